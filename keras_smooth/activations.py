@@ -1,0 +1,364 @@
+"""Smooth activations that Keras lacks, and right ones where Keras' are wrong.
+
+Each is a plain function. `get` finds them by name and Keras' own after them, and
+`partial` fixes parameters in a way that survives saving: `partial("sin", w0=30.0)`.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+from keras_smooth import registry
+
+
+def _activation(smoothness, joints=(), reason=""):
+    """Registers a function for saving and in the table of smoothness."""
+
+    def register(function):
+        keras.saving.register_keras_serializable(package="keras_smooth")(function)
+        registry.register_smoothness(function, smoothness, joints, reason)
+        return function
+
+    return register
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        raise ValueError(f"`{name}` must be positive, received {value!r}.")
+    return value
+
+
+@_activation(math.inf)
+def sin(x, w0: float = 1.0):
+    """Sine with angular frequency `w0`: f(x) = sin(w0 x).
+
+    Args:
+        x: Tensor of floats.
+        w0: Angular frequency. SIREN uses 30 for images on [-1, 1]; 1 suits the smooth
+            solutions of differential equations.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> float(keras_smooth.activations.sin(0.0))
+    0.0
+
+    References:
+        Sitzmann et al., 2020, "Implicit neural representations with periodic
+        activation functions", https://arxiv.org/abs/2006.09661, equation 5.
+    """
+    return ops.sin(w0 * ops.convert_to_tensor(x))
+
+
+@_activation(math.inf)
+def snake(x, a: float = 1.0):
+    """Snake, a line with a ripple: f(x) = x + sin(a x)^2 / a.
+
+    Args:
+        x: Tensor of floats.
+        a: Frequency of the ripple, positive.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Raises:
+        ValueError: If `a` is not positive.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> float(keras_smooth.activations.snake(0.0))
+    0.0
+
+    References:
+        Liu et al., 2020, "Neural networks fail to learn periodic functions and how to
+        fix it", https://arxiv.org/abs/2006.08195, equation 3.
+    """
+    _positive("a", a)
+    x = ops.convert_to_tensor(x)
+    return x + ops.square(ops.sin(a * x)) / a
+
+
+@_activation(math.inf)
+def shifted_softplus(x):
+    """Softplus through the origin: f(x) = log(1 + exp(x)) - log(2).
+
+    Args:
+        x: Tensor of floats.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> float(keras_smooth.activations.shifted_softplus(0.0))
+    0.0
+
+    References:
+        Schuett et al., 2017, "SchNet", https://arxiv.org/abs/1706.08566, section 4.
+    """
+    return ops.softplus(x) - math.log(2.0)
+
+
+@_activation(math.inf)
+def sharp_softplus(x, sharpness: float = 1.0):
+    """Softplus with sharpness: f(x) = log(1 + exp(sharpness x)) / sharpness.
+
+    The larger the sharpness, the closer to ReLU: they differ by log(2) / sharpness at
+    most, and the largest second derivative is sharpness / 4.
+
+    Args:
+        x: Tensor of floats.
+        sharpness: Positive number.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Raises:
+        ValueError: If `sharpness` is not positive.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> round(float(keras_smooth.activations.sharp_softplus(0.0, sharpness=10.0)), 4)
+    0.0693
+
+    References:
+        Dugas et al., 2000, "Incorporating second-order functional knowledge for better
+        option pricing", Advances in Neural Information Processing Systems 13.
+    """
+    _positive("sharpness", sharpness)
+    return ops.softplus(sharpness * ops.convert_to_tensor(x)) / sharpness
+
+
+@_activation(1, (-1.0, 1.0), "has a second derivative that jumps at both joints")
+def smelu(x, beta: float = 1.0):
+    """Smooth ReLU, a parabola between two lines; its slope is continuous.
+
+    f(x) = 0 for x <= -beta, (x + beta)^2 / (4 beta) between, x for x >= beta.
+
+    Args:
+        x: Tensor of floats.
+        beta: Half the width of the parabola, positive.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Raises:
+        ValueError: If `beta` is not positive.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> float(keras_smooth.activations.smelu(0.0))
+    0.25
+
+    References:
+        Shamir et al., 2020, "Smooth activations and reproducibility in deep networks",
+        https://arxiv.org/abs/2010.09931, equation 6.
+    """
+    _positive("beta", beta)
+    x = ops.convert_to_tensor(x)
+    parabola = ops.square(x + beta) / (4.0 * beta)
+    return ops.where(x <= -beta, ops.zeros_like(x), ops.where(x < beta, parabola, x))
+
+
+@_activation(math.inf)
+def gaussian(x):
+    """Gaussian bump: f(x) = exp(-x^2).
+
+    Args:
+        x: Tensor of floats.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> float(keras_smooth.activations.gaussian(0.0))
+    1.0
+
+    References:
+        Ramasinghe and Lucey, 2022, "Beyond periodicity", https://arxiv.org/abs/2111.15135,
+        table 1.
+    """
+    return ops.exp(-ops.square(x))
+
+
+@_activation(math.inf)
+def centered_sigmoid(x):
+    """Sigmoid through the origin with unit slope: f(x) = 4 (sigmoid(x) - 1/2).
+
+    Args:
+        x: Tensor of floats.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> float(keras_smooth.activations.centered_sigmoid(0.0))
+    0.0
+
+    References:
+        Xu et al., 2016, "Revise saturated activation functions",
+        https://arxiv.org/abs/1602.05980, equation 7.
+    """
+    # 4 (sigmoid(x) - 1/2) = 2 tanh(x / 2), without the cancellation near 0.
+    return 2.0 * ops.tanh(0.5 * ops.convert_to_tensor(x))
+
+
+@_activation(1, (0.0,), "has a second derivative that jumps from 2 to -2 at 0")
+def softsign(x):
+    """Softsign with all its derivatives: f(x) = x / (1 + |x|).
+
+    `keras.activations.softsign` raises LookupError for a second derivative on
+    TensorFlow.
+
+    Args:
+        x: Tensor of floats.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> float(keras_smooth.activations.softsign(1.0))
+    0.5
+
+    References:
+        Turian et al., 2009, "Quadratic features and deep architectures for chunking",
+        Proceedings of NAACL-HLT, section 3.
+    """
+    x = ops.convert_to_tensor(x)
+    return x / (1.0 + ops.abs(x))
+
+
+@_activation(1, (0.0,), "is straight for x > 0 and its second derivative jumps at 0")
+def celu(x, alpha: float = 1.0):
+    """CELU with the right slope at 0: x for x > 0, else alpha (exp(x / alpha) - 1).
+
+    The slope of `keras.activations.celu` at exactly 0 is 2 on TensorFlow, not 1.
+
+    Args:
+        x: Tensor of floats.
+        alpha: Positive number; minus the limit at minus infinity.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Raises:
+        ValueError: If `alpha` is not positive.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> float(keras_smooth.activations.celu(2.0))
+    2.0
+
+    References:
+        Barron, 2017, "Continuously differentiable exponential linear units",
+        https://arxiv.org/abs/1704.07483, equation 2.
+    """
+    _positive("alpha", alpha)
+    x = ops.convert_to_tensor(x)
+    # The exponential sees no positive number, so that its overflow cannot turn the
+    # derivative of the branch not taken into NaN.
+    negative = ops.where(x > 0, ops.zeros_like(x), x)
+    return ops.where(x > 0, x, alpha * ops.expm1(negative / alpha))
+
+
+@keras.saving.register_keras_serializable(package="keras_smooth", name="partial")
+class partial:
+    """An activation with some parameters fixed, which can be saved in a model.
+
+    Args:
+        function: The name of an activation, or the function.
+        **parameters: Its parameters, plain numbers.
+
+    Raises:
+        TypeError: If the function has no such parameter.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> siren = keras_smooth.activations.partial("sin", w0=30.0)
+    >>> layer = keras_smooth.Dense(256, activation=siren)
+    >>> siren
+    partial(sin, w0=30.0)
+    """
+
+    def __init__(self, function: str | Callable, **parameters: float):
+        self.function = get(function)
+        self.parameters = parameters
+        try:
+            inspect.signature(self.function).bind(None, **parameters)
+        except TypeError as error:
+            raise TypeError(
+                f"{self.function.__name__}{inspect.signature(self.function)} does not "
+                f"accept {parameters}: {error}."
+            ) from None
+
+    @property
+    def __name__(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"{self.function.__name__}({values})"
+
+    def __call__(self, x):
+        return self.function(x, **self.parameters)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, partial) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"partial({self.__name__.replace('(', ', ', 1)}"
+
+    def _key(self) -> tuple:
+        return self.function, tuple(sorted(self.parameters.items()))
+
+    def get_config(self) -> dict:
+        function = keras.activations.serialize(self.function)
+        return {"function": function, **self.parameters}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "partial":
+        return cls(**config)
+
+
+def get(identifier: str | Callable | dict | None) -> Callable:
+    """Returns the activation of a name, of a saved configuration or of itself.
+
+    Args:
+        identifier: A name (of this package, else of Keras), a function, a dict as
+            `keras.activations.serialize` writes it, or None for the identity.
+
+    Returns:
+        The activation function.
+
+    Raises:
+        ValueError: If the name is unknown; the message lists the nearest names.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> keras_smooth.activations.get("snake") is keras_smooth.activations.snake
+    True
+    >>> keras_smooth.activations.get("tanh") is keras.activations.tanh
+    True
+    """
+    if isinstance(identifier, str):
+        return registry.named(identifier)
+    return keras.activations.get(identifier)

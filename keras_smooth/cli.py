@@ -1,0 +1,145 @@
+"""The command line: arguments only."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+import keras_smooth
+from keras_smooth.comparison import article, display, problems, report, schedule
+from keras_smooth.comparison import run as comparing
+from keras_smooth.comparison.settings import (
+    DEFAULT_INITIALIZER,
+    DEVICES,
+    DTYPES,
+    OPTIMIZERS,
+    Settings,
+)
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+DEFAULT_OUT = "comparison"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of `keras-smooth`."""
+    top = argparse.ArgumentParser(
+        prog="keras-smooth",
+        description="Correct, visible and trainable derivatives for Keras on TensorFlow.",
+    )
+    top.add_argument("--version", action="version", version=keras_smooth.__version__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_compare(commands)
+    return top
+
+
+def _add_compare(commands) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="compare activations on y, y' and y''",
+        description="Train the same network with several activations, measure the errors "
+        "of y, y' and y'', and write tables, figures and a report.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    option = compare.add_argument
+    option(
+        "--activations",
+        nargs="+",
+        metavar="NAME",
+        default=list(article.ACTIVATIONS),
+        help="names of this package's or Keras' activations, apart by spaces or commas",
+    )
+    option("--seeds", type=int, default=3, help="number of runs of each activation")
+    option("--iterations", type=int, default=1000, help="iterations of each run")
+    option("--optimizer", default="lbfgs", help=" | ".join(OPTIMIZERS))
+    option(
+        "--initializer",
+        default=DEFAULT_INITIALIZER,
+        help="'default', the start of keras_smooth.Dense, or the name of a Keras initializer",
+    )
+    option("--dtype", default="float64", help=" | ".join(DTYPES))
+    option("--device", default="auto", help=" | ".join(DEVICES))
+    option(
+        "--problem",
+        default=article.PROBLEM,
+        help=f"{' | '.join(problems.NAMES)}, or a CSV file with columns x, y and "
+        "optionally dy, d2y",
+    )
+    option("--jobs", type=int, help="processes (default: the cores, 1 on a GPU)")
+    option(
+        "--out",
+        help=f"output directory (default: {DEFAULT_OUT}, numbered when it is taken)",
+    )
+    option("--resume", action="store_true", help="go on with the runs in the output directory")
+    option("--quick", action="store_true", help="one seed and 100 iterations, for a look")
+    compare.set_defaults(function=_compare)
+
+
+def _compare(arguments: argparse.Namespace, console: Console) -> int:
+    settings = _settings(arguments)
+    jobs = _jobs(arguments.jobs, settings)
+    out = Path(arguments.out or _default_out(arguments.resume))
+    results = comparing.prepare(settings, out, arguments.resume)
+    todo = sum(len(task.seeds) for task in schedule.tasks(results))
+    console.print(
+        f"{todo} runs of {settings.iterations} iterations on {settings.device_name()} in "
+        f"{jobs} process{'es' if jobs > 1 else ''}; results in {out}",
+        highlight=False,
+    )
+    try:
+        with display.Display(todo, settings.iterations, console) as live:
+            comparing.run(results, jobs, out, live.handle)
+    except KeyboardInterrupt:
+        console.print(f"Interrupted. Go on with the same command and --resume --out {out}")
+        return INTERRUPTED
+    comparing.Comparison(results).save(out)
+    console.print(display.summary_table(results))
+    console.print(report.recommendation(results).replace("**", ""), highlight=False)
+    console.print(f"{results.seconds:.0f} s. Report: {out / report.PAGE}", highlight=False)
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    names = [name for part in arguments.activations for name in part.split(",") if name]
+    return Settings(
+        activations=tuple(names),
+        seeds=1 if arguments.quick else arguments.seeds,
+        iterations=100 if arguments.quick else arguments.iterations,
+        optimizer=arguments.optimizer,
+        initializer=arguments.initializer,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        problem=arguments.problem,
+    )
+
+
+def _jobs(asked: int | None, settings: Settings) -> int:
+    if asked is None:
+        # Two processes on one GPU would share its memory.
+        return 1 if settings.device_name() != "CPU:0" else os.cpu_count() or 1
+    if asked < 1:
+        raise ValueError(f"--jobs must be 1 or more, received {asked}.")
+    return asked
+
+
+def _default_out(resume: bool) -> str:
+    """Returns the first free name of comparison, comparison-2, ...; the last used to resume."""
+    names = [DEFAULT_OUT, *(f"{DEFAULT_OUT}-{number}" for number in range(2, 10_000))]
+    free = next(i for i, name in enumerate(names) if not Path(name).exists())
+    return names[max(free - 1, 0)] if resume else names[free]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line and returns the exit status: 0, 2 for bad input, 130."""
+    arguments = parser().parse_args(argv)
+    try:
+        return arguments.function(arguments, Console())
+    except ValueError as error:
+        print(f"keras-smooth {arguments.command}: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""The report of a comparison: figures and a page in Markdown."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from keras_smooth import figures, registry
+from keras_smooth.comparison import article, problems
+from keras_smooth.comparison.results import (
+    GLOROT,
+    MSE_FIELDS,
+    Line,
+    Results,
+    environment,
+    summarize,
+)
+
+PAGE = "report.md"
+SUMMARY_FIGURE = "summary.png"
+
+
+def write(results: Results, directory: Path) -> None:
+    """Writes one figure an activation, a summary figure and `report.md`."""
+    problem = problems.load(results.settings.problem)
+    for line in results.summary():
+        _curves_figure(results, line, problem).savefig(directory / f"{line.activation}.png")
+    _summary_figure(results).savefig(directory / SUMMARY_FIGURE)
+    (directory / PAGE).write_text(page(results, problem))
+
+
+def _curves_figure(results: Results, line: Line, problem):
+    outcome = results.median_outcome(line.activation)
+    figure = figures.new(12, 5)
+    exact = [np.full_like(problem.x, np.nan) if e is None else e for e in problem.exact]
+    label = f"{line.activation}, seed {outcome.run.seed}"
+    figures.curves(figure, problem.x, exact, outcome.curves, label)
+    figure.suptitle(
+        f"{line.activation} (C^{line.smoothness}), seed {outcome.run.seed}: the median of "
+        f"{line.seeds} by the error of the highest known derivative"
+    )
+    return figure
+
+
+def _summary_figure(results: Results):
+    """Every run as a dot, the medians as bars, one panel for y, y' and y''."""
+    lines = results.summary()
+    figure = figures.new(12, 4.5)
+    for axis, field, title in zip(figure.subplots(1, 3), MSE_FIELDS, figures.TITLES):
+        for place, line in enumerate(lines):
+            values = [getattr(run, field) for run in results.runs(line.activation)]
+            dots = [value for value in values if value]
+            axis.plot([place] * len(dots), dots, "o", color="C0", alpha=0.5)
+            if middle := getattr(line, field):
+                axis.hlines(middle, place - 0.3, place + 0.3, color="C3", linewidth=2)
+            if line.activation in _article(results):
+                value = article.MSE[line.activation][MSE_FIELDS.index(field)]
+                axis.plot(place, value, "x", color="0.5")
+        axis.set_yscale("log")
+        axis.set_xticks(range(len(lines)), [line.activation for line in lines], rotation=40)
+        axis.set_title(f"MSE of {title}")
+        axis.grid(axis="y", alpha=0.3)
+    legend = "dots: seeds, bars: medians" + (", crosses: article" if _article(results) else "")
+    figure.suptitle(f"{results.settings.problem}: {legend}")
+    return figure
+
+
+def _article(results: Results) -> dict:
+    return article.MSE if results.settings.problem == article.PROBLEM else {}
+
+
+def page(results: Results, problem) -> str:
+    """Returns the report as Markdown."""
+    sections = (
+        _head(results, problem),
+        _table(results),
+        _rough(results),
+        _failures(results),
+        _question(results),
+        "## Recommendation\n\n" + recommendation(results),
+        _figure_list(results),
+        _how(results),
+    )
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _head(results: Results, problem) -> str:
+    settings = results.settings
+    text = (
+        f"# Which activation, when derivatives are needed: {problem.formula}\n\n"
+        f"A network of 8 layers of 20 units learns y = {problem.formula} from "
+        f"{len(problem.draw(0)[0])} points, full batch, with {settings.optimizer}, "
+        f"{settings.iterations} iterations and {settings.seeds} seeds in {settings.dtype}, "
+        f"initializer {settings.initializer}. Mean squared errors (MSE) of y, y', y'' at "
+        f"{len(problem.x)} points: median over the seeds, and range."
+    )
+    return text + (f"\n\n{article.MISPRINT}" if _article(results) else "")
+
+
+def _table(results: Results) -> str:
+    columns = ["activation", "class", "MSE y", "MSE y'", "MSE y''"]
+    columns += ["article y", "article y'", "article y''"] if _article(results) else []
+    columns += ["failures", "iterations", "seconds"]
+    rows = [_row(results, line) for line in results.summary()]
+    return _markdown([columns, ["---"] * len(columns), *rows])
+
+
+def _row(results: Results, line: Line) -> list[str]:
+    runs = results.runs(line.activation)
+    cells = [line.activation, _class(line.smoothness)]
+    cells += [_spread([getattr(run, field) for run in runs]) for field in MSE_FIELDS]
+    if article_mse := _article(results):
+        values = article_mse.get(line.activation)
+        cells += [f"{value:.1e}" for value in values] if values else [""] * 3
+    iterations = sorted({run.nit for run in runs})
+    cells.append(f"{line.failures} of {line.seeds}")
+    cells.append("-".join(str(nit) for nit in dict.fromkeys((iterations[0], iterations[-1]))))
+    return [*cells, f"{sum(run.seconds for run in runs):.1f}"]
+
+
+def _class(smoothness) -> str:
+    return "unknown" if smoothness is None else f"C^{smoothness}"
+
+
+def _spread(values: list[float | None]) -> str:
+    if None in values:
+        return "not known"
+    if len(values) == 1:
+        return f"{values[0]:.1e}"
+    low, middle, high = min(values), float(np.median(values)), max(values)
+    return f"{middle:.1e} ({low:.0e} to {high:.0e})"
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _rough(results: Results) -> str:
+    lines = [
+        f"- {line.activation} {registry.row(registry.named(line.activation)).reason}."
+        + (" Its y'' is exactly 0." if _all_zero(results, line) else "")
+        for line in results.summary()
+        if _is_rough(line)
+    ]
+    return "## Why the rough activations lose y''\n\n" + "\n".join(lines) if lines else ""
+
+
+def _is_rough(line: Line) -> bool:
+    return line.smoothness not in (None, "inf") and line.smoothness < 2
+
+
+def _all_zero(results: Results, line: Line) -> bool:
+    curve = results.median_outcome(line.activation).curves[2]
+    return curve is not None and not np.any(curve)
+
+
+def _failures(results: Results) -> str:
+    lines = [
+        f"- {run.activation}, seed {run.seed}, iteration {run.nit}: {run.message}"
+        for run in results.all_runs()
+        if not run.success
+    ]
+    return "## Runs that broke off\n\n" + "\n".join(lines) if lines else ""
+
+
+def _question(results: Results) -> str:
+    """Answers why sigmoid was inferior with a pair that differs in the start alone."""
+    runs = results.runs("sigmoid", GLOROT)
+    if not (results.settings.asks_open_question() and runs):
+        return ""
+    pair = [
+        ("Glorot's start", summarize("sigmoid", runs), runs),
+        ("default start", summarize("sigmoid", results.runs("sigmoid")), results.runs("sigmoid")),
+    ]
+    rows = [["sigmoid from", *("MSE y", "MSE y'", "MSE y''"), "failures"], ["---"] * 5]
+    for name, line, of_line in pair:
+        spreads = [_spread([getattr(run, field) for run in of_line]) for field in MSE_FIELDS]
+        rows.append([name, *spreads, f"{line.failures} of {line.seeds}"])
+    broken = [f"seed {run.seed} at iteration {run.nit}" for run in runs if not run.success]
+    return "\n\n".join(
+        [
+            "## Why sigmoid was inferior",
+            article.QUESTION + " The same network, data and optimizer from two starts:",
+            _markdown(rows),
+            _verdict(pair[0][1], pair[1][1], broken),
+        ]
+    )
+
+
+def _verdict(glorot: Line, default: Line, broken: list[str]) -> str:
+    if glorot.d2y_mse is None or default.d2y_mse is None:
+        return ""
+    ratio = glorot.d2y_mse / default.d2y_mse
+    death = f" With it the line search died for {', '.join(broken)}." if broken else ""
+    if ratio <= 1:
+        return f"In this run the start made no difference for the better.{death}"
+    return (
+        "It is the start, not sigmoid. Each layer multiplies the signal by about "
+        "sigmoid'(0) = 1/4, so that from Glorot's start the network is almost constant and "
+        f"the first layers get almost no gradient.{death} A start with 4 times the slope and "
+        f"without the constant sigmoid(0) = 1/2 lowers the median error of y'' {ratio:.3g} "
+        "times."
+    )
+
+
+def recommendation(results: Results) -> str:
+    """Returns the advice that follows from the errors of y''."""
+    usable = [
+        line
+        for line in results.summary()
+        if not _is_rough(line) and not line.failures and line.d2y_mse is not None
+    ]
+    if not usable:
+        return "None of these activations can be recommended for second derivatives."
+    best = min(usable, key=lambda line: line.d2y_mse)
+    worst = max(run.d2y_mse for run in results.runs(best.activation))
+    equal = [l.activation for l in usable if l is not best and l.d2y_mse <= worst]
+    text = (
+        f"Take **{best.activation}**: the lowest median error of y'' ({best.d2y_mse:.1e}) "
+        "with no run that broke off."
+    )
+    if equal:
+        text += f" Within the range of its seeds, so as good here: {', '.join(equal)}."
+    rough = [line.activation for line in results.summary() if _is_rough(line)]
+    if rough:
+        text += f" Not for second derivatives: {', '.join(rough)}."
+    return text
+
+
+def _figure_list(results: Results) -> str:
+    names = [SUMMARY_FIGURE, *(f"{line.activation}.png" for line in results.summary())]
+    return "## Figures\n\n" + "\n\n".join(f"![{Path(n).stem}]({n})" for n in names)
+
+
+def _how(results: Results) -> str:
+    rows = [["", ""], ["---", "---"]]
+    rows += [[str(name), str(value)] for name, value in environment(results.settings).items()]
+    seconds = results.seconds or math.nan
+    return (
+        f"## How it was made\n\n{len(results.outcomes)} runs in {seconds:.0f} s of wall time; "
+        "the first run of an activation includes compiling.\n\n" + _markdown(rows)
+    )

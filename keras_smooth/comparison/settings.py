@@ -1,0 +1,93 @@
+"""What a comparison is asked to do, checked before anything runs."""
+
+import dataclasses
+import operator
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import activations
+from keras_smooth.comparison import article, problems
+from keras_smooth.registry import nearest
+
+OPTIMIZERS = ("lbfgs", "bfgs", "adam")
+DTYPES = ("float64", "float32")
+DEVICES = ("auto", "cpu", "gpu")
+DEFAULT_INITIALIZER = "default"
+WIDTH = 20
+DEPTH = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """One comparison. See `keras_smooth.compare` for the arguments."""
+
+    activations: tuple[str, ...] = article.ACTIVATIONS
+    seeds: int = 3
+    iterations: int = 1000
+    optimizer: str = "lbfgs"
+    initializer: str = DEFAULT_INITIALIZER
+    dtype: str = "float64"
+    device: str = "auto"
+    problem: str = article.PROBLEM
+
+    def __post_init__(self):
+        object.__setattr__(self, "activations", tuple(self.activations))
+        if not self.activations:
+            raise ValueError("Name at least one activation.")
+        for name in self.activations:
+            activations.get(name)
+        if len(set(self.activations)) < len(self.activations):
+            raise ValueError(f"An activation is named twice: {', '.join(self.activations)}.")
+        _check_count("seeds", self.seeds)
+        _check_count("iterations", self.iterations)
+        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        _check_choice("dtype", self.dtype, DTYPES)
+        _check_choice("device", self.device, DEVICES)
+        _check_initializer(self.initializer)
+        problems.load(self.problem)
+        self.device_name()
+
+    def device_name(self) -> str:
+        """Returns the device that the runs use: "CPU:0" or "GPU:0"."""
+        has_gpu = bool(tf.config.list_physical_devices("GPU"))
+        if self.device == "gpu" and not has_gpu:
+            raise ValueError(
+                "device='gpu', but TensorFlow sees no GPU here. Install keras-smooth[gpu] "
+                "on a machine with one, or take device='auto'."
+            )
+        return "GPU:0" if has_gpu and self.device != "cpu" else "CPU:0"
+
+    def asks_open_question(self) -> bool:
+        """Whether sigmoid is to run from Glorot's start as well, beside the default."""
+        return (
+            "sigmoid" in self.activations
+            and self.initializer == DEFAULT_INITIALIZER
+            and self.optimizer != "adam"
+        )
+
+
+def _check_count(name: str, value: object) -> None:
+    try:
+        operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, received {value!r}.") from None
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more, received {value}.")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"Unknown {name} {value!r}. {nearest(str(value), choices)}")
+
+
+def _check_initializer(name: str) -> None:
+    if name == DEFAULT_INITIALIZER:
+        return
+    try:
+        keras.initializers.get(name)
+    except ValueError:
+        raise ValueError(
+            f"Unknown initializer {name!r}: take {DEFAULT_INITIALIZER!r} or the name of a "
+            "Keras initializer such as 'glorot_uniform', 'he_normal', 'lecun_normal'."
+        ) from None

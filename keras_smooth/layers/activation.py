@@ -1,0 +1,46 @@
+"""Activation with an order."""
+
+from collections.abc import Callable
+
+import keras
+
+from keras_smooth import activations, registry
+from keras_smooth.layers.order import checked_order
+
+
+@keras.saving.register_keras_serializable(package="keras_smooth")
+class Activation(keras.layers.Activation):
+    """Applies an activation that can be differentiated `order` times.
+
+    Args:
+        activation: The name of an activation of this package or of Keras, or a function.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        ValueError: If the activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> layer = keras_smooth.Activation("snake")
+    >>> layer.order
+    2
+    """
+
+    def __init__(self, activation: str | Callable, *, order: int = 2, **kwargs):
+        super().__init__(activations.get(activation), **kwargs)
+        self.order = checked_order(self, self.activation, order)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}
+
+
+registry.register_smoothness(Activation, registry.of_activation)

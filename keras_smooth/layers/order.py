@@ -1,0 +1,68 @@
+"""The check that every layer with an activation and an order shares."""
+
+import functools
+import operator
+import warnings
+from collections.abc import Callable
+
+from keras_smooth import registry
+
+_SMOOTH = "tanh, softplus, silu, gelu"
+
+
+def checked_order(layer: object, activation: Callable, order: int) -> int:
+    """Returns the order of a layer whose activation can be differentiated so often.
+
+    Args:
+        layer: The layer, for its class name in messages.
+        activation: Activation function.
+        order: Number of derivatives that will be taken; 0 allows every activation.
+
+    Raises:
+        TypeError: If `order` is not an integer.
+        ValueError: If it is negative, or the activation is less smooth.
+    """
+    owner, name = type(layer).__name__, _name(activation)
+    order = _checked_integer(owner, order)
+    smoothness = registry.smoothness(activation)
+    if order and smoothness is None:
+        _warn_unknown(owner, name, order)
+    elif order and smoothness < order:
+        raise ValueError(_rough(owner, activation, smoothness, order))
+    return order
+
+
+def _checked_integer(owner: str, order: object) -> int:
+    try:
+        number = operator.index(order)
+    except TypeError:
+        raise TypeError(
+            f"{owner} expects an integer `order`, received {order!r}."
+        ) from None
+    if number < 0 or isinstance(order, bool):
+        raise ValueError(f"{owner} expects an `order` of 0 or more, received {order!r}.")
+    return number
+
+
+def _rough(owner: str, activation: Callable, smoothness: float, order: int) -> str:
+    name, row = _name(activation), registry.row(activation)
+    kind = f"of class C^{smoothness}" if smoothness >= 0 else "not continuous"
+    reason = f" ({name} {row.reason})" if row.reason else ""
+    return (
+        f"{owner} received activation={name!r}, which is {kind}, but order={order} asks "
+        f"for C^{order}{reason}. Take a smooth activation ({_SMOOTH}), or allow the loss "
+        f"with order={max(smoothness, 0)}."
+    )
+
+
+def _name(activation: Callable) -> str:
+    return getattr(activation, "__name__", type(activation).__name__)
+
+
+@functools.cache
+def _warn_unknown(owner: str, name: str, order: int) -> None:
+    warnings.warn(
+        f"{owner} cannot tell whether activation {name!r} has {order} derivatives. Say so "
+        "with keras_smooth.register_smoothness(function, smoothness).",
+        stacklevel=4,
+    )
