@@ -82,7 +82,7 @@ def _compare(arguments: argparse.Namespace, console: Console) -> int:
     jobs = _jobs(arguments.jobs, settings)
     out = Path(arguments.out or _default_out(arguments.resume))
     results = comparing.prepare(settings, out, arguments.resume)
-    todo = sum(len(task.seeds) for task in schedule.tasks(results))
+    todo = sum(len(task.starts) for task in schedule.tasks(results))
     console.print(
         f"{todo} runs of {settings.iterations} iterations on {settings.device_name()} in "
         f"{jobs} process{'es' if jobs > 1 else ''}; results in {out}",

@@ -13,19 +13,20 @@ from keras_smooth import activations
 # mean out of its columns would make it blind to the sum of the inputs.
 MIN_CENTERED_FAN_IN = 8
 
-_NUM_NODES = 64
-_NUM_VARIANCES = 65
+_NUM_NODES = 100
+# An odd function has mean 0; what quadrature leaves of it is rounding.
+_ODD = 1e-9
 
 
 def gain(activation: str | Callable) -> float:
     """Returns the factor for a kernel in front of an activation.
 
-    gain = 1 / max over q in [0, 1] of sqrt(E[f'(sqrt(q) z)^2]), with z ~ N(0, 1)
+    gain = 1 / max(|f'(0)|, sqrt(E[f'(z)^2])), with z ~ N(0, 1)
 
-    It is the largest factor with which a small change of the input is amplified by no
-    layer of a wide network, whatever the variance q <= 1 of its pre-activations: smaller
-    ones let the signal die with depth, larger ones fold it. That is 1 for tanh and sin, 4
-    for sigmoid, and sqrt(2) for ReLU, which is He's.
+    It is the largest factor with which no layer of a wide network amplifies a small change
+    of its input, whether its pre-activations are near 0 or of variance 1: with a smaller
+    one the signal dies with depth, with a larger one it folds. That is 1 for tanh and sin,
+    4 for sigmoid, and sqrt(2) for ReLU, which is He's.
 
     Args:
         activation: Name of an activation, or a function that works element by element.
@@ -44,12 +45,16 @@ def gain(activation: str | Callable) -> float:
         https://arxiv.org/abs/1611.01232, equation 9 (chi_1, there at the fixed point of
         the variance).
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NUM_NODES)
-    deviations = np.sqrt(np.linspace(0.0, 1.0, _NUM_VARIANCES))
-    slopes = _slopes(activations.get(activation), np.outer(deviations, nodes))
-    means = np.square(slopes) @ (weights / weights.sum())
-    largest = math.sqrt(np.max(means))
+    nodes, weights = _quadrature()
+    at_zero, *slopes = _slopes(activations.get(activation), np.append(0.0, nodes))
+    mean_square = np.average(np.square(slopes), weights=weights)
+    largest = max(abs(at_zero), math.sqrt(mean_square))
     return 1.0 / largest if 0.0 < largest < math.inf else 1.0
+
+
+def _quadrature() -> tuple[np.ndarray, np.ndarray]:
+    """Returns nodes and weights of Gauss and Hermite for means over N(0, 1)."""
+    return np.polynomial.hermite_e.hermegauss(_NUM_NODES)
 
 
 def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
@@ -65,23 +70,30 @@ def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
     return np.zeros_like(points) if slope is None else slope.numpy().reshape(points.shape)
 
 
-def _value_at_zero(activation: Callable) -> float:
-    return float(activation(tf.zeros((1, 2), tf.float64))[0, 0])
+def _mean(activation: Callable) -> float:
+    """Returns E[f(z)] with z ~ N(0, 1)."""
+    nodes, weights = _quadrature()
+    try:
+        values = np.ravel(activation(tf.constant(nodes[:, None])))
+    except ValueError:  # not element by element
+        return 0.0
+    return float(np.average(values, weights=weights))
 
 
 @keras.saving.register_keras_serializable(package="keras_smooth")
 class GainScaling(keras.initializers.GlorotUniform):
     """Glorot's uniform start, scaled and centered for the activation of the layer.
 
-    The kernel is `gain(activation)` times Glorot's. If f(0) is not 0, as for sigmoid and
-    softplus, the mean of each column is taken out as well: the constant f(0) that a layer
-    before with the same activation adds to all its outputs then cancels, and the network
-    starts around 0. It is the default of `keras_smooth.Dense`; for tanh and sin it is
-    Glorot's start itself.
+    The kernel is `gain(activation)` times Glorot's. If E[f(z)] is not 0, as for sigmoid,
+    softplus and GELU, the mean of each column is taken out as well: the constant that a
+    layer before with the same activation adds to all its outputs then cancels, and the
+    network starts around 0. It is the default of `keras_smooth.Dense`; for tanh and sin it
+    is Glorot's start itself.
 
     Args:
         activation: Name of an activation, or the function.
         seed: As for every Keras initializer.
+        **kwargs: Further arguments of `keras.initializers.GlorotUniform`.
 
     Example:
 
@@ -96,11 +108,11 @@ class GainScaling(keras.initializers.GlorotUniform):
         feedforward neural networks", equation 16.
     """
 
-    def __init__(self, activation: str | Callable, seed=None):
-        super().__init__(seed=seed)
+    def __init__(self, activation: str | Callable, seed=None, **kwargs):
+        super().__init__(seed=seed, **kwargs)
         self.activation = activations.get(activation)
         self._gain = gain(self.activation)
-        self._centers = abs(_value_at_zero(self.activation)) > 1e-6
+        self._centers = abs(_mean(self.activation)) > _ODD
 
     def __call__(self, shape, dtype=None):
         kernel = self._gain * super().__call__(shape, dtype)
@@ -122,6 +134,6 @@ def _centered(kernel, fan_in: int):
     return (kernel - mean) * math.sqrt(fan_in / (fan_in - 1))
 
 
-def default(activation: Callable) -> keras.initializers.Initializer:
+def default(activation: Callable, seed=None) -> keras.initializers.Initializer:
     """Returns the start that a layer with this activation has if none is asked for."""
-    return GainScaling(activation)
+    return GainScaling(activation, seed=seed)

@@ -29,11 +29,13 @@ class Minimizer:
         num_correction_pairs: int = 50,
         jit_compile: bool = True,
     ):
-        self._function = value_and_gradient
+        # As a function of its own it is traced once, not at each of the places where the
+        # line search calls it.
+        self._function = tf.function(value_and_gradient, autograph=False)
         begin, advance = _METHODS[method]
         self._begin = functools.partial(begin, num_correction_pairs=num_correction_pairs)
         self._advance = tf.function(
-            functools.partial(_advance_with, advance, value_and_gradient),
+            functools.partial(_advance_with, advance, self._function),
             jit_compile=jit_compile,
             autograph=False,
         )

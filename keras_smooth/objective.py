@@ -76,7 +76,10 @@ class Objective:
         with tf.GradientTape() as tape:
             tape.watch(position)
             loss = self.value(position, data)
-        return loss, tape.gradient(loss, position)
+        gradient = tape.gradient(loss, position)
+        if gradient is None:
+            raise ValueError("The loss depends on none of the trainable weights.")
+        return loss, gradient
 
     def _loss(self, model, x, y, y_pred, sample_weight) -> tf.Tensor:
         if _has_own_loss(model):

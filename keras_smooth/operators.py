@@ -87,9 +87,13 @@ def _checked_points(model: Callable, x) -> tf.Tensor:
             f"Expected points of shape (batch, ...) with at least one point, received "
             f"shape {tuple(x.shape)}."
         )
-    if isinstance(model, keras.layers.Layer):
-        return tf.cast(x, model.variable_dtype)
-    return x
+    return tf.cast(x, _weights_dtype(model) or x.dtype)
+
+
+def _weights_dtype(model: Callable) -> str | None:
+    # Not model.dtype: a Sequential of float64 layers calls itself float32.
+    dtypes = (weight.dtype for weight in getattr(model, "weights", []))
+    return next((dtype for dtype in dtypes if dtype.startswith(("float", "bfloat"))), None)
 
 
 class _Function:

@@ -86,7 +86,9 @@ _ACTIVATIONS = {
     "softsign": (1, (0.0,), "has a second derivative that jumps from 2 to -2 at 0"),
     "sparse_plus": (1, (-1.0, 1.0), "has a second derivative that jumps at -1 and 1"),
     "sparse_sigmoid": (0, (-1.0, 1.0), _FLAT),
-    "sparsemax": (0, (), "is piecewise linear, so y'' is 0 wherever it exists"),
+    # Sparsemax is continuous, but Keras 3.15 computes its threshold wrongly: of (0.4, -0.4)
+    # it makes (0.7, 0) instead of (0.9, 0.1), and it jumps where the support changes.
+    "sparsemax": (-1, (), "jumps where the number of its outputs above 0 changes"),
     "squareplus": (_squareplus,),
     "tanh": (math.inf,),
     "tanh_shrink": (math.inf,),

@@ -73,7 +73,7 @@ class Display:
         self._done += 1
         self._refresh_total()
         error = "lost" if run.d2y_mse is None else f"{run.d2y_mse:.1e}"
-        mark = "" if run.success else f"  broke off: {run.message}"
+        mark = f"\n    {run.message}" if run.restarts or not run.success else ""
         self._console.print(
             f"{run.activation}, seed {run.seed}: {run.nit} iterations, {run.seconds:.1f} s, "
             f"MSE of y'' {error}{mark}",

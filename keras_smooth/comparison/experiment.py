@@ -1,15 +1,16 @@
 """One network: build, train from a seed, measure y, y', y''."""
 
 import dataclasses
+import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-import keras_smooth
+from keras_smooth import initializers, layers
 from keras_smooth.comparison import problems
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, DEPTH, WIDTH, Settings
 from keras_smooth.lbfgs import Status, fit_lbfgs
@@ -17,6 +18,8 @@ from keras_smooth.operators import derivatives
 
 NUM_REPORTS = 100
 ORDER = 2
+
+Start = tuple[str, int]  # name of the initializer, seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Run:
             iterations, and did not break off.
         status: As in `keras_smooth.OptimizeResult`.
         message: The status in words.
+        signal: How much of the signal the start lets through: the standard deviation over
+            the test points after the last hidden layer, as a fraction of the one after the
+            first.
         nit: Iterations.
         nfev: Evaluations of loss and gradient.
         restarts: How often a dead line search was started again with empty memory.
@@ -45,6 +51,7 @@ class Run:
     success: bool
     status: int
     message: str
+    signal: float
     nit: int
     nfev: int
     restarts: int
@@ -66,41 +73,40 @@ class Outcome:
 def outcomes(
     settings: Settings,
     activation: str,
-    initializer: str,
-    seeds: list[int],
-    report: Callable[[int, int, float], None],
-) -> Iterator[Outcome]:
-    """Trains one activation from several seeds; compiles once.
+    starts: Iterable[Start],
+    report: Callable[[Start, int, float], None],
+) -> Iterator[tuple[Start, Outcome]]:
+    """Trains one activation from several starts; compiles once.
 
     Args:
         settings: The comparison.
         activation: Name of the activation.
-        initializer: Name of the kernel initializer.
-        seeds: The seeds, one run each.
-        report: Called as `report(seed, iteration, loss)` while a run goes on.
+        starts: Name of the initializer and seed of each run.
+        report: Called as `report(start, iteration, loss)` while a run goes on.
     """
     problem = problems.load(settings.problem)
     with tf.device(settings.device_name()):
-        model = build(problem, activation, initializer, settings.dtype, seed=0)
+        model = build(problem, activation, DEFAULT_INITIALIZER, settings.dtype, seed=0)
         evaluate = tf.function(lambda x, order: derivatives(model, x, order), autograph=False)
-        for seed in seeds:
+        for initializer, seed in starts:
             started = time.perf_counter()
             start = build(problem, activation, initializer, settings.dtype, seed)
             model.set_weights(start.get_weights())
-            end = _train(model, problem, settings, seed, report)
+            signal = _signal(start, problem.x)
+            progress = functools.partial(report, (initializer, seed))
+            end = _train(model, problem, settings, seed, progress)
             curves, lost = _curves(evaluate, problem.x)
             seconds = time.perf_counter() - started
-            yield Outcome(
-                Run(
-                    activation=activation,
-                    seed=seed,
-                    message=" ".join(filter(None, [end.pop("message"), lost])),
-                    **end,
-                    **_errors(problem, curves),
-                    seconds=round(seconds, 3),
-                ),
-                curves,
+            run = Run(
+                activation=activation,
+                seed=seed,
+                signal=signal,
+                message=" ".join(filter(None, [end.pop("message"), lost])),
+                **end,
+                **_errors(problem, curves),
+                seconds=round(seconds, 3),
             )
+            yield (initializer, seed), Outcome(run, curves)
 
 
 def build(
@@ -113,7 +119,7 @@ def build(
         model.add(keras.layers.Rescaling(2 / half, -2 * center / half, dtype=dtype))
     for layer in range(DEPTH + 1):
         last = layer == DEPTH
-        dense = keras_smooth.Dense(
+        dense = layers.Dense(
             1 if last else WIDTH,
             activation=None if last else activation,
             order=0,
@@ -129,25 +135,34 @@ def build(
 
 
 def _seeded(dense, initializer: str, seed: int, layer: int):
+    # Apart for all seeds and layers, and the same in every process.
+    layer_seed = seed * (DEPTH + 1) + layer
     if initializer == DEFAULT_INITIALIZER:
-        template = dense.kernel_initializer
-    else:
-        template = keras.initializers.get(initializer)
+        return initializers.default(dense.activation, seed=layer_seed)
+    template = keras.initializers.get(initializer)
     config = template.get_config()
-    if "seed" in config:
-        # Apart for all seeds and layers, and the same in every process.
-        config["seed"] = seed * (DEPTH + 1) + layer
-    return type(template).from_config(config)
+    seeded = {"seed": layer_seed} if "seed" in config else {}
+    return type(template).from_config({**config, **seeded})
+
+
+def _signal(model: keras.Model, x: np.ndarray) -> float:
+    """Returns how much of the signal is left after the last hidden layer."""
+    value, deviations = x[:, None], []
+    for layer in model.layers:
+        value = layer(value)
+        if isinstance(layer, layers.Dense):
+            deviations.append(float(np.mean(np.std(value, axis=0))))
+    return deviations[DEPTH - 1] / deviations[0]
 
 
 def _train(model, problem, settings: Settings, seed: int, report: Callable) -> dict:
     """Trains and returns success, status, message, nit, nfev and loss."""
     x, y = (column[:, None] for column in problem.draw(seed))
     if settings.optimizer == "adam":
-        return _train_adam(model, x, y, settings, seed, report)
+        return _train_adam(model, x, y, settings, report)
     chunk = math.ceil(settings.iterations / NUM_REPORTS)
     progress = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: report(seed, epoch + 1, logs["loss"])
+        on_epoch_end=lambda epoch, logs: report(epoch + 1, logs["loss"])
     )
     result = fit_lbfgs(
         model,
@@ -155,6 +170,7 @@ def _train(model, problem, settings: Settings, seed: int, report: Callable) -> d
         y,
         epochs=settings.iterations,
         method=settings.optimizer,
+        tolerance=0.0,  # Every run gets the same number of iterations.
         steps_per_execution=chunk,
         callbacks=[progress],
         verbose=0,
@@ -170,24 +186,27 @@ def _train(model, problem, settings: Settings, seed: int, report: Callable) -> d
     }
 
 
-def _train_adam(model, x, y, settings: Settings, seed: int, report: Callable) -> dict:
+def _train_adam(model, x, y, settings: Settings, report: Callable) -> dict:
     """Full-batch Adam, a chunk of steps in one call of the compiled function."""
     chunk = _divisor(settings.iterations, math.ceil(settings.iterations / NUM_REPORTS))
     model.compile(
         optimizer=keras.optimizers.Adam(), loss=model.loss, steps_per_execution=chunk
     )
     progress = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: report(seed, (epoch + 1) * chunk, logs["loss"])
+        on_epoch_end=lambda epoch, logs: report((epoch + 1) * chunk, logs["loss"])
     )
-    batch = (x.astype(settings.dtype), y.astype(settings.dtype))
+    # As a dataset: Keras would round float64 arrays to float32.
+    batch = tf.data.Dataset.from_tensors((x, y)).map(
+        lambda *pair: [tf.cast(part, settings.dtype) for part in pair]
+    )
     model.fit(
-        tf.data.Dataset.from_tensors(batch).repeat(),
+        batch.repeat(),
         epochs=settings.iterations // chunk,
         steps_per_epoch=chunk,
         callbacks=[progress],
         verbose=0,
     )
-    loss = float(model.evaluate(x, y, batch_size=len(x), verbose=0))
+    loss = float(model.evaluate(batch, verbose=0))
     finite = math.isfinite(loss)
     return {
         "success": finite,

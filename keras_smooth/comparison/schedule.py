@@ -11,11 +11,10 @@ from keras_smooth.comparison.settings import Settings
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Seeds of one activation and initializer, for one worker: it compiles once."""
+    """Runs of one activation, for one worker, which compiles once."""
 
     activation: str
-    initializer: str
-    seeds: tuple[int, ...]
+    starts: tuple[experiment.Start, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,16 +40,17 @@ Event = Progress | Finished
 
 
 def tasks(results: Results) -> list[Task]:
-    """Returns what is left to do."""
+    """Returns what is left to do, the longest task first."""
     settings = results.settings
-    wanted = [(name, settings.initializer) for name in settings.activations]
-    if settings.asks_open_question():
-        wanted.append(("sigmoid", GLOROT))
-    missing = [
-        Task(*pair, tuple(s for s in range(settings.seeds) if (*pair, s) not in results.outcomes))
-        for pair in wanted
-    ]
-    return [task for task in missing if task.seeds]
+    found = []
+    for activation in settings.activations:
+        names = [settings.initializer]
+        if activation == "sigmoid" and settings.asks_open_question():
+            names.append(GLOROT)
+        starts = [(name, seed) for name in names for seed in range(settings.seeds)]
+        missing = [start for start in starts if (activation, *start) not in results.outcomes]
+        found.append(Task(activation, tuple(missing)))
+    return sorted(filter(lambda task: task.starts, found), key=lambda task: -len(task.starts))
 
 
 def run(settings: Settings, work: list[Task], jobs: int | None, handle: Callable) -> None:
@@ -72,10 +72,9 @@ def run(settings: Settings, work: list[Task], jobs: int | None, handle: Callable
 def run_task(settings: Settings, task: Task, handle: Callable) -> None:
     """Works through one task in this process."""
 
-    def report(seed: int, iteration: int, loss: float) -> None:
-        handle(Progress(task.activation, task.initializer, seed, iteration, loss))
+    def report(start: experiment.Start, iteration: int, loss: float) -> None:
+        handle(Progress(task.activation, *start, iteration, loss))
 
-    for outcome in experiment.outcomes(
-        settings, task.activation, task.initializer, task.seeds, report
-    ):
-        handle(Finished(task.initializer, outcome))
+    found = experiment.outcomes(settings, task.activation, task.starts, report)
+    for (initializer, _), outcome in found:
+        handle(Finished(initializer, outcome))

@@ -52,7 +52,7 @@ class _Worker:
     def __init__(self, settings, jobs: int, events: queue.Queue):
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-c", f"from {__name__} import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -110,6 +110,3 @@ def main() -> None:
         schedule.run_task(settings, task, write)
         write(_DONE)
 
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,187 @@
+"""Every claimed class of differentiability, against one-sided limits of derivatives."""
+
+import math
+
+import keras
+import numpy as np
+import one_sided
+import pytest
+
+import keras_smooth
+from keras_smooth import activations, registry
+
+# Candidates for a joint where a function that claims to be smooth may have one.
+CANDIDATES = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0)
+
+KERAS_NAMES = sorted(
+    name
+    for name in dir(keras.activations)
+    if not name.startswith("_") and name not in ("get", "serialize", "deserialize")
+)
+OWN_NAMES = (
+    "celu", "centered_sigmoid", "gaussian", "sharp_softplus", "shifted_softplus", "sin",
+    "smelu", "snake", "softsign",
+)  # fmt: skip
+
+
+def _vector(function, component):
+    """A function of vectors along the line (t, -t), as a function of t."""
+    return lambda t: np.asarray(function(np.stack([t, -t], axis=-1)))[..., component]
+
+
+# Functions of vectors, and one that has required arguments, with the joints they have.
+SPECIAL = {
+    "glu": (_vector(keras.activations.glu, 0), CANDIDATES),
+    "softmax": (_vector(keras.activations.softmax, 0), CANDIDATES),
+    "log_softmax": (_vector(keras.activations.log_softmax, 0), CANDIDATES),
+    "sparsemax": (_vector(keras.activations.sparsemax, 0), (-0.5, 0.5)),
+    "threshold": (lambda x: keras.activations.threshold(x, 0.5, 0.0), (0.5,)),
+}
+
+
+def _function_and_joints(name):
+    if name in SPECIAL:
+        return SPECIAL[name]
+    function = getattr(keras.activations, name)
+    return function, registry.row(function).joints or CANDIDATES
+
+
+@pytest.mark.parametrize("name", KERAS_NAMES)
+def test_class_of_keras_activation(name):
+    function, joints = _function_and_joints(name)
+    measured = one_sided.smoothness(lambda x: np.asarray(function(x)), joints)
+    assert registry.smoothness(getattr(keras.activations, name)) == measured
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_class_of_own_activation(name):
+    function = getattr(activations, name)
+    joints = registry.row(function).joints or CANDIDATES
+    measured = one_sided.smoothness(lambda x: np.asarray(function(x)), joints)
+    assert keras_smooth.smoothness(name) == measured
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("elu", {"alpha": 2.0}),
+        ("leaky_relu", {"negative_slope": 1.0}),
+        ("relu", {"negative_slope": 1.0}),
+        ("relu", {"max_value": 6.0}),
+        ("squareplus", {"b": 0.0}),
+        ("squareplus", {"b": 1.0}),
+        ("celu", {"alpha": 2.0}),
+        ("sin", {"w0": 5.0}),
+        ("sharp_softplus", {"sharpness": 4.0}),
+    ],
+)
+def test_class_depends_on_parameters(name, parameters):
+    function = activations.partial(name, **parameters)
+    measured = one_sided.smoothness(lambda x: np.asarray(function(x)), (0.0, 6.0))
+    assert keras_smooth.smoothness(function) == measured
+
+
+def test_thresholded_relu_jumps():
+    assert keras_smooth.smoothness(activations.partial("relu", threshold=1.0)) == -1
+
+
+def test_reference_finds_each_class():
+    powers = [lambda x, k=k: np.where(x > 0, x**k, 0.0) for k in range(1, 4)]
+    found = [one_sided.smoothness(power, (0.0,)) for power in powers]
+    assert found == [0, 1, 2]
+    assert one_sided.smoothness(lambda x: np.where(x > 0, 1.0, 0.0), (0.0,)) == -1
+    assert one_sided.smoothness(np.tanh, (0.0,)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (keras.layers.Dense(2, "elu"), 1),
+        (keras.layers.Dense(2), math.inf),
+        (keras.layers.Conv1D(2, 3, activation="relu"), 0),
+        (keras.layers.LSTM(2), math.inf),
+        (keras.layers.LSTM(2, recurrent_activation="hard_sigmoid"), 0),
+        (keras.layers.TimeDistributed(keras.layers.Dense(2, "selu")), 0),
+        (keras.layers.ELU(alpha=0.5), 0),
+        (keras.layers.ELU(), 1),
+        (keras.layers.LeakyReLU(negative_slope=1.0), math.inf),
+        (keras.layers.ReLU(threshold=1.0), -1),
+        (keras.layers.MaxPooling1D(), 0),
+        (keras.layers.LayerNormalization(), math.inf),
+        (keras.layers.Embedding(3, 2), -1),
+        (keras.layers.Lambda(lambda x: x), None),
+        (keras_smooth.Dense(2, "elu", order=1), 1),
+        (keras_smooth.Activation("snake"), math.inf),
+    ],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_layer(layer, expected):
+    assert keras_smooth.smoothness(layer) == expected
+
+
+def test_layer_class():
+    assert keras_smooth.smoothness(keras.layers.MaxPooling1D) == 0
+    assert keras_smooth.smoothness(keras.layers.Dense) is None
+
+
+def test_every_layer_name_in_the_table_exists_in_keras():
+    names = [name for _, names in registry._LAYERS for name in names.split()]
+    assert [name for name in names if not hasattr(keras.layers, name)] == []
+
+
+def test_model_has_the_class_of_its_least_smooth_part():
+    x = keras.Input((3,))
+    wide = keras.layers.Dense(4, "elu")(x)
+    deep = keras.layers.Dense(4, "tanh")(wide)
+    functional = keras.Model(x, keras.layers.Add()([wide, deep]))
+    assert keras_smooth.smoothness(functional) == 1
+    nested = keras.Sequential([functional, keras.layers.ReLU()])
+    assert keras_smooth.smoothness(nested) == 0
+
+
+def test_unknown_is_none_never_a_guess():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    class Sub(keras.layers.Dense):
+        pass
+
+    x = keras.Input((3,))
+    with_operation = keras.Model(x, keras.ops.abs(x))
+    for unknown in (Own(), Sub(2), with_operation, lambda x: x):
+        assert keras_smooth.smoothness(unknown) is None
+
+
+def test_register_smoothness():
+    def cube_plus(x):
+        return keras.ops.where(x > 0, x**3, 0.0 * x)
+
+    assert keras_smooth.smoothness(cube_plus) is None
+    keras_smooth.register_smoothness(cube_plus, 2, joints=(0.0,), reason="bends at 0")
+    assert keras_smooth.smoothness(cube_plus) == keras_smooth.smoothness("cube_plus") == 2
+    assert activations.get("cube_plus") is cube_plus
+
+    class Mine(keras.layers.Layer):
+        pass
+
+    keras_smooth.register_smoothness(Mine, lambda layer: 7)
+    assert keras_smooth.smoothness(Mine()) == 7
+
+
+@pytest.mark.parametrize("smoothness", [-2, 0.5, "1", None, math.nan])
+def test_register_refuses_what_is_no_class(smoothness):
+    with pytest.raises(ValueError, match="smoothness must be"):
+        keras_smooth.register_smoothness(lambda x: x, smoothness)
+
+
+def test_register_refuses_what_is_no_function():
+    with pytest.raises(TypeError, match="function or a layer class"):
+        keras_smooth.register_smoothness("tanh", 2)
+
+
+def test_bad_argument():
+    with pytest.raises(ValueError, match="no activation named 'tahn'. Did you mean tanh"):
+        keras_smooth.smoothness("tahn")
+    with pytest.raises(TypeError, match="received 3"):
+        keras_smooth.smoothness(3)
