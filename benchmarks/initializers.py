@@ -47,7 +47,9 @@ def row(found: dict, index: int) -> list[str]:
             str(sum(run.restarts for run in runs)),
             str(sum(run.nit < ITERATIONS or not run.success for run in runs)),
         ]
-    ratio = found["default"].summary[index].d2y_mse / found[STARTS[1]].summary[index].d2y_mse
+    ratio = (
+        found["default"].summary[index].d2y_mse / found[STARTS[1]].summary[index].d2y_mse
+    )
     return [*cells, f"{ratio:.3g}"]
 
 

@@ -29,7 +29,10 @@ model.add(keras.layers.Dense(1))
 model.compile(optimizer=keras.optimizers.Adam(3e-3), loss="mse")
 
 stopping = keras.callbacks.EarlyStopping("loss", patience=20, restore_best_weights=True)
-callbacks = [keras_smooth.DerivativeMonitor(x[:100], potential), stopping]  # (3) was [stopping]
+callbacks = [
+    keras_smooth.DerivativeMonitor(x[:100], potential),
+    stopping,
+]  # (3) was [stopping]
 history = model.fit(x, y, epochs=EPOCHS, batch_size=50, verbose=0, callbacks=callbacks)
 
 print(*(f"{key} {values[-1]:.1e}" for key, values in history.history.items()))

@@ -1,6 +1,8 @@
 """Correct, visible and trainable derivatives for Keras on TensorFlow."""
 
 from keras_smooth import backend_check  # noqa: F401  first: it explains a wrong backend
+
+# isort: split
 from keras_smooth import activations, initializers, layers
 from keras_smooth.callbacks import DerivativeMonitor
 from keras_smooth.comparison import Comparison, compare

@@ -10,7 +10,6 @@ import tensorflow as tf
 from keras_smooth.operators import derivatives
 
 
-
 def names(order: int) -> list[str]:
     """Returns the names of the derivatives up to an order: y, dy, d2y, d3y, ..."""
     return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
@@ -73,7 +72,9 @@ class DerivativeMonitor(keras.callbacks.Callback):
         short = metric if isinstance(metric, str) else self.metric.name
         self.keys = [f"{prefix}{name}_{short}" for name in names(order)]
         self.reference = _reference(reference, self.x, order)
-        self.history = {"epoch": np.array([], int)} | {key: np.array([]) for key in self.keys}
+        self.history = {"epoch": np.array([], int)} | {
+            key: np.array([]) for key in self.keys
+        }
         self._evaluate = None
         self._warned = False
         self._last = {}

@@ -18,6 +18,7 @@ from keras_smooth.comparison.settings import (
     Settings,
 )
 
+FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 DEFAULT_OUT = "comparison"
@@ -72,7 +73,9 @@ def _add_compare(commands) -> None:
         "--out",
         help=f"output directory (default: {DEFAULT_OUT}, numbered when it is taken)",
     )
-    option("--resume", action="store_true", help="go on with the runs in the output directory")
+    option(
+        "--resume", action="store_true", help="go on with the runs in the output directory"
+    )
     option("--quick", action="store_true", help="one seed and 100 iterations, for a look")
     compare.set_defaults(function=_compare)
 
@@ -87,17 +90,22 @@ def _compare(arguments: argparse.Namespace, console: Console) -> int:
         f"{todo} runs of {settings.iterations} iterations on {settings.device_name()} in "
         f"{jobs} process{'es' if jobs > 1 else ''}; results in {out}",
         highlight=False,
+        soft_wrap=True,
     )
     try:
         with display.Display(todo, settings.iterations, console) as live:
             comparing.run(results, jobs, out, live.handle)
     except KeyboardInterrupt:
-        console.print(f"Interrupted. Go on with the same command and --resume --out {out}")
+        words = f"Interrupted. Go on with the same command and --resume --out {out}"
+        console.print(words, highlight=False, soft_wrap=True)
         return INTERRUPTED
     comparing.Comparison(results).save(out)
     console.print(display.summary_table(results))
-    console.print(report.recommendation(results).replace("**", ""), highlight=False)
-    console.print(f"{results.seconds:.0f} s. Report: {out / report.PAGE}", highlight=False)
+    for line in (
+        report.recommendation(results).replace("**", ""),
+        f"{results.seconds:.0f} s. Report: {out / report.PAGE}",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -132,13 +140,17 @@ def _default_out(resume: bool) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command line and returns the exit status: 0, 2 for bad input, 130."""
+    """Runs the command line and returns the exit status.
+
+    Returns:
+        0, 1 if a worker died, 2 for bad input, 130 after Ctrl-C.
+    """
     arguments = parser().parse_args(argv)
     try:
         return arguments.function(arguments, Console())
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         print(f"keras-smooth {arguments.command}: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return BAD_INPUT if isinstance(error, ValueError) else FAILED
 
 
 if __name__ == "__main__":

@@ -30,9 +30,7 @@ def curves(figure, x: np.ndarray, exact: Sequence, values: Sequence, label: str)
         values: The network's, in the same form; None where a derivative is lost.
         label: Name of the network in the legend.
     """
-    axes = figure.subplots(
-        2, len(exact), sharex=True, squeeze=False, height_ratios=(3, 1)
-    )
+    axes = figure.subplots(2, len(exact), sharex=True, squeeze=False, height_ratios=(3, 1))
     for (above, below), title, true, value in zip(axes.T, TITLES, exact, values):
         _curve(above, x, true, value, label)
         _error(below, x, true, value)

@@ -247,7 +247,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """Returns a sentence with the names that a misspelt one may have meant."""
     names = sorted(names)
     matches = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"Did you mean {', '.join(matches)}?" if matches else f"Known: {', '.join(names)}."
+    return (
+        f"Did you mean {', '.join(matches)}?" if matches else f"Known: {', '.join(names)}."
+    )
 
 
 def _keras_activation(name: str) -> Callable | None:

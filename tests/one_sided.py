@@ -18,8 +18,10 @@ def limits(function, joint: float, side: int, max_order: int) -> list[float]:
     nodes = np.polynomial.chebyshev.chebpts1(DEGREE + 1)
     x = (domain[0] + domain[1] + nodes * WIDTH) / 2
     interpolant = Chebyshev.fit(x, function(x), DEGREE, domain=domain)
-    return [float(interpolant.deriv(k)(joint)) if k else float(interpolant(joint))
-            for k in range(max_order + 1)]
+    return [
+        float(interpolant.deriv(k)(joint)) if k else float(interpolant(joint))
+        for k in range(max_order + 1)
+    ]
 
 
 def jumps(function, joint: float, max_order: int) -> list[bool]:

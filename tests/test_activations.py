@@ -31,8 +31,11 @@ def _softplus_derivatives(b):
 def _celu(a):
     def function(x):
         e = np.exp(np.minimum(x, 0.0) / a)
-        return [np.where(x > 0, x, a * (e - 1)), np.where(x > 0, 1.0, e),
-                np.where(x > 0, 0.0, e / a)]
+        return [
+            np.where(x > 0, x, a * (e - 1)),
+            np.where(x > 0, 1.0, e),
+            np.where(x > 0, 0.0, e / a),
+        ]
 
     return function
 

@@ -25,7 +25,12 @@ def exact(x):
 
 def fit(model, data, callbacks, epochs=3, **arguments):
     return model.fit(
-        *data, epochs=epochs, batch_size=len(data[0]), verbose=0, callbacks=callbacks, **arguments
+        *data,
+        epochs=epochs,
+        batch_size=len(data[0]),
+        verbose=0,
+        callbacks=callbacks,
+        **arguments,
     )
 
 
@@ -38,7 +43,9 @@ def test_errors_are_those_of_plain_numpy(make_model, gaussian_data, dtype):
     for key, value, true in zip(KEYS, values, exact(gaussian_data[0])):
         # Graph and eager round differently; float32 curves are of order 1.
         expected = np.mean((np.float64(value) - true) ** 2)
-        assert history.history[key][-1] == pytest.approx(expected, rel=1e-4 if dtype == "float32" else 1e-10)
+        assert history.history[key][-1] == pytest.approx(
+            expected, rel=1e-4 if dtype == "float32" else 1e-10
+        )
 
 
 def test_arrays_and_callable_give_the_same(make_model, gaussian_data):
@@ -63,18 +70,24 @@ def test_arrays_and_callable_give_the_same(make_model, gaussian_data):
 )  # fmt: skip
 def test_metrics(make_model, gaussian_data, metric, ending, function):
     model, x = make_model(), gaussian_data[0]
-    logs = fit(model, gaussian_data, [keras_smooth.DerivativeMonitor(x, gaussian, metric=metric)]).history
+    logs = fit(
+        model, gaussian_data, [keras_smooth.DerivativeMonitor(x, gaussian, metric=metric)]
+    ).history
     d2y = keras_smooth.derivatives(model, x)[2]
     # An instance made by the user computes in float32.
     assert logs[f"d2y_{ending}"][-1] == pytest.approx(function(d2y - exact(x)[2]), rel=1e-5)
 
 
-def test_every_repeats_the_last_value_and_history_holds_the_measured(make_model, gaussian_data):
+def test_every_repeats_the_last_value_and_history_holds_the_measured(
+    make_model, gaussian_data
+):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, every=3)
     logs = fit(make_model(), gaussian_data, [monitor], epochs=8).history
     assert list(monitor.history["epoch"]) == [0, 3, 6]
     assert len(logs["d2y_mse"]) == 8
-    np.testing.assert_array_equal(np.array(logs["d2y_mse"])[[0, 3, 6]], monitor.history["d2y_mse"])
+    np.testing.assert_array_equal(
+        np.array(logs["d2y_mse"])[[0, 3, 6]], monitor.history["d2y_mse"]
+    )
     assert logs["d2y_mse"][1] == logs["d2y_mse"][2] == logs["d2y_mse"][0]
 
 
@@ -89,7 +102,9 @@ def test_several_inputs_and_outputs(make_model):
     x = np.random.default_rng(0).normal(size=(6, 2))
 
     def saddle(x):
-        return ops.concatenate([x[:, :1] * x[:, 1:], ops.sum(x**2, axis=1, keepdims=True)], axis=1)
+        return ops.concatenate(
+            [x[:, :1] * x[:, 1:], ops.sum(x**2, axis=1, keepdims=True)], axis=1
+        )
 
     monitor = keras_smooth.DerivativeMonitor(x, saddle)
     fit(make_model(dim=2, outputs=2), (x, np.asarray(saddle(x))), [monitor])
@@ -130,7 +145,9 @@ def test_tensorboard(make_model, gaussian_data, tmp_path):
 
 def test_early_stopping(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
-    stopping = keras.callbacks.EarlyStopping("d2y_mse", mode="min", min_delta=1e9, patience=1)
+    stopping = keras.callbacks.EarlyStopping(
+        "d2y_mse", mode="min", min_delta=1e9, patience=1
+    )
     logs = fit(make_model(), gaussian_data, [monitor, stopping], epochs=9).history
     assert len(logs["loss"]) == 2
 
@@ -138,7 +155,10 @@ def test_early_stopping(make_model, gaussian_data):
 def test_model_checkpoint(make_model, gaussian_data, tmp_path):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     checkpoint = keras.callbacks.ModelCheckpoint(
-        str(tmp_path / "{epoch}-{d2y_mse:.6f}.keras"), monitor="d2y_mse", mode="min", save_best_only=True
+        str(tmp_path / "{epoch}-{d2y_mse:.6f}.keras"),
+        monitor="d2y_mse",
+        mode="min",
+        save_best_only=True,
     )
     logs = fit(make_model(), gaussian_data, [monitor, checkpoint], epochs=4).history
     best = int(np.argmin(logs["d2y_mse"]))
@@ -152,14 +172,18 @@ def test_model_checkpoint(make_model, gaussian_data, tmp_path):
 def test_reduce_lr_on_plateau(make_model, gaussian_data):
     model = make_model()
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
-    plateau = keras.callbacks.ReduceLROnPlateau("d2y_mse", mode="min", min_delta=1e9, patience=1, factor=0.5)
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        "d2y_mse", mode="min", min_delta=1e9, patience=1, factor=0.5
+    )
     fit(model, gaussian_data, [monitor, plateau], epochs=3)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01 * 0.5**2)
 
 
 def test_beside_validation_data(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
-    logs = fit(make_model(), gaussian_data, [monitor], validation_data=gaussian_data).history
+    logs = fit(
+        make_model(), gaussian_data, [monitor], validation_data=gaussian_data
+    ).history
     assert set(logs) == {"loss", "val_loss", *KEYS}
 
 
@@ -207,7 +231,9 @@ def test_reference_of_another_length(make_model, gaussian_data):
 
 def test_flat_reference_does_not_broadcast(make_model, gaussian_data):
     x = gaussian_data[0]
-    flat = keras_smooth.DerivativeMonitor(x, [part[:, 0] for part in exact(x)], prefix="flat_")
+    flat = keras_smooth.DerivativeMonitor(
+        x, [part[:, 0] for part in exact(x)], prefix="flat_"
+    )
     column = keras_smooth.DerivativeMonitor(x, exact(x))
     logs = fit(make_model(), gaussian_data, [flat, column]).history
     assert logs["flat_d2y_mse"] == logs["d2y_mse"]
@@ -230,4 +256,6 @@ def test_a_second_fit_with_another_model(make_model, gaussian_data):
     fit(first, gaussian_data, [monitor])
     logs = fit(second, gaussian_data, [monitor]).history
     d2y = keras_smooth.derivatives(second, gaussian_data[0])[2]
-    assert logs["d2y_mse"][-1] == pytest.approx(np.mean((d2y - exact(gaussian_data[0])[2]) ** 2), rel=1e-9)
+    assert logs["d2y_mse"][-1] == pytest.approx(
+        np.mean((d2y - exact(gaussian_data[0])[2]) ** 2), rel=1e-9
+    )

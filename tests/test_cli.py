@@ -28,7 +28,10 @@ def main(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--activations", "tahn"], "There is no activation named 'tahn'. Did you mean tanh"),
+        (
+            ["--activations", "tahn"],
+            "There is no activation named 'tahn'. Did you mean tanh",
+        ),
         (["--problem", "gausian"], "Did you mean gaussian"),
         (["--seeds", "0"], "seeds must be 1 or more, received 0"),
         (["--seeds", "three"], "invalid int value: 'three'"),
@@ -40,7 +43,9 @@ def main(capsys, *arguments):
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
-def test_bad_input_is_one_sentence_and_status_2(capsys, tmp_path, monkeypatch, arguments, words):
+def test_bad_input_is_one_sentence_and_status_2(
+    capsys, tmp_path, monkeypatch, arguments, words
+):
     monkeypatch.chdir(tmp_path)
     status, out, err = main(capsys, "compare", *arguments)
     assert status == 2 and out == ""
@@ -52,7 +57,10 @@ def test_bad_input_is_one_sentence_and_status_2(capsys, tmp_path, monkeypatch, a
     ("text", "words"),
     [
         ("x,z\n1,2\n", "has no column y"),
-        ("x,y\n" + "1,2\n" * 5 + "2,two\n" + "3,4\n" * 9, "line 7: y must be a finite number"),
+        (
+            "x,y\n" + "1,2\n" * 5 + "2,two\n" + "3,4\n" * 9,
+            "line 7: y must be a finite number",
+        ),
         ("x,y\n1,2\n", "1 rows of data"),
     ],
 )
@@ -95,7 +103,15 @@ def test_default_directory_is_numbered_and_never_overwritten(tmp_path, monkeypat
 
 
 def quick(tmp_path, *arguments):
-    return [*COMMAND, "compare", "--activations", "tanh,elu", "--out", str(tmp_path), *arguments]
+    return [
+        *COMMAND,
+        "compare",
+        "--activations",
+        "tanh,elu",
+        "--out",
+        str(tmp_path),
+        *arguments,
+    ]
 
 
 def test_quick_run_in_a_process(tmp_path):
@@ -118,7 +134,10 @@ def test_quick_run_in_a_process(tmp_path):
 def test_interrupt_leaves_valid_files_and_resume_finishes(tmp_path):
     arguments = ["--seeds", "3", "--iterations", "300", "--jobs", "1"]
     process = subprocess.Popen(
-        quick(tmp_path, *arguments), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        quick(tmp_path, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     path = tmp_path / "results.json"
     deadline = time.monotonic() + 120

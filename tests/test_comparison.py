@@ -15,7 +15,6 @@ from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
 
-
 # Problems.
 
 
@@ -66,7 +65,10 @@ def test_csv_without_derivatives_and_in_any_order(tmp_path):
     [
         (GOOD.replace("y,", "z,", 1), "no column y"),
         ("", "no column x and no column y"),
-        (GOOD.replace("20,", "twenty,"), "line 4: x must be a finite number, received 'twenty'"),
+        (
+            GOOD.replace("20,", "twenty,"),
+            "line 4: x must be a finite number, received 'twenty'",
+        ),
         (GOOD.replace("20,4,", "20,nan,"), "line 4: y must be a finite number"),
         (GOOD.replace("110,121,2.2,0.02", "110"), "line 13: y must be .* received None"),
         ("x,y\n1,2\n3,4\n", "2 rows of data; at least 10"),
@@ -79,7 +81,9 @@ def test_bad_csv(tmp_path, text, words):
 
 
 def test_unknown_problem():
-    with pytest.raises(ValueError, match="no problem named 'gausian'.*Did you mean gaussian"):
+    with pytest.raises(
+        ValueError, match="no problem named 'gausian'.*Did you mean gaussian"
+    ):
         problems.load("gausian")
     with pytest.raises(ValueError, match="Cannot read missing.csv"):
         problems.load("missing.csv")
@@ -121,7 +125,9 @@ def test_gpu_is_refused_without_one():
 @pytest.mark.gpu
 def test_gpu_is_used_and_agrees_with_the_cpu():
     found = {
-        device: keras_smooth.compare(["tanh"], seeds=1, iterations=20, device=device).runs[0]
+        device: keras_smooth.compare(["tanh"], seeds=1, iterations=20, device=device).runs[
+            0
+        ]
         for device in ("auto", "cpu")
     }
     assert Settings().device_name() == "GPU:0"
@@ -148,7 +154,9 @@ def test_csv_network_is_scaled(tmp_path):
     model = experiment.build(problem, "tanh", "default", "float64", 0)
     # The first layer maps [0, 110] to [-2, 2]; the last adds the mean of y.
     np.testing.assert_allclose(model.layers[0](np.array([[0.0], [110.0]])), [[-2.0], [2.0]])
-    np.testing.assert_allclose(model.layers[-1](np.zeros((1, 1))), np.mean(problem.exact[0]))
+    np.testing.assert_allclose(
+        model.layers[-1](np.zeros((1, 1))), np.mean(problem.exact[0])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +175,9 @@ def test_every_run_is_reported(small):
     assert [(run["activation"], run["seed"]) for run in content["runs"]] == [
         (name, seed) for name in ("tanh", "relu", "hard_tanh", "sigmoid") for seed in (0, 1)
     ]
-    fields = "activation seed success status message nit nfev loss y_mse dy_mse d2y_mse seconds"
+    fields = (
+        "activation seed success status message nit nfev loss y_mse dy_mse d2y_mse seconds"
+    )
     assert set(fields.split()) <= set(content["runs"][0])
     assert {"environment", "settings", "runs", "summary"} <= set(content)
     assert all(run["success"] and run["nit"] == 30 for run in content["runs"])
@@ -245,9 +255,15 @@ def test_open_question_is_measured_with_the_same_seeds(small):
 
 def test_resume_takes_over_what_is_there(small, monkeypatch):
     directory, found = small
-    monkeypatch.setattr(experiment, "outcomes", lambda *_: pytest.fail("nothing is left to run"))
+    monkeypatch.setattr(
+        experiment, "outcomes", lambda *_: pytest.fail("nothing is left to run")
+    )
     again = keras_smooth.compare(
-        ["tanh", "relu", "hard_tanh", "sigmoid"], seeds=2, iterations=30, out=directory, resume=True
+        ["tanh", "relu", "hard_tanh", "sigmoid"],
+        seeds=2,
+        iterations=30,
+        out=directory,
+        resume=True,
     )
     assert again.runs == found.runs
     np.testing.assert_array_equal(
@@ -262,9 +278,13 @@ def test_resume_runs_what_is_missing_and_gets_the_same(small, tmp_path):
     partial = Results(settings)
     key = ("tanh", "default", 0)
     partial.outcomes[key] = found.results.outcomes[key]
-    results.write_curves(partial.outcomes[key], "default", problems.load("gaussian").x, tmp_path)
+    results.write_curves(
+        partial.outcomes[key], "default", problems.load("gaussian").x, tmp_path
+    )
     results.write(partial, tmp_path)
-    again = keras_smooth.compare(["tanh"], seeds=2, iterations=30, out=tmp_path, resume=True)
+    again = keras_smooth.compare(
+        ["tanh"], seeds=2, iterations=30, out=tmp_path, resume=True
+    )
     assert again.runs[0] == found.runs[0]
     assert again.runs[1].loss == found.runs[1].loss
 
@@ -283,7 +303,10 @@ def test_resume_with_other_settings_is_refused(small, change, words):
     before = (directory / results.RESULTS).read_bytes()
     with pytest.raises(ValueError, match=words):
         keras_smooth.compare(
-            ["tanh", "relu", "hard_tanh", "sigmoid"], **arguments, out=directory, resume=True
+            ["tanh", "relu", "hard_tanh", "sigmoid"],
+            **arguments,
+            out=directory,
+            resume=True,
         )
     assert (directory / results.RESULTS).read_bytes() == before
 
@@ -294,7 +317,9 @@ def test_results_are_not_overwritten(small):
         keras_smooth.compare(["tanh"], seeds=1, iterations=5, out=directory)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"settings": {}}', '{"settings": {"seeds": 0}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"settings": {}}', '{"settings": {"seeds": 0}}']
+)
 def test_resume_of_a_damaged_file_is_refused(tmp_path, text):
     (tmp_path / results.RESULTS).write_text(text)
     with pytest.raises(ValueError, match="damaged"):
@@ -368,7 +393,11 @@ def test_workers_give_the_same_as_one_process(small, tmp_path):
         ["tanh", "relu", "hard_tanh", "sigmoid"], seeds=2, iterations=30, jobs=2
     )
     for one, other in zip(found.runs, again.runs):
-        assert (one.activation, one.seed, one.nit) == (other.activation, other.seed, other.nit)
+        assert (one.activation, one.seed, one.nit) == (
+            other.activation,
+            other.seed,
+            other.nit,
+        )
         # Another number of threads may round differently.
         assert one.loss == pytest.approx(other.loss, rel=1e-2)
 
@@ -390,7 +419,22 @@ def made_up(d2y_by_name, failed=()):
     curves = tuple(np.zeros(101) for _ in range(3))
     for name, values in d2y_by_name.items():
         for seed, value in enumerate(values):
-            run = Run(name, seed, name not in failed, 1, "m.", 0.5, 9, 9, 0, 1e-9, 1e-9, 1e-9, value, 1.0)
+            run = Run(
+                name,
+                seed,
+                name not in failed,
+                1,
+                "m.",
+                0.5,
+                9,
+                9,
+                0,
+                1e-9,
+                1e-9,
+                1e-9,
+                value,
+                1.0,
+            )
             found.outcomes[name, "default", seed] = Outcome(run, curves)
     return found
 
@@ -404,7 +448,9 @@ def test_recommendation_is_computed():
 
 
 def test_failed_activation_is_not_recommended():
-    text = report.recommendation(made_up({"tanh": (1e-9, 1e-9), "gelu": (1.0, 1.0)}, {"tanh"}))
+    text = report.recommendation(
+        made_up({"tanh": (1e-9, 1e-9), "gelu": (1.0, 1.0)}, {"tanh"})
+    )
     assert "Take **gelu**" in text
 
 
@@ -416,7 +462,9 @@ def test_dead_start_is_said():
     # findings: 0.076 after the first layer, 2.9e-6 after the last.
     assert dead < 1e-3 < 0.1 < alive
     page = report.page(found.results, problems.load("gaussian"))
-    assert "sigmoid: the start is all but constant" in page and "tanh: the start" not in page
+    assert (
+        "sigmoid: the start is all but constant" in page and "tanh: the start" not in page
+    )
 
 
 def test_failures_are_listed_and_counted():

@@ -38,5 +38,7 @@ def test_every_example_is_tested():
 
 def test_article_is_a_script_of_30_lines():
     lines = (EXAMPLES / "article.py").read_text().splitlines()
-    code = [line for line in lines if line.strip() and not line.strip().startswith(("#", '"""'))]
+    code = [
+        line for line in lines if line.strip() and not line.strip().startswith(("#", '"""'))
+    ]
     assert len(code) <= 30

@@ -87,7 +87,10 @@ def _hidden_deviations(activation, initializer):
     deviations = []
     for seed in range(8):
         layer = keras_smooth.Dense(
-            20, activation, kernel_initializer=initializer(activation, seed), dtype="float64"
+            20,
+            activation,
+            kernel_initializer=initializer(activation, seed),
+            dtype="float64",
         )
         x = np.asarray(layer(x))
         deviations.append(x.std(axis=0).mean())

@@ -109,7 +109,8 @@ def test_order(layer, activation, order, fits):
 
 
 @pytest.mark.parametrize(
-    ("order", "error"), [(-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, ValueError)]
+    ("order", "error"),
+    [(-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, ValueError)],
 )
 def test_bad_order(order, error):
     with pytest.raises(error, match="order"):

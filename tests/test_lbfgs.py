@@ -42,7 +42,9 @@ def _loss_models():
             return x
 
     class Own(keras.Sequential):
-        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        def compute_loss(
+            self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+        ):
             return keras.ops.mean(keras.ops.abs(y - y_pred)) + keras.ops.mean(self(2 * x))
 
     weights = np.linspace(0.0, 2.0, 7)
@@ -51,11 +53,46 @@ def _loss_models():
     plain = [start, dense()]
     yield "mse", keras.Sequential(plain), "mse", None, (x, y), mse()
     yield "weights", keras.Sequential(plain), "mse", weights, (x, y), mse(weights[:, None])
-    yield "instance", keras.Sequential(plain), keras.losses.MeanSquaredError(dtype="float64"), None, (x, y), mse()
-    yield "function", keras.Sequential(plain), lambda a, b: keras.ops.mean((a - b) ** 2, -1), None, (x, y), mse()
-    yield "l2", keras.Sequential([start, dense(kernel_regularizer=keras.regularizers.L2(0.5))]), "mse", None, (x, y), mse() + 1.0
-    yield "add_loss", keras.Sequential([start, dense(), penalty]), "mse", None, (x, y), mse() + np.mean(x.sum(axis=1) ** 2)
-    yield "add_loss only", keras.Sequential([start, dense(), penalty]), None, None, (x, y), np.mean(x.sum(axis=1) ** 2)
+    yield (
+        "instance",
+        keras.Sequential(plain),
+        keras.losses.MeanSquaredError(dtype="float64"),
+        None,
+        (x, y),
+        mse(),
+    )
+    yield (
+        "function",
+        keras.Sequential(plain),
+        lambda a, b: keras.ops.mean((a - b) ** 2, -1),
+        None,
+        (x, y),
+        mse(),
+    )
+    yield (
+        "l2",
+        keras.Sequential([start, dense(kernel_regularizer=keras.regularizers.L2(0.5))]),
+        "mse",
+        None,
+        (x, y),
+        mse() + 1.0,
+    )
+    yield (
+        "add_loss",
+        keras.Sequential([start, dense(), penalty]),
+        "mse",
+        None,
+        (x, y),
+        mse() + np.mean(x.sum(axis=1) ** 2),
+    )
+    yield (
+        "add_loss only",
+        keras.Sequential([start, dense(), penalty]),
+        None,
+        None,
+        (x, y),
+        np.mean(x.sum(axis=1) ** 2),
+    )
     own = np.mean(np.abs(y - x.sum(axis=1, keepdims=True))) + 2 * np.mean(x.sum(axis=1))
     yield "compute_loss", Own(plain), None, None, (x, y), own
     inputs = {name: keras.Input((2,), name=name, dtype="float64") for name in ("a", "b")}
@@ -76,8 +113,11 @@ def test_objective_is_the_loss_to_the_last_digit(name):
     model.compile(loss=loss, loss_weights=loss_weights)
     before = keras.config.floatx()
     objective = Objective(model)
-    tensors = keras.tree.map_structure(tf.constant, (*data, sample_weight)) if (
-        sample_weight is not None) else (*keras.tree.map_structure(tf.constant, data), None)
+    tensors = (
+        keras.tree.map_structure(tf.constant, (*data, sample_weight))
+        if (sample_weight is not None)
+        else (*keras.tree.map_structure(tf.constant, data), None)
+    )
     for wrap in (lambda f: f, tf.function):
         value, gradient = wrap(objective.value_and_gradient)(objective.position, tensors)
         # Keras' own compiled loss would round this to float32.
@@ -95,7 +135,9 @@ def test_gradient_against_central_differences(make_model, gaussian_data):
     for i in (0, 11, 40):
         shift = tf.one_hot(i, len(position), dtype=tf.float64) * step
         upper, lower = (objective.value(position + s * shift, data) for s in (1, -1))
-        np.testing.assert_allclose(gradient[i], (upper - lower) / (2 * step), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(
+            gradient[i], (upper - lower) / (2 * step), rtol=1e-6, atol=1e-9
+        )
 
 
 def test_frozen_layers_stay(make_model, gaussian_data):
@@ -136,7 +178,9 @@ def test_trains(make_model, gaussian_data, method, jit_compile):
     assert history.history["loss"][-1] == result.fun
     # Not predict, which rounds arrays to float32.
     prediction = model(gaussian_data[0])
-    assert np.mean((prediction - gaussian_data[1]) ** 2) == pytest.approx(result.fun, rel=1e-9)
+    assert np.mean((prediction - gaussian_data[1]) ** 2) == pytest.approx(
+        result.fun, rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
@@ -144,7 +188,9 @@ def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
     results = []
     for steps in (40, 7, 1):
         model = make_model()
-        results.append(fit(model, gaussian_data, epochs=40, method=method, steps_per_execution=steps))
+        results.append(
+            fit(model, gaussian_data, epochs=40, method=method, steps_per_execution=steps)
+        )
     losses = [history.result.fun for history in results]
     if method == "lbfgs":
         assert losses[0] == losses[1] == losses[2]
@@ -200,11 +246,16 @@ def test_compiles_again_after_compile(make_model, gaussian_data):
     fit(model, gaussian_data, epochs=3)
     model.set_weights(start)
     model.compile(loss="mae")
-    expected = np.mean(np.abs(model.predict(gaussian_data[0], verbose=0) - gaussian_data[1]))
+    expected = np.mean(
+        np.abs(model.predict(gaussian_data[0], verbose=0) - gaussian_data[1])
+    )
     assert fit(model, gaussian_data, epochs=1).history["loss"][0] <= expected
-    assert Objective(model).value(
-        Objective(model).position, (*map(tf.constant, gaussian_data), None)
-    ) > 0.9 * model.history.result.fun
+    assert (
+        Objective(model).value(
+            Objective(model).position, (*map(tf.constant, gaussian_data), None)
+        )
+        > 0.9 * model.history.result.fun
+    )
 
 
 def test_keeps_no_model_alive(make_model, gaussian_data):
@@ -370,13 +421,17 @@ def test_monitor_sees_the_weights_of_the_chunk(make_model, gaussian_data):
     )
     history = fit(model, gaussian_data, epochs=50, callbacks=[monitor])
     y, _, d2y = keras_smooth.derivatives(model, gaussian_data[0])
-    assert history.history["y_mse"][-1] == pytest.approx(np.mean((y - gaussian_data[1]) ** 2))
+    assert history.history["y_mse"][-1] == pytest.approx(
+        np.mean((y - gaussian_data[1]) ** 2)
+    )
     assert history.history["d2y_mse"][-1] < history.history["d2y_mse"][0]
 
 
 def test_callback_stops(make_model, gaussian_data):
     stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
-    result = fit(make_model(), gaussian_data, epochs=40, steps_per_execution=4, callbacks=[stop]).result
+    result = fit(
+        make_model(), gaussian_data, epochs=40, steps_per_execution=4, callbacks=[stop]
+    ).result
     assert result.status == Status.STOPPED and not result.success and not result.failed
     assert result.nit == 8
 
@@ -391,7 +446,9 @@ def test_restored_best_weights_are_kept(make_model, gaussian_data):
             first.append([w.copy() for w in self.model.get_weights()])
             logs["rising"] = float(len(first))
 
-    stop = keras.callbacks.EarlyStopping("rising", mode="min", patience=2, restore_best_weights=True)
+    stop = keras.callbacks.EarlyStopping(
+        "rising", mode="min", patience=2, restore_best_weights=True
+    )
     fit(model, gaussian_data, epochs=40, steps_per_execution=4, callbacks=[Keep(), stop])
     for kept, now in zip(first[0], model.get_weights()):
         np.testing.assert_array_equal(kept, now)
@@ -461,7 +518,13 @@ X = np.ones((3, 1))
         (_uncompiled, X, X, {}, "model.compile"),
         (_unbuilt, X, X, {}, "Build it"),
         (_untrainable, X, X, {}, "no trainable weights"),
-        (lambda: Valley(lambda w: tf.constant(1.0), [1.0]), X, X, {}, "none of the trainable"),
+        (
+            lambda: Valley(lambda w: tf.constant(1.0), [1.0]),
+            X,
+            X,
+            {},
+            "none of the trainable",
+        ),
         (None, X, X, {"epochs": 0}, "`epochs` must be 1 or more"),
         (None, X, X, {"steps_per_execution": 0}, "steps_per_execution"),
         (None, X, X, {"num_correction_pairs": 0}, "num_correction_pairs"),

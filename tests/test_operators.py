@@ -27,7 +27,10 @@ SCALAR = {
             lambda x: (12 * x - 8 * x**3) * np.exp(-(x**2)),
         ],
     ),
-    "sine": (lambda x: ops.sin(x), [np.sin, np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)]),
+    "sine": (
+        lambda x: ops.sin(x),
+        [np.sin, np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)],
+    ),
 }
 
 
@@ -86,8 +89,13 @@ def test_vector_of_points(make_model, points):
 
 
 def test_structured_model():
-    a, b = (keras.Input((width,), name=name, dtype="float64") for name, width in (("a", 2), ("b", 1)))
-    product = keras.layers.Dot(1, dtype="float64")([a, keras.layers.Concatenate(dtype="float64")([b, b])])
+    a, b = (
+        keras.Input((width,), name=name, dtype="float64")
+        for name, width in (("a", 2), ("b", 1))
+    )
+    product = keras.layers.Dot(1, dtype="float64")(
+        [a, keras.layers.Concatenate(dtype="float64")([b, b])]
+    )
     model = keras.Model({"a": a, "b": b}, {"square": product * product, "line": product})
     x = {"a": RNG.normal(size=(5, 2)), "b": RNG.normal(size=(5, 1))}
 
@@ -138,7 +146,9 @@ def test_gradients_of_the_weights_flow_through(make_model, points):
 
 
 def test_affine_model_has_a_true_zero(points):
-    model = keras.Sequential([keras.Input((1,)), keras_smooth.Dense(3), keras_smooth.Dense(1)])
+    model = keras.Sequential(
+        [keras.Input((1,)), keras_smooth.Dense(3), keras_smooth.Dense(1)]
+    )
     y, dy, d2y, d3y = keras_smooth.derivatives(model, points, 3)
     assert np.any(dy) and not np.any(d2y) and not np.any(d3y)
 
@@ -158,7 +168,9 @@ def test_lost_derivative_names_the_layer(make_model, points, activation):
 
 
 def test_missing_gradient_names_the_operation(points):
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, "softsign", name="first")])
+    model = keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(2, "softsign", name="first")]
+    )
     with pytest.raises(ValueError, match=r"SoftsignGrad.*first \(C\^1\)"):
         keras_smooth.derivatives(model, points)
     with pytest.raises(ValueError, match=r"SoftsignGrad.*first \(C\^1\)"):
@@ -170,11 +182,15 @@ def test_layer_without_training_argument(points):
         def call(self, x):
             return x**2
 
-    np.testing.assert_allclose(keras_smooth.derivatives(Square(), points)[1], 2 * points, rtol=1e-6)
+    np.testing.assert_allclose(
+        keras_smooth.derivatives(Square(), points)[1], 2 * points, rtol=1e-6
+    )
 
 
 def test_dropout_is_off_unless_training(points):
-    model = keras.Sequential([keras.Input((1,)), keras_smooth.Dense(50, "tanh"), keras.layers.Dropout(0.5)])
+    model = keras.Sequential(
+        [keras.Input((1,)), keras_smooth.Dense(50, "tanh"), keras.layers.Dropout(0.5)]
+    )
     first, second = (keras_smooth.derivatives(model, points, 1)[1] for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert np.any(keras_smooth.derivatives(model, points, 1, training=True)[1] != first)

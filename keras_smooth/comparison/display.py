@@ -1,7 +1,13 @@
 """The live display of a comparison in a terminal."""
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from keras_smooth.comparison import schedule
@@ -78,6 +84,7 @@ class Display:
             f"{run.activation}, seed {run.seed}: {run.nit} iterations, {run.seconds:.1f} s, "
             f"MSE of y'' {error}{mark}",
             highlight=False,
+            soft_wrap=True,
         )
 
     def _refresh_total(self) -> None:

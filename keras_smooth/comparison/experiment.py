@@ -87,7 +87,9 @@ def outcomes(
     problem = problems.load(settings.problem)
     with tf.device(settings.device_name()):
         model = build(problem, activation, DEFAULT_INITIALIZER, settings.dtype, seed=0)
-        evaluate = tf.function(lambda x, order: derivatives(model, x, order), autograph=False)
+        evaluate = tf.function(
+            lambda x, order: derivatives(model, x, order), autograph=False
+        )
         for initializer, seed in starts:
             started = time.perf_counter()
             start = build(problem, activation, initializer, settings.dtype, seed)

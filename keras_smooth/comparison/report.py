@@ -62,7 +62,9 @@ def _summary_figure(results: Results):
         axis.set_xticks(range(len(lines)), [line.activation for line in lines], rotation=40)
         axis.set_title(f"MSE of {title}")
         axis.grid(axis="y", alpha=0.3)
-    legend = "dots: seeds, bars: medians" + (", crosses: article" if _article(results) else "")
+    legend = "dots: seeds, bars: medians" + (
+        ", crosses: article" if _article(results) else ""
+    )
     figure.suptitle(f"{results.settings.problem}: {legend}")
     return figure
 
@@ -118,7 +120,9 @@ def _row(results: Results, line: Line) -> list[str]:
     cells.append(f"{line.failures} of {line.seeds}")
     cells.append(str(sum(run.restarts for run in runs)))
     cells.append(f"{signal(runs):.1e}")
-    cells.append("-".join(str(nit) for nit in dict.fromkeys((iterations[0], iterations[-1]))))
+    cells.append(
+        "-".join(str(nit) for nit in dict.fromkeys((iterations[0], iterations[-1])))
+    )
     return [*cells, f"{sum(run.seconds for run in runs):.1f}"]
 
 
@@ -201,8 +205,10 @@ def _question(results: Results) -> str:
     ]
     columns = ["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]
     rows = [columns, ["---"] * len(columns)]
-    for name, line, of_line in pair:
-        spreads = [_spread([getattr(run, field) for run in of_line]) for field in MSE_FIELDS]
+    for name, _, of_line in pair:
+        spreads = [
+            _spread([getattr(run, field) for run in of_line]) for field in MSE_FIELDS
+        ]
         restarts = sum(run.restarts for run in of_line)
         rows.append([name, f"{signal(of_line):.1e}", *spreads, str(restarts)])
     broken = [f"seed {run.seed}" for run in runs if run.restarts or not run.success]
@@ -228,8 +234,10 @@ def _verdict(glorot: Line, default: Line, left: float, broken: list[str]) -> str
         f"no gradient.{death} The default start takes 4 times the slope and takes out the "
         "constant sigmoid(0) = 1/2."
     )
-    effect = f"lowers the median error of y'' {ratio:.3g} times" if ratio > 1 else (
-        "did not lower the median error of y'' with these seeds"
+    effect = (
+        f"lowers the median error of y'' {ratio:.3g} times"
+        if ratio > 1
+        else ("did not lower the median error of y'' with these seeds")
     )
     return f"{text} Here that {effect}."
 
@@ -245,7 +253,7 @@ def recommendation(results: Results) -> str:
         return "None of these activations can be recommended for second derivatives."
     best = min(usable, key=lambda line: line.d2y_mse)
     worst = max(run.d2y_mse for run in results.runs(best.activation))
-    equal = [l.activation for l in usable if l is not best and l.d2y_mse <= worst]
+    equal = [one.activation for one in usable if one is not best and one.d2y_mse <= worst]
     text = (
         f"Take **{best.activation}**: the lowest median error of y'' ({best.d2y_mse:.1e}) "
         "with no run that broke off."
@@ -265,7 +273,9 @@ def _figure_list(results: Results) -> str:
 
 def _how(results: Results) -> str:
     rows = [["", ""], ["---", "---"]]
-    rows += [[str(name), str(value)] for name, value in environment(results.settings).items()]
+    rows += [
+        [str(name), str(value)] for name, value in environment(results.settings).items()
+    ]
     seconds = results.seconds or math.nan
     return (
         f"## How it was made\n\n{len(results.outcomes)} runs in {seconds:.0f} s of wall time; "

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib.metadata
 import io
 import json
 import math
@@ -11,9 +12,7 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_smooth import registry
 from keras_smooth.comparison.experiment import Outcome, Run
@@ -71,7 +70,9 @@ class Results:
     def median_outcome(self, activation: str) -> Outcome:
         """Returns the outcome of the seed with the (lower) median error of y''."""
         runs = self.runs(activation)
-        last = next((f for f in reversed(MSE_FIELDS) if getattr(runs[0], f) is not None), "seed")
+        last = next(
+            (f for f in reversed(MSE_FIELDS) if getattr(runs[0], f) is not None), "seed"
+        )
         ordered = sorted(runs, key=lambda run: _or_inf(getattr(run, last)))
         seed = ordered[(len(ordered) - 1) // 2].seed
         return self.outcomes[activation, self.settings.initializer, seed]
@@ -100,17 +101,10 @@ def median(values: list[float | None]) -> float | None:
 
 def environment(settings: Settings) -> dict:
     """Returns versions and the machine, for the report."""
-    import tensorflow_probability as tfp
-
-    import keras_smooth
-
+    packages = ("keras-smooth", "tensorflow", "keras", "tensorflow-probability", "numpy")
     return {
-        "keras_smooth": keras_smooth.__version__,
         "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "tensorflow_probability": tfp.__version__,
-        "numpy": np.__version__,
+        **{name: importlib.metadata.version(name) for name in packages},
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "device": settings.device_name(),
@@ -159,7 +153,9 @@ def write(results: Results, directory: Path) -> None:
     _write_text(directory / TABLE, table.getvalue())
 
 
-def write_curves(outcome: Outcome, initializer: str, x: np.ndarray, directory: Path) -> None:
+def write_curves(
+    outcome: Outcome, initializer: str, x: np.ndarray, directory: Path
+) -> None:
     """Writes the network's y, y', y'' of one run as `curves/NAME.csv`."""
     lines = ["x,y,dy,d2y"]
     for i, point in enumerate(x):
@@ -206,7 +202,9 @@ def _stored_runs(content: dict) -> list[tuple[str, Run]]:
 
 def _difference(path: Path, stored: Settings, asked: Settings) -> str:
     pairs = zip(dataclasses.asdict(stored).items(), dataclasses.asdict(asked).values())
-    changes = [f"{name} was {old!r}, is {new!r}" for (name, old), new in pairs if old != new]
+    changes = [
+        f"{name} was {old!r}, is {new!r}" for (name, old), new in pairs if old != new
+    ]
     return (
         f"Cannot resume: {path} was made with other settings ({'; '.join(changes)}). Take "
         "the same settings or another output directory."
@@ -226,7 +224,9 @@ def _read_curves(directory: Path, run: Run, initializer: str) -> tuple:
         columns = [[row[name] for row in rows] for name in ("y", "dy", "d2y")]
         return tuple(None if "" in cells else np.array(cells, float) for cells in columns)
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"Cannot resume: {path} is missing or damaged ({error}).") from None
+        raise ValueError(
+            f"Cannot resume: {path} is missing or damaged ({error})."
+        ) from None
 
 
 def _write_text(path: Path, text: str) -> None:

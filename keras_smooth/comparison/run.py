@@ -145,7 +145,11 @@ def output_directory(path: str | os.PathLike) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"The output path {directory} is a file, not a directory.") from None
+        raise ValueError(
+            f"The output path {directory} is a file, not a directory."
+        ) from None
+    except OSError as error:
+        raise ValueError(f"Cannot make the output directory {directory}: {error}") from None
     return directory
 
 

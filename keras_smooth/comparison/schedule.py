@@ -48,9 +48,13 @@ def tasks(results: Results) -> list[Task]:
         if activation == "sigmoid" and settings.asks_open_question():
             names.append(GLOROT)
         starts = [(name, seed) for name in names for seed in range(settings.seeds)]
-        missing = [start for start in starts if (activation, *start) not in results.outcomes]
+        missing = [
+            start for start in starts if (activation, *start) not in results.outcomes
+        ]
         found.append(Task(activation, tuple(missing)))
-    return sorted(filter(lambda task: task.starts, found), key=lambda task: -len(task.starts))
+    return sorted(
+        filter(lambda task: task.starts, found), key=lambda task: -len(task.starts)
+    )
 
 
 def run(settings: Settings, work: list[Task], jobs: int | None, handle: Callable) -> None:

@@ -38,7 +38,9 @@ class Settings:
         for name in self.activations:
             activations.get(name)
         if len(set(self.activations)) < len(self.activations):
-            raise ValueError(f"An activation is named twice: {', '.join(self.activations)}.")
+            raise ValueError(
+                f"An activation is named twice: {', '.join(self.activations)}."
+            )
         _check_count("seeds", self.seeds)
         _check_count("iterations", self.iterations)
         _check_choice("optimizer", self.optimizer, OPTIMIZERS)

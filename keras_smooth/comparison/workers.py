@@ -109,4 +109,3 @@ def main() -> None:
             return
         schedule.run_task(settings, task, write)
         write(_DONE)
-

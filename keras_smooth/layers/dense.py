@@ -58,9 +58,7 @@ class Dense(keras.layers.Dense):
         activation = activations.get(activation)
         if kernel_initializer is None:
             kernel_initializer = initializers.default(activation)
-        super().__init__(
-            units, activation, use_bias, kernel_initializer, *args, **kwargs
-        )
+        super().__init__(units, activation, use_bias, kernel_initializer, *args, **kwargs)
         self.order = checked_order(self, activation, order)
 
     def get_config(self) -> dict:
