@@ -86,7 +86,7 @@ def fit_lbfgs(
     verbose: str | int = "auto",
     jit_compile: bool = True,
 ) -> keras.callbacks.History:
-    """Trains a compiled model on all data at once with TFP's L-BFGS.
+    """Trains a compiled model on all data at once with L-BFGS.
 
     The loss is the model's own: `compile(loss=...)`, regularizers, `add_loss` and an
     overridden `compute_loss` included. The first call compiles, which takes seconds;
@@ -99,7 +99,9 @@ def fit_lbfgs(
         y: Targets, in the same way.
         sample_weight: Weights of the samples.
         epochs: Largest number of iterations.
-        method: `"lbfgs"`, or `"bfgs"` with a dense inverse Hessian (n^2 numbers).
+        method: `"lbfgs"`; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line
+            search brackets every step; or its `"bfgs"` with a dense inverse Hessian, n^2
+            numbers. benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS.
         tolerance: Largest absolute entry of the gradient at which the fit is done.
         max_restarts: How often a dead line search starts again with empty memory.

@@ -1,9 +1,11 @@
-"""TFP's L-BFGS and BFGS, compiled once and advanced a number of iterations at a time."""
+"""L-BFGS and BFGS, compiled once and advanced a number of iterations at a time."""
 
 import functools
 from collections.abc import Callable
 
 import tensorflow as tf
+
+from keras_smooth import quasi_newton
 
 # No change of the objective is not convergence: these tests are switched off.
 _OFF = {"x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0}
@@ -12,12 +14,13 @@ _OFF = {"x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance
 class Minimizer:
     """A minimizer of `value_and_gradient(position, data)`.
 
-    The state between two calls is TFP's result tuple; start point, data and tolerance
-    are arguments of the compiled function, so that it serves every seed.
+    Start point, state, data and tolerance are arguments of the compiled function, so that it
+    serves every seed. The state has TFP's names: `converged`, `failed`, `num_iterations`,
+    `num_objective_evaluations`, `position`, `objective_value`, `objective_gradient`.
 
     Args:
         value_and_gradient: Function of a vector `(n,)` and of data.
-        method: `"lbfgs"` or `"bfgs"`.
+        method: `"lbfgs"`, `"tfp_lbfgs"` or `"bfgs"`.
         num_correction_pairs: Memory of L-BFGS.
         jit_compile: Whether to compile with XLA.
     """
@@ -29,28 +32,24 @@ class Minimizer:
         num_correction_pairs: int = 50,
         jit_compile: bool = True,
     ):
-        # As a function of its own it is traced once, not at each of the places where the
-        # line search calls it.
+        # As a function of its own it is traced once, not at each of the places where a line
+        # search of TFP calls it.
         self._function = tf.function(value_and_gradient, autograph=False)
-        begin, advance = _METHODS[method]
+        begin, self._advance = _METHODS[method]
         self._begin = functools.partial(begin, num_correction_pairs=num_correction_pairs)
-        self._advance = tf.function(
-            functools.partial(_advance_with, advance, self._function),
-            jit_compile=jit_compile,
-            autograph=False,
+        self._compiled = tf.function(
+            self._advance_with, jit_compile=jit_compile, autograph=False
         )
 
     def begin(self, position: tf.Tensor, data: tuple):
         """Returns the state at a position, with empty memory."""
-        # Eager and without an iteration: one evaluation, nothing compiled.
-        return self._begin(
-            lambda point: self._function(point, data), position, max_iterations=0, **_OFF
-        )
+        # Eager: one evaluation, and no loop to compile.
+        return self._begin(lambda point: self._function(point, data), position)
 
     def advance(self, state, num_iterations: int, tolerance: float, data: tuple):
         """Returns the state after at most so many iterations more."""
         dtype = state.position.dtype
-        return self._advance(
+        return self._compiled(
             state, tf.constant(num_iterations), tf.constant(tolerance, dtype), data
         )
 
@@ -64,29 +63,24 @@ class Minimizer:
             seen.append(not bool(finite))
             return value, gradient
 
-        self._begin(watched, position, max_iterations=1, **_OFF)
+        self._advance(watched, self._begin(watched, position), 1, 0.0)
         return any(seen)
 
-
-def _advance_with(advance, value_and_gradient, state, num_iterations, tolerance, data):
-    return advance(
-        lambda point: value_and_gradient(point, data),
-        state,
-        num_iterations,
-        tolerance=tolerance,
-        **_OFF,
-    )
+    def _advance_with(self, state, num_iterations, tolerance, data):
+        return self._advance(
+            lambda point: self._function(point, data), state, num_iterations, tolerance
+        )
 
 
-def _lbfgs_begin(function, position, num_correction_pairs, **options):
+def _tfp_lbfgs_begin(function, position, num_correction_pairs):
     import tensorflow_probability as tfp
 
     return tfp.optimizer.lbfgs_minimize(
-        function, position, num_correction_pairs=num_correction_pairs, **options
+        function, position, num_correction_pairs=num_correction_pairs, max_iterations=0
     )
 
 
-def _lbfgs_advance(function, state, num_iterations, **options):
+def _tfp_lbfgs_advance(function, state, num_iterations, tolerance):
     import tensorflow_probability as tfp
 
     return tfp.optimizer.lbfgs_minimize(
@@ -94,19 +88,20 @@ def _lbfgs_advance(function, state, num_iterations, **options):
         None,
         previous_optimizer_results=state,
         max_iterations=state.num_iterations + num_iterations,
-        **options,
+        tolerance=tolerance,
+        **_OFF,
     )
 
 
-def _bfgs_begin(function, position, num_correction_pairs, **options):
+def _tfp_bfgs_begin(function, position, num_correction_pairs):
     import tensorflow_probability as tfp
 
     del num_correction_pairs
-    state = tfp.optimizer.bfgs_minimize(function, position, **options)
+    state = tfp.optimizer.bfgs_minimize(function, position, max_iterations=0)
     return state._replace(scale_initial_inverse_hessian=tf.constant(True))
 
 
-def _bfgs_advance(function, state, num_iterations, **options):
+def _tfp_bfgs_advance(function, state, num_iterations, tolerance):
     import tensorflow_probability as tfp
 
     # bfgs_minimize cannot resume: it starts anew from the position and the inverse
@@ -118,7 +113,8 @@ def _bfgs_advance(function, state, num_iterations, **options):
         scale_initial_inverse_hessian=tf.equal(state.num_iterations, 0),
         validate_args=False,
         max_iterations=num_iterations,
-        **options,
+        tolerance=tolerance,
+        **_OFF,
     )
     return result._replace(
         num_iterations=state.num_iterations + result.num_iterations,
@@ -129,7 +125,8 @@ def _bfgs_advance(function, state, num_iterations, **options):
 
 
 _METHODS = {
-    "lbfgs": (_lbfgs_begin, _lbfgs_advance),
-    "bfgs": (_bfgs_begin, _bfgs_advance),
+    "lbfgs": (quasi_newton.begin, quasi_newton.advance),
+    "tfp_lbfgs": (_tfp_lbfgs_begin, _tfp_lbfgs_advance),
+    "bfgs": (_tfp_bfgs_begin, _tfp_bfgs_advance),
 }
 METHODS = tuple(_METHODS)

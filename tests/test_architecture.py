@@ -19,7 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import rooms of a lower level only.
 LEVELS = {
     "backend_check": 0, "registry": 0, "figures": 0,
-    "activations": 1, "objective": 1, "minimizers": 1,
+    "activations": 1, "objective": 1, "quasi_newton": 0, "minimizers": 1,
     "initializers": 2,
     "layers": 3, "operators": 3,
     "callbacks": 4, "lbfgs": 4,

@@ -10,7 +10,7 @@ from keras_smooth import activations
 from keras_smooth.comparison import article, problems
 from keras_smooth.registry import nearest
 
-OPTIMIZERS = ("lbfgs", "bfgs", "adam")
+OPTIMIZERS = ("lbfgs", "tfp_lbfgs", "bfgs", "adam")
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "gpu")
 DEFAULT_INITIALIZER = "default"
