@@ -135,5 +135,20 @@ def _centered(kernel, fan_in: int):
 
 
 def default(activation: Callable, seed=None) -> keras.initializers.Initializer:
-    """Returns the start that a layer with this activation has if none is asked for."""
+    """Returns the start that a layer with this activation has if none is asked for.
+
+    Args:
+        activation: Activation function of the layer.
+        seed: As for every Keras initializer.
+
+    Returns:
+        A `GainScaling`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> start = keras_smooth.initializers.default(keras.activations.tanh, seed=0)
+    >>> type(start).__name__
+    'GainScaling'
+    """
     return GainScaling(activation, seed=seed)

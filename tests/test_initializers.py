@@ -42,7 +42,7 @@ def test_gain_against_plain_quadrature():
     z = np.linspace(-12.0, 12.0, 100_001)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
     slope = 1 / (1 + np.exp(-z))  # of softplus; its mean square grows with the variance
-    mean_square = np.trapezoid(slope**2 * density, z)
+    mean_square = np.sum(slope**2 * density) * (z[1] - z[0])
     assert initializers.gain("softplus") == pytest.approx(mean_square**-0.5, rel=1e-8)
 
 

@@ -1,0 +1,287 @@
+"""fit_lbfgs beside what else could train the same net full batch.
+
+    python benchmarks/lbfgs.py [--seeds 16] [--iterations 2000] [--systems NAME ...]
+
+The article's net, 8 x 20 tanh, its 1000 points, float64, from the default start of
+keras_smooth.Dense; one process on one core, CPU time. SciPy, optax and torch run where they
+are installed (pip install 'keras-smooth[bench]'). Prints a table in Markdown.
+"""
+
+import argparse
+import dataclasses
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+# One core, before any of the libraries counts them.
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.comparison import experiment, problems
+from keras_smooth.minimizers import Minimizer
+from keras_smooth.objective import Objective
+from keras_smooth.operators import derivatives
+
+CHUNK = 20
+LEVELS = (1e-8, 1e-9, 1e-10)
+ACTIVATION = "tanh"
+
+
+@dataclasses.dataclass
+class Trace:
+    """CPU seconds and loss after every chunk, and what the run came to."""
+
+    seconds: list[float] = dataclasses.field(default_factory=list)
+    losses: list[float] = dataclasses.field(default_factory=list)
+    iterations: int = 0
+    evaluations: int = 0
+    position: np.ndarray | None = None
+    started: float = dataclasses.field(default_factory=time.process_time)
+
+    def note(self, loss: float) -> None:
+        self.seconds.append(time.process_time() - self.started)
+        self.losses.append(loss)
+
+    def until(self, level: float) -> float:
+        pairs = zip(self.seconds, self.losses)
+        return next((seconds for seconds, loss in pairs if loss <= level), math.inf)
+
+
+def keras_system(model, method: str, num_pairs: int) -> Callable:
+    """What fit_lbfgs runs, without callbacks."""
+    objective = Objective(model)
+    minimizer = Minimizer(objective.value_and_gradient, method, num_pairs)
+
+    def run(x, y, position, iterations) -> Trace:
+        data = (tf.constant(x), tf.constant(y), None)
+        trace = Trace()
+        state = minimizer.begin(tf.constant(position), data)
+        while trace.iterations < iterations:
+            before = int(state.num_iterations), int(state.num_objective_evaluations)
+            state = minimizer.advance(state, CHUNK, 0.0, data)
+            trace.iterations += int(state.num_iterations) - before[0]
+            trace.evaluations += int(state.num_objective_evaluations) - before[1]
+            trace.note(float(state.objective_value))
+            if bool(state.failed):
+                if int(state.num_iterations) <= 1:
+                    break
+                state = minimizer.begin(state.position, data)
+        trace.position = state.position.numpy()
+        return trace
+
+    return run
+
+
+def jax_loss(shapes: list[tuple]):
+    """The same loss in JAX, of the flat vector of weights."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import jax.numpy as jnp
+
+    def loss(position, x, y):
+        place, value = 0, x
+        for layer in range(0, len(shapes), 2):
+            kernel, bias = shapes[layer], shapes[layer + 1]
+            size = math.prod(kernel)
+            weights = position[place : place + size].reshape(kernel)
+            value = value @ weights + position[place + size : place + size + bias[0]]
+            place += size + bias[0]
+            if layer < len(shapes) - 2:
+                value = jnp.tanh(value)
+        return jnp.mean((value - y) ** 2)
+
+    return loss
+
+
+def scipy_system(model, num_pairs: int) -> Callable:
+    """SciPy's L-BFGS-B over an objective compiled by JAX."""
+    import jax
+    from scipy import optimize
+
+    function = jax.jit(jax.value_and_grad(jax_loss(Objective(model).shapes)))
+
+    def run(x, y, position, iterations) -> Trace:
+        trace = Trace()
+        last = {}
+
+        def value_and_gradient(weights):
+            value, gradient = function(weights, x, y)
+            last["value"] = float(value)
+            trace.evaluations += 1
+            return last["value"], np.asarray(gradient)
+
+        def callback(intermediate_result):
+            trace.iterations += 1
+            if trace.iterations % CHUNK == 0:
+                trace.note(float(intermediate_result.fun))
+
+        found = optimize.minimize(
+            value_and_gradient, position, jac=True, method="L-BFGS-B", callback=callback,
+            options={"maxiter": iterations, "maxfun": 10 * iterations, "maxcor": num_pairs,
+                     "ftol": 0.0, "gtol": 0.0},
+        )  # fmt: skip
+        trace.note(float(found.fun))
+        trace.position = found.x
+        return trace
+
+    return run
+
+
+def optax_system(model, num_pairs: int) -> Callable:
+    """optax.lbfgs with its zoom line search, a chunk of iterations a call."""
+    import jax
+    import optax
+
+    loss = jax_loss(Objective(model).shapes)
+    solver = optax.lbfgs(memory_size=num_pairs)
+
+    @jax.jit
+    def chunk(position, state, x, y):
+        def of_position(weights):
+            return loss(weights, x, y)
+
+        value_and_grad = optax.value_and_grad_from_state(of_position)
+
+        def step(carry, _):
+            weights, state, evaluations = carry
+            value, gradient = value_and_grad(weights, state=state)
+            updates, state = solver.update(
+                gradient, state, weights, value=value, grad=gradient, value_fn=of_position
+            )
+            evaluations += optax.tree.get(state, "num_linesearch_steps")
+            return (optax.apply_updates(weights, updates), state, evaluations), None
+
+        carry, _ = jax.lax.scan(step, (position, state, 0), length=CHUNK)
+        return *carry, of_position(carry[0])
+
+    def run(x, y, position, iterations) -> Trace:
+        trace = Trace()
+        state = solver.init(position)
+        for _ in range(0, iterations, CHUNK):
+            position, state, evaluations, value = chunk(position, state, x, y)
+            trace.iterations += CHUNK
+            trace.evaluations += int(evaluations)
+            trace.note(float(value))
+        trace.position = np.asarray(position)
+        return trace
+
+    return run
+
+
+def torch_system(model, num_pairs: int) -> Callable:
+    """torch.optim.LBFGS with its strong Wolfe line search."""
+    import torch
+
+    torch.set_num_threads(1)
+    shapes = Objective(model).shapes
+
+    def forward(parts, x):
+        for layer in range(0, len(parts), 2):
+            x = x @ parts[layer] + parts[layer + 1]
+            x = torch.tanh(x) if layer < len(parts) - 2 else x
+        return x
+
+    def run(x, y, position, iterations) -> Trace:
+        x, y = torch.tensor(x), torch.tensor(y)
+        pieces = np.split(position, np.cumsum([math.prod(s) for s in shapes])[:-1])
+        parts = [
+            torch.tensor(piece.reshape(shape), requires_grad=True)
+            for piece, shape in zip(pieces, shapes)
+        ]
+        solver = torch.optim.LBFGS(
+            parts, max_iter=CHUNK, max_eval=10 * CHUNK, history_size=num_pairs,
+            tolerance_grad=0.0, tolerance_change=0.0, line_search_fn="strong_wolfe",
+        )  # fmt: skip
+        trace = Trace()
+
+        def closure():
+            solver.zero_grad()
+            value = torch.mean((forward(parts, x) - y) ** 2)
+            value.backward()
+            trace.evaluations += 1
+            return value
+
+        for _ in range(0, iterations, CHUNK):
+            solver.step(closure)
+            trace.iterations += CHUNK
+            with torch.no_grad():
+                trace.note(float(torch.mean((forward(parts, x) - y) ** 2)))
+        trace.position = np.concatenate([part.detach().numpy().ravel() for part in parts])
+        return trace
+
+    return run
+
+
+SYSTEMS = {
+    "fit_lbfgs": lambda model, pairs: keras_system(model, "lbfgs", pairs),
+    "TFP lbfgs_minimize": lambda model, pairs: keras_system(model, "tfp_lbfgs", pairs),
+    "SciPy L-BFGS-B over JAX": scipy_system,
+    "optax.lbfgs": optax_system,
+    "torch.optim.LBFGS": torch_system,
+}
+
+
+def measure(name: str, num_pairs: int, seeds: int, iterations: int) -> list[str]:
+    """Returns the row of one system."""
+    problem = problems.load("gaussian")
+    model = experiment.build(problem, ACTIVATION, "default", "float64", 0)
+    objective = Objective(model)
+    before = time.process_time()
+    run = SYSTEMS[name](model, num_pairs)
+    x, y = (column[:, None] for column in problem.draw(0))
+    run(x, y, objective.position.numpy(), 2 * CHUNK)
+    latency = time.process_time() - before
+    traces, errors = [], []
+    for seed in range(seeds):
+        x, y = (column[:, None] for column in problem.draw(seed))
+        start = experiment.build(problem, ACTIVATION, "default", "float64", seed)
+        traces.append(run(x, y, Objective(start).position.numpy(), iterations))
+        objective.assign(tf.constant(traces[-1].position))
+        d2y = np.ravel(derivatives(model, problem.x[:, None])[2])
+        errors.append(np.mean((d2y - problem.exact[2]) ** 2))
+    return _row(name, num_pairs, latency, traces, errors)
+
+
+def _row(name, num_pairs, latency, traces, errors) -> list[str]:
+    median = statistics.median
+    return [
+        name,
+        str(num_pairs),
+        f"{latency:.1f}",
+        f"{1e3 * median(t.seconds[-1] / t.iterations for t in traces):.2f}",
+        f"{median(t.evaluations / t.iterations for t in traces):.2f}",
+        *(f"{median(t.until(level) for t in traces):.2f}" for level in LEVELS),
+        f"{median(t.losses[-1] for t in traces):.1e}",
+        f"{median(errors):.1e}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=16)
+    parser.add_argument("--iterations", type=int, default=2000)
+    parser.add_argument("--pairs", type=int, nargs="+", default=[10, 50])
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS))
+    arguments = parser.parse_args()
+    columns = [
+        "system", "pairs", "first call, s", "ms an iteration", "evaluations an iteration",
+        *(f"s to MSE {level:.0e}" for level in LEVELS), "median MSE", "median MSE of y''",
+    ]  # fmt: skip
+    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns), flush=True)
+    for name in arguments.systems:
+        for num_pairs in arguments.pairs:
+            try:
+                row = measure(name, num_pairs, arguments.seeds, arguments.iterations)
+            except ImportError as error:
+                row = [name, str(num_pairs), f"not installed: {error.name}"]
+            print("| " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
