@@ -6,10 +6,19 @@ from keras_smooth import backend_check  # noqa: F401  first: it explains a wrong
 from keras_smooth import activations, initializers, layers
 from keras_smooth.callbacks import DerivativeMonitor
 from keras_smooth.comparison import Comparison, compare
+from keras_smooth.derivative_model import DerivativeModel
 from keras_smooth.layers import Activation, Dense
 from keras_smooth.lbfgs import OptimizeResult, fit_lbfgs
-from keras_smooth.operators import derivatives
+from keras_smooth.operators import (
+    derivatives,
+    directional,
+    gradient,
+    hessian,
+    jacobian,
+    laplacian,
+)
 from keras_smooth.registry import register_smoothness, smoothness
+from keras_smooth.rules import register_jet_rule
 
 __version__ = "0.1.0"
 
@@ -17,14 +26,21 @@ __all__ = [
     "Activation",
     "Comparison",
     "Dense",
+    "DerivativeModel",
     "DerivativeMonitor",
     "OptimizeResult",
     "activations",
     "compare",
     "derivatives",
+    "directional",
     "fit_lbfgs",
+    "gradient",
+    "hessian",
     "initializers",
+    "jacobian",
+    "laplacian",
     "layers",
+    "register_jet_rule",
     "register_smoothness",
     "smoothness",
 ]

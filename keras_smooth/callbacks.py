@@ -7,12 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.operators import derivatives
-
-
-def names(order: int) -> list[str]:
-    """Returns the names of the derivatives up to an order: y, dy, d2y, d3y, ..."""
-    return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
+from keras_smooth.operators import derivatives, names
 
 
 class DerivativeMonitor(keras.callbacks.Callback):

@@ -1,21 +1,39 @@
 """Derivatives of a model's outputs with respect to its inputs."""
 
 import math
-import operator
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from keras_smooth import registry
+from keras_smooth import taylor
+from keras_smooth.points import (
+    checked_engine,
+    checked_model,
+    checked_order,
+    checked_points,
+    checked_single,
+    in_batches,
+)
+from keras_smooth.rules import fallback
+from keras_smooth.tapes import ModelFunction, nested_tapes
 
-_ENGINES = ("tape",)
+
+def names(order: int) -> list[str]:
+    """Returns the names of the derivatives up to an order: y, dy, d2y, d3y, ..."""
+    return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
 
 
 # Keras itself calls layers without AutoGraph; it would try to convert this file as well.
 @tf.autograph.experimental.do_not_convert
 def derivatives(
-    model: Callable, x, order: int = 2, *, engine: str = "tape", training: bool = False
+    model: Callable,
+    x,
+    order: int = 2,
+    *,
+    engine: str = "tape",
+    batch_size: int | None = None,
+    training: bool = False,
 ) -> tuple:
     """Returns y, y', y'' and so on of a model at the points x.
 
@@ -27,9 +45,11 @@ def derivatives(
         x: Points, floats of shape `(batch, ...)`; for a model with several inputs a
             list, tuple or dict of such arrays. They are cast to the dtype of the
             model's variables.
-        order: Number of derivatives, 0 or more.
-        engine: How they are computed. `"tape"` nests `tf.GradientTape`.
-        training: Whether layers such as Dropout run in training mode.
+        order: Number of derivatives, 0 or more; up to 6 with the engine `"jet"`.
+        engine: How they are computed. `"tape"` nests `tf.GradientTape`. `"jet"` is Taylor
+            mode: one forward pass carries all orders, layer by layer; it takes one input.
+        batch_size: Number of samples at a time, which bounds the memory. None is all.
+        training: Whether layers such as Dropout run in training mode, for tapes only.
 
     Returns:
         A tuple of `order + 1` tensors: y, y', y'', ...
@@ -48,8 +68,9 @@ def derivatives(
 
     Raises:
         TypeError: If x does not hold floats or `order` is not an integer.
-        ValueError: If x is empty, `order` is negative, the engine is unknown, or a
-            derivative is lost on the way; the message names the layers at fault.
+        ValueError: If x is empty or of the wrong shape, `order` is out of range, the
+            engine is unknown, the model is not built, or a derivative is lost on the
+            way; the message names the layers at fault.
 
     Example:
 
@@ -58,125 +79,271 @@ def derivatives(
     >>> float(y[0, 0]), float(dy[0, 0]), float(d2y[0, 0])
     (8.0, 12.0, 12.0)
     """
-    order = _checked_order(order)
-    if engine not in _ENGINES:
-        raise ValueError(f"Unknown engine {engine!r}. Known: {', '.join(_ENGINES)}.")
-    x = keras.tree.map_structure(lambda part: _checked_points(model, part), x)
-    return tuple(_nested_tapes(_Function(model, training), x, order))
+    order = checked_order(order, checked_engine(engine))
+    checked_model(model)
+    if engine == "tape":
+        x = keras.tree.map_structure(lambda part: checked_points(model, part), x)
+    else:
+        _refuse_training(training)
+        x = checked_single(model, x)
+    leaves = keras.tree.flatten(x)
+
+    def entries(*parts):
+        points = keras.tree.pack_sequence_as(x, parts)
+        if engine == "tape" or order == 0:
+            return tuple(nested_tapes(ModelFunction(model, training), points, order))
+        return taylor.derivatives(model, points, order)
+
+    return in_batches(entries, leaves, batch_size)
 
 
-def _checked_order(order: object) -> int:
-    try:
-        order = operator.index(order)
-    except TypeError:
-        raise TypeError(f"`order` must be an integer, received {order!r}.") from None
-    if order < 0:
-        raise ValueError(f"`order` must be 0 or more, received {order}.")
-    return order
-
-
-def _checked_points(model: Callable, x) -> tf.Tensor:
-    x = tf.convert_to_tensor(x)
-    if not x.dtype.is_floating:
-        raise TypeError(
-            f"The points must be floats to take derivatives, received {x.dtype.name}. "
-            "Convert them, for example with x.astype('float64')."
-        )
-    if x.shape.rank == 0 or 0 in x.shape:
+def _refuse_training(training: bool) -> None:
+    if training:
         raise ValueError(
-            f"Expected points of shape (batch, ...) with at least one point, received "
-            f"shape {tuple(x.shape)}."
-        )
-    return tf.cast(x, _weights_dtype(model) or x.dtype)
-
-
-def _weights_dtype(model: Callable) -> str | None:
-    # Not model.dtype: a Sequential of float64 layers calls itself float32.
-    dtypes = (weight.dtype for weight in getattr(model, "weights", []))
-    return next((dtype for dtype in dtypes if dtype.startswith(("float", "bfloat"))), None)
-
-
-class _Function:
-    """A model as a function of x alone, which knows what to make of a lost derivative."""
-
-    def __init__(self, model: Callable, training: bool):
-        self.model = model
-        self.training = training
-
-    def __call__(self, x):
-        if isinstance(self.model, keras.layers.Layer):
-            return self.model(x, training=self.training)
-        return self.model(x)
-
-    def zero(self, point: tf.Tensor, order: int) -> tf.Tensor:
-        """Returns the derivative where TensorFlow says None: 0 if that is the truth."""
-        smoothness = self._smoothness()
-        if smoothness is None or smoothness < order:
-            raise ValueError(self.lost(order, "TensorFlow finds no path from x to it"))
-        return tf.zeros_like(point)
-
-    def lost(self, order: int, cause: object) -> str:
-        suspects = ", ".join(self._suspects(order)) or "the function itself"
-        return (
-            f"The derivative of order {order} is lost: {cause}. To look at: {suspects}. "
-            "Replace rough activations by smooth ones (tanh, softplus, silu, gelu) and "
-            "keras.activations.softsign by the one of keras_smooth; where the derivative "
-            "is truly 0, add 0 * x**order to say so."
+            "engine='jet' runs layers in inference mode. Take engine='tape' for "
+            "training=True."
         )
 
-    def _smoothness(self) -> float | None:
-        return registry.smoothness(self.model)
 
-    def _suspects(self, order: int) -> list[str]:
-        parts = registry.parts(self.model) if isinstance(self.model, keras.Model) else None
-        classes = [(part, registry.smoothness(part)) for part in parts or []]
-        return [
-            f"{part.name} ({'unknown smoothness' if k is None else f'C^{k}'})"
-            for part, k in classes
-            if k is None or k < order
-        ]
+# Keras itself calls layers without AutoGraph; it would try to convert this file as well.
+@tf.autograph.experimental.do_not_convert
+def gradient(
+    model: Callable, x, *, engine: str = "tape", batch_size: int | None = None
+) -> tf.Tensor:
+    """Returns the gradient of a model with one output number a sample.
 
+    Args:
+        model: A Keras model or layer, or a function of a tensor.
+        x: Points, floats of shape `(batch, ...)`.
+        engine: `"tape"`, one reverse sweep whatever the dimension, or `"jet"`.
+        batch_size: Number of samples at a time, which bounds the memory. None is all.
 
-def _nested_tapes(function: _Function, x, order: int) -> list:
-    """Returns [y, y', ...]: each tape differentiates what the tapes inside it return."""
-    if order == 0:
-        return [function(x)]
-    points = keras.tree.flatten(x)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(points)
-        entries = _nested_tapes(function, x, order - 1)
-        tensors = keras.tree.flatten(entries[-1])
-        components = [_components(tensor) for tensor in tensors]
+    Returns:
+        A tensor of the shape of x.
 
-    def gradient(component, point):
-        try:
-            row = tape.gradient(component, point)
-        except LookupError as error:
-            raise ValueError(function.lost(order, error.args[0])) from error
-        return function.zero(point, order) if row is None else row
+    Raises:
+        TypeError: If x does not hold floats.
+        ValueError: If a sample of the output is not one number, x does not fit the
+            model, the engine is unknown, or the derivative is lost on the way.
 
-    def jacobian(tensor, components, point):
-        rows = tf.stack([gradient(component, point) for component in components], axis=1)
-        shape = (-1, *tensor.shape[1:], *_sample_axes(point))
-        return tf.cast(tf.reshape(rows, shape), tensor.dtype)
+    Example:
 
-    jacobians = [
-        keras.tree.pack_sequence_as(x, [jacobian(*pair, point) for point in points])
-        for pair in zip(tensors, components)
-    ]
-    return [*entries, keras.tree.pack_sequence_as(entries[-1], jacobians)]
-
-
-def _components(tensor: tf.Tensor) -> list[tf.Tensor]:
-    """Splits (batch, ...) into tensors of shape (batch,).
-
-    Samples are independent, so that the gradient of one such tensor, summed over the
-    batch, holds one derivative a sample.
+    >>> import numpy as np, keras_smooth
+    >>> keras_smooth.gradient(lambda x: x[:, 0] * x[:, 1], np.array([[2.0, 3.0]])).numpy()
+    array([[3., 2.]])
     """
-    size = math.prod(tensor.shape[1:])
-    return tf.unstack(tf.reshape(tensor, (-1, size)), num=size, axis=1)
+    rows = jacobian(model, x, engine=engine, batch_size=batch_size)
+    points = checked_single(model, x)
+    axes = tuple(points.shape[1:])
+    outputs = rows.shape[1 : rows.shape.rank - len(axes)]
+    if outputs.num_elements() != 1:
+        raise ValueError(
+            f"gradient needs one output number a sample, received outputs of shape "
+            f"{tuple(outputs)}. Take keras_smooth.jacobian."
+        )
+    return tf.reshape(rows, (-1, *axes))
 
 
-def _sample_axes(point: tf.Tensor) -> tuple[int, ...]:
-    """Returns the axes that one derivative appends: none where a sample is one number."""
-    return () if math.prod(point.shape[1:]) == 1 else tuple(point.shape[1:])
+@tf.autograph.experimental.do_not_convert
+def jacobian(
+    model: Callable, x, *, engine: str = "tape", batch_size: int | None = None
+) -> tf.Tensor:
+    """Returns the first derivatives of all outputs by all inputs.
+
+    Args:
+        model: A Keras model or layer, or a function of a tensor.
+        x: Points, floats of shape `(batch, ...)`.
+        engine: `"tape"`, a reverse sweep for each output, or `"jet"`, one forward pass
+            with a direction for each input.
+        batch_size: Number of samples at a time, which bounds the memory. None is all.
+
+    Returns:
+        A tensor of the shape of y with the shape of a sample of x behind it: `(batch, m,
+        d)`, also where m or d is 1.
+
+    Raises:
+        TypeError: If x does not hold floats.
+        ValueError: If x does not fit the model, the engine is unknown, or the derivative
+            is lost on the way.
+
+    Example:
+
+    >>> import numpy as np, keras_smooth
+    >>> keras_smooth.jacobian(lambda x: x**2, np.array([[2.0, 3.0]])).numpy()
+    array([[[4., 0.],
+            [0., 6.]]])
+    """
+    return _tensor(model, x, 1, engine, batch_size)
+
+
+@tf.autograph.experimental.do_not_convert
+def hessian(
+    model: Callable, x, *, engine: str = "tape", batch_size: int | None = None
+) -> tf.Tensor:
+    """Returns the second derivatives of all outputs by all pairs of inputs.
+
+    Args:
+        model: A Keras model or layer, or a function of a tensor.
+        x: Points, floats of shape `(batch, ...)`.
+        engine: `"tape"`, or `"jet"`, one forward pass with d (d + 1) / 2 directions.
+        batch_size: Number of samples at a time, which bounds the memory. None is all.
+
+    Returns:
+        A tensor of the shape of y with twice the shape of a sample of x behind it:
+        `(batch, m, d, d)`, also where m or d is 1.
+
+    Raises:
+        TypeError: If x does not hold floats.
+        ValueError: If x does not fit the model, the engine is unknown, or the derivative
+            is lost on the way.
+
+    Example:
+
+    >>> import numpy as np, keras_smooth
+    >>> keras_smooth.hessian(lambda x: x[:, 0] * x[:, 1] ** 2, np.array([[2.0, 3.0]])).numpy()
+    array([[[0., 6.],
+            [6., 4.]]])
+    """
+    return _tensor(model, x, 2, engine, batch_size)
+
+
+def _tensor(
+    model: Callable, x, order: int, engine: str, batch_size: int | None
+) -> tf.Tensor:
+    """Returns all derivatives of one order, with the axes of x written out."""
+    x = checked_single(model, x)
+    y, *_, last = derivatives(model, x, order, engine=engine, batch_size=batch_size)
+
+    def written_out(y, value):
+        shape = [-1, *y.shape[1:], *tuple(x.shape[1:]) * order]
+        return tf.reshape(value, shape)
+
+    return keras.tree.map_structure(written_out, y, last)
+
+
+@tf.autograph.experimental.do_not_convert
+def laplacian(
+    model: Callable, x, *, engine: str = "jet", batch_size: int | None = None
+) -> tf.Tensor:
+    """Returns the sum of the second derivatives of each output along the axes of x.
+
+    Args:
+        model: A Keras model or layer, or a function of a tensor.
+        x: Points, floats of shape `(batch, ...)`.
+        engine: `"jet"`, one forward pass whose work grows with d (forward Laplacian), or
+            `"tape"`, the trace of the Hessian.
+        batch_size: Number of samples at a time, which bounds the memory. None is all.
+
+    Returns:
+        A tensor of the shape of y.
+
+    Raises:
+        TypeError: If x does not hold floats.
+        ValueError: If x does not fit the model, the engine is unknown, or the derivative
+            is lost on the way.
+
+    Example:
+
+    >>> import numpy as np, keras, keras_smooth
+    >>> def squared_radius(x):
+    ...     return keras.ops.sum(keras.ops.square(x), axis=-1)
+    >>> x = np.array([[2.0, 3.0, 4.0]])
+    >>> keras_smooth.laplacian(squared_radius, x, engine="tape").numpy()
+    array([6.])
+
+    References:
+        Li et al., 2024, "A computational framework for neural network-based variational
+        Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
+    """
+    return with_laplacian(model, x, engine=engine, batch_size=batch_size)[2]
+
+
+def with_laplacian(
+    model: Callable, x, *, engine: str = "jet", batch_size: int | None = None
+) -> tuple:
+    """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
+    checked_engine(engine)
+    checked_model(model)
+    x = checked_single(model, x)
+    function = taylor.with_laplacian if engine == "jet" else _with_trace
+    return in_batches(lambda x: tuple(function(model, x)), (x,), batch_size)
+
+
+def _with_trace(model: Callable, x: tf.Tensor) -> tuple:
+    """Returns y, y' and the Laplacian by nested tapes."""
+    y, dy, d2y = nested_tapes(ModelFunction(model, False), x, 2)
+    dim = math.prod(x.shape[1:])
+
+    def traced(y, value):
+        return tf.linalg.trace(tf.reshape(value, (-1, *y.shape[1:], dim, dim)))
+
+    return y, dy, keras.tree.map_structure(traced, y, d2y)
+
+
+@tf.autograph.experimental.do_not_convert
+def directional(
+    model: Callable,
+    x,
+    direction,
+    order: int = 1,
+    *,
+    engine: str = "jet",
+    batch_size: int | None = None,
+) -> tuple:
+    """Returns y and its derivatives along a direction: those of y(x + t v) at t = 0.
+
+    Args:
+        model: A Keras model or layer, or a function of a tensor.
+        x: Points, floats of shape `(batch, ...)`.
+        direction: v, of the shape of x, or of a sample of x for one that all share.
+        order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
+        engine: `"jet"`, one forward pass, or `"tape"`, nested tapes over t.
+        batch_size: Number of samples at a time, which bounds the memory. None is all.
+
+    Returns:
+        A tuple of `order + 1` tensors of the shape of y.
+
+    Raises:
+        TypeError: If x does not hold floats or `order` is not an integer.
+        ValueError: If x or the direction does not fit, `order` is out of range, the
+            engine is unknown, or a derivative is lost on the way.
+
+    Example:
+
+    >>> import numpy as np, keras_smooth
+    >>> def product(x):
+    ...     return x[:, 0] * x[:, 1]
+    >>> x = np.array([[2.0, 3.0]])
+    >>> y, dy, d2y = keras_smooth.directional(product, x, [1.0, 1.0], 2, engine="tape")
+    >>> float(y[0]), float(dy[0]), float(d2y[0])
+    (6.0, 5.0, 2.0)
+    """
+    order = checked_order(order, checked_engine(engine), least=1)
+    checked_model(model)
+    x = checked_single(model, x)
+    direction = _checked_direction(x, direction)
+    function = taylor.along if engine == "jet" else _along
+    return in_batches(
+        lambda x, v: tuple(function(model, x, v, order)), (x, direction), batch_size
+    )
+
+
+def _checked_direction(x: tf.Tensor, direction) -> tf.Tensor:
+    direction = tf.cast(tf.convert_to_tensor(direction), x.dtype)
+    if not direction.shape.is_compatible_with(x.shape):
+        if not direction.shape.is_compatible_with(x.shape[1:]):
+            raise ValueError(
+                f"`direction` must have the shape of x, {tuple(x.shape)}, or of a sample, "
+                f"{tuple(x.shape[1:])}; received {tuple(direction.shape)}."
+            )
+        direction = tf.broadcast_to(direction, tf.shape(x))
+    return direction
+
+
+def _along(model: Callable, x: tf.Tensor, direction: tf.Tensor, order: int) -> list:
+    def function(t):
+        return ModelFunction(model, False)(x + direction * tf.reshape(t, (-1, *ones)))
+
+    ones = [1] * (x.shape.rank - 1)
+    t = tf.zeros(tf.shape(x)[:1], x.dtype)
+    return fallback.series(function, t, order, model)

@@ -18,14 +18,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A room may import rooms of a lower level only.
 LEVELS = {
-    "backend_check": 0, "registry": 0, "figures": 0,
-    "activations": 1, "objective": 1, "quasi_newton": 0, "minimizers": 1,
+    "backend_check": 0, "registry": 0, "figures": 0, "jet": 0, "quasi_newton": 0,
+    "activations": 1, "objective": 1, "minimizers": 1, "tapes": 1,
     "initializers": 2,
-    "layers": 3, "operators": 3,
-    "callbacks": 4, "lbfgs": 4,
-    "comparison": 5,
-    "cli": 6,
-    "__main__": 7,
+    "layers": 3,
+    "rules": 4,
+    "taylor": 5,
+    "points": 6,
+    "operators": 7,
+    "derivative_model": 8, "callbacks": 8, "lbfgs": 8,
+    "comparison": 9,
+    "cli": 10,
+    "__main__": 11,
 }  # fmt: skip
 
 FORBIDDEN = ("keras.src", "tensorflow.python", "tf_keras")

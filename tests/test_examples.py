@@ -31,6 +31,24 @@ def test_existing_project():
     assert float(found["y_mse"]) < 0.05
 
 
+def test_vibrations():
+    found = dict(line.split() for line in run("vibrations.py", "300").splitlines())
+    frequency, exact = float(found["frequency"]), float(found["exact"])
+    # 1.2 sqrt(2 / 0.75); 300 iterations learn the curvature to a percent or better.
+    assert exact == pytest.approx(1.95959, abs=1e-5)
+    assert frequency == pytest.approx(exact, rel=0.02)
+
+
+@pytest.mark.slow
+def test_sobolev():
+    plain, sobolev = (
+        {key: float(value) for key, value in re.findall(r"(\w+) (\S+e\S+)", line)}
+        for line in run("sobolev.py", "200").splitlines()
+    )
+    # Measured: 0.18 of the plain error after 200 iterations.
+    assert sobolev["dy"] < plain["dy"] and sobolev["d2y"] < 0.5 * plain["d2y"]
+
+
 def test_every_example_is_tested():
     source = Path(__file__).read_text()
     assert all(f'"{path.name}"' in source for path in EXAMPLES.glob("*.py"))

@@ -1,0 +1,45 @@
+"""Hessian and vibrational frequency of a learnt energy: a diatomic Morse molecule.
+
+A network learns the energy E(r1, r2) of two atoms from samples. At the minimum the
+eigenvalues of the mass-weighted Hessian are the squared angular frequencies. Exact are 0
+(the molecule moves as a whole) and a sqrt(2 D / mu), with the reduced mass mu.
+"""
+
+import sys
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_smooth
+
+EPOCHS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+DEPTH, WIDTH, LENGTH = 1.0, 1.2, 1.0
+MASSES = np.array([1.0, 3.0])
+
+
+def energy(x):
+    stretch = x[:, 1:] - x[:, :1] - LENGTH
+    return DEPTH * ops.square(1.0 - ops.exp(-WIDTH * stretch))
+
+
+generator = np.random.default_rng(0)
+left = generator.uniform(-0.3, 0.3, (400, 1))
+x = np.concatenate([left, left + generator.uniform(0.6, 1.8, (400, 1))], axis=1)
+
+keras.utils.set_random_seed(0)
+net = keras.Sequential([keras.Input((2,), dtype="float64")])
+for _ in range(2):
+    net.add(keras_smooth.Dense(20, "tanh", dtype="float64"))
+net.add(keras_smooth.Dense(1, dtype="float64"))
+net.compile(loss="mse")
+keras_smooth.fit_lbfgs(net, x, energy(x), epochs=EPOCHS, verbose=0)
+
+minimum = np.array([[0.0, LENGTH]])
+hessian = keras_smooth.hessian(net, minimum, engine="jet")[0, 0].numpy()
+weighted = hessian / np.sqrt(np.outer(MASSES, MASSES))
+squares = np.linalg.eigvalsh(weighted)
+reduced = MASSES.prod() / MASSES.sum()
+print("translation", f"{squares[0]:.1e}")
+print("frequency", f"{np.sqrt(squares[1]):.5f}")
+print("exact", f"{WIDTH * np.sqrt(2.0 * DEPTH / reduced):.5f}")

@@ -1,0 +1,122 @@
+"""DerivativeModel: a model that also puts out its own derivatives."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import operators, points
+
+SECOND = ("hessian", "laplacian")
+
+
+@keras.saving.register_keras_serializable(package="keras_smooth")
+class DerivativeModel(keras.Model):
+    """A model that puts out y and its derivatives, to be trained on any of them.
+
+    It shares the weights of the inner model. `compile`, `fit`, `evaluate`, `predict`,
+    `keras_smooth.fit_lbfgs` and `save` work as for every model: this is Sobolev
+    training.
+
+    Args:
+        model: A built Keras model with one input and one output.
+        order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
+        engine: `"jet"` or `"tape"`, as for `keras_smooth.derivatives`. With `"jet"`
+            layers such as Dropout run in inference mode.
+        second: What `"d2y"` is where a sample of x has several numbers: `"hessian"` or
+            `"laplacian"`, which allows no order above 2.
+        **kwargs: Arguments of `keras.Model`, such as `name`.
+
+    Input shape:
+        That of the inner model.
+
+    Output shape:
+        A dict with the keys `"y"`, `"dy"`, `"d2y"`, ... of the shapes that
+        `keras_smooth.derivatives` returns; a Laplacian has the shape of y.
+
+    Raises:
+        TypeError: If `model` is no Keras model or `order` is not an integer.
+        ValueError: If the model is not built or has several inputs or outputs, or
+            `order`, `engine` or `second` is out of range.
+
+    Example:
+
+    >>> import keras, keras_smooth, numpy as np
+    >>> inner = keras.Sequential([keras.Input((1,)), keras_smooth.Dense(1, "tanh")])
+    >>> model = keras_smooth.DerivativeModel(inner, order=1)
+    >>> model.compile(loss={"y": "mse", "dy": "mse"}, loss_weights={"y": 1.0, "dy": 0.1})
+    >>> x = np.linspace(-1.0, 1.0, 11)[:, None]
+    >>> history = model.fit(x, {"y": np.sin(x), "dy": np.cos(x)}, verbose=0)
+    >>> sorted(model.predict(x, verbose=0))
+    ['dy', 'y']
+
+    References:
+        Czarnecki et al., 2017, "Sobolev training for neural networks",
+        https://arxiv.org/abs/1706.04859.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        order: int = 2,
+        *,
+        engine: str = "jet",
+        second: str = "hessian",
+        **kwargs,
+    ):
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"DerivativeModel expects a Keras model, received {model!r}.")
+        points.checked_model(model)
+        # Keras casts what enters a model to its dtype, which is float32 unless said.
+        super().__init__(**{"dtype": points.weights_dtype(model), **kwargs})
+        self.order = points.checked_order(order, points.checked_engine(engine), least=1)
+        self.engine = engine
+        self.second = _checked_second(second, self.order)
+        self.model = model
+        _check_ends(model)
+        self.built = True
+
+    @tf.autograph.experimental.do_not_convert
+    def call(self, inputs, training: bool | None = None) -> dict:
+        if self.second == "laplacian" and math.prod(inputs.shape[1:]) > 1:
+            values = operators.with_laplacian(self.model, inputs, engine=self.engine)
+        else:
+            training = bool(training) and self.engine == "tape"
+            values = operators.derivatives(
+                self.model, inputs, self.order, engine=self.engine, training=training
+            )
+        return dict(zip(operators.names(self.order), values))
+
+    def get_config(self) -> dict:
+        return {
+            **super().get_config(),
+            "model": keras.saving.serialize_keras_object(self.model),
+            "order": self.order,
+            "engine": self.engine,
+            "second": self.second,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict) -> "DerivativeModel":
+        model = keras.saving.deserialize_keras_object(config["model"])
+        return cls(**{**config, "model": model})
+
+
+def _checked_second(second: object, order: int) -> str:
+    if second not in SECOND:
+        raise ValueError(
+            f"`second` must be one of {', '.join(SECOND)}, received {second!r}."
+        )
+    if second == "laplacian" and order != 2:
+        raise ValueError(f"second='laplacian' needs order=2, received order={order}.")
+    return second
+
+
+def _check_ends(model: keras.Model) -> None:
+    for ends, word in (("inputs", "input"), ("outputs", "output")):
+        tensors = getattr(model, ends, None)
+        if tensors is not None and len(tensors) != 1:
+            raise ValueError(
+                f"DerivativeModel needs a model with one {word}, received {model.name!r} "
+                f"with {len(tensors)}."
+            )

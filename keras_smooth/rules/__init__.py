@@ -1,0 +1,16 @@
+"""How each layer carries jets: one rule a layer class, activation or operation."""
+
+from keras_smooth.rules import (  # noqa: F401  each fills the table with its rows
+    activations,
+    attention,
+    linear,
+    merging,
+    models,
+    normalization,
+    operations,
+    piecewise,
+    smooth_layers,
+)
+from keras_smooth.rules.table import apply, register_jet_rule
+
+__all__ = ["apply", "register_jet_rule"]

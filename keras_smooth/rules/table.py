@@ -1,0 +1,150 @@
+"""The table of rules, and which one is taken."""
+
+import functools
+import warnings
+from collections.abc import Callable, Hashable
+
+import keras
+
+from keras_smooth.jet import Jet
+from keras_smooth.rules import fallback
+
+_rules: dict[Hashable, Callable] = {}
+
+
+def register_jet_rule(subject: Callable, rule: Callable) -> None:
+    """Says how a layer or an activation carries jets, or replaces what was said.
+
+    Args:
+        subject: A class of layers, or an activation function. A rule holds for exactly
+            that class: a subclass may compute something else.
+        rule: For a class `rule(layer, *args, **kwargs)` with the arguments of the
+            layer's call, in which tensors that depend on x are `keras_smooth.jet.Jet`;
+            for a function `rule(x, **parameters)`. It returns a Jet, or NotImplemented
+            to leave the case to nested tapes. The functions of `keras_smooth.jet` take
+            and return jets.
+
+    Raises:
+        TypeError: If `subject` or `rule` is not callable.
+
+    Example:
+
+    >>> import keras_smooth, numpy as np
+    >>> from keras_smooth import jet
+    >>> def cubed(x):
+    ...     return x * x * x
+    >>> keras_smooth.register_jet_rule(cubed, lambda x: jet.power(x, 3))
+    """
+    if not callable(subject):
+        raise TypeError(
+            f"register_jet_rule expects a layer class or a function, received {subject!r}."
+        )
+    if not callable(rule):
+        raise TypeError(f"register_jet_rule expects a callable rule, received {rule!r}.")
+    _rules[subject] = rule
+
+
+def rows(rule: Callable, owner: object, names: str) -> None:
+    """Gives the same rule to several classes or functions of Keras, where it has them."""
+    for name in names.split():
+        if hasattr(owner, name):
+            _rules[getattr(owner, name)] = rule
+
+
+def operation_rows(rules: dict[str, Callable]) -> None:
+    """Gives rules to operations of keras.ops by the names of their classes."""
+    _rules.update({("keras", name): rule for name, rule in rules.items()})
+
+
+def rule_of(subject: Hashable) -> Callable | None:
+    """Returns the rule of a layer class or function."""
+    try:
+        return _rules.get(subject)
+    except TypeError:
+        return None
+
+
+def activate(activation: Callable | None, x: Jet) -> Jet:
+    """Applies an activation function, also one with fixed parameters, to a jet."""
+    if activation is None:
+        return x
+    if isinstance(activation, keras.layers.Layer):
+        return apply(activation, x)
+    rule = rule_of(getattr(activation, "function", activation))
+    result = NotImplemented
+    if rule is not None:
+        result = rule(x, **getattr(activation, "parameters", {}))
+    return _taped(activation, (x,), {}) if result is NotImplemented else result
+
+
+def apply(operation: Callable, *args, **kwargs):
+    """Applies a layer, model, operation or function to jets.
+
+    Args:
+        operation: What is called.
+        *args: Its arguments, in which some tensors may be jets.
+        **kwargs: Its keyword arguments, likewise.
+
+    Returns:
+        What the operation returns, with jets in the place of tensors.
+    """
+    if not fallback.jets(args, kwargs):
+        return fallback.call(operation, args, kwargs)
+    if not getattr(operation, "built", True):
+        fallback.call(operation, *keras.tree.map_structure(_primal, (args, kwargs)))
+    args, kwargs = keras.tree.map_structure(lambda x: _cast(operation, x), (args, kwargs))
+    rule = _rule(operation)
+    result = NotImplemented if rule is None else rule(operation, *args, **kwargs)
+    return _taped(operation, args, kwargs) if result is NotImplemented else result
+
+
+def _primal(x):
+    return x.primal if isinstance(x, Jet) else x
+
+
+def _rule(operation: Callable) -> Callable | None:
+    if getattr(operation, "quantization_mode", None) is not None:
+        return None
+    rule = rule_of(type(operation))
+    if rule is None and isinstance(operation, keras.Model):
+        return _rule_of_model(operation)
+    return rule or rule_of(operation_key(type(operation)))
+
+
+def operation_key(kind: type) -> tuple[str, str]:
+    """Returns the key of an operation of keras.ops, whose classes have no public name."""
+    return kind.__module__.split(".")[0], kind.__name__
+
+
+def _rule_of_model(model: keras.Model) -> Callable | None:
+    """Returns the rule of a Sequential or Functional model that keeps Keras' `call`."""
+    for parent in (keras.Sequential, keras.Function):
+        kinds = [k for k in type(model).__mro__ if issubclass(k, parent)]
+        kinds = [k for k in kinds if issubclass(k, keras.Model)]
+        if kinds and type(model).call is kinds[-1].call:
+            return _rules[parent]
+    return None
+
+
+def _cast(operation: Callable, x):
+    """Casts as Keras casts the inputs of a layer."""
+    if not isinstance(x, Jet) or not isinstance(operation, keras.layers.Layer):
+        return x
+    if isinstance(operation, keras.Model) or not operation.autocast:
+        return x
+    return x.cast(operation.compute_dtype)
+
+
+def _taped(operation: Callable, args: tuple, kwargs: dict):
+    name = getattr(operation, "name", getattr(operation, "__name__", repr(operation)))
+    _warn_once(type(operation).__name__, name)
+    return fallback.taped(operation, args, kwargs)
+
+
+@functools.cache
+def _warn_once(kind: str, name: str) -> None:
+    warnings.warn(
+        f"There is no jet rule for {name} ({kind}) as it is used here: nested tapes "
+        "compute it, which is slower. keras_smooth.register_jet_rule adds a rule.",
+        stacklevel=2,
+    )

@@ -1,0 +1,120 @@
+"""DerivativeModel: Keras' own compile, fit, evaluate, predict and save; fit_lbfgs."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_smooth
+
+RNG = np.random.default_rng(3)
+
+
+def targets(x):
+    return {"y": np.sin(x), "dy": np.cos(x), "d2y": -np.sin(x)}
+
+
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_outputs_are_the_derivatives(make_model, points, engine, order):
+    inner = make_model()
+    found = keras_smooth.DerivativeModel(inner, order, engine=engine)(points)
+    assert list(found) == ["y", "dy", "d2y", "d3y"][: order + 1]
+    for value, exact in zip(found.values(), keras_smooth.derivatives(inner, points, order)):
+        np.testing.assert_allclose(value, exact, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+def test_laplacian_in_the_place_of_the_hessian(make_model, engine):
+    inner, x = make_model(dim=3), RNG.normal(size=(4, 3))
+    found = keras_smooth.DerivativeModel(inner, engine=engine, second="laplacian")(x)
+    assert [value.shape for value in found.values()] == [(4, 1), (4, 1, 3), (4, 1)]
+    np.testing.assert_allclose(found["d2y"], keras_smooth.laplacian(inner, x), atol=1e-12)
+    np.testing.assert_allclose(found["dy"], keras_smooth.jacobian(inner, x), atol=1e-12)
+
+
+def test_fit_evaluate_predict_share_the_weights(make_model, points):
+    inner = make_model()
+    model = keras_smooth.DerivativeModel(inner)
+    model.compile(
+        optimizer=keras.optimizers.Adam(0.01),
+        loss={"y": "mse", "dy": "mse", "d2y": "mse"},
+        loss_weights={"y": 1.0, "dy": 0.1, "d2y": 0.01},
+        metrics={"y": ["mae"], "d2y": ["mae"]},
+    )
+    before = [np.array(weight) for weight in inner.get_weights()]
+    history = model.fit(points, targets(points), epochs=20, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert {"y_loss", "dy_loss", "d2y_loss", "y_mae", "d2y_mae"} <= set(history)
+    assert any(np.any(a != b) for a, b in zip(before, inner.get_weights()))
+    found = model.evaluate(points, targets(points), return_dict=True, verbose=0)
+    values = model.predict(points, verbose=0)
+    error = np.mean(np.abs(values["d2y"] - targets(points)["d2y"]))
+    # Keras averages metrics in float32.
+    assert found["d2y_mae"] == pytest.approx(error, rel=1e-5)
+
+
+def test_loss_on_some_of_the_outputs(make_model, points):
+    model = keras_smooth.DerivativeModel(make_model(), order=1)
+    model.compile(loss={"y": "mse", "dy": None})
+    both = targets(points)
+    history = model.fit(points, {"y": both["y"], "dy": both["dy"]}, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_fit_lbfgs_learns_from_derivatives(make_model, points):
+    inner = make_model(width=10)
+    model = keras_smooth.DerivativeModel(inner)
+    model.compile(loss={"y": "mse", "dy": "mse", "d2y": "mse"})
+    keras_smooth.fit_lbfgs(model, points, targets(points), epochs=200, verbose=0)
+    d2y = keras_smooth.derivatives(inner, points)[2]
+    # 200 iterations reach 1e-4 and less; without y'' in the loss it is 1e-2.
+    assert np.mean(np.square(d2y - targets(points)["d2y"])) < 1e-3
+
+
+LOAD = """
+import sys, keras, keras_smooth, numpy as np
+model = keras.models.load_model(sys.argv[1])
+x = np.linspace(-2.0, 2.0, 21)[:, None]
+np.savez(sys.argv[2], **{k: np.asarray(v) for k, v in model(x).items()}, order=model.order)
+"""
+
+
+def test_save_and_load_in_another_process(make_model, points, tmp_path):
+    model = keras_smooth.DerivativeModel(make_model(), order=3, engine="tape")
+    expected = model(points)
+    model.save(tmp_path / "model.keras")
+    code = [sys.executable, "-c", LOAD, tmp_path / "model.keras", tmp_path / "found.npz"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([str(part) for part in code], check=True, env=environment)
+    found = np.load(tmp_path / "found.npz")
+    assert found["order"] == 3
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=1e-13, atol=1e-13)
+
+
+def two(outputs: int) -> keras.Model:
+    a, b = keras.Input((1,)), keras.Input((1,))
+    return keras.Model([a, b], a + b) if outputs == 1 else keras.Model(a, [a, 2 * a])
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "error", "words"),
+    [
+        (lambda x: x, {}, TypeError, "expects a Keras model"),
+        (keras.Sequential([keras.layers.Dense(1)]), {}, ValueError, "not built"),
+        (two(1), {}, ValueError, "one input.*with 2"),
+        (two(2), {}, ValueError, "one output.*with 2"),
+        (None, {"order": 0}, ValueError, "1 or more"),
+        (None, {"order": 7}, ValueError, "up to 6"),
+        (None, {"engine": "forward"}, ValueError, "engine 'forward'"),
+        (None, {"second": "trace"}, ValueError, "hessian, laplacian"),
+        (None, {"second": "laplacian", "order": 3}, ValueError, "order=2"),
+    ],
+)
+def test_bad_arguments(make_model, model, arguments, error, words):
+    with pytest.raises(error, match=words):
+        keras_smooth.DerivativeModel(model or make_model(), **arguments)

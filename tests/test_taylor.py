@@ -1,0 +1,324 @@
+"""Operators with the engine "jet" against nested tapes, closed forms and user code."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_smooth
+
+RNG = np.random.default_rng(2)
+
+WRAPS = {
+    "eager": lambda f: f,
+    "graph": lambda f: tf.function(f, autograph=False),
+    "xla": lambda f: tf.function(f, autograph=False, jit_compile=True),
+}
+FLOAT64 = {"dtype": "float64"}
+
+
+def gaussian_bump(dim):
+    """Returns a model of exp(-|x|^2), and its exact gradient, Hessian and Laplacian."""
+    x = keras.Input((dim,), **FLOAT64)
+    y = ops.exp(-ops.sum(ops.square(x), axis=-1, keepdims=True))
+
+    def exact(x):
+        y = np.exp(-np.sum(x**2, axis=1))
+        hessian = 4 * x[:, :, None] * x[:, None, :] - 2 * np.eye(dim)
+        hessian = y[:, None, None] * hessian
+        return -2 * x * y[:, None], hessian, np.trace(hessian, axis1=1, axis2=2)
+
+    return keras.Model(x, y), exact
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize("engine", ["tape", "jet"])
+@pytest.mark.parametrize("batch_size", [None, 4])
+def test_closed_form(wrap, engine, batch_size):
+    model, exact = gaussian_bump(3)
+    x = RNG.normal(size=(9, 3))
+    options = {"engine": engine, "batch_size": batch_size}
+    operators = (keras_smooth.gradient, keras_smooth.hessian, keras_smooth.laplacian)
+    gradient, hessian, laplacian = WRAPS[wrap](
+        lambda x: [operator(model, x, **options) for operator in operators]
+    )(tf.constant(x))
+    # Rounding of float64 in a dozen operations of order 1.
+    np.testing.assert_allclose(gradient, exact(x)[0], atol=1e-13)
+    np.testing.assert_allclose(hessian[:, 0], exact(x)[1], atol=1e-13)
+    np.testing.assert_allclose(laplacian[:, 0], exact(x)[2], atol=1e-13)
+
+
+@pytest.mark.parametrize(("dim", "order"), [(1, 6), (2, 3), (3, 2), (2, 4)])
+def test_derivatives_agree_with_tapes(make_model, dim, order):
+    model = make_model("tanh", dim=dim, outputs=2, width=4)
+    x = RNG.normal(size=(3, dim))
+    fast, slow = (
+        tf.function(
+            lambda x, e=engine: keras_smooth.derivatives(model, x, order, engine=e)
+        )(x)
+        for engine in ("jet", "tape")
+    )
+    assert [value.shape for value in fast] == [value.shape for value in slow]
+    for value, exact in zip(fast, slow):
+        # The issue's bound, relative to the largest entry.
+        scale = np.abs(exact).max()
+        np.testing.assert_allclose(value / scale, exact / scale, atol=1e-10)
+
+
+def test_sample_with_several_axes(make_model):
+    model = keras.Sequential(
+        [keras.Input((2, 2), **FLOAT64), keras.layers.Flatten(**FLOAT64)]
+    )
+    model.add(keras_smooth.Dense(3, "tanh", **FLOAT64))
+    x = RNG.normal(size=(4, 2, 2))
+    fast, slow = (keras_smooth.derivatives(model, x, 2, engine=e) for e in ("jet", "tape"))
+    assert fast[2].shape == slow[2].shape == (4, 3, 2, 2, 2, 2)
+    np.testing.assert_allclose(fast[2], slow[2], atol=1e-13)
+    assert keras_smooth.jacobian(model, x).shape == (4, 3, 2, 2)
+    np.testing.assert_allclose(
+        keras_smooth.laplacian(model, x), np.einsum("bmijij->bm", slow[2]), atol=1e-13
+    )
+
+
+def test_shapes_for_one_input_and_one_output(make_model, points):
+    model = make_model()
+    assert keras_smooth.gradient(model, points).shape == (21, 1)
+    assert keras_smooth.jacobian(model, points, engine="jet").shape == (21, 1, 1)
+    assert keras_smooth.hessian(model, points).shape == (21, 1, 1, 1)
+    assert keras_smooth.laplacian(model, points).shape == (21, 1)
+
+
+def test_structured_output_under_both_engines():
+    x = keras.Input((2,), **FLOAT64)
+    model = keras.Model(x, {"a": ops.sin(x), "b": [ops.square(x)]})
+    points = RNG.normal(size=(3, 2))
+    for engine in ("jet", "tape"):
+        d2y = keras_smooth.derivatives(model, points, 2, engine=engine)[2]
+        np.testing.assert_allclose(d2y["a"][:, 0, 0, 0], -np.sin(points[:, 0]), atol=1e-14)
+        np.testing.assert_allclose(d2y["b"][0][:, 1, 1, 1], 2.0, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtype_is_the_models(make_model, points, dtype):
+    values = keras_smooth.derivatives(make_model(dtype=dtype), points, engine="jet")
+    assert {value.dtype.name for value in values} == {dtype}
+
+
+def test_float32_agrees_with_float64(make_model, points):
+    fine = make_model(dtype="float64")
+    coarse = make_model(dtype="float32")
+    coarse.set_weights(fine.get_weights())
+    pairs = zip(
+        *(keras_smooth.derivatives(m, points, 3, engine="jet") for m in (coarse, fine))
+    )
+    for value, exact in pairs:
+        # float32 has 7 digits; three layers and three orders lose two of them.
+        np.testing.assert_allclose(value, exact, atol=1e-5 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("engine", ["tape", "jet"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_directional(make_model, engine, whole):
+    model = make_model(dim=3, outputs=2, width=4)
+    x, v = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 3))
+    v = v if whole else v[0]
+    y, dy, d2y = keras_smooth.directional(model, x, v, 2, engine=engine, batch_size=2)
+    jacobian, hessian = keras_smooth.jacobian(model, x), keras_smooth.hessian(model, x)
+    v = np.broadcast_to(v, x.shape)
+    np.testing.assert_allclose(y, model(x), atol=1e-14)
+    np.testing.assert_allclose(dy, np.einsum("bmi,bi->bm", jacobian, v), atol=1e-12)
+    np.testing.assert_allclose(d2y, np.einsum("bmij,bi,bj->bm", hessian, v, v), atol=1e-12)
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_gradients_of_the_weights_flow_through(make_model, wrap, batch_size):
+    model = make_model(dim=2, width=4)
+    x = tf.constant(RNG.normal(size=(5, 2)))
+
+    def slopes(engine):
+        def compute(x):
+            with tf.GradientTape() as tape:
+                value = keras_smooth.laplacian(
+                    model, x, engine=engine, batch_size=batch_size
+                )
+                loss = tf.reduce_mean(value**2)
+            return tape.gradient(loss, model.trainable_variables)
+
+        return compute
+
+    fast, slow = WRAPS[wrap](slopes("jet"))(x), tf.function(slopes("tape"))(x)
+    for value, exact in zip(fast, slow):
+        if value is None:  # the last bias: no derivative depends on it
+            assert exact is None or not np.any(exact)
+            continue
+        np.testing.assert_allclose(value, exact, rtol=1e-9, atol=1e-12)
+
+
+def test_poisson_equation_is_learnt_inside_fit():
+    """u'' = -pi^2 sin(pi x), through a user's train_step: the operators inside a loss."""
+
+    class Poisson(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.net = keras.Sequential([keras.Input((1,), **FLOAT64)])
+            self.net.add(keras_smooth.Dense(10, "tanh", **FLOAT64))
+            self.net.add(keras_smooth.Dense(1, **FLOAT64))
+            self.built = True
+
+        def call(self, x):
+            return self.net(x)
+
+        def compute_loss(
+            self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+        ):
+            residual = keras_smooth.laplacian(self.net, x) + np.pi**2 * ops.sin(np.pi * x)
+            edge = self.net(tf.constant([[-1.0], [1.0]], tf.float64))
+            return ops.mean(ops.square(residual)) + 10 * ops.mean(ops.square(edge))
+
+    keras.utils.set_random_seed(0)
+    model, x = Poisson(), np.linspace(-1.0, 1.0, 40)[:, None]
+    model.compile(loss="mse")
+    keras_smooth.fit_lbfgs(model, x, np.sin(np.pi * x), epochs=300, verbose=0)
+    # What 300 iterations reach with ten units; a wrong gradient leaves an error of 1.
+    assert np.abs(model(x) - np.sin(np.pi * x)).max() < 1e-2
+
+
+def test_jit_compiled_fit_takes_the_jet_engine(make_model, points):
+    model = keras_smooth.DerivativeModel(make_model())
+    model.compile(loss="mse", jit_compile=True)
+    targets = {"y": points, "dy": 1 + 0 * points, "d2y": 0 * points}
+    assert np.isfinite(model.fit(points, targets, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize("engine", ["tape", "jet"])
+def test_batches_give_what_all_at_once_gives(make_model, points, engine):
+    model = make_model()
+    whole = keras_smooth.derivatives(model, points, 2, engine=engine)
+    for batch_size in (1, 8, 21, 100):
+        parts = keras_smooth.derivatives(
+            model, points, 2, engine=engine, batch_size=batch_size
+        )
+        for part, value in zip(parts, whole):
+            np.testing.assert_allclose(part, value, rtol=1e-12, atol=1e-13)
+
+
+def test_batches_of_unknown_number(make_model, points):
+    model = make_model()
+    function = tf.function(
+        lambda x: keras_smooth.laplacian(model, x, batch_size=8),
+        input_signature=[tf.TensorSpec((None, 1), tf.float64)],
+        autograph=False,
+    )
+    np.testing.assert_allclose(
+        function(points), keras_smooth.laplacian(model, points), atol=1e-13
+    )
+
+
+@pytest.mark.slow
+def test_a_million_points_take_less_than_200_mb(make_model):
+    model = make_model(width=20)
+    x = tf.constant(np.linspace(-1.0, 1.0, 1_000_000)[:, None])
+    function = tf.function(
+        lambda x: keras_smooth.derivatives(model, x, engine="jet", batch_size=10_000),
+        autograph=False,
+        jit_compile=True,
+    )
+    function(x[:20_000])
+    function(x)
+    before = _peak_mb(reset=True)
+    function(x)
+    assert _peak_mb() - before < 200
+
+
+def _peak_mb(reset: bool = False) -> float:
+    """Returns the largest resident memory since the last reset; Linux alone tells."""
+    if not os.path.exists("/proc/self/clear_refs"):
+        pytest.skip("no /proc to read the memory from")
+    if reset:
+        try:
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write("5")
+        except PermissionError:
+            pytest.skip("the peak of the memory cannot be reset here")
+    with open("/proc/self/status") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines["VmHWM"].split()[0]) / 1024
+
+
+def two_inputs():
+    a, b = keras.Input((1,)), keras.Input((1,))
+    return keras.Model([a, b], a * b)
+
+
+BAD = {
+    "integer x": ({"x": np.ones((2, 2), int)}, TypeError, "floats.*int64"),
+    "empty x": ({"x": np.ones((0, 2))}, ValueError, r"shape \(0, 2\)"),
+    "wrong width": ({"x": np.ones((2, 3))}, ValueError, r"expects points.*\(2, 3\)"),
+    "wrong rank": ({"x": np.ones((2, 2, 1))}, ValueError, r"expects points.*\(2, 2, 1\)"),
+    "no engine": ({"engine": "taylor"}, ValueError, "engine 'taylor'.*tape, jet"),
+    "unbuilt": (
+        {"model": keras.Sequential([keras.layers.Dense(1)])},
+        ValueError,
+        "not built",
+    ),
+    "no model": ({"model": 3}, TypeError, "received 3"),
+    "two inputs": ({"model": two_inputs()}, ValueError, "one input.*with 2"),
+    "structure": ({"x": {"a": np.ones((2, 1))}}, ValueError, "structure"),
+    "batch size 0": ({"batch_size": 0}, ValueError, "1 or more, received 0"),
+    "batch size 1.5": ({"batch_size": 1.5}, TypeError, "integer"),
+}
+
+
+@pytest.mark.parametrize(
+    "operator", ["derivatives", "gradient", "jacobian", "hessian", "laplacian"]
+)
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(make_model, operator, name):
+    change, error, words = BAD[name]
+    arguments = {
+        "model": make_model(dim=2),
+        "x": np.ones((2, 2)),
+        "engine": "jet",
+        **change,
+    }
+    model, x = arguments.pop("model"), arguments.pop("x")
+    with pytest.raises(error, match=words):
+        getattr(keras_smooth, operator)(model, x, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("order", "error", "words"),
+    [(0, ValueError, "1 or more"), (7, ValueError, "up to 6"), (1.5, TypeError, "integer")],
+)
+def test_bad_order(make_model, points, order, error, words):
+    with pytest.raises(error, match=words):
+        keras_smooth.directional(make_model(), points, [1.0], order)
+
+
+def test_bad_direction(make_model, points):
+    with pytest.raises(ValueError, match=r"shape of x, \(21, 1\)"):
+        keras_smooth.directional(make_model(), points, np.ones(3))
+
+
+def test_gradient_needs_one_output(make_model, points):
+    with pytest.raises(ValueError, match="one output number"):
+        keras_smooth.gradient(make_model(outputs=2), points)
+
+
+def test_jet_refuses_training(make_model, points):
+    with pytest.raises(ValueError, match="inference mode"):
+        keras_smooth.derivatives(make_model(), points, engine="jet", training=True)
+
+
+def test_order_7_is_for_tapes(make_model, points):
+    with pytest.raises(ValueError, match="up to 6"):
+        keras_smooth.derivatives(make_model(), points, 7, engine="jet")
+
+
+def test_output_that_does_not_depend_on_x(points):
+    with pytest.raises(ValueError, match="does not depend|no path"):
+        keras_smooth.laplacian(lambda x: tf.ones((21, 1), tf.float64), points)
