@@ -4,8 +4,10 @@ from keras_smooth import backend_check  # noqa: F401  first: it explains a wrong
 
 # isort: split
 from keras_smooth import activations, initializers, layers
+from keras_smooth.auditing import Audit, audit
 from keras_smooth.callbacks import DerivativeMonitor
 from keras_smooth.comparison import Comparison, compare
+from keras_smooth.convert import OutputChange, output_change, smoothen
 from keras_smooth.derivative_model import DerivativeModel
 from keras_smooth.layers import Activation, Dense
 from keras_smooth.lbfgs import OptimizeResult, fit_lbfgs
@@ -24,12 +26,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Activation",
+    "Audit",
     "Comparison",
     "Dense",
     "DerivativeModel",
     "DerivativeMonitor",
     "OptimizeResult",
+    "OutputChange",
     "activations",
+    "audit",
     "compare",
     "derivatives",
     "directional",
@@ -41,6 +46,8 @@ __all__ = [
     "laplacian",
     "layers",
     "register_jet_rule",
+    "output_change",
     "register_smoothness",
+    "smoothen",
     "smoothness",
 ]

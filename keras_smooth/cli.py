@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+import keras
 from rich.console import Console
 
 import keras_smooth
@@ -19,6 +20,7 @@ from keras_smooth.comparison.settings import (
 )
 
 FAILED = 1
+LOST = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 DEFAULT_OUT = "comparison"
@@ -33,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=keras_smooth.__version__)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compare(commands)
+    _add_audit(commands)
     return top
 
 
@@ -78,6 +81,39 @@ def _add_compare(commands) -> None:
     )
     option("--quick", action="store_true", help="one seed and 100 iterations, for a look")
     compare.set_defaults(function=_compare)
+
+
+def _add_audit(commands) -> None:
+    audit = commands.add_parser(
+        "audit",
+        help="find the layers of a saved model that lose or falsify derivatives",
+        description="Measure the derivatives of every layer of a saved model. Exit status: "
+        "0 all well, 1 an order is lost, 2 the file cannot be read.",
+    )
+    audit.add_argument("file", help="a model as Keras saves it, FILE.keras")
+    audit.add_argument("--order", type=int, default=2, help="number of derivatives (2)")
+    audit.add_argument("--json", action="store_true", help="print JSON, not a table")
+    audit.set_defaults(function=_audit)
+
+
+def _audit(arguments: argparse.Namespace, console: Console) -> int:
+    result = keras_smooth.audit(_loaded(arguments.file), arguments.order)
+    print(result.to_json() if arguments.json else result)
+    return 0 if result.ok else LOST
+
+
+def _loaded(file: str) -> keras.Model:
+    """Returns the model in a file, read in Keras' safe mode.
+
+    Raises:
+        ValueError: If it cannot be read.
+    """
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    # A damaged file can raise anything.
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ValueError(f"cannot read {file}: {reason}") from error
 
 
 def _compare(arguments: argparse.Namespace, console: Console) -> int:
@@ -143,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns the exit status.
 
     Returns:
-        0, 1 if a worker died, 2 for bad input, 130 after Ctrl-C.
+        0, 1 if a worker died or an audit finds a fault, 2 for bad input, 130 after Ctrl-C.
     """
     arguments = parser().parse_args(argv)
     try:

@@ -108,6 +108,10 @@ def _of_inner(layer: keras.layers.Layer) -> Class:
     return smoothness(layer.layer)
 
 
+def _of_directions(layer: keras.layers.Layer) -> Class:
+    return least(map(smoothness, (layer.forward_layer, layer.backward_layer)))
+
+
 def _of_slope(layer: keras.layers.Layer) -> Class:
     return _leaky_relu(layer.negative_slope)
 
@@ -140,7 +144,8 @@ _LAYERS = (
         "SeparableConv1D SeparableConv2D SimpleRNN",
     ),
     (_of_gates, "ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU LSTM"),
-    (_of_inner, "Bidirectional SpectralNormalization TimeDistributed"),
+    (_of_inner, "SpectralNormalization TimeDistributed"),
+    (_of_directions, "Bidirectional"),
     (_of_alpha, "ELU"),
     (_of_slope, "LeakyReLU"),
     (_of_relu, "ReLU"),

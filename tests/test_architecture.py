@@ -19,11 +19,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import rooms of a lower level only.
 LEVELS = {
     "backend_check": 0, "registry": 0, "figures": 0, "jet": 0, "quasi_newton": 0,
-    "activations": 1, "objective": 1, "minimizers": 1, "tapes": 1,
-    "initializers": 2,
+    "inputs": 0,
+    "activations": 1, "objective": 1, "minimizers": 1, "tapes": 1, "copying": 1,
+    "initializers": 2, "smooth_pieces": 2,
     "layers": 3,
-    "rules": 4,
-    "taylor": 5,
+    "rules": 4, "convert": 4,
+    "taylor": 5, "auditing": 5,
     "points": 6,
     "operators": 7,
     "derivative_model": 8, "callbacks": 8, "lbfgs": 8,

@@ -25,9 +25,7 @@ KINKED = (
     "celu elu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu relu relu6 selu "
     "soft_shrink softsign sparse_plus sparse_sigmoid"
 )
-OURS = (
-    "sin snake shifted_softplus sharp_softplus smelu gaussian centered_sigmoid softsign celu"
-)
+OURS = "sin snake shifted_softplus sharp_softplus smelu gaussian centered_sigmoid softsign celu"
 PARTIALS = {
     "tanh gelu": lambda: activations.partial(keras.activations.gelu, approximate=True),
     "sin 3": lambda: activations.partial("sin", w0=3.0),
@@ -39,7 +37,10 @@ PARTIALS = {
     "relu partial": lambda: activations.partial("relu", negative_slope=0.1, max_value=0.6),
 }
 ACTIVATIONS = (
-    {name: lambda name=name: getattr(keras.activations, name) for name in (SMOOTH + " " + KINKED).split()}
+    {
+        name: lambda name=name: getattr(keras.activations, name)
+        for name in (SMOOTH + " " + KINKED).split()
+    }
     | {f"our {name}": lambda name=name: getattr(activations, name) for name in OURS.split()}
     | PARTIALS
 )
@@ -261,7 +262,9 @@ def test_layer(name):
     assert_agrees(y, function, xs, order=3)
 
 
-@pytest.mark.parametrize("name", ["dense", "conv1d", "softmax", "attention", "multiply", "gru", "max pooling1d"])
+@pytest.mark.parametrize(
+    "name", ["dense", "conv1d", "softmax", "attention", "multiply", "gru", "max pooling1d"]
+)
 def test_collapsed_layer_is_the_sum_over_directions(name):
     make, *shapes = LAYERS[name]
     xs = random_jets(shapes, order=2, directions=3)
@@ -294,7 +297,9 @@ def test_layer_normalization_is_exact_where_tapes_are_not(axis):
     scale, shift = np.asarray(layer.gamma), np.asarray(layer.beta)
     y = rules.apply(layer, xs[0])
     np.testing.assert_allclose(y.primal, layer(xs[0].primal), rtol=1e-12)
-    assert_agrees(y, lambda x: _normalized(x, axis, scale, shift, layer.epsilon), xs, order=3)
+    assert_agrees(
+        y, lambda x: _normalized(x, axis, scale, shift, layer.epsilon), xs, order=3
+    )
 
 
 def test_group_normalization():
@@ -327,7 +332,9 @@ def test_multi_head_attention(causal):
 def test_embedding_of_constants_and_of_jets():
     layer = float64(lambda: layers.Embedding(5, 3))
     assert rules.apply(layer, tf.constant([[1, 2]])).shape == (1, 2, 3)
-    with pytest.raises(ValueError, match=r"order 1 is lost in embedding\S* \(Embedding, C\^-1\)"):
+    with pytest.raises(
+        ValueError, match=r"order 1 is lost in embedding\S* \(Embedding, C\^-1\)"
+    ):
         rules.apply(layer, random_jets([(2,)], order=1)[0])
 
 
@@ -383,7 +390,9 @@ def test_the_walk_leaves_the_model_as_it_is():
 
 def test_masks_leave_the_model_to_tapes():
     def make():
-        return keras.Sequential([keras.Input((3, 2)), layers.Masking(), layers.SimpleRNN(2)])
+        return keras.Sequential(
+            [keras.Input((3, 2)), layers.Masking(), layers.SimpleRNN(2)]
+        )
 
     model = float64(make)
     x = random_jets([(3, 2)], order=1)[0]

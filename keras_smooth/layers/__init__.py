@@ -1,6 +1,32 @@
 """Drop-in subclasses of Keras layers that know how often they can be differentiated."""
 
+from keras_smooth.layers import normalization, upsampling
 from keras_smooth.layers.activation import Activation
 from keras_smooth.layers.dense import Dense
+from keras_smooth.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    UnitNormalization,
+)
+from keras_smooth.layers.ordered import ORDERED
+from keras_smooth.layers.upsampling import UpSampling2D
 
-__all__ = ["Activation", "Dense"]
+globals().update(ORDERED)
+EXACT = {**normalization.EXACT, **upsampling.EXACT}
+
+__all__ = [
+    "Activation",
+    "BatchNormalization",
+    "Dense",
+    "GroupNormalization",
+    "LayerNormalization",
+    "UnitNormalization",
+    "UpSampling2D",
+    *ORDERED,
+]
+
+
+def exact_class(kind: type) -> type:
+    """Returns the exact drop-in for a class of Keras layers, or the class itself."""
+    return EXACT.get(kind, kind)

@@ -1,0 +1,241 @@
+"""audit: which layers of a model lose or falsify derivatives."""
+
+import dataclasses
+import json
+import math
+import operator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import copying, inputs, registry
+from keras_smooth.auditing import lines, probing, remedies
+from keras_smooth.auditing.probing import Finding
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What was found for one layer, or for the whole model.
+
+    Args:
+        name: Path of the layer: its name after those of the models it is nested in.
+        layer: Name of its class.
+        smoothness: k of the class C^k as measured and as the registry knows it, the
+            lower of both; None if unknown.
+        verdict: "ok"; "rough", of a class below the order; "zero" or "none", where
+            TensorFlow gives 0 or None for a derivative that is not 0; "raises"; "nan";
+            "wrong"; "unknown".
+        order: The first order that is lost, 0 if none is.
+        mode: "inference" or "training": where the fault is.
+        error: The largest relative error of a derivative; NaN where there is no number.
+        reason: The cause, where more is known than the verdict says.
+        remedy: What to do.
+    """
+
+    name: str
+    layer: str
+    smoothness: float | None
+    verdict: str
+    order: int
+    mode: str
+    error: float
+    reason: str
+    remedy: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """The result of `audit`: one row for each layer, and one for the whole model.
+
+    Args:
+        order: The highest order that was looked at.
+        rows: Rows of the layers, in the order of the model.
+        model: Row of the model as a whole.
+    """
+
+    order: int
+    rows: tuple[Row, ...]
+    model: Row
+
+    @property
+    def ok(self) -> bool:
+        """Whether all derivatives up to the order are there and right."""
+        return all(row.verdict == "ok" for row in (*self.rows, self.model))
+
+    def to_json(self) -> str:
+        """Returns everything as one JSON object; what is not finite is a string or null."""
+        rows = [_plain(row) for row in self.rows]
+        content = {
+            "order": self.order, "ok": self.ok, "model": _plain(self.model), "rows": rows
+        }  # fmt: skip
+        return json.dumps(content, indent=2, allow_nan=False)
+
+    def __str__(self) -> str:
+        head = ("layer", "class", "C^k", "verdict", "order", "mode", "error", "remedy")
+        body = [_cells(row) for row in (*self.rows, self.model)]
+        widths = [max(map(len, column)) for column in zip(head, *body)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (head, *body)]
+        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    bad = row.verdict != "ok"
+    return (
+        row.name,
+        row.layer,
+        "?" if row.smoothness is None else str(row.smoothness),
+        row.verdict,
+        str(row.order) if row.order else "",
+        row.mode if bad else "",
+        f"{row.error:.0e}" if math.isfinite(row.error) else "",
+        "; ".join(filter(None, (row.reason, row.remedy))) if bad else "",
+    )
+
+
+def _plain(row: Row) -> dict:
+    content = dataclasses.asdict(row)
+    content["error"] = row.error if math.isfinite(row.error) else None
+    content["smoothness"] = "inf" if row.smoothness == math.inf else row.smoothness
+    return content
+
+
+def audit(model: keras.layers.Layer, order: int = 2, x: Any = None) -> Audit:
+    """Measures which layers of a model lose or falsify derivatives.
+
+    Every layer is copied in float64 with its weights. The derivatives of the copy from
+    nested tapes are held against central differences of the derivative one order lower:
+    around the values that reach the layer, at zero input and at ties; in training mode
+    as well where that differs. The model itself stays as it is.
+
+    Args:
+        model: A model (Sequential, Functional or subclassed) or one layer.
+        order: How many derivatives with respect to the inputs will be taken, 1 or more.
+        x: Inputs from which the values come that reach each layer; the first few samples
+            are used. None draws them at random from the shapes of the inputs. A
+            subclassed model needs x.
+
+    Returns:
+        An `Audit` with `ok`, `rows`, `model` and `to_json()`. It prints as a table.
+
+    Raises:
+        TypeError: If `model` is no layer or `order` is not an integer.
+        ValueError: If `order` is below 1, or x is needed and not given.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "tanh")])
+    >>> keras_smooth.audit(model).ok
+    True
+    >>> model.add(keras.layers.LayerNormalization())
+    >>> keras_smooth.audit(model).rows[-1].verdict
+    'wrong'
+    """
+    order = _checked_order(order)
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"audit expects a Keras model or layer, received {model!r}.")
+    with copying.preserved_random_state():
+        model, args = inputs.prepared(model, x, copying.unbuilt)
+        parts = copying.unique(model)
+        watched = {id(part): part for part in (model, *(part for _, part in parts))}
+        calls = copying.record(model, list(watched.values()), args)
+        memory = {}
+        rows = tuple(
+            _row(path, part, _measured(part, calls[id(part)], order, memory), order)
+            for path, part in parts
+        )
+        return Audit(order, rows, _whole(model, calls[id(model)], rows, order))
+
+
+def _checked_order(order: object) -> int:
+    try:
+        number = operator.index(order)
+    except TypeError:
+        raise TypeError(f"`order` must be an integer, received {order!r}.") from None
+    if number < 1:
+        raise ValueError(f"`order` must be 1 or more, received {number}.")
+    return number
+
+
+def _measured(part, calls: list, order: int, memory: dict) -> list[tuple[str, Finding]]:
+    """Returns the findings of a part by mode; what has no weights is measured once."""
+    if not calls:
+        return [("inference", Finding("unknown", reason="it is not called"))]
+    key = _key(part, calls[0])
+    if key is None or key not in memory:
+        found = list(lines.findings(part, calls[0], order))
+        memory.setdefault(key, found)
+        return found
+    return memory[key]
+
+
+def _key(part, call: copying.Call) -> str | None:
+    """Returns what the result depends on, None if on weights or an unreadable config."""
+    if getattr(part, "weights", None) or type(part).__name__ == "Lambda":
+        return None
+    shapes = [
+        (tuple(leaf.shape), leaf.dtype.name)
+        for leaf in keras.tree.flatten(call.arguments())
+        if tf.is_tensor(leaf)
+    ]
+    try:
+        config = {k: v for k, v in part.get_config().items() if k not in ("name", "seed")}
+        return (
+            f"{type(part).__module__}.{type(part).__name__} {json.dumps(config)} {shapes}"
+        )
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def _row(path: str, part, measured: list[tuple[str, Finding]], order: int) -> Row:
+    mode, found = _worst(measured)
+    smoothness = _smoothness(part, found)
+    unseen = found.verdict in ("ok", "unknown")
+    if unseen and smoothness is not None and smoothness < order:
+        found = dataclasses.replace(found, verdict="rough", order=max(smoothness + 1, 1))
+    return Row(
+        name=path,
+        layer=type(part).__name__,
+        smoothness=smoothness,
+        verdict=found.verdict,
+        order=found.order,
+        mode=mode,
+        error=found.error,
+        reason=found.reason,
+        remedy=remedies.of(part, found.verdict),
+    )
+
+
+def _worst(measured: list[tuple[str, Finding]]) -> tuple[str, Finding]:
+    found = probing.worst([finding for _, finding in measured])
+    same = (mode for mode, each in measured if each.verdict == found.verdict)
+    return next(same, measured[0][0]), found
+
+
+def _smoothness(part, found: Finding) -> float | None:
+    known = registry.smoothness(part) if isinstance(part, keras.layers.Layer) else None
+    if found.jump == math.inf:
+        return known
+    return found.jump - 1 if known is None else min(known, found.jump - 1)
+
+
+def _whole(model, calls: list, rows: tuple[Row, ...], order: int) -> Row:
+    """Returns the row of the model: as measured, and at best as good as its layers."""
+    if not copying.is_composed(model):
+        return dataclasses.replace(rows[0], name=model.name)
+    faulty = {row.mode for row in rows if row.verdict not in ("ok", "unknown")}
+    # A mode in which a layer fails fails as a whole: inference alone is measured anyway.
+    modes = ("inference",) if "training" in faulty else ("inference", "training")
+    measured = list(lines.findings(model, calls[0], order, briefly=True, modes=modes))
+    measured += [
+        (row.mode, Finding(row.verdict, row.order, 0.0, f"see {row.name}"))
+        for row in rows
+        if row.verdict not in ("ok", "unknown")
+    ]
+    mode, found = _worst(measured)
+    classes = [row.smoothness for row in rows]
+    return Row(
+        model.name, type(model).__name__, registry.least(classes), found.verdict, found.order,
+        mode, found.error, found.reason, remedies.of(model, found.verdict),
+    )  # fmt: skip

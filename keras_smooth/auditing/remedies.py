@@ -1,0 +1,36 @@
+"""What to do about each verdict."""
+
+import keras
+
+from keras_smooth import layers
+
+_SMOOTH = "take a smooth activation (tanh, softplus, silu, gelu), or keras_smooth.smoothen"
+_BY_VERDICT = {
+    "ok": "",
+    "unknown": "pass x, or hold its derivatives against differences yourself",
+    "rough": "its pieces do not join smoothly: average where it takes the largest",
+    "zero": "leave it out where derivatives are needed",
+    "none": "leave it out where derivatives are needed",
+    "raises": "replace it by operations that have gradients",
+    "nan": "keep its inputs away from the point, or guard root and division with where",
+    "wrong": "replace it: something on its way stops gradients",
+}
+
+
+def of(part: keras.Operation, verdict: str) -> str:
+    """Returns the advice for a layer or model with a verdict, empty if all is well."""
+    if verdict in ("ok", "unknown"):
+        return _BY_VERDICT[verdict]
+    if isinstance(part, keras.Model):
+        return "keras_smooth.smoothen(model)"
+    exact = layers.exact_class(type(part))
+    if exact is not type(part) and verdict != "rough":
+        return f"keras_smooth.layers.{exact.__name__}"
+    if _has_pieces(part):
+        return _SMOOTH
+    return _BY_VERDICT[verdict]
+
+
+def _has_pieces(part: keras.Operation) -> bool:
+    pieces = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
+    return isinstance(part, pieces) or callable(getattr(part, "activation", None))

@@ -1,0 +1,260 @@
+"""smoothen: the same architecture and weights, in smooth layers."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth import activations, copying, layers, registry
+from keras_smooth.smooth_pieces import smooth_elu, smooth_ramps, smooth_softsign
+
+_SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
+_FIXED = {
+    "relu": (smooth_ramps, {"knots": (0.0,), "weights": (1.0,)}),
+    "relu6": (smooth_ramps, {"knots": (0.0, 6.0), "weights": (1.0, -1.0)}),
+    "leaky_relu": (smooth_ramps, {"knots": (0.0,), "weights": (0.8,), "slope": 0.2}),
+    "hard_sigmoid": (smooth_ramps, {"knots": (-3.0, 3.0), "weights": (1 / 6, -1 / 6)}),
+    "hard_tanh": (
+        smooth_ramps, {"knots": (-1.0, 1.0), "weights": (1.0, -1.0), "offset": -1.0}
+    ),
+    "soft_shrink": (
+        smooth_ramps,
+        {"knots": (-0.5, 0.5), "weights": (-1.0, 1.0), "slope": 1.0, "offset": 0.5},
+    ),
+    "sparse_sigmoid": (smooth_ramps, {"knots": (-1.0, 1.0), "weights": (0.5, -0.5)}),
+    "elu": (smooth_elu, {}),
+    "celu": (smooth_elu, {}),
+    "selu": (smooth_elu, _SELU),
+    "softsign": (smooth_softsign, {}),
+}  # fmt: skip
+# Smooth functions of the same shape, which have no sharpness.
+_ALIKE = {"hard_silu": "silu", "sparse_plus": "softplus", "sparsemax": "softmax",
+          "smelu": "softplus"}  # fmt: skip
+# With one derivative, these are rough for nobody, but wrong in Keras.
+_REPAIRED = {
+    keras.activations.celu: activations.celu,
+    keras.activations.softsign: activations.softsign,
+}
+_KEYS = ("activation", "recurrent_activation")
+_INNER = ("layer", "backward_layer")
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputChange:
+    """How far the outputs of two models are apart.
+
+    Args:
+        largest: The largest absolute difference.
+        relative: The same, divided by the largest absolute output of the first.
+    """
+
+    largest: float
+    relative: float
+
+    def __str__(self) -> str:
+        return (
+            f"Outputs moved by {self.largest:.1e} at most ({self.relative:.1e} relative)."
+        )
+
+
+def output_change(before: Callable, after: Callable, x: Any) -> OutputChange:
+    """Returns how far the outputs of two models differ on the same inputs.
+
+    Args:
+        before: A model or layer.
+        after: Another one.
+        x: Inputs of both.
+
+    Returns:
+        An `OutputChange`.
+
+    Example:
+
+    >>> import numpy as np, keras_smooth
+    >>> keras_smooth.output_change(np.sin, np.cos, np.zeros(1)).largest
+    1.0
+    """
+    pairs = zip(keras.tree.flatten(before(x)), keras.tree.flatten(after(x)), strict=True)
+    arrays = [[np.asarray(tf.cast(part, tf.float64)) for part in pair] for pair in pairs]
+    largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in arrays)
+    scale = max(float(np.abs(a).max(initial=0.0)) for a, _ in arrays)
+    return OutputChange(largest, largest / scale if scale else largest)
+
+
+def smoothen(
+    model: keras.Model,
+    order: int = 2,
+    x: Any = None,
+    *,
+    sharpness: float = 10.0,
+    replacements: Mapping[str | Callable, str | Callable] | None = None,
+) -> keras.Model:
+    """Returns a model of the same architecture and weights with smooth, exact layers.
+
+    Activations less smooth than `order` are replaced by smooth ones of nearly the same
+    values, and layers whose derivatives Keras gets wrong by exact ones of this package.
+
+    Args:
+        model: A built Sequential or Functional model; it stays as it is.
+        order: How many derivatives with respect to the inputs will be taken.
+        x: Inputs. If given, it is printed how far the outputs moved on them.
+        sharpness: How sharp the bends of the smooth activations are. They move outputs
+            by about log(2) / sharpness and have second derivatives of sharpness / 4.
+        replacements: Activations, by name or as functions, and what to put in their
+            place; before the table of this package.
+
+    Returns:
+        The new model, compiled as the old one was, with a fresh optimizer.
+
+    Raises:
+        TypeError: If the model is neither Sequential nor Functional.
+        ValueError: If it is not built, `sharpness` is not positive, or there is no
+            smooth replacement of an activation.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(8, "relu")])
+    >>> keras_smooth.smoothness(model), keras_smooth.smoothness(keras_smooth.smoothen(model))
+    (0, inf)
+    """
+    if not (isinstance(model, keras.Sequential) or hasattr(model, "operations")):
+        raise TypeError(
+            "smoothen expects a Sequential or Functional model, received "
+            f"{type(model).__name__}. Use keras_smooth's layers in its code instead."
+        )
+    if not model.built:
+        raise ValueError("smoothen expects a model that is built. Call it on data first.")
+    if not sharpness > 0:
+        raise ValueError(f"`sharpness` must be positive, received {sharpness!r}.")
+    converter = _Converter(order, sharpness, replacements or {})
+    smooth = converter.model(model)
+    smooth.set_weights(model.get_weights())
+    _warn_rough(smooth, order)
+    if x is not None:
+        print(output_change(model, smooth, x))
+    return smooth
+
+
+def _warn_rough(model: keras.Model, order: int) -> None:
+    rough = [
+        f"{path} ({type(part).__name__}, C^{k})"
+        for path, part in copying.unique(model)
+        if isinstance(part, keras.layers.Layer)
+        and (k := registry.smoothness(part)) is not None
+        and k < order
+    ]
+    if rough:
+        warnings.warn(
+            f"These layers have no smooth replacement and stay: {', '.join(rough)}.",
+            stacklevel=3,
+        )
+
+
+class _Converter:
+    """Converts the parts of one model.
+
+    Args:
+        order: Number of derivatives.
+        sharpness: Of the smooth activations.
+        replacements: The caller's own, from function or name to function or name.
+    """
+
+    def __init__(self, order: int, sharpness: float, replacements: Mapping):
+        self.order = order
+        self.sharpness = sharpness
+        self.replacements = {
+            activations.get(old): activations.get(new) for old, new in replacements.items()
+        }
+
+    def model(self, model: keras.Model) -> keras.Model:
+        return copying.clone(model, None, self.part)
+
+    def part(self, part: keras.Operation) -> keras.Operation:
+        if isinstance(part, keras.Sequential) or hasattr(part, "operations"):
+            return self.model(part)
+        if rule := _LAYER_RULES.get(type(part)):
+            return rule(part, self)
+        config = part.get_config()
+        for key in _KEYS:
+            if callable(getattr(part, key, None)):
+                function = self.activation(getattr(part, key))
+                config[key] = keras.activations.serialize(function)
+        for key in _INNER:
+            # A wrapper builds its backward layer itself unless the config has one.
+            name = (
+                "forward_layer"
+                if hasattr(part, "forward_layer") and key == "layer"
+                else key
+            )
+            if key in config and isinstance(getattr(part, name, None), keras.layers.Layer):
+                inner = self.part(getattr(part, name))
+                config[key] = keras.saving.serialize_keras_object(inner)
+        return layers.exact_class(type(part)).from_config(config)
+
+    def activation(self, function: Callable) -> Callable:
+        """Returns the function itself if it is smooth enough, else its replacement.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if function in self.replacements:
+            return self.replacements[function]
+        smoothness = registry.smoothness(function)
+        if smoothness is None or smoothness >= self.order:
+            return _REPAIRED.get(function, function)
+        name = getattr(function, "__name__", "")
+        if name in _ALIKE:
+            return activations.get(_ALIKE[name])
+        if name not in _FIXED:
+            raise ValueError(
+                f"There is no smooth replacement of activation {name!r}, which is of class "
+                f"C^{smoothness}. Give one: replacements={{{name!r}: 'tanh'}}."
+            )
+        return self.pieces(*_FIXED[name])
+
+    def pieces(self, function: Callable, parameters: dict) -> Callable:
+        return activations.partial(function, **parameters, sharpness=self.sharpness)
+
+    def layer(self, old: keras.layers.Layer, function: Callable) -> keras.layers.Layer:
+        return layers.Activation(
+            function, order=self.order, name=old.name, dtype=old.dtype_policy
+        )
+
+
+def _relu(layer: keras.layers.ReLU, converter: _Converter) -> keras.layers.Layer:
+    knots, weights = [layer.threshold], [1.0 - layer.negative_slope]
+    if layer.threshold:
+        raise ValueError(
+            f"{layer.name} jumps at its threshold: it has no smooth replacement."
+        )
+    if layer.max_value is not None:
+        knots, weights = [*knots, float(layer.max_value)], [*weights, -1.0]
+    parameters = {
+        "knots": tuple(knots), "weights": tuple(weights), "slope": float(layer.negative_slope)
+    }  # fmt: skip
+    return converter.layer(layer, converter.pieces(smooth_ramps, parameters))
+
+
+def _leaky_relu(layer: keras.layers.LeakyReLU, converter: _Converter) -> keras.layers.Layer:
+    slope = float(layer.negative_slope)
+    parameters = {"knots": (0.0,), "weights": (1.0 - slope,), "slope": slope}
+    return converter.layer(layer, converter.pieces(smooth_ramps, parameters))
+
+
+def _elu(layer: keras.layers.ELU, converter: _Converter) -> keras.layers.Layer:
+    if registry.smoothness(layer) >= converter.order:
+        return keras.layers.ELU.from_config(layer.get_config())
+    function = converter.pieces(smooth_elu, {"alpha": float(layer.alpha)})
+    return converter.layer(layer, function)
+
+
+_LAYER_RULES = {
+    keras.layers.ReLU: _relu,
+    keras.layers.LeakyReLU: _leaky_relu,
+    keras.layers.ELU: _elu,
+}

@@ -1,0 +1,107 @@
+"""Inputs on which a model or a layer can be run."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+SAMPLES = 4
+SEED = 0
+# Sizes for axes that a model leaves open: of images and volumes, and of anything else.
+OPEN = {4: 32, 5: 8}
+OPEN_ELSE = 8
+# Tried in turn for a layer that was never built.
+_SHAPES = ((6,), (6, 5), (8, 8, 6), (6, 6, 6, 6))
+
+
+def prepared(
+    model: keras.layers.Layer, x: Any, copied: Callable
+) -> tuple[keras.layers.Layer, tuple]:
+    """Returns a model that is built, and the arguments of a call.
+
+    A model that is not built is copied first, so that the caller's stays unbuilt.
+
+    Args:
+        model: Model or layer.
+        x: Inputs or None.
+        copied: Returns an unbuilt copy of a layer.
+
+    Raises:
+        ValueError: If x is None and nothing tells the shape of the inputs.
+    """
+    if x is not None:
+        x = keras.tree.map_structure(_first_samples, x)
+        if not model.built:
+            model = copied(model)
+            model(x)
+        return model, (x,)
+    if isinstance(model, keras.Model):
+        return model, (_of_model(model),)
+    if model.built and _built_shape(model) is not None:
+        return model, (keras.tree.map_shape_structure(_normal, _built_shape(model)),)
+    return _tried(model, copied)
+
+
+def _first_samples(part: Any) -> tf.Tensor:
+    part = tf.convert_to_tensor(part)
+    if part.shape.rank == 0 or part.shape[0] == 0:
+        raise ValueError(
+            f"Expected x of shape (batch, ...) with at least one sample, received shape "
+            f"{tuple(part.shape)}."
+        )
+    return part[:SAMPLES]
+
+
+def _of_model(model: keras.Model) -> Any:
+    structure = of_graph(model) if model.built else None
+    if structure is None:
+        raise ValueError(
+            f"Nothing tells the shape of the inputs of {model.name!r}. Pass x, an array of "
+            "a few samples."
+        )
+    return keras.tree.map_structure(lambda t: sample(t.shape, t.dtype), structure)
+
+
+def of_graph(model: keras.Model) -> Any:
+    """Returns the symbolic inputs of a Sequential or Functional model, else None."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0] if model.built else None
+    return getattr(model, "input", None)
+
+
+def sample(shape: tuple, dtype: str) -> tf.Tensor:
+    """Returns a random input: normal numbers, or integers and booleans of 0 and 1."""
+    shape = (SAMPLES, *shape[1:])
+    shape = [OPEN.get(len(shape), OPEN_ELSE) if size is None else size for size in shape]
+    rng = np.random.default_rng(SEED)
+    if dtype == "string":
+        return tf.fill(shape, "a")
+    numbers = rng.normal(size=shape) if "float" in dtype else rng.integers(0, 2, shape)
+    return tf.cast(tf.constant(numbers), dtype)
+
+
+def _normal(shape: tuple) -> tf.Tensor:
+    return sample(shape, "float32")
+
+
+def _built_shape(layer: keras.layers.Layer) -> Any:
+    config = layer.get_build_config() or {}
+    return config.get("input_shape") or config.get("shapes_dict")
+
+
+def _tried(layer: keras.layers.Layer, copied: Callable) -> tuple[keras.layers.Layer, tuple]:
+    for shape in _SHAPES:
+        x = _normal((None, *shape))
+        copy = copied(layer)
+        try:
+            copy(x)
+        # The layer's own words about a shape that does not suit it are of no interest.
+        except Exception:
+            continue
+        return copy, (x,)
+    raise ValueError(
+        f"No shape of inputs was found that suits {layer.name!r}. Pass x, an array (or a "
+        "list or dict of arrays) of a few samples."
+    )

@@ -1,0 +1,75 @@
+"""Smooth stand-ins for activations that are made of pieces.
+
+Each ramp max(x, 0) in an activation becomes log(1 + exp(sharpness x)) / sharpness, which
+differs from it by log(2) / sharpness at most.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_smooth import activations, registry
+
+
+def _smooth(function):
+    keras.saving.register_keras_serializable(package="keras_smooth")(function)
+    registry.register_smoothness(function, math.inf)
+    return function
+
+
+@_smooth
+def smooth_ramps(x, knots, weights, slope=0.0, offset=0.0, sharpness=10.0):
+    """Sum of smooth ramps: offset + slope x + sum_i weights_i softplus(x - knots_i).
+
+    Args:
+        x: Tensor of floats.
+        knots: Where the ramps begin.
+        weights: Their slopes.
+        slope: Slope at minus infinity.
+        offset: Added to all.
+        sharpness: Of the softplus; the larger, the closer to straight pieces.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+    """
+    x = ops.convert_to_tensor(x)
+    total = offset + slope * x
+    for knot, weight in zip(knots, weights, strict=True):
+        total = total + weight * activations.sharp_softplus(x - knot, sharpness)
+    return total
+
+
+@_smooth
+def smooth_elu(x, alpha=1.0, scale=1.0, width=1.0, sharpness=10.0):
+    """ELU, SELU or CELU with smooth ramps: scale (x+ + alpha (exp(x- / width) - 1)).
+
+    Args:
+        x: Tensor of floats.
+        alpha: Minus the limit at minus infinity, before scaling.
+        scale: Factor of all.
+        width: Over which the exponential decays.
+        sharpness: Of the ramps x+ and -x-.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+    """
+    x = ops.convert_to_tensor(x)
+    positive = activations.sharp_softplus(x, sharpness)
+    negative = -activations.sharp_softplus(-x, sharpness)
+    return scale * (positive + alpha * ops.expm1(negative / width))
+
+
+@_smooth
+def smooth_softsign(x, sharpness=10.0):
+    """Softsign with a smooth absolute value: x / (1 + sqrt(x^2 + 1/s^2) - 1/s).
+
+    Args:
+        x: Tensor of floats.
+        sharpness: s, the second derivative of the absolute value at 0.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+    """
+    x = ops.convert_to_tensor(x)
+    return x / (1.0 + ops.sqrt(ops.square(x) + 1 / sharpness**2) - 1 / sharpness)

@@ -1,0 +1,266 @@
+"""The audit against layers whose derivatives are known, and what it must leave alone."""
+
+import json
+import random
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_smooth
+from keras_smooth import cli
+
+L = keras.layers
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Fault(L.Layer):
+    """A smooth function whose derivative of some order is falsified on purpose."""
+
+    def __init__(self, kind="wrong", size=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.kind, self.size = kind, size
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind, "size": self.size}
+
+    def call(self, x):
+        stopped = tf.stop_gradient(x)
+        return {
+            "none": lambda: ops.sin(stopped),
+            # Value sin(x); in its slope, cos(x), the cosine is held fixed.
+            "zero": lambda: ops.sin(stopped) + (x - stopped) * ops.cos(stopped) + 0 * x**2,
+            "wrong": lambda: x + self.size * (x - stopped) + 0 * x,
+            "nan": lambda: ops.sqrt(ops.square(x)),
+            "raises": lambda: ops.softsign(x),
+            "right": lambda: ops.sin(x),
+        }[self.kind]()
+
+
+FAULTS = [
+    (lambda: Fault("none"), "none", 1),
+    (lambda: Fault("zero"), "zero", 2),
+    (lambda: Fault("wrong"), "wrong", 1),
+    # Just above the bound of 1e-6, and below it.
+    (lambda: Fault("wrong", 3e-6), "wrong", 1),
+    (lambda: Fault("wrong", 1e-7), "ok", 0),
+    (lambda: Fault("nan"), "nan", 1),
+    (lambda: Fault("raises"), "raises", 2),
+    (lambda: Fault("right"), "ok", 0),
+    (lambda: L.Activation("celu"), "wrong", 1),
+    (lambda: L.LayerNormalization(), "wrong", 2),
+    (lambda: L.GroupNormalization(2), "wrong", 2),
+    (lambda: L.Dense(4, "softsign"), "raises", 2),
+    (lambda: L.Dense(4, "relu"), "rough", 1),
+    (lambda: L.Dense(4, "elu"), "rough", 2),
+    (lambda: L.Lambda(lambda x: ops.maximum(x, 0.3) ** 2), "rough", 1),
+    (lambda: L.Lambda(lambda x: ops.floor(x)), "rough", 1),
+    (lambda: L.Discretization([-0.5, 0.5]), "rough", 1),
+    (lambda: L.PReLU(), "rough", 1),
+]
+
+
+@pytest.mark.parametrize(("make", "verdict", "order"), FAULTS)
+def test_verdict(make, verdict, order):
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    row = keras_smooth.audit(make(), 2, x).rows[0]
+    assert (row.verdict, row.order) == (verdict, order)
+    assert bool(row.remedy) == (verdict != "ok")
+
+
+# Right in every order, with sharp bends, large weights or tiny scales.
+RIGHT = {
+    "dense": lambda: L.Dense(5, "tanh", kernel_initializer=keras.initializers.RandomNormal(stddev=5.0)),
+    "steep": lambda: L.Lambda(lambda x: ops.tanh(1e3 * x)),
+    "tiny": lambda: L.Lambda(lambda x: 1e-9 * ops.sin(x)),
+    "offset": lambda: L.Lambda(lambda x: 1e4 + ops.sin(x)),
+    "softmax": lambda: L.Softmax(),
+    "rms": lambda: L.RMSNormalization(epsilon=1e-7),
+    "dropout": lambda: L.Dropout(0.5),
+    "affine": lambda: L.Dense(3),
+    "sharp": lambda: keras_smooth.Activation(
+        keras_smooth.activations.partial("sharp_softplus", sharpness=200.0)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_no_false_alarm(name, order):
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+    row = keras_smooth.audit(RIGHT[name](), order, x).rows[0]
+    assert row.verdict == "ok", row
+
+
+def test_training_mode_is_looked_at():
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    row = keras_smooth.audit(L.BatchNormalization(), 2, x).rows[0]
+    assert (row.verdict, row.order, row.mode) == ("wrong", 2, "training")
+
+
+def _branched():
+    x = keras.Input((4,))
+    shared = L.Dense(4, "tanh", name="shared")
+    nested = keras.Sequential(
+        [keras.Input((4,)), L.LayerNormalization(name="inside")], name="nested"
+    )
+    left, right = shared(x), shared(ops.sin(x))
+    return keras.Model(x, L.Add(name="sum")([nested(left), right]))
+
+
+def test_nested_models_shared_layers_branches_and_operations():
+    result = keras_smooth.audit(_branched())
+    names = [row.name for row in result.rows]
+    assert names.count("shared") == 1 and "nested/inside" in names and "sum" in names
+    verdicts = {row.name: row.verdict for row in result.rows}
+    assert {name for name, verdict in verdicts.items() if verdict != "ok"} == {
+        "nested/inside"
+    }
+    assert result.model.verdict == "wrong" and not result.ok
+
+
+class Subclassed(keras.Model):
+    def __init__(self, units=3, loops=2, **kwargs):
+        super().__init__(**kwargs)
+        self.units, self.loops = units, loops
+        self.first, self.second = (
+            L.Dense(units, "relu", name="first"),
+            L.Dense(1, name="second"),
+        )
+
+    def get_config(self):
+        return {"units": self.units, "loops": self.loops}
+
+    def call(self, x):
+        return self.second(self.first(x))
+
+
+def test_subclassed_model_takes_x():
+    model = Subclassed()
+    with pytest.raises(ValueError, match="Pass x"):
+        keras_smooth.audit(model)
+    result = keras_smooth.audit(model, x=np.ones((2, 4), "float32"))
+    assert [row.verdict for row in result.rows] == ["rough", "ok"]
+    assert not model.built
+
+
+def test_layer_that_cannot_be_probed_is_unknown_with_the_reason():
+    class Bound(L.Layer):
+        def __init__(self, table):
+            super().__init__()
+            self.table = table
+
+        def call(self, x):
+            return ops.sin(x) * self.table
+
+    model = keras.Sequential([keras.Input((2,)), Bound(tf.constant(3.0))])
+    row = keras_smooth.audit(model).rows[0]
+    assert row.verdict == "unknown" and "copy" in row.reason
+
+
+def _state(model):
+    return [
+        [weight.numpy().tolist() for weight in model.variables],
+        [(layer.name, layer.trainable, layer.dtype, sorted(vars(layer))) for layer in model.layers],
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        keras.config.floatx(), keras.config.dtype_policy().name, model.compiled,
+    ]  # fmt: skip
+
+
+def test_nothing_changes_in_the_model():
+    model = keras.Sequential(
+        [keras.Input((3,)), L.Dense(4, "tanh", trainable=False), L.BatchNormalization(), L.Dropout(0.5),
+         L.LayerNormalization(), L.Dense(1)]
+    )  # fmt: skip
+    model.compile("adam", loss=lambda y, p: ops.mean((y - p) ** 2))
+    before = _state(model)
+    keras_smooth.audit(model)
+    assert _state(model) == before
+
+
+@pytest.mark.parametrize("dtype", ["float64", "mixed_float16", "mixed_bfloat16"])
+def test_other_dtypes_are_probed_in_float64(dtype):
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    model = keras.Sequential(
+        [L.Dense(5, "tanh", dtype=dtype), L.LayerNormalization(dtype=dtype)]
+    )
+    model(x)
+    assert [row.verdict for row in keras_smooth.audit(model).rows] == ["ok", "wrong"]
+
+
+def test_integers_have_no_derivative():
+    model = keras.Sequential(
+        [keras.Input((3,), dtype="int32"), L.Embedding(4, 2), L.Flatten()]
+    )
+    rows = keras_smooth.audit(model).rows
+    assert [row.verdict for row in rows] == ["rough", "ok"] or rows[0].verdict == "none"
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: keras_smooth.audit(np.sin), TypeError, "model or layer"),
+        (lambda: keras_smooth.audit(L.Dense(2), 0), ValueError, "1 or more"),
+        (lambda: keras_smooth.audit(L.Dense(2), 1.5), TypeError, "integer"),
+        (lambda: keras_smooth.audit(L.Dense(2), x=np.zeros((0, 2))), ValueError, "sample"),
+    ],
+)
+def test_bad_input(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_prints_as_a_table_and_as_json():
+    result = keras_smooth.audit(_branched())
+    lines = str(result).splitlines()
+    assert lines[0].startswith("layer") and len(lines) == len(result.rows) + 3
+    content = json.loads(result.to_json())
+    assert content["ok"] is False and content["order"] == 2
+    assert [row["verdict"] for row in content["rows"]] == [
+        row.verdict for row in result.rows
+    ]
+
+
+def _main(capsys, *arguments):
+    status = cli.main(["audit", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_command(capsys, tmp_path):
+    good, bad = tmp_path / "good.keras", tmp_path / "bad.keras"
+    keras.Sequential([keras.Input((2,)), L.Dense(3, "tanh")]).save(good)
+    keras.Sequential([keras.Input((2,)), L.Dense(3, "elu")]).save(bad)
+    assert _main(capsys, good)[0] == 0
+    assert _main(capsys, bad, "--order", 1)[0] == 0
+    status, out, _ = _main(capsys, bad, "--json")
+    assert status == 1 and json.loads(out)["rows"][0]["verdict"] == "rough"
+
+
+def test_command_on_what_cannot_be_read(capsys, tmp_path):
+    broken, unsafe = tmp_path / "broken.keras", tmp_path / "unsafe.keras"
+    broken.write_text("no model")
+    keras.Sequential([keras.Input((2,)), L.Lambda(lambda x: x)]).save(unsafe)
+    for path in (broken, unsafe, tmp_path / "absent.keras"):
+        status, out, err = _main(capsys, path)
+        assert status == 2 and out == "" and "cannot read" in err and "Traceback" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["MobileNetV2", "ResNet50", "EfficientNetB0", "ConvNeXtTiny"]
+)
+def test_applications(name):
+    model = getattr(keras.applications, name)(
+        weights=None, input_shape=(32, 32, 3), classes=10
+    )
+    result = keras_smooth.audit(model)
+    faults = {(row.layer, row.verdict) for row in result.rows if row.verdict != "ok"}
+    assert faults <= {
+        ("ReLU", "rough"), ("Activation", "rough"), ("MaxPooling2D", "rough"),
+        ("BatchNormalization", "wrong"), ("LayerNormalization", "wrong"),
+    }  # fmt: skip
+    assert faults

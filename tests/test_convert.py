@@ -1,0 +1,167 @@
+"""smoothen: the same weights in smooth, exact layers."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_smooth
+from keras_smooth import convert
+
+L = keras.layers
+RNG = np.random.default_rng(0)
+
+
+def _double(layers, dim):
+    made = [keras.Input((dim,), dtype="float64")]
+    return keras.Sequential(made + [layer(dtype="float64") for layer in layers])
+
+
+def _net():
+    keras.utils.set_random_seed(3)
+    return _double(
+        [
+            lambda **kw: L.Dense(16, "tanh", **kw),
+            lambda **kw: L.LayerNormalization(**kw),
+            lambda **kw: L.Dense(1, **kw),
+        ],
+        1,
+    )
+
+
+def test_layer_normalization_net_is_repaired():
+    model, x = _net(), np.linspace(-1.0, 1.0, 21)[:, None]
+    assert keras_smooth.audit(model).model.verdict == "wrong"
+    smooth = keras_smooth.smoothen(model)
+    assert keras_smooth.audit(smooth).ok
+    # A few roundings of float64.
+    assert keras_smooth.output_change(model, smooth, x).largest < 1e-14
+    step = 1e-4
+    upper, lower = (keras_smooth.derivatives(smooth, x + s, 1)[1] for s in (step, -step))
+    true = (upper - lower) / (2 * step)
+    second, stock = (keras_smooth.derivatives(m, x)[2] for m in (smooth, model))
+    scale = np.abs(true).max()
+    assert np.abs(second - true).max() < 1e-6 * scale
+    assert np.abs(stock - true).max() > 1e-3 * scale
+
+
+def _branched():
+    keras.utils.set_random_seed(4)
+    x = keras.Input((3,))
+    shared = L.Dense(3, "relu", name="shared")
+    y = L.LeakyReLU()(shared(shared(x)))
+    y = L.Add()([y, L.ELU()(x), L.BatchNormalization()(x)])
+    y = L.Reshape((3, 1))(L.ReLU(6.0)(y))
+    y = L.TimeDistributed(L.Dense(2, "selu"))(y)
+    y = L.Bidirectional(L.GRU(3, recurrent_activation="hard_sigmoid"))(y)
+    nested = keras.Sequential(
+        [keras.Input((6,)), L.Dense(4, "hard_tanh"), L.LayerNormalization()]
+    )
+    return keras.Model(x, nested(y) + 1.0)
+
+
+@pytest.mark.slow
+def test_branches_shared_nested_and_wrapped_layers(tmp_path):
+    model = _branched()
+    model.compile("adam", "mse")
+    x = RNG.normal(size=(5, 3)).astype("float32")
+    smooth = keras_smooth.smoothen(model, sharpness=100.0)
+    assert keras_smooth.audit(smooth).ok
+    assert smooth.compiled and smooth.loss == "mse"
+    assert len(smooth.layers) == len(model.layers)
+    smooth.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(x), smooth(x))
+    assert keras_smooth.audit(again).ok
+
+
+def test_the_model_itself_stays():
+    model = _branched()
+    before = [weight.numpy() for weight in model.weights]
+    keras_smooth.smoothen(model)
+    for old, new in zip(before, model.weights):
+        np.testing.assert_array_equal(old, new)
+    assert model.get_layer("shared").activation is keras.activations.relu
+
+
+@pytest.mark.parametrize("name", convert._FIXED)
+def test_smooth_pieces_come_close_as_sharpness_grows(name):
+    function = keras_smooth.activations.get(name)
+    x = np.linspace(-8.0, 8.0, 801)
+    true = np.asarray(function(x))
+    gaps = []
+    for sharpness in (10.0, 100.0, 1000.0):
+        smooth = convert._Converter(3, sharpness, {}).activation(function)
+        gaps.append(np.abs(np.asarray(smooth(x)) - true).max())
+    # A ramp is off by log(2) / sharpness; four ramps at most, with slopes below 2.
+    assert gaps[0] < 0.4 and gaps[1] < 0.04 and gaps[2] < 0.004
+    layer = keras_smooth.Activation(smooth, order=3)
+    assert keras_smooth.smoothness(layer) == np.inf
+
+
+def test_sharpness_trades_closeness_against_curvature():
+    model = keras.Sequential([keras.Input((1,)), L.Dense(8, "relu"), L.Dense(1)])
+    x = np.linspace(-1, 1, 101)[:, None].astype("float32")
+    gaps, bends = [], []
+    for sharpness in (5.0, 50.0):
+        smooth = keras_smooth.smoothen(model, sharpness=sharpness)
+        gaps.append(keras_smooth.output_change(model, smooth, x).largest)
+        bends.append(np.abs(keras_smooth.derivatives(smooth, x)[2]).max())
+    assert gaps[1] < gaps[0] and bends[1] > bends[0]
+
+
+def test_replacements_come_first(capsys):
+    model = keras.Sequential(
+        [keras.Input((2,)), L.Dense(3, "relu"), L.Dense(3, "hard_shrink")]
+    )
+    with pytest.raises(ValueError, match="hard_shrink.*replacements"):
+        keras_smooth.smoothen(model)
+    given = {"relu": "gelu", keras.activations.hard_shrink: "tanh_shrink"}
+    smooth = keras_smooth.smoothen(model, x=np.ones((2, 2), "float32"), replacements=given)
+    assert smooth.layers[0].activation is keras.activations.gelu
+    assert smooth.layers[1].activation is keras.activations.tanh_shrink
+    assert "Outputs moved by" in capsys.readouterr().out
+
+
+def test_smooth_enough_activations_stay_and_faulty_ones_are_repaired():
+    model = keras.Sequential(
+        [keras.Input((2,)), L.Dense(3, "tanh"), L.Dense(3, "celu"), L.Dense(3, "elu")]
+    )
+    smooth = keras_smooth.smoothen(model, order=1)
+    assert [layer.activation for layer in smooth.layers] == [
+        keras.activations.tanh, keras_smooth.activations.celu, keras.activations.elu,
+    ]  # fmt: skip
+
+
+def test_what_stays_rough_is_named():
+    model = keras.Sequential([keras.Input((4, 1)), L.MaxPooling1D(name="largest")])
+    with pytest.warns(UserWarning, match=r"largest \(MaxPooling1D, C\^0\)"):
+        keras_smooth.smoothen(model)
+
+
+class _Own(keras.Model):
+    def call(self, x):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "error", "words"),
+    [
+        (_Own(), {}, TypeError, "Sequential or Functional"),
+        (keras.Sequential([L.Dense(2)]), {}, ValueError, "built"),
+        (
+            keras.Sequential([keras.Input((2,)), L.Dense(1)]),
+            {"sharpness": 0.0},
+            ValueError,
+            "positive",
+        ),
+        (
+            keras.Sequential([keras.Input((2,)), L.ReLU(threshold=1.0)]),
+            {},
+            ValueError,
+            "jumps",
+        ),
+    ],
+)
+def test_bad_input(model, arguments, error, words):
+    with pytest.raises(error, match=words):
+        keras_smooth.smoothen(model, **arguments)

@@ -1,0 +1,192 @@
+"""Exact layers: the outputs of Keras' layers, and derivatives that hold."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_smooth
+from keras_smooth import layers
+from keras_smooth.layers.ordered import TABLE
+
+RNG = np.random.default_rng(0)
+
+# Class, arguments, shape of a sample.
+EXACT = [
+    ("LayerNormalization", {}, (6,)),
+    ("LayerNormalization", {"axis": [1, 2], "center": False}, (5, 6)),
+    ("LayerNormalization", {"axis": 1, "scale": False}, (5, 6)),
+    ("GroupNormalization", {"groups": 3}, (4, 4, 6)),
+    ("GroupNormalization", {"groups": -1}, (4, 6)),
+    ("GroupNormalization", {"groups": 2, "axis": 1}, (4, 3, 6)),
+    ("BatchNormalization", {}, (6,)),
+    ("BatchNormalization", {"axis": 1, "scale": False, "center": False}, (4, 3, 6)),
+    ("UpSampling2D", {"interpolation": "bilinear"}, (3, 4, 2)),
+    ("UpSampling2D", {"size": (2, 3), "interpolation": "bicubic"}, (3, 4, 2)),
+    (
+        "UpSampling2D",
+        {"data_format": "channels_first", "interpolation": "bicubic"},
+        (2, 3, 4),
+    ),
+    ("UnitNormalization", {"axis": [1, 2]}, (5, 6)),
+]
+IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(EXACT)]
+
+
+def _pair(name, arguments, shape, dtype):
+    """Keras' layer and ours with the same random weights, and inputs."""
+    x = RNG.normal(size=(5, *shape)).astype(dtype)
+    pair = [
+        getattr(room, name)(dtype=dtype, **arguments) for room in (keras.layers, layers)
+    ]
+    for layer in pair:
+        layer(x)
+    weights = [RNG.uniform(0.5, 2.0, w.shape) for w in pair[0].get_weights()]
+    for layer in pair:
+        layer.set_weights(weights)
+    return *pair, x
+
+
+def _call(layer, x, training):
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return layer(x, training=training)
+    return layer(x)
+
+
+@pytest.mark.parametrize("training", [False, True])
+# Rounding of a dozen operations; Keras interpolates in float32 in any dtype.
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-14), ("float32", 2e-6)])
+@pytest.mark.parametrize(("name", "arguments", "shape"), EXACT, ids=IDS)
+def test_outputs_and_weights_are_those_of_keras(
+    name, arguments, shape, dtype, tolerance, training
+):
+    stock, own, x = _pair(name, arguments, shape, dtype)
+    if name == "UpSampling2D":
+        tolerance = 2e-6
+    for wrap in (lambda f: f, tf.function):
+        outputs = [
+            wrap(lambda v, layer=layer: _call(layer, v, training))(x)
+            for layer in (stock, own)
+        ]
+        np.testing.assert_allclose(outputs[1], outputs[0], rtol=tolerance, atol=tolerance)
+    assert [w.path.split("/")[-1] for w in own.weights] == [
+        w.path.split("/")[-1] for w in stock.weights
+    ]
+    for a, b in zip(own.weights, stock.weights):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    assert own.get_config().keys() == stock.get_config().keys()
+    assert own.compute_output_shape(x.shape) == stock.compute_output_shape(x.shape)
+
+
+@pytest.mark.parametrize(
+    "name", ["LayerNormalization", "GroupNormalization", "BatchNormalization"]
+)
+def test_half_precision_agrees_with_keras(name):
+    arguments = {"groups": 2} if name.startswith("Group") else {}
+    stock, own, x = _pair(name, arguments, (4, 6), "float32")
+    half = [
+        type(layer).from_config({**layer.get_config(), "dtype": "mixed_float16"})
+        for layer in (stock, own)
+    ]
+    outputs = [_call(layer, x, True) for layer in half]
+    assert outputs[1].dtype == tf.float16
+    # Three digits are what float16 has.
+    np.testing.assert_allclose(outputs[1], outputs[0], atol=4e-3)
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), EXACT[:-1], ids=IDS[:-1])
+def test_derivatives_hold_to_order_3(name, arguments, shape):
+    _, own, x = _pair(name, arguments, shape, "float32")
+    row = keras_smooth.audit(own, 3, x).rows[0]
+    assert row.verdict == "ok" and row.error < 1e-6
+
+
+def _difference_of_slopes(layer, x, direction, step=1e-4):
+    def slope(t):
+        t = tf.constant(t, tf.float64)
+        with tf.GradientTape() as tape:
+            tape.watch(t)
+            y = tf.reduce_sum(_call(layer, x + t * direction, True) ** 3)
+        return float(tape.gradient(y, t))
+
+    return (slope(step) - slope(-step)) / (2 * step)
+
+
+def _second(layer, x, direction):
+    t = tf.constant(0.0, tf.float64)
+    with tf.GradientTape() as outer:
+        outer.watch(t)
+        with tf.GradientTape() as inner:
+            inner.watch(t)
+            y = tf.reduce_sum(_call(layer, x + t * direction, True) ** 3)
+        slope = inner.gradient(y, t)
+    return float(outer.gradient(slope, t))
+
+
+@pytest.mark.parametrize(
+    "name", ["LayerNormalization", "GroupNormalization", "BatchNormalization"]
+)
+def test_second_derivative_holds_where_that_of_keras_does_not(name):
+    arguments = {"groups": 2} if name.startswith("Group") else {}
+    stock, own, x = _pair(name, arguments, (6,), "float64")
+    direction = RNG.normal(size=x.shape)
+    true = _difference_of_slopes(own, x, direction)
+    # step^2 times a fourth derivative of order 100.
+    assert abs(_second(own, x, direction) - true) < 1e-6 * abs(true)
+    assert abs(_second(stock, x, direction) - true) > 1e-3 * abs(true)
+
+
+def test_unit_normalization_at_zero():
+    zero = np.zeros((1, 3))
+    derivatives = keras_smooth.derivatives(layers.UnitNormalization(dtype="float64"), zero)
+    assert all(np.isfinite(part).all() for part in derivatives)
+
+
+@pytest.mark.parametrize("name", ["renorm", "synchronized"])
+def test_batch_normalization_refuses_what_is_not_exact(name):
+    with pytest.raises(ValueError, match=name):
+        layers.BatchNormalization(**{name: True})
+
+
+def test_save_and_load(tmp_path):
+    x = keras.Input((4, 4, 6))
+    y = x
+    for name in (
+        "LayerNormalization",
+        "GroupNormalization",
+        "BatchNormalization",
+        "UpSampling2D",
+    ):
+        y = getattr(layers, name)(**({"groups": 2} if name.startswith("Group") else {}))(y)
+    y = layers.Conv2D(2, 3, activation="snake")(y)
+    model = keras.Model(x, y)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    points = RNG.normal(size=(2, 4, 4, 6)).astype("float32")
+    np.testing.assert_array_equal(again(points), model(points))
+    assert [type(layer) for layer in again.layers] == [
+        type(layer) for layer in model.layers
+    ]
+
+
+EXAMPLES = {"EinsumDense": ("ab,bc->ac", 4), "GRU": (4,), "LSTM": (4,), "SimpleRNN": (4,),
+            "DepthwiseConv1D": (3,), "DepthwiseConv2D": (3,)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_layers_with_an_activation_check_the_order(name):
+    kind, arguments = getattr(layers, name), EXAMPLES.get(name, (4, 3))
+    layer = kind(*arguments, activation="snake")
+    assert layer.order == 2 and layer.activation is keras_smooth.activations.snake
+    assert kind.from_config(layer.get_config()).get_config() == layer.get_config()
+    assert isinstance(layer, getattr(keras.layers, name))
+    for key in TABLE[name]:
+        with pytest.raises(ValueError, match="asks for C\\^2"):
+            kind(*arguments, **{key: "hard_sigmoid"})
+    assert kind(*arguments, activation="relu", order=0).order == 0
+
+
+def test_positional_activation():
+    assert layers.LSTM(3, "snake").activation is keras_smooth.activations.snake
+    with pytest.raises(ValueError, match="relu"):
+        layers.GRU(3, "relu")

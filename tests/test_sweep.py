@@ -1,0 +1,39 @@
+"""The committed table of what Keras loses, against fresh runs."""
+
+import importlib.util
+from pathlib import Path
+
+import keras
+import pytest
+import tensorflow as tf
+
+ROOT = Path(__file__).parent.parent
+SPEC = importlib.util.spec_from_file_location("sweep", ROOT / "benchmarks" / "sweep.py")
+sweep = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(sweep)
+
+TEXT = sweep.PAGE.read_text()
+VERSIONS = f"Keras {keras.__version__}, TensorFlow {tf.__version__},"
+same_versions = pytest.mark.skipif(
+    VERSIONS not in TEXT, reason="the table was made with other versions"
+)
+FEW = ["LayerNormalization", "GroupNormalization", "BatchNormalization", "RMSNormalization",
+       "UpSampling2D, bicubic", "Softmax", "Add", "activation softsign", "activation celu",
+       "activation relu", "activation tanh"]  # fmt: skip
+
+
+def test_every_layer_and_activation_is_in_the_table_or_left_out_with_a_reason():
+    known = set(sweep.committed(TEXT)) | set(sweep.LEFT_OUT)
+    assert set(sweep.layers()) | set(sweep.activations()) == known
+
+
+@same_versions
+@pytest.mark.parametrize("name", FEW)
+def test_fresh_run_agrees(name):
+    assert sweep.verdicts([name])[name] == sweep.committed(TEXT)[name]
+
+
+@same_versions
+@pytest.mark.slow
+def test_the_whole_table_agrees_with_a_fresh_run():
+    assert sweep.page(sweep.verdicts()) == TEXT
