@@ -249,9 +249,15 @@ def test_command_on_what_cannot_be_read(capsys, tmp_path):
         assert status == 2 and out == "" and "cannot read" in err and "Traceback" not in err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["MobileNetV2", "ResNet50", "EfficientNetB0", "ConvNeXtTiny"]
+    "name",
+    [
+        pytest.param("MobileNetV2", marks=pytest.mark.slow),
+        *(
+            pytest.param(name, marks=pytest.mark.study)
+            for name in ("ResNet50", "EfficientNetB0", "ConvNeXtTiny")
+        ),
+    ],
 )
 def test_applications(name):
     model = getattr(keras.applications, name)(

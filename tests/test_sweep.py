@@ -34,6 +34,6 @@ def test_fresh_run_agrees(name):
 
 
 @same_versions
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_whole_table_agrees_with_a_fresh_run():
     assert sweep.page(sweep.verdicts()) == TEXT
