@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import math
+import time
 import warnings
 import weakref
 
@@ -23,6 +24,8 @@ class Status(enum.IntEnum):
     STALLED = 3
     NON_FINITE = 4
     STOPPED = 5
+    TARGET = 6
+    TIME_LIMIT = 7
 
 
 _MESSAGES = {
@@ -36,6 +39,9 @@ _MESSAGES = {
     Status.NON_FINITE: "The loss is inf or NaN on the way. Look at the data, the start "
     "and logarithms or roots in the model.",
     Status.STOPPED: "A callback stopped the training.",
+    Status.TARGET: "The loss is at or below the target.",
+    Status.TIME_LIMIT: "The time limit was reached; the gradient is above the tolerance. "
+    "Give it more seconds, or a loss to aim for with `target`.",
 }
 
 
@@ -44,9 +50,10 @@ class OptimizeResult:
     """How a full-batch fit ended; the names are SciPy's.
 
     Args:
-        success: Whether the gradient is below the tolerance.
+        success: Whether the gradient is below the tolerance, or the loss at the target.
         status: 0 gradient below the tolerance, 1 iteration limit, 2 line search dead, 3
-            stalled, 4 loss not finite, 5 stopped by a callback.
+            stalled, 4 loss not finite, 5 stopped by a callback, 6 loss at the target, 7
+            time limit.
         message: The status in words, with advice.
         fun: Loss of the weights that the model has now.
         grad_norm: Largest absolute entry of the gradient there.
@@ -80,11 +87,14 @@ def fit_lbfgs(
     method: str = "lbfgs",
     num_correction_pairs: int = 50,
     tolerance: float = 1e-10,
+    target: float | None = None,
+    max_seconds: float | None = None,
     max_restarts: int = 5,
     steps_per_execution: int | None = None,
     callbacks: list | None = None,
     verbose: str | int = "auto",
     jit_compile: bool = True,
+    throw: bool = False,
 ) -> keras.callbacks.History:
     """Trains a compiled model on all data at once with L-BFGS.
 
@@ -104,12 +114,16 @@ def fit_lbfgs(
             numbers. benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS.
         tolerance: Largest absolute entry of the gradient at which the fit is done.
+        target: Loss at which the fit is done.
+        max_seconds: Wall time after which no further chunk of iterations begins.
         max_restarts: How often a dead line search starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
             them as the end of that epoch. The default makes about 100 calls.
         callbacks: Keras callbacks.
         verbose: 0, 1 or 2, as for `fit`.
         jit_compile: Whether to compile with XLA.
+        throw: Whether to raise where a run breaks off, instead of only saying so in the
+            result.
 
     Returns:
         A `keras.callbacks.History`. Its `result` is an `OptimizeResult` with `success`,
@@ -118,6 +132,8 @@ def fit_lbfgs(
     Raises:
         ValueError: If the model is not compiled or not built or has no trainable
             weights, the data is empty or not finite, or an argument is out of range.
+        RuntimeError: With `throw=True`, if the line search died for good, the position
+            stalled or the loss is not finite. The model has the best weights found.
 
     Example:
 
@@ -142,6 +158,7 @@ def fit_lbfgs(
         _warn_precision(objective.dtype)
     data = _tensors(x, y, sample_weight)
     chunk = steps_per_execution or math.ceil(epochs / 100)
+    deadline = time.monotonic() + (math.inf if max_seconds is None else max_seconds)
     run = _Run(objective, minimizer, data, tolerance, max_restarts)
     callbacks = keras.callbacks.CallbackList(
         callbacks,
@@ -161,10 +178,13 @@ def fit_lbfgs(
         run.advance(target)
         logs = {"loss": run.best.fun}
         callbacks.on_epoch_end(target - 1, logs)
-        if model.stop_training and run.status is None:
-            run.status = Status.STOPPED
+        run.stop_if(model.stop_training, Status.STOPPED)
+        run.stop_if(target is not None and run.best.fun <= target, Status.TARGET)
+        run.stop_if(time.monotonic() > deadline, Status.TIME_LIMIT)
     callbacks.on_train_end(logs)
     model.history.result = run.result()
+    if throw and model.history.result.failed:
+        raise RuntimeError(model.history.result.message)
     return model.history
 
 
@@ -217,10 +237,15 @@ class _Run:
             self._judge(before)
         self.objective.assign(self.best.position)
 
+    def stop_if(self, condition: bool, status: Status) -> None:
+        """Ends the run, unless it has ended for another reason."""
+        if condition and self.status is None:
+            self.status = status
+
     def result(self) -> OptimizeResult:
         status = Status.ITERATION_LIMIT if self.status is None else self.status
         return OptimizeResult(
-            success=status == Status.TOLERANCE,
+            success=status in (Status.TOLERANCE, Status.TARGET),
             status=int(status),
             message=" ".join([*self._deaths_in_words(), _MESSAGES[status]]),
             fun=self.best.fun,

@@ -438,6 +438,24 @@ def test_callback_stops(make_model, gaussian_data):
     assert result.nit == 8
 
 
+def test_target(make_model, gaussian_data):
+    result = fit(make_model(), gaussian_data, epochs=500, target=1e-2).result
+    assert result.status == Status.TARGET and result.success
+    assert result.fun <= 1e-2 and result.nit < 500
+
+
+def test_time_limit(make_model, gaussian_data):
+    result = fit(make_model(), gaussian_data, epochs=500, max_seconds=0.0).result
+    assert result.status == Status.TIME_LIMIT and not result.success and not result.failed
+    assert result.nit == 5  # one chunk, a hundredth of the epochs
+
+
+def test_throw():
+    with pytest.raises(RuntimeError, match="inf or NaN"):
+        minimize(*ENDS["NaN at the start"][:2], throw=True)
+    assert minimize(rosenbrock, [-1.2, 1.0], epochs=200, throw=True)[0].success
+
+
 def test_restored_best_weights_are_kept(make_model, gaussian_data):
     """The callback's word is the last: training does not overwrite what it restored."""
     model = make_model()
