@@ -173,11 +173,11 @@ def fit_lbfgs(
     callbacks.on_train_begin()
     logs = {}
     while run.status is None and run.nit < epochs:
-        target = min(run.nit + chunk, epochs)
-        callbacks.on_epoch_begin(target - 1)
-        run.advance(target)
+        last = min(run.nit + chunk, epochs)
+        callbacks.on_epoch_begin(last - 1)
+        run.advance(last)
         logs = {"loss": run.best.fun}
-        callbacks.on_epoch_end(target - 1, logs)
+        callbacks.on_epoch_end(last - 1, logs)
         run.stop_if(model.stop_training, Status.STOPPED)
         run.stop_if(target is not None and run.best.fun <= target, Status.TARGET)
         run.stop_if(time.monotonic() > deadline, Status.TIME_LIMIT)
@@ -226,12 +226,12 @@ class _Run:
     def nfev(self) -> int:
         return self._finished[1] + int(self.state.num_objective_evaluations)
 
-    def advance(self, target: int) -> None:
-        """Iterates until `nit == target` or the run is over; the model gets the best."""
-        while self.status is None and self.nit < target:
+    def advance(self, nit: int) -> None:
+        """Iterates until `self.nit == nit` or the run is over; the model gets the best."""
+        while self.status is None and self.nit < nit:
             before = self.state
             self.state = self.minimizer.advance(
-                before, target - self.nit, self.tolerance, self.data
+                before, nit - self.nit, self.tolerance, self.data
             )
             self._keep_best()
             self._judge(before)
