@@ -48,7 +48,7 @@ def gain(activation: str | Callable) -> float:
     nodes, weights = _quadrature()
     at_zero, *slopes = _slopes(activations.get(activation), np.append(0.0, nodes))
     mean_square = np.average(np.square(slopes), weights=weights)
-    largest = max(abs(at_zero), math.sqrt(mean_square))
+    largest = float(max(abs(at_zero), math.sqrt(mean_square)))
     return 1.0 / largest if 0.0 < largest < math.inf else 1.0
 
 

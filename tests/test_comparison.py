@@ -471,7 +471,7 @@ def test_failures_are_listed_and_counted():
     found = made_up({"tanh": (1e-9, 1e-9)}, {"tanh"})
     assert found.summary()[0].failures == 2
     page = report.page(found, problems.load("gaussian"))
-    assert "tanh, seed 0, iteration 9" in page
+    assert "tanh, seed 0, ended at iteration 9" in page
 
 
 def test_median_seed_is_named():

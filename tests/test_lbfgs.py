@@ -305,7 +305,7 @@ def quadratic(w):
 
 
 def kink(w):
-    return tf.reduce_sum(tf.where(w > 0.3, w, 0.9 - 2.0 * w))
+    return tf.reduce_sum(tf.where(w > 0.25, w, 0.75 - 2.0 * w))
 
 
 def coarse(w):
@@ -378,29 +378,6 @@ def test_dead_line_search_restarts_a_bounded_number_of_times(monkeypatch):
     monkeypatch.undo()
     none, _ = minimize(rosenbrock, [-1.2, 1.0], epochs=100)
     assert none.success and none.restarts == 0
-
-
-def test_restart_rescues_sigmoid_from_glorots_start():
-    """The article's failure: from this start TFP's line search dies early."""
-    model = keras.Sequential([keras.Input((1,), dtype="float64")])
-    for layer in range(9):
-        model.add(
-            keras_smooth.Dense(
-                20 if layer < 8 else 1,
-                activation="sigmoid" if layer < 8 else None,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=18 + layer),
-                dtype="float64",
-            )
-        )
-    model.compile(loss="mse")
-    x = np.random.default_rng(2).uniform(-2, 2, (1000, 1))
-    start = model.get_weights()
-    stopped = fit(model, (x, np.exp(-(x**2))), epochs=150, max_restarts=0).result
-    model.set_weights(start)
-    rescued = fit(model, (x, np.exp(-(x**2))), epochs=150).result
-    assert stopped.failed and stopped.nit < 100 and stopped.restarts == 0
-    assert not rescued.failed and rescued.restarts >= 1
-    assert rescued.fun < 0.5 * stopped.fun
 
 
 # Callbacks.
