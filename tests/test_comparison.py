@@ -97,6 +97,7 @@ def test_unknown_problem():
     [
         ({"activations": ("tahn",)}, "'tahn'. Did you mean tanh"),
         ({"activations": ()}, "at least one"),
+        ({"activations": ("threshold",)}, "'threshold' cannot be used by its name alone"),
         ({"activations": ("tanh", "tanh")}, "named twice"),
         ({"seeds": 0}, "seeds must be 1 or more"),
         ({"seeds": 1.5}, "seeds must be an integer"),

@@ -1,6 +1,7 @@
 """What a comparison is asked to do, checked before anything runs."""
 
 import dataclasses
+import inspect
 import operator
 
 import keras
@@ -36,7 +37,7 @@ class Settings:
         if not self.activations:
             raise ValueError("Name at least one activation.")
         for name in self.activations:
-            activations.get(name)
+            _check_activation(name)
         if len(set(self.activations)) < len(self.activations):
             raise ValueError(
                 f"An activation is named twice: {', '.join(self.activations)}."
@@ -67,6 +68,17 @@ class Settings:
             and self.initializer == DEFAULT_INITIALIZER
             and self.optimizer != "adam"
         )
+
+
+def _check_activation(name: str) -> None:
+    function = activations.get(name)
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        raise ValueError(
+            f"The activation {name!r} cannot be used by its name alone ({error}): register a "
+            "function with its parameters fixed."
+        ) from None
 
 
 def _check_count(name: str, value: object) -> None:
