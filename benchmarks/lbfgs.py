@@ -68,7 +68,7 @@ def keras_system(model, method: str, num_pairs: int) -> Callable:
             trace.evaluations += int(state.num_objective_evaluations) - before[1]
             trace.note(float(state.objective_value))
             if bool(state.failed):
-                if int(state.num_iterations) <= 1:
+                if int(state.num_iterations) == 0:
                     break
                 state = minimizer.begin(state.position, data)
         trace.position = state.position.numpy()

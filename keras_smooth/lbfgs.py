@@ -218,9 +218,7 @@ class _Run:
 
     @property
     def nit(self) -> int:
-        # The iteration whose line search died is not one.
-        done = int(self.state.num_iterations) - int(self.state.failed)
-        return self._finished[0] + done
+        return self._finished[0] + int(self.state.num_iterations)
 
     @property
     def nfev(self) -> int:
@@ -278,7 +276,7 @@ class _Run:
         stalled = bool(tf.reduce_all(self.state.position == before.position))
         if not (self.state.failed or self.state.converged or stalled):
             return
-        empty = int(self.state.num_iterations) - int(self.state.failed) == 0
+        empty = int(self.state.num_iterations) == 0
         if empty or len(self.deaths) >= self.max_restarts:
             self.status = self._cause(stalled and not self.state.failed)
         else:

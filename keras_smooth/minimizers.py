@@ -83,7 +83,7 @@ def _tfp_lbfgs_begin(function, position, num_correction_pairs):
 def _tfp_lbfgs_advance(function, state, num_iterations, tolerance):
     import tensorflow_probability as tfp
 
-    return tfp.optimizer.lbfgs_minimize(
+    result = tfp.optimizer.lbfgs_minimize(
         function,
         None,
         previous_optimizer_results=state,
@@ -91,6 +91,12 @@ def _tfp_lbfgs_advance(function, state, num_iterations, tolerance):
         tolerance=tolerance,
         **_OFF,
     )
+    return result._replace(num_iterations=_completed(result))
+
+
+def _completed(result) -> tf.Tensor:
+    # TFP counts the iteration whose line search died.
+    return result.num_iterations - tf.cast(result.failed, result.num_iterations.dtype)
 
 
 def _tfp_bfgs_begin(function, position, num_correction_pairs):
@@ -117,7 +123,7 @@ def _tfp_bfgs_advance(function, state, num_iterations, tolerance):
         **_OFF,
     )
     return result._replace(
-        num_iterations=state.num_iterations + result.num_iterations,
+        num_iterations=state.num_iterations + _completed(result),
         num_objective_evaluations=(
             state.num_objective_evaluations + result.num_objective_evaluations
         ),

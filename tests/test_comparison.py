@@ -97,7 +97,11 @@ def test_unknown_problem():
     [
         ({"activations": ("tahn",)}, "'tahn'. Did you mean tanh"),
         ({"activations": ()}, "at least one"),
-        ({"activations": ("threshold",)}, "'threshold' cannot be used by its name alone"),
+        (
+            {"activations": ("threshold",)},
+            "'threshold' cannot be used in this network .*missing",
+        ),
+        ({"activations": ("glu",)}, "'glu' cannot be used in this network .*shape"),
         ({"activations": ("tanh", "tanh")}, "named twice"),
         ({"seeds": 0}, "seeds must be 1 or more"),
         ({"seeds": 1.5}, "seeds must be an integer"),
@@ -446,6 +450,12 @@ def test_recommendation_is_computed():
     ))  # fmt: skip
     assert "Take **tanh**" in text and "as good here: gelu" in text and "silu" not in text
     assert "Not for second derivatives: relu" in text
+
+
+def test_what_is_worse_than_nothing_is_not_recommended():
+    # The mean of the exact y''^2 is 0.93: that is the error of y'' = 0.
+    text = report.recommendation(made_up({"softmax": (7.5, 7.5)}))
+    assert text.startswith("None of these activations")
 
 
 def test_failed_activation_is_not_recommended():

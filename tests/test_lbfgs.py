@@ -373,8 +373,8 @@ def test_dead_line_search_restarts_a_bounded_number_of_times(monkeypatch):
     result, _ = minimize(rosenbrock, [-1.2, 1.0], epochs=100, max_restarts=3)
     assert result.status == Status.LINE_SEARCH
     assert result.restarts == 3
-    assert "died at iteration 1, 2, 3" in result.message
-    assert result.nit == 4  # the iteration that dies does not count
+    assert "died at iteration 2, 4, 6" in result.message
+    assert result.nit == 8
     monkeypatch.undo()
     none, _ = minimize(rosenbrock, [-1.2, 1.0], epochs=100)
     assert none.success and none.restarts == 0
@@ -425,6 +425,12 @@ def test_time_limit(make_model, gaussian_data):
     result = fit(make_model(), gaussian_data, epochs=500, max_seconds=0.0).result
     assert result.status == Status.TIME_LIMIT and not result.success and not result.failed
     assert result.nit == 5  # one chunk, a hundredth of the epochs
+
+
+def test_a_line_search_that_dies_is_no_iteration():
+    # Uphill in every direction: the slope says down, the value goes up.
+    result, _ = minimize(lambda w: tf.reduce_sum(tf.stop_gradient(2.0 * w) - w), [1.0])
+    assert result.failed and result.nit == 0 and result.restarts == 0
 
 
 def test_throw():

@@ -242,12 +242,18 @@ def _verdict(glorot: Line, default: Line, left: float, broken: list[str]) -> str
     return f"{text} Here that {effect}."
 
 
+def _learned(results: Results, line: Line) -> bool:
+    """Returns whether y'' is known and better than that of a constant, which is 0."""
+    exact = problems.load(results.settings.problem).exact[2]
+    return line.d2y_mse is not None and line.d2y_mse < float(np.mean(exact**2))
+
+
 def recommendation(results: Results) -> str:
     """Returns the advice that follows from the errors of y''."""
     usable = [
         line
         for line in results.summary()
-        if not _is_rough(line) and not line.failures and line.d2y_mse is not None
+        if not _is_rough(line) and not line.failures and _learned(results, line)
     ]
     if not usable:
         return "None of these activations can be recommended for second derivatives."

@@ -74,10 +74,12 @@ def _check_activation(name: str) -> None:
     function = activations.get(name)
     try:
         inspect.signature(function).bind(None)
+        if tuple(function(tf.zeros((2, 4))).shape) != (2, 4):
+            raise TypeError("it changes the shape")
     except TypeError as error:
         raise ValueError(
-            f"The activation {name!r} cannot be used by its name alone ({error}): register a "
-            "function with its parameters fixed."
+            f"The activation {name!r} cannot be used in this network ({error}): register a "
+            "function of one tensor that keeps its shape."
         ) from None
 
 
