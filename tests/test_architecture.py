@@ -155,9 +155,13 @@ def test_import_prints_nothing_and_changes_nothing():
 
 
 def test_import_costs_little_beyond_keras():
-    code = "import keras, sys; before = set(sys.modules); import keras_smooth; print(len(set(sys.modules) - before))"
-    # No time is asserted: the number of modules is what it costs.
-    assert int(python(code).stdout) < 60
+    code = (
+        "import keras, sys; before = set(sys.modules); import keras_smooth; "
+        "new = set(sys.modules) - before; "
+        "print(len([name for name in new if not name.startswith('keras_smooth')]))"
+    )
+    # No time is asserted: the number of modules beside our own is what it costs.
+    assert int(python(code).stdout) < 30
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
