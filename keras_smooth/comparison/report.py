@@ -196,16 +196,10 @@ def _question(results: Results) -> str:
     runs = results.runs("sigmoid", GLOROT)
     if not (results.settings.asks_open_question() and runs):
         return ""
-    pair = [
-        (name, summarize("sigmoid", found), found)
-        for name, found in (
-            ("Glorot's start", runs),
-            ("default start", results.runs("sigmoid")),
-        )
-    ]
+    default = results.runs("sigmoid")
     columns = ["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]
     rows = [columns, ["---"] * len(columns)]
-    for name, _, of_line in pair:
+    for name, of_line in (("Glorot's start", runs), ("default start", default)):
         spreads = [
             _spread([getattr(run, field) for run in of_line]) for field in MSE_FIELDS
         ]
@@ -217,7 +211,9 @@ def _question(results: Results) -> str:
             "## Why sigmoid was inferior",
             article.QUESTION + " The same network, data and optimizer from two starts:",
             _markdown(rows),
-            _verdict(pair[0][1], pair[1][1], signal(runs), broken),
+            _verdict(
+                *(summarize("sigmoid", r) for r in (runs, default)), signal(runs), broken
+            ),
         ]
     )
 

@@ -1,6 +1,5 @@
 """Nested tapes for one layer: what carries jets where there is no rule."""
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 
@@ -9,6 +8,7 @@ import tensorflow as tf
 
 from keras_smooth import registry
 from keras_smooth.jet import Jet
+from keras_smooth.objective import accepts_training
 
 
 def jets(*structures) -> list[Jet]:
@@ -18,14 +18,9 @@ def jets(*structures) -> list[Jet]:
 
 def call(operation: Callable, args: tuple, kwargs: dict):
     """Calls a layer in inference mode, or an operation or function."""
-    if isinstance(operation, keras.layers.Layer) and _takes_training(operation):
+    if isinstance(operation, keras.layers.Layer) and accepts_training(operation.call):
         kwargs = {**kwargs, "training": False}
     return operation(*args, **kwargs)
-
-
-def _takes_training(layer: keras.layers.Layer) -> bool:
-    parameters = inspect.signature(layer.call).parameters.values()
-    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def taped(operation: Callable, args: tuple, kwargs: dict):
