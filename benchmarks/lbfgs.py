@@ -23,8 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.comparison import experiment, problems
-from keras_smooth.minimizers import Minimizer
-from keras_smooth.objective import Objective
+from keras_smooth.lbfgs.minimizers import Minimizer
+from keras_smooth.lbfgs.objective import Objective
 from keras_smooth.operators import derivatives
 
 CHUNK = 20

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 from more_garbow_hillstrom import PROBLEMS
 
-from keras_smooth import quasi_newton
-from keras_smooth.lbfgs import Status
-from keras_smooth.minimizers import Minimizer
+from keras_smooth.lbfgs import Status, quasi_newton
+from keras_smooth.lbfgs.minimizers import Minimizer
+from keras_smooth.lbfgs.run import Run
 
 RNG = np.random.default_rng(0)
 
@@ -56,13 +56,6 @@ def test_cubic_is_exact_for_cubics():
 
 def run(problem, dtype, method="lbfgs", iterations=5000, max_restarts=5):
     """Minimizes as fit_lbfgs does, and returns its run."""
-    from keras_smooth.lbfgs import _Run
-
-    class Objective:
-        position = tf.constant(problem.start, dtype)
-
-        def assign(self, position):
-            self.position = position
 
     def value_and_gradient(position, data):
         with tf.GradientTape() as tape:
@@ -72,7 +65,8 @@ def run(problem, dtype, method="lbfgs", iterations=5000, max_restarts=5):
 
     minimizer = Minimizer(value_and_gradient, method, 10, jit_compile=False)
     tolerance = 1e-6 if dtype == "float64" else 1e-3
-    found = _Run(Objective(), minimizer, (), tolerance, max_restarts)
+    start = tf.constant(problem.start, dtype)
+    found = Run(minimizer, start, (), lambda position: None, tolerance, max_restarts)
     found.advance(iterations)
     return found
 

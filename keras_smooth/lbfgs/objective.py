@@ -1,7 +1,6 @@
 """The loss of a compiled Keras model as a pure function of one vector of weights."""
 
 import contextlib
-import inspect
 import math
 import warnings
 import weakref
@@ -10,11 +9,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-
-def accepts_training(call: Callable) -> bool:
-    """Returns whether a `call` or `compute_loss` takes the argument `training`."""
-    parameters = inspect.signature(call).parameters.values()
-    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+from keras_smooth.calls import accepts_training
 
 
 class Objective:
@@ -23,15 +18,10 @@ class Objective:
     The model is held weakly, so that whoever keeps an objective keeps no model alive.
 
     Args:
-        model: A built and compiled Keras model.
-
-    Raises:
-        ValueError: If the model is not compiled or not built, or has no trainable
-            weights of one floating dtype.
+        model: A built and compiled Keras model with trainable weights of one dtype.
     """
 
     def __init__(self, model: keras.Model):
-        _check(model)
         self._model = weakref.ref(model)
         self.variables = list(model.trainable_variables)
         self.shapes = [tuple(variable.shape) for variable in self.variables]
@@ -39,9 +29,9 @@ class Objective:
         self.dtype = self.variables[0].dtype
         self._warned = False
         self._twin = None
-        if not _has_own_loss(model):
+        if not has_own_loss(model):
             self._twin = _twin(model, self.dtype)
-            for loss in keras.tree.flatten(model.loss):
+            for loss in keras.tree.flatten(self._twin.loss):
                 if isinstance(loss, keras.losses.Loss) and loss.dtype != self.dtype:
                     self._warn_precision(loss.dtype)
 
@@ -57,38 +47,63 @@ class Objective:
 
     def value(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
         """Returns the loss on `data = (x, y, sample_weight)` at the weights `position`."""
-        x, y, sample_weight = data
+        return self._value(self._unflatten(position), data)
+
+    @tf.autograph.experimental.do_not_convert
+    def value_and_gradient(self, position: tf.Tensor, data: tuple) -> tuple:
+        """Returns the loss and its gradient, of shapes `()` and `(n,)`."""
+        weights = self._unflatten(position)
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            loss = self._value(weights, data)
+        gradients = tape.gradient(loss, weights)
+        self._check_gradients(gradients)
+        # An embedding's gradient is sparse until it is made a tensor.
+        parts = [tf.reshape(tf.convert_to_tensor(part), (-1,)) for part in gradients]
+        return loss, tf.concat(parts, axis=0)
+
+    def moving_state(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """Returns the floating state that a step of training would change, and to what."""
         model = self._model()
-        mapping = list(zip(self.variables, self._unflatten(position)))
+        with keras.StatelessScope() as scope:
+            model(data[0], **_training(model.call))
+        pairs = [(v, scope.get_current_value(v)) for v in model.non_trainable_variables]
+        return [
+            (v, new) for v, new in pairs if new is not None and v.dtype.startswith("float")
+        ]
+
+    def _value(self, weights: list[tf.Tensor], data: tuple) -> tf.Tensor:
+        model = self._model()
+        x, y, sample_weight = data
         # Changes of non-trainable state stay in the scope and are dropped: the seed of
         # Dropout does not advance, so that one mask holds for the whole run.
+        mapping = list(zip(self.variables, weights))
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
-        with _floatx(self.dtype), scope:
+        with floatx(self.dtype), scope:
             y_pred = model(x, **_training(model.call))
             loss = self._loss(model, x, y, y_pred, sample_weight)
         if loss.dtype != self.dtype:
             self._warn_precision(loss.dtype.name)
         return tf.cast(loss, self.dtype)
 
-    @tf.autograph.experimental.do_not_convert
-    def value_and_gradient(self, position: tf.Tensor, data: tuple) -> tuple:
-        """Returns the loss and its gradient, of shapes `()` and `(n,)`."""
-        with tf.GradientTape() as tape:
-            tape.watch(position)
-            loss = self.value(position, data)
-        gradient = tape.gradient(loss, position)
-        if gradient is None:
-            raise ValueError("The loss depends on none of the trainable weights.")
-        return loss, gradient
-
     def _loss(self, model, x, y, y_pred, sample_weight) -> tf.Tensor:
-        if _has_own_loss(model):
+        if has_own_loss(model):
             training = _training(model.compute_loss)
-            return model.compute_loss(x, y, y_pred, sample_weight, **training)
+            loss = model.compute_loss(x, y, y_pred, sample_weight, **training)
+            return tf.convert_to_tensor(loss)
         terms = [tf.reduce_sum(loss) for loss in model.losses]
         if model.loss is not None:
             terms.append(self._twin.compute_loss(x, y, y_pred, sample_weight))
         return tf.add_n([tf.cast(term, self.dtype) for term in terms])
+
+    def _check_gradients(self, gradients: list) -> None:
+        names = [v.path for v, g in zip(self.variables, gradients) if g is None]
+        if names:
+            raise ValueError(
+                "The loss does not depend on these trainable weights, so that they get no "
+                f"gradient: {', '.join(names)}. Freeze their layers with "
+                "layer.trainable = False, or look for tf.stop_gradient in the model."
+            )
 
     def _warn_precision(self, dtype: str) -> None:
         if self._warned:
@@ -106,22 +121,9 @@ class Objective:
         return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes)]
 
 
-def _has_own_loss(model: keras.Model) -> bool:
+def has_own_loss(model: keras.Model) -> bool:
+    """Returns whether the class of a model overrides `compute_loss`."""
     return type(model).compute_loss is not keras.Model.compute_loss
-
-
-def _twin(model: keras.Model, dtype: str) -> keras.Model:
-    """Returns an empty model with the same compiled loss, computed in `dtype`.
-
-    A compiled loss rounds its value to the floatx that held when `compile` was called,
-    which is float32 also for most float64 models: too coarse for a line search.
-    """
-    twin = keras.Model()
-    if hasattr(model, "output_names"):
-        twin.output_names = model.output_names
-    with _floatx(dtype):
-        twin.compile(loss=model.loss, loss_weights=loss_weights(model))
-    return twin
 
 
 def loss_weights(model: keras.Model) -> list | dict | None:
@@ -129,8 +131,39 @@ def loss_weights(model: keras.Model) -> list | dict | None:
     return (model.get_compile_config() or {}).get("loss_weights")
 
 
+def compile_like(model: keras.Model, other: keras.Model, dtype: str) -> None:
+    """Compiles a model with the loss of another, computed in `dtype`.
+
+    A compiled loss rounds its value to the floatx that held when `compile` was called,
+    which is float32 also for most float64 models: too coarse for a line search.
+    """
+    with floatx(dtype):
+        loss = keras.tree.map_structure(_anew, other.loss)
+        model.compile(loss=loss, loss_weights=loss_weights(other))
+
+
+def _twin(model: keras.Model, dtype: str) -> keras.Model:
+    """Returns an empty model with the same compiled loss, computed in `dtype`."""
+    twin = keras.Model()
+    if hasattr(model, "output_names"):
+        twin.output_names = model.output_names
+    compile_like(twin, model, dtype)
+    return twin
+
+
+def _anew(loss):
+    """Returns a loss of Keras' own made under the present floatx, any other as it is."""
+    if not isinstance(loss, keras.losses.Loss) or not _is_keras(type(loss)):
+        return loss
+    return type(loss).from_config(loss.get_config())
+
+
+def _is_keras(kind: type) -> bool:
+    return kind.__module__.split(".")[0] == "keras"
+
+
 @contextlib.contextmanager
-def _floatx(dtype: str):
+def floatx(dtype: str):
     """Lets losses that Keras makes meanwhile compute in `dtype`."""
     before = keras.config.floatx()
     keras.config.set_floatx(dtype)
@@ -142,20 +175,3 @@ def _floatx(dtype: str):
 
 def _training(call: Callable) -> dict:
     return {"training": True} if accepts_training(call) else {}
-
-
-def _check(model: keras.Model) -> None:
-    if not model.compiled:
-        raise ValueError(
-            "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs."
-        )
-    if not model.built:
-        raise ValueError(
-            "The model has no weights yet. Build it with an Input or by calling it once."
-        )
-    dtypes = {variable.dtype for variable in model.trainable_variables}
-    if len(dtypes) != 1 or not next(iter(dtypes)).startswith("float"):
-        raise ValueError(
-            "fit_lbfgs needs trainable weights of one floating dtype, received "
-            f"{sorted(dtypes) or 'no trainable weights'}."
-        )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_smooth import quasi_newton
+from keras_smooth.lbfgs import quasi_newton
 
 # No change of the objective is not convergence: these tests are switched off.
 _OFF = {"x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0}

@@ -1,0 +1,106 @@
+"""Checkpoints of a run on disk: written as a whole or not at all, and checked when read."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+KEEP = 2
+_DIGEST = hashlib.sha256().digest_size
+
+
+class Checkpoint:
+    """The checkpoints of one run in one directory, the latest two.
+
+    Args:
+        directory: Made where it does not exist.
+        identity: What the run is of, as JSON: a checkpoint with another is refused.
+    """
+
+    def __init__(self, directory: str | os.PathLike, identity: dict[str, Any]):
+        self._directory = Path(directory)
+        self._identity = identity
+        self._directory.mkdir(parents=True, exist_ok=True)
+
+    def save(self, nit: int, arrays: dict[str, np.ndarray]) -> None:
+        """Writes the arrays of an iteration, and removes all but the latest files."""
+        buffer = io.BytesIO()
+        identity = np.frombuffer(json.dumps(self._identity).encode(), np.uint8)
+        np.savez(buffer, identity=identity, **arrays)
+        content = buffer.getvalue()
+        self._replace(f"{nit:012d}.npz", hashlib.sha256(content).digest() + content)
+        for path in self._paths()[KEEP:]:
+            path.unlink()
+
+    def load(self) -> dict[str, np.ndarray] | None:
+        """Returns the arrays of the latest file that is whole, or None where none is there.
+
+        Raises:
+            ValueError: If the file is of another model, other data or other options, or
+                if files are there and none is whole.
+        """
+        paths = self._paths()
+        for path in paths:
+            arrays = _read(path)
+            if arrays is not None:
+                self._check(path, arrays.pop("identity"))
+                return arrays
+        if paths:
+            raise ValueError(
+                f"Every checkpoint in {self._directory} is damaged. Remove the directory "
+                "to begin anew."
+            )
+        return None
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._directory.glob("[0-9]*.npz"), reverse=True)
+
+    def _replace(self, name: str, content: bytes) -> None:
+        # A rename is atomic: a file under its final name is whole.
+        part = self._directory / f"{name}.part"
+        with open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self._directory / name)
+        _sync_directory(self._directory)
+
+    def _check(self, path: Path, identity: np.ndarray) -> None:
+        found = json.loads(identity.tobytes())
+        keys = sorted({*found, *self._identity})
+        other = [key for key in keys if found.get(key) != self._identity.get(key)]
+        if other:
+            raise ValueError(
+                f"{path} is a checkpoint of another run: {', '.join(other)} differ. Give "
+                "this run a directory of its own."
+            )
+
+
+def digest(arrays: Iterable[Any]) -> str:
+    """Returns a hash of shapes, dtypes and values."""
+    total = hashlib.sha256()
+    for array in map(np.asarray, arrays):
+        total.update(f"{array.dtype}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def _read(path: Path) -> dict[str, np.ndarray] | None:
+    content = path.read_bytes()
+    if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
+        return None
+    with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
+        return dict(file)
+
+
+def _sync_directory(directory: Path) -> None:
+    # Windows cannot open a directory.
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)

@@ -1,0 +1,111 @@
+"""Checks of a fit's arguments and of its model, before anything is compiled."""
+
+import math
+import numbers
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_smooth.lbfgs.minimizers import METHODS
+from keras_smooth.lbfgs.objective import has_own_loss
+from keras_smooth.lbfgs.precision import compute_dtypes
+
+_FLOATS = ("float32", "float64")
+_HALF = ("float16", "bfloat16")
+# Name: kind of number, smallest value, whether None is allowed.
+_NUMBERS = {
+    "epochs": (numbers.Integral, 1, False),
+    "initial_epoch": (numbers.Integral, 0, False),
+    "num_correction_pairs": (numbers.Integral, 1, False),
+    "max_restarts": (numbers.Integral, 0, False),
+    "steps_per_execution": (numbers.Integral, 1, True),
+    "batch_size": (numbers.Integral, 1, True),
+    "tolerance": (numbers.Real, 0, False),
+    "target": (numbers.Real, -math.inf, True),
+    "max_seconds": (numbers.Real, 0, True),
+    "validation_split": (numbers.Real, 0, False),
+}
+
+
+def check_arguments(method: str, dtype: str | None, **arguments: Any) -> None:
+    """Raises where an argument of `fit_lbfgs` is of the wrong kind or out of range."""
+    if method not in METHODS:
+        raise ValueError(f"Unknown method {method!r}. Known: {', '.join(METHODS)}.")
+    if dtype not in (None, "float64"):
+        raise ValueError(f'`dtype` must be "float64" or None, received {dtype!r}.')
+    for name, value in arguments.items():
+        _check_number(name, value, *_NUMBERS[name])
+    if arguments["validation_split"] >= 1:
+        raise ValueError(
+            "`validation_split` must be below 1, received "
+            f"{arguments['validation_split']!r}."
+        )
+    if arguments["initial_epoch"] >= arguments["epochs"]:
+        raise ValueError(
+            f"`initial_epoch` must be below `epochs`, received "
+            f"{arguments['initial_epoch']!r} and {arguments['epochs']!r}."
+        )
+
+
+def check_model(model: Any, dtype: str | None) -> None:
+    """Raises where a model cannot be fitted."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a keras.Model, received {type(model).__name__}.")
+    if not model.compiled:
+        raise ValueError(
+            "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs."
+        )
+    if not model.built:
+        raise ValueError(
+            "The model has no weights yet. Build it with an Input or by calling it once."
+        )
+    if type(model).train_step is not keras.Model.train_step:
+        raise ValueError(
+            f"{type(model).__name__} overrides train_step, which fit_lbfgs does not run: "
+            "L-BFGS needs the loss as a function of the weights. Move the loss into "
+            "compute_loss(x, y, y_pred, sample_weight, training)."
+        )
+    if model.loss is None and not has_own_loss(model) and not model.losses:
+        raise ValueError(
+            "The model has no loss. Call model.compile(loss=...), or override compute_loss."
+        )
+    _check_dtypes(model, dtype)
+    _check_weights(model)
+
+
+def _check_number(name: str, value: Any, kind: type, lowest: float, optional: bool) -> None:
+    if value is None and optional:
+        return
+    word = "an integer" if kind is numbers.Integral else "a number"
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be {word}, received {value!r}.")
+    if not value >= lowest:
+        raise ValueError(f"`{name}` must be {lowest} or more, received {value!r}.")
+
+
+def _check_dtypes(model: keras.Model, dtype: str | None) -> None:
+    dtypes = sorted({variable.dtype for variable in model.trainable_variables})
+    if len(dtypes) != 1 or dtypes[0] not in (*_FLOATS, *_HALF):
+        raise ValueError(
+            "fit_lbfgs needs trainable weights of one floating dtype, received "
+            f"{dtypes or 'no trainable weights'}."
+        )
+    half = sorted(compute_dtypes(model).intersection(_HALF))
+    if half and dtype is None:
+        raise ValueError(
+            f"The model computes in {half[0]}, which is too coarse for a line search. Pass "
+            'dtype="float64" to fit_lbfgs: it then works on a copy in float64 and writes '
+            "the weights back."
+        )
+
+
+def _check_weights(model: keras.Model) -> None:
+    for variable in model.variables:
+        values = np.asarray(variable)
+        if not variable.dtype.startswith("float") or np.all(np.isfinite(values)):
+            continue
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise ValueError(
+            f"The weights must be finite, but {variable.path}[{place}] is {values[place]}."
+        )

@@ -1,0 +1,196 @@
+"""What a fit can be given as data, read into tensors or into a dataset of batches."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.lbfgs import rows
+
+
+class Data(NamedTuple):
+    """Data of a fit.
+
+    Args:
+        parts: `(x, y, sample_weight)` of tensors, or a `tf.data.Dataset` of such batches.
+        num_rows: Number of rows.
+    """
+
+    parts: Any
+    num_rows: int
+
+    @property
+    def in_memory(self) -> bool:
+        return not isinstance(self.parts, tf.data.Dataset)
+
+
+def read(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype: str) -> Data:
+    """Returns checked data.
+
+    Args:
+        x: Inputs: an array, a list or dict of arrays, a `tf.data.Dataset` or a
+            `keras.utils.PyDataset`.
+        y: Targets, None with a dataset.
+        sample_weight: Weights of the samples, None with a dataset.
+        batch_size: With a dataset, the rows to hold in memory at a time, or None for all.
+        dtype: What floating-point data is cast to.
+
+    Raises:
+        ValueError: If data is empty, endless or not finite, or if numbers of rows differ.
+        TypeError: If x is a generator, or y is given beside a dataset.
+    """
+    if not isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
+        return _of_arrays((x, y, sample_weight), dtype)
+    if y is not None or sample_weight is not None:
+        raise TypeError(
+            f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
+            "A dataset yields tuples (x, y) or (x, y, sample_weight)."
+        )
+    _check_ends(x)
+    if batch_size is None:
+        return _of_arrays(_joined(x), dtype)
+    dataset = _as_dataset(x).map(lambda *batch: _cast(_unpacked(batch), dtype))
+    dataset = dataset.rebatch(batch_size).prefetch(tf.data.AUTOTUNE)
+    num_rows, num_batches = _counted(dataset)
+    # Keras warns of every end that it was not told of.
+    known = tf.data.experimental.assert_cardinality(num_batches)
+    return Data(dataset.apply(known), num_rows)
+
+
+def split(data: Data, fraction: float) -> tuple[Data, tuple]:
+    """Returns all but the last rows, and the last rows as `(x, y, sample_weight)`."""
+    if not data.in_memory:
+        raise ValueError(
+            "`validation_split` needs arrays, but x is a dataset that is read in batches. "
+            "Pass `validation_data`."
+        )
+    cut = int(data.num_rows * (1.0 - fraction))
+    if not 0 < cut < data.num_rows:
+        raise ValueError(
+            f"`validation_split` {fraction} of {data.num_rows} rows leaves no rows to train "
+            "or to validate on."
+        )
+    head, tail = rows.take(data.parts, 0, cut), rows.take(data.parts, cut, data.num_rows)
+    return Data(head, cut), tail
+
+
+def sample(data: Data, size: int) -> Any:
+    """Returns a few rows: spread over arrays, the first of a dataset."""
+    if not data.in_memory:
+        return next(iter(data.parts.rebatch(size)))
+    places = np.unique(np.linspace(0, data.num_rows - 1, size).astype(int))
+    return rows.map_tensors(lambda leaf: tf.gather(leaf, places), data.parts)
+
+
+def batches(data: Data) -> Iterator:
+    """Yields `(x, y, sample_weight)`, all at once where it is in memory."""
+    return iter([data.parts] if data.in_memory else data.parts)
+
+
+def _of_arrays(parts: tuple, dtype: str) -> Data:
+    for name, part in zip(("x", "y", "sample_weight"), parts):
+        for array in keras.tree.flatten(part):
+            _check_array(name, array)
+    tensors = _cast(rows.map_tensors(tf.convert_to_tensor, parts), dtype)
+    return Data(tensors, _common_num_rows(tensors))
+
+
+def _cast(parts: Any, dtype: str) -> Any:
+    return rows.map_tensors(
+        lambda leaf: tf.cast(leaf, dtype) if leaf.dtype.is_floating else leaf, parts
+    )
+
+
+def _unpacked(batch: tuple) -> tuple:
+    return keras.utils.unpack_x_y_sample_weight(batch if len(batch) > 1 else batch[0])
+
+
+def _check_ends(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
+    if isinstance(x, keras.utils.PyDataset):
+        endless = x.num_batches is None
+    else:
+        endless = int(x.cardinality()) == tf.data.INFINITE_CARDINALITY
+    if endless:
+        raise ValueError(
+            "The dataset is endless, but a full-batch fit needs all of it for every step. "
+            "Leave out .repeat(), or cut it with .take(n)."
+        )
+
+
+def _elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
+    if isinstance(x, keras.utils.PyDataset):
+        return (x[i] for i in range(x.num_batches))
+    return iter(x)
+
+
+def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
+    parts = [keras.utils.unpack_x_y_sample_weight(element) for element in _elements(x)]
+    if not parts:
+        raise ValueError("The dataset is empty.")
+    return keras.tree.map_structure(
+        lambda *leaves: None if leaves[0] is None else tf.concat(leaves, axis=0), *parts
+    )
+
+
+def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
+    if isinstance(x, tf.data.Dataset):
+        return x
+    example = keras.tree.map_structure(tf.convert_to_tensor, x[0])
+    spec = keras.tree.map_structure(
+        lambda leaf: tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype), example
+    )
+    return tf.data.Dataset.from_generator(
+        lambda: (x[i] for i in range(x.num_batches)), output_signature=spec
+    )
+
+
+def _counted(dataset: tf.data.Dataset) -> tuple[int, int]:
+    """Checks every batch, and returns the numbers of rows and of batches."""
+    num_rows = num_batches = 0
+    for batch in dataset:
+        for name, part in zip(("x", "y", "sample_weight"), batch):
+            for array in keras.tree.flatten(part):
+                _check_array(name, array, num_rows)
+        num_rows += _common_num_rows(batch)
+        num_batches += 1
+    if num_rows == 0:
+        raise ValueError("The dataset is empty.")
+    return num_rows, num_batches
+
+
+def _common_num_rows(parts: tuple) -> int:
+    named = [
+        (name, tuple(leaf.shape))
+        for name, part in zip(("x", "y", "sample_weight"), parts)
+        for leaf in keras.tree.flatten(part)
+        if leaf is not None
+    ]
+    if not named:
+        raise ValueError("x is None. Pass the inputs.")
+    if any(not shape for _, shape in named) or len({shape[0] for _, shape in named}) > 1:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in named)
+        raise ValueError(
+            "x, y and sample_weight need the same number of rows, received shapes "
+            f"{shapes}."
+        )
+    return named[0][1][0]
+
+
+def _check_array(name: str, array: Any, first_row: int = 0) -> None:
+    if array is None:
+        return
+    array = np.asarray(array)
+    if array.dtype == object:
+        raise TypeError(
+            f"{name} must be arrays of numbers or a dataset, received {array!r:.80}."
+        )
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: it has shape {array.shape}.")
+    if not np.issubdtype(array.dtype, np.floating) or np.all(np.isfinite(array)):
+        return
+    place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    value = array[place]
+    place = tuple(i + first_row * (axis == 0) for axis, i in enumerate(place))
+    raise ValueError(f"{name} must be finite, but {name}[{place}] is {value}.")

@@ -1,0 +1,248 @@
+"""fit_lbfgs: full-batch L-BFGS for any compiled Keras model."""
+
+import dataclasses
+import math
+import os
+import time
+import warnings
+from typing import Any
+
+import keras
+
+from keras_smooth.lbfgs import data as data_module
+from keras_smooth.lbfgs.checks import check_arguments, check_model
+from keras_smooth.lbfgs.logs import Logs
+from keras_smooth.lbfgs.problem import Problem
+from keras_smooth.lbfgs.result import Status
+from keras_smooth.lbfgs.resume import Resumable
+from keras_smooth.lbfgs.run import Run
+
+
+def fit_lbfgs(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    *,
+    sample_weight: Any = None,
+    batch_size: int | None = None,
+    epochs: int = 1000,
+    initial_epoch: int = 0,
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+    method: str = "lbfgs",
+    num_correction_pairs: int = 50,
+    dtype: str | None = None,
+    tolerance: float = 1e-10,
+    target: float | None = None,
+    max_seconds: float | None = None,
+    max_restarts: int = 5,
+    steps_per_execution: int | None = None,
+    callbacks: list | None = None,
+    verbose: str | int = "auto",
+    jit_compile: bool = True,
+    checkpoint: str | os.PathLike | None = None,
+    throw: bool = False,
+) -> keras.callbacks.History:
+    """Trains a compiled model on all data at once with L-BFGS.
+
+    The loss is the model's own: `compile(loss=...)`, regularizers, `add_loss` and an
+    overridden `compute_loss` included. Dropout keeps one mask for the whole run, as a line
+    search needs. Moving averages (BatchNormalization) get the values that they would
+    approach if training went on at the final weights. The first call compiles, which takes
+    seconds; further calls with the same model and shapes of data reuse the compiled
+    function. A run never ends with a larger loss than it started with.
+
+    Under a `tf.distribute` strategy every replica takes its share of the rows; every worker
+    passes the same data.
+
+    Args:
+        model: Built and compiled Keras model. Its optimizer is not used.
+        x: Inputs: an array, or a list or dict of arrays, as for `fit`; or a finite
+            `tf.data.Dataset` or `keras.utils.PyDataset` of batches, the same in every pass.
+        y: Targets, in the same way; None with a dataset.
+        sample_weight: Weights of the samples; None with a dataset.
+        batch_size: Rows to evaluate at once, for data whose activations, or which itself,
+            does not fit into memory: arrays are taken in batches of this size, datasets
+            are read again for every evaluation and cut into such batches. The steps are
+            those of all data at once, to rounding. None takes all rows at once.
+        epochs: Index of the last iteration, as for `fit`.
+        initial_epoch: Index to begin at.
+        validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
+            call of the callbacks.
+        validation_split: Fraction of the rows, the last ones, to hold out instead.
+        method: `"lbfgs"`; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line
+            search brackets every step; or its `"bfgs"` with a dense inverse Hessian, n^2
+            numbers. benchmarks/lbfgs.md compares them.
+        num_correction_pairs: Memory of L-BFGS.
+        dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
+            on a copy, and writes the weights back rounded.
+        tolerance: Largest absolute entry of the gradient at which the fit is done.
+        target: Loss at which the fit is done.
+        max_seconds: Wall time after which no further chunk of iterations begins.
+        max_restarts: How often a dead line search starts again with empty memory.
+        steps_per_execution: Iterations between two calls of the callbacks, which see
+            them as the end of that epoch. The default makes about 100 calls.
+        callbacks: Keras callbacks.
+        verbose: 0, 1 or 2, as for `fit`.
+        jit_compile: Whether to compile with XLA.
+        checkpoint: Directory in which the run is saved at every call of the callbacks. A
+            run that finds its own checkpoint there goes on from it, bit for bit.
+        throw: Whether to raise where a run breaks off, instead of only saying so in the
+            result.
+
+    Returns:
+        A `keras.callbacks.History`. Its `result` is an `OptimizeResult` with `success`,
+        `status`, `message`, `fun`, `grad_norm`, `nit`, `nfev` and `restarts`.
+
+    Raises:
+        ValueError: If the model is not compiled or not built or has no trainable
+            weights, the data is empty, endless or not finite, shapes do not fit, an
+            argument is out of range, or a checkpoint is of another run.
+        TypeError: If an argument is of the wrong kind.
+        RuntimeError: With `throw=True`, if the line search died for good, the position
+            stalled or the loss is not finite. The model has the best weights found.
+        KeyboardInterrupt: After an interrupt. The model has the best weights found, and
+            `model.history` is complete.
+
+    Example:
+
+    >>> import keras, keras_smooth, numpy as np
+    >>> model = keras.Sequential([keras.Input((1,), dtype="float64")])
+    >>> model.add(keras_smooth.Dense(1, dtype="float64"))
+    >>> model.compile(loss="mse")
+    >>> x = np.linspace(-1.0, 1.0, 11)[:, None]
+    >>> history = keras_smooth.fit_lbfgs(model, x, 3.0 * x + 1.0, verbose=0)
+    >>> history.result.success, round(float(model.layers[0].kernel[0, 0]), 6)
+    (True, 3.0)
+
+    References:
+        Liu and Nocedal, 1989, "On the limited memory BFGS method for large scale
+        optimization", Mathematical Programming 45; Hager and Zhang, 2005, "A new
+        conjugate gradient method with guaranteed descent and an efficient line search",
+        SIAM Journal on Optimization 16.
+    """
+    check_arguments(
+        method,
+        dtype,
+        batch_size=batch_size,
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        validation_split=validation_split,
+        num_correction_pairs=num_correction_pairs,
+        tolerance=tolerance,
+        target=target,
+        max_seconds=max_seconds,
+        max_restarts=max_restarts,
+        steps_per_execution=steps_per_execution,
+    )
+    check_model(model, dtype)
+    data_dtype = dtype or model.trainable_variables[0].dtype
+    data = data_module.read(x, y, sample_weight, batch_size, data_dtype)
+    if validation_split and validation_data is None:
+        data, validation_data = data_module.split(data, validation_split)
+    problem = Problem(
+        model, data, batch_size, dtype, method, num_correction_pairs, jit_compile
+    )
+    callbacks = _callback_list(model, callbacks, epochs, verbose)
+    saved = None
+    if checkpoint is not None:
+        options = {"method": method, "num_correction_pairs": num_correction_pairs}
+        saved = Resumable(checkpoint, problem, data, options)
+    model.stop_training = False
+    callbacks.on_train_begin()
+    run = _begin(problem, saved, model.history, tolerance, max_restarts)
+    logs = Logs(model, data, validation_data, batch_size, callbacks)
+    plan = _Plan(epochs, initial_epoch, steps_per_execution, target, max_seconds)
+    try:
+        last = _iterate(model, run, plan, logs, callbacks, saved)
+    except KeyboardInterrupt:
+        run.interrupt()
+        raise
+    finally:
+        model.history.result = run.result()
+    callbacks.on_train_end(last)
+    if throw and model.history.result.failed:
+        raise RuntimeError(model.history.result.message)
+    return model.history
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """When a fit calls its callbacks, and when it ends."""
+
+    epochs: int
+    initial_epoch: int
+    steps_per_execution: int | None
+    target: float | None
+    max_seconds: float | None
+
+    @property
+    def limit(self) -> int:
+        return self.epochs - self.initial_epoch
+
+    @property
+    def chunk(self) -> int:
+        return self.steps_per_execution or math.ceil(self.limit / 100)
+
+
+def _callback_list(model, callbacks, epochs, verbose) -> keras.callbacks.CallbackList:
+    return keras.callbacks.CallbackList(
+        callbacks,
+        add_history=True,
+        add_progbar=verbose != 0,
+        verbose=verbose,
+        epochs=epochs,
+        steps=1,
+        model=model,
+    )
+
+
+def _begin(problem, saved, history, tolerance, max_restarts) -> Run:
+    position = problem.start()
+    if saved:
+        position = saved.begin(position)
+    run = Run(
+        problem.minimizer, position, problem.data, problem.assign, tolerance, max_restarts
+    )
+    if saved:
+        saved.restore(run, history)
+    if problem.objective.dtype != "float64":
+        _warn_precision(problem.objective.dtype)
+    return run
+
+
+def _iterate(model, run, plan, logs, callbacks, saved) -> dict[str, float]:
+    """Runs chunk after chunk and returns the last logs."""
+    deadline = math.inf
+    if plan.max_seconds is not None:
+        deadline = time.monotonic() + plan.max_seconds
+    found = {}
+    while run.status is None and run.nit < plan.limit:
+        last = min(run.nit + plan.chunk, plan.limit)
+        epoch = plan.initial_epoch + last - 1
+        callbacks.on_epoch_begin(epoch)
+        callbacks.on_train_batch_begin(0)
+        run.advance(last)
+        callbacks.on_train_batch_end(0, {"loss": run.best.fun})
+        found = logs.at(run.best.fun)
+        callbacks.on_epoch_end(epoch, found)
+        if saved:
+            saved.save(run, model.history)
+        run.stop_if(model.stop_training, Status.STOPPED)
+        run.stop_if(plan.target is not None and run.best.fun <= plan.target, Status.TARGET)
+        run.stop_if(time.monotonic() > deadline, Status.TIME_LIMIT)
+    return found
+
+
+_warned = set()
+
+
+def _warn_precision(dtype: str) -> None:
+    if dtype in _warned:
+        return
+    _warned.add(dtype)
+    warnings.warn(
+        f"fit_lbfgs runs in {dtype}: line searches stall at a loss near 1e-8 and y'' is "
+        'noisy. Pass dtype="float64", or build the model with it, to go further.',
+        stacklevel=4,
+    )

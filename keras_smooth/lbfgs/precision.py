@@ -1,0 +1,74 @@
+"""A model's copy that computes in float64."""
+
+import weakref
+from typing import Any
+
+import keras
+
+from keras_smooth import copying
+from keras_smooth.lbfgs.objective import compile_like, floatx, has_own_loss
+
+# By the trainable flags of the weights, which an Objective takes as they are.
+_copies = weakref.WeakKeyDictionary()
+
+
+def compute_dtypes(model: keras.Model) -> set[str]:
+    """Returns the dtypes in which the parts of a model compute and hold weights."""
+    parts = [part for _, part in copying.walk(model)]
+    layers = [part for part in parts if isinstance(part, keras.layers.Layer)]
+    variables = model.trainable_variables
+    return {v.dtype for v in variables} | {layer.compute_dtype for layer in layers}
+
+
+def in_float64(model: keras.Model, x: Any) -> keras.Model:
+    """Returns a model with the same weights and loss that computes in float64.
+
+    Args:
+        model: Built and compiled model.
+        x: A few inputs, in float64.
+
+    Raises:
+        ValueError: If Keras cannot build the model again from its config.
+    """
+    if compute_dtypes(model) == {"float64"}:
+        return model
+    copies = _copies.setdefault(model, {})
+    flags = tuple(variable.trainable for variable in model.variables)
+    if flags not in copies:
+        copies[flags] = _copied(model, x)
+    copy = copies[flags]
+    copy.set_weights(model.get_weights())
+    compile_like(copy, model, "float64")
+    return copy
+
+
+def _copied(model: keras.Model, x: Any) -> keras.Model:
+    make = _of_own_class if has_own_loss(model) else _of_any_class
+    try:
+        copy = make(model, x)
+        left = compute_dtypes(copy) - {"float64"}
+        if left:
+            raise ValueError(f"a part of the copy computes in {', '.join(sorted(left))}")
+        return copy
+    # Whatever the model's own code raises is the reason.
+    except Exception as error:
+        raise ValueError(
+            f'dtype="float64" needs a copy of {type(model).__name__}, which Keras cannot '
+            f"make: {copying.brief(error)}. Give the class a get_config that holds its "
+            'arguments, or build the model with dtype="float64".'
+        ) from error
+
+
+def _of_any_class(model: keras.Model, x: Any) -> keras.Model:
+    return copying.float64_copy(model, (x,), {})
+
+
+def _of_own_class(model: keras.Model, x: Any) -> keras.Model:
+    # Not a clone, whose class is Keras' own: the loss is a method of this one.
+    config = copying.in_float64(model.get_config())
+    with floatx("float64"):
+        copy = type(model).from_config(config)
+        if not copy.built:
+            copy(x)
+    copy.set_weights(model.get_weights())
+    return copy

@@ -1,0 +1,104 @@
+"""A model and its data, made into what a minimizer needs."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth.lbfgs import data as data_module
+from keras_smooth.lbfgs import program, replicas, rows, state
+from keras_smooth.lbfgs.data import Data
+from keras_smooth.lbfgs.objective import has_own_loss
+from keras_smooth.lbfgs.precision import in_float64
+
+# Rows on which it is tried whether a loss is an average over rows.
+_SAMPLE = 64
+
+
+class Problem:
+    """The objective and the minimizer of a fit, its data, and the way back to the model.
+
+    Args:
+        model: Built and compiled model, the user's.
+        data: The data.
+        batch_size: Rows to evaluate at once, or None for all.
+        dtype: `"float64"` to work on a copy, or None.
+        method: As for `Minimizer`.
+        num_correction_pairs: As for `Minimizer`.
+        jit_compile: As for `Minimizer`.
+
+    Attributes:
+        worker: The model that computes: the user's, or its copy.
+        moving: Variables that training changes without a gradient.
+        data: What the minimizer takes as data.
+
+    Raises:
+        ValueError: If shapes do not fit, the loss cannot be taken in batches, or the
+            model has no copy.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: Data,
+        batch_size: int | None,
+        dtype: str | None,
+        method: str,
+        num_correction_pairs: int,
+        jit_compile: bool,
+    ):
+        sample = data_module.sample(data, min(data.num_rows, _SAMPLE))
+        self._model = model
+        self._all = data.parts
+        self.worker = in_float64(model, sample[0]) if dtype else model
+        self.objective, self.minimizer = program.compiled(
+            self.worker, method, num_correction_pairs, jit_compile, data.in_memory
+        )
+        _check_outputs(self.worker, sample)
+        self.moving = [variable for variable, _ in self.objective.moving_state(sample)]
+        self.data = self._in_batches(data, sample, batch_size)
+
+    def start(self) -> tf.Tensor:
+        """Returns the weights that the user's model has now."""
+        if self.worker is not self._model:
+            self.worker.set_weights(self._model.get_weights())
+        return self.objective.position
+
+    def assign(self, position: tf.Tensor) -> None:
+        """Writes weights, and the state that belongs to them, into the user's model."""
+        self.objective.assign(position)
+        if self.moving:
+            state.settle(self.objective, self._all)
+        if self.worker is not self._model:
+            self._model.set_weights(self.worker.get_weights())
+
+    def _in_batches(self, data: Data, sample: Any, batch_size: int | None):
+        strategy = replicas.strategy_of(self.worker)
+        dtype, size = self.objective.dtype, data.num_rows
+        batch_size = batch_size or size
+        at_once = data.in_memory and not strategy and batch_size >= size
+        total = size if at_once or self._is_average(sample) else None
+        if not data.in_memory:
+            return rows.Stream(data.parts, tf.constant(total or 0, dtype))
+        if strategy:
+            return replicas.distribute(strategy, data.parts, batch_size, total, dtype)
+        num_batches = 0 if at_once else size // batch_size
+        return rows.in_batches(data.parts, batch_size, num_batches, total, dtype)
+
+    def _is_average(self, sample: Any) -> bool:
+        position = self.objective.position
+        return rows.is_average(lambda part: self.objective.value(position, part), sample)
+
+
+def _check_outputs(model: keras.Model, sample: tuple) -> None:
+    """Raises where targets would be broadcast against the outputs without a word."""
+    if has_own_loss(model) or sample[1] is None:
+        return
+    outputs, targets = (keras.tree.flatten(part) for part in (model(sample[0]), sample[1]))
+    for output, target in zip(outputs, targets):
+        shapes = tuple(output.shape), tuple(target.shape)
+        if len(shapes[0]) == len(shapes[1]) and shapes[0][-1] == 1 < shapes[1][-1]:
+            raise ValueError(
+                f"The model's output has shape {(None, *shapes[0][1:])}, the targets have "
+                f"{(None, *shapes[1][1:])}. Their last axes must have one size."
+            )

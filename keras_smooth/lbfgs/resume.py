@@ -1,0 +1,110 @@
+"""What of a fit is kept in a checkpoint, and how a fit goes on from one."""
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.lbfgs import data as data_module
+from keras_smooth.lbfgs.checkpoint import Checkpoint, digest
+from keras_smooth.lbfgs.data import Data
+from keras_smooth.lbfgs.problem import Problem
+from keras_smooth.lbfgs.run import Run
+
+
+class Resumable:
+    """A fit that saves itself after every chunk of iterations.
+
+    Args:
+        directory: Of the checkpoints.
+        problem: What is minimized.
+        data: The data of the fit.
+        options: What else must be the same to go on.
+
+    Raises:
+        ValueError: If the directory has a checkpoint of another run.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        problem: Problem,
+        data: Data,
+        options: dict[str, Any],
+    ):
+        model = problem.worker
+        frozen, self._moving = _frozen_and_moving(model, problem.moving)
+        identity = {
+            "model": _description(model),
+            "frozen weights": digest(frozen),
+            "data": digest(_arrays(data)),
+            **options,
+        }
+        self._checkpoint = Checkpoint(directory, identity)
+        self._saved = self._checkpoint.load()
+
+    def begin(self, position: tf.Tensor) -> tf.Tensor:
+        """Returns the position to begin at, and gives the seeds and averages back."""
+        if self._saved is None:
+            return position
+        for i, variable in enumerate(self._moving):
+            variable.assign(self._saved[f"moving_{i}"])
+        return tf.constant(self._saved["best_position"])
+
+    def restore(self, run: Run, history: keras.callbacks.History) -> None:
+        """Lets a run that began there, and its history, go on from the checkpoint.
+
+        Raises:
+            ValueError: If the objective has another value there than it had.
+        """
+        if self._saved is None:
+            return
+        saved, now = float(self._saved["best"][0]), run.best.fun
+        if not _is_same(saved, now, self._saved["best_position"].dtype):
+            raise ValueError(
+                f"At the weights of the checkpoint the loss was {saved!r} and is {now!r}: "
+                "the checkpoint is of another loss or of another model. Give this run a "
+                "directory of its own."
+            )
+        run.restore(self._saved)
+        record = json.loads(self._saved["history"].tobytes())
+        history.epoch, history.history = record["epoch"], record["history"]
+
+    def save(self, run: Run, history: keras.callbacks.History) -> None:
+        """Writes a checkpoint of a run and its history."""
+        record = {"epoch": history.epoch, "history": history.history}
+        arrays = {f"moving_{i}": np.asarray(v) for i, v in enumerate(self._moving)}
+        arrays["history"] = np.frombuffer(json.dumps(record, default=float).encode(), "u1")
+        self._checkpoint.save(run.nit, {**run.snapshot(), **arrays})
+
+
+def _is_same(saved: float, now: float, dtype: np.dtype) -> bool:
+    """Returns whether two values of one objective differ by rounding only."""
+    eps = np.finfo(dtype).eps
+    return math.isclose(saved, now, rel_tol=math.sqrt(eps), abs_tol=eps)
+
+
+def _frozen_and_moving(model: keras.Model, moving: list) -> tuple[list, list]:
+    ids = {id(variable) for variable in moving}
+    parts = [], []
+    for variable in model.non_trainable_variables:
+        moves = id(variable) in ids or not variable.dtype.startswith("float")
+        parts[moves].append(variable)
+    return parts
+
+
+def _description(model: keras.Model) -> list:
+    """Returns what a model is, without the names that Keras counts up in a process."""
+    layers = [type(layer).__name__ for layer in model.layers]
+    weights = [[list(v.shape), v.dtype] for v in model.variables]
+    return [type(model).__name__, layers, weights]
+
+
+def _arrays(data: Data) -> Iterable:
+    for batch in data_module.batches(data):
+        yield from (leaf for leaf in keras.tree.flatten(batch) if leaf is not None)
