@@ -2,8 +2,8 @@
 
 With nu = 0.01 / pi and u(x, 0) = -sin(pi x) on [-1, 1] x [0, 1]. The solution is odd in x,
 and so is the model; factors hold its initial and boundary values. After every round the
-points move to where the residual is large. The relative L2 error
-is 2.4e-04, 3.0e-04 and 3.1e-04 for seeds 0 to 2, in 79 s of one core.
+points move to where the residual is large. The relative L2 error is 2.4e-04, 3.0e-04 and
+3.1e-04 for seeds 0 to 2, in 79 s of one core.
 
 References:
     Basdevant et al., 1986, "Spectral and finite difference solutions of the Burgers
@@ -46,7 +46,7 @@ class Burgers(keras.Model):
     def residual(self, points):
         u, u_x, u_xx = keras_smooth.directional(self, points, [1.0, 0.0], 2, engine="jet")
         _, u_t = keras_smooth.directional(self, points, [0.0, 1.0], engine="jet")
-        # In the shock u_x is -150: divided by it, the residual does not outweigh all others.
+        # In the shock u_x is -150: divided by it, the residual does not outweigh others.
         return (u_t + u * u_x - VISCOSITY * u_xx) / ops.sqrt(1.0 + 0.01 * u_x**2)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
