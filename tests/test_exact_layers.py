@@ -29,6 +29,19 @@ EXACT = [
         (2, 3, 4),
     ),
     ("UnitNormalization", {"axis": [1, 2]}, (5, 6)),
+    ("Resizing", {"height": 5, "width": 2, "interpolation": "bicubic"}, (3, 4, 2)),
+    (
+        "Resizing",
+        {
+            "height": 5,
+            "width": 7,
+            "interpolation": "lanczos3",
+            "data_format": "channels_first",
+        },
+        (2, 3, 4),
+    ),
+    ("Resizing", {"height": 2, "width": 3, "antialias": True}, (4, 5, 2)),
+    ("Resizing", {"height": 2, "width": 6, "crop_to_aspect_ratio": True}, (4, 5, 2)),
 ]
 IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(EXACT)]
 
@@ -61,7 +74,7 @@ def test_outputs_and_weights_are_those_of_keras(
     name, arguments, shape, dtype, tolerance, training
 ):
     stock, own, x = _pair(name, arguments, shape, dtype)
-    if name == "UpSampling2D":
+    if name in ("UpSampling2D", "Resizing"):
         tolerance = 2e-6
     for wrap in (lambda f: f, tf.function):
         outputs = [

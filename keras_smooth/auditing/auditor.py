@@ -7,7 +7,6 @@ import operator
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_smooth import copying, inputs, registry
 from keras_smooth.auditing import lines, probe, probing, remedies

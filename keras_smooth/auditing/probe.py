@@ -160,9 +160,7 @@ class Probe:
         """Returns the curve itself at the points t, for independent samples."""
         return self._together(tf.constant(t), base, direction).numpy()
 
-    def tower(
-        self, base: list, direction: list, t: np.ndarray, order: int
-    ) -> towers.Tower:
+    def tower(self, base: list, direction: list, t: np.ndarray, order: int) -> towers.Tower:
         """Returns derivatives at the points t, for independent samples.
 
         Args:

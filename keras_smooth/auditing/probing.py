@@ -160,7 +160,8 @@ def _compare(k, center, differences, jumps, stencil: Tower, steps, around) -> Fi
         return Finding("ok")
     below = center[k - 1][keep]
     noise = stencil.rounding * np.abs(below)
-    true, doubt = _settled(differences[k - 1][keep], steps, noise)
+    estimates, floors = _extrapolated(differences[k - 1][keep], steps, noise)
+    true, doubt, at = _settled(estimates, floors)
     # What the derivative itself changes over the smallest step is rounding.
     doubt = doubt + np.abs(differences[k][keep, -1])
     value = center[k][keep]
@@ -175,6 +176,7 @@ def _compare(k, center, differences, jumps, stencil: Tower, steps, around) -> Fi
     error = np.abs(value - true) / scale
     allowed = tolerance(stencil.rounding)
     faulty = error > allowed + SAFETY * doubt
+    faulty &= ~_confirmed(value, estimates, floors, at, error * scale)
     if faulty.any():
         largest = float(error[faulty].max())
         return Finding(_name(value[faulty], stencil.missing <= k), k, largest)
@@ -233,24 +235,43 @@ def _name(values: np.ndarray, missing: bool) -> str:
     return "wrong" if values.any() else "zero"
 
 
-def _settled(
+def _extrapolated(
     differences: np.ndarray, steps: np.ndarray, noise: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns derivative and uncertainty from central differences at all steps.
-
-    Richardson's extrapolation of neighboring steps; of the results the two that agree
-    best, as in Ridders, 1982, Advances in Engineering Software 4, 75.
-    """
+    """Returns Richardson's extrapolation of neighboring steps, and the rounding in it."""
     quotients = differences / (2 * steps)
     ratios = (steps[:-1] / steps[1:]) ** 2
-    extrapolated = (ratios * quotients[:, 1:] - quotients[:, :-1]) / (ratios - 1)
+    estimates = (ratios * quotients[:, 1:] - quotients[:, :-1]) / (ratios - 1)
+    return estimates, noise[:, None] / steps[1:]
+
+
+def _settled(
+    estimates: np.ndarray, floors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the best estimate of each row, its uncertainty and its column.
+
+    It is the one that agrees best with the next, as in Ridders, 1982, Advances in
+    Engineering Software 4, 75.
+    """
     # Two results can agree by accident, never to better than the rounding they contain.
-    floors = noise[:, None] / steps[1:]
-    moves = np.abs(np.diff(extrapolated, axis=1)) + floors[:, :-1] + floors[:, 1:]
+    moves = np.abs(np.diff(estimates, axis=1)) + floors[:, :-1] + floors[:, 1:]
     moves = np.where(np.isfinite(moves), moves, np.inf)
     best = moves.argmin(axis=1)
     rows = np.arange(len(best))
-    return extrapolated[rows, best], moves[rows, best]
+    return estimates[rows, best], moves[rows, best], best
+
+
+def _confirmed(
+    value: np.ndarray, estimates: np.ndarray, floors: np.ndarray, at: np.ndarray, error
+) -> np.ndarray:
+    """Returns at which points a finer estimate confirms the value.
+
+    Steps that reach over a joint, or over many stairs, agree on a slope that is not there.
+    """
+    finer = np.arange(estimates.shape[1]) > at[:, None]
+    clear = floors < 0.1 * error[:, None]
+    near = np.abs(estimates - value[:, None]) < 0.2 * error[:, None]
+    return (finer & clear & near).any(axis=1)
 
 
 def seek_jumps(evaluate: Callable, low: float, high: float, order: int) -> Finding:
