@@ -11,6 +11,12 @@ from keras_smooth.layers.ordered import TABLE
 
 RNG = np.random.default_rng(0)
 
+
+@pytest.fixture(autouse=True)
+def _numbers_that_no_other_test_moves():
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 # Class, arguments, shape of a sample.
 EXACT = [
     ("LayerNormalization", {}, (6,)),
@@ -28,7 +34,6 @@ EXACT = [
         {"data_format": "channels_first", "interpolation": "bicubic"},
         (2, 3, 4),
     ),
-    ("UnitNormalization", {"axis": [1, 2]}, (5, 6)),
     ("Resizing", {"height": 5, "width": 2, "interpolation": "bicubic"}, (3, 4, 2)),
     (
         "Resizing",
@@ -42,6 +47,7 @@ EXACT = [
     ),
     ("Resizing", {"height": 2, "width": 3, "antialias": True}, (4, 5, 2)),
     ("Resizing", {"height": 2, "width": 6, "crop_to_aspect_ratio": True}, (4, 5, 2)),
+    ("UnitNormalization", {"axis": [1, 2]}, (5, 6)),
 ]
 IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(EXACT)]
 
@@ -114,7 +120,7 @@ def test_derivatives_hold_to_order_3(name, arguments, shape):
     assert row.verdict == "ok" and row.error < 1e-6
 
 
-def _difference_of_slopes(layer, x, direction, step=1e-4):
+def _difference_of_slopes(layer, x, direction, step=1e-5):
     def slope(t):
         t = tf.constant(t, tf.float64)
         with tf.GradientTape() as tape:
@@ -144,7 +150,7 @@ def test_second_derivative_holds_where_that_of_keras_does_not(name):
     stock, own, x = _pair(name, arguments, (6,), "float64")
     direction = RNG.normal(size=x.shape)
     true = _difference_of_slopes(own, x, direction)
-    # step^2 times a fourth derivative of order 100.
+    # step^2 times the fourth derivative is 1e-8 of the second, rounding less than that.
     assert abs(_second(own, x, direction) - true) < 1e-6 * abs(true)
     assert abs(_second(stock, x, direction) - true) > 1e-3 * abs(true)
 

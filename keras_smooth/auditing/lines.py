@@ -128,11 +128,16 @@ def _along_lines(probe: Probe, training: bool, order: int, briefly: bool) -> Fin
     together = not training and probe.takes_samples_together
     lines = (GENERIC,) if briefly else _lines(probe, together)
     affine = _affine(probe, lines, order) if together and not briefly else None
+    single = probing.is_single(probe.rounding)
     found = affine or _worst(
-        [_along(probe, line, training, together, order, briefly) for line in lines],
-        probing.is_single(probe.rounding),
+        [
+            finding
+            for line in lines
+            for finding in _along(probe, line, training, together, order, briefly)
+        ],
+        single,
     )
-    if found.verdict == "ok" and probing.is_single(probe.rounding):
+    if found.verdict == "ok" and single:
         return dataclasses.replace(found, reason=SINGLE)
     return found
 
@@ -185,7 +190,7 @@ def _joined(curves: list[tuple[list, list]], ts: list[np.ndarray]) -> tuple[list
     return tuple([joined(leaves) for leaves in zip(*parts)] for parts in zip(*curves))
 
 
-def _along(probe: Probe, line: Line, training, together, order, briefly) -> Finding:
+def _along(probe: Probe, line: Line, training, together, order, briefly) -> list[Finding]:
     base, direction = probe.arrays(line)
 
     def evaluate(t):
@@ -204,4 +209,4 @@ def _along(probe: Probe, line: Line, training, together, order, briefly) -> Find
             found.append(probing.seek_jumps(evaluate, -line.reach, line.reach, order))
     except Exception as error:
         found.append(Finding("unknown", reason=copying.brief(error)))
-    return probing.worst(found)
+    return found
