@@ -46,7 +46,7 @@ ARGUMENTS = {
     "SpatialDropout3D": (0.5,), "GroupNormalization": (2,), "Solarization": (),
     "RandomBrightness": (0.2,), "RandomColorDegeneration": (0.5,), "RandomContrast": (0.5,),
     "RandomCrop": (4, 4), "RandomHue": (0.5,), "RandomPosterization": (4,),
-    "RandomRotation": (0.2,), "RandomSaturation": (0.5,), "RandomSharpness": (0.5,),
+    "RandomRotation": (0.2,), "RandomShear": ((0.0, 0.3),), "RandomSaturation": (0.5,), "RandomSharpness": (0.5,),
     "RandomTranslation": (0.2, 0.2), "RandomZoom": (0.2,), "HashedCrossing": (4,),
     "Hashing": (4,), "Discretization": (),
 }  # fmt: skip
@@ -85,8 +85,16 @@ SHAPES = {
     "ConvLSTM1D": (3, 6, 4), "ConvLSTM2D": (3, 6, 6, 4), "ConvLSTM3D": (2, 5, 5, 5, 3),
     **dict.fromkeys(("Conv3D", "Conv3DTranspose", "SpatialDropout3D"), VOLUME),
     **dict.fromkeys(("GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"), VECTOR),
-    **dict.fromkeys(("AugMix", "RandAugment", "RandomColorDegeneration", "RandomGrayscale",
-                     "RandomHue", "RandomSaturation"), (8, 8, 3)),
+    **dict.fromkeys(("AugMix", "AutoContrast", "CenterCrop", "CutMix",
+                     "ContrastLimitedAdaptiveHistogramEqualization", "Equalization",
+                     "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration",
+                     "RandomColorJitter", "RandomContrast", "RandomCrop",
+                     "RandomElasticTransform", "RandomErasing", "RandomFlip",
+                     "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
+                     "RandomPerspective", "RandomPosterization", "RandomRotation",
+                     "RandomSaturation", "RandomSharpness", "RandomShear",
+                     "RandomTranslation", "RandomZoom", "Resizing", "Solarization"),
+                    (8, 8, 3)),
     "STFTSpectrogram": (600, 1), "MelSpectrogram": (3000,),
 }  # fmt: skip
 LEFT_OUT = {
@@ -190,13 +198,16 @@ def verdicts(names: list[str] | None = None) -> dict[str, list[str]]:
 def _at_orders(name: str, make: Callable) -> list[str]:
     row = audited(name, make, ORDERS[-1])
     # An audit says at which order the fault begins: the orders below are well.
-    if row.verdict == "unknown" and not row.order:
-        return [f"unknown: {row.reason}", "", ""]
-    return ["ok" if k < (row.order or math.inf) else _words(row) for k in ORDERS]
+    start = row.order or (1 if row.verdict == "unknown" else math.inf)
+    return ["ok" if k < start else _words(row) for k in ORDERS]
 
 
 def _words(row: keras_smooth.auditing.Row) -> str:
-    return row.verdict if row.mode == "inference" else f"{row.verdict} (training)"
+    words = row.verdict if row.mode == "inference" else f"{row.verdict} (training)"
+    if row.verdict != "unknown":
+        return words
+    # The row of an audit has the whole text.
+    return f"{words}: {re.split(r'[.;,]', row.reason)[0][:60]}"
 
 
 def page(found: dict[str, list[str]]) -> str:

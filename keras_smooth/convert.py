@@ -122,7 +122,7 @@ def smoothen(
     >>> keras_smooth.smoothness(model), keras_smooth.smoothness(keras_smooth.smoothen(model))
     (0, inf)
     """
-    if not (isinstance(model, keras.Sequential) or hasattr(model, "operations")):
+    if not copying.is_graph(model):
         raise TypeError(
             "smoothen expects a Sequential or Functional model, received "
             f"{type(model).__name__}. Use keras_smooth's layers in its code instead."
@@ -175,7 +175,7 @@ class _Converter:
         return copying.clone(model, None, self.part)
 
     def part(self, part: keras.Operation) -> keras.Operation:
-        if isinstance(part, keras.Sequential) or hasattr(part, "operations"):
+        if copying.is_graph(part):
             return self.model(part)
         if rule := _LAYER_RULES.get(type(part)):
             return rule(part, self)

@@ -1,4 +1,4 @@
-"""Float64 copies of layers and models, and records of what each part was called with."""
+"""Copies of layers and models in a dtype, and records of what each part was called with."""
 
 import contextlib
 import dataclasses
@@ -48,6 +48,11 @@ def preserved_random_state() -> Iterator[None]:
 def is_composed(part: object) -> bool:
     """Returns whether a part is a model made of parts that can be looked at."""
     return isinstance(part, keras.Model) and bool(inner(part))
+
+
+def is_graph(part: object) -> bool:
+    """Returns whether a part is a Sequential or Functional model."""
+    return isinstance(part, keras.Sequential) or hasattr(part, "operations")
 
 
 def inner(model: keras.Model) -> list:
@@ -108,10 +113,11 @@ def run(part: Operation, *args, training: bool = False, **kwargs) -> Any:
         return part(*args, **kwargs)
 
 
-def float64_copy(part: Operation, args: tuple, kwargs: dict) -> Operation:
-    """Returns a copy of a layer or model that computes in float64, with its weights.
+def copy_in(dtype: str, part: Operation, args: tuple, kwargs: dict) -> Operation:
+    """Returns a built copy of a layer or model that computes in a dtype, without its weights.
 
     Args:
+        dtype: "float64" or "float32".
         part: Layer, model or operation.
         args: Arguments of a call, on which the copy is built.
         kwargs: Keyword arguments of that call.
@@ -121,15 +127,13 @@ def float64_copy(part: Operation, args: tuple, kwargs: dict) -> Operation:
     """
     try:
         with keras.saving.custom_object_scope(_classes(part)):
-            copy = _rebuilt(part)
-        if isinstance(copy, keras.layers.Layer):
-            if not copy.built:
-                copy(*args, **kwargs)
-            copy.set_weights(part.get_weights())
+            copy = _rebuilt(part, dtype)
+        if isinstance(copy, keras.layers.Layer) and not copy.built:
+            copy(*args, **kwargs)
         return copy
     # Whatever a layer's own code raises is the reason.
     except Exception as error:
-        raise CannotCopy(f"no float64 copy: {brief(error)}") from error
+        raise CannotCopy(f"no {dtype} copy: {brief(error)}") from error
 
 
 def brief(error: Exception) -> str:
@@ -153,32 +157,24 @@ def _is_keras(kind: type) -> bool:
     return kind.__module__.split(".")[0] in ("keras", "keras_smooth")
 
 
-def _rebuilt(part: Operation) -> Operation:
-    """Returns a float64 copy with fresh weights."""
-    if isinstance(part, keras.Sequential) or hasattr(part, "operations"):
-        return _rebuilt_graph(part)
+def _rebuilt(part: Operation, dtype: str) -> Operation:
+    """Returns a copy in a dtype with fresh weights."""
+    if is_graph(part):
+        return _rebuilt_graph(part, dtype)
     rule = _RULES.get(type(part), _from_config)
-    return rule(part)
+    return rule(part, dtype)
 
 
-def _rebuilt_graph(model: keras.Model) -> keras.Model:
+def _rebuilt_graph(model: keras.Model, dtype: str) -> keras.Model:
+    rebuilt = functools.partial(_rebuilt, dtype=dtype)
     if isinstance(model, keras.Sequential) and not model.built:
-        return keras.Sequential(
-            [_rebuilt(layer) for layer in model.layers], name=model.name
-        )
-    tensors = keras.tree.map_structure(_float64_input, inputs.of_graph(model))
-    with _uncompiled(model):
-        return clone(model, tensors, _rebuilt)
-
-
-@contextlib.contextmanager
-def _uncompiled(model: keras.Model) -> Iterator[None]:
-    """Keeps Keras from compiling a clone: a loss of the user's own may not be copied."""
-    compiled, model.compiled = model.compiled, False
-    try:
-        yield
-    finally:
-        model.compiled = compiled
+        return keras.Sequential([rebuilt(layer) for layer in model.layers], name=model.name)
+    structure = inputs.of_graph(model)
+    tensors = keras.tree.map_structure(lambda each: _input_in(dtype, each), structure)
+    if model.compiled:
+        # Keras compiles the clone of a compiled model: a loss may not be copied.
+        model = keras.Model(structure, model.output, name=model.name)
+    return clone(model, tensors, rebuilt)
 
 
 def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
@@ -193,8 +189,8 @@ def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
     return keras.models.clone_model(model, input_tensors=tensors, clone_function=once)
 
 
-def _float64_input(tensor) -> keras.KerasTensor:
-    dtype = "float64" if tensor.dtype in _FLOATS else tensor.dtype
+def _input_in(dtype: str, tensor) -> keras.KerasTensor:
+    dtype = dtype if tensor.dtype in _FLOATS else tensor.dtype
     return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
 
 
@@ -206,11 +202,11 @@ def unbuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
         return type(layer).from_config(layer.get_config())
 
 
-def _from_config(part: Operation) -> Operation:
-    return type(part).from_config(in_float64(part.get_config()))
+def _from_config(part: Operation, dtype: str) -> Operation:
+    return type(part).from_config(in_dtype(dtype, part.get_config()))
 
 
-def _lambda(layer: keras.layers.Lambda, dtype="float64") -> keras.layers.Lambda:
+def _lambda(layer: keras.layers.Lambda, dtype) -> keras.layers.Lambda:
     # From its function, not from its config: safe mode refuses the code of a lambda.
     return keras.layers.Lambda(
         layer.function, arguments=layer.arguments, name=layer.name, dtype=dtype
@@ -220,17 +216,17 @@ def _lambda(layer: keras.layers.Lambda, dtype="float64") -> keras.layers.Lambda:
 _RULES = {keras.layers.Lambda: _lambda}
 
 
-def in_float64(config: Any) -> Any:
-    """Returns a config in which every floating-point dtype is float64."""
+def in_dtype(dtype: str, config: Any) -> Any:
+    """Returns a config in which every floating-point dtype is the given one."""
     if isinstance(config, dict):
         return {
-            key: "float64"
+            key: dtype
             if key == "dtype" and _is_float_policy(value)
-            else in_float64(value)
+            else in_dtype(dtype, value)
             for key, value in config.items()
         }
     if isinstance(config, (list, tuple)):
-        return type(config)(in_float64(item) for item in config)
+        return type(config)(in_dtype(dtype, item) for item in config)
     return config
 
 
@@ -242,10 +238,10 @@ def _is_float_policy(value: Any) -> bool:
     return value.removeprefix("mixed_") in _FLOATS
 
 
-def to_float64(structure: Any) -> Any:
-    """Returns a structure in which every tensor of floats is in float64."""
+def cast_to(dtype: str, structure: Any) -> Any:
+    """Returns a structure in which every tensor of floats has a dtype."""
     return keras.tree.map_structure(
-        lambda leaf: tf.cast(leaf, tf.float64) if is_float(leaf) else leaf, structure
+        lambda leaf: tf.cast(leaf, dtype) if is_float(leaf) else leaf, structure
     )
 
 

@@ -94,6 +94,42 @@ def test_no_false_alarm(name, order):
     assert row.verdict == "ok", row
 
 
+IMAGES = [
+    (lambda: L.AutoContrast(), "nan", "inference"),
+    (lambda: L.RandomContrast(0.5), "rough", "training"),
+    (lambda: L.Solarization(), "rough", "training"),
+    (lambda: L.RandomPosterization(4), "rough", "training"),
+    (lambda: L.RandomRotation(0.2), "wrong", "training"),
+    (lambda: L.RandomHue(0.5), "none", "training"),
+    (lambda: L.RandomFlip(), "ok", "inference"),
+    (lambda: L.Resizing(5, 5, interpolation="bicubic"), "raises", "inference"),
+    (lambda: keras_smooth.layers.Resizing(5, 5, interpolation="bicubic"), "ok", "inference"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "verdict", "mode"), IMAGES)
+def test_layers_of_images_are_probed_at_the_range_of_images(make, verdict, mode):
+    x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+    row = keras_smooth.audit(make(), 2, x).rows[0]
+    assert (row.verdict, row.mode) == (verdict, mode)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: L.AveragePooling3D(2), lambda: L.Lambda(lambda x: _wrong_in_single(x))]
+)
+def test_what_computes_in_float32_only_is_held_to_less(make):
+    x = np.random.default_rng(0).normal(size=(4, 4, 4, 4, 2)).astype("float32")
+    row = keras_smooth.audit(make(), 2, x).rows[0]
+    pooled = row.layer == "AveragePooling3D"
+    assert row.verdict == ("ok" if pooled else "wrong")
+    assert not pooled or ("float32" in row.reason and row.error < 1e-6)
+
+
+def _wrong_in_single(x):
+    x = ops.cast(x, "float32")
+    return ops.sin(x) + 0.01 * (x - tf.stop_gradient(x))
+
+
 def test_training_mode_is_looked_at():
     x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
     row = keras_smooth.audit(L.BatchNormalization(), 2, x).rows[0]
@@ -168,6 +204,26 @@ def _state(model):
         np.random.get_state()[1].tolist(),
         keras.config.floatx(), keras.config.dtype_policy().name, model.compiled,
     ]  # fmt: skip
+
+
+def test_a_model_stays_compiled_all_the_while(monkeypatch):
+    model = keras.Sequential(
+        [keras.Input((3,)), L.Dense(2, "tanh"), L.LayerNormalization()]
+    )
+    model.compile("adam", loss=lambda y, p: ops.mean((y - p) ** 2))
+    outer = keras.Sequential([keras.Input((3,)), model, L.Dense(1)])
+    written = []
+    original = keras.Sequential.__setattr__
+
+    def watched(self, name, value):
+        written.extend([name] if self in (model, outer) else [])
+        original(self, name, value)
+
+    monkeypatch.setattr(keras.Sequential, "__setattr__", watched)
+    assert keras_smooth.audit(outer).model.verdict == "wrong"
+    assert keras_smooth.audit(model).model.verdict == "wrong"
+    # Keras itself notes that a model was called.
+    assert not {"compiled", "dtype_policy", "layers"} & set(written)
 
 
 def test_nothing_changes_in_the_model():
@@ -270,3 +326,9 @@ def test_applications(name):
         ("BatchNormalization", "wrong"), ("LayerNormalization", "wrong"),
     }  # fmt: skip
     assert faults
+    normalizations = [row for row in result.rows if "Normalization" in row.layer]
+    assert all(
+        (row.verdict, row.order) == ("wrong", 2)
+        for row in normalizations
+        if row.layer != "Normalization"
+    )

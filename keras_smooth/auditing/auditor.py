@@ -7,10 +7,9 @@ import operator
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_smooth import copying, inputs, registry
-from keras_smooth.auditing import lines, probing, remedies
+from keras_smooth.auditing import lines, probe, probing, remedies
 from keras_smooth.auditing.probing import Finding
 
 
@@ -140,9 +139,9 @@ def audit(model: keras.layers.Layer, order: int = 2, x: Any = None) -> Audit:
         parts = copying.unique(model)
         watched = {id(part): part for part in (model, *(part for _, part in parts))}
         calls = copying.record(model, list(watched.values()), args)
-        memory = {}
+        memory, probes = {}, {}
         rows = tuple(
-            _row(path, part, _measured(part, calls[id(part)], order, memory), order)
+            _row(path, part, _measured(part, calls[id(part)], order, memory, probes), order)
             for path, part in parts
         )
         return Audit(order, rows, _whole(model, calls[id(model)], rows, order))
@@ -158,34 +157,19 @@ def _checked_order(order: object) -> int:
     return number
 
 
-def _measured(part, calls: list, order: int, memory: dict) -> list[tuple[str, Finding]]:
+def _measured(
+    part, calls: list, order: int, memory: dict, probes: dict
+) -> list[tuple[str, Finding]]:
     """Returns the findings of a part by mode; what has no weights is measured once."""
     if not calls:
         return [("inference", Finding("unknown", reason="it is not called"))]
-    key = _key(part, calls[0])
-    if key is None or key not in memory:
-        found = list(lines.findings(part, calls[0], order))
-        memory.setdefault(key, found)
-        return found
-    return memory[key]
-
-
-def _key(part, call: copying.Call) -> str | None:
-    """Returns what the result depends on, None if on weights or an unreadable config."""
-    if getattr(part, "weights", None) or type(part).__name__ == "Lambda":
-        return None
-    shapes = [
-        (tuple(leaf.shape), leaf.dtype.name)
-        for leaf in keras.tree.flatten(call.arguments())
-        if tf.is_tensor(leaf)
-    ]
-    try:
-        config = {k: v for k, v in part.get_config().items() if k not in ("name", "seed")}
-        return (
-            f"{type(part).__module__}.{type(part).__name__} {json.dumps(config)} {shapes}"
-        )
-    except (TypeError, NotImplementedError):
-        return None
+    name = None if getattr(part, "weights", None) else probe.key(part, calls[0])
+    if name is not None and name in memory:
+        return memory[name]
+    found = list(lines.findings(part, calls[0], order, probes=probes))
+    if name is not None:
+        memory[name] = found
+    return found
 
 
 def _row(path: str, part, measured: list[tuple[str, Finding]], order: int) -> Row:
@@ -228,15 +212,14 @@ def _whole(model, calls: list, rows: tuple[Row, ...], order: int) -> Row:
     """Returns the row of the model: as measured, and at best as good as its layers."""
     if not copying.is_composed(model):
         return dataclasses.replace(rows[0], name=model.name)
-    faulty = {row.mode for row in rows if row.verdict not in ("ok", "unknown")}
-    # A mode in which a layer fails fails as a whole: inference alone is measured anyway.
-    modes = ("inference",) if "training" in faulty else ("inference", "training")
-    measured = list(lines.findings(model, calls[0], order, briefly=True, modes=modes))
-    measured += [
-        (row.mode, Finding(row.verdict, row.order, 0.0, f"see {row.name}"))
+    measured = [
+        (row.mode, Finding(row.verdict, row.order, row.error, f"see {row.name}"))
         for row in rows
         if row.verdict not in ("ok", "unknown")
     ]
+    # A graph loses nothing that no layer loses; code of the user's own may.
+    if not measured or not copying.is_graph(model):
+        measured += lines.findings(model, calls[0], order, briefly=True)
     mode, found = _worst(measured)
     classes = [row.smoothness for row in rows]
     return Row(

@@ -5,7 +5,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
+
+from keras_smooth.auditing.towers import Tower
 
 TOLERANCE = 1e-6
 # Steps of the central differences. The spacing leaves a pair that fits curvature on any
@@ -14,8 +15,14 @@ RATIO = 30.0
 STEPS = 0.03 * RATIO ** -np.arange(6.0)
 # For functions that take one point at a time; the last step still tells jump and rounding.
 FEW_STEPS = STEPS[[0, 1, 2, 5]]
+# For functions that compute in float32, and what a derivative of those is held to, in
+# rounding errors: 1e-4.
+SINGLE_STEPS = 0.3 * 4.0 ** -np.arange(5.0)
+SINGLE_FACTOR = 1e3
 # Uncertainties of a central difference that an error must exceed to count.
 SAFETY = 20.0
+# Rounding errors by which the values of an affine function may leave a line.
+AFFINE = 100.0
 # A difference this large a fraction of the derivative settles nothing.
 UNSETTLED = 1e-3
 # The part of a derivative of lower order that the scale of an error includes.
@@ -68,81 +75,20 @@ def worst(findings: list[Finding]) -> Finding:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Tower:
-    """Derivatives 0 to order at the points t, as nested tapes give them.
-
-    Args:
-        values: Array of shape `(order + 1, len(t))`, 0 where TensorFlow says None.
-        missing: The first order at which TensorFlow says None.
-        raised: The first order that raises, and the message.
-        rounding: Relative rounding error of the values.
-    """
-
-    values: np.ndarray
-    missing: float
-    raised: tuple[float, str]
-    rounding: float = np.finfo("float64").eps
+def tolerance(rounding: float) -> float:
+    """Returns the error up to which a derivative is right."""
+    return max(TOLERANCE, SINGLE_FACTOR * rounding)
 
 
-def tower(
-    curve: Callable,
-    t: np.ndarray,
-    order: int,
-    together: bool = True,
-    rounding: float = np.finfo("float64").eps,
-) -> Tower:
-    """Returns the derivatives of a curve with respect to t.
-
-    Args:
-        curve: Maps a tensor of shape `(n,)` to one of shape `(n,)`, entry by entry.
-        t: Points, an array of one axis.
-        order: The highest order.
-        together: Whether the curve takes several points at once; else one at a time.
-        rounding: Relative rounding error of the curve.
-    """
-    parts = [t] if together else np.split(t, len(t))
-    rows = [_nested(curve, tf.constant(part), order) for part in parts]
-    first = rows[0]
-    lost = [k for k, entry in enumerate(first) if entry is None]
-    faults = [(k, entry) for k, entry in enumerate(first) if isinstance(entry, Exception)]
-    values = [
-        np.concatenate([_numbers(row[k], part) for row, part in zip(rows, parts)])
-        for k in range(order + 1)
-    ]
-    raised = (faults[0][0], _first_line(faults[0][1])) if faults else (math.inf, "")
-    return Tower(np.array(values), lost[0] if lost else math.inf, raised, rounding)
+def is_single(rounding: float) -> bool:
+    return tolerance(rounding) > TOLERANCE
 
 
-def _nested(curve: Callable, t: tf.Tensor, order: int) -> list:
-    if order == 0:
-        return [curve(t)]
-    with tf.GradientTape() as tape:
-        tape.watch(t)
-        entries = _nested(curve, t, order - 1)
-    last = entries[-1]
-    if tf.is_tensor(last):
-        last = _gradient(tape, last, t)
-    return [*entries, last]
-
-
-def _gradient(tape: tf.GradientTape, y: tf.Tensor, t: tf.Tensor):
-    try:
-        return tape.gradient(y, t)
-    # Whatever an operation raises in place of its gradient is the finding.
-    except Exception as error:
-        return error
-
-
-def _numbers(entry, part: np.ndarray) -> np.ndarray:
-    return np.asarray(entry) if tf.is_tensor(entry) else np.zeros(len(part))
-
-
-def _first_line(error: Exception) -> str:
-    lines = [
-        line.strip() for line in str(error.args[0] if error.args else error).splitlines()
-    ]
-    return next((line for line in lines if line), type(error).__name__)[:160]
+def steps_for(rounding: float, few: bool) -> np.ndarray:
+    """Returns the steps of differences of a function with a relative rounding error."""
+    if is_single(rounding):
+        return SINGLE_STEPS
+    return FEW_STEPS if few else STEPS
 
 
 def check(
@@ -193,7 +139,7 @@ def _jumps(differences: np.ndarray, values: np.ndarray, rounding: float) -> np.n
     """Returns at which points the difference across the point does not go to 0."""
     wide, narrow = np.abs(differences[:, -2]), np.abs(differences[:, -1])
     scale = np.abs(values[-1]).max(axis=1) + LOWER * _lower(values[:, :, 0])
-    return (narrow > (TOLERANCE + 10 * rounding) * scale) & (narrow > SURVIVES * wide)
+    return (narrow > tolerance(rounding) * scale) & (narrow > SURVIVES * wide)
 
 
 def _lower(values: np.ndarray) -> np.ndarray:
@@ -214,7 +160,8 @@ def _compare(k, center, differences, jumps, stencil: Tower, steps, around) -> Fi
         return Finding("ok")
     below = center[k - 1][keep]
     noise = stencil.rounding * np.abs(below)
-    true, doubt = _settled(differences[k - 1][keep], steps, noise)
+    estimates, floors = _extrapolated(differences[k - 1][keep], steps, noise)
+    true, doubt, at = _settled(estimates, floors)
     # What the derivative itself changes over the smallest step is rounding.
     doubt = doubt + np.abs(differences[k][keep, -1])
     value = center[k][keep]
@@ -227,15 +174,59 @@ def _compare(k, center, differences, jumps, stencil: Tower, steps, around) -> Fi
     scale = np.maximum(scale, 1e-3 * np.median(scale)) + LOWER * lower + 1e-30
     doubt = doubt / scale
     error = np.abs(value - true) / scale
-    faulty = error > TOLERANCE + SAFETY * doubt
+    allowed = tolerance(stencil.rounding)
+    faulty = error > allowed + SAFETY * doubt
+    faulty &= ~_confirmed(value, estimates, floors, at, error * scale)
     if faulty.any():
         largest = float(error[faulty].max())
         return Finding(_name(value[faulty], stencil.missing <= k), k, largest)
     if unsettled.all():
-        reason = "central differences do not settle; it may compute in less than float64"
+        reason = "central differences do not settle"
         return Finding("unknown", k, reason=reason)
-    settled = error[doubt < TOLERANCE]
+    settled = error[doubt < allowed]
     return Finding("ok", error=float(settled.max(initial=0.0)))
+
+
+def slopes(values: np.ndarray, t: np.ndarray, rounding: float) -> np.ndarray | None:
+    """Returns the slopes of curves if all are affine to rounding, else None.
+
+    Args:
+        values: Values of shape `(curves, len(t))`.
+        t: Their points, the same for each.
+        rounding: Relative rounding error of the values.
+    """
+    if not np.isfinite(values).all():
+        return None
+    matrix = np.stack([np.ones_like(t), t], axis=1)
+    fitted, *_ = np.linalg.lstsq(matrix, values.T, rcond=None)
+    scale = np.abs(values).max(axis=1)
+    deviation = np.abs(matrix @ fitted - values.T).max(axis=0)
+    return fitted[1] if np.all(deviation <= AFFINE * rounding * scale) else None
+
+
+def check_affine(found: Tower, slope: np.ndarray) -> Finding:
+    """Holds derivatives against those of affine functions: the slope, and then 0.
+
+    Args:
+        found: Their tower.
+        slope: The slope at each of its points.
+    """
+    scale = LOWER * np.abs(found.values[0]) + np.abs(slope)
+    scale = np.maximum(scale, 1e-3 * np.median(scale)) + 1e-30
+    largest = 0.0
+    for k in range(1, len(found.values)):
+        if found.raised[0] == k:
+            return Finding("raises", k, math.nan, found.raised[1])
+        values = found.values[k]
+        if not np.isfinite(values).all():
+            return Finding("nan", k, math.nan)
+        error = np.abs(values - (slope if k == 1 else 0.0)) / scale
+        faulty = error > tolerance(found.rounding)
+        if faulty.any():
+            name = _name(values[faulty], found.missing <= k)
+            return Finding(name, k, float(error.max()))
+        largest = max(largest, float(error.max()))
+    return Finding("ok", error=largest)
 
 
 def _name(values: np.ndarray, missing: bool) -> str:
@@ -244,24 +235,43 @@ def _name(values: np.ndarray, missing: bool) -> str:
     return "wrong" if values.any() else "zero"
 
 
-def _settled(
+def _extrapolated(
     differences: np.ndarray, steps: np.ndarray, noise: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns derivative and uncertainty from central differences at all steps.
-
-    Richardson's extrapolation of neighboring steps; of the results the two that agree
-    best, as in Ridders, 1982, Advances in Engineering Software 4, 75.
-    """
+    """Returns Richardson's extrapolation of neighboring steps, and the rounding in it."""
     quotients = differences / (2 * steps)
     ratios = (steps[:-1] / steps[1:]) ** 2
-    extrapolated = (ratios * quotients[:, 1:] - quotients[:, :-1]) / (ratios - 1)
+    estimates = (ratios * quotients[:, 1:] - quotients[:, :-1]) / (ratios - 1)
+    return estimates, noise[:, None] / steps[1:]
+
+
+def _settled(
+    estimates: np.ndarray, floors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the best estimate of each row, its uncertainty and its column.
+
+    It is the one that agrees best with the next, as in Ridders, 1982, Advances in
+    Engineering Software 4, 75.
+    """
     # Two results can agree by accident, never to better than the rounding they contain.
-    floors = noise[:, None] / steps[1:]
-    moves = np.abs(np.diff(extrapolated, axis=1)) + floors[:, :-1] + floors[:, 1:]
+    moves = np.abs(np.diff(estimates, axis=1)) + floors[:, :-1] + floors[:, 1:]
     moves = np.where(np.isfinite(moves), moves, np.inf)
     best = moves.argmin(axis=1)
     rows = np.arange(len(best))
-    return extrapolated[rows, best], moves[rows, best]
+    return estimates[rows, best], moves[rows, best], best
+
+
+def _confirmed(
+    value: np.ndarray, estimates: np.ndarray, floors: np.ndarray, at: np.ndarray, error
+) -> np.ndarray:
+    """Returns at which points a finer estimate confirms the value.
+
+    Steps that reach over a joint, or over many stairs, agree on a slope that is not there.
+    """
+    finer = np.arange(estimates.shape[1]) > at[:, None]
+    clear = floors < 0.1 * error[:, None]
+    near = np.abs(estimates - value[:, None]) < 0.2 * error[:, None]
+    return (finer & clear & near).any(axis=1)
 
 
 def seek_jumps(evaluate: Callable, low: float, high: float, order: int) -> Finding:
@@ -289,7 +299,7 @@ def seek_jumps(evaluate: Callable, low: float, high: float, order: int) -> Findi
     kept = [
         (k, grid[i], grid[i + 1], scale, values[k][i + 1] - values[k][i])
         for k, (i, score), scale in zip(orders, starts, scales)
-        if score > TOLERANCE * scale
+        if score > tolerance(first.rounding) * scale
     ]
     found = _refined(evaluate, kept)
     if not found:
@@ -311,14 +321,14 @@ def _refined(evaluate: Callable, intervals: list) -> list[int]:
         if not intervals:
             return []
         grids = [np.linspace(a, b, FINENESS + 1) for _, a, b, *_ in intervals]
-        values = evaluate(np.concatenate(grids)).values
-        parts = np.split(values, len(grids), axis=1)
+        found = evaluate(np.concatenate(grids))
+        parts = np.split(found.values, len(grids), axis=1)
         narrowed = []
         for (k, _, _, scale, before), grid, part in zip(intervals, grids, parts):
             steps = np.abs(np.diff(part[k]))
             i = int(np.nanargmax(np.where(np.isfinite(steps), steps, 0.0)))
             last[k] = steps[i] / max(abs(before), 1e-300)
-            if steps[i] > TOLERANCE * scale:
+            if steps[i] > tolerance(found.rounding) * scale:
                 narrowed.append((k, grid[i], grid[i + 1], scale, steps[i]))
         intervals = narrowed
     return [k for k, *_ in intervals if last[k] > SURVIVES]

@@ -1,8 +1,9 @@
 """Drop-in subclasses of Keras layers that know how often they can be differentiated."""
 
-from keras_smooth.layers import normalization, upsampling
+from keras_smooth.layers import interpolation, normalization
 from keras_smooth.layers.activation import Activation
 from keras_smooth.layers.dense import Dense
+from keras_smooth.layers.interpolation import Resizing, UpSampling2D
 from keras_smooth.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -10,10 +11,9 @@ from keras_smooth.layers.normalization import (
     UnitNormalization,
 )
 from keras_smooth.layers.ordered import ORDERED
-from keras_smooth.layers.upsampling import UpSampling2D
 
 globals().update(ORDERED)
-EXACT = {**normalization.EXACT, **upsampling.EXACT}
+EXACT = {**normalization.EXACT, **interpolation.EXACT}
 
 __all__ = [
     "Activation",
@@ -21,6 +21,7 @@ __all__ = [
     "Dense",
     "GroupNormalization",
     "LayerNormalization",
+    "Resizing",
     "UnitNormalization",
     "UpSampling2D",
     *ORDERED,
