@@ -255,6 +255,8 @@ def laplacian(
         Li et al., 2024, "A computational framework for neural network-based variational
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
     """
+    if engine == "jet":
+        return _laplacian(taylor.laplacian, model, x, engine, batch_size)
     return with_laplacian(model, x, engine=engine, batch_size=batch_size)[2]
 
 
@@ -262,11 +264,17 @@ def with_laplacian(
     model: Callable, x, *, engine: str = "jet", batch_size: int | None = None
 ) -> tuple:
     """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
+    function = taylor.with_laplacian if engine == "jet" else _with_trace
+    return _laplacian(function, model, x, engine, batch_size)
+
+
+def _laplacian(
+    function: Callable, model: Callable, x, engine: str, batch_size: int | None
+):
     checked_engine(engine)
     checked_model(model)
     x = checked_single(model, x)
-    function = taylor.with_laplacian if engine == "jet" else _with_trace
-    return in_batches(lambda x: tuple(function(model, x)), (x,), batch_size)
+    return in_batches(lambda x: function(model, x), (x,), batch_size)
 
 
 def _with_trace(model: Callable, x: tf.Tensor) -> tuple:
