@@ -48,7 +48,10 @@ def derivatives(
         order: Number of derivatives, 0 or more; up to 6 with the engine `"jet"`.
         engine: How they are computed. `"tape"` nests `tf.GradientTape`. `"jet"` is Taylor
             mode: one forward pass carries all orders, layer by layer; it takes one input.
-        batch_size: Number of samples at a time, which bounds the memory. None is all.
+            Functions made of pieces have the derivatives of the piece that a point is
+            on, so that y'' of a ReLU is 0; `audit` finds them.
+        batch_size: Number of samples at a time, which bounds the memory. None is all. On a
+            CPU, 10,000 samples of one number, or 1000 of ten, fit the caches.
         training: Whether layers such as Dropout run in training mode, for tapes only.
 
     Returns:
@@ -239,8 +242,9 @@ def laplacian(
 
     Args:
         model, x: As for `gradient`, with outputs of any shape.
-        engine: `"jet"`, one forward pass whose work grows with d (forward Laplacian), or
-            `"tape"`, the trace of the Hessian.
+        engine: `"jet"`, one forward pass whose work grows with d, or with the width of the
+            first layer where that is below d / 2 (forward Laplacian), or `"tape"`, the
+            trace of the Hessian.
         batch_size: Number of samples at a time; None is all.
 
     Returns:

@@ -83,7 +83,6 @@ LAYERS = {
     "cropping2d": (lambda: layers.Cropping2D(1), (4, 4, 2)),
     "upsampling1d": (lambda: layers.UpSampling1D(2), (3, 2)),
     "upsampling2d": (lambda: layers.UpSampling2D(2), (3, 3, 2)),
-    "upsampling2d bilinear": (lambda: layers.UpSampling2D(2, interpolation="bilinear"), (3, 3, 2)),
     "dropout": (lambda: layers.Dropout(0.5), (4,)),
     "noise": (lambda: layers.GaussianNoise(0.5), (4,)),
     "identity": (lambda: layers.Identity(), (4,)),
@@ -311,7 +310,8 @@ ABOVE_TAPES = {
     "our group normalization": (lambda: keras_smooth.layers.GroupNormalization(2), (3, 4)),
     "our batch normalization": (lambda: keras_smooth.layers.BatchNormalization(), (4,)),
     "our unit normalization": (lambda: keras_smooth.layers.UnitNormalization(), (4,)),
-    "our upsampling2d": (lambda: keras_smooth.layers.UpSampling2D(2, interpolation="bicubic"), (3, 3, 2)),
+    "our bilinear upsampling2d": (lambda: keras_smooth.layers.UpSampling2D(2, interpolation="bilinear"), (3, 3, 2)),
+    "our bicubic upsampling2d": (lambda: keras_smooth.layers.UpSampling2D(2, interpolation="bicubic"), (3, 3, 2)),
 }  # fmt: skip
 
 
@@ -328,6 +328,19 @@ def test_layer_to_order_6(name):
     assert_each_order_is_the_derivative_of_the_last(
         lambda *xs: rules.apply(layer, list(xs) if len(xs) > 1 else xs[0]), called, xs
     )
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_upsampling_interpolates_every_entry(interpolation):
+    ours, theirs = (
+        float64(lambda kind=kind: kind(2, interpolation=interpolation))
+        for kind in (keras_smooth.layers.UpSampling2D, layers.UpSampling2D)
+    )
+    (x,) = random_jets([(3, 3, 2)], order=6)
+    exact, found = rules.apply(ours, x), rules.apply(theirs, x)
+    for k in range(1, 7):
+        # Keras' layer rounds to float32, which has 7 digits.
+        np.testing.assert_allclose(found.entry(k), exact.entry(k), atol=1e-5)
 
 
 def test_multi_head_attention_to_order_6():

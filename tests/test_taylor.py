@@ -101,6 +101,16 @@ def test_structured_output_under_both_engines():
         np.testing.assert_allclose(d2y["b"][0][:, 1, 1, 1], 2.0, atol=1e-14)
 
 
+@pytest.mark.parametrize("activation", ["relu", "hard_tanh", "soft_shrink", "hard_sigmoid"])
+def test_pieces_have_the_derivatives_of_the_pieces(make_model, points, activation):
+    """Almost everywhere, as documented; nested tapes raise for some of them."""
+    model = make_model(activation)
+    y, dy, d2y = keras_smooth.derivatives(model, points, engine="jet")
+    # A rounding: the two multiply the same slopes in the opposite order.
+    np.testing.assert_allclose(dy, keras_smooth.jacobian(model, points)[..., 0], atol=1e-14)
+    assert np.any(dy) and not np.any(d2y)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtype_is_the_models(make_model, points, dtype):
     values = keras_smooth.derivatives(make_model(dtype=dtype), points, engine="jet")
