@@ -1,224 +1,189 @@
-"""Derivatives by the jet engine against nested tapes, and against peers where installed.
+"""Derivatives by the jet engine against nested tapes, JAX and torch.func.
 
-    python benchmarks/derivatives.py [--short] [--dtype float64] [--points 10000]
+    python benchmarks/derivatives.py [--short] [--folder docs]
 
-Each row is a task on an 8x20 tanh net. A ratio is the median over rounds in which both
-sides run one after the other in this process, of CPU time: below 1 the jet engine is
-faster. The peers
-are what a user would write with `tf.GradientTape`, and with the extra `bench` JAX and
-PyTorch. 1,000,000 points go in batches of 10,000 on both sides.
+Writes derivatives.md and derivatives.png into the folder. One core, CPU time; a ratio is the
+median over rounds in which both sides run one after the other in this process, below 1 the
+jet engine is faster. The peak of the memory is measured in a process of its own for each
+row. JAX and PyTorch run where they are installed (pip install 'keras-smooth[bench]').
 """
 
 import argparse
-import importlib.util
-import resource
+import dataclasses
+import importlib.metadata
+import itertools
+import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+# One core, before any of the libraries counts them.
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+import derivative_tasks as tasks
 import keras
 import numpy as np
 import tensorflow as tf
 
 import keras_smooth
+from keras_smooth import figures
 
-BATCH = 10_000
-
-
-def network(dim: int, dtype: str) -> keras.Model:
-    """Returns the net that every row differentiates."""
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((dim,), dtype=dtype)])
-    for _ in range(8):
-        model.add(keras_smooth.Dense(20, "tanh", dtype=dtype))
-    model.add(keras_smooth.Dense(1, dtype=dtype))
-    return model
-
-
-def nested(model: Callable, x: tf.Tensor, order: int) -> list:
-    """Returns y, y', ... for one input, as a user writes it."""
-    if order == 0:
-        return [model(x)]
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        entries = nested(model, x, order - 1)
-    return [*entries, tape.gradient(entries[-1], x)]
-
-
-def nested_laplacian(model: Callable, x: tf.Tensor) -> tf.Tensor:
-    """Returns the Laplacian by one reverse sweep for each axis, as a user writes it."""
-    with tf.GradientTape(persistent=True) as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            y = model(x)
-        slopes = tf.unstack(inner.gradient(y, x), axis=1)
-    return tf.add_n([outer.gradient(s, x)[:, i] for i, s in enumerate(slopes)])
-
-
-def nested_hessian(model: Callable, x: tf.Tensor) -> tf.Tensor:
-    """Returns the Hessian by `batch_jacobian` of the gradient, as a user writes it."""
-    with tf.GradientTape() as outer:
-        outer.watch(x)
-        with tf.GradientTape() as inner:
-            inner.watch(x)
-            y = model(x)
-        slope = inner.gradient(y, x)
-    return outer.batch_jacobian(slope, x)
-
-
-# Name: dimension, what keras_smooth calls, what the user writes. Both take (model, x).
-TASKS = {
-    f"derivatives, order {order}": (
-        1,
-        lambda model, x, order=order: keras_smooth.derivatives(
-            model, x, order, engine="jet"
-        ),
-        lambda model, x, order=order: nested(model, x, order),
-    )
-    for order in (2, 3, 4)
-}
-for _dim in (1, 3, 10, 100):
-    TASKS[f"Laplacian, d = {_dim}"] = (_dim, keras_smooth.laplacian, nested_laplacian)
-    TASKS[f"Hessian, d = {_dim}"] = (
-        _dim,
-        lambda model, x: keras_smooth.hessian(model, x, engine="jet"),
-        nested_hessian,
-    )
-MODES = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f, autograph=False),
-    "XLA": lambda f: tf.function(f, autograph=False, jit_compile=True),
-}
+FEW, MANY, LOT, MILLION = 100, 10_000, 100_000, 1_000_000
+NARROW = [name for name, dim in tasks.TASKS.items() if dim <= 10]
+# Tasks, modes, dtypes, numbers of points.
+SOME = ["order 2", "order 4", "Laplacian, d = 3", "Laplacian, d = 10", "Hessian, d = 3"]
+GRID = (
+    (["order 2", "order 4", "Laplacian, d = 10"], ["XLA"], ["float64"], MILLION),
+    (["Laplacian, d = 100"], ["XLA"], ["float64"], LOT),
+    (NARROW, ["XLA"], ["float64"], MANY),
+    (SOME, ["eager", "graph"], ["float64"], MANY),
+    (SOME, ["XLA"], ["float32"], MANY),
+    (["order 2"], ["eager", "graph"], ["float64"], MILLION),
+    (["order 2"], ["XLA"], ["float32"], MILLION),
+    (SOME, ["XLA"], ["float64"], FEW),
+    (["order 2", "Laplacian, d = 100", "Hessian, d = 100"], ["eager"], ["float64"], FEW),
+)
+PEERS = (
+    (["order 2", "order 3", "order 4", "Laplacian, d = 10"], MANY),
+    (["order 2"], MILLION),
+)
+# Task, points, whether in batches.
+MEMORY = (
+    ("order 2", MILLION, True),
+    ("order 2", MILLION, False),
+    ("Laplacian, d = 10", MILLION, True),
+    ("Hessian, d = 3", MILLION, True),
+)
+SKIPPED = (
+    ("Hessian, d = 10", MILLION, "the result alone takes 0.9 GB"),
+    ("Hessian, d = 100", MANY, "5050 directions and a result of 0.8 GB: take tapes"),
+    ("Laplacian, d = 100", MILLION, "100 s a round by tapes: 100,000 points instead"),
+    ("Laplacian, d = 100, eager", MANY, "65 s a round by tapes: 100 points instead"),
+    ("the rest at this number", MILLION, "batches of the same size: see 10,000 points"),
+    ("the rest in eager and graph mode", MANY, "like its neighbours of the same kind"),
+)
+SHORT_GRID = (
+    (["order 2", "Laplacian, d = 3"], ["graph"], ["float64"], FEW),
+    (["Laplacian, d = 10"], ["eager"], ["float32"], FEW),
+)
+SHORT_PEERS = ((["order 2"], FEW),)
+SHORT_MEMORY = (("order 2", FEW, True),)
+# A row runs so many rounds, and after so many seconds no further one but for the least.
+ROUNDS, LEAST, SECONDS = 7, 3, 2.0
 
 
-def compiled(function: Callable, model: keras.Model, mode: str) -> Callable:
-    """Returns a function of points that computes at most BATCH of them at a time."""
-    part = MODES[mode](lambda x: function(model, x))
+@dataclasses.dataclass
+class Row:
+    """One comparison: CPU seconds a point, their ratio, the relative difference."""
 
-    def run(x):
-        results = [part(x[i : i + BATCH]) for i in range(0, x.shape[0], BATCH)]
-        flat = [keras.tree.flatten(result) for result in results]
-        return [tf.concat(parts, axis=0)[-1:].numpy() for parts in zip(*flat)]
+    task: str
+    against: str
+    points: int
+    dtype: str
+    jet: float
+    other: float
+    ratio: float
+    difference: float
 
-    return run
+    def cells(self) -> list[str]:
+        times = [f"{1e9 * value:,.0f}" for value in (self.jet, self.other)]
+        found = [f"{self.ratio:.2f}", f"{self.difference:.0e}"]
+        return [self.task, self.against, f"{self.points:,}", self.dtype, *times, *found]
 
 
-def seconds(function: Callable) -> float:
-    """Returns the CPU time of a call: other programs on the machine do not count."""
+def points(task: str, number: int, dtype: str) -> np.ndarray:
+    """Returns points in [-1, 1]^d."""
+    generator = np.random.default_rng(0)
+    return generator.uniform(-1.0, 1.0, (number, tasks.TASKS[task])).astype(dtype)
+
+
+def wait(result) -> np.ndarray:
+    """Returns the highest derivative, when it is there."""
+    return np.asarray(keras.tree.flatten(result)[-1])
+
+
+def seconds(function: Callable, x) -> float:
+    """Returns the CPU time of a call: other programs do not count."""
     start = time.process_time()
-    function()
+    wait(function(x))
     return time.process_time() - start
 
 
-def compare(first: Callable, second: Callable, rounds: int) -> tuple[float, float, float]:
-    """Returns the median seconds of both and the median of their ratios."""
-    first(), second()
-    pairs = [(seconds(first), seconds(second)) for _ in range(rounds)]
-    medians = (statistics.median(times) for times in zip(*pairs))
-    return *medians, statistics.median(a / b for a, b in pairs)
-
-
-def agreement(ours: Callable, theirs: Callable, x: tf.Tensor) -> float:
-    """Returns the largest difference of the last entries, relative to the largest."""
-    a, b = (np.asarray(run(x)[-1]).ravel() for run in (ours, theirs))
-    return float(np.abs(a - b).max() / np.abs(b).max())
-
-
-def peak_mb() -> float:
-    """Returns the largest resident memory of the process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def points(dim: int, number: int, dtype: str) -> np.ndarray:
-    return np.random.default_rng(0).uniform(-1.0, 1.0, (number, dim)).astype(dtype)
-
-
-def row(name: str, mode: str, number: int, dtype: str, rounds: int) -> list[str]:
-    """Returns one row of the table of nested tapes."""
-    dim, ours, theirs = TASKS[name]
-    model, x = network(dim, dtype), tf.constant(points(dim, number, dtype))
-    sides = [compiled(function, model, mode) for function in (ours, theirs)]
-    error = agreement(*sides, x[: min(number, 100)])
-    fast, slow, ratio = compare(*(lambda run=run: run(x) for run in sides), rounds)
-    numbers = [f"{value / number * 1e9:.0f}" for value in (fast, slow)]
-    cells = [name, mode, f"{number:,}", dtype, *numbers, f"{ratio:.2f}"]
-    return [*cells, f"{error:.0e}", f"{peak_mb():.0f}"]
-
-
-def jax_sides(model: keras.Model, order: int, dtype: str) -> dict[str, Callable]:
-    """Returns the same derivatives of the same net in JAX, nested and by its jet."""
-    import jax
-    import jax.numpy as jnp
-    from jax.experimental import jet
-
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    weights = [[np.asarray(w) for w in layer.weights] for layer in model.layers]
-
-    def net(x):
-        y = x[None]
-        for kernel, bias in weights[:-1]:
-            y = jnp.tanh(y @ kernel + bias)
-        return (y @ weights[-1][0] + weights[-1][1])[0]
-
-    def nested_jax(x):
-        functions = [net]
-        for _ in range(order):
-            functions.append(jax.grad(functions[-1]))
-        return [function(x) for function in functions]
-
-    def taylor(x):
-        y, series = jet.jet(net, (x,), ([1.0, *[0.0] * (order - 1)],))
-        return [y, *series]
-
-    sides = {"JAX nested": nested_jax, "JAX jet": taylor}
-    return {name: jax.jit(jax.vmap(f)) for name, f in sides.items()}
-
-
-def torch_sides(model: keras.Model, order: int, dtype: str) -> dict[str, Callable]:
-    """Returns the same derivatives of the same net in PyTorch, by nested torch.func."""
-    import torch
-
-    weights = [
-        [torch.tensor(np.asarray(w)) for w in layer.weights] for layer in model.layers
-    ]
-
-    def net(x):
-        y = x[None]
-        for kernel, bias in weights[:-1]:
-            y = torch.tanh(y @ kernel + bias)
-        return (y @ weights[-1][0] + weights[-1][1])[0]
-
-    functions = [net]
-    for _ in range(order):
-        functions.append(torch.func.grad(functions[-1]))
-    mapped = [torch.func.vmap(function) for function in functions]
-    return {"torch.func": lambda x: [f(torch.from_numpy(x)) for f in mapped]}
-
-
-def peer_rows(order: int, number: int, dtype: str, rounds: int) -> list[list[str]]:
-    """Returns the rows against the peers that are installed."""
-    model, x = network(1, dtype), points(1, number, dtype)
-    ours = compiled(TASKS[f"derivatives, order {order}"][1], model, "XLA")
-    sides = {}
-    for package, make in (("jax", jax_sides), ("torch", torch_sides)):
-        if importlib.util.find_spec(package):
-            sides |= make(model, order, dtype)
+def rounds(sides: list[tuple]) -> list[tuple[float, float]]:
+    """Returns the seconds of both sides, one after the other, for several rounds."""
     found = []
-    for name, function in sides.items():
-        argument = x[:, 0]
-
-        def run(function=function, argument=argument):
-            return [
-                np.asarray(function(argument[i : i + BATCH])[-1][-1])
-                for i in range(0, number, BATCH)
-            ]
-
-        fast, slow, ratio = compare(lambda: ours(tf.constant(x)), run, rounds)
-        numbers = [f"{value / number * 1e9:.0f}" for value in (fast, slow)]
-        cells = [f"derivatives, order {order}", name, f"{number:,}", dtype]
-        found.append([*cells, *numbers, f"{ratio:.2f}"])
+    while len(found) < ROUNDS and (len(found) < LEAST or sum(map(sum, found)) < SECONDS):
+        found.append(tuple(seconds(*side) for side in sides))
     return found
+
+
+def compared(task, against, number, dtype, ours, theirs) -> Row:
+    """Returns a row; a side is a function and how it takes an array."""
+    array = points(task, number, dtype)
+    sides = [(function, take(array)) for function, take in (ours, theirs)]
+    first, second = (wait(function(x)).ravel() for function, x in sides)
+    difference = float(np.abs(first - second).max() / np.abs(second).max())
+    found = rounds(sides)
+    jet, other = (statistics.median(times) / number for times in zip(*found))
+    ratio = statistics.median(a / b for a, b in found)
+    return Row(task, against, number, dtype, jet, other, ratio, difference)
+
+
+def tape_rows(grid: tuple) -> Iterator[Row]:
+    """Yields the rows against nested tapes in the same mode."""
+    for names, modes, dtypes, number in grid:
+        for task, mode, dtype in itertools.product(names, modes, dtypes):
+            model, size = tasks.network(task, dtype), tasks.part_size(task, number)
+            pair = (tasks.jet(task, model, size), tasks.tapes(task, model, size))
+            sides = ((tasks.MODES[mode](function), tf.constant) for function in pair)
+            yield compared(task, f"tapes, {mode}", number, dtype, *sides)
+
+
+def peer_rows(grid: tuple) -> Iterator[Row]:
+    """Yields the rows of the jet engine under XLA against JAX and PyTorch."""
+    for names, number in grid:
+        for task in names:
+            model, size = tasks.network(task, "float64"), tasks.part_size(task, number)
+            ours = (tasks.MODES["XLA"](tasks.jet(task, model, size)), tf.constant)
+            for name, theirs in tasks.peers(task, model, size).items():
+                yield compared(task, name, number, "float64", ours, theirs)
+
+
+def peak() -> float:
+    """Returns the largest resident memory of this process so far, in MB; Linux tells."""
+    # Not resource.getrusage: a child inherits the peak of the process that started it.
+    lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return int(lines["VmHWM"].split()[0]) / 1024
+
+
+def memory_here(task: str, number: int, batched: bool, engine: str) -> float:
+    """Returns the MB that a call takes above model and points, XLA's compiler included."""
+    model = tasks.network(task, "float64")
+    shape = (number, tasks.TASKS[task])
+    x = tf.random.stateless_uniform(shape, (0, 1), -1.0, 1.0, tf.float64)
+    size = tasks.part_size(task, number) if batched else None
+    function = {"jet": tasks.jet, "tapes": tasks.tapes}[engine](task, model, size)
+    model(x[:10])
+    before = peak()
+    wait(tasks.MODES["XLA"](function)(x))
+    return peak() - before
+
+
+def memory_rows(grid: tuple) -> Iterator[list[str]]:
+    """Yields the peak memory of both engines, each in a process of its own."""
+    for task, number, batched in grid:
+        cells = []
+        for engine in ("jet", "tapes"):
+            command = [sys.executable, __file__, "--memory", task, str(number)]
+            command += [str(int(batched)), engine]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            cells.append(f"{float(done.stdout.split()[-1]):,.0f}")
+        size = f"{tasks.part_size(task, number):,}" if batched else "None"
+        yield [task, f"{number:,}", size, *cells]
 
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
@@ -226,39 +191,149 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
+def shown(rows: Iterator) -> list:
+    """Returns rows, each of which it prints when it is there."""
+    found = []
+    for row in rows:
+        print("| " + " | ".join(getattr(row, "cells", lambda row=row: row)()) + " |")
+        sys.stdout.flush()
+        found.append(row)
+    return found
+
+
+def page(against_tapes: list[Row], against_peers: list[Row], memory: list) -> str:
+    """Returns the page of the documentation."""
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("tensorflow", "keras", "jax", "torch")
+        if importlib.util.find_spec(name)
+    )
+    columns = ["task", "against", "points", "dtype", "jet, ns a point", "other"]
+    columns += ["ratio", "difference"]
+    tables = [
+        table(columns, [row.cells() for row in rows])
+        for rows in (against_tapes, against_peers)
+    ]
+    memory_columns = ["task", "points", "batch_size", "jet, MB", "tapes, MB"]
+    skipped = [[task, f"{number:,}", why] for task, number, why in SKIPPED]
+    return PAGE.format(
+        version=f"keras_smooth {keras_smooth.__version__}",
+        versions=versions,
+        tapes=tables[0],
+        peers=tables[1],
+        memory=table(memory_columns, memory),
+        skipped=table(["task", "points", "left out because"], skipped),
+    )
+
+
+PAGE = """# What derivatives cost
+
+    python benchmarks/derivatives.py
+
+An 8 x 20 tanh net on one core, CPU time, one run with {version}
+({versions}).
+
+A ratio is the jet engine's time over the other's, the median over rounds in which both run
+one after the other: below 1 the jet engine is faster. `difference` is the largest one between
+the highest derivatives, relative to the largest. Points go through the net about 10,000 / d at
+a time, which is a good `batch_size` for a CPU: beyond that the caches overflow. The tapes get
+the same loop. Other programs ran on the machine meanwhile: compare sides, not rows. At order 2
+both sides hang on the memory, and the ratio moves with the load of the machine.
+
+![Time for each point over the points, the order and the dimension](derivatives.png)
+
+`order n` is `derivatives(model, x, n)` for one input, `Laplacian` is `laplacian(model, x)`, and
+`Hessian` is y, y' and y'' by `derivatives(model, x, 2)` for d inputs.
+
+When to take which engine, under XLA: jets for every order with one input, the more the
+higher the order; jets for Laplacians, the more the higher the dimension; tapes for Hessians
+of more than two inputs, where d + 1 reverse sweeps beat d (d + 1) / 2 directions forward.
+For 100 points at a time without XLA neither matters: the overhead of a call is all.
+
+## Against nested tapes
+
+{tapes}
+## Against JAX and PyTorch
+
+{peers}
+## Memory
+
+The peak of a process above its model and points, the compiler of XLA included.
+
+{memory}
+## Left out
+
+{skipped}"""
+
+
+def figure(rows: list[Row], peers: list[Row]):
+    """Returns time over points, over the order and over the dimension."""
+    canvas = figures.new(12.0, 4.0)
+    left, middle, right = canvas.subplots(1, 3)
+    rows = [row for row in rows if row.dtype == "float64"]
+    for mode in tasks.MODES:
+        chosen = [r for r in rows if r.task == "order 2" and r.against == f"tapes, {mode}"]
+        _lines(left, mode, [r.points for r in chosen], chosen, "points")
+    compiled = [r for r in rows if r.against == "tapes, XLA" and r.points in (MANY, LOT)]
+    for names, axis, label in (
+        ([f"order {k}" for k in (2, 3, 4)], middle, "order"),
+        ([f"Laplacian, d = {d}" for d in tasks.DIMS], right, "dimension"),
+    ):
+        chosen = [row for row in compiled if row.task in names]
+        places = [float(row.task.split()[-1]) for row in chosen]
+        _lines(axis, "XLA", places, chosen, label)
+    for name in sorted({row.against for row in peers if row.points == MANY}):
+        for axis, kind in ((middle, "order"), (right, "Laplacian")):
+            chosen = [r for r in peers if r.against == name and r.points == MANY]
+            chosen = [r for r in chosen if r.task.startswith(kind)]
+            places = [float(row.task.split()[-1]) for row in chosen]
+            if places:
+                axis.plot(places, [1e9 * r.other for r in chosen], "x:", label=name)
+    for axis, title in zip((left, middle, right), ("order 2, d = 1", "d = 1", "Laplacian")):
+        if axis.has_data():
+            axis.set(xscale="log", yscale="log", title=title, ylabel="ns a point")
+            axis.grid(alpha=0.3, which="both")
+            axis.legend(fontsize="x-small")
+    for axis, places in ((middle, [2, 3, 4]), (right, list(tasks.DIMS))):
+        axis.minorticks_off()
+        axis.set_xticks(places, map(str, places))
+    return canvas
+
+
+def _lines(axis, mode: str, places: list, rows: list[Row], label: str) -> None:
+    """Draws both engines over something, in one colour a mode."""
+    pairs = sorted(zip(places, rows), key=lambda pair: pair[0])
+    if not pairs:
+        return
+    places = [place for place, _ in pairs]
+    color = f"C{list(tasks.MODES).index(mode)}"
+    for name, style, values in (
+        ("jet", "o-", [1e9 * row.jet for _, row in pairs]),
+        ("tapes", "s--", [1e9 * row.other for _, row in pairs]),
+    ):
+        axis.plot(places, values, style, color=color, label=f"{name}, {mode}")
+    axis.set_xlabel(label)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="a few rows, few points")
-    parser.add_argument("--points", type=int, nargs="+", default=[100, 10_000])
-    parser.add_argument("--dtype", nargs="+", default=["float32", "float64"])
-    parser.add_argument("--modes", nargs="+", default=list(MODES))
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--folder", type=Path, default=Path("docs"))
+    parser.add_argument("--memory", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.short:
-        arguments.points, arguments.dtype, arguments.rounds = [100], ["float64"], 3
-        arguments.modes = ["graph"]
-        arguments.tasks = ["derivatives, order 2", "Laplacian, d = 3", "Hessian, d = 3"]
-    columns = ["task", "mode", "points", "dtype", "jet, ns a point", "tapes", "ratio"]
-    columns += ["difference", "peak MB so far"]
-    print(table(columns, []), end="")
-    for dtype in arguments.dtype:
-        for number in arguments.points:
-            for name in arguments.tasks:
-                for mode in arguments.modes:
-                    cells = row(name, mode, number, dtype, arguments.rounds)
-                    print("| " + " | ".join(cells) + " |", flush=True)
-    if arguments.short:
+    if arguments.memory:
+        task, number, batched, engine = arguments.memory
+        print(memory_here(task, int(number), batched == "1", engine))
         return
-    peers = [
-        cells
-        for dtype in arguments.dtype
-        for number in arguments.points
-        for order in (2, 3, 4)
-        for cells in peer_rows(order, number, dtype, arguments.rounds)
+    grids = (SHORT_GRID, SHORT_PEERS, SHORT_MEMORY)
+    grids = grids if arguments.short else (GRID, PEERS, MEMORY)
+    rows = [
+        shown(make(grid))
+        for make, grid in zip((tape_rows, peer_rows, memory_rows), grids)
     ]
-    columns = ["task", "peer", "points", "dtype", "jet, ns a point", "peer's", "ratio"]
-    print(table(columns, peers))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    (arguments.folder / "derivatives.md").write_text(page(*rows))
+    figure(*rows[:2]).savefig(arguments.folder / "derivatives.png")
 
 
 if __name__ == "__main__":

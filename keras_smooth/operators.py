@@ -48,7 +48,10 @@ def derivatives(
         order: Number of derivatives, 0 or more; up to 6 with the engine `"jet"`.
         engine: How they are computed. `"tape"` nests `tf.GradientTape`. `"jet"` is Taylor
             mode: one forward pass carries all orders, layer by layer; it takes one input.
-        batch_size: Number of samples at a time, which bounds the memory. None is all.
+            Functions made of pieces have the derivatives of the piece that a point is
+            on, so that y'' of a ReLU is 0; `audit` finds them.
+        batch_size: Number of samples at a time, which bounds the memory. None is all. On a
+            CPU, 10,000 samples of one number, or 1000 of ten, fit the caches.
         training: Whether layers such as Dropout run in training mode, for tapes only.
 
     Returns:
@@ -86,7 +89,13 @@ def derivatives(
     else:
         _refuse_training(training)
         x = checked_single(model, x)
-    leaves = keras.tree.flatten(x)
+    return _entries(model, x, order, engine, batch_size, training)
+
+
+def _entries(
+    model: Callable, x, order: int, engine: str, batch_size: int | None, training=False
+) -> tuple:
+    """Returns y, y', y'' and so on at points that are checked."""
 
     def entries(*parts):
         points = keras.tree.pack_sequence_as(x, parts)
@@ -94,7 +103,7 @@ def derivatives(
             return tuple(nested_tapes(ModelFunction(model, training), points, order))
         return taylor.derivatives(model, points, order)
 
-    return in_batches(entries, leaves, batch_size)
+    return in_batches(entries, keras.tree.flatten(x), batch_size)
 
 
 def _refuse_training(training: bool) -> None:
@@ -132,9 +141,9 @@ def gradient(
     >>> keras_smooth.gradient(lambda x: x[:, 0] * x[:, 1], np.array([[2.0, 3.0]])).numpy()
     array([[3., 2.]])
     """
-    rows = jacobian(model, x, engine=engine, batch_size=batch_size)
-    points = checked_single(model, x)
-    axes = tuple(points.shape[1:])
+    x = _checked(model, x, engine)
+    rows = _tensor(model, x, 1, engine, batch_size)
+    axes = tuple(x.shape[1:])
     outputs = rows.shape[1 : rows.shape.rank - len(axes)]
     if outputs.num_elements() != 1:
         raise ValueError(
@@ -151,11 +160,10 @@ def jacobian(
     """Returns the first derivatives of all outputs by all inputs.
 
     Args:
-        model: A Keras model or layer, or a function of a tensor.
-        x: Points, floats of shape `(batch, ...)`.
+        model, x: As for `gradient`, with outputs of any shape.
         engine: `"tape"`, a reverse sweep for each output, or `"jet"`, one forward pass
             with a direction for each input.
-        batch_size: Number of samples at a time, which bounds the memory. None is all.
+        batch_size: Number of samples at a time; None is all.
 
     Returns:
         A tensor of the shape of y with the shape of a sample of x behind it: `(batch, m,
@@ -173,7 +181,7 @@ def jacobian(
     array([[[4., 0.],
             [0., 6.]]])
     """
-    return _tensor(model, x, 1, engine, batch_size)
+    return _tensor(model, _checked(model, x, engine), 1, engine, batch_size)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -183,10 +191,9 @@ def hessian(
     """Returns the second derivatives of all outputs by all pairs of inputs.
 
     Args:
-        model: A Keras model or layer, or a function of a tensor.
-        x: Points, floats of shape `(batch, ...)`.
+        model, x: As for `gradient`, with outputs of any shape.
         engine: `"tape"`, or `"jet"`, one forward pass with d (d + 1) / 2 directions.
-        batch_size: Number of samples at a time, which bounds the memory. None is all.
+        batch_size: Number of samples at a time; None is all.
 
     Returns:
         A tensor of the shape of y with twice the shape of a sample of x behind it:
@@ -204,15 +211,21 @@ def hessian(
     array([[[0., 6.],
             [6., 4.]]])
     """
-    return _tensor(model, x, 2, engine, batch_size)
+    return _tensor(model, _checked(model, x, engine), 2, engine, batch_size)
+
+
+def _checked(model: Callable, x, engine: str) -> tf.Tensor:
+    """Returns the points of a model with one input."""
+    checked_engine(engine)
+    checked_model(model)
+    return checked_single(model, x)
 
 
 def _tensor(
-    model: Callable, x, order: int, engine: str, batch_size: int | None
+    model: Callable, x: tf.Tensor, order: int, engine: str, batch_size: int | None
 ) -> tf.Tensor:
     """Returns all derivatives of one order, with the axes of x written out."""
-    x = checked_single(model, x)
-    y, *_, last = derivatives(model, x, order, engine=engine, batch_size=batch_size)
+    y, *_, last = _entries(model, x, order, engine, batch_size)
 
     def written_out(y, value):
         shape = [-1, *y.shape[1:], *tuple(x.shape[1:]) * order]
@@ -228,11 +241,11 @@ def laplacian(
     """Returns the sum of the second derivatives of each output along the axes of x.
 
     Args:
-        model: A Keras model or layer, or a function of a tensor.
-        x: Points, floats of shape `(batch, ...)`.
-        engine: `"jet"`, one forward pass whose work grows with d (forward Laplacian), or
-            `"tape"`, the trace of the Hessian.
-        batch_size: Number of samples at a time, which bounds the memory. None is all.
+        model, x: As for `gradient`, with outputs of any shape.
+        engine: `"jet"`, one forward pass whose work grows with d, or with the width of the
+            first layer where that is below d / 2 (forward Laplacian), or `"tape"`, the
+            trace of the Hessian.
+        batch_size: Number of samples at a time; None is all.
 
     Returns:
         A tensor of the shape of y.
@@ -255,6 +268,8 @@ def laplacian(
         Li et al., 2024, "A computational framework for neural network-based variational
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
     """
+    if engine == "jet":
+        return _laplacian(taylor.laplacian, model, x, engine, batch_size)
     return with_laplacian(model, x, engine=engine, batch_size=batch_size)[2]
 
 
@@ -262,11 +277,15 @@ def with_laplacian(
     model: Callable, x, *, engine: str = "jet", batch_size: int | None = None
 ) -> tuple:
     """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
-    checked_engine(engine)
-    checked_model(model)
-    x = checked_single(model, x)
     function = taylor.with_laplacian if engine == "jet" else _with_trace
-    return in_batches(lambda x: tuple(function(model, x)), (x,), batch_size)
+    return _laplacian(function, model, x, engine, batch_size)
+
+
+def _laplacian(
+    function: Callable, model: Callable, x, engine: str, batch_size: int | None
+):
+    x = _checked(model, x, engine)
+    return in_batches(lambda x: function(model, x), (x,), batch_size)
 
 
 def _with_trace(model: Callable, x: tf.Tensor) -> tuple:
@@ -293,12 +312,11 @@ def directional(
     """Returns y and its derivatives along a direction: those of y(x + t v) at t = 0.
 
     Args:
-        model: A Keras model or layer, or a function of a tensor.
-        x: Points, floats of shape `(batch, ...)`.
+        model, x: As for `gradient`, with outputs of any shape.
         direction: v, of the shape of x, or of a sample of x for one that all share.
         order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
         engine: `"jet"`, one forward pass, or `"tape"`, nested tapes over t.
-        batch_size: Number of samples at a time, which bounds the memory. None is all.
+        batch_size: Number of samples at a time; None is all.
 
     Returns:
         A tuple of `order + 1` tensors of the shape of y.
@@ -319,8 +337,7 @@ def directional(
     (6.0, 5.0, 2.0)
     """
     order = checked_order(order, checked_engine(engine), least=1)
-    checked_model(model)
-    x = checked_single(model, x)
+    x = _checked(model, x, engine)
     direction = _checked_direction(x, direction)
     function = taylor.along if engine == "jet" else _along
     return in_batches(

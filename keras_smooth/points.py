@@ -1,11 +1,11 @@
 """What every operator asks of its arguments, and how points are taken in batches."""
 
-import operator
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
+from keras_smooth.integers import whole_number
 from keras_smooth.taylor import MAX_ORDER
 
 ENGINES = ("tape", "jet")
@@ -20,12 +20,7 @@ def checked_engine(engine: object) -> str:
 
 def checked_order(order: object, engine: str, least: int = 0) -> int:
     """Returns a number of derivatives that the engine can take."""
-    try:
-        order = operator.index(order)
-    except TypeError:
-        raise TypeError(f"`order` must be an integer, received {order!r}.") from None
-    if order < least:
-        raise ValueError(f"`order` must be {least} or more, received {order}.")
+    order = whole_number("`order`", order, least)
     if engine == "jet" and order > MAX_ORDER:
         raise ValueError(
             f"engine='jet' takes up to {MAX_ORDER} derivatives, received order={order}. "
@@ -71,6 +66,7 @@ def checked_single(model: Callable, x) -> tf.Tensor:
     x = checked_points(model, x)
     inputs = getattr(model, "inputs", None) if isinstance(model, keras.Model) else None
     if inputs is None:
+        _check_layer(model, x)
         return x
     if len(inputs) != 1:
         raise ValueError(
@@ -83,6 +79,25 @@ def checked_single(model: Callable, x) -> tf.Tensor:
             f"received {tuple(x.shape)}."
         )
     return x
+
+
+def _check_layer(layer: Callable, x: tf.Tensor) -> None:
+    """Raises if points do not fit a layer that says what it takes."""
+    for spec in keras.tree.flatten(getattr(layer, "input_spec", None)):
+        if spec is not None and not _fits(spec, x.shape):
+            raise ValueError(
+                f"The layer {layer.name!r} expects points of {spec}, received shape "
+                f"{tuple(x.shape)}."
+            )
+
+
+def _fits(spec: keras.layers.InputSpec, shape: tf.TensorShape) -> bool:
+    if spec.ndim not in (None, shape.rank) or shape.rank < (spec.min_ndim or 0):
+        return False
+    return all(
+        size is None or shape[axis] in (None, size)
+        for axis, size in (spec.axes or {}).items()
+    )
 
 
 def _is_numbers(x) -> bool:
@@ -105,7 +120,8 @@ def in_batches(function: Callable, arguments: tuple, batch_size: int | None):
     if batch_size is None:
         return function(*arguments)
     size = arguments[0].shape[0] or tf.shape(arguments[0])[0]
-    batch_size = _checked_batch_size(batch_size, size)
+    batch_size = whole_number("`batch_size`", batch_size, 1)
+    batch_size = min(batch_size, size) if isinstance(size, int) else batch_size
     number = -(-size // batch_size)
 
     def split(x):
@@ -133,18 +149,6 @@ def _mapped(function: Callable, parts: tuple):
         lambda part: function(*part), parts, fn_output_signature=signature,
         parallel_iterations=1,
     )  # fmt: skip
-
-
-def _checked_batch_size(batch_size: object, size):
-    try:
-        batch_size = operator.index(batch_size)
-    except TypeError:
-        raise TypeError(
-            f"`batch_size` must be an integer, received {batch_size!r}."
-        ) from None
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be 1 or more, received {batch_size}.")
-    return min(batch_size, size) if isinstance(size, int) else batch_size
 
 
 def _spec(y) -> tf.TensorSpec:

@@ -58,19 +58,36 @@ def with_laplacian(model: Callable, x: tf.Tensor) -> tuple:
     """Returns y, y' and the sum of the second derivatives, in one forward pass.
 
     The value, the d first derivatives and the sum of the second ones go through the
-    model together: work and memory grow with d, not with d^2.
+    model together: work and memory grow with d, not with d^2. Behind a first layer of
+    fewer than d / 2 units they grow with their number.
 
     References:
         Li et al., 2024, "A computational framework for neural network-based variational
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6; Dangel et
         al., 2025, "Collapsing Taylor mode automatic differentiation".
     """
-    dim = math.prod(x.shape[1:])
-    directions = np.eye(dim, dtype=x.dtype.as_numpy_dtype)
-    y = propagate(model, x, _rays(directions, x), 2, collapsed=True)
+    y = _summed(model, x)
     primal = keras.tree.map_structure(lambda jet: jet.primal, y)
-    slopes = keras.tree.map_structure(lambda jet: _partials(jet, x, dim, 1, 1), y)
+    slopes = keras.tree.map_structure(lambda jet: _gradients(jet, x), y)
     return primal, slopes, _single(y, 2)
+
+
+def laplacian(model: Callable, x: tf.Tensor):
+    """Returns the sum of the second derivatives alone."""
+    return _single(_summed(model, x), 2)
+
+
+def _summed(model: Callable, x: tf.Tensor):
+    """Returns jets along all axes whose second entry is summed over them."""
+    directions = np.eye(math.prod(x.shape[1:]), dtype=x.dtype.as_numpy_dtype)
+    return propagate(model, x, _rays(directions, x), 2, collapsed=True)
+
+
+def _gradients(jet: Jet, x: tf.Tensor) -> tf.Tensor:
+    """Returns the first derivatives along all axes, which go behind those of y."""
+    rows = tf.transpose(jet.entry(1), [*range(1, jet.primal.shape.rank + 1), 0])
+    shape = [size or -1 for size in jet.shape]
+    return tf.reshape(rows, [*shape, *sample_axes(x)])
 
 
 def along(model: Callable, x: tf.Tensor, direction: tf.Tensor, order: int) -> tuple:

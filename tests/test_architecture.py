@@ -19,7 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # A room may import rooms of a lower level only.
 LEVELS = {
     "backend_check": 0, "registry": 0, "figures": 0, "jet": 0, "calls": 0,
-    "inputs": 0,
+    "inputs": 0, "integers": 0,
     "activations": 1, "tapes": 1, "copying": 1,
     "initializers": 2, "smooth_pieces": 2,
     "layers": 3,

@@ -115,6 +115,64 @@ def test_collapsed_jet_is_the_sum_over_directions(name, order):
         np.testing.assert_allclose(collapsed.entry(k), full.entry(k), rtol=1e-14)
 
 
+@pytest.mark.parametrize("order", range(1, ORDER + 1))
+@pytest.mark.parametrize("name", PAIRS)
+def test_elementwise_is_the_function_itself(name, order):
+    function, _ = PAIRS[name]
+    x = curve(order=order, directions=3)
+    composed, direct = jet.elementwise(function, x), function(x)
+    total = tf.reduce_sum(x.series[-1], axis=0, keepdims=True)
+    collapsed = jet.elementwise(function, Jet(x.primal, [*x.series[:-1], total], True))
+    for k in range(1, order + 1):
+        exact = direct.entry(k).numpy()
+        scale = np.abs(exact).max() + 1.0
+        # The same terms in another order: a few roundings of the largest term.
+        np.testing.assert_allclose(composed.entry(k) / scale, exact / scale, atol=1e-12)
+        exact = exact if k < order else exact.sum(axis=0, keepdims=True)
+        np.testing.assert_allclose(collapsed.entry(k) / scale, exact / scale, atol=1e-11)
+
+
+def test_frame_gives_the_sums_over_its_directions():
+    matrix = tf.constant(RNG.normal(size=(9, 3)))
+    primal = tf.constant(RNG.uniform(0.5, 2.0, (2, 3)))
+    lines = Jet(primal, [matrix[:, None], None], collapsed=True)
+    framed = lines.framed()
+    assert framed.series[0].shape[0] == 3 and framed.directions == 9
+    for function in (
+        lambda x: jet.tanh(x),
+        lambda x: jet.elementwise(jet.tanh, x),
+        lambda x: jet.sin(x) * jet.exp(x) / x,
+        lambda x: jet.sqrt(x) + jet.power(x, 3),
+    ):
+        found, exact = function(framed), function(lines)
+        for k in (1, 2):
+            np.testing.assert_allclose(found.entry(k), exact.entry(k), rtol=1e-12)
+
+
+def test_frames_of_different_jets_are_left():
+    primal = tf.constant(RNG.uniform(0.5, 2.0, (2, 3)))
+    xs = [
+        Jet(primal, [tf.constant(RNG.normal(size=(9, 1, 3))), None], True) for _ in range(2)
+    ]
+    mixed = (xs[0].framed(), xs[1].framed())
+    for function in (
+        lambda x, y: x * y,
+        lambda x, y: jet.exp(x) + y,
+        lambda x, y: jet.joint(lambda a, b: tf.concat([a, b], axis=-1), x, jet.sin(y)),
+        lambda x, y: jet.where(primal > 1.0, jet.exp(x), jet.sin(y)),
+    ):
+        found, exact = function(*mixed), function(*xs)
+        for k in (1, 2):
+            np.testing.assert_allclose(found.entry(k), exact.entry(k), rtol=1e-12)
+
+
+def test_few_directions_need_no_frame():
+    for rows, dtype_order in ((6, 2), (9, 3)):
+        series = [tf.ones((rows, 1, 3), tf.float64), *[None] * (dtype_order - 1)]
+        x = Jet(tf.ones((2, 3), tf.float64), series, collapsed=True)
+        assert x.framed() is x
+
+
 def test_none_is_zero():
     x = curve(order=3)
     sparse = Jet(x.primal, [x.series[0], None, None])

@@ -223,12 +223,52 @@ def test_activation(name):
     assert_agrees(y, reference_of, xs)
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 5, 6])
 @pytest.mark.parametrize("name", ["tanh", "gelu", "softplus", "our gaussian"])
-def test_activation_of_every_order(name, order):
+def test_activation_of_order_4(name):
     function = ACTIVATIONS[name]()
-    xs = random_jets([(4,)], order)
-    assert_agrees(table.activate(function, xs[0]), function, xs, order)
+    xs = random_jets([(4,)], 4)
+    assert_agrees(table.activate(function, xs[0]), function, xs, 4)
+
+
+def moved(x, s, order):
+    """Returns the jet of order `order` of the curve t -> x(s + t) of the first direction."""
+    s = tf.reshape(s, (-1,) + (1,) * (x.shape.rank - 1))
+    terms = [x.primal] + [entry[0] for entry in x.series]
+    entries = [
+        sum(v * s**k / math.factorial(k) for k, v in enumerate(terms[n:]))
+        for n in range(order + 1)
+    ]
+    return Jet(entries[0], [entry[None] for entry in entries[1:]])
+
+
+def assert_each_order_is_the_derivative_of_the_last(carry, function, xs):
+    """Checks entry n of a rule against one tape over its entry n - 1 along the curve.
+
+    Entry 0 is the function itself, so that by induction all orders stand on tapes; nested
+    ones would take 3^n sweeps. The tests of a lower order hold the rules to nested tapes.
+    """
+    y = carry(*xs)
+    for n in range(1, xs[0].order + 1):
+
+        def below(s, n=n):
+            jets = [moved(x, s, n - 1) for x in xs]
+            if n == 1:
+                return function(*(jet.primal for jet in jets))
+            return carry(*jets).entry(n - 1)[0]
+
+        exact = fallback.series(below, tf.zeros([2], tf.float64), 1, _TrueZero())[1]
+        scale = np.abs(exact).max() + 1.0
+        # The issue's bound, relative to the largest entry.
+        np.testing.assert_allclose(y.entry(n)[0] / scale, exact / scale, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_to_order_6(name):
+    function = ACTIVATIONS[name]()
+    reference_of = activations.softsign if name == "softsign" else function
+    assert_each_order_is_the_derivative_of_the_last(
+        lambda x: table.activate(function, x), reference_of, random_jets([(4,)], 6)
+    )
 
 
 def test_every_activation_of_keras_has_a_rule():
@@ -260,6 +300,56 @@ def test_layer(name):
         return layer(list(points) if len(points) > 1 else points[0])
 
     assert_agrees(y, function, xs, order=3)
+
+
+# Layers whose second derivative by nested tapes is wrong or lost in Keras.
+ABOVE_TAPES = {
+    "layer normalization": (lambda: layers.LayerNormalization(), (3, 4)),
+    "group normalization": (lambda: layers.GroupNormalization(2), (3, 4)),
+    "our layer normalization": (lambda: keras_smooth.layers.LayerNormalization(), (3, 4)),
+    "our group normalization": (lambda: keras_smooth.layers.GroupNormalization(2), (3, 4)),
+    "our batch normalization": (lambda: keras_smooth.layers.BatchNormalization(), (4,)),
+    "our unit normalization": (lambda: keras_smooth.layers.UnitNormalization(), (4,)),
+    "our bilinear upsampling2d": (lambda: keras_smooth.layers.UpSampling2D(2, interpolation="bilinear"), (3, 3, 2)),
+    "our bicubic upsampling2d": (lambda: keras_smooth.layers.UpSampling2D(2, interpolation="bicubic"), (3, 3, 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [n for n in LAYERS | ABOVE_TAPES if n not in TAPED])
+def test_layer_to_order_6(name):
+    make, *shapes = (LAYERS | ABOVE_TAPES)[name]
+    xs, layer = random_jets(shapes, order=6), float64(make)
+
+    def called(*points):
+        return layer(list(points) if len(points) > 1 else points[0])
+
+    called(*(x.primal for x in xs))
+    randomize(layer)
+    assert_each_order_is_the_derivative_of_the_last(
+        lambda *xs: rules.apply(layer, list(xs) if len(xs) > 1 else xs[0]), called, xs
+    )
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_upsampling_interpolates_every_entry(interpolation):
+    ours, theirs = (
+        float64(lambda kind=kind: kind(2, interpolation=interpolation))
+        for kind in (keras_smooth.layers.UpSampling2D, layers.UpSampling2D)
+    )
+    (x,) = random_jets([(3, 3, 2)], order=6)
+    exact, found = rules.apply(ours, x), rules.apply(theirs, x)
+    for k in range(1, 7):
+        # Keras' layer rounds to float32, which has 7 digits.
+        np.testing.assert_allclose(found.entry(k), exact.entry(k), atol=1e-5)
+
+
+def test_multi_head_attention_to_order_6():
+    layer = float64(lambda: layers.MultiHeadAttention(2, 3))
+    (x,) = random_jets([(3, 4)], order=6)
+    layer(x.primal, x.primal)
+    assert_each_order_is_the_derivative_of_the_last(
+        lambda x: rules.apply(layer, x, x), lambda x: layer(x, x), [x]
+    )
 
 
 @pytest.mark.parametrize(
@@ -377,6 +467,17 @@ def test_graph(name):
     xs = random_jets(shapes, order=3)
     y = rules.apply(model, xs if len(xs) > 1 else xs[0])
     assert_agrees(y, lambda *points: model(list(points)), xs, order=3)
+
+
+@pytest.mark.parametrize("name", [name for name in GRAPHS if name != "without a rule"])
+def test_graph_to_order_6(name):
+    function, *shapes = GRAPHS[name]
+    model = functional(function, *shapes)
+    assert_each_order_is_the_derivative_of_the_last(
+        lambda *xs: rules.apply(model, list(xs) if len(xs) > 1 else xs[0]),
+        lambda *points: model(list(points)),
+        random_jets(shapes, order=6),
+    )
 
 
 def test_the_walk_leaves_the_model_as_it_is():

@@ -101,6 +101,16 @@ def test_structured_output_under_both_engines():
         np.testing.assert_allclose(d2y["b"][0][:, 1, 1, 1], 2.0, atol=1e-14)
 
 
+@pytest.mark.parametrize("activation", ["relu", "hard_tanh", "soft_shrink", "hard_sigmoid"])
+def test_pieces_have_the_derivatives_of_the_pieces(make_model, points, activation):
+    """Almost everywhere, as documented; nested tapes raise for some of them."""
+    model = make_model(activation)
+    y, dy, d2y = keras_smooth.derivatives(model, points, engine="jet")
+    # A rounding: the two multiply the same slopes in the opposite order.
+    np.testing.assert_allclose(dy, keras_smooth.jacobian(model, points)[..., 0], atol=1e-14)
+    assert np.any(dy) and not np.any(d2y)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtype_is_the_models(make_model, points, dtype):
     values = keras_smooth.derivatives(make_model(dtype=dtype), points, engine="jet")
@@ -155,6 +165,79 @@ def test_gradients_of_the_weights_flow_through(make_model, wrap, batch_size):
         if value is None:  # the last bias: no derivative depends on it
             assert exact is None or not np.any(exact)
             continue
+        np.testing.assert_allclose(value, exact, rtol=1e-9, atol=1e-12)
+
+
+def wide(body):
+    """Returns a model of nine inputs, several times the width of what follows."""
+    x = keras.Input((9,), **FLOAT64)
+    return keras.Model(x, body(x))
+
+
+def dense(units, activation="tanh"):
+    return keras_smooth.Dense(units, activation, **FLOAT64)
+
+
+def _with_a_user_rule(x):
+    class Cubed(keras.layers.Layer):
+        def call(self, x):
+            return x * x * x
+
+    # A rule that makes jets without their frame.
+    keras_smooth.register_jet_rule(
+        Cubed, lambda layer, x: keras_smooth.jet.Jet(
+            (z := keras_smooth.jet.power(x, 3)).primal, z.series, z.collapsed
+        )
+    )  # fmt: skip
+    return dense(1)(Cubed(**FLOAT64)(dense(3)(x)))
+
+
+WIDE = {
+    "narrow": lambda x: dense(2, None)(dense(3, "gelu")(dense(3)(x))),
+    "linear layers": lambda x: dense(2)(dense(4, None)(x)),
+    "two branches": lambda x: dense(3)(x) * dense(3, "silu")(x) + dense(3)(x),
+    "skip": lambda x: dense(2)(keras.layers.Concatenate(**FLOAT64)([dense(3)(x), x])),
+    "maximum": lambda x: keras.layers.Maximum(**FLOAT64)([dense(3)(x), dense(3)(x)]),
+    "attention": lambda x: keras.layers.Attention(**FLOAT64)(
+        [ops.reshape(dense(4)(x), (-1, 2, 2))] * 2
+    ),
+    "normalized": lambda x: keras.layers.RMSNormalization(**FLOAT64)(dense(3)(x)),
+    "tapes": lambda x: keras.layers.TimeDistributed(dense(2), **FLOAT64)(
+        ops.reshape(dense(4)(x), (-1, 2, 2))
+    ),
+    "user rule": _with_a_user_rule,
+}
+
+
+@pytest.mark.filterwarnings("ignore:There is no jet rule")
+@pytest.mark.parametrize("name", WIDE)
+def test_laplacian_through_a_layer_narrower_than_x(name):
+    model, x = wide(WIDE[name]), RNG.normal(size=(3, 9))
+    y, dy, d2y = keras_smooth.operators.with_laplacian(model, x)
+    np.testing.assert_allclose(y, model(x), rtol=1e-13)
+    _, slopes, hessian = keras_smooth.derivatives(model, x)
+    np.testing.assert_allclose(dy, slopes, atol=1e-12)
+    exact = np.trace(hessian, axis1=-2, axis2=-1)
+    scale = np.abs(hessian).max()
+    # The issue's bound, relative to the largest second derivative.
+    np.testing.assert_allclose(d2y / scale, exact / scale, atol=1e-10)
+    np.testing.assert_array_equal(keras_smooth.laplacian(model, x), d2y)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_weights_of_a_wide_laplacian_learn(zero):
+    """Also where the first kernel has not full rank, which a factorization would feel."""
+    model, x = wide(WIDE["narrow"]), tf.constant(RNG.normal(size=(3, 9)))
+    if zero:
+        kernel = model.layers[1].kernel
+        kernel.assign(kernel * [1.0, 0.0, 0.0])
+
+    def slopes(engine):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(keras_smooth.laplacian(model, x, engine=engine) ** 2)
+        return tape.gradient(loss, model.trainable_variables[:-1])
+
+    for value, exact in zip(slopes("jet"), slopes("tape")):
         np.testing.assert_allclose(value, exact, rtol=1e-9, atol=1e-12)
 
 
@@ -266,6 +349,8 @@ BAD = {
         "not built",
     ),
     "no model": ({"model": 3}, TypeError, "received 3"),
+    "all is one number": ({"x": np.float64(1.0)}, ValueError, r"shape \(\)"),
+    "true": ({"x": np.ones((2, 2), bool)}, TypeError, "floats.*bool"),
     "two inputs": ({"model": two_inputs()}, ValueError, "one input.*with 2"),
     "structure": ({"x": {"a": np.ones((2, 1))}}, ValueError, "structure"),
     "batch size 0": ({"batch_size": 0}, ValueError, "1 or more, received 0"),
@@ -273,11 +358,12 @@ BAD = {
 }
 
 
+@pytest.mark.parametrize("wrap", ["eager", "graph"])
 @pytest.mark.parametrize(
     "operator", ["derivatives", "gradient", "jacobian", "hessian", "laplacian"]
 )
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input(make_model, operator, name):
+def test_bad_input(make_model, operator, name, wrap):
     change, error, words = BAD[name]
     arguments = {
         "model": make_model(dim=2),
@@ -287,16 +373,39 @@ def test_bad_input(make_model, operator, name):
     }
     model, x = arguments.pop("model"), arguments.pop("x")
     with pytest.raises(error, match=words):
-        getattr(keras_smooth, operator)(model, x, **arguments)
+        WRAPS[wrap](lambda x: getattr(keras_smooth, operator)(model, x, **arguments))(x)
+
+
+@pytest.mark.parametrize("wrap", ["eager", "graph"])
+@pytest.mark.parametrize("engine", ["tape", "jet"])
+def test_layer_that_does_not_fit_is_named(wrap, engine):
+    layer = keras.layers.Dense(2, name="narrow")
+    layer.build((None, 3))
+    function = WRAPS[wrap](lambda x: keras_smooth.laplacian(layer, x, engine=engine))
+    with pytest.raises(ValueError, match=r"narrow.*-1: 3.*\(2, 4\)"):
+        function(np.ones((2, 4)))
+
+
+@pytest.mark.parametrize("wrap", ["eager", "graph"])
+@pytest.mark.parametrize("engine", ["tape", "jet"])
+@pytest.mark.parametrize("operator", ["derivatives", "laplacian", "gradient"])
+def test_layer_without_derivative_is_named(wrap, engine, operator):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "tanh")])
+    model.add(keras.layers.Lambda(lambda x: tf.round(x), name="rounding"))
+    function = getattr(keras_smooth, operator)
+    with pytest.raises(ValueError, match="order 1 is lost.*rounding"):
+        WRAPS[wrap](lambda x: function(model, x, engine=engine))(np.ones((2, 1)))
 
 
 @pytest.mark.parametrize(
     ("order", "error", "words"),
     [(0, ValueError, "1 or more"), (7, ValueError, "up to 6"), (1.5, TypeError, "integer")],
 )
-def test_bad_order(make_model, points, order, error, words):
+@pytest.mark.parametrize("wrap", ["eager", "graph"])
+def test_bad_order(make_model, points, order, error, words, wrap):
+    model = make_model()
     with pytest.raises(error, match=words):
-        keras_smooth.directional(make_model(), points, [1.0], order)
+        WRAPS[wrap](lambda x: keras_smooth.directional(model, x, [1.0], order))(points)
 
 
 def test_bad_direction(make_model, points):

@@ -1,11 +1,11 @@
 """The check that every layer with an activation and an order shares."""
 
 import functools
-import operator
 import warnings
 from collections.abc import Callable
 
 from keras_smooth import registry
+from keras_smooth.integers import whole_number
 
 _SMOOTH = "tanh, softplus, silu, gelu"
 
@@ -23,25 +23,13 @@ def checked_order(layer: object, activation: Callable, order: int) -> int:
         ValueError: If it is negative, or the activation is less smooth.
     """
     owner, name = type(layer).__name__, _name(activation)
-    order = _checked_integer(owner, order)
+    order = whole_number(f"The `order` of {owner}", order, 0)
     smoothness = registry.smoothness(activation)
     if order and smoothness is None:
         _warn_unknown(owner, name, order)
     elif order and smoothness < order:
         raise ValueError(_rough(owner, activation, smoothness, order))
     return order
-
-
-def _checked_integer(owner: str, order: object) -> int:
-    try:
-        number = operator.index(order)
-    except TypeError:
-        raise TypeError(
-            f"{owner} expects an integer `order`, received {order!r}."
-        ) from None
-    if number < 0 or isinstance(order, bool):
-        raise ValueError(f"{owner} expects an `order` of 0 or more, received {order!r}.")
-    return number
 
 
 def _rough(owner: str, activation: Callable, smoothness: float, order: int) -> str:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_smooth import activations, jet
 from keras_smooth.jet import Jet
-from keras_smooth.rules.table import register_jet_rule, rows
+from keras_smooth.rules.table import rows, set_rule
 
 
 def _silu(x: Jet) -> Jet:
@@ -80,6 +80,11 @@ def _glu(x: Jet, axis: int = -1) -> Jet:
     return left * jet.sigmoid(right)
 
 
+def _elementwise(rule):
+    """The rule of a function of single numbers: its derivatives once a point."""
+    return lambda x, **parameters: jet.elementwise(lambda z: rule(z, **parameters), x)
+
+
 def _straight(function):
     """The rule of a function of straight pieces: the slope times each entry."""
 
@@ -98,21 +103,20 @@ def _parabola(x: Jet, beta: float = 1.0) -> Jet:
     return jet.where(x.primal <= -beta, 0.0, jet.where(x.primal < beta, curved, x))
 
 
+# Softmax and the gated linear unit mix the entries of a sample.
+_MIXING = {"glu": _glu, "log_softmax": _log_softmax, "softmax": softmax}
+
 _KERAS = {
     "celu": _celu,
     "elu": _elu,
     "exponential": jet.exp,
     "gelu": _gelu,
-    "glu": _glu,
     "hard_silu": _hard_silu,
-    "linear": lambda x: x,
     "log_sigmoid": lambda x: -jet.softplus(-x),
-    "log_softmax": _log_softmax,
     "mish": lambda x: x * jet.tanh(jet.softplus(x)),
     "selu": _selu,
     "sigmoid": jet.sigmoid,
     "silu": _silu,
-    "softmax": softmax,
     "softplus": jet.softplus,
     "softsign": _softsign,
     "sparse_plus": _parabola,
@@ -140,10 +144,13 @@ _OURS = {
     activations.celu: _celu,
 }
 
-for _name, _rule in _KERAS.items():
+rows(lambda x: x, keras.activations, "linear")
+for _name, _rule in _MIXING.items():
     rows(_rule, keras.activations, _name)
+for _name, _rule in _KERAS.items():
+    rows(_elementwise(_rule), keras.activations, _name)
 for _name in _STRAIGHT.split():
     if hasattr(keras.activations, _name):
         rows(_straight(getattr(keras.activations, _name)), keras.activations, _name)
 for _function, _rule in _OURS.items():
-    register_jet_rule(_function, _rule)
+    set_rule(_function, _elementwise(_rule))

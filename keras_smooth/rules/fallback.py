@@ -16,6 +16,13 @@ def jets(*structures) -> list[Jet]:
     return [leaf for leaf in keras.tree.flatten(structures) if isinstance(leaf, Jet)]
 
 
+def unframed(*structures) -> tuple:
+    """Returns structures of arguments whose jets have one curve for each direction."""
+    return keras.tree.map_structure(
+        lambda x: x.unframed() if isinstance(x, Jet) else x, structures
+    )
+
+
 def call(operation: Callable, args: tuple, kwargs: dict):
     """Calls a layer in inference mode, or an operation or function."""
     if isinstance(operation, keras.layers.Layer) and accepts_training(operation.call):
@@ -28,6 +35,7 @@ def taped(operation: Callable, args: tuple, kwargs: dict):
 
     The directions are folded into the batch, so that each has its own t.
     """
+    args, kwargs = unframed(args, kwargs)
     found = jets(args, kwargs)
     leader = found[0]
     lead = max(x.directions for x in found)

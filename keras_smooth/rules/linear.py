@@ -45,7 +45,7 @@ def affine(apply: Callable) -> Callable:
     """
 
     def rule(layer: keras.layers.Layer, x: Jet) -> Jet:
-        y = jet.linear(lambda v: apply(layer, v), x)
+        y = jet.linear(lambda v: apply(layer, v), x).framed()
         if layer.bias is not None:
             y = y + _bias(layer, y)
         return activate(layer.activation, y)

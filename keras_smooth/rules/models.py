@@ -10,7 +10,7 @@ import weakref
 import keras
 
 from keras_smooth.jet import Jet
-from keras_smooth.rules.table import apply, register_jet_rule
+from keras_smooth.rules.table import apply, set_rule
 
 _graphs = weakref.WeakKeyDictionary()
 
@@ -79,7 +79,7 @@ def _input(layer: keras.layers.Layer, x, *args, **kwargs):
     return x
 
 
-register_jet_rule(keras.Sequential, _sequential)
+set_rule(keras.Sequential, _sequential)
 # Functional models are the functions among the models: their class has no public name.
-register_jet_rule(keras.Function, _functional)
-register_jet_rule(keras.layers.InputLayer, _input)
+set_rule(keras.Function, _functional)
+set_rule(keras.layers.InputLayer, _input)

@@ -11,7 +11,7 @@ from keras_smooth.rules.table import activate, operation_rows
 
 
 def _elementwise(function: Callable) -> Callable:
-    return lambda operation, x: function(x)
+    return lambda operation, x: jet.elementwise(function, x)
 
 
 def _activation(function: Callable) -> Callable:

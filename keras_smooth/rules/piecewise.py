@@ -23,7 +23,7 @@ def locally_linear(layer: keras.layers.Layer, x) -> Jet:
 
     Near a point it is linear, so that each entry goes through it as a first derivative.
     """
-    leaves = keras.tree.flatten(x)
+    leaves = jet.aligned(*keras.tree.flatten(x))
     leader = next(leaf for leaf in leaves if isinstance(leaf, Jet))
     series = []
     for k in range(leader.order):

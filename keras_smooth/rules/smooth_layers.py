@@ -1,10 +1,10 @@
 """Rules of this package's layers: those of the Keras layers that they stand in for."""
 
 from keras_smooth import layers
-from keras_smooth.rules.table import register_jet_rule, rule_of
+from keras_smooth.rules.table import rule_of, set_rule
 
 for _name in layers.__all__:
     _layer = getattr(layers, _name)
     _parent = next((kind for kind in _layer.__mro__[1:] if rule_of(kind)), None)
     if _parent is not None:
-        register_jet_rule(_layer, rule_of(_parent))
+        set_rule(_layer, rule_of(_parent))

@@ -41,6 +41,16 @@ def register_jet_rule(subject: Callable, rule: Callable) -> None:
         )
     if not callable(rule):
         raise TypeError(f"register_jet_rule expects a callable rule, received {rule!r}.")
+
+    def spread_out(*args, **kwargs):
+        args, kwargs = fallback.unframed(args, kwargs)
+        return rule(*args, **kwargs)
+
+    set_rule(subject, spread_out)
+
+
+def set_rule(subject: Callable, rule: Callable) -> None:
+    """Gives a rule to a class or function; the rule keeps the frames of its jets."""
     _rules[subject] = rule
 
 

@@ -1,0 +1,50 @@
+"""Elementwise functions by their derivatives at the points, for many directions.
+
+With f', f'', ... at the point, a curve x(t) gives
+
+    y_n = sum_k f^(k)(x_0) B_(n, k)(x_1, ..., x_(n - k + 1)),
+
+where B are the partial Bell polynomials. The derivatives of f are taken once a point and
+not once a direction, and a sum over directions has them as factors in front of it.
+
+References:
+    Faa di Bruno's formula in the form of Comtet, 1974, "Advanced combinatorics", section
+    3.4; Dangel et al., 2025, "Collapsing Taylor mode automatic differentiation".
+"""
+
+import math
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from keras_smooth.jet.arithmetic import Entry, Jet, inner, times, total
+
+
+def elementwise(function: Callable[[Jet], Jet], x: Jet) -> Jet:
+    """Applies an elementwise function of jets; one direction goes straight through it."""
+    if x.directions == 1 and not x.collapsed:
+        return function(x)
+    line = Jet(x.primal, [tf.ones_like(x.primal)[None], *[None] * (x.order - 1)])
+    f, bell = function(line), _bell_polynomials(x)
+
+    def entry(n):
+        return total(times(bell[n, k], f.series[k - 1]) for k in range(1, n + 1))
+
+    return x.like(f.primal, [entry(n) for n in range(1, x.order + 1)])
+
+
+def _bell_polynomials(x: Jet) -> dict[tuple[int, int], Entry]:
+    """Returns B_(n, k) of the series, collapsed where entry n is.
+
+    B_(n, k) = sum_i binomial(n - 1, i - 1) x_i B_(n - i, k - 1), B_(n, 1) = x_n.
+    """
+    bell = {}
+    for n in range(1, x.order + 1):
+        bell[n, 1] = x.series[n - 1]
+        for k in range(2, n + 1):
+            terms = (
+                (x.series[i - 1], bell[n - i, k - 1], math.comb(n - 1, i - 1))
+                for i in range(1, n - k + 2)
+            )
+            bell[n, k] = inner(x, n, terms)
+    return bell

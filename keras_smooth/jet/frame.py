@@ -1,0 +1,45 @@
+"""Directions that are made of fewer curves."""
+
+import tensorflow as tf
+
+
+class Frame:
+    """Directions as combinations of curves: v_k = sum_j matrix[k, j] c_j.
+
+    A sum over the directions of products a(v_k) b(v_k) of quantities that are linear in
+    the direction is then sum_i a(c_i) sum_j (matrix^T matrix)[i, j] b(c_j). With d
+    directions of m curves that takes m (m + 1) products and not d: it is the covariance
+    form of the forward Laplacian.
+
+    Args:
+        matrix: Shape `(directions, curves)`.
+    """
+
+    def __init__(self, matrix: tf.Tensor):
+        self.directions = matrix.shape[0]
+        self.matrix = matrix
+        self.metric = tf.matmul(matrix, matrix, transpose_a=True)
+
+    def spread(self, value: tf.Tensor) -> tf.Tensor:
+        """Returns the entry of each direction from those of the curves."""
+        return _combined(self.matrix, value)
+
+    def measured(self, value: tf.Tensor | None) -> tf.Tensor | None:
+        """Returns what to multiply with an entry to get the sum over the directions."""
+        return None if value is None else _combined(self.metric, value)
+
+
+def _combined(matrix: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    flat = tf.reshape(value, (value.shape[0], -1))
+    combined = tf.matmul(tf.cast(matrix, value.dtype), flat)
+    return tf.reshape(combined, (matrix.shape[0], *tail(value, 1)))
+
+
+def tail(value: tf.Tensor, start: int) -> list:
+    """Returns the sizes of the axes from `start` on, as integers where they are known."""
+    dynamic = tf.shape(value) if None in value.shape[start:] else None
+    return [
+        dynamic[axis] if size is None else size
+        for axis, size in enumerate(value.shape)
+        if axis >= start
+    ]

@@ -1,0 +1,153 @@
+"""Elementwise functions as series solutions of ordinary differential equations.
+
+y = f(x(t)) obeys y' = w x' with w = f'(x), so that Leibniz' rule gives
+
+    y_k = sum_j binomial(k - 1, j - 1) x_j w_(k - j),   j = 1 .. k.
+
+References:
+    Griewank and Walther, 2008, "Evaluating derivatives", 2nd edition, section 13.2.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from keras_smooth.jet.arithmetic import (
+    Entry,
+    Jet,
+    inner,
+    minus,
+    reciprocal,
+    times,
+    total,
+)
+
+
+def _square_entry(x: Jet, a: Sequence, k: int) -> Entry:
+    """Returns entry k of the square of a series: half the terms of a product."""
+    terms = [(a[j], a[k - j], 2 * math.comb(k, j)) for j in range(1, (k + 1) // 2)]
+    if k % 2 == 0:
+        terms.append((a[k // 2], a[k // 2], math.comb(k, k // 2)))
+    return total([times(a[0], a[k], 2), inner(x, k, terms)])
+
+
+def _chain(x: Jet, w: Sequence, k: int) -> Entry:
+    """Returns entry k of the solution of y' = w x'."""
+    s = x.entries
+    terms = ((s[j], w[k - j], math.comb(k - 1, j - 1)) for j in range(1, k))
+    return total([times(s[k], w[0]), inner(x, k, terms)])
+
+
+def solve(x: Jet, primal: tf.Tensor, slope: Callable) -> Jet:
+    """Returns the series solution of y' = w x' for an elementwise function.
+
+    Args:
+        x: Argument of the function.
+        primal: Value of the function at the point.
+        slope: `slope(y, k)` gives entry k of w from the entries 0 .. k of y.
+    """
+    y, w = [primal], []
+    for k in range(1, x.order + 1):
+        w.append(slope(y, k - 1))
+        y.append(_chain(x, w, k))
+    return x.like(primal, y[1:])
+
+
+def primitive(x: Jet, primal: tf.Tensor, derivative: Callable[[Jet], Jet]) -> Jet:
+    """Applies a function whose derivative is a known function of jets."""
+    if x.order == 0:
+        return x.like(primal, [])
+    w = derivative(Jet(x.primal, x.series[:-1])).entries
+    return solve(x, primal, lambda y, k: w[k])
+
+
+def square(x: Jet) -> Jet:
+    """x^2."""
+    series = [_square_entry(x, x.entries, k) for k in range(1, x.order + 1)]
+    return x.like(tf.square(x.primal), series)
+
+
+def exp(x: Jet) -> Jet:
+    """y' = y x'."""
+    return solve(x, tf.exp(x.primal), lambda y, k: y[k])
+
+
+def expm1(x: Jet) -> Jet:
+    """exp(x) - 1 without cancellation: y' = (y + 1) x'."""
+    return solve(x, tf.math.expm1(x.primal), lambda y, k: y[k] if k else y[0] + 1.0)
+
+
+def tanh(x: Jet) -> Jet:
+    """y' = (1 - y^2) x'."""
+
+    def slope(y, k):
+        return minus(_square_entry(x, y, k)) if k else 1.0 - tf.square(y[0])
+
+    return solve(x, tf.tanh(x.primal), slope)
+
+
+def sigmoid(x: Jet) -> Jet:
+    """y' = y (1 - y) x'."""
+
+    def slope(y, k):
+        if k == 0:
+            return y[0] * (1.0 - y[0])
+        return total([y[k], minus(_square_entry(x, y, k))])
+
+    return solve(x, tf.sigmoid(x.primal), slope)
+
+
+def softplus(x: Jet) -> Jet:
+    """log(1 + exp(x)): y' = sigmoid(x) x'."""
+    return primitive(x, tf.nn.softplus(x.primal), sigmoid)
+
+
+def erf(x: Jet) -> Jet:
+    """y' = 2 / sqrt(pi) exp(-x^2) x'."""
+    scale = 2.0 / math.sqrt(math.pi)
+    return primitive(x, tf.math.erf(x.primal), lambda x: scale * exp(-square(x)))
+
+
+def log(x: Jet) -> Jet:
+    """y' = x' / x."""
+    return primitive(x, tf.math.log(x.primal), reciprocal)
+
+
+def sin(x: Jet) -> Jet:
+    """y' = cos(x) x'."""
+    return _sin_and_cos(x)[0]
+
+
+def cos(x: Jet) -> Jet:
+    """y' = -sin(x) x'."""
+    return _sin_and_cos(x)[1]
+
+
+def _sin_and_cos(x: Jet) -> tuple[Jet, Jet]:
+    s, c = [tf.sin(x.primal)], [tf.cos(x.primal)]
+    for k in range(1, x.order + 1):
+        s, c = [*s, _chain(x, c, k)], [*c, minus(_chain(x, s, k))]
+    return x.like(s[0], s[1:]), x.like(c[0], c[1:])
+
+
+def sqrt(x: Jet) -> Jet:
+    """y^2 = x, so that 2 y_0 y_k = x_k less the inner terms of entry k of y^2."""
+    y = [tf.sqrt(x.primal)]
+    half = 0.5 / y[0]
+    for k in range(1, x.order + 1):
+        inner = minus(_square_entry(x, [*y, None], k))
+        y.append(times(total([x.series[k - 1], inner]), half))
+    return x.like(y[0], y[1:])
+
+
+def power(x: Jet, exponent: int) -> Jet:
+    """x to a whole power, by squaring."""
+    if exponent < 0:
+        return reciprocal(power(x, -exponent))
+    if exponent < 2:
+        return x if exponent else x.like(tf.ones_like(x.primal), [None] * x.order)
+    half = square(power(x, exponent // 2))
+    return half * x if exponent % 2 else half
+
+
