@@ -14,6 +14,7 @@ def gaussian(x):
     return keras.ops.exp(-keras.ops.square(x))
 
 
+keras.utils.set_random_seed(0)
 x = np.random.default_rng(0).uniform(-2.0, 2.0, (1000, 1))
 x_test = np.linspace(-2.0, 2.0, 101)[:, None]
 
