@@ -119,14 +119,15 @@ def _check_ends(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
         )
 
 
-def _elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
+def elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
+    """Returns what a dataset yields, once."""
     if isinstance(x, keras.utils.PyDataset):
         return (x[i] for i in range(x.num_batches))
     return iter(x)
 
 
 def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
-    parts = [keras.utils.unpack_x_y_sample_weight(element) for element in _elements(x)]
+    parts = [keras.utils.unpack_x_y_sample_weight(element) for element in elements(x)]
     if not parts:
         raise ValueError("The dataset is empty.")
     return keras.tree.map_structure(

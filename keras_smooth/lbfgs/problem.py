@@ -30,6 +30,7 @@ class Problem:
     Attributes:
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
+        replicas: The replicas that share the data, or None.
         data: What the minimizer takes as data.
 
     Raises:
@@ -56,6 +57,7 @@ class Problem:
         )
         _check_outputs(self.worker, sample)
         self.moving = [variable for variable, _ in self.objective.moving_state(sample)]
+        self.replicas = replicas.of(self.worker)
         self.data = self._in_batches(data, sample, batch_size)
 
     def start(self) -> tf.Tensor:
@@ -73,15 +75,15 @@ class Problem:
             self._model.set_weights(self.worker.get_weights())
 
     def _in_batches(self, data: Data, sample: Any, batch_size: int | None):
-        strategy = replicas.strategy_of(self.worker)
         dtype, size = self.objective.dtype, data.num_rows
         batch_size = batch_size or size
-        at_once = data.in_memory and not strategy and batch_size >= size
+        at_once = data.in_memory and not self.replicas and batch_size >= size
         total = size if at_once or self._is_average(sample) else None
         if not data.in_memory:
-            return rows.Stream(data.parts, tf.constant(total or 0, dtype))
-        if strategy:
-            return replicas.distribute(strategy, data.parts, batch_size, total, dtype)
+            stream = rows.Stream(data.parts, tf.constant(total or 0, dtype))
+            return self.replicas.distribute_stream(stream) if self.replicas else stream
+        if self.replicas:
+            return self.replicas.distribute(data.parts, batch_size, total, dtype)
         num_batches = 0 if at_once else size // batch_size
         return rows.in_batches(data.parts, batch_size, num_batches, total, dtype)
 

@@ -42,15 +42,15 @@ def compiled(
 def _minimizer(
     model, objective, method, num_correction_pairs, jit_compile, in_memory
 ) -> Minimizer:
-    strategy = replicas.strategy_of(model)
+    several = replicas.of(model)
     function, whole = objective.value_and_gradient, jit_compile
-    if strategy or not in_memory:
+    if several or not in_memory:
         # Neither a dataset nor a sum over devices can be inside a program of XLA: one
         # evaluation is such a program, and the loop around it is a graph.
         function = tf.function(function, jit_compile=jit_compile, autograph=False)
         whole = False
-    if strategy:
-        evaluate = functools.partial(replicas.evaluate, strategy, function)
+    if several:
+        evaluate = functools.partial(several.evaluate, function)
     else:
         evaluate = functools.partial(rows.evaluate, function)
     return Minimizer(evaluate, method, num_correction_pairs, whole)
