@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,7 @@ class Checkpoint:
         buffer = io.BytesIO()
         identity = np.frombuffer(json.dumps(self._identity).encode(), np.uint8)
         np.savez(buffer, identity=identity, **arrays)
-        content = buffer.getvalue()
-        self._replace(_NAME.format(nit), hashlib.sha256(content).digest() + content)
+        self._replace(_NAME.format(nit), buffer.getbuffer())
         for path in self._paths()[KEEP:]:
             path.unlink()
 
@@ -72,10 +70,11 @@ class Checkpoint:
     def _paths(self) -> list[Path]:
         return sorted(self._directory.glob(_PATTERN), reverse=True)
 
-    def _replace(self, name: str, content: bytes) -> None:
+    def _replace(self, name: str, content: memoryview) -> None:
         # A rename is atomic: a file under its final name is whole.
         part = self._directory / "fit_lbfgs.part"
         with open(part, "wb") as file:
+            file.write(hashlib.sha256(content).digest())
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -91,15 +90,6 @@ class Checkpoint:
                 f"{path} is a checkpoint of another run: {', '.join(other)} of it is "
                 "not the same. Give this run a directory of its own."
             )
-
-
-def digest(arrays: Iterable[Any]) -> str:
-    """Returns a hash of shapes, dtypes and values."""
-    total = hashlib.sha256()
-    for array in map(np.asarray, arrays):
-        total.update(f"{array.dtype}{array.shape}".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:

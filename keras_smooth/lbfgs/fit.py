@@ -154,8 +154,9 @@ def fit_lbfgs(
     logs = Logs(model, data, validation_data, batch_size, callbacks)
     plan = _Plan(epochs, initial_epoch, steps_per_execution, target, max_seconds)
     try:
-        last = _iterate(model, run, plan, logs, callbacks, saved)
-    except KeyboardInterrupt:
+        last = _iterate(model, problem, run, plan, logs, callbacks, saved)
+    # An error of a callback, too, must not cost the best weights.
+    except BaseException:
         run.interrupt()
         raise
     finally:
@@ -184,6 +185,9 @@ class _Plan:
     def chunk(self) -> int:
         return self.steps_per_execution or math.ceil(self.limit / 100)
 
+    def is_reached(self, loss: float) -> bool:
+        return self.target is not None and loss <= self.target
+
 
 def _callback_list(model, callbacks, epochs, verbose) -> keras.callbacks.CallbackList:
     return keras.callbacks.CallbackList(
@@ -211,12 +215,13 @@ def _begin(problem, saved, history, tolerance, max_restarts) -> Run:
     return run
 
 
-def _iterate(model, run, plan, logs, callbacks, saved) -> dict[str, float]:
+def _iterate(model, problem, run, plan, logs, callbacks, saved) -> dict[str, float]:
     """Runs chunk after chunk and returns the last logs."""
     deadline = math.inf
     if plan.max_seconds is not None:
         deadline = time.monotonic() + plan.max_seconds
     found = {}
+    run.stop_if(plan.is_reached(run.best.fun), Status.TARGET)
     while run.status is None and run.nit < plan.limit:
         last = min(run.nit + plan.chunk, plan.limit)
         epoch = plan.initial_epoch + last - 1
@@ -228,9 +233,12 @@ def _iterate(model, run, plan, logs, callbacks, saved) -> dict[str, float]:
         callbacks.on_epoch_end(epoch, found)
         if saved:
             saved.save(run, model.history)
-        run.stop_if(model.stop_training, Status.STOPPED)
-        run.stop_if(plan.target is not None and run.best.fun <= plan.target, Status.TARGET)
-        run.stop_if(time.monotonic() > deadline, Status.TIME_LIMIT)
+        stopped, late = problem.on_any_worker(
+            model.stop_training, time.monotonic() > deadline
+        )
+        run.stop_if(stopped, Status.STOPPED)
+        run.stop_if(plan.is_reached(run.best.fun), Status.TARGET)
+        run.stop_if(late, Status.TIME_LIMIT)
     return found
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_smooth.lbfgs import data as data_module
 from keras_smooth.lbfgs import program, replicas, rows, state
 from keras_smooth.lbfgs.data import Data
+from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.objective import has_own_loss
 from keras_smooth.lbfgs.precision import in_float64
 
@@ -59,6 +60,9 @@ class Problem:
         self.moving = [variable for variable, _ in self.objective.moving_state(sample)]
         self.replicas = replicas.of(self.worker)
         self.data = self._in_batches(data, sample, batch_size)
+        if self.replicas and self.replicas.several_workers:
+            weights = digest(self.worker.variables)
+            self.replicas.check_same(data=data.digest, weights=weights)
 
     def start(self) -> tf.Tensor:
         """Returns the weights that the user's model has now."""
@@ -71,6 +75,20 @@ class Problem:
         self.objective.assign(position)
         if self.moving:
             state.settle(self.objective, self._all)
+        self._write_back()
+
+    def restore(self, position: tf.Tensor) -> None:
+        """Writes weights into the user's model, beside the state that is there."""
+        self.objective.assign(position)
+        self._write_back()
+
+    def on_any_worker(self, *flags: bool) -> list[bool]:
+        """Returns which flags are set on some worker, on every worker the same."""
+        if self.replicas and self.replicas.several_workers:
+            return self.replicas.any_of(*flags)
+        return list(flags)
+
+    def _write_back(self) -> None:
         if self.worker is not self._model:
             self._model.set_weights(self.worker.get_weights())
 
