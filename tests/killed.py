@@ -26,14 +26,15 @@ EPOCHS = 60
 PHASES = {
     "s": "start",
     "b": "compile",
-    "i": "iterate",
+    "i": "write",
     "f": "write",
+    "g": "write",
     "r": "rename",
-    "d": "iterate",
+    "d": "rename",
 }
 
 # After which word, and within how many seconds from then, a random kill comes.
-MOMENTS = [("s", 1.0), ("b", 1.5), ("i", 0.05), ("f", 0.01), ("r", 0.001), ("d", 0.03)]
+MOMENTS = [("s", 1.0), ("b", 1.5), ("i", 0.05), ("f", 0.01), ("r", 0.001), ("g", 0.1)]
 
 
 def fit(checkpoint: str | None, say, epochs: int = EPOCHS, chunk: int = 1):
@@ -129,7 +130,7 @@ def dying(name: str, count: int, after: bool) -> None:
 
 def telling(say) -> None:
     """Lets this process say where it is in a write."""
-    for name, (before, after) in {"fsync": "ff", "replace": "rd"}.items():
+    for name, (before, after) in {"fsync": "fg", "replace": "rd"}.items():
         original = getattr(os, name)
 
         def told(*arguments, original=original, before=before, after=after):
@@ -187,6 +188,11 @@ def interrupted() -> dict:
     return {"first": first, "second": second}
 
 
+def phase_of(heard: str) -> str:
+    # The last step of a write is to sync the directory.
+    return "iterate" if heard.endswith("dfg") else PHASES[heard[-1]]
+
+
 def killed_at_random(num_kills: int) -> dict:
     """Fits that are killed five times each and then left alone."""
     rng = random.Random(0)
@@ -202,11 +208,11 @@ def killed_at_random(num_kills: int) -> dict:
             for _ in range(5):
                 phase, seconds = rng.choice(MOMENTS)
                 process = Process(job)
-                process.wait_for(phase, rng.randint(1, 8) if phase in "ifrd" else 1)
+                process.wait_for(phase, rng.randint(1, 8) if phase in "ifrg" else 1)
                 time.sleep(rng.uniform(0.0, seconds))
                 os.kill(process.pid, signal.SIGKILL)
                 assert process.end() is None
-                met[PHASES[process.heard[-1]]] += 1
+                met[phase_of(process.heard)] += 1
             same += Process(job).end() == exact
     return {"kills": dict(met), "runs": runs, "same": same}
 
