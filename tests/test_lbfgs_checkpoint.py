@@ -146,8 +146,15 @@ def shared():
     return Start(net())
 
 
+@pytest.fixture(scope="module")
+def undisturbed(shared):
+    shared.give_back()
+    fit(shared.model, steps_per_execution=1)
+    return outcome(shared.model)
+
+
 @pytest.fixture
-def start(shared):
+def start(shared, undisturbed):
     shared.give_back()
     return shared
 
@@ -185,10 +192,7 @@ STOP = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
     ],
     ids=lambda value: value.name if isinstance(value, Status) else "",
 )
-def test_ended_run_goes_on_further(arguments, status, start, tmp_path):
-    fit(start.model, steps_per_execution=1)
-    undisturbed = outcome(start.model)
-    start.give_back()
+def test_ended_run_goes_on_further(arguments, status, start, undisturbed, tmp_path):
     fit(start.model, tmp_path, **{"steps_per_execution": 1, **arguments})
     assert start.model.history.result.status == status
     assert start.model.history.result.nit < 12

@@ -77,18 +77,16 @@ def own():
     return model
 
 
-# Name: model, data, batch size.
+# Name: model, data, batch size, whether XLA compiles.
 VALUES = {
-    "mean": (net, (X, Y), None),
-    "batches": (net, (X, Y), 5),
-    "stream": (net, batches(), 5),
-    "short stream": (net, batches(), 36),
-    "sum": (lambda: net(SUM), (X, Y), None),
-    "sum in batches": (lambda: net(SUM), (X, Y), 5),
-    "weights": (net, (X, Y, WEIGHTS), 5),
-    "penalty": (lambda: net(penalty=keras.regularizers.L2(0.1)), (X, Y), None),
-    "own loss": (own, (X, Y), None),
-    "frozen": (lambda: normalization(False), (X, Y), 5),
+    "mean": (net, (X, Y), None, False),
+    "batches, weights": (net, (X, Y, WEIGHTS), 5, False),
+    "stream": (net, batches(), 5, True),
+    "short stream": (net, batches(), 36, False),
+    "sum": (lambda: net(SUM), (X, Y), 5, False),
+    "penalty": (lambda: net(penalty=keras.regularizers.L2(0.1)), (X, Y), None, False),
+    "own loss": (own, (X, Y), None, False),
+    "frozen": (lambda: normalization(False), (X, Y), 5, True),
 }
 # Name: model, arguments of fit_lbfgs.
 FITS = {
@@ -115,9 +113,9 @@ def both(make, strategy):
         yield model
 
 
-def value_and_gradient(model, data, batch_size):
+def value_and_gradient(model, data, batch_size, jit_compile):
     data = data_module.read(*data, *(3 - len(data)) * [None], batch_size, "float64")
-    problem = Problem(model, data, batch_size, None, "lbfgs", 5, True)
+    problem = Problem(model, data, batch_size, None, "lbfgs", 5, jit_compile)
     state = problem.minimizer.begin(problem.start(), problem.data)
     return np.append(state.objective_gradient, state.objective_value)
 

@@ -53,7 +53,7 @@ def fit_lbfgs(
     function. A run never ends with a larger loss than it started with.
 
     Under a `tf.distribute` strategy every replica takes its share of the rows; every worker
-    passes the same data.
+    passes the same data. docs/several_devices.md says how to start several workers.
 
     Args:
         model: Built and compiled Keras model. Its optimizer is not used.
@@ -86,7 +86,9 @@ def fit_lbfgs(
         verbose: 0, 1 or 2, as for `fit`.
         jit_compile: Whether to compile with XLA.
         checkpoint: Directory in which the run is saved at every call of the callbacks. A
-            run that finds its own checkpoint there goes on from it, bit for bit.
+            run that finds its own checkpoint there goes on from it, bit for bit, also to
+            more epochs, a lower tolerance or a lower target. It is weights and curvature
+            memory, `2 * num_correction_pairs + 4` times the weights.
         throw: Whether to raise where a run breaks off, instead of only saying so in the
             result.
 
@@ -102,7 +104,7 @@ def fit_lbfgs(
         RuntimeError: With `throw=True`, if the line search died for good, the position
             stalled or the loss is not finite. The model has the best weights found.
         KeyboardInterrupt: After an interrupt. The model has the best weights found, and
-            `model.history` is complete.
+            `model.history` all that was before it. So it is after an error of a callback.
 
     Example:
 
