@@ -124,17 +124,21 @@ def in_batches(function: Callable, arguments: tuple, batch_size: int | None):
     batch_size = min(batch_size, size) if isinstance(size, int) else batch_size
     number = -(-size // batch_size)
 
+    # Known to be whole, no batch is filled up, and nothing is copied for it.
+    whole = isinstance(size, int) and number * batch_size == size
+
     def split(x):
-        filling = tf.repeat(x[:1], number * batch_size - size, axis=0)
-        return tf.reshape(
-            tf.concat([x, filling], axis=0), (number, batch_size, *x.shape[1:])
-        )
+        if not whole:
+            filling = tf.repeat(x[:1], number * batch_size - size, axis=0)
+            x = tf.concat([x, filling], axis=0)
+        return tf.reshape(x, (number, batch_size, *x.shape[1:]))
+
+    def join(y):
+        y = tf.reshape(y, (-1, *y.shape[2:]))
+        return y if whole else y[:size]
 
     parts = tuple(split(x) for x in arguments)
-    results = _mapped(function, parts)
-    return keras.tree.map_structure(
-        lambda y: tf.reshape(y, (-1, *y.shape[2:]))[:size], results
-    )
+    return keras.tree.map_structure(join, _mapped(function, parts))
 
 
 def _mapped(function: Callable, parts: tuple):

@@ -4,13 +4,17 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 KEEP = 2
+# Of the arrays that a run is kept in.
+FORMAT = 1
+_NAME = "fit_lbfgs-{:012d}.checkpoint"
+# Nothing else that lies in the directory is ever read or removed.
+_PATTERN = "fit_lbfgs-" + 12 * "[0-9]" + ".checkpoint"
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -20,11 +24,18 @@ class Checkpoint:
     Args:
         directory: Made where it does not exist.
         identity: What the run is of, as JSON: a checkpoint with another is refused.
+
+    Raises:
+        ValueError: If the directory is a file.
     """
 
     def __init__(self, directory: str | os.PathLike, identity: dict[str, Any]):
         self._directory = Path(directory)
-        self._identity = identity
+        self._identity = {"format": FORMAT, **identity}
+        if self._directory.exists() and not self._directory.is_dir():
+            raise ValueError(
+                f"`checkpoint` must be a directory, but {self._directory} is a file."
+            )
         self._directory.mkdir(parents=True, exist_ok=True)
 
     def save(self, nit: int, arrays: dict[str, np.ndarray]) -> None:
@@ -32,8 +43,7 @@ class Checkpoint:
         buffer = io.BytesIO()
         identity = np.frombuffer(json.dumps(self._identity).encode(), np.uint8)
         np.savez(buffer, identity=identity, **arrays)
-        content = buffer.getvalue()
-        self._replace(f"{nit:012d}.npz", hashlib.sha256(content).digest() + content)
+        self._replace(_NAME.format(nit), buffer.getbuffer())
         for path in self._paths()[KEEP:]:
             path.unlink()
 
@@ -52,18 +62,19 @@ class Checkpoint:
                 return arrays
         if paths:
             raise ValueError(
-                f"Every checkpoint in {self._directory} is damaged. Remove the directory "
-                "to begin anew."
+                f"Every checkpoint in {self._directory} is damaged: "
+                f"{', '.join(path.name for path in paths)}. Remove them to begin anew."
             )
         return None
 
     def _paths(self) -> list[Path]:
-        return sorted(self._directory.glob("[0-9]*.npz"), reverse=True)
+        return sorted(self._directory.glob(_PATTERN), reverse=True)
 
-    def _replace(self, name: str, content: bytes) -> None:
+    def _replace(self, name: str, content: memoryview) -> None:
         # A rename is atomic: a file under its final name is whole.
-        part = self._directory / f"{name}.part"
+        part = self._directory / "fit_lbfgs.part"
         with open(part, "wb") as file:
+            file.write(hashlib.sha256(content).digest())
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -76,18 +87,9 @@ class Checkpoint:
         other = [key for key in keys if found.get(key) != self._identity.get(key)]
         if other:
             raise ValueError(
-                f"{path} is a checkpoint of another run: {', '.join(other)} differ. Give "
-                "this run a directory of its own."
+                f"{path} is a checkpoint of another run: {', '.join(other)} of it is "
+                "not the same. Give this run a directory of its own."
             )
-
-
-def digest(arrays: Iterable[Any]) -> str:
-    """Returns a hash of shapes, dtypes and values."""
-    total = hashlib.sha256()
-    for array in map(np.asarray, arrays):
-        total.update(f"{array.dtype}{array.shape}".encode())
-        total.update(np.ascontiguousarray(array).tobytes())
-    return total.hexdigest()
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:

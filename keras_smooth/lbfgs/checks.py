@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import METHODS
 from keras_smooth.lbfgs.objective import has_own_loss
@@ -70,6 +71,7 @@ def check_model(model: Any, dtype: str | None) -> None:
         raise ValueError(
             "The model has no loss. Call model.compile(loss=...), or override compute_loss."
         )
+    _check_scope()
     _check_dtypes(model, dtype)
     _check_weights(model)
 
@@ -82,6 +84,15 @@ def _check_number(name: str, value: Any, kind: type, lowest: float, optional: bo
         raise TypeError(f"`{name}` must be {word}, received {value!r}.")
     if not value >= lowest:
         raise ValueError(f"`{name}` must be {lowest} or more, received {value!r}.")
+
+
+def _check_scope() -> None:
+    # Inside, Keras divides its losses by the number of replicas.
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise ValueError(
+            "fit_lbfgs was called inside strategy.scope(). Build and compile the model "
+            "there, and call fit_lbfgs after it: it finds the strategy of the model."
+        )
 
 
 def _check_dtypes(model: keras.Model, dtype: str | None) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs import rows
+from keras_smooth.lbfgs.digests import digest
 
 
 class Data(NamedTuple):
@@ -24,6 +25,12 @@ class Data(NamedTuple):
     @property
     def in_memory(self) -> bool:
         return not isinstance(self.parts, tf.data.Dataset)
+
+    @property
+    def digest(self) -> str:
+        """A hash of all rows, which it takes one pass over them."""
+        leaves = (leaf for batch in batches(self) for leaf in keras.tree.flatten(batch))
+        return digest(leaf for leaf in leaves if leaf is not None)
 
 
 def read(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype: str) -> Data:
@@ -119,14 +126,15 @@ def _check_ends(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
         )
 
 
-def _elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
+def elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
+    """Returns what a dataset yields, once."""
     if isinstance(x, keras.utils.PyDataset):
         return (x[i] for i in range(x.num_batches))
     return iter(x)
 
 
 def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
-    parts = [keras.utils.unpack_x_y_sample_weight(element) for element in _elements(x)]
+    parts = [keras.utils.unpack_x_y_sample_weight(element) for element in elements(x)]
     if not parts:
         raise ValueError("The dataset is empty.")
     return keras.tree.map_structure(

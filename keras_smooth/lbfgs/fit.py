@@ -53,7 +53,7 @@ def fit_lbfgs(
     function. A run never ends with a larger loss than it started with.
 
     Under a `tf.distribute` strategy every replica takes its share of the rows; every worker
-    passes the same data.
+    passes the same data. docs/several_devices.md says how to start several workers.
 
     Args:
         model: Built and compiled Keras model. Its optimizer is not used.
@@ -86,7 +86,9 @@ def fit_lbfgs(
         verbose: 0, 1 or 2, as for `fit`.
         jit_compile: Whether to compile with XLA.
         checkpoint: Directory in which the run is saved at every call of the callbacks. A
-            run that finds its own checkpoint there goes on from it, bit for bit.
+            run that finds its own checkpoint there goes on from it, bit for bit, also to
+            more epochs, a lower tolerance or a lower target. It is weights and curvature
+            memory, `2 * num_correction_pairs + 4` times the weights.
         throw: Whether to raise where a run breaks off, instead of only saying so in the
             result.
 
@@ -102,7 +104,7 @@ def fit_lbfgs(
         RuntimeError: With `throw=True`, if the line search died for good, the position
             stalled or the loss is not finite. The model has the best weights found.
         KeyboardInterrupt: After an interrupt. The model has the best weights found, and
-            `model.history` is complete.
+            `model.history` all that was before it. So it is after an error of a callback.
 
     Example:
 
@@ -154,8 +156,9 @@ def fit_lbfgs(
     logs = Logs(model, data, validation_data, batch_size, callbacks)
     plan = _Plan(epochs, initial_epoch, steps_per_execution, target, max_seconds)
     try:
-        last = _iterate(model, run, plan, logs, callbacks, saved)
-    except KeyboardInterrupt:
+        last = _iterate(model, problem, run, plan, logs, callbacks, saved)
+    # An error of a callback, too, must not cost the best weights.
+    except BaseException:
         run.interrupt()
         raise
     finally:
@@ -184,6 +187,9 @@ class _Plan:
     def chunk(self) -> int:
         return self.steps_per_execution or math.ceil(self.limit / 100)
 
+    def is_reached(self, loss: float) -> bool:
+        return self.target is not None and loss <= self.target
+
 
 def _callback_list(model, callbacks, epochs, verbose) -> keras.callbacks.CallbackList:
     return keras.callbacks.CallbackList(
@@ -211,12 +217,13 @@ def _begin(problem, saved, history, tolerance, max_restarts) -> Run:
     return run
 
 
-def _iterate(model, run, plan, logs, callbacks, saved) -> dict[str, float]:
+def _iterate(model, problem, run, plan, logs, callbacks, saved) -> dict[str, float]:
     """Runs chunk after chunk and returns the last logs."""
     deadline = math.inf
     if plan.max_seconds is not None:
         deadline = time.monotonic() + plan.max_seconds
     found = {}
+    run.stop_if(plan.is_reached(run.best.fun), Status.TARGET)
     while run.status is None and run.nit < plan.limit:
         last = min(run.nit + plan.chunk, plan.limit)
         epoch = plan.initial_epoch + last - 1
@@ -228,9 +235,12 @@ def _iterate(model, run, plan, logs, callbacks, saved) -> dict[str, float]:
         callbacks.on_epoch_end(epoch, found)
         if saved:
             saved.save(run, model.history)
-        run.stop_if(model.stop_training, Status.STOPPED)
-        run.stop_if(plan.target is not None and run.best.fun <= plan.target, Status.TARGET)
-        run.stop_if(time.monotonic() > deadline, Status.TIME_LIMIT)
+        stopped, late = problem.on_any_worker(
+            model.stop_training, time.monotonic() > deadline
+        )
+        run.stop_if(stopped, Status.STOPPED)
+        run.stop_if(plan.is_reached(run.best.fun), Status.TARGET)
+        run.stop_if(late, Status.TIME_LIMIT)
     return found
 
 

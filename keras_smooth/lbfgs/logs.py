@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth.lbfgs import rows
+from keras_smooth.lbfgs import metrics, rows
 from keras_smooth.lbfgs.data import Data
 
 
@@ -38,15 +38,17 @@ class Logs:
         logs = {"loss": loss}
         # Without metrics there is nothing that the loss does not say already.
         if len(self._model.metrics) > 1:
-            metrics = self._evaluate(self._data.parts)
-            logs = {**metrics, **logs}
+            logs = {**self._evaluate(self._data.parts), **logs}
         if self._validation is not None:
-            found = self._evaluate(self._validation, callbacks=self._callbacks)
+            found = self._evaluate(self._validation, self._callbacks)
             logs |= {f"val_{name}": value for name, value in found.items()}
         return logs
 
-    def _evaluate(self, data: Any, **arguments) -> dict[str, float]:
-        arguments |= {"verbose": 0, "return_dict": True}
+    def _evaluate(self, data: Any, callbacks=None) -> dict[str, float]:
+        if self._model.distribute_strategy.num_replicas_in_sync > 1:
+            batches = metrics.in_batches(data, self._batch_size)
+            return metrics.evaluate(self._model, batches, callbacks)
+        arguments = {"verbose": 0, "return_dict": True, "callbacks": callbacks}
         if not isinstance(data, (tuple, list)):
             return self._model.evaluate(data, **arguments)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(data))

@@ -24,6 +24,7 @@ class Objective:
     def __init__(self, model: keras.Model):
         self._model = weakref.ref(model)
         self.variables = list(model.trainable_variables)
+        self.others = list(model.non_trainable_variables)
         self.shapes = [tuple(variable.shape) for variable in self.variables]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.dtype = self.variables[0].dtype
@@ -50,12 +51,20 @@ class Objective:
         return self._value(self._unflatten(position), data)
 
     @tf.autograph.experimental.do_not_convert
-    def value_and_gradient(self, position: tf.Tensor, data: tuple) -> tuple:
-        """Returns the loss and its gradient, of shapes `()` and `(n,)`."""
+    def value_and_gradient(
+        self, position: tf.Tensor, data: tuple, others: list | None = None
+    ) -> tuple:
+        """Returns the loss and its gradient, of shapes `()` and `(n,)`.
+
+        Args:
+            position: Trainable weights, `(n,)`.
+            data: `(x, y, sample_weight)`.
+            others: Values of all other variables, or None to read them.
+        """
         weights = self._unflatten(position)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            loss = self._value(weights, data)
+            loss = self._value(weights, data, others)
         gradients = tape.gradient(loss, weights)
         self._check_gradients(gradients)
         # An embedding's gradient is sparse until it is made a tensor.
@@ -72,12 +81,14 @@ class Objective:
             (v, new) for v, new in pairs if new is not None and v.dtype.startswith("float")
         ]
 
-    def _value(self, weights: list[tf.Tensor], data: tuple) -> tf.Tensor:
+    def _value(
+        self, weights: list[tf.Tensor], data: tuple, others: list | None = None
+    ) -> tf.Tensor:
         model = self._model()
         x, y, sample_weight = data
         # Changes of non-trainable state stay in the scope and are dropped: the seed of
         # Dropout does not advance, so that one mask holds for the whole run.
-        mapping = list(zip(self.variables, weights))
+        mapping = [*zip(self.variables, weights), *zip(self.others, others or [])]
         scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
         with floatx(self.dtype), scope:
             y_pred = model(x, **_training(model.call))

@@ -45,7 +45,8 @@ def in_float64(model: keras.Model, x: Any) -> keras.Model:
 def _copied(model: keras.Model, x: Any) -> keras.Model:
     make = _of_own_class if has_own_loss(model) else _of_any_class
     try:
-        copy = make(model, x)
+        with model.distribute_strategy.scope():
+            copy = make(model, x)
         left = compute_dtypes(copy) - {"float64"}
         if left:
             raise ValueError(f"a part of the copy computes in {', '.join(sorted(left))}")

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_smooth.lbfgs import data as data_module
 from keras_smooth.lbfgs import program, replicas, rows, state
 from keras_smooth.lbfgs.data import Data
+from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.objective import has_own_loss
 from keras_smooth.lbfgs.precision import in_float64
 
@@ -30,6 +31,7 @@ class Problem:
     Attributes:
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
+        replicas: The replicas that share the data, or None.
         data: What the minimizer takes as data.
 
     Raises:
@@ -56,7 +58,11 @@ class Problem:
         )
         _check_outputs(self.worker, sample)
         self.moving = [variable for variable, _ in self.objective.moving_state(sample)]
+        self.replicas = replicas.of(self.worker)
         self.data = self._in_batches(data, sample, batch_size)
+        if self.replicas and self.replicas.several_workers:
+            weights = digest(self.worker.variables)
+            self.replicas.check_same(data=data.digest, weights=weights)
 
     def start(self) -> tf.Tensor:
         """Returns the weights that the user's model has now."""
@@ -69,19 +75,33 @@ class Problem:
         self.objective.assign(position)
         if self.moving:
             state.settle(self.objective, self._all)
+        self._write_back()
+
+    def restore(self, position: tf.Tensor) -> None:
+        """Writes weights into the user's model, beside the state that is there."""
+        self.objective.assign(position)
+        self._write_back()
+
+    def on_any_worker(self, *flags: bool) -> list[bool]:
+        """Returns which flags are set on some worker, on every worker the same."""
+        if self.replicas and self.replicas.several_workers:
+            return self.replicas.any_of(*flags)
+        return list(flags)
+
+    def _write_back(self) -> None:
         if self.worker is not self._model:
             self._model.set_weights(self.worker.get_weights())
 
     def _in_batches(self, data: Data, sample: Any, batch_size: int | None):
-        strategy = replicas.strategy_of(self.worker)
         dtype, size = self.objective.dtype, data.num_rows
         batch_size = batch_size or size
-        at_once = data.in_memory and not strategy and batch_size >= size
+        at_once = data.in_memory and not self.replicas and batch_size >= size
         total = size if at_once or self._is_average(sample) else None
         if not data.in_memory:
-            return rows.Stream(data.parts, tf.constant(total or 0, dtype))
-        if strategy:
-            return replicas.distribute(strategy, data.parts, batch_size, total, dtype)
+            stream = rows.Stream(data.parts, tf.constant(total or 0, dtype))
+            return self.replicas.distribute_stream(stream) if self.replicas else stream
+        if self.replicas:
+            return self.replicas.distribute(data.parts, batch_size, total, dtype)
         num_batches = 0 if at_once else size // batch_size
         return rows.in_batches(data.parts, batch_size, num_batches, total, dtype)
 

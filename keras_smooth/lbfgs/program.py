@@ -2,6 +2,7 @@
 
 import functools
 import weakref
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -42,15 +43,28 @@ def compiled(
 def _minimizer(
     model, objective, method, num_correction_pairs, jit_compile, in_memory
 ) -> Minimizer:
-    strategy = replicas.strategy_of(model)
+    several = replicas.of(model)
+
     function, whole = objective.value_and_gradient, jit_compile
-    if strategy or not in_memory:
+    if several or not in_memory:
         # Neither a dataset nor a sum over devices can be inside a program of XLA: one
         # evaluation is such a program, and the loop around it is a graph.
-        function = tf.function(function, jit_compile=jit_compile, autograph=False)
-        whole = False
-    if strategy:
-        evaluate = functools.partial(replicas.evaluate, strategy, function)
+        function, whole = _one_evaluation(objective, jit_compile), False
+    if several:
+        evaluate = functools.partial(several.evaluate, function)
     else:
         evaluate = functools.partial(rows.evaluate, function)
     return Minimizer(evaluate, method, num_correction_pairs, whole)
+
+
+def _one_evaluation(objective: Objective, jit_compile: bool) -> Callable:
+    compiled = tf.function(
+        objective.value_and_gradient, jit_compile=jit_compile, autograph=False
+    )
+
+    def evaluate(position, data):
+        # A program of XLA cannot read a variable that is on another device.
+        others = [tf.convert_to_tensor(v.value) for v in objective.others]
+        return compiled(position, data, others)
+
+    return evaluate

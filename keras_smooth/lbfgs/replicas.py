@@ -1,91 +1,131 @@
 """The objective on several devices: every replica takes its share of the rows.
 
-References:
-    tf.distribute: the value and the gradient of each replica are summed over all of them, so
-    that the same minimizer runs everywhere on the same numbers.
+The shares are summed, and the same minimizer runs on every worker on the same numbers. What a
+worker knows alone (its clock, its callbacks, its disk) is decided in common: a worker that
+stops by itself would leave the others waiting for its share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs import rows
 
 
-def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
-    """Returns the strategy of several replicas that a model was made under, or None."""
-    strategy = model.distribute_strategy
-    several = strategy is not None and strategy.num_replicas_in_sync > 1
-    return strategy if several else None
+class Replicas:
+    """The replicas of a strategy.
 
-
-def distribute(
-    strategy: tf.distribute.Strategy,
-    data: Any,
-    batch_size: int,
-    total: int | None,
-    dtype: str,
-) -> rows.Rows:
-    """Returns rows whose tensors are spread over the replicas.
+    The model runs outside of `strategy.run`, where Keras divides its losses, but not the
+    losses of everybody else, by the number of replicas.
 
     Args:
         strategy: Strategy with several replicas.
-        data: Structure of tensors with all rows, the same on every worker.
-        batch_size: Rows that a replica evaluates at once; one more in its last batch where
-            the rows do not divide evenly.
-        total: Number of all rows, or None where every batch has the weight 1.
-        dtype: Of the shares.
-
-    Raises:
-        ValueError: If there are fewer rows than replicas.
     """
-    count, size = strategy.num_replicas_in_sync, rows.num_rows(data)
-    if size < count:
-        raise ValueError(f"{count} replicas need as many rows, received {size}.")
-    # All replicas need the same structure, so that each has a rest.
-    num_batches = (size // count - 1) // batch_size
 
-    def piece(index: int) -> list:
-        ends = index * size // count, (index + 1) * size // count
-        part = rows.take(data, *ends)
-        return rows.in_batches(part, batch_size, num_batches, total, dtype)
+    def __init__(self, strategy: tf.distribute.Strategy):
+        self._strategy = strategy
+        self._devices = strategy.extended.worker_devices
+        self._count = strategy.num_replicas_in_sync
+        places = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(context.replica_id_in_sync_group)
+        )
+        self._places = [int(p) for p in strategy.experimental_local_results(places)]
+        self._compiled_sum = tf.function(self._sum, autograph=False)
 
-    def spread(place: int, leaf: Any) -> Any:
-        if leaf is None:
-            return None
-        return strategy.experimental_distribute_values_from_function(
-            lambda context: tf.nest.flatten(piece(context.replica_id_in_sync_group))[place]
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process has the first of the replicas."""
+        return self._places[0] == 0
+
+    @property
+    def several_workers(self) -> bool:
+        """Whether there are replicas in other processes."""
+        return len(self._devices) < self._count
+
+    def distribute(
+        self, data: Any, batch_size: int, total: int | None, dtype: str
+    ) -> tuple[rows.Rows, ...]:
+        """Returns the rows of each replica of this worker.
+
+        Args:
+            data: Structure of tensors with all rows, the same on every worker.
+            batch_size: Rows that a replica evaluates at once; one more in its last batch
+                where the rows do not divide evenly.
+            total: Number of all rows, or None where every batch has the weight 1.
+            dtype: Of the shares.
+
+        Raises:
+            ValueError: If there are fewer rows than replicas.
+        """
+        count, size = self._count, rows.num_rows(data)
+        if size < count:
+            raise ValueError(f"{count} replicas need as many rows, received {size}.")
+        num_batches = (size // count - 1) // batch_size
+        pieces = []
+        for place, device in zip(self._places, self._devices):
+            with tf.device(device):
+                part = rows.take(data, place * size // count, (place + 1) * size // count)
+                pieces.append(rows.in_batches(part, batch_size, num_batches, total, dtype))
+        return tuple(pieces)
+
+    def distribute_stream(self, stream: rows.Stream) -> tuple[rows.Stream, ...]:
+        """Returns the batches of each replica of this worker."""
+        return tuple(
+            stream._replace(dataset=stream.dataset.shard(self._count, place))
+            for place in self._places
         )
 
-    leaves = tf.nest.flatten(piece(0))
-    spread_leaves = [spread(place, leaf) for place, leaf in enumerate(leaves)]
-    return tf.nest.pack_sequence_as(piece(0), spread_leaves)
+    def evaluate(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
+        """Returns value and gradient over the rows of all replicas; see `rows.evaluate`."""
+        parts = []
+        for device, piece in zip(self._devices, data):
+            with tf.device(device):
+                parts.append(rows.evaluate(function, position, piece))
+        return tuple(self._sum(tf.add_n(part)) for part in zip(*parts))
+
+    def any_of(self, *flags: bool) -> list[bool]:
+        """Returns which flags are set on some worker, on every worker the same."""
+        return self._gathered(flags).any(axis=0).tolist()
+
+    def check_same(self, **digests: str) -> None:
+        """Raises on every worker where one has other digests.
+
+        Raises:
+            ValueError: If there is another, with its names.
+        """
+        found = self._gathered([int(digest[:15], 16) for digest in digests.values()])
+        same = (found == found[0]).all(axis=0)
+        others = [name for name, is_same in zip(digests, same) if not is_same]
+        if others:
+            raise ValueError(
+                f"The workers do not have the same {', '.join(others)}. Every worker must "
+                "pass the same model and data, and a checkpoint directory that all of them "
+                "can read."
+            )
+
+    def _sum(self, value: tf.Tensor) -> tf.Tensor:
+        if not self.several_workers:
+            return value
+
+        def share(value):
+            place = tf.distribute.get_replica_context().replica_id_in_sync_group
+            first = place % len(self._devices) == 0
+            return tf.where(first, value, tf.zeros_like(value))
+
+        shares = self._strategy.run(share, args=(value,))
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
+
+    def _gathered(self, numbers: Sequence[int]) -> np.ndarray:
+        """Returns the numbers of all replicas, a row each."""
+        table = np.zeros((self._count, len(numbers)), np.int64)
+        table[self._places] = numbers
+        return self._compiled_sum(tf.constant(table)).numpy()
 
 
-def evaluate(
-    strategy: tf.distribute.Strategy,
-    function: Callable,
-    position: tf.Tensor,
-    data: rows.Rows | rows.Stream,
-) -> tuple:
-    """Returns value and gradient over the rows of all replicas; see `rows.evaluate`."""
-
-    def on_replica(position, data):
-        if isinstance(data, rows.Stream):
-            data = _shard(data)
-        return rows.evaluate(function, position, data)
-
-    parts = strategy.run(on_replica, args=(position, data))
-    return tuple(
-        strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in parts
-    )
-
-
-def _shard(stream: rows.Stream) -> rows.Stream:
-    context = tf.distribute.get_replica_context()
-    shard = stream.dataset.shard(
-        context.num_replicas_in_sync, context.replica_id_in_sync_group
-    )
-    return stream._replace(dataset=shard)
+def of(model: keras.Model) -> Replicas | None:
+    """Returns the replicas that a model was made for, or None where there is one only."""
+    strategy = model.distribute_strategy
+    return Replicas(strategy) if strategy.num_replicas_in_sync > 1 else None

@@ -32,8 +32,8 @@ MESSAGES = {
     Status.TARGET: "The loss is at or below the target.",
     Status.TIME_LIMIT: "The time limit was reached; the gradient is above the tolerance. "
     "Give it more seconds, or a loss to aim for with `target`.",
-    Status.INTERRUPTED: "Interrupted, from the keyboard or by an error of a callback; the "
-    "model has the best weights.",
+    Status.INTERRUPTED: "Interrupted, from the keyboard or by an error; the model has the "
+    "best weights.",
 }
 
 

@@ -3,22 +3,23 @@
 import json
 import math
 import os
-from collections.abc import Iterable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs import data as data_module
-from keras_smooth.lbfgs.checkpoint import Checkpoint, digest
+from keras_smooth.lbfgs.checkpoint import Checkpoint
 from keras_smooth.lbfgs.data import Data
+from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.problem import Problem
 from keras_smooth.lbfgs.run import Run
 
 
 class Resumable:
     """A fit that saves itself after every chunk of iterations.
+
+    Of several workers the chief writes, and all read what it wrote.
 
     Args:
         directory: Of the checkpoints.
@@ -27,7 +28,8 @@ class Resumable:
         options: What else must be the same to go on.
 
     Raises:
-        ValueError: If the directory has a checkpoint of another run.
+        ValueError: If the directory has a checkpoint of another run, or other ones for
+            other workers.
     """
 
     def __init__(
@@ -37,16 +39,19 @@ class Resumable:
         data: Data,
         options: dict[str, Any],
     ):
+        self._problem = problem
         model = problem.worker
         frozen, self._moving = _frozen_and_moving(model, problem.moving)
         identity = {
             "model": _description(model),
             "frozen weights": digest(frozen),
-            "data": digest(_arrays(data)),
+            "data": data.digest,
             **options,
         }
         self._checkpoint = Checkpoint(directory, identity)
         self._saved = self._checkpoint.load()
+        if problem.replicas and problem.replicas.several_workers:
+            problem.replicas.check_same(checkpoint=digest((self._saved or {}).values()))
 
     def begin(self, position: tf.Tensor) -> tf.Tensor:
         """Returns the position to begin at, and gives the seeds and averages back."""
@@ -72,14 +77,17 @@ class Resumable:
                 "directory of its own."
             )
         run.restore(self._saved)
+        self._problem.restore(run.best.position)
         record = json.loads(self._saved["history"].tobytes())
         history.epoch, history.history = record["epoch"], record["history"]
 
     def save(self, run: Run, history: keras.callbacks.History) -> None:
         """Writes a checkpoint of a run and its history."""
+        if self._problem.replicas and not self._problem.replicas.is_chief:
+            return
         record = {"epoch": history.epoch, "history": history.history}
         arrays = {f"moving_{i}": np.asarray(v) for i, v in enumerate(self._moving)}
-        arrays["history"] = np.frombuffer(json.dumps(record, default=float).encode(), "u1")
+        arrays["history"] = np.frombuffer(json.dumps(record, default=_as_lists).encode(), "u1")
         self._checkpoint.save(run.nit, {**run.snapshot(), **arrays})
 
 
@@ -105,6 +113,6 @@ def _description(model: keras.Model) -> list:
     return [type(model).__name__, layers, weights]
 
 
-def _arrays(data: Data) -> Iterable:
-    for batch in data_module.batches(data):
-        yield from (leaf for leaf in keras.tree.flatten(batch) if leaf is not None)
+def _as_lists(value: Any) -> Any:
+    # A metric may be an array, one number a class.
+    return np.asarray(value).tolist()

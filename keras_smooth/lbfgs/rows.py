@@ -130,13 +130,16 @@ def is_average(value: Callable, sample: Any) -> bool:
 
     Args:
         value: Returns the loss of a structure of rows.
-        sample: A few rows, two at least.
+        sample: A few rows.
 
     Raises:
         ValueError: If the loss of the sample is neither the average nor the sum of the
             losses of its parts.
     """
     size = num_rows(sample)
+    if size < 2:
+        # It cannot be cut, and is never evaluated in batches.
+        return True
     # Parts of unequal size tell the average of all rows from the average of averages.
     cut = max(1, (2 * size) // 3)
     whole, first, second = (

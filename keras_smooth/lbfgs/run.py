@@ -75,7 +75,7 @@ class Run:
         self._assign(self.best.position)
 
     def interrupt(self) -> None:
-        """Ends the run in the middle of a chunk; assigns the best."""
+        """Ends the run wherever it is; assigns the best."""
         self._assign(self.best.position)
         self.status = Status.INTERRUPTED
 
@@ -112,7 +112,7 @@ class Run:
         return {name: np.asarray(array) for name, array in arrays.items()}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Takes over a snapshot of a run of the same minimizer; assigns the best."""
+        """Takes over a snapshot of a run of the same minimizer."""
         like = tf.nest.flatten(self.state)
         saved = [tf.constant(snapshot[f"state_{i}"], a.dtype) for i, a in enumerate(like)]
         self.state = tf.nest.pack_sequence_as(self.state, saved)
@@ -123,7 +123,13 @@ class Run:
         self._finished = snapshot["finished"].tolist()
         status = int(snapshot["status"])
         self.status = None if status < 0 else Status(status)
-        self._assign(self.best.position)
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """Lets a finished run go on where it now may: to a lower tolerance."""
+        if self.status is Status.TOLERANCE and self.best.grad_norm > self._tolerance:
+            self.status = None
+            self.state = self.state._replace(converged=tf.constant(False))
 
     def _deaths_in_words(self) -> list[str]:
         if not self.deaths:

@@ -1,0 +1,51 @@
+"""The metrics of a model that was made for several devices.
+
+Keras' own `evaluate` fails there where the rows of the first batch do not divide evenly, and
+on several workers altogether.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+
+from keras_smooth.lbfgs import data as data_module
+from keras_smooth.lbfgs import rows
+
+
+def evaluate(
+    model: keras.Model, batches: Iterable, callbacks: keras.callbacks.CallbackList | None
+) -> dict[str, float]:
+    """Returns what `model.evaluate` would, from this process' first device alone.
+
+    Args:
+        model: Built and compiled model.
+        batches: Tuples `(x, y)` or `(x, y, sample_weight)`.
+        callbacks: Told of the evaluation, or None.
+    """
+    if callbacks:
+        callbacks.on_test_begin()
+    # The variables of metrics cannot be assigned to outside of a replica. They stay as they
+    # are: the scope has the values. Under that of the strategy, new ones are made.
+    with model.distribute_strategy.scope(), keras.StatelessScope():
+        model.reset_metrics()
+        for batch in batches:
+            model.test_step(batch)
+        results = model.get_metrics_result()
+    logs = {name: float(value) for name, value in results.items()}
+    if callbacks:
+        callbacks.on_test_end(logs)
+    return logs
+
+
+def in_batches(data: Any, batch_size: int | None) -> Iterator:
+    """Yields the batches of a dataset, or of `(x, y, sample_weight)` as arrays."""
+    if not isinstance(data, (tuple, list)):
+        yield from data_module.elements(data)
+        return
+    data = keras.utils.unpack_x_y_sample_weight(tuple(data))
+    size = rows.num_rows(data)
+    batch_size = batch_size or size
+    for i in range(math.ceil(size / batch_size)):
+        yield rows.take(data, i * batch_size, min((i + 1) * batch_size, size))

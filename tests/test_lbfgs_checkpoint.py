@@ -1,0 +1,386 @@
+"""Checkpoints of fit_lbfgs: a run that breaks off goes on as if it never had."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_smooth import fit_lbfgs
+from keras_smooth.lbfgs import Status
+from keras_smooth.lbfgs.checkpoint import Checkpoint
+from keras_smooth.lbfgs.minimizers import Minimizer
+
+X = np.random.default_rng(0).normal(size=(20, 2))
+Y = np.sin(X.sum(axis=1, keepdims=True))
+CHUNK = {"epochs": 12, "steps_per_execution": 3}
+
+
+def net(*extra, dtype="float64", loss="mse", metrics=None):
+    model = keras.Sequential([keras.Input((2,), dtype=dtype)])
+    for seed, units in enumerate((5, 1)):
+        start = keras.initializers.GlorotUniform(seed=seed)
+        activation = None if seed else "tanh"
+        model.add(
+            keras.layers.Dense(units, activation, kernel_initializer=start, dtype=dtype)
+        )
+        if not seed:
+            for layer in extra:
+                model.add(layer)
+    model.compile(loss=loss, metrics=metrics)
+    return model
+
+
+def fit(model, directory=None, data=(X, Y), **arguments):
+    # Tracing alone is three times as fast as compiling, and what is saved is the same.
+    arguments = {**CHUNK, "verbose": 0, "jit_compile": False, **arguments}
+    return fit_lbfgs(model, *data, checkpoint=directory, **arguments)
+
+
+class Break(keras.callbacks.Callback):
+    """Raises at the end of an epoch, before it is saved."""
+
+    def __init__(self, epoch, error=MemoryError):
+        super().__init__()
+        self.epoch, self.error = epoch, error
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise self.error
+
+
+class Start:
+    """The variables of a model as they are now, to give them back."""
+
+    def __init__(self, model):
+        self.model = model
+        self.values = [np.asarray(variable).copy() for variable in model.variables]
+
+    def give_back(self):
+        for variable, value in zip(self.model.variables, self.values):
+            variable.assign(value)
+
+    def spoil(self):
+        """Gives every variable another value, as in a new process without a seed."""
+        for variable, value in zip(self.model.variables, self.values):
+            variable.assign(value + 1 if variable.dtype.startswith("uint") else value + 0.1)
+
+
+def outcome(model):
+    """Returns all that must be the same, weights as bytes."""
+    history = model.history
+    weights = [np.asarray(variable).tobytes() for variable in model.variables]
+    return weights, history.result, history.epoch, history.history
+
+
+def batches():
+    return (tf.data.Dataset.from_tensor_slices((X, Y)).batch(7),)
+
+
+# A run that breaks off.
+
+RUNS = {
+    "lbfgs, compiled": (net, {"jit_compile": True}),
+    "tfp_lbfgs": (net, {"method": "tfp_lbfgs"}),
+    "bfgs": (net, {"method": "bfgs"}),
+    "float32": (lambda: net(dtype="float32"), {}),
+    "float64 copy": (lambda: net(dtype="float32"), {"dtype": "float64"}),
+    "dropout": (lambda: net(keras.layers.Dropout(0.3, seed=1, dtype="float64")), {}),
+    "normalization": (
+        lambda: net(keras.layers.BatchNormalization(momentum=0.7, dtype="float64")),
+        {},
+    ),
+    "stream": (
+        lambda: net(metrics=["mae"]),
+        {"data": batches(), "batch_size": 8, "validation_data": (X, Y)},
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
+@pytest.mark.parametrize("name", RUNS)
+def test_goes_on_bit_for_bit(name, tmp_path):
+    make, arguments = RUNS[name]
+    model = make()
+    start = Start(model)
+    fit(model, **arguments)
+    undisturbed = outcome(model)
+    start.give_back()
+    with pytest.raises(MemoryError):
+        fit(model, tmp_path, callbacks=[Break(8)], **arguments)
+    start.spoil()
+    fit(model, tmp_path, **arguments)
+    assert outcome(model) == undisturbed
+    assert model.history.epoch == [2, 5, 8, 11]
+
+
+def test_goes_on_after_restarts(tmp_path, monkeypatch):
+    original = Minimizer.advance
+
+    def dying(self, state, num_iterations, tolerance, data):
+        after = original(self, state, 2, tolerance, data)
+        return after._replace(failed=tf.constant(True), converged=tf.constant(False))
+
+    monkeypatch.setattr(Minimizer, "advance", dying)
+    model = net()
+    start = Start(model)
+    fit(model, steps_per_execution=2)
+    undisturbed = outcome(model)
+    assert model.history.result.restarts == 5
+    start.give_back()
+    with pytest.raises(MemoryError):
+        fit(model, tmp_path, steps_per_execution=2, callbacks=[Break(7)])
+    start.spoil()
+    fit(model, tmp_path, steps_per_execution=2)
+    assert outcome(model) == undisturbed
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A net whose program is traced once for all tests."""
+    return Start(net())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shared):
+    shared.give_back()
+    fit(shared.model, steps_per_execution=1)
+    return outcome(shared.model)
+
+
+@pytest.fixture
+def start(shared, undisturbed):
+    shared.give_back()
+    return shared
+
+
+# A run that is called again.
+
+
+def test_finished_run_returns_at_once(start, tmp_path):
+    fit(start.model, tmp_path)
+    done = outcome(start.model)
+    fit(start.model, tmp_path, callbacks=[Break(11)])
+    assert outcome(start.model) == done
+
+
+def test_run_at_its_target_returns_at_once(start, tmp_path):
+    arguments = {"target": 0.3, "steps_per_execution": 1}
+    fit(start.model, tmp_path, **arguments)
+    done = outcome(start.model)
+    assert done[1].status == Status.TARGET and done[1].nit < 12
+    fit(start.model, tmp_path, **arguments)
+    assert outcome(start.model) == done
+
+
+STOP = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        ({"epochs": 6}, Status.ITERATION_LIMIT),
+        ({"tolerance": 1e-1}, Status.TOLERANCE),
+        ({"target": 0.3}, Status.TARGET),
+        ({"max_seconds": 0.0}, Status.TIME_LIMIT),
+        ({"callbacks": [STOP]}, Status.STOPPED),
+    ],
+    ids=lambda value: value.name if isinstance(value, Status) else "",
+)
+def test_ended_run_goes_on_further(arguments, status, start, undisturbed, tmp_path):
+    fit(start.model, tmp_path, **{"steps_per_execution": 1, **arguments})
+    assert start.model.history.result.status == status
+    assert start.model.history.result.nit < 12
+    fit(start.model, tmp_path, steps_per_execution=1)
+    assert outcome(start.model) == undisturbed
+
+
+# Ctrl-C, and errors of callbacks.
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_interrupt_keeps_weights_and_history(error, start, tmp_path):
+    model = start.model
+    with pytest.raises(error):
+        fit(model, tmp_path, callbacks=[Break(8, error)])
+    result = model.history.result
+    assert result.status == Status.INTERRUPTED and not result.success and result.nit == 9
+    # The callbacks of the third chunk did not get as far as History.
+    assert model.history.epoch == [2, 5] and len(model.history.history["loss"]) == 2
+    # Two sums of 20 squares in another order: measured 1e-16.
+    loss = np.mean((model(X).numpy() - Y) ** 2)
+    assert loss == pytest.approx(result.fun, rel=1e-14)
+    fit(model, tmp_path)
+    assert model.history.epoch == [2, 5, 8, 11]
+
+
+# A checkpoint of another run.
+
+
+def frozen(change=0.0):
+    model = net()
+    model.layers[0].trainable = False
+    model.layers[0].bias.assign_add(np.full(5, change))
+    return model
+
+
+def activation(name):
+    return net(keras.layers.Activation(name, dtype="float64"))
+
+
+OTHERS = {
+    "data": (net, net, {"data": (X, Y + 1e-9)}, ": data of it"),
+    "rows": (net, net, {"data": (X[:-1], Y[:-1])}, ": data of it"),
+    "weights of the rows": (net, net, {"sample_weight": np.ones(20)}, ": data of it"),
+    "layers": (net, lambda: activation("tanh"), {}, ": model of it"),
+    "dtype": (net, lambda: net(dtype="float32"), {}, ": data, model of it"),
+    "frozen weights": (frozen, lambda: frozen(1e-9), {}, ": frozen weights of it"),
+    "frozen layer": (net, frozen, {}, ": frozen weights of it"),
+    "method": (net, net, {"method": "bfgs"}, ": method of it"),
+    "memory": (net, net, {"num_correction_pairs": 7}, ": num_correction_pairs of it"),
+    "loss": (net, lambda: net(loss="mae"), {}, "of another loss or of another model"),
+    "activation": (
+        lambda: activation("tanh"),
+        lambda: activation("softplus"),
+        {},
+        "of another loss or of another model",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
+@pytest.mark.parametrize("name", OTHERS)
+def test_checkpoint_of_another_run_is_refused(name, tmp_path):
+    make, make_other, arguments, words = OTHERS[name]
+    fit(make(), tmp_path, epochs=3)
+    other = make_other()
+    weights = other.get_weights()
+    with pytest.raises(ValueError, match=words):
+        fit(other, tmp_path, **arguments)
+    for before, after in zip(weights, other.get_weights()):
+        np.testing.assert_array_equal(before, after)
+
+
+# Files that are not whole.
+
+
+def files(directory):
+    return sorted(path.name for path in Path(directory).iterdir())
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def latest(directory):
+    return Path(directory) / files(directory)[-1]
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty])
+def test_the_one_before_a_damaged_file_is_used(damage, start, tmp_path):
+    fit(start.model, tmp_path)
+    undisturbed = outcome(start.model)
+    damage(latest(tmp_path))
+    start.spoil()
+    fit(start.model, tmp_path)
+    assert outcome(start.model) == undisturbed
+
+
+def test_every_file_damaged(start, tmp_path):
+    fit(start.model, tmp_path)
+    for name in files(tmp_path):
+        flip(tmp_path / name)
+    names = ", ".join(reversed(files(tmp_path)))
+    with pytest.raises(ValueError, match=f"damaged: {names}. Remove them to begin anew"):
+        fit(start.model, tmp_path)
+
+
+def test_directory_is_a_file(start, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="must be a directory, but .*file is a file"):
+        fit(start.model, tmp_path / "file")
+
+
+def test_files_of_others_stay(start, tmp_path):
+    others = ["000000000000.npz", "fit_lbfgs-x.checkpoint", "fit_lbfgs.part", "z.npz"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"not ours")
+    fit(start.model, str(tmp_path))
+    ours = [f"fit_lbfgs-{nit:012d}.checkpoint" for nit in (9, 12)]
+    # What a write left behind when it was killed is the only one to be overwritten.
+    assert files(tmp_path) == sorted({*others, *ours} - {"fit_lbfgs.part"})
+
+
+def test_values_in_the_history_may_be_arrays(start, tmp_path):
+    class Write(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.history.history["classes"] = [np.arange(3.0), np.float32(1.5)]
+
+    fit(start.model, tmp_path, epochs=3, callbacks=[Write()])
+    again = fit(start.model, tmp_path, epochs=3)
+    assert again.history["classes"] == [[0.0, 1.0, 2.0], 1.5]
+
+
+def test_arrays_come_back_as_they_were(tmp_path):
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([], int), "c": np.array(True)}
+    Checkpoint(tmp_path, {"key": [1, None]}).save(7, arrays)
+    found = Checkpoint(tmp_path, {"key": [1, None]}).load()
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype and np.array_equal(found[name], array)
+    assert Checkpoint(tmp_path / "new" / "deep", {}).load() is None
+
+
+# Processes that are killed; see killed.py.
+
+
+def killed(job, number=0):
+    script = Path(__file__).parent / "killed.py"
+    done = subprocess.run(
+        [sys.executable, script, job, str(number)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_killed_in_every_step_of_a_write():
+    found = killed("writes")
+    assert found["killed"] == found["deaths"] == 4 and found["same"]
+    assert found["files"] == [f"fit_lbfgs-{nit:012d}.checkpoint" for nit in (9, 10)]
+
+
+@pytest.mark.slow
+def test_interrupt_from_the_keyboard_in_a_chunk():
+    found = killed("interrupt")
+    first, second = found["first"], found["second"]
+    assert first["status"] == Status.INTERRUPTED
+    assert len(first["losses"]) == 1 and first["fun"] <= first["losses"][-1]
+    assert second["status"] == Status.ITERATION_LIMIT
+    assert len(second["losses"]) == 2 and second["losses"][0] == first["losses"][0]
+
+
+@pytest.mark.study
+def test_killed_50_times_at_random():
+    found = killed("random", 50)
+    assert found["same"] == found["runs"] == 10
+    assert sum(found["kills"].values()) == 50
+    assert set(found["kills"]) == {"start", "compile", "iterate", "write", "rename"}

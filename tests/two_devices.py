@@ -1,0 +1,189 @@
+"""Fits under MirroredStrategy on two logical CPUs, beside one device; prints a JSON line."""
+
+import contextlib
+import json
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_smooth
+from keras_smooth.lbfgs import data as data_module
+from keras_smooth.lbfgs.objective import floatx
+from keras_smooth.lbfgs.problem import Problem
+
+# Before anything of TensorFlow runs.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], 2 * [tf.config.LogicalDeviceConfiguration()]
+)
+X = np.random.default_rng(0).normal(size=(37, 2))
+Y = np.sin(X.sum(axis=1, keepdims=True))
+WEIGHTS = np.linspace(0.0, 2.0, 37)
+SUM = keras.losses.MeanSquaredError(reduction="sum", dtype="float64")
+
+
+def net(loss="mse", metrics=None, dtype="float64", extra=(), penalty=None):
+    model = keras.Sequential([keras.Input((2,), dtype=dtype)])
+    for seed, units in enumerate((6, 6, 1)):
+        start = keras.initializers.GlorotUniform(seed=seed)
+        model.add(
+            keras.layers.Dense(
+                units,
+                "tanh" if seed < 2 else None,
+                kernel_initializer=start,
+                kernel_regularizer=penalty,
+                dtype=dtype,
+            )
+        )
+        for layer in extra if seed == 1 else ():
+            model.add(layer)
+    model.compile(loss=loss, metrics=metrics)
+    return model
+
+
+def normalization(trainable):
+    layer = keras.layers.BatchNormalization(dtype="float64", trainable=trainable)
+    return net(extra=[layer])
+
+
+def batches():
+    return (tf.data.Dataset.from_tensor_slices((X, Y)).batch(4),)
+
+
+class Own(keras.Model):
+    """A loss of its own, and Keras' beside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = net()
+
+    def call(self, x):
+        return self.inner(x)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        compiled = super().compute_loss(x, y, y_pred, sample_weight, training)
+        return compiled + keras.ops.mean(self.inner(2.0 * x) ** 2)
+
+
+def own():
+    model = Own()
+    model(X)
+    # Or else Keras would round its part of the loss to float32.
+    with floatx("float64"):
+        model.compile(loss="mse")
+    return model
+
+
+# Name: model, data, batch size, whether XLA compiles.
+VALUES = {
+    "mean": (net, (X, Y), None, False),
+    "batches, weights": (net, (X, Y, WEIGHTS), 5, False),
+    "stream": (net, batches(), 5, True),
+    "short stream": (net, batches(), 36, False),
+    "sum": (lambda: net(SUM), (X, Y), 5, False),
+    "penalty": (lambda: net(penalty=keras.regularizers.L2(0.1)), (X, Y), None, False),
+    "own loss": (own, (X, Y), None, False),
+    "frozen": (lambda: normalization(False), (X, Y), 5, True),
+}
+# Name: model, arguments of fit_lbfgs.
+FITS = {
+    "metrics": (
+        lambda: net(metrics=["mae", keras.metrics.MeanSquaredError(name="mse")]),
+        {"validation_data": (X[:11] + 0.1, Y[:11]), "batch_size": 10},
+    ),
+    "float64 copy": (
+        lambda: net(dtype="float32"),
+        {"dtype": "float64", "validation_data": batches()[0]},
+    ),
+}
+ERRORS = {
+    "fewer rows": (net, (X[:1], Y[:1])),
+    "normalization": (lambda: normalization(True), (X, Y)),
+    "dropout": (lambda: net(extra=[keras.layers.Dropout(0.5, seed=0)]), (X, Y)),
+}
+
+
+def both(make, strategy):
+    for scope in (contextlib.nullcontext, strategy.scope):
+        with scope():
+            model = make()
+        yield model
+
+
+def value_and_gradient(model, data, batch_size, jit_compile):
+    data = data_module.read(*data, *(3 - len(data)) * [None], batch_size, "float64")
+    problem = Problem(model, data, batch_size, None, "lbfgs", 5, jit_compile)
+    state = problem.minimizer.begin(problem.start(), problem.data)
+    return np.append(state.objective_gradient, state.objective_value)
+
+
+def difference(one, two):
+    """Returns the largest difference of arrays, of the largest entry."""
+    one, two = np.asarray(one), np.asarray(two)
+    return float(np.abs(one - two).max() / np.abs(one).max())
+
+
+def fit(model, data=(X, Y), **arguments):
+    arguments = {"epochs": 8, "steps_per_execution": 4, **arguments}
+    return keras_smooth.fit_lbfgs(
+        model, *data, verbose=0, jit_compile=False, **arguments
+    )
+
+
+def histories(make, arguments, strategy):
+    one, two = (fit(model, **arguments).history for model in both(make, strategy))
+    return {name: difference(one[name], two[name]) for name in one}
+
+
+def error(make, data, strategy):
+    with strategy.scope():
+        model = make()
+    try:
+        return fit(model, data).result.message
+    except ValueError as found:
+        return str(found)
+
+
+def inside(strategy):
+    with strategy.scope():
+        return error(net, (X, Y), strategy)
+
+
+def resumed(strategy):
+    """Returns whether a fit that was cut goes on bit for bit, and on one device."""
+    with strategy.scope():
+        model = net()
+    start = model.get_weights()
+    whole = fit(model)
+    weights = model.get_weights()
+    model.set_weights(start)
+    with tempfile.TemporaryDirectory() as directory:
+        fit(model, epochs=4, checkpoint=directory)
+        model.set_weights(start)
+        again = fit(model, checkpoint=directory)
+        alone = fit(net(), checkpoint=directory)
+    same = all(np.array_equal(*pair) for pair in zip(weights, model.get_weights()))
+    return same and again.history == whole.history, alone.result.nit
+
+
+def main():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    values = {
+        name: difference(*(value_and_gradient(m, *rest) for m in both(make, strategy)))
+        for name, (make, *rest) in VALUES.items()
+    }
+    found = {
+        "values": values,
+        "fits": {name: histories(*row, strategy) for name, row in FITS.items()},
+        "errors": {name: error(*row, strategy) for name, row in ERRORS.items()},
+        "inside": inside(strategy),
+        "resumed": resumed(strategy),
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
