@@ -138,11 +138,14 @@ def fit_lbfgs(
     check_model(model, dtype)
     data_dtype = dtype or model.trainable_variables[0].dtype
     data = data_module.read(x, y, sample_weight, batch_size, data_dtype)
-    if validation_split and validation_data is None:
-        data, validation_data = data_module.split(data, validation_split)
+    validation = data_module.validation(validation_data, batch_size, data_dtype)
+    if validation_split and validation is None:
+        data, validation = data_module.split(data, validation_split)
     problem = Problem(
         model, data, batch_size, dtype, method, num_correction_pairs, jit_compile
     )
+    if validation is not None:
+        problem.check(validation)
     callbacks = _callback_list(model, callbacks, epochs, verbose)
     saved = None
     if checkpoint is not None:
@@ -151,7 +154,7 @@ def fit_lbfgs(
     model.stop_training = False
     callbacks.on_train_begin()
     run = _begin(problem, saved, model.history, tolerance, max_restarts)
-    logs = Logs(model, data, validation_data, batch_size, callbacks)
+    logs = Logs(model, data, validation, batch_size, callbacks)
     plan = _Plan(epochs, initial_epoch, steps_per_execution, target, max_seconds)
     try:
         last = _iterate(model, run, plan, logs, callbacks, saved)
@@ -217,7 +220,8 @@ def _iterate(model, run, plan, logs, callbacks, saved) -> dict[str, float]:
     if plan.max_seconds is not None:
         deadline = time.monotonic() + plan.max_seconds
     found = {}
-    while run.status is None and run.nit < plan.limit:
+    # A run that is over at its start is told once, so that its history has a loss.
+    while not model.history.epoch or (run.status is None and run.nit < plan.limit):
         last = min(run.nit + plan.chunk, plan.limit)
         epoch = plan.initial_epoch + last - 1
         callbacks.on_epoch_begin(epoch)

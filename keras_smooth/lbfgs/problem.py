@@ -1,10 +1,12 @@
 """A model and its data, made into what a minimizer needs."""
 
+import functools
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_smooth import copying
 from keras_smooth.lbfgs import data as data_module
 from keras_smooth.lbfgs import program, replicas, rows, state
 from keras_smooth.lbfgs.data import Data
@@ -47,16 +49,22 @@ class Problem:
         num_correction_pairs: int,
         jit_compile: bool,
     ):
-        sample = data_module.sample(data, min(data.num_rows, _SAMPLE))
+        sample = _sample(data)
         self._model = model
-        self._all = data.parts
+        self._batches = functools.partial(data_module.batches, data, batch_size)
         self.worker = in_float64(model, sample[0]) if dtype else model
         self.objective, self.minimizer = program.compiled(
             self.worker, method, num_correction_pairs, jit_compile, data.in_memory
         )
-        _check_outputs(self.worker, sample)
+        self.check(data)
         self.moving = [variable for variable, _ in self.objective.moving_state(sample)]
         self.data = self._in_batches(data, sample, batch_size)
+
+    def check(self, data: Data) -> None:
+        """Raises where a few rows, evaluated without being compiled, do not fit the model."""
+        sample = _sample(data)
+        _check_outputs(self.worker, sample)
+        self.objective.value_and_gradient(self.objective.position, sample)
 
     def start(self) -> tf.Tensor:
         """Returns the weights that the user's model has now."""
@@ -68,7 +76,7 @@ class Problem:
         """Writes weights, and the state that belongs to them, into the user's model."""
         self.objective.assign(position)
         if self.moving:
-            state.settle(self.objective, self._all)
+            state.settle(self.objective, self.moving, self._batches)
         if self.worker is not self._model:
             self._model.set_weights(self.worker.get_weights())
 
@@ -86,19 +94,58 @@ class Problem:
         return rows.in_batches(data.parts, batch_size, num_batches, total, dtype)
 
     def _is_average(self, sample: Any) -> bool:
-        position = self.objective.position
+        start = self.objective.position
+        # At the start a head of zeros may hide the layers before it, and sample weights of
+        # the first rows may be all alike.
+        position = start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))
+        x, y, sample_weight = sample
+        sample = (x, y, rows.map_tensors(_spread, sample_weight))
         return rows.is_average(lambda part: self.objective.value(position, part), sample)
 
 
+def _sample(data: Data) -> Any:
+    return data_module.sample(data, min(data.num_rows, _SAMPLE))
+
+
+def _spread(sample_weight: tf.Tensor) -> tf.Tensor:
+    """Returns weights of the same shape that differ from row to row."""
+    size, *others = sample_weight.shape
+    column = tf.reshape(tf.linspace(1.0, 2.0, size), (size, *[1] * len(others)))
+    return tf.cast(tf.broadcast_to(column, sample_weight.shape), sample_weight.dtype)
+
+
 def _check_outputs(model: keras.Model, sample: tuple) -> None:
-    """Raises where targets would be broadcast against the outputs without a word."""
-    if has_own_loss(model) or sample[1] is None:
+    """Raises where targets are missing or would be broadcast without a word."""
+    if has_own_loss(model) or model.loss is None:
         return
-    outputs, targets = (keras.tree.flatten(part) for part in (model(sample[0]), sample[1]))
-    for output, target in zip(outputs, targets):
+    x, y, sample_weight = sample
+    if y is None:
+        raise ValueError(
+            "y is None, but the model is compiled with a loss that compares outputs with "
+            "targets. Pass y, or compile without a loss and use add_loss."
+        )
+    _check_weights(y, sample_weight)
+    outputs = copying.run(model, x)
+    if isinstance(y, dict) and not isinstance(outputs, dict):
+        outputs = dict(zip(model.output_names, keras.tree.flatten(outputs)))
+    for output, target in zip(keras.tree.flatten(outputs), keras.tree.flatten(y)):
         shapes = tuple(output.shape), tuple(target.shape)
         if len(shapes[0]) == len(shapes[1]) and shapes[0][-1] == 1 < shapes[1][-1]:
             raise ValueError(
                 f"The model's output has shape {(None, *shapes[0][1:])}, the targets have "
                 f"{(None, *shapes[1][1:])}. Their last axes must have one size."
             )
+
+
+def _check_weights(y: Any, sample_weight: Any) -> None:
+    if not keras.tree.is_nested(sample_weight):
+        return
+    try:
+        keras.tree.assert_same_structure(
+            *map(keras.tree.lists_to_tuples, (y, sample_weight))
+        )
+    except ValueError as error:
+        raise ValueError(
+            "`sample_weight` must be one array, or one for every target in the structure "
+            f"of y: {error}"
+        ) from error
