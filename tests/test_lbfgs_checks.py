@@ -116,7 +116,7 @@ DATA = {
         (X, np.tile(Y, (1, 3))), ValueError,
         r"output has shape \(None, 1\), the targets have \(None, 3\)",
     ),
-    "no x": ((None, Y), ValueError, "x is None"),
+    "no x": ((None, Y), ValueError, "x is None. Pass the inputs"),
     "no y": ((X,), ValueError, "y is None, but the model is compiled with a loss"),
     "dataset without y": (
         (tf.data.Dataset.from_tensor_slices(X).batch(7),), ValueError, "y is None",
@@ -232,7 +232,9 @@ class Constant(keras.Sequential):
 
 
 def small(kind):
-    return kind([keras.Input((2,), dtype="float64"), dense(1, dtype="float64", name="only")])
+    return kind(
+        [keras.Input((2,), dtype="float64"), dense(1, dtype="float64", name="only")]
+    )
 
 
 def stopped():

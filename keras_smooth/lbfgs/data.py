@@ -48,6 +48,8 @@ def read(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype: str)
             of rows differ.
         TypeError: If x is a generator, or y is given beside a dataset.
     """
+    if x is None:
+        raise ValueError("x is None. Pass the inputs.")
     if not isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
         return _of_arrays((x, y, sample_weight), dtype)
     if y is not None or sample_weight is not None:
@@ -230,8 +232,6 @@ def _common_num_rows(parts: tuple) -> int:
         for leaf in keras.tree.flatten(part)
         if leaf is not None
     ]
-    if not named:
-        raise ValueError("x is None. Pass the inputs.")
     for name, shape in named:
         if not shape:
             raise ValueError(
