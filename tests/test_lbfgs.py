@@ -30,6 +30,9 @@ def _loss_models():
     x = np.random.default_rng(0).normal(size=(7, 2))
     y = np.random.default_rng(1).normal(size=(7, 1))
 
+    def squared(a, b):
+        return keras.ops.mean((a - b) ** 2, -1)
+
     def dense(**kwargs):
         return keras_smooth.Dense(1, kernel_initializer="ones", dtype="float64", **kwargs)
 
@@ -53,22 +56,9 @@ def _loss_models():
     plain = [start, dense()]
     yield "mse", keras.Sequential(plain), "mse", None, (x, y), mse()
     yield "weights", keras.Sequential(plain), "mse", weights, (x, y), mse(weights[:, None])
-    yield (
-        "instance",
-        keras.Sequential(plain),
-        keras.losses.MeanSquaredError(dtype="float64"),
-        None,
-        (x, y),
-        mse(),
-    )
-    yield (
-        "function",
-        keras.Sequential(plain),
-        lambda a, b: keras.ops.mean((a - b) ** 2, -1),
-        None,
-        (x, y),
-        mse(),
-    )
+    instance = keras.losses.MeanSquaredError(dtype="float64")
+    yield "instance", keras.Sequential(plain), instance, None, (x, y), mse()
+    yield "function", keras.Sequential(plain), squared, None, (x, y), mse()
     yield (
         "l2",
         keras.Sequential([start, dense(kernel_regularizer=keras.regularizers.L2(0.5))]),
