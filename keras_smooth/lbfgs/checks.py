@@ -96,11 +96,22 @@ def _check_scope() -> None:
 
 
 def _check_dtypes(model: keras.Model, dtype: str | None) -> None:
-    dtypes = sorted({variable.dtype for variable in model.trainable_variables})
-    if len(dtypes) != 1 or dtypes[0] not in (*_FLOATS, *_HALF):
+    if not model.trainable_variables:
         raise ValueError(
-            "fit_lbfgs needs trainable weights of one floating dtype, received "
-            f"{dtypes or 'no trainable weights'}."
+            "The model has no trainable weights: fit_lbfgs has nothing to do. Set "
+            "layer.trainable = True where they are frozen."
+        )
+    for variable in model.trainable_variables:
+        if variable.dtype not in (*_FLOATS, *_HALF):
+            raise ValueError(
+                f"The trainable weight {variable.path} has dtype {variable.dtype}, which "
+                "has no gradient. Make it with add_weight(trainable=False)."
+            )
+    dtypes = sorted({variable.dtype for variable in model.trainable_variables})
+    if len(dtypes) > 1 and dtype is None:
+        raise ValueError(
+            f"The trainable weights have the dtypes {', '.join(dtypes)}. Pass "
+            'dtype="float64" to fit_lbfgs: it then works on a copy in float64.'
         )
     half = sorted(compute_dtypes(model).intersection(_HALF))
     if half and dtype is None:

@@ -12,7 +12,7 @@ from keras_smooth.lbfgs.digests import digest
 
 
 class Data(NamedTuple):
-    """Data of a fit.
+    """Data of a fit, or for its validation.
 
     Args:
         parts: `(x, y, sample_weight)` of tensors, or a `tf.data.Dataset` of such batches.
@@ -32,6 +32,12 @@ class Data(NamedTuple):
         leaves = (leaf for batch in batches(self) for leaf in keras.tree.flatten(batch))
         return digest(leaf for leaf in leaves if leaf is not None)
 
+    @property
+    def num_targets(self) -> int:
+        """Number of tensors in y."""
+        parts = self.parts if self.in_memory else self.parts.element_spec
+        return len(tf.nest.flatten(parts[1]))
+
 
 def read(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype: str) -> Data:
     """Returns checked data.
@@ -45,9 +51,12 @@ def read(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype: str)
         dtype: What floating-point data is cast to.
 
     Raises:
-        ValueError: If data is empty, endless or not finite, or if numbers of rows differ.
+        ValueError: If data is empty, endless, not finite or not in batches, or if numbers
+            of rows differ.
         TypeError: If x is a generator, or y is given beside a dataset.
     """
+    if x is None:
+        raise ValueError("x is None. Pass the inputs.")
     if not isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
         return _of_arrays((x, y, sample_weight), dtype)
     if y is not None or sample_weight is not None:
@@ -56,9 +65,12 @@ def read(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype: str)
             "A dataset yields tuples (x, y) or (x, y, sample_weight)."
         )
     _check_ends(x)
+    _check_first(x)
     if batch_size is None:
         return _of_arrays(_joined(x), dtype)
-    dataset = _as_dataset(x).map(lambda *batch: _cast(_unpacked(batch), dtype))
+    dataset = _as_dataset(x).map(
+        lambda *batch: _cast(keras.utils.unpack_x_y_sample_weight(batch), dtype)
+    )
     dataset = dataset.rebatch(batch_size).prefetch(tf.data.AUTOTUNE)
     num_rows, num_batches = _counted(dataset)
     # Keras warns of every end that it was not told of.
@@ -66,8 +78,31 @@ def read(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype: str)
     return Data(dataset.apply(known), num_rows)
 
 
-def split(data: Data, fraction: float) -> tuple[Data, tuple]:
-    """Returns all but the last rows, and the last rows as `(x, y, sample_weight)`."""
+def validation(data: Any, batch_size: int | None, dtype: str) -> Data | None:
+    """Returns checked data from `(x, y)`, `(x, y, sample_weight)`, a dataset or None.
+
+    Raises:
+        ValueError: As `read`, and if it is none of these.
+    """
+    if data is None:
+        return None
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
+    elif isinstance(data, (tf.data.Dataset, keras.utils.PyDataset)):
+        parts = (data, None, None)
+    else:
+        raise ValueError(
+            "`validation_data` must be (x, y), (x, y, sample_weight) or a dataset, received "
+            f"a {type(data).__name__}."
+        )
+    try:
+        return read(*parts, batch_size, dtype)
+    except ValueError as error:
+        raise ValueError(f"In validation_data: {error}") from error
+
+
+def split(data: Data, fraction: float) -> tuple[Data, Data]:
+    """Returns all but the last rows, and the last rows."""
     if not data.in_memory:
         raise ValueError(
             "`validation_split` needs arrays, but x is a dataset that is read in batches. "
@@ -80,7 +115,7 @@ def split(data: Data, fraction: float) -> tuple[Data, tuple]:
             "or to validate on."
         )
     head, tail = rows.take(data.parts, 0, cut), rows.take(data.parts, cut, data.num_rows)
-    return Data(head, cut), tail
+    return Data(head, cut), Data(tail, data.num_rows - cut)
 
 
 def sample(data: Data, size: int) -> Any:
@@ -91,9 +126,25 @@ def sample(data: Data, size: int) -> Any:
     return rows.map_tensors(lambda leaf: tf.gather(leaf, places), data.parts)
 
 
-def batches(data: Data) -> Iterator:
-    """Yields `(x, y, sample_weight)`, all at once where it is in memory."""
-    return iter([data.parts] if data.in_memory else data.parts)
+def batches(data: Data, batch_size: int | None = None) -> Iterator:
+    """Yields `(x, y, sample_weight)`, in memory with so many rows, or None for all."""
+    if not data.in_memory:
+        yield from data.parts
+        return
+    size = batch_size or data.num_rows
+    for start in range(0, data.num_rows, size):
+        yield rows.take(data.parts, start, start + size)
+
+
+def as_dataset(data: Data, batch_size: int | None) -> tf.data.Dataset:
+    """Returns a dataset of batches, whose dtypes Keras leaves as they are."""
+    if not data.in_memory:
+        return data.parts
+    parts = keras.utils.pack_x_y_sample_weight(*data.parts)
+    parts = keras.tree.lists_to_tuples(parts)
+    if batch_size is None:
+        return tf.data.Dataset.from_tensors(parts)
+    return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size)
 
 
 def _of_arrays(parts: tuple, dtype: str) -> Data:
@@ -110,10 +161,6 @@ def _cast(parts: Any, dtype: str) -> Any:
     )
 
 
-def _unpacked(batch: tuple) -> tuple:
-    return keras.utils.unpack_x_y_sample_weight(batch if len(batch) > 1 else batch[0])
-
-
 def _check_ends(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
     if isinstance(x, keras.utils.PyDataset):
         endless = x.num_batches is None
@@ -126,6 +173,19 @@ def _check_ends(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
         )
 
 
+def _check_first(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
+    first = next(elements(x), None)
+    if first is None:
+        raise ValueError("The dataset is empty.")
+    try:
+        _common_num_rows(keras.utils.unpack_x_y_sample_weight(first))
+    except ValueError as error:
+        raise ValueError(
+            f"In the first batch of the dataset: {error} A dataset yields batches: see "
+            "tf.data.Dataset.batch."
+        ) from error
+
+
 def elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
     """Returns what a dataset yields, once."""
     if isinstance(x, keras.utils.PyDataset):
@@ -135,8 +195,8 @@ def elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
 
 def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
     parts = [keras.utils.unpack_x_y_sample_weight(element) for element in elements(x)]
-    if not parts:
-        raise ValueError("The dataset is empty.")
+    for part in parts:
+        _common_num_rows(part)
     return keras.tree.map_structure(
         lambda *leaves: None if leaves[0] is None else tf.concat(leaves, axis=0), *parts
     )
@@ -145,12 +205,17 @@ def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
 def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
     if isinstance(x, tf.data.Dataset):
         return x
-    example = keras.tree.map_structure(tf.convert_to_tensor, x[0])
+
+    def batch(i: int) -> Any:
+        parts = keras.utils.unpack_x_y_sample_weight(x[i])
+        return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
+
+    example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))
     spec = keras.tree.map_structure(
         lambda leaf: tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype), example
     )
     return tf.data.Dataset.from_generator(
-        lambda: (x[i] for i in range(x.num_batches)), output_signature=spec
+        lambda: map(batch, range(x.num_batches)), output_signature=spec
     )
 
 
@@ -170,14 +235,18 @@ def _counted(dataset: tf.data.Dataset) -> tuple[int, int]:
 
 def _common_num_rows(parts: tuple) -> int:
     named = [
-        (name, tuple(leaf.shape))
+        (name, tuple(np.shape(leaf)))
         for name, part in zip(("x", "y", "sample_weight"), parts)
         for leaf in keras.tree.flatten(part)
         if leaf is not None
     ]
-    if not named:
-        raise ValueError("x is None. Pass the inputs.")
-    if any(not shape for _, shape in named) or len({shape[0] for _, shape in named}) > 1:
+    for name, shape in named:
+        if not shape:
+            raise ValueError(
+                f"{name} must be an array with rows along its first axis, received a single "
+                "value. Lists stand for several inputs: pass numpy.array(...)."
+            )
+    if len({shape[0] for _, shape in named}) > 1:
         shapes = ", ".join(f"{name} {shape}" for name, shape in named)
         raise ValueError(
             "x, y and sample_weight need the same number of rows, received shapes "

@@ -50,7 +50,13 @@ def fit_lbfgs(
     search needs. Moving averages (BatchNormalization) get the values that they would
     approach if training went on at the final weights. The first call compiles, which takes
     seconds; further calls with the same model and shapes of data reuse the compiled
-    function. A run never ends with a larger loss than it started with.
+    function, until the model is compiled again: do so after a change of its layers, as for
+    `fit`. A run never ends with a larger loss than it started with. What does not fit is
+    refused before anything is compiled, after a look at all data and one evaluation of a
+    few rows.
+
+    Metrics and validation are those of `evaluate`, which computes in the model's precision
+    and sums in float32; `loss` in the logs is the objective.
 
     Under a `tf.distribute` strategy every replica takes its share of the rows; every worker
     passes the same data. docs/several_devices.md says how to start several workers.
@@ -59,14 +65,17 @@ def fit_lbfgs(
         model: Built and compiled Keras model. Its optimizer is not used.
         x: Inputs: an array, or a list or dict of arrays, as for `fit`; or a finite
             `tf.data.Dataset` or `keras.utils.PyDataset` of batches, the same in every pass.
+            Floats are cast to the dtype of the weights, or to `dtype`.
         y: Targets, in the same way; None with a dataset.
         sample_weight: Weights of the samples; None with a dataset.
         batch_size: Rows to evaluate at once, for data whose activations, or which itself,
             does not fit into memory: arrays are taken in batches of this size, datasets
             are read again for every evaluation and cut into such batches. The steps are
-            those of all data at once, to rounding. None takes all rows at once.
+            those of all data at once, to rounding. A loss that is neither an average nor
+            a sum over rows is refused, as one with BatchNormalization in training mode.
+            None takes all rows at once.
         epochs: Index of the last iteration, as for `fit`.
-        initial_epoch: Index to begin at.
+        initial_epoch: Index to begin at; `epochs - initial_epoch` iterations run at most.
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
             call of the callbacks.
         validation_split: Fraction of the rows, the last ones, to hold out instead.
@@ -75,14 +84,16 @@ def fit_lbfgs(
             numbers. benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
-            on a copy, and writes the weights back rounded.
+            on a copy, and writes the weights back rounded. A subclassed model needs a
+            `get_config`.
         tolerance: Largest absolute entry of the gradient at which the fit is done.
         target: Loss at which the fit is done.
         max_seconds: Wall time after which no further chunk of iterations begins.
         max_restarts: How often a dead line search starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
             them as the end of that epoch. The default makes about 100 calls.
-        callbacks: Keras callbacks.
+        callbacks: Keras callbacks. `BackupAndRestore` gives the weights back, but epochs
+            begin anew; `checkpoint` goes on where the run was.
         verbose: 0, 1 or 2, as for `fit`.
         jit_compile: Whether to compile with XLA.
         checkpoint: Directory in which the run is saved at every call of the callbacks. A
@@ -98,8 +109,9 @@ def fit_lbfgs(
 
     Raises:
         ValueError: If the model is not compiled or not built or has no trainable
-            weights, the data is empty, endless or not finite, shapes do not fit, an
-            argument is out of range, or a checkpoint is of another run.
+            weights, a weight gets no gradient, the data is empty, endless or not finite,
+            shapes do not fit, an argument is out of range, or a checkpoint is of another
+            run.
         TypeError: If an argument is of the wrong kind.
         RuntimeError: With `throw=True`, if the line search died for good, the position
             stalled or the loss is not finite. The model has the best weights found.
@@ -140,11 +152,14 @@ def fit_lbfgs(
     check_model(model, dtype)
     data_dtype = dtype or model.trainable_variables[0].dtype
     data = data_module.read(x, y, sample_weight, batch_size, data_dtype)
-    if validation_split and validation_data is None:
-        data, validation_data = data_module.split(data, validation_split)
+    validation = data_module.validation(validation_data, batch_size, data_dtype)
+    if validation_split and validation is None:
+        data, validation = data_module.split(data, validation_split)
     problem = Problem(
         model, data, batch_size, dtype, method, num_correction_pairs, jit_compile
     )
+    if validation is not None:
+        problem.check(validation)
     callbacks = _callback_list(model, callbacks, epochs, verbose)
     saved = None
     if checkpoint is not None:
@@ -153,7 +168,7 @@ def fit_lbfgs(
     model.stop_training = False
     callbacks.on_train_begin()
     run = _begin(problem, saved, model.history, tolerance, max_restarts)
-    logs = Logs(model, data, validation_data, batch_size, callbacks)
+    logs = Logs(model, data, validation, batch_size, callbacks)
     plan = _Plan(epochs, initial_epoch, steps_per_execution, target, max_seconds)
     try:
         last = _iterate(model, problem, run, plan, logs, callbacks, saved)
@@ -224,7 +239,8 @@ def _iterate(model, problem, run, plan, logs, callbacks, saved) -> dict[str, flo
         deadline = time.monotonic() + plan.max_seconds
     found = {}
     run.stop_if(plan.is_reached(run.best.fun), Status.TARGET)
-    while run.status is None and run.nit < plan.limit:
+    # A run that is over at its start is told once, so that its history has a loss.
+    while not model.history.epoch or (run.status is None and run.nit < plan.limit):
         last = min(run.nit + plan.chunk, plan.limit)
         epoch = plan.initial_epoch + last - 1
         callbacks.on_epoch_begin(epoch)

@@ -1,11 +1,9 @@
 """What the callbacks of a full-batch fit are told: loss, metrics and validation."""
 
-from typing import Any
-
 import keras
 
-from keras_smooth.lbfgs import metrics, rows
-from keras_smooth.lbfgs.data import Data
+from keras_smooth.lbfgs import metrics
+from keras_smooth.lbfgs.data import Data, as_dataset
 
 
 class Logs:
@@ -14,7 +12,7 @@ class Logs:
     Args:
         model: The fitted model.
         data: The data it is fitted to.
-        validation: `(x, y, sample_weight)`, a dataset, or None.
+        validation: Other data, or None.
         batch_size: Rows to evaluate at once, None for all.
         callbacks: Told of the validation, as by `fit`.
     """
@@ -23,7 +21,7 @@ class Logs:
         self,
         model: keras.Model,
         data: Data,
-        validation: Any,
+        validation: Data | None,
         batch_size: int | None,
         callbacks: keras.callbacks.CallbackList,
     ):
@@ -36,23 +34,19 @@ class Logs:
     def at(self, loss: float) -> dict[str, float]:
         """Returns loss, metrics of the training data, and `val_` of both."""
         logs = {"loss": loss}
-        # Without metrics there is nothing that the loss does not say already.
-        if len(self._model.metrics) > 1:
-            logs = {**self._evaluate(self._data.parts), **logs}
+        # Without metrics there is nothing that the loss does not say already; several
+        # outputs have a metric each, their loss, once they are evaluated.
+        if len(self._model.metrics) > 1 or self._data.num_targets > 1:
+            logs = {**self._evaluate(self._data), **logs}
         if self._validation is not None:
             found = self._evaluate(self._validation, self._callbacks)
             logs |= {f"val_{name}": value for name, value in found.items()}
         return logs
 
-    def _evaluate(self, data: Any, callbacks=None) -> dict[str, float]:
+    def _evaluate(self, data: Data, callbacks=None) -> dict[str, float]:
+        dataset = as_dataset(data, self._batch_size)
         if self._model.distribute_strategy.num_replicas_in_sync > 1:
-            batches = metrics.in_batches(data, self._batch_size)
-            return metrics.evaluate(self._model, batches, callbacks)
-        arguments = {"verbose": 0, "return_dict": True, "callbacks": callbacks}
-        if not isinstance(data, (tuple, list)):
-            return self._model.evaluate(data, **arguments)
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
-        size = self._batch_size or rows.num_rows(x)
+            return metrics.evaluate(self._model, dataset, callbacks)
         return self._model.evaluate(
-            x, y, sample_weight=sample_weight, batch_size=size, **arguments
+            dataset, verbose=0, return_dict=True, callbacks=callbacks
         )

@@ -4,14 +4,9 @@ Keras' own `evaluate` fails there where the rows of the first batch do not divid
 on several workers altogether.
 """
 
-import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 import keras
-
-from keras_smooth.lbfgs import data as data_module
-from keras_smooth.lbfgs import rows
 
 
 def evaluate(
@@ -37,15 +32,3 @@ def evaluate(
     if callbacks:
         callbacks.on_test_end(logs)
     return logs
-
-
-def in_batches(data: Any, batch_size: int | None) -> Iterator:
-    """Yields the batches of a dataset, or of `(x, y, sample_weight)` as arrays."""
-    if not isinstance(data, (tuple, list)):
-        yield from data_module.elements(data)
-        return
-    data = keras.utils.unpack_x_y_sample_weight(tuple(data))
-    size = rows.num_rows(data)
-    batch_size = batch_size or size
-    for i in range(math.ceil(size / batch_size)):
-        yield rows.take(data, i * batch_size, min((i + 1) * batch_size, size))

@@ -37,8 +37,12 @@ class Minimizer:
         self._function = tf.function(value_and_gradient, autograph=False)
         begin, self._advance = _METHODS[method]
         self._begin = functools.partial(begin, num_correction_pairs=num_correction_pairs)
+        # A function of its own for each model: of one that all share, TensorFlow would say that
+        # it is traced too often.
         self._compiled = tf.function(
-            self._advance_with, jit_compile=jit_compile, autograph=False
+            lambda *arguments: self._advance_with(*arguments),
+            jit_compile=jit_compile,
+            autograph=False,
         )
 
     def begin(self, position: tf.Tensor, data: tuple):

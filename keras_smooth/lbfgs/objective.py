@@ -93,6 +93,12 @@ class Objective:
         with floatx(self.dtype), scope:
             y_pred = model(x, **_training(model.call))
             loss = self._loss(model, x, y, y_pred, sample_weight)
+        if loss.shape.rank:
+            raise ValueError(
+                f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile "
+                'with reduction="sum_over_batch_size" or "sum", or take the mean in '
+                "compute_loss."
+            )
         if loss.dtype != self.dtype:
             self._warn_precision(loss.dtype.name)
         return tf.cast(loss, self.dtype)
@@ -122,8 +128,9 @@ class Objective:
         self._warned = True
         warnings.warn(
             f"The weights are {self.dtype}, but the loss computes in {dtype}, as Keras' "
-            "losses do unless told otherwise. Compile with the name of the loss, or with "
-            f'dtype="{self.dtype}" in its constructor.',
+            "losses do unless told otherwise. Give a loss of your own "
+            f'dtype="{self.dtype}" in its constructor; where compute_loss calls that of '
+            f'keras.Model, call keras.config.set_floatx("{self.dtype}") before compile.',
             stacklevel=2,
         )
 
@@ -146,11 +153,14 @@ def compile_like(model: keras.Model, other: keras.Model, dtype: str) -> None:
     """Compiles a model with the loss of another, computed in `dtype`.
 
     A compiled loss rounds its value to the floatx that held when `compile` was called,
-    which is float32 also for most float64 models: too coarse for a line search.
+    which is float32 also for most float64 models: too coarse for a line search. The
+    optimizer tells one compilation from the next.
     """
     with floatx(dtype):
         loss = keras.tree.map_structure(_anew, other.loss)
-        model.compile(loss=loss, loss_weights=loss_weights(other))
+        model.compile(
+            optimizer=other.optimizer, loss=loss, loss_weights=loss_weights(other)
+        )
 
 
 def _twin(model: keras.Model, dtype: str) -> keras.Model:

@@ -8,7 +8,7 @@ import keras
 from keras_smooth import copying
 from keras_smooth.lbfgs.objective import compile_like, floatx, has_own_loss
 
-# By the trainable flags of the weights, which an Objective takes as they are.
+# The latest of each model, with what it was made of.
 _copies = weakref.WeakKeyDictionary()
 
 
@@ -32,11 +32,11 @@ def in_float64(model: keras.Model, x: Any) -> keras.Model:
     """
     if compute_dtypes(model) == {"float64"}:
         return model
-    copies = _copies.setdefault(model, {})
-    flags = tuple(variable.trainable for variable in model.variables)
-    if flags not in copies:
-        copies[flags] = _copied(model, x)
-    copy = copies[flags]
+    signature = [model.optimizer, *(variable.trainable for variable in model.variables)]
+    found, copy = _copies.get(model, (None, None))
+    if found != signature:
+        copy = _copied(model, x)
+        _copies[model] = signature, copy
     copy.set_weights(model.get_weights())
     compile_like(copy, model, "float64")
     return copy

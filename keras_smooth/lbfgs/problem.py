@@ -1,5 +1,6 @@
 """A model and its data, made into what a minimizer needs."""
 
+import functools
 from typing import Any
 
 import keras
@@ -9,8 +10,8 @@ from keras_smooth.lbfgs import data as data_module
 from keras_smooth.lbfgs import program, replicas, rows, state
 from keras_smooth.lbfgs.data import Data
 from keras_smooth.lbfgs.digests import digest
-from keras_smooth.lbfgs.objective import has_own_loss
 from keras_smooth.lbfgs.precision import in_float64
+from keras_smooth.lbfgs.targets import check_targets
 
 # Rows on which it is tried whether a loss is an average over rows.
 _SAMPLE = 64
@@ -49,20 +50,26 @@ class Problem:
         num_correction_pairs: int,
         jit_compile: bool,
     ):
-        sample = data_module.sample(data, min(data.num_rows, _SAMPLE))
+        sample = _sample(data)
         self._model = model
-        self._all = data.parts
+        self._batches = functools.partial(data_module.batches, data, batch_size)
         self.worker = in_float64(model, sample[0]) if dtype else model
         self.objective, self.minimizer = program.compiled(
             self.worker, method, num_correction_pairs, jit_compile, data.in_memory
         )
-        _check_outputs(self.worker, sample)
+        self.check(data)
         self.moving = [variable for variable, _ in self.objective.moving_state(sample)]
         self.replicas = replicas.of(self.worker)
         self.data = self._in_batches(data, sample, batch_size)
         if self.replicas and self.replicas.several_workers:
             weights = digest(self.worker.variables)
             self.replicas.check_same(data=data.digest, weights=weights)
+
+    def check(self, data: Data) -> None:
+        """Raises where a few rows, evaluated without being compiled, do not fit the model."""
+        sample = _sample(data)
+        check_targets(self.worker, sample)
+        self.objective.value_and_gradient(self.objective.position, sample)
 
     def start(self) -> tf.Tensor:
         """Returns the weights that the user's model has now."""
@@ -74,7 +81,7 @@ class Problem:
         """Writes weights, and the state that belongs to them, into the user's model."""
         self.objective.assign(position)
         if self.moving:
-            state.settle(self.objective, self._all)
+            state.settle(self.objective, self.moving, self._batches)
         self._write_back()
 
     def restore(self, position: tf.Tensor) -> None:
@@ -106,19 +113,21 @@ class Problem:
         return rows.in_batches(data.parts, batch_size, num_batches, total, dtype)
 
     def _is_average(self, sample: Any) -> bool:
-        position = self.objective.position
+        start = self.objective.position
+        # At the start a head of zeros may hide the layers before it, and sample weights of
+        # the first rows may be all alike.
+        position = start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))
+        x, y, sample_weight = sample
+        sample = (x, y, rows.map_tensors(_spread, sample_weight))
         return rows.is_average(lambda part: self.objective.value(position, part), sample)
 
 
-def _check_outputs(model: keras.Model, sample: tuple) -> None:
-    """Raises where targets would be broadcast against the outputs without a word."""
-    if has_own_loss(model) or sample[1] is None:
-        return
-    outputs, targets = (keras.tree.flatten(part) for part in (model(sample[0]), sample[1]))
-    for output, target in zip(outputs, targets):
-        shapes = tuple(output.shape), tuple(target.shape)
-        if len(shapes[0]) == len(shapes[1]) and shapes[0][-1] == 1 < shapes[1][-1]:
-            raise ValueError(
-                f"The model's output has shape {(None, *shapes[0][1:])}, the targets have "
-                f"{(None, *shapes[1][1:])}. Their last axes must have one size."
-            )
+def _sample(data: Data) -> Any:
+    return data_module.sample(data, min(data.num_rows, _SAMPLE))
+
+
+def _spread(sample_weight: tf.Tensor) -> tf.Tensor:
+    """Returns weights of the same shape that differ from row to row."""
+    size, *others = sample_weight.shape
+    column = tf.reshape(tf.linspace(1.0, 2.0, size), (size, *[1] * len(others)))
+    return tf.cast(tf.broadcast_to(column, sample_weight.shape), sample_weight.dtype)

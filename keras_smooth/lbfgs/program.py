@@ -32,7 +32,10 @@ def compiled(
     """
     key = (method, num_correction_pairs, jit_compile, in_memory)
     objective = Objective(model)
-    signature = [model.loss, loss_weights(model), *map(id, objective.variables)]
+    # A new compilation has a new optimizer: layers may have changed since.
+    signature = [
+        model.optimizer, model.loss, loss_weights(model), *map(id, objective.variables)
+    ]  # fmt: skip
     found = _programs.setdefault(model, {}).get(key)
     if found is None or found[0] != signature:
         minimizer = _minimizer(model, objective, *key)

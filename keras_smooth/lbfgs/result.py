@@ -47,7 +47,8 @@ class OptimizeResult:
             stalled, 4 loss not finite, 5 stopped by a callback, 6 loss at the target, 7
             time limit, 8 interrupted.
         message: The status in words, with advice.
-        fun: Loss of the weights that the model has now.
+        fun: Loss of the weights that the model has now, unless a callback changed them
+            since, as `EarlyStopping(restore_best_weights=True)` does.
         grad_norm: Largest absolute entry of the gradient there.
         nit: Number of iterations.
         nfev: Number of evaluations of loss and gradient.

@@ -87,7 +87,9 @@ class Resumable:
             return
         record = {"epoch": history.epoch, "history": history.history}
         arrays = {f"moving_{i}": np.asarray(v) for i, v in enumerate(self._moving)}
-        arrays["history"] = np.frombuffer(json.dumps(record, default=_as_lists).encode(), "u1")
+        arrays["history"] = np.frombuffer(
+            json.dumps(record, default=_as_lists).encode(), "u1"
+        )
         self._checkpoint.save(run.nit, {**run.snapshot(), **arrays})
 
 

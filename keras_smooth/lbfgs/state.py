@@ -1,32 +1,39 @@
 """State that training moves without a gradient, as BatchNormalization's moving averages."""
 
+from collections.abc import Callable
+
+import keras
 import numpy as np
 
 from keras_smooth.lbfgs.objective import Objective
 
 
-def settle(objective: Objective, data: tuple) -> None:
+def settle(
+    objective: Objective, variables: list[keras.Variable], batches: Callable
+) -> None:
     """Gives every moving average the value that it would approach at these weights.
 
     Args:
         objective: Objective whose weights are in the model.
-        data: `(x, y, sample_weight)`, all rows.
+        variables: The moving averages.
+        batches: Returns an iterator over the batches `(x, y, sample_weight)` of all rows.
     """
-    before = objective.moving_state(data)
-    if not before:
-        return
-    variables = [variable for variable, _ in before]
-    start = [np.asarray(variable) for variable in variables]
-    first = _step(objective, data, variables)
-    second = _step(objective, data, variables)
+    start = _values(variables)
+    first = _step(objective, variables, batches)
+    second = _step(objective, variables, batches)
     for variable, *values in zip(variables, start, first, second):
         variable.assign(limit(*values))
 
 
-def _step(objective: Objective, data: tuple, variables: list) -> list[np.ndarray]:
-    """Moves the state by one step of training and returns it."""
-    for variable, value in objective.moving_state(data):
-        variable.assign(value)
+def _step(objective: Objective, variables: list, batches: Callable) -> list[np.ndarray]:
+    """Moves the state by one epoch of training and returns it."""
+    for batch in batches():
+        for variable, value in objective.moving_state(batch):
+            variable.assign(value)
+    return _values(variables)
+
+
+def _values(variables: list) -> list[np.ndarray]:
     return [np.asarray(variable) for variable in variables]
 
 

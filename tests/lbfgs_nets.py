@@ -1,0 +1,49 @@
+"""A net of 13 weights and 20 rows, which fit_lbfgs compiles in half a second."""
+
+import keras
+import numpy as np
+
+import keras_smooth
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(20, 2))
+Y = np.sin(X.sum(axis=1, keepdims=True))
+WEIGHTS = RNG.uniform(0.0, 2.0, 20)
+
+
+def dense(units, activation=None, seed=0, **arguments):
+    start = keras.initializers.GlorotUniform(seed=seed)
+    return keras.layers.Dense(units, activation, kernel_initializer=start, **arguments)
+
+
+def net(*between, dtype="float64", loss="mse", **arguments):
+    """Returns a compiled net with a fixed start, and layers before its last."""
+    layers = [dense(3, "tanh", 1, dtype=dtype), *between, dense(1, seed=2, dtype=dtype)]
+    model = keras.Sequential([keras.Input((2,), dtype=dtype), *layers])
+    model.compile(loss=loss, **arguments)
+    return model
+
+
+def two_nets(as_dicts=True):
+    """Returns a compiled model with two inputs and two outputs, in dicts or in lists."""
+    a, b = (keras.Input((2,), name=name, dtype="float64") for name in "ab")
+    p, q = (
+        dense(1, "tanh", seed, dtype="float64", name=name)(tensor)
+        for seed, (name, tensor) in enumerate(zip("pq", (a, b)))
+    )
+    if as_dicts:
+        model = keras.Model({"a": a, "b": b}, {"p": p, "q": q})
+        model.compile(loss={"p": "mse", "q": "mae"})
+    else:
+        model = keras.Model([a, b], [p, q])
+        model.compile(loss=["mse", "mae"])
+    return model
+
+
+def fit(model, x=X, y=Y, **arguments):
+    arguments = {"verbose": 0, "epochs": 5, "jit_compile": False, **arguments}
+    return keras_smooth.fit_lbfgs(model, x, y, **arguments)
+
+
+def same_weights(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights()))

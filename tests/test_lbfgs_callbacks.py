@@ -1,0 +1,285 @@
+"""Callbacks of fit_lbfgs: those of Keras and DerivativeMonitor, with what they write."""
+
+import csv
+
+import keras
+import numpy as np
+import pytest
+from lbfgs_nets import X, Y, fit, net, same_weights
+
+import keras_smooth
+from keras_smooth.lbfgs import Status
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps the weights and the logs of every epoch, and the order of all calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights, self.logs, self.calls = [], [], []
+
+    def on_train_begin(self, logs=None):
+        self.calls.append("train begin")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.calls.append(f"epoch {epoch} begin")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append(f"batch {batch}")
+
+    def on_test_end(self, logs=None):
+        self.calls.append("test")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append(f"epoch {epoch}")
+        self.logs.append(dict(logs))
+        self.weights.append(self.model.get_weights())
+
+    def on_train_end(self, logs=None):
+        self.calls.append("train end")
+
+
+def train(*callbacks, model=None, **arguments):
+    """Returns a model after five calls of the callbacks, and its history."""
+    model = model or net()
+    arguments = {"epochs": 20, "steps_per_execution": 4, **arguments}
+    return model, fit(model, callbacks=list(callbacks), **arguments)
+
+
+# A validation loss that falls for a while and rises then, as that of an overfitted net does.
+RISING = {"x": X[:8], "y": Y[:8], "validation_data": (X[8:], Y[8:]), "epochs": 60}
+
+
+def test_order_of_the_calls():
+    recorder = Recorder()
+    _, history = train(recorder, epochs=6, initial_epoch=1, validation_data=(X, Y))
+    assert recorder.calls == [
+        "train begin",
+        *("epoch 4 begin", "batch 0", "test", "epoch 4"),
+        *("epoch 5 begin", "batch 0", "test", "epoch 5"),
+        "train end",
+    ]
+    assert history.epoch == [4, 5] and history.result.nit == 5
+    assert [logs["loss"] for logs in recorder.logs] == history.history["loss"]
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_progress_and_history(verbose, capsys):
+    model, history = train(model=net(metrics=["mae"]), verbose=verbose)
+    printed = capsys.readouterr().out
+    lines = [f"Epoch {epoch}/20" for epoch in (4, 8, 12, 16, 20)]
+    assert [line for line in printed.splitlines() if line.startswith("Epoch")] == (
+        lines if verbose else []
+    )
+    assert ("loss: " in printed and "mae: " in printed) == (verbose > 0)
+    assert isinstance(history, keras.callbacks.History)
+    assert model.history is history and history.model is model
+    assert history.epoch == [3, 7, 11, 15, 19]
+    assert history.history["loss"] == sorted(history.history["loss"], reverse=True)
+
+
+def test_a_run_that_is_over_at_its_start_is_told_once():
+    recorder = Recorder()
+    start = net()
+    model, history = train(recorder, keras.callbacks.TerminateOnNaN(), tolerance=1e9)
+    assert history.result.status == Status.TOLERANCE and history.result.nit == 0
+    assert history.history == {"loss": [history.result.fun]}
+    assert same_weights(model, start)
+
+
+def test_early_stopping():
+    stop = keras.callbacks.EarlyStopping("loss", min_delta=1e9, patience=1)
+    result = train(stop)[1].result
+    assert result.status == Status.STOPPED and not result.success and not result.failed
+    assert result.nit == 8 and stop.stopped_epoch == 7
+
+
+def test_early_stopping_restores_the_best_weights():
+    """The callback's word is the last: training does not overwrite what it restored."""
+    recorder = Recorder()
+    stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
+    model, history = train(recorder, stop, **RISING)
+    losses = history.history["val_loss"]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 4 < 15 and stop.best_epoch == history.epoch[best]
+    for kept, now in zip(recorder.weights[best], model.get_weights()):
+        np.testing.assert_array_equal(kept, now)
+
+
+def test_stop_training():
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    model, history = train(Stop())
+    assert history.result.status == Status.STOPPED and history.result.nit == 4
+    # The next fit is not stopped by the last one.
+    assert train(model=model)[1].result.nit > 4
+
+
+def test_model_checkpoint(tmp_path):
+    every, best = tmp_path / "{epoch:02d}.keras", tmp_path / "best.weights.h5"
+    recorder = Recorder()
+    _, history = train(
+        recorder,
+        keras.callbacks.ModelCheckpoint(every),
+        keras.callbacks.ModelCheckpoint(
+            best, monitor="val_loss", save_best_only=True, save_weights_only=True
+        ),
+        **RISING,
+    )
+    names = [f"{epoch + 1:02d}.keras" for epoch in history.epoch]
+    assert sorted(path.name for path in tmp_path.glob("*.keras")) == names
+    for name, weights in zip(names, recorder.weights):
+        loaded = keras.models.load_model(tmp_path / name)
+        assert all(map(np.array_equal, loaded.get_weights(), weights))
+    lowest = recorder.weights[int(np.argmin(history.history["val_loss"]))]
+    fresh = net(optimizer="rmsprop")
+    fresh.load_weights(best)
+    assert all(map(np.array_equal, fresh.get_weights(), lowest))
+
+
+def test_csv_logger(tmp_path):
+    path = tmp_path / "log.csv"
+    _, history = train(keras.callbacks.CSVLogger(path), validation_data=(X, Y))
+    with open(path) as file:
+        lines = list(csv.DictReader(file))
+    assert [int(line["epoch"]) for line in lines] == history.epoch
+    for name in ("loss", "val_loss"):
+        assert [float(line[name]) for line in lines] == history.history[name]
+
+
+def scalars(directory):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(directory), size_guidance={"tensors": 0})
+    events.Reload()
+    return events.Tags(), {
+        tag: [(event.step, float(_value(event))) for event in events.Tensors(tag)]
+        for tag in events.Tags()["tensors"]
+        if tag.startswith("epoch") or tag.startswith("evaluation")
+    }
+
+
+def _value(event):
+    from tensorboard.util import tensor_util
+
+    return tensor_util.make_ndarray(event.tensor_proto)
+
+
+def test_tensorboard(tmp_path):
+    board = keras.callbacks.TensorBoard(tmp_path, histogram_freq=1)
+    _, history = train(board, validation_data=(X, Y))
+    for part, name in (("train", "loss"), ("validation", "val_loss")):
+        tags, found = scalars(tmp_path / part)
+        steps, values = zip(*found["epoch_loss"])
+        assert list(steps) == history.epoch
+        # TensorBoard keeps float32.
+        np.testing.assert_allclose(values, history.history[name], rtol=1e-6)
+    tags, _ = scalars(tmp_path / "train")
+    assert [tag for tag in tags["tensors"] if "kernel" in tag]
+
+
+def test_backup_and_restore(tmp_path):
+    """It gives the weights back; the count of epochs begins anew."""
+    directory = tmp_path / "backup"
+    recorder = Recorder()
+
+    def fail(epoch, logs):
+        if epoch >= 11:
+            raise OSError("power cut")
+
+    with pytest.raises(OSError, match="power cut"):
+        train(
+            keras.callbacks.BackupAndRestore(directory),
+            recorder,
+            keras.callbacks.LambdaCallback(on_epoch_end=fail),
+        )
+    assert directory.exists()
+    seen = []
+
+    class See(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(self.model.get_weights())
+
+    # Other weights at the start, and the same architecture.
+    model = net()
+    model.set_weights([w + 1.0 for w in model.get_weights()])
+    _, history = train(keras.callbacks.BackupAndRestore(directory), See(), model=model)
+    assert all(map(np.array_equal, seen[0], recorder.weights[-1]))
+    assert history.epoch == [3, 7, 11, 15, 19]
+    assert history.history["loss"][0] < recorder.logs[-1]["loss"]
+    # What is finished needs no backup.
+    assert not directory.exists()
+
+
+def test_terminate_on_nan():
+    def logarithm(y_true, y_pred):
+        return keras.ops.log(y_pred - 1e9)
+
+    model, history = train(keras.callbacks.TerminateOnNaN(), model=net(loss=logarithm))
+    assert history.result.status == Status.NON_FINITE
+    assert np.isnan(history.history["loss"]).all() and len(history.history["loss"]) == 1
+    assert model.stop_training
+    assert same_weights(model, net())
+    assert train(keras.callbacks.TerminateOnNaN())[1].result.nit == 20
+
+
+def test_monitor_sees_the_weights_of_the_chunk(make_model, gaussian_data):
+    model = make_model(width=4)
+    monitor = keras_smooth.DerivativeMonitor(
+        gaussian_data[0], lambda x: keras.ops.exp(-keras.ops.square(x))
+    )
+    history = fit(model, *gaussian_data, epochs=50, callbacks=[monitor])
+    y, _, d2y = keras_smooth.derivatives(model, gaussian_data[0])
+    assert history.history["y_mse"][-1] == pytest.approx(
+        np.mean((y - gaussian_data[1]) ** 2)
+    )
+    assert history.history["d2y_mse"][-1] < history.history["d2y_mse"][0]
+
+
+def test_callbacks_that_set_the_learning_rate_do_no_harm():
+    """The optimizer of the model is not used."""
+    rate = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=1)
+    _, history = train(rate, plateau)
+    assert history.result.fun == train()[1].result.fun
+    assert len(history.history["learning_rate"]) == 5
+
+
+def test_an_error_of_a_callback_leaves_the_best_weights():
+    def fail(epoch, logs):
+        if epoch > 10:
+            raise ZeroDivisionError
+
+    model = net()
+    with pytest.raises(ZeroDivisionError):
+        train(keras.callbacks.LambdaCallback(on_epoch_end=fail), model=model)
+    found = float(np.mean((model(X) - Y) ** 2))
+    assert model.history.result.fun == pytest.approx(found, rel=1e-12)
+    assert model.history.result.nit == 12 and len(model.history.epoch) >= 2
+
+
+def test_target():
+    result = train(target=1e-2)[1].result
+    assert result.status == Status.TARGET and result.success
+    assert result.fun <= 1e-2 and result.nit < 20
+
+
+def test_time_limit():
+    result = fit(net(), epochs=500, max_seconds=0.0).result
+    assert result.status == Status.TIME_LIMIT and not result.success and not result.failed
+    assert result.nit == 5  # one chunk, a hundredth of the epochs
+
+
+def test_interrupt_leaves_the_weights_of_the_last_chunk():
+    model = net()
+    start = float(np.mean((model(X) - Y) ** 2))
+
+    def interrupt(epoch, logs):
+        if epoch > 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(keras.callbacks.LambdaCallback(on_epoch_end=interrupt), model=model)
+    assert float(np.mean((model(X) - Y) ** 2)) < start

@@ -1,0 +1,294 @@
+"""Bad input of fit_lbfgs: what is wrong, where, and what to do; before anything is traced."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from lbfgs_nets import X, Y, dense, fit, net, two_nets
+
+from keras_smooth.lbfgs.objective import Objective
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_traced(monkeypatch):
+    original = Objective.value_and_gradient
+
+    def eager_only(self, position, data):
+        assert tf.executing_eagerly(), "compiled before the error"
+        return original(self, position, data)
+
+    monkeypatch.setattr(Objective, "value_and_gradient", eager_only)
+
+
+def test_the_fixture_sees_a_trace():
+    with pytest.raises(AssertionError, match="compiled before"):
+        fit(net())
+
+
+def changed(array, place, value):
+    array = array.copy()
+    array[place] = value
+    return array
+
+
+def dataset(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts)
+
+
+class Endless(keras.utils.PyDataset):
+    num_batches = None
+
+    def __getitem__(self, i):
+        return X, Y
+
+
+# Name: arguments, the class of the error, words of its message.
+ARGUMENTS = {
+    "epochs 0": ({"epochs": 0}, ValueError, "`epochs` must be 1 or more, received 0"),
+    "epochs below 0": ({"epochs": -3}, ValueError, "`epochs` must be 1 or more"),
+    "epochs a float": ({"epochs": 5.0}, TypeError, "`epochs` must be an integer.* 5.0"),
+    "epochs a word": ({"epochs": "5"}, TypeError, "`epochs` must be an integer"),
+    "epochs a bool": ({"epochs": True}, TypeError, "`epochs` must be an integer"),
+    "epochs None": ({"epochs": None}, TypeError, "`epochs` must be an integer"),
+    "initial_epoch": (
+        {"initial_epoch": 5}, ValueError, "`initial_epoch` must be below `epochs`.* 5 and 5",
+    ),
+    "initial_epoch below 0": ({"initial_epoch": -1}, ValueError, "0 or more, received -1"),
+    "method": (
+        {"method": "newton"}, ValueError,
+        "Unknown method 'newton'. Known: lbfgs, tfp_lbfgs, bfgs",
+    ),
+    "dtype": ({"dtype": "float32"}, ValueError, "must be \"float64\" or None, .*'float32'"),
+    "batch_size 0": ({"batch_size": 0}, ValueError, "`batch_size` must be 1 or more"),
+    "batch_size": ({"batch_size": 2.5}, TypeError, "`batch_size` must be an integer"),
+    "steps": ({"steps_per_execution": 0}, ValueError, "steps_per_execution"),
+    "pairs": ({"num_correction_pairs": 0}, ValueError, "num_correction_pairs"),
+    "restarts": ({"max_restarts": -1}, ValueError, "max_restarts"),
+    "tolerance": ({"tolerance": -1e-9}, ValueError, "`tolerance` must be 0 or more"),
+    "tolerance NaN": ({"tolerance": np.nan}, ValueError, "`tolerance` must be 0 or more"),
+    "tolerance None": ({"tolerance": None}, TypeError, "`tolerance` must be a number"),
+    "target": ({"target": "low"}, TypeError, "`target` must be a number"),
+    "seconds": ({"max_seconds": -1}, ValueError, "`max_seconds` must be 0 or more"),
+    "split 1": ({"validation_split": 1.0}, ValueError, "must be below 1"),
+    "split of nothing": (
+        {"validation_split": 0.99}, ValueError, "leaves no rows to train or to validate on",
+    ),
+    "split of a stream": (
+        {"x": dataset(X, Y).batch(7), "y": None, "batch_size": 5, "validation_split": 0.5},
+        ValueError, "Pass `validation_data`",
+    ),
+    "validation of x alone": (
+        {"validation_data": X}, ValueError, "must be .x, y., .* received a ndarray",
+    ),
+    "validation NaN": (
+        {"validation_data": (X, changed(Y, (3, 0), np.nan))}, ValueError,
+        r"In validation_data: y must be finite, but y\[\(3, 0\)\] is nan",
+    ),
+    "validation too narrow": (
+        {"validation_data": (X[:, :1], Y)}, ValueError, "expected axis -1 .* to have value 2",
+    ),
+    "validation of other rows": (
+        {"validation_data": (X, Y[:4])}, ValueError, "In validation_data: .*same number",
+    ),
+    "endless validation": (
+        {"validation_data": dataset(X, Y).batch(7).repeat()}, ValueError, "endless",
+    ),
+}  # fmt: skip
+
+DATA = {
+    "x NaN": ((changed(X, (1, 0), np.nan), Y), ValueError, r"x\[\(1, 0\)\] is nan"),
+    "y infinite": ((X, changed(Y, (2, 0), np.inf)), ValueError, r"y\[\(2, 0\)\] is inf"),
+    "weights NaN": (
+        (X, Y, changed(np.ones(20), 1, np.nan)), ValueError, r"sample_weight\[\(1,\)\] is nan",
+    ),
+    "NaN in the second batch": (
+        (dataset(changed(X, (9, 1), np.nan), Y).batch(7),), ValueError,
+        r"x\[\(9, 1\)\] is nan",
+    ),
+    "empty": ((np.zeros((0, 2)), np.zeros((0, 1))), ValueError, "x is empty.*(0, 2)"),
+    "empty dataset": ((dataset(X, Y).batch(7).take(0),), ValueError, "dataset is empty"),
+    "rows differ": (
+        (X, Y[:5]), ValueError, r"same number of rows.* x \(20, 2\), y \(5, 1\)",
+    ),
+    "weights of other rows": ((X, Y, np.ones(3)), ValueError, "same number of rows"),
+    "x too narrow": ((X[:, :1], Y), ValueError, "expected axis -1 .* to have value 2"),
+    "y too wide": (
+        (X, np.tile(Y, (1, 3))), ValueError,
+        r"output has shape \(None, 1\), the targets have \(None, 3\)",
+    ),
+    "no x": ((None, Y), ValueError, "x is None. Pass the inputs"),
+    "no y": ((X,), ValueError, "y is None, but the model is compiled with a loss"),
+    "dataset without y": (
+        (tf.data.Dataset.from_tensor_slices(X).batch(7),), ValueError, "y is None",
+    ),
+    "endless dataset": (
+        (dataset(X, Y).batch(7).repeat(),), ValueError, r"endless.*\.repeat\(\).*\.take\(n\)",
+    ),
+    "endless PyDataset": ((Endless(),), ValueError, "endless"),
+    "dataset of rows": ((dataset(X, Y),), ValueError, "first batch.*tf.data.Dataset.batch"),
+    "y beside a dataset": (
+        (dataset(X, Y).batch(7), Y), TypeError, "BatchDataset and y .* beside it",
+    ),
+    "weights beside a dataset": (
+        (dataset(X, Y).batch(7), None, np.ones(20)), TypeError, "sample_weight beside it",
+    ),
+    "generator": ((iter([(X, Y)]),), TypeError, "numbers or a dataset, received"),
+    "numbers in lists": ((X.tolist(), Y), ValueError, "Lists stand for several inputs"),
+    "word": (("data", Y), ValueError, "x must be an array with rows"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_bad_arguments(name):
+    arguments, kind, words = ARGUMENTS[name]
+    with pytest.raises(kind, match=words):
+        fit(net(), **arguments)
+
+
+@pytest.mark.parametrize("batch_size", [None, 6])
+@pytest.mark.parametrize("name", DATA)
+def test_bad_data(name, batch_size):
+    data, kind, words = DATA[name]
+    x, y, sample_weight = (*data, None, None)[:3]
+    with pytest.raises(kind, match=words):
+        fit(net(), x, y, sample_weight=sample_weight, batch_size=batch_size)
+
+
+def test_first_place_that_is_not_finite():
+    x = changed(changed(X, (7, 1), np.nan), (3, 0), -np.inf)
+    with pytest.raises(ValueError, match=r"x\[\(3, 0\)\] is -inf"):
+        fit(net(), x)
+
+
+TWO_X, TWO_Y = {"a": X, "b": X}, {"p": Y, "q": Y}
+
+SEVERAL = {
+    "input missing": (({"a": X}, TWO_Y, None), 'Missing data for input "b"'),
+    "target missing": ((TWO_X, {"p": Y}, None), "different structures"),
+    "target too wide": (
+        (TWO_X, {"p": Y, "q": np.tile(Y, (1, 2))}, None), r"targets have \(None, 2\)",
+    ),
+    "weights missing": (
+        (TWO_X, TWO_Y, {"p": np.ones(20)}), "`sample_weight` must be one array.*'q'",
+    ),
+    "rows differ": (({"a": X, "b": X[:4]}, TWO_Y, None), r"x \(20, 2\), x \(4, 2\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_bad_data_of_several_inputs(name):
+    (x, y, sample_weight), words = SEVERAL[name]
+    with pytest.raises(ValueError, match=words):
+        fit(two_nets(), x, y, sample_weight=sample_weight)
+
+
+# Models.
+
+
+def uncompiled():
+    return keras.Sequential([keras.Input((2,)), dense(1)])
+
+
+def unbuilt():
+    return compiled(keras.Sequential([dense(1)]))
+
+
+def compiled(model, loss="mse"):
+    model.compile(loss=loss)
+    return model
+
+
+def frozen():
+    model = net()
+    model.trainable = False
+    return compiled(model)
+
+
+def not_finite():
+    model = net()
+    model.layers[1].bias.assign([np.nan])
+    return model
+
+
+class Counter(keras.layers.Layer):
+    def __init__(self, trainable):
+        super().__init__(dtype="float64")
+        self.count = self.add_weight(
+            shape=(), dtype="int32", initializer="zeros", trainable=trainable, name="count"
+        )
+
+    def call(self, x):
+        return x
+
+
+class OwnStep(keras.Sequential):
+    def train_step(self, data):
+        return {"loss": 0.0}
+
+
+class Constant(keras.Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return keras.ops.sum(self.layers[0].bias)
+
+
+def small(kind):
+    return kind(
+        [keras.Input((2,), dtype="float64"), dense(1, dtype="float64", name="only")]
+    )
+
+
+def stopped():
+    return net(keras.layers.Lambda(tf.stop_gradient, dtype="float64"))
+
+
+MODELS = {
+    "no model": (lambda: 3, TypeError, "Expected a keras.Model, received int"),
+    "not compiled": (uncompiled, ValueError, "model.compile"),
+    "not built": (unbuilt, ValueError, "Build it"),
+    "no loss": (lambda: net(loss=None), ValueError, "has no loss"),
+    "no weights": (
+        lambda: compiled(keras.Sequential([keras.Input((2,)), keras.layers.ReLU()])),
+        ValueError, "no trainable weights",
+    ),
+    "frozen": (frozen, ValueError, "no trainable weights.*layer.trainable = True"),
+    "weights NaN": (not_finite, ValueError, r"weights must be finite.*bias\[\(0,\)\] is nan"),
+    "integer weight": (
+        lambda: net(Counter(True)), ValueError, "count has dtype int32.*trainable=False",
+    ),
+    "no gradient": (
+        stopped, ValueError,
+        r"no gradient: .*kernel, .*bias\. Freeze their layers.*tf.stop_gradient",
+    ),
+    "loss of the bias alone": (
+        lambda: compiled(small(Constant), None), ValueError, "no gradient: .*only/kernel",
+    ),
+    "train_step": (
+        lambda: compiled(small(OwnStep)), ValueError,
+        "OwnStep overrides train_step.*compute_loss",
+    ),
+    "no reduction": (
+        lambda: net(loss=keras.losses.MeanSquaredError(reduction=None)), ValueError,
+        r"must be a scalar, but it has shape \(20,\).*reduction",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_bad_models(name):
+    make, kind, words = MODELS[name]
+    with pytest.raises(kind, match=words):
+        fit(make())
+
+
+def test_an_integer_that_is_not_trained_does_no_harm(monkeypatch):
+    monkeypatch.undo()
+    assert fit(net(Counter(False))).result.nit == 5
+
+
+def test_a_failed_check_leaves_the_model_alone():
+    model = net()
+    before = model.get_weights()
+    with pytest.raises(ValueError):
+        fit(model, X, Y[:4])
+    assert all(map(np.array_equal, before, model.get_weights()))
+    assert keras.config.floatx() == "float32"

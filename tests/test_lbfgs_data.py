@@ -1,0 +1,314 @@
+"""Data of fit_lbfgs: every kind gives the result of arrays, and batches that of one batch."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from lbfgs_nets import WEIGHTS, X, Y, fit, net, two_nets
+
+from keras_smooth.lbfgs import data as data_module
+from keras_smooth.lbfgs import rows
+from keras_smooth.lbfgs.problem import Problem
+
+# The order of the sum over batches moves the last digits of each of a few iterations:
+# 2e-16 was measured.
+ROUNDING = 1e-12
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of seven rows, and a rest."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = parts
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        part = slice(7 * i, 7 * i + 7)
+        return keras.tree.map_structure(lambda array: array[part], self.parts)
+
+
+def dataset(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts).batch(7)
+
+
+def tensors(*parts):
+    return keras.tree.map_structure(tf.constant, parts)
+
+
+DICTS = ({"a": X, "b": X + 1.0}, {"p": Y, "q": Y**2})
+LISTS = ([X, X + 1.0], [Y, Y**2])
+TUPLES = tuple(map(tuple, LISTS))
+DICT_WEIGHTS = {"p": WEIGHTS, "q": WEIGHTS**2}
+LIST_WEIGHTS = [WEIGHTS, WEIGHTS**2]
+
+# Name: what makes the model, arrays, sample weights as an argument.
+REFERENCES = {
+    "one": (net, (X, Y), None),
+    "weights": (net, (X, Y), WEIGHTS),
+    "two": (two_nets, DICTS, None),
+    "two weights": (two_nets, DICTS, DICT_WEIGHTS),
+}
+LISTED = functools.partial(two_nets, as_dicts=False)
+
+# Reference, what makes the model, x with its y, sample weights as an argument.
+KINDS = {
+    "tensors": ("one", net, tensors(X, Y), None),
+    "y of rank 1": ("one", net, (X, Y[:, 0]), None),
+    "dataset": ("one", net, (dataset(X, Y), None), None),
+    "PyDataset": ("one", net, (Batches(X, Y), None), None),
+    "column of weights": ("weights", net, (X, Y), WEIGHTS[:, None]),
+    "dataset, weights": ("weights", net, (dataset(X, Y, WEIGHTS), None), None),
+    "lists": ("two", LISTED, LISTS, None),
+    "tuples": ("two", LISTED, TUPLES, None),
+    "y by name": ("two", LISTED, (LISTS[0], DICTS[1]), None),
+    "dataset of tuples": ("two", LISTED, (dataset(*TUPLES), None), None),
+    "PyDataset of lists": ("two", LISTED, (Batches(*LISTS), None), None),
+    "lists, weights": ("two weights", LISTED, LISTS, LIST_WEIGHTS),
+    "dataset, dict of weights": (
+        "two weights", two_nets, (dataset(*DICTS, DICT_WEIGHTS), None), None,
+    ),
+    "PyDataset, list of weights": (
+        "two weights", LISTED, (Batches(*LISTS, LIST_WEIGHTS), None), None,
+    ),
+}  # fmt: skip
+
+
+@functools.cache
+def reference(name):
+    make, data, sample_weight = REFERENCES[name]
+    return fit(make(), *data, sample_weight=sample_weight).result.fun
+
+
+READ_AGAIN = [
+    "dataset", "PyDataset", "dataset of tuples", "dataset, dict of weights",
+    "PyDataset, list of weights",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size"),
+    [*((name, None) for name in KINDS), *((name, 6) for name in READ_AGAIN)],
+)
+def test_kinds_of_data(name, batch_size):
+    expected, make, data, sample_weight = KINDS[name]
+    result = fit(make(), *data, sample_weight=sample_weight, batch_size=batch_size).result
+    assert result.fun == pytest.approx(reference(expected), rel=ROUNDING)
+
+
+def test_x_alone_where_the_model_has_its_own_loss():
+    class Energy(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return keras.ops.mean((y_pred - keras.ops.sum(x, axis=1, keepdims=True)) ** 2)
+
+    def energy():
+        model = Energy([keras.Input((2,), dtype="float64"), *net().layers])
+        model.compile()
+        return model
+
+    expected = fit(energy(), X, None).result.fun
+    stream = tf.data.Dataset.from_tensor_slices(X).batch(7)
+    for data, batch_size in ((stream, None), (stream, 6), (Batches(X), 6)):
+        found = fit(energy(), data, None, batch_size=batch_size).result.fun
+        assert found == pytest.approx(expected, rel=ROUNDING)
+
+
+# In batches.
+
+
+def squared(y_true, y_pred):
+    return keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
+
+
+LOSSES = {
+    "average": "mse",
+    "sum": keras.losses.MeanSquaredError(reduction="sum"),
+    "function": squared,
+}
+
+
+def problem(model, data, batch_size):
+    return Problem(model, data, batch_size, None, "lbfgs", 5, False)
+
+
+@pytest.mark.parametrize("batch_size", [1, 6, 10, 99])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
+    def evaluate(problem):
+        function = tf.function(problem.objective.value_and_gradient, autograph=False)
+        return rows.evaluate(function, problem.objective.position, problem.data)
+
+    model = net(loss=LOSSES[loss])
+    arrays = data_module.read(X, Y, WEIGHTS, batch_size, "float64")
+    stream = data_module.read(dataset(X, Y, WEIGHTS), None, None, batch_size, "float64")
+    expected = evaluate(problem(model, arrays, None))
+    for data in (arrays, stream):
+        found = evaluate(problem(model, data, batch_size))
+        for one, other in zip(expected, found):
+            # 20 terms of order one: a few times 2e-16.
+            np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
+
+
+def test_batches_inside_the_program_of_xla():
+    found = [
+        fit(net(), *data, batch_size=6, jit_compile=True).result.fun
+        for data in ((X, Y), (dataset(X, Y), None))
+    ]
+    assert found == pytest.approx([reference("one")] * 2, rel=ROUNDING)
+
+
+def zero_head(layer):
+    """A head of zeros: at the start the loss does not see the layers before it."""
+    model = net(layer)
+    model.layers[-1].kernel.assign(np.zeros((3, 1)))
+    return model
+
+
+BY_WEIGHT = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
+
+NO_AVERAGES = {
+    "batch normalization": (lambda: net(keras.layers.BatchNormalization(dtype="float64")), {}),
+    "dropout": (lambda: net(keras.layers.Dropout(0.2, seed=1, dtype="float64")), {}),
+    "behind a head of zeros": (
+        lambda: zero_head(keras.layers.BatchNormalization(dtype="float64")), {},
+    ),
+    "divided by the weights": (lambda: net(loss=BY_WEIGHT), {"sample_weight": WEIGHTS}),
+    "sum beside a penalty": (
+        lambda: net(
+            keras.layers.Dense(3, kernel_regularizer="l2", dtype="float64"),
+            loss=LOSSES["sum"],
+        ), {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_AVERAGES)
+def test_refuses_batches_of_what_is_no_average(name):
+    make, arguments = NO_AVERAGES[name]
+    with pytest.raises(
+        ValueError, match="not an average over rows.*leave out `batch_size`"
+    ):
+        fit(make(), batch_size=6, **arguments)
+
+
+@pytest.mark.parametrize("weights", [np.zeros(80), np.ones(80)], ids=["zeros", "ones"])
+def test_weights_that_are_alike_in_the_first_rows_hide_nothing(weights):
+    """Only the first 64 rows of a dataset are looked at."""
+    x, y = (np.tile(array, (5, 1)) for array in (X, Y))
+    data = dataset(x, y, np.concatenate([weights, np.linspace(0.0, 2.0, 20)]))
+    read = data_module.read(data, None, None, 13, "float64")
+    # A total of 0 rows stands for a sum.
+    assert float(problem(net(loss=LOSSES["sum"]), read, 13).data.total) == 0.0
+    assert float(problem(net(), read, 13).data.total) == 100.0
+    with pytest.raises(ValueError, match="not an average"):
+        problem(net(loss=BY_WEIGHT), read, 13)
+
+
+# Validation and metrics.
+
+
+def metrics(model, x, y, size=20):
+    """What `evaluate` says of float64 data."""
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
+    return model.evaluate(data, verbose=0, return_dict=True)
+
+
+OTHER = (X + 0.5, Y - 0.1)
+
+VALIDATIONS = {
+    "arrays": {"validation_data": OTHER},
+    "weights": {"validation_data": (*OTHER, np.ones(20)), "batch_size": 20},
+    "dataset": {"validation_data": dataset(*OTHER)},
+    "PyDataset in batches": {"validation_data": Batches(*OTHER), "batch_size": 6},
+    "instead of the split": {"validation_data": OTHER, "validation_split": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", VALIDATIONS)
+def test_validation_and_metrics(name):
+    model = net(metrics=["mae"])
+    logs = fit(model, epochs=2, **VALIDATIONS[name]).history
+    assert set(logs) == {"loss", "mae", "val_loss", "val_mae"}
+    # Keras sums its metrics in float32.
+    expected = metrics(model, X, Y)
+    assert logs["mae"][-1] == pytest.approx(expected["mae"], rel=1e-6)
+    assert logs["loss"][-1] == pytest.approx(expected["loss"], rel=1e-6)
+    expected = metrics(model, *OTHER)
+    assert logs["val_mae"][-1] == pytest.approx(expected["mae"], rel=1e-6)
+    assert logs["val_loss"][-1] == pytest.approx(expected["loss"], rel=1e-6)
+
+
+def test_split_holds_out_the_last_rows():
+    model, other = net(), net()
+    logs = fit(model, validation_split=0.25).history
+    assert fit(other, X[:15], Y[:15]).result.fun == logs["loss"][-1]
+    expected = metrics(model, X[15:], Y[15:])["loss"]
+    assert logs["val_loss"][-1] == pytest.approx(expected, rel=1e-6)
+
+
+def test_several_outputs_have_a_loss_each_in_every_epoch():
+    logs = fit(two_nets(), *DICTS, sample_weight=DICT_WEIGHTS, epochs=3).history
+    assert set(logs) == {"loss", "p_loss", "q_loss"}
+    total = np.add(logs["p_loss"], logs["q_loss"])
+    np.testing.assert_allclose(total, logs["loss"], rtol=1e-6)  # float32
+
+
+# Memory.
+
+MEMORY = """
+import json, resource
+import keras, numpy as np, tensorflow as tf
+from keras_smooth import fit_lbfgs
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+def arrays(size):
+    x = np.linspace(-1.0, 1.0, 2 * size).reshape(size, 2)
+    return x, x[:, :1]
+
+def batch(i):
+    x = tf.reshape(tf.linspace(tf.zeros([], tf.float64), 1.0, 2000), (1000, 2))
+    return x, x[:, :1]
+
+def stream(size):
+    return tf.data.Dataset.range(size // 1000).map(batch), None
+
+def grown(data):
+    model = keras.Sequential([keras.Input((2,), dtype="float64")])
+    model.add(keras.layers.Dense(64, "tanh", dtype="float64"))
+    model.add(keras.layers.Dense(1, dtype="float64"))
+    model.compile(loss="mse")
+    peaks = []
+    for size in (10**4, 10**6):
+        fit_lbfgs(model, *data(size), batch_size=1000, epochs=2, verbose=0, jit_compile=False)
+        peaks.append(peak())
+    return peaks[1] - peaks[0]
+
+print(json.dumps([grown(stream), grown(arrays)]))
+"""
+
+
+@pytest.mark.slow
+def test_peak_memory_is_flat():
+    """Peak memory in MiB that 10^6 rows take beyond 10^4, at 1000 rows a batch."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    stream, in_memory = json.loads(done.stdout.splitlines()[-1])
+    # One layer's activations of all rows are 488 MiB; the data is 23 MiB.
+    assert stream < 50
+    # What of arrays is kept: the caller's, the tensors', the stacked batches, and finiteness.
+    assert in_memory < 5 * 23

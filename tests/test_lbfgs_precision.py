@@ -1,0 +1,234 @@
+"""Precision of fit_lbfgs: float32 models in float64, half precision, losses that round."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from lbfgs_nets import X, Y, dense, fit, net
+
+import keras_smooth
+from keras_smooth.lbfgs import Status
+
+
+def floats(model):
+    return {variable.dtype for variable in model.variables}
+
+
+class Net(keras.Model):
+    """A model with a loss of its own and no config."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = width
+        self.hidden = dense(width, "tanh", 1, dtype=self.dtype_policy)
+        self.head = dense(1, seed=2, dtype=self.dtype_policy)
+
+    def call(self, x):
+        return self.head(self.hidden(x))
+
+
+class OwnLoss(Net):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return keras.ops.mean((y - y_pred) ** 2) + 1e-3 * keras.ops.mean(y_pred**2)
+
+
+@keras.saving.register_keras_serializable("test_lbfgs_precision")
+class Configured(OwnLoss):
+    def __init__(self, width, **arguments):
+        keras.Model.__init__(self, **arguments)
+        self.width = width
+        self.hidden = dense(width, "tanh", 1, dtype=self.dtype_policy)
+        self.head = dense(1, seed=2, dtype=self.dtype_policy)
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+class PlusPenalty(Configured):
+    """Adds to the loss that compile was given, as the guide of Keras does."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        loss = keras.Model.compute_loss(self, x, y, y_pred, sample_weight, training)
+        return loss + 1e-3 * keras.ops.cast(keras.ops.mean(y_pred**2), loss.dtype)
+
+
+def built(kind, loss=None):
+    model = kind(3)
+    model(X.astype("float32"))
+    model.compile(loss=loss)
+    return model
+
+
+def mixed(policy):
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            dense(3, "tanh", 1, dtype=policy),
+            dense(1, seed=2, dtype=policy),
+        ]
+    )
+    model.compile(loss="mse")
+    return model
+
+
+def test_float64_goes_where_float32_stalls():
+    """A net as its own teacher: the loss has the minimum 0."""
+    teacher = net(dtype="float32")
+    teacher.set_weights([1.5 * w + 0.1 for w in teacher.get_weights()])
+    y = np.asarray(teacher(X))
+    coarse = fit(net(dtype="float32"), X, y, epochs=400).result
+    model = net(dtype="float32")
+    fine = fit(model, X, y, epochs=400, dtype="float64").result
+    # Measured: 2e-8 and 1e-16.
+    assert coarse.fun > 1e-9 > fine.fun
+    assert coarse.status in (Status.LINE_SEARCH, Status.STALLED)
+    assert floats(model) == {"float32"}
+    # Rounded weights change outputs of order one by 1e-7.
+    assert float(np.mean((model(X) - y) ** 2)) < 1e-12
+
+
+def test_the_copy_takes_the_steps_of_a_float64_model():
+    model, other = net(dtype="float32"), net()
+    other.set_weights(model.get_weights())
+    assert fit(model, dtype="float64").result.fun == fit(other).result.fun
+    for one, two in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(one, two.astype("float32"))
+    # A float64 model needs no copy.
+    start = [w.astype("float64") for w in model.get_weights()]
+    results = []
+    for dtype in (None, "float64"):
+        other.set_weights(start)
+        results.append(fit(other, dtype=dtype).result.fun)
+    assert results[0] == results[1]
+
+
+HALF = ["mixed_float16", "mixed_bfloat16", "float16"]
+
+
+@pytest.mark.parametrize("policy", HALF)
+def test_half_precision_is_refused_with_the_remedy(policy):
+    with pytest.raises(ValueError, match=r'computes in b?float16.*dtype="float64"'):
+        fit(mixed(policy))
+
+
+def test_mixed_precision_in_float64():
+    model, other = mixed("mixed_float16"), net(dtype="float32")
+    result = fit(model, dtype="float64").result
+    assert result.fun == fit(other, dtype="float64").result.fun
+    assert floats(model) == {"float32"}
+    assert model.layers[0].compute_dtype == "float16"
+    for one, two in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_weights_of_two_dtypes():
+    model = keras.Sequential([keras.Input((2,)), dense(3, "tanh", 1, dtype="float64")])
+    model.add(dense(1, seed=2, dtype="float32"))
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match='float32, float64.*dtype="float64"'):
+        fit(model)
+    result = fit(model, dtype="float64").result
+    assert floats(model) == {"float32", "float64"}
+    assert float(np.mean((model(X) - Y) ** 2)) == pytest.approx(result.fun, rel=1e-5)
+
+
+def test_subclassed_model_with_its_own_loss():
+    model = built(Configured)
+    result = fit(model, epochs=20, dtype="float64").result
+    y_pred = np.asarray(model(X.astype("float32")), "float64")
+    expected = np.mean((Y - y_pred) ** 2) + 1e-3 * np.mean(y_pred**2)
+    assert result.fun == pytest.approx(expected, rel=1e-5)
+    assert floats(model) == {"float32"}
+
+
+@pytest.mark.parametrize(("kind", "loss"), [(Net, "mse"), (OwnLoss, None)])
+def test_model_without_a_config(kind, loss):
+    with pytest.raises(ValueError, match="needs a copy of (Net|OwnLoss).*get_config"):
+        fit(built(kind, loss), dtype="float64")
+    assert fit(built(kind, loss)).result.nit == 5
+
+
+def test_frozen_layers_stay_and_may_thaw():
+    model = net(dtype="float32")
+    start = model.get_weights()
+    for trainable in (False, True, False):
+        model.set_weights(start)
+        model.layers[0].trainable = trainable
+        model.compile(loss="mse")
+        fit(model, dtype="float64")
+        kept = np.array_equal(start[0], model.get_weights()[0])
+        assert kept != trainable
+        assert not np.array_equal(start[2], model.get_weights()[2])
+
+
+# What is said.
+
+
+def test_warns_under_float32_once():
+    keras_smooth.lbfgs.fit._warned.clear()
+    with pytest.warns(UserWarning, match="float32: line searches stall") as caught:
+        for _ in range(2):
+            fit(net(dtype="float32"))
+    assert len([w for w in caught if "stall" in str(w.message)]) == 1
+
+
+QUIET = {
+    "name": "mse",
+    "instance": keras.losses.MeanSquaredError(),
+    "with arguments": keras.losses.Huber(delta=0.5),
+    "of several digits": keras.losses.MeanSquaredError(dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_losses_of_keras_compute_in_float64_without_a_word(name):
+    model = net(loss=QUIET[name])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=UserWarning, message=".*float32")
+        result = fit(model, epochs=2).result
+    function = keras.losses.get(QUIET[name])
+    kind = type(function) if isinstance(function, keras.losses.Loss) else None
+    config = function.get_config() if kind else {}
+    exact = kind.from_config({**config, "dtype": "float64"}) if kind else function
+    expected = float(keras.ops.mean(exact(Y, model(X))))
+    assert result.fun == pytest.approx(expected, rel=1e-14)
+
+
+class Rounded(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
+
+
+def test_warns_of_a_loss_of_ones_own_that_was_made_in_float32():
+    with pytest.warns(UserWarning, match="loss computes in float32"):
+        fit(net(loss=Rounded()), epochs=2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=UserWarning, message=".*float32")
+        fit(net(loss=Rounded(dtype="float64")), epochs=2)
+
+
+def test_compute_loss_that_calls_the_one_of_keras():
+    """The remedy of the warning is one."""
+
+    def model():
+        model = PlusPenalty(3, dtype="float64")
+        model(X)
+        return model
+
+    coarse, fine, copied = model(), model(), built(PlusPenalty, "mse")
+    fine.set_weights(copied.get_weights())
+    coarse.compile(loss="mse")
+    with pytest.warns(UserWarning, match="set_floatx.*before compile"):
+        fit(coarse, epochs=2)
+    keras.config.set_floatx("float64")
+    try:
+        fine.compile(loss="mse")
+    finally:
+        keras.config.set_floatx("float32")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=UserWarning, message=".*float32")
+        results = [fit(fine).result, fit(copied, dtype="float64").result]
+    y_pred = np.asarray(fine(X))
+    expected = np.mean((Y - y_pred) ** 2) + 1e-3 * np.mean(y_pred**2)
+    assert [result.fun for result in results] == pytest.approx([expected] * 2, rel=1e-14)

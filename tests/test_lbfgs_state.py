@@ -1,0 +1,165 @@
+"""State beside the weights after fit_lbfgs: moving averages, seeds, frozen layers, counters."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from lbfgs_nets import X, Y, fit, net
+
+from keras_smooth.lbfgs.state import limit
+
+
+def normalization(**arguments):
+    return keras.layers.BatchNormalization(**{"dtype": "float64", **arguments})
+
+
+def mse(model, training):
+    return float(np.mean((model(X, training=training) - Y) ** 2))
+
+
+DATA = {
+    "arrays": lambda: (X, Y),
+    "dataset": lambda: (tf.data.Dataset.from_tensor_slices((X, Y)).batch(7), None),
+}
+
+
+@pytest.mark.parametrize(
+    ("momentum", "data"), [(0.0, "arrays"), (0.99, "arrays"), (0.9, "dataset")]
+)
+def test_normalization_infers_as_it_trained(momentum, data):
+    """The moving averages are those of all rows at the final weights, after 8 steps."""
+    model = net(normalization(momentum=momentum))
+    result = fit(model, *DATA[data](), epochs=8).result
+    # At momentum 0.99 the limit divides rounding by 0.01: 1e-14 was measured.
+    assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-9)
+    hidden = model.layers[0](X)
+    _, _, mean, variance = model.layers[1].get_weights()
+    np.testing.assert_allclose(mean, np.mean(hidden, axis=0), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(variance, np.var(hidden, axis=0), rtol=1e-9)
+
+
+def test_normalization_of_a_float32_model_in_float64():
+    model = net(normalization(dtype="float32"), dtype="float32")
+    result = fit(model, epochs=8, dtype="float64").result
+    # Weights and averages are rounded to float32.
+    assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-4)
+    assert {variable.dtype for variable in model.variables} == {"float32"}
+
+
+def test_frozen_normalization_stays_and_is_used_as_it_is():
+    layer = normalization()
+    model = net(layer)
+    layer.trainable = False
+    layer.set_weights([np.array(row) for row in np.linspace(0.5, 1.0, 12).reshape(4, 3)])
+    before = layer.get_weights()
+    model.compile(loss="mse")
+    result = fit(model).result
+    assert all(map(np.array_equal, before, layer.get_weights()))
+    assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-12)
+    # In inference mode it is an average over rows, and batches are the same.
+    other = net(normalization())
+    other.layers[1].set_weights(before)
+    other.layers[1].trainable = False
+    other.compile(loss="mse")
+    assert fit(other, batch_size=6).result.fun == pytest.approx(result.fun, rel=1e-12)
+
+
+def test_a_layer_frozen_between_two_fits():
+    """It has no trainable weights, so that only compile tells of the change."""
+    model = net(normalization(center=False, scale=False))
+    fit(model, epochs=2)
+    model.layers[1].trainable = False
+    model.compile(loss="mse")
+    result = fit(model, epochs=2).result
+    assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-12)
+
+
+def test_frozen_layers_stay():
+    model = net()
+    model.layers[0].trainable = False
+    model.compile(loss="mse")
+    before, head = model.layers[0].get_weights(), model.layers[1].get_weights()
+    # The head alone is a linear least-squares problem.
+    result = fit(model, epochs=50).result
+    hidden = np.hstack([model.layers[0](X), np.ones((20, 1))])
+    best = np.linalg.lstsq(hidden, Y, rcond=None)[0]
+    assert result.success
+    assert result.fun == pytest.approx(np.mean((hidden @ best - Y) ** 2), rel=1e-9)
+    assert all(map(np.array_equal, before, model.layers[0].get_weights()))
+    assert not np.array_equal(head[0], model.layers[1].get_weights()[0])
+
+
+class Memory(keras.layers.Layer):
+    """Moves an average of x, which the loss does not see, and counts its calls."""
+
+    def __init__(self):
+        super().__init__(dtype="float64")
+        self.average = self.add_weight(shape=(2,), initializer="zeros", trainable=False)
+        self.count = self.add_weight(
+            shape=(), initializer="zeros", dtype="int32", trainable=False
+        )
+
+    def call(self, x, training=False):
+        if training:
+            self.average.assign(0.9 * self.average + 0.1 * keras.ops.mean(x, axis=0))
+            self.count.assign_add(1)
+        return x
+
+
+def cycle(means):
+    """Where an average with momentum 0.9 ends that sees the batches again and again."""
+    factors = 0.1 * 0.9 ** np.arange(len(means))[::-1]
+    return factors @ np.array(means) / (1.0 - 0.9 ** len(means))
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("batch_size", [None, 6])
+def test_state_of_a_layer_of_ones_own(data, batch_size):
+    memory = Memory()
+    fit(_with(memory), *DATA[data](), batch_size=batch_size)
+    ends = [0, 20] if batch_size is None else [0, 6, 12, 18, 20]
+    means = [X[a:b].mean(axis=0) for a, b in zip(ends, ends[1:])]
+    np.testing.assert_allclose(memory.average, cycle(means), rtol=1e-9)
+    assert int(memory.count) == 0
+
+
+def _with(layer):
+    model = keras.Sequential([keras.Input((2,), dtype="float64"), layer, *net().layers])
+    model.compile(loss="mse")
+    return model
+
+
+def test_seeds_stay_where_they_are():
+    class Noise(keras.layers.Layer):
+        def __init__(self):
+            super().__init__(dtype="float64")
+            self.seeds = keras.random.SeedGenerator(1)
+
+        def call(self, x):
+            noise = keras.random.normal((1, 2), dtype="float64", seed=self.seeds)
+            return x + 0.1 * noise
+
+    noise, dropout = Noise(), keras.layers.Dropout(0.2, seed=3, dtype="float64")
+    model = _with(noise)
+    model.add(dropout)
+    model.compile(loss="mse")
+    seeds = [noise.seeds.state, dropout.seed_generator.state]
+    before = [np.array(state) for state in seeds]
+    assert fit(model).result.nit == 5
+    for one, other in zip(before, seeds):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.1, 0.9, 0.999])
+def test_limit_of_an_exponential_average(momentum):
+    values = [np.array([2.0, -1.0])]
+    for _ in range(2):
+        values.append(momentum * values[-1] + (1.0 - momentum) * np.array([5.0, -1.0]))
+    # Rounding of a step is divided by (1 - momentum)^2.
+    np.testing.assert_allclose(limit(*values), [5.0, -1.0], rtol=1e-9)
+
+
+def test_limit_of_what_is_no_average_is_the_first_step():
+    counted = limit(np.array(3.0), np.array(4.0), np.array(5.0))
+    grown = limit(np.array(1.0), np.array(2.0), np.array(4.0))
+    assert (counted, grown) == (4.0, 2.0)
