@@ -308,7 +308,7 @@ def test_peak_memory_is_flat():
     )
     assert done.returncode == 0, done.stderr[-2000:]
     stream, in_memory = json.loads(done.stdout.splitlines()[-1])
-    # One layer's activations of all rows are 488 MiB; the data is 23 MiB.
-    assert stream < 50
+    # One layer's activations of all rows are 488 MiB; the data is 23 MiB. Measured: 1 and 61.
+    assert stream < 20
     # What of arrays is kept: the caller's, the tensors', the stacked batches, and finiteness.
     assert in_memory < 5 * 23

@@ -30,7 +30,7 @@ def test_normalization_infers_as_it_trained(momentum, data):
     """The moving averages are those of all rows at the final weights, after 8 steps."""
     model = net(normalization(momentum=momentum))
     result = fit(model, *DATA[data](), epochs=8).result
-    # At momentum 0.99 the limit divides rounding by 0.01: 1e-14 was measured.
+    # At momentum 0.99 the limit divides rounding by 0.01: 1e-12 was measured.
     assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-9)
     hidden = model.layers[0](X)
     _, _, mean, variance = model.layers[1].get_weights()
@@ -41,8 +41,8 @@ def test_normalization_infers_as_it_trained(momentum, data):
 def test_normalization_of_a_float32_model_in_float64():
     model = net(normalization(dtype="float32"), dtype="float32")
     result = fit(model, epochs=8, dtype="float64").result
-    # Weights and averages are rounded to float32.
-    assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-4)
+    # Weights and averages are rounded to float32: 4e-7 was measured.
+    assert mse(model, training=False) == pytest.approx(result.fun, rel=1e-5)
     assert {variable.dtype for variable in model.variables} == {"float32"}
 
 
