@@ -61,12 +61,12 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
 
 
 def _of_any_class(model: keras.Model, x: Any) -> keras.Model:
-    return copying.float64_copy(model, (x,), {})
+    return copying.copy_in("float64", model, (x,), {})
 
 
 def _of_own_class(model: keras.Model, x: Any) -> keras.Model:
     # Not a clone, whose class is Keras' own: the loss is a method of this one.
-    config = copying.in_float64(model.get_config())
+    config = copying.in_dtype("float64", model.get_config())
     with floatx("float64"):
         copy = type(model).from_config(config)
         if not copy.built:
