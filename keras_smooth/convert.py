@@ -111,7 +111,7 @@ def smoothen(
         The new model, compiled as the old one was, with a fresh optimizer.
 
     Raises:
-        TypeError: If the model is neither Sequential nor Functional.
+        TypeError: If the model is neither Sequential nor Functional, or has its own `call`.
         ValueError: If it is not built, `sharpness` is not positive, or there is no
             smooth replacement of an activation.
 
@@ -124,8 +124,8 @@ def smoothen(
     """
     if not copying.is_graph(model):
         raise TypeError(
-            "smoothen expects a Sequential or Functional model, received "
-            f"{type(model).__name__}. Use keras_smooth's layers in its code instead."
+            "smoothen expects a Sequential or Functional model without a `call` of its own, "
+            f"received {type(model).__name__}. Use keras_smooth's layers in its code instead."
         )
     if not model.built:
         raise ValueError("smoothen expects a model that is built. Call it on data first.")

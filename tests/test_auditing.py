@@ -182,6 +182,75 @@ def test_subclassed_model_takes_x():
     assert not model.built
 
 
+CODES = {
+    "stopped": (lambda x: x + 0.5 * tf.stop_gradient(x), "wrong", 1),
+    "ramp": (ops.relu, "rough", 1),
+    "half": (lambda x: x**2 + (x - tf.stop_gradient(x)) ** 2, "wrong", 2),
+    "sine": (ops.sin, "ok", 0),
+}
+
+
+class _Code:
+    """A graph with code of its own after its layers."""
+
+    code = "sine"
+
+    def call(self, x, training=None, mask=None):
+        return CODES[self.code][0](super().call(x, training=training, mask=mask))
+
+
+class SequentialWithCode(_Code, keras.Sequential):
+    pass
+
+
+class FunctionalWithCode(_Code, keras.Model):
+    pass
+
+
+def _sequential_with_code():
+    return SequentialWithCode([keras.Input((3,)), L.Dense(5, "tanh"), L.Dense(4, "tanh")])
+
+
+def _functional_with_code():
+    x = keras.Input((3,))
+    return FunctionalWithCode(x, L.Dense(4, "tanh")(L.Dense(5, "tanh")(x)))
+
+
+def _around(make):
+    def nested():
+        x = keras.Input((3,))
+        return keras.Model(x, L.Dense(2)(make()(x)))
+
+    return nested
+
+
+def _within(make):
+    return lambda: keras.Sequential([keras.Input((3,)), make(), L.Dense(2)])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize(
+    "make",
+    [
+        _sequential_with_code, _functional_with_code,
+        _around(_functional_with_code), _within(_sequential_with_code),
+    ],
+)  # fmt: skip
+def test_code_beside_the_layers_of_a_graph_is_measured(monkeypatch, make, code, compiled):
+    monkeypatch.setattr(_Code, "code", code)
+    keras.utils.set_random_seed(0)
+    model = make()
+    if compiled:
+        model.compile("adam", "mse")
+    result = keras_smooth.audit(model)
+    _, verdict, order = CODES[code]
+    assert {row.verdict for row in result.rows} == {"ok"}
+    assert (result.model.verdict, result.model.order) == (verdict, order)
+    assert result.model.smoothness == (0 if code == "ramp" else np.inf)
+    assert keras_smooth.smoothness(model) is None
+
+
 def test_layer_that_cannot_be_probed_is_unknown_with_the_reason():
     class Bound(L.Layer):
         def __init__(self, table):

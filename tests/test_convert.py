@@ -143,10 +143,16 @@ class _Own(keras.Model):
         return x
 
 
+class _OwnSequential(keras.Sequential):
+    def call(self, x):
+        return super().call(x) ** 2
+
+
 @pytest.mark.parametrize(
     ("model", "arguments", "error", "words"),
     [
         (_Own(), {}, TypeError, "Sequential or Functional"),
+        (_OwnSequential([keras.Input((2,))]), {}, TypeError, "`call` of its own"),
         (keras.Sequential([L.Dense(2)]), {}, ValueError, "built"),
         (
             keras.Sequential([keras.Input((2,)), L.Dense(1)]),
