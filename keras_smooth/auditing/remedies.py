@@ -8,7 +8,7 @@ _SMOOTH = "take a smooth activation (tanh, softplus, silu, gelu), or keras_smoot
 _BY_VERDICT = {
     "ok": "",
     "unknown": "pass x, or hold its derivatives against differences yourself",
-    "rough": "its pieces do not join smoothly: average where it takes the largest",
+    "rough": "its pieces do not join smoothly: take another function",
     "zero": "leave it out where derivatives are needed",
     "none": "leave it out where derivatives are needed",
     "raises": "replace it by operations that have gradients",
@@ -26,6 +26,8 @@ def of(part: keras.Operation, verdict: str) -> str:
     exact = layers.exact_class(type(part))
     if exact is not type(part) and verdict != "rough":
         return f"keras_smooth.layers.{exact.__name__}"
+    if smooth := layers.SMOOTH.get(type(part)):
+        return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
     if _has_pieces(part):
         return _SMOOTH
     return _BY_VERDICT[verdict]
