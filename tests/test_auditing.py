@@ -10,7 +10,8 @@ import tensorflow as tf
 from keras import ops
 
 import keras_smooth
-from keras_smooth import cli
+from keras_smooth import cli, copying
+from keras_smooth.auditing import lines, probe
 
 L = keras.layers
 
@@ -123,6 +124,45 @@ def test_what_computes_in_float32_only_is_held_to_less(make):
     pooled = row.layer == "AveragePooling3D"
     assert row.verdict == ("ok" if pooled else "wrong")
     assert not pooled or ("float32" in row.reason and row.error < 1e-6)
+
+
+def _call_of(layer):
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 2)))
+    return copying.Call((x,), {}, layer(x))
+
+
+def test_a_graph_has_the_derivatives_of_a_bare_convolution_in_groups(monkeypatch):
+    first, second = (L.Conv1D(2, 2, groups=2, dtype="float64") for _ in range(2))
+    fast = probe.Probe(first, _call_of(first), "float64")
+    assert hasattr(fast._run, "get_concrete_function")
+    fast.load(second, _call_of(second))
+
+    def eagerly(copy):
+        return lambda args, kwargs, training: copying.run(
+            copy, *args, training=training, **kwargs
+        )
+
+    monkeypatch.setattr(probe, "_runner", eagerly)
+    slow = probe.Probe(second, _call_of(second), "float64")
+    found, expected = (
+        each.tower(*each.arrays(lines.GENERIC), np.array([0.0, 0.3]), 2)
+        for each in (fast, slow)
+    )
+    assert found.missing == expected.missing and found.raised == expected.raised
+    # A few roundings of float64.
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.Conv1D(2, 2),
+        L.Conv1D(2, 2, groups=2, activation="softsign"),
+        type("Own", (L.Conv1D,), {})(2, 2, groups=2),
+    ],
+)
+def test_nothing_else_becomes_a_graph(layer):
+    assert not hasattr(probe._runner(layer), "get_concrete_function")
 
 
 def _wrong_in_single(x):
