@@ -91,27 +91,30 @@ def smoothen(
     x: Any = None,
     *,
     sharpness: float = 10.0,
-    replacements: Mapping[str | Callable, str | Callable] | None = None,
+    replacements: Mapping[str | Callable | type, str | Callable | type] | None = None,
 ) -> keras.Model:
     """Returns a model of the same architecture and weights with smooth, exact layers.
 
-    Activations less smooth than `order` are replaced by smooth ones of nearly the same
-    values, and layers whose derivatives Keras gets wrong by exact ones of this package.
+    Activations, maxima and minima less smooth than `order` are replaced by smooth ones of
+    nearly the same values, and layers whose derivatives Keras gets wrong by exact ones of
+    this package.
 
     Args:
         model: A built Sequential or Functional model; it stays as it is.
         order: How many derivatives with respect to the inputs will be taken.
         x: Inputs. If given, it is printed how far the outputs moved on them.
         sharpness: How sharp the bends of the smooth activations are. They move outputs
-            by about log(2) / sharpness and have second derivatives of sharpness / 4.
-        replacements: Activations, by name or as functions, and what to put in their
-            place; before the table of this package.
+            by about log(2) / sharpness and have second derivatives of sharpness / 4. The
+            maximum of n values moves by log(n) / sharpness at most.
+        replacements: What to put in the place of what, before the table of this package:
+            activations, by name or as functions; and classes of layers, with a class that
+            takes the same config, or a function from the old layer to the new one.
 
     Returns:
         The new model, compiled as the old one was, with a fresh optimizer.
 
     Raises:
-        TypeError: If the model is neither Sequential nor Functional.
+        TypeError: If the model is neither Sequential nor Functional, or has its own `call`.
         ValueError: If it is not built, `sharpness` is not positive, or there is no
             smooth replacement of an activation.
 
@@ -124,8 +127,8 @@ def smoothen(
     """
     if not copying.is_graph(model):
         raise TypeError(
-            "smoothen expects a Sequential or Functional model, received "
-            f"{type(model).__name__}. Use keras_smooth's layers in its code instead."
+            "smoothen expects a Sequential or Functional model without a `call` of its own, "
+            f"received {type(model).__name__}. Use keras_smooth's layers in its code instead."
         )
     if not model.built:
         raise ValueError("smoothen expects a model that is built. Call it on data first.")
@@ -161,14 +164,17 @@ class _Converter:
     Args:
         order: Number of derivatives.
         sharpness: Of the smooth activations.
-        replacements: The caller's own, from function or name to function or name.
+        replacements: The caller's own, of activations and of classes of layers.
     """
 
     def __init__(self, order: int, sharpness: float, replacements: Mapping):
         self.order = order
         self.sharpness = sharpness
+        self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
         self.replacements = {
-            activations.get(old): activations.get(new) for old, new in replacements.items()
+            activations.get(old): activations.get(new)
+            for old, new in replacements.items()
+            if old not in self.own_layers
         }
 
     def model(self, model: keras.Model) -> keras.Model:
@@ -177,6 +183,8 @@ class _Converter:
     def part(self, part: keras.Operation) -> keras.Operation:
         if copying.is_graph(part):
             return self.model(part)
+        if type(part) in self.own_layers:
+            return _own(self.own_layers[type(part)], part)
         if rule := _LAYER_RULES.get(type(part)):
             return rule(part, self)
         config = part.get_config()
@@ -226,6 +234,12 @@ class _Converter:
         )
 
 
+def _own(replacement: Callable, part: keras.Operation) -> keras.Operation:
+    if isinstance(replacement, type):
+        return replacement.from_config(part.get_config())
+    return replacement(part)
+
+
 def _relu(layer: keras.layers.ReLU, converter: _Converter) -> keras.layers.Layer:
     knots, weights = [layer.threshold], [1.0 - layer.negative_slope]
     if layer.threshold:
@@ -253,8 +267,14 @@ def _elu(layer: keras.layers.ELU, converter: _Converter) -> keras.layers.Layer:
     return converter.layer(layer, function)
 
 
+def _stand_in(layer: keras.layers.Layer, converter: _Converter) -> keras.layers.Layer:
+    config = {**layer.get_config(), "sharpness": converter.sharpness}
+    return layers.SMOOTH[type(layer)].from_config(config)
+
+
 _LAYER_RULES = {
     keras.layers.ReLU: _relu,
     keras.layers.LeakyReLU: _leaky_relu,
     keras.layers.ELU: _elu,
+    **dict.fromkeys(layers.SMOOTH, _stand_in),
 }

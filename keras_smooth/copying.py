@@ -51,12 +51,17 @@ def is_composed(part: object) -> bool:
 
 
 def is_graph(part: object) -> bool:
-    """Returns whether a part is a Sequential or Functional model."""
-    return isinstance(part, keras.Sequential) or hasattr(part, "operations")
+    """Returns whether a part is a Sequential or Functional model with Keras' `call`."""
+    return registry.graph_class(part) is not None
+
+
+def is_plain(part: object) -> bool:
+    """Returns whether a part is nothing but its layers: no model in it has its own `call`."""
+    return not is_composed(part) or is_graph(part) and all(map(is_plain, inner(part)))
 
 
 def inner(model: keras.Model) -> list:
-    parts = registry.parts(model) or model.layers
+    parts = registry.parts(model) or getattr(model, "operations", model.layers)
     return [part for part in parts if not isinstance(part, keras.layers.InputLayer)]
 
 
@@ -167,12 +172,13 @@ def _rebuilt(part: Operation, dtype: str) -> Operation:
 
 def _rebuilt_graph(model: keras.Model, dtype: str) -> keras.Model:
     rebuilt = functools.partial(_rebuilt, dtype=dtype)
-    if isinstance(model, keras.Sequential) and not model.built:
-        return keras.Sequential([rebuilt(layer) for layer in model.layers], name=model.name)
-    structure = inputs.of_graph(model)
+    structure = inputs.of_graph(model) if model.built else []
     tensors = keras.tree.map_structure(lambda each: _input_in(dtype, each), structure)
+    # Keras compiles the clone of a compiled model: a loss may not be copied.
+    if isinstance(model, keras.Sequential):
+        first = keras.tree.flatten(tensors)
+        return keras.Sequential([*first, *map(rebuilt, model.layers)], name=model.name)
     if model.compiled:
-        # Keras compiles the clone of a compiled model: a loss may not be copied.
         model = keras.Model(structure, model.output, name=model.name)
     return clone(model, tensors, rebuilt)
 

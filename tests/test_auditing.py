@@ -10,7 +10,8 @@ import tensorflow as tf
 from keras import ops
 
 import keras_smooth
-from keras_smooth import cli
+from keras_smooth import cli, copying
+from keras_smooth.auditing import lines, probe
 
 L = keras.layers
 
@@ -125,6 +126,45 @@ def test_what_computes_in_float32_only_is_held_to_less(make):
     assert not pooled or ("float32" in row.reason and row.error < 1e-6)
 
 
+def _call_of(layer):
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 2)))
+    return copying.Call((x,), {}, layer(x))
+
+
+def test_a_graph_has_the_derivatives_of_a_bare_convolution_in_groups(monkeypatch):
+    first, second = (L.Conv1D(2, 2, groups=2, dtype="float64") for _ in range(2))
+    fast = probe.Probe(first, _call_of(first), "float64")
+    assert hasattr(fast._run, "get_concrete_function")
+    fast.load(second, _call_of(second))
+
+    def eagerly(copy):
+        return lambda args, kwargs, training: copying.run(
+            copy, *args, training=training, **kwargs
+        )
+
+    monkeypatch.setattr(probe, "_runner", eagerly)
+    slow = probe.Probe(second, _call_of(second), "float64")
+    found, expected = (
+        each.tower(*each.arrays(lines.GENERIC), np.array([0.0, 0.3]), 2)
+        for each in (fast, slow)
+    )
+    assert found.missing == expected.missing and found.raised == expected.raised
+    # A few roundings of float64.
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.Conv1D(2, 2),
+        L.Conv1D(2, 2, groups=2, activation="softsign"),
+        type("Own", (L.Conv1D,), {})(2, 2, groups=2),
+    ],
+)
+def test_nothing_else_becomes_a_graph(layer):
+    assert not hasattr(probe._runner(layer), "get_concrete_function")
+
+
 def _wrong_in_single(x):
     x = ops.cast(x, "float32")
     return ops.sin(x) + 0.01 * (x - tf.stop_gradient(x))
@@ -180,6 +220,75 @@ def test_subclassed_model_takes_x():
     result = keras_smooth.audit(model, x=np.ones((2, 4), "float32"))
     assert [row.verdict for row in result.rows] == ["rough", "ok"]
     assert not model.built
+
+
+CODES = {
+    "stopped": (lambda x: x + 0.5 * tf.stop_gradient(x), "wrong", 1),
+    "ramp": (ops.relu, "rough", 1),
+    "half": (lambda x: x**2 + (x - tf.stop_gradient(x)) ** 2, "wrong", 2),
+    "sine": (ops.sin, "ok", 0),
+}
+
+
+class _Code:
+    """A graph with code of its own after its layers."""
+
+    code = "sine"
+
+    def call(self, x, training=None, mask=None):
+        return CODES[self.code][0](super().call(x, training=training, mask=mask))
+
+
+class SequentialWithCode(_Code, keras.Sequential):
+    pass
+
+
+class FunctionalWithCode(_Code, keras.Model):
+    pass
+
+
+def _sequential_with_code():
+    return SequentialWithCode([keras.Input((3,)), L.Dense(5, "tanh"), L.Dense(4, "tanh")])
+
+
+def _functional_with_code():
+    x = keras.Input((3,))
+    return FunctionalWithCode(x, L.Dense(4, "tanh")(L.Dense(5, "tanh")(x)))
+
+
+def _around(make):
+    def nested():
+        x = keras.Input((3,))
+        return keras.Model(x, L.Dense(2)(make()(x)))
+
+    return nested
+
+
+def _within(make):
+    return lambda: keras.Sequential([keras.Input((3,)), make(), L.Dense(2)])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize(
+    "make",
+    [
+        _sequential_with_code, _functional_with_code,
+        _around(_functional_with_code), _within(_sequential_with_code),
+    ],
+)  # fmt: skip
+def test_code_beside_the_layers_of_a_graph_is_measured(monkeypatch, make, code, compiled):
+    monkeypatch.setattr(_Code, "code", code)
+    keras.utils.set_random_seed(0)
+    model = make()
+    if compiled:
+        model.compile("adam", "mse")
+    result = keras_smooth.audit(model)
+    _, verdict, order = CODES[code]
+    assert {row.verdict for row in result.rows} == {"ok"}
+    assert (result.model.verdict, result.model.order) == (verdict, order)
+    assert result.model.smoothness == (0 if code == "ramp" else np.inf)
+    assert keras_smooth.smoothness(model) is None
 
 
 def test_layer_that_cannot_be_probed_is_unknown_with_the_reason():

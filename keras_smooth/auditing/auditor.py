@@ -175,11 +175,7 @@ def _measured(
 def _row(path: str, part, measured: list[tuple[str, Finding]], order: int) -> Row:
     mode, found = _worst(measured)
     smoothness = _smoothness(part, found)
-    # Close to a joint the differences reach over it and call the kink an error.
-    blurred = (
-        found.verdict == "wrong" and smoothness is not None and found.order > smoothness
-    )
-    unseen = found.verdict in ("ok", "unknown") or blurred
+    unseen = found.verdict in ("ok", "unknown") or _is_blurred(found, smoothness)
     if unseen and smoothness is not None and smoothness < order:
         found = dataclasses.replace(found, verdict="rough", order=max(smoothness + 1, 1))
     return Row(
@@ -195,6 +191,11 @@ def _row(path: str, part, measured: list[tuple[str, Finding]], order: int) -> Ro
     )
 
 
+def _is_blurred(found: Finding, smoothness: float | None) -> bool:
+    """Returns whether differences that reach over a joint may have called it an error."""
+    return found.verdict == "wrong" and smoothness is not None and found.order > smoothness
+
+
 def _worst(measured: list[tuple[str, Finding]]) -> tuple[str, Finding]:
     found = probing.worst([finding for _, finding in measured])
     same = (mode for mode, each in measured if each.verdict == found.verdict)
@@ -203,6 +204,11 @@ def _worst(measured: list[tuple[str, Finding]]) -> tuple[str, Finding]:
 
 def _smoothness(part, found: Finding) -> float | None:
     known = registry.smoothness(part) if isinstance(part, keras.layers.Layer) else None
+    return _lower(known, found)
+
+
+def _lower(known: float | None, found: Finding) -> float | None:
+    """Returns the smoothness as known and as measured, the lower of both."""
     if found.jump == math.inf:
         return known
     return found.jump - 1 if known is None else min(known, found.jump - 1)
@@ -217,12 +223,14 @@ def _whole(model, calls: list, rows: tuple[Row, ...], order: int) -> Row:
         for row in rows
         if row.verdict not in ("ok", "unknown")
     ]
+    smoothness = registry.least(row.smoothness for row in rows)
     # A graph loses nothing that no layer loses; code of the user's own may.
-    if not measured or not copying.is_graph(model):
-        measured += lines.findings(model, calls[0], order, briefly=True)
+    plain = copying.is_plain(model)
+    if not measured or not plain:
+        ends = lines.findings(model, calls[0], order, briefly=plain)
+        measured += [pair for pair in ends if not _is_blurred(pair[1], smoothness)]
     mode, found = _worst(measured)
-    classes = [row.smoothness for row in rows]
     return Row(
-        model.name, type(model).__name__, registry.least(classes), found.verdict, found.order,
-        mode, found.error, found.reason, remedies.of(model, found.verdict),
+        model.name, type(model).__name__, _lower(smoothness, found), found.verdict,
+        found.order, mode, found.error, found.reason, remedies.of(model, found.verdict),
     )  # fmt: skip

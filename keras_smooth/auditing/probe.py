@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ SEED = 1
 SIDE = 8
 # How far a float64 copy may lie from the layer, by the layer's dtype.
 AGREEMENT = {"float64": 1e-6, "float32": 1e-2, "float16": 0.1, "bfloat16": 0.3}
+_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
 def key(part: keras.Operation, call: copying.Call) -> str | None:
@@ -58,6 +60,7 @@ class Probe:
         self._nested = {}
         args, kwargs = self._arguments(call)
         self.copy = copying.copy_in(dtype, part, args, kwargs)
+        self._run = _runner(self.copy)
         self.load(part, call)
 
     @classmethod
@@ -85,7 +88,7 @@ class Probe:
         try:
             if isinstance(part, keras.layers.Layer):
                 self.copy.set_weights(part.get_weights())
-            output = copying.run(self.copy, *args, **kwargs)
+            output = self.output(args, kwargs)
         # Whatever a layer's own code raises is the reason.
         except Exception as error:
             raise copying.CannotCopy(f"in {self.dtype}, {copying.brief(error)}") from error
@@ -106,7 +109,7 @@ class Probe:
         if _shapes((args, kwargs)) == _shapes(before):
             return None
         try:
-            return copying.Call(args, kwargs, copying.run(self.copy, *args, **kwargs))
+            return copying.Call(args, kwargs, self.output(args, kwargs))
         # Layers whose weights or arguments fix the size of an image stay at full size.
         except Exception:
             return None
@@ -224,7 +227,22 @@ class Probe:
         return _projected(self.output(args, kwargs, training), keep_batch=False)
 
     def output(self, args: tuple, kwargs: dict, training: bool = False) -> Any:
-        return copying.run(self.copy, *args, training=training, **kwargs)
+        return self._run(args, kwargs, training)
+
+
+def _runner(copy: keras.Operation) -> Callable:
+    """Returns a function of args, kwargs and training that runs a copy.
+
+    Keras compiles a convolution in groups with XLA at every call; in a graph it does so once
+    for all calls of these shapes, whatever the weights. A graph may raise at a lower order
+    than what it is made of: only bare convolutions, which never raise, become one.
+    """
+
+    def run(args, kwargs, training):
+        return copying.run(copy, *args, training=training, **kwargs)
+
+    bare = type(copy) in _CONVOLUTIONS and copy.activation is keras.activations.linear
+    return tf.function(run, autograph=False) if bare and copy.groups > 1 else run
 
 
 def _projected(output: Any, keep_batch: bool) -> tf.Tensor:

@@ -2,13 +2,13 @@
 
 import keras
 
-from keras_smooth import layers
+from keras_smooth import copying, layers
 
 _SMOOTH = "take a smooth activation (tanh, softplus, silu, gelu), or keras_smooth.smoothen"
 _BY_VERDICT = {
     "ok": "",
     "unknown": "pass x, or hold its derivatives against differences yourself",
-    "rough": "its pieces do not join smoothly: average where it takes the largest",
+    "rough": "its pieces do not join smoothly: take another function",
     "zero": "leave it out where derivatives are needed",
     "none": "leave it out where derivatives are needed",
     "raises": "replace it by operations that have gradients",
@@ -21,11 +21,13 @@ def of(part: keras.Operation, verdict: str) -> str:
     """Returns the advice for a layer or model with a verdict, empty if all is well."""
     if verdict in ("ok", "unknown"):
         return _BY_VERDICT[verdict]
-    if isinstance(part, keras.Model):
+    if copying.is_graph(part):
         return "keras_smooth.smoothen(model)"
     exact = layers.exact_class(type(part))
     if exact is not type(part) and verdict != "rough":
         return f"keras_smooth.layers.{exact.__name__}"
+    if smooth := layers.SMOOTH.get(type(part)):
+        return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
     if _has_pieces(part):
         return _SMOOTH
     return _BY_VERDICT[verdict]

@@ -11,8 +11,10 @@ from keras_smooth.layers.normalization import (
     UnitNormalization,
 )
 from keras_smooth.layers.ordered import ORDERED
+from keras_smooth.layers.smooth_maximum import SMOOTH
 
-globals().update(ORDERED)
+_STAND_INS = {kind.__name__: kind for kind in SMOOTH.values()}
+globals().update({**ORDERED, **_STAND_INS})
 EXACT = {**normalization.EXACT, **interpolation.EXACT}
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "UnitNormalization",
     "UpSampling2D",
     *ORDERED,
+    *_STAND_INS,
 ]
 
 

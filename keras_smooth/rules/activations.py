@@ -65,6 +65,13 @@ def _log_softmax(x: Jet, axis=-1) -> Jet:
     return shifted - jet.log(_sum(jet.exp(shifted), axis))
 
 
+def logsumexp(x: Jet, axis, keepdims: bool = False) -> Jet:
+    """The logarithm of the sum of exp(x), shifted by the largest entry."""
+    largest = _largest(x, axis)
+    result = jet.log(_sum(jet.exp(x - largest), axis)) + largest
+    return result if keepdims else jet.linear(lambda v: tf.squeeze(v, axis), result)
+
+
 def _largest(x: Jet, axis) -> tf.Tensor:
     return tf.stop_gradient(tf.reduce_max(x.primal, axis=axis, keepdims=True))
 

@@ -1,10 +1,70 @@
-"""Rules of this package's layers: those of the Keras layers that they stand in for."""
+"""Rules of this package's layers: those of the Keras layers that they stand in for.
 
-from keras_smooth import layers
-from keras_smooth.rules.table import rule_of, set_rule
+Smooth stand-ins have rules of their own.
+"""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import activations, jet, layers
+from keras_smooth.jet import Jet
+from keras_smooth.layers.smooth_maximum import windows
+from keras_smooth.rules.activations import logsumexp
+from keras_smooth.rules.table import register_jet_rule, rule_of, set_rule
+
+
+def _softplus(layer: keras.layers.Layer, x: Jet) -> Jet:
+    parameters = {"sharpness": layer.sharpness}
+    return rule_of(activations.sharp_softplus)(x, **parameters)
+
+
+def _pooled(layer: keras.layers.Layer, x: Jet) -> Jet:
+    if layer.padding == "same":
+        return NotImplemented
+    s = layer.sharpness
+    for span in layer.spans():
+        cut = functools.partial(_cut, span=span)
+        x = logsumexp(s * jet.linear(cut, x), -1) * (1.0 / s)
+    return x
+
+
+def _cut(value: tf.Tensor, span: tuple) -> tf.Tensor:
+    return windows(value, *span, "valid")
+
+
+def _pooled_globally(layer: keras.layers.Layer, x: Jet) -> Jet:
+    s = layer.sharpness
+    return logsumexp(s * x, layer.axes(), layer.keepdims) * (1.0 / s)
+
+
+def _merged(layer: keras.layers.Layer, xs: list) -> Jet:
+    if len({x.shape.rank for x in xs}) > 1:
+        return NotImplemented
+    values = [layer.sign * x for x in xs]
+    total = functools.reduce(lambda a, b: a + _softplus(layer, b - a), values)
+    return layer.sign * total
+
+
+def _ramps(layer: keras.layers.Layer, x: Jet) -> Jet:
+    return _softplus(layer, x) - tf.convert_to_tensor(layer.alpha) * _softplus(layer, -x)
+
+
+_OWN = {
+    **dict.fromkeys((f"SmoothMaxPooling{dims}D" for dims in (1, 2, 3)), _pooled),
+    **dict.fromkeys(
+        (f"SmoothGlobalMaxPooling{dims}D" for dims in (1, 2, 3)), _pooled_globally
+    ),
+    "SmoothMaximum": _merged,
+    "SmoothMinimum": _merged,
+    "SmoothPReLU": _ramps,
+}
 
 for _name in layers.__all__:
     _layer = getattr(layers, _name)
     _parent = next((kind for kind in _layer.__mro__[1:] if rule_of(kind)), None)
-    if _parent is not None:
+    if _name in _OWN:
+        register_jet_rule(_layer, _OWN[_name])
+    elif _parent is not None:
         set_rule(_layer, rule_of(_parent))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 
 import keras
 
+from keras_smooth import registry
 from keras_smooth.jet import Jet
 from keras_smooth.rules import fallback
 
@@ -117,23 +118,14 @@ def _rule(operation: Callable) -> Callable | None:
         return None
     rule = rule_of(type(operation))
     if rule is None and isinstance(operation, keras.Model):
-        return _rule_of_model(operation)
+        # None for a model whose `call` is its own code.
+        return rule_of(registry.graph_class(operation))
     return rule or rule_of(operation_key(type(operation)))
 
 
 def operation_key(kind: type) -> tuple[str, str]:
     """Returns the key of an operation of keras.ops, whose classes have no public name."""
     return kind.__module__.split(".")[0], kind.__name__
-
-
-def _rule_of_model(model: keras.Model) -> Callable | None:
-    """Returns the rule of a Sequential or Functional model that keeps Keras' `call`."""
-    for parent in (keras.Sequential, keras.Function):
-        kinds = [k for k in type(model).__mro__ if issubclass(k, parent)]
-        kinds = [k for k in kinds if issubclass(k, keras.Model)]
-        if kinds and type(model).call is kinds[-1].call:
-            return _rules[parent]
-    return None
 
 
 def _cast(operation: Callable, x):
