@@ -48,12 +48,14 @@ def fit_lbfgs(
     The loss is the model's own: `compile(loss=...)`, regularizers, `add_loss` and an
     overridden `compute_loss` included. Dropout keeps one mask for the whole run, as a line
     search needs. Moving averages (BatchNormalization) get the values that they would
-    approach if training went on at the final weights. The first call compiles, which takes
-    seconds; further calls with the same model and shapes of data reuse the compiled
-    function, until the model is compiled again: do so after a change of its layers, as for
-    `fit`. A run never ends with a larger loss than it started with. What does not fit is
-    refused before anything is compiled, after a look at all data and one evaluation of a
-    few rows.
+    approach if training went on at the final weights. A run never ends with a larger loss
+    than it started with.
+
+    What does not fit is refused before anything is compiled, after a look at all data and
+    one evaluation of a few rows. The first call compiles, which takes seconds; further
+    calls with the same model and shapes of data reuse the compiled function, until the
+    model is compiled again: do so, as for `fit`, after a change of its layers or of what
+    its `compute_loss` reads from Python.
 
     Metrics and validation are those of `evaluate`, which computes in the model's precision
     and sums in float32; `loss` in the logs is the objective.

@@ -23,7 +23,8 @@ MESSAGES = {
     Status.ITERATION_LIMIT: "The iteration limit was reached; the gradient is above the "
     "tolerance. More epochs would lower the loss further.",
     Status.LINE_SEARCH: "The line search found no better point. Try float64, another "
-    "start or a smoother activation.",
+    "start or a smoother activation; tf.stop_gradient in the loss gives a gradient that is "
+    "not its own.",
     Status.STALLED: "The position no longer changes, though the gradient is above the "
     "tolerance: rounding is in the way. Try float64.",
     Status.NON_FINITE: "The loss is inf or NaN on the way. Look at the data, the start "
