@@ -8,6 +8,10 @@ import tensorflow as tf
 import keras_smooth
 
 
+# Programs that tests start: pytest would import them in search of doctests.
+collect_ignore = ["killed.py", "two_devices.py", "two_workers.py"]
+
+
 def pytest_collection_modifyitems(items):
     if tf.config.list_physical_devices("GPU"):
         return
