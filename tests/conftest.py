@@ -7,7 +7,6 @@ import tensorflow as tf
 
 import keras_smooth
 
-
 # Programs that tests start: pytest would import them in search of doctests.
 collect_ignore = ["killed.py", "two_devices.py", "two_workers.py"]
 

@@ -251,7 +251,8 @@ def _iterate(model, problem, run, plan, logs, callbacks, saved) -> dict[str, flo
         callbacks.on_train_batch_end(0, {"loss": run.best.fun})
         found = logs.at(run.best.fun)
         callbacks.on_epoch_end(epoch, found)
-        if saved:
+        # At its start a run has nothing that another start would not have.
+        if saved and run.nit > 0:
             saved.save(run, model.history)
         stopped, late = problem.on_any_worker(
             model.stop_training, time.monotonic() > deadline
