@@ -384,4 +384,5 @@ def test_killed_50_times_at_random():
     found = killed("random", 50)
     assert found["same"] == found["runs"] == 10
     assert sum(found["kills"].values()) == 50
-    assert set(found["kills"]) == {"start", "compile", "iterate", "write", "rename"}
+    # A rename takes microseconds: test_killed_in_every_step_of_a_write meets it for sure.
+    assert {"start", "compile", "iterate", "write"} <= set(found["kills"])
