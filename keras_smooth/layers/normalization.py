@@ -132,7 +132,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         for name in ("synchronized", "renorm"):
-            if getattr(self, name):
+            # Keras 3.12 has no `renorm`.
+            if getattr(self, name, False):
                 raise ValueError(
                     f"BatchNormalization received {name}=True, for which there are no "
                     f"exact derivatives. Leave it out, or take Keras' own layer."
