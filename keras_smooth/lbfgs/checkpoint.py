@@ -45,7 +45,7 @@ class Checkpoint:
         np.savez(buffer, identity=identity, **arrays)
         self._replace(_NAME.format(nit), buffer.getbuffer())
         for path in self._paths()[KEEP:]:
-            path.unlink()
+            os.unlink(path)
 
     def load(self) -> dict[str, np.ndarray] | None:
         """Returns the arrays of the latest file that is whole, or None where none is there.
