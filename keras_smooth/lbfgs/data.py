@@ -208,6 +208,9 @@ def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
 
     def batch(i: int) -> Any:
         parts = keras.utils.unpack_x_y_sample_weight(x[i])
+        # TensorFlow takes the memory of arrays that a generator yields for its own, and
+        # writes its results there: it must not be the caller's.
+        parts = rows.map_tensors(np.array, parts)
         return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
 
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))
