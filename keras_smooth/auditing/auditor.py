@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import operator
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ import keras
 from keras_smooth import copying, inputs, registry
 from keras_smooth.auditing import lines, probe, probing, remedies
 from keras_smooth.auditing.probing import Finding
+from keras_smooth.integers import whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +131,7 @@ def audit(model: keras.layers.Layer, order: int = 2, x: Any = None) -> Audit:
     >>> keras_smooth.audit(model).rows[-1].verdict
     'wrong'
     """
-    order = _checked_order(order)
+    order = whole_number("`order`", order, 1)
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"audit expects a Keras model or layer, received {model!r}.")
     with copying.preserved_random_state():
@@ -145,16 +145,6 @@ def audit(model: keras.layers.Layer, order: int = 2, x: Any = None) -> Audit:
             for path, part in parts
         )
         return Audit(order, rows, _whole(model, calls[id(model)], rows, order))
-
-
-def _checked_order(order: object) -> int:
-    try:
-        number = operator.index(order)
-    except TypeError:
-        raise TypeError(f"`order` must be an integer, received {order!r}.") from None
-    if number < 1:
-        raise ValueError(f"`order` must be 1 or more, received {number}.")
-    return number
 
 
 def _measured(

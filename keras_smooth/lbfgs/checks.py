@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.minimizers import METHODS
 from keras_smooth.lbfgs.objective import has_own_loss
 from keras_smooth.lbfgs.precision import compute_dtypes
@@ -125,9 +126,9 @@ def _check_dtypes(model: keras.Model, dtype: str | None) -> None:
 def _check_weights(model: keras.Model) -> None:
     for variable in model.variables:
         values = np.asarray(variable)
-        if not variable.dtype.startswith("float") or np.all(np.isfinite(values)):
-            continue
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise ValueError(
-            f"The weights must be finite, but {variable.path}[{place}] is {values[place]}."
-        )
+        place = first_non_finite(values)
+        if place is not None:
+            raise ValueError(
+                f"The weights must be finite, but {variable.path}[{place}] is "
+                f"{values[place]}."
+            )

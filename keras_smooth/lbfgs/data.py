@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.copying import cast_to
 from keras_smooth.lbfgs import rows
 from keras_smooth.lbfgs.digests import digest
+from keras_smooth.lbfgs.finite import first_non_finite
 
 
 class Data(NamedTuple):
@@ -69,7 +71,7 @@ def read(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype: str)
     if batch_size is None:
         return _of_arrays(_joined(x), dtype)
     dataset = _as_dataset(x).map(
-        lambda *batch: _cast(keras.utils.unpack_x_y_sample_weight(batch), dtype)
+        lambda *batch: cast_to(dtype, keras.utils.unpack_x_y_sample_weight(batch))
     )
     dataset = dataset.rebatch(batch_size).prefetch(tf.data.AUTOTUNE)
     num_rows, num_batches = _counted(dataset)
@@ -151,14 +153,8 @@ def _of_arrays(parts: tuple, dtype: str) -> Data:
     for name, part in zip(("x", "y", "sample_weight"), parts):
         for array in keras.tree.flatten(part):
             _check_array(name, array)
-    tensors = _cast(rows.map_tensors(tf.convert_to_tensor, parts), dtype)
+    tensors = cast_to(dtype, rows.map_tensors(tf.convert_to_tensor, parts))
     return Data(tensors, _common_num_rows(tensors))
-
-
-def _cast(parts: Any, dtype: str) -> Any:
-    return rows.map_tensors(
-        lambda leaf: tf.cast(leaf, dtype) if leaf.dtype.is_floating else leaf, parts
-    )
 
 
 def _check_ends(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
@@ -268,9 +264,9 @@ def _check_array(name: str, array: Any, first_row: int = 0) -> None:
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}.")
-    if not np.issubdtype(array.dtype, np.floating) or np.all(np.isfinite(array)):
+    place = first_non_finite(array)
+    if place is None:
         return
-    place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
     value = array[place]
     place = tuple(i + first_row * (axis == 0) for axis, i in enumerate(place))
     raise ValueError(f"{name} must be finite, but {name}[{place}] is {value}.")
