@@ -57,7 +57,7 @@ class Problem:
         self.objective, self.minimizer = program.compiled(
             self.worker, method, num_correction_pairs, jit_compile, data.in_memory
         )
-        self.check(data)
+        self._check(sample)
         self.moving = [variable for variable, _ in self.objective.moving_state(sample)]
         self.replicas = replicas.of(self.worker)
         self.data = self._in_batches(data, sample, batch_size)
@@ -67,7 +67,9 @@ class Problem:
 
     def check(self, data: Data) -> None:
         """Raises where a few rows, evaluated without being compiled, do not fit the model."""
-        sample = _sample(data)
+        self._check(_sample(data))
+
+    def _check(self, sample: Any) -> None:
         check_targets(self.worker, sample)
         self.objective.value_and_gradient(self.objective.position, sample)
 
