@@ -23,9 +23,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.comparison import experiment, problems
-from keras_smooth.lbfgs import program, rows
+from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.lbfgs import micro_batches, program
 from keras_smooth.lbfgs.objective import Objective
-from keras_smooth.operators import derivatives
 
 CHUNK = 20
 LEVELS = (1e-8, 1e-9, 1e-10)
@@ -61,7 +61,7 @@ def keras_system(model, method: str, num_pairs: int) -> Callable:
 
     def run(x, y, position, iterations) -> Trace:
         parts = (tf.constant(x), tf.constant(y), None)
-        data = rows.in_batches(parts, len(x), 0, len(x), "float64")
+        data = micro_batches.in_batches(parts, len(x), 0, len(x), "float64")
         trace = Trace()
         state = minimizer.begin(tf.constant(position), data)
         while trace.iterations < iterations:

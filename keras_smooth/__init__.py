@@ -7,11 +7,8 @@ from keras_smooth import activations, initializers, layers
 from keras_smooth.auditing import Audit, audit
 from keras_smooth.callbacks import DerivativeMonitor
 from keras_smooth.comparison import Comparison, compare
-from keras_smooth.convert import OutputChange, output_change, smoothen
-from keras_smooth.derivative_model import DerivativeModel
-from keras_smooth.layers import Activation, Dense
-from keras_smooth.lbfgs import OptimizeResult, fit_lbfgs
-from keras_smooth.operators import (
+from keras_smooth.differentiation.derivative_model import DerivativeModel
+from keras_smooth.differentiation.operators import (
     derivatives,
     directional,
     gradient,
@@ -19,8 +16,11 @@ from keras_smooth.operators import (
     jacobian,
     laplacian,
 )
+from keras_smooth.differentiation.rules import register_jet_rule
+from keras_smooth.layers import Activation, Dense
+from keras_smooth.lbfgs import OptimizeResult, fit_lbfgs
 from keras_smooth.registry import register_smoothness, smoothness
-from keras_smooth.rules import register_jet_rule
+from keras_smooth.smoothing import OutputChange, output_change, smoothen
 
 __version__ = "0.1.0"
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.operators import derivatives, names
+from keras_smooth.differentiation.operators import derivatives, names
 
 
 class DerivativeMonitor(keras.callbacks.Callback):

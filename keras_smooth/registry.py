@@ -8,6 +8,8 @@ from collections.abc import Callable, Hashable, Iterable
 
 import keras
 
+from keras_smooth.models import graph
+
 Class = float | None
 
 
@@ -321,23 +323,5 @@ def _(obj: keras.layers.Layer) -> Class:
 
 @smoothness.register
 def _(obj: keras.Model) -> Class:
-    found = parts(obj)
+    found = graph.parts(obj)
     return None if found is None else least(map(smoothness, found))
-
-
-def parts(model: keras.Model) -> list | None:
-    """Returns the layers and operations that a model is composed of, None if unknown."""
-    kind = graph_class(model)
-    if kind is None:
-        return None
-    return model.layers if kind is keras.Sequential else model.operations
-
-
-def graph_class(model: object) -> type | None:
-    """Returns keras.Sequential or keras.Function if a model keeps its `call`, else None."""
-    for parent in (keras.Sequential, keras.Function):
-        kinds = [k for k in type(model).__mro__ if issubclass(k, parent)]
-        kinds = [k for k in kinds if issubclass(k, keras.Model)]
-        if kinds and type(model).call is kinds[-1].call:
-            return parent
-    return None

@@ -10,8 +10,9 @@ import tensorflow as tf
 from keras import ops
 
 import keras_smooth
-from keras_smooth import cli, copying
+from keras_smooth import cli
 from keras_smooth.auditing import lines, probe
+from keras_smooth.models import calls
 
 L = keras.layers
 
@@ -128,7 +129,7 @@ def test_what_computes_in_float32_only_is_held_to_less(make):
 
 def _call_of(layer):
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 2)))
-    return copying.Call((x,), {}, layer(x))
+    return calls.Call((x,), {}, layer(x))
 
 
 def test_a_graph_has_the_derivatives_of_a_bare_convolution_in_groups(monkeypatch):
@@ -138,7 +139,7 @@ def test_a_graph_has_the_derivatives_of_a_bare_convolution_in_groups(monkeypatch
     fast.load(second, _call_of(second))
 
     def eagerly(copy):
-        return lambda args, kwargs, training: copying.run(
+        return lambda args, kwargs, training: calls.run(
             copy, *args, training=training, **kwargs
         )
 

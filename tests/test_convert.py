@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_smooth
-from keras_smooth import convert
+from keras_smooth.smoothing import conversion
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -86,14 +86,14 @@ def test_the_model_itself_stays():
     assert model.get_layer("shared").activation is keras.activations.relu
 
 
-@pytest.mark.parametrize("name", convert._FIXED)
+@pytest.mark.parametrize("name", conversion._FIXED)
 def test_smooth_pieces_come_close_as_sharpness_grows(name):
     function = keras_smooth.activations.get(name)
     x = np.linspace(-8.0, 8.0, 801)
     true = np.asarray(function(x))
     gaps = []
     for sharpness in (10.0, 100.0, 1000.0):
-        smooth = convert._Converter(3, sharpness, {}).activation(function)
+        smooth = conversion._Converter(3, sharpness, {}).activation(function)
         gaps.append(np.abs(np.asarray(smooth(x)) - true).max())
     # A ramp is off by log(2) / sharpness; four ramps at most, with slopes below 2.
     assert gaps[0] < 0.4 and gaps[1] < 0.04 and gaps[2] < 0.004

@@ -13,7 +13,7 @@ import tensorflow as tf
 from lbfgs_nets import WEIGHTS, X, Y, fit, net, two_nets
 
 from keras_smooth.lbfgs import data as data_module
-from keras_smooth.lbfgs import rows
+from keras_smooth.lbfgs import micro_batches
 from keras_smooth.lbfgs.problem import Problem
 
 # The order of the sum over batches moves the last digits of each of a few iterations:
@@ -144,7 +144,7 @@ def problem(model, data, batch_size):
 def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
     def evaluate(problem):
         function = tf.function(problem.objective.value_and_gradient, autograph=False)
-        return rows.evaluate(function, problem.objective.position, problem.data)
+        return micro_batches.evaluate(function, problem.objective.position, problem.data)
 
     model = net(loss=LOSSES[loss])
     arrays = data_module.read(X, Y, WEIGHTS, batch_size, "float64")

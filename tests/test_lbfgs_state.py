@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from lbfgs_nets import X, Y, fit, net
 
-from keras_smooth.lbfgs.state import limit
+from keras_smooth.lbfgs.moving_averages import limit
 
 
 def normalization(**arguments):

@@ -7,7 +7,8 @@ import tensorflow as tf
 from more_garbow_hillstrom import PROBLEMS
 
 from keras_smooth import fit_lbfgs
-from keras_smooth.lbfgs import Status, quasi_newton
+from keras_smooth.lbfgs import Status
+from keras_smooth.lbfgs.minimizers import limited_memory
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 RNG = np.random.default_rng(0)
@@ -34,10 +35,10 @@ def test_direction_is_that_of_the_two_loop_recursion(num_stored, dtype, rtol):
     steps = RNG.normal(size=(num_stored, size))
     changes = steps @ hessian
     gradient = RNG.normal(size=size)
-    memory = quasi_newton._empty(num_pairs, tf.zeros(size, dtype))
+    memory = limited_memory._empty(num_pairs, tf.zeros(size, dtype))
     for s, y in zip(steps, changes):
-        memory = quasi_newton._store(memory, tf.constant(s, dtype), tf.constant(y, dtype))
-    direction = quasi_newton._direction(memory, tf.constant(gradient, dtype))
+        memory = limited_memory._store(memory, tf.constant(s, dtype), tf.constant(y, dtype))
+    direction = limited_memory._direction(memory, tf.constant(gradient, dtype))
     expected = two_loops(steps[-num_pairs:], changes[-num_pairs:], gradient)
     # The condition of R is about 10: rounding times a few hundred operations.
     np.testing.assert_allclose(direction, expected, rtol=rtol, atol=rtol)
@@ -46,13 +47,13 @@ def test_direction_is_that_of_the_two_loop_recursion(num_stored, dtype, rtol):
 def test_cubic_is_exact_for_cubics():
     a, b = -0.5, 3.0
     points = [
-        quasi_newton.Point(
+        limited_memory.Point(
             *(tf.constant(v, tf.float64) for v in (t, t**3 - 3 * t, 3 * t**2 - 3))
         )
         for t in (a, b)
     ]
     # t^3 - 3t has its minimum at 1.
-    assert float(quasi_newton._minimum_of_cubic(*points)) == pytest.approx(1.0, abs=1e-14)
+    assert float(limited_memory._minimum_of_cubic(*points)) == pytest.approx(1.0, abs=1e-14)
 
 
 class Unknowns(keras.Model):

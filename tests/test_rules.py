@@ -10,9 +10,10 @@ import tensorflow as tf
 from keras import layers, ops
 
 import keras_smooth
-from keras_smooth import activations, rules
+from keras_smooth import activations
+from keras_smooth.differentiation import rules
+from keras_smooth.differentiation.rules import fallback, table
 from keras_smooth.jet import Jet
-from keras_smooth.rules import fallback, table
 
 ORDER = 3
 RNG = np.random.default_rng(1)

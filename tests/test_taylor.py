@@ -213,7 +213,7 @@ WIDE = {
 @pytest.mark.parametrize("name", WIDE)
 def test_laplacian_through_a_layer_narrower_than_x(name):
     model, x = wide(WIDE[name]), RNG.normal(size=(3, 9))
-    y, dy, d2y = keras_smooth.operators.with_laplacian(model, x)
+    y, dy, d2y = keras_smooth.differentiation.operators.with_laplacian(model, x)
     np.testing.assert_allclose(y, model(x), rtol=1e-13)
     _, slopes, hessian = keras_smooth.derivatives(model, x)
     np.testing.assert_allclose(dy, slopes, atol=1e-12)

@@ -7,10 +7,11 @@ from typing import Any
 
 import keras
 
-from keras_smooth import copying, inputs, registry
+from keras_smooth import registry
 from keras_smooth.auditing import lines, probe, probing, remedies
 from keras_smooth.auditing.probing import Finding
-from keras_smooth.integers import whole_number
+from keras_smooth.checks import whole_number
+from keras_smooth.models import calls, copies, graph, sample_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,17 +135,17 @@ def audit(model: keras.layers.Layer, order: int = 2, x: Any = None) -> Audit:
     order = whole_number("`order`", order, 1)
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"audit expects a Keras model or layer, received {model!r}.")
-    with copying.preserved_random_state():
-        model, args = inputs.prepared(model, x, copying.unbuilt)
-        parts = copying.unique(model)
+    with calls.preserved_random_state():
+        model, args = sample_inputs.prepared(model, x, copies.unbuilt)
+        parts = graph.unique(model)
         watched = {id(part): part for part in (model, *(part for _, part in parts))}
-        calls = copying.record(model, list(watched.values()), args)
+        recorded = calls.record(model, list(watched.values()), args)
         memory, probes = {}, {}
         rows = tuple(
-            _row(path, part, _measured(part, calls[id(part)], order, memory, probes), order)
+            _row(path, part, _measured(part, recorded[id(part)], order, memory, probes), order)
             for path, part in parts
         )
-        return Audit(order, rows, _whole(model, calls[id(model)], rows, order))
+        return Audit(order, rows, _whole(model, recorded[id(model)], rows, order))
 
 
 def _measured(
@@ -206,7 +207,7 @@ def _lower(known: float | None, found: Finding) -> float | None:
 
 def _whole(model, calls: list, rows: tuple[Row, ...], order: int) -> Row:
     """Returns the row of the model: as measured, and at best as good as its layers."""
-    if not copying.is_composed(model):
+    if not graph.is_composed(model):
         return dataclasses.replace(rows[0], name=model.name)
     measured = [
         (row.mode, Finding(row.verdict, row.order, row.error, f"see {row.name}"))
@@ -215,7 +216,7 @@ def _whole(model, calls: list, rows: tuple[Row, ...], order: int) -> Row:
     ]
     smoothness = registry.least(row.smoothness for row in rows)
     # A graph loses nothing that no layer loses; code of the user's own may.
-    plain = copying.is_plain(model)
+    plain = graph.is_plain(model)
     if not measured or not plain:
         ends = lines.findings(model, calls[0], order, briefly=plain)
         measured += [pair for pair in ends if not _is_blurred(pair[1], smoothness)]

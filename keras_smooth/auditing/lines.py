@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from keras_smooth import copying
 from keras_smooth.auditing import probing
 from keras_smooth.auditing.probe import SEED, Probe, key
 from keras_smooth.auditing.probing import Finding
+from keras_smooth.models import calls, copies
 
 # Points where the pieces of common activations meet, and points between them.
 JOINTS = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0, -2.31, -0.37, 0.63, 1.72)
@@ -83,7 +83,7 @@ def image_lines(low: float, high: float) -> tuple[Line, ...]:
 
 def findings(
     part: keras.Operation,
-    call: copying.Call,
+    call: calls.Call,
     order: int,
     briefly: bool = False,
     modes: tuple[str, ...] = ("inference", "training"),
@@ -99,12 +99,12 @@ def findings(
         modes: The modes to look at.
         probes: Probes by `probe.key`, to which that of this part is added.
     """
-    if not any(map(copying.is_float, keras.tree.flatten(call.arguments()))):
+    if not any(map(calls.is_float, keras.tree.flatten(call.arguments()))):
         yield "inference", Finding("none", 1, math.nan, "its inputs are not floats")
         return
     try:
         probe = _probe(part, call, {} if probes is None else probes)
-    except copying.CannotCopy as error:
+    except copies.CannotCopy as error:
         yield "inference", Finding("unknown", reason=str(error))
         return
     for mode in modes:
@@ -113,7 +113,7 @@ def findings(
             yield mode, _along_lines(probe, training, order, briefly)
 
 
-def _probe(part: keras.Operation, call: copying.Call, probes: dict) -> Probe:
+def _probe(part: keras.Operation, call: calls.Call, probes: dict) -> Probe:
     name = key(part, call)
     if name in probes:
         probes[name].load(part, call)
@@ -208,5 +208,5 @@ def _along(probe: Probe, line: Line, training, together, order, briefly) -> list
         if line.jumps and not briefly and (together or line.alone):
             found.append(probing.seek_jumps(evaluate, -line.reach, line.reach, order))
     except Exception as error:
-        found.append(Finding("unknown", reason=copying.brief(error)))
+        found.append(Finding("unknown", reason=copies.brief(error)))
     return found

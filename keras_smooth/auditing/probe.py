@@ -10,8 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth import copying
 from keras_smooth.auditing import towers
+from keras_smooth.models import calls, copies
 
 SEED = 1
 # Images are cut to so many pixels a side, if the layer takes that.
@@ -21,7 +21,7 @@ AGREEMENT = {"float64": 1e-6, "float32": 1e-2, "float16": 0.1, "bfloat16": 0.3}
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
-def key(part: keras.Operation, call: copying.Call) -> str | None:
+def key(part: keras.Operation, call: calls.Call) -> str | None:
     """Returns what a copy depends on beside weights and values, None if unreadable."""
     if type(part).__name__ == "Lambda":
         return None
@@ -55,16 +55,16 @@ class Probe:
         CannotCopy: If there is no copy, or it computes something else.
     """
 
-    def __init__(self, part: keras.Operation, call: copying.Call, dtype: str):
+    def __init__(self, part: keras.Operation, call: calls.Call, dtype: str):
         self.dtype = dtype
         self._nested = {}
         args, kwargs = self._arguments(call)
-        self.copy = copying.copy_in(dtype, part, args, kwargs)
+        self.copy = copies.copy_in(dtype, part, args, kwargs)
         self._run = _runner(self.copy)
         self.load(part, call)
 
     @classmethod
-    def of(cls, part: keras.Operation, call: copying.Call) -> "Probe":
+    def of(cls, part: keras.Operation, call: calls.Call) -> "Probe":
         """Returns the probe of a part in float64, or in float32 if that alone runs.
 
         Raises:
@@ -72,13 +72,13 @@ class Probe:
         """
         try:
             return cls(part, call, "float64")
-        except copying.CannotCopy as error:
+        except copies.CannotCopy as error:
             try:
                 return cls(part, call, "float32")
-            except copying.CannotCopy:
+            except copies.CannotCopy:
                 raise error from None
 
-    def load(self, part: keras.Operation, call: copying.Call) -> None:
+    def load(self, part: keras.Operation, call: calls.Call) -> None:
         """Takes the weights of a part and the values of a call.
 
         Raises:
@@ -91,25 +91,25 @@ class Probe:
             output = self.output(args, kwargs)
         # Whatever a layer's own code raises is the reason.
         except Exception as error:
-            raise copying.CannotCopy(f"in {self.dtype}, {copying.brief(error)}") from error
+            raise copies.CannotCopy(f"in {self.dtype}, {copies.brief(error)}") from error
         if not distance(output, call.output) <= _allowed(call.output):
-            raise copying.CannotCopy("its copy from its config computes another value")
-        self.call = self._small(args, kwargs) or copying.Call(args, kwargs, output)
+            raise copies.CannotCopy("its copy from its config computes another value")
+        self.call = self._small(args, kwargs) or calls.Call(args, kwargs, output)
         self.leaves = keras.tree.flatten(self.call.arguments())
-        self.batch = next(leaf.shape[0] for leaf in self.leaves if copying.is_float(leaf))
+        self.batch = next(leaf.shape[0] for leaf in self.leaves if calls.is_float(leaf))
 
-    def _arguments(self, call: copying.Call) -> tuple[tuple, dict]:
+    def _arguments(self, call: calls.Call) -> tuple[tuple, dict]:
         kwargs = {name: value for name, value in call.kwargs.items() if name != "training"}
-        return copying.cast_to(self.dtype, (call.args, kwargs))
+        return calls.cast_to(self.dtype, (call.args, kwargs))
 
-    def _small(self, args: tuple, kwargs: dict) -> copying.Call | None:
+    def _small(self, args: tuple, kwargs: dict) -> calls.Call | None:
         """Returns a call on images cut to a few pixels, None where nothing is cut."""
         before = (args, kwargs)
         args, kwargs = keras.tree.map_structure(_cut, before)
         if _shapes((args, kwargs)) == _shapes(before):
             return None
         try:
-            return copying.Call(args, kwargs, self.output(args, kwargs))
+            return calls.Call(args, kwargs, self.output(args, kwargs))
         # Layers whose weights or arguments fix the size of an image stay at full size.
         except Exception:
             return None
@@ -121,7 +121,7 @@ class Probe:
             return float(np.finfo("float32").eps)
         # Not the values that came in: those of a float32 model have few digits.
         args, kwargs = keras.tree.map_structure(
-            lambda leaf: leaf * (1 + 1e-3 / 3) if copying.is_float(leaf) else leaf,
+            lambda leaf: leaf * (1 + 1e-3 / 3) if calls.is_float(leaf) else leaf,
             self.call.arguments(),
         )
         return _rounding(self.output(args, kwargs))
@@ -140,7 +140,7 @@ class Probe:
     @functools.cached_property
     def takes_samples_together(self) -> bool:
         """Whether samples are independent, so that a batch holds many points."""
-        base = [leaf.numpy() if copying.is_float(leaf) else None for leaf in self.leaves]
+        base = [leaf.numpy() if calls.is_float(leaf) else None for leaf in self.leaves]
         tolerance = max(1e-9, 100 * self.rounding)
         try:
             alone, other = (
@@ -155,7 +155,7 @@ class Probe:
     def arrays(self, line) -> tuple[list, list]:
         """Returns base and direction of a line for each leaf, None for what is no float."""
         rng = np.random.default_rng(SEED)
-        arrays = [leaf.numpy() if copying.is_float(leaf) else None for leaf in self.leaves]
+        arrays = [leaf.numpy() if calls.is_float(leaf) else None for leaf in self.leaves]
         base = [None if a is None else line.base(a) for a in arrays]
         return base, [None if a is None else line.direction(a, rng) for a in arrays]
 
@@ -188,7 +188,7 @@ class Probe:
             for part in (base, direction)
         ]
         others = [
-            None if copying.is_float(leaf) or not tf.is_tensor(leaf) else leaf
+            None if calls.is_float(leaf) or not tf.is_tensor(leaf) else leaf
             for leaf in self.leaves
         ]
         rows = self._nested[order, training](np.split(t, len(t)), [*arrays, others])
@@ -239,7 +239,7 @@ def _runner(copy: keras.Operation) -> Callable:
     """
 
     def run(args, kwargs, training):
-        return copying.run(copy, *args, training=training, **kwargs)
+        return calls.run(copy, *args, training=training, **kwargs)
 
     bare = type(copy) in _CONVOLUTIONS and copy.activation is keras.activations.linear
     return tf.function(run, autograph=False) if bare and copy.groups > 1 else run
@@ -249,7 +249,7 @@ def _projected(output: Any, keep_batch: bool) -> tf.Tensor:
     """Returns a random combination of all outputs, one a sample or one in all."""
     rng = np.random.default_rng(SEED)
     total = 0.0
-    for leaf in filter(copying.is_float, keras.tree.flatten(output)):
+    for leaf in filter(calls.is_float, keras.tree.flatten(output)):
         rows = tf.reshape(leaf, (leaf.shape[0] if keep_batch else 1, -1))
         weights = rng.normal(size=rows.shape[1]) / math.sqrt(rows.shape[1])
         total += tf.linalg.matvec(tf.cast(rows, tf.float64), weights)
@@ -258,7 +258,7 @@ def _projected(output: Any, keep_batch: bool) -> tf.Tensor:
 
 def _rounding(output: Any) -> float:
     """Returns the rounding error of values, whatever their dtype says they are."""
-    leaves = [leaf.numpy() for leaf in keras.tree.flatten(output) if copying.is_float(leaf)]
+    leaves = [leaf.numpy() for leaf in keras.tree.flatten(output) if calls.is_float(leaf)]
     single = any(
         leaf.size and np.any(leaf % 1) and np.all(leaf == leaf.astype("float32"))
         for leaf in leaves
@@ -267,14 +267,14 @@ def _rounding(output: Any) -> float:
 
 
 def _row(output: Any) -> list:
-    return [leaf[:1] for leaf in keras.tree.flatten(output) if copying.is_float(leaf)]
+    return [leaf[:1] for leaf in keras.tree.flatten(output) if calls.is_float(leaf)]
 
 
 def distance(one: Any, other: Any) -> float:
     """Returns the largest difference of two structures, relative to the larger values."""
     largest = 0.0
     for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
-        if copying.is_float(a):
+        if calls.is_float(a):
             a, b = (np.asarray(tf.cast(value, tf.float64)) for value in (a, b))
             if a.shape != b.shape:
                 return math.inf
@@ -285,7 +285,7 @@ def distance(one: Any, other: Any) -> float:
 
 def _allowed(output: Any) -> float:
     dtypes = [
-        leaf.dtype.name for leaf in keras.tree.flatten(output) if copying.is_float(leaf)
+        leaf.dtype.name for leaf in keras.tree.flatten(output) if calls.is_float(leaf)
     ]
     return max((AGREEMENT.get(dtype, 0.3) for dtype in dtypes), default=0.0)
 

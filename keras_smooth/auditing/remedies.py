@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_smooth import copying, layers
+from keras_smooth import layers
+from keras_smooth.models import graph
 
 _SMOOTH = "take a smooth activation (tanh, softplus, silu, gelu), or keras_smooth.smoothen"
 _BY_VERDICT = {
@@ -21,7 +22,7 @@ def of(part: keras.Operation, verdict: str) -> str:
     """Returns the advice for a layer or model with a verdict, empty if all is well."""
     if verdict in ("ok", "unknown"):
         return _BY_VERDICT[verdict]
-    if copying.is_graph(part):
+    if graph.is_graph(part):
         return "keras_smooth.smoothen(model)"
     exact = layers.exact_class(type(part))
     if exact is not type(part) and verdict != "rough":

@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras_smooth import initializers, layers
 from keras_smooth.comparison import problems
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, DEPTH, WIDTH, Settings
+from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.lbfgs import Status, fit_lbfgs
-from keras_smooth.operators import derivatives
 
 NUM_REPORTS = 100
 ORDER = 2

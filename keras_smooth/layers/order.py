@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 
 from keras_smooth import registry
-from keras_smooth.integers import whole_number
+from keras_smooth.checks import whole_number
 
 _SMOOTH = "tanh, softplus, silu, gelu"
 

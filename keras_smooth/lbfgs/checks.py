@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.finite import first_non_finite
+from keras_smooth.lbfgs.float64_copy import compute_dtypes
 from keras_smooth.lbfgs.minimizers import METHODS
 from keras_smooth.lbfgs.objective import has_own_loss
-from keras_smooth.lbfgs.precision import compute_dtypes
 
 _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.copying import cast_to
-from keras_smooth.lbfgs import rows
+from keras_smooth.lbfgs import micro_batches
 from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.finite import first_non_finite
+from keras_smooth.models.calls import cast_to
 
 
 class Data(NamedTuple):
@@ -116,7 +116,7 @@ def split(data: Data, fraction: float) -> tuple[Data, Data]:
             f"`validation_split` {fraction} of {data.num_rows} rows leaves no rows to train "
             "or to validate on."
         )
-    head, tail = rows.take(data.parts, 0, cut), rows.take(data.parts, cut, data.num_rows)
+    head, tail = micro_batches.take(data.parts, 0, cut), micro_batches.take(data.parts, cut, data.num_rows)
     return Data(head, cut), Data(tail, data.num_rows - cut)
 
 
@@ -125,7 +125,7 @@ def sample(data: Data, size: int) -> Any:
     if not data.in_memory:
         return next(iter(data.parts.rebatch(size)))
     places = np.unique(np.linspace(0, data.num_rows - 1, size).astype(int))
-    return rows.map_tensors(lambda leaf: tf.gather(leaf, places), data.parts)
+    return micro_batches.map_tensors(lambda leaf: tf.gather(leaf, places), data.parts)
 
 
 def batches(data: Data, batch_size: int | None = None) -> Iterator:
@@ -135,7 +135,7 @@ def batches(data: Data, batch_size: int | None = None) -> Iterator:
         return
     size = batch_size or data.num_rows
     for start in range(0, data.num_rows, size):
-        yield rows.take(data.parts, start, start + size)
+        yield micro_batches.take(data.parts, start, start + size)
 
 
 def as_dataset(data: Data, batch_size: int | None) -> tf.data.Dataset:
@@ -153,7 +153,7 @@ def _of_arrays(parts: tuple, dtype: str) -> Data:
     for name, part in zip(("x", "y", "sample_weight"), parts):
         for array in keras.tree.flatten(part):
             _check_array(name, array)
-    tensors = cast_to(dtype, rows.map_tensors(tf.convert_to_tensor, parts))
+    tensors = cast_to(dtype, micro_batches.map_tensors(tf.convert_to_tensor, parts))
     return Data(tensors, _common_num_rows(tensors))
 
 
@@ -206,7 +206,7 @@ def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
         parts = keras.utils.unpack_x_y_sample_weight(x[i])
         # TensorFlow takes the memory of arrays that a generator yields for its own, and
         # writes its results there: it must not be the caller's.
-        parts = rows.map_tensors(np.array, parts)
+        parts = micro_batches.map_tensors(np.array, parts)
         return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
 
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth.calls import accepts_training
+from keras_smooth.models.calls import accepts_training
 
 
 class Objective:

@@ -7,10 +7,10 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.lbfgs import data as data_module
-from keras_smooth.lbfgs import program, replicas, rows, state
+from keras_smooth.lbfgs import micro_batches, moving_averages, program, replicas
 from keras_smooth.lbfgs.data import Data
 from keras_smooth.lbfgs.digests import digest
-from keras_smooth.lbfgs.precision import in_float64
+from keras_smooth.lbfgs.float64_copy import in_float64
 from keras_smooth.lbfgs.targets import check_targets
 
 # Rows on which it is tried whether a loss is an average over rows.
@@ -83,7 +83,7 @@ class Problem:
         """Writes weights, and the state that belongs to them, into the user's model."""
         self.objective.assign(position)
         if self.moving:
-            state.settle(self.objective, self.moving, self._batches)
+            moving_averages.settle(self.objective, self.moving, self._batches)
         self._write_back()
 
     def restore(self, position: tf.Tensor) -> None:
@@ -107,12 +107,12 @@ class Problem:
         at_once = data.in_memory and not self.replicas and batch_size >= size
         total = size if at_once or self._is_average(sample) else None
         if not data.in_memory:
-            stream = rows.Stream(data.parts, tf.constant(total or 0, dtype))
+            stream = micro_batches.Stream(data.parts, tf.constant(total or 0, dtype))
             return self.replicas.distribute_stream(stream) if self.replicas else stream
         if self.replicas:
             return self.replicas.distribute(data.parts, batch_size, total, dtype)
         num_batches = 0 if at_once else size // batch_size
-        return rows.in_batches(data.parts, batch_size, num_batches, total, dtype)
+        return micro_batches.in_batches(data.parts, batch_size, num_batches, total, dtype)
 
     def _is_average(self, sample: Any) -> bool:
         start = self.objective.position
@@ -120,8 +120,8 @@ class Problem:
         # the first rows may be all alike.
         position = start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))
         x, y, sample_weight = sample
-        sample = (x, y, rows.map_tensors(_spread, sample_weight))
-        return rows.is_average(lambda part: self.objective.value(position, part), sample)
+        sample = (x, y, micro_batches.map_tensors(_spread, sample_weight))
+        return micro_batches.is_average(lambda part: self.objective.value(position, part), sample)
 
 
 def _sample(data: Data) -> Any:

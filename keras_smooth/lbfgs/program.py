@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth.lbfgs import replicas, rows
+from keras_smooth.lbfgs import micro_batches, replicas
 from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.lbfgs.objective import Objective, loss_weights
 
@@ -56,7 +56,7 @@ def _minimizer(
     if several:
         evaluate = functools.partial(several.evaluate, function)
     else:
-        evaluate = functools.partial(rows.evaluate, function)
+        evaluate = functools.partial(micro_batches.evaluate, function)
     return Minimizer(evaluate, method, num_correction_pairs, whole)
 
 

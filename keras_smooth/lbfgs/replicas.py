@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs import rows
+from keras_smooth.lbfgs import micro_batches
 
 
 class Replicas:
@@ -47,7 +47,7 @@ class Replicas:
 
     def distribute(
         self, data: Any, batch_size: int, total: int | None, dtype: str
-    ) -> tuple[rows.Rows, ...]:
+    ) -> tuple[micro_batches.Rows, ...]:
         """Returns the rows of each replica of this worker.
 
         Args:
@@ -60,18 +60,18 @@ class Replicas:
         Raises:
             ValueError: If there are fewer rows than replicas.
         """
-        count, size = self._count, rows.num_rows(data)
+        count, size = self._count, micro_batches.num_rows(data)
         if size < count:
             raise ValueError(f"{count} replicas need as many rows, received {size}.")
         num_batches = (size // count - 1) // batch_size
         pieces = []
         for place, device in zip(self._places, self._devices):
             with tf.device(device):
-                part = rows.take(data, place * size // count, (place + 1) * size // count)
-                pieces.append(rows.in_batches(part, batch_size, num_batches, total, dtype))
+                part = micro_batches.take(data, place * size // count, (place + 1) * size // count)
+                pieces.append(micro_batches.in_batches(part, batch_size, num_batches, total, dtype))
         return tuple(pieces)
 
-    def distribute_stream(self, stream: rows.Stream) -> tuple[rows.Stream, ...]:
+    def distribute_stream(self, stream: micro_batches.Stream) -> tuple[micro_batches.Stream, ...]:
         """Returns the batches of each replica of this worker."""
         return tuple(
             stream._replace(dataset=stream.dataset.shard(self._count, place))
@@ -79,11 +79,11 @@ class Replicas:
         )
 
     def evaluate(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
-        """Returns value and gradient over the rows of all replicas; see `rows.evaluate`."""
+        """Returns value and gradient over the rows of all replicas; see `micro_batches.evaluate`."""
         parts = []
         for device, piece in zip(self._devices, data):
             with tf.device(device):
-                parts.append(rows.evaluate(function, position, piece))
+                parts.append(micro_batches.evaluate(function, position, piece))
         return tuple(self._sum(tf.add_n(part)) for part in zip(*parts))
 
     def any_of(self, *flags: bool) -> list[bool]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_smooth import copying
 from keras_smooth.lbfgs.objective import has_own_loss
+from keras_smooth.models import calls
 
 # Losses whose targets are of another shape than the outputs.
 _FREE = ("ctc",)
@@ -46,7 +46,7 @@ def _compares_entries(loss: Any) -> bool:
 
 
 def _check_shapes(model: keras.Model, x: Any, y: Any) -> None:
-    outputs = copying.run(model, x)
+    outputs = calls.run(model, x)
     if isinstance(y, dict) and not isinstance(outputs, dict):
         outputs = dict(zip(model.output_names, keras.tree.flatten(outputs)))
     for output, target in zip(keras.tree.flatten(outputs), keras.tree.flatten(y)):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth.integers import whole_number
-from keras_smooth.taylor import MAX_ORDER
+from keras_smooth.checks import whole_number
+from keras_smooth.differentiation.taylor import MAX_ORDER
 
 ENGINES = ("tape", "jet")
 

@@ -5,8 +5,8 @@ import functools
 import keras
 
 from keras_smooth import jet
+from keras_smooth.differentiation.rules.table import rows
 from keras_smooth.jet import Jet
-from keras_smooth.rules.table import rows
 
 
 def _multiply(layer: keras.layers.Layer, xs: list) -> Jet:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_smooth.lbfgs import quasi_newton
+from keras_smooth.lbfgs.minimizers import limited_memory
 
 # No change of the objective is not convergence: these tests are switched off.
 _OFF = {"x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0}
@@ -135,7 +135,7 @@ def _tfp_bfgs_advance(function, state, num_iterations, tolerance):
 
 
 _METHODS = {
-    "lbfgs": (quasi_newton.begin, quasi_newton.advance),
+    "lbfgs": (limited_memory.begin, limited_memory.advance),
     "tfp_lbfgs": (_tfp_lbfgs_begin, _tfp_lbfgs_advance),
     "bfgs": (_tfp_bfgs_begin, _tfp_bfgs_advance),
 }

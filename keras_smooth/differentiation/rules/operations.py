@@ -5,9 +5,9 @@ from collections.abc import Callable
 import keras
 
 from keras_smooth import jet
+from keras_smooth.differentiation.rules.linear import itself
+from keras_smooth.differentiation.rules.table import activate, operation_rows
 from keras_smooth.jet import Jet
-from keras_smooth.rules.linear import itself
-from keras_smooth.rules.table import activate, operation_rows
 
 
 def _elementwise(function: Callable) -> Callable:

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import activations, jet
+from keras_smooth.differentiation.rules.table import rows, set_rule
 from keras_smooth.jet import Jet
-from keras_smooth.rules.table import rows, set_rule
 
 
 def _silu(x: Jet) -> Jet:

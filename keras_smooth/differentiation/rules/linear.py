@@ -10,9 +10,9 @@ import tensorflow as tf
 from keras import ops
 
 from keras_smooth import jet
+from keras_smooth.differentiation.rules import fallback
+from keras_smooth.differentiation.rules.table import activate, rows
 from keras_smooth.jet import Jet
-from keras_smooth.rules import fallback
-from keras_smooth.rules.table import activate, rows
 
 
 def identity(layer: keras.layers.Layer, x, *args, **kwargs):

@@ -1,6 +1,6 @@
 """How each layer carries jets: one rule a layer class, activation or operation."""
 
-from keras_smooth.rules import (  # noqa: F401  each fills the table with its rows
+from keras_smooth.differentiation.rules import (  # noqa: F401  each fills the table with its rows
     activations,
     attention,
     linear,
@@ -11,6 +11,6 @@ from keras_smooth.rules import (  # noqa: F401  each fills the table with its ro
     piecewise,
     smooth_layers,
 )
-from keras_smooth.rules.table import apply, register_jet_rule
+from keras_smooth.differentiation.rules.table import apply, register_jet_rule
 
 __all__ = ["apply", "register_jet_rule"]

@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import activations, jet, layers
+from keras_smooth.differentiation.rules.activations import logsumexp
+from keras_smooth.differentiation.rules.table import register_jet_rule, rule_of, set_rule
 from keras_smooth.jet import Jet
 from keras_smooth.layers.smooth_maximum import windows
-from keras_smooth.rules.activations import logsumexp
-from keras_smooth.rules.table import register_jet_rule, rule_of, set_rule
 
 
 def _softplus(layer: keras.layers.Layer, x: Jet) -> Jet:

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_smooth import copying
 from keras_smooth.lbfgs.objective import compile_like, floatx, has_own_loss
+from keras_smooth.models import copies, graph
 
 # The latest of each model, with what it was made of.
 _copies = weakref.WeakKeyDictionary()
@@ -14,7 +14,7 @@ _copies = weakref.WeakKeyDictionary()
 
 def compute_dtypes(model: keras.Model) -> set[str]:
     """Returns the dtypes in which the parts of a model compute and hold weights."""
-    parts = [part for _, part in copying.walk(model)]
+    parts = [part for _, part in graph.walk(model)]
     layers = [part for part in parts if isinstance(part, keras.layers.Layer)]
     variables = model.trainable_variables
     return {v.dtype for v in variables} | {layer.compute_dtype for layer in layers}
@@ -55,18 +55,18 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
     except Exception as error:
         raise ValueError(
             f'dtype="float64" needs a copy of {type(model).__name__}, which Keras cannot '
-            f"make: {copying.brief(error)}. Give the class a get_config that holds its "
+            f"make: {copies.brief(error)}. Give the class a get_config that holds its "
             'arguments, or build the model with dtype="float64".'
         ) from error
 
 
 def _of_any_class(model: keras.Model, x: Any) -> keras.Model:
-    return copying.copy_in("float64", model, (x,), {})
+    return copies.copy_in("float64", model, (x,), {})
 
 
 def _of_own_class(model: keras.Model, x: Any) -> keras.Model:
     # Not a clone, whose class is Keras' own: the loss is a method of this one.
-    config = copying.in_dtype("float64", model.get_config())
+    config = copies.in_dtype("float64", model.get_config())
     with floatx("float64"):
         copy = type(model).from_config(config)
         if not copy.built:

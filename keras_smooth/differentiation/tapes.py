@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import registry
+from keras_smooth.models import graph
 
 
 class ModelFunction:
@@ -41,7 +42,7 @@ class ModelFunction:
         return registry.smoothness(self.model)
 
     def _suspects(self, order: int) -> list[str]:
-        parts = registry.parts(self.model) if isinstance(self.model, keras.Model) else None
+        parts = graph.parts(self.model) if isinstance(self.model, keras.Model) else None
         classes = [(part, registry.smoothness(part)) for part in parts or []]
         return [
             f"{part.name} ({'unknown smoothness' if k is None else f'C^{k}'})"

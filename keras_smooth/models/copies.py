@@ -1,124 +1,23 @@
-"""Copies of layers and models in a dtype, and records of what each part was called with."""
+"""Copies of layers and models in a dtype."""
 
-import contextlib
-import dataclasses
 import functools
-import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from keras_smooth import inputs, registry
+from keras_smooth.models import sample_inputs
+from keras_smooth.models.graph import is_graph, walk
 
-Operation = keras.Operation
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-
-
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """The arguments of one call of a layer, and what it returned."""
-
-    args: tuple
-    kwargs: dict
-    output: Any
-
-    def arguments(self) -> tuple:
-        return self.args, self.kwargs
 
 
 class CannotCopy(Exception):
     """Says why a part has no float64 copy."""
 
 
-@contextlib.contextmanager
-def preserved_random_state() -> Iterator[None]:
-    """Gives Python's and NumPy's generators their state back: Keras draws seeds there."""
-    states = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-
-
-def is_composed(part: object) -> bool:
-    """Returns whether a part is a model made of parts that can be looked at."""
-    return isinstance(part, keras.Model) and bool(inner(part))
-
-
-def is_graph(part: object) -> bool:
-    """Returns whether a part is a Sequential or Functional model with Keras' `call`."""
-    return registry.graph_class(part) is not None
-
-
-def is_plain(part: object) -> bool:
-    """Returns whether a part is nothing but its layers: no model in it has its own `call`."""
-    return not is_composed(part) or is_graph(part) and all(map(is_plain, inner(part)))
-
-
-def inner(model: keras.Model) -> list:
-    parts = registry.parts(model) or getattr(model, "operations", model.layers)
-    return [part for part in parts if not isinstance(part, keras.layers.InputLayer)]
-
-
-def walk(model: Operation, prefix: str = "") -> Iterator[tuple[str, Operation]]:
-    """Yields the path and the part for each layer of a model, nested models included."""
-    if not is_composed(model):
-        yield prefix + model.name, model
-        return
-    for part in inner(model):
-        yield from walk(part, f"{prefix}{part.name}/" if is_composed(part) else prefix)
-
-
-def unique(model: Operation) -> list[tuple[str, Operation]]:
-    """Returns `walk(model)` with each shared layer once."""
-    return list({id(part): (path, part) for path, part in walk(model)}.values())
-
-
-def record(model: Operation, parts: list[Operation], args: tuple) -> dict[int, list[Call]]:
-    """Runs a model once in inference mode and returns the calls of each part, by id.
-
-    Nothing the model assigns on the way is kept.
-    """
-    calls = {id(part): [] for part in parts}
-    with contextlib.ExitStack() as stack:
-        for part in parts:
-            stack.enter_context(_recorded(part, calls[id(part)]))
-        run(model, *args)
-    return calls
-
-
-@contextlib.contextmanager
-def _recorded(part: Operation, calls: list[Call]) -> Iterator[None]:
-    call = part.call
-
-    @functools.wraps(call)
-    def recording(*args, **kwargs):
-        output = call(*args, **kwargs)
-        calls.append(Call(args, kwargs, output))
-        return output
-
-    # Not setattr, which Keras uses to track what it takes for a part of the layer.
-    vars(part)["call"] = recording
-    try:
-        yield
-    finally:
-        del vars(part)["call"]
-
-
-def run(part: Operation, *args, training: bool = False, **kwargs) -> Any:
-    """Calls a part so that variables and random seeds stay as they are."""
-    with keras.StatelessScope():
-        if isinstance(part, keras.layers.Layer):
-            return part(*args, training=training, **kwargs)
-        return part(*args, **kwargs)
-
-
-def copy_in(dtype: str, part: Operation, args: tuple, kwargs: dict) -> Operation:
+def copy_in(dtype: str, part: keras.Operation, args: tuple, kwargs: dict) -> keras.Operation:
     """Returns a built copy of a layer or model that computes in a dtype, without its weights.
 
     Args:
@@ -151,7 +50,7 @@ def brief(error: Exception) -> str:
     return re.sub(r"\x1b\[\d+m", "", text)  # TensorFlow prints in bold
 
 
-def _classes(part: Operation) -> dict[str, type]:
+def _classes(part: keras.Operation) -> dict[str, type]:
     """Returns the classes of all parts by name, so that unregistered ones are found."""
     parts = [part, *(found for _, found in walk(part))]
     own = [type(found) for found in parts if not _is_keras(type(found))]
@@ -162,7 +61,7 @@ def _is_keras(kind: type) -> bool:
     return kind.__module__.split(".")[0] in ("keras", "keras_smooth")
 
 
-def _rebuilt(part: Operation, dtype: str) -> Operation:
+def _rebuilt(part: keras.Operation, dtype: str) -> keras.Operation:
     """Returns a copy in a dtype with fresh weights."""
     if is_graph(part):
         return _rebuilt_graph(part, dtype)
@@ -172,7 +71,7 @@ def _rebuilt(part: Operation, dtype: str) -> Operation:
 
 def _rebuilt_graph(model: keras.Model, dtype: str) -> keras.Model:
     rebuilt = functools.partial(_rebuilt, dtype=dtype)
-    structure = inputs.of_graph(model) if model.built else []
+    structure = sample_inputs.of_graph(model) if model.built else []
     tensors = keras.tree.map_structure(lambda each: _input_in(dtype, each), structure)
     # Keras compiles the clone of a compiled model: a loss may not be copied.
     if isinstance(model, keras.Sequential):
@@ -208,7 +107,7 @@ def unbuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
         return type(layer).from_config(layer.get_config())
 
 
-def _from_config(part: Operation, dtype: str) -> Operation:
+def _from_config(part: keras.Operation, dtype: str) -> keras.Operation:
     return type(part).from_config(in_dtype(dtype, part.get_config()))
 
 
@@ -242,14 +141,3 @@ def _is_float_policy(value: Any) -> bool:
     if not isinstance(value, str):
         return False
     return value.removeprefix("mixed_") in _FLOATS
-
-
-def cast_to(dtype: str, structure: Any) -> Any:
-    """Returns a structure in which every tensor of floats has a dtype."""
-    return keras.tree.map_structure(
-        lambda leaf: tf.cast(leaf, dtype) if is_float(leaf) else leaf, structure
-    )
-
-
-def is_float(leaf: Any) -> bool:
-    return tf.is_tensor(leaf) and leaf.dtype.is_floating

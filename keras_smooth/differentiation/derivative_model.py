@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_smooth import operators, points
+from keras_smooth.differentiation import operators, points
 
 SECOND = ("hessian", "laplacian")
 

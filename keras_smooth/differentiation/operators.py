@@ -6,8 +6,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth import taylor
-from keras_smooth.points import (
+from keras_smooth.differentiation import taylor
+from keras_smooth.differentiation.points import (
     checked_engine,
     checked_model,
     checked_order,
@@ -15,8 +15,8 @@ from keras_smooth.points import (
     checked_single,
     in_batches,
 )
-from keras_smooth.rules import fallback
-from keras_smooth.tapes import ModelFunction, nested_tapes
+from keras_smooth.differentiation.rules import fallback
+from keras_smooth.differentiation.tapes import ModelFunction, nested_tapes
 
 
 def names(order: int) -> list[str]:

@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import jet
+from keras_smooth.differentiation.rules.activations import softmax
+from keras_smooth.differentiation.rules.linear import weight
+from keras_smooth.differentiation.rules.table import apply, rows
 from keras_smooth.jet import Jet
-from keras_smooth.rules.activations import softmax
-from keras_smooth.rules.linear import weight
-from keras_smooth.rules.table import apply, rows
 
 
 def _parts(inputs: list) -> tuple:

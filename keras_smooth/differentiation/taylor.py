@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth import rules
+from keras_smooth.differentiation import rules
+from keras_smooth.differentiation.tapes import sample_axes
 from keras_smooth.jet import Jet
-from keras_smooth.tapes import sample_axes
 
 MAX_ORDER = 6
 

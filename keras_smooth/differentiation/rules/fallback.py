@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import registry
-from keras_smooth.calls import accepts_training
 from keras_smooth.jet import Jet
+from keras_smooth.models.calls import accepts_training
 
 
 def jets(*structures) -> list[Jet]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable
 
 import keras
 
-from keras_smooth import registry
+from keras_smooth.differentiation.rules import fallback
 from keras_smooth.jet import Jet
-from keras_smooth.rules import fallback
+from keras_smooth.models import graph
 
 _rules: dict[Hashable, Callable] = {}
 
@@ -119,7 +119,7 @@ def _rule(operation: Callable) -> Callable | None:
     rule = rule_of(type(operation))
     if rule is None and isinstance(operation, keras.Model):
         # None for a model whose `call` is its own code.
-        return rule_of(registry.graph_class(operation))
+        return rule_of(graph.graph_class(operation))
     return rule or rule_of(operation_key(type(operation)))
 
 

@@ -3,10 +3,10 @@
 import keras
 
 from keras_smooth import jet
+from keras_smooth.differentiation.rules import fallback
+from keras_smooth.differentiation.rules.activations import softmax
+from keras_smooth.differentiation.rules.table import activate, rows, rule_of
 from keras_smooth.jet import Jet
-from keras_smooth.rules import fallback
-from keras_smooth.rules.activations import softmax
-from keras_smooth.rules.table import activate, rows, rule_of
 
 
 def straight(layer: keras.layers.Layer, x: Jet, mask=None) -> Jet:

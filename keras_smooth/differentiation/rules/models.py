@@ -9,8 +9,8 @@ import weakref
 
 import keras
 
+from keras_smooth.differentiation.rules.table import apply, set_rule
 from keras_smooth.jet import Jet
-from keras_smooth.rules.table import apply, set_rule
 
 _graphs = weakref.WeakKeyDictionary()
 

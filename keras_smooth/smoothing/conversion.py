@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth import activations, copying, layers, registry
-from keras_smooth.smooth_pieces import smooth_elu, smooth_ramps, smooth_softsign
+from keras_smooth import activations, layers, registry
+from keras_smooth.models import copies, graph
+from keras_smooth.smoothing.stand_ins import smooth_elu, smooth_ramps, smooth_softsign
 
 _SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
 _FIXED = {
@@ -125,7 +126,7 @@ def smoothen(
     >>> keras_smooth.smoothness(model), keras_smooth.smoothness(keras_smooth.smoothen(model))
     (0, inf)
     """
-    if not copying.is_graph(model):
+    if not graph.is_graph(model):
         raise TypeError(
             "smoothen expects a Sequential or Functional model without a `call` of its own, "
             f"received {type(model).__name__}. Use keras_smooth's layers in its code instead."
@@ -146,7 +147,7 @@ def smoothen(
 def _warn_rough(model: keras.Model, order: int) -> None:
     rough = [
         f"{path} ({type(part).__name__}, C^{k})"
-        for path, part in copying.unique(model)
+        for path, part in graph.unique(model)
         if isinstance(part, keras.layers.Layer)
         and (k := registry.smoothness(part)) is not None
         and k < order
@@ -178,10 +179,10 @@ class _Converter:
         }
 
     def model(self, model: keras.Model) -> keras.Model:
-        return copying.clone(model, None, self.part)
+        return copies.clone(model, None, self.part)
 
     def part(self, part: keras.Operation) -> keras.Operation:
-        if copying.is_graph(part):
+        if graph.is_graph(part):
             return self.model(part)
         if type(part) in self.own_layers:
             return _own(self.own_layers[type(part)], part)

@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import jet
+from keras_smooth.differentiation.rules.linear import weight
+from keras_smooth.differentiation.rules.table import rows
 from keras_smooth.jet import Jet
-from keras_smooth.rules.linear import weight
-from keras_smooth.rules.table import rows
 
 
 def _mean(x: Jet, axes) -> Jet:

@@ -1,0 +1,92 @@
+"""Calls of a model's parts: what each was called with, without a trace in the model."""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """The arguments of one call of a layer, and what it returned."""
+
+    args: tuple
+    kwargs: dict
+    output: Any
+
+    def arguments(self) -> tuple:
+        return self.args, self.kwargs
+
+
+def accepts_training(call: Callable) -> bool:
+    """Returns whether a `call` or `compute_loss` takes the argument `training`."""
+    parameters = inspect.signature(call).parameters.values()
+    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def record(model: keras.Operation, parts: list[keras.Operation], args: tuple) -> dict[int, list[Call]]:
+    """Runs a model once in inference mode and returns the calls of each part, by id.
+
+    Nothing the model assigns on the way is kept.
+    """
+    calls = {id(part): [] for part in parts}
+    with contextlib.ExitStack() as stack:
+        for part in parts:
+            stack.enter_context(_recorded(part, calls[id(part)]))
+        run(model, *args)
+    return calls
+
+
+@contextlib.contextmanager
+def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
+    call = part.call
+
+    @functools.wraps(call)
+    def recording(*args, **kwargs):
+        output = call(*args, **kwargs)
+        calls.append(Call(args, kwargs, output))
+        return output
+
+    # Not setattr, which Keras uses to track what it takes for a part of the layer.
+    vars(part)["call"] = recording
+    try:
+        yield
+    finally:
+        del vars(part)["call"]
+
+
+def run(part: keras.Operation, *args, training: bool = False, **kwargs) -> Any:
+    """Calls a part so that variables and random seeds stay as they are."""
+    with keras.StatelessScope():
+        if isinstance(part, keras.layers.Layer):
+            return part(*args, training=training, **kwargs)
+        return part(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def preserved_random_state() -> Iterator[None]:
+    """Gives Python's and NumPy's generators their state back: Keras draws seeds there."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+def cast_to(dtype: str, structure: Any) -> Any:
+    """Returns a structure in which every tensor of floats has a dtype."""
+    return keras.tree.map_structure(
+        lambda leaf: tf.cast(leaf, dtype) if is_float(leaf) else leaf, structure
+    )
+
+
+def is_float(leaf: Any) -> bool:
+    return tf.is_tensor(leaf) and leaf.dtype.is_floating
