@@ -1,4 +1,11 @@
-"""Shared by all tests: small models, points, and the GPU marker."""
+"""Shared by all tests: workers, markers, random numbers, small models and points."""
+
+import os
+
+# Before TensorFlow: as many workers as cores, so one thread each. Else they fight for them.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 import keras
 import numpy as np
@@ -10,13 +17,37 @@ import keras_smooth
 # Programs that tests start: pytest would import them in search of doctests.
 collect_ignore = ["killed.py", "two_devices.py", "two_workers.py"]
 
+# Each worker imports TensorFlow and keeps its compiled programs: a gigabyte or two.
+MOST_WORKERS = 8
 
-def pytest_collection_modifyitems(items):
-    if tf.config.list_physical_devices("GPU"):
-        return
-    for item in items:
-        if item.get_closest_marker("gpu"):
-            item.add_marker(pytest.mark.skip(reason="TensorFlow sees no GPU"))
+
+def pytest_xdist_auto_num_workers(config):
+    """The whole suite on all cores; files that are named run in this process, at once."""
+    if config.args_source is not config.ArgsSource.TESTPATHS:
+        return 0
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    asked_for_studies = "study" in config.option.markexpr
+    studies = [item for item in items if item.get_closest_marker("study")]
+    if studies and not asked_for_studies:
+        items[:] = [item for item in items if item not in set(studies)]
+        config.hook.pytest_deselected(items=studies)
+    if config.pluginmanager.hasplugin("timeout"):
+        for item in studies:
+            item.add_marker(pytest.mark.timeout(0))
+    if not tf.config.list_physical_devices("GPU"):
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="TensorFlow sees no GPU"))
+
+
+@pytest.fixture
+def rng():
+    """Random numbers that no other test moves."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ import keras_smooth
 from keras_smooth.smoothing import conversion
 
 L = keras.layers
-RNG = np.random.default_rng(0)
-
 
 def _double(layers, dim):
     made = [keras.Input((dim,), dtype="float64")]
@@ -63,10 +61,10 @@ def _branched():
 
 
 @pytest.mark.slow
-def test_branches_shared_nested_and_wrapped_layers(tmp_path):
+def test_branches_shared_nested_and_wrapped_layers(tmp_path, rng):
     model = _branched()
     model.compile("adam", "mse")
-    x = RNG.normal(size=(5, 3)).astype("float32")
+    x = rng.normal(size=(5, 3)).astype("float32")
     smooth = keras_smooth.smoothen(model, sharpness=100.0)
     assert keras_smooth.audit(smooth).ok
     assert smooth.compiled and smooth.loss == "mse"

@@ -10,8 +10,6 @@ import pytest
 
 import keras_smooth
 
-RNG = np.random.default_rng(3)
-
 
 def targets(x):
     return {"y": np.sin(x), "dy": np.cos(x), "d2y": -np.sin(x)}
@@ -29,8 +27,8 @@ def test_outputs_are_the_derivatives(make_model, points, engine, order):
 
 
 @pytest.mark.parametrize("engine", ["jet", "tape"])
-def test_laplacian_in_the_place_of_the_hessian(make_model, engine):
-    inner, x = make_model(dim=3), RNG.normal(size=(4, 3))
+def test_laplacian_in_the_place_of_the_hessian(make_model, engine, rng):
+    inner, x = make_model(dim=3), rng.normal(size=(4, 3))
     found = keras_smooth.DerivativeModel(inner, engine=engine, second="laplacian")(x)
     assert [value.shape for value in found.values()] == [(4, 1), (4, 1, 3), (4, 1)]
     # Measured: 2.2e-16, rounding of two engines.

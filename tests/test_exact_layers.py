@@ -9,13 +9,6 @@ import keras_smooth
 from keras_smooth import layers
 from keras_smooth.layers.ordered import TABLE
 
-RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _numbers_that_no_other_test_moves():
-    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
-
 
 # Class, arguments, shape of a sample.
 EXACT = [
@@ -52,15 +45,15 @@ EXACT = [
 IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(EXACT)]
 
 
-def _pair(name, arguments, shape, dtype):
+def _pair(rng, name, arguments, shape, dtype):
     """Keras' layer and ours with the same random weights, and inputs."""
-    x = RNG.normal(size=(5, *shape)).astype(dtype)
+    x = rng.normal(size=(5, *shape)).astype(dtype)
     pair = [
         getattr(room, name)(dtype=dtype, **arguments) for room in (keras.layers, layers)
     ]
     for layer in pair:
         layer(x)
-    weights = [RNG.uniform(0.5, 2.0, w.shape) for w in pair[0].get_weights()]
+    weights = [rng.uniform(0.5, 2.0, w.shape) for w in pair[0].get_weights()]
     for layer in pair:
         layer.set_weights(weights)
     return *pair, x
@@ -77,9 +70,9 @@ def _call(layer, x, training):
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-14), ("float32", 2e-6)])
 @pytest.mark.parametrize(("name", "arguments", "shape"), EXACT, ids=IDS)
 def test_outputs_and_weights_are_those_of_keras(
-    name, arguments, shape, dtype, tolerance, training
+    name, arguments, shape, dtype, tolerance, training, rng
 ):
-    stock, own, x = _pair(name, arguments, shape, dtype)
+    stock, own, x = _pair(rng, name, arguments, shape, dtype)
     if name in ("UpSampling2D", "Resizing"):
         tolerance = 2e-6
     for wrap in (lambda f: f, tf.function):
@@ -100,9 +93,9 @@ def test_outputs_and_weights_are_those_of_keras(
 @pytest.mark.parametrize(
     "name", ["LayerNormalization", "GroupNormalization", "BatchNormalization"]
 )
-def test_half_precision_agrees_with_keras(name):
+def test_half_precision_agrees_with_keras(name, rng):
     arguments = {"groups": 2} if name.startswith("Group") else {}
-    stock, own, x = _pair(name, arguments, (4, 6), "float32")
+    stock, own, x = _pair(rng, name, arguments, (4, 6), "float32")
     half = [
         type(layer).from_config({**layer.get_config(), "dtype": "mixed_float16"})
         for layer in (stock, own)
@@ -114,8 +107,8 @@ def test_half_precision_agrees_with_keras(name):
 
 
 @pytest.mark.parametrize(("name", "arguments", "shape"), EXACT[:-1], ids=IDS[:-1])
-def test_derivatives_hold_to_order_3(name, arguments, shape):
-    _, own, x = _pair(name, arguments, shape, "float32")
+def test_derivatives_hold_to_order_3(name, arguments, shape, rng):
+    _, own, x = _pair(rng, name, arguments, shape, "float32")
     row = keras_smooth.audit(own, 3, x).rows[0]
     assert row.verdict == "ok" and row.error < 1e-6
 
@@ -145,10 +138,10 @@ def _second(layer, x, direction):
 @pytest.mark.parametrize(
     "name", ["LayerNormalization", "GroupNormalization", "BatchNormalization"]
 )
-def test_second_derivative_holds_where_that_of_keras_does_not(name):
+def test_second_derivative_holds_where_that_of_keras_does_not(name, rng):
     arguments = {"groups": 2} if name.startswith("Group") else {}
-    stock, own, x = _pair(name, arguments, (6,), "float64")
-    direction = RNG.normal(size=x.shape)
+    stock, own, x = _pair(rng, name, arguments, (6,), "float64")
+    direction = rng.normal(size=x.shape)
     true = _difference_of_slopes(own, x, direction)
     # step^2 times the fourth derivative is 1e-8 of the second, rounding less than that.
     assert abs(_second(own, x, direction) - true) < 1e-6 * abs(true)
@@ -167,7 +160,7 @@ def test_batch_normalization_refuses_what_is_not_exact(name):
         layers.BatchNormalization(**{name: True})
 
 
-def test_save_and_load(tmp_path):
+def test_save_and_load(tmp_path, rng):
     x = keras.Input((4, 4, 6))
     y = x
     for name in (
@@ -181,7 +174,7 @@ def test_save_and_load(tmp_path):
     model = keras.Model(x, y)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    points = RNG.normal(size=(2, 4, 4, 6)).astype("float32")
+    points = rng.normal(size=(2, 4, 4, 6)).astype("float32")
     np.testing.assert_array_equal(again(points), model(points))
     assert [type(layer) for layer in again.layers] == [
         type(layer) for layer in model.layers

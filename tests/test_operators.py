@@ -8,8 +8,6 @@ from keras import ops
 
 import keras_smooth
 
-RNG = np.random.default_rng(0)
-
 # Function of x with shape (n, d), and its exact derivatives as functions of x.
 SCALAR = {
     "cube": (
@@ -68,9 +66,9 @@ def _central(model, x, order, step=1e-4):
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize(("dim", "outputs"), [(2, 1), (3, 2)])
-def test_several_inputs_and_outputs(make_model, dim, outputs, order):
+def test_several_inputs_and_outputs(make_model, dim, outputs, order, rng):
     model = make_model("tanh", dim=dim, outputs=outputs)
-    x = RNG.normal(size=(4, dim))
+    x = rng.normal(size=(4, dim))
     value = keras_smooth.derivatives(model, x, order)[-1]
     assert value.shape == (4, outputs) + (dim,) * order
     # Central differences: step^2 times the next two derivatives, of order 1.
@@ -88,7 +86,7 @@ def test_vector_of_points(make_model, points):
     assert [value.shape for value in flat] == [(21,)] * 3
 
 
-def test_structured_model():
+def test_structured_model(rng):
     a, b = (
         keras.Input((width,), name=name, dtype="float64")
         for name, width in (("a", 2), ("b", 1))
@@ -97,7 +95,7 @@ def test_structured_model():
         [a, keras.layers.Concatenate(dtype="float64")([b, b])]
     )
     model = keras.Model({"a": a, "b": b}, {"square": product * product, "line": product})
-    x = {"a": RNG.normal(size=(5, 2)), "b": RNG.normal(size=(5, 1))}
+    x = {"a": rng.normal(size=(5, 2)), "b": rng.normal(size=(5, 1))}
 
     def function(x):  # the same without layers, whose class is unknown to the registry
         product = ops.sum(x["a"], axis=-1, keepdims=True) * x["b"]

@@ -11,8 +11,6 @@ from keras_smooth.lbfgs import Status
 from keras_smooth.lbfgs.minimizers import limited_memory
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
-RNG = np.random.default_rng(0)
-
 
 def two_loops(steps, changes, gradient):
     """Nocedal and Wright, 2006, algorithm 7.4: the slow reference."""
@@ -28,13 +26,13 @@ def two_loops(steps, changes, gradient):
 
 @pytest.mark.parametrize("num_stored", [1, 3, 5, 6, 13])
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-10), ("float32", 1e-2)])
-def test_direction_is_that_of_the_two_loop_recursion(num_stored, dtype, rtol):
+def test_direction_is_that_of_the_two_loop_recursion(num_stored, dtype, rtol, rng):
     size, num_pairs = 20, 5
-    root = RNG.normal(size=(size, size))
+    root = rng.normal(size=(size, size))
     hessian = root @ root.T / size + np.eye(size)
-    steps = RNG.normal(size=(num_stored, size))
+    steps = rng.normal(size=(num_stored, size))
     changes = steps @ hessian
-    gradient = RNG.normal(size=size)
+    gradient = rng.normal(size=size)
     memory = limited_memory._empty(num_pairs, tf.zeros(size, dtype))
     for s, y in zip(steps, changes):
         memory = limited_memory._store(memory, tf.constant(s, dtype), tf.constant(y, dtype))

@@ -16,8 +16,6 @@ from keras_smooth.differentiation.rules import fallback, table
 from keras_smooth.jet import Jet
 
 ORDER = 3
-RNG = np.random.default_rng(1)
-
 SMOOTH = (
     "exponential gelu glu linear log_sigmoid log_softmax mish sigmoid silu softmax "
     "softplus squareplus tanh tanh_shrink"
@@ -121,9 +119,9 @@ LAYERS = {
 TAPED = ("bidirectional lstm", "gru", "time distributed")
 
 
-def random_jets(shapes, order=ORDER, batch=2, directions=2):
+def random_jets(rng, shapes, order=ORDER, batch=2, directions=2):
     def entry(*lead):
-        return lambda shape: tf.constant(RNG.normal(size=(*lead, batch, *shape)))
+        return lambda shape: tf.constant(rng.normal(size=(*lead, batch, *shape)))
 
     return [
         Jet(entry()(shape), [entry(directions)(shape) for _ in range(order)])
@@ -170,9 +168,9 @@ def components(function, t, order):
 
 
 @pytest.mark.parametrize("name", ["dense", "gru"])
-def test_reference(name):
+def test_reference(name, rng):
     make, shape = LAYERS[name]
-    layer, (x,) = float64(make), random_jets([shape], order=3)
+    layer, (x,) = float64(make), random_jets(rng, [shape], order=3)
     path = along(x, 0)
     slow = components(lambda t: layer(path(t)), tf.zeros([2], tf.float64), 3)
     for fast, exact in zip(reference(layer, [x], 0, 3), slow):
@@ -214,10 +212,10 @@ def no_warning_is_shown_twice():
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation(name):
+def test_activation(name, rng):
     function = ACTIVATIONS[name]()
     reference_of = activations.softsign if name == "softsign" else function
-    xs = random_jets([(4,)])
+    xs = random_jets(rng, [(4,)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         y = table.activate(function, xs[0])
@@ -225,9 +223,9 @@ def test_activation(name):
 
 
 @pytest.mark.parametrize("name", ["tanh", "gelu", "softplus", "our gaussian"])
-def test_activation_of_order_4(name):
+def test_activation_of_order_4(name, rng):
     function = ACTIVATIONS[name]()
-    xs = random_jets([(4,)], 4)
+    xs = random_jets(rng, [(4,)], 4)
     assert_agrees(table.activate(function, xs[0]), function, xs, 4)
 
 
@@ -264,11 +262,11 @@ def assert_each_order_is_the_derivative_of_the_last(carry, function, xs):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_to_order_6(name):
+def test_activation_to_order_6(name, rng):
     function = ACTIVATIONS[name]()
     reference_of = activations.softsign if name == "softsign" else function
     assert_each_order_is_the_derivative_of_the_last(
-        lambda x: table.activate(function, x), reference_of, random_jets([(4,)], 6)
+        lambda x: table.activate(function, x), reference_of, random_jets(rng, [(4,)], 6)
     )
 
 
@@ -284,9 +282,9 @@ def test_every_activation_of_keras_has_a_rule():
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layer(name):
+def test_layer(name, rng):
     make, *shapes = LAYERS[name]
-    xs = random_jets(shapes, order=3)
+    xs = random_jets(rng, shapes, order=3)
     layer = float64(make)
     arguments = xs if len(xs) > 1 else xs[0]
     primals = [x.primal for x in xs]
@@ -317,9 +315,9 @@ ABOVE_TAPES = {
 
 
 @pytest.mark.parametrize("name", [n for n in LAYERS | ABOVE_TAPES if n not in TAPED])
-def test_layer_to_order_6(name):
+def test_layer_to_order_6(name, rng):
     make, *shapes = (LAYERS | ABOVE_TAPES)[name]
-    xs, layer = random_jets(shapes, order=6), float64(make)
+    xs, layer = random_jets(rng, shapes, order=6), float64(make)
 
     def called(*points):
         return layer(list(points) if len(points) > 1 else points[0])
@@ -332,21 +330,21 @@ def test_layer_to_order_6(name):
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_upsampling_interpolates_every_entry(interpolation):
+def test_upsampling_interpolates_every_entry(interpolation, rng):
     ours, theirs = (
         float64(lambda kind=kind: kind(2, interpolation=interpolation))
         for kind in (keras_smooth.layers.UpSampling2D, layers.UpSampling2D)
     )
-    (x,) = random_jets([(3, 3, 2)], order=6)
+    (x,) = random_jets(rng, [(3, 3, 2)], order=6)
     exact, found = rules.apply(ours, x), rules.apply(theirs, x)
     for k in range(1, 7):
         # Keras' layer rounds to float32, which has 7 digits.
         np.testing.assert_allclose(found.entry(k), exact.entry(k), atol=1e-5)
 
 
-def test_multi_head_attention_to_order_6():
+def test_multi_head_attention_to_order_6(rng):
     layer = float64(lambda: layers.MultiHeadAttention(2, 3))
-    (x,) = random_jets([(3, 4)], order=6)
+    (x,) = random_jets(rng, [(3, 4)], order=6)
     layer(x.primal, x.primal)
     assert_each_order_is_the_derivative_of_the_last(
         lambda x: rules.apply(layer, x, x), lambda x: layer(x, x), [x]
@@ -356,9 +354,9 @@ def test_multi_head_attention_to_order_6():
 @pytest.mark.parametrize(
     "name", ["dense", "conv1d", "softmax", "attention", "multiply", "gru", "max pooling1d"]
 )
-def test_collapsed_layer_is_the_sum_over_directions(name):
+def test_collapsed_layer_is_the_sum_over_directions(name, rng):
     make, *shapes = LAYERS[name]
-    xs = random_jets(shapes, order=2, directions=3)
+    xs = random_jets(rng, shapes, order=2, directions=3)
     layer = float64(make)
     collapsed = [
         Jet(x.primal, [x.series[0], tf.reduce_sum(x.series[1], 0, keepdims=True)], True)
@@ -380,9 +378,9 @@ def _normalized(x, axes, scale, shift, epsilon):
 
 
 @pytest.mark.parametrize("axis", [-1, (1, 2)])
-def test_layer_normalization_is_exact_where_tapes_are_not(axis):
+def test_layer_normalization_is_exact_where_tapes_are_not(axis, rng):
     layer = float64(lambda: layers.LayerNormalization(axis=axis))
-    xs = random_jets([(3, 4)], order=3)
+    xs = random_jets(rng, [(3, 4)], order=3)
     layer(xs[0].primal)
     randomize(layer)
     scale, shift = np.asarray(layer.gamma), np.asarray(layer.beta)
@@ -393,9 +391,9 @@ def test_layer_normalization_is_exact_where_tapes_are_not(axis):
     )
 
 
-def test_group_normalization():
+def test_group_normalization(rng):
     layer = float64(lambda: layers.GroupNormalization(2))
-    xs = random_jets([(3, 4)], order=3)
+    xs = random_jets(rng, [(3, 4)], order=3)
     layer(xs[0].primal)
     randomize(layer)
     scale, shift = np.asarray(layer.gamma), np.asarray(layer.beta)
@@ -411,22 +409,22 @@ def test_group_normalization():
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_multi_head_attention(causal):
+def test_multi_head_attention(causal, rng):
     layer = float64(lambda: layers.MultiHeadAttention(2, 3))
-    xs = random_jets([(3, 4)], order=2)
+    xs = random_jets(rng, [(3, 4)], order=2)
     arguments = {"use_causal_mask": True} if causal else {}
     layer(xs[0].primal, xs[0].primal)
     y = rules.apply(layer, xs[0], xs[0], **arguments)
     assert_agrees(y, lambda x: layer(x, x, **arguments), xs, order=2)
 
 
-def test_embedding_of_constants_and_of_jets():
+def test_embedding_of_constants_and_of_jets(rng):
     layer = float64(lambda: layers.Embedding(5, 3))
     assert rules.apply(layer, tf.constant([[1, 2]])).shape == (1, 2, 3)
     with pytest.raises(
         ValueError, match=r"order 1 is lost in embedding\S* \(Embedding, C\^-1\)"
     ):
-        rules.apply(layer, random_jets([(2,)], order=1)[0])
+        rules.apply(layer, random_jets(rng, [(2,)], order=1)[0])
 
 
 def functional(function, *shapes):
@@ -462,49 +460,49 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_graph(name):
+def test_graph(name, rng):
     function, *shapes = GRAPHS[name]
     model = functional(function, *shapes)
-    xs = random_jets(shapes, order=3)
+    xs = random_jets(rng, shapes, order=3)
     y = rules.apply(model, xs if len(xs) > 1 else xs[0])
     assert_agrees(y, lambda *points: model(list(points)), xs, order=3)
 
 
 @pytest.mark.parametrize("name", [name for name in GRAPHS if name != "without a rule"])
-def test_graph_to_order_6(name):
+def test_graph_to_order_6(name, rng):
     function, *shapes = GRAPHS[name]
     model = functional(function, *shapes)
     assert_each_order_is_the_derivative_of_the_last(
         lambda *xs: rules.apply(model, list(xs) if len(xs) > 1 else xs[0]),
         lambda *points: model(list(points)),
-        random_jets(shapes, order=6),
+        random_jets(rng, shapes, order=6),
     )
 
 
-def test_the_walk_leaves_the_model_as_it_is():
+def test_the_walk_leaves_the_model_as_it_is(rng):
     model = functional(_branches, (3,))
     nodes = [layer.name for layer in model.layers]
     output = model.layers[-1].output
-    rules.apply(model, random_jets([(3,)], order=1)[0])
+    rules.apply(model, random_jets(rng, [(3,)], order=1)[0])
     assert [layer.name for layer in model.layers] == nodes
     assert model.layers[-1].output is output
 
 
-def test_masks_leave_the_model_to_tapes():
+def test_masks_leave_the_model_to_tapes(rng):
     def make():
         return keras.Sequential(
             [keras.Input((3, 2)), layers.Masking(), layers.SimpleRNN(2)]
         )
 
     model = float64(make)
-    x = random_jets([(3, 2)], order=1)[0]
+    x = random_jets(rng, [(3, 2)], order=1)[0]
     x = Jet(tf.concat([x.primal[:, :2], tf.zeros((2, 1, 2), x.dtype)], axis=1), x.series)
     with pytest.warns(UserWarning, match="no jet rule for sequential"):
         y = rules.apply(model, x)
     assert_agrees(y, model, [x], order=1)
 
 
-def test_subclassed_model_falls_back_and_says_so_once():
+def test_subclassed_model_falls_back_and_says_so_once(rng):
     class Own(keras.Model):
         def __init__(self):
             super().__init__()
@@ -514,7 +512,7 @@ def test_subclassed_model_falls_back_and_says_so_once():
             return ops.square(self.dense(x))
 
     model = Own()
-    xs = random_jets([(3,)], order=3)
+    xs = random_jets(rng, [(3,)], order=3)
     model(xs[0].primal)
     with pytest.warns(UserWarning, match=r"no jet rule for own\S* \(Own\)") as caught:
         rules.apply(model, xs[0])
@@ -523,7 +521,7 @@ def test_subclassed_model_falls_back_and_says_so_once():
     assert_agrees(y, model, xs, order=3)
 
 
-def test_register_jet_rule_for_a_layer_and_a_function():
+def test_register_jet_rule_for_a_layer_and_a_function(rng):
     class Doubled(layers.Layer):
         def call(self, x):
             return 2.0 * x
@@ -533,7 +531,7 @@ def test_register_jet_rule_for_a_layer_and_a_function():
 
     keras_smooth.register_jet_rule(Doubled, lambda layer, x: 2.0 * x)
     keras_smooth.register_jet_rule(cubed, lambda x: keras_smooth.jet.power(x, 3))
-    xs = random_jets([(3,)])
+    xs = random_jets(rng, [(3,)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         y = table.activate(cubed, rules.apply(Doubled(dtype="float64"), xs[0]))
@@ -557,9 +555,9 @@ def test_non_differentiable_layer_is_named():
         keras_smooth.derivatives(model, np.ones((2, 1)), 1, engine="jet")
 
 
-def test_lost_order_under_tapes_is_named():
+def test_lost_order_under_tapes_is_named(rng):
     def frozen(x):
         return tf.stop_gradient(x)
 
     with pytest.raises(ValueError, match="order 1 is lost in frozen .*unknown smoothness"):
-        fallback.taped(frozen, tuple(random_jets([(3,)], order=2)), {})
+        fallback.taped(frozen, tuple(random_jets(rng, [(3,)], order=2)), {})

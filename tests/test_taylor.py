@@ -10,8 +10,6 @@ from keras import ops
 
 import keras_smooth
 
-RNG = np.random.default_rng(2)
-
 WRAPS = {
     "eager": lambda f: f,
     "graph": lambda f: tf.function(f, autograph=False),
@@ -37,9 +35,9 @@ def gaussian_bump(dim):
 @pytest.mark.parametrize("wrap", WRAPS)
 @pytest.mark.parametrize("engine", ["tape", "jet"])
 @pytest.mark.parametrize("batch_size", [None, 4])
-def test_closed_form(wrap, engine, batch_size):
+def test_closed_form(wrap, engine, batch_size, rng):
     model, exact = gaussian_bump(3)
-    x = RNG.normal(size=(9, 3))
+    x = rng.normal(size=(9, 3))
     options = {"engine": engine, "batch_size": batch_size}
     operators = (keras_smooth.gradient, keras_smooth.hessian, keras_smooth.laplacian)
     gradient, hessian, laplacian = WRAPS[wrap](
@@ -52,9 +50,9 @@ def test_closed_form(wrap, engine, batch_size):
 
 
 @pytest.mark.parametrize(("dim", "order"), [(1, 6), (2, 3), (3, 2), (2, 4)])
-def test_derivatives_agree_with_tapes(make_model, dim, order):
+def test_derivatives_agree_with_tapes(make_model, dim, order, rng):
     model = make_model("tanh", dim=dim, outputs=2, width=4)
-    x = RNG.normal(size=(3, dim))
+    x = rng.normal(size=(3, dim))
     fast, slow = (
         tf.function(
             lambda x, e=engine: keras_smooth.derivatives(model, x, order, engine=e)
@@ -68,12 +66,12 @@ def test_derivatives_agree_with_tapes(make_model, dim, order):
         np.testing.assert_allclose(value / scale, exact / scale, atol=1e-10)
 
 
-def test_sample_with_several_axes(make_model):
+def test_sample_with_several_axes(make_model, rng):
     model = keras.Sequential(
         [keras.Input((2, 2), **FLOAT64), keras.layers.Flatten(**FLOAT64)]
     )
     model.add(keras_smooth.Dense(3, "tanh", **FLOAT64))
-    x = RNG.normal(size=(4, 2, 2))
+    x = rng.normal(size=(4, 2, 2))
     fast, slow = (keras_smooth.derivatives(model, x, 2, engine=e) for e in ("jet", "tape"))
     assert fast[2].shape == slow[2].shape == (4, 3, 2, 2, 2, 2)
     np.testing.assert_allclose(fast[2], slow[2], atol=1e-13)
@@ -91,10 +89,10 @@ def test_shapes_for_one_input_and_one_output(make_model, points):
     assert keras_smooth.laplacian(model, points).shape == (21, 1)
 
 
-def test_structured_output_under_both_engines():
+def test_structured_output_under_both_engines(rng):
     x = keras.Input((2,), **FLOAT64)
     model = keras.Model(x, {"a": ops.sin(x), "b": [ops.square(x)]})
-    points = RNG.normal(size=(3, 2))
+    points = rng.normal(size=(3, 2))
     for engine in ("jet", "tape"):
         d2y = keras_smooth.derivatives(model, points, 2, engine=engine)[2]
         np.testing.assert_allclose(d2y["a"][:, 0, 0, 0], -np.sin(points[:, 0]), atol=1e-14)
@@ -131,9 +129,9 @@ def test_float32_agrees_with_float64(make_model, points):
 
 @pytest.mark.parametrize("engine", ["tape", "jet"])
 @pytest.mark.parametrize("whole", [True, False])
-def test_directional(make_model, engine, whole):
+def test_directional(make_model, engine, whole, rng):
     model = make_model(dim=3, outputs=2, width=4)
-    x, v = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 3))
+    x, v = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
     v = v if whole else v[0]
     y, dy, d2y = keras_smooth.directional(model, x, v, 2, engine=engine, batch_size=2)
     jacobian, hessian = keras_smooth.jacobian(model, x), keras_smooth.hessian(model, x)
@@ -145,9 +143,9 @@ def test_directional(make_model, engine, whole):
 
 @pytest.mark.parametrize("wrap", WRAPS)
 @pytest.mark.parametrize("batch_size", [None, 3])
-def test_gradients_of_the_weights_flow_through(make_model, wrap, batch_size):
+def test_gradients_of_the_weights_flow_through(make_model, wrap, batch_size, rng):
     model = make_model(dim=2, width=4)
-    x = tf.constant(RNG.normal(size=(5, 2)))
+    x = tf.constant(rng.normal(size=(5, 2)))
 
     def slopes(engine):
         def compute(x):
@@ -211,8 +209,8 @@ WIDE = {
 
 @pytest.mark.filterwarnings("ignore:There is no jet rule")
 @pytest.mark.parametrize("name", WIDE)
-def test_laplacian_through_a_layer_narrower_than_x(name):
-    model, x = wide(WIDE[name]), RNG.normal(size=(3, 9))
+def test_laplacian_through_a_layer_narrower_than_x(name, rng):
+    model, x = wide(WIDE[name]), rng.normal(size=(3, 9))
     y, dy, d2y = keras_smooth.differentiation.operators.with_laplacian(model, x)
     np.testing.assert_allclose(y, model(x), rtol=1e-13)
     _, slopes, hessian = keras_smooth.derivatives(model, x)
@@ -225,9 +223,9 @@ def test_laplacian_through_a_layer_narrower_than_x(name):
 
 
 @pytest.mark.parametrize("zero", [False, True])
-def test_weights_of_a_wide_laplacian_learn(zero):
+def test_weights_of_a_wide_laplacian_learn(zero, rng):
     """Also where the first kernel has not full rank, which a factorization would feel."""
-    model, x = wide(WIDE["narrow"]), tf.constant(RNG.normal(size=(3, 9)))
+    model, x = wide(WIDE["narrow"]), tf.constant(rng.normal(size=(3, 9)))
     if zero:
         kernel = model.layers[1].kernel
         kernel.assign(kernel * [1.0, 0.0, 0.0])
