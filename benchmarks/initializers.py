@@ -24,7 +24,7 @@ def study(directory: Path, activations: list[str], seeds: int, jobs: int) -> dic
         start: keras_smooth.compare(
             activations,
             seeds=seeds,
-            iterations=ITERATIONS,
+            epochs=ITERATIONS,
             initializer=start,
             jobs=jobs,
             out=directory / start,

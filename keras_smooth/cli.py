@@ -9,13 +9,20 @@ import keras
 from rich.console import Console
 
 import keras_smooth
-from keras_smooth.comparison import article, display, problems, report, schedule
-from keras_smooth.comparison import run as comparing
+from keras_smooth.comparison import (
+    article,
+    comparing,
+    display,
+    executors,
+    problems,
+    report,
+    tasks,
+)
 from keras_smooth.comparison.settings import (
     DEFAULT_INITIALIZER,
     DEVICES,
     DTYPES,
-    OPTIMIZERS,
+    METHODS,
     Settings,
 )
 
@@ -56,8 +63,8 @@ def _add_compare(commands) -> None:
         help="names of this package's or Keras' activations, apart by spaces or commas",
     )
     option("--seeds", type=int, default=3, help="number of runs of each activation")
-    option("--iterations", type=int, default=1000, help="iterations of each run")
-    option("--optimizer", default="lbfgs", help=" | ".join(OPTIMIZERS))
+    option("--epochs", type=int, default=1000, help="iterations of each run")
+    option("--method", default="lbfgs", help=" | ".join(METHODS))
     option(
         "--initializer",
         default=DEFAULT_INITIALIZER,
@@ -80,7 +87,16 @@ def _add_compare(commands) -> None:
         "--resume", action="store_true", help="go on with the runs in the output directory"
     )
     option("--quick", action="store_true", help="one seed and 100 iterations, for a look")
+    for old, new in comparing.RENAMED.items():
+        option(f"--{old}", action=_Renamed, const=f"--{new}", help=argparse.SUPPRESS)
     compare.set_defaults(function=_compare)
+
+
+class _Renamed(argparse.Action):
+    """An option of version 0.1.0, refused with the new name."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        parser.error(f"{option_string} is {self.const} now, as in fit_lbfgs")
 
 
 def _add_audit(commands) -> None:
@@ -119,18 +135,19 @@ def _loaded(file: str) -> keras.Model:
 def _compare(arguments: argparse.Namespace, console: Console) -> int:
     settings = _settings(arguments)
     jobs = _jobs(arguments.jobs, settings)
+    executor = executors.chosen(jobs)
     out = Path(arguments.out or _default_out(arguments.resume))
     results = comparing.prepare(settings, out, arguments.resume)
-    todo = sum(len(task.starts) for task in schedule.tasks(results))
+    todo = sum(len(task.starts) for task in tasks.missing(results))
     console.print(
-        f"{todo} runs of {settings.iterations} iterations on {settings.device_name()} in "
+        f"{todo} runs of {settings.epochs} iterations on {settings.device_name()} in "
         f"{jobs} process{'es' if jobs > 1 else ''}; results in {out}",
         highlight=False,
         soft_wrap=True,
     )
     try:
-        with display.Display(todo, settings.iterations, console) as live:
-            comparing.run(results, jobs, out, live.handle)
+        with display.Display(todo, settings.epochs, console) as live:
+            comparing.carry_out(results, executor, out, live.handle)
     except KeyboardInterrupt:
         words = f"Interrupted. Go on with the same command and --resume --out {out}"
         console.print(words, highlight=False, soft_wrap=True)
@@ -150,8 +167,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
         activations=tuple(names),
         seeds=1 if arguments.quick else arguments.seeds,
-        iterations=100 if arguments.quick else arguments.iterations,
-        optimizer=arguments.optimizer,
+        epochs=100 if arguments.quick else arguments.epochs,
+        method=arguments.method,
         initializer=arguments.initializer,
         dtype=arguments.dtype,
         device=arguments.device,
@@ -184,9 +201,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return arguments.function(arguments, Console())
-    except (ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         print(f"keras-smooth {arguments.command}: {error}", file=sys.stderr)
-        return BAD_INPUT if isinstance(error, ValueError) else FAILED
+        return FAILED if isinstance(error, RuntimeError) else BAD_INPUT
 
 
 if __name__ == "__main__":

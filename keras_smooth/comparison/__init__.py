@@ -1,5 +1,22 @@
-"""The activation comparison: problems, experiment, report."""
+"""The activation comparison: settings and a problem in, runs through executors, a report out.
 
-from keras_smooth.comparison.run import Comparison, compare
+settings.py      what is asked, checked before anything runs
+problems.py      functions with exact derivatives by name, or the data of a CSV file
+experiment.py    one network: build, train from a seed, measure y, y', y''
+tasks.py         what is left to run, and what is heard of it meanwhile
+executors/       where tasks run: this process, worker processes
+results.py       the finished runs and their medians
+files.py         results.json, results.csv and curves: written after every run, read to resume
+article.py       the numbers and the open question of the article
+report.py        report.md and its figures
+display.py       the live display in a terminal
+comparing.py     `compare`, which leads through all of these
+
+`compare` makes `Settings` and a `Problem` once. Both go into an `Experiment`, which an
+executor carries to where its `Task`s run. What it hears, `Progress` and `Finished`, comes back
+to `compare`, which keeps every `Outcome` in `Results` and in files, and then writes the report.
+"""
+
+from keras_smooth.comparison.comparing import Comparison, compare
 
 __all__ = ["Comparison", "compare"]

@@ -1,17 +1,11 @@
 """The live display of a comparison in a terminal."""
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from keras_smooth.comparison import schedule
 from keras_smooth.comparison.results import Results
+from keras_smooth.comparison.tasks import Event, Finished, Progress
 
 
 class Display:
@@ -21,27 +15,27 @@ class Display:
 
     Args:
         num_runs: Number of runs to come.
-        iterations: Iterations of each.
+        epochs: Iterations of each.
         console: Where to print.
     """
 
-    def __init__(self, num_runs: int, iterations: int, console: Console):
+    def __init__(self, num_runs: int, epochs: int, console: Console):
         self._console = console
-        self._iterations = iterations
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.fields[state]}"),
+        self._epochs = epochs
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.TextColumn("{task.percentage:>3.0f}%"),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(elapsed_when_finished=False),
+            progress.TextColumn("{task.fields[state]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
         self._total = self._bar.add_task(
-            "all runs", total=num_runs * iterations, state=f"0 of {num_runs} runs"
+            "all runs", total=num_runs * epochs, state=f"0 of {num_runs} runs"
         )
         self._num_runs = num_runs
         self._done = 0
@@ -54,24 +48,24 @@ class Display:
     def __exit__(self, *error) -> None:
         self._bar.stop()
 
-    def handle(self, event: schedule.Event) -> None:
+    def handle(self, event: Event) -> None:
         """Shows an event."""
-        if isinstance(event, schedule.Progress):
+        if isinstance(event, Progress):
             self._progress(event)
         else:
             self._finish(event)
 
-    def _progress(self, event: schedule.Progress) -> None:
+    def _progress(self, event: Progress) -> None:
         key = (event.activation, event.initializer, event.seed)
         if key not in self._lines:
             self._lines[key] = self._bar.add_task(
-                f"{event.activation}, seed {event.seed}", total=self._iterations, state=""
+                f"{event.activation}, seed {event.seed}", total=self._epochs, state=""
             )
         state = f"iteration {event.iteration}, loss {event.loss:.1e}"
         self._bar.update(self._lines[key], completed=event.iteration, state=state)
         self._refresh_total()
 
-    def _finish(self, event: schedule.Finished) -> None:
+    def _finish(self, event: Finished) -> None:
         run = event.outcome.run
         line = self._lines.pop((run.activation, event.initializer, run.seed), None)
         if line is not None:
@@ -92,7 +86,7 @@ class Display:
         going = sum(running[line] for line in self._lines.values())
         self._bar.update(
             self._total,
-            completed=self._done * self._iterations + going,
+            completed=self._done * self._epochs + going,
             state=f"{self._done} of {self._num_runs} runs",
         )
 

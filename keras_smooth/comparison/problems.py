@@ -41,8 +41,8 @@ class Problem:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """One row of the table: y, y', y'' as functions of x, and where to learn them."""
+class ExactProblem:
+    """A row of the table: y, y', y'' as functions of x, and where to learn them."""
 
     name: str
     formula: str
@@ -66,7 +66,7 @@ def _sech2(x):
 
 
 TABLE = (
-    Row(
+    ExactProblem(
         "gaussian",
         "exp(-x^2)",
         (-2.0, 2.0),
@@ -75,7 +75,7 @@ TABLE = (
         # The article prints (4x^2 - x) exp(-x^2), a misprint.
         lambda x: (4.0 * x**2 - 2.0) * np.exp(-(x**2)),
     ),
-    Row(
+    ExactProblem(
         "sine",
         "sin(pi x)",
         (-2.0, 2.0),
@@ -83,7 +83,7 @@ TABLE = (
         lambda x: np.pi * np.cos(np.pi * x),
         lambda x: -(np.pi**2) * np.sin(np.pi * x),
     ),
-    Row(
+    ExactProblem(
         "runge",
         "1 / (1 + 25 x^2)",
         (-1.0, 1.0),
@@ -91,7 +91,7 @@ TABLE = (
         lambda x: -50.0 * x / (1.0 + 25.0 * x**2) ** 2,
         lambda x: (3750.0 * x**2 - 50.0) / (1.0 + 25.0 * x**2) ** 3,
     ),
-    Row(
+    ExactProblem(
         "front",
         "tanh(5 x)",
         (-2.0, 2.0),
@@ -99,7 +99,7 @@ TABLE = (
         lambda x: 5.0 * _sech2(5.0 * x),
         lambda x: -50.0 * np.tanh(5.0 * x) * _sech2(5.0 * x),
     ),
-    Row(
+    ExactProblem(
         "morse",
         "(1 - exp(-x))^2",
         (-0.5, 3.5),

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from keras_smooth import figures, registry
-from keras_smooth.comparison import article, problems
+from keras_smooth.comparison import article
+from keras_smooth.comparison.files import environment
 from keras_smooth.comparison.results import (
     GLOROT,
     MSE_FIELDS,
-    Line,
+    ActivationSummary,
     Results,
-    environment,
     summarize,
 )
 
@@ -24,15 +24,14 @@ SUMMARY_FIGURE = "summary.png"
 
 def write(results: Results, directory: Path) -> None:
     """Writes one figure an activation, a summary figure and `report.md`."""
-    problem = problems.load(results.settings.problem)
     for line in results.summary():
-        _curves_figure(results, line, problem).savefig(directory / f"{line.activation}.png")
+        _curves_figure(results, line).savefig(directory / f"{line.activation}.png")
     _summary_figure(results).savefig(directory / SUMMARY_FIGURE)
-    (directory / PAGE).write_text(page(results, problem))
+    (directory / PAGE).write_text(page(results))
 
 
-def _curves_figure(results: Results, line: Line, problem):
-    outcome = results.median_outcome(line.activation)
+def _curves_figure(results: Results, line: ActivationSummary):
+    problem, outcome = results.problem, results.median_outcome(line.activation)
     figure = figures.new(12, 5)
     exact = [np.full_like(problem.x, np.nan) if e is None else e for e in problem.exact]
     label = f"{line.activation}, seed {outcome.run.seed}"
@@ -73,10 +72,10 @@ def _article(results: Results) -> dict:
     return article.MSE if results.settings.problem == article.PROBLEM else {}
 
 
-def page(results: Results, problem) -> str:
+def page(results: Results) -> str:
     """Returns the report as Markdown."""
     sections = (
-        _head(results, problem),
+        _head(results),
         _table(results),
         _rough(results),
         _failures(results),
@@ -88,13 +87,13 @@ def page(results: Results, problem) -> str:
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def _head(results: Results, problem) -> str:
-    settings = results.settings
+def _head(results: Results) -> str:
+    settings, problem = results.settings, results.problem
     text = (
         f"# Which activation, when derivatives are needed: {problem.formula}\n\n"
         f"A network of 8 layers of 20 units learns y = {problem.formula} from "
-        f"{len(problem.draw(0)[0])} points, full batch, with {settings.optimizer}, "
-        f"{settings.iterations} iterations and {settings.seeds} seeds in {settings.dtype}, "
+        f"{len(problem.draw(0)[0])} points, full batch, with {settings.method}, "
+        f"{settings.epochs} iterations and {settings.seeds} seeds in {settings.dtype}, "
         f"initializer {settings.initializer}. Mean squared errors (MSE) of y, y', y'' at "
         f"{len(problem.x)} points: median over the seeds, and range."
     )
@@ -109,7 +108,7 @@ def _table(results: Results) -> str:
     return _markdown([columns, ["---"] * len(columns), *rows])
 
 
-def _row(results: Results, line: Line) -> list[str]:
+def _row(results: Results, line: ActivationSummary) -> list[str]:
     runs = results.runs(line.activation)
     cells = [line.activation, _class(line.smoothness)]
     cells += [_spread([getattr(run, field) for run in runs]) for field in MSE_FIELDS]
@@ -158,11 +157,11 @@ def _rough(results: Results) -> str:
     return "## Why the rough activations lose y''\n\n" + "\n".join(lines) if lines else ""
 
 
-def _is_rough(line: Line) -> bool:
+def _is_rough(line: ActivationSummary) -> bool:
     return line.smoothness not in (None, "inf") and line.smoothness < 2
 
 
-def _all_zero(results: Results, line: Line) -> bool:
+def _all_zero(results: Results, line: ActivationSummary) -> bool:
     curve = results.median_outcome(line.activation).curves[2]
     return curve is not None and not np.any(curve)
 
@@ -218,7 +217,9 @@ def _question(results: Results) -> str:
     )
 
 
-def _verdict(glorot: Line, default: Line, left: float, broken: list[str]) -> str:
+def _verdict(
+    glorot: ActivationSummary, default: ActivationSummary, left: float, broken: list[str]
+) -> str:
     if glorot.d2y_mse is None or default.d2y_mse is None:
         return ""
     ratio = glorot.d2y_mse / default.d2y_mse
@@ -238,9 +239,9 @@ def _verdict(glorot: Line, default: Line, left: float, broken: list[str]) -> str
     return f"{text} Here that {effect}."
 
 
-def _learned(results: Results, line: Line) -> bool:
+def _learned(results: Results, line: ActivationSummary) -> bool:
     """Returns whether y'' is known and better than that of a constant, which is 0."""
-    exact = problems.load(results.settings.problem).exact[2]
+    exact = results.problem.exact[2]
     return line.d2y_mse is not None and line.d2y_mse < float(np.mean(exact**2))
 
 

@@ -2,16 +2,17 @@
 
 import dataclasses
 import inspect
-import operator
 
 import keras
 import tensorflow as tf
 
 from keras_smooth import activations
-from keras_smooth.comparison import article, problems
+from keras_smooth.checks import whole_number
+from keras_smooth.comparison import article
+from keras_smooth.lbfgs import minimizers
 from keras_smooth.registry import nearest
 
-OPTIMIZERS = ("lbfgs", "tfp_lbfgs", "bfgs", "adam")
+METHODS = (*minimizers.METHODS, "adam")
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "gpu")
 DEFAULT_INITIALIZER = "default"
@@ -25,8 +26,8 @@ class Settings:
 
     activations: tuple[str, ...] = article.ACTIVATIONS
     seeds: int = 3
-    iterations: int = 1000
-    optimizer: str = "lbfgs"
+    epochs: int = 1000
+    method: str = "lbfgs"
     initializer: str = DEFAULT_INITIALIZER
     dtype: str = "float64"
     device: str = "auto"
@@ -42,13 +43,12 @@ class Settings:
             raise ValueError(
                 f"An activation is named twice: {', '.join(self.activations)}."
             )
-        _check_count("seeds", self.seeds)
-        _check_count("iterations", self.iterations)
-        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        whole_number("seeds", self.seeds, least=1)
+        whole_number("epochs", self.epochs, least=1)
+        _check_choice("method", self.method, METHODS)
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("device", self.device, DEVICES)
         _check_initializer(self.initializer)
-        problems.load(self.problem)
         self.device_name()
 
     def device_name(self) -> str:
@@ -66,7 +66,7 @@ class Settings:
         return (
             "sigmoid" in self.activations
             and self.initializer == DEFAULT_INITIALIZER
-            and self.optimizer != "adam"
+            and self.method != "adam"
         )
 
 
@@ -81,15 +81,6 @@ def _check_activation(name: str) -> None:
             f"The activation {name!r} cannot be used in this network ({error}): register a "
             "function of one tensor that keeps its shape."
         ) from None
-
-
-def _check_count(name: str, value: object) -> None:
-    try:
-        operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be an integer, received {value!r}.") from None
-    if value < 1:
-        raise ValueError(f"{name} must be 1 or more, received {value}.")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

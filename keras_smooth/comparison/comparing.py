@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from keras_smooth.comparison import problems, report, schedule
-from keras_smooth.comparison import results as files
-from keras_smooth.comparison.results import Line, Results
+from keras_smooth.comparison import executors, files, problems, report, tasks
+from keras_smooth.comparison.experiment import Experiment, Run
+from keras_smooth.comparison.results import ActivationSummary, Results
 from keras_smooth.comparison.settings import Settings
+
+# Words of version 0.1.0, and those that fit_lbfgs has for the same things.
+RENAMED = {"iterations": "epochs", "optimizer": "method"}
 
 
 class Comparison:
@@ -25,11 +28,11 @@ class Comparison:
         self.results = results
 
     @property
-    def runs(self) -> list:
+    def runs(self) -> list[Run]:
         return self.results.all_runs()
 
     @property
-    def summary(self) -> list[Line]:
+    def summary(self) -> list[ActivationSummary]:
         return self.results.summary()
 
     @property
@@ -49,9 +52,8 @@ class Comparison:
             ValueError: If the path is a file.
         """
         directory = output_directory(directory)
-        x = problems.load(self.results.settings.problem).x
-        for (_, initializer, _), outcome in self.results.outcomes.items():
-            files.write_curves(outcome, initializer, x, directory)
+        for key in self.results.outcomes:
+            files.write_curves(self.results, key, directory)
         files.write(self.results, directory)
         report.write(self.results, directory)
         return directory
@@ -61,8 +63,8 @@ def compare(
     activations: Sequence[str] | None = None,
     seeds: int = 3,
     *,
-    iterations: int = 1000,
-    optimizer: str = "lbfgs",
+    epochs: int = 1000,
+    method: str = "lbfgs",
     initializer: str = "default",
     dtype: str = "float64",
     device: str = "auto",
@@ -70,7 +72,8 @@ def compare(
     jobs: int | None = None,
     out: str | os.PathLike | None = None,
     resume: bool = False,
-    handle: Callable | None = None,
+    handle: Callable[[tasks.Event], None] | None = None,
+    **renamed,
 ) -> Comparison:
     """Trains the same network with several activations and measures y, y' and y''.
 
@@ -78,8 +81,8 @@ def compare(
         activations: Names of activations, of this package or of Keras. The default are
             the six of the article: relu, tanh, sigmoid, softplus, selu, elu.
         seeds: Number of runs for each, from the seeds 0, 1, ...
-        iterations: Iterations of each run.
-        optimizer: `"lbfgs"`, `"bfgs"` or `"adam"`, full batch.
+        epochs: Iterations of each run, as in `keras_smooth.fit_lbfgs`.
+        method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch.
         initializer: `"default"` is the start of `keras_smooth.Dense`; else the name of a
             Keras initializer.
         dtype: `"float64"` or `"float32"`.
@@ -91,52 +94,63 @@ def compare(
         out: Directory for the results, written after every run.
         resume: Whether to take over the runs that are in `out` already.
         handle: Called with every event, for a display.
+        **renamed: Words of version 0.1.0, refused with the new ones.
 
     Returns:
         A `Comparison`; its `save(directory)` writes tables, figures and a report.
 
     Raises:
+        TypeError: If `seeds`, `epochs` or `jobs` is no integer, or an argument is unknown.
         ValueError: If an argument is out of range, the problem cannot be read, `out` is a
             file, or `resume` finds other settings.
 
     Example:
 
     >>> import keras_smooth
-    >>> found = keras_smooth.compare(["tanh"], seeds=1, iterations=20)
+    >>> found = keras_smooth.compare(["tanh"], seeds=1, epochs=20)
     >>> found.summary[0].activation, found.summary[0].smoothness
     ('tanh', 'inf')
     """
+    _refuse(renamed)
     chosen = {} if activations is None else {"activations": activations}
     settings = Settings(
         **chosen,
         seeds=seeds,
-        iterations=iterations,
-        optimizer=optimizer,
+        epochs=epochs,
+        method=method,
         initializer=initializer,
         dtype=dtype,
         device=device,
         problem=str(problem),
     )
+    executor = executors.chosen(jobs)
     results = prepare(settings, out, resume)
-    run(results, jobs, out, handle or (lambda event: None))
+    carry_out(results, executor, out, handle or (lambda event: None))
     return Comparison(results)
 
 
-def prepare(settings: Settings, out, resume: bool) -> Results:
-    """Returns the results to begin with: none, or those of an earlier run."""
+def _refuse(unknown: dict) -> None:
+    for name in unknown:
+        hint = f": it is {RENAMED[name]} now, as in fit_lbfgs." if name in RENAMED else "."
+        raise TypeError(f"compare has no argument {name!r}{hint}")
+
+
+def prepare(settings: Settings, out: str | os.PathLike | None, resume: bool) -> Results:
+    """Returns the results to begin with: none, or those of an earlier comparison."""
+    problem = problems.load(settings.problem)
     if out is None:
         if resume:
             raise ValueError("resume needs the output directory of the run to go on with.")
-        return Results(settings)
+        return Results(settings, problem)
     directory = output_directory(out)
     if resume:
-        return files.read(settings, directory)
+        return files.read(settings, problem, directory)
     if (directory / files.RESULTS).exists():
         raise ValueError(
             f"{directory} already holds results. Go on with them (resume), or take another "
             "output directory."
         )
-    return Results(settings)
+    return Results(settings, problem)
 
 
 def output_directory(path: str | os.PathLike) -> Path:
@@ -153,20 +167,25 @@ def output_directory(path: str | os.PathLike) -> Path:
     return directory
 
 
-def run(results: Results, jobs: int | None, out, handle: Callable) -> None:
+def carry_out(
+    results: Results,
+    executor: executors.Executor,
+    out: str | os.PathLike | None,
+    handle: Callable[[tasks.Event], None],
+) -> None:
     """Runs what is missing, writes after every run, and calls `handle` for each event."""
     started = time.perf_counter()
-    x = problems.load(results.settings.problem).x
 
-    def keep(event: schedule.Event) -> None:
-        if isinstance(event, schedule.Finished):
-            outcome, initializer = event.outcome, event.initializer
-            key = (outcome.run.activation, initializer, outcome.run.seed)
-            results.outcomes[key] = outcome
+    def keep(event: tasks.Event) -> None:
+        if isinstance(event, tasks.Finished):
+            run = event.outcome.run
+            key = (run.activation, event.initializer, run.seed)
+            results.outcomes[key] = event.outcome
             if out is not None:
-                files.write_curves(outcome, initializer, x, Path(out))
+                files.write_curves(results, key, Path(out))
                 files.write(results, Path(out))
         handle(event)
 
-    schedule.run(results.settings, schedule.tasks(results), jobs, keep)
+    experiment = Experiment(results.settings, results.problem)
+    executor.execute(experiment, tasks.missing(results), keep)
     results.seconds = time.perf_counter() - started

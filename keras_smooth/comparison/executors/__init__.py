@@ -1,0 +1,12 @@
+"""Where tasks run, behind one interface, `Executor`.
+
+interface.py           `Executor`, and how any of them works through one task
+this_process.py        one task after the other, here
+worker_processes.py    several processes of this machine
+choice.py              the executor that is asked for
+"""
+
+from keras_smooth.comparison.executors.choice import chosen
+from keras_smooth.comparison.executors.interface import Executor
+
+__all__ = ["Executor", "chosen"]

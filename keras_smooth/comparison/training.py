@@ -1,0 +1,88 @@
+"""Training of one network, full batch, by `fit_lbfgs` or by Adam."""
+
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.comparison.settings import Settings
+from keras_smooth.lbfgs import Status, fit_lbfgs
+
+NUM_REPORTS = 100
+
+Report = Callable[[int, float], None]  # called with iteration and loss
+
+
+def train(
+    model: keras.Model, x: np.ndarray, y: np.ndarray, settings: Settings, report: Report
+) -> dict:
+    """Trains and returns success, status, message, nit, nfev, restarts and loss."""
+    if settings.method == "adam":
+        return _train_adam(model, x, y, settings, report)
+    return _train_lbfgs(model, x, y, settings, report)
+
+
+def _train_lbfgs(model, x, y, settings: Settings, report: Report) -> dict:
+    chunk = math.ceil(settings.epochs / NUM_REPORTS)
+    progress = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: report(epoch + 1, logs["loss"])
+    )
+    result = fit_lbfgs(
+        model,
+        x,
+        y,
+        epochs=settings.epochs,
+        method=settings.method,
+        tolerance=0.0,  # Every run gets the same number of iterations.
+        steps_per_execution=chunk,
+        callbacks=[progress],
+        verbose=0,
+    ).result
+    return {
+        "success": not result.failed,
+        "status": result.status,
+        "message": result.message,
+        "nit": result.nit,
+        "nfev": result.nfev,
+        "restarts": result.restarts,
+        "loss": result.fun,
+    }
+
+
+def _train_adam(model, x, y, settings: Settings, report: Report) -> dict:
+    """Full-batch Adam, a chunk of steps in one call of the compiled function."""
+    chunk = _divisor(settings.epochs, math.ceil(settings.epochs / NUM_REPORTS))
+    model.compile(
+        optimizer=keras.optimizers.Adam(), loss=model.loss, steps_per_execution=chunk
+    )
+    progress = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: report((epoch + 1) * chunk, logs["loss"])
+    )
+    # As a dataset: Keras would round float64 arrays to float32.
+    batch = tf.data.Dataset.from_tensors((x, y)).map(
+        lambda *pair: [tf.cast(part, settings.dtype) for part in pair]
+    )
+    model.fit(
+        batch.repeat(),
+        epochs=settings.epochs // chunk,
+        steps_per_epoch=chunk,
+        callbacks=[progress],
+        verbose=0,
+    )
+    loss = float(model.evaluate(batch, verbose=0))
+    finite = math.isfinite(loss)
+    return {
+        "success": finite,
+        "status": int(Status.ITERATION_LIMIT if finite else Status.NON_FINITE),
+        "message": "Adam took all its steps." if finite else "The loss is not finite.",
+        "nit": settings.epochs,
+        "nfev": settings.epochs,
+        "restarts": 0,
+        "loss": loss,
+    }
+
+
+def _divisor(number: int, limit: int) -> int:
+    return next(k for k in range(limit, 0, -1) if number % k == 0)
