@@ -78,6 +78,11 @@ def _add_compare(commands) -> None:
         help=f"{' | '.join(problems.NAMES)}, or a CSV file with columns x, y and "
         "optionally dy, d2y",
     )
+    option(
+        "--architecture",
+        default=article.ARCHITECTURE,
+        help="numbers of hidden layers and of their units",
+    )
     option("--jobs", type=int, help="processes (default: the cores, 1 on a GPU)")
     option(
         "--out",
@@ -173,6 +178,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         dtype=arguments.dtype,
         device=arguments.device,
         problem=arguments.problem,
+        architecture=arguments.architecture,
     )
 
 

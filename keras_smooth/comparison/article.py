@@ -1,6 +1,7 @@
 """The numbers and the open question of the article that the experiment comes from."""
 
 PROBLEM = "gaussian"
+ARCHITECTURE = "8x20"
 
 # Mean squared errors of y, y', y'' after full-batch BFGS (sigmoid: Adam).
 MSE = {

@@ -69,6 +69,7 @@ def compare(
     dtype: str = "float64",
     device: str = "auto",
     problem: str = "gaussian",
+    architecture: str = "8x20",
     jobs: int | None = None,
     out: str | os.PathLike | None = None,
     resume: bool = False,
@@ -89,6 +90,7 @@ def compare(
         device: `"auto"` takes a GPU if there is one; `"cpu"`, `"gpu"`.
         problem: A name from the table of problems (gaussian, sine, runge, front, morse),
             or the path of a CSV file with columns x, y and optionally dy, d2y.
+        architecture: Numbers of hidden layers and of their units.
         jobs: Number of worker processes. None runs everything in this process, where
             activations of your own that you have registered can take part.
         out: Directory for the results, written after every run.
@@ -122,6 +124,7 @@ def compare(
         dtype=dtype,
         device=device,
         problem=str(problem),
+        architecture=architecture,
     )
     executor = executors.chosen(jobs)
     results = prepare(settings, out, resume)

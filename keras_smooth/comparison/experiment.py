@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from keras_smooth import initializers, layers
 from keras_smooth.comparison.problems import Problem
-from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, DEPTH, WIDTH, Settings
-from keras_smooth.comparison.training import train
+from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings
+from keras_smooth.comparison.training import Report, train
 from keras_smooth.differentiation.operators import derivatives
 
 ORDER = 2
@@ -77,7 +77,7 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """The article's network, 8 x 20, that learns a problem.
+    """A network of equal hidden layers that learns a problem.
 
     Args:
         settings: How it is built and trained.
@@ -102,29 +102,33 @@ class Experiment:
         """
         with tf.device(self.settings.device_name()):
             model = self.network(activation, Start(DEFAULT_INITIALIZER, seed=0))
-            evaluate = tf.function(
-                lambda x, order: derivatives(model, x, order), autograph=False
-            )
+            measurement = _Measurement(model, self.problem.x)
             for start in starts:
                 progress = functools.partial(report, start)
-                yield start, self._outcome(model, evaluate, activation, start, progress)
+                yield start, self._outcome(measurement, activation, start, progress)
 
     def network(self, activation: str, start: Start) -> keras.Model:
         """Returns the network as the seed decides it."""
         problem, dtype = self.problem, self.settings.dtype
+        depth, width = self.settings.depth_and_width()
         model = keras.Sequential([keras.Input((1,), dtype=dtype)])
         if problem.x_scale:
             center, half = problem.x_scale
             model.add(keras.layers.Rescaling(2 / half, -2 * center / half, dtype=dtype))
-        for layer in range(DEPTH + 1):
-            last = layer == DEPTH
+        for layer in range(depth + 1):
+            last = layer == depth
             dense = layers.Dense(
-                1 if last else WIDTH,
+                1 if last else width,
                 activation=None if last else activation,
                 order=0,
                 dtype=dtype,
             )
-            dense.kernel_initializer = _seeded(dense.activation, start, layer)
+            dense.kernel_initializer = _initializer(
+                start.initializer,
+                dense.activation,
+                # Apart for all seeds and layers, and the same in every process.
+                seed=start.seed * (depth + 1) + layer,
+            )
             model.add(dense)
         if problem.y_scale:
             mean, deviation = problem.y_scale
@@ -132,21 +136,23 @@ class Experiment:
         model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype))
         return model
 
-    def _outcome(self, model, evaluate, activation: str, start: Start, report) -> Outcome:
-        """Trains a compiled network anew, from one start, and measures it."""
+    def _outcome(
+        self, measurement: "_Measurement", activation: str, start: Start, report: Report
+    ) -> Outcome:
+        """Trains a network that may be compiled already anew, and measures it."""
         started = time.perf_counter()
-        problem = self.problem
+        model, problem = measurement.model, self.problem
         begun = self.network(activation, start)
         model.set_weights(begun.get_weights())
         signal = _signal(begun, problem.x)
         x, y = (column[:, None] for column in problem.draw(start.seed))
         end = train(model, x, y, self.settings, report)
-        curves, lost = _curves(evaluate, problem.x)
+        curves = measurement.curves()
         run = Run(
             activation=activation,
             seed=start.seed,
             signal=signal,
-            message=" ".join(filter(None, [end.pop("message"), lost])),
+            message=" ".join(filter(None, [end.pop("message"), measurement.lost])),
             **end,
             **_errors(problem, curves),
             seconds=round(time.perf_counter() - started, 3),
@@ -154,14 +160,12 @@ class Experiment:
         return Outcome(run, curves)
 
 
-def _seeded(activation: Callable, start: Start, layer: int):
-    # Apart for all seeds and layers, and the same in every process.
-    layer_seed = start.seed * (DEPTH + 1) + layer
-    if start.initializer == DEFAULT_INITIALIZER:
-        return initializers.default(activation, seed=layer_seed)
-    template = keras.initializers.get(start.initializer)
+def _initializer(name: str, activation: Callable, seed: int) -> keras.Initializer:
+    if name == DEFAULT_INITIALIZER:
+        return initializers.default(activation, seed=seed)
+    template = keras.initializers.get(name)
     config = template.get_config()
-    seeded = {"seed": layer_seed} if "seed" in config else {}
+    seeded = {"seed": seed} if "seed" in config else {}
     return type(template).from_config({**config, **seeded})
 
 
@@ -172,24 +176,41 @@ def _signal(model: keras.Model, x: np.ndarray) -> float:
         value = layer(value)
         if isinstance(layer, layers.Dense):
             deviations.append(float(np.mean(np.std(value, axis=0))))
+    first, last = deviations[0], deviations[-2]
     # From zeros on, nothing gets through.
-    return deviations[DEPTH - 1] / deviations[0] if deviations[0] else 0.0
+    return last / first if first else 0.0
 
 
-def _curves(evaluate: Callable, x: np.ndarray) -> tuple[tuple, str]:
-    """Returns y, y', y'' at x, None from the order on that is lost, and what was lost."""
-    lost = ""
-    for order in range(ORDER, 0, -1):
-        try:
-            return _padded(evaluate(x[:, None], order)), lost
-        except ValueError as error:
-            lost = str(error)
-    return _padded(evaluate(x[:, None], 0)), lost
+class _Measurement:
+    """y, y', y'' of a network at some points, compiled as far as they are there.
 
+    Attributes:
+        model: The network.
+        lost: Why a derivative is not there; empty where all are.
+    """
 
-def _padded(values: tuple) -> tuple[np.ndarray | None, ...]:
-    curves = [np.ravel(value) for value in values]
-    return tuple(curves + [None] * (ORDER + 1 - len(curves)))
+    def __init__(self, model: keras.Model, x: np.ndarray):
+        self.model = model
+        self.lost = ""
+        self._x = tf.constant(x[:, None])
+        self._evaluate = self._compiled()
+
+    def curves(self) -> tuple[np.ndarray | None, ...]:
+        """Returns y, y', y'' of the model as it is now; None from the lost one on."""
+        found = [np.ravel(value) for value in self._evaluate(self._x)]
+        return tuple(found + [None] * (ORDER + 1 - len(found)))
+
+    def _compiled(self) -> Callable:
+        for order in range(ORDER, 0, -1):
+            try:
+                return self._compiled_to(order)
+            except ValueError as error:
+                self.lost = str(error)
+        return self._compiled_to(0)
+
+    def _compiled_to(self, order: int) -> Callable:
+        function = tf.function(lambda x: derivatives(self.model, x, order), autograph=False)
+        return function.get_concrete_function(self._x)
 
 
 def _errors(problem: Problem, curves: tuple) -> dict[str, float | None]:

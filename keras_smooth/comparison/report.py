@@ -89,9 +89,10 @@ def page(results: Results) -> str:
 
 def _head(results: Results) -> str:
     settings, problem = results.settings, results.problem
+    depth, width = settings.depth_and_width()
     text = (
         f"# Which activation, when derivatives are needed: {problem.formula}\n\n"
-        f"A network of 8 layers of 20 units learns y = {problem.formula} from "
+        f"A network of {depth} layers of {width} units learns y = {problem.formula} from "
         f"{len(problem.draw(0)[0])} points, full batch, with {settings.method}, "
         f"{settings.epochs} iterations and {settings.seeds} seeds in {settings.dtype}, "
         f"initializer {settings.initializer}. Mean squared errors (MSE) of y, y', y'' at "

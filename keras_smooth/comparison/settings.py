@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 
 import keras
 import tensorflow as tf
@@ -16,8 +17,6 @@ METHODS = (*minimizers.METHODS, "adam")
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "gpu")
 DEFAULT_INITIALIZER = "default"
-WIDTH = 20
-DEPTH = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Settings:
     dtype: str = "float64"
     device: str = "auto"
     problem: str = article.PROBLEM
+    architecture: str = article.ARCHITECTURE
 
     def __post_init__(self):
         object.__setattr__(self, "activations", tuple(self.activations))
@@ -49,7 +49,13 @@ class Settings:
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("device", self.device, DEVICES)
         _check_initializer(self.initializer)
+        _check_architecture(self.architecture)
         self.device_name()
+
+    def depth_and_width(self) -> tuple[int, int]:
+        """Returns the number of hidden layers and of their units."""
+        depth, width = self.architecture.split("x")
+        return int(depth), int(width)
 
     def device_name(self) -> str:
         """Returns the device that the runs use: "CPU:0" or "GPU:0"."""
@@ -86,6 +92,16 @@ def _check_activation(name: str) -> None:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"Unknown {name} {value!r}. {nearest(str(value), choices)}")
+
+
+def _check_architecture(text: str) -> None:
+    if not isinstance(text, str) or not re.fullmatch(
+        "[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", text
+    ):
+        raise ValueError(
+            "architecture must be the numbers of hidden layers and of their units, such as "
+            f"{article.ARCHITECTURE!r}; received {text!r}."
+        )
 
 
 def _check_initializer(name: str) -> None:
