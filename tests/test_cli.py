@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 import keras_smooth
 from keras_smooth import cli
+from keras_smooth.comparison import executors
+from keras_smooth.comparison.executors.this_process import ThisProcess
+from keras_smooth.comparison.tasks import Finished
 
 COMMAND = [sys.executable, "-m", "keras_smooth"]
 
@@ -35,9 +37,12 @@ def main(capsys, *arguments):
         (["--problem", "gausian"], "Did you mean gaussian"),
         (["--seeds", "0"], "seeds must be 1 or more, received 0"),
         (["--seeds", "three"], "invalid int value: 'three'"),
-        (["--iterations", "0"], "iterations must be 1 or more"),
-        (["--jobs", "0"], "--jobs must be 1 or more"),
-        (["--optimizer", "newton"], "Unknown optimizer 'newton'"),
+        (["--epochs", "0"], "epochs must be 1 or more"),
+        (["--jobs", "0"], "jobs must be 1 or more"),
+        (["--method", "newton"], "Unknown method 'newton'"),
+        (["--architecture", "20"], "such as '8x20'"),
+        (["--iterations", "9"], "--iterations is --epochs now, as in fit_lbfgs"),
+        (["--optimizer", "adam"], "--optimizer is --method now, as in fit_lbfgs"),
         (["--initializer", "glorot"], "Unknown initializer 'glorot'"),
         (["--dtype", "float8"], "Unknown dtype 'float8'"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
@@ -102,66 +107,79 @@ def test_default_directory_is_numbered_and_never_overwritten(tmp_path, monkeypat
     assert cli._default_out(resume=True) == "comparison-2"
 
 
-def quick(tmp_path, *arguments):
-    return [
-        *COMMAND,
-        "compare",
-        "--activations",
-        "tanh,elu",
-        "--out",
-        str(tmp_path),
-        *arguments,
-    ]
+@pytest.fixture
+def here(monkeypatch):
+    """Runs go on in this process: no worker has to import TensorFlow."""
+    monkeypatch.setattr(executors, "chosen", lambda jobs: ThisProcess())
 
 
-def test_quick_run_in_a_process(tmp_path):
-    done = subprocess.run(quick(tmp_path, "--quick"), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+SMALL = ["--activations", "tanh,elu", "--architecture", "2x4"]
+
+
+def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
+    arguments = ["compare", *SMALL, "--quick", "--jobs", "1", "--out", str(tmp_path)]
+    status, out, err = main(capsys, *arguments)
+    assert status == 0, err
     for words in ("2 runs of 100 iterations", "tanh, seed 0: 100 iterations", "Take tanh"):
-        assert words in done.stdout
+        assert words in out
     content = json.loads((tmp_path / "results.json").read_text())
     assert [line["activation"] for line in content["summary"]] == ["tanh", "elu"]
-    again = subprocess.run(quick(tmp_path, "--quick"), capture_output=True, text=True)
-    assert again.returncode == 2 and "already holds results" in again.stderr
-    other = subprocess.run(
-        quick(tmp_path, "--resume", "--iterations", "7"), capture_output=True, text=True
-    )
-    assert other.returncode == 2 and "other settings" in other.stderr
+    status, _, err = main(capsys, *arguments)
+    assert status == 2 and "already holds results" in err
+    status, _, err = main(capsys, *arguments, "--resume", "--dtype", "float32")
+    assert status == 2 and "other settings" in err
     assert json.loads((tmp_path / "results.json").read_text()) == content
 
 
+class Interrupted(ThisProcess):
+    """Ctrl-C comes after the first run."""
+
+    def execute(self, experiment, tasks, handle):
+        def handle_one(event):
+            handle(event)
+            if isinstance(event, Finished):
+                raise KeyboardInterrupt
+
+        super().execute(experiment, tasks, handle_one)
+
+
+def test_interrupt_leaves_valid_files_and_resume_finishes(capsys, tmp_path, monkeypatch):
+    path = tmp_path / "results.json"
+    arguments = ["compare", *SMALL, "--seeds", "2", "--epochs", "5", "--out", str(tmp_path)]
+    monkeypatch.setattr(executors, "chosen", lambda jobs: Interrupted())
+    status, out, _ = main(capsys, *arguments)
+    assert status == 130 and f"--resume --out {tmp_path}" in out.replace("\n", " ")
+    first = json.loads(path.read_text())["runs"]
+    assert len(first) == 1
+    monkeypatch.setattr(executors, "chosen", lambda jobs: ThisProcess())
+    status, out, _ = main(capsys, *arguments, "--resume")
+    assert status == 0 and "3 runs of 5 iterations" in out
+    runs = json.loads(path.read_text())["runs"]
+    assert len(runs) == 4 and runs[0] == first[0]
+
+
 @pytest.mark.slow
-def test_interrupt_leaves_valid_files_and_resume_finishes(tmp_path):
-    arguments = ["--seeds", "3", "--iterations", "300", "--jobs", "1"]
+def test_interrupt_ends_a_command_and_its_workers(tmp_path):
+    # More runs than anyone could wait for: it is the signal that ends them.
+    command = [*COMMAND, "compare", *SMALL, "--seeds", "5000", "--epochs", "9"]
     process = subprocess.Popen(
-        quick(tmp_path, *arguments),
+        [*command, "--jobs", "2", "--out", str(tmp_path)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
     )
-    path = tmp_path / "results.json"
-    deadline = time.monotonic() + 120
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    for line in process.stdout:
+        if "seed" in line:
+            break
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate()
     assert process.returncode == 130 and "--resume" in out
-    done = json.loads(path.read_text())["runs"]
-    assert 1 <= len(done) < 6
-    again = subprocess.run(
-        quick(tmp_path, *arguments, "--resume"), capture_output=True, text=True, check=True
-    )
-    assert f"{6 - len(done)} runs of 300" in again.stdout
-    runs = json.loads(path.read_text())["runs"]
-    assert len(runs) == 6 and all(run in runs for run in done)
+    assert json.loads((tmp_path / "results.json").read_text())["runs"]
 
 
-@pytest.mark.slow
-def test_glorot_sigmoid_shows_the_articles_failure(tmp_path):
-    done = subprocess.run(
-        [*COMMAND, "compare", "--initializer", "glorot_uniform", "--activations", "sigmoid",
-         "--iterations", "60", "--out", str(tmp_path)],
-        capture_output=True, text=True, check=True,
+def test_glorot_sigmoid_shows_the_articles_failure(capsys, tmp_path, here):
+    status, _, err = main(
+        capsys, "compare", "--initializer", "glorot_uniform", "--activations", "sigmoid",
+        "--seeds", "1", "--epochs", "2", "--jobs", "1", "--out", str(tmp_path),
     )  # fmt: skip
-    assert done.returncode == 0
+    assert status == 0, err
     assert "sigmoid: the start is all but constant" in (tmp_path / "report.md").read_text()

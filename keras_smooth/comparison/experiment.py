@@ -122,6 +122,8 @@ class Experiment:
                 activation=None if last else activation,
                 order=0,
                 dtype=dtype,
+                # Keras would number through all models of the process, and messages name it.
+                name="output" if last else f"hidden_{layer + 1}",
             )
             dense.kernel_initializer = _initializer(
                 start.initializer,
