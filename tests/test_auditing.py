@@ -362,7 +362,7 @@ def test_integers_have_no_derivative():
         [keras.Input((3,), dtype="int32"), L.Embedding(4, 2), L.Flatten()]
     )
     rows = keras_smooth.audit(model).rows
-    assert [row.verdict for row in rows] == ["rough", "ok"] or rows[0].verdict == "none"
+    assert [row.verdict for row in rows] == ["none", "ok"]
 
 
 @pytest.mark.parametrize(
