@@ -6,20 +6,45 @@ Each is a plain function. `get` finds them by name and Keras' own after them, an
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
 
-from keras_smooth import registry
+from keras_smooth import jet, registry
+from keras_smooth.jet import Jet
+from keras_smooth.registry import jet_rules
+from keras_smooth.registry.activations import BEND_0, BEND_SOFTSIGN
 
 
-def _activation(smoothness, joints=(), reason=""):
-    """Registers a function for saving and in the table of smoothness."""
+def activation_row(
+    smoothness: float,
+    slope: float | Callable[..., float],
+    rule: Callable[..., Jet],
+    joints: Sequence[float] = (),
+    reason: str = "",
+    examples: Sequence[dict] = ({},),
+) -> Callable[[Callable], Callable]:
+    """Registers a function of single numbers for saving, and as a row of the registry.
+
+    Args:
+        smoothness: k of the class C^k.
+        slope: f'(0), or a callable that gives it from the parameters.
+        rule: The same function of jets.
+        joints: Where pieces of the function meet.
+        reason: What happens there.
+        examples: Parameters with which the tests try it.
+
+    Returns:
+        A decorator.
+    """
 
     def register(function):
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
-        registry.register_smoothness(function, smoothness, joints, reason)
+        columns = dict(smoothness=smoothness, slope=slope, jet=jet_rules.elementwise(rule))
+        columns |= dict(joints=tuple(joints), reason=reason, examples=tuple(examples))
+        registry.add(registry.Row(function, **columns))
+        registry.name(function)
         return function
 
     return register
@@ -31,7 +56,12 @@ def _positive(name: str, value: float) -> float:
     return value
 
 
-@_activation(math.inf)
+@activation_row(
+    math.inf,
+    lambda w0=1.0: w0,
+    lambda x, w0=1.0: jet.sin(w0 * x),
+    examples=({}, {"w0": 3.0}),
+)
 def sin(x, w0: float = 1.0):
     """Sine with angular frequency `w0`: f(x) = sin(w0 x).
 
@@ -56,7 +86,12 @@ def sin(x, w0: float = 1.0):
     return ops.sin(w0 * ops.convert_to_tensor(x))
 
 
-@_activation(math.inf)
+@activation_row(
+    math.inf,
+    1.0,
+    lambda x, a=1.0: x + jet.square(jet.sin(a * x)) / a,
+    examples=({}, {"a": 2.0}),
+)
 def snake(x, a: float = 1.0):
     """Snake, a line with a ripple: f(x) = x + sin(a x)^2 / a.
 
@@ -85,7 +120,7 @@ def snake(x, a: float = 1.0):
     return x + ops.square(ops.sin(a * x)) / a
 
 
-@_activation(math.inf)
+@activation_row(math.inf, 0.5, lambda x: jet.softplus(x) - math.log(2.0))
 def shifted_softplus(x):
     """Softplus through the origin: f(x) = log(1 + exp(x)) - log(2).
 
@@ -107,7 +142,7 @@ def shifted_softplus(x):
     return ops.softplus(x) - math.log(2.0)
 
 
-@_activation(math.inf)
+@activation_row(math.inf, 0.5, jet_rules.sharp_softplus, examples=({}, {"sharpness": 5.0}))
 def sharp_softplus(x, sharpness: float = 1.0):
     """Softplus with sharpness: f(x) = log(1 + exp(sharpness x)) / sharpness.
 
@@ -138,7 +173,14 @@ def sharp_softplus(x, sharpness: float = 1.0):
     return ops.softplus(sharpness * ops.convert_to_tensor(x)) / sharpness
 
 
-@_activation(1, (-1.0, 1.0), "has a second derivative that jumps at both joints")
+@activation_row(
+    1,
+    0.5,
+    jet_rules.parabola,
+    (-1.0, 1.0),
+    "has a second derivative that jumps at both joints",
+    examples=({}, {"beta": 2.0}),
+)
 def smelu(x, beta: float = 1.0):
     """Smooth ReLU, a parabola between two lines; its slope is continuous.
 
@@ -170,7 +212,7 @@ def smelu(x, beta: float = 1.0):
     return ops.where(x <= -beta, ops.zeros_like(x), ops.where(x < beta, parabola, x))
 
 
-@_activation(math.inf)
+@activation_row(math.inf, 0.0, lambda x: jet.exp(-jet.square(x)))
 def gaussian(x):
     """Gaussian bump: f(x) = exp(-x^2).
 
@@ -193,7 +235,7 @@ def gaussian(x):
     return ops.exp(-ops.square(x))
 
 
-@_activation(math.inf)
+@activation_row(math.inf, 1.0, lambda x: 2.0 * jet.tanh(0.5 * x))
 def centered_sigmoid(x):
     """Sigmoid through the origin with unit slope: f(x) = 4 (sigmoid(x) - 1/2).
 
@@ -217,7 +259,7 @@ def centered_sigmoid(x):
     return 2.0 * ops.tanh(0.5 * ops.convert_to_tensor(x))
 
 
-@_activation(1, (0.0,), "has a second derivative that jumps from 2 to -2 at 0")
+@activation_row(1, 1.0, jet_rules.softsign, (0.0,), BEND_SOFTSIGN)
 def softsign(x):
     """Softsign with all its derivatives: f(x) = x / (1 + |x|).
 
@@ -244,7 +286,7 @@ def softsign(x):
     return x / (1.0 + ops.abs(x))
 
 
-@_activation(1, (0.0,), "is straight for x > 0 and its second derivative jumps at 0")
+@activation_row(1, 1.0, jet_rules.celu, (0.0,), BEND_0, examples=({}, {"alpha": 2.0}))
 def celu(x, alpha: float = 1.0):
     """CELU with the right slope at 0: x for x > 0, else alpha (exp(x / alpha) - 1).
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth import activations
+from keras_smooth import activations, registry
 
 # With fewer inputs than this a layer most likely reads the data itself, and taking the
 # mean out of its columns would make it blind to the sum of the inputs.
@@ -46,7 +46,11 @@ def gain(activation: str | Callable) -> float:
         the variance).
     """
     nodes, weights = _quadrature()
-    at_zero, *slopes = _slopes(activations.get(activation), np.append(0.0, nodes))
+    activation = activations.get(activation)
+    at_zero, *slopes = _slopes(activation, np.append(0.0, nodes))
+    # TensorFlow's slope of Keras' CELU at 0 is 2: the table has the true one.
+    known = registry.slope_at_zero(activation)
+    at_zero = at_zero if known is None else known
     mean_square = np.average(np.square(slopes), weights=weights)
     largest = float(max(abs(at_zero), math.sqrt(mean_square)))
     return 1.0 / largest if 0.0 < largest < math.inf else 1.0

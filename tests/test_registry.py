@@ -9,76 +9,61 @@ import pytest
 
 import keras_smooth
 from keras_smooth import activations, registry
-
-# Candidates for a joint where a function that claims to be smooth may have one.
-CANDIDATES = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0)
-
-KERAS_NAMES = sorted(
-    name
-    for name in dir(keras.activations)
-    if not name.startswith("_") and name not in ("get", "serialize", "deserialize")
-)
-OWN_NAMES = (
-    "celu", "centered_sigmoid", "gaussian", "sharp_softplus", "shifted_softplus", "sin",
-    "smelu", "snake", "softsign",
-)  # fmt: skip
+from table import ACTIVATIONS
 
 
-def _vector(function, component):
-    """A function of vectors along the line (t, -t), as a function of t."""
-    return lambda t: np.asarray(function(np.stack([t, -t], axis=-1)))[..., component]
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_class_of_activation(name):
+    case = ACTIVATIONS[name]
+    measured = one_sided.smoothness(case.along, case.joints())
+    assert registry.smoothness(case.function) == measured
 
 
-# Functions of vectors, and one that has required arguments, with the joints they have.
-SPECIAL = {
-    "glu": (_vector(keras.activations.glu, 0), CANDIDATES),
-    "softmax": (_vector(keras.activations.softmax, 0), CANDIDATES),
-    "log_softmax": (_vector(keras.activations.log_softmax, 0), CANDIDATES),
-    "sparsemax": (_vector(keras.activations.sparsemax, 0), (-0.5, 0.5)),
-    "threshold": (lambda x: keras.activations.threshold(x, 0.5, 0.0), (0.5,)),
-}
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_joints_of_activation(name):
+    case = ACTIVATIONS[name]
+    for joint in case.row.joints if case.parameters == case.row.examples[0] else ():
+        outputs = [lambda x, i=i: case.along(x, i) for i in range(1 + case.row.mixes)]
+        measured = min(one_sided.smoothness(output, [joint]) for output in outputs)
+        assert measured == registry.smoothness(case.function), joint
 
 
-def _function_and_joints(name):
-    if name in SPECIAL:
-        return SPECIAL[name]
-    function = getattr(keras.activations, name)
-    return function, registry.row(function).joints or CANDIDATES
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_slope_of_activation_at_zero(name):
+    case = ACTIVATIONS[name]
+    slope = registry.slope_at_zero(case.function)
+    if case.row.mixes:
+        assert slope is None
+        return
+    left, right = (one_sided.limits(case.along, 0.0, side, 1) for side in (-1, 1))
+    if slope is None:
+        assert one_sided.smoothness(case.along, [0.0], 1) < 1
+    else:
+        # Chebyshev's error in a derivative, as in one_sided.
+        np.testing.assert_allclose([left[1], right[1]], slope, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", KERAS_NAMES)
-def test_class_of_keras_activation(name):
-    function, joints = _function_and_joints(name)
-    measured = one_sided.smoothness(lambda x: np.asarray(function(x)), joints)
-    assert registry.smoothness(getattr(keras.activations, name)) == measured
+def test_every_activation_of_keras_and_of_this_package_has_a_row():
+    of_keras = [
+        getattr(keras.activations, name) for name in dir(keras.activations)
+        if not name.startswith("_") and name not in ("get", "serialize", "deserialize")
+    ]  # fmt: skip
+    others = ("activation_row", "get")
+    ours = [
+        value for name, value in vars(activations).items()
+        if getattr(value, "__module__", "") == activations.__name__
+        and callable(value) and not isinstance(value, type)
+        and not name.startswith("_") and name not in others
+    ]  # fmt: skip
+    missing = [f.__name__ for f in of_keras + ours if registry.row(f) is None]
+    assert missing == [] and len(ours) >= 9
 
 
-@pytest.mark.parametrize("name", OWN_NAMES)
-def test_class_of_own_activation(name):
-    function = getattr(activations, name)
-    joints = registry.row(function).joints or CANDIDATES
-    measured = one_sided.smoothness(lambda x: np.asarray(function(x)), joints)
-    assert keras_smooth.smoothness(name) == measured
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("elu", {"alpha": 2.0}),
-        ("leaky_relu", {"negative_slope": 1.0}),
-        ("relu", {"negative_slope": 1.0}),
-        ("relu", {"max_value": 6.0}),
-        ("squareplus", {"b": 0.0}),
-        ("squareplus", {"b": 1.0}),
-        ("celu", {"alpha": 2.0}),
-        ("sin", {"w0": 5.0}),
-        ("sharp_softplus", {"sharpness": 4.0}),
-    ],
-)
-def test_class_depends_on_parameters(name, parameters):
-    function = activations.partial(name, **parameters)
-    measured = one_sided.smoothness(lambda x: np.asarray(function(x)), (0.0, 6.0))
-    assert keras_smooth.smoothness(function) == measured
+def test_what_is_recommended_is_smooth_enough():
+    assert registry.recommended(2)[0] == "tanh"
+    for order in (1, 2, 6, math.inf):
+        names = registry.recommended(order)
+        assert names and all(registry.smoothness(name) >= order for name in names)
 
 
 def test_thresholded_relu_jumps():
@@ -125,7 +110,7 @@ def test_layer_class():
 
 
 def test_every_layer_name_in_the_table_exists_in_keras():
-    names = [name for _, names in registry._LAYERS for name in names.split()]
+    names = [name for _, names in registry.layers._LAYERS for name in names.split()]
     assert [name for name in names if not hasattr(keras.layers, name)] == []
 
 

@@ -2,10 +2,10 @@
 
 import keras
 
-from keras_smooth import layers
+from keras_smooth import layers, registry
 from keras_smooth.models import graph
 
-_SMOOTH = "take a smooth activation (tanh, softplus, silu, gelu), or keras_smooth.smoothen"
+_SMOOTH = "take a smooth activation ({names}), or keras_smooth.smoothen"
 _BY_VERDICT = {
     "ok": "",
     "unknown": "pass x, or hold its derivatives against differences yourself",
@@ -30,7 +30,7 @@ def of(part: keras.Operation, verdict: str) -> str:
     if smooth := layers.SMOOTH.get(type(part)):
         return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
     if _has_pieces(part):
-        return _SMOOTH
+        return _SMOOTH.format(names=", ".join(registry.recommended()))
     return _BY_VERDICT[verdict]
 
 

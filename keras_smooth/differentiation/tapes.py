@@ -31,9 +31,10 @@ class ModelFunction:
 
     def lost(self, order: int, cause: object) -> str:
         suspects = ", ".join(self._suspects(order)) or "the function itself"
+        smooth = ", ".join(registry.recommended(order))
         return (
             f"The derivative of order {order} is lost: {cause}. To look at: {suspects}. "
-            "Replace rough activations by smooth ones (tanh, softplus, silu, gelu) and "
+            f"Replace rough activations by smooth ones ({smooth}) and "
             "keras.activations.softsign by the one of keras_smooth; where the derivative "
             "is truly 0, add 0 * x**order to say so."
         )

@@ -31,6 +31,7 @@ from keras_smooth.jet.functions import (
     square,
     tanh,
 )
+from keras_smooth.jet.reductions import log_softmax, logsumexp, softmax
 
 __all__ = [
     "Entry",
@@ -48,11 +49,14 @@ __all__ = [
     "joint",
     "linear",
     "log",
+    "log_softmax",
+    "logsumexp",
     "power",
     "primitive",
     "reciprocal",
     "sigmoid",
     "sin",
+    "softmax",
     "softplus",
     "solve",
     "sqrt",

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from keras_smooth import registry
 from keras_smooth.checks import whole_number
 
-_SMOOTH = "tanh, softplus, silu, gelu"
-
 
 def checked_order(layer: object, activation: Callable, order: int) -> int:
     """Returns the order of a layer whose activation can be differentiated so often.
@@ -36,9 +34,10 @@ def _rough(owner: str, activation: Callable, smoothness: float, order: int) -> s
     name, row = _name(activation), registry.row(activation)
     kind = f"of class C^{smoothness}" if smoothness >= 0 else "not continuous"
     reason = f" ({name} {row.reason})" if row.reason else ""
+    smooth = ", ".join(registry.recommended(order))
     return (
         f"{owner} received activation={name!r}, which is {kind}, but order={order} asks "
-        f"for C^{order}{reason}. Take a smooth activation ({_SMOOTH}), or allow the loss "
+        f"for C^{order}{reason}. Take a smooth activation ({smooth}), or allow the loss "
         f"with order={max(smoothness, 0)}."
     )
 

@@ -1,7 +1,6 @@
 """How each layer carries jets: one rule a layer class, activation or operation."""
 
 from keras_smooth.differentiation.rules import (  # noqa: F401  each fills the table with its rows
-    activations,
     attention,
     linear,
     merging,

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import jet
-from keras_smooth.differentiation.rules.activations import softmax
 from keras_smooth.differentiation.rules.linear import weight
 from keras_smooth.differentiation.rules.table import apply, rows
 from keras_smooth.jet import Jet
@@ -56,7 +55,7 @@ def _attention(layer, inputs: list, *args, **kwargs) -> Jet:
         scores = _einsum("...tf,...sf->...ts", query, key)
         if layer.scale is not None:
             scores = scores * weight(layer.scale, scores.dtype)
-    return _einsum("...ts,...sf->...tf", softmax(scores), value)
+    return _einsum("...ts,...sf->...tf", jet.softmax(scores), value)
 
 
 def _scale(layer: keras.layers.Layer) -> float:
@@ -77,7 +76,7 @@ def _multi_head_attention(layer, query, value=None, key=None, **kwargs) -> Jet:
         return NotImplemented
     scores = _einsum("...tnh,...snh->...nts", query, key) * _scale(layer)
     return apply(
-        layer.output_dense, _einsum("...nts,...snh->...tnh", softmax(scores), value)
+        layer.output_dense, _einsum("...nts,...snh->...tnh", jet.softmax(scores), value)
     )
 
 

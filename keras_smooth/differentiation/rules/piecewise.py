@@ -4,7 +4,6 @@ import keras
 
 from keras_smooth import jet
 from keras_smooth.differentiation.rules import fallback
-from keras_smooth.differentiation.rules.activations import softmax
 from keras_smooth.differentiation.rules.table import activate, rows, rule_of
 from keras_smooth.jet import Jet
 
@@ -46,7 +45,7 @@ def _elu(layer: keras.layers.Layer, x: Jet) -> Jet:
 
 
 def _softmax(layer: keras.layers.Layer, x: Jet, mask=None) -> Jet:
-    return NotImplemented if mask is not None else softmax(x, axis=layer.axis)
+    return NotImplemented if mask is not None else jet.softmax(x, axis=layer.axis)
 
 
 rows(

@@ -9,15 +9,13 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import activations, jet, layers
-from keras_smooth.differentiation.rules.activations import logsumexp
 from keras_smooth.differentiation.rules.table import register_jet_rule, rule_of, set_rule
 from keras_smooth.jet import Jet
 from keras_smooth.layers.smooth_maximum import windows
 
 
 def _softplus(layer: keras.layers.Layer, x: Jet) -> Jet:
-    parameters = {"sharpness": layer.sharpness}
-    return rule_of(activations.sharp_softplus)(x, **parameters)
+    return rule_of(activations.sharp_softplus)(x, sharpness=layer.sharpness)
 
 
 def _pooled(layer: keras.layers.Layer, x: Jet) -> Jet:
@@ -26,7 +24,7 @@ def _pooled(layer: keras.layers.Layer, x: Jet) -> Jet:
     s = layer.sharpness
     for span in layer.spans():
         cut = functools.partial(_cut, span=span)
-        x = logsumexp(s * jet.linear(cut, x), -1) * (1.0 / s)
+        x = jet.logsumexp(s * jet.linear(cut, x), -1) * (1.0 / s)
     return x
 
 
@@ -36,7 +34,7 @@ def _cut(value: tf.Tensor, span: tuple) -> tf.Tensor:
 
 def _pooled_globally(layer: keras.layers.Layer, x: Jet) -> Jet:
     s = layer.sharpness
-    return logsumexp(s * x, layer.axes(), layer.keepdims) * (1.0 / s)
+    return jet.logsumexp(s * x, layer.axes(), layer.keepdims) * (1.0 / s)
 
 
 def _merged(layer: keras.layers.Layer, xs: list) -> Jet:

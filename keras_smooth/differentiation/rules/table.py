@@ -6,11 +6,10 @@ from collections.abc import Callable, Hashable
 
 import keras
 
+from keras_smooth import registry
 from keras_smooth.differentiation.rules import fallback
 from keras_smooth.jet import Jet
 from keras_smooth.models import graph
-
-_rules: dict[Hashable, Callable] = {}
 
 
 def register_jet_rule(subject: Callable, rule: Callable) -> None:
@@ -52,27 +51,26 @@ def register_jet_rule(subject: Callable, rule: Callable) -> None:
 
 def set_rule(subject: Callable, rule: Callable) -> None:
     """Gives a rule to a class or function; the rule keeps the frames of its jets."""
-    _rules[subject] = rule
+    registry.change(subject, jet=rule)
 
 
 def rows(rule: Callable, owner: object, names: str) -> None:
     """Gives the same rule to several classes or functions of Keras, where it has them."""
     for name in names.split():
         if hasattr(owner, name):
-            _rules[getattr(owner, name)] = rule
+            set_rule(getattr(owner, name), rule)
 
 
 def operation_rows(rules: dict[str, Callable]) -> None:
     """Gives rules to operations of keras.ops by the names of their classes."""
-    _rules.update({("keras", name): rule for name, rule in rules.items()})
+    for name, rule in rules.items():
+        set_rule(("keras", name), rule)
 
 
 def rule_of(subject: Hashable) -> Callable | None:
     """Returns the rule of a layer class or function."""
-    try:
-        return _rules.get(subject)
-    except TypeError:
-        return None
+    found = registry.row(subject)
+    return None if found is None else found.jet
 
 
 def activate(activation: Callable | None, x: Jet) -> Jet:
@@ -81,7 +79,7 @@ def activate(activation: Callable | None, x: Jet) -> Jet:
         return x
     if isinstance(activation, keras.layers.Layer):
         return apply(activation, x)
-    rule = rule_of(getattr(activation, "function", activation))
+    rule = rule_of(activation)
     result = NotImplemented
     if rule is not None:
         result = rule(x, **getattr(activation, "parameters", {}))

@@ -1,0 +1,62 @@
+"""Functions that mix the entries of a sample: sums of exponentials and their ratios."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from keras_smooth.jet.arithmetic import Jet, linear
+from keras_smooth.jet.functions import exp, log
+
+Axes = int | Sequence[int]
+
+
+def softmax(x: Jet, axis: Axes = -1) -> Jet:
+    """Returns exp(x) over its sum, shifted by the largest entry.
+
+    Args:
+        x: Jet of shape `(batch, ...)`.
+        axis: Over which to sum.
+
+    Returns:
+        Jet of the shape of `x`.
+    """
+    exponentials = exp(x - _largest(x, axis))
+    return exponentials / _sum(exponentials, axis)
+
+
+def log_softmax(x: Jet, axis: Axes = -1) -> Jet:
+    """Returns the logarithm of `softmax`.
+
+    Args:
+        x: Jet of shape `(batch, ...)`.
+        axis: Over which to sum.
+
+    Returns:
+        Jet of the shape of `x`.
+    """
+    shifted = x - _largest(x, axis)
+    return shifted - log(_sum(exp(shifted), axis))
+
+
+def logsumexp(x: Jet, axis: Axes, keepdims: bool = False) -> Jet:
+    """Returns the logarithm of the sum of exp(x), shifted by the largest entry.
+
+    Args:
+        x: Jet of shape `(batch, ...)`.
+        axis: Over which to sum.
+        keepdims: Whether the axes stay, with 1 entry.
+
+    Returns:
+        Jet of the shape of `x` without the axes.
+    """
+    largest = _largest(x, axis)
+    result = log(_sum(exp(x - largest), axis)) + largest
+    return result if keepdims else linear(lambda v: tf.squeeze(v, axis), result)
+
+
+def _largest(x: Jet, axis: Axes) -> tf.Tensor:
+    return tf.stop_gradient(tf.reduce_max(x.primal, axis=axis, keepdims=True))
+
+
+def _sum(x: Jet, axis: Axes) -> Jet:
+    return linear(lambda v: tf.reduce_sum(v, axis=axis, keepdims=True), x)

@@ -1,0 +1,47 @@
+"""What is known of each activation, layer and operation: one row each, and the look-up.
+
+rows.py           what a row says, and the table
+lookup.py         smoothness of anything, names, what to recommend; rows of users
+jet_rules.py      how activations carry jets
+activations.py    rows of Keras' activations
+layers.py         rows of Keras' layers
+
+The last two fill the table when this package is imported. The activations, stand-ins and
+layers of keras_smooth add their own rows next to their definitions, and
+`differentiation.rules` the column `jet` of layers.
+"""
+
+# isort: off
+from keras_smooth.registry.rows import Row, add, all_rows, change, least, row
+from keras_smooth.registry.lookup import (
+    activation_rows,
+    function_names,
+    name,
+    named,
+    nearest,
+    recommended,
+    register_smoothness,
+    slope_at_zero,
+    smoothness,
+)
+from keras_smooth.registry.layers import of_activation
+# isort: on
+
+__all__ = [
+    "Row",
+    "activation_rows",
+    "add",
+    "all_rows",
+    "change",
+    "function_names",
+    "least",
+    "name",
+    "named",
+    "nearest",
+    "of_activation",
+    "recommended",
+    "register_smoothness",
+    "row",
+    "slope_at_zero",
+    "smoothness",
+]

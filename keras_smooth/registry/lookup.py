@@ -1,0 +1,187 @@
+"""The look-up: how smooth a function, layer or model is, and what to recommend."""
+
+import difflib
+import functools
+import math
+from collections.abc import Callable, Iterable
+
+import keras
+
+from keras_smooth.models import graph
+from keras_smooth.registry.rows import Class, Row, all_rows, change, least, row
+
+_named = {}
+
+
+def register_smoothness(
+    subject: Callable,
+    smoothness: Class | Callable[..., Class],
+    joints: Iterable[float] = (),
+    reason: str = "",
+) -> None:
+    """Adds a row to the table of smoothness, or replaces one.
+
+    Args:
+        subject: An activation function or a class of layers. A function is also found
+            by its `__name__` from then on.
+        smoothness: k of the class C^k, an integer of at least -1 or `math.inf`; or a
+            callable that gives k from the function's parameters or from the layer.
+        joints: The points at which pieces of the function meet.
+        reason: What goes wrong at the joints, for error messages and reports.
+
+    Raises:
+        TypeError: If `subject` is not callable.
+        ValueError: If `smoothness` is not a class of differentiability.
+
+    Example:
+
+    >>> import math, keras_smooth
+    >>> def cube(x):
+    ...     return x**3
+    >>> keras_smooth.register_smoothness(cube, math.inf)
+    >>> keras_smooth.smoothness(cube)
+    inf
+    """
+    if not callable(subject):
+        raise TypeError(
+            "register_smoothness expects a function or a layer class, received "
+            f"{subject!r}."
+        )
+    if not callable(smoothness) and not _is_class(smoothness):
+        raise ValueError(
+            "smoothness must be an integer of at least -1, math.inf or a callable; "
+            f"received {smoothness!r}."
+        )
+    change(subject, smoothness=smoothness, joints=tuple(joints), reason=reason)
+    if not isinstance(subject, type):
+        name(subject)
+
+
+def name(function: Callable) -> None:
+    """Lets a function be found by its `__name__`."""
+    _named[function.__name__] = function
+
+
+def _is_class(value: object) -> bool:
+    return value == math.inf or (isinstance(value, int) and value >= -1)
+
+
+def function_names() -> list[str]:
+    """Returns the names of all activation functions in the table."""
+    return sorted({found.subject.__name__ for found in activation_rows()})
+
+
+def activation_rows() -> list[Row]:
+    """Returns the rows of the activation functions: of Keras, of this package, of users."""
+    keras_own = (getattr(keras.activations, name) for name in sorted(dir(keras.activations)))
+    rows = map(row, [*keras_own, *_named.values()])
+    return list({r.subject: r for r in rows if r is not None}.values())
+
+
+def slope_at_zero(function: Callable) -> float | None:
+    """Returns f'(0) of an activation, None if the table does not have it."""
+    found = row(function)
+    if found is None or not callable(found.slope):
+        return None if found is None else found.slope
+    return found.slope(**getattr(function, "parameters", {}))
+
+
+def recommended(order: float = 2) -> list[str]:
+    """Returns the names of the activations to take where an order is asked for.
+
+    Args:
+        order: Number of derivatives that will be taken.
+    """
+    names = (found.subject.__name__ for found in all_rows() if found.recommended)
+    return [name for name in names if smoothness(name) >= order]
+
+
+def named(name: str) -> Callable:
+    """Returns the function of a name: the package's own first, then Keras'.
+
+    Raises:
+        ValueError: If neither has it; the message lists the nearest names.
+    """
+    function = _named.get(name) or _keras_activation(name)
+    if function is None:
+        raise ValueError(
+            f"There is no activation named {name!r}. {nearest(name, function_names())}"
+        )
+    return function
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns a sentence with the names that a misspelt one may have meant."""
+    names = sorted(names)
+    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return (
+        f"Did you mean {', '.join(matches)}?" if matches else f"Known: {', '.join(names)}."
+    )
+
+
+def _keras_activation(name: str) -> Callable | None:
+    try:
+        return keras.activations.get(name)
+    except ValueError:
+        return None
+
+
+@functools.singledispatch
+def smoothness(obj: object) -> Class:
+    """Returns how often a function, layer or model can be differentiated.
+
+    Args:
+        obj: An activation (its name or the function), a layer, a layer class whose
+            smoothness does not depend on arguments, or a model. A layer has the
+            smoothness of its activation, a model that of its least smooth part.
+
+    Returns:
+        k of the differentiability class C^k: -1 for a jump, 0 for ReLU, 1 for ELU,
+        `math.inf` for tanh. `None` means unknown: no row, or a model whose `call`
+        is its own code.
+
+    Raises:
+        ValueError: If `obj` is a string that names no activation.
+        TypeError: If `obj` cannot be a function, layer or model.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> keras_smooth.smoothness("relu"), keras_smooth.smoothness("tanh")
+    (0, inf)
+    >>> keras_smooth.smoothness(keras.layers.Dense(20, activation="elu"))
+    1
+    """
+    if not callable(obj):
+        raise TypeError(
+            "smoothness expects the name of an activation, a function, a layer or a "
+            f"model; received {obj!r}."
+        )
+    found = row(obj)
+    if found is None:
+        return None
+    if isinstance(obj, type):
+        return None if callable(found.smoothness) else found.smoothness
+    if callable(found.smoothness):
+        return found.smoothness(**getattr(obj, "parameters", {}))
+    return found.smoothness
+
+
+@smoothness.register
+def _(obj: str) -> Class:
+    return smoothness(named(obj))
+
+
+@smoothness.register
+def _(obj: keras.layers.Layer) -> Class:
+    # The exact class only: a subclass may compute something else.
+    found = row(type(obj))
+    if found is None:
+        return None
+    return found.smoothness(obj) if callable(found.smoothness) else found.smoothness
+
+
+@smoothness.register
+def _(obj: keras.Model) -> Class:
+    found = graph.parts(obj)
+    return None if found is None else least(map(smoothness, found))
