@@ -38,6 +38,11 @@ def test_gain(name, expected):
     assert initializers.gain(name) == pytest.approx(expected, rel=1e-10)
 
 
+def test_gain_takes_the_true_slope_at_zero():
+    # TensorFlow's slope of Keras' CELU is 2 there; E[f'^2] is below 1.
+    assert initializers.gain(keras.activations.celu) == 1.0
+
+
 def test_gain_against_plain_quadrature():
     z = np.linspace(-12.0, 12.0, 100_001)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)

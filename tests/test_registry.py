@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import one_sided
 import pytest
+from activation_cases import ACTIVATIONS
 
 import keras_smooth
 from keras_smooth import activations, registry
-from table import ACTIVATIONS
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -48,13 +48,8 @@ def test_every_activation_of_keras_and_of_this_package_has_a_row():
         getattr(keras.activations, name) for name in dir(keras.activations)
         if not name.startswith("_") and name not in ("get", "serialize", "deserialize")
     ]  # fmt: skip
-    others = ("activation_row", "get")
-    ours = [
-        value for name, value in vars(activations).items()
-        if getattr(value, "__module__", "") == activations.__name__
-        and callable(value) and not isinstance(value, type)
-        and not name.startswith("_") and name not in others
-    ]  # fmt: skip
+    names = set(activations.__all__) - {"get", "partial"}
+    ours = [getattr(activations, name) for name in sorted(names)]
     missing = [f.__name__ for f in of_keras + ours if registry.row(f) is None]
     assert missing == [] and len(ours) >= 9
 

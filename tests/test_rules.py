@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from activation_cases import ACTIVATIONS
 from keras import layers, ops
 
 import keras_smooth
@@ -14,7 +15,6 @@ from keras_smooth import activations
 from keras_smooth.differentiation import rules
 from keras_smooth.differentiation.rules import fallback, table
 from keras_smooth.jet import Jet
-from table import ACTIVATIONS
 
 ORDER = 3
 

@@ -73,7 +73,9 @@ def function_names() -> list[str]:
 
 def activation_rows() -> list[Row]:
     """Returns the rows of the activation functions: of Keras, of this package, of users."""
-    keras_own = (getattr(keras.activations, name) for name in sorted(dir(keras.activations)))
+    keras_own = (
+        getattr(keras.activations, name) for name in sorted(dir(keras.activations))
+    )
     rows = map(row, [*keras_own, *_named.values()])
     return list({r.subject: r for r in rows if r is not None}.values())
 

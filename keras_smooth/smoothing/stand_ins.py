@@ -9,7 +9,7 @@ import math
 from keras import ops
 
 from keras_smooth import activations, jet
-from keras_smooth.activations import activation_row
+from keras_smooth.activations.rows import activation_row
 from keras_smooth.jet import Jet
 from keras_smooth.registry import jet_rules
 

@@ -1,53 +1,13 @@
-"""Smooth activations that Keras lacks, and right ones where Keras' are wrong.
+"""The functions, each with its row of the registry."""
 
-Each is a plain function. `get` finds them by name and Keras' own after them, and
-`partial` fixes parameters in a way that survives saving: `partial("sin", w0=30.0)`.
-"""
-
-import inspect
 import math
-from collections.abc import Callable, Sequence
 
-import keras
 from keras import ops
 
-from keras_smooth import jet, registry
-from keras_smooth.jet import Jet
+from keras_smooth import jet
+from keras_smooth.activations.rows import activation_row
 from keras_smooth.registry import jet_rules
 from keras_smooth.registry.activations import BEND_0, BEND_SOFTSIGN
-
-
-def activation_row(
-    smoothness: float,
-    slope: float | Callable[..., float],
-    rule: Callable[..., Jet],
-    joints: Sequence[float] = (),
-    reason: str = "",
-    examples: Sequence[dict] = ({},),
-) -> Callable[[Callable], Callable]:
-    """Registers a function of single numbers for saving, and as a row of the registry.
-
-    Args:
-        smoothness: k of the class C^k.
-        slope: f'(0), or a callable that gives it from the parameters.
-        rule: The same function of jets.
-        joints: Where pieces of the function meet.
-        reason: What happens there.
-        examples: Parameters with which the tests try it.
-
-    Returns:
-        A decorator.
-    """
-
-    def register(function):
-        keras.saving.register_keras_serializable(package="keras_smooth")(function)
-        columns = dict(smoothness=smoothness, slope=slope, jet=jet_rules.elementwise(rule))
-        columns |= dict(joints=tuple(joints), reason=reason, examples=tuple(examples))
-        registry.add(registry.Row(function, **columns))
-        registry.name(function)
-        return function
-
-    return register
 
 
 def _positive(name: str, value: float) -> float:
@@ -318,89 +278,3 @@ def celu(x, alpha: float = 1.0):
     # derivative of the branch not taken into NaN.
     negative = ops.where(x > 0, ops.zeros_like(x), x)
     return ops.where(x > 0, x, alpha * ops.expm1(negative / alpha))
-
-
-@keras.saving.register_keras_serializable(package="keras_smooth", name="partial")
-class partial:
-    """An activation with some parameters fixed, which can be saved in a model.
-
-    Args:
-        function: The name of an activation, or the function.
-        **parameters: Its parameters, plain numbers.
-
-    Raises:
-        TypeError: If the function has no such parameter.
-
-    Example:
-
-    >>> import keras_smooth
-    >>> siren = keras_smooth.activations.partial("sin", w0=30.0)
-    >>> layer = keras_smooth.Dense(256, activation=siren)
-    >>> siren
-    partial(sin, w0=30.0)
-    """
-
-    def __init__(self, function: str | Callable, **parameters: float):
-        self.function = get(function)
-        self.parameters = parameters
-        try:
-            inspect.signature(self.function).bind(None, **parameters)
-        except TypeError as error:
-            raise TypeError(
-                f"{self.function.__name__}{inspect.signature(self.function)} does not "
-                f"accept {parameters}: {error}."
-            ) from None
-
-    @property
-    def __name__(self) -> str:
-        values = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
-        return f"{self.function.__name__}({values})"
-
-    def __call__(self, x):
-        return self.function(x, **self.parameters)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, partial) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def __repr__(self) -> str:
-        return f"partial({self.__name__.replace('(', ', ', 1)}"
-
-    def _key(self) -> tuple:
-        return self.function, tuple(sorted(self.parameters.items()))
-
-    def get_config(self) -> dict:
-        function = keras.activations.serialize(self.function)
-        return {"function": function, **self.parameters}
-
-    @classmethod
-    def from_config(cls, config: dict) -> "partial":
-        return cls(**config)
-
-
-def get(identifier: str | Callable | dict | None) -> Callable:
-    """Returns the activation of a name, of a saved configuration or of itself.
-
-    Args:
-        identifier: A name (of this package, else of Keras), a function, a dict as
-            `keras.activations.serialize` writes it, or None for the identity.
-
-    Returns:
-        The activation function.
-
-    Raises:
-        ValueError: If the name is unknown; the message lists the nearest names.
-
-    Example:
-
-    >>> import keras, keras_smooth
-    >>> keras_smooth.activations.get("snake") is keras_smooth.activations.snake
-    True
-    >>> keras_smooth.activations.get("tanh") is keras.activations.tanh
-    True
-    """
-    if isinstance(identifier, str):
-        return registry.named(identifier)
-    return keras.activations.get(identifier)

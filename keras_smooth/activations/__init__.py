@@ -1,0 +1,36 @@
+"""Smooth activations that Keras lacks, and right ones where Keras' are wrong.
+
+Each is a plain function. `get` finds them by name and Keras' own after them, and
+`partial` fixes parameters in a way that survives saving: `partial("sin", w0=30.0)`.
+
+functions.py      the functions, each with its row of the registry
+parameters.py     get and partial
+rows.py           the decorator that adds a row
+"""
+
+from keras_smooth.activations.functions import (
+    celu,
+    centered_sigmoid,
+    gaussian,
+    sharp_softplus,
+    shifted_softplus,
+    sin,
+    smelu,
+    snake,
+    softsign,
+)
+from keras_smooth.activations.parameters import get, partial
+
+__all__ = [
+    "celu",
+    "centered_sigmoid",
+    "gaussian",
+    "get",
+    "partial",
+    "sharp_softplus",
+    "shifted_softplus",
+    "sin",
+    "smelu",
+    "snake",
+    "softsign",
+]

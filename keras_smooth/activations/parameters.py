@@ -1,0 +1,94 @@
+"""Activations by name, and with parameters that survive saving."""
+
+import inspect
+from collections.abc import Callable
+
+import keras
+
+from keras_smooth import registry
+
+
+@keras.saving.register_keras_serializable(package="keras_smooth", name="partial")
+class partial:
+    """An activation with some parameters fixed, which can be saved in a model.
+
+    Args:
+        function: The name of an activation, or the function.
+        **parameters: Its parameters, plain numbers.
+
+    Raises:
+        TypeError: If the function has no such parameter.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> siren = keras_smooth.activations.partial("sin", w0=30.0)
+    >>> layer = keras_smooth.Dense(256, activation=siren)
+    >>> siren
+    partial(sin, w0=30.0)
+    """
+
+    def __init__(self, function: str | Callable, **parameters: float):
+        self.function = get(function)
+        self.parameters = parameters
+        try:
+            inspect.signature(self.function).bind(None, **parameters)
+        except TypeError as error:
+            raise TypeError(
+                f"{self.function.__name__}{inspect.signature(self.function)} does not "
+                f"accept {parameters}: {error}."
+            ) from None
+
+    @property
+    def __name__(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"{self.function.__name__}({values})"
+
+    def __call__(self, x):
+        return self.function(x, **self.parameters)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, partial) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"partial({self.__name__.replace('(', ', ', 1)}"
+
+    def _key(self) -> tuple:
+        return self.function, tuple(sorted(self.parameters.items()))
+
+    def get_config(self) -> dict:
+        function = keras.activations.serialize(self.function)
+        return {"function": function, **self.parameters}
+
+    @classmethod
+    def from_config(cls, config: dict) -> "partial":
+        return cls(**config)
+
+
+def get(identifier: str | Callable | dict | None) -> Callable:
+    """Returns the activation of a name, of a saved configuration or of itself.
+
+    Args:
+        identifier: A name (of this package, else of Keras), a function, a dict as
+            `keras.activations.serialize` writes it, or None for the identity.
+
+    Returns:
+        The activation function.
+
+    Raises:
+        ValueError: If the name is unknown; the message lists the nearest names.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> keras_smooth.activations.get("snake") is keras_smooth.activations.snake
+    True
+    >>> keras_smooth.activations.get("tanh") is keras.activations.tanh
+    True
+    """
+    if isinstance(identifier, str):
+        return registry.named(identifier)
+    return keras.activations.get(identifier)

@@ -1,0 +1,42 @@
+"""The row of an activation, next to its function."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+
+from keras_smooth import registry
+from keras_smooth.jet import Jet
+from keras_smooth.registry import jet_rules
+
+
+def activation_row(
+    smoothness: float,
+    slope: float | Callable[..., float],
+    rule: Callable[..., Jet],
+    joints: Sequence[float] = (),
+    reason: str = "",
+    examples: Sequence[dict] = ({},),
+) -> Callable[[Callable], Callable]:
+    """Registers a function of single numbers for saving, and as a row of the registry.
+
+    Args:
+        smoothness: k of the class C^k.
+        slope: f'(0), or a callable that gives it from the parameters.
+        rule: The same function of jets.
+        joints: Where pieces of the function meet.
+        reason: What happens there.
+        examples: Parameters with which the tests try it.
+
+    Returns:
+        A decorator.
+    """
+
+    def register(function):
+        keras.saving.register_keras_serializable(package="keras_smooth")(function)
+        columns = dict(smoothness=smoothness, slope=slope, jet=jet_rules.elementwise(rule))
+        columns |= dict(joints=tuple(joints), reason=reason, examples=tuple(examples))
+        registry.add(registry.Row(function, **columns))
+        registry.name(function)
+        return function
+
+    return register
