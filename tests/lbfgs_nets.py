@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import keras_smooth
+from keras_smooth.lbfgs.options import Options
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 2))
@@ -43,6 +44,17 @@ def two_nets(as_dicts=True):
 def fit(model, x=X, y=Y, **arguments):
     arguments = {"verbose": 0, "epochs": 5, "jit_compile": False, **arguments}
     return keras_smooth.fit_lbfgs(model, x, y, **arguments)
+
+
+def options(**changed):
+    """Returns the options of a short fit."""
+    default = dict(
+        method="lbfgs", num_correction_pairs=5, jit_compile=False, dtype=None,
+        batch_size=None, validation_split=0.0, epochs=5, initial_epoch=0,
+        steps_per_execution=None, tolerance=1e-10, target=None, max_seconds=None,
+        max_restarts=5,
+    )  # fmt: skip
+    return Options(**{**default, **changed})
 
 
 def same_weights(one, other):

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from lbfgs_nets import WEIGHTS, X, Y, fit, net, two_nets
+from lbfgs_nets import WEIGHTS, X, Y, fit, net, options, two_nets
 
-from keras_smooth.lbfgs import data as data_module
 from keras_smooth.lbfgs import micro_batches
-from keras_smooth.lbfgs.problem import Problem
+from keras_smooth.lbfgs.minimization import Minimization
+from keras_smooth.lbfgs.reading import read_data
 
 # The order of the sum over batches moves the last digits of each of a few iterations:
 # 2e-16 was measured.
@@ -135,23 +135,23 @@ LOSSES = {
 }
 
 
-def problem(model, data, batch_size):
-    return Problem(model, data, batch_size, None, "lbfgs", 5, False)
+def minimization(model, data, batch_size):
+    return Minimization(model, data, options(batch_size=batch_size))
 
 
 @pytest.mark.parametrize("batch_size", [1, 6, 10, 99])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
-    def evaluate(problem):
-        function = tf.function(problem.objective.value_and_gradient, autograph=False)
-        return micro_batches.evaluate(function, problem.objective.position, problem.data)
+    def evaluate(minimization):
+        function = tf.function(minimization.objective.value_and_gradient, autograph=False)
+        return micro_batches.evaluate(function, minimization.objective.position, minimization.data)
 
     model = net(loss=LOSSES[loss])
-    arrays = data_module.read(X, Y, WEIGHTS, batch_size, "float64")
-    stream = data_module.read(dataset(X, Y, WEIGHTS), None, None, batch_size, "float64")
-    expected = evaluate(problem(model, arrays, None))
+    arrays = read_data(X, Y, WEIGHTS, batch_size, "float64")
+    stream = read_data(dataset(X, Y, WEIGHTS), None, None, batch_size, "float64")
+    expected = evaluate(minimization(model, arrays, None))
     for data in (arrays, stream):
-        found = evaluate(problem(model, data, batch_size))
+        found = evaluate(minimization(model, data, batch_size))
         for one, other in zip(expected, found):
             # 20 terms of order one: a few times 2e-16.
             np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
@@ -204,12 +204,12 @@ def test_weights_that_are_alike_in_the_first_rows_hide_nothing(weights):
     """Only the first 64 rows of a dataset are looked at."""
     x, y = (np.tile(array, (5, 1)) for array in (X, Y))
     data = dataset(x, y, np.concatenate([weights, np.linspace(0.0, 2.0, 20)]))
-    read = data_module.read(data, None, None, 13, "float64")
+    read = read_data(data, None, None, 13, "float64")
     # A total of 0 rows stands for a sum.
-    assert float(problem(net(loss=LOSSES["sum"]), read, 13).data.total) == 0.0
-    assert float(problem(net(), read, 13).data.total) == 100.0
+    assert float(minimization(net(loss=LOSSES["sum"]), read, 13).data.total) == 0.0
+    assert float(minimization(net(), read, 13).data.total) == 100.0
     with pytest.raises(ValueError, match="not an average"):
-        problem(net(loss=BY_WEIGHT), read, 13)
+        minimization(net(loss=BY_WEIGHT), read, 13)
 
 
 # Validation and metrics.
@@ -257,7 +257,7 @@ def aligned(array):
 
 def test_arrays_of_a_stream_stay_as_they_are():
     arrays = aligned(X), aligned(Y)
-    stream = data_module.read(Batches(*arrays), None, None, 6, "float64").parts
+    stream = read_data(Batches(*arrays), None, None, 6, "float64").parts
     model = net(metrics=["mae"])
     # Without copies, ten evaluations leave differences in place of targets nearly always.
     for _ in range(20):

@@ -7,11 +7,11 @@ import tempfile
 import keras
 import numpy as np
 import tensorflow as tf
+from lbfgs_nets import options
 
 import keras_smooth
-from keras_smooth.lbfgs import data as data_module
-from keras_smooth.lbfgs.objective import floatx
-from keras_smooth.lbfgs.problem import Problem
+from keras_smooth.lbfgs.minimization import Minimization
+from keras_smooth.lbfgs.reading import read_data
 
 # Before anything of TensorFlow runs.
 tf.config.set_logical_device_configuration(
@@ -71,9 +71,7 @@ class Own(keras.Model):
 def own():
     model = Own()
     model(X)
-    # Or else Keras would round its part of the loss to float32.
-    with floatx("float64"):
-        model.compile(loss="mse")
+    model.compile(loss="mse")
     return model
 
 
@@ -114,9 +112,11 @@ def both(make, strategy):
 
 
 def value_and_gradient(model, data, batch_size, jit_compile):
-    data = data_module.read(*data, *(3 - len(data)) * [None], batch_size, "float64")
-    problem = Problem(model, data, batch_size, None, "lbfgs", 5, jit_compile)
-    state = problem.minimizer.begin(problem.start(), problem.data)
+    data = read_data(*data, *(3 - len(data)) * [None], batch_size, "float64")
+    found = Minimization(
+        model, data, options(batch_size=batch_size, jit_compile=jit_compile)
+    )
+    state = found.minimizer.begin(found.start(), found.data)
     return np.append(state.objective_gradient, state.objective_value)
 
 

@@ -1,4 +1,36 @@
-"""Full-batch L-BFGS for Keras models."""
+"""Full-batch L-BFGS for Keras models.
+
+fit.py               fit_lbfgs: its arguments, and the order of things
+options.py           the options of a fit, checked once
+reading.py           what users pass as data, checked and read
+data.py              data: rows in memory or a stream of batches, or points of an equation
+model_checks.py      whether a model can be fitted
+targets.py           whether targets and their weights fit its outputs
+float64_copy.py      a copy of a model that computes in float64
+exact_losses.py      compiled losses in the dtype of the weights
+losses.py            the loss of a compiled model
+terms.py             the objective of a user's own
+objective.py         either of them as a function of one vector of weights
+micro_batches.py     it over all rows, one batch after another
+replicas.py          it on several devices
+layout.py            data laid out for one of these
+minimizers/          minimizers of a function of one vector
+program.py           objective and minimizer, compiled once a model
+moving_averages.py   what training moves without a gradient
+minimization.py      all of this for one fit, and the way back to the model
+descent.py           the minimizer's way from a start: restarts and an honest end
+result.py            how it ended
+checkpoint.py        files that are whole or not there
+resume.py            what is in them, and how a fit goes on
+logs.py              what callbacks are told
+metrics.py           the metrics of a model on several devices
+digests.py           hashes of arrays
+finite.py            where an array is not finite
+
+Options and data go down this list: from `fit_lbfgs` through the checks to an objective, a
+program and a minimization. Positions come back from a descent, chunk by chunk, into the model,
+the logs and the checkpoints.
+"""
 
 from keras_smooth.lbfgs.fit import fit_lbfgs
 from keras_smooth.lbfgs.result import OptimizeResult, Status

@@ -9,13 +9,14 @@ from typing import Any
 
 import keras
 
-from keras_smooth.lbfgs import data as data_module
-from keras_smooth.lbfgs.checks import check_arguments, check_model
-from keras_smooth.lbfgs.logs import Logs
-from keras_smooth.lbfgs.problem import Problem
+from keras_smooth.lbfgs.descent import Descent
+from keras_smooth.lbfgs.logs import Logs, of_metrics
+from keras_smooth.lbfgs.minimization import Minimization
+from keras_smooth.lbfgs.model_checks import check_model
+from keras_smooth.lbfgs.options import Options
+from keras_smooth.lbfgs.reading import read_data, read_validation
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
-from keras_smooth.lbfgs.run import Run
 
 
 def fit_lbfgs(
@@ -137,75 +138,50 @@ def fit_lbfgs(
         conjugate gradient method with guaranteed descent and an efficient line search",
         SIAM Journal on Optimization 16.
     """
-    check_arguments(
-        method,
-        dtype,
+    options = Options(
+        method=method,
+        num_correction_pairs=num_correction_pairs,
+        jit_compile=jit_compile,
+        dtype=dtype,
         batch_size=batch_size,
+        validation_split=validation_split,
         epochs=epochs,
         initial_epoch=initial_epoch,
-        validation_split=validation_split,
-        num_correction_pairs=num_correction_pairs,
+        steps_per_execution=steps_per_execution,
         tolerance=tolerance,
         target=target,
         max_seconds=max_seconds,
         max_restarts=max_restarts,
-        steps_per_execution=steps_per_execution,
     )
     check_model(model, dtype)
     data_dtype = dtype or model.trainable_variables[0].dtype
-    data = data_module.read(x, y, sample_weight, batch_size, data_dtype)
-    validation = data_module.validation(validation_data, batch_size, data_dtype)
+    data = read_data(x, y, sample_weight, batch_size, data_dtype)
+    validation = read_validation(validation_data, batch_size, data_dtype)
     if validation_split and validation is None:
-        data, validation = data_module.split(data, validation_split)
-    problem = Problem(
-        model, data, batch_size, dtype, method, num_correction_pairs, jit_compile
-    )
+        data, validation = data.split(validation_split)
+    minimization = Minimization(model, data, options)
     if validation is not None:
-        problem.check(validation)
+        minimization.check(validation)
     callbacks = _callback_list(model, callbacks, epochs, verbose)
     saved = None
     if checkpoint is not None:
-        options = {"method": method, "num_correction_pairs": num_correction_pairs}
-        saved = Resumable(checkpoint, problem, data, options)
+        saved = Resumable(checkpoint, minimization, data, options)
     model.stop_training = False
     callbacks.on_train_begin()
-    run = _begin(problem, saved, model.history, tolerance, max_restarts)
-    logs = Logs(model, data, validation, batch_size, callbacks)
-    plan = _Plan(epochs, initial_epoch, steps_per_execution, target, max_seconds)
+    descent = _begin(minimization, saved, model.history, options)
+    logs = of_metrics(model, data, validation, batch_size, callbacks)
     try:
-        last = _iterate(model, problem, run, plan, logs, callbacks, saved)
+        last = _Fit(model, minimization, options, saved).iterate(descent, callbacks, logs)
     # An error of a callback, too, must not cost the best weights.
     except BaseException:
-        run.interrupt()
+        descent.interrupt()
         raise
     finally:
-        model.history.result = run.result()
+        model.history.result = descent.result()
     callbacks.on_train_end(last)
     if throw and model.history.result.failed:
         raise RuntimeError(model.history.result.message)
     return model.history
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """When a fit calls its callbacks, and when it ends."""
-
-    epochs: int
-    initial_epoch: int
-    steps_per_execution: int | None
-    target: float | None
-    max_seconds: float | None
-
-    @property
-    def limit(self) -> int:
-        return self.epochs - self.initial_epoch
-
-    @property
-    def chunk(self) -> int:
-        return self.steps_per_execution or math.ceil(self.limit / 100)
-
-    def is_reached(self, loss: float) -> bool:
-        return self.target is not None and loss <= self.target
 
 
 def _callback_list(model, callbacks, epochs, verbose) -> keras.callbacks.CallbackList:
@@ -220,47 +196,62 @@ def _callback_list(model, callbacks, epochs, verbose) -> keras.callbacks.Callbac
     )
 
 
-def _begin(problem, saved, history, tolerance, max_restarts) -> Run:
-    position = problem.start()
+def _begin(minimization, saved, history, options) -> Descent:
+    position = minimization.start()
     if saved:
         position = saved.begin(position)
-    run = Run(
-        problem.minimizer, position, problem.data, problem.assign, tolerance, max_restarts
+    descent = Descent(
+        minimization.minimizer, position, minimization.data, minimization.assign, options
     )
     if saved:
-        saved.restore(run, history)
-    if problem.objective.dtype != "float64":
-        _warn_precision(problem.objective.dtype)
-    return run
+        saved.restore(descent, history)
+    if minimization.objective.dtype != "float64":
+        _warn_precision(minimization.objective.dtype)
+    return descent
 
 
-def _iterate(model, problem, run, plan, logs, callbacks, saved) -> dict[str, float]:
-    """Runs chunk after chunk and returns the last logs."""
-    deadline = math.inf
-    if plan.max_seconds is not None:
-        deadline = time.monotonic() + plan.max_seconds
-    found = {}
-    run.stop_if(plan.is_reached(run.best.fun), Status.TARGET)
-    # A run that is over at its start is told once, so that its history has a loss.
-    while not model.history.epoch or (run.status is None and run.nit < plan.limit):
-        last = min(run.nit + plan.chunk, plan.limit)
-        epoch = plan.initial_epoch + last - 1
-        callbacks.on_epoch_begin(epoch)
-        callbacks.on_train_batch_begin(0)
-        run.advance(last)
-        callbacks.on_train_batch_end(0, {"loss": run.best.fun})
-        found = logs.at(run.best.fun)
-        callbacks.on_epoch_end(epoch, found)
-        # At its start a run has nothing that another start would not have.
-        if saved and run.nit > 0:
-            saved.save(run, model.history)
-        stopped, late = problem.on_any_worker(
-            model.stop_training, time.monotonic() > deadline
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """What goes on between a descent, its checkpoints and the callbacks."""
+
+    model: keras.Model
+    minimization: Minimization
+    options: Options
+    saved: Resumable | None
+
+    def iterate(self, descent: Descent, callbacks, logs: Logs) -> dict[str, float]:
+        """Runs chunk after chunk and returns the last logs."""
+        options, history = self.options, self.model.history
+        deadline = math.inf
+        if options.max_seconds is not None:
+            deadline = time.monotonic() + options.max_seconds
+        found = {}
+        descent.stop_if(options.is_reached(descent.best.fun), Status.TARGET)
+        # A run that is over at its start is told once, so that its history has a loss.
+        while not history.epoch or (
+            descent.status is None and descent.nit < options.num_iterations
+        ):
+            last = min(descent.nit + options.chunk, options.num_iterations)
+            epoch = options.initial_epoch + last - 1
+            callbacks.on_epoch_begin(epoch)
+            callbacks.on_train_batch_begin(0)
+            descent.advance(last)
+            callbacks.on_train_batch_end(0, {"loss": descent.best.fun})
+            found = logs.at(descent.best.fun)
+            callbacks.on_epoch_end(epoch, found)
+            # At its start a run has nothing that another start would not have.
+            if self.saved and descent.nit > 0:
+                self.saved.save(descent, history)
+            self._stop(descent, deadline)
+        return found
+
+    def _stop(self, descent: Descent, deadline: float) -> None:
+        stopped, late = self.minimization.on_any_worker(
+            self.model.stop_training, time.monotonic() > deadline
         )
-        run.stop_if(stopped, Status.STOPPED)
-        run.stop_if(plan.is_reached(run.best.fun), Status.TARGET)
-        run.stop_if(late, Status.TIME_LIMIT)
-    return found
+        descent.stop_if(stopped, Status.STOPPED)
+        descent.stop_if(self.options.is_reached(descent.best.fun), Status.TARGET)
+        descent.stop_if(late, Status.TIME_LIMIT)
 
 
 _warned = set()

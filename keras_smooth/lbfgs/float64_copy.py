@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_smooth.lbfgs.objective import compile_like, floatx, has_own_loss
+from keras_smooth.lbfgs.exact_losses import compilation, compile_exactly, loss_weights
+from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.models import copies, graph
 
 # The latest of each model, with what it was made of.
@@ -32,14 +33,25 @@ def in_float64(model: keras.Model, x: Any) -> keras.Model:
     """
     if compute_dtypes(model) == {"float64"}:
         return model
-    signature = [model.optimizer, *(variable.trainable for variable in model.variables)]
+    signature = [*compilation(model), *(v.trainable for v in model.variables)]
     found, copy = _copies.get(model, (None, None))
     if found != signature:
         copy = _copied(model, x)
         _copies[model] = signature, copy
     copy.set_weights(model.get_weights())
-    compile_like(copy, model, "float64")
     return copy
+
+
+def _compile(copy: keras.Model, model: keras.Model) -> None:
+    if not model.compiled:
+        return
+    if has_own_loss(model):
+        # It may call the one of keras.Model, which rounds to floatx.
+        compile_exactly(copy, model, "float64")
+    else:
+        copy.compile(
+            optimizer=model.optimizer, loss=model.loss, loss_weights=loss_weights(model)
+        )
 
 
 def _copied(model: keras.Model, x: Any) -> keras.Model:
@@ -50,6 +62,7 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
         left = compute_dtypes(copy) - {"float64"}
         if left:
             raise ValueError(f"a part of the copy computes in {', '.join(sorted(left))}")
+        _compile(copy, model)
         return copy
     # Whatever the model's own code raises is the reason.
     except Exception as error:
@@ -67,9 +80,8 @@ def _of_any_class(model: keras.Model, x: Any) -> keras.Model:
 def _of_own_class(model: keras.Model, x: Any) -> keras.Model:
     # Not a clone, whose class is Keras' own: the loss is a method of this one.
     config = copies.in_dtype("float64", model.get_config())
-    with floatx("float64"):
-        copy = type(model).from_config(config)
-        if not copy.built:
-            copy(x)
+    copy = type(model).from_config(config)
+    if not copy.built:
+        copy(x)
     copy.set_weights(model.get_weights())
     return copy

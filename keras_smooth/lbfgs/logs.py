@@ -1,13 +1,41 @@
-"""What the callbacks of a full-batch fit are told: loss, metrics and validation."""
+"""What the callbacks of a full-batch fit are told: loss, metrics or terms, and validation."""
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from keras_smooth.lbfgs import metrics
-from keras_smooth.lbfgs.data import Data, as_dataset
+from keras_smooth.lbfgs.data import Data, Points
+from keras_smooth.lbfgs.objective import Objective
 
 
 class Logs:
     """The logs of an epoch, at the weights that the model has.
+
+    Args:
+        of_training: Returns what there is to say beside the loss.
+        of_validation: Returns all there is to say of validation.
+    """
+
+    def __init__(self, of_training: Callable[[], dict], of_validation: Callable[[], dict]):
+        self._of_training = of_training
+        self._of_validation = of_validation
+
+    def at(self, loss: float) -> dict[str, float]:
+        """Returns the loss, what belongs to it, and `val_` of both."""
+        logs = {**self._of_training(), "loss": loss}
+        return logs | {f"val_{name}": v for name, v in self._of_validation().items()}
+
+
+def of_metrics(
+    model: keras.Model,
+    data: Data,
+    validation: Data | None,
+    batch_size: int | None,
+    callbacks: keras.callbacks.CallbackList,
+) -> Logs:
+    """Returns logs of the metrics of a compiled model.
 
     Args:
         model: The fitted model.
@@ -17,36 +45,31 @@ class Logs:
         callbacks: Told of the validation, as by `fit`.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        data: Data,
-        validation: Data | None,
-        batch_size: int | None,
-        callbacks: keras.callbacks.CallbackList,
-    ):
-        self._model = model
-        self._data = data
-        self._validation = validation
-        self._batch_size = batch_size
-        self._callbacks = callbacks
+    def evaluate(data: Data, callbacks: Any = None) -> dict[str, float]:
+        dataset = data.as_dataset(batch_size)
+        if model.distribute_strategy.num_replicas_in_sync > 1:
+            return metrics.evaluate(model, dataset, callbacks)
+        return model.evaluate(dataset, verbose=0, return_dict=True, callbacks=callbacks)
 
-    def at(self, loss: float) -> dict[str, float]:
-        """Returns loss, metrics of the training data, and `val_` of both."""
-        logs = {"loss": loss}
+    def of_training() -> dict[str, float]:
         # Without metrics there is nothing that the loss does not say already; several
         # outputs have a metric each, their loss, once they are evaluated.
-        if len(self._model.metrics) > 1 or self._data.num_targets > 1:
-            logs = {**self._evaluate(self._data), **logs}
-        if self._validation is not None:
-            found = self._evaluate(self._validation, self._callbacks)
-            logs |= {f"val_{name}": value for name, value in found.items()}
-        return logs
+        several = len(model.metrics) > 1 or data.num_targets > 1
+        return evaluate(data) if several else {}
 
-    def _evaluate(self, data: Data, callbacks=None) -> dict[str, float]:
-        dataset = as_dataset(data, self._batch_size)
-        if self._model.distribute_strategy.num_replicas_in_sync > 1:
-            return metrics.evaluate(self._model, dataset, callbacks)
-        return self._model.evaluate(
-            dataset, verbose=0, return_dict=True, callbacks=callbacks
-        )
+    def of_validation() -> dict[str, float]:
+        return {} if validation is None else evaluate(validation, callbacks)
+
+    return Logs(of_training, of_validation)
+
+
+def of_terms(objective: Objective, data: Points, validation: Points | None) -> Logs:
+    """Returns logs of the terms of an objective."""
+
+    def of_validation() -> dict[str, float]:
+        if validation is None:
+            return {}
+        loss = objective.value(objective.position, validation.parts)
+        return {**objective.terms(validation.parts), "loss": float(loss)}
+
+    return Logs(lambda: objective.terms(data.parts), of_validation)

@@ -57,6 +57,11 @@ def take(structure: Any, start: int, stop: int) -> Any:
     return map_tensors(lambda leaf: leaf[start:stop], structure)
 
 
+def at_once(data: Any, dtype: str) -> Rows:
+    """Returns data as one batch that is never cut."""
+    return Rows(stacked=None, rest=data, shares=tf.ones(2, dtype))
+
+
 def in_batches(
     data: Any, batch_size: int, num_batches: int, total: int | None, dtype: str
 ) -> Rows:

@@ -1,4 +1,4 @@
-"""State that training moves without a gradient, as BatchNormalization's moving averages."""
+"""Variables that training moves without a gradient, as BatchNormalization's averages."""
 
 from collections.abc import Callable
 
@@ -26,9 +26,9 @@ def settle(
 
 
 def _step(objective: Objective, variables: list, batches: Callable) -> list[np.ndarray]:
-    """Moves the state by one epoch of training and returns it."""
+    """Moves the averages by one epoch of training and returns them."""
     for batch in batches():
-        for variable, value in objective.moving_state(batch):
+        for variable, value in objective.after_training(batch):
             variable.assign(value)
     return _values(variables)
 

@@ -1,15 +1,15 @@
-"""The loss of a compiled Keras model as a pure function of one vector of weights."""
+"""The loss of a Keras model as a pure function of one vector of weights."""
 
-import contextlib
+import functools
 import math
 import warnings
 import weakref
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from keras_smooth.models.calls import accepts_training
+from keras_smooth.lbfgs.losses import loss_of
+from keras_smooth.lbfgs.terms import Terms
 
 
 class Objective:
@@ -18,23 +18,27 @@ class Objective:
     The model is held weakly, so that whoever keeps an objective keeps no model alive.
 
     Args:
-        model: A built and compiled Keras model with trainable weights of one dtype.
+        model: Built Keras model with trainable weights of one dtype; compiled, if there
+            are no terms.
+        terms: What is minimized in place of the loss of the model, or None.
+
+    Attributes:
+        variables: What is trained.
+        others: The other variables of the model.
+        dtype: Of the trained variables.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, terms: Terms | None = None):
         self._model = weakref.ref(model)
-        self.variables = list(model.trainable_variables)
+        self.variables = [*model.trainable_variables, *(terms.variables if terms else ())]
         self.others = list(model.non_trainable_variables)
         self.shapes = [tuple(variable.shape) for variable in self.variables]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.dtype = self.variables[0].dtype
         self._warned = False
-        self._twin = None
-        if not has_own_loss(model):
-            self._twin = _twin(model, self.dtype)
-            for loss in keras.tree.flatten(self._twin.loss):
-                if isinstance(loss, keras.losses.Loss) and loss.dtype != self.dtype:
-                    self._warn_precision(loss.dtype)
+        self._loss = terms or loss_of(model, self.dtype)
+        for dtype in self._loss.dtypes:
+            self._warn_precision(dtype)
 
     @property
     def position(self) -> tf.Tensor:
@@ -71,47 +75,47 @@ class Objective:
         parts = [tf.reshape(tf.convert_to_tensor(part), (-1,)) for part in gradients]
         return loss, tf.concat(parts, axis=0)
 
-    def moving_state(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
-        """Returns the floating state that a step of training would change, and to what."""
+    def after_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """Returns the floating variables that a step of training would move, and to what."""
         model = self._model()
         with keras.StatelessScope() as scope:
-            model(data[0], **_training(model.call))
+            self._loss.forward(model, data)
         pairs = [(v, scope.get_current_value(v)) for v in model.non_trainable_variables]
         return [
             (v, new) for v, new in pairs if new is not None and v.dtype.startswith("float")
         ]
 
+    def terms(self, data: tuple) -> dict[str, tf.Tensor]:
+        """Returns the terms by name, at the weights that the model has."""
+        return self._compiled_terms(self.position, data)
+
+    @functools.cached_property
+    def _compiled_terms(self):
+        def terms(position, data):
+            with self._scope(self._unflatten(position)):
+                return self._loss.named(self._model(), data)
+
+        return tf.function(terms, autograph=False)
+
+    def _scope(self, weights: list[tf.Tensor], others: list | None = None):
+        # Changes of non-trainable variables stay in the scope and are dropped: the seed of
+        # Dropout does not advance, so that one mask holds for the whole run.
+        mapping = [*zip(self.variables, weights), *zip(self.others, others or [])]
+        return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
+
     def _value(
         self, weights: list[tf.Tensor], data: tuple, others: list | None = None
     ) -> tf.Tensor:
-        model = self._model()
-        x, y, sample_weight = data
-        # Changes of non-trainable state stay in the scope and are dropped: the seed of
-        # Dropout does not advance, so that one mask holds for the whole run.
-        mapping = [*zip(self.variables, weights), *zip(self.others, others or [])]
-        scope = keras.StatelessScope(state_mapping=mapping, collect_losses=True)
-        with floatx(self.dtype), scope:
-            y_pred = model(x, **_training(model.call))
-            loss = self._loss(model, x, y, y_pred, sample_weight)
+        with self._scope(weights, others):
+            loss = self._loss(self._model(), data)
         if loss.shape.rank:
             raise ValueError(
                 f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile "
                 'with reduction="sum_over_batch_size" or "sum", or take the mean in '
                 "compute_loss."
             )
-        if loss.dtype != self.dtype:
-            self._warn_precision(loss.dtype.name)
+        self._warn_precision(loss.dtype.name)
         return tf.cast(loss, self.dtype)
-
-    def _loss(self, model, x, y, y_pred, sample_weight) -> tf.Tensor:
-        if has_own_loss(model):
-            training = _training(model.compute_loss)
-            loss = model.compute_loss(x, y, y_pred, sample_weight, **training)
-            return tf.convert_to_tensor(loss)
-        terms = [tf.reduce_sum(loss) for loss in model.losses]
-        if model.loss is not None:
-            terms.append(self._twin.compute_loss(x, y, y_pred, sample_weight))
-        return tf.add_n([tf.cast(term, self.dtype) for term in terms])
 
     def _check_gradients(self, gradients: list) -> None:
         names = [v.path for v, g in zip(self.variables, gradients) if g is None]
@@ -123,76 +127,18 @@ class Objective:
             )
 
     def _warn_precision(self, dtype: str) -> None:
-        if self._warned:
+        if self._warned or tf.as_dtype(dtype).size >= tf.as_dtype(self.dtype).size:
             return
         self._warned = True
         warnings.warn(
             f"The weights are {self.dtype}, but the loss computes in {dtype}, as Keras' "
             "losses do unless told otherwise. Give a loss of your own "
-            f'dtype="{self.dtype}" in its constructor; where compute_loss calls that of '
-            f'keras.Model, call keras.config.set_floatx("{self.dtype}") before compile.',
+            f'dtype="{self.dtype}" in its constructor; where compute_loss calls keras.Model.'
+            "compute_loss, call super().compute_loss, or begin the program with "
+            f'keras.config.set_floatx("{self.dtype}").',
             stacklevel=2,
         )
 
     def _unflatten(self, position: tf.Tensor) -> list[tf.Tensor]:
         parts = tf.split(position, self.sizes)
         return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes)]
-
-
-def has_own_loss(model: keras.Model) -> bool:
-    """Returns whether the class of a model overrides `compute_loss`."""
-    return type(model).compute_loss is not keras.Model.compute_loss
-
-
-def loss_weights(model: keras.Model) -> list | dict | None:
-    """Returns the weights of the losses that a model was compiled with."""
-    return (model.get_compile_config() or {}).get("loss_weights")
-
-
-def compile_like(model: keras.Model, other: keras.Model, dtype: str) -> None:
-    """Compiles a model with the loss of another, computed in `dtype`.
-
-    A compiled loss rounds its value to the floatx that held when `compile` was called,
-    which is float32 also for most float64 models: too coarse for a line search. The
-    optimizer tells one compilation from the next.
-    """
-    with floatx(dtype):
-        loss = keras.tree.map_structure(_anew, other.loss)
-        model.compile(
-            optimizer=other.optimizer, loss=loss, loss_weights=loss_weights(other)
-        )
-
-
-def _twin(model: keras.Model, dtype: str) -> keras.Model:
-    """Returns an empty model with the same compiled loss, computed in `dtype`."""
-    twin = keras.Model()
-    if hasattr(model, "output_names"):
-        twin.output_names = model.output_names
-    compile_like(twin, model, dtype)
-    return twin
-
-
-def _anew(loss):
-    """Returns a loss of Keras' own made under the present floatx, any other as it is."""
-    if not isinstance(loss, keras.losses.Loss) or not _is_keras(type(loss)):
-        return loss
-    return type(loss).from_config(loss.get_config())
-
-
-def _is_keras(kind: type) -> bool:
-    return kind.__module__.split(".")[0] == "keras"
-
-
-@contextlib.contextmanager
-def floatx(dtype: str):
-    """Lets losses that Keras makes meanwhile compute in `dtype`."""
-    before = keras.config.floatx()
-    keras.config.set_floatx(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
-
-
-def _training(call: Callable) -> dict:
-    return {"training": True} if accepts_training(call) else {}

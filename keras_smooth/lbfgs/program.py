@@ -7,57 +7,71 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth.lbfgs import micro_batches, replicas
+from keras_smooth.lbfgs import micro_batches
 from keras_smooth.lbfgs.minimizers import Minimizer
-from keras_smooth.lbfgs.objective import Objective, loss_weights
+from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.options import Options
+from keras_smooth.lbfgs.replicas import replicas_of
+from keras_smooth.lbfgs.terms import Terms
 
 _programs = weakref.WeakKeyDictionary()
 
 
-def compiled(
-    model: keras.Model,
-    method: str,
-    num_correction_pairs: int,
-    jit_compile: bool,
-    in_memory: bool,
-) -> tuple[Objective, Minimizer]:
-    """Returns the objective and the minimizer, made anew when the model was changed.
+class Program:
+    """The objective of a model and its minimizer.
 
     Args:
-        model: Built and compiled model.
-        method: As for `Minimizer`.
-        num_correction_pairs: As for `Minimizer`.
-        jit_compile: Whether to compile with XLA.
+        model: Built model, compiled where there are no terms.
+        terms: What is minimized in place of the loss of the model, or None.
+        options: Of the fit.
         in_memory: Whether the data are tensors, or else a dataset.
     """
-    key = (method, num_correction_pairs, jit_compile, in_memory)
-    objective = Objective(model)
-    # A new compilation has a new optimizer: layers may have changed since.
-    signature = [
-        model.optimizer, model.loss, loss_weights(model), *map(id, objective.variables)
-    ]  # fmt: skip
+
+    def __init__(
+        self, model: keras.Model, terms: Terms | None, options: Options, in_memory: bool
+    ):
+        self.objective = Objective(model, terms)
+        replicas = replicas_of(model)
+        function, whole = self.objective.value_and_gradient, options.jit_compile
+        if replicas or not in_memory:
+            # Neither a dataset nor a sum over devices can be inside a program of XLA: one
+            # evaluation is such a program, and the loop around it is a graph.
+            function, whole = _one_evaluation(self.objective, options.jit_compile), False
+        evaluate = replicas.evaluate if replicas else micro_batches.evaluate
+        self.minimizer = Minimizer(
+            functools.partial(evaluate, function),
+            options.method,
+            options.num_correction_pairs,
+            whole,
+        )
+
+
+def program_of(
+    model: keras.Model,
+    compilation: list,
+    terms: Terms | None,
+    options: Options,
+    in_memory: bool,
+) -> Program:
+    """Returns the program of a model, made anew when the model was changed.
+
+    Args:
+        model: Built model.
+        compilation: What tells one call of `compile` from the next: layers may have
+            changed in between.
+        terms: As for `Program`.
+        options: As for `Program`.
+        in_memory: As for `Program`.
+    """
+    key = (*options.identity.values(), options.jit_compile, in_memory)
+    signature = [*compilation, *map(id, model.trainable_variables)]
+    if terms is not None:
+        signature += terms.signature
     found = _programs.setdefault(model, {}).get(key)
     if found is None or found[0] != signature:
-        minimizer = _minimizer(model, objective, *key)
-        found = _programs[model][key] = (signature, objective, minimizer)
-    return found[1:]
-
-
-def _minimizer(
-    model, objective, method, num_correction_pairs, jit_compile, in_memory
-) -> Minimizer:
-    several = replicas.of(model)
-
-    function, whole = objective.value_and_gradient, jit_compile
-    if several or not in_memory:
-        # Neither a dataset nor a sum over devices can be inside a program of XLA: one
-        # evaluation is such a program, and the loop around it is a graph.
-        function, whole = _one_evaluation(objective, jit_compile), False
-    if several:
-        evaluate = functools.partial(several.evaluate, function)
-    else:
-        evaluate = functools.partial(micro_batches.evaluate, function)
-    return Minimizer(evaluate, method, num_correction_pairs, whole)
+        program = Program(model, terms, options, in_memory)
+        found = _programs[model][key] = (signature, program)
+    return found[1]
 
 
 def _one_evaluation(objective: Objective, jit_compile: bool) -> Callable:

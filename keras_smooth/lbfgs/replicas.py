@@ -125,7 +125,7 @@ class Replicas:
         return self._compiled_sum(tf.constant(table)).numpy()
 
 
-def of(model: keras.Model) -> Replicas | None:
+def replicas_of(model: keras.Model) -> Replicas | None:
     """Returns the replicas that a model was made for, or None where there is one only."""
     strategy = model.distribute_strategy
     return Replicas(strategy) if strategy.num_replicas_in_sync > 1 else None

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.checkpoint import Checkpoint
 from keras_smooth.lbfgs.data import Data
+from keras_smooth.lbfgs.descent import Descent
 from keras_smooth.lbfgs.digests import digest
-from keras_smooth.lbfgs.problem import Problem
-from keras_smooth.lbfgs.run import Run
+from keras_smooth.lbfgs.minimization import Minimization
+from keras_smooth.lbfgs.options import Options
 
 
 class Resumable:
@@ -23,9 +24,9 @@ class Resumable:
 
     Args:
         directory: Of the checkpoints.
-        problem: What is minimized.
+        minimization: What is minimized.
         data: The data of the fit.
-        options: What else must be the same to go on.
+        options: Of the fit: some must be the same to go on.
 
     Raises:
         ValueError: If the directory has a checkpoint of another run, or other ones for
@@ -35,23 +36,24 @@ class Resumable:
     def __init__(
         self,
         directory: str | os.PathLike,
-        problem: Problem,
+        minimization: Minimization,
         data: Data,
-        options: dict[str, Any],
+        options: Options,
     ):
-        self._problem = problem
-        model = problem.worker
-        frozen, self._moving = _frozen_and_moving(model, problem.moving)
+        self._minimization = minimization
+        model = minimization.worker
+        frozen, self._moving = _frozen_and_moving(model, minimization.moving)
         identity = {
             "model": _description(model),
             "frozen weights": digest(frozen),
             "data": data.digest,
-            **options,
+            **options.identity,
         }
         self._checkpoint = Checkpoint(directory, identity)
         self._saved = self._checkpoint.load()
-        if problem.replicas and problem.replicas.several_workers:
-            problem.replicas.check_same(checkpoint=digest((self._saved or {}).values()))
+        if minimization.replicas and minimization.replicas.several_workers:
+            saved = digest((self._saved or {}).values())
+            minimization.replicas.check_same(checkpoint=saved)
 
     def begin(self, position: tf.Tensor) -> tf.Tensor:
         """Returns the position to begin at, and gives the seeds and averages back."""
@@ -61,7 +63,7 @@ class Resumable:
             variable.assign(self._saved[f"moving_{i}"])
         return tf.constant(self._saved["best_position"])
 
-    def restore(self, run: Run, history: keras.callbacks.History) -> None:
+    def restore(self, descent: Descent, history: keras.callbacks.History) -> None:
         """Lets a run that began there, and its history, go on from the checkpoint.
 
         Raises:
@@ -69,28 +71,28 @@ class Resumable:
         """
         if self._saved is None:
             return
-        saved, now = float(self._saved["best"][0]), run.best.fun
+        saved, now = float(self._saved["best"][0]), descent.best.fun
         if not _is_same(saved, now, self._saved["best_position"].dtype):
             raise ValueError(
                 f"At the weights of the checkpoint the loss was {saved!r} and is {now!r}: "
                 "the checkpoint is of another loss or of another model. Give this run a "
                 "directory of its own."
             )
-        run.restore(self._saved)
-        self._problem.restore(run.best.position)
+        descent.restore(self._saved)
+        self._minimization.restore(descent.best.position)
         record = json.loads(self._saved["history"].tobytes())
         history.epoch, history.history = record["epoch"], record["history"]
 
-    def save(self, run: Run, history: keras.callbacks.History) -> None:
+    def save(self, descent: Descent, history: keras.callbacks.History) -> None:
         """Writes a checkpoint of a run and its history."""
-        if self._problem.replicas and not self._problem.replicas.is_chief:
+        if self._minimization.replicas and not self._minimization.replicas.is_chief:
             return
         record = {"epoch": history.epoch, "history": history.history}
         arrays = {f"moving_{i}": np.asarray(v) for i, v in enumerate(self._moving)}
         arrays["history"] = np.frombuffer(
             json.dumps(record, default=_as_lists).encode(), "u1"
         )
-        self._checkpoint.save(run.nit, {**run.snapshot(), **arrays})
+        self._checkpoint.save(descent.nit, {**descent.snapshot(), **arrays})
 
 
 def _is_same(saved: float, now: float, dtype: np.dtype) -> bool:

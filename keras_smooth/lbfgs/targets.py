@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth.lbfgs.objective import has_own_loss
+from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.models import calls
 
 # Losses whose targets are of another shape than the outputs.

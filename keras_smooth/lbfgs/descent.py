@@ -1,4 +1,4 @@
-"""One run of a minimizer: states one after another, with restarts and an honest end."""
+"""A minimizer's way from a start: states one after another, restarts and an honest end."""
 
 import math
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import Minimizer
+from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.result import MESSAGES, OptimizeResult, Status
 
 
@@ -19,16 +20,15 @@ class Best(NamedTuple):
     grad_norm: float
 
 
-class Run:
-    """One minimization from a start.
+class Descent:
+    """The way down from a start.
 
     Args:
         minimizer: The compiled minimizer.
         position: Start, `(n,)`.
         data: What the objective takes beside the position.
         assign: Called with the best position after every chunk of iterations.
-        tolerance: Largest absolute entry of the gradient at which the run is done.
-        max_restarts: How often a dead line search starts again with empty memory.
+        options: Of the fit: `tolerance` and `max_restarts` count here.
     """
 
     def __init__(
@@ -37,14 +37,12 @@ class Run:
         position: tf.Tensor,
         data: Any,
         assign: Callable,
-        tolerance: float,
-        max_restarts: int,
+        options: Options,
     ):
         self._minimizer = minimizer
         self._data = data
         self._assign = assign
-        self._tolerance = tolerance
-        self._max_restarts = max_restarts
+        self._options = options
         self._finished = [0, 0]
         self.deaths = []
         self.status = None
@@ -52,7 +50,7 @@ class Run:
         self.best = _point(self.state)
         if not math.isfinite(self.best.fun) or not math.isfinite(self.best.grad_norm):
             self.status = Status.NON_FINITE
-        elif self.best.grad_norm <= tolerance:
+        elif self.best.grad_norm <= options.tolerance:
             self.status = Status.TOLERANCE
 
     @property
@@ -64,28 +62,28 @@ class Run:
         return self._finished[1] + int(self.state.num_objective_evaluations)
 
     def advance(self, nit: int) -> None:
-        """Iterates until `self.nit == nit` or the run is over; assigns the best."""
+        """Iterates until `self.nit == nit` or the descent is over; assigns the best."""
         while self.status is None and self.nit < nit:
             before = self.state
             self.state = self._minimizer.advance(
-                before, nit - self.nit, self._tolerance, self._data
+                before, nit - self.nit, self._options.tolerance, self._data
             )
             self._keep_best()
             self._judge(before)
         self._assign(self.best.position)
 
     def interrupt(self) -> None:
-        """Ends the run wherever it is; assigns the best."""
+        """Ends the descent wherever it is; assigns the best."""
         self._assign(self.best.position)
         self.status = Status.INTERRUPTED
 
     def stop_if(self, condition: bool, status: Status) -> None:
-        """Ends the run, unless it has ended for another reason."""
+        """Ends the descent, unless it has ended for another reason."""
         if condition and self.status is None:
             self.status = status
 
     def result(self) -> OptimizeResult:
-        """Returns how the run ended, or that its iterations are used up."""
+        """Returns how the descent ended, or that its iterations are used up."""
         status = Status.ITERATION_LIMIT if self.status is None else self.status
         return OptimizeResult(
             success=status in (Status.TOLERANCE, Status.TARGET),
@@ -99,7 +97,7 @@ class Run:
         )
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """Returns all that a run needs to go on, as arrays by name."""
+        """Returns all that a descent needs to go on, as arrays by name."""
         state = {f"state_{i}": a for i, a in enumerate(tf.nest.flatten(self.state))}
         arrays = {
             **state,
@@ -112,7 +110,7 @@ class Run:
         return {name: np.asarray(array) for name, array in arrays.items()}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Takes over a snapshot of a run of the same minimizer."""
+        """Takes over a snapshot of a descent of the same minimizer."""
         like = tf.nest.flatten(self.state)
         saved = [tf.constant(snapshot[f"state_{i}"], a.dtype) for i, a in enumerate(like)]
         self.state = tf.nest.pack_sequence_as(self.state, saved)
@@ -126,8 +124,8 @@ class Run:
         self._reopen()
 
     def _reopen(self) -> None:
-        """Lets a finished run go on where it now may: to a lower tolerance."""
-        if self.status is Status.TOLERANCE and self.best.grad_norm > self._tolerance:
+        """Lets a finished descent go on where it now may: to a lower tolerance."""
+        if self.status is Status.TOLERANCE and self.best.grad_norm > self._options.tolerance:
             self.status = None
             self.state = self.state._replace(converged=tf.constant(False))
 
@@ -148,14 +146,14 @@ class Run:
 
     def _judge(self, before) -> None:
         """Tells a reached tolerance, a dead line search and a stall apart."""
-        if self.best.grad_norm <= self._tolerance:
+        if self.best.grad_norm <= self._options.tolerance:
             self.status = Status.TOLERANCE
             return
         stalled = bool(tf.reduce_all(self.state.position == before.position))
         if not (self.state.failed or self.state.converged or stalled):
             return
         empty = int(self.state.num_iterations) == 0
-        if empty or len(self.deaths) >= self._max_restarts:
+        if empty or len(self.deaths) >= self._options.max_restarts:
             self.status = self._cause(stalled and not self.state.failed)
         else:
             self._restart()

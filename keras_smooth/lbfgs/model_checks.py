@@ -1,7 +1,5 @@
-"""Checks of a fit's arguments and of its model, before anything is compiled."""
+"""Whether a model can be fitted, before anything is compiled."""
 
-import math
-import numbers
 from typing import Any
 
 import keras
@@ -10,44 +8,10 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.float64_copy import compute_dtypes
-from keras_smooth.lbfgs.minimizers import METHODS
-from keras_smooth.lbfgs.objective import has_own_loss
+from keras_smooth.lbfgs.losses import has_own_loss
 
 _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
-# Name: kind of number, smallest value, whether None is allowed.
-_NUMBERS = {
-    "epochs": (numbers.Integral, 1, False),
-    "initial_epoch": (numbers.Integral, 0, False),
-    "num_correction_pairs": (numbers.Integral, 1, False),
-    "max_restarts": (numbers.Integral, 0, False),
-    "steps_per_execution": (numbers.Integral, 1, True),
-    "batch_size": (numbers.Integral, 1, True),
-    "tolerance": (numbers.Real, 0, False),
-    "target": (numbers.Real, -math.inf, True),
-    "max_seconds": (numbers.Real, 0, True),
-    "validation_split": (numbers.Real, 0, False),
-}
-
-
-def check_arguments(method: str, dtype: str | None, **arguments: Any) -> None:
-    """Raises where an argument of `fit_lbfgs` is of the wrong kind or out of range."""
-    if method not in METHODS:
-        raise ValueError(f"Unknown method {method!r}. Known: {', '.join(METHODS)}.")
-    if dtype not in (None, "float64"):
-        raise ValueError(f'`dtype` must be "float64" or None, received {dtype!r}.')
-    for name, value in arguments.items():
-        _check_number(name, value, *_NUMBERS[name])
-    if arguments["validation_split"] >= 1:
-        raise ValueError(
-            "`validation_split` must be below 1, received "
-            f"{arguments['validation_split']!r}."
-        )
-    if arguments["initial_epoch"] >= arguments["epochs"]:
-        raise ValueError(
-            f"`initial_epoch` must be below `epochs`, received "
-            f"{arguments['initial_epoch']!r} and {arguments['epochs']!r}."
-        )
 
 
 def check_model(model: Any, dtype: str | None) -> None:
@@ -75,16 +39,6 @@ def check_model(model: Any, dtype: str | None) -> None:
     _check_scope()
     _check_dtypes(model, dtype)
     _check_weights(model)
-
-
-def _check_number(name: str, value: Any, kind: type, lowest: float, optional: bool) -> None:
-    if value is None and optional:
-        return
-    word = "an integer" if kind is numbers.Integral else "a number"
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"`{name}` must be {word}, received {value!r}.")
-    if not value >= lowest:
-        raise ValueError(f"`{name}` must be {lowest} or more, received {value!r}.")
 
 
 def _check_scope() -> None:

@@ -1,0 +1,147 @@
+"""Compiled losses in the dtype of the weights.
+
+`compile` makes a loss that rounds its value to the floatx of that moment, float32 also for
+most float64 models: too coarse for a line search. floatx is global, so that to change it
+would change what other threads do meanwhile. Therefore Keras gets losses whose value is 1,
+which it rounds without harm, and multiplies each by a weight: that is where the exact value
+goes. Which loss is of which output stays Keras' affair.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
+    """Compiles a model with the loss of another, computed in `dtype`."""
+    if other.loss is None:
+        model.compile(optimizer=other.optimizer)
+        return
+    losses = keras.tree.map_structure(
+        lambda loss: None if loss is None else _Around(_resolved(loss, dtype)), other.loss
+    )
+    weights = keras.tree.map_structure(_Weight, losses, _weights(other))
+    # Keras takes the weight of a single loss from a list alone.
+    if not keras.tree.is_nested(weights):
+        weights = [weights]
+    model.compile(optimizer=other.optimizer, loss=losses, loss_weights=weights)
+
+
+def loss_weights(model: keras.Model) -> list | dict | None:
+    """Returns the weights of the losses that a model was compiled with."""
+    return (model.get_compile_config() or {}).get("loss_weights")
+
+
+def is_exact(model: keras.Model) -> bool:
+    """Returns whether a model was compiled here."""
+    return any(isinstance(loss, _Around) for loss in keras.tree.flatten(model.loss))
+
+
+def compilation(model: keras.Model) -> list:
+    """Returns what tells one call of `compile` from the next."""
+    if not model.compiled:
+        return []
+    return [model.optimizer, model.loss, loss_weights(model)]
+
+
+def losses_of(model: keras.Model, dtype: str) -> list[keras.losses.Loss]:
+    """Returns the losses of a compiled model as they are computed in `dtype`."""
+    losses = [loss for loss in keras.tree.flatten(model.loss) if loss is not None]
+    return [_resolved(loss, dtype) for loss in losses]
+
+
+class _Around(keras.losses.Loss):
+    """A loss of value 1 that keeps its true value for its weight."""
+
+    def __init__(self, loss: keras.losses.Loss):
+        super().__init__(name=loss.name)
+        self.loss = loss
+        self.latest = None
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        self.latest = self.loss(y_true, y_pred, sample_weight)
+        return tf.ones((), self.dtype)
+
+
+class _Weight:
+    """A weight times the latest true value of a loss, as soon as TensorFlow asks for it."""
+
+    def __init__(self, loss: _Around | None, weight: float | None):
+        self._loss = loss
+        self._weight = weight
+
+    def __tf_tensor__(self, dtype=None, name=None):
+        # Not kept: a tensor holds the whole graph that it is of.
+        value, self._loss.latest = self._loss.latest, None
+        return value if self._weight is None else value * self._weight
+
+
+class _OfFunction(keras.losses.Loss):
+    """A function of targets and outputs, averaged over the rows.
+
+    Args:
+        function: The function, or None to choose a crossentropy by the shapes.
+        name: Name of the loss.
+        dtype: In which it computes.
+    """
+
+    def __init__(self, function, name: str, dtype: str):
+        super().__init__(name=name, dtype=dtype)
+        self._function = function
+
+    def call(self, y_true, y_pred):
+        function = self._function or _crossentropy(y_true, y_pred)
+        if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
+            y_true, y_pred = _of_one_rank(y_true, y_pred)
+        return function(y_true, y_pred)
+
+
+def _resolved(loss: Any, dtype: str) -> keras.losses.Loss:
+    """Returns a loss that computes in `dtype`, or in its own where it is the user's."""
+    if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
+        return _OfFunction(None, loss, dtype)
+    found = keras.losses.get(loss)
+    if not isinstance(found, keras.losses.Loss):
+        name = loss if isinstance(loss, str) else getattr(found, "__name__", "loss")
+        return _OfFunction(found, name, dtype)
+    if type(found).__module__.split(".")[0] != "keras":
+        return found
+    return type(found).from_config({**found.get_config(), "dtype": dtype})
+
+
+def _crossentropy(y_true, y_pred):
+    """Returns the one that Keras takes for targets and outputs of these shapes."""
+    if y_pred.shape[-1] == 1:
+        return keras.losses.binary_crossentropy
+    if len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1:
+        return keras.losses.sparse_categorical_crossentropy
+    return keras.losses.categorical_crossentropy
+
+
+def _of_one_rank(one, other):
+    """Returns two tensors without the last axis of 1 that only one of them has.
+
+    Against rows alone, (n,), the other is made (n, 1).
+    """
+    if len(one.shape) == len(other.shape) + 1:
+        return _of_one_rank(other, one)[::-1]
+    if len(other.shape) == len(one.shape) + 1 and other.shape[-1] == 1:
+        if len(one.shape) == 1:
+            return one[:, None], other
+        return one, tf.squeeze(other, axis=-1)
+    return one, other
+
+
+def _weights(model: keras.Model) -> Any:
+    """Returns the weights in the structure of the losses, None where there is none."""
+    weights = loss_weights(model)
+    if weights is None:
+        return keras.tree.map_structure(lambda loss: None, model.loss)
+    flat = keras.tree.flatten(weights)
+    if len(flat) != len(keras.tree.flatten(model.loss)):
+        raise ValueError(
+            f"The model is compiled with {len(keras.tree.flatten(model.loss))} losses, but "
+            f"with {len(flat)} loss_weights."
+        )
+    return keras.tree.pack_sequence_as(model.loss, flat)

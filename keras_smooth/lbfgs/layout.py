@@ -1,0 +1,69 @@
+"""Data laid out as a minimizer takes it: at once, in batches, or on several devices."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth.lbfgs import micro_batches
+from keras_smooth.lbfgs.data import Data, Points
+from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.replicas import Replicas
+
+# Rows on which it is tried whether a loss is an average over rows.
+_SAMPLE = 64
+
+
+def lay_out(
+    data: Data | Points,
+    objective: Objective,
+    replicas: Replicas | None,
+    batch_size: int | None,
+) -> Any:
+    """Returns what the minimizer of an objective takes as data.
+
+    Args:
+        data: Rows or points.
+        objective: Tells whether it is an average over rows, where they are cut.
+        replicas: The replicas that share the rows, or None.
+        batch_size: Rows to evaluate at once, or None for all.
+
+    Raises:
+        ValueError: If the objective is neither an average nor a sum, but must be cut.
+    """
+    if isinstance(data, Points):
+        return _points(data, objective, replicas)
+    dtype, size = objective.dtype, data.num_rows
+    batch_size = batch_size or size
+    at_once = data.in_memory and not replicas and batch_size >= size
+    total = size if at_once or _is_average(objective, data.sample(_SAMPLE)) else None
+    if not data.in_memory:
+        stream = micro_batches.Stream(data.parts, tf.constant(total or 0, dtype))
+        return replicas.distribute_stream(stream) if replicas else stream
+    if replicas:
+        return replicas.distribute(data.parts, batch_size, total, dtype)
+    num_batches = 0 if at_once else size // batch_size
+    return micro_batches.in_batches(data.parts, batch_size, num_batches, total, dtype)
+
+
+def _points(data: Points, objective: Objective, replicas: Replicas | None) -> Any:
+    whole = micro_batches.at_once(data.parts, objective.dtype)
+    if replicas is None:
+        return whole
+    raise ValueError("`objective` on several devices is not there yet.")
+
+
+def _is_average(objective: Objective, sample: Any) -> bool:
+    start = objective.position
+    # At the start a head of zeros may hide the layers before it, and sample weights of
+    # the first rows may be all alike.
+    position = start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))
+    x, y, sample_weight = sample
+    sample = (x, y, micro_batches.map_tensors(_spread, sample_weight))
+    return micro_batches.is_average(lambda part: objective.value(position, part), sample)
+
+
+def _spread(sample_weight: tf.Tensor) -> tf.Tensor:
+    """Returns weights of the same shape that differ from row to row."""
+    size, *others = sample_weight.shape
+    column = tf.reshape(tf.linspace(1.0, 2.0, size), (size, *[1] * len(others)))
+    return tf.cast(tf.broadcast_to(column, sample_weight.shape), sample_weight.dtype)

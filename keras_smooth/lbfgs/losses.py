@@ -1,0 +1,126 @@
+"""The loss of a compiled model as a function of model and data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth.lbfgs.exact_losses import compile_exactly, is_exact, losses_of
+from keras_smooth.models.calls import accepts_training
+
+
+class CompiledLoss:
+    """`compile(loss=...)`, regularizers and `add_loss`, in the dtype of the weights.
+
+    Args:
+        model: Built and compiled model.
+        dtype: Of its weights.
+
+    Attributes:
+        dtypes: In which the losses of Keras and of the user compute.
+    """
+
+    def __init__(self, model: keras.Model, dtype: str):
+        self._dtype = dtype
+        self.dtypes = {loss.dtype for loss in losses_of(model, dtype)}
+        self._twin = None
+        if model.loss is not None:
+            self._twin = keras.Model()
+            if hasattr(model, "output_names"):
+                self._twin.output_names = model.output_names
+            compile_exactly(self._twin, model, dtype)
+
+    def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
+        """Returns the loss on `data = (x, y, sample_weight)`."""
+        _, y, sample_weight = data
+        return self.of_outputs(model, y, self.forward(model, data), sample_weight)
+
+    def of_outputs(
+        self, model: keras.Model, y: Any, y_pred: Any, sample_weight: Any
+    ) -> tf.Tensor:
+        """Returns the loss of outputs."""
+        terms = [tf.reduce_sum(loss) for loss in model.losses]
+        if self._twin is not None:
+            terms.append(self._twin.compute_loss(None, y, y_pred, sample_weight))
+        return tf.add_n([tf.cast(term, self._dtype) for term in terms])
+
+    def forward(self, model: keras.Model, data: tuple) -> Any:
+        """Calls the model as in training."""
+        return _forward(model, data[0])
+
+
+class OwnLoss:
+    """An overridden `compute_loss`.
+
+    Where it calls `super().compute_loss`, it gets the compiled loss in the dtype of the
+    weights.
+
+    Args:
+        model: Built and compiled model.
+        dtype: Of its weights.
+    """
+
+    dtypes = frozenset()
+
+    def __init__(self, model: keras.Model, dtype: str):
+        self._kind = None
+        if model.loss is not None and not is_exact(model):
+            self._kind = _with_loss(type(model), CompiledLoss(model, dtype))
+
+    def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
+        """Returns the loss on `data = (x, y, sample_weight)`."""
+        x, y, sample_weight = data
+        y_pred = self.forward(model, data)
+        training = _training(model.compute_loss)
+        if self._kind is not None:
+            model = _as_kind(model, self._kind)
+        return tf.convert_to_tensor(
+            model.compute_loss(x, y, y_pred, sample_weight, **training)
+        )
+
+    def forward(self, model: keras.Model, data: tuple) -> Any:
+        """Calls the model as in training."""
+        return _forward(model, data[0])
+
+
+def has_own_loss(model: keras.Model) -> bool:
+    """Returns whether the class of a model overrides `compute_loss`."""
+    return type(model).compute_loss is not keras.Model.compute_loss
+
+
+def loss_of(model: keras.Model, dtype: str) -> CompiledLoss | OwnLoss:
+    """Returns the loss of a built and compiled model with weights of a dtype."""
+    kind = OwnLoss if has_own_loss(model) else CompiledLoss
+    return kind(model, dtype)
+
+
+def _with_loss(kind: type, loss: CompiledLoss) -> type:
+    """Returns a subclass of a class of models in which keras.Model's loss is another.
+
+    Python looks a method up in all of the user's classes first, then here, and in
+    keras.Model last.
+    """
+
+    class Below(keras.Model):
+        def compute_loss(
+            self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+        ):
+            return loss.of_outputs(self, y, y_pred, sample_weight)
+
+    return type(kind.__name__, (kind, Below), {"__module__": kind.__module__})
+
+
+def _as_kind(model: keras.Model, kind: type) -> keras.Model:
+    """Returns the same model, not a copy, under another class."""
+    same = object.__new__(kind)
+    object.__setattr__(same, "__dict__", vars(model))
+    return same
+
+
+def _forward(model: keras.Model, x: Any) -> Any:
+    return model(x, **_training(model.call))
+
+
+def _training(call: Callable) -> dict:
+    return {"training": True} if accepts_training(call) else {}

@@ -1,0 +1,105 @@
+"""A model and its data, made into what a minimizer needs, and the way back."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth.lbfgs.data import Data, Points
+from keras_smooth.lbfgs.digests import digest
+from keras_smooth.lbfgs.exact_losses import compilation
+from keras_smooth.lbfgs.float64_copy import in_float64
+from keras_smooth.lbfgs.layout import lay_out
+from keras_smooth.lbfgs.moving_averages import settle
+from keras_smooth.lbfgs.options import Options
+from keras_smooth.lbfgs.program import program_of
+from keras_smooth.lbfgs.replicas import replicas_of
+from keras_smooth.lbfgs.targets import check_targets
+from keras_smooth.lbfgs.terms import Terms
+
+# Rows on which a model is tried before anything is compiled.
+_SAMPLE = 64
+
+
+class Minimization:
+    """The objective and the minimizer of a fit, its data, and the way back to the model.
+
+    Args:
+        model: Built model, the user's; compiled where there are no terms.
+        data: Rows, or points with terms.
+        options: Of the fit.
+        terms: What is minimized in place of the loss of the model, or None.
+
+    Attributes:
+        worker: The model that computes: the user's, or its copy.
+        moving: Variables that training changes without a gradient.
+        replicas: The replicas that share the data, or None.
+        data: What the minimizer takes as data.
+
+    Raises:
+        ValueError: If shapes do not fit, the loss cannot be taken in batches, or the
+            model has no copy.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: Data | Points,
+        options: Options,
+        terms: Terms | None = None,
+    ):
+        sample = data.sample(_SAMPLE)
+        self._model = model
+        self._batches = lambda: data.batches(options.batch_size)
+        self._terms = terms
+        self.worker = model
+        if options.dtype:
+            self.worker = in_float64(model, sample[0])
+        program = program_of(
+            self.worker, compilation(model), terms, options, data.in_memory
+        )
+        self.objective, self.minimizer = program.objective, program.minimizer
+        self._check(sample)
+        self.moving = [v for v, _ in self.objective.after_training(sample)]
+        self.replicas = replicas_of(self.worker)
+        self.data = lay_out(data, self.objective, self.replicas, options.batch_size)
+        if self.replicas and self.replicas.several_workers:
+            weights = digest([*self.worker.variables, *self.objective.variables])
+            self.replicas.check_same(data=data.digest, weights=weights)
+
+    def check(self, data: Data | Points) -> None:
+        """Raises where a few rows, evaluated without being compiled, do not fit the model."""
+        self._check(data.sample(_SAMPLE))
+
+    def _check(self, sample: Any) -> None:
+        if self._terms is None:
+            check_targets(self.worker, sample)
+        self.objective.value_and_gradient(self.objective.position, sample)
+
+    def start(self) -> tf.Tensor:
+        """Returns the weights that the user's model has now."""
+        if self.worker is not self._model:
+            self.worker.set_weights(self._model.get_weights())
+        return self.objective.position
+
+    def assign(self, position: tf.Tensor) -> None:
+        """Writes weights, and the averages that belong to them, into the user's model."""
+        self.objective.assign(position)
+        if self.moving:
+            settle(self.objective, self.moving, self._batches)
+        self._write_back()
+
+    def restore(self, position: tf.Tensor) -> None:
+        """Writes weights into the user's model, beside the averages that are there."""
+        self.objective.assign(position)
+        self._write_back()
+
+    def on_any_worker(self, *flags: bool) -> list[bool]:
+        """Returns which flags are set on some worker, on every worker the same."""
+        if self.replicas and self.replicas.several_workers:
+            return self.replicas.any_of(*flags)
+        return list(flags)
+
+    def _write_back(self) -> None:
+        if self.worker is not self._model:
+            self._model.set_weights(self.worker.get_weights())

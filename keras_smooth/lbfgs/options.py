@@ -1,0 +1,94 @@
+"""The options of a fit, checked once and handed on."""
+
+import dataclasses
+import math
+import numbers
+from typing import Any
+
+from keras_smooth.lbfgs.minimizers import METHODS
+
+# Name: kind of number, smallest value, whether None is allowed.
+_NUMBERS = {
+    "epochs": (numbers.Integral, 1, False),
+    "initial_epoch": (numbers.Integral, 0, False),
+    "num_correction_pairs": (numbers.Integral, 1, False),
+    "max_restarts": (numbers.Integral, 0, False),
+    "steps_per_execution": (numbers.Integral, 1, True),
+    "batch_size": (numbers.Integral, 1, True),
+    "tolerance": (numbers.Real, 0, False),
+    "target": (numbers.Real, -math.inf, True),
+    "max_seconds": (numbers.Real, 0, True),
+    "validation_split": (numbers.Real, 0, False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What `fit_lbfgs` was told beside the model and the data; see there.
+
+    Raises:
+        TypeError: If one is of the wrong kind.
+        ValueError: If one is out of range.
+    """
+
+    method: str
+    num_correction_pairs: int
+    jit_compile: bool
+    dtype: str | None
+    batch_size: int | None
+    validation_split: float
+    epochs: int
+    initial_epoch: int
+    steps_per_execution: int | None
+    tolerance: float
+    target: float | None
+    max_seconds: float | None
+    max_restarts: int
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise ValueError(
+                f"Unknown method {self.method!r}. Known: {', '.join(METHODS)}."
+            )
+        if self.dtype not in (None, "float64"):
+            raise ValueError(f'`dtype` must be "float64" or None, received {self.dtype!r}.')
+        for name, row in _NUMBERS.items():
+            _check_number(name, getattr(self, name), *row)
+        if self.validation_split >= 1:
+            raise ValueError(
+                f"`validation_split` must be below 1, received {self.validation_split!r}."
+            )
+        if self.initial_epoch >= self.epochs:
+            raise ValueError(
+                "`initial_epoch` must be below `epochs`, received "
+                f"{self.initial_epoch!r} and {self.epochs!r}."
+            )
+
+    @property
+    def num_iterations(self) -> int:
+        """How many iterations run at most."""
+        return self.epochs - self.initial_epoch
+
+    @property
+    def chunk(self) -> int:
+        """Iterations between two calls of the callbacks."""
+        return self.steps_per_execution or math.ceil(self.num_iterations / 100)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on from a checkpoint."""
+        return {"method": self.method, "num_correction_pairs": self.num_correction_pairs}
+
+    def is_reached(self, loss: float) -> bool:
+        """Returns whether a loss is at the target."""
+        return self.target is not None and loss <= self.target
+
+
+def _check_number(name: str, value: Any, kind: type, lowest: float, optional: bool) -> None:
+    if value is None and optional:
+        return
+    word = "an integer" if kind is numbers.Integral else "a number"
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be {word}, received {value!r}.")
+    if not value >= lowest:
+        raise ValueError(f"`{name}` must be {lowest} or more, received {value!r}.")

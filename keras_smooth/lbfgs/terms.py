@@ -1,0 +1,107 @@
+"""The objective of a user's own: named terms of a model and points."""
+
+import inspect
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class Terms:
+    """A function of model and points whose terms are added up.
+
+    The function is held weakly, so that whoever keeps this keeps no model alive that the
+    function may refer to.
+
+    Args:
+        function: `function(model, x)` returns a scalar, or a dict of scalars by name.
+        weights: What terms are multiplied by, 1 where nothing is said.
+        variables: Variables to train beside the weights of the model.
+
+    Attributes:
+        dtypes: In which losses compute that are known before the first call: none.
+    """
+
+    dtypes = frozenset()
+
+    def __init__(
+        self,
+        function: Callable,
+        weights: Mapping[str, float] | None = None,
+        variables: Sequence[keras.Variable] = (),
+    ):
+        self._function = _weakly(function)
+        self.weights = dict(weights or {})
+        self.variables = list(variables)
+
+    @property
+    def signature(self) -> list:
+        """Equal for two of them that are the same."""
+        return [self._function, self.weights, *map(id, self.variables)]
+
+    def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
+        """Returns the sum of the weighted terms of `data = (x, None, None)`."""
+        terms = self.named(model, data)
+        unknown = sorted(self.weights.keys() - terms.keys())
+        if unknown:
+            raise ValueError(
+                f"`loss_weights` has {', '.join(unknown)}, which is no term of the "
+                f"objective: it has {', '.join(map(str, terms)) or 'none'}."
+            )
+        weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
+        # Of several dtypes the narrowest is what the sum is worth.
+        narrowest = min((term.dtype for term in weighted), key=lambda dtype: dtype.size)
+        return tf.add_n([tf.cast(term, narrowest) for term in weighted])
+
+    def named(self, model: keras.Model, data: tuple) -> dict[str, tf.Tensor]:
+        """Returns the terms by name, without their weights; a scalar is named `""`.
+
+        Raises:
+            TypeError: If the function returns something else.
+            ValueError: If a term is not a scalar.
+        """
+        found = self.forward(model, data)
+        terms = found if isinstance(found, Mapping) else {"": found}
+        if not terms:
+            raise ValueError("The objective returned an empty dict, expected terms in it.")
+        for name, term in terms.items():
+            _check_name(name)
+            _check_scalar(name, term)
+        return {name: tf.convert_to_tensor(term) for name, term in terms.items()}
+
+    def forward(self, model: keras.Model, data: tuple) -> Any:
+        """Calls the function."""
+        return self._function()(model, data[0])
+
+
+def _weakly(function: Callable) -> Callable[[], Callable]:
+    if inspect.ismethod(function):
+        return weakref.WeakMethod(function)
+    return weakref.ref(function)
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"Terms of the objective have strings as names, received {name!r}.")
+    if name == "loss" or name.startswith("val_"):
+        raise ValueError(
+            f"A term of the objective is called {name!r}, which the logs have for the sum of "
+            "all terms or for validation. Give it another name."
+        )
+
+
+def _check_scalar(name: str, term: Any) -> None:
+    which = f"The term {name!r} of the objective" if name else "The objective"
+    if term is None or isinstance(term, (str, bytes, list, tuple)):
+        raise TypeError(
+            f"{which} must be a scalar, or a dict of scalars by name, received "
+            f"{term!r:.60}."
+        )
+    shape = tuple(getattr(term, "shape", ()))
+    if shape:
+        raise ValueError(
+            f"{which} must be a scalar, but it has shape {shape}. Take the mean, as "
+            "keras.ops.mean(residual**2)."
+        )
