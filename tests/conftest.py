@@ -44,6 +44,12 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="TensorFlow sees no GPU"))
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    """Starts of layers without a seed are those of the test alone, in any order."""
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def rng():
     """Random numbers that no other test moves."""

@@ -1,7 +1,7 @@
 """The examples run, in a short form, and print errors that make sense."""
 
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -10,9 +10,17 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name: str, *arguments: str) -> str:
-    command = [sys.executable, str(EXAMPLES / name), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Returns a function that runs a script as a program, and returns what it prints."""
+
+    def run(name: str, *arguments: str) -> str:
+        path = str(EXAMPLES / name)
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        runpy.run_path(path, run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 # Limits: ten times the worst of seeds 0 to 2 on one machine (comments), since rounding alone
@@ -33,7 +41,7 @@ def run(name: str, *arguments: str) -> str:
         ("burgers.py", "--rounds 3 --epochs 300 --points 500", {"error": 5e-2}),
     ],
 )
-def test_physics(name, arguments, limits):
+def test_physics(run, name, arguments, limits):
     lines = run(name, *arguments.split()).splitlines()
     errors = {line.split()[0]: float(line.split()[-1]) for line in lines}
     assert list(errors) == list(limits)
@@ -42,7 +50,7 @@ def test_physics(name, arguments, limits):
 
 
 @pytest.mark.slow
-def test_article():
+def test_article(run):
     lines = run("article.py", "60").splitlines()
     assert [line.split()[0] for line in lines] == ["relu", "tanh", "softplus"]
     relu, tanh, softplus = (float(line.split()[-1]) for line in lines)
@@ -53,14 +61,14 @@ def test_article():
     assert tanh < 0.2 * relu and softplus < 0.2 * relu
 
 
-def test_existing_project():
+def test_existing_project(run):
     found = dict(re.findall(r"(\w+) (\S+)", run("existing_project.py", "30")))
     assert list(found) == ["loss", "y_mse", "dy_mse", "d2y_mse"]
     # Measured: 8.2e-3. A constant has the variance of y, about 0.1.
     assert float(found["y_mse"]) < 0.04
 
 
-def test_vibrations():
+def test_vibrations(run):
     found = dict(line.split() for line in run("vibrations.py", "300").splitlines())
     frequency, exact = float(found["frequency"]), float(found["exact"])
     # 1.2 sqrt(2 / 0.75). Measured after 300 iterations: 1.95994, off by 1.8e-4.
@@ -69,7 +77,7 @@ def test_vibrations():
 
 
 @pytest.mark.slow
-def test_sobolev():
+def test_sobolev(run):
     plain, sobolev = (
         {key: float(value) for key, value in re.findall(r"(\w+) (\S+e\S+)", line)}
         for line in run("sobolev.py", "200").splitlines()
