@@ -49,9 +49,12 @@ def test_closed_form(wrap, engine, batch_size, rng):
     np.testing.assert_allclose(laplacian[:, 0], exact(x)[2], atol=1e-13)
 
 
-@pytest.mark.parametrize(("dim", "order"), [(1, 6), (2, 3), (3, 2), (2, 4)])
-def test_derivatives_agree_with_tapes(make_model, dim, order, rng):
-    model = make_model("tanh", dim=dim, outputs=2, width=4)
+# Nested tapes double their work with each order and each output.
+@pytest.mark.parametrize(
+    ("dim", "order", "outputs"), [(1, 6, 1), (2, 3, 2), (3, 2, 2), (2, 4, 1)]
+)
+def test_derivatives_agree_with_tapes(make_model, dim, order, outputs, rng):
+    model = make_model("tanh", dim=dim, outputs=outputs, width=4)
     x = rng.normal(size=(3, dim))
     fast, slow = (
         tf.function(
