@@ -1,8 +1,11 @@
 """Correct, visible and trainable derivatives for Keras on TensorFlow."""
+# ruff: noqa: E402
 
-from keras_smooth import backend_check  # noqa: F401  first: it explains a wrong backend
+from keras_smooth.checks import require_keras_3_on_tensorflow
 
-# isort: split
+# Before anything else imports Keras, so that a wrong backend is explained.
+require_keras_3_on_tensorflow()
+
 from keras_smooth import activations, initializers, layers
 from keras_smooth.auditing import Audit, audit
 from keras_smooth.callbacks import DerivativeMonitor

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.checks import whole_number
 from keras_smooth.differentiation.operators import derivatives, names
 
 
@@ -33,7 +34,8 @@ class DerivativeMonitor(keras.callbacks.Callback):
         prefix: What the keys begin with, to tell several monitors apart.
 
     Raises:
-        ValueError: If the reference does not fit x, or `every` is below 1.
+        TypeError: If `order` or `every` is not an integer.
+        ValueError: If the reference does not fit x, or one of the two is too small.
 
     Example:
 
@@ -58,8 +60,8 @@ class DerivativeMonitor(keras.callbacks.Callback):
         prefix: str = "",
     ):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"`every` must be 1 or more, received {every!r}.")
+        every = whole_number("`every`", every, 1)
+        order = whole_number("`order`", order, 0)
         self.x = keras.tree.map_structure(np.asarray, x)
         self.order = order
         self.metric = _metric(metric)

@@ -33,7 +33,6 @@ from keras_smooth.comparison.settings import Settings
         ({"activations": ("glu",)}, "'glu' cannot be used in this network .*shape"),
         ({"activations": ("tanh", "tanh")}, "named twice"),
         ({"seeds": 0}, "seeds must be 1 or more"),
-        ({"seeds": True}, "seeds must be 1 or more, received True"),
         ({"epochs": -1}, "epochs must be 1 or more"),
         ({"method": "lbgfs"}, "Unknown method 'lbgfs'. Did you mean lbfgs"),
         ({"dtype": "float16"}, "Unknown dtype 'float16'. Did you mean float"),

@@ -111,7 +111,7 @@ def two(outputs: int) -> keras.Model:
         (two(1), {}, ValueError, "one input.*with 2"),
         (two(2), {}, ValueError, "one output.*with 2"),
         (None, {"order": 0}, ValueError, "1 or more"),
-        (None, {"order": 7}, ValueError, "up to 6"),
+        (None, {"order": 7, "engine": "jet"}, ValueError, "up to 6"),
         (None, {"engine": "forward"}, ValueError, "engine 'forward'"),
         (None, {"second": "trace"}, ValueError, "hessian, laplacian"),
         (None, {"second": "laplacian", "order": 3}, ValueError, "order=2"),

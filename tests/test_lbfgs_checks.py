@@ -65,7 +65,7 @@ ARGUMENTS = {
     "pairs": ({"num_correction_pairs": 0}, ValueError, "num_correction_pairs"),
     "restarts": ({"max_restarts": -1}, ValueError, "max_restarts"),
     "tolerance": ({"tolerance": -1e-9}, ValueError, "`tolerance` must be 0 or more"),
-    "tolerance NaN": ({"tolerance": np.nan}, ValueError, "`tolerance` must be 0 or more"),
+    "tolerance NaN": ({"tolerance": np.nan}, ValueError, "`tolerance` must be finite"),
     "tolerance None": ({"tolerance": None}, TypeError, "`tolerance` must be a number"),
     "target": ({"target": "low"}, TypeError, "`target` must be a number"),
     "seconds": ({"max_seconds": -1}, ValueError, "`max_seconds` must be 0 or more"),

@@ -426,7 +426,7 @@ def test_embedding_of_constants_and_of_jets(rng):
     layer = float64(lambda: layers.Embedding(5, 3))
     assert rules.apply(layer, tf.constant([[1, 2]])).shape == (1, 2, 3)
     with pytest.raises(
-        ValueError, match=r"order 1 is lost in embedding\S* \(Embedding, C\^-1\)"
+        ValueError, match=r"order 1 is lost.*embedding\S* \(Embedding, C\^-1\)"
     ):
         rules.apply(layer, random_jets(rng, [(2,)], order=1)[0])
 
@@ -555,7 +555,7 @@ def test_non_differentiable_layer_is_named():
     model = keras.Sequential(
         [keras.Input((1,)), layers.Dense(2), layers.Discretization([0.0], name="bins")]
     )
-    with pytest.raises(ValueError, match=r"lost in bins \(Discretization"):
+    with pytest.raises(ValueError, match=r"lost.*bins \(Discretization"):
         keras_smooth.derivatives(model, np.ones((2, 1)), 1, engine="jet")
 
 
@@ -563,5 +563,5 @@ def test_lost_order_under_tapes_is_named(rng):
     def frozen(x):
         return tf.stop_gradient(x)
 
-    with pytest.raises(ValueError, match="order 1 is lost in frozen .*unknown smoothness"):
+    with pytest.raises(ValueError, match="order 1 is lost.*frozen .*unknown smoothness"):
         fallback.taped(frozen, tuple(random_jets(rng, [(3,)], order=2)), {})

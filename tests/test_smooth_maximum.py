@@ -150,5 +150,5 @@ def test_images_of_open_size(name, size, padding, rng):
 
 @pytest.mark.parametrize("sharpness", [0.0, -1.0])
 def test_sharpness_is_positive(sharpness):
-    with pytest.raises(ValueError, match="SmoothMaximum expects a positive `sharpness`"):
+    with pytest.raises(ValueError, match="`sharpness` of SmoothMaximum must be"):
         layers.SmoothMaximum(sharpness=sharpness)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_smooth
+from keras_smooth.differentiation import engines
 
 WRAPS = {
     "eager": lambda f: f,
@@ -102,14 +103,69 @@ def test_structured_output_under_both_engines(rng):
         np.testing.assert_allclose(d2y["b"][0][:, 1, 1, 1], 2.0, atol=1e-14)
 
 
-@pytest.mark.parametrize("activation", ["relu", "hard_tanh", "soft_shrink", "hard_sigmoid"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "hard_sigmoid"])
 def test_pieces_have_the_derivatives_of_the_pieces(make_model, points, activation):
-    """Almost everywhere, as documented; nested tapes raise for some of them."""
+    """Almost everywhere, as documented, where TensorFlow gives them."""
     model = make_model(activation)
     y, dy, d2y = keras_smooth.derivatives(model, points, engine="jet")
     # A rounding: the two multiply the same slopes in the opposite order.
     np.testing.assert_allclose(dy, keras_smooth.jacobian(model, points)[..., 0], atol=1e-14)
     assert np.any(dy) and not np.any(d2y)
+
+
+OPERATORS = {
+    "derivatives": lambda model, x, engine: keras_smooth.derivatives(
+        model, x, engine=engine
+    ),
+    "hessian": lambda model, x, engine: keras_smooth.hessian(model, x, engine=engine),
+    "laplacian": lambda model, x, engine: keras_smooth.laplacian(model, x, engine=engine),
+    "directional": lambda model, x, engine: keras_smooth.directional(
+        model, x, [1.0], 2, engine=engine
+    ),
+    "DerivativeModel": lambda model, x, engine: keras_smooth.DerivativeModel(
+        model, engine=engine
+    )(x),
+}
+
+
+def stock(activation):
+    """Returns a model of Keras' own layers, which take every activation as it is."""
+    return keras.Sequential(
+        [
+            keras.Input((1,), **FLOAT64),
+            keras.layers.Dense(3, activation, **FLOAT64),
+            keras.layers.Dense(1, **FLOAT64),
+        ]
+    )
+
+
+@pytest.mark.parametrize("activation", ["hard_tanh", "soft_shrink", "softsign"])
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_all_engines_refuse_a_lost_derivative_in_the_same_words(
+    points, operator, activation
+):
+    model, messages = stock(activation), set()
+    for engine in ("auto", "jet", "tape"):
+        with pytest.raises(
+            ValueError, match=r"order 2 is lost.*dense\S* \(Dense, C\^"
+        ) as error:
+            OPERATORS[operator](model, points[:2], engine)
+        messages.add(str(error.value))
+    assert len(messages) == 1
+
+
+@pytest.mark.parametrize("activation", ["softsign", "hard_tanh", "soft_shrink"])
+def test_what_is_lost_at_order_2_is_there_at_order_1(points, activation):
+    model, points = stock(activation), points[:3]
+    slopes = [
+        keras_smooth.directional(model, points, [1.0], 1, engine=engine)[1]
+        for engine in ("jet", "tape")
+    ]
+    for slope in slopes:
+        # A rounding: the two multiply the same slopes in the opposite order.
+        np.testing.assert_allclose(
+            slope, keras_smooth.jacobian(model, points)[..., 0], atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -406,7 +462,9 @@ def test_layer_without_derivative_is_named(wrap, engine, operator):
 def test_bad_order(make_model, points, order, error, words, wrap):
     model = make_model()
     with pytest.raises(error, match=words):
-        WRAPS[wrap](lambda x: keras_smooth.directional(model, x, [1.0], order))(points)
+        WRAPS[wrap](
+            lambda x: keras_smooth.directional(model, x, [1.0], order, engine="jet")
+        )(points)
 
 
 def test_bad_direction(make_model, points):
@@ -422,6 +480,31 @@ def test_gradient_needs_one_output(make_model, points):
 def test_jet_refuses_training(make_model, points):
     with pytest.raises(ValueError, match="inference mode"):
         keras_smooth.derivatives(make_model(), points, engine="jet", training=True)
+
+
+def test_auto_takes_the_faster_engine(make_model):
+    """The table of docs/derivatives.md, and what jets cannot do."""
+    rough = keras.Sequential([keras.Input((1,)), keras.layers.Dropout(0.5)])
+    one, ten, layer = make_model(), make_model(dim=10), keras.layers.Dense(1)
+    for task, model, order, training, engine in (
+        ("derivatives", one, 2, False, "jet"),
+        ("derivatives", one, 6, False, "jet"),
+        ("derivatives", one, 7, False, "tape"),
+        ("derivatives", one, 1, False, "tape"),
+        ("derivatives", one, 2, True, "jet"),  # Dense is the same in training
+        ("derivatives", rough, 2, True, "tape"),
+        ("derivatives", rough, 2, False, "jet"),
+        ("derivatives", ten, 2, False, "tape"),
+        ("derivatives", tf.sin, 2, False, "tape"),  # a function has no rule
+        ("laplacian", ten, 2, False, "jet"),
+        ("laplacian", layer, 2, False, "jet"),
+        ("jacobian", ten, 1, False, "tape"),
+        ("directional", ten, 1, False, "jet"),
+    ):
+        x = tf.zeros((1, 10 if model is ten else 1))
+        found = engines.chosen("auto", task, model, x, order, training)
+        assert found == engine, (task, order, training)
+        assert engines.chosen("jet", task, model, x, order, training) == "jet"
 
 
 def test_order_7_is_for_tapes(make_model, points):

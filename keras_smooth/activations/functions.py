@@ -6,14 +6,13 @@ from keras import ops
 
 from keras_smooth import jet
 from keras_smooth.activations.rows import activation_row
+from keras_smooth.checks import finite_number
 from keras_smooth.registry import jet_rules
 from keras_smooth.registry.activations import BEND_0, BEND_SOFTSIGN
 
 
 def _positive(name: str, value: float) -> float:
-    if not value > 0:
-        raise ValueError(f"`{name}` must be positive, received {value!r}.")
-    return value
+    return finite_number(f"`{name}`", value, 0.0, above=True)
 
 
 @activation_row(

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.differentiation import tapes
+
 
 @dataclasses.dataclass(frozen=True)
 class Tower:
@@ -54,15 +56,12 @@ def nested(curve: Callable, t: tf.Tensor, order: int) -> list:
         t: Points, a tensor of one axis.
         order: The highest order.
     """
-    if order == 0:
-        return [curve(t)]
-    with tf.GradientTape() as tape:
-        tape.watch(t)
-        entries = nested(curve, t, order - 1)
-    last = entries[-1]
-    if tf.is_tensor(last):
-        last = _gradient(tape, last, t)
-    return [*entries, last]
+    return tapes.nested(curve, t, order, _recorded)
+
+
+def _recorded(value, t: tf.Tensor, order: int) -> Callable:
+    """A step of `tapes.nested` that keeps what is lost as a finding."""
+    return lambda tape: _gradient(tape, value, t) if tf.is_tensor(value) else value
 
 
 class NestedOneByOne:

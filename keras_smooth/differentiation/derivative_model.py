@@ -5,7 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import operators, points
+from keras_smooth.differentiation import engines, operators, points
 
 SECOND = ("hessian", "laplacian")
 
@@ -21,8 +21,9 @@ class DerivativeModel(keras.Model):
     Args:
         model: A built Keras model with one input and one output.
         order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
-        engine: `"jet"` or `"tape"`, as for `keras_smooth.derivatives`. With `"jet"`
-            layers such as Dropout run in inference mode.
+        engine: `"auto"`, `"jet"` or `"tape"`, as for `keras_smooth.derivatives`. With
+            `"jet"` layers such as Dropout run in inference mode while it is trained;
+            `"auto"` then takes tapes where a layer has such a mode.
         second: What `"d2y"` is where a sample of x has several numbers: `"hessian"` or
             `"laplacian"`, which allows no order above 2.
         **kwargs: Arguments of `keras.Model`, such as `name`.
@@ -60,7 +61,7 @@ class DerivativeModel(keras.Model):
         model: keras.Model,
         order: int = 2,
         *,
-        engine: str = "jet",
+        engine: str = "auto",
         second: str = "hessian",
         **kwargs,
     ):
@@ -69,7 +70,8 @@ class DerivativeModel(keras.Model):
         points.checked_model(model)
         # Keras casts what enters a model to its dtype, which is float32 unless said.
         super().__init__(**{"dtype": points.weights_dtype(model), **kwargs})
-        self.order = points.checked_order(order, points.checked_engine(engine), least=1)
+        engines.checked_engine(engine)
+        self.order = engines.checked_derivatives(order, engine, least=1)
         self.engine = engine
         self.second = _checked_second(second, self.order)
         self.model = model
@@ -81,7 +83,7 @@ class DerivativeModel(keras.Model):
         if self.second == "laplacian" and math.prod(inputs.shape[1:]) > 1:
             values = operators.with_laplacian(self.model, inputs, engine=self.engine)
         else:
-            training = bool(training) and self.engine == "tape"
+            training = bool(training) and self.engine != "jet"
             values = operators.derivatives(
                 self.model, inputs, self.order, engine=self.engine, training=training
             )

@@ -6,17 +6,14 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import taylor
+from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.points import (
-    checked_engine,
     checked_model,
-    checked_order,
     checked_points,
     checked_single,
     in_batches,
+    is_numbers,
 )
-from keras_smooth.differentiation.rules import fallback
-from keras_smooth.differentiation.tapes import ModelFunction, nested_tapes
 
 
 def names(order: int) -> list[str]:
@@ -31,7 +28,7 @@ def derivatives(
     x,
     order: int = 2,
     *,
-    engine: str = "tape",
+    engine: str = "auto",
     batch_size: int | None = None,
     training: bool = False,
 ) -> tuple:
@@ -48,8 +45,9 @@ def derivatives(
         order: Number of derivatives, 0 or more; up to 6 with the engine `"jet"`.
         engine: How they are computed. `"tape"` nests `tf.GradientTape`. `"jet"` is Taylor
             mode: one forward pass carries all orders, layer by layer; it takes one input.
-            Functions made of pieces have the derivatives of the piece that a point is
-            on, so that y'' of a ReLU is 0; `audit` finds them.
+            `"auto"` takes the faster one for the task. All give the same derivatives and
+            refuse the same models. Functions made of pieces have the derivatives of the
+            piece that a point is on, so that y'' of a ReLU is 0; `audit` finds them.
         batch_size: Number of samples at a time, which bounds the memory. None is all. On a
             CPU, 10,000 samples of one number, or 1000 of ten, fit the caches.
         training: Whether layers such as Dropout run in training mode, for tapes only.
@@ -82,13 +80,15 @@ def derivatives(
     >>> float(y[0, 0]), float(dy[0, 0]), float(d2y[0, 0])
     (8.0, 12.0, 12.0)
     """
-    order = checked_order(order, checked_engine(engine))
+    order = engines.checked_derivatives(order, engines.checked_engine(engine))
+    engines.refuse_training(engine, training)
     checked_model(model)
-    if engine == "tape":
-        x = keras.tree.map_structure(lambda part: checked_points(model, part), x)
-    else:
-        _refuse_training(training)
+    if engine == "jet" or not keras.tree.is_nested(x) or is_numbers(x):
         x = checked_single(model, x)
+        engine = engines.chosen(engine, "derivatives", model, x, order, training)
+    else:
+        x = keras.tree.map_structure(lambda part: checked_points(model, part), x)
+        engine = "tape"
     return _entries(model, x, order, engine, batch_size, training)
 
 
@@ -100,31 +100,26 @@ def _entries(
     def entries(*parts):
         points = keras.tree.pack_sequence_as(x, parts)
         if engine == "tape" or order == 0:
-            return tuple(nested_tapes(ModelFunction(model, training), points, order))
+            return tuple(
+                tapes.derivatives(tapes.ModelFunction(model, training), points, order)
+            )
         return taylor.derivatives(model, points, order)
 
     return in_batches(entries, keras.tree.flatten(x), batch_size)
 
 
-def _refuse_training(training: bool) -> None:
-    if training:
-        raise ValueError(
-            "engine='jet' runs layers in inference mode. Take engine='tape' for "
-            "training=True."
-        )
-
-
 # Keras itself calls layers without AutoGraph; it would try to convert this file as well.
 @tf.autograph.experimental.do_not_convert
 def gradient(
-    model: Callable, x, *, engine: str = "tape", batch_size: int | None = None
+    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
 ) -> tf.Tensor:
     """Returns the gradient of a model with one output number a sample.
 
     Args:
         model: A Keras model or layer, or a function of a tensor.
         x: Points, floats of shape `(batch, ...)`.
-        engine: `"tape"`, one reverse sweep whatever the dimension, or `"jet"`.
+        engine: `"tape"`, one reverse sweep whatever the dimension, or `"jet"`; `"auto"`
+            takes tapes.
         batch_size: Number of samples at a time, which bounds the memory. None is all.
 
     Returns:
@@ -142,7 +137,7 @@ def gradient(
     array([[3., 2.]])
     """
     x = _checked(model, x, engine)
-    rows = _tensor(model, x, 1, engine, batch_size)
+    rows = _tensor("jacobian", model, x, 1, engine, batch_size)
     axes = tuple(x.shape[1:])
     outputs = rows.shape[1 : rows.shape.rank - len(axes)]
     if outputs.num_elements() != 1:
@@ -155,14 +150,14 @@ def gradient(
 
 @tf.autograph.experimental.do_not_convert
 def jacobian(
-    model: Callable, x, *, engine: str = "tape", batch_size: int | None = None
+    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
 ) -> tf.Tensor:
     """Returns the first derivatives of all outputs by all inputs.
 
     Args:
         model, x: As for `gradient`, with outputs of any shape.
         engine: `"tape"`, a reverse sweep for each output, or `"jet"`, one forward pass
-            with a direction for each input.
+            with a direction for each input; `"auto"` takes tapes.
         batch_size: Number of samples at a time; None is all.
 
     Returns:
@@ -181,18 +176,19 @@ def jacobian(
     array([[[4., 0.],
             [0., 6.]]])
     """
-    return _tensor(model, _checked(model, x, engine), 1, engine, batch_size)
+    return _tensor("jacobian", model, _checked(model, x, engine), 1, engine, batch_size)
 
 
 @tf.autograph.experimental.do_not_convert
 def hessian(
-    model: Callable, x, *, engine: str = "tape", batch_size: int | None = None
+    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
 ) -> tf.Tensor:
     """Returns the second derivatives of all outputs by all pairs of inputs.
 
     Args:
         model, x: As for `gradient`, with outputs of any shape.
-        engine: `"tape"`, or `"jet"`, one forward pass with d (d + 1) / 2 directions.
+        engine: `"tape"`, or `"jet"`, one forward pass with d (d + 1) / 2 directions;
+            `"auto"` takes jets for d up to 2.
         batch_size: Number of samples at a time; None is all.
 
     Returns:
@@ -211,20 +207,21 @@ def hessian(
     array([[[0., 6.],
             [6., 4.]]])
     """
-    return _tensor(model, _checked(model, x, engine), 2, engine, batch_size)
+    return _tensor("derivatives", model, _checked(model, x, engine), 2, engine, batch_size)
 
 
 def _checked(model: Callable, x, engine: str) -> tf.Tensor:
     """Returns the points of a model with one input."""
-    checked_engine(engine)
+    engines.checked_engine(engine)
     checked_model(model)
     return checked_single(model, x)
 
 
 def _tensor(
-    model: Callable, x: tf.Tensor, order: int, engine: str, batch_size: int | None
+    task: str, model: Callable, x, order: int, engine: str, batch_size: int | None
 ) -> tf.Tensor:
     """Returns all derivatives of one order, with the axes of x written out."""
+    engine = engines.chosen(engine, task, model, x, order)
     y, *_, last = _entries(model, x, order, engine, batch_size)
 
     def written_out(y, value):
@@ -236,7 +233,7 @@ def _tensor(
 
 @tf.autograph.experimental.do_not_convert
 def laplacian(
-    model: Callable, x, *, engine: str = "jet", batch_size: int | None = None
+    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
 ) -> tf.Tensor:
     """Returns the sum of the second derivatives of each output along the axes of x.
 
@@ -244,7 +241,7 @@ def laplacian(
         model, x: As for `gradient`, with outputs of any shape.
         engine: `"jet"`, one forward pass whose work grows with d, or with the width of the
             first layer where that is below d / 2 (forward Laplacian), or `"tape"`, the
-            trace of the Hessian.
+            trace of the Hessian; `"auto"` takes jets where the model has rules for them.
         batch_size: Number of samples at a time; None is all.
 
     Returns:
@@ -268,29 +265,27 @@ def laplacian(
         Li et al., 2024, "A computational framework for neural network-based variational
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
     """
-    if engine == "jet":
-        return _laplacian(taylor.laplacian, model, x, engine, batch_size)
-    return with_laplacian(model, x, engine=engine, batch_size=batch_size)[2]
+    functions = {"jet": taylor.laplacian, "tape": lambda *at: _with_trace(*at)[2]}
+    return _laplacian(functions, model, x, engine, batch_size)
 
 
 def with_laplacian(
-    model: Callable, x, *, engine: str = "jet", batch_size: int | None = None
+    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
 ) -> tuple:
     """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
-    function = taylor.with_laplacian if engine == "jet" else _with_trace
-    return _laplacian(function, model, x, engine, batch_size)
+    functions = {"jet": taylor.with_laplacian, "tape": _with_trace}
+    return _laplacian(functions, model, x, engine, batch_size)
 
 
-def _laplacian(
-    function: Callable, model: Callable, x, engine: str, batch_size: int | None
-):
+def _laplacian(functions: dict, model: Callable, x, engine: str, batch_size: int | None):
     x = _checked(model, x, engine)
+    function = functions[engines.chosen(engine, "laplacian", model, x, 2)]
     return in_batches(lambda x: function(model, x), (x,), batch_size)
 
 
 def _with_trace(model: Callable, x: tf.Tensor) -> tuple:
     """Returns y, y' and the Laplacian by nested tapes."""
-    y, dy, d2y = nested_tapes(ModelFunction(model, False), x, 2)
+    y, dy, d2y = tapes.derivatives(tapes.ModelFunction(model), x, 2)
     dim = math.prod(x.shape[1:])
 
     def traced(y, value):
@@ -306,7 +301,7 @@ def directional(
     direction,
     order: int = 1,
     *,
-    engine: str = "jet",
+    engine: str = "auto",
     batch_size: int | None = None,
 ) -> tuple:
     """Returns y and its derivatives along a direction: those of y(x + t v) at t = 0.
@@ -315,7 +310,8 @@ def directional(
         model, x: As for `gradient`, with outputs of any shape.
         direction: v, of the shape of x, or of a sample of x for one that all share.
         order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
-        engine: `"jet"`, one forward pass, or `"tape"`, nested tapes over t.
+        engine: `"jet"`, one forward pass, or `"tape"`, nested tapes over t; `"auto"` takes
+            jets where the model has rules for them.
         batch_size: Number of samples at a time; None is all.
 
     Returns:
@@ -336,10 +332,11 @@ def directional(
     >>> float(y[0]), float(dy[0]), float(d2y[0])
     (6.0, 5.0, 2.0)
     """
-    order = checked_order(order, checked_engine(engine), least=1)
+    order = engines.checked_derivatives(order, engines.checked_engine(engine), least=1)
     x = _checked(model, x, engine)
     direction = _checked_direction(x, direction)
-    function = taylor.along if engine == "jet" else _along
+    engine = engines.chosen(engine, "directional", model, x, order)
+    function = taylor.along if engine == "jet" else tapes.along
     return in_batches(
         lambda x, v: tuple(function(model, x, v, order)), (x, direction), batch_size
     )
@@ -355,12 +352,3 @@ def _checked_direction(x: tf.Tensor, direction) -> tf.Tensor:
             )
         direction = tf.broadcast_to(direction, tf.shape(x))
     return direction
-
-
-def _along(model: Callable, x: tf.Tensor, direction: tf.Tensor, order: int) -> list:
-    def function(t):
-        return ModelFunction(model, False)(x + direction * tf.reshape(t, (-1, *ones)))
-
-    ones = [1] * (x.shape.rank - 1)
-    t = tf.zeros(tf.shape(x)[:1], x.dtype)
-    return fallback.series(function, t, order, model)

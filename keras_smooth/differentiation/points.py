@@ -6,27 +6,6 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.checks import whole_number
-from keras_smooth.differentiation.taylor import MAX_ORDER
-
-ENGINES = ("tape", "jet")
-
-
-def checked_engine(engine: object) -> str:
-    """Returns the name of an engine."""
-    if engine not in ENGINES:
-        raise ValueError(f"Unknown engine {engine!r}. Known: {', '.join(ENGINES)}.")
-    return engine
-
-
-def checked_order(order: object, engine: str, least: int = 0) -> int:
-    """Returns a number of derivatives that the engine can take."""
-    order = whole_number("`order`", order, least)
-    if engine == "jet" and order > MAX_ORDER:
-        raise ValueError(
-            f"engine='jet' takes up to {MAX_ORDER} derivatives, received order={order}. "
-            "engine='tape' has no limit but time."
-        )
-    return order
 
 
 def checked_model(model: object) -> None:
@@ -58,7 +37,7 @@ def checked_points(model: Callable, x) -> tf.Tensor:
 
 def checked_single(model: Callable, x) -> tf.Tensor:
     """Returns the points of a model with one input, which they fit."""
-    if keras.tree.is_nested(x) and not _is_numbers(x):
+    if keras.tree.is_nested(x) and not is_numbers(x):
         raise ValueError(
             "Expected one array of points, received a structure of several inputs. "
             "keras_smooth.derivatives with engine='tape' takes those."
@@ -100,7 +79,7 @@ def _fits(spec: keras.layers.InputSpec, shape: tf.TensorShape) -> bool:
     )
 
 
-def _is_numbers(x) -> bool:
+def is_numbers(x) -> bool:
     return all(isinstance(leaf, (int, float)) for leaf in keras.tree.flatten(x))
 
 

@@ -10,10 +10,33 @@ from keras_smooth import registry
 from keras_smooth.models import graph
 
 
-class ModelFunction:
-    """A model as a function of x alone, which knows what to make of a lost derivative."""
+def nested(function: Callable, x, order: int, step: Callable) -> list:
+    """Returns [y, y', ...]: each tape differentiates what the tapes inside it return.
 
-    def __init__(self, model: Callable, training: bool):
+    The one recursion of the package. A step says what a derivative is and what to make of
+    one that TensorFlow does not give.
+
+    Args:
+        function: Of x.
+        x: A tensor or a structure of tensors.
+        order: Number of derivatives.
+        step: `step(value, x, order)` is called where the tape records, with the derivative
+            of one order less, and returns a function of the tape, which returns that of
+            this order.
+    """
+    if order == 0:
+        return [function(x)]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(keras.tree.flatten(x))
+        entries = nested(function, x, order - 1, step)
+        differentiate = step(entries[-1], x, order)
+    return [*entries, differentiate(tape)]
+
+
+class ModelFunction:
+    """A model as a function of x alone, in inference mode or in training mode."""
+
+    def __init__(self, model: Callable, training: bool = False):
         self.model = model
         self.training = training
 
@@ -22,64 +45,162 @@ class ModelFunction:
             return self.model(x, training=self.training)
         return self.model(x)
 
-    def zero(self, point: tf.Tensor, order: int) -> tf.Tensor:
-        """Returns the derivative where TensorFlow says None: 0 if that is the truth."""
-        smoothness = self._smoothness()
-        if smoothness is None or smoothness < order:
-            raise ValueError(self.lost(order, "TensorFlow finds no path from x to it"))
-        return tf.zeros_like(point)
 
-    def lost(self, order: int, cause: object) -> str:
-        suspects = ", ".join(self._suspects(order)) or "the function itself"
-        smooth = ", ".join(registry.recommended(order))
-        return (
-            f"The derivative of order {order} is lost: {cause}. To look at: {suspects}. "
-            f"Replace rough activations by smooth ones ({smooth}) and "
-            "keras.activations.softsign by the one of keras_smooth; where the derivative "
-            "is truly 0, add 0 * x**order to say so."
+def derivatives(function: ModelFunction, x, order: int) -> list:
+    """Returns y and all its partial derivatives up to an order, for each sample."""
+    return nested(function, x, order, Partials(function.model))
+
+
+def along(model: Callable, x: tf.Tensor, direction: tf.Tensor, order: int) -> list:
+    """Returns y and its derivatives along one direction a sample."""
+    curve, t = _line(model, x, direction)
+    return nested(curve, t, order, Slopes(model))
+
+
+def refuse_lost(model: Callable, x: tf.Tensor, order: int) -> None:
+    """Raises if tapes lose a derivative; a line through the first point shows it.
+
+    Nothing is computed where the smoothness of the model is known to suffice.
+    """
+    if is_certain(model, order):
+        return
+    curve, t = _line(model, x[:1], tf.ones_like(x[:1]))
+
+    def sums(t):
+        return keras.tree.map_structure(_sums, curve(t))
+
+    nested(sums, t, order, Partials(model))
+
+
+def _sums(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tensor, axis=tf.range(1, tf.rank(tensor)))
+
+
+def _line(model: Callable, x: tf.Tensor, direction: tf.Tensor) -> tuple:
+    """Returns the model on a line through each point as a function of t, and t = 0."""
+    function = ModelFunction(model)
+
+    def curve(t):
+        return function(x + direction * tf.reshape(t, (-1, *[1] * (x.shape.rank - 1))))
+
+    return curve, tf.zeros(tf.shape(x)[:1], x.dtype)
+
+
+class Partials:
+    """A step of `nested`: all partial derivatives, sample by sample, by reverse sweeps."""
+
+    def __init__(self, subject: Callable):
+        self.subject = subject
+
+    def __call__(self, value, x, order: int) -> Callable:
+        tensors, points = keras.tree.flatten(value), keras.tree.flatten(x)
+        pairs = [(tensor, _components(tensor)) for tensor in tensors]
+
+        def differentiate(tape: tf.GradientTape):
+            jacobians = [
+                [self._jacobian(tape, *pair, point, order) for point in points]
+                for pair in pairs
+            ]
+            jacobians = [keras.tree.pack_sequence_as(x, row) for row in jacobians]
+            return keras.tree.pack_sequence_as(value, jacobians)
+
+        return differentiate
+
+    def _jacobian(self, tape, tensor, components, point, order: int) -> tf.Tensor:
+        rows = [
+            _found(gradient(tape, component, point), self.subject, order, point)
+            for component in components
+        ]
+        shape = (-1, *tensor.shape[1:], *sample_axes(point))
+        return tf.cast(tf.reshape(tf.stack(rows, axis=1), shape), tensor.dtype)
+
+
+class Slopes:
+    """A step of `nested`: the derivative by one number t a sample, by two reverse sweeps.
+
+    The first sweep is linear in its seed, so that the second gives a forward derivative.
+
+    Source: J. Townsend, 2017, "A new trick for calculating Jacobian vector products".
+    """
+
+    def __init__(self, subject: Callable):
+        self.subject = subject
+
+    def __call__(self, value, t: tf.Tensor, order: int) -> Callable:
+        return lambda tape: keras.tree.map_structure(
+            lambda tensor: self._slope(tape, tensor, t, order), value
         )
 
-    def _smoothness(self) -> float | None:
-        return registry.smoothness(self.model)
+    def _slope(self, tape, value: tf.Tensor, t: tf.Tensor, order: int) -> tf.Tensor:
+        if not value.dtype.is_floating:
+            raise ValueError(lost(self.subject, order, f"its output is {value.dtype.name}"))
+        seed = tf.ones_like(value)
+        with tf.GradientTape() as inner:
+            inner.watch(seed)
+            row = gradient(tape, value, t, seed)
+        if isinstance(row, tf.Tensor):
+            row = gradient(inner, row, seed)
+            if isinstance(row, LookupError):
+                # A gradient that has no gradient itself: one sweep for each output.
+                row = _by_components(tape, value, t)
+        return _found(row, self.subject, order, value)
 
-    def _suspects(self, order: int) -> list[str]:
-        parts = graph.parts(self.model) if isinstance(self.model, keras.Model) else None
-        classes = [(part, registry.smoothness(part)) for part in parts or []]
-        return [
-            f"{part.name} ({'unknown smoothness' if k is None else f'C^{k}'})"
-            for part, k in classes
-            if k is None or k < order
-        ]
+
+def _by_components(tape, value: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+    size = math.prod(value.shape[1:])
+    seeds = tf.reshape(tf.eye(size, dtype=value.dtype), (size, 1, *value.shape[1:]))
+    rows = [gradient(tape, value, t, seed * tf.ones_like(value)) for seed in seeds]
+    stacked = tf.stack([tf.cast(row, value.dtype) for row in rows], axis=1)
+    return tf.reshape(stacked, tf.shape(value))
 
 
-def nested_tapes(function: ModelFunction, x, order: int) -> list:
-    """Returns [y, y', ...]: each tape differentiates what the tapes inside it return."""
-    if order == 0:
-        return [function(x)]
-    points = keras.tree.flatten(x)
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(points)
-        entries = nested_tapes(function, x, order - 1)
-        tensors = keras.tree.flatten(entries[-1])
-        components = [_components(tensor) for tensor in tensors]
+def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed=None):
+    """Returns a gradient, None where there is no path, or the LookupError that it raises."""
+    try:
+        return tape.gradient(y, x, output_gradients=seed)
+    except LookupError as error:
+        return error
 
-    def gradient(component, point):
-        try:
-            row = tape.gradient(component, point)
-        except LookupError as error:
-            raise ValueError(function.lost(order, error.args[0])) from error
-        return function.zero(point, order) if row is None else row
 
-    def jacobian(tensor, components, point):
-        rows = tf.stack([gradient(component, point) for component in components], axis=1)
-        shape = (-1, *tensor.shape[1:], *sample_axes(point))
-        return tf.cast(tf.reshape(rows, shape), tensor.dtype)
+def _found(row, subject: Callable, order: int, like: tf.Tensor) -> tf.Tensor:
+    """Returns a gradient, zeros where none is the truth, or raises that it is lost."""
+    if isinstance(row, LookupError):
+        raise ValueError(lost(subject, order, row.args[0])) from row
+    if row is not None:
+        return row
+    if not is_certain(subject, order):
+        raise ValueError(lost(subject, order, "TensorFlow finds no path from x to it"))
+    return tf.zeros_like(like)
 
-    jacobians = [
-        keras.tree.pack_sequence_as(x, [jacobian(*pair, point) for point in points])
-        for pair in zip(tensors, components)
-    ]
-    return [*entries, keras.tree.pack_sequence_as(entries[-1], jacobians)]
+
+def is_certain(subject: object, order: int) -> bool:
+    """Returns whether a derivative of which there is nothing to see is known to be 0."""
+    smoothness = registry.smoothness(subject)
+    return smoothness is not None and smoothness >= order
+
+
+def lost(subject: object, order: int, cause: object) -> str:
+    """Returns the message that a derivative is lost, with what to look at and what to do."""
+    smooth = ", ".join(registry.recommended(order))
+    return (
+        f"The derivative of order {order} is lost: {cause}. To look at: "
+        f"{', '.join(_suspects(subject, order))}. Replace rough activations by smooth ones "
+        f"({smooth}) and keras.activations.softsign by the one of keras_smooth; where the "
+        "derivative is truly 0, add 0 * x**order to say so."
+    )
+
+
+def _suspects(subject: object, order: int) -> list[str]:
+    parts = graph.parts(subject) if isinstance(subject, keras.Model) else None
+    classes = [(part, registry.smoothness(part)) for part in parts or []]
+    named = [_named(part, k) for part, k in classes if k is None or k < order]
+    return named or [_named(subject, registry.smoothness(subject))]
+
+
+def _named(part: object, smoothness: float | None) -> str:
+    name = getattr(part, "name", None) or getattr(part, "__name__", "the function itself")
+    kind = "unknown smoothness" if smoothness is None else f"C^{smoothness}"
+    return f"{name} ({type(part).__name__}, {kind})"
 
 
 def _components(tensor: tf.Tensor) -> list[tf.Tensor]:

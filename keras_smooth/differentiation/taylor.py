@@ -9,11 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.differentiation import rules
+from keras_smooth.differentiation import rules, tapes
 from keras_smooth.differentiation.tapes import sample_axes
 from keras_smooth.jet import Jet
-
-MAX_ORDER = 6
 
 
 def propagate(
@@ -35,10 +33,25 @@ def propagate(
     Returns:
         The jet of the model's output, or a structure of jets.
     """
-    y = rules.apply(model, Jet(x, [directions, *[None] * (order - 1)], collapsed))
-    if all(isinstance(leaf, Jet) for leaf in keras.tree.flatten(y)):
-        return y
-    raise ValueError("The model's output does not depend on x: there is nothing to derive.")
+    # Jets know the derivatives of pieces, such as 0 for those of hard_tanh; both engines
+    # are to refuse the same models.
+    if isinstance(model, keras.layers.Layer):
+        tapes.refuse_lost(model, x, order)
+    jet = Jet(x, [directions, *[None] * (order - 1)], collapsed)
+
+    def complete(leaf):
+        if isinstance(leaf, Jet) and leaf.series[0] is not None:
+            return leaf
+        if not tapes.is_certain(model, order):
+            raise ValueError(tapes.lost(model, order, "an output does not depend on x"))
+        primal = leaf.primal if isinstance(leaf, Jet) else leaf
+        return jet.like(primal, [_zeros(len(directions), primal), *jet.series[1:]])
+
+    return keras.tree.map_structure(complete, rules.apply(model, jet))
+
+
+def _zeros(directions: int, primal: tf.Tensor) -> tf.Tensor:
+    return tf.zeros(tf.concat([[directions], tf.shape(primal)], axis=0), primal.dtype)
 
 
 def derivatives(model: Callable, x: tf.Tensor, order: int) -> tuple:

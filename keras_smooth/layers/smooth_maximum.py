@@ -16,6 +16,7 @@ from keras import ops
 
 from keras_smooth import registry
 from keras_smooth.activations import sharp_softplus
+from keras_smooth.checks import finite_number
 
 
 def smooth_maximum(x, axis, sharpness: float, keepdims: bool = False):
@@ -65,12 +66,8 @@ class _Smooth:
 
     def __init__(self, *args, sharpness: float = 10.0, **kwargs):
         super().__init__(*args, **kwargs)
-        if not sharpness > 0:
-            raise ValueError(
-                f"{type(self).__name__} expects a positive `sharpness`, received "
-                f"{sharpness!r}."
-            )
-        self.sharpness = sharpness
+        name = f"The `sharpness` of {type(self).__name__}"
+        self.sharpness = finite_number(name, sharpness, 0.0, above=True)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "sharpness": self.sharpness}

@@ -2,23 +2,23 @@
 
 import dataclasses
 import math
-import numbers
 from typing import Any
 
+from keras_smooth.checks import finite_number, whole_number
 from keras_smooth.lbfgs.minimizers import METHODS
 
-# Name: kind of number, smallest value, whether None is allowed.
+# Name: which check, smallest value, whether None is allowed.
 _NUMBERS = {
-    "epochs": (numbers.Integral, 1, False),
-    "initial_epoch": (numbers.Integral, 0, False),
-    "num_correction_pairs": (numbers.Integral, 1, False),
-    "max_restarts": (numbers.Integral, 0, False),
-    "steps_per_execution": (numbers.Integral, 1, True),
-    "batch_size": (numbers.Integral, 1, True),
-    "tolerance": (numbers.Real, 0, False),
-    "target": (numbers.Real, -math.inf, True),
-    "max_seconds": (numbers.Real, 0, True),
-    "validation_split": (numbers.Real, 0, False),
+    "epochs": (whole_number, 1, False),
+    "initial_epoch": (whole_number, 0, False),
+    "num_correction_pairs": (whole_number, 1, False),
+    "max_restarts": (whole_number, 0, False),
+    "steps_per_execution": (whole_number, 1, True),
+    "batch_size": (whole_number, 1, True),
+    "tolerance": (finite_number, 0, False),
+    "target": (finite_number, -math.inf, True),
+    "max_seconds": (finite_number, 0, True),
+    "validation_split": (finite_number, 0, False),
 }
 
 
@@ -52,8 +52,10 @@ class Options:
             )
         if self.dtype not in (None, "float64"):
             raise ValueError(f'`dtype` must be "float64" or None, received {self.dtype!r}.')
-        for name, row in _NUMBERS.items():
-            _check_number(name, getattr(self, name), *row)
+        for name, (check, least, optional) in _NUMBERS.items():
+            value = getattr(self, name)
+            if value is not None or not optional:
+                check(f"`{name}`", value, least)
         if self.validation_split >= 1:
             raise ValueError(
                 f"`validation_split` must be below 1, received {self.validation_split!r}."
@@ -82,13 +84,3 @@ class Options:
     def is_reached(self, loss: float) -> bool:
         """Returns whether a loss is at the target."""
         return self.target is not None and loss <= self.target
-
-
-def _check_number(name: str, value: Any, kind: type, lowest: float, optional: bool) -> None:
-    if value is None and optional:
-        return
-    word = "an integer" if kind is numbers.Integral else "a number"
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"`{name}` must be {word}, received {value!r}.")
-    if not value >= lowest:
-        raise ValueError(f"`{name}` must be {lowest} or more, received {value!r}.")

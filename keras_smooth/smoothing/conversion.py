@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import activations, layers, registry
+from keras_smooth.checks import finite_number, whole_number
 from keras_smooth.models import copies, graph
 from keras_smooth.smoothing.stand_ins import smooth_elu, smooth_ramps, smooth_softsign
 
@@ -133,8 +134,8 @@ def smoothen(
         )
     if not model.built:
         raise ValueError("smoothen expects a model that is built. Call it on data first.")
-    if not sharpness > 0:
-        raise ValueError(f"`sharpness` must be positive, received {sharpness!r}.")
+    order = whole_number("`order`", order, 0)
+    sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
     converter = _Converter(order, sharpness, replacements or {})
     smooth = converter.model(model)
     smooth.set_weights(model.get_weights())

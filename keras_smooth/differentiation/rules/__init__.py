@@ -10,6 +10,6 @@ from keras_smooth.differentiation.rules import (  # noqa: F401  each fills the t
     piecewise,
     smooth_layers,
 )
-from keras_smooth.differentiation.rules.table import apply, register_jet_rule
+from keras_smooth.differentiation.rules.table import apply, has_rule, register_jet_rule
 
-__all__ = ["apply", "register_jet_rule"]
+__all__ = ["apply", "has_rule", "register_jet_rule"]

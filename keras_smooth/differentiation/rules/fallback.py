@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from keras_smooth import registry
+from keras_smooth.differentiation import tapes
 from keras_smooth.jet import Jet
 from keras_smooth.models.calls import accepts_training
 
@@ -48,7 +48,7 @@ def taped(operation: Callable, args: tuple, kwargs: dict):
 
         return call(operation, *keras.tree.map_structure(moved, (args, kwargs)))
 
-    entries = series(function, t, leader.order, operation)
+    entries = tapes.nested(function, t, leader.order, tapes.Slopes(operation))
 
     def packed(primal, *values):
         batch = _batch(leader)
@@ -96,65 +96,3 @@ def _at(coefficients: Sequence[tf.Tensor], t: tf.Tensor) -> tf.Tensor:
     for coefficient in coefficients[-2::-1]:
         total = coefficient + t * total
     return total
-
-
-def series(function: Callable, t: tf.Tensor, order: int, operation: Callable) -> list:
-    """Returns a function of t and its derivatives, for one t a sample.
-
-    Args:
-        function: Maps t, of shape `(batch,)`, to a structure of tensors `(batch, ...)`.
-        t: Where to differentiate.
-        order: Number of derivatives.
-        operation: What is being differentiated, for error messages.
-
-    Raises:
-        ValueError: If a derivative is lost on the way.
-    """
-    if order == 0:
-        return [function(t)]
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(t)
-        entries = series(function, t, order - 1, operation)
-    slopes = keras.tree.map_structure(
-        lambda value: _push_forward(tape, value, t, order, operation), entries[-1]
-    )
-    return [*entries, slopes]
-
-
-def _push_forward(tape, value: tf.Tensor, t: tf.Tensor, order: int, operation) -> tf.Tensor:
-    """Returns dvalue/dt by two reverse sweeps: the first is linear in its seed.
-
-    Source: J. Townsend, 2017, "A new trick for calculating Jacobian vector products".
-    """
-    if not value.dtype.is_floating:
-        raise ValueError(lost(operation, order, f"its output is {value.dtype.name}"))
-    seed = tf.ones_like(value)
-    with tf.GradientTape() as inner:
-        inner.watch(seed)
-        try:
-            row = tape.gradient(value, t, output_gradients=seed)
-        except LookupError as error:
-            raise ValueError(lost(operation, order, error.args[0])) from error
-    slope = None if row is None else inner.gradient(row, seed)
-    if slope is not None:
-        return slope
-    smoothness = _smoothness(operation)
-    if smoothness is None or smoothness < order:
-        raise ValueError(lost(operation, order, "TensorFlow finds no path to it"))
-    return tf.zeros_like(value)
-
-
-def _smoothness(operation: Callable) -> float | None:
-    return registry.smoothness(operation) if callable(operation) else None
-
-
-def lost(operation: Callable, order: int, cause: object) -> str:
-    """Returns the message that a derivative is lost, with the layer that loses it."""
-    name = getattr(operation, "name", getattr(operation, "__name__", repr(operation)))
-    smoothness = _smoothness(operation)
-    kind = "unknown smoothness" if smoothness is None else f"C^{smoothness}"
-    return (
-        f"The derivative of order {order} is lost in {name} "
-        f"({type(operation).__name__}, {kind}): {cause}. Replace it by something smooth; "
-        "where the derivative is truly 0, add 0 * x**order to say so."
-    )

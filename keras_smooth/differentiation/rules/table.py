@@ -111,6 +111,11 @@ def _primal(x):
     return x.primal if isinstance(x, Jet) else x
 
 
+def has_rule(operation: Callable) -> bool:
+    """Returns whether there is a way for jets through an operation."""
+    return _rule(operation) is not None
+
+
 def _rule(operation: Callable) -> Callable | None:
     if getattr(operation, "quantization_mode", None) is not None:
         return None

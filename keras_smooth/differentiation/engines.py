@@ -1,0 +1,97 @@
+"""The engines, what each can do, and which is taken for a task."""
+
+import math
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import layers
+from keras_smooth.checks import whole_number
+from keras_smooth.differentiation import rules
+from keras_smooth.models import graph
+from keras_smooth.models.calls import accepts_training
+
+ENGINES = ("auto", "tape", "jet")
+# The rules are tested to this order.
+MAX_ORDER = 6
+
+
+def checked_engine(engine: object) -> str:
+    """Returns the name of an engine."""
+    if engine not in ENGINES:
+        raise ValueError(f"Unknown engine {engine!r}. Known: {', '.join(ENGINES)}.")
+    return engine
+
+
+def checked_derivatives(order: object, engine: str, least: int = 0) -> int:
+    """Returns a number of derivatives that the engine can take."""
+    order = whole_number("`order`", order, least)
+    if engine == "jet" and order > MAX_ORDER:
+        raise ValueError(
+            f"engine='jet' takes up to {MAX_ORDER} derivatives, received order={order}. "
+            "engine='tape' has no limit but time."
+        )
+    return order
+
+
+def refuse_training(engine: str, training: bool) -> None:
+    """Raises where jets, which run in inference mode, are asked for training mode."""
+    if training and engine == "jet":
+        raise ValueError(
+            "engine='jet' runs layers in inference mode. Take engine='tape' for "
+            "training=True."
+        )
+
+
+# Whether jets are the faster engine for `order` derivatives by `dim` numbers a sample:
+# docs/derivatives.md has the measurements.
+_JETS_ARE_FASTER = {
+    # One forward pass against `order` nested sweeps; but of d > 2 numbers the full table
+    # takes d (d + 1) / 2 directions against d + 1 sweeps.
+    "derivatives": lambda order, dim: order >= 2 and dim <= 2,
+    # One reverse sweep an output, whatever the dimension.
+    "jacobian": lambda order, dim: False,
+    # Work grows with d and not with d^2.
+    "laplacian": lambda order, dim: True,
+    # One forward pass along one direction.
+    "directional": lambda order, dim: True,
+}
+
+
+def chosen(
+    engine: str, task: str, model: Callable, x: tf.Tensor, order: int, training=False
+) -> str:
+    """Returns the engine that is asked for, or for "auto" the faster one.
+
+    Args:
+        engine: A name in `ENGINES`.
+        task: What is computed, a key of the table above.
+        model: What is differentiated.
+        x: Points.
+        order: Number of derivatives.
+        training: Whether layers run in training mode, which is for tapes.
+    """
+    if engine != "auto":
+        return engine
+    if training and _differs_in_training(model):
+        return "tape"
+    if not 1 <= order <= MAX_ORDER or not rules.has_rule(model):
+        return "tape"
+    dim = math.prod(x.shape[1:])
+    return "jet" if _JETS_ARE_FASTER[task](order, dim) else "tape"
+
+
+# Their `call` takes `training`, but makes no use of it.
+_WITHOUT_MODES = (keras.layers.Dense, keras.layers.EinsumDense, layers.Dense)
+
+
+def _differs_in_training(model: Callable) -> bool:
+    """Returns whether a layer may do something else in training mode; in doubt it may."""
+    if not isinstance(model, keras.layers.Layer):
+        return False
+    if graph.is_composed(model):
+        return not graph.is_graph(model) or any(
+            map(_differs_in_training, graph.inner(model))
+        )
+    return type(model) not in _WITHOUT_MODES and accepts_training(model.call)
