@@ -245,10 +245,11 @@ both sides hang on the memory, and the ratio moves with the load of the machine.
 `order n` is `derivatives(model, x, n)` for one input, `Laplacian` is `laplacian(model, x)`, and
 `Hessian` is y, y' and y'' by `derivatives(model, x, 2)` for d inputs.
 
-When to take which engine, under XLA: jets for every order with one input, the more the
-higher the order; jets for Laplacians, the more the higher the dimension; tapes for Hessians
-of more than two inputs, where d + 1 reverse sweeps beat d (d + 1) / 2 directions forward.
-For 100 points at a time without XLA neither matters: the overhead of a call is all.
+What `engine="auto"` takes, as is best under XLA: jets for every order above 1 with one
+input, the more the higher the order; jets for Laplacians, the more the higher the
+dimension; tapes for Hessians of more than two inputs, where d + 1 reverse sweeps beat
+d (d + 1) / 2 directions forward. For 100 points at a time without XLA neither matters: the
+overhead of a call is all.
 
 ## Against nested tapes
 

@@ -40,7 +40,7 @@ class Oscillator(keras.Model):
         self.stiffness = self.add_weight(initializer="ones", dtype="float64")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        u, du, d2u = keras_smooth.derivatives(self, x, engine="jet")
+        u, du, d2u = keras_smooth.derivatives(self, x)
         residual = d2u + self.damping * du + self.stiffness * u
         return ops.mean(ops.square(u - y)) + ops.mean(ops.square(residual))
 

@@ -32,7 +32,7 @@ class Poisson(keras.Model):
     """A model u(x) whose targets are the values of the source f."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        residual = keras_smooth.laplacian(self, x, engine="jet") + y
+        residual = keras_smooth.laplacian(self, x) + y
         return ops.mean(ops.square(residual))
 
 

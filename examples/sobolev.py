@@ -37,6 +37,6 @@ for name, weights in {"plain": (1.0, 0.0, 0.0), "sobolev": (1.0, 0.1, 0.01)}.ite
     losses = {key: "mse" for key in targets}
     model.compile(loss=losses, loss_weights=dict(zip(targets, weights)))
     keras_smooth.fit_lbfgs(model, x, targets, epochs=EPOCHS, verbose=0)
-    found = keras_smooth.derivatives(net, x_test, engine="jet")
+    found = keras_smooth.derivatives(net, x_test)
     errors = [np.mean(np.square(a - b)) for a, b in zip(found, exact)]
     print(name, *(f"{key} {error:.1e}" for key, error in zip(targets, errors)))

@@ -40,7 +40,7 @@ model.compile(loss={"y": "mse", "dy": "mse"})
 keras_smooth.fit_lbfgs(model, x, targets, epochs=EPOCHS, verbose=0)
 
 minimum = np.array([[0.0, LENGTH]])
-hessian = keras_smooth.hessian(net, minimum, engine="jet")[0, 0].numpy()
+hessian = keras_smooth.hessian(net, minimum)[0, 0].numpy()
 weighted = hessian / np.sqrt(np.outer(MASSES, MASSES))
 squares = np.linalg.eigvalsh(weighted)
 reduced = MASSES.prod() / MASSES.sum()

@@ -9,7 +9,6 @@ import keras_smooth
 from keras_smooth import layers
 from keras_smooth.layers.ordered import TABLE
 
-
 # Class, arguments, shape of a sample.
 EXACT = [
     ("LayerNormalization", {}, (6,)),
