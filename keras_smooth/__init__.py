@@ -21,7 +21,7 @@ from keras_smooth.differentiation.operators import (
 )
 from keras_smooth.differentiation.rules import register_jet_rule
 from keras_smooth.layers import Activation, Dense
-from keras_smooth.lbfgs import OptimizeResult, fit_lbfgs
+from keras_smooth.lbfgs import OptimizeResult, Status, fit_lbfgs
 from keras_smooth.registry import register_smoothness, smoothness
 from keras_smooth.smoothing import OutputChange, output_change, smoothen
 
@@ -36,6 +36,7 @@ __all__ = [
     "DerivativeMonitor",
     "OptimizeResult",
     "OutputChange",
+    "Status",
     "activations",
     "audit",
     "compare",

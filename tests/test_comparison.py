@@ -304,7 +304,7 @@ def test_events_and_files_after_every_run(tmp_path):
     assert first[-1].loss < first[0].loss
 
 
-@pytest.mark.parametrize("method", ["bfgs", "adam"])
+@pytest.mark.parametrize("method", ["tfp_bfgs", "adam"])
 def test_other_methods(method):
     found = keras_smooth.compare(**ONE, epochs=30, method=method)
     run = found.runs[0]

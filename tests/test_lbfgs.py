@@ -145,7 +145,7 @@ def test_dropout_keeps_one_mask_for_the_whole_run(gaussian_data):
 # That TFP's methods train without XLA is in the tests below.
 @pytest.mark.parametrize(
     ("method", "jit_compile"),
-    [("lbfgs", True), ("tfp_lbfgs", True), ("bfgs", True), ("lbfgs", False)],
+    [("lbfgs", True), ("tfp_lbfgs", True), ("tfp_bfgs", True), ("lbfgs", False)],
 )
 def test_trains(make_model, gaussian_data, method, jit_compile):
     model = make_model()
@@ -160,7 +160,7 @@ def test_trains(make_model, gaussian_data, method, jit_compile):
     )
 
 
-@pytest.mark.parametrize("method", ["lbfgs", "tfp_lbfgs", "bfgs"])
+@pytest.mark.parametrize("method", ["lbfgs", "tfp_lbfgs", "tfp_bfgs"])
 def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
     model, results, epochs = make_model(width=3), [], []
     start, options = model.get_weights(), {"epochs": 20, "method": method}
@@ -171,10 +171,10 @@ def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
         results.append(history.result)
         epochs.append(history.epoch)
     losses = [result.fun for result in results]
-    if method != "bfgs":
+    if method != "tfp_bfgs":
         assert losses[0] == losses[1] == losses[2]
     else:
-        # bfgs evaluates anew at the start of a chunk, in another order of operations.
+        # tfp_bfgs evaluates anew at the start of a chunk, in another order of operations.
         assert losses == pytest.approx([losses[0]] * 3, rel=1e-3)
     assert [result.nit for result in results] == [20] * 3
     assert epochs[1] == [6, 13, 19]
@@ -309,7 +309,7 @@ ENDS = {
 # TFP's compile for seconds: each has what differs in kind.
 BY_TFP = {
     "tfp_lbfgs": ["kink", "NaN at the start", "NaN beyond the next step"],
-    "bfgs": ["tolerance", "rounding", "NaN beyond the next step"],
+    "tfp_bfgs": ["tolerance", "rounding", "NaN beyond the next step"],
 }
 
 
@@ -337,7 +337,7 @@ def test_status(name, method):
 
 
 @pytest.mark.parametrize(("method", "starts"), [
-    ("lbfgs", [1.6, 1e-3, 100.0]), ("tfp_lbfgs", [1.6]), ("bfgs", [1.6]),
+    ("lbfgs", [1.6, 1e-3, 100.0]), ("tfp_lbfgs", [1.6]), ("tfp_bfgs", [1.6]),
 ])  # fmt: skip
 def test_a_trial_that_is_nan_shrinks_the_step(method, starts):
     """x - 10 log x, which is NaN below 0, has its minimum at 10."""

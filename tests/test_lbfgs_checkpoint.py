@@ -87,7 +87,7 @@ def batches():
 RUNS = {
     "lbfgs, compiled": (net, {"jit_compile": True}),
     "tfp_lbfgs": (net, {"method": "tfp_lbfgs"}),
-    "bfgs": (net, {"method": "bfgs"}),
+    "tfp_bfgs": (net, {"method": "tfp_bfgs"}),
     "float32": (lambda: net(dtype="float32"), {}),
     "float64 copy": (lambda: net(dtype="float32"), {"dtype": "float64"}),
     "dropout": (lambda: net(keras.layers.Dropout(0.3, seed=1, dtype="float64")), {}),
@@ -242,7 +242,7 @@ OTHERS = {
     "dtype": (net, lambda: net(dtype="float32"), {}, ": data, model of it"),
     "frozen weights": (frozen, lambda: frozen(1e-9), {}, ": frozen weights of it"),
     "frozen layer": (net, frozen, {}, ": frozen weights of it"),
-    "method": (net, net, {"method": "bfgs"}, ": method of it"),
+    "method": (net, net, {"method": "tfp_bfgs"}, ": method, num_correction_pairs of it"),
     "memory": (net, net, {"num_correction_pairs": 7}, ": num_correction_pairs of it"),
     "loss": (net, lambda: net(loss="mae"), {}, "of another loss or of another model"),
     "activation": (

@@ -56,7 +56,10 @@ ARGUMENTS = {
     "initial_epoch below 0": ({"initial_epoch": -1}, ValueError, "0 or more, received -1"),
     "method": (
         {"method": "newton"}, ValueError,
-        "Unknown method 'newton'. Known: lbfgs, tfp_lbfgs, bfgs",
+        "Unknown method 'newton'. Known: lbfgs, tfp_lbfgs, tfp_bfgs",
+    ),
+    "method of 0.1.0": (
+        {"method": "bfgs"}, ValueError, "Unknown method 'bfgs'.*has the name \"tfp_bfgs\" now",
     ),
     "dtype": ({"dtype": "float32"}, ValueError, "must be \"float64\" or None, .*'float32'"),
     "batch_size 0": ({"batch_size": 0}, ValueError, "`batch_size` must be 1 or more"),

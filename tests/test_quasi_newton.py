@@ -1,4 +1,4 @@
-"""The L-BFGS loop: its direction against the two-loop recursion, and test problems."""
+"""Self-scaled L-BFGS: its memory against dense matrices, its line search, test problems."""
 
 import keras
 import numpy as np
@@ -6,52 +6,207 @@ import pytest
 import tensorflow as tf
 from more_garbow_hillstrom import PROBLEMS
 
-from keras_smooth import fit_lbfgs
-from keras_smooth.lbfgs import Status
-from keras_smooth.lbfgs.minimizers import limited_memory
+from keras_smooth import Status, fit_lbfgs
+from keras_smooth.lbfgs.minimizers import (
+    METHODS,
+    Minimizer,
+    default_num_pairs,
+    inverse_hessian,
+    line_search,
+)
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 
-def two_loops(steps, changes, gradient):
-    """Nocedal and Wright, 2006, algorithm 7.4: the slow reference."""
-    q, alphas = gradient.copy(), []
-    for s, y in zip(steps[::-1], changes[::-1]):
-        alphas.append(s @ q / (s @ y))
-        q -= alphas[-1] * y
-    q *= steps[-1] @ changes[-1] / (changes[-1] @ changes[-1])
-    for s, y, alpha in zip(steps, changes, alphas[::-1]):
-        q += s * (alpha - y @ q / (s @ y))
-    return -q
+
+def updated(matrix, step, change, growth):
+    """Al-Baali, 1998: self-scaled BFGS of a dense inverse Hessian, the slow reference."""
+    rho = 1.0 / (change @ step)
+    v = np.eye(len(step)) - rho * np.outer(change, step)
+    return growth * v.T @ matrix @ v + rho * np.outer(step, step)
 
 
-@pytest.mark.parametrize("num_stored", [1, 3, 5, 6, 13])
-@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-10), ("float32", 1e-2)])
-def test_direction_is_that_of_the_two_loop_recursion(num_stored, dtype, rtol, rng):
-    size, num_pairs = 20, 5
+def dense(steps, changes, growths):
+    """The inverse Hessian of the pairs that are kept; the first pair scales the identity."""
+    scale = steps[0] @ changes[0] / (changes[0] @ changes[0])
+    matrix = updated(scale * np.eye(len(steps[0])), steps[0], changes[0], 1.0)
+    for pair in zip(steps[1:], changes[1:], growths[1:]):
+        matrix = updated(matrix, *pair)
+    return matrix
+
+
+def random_pairs(num_stored, size, seed):
+    """Pairs of a quadratic function, whose curvatures are positive, and growths."""
+    rng = np.random.default_rng(seed)
     root = rng.normal(size=(size, size))
-    hessian = root @ root.T / size + np.eye(size)
     steps = rng.normal(size=(num_stored, size))
-    changes = steps @ hessian
-    gradient = rng.normal(size=size)
-    memory = limited_memory._empty(num_pairs, tf.zeros(size, dtype))
-    for s, y in zip(steps, changes):
-        memory = limited_memory._store(memory, tf.constant(s, dtype), tf.constant(y, dtype))
-    direction = limited_memory._direction(memory, tf.constant(gradient, dtype))
-    expected = two_loops(steps[-num_pairs:], changes[-num_pairs:], gradient)
+    changes = steps @ (root @ root.T / size + np.eye(size))
+    growths = np.maximum(rng.uniform(0.5, 3.0, size=num_stored), 1.0)
+    return steps, changes, growths, rng.normal(size=size)
+
+
+def stored(steps, changes, growths, num_pairs, dtype="float64"):
+    memory = inverse_hessian.empty(num_pairs, tf.zeros(steps.shape[1], dtype))
+    for s, y, growth in zip(steps, changes, growths):
+        numbers = (tf.constant(v, dtype) for v in (s, y, s @ y, growth))
+        memory = inverse_hessian.store(memory, *numbers)
+    return memory
+
+
+# One pair, a ring that is not full, one that is, and rings that were turned.
+@pytest.mark.parametrize("num_stored", [1, 3, 5, 6, 13])
+@pytest.mark.parametrize("scaled", [True, False], ids=["self-scaled", "plain"])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 1e-2)])
+def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
+    num_pairs, size = 5, 20
+    steps, changes, growths, vector = random_pairs(num_stored, size, seed=num_stored)
+    if not scaled:
+        growths = np.ones(num_stored)
+    memory = stored(steps, changes, growths, num_pairs, dtype)
+    kept = slice(-num_pairs, None)
+    expected = dense(steps[kept], changes[kept], growths[kept]) @ vector
+    found = inverse_hessian.multiply(memory, tf.constant(vector, dtype))
     # The condition of R is about 10: rounding times a few hundred operations.
-    np.testing.assert_allclose(direction, expected, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+
+
+def test_empty_memory_is_the_identity():
+    memory = inverse_hessian.empty(3, tf.zeros(4, tf.float64))
+    vector = tf.constant([1.0, -2.0, 3.0, 0.0], tf.float64)
+    np.testing.assert_array_equal(inverse_hessian.multiply(memory, vector), vector)
+
+
+@pytest.mark.parametrize("change", [0.0, -1.0, 1e-17], ids=["none", "negative", "rounding"])
+def test_curvature_that_is_rounding_is_not_stored(change):
+    steps, changes, growths, _ = random_pairs(2, 6, seed=0)
+    memory = stored(steps, changes, growths, num_pairs=3)
+    step = tf.constant(np.eye(6)[0])
+    # Along the step 1e-17 of the length of the change, which is across.
+    gradient = change * step + (np.eye(6)[1] if change == 1e-17 else 0.0)
+    curvature = tf.reduce_sum(step * gradient)
+    after = inverse_hessian.store(
+        memory, step, gradient, curvature, 2.0 * tf.ones_like(curvature)
+    )
+    for one, other in zip(memory, after):
+        np.testing.assert_array_equal(one, other)
+
+
+def quartic(x):
+    """A convex function of six variables, far from quadratic, whose minimum is not 0."""
+    i = tf.range(1, 7, dtype=x.dtype)
+    value = tf.reduce_sum(i * x**2 + (x - 0.3) ** 4) + tf.reduce_sum(x[1:] * x[:-1])
+    gradient = 2.0 * i * x + 4.0 * (x - 0.3) ** 3
+    gradient += tf.concat([x[1:], [0.0]], 0) + tf.concat([[0.0], x[:-1]], 0)
+    return value, gradient
+
+
+def test_path_is_that_of_dense_self_scaled_bfgs():
+    """The factor from the line search against s.B s with the dense matrix inverted."""
+    minimizer = Minimizer(lambda x, data: quartic(x), "lbfgs", 4, jit_compile=False)
+    state = minimizer.begin(tf.constant([3.0, -2.0, 1.0, 4.0, -1.0, 2.0], tf.float64), ())
+    steps, changes, growths = [], [], []
+    while len(steps) < 10:
+        after = minimizer.advance(state, 1, 0.0, ())
+        step, change = (
+            (getattr(after, name) - getattr(state, name)).numpy()
+            for name in ("position", "objective_gradient")
+        )
+        growth = 1.0
+        if steps:
+            matrix = dense(steps[-4:], changes[-4:], growths[-4:])
+            growth = max(step @ np.linalg.solve(matrix, step) / (step @ change), 1.0)
+        steps, changes, growths = [*steps, step], [*changes, change], [*growths, growth]
+        matrix = dense(steps[-4:], changes[-4:], growths[-4:])
+        expected = -matrix @ after.objective_gradient.numpy()
+        # Steps shrink to 1e-4, so that rounding of the positions is 1e-12 of them.
+        np.testing.assert_allclose(after.direction, expected, rtol=1e-6)
+        state = after
+    assert max(growths) > 1.1 and min(growths[1:]) == 1.0
+
+
+# Rows, weights and dtype, with the pairs that they give.
+NUM_PAIRS = {
+    "few rows": ("lbfgs", 10, 3000, "float64", 50),
+    "a third of the rows": ("lbfgs", 600, 3000, "float64", 200),
+    "many rows": ("lbfgs", 10**6, 3000, "float64", 300),
+    "many weights": ("lbfgs", 10**6, 10**6, "float64", 16),
+    "many weights in float32": ("lbfgs", 10**6, 10**6, "float32", 33),
+    "too many weights": ("lbfgs", 10**6, 10**9, "float64", 3),
+    "two loops": ("tfp_lbfgs", 10**6, 3000, "float64", 50),
+}
+
+
+@pytest.mark.parametrize("name", NUM_PAIRS)
+def test_default_number_of_pairs(name):
+    *arguments, expected = NUM_PAIRS[name]
+    assert default_num_pairs(*arguments) == expected
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_minimizes(method):
+    """A row of the table is enough to be used: states have the seven names."""
+    minimizer = Minimizer(lambda x, data: quartic(x), method, 5, jit_compile=False)
+    state = minimizer.begin(tf.ones(6, tf.float64), ())
+    first = float(state.objective_value)
+    state = minimizer.advance(state, 20, 1e-8, ())
+    assert bool(state.converged) and not bool(state.failed)
+    assert int(state.num_iterations) <= 20 <= 2 * int(state.num_objective_evaluations)
+    np.testing.assert_array_equal(quartic(state.position)[0], state.objective_value)
+    assert (
+        float(state.objective_value) < first and max(abs(state.objective_gradient)) <= 1e-8
+    )
 
 
 def test_cubic_is_exact_for_cubics():
     a, b = -0.5, 3.0
     points = [
-        limited_memory.Point(
+        line_search.Point(
             *(tf.constant(v, tf.float64) for v in (t, t**3 - 3 * t, 3 * t**2 - 3))
         )
         for t in (a, b)
     ]
     # t^3 - 3t has its minimum at 1.
-    assert float(limited_memory._minimum_of_cubic(*points)) == pytest.approx(1.0, abs=1e-14)
+    assert float(line_search.minimum_of_cubic(*points)) == pytest.approx(1.0, abs=1e-14)
+
+
+def value_and_slope(function, position):
+    with tf.GradientTape() as tape:
+        tape.watch(position)
+        value = function(position[0])
+    return value, tape.gradient(value, position)
+
+
+def search_along(function, length):
+    """Searches from 0 along 1."""
+    origin = tf.zeros(1, tf.float64)
+    start = line_search.Place(origin, *value_and_slope(function, origin))
+    length = tf.constant(length, tf.float64)
+    return start, line_search.search(
+        lambda position: value_and_slope(function, position),
+        start, tf.ones_like(origin), start.gradient[0], length,
+    )  # fmt: skip
+
+
+# Function of the step with its minimum at 1, and first steps. None: there is no good step.
+SEARCHES = {
+    "quadratic": (lambda t: (t - 1.0) ** 2, [1e-6, 1.0, 1e6]),
+    "quartic": (lambda t: (t - 1.0) ** 4, [1e-3, 0.4, 30.0]),
+    "NaN beyond 4": (lambda t: (t - 1.0) ** 2 - tf.math.log(4.0 - t), [0.1, 5.0, 100.0]),
+    "without an end": (lambda t: -t, None),
+    "kink": (lambda t: tf.where(t < 1.0, -t, t - 2.0), None),
+    "jump up": (lambda t: tf.where(t > 0.0, 2.0 - t, -t), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_line_search_finds_a_flat_lower_step_or_says_that_there_is_none(name):
+    function, lengths = SEARCHES[name]
+    for length in lengths or [1e-3, 1.0]:
+        start, found = search_along(function, length)
+        assert bool(found.found) == (lengths is not None) != bool(found.failed)
+        if lengths is not None:
+            assert float(found.place.position[0]) == float(found.length)
+            assert float(found.place.value) < float(start.value)
+            assert abs(found.place.gradient[0]) <= 0.5 * abs(start.gradient[0])
 
 
 class Unknowns(keras.Model):

@@ -11,7 +11,7 @@ import numpy as np
 
 KEEP = 2
 # Of the arrays that a run is kept in.
-FORMAT = 1
+FORMAT = 2
 _NAME = "fit_lbfgs-{:012d}.checkpoint"
 # Nothing else that lies in the directory is ever read or removed.
 _PATTERN = "fit_lbfgs-" + 12 * "[0-9]" + ".checkpoint"

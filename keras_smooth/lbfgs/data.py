@@ -92,6 +92,11 @@ class Points(NamedTuple):
     in_memory = True
 
     @property
+    def num_rows(self) -> int:
+        """Number of rows of all tensors together."""
+        return sum(len(leaf) for leaf in keras.tree.flatten(self.parts) if leaf is not None)
+
+    @property
     def digest(self) -> str:
         """A hash of all tensors."""
         return _digest(self.batches())

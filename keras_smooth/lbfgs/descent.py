@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.lbfgs.options import Options
-from keras_smooth.lbfgs.result import MESSAGES, OptimizeResult, Status
+from keras_smooth.lbfgs.result import OptimizeResult, Status
 
 
 class Best(NamedTuple):
@@ -88,7 +88,7 @@ class Descent:
         return OptimizeResult(
             success=status in (Status.TOLERANCE, Status.TARGET),
             status=int(status),
-            message=" ".join([*self._deaths_in_words(), MESSAGES[status]]),
+            message=" ".join([*self._deaths_in_words(), status.message]),
             fun=self.best.fun,
             grad_norm=self.best.grad_norm,
             nit=self.nit,

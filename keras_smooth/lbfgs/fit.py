@@ -31,7 +31,7 @@ def fit_lbfgs(
     validation_data: Any = None,
     validation_split: float = 0.0,
     method: str = "lbfgs",
-    num_correction_pairs: int = 50,
+    num_correction_pairs: int | None = None,
     dtype: str | None = None,
     tolerance: float = 1e-10,
     target: float | None = None,
@@ -82,10 +82,13 @@ def fit_lbfgs(
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
             call of the callbacks.
         validation_split: Fraction of the rows, the last ones, to hold out instead.
-        method: `"lbfgs"`; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line
-            search brackets every step; or its `"bfgs"` with a dense inverse Hessian, n^2
-            numbers. benchmarks/lbfgs.md compares them.
-        num_correction_pairs: Memory of L-BFGS.
+        method: `"lbfgs"`, self-scaled; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability,
+            whose line search brackets every step; or `"tfp_bfgs"`, its BFGS with a dense
+            inverse Hessian, n^2 numbers. benchmarks/lbfgs.md compares them.
+        num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
+            More pairs need fewer iterations and make each slower. None takes a third of the
+            number of rows, which costs about as much as an evaluation, but 50 at least and
+            300 at most; and never more than fit into 256 MiB, or 3. `"tfp_lbfgs"` takes 50.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
             `get_config`.
@@ -102,7 +105,7 @@ def fit_lbfgs(
         checkpoint: Directory in which the run is saved at every call of the callbacks. A
             run that finds its own checkpoint there goes on from it, bit for bit, also to
             more epochs, a lower tolerance or a lower target. It is weights and curvature
-            memory, `2 * num_correction_pairs + 4` times the weights.
+            memory, `2 * num_correction_pairs + 4` times the weights (256 MiB at most by default).
         throw: Whether to raise where a run breaks off, instead of only saying so in the
             result.
 
@@ -134,9 +137,11 @@ def fit_lbfgs(
 
     References:
         Liu and Nocedal, 1989, "On the limited memory BFGS method for large scale
-        optimization", Mathematical Programming 45; Hager and Zhang, 2005, "A new
-        conjugate gradient method with guaranteed descent and an efficient line search",
-        SIAM Journal on Optimization 16.
+        optimization", Mathematical Programming 45; Al-Baali, 1998, "Numerical experience
+        with a class of self-scaling quasi-Newton algorithms", Journal of Optimization
+        Theory and Applications 96; Hager and Zhang, 2005, "A new conjugate gradient method
+        with guaranteed descent and an efficient line search", SIAM Journal on Optimization
+        16.
     """
     options = Options(
         method=method,
@@ -159,6 +164,8 @@ def fit_lbfgs(
     validation = read_validation(validation_data, batch_size, data_dtype)
     if validation_split and validation is None:
         data, validation = data.split(validation_split)
+    num_weights = sum(math.prod(v.shape) for v in model.trainable_variables)
+    options = options.for_size(data.num_rows, num_weights, data_dtype)
     minimization = Minimization(model, data, options)
     if validation is not None:
         minimization.check(validation)

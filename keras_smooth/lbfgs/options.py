@@ -5,13 +5,13 @@ import math
 from typing import Any
 
 from keras_smooth.checks import finite_number, whole_number
-from keras_smooth.lbfgs.minimizers import METHODS
+from keras_smooth.lbfgs.minimizers import check_method, default_num_pairs
 
 # Name: which check, smallest value, whether None is allowed.
 _NUMBERS = {
     "epochs": (whole_number, 1, False),
     "initial_epoch": (whole_number, 0, False),
-    "num_correction_pairs": (whole_number, 1, False),
+    "num_correction_pairs": (whole_number, 1, True),
     "max_restarts": (whole_number, 0, False),
     "steps_per_execution": (whole_number, 1, True),
     "batch_size": (whole_number, 1, True),
@@ -32,7 +32,7 @@ class Options:
     """
 
     method: str
-    num_correction_pairs: int
+    num_correction_pairs: int | None
     jit_compile: bool
     dtype: str | None
     batch_size: int | None
@@ -46,10 +46,7 @@ class Options:
     max_restarts: int
 
     def __post_init__(self):
-        if self.method not in METHODS:
-            raise ValueError(
-                f"Unknown method {self.method!r}. Known: {', '.join(METHODS)}."
-            )
+        check_method(self.method)
         if self.dtype not in (None, "float64"):
             raise ValueError(f'`dtype` must be "float64" or None, received {self.dtype!r}.')
         for name, (check, least, optional) in _NUMBERS.items():
@@ -80,6 +77,13 @@ class Options:
     def identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on from a checkpoint."""
         return {"method": self.method, "num_correction_pairs": self.num_correction_pairs}
+
+    def for_size(self, num_rows: int, num_weights: int, dtype: str) -> "Options":
+        """Returns the options with a memory that fits a fit's size, unless one was given."""
+        if self.num_correction_pairs is not None:
+            return self
+        pairs = default_num_pairs(self.method, num_rows, num_weights, dtype)
+        return dataclasses.replace(self, num_correction_pairs=pairs)
 
     def is_reached(self, loss: float) -> bool:
         """Returns whether a loss is at the target."""

@@ -5,37 +5,57 @@ import enum
 
 
 class Status(enum.IntEnum):
-    """Why a run ended."""
+    """Why a fit ended: a number, as in SciPy, with its sentence as `message`.
 
-    TOLERANCE = 0
-    ITERATION_LIMIT = 1
-    LINE_SEARCH = 2
-    STALLED = 3
-    NON_FINITE = 4
-    STOPPED = 5
-    TARGET = 6
-    TIME_LIMIT = 7
-    INTERRUPTED = 8
+    Example:
 
+    >>> import keras_smooth
+    >>> status = keras_smooth.Status(7)
+    >>> status.name, int(status), status.message[:27]
+    ('TIME_LIMIT', 7, 'The time limit was reached;')
+    """
 
-MESSAGES = {
-    Status.TOLERANCE: "The gradient is below the tolerance.",
-    Status.ITERATION_LIMIT: "The iteration limit was reached; the gradient is above the "
-    "tolerance. More epochs would lower the loss further.",
-    Status.LINE_SEARCH: "The line search found no better point. Try float64, another "
-    "start or a smoother activation; tf.stop_gradient in the loss gives a gradient that is "
-    "not its own.",
-    Status.STALLED: "The position no longer changes, though the gradient is above the "
-    "tolerance: rounding is in the way. Try float64.",
-    Status.NON_FINITE: "The loss is inf or NaN on the way. Look at the data, the start "
-    "and logarithms or roots in the model.",
-    Status.STOPPED: "A callback stopped the training.",
-    Status.TARGET: "The loss is at or below the target.",
-    Status.TIME_LIMIT: "The time limit was reached; the gradient is above the tolerance. "
-    "Give it more seconds, or a loss to aim for with `target`.",
-    Status.INTERRUPTED: "Interrupted, from the keyboard or by an error; the model has the "
-    "best weights.",
-}
+    TOLERANCE = 0, "The gradient is below the tolerance."
+    ITERATION_LIMIT = (
+        1,
+        "The iteration limit was reached; the gradient is above the tolerance. More epochs "
+        "would lower the loss further.",
+    )
+    LINE_SEARCH = (
+        2,
+        "The line search found no better point. Try float64, another start or a smoother "
+        "activation; tf.stop_gradient in the loss gives a gradient that is not its own.",
+    )
+    STALLED = (
+        3,
+        "The position no longer changes, though the gradient is above the tolerance: "
+        "rounding is in the way. Try float64.",
+    )
+    NON_FINITE = (
+        4,
+        "The loss is inf or NaN on the way. Look at the data, the start and logarithms or "
+        "roots in the model.",
+    )
+    STOPPED = 5, "A callback stopped the training."
+    TARGET = 6, "The loss is at or below the target."
+    TIME_LIMIT = (
+        7,
+        "The time limit was reached; the gradient is above the tolerance. Give it more "
+        "seconds, or a loss to aim for with `target`.",
+    )
+    INTERRUPTED = (
+        8,
+        "Interrupted, from the keyboard or by an error; the model has the best weights.",
+    )
+
+    message: str
+
+    def __new__(cls, number: int, message: str):
+        """Makes one row of the table."""
+        status = int.__new__(cls, number)
+        status._value_ = number
+        status.message = message
+        return status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +64,7 @@ class OptimizeResult:
 
     Args:
         success: Whether the gradient is below the tolerance, or the loss at the target.
-        status: 0 gradient below the tolerance, 1 iteration limit, 2 line search dead, 3
-            stalled, 4 loss not finite, 5 stopped by a callback, 6 loss at the target, 7
-            time limit, 8 interrupted.
+        status: Number of the `keras_smooth.Status`, which says why it ended.
         message: The status in words, with advice.
         fun: Loss of the weights that the model has now, unless a callback changed them
             since, as `EarlyStopping(restore_best_weights=True)` does.

@@ -1,9 +1,15 @@
 """Minimizers of a function of one vector, compiled once, that can stop and go on.
 
-minimizer.py         the compiled minimizer and the table of methods
-limited_memory.py    L-BFGS in compact form, one evaluation a turn
+minimizer.py         what is compiled once and advanced; the only way in
+methods.py           the table of methods, and what a method is
+limited_memory.py    our self-scaled L-BFGS: one evaluation a turn
+line_search.py       its line search: unit step first, then cubic steps
+inverse_hessian.py   its memory: steps and changes of the gradient in compact form
+tfp_lbfgs.py         L-BFGS of TensorFlow Probability
+tfp_bfgs.py          dense BFGS of TensorFlow Probability
 """
 
-from keras_smooth.lbfgs.minimizers.minimizer import METHODS, Minimizer
+from keras_smooth.lbfgs.minimizers.methods import METHODS, check_method, default_num_pairs
+from keras_smooth.lbfgs.minimizers.minimizer import Minimizer
 
-__all__ = ["METHODS", "Minimizer"]
+__all__ = ["METHODS", "Minimizer", "check_method", "default_num_pairs"]

@@ -1,0 +1,132 @@
+"""The memory of L-BFGS: self-scaled inverse Hessian in compact form.
+
+Self-scaled BFGS divides the old matrix by tau before it takes up a pair of a step s and a
+change of the gradient y:
+
+    H_new = V' H V / tau + rho s s',   rho = 1 / (y.s),   V = I - rho y s'
+
+Let c_k be the product of all tau up to k. Then c_k H_k obeys the plain update with the pairs
+(c_k s_k, y_k), and when the factors are taken out of its compact form again, only the diagonal
+changes:
+
+    H = gamma (I + S R^-T Y'Y R^-1 S' - S R^-T Y' - Y R^-1 S') + S R^-T (W D) R^-1 S'
+    W_i = product of 1 / tau_j over the pairs j newer than i
+    gamma = W_0 (s_0.y_0) / (y_0.y_0) of the oldest pair that is kept
+
+References:
+    Byrd, Nocedal and Schnabel, 1994, "Representations of quasi-Newton matrices and their use
+    in limited memory methods", Mathematical Programming 63, theorem 2.2; Al-Baali, 1998,
+    "Numerical experience with a class of self-scaling quasi-Newton algorithms", Journal of
+    Optimization Theory and Applications 96.
+"""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Memory(NamedTuple):
+    """The last m pairs in a ring; slots that are not filled are zero.
+
+    Args:
+        pairs: Steps s_i in the first m rows, changes y_i of the gradient in the others,
+            `(2m, n)`.
+        inverse: Inverse of the matrix R with entries s_i . y_j for i not newer than j,
+            `(m, m)`.
+        diagonal: W_i s_i . y_i, `(m,)`.
+        products: y_i . y_j, `(m, m)`.
+        num_pairs: Number of pairs ever stored.
+    """
+
+    pairs: tf.Tensor
+    inverse: tf.Tensor
+    diagonal: tf.Tensor
+    products: tf.Tensor
+    num_pairs: tf.Tensor
+
+
+def empty(num_correction_pairs: int, position: tf.Tensor) -> Memory:
+    """Returns the identity: a memory without pairs."""
+
+    def zeros(*shape: int) -> tf.Tensor:
+        return tf.zeros(shape, position.dtype)
+
+    count = num_correction_pairs
+    return Memory(
+        pairs=zeros(2 * count, position.shape[0]),
+        inverse=zeros(count, count),
+        diagonal=zeros(count),
+        products=zeros(count, count),
+        num_pairs=tf.constant(0),
+    )
+
+
+def store(memory: Memory, step, change, curvature, growth) -> Memory:
+    """Puts a pair in the place of the oldest, unless its curvature is lost in rounding.
+
+    Args:
+        memory: The memory before.
+        step: Change of the position, `(n,)`.
+        change: Change of the gradient, `(n,)`.
+        curvature: Their product.
+        growth: 1 / tau, by which the old matrix is multiplied.
+    """
+    smallest = _eps(step) * tf.norm(step) * tf.norm(change)
+    return tf.cond(
+        curvature > smallest,
+        lambda: _stored(memory, step, change, curvature, growth),
+        lambda: memory,
+    )
+
+
+def _stored(memory: Memory, step, change, curvature, growth) -> Memory:
+    count = memory.diagonal.shape[0]
+    slot = memory.num_pairs % count
+    here = tf.one_hot(slot, count, dtype=step.dtype)
+    others = 1.0 - here
+    rows = tf.stack([slot, count + slot])[:, None]
+    pairs = tf.tensor_scatter_nd_update(memory.pairs, rows, tf.stack([step, change]))
+    along_steps, along_changes = _along(pairs, change)
+    # Dropping the oldest pair drops the first row and column of R, and of its inverse.
+    kept = memory.inverse * others[:, None] * others[None, :]
+    column = tf.linalg.matvec(kept, others * along_steps)
+    products = memory.products * others[:, None] * others[None, :]
+    products += here[:, None] * along_changes[None, :]
+    products += (others * along_changes)[:, None] * here[None, :]
+    return Memory(
+        pairs=pairs,
+        inverse=kept + (here - column)[:, None] * here[None, :] / curvature,
+        diagonal=memory.diagonal * others * growth + curvature * here,
+        products=products,
+        num_pairs=memory.num_pairs + 1,
+    )
+
+
+def multiply(memory: Memory, gradient: tf.Tensor) -> tf.Tensor:
+    """Returns the inverse Hessian times a vector."""
+    scale = _scale(memory)
+    along_steps, along_changes = _along(memory.pairs, gradient)
+    w = tf.linalg.matvec(memory.inverse, along_steps)
+    inner = memory.diagonal * w + scale * (
+        tf.linalg.matvec(memory.products, w) - along_changes
+    )
+    v = tf.linalg.matvec(memory.inverse, inner, transpose_a=True)
+    weights = tf.concat([v, -scale * w], axis=0)
+    return scale * gradient + tf.linalg.matvec(memory.pairs, weights, transpose_a=True)
+
+
+def _scale(memory: Memory) -> tf.Tensor:
+    """Returns gamma: the identity's factor, from the oldest pair that is kept."""
+    count = memory.diagonal.shape[0]
+    oldest = tf.where(memory.num_pairs < count, 0, memory.num_pairs % count)
+    scale = memory.diagonal[oldest] / memory.products[oldest, oldest]
+    return tf.where(memory.num_pairs > 0, scale, tf.ones_like(scale))
+
+
+def _along(pairs: tf.Tensor, vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the products of all steps, and of all changes, with a vector."""
+    return tuple(tf.split(tf.linalg.matvec(pairs, vector), 2))
+
+
+def _eps(like: tf.Tensor) -> float:
+    return 2.0**-52 if like.dtype == tf.float64 else 2.0**-23

@@ -1,0 +1,42 @@
+"""The table of minimizers: a new one is a file and a row here.
+
+A minimizer is a module with three functions,
+
+    default_num_pairs(num_rows, num_weights, itemsize) -> int
+    begin(function, position, num_correction_pairs) -> state
+    advance(function, state, num_iterations, tolerance) -> state
+
+where `function` of a vector `(n,)` returns value and gradient, and a state is a nest of tensors
+with TFP's names: `converged`, `failed`, `num_iterations`, `num_objective_evaluations`,
+`position`, `objective_value`, `objective_gradient`.
+"""
+
+import numpy as np
+
+from keras_smooth.lbfgs.minimizers import limited_memory, tfp_bfgs, tfp_lbfgs
+
+METHODS = {
+    "lbfgs": limited_memory,
+    "tfp_lbfgs": tfp_lbfgs,
+    "tfp_bfgs": tfp_bfgs,
+}
+_RENAMED = {"bfgs": "tfp_bfgs"}
+
+
+def check_method(name: str) -> None:
+    """Raises where there is no minimizer of a name.
+
+    Raises:
+        ValueError: With the names that there are.
+    """
+    if name in METHODS:
+        return
+    hint = f' TFP\'s has the name "{_RENAMED[name]}" now.' if name in _RENAMED else ""
+    raise ValueError(f"Unknown method {name!r}. Known: {', '.join(METHODS)}.{hint}")
+
+
+def default_num_pairs(method: str, num_rows: int, num_weights: int, dtype: str) -> int:
+    """Returns the memory of a method for data and weights of a size."""
+    return METHODS[method].default_num_pairs(
+        num_rows, num_weights, np.dtype(dtype).itemsize
+    )
