@@ -1,9 +1,12 @@
-"""The shape of the package: direction of imports, public API only, nothing on import."""
+"""The shape of the package: rooms and their maps, the direction of imports, nothing on import."""
 
 import ast
+import graphlib
 import importlib
 import inspect
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,19 +30,33 @@ LEVELS = {
     "auditing": 6, "callbacks": 6, "lbfgs": 6,
     "comparison": 7,
     "cli": 8,
-    "__main__": 9,
 }  # fmt: skip
 
+# What runs a room, and is none.
+ENTRIES = {"__init__", "__main__"}
+
 FORBIDDEN = ("keras.src", "tensorflow.python", "tf_keras")
+SHORT_NAMES = {
+    ("numpy", "np"),
+    ("tensorflow", "tf"),
+    ("tensorflow_probability", "tfp"),
+    ("matplotlib.pyplot", "plt"),
+}
+
+
+def nodes(path: Path, *kinds: type) -> list:
+    return [
+        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)
+    ]
 
 
 def imports(path: Path) -> list[str]:
     """Returns the dotted names that a file imports, also inside functions."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path, ast.Import, ast.ImportFrom):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             found += [f"{node.module}.{alias.name}" for alias in node.names]
     return found
 
@@ -48,44 +65,137 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def rooms_of(name: str) -> list[str]:
-    parts = name.split(".")
-    return [parts[1]] if parts[0] == "keras_smooth" and len(parts) > 1 else []
+def file_of(name: str) -> Path | None:
+    """Returns the file of ours in which a dotted name is found: a module's, or a member's."""
+    for dotted in (name, name.rpartition(".")[0]):
+        path = ROOT / dotted.replace(".", "/")
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate in FILES:
+                return candidate
+    return None
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports(path):
-    names = imports(path)
-    assert not [name for name in names if name.startswith(FORBIDDEN)]
-    if room(path) == "__init__":
+def imported_files(path: Path) -> set[Path]:
+    return {file for name in imports(path) if (file := file_of(name))}
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def in_all_files(function):
+    return pytest.mark.parametrize("path", FILES, ids=label)(function)
+
+
+# Rooms.
+
+
+def test_rooms_have_a_level_and_are_few():
+    assert {room(path) for path in FILES} - ENTRIES == set(LEVELS)
+    assert len(LEVELS) <= 15
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_no_room_is_all_but_empty(name):
+    lines = [
+        line
+        for path in FILES
+        if room(path) == name
+        for line in path.read_text().splitlines()
+    ]
+    assert len(lines) >= 30
+
+
+@in_all_files
+def test_imports_go_down(path):
+    here = room(path)
+    if here in ENTRIES:
         return
-    others = {r for name in names for r in rooms_of(name)} - {room(path)}
-    for other in others & set(LEVELS):
-        assert LEVELS[other] < LEVELS[room(path)], f"{room(path)} imports {other}"
-    assert others <= set(LEVELS) | set(keras_smooth.__all__) | {"__version__"}
+    for other in {room(file) for file in imported_files(path)} - {here}:
+        # The root has the version, which is written into results.
+        assert other == "__init__" or LEVELS[other] < LEVELS[here], (
+            f"{here} imports {other}"
+        )
 
 
-def test_every_room_has_a_level():
-    assert {room(path) for path in FILES} - {"__init__"} == set(LEVELS)
+def test_no_circle_of_files():
+    """The root is left out: `__version__` is read from it."""
+    root = PACKAGE / "__init__.py"
+    graph = {path: imported_files(path) - {root} for path in FILES}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(map(label, error.args[1])))
 
 
-def test_only_minimizers_import_tfp():
-    users = {
-        str(path.relative_to(PACKAGE)) for path in FILES
+@in_all_files
+def test_imports_are_public(path):
+    assert not [name for name in imports(path) if name.startswith(FORBIDDEN)]
+    modules = set()
+    for node in nodes(path, ast.ImportFrom):
+        for alias in node.names:
+            assert not alias.name.startswith("_") or alias.name == "__version__", alias.name
+            modules.add(alias.name)
+    for node in nodes(path, ast.Attribute):
+        if isinstance(node.value, ast.Name) and node.value.id in modules:
+            private = node.attr.startswith("_") and not node.attr.endswith("__")
+            assert not private, f"{node.value.id}.{node.attr}"
+
+
+@in_all_files
+def test_no_second_names(path):
+    for node in nodes(path, ast.Import, ast.ImportFrom):
+        for alias in node.names:
+            pair = alias.name, alias.asname
+            assert alias.asname is None or pair in SHORT_NAMES, " as ".join(pair)
+
+
+def test_tfp_is_imported_by_its_minimizers_only():
+    users = [
+        path for path in FILES
         if any(name.startswith("tensorflow_probability") for name in imports(path))
-    }  # fmt: skip
-    assert users == {"lbfgs/minimizers/tfp_lbfgs.py", "lbfgs/minimizers/tfp_bfgs.py"}
+    ]  # fmt: skip
+    assert users and {path.parent for path in users} == {PACKAGE / "lbfgs" / "minimizers"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_and_functions_are_short(path):
-    text = path.read_text()
-    assert text.count("\n") <= 400
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            if body:
-                assert node.end_lineno - body[0].lineno < 50, node.name
+# Maps.
+
+FOLDERS = sorted({path.parent for path in FILES} - {PACKAGE})
+
+
+def inside(folder: Path) -> set[str]:
+    files = {path.name for path in folder.glob("*.py")} - {"__init__.py", "__main__.py"}
+    return files | {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=label)
+def test_docstring_of_a_folder_is_its_map(folder):
+    doc = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    named = re.findall(r"^(\w+(?:\.py|/)) {2,}\S", doc, re.MULTILINE)
+    assert sorted(named) == sorted(inside(folder))
+
+
+def tree(file: str) -> str:
+    """Returns the tree that stands in a page between its mark and the end of the block."""
+    return re.search(
+        r"<!-- rooms -->\n```\n(.*?)```", (ROOT / file).read_text(), re.DOTALL
+    )[1]
+
+
+@pytest.mark.parametrize("file", ["README.md", "docs/architecture.md"])
+def test_tree_is_what_is_there(file):
+    rooms = re.findall(r"^  (\w+(?:\.py|/)) {2,}\S", tree(file), re.MULTILINE)
+    assert sorted(rooms) == sorted(inside(PACKAGE))
+    folders = re.findall(r"^(\w+)/", tree(file), re.MULTILINE)
+    assert sorted(folders) == ["benchmarks", "docs", "examples", "keras_smooth", "tests"]
+    assert all((ROOT / folder).is_dir() for folder in folders)
+
+
+def test_trees_are_one():
+    assert tree("README.md") == tree("docs/architecture.md")
+
+
+# Public names.
 
 
 def public():
@@ -111,12 +221,6 @@ def test_public_names_are_documented(value):
         assert "Args:" in doc and "Example:" in doc
 
 
-def test_readme_has_a_line_a_room():
-    readme = (ROOT / "README.md").read_text()
-    for name in set(LEVELS) - {"__main__"}:
-        assert f"`{name}.py`" in readme or f"`{name}/`" in readme, name
-
-
 def python(code: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -126,39 +230,70 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
-STATE = """
-import json, os, sys, warnings
-{imports}
-import keras, numpy, tensorflow as tf
-state = dict(
-    floatx=keras.config.floatx(), policy=keras.config.dtype_policy().name,
-    environ=sorted(os.environ.items()), filters=[str(f) for f in warnings.filters],
-    numpy=[str(s) for s in numpy.random.get_state()[1][:0]], path=sys.path,
-    eager=tf.config.functions_run_eagerly(), jit=tf.config.optimizer.get_jit(),
-)
-heavy = [m for m in ("matplotlib", "tensorflow_probability", "tf_keras") if m in sys.modules]
-print(json.dumps([state, heavy]))
+# What an import does.
+
+IMPORT = """
+import json, logging, os, random, signal, sys, warnings
+import keras, numpy as np, tensorflow as tf
+
+def state():
+    return dict(
+        floatx=keras.config.floatx(), policy=keras.config.dtype_policy().name,
+        epsilon=keras.config.epsilon(), traces=keras.config.is_traceback_filtering_enabled(),
+        bars=keras.config.is_interactive_logging_enabled(),
+        format=keras.config.image_data_format(), environ=dict(os.environ),
+        path=list(sys.path), hooks=[str(sys.excepthook), str(sys.meta_path)],
+        filters=[str(f) for f in warnings.filters], numpy=str(np.random.get_state()),
+        python=str(random.getstate()), errors=np.geterr(), print=str(np.get_printoptions()),
+        eager=tf.config.functions_run_eagerly(), jit=tf.config.optimizer.get_jit(),
+        options=tf.config.optimizer.get_experimental_options(),
+        signals=[str(signal.getsignal(s)) for s in (signal.SIGINT, signal.SIGTERM)],
+        logging=[logging.root.level, len(logging.root.handlers)],
+        limit=sys.getrecursionlimit(),
+    )
+
+np.set_printoptions(threshold=1000000)
+before, loaded = state(), set(sys.modules)
+import keras_smooth
+after, new = state(), sorted(set(sys.modules) - loaded)
+# Only before TensorFlow has run anything.
+tf.config.threading.set_intra_op_parallelism_threads(1)
+for name in [name for name in sys.modules if name.startswith("keras_smooth")]:
+    del sys.modules[name]
+keras.__version__ = "2.15.0"
+try:
+    import keras_smooth
+except ImportError as error:
+    refusal = str(error)
+changed = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
+print(json.dumps(dict(changed=changed, new=new, refusal=refusal)))
 """
 
 
-def test_import_prints_nothing_and_changes_nothing():
-    plain = python(STATE.format(imports="import keras"))
-    ours = python(STATE.format(imports="import keras_smooth"))
-    assert ours.returncode == 0, ours.stderr
-    # One line, the state and the heavy modules that Keras itself has loaded: as without us.
-    assert ours.stdout == plain.stdout and len(ours.stdout.splitlines()) == 1
-    assert "tensorflow_probability" not in ours.stdout.rpartition("[")[2]
-    assert not [line for line in ours.stderr.splitlines() if "keras_smooth" in line]
+@pytest.fixture(scope="module")
+def imported():
+    """What one fresh process says of the import, so that TensorFlow is loaded once."""
+    done = python(IMPORT)
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in done.stderr.splitlines() if "keras_smooth" in line]
+    (line,) = done.stdout.splitlines()  # nothing else is printed
+    return json.loads(line)
 
 
-def test_import_costs_little_beyond_keras():
-    code = (
-        "import keras, sys; before = set(sys.modules); import keras_smooth; "
-        "new = set(sys.modules) - before; "
-        "print(len([name for name in new if not name.startswith('keras_smooth')]))"
-    )
+def test_import_prints_nothing_and_changes_nothing(imported):
+    assert imported["changed"] == {}
+
+
+def test_import_costs_little_beyond_keras(imported):
     # No time is asserted: the number of modules beside our own is what it costs.
-    assert int(python(code).stdout) < 30
+    others = [name for name in imported["new"] if not name.startswith("keras_smooth")]
+    assert "tensorflow_probability" not in others and "matplotlib.pyplot" not in others
+    assert len(others) < 30, others
+
+
+def test_keras_2_is_refused_in_one_sentence(imported):
+    expected = "keras_smooth needs Keras 3, but Keras 2.15.0"
+    assert imported["refusal"].startswith(expected) and "\n" not in imported["refusal"]
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
@@ -170,12 +305,6 @@ def test_other_backend_is_refused_in_one_sentence(backend):
         "ImportError: keras_smooth needs Keras on the TensorFlow backend"
     )
     assert backend in last and "KERAS_BACKEND" in last
-
-
-def test_keras_2_is_refused_in_one_sentence():
-    code = "import keras; keras.__version__ = '2.15.0'; import keras_smooth"
-    last = python(code).stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: keras_smooth needs Keras 3, but Keras 2.15.0")
 
 
 def test_typed_and_versioned():

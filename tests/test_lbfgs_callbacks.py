@@ -5,7 +5,7 @@ import csv
 import keras
 import numpy as np
 import pytest
-from lbfgs_nets import X, Y, fit, net, same_weights
+from lbfgs_nets import X, Y, at_start, fit, net, same_weights
 
 import keras_smooth
 from keras_smooth.lbfgs import Status
@@ -41,7 +41,7 @@ class Recorder(keras.callbacks.Callback):
 
 def train(*callbacks, model=None, **arguments):
     """Returns a model after five calls of the callbacks, and its history."""
-    model = model or net()
+    model = model or at_start()
     arguments = {"epochs": 20, "steps_per_execution": 4, **arguments}
     return model, fit(model, callbacks=list(callbacks), **arguments)
 
@@ -63,9 +63,13 @@ def test_order_of_the_calls():
     assert [logs["loss"] for logs in recorder.logs] == history.history["loss"]
 
 
+def net_with_a_metric():
+    return net(metrics=["mae"])
+
+
 @pytest.mark.parametrize("verbose", [0, 1, 2])
 def test_progress_and_history(verbose, capsys):
-    model, history = train(model=net(metrics=["mae"]), verbose=verbose)
+    model, history = train(model=at_start(net_with_a_metric), verbose=verbose)
     printed = capsys.readouterr().out
     lines = [f"Epoch {epoch}/20" for epoch in (4, 8, 12, 16, 20)]
     assert [line for line in printed.splitlines() if line.startswith("Epoch")] == (
@@ -252,7 +256,7 @@ def test_an_error_of_a_callback_leaves_the_best_weights():
         if epoch > 10:
             raise ZeroDivisionError
 
-    model = net()
+    model = at_start()
     with pytest.raises(ZeroDivisionError):
         train(keras.callbacks.LambdaCallback(on_epoch_end=fail), model=model)
     found = float(np.mean((model(X) - Y) ** 2))
@@ -267,13 +271,13 @@ def test_target():
 
 
 def test_time_limit():
-    result = fit(net(), epochs=500, max_seconds=0.0).result
+    result = fit(at_start(), epochs=500, max_seconds=0.0).result
     assert result.status == Status.TIME_LIMIT and not result.success and not result.failed
     assert result.nit == 5  # one chunk, a hundredth of the epochs
 
 
 def test_interrupt_leaves_the_weights_of_the_last_chunk():
-    model = net()
+    model = at_start()
     start = float(np.mean((model(X) - Y) ** 2))
 
     def interrupt(epoch, logs):

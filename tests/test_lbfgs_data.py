@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from lbfgs_nets import WEIGHTS, X, Y, fit, net, options, two_nets
+from lbfgs_nets import WEIGHTS, X, Y, at_start, fit, net, options, two_nets
 
 from keras_smooth.lbfgs import micro_batches
 from keras_smooth.lbfgs.minimization import Minimization
@@ -85,7 +85,7 @@ KINDS = {
 @functools.cache
 def reference(name):
     make, data, sample_weight = REFERENCES[name]
-    return fit(make(), *data, sample_weight=sample_weight).result.fun
+    return fit(at_start(make), *data, sample_weight=sample_weight).result.fun
 
 
 READ_AGAIN = [
@@ -100,7 +100,8 @@ READ_AGAIN = [
 )
 def test_kinds_of_data(name, batch_size):
     expected, make, data, sample_weight = KINDS[name]
-    result = fit(make(), *data, sample_weight=sample_weight, batch_size=batch_size).result
+    model = at_start(make)
+    result = fit(model, *data, sample_weight=sample_weight, batch_size=batch_size).result
     assert result.fun == pytest.approx(reference(expected), rel=ROUNDING)
 
 
@@ -232,9 +233,13 @@ VALIDATIONS = {
 }
 
 
+def net_with_a_metric():
+    return net(metrics=["mae"])
+
+
 @pytest.mark.parametrize("name", VALIDATIONS)
 def test_validation_and_metrics(name):
-    model = net(metrics=["mae"])
+    model = at_start(net_with_a_metric)
     logs = fit(model, epochs=2, **VALIDATIONS[name]).history
     assert set(logs) == {"loss", "mae", "val_loss", "val_mae"}
     # Keras sums its metrics in float32.
@@ -267,10 +272,10 @@ def test_arrays_of_a_stream_stay_as_they_are():
 
 
 def test_split_holds_out_the_last_rows():
-    model, other = net(), net()
+    model = at_start()
     logs = fit(model, validation_split=0.25).history
-    assert fit(other, X[:15], Y[:15]).result.fun == logs["loss"][-1]
     expected = metrics(model, X[15:], Y[15:])["loss"]
+    assert fit(at_start(), X[:15], Y[:15]).result.fun == logs["loss"][-1]
     assert logs["val_loss"][-1] == pytest.approx(expected, rel=1e-6)
 
 

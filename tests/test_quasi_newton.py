@@ -286,6 +286,7 @@ def test_solves_in_float64(problem):
     assert gap(problem, result.fun) < 2e-6 * (1 + len(problem.start))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
 def test_no_false_success_in_float32(problem):
     result, _ = solve(problem, "float32", epochs=1000)
