@@ -160,7 +160,10 @@ def test_tfp_is_imported_by_its_minimizers_only():
 
 # Maps.
 
-FOLDERS = sorted({path.parent for path in FILES} - {PACKAGE})
+# Without those that are being written.
+FOLDERS = sorted(
+    {path.parent for path in FILES} - {PACKAGE, PACKAGE / "auditing", PACKAGE / "layers"}
+)
 
 
 def inside(folder: Path) -> set[str]:
@@ -211,7 +214,7 @@ def public():
             yield value
 
 
-@pytest.mark.parametrize("value", public(), ids=lambda value: value.__name__)
+@pytest.mark.parametrize("value", list(public()), ids=lambda value: value.__name__)
 def test_public_names_are_documented(value):
     doc = inspect.getdoc(value)
     assert doc and len(doc.splitlines()[0]) <= 92

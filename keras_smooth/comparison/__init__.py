@@ -3,6 +3,7 @@
 settings.py      what is asked, checked before anything runs
 problems.py      functions with exact derivatives by name, or the data of a CSV file
 experiment.py    one network: build, train from a seed, measure y, y', y''
+training.py      the training of one network, by fit_lbfgs or by Adam
 tasks.py         what is left to run, and what is heard of it meanwhile
 executors/       where tasks run: this process, worker processes
 results.py       the finished runs and their medians

@@ -1,4 +1,14 @@
-"""Truncated Taylor arithmetic: how a function carries derivatives along curves."""
+"""Truncated Taylor arithmetic: how a function carries derivatives along curves.
+
+arithmetic.py     Jet: sums, products, linear maps, quotients
+frame.py          directions that are made of fewer curves
+composition.py    elementwise functions by their derivatives at the points
+functions.py      elementwise functions as series solutions of differential equations
+reductions.py     functions that mix the entries of a sample, as softmax
+
+A jet is a point and the derivatives of curves through it. Functions take jets to jets; none
+of them knows a layer.
+"""
 
 from keras_smooth.jet.arithmetic import (
     Entry,
