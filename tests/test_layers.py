@@ -1,11 +1,160 @@
-"""What every layer's test covers, and the order."""
+"""What every layer's test covers, the signatures of Keras, and the order."""
+
+import importlib.util
+import inspect
+import re
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from layer_table import ALL, OWN_ARGUMENTS, made, parameters, stock_of, unusual
 
 import keras_smooth
+from keras_smooth import layers
+from keras_smooth.layers.arguments import installed
+
+TOOLS = Path(__file__).parents[1] / "tools"
+
+
+def _tool(name):
+    """The module of a script that writes layers."""
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+layer_arguments = _tool("layer_arguments")
+write_layers = _tool("write_layers")
+SAME_KERAS = layer_arguments.keras_version() == write_layers.KERAS
+every_layer = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+every_ordered_layer = pytest.mark.parametrize(
+    "kind", layers.ORDERED_FORMS.values(), ids=lambda kind: kind.__name__
+)
+
+
+def _described(found):
+    """What callers see of parameters, other than types."""
+    return [(p.name, p.kind, p.default) for p in found]
+
+
+@every_layer
+def test_signature_is_that_of_keras_and_one_argument(kind):
+    assert kind.__name__.removeprefix("Smooth") == stock_of(kind).__name__
+    ours = [p for p in parameters(kind) if p.name not in OWN_ARGUMENTS]
+    if kind is layers.Dense:
+        # None is the start that suits the activation.
+        start = ours[3]
+        assert start.name == "kernel_initializer" and start.default is None
+        ours[3] = start.replace(default="glorot_uniform")
+    theirs = parameters(stock_of(kind))
+    if SAME_KERAS:
+        assert _described(ours) == _described(theirs)
+    else:
+        # An older Keras lacks some, a newer one has more. Keras 3.10 had `rms_scaling`.
+        ours, theirs = ({p.name for p in found} - {"rms_scaling"} for found in (ours, theirs))
+        assert theirs <= ours or ours <= theirs
+    own = [p for p in parameters(kind) if p.name in OWN_ARGUMENTS]
+    assert len(own) == (stock_of(kind) not in layers.EXACT_FORMS)
+    assert all(p.kind is p.KEYWORD_ONLY and p.default in (2, 10.0) for p in own)
+
+
+@every_layer
+def test_source_is_a_plain_class(kind):
+    source = inspect.getsource(kind)
+    statement = f"class {kind.__name__}(keras.layers.{stock_of(kind).__name__}):"
+    assert statement in source and "def __init__(" in source
+    assert "*args" not in source
+
+
+@every_layer
+def test_docstring_has_each_argument(kind):
+    doc = inspect.getdoc(kind)
+    arguments = doc.partition("Args:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^    (\**\w+): ", arguments, re.MULTILINE)
+    assert found == [*(p.name for p in parameters(kind)[:-1]), "**kwargs"]
+    for part in ("Input shape:", "Output shape:", "Example:"):
+        assert part in doc
+
+
+@every_layer
+def test_arguments_by_position_are_those_of_keras(kind):
+    values = unusual(kind)
+    values.pop("name", None)
+    if not SAME_KERAS:
+        known = {p.name for p in parameters(stock_of(kind))}
+        values = {name: value for name, value in values.items() if name in known}
+        ours, stock = (each(**values, name="a") for each in (kind, stock_of(kind)))
+    else:
+        ours, stock = (each(*values.values(), name="a") for each in (kind, stock_of(kind)))
+    config = ours.get_config()
+    own = [p.name for p in parameters(kind) if p.name in OWN_ARGUMENTS]
+    assert [config.pop(name) for name in own] == [getattr(ours, name) for name in own]
+    assert config == stock.get_config()
+
+
+@every_layer
+def test_config_of_every_layer(kind):
+    layer = made(kind, name="a", dtype="float64")
+    again = kind.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert {**vars(again)}.keys() == vars(layer).keys()
+
+
+def test_script_has_written_the_files():
+    if not SAME_KERAS:
+        pytest.skip(
+            f"The files are for the signatures of Keras {write_layers.KERAS}, but "
+            f"{keras.__version__} is installed."
+        )
+    for name, contents in write_layers.files().items():
+        assert (write_layers.FOLDER / name).read_text() == contents, (
+            f"{name} differs from what tools/write_layers.py writes: run it."
+        )
+
+
+class _Old:
+    def __init__(self, units):
+        pass
+
+
+class _New(_Old):
+    def __init__(self, units, rank=None, scale=0.5):
+        pass
+
+
+def test_arguments_that_an_older_keras_lacks():
+    assert installed(_New, rank=None, scale=0.5) == {}
+    assert installed(_New, units=3, scale=0.5) == {"units": 3}
+    with pytest.raises(TypeError, match="_New received rank=4, which Keras .* not have"):
+        installed(_New, units=3, rank=4)
+
+
+@every_ordered_layer
+def test_layers_with_an_activation_check_the_order(kind):
+    keys = [p.name for p in parameters(kind) if p.name.endswith("activation")]
+    layer = made(kind, **dict.fromkeys(keys, "snake"))
+    assert layer.order == 2
+    for key in keys:
+        assert getattr(layer, key) is keras_smooth.activations.snake
+        with pytest.raises(ValueError, match="asks for C\\^2"):
+            made(kind, **{key: "hard_sigmoid"})
+        assert made(kind, **{key: "relu"}, order=0).order == 0
+    assert keras_smooth.smoothness(layer) == np.inf
+
+
+@every_layer
+def test_smoothness_of_every_layer(kind):
+    stock = stock_of(kind)
+    if kind in layers.SMOOTH_FORMS.values():
+        assert keras_smooth.smoothness(made(kind)) == np.inf
+        assert keras_smooth.smoothness(made(stock)) == 0
+    elif kind is not layers.UnitNormalization and kind is not layers.Resizing:
+        assert keras_smooth.smoothness(made(kind)) == keras_smooth.smoothness(made(stock))
+
 
 LAYERS = {
     "Dense": (lambda **kw: keras_smooth.Dense(3, activation="tanh", **kw), (4, 2), (4, 3)),
@@ -110,7 +259,7 @@ def test_order(layer, activation, order, fits):
 
 @pytest.mark.parametrize(
     ("order", "error"),
-    [(-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, ValueError)],
+    [(-1, ValueError), (1.5, TypeError), ("2", TypeError), (True, TypeError)],
 )
 def test_bad_order(order, error):
     with pytest.raises(error, match="order"):

@@ -7,24 +7,36 @@ import tensorflow as tf
 
 import keras_smooth
 from keras_smooth import layers
+from keras_smooth.auditing import remedies
 
-# Class, arguments, shapes of samples of its inputs, the most values that are compared.
+# Arguments, shapes of samples of its inputs, the most values that are compared.
+CASES_OF = {
+    "MaxPooling1D": [
+        ({}, [(7, 2)], 2),
+        ({"pool_size": 3, "strides": 2, "padding": "same"}, [(6, 2)], 3),
+    ],
+    "MaxPooling2D": [
+        ({"pool_size": (3, 2), "strides": (2, 1)}, [(6, 5, 2)], 6),
+        ({"pool_size": 3, "strides": 2, "padding": "same"}, [(6, 5, 2)], 9),
+        ({"pool_size": 2, "strides": 3, "padding": "same"}, [(7, 5, 2)], 4),
+        ({"data_format": "channels_first"}, [(2, 5, 4)], 4),
+    ],
+    "MaxPooling3D": [({"padding": "same"}, [(3, 4, 5, 1)], 8)],
+    "GlobalMaxPooling1D": [({}, [(6, 2)], 6)],
+    "GlobalMaxPooling2D": [
+        ({"keepdims": True}, [(3, 4, 2)], 12),
+        ({"data_format": "channels_first"}, [(2, 3, 4)], 12),
+    ],
+    "GlobalMaxPooling3D": [({}, [(2, 3, 2, 1)], 12)],
+    "Maximum": [({}, [(4,), (4,), (4,)], 3), ({}, [(3, 4), (4,)], 2)],
+    "Minimum": [({}, [(4,), (1,)], 2)],
+    "PReLU": [({"alpha_initializer": "ones", "shared_axes": [1]}, [(3, 4)], 2)],
+}
+# For every smooth form of the package: it is an error to have no case.
 CASES = [
-    ("MaxPooling1D", {}, [(7, 2)], 2),
-    ("MaxPooling1D", {"pool_size": 3, "strides": 2, "padding": "same"}, [(6, 2)], 3),
-    ("MaxPooling2D", {"pool_size": (3, 2), "strides": (2, 1)}, [(6, 5, 2)], 6),
-    ("MaxPooling2D", {"pool_size": 3, "strides": 2, "padding": "same"}, [(6, 5, 2)], 9),
-    ("MaxPooling2D", {"pool_size": 2, "strides": 3, "padding": "same"}, [(7, 5, 2)], 4),
-    ("MaxPooling2D", {"data_format": "channels_first"}, [(2, 5, 4)], 4),
-    ("MaxPooling3D", {"padding": "same"}, [(3, 4, 5, 1)], 8),
-    ("GlobalMaxPooling1D", {}, [(6, 2)], 6),
-    ("GlobalMaxPooling2D", {"keepdims": True}, [(3, 4, 2)], 12),
-    ("GlobalMaxPooling2D", {"data_format": "channels_first"}, [(2, 3, 4)], 12),
-    ("GlobalMaxPooling3D", {}, [(2, 3, 2, 1)], 12),
-    ("Maximum", {}, [(4,), (4,), (4,)], 3),
-    ("Maximum", {}, [(3, 4), (4,)], 2),
-    ("Minimum", {}, [(4,), (1,)], 2),
-    ("PReLU", {"alpha_initializer": "ones", "shared_axes": [1]}, [(3, 4)], 2),
+    (stock.__name__, *case)
+    for stock in layers.SMOOTH_FORMS
+    for case in CASES_OF[stock.__name__]
 ]
 IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(CASES)]
 
@@ -36,9 +48,7 @@ def _pair(rng, name, arguments, shapes, dtype="float64", sharpness=10.0):
     # Keras' largest of boxes has no float64 kernel.
     single = "float32" if name == "MaxPooling3D" else dtype
     stock = getattr(keras.layers, name)(dtype=single, **arguments)
-    ours = getattr(layers, f"Smooth{name}")(
-        dtype=dtype, **arguments, sharpness=sharpness
-    )
+    ours = getattr(layers, f"Smooth{name}")(dtype=dtype, **arguments, sharpness=sharpness)
     for layer in (stock, ours):
         layer(xs)
     weights = [rng.uniform(0.0, 0.5, w.shape) for w in stock.get_weights()]
@@ -72,7 +82,9 @@ def test_outputs_are_near_those_of_keras(name, arguments, shapes, count, dtype, 
     ("name", "arguments", "shapes", "count"),
     [row for row in CASES if row[0] != "MaxPooling3D"],
 )
-def test_large_values_neither_overflow_nor_vanish(name, arguments, shapes, count, value, rng):
+def test_large_values_neither_overflow_nor_vanish(
+    name, arguments, shapes, count, value, rng
+):
     stock, ours, xs = _pair(rng, name, arguments, shapes)
     xs = keras.tree.map_structure(lambda x: x * abs(value) + value, xs)
     expected, found = np.asarray(stock(xs)), np.asarray(ours(xs))
@@ -127,7 +139,8 @@ def _line(base, seed):
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("MaxPooling2D", 2), ("MaxPooling2D", 3), ("GlobalMaxPooling2D", None)]
+    ("name", "size"),
+    [("MaxPooling2D", 2), ("MaxPooling2D", 3), ("GlobalMaxPooling2D", None)],
 )
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_images_of_open_size(name, size, padding, rng):
@@ -148,7 +161,13 @@ def test_images_of_open_size(name, size, padding, rng):
         np.testing.assert_allclose(ours.predict(values, verbose=0), ours(values), rtol=1e-6)
 
 
-@pytest.mark.parametrize("sharpness", [0.0, -1.0])
+@pytest.mark.parametrize("sharpness", [0.0, -1.0, np.inf, np.nan])
 def test_sharpness_is_positive(sharpness):
     with pytest.raises(ValueError, match="`sharpness` of SmoothMaximum must be"):
         layers.SmoothMaximum(sharpness=sharpness)
+
+
+@pytest.mark.parametrize("stock", layers.SMOOTH_FORMS, ids=lambda kind: kind.__name__)
+def test_every_room_finds_a_smooth_form(stock):
+    smooth = layers.SMOOTH_FORMS[stock]
+    assert smooth.__name__ in remedies.of(stock(), "rough")

@@ -24,10 +24,10 @@ def of(part: keras.Operation, verdict: str) -> str:
         return _BY_VERDICT[verdict]
     if graph.is_graph(part):
         return "keras_smooth.smoothen(model)"
-    exact = layers.exact_class(type(part))
+    exact = layers.exact_form(type(part))
     if exact is not type(part) and verdict != "rough":
         return f"keras_smooth.layers.{exact.__name__}"
-    if smooth := layers.SMOOTH.get(type(part)):
+    if smooth := layers.SMOOTH_FORMS.get(type(part)):
         return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
     if _has_pieces(part):
         return _SMOOTH.format(names=", ".join(registry.recommended()))

@@ -1,8 +1,24 @@
-"""Drop-in subclasses of Keras layers that know how often they can be differentiated."""
+"""Drop-in subclasses of Keras layers that know how often they can be differentiated.
 
-from keras_smooth.layers import interpolation, normalization
+table.py         the decorators that say of a class what it is, and the tables that they fill
+order.py         the check that layers with an activation share
+arguments.py     what an older Keras does not have
+dense.py, activation.py                         with an order, and a start that suits
+convolution.py, transposed_convolution.py, depthwise_convolution.py,
+separable_convolution.py, einsum_dense.py, recurrent.py, convolutional_recurrent.py
+                                                with an order; written by a script
+normalization.py, interpolation.py              exact: Keras' outputs, derivatives that hold
+smooth_pooling.py, smooth_merging.py, smooth_prelu.py
+                                                smooth forms; written by a script
+smooth_maximum.py                               what these compute
+"""
+
 from keras_smooth.layers.activation import Activation
+from keras_smooth.layers.convolution import Conv1D, Conv2D, Conv3D
+from keras_smooth.layers.convolutional_recurrent import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from keras_smooth.layers.dense import Dense
+from keras_smooth.layers.depthwise_convolution import DepthwiseConv1D, DepthwiseConv2D
+from keras_smooth.layers.einsum_dense import EinsumDense
 from keras_smooth.layers.interpolation import Resizing, UpSampling2D
 from keras_smooth.layers.normalization import (
     BatchNormalization,
@@ -10,27 +26,63 @@ from keras_smooth.layers.normalization import (
     LayerNormalization,
     UnitNormalization,
 )
-from keras_smooth.layers.ordered import ORDERED
-from keras_smooth.layers.smooth_maximum import SMOOTH
-
-_STAND_INS = {kind.__name__: kind for kind in SMOOTH.values()}
-globals().update({**ORDERED, **_STAND_INS})
-EXACT = {**normalization.EXACT, **interpolation.EXACT}
+from keras_smooth.layers.recurrent import GRU, LSTM, SimpleRNN
+from keras_smooth.layers.separable_convolution import SeparableConv1D, SeparableConv2D
+from keras_smooth.layers.smooth_merging import SmoothMaximum, SmoothMinimum
+from keras_smooth.layers.smooth_pooling import (
+    SmoothGlobalMaxPooling1D,
+    SmoothGlobalMaxPooling2D,
+    SmoothGlobalMaxPooling3D,
+    SmoothMaxPooling1D,
+    SmoothMaxPooling2D,
+    SmoothMaxPooling3D,
+)
+from keras_smooth.layers.smooth_prelu import SmoothPReLU
+from keras_smooth.layers.table import (  # noqa: F401  for the other rooms
+    EXACT_FORMS,
+    ORDERED_FORMS,
+    SMOOTH_FORMS,
+    exact_form,
+)
+from keras_smooth.layers.transposed_convolution import (
+    Conv1DTranspose,
+    Conv2DTranspose,
+    Conv3DTranspose,
+)
 
 __all__ = [
     "Activation",
     "BatchNormalization",
+    "Conv1D",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "Dense",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "EinsumDense",
+    "GRU",
     "GroupNormalization",
+    "LSTM",
     "LayerNormalization",
     "Resizing",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "SimpleRNN",
+    "SmoothGlobalMaxPooling1D",
+    "SmoothGlobalMaxPooling2D",
+    "SmoothGlobalMaxPooling3D",
+    "SmoothMaxPooling1D",
+    "SmoothMaxPooling2D",
+    "SmoothMaxPooling3D",
+    "SmoothMaximum",
+    "SmoothMinimum",
+    "SmoothPReLU",
     "UnitNormalization",
     "UpSampling2D",
-    *ORDERED,
-    *_STAND_INS,
 ]
-
-
-def exact_class(kind: type) -> type:
-    """Returns the exact drop-in for a class of Keras layers, or the class itself."""
-    return EXACT.get(kind, kind)

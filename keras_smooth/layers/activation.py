@@ -1,14 +1,13 @@
 """Activation with an order."""
 
-from collections.abc import Callable
-
 import keras
 
-from keras_smooth import activations, registry
+from keras_smooth import activations
 from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.table import ordered
 
 
-@keras.saving.register_keras_serializable(package="keras_smooth")
+@ordered
 class Activation(keras.layers.Activation):
     """Applies an activation that can be differentiated `order` times.
 
@@ -35,12 +34,9 @@ class Activation(keras.layers.Activation):
     2
     """
 
-    def __init__(self, activation: str | Callable, *, order: int = 2, **kwargs):
-        super().__init__(activations.get(activation), **kwargs)
-        self.order = checked_order(self, self.activation, order)
+    def __init__(self, activation, *, order: int = 2, **kwargs):
+        super().__init__(activation=activations.get(activation), **kwargs)
+        self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "order": self.order}
-
-
-registry.register_smoothness(Activation, registry.of_activation)

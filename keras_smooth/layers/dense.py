@@ -1,14 +1,14 @@
 """Dense with an order and a start that suits its activation."""
 
-from collections.abc import Callable
-
 import keras
 
-from keras_smooth import activations, initializers, registry
+from keras_smooth import activations, initializers
+from keras_smooth.layers.arguments import installed
 from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.table import ordered
 
 
-@keras.saving.register_keras_serializable(package="keras_smooth")
+@ordered
 class Dense(keras.layers.Dense):
     """A `keras.layers.Dense` that can be differentiated `order` times.
 
@@ -19,9 +19,20 @@ class Dense(keras.layers.Dense):
         use_bias: Whether there is a bias.
         kernel_initializer: Initializer of the kernel. None, the default, is the start of
             `keras_smooth.initializers` that suits the activation.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        activity_regularizer: Regularizer of the outputs, or None.
+        kernel_constraint: Constraint of the kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        lora_rank: Rank of a low-rank update (LoRA) that is trained in the place of the
+            kernel; None for no update.
+        lora_alpha: Number by which the low-rank update is multiplied, over its rank; None
+            is `lora_rank`.
+        quantization_config: A `keras.quantizers.QuantizationConfig`, or None.
         order: How many derivatives with respect to the inputs will be taken. An
             activation less smooth than that raises; 0 allows every activation.
-        **kwargs: The other arguments of `keras.layers.Dense`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:
         `(batch, ..., input_dim)`.
@@ -47,22 +58,43 @@ class Dense(keras.layers.Dense):
 
     def __init__(
         self,
-        units: int,
-        activation: str | Callable | None = None,
-        use_bias: bool = True,
-        kernel_initializer: str | keras.initializers.Initializer | None = None,
-        *args,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer=None,
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        lora_rank=None,
+        lora_alpha=None,
+        quantization_config=None,
+        *,
         order: int = 2,
         **kwargs,
     ):
         activation = activations.get(activation)
         if kernel_initializer is None:
             kernel_initializer = initializers.default(activation)
-        super().__init__(units, activation, use_bias, kernel_initializer, *args, **kwargs)
-        self.order = checked_order(self, activation, order)
+        super().__init__(
+            units=units,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+            **installed(Dense, quantization_config=quantization_config),
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "order": self.order}
-
-
-registry.register_smoothness(Dense, registry.of_activation)

@@ -4,13 +4,12 @@ Interpolation is linear in the image, and the same along each axis: one matrix f
 rows and one for the columns, read off what Keras makes of unit vectors.
 """
 
-import math
 from collections.abc import Callable
 
 import keras
 from keras import ops
 
-from keras_smooth import registry
+from keras_smooth.layers.table import exact_of
 
 
 def interpolated(images, resize: Callable, data_format: str):
@@ -41,7 +40,7 @@ def _matrix(resize: Callable, size: int, axis: int, last: bool):
     return result[:, :, 0] if axis == 0 else result[:, 0, :]
 
 
-@keras.saving.register_keras_serializable(package="keras_smooth")
+@exact_of(keras.layers.UpSampling2D)
 class UpSampling2D(keras.layers.UpSampling2D):
     """A `keras.layers.UpSampling2D` with derivatives of every order.
 
@@ -51,6 +50,21 @@ class UpSampling2D(keras.layers.UpSampling2D):
 
     Arguments and outputs are those of Keras' layer. Images of unknown height or width
     take Keras' own code.
+
+    Args:
+        size: Integer or 2 integers, the factors for height and width.
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        interpolation: The interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or
+            "lanczos5".
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        `(batch, height, width, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        Likewise, height and width multiplied by `size`.
 
     Example:
 
@@ -64,6 +78,20 @@ class UpSampling2D(keras.layers.UpSampling2D):
         Transactions on Acoustics, Speech, and Signal Processing 29, 1153.
     """
 
+    def __init__(
+        self,
+        size=(2, 2),
+        data_format=None,
+        interpolation="nearest",
+        **kwargs,
+    ):
+        super().__init__(
+            size=size,
+            data_format=data_format,
+            interpolation=interpolation,
+            **kwargs,
+        )
+
     def call(self, inputs):
         axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
         if self.interpolation == "nearest" or None in [inputs.shape[i] for i in axes]:
@@ -71,7 +99,7 @@ class UpSampling2D(keras.layers.UpSampling2D):
         return interpolated(inputs, super().call, self.data_format)
 
 
-@keras.saving.register_keras_serializable(package="keras_smooth")
+@exact_of(keras.layers.Resizing)
 class Resizing(keras.layers.Resizing):
     """A `keras.layers.Resizing` with derivatives of every order.
 
@@ -82,6 +110,29 @@ class Resizing(keras.layers.Resizing):
     Arguments and outputs are those of Keras' layer. Images of integers, of unknown height
     or width, and those that are cropped or padded to keep their aspect ratio take Keras'
     own code.
+
+    Args:
+        height: Positive integer, the height of the output.
+        width: Positive integer, the width of the output.
+        interpolation: The interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or
+            "lanczos5".
+        crop_to_aspect_ratio: Whether an image of another aspect ratio is cropped instead of
+            distorted.
+        pad_to_aspect_ratio: Whether an image of another aspect ratio is padded instead of
+            distorted.
+        fill_mode: What the image is padded with; "constant" is the only one.
+        fill_value: The value of the padding.
+        antialias: Whether an image that shrinks is smoothed first.
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        `(..., height, width, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        Likewise, with the new height and width.
 
     Example:
 
@@ -95,6 +146,32 @@ class Resizing(keras.layers.Resizing):
         Transactions on Acoustics, Speech, and Signal Processing 29, 1153.
     """
 
+    def __init__(
+        self,
+        height,
+        width,
+        interpolation="bilinear",
+        crop_to_aspect_ratio=False,
+        pad_to_aspect_ratio=False,
+        fill_mode="constant",
+        fill_value=0.0,
+        antialias=False,
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(
+            height=height,
+            width=width,
+            interpolation=interpolation,
+            crop_to_aspect_ratio=crop_to_aspect_ratio,
+            pad_to_aspect_ratio=pad_to_aspect_ratio,
+            fill_mode=fill_mode,
+            fill_value=fill_value,
+            antialias=antialias,
+            data_format=data_format,
+            **kwargs,
+        )
+
     def transform_images(self, images, transformation=None, training=True):
         resize = super().transform_images
         sizes = [images.shape[axis] for axis in (self.height_axis, self.width_axis)]
@@ -103,8 +180,3 @@ class Resizing(keras.layers.Resizing):
         if self.interpolation == "nearest" or None in sizes or not (floats and whole):
             return resize(images, transformation, training)
         return interpolated(images, resize, self.data_format)
-
-
-EXACT = {keras.layers.UpSampling2D: UpSampling2D, keras.layers.Resizing: Resizing}
-for _exact in EXACT.values():
-    registry.register_smoothness(_exact, math.inf)

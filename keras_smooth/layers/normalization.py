@@ -4,12 +4,11 @@ Keras takes mean and variance from `tf.nn.moments`, which stops the gradient of 
 inside the variance: harmless for one derivative, wrong for two.
 """
 
-import math
-
 import keras
 from keras import ops
 
-from keras_smooth import registry
+from keras_smooth.layers.arguments import installed
+from keras_smooth.layers.table import exact_of
 
 
 def moments(x, axes, keepdims: bool = False) -> tuple:
@@ -30,11 +29,30 @@ def moments(x, axes, keepdims: bool = False) -> tuple:
     return ops.cast(mean, dtype), ops.cast(variance, dtype)
 
 
-@keras.saving.register_keras_serializable(package="keras_smooth")
+@exact_of(keras.layers.LayerNormalization)
 class LayerNormalization(keras.layers.LayerNormalization):
     """A `keras.layers.LayerNormalization` with exact derivatives of every order.
 
     Arguments, weights and outputs are those of Keras' layer.
+
+    Args:
+        axis: Integer or list of integers, the axes that are normalized.
+        epsilon: Positive number that is added to the variance.
+        center: Whether a trained offset beta is added.
+        scale: Whether the result is multiplied by a trained gamma.
+        beta_initializer: Initializer of the offset.
+        gamma_initializer: Initializer of the scale.
+        beta_regularizer: Regularizer of the offset, or None.
+        gamma_regularizer: Regularizer of the scale, or None.
+        beta_constraint: Constraint of the offset, or None.
+        gamma_constraint: Constraint of the scale, or None.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        That of the input.
 
     Example:
 
@@ -47,6 +65,34 @@ class LayerNormalization(keras.layers.LayerNormalization):
         Ba et al., 2016, "Layer normalization", https://arxiv.org/abs/1607.06450,
         equation 3.
     """
+
+    def __init__(
+        self,
+        axis=-1,
+        epsilon=0.001,
+        center=True,
+        scale=True,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            axis=axis,
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+            **kwargs,
+        )
 
     def call(self, inputs):
         if self.rms_scaling:
@@ -68,11 +114,32 @@ def _broadcast(weight, x, axes):
     return ops.cast(ops.reshape(weight, shape), x.dtype)
 
 
-@keras.saving.register_keras_serializable(package="keras_smooth")
+@exact_of(keras.layers.GroupNormalization)
 class GroupNormalization(keras.layers.GroupNormalization):
     """A `keras.layers.GroupNormalization` with exact derivatives of every order.
 
     Arguments, weights and outputs are those of Keras' layer.
+
+    Args:
+        groups: Positive integer, the groups into which the channels are split; each is
+            convolved with its own filters.
+        axis: Integer or list of integers, the axes that are normalized.
+        epsilon: Positive number that is added to the variance.
+        center: Whether a trained offset beta is added.
+        scale: Whether the result is multiplied by a trained gamma.
+        beta_initializer: Initializer of the offset.
+        gamma_initializer: Initializer of the scale.
+        beta_regularizer: Regularizer of the offset, or None.
+        gamma_regularizer: Regularizer of the scale, or None.
+        beta_constraint: Constraint of the offset, or None.
+        gamma_constraint: Constraint of the scale, or None.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        That of the input.
 
     Example:
 
@@ -84,6 +151,36 @@ class GroupNormalization(keras.layers.GroupNormalization):
         Wu and He, 2018, "Group normalization", https://arxiv.org/abs/1803.08494,
         equation 7.
     """
+
+    def __init__(
+        self,
+        groups=32,
+        axis=-1,
+        epsilon=0.001,
+        center=True,
+        scale=True,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(
+            groups=groups,
+            axis=axis,
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+            **kwargs,
+        )
 
     def call(self, inputs):
         axis = self.axis % len(inputs.shape)
@@ -104,16 +201,37 @@ class GroupNormalization(keras.layers.GroupNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
-@keras.saving.register_keras_serializable(package="keras_smooth")
+@exact_of(keras.layers.BatchNormalization)
 class BatchNormalization(keras.layers.BatchNormalization):
     """A `keras.layers.BatchNormalization` with exact derivatives in training mode too.
 
     Arguments, weights and outputs are those of Keras' layer.
 
     Args:
-        *args: Arguments of `keras.layers.BatchNormalization`.
-        **kwargs: Its keyword arguments. `synchronized` and `renorm` are refused: the
-            first takes Keras' moments, the second stops gradients by its definition.
+        axis: Integer or list of integers, the axes that are normalized.
+        momentum: Number between 0 and 1, how much of the moving averages a step keeps.
+        epsilon: Positive number that is added to the variance.
+        center: Whether a trained offset beta is added.
+        scale: Whether the result is multiplied by a trained gamma.
+        beta_initializer: Initializer of the offset.
+        gamma_initializer: Initializer of the scale.
+        moving_mean_initializer: Initializer of the moving average of the mean.
+        moving_variance_initializer: Initializer of the moving average of the variance.
+        beta_regularizer: Regularizer of the offset, or None.
+        gamma_regularizer: Regularizer of the scale, or None.
+        beta_constraint: Constraint of the offset, or None.
+        gamma_constraint: Constraint of the scale, or None.
+        renorm: Whether to take batch renormalization; True is refused.
+        renorm_clipping: As in Keras; without effect.
+        renorm_momentum: As in Keras; without effect.
+        synchronized: Whether to take moments over all replicas; True is refused.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        That of the input.
 
     Raises:
         ValueError: If `synchronized` or `renorm` is true.
@@ -129,15 +247,56 @@ class BatchNormalization(keras.layers.BatchNormalization):
         https://arxiv.org/abs/1502.03167, algorithm 1.
     """
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        for name in ("synchronized", "renorm"):
-            # Keras 3.12 has no `renorm`.
-            if getattr(self, name, False):
+    def __init__(
+        self,
+        axis=-1,
+        momentum=0.99,
+        epsilon=0.001,
+        center=True,
+        scale=True,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        moving_mean_initializer="zeros",
+        moving_variance_initializer="ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        renorm=False,
+        renorm_clipping=None,
+        renorm_momentum=0.99,
+        synchronized=False,
+        **kwargs,
+    ):
+        for name, value in (("synchronized", synchronized), ("renorm", renorm)):
+            if value:
                 raise ValueError(
                     f"BatchNormalization received {name}=True, for which there are no "
                     f"exact derivatives. Leave it out, or take Keras' own layer."
                 )
+        super().__init__(
+            axis=axis,
+            momentum=momentum,
+            epsilon=epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+            synchronized=synchronized,
+            **installed(
+                BatchNormalization,
+                renorm=renorm,
+                renorm_clipping=renorm_clipping,
+                renorm_momentum=renorm_momentum,
+            ),
+            **kwargs,
+        )
 
     def call(self, inputs, training=None, mask=None):
         # With a mask, Keras computes the moments itself, and without the fault.
@@ -164,12 +323,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
-@keras.saving.register_keras_serializable(package="keras_smooth")
+@exact_of(keras.layers.UnitNormalization, smoothness=-1)
 class UnitNormalization(keras.layers.UnitNormalization):
     """A `keras.layers.UnitNormalization` whose derivatives at zero are 0, not NaN.
 
     Arguments and outputs are those of Keras' layer. x / |x| has no derivative at zero;
     everywhere else all orders exist and are exact.
+
+    Args:
+        axis: Integer or list of integers, the axes that are normalized.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        That of the input.
 
     Example:
 
@@ -180,19 +349,19 @@ class UnitNormalization(keras.layers.UnitNormalization):
     True
     """
 
+    def __init__(
+        self,
+        axis=-1,
+        **kwargs,
+    ):
+        super().__init__(
+            axis=axis,
+            **kwargs,
+        )
+
     def call(self, inputs):
         square = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)
         zero = ops.equal(square, 0)
         # The root sees no 0, so that the branch not taken has no infinite derivative.
         norm = ops.sqrt(ops.where(zero, ops.ones_like(square), square))
         return inputs * ops.where(zero, ops.zeros_like(square), 1.0 / norm)
-
-
-EXACT = {
-    keras.layers.LayerNormalization: LayerNormalization,
-    keras.layers.GroupNormalization: GroupNormalization,
-    keras.layers.BatchNormalization: BatchNormalization,
-    keras.layers.UnitNormalization: UnitNormalization,
-}
-for _stock, _exact in EXACT.items():
-    registry.register_smoothness(_exact, -1 if "Unit" in _exact.__name__ else math.inf)

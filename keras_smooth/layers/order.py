@@ -8,25 +8,26 @@ from keras_smooth import registry
 from keras_smooth.checks import whole_number
 
 
-def checked_order(layer: object, activation: Callable, order: int) -> int:
-    """Returns the order of a layer whose activation can be differentiated so often.
+def checked_order(layer: object, order: int, *activations: Callable) -> int:
+    """Returns the order of a layer whose activations can be differentiated so often.
 
     Args:
         layer: The layer, for its class name in messages.
-        activation: Activation function.
         order: Number of derivatives that will be taken; 0 allows every activation.
+        *activations: Activation functions.
 
     Raises:
         TypeError: If `order` is not an integer.
-        ValueError: If it is negative, or the activation is less smooth.
+        ValueError: If it is negative, or an activation is less smooth.
     """
-    owner, name = type(layer).__name__, _name(activation)
+    owner = type(layer).__name__
     order = whole_number(f"The `order` of {owner}", order, 0)
-    smoothness = registry.smoothness(activation)
-    if order and smoothness is None:
-        _warn_unknown(owner, name, order)
-    elif order and smoothness < order:
-        raise ValueError(_rough(owner, activation, smoothness, order))
+    for activation in activations:
+        smoothness = registry.smoothness(activation)
+        if order and smoothness is None:
+            _warn_unknown(owner, _name(activation), order)
+        elif order and smoothness < order:
+            raise ValueError(_rough(owner, activation, smoothness, order))
     return order
 
 

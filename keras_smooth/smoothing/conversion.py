@@ -204,7 +204,7 @@ class _Converter:
             if key in config and isinstance(getattr(part, name, None), keras.layers.Layer):
                 inner = self.part(getattr(part, name))
                 config[key] = keras.saving.serialize_keras_object(inner)
-        return layers.exact_class(type(part)).from_config(config)
+        return layers.exact_form(type(part)).from_config(config)
 
     def activation(self, function: Callable) -> Callable:
         """Returns the function itself if it is smooth enough, else its replacement.
@@ -271,12 +271,12 @@ def _elu(layer: keras.layers.ELU, converter: _Converter) -> keras.layers.Layer:
 
 def _stand_in(layer: keras.layers.Layer, converter: _Converter) -> keras.layers.Layer:
     config = {**layer.get_config(), "sharpness": converter.sharpness}
-    return layers.SMOOTH[type(layer)].from_config(config)
+    return layers.SMOOTH_FORMS[type(layer)].from_config(config)
 
 
 _LAYER_RULES = {
     keras.layers.ReLU: _relu,
     keras.layers.LeakyReLU: _leaky_relu,
     keras.layers.ELU: _elu,
-    **dict.fromkeys(layers.SMOOTH, _stand_in),
+    **dict.fromkeys(layers.SMOOTH_FORMS, _stand_in),
 }

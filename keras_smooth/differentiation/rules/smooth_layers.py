@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_smooth import activations, jet, layers
 from keras_smooth.differentiation.rules.table import register_jet_rule, rule_of, set_rule
 from keras_smooth.jet import Jet
-from keras_smooth.layers.smooth_maximum import windows
+from keras_smooth.layers.smooth_maximum import space_axes, spans, windows
 
 
 def _softplus(layer: keras.layers.Layer, x: Jet) -> Jet:
@@ -22,7 +22,7 @@ def _pooled(layer: keras.layers.Layer, x: Jet) -> Jet:
     if layer.padding == "same":
         return NotImplemented
     s = layer.sharpness
-    for span in layer.spans():
+    for span in spans(layer):
         cut = functools.partial(_cut, span=span)
         x = jet.logsumexp(s * jet.linear(cut, x), -1) * (1.0 / s)
     return x
@@ -34,15 +34,15 @@ def _cut(value: tf.Tensor, span: tuple) -> tf.Tensor:
 
 def _pooled_globally(layer: keras.layers.Layer, x: Jet) -> Jet:
     s = layer.sharpness
-    return jet.logsumexp(s * x, layer.axes(), layer.keepdims) * (1.0 / s)
+    return jet.logsumexp(s * x, space_axes(layer), layer.keepdims) * (1.0 / s)
 
 
-def _merged(layer: keras.layers.Layer, xs: list) -> Jet:
+def _merged(layer: keras.layers.Layer, xs: list, sign: float = 1.0) -> Jet:
     if len({x.shape.rank for x in xs}) > 1:
         return NotImplemented
-    values = [layer.sign * x for x in xs]
+    values = [sign * x for x in xs]
     total = functools.reduce(lambda a, b: a + _softplus(layer, b - a), values)
-    return layer.sign * total
+    return sign * total
 
 
 def _ramps(layer: keras.layers.Layer, x: Jet) -> Jet:
@@ -50,19 +50,21 @@ def _ramps(layer: keras.layers.Layer, x: Jet) -> Jet:
 
 
 _OWN = {
-    **dict.fromkeys((f"SmoothMaxPooling{dims}D" for dims in (1, 2, 3)), _pooled),
-    **dict.fromkeys(
-        (f"SmoothGlobalMaxPooling{dims}D" for dims in (1, 2, 3)), _pooled_globally
-    ),
-    "SmoothMaximum": _merged,
-    "SmoothMinimum": _merged,
-    "SmoothPReLU": _ramps,
+    layers.SmoothMaxPooling1D: _pooled,
+    layers.SmoothMaxPooling2D: _pooled,
+    layers.SmoothMaxPooling3D: _pooled,
+    layers.SmoothGlobalMaxPooling1D: _pooled_globally,
+    layers.SmoothGlobalMaxPooling2D: _pooled_globally,
+    layers.SmoothGlobalMaxPooling3D: _pooled_globally,
+    layers.SmoothMaximum: _merged,
+    layers.SmoothMinimum: functools.partial(_merged, sign=-1.0),
+    layers.SmoothPReLU: _ramps,
 }
 
 for _name in layers.__all__:
     _layer = getattr(layers, _name)
     _parent = next((kind for kind in _layer.__mro__[1:] if rule_of(kind)), None)
-    if _name in _OWN:
-        register_jet_rule(_layer, _OWN[_name])
+    if _layer in _OWN:
+        register_jet_rule(_layer, _OWN[_layer])
     elif _parent is not None:
         set_rule(_layer, rule_of(_parent))

@@ -1,0 +1,192 @@
+"""Depthwise convolutions with an order.
+
+Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
+"""
+
+import keras
+
+from keras_smooth import activations
+from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.table import ordered
+
+
+@ordered
+class DepthwiseConv1D(keras.layers.DepthwiseConv1D):
+    """A `keras.layers.DepthwiseConv1D` that can be differentiated `order` times.
+
+    Args:
+        kernel_size: Integer, the size of the kernel.
+        strides: Integer, the step from one window to the next.
+        padding: "valid" for none, or "same", which pads evenly so that strides of 1 keep
+            the size.
+        depth_multiplier: How many outputs the depthwise step makes of each channel.
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        dilation_rate: Integer, the distance of the points that a kernel reads; other than 1
+            only with strides of 1.
+        activation: The name of an activation of this package or of Keras, or a function.
+            None is the identity.
+        use_bias: Whether there is a bias.
+        depthwise_initializer: Initializer of the depthwise kernel.
+        bias_initializer: Initializer of the bias.
+        depthwise_regularizer: Regularizer of the depthwise kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        activity_regularizer: Regularizer of the outputs, or None.
+        depthwise_constraint: Constraint of the depthwise kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        `(batch, steps, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        `(batch, new_steps, channels * depth_multiplier)`, likewise.
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.DepthwiseConv1D(3, activation="snake")
+    >>> layer(keras.Input((8, 2))).shape
+    (None, 6, 2)
+    """
+
+    def __init__(
+        self,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        depth_multiplier=1,
+        data_format=None,
+        dilation_rate=1,
+        activation=None,
+        use_bias=True,
+        depthwise_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        depthwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        bias_constraint=None,
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            depth_multiplier=depth_multiplier,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activations.get(activation),
+            use_bias=use_bias,
+            depthwise_initializer=depthwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}
+
+
+@ordered
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """A `keras.layers.DepthwiseConv2D` that can be differentiated `order` times.
+
+    Args:
+        kernel_size: Integer or 2 integers, the size of the kernel.
+        strides: Integer or 2 integers, the step from one window to the next.
+        padding: "valid" for none, or "same", which pads evenly so that strides of 1 keep
+            the size.
+        depth_multiplier: How many outputs the depthwise step makes of each channel.
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        dilation_rate: Integer or 2 integers, the distance of the points that a kernel
+            reads; other than 1 only with strides of 1.
+        activation: The name of an activation of this package or of Keras, or a function.
+            None is the identity.
+        use_bias: Whether there is a bias.
+        depthwise_initializer: Initializer of the depthwise kernel.
+        bias_initializer: Initializer of the bias.
+        depthwise_regularizer: Regularizer of the depthwise kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        activity_regularizer: Regularizer of the outputs, or None.
+        depthwise_constraint: Constraint of the depthwise kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        `(batch, height, width, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        `(batch, new_height, new_width, channels * depth_multiplier)`, likewise.
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.DepthwiseConv2D(3, activation="snake")
+    >>> layer(keras.Input((8, 8, 2))).shape
+    (None, 6, 6, 2)
+    """
+
+    def __init__(
+        self,
+        kernel_size,
+        strides=(1, 1),
+        padding="valid",
+        depth_multiplier=1,
+        data_format=None,
+        dilation_rate=(1, 1),
+        activation=None,
+        use_bias=True,
+        depthwise_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        depthwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        bias_constraint=None,
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            depth_multiplier=depth_multiplier,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activations.get(activation),
+            use_bias=use_bias,
+            depthwise_initializer=depthwise_initializer,
+            bias_initializer=bias_initializer,
+            depthwise_regularizer=depthwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            depthwise_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}

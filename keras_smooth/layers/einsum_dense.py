@@ -1,0 +1,104 @@
+"""EinsumDense with an order.
+
+Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
+"""
+
+import keras
+
+from keras_smooth import activations
+from keras_smooth.layers.arguments import installed
+from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.table import ordered
+
+
+@ordered
+class EinsumDense(keras.layers.EinsumDense):
+    """A `keras.layers.EinsumDense` that can be differentiated `order` times.
+
+    Args:
+        equation: The product in Einstein's notation, as "ab,bc->ac": the input, the kernel,
+            the output.
+        output_shape: The shape of the output without the batch, as an integer or a tuple;
+            None for a size that is read off the input.
+        activation: The name of an activation of this package or of Keras, or a function.
+            None is the identity.
+        bias_axes: Letters of the output in `equation` that the bias has, as "c"; None for
+            no bias.
+        kernel_initializer: Initializer of the kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        kernel_constraint: Constraint of the kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        lora_rank: Rank of a low-rank update (LoRA) that is trained in the place of the
+            kernel; None for no update.
+        lora_alpha: Number by which the low-rank update is multiplied, over its rank; None
+            is `lora_rank`.
+        gptq_unpacked_column_size: Columns of the kernel before 4-bit packing, for kernels
+            quantized by GPTQ; None else.
+        quantization_config: A `keras.quantizers.QuantizationConfig`, or None.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        That of the first term of `equation`.
+
+    Output shape:
+        That of the result of `equation`.
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.EinsumDense("abc,cd->abd", (None, 4), activation="snake")
+    >>> layer(keras.Input((5, 2))).shape
+    (None, None, 4)
+    """
+
+    def __init__(
+        self,
+        equation,
+        output_shape,
+        activation=None,
+        bias_axes=None,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        lora_rank=None,
+        lora_alpha=None,
+        gptq_unpacked_column_size=None,
+        quantization_config=None,
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+            equation=equation,
+            output_shape=output_shape,
+            activation=activations.get(activation),
+            bias_axes=bias_axes,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+            **installed(
+                EinsumDense,
+                gptq_unpacked_column_size=gptq_unpacked_column_size,
+                quantization_config=quantization_config,
+            ),
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}

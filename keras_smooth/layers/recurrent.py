@@ -1,0 +1,353 @@
+"""Recurrent layers with an order.
+
+Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
+"""
+
+import keras
+
+from keras_smooth import activations
+from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.table import ordered
+
+
+@ordered
+class SimpleRNN(keras.layers.SimpleRNN):
+    """A `keras.layers.SimpleRNN` that can be differentiated `order` times.
+
+    Args:
+        units: Positive integer, the size of the output.
+        activation: The name of an activation of this package or of Keras, or a function.
+            None is the identity.
+        use_bias: Whether there is a bias.
+        kernel_initializer: Initializer of the kernel.
+        recurrent_initializer: Initializer of the recurrent kernel, which acts on the state.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the kernel, or None.
+        recurrent_regularizer: Regularizer of the recurrent kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        activity_regularizer: Regularizer of the outputs, or None.
+        kernel_constraint: Constraint of the kernel, or None.
+        recurrent_constraint: Constraint of the recurrent kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        dropout: Share between 0 and 1 of the units that is dropped for the linear
+            transformation of the inputs.
+        recurrent_dropout: Share between 0 and 1 of the units that is dropped for the linear
+            transformation of the state.
+        return_sequences: Whether the output has every step, or the last one only.
+        return_state: Whether the last state is returned beside the output.
+        go_backwards: Whether the sequence is read from its end, and returned reversed.
+        stateful: Whether a batch begins with the state that the last one ended with.
+        unroll: Whether the loop over the steps is unrolled, which is faster for short
+            sequences and takes more memory.
+        seed: Integer, the seed of the dropout.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        `(batch, steps, features)`.
+
+    Output shape:
+        `(batch, units)`, with `return_sequences` `(batch, steps, units)`.
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.SimpleRNN(4, activation="snake")
+    >>> layer(keras.Input((5, 2))).shape
+    (None, 4)
+    """
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        seed=None,
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+            units=units,
+            activation=activations.get(activation),
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            seed=seed,
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}
+
+
+@ordered
+class GRU(keras.layers.GRU):
+    """A `keras.layers.GRU` that can be differentiated `order` times.
+
+    Args:
+        units: Positive integer, the size of the output.
+        activation: The name of an activation of this package or of Keras, or a function.
+            None is the identity.
+        recurrent_activation: The activation of the gates, given as `activation` is.
+        use_bias: Whether there is a bias.
+        kernel_initializer: Initializer of the kernel.
+        recurrent_initializer: Initializer of the recurrent kernel, which acts on the state.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the kernel, or None.
+        recurrent_regularizer: Regularizer of the recurrent kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        activity_regularizer: Regularizer of the outputs, or None.
+        kernel_constraint: Constraint of the kernel, or None.
+        recurrent_constraint: Constraint of the recurrent kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        dropout: Share between 0 and 1 of the units that is dropped for the linear
+            transformation of the inputs.
+        recurrent_dropout: Share between 0 and 1 of the units that is dropped for the linear
+            transformation of the state.
+        seed: Integer, the seed of the dropout.
+        return_sequences: Whether the output has every step, or the last one only.
+        return_state: Whether the last state is returned beside the output.
+        go_backwards: Whether the sequence is read from its end, and returned reversed.
+        stateful: Whether a batch begins with the state that the last one ended with.
+        unroll: Whether the loop over the steps is unrolled, which is faster for short
+            sequences and takes more memory.
+        reset_after: Whether the reset gate acts after the product with the recurrent
+            kernel, as in cuDNN, or before it.
+        use_cudnn: Whether cuDNN computes on GPUs; "auto" where it can.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        `(batch, steps, features)`.
+
+    Output shape:
+        `(batch, units)`, with `return_sequences` `(batch, steps, units)`.
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.GRU(4, activation="snake")
+    >>> layer(keras.Input((5, 2))).shape
+    (None, 4)
+    """
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        reset_after=True,
+        use_cudnn="auto",
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+            units=units,
+            activation=activations.get(activation),
+            recurrent_activation=activations.get(recurrent_activation),
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            reset_after=reset_after,
+            use_cudnn=use_cudnn,
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation, self.recurrent_activation)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}
+
+
+@ordered
+class LSTM(keras.layers.LSTM):
+    """A `keras.layers.LSTM` that can be differentiated `order` times.
+
+    Args:
+        units: Positive integer, the size of the output.
+        activation: The name of an activation of this package or of Keras, or a function.
+            None is the identity.
+        recurrent_activation: The activation of the gates, given as `activation` is.
+        use_bias: Whether there is a bias.
+        kernel_initializer: Initializer of the kernel.
+        recurrent_initializer: Initializer of the recurrent kernel, which acts on the state.
+        bias_initializer: Initializer of the bias.
+        unit_forget_bias: Whether the bias of the forget gate begins at 1.
+        kernel_regularizer: Regularizer of the kernel, or None.
+        recurrent_regularizer: Regularizer of the recurrent kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        activity_regularizer: Regularizer of the outputs, or None.
+        kernel_constraint: Constraint of the kernel, or None.
+        recurrent_constraint: Constraint of the recurrent kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        dropout: Share between 0 and 1 of the units that is dropped for the linear
+            transformation of the inputs.
+        recurrent_dropout: Share between 0 and 1 of the units that is dropped for the linear
+            transformation of the state.
+        seed: Integer, the seed of the dropout.
+        return_sequences: Whether the output has every step, or the last one only.
+        return_state: Whether the last state is returned beside the output.
+        go_backwards: Whether the sequence is read from its end, and returned reversed.
+        stateful: Whether a batch begins with the state that the last one ended with.
+        unroll: Whether the loop over the steps is unrolled, which is faster for short
+            sequences and takes more memory.
+        use_cudnn: Whether cuDNN computes on GPUs; "auto" where it can.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        `(batch, steps, features)`.
+
+    Output shape:
+        `(batch, units)`, with `return_sequences` `(batch, steps, units)`.
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.LSTM(4, activation="snake")
+    >>> layer(keras.Input((5, 2))).shape
+    (None, 4)
+    """
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        unit_forget_bias=True,
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        seed=None,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        use_cudnn="auto",
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+            units=units,
+            activation=activations.get(activation),
+            recurrent_activation=activations.get(recurrent_activation),
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            unit_forget_bias=unit_forget_bias,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+            dropout=dropout,
+            recurrent_dropout=recurrent_dropout,
+            seed=seed,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            use_cudnn=use_cudnn,
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation, self.recurrent_activation)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}

@@ -1,0 +1,72 @@
+"""Smooth form of PReLU.
+
+Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
+"""
+
+import keras
+
+from keras_smooth.layers.smooth_maximum import checked_sharpness, ramps
+from keras_smooth.layers.table import smooth_form_of
+
+
+@smooth_form_of(keras.layers.PReLU)
+class SmoothPReLU(keras.layers.PReLU):
+    """A smooth `keras.layers.PReLU`.
+
+    It computes softplus(x) - alpha softplus(-x), both with the sharpness. Arguments,
+    weights and shapes are those of Keras' layer. At 0 the output lies above by (1 - alpha)
+    log(2) / sharpness, elsewhere less.
+
+    Args:
+        alpha_initializer: Initializer of the slopes for negative inputs.
+        alpha_regularizer: Regularizer of the slopes, or None.
+        alpha_constraint: Constraint of the slopes, or None.
+        shared_axes: Axes of the input along which the slopes are the same, as [1, 2] for
+            images of (height, width, channels); None for none.
+        sharpness: Positive number; the larger, the closer to Keras' layer.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        That of the input.
+
+    Raises:
+        ValueError: If `sharpness` is not positive.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.SmoothPReLU(sharpness=20.0)
+    >>> layer(keras.Input((4,))).shape
+    (None, 4)
+
+    References:
+        Boyd and Vandenberghe, 2004, "Convex optimization", section 3.1.5.
+    """
+
+    def __init__(
+        self,
+        alpha_initializer="Zeros",
+        alpha_regularizer=None,
+        alpha_constraint=None,
+        shared_axes=None,
+        *,
+        sharpness: float = 10.0,
+        **kwargs,
+    ):
+        super().__init__(
+            alpha_initializer=alpha_initializer,
+            alpha_regularizer=alpha_regularizer,
+            alpha_constraint=alpha_constraint,
+            shared_axes=shared_axes,
+            **kwargs,
+        )
+        self.sharpness = checked_sharpness(self, sharpness)
+
+    def call(self, inputs):
+        return ramps(self, inputs)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "sharpness": self.sharpness}

@@ -1,0 +1,60 @@
+"""Which layer of this package takes the place of which of Keras', and why.
+
+A decorator beside the class says it; everything else reads the tables.
+"""
+
+import math
+from collections.abc import Callable
+
+import keras
+
+from keras_smooth import registry
+from keras_smooth.registry.rows import Class
+
+# Class of Keras and the class of this package.
+ORDERED_FORMS: dict[type, type] = {}
+EXACT_FORMS: dict[type, type] = {}
+SMOOTH_FORMS: dict[type, type] = {}
+
+
+def _registered(kind: type, smoothness: Class | Callable[..., Class]) -> type:
+    """Registers a class for saving, for good, and in the table of smoothness."""
+    registry.register_smoothness(kind, smoothness)
+    return keras.saving.register_keras_serializable(package="keras_smooth")(kind)
+
+
+def ordered(kind: type) -> type:
+    """Says that a class adds an order to the layer of Keras that it is a subclass of."""
+    stock = kind.__base__
+    ORDERED_FORMS[stock] = kind
+    return _registered(kind, registry.row(stock).smoothness)
+
+
+def exact_of(stock: type, smoothness: Class = math.inf) -> Callable[[type], type]:
+    """Says that a class has the outputs of Keras' layer and derivatives that hold.
+
+    Args:
+        stock: Class of Keras.
+        smoothness: k of the class C^k of the exact layer.
+    """
+
+    def register(kind: type) -> type:
+        EXACT_FORMS[stock] = kind
+        return _registered(kind, smoothness)
+
+    return register
+
+
+def smooth_form_of(stock: type) -> Callable[[type], type]:
+    """Says that a class with a sharpness is near to a layer of Keras that has kinks."""
+
+    def register(kind: type) -> type:
+        SMOOTH_FORMS[stock] = kind
+        return _registered(kind, math.inf)
+
+    return register
+
+
+def exact_form(kind: type) -> type:
+    """Returns the exact drop-in for a class of Keras layers, or the class itself."""
+    return EXACT_FORMS.get(kind, kind)

@@ -1,0 +1,296 @@
+"""Transposed convolutions with an order.
+
+Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
+"""
+
+import keras
+
+from keras_smooth import activations
+from keras_smooth.layers.arguments import installed
+from keras_smooth.layers.order import checked_order
+from keras_smooth.layers.table import ordered
+
+
+@ordered
+class Conv1DTranspose(keras.layers.Conv1DTranspose):
+    """A `keras.layers.Conv1DTranspose` that can be differentiated `order` times.
+
+    Args:
+        filters: Positive integer, the channels of the output.
+        kernel_size: Integer, the size of the kernel.
+        strides: Integer, by how much the output is larger.
+        padding: "valid" for none, or "same", which pads evenly so that strides of 1 keep
+            the size.
+        output_padding: Integer, how much is added to one side of the output, less than the
+            strides; None is as little as fits.
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        dilation_rate: Integer, the distance of the points that a kernel reads; other than 1
+            only with strides of 1.
+        activation: The name of an activation of this package or of Keras, or a function.
+            None is the identity.
+        use_bias: Whether there is a bias.
+        kernel_initializer: Initializer of the kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        activity_regularizer: Regularizer of the outputs, or None.
+        kernel_constraint: Constraint of the kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        `(batch, steps, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        `(batch, new_steps, filters)`, likewise.
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.Conv1DTranspose(4, 3, activation="snake")
+    >>> layer(keras.Input((8, 2))).shape
+    (None, 10, 4)
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=1,
+        padding="valid",
+        output_padding=None,
+        data_format=None,
+        dilation_rate=1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+            filters=filters,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activations.get(activation),
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **installed(Conv1DTranspose, output_padding=output_padding),
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}
+
+
+@ordered
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """A `keras.layers.Conv2DTranspose` that can be differentiated `order` times.
+
+    Args:
+        filters: Positive integer, the channels of the output.
+        kernel_size: Integer or 2 integers, the size of the kernel.
+        strides: Integer or 2 integers, by how much the output is larger.
+        padding: "valid" for none, or "same", which pads evenly so that strides of 1 keep
+            the size.
+        output_padding: Integer or 2 integers, how much is added to one side of the output,
+            less than the strides; None is as little as fits.
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        dilation_rate: Integer or 2 integers, the distance of the points that a kernel
+            reads; other than 1 only with strides of 1.
+        activation: The name of an activation of this package or of Keras, or a function.
+            None is the identity.
+        use_bias: Whether there is a bias.
+        kernel_initializer: Initializer of the kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        activity_regularizer: Regularizer of the outputs, or None.
+        kernel_constraint: Constraint of the kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        `(batch, height, width, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        `(batch, new_height, new_width, filters)`, likewise.
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.Conv2DTranspose(4, 3, activation="snake")
+    >>> layer(keras.Input((8, 8, 2))).shape
+    (None, 10, 10, 4)
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=(1, 1),
+        padding="valid",
+        output_padding=None,
+        data_format=None,
+        dilation_rate=(1, 1),
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+            filters=filters,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activations.get(activation),
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **installed(Conv2DTranspose, output_padding=output_padding),
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}
+
+
+@ordered
+class Conv3DTranspose(keras.layers.Conv3DTranspose):
+    """A `keras.layers.Conv3DTranspose` that can be differentiated `order` times.
+
+    Args:
+        filters: Positive integer, the channels of the output.
+        kernel_size: Integer or 3 integers, the size of the kernel.
+        strides: Integer or 3 integers, by how much the output is larger.
+        padding: "valid" for none, or "same", which pads evenly so that strides of 1 keep
+            the size.
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        output_padding: Integer or 3 integers, how much is added to one side of the output,
+            less than the strides; None is as little as fits.
+        dilation_rate: Integer or 3 integers, the distance of the points that a kernel
+            reads; other than 1 only with strides of 1.
+        activation: The name of an activation of this package or of Keras, or a function.
+            None is the identity.
+        use_bias: Whether there is a bias.
+        kernel_initializer: Initializer of the kernel.
+        bias_initializer: Initializer of the bias.
+        kernel_regularizer: Regularizer of the kernel, or None.
+        bias_regularizer: Regularizer of the bias, or None.
+        activity_regularizer: Regularizer of the outputs, or None.
+        kernel_constraint: Constraint of the kernel, or None.
+        bias_constraint: Constraint of the bias, or None.
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+        `(batch, depth, height, width, channels)`, or with the channels first if
+        `data_format` is "channels_first".
+
+    Output shape:
+        `(batch, new_depth, new_height, new_width, filters)`, likewise.
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.Conv3DTranspose(4, 3, activation="snake")
+    >>> layer(keras.Input((8, 8, 8, 2))).shape
+    (None, 10, 10, 10, 4)
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=(1, 1, 1),
+        padding="valid",
+        data_format=None,
+        output_padding=None,
+        dilation_rate=(1, 1, 1),
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+            filters=filters,
+            kernel_size=kernel_size,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activations.get(activation),
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            **installed(Conv3DTranspose, output_padding=output_padding),
+            **kwargs,
+        )
+        self.order = checked_order(self, order, self.activation)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "order": self.order}

@@ -1,0 +1,445 @@
+"""Writes the layers that add one argument to Keras' own, with Keras' signatures.
+
+    python tools/write_layers.py
+
+Each is a class in a file, so that an editor, `help` and `inspect.getsource` show all of
+it. Their facts are here and in `layer_arguments.py`, once: run this after a change, or for
+a Keras with new arguments.
+"""
+
+import dataclasses
+import inspect
+import textwrap
+from pathlib import Path
+
+import keras
+from layer_arguments import keras_version, text
+
+FOLDER = Path(__file__).parents[1] / "keras_smooth" / "layers"
+# The Keras whose signatures are in the files.
+KERAS = "3.15"
+# Arguments that Keras 3.10, the oldest that is supported, does not have.
+NEWER = ("gptq_unpacked_column_size", "output_padding", "quantization_config")
+_WIDTH = 92
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One layer.
+
+    Args:
+        name: Of Keras' layer.
+        input_shape: The shape of its input, in words.
+        output_shape: That of its output.
+        arguments: Of the example.
+        example: Shape of its input, without the batch.
+        formula: What a smooth form computes.
+        bound: How far that is from what Keras' layer computes.
+    """
+
+    name: str
+    input_shape: str
+    output_shape: str
+    arguments: str
+    example: str
+    formula: str = ""
+    bound: str = ""
+
+
+_SPACE = {1: "steps", 2: "height, width", 3: "depth, height, width"}
+_NEW_SPACE = {1: "new_steps", 2: "new_height, new_width",
+              3: "new_depth, new_height, new_width"}  # fmt: skip
+_SIZES = {1: "8", 2: "8, 8", 3: "8, 8, 8"}
+_OTHER_WAY = ', or with the channels first if `data_format` is "channels_first"'
+
+
+def _image_layer(name: str, arguments: str, channels: str, **more: str) -> Layer:
+    dims = next(int(letter) for letter in name if letter.isdigit())
+    return Layer(
+        name,
+        f"`(batch, {_SPACE[dims]}, channels)`{_OTHER_WAY}.",
+        f"`(batch, {_NEW_SPACE[dims]}, {channels})`, likewise.",
+        arguments,
+        f"({_SIZES[dims]}, 2)",
+        **more,
+    )
+
+
+def _sequence_layer(name: str) -> Layer:
+    return Layer(
+        name,
+        "`(batch, steps, features)`.",
+        "`(batch, units)`, with `return_sequences` `(batch, steps, units)`.",
+        '4, activation="snake"',
+        "(5, 2)",
+    )
+
+
+def _film_layer(dims: int) -> Layer:
+    return Layer(
+        f"ConvLSTM{dims}D",
+        f"`(batch, steps, {_SPACE[dims].replace('steps', 'width')}, channels)`{_OTHER_WAY}.",
+        f"`(batch, {_NEW_SPACE[dims].replace('steps', 'width')}, filters)`, likewise; with "
+        "`return_sequences` the steps come after the batch.",
+        '4, 3, activation="snake"',
+        f"(5, {_SIZES[dims]}, 2)",
+    )
+
+
+_FILTERS = '4, 3, activation="snake"'
+ORDERED = {
+    "convolution": [_image_layer(f"Conv{n}D", _FILTERS, "filters") for n in (1, 2, 3)],
+    "transposed_convolution": [
+        _image_layer(f"Conv{n}DTranspose", _FILTERS, "filters") for n in (1, 2, 3)
+    ],
+    "depthwise_convolution": [
+        _image_layer(
+            f"DepthwiseConv{n}D", '3, activation="snake"', "channels * depth_multiplier"
+        )
+        for n in (1, 2)
+    ],
+    "separable_convolution": [
+        _image_layer(f"SeparableConv{n}D", _FILTERS, "filters") for n in (1, 2)
+    ],
+    "einsum_dense": [
+        Layer(
+            "EinsumDense",
+            "That of the first term of `equation`.",
+            "That of the result of `equation`.",
+            '"abc,cd->abd", (None, 4), activation="snake"',
+            "(5, 2)",
+        )
+    ],
+    "recurrent": [_sequence_layer(name) for name in ("SimpleRNN", "GRU", "LSTM")],
+    "convolutional_recurrent": [_film_layer(n) for n in (1, 2, 3)],
+}
+
+_SUM = "log(sum(exp(sharpness x))) / sharpness"
+_ABOVE = "Outputs lie above those of n values by log(n) / sharpness at most."
+_MASKS = "Masks are handed on and do not change the values."
+_SHAPE = "That of the input."
+_BROADCAST = (
+    "A list of at least two tensors whose shapes are equal or can be broadcast.",
+    "The shape of their sum.",
+)
+
+
+def _pooling(name: str, channels_only: bool = False) -> Layer:
+    where = "all of space" if channels_only else "each window"
+    layer = _image_layer(name, "", "channels", formula=f"{_SUM} over {where}", bound=_ABOVE)
+    if not channels_only:
+        return layer
+    output = "`(batch, channels)`; with `keepdims` the axes of space stay, with size 1."
+    return dataclasses.replace(layer, output_shape=output)
+
+
+SMOOTH = {
+    "smooth_pooling": [
+        *(_pooling(f"MaxPooling{n}D") for n in (1, 2, 3)),
+        *(_pooling(f"GlobalMaxPooling{n}D", True) for n in (1, 2, 3)),
+    ],
+    "smooth_merging": [
+        Layer("Maximum", *_BROADCAST, "", "(4,)", _SUM, f"{_ABOVE} {_MASKS}"),
+        Layer(
+            "Minimum",
+            *_BROADCAST,
+            "",
+            "(4,)",
+            "-log(sum(exp(-sharpness x))) / sharpness",
+            f"{_ABOVE.replace('above', 'below')} {_MASKS}",
+        ),
+    ],
+    "smooth_prelu": [
+        Layer(
+            "PReLU",
+            "Any.",
+            _SHAPE,
+            "",
+            "(4,)",
+            "softplus(x) - alpha softplus(-x), both with the sharpness",
+            "At 0 the output lies above by (1 - alpha) log(2) / sharpness, elsewhere less.",
+        )
+    ],
+}
+# What is called for each smooth form.
+_CALLS = {
+    "smooth_pooling": {"Max": "pooled", "GlobalMax": "pooled_globally"},
+    "smooth_merging": {"Maximum": "largest", "Minimum": "smallest"},
+    "smooth_prelu": {"PReLU": "ramps"},
+}
+_TITLES = {
+    "convolution": "Convolutions with an order.",
+    "transposed_convolution": "Transposed convolutions with an order.",
+    "depthwise_convolution": "Depthwise convolutions with an order.",
+    "separable_convolution": "Separable convolutions with an order.",
+    "einsum_dense": "EinsumDense with an order.",
+    "recurrent": "Recurrent layers with an order.",
+    "convolutional_recurrent": "Convolutional recurrent layers with an order.",
+    "smooth_pooling": "Smooth forms of the layers that take the largest value of a window.",
+    "smooth_merging": "Smooth forms of the largest and smallest of several tensors.",
+    "smooth_prelu": "Smooth form of PReLU.",
+}
+
+_HEAD = '''"""{title}
+
+Written by tools/write_layers.py for the signatures of Keras {version}: change that, not this.
+"""
+
+import keras
+
+'''
+_ORDERED = '''
+
+@ordered
+class {name}(keras.layers.{name}):
+    """A `keras.layers.{name}` that can be differentiated `order` times.
+
+    Args:
+{arguments}
+        order: How many derivatives with respect to the inputs will be taken. An
+            activation less smooth than that raises; 0 allows every activation.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+{input_shape}
+
+    Output shape:
+{output_shape}
+
+    Raises:
+        ValueError: If an activation is unknown or less smooth than `order`.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.{name}({example_arguments})
+    >>> layer(keras.Input({example})).shape
+    {example_shape}
+    """
+
+    def __init__(
+        self,
+{parameters}
+        *,
+        order: int = 2,
+        **kwargs,
+    ):
+        super().__init__(
+{passed}
+        )
+        self.order = checked_order(self, order, {activations})
+
+    def get_config(self) -> dict:
+        return {{**super().get_config(), "order": self.order}}
+'''
+_SMOOTH = '''
+
+@smooth_form_of(keras.layers.{name})
+class Smooth{name}(keras.layers.{name}):
+    """A smooth `keras.layers.{name}`.
+
+{what}
+
+    Args:
+{arguments}
+        sharpness: Positive number; the larger, the closer to Keras' layer.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
+
+    Input shape:
+{input_shape}
+
+    Output shape:
+{output_shape}
+
+    Raises:
+        ValueError: If `sharpness` is not positive.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.Smooth{name}(sharpness=20.0)
+    >>> layer({example_input}).shape
+    {example_shape}
+
+    References:
+        Boyd and Vandenberghe, 2004, "Convex optimization", section 3.1.5.
+    """
+
+    def __init__(
+        self,
+{parameters}
+        *,
+        sharpness: float = 10.0,
+        **kwargs,
+    ):
+        super().__init__(
+{passed}
+        )
+        self.sharpness = checked_sharpness(self, sharpness)
+
+    def call(self, inputs):
+        return {call}(self, inputs)
+
+    def get_config(self) -> dict:
+        return {{**super().get_config(), "sharpness": self.sharpness}}
+'''
+
+
+def files() -> dict[str, str]:
+    """Returns name and contents of every file that is written."""
+    ordered = {f"{name}.py": _ordered_file(name, rows) for name, rows in ORDERED.items()}
+    smooth = {f"{name}.py": _smooth_file(name, rows) for name, rows in SMOOTH.items()}
+    return ordered | smooth
+
+
+def _ordered_file(file: str, rows: list[Layer]) -> str:
+    body = "".join(_filled(_ORDERED, row, activations=_functions(row)) for row in rows)
+    imports = [
+        "from keras_smooth import activations",
+        "from keras_smooth.layers.order import checked_order",
+        "from keras_smooth.layers.table import ordered",
+    ]
+    if "installed(" in body:
+        imports.insert(1, "from keras_smooth.layers.arguments import installed")
+    return _head(file, imports) + body
+
+
+def _smooth_file(file: str, rows: list[Layer]) -> str:
+    calls = _CALLS[file]
+    body = "".join(
+        _filled(
+            _SMOOTH,
+            row,
+            call=calls[row.name.partition("Pooling")[0]],
+            what=_paragraph(
+                f"It computes {row.formula}. Arguments, weights and shapes are those of "
+                f"Keras' layer. {row.bound}",
+                4,
+            ),
+        )
+        for row in rows
+    )
+    names = ", ".join(sorted(["checked_sharpness", *calls.values()]))
+    imports = [
+        f"from keras_smooth.layers.smooth_maximum import {names}",
+        "from keras_smooth.layers.table import smooth_form_of",
+    ]
+    return _head(file, imports) + body
+
+
+def _head(file: str, imports: list[str]) -> str:
+    head = _HEAD.format(title=_TITLES[file], version=KERAS)
+    return head + "\n".join(imports) + "\n"
+
+
+def _filled(template: str, row: Layer, **more: str) -> str:
+    shape, example_input = _example(row)
+    parameters = _parameters(row.name)
+    filled = template.format(
+        name=row.name,
+        arguments="\n".join(
+            _paragraph(f"{name}: {text(row.name, name)}", 8, 12) for name in parameters
+        ),
+        input_shape=_paragraph(row.input_shape, 8),
+        output_shape=_paragraph(row.output_shape, 8),
+        example_arguments=row.arguments,
+        example=row.example,
+        example_input=example_input,
+        example_shape=shape,
+        parameters="\n".join(_parameter(each) for each in parameters.values()),
+        passed=_passed(row.name, list(parameters)),
+        **more,
+    )
+    # A layer without arguments of its own.
+    return (
+        filled.replace("Args:\n\n", "Args:\n")
+        .replace("self,\n\n        *", "self,\n        *")
+        .replace("super().__init__(\n            **kwargs,\n        )",
+                 "super().__init__(**kwargs)")
+    )  # fmt: skip
+
+
+def _example(row: Layer) -> tuple[tuple, str]:
+    """Returns the output's shape and the input of the example, as written."""
+    stock = getattr(keras.layers, row.name)
+    arguments = row.arguments.replace("snake", "tanh")
+    layer = eval(f"stock({arguments})", {"stock": stock})
+    one = f"keras.Input({row.example})"
+    tensor = eval(one, {"keras": keras})
+    if row.name in ("Maximum", "Minimum"):
+        return layer([tensor, tensor]).shape, f"[{one}, {one}]"
+    return layer(tensor).shape, one
+
+
+def _parameters(name: str) -> dict[str, inspect.Parameter]:
+    signature = inspect.signature(getattr(keras.layers, name).__init__)
+    hidden = ("self", "kwargs")
+    return {key: each for key, each in signature.parameters.items() if key not in hidden}
+
+
+def _parameter(parameter: inspect.Parameter) -> str:
+    if parameter.default is parameter.empty:
+        return f"        {parameter.name},"
+    return f"        {parameter.name}={_literal(parameter.default)},"
+
+
+def _literal(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _passed(name: str, parameters: list[str]) -> str:
+    """Returns the arguments that are handed to Keras' layer, one a line."""
+    newer = [key for key in parameters if key in NEWER]
+    lines = [f"{key}={_value(key)}" for key in parameters if key not in NEWER]
+    if newer:
+        both = ", ".join(f"{key}={key}" for key in newer)
+        lines.append(f"**installed({name}, {both})")
+    lines.append("**kwargs")
+    return "\n".join(_broken(line) for line in lines)
+
+
+def _broken(line: str) -> str:
+    whole = f"            {line},"
+    if len(whole) <= _WIDTH:
+        return whole
+    call, _, rest = line.rstrip(")").partition("(")
+    inner = ",\n".join(f"                {part}" for part in rest.split(", "))
+    return f"            {call}(\n{inner},\n            ),"
+
+
+def _value(key: str) -> str:
+    return f"activations.get({key})" if key in _KEYS else key
+
+
+_KEYS = ("activation", "recurrent_activation")
+
+
+def _functions(row: Layer) -> str:
+    return ", ".join(f"self.{key}" for key in _KEYS if key in _parameters(row.name))
+
+
+def _paragraph(words: str, indent: int, further: int | None = None) -> str:
+    further = indent if further is None else further
+    return textwrap.fill(
+        words,
+        _WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * further,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def main() -> None:
+    """Writes the files."""
+    if keras_version() != KERAS:
+        raise SystemExit(
+            f"The layers have the signatures of Keras {KERAS}, but {keras.__version__} is "
+            "installed. Install that one, or set KERAS to the new one."
+        )
+    for name, contents in files().items():
+        (FOLDER / name).write_text(contents)
+
+
+if __name__ == "__main__":
+    main()
