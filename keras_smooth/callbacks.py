@@ -1,41 +1,54 @@
 """DerivativeMonitor: the errors of y, y', y'' during fit."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import whole_number
+from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.operators import derivatives, names
 
 
 class DerivativeMonitor(keras.callbacks.Callback):
     """Shows the errors of y, y' and y'' while a model trains.
 
-    After every `every` epochs the derivatives of the model at `x` are computed with
-    nested GradientTapes inside a `tf.function` and compared with a reference. The errors
-    go into `logs` under `y_mse`, `dy_mse`, `d2y_mse`, so that the progress bar, History
-    and every callback further back in the list see them. In the epochs between, `logs`
-    holds the last measured values.
+    After the first epoch, and from then on whenever `every` epochs have gone by since, the
+    derivatives of the model at `x` are computed inside a `tf.function` and compared with a
+    reference. The errors go into `logs` under `y_mse`, `dy_mse`, `d2y_mse`, so that the
+    progress bar, History and every callback further back in the list see them.
+
+    In the epochs between, `logs` has none of these keys: nothing was measured. History and
+    TensorBoard then hold the measured values alone, whose epochs are in
+    `monitor.history["epoch"]`; CSVLogger writes NA; EarlyStopping and ReduceLROnPlateau
+    pass such an epoch over, so that their patience counts measurements (Keras warns that
+    the key is not available). The file names of ModelCheckpoint must not contain the keys.
 
     Args:
         x: Points, floats of shape `(batch, ...)`, as `keras_smooth.derivatives` takes
             them.
-        reference: The exact values: a tuple of `order + 1` arrays (y, y', y'') of the
-            shapes that `keras_smooth.derivatives` returns; or a function of tensors,
-            whose derivatives are taken with nested tapes in float64.
+        reference: The exact values of the shapes that `keras_smooth.derivatives` returns,
+            where axes of length 1 may lack: a tuple of `order + 1` arrays (y, y', y''); a
+            dict of arrays with the keys "y", "dy", "d2y"; a DataFrame with such columns,
+            among others; or a function of tensors, written with `keras.ops`, whose
+            derivatives are taken in float64.
         order: Number of derivatives to compare, 0 or more.
         metric: `"mse"`, `"mae"`, or the name, class or an instance of any Keras metric
             that takes `(y_true, y_pred)`. Its name ends the keys in `logs`. To watch an
             error with EarlyStopping, give that `mode="min"`.
-        every: Number of epochs between two measurements; the first epoch is measured.
+        every: Number of epochs from one measurement to the next. `fit_lbfgs` ends an epoch
+            of `steps_per_execution` iterations: it measures at the first such end when as
+            many have gone by.
         prefix: What the keys begin with, to tell several monitors apart.
 
     Raises:
-        TypeError: If `order` or `every` is not an integer.
-        ValueError: If the reference does not fit x, or one of the two is too small.
+        TypeError: If x holds no floats, `order` or `every` is no integer, or the reference
+            is none of the above or is a function of NumPy.
+        ValueError: If the reference does not fit x or `order`, a number is not finite, or
+            `order` or `every` is too small. When training begins: if the reference does
+            not fit the model.
 
     Example:
 
@@ -53,58 +66,66 @@ class DerivativeMonitor(keras.callbacks.Callback):
     def __init__(
         self,
         x,
-        reference: Callable | tuple,
+        reference: Callable | Sequence | Mapping,
         order: int = 2,
         metric: str | type | keras.metrics.Metric = "mse",
         every: int = 1,
         prefix: str = "",
     ):
         super().__init__()
-        every = whole_number("`every`", every, 1)
-        order = whole_number("`order`", order, 0)
-        self.x = keras.tree.map_structure(np.asarray, x)
-        self.order = order
+        self.order = whole_number("`order`", order, least=0)
+        self.every = whole_number("`every`", every, least=1)
+        self.x = exact_values.points(x)
         self.metric = _metric(metric)
-        self.every = every
         short = metric if isinstance(metric, str) else self.metric.name
-        self.keys = [f"{prefix}{name}_{short}" for name in names(order)]
-        self.reference = _reference(reference, self.x, order)
+        self.keys = [f"{prefix}{name}_{short}" for name in names(self.order)]
+        self._exact = [
+            keras.tree.flatten(entry)
+            for entry in exact_values.exact_values(reference, self.x, self.order)
+        ]
         self.history = {"epoch": np.array([], int)} | {
             key: np.array([]) for key in self.keys
         }
         self._evaluate = None
         self._warned = False
-        self._last = {}
+        self._measured = None
+
+    @property
+    def reference(self) -> list[np.ndarray]:
+        """The exact y, y', ...; the arrays of a structure are laid end to end."""
+        return [_joined(leaves) for leaves in self._exact]
 
     def on_train_begin(self, logs=None):
         model = self.model
         self._evaluate = tf.function(
             lambda: derivatives(model, self.x, self.order), autograph=False
         )
-        self._last = {}
+        self._measured = None
+        if model.built:
+            self._pairs()  # Raises now rather than after an epoch if the shapes differ.
 
     def on_epoch_end(self, epoch, logs=None):
-        if not self._last or epoch % self.every == 0:
-            self._last = self.measure()
-            self._record(epoch)
+        if self._measured is not None and epoch - self._measured < self.every:
+            return
+        errors = self.measure()
+        self._measured = epoch
+        for key, value in {"epoch": epoch, **errors}.items():
+            self.history[key] = np.append(self.history[key], value)
         if logs is not None:
-            logs.update(self._last)
+            logs.update(errors)
 
     def measure(self) -> dict[str, float]:
         """Returns the errors of the model as it is now, by key."""
-        values = self.values()
-        self._warn_if_zero(values)
-        triples = zip(self.keys, self.reference, values, strict=True)
-        return {key: self._error(*triple) for key, *triple in triples}
+        pairs = self._pairs()
+        self._warn_if_zero([value for _, value in pairs])
+        return {key: self._error(*pair) for key, pair in zip(self.keys, pairs)}
 
     def values(self) -> list[np.ndarray]:
         """Returns y, y', ... of the model at x, as it is now.
 
         Each is an array; the tensors of a structure are laid end to end.
         """
-        if self._evaluate is None:
-            raise ValueError("The monitor has no model yet: pass it to fit as a callback.")
-        return [_array(value) for value in self._evaluate()]
+        return [_joined(leaves) for leaves in self._leaves()]
 
     def plot(self):
         """Draws the errors over the epochs; for one input also the curves.
@@ -117,7 +138,7 @@ class DerivativeMonitor(keras.callbacks.Callback):
         """
         from keras_smooth import figures
 
-        if not self._last:
+        if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
         errors = {key: self.history[key] for key in self.keys}
         if not (isinstance(self.x, np.ndarray) and self.x.size == len(self.x)):
@@ -136,14 +157,30 @@ class DerivativeMonitor(keras.callbacks.Callback):
         return figure
 
     def _error(self, true: np.ndarray, value: np.ndarray) -> float:
-        true = _fitting(true, value)
         self.metric.reset_state()
         self.metric.update_state(true, value)
         return float(self.metric.result())
 
-    def _record(self, epoch: int) -> None:
-        for key, value in {"epoch": epoch, **self._last}.items():
-            self.history[key] = np.append(self.history[key], value)
+    def _leaves(self) -> list[list[np.ndarray]]:
+        if self._evaluate is None:
+            raise ValueError("The monitor has no model yet: pass it to fit as a callback.")
+        return [
+            [np.asarray(leaf) for leaf in keras.tree.flatten(entry)]
+            for entry in self._evaluate()
+        ]
+
+    def _pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns the exact values beside the model's, in the shapes of the model's."""
+        pairs = []
+        for name, exact, values in zip(names(self.order), self._exact, self._leaves()):
+            if len(exact) != len(values):
+                raise ValueError(
+                    f"`reference`: {name} has {len(exact)} arrays, but the model's has "
+                    f"{len(values)}. See keras_smooth.derivatives for the structure."
+                )
+            fitting = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
+            pairs.append((_joined(fitting), _joined(values)))
+        return pairs
 
     def _warn_if_zero(self, values: list[np.ndarray]) -> None:
         zero = [k for k in range(1, self.order + 1) if not np.any(values[k])]
@@ -169,29 +206,7 @@ def _metric(identifier) -> keras.metrics.Metric:
     return keras.metrics.MeanMetricWrapper(metric, name=metric.__name__, dtype="float64")
 
 
-def _reference(reference, x, order: int) -> list[np.ndarray]:
-    if callable(reference):
-        x = keras.tree.map_structure(lambda part: part.astype("float64"), x)
-        reference = derivatives(reference, x, order)
-    if len(reference) != order + 1:
-        raise ValueError(
-            f"order={order} needs {order + 1} exact arrays ({', '.join(names(order))}), "
-            f"received {len(reference)}."
-        )
-    return [_array(entry) for entry in reference]
-
-
-def _array(entry) -> np.ndarray:
-    if hasattr(entry, "shape"):
-        return np.asarray(entry)
-    return np.concatenate([np.ravel(part) for part in keras.tree.flatten(entry)])
-
-
-def _fitting(true: np.ndarray, value: np.ndarray) -> np.ndarray:
-    # (batch,) against (batch, 1) would broadcast to (batch, batch) without a word.
-    if true.size != value.size:
-        raise ValueError(
-            f"The reference has shape {true.shape}, but the model's value has shape "
-            f"{value.shape}. See keras_smooth.derivatives for the shapes."
-        )
-    return true.reshape(value.shape)
+def _joined(leaves: list[np.ndarray]) -> np.ndarray:
+    if len(leaves) == 1:
+        return leaves[0]
+    return np.concatenate([np.ravel(leaf) for leaf in leaves])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import keras
 import numpy as np
@@ -15,7 +16,8 @@ KEYS = ["y_mse", "dy_mse", "d2y_mse"]
 
 
 def gaussian(x):
-    return ops.exp(-(x**2))
+    # Not x**2: TensorFlow's third derivative of it is NaN at 0.
+    return ops.exp(-ops.square(x))
 
 
 def exact(x):
@@ -48,13 +50,43 @@ def test_errors_are_those_of_plain_numpy(make_model, gaussian_data, dtype):
         )
 
 
-def test_arrays_and_callable_give_the_same(make_model, gaussian_data):
+class Table:
+    """What pandas and polars have in common."""
+
+    def __init__(self, **columns):
+        self._data = columns
+        self.columns = list(columns)
+
+    def __getitem__(self, name):
+        return self._data[name]
+
+
+def test_every_form_of_reference_gives_the_same(make_model, gaussian_data):
     x = gaussian_data[0]
-    by_array = keras_smooth.DerivativeMonitor(x, exact(x), prefix="array_")
-    by_function = keras_smooth.DerivativeMonitor(x, gaussian)
-    logs = fit(make_model(), gaussian_data, [by_array, by_function]).history
-    for key in KEYS:
-        np.testing.assert_allclose(logs[f"array_{key}"], logs[key], rtol=1e-9)
+    arrays = dict(zip(("y", "dy", "d2y"), exact(x)))
+    flat = {name: array[:, 0] for name, array in arrays.items()}
+    forms = {
+        "tuple": tuple(arrays.values()),
+        "list": list(arrays.values()),
+        "flat": tuple(flat.values()),
+        "numbers": [array.tolist() for array in arrays.values()],
+        "stacked": np.stack(list(arrays.values())),
+        "tensors": [tf.constant(array) for array in arrays.values()],
+        "dict": arrays,
+        "table": Table(x=x[:, 0], **flat),
+        "function": gaussian,
+    }
+    monitors = [
+        keras_smooth.DerivativeMonitor(x, form, prefix=f"{name}_")
+        for name, form in forms.items()
+    ]
+    logs = fit(make_model(), gaussian_data, monitors, epochs=1).history
+    for name in forms:
+        for key in KEYS:
+            # A function's derivatives are rounded otherwise.
+            np.testing.assert_allclose(
+                logs[f"{name}_{key}"], logs[f"tuple_{key}"], rtol=1e-9
+            )
 
 
 @pytest.mark.parametrize(
@@ -78,17 +110,48 @@ def test_metrics(make_model, gaussian_data, metric, ending, function):
     assert logs[f"d2y_{ending}"][-1] == pytest.approx(function(d2y - exact(x)[2]), rel=1e-5)
 
 
-def test_every_repeats_the_last_value_and_history_holds_the_measured(
-    make_model, gaussian_data
-):
+@pytest.mark.parametrize(
+    ("every", "initial", "measured"),
+    [(1, 0, [0, 1, 2, 3]), (3, 0, [0, 3, 6]), (4, 3, [3, 7]), (50, 2, [2])],
+)
+def test_every_in_fit(make_model, gaussian_data, every, initial, measured):
+    monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, every=every)
+    model, epochs = make_model(), max(4, measured[-1] + 2) if every > 1 else 4
+    logs = fit(model, gaussian_data, [monitor], epochs, initial_epoch=initial).history
+    assert list(monitor.history["epoch"]) == measured
+    assert len(logs["loss"]) == epochs - initial
+    # What was not measured is not in the logs.
+    np.testing.assert_array_equal(logs["d2y_mse"], monitor.history["d2y_mse"])
+
+
+@pytest.mark.parametrize(
+    ("every", "chunk", "measured"),
+    [
+        (10, 10, [9, 19, 29]),
+        (10, 5, [4, 14, 24]),
+        (7, 3, [2, 11, 20, 29]),
+        (1, 15, [14, 29]),
+    ],
+)
+def test_every_in_fit_lbfgs(make_model, gaussian_data, every, chunk, measured):
+    monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, every=every)
+    history = keras_smooth.fit_lbfgs(
+        make_model(), *gaussian_data, epochs=30, steps_per_execution=chunk, tolerance=0.0,
+        callbacks=[monitor], verbose=0, jit_compile=False,
+    )  # fmt: skip
+    assert list(monitor.history["epoch"]) == measured
+    np.testing.assert_array_equal(history.history["d2y_mse"], monitor.history["d2y_mse"])
+
+
+def test_patience_counts_measurements(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, every=3)
-    logs = fit(make_model(), gaussian_data, [monitor], epochs=8).history
-    assert list(monitor.history["epoch"]) == [0, 3, 6]
-    assert len(logs["d2y_mse"]) == 8
-    np.testing.assert_array_equal(
-        np.array(logs["d2y_mse"])[[0, 3, 6]], monitor.history["d2y_mse"]
+    stopping = keras.callbacks.EarlyStopping(
+        "d2y_mse", mode="min", min_delta=1e9, patience=2
     )
-    assert logs["d2y_mse"][1] == logs["d2y_mse"][2] == logs["d2y_mse"][0]
+    with pytest.warns(UserWarning, match="d2y_mse.* not available"):
+        logs = fit(make_model(), gaussian_data, [monitor, stopping], epochs=20).history
+    # The best is that of epoch 0; epochs 3 and 6 are the two without improvement.
+    assert len(logs["loss"]) == 7
 
 
 @pytest.mark.parametrize("order", [0, 1, 3])
@@ -129,7 +192,8 @@ def test_csv_logger(make_model, gaussian_data, tmp_path):
     with open(tmp_path / "log.csv") as file:
         rows = list(csv.DictReader(file))
     for key in KEYS:
-        assert [float(row[key]) for row in rows] == logs[key]
+        assert [float(row[key]) for row in rows[::2]] == logs[key]
+        assert [row[key] for row in rows[1::2]] == ["NA"]
 
 
 def test_tensorboard(make_model, gaussian_data, tmp_path):
@@ -210,34 +274,78 @@ def test_lost_derivative_is_an_error(make_model, gaussian_data):
         fit(make_model("hard_tanh"), gaussian_data, [monitor])
 
 
+X = np.linspace(-2.0, 2.0, 21)[:, None]
+EXACT = exact(X)
+PAIR = np.zeros((21, 2)), np.zeros((21, 2, 3)), np.zeros((21, 2, 3, 3))
+
+
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "error", "words"),
     [
-        ({"every": 0}, "every"),
-        ({"order": 1}, "needs 2 exact arrays"),
-        ({"order": 3}, "needs 4 exact arrays"),
-        ({"metric": "accuracies"}, "accuracies"),
+        ({"every": 0}, ValueError, "`every` must be 1 or more"),
+        ({"every": 1.5}, TypeError, "`every` must be an integer"),
+        ({"order": 1}, ValueError, r"order=1 needs 2 exact arrays \(y, dy\), received 3"),
+        ({"order": 3}, ValueError, "needs 4 exact arrays"),
+        ({"order": -1}, ValueError, "`order` must be 0 or more"),
+        ({"order": 2.0}, TypeError, "`order` must be an integer"),
+        ({"metric": "accuracies"}, ValueError, "accuracies"),
+        ({"x": None}, TypeError, "`x` must hold real numbers"),
+        ({"x": "points"}, TypeError, "`x` must hold real numbers"),
+        ({"x": []}, ValueError, "at least one"),
+        ({"x": X[:0]}, ValueError, "at least one"),
+        ({"x": np.arange(21)[:, None]}, TypeError, "must hold floats .* int64"),
+        ({"x": X + 1j}, TypeError, "`x` must hold real numbers, received complex128"),
+        ({"x": np.where(X > 0, np.nan, X)}, ValueError, "`x` must be finite, but 10 of"),
+        ({"x": np.array([None, 1.0])}, TypeError, "`x` must hold real numbers"),
+        ({"x": [[1.0], [2.0, 3.0]]}, ValueError, "`x` cannot be made an array"),
+        ({"reference": None}, TypeError, "`reference` must be a function, or arrays"),
+        ({"reference": "gaussian"}, TypeError, "`reference` must be a function, or arrays"),
+        ({"reference": 3.0}, TypeError, "`reference` must be a function, or arrays"),
+        ({"reference": {"y": 1, "dy": 2}}, ValueError, "needs 3 exact .* received y, dy"),
+        ({"reference": dict(zip(("y", "dy", "d2"), EXACT))}, ValueError, "y, dy, d2"),
+        ({"reference": Table(x=X, y=X)}, ValueError, "y, dy, d2y.*received x, y"),
+        ({"reference": (X, X, None)}, TypeError, "d2y, must hold real numbers"),
+        ({"reference": (X, X * 1j, X)}, TypeError, "dy, must hold real numbers"),
+        ({"reference": (X, np.full_like(X, np.inf), X)}, ValueError, "dy, must be finite"),
+        ({"reference": lambda x: np.exp(x)}, TypeError, "made of keras.ops"),
+        ({"reference": lambda x: x * np.sin(x)}, TypeError, "made of keras.ops"),
+        ({"reference": lambda x: math.exp(x)}, TypeError, "made of keras.ops"),
+        ({"reference": lambda x: x * x.numpy()}, TypeError, "made of keras.ops"),
+        ({"reference": lambda x: ops.sqrt(x + 2.0)}, ValueError, "not finite"),
+        ({"reference": exact(X[:-1])}, ValueError, r"y has shape \(20, 1\)"),
+        ({"reference": tuple(a.T for a in EXACT)}, ValueError, r"y has shape \(1, 21\)"),
+        ({"reference": (X, X, X[:-1])}, ValueError, r"d2y has shape \(20, 1\)"),
+        ({"x": PAIR[1][:, 0], "reference": (PAIR[0], PAIR[1].transpose(0, 2, 1), PAIR[2])},
+         ValueError, r"dy has shape \(21, 3, 2\).*must be \(21, 2, 3\)"),
+        ({"x": PAIR[1][:, 0], "reference": (PAIR[0], PAIR[1], PAIR[2][:, :, 0])},
+         ValueError, r"d2y has shape \(21, 2, 3\).*must be \(21, 2, 3, 3\)"),
     ],
+)  # fmt: skip
+def test_bad_argument_is_refused_by_the_constructor(change, error, words):
+    with pytest.raises(error, match=words):
+        keras_smooth.DerivativeMonitor(**{"x": X, "reference": EXACT, **change})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "exact_y"),
+    [(2, np.zeros((21, 3))), (1, np.zeros((21, 2))), (2, np.zeros(21))],
 )
-def test_bad_argument(points, change, words):
-    with pytest.raises(ValueError, match=words):
-        keras_smooth.DerivativeMonitor(points, exact(points), **change)
+def test_reference_that_does_not_fit_the_model_is_refused_before_training(
+    make_model, outputs, exact_y
+):
+    monitor = keras_smooth.DerivativeMonitor(X, (exact_y,) * 3)
+    model = make_model(outputs=outputs)
+    before = model.get_weights()[0]
+    with pytest.raises(ValueError, match=rf"y has shape .*\(21, {outputs}\)"):
+        fit(model, (X, np.zeros((21, outputs))), [monitor])
+    np.testing.assert_array_equal(model.get_weights()[0], before)
 
 
-def test_reference_of_another_length(make_model, gaussian_data):
-    monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], exact(gaussian_data[0][:-1]))
-    with pytest.raises(ValueError, match=r"shape \(20, 1\).*\(21, 1\)"):
-        fit(make_model(), gaussian_data, [monitor])
-
-
-def test_flat_reference_does_not_broadcast(make_model, gaussian_data):
-    x = gaussian_data[0]
-    flat = keras_smooth.DerivativeMonitor(
-        x, [part[:, 0] for part in exact(x)], prefix="flat_"
-    )
-    column = keras_smooth.DerivativeMonitor(x, exact(x))
-    logs = fit(make_model(), gaussian_data, [flat, column]).history
-    assert logs["flat_d2y_mse"] == logs["d2y_mse"]
+def test_same_size_is_not_the_same_shape(make_model):
+    # (2, 21) and (21, 2) have 42 numbers each; the first is no list of 21 samples.
+    monitor = keras_smooth.DerivativeMonitor(X, [np.zeros((21, 2, 3))] * 3)
+    with pytest.raises(ValueError, match=r"\(21, 2, 3\), but .* \(21, 6\)"):
+        fit(make_model(outputs=6), (X, np.zeros((21, 6))), [monitor])
 
 
 def test_plot(make_model, gaussian_data, tmp_path):

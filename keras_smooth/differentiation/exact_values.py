@@ -1,0 +1,175 @@
+"""The exact y, y', y'' that derivatives are held against, from whatever a user has them in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.differentiation.operators import derivatives, names
+
+# Arrays, or structures of them where there are several inputs or outputs.
+Entry = Any
+
+
+def points(x: Entry) -> Entry:
+    """Returns points as arrays.
+
+    Raises:
+        TypeError: If they hold no floats.
+        ValueError: If there are none, or one is not finite.
+    """
+    found = _arrays("`x`", x)
+    parts = keras.tree.flatten(found)
+    if not any(_is_float(part) for part in parts):
+        raise TypeError(
+            "`x` must hold floats to take derivatives by, received "
+            f"{', '.join(str(part.dtype) for part in parts) or 'nothing'}. Convert them, for "
+            "example with x.astype('float64')."
+        )
+    for part in parts:
+        if part.ndim == 0 or part.size == 0:
+            raise ValueError(
+                "`x` must be points of shape (batch, ...), at least one; received shape "
+                f"{part.shape}."
+            )
+    return found
+
+
+def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
+    """Returns y, y', ... at points, of shapes that fit each other.
+
+    Args:
+        reference: A function; or arrays as a tuple, as a mapping with the keys "y", "dy",
+            "d2y", ..., or as a table with such columns.
+        x: The points, arrays.
+        order: Number of derivatives.
+
+    Raises:
+        TypeError: If it is none of these, or holds no real numbers.
+        ValueError: If a derivative is missing, is not finite or is of another shape.
+    """
+    if callable(reference):
+        entries = _of_function(reference, x, order)
+    else:
+        entries = _entries(reference, order)
+    found = [_arrays(f"`reference`, {n},", e) for n, e in zip(names(order), entries)]
+    _check_shapes(found, x, order)
+    return found
+
+
+def aligned(name: str, exact: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Returns exact values in the shape of a model's, from which axes of length 1 may lack.
+
+    Raises:
+        ValueError: If any other axis differs.
+    """
+    # (batch,) against (batch, 1) would broadcast to (batch, batch) without a word.
+    if _core(exact.shape) != _core(value.shape):
+        raise ValueError(
+            f"`reference`: {name} has shape {exact.shape}, but the model's has shape "
+            f"{value.shape}. See keras_smooth.derivatives for the shapes."
+        )
+    return exact.reshape(value.shape)
+
+
+def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
+    x = keras.tree.map_structure(
+        lambda part: part.astype("float64") if _is_float(part) else part, x
+    )
+    # In a graph NumPy cannot take part: eagerly it would, and its derivative be lost.
+    compiled = tf.function(lambda x: derivatives(function, x, order), autograph=False)
+    try:
+        found = compiled(x)
+    except (AttributeError, NotImplementedError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise TypeError(
+            "`reference`: the derivatives of the function cannot be taken. It must be made "
+            "of keras.ops, such as keras.ops.exp in the place of np.exp or math.exp; or "
+            f"pass the exact arrays. ({reason})"
+        ) from error
+    if not all(np.isfinite(leaf).all() for leaf in keras.tree.flatten(found)):
+        raise ValueError(
+            "`reference`: a derivative of the function is not finite at some of the points. "
+            "Of x**n TensorFlow has none beyond the n-th at 0: write keras.ops.square(x) or "
+            "x * x."
+        )
+    return found
+
+
+def _entries(reference: Any, order: int) -> Sequence[Entry]:
+    wanted = names(order)
+    if isinstance(reference, Mapping):
+        other = set(reference) ^ set(wanted)
+        if other:
+            raise ValueError(_needs(order, ", ".join(map(str, reference))))
+        return [reference[name] for name in wanted]
+    if hasattr(reference, "columns"):  # A table of pandas or polars may have more.
+        if not set(wanted) <= set(reference.columns):
+            raise ValueError(_needs(order, ", ".join(map(str, reference.columns))))
+        return [np.asarray(reference[name]) for name in wanted]
+    if not isinstance(reference, Sequence | np.ndarray) or isinstance(reference, str):
+        raise TypeError(
+            "`reference` must be a function, or arrays as a tuple, a dict or a table; "
+            f"received {reference!r}."
+        )
+    if len(reference) != order + 1:
+        raise ValueError(_needs(order, str(len(reference))))
+    return reference
+
+
+def _needs(order: int, received: str) -> str:
+    return (
+        f"`reference`: order={order} needs {order + 1} exact arrays "
+        f"({', '.join(names(order))}), received {received}."
+    )
+
+
+def _arrays(what: str, structure: Entry) -> Entry:
+    """Returns a structure of real and finite arrays."""
+    if _is_list_of_numbers(structure):
+        return _array(what, structure)
+    return keras.tree.map_structure(lambda part: _array(what, part), structure)
+
+
+def _is_list_of_numbers(structure: Entry) -> bool:
+    leaves = keras.tree.flatten(structure)
+    return isinstance(structure, list | tuple) and all(
+        isinstance(leaf, int | float) for leaf in leaves
+    )
+
+
+def _array(what: str, values: Any) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{what} cannot be made an array: {error}") from None
+    if array.dtype.kind not in "iuf" and not _is_float(array):
+        raise TypeError(f"{what} must hold real numbers, received {array.dtype}.")
+    wrong = array.size - np.count_nonzero(np.isfinite(array))
+    if wrong:
+        raise ValueError(f"{what} must be finite, but {wrong} of its numbers are not.")
+    return array
+
+
+def _is_float(array: np.ndarray) -> bool:
+    # NumPy does not know bfloat16, which TensorFlow adds, for a float.
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+
+
+def _check_shapes(entries: list[Entry], x: Entry, order: int) -> None:
+    if keras.tree.is_nested(x) or any(map(keras.tree.is_nested, entries)):
+        return  # Which shapes fit, the model will tell.
+    sample = x.shape[1:] if x[0].size > 1 else ()
+    for k, (name, entry) in enumerate(zip(names(order), entries)):
+        shape = (len(x), *entries[0].shape[1:], *(k * sample))
+        if _core(entry.shape) != _core(shape):
+            raise ValueError(
+                f"`reference`: {name} has shape {entry.shape}, but at x of shape {x.shape} "
+                f"and with y of shape {entries[0].shape} it must be {shape}."
+            )
+
+
+def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
