@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_smooth
 
@@ -96,6 +97,72 @@ def test_save_and_load_in_another_process(make_model, points, tmp_path):
     for key, value in expected.items():
         # Measured: 0; another process may round otherwise.
         np.testing.assert_allclose(found[key], value, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize(
+    ("name", "reshape"),
+    [
+        ("dy", lambda dy: dy[:, 0]),  # (n, 3), as gradient returns it, for (n, 1, 3)
+        ("d2y", lambda d2y: d2y[:, 0]),
+        ("d2y", lambda d2y: d2y[:, :, :1]),
+        ("dy", lambda dy: dy.transpose(0, 2, 1)),
+    ],
+)
+def test_targets_that_would_be_broadcast_are_refused(make_model, eager, name, reshape):
+    x = np.linspace(-1.0, 1.0, 15).reshape(5, 3)
+    model = keras_smooth.DerivativeModel(make_model(dim=3))
+    fitting = {key: np.asarray(value) for key, value in model(x).items()}
+    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager)
+    # Measured: 5e-16. Keras rounds targets to float32.
+    assert model.evaluate(x, fitting, verbose=0, return_dict=True)["loss"] < 1e-13
+    wrong = {**fitting, name: reshape(fitting[name])}
+    # Keras has generalized over shapes by now, up to an unknown rank.
+    with pytest.raises(ValueError, match="shape"):
+        model.evaluate(x, wrong, verbose=0)
+    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager)
+    for method in (model.evaluate, model.fit):
+        with pytest.raises(ValueError, match=f"targets of '{name}' have shape"):
+            method(x, wrong, verbose=0)
+    with pytest.raises(ValueError, match="shape"):
+        keras_smooth.fit_lbfgs(model, x, wrong, epochs=1, verbose=0)
+
+
+def test_flat_targets_of_one_number_fit(make_model, points):
+    model = keras_smooth.DerivativeModel(make_model(), order=1)
+    model.compile(loss={"y": "mse", "dy": "mse"})
+    values = {key: np.ravel(value) for key, value in model(points).items()}
+    # Measured: 3e-16. Keras rounds targets to float32; broadcast, it would be 0.1.
+    assert model.evaluate(points, values, verbose=0, return_dict=True)["loss"] < 1e-13
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(dtype="float64")
+        self.dense = keras.layers.Dense(1, "tanh", dtype="float64")
+
+    def call(self, x):
+        return self.dense(x)
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional", "subclassed"])
+@pytest.mark.parametrize("called", [False, True])
+def test_export(make_model, tmp_path, kind, called):
+    x = np.linspace(-1.0, 1.0, 10).reshape(5, 2)
+    inner = make_model(dim=2) if kind == "sequential" else Subclassed()
+    if kind == "functional":
+        inputs = keras.Input((2,), dtype="float64")
+        inner = keras.Model(inputs, make_model(dim=2)(inputs))
+    inner(x)
+    model = keras_smooth.DerivativeModel(inner)
+    if called:
+        model(x)
+    model.export(tmp_path / "model", verbose=False)
+    exported = tf.saved_model.load(tmp_path / "model")  # It owns the variables.
+    served = exported.serve(tf.constant(x[:3]))
+    for key, value in model(x[:3]).items():
+        # Measured: 0; another program may round otherwise.
+        np.testing.assert_allclose(served[key], value, rtol=1e-13, atol=1e-13)
 
 
 def two(outputs: int) -> keras.Model:

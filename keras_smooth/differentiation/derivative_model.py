@@ -89,6 +89,28 @@ class DerivativeModel(keras.Model):
             )
         return dict(zip(operators.names(self.order), values))
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
+        # Called once a step is traced, before any is taken. Not compute_loss: a loss of its
+        # own would take the compiled one out of fit_lbfgs' hands, which checks by itself.
+        _check_targets(y, y_pred)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ) -> None:
+        """As `keras.Model.export`, without a call that has to come before it."""
+        shape = _input_shape(self.model)
+        if input_signature is None and shape is not None:
+            input_signature = [
+                keras.InputSpec(shape=(None, *shape[1:]), dtype=self.input_dtype)
+            ]
+        super().export(filepath, format, verbose, input_signature, **kwargs)
+
     def get_config(self) -> dict:
         return {
             **super().get_config(),
@@ -122,3 +144,35 @@ def _check_ends(model: keras.Model) -> None:
                 f"DerivativeModel needs a model with one {word}, received {model.name!r} "
                 f"with {len(tensors)}."
             )
+
+
+def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
+    """Returns the shape that a model was built for, None where it does not say."""
+    inputs = getattr(model, "inputs", None)
+    if inputs:
+        return inputs[0].shape
+    return (model.get_build_config() or {}).get("input_shape")
+
+
+def _check_targets(targets, outputs: dict) -> None:
+    """Raises where Keras would broadcast targets against outputs without a word."""
+    if not isinstance(targets, dict):
+        targets = dict(zip(outputs, keras.tree.flatten(targets)))
+    for name in targets.keys() & outputs.keys():
+        target, output = targets[name], outputs[name]
+        if target is None or _fits(target.shape, output.shape):
+            continue
+        raise ValueError(
+            f"The targets of {name!r} have shape {target.shape}, but the output has shape "
+            f"{output.shape}, as keras_smooth.derivatives returns it. Reshape the targets to "
+            "that. (Where Keras does not know a shape any more, since it got targets of "
+            "several shapes, compile the model again.)"
+        )
+
+
+def _fits(target, output) -> bool:
+    """Returns whether shapes are equal, but for a last axis of 1 that Keras adds or drops."""
+    if tf.TensorShape(target).rank is None:
+        return False
+    short, long = sorted((tuple(target[1:]), tuple(output[1:])), key=len)
+    return short == long or short == long[:-1] and long[-1] == 1
