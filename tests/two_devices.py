@@ -11,7 +11,7 @@ from lbfgs_nets import options
 
 import keras_smooth
 from keras_smooth.lbfgs.minimization import Minimization
-from keras_smooth.lbfgs.reading import read_data
+from keras_smooth.lbfgs.reading import Reading, read_data
 
 # Before anything of TensorFlow runs.
 tf.config.set_logical_device_configuration(
@@ -112,7 +112,7 @@ def both(make, strategy):
 
 
 def value_and_gradient(model, data, batch_size, jit_compile):
-    data = read_data(*data, *(3 - len(data)) * [None], batch_size, "float64")
+    data = read_data(*data, *(3 - len(data)) * [None], Reading("float64", batch_size))
     found = Minimization(
         model, data, options(batch_size=batch_size, jit_compile=jit_compile)
     )

@@ -94,6 +94,12 @@ class Points(NamedTuple):
     @property
     def num_rows(self) -> int:
         """Number of rows of all tensors together."""
+        leaves = keras.tree.flatten(self.parts[0])
+        return sum(len(leaf) if leaf.shape.rank else 1 for leaf in leaves)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows of all tensors together."""
         return sum(len(leaf) for leaf in keras.tree.flatten(self.parts) if leaf is not None)
 
     @property

@@ -125,7 +125,10 @@ class Descent:
 
     def _reopen(self) -> None:
         """Lets a finished descent go on where it now may: to a lower tolerance."""
-        if self.status is Status.TOLERANCE and self.best.grad_norm > self._options.tolerance:
+        if (
+            self.status is Status.TOLERANCE
+            and self.best.grad_norm > self._options.tolerance
+        ):
             self.status = None
             self.state = self.state._replace(converged=tf.constant(False))
 

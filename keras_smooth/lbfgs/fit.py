@@ -1,22 +1,24 @@
-"""fit_lbfgs: full-batch L-BFGS for any compiled Keras model."""
+"""fit_lbfgs: full-batch L-BFGS for any Keras model."""
 
 import dataclasses
 import math
 import os
 import time
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_smooth.lbfgs.descent import Descent
-from keras_smooth.lbfgs.logs import Logs, of_metrics
+from keras_smooth.lbfgs.logs import Logs, of_metrics, of_terms
 from keras_smooth.lbfgs.minimization import Minimization
-from keras_smooth.lbfgs.model_checks import check_model
+from keras_smooth.lbfgs.model_checks import check_model, trained
 from keras_smooth.lbfgs.options import Options
-from keras_smooth.lbfgs.reading import read_data, read_validation
+from keras_smooth.lbfgs.passed import Passed
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
+from keras_smooth.lbfgs.terms import terms_of
 
 
 def fit_lbfgs(
@@ -24,7 +26,11 @@ def fit_lbfgs(
     x: Any,
     y: Any = None,
     *,
+    objective: Callable | None = None,
+    loss_weights: Mapping[str, float] | None = None,
+    variables: Sequence[keras.Variable] = (),
     sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
     batch_size: int | None = None,
     epochs: int = 1000,
     initial_epoch: int = 0,
@@ -44,10 +50,11 @@ def fit_lbfgs(
     checkpoint: str | os.PathLike | None = None,
     throw: bool = False,
 ) -> keras.callbacks.History:
-    """Trains a compiled model on all data at once with L-BFGS.
+    """Trains a model on all data at once with L-BFGS.
 
     The loss is the model's own: `compile(loss=...)`, regularizers, `add_loss` and an
-    overridden `compute_loss` included. Dropout keeps one mask for the whole run, as a line
+    overridden `compute_loss` included; or it is the sum of the terms of an `objective`, as
+    the residual of an equation and its boundary values. Dropout keeps one mask for the whole run, as a line
     search needs. Moving averages (BatchNormalization) get the values that they would
     approach if training went on at the final weights. A run never ends with a larger loss
     than it started with.
@@ -56,7 +63,8 @@ def fit_lbfgs(
     one evaluation of a few rows. The first call compiles, which takes seconds; further
     calls with the same model and shapes of data reuse the compiled function, until the
     model is compiled again: do so, as for `fit`, after a change of its layers or of what
-    its `compute_loss` reads from Python.
+    its `compute_loss` reads from Python. An `objective` is compiled once as long as it is
+    the same function.
 
     Metrics and validation are those of `evaluate`, which computes in the model's precision
     and sums in float32; `loss` in the logs is the objective.
@@ -65,12 +73,25 @@ def fit_lbfgs(
     passes the same data. docs/several_devices.md says how to start several workers.
 
     Args:
-        model: Built and compiled Keras model. Its optimizer is not used.
+        model: Built Keras model, compiled if there is no `objective`. Its optimizer is not
+            used.
         x: Inputs: an array, or a list or dict of arrays, as for `fit`; or a finite
             `tf.data.Dataset` or `keras.utils.PyDataset` of batches, the same in every pass.
-            Floats are cast to the dtype of the weights, or to `dtype`.
-        y: Targets, in the same way; None with a dataset.
+            Floats are cast to the dtype of the weights, or to `dtype`. With `objective`,
+            arrays in any nest, with different numbers of rows.
+        y: Targets, in the same way; None with a dataset or an `objective`.
+        objective: `objective(model, x)` returns what is minimized: a scalar, or a dict of
+            scalars by name, whose sum it is. The terms are in the logs, beside `loss`. It
+            gets the model or its copy in float64, and x as tensors, and may call
+            `keras_smooth.derivatives` and its kin. Nothing is added to it: no loss of
+            `compile`, no regularizer. Several devices share the rows if each array of x
+            divides evenly, and terms are means over rows; else that is refused.
+        loss_weights: What the terms of `objective` are multiplied by in the sum, by name;
+            the logs have them without it.
+        variables: `keras.Variable`s that `objective` uses and that are trained beside the
+            weights of the model, of the dtype in which the fit computes.
         sample_weight: Weights of the samples; None with a dataset.
+        class_weight: Weights by class, a dict, in place of `sample_weight`, as for `fit`.
         batch_size: Rows to evaluate at once, for data whose activations, or which itself,
             does not fit into memory: arrays are taken in batches of this size, datasets
             are read again for every evaluation and cut into such batches. The steps are
@@ -80,7 +101,7 @@ def fit_lbfgs(
         epochs: Index of the last iteration, as for `fit`.
         initial_epoch: Index to begin at; `epochs - initial_epoch` iterations run at most.
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
-            call of the callbacks.
+            call of the callbacks; with `objective`, another x.
         validation_split: Fraction of the rows, the last ones, to hold out instead.
         method: `"lbfgs"`, self-scaled; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability,
             whose line search brackets every step; or `"tfp_bfgs"`, its BFGS with a dense
@@ -115,7 +136,7 @@ def fit_lbfgs(
 
     Raises:
         ValueError: If the model is not compiled or not built or has no trainable
-            weights, a weight gets no gradient, the data is empty, endless or not finite,
+            weights, a weight gets no gradient or has a constraint, the data is empty, endless or not finite,
             shapes do not fit, an argument is out of range, or a checkpoint is of another
             run.
         TypeError: If an argument is of the wrong kind.
@@ -134,6 +155,26 @@ def fit_lbfgs(
     >>> history = keras_smooth.fit_lbfgs(model, x, 3.0 * x + 1.0, verbose=0)
     >>> history.result.success, round(float(model.layers[0].kernel[0, 0]), 6)
     (True, 3.0)
+
+    The equation u'' = -u with u(0) = 0 and u'(0) = 1, without `compile`:
+
+    >>> def equation(model, x):
+    ...     u, _, d2u = keras_smooth.derivatives(model, x["inside"])
+    ...     u0, du0 = keras_smooth.derivatives(model, x["start"], 1)
+    ...     start = keras.ops.sum(u0**2 + (du0 - 1.0) ** 2)
+    ...     return {"equation": keras.ops.mean((d2u + u) ** 2), "start": start}
+    >>> model = keras.Sequential([keras.Input((1,), dtype="float64")])
+    >>> start = keras.initializers.GlorotUniform(seed=0)
+    >>> model.add(keras_smooth.Dense(6, "tanh", kernel_initializer=start, dtype="float64"))
+    >>> model.add(keras_smooth.Dense(1, kernel_initializer=start, dtype="float64"))
+    >>> x = {"inside": np.linspace(0.0, 1.0, 20)[:, None], "start": np.zeros((1, 1))}
+    >>> history = keras_smooth.fit_lbfgs(
+    ...     model, x, objective=equation, epochs=300, jit_compile=False, verbose=0
+    ... )
+    >>> sorted(history.history)
+    ['equation', 'loss', 'start']
+    >>> round(float(model(np.ones((1, 1)))[0, 0]), 3)  # sin(1)
+    0.841
 
     References:
         Liu and Nocedal, 1989, "On the limited memory BFGS method for large scale
@@ -158,15 +199,15 @@ def fit_lbfgs(
         max_seconds=max_seconds,
         max_restarts=max_restarts,
     )
-    check_model(model, dtype)
-    data_dtype = dtype or model.trainable_variables[0].dtype
-    data = read_data(x, y, sample_weight, batch_size, data_dtype)
-    validation = read_validation(validation_data, batch_size, data_dtype)
-    if validation_split and validation is None:
-        data, validation = data.split(validation_split)
-    num_weights = sum(math.prod(v.shape) for v in model.trainable_variables)
+    terms = terms_of(objective, loss_weights, variables)
+    check_model(model, terms, dtype)
+    passed = Passed(x, y, sample_weight, class_weight, validation_data)
+    variables = trained(model, terms)
+    data_dtype = dtype or variables[0].dtype
+    data, validation = passed.read(terms, options, data_dtype)
+    num_weights = sum(math.prod(v.shape) for v in variables)
     options = options.for_size(data.num_rows, num_weights, data_dtype)
-    minimization = Minimization(model, data, options)
+    minimization = Minimization(model, data, options, terms)
     if validation is not None:
         minimization.check(validation)
     callbacks = _callback_list(model, callbacks, epochs, verbose)
@@ -176,7 +217,10 @@ def fit_lbfgs(
     model.stop_training = False
     callbacks.on_train_begin()
     descent = _begin(minimization, saved, model.history, options)
-    logs = of_metrics(model, data, validation, batch_size, callbacks)
+    if terms is None:
+        logs = of_metrics(model, data, validation, batch_size, callbacks)
+    else:
+        logs = of_terms(minimization.objective, data, validation)
     try:
         last = _Fit(model, minimization, options, saved).iterate(descent, callbacks, logs)
     # An error of a callback, too, must not cost the best weights.

@@ -4,6 +4,7 @@ import weakref
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_smooth.lbfgs.exact_losses import compilation, compile_exactly, loss_weights
 from keras_smooth.lbfgs.losses import has_own_loss
@@ -21,12 +22,12 @@ def compute_dtypes(model: keras.Model) -> set[str]:
     return {v.dtype for v in variables} | {layer.compute_dtype for layer in layers}
 
 
-def in_float64(model: keras.Model, x: Any) -> keras.Model:
+def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
     """Returns a model with the same weights and loss that computes in float64.
 
     Args:
-        model: Built and compiled model.
-        x: A few inputs, in float64.
+        model: Built model.
+        x: A few inputs, in float64, or None where nobody knows them.
 
     Raises:
         ValueError: If Keras cannot build the model again from its config.
@@ -57,6 +58,8 @@ def _compile(copy: keras.Model, model: keras.Model) -> None:
 def _copied(model: keras.Model, x: Any) -> keras.Model:
     make = _of_own_class if has_own_loss(model) else _of_any_class
     try:
+        if x is None and not graph.is_graph(model):
+            x = _zeros(model)
         with model.distribute_strategy.scope():
             copy = make(model, x)
         left = compute_dtypes(copy) - {"float64"}
@@ -71,6 +74,14 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
             f"make: {copies.brief(error)}. Give the class a get_config that holds its "
             'arguments, or build the model with dtype="float64".'
         ) from error
+
+
+def _zeros(model: keras.Model) -> Any:
+    """Returns inputs of the shapes that a model was built with."""
+    shapes = (model.get_build_config() or {})["input_shape"]
+    return keras.tree.map_shape_structure(
+        lambda shape: tf.zeros([size or 1 for size in shape], "float64"), shapes
+    )
 
 
 def _of_any_class(model: keras.Model, x: Any) -> keras.Model:

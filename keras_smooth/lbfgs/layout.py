@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs import micro_batches
@@ -28,7 +29,8 @@ def lay_out(
         batch_size: Rows to evaluate at once, or None for all.
 
     Raises:
-        ValueError: If the objective is neither an average nor a sum, but must be cut.
+        ValueError: If the objective is neither an average nor a sum, but must be cut, or
+            points cannot be shared evenly.
     """
     if isinstance(data, Points):
         return _points(data, objective, replicas)
@@ -46,20 +48,53 @@ def lay_out(
 
 
 def _points(data: Points, objective: Objective, replicas: Replicas | None) -> Any:
-    whole = micro_batches.at_once(data.parts, objective.dtype)
     if replicas is None:
-        return whole
-    raise ValueError("`objective` on several devices is not there yet.")
+        return micro_batches.at_once(data.parts, objective.dtype)
+    count = replicas.count
+    sizes = [len(leaf) for leaf in tf.nest.flatten(data.parts) if leaf is not None]
+    if any(size % count for size in sizes):
+        raise ValueError(
+            f"{count} replicas share the points of an objective evenly, but x has "
+            f"{', '.join(map(str, sizes))} rows: pass multiples of {count}."
+        )
+    position = _moved(objective.position)
+    whole = objective.value(position, data.parts).numpy()
+    shares = [
+        objective.value(position, micro_batches.piece(data.parts, i, count)).numpy()
+        for i in range(count)
+    ]
+    return replicas.distribute_points(data.parts, _share(whole, shares), objective.dtype)
+
+
+def _share(whole: np.floating, shares: list[np.floating]) -> float:
+    """Returns what the values of equal shares are multiplied by to add up to the whole.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    scale = max(abs(value) for value in (whole, *shares))
+    for share in (1.0 / len(shares), 1.0):
+        if abs(share * sum(shares) - whole) <= np.sqrt(np.finfo(whole.dtype).eps) * scale:
+            return share
+    raise ValueError(
+        f"The objective is neither an average nor a sum over rows: of all it is {whole:.6g}, "
+        f"of {len(shares)} equal shares of the rows "
+        f"{', '.join(f'{value:.6g}' for value in shares)}. Several devices cannot share it: "
+        "build the model outside of strategy.scope(), or take means over the rows."
+    )
 
 
 def _is_average(objective: Objective, sample: Any) -> bool:
-    start = objective.position
-    # At the start a head of zeros may hide the layers before it, and sample weights of
-    # the first rows may be all alike.
-    position = start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))
+    position = _moved(objective.position)
+    # Those of the first rows may be all alike.
     x, y, sample_weight = sample
     sample = (x, y, micro_batches.map_tensors(_spread, sample_weight))
     return micro_batches.is_average(lambda part: objective.value(position, part), sample)
+
+
+def _moved(start: tf.Tensor) -> tf.Tensor:
+    # At the start a head of zeros may hide the layers before it.
+    return start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))
 
 
 def _spread(sample_weight: tf.Tensor) -> tf.Tensor:

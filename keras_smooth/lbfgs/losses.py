@@ -21,6 +21,8 @@ class CompiledLoss:
         dtypes: In which the losses of Keras and of the user compute.
     """
 
+    precision = 'Give a loss of your own dtype="{dtype}" in its constructor.'
+
     def __init__(self, model: keras.Model, dtype: str):
         self._dtype = dtype
         self.dtypes = {loss.dtype for loss in losses_of(model, dtype)}
@@ -62,6 +64,11 @@ class OwnLoss:
     """
 
     dtypes = frozenset()
+    precision = (
+        'Give a loss of your own dtype="{dtype}" in its constructor; where compute_loss '
+        "calls keras.Model.compute_loss, call super().compute_loss, or begin the program "
+        'with keras.config.set_floatx("{dtype}").'
+    )
 
     def __init__(self, model: keras.Model, dtype: str):
         self._kind = None

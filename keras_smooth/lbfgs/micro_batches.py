@@ -62,6 +62,15 @@ def at_once(data: Any, dtype: str) -> Rows:
     return Rows(stacked=None, rest=data, shares=tf.ones(2, dtype))
 
 
+def piece(structure: Any, i: int, count: int) -> Any:
+    """Returns the i-th of so many shares of every tensor's rows."""
+
+    def rows(leaf):
+        return leaf[i * len(leaf) // count : (i + 1) * len(leaf) // count]
+
+    return map_tensors(rows, structure)
+
+
 def in_batches(
     data: Any, batch_size: int, num_batches: int, total: int | None, dtype: str
 ) -> Rows:

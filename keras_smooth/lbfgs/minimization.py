@@ -54,7 +54,8 @@ class Minimization:
         self._terms = terms
         self.worker = model
         if options.dtype:
-            self.worker = in_float64(model, sample[0])
+            # Points need not be inputs of the model.
+            self.worker = in_float64(model, sample[0] if terms is None else None)
         program = program_of(
             self.worker, compilation(model), terms, options, data.in_memory
         )

@@ -1,5 +1,8 @@
 """Whether a model can be fitted, before anything is compiled."""
 
+import collections
+import warnings
+import weakref
 from typing import Any
 
 import keras
@@ -9,23 +12,49 @@ import tensorflow as tf
 from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.float64_copy import compute_dtypes
 from keras_smooth.lbfgs.losses import has_own_loss
+from keras_smooth.lbfgs.terms import Terms
 
 _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
 
 
-def check_model(model: Any, dtype: str | None) -> None:
-    """Raises where a model cannot be fitted."""
+def check_model(model: Any, terms: Terms | None, dtype: str | None) -> None:
+    """Raises where a model cannot be fitted; warns where what it has is not used.
+
+    Args:
+        model: The model.
+        terms: What is minimized in place of its loss, or None.
+        dtype: `"float64"` for a copy in it, or None.
+    """
     if not isinstance(model, keras.Model):
         raise TypeError(f"Expected a keras.Model, received {type(model).__name__}.")
-    if not model.compiled:
+    if terms is None and not model.compiled:
         raise ValueError(
-            "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs."
+            "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "
+            "pass `objective`."
         )
     if not model.built:
         raise ValueError(
             "The model has no weights yet. Build it with an Input or by calling it once."
         )
+    if terms is None:
+        _check_loss(model)
+    else:
+        _warn_unused(model)
+    _check_scope()
+    _check_trained(trained(model, terms))
+    _check_dtypes(model, dtype)
+    if terms is not None:
+        _check_variables(terms.variables, dtype or trained(model, terms)[0].dtype)
+    _check_finite([*model.variables, *(terms.variables if terms else ())])
+
+
+def trained(model: keras.Model, terms: Terms | None) -> list[keras.Variable]:
+    """Returns the variables that a fit trains."""
+    return [*model.trainable_variables, *(terms.variables if terms else ())]
+
+
+def _check_loss(model: keras.Model) -> None:
     if type(model).train_step is not keras.Model.train_step:
         raise ValueError(
             f"{type(model).__name__} overrides train_step, which fit_lbfgs does not run: "
@@ -36,9 +65,26 @@ def check_model(model: Any, dtype: str | None) -> None:
         raise ValueError(
             "The model has no loss. Call model.compile(loss=...), or override compute_loss."
         )
-    _check_scope()
-    _check_dtypes(model, dtype)
-    _check_weights(model)
+
+
+_warned = weakref.WeakSet()
+
+
+def _warn_unused(model: keras.Model) -> None:
+    unused = {
+        "the loss that it was compiled with": model.compiled and model.loss is not None,
+        "its compute_loss": has_own_loss(model),
+        "its regularizers and add_loss": bool(model.losses),
+    }
+    names = [name for name, is_there in unused.items() if is_there]
+    if names and model not in _warned:
+        _warned.add(model)
+        warnings.warn(
+            f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
+            f"{', '.join(names)}. Add to the objective what shall count, as "
+            "sum(model.losses).",
+            stacklevel=4,
+        )
 
 
 def _check_scope() -> None:
@@ -50,26 +96,42 @@ def _check_scope() -> None:
         )
 
 
-def _check_dtypes(model: keras.Model, dtype: str | None) -> None:
-    if not model.trainable_variables:
+def _check_trained(variables: list[keras.Variable]) -> None:
+    if not variables:
         raise ValueError(
             "The model has no trainable weights: fit_lbfgs has nothing to do. Set "
             "layer.trainable = True where they are frozen."
         )
-    for variable in model.trainable_variables:
+    for variable in variables:
         if variable.dtype not in (*_FLOATS, *_HALF):
             raise ValueError(
                 f"The trainable weight {variable.path} has dtype {variable.dtype}, which "
                 "has no gradient. Make it with add_weight(trainable=False)."
             )
-    dtypes = sorted({variable.dtype for variable in model.trainable_variables})
-    if len(dtypes) > 1 and dtype is None:
+        if variable.constraint is not None:
+            raise ValueError(
+                f"The trainable weight {variable.path} has the constraint "
+                f"{type(variable.constraint).__name__}, which L-BFGS cannot keep: leave out "
+                "the constraint and make the weight of a free one where it is used, as "
+                "keras.ops.exp(free) for one that is positive."
+            )
+
+
+def _check_dtypes(model: keras.Model, dtype: str | None) -> None:
+    if dtype is not None:
+        return
+    counts = collections.Counter(v.dtype for v in model.trainable_variables)
+    if len(counts) > 1:
+        usual = max(counts, key=counts.get)
+        others = [v for v in model.trainable_variables if v.dtype != usual]
         raise ValueError(
-            f"The trainable weights have the dtypes {', '.join(dtypes)}. Pass "
-            'dtype="float64" to fit_lbfgs: it then works on a copy in float64.'
+            f"The trainable weights have the dtypes {', '.join(sorted(counts))}: "
+            f"{others[0].path} is {others[0].dtype}, most are {usual}. Make all with "
+            'dtype="float64", or pass dtype="float64" to fit_lbfgs: it then works on a copy '
+            "in float64."
         )
     half = sorted(compute_dtypes(model).intersection(_HALF))
-    if half and dtype is None:
+    if half:
         raise ValueError(
             f"The model computes in {half[0]}, which is too coarse for a line search. Pass "
             'dtype="float64" to fit_lbfgs: it then works on a copy in float64 and writes '
@@ -77,8 +139,17 @@ def _check_dtypes(model: keras.Model, dtype: str | None) -> None:
         )
 
 
-def _check_weights(model: keras.Model) -> None:
-    for variable in model.variables:
+def _check_variables(variables: list[keras.Variable], dtype: str) -> None:
+    for variable in variables:
+        if variable.dtype != dtype:
+            raise ValueError(
+                f"{variable.path} of `variables` has dtype {variable.dtype}, but the fit "
+                f'computes in {dtype}. Make it with keras.Variable(value, dtype="{dtype}").'
+            )
+
+
+def _check_finite(variables: list[keras.Variable]) -> None:
+    for variable in variables:
         values = np.asarray(variable)
         place = first_non_finite(values)
         if place is not None:

@@ -77,17 +77,18 @@ class Objective:
 
     def after_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
         """Returns the floating variables that a step of training would move, and to what."""
-        model = self._model()
+        floating = [v for v in self.others if v.dtype.startswith("float")]
+        if not floating:
+            return []
         with keras.StatelessScope() as scope:
-            self._loss.forward(model, data)
-        pairs = [(v, scope.get_current_value(v)) for v in model.non_trainable_variables]
-        return [
-            (v, new) for v, new in pairs if new is not None and v.dtype.startswith("float")
-        ]
+            self._loss.forward(self._model(), data)
+        pairs = [(v, scope.get_current_value(v)) for v in floating]
+        return [(v, new) for v, new in pairs if new is not None]
 
-    def terms(self, data: tuple) -> dict[str, tf.Tensor]:
-        """Returns the terms by name, at the weights that the model has."""
-        return self._compiled_terms(self.position, data)
+    def terms(self, data: tuple) -> dict[str, float]:
+        """Returns the terms by name, if they have names, at the weights that are set."""
+        terms = self._compiled_terms(self.position, data)
+        return {name: float(term) for name, term in terms.items() if name}
 
     @functools.cached_property
     def _compiled_terms(self):
@@ -123,7 +124,8 @@ class Objective:
             raise ValueError(
                 "The loss does not depend on these trainable weights, so that they get no "
                 f"gradient: {', '.join(names)}. Freeze their layers with "
-                "layer.trainable = False, or look for tf.stop_gradient in the model."
+                "layer.trainable = False, or look for tf.stop_gradient in the model; an "
+                "objective calls the model that it is given, which may be a copy."
             )
 
     def _warn_precision(self, dtype: str) -> None:
@@ -131,11 +133,10 @@ class Objective:
             return
         self._warned = True
         warnings.warn(
-            f"The weights are {self.dtype}, but the loss computes in {dtype}, as Keras' "
-            "losses do unless told otherwise. Give a loss of your own "
-            f'dtype="{self.dtype}" in its constructor; where compute_loss calls keras.Model.'
-            "compute_loss, call super().compute_loss, or begin the program with "
-            f'keras.config.set_floatx("{self.dtype}").',
+            f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of "
+            f"Keras does unless told otherwise. {self._loss.precision}".format(
+                dtype=self.dtype
+            ),
             stacklevel=2,
         )
 

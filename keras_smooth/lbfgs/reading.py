@@ -1,19 +1,43 @@
 """What users pass as data, checked and read into tensors or a dataset of batches."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.data import Data
+from keras_smooth.lbfgs.class_weights import weighted
+from keras_smooth.lbfgs.data import Data, Points
 from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.micro_batches import map_tensors
 from keras_smooth.models.calls import cast_to
 
 
-def read_data(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype: str) -> Data:
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How data is read.
+
+    Args:
+        dtype: What floating-point data is cast to.
+        batch_size: With a dataset, the rows to hold in memory at a time, or None for all.
+        class_weight: Weights by class, or None.
+    """
+
+    dtype: str
+    batch_size: int | None = None
+    class_weight: Mapping[int, float] | None = None
+
+    def tensors(self, parts: tuple) -> tuple:
+        """Returns `(x, y, sample_weight)` as tensors."""
+        tensors = cast_to(self.dtype, map_tensors(tf.convert_to_tensor, parts))
+        if self.class_weight is None:
+            return tensors
+        return weighted(tensors, self.class_weight, self.dtype)
+
+
+def read_data(x: Any, y: Any, sample_weight: Any, how: Reading) -> Data:
     """Returns checked data.
 
     Args:
@@ -21,8 +45,7 @@ def read_data(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype:
             `keras.utils.PyDataset`.
         y: Targets, None with a dataset.
         sample_weight: Weights of the samples, None with a dataset.
-        batch_size: With a dataset, the rows to hold in memory at a time, or None for all.
-        dtype: What floating-point data is cast to.
+        how: What is made of them.
 
     Raises:
         ValueError: If data is empty, endless, not finite or not in batches, or if numbers
@@ -31,8 +54,8 @@ def read_data(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype:
     """
     if x is None:
         raise ValueError("x is None. Pass the inputs.")
-    if not isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)):
-        return _of_arrays((x, y, sample_weight), dtype)
+    if not _is_dataset(x):
+        return _of_arrays((x, y, sample_weight), how)
     if y is not None or sample_weight is not None:
         raise TypeError(
             f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
@@ -40,19 +63,52 @@ def read_data(x: Any, y: Any, sample_weight: Any, batch_size: int | None, dtype:
         )
     _check_ends(x)
     _check_first(x)
-    if batch_size is None:
-        return _of_arrays(_joined(x), dtype)
+    if how.batch_size is None:
+        return _of_arrays(_joined(x), how)
     dataset = _as_dataset(x).map(
-        lambda *batch: cast_to(dtype, keras.utils.unpack_x_y_sample_weight(batch))
+        lambda *batch: how.tensors(keras.utils.unpack_x_y_sample_weight(batch))
     )
-    dataset = dataset.rebatch(batch_size).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.rebatch(how.batch_size).prefetch(tf.data.AUTOTUNE)
     num_rows, num_batches = _counted(dataset)
     # Keras warns of every end that it was not told of.
     known = tf.data.experimental.assert_cardinality(num_batches)
     return Data(dataset.apply(known), num_rows)
 
 
-def read_validation(data: Any, batch_size: int | None, dtype: str) -> Data | None:
+def read_points(x: Any, dtype: str) -> Points:
+    """Returns the checked points of an objective.
+
+    Args:
+        x: Arrays in any nest, which may have different numbers of rows.
+        dtype: What floating-point arrays are cast to.
+
+    Raises:
+        ValueError: If an array is empty or not finite, or x is None.
+        TypeError: If x has something else than arrays in it.
+    """
+    if x is None:
+        raise ValueError("x is None. Pass the points that the objective takes.")
+    if _is_dataset(x):
+        raise TypeError(
+            f"Received x of class {type(x).__name__}, but an objective takes all its points "
+            "at once: pass arrays, in any nest."
+        )
+    for leaf in keras.tree.flatten(x):
+        if not hasattr(leaf, "shape"):
+            raise TypeError(
+                "With `objective`, x must be arrays in a nest of dicts, lists or tuples, "
+                f"received {leaf!r:.80} in it. Pass numpy.array(...)."
+            )
+        _check_array("x", leaf)
+    tensors = map_tensors(tf.convert_to_tensor, x)
+    return Points((cast_to(dtype, tensors), None, None))
+
+
+def _is_dataset(x: Any) -> bool:
+    return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset))
+
+
+def read_validation(data: Any, how: Reading) -> Data | None:
     """Returns checked data from `(x, y)`, `(x, y, sample_weight)`, a dataset or None.
 
     Raises:
@@ -62,7 +118,7 @@ def read_validation(data: Any, batch_size: int | None, dtype: str) -> Data | Non
         return None
     if isinstance(data, (tuple, list)) and len(data) in (2, 3):
         parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
-    elif isinstance(data, (tf.data.Dataset, keras.utils.PyDataset)):
+    elif _is_dataset(data):
         parts = (data, None, None)
     else:
         raise ValueError(
@@ -70,16 +126,16 @@ def read_validation(data: Any, batch_size: int | None, dtype: str) -> Data | Non
             f"a {type(data).__name__}."
         )
     try:
-        return read_data(*parts, batch_size, dtype)
+        return read_data(*parts, how)
     except ValueError as error:
         raise ValueError(f"In validation_data: {error}") from error
 
 
-def _of_arrays(parts: tuple, dtype: str) -> Data:
+def _of_arrays(parts: tuple, how: Reading) -> Data:
     for name, part in zip(("x", "y", "sample_weight"), parts):
         for array in keras.tree.flatten(part):
             _check_array(name, array)
-    tensors = cast_to(dtype, map_tensors(tf.convert_to_tensor, parts))
+    tensors = how.tensors(parts)
     return Data(tensors, _common_num_rows(tensors))
 
 

@@ -23,12 +23,15 @@ class Replicas:
 
     Args:
         strategy: Strategy with several replicas.
+
+    Attributes:
+        count: Number of replicas, on all workers.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
         self._strategy = strategy
         self._devices = strategy.extended.worker_devices
-        self._count = strategy.num_replicas_in_sync
+        self.count = strategy.num_replicas_in_sync
         places = strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(context.replica_id_in_sync_group)
         )
@@ -43,7 +46,7 @@ class Replicas:
     @property
     def several_workers(self) -> bool:
         """Whether there are replicas in other processes."""
-        return len(self._devices) < self._count
+        return len(self._devices) < self.count
 
     def distribute(
         self, data: Any, batch_size: int, total: int | None, dtype: str
@@ -60,21 +63,46 @@ class Replicas:
         Raises:
             ValueError: If there are fewer rows than replicas.
         """
-        count, size = self._count, micro_batches.num_rows(data)
+        count, size = self.count, micro_batches.num_rows(data)
         if size < count:
             raise ValueError(f"{count} replicas need as many rows, received {size}.")
         num_batches = (size // count - 1) // batch_size
         pieces = []
         for place, device in zip(self._places, self._devices):
             with tf.device(device):
-                part = micro_batches.take(data, place * size // count, (place + 1) * size // count)
-                pieces.append(micro_batches.in_batches(part, batch_size, num_batches, total, dtype))
+                part = micro_batches.take(
+                    data, place * size // count, (place + 1) * size // count
+                )
+                pieces.append(
+                    micro_batches.in_batches(part, batch_size, num_batches, total, dtype)
+                )
         return tuple(pieces)
 
-    def distribute_stream(self, stream: micro_batches.Stream) -> tuple[micro_batches.Stream, ...]:
+    def distribute_points(
+        self, data: Any, share: float, dtype: str
+    ) -> tuple[micro_batches.Rows, ...]:
+        """Returns the rows of each replica of this worker, of tensors of any sizes.
+
+        Args:
+            data: Structure of tensors.
+            share: What the value of each replica is multiplied by.
+            dtype: Of the share.
+        """
+        pieces = []
+        for place, device in zip(self._places, self._devices):
+            with tf.device(device):
+                part = micro_batches.piece(data, place, self.count)
+                part = micro_batches.map_tensors(tf.identity, part)
+                shares = tf.fill((2,), tf.constant(share, dtype))
+                pieces.append(micro_batches.Rows(stacked=None, rest=part, shares=shares))
+        return tuple(pieces)
+
+    def distribute_stream(
+        self, stream: micro_batches.Stream
+    ) -> tuple[micro_batches.Stream, ...]:
         """Returns the batches of each replica of this worker."""
         return tuple(
-            stream._replace(dataset=stream.dataset.shard(self._count, place))
+            stream._replace(dataset=stream.dataset.shard(self.count, place))
             for place in self._places
         )
 
@@ -120,7 +148,7 @@ class Replicas:
 
     def _gathered(self, numbers: Sequence[int]) -> np.ndarray:
         """Returns the numbers of all replicas, a row each."""
-        table = np.zeros((self._count, len(numbers)), np.int64)
+        table = np.zeros((self.count, len(numbers)), np.int64)
         table[self._places] = numbers
         return self._compiled_sum(tf.constant(table)).numpy()
 

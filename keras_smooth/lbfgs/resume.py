@@ -45,6 +45,7 @@ class Resumable:
         frozen, self._moving = _frozen_and_moving(model, minimization.moving)
         identity = {
             "model": _description(model),
+            **_variables(minimization),
             "frozen weights": digest(frozen),
             "data": data.digest,
             **options.identity,
@@ -115,6 +116,15 @@ def _description(model: keras.Model) -> list:
     layers = [type(layer).__name__ for layer in model.layers]
     weights = [[list(v.shape), v.dtype] for v in model.variables]
     return [type(model).__name__, layers, weights]
+
+
+def _variables(minimization: Minimization) -> dict[str, list]:
+    """Returns what is trained beside the model, if anything is."""
+    others = minimization.objective.variables[
+        len(minimization.worker.trainable_variables) :
+    ]
+    found = [[list(v.shape), v.dtype] for v in others]
+    return {"variables": found} if found else {}
 
 
 def _as_lists(value: Any) -> Any:

@@ -1,6 +1,8 @@
 """The objective of a user's own: named terms of a model and points."""
 
 import inspect
+import math
+import numbers
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,11 +22,16 @@ class Terms:
         weights: What terms are multiplied by, 1 where nothing is said.
         variables: Variables to train beside the weights of the model.
 
+    Raises:
+        TypeError: If one of them is something else.
+        ValueError: If a weight is not finite, or a variable is frozen or there twice.
+
     Attributes:
         dtypes: In which losses compute that are known before the first call: none.
     """
 
     dtypes = frozenset()
+    precision = "Make the constants and variables in the objective with the dtype {dtype}."
 
     def __init__(
         self,
@@ -32,6 +39,7 @@ class Terms:
         weights: Mapping[str, float] | None = None,
         variables: Sequence[keras.Variable] = (),
     ):
+        _check_arguments(function, weights, variables)
         self._function = _weakly(function)
         self.weights = dict(weights or {})
         self.variables = list(variables)
@@ -76,10 +84,58 @@ class Terms:
         return self._function()(model, data[0])
 
 
+def terms_of(objective: Any, loss_weights: Any, variables: Any) -> Terms | None:
+    """Returns the terms of an objective, or None where there is none.
+
+    Raises:
+        ValueError: If there is something for an objective, but none.
+    """
+    if objective is not None:
+        return Terms(objective, loss_weights, variables)
+    if loss_weights is not None or len(variables):
+        raise ValueError(
+            "`loss_weights` and `variables` go with `objective`, which is None. Give the "
+            "loss_weights of a compiled model to compile, and make the variables weights of "
+            "the model by add_weight."
+        )
+    return None
+
+
 def _weakly(function: Callable) -> Callable[[], Callable]:
     if inspect.ismethod(function):
         return weakref.WeakMethod(function)
     return weakref.ref(function)
+
+
+def _check_arguments(function: Any, weights: Any, variables: Any) -> None:
+    if not callable(function):
+        raise TypeError(
+            "`objective` must be a function of model and x that returns a scalar or a dict "
+            f"of scalars, received {function!r:.80}."
+        )
+    if not isinstance(weights or {}, Mapping):
+        raise TypeError(
+            "`loss_weights` must be a dict of numbers by the names of terms, received "
+            f"{weights!r:.80}."
+        )
+    for name, weight in (weights or {}).items():
+        if not isinstance(weight, numbers.Real) or not math.isfinite(weight):
+            raise ValueError(
+                f"`loss_weights` must have finite numbers, received {weight!r} for {name!r}."
+            )
+    if not isinstance(variables, (list, tuple)):
+        raise TypeError(
+            f"`variables` must be a list of keras.Variable, received {variables!r:.80}."
+        )
+    for i, variable in enumerate(variables):
+        if not isinstance(variable, keras.Variable):
+            raise TypeError(
+                f"`variables` must be keras.Variable, received {variable!r:.80} at {i}."
+            )
+        if not variable.trainable or any(variable is other for other in variables[:i]):
+            raise ValueError(
+                f"{variable.path} of `variables` is frozen or there twice. Leave it out."
+            )
 
 
 def _check_name(name: Any) -> None:

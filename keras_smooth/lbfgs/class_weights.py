@@ -1,0 +1,71 @@
+"""Weights of classes, made into weights of rows as Keras' `fit` makes them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def check_class_weight(class_weight: Any) -> None:
+    """Raises where weights of classes are no dict of finite numbers by class."""
+    if class_weight is None:
+        return
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(
+            "`class_weight` must be a dict of weights by class, as {0: 1.0, 1: 5.0}, "
+            f"received {class_weight!r:.80}."
+        )
+    for label, weight in class_weight.items():
+        if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+            raise TypeError(
+                f"The classes in `class_weight` must be integers, received {label!r}."
+            )
+        if not np.isscalar(weight) or not np.isreal(weight) or not np.isfinite(weight):
+            raise ValueError(
+                f"`class_weight` must have finite numbers, received {weight!r} for class "
+                f"{label}."
+            )
+
+
+def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tuple:
+    """Returns `(x, y, sample_weight)` with the weight of each row's class.
+
+    Args:
+        parts: `(x, y, None)`; y are classes, `(n,)` or `(n, 1)`, or one-hot rows.
+        class_weight: Weights by class, 1 for a class that is not there.
+        dtype: Of the weights of rows.
+
+    Raises:
+        ValueError: If there are weights of rows already, or not one y.
+    """
+    x, y, sample_weight = parts
+    if sample_weight is not None:
+        raise ValueError(
+            "`class_weight` and `sample_weight` are given both, expected one of them: "
+            "multiply the weights of rows by those of their classes."
+        )
+    if y is None or keras.tree.is_nested(y):
+        raise ValueError(
+            "`class_weight` needs one array of targets, received "
+            f"{'none' if y is None else type(y).__name__}. Pass `sample_weight`, with an "
+            "array for each output."
+        )
+    labels = _labels(y)
+    weights = tf.ones(tf.shape(labels), dtype)
+    for label, weight in class_weight.items():
+        weights = tf.where(labels == label, tf.constant(weight, dtype), weights)
+    return x, y, weights
+
+
+def _labels(y: tf.Tensor) -> tf.Tensor:
+    if y.shape.rank == 1:
+        return _rounded(y)
+    if y.shape[-1] == 1:
+        return _rounded(tf.squeeze(y, axis=-1))
+    return tf.argmax(y, axis=-1, output_type=tf.int32)
+
+
+def _rounded(y: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.round(y) if y.dtype.is_floating else y, tf.int32)

@@ -1,0 +1,508 @@
+"""fit_lbfgs(objective=...): terms of the user's own, points of any sizes, coefficients."""
+
+import gc
+import warnings
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from lbfgs_nets import X, Y, dense, net
+
+import keras_smooth
+from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.terms import Terms
+
+INSIDE = np.random.default_rng(0).uniform(size=(12, 2))
+EDGE = np.random.default_rng(1).uniform(size=(5, 2))
+POINTS = {"inside": INSIDE, "edge": EDGE}
+
+
+def bare(dtype="float64"):
+    """A net that was never compiled."""
+    layers = [dense(3, "tanh", 1, dtype=dtype), dense(1, seed=2, dtype=dtype)]
+    return keras.Sequential([keras.Input((2,), dtype=dtype), *layers])
+
+
+def poisson(model, points):
+    residual = keras_smooth.laplacian(model, points["inside"]) + 1.0
+    return {
+        "equation": ops.mean(residual**2),
+        "boundary": ops.mean(model(points["edge"]) ** 2),
+    }
+
+
+def fit(model, x=POINTS, objective=poisson, **arguments):
+    arguments = {"verbose": 0, "epochs": 5, "jit_compile": False, **arguments}
+    return keras_smooth.fit_lbfgs(model, x, objective=objective, **arguments)
+
+
+class Poisson(keras.Model):
+    """The same by a compute_loss: the slow way, and the reference."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        residual = keras_smooth.laplacian(self, x) + 1.0
+        return ops.mean(residual**2) + 10.0 * ops.mean(
+            self(ops.convert_to_tensor(EDGE)) ** 2
+        )
+
+
+# What is minimized.
+
+
+def test_takes_the_steps_of_an_own_compute_loss():
+    layers = bare()
+    model = Poisson(layers.inputs, layers.outputs[0])
+    model.compile()
+    expected = keras_smooth.fit_lbfgs(model, INSIDE, epochs=5, jit_compile=False, verbose=0)
+    history = fit(bare(), loss_weights={"boundary": 10.0})
+    # Two orders of one sum: 1e-16 was measured at the start, and five steps enlarge it.
+    assert history.result.fun == pytest.approx(expected.result.fun, rel=1e-12)
+
+
+def test_terms_are_in_the_logs_without_their_weights(capsys):
+    model = bare()
+    history = fit(model, loss_weights={"boundary": 10.0}, verbose=2)
+    logs = history.history
+    assert set(logs) == {"equation", "boundary", "loss"}
+    total = np.add(logs["equation"], 10.0 * np.array(logs["boundary"]))
+    np.testing.assert_allclose(total, logs["loss"], rtol=1e-14)
+    found = {name: float(term) for name, term in poisson(model, POINTS).items()}
+    assert logs["boundary"][-1] == pytest.approx(found["boundary"], rel=1e-14)
+    assert logs["loss"][-1] == history.result.fun
+    printed = capsys.readouterr().out
+    assert "equation:" in printed and "boundary:" in printed
+
+
+def mean_square(model, x):
+    return sum(ops.mean(model(part) ** 2) for part in keras.tree.flatten(x))
+
+
+NESTS = {
+    "array": INSIDE,
+    "list": [INSIDE, EDGE],
+    "tuple": (INSIDE, EDGE, EDGE[:1]),
+    "nested": {"a": [INSIDE, {"b": EDGE}], "c": (EDGE,)},
+    "float32 arrays": [INSIDE.astype("float32"), EDGE],
+    "tensors": [tf.constant(INSIDE), tf.constant(EDGE)],
+}
+
+
+@pytest.mark.parametrize("name", NESTS)
+def test_points_in_any_nest(name):
+    model = bare()
+    expected = np.sum([np.mean(model(p) ** 2) for p in keras.tree.flatten(NESTS[name])])
+    result = fit(model, NESTS[name], mean_square, target=np.inf).result
+    # float32 points are rounded by 6e-8.
+    rel = 1e-6 if "float32" in name else 1e-14
+    assert result.fun == pytest.approx(expected, rel=rel)
+    assert list(model.history.history) == ["loss"]
+
+
+def test_scalars_and_integers_among_the_points():
+    def function(model, x):
+        chosen = tf.gather(x["all"], x["places"])
+        return {"a": x["factor"] * ops.mean(model(chosen) ** 2)}
+
+    model, places = bare(), np.array([3, 1, 4])
+    x = {"all": INSIDE, "places": places, "factor": np.array(2.5)}
+    expected = 2.5 * np.mean(model(INSIDE[places]) ** 2)
+    assert fit(model, x, function, target=np.inf).result.fun == pytest.approx(expected)
+
+
+def by_derivatives(model, x):
+    first, second = keras_smooth.derivatives(model, x["line"])[1:]
+    return ops.mean((second + first) ** 2)
+
+
+def by_directional(model, x):
+    parts = keras_smooth.directional(model, x["inside"], [1.0, 0.5], 2)
+    return {"u": ops.mean(parts[0] ** 2), "uxx": ops.mean(parts[2] ** 2)}
+
+
+def by_gradient(model, x):
+    return {"slope": ops.mean(keras_smooth.gradient(model, x["inside"]) ** 2)}
+
+
+def by_hessian(model, x):
+    return (
+        ops.mean(keras_smooth.hessian(model, x["inside"]) ** 2)
+        + poisson(model, x)["boundary"]
+    )
+
+
+def line():
+    layers = [dense(3, "tanh", 1, dtype="float64"), dense(1, seed=2, dtype="float64")]
+    return keras.Sequential([keras.Input((1,), dtype="float64"), *layers])
+
+
+OPERATORS = {
+    "laplacian": (bare, poisson),
+    "derivatives": (line, by_derivatives),
+    "directional": (bare, by_directional),
+    "gradient": (bare, by_gradient),
+    "hessian": (bare, by_hessian),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_inside_the_program_of_xla(name):
+    make, function = OPERATORS[name]
+    model = make()
+    x = {**POINTS, "line": INSIDE[:, :1]}
+    # The last bias does not move a derivative.
+    model.layers[-1].bias.trainable = False
+    if name not in ("laplacian", "directional", "hessian"):
+        model.layers[-1].use_bias = False
+    data = (keras.tree.map_structure(tf.constant, x), None, None)
+    objective = Objective(model, Terms(function))
+    free = [v for v in model.trainable_variables]
+    assert objective.variables == free
+    eager = objective.value_and_gradient(objective.position, data)
+    compiled = tf.function(objective.value_and_gradient, jit_compile=True, autograph=False)
+    for one, other in zip(eager, compiled(objective.position, data)):
+        # Sums of 12 terms of order one: a few times 2e-16.
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+def test_solves_an_equation_compiled():
+    """u'' = -u from u(0) = 0, u'(0) = 1, the sine."""
+
+    def sine(model, x):
+        u, _, d2u = keras_smooth.derivatives(model, x["inside"])
+        u0, du0 = keras_smooth.derivatives(model, x["start"], 1)
+        return {
+            "inside": ops.mean((d2u + u) ** 2),
+            "start": ops.sum(u0**2 + (du0 - 1.0) ** 2),
+        }
+
+    model = line()
+    x = {"inside": np.linspace(0.0, 1.0, 20)[:, None], "start": np.zeros((1, 1))}
+    result = fit(model, x, sine, epochs=300, jit_compile=True).result
+    assert result.fun < 1e-6
+    np.testing.assert_allclose(model(x["inside"]), np.sin(x["inside"]), atol=1e-3)
+
+
+# Coefficients.
+
+
+def line_of(slope, offset):
+    def function(model, x):
+        return {
+            "data": ops.mean((slope * x["x"] + offset + 0.0 * model(x["x"]) - x["y"]) ** 2)
+        }
+
+    return function
+
+
+def test_variables_are_trained_beside_the_weights():
+    slope = keras.Variable(0.0, dtype="float64", name="slope")
+    offset = keras.Variable([0.0], dtype="float64", name="offset")
+    x = {"x": INSIDE[:, :1], "y": 3.0 * INSIDE[:, :1] - 2.0}
+    result = fit(
+        line(), x, line_of(slope, offset), variables=[slope, offset], epochs=30
+    ).result
+    assert result.success
+    assert float(slope.numpy()) == pytest.approx(3.0, abs=1e-8)
+    assert offset.numpy() == pytest.approx([-2.0], abs=1e-8)
+
+
+def test_coefficients_that_are_weights_of_the_model():
+    class Law(keras.Model):
+        def __init__(self):
+            super().__init__(dtype="float64")
+            self.head = dense(1, dtype="float64", use_bias=False)
+            self.rate = self.add_weight(initializer="ones", name="rate")
+
+        def call(self, x):
+            return self.head(x)
+
+    def function(model, x):
+        return ops.mean((model(x) - 2.0 * x[:, :1]) ** 2) + (model.rate - 0.3) ** 2
+
+    model = Law()
+    model(INSIDE)
+    assert fit(model, INSIDE, function, epochs=30).result.success
+    assert float(model.rate.numpy()) == pytest.approx(0.3, abs=1e-8)
+
+
+def test_a_model_without_weights_of_its_own():
+    rate = keras.Variable(1.0, dtype="float64")
+    model = keras.Sequential(
+        [keras.Input((2,), dtype="float64"), keras.layers.Rescaling(1.0)]
+    )
+
+    def function(model, x):
+        return ops.mean((rate * model(x) - 4.0 * x) ** 2)
+
+    fit(model, INSIDE, function, variables=[rate], epochs=20)
+    assert float(rate.numpy()) == pytest.approx(4.0, abs=1e-6)
+
+
+# Float64.
+
+
+def test_a_float32_model_in_float64():
+    """The copy takes the steps of a float64 model, and the variable, too."""
+    results, rates = [], []
+    for dtype in ("float32", "float64"):
+        model, rate = bare(dtype), keras.Variable(1.0, dtype="float64")
+        if dtype == "float64":
+            model.set_weights(bare("float32").get_weights())
+
+        def function(model, points, rate=rate):
+            assert model.layers[0].dtype == "float64" == points["edge"].dtype.name
+            return {**poisson(model, points), "rate": (rate - 0.3) ** 2}
+
+        results.append(
+            fit(model, objective=function, variables=[rate], dtype="float64").result
+        )
+        rates.append(float(rate.numpy()))
+        assert {v.dtype for v in model.variables} == {dtype}
+    assert results[0] == results[1] and rates[0] == rates[1]
+
+
+def test_a_subclassed_model_in_float64():
+    @keras.saving.register_keras_serializable("test_lbfgs_objective")
+    class Net(keras.Model):
+        def __init__(self, **arguments):
+            super().__init__(**arguments)
+            self.hidden = dense(3, "tanh", 1, dtype=self.dtype_policy)
+            self.head = dense(1, seed=2, dtype=self.dtype_policy)
+
+        def call(self, x):
+            return self.head(self.hidden(x))
+
+    model = Net()
+    model(INSIDE.astype("float32"))
+    other = bare()
+    other.set_weights(model.get_weights())
+    # The points are no inputs of the model: it is built again by its shapes.
+    found = fit(model, dtype="float64").result.fun
+    # By tapes and by jets, 2e-14 was measured.
+    assert found == pytest.approx(fit(other, dtype="float64").result.fun, rel=1e-11)
+
+
+# Checkpoints, callbacks, programs.
+
+
+class Break(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 8:
+            raise MemoryError
+
+
+def test_goes_on_bit_for_bit(tmp_path):
+    def outcome():
+        weights = [np.asarray(v).tobytes() for v in (*model.variables, rate)]
+        return weights, model.history.result, model.history.history
+
+    def function(model, points):
+        residual = rate * keras_smooth.laplacian(model, points["inside"]) + 1.0
+        boundary = ops.mean(model(points["edge"]) ** 2)
+        return {"equation": ops.mean(residual**2), "boundary": boundary}
+
+    model, rate = bare(), keras.Variable(0.5, dtype="float64")
+    start = model.get_weights()
+    arguments = {"objective": function, "variables": [rate], "epochs": 12}
+    arguments |= {"steps_per_execution": 3, "loss_weights": {"boundary": 3.0}}
+    fit(model, **arguments)
+    undisturbed = outcome()
+    model.set_weights(start)
+    rate.assign(0.5)
+    with pytest.raises(MemoryError):
+        fit(model, checkpoint=tmp_path, callbacks=[Break()], **arguments)
+    model.set_weights(start)
+    rate.assign(0.5)
+    fit(model, checkpoint=tmp_path, **arguments)
+    assert outcome() == undisturbed
+    changed = {**arguments, "loss_weights": {"boundary": 4.0}}
+    model.set_weights(start)
+    rate.assign(0.5)
+    with pytest.raises(ValueError, match="of another loss"):
+        fit(model, checkpoint=tmp_path, **changed)
+    with pytest.raises(ValueError, match=": data of it"):
+        fit(model, {**POINTS, "edge": EDGE + 1e-9}, checkpoint=tmp_path, **arguments)
+
+
+def test_callbacks_watch_terms_derivatives_and_validation(tmp_path):
+    model = bare()
+    monitor = keras_smooth.DerivativeMonitor(
+        INSIDE, lambda x: ops.sum(x, 1, keepdims=True), 1
+    )
+    stop = keras.callbacks.EarlyStopping("boundary", min_delta=1e9, patience=1, mode="min")
+    save = keras.callbacks.ModelCheckpoint(
+        tmp_path / "best.keras", monitor="val_equation", mode="min", save_best_only=True
+    )
+    other = {"inside": INSIDE[:3] + 0.1, "edge": EDGE[:2]}
+    history = fit(model, epochs=6, validation_data=other, callbacks=[monitor, stop, save])
+    names = ["equation", "boundary", "loss"]
+    names = [*names, *(f"val_{name}" for name in names), "y_mse", "dy_mse"]
+    assert set(history.history) == set(names) and history.result.nit == 2
+    found = {name: float(term) for name, term in poisson(model, other).items()}
+    for name in found:
+        assert history.history[f"val_{name}"][-1] == pytest.approx(found[name], rel=1e-12)
+    assert history.history["val_loss"][-1] == pytest.approx(sum(found.values()), rel=1e-12)
+    assert (tmp_path / "best.keras").exists()
+
+
+def test_one_function_is_compiled_once():
+    traces = []
+
+    def function(model, points):
+        traces.append(tf.executing_eagerly())
+        return poisson(model, points)
+
+    model = bare()
+    fit(model, objective=function)
+    count = traces.count(False)
+    fit(model, objective=function)
+    assert traces.count(False) == count > 0
+    fit(model, objective=function, loss_weights={"equation": 2.0})
+    assert traces.count(False) > count
+
+
+def test_a_function_that_refers_to_its_model_keeps_it_not_alive():
+    def run():
+        model = bare()
+
+        def function(_, points):
+            return poisson(model, points)
+
+        fit(model, objective=function)
+        return weakref.ref(model)
+
+    found = run()
+    gc.collect()
+    assert found() is None
+
+
+class Equation:
+    """An objective as a method, and as an object that can be called."""
+
+    def terms(self, model, points):
+        return poisson(model, points)
+
+    __call__ = terms
+
+
+@pytest.mark.parametrize("make", [Equation, lambda: Equation().terms])
+def test_methods_and_objects_are_objectives(make):
+    assert fit(bare(), objective=make()).result == fit(bare()).result
+
+
+# What is said.
+
+
+def test_warns_once_of_what_is_not_used():
+    models = {
+        "compiled with": net(),
+        "compute_loss": Poisson(*(lambda m: (m.inputs, m.outputs[0]))(bare())),
+        "regularizers": keras.Sequential(
+            [
+                keras.Input((2,), dtype="float64"),
+                dense(1, kernel_regularizer="l2", dtype="float64"),
+            ]
+        ),
+    }
+    for words, model in models.items():
+        with pytest.warns(UserWarning, match=f"minimizes `objective` alone.*{words}"):
+            fit(model, objective=mean_square)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            fit(model, objective=mean_square)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = bare()
+        model.compile()
+        fit(model, objective=mean_square)
+
+
+def test_warns_of_terms_in_float32():
+    def function(model, points):
+        return {
+            **poisson(model, points),
+            "more": tf.cast(ops.mean(model(EDGE)) ** 2, "float32"),
+        }
+
+    with pytest.warns(UserWarning, match="computes in float32.*constants and variables"):
+        fit(bare(), objective=function)
+
+
+def variable(dtype="float64", **arguments):
+    return keras.Variable(np.ones(2), dtype=dtype, name="rate", **arguments)
+
+
+def returning(found):
+    return {"objective": lambda model, points: found}
+
+
+def constant(model, points):
+    return {"a": ops.mean(points["inside"])}
+
+
+# Arguments, the class of the error, words of its message.
+REFUSED = {
+    "y": ({"y": Y}, ValueError, "`y` cannot be used with `objective`.*into x"),
+    "weights of rows": ({"sample_weight": np.ones(20)}, ValueError, "`sample_weight` cannot"),
+    "classes": ({"class_weight": {0: 1.0}}, ValueError, "`class_weight` cannot be used"),
+    "batches": ({"batch_size": 4}, ValueError, "`batch_size` cannot be used with `obj"),
+    "split": ({"validation_split": 0.5}, ValueError, "`validation_split` cannot"),
+    "both": ({"y": Y, "batch_size": 4}, ValueError, "`y` and `batch_size` cannot"),
+    "no function": ({"objective": "mse"}, TypeError, "must be a function.*received 'mse'"),
+    "no x": ({"x": None}, ValueError, "x is None. Pass the points"),
+    "dataset": (
+        {"x": tf.data.Dataset.from_tensors(X)}, TypeError, "all its points at once: pass arrays",
+    ),
+    "numbers": ({"x": {"a": [1.0, 2.0]}}, TypeError, r"received 1.0 in it.*numpy.array"),
+    "NaN": ({"x": {"a": INSIDE * np.nan}}, ValueError, r"x must be finite"),
+    "empty": ({"x": {"a": INSIDE[:0]}}, ValueError, "x is empty"),
+    "vector": (returning(tf.ones(3)), ValueError, r"must be a scalar, but it has shape \(3,\)"),
+    "vector term": (
+        returning({"a": tf.ones(())[None]}), ValueError, "The term 'a' .*must be a scalar",
+    ),
+    "nothing": (returning(None), TypeError, "must be a scalar, or a dict.*received None"),
+    "list": (returning([tf.ones(())]), TypeError, "must be a scalar, or a dict of scalars"),
+    "no terms": (returning({}), ValueError, "returned an empty dict"),
+    "name": (returning({1: tf.ones(())}), TypeError, "strings as names, received 1"),
+    "name of the sum": (returning({"loss": tf.ones(())}), ValueError, "called 'loss'"),
+    "name of validation": (returning({"val_a": tf.ones(())}), ValueError, "'val_a'.*another"),
+    "constant": ({"objective": constant}, ValueError, "does not depend on these.*given"),
+    "unknown weight": (
+        {"loss_weights": {"edge": 1.0}}, ValueError,
+        "`loss_weights` has edge, which is no term.*equation, boundary",
+    ),
+    "weight a word": ({"loss_weights": {"equation": "1"}}, ValueError, "finite numbers.*'1'"),
+    "weight NaN": ({"loss_weights": {"equation": np.nan}}, ValueError, "finite numbers"),
+    "weights a list": ({"loss_weights": [1.0]}, TypeError, "must be a dict of numbers"),
+    "no variable": ({"variables": [tf.ones(2)]}, TypeError, "must be keras.Variable"),
+    "not in a list": ({"variables": variable()}, TypeError, "must be a list of keras.Variable"),
+    "float32": (
+        {"variables": [variable("float32")]}, ValueError,
+        r'rate.* has dtype float32, but the fit computes in float64.*dtype="float64"',
+    ),
+    "float32 in float64": (
+        {"variables": [variable("float32")], "dtype": "float64"}, ValueError,
+        "has dtype float32, but the fit computes in float64",
+    ),
+    "integer": ({"variables": [variable("int32")]}, ValueError, "int32, which has no gradient"),
+    "frozen": ({"variables": [variable(trainable=False)]}, ValueError, "frozen or there twice"),
+    "not used": ({"variables": [variable()]}, ValueError, "does not depend on.*rate"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses(name):
+    arguments, kind, words = REFUSED[name]
+    with pytest.raises(kind, match=words):
+        fit(bare(), **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"loss_weights": {"a": 1.0}}, {"variables": [variable()]}]
+)
+def test_refuses_what_goes_with_an_objective_without_one(arguments):
+    with pytest.raises(ValueError, match="go with `objective`, which is None"):
+        keras_smooth.fit_lbfgs(net(), X, Y, verbose=0, **arguments)
