@@ -98,11 +98,6 @@ class Points(NamedTuple):
         return sum(len(leaf) if leaf.shape.rank else 1 for leaf in leaves)
 
     @property
-    def num_rows(self) -> int:
-        """Number of rows of all tensors together."""
-        return sum(len(leaf) for leaf in keras.tree.flatten(self.parts) if leaf is not None)
-
-    @property
     def digest(self) -> str:
         """A hash of all tensors."""
         return _digest(self.batches())
