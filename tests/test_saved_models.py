@@ -1,0 +1,77 @@
+"""Models that version 0.1.0 has saved load, and compute what they computed then."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_smooth import layers
+from keras_smooth.models import graph
+
+FOLDER = Path(__file__).parent / "data" / "saved_by_0_1_0"
+MODELS = sorted(path.stem for path in FOLDER.glob("*.keras"))
+# The layers that 0.1.0 had.
+OLD = (
+    "Activation BatchNormalization Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D "
+    "Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Dense DepthwiseConv1D DepthwiseConv2D "
+    "EinsumDense GRU GroupNormalization LSTM LayerNormalization Resizing SeparableConv1D "
+    "SeparableConv2D SimpleRNN SmoothGlobalMaxPooling1D SmoothGlobalMaxPooling2D "
+    "SmoothGlobalMaxPooling3D SmoothMaxPooling1D SmoothMaxPooling2D SmoothMaxPooling3D "
+    "SmoothMaximum SmoothMinimum SmoothPReLU UnitNormalization UpSampling2D"
+).split()
+
+
+def _arrays(name, letter):
+    with np.load(FOLDER / f"{name}.npz") as saved:
+        return [saved[key] for key in sorted(saved.files) if key.startswith(letter)]
+
+
+def _check(name):
+    """Holds a loaded model to the outputs that are stored with it."""
+    model = keras.models.load_model(FOLDER / f"{name}.keras")
+    xs, ys = _arrays(name, "x"), _arrays(name, "y")
+    found = keras.tree.flatten(model(xs if len(xs) > 1 else xs[0]))
+    assert len(found) == len(ys)
+    # Rounding of float32 in sums of a few dozen terms, which processors order differently.
+    tolerance = 1e-14 if ys[0].dtype == np.float64 else 2e-6
+    for y, expected in zip(found, ys):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_are_what_they_were(name):
+    _check(name)
+
+
+def test_a_fresh_process_loads_them_too():
+    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == MODELS
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_loaded_model_can_be_saved_again(name, tmp_path):
+    model = keras.models.load_model(FOLDER / f"{name}.keras")
+    model.save(tmp_path / "again.keras")
+    again = keras.models.load_model(tmp_path / "again.keras")
+    for old, new in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_every_layer_of_then_is_among_them():
+    found = {
+        type(part)
+        for name in MODELS
+        for _, part in graph.walk(keras.models.load_model(FOLDER / f"{name}.keras"))
+    }
+    assert [name for name in OLD if getattr(layers, name) not in found] == []
+
+
+if __name__ == "__main__":
+    for each in MODELS:
+        _check(each)
+        print(each)
