@@ -11,7 +11,7 @@ from keras import ops
 
 import keras_smooth
 from keras_smooth import cli
-from keras_smooth.auditing import lines, probe
+from keras_smooth.auditing import lines, measured_call
 from keras_smooth.models import calls
 
 L = keras.layers
@@ -67,7 +67,7 @@ FAULTS = [
 @pytest.mark.parametrize(("make", "verdict", "order"), FAULTS)
 def test_verdict(make, verdict, order):
     x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
-    row = keras_smooth.audit(make(), 2, x).rows[0]
+    row = keras_smooth.audit(make(), x).rows[0]
     assert (row.verdict, row.order) == (verdict, order)
     assert bool(row.remedy) == (verdict != "ok")
 
@@ -92,7 +92,7 @@ RIGHT = {
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_no_false_alarm(name, order):
     x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
-    row = keras_smooth.audit(RIGHT[name](), order, x).rows[0]
+    row = keras_smooth.audit(RIGHT[name](), x, order=order).rows[0]
     assert row.verdict == "ok", row
 
 
@@ -112,7 +112,7 @@ IMAGES = [
 @pytest.mark.parametrize(("make", "verdict", "mode"), IMAGES)
 def test_layers_of_images_are_probed_at_the_range_of_images(make, verdict, mode):
     x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
-    row = keras_smooth.audit(make(), 2, x).rows[0]
+    row = keras_smooth.audit(make(), x).rows[0]
     assert (row.verdict, row.mode) == (verdict, mode)
 
 
@@ -121,7 +121,7 @@ def test_layers_of_images_are_probed_at_the_range_of_images(make, verdict, mode)
 )
 def test_what_computes_in_float32_only_is_held_to_less(make):
     x = np.random.default_rng(0).normal(size=(4, 4, 4, 4, 2)).astype("float32")
-    row = keras_smooth.audit(make(), 2, x).rows[0]
+    row = keras_smooth.audit(make(), x).rows[0]
     pooled = row.layer == "AveragePooling3D"
     assert row.verdict == ("ok" if pooled else "wrong")
     assert not pooled or ("float32" in row.reason and row.error < 1e-6)
@@ -134,7 +134,7 @@ def _call_of(layer):
 
 def test_a_graph_has_the_derivatives_of_a_bare_convolution_in_groups(monkeypatch):
     first, second = (L.Conv1D(2, 2, groups=2, dtype="float64") for _ in range(2))
-    fast = probe.Probe(first, _call_of(first), "float64")
+    fast = measured_call.MeasuredCall(first, _call_of(first), "float64")
     assert hasattr(fast._run, "get_concrete_function")
     fast.load(second, _call_of(second))
 
@@ -143,10 +143,10 @@ def test_a_graph_has_the_derivatives_of_a_bare_convolution_in_groups(monkeypatch
             copy, *args, training=training, **kwargs
         )
 
-    monkeypatch.setattr(probe, "_runner", eagerly)
-    slow = probe.Probe(second, _call_of(second), "float64")
+    monkeypatch.setattr(measured_call, "_runner", eagerly)
+    slow = measured_call.MeasuredCall(second, _call_of(second), "float64")
     found, expected = (
-        each.tower(*each.arrays(lines.GENERIC), np.array([0.0, 0.3]), 2)
+        each.tower(*each.through(lines.GENERIC), np.array([0.0, 0.3]), 2, False)
         for each in (fast, slow)
     )
     assert found.missing == expected.missing and found.raised == expected.raised
@@ -163,7 +163,7 @@ def test_a_graph_has_the_derivatives_of_a_bare_convolution_in_groups(monkeypatch
     ],
 )
 def test_nothing_else_becomes_a_graph(layer):
-    assert not hasattr(probe._runner(layer), "get_concrete_function")
+    assert not hasattr(measured_call._runner(layer), "get_concrete_function")
 
 
 def _wrong_in_single(x):
@@ -173,7 +173,7 @@ def _wrong_in_single(x):
 
 def test_training_mode_is_looked_at():
     x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
-    row = keras_smooth.audit(L.BatchNormalization(), 2, x).rows[0]
+    row = keras_smooth.audit(L.BatchNormalization(), x).rows[0]
     assert (row.verdict, row.order, row.mode) == ("wrong", 2, "training")
 
 

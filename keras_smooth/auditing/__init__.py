@@ -1,5 +1,22 @@
-"""audit: which layers of a model lose or falsify derivatives, measured."""
+"""audit: which layers of a model lose or falsify derivatives, measured.
 
-from keras_smooth.auditing.auditor import Audit, Row, audit
+auditor.py        audit: each part, each of its calls, each mode; the rows
+lines.py          lines through the inputs of a layer, along which it is measured
+measured_call.py  a faithful copy of a layer and a call of it, as a function along lines
+towers.py         a function of one variable with its derivatives from nested tapes
+measurement.py    a call measured along its lines: one finding
+affine.py         the derivatives of affine functions, which are known
+differences.py    derivatives against differences of the one below
+jumps.py          jumps of derivatives anywhere along a line
+findings.py       what was measured, and which of several is the worst
+remedies.py       what to do about each verdict
+report.py         LayerAudit and Audit, printed as a table or as JSON
 
-__all__ = ["Audit", "Row", "audit"]
+Data goes from a recorded call and a line to a tower, from towers to a finding, and from
+the findings of all calls to a row.
+"""
+
+from keras_smooth.auditing.auditor import audit
+from keras_smooth.auditing.report import Audit, LayerAudit
+
+__all__ = ["Audit", "LayerAudit", "audit"]

@@ -1,122 +1,44 @@
 """audit: which layers of a model lose or falsify derivatives."""
 
 import dataclasses
-import json
 import math
 from typing import Any
 
 import keras
 
 from keras_smooth import registry
-from keras_smooth.auditing import lines, probe, probing, remedies
-from keras_smooth.auditing.probing import Finding
+from keras_smooth.auditing import remedies
+from keras_smooth.auditing.findings import Finding, worst
+from keras_smooth.auditing.measured_call import MeasuredCall
+from keras_smooth.auditing.measurement import Measurement
+from keras_smooth.auditing.report import MODES, Audit, LayerAudit
 from keras_smooth.checks import whole_number
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What was found for one layer, or for the whole model.
-
-    Args:
-        name: Path of the layer: its name after those of the models it is nested in.
-        layer: Name of its class.
-        smoothness: k of the class C^k as measured and as the registry knows it, the
-            lower of both; None if unknown.
-        verdict: "ok"; "rough", of a class below the order; "zero" or "none", where
-            TensorFlow gives 0 or None for a derivative that is not 0; "raises"; "nan";
-            "wrong"; "unknown".
-        order: The first order that is lost, 0 if none is.
-        mode: "inference" or "training": where the fault is.
-        error: The largest relative error of a derivative; NaN where there is no number.
-        reason: The cause, where more is known than the verdict says.
-        remedy: What to do.
-    """
-
-    name: str
-    layer: str
-    smoothness: float | None
-    verdict: str
-    order: int
-    mode: str
-    error: float
-    reason: str
-    remedy: str
+# Findings by mode. Training is missing where it does not differ from inference.
+Findings = dict[str, Finding]
+NOTHING = "it takes no floating-point numbers: there is nothing to differentiate"
 
 
-@dataclasses.dataclass(frozen=True)
-class Audit:
-    """The result of `audit`: one row for each layer, and one for the whole model.
-
-    Args:
-        order: The highest order that was looked at.
-        rows: Rows of the layers, in the order of the model.
-        model: Row of the model as a whole.
-    """
-
-    order: int
-    rows: tuple[Row, ...]
-    model: Row
-
-    @property
-    def ok(self) -> bool:
-        """Whether all derivatives up to the order are there and right."""
-        return all(row.verdict == "ok" for row in (*self.rows, self.model))
-
-    def to_json(self) -> str:
-        """Returns everything as one JSON object; what is not finite is a string or null."""
-        rows = [_plain(row) for row in self.rows]
-        content = {
-            "order": self.order, "ok": self.ok, "model": _plain(self.model), "rows": rows
-        }  # fmt: skip
-        return json.dumps(content, indent=2, allow_nan=False)
-
-    def __str__(self) -> str:
-        head = ("layer", "class", "C^k", "verdict", "order", "mode", "error", "remedy")
-        body = [_cells(row) for row in (*self.rows, self.model)]
-        widths = [max(map(len, column)) for column in zip(head, *body)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (head, *body)]
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    bad = row.verdict != "ok"
-    return (
-        row.name,
-        row.layer,
-        "?" if row.smoothness is None else str(row.smoothness),
-        row.verdict,
-        str(row.order) if row.order else "",
-        row.mode if bad else "",
-        f"{row.error:.0e}" if math.isfinite(row.error) else "",
-        "; ".join(filter(None, (row.reason, row.remedy))) if bad else "",
-    )
-
-
-def _plain(row: Row) -> dict:
-    content = dataclasses.asdict(row)
-    content["error"] = row.error if math.isfinite(row.error) else None
-    content["smoothness"] = "inf" if row.smoothness == math.inf else row.smoothness
-    return content
-
-
-def audit(model: keras.layers.Layer, order: int = 2, x: Any = None) -> Audit:
+def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
     """Measures which layers of a model lose or falsify derivatives.
 
-    Every layer is copied in float64 with its weights. The derivatives of the copy from
-    nested tapes are held against central differences of the derivative one order lower:
-    around the values that reach the layer, at zero input and at ties; in training mode
-    as well where that differs. The model itself stays as it is.
+    Every layer is copied in float64 with its functions and all its state; the copy must
+    give the same outputs. Its derivatives from nested tapes are held against central
+    differences of the derivative one order lower: around the values that reach the layer
+    in each of its calls, at zero input and at ties; in training mode as well where that
+    differs. The model itself stays as it is.
 
     Args:
         model: A model (Sequential, Functional or subclassed) or one layer.
-        order: How many derivatives with respect to the inputs will be taken, 1 or more.
         x: Inputs from which the values come that reach each layer; the first few samples
             are used. None draws them at random from the shapes of the inputs. A
             subclassed model needs x.
+        order: How many derivatives with respect to the inputs will be taken, 1 or more.
 
     Returns:
-        An `Audit` with `ok`, `rows`, `model` and `to_json()`. It prints as a table.
+        An `Audit` with `ok`, `inference`, `training`, `rows`, `model` and `to_json()`. It
+        prints as a table.
 
     Raises:
         TypeError: If `model` is no layer or `order` is not an integer.
@@ -136,50 +58,134 @@ def audit(model: keras.layers.Layer, order: int = 2, x: Any = None) -> Audit:
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"audit expects a Keras model or layer, received {model!r}.")
     with calls.preserved_random_state():
-        model, args = sample_inputs.prepared(model, x, copies.unbuilt)
+        model, args = sample_inputs.prepared(model, x, copies.rebuilt)
         parts = graph.unique(model)
         watched = {id(part): part for part in (model, *(part for _, part in parts))}
         recorded = calls.record(model, list(watched.values()), args)
-        memory, probes = {}, {}
+        auditor = _Auditor(order)
+        found = [auditor.findings(part, recorded[id(part)]) for _, part in parts]
         rows = tuple(
-            _row(path, part, _measured(part, recorded[id(part)], order, memory, probes), order)
-            for path, part in parts
+            _row(path, part, each, order) for (path, part), each in zip(parts, found)
         )
-        return Audit(order, rows, _whole(model, recorded[id(model)], rows, order))
+        return Audit(order, rows, _whole(model, recorded[id(model)], rows, auditor))
 
 
-def _measured(
-    part, calls: list, order: int, memory: dict, probes: dict
-) -> list[tuple[str, Finding]]:
-    """Returns the findings of a part by mode; what has no weights is measured once."""
-    if not calls:
-        return [("inference", Finding("unknown", reason="it is not called"))]
-    name = None if getattr(part, "weights", None) else probe.key(part, calls[0])
-    if name is not None and name in memory:
-        return memory[name]
-    found = list(lines.findings(part, calls[0], order, probes=probes))
-    if name is not None:
-        memory[name] = found
-    return found
+class _Auditor:
+    """Measures the parts of one model.
+
+    Args:
+        order: The highest order.
+    """
+
+    def __init__(self, order: int):
+        self.order = order
+        self._calls = {}
+        self._weightless = {}
+
+    def findings(self, part: keras.Operation, recorded: list[calls.Call]) -> Findings:
+        """Returns the findings of a part by mode, the worst of all its calls."""
+        if not recorded:
+            return {"inference": Finding("unknown", reason="it is not called")}
+        found = [self._first(part, recorded[0])]
+        # Other calls differ in their values only.
+        found += [self.measured(part, call, around=True) for call in recorded[1:]]
+        return _merged(found)
+
+    def _first(self, part: keras.Operation, call: calls.Call) -> Findings:
+        """Returns the findings of a call; of layers without weights, once for all of a kind.
+
+        Elsewhere than at the values that reach them, such layers are the same.
+        """
+        key = None if getattr(part, "weights", None) else calls.key(part, call)
+        if key is None:
+            return self.measured(part, call)
+        if key not in self._weightless:
+            self._weightless[key] = self.measured(part, call)
+            return self._weightless[key]
+        if _is_known(part):
+            return self._weightless[key]
+        return _merged([self._weightless[key], self.measured(part, call, around=True)])
+
+    def measured(self, part: keras.Operation, call: calls.Call, **how: bool) -> Findings:
+        """Returns the findings of a call by mode.
+
+        Args:
+            part: The layer, model or operation.
+            call: A call of it.
+            **how: `around` and `briefly` of its `Measurement`.
+        """
+        if not any(map(calls.is_float, keras.tree.flatten(call.arguments()))):
+            return {"inference": Finding("ok", reason=NOTHING)}
+        try:
+            measured = self._call(part, call)
+        except copies.CannotCopy as error:
+            return {"inference": Finding("unknown", reason=str(error))}
+        return {
+            mode: Measurement(measured, mode == "training", self.order, **how).finding()
+            for mode in measured.modes
+        }
+
+    def _call(self, part: keras.Operation, call: calls.Call) -> MeasuredCall:
+        key = calls.key(part, call)
+        if key in self._calls:
+            self._calls[key].load(part, call)
+            return self._calls[key]
+        made = MeasuredCall.of(part, call)
+        if key is not None:
+            self._calls[key] = made
+        return made
 
 
-def _row(path: str, part, measured: list[tuple[str, Finding]], order: int) -> Row:
-    mode, found = _worst(measured)
-    smoothness = _smoothness(part, found)
-    unseen = found.verdict in ("ok", "unknown") or _is_blurred(found, smoothness)
-    if unseen and smoothness is not None and smoothness < order:
-        found = dataclasses.replace(found, verdict="rough", order=max(smoothness + 1, 1))
-    return Row(
+def _merged(found: list[Findings]) -> Findings:
+    modes = [mode for mode in MODES if any(mode in each for each in found)]
+    return {
+        mode: worst([each.get(mode, each["inference"]) for each in found]) for mode in modes
+    }
+
+
+def _is_known(part: keras.Operation) -> bool:
+    return registry.row(type(part)) is not None and _known(part) is not None
+
+
+def _known(part: keras.Operation) -> float | None:
+    return registry.smoothness(part) if isinstance(part, keras.layers.Layer) else None
+
+
+def _row(path: str, part: keras.Operation, found: Findings, order: int) -> LayerAudit:
+    known = _known(part)
+    if found["inference"].reason != NOTHING:
+        found = {mode: _roughened(each, known, order) for mode, each in found.items()}
+    return _audited(path, part, _lower(known, found), found)
+
+
+def _audited(
+    path: str, part: keras.Operation, smoothness: float | None, found: Findings
+) -> LayerAudit:
+    verdict = worst(list(found.values()))
+    mode = next(m for m in found if found[m].verdict == verdict.verdict)
+    return LayerAudit(
         name=path,
         layer=type(part).__name__,
         smoothness=smoothness,
-        verdict=found.verdict,
-        order=found.order,
+        verdict=verdict.verdict,
+        order=verdict.order,
         mode=mode,
-        error=found.error,
-        reason=found.reason,
-        remedy=remedies.of(part, found.verdict),
+        error=verdict.error,
+        reason=verdict.reason,
+        remedy=remedies.of(part, verdict.verdict),
+        inference=found["inference"].verdict,
+        training=found.get("training", found["inference"]).verdict,
+        bound=verdict.bound,
     )
+
+
+def _roughened(found: Finding, known: float | None, order: int) -> Finding:
+    """Returns "rough" for what is known to be, where the measurement did not see it."""
+    smoothness = _lower(known, {"": found})
+    unseen = found.verdict in ("ok", "unknown") or _is_blurred(found, smoothness)
+    if unseen and smoothness is not None and smoothness < order:
+        return dataclasses.replace(found, verdict="rough", order=max(smoothness + 1, 1))
+    return found
 
 
 def _is_blurred(found: Finding, smoothness: float | None) -> bool:
@@ -187,41 +193,47 @@ def _is_blurred(found: Finding, smoothness: float | None) -> bool:
     return found.verdict == "wrong" and smoothness is not None and found.order > smoothness
 
 
-def _worst(measured: list[tuple[str, Finding]]) -> tuple[str, Finding]:
-    found = probing.worst([finding for _, finding in measured])
-    same = (mode for mode, each in measured if each.verdict == found.verdict)
-    return next(same, measured[0][0]), found
-
-
-def _smoothness(part, found: Finding) -> float | None:
-    known = registry.smoothness(part) if isinstance(part, keras.layers.Layer) else None
-    return _lower(known, found)
-
-
-def _lower(known: float | None, found: Finding) -> float | None:
+def _lower(known: float | None, found: Findings) -> float | None:
     """Returns the smoothness as known and as measured, the lower of both."""
-    if found.jump == math.inf:
+    jump = min(each.jump for each in found.values())
+    if jump == math.inf:
         return known
-    return found.jump - 1 if known is None else min(known, found.jump - 1)
+    return jump - 1 if known is None else min(known, jump - 1)
 
 
-def _whole(model, calls: list, rows: tuple[Row, ...], order: int) -> Row:
+def _whole(
+    model: keras.layers.Layer,
+    recorded: list[calls.Call],
+    rows: tuple[LayerAudit, ...],
+    auditor: _Auditor,
+) -> LayerAudit:
     """Returns the row of the model: as measured, and at best as good as its layers."""
     if not graph.is_composed(model):
         return dataclasses.replace(rows[0], name=model.name)
-    measured = [
-        (row.mode, Finding(row.verdict, row.order, row.error, f"see {row.name}"))
-        for row in rows
-        if row.verdict not in ("ok", "unknown")
-    ]
-    smoothness = registry.least(row.smoothness for row in rows)
+    smoothness = registry.least(row.smoothness for row in rows if row.reason != NOTHING)
+    found = {mode: _of_rows(rows, mode) for mode in MODES}
     # A graph loses nothing that no layer loses; code of the user's own may.
     plain = graph.is_plain(model)
-    if not measured or not plain:
-        ends = lines.findings(model, calls[0], order, briefly=plain)
-        measured += [pair for pair in ends if not _is_blurred(pair[1], smoothness)]
-    mode, found = _worst(measured)
-    return Row(
-        model.name, type(model).__name__, _lower(smoothness, found), found.verdict,
-        found.order, mode, found.error, found.reason, remedies.of(model, found.verdict),
-    )  # fmt: skip
+    if not plain or all(each is None for each in found.values()):
+        measured = auditor.measured(model, recorded[0], around=not plain, briefly=plain)
+        smoothness = _lower(smoothness, measured)
+        for mode in MODES:
+            own = measured.get(mode, measured["inference"])
+            both = [each for each in (own, found[mode]) if each is not None]
+            if found[mode] is not None and _is_blurred(own, smoothness):
+                both = [found[mode]]
+            found[mode] = worst(both)
+    fine = Finding("ok")
+    return _audited(
+        model.name, model, smoothness, {m: each or fine for m, each in found.items()}
+    )
+
+
+def _of_rows(rows: tuple[LayerAudit, ...], mode: str) -> Finding | None:
+    """Returns the worst fault of the layers in a mode, None without one."""
+    faults = [
+        Finding(getattr(row, mode), row.order, row.error, f"see {row.name}")
+        for row in rows
+        if getattr(row, mode) not in ("ok", "unknown")
+    ]
+    return worst(faults) if faults else None

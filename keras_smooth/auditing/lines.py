@@ -1,23 +1,14 @@
-"""Lines through the inputs of a layer, along which its derivatives are checked."""
+"""Lines through the inputs of a layer: points along which its derivatives are measured."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import keras
 import numpy as np
 
-from keras_smooth.auditing import probing
-from keras_smooth.auditing.probe import SEED, Probe, key
-from keras_smooth.auditing.probing import Finding
-from keras_smooth.models import calls, copies
-
+SEED = 1
 # Points where the pieces of common activations meet, and points between them.
 JOINTS = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0, -2.31, -0.37, 0.63, 1.72)
 REACH = 8.0
-# Points that tell whether a layer is affine, in units of the reach of a line.
-AFFINE_POINTS = np.linspace(-1.0, 1.0, 13) + 0.0137
-SINGLE = "it computes in float32: held to 1e-4"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +30,12 @@ class Line:
     reach: float = 3.0
     jumps: bool = False
     alone: bool = False
+
+    def through(self, values: list) -> tuple[list, list]:
+        """Returns base and direction for each value, None where the value is None."""
+        rng = np.random.default_rng(SEED)
+        base = [None if value is None else self.base(value) for value in values]
+        return base, [None if v is None else self.direction(v, rng) for v in values]
 
 
 def _spread(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -81,132 +78,12 @@ def image_lines(low: float, high: float) -> tuple[Line, ...]:
     )
 
 
-def findings(
-    part: keras.Operation,
-    call: calls.Call,
-    order: int,
-    briefly: bool = False,
-    modes: tuple[str, ...] = ("inference", "training"),
-    probes: dict | None = None,
-) -> Iterator[tuple[str, Finding]]:
-    """Yields mode and finding of a layer or model, as measured along lines.
+def of(value_range: tuple[float, float] | None, joints: bool) -> tuple[Line, ...]:
+    """Returns the lines along which a layer is measured.
 
     Args:
-        part: The layer, model or operation.
-        call: A call of it.
-        order: The highest order.
-        briefly: Whether few points must do.
-        modes: The modes to look at.
-        probes: Probes by `probe.key`, to which that of this part is added.
+        value_range: Of the pixels of images, for layers that have one.
+        joints: Whether to look at the points where the pieces of activations meet.
     """
-    if not any(map(calls.is_float, keras.tree.flatten(call.arguments()))):
-        yield "inference", Finding("none", 1, math.nan, "its inputs are not floats")
-        return
-    try:
-        probe = _probe(part, call, {} if probes is None else probes)
-    except copies.CannotCopy as error:
-        yield "inference", Finding("unknown", reason=str(error))
-        return
-    for mode in modes:
-        training = mode == "training"
-        if not training or probe.differs_in_training:
-            yield mode, _along_lines(probe, training, order, briefly)
-
-
-def _probe(part: keras.Operation, call: calls.Call, probes: dict) -> Probe:
-    name = key(part, call)
-    if name in probes:
-        probes[name].load(part, call)
-        return probes[name]
-    made = Probe.of(part, call)
-    if name is not None:
-        probes[name] = made
-    return made
-
-
-def _along_lines(probe: Probe, training: bool, order: int, briefly: bool) -> Finding:
-    together = not training and probe.takes_samples_together
-    lines = (GENERIC,) if briefly else _lines(probe, together)
-    affine = _affine(probe, lines, order) if together and not briefly else None
-    single = probing.is_single(probe.rounding)
-    found = affine or _worst(
-        [
-            finding
-            for line in lines
-            for finding in _along(probe, line, training, together, order, briefly)
-        ],
-        single,
-    )
-    if found.verdict == "ok" and single:
-        return dataclasses.replace(found, reason=SINGLE)
-    return found
-
-
-def _worst(found: list[Finding], single: bool) -> Finding:
-    # Steps as wide as float32 needs reach over stairs, where no difference counts.
-    stairs = [each for each in found if each.jump == 0]
-    return probing.worst(stairs if single and stairs else found)
-
-
-def _lines(probe: Probe, together: bool) -> tuple[Line, ...]:
-    lines = (GENERIC, UNIT, ZERO, TIES)
-    if together and not getattr(probe.copy, "weights", None):
-        lines = (*lines, ALL_JOINTS)
-    bounds = getattr(probe.copy, "value_range", None)
-    return (*lines, *image_lines(*bounds)) if bounds else lines
-
-
-def _affine(probe: Probe, lines: tuple[Line, ...], order: int) -> Finding | None:
-    """Returns what was found of a layer that is affine on all lines, None for others.
-
-    Derivatives of an affine function are known: a point a line does.
-    """
-    curves = [probe.arrays(line) for line in lines]
-    ts = [line.reach * AFFINE_POINTS for line in lines]
-    try:
-        values = probe.values(*_joined(curves, ts), np.concatenate(ts))
-        values = values.reshape(len(lines), -1)
-        slopes = probing.slopes(values, AFFINE_POINTS, probe.rounding)
-        if slopes is None:
-            return None
-        ts = [np.array(line.points) for line in lines]
-        tower = probe.tower(*_joined(curves, ts), np.concatenate(ts), order)
-    # A layer that fails here is looked at line by line.
-    except Exception:
-        return None
-    slopes = slopes / [line.reach for line in lines]
-    return probing.check_affine(tower, np.repeat(slopes, [len(t) for t in ts]))
-
-
-def _joined(curves: list[tuple[list, list]], ts: list[np.ndarray]) -> tuple[list, list]:
-    """Returns base and direction for all points of all lines, by leaf."""
-
-    def joined(leaves):
-        if leaves[0] is None:
-            return None
-        rows = [np.repeat(leaf[:1], len(t), axis=0) for leaf, t in zip(leaves, ts)]
-        return np.concatenate(rows)
-
-    return tuple([joined(leaves) for leaves in zip(*parts)] for parts in zip(*curves))
-
-
-def _along(probe: Probe, line: Line, training, together, order, briefly) -> list[Finding]:
-    base, direction = probe.arrays(line)
-
-    def evaluate(t):
-        if together:
-            return probe.tower(base, direction, t, order)
-        return probe.tower_apart(base, direction, t, order, training)
-
-    few = briefly or not together
-    points = np.array(line.points[:1] if few else line.points)
-    found = []
-    # The layer itself may raise, say for a batch of its size.
-    try:
-        steps = probing.steps_for(probe.rounding, few)
-        found.append(probing.check(evaluate, points, order, steps))
-        if line.jumps and not briefly and (together or line.alone):
-            found.append(probing.seek_jumps(evaluate, -line.reach, line.reach, order))
-    except Exception as error:
-        found.append(Finding("unknown", reason=copies.brief(error)))
-    return found
+    lines = (GENERIC, UNIT, ZERO, TIES, *((ALL_JOINTS,) if joints else ()))
+    return (*lines, *image_lines(*value_range)) if value_range else lines

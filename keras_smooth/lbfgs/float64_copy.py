@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.exact_losses import compilation, compile_exactly, loss_weights
 from keras_smooth.lbfgs.losses import has_own_loss
-from keras_smooth.models import copies, graph
+from keras_smooth.models import calls, copies, graph
 
 # The latest of each model, with what it was made of.
 _copies = weakref.WeakKeyDictionary()
@@ -39,7 +39,7 @@ def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
     if found != signature:
         copy = _copied(model, x)
         _copies[model] = signature, copy
-    copy.set_weights(model.get_weights())
+    _load(model, copy, x)
     return copy
 
 
@@ -53,6 +53,15 @@ def _compile(copy: keras.Model, model: keras.Model) -> None:
         copy.compile(
             optimizer=model.optimizer, loss=model.loss, loss_weights=loss_weights(model)
         )
+
+
+def _load(model: keras.Model, copy: keras.Model, x: Any) -> None:
+    """Gives the copy the state of the model, and compares them."""
+    call = calls.Call((x,), {}, calls.run(model, x))
+    try:
+        copies.load(model, copy, "float64", call)
+    except copies.CannotCopy as error:
+        raise ValueError(f'dtype="float64" needs a copy of the model: {error}.') from error
 
 
 def _copied(model: keras.Model, x: Any) -> keras.Model:
@@ -90,9 +99,9 @@ def _of_any_class(model: keras.Model, x: Any) -> keras.Model:
 
 def _of_own_class(model: keras.Model, x: Any) -> keras.Model:
     # Not a clone, whose class is Keras' own: the loss is a method of this one.
-    config = copies.in_dtype("float64", model.get_config())
-    copy = type(model).from_config(config)
+    copy = copies.from_config(
+        model, lambda config, references: copies.in_dtype("float64", config)
+    )
     if not copy.built:
         copy(x)
-    copy.set_weights(model.get_weights())
     return copy

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import json
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_smooth.models import references
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,31 @@ def accepts_training(call: Callable) -> bool:
     """Returns whether a `call` or `compute_loss` takes the argument `training`."""
     parameters = inspect.signature(call).parameters.values()
     return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def key(part: keras.Operation, call: Call) -> str | None:
+    """Returns what a call depends on beside weights and values, None if unreadable.
+
+    That is the class of the part, its config and functions, and the shapes of tensors.
+    """
+    shapes = [
+        (tuple(leaf.shape), leaf.dtype.name) if tf.is_tensor(leaf) else repr(leaf)
+        for leaf in keras.tree.flatten(call.arguments())
+    ]
+    try:
+        config = {k: v for k, v in part.get_config().items() if k not in ("name", "seed")}
+        kind = f"{type(part).__module__}.{type(part).__qualname__}"
+        own = [id(each) for each in references.functions(part) if not _is_keras(each)]
+        return f"{kind} {id(type(part))} {json.dumps(config)} {own} {shapes}"
+    # A part need not have a config, nor one that JSON can hold.
+    except Exception:
+        return None
+
+
+def _is_keras(function: Callable) -> bool:
+    """Returns whether a function is told by what a config says of it."""
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return module.split(".")[0] in ("keras", "keras_smooth")
 
 
 def record(model: keras.Operation, parts: list[keras.Operation], args: tuple) -> dict[int, list[Call]]:

@@ -1,4 +1,4 @@
-"""Copies of layers and models in a dtype."""
+"""Faithful copies: the same functions, the same state, and the same outputs."""
 
 import functools
 import re
@@ -7,18 +7,82 @@ from typing import Any
 
 import keras
 
-from keras_smooth.models import sample_inputs
-from keras_smooth.models.graph import is_graph, walk
+from keras_smooth.models import agreement, calls, sample_inputs, state
+from keras_smooth.models.graph import is_graph
+from keras_smooth.models.references import References, nested
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
-class CannotCopy(Exception):
-    """Says why a part has no float64 copy."""
+class CannotCopy(ValueError):
+    """Says why a part has no faithful copy."""
+
+
+def faithful(part: keras.Operation, dtype: str, call: calls.Call) -> keras.Operation:
+    """Returns a copy of a part with all its state, which gives the same outputs.
+
+    Args:
+        part: Layer, model or operation, built.
+        dtype: "float64" or "float32", in which the copy computes.
+        call: A call of the part, on which the copy is built and compared.
+
+    Raises:
+        CannotCopy: If Keras cannot build it from its config, or it computes something else.
+    """
+    args, kwargs = arguments_in(dtype, call)
+    copy = copy_in(dtype, part, args, kwargs)
+    load(part, copy, dtype, call)
+    return copy
+
+
+def load(
+    part: keras.Operation, copy: keras.Operation, dtype: str | None, call: calls.Call
+) -> Any:
+    """Gives a copy the state of a part; returns its outputs, which are those of the part.
+
+    Args:
+        part: Layer, model or operation.
+        copy: A copy of it.
+        dtype: In which the copy computes; None for that of the part.
+        call: A call of the part.
+
+    Raises:
+        CannotCopy: If it gives other outputs.
+    """
+    args, kwargs = arguments_in(dtype, call)
+
+    def run(args, kwargs):
+        return calls.run(copy, *args, **kwargs)
+
+    try:
+        state.load(part, copy)
+        output = run(args, kwargs)
+    # Whatever a layer's own code raises is the reason.
+    except Exception as error:
+        where = f"in {dtype}, " if dtype else ""
+        raise CannotCopy(f"{where}{brief(error)}") from error
+    distance = agreement.distance(output, call.output)
+    rounding = agreement.epsilon(part, call.output)
+    if not distance <= agreement.ROUNDINGS * rounding and not (
+        distance <= agreement.allowed(run, (args, kwargs), output, rounding)
+    ):
+        raise CannotCopy(
+            f"the copy of {part.name!r} ({type(part).__name__}) from its config computes "
+            f"other values, by {distance:.0e} relative. Put all that it computes with into "
+            "its get_config and its variables"
+        )
+    return output
+
+
+def arguments_in(dtype: str | None, call: calls.Call) -> tuple[tuple, dict]:
+    """Returns the arguments of a call in a dtype, without the flag of training."""
+    kwargs = {name: value for name, value in call.kwargs.items() if name != "training"}
+    arguments = call.args, kwargs
+    return arguments if dtype is None else calls.cast_to(dtype, arguments)
 
 
 def copy_in(dtype: str, part: keras.Operation, args: tuple, kwargs: dict) -> keras.Operation:
-    """Returns a built copy of a layer or model that computes in a dtype, without its weights.
+    """Returns a built copy of a layer or model that computes in a dtype, without its state.
 
     Args:
         dtype: "float64" or "float32".
@@ -30,14 +94,14 @@ def copy_in(dtype: str, part: keras.Operation, args: tuple, kwargs: dict) -> ker
         CannotCopy: If Keras cannot build it from its config.
     """
     try:
-        with keras.saving.custom_object_scope(_classes(part)):
-            copy = _rebuilt(part, dtype)
+        copy = rebuilt(part, dtype)
         if isinstance(copy, keras.layers.Layer) and not copy.built:
             copy(*args, **kwargs)
         return copy
     # Whatever a layer's own code raises is the reason.
     except Exception as error:
-        raise CannotCopy(f"no {dtype} copy: {brief(error)}") from error
+        words = f"no {dtype} copy of {part.name!r}: {brief(error)}"
+        raise CannotCopy(words) from error
 
 
 def brief(error: Exception) -> str:
@@ -46,14 +110,75 @@ def brief(error: Exception) -> str:
     lines = [
         line for line in lines if line and not line.startswith("Exception encountered")
     ]
-    text = ": ".join([type(error).__name__, *lines[:1]])[:160]
+    text = ": ".join([type(error).__name__, *lines[:1]])[:200]
     return re.sub(r"\x1b\[\d+m", "", text)  # TensorFlow prints in bold
+
+
+def rebuilt(part: keras.Operation, dtype: str | None = None) -> keras.Operation:
+    """Returns a copy with fresh weights and the same functions.
+
+    Args:
+        part: Layer, model or operation.
+        dtype: In which the copy computes; None for that of each part.
+    """
+    if is_graph(part):
+        return _rebuilt_graph(part, dtype)
+    return from_config(part, functools.partial(_in_dtype, dtype=dtype))
+
+
+def _in_dtype(config: dict, references: References, dtype: str | None) -> dict:
+    return config if dtype is None else in_dtype(dtype, config)
+
+
+def from_config(
+    part: keras.Operation,
+    change: Callable,
+    substitute: Callable | None = None,
+    kind: type | None = None,
+) -> keras.Operation:
+    """Returns a part from a changed config, with the same functions by identity.
+
+    Args:
+        part: Layer or operation.
+        change: Returns another config, given one and its `References`.
+        substitute: Returns what takes the place of a function, or of a layer that
+            serves as an activation. By default functions stay, and such layers are rebuilt.
+        kind: Class of the new part; by default that of the old one.
+    """
+    kind = kind or type(part)
+    substitute = substitute or functools.partial(_copied_layer, change=change)
+    references = References(substitute)
+    try:
+        with references.in_place(part):
+            config = part.get_config()
+        return _read(kind, part, change(references.resolved(config), references), references)
+    # A config that holds the names of functions cannot be made from their stand-ins.
+    except Exception as error:
+        try:
+            config = change(part.get_config(), references)
+        except Exception:
+            raise error from None
+        return _read(kind, part, config, references)
+
+
+def _copied_layer(value: Any, change: Callable) -> Any:
+    if isinstance(value, keras.Operation):
+        return from_config(value, change)
+    return value
+
+
+def _read(kind: type, part, config: dict, references: References) -> keras.Operation:
+    with keras.saving.custom_object_scope({**_classes(part), **references.objects}):
+        copy = kind.from_config(config)
+    for layer, other in state.paired(part, copy):
+        references.restore(layer, other)
+    state.prepare(part, copy)
+    return copy
 
 
 def _classes(part: keras.Operation) -> dict[str, type]:
     """Returns the classes of all parts by name, so that unregistered ones are found."""
-    parts = [part, *(found for _, found in walk(part))]
-    own = [type(found) for found in parts if not _is_keras(type(found))]
+    own = [type(found) for found in nested(part) if not _is_keras(type(found))]
     return {kind.__name__: kind for kind in own}
 
 
@@ -61,25 +186,17 @@ def _is_keras(kind: type) -> bool:
     return kind.__module__.split(".")[0] in ("keras", "keras_smooth")
 
 
-def _rebuilt(part: keras.Operation, dtype: str) -> keras.Operation:
-    """Returns a copy in a dtype with fresh weights."""
-    if is_graph(part):
-        return _rebuilt_graph(part, dtype)
-    rule = _RULES.get(type(part), _from_config)
-    return rule(part, dtype)
-
-
-def _rebuilt_graph(model: keras.Model, dtype: str) -> keras.Model:
-    rebuilt = functools.partial(_rebuilt, dtype=dtype)
+def _rebuilt_graph(model: keras.Model, dtype: str | None) -> keras.Model:
+    function = functools.partial(rebuilt, dtype=dtype)
     structure = sample_inputs.of_graph(model) if model.built else []
     tensors = keras.tree.map_structure(lambda each: _input_in(dtype, each), structure)
     # Keras compiles the clone of a compiled model: a loss may not be copied.
     if isinstance(model, keras.Sequential):
         first = keras.tree.flatten(tensors)
-        return keras.Sequential([*first, *map(rebuilt, model.layers)], name=model.name)
+        return keras.Sequential([*first, *map(function, model.layers)], name=model.name)
     if model.compiled:
         model = keras.Model(structure, model.output, name=model.name)
-    return clone(model, tensors, rebuilt)
+    return clone(model, tensors, function)
 
 
 def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
@@ -94,31 +211,9 @@ def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
     return keras.models.clone_model(model, input_tensors=tensors, clone_function=once)
 
 
-def _input_in(dtype: str, tensor) -> keras.KerasTensor:
-    dtype = dtype if tensor.dtype in _FLOATS else tensor.dtype
+def _input_in(dtype: str | None, tensor) -> keras.KerasTensor:
+    dtype = dtype if dtype and tensor.dtype in _FLOATS else tensor.dtype
     return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
-
-
-def unbuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Returns a copy of a layer with the same arguments, without weights."""
-    with keras.saving.custom_object_scope(_classes(layer)):
-        if isinstance(layer, keras.layers.Lambda):
-            return _lambda(layer, layer.dtype_policy)
-        return type(layer).from_config(layer.get_config())
-
-
-def _from_config(part: keras.Operation, dtype: str) -> keras.Operation:
-    return type(part).from_config(in_dtype(dtype, part.get_config()))
-
-
-def _lambda(layer: keras.layers.Lambda, dtype) -> keras.layers.Lambda:
-    # From its function, not from its config: safe mode refuses the code of a lambda.
-    return keras.layers.Lambda(
-        layer.function, arguments=layer.arguments, name=layer.name, dtype=dtype
-    )
-
-
-_RULES = {keras.layers.Lambda: _lambda}
 
 
 def in_dtype(dtype: str, config: Any) -> Any:
@@ -130,7 +225,7 @@ def in_dtype(dtype: str, config: Any) -> Any:
             else in_dtype(dtype, value)
             for key, value in config.items()
         }
-    if isinstance(config, (list, tuple)):
+    if type(config) in (list, tuple):
         return type(config)(in_dtype(dtype, item) for item in config)
     return config
 

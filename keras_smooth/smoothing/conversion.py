@@ -1,8 +1,9 @@
 """smoothen: the same architecture and weights, in smooth layers."""
 
 import dataclasses
+import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from keras_smooth import activations, layers, registry
 from keras_smooth.checks import finite_number, whole_number
-from keras_smooth.models import copies, graph
+from keras_smooth.models import calls, copies, graph, sample_inputs, state
 from keras_smooth.smoothing.stand_ins import smooth_elu, smooth_ramps, smooth_softsign
 
 _SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
@@ -41,7 +42,6 @@ _REPAIRED = {
     keras.activations.celu: activations.celu,
     keras.activations.softsign: activations.softsign,
 }
-_KEYS = ("activation", "recurrent_activation")
 _INNER = ("layer", "backward_layer")
 
 
@@ -80,7 +80,11 @@ def output_change(before: Callable, after: Callable, x: Any) -> OutputChange:
     >>> keras_smooth.output_change(np.sin, np.cos, np.zeros(1)).largest
     1.0
     """
-    pairs = zip(keras.tree.flatten(before(x)), keras.tree.flatten(after(x)), strict=True)
+    return _change(before(x), after(x))
+
+
+def _change(before: Any, after: Any) -> OutputChange:
+    pairs = zip(keras.tree.flatten(before), keras.tree.flatten(after), strict=True)
     arrays = [[np.asarray(tf.cast(part, tf.float64)) for part in pair] for pair in pairs]
     largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in arrays)
     scale = max(float(np.abs(a).max(initial=0.0)) for a, _ in arrays)
@@ -89,9 +93,9 @@ def output_change(before: Callable, after: Callable, x: Any) -> OutputChange:
 
 def smoothen(
     model: keras.Model,
-    order: int = 2,
     x: Any = None,
     *,
+    order: int = 2,
     sharpness: float = 10.0,
     replacements: Mapping[str | Callable | type, str | Callable | type] | None = None,
 ) -> keras.Model:
@@ -99,12 +103,14 @@ def smoothen(
 
     Activations, maxima and minima less smooth than `order` are replaced by smooth ones of
     nearly the same values, and layers whose derivatives Keras gets wrong by exact ones of
-    this package.
+    this package. All else stays: the same functions, and all state. Before anything is
+    replaced, a copy of the model is compared with it.
 
     Args:
         model: A built Sequential or Functional model; it stays as it is.
+        x: Inputs on which the copy is compared, and the outputs before and after
+            replacing. The first few samples are used. None draws them at random.
         order: How many derivatives with respect to the inputs will be taken.
-        x: Inputs. If given, it is printed how far the outputs moved on them.
         sharpness: How sharp the bends of the smooth activations are. They move outputs
             by about log(2) / sharpness and have second derivatives of sharpness / 4. The
             maximum of n values moves by log(n) / sharpness at most.
@@ -113,12 +119,16 @@ def smoothen(
             takes the same config, or a function from the old layer to the new one.
 
     Returns:
-        The new model, compiled as the old one was, with a fresh optimizer.
+        The new model, compiled as the old one was, with a fresh optimizer. Its attribute
+        `output_change` says how far the outputs moved on the samples; for other inputs
+        call `keras_smooth.output_change(model, new_model, x)`.
 
     Raises:
-        TypeError: If the model is neither Sequential nor Functional, or has its own `call`.
-        ValueError: If it is not built, `sharpness` is not positive, or there is no
-            smooth replacement of an activation.
+        TypeError: If the model is neither Sequential nor Functional, or has its own
+            `call`, or `order` is no integer.
+        ValueError: If it is not built, `order` is negative, `sharpness` is not positive and
+            finite, there is no smooth replacement of an activation, or Keras cannot copy a
+            layer from its config.
 
     Example:
 
@@ -136,13 +146,22 @@ def smoothen(
         raise ValueError("smoothen expects a model that is built. Call it on data first.")
     order = whole_number("`order`", order, 0)
     sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
-    converter = _Converter(order, sharpness, replacements or {})
-    smooth = converter.model(model)
-    smooth.set_weights(model.get_weights())
+    with calls.preserved_random_state():
+        model, args = sample_inputs.prepared(model, x, copies.rebuilt)
+    _check_copy(model, args)
+    smooth = _Converter(order, sharpness, replacements or {}).model(model)
+    state.load(model, smooth)
     _warn_rough(smooth, order)
-    if x is not None:
-        print(output_change(model, smooth, x))
+    smooth.output_change = _change(
+        calls.run(model, *args), calls.run(smooth, *args)
+    )
     return smooth
+
+
+def _check_copy(model: keras.Model, args: tuple) -> None:
+    """Raises if a copy of the model in which nothing is replaced is not the model."""
+    call = calls.Call(args, {}, calls.run(model, *args))
+    copies.load(model, copies.rebuilt(model), None, call)
 
 
 def _warn_rough(model: keras.Model, order: int) -> None:
@@ -189,22 +208,28 @@ class _Converter:
             return _own(self.own_layers[type(part)], part)
         if rule := _LAYER_RULES.get(type(part)):
             return rule(part, self)
-        config = part.get_config()
-        for key in _KEYS:
-            if callable(getattr(part, key, None)):
-                function = self.activation(getattr(part, key))
-                config[key] = keras.activations.serialize(function)
+        def change(config, references):
+            return {**config, **self._inner(part, config, references)}
+
+        kind = layers.exact_form(type(part))
+        return copies.from_config(part, change, self.substitute, kind)
+
+    def _inner(self, part: keras.Operation, config: dict, references) -> dict:
+        """Returns what takes the place of the layers in a wrapper's config."""
+        changed = {}
         for key in _INNER:
             # A wrapper builds its backward layer itself unless the config has one.
-            name = (
-                "forward_layer"
-                if hasattr(part, "forward_layer") and key == "layer"
-                else key
-            )
-            if key in config and isinstance(getattr(part, name, None), keras.layers.Layer):
-                inner = self.part(getattr(part, name))
-                config[key] = keras.saving.serialize_keras_object(inner)
-        return layers.exact_form(type(part)).from_config(config)
+            forward = hasattr(part, "forward_layer") and key == "layer"
+            inner = getattr(part, "forward_layer" if forward else key, None)
+            if key in config and isinstance(inner, keras.layers.Layer):
+                changed[key] = references.config(self.part(inner))
+        return changed
+
+    def substitute(self, value: Any) -> Any:
+        """Returns what takes the place of a function or of a layer used as activation."""
+        if isinstance(value, keras.Operation):
+            return self.part(value)
+        return self.activation(value) if isinstance(value, Hashable) else value
 
     def activation(self, function: Callable) -> Callable:
         """Returns the function itself if it is smooth enough, else its replacement.

@@ -1,7 +1,6 @@
-"""A copy of a layer in float64, as a function along lines through its inputs."""
+"""A layer's faithful copy in float64 and a call of it, as a function along lines."""
 
 import functools
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,39 +10,22 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.auditing import towers
-from keras_smooth.models import calls, copies
+from keras_smooth.auditing.lines import ALL_JOINTS, GENERIC, SEED, UNIT, Line
+from keras_smooth.models import calls, copies, references
+from keras_smooth.models.agreement import distance
 
-SEED = 1
 # Images are cut to so many pixels a side, if the layer takes that.
 SIDE = 8
-# How far a float64 copy may lie from the layer, by the layer's dtype.
-AGREEMENT = {"float64": 1e-6, "float32": 1e-2, "float16": 0.1, "bfloat16": 0.3}
+# Where inference and training are compared.
+POINTS = np.linspace(-4.0, 4.0, 33) + 0.0137
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
-def key(part: keras.Operation, call: calls.Call) -> str | None:
-    """Returns what a copy depends on beside weights and values, None if unreadable."""
-    if type(part).__name__ == "Lambda":
-        return None
-    shapes = [
-        (tuple(leaf.shape), leaf.dtype.name)
-        for leaf in keras.tree.flatten(call.arguments())
-        if tf.is_tensor(leaf)
-    ]
-    try:
-        config = {k: v for k, v in part.get_config().items() if k not in ("name", "seed")}
-        kind = f"{type(part).__module__}.{type(part).__qualname__}"
-        return f"{kind} {id(type(part))} {json.dumps(config)} {shapes}"
-    # A part need not have a config, nor one that JSON can hold.
-    except Exception:
-        return None
-
-
-class Probe:
-    """A copy of a layer, and the values at which it is probed.
+class MeasuredCall:
+    """A copy of a layer, and the values of a call at which it is measured.
 
     The copy computes in float64, or in float32 where TensorFlow has no other kernel.
-    What was found about it stays when other weights are loaded: its graphs, whether
+    What was found about it stays when another call is loaded: its graphs, whether
     samples are independent, whether training differs.
 
     Args:
@@ -58,14 +40,14 @@ class Probe:
     def __init__(self, part: keras.Operation, call: calls.Call, dtype: str):
         self.dtype = dtype
         self._nested = {}
-        args, kwargs = self._arguments(call)
-        self.copy = copies.copy_in(dtype, part, args, kwargs)
+        self._independent = {}
+        self.copy = copies.copy_in(dtype, part, *copies.arguments_in(dtype, call))
         self._run = _runner(self.copy)
         self.load(part, call)
 
     @classmethod
-    def of(cls, part: keras.Operation, call: calls.Call) -> "Probe":
-        """Returns the probe of a part in float64, or in float32 if that alone runs.
+    def of(cls, part: keras.Operation, call: calls.Call) -> "MeasuredCall":
+        """Returns it in float64, or in float32 if that alone runs.
 
         Raises:
             CannotCopy: If there is none.
@@ -79,28 +61,16 @@ class Probe:
                 raise error from None
 
     def load(self, part: keras.Operation, call: calls.Call) -> None:
-        """Takes the weights of a part and the values of a call.
+        """Takes the state of a part and the values of a call.
 
         Raises:
             CannotCopy: If the copy computes something else with them.
         """
-        args, kwargs = self._arguments(call)
-        try:
-            if isinstance(part, keras.layers.Layer):
-                self.copy.set_weights(part.get_weights())
-            output = self.output(args, kwargs)
-        # Whatever a layer's own code raises is the reason.
-        except Exception as error:
-            raise copies.CannotCopy(f"in {self.dtype}, {copies.brief(error)}") from error
-        if not distance(output, call.output) <= _allowed(call.output):
-            raise copies.CannotCopy("its copy from its config computes another value")
+        output = copies.load(part, self.copy, self.dtype, call)
+        args, kwargs = copies.arguments_in(self.dtype, call)
         self.call = self._small(args, kwargs) or calls.Call(args, kwargs, output)
         self.leaves = keras.tree.flatten(self.call.arguments())
         self.batch = next(leaf.shape[0] for leaf in self.leaves if calls.is_float(leaf))
-
-    def _arguments(self, call: calls.Call) -> tuple[tuple, dict]:
-        kwargs = {name: value for name, value in call.kwargs.items() if name != "training"}
-        return calls.cast_to(self.dtype, (call.args, kwargs))
 
     def _small(self, args: tuple, kwargs: dict) -> calls.Call | None:
         """Returns a call on images cut to a few pixels, None where nothing is cut."""
@@ -127,43 +97,61 @@ class Probe:
         return _rounding(self.output(args, kwargs))
 
     @functools.cached_property
-    def differs_in_training(self) -> bool:
-        if not isinstance(self.copy, keras.layers.Layer):
-            return False
+    def modes(self) -> tuple[str, ...]:
+        """The modes in which it computes something of its own."""
+        differs = _takes_training(self.copy) and self._differs_in_training()
+        return ("inference", "training") if differs else ("inference",)
+
+    def _differs_in_training(self) -> bool:
+        arguments = [self.call.arguments()]
+        if self.takes_samples_together(False):
+            t = tf.constant(POINTS)
+            curves = [self.through(line) for line in (GENERIC, UNIT, ALL_JOINTS)]
+            arguments += [self._batched(*curve, t) for curve in curves]
+        return any(map(self._differs_at, arguments))
+
+    def _differs_at(self, arguments: tuple) -> bool:
         try:
-            trained = self.output(*self.call.arguments(), training=True)
+            outputs = [self.output(*arguments, training) for training in (True, False)]
         # A layer that cannot run in training mode has no derivatives to look at there.
         except Exception:
             return False
-        return not distance(trained, self.call.output) <= 1e-9
+        return not distance(*outputs) <= 1e-9
 
-    @functools.cached_property
-    def takes_samples_together(self) -> bool:
+    def takes_samples_together(self, training: bool) -> bool:
         """Whether samples are independent, so that a batch holds many points."""
-        base = [leaf.numpy() if calls.is_float(leaf) else None for leaf in self.leaves]
+        if training not in self._independent:
+            self._independent[training] = self._has_independent_samples(training)
+        return self._independent[training]
+
+    def _has_independent_samples(self, training: bool) -> bool:
+        base = self._values()
         tolerance = max(1e-9, 100 * self.rounding)
         try:
             alone, other = (
-                self.output(*self._batched(base, base, tf.constant(t, tf.float64)))
+                self.output(*self._batched(base, base, tf.constant(t, tf.float64)), training)
                 for t in ([0.0, 0.0], [0.0, 1.0])
             )
         except Exception:
             return False
-        first = [_row(structure) for structure in (self.call.output, alone, other)]
-        return all(distance(first[0], one) <= tolerance for one in first[1:])
+        # Noise is another one in the second sample.
+        rows = [_row(alone, 0), _row(alone, 1), _row(other, 0)]
+        rows += [] if training else [_row(self.call.output, 0)]
+        return all(distance(rows[0], one) <= tolerance for one in rows[1:])
 
-    def arrays(self, line) -> tuple[list, list]:
+    def through(self, line: Line) -> tuple[list, list]:
         """Returns base and direction of a line for each leaf, None for what is no float."""
-        rng = np.random.default_rng(SEED)
-        arrays = [leaf.numpy() if calls.is_float(leaf) else None for leaf in self.leaves]
-        base = [None if a is None else line.base(a) for a in arrays]
-        return base, [None if a is None else line.direction(a, rng) for a in arrays]
+        return line.through(self._values())
 
-    def values(self, base: list, direction: list, t: np.ndarray) -> np.ndarray:
+    def values(
+        self, base: list, direction: list, t: np.ndarray, training: bool
+    ) -> np.ndarray:
         """Returns the curve itself at the points t, for independent samples."""
-        return self._together(tf.constant(t), base, direction).numpy()
+        return self._together(tf.constant(t), base, direction, training).numpy()
 
-    def tower(self, base: list, direction: list, t: np.ndarray, order: int) -> towers.Tower:
+    def tower(
+        self, base: list, direction: list, t: np.ndarray, order: int, training: bool
+    ) -> towers.Tower:
         """Returns derivatives at the points t, for independent samples.
 
         Args:
@@ -171,8 +159,11 @@ class Probe:
             direction: The same.
             t: Points, an array of one axis.
             order: The highest order.
+            training: Whether in training mode.
         """
-        curve = functools.partial(self._together, base=base, direction=direction)
+        curve = functools.partial(
+            self._together, base=base, direction=direction, training=training
+        )
         row = towers.nested(curve, tf.constant(t), order)
         return towers.tower([(len(t), row)], self.rounding)
 
@@ -194,9 +185,12 @@ class Probe:
         rows = self._nested[order, training](np.split(t, len(t)), [*arrays, others])
         return towers.tower(rows, self.rounding)
 
-    def _together(self, t, base, direction):
+    def _values(self) -> list:
+        return [leaf.numpy() if calls.is_float(leaf) else None for leaf in self.leaves]
+
+    def _together(self, t, base, direction, training):
         args, kwargs = self._batched(base, direction, t)
-        return _projected(self.output(args, kwargs), keep_batch=True)
+        return _projected(self.output(args, kwargs, training), keep_batch=True)
 
     def _batched(self, base: list, direction: list, t: tf.Tensor) -> tuple:
         """Returns arguments whose sample i lies at t[i] on the line of the first sample."""
@@ -266,28 +260,14 @@ def _rounding(output: Any) -> float:
     return float(np.finfo("float32" if single else "float64").eps)
 
 
-def _row(output: Any) -> list:
-    return [leaf[:1] for leaf in keras.tree.flatten(output) if calls.is_float(leaf)]
+def _row(output: Any, i: int) -> list:
+    return [leaf[i : i + 1] for leaf in keras.tree.flatten(output) if calls.is_float(leaf)]
 
 
-def distance(one: Any, other: Any) -> float:
-    """Returns the largest difference of two structures, relative to the larger values."""
-    largest = 0.0
-    for a, b in zip(keras.tree.flatten(one), keras.tree.flatten(other), strict=True):
-        if calls.is_float(a):
-            a, b = (np.asarray(tf.cast(value, tf.float64)) for value in (a, b))
-            if a.shape != b.shape:
-                return math.inf
-            scale = max(1e-3, np.abs(a).max(initial=0.0))
-            largest = max(largest, np.abs(a - b).max(initial=0.0) / scale)
-    return float(largest)
-
-
-def _allowed(output: Any) -> float:
-    dtypes = [
-        leaf.dtype.name for leaf in keras.tree.flatten(output) if calls.is_float(leaf)
-    ]
-    return max((AGREEMENT.get(dtype, 0.3) for dtype in dtypes), default=0.0)
+def _takes_training(copy: keras.Operation) -> bool:
+    parts = references.nested(copy)
+    layers = [part for part in parts if isinstance(part, keras.layers.Layer)]
+    return any(calls.accepts_training(layer.call) for layer in layers)
 
 
 def _cut(leaf: Any) -> Any:

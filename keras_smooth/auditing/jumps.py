@@ -1,0 +1,112 @@
+"""Jumps of derivatives anywhere along a line."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from keras_smooth.auditing.findings import LOWER, Finding, tolerance
+
+# What remains of a change when its interval shrinks: a jump keeps all of it.
+SURVIVES = 0.7
+INTERVALS = 120
+# Intervals of each order that are cut further.
+CANDIDATES = 6
+FINENESS = 8
+REFINEMENTS = 8
+# Intervals on each side with which one is compared.
+NEIGHBORS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class _Interval:
+    """An interval over which the derivative of some order changes unlike its neighbors.
+
+    Args:
+        order: The order.
+        low: Its lower end.
+        width: Its width.
+        change: What the derivative changes there beyond what its neighbors tell.
+        ratio: The same, as a part of the change in the interval that this was cut from.
+        floor: Changes up to this are rounding.
+    """
+
+    order: int
+    low: float
+    width: float
+    change: float
+    ratio: float
+    floor: float
+
+
+def seek(evaluate: Callable, low: float, high: float, order: int) -> Finding:
+    """Looks for jumps of derivatives anywhere between two ends.
+
+    The intervals over which a derivative changes most unlike its neighbors are cut
+    again and again: a jump survives, a steep slope does not.
+
+    Args:
+        evaluate: Maps points to their `Tower`.
+        low: Lower end.
+        high: Upper end.
+        order: The highest order.
+    """
+    # Shifted, so that no point falls on a joint.
+    grid = np.linspace(low, high, INTERVALS + 1) + 0.0137
+    first = evaluate(grid)
+    intervals = []
+    for k in range(order + 1):
+        if k < min(first.missing, first.raised[0]):
+            intervals += _suspects(k, grid, first)
+    for _ in range(REFINEMENTS):
+        if intervals:
+            intervals = list(_cut(evaluate, intervals))
+    found = [each.order for each in intervals if each.ratio > SURVIVES]
+    if not found:
+        return Finding("ok")
+    return Finding("rough", max(min(found), 1), jump=min(found))
+
+
+def _suspects(k: int, grid: np.ndarray, found) -> Iterator[_Interval]:
+    """Yields the intervals in which a derivative of order k may jump."""
+    values = np.where(np.isfinite(found.values), found.values, 0.0)
+    scale = np.abs(values[k]).max() + LOWER * np.abs(values[:k]).max(initial=0.0)
+    floor = tolerance(found.rounding) * scale
+    changes = _changes(values[k])
+    for _ in range(CANDIDATES):
+        i = int(changes.argmax())
+        if not changes[i] > floor:
+            return
+        start = grid[i + NEIGHBORS]
+        yield _Interval(k, start, grid[1] - grid[0], changes[i], 1.0, floor)
+        # A jump shows in the neighbors as well.
+        changes[max(i - NEIGHBORS, 0) : i + NEIGHBORS + 1] = 0.0
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """Returns how far each step but the outer ones is from a cubic through its neighbors.
+
+    Of a smooth function that falls with the fourth power of the width, so that a jump
+    stands out where curvature is large.
+    """
+    steps = np.diff(values)
+    near, far = steps[1:-3] + steps[3:-1], steps[:-4] + steps[4:]
+    changes = np.abs(steps[2:-2] - (4 * near - far) / 6)
+    return np.where(np.isfinite(changes), changes, 0.0)
+
+
+def _cut(evaluate: Callable, intervals: list[_Interval]) -> Iterator[_Interval]:
+    """Yields the part of each interval that keeps most of its change, if more than none."""
+    parts = np.arange(-NEIGHBORS, FINENESS + NEIGHBORS + 1) / FINENESS
+    grids = [each.low + each.width * parts for each in intervals]
+    found = evaluate(np.concatenate(grids))
+    for each, grid, values in zip(
+        intervals, grids, np.split(found.values, len(grids), axis=1)
+    ):
+        changes = _changes(values[each.order])
+        i = int(changes.argmax())
+        if changes[i] > each.floor:
+            yield dataclasses.replace(
+                each, low=grid[i + NEIGHBORS], width=each.width / FINENESS,
+                change=changes[i], ratio=changes[i] / each.change,
+            )  # fmt: skip

@@ -1,0 +1,118 @@
+"""Measures a call along lines: a finding for each mode."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_smooth.auditing import affine, differences, jumps, lines
+from keras_smooth.auditing.findings import Finding, is_single, tolerance, worst
+from keras_smooth.auditing.lines import Line
+from keras_smooth.auditing.measured_call import MeasuredCall
+from keras_smooth.auditing.towers import Tower
+from keras_smooth.models import copies
+
+SINGLE = "it computes in float32: held to 1e-4"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """How a call is measured.
+
+    Args:
+        call: The call.
+        training: Whether in training mode.
+        order: The highest order.
+        around: Whether only around the values of the call.
+        briefly: Whether one point there must do.
+    """
+
+    call: MeasuredCall
+    training: bool
+    order: int
+    around: bool = False
+    briefly: bool = False
+
+    @property
+    def together(self) -> bool:
+        """Whether many points are evaluated as one batch."""
+        return self.call.takes_samples_together(self.training)
+
+    def finding(self) -> Finding:
+        """Returns the worst finding on all lines."""
+        single = is_single(self.call.rounding)
+        found = self._if_affine() or _worst(
+            [found for line in self._lines() for found in self._along(line)], single
+        )
+        reason = SINGLE if found.verdict == "ok" and single else found.reason
+        bound = tolerance(self.call.rounding)
+        return dataclasses.replace(found, reason=reason, bound=bound)
+
+    def _lines(self) -> tuple[Line, ...]:
+        if self.around or self.briefly:
+            return (lines.GENERIC,)
+        copy = self.call.copy
+        joints = self.together and not getattr(copy, "weights", None)
+        return lines.of(getattr(copy, "value_range", None), joints)
+
+    def _if_affine(self) -> Finding | None:
+        """Returns what was found of a layer that is affine on all lines, None for others.
+
+        Derivatives of an affine function are known: a point a line does.
+        """
+        if self.briefly or not self.together:
+            return None
+        chosen = self._lines()
+        curves = [self.call.through(line) for line in chosen]
+        ts = [line.reach * affine.POINTS for line in chosen]
+        try:
+            at = np.concatenate(ts)
+            values = self.call.values(*_joined(curves, ts), at, self.training)
+            values = values.reshape(len(chosen), -1)
+            slopes = affine.slopes(values, self.call.rounding)
+            if slopes is None:
+                return None
+            ts = [np.array(line.points) for line in chosen]
+            tower = self._tower(*_joined(curves, ts), np.concatenate(ts))
+        # A layer that fails here is looked at line by line.
+        except Exception:
+            return None
+        slopes = slopes / [line.reach for line in chosen]
+        return affine.check(tower, np.repeat(slopes, [len(t) for t in ts]))
+
+    def _along(self, line: Line) -> Iterator[Finding]:
+        evaluate = functools.partial(self._tower, *self.call.through(line))
+        few = self.briefly or not self.together
+        points = np.array(line.points[:1] if few else line.points)
+        # The layer itself may raise, say for a batch of its size.
+        try:
+            steps = differences.steps_for(self.call.rounding, few)
+            yield differences.check(evaluate, points, self.order, steps)
+            if line.jumps and not self.briefly and (self.together or line.alone):
+                yield jumps.seek(evaluate, -line.reach, line.reach, self.order)
+        except Exception as error:
+            yield Finding("unknown", reason=copies.brief(error))
+
+    def _tower(self, base: list, direction: list, t: np.ndarray) -> Tower:
+        if self.together:
+            return self.call.tower(base, direction, t, self.order, self.training)
+        return self.call.tower_apart(base, direction, t, self.order, self.training)
+
+
+def _worst(found: list[Finding], single: bool) -> Finding:
+    # Steps as wide as float32 needs reach over stairs, where no difference counts.
+    stairs = [each for each in found if each.jump == 0]
+    return worst(stairs if single and stairs else found)
+
+
+def _joined(curves: list[tuple[list, list]], ts: list[np.ndarray]) -> tuple[list, list]:
+    """Returns base and direction for all points of all lines, by leaf."""
+
+    def joined(leaves):
+        if leaves[0] is None:
+            return None
+        rows = [np.repeat(leaf[:1], len(t), axis=0) for leaf, t in zip(leaves, ts)]
+        return np.concatenate(rows)
+
+    return tuple([joined(leaves) for leaves in zip(*parts)] for parts in zip(*curves))

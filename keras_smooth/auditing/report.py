@@ -1,0 +1,160 @@
+"""What an audit found: a row for each layer, printed as a table or as JSON."""
+
+import dataclasses
+import json
+import math
+
+MODES = ("inference", "training")
+OUTCOMES = ("proven", "not examined", "faulty")
+# Each verdict: the outcome, and what it says.
+VERDICTS = {
+    "ok": ("proven", "the derivatives agree with differences up to the bound"),
+    "unknown": ("not examined", "its derivatives could not be held against anything"),
+    "rough": ("faulty", "less smooth than the order: the derivative jumps"),
+    "zero": ("faulty", "TensorFlow gives 0 for a derivative that is not 0"),
+    "none": ("faulty", "TensorFlow gives None for a derivative that is not 0"),
+    "wrong": ("faulty", "TensorFlow gives a wrong derivative"),
+    "nan": ("faulty", "the derivative is not finite where the output is"),
+    "raises": ("faulty", "TensorFlow raises instead of giving the derivative"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerAudit:
+    """What was found for one layer, or for the whole model.
+
+    Args:
+        name: Path of the layer: its name after those of the models it is nested in.
+        layer: Name of its class.
+        smoothness: k of the class C^k as measured and as the registry knows it, the
+            lower of both; None if unknown.
+        verdict: "ok"; "rough", of a class below the order; "zero" or "none", where
+            TensorFlow gives 0 or None for a derivative that is not 0; "raises"; "nan";
+            "wrong"; "unknown". The worse of those in inference and in training.
+        order: The first order that is lost, 0 if none is.
+        mode: "inference" or "training": where the fault is.
+        error: The largest relative error of a derivative; NaN where there is no number.
+        reason: The cause, where more is known than the verdict says.
+        remedy: What to do.
+        inference: The verdict in inference.
+        training: The verdict in training.
+        bound: The relative error up to which a derivative is right.
+    """
+
+    name: str
+    layer: str
+    smoothness: float | None
+    verdict: str
+    order: int
+    mode: str
+    error: float
+    reason: str
+    remedy: str
+    inference: str
+    training: str
+    bound: float
+
+    @property
+    def outcome(self) -> str:
+        """ "proven", "faulty" or "not examined"."""
+        return VERDICTS[self.verdict][0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Audit:
+    """The result of `audit`: one row for each layer, and one for the whole model.
+
+    Args:
+        order: The highest order that was looked at.
+        rows: `LayerAudit` of the layers, in the order of the model.
+        model: `LayerAudit` of the model as a whole.
+    """
+
+    order: int
+    rows: tuple[LayerAudit, ...]
+    model: LayerAudit
+
+    @property
+    def ok(self) -> bool:
+        """Whether all derivatives up to the order are there and right, in both modes."""
+        return self.outcome == "proven"
+
+    @property
+    def outcome(self) -> str:
+        """The worse of the outcomes in inference and in training."""
+        return max(self.inference, self.training, key=OUTCOMES.index)
+
+    @property
+    def inference(self) -> str:
+        """ "proven", "faulty" or "not examined": the outcome in inference."""
+        return self._outcome("inference")
+
+    @property
+    def training(self) -> str:
+        """ "proven", "faulty" or "not examined": the outcome in training."""
+        return self._outcome("training")
+
+    def _outcome(self, mode: str) -> str:
+        verdicts = [getattr(row, mode) for row in (*self.rows, self.model)]
+        return max((VERDICTS[verdict][0] for verdict in verdicts), key=OUTCOMES.index)
+
+    def to_json(self) -> str:
+        """Returns everything as one JSON object; what is not finite is a string or null."""
+        content = {
+            "order": self.order,
+            "ok": self.ok,
+            "inference": self.inference,
+            "training": self.training,
+            "model": _plain(self.model),
+            "rows": [_plain(row) for row in self.rows],
+        }
+        return json.dumps(content, indent=2, allow_nan=False)
+
+    def __str__(self) -> str:
+        head = ("layer", "class", "C^k", *MODES, "order", "error", "what to do")
+        body = [*map(_cells, _groups(self.rows)), _cells([self.model])]
+        widths = [max(map(len, column)) for column in zip(head, *body)]
+        table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (head, *body)]
+        used = {getattr(row, mode) for row in (*self.rows, self.model) for mode in MODES}
+        legend = [f"{name}: {words}." for name, (_, words) in VERDICTS.items() if name in used]
+        ends = [f"{mode}: {getattr(self, mode)}" for mode in MODES]
+        total = f"Up to order {self.order}, {' and '.join(ends)}."
+        return "\n".join([table[0], "-" * len(table[0]), *table[1:], "", *legend, total])
+
+
+def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
+    """Returns rows that say the same of layers of one class together."""
+    groups = {}
+    for row in rows:
+        same = dataclasses.replace(row, name="", error=0.0)
+        groups.setdefault(same, []).append(row)
+    return list(groups.values())
+
+
+def _cells(group: list[LayerAudit]) -> tuple[str, ...]:
+    row, more = group[0], len(group) - 1
+    errors = [each.error for each in group if math.isfinite(each.error)]
+    advice = "; ".join(filter(None, (row.reason, row.remedy)))
+    return (
+        _printable(row.name) + (f" and {more} more" if more else ""),
+        row.layer,
+        "?" if row.smoothness is None else str(row.smoothness),
+        row.inference,
+        row.training,
+        str(row.order) if row.order else "",
+        f"{max(errors):.0e}" if errors else "",
+        _printable(advice) if row.verdict != "ok" else "",
+    )
+
+
+def _printable(text: str) -> str:
+    """Returns a text without characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _plain(row: LayerAudit) -> dict:
+    content = dataclasses.asdict(row)
+    content["outcome"] = row.outcome
+    content["error"] = row.error if math.isfinite(row.error) else None
+    content["smoothness"] = "inf" if row.smoothness == math.inf else row.smoothness
+    return content

@@ -1,0 +1,73 @@
+"""How far apart two outputs are, and how far rounding alone may take them."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.models import calls, graph
+
+# What one rounding of the inputs moves, every operation within may move as well.
+ROUNDINGS = 100.0
+_EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10,
+            "bfloat16": 2.0**-7}  # fmt: skip
+
+
+def distance(one: Any, other: Any) -> float:
+    """Returns the largest difference of two structures, relative to the larger values.
+
+    Infinity if they differ in shapes, in what is no float, or in where they are finite.
+    """
+    leaves = keras.tree.flatten(one), keras.tree.flatten(other)
+    if len(leaves[0]) != len(leaves[1]):
+        return math.inf
+    return max(map(_distance, *leaves), default=0.0)
+
+
+def _distance(a: Any, b: Any) -> float:
+    if not calls.is_float(a):
+        return 0.0 if _same(a, b) else math.inf
+    a, b = (np.asarray(tf.cast(value, tf.float64)) for value in (a, b))
+    finite = np.isfinite(a)
+    if a.shape != b.shape or np.any(finite != np.isfinite(b)):
+        return math.inf
+    scale = max(1e-3, np.abs(a[finite]).max(initial=0.0))
+    return float(np.abs(a - b)[finite].max(initial=0.0) / scale)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if tf.is_tensor(a) and tf.is_tensor(b) and a.shape.is_fully_defined():
+        return a.shape == b.shape and bool(np.all(np.asarray(a) == np.asarray(b)))
+    return True
+
+
+def epsilon(part: keras.Operation, output: Any) -> float:
+    """Returns the rounding error of the least precise dtype that a part computes in."""
+    layers = [each for _, each in graph.walk(part) if isinstance(each, keras.layers.Layer)]
+    dtypes = {layer.compute_dtype for layer in layers}
+    leaves = filter(calls.is_float, keras.tree.flatten(output))
+    dtypes |= {leaf.dtype.name for leaf in leaves}
+    return max((_EPSILON[name] for name in dtypes if name in _EPSILON), default=0.0)
+
+
+def allowed(run, arguments: tuple, output: Any, rounding: float) -> float:
+    """Returns how far rounding may take the outputs of a function.
+
+    Args:
+        run: The function of args and kwargs, in a finer dtype.
+        arguments: Its args and kwargs.
+        output: What it gives for them.
+        rounding: Relative rounding error of the coarser dtype.
+    """
+    rng = np.random.default_rng(0)
+
+    def rounded(leaf):
+        if not calls.is_float(leaf):
+            return leaf
+        signs = rng.choice([-1.0, 1.0], leaf.shape)
+        return leaf * tf.cast(1.0 + rounding * signs, leaf.dtype)
+
+    moved = distance(output, run(*keras.tree.map_structure(rounded, arguments)))
+    return ROUNDINGS * (rounding + (moved if math.isfinite(moved) else 0.0))

@@ -1,0 +1,150 @@
+"""Functions that a layer holds, carried through its config by identity.
+
+A config says of a function no more than its name, and of a lambda its code: whoever reads
+it may find another of the same name, or none. While a config is made, every function that a
+layer and its parts hold is replaced by a stand-in of a name of its own, and while it is
+read, that name leads to the function.
+"""
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+_numbers = itertools.count()
+# Two threads that replace attributes of one layer would put each other's back.
+_lock = threading.RLock()
+
+
+class References:
+    """Objects by the names that stand for them in configs.
+
+    Args:
+        substitute: Returns the object to find in the place of a function, or of a layer
+            that serves as an activation: by default itself.
+    """
+
+    def __init__(self, substitute: Callable = lambda value: value):
+        self.objects = {}
+        self._substitute = substitute
+        self._stand_ins = {}
+
+    def config(self, value: Any) -> dict:
+        """Returns a config that is read as the object itself."""
+        return keras.saving.serialize_keras_object(self._stand_in(value, value))
+
+    def resolved(self, config: Any) -> Any:
+        """Returns a config with the objects where it has their stand-ins as they are."""
+        if isinstance(config, dict):
+            return {key: self.resolved(value) for key, value in config.items()}
+        if type(config) in (list, tuple):
+            return type(config)(map(self.resolved, config))
+        name = getattr(config, "__name__", None) if callable(config) else None
+        return self.objects.get(name, config)
+
+    def restore(self, layer: keras.Operation, copy: keras.Operation) -> None:
+        """Puts functions right that a constructor has read from a config once more.
+
+        Functions of the same code are the constructor's own, each for its layer.
+        """
+        for name, value in list(vars(layer).items()):
+            stand_in = self._stand_ins.get(id(value))
+            now = vars(copy).get(name)
+            if stand_in is None or not is_function(value) or not is_function(now):
+                continue
+            found = self.objects[stand_in.__name__]
+            same = getattr(now, "__code__", None) is getattr(value, "__code__", value)
+            if found is not value or not same:
+                vars(copy)[name] = found
+
+    @contextlib.contextmanager
+    def in_place(self, part: keras.Operation) -> Iterator[None]:
+        """Has a part and all its parts hold stand-ins, which call what they stand for."""
+        with _lock:
+            changes = list(self._changes(part))
+            try:
+                for layer, name, _, new in changes:
+                    # Not setattr, which Keras uses to track what it takes for a part.
+                    vars(layer)[name] = new
+                yield
+            finally:
+                for layer, name, old, _ in changes:
+                    vars(layer)[name] = old
+
+    def _changes(self, part: keras.Operation) -> Iterator[tuple]:
+        for layer in nested(part):
+            for name, value in vars(layer).items():
+                # Keras keeps wrapped methods among the attributes.
+                if callable(getattr(type(layer), name, None)):
+                    continue
+                new = self._replaced(value, name.endswith("activation"))
+                if new is not value:
+                    yield layer, name, value, new
+
+    def _replaced(self, value: Any, as_activation: bool) -> Any:
+        if is_function(value, as_activation):
+            if id(value) not in self._stand_ins:
+                made = self._stand_in(value, self._substitute(value))
+                self._stand_ins[id(value)] = made
+            return self._stand_ins[id(value)]
+        if isinstance(value, dict):
+            new = {key: self._replaced(item, as_activation) for key, item in value.items()}
+            return new if any(new[key] is not value[key] for key in new) else value
+        if isinstance(value, list) or type(value) is tuple:
+            new = [self._replaced(item, as_activation) for item in value]
+            if any(one is not other for one, other in zip(new, value, strict=True)):
+                return tuple(new) if isinstance(value, tuple) else new
+        return value
+
+    def _stand_in(self, value: Callable, found: Any) -> Callable:
+        def reference(*args, **kwargs):
+            return value(*args, **kwargs)
+
+        name = f"keras_smooth_reference_{next(_numbers)}"
+        reference.__name__ = reference.__qualname__ = name
+        self.objects[name] = found
+        return reference
+
+
+def functions(part: keras.Operation) -> list[Callable]:
+    """Returns the functions that a part and its parts hold, in the order of their names."""
+    found = []
+    for layer in nested(part):
+        for name in sorted(vars(layer)):
+            if not callable(getattr(type(layer), name, None)):
+                found += filter(is_function, _leaves(vars(layer)[name]))
+    return found
+
+
+def nested(part: keras.Operation) -> list[keras.Operation]:
+    """Returns a part and all layers and operations that it holds, each once."""
+    found = {id(part): part}
+    waiting = [part]
+    while waiting:
+        for leaf in _leaves(list(vars(waiting.pop()).values())):
+            if isinstance(leaf, keras.Operation) and id(leaf) not in found:
+                found[id(leaf)] = leaf
+                waiting.append(leaf)
+    return list(found.values())
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def is_function(value: Any, as_activation: bool = False) -> bool:
+    if isinstance(value, keras.Operation):
+        return as_activation
+    # What has variables of its own, as a metric has, is state and no function.
+    if not callable(value) or isinstance(value, type) or hasattr(value, "variables"):
+        return False
+    return not isinstance(getattr(value, "__self__", None), keras.Operation)

@@ -1,0 +1,130 @@
+"""All state of a layer: weights, seeds, flags, and what preprocessing layers learned."""
+
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_smooth.models import graph
+
+
+def load(part: keras.Operation, copy: keras.Operation) -> None:
+    """Gives a copy the state of a part, in the copy's dtype.
+
+    Args:
+        part: A built layer, model or operation.
+        copy: A built one that has the same parts.
+
+    Raises:
+        ValueError: If the copy has other variables.
+    """
+    if graph.is_graph(part) and graph.is_graph(copy):
+        for child, other in _pairs_by_name(part, copy):
+            load(child, other)
+        return
+    if not isinstance(part, keras.layers.Layer):
+        return
+    _assign(part, copy)
+    for _, other in paired(part, copy):
+        # What is kept beside the weights is computed from them, as after loading a file.
+        if hasattr(other, "finalize_state") and getattr(other, "built", False):
+            other.finalize_state()
+
+
+def prepare(part: keras.Operation, copy: keras.Operation) -> None:
+    """Gives a copy that need not be built the flags of a part, and vocabularies."""
+    if not isinstance(copy, keras.layers.Layer):
+        return
+    for layer, other in paired(part, copy):
+        if layer.trainable != other.trainable:
+            other.trainable = layer.trainable
+        if type(layer) is type(other):
+            _load_assets(layer, other)
+            _copy_numbers(layer, other)
+
+
+def _pairs_by_name(part, copy) -> Iterator[tuple]:
+    others = {layer.name: layer for layer in copy.layers}
+    for layer in part.layers:
+        if layer.name in others:
+            yield layer, others[layer.name]
+        elif layer.variables:
+            raise ValueError(f"the copy of {part.name!r} has no layer {layer.name!r}")
+
+
+def paired(part: keras.Operation, copy: keras.Operation) -> Iterator[tuple]:
+    """Yields a layer and its copy, and each layer within with its own, parents first."""
+    seen = set()
+    waiting = [(part, copy)]
+    while waiting:
+        layer, other = waiting.pop(0)
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        yield layer, other
+        if graph.is_graph(layer) and graph.is_graph(other):
+            waiting += _pairs_by_name(layer, other)
+            continue
+        found = dict(_children((), vars(other)))
+        waiting += [
+            (child, found[path])
+            for path, child in _children((), vars(layer))
+            if path in found
+        ]
+
+
+def _children(path: tuple, value) -> Iterator[tuple]:
+    if isinstance(value, keras.layers.Layer):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _children((*path, key), item)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _children((*path, number), item)
+
+
+def _load_assets(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
+    """Copies what a layer keeps outside its variables, as Keras does in files."""
+    if not hasattr(layer, "save_assets"):
+        return
+    store = {}
+    layer.save_own_variables(store)
+    if store:
+        other.load_own_variables({name: np.array(store[name]) for name in store})
+    with tempfile.TemporaryDirectory() as folder:
+        layer.save_assets(folder)
+        other.load_assets(folder)
+
+
+def _copy_numbers(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
+    """Copies numbers that `adapt` or a user's code wrote into attributes."""
+    own = not type(layer).__module__.startswith(("keras.", "keras_smooth."))
+    if not own and not hasattr(layer, "adapt"):
+        return
+    for name, value in vars(layer).items():
+        if name.startswith("_") or name in ("built", "name"):
+            continue
+        if _is_numbers(value) and not np.array_equal(value, vars(other).get(name)):
+            setattr(other, name, list(value) if isinstance(value, list) else value)
+
+
+def _is_numbers(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(map(_is_numbers, value))
+    return isinstance(value, (bool, int, float, np.ndarray, np.number))
+
+
+def _assign(part: keras.layers.Layer, copy: keras.layers.Layer) -> None:
+    ours, others = part.variables, copy.variables
+    if [tuple(v.shape) for v in ours] != [tuple(v.shape) for v in others]:
+        raise ValueError(
+            f"the copy of {part.name!r} has variables of shapes "
+            f"{[tuple(v.shape) for v in others]}, expected {[tuple(v.shape) for v in ours]}"
+        )
+    for variable, other in zip(ours, others):
+        if variable.trainable != other.trainable:
+            other.trainable = variable.trainable
+        other.assign(variable.value)
