@@ -158,16 +158,16 @@ def _numbers(shape: tuple, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(4, *shape)).astype("float32")
 
 
-def audited(name: str, make: Callable, order: int) -> keras_smooth.auditing.Row:
+def audited(name: str, make: Callable, order: int) -> keras_smooth.auditing.LayerAudit:
     """Returns the row of one layer; a layer of several inputs is put into a model."""
     keras.utils.set_random_seed(0)
     x, layer = inputs(name), make()
     if not isinstance(x, list):
-        return keras_smooth.audit(layer, order, x).rows[0]
+        return keras_smooth.audit(layer, x, order=order).rows[0]
     tensors = [keras.Input(part.shape[1:]) for part in x]
     apart = name in ("MultiHeadAttention", "GroupQueryAttention")
     model = keras.Model(tensors, layer(*tensors) if apart else layer(tensors))
-    return keras_smooth.audit(model, order, x).rows[0]
+    return keras_smooth.audit(model, x, order=order).rows[0]
 
 
 def activations() -> dict[str, Callable]:
@@ -202,7 +202,7 @@ def _at_orders(name: str, make: Callable) -> list[str]:
     return ["ok" if k < start else _words(row) for k in ORDERS]
 
 
-def _words(row: keras_smooth.auditing.Row) -> str:
+def _words(row: keras_smooth.auditing.LayerAudit) -> str:
     words = row.verdict if row.mode == "inference" else f"{row.verdict} (training)"
     if row.verdict != "unknown":
         return words

@@ -1,14 +1,17 @@
 """The command line: arguments only."""
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 from rich.console import Console
 
 import keras_smooth
+from keras_smooth.auditing.report import MODES
 from keras_smooth.comparison import (
     article,
     comparing,
@@ -27,7 +30,7 @@ from keras_smooth.comparison.settings import (
 )
 
 FAILED = 1
-LOST = 1
+EXIT_STATUS = {"proven": 0, "faulty": 1, "not examined": 3}
 BAD_INPUT = 2
 INTERRUPTED = 130
 DEFAULT_OUT = "comparison"
@@ -109,18 +112,56 @@ def _add_audit(commands) -> None:
         "audit",
         help="find the layers of a saved model that lose or falsify derivatives",
         description="Measure the derivatives of every layer of a saved model. Exit status: "
-        "0 all well, 1 an order is lost, 2 the file cannot be read.",
+        "0 all derivatives proven, 1 some faulty, 3 some that could not be examined, 2 bad "
+        "input.",
     )
     audit.add_argument("file", help="a model as Keras saves it, FILE.keras")
     audit.add_argument("--order", type=int, default=2, help="number of derivatives (2)")
+    audit.add_argument("--x", metavar="FILE.npy", help="inputs, around whose values to look")
+    audit.add_argument(
+        "--mode", choices=MODES, help="the mode whose outcome is the exit status (the worse)"
+    )
+    audit.add_argument(
+        "--import",
+        dest="modules",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="a module that registers the custom objects of the model",
+    )
     audit.add_argument("--json", action="store_true", help="print JSON, not a table")
     audit.set_defaults(function=_audit)
 
 
 def _audit(arguments: argparse.Namespace, console: Console) -> int:
-    result = keras_smooth.audit(_loaded(arguments.file), arguments.order)
+    for module in arguments.modules:
+        _import(module)
+    model = _loaded(arguments.file)
+    x = None if arguments.x is None else _array(arguments.x)
+    result = keras_smooth.audit(model, x, order=arguments.order)
     print(result.to_json() if arguments.json else result)
-    return 0 if result.ok else LOST
+    return EXIT_STATUS[getattr(result, arguments.mode or "outcome")]
+
+
+def _import(module: str) -> None:
+    # As `python -m` does, also from the directory where the command is started.
+    sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(module)
+    # A module of the user's own can raise anything.
+    except Exception as error:
+        raise ValueError(
+            f"cannot import {module}: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.remove(os.getcwd())
+
+
+def _array(file: str) -> np.ndarray:
+    try:
+        return np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read {file}: {error}") from error
 
 
 def _loaded(file: str) -> keras.Model:

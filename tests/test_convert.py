@@ -110,7 +110,7 @@ def test_sharpness_trades_closeness_against_curvature():
     assert gaps[1] < gaps[0] and bends[1] > bends[0]
 
 
-def test_replacements_come_first(capsys):
+def test_replacements_come_first():
     model = keras.Sequential(
         [keras.Input((2,)), L.Dense(3, "relu"), L.Dense(3, "hard_shrink")]
     )
@@ -120,7 +120,6 @@ def test_replacements_come_first(capsys):
     smooth = keras_smooth.smoothen(model, x=np.ones((2, 2), "float32"), replacements=given)
     assert smooth.layers[0].activation is keras.activations.gelu
     assert smooth.layers[1].activation is keras.activations.tanh_shrink
-    assert "Outputs moved by" in capsys.readouterr().out
 
 
 def test_smooth_enough_activations_stay_and_faulty_ones_are_repaired():

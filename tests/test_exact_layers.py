@@ -117,7 +117,7 @@ def test_half_precision_agrees_with_keras(name, rng):
 )
 def test_derivatives_hold_to_order_3(name, arguments, shape, rng):
     _, own, x = _pair(rng, name, arguments, shape, "float32")
-    row = keras_smooth.audit(own, 3, x).rows[0]
+    row = keras_smooth.audit(own, x, order=3).rows[0]
     assert row.verdict == "ok" and row.error < 1e-6
 
 

@@ -70,7 +70,7 @@ def seek(evaluate: Callable, low: float, high: float, order: int) -> Finding:
 def _suspects(k: int, grid: np.ndarray, found) -> Iterator[_Interval]:
     """Yields the intervals in which a derivative of order k may jump."""
     values = np.where(np.isfinite(found.values), found.values, 0.0)
-    scale = np.abs(values[k]).max() + LOWER * np.abs(values[:k]).max(initial=0.0)
+    scale = _largest(values[k]) + LOWER * np.abs(values[:k]).max(initial=0.0)
     floor = tolerance(found.rounding) * scale
     changes = _changes(values[k])
     for _ in range(CANDIDATES):
@@ -95,6 +95,10 @@ def _changes(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(changes), changes, 0.0)
 
 
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
 def _cut(evaluate: Callable, intervals: list[_Interval]) -> Iterator[_Interval]:
     """Yields the part of each interval that keeps most of its change, if more than none."""
     parts = np.arange(-NEIGHBORS, FINENESS + NEIGHBORS + 1) / FINENESS
@@ -105,8 +109,10 @@ def _cut(evaluate: Callable, intervals: list[_Interval]) -> Iterator[_Interval]:
     ):
         changes = _changes(values[each.order])
         i = int(changes.argmax())
-        if changes[i] > each.floor:
+        # The first points may have missed the summit of a narrow peak.
+        floor = max(each.floor, tolerance(found.rounding) * _largest(values[each.order]))
+        if changes[i] > floor:
             yield dataclasses.replace(
                 each, low=grid[i + NEIGHBORS], width=each.width / FINENESS,
-                change=changes[i], ratio=changes[i] / each.change,
+                change=changes[i], ratio=changes[i] / each.change, floor=floor,
             )  # fmt: skip

@@ -70,7 +70,7 @@ class UpSampling2D(keras.layers.UpSampling2D):
 
     >>> import numpy as np, keras_smooth
     >>> layer = keras_smooth.layers.UpSampling2D(2, interpolation="bicubic")
-    >>> keras_smooth.audit(layer, 2, np.ones((1, 3, 3, 1))).ok
+    >>> keras_smooth.audit(layer, np.ones((1, 3, 3, 1))).ok
     True
 
     References:
@@ -138,7 +138,7 @@ class Resizing(keras.layers.Resizing):
 
     >>> import numpy as np, keras_smooth
     >>> layer = keras_smooth.layers.Resizing(5, 4, interpolation="bicubic")
-    >>> keras_smooth.audit(layer, 2, np.ones((1, 3, 3, 1))).ok
+    >>> keras_smooth.audit(layer, np.ones((1, 3, 3, 1))).ok
     True
 
     References:

@@ -3,7 +3,10 @@
 graph.py            its parts, nested models included
 calls.py            what each part was called with; calls that leave no trace
 sample_inputs.py    inputs on which it can be run
-copies.py           copies of layers and models in a dtype
+references.py       functions that a layer holds, carried through its config by identity
+state.py            all that a layer has learned, from one layer to another
+agreement.py        how far two outputs are apart, and how far rounding may take them
+copies.py           faithful copies of layers and models, compared with the original
 
 Data goes from the graph and the inputs to recorded calls, and from those to copies.
 """

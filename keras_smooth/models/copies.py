@@ -95,13 +95,20 @@ def copy_in(dtype: str, part: keras.Operation, args: tuple, kwargs: dict) -> ker
     """
     try:
         copy = rebuilt(part, dtype)
-        if isinstance(copy, keras.layers.Layer) and not copy.built:
-            copy(*args, **kwargs)
+        build(copy, args, kwargs)
         return copy
     # Whatever a layer's own code raises is the reason.
     except Exception as error:
         words = f"no {dtype} copy of {part.name!r}: {brief(error)}"
         raise CannotCopy(words) from error
+
+
+def build(copy: keras.Operation, args: tuple, kwargs: dict) -> None:
+    """Calls a copy unless it and all layers in it are built."""
+    layers = [each for each in nested(copy) if isinstance(each, keras.layers.Layer)]
+    # A symbolic call builds no layer that serves as an activation.
+    if not all(layer.built for layer in layers):
+        copy(*args, **kwargs)
 
 
 def brief(error: Exception) -> str:
@@ -147,9 +154,9 @@ def from_config(
     """
     kind = kind or type(part)
     substitute = substitute or functools.partial(_copied_layer, change=change)
-    references = References(substitute)
+    references = References(part, substitute)
     try:
-        with references.in_place(part):
+        with references.in_place():
             config = part.get_config()
         return _read(kind, part, change(references.resolved(config), references), references)
     # A config that holds the names of functions cannot be made from their stand-ins.

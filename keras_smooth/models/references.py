@@ -20,17 +20,21 @@ _lock = threading.RLock()
 
 
 class References:
-    """Objects by the names that stand for them in configs.
+    """The functions of a part by the names that stand for them in its config.
 
     Args:
+        part: Layer or operation.
         substitute: Returns the object to find in the place of a function, or of a layer
             that serves as an activation: by default itself.
     """
 
-    def __init__(self, substitute: Callable = lambda value: value):
+    def __init__(self, part: keras.Operation, substitute: Callable = lambda value: value):
         self.objects = {}
+        self._part = part
         self._substitute = substitute
         self._stand_ins = {}
+        # What has no substitute raises here, before anything is changed.
+        list(self._changes())
 
     def config(self, value: Any) -> dict:
         """Returns a config that is read as the object itself."""
@@ -61,10 +65,10 @@ class References:
                 vars(copy)[name] = found
 
     @contextlib.contextmanager
-    def in_place(self, part: keras.Operation) -> Iterator[None]:
-        """Has a part and all its parts hold stand-ins, which call what they stand for."""
+    def in_place(self) -> Iterator[None]:
+        """Has the part and all its parts hold stand-ins, which call what they stand for."""
         with _lock:
-            changes = list(self._changes(part))
+            changes = list(self._changes())
             try:
                 for layer, name, _, new in changes:
                     # Not setattr, which Keras uses to track what it takes for a part.
@@ -74,8 +78,8 @@ class References:
                 for layer, name, old, _ in changes:
                     vars(layer)[name] = old
 
-    def _changes(self, part: keras.Operation) -> Iterator[tuple]:
-        for layer in nested(part):
+    def _changes(self) -> Iterator[tuple]:
+        for layer in nested(self._part):
             for name, value in vars(layer).items():
                 # Keras keeps wrapped methods among the attributes.
                 if callable(getattr(type(layer), name, None)):

@@ -150,6 +150,7 @@ def smoothen(
         model, args = sample_inputs.prepared(model, x, copies.rebuilt)
     _check_copy(model, args)
     smooth = _Converter(order, sharpness, replacements or {}).model(model)
+    copies.build(smooth, args, {})
     state.load(model, smooth)
     _warn_rough(smooth, order)
     smooth.output_change = _change(
@@ -161,7 +162,9 @@ def smoothen(
 def _check_copy(model: keras.Model, args: tuple) -> None:
     """Raises if a copy of the model in which nothing is replaced is not the model."""
     call = calls.Call(args, {}, calls.run(model, *args))
-    copies.load(model, copies.rebuilt(model), None, call)
+    copy = copies.rebuilt(model)
+    copies.build(copy, args, {})
+    copies.load(model, copy, None, call)
 
 
 def _warn_rough(model: keras.Model, order: int) -> None:
