@@ -131,7 +131,9 @@ class MeasuredCall:
         size = len(POINTS) if training else 2
         try:
             alone, other = (
-                self.output(*self._batched(base, base, tf.constant(t, tf.float64)), training)
+                self.output(
+                    *self._batched(base, base, tf.constant(t, tf.float64)), training
+                )
                 for t in (np.zeros(size), np.eye(size)[-1])
             )
         except Exception:

@@ -116,7 +116,9 @@ class Audit:
         widths = [max(map(len, column)) for column in zip(head, *body)]
         table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (head, *body)]
         used = {getattr(row, mode) for row in (*self.rows, self.model) for mode in MODES}
-        legend = [f"{name}: {words}." for name, (_, words) in VERDICTS.items() if name in used]
+        legend = [
+            f"{name}: {words}." for name, (_, words) in VERDICTS.items() if name in used
+        ]
         ends = [f"{mode}: {getattr(self, mode)}" for mode in MODES]
         total = f"Up to order {self.order}, {' and '.join(ends)}."
         return "\n".join([table[0], "-" * len(table[0]), *table[1:], "", *legend, total])

@@ -81,7 +81,9 @@ def arguments_in(dtype: str | None, call: calls.Call) -> tuple[tuple, dict]:
     return arguments if dtype is None else calls.cast_to(dtype, arguments)
 
 
-def copy_in(dtype: str, part: keras.Operation, args: tuple, kwargs: dict) -> keras.Operation:
+def copy_in(
+    dtype: str, part: keras.Operation, args: tuple, kwargs: dict
+) -> keras.Operation:
     """Returns a built copy of a layer or model that computes in a dtype, without its state.
 
     Args:
@@ -158,7 +160,9 @@ def from_config(
     try:
         with references.in_place():
             config = part.get_config()
-        return _read(kind, part, change(references.resolved(config), references), references)
+        return _read(
+            kind, part, change(references.resolved(config), references), references
+        )
     # A config that holds the names of functions cannot be made from their stand-ins.
     except Exception as error:
         try:

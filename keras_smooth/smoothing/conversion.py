@@ -1,7 +1,6 @@
 """smoothen: the same architecture and weights, in smooth layers."""
 
 import dataclasses
-import math
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -153,9 +152,7 @@ def smoothen(
     copies.build(smooth, args, {})
     state.load(model, smooth)
     _warn_rough(smooth, order)
-    smooth.output_change = _change(
-        calls.run(model, *args), calls.run(smooth, *args)
-    )
+    smooth.output_change = _change(calls.run(model, *args), calls.run(smooth, *args))
     return smooth
 
 
@@ -211,6 +208,7 @@ class _Converter:
             return _own(self.own_layers[type(part)], part)
         if rule := _LAYER_RULES.get(type(part)):
             return rule(part, self)
+
         def change(config, references):
             return {**config, **self._inner(part, config, references)}
 

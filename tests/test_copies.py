@@ -1,0 +1,284 @@
+"""Copies of layers and models against the originals: functions, state, outputs."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_smooth
+from keras_smooth.models import calls, copies, references
+
+L = keras.layers
+X = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+SEQUENCES = np.random.default_rng(1).normal(size=(4, 5, 6)).astype("float32")
+WORDS = tf.constant([["a"], ["b"], ["c"], ["b"]])
+
+
+def softplus(x):
+    """Another function than that of Keras of this name."""
+    return tf.math.softplus(5 * x) / 5
+
+
+def tanh(x):
+    return tf.tanh(x) * 2
+
+
+class Positive(keras.constraints.Constraint):
+    """Not registered with Keras."""
+
+    def __call__(self, w):
+        return ops.relu(w)
+
+
+class Chain(L.Layer):
+    """Functions in a list and in a dict, serialized as Keras advises."""
+
+    def __init__(self, functions, table, **kwargs):
+        super().__init__(**kwargs)
+        self.functions, self.table = list(functions), dict(table)
+
+    def get_config(self):
+        serialized = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "functions": [serialized(function) for function in self.functions],
+            "table": {key: serialized(function) for key, function in self.table.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        read = keras.saving.deserialize_keras_object
+        functions = [read(each) for each in config.pop("functions")]
+        table = {key: read(each) for key, each in config.pop("table").items()}
+        return cls(functions, table, **config)
+
+    def call(self, x):
+        for function in self.functions:
+            x = function(x)
+        return self.table["last"](x)
+
+
+class Raw(L.Layer):
+    """A function that stands in the config as it is."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def get_config(self):
+        return {**super().get_config(), "function": self.function}
+
+    def call(self, x):
+        return self.function(x)
+
+
+class Named(L.Layer):
+    """A function that the config names for a table of the class."""
+
+    TABLE = {"softplus": softplus}
+
+    def __init__(self, name_of_function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = self.TABLE[name_of_function]
+
+    def get_config(self):
+        return {**super().get_config(), "name_of_function": self.function.__name__}
+
+    def call(self, x):
+        return self.function(x)
+
+
+class Scaled(L.Layer):
+    """What `adapt` learns is in attributes and not in variables."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.scale, self.shift = 1.0, np.zeros(6)
+
+    def adapt(self, x):
+        self.scale, self.shift = float(np.std(x)), np.mean(x, axis=0)
+
+    def call(self, x):
+        return (x - self.shift) / self.scale
+
+
+class Within(L.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.scaled, self.dense = Scaled(), [L.Dense(3, softplus), L.Dense(2)]
+
+    def call(self, x):
+        return self.dense[1](self.dense[0](self.scaled(x)))
+
+
+def _adapted(layer, data=3 * X + 1):
+    layer.adapt(data)
+    return layer
+
+
+def _within():
+    layer = Within()
+    layer.scaled.adapt(3 * X + 1)
+    return layer
+
+
+def _lora():
+    layer = L.Dense(4)
+    layer.build((None, 6))
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(np.ones((2, 4)))
+    return layer
+
+
+def _quantized():
+    layer = L.Dense(4)
+    layer.build((None, 6))
+    layer.quantize("int8")
+    return layer
+
+
+FUNCTIONS = {
+    "name of Keras": lambda: (L.Dense(3, softplus), X),
+    "lambda": lambda: (L.Dense(3, lambda x: x**2), X),
+    "partial": lambda: (L.Dense(3, functools.partial(keras.activations.elu, alpha=0.3)), X),
+    "of TensorFlow": lambda: (L.Dense(3, tf.math.sin), X),
+    "convolution": lambda: (L.Conv1D(3, 2, activation=tanh), SEQUENCES),
+    "gates": lambda: (L.LSTM(3, activation=tanh, recurrent_activation=softplus), SEQUENCES),
+    "cells": lambda: (L.RNN([L.LSTMCell(3, activation=tanh), L.GRUCell(2)]), SEQUENCES),
+    "wrapped": lambda: (L.TimeDistributed(L.Dense(3, lambda x: tf.sin(x))), SEQUENCES),
+    "directions": lambda: (L.Bidirectional(L.GRU(3, activation="tanh")), SEQUENCES),
+    "Lambda": lambda: (L.Lambda(lambda x: x**2 + 1), X),
+    "structures": lambda: (Chain([softplus, tf.sin], {"last": lambda x: 2 * x}), X),
+    "raw": lambda: (Raw(lambda x: softplus(x)), X),
+    "named": lambda: (Named("softplus"), X),
+    "others": lambda: (
+        L.Dense(
+            3,
+            kernel_initializer=keras.initializers.RandomNormal(seed=3),
+            bias_initializer=lambda shape, dtype=None: ops.ones(shape, dtype),
+            kernel_constraint=Positive(),
+            kernel_regularizer=lambda w: ops.sum(w),
+        ),
+        X,
+    ),
+    "partial of ours": lambda: (
+        L.Dense(3, keras_smooth.activations.partial("sin", w0=3.0)),
+        X,
+    ),
+}
+STATE = {
+    "layer as activation": lambda: (L.Dense(3, L.ReLU(max_value=0.5)), X),
+    "weights in it": lambda: (L.Dense(3, L.PReLU(alpha_initializer="ones")), X),
+    "gates": lambda: (L.LSTM(3, activation=L.LeakyReLU(0.1)), SEQUENCES),
+    "normalization": lambda: (_adapted(L.Normalization()), X),
+    "bins": lambda: (_adapted(L.Discretization(num_bins=4)), X),
+    "words": lambda: (_adapted(L.StringLookup(output_mode="one_hot"), WORDS), WORDS),
+    "numbers": lambda: (
+        _adapted(L.IntegerLookup(output_mode="one_hot"), np.array([[1], [5]])),
+        tf.constant([[5], [1]]),
+    ),
+    "texts": lambda: (
+        _adapted(L.TextVectorization(output_mode="tf_idf"), WORDS[:, 0]),
+        WORDS,
+    ),
+    "attributes": lambda: (_adapted(Scaled()), X),
+    "within": lambda: (_within(), X),
+    "lora": lambda: (_lora(), X),
+    "quantized": lambda: (_quantized(), X),
+    "spectral": lambda: (L.SpectralNormalization(L.Dense(3, softplus)), X),
+}
+
+
+def _call(layer, x):
+    x = tf.convert_to_tensor(x)
+    return calls.Call((x,), {}, layer(x))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_the_same_objects(name):
+    layer, x = FUNCTIONS[name]()
+    call = _call(layer, x)
+    before = references.functions(layer)
+    copy = copies.faithful(layer, "float64", call)
+    after = references.functions(layer)
+    assert all(a is b for a, b in zip(before, after, strict=True))
+    ours = references.functions(copy)
+    assert before and all(a is b for a, b in zip(before, ours, strict=True))
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *STATE])
+@pytest.mark.parametrize("dtype", ["float64", None])
+def test_outputs_are_the_same(name, dtype):
+    layer, x = {**FUNCTIONS, **STATE}[name]()
+    call = _call(layer, x)
+    if dtype:
+        copy = copies.faithful(layer, dtype, call)
+    else:
+        copy = copies.rebuilt(layer)
+        copies.build(copy, *call.arguments())
+        copies.load(layer, copy, None, call)
+    found = copy(*copies.arguments_in(dtype, call)[0])
+    # Roundings of float32 in sums of a dozen terms of size one.
+    tolerance = 2e-6 if dtype else 0.0
+    if call.output.dtype.is_floating:
+        np.testing.assert_allclose(found, call.output, rtol=0, atol=tolerance)
+    else:
+        np.testing.assert_array_equal(found, call.output)
+
+
+class Forgetful(L.Layer):
+    """The config has not what it computes with."""
+
+    def __init__(self, factor=2.0, **kwargs):
+        super().__init__(**kwargs)
+        self._kept = tf.constant(factor)
+
+    def get_config(self):
+        return super().get_config()
+
+    def call(self, x):
+        return x * tf.cast(self._kept, x.dtype)
+
+
+def _swapped(size):
+    return keras.Sequential([keras.Input((6,)), Forgetful(2.0 + size, name="forgetful")])
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-3, 1e-4])
+def test_a_copy_that_computes_something_else_is_an_error(size):
+    layer = Forgetful(2.0 + size, name="forgetful")
+    with pytest.raises(copies.CannotCopy, match="forgetful.*get_config"):
+        copies.faithful(layer, "float64", _call(layer, X))
+    model = _swapped(size)
+    with pytest.raises(ValueError, match="get_config"):
+        keras_smooth.smoothen(model)
+    row = keras_smooth.audit(model).rows[0]
+    assert row.outcome == "not examined" and "get_config" in row.reason
+    model.add(L.Dense(1))
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match="get_config"):
+        keras_smooth.fit_lbfgs(model, X, X[:, :1], dtype="float64", verbose=0)
+
+
+@pytest.mark.parametrize("first", [L.Dense(8, softplus), _adapted(L.Normalization())])
+def test_a_fit_in_float64_is_one_of_the_model_itself(first):
+    model = keras.Sequential([keras.Input((6,)), first, L.Dense(3, tanh), L.Dense(1)])
+    model.compile(loss="mse")
+    y = np.sin(X[:, :1])
+    found = keras_smooth.fit_lbfgs(model, X, y, epochs=5, dtype="float64", verbose=0)
+    true = float(np.mean((model(X) - y) ** 2))
+    # The weights are rounded to float32, six digits of a loss of order 0.1.
+    assert found.result.fun == pytest.approx(true, rel=1e-4, abs=1e-6)
+
+
+def test_a_first_order_gradient_of_the_name_of_keras_is_audited():
+    @tf.custom_gradient
+    def tanh(x):
+        y = tf.tanh(x)
+        return y, lambda g: g * tf.stop_gradient(1 - y**2)
+
+    model = keras.Sequential([keras.Input((6,)), L.Dense(3, tanh)])
+    assert keras_smooth.audit(model).inference == "faulty"
