@@ -2,10 +2,12 @@
 
 fit.py               fit_lbfgs: its arguments, and the order of things
 options.py           the options of a fit, checked once
+passed.py            what a user passed as data, and what of it goes together
 reading.py           what users pass as data, checked and read
 data.py              data: rows in memory or a stream of batches, or points of an equation
 model_checks.py      whether a model can be fitted
 targets.py           whether targets and their weights fit its outputs
+class_weights.py     weights of classes, made into weights of rows as Keras' `fit` makes them
 float64_copy.py      a copy of a model that computes in float64
 exact_losses.py      compiled losses in the dtype of the weights
 losses.py            the loss of a compiled model
