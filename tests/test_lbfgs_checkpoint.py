@@ -66,8 +66,10 @@ class Start:
             variable.assign(value)
 
     def spoil(self):
-        """Gives every variable another value, as in a new process without a seed."""
-        for variable, value in zip(self.model.variables, self.values):
+        """Begins anew, but with other seeds and averages: they are in the checkpoint."""
+        self.give_back()
+        for variable in self.model.non_trainable_variables:
+            value = np.asarray(variable)
             variable.assign(value + 1 if variable.dtype.startswith("uint") else value + 0.1)
 
 

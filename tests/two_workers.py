@@ -43,7 +43,14 @@ def stop(epoch, logs):
 
 
 found = {"fun": history.result.fun, "weights": weights()}
-start = [np.zeros_like(w) for w in model.get_weights()]
+start = [
+    weight
+    for layer in model.layers
+    for weight in (
+        layer.kernel_initializer(layer.kernel.shape, "float64"),
+        np.zeros(layer.units),
+    )
+]
 model.set_weights(start)
 again = fit(epochs=100, steps_per_execution=None, checkpoint="checkpoints")
 found["again"] = weights() == found["weights"] and again.history == history.history

@@ -4,6 +4,8 @@ fit.py               fit_lbfgs: its arguments, and the order of things
 options.py           the options of a fit, checked once
 passed.py            what a user passed as data, and what of it goes together
 reading.py           what users pass as data, checked and read
+passed.py            what goes together of it
+class_weights.py     weights of classes, made into weights of rows
 data.py              data: rows in memory or a stream of batches, or points of an equation
 model_checks.py      whether a model can be fitted
 targets.py           whether targets and their weights fit its outputs
@@ -17,6 +19,7 @@ micro_batches.py     it over all rows, one batch after another
 replicas.py          it on several devices
 layout.py            data laid out for one of these
 minimizers/          minimizers of a function of one vector
+without_xla.py       a minimizer of what XLA cannot compile
 program.py           objective and minimizer, compiled once a model
 moving_averages.py   what training moves without a gradient
 minimization.py      all of this for one fit, and the way back to the model

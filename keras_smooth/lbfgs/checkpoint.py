@@ -12,6 +12,9 @@ import numpy as np
 KEEP = 2
 # Of the arrays that a run is kept in.
 FORMAT = 2
+# Of version 0.1.0: its options are not compared, since the memory of its minimizers was another.
+OLD_FORMAT = 1
+_OPTIONS_OF_OLD = ("format", "method", "num_correction_pairs")
 _NAME = "fit_lbfgs-{:012d}.checkpoint"
 # Nothing else that lies in the directory is ever read or removed.
 _PATTERN = "fit_lbfgs-" + 12 * "[0-9]" + ".checkpoint"
@@ -50,6 +53,8 @@ class Checkpoint:
     def load(self) -> dict[str, np.ndarray] | None:
         """Returns the arrays of the latest file that is whole, or None where none is there.
 
+        Those of version 0.1.0 have the entry "old".
+
         Raises:
             ValueError: If the file is of another model, other data or other options, or
                 if files are there and none is whole.
@@ -58,8 +63,10 @@ class Checkpoint:
         for path in paths:
             arrays = _read(path)
             if arrays is not None:
-                self._check(path, arrays.pop("identity"))
-                return arrays
+                found = json.loads(arrays.pop("identity").tobytes())
+                is_old = found["format"] == OLD_FORMAT
+                self._check(path, found, _OPTIONS_OF_OLD if is_old else ())
+                return {**arrays, "old": np.array(True)} if is_old else arrays
         if paths:
             raise ValueError(
                 f"Every checkpoint in {self._directory} is damaged: "
@@ -81,9 +88,8 @@ class Checkpoint:
         os.replace(part, self._directory / name)
         _sync_directory(self._directory)
 
-    def _check(self, path: Path, identity: np.ndarray) -> None:
-        found = json.loads(identity.tobytes())
-        keys = sorted({*found, *self._identity})
+    def _check(self, path: Path, found: dict[str, Any], but: tuple) -> None:
+        keys = sorted({*found, *self._identity} - set(but))
         other = [key for key in keys if found.get(key) != self._identity.get(key)]
         if other:
             raise ValueError(

@@ -24,7 +24,7 @@ class Descent:
     """The way down from a start.
 
     Args:
-        minimizer: The compiled minimizer.
+        minimizer: A compiled minimizer.
         position: Start, `(n,)`.
         data: What the objective takes beside the position.
         assign: Called with the best position after every chunk of iterations.
@@ -114,6 +114,16 @@ class Descent:
         like = tf.nest.flatten(self.state)
         saved = [tf.constant(snapshot[f"state_{i}"], a.dtype) for i, a in enumerate(like)]
         self.state = tf.nest.pack_sequence_as(self.state, saved)
+        self._restore_all_but_state(snapshot)
+
+    def restore_without_memory(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Takes over a snapshot of another minimizer, whose memory is of no use here."""
+        self._restore_all_but_state(snapshot)
+        # The third and fourth of a state, whatever the minimizer.
+        finished = (int(snapshot["state_2"]), int(snapshot["state_3"]))
+        self._finished = [a + b for a, b in zip(self._finished, finished)]
+
+    def _restore_all_but_state(self, snapshot: dict[str, np.ndarray]) -> None:
         self.best = Best(
             tf.constant(snapshot["best_position"]), *map(float, snapshot["best"])
         )

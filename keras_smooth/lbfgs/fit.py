@@ -125,7 +125,8 @@ def fit_lbfgs(
         jit_compile: Whether to compile with XLA.
         checkpoint: Directory in which the run is saved at every call of the callbacks. A
             run that finds its own checkpoint there goes on from it, bit for bit, also to
-            more epochs, a lower tolerance or a lower target. It is weights and curvature
+            more epochs, a lower tolerance or a lower target. Its own is one that began at
+            the weights that the model has, or ended there. It is weights and curvature
             memory, `2 * num_correction_pairs + 4` times the weights (256 MiB at most by default).
         throw: Whether to raise where a run breaks off, instead of only saying so in the
             result.
@@ -229,7 +230,12 @@ def fit_lbfgs(
         raise
     finally:
         model.history.result = descent.result()
+        if saved:
+            saved.end()
     callbacks.on_train_end(last)
+    # A callback may have given other weights back.
+    if saved:
+        saved.end()
     if throw and model.history.result.failed:
         raise RuntimeError(model.history.result.message)
     return model.history

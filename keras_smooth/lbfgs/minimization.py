@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.data import Data, Points
@@ -10,6 +11,7 @@ from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.exact_losses import compilation
 from keras_smooth.lbfgs.float64_copy import in_float64
 from keras_smooth.lbfgs.layout import lay_out
+from keras_smooth.lbfgs.model_checks import trained
 from keras_smooth.lbfgs.moving_averages import settle
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.program import program_of
@@ -31,6 +33,7 @@ class Minimization:
         terms: What is minimized in place of the loss of the model, or None.
 
     Attributes:
+        model: The user's.
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
         replicas: The replicas that share the data, or None.
@@ -49,7 +52,7 @@ class Minimization:
         terms: Terms | None = None,
     ):
         sample = data.sample(_SAMPLE)
-        self._model = model
+        self.model = model
         self._batches = lambda: data.batches(options.batch_size)
         self._terms = terms
         self.worker = model
@@ -79,8 +82,8 @@ class Minimization:
 
     def start(self) -> tf.Tensor:
         """Returns the weights that the user's model has now."""
-        if self.worker is not self._model:
-            self.worker.set_weights(self._model.get_weights())
+        if self.worker is not self.model:
+            self.worker.set_weights(self.model.get_weights())
         return self.objective.position
 
     def assign(self, position: tf.Tensor) -> None:
@@ -95,6 +98,14 @@ class Minimization:
         self.objective.assign(position)
         self._write_back()
 
+    def trained(self, position: tf.Tensor | None = None) -> list[np.ndarray]:
+        """Returns what is trained in the user's dtypes, as it is or at a position."""
+        variables = trained(self.model, self._terms)
+        if position is None:
+            return [np.asarray(variable) for variable in variables]
+        values = self.objective.unflatten(position)
+        return [np.asarray(value, v.dtype) for v, value in zip(variables, values)]
+
     def on_any_worker(self, *flags: bool) -> list[bool]:
         """Returns which flags are set on some worker, on every worker the same."""
         if self.replicas and self.replicas.several_workers:
@@ -102,5 +113,5 @@ class Minimization:
         return list(flags)
 
     def _write_back(self) -> None:
-        if self.worker is not self._model:
-            self._model.set_weights(self.worker.get_weights())
+        if self.worker is not self.model:
+            self.model.set_weights(self.worker.get_weights())

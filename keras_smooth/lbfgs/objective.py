@@ -47,12 +47,12 @@ class Objective:
 
     def assign(self, position: tf.Tensor) -> None:
         """Writes a vector of weights into the model."""
-        for variable, value in zip(self.variables, self._unflatten(position)):
+        for variable, value in zip(self.variables, self.unflatten(position)):
             variable.assign(value)
 
     def value(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
         """Returns the loss on `data = (x, y, sample_weight)` at the weights `position`."""
-        return self._value(self._unflatten(position), data)
+        return self._value(self.unflatten(position), data)
 
     @tf.autograph.experimental.do_not_convert
     def value_and_gradient(
@@ -65,7 +65,7 @@ class Objective:
             data: `(x, y, sample_weight)`.
             others: Values of all other variables, or None to read them.
         """
-        weights = self._unflatten(position)
+        weights = self.unflatten(position)
         with tf.GradientTape() as tape:
             tape.watch(weights)
             loss = self._value(weights, data, others)
@@ -93,7 +93,7 @@ class Objective:
     @functools.cached_property
     def _compiled_terms(self):
         def terms(position, data):
-            with self._scope(self._unflatten(position)):
+            with self._scope(self.unflatten(position)):
                 return self._loss.named(self._model(), data)
 
         return tf.function(terms, autograph=False)
@@ -140,6 +140,7 @@ class Objective:
             stacklevel=2,
         )
 
-    def _unflatten(self, position: tf.Tensor) -> list[tf.Tensor]:
+    def unflatten(self, position: tf.Tensor) -> list[tf.Tensor]:
+        """Returns a vector of weights in the shapes of the variables."""
         parts = tf.split(position, self.sizes)
         return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes)]

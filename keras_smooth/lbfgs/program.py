@@ -13,6 +13,7 @@ from keras_smooth.lbfgs.objective import Objective
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.replicas import replicas_of
 from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.without_xla import MinimizerWithoutXla, supports_xla
 
 _programs = weakref.WeakKeyDictionary()
 
@@ -25,23 +26,33 @@ class Program:
         terms: What is minimized in place of the loss of the model, or None.
         options: Of the fit.
         in_memory: Whether the data are tensors, or else a dataset.
+
+    Attributes:
+        objective: What is minimized.
+        minimizer: What minimizes it.
     """
 
     def __init__(
         self, model: keras.Model, terms: Terms | None, options: Options, in_memory: bool
     ):
         self.objective = Objective(model, terms)
-        replicas = replicas_of(model)
-        function, whole = self.objective.value_and_gradient, options.jit_compile
-        if replicas or not in_memory:
+        self._options = options
+        self._replicas = replicas_of(model)
+        self._in_memory = in_memory
+        jit_compile = options.jit_compile and supports_xla(model)
+        self.minimizer = MinimizerWithoutXla(self._minimizer, jit_compile)
+
+    def _minimizer(self, jit_compile: bool) -> Minimizer:
+        function, whole = self.objective.value_and_gradient, jit_compile
+        if self._replicas or not self._in_memory:
             # Neither a dataset nor a sum over devices can be inside a program of XLA: one
             # evaluation is such a program, and the loop around it is a graph.
-            function, whole = _one_evaluation(self.objective, options.jit_compile), False
-        evaluate = replicas.evaluate if replicas else micro_batches.evaluate
-        self.minimizer = Minimizer(
-            functools.partial(evaluate, function),
-            options.method,
-            options.num_correction_pairs,
+            function, whole = _one_evaluation(self.objective, jit_compile), False
+        place = self._replicas or micro_batches
+        return Minimizer(
+            functools.partial(place.evaluate, function),
+            self._options.method,
+            self._options.num_correction_pairs,
             whole,
         )
 

@@ -3,6 +3,8 @@
 import json
 import math
 import os
+import warnings
+import weakref
 from typing import Any
 
 import keras
@@ -15,6 +17,9 @@ from keras_smooth.lbfgs.descent import Descent
 from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.minimization import Minimization
 from keras_smooth.lbfgs.options import Options
+
+# The weights of a model after its latest run with a checkpoint, and the start of that run.
+_ends = weakref.WeakKeyDictionary()
 
 
 class Resumable:
@@ -29,8 +34,8 @@ class Resumable:
         options: Of the fit: some must be the same to go on.
 
     Raises:
-        ValueError: If the directory has a checkpoint of another run, or other ones for
-            other workers.
+        ValueError: If the directory has a checkpoint of another run, also of one from
+            another start, or other ones for other workers.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Resumable:
         }
         self._checkpoint = Checkpoint(directory, identity)
         self._saved = self._checkpoint.load()
+        self._start = self._checked_start(directory)
         if minimization.replicas and minimization.replicas.several_workers:
             saved = digest((self._saved or {}).values())
             minimization.replicas.check_same(checkpoint=saved)
@@ -79,7 +85,15 @@ class Resumable:
                 "the checkpoint is of another loss or of another model. Give this run a "
                 "directory of its own."
             )
-        descent.restore(self._saved)
+        if "old" in self._saved:
+            warnings.warn(
+                "The checkpoint is of version 0.1.0: the fit goes on from its weights and "
+                "history, but with empty memory.",
+                stacklevel=4,
+            )
+            descent.restore_without_memory(self._saved)
+        else:
+            descent.restore(self._saved)
         self._minimization.restore(descent.best.position)
         record = json.loads(self._saved["history"].tobytes())
         history.epoch, history.history = record["epoch"], record["history"]
@@ -93,7 +107,38 @@ class Resumable:
         arrays["history"] = np.frombuffer(
             json.dumps(record, default=_as_lists).encode(), "u1"
         )
+        arrays["start"] = np.frombuffer(self._start.encode(), "u1")
         self._checkpoint.save(descent.nit, {**descent.snapshot(), **arrays})
+
+    def end(self) -> None:
+        """Remembers that the weights which the model has now are of this run."""
+        weights = digest(self._minimization.trained())
+        _ends[self._minimization.model] = (weights, self._start)
+
+    def _checked_start(self, directory: str | os.PathLike) -> str:
+        """Returns what tells the start of the run from others.
+
+        Raises:
+            ValueError: If the model is neither at the start of the saved run nor at its end.
+        """
+        now = digest(self._minimization.trained())
+        if self._saved is None:
+            return now
+        # Version 0.1.0 did not save it.
+        start = (
+            self._saved.get("start", np.frombuffer(now.encode(), "u1")).tobytes().decode()
+        )
+        best = self._minimization.trained(self._saved["best_position"])
+        its_own = (now, start) == _ends.get(self._minimization.model)
+        if now in (start, digest(best)) or its_own:
+            return start
+        raise ValueError(
+            f"The checkpoint in {os.fspath(directory)} is of a run from another start: the "
+            "weights of the model are neither those at which it began nor those at which it "
+            "ended. Give every run a directory of its own, as each seed of a loop; to go on "
+            "with this run, begin as it did, by keras.utils.set_random_seed before the model "
+            "is built."
+        )
 
 
 def _is_same(saved: float, now: float, dtype: np.dtype) -> bool:

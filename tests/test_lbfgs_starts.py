@@ -1,0 +1,136 @@
+"""Checkpoints of fit_lbfgs know the start of their run, and those of 0.1.0 are read."""
+
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from lbfgs_nets import Y, fit, net
+
+
+class Break(keras.callbacks.Callback):
+    """Raises at the end of an epoch, before it is saved."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise MemoryError
+
+
+def run(model, checkpoint=None, **arguments):
+    arguments = {"epochs": 12, "steps_per_execution": 3, **arguments}
+    return fit(model, checkpoint=checkpoint, **arguments)
+
+
+# A checkpoint of another start.
+
+
+def from_seed(seed):
+    model = net()
+    start = keras.initializers.GlorotUniform(seed=seed)
+    model.layers[0].kernel.assign(start((2, 3)))
+    return model
+
+
+def moved(change):
+    """Returns a net whose start differs in a single weight."""
+    model = net()
+    model.layers[1].bias.assign([change])
+    return model
+
+
+def trained_elsewhere():
+    model = net()
+    run(model, epochs=2)
+    return model
+
+
+STARTS = {
+    "seed": lambda: from_seed(7),
+    "a digit": lambda: moved(1e-16),
+    "trained": trained_elsewhere,
+    "in the float64 copy": None,
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_run_from_another_start_is_refused(name, tmp_path):
+    arguments = {}
+    make, other = net, STARTS[name]
+    if name == "in the float64 copy":
+        make, arguments = (lambda: net(dtype="float32")), {"dtype": "float64"}
+
+        def other():
+            model = make()
+            model.layers[1].bias.assign([1e-6])
+            return model
+
+    run(make(), tmp_path, epochs=3, **arguments)
+    model = other()
+    weights = model.get_weights()
+    with pytest.raises(ValueError, match="from another start.*each seed of a loop"):
+        run(model, tmp_path, **arguments)
+    assert all(map(np.array_equal, weights, model.get_weights()))
+
+
+def test_loop_over_seeds_with_a_directory_each(tmp_path):
+    results = {}
+    for seed in (3, 4):
+        run(from_seed(seed), tmp_path / str(seed), epochs=3)
+        results[seed] = run(from_seed(seed), tmp_path / str(seed), epochs=3).result.fun
+    assert results[3] != results[4]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_run_goes_on_from_its_start_its_end_and_where_it_broke_off(dtype, tmp_path):
+    def make():
+        return net(dtype=dtype)
+
+    arguments = {"dtype": "float64"}
+    expected = make()
+    run(expected, **arguments)
+    model = make()
+    with pytest.raises(MemoryError):
+        run(model, tmp_path, callbacks=[Break(8)], **arguments)
+    run(model, tmp_path, epochs=9, **arguments)  # where it broke off
+    run(model, tmp_path, epochs=10, **arguments)  # at its end
+    other = make()
+    other.set_weights(model.get_weights())
+    run(other, tmp_path, epochs=11, **arguments)  # of another process, at its end
+    last = make()
+    run(last, tmp_path, **arguments)  # at its start
+    assert last.history.result == expected.history.result
+
+
+# A checkpoint of version 0.1.0.
+
+OLD = Path(__file__).parent / "data" / "checkpoints_0.1.0"
+# What 0.1.0 said of its three iterations.
+OLD_LOSSES = {
+    "lbfgs": [0.040162668825701665, 0.02593285829578316, 0.015060642645842903],
+    "tfp_lbfgs": [0.03793071217013157, 0.024712460177643364, 0.012431579513771138],
+    "bfgs": [0.03793071217013157, 0.02471246017764337, 0.012480187903821754],
+}
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "tfp_lbfgs", "bfgs"])
+def test_checkpoint_of_an_old_version_goes_on_with_empty_memory(method, tmp_path):
+    shutil.copytree(OLD / method, tmp_path / method)
+    model = net()
+    arguments = {"epochs": 6, "steps_per_execution": 1, "checkpoint": tmp_path / method}
+    arguments["method"] = {"bfgs": "tfp_bfgs"}.get(method, method)
+    with pytest.warns(UserWarning, match="of version 0.1.0.*empty memory"):
+        history = fit(model, **arguments)
+    losses = history.history["loss"]
+    assert history.epoch == [0, 1, 2, 3, 4, 5] and history.result.nit == 6
+    assert losses[:3] == pytest.approx(OLD_LOSSES[method], rel=1e-12)
+    assert losses[5] < losses[2]
+    # What it wrote is of this version, and knows no less than its own start.
+    again = fit(model, **arguments)
+    assert again.history == history.history
+    with pytest.raises(ValueError, match=": data of it"):
+        fit(net(), y=Y + 1.0, **arguments)
