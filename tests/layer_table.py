@@ -12,12 +12,15 @@ OWN_ARGUMENTS = ("order", "sharpness")
 _REQUIRED = {
     "activation": "tanh",
     "equation": "ab,bc->ac",
+    "factor": 0.25,
     "filters": 4,
     "height": 5,
+    "height_factor": 0.3,
     "kernel_size": 3,
     "output_shape": 4,
     "units": 4,
     "width": 3,
+    "width_factor": 0.2,
 }
 # A value that is not the default, where there is no other way to guess one.
 _UNUSUAL = {
@@ -26,8 +29,8 @@ _UNUSUAL = {
     "bias_axes": "c",
     "data_format": "channels_first",
     "depth_multiplier": 3,
+    "fill_mode": "wrap",
     "groups": 2,
-    "interpolation": "bicubic",
     "kernel_size": 2,
     "padding": "same",
     "pool_size": 3,
@@ -36,6 +39,9 @@ _UNUSUAL = {
     "shared_axes": [1],
     "size": (2, 3),
     "strides": 2,
+    "value_range": (0, 1),
+    "x_factor": (0.0, 0.1),
+    "y_factor": 0.2,
 }
 # Keras takes these two not together, and our BatchNormalization refuses the others.
 _LEFT = ("pad_to_aspect_ratio", "renorm", "synchronized")
@@ -80,6 +86,8 @@ def _unusual(parameter: inspect.Parameter, number: int):
         return _OBJECTS[name.rpartition("_")[2]](number)
     if name in {**_REQUIRED, **_UNUSUAL}:
         return {**_REQUIRED, **_UNUSUAL}[name]
+    if name == "interpolation":
+        return "nearest" if default == "bilinear" else "bilinear"
     if isinstance(default, bool) and name not in _LEFT:
         return not default
     return default / 2 if isinstance(default, float) else default

@@ -55,7 +55,9 @@ def test_signature_is_that_of_keras_and_one_argument(kind):
         assert _described(ours) == _described(theirs)
     else:
         # An older Keras lacks some, a newer one has more. Keras 3.10 had `rms_scaling`.
-        ours, theirs = ({p.name for p in found} - {"rms_scaling"} for found in (ours, theirs))
+        ours, theirs = (
+            {p.name for p in found} - {"rms_scaling"} for found in (ours, theirs)
+        )
         assert theirs <= ours or ours <= theirs
     own = [p for p in parameters(kind) if p.name in OWN_ARGUMENTS]
     assert len(own) == (stock_of(kind) not in layers.EXACT_FORMS)
@@ -152,8 +154,9 @@ def test_smoothness_of_every_layer(kind):
     if kind in layers.SMOOTH_FORMS.values():
         assert keras_smooth.smoothness(made(kind)) == np.inf
         assert keras_smooth.smoothness(made(stock)) == 0
-    elif kind is not layers.UnitNormalization and kind is not layers.Resizing:
-        assert keras_smooth.smoothness(made(kind)) == keras_smooth.smoothness(made(stock))
+    elif kind is not layers.UnitNormalization:  # the one whose class is another
+        known = keras_smooth.smoothness(made(stock))
+        assert known in (None, keras_smooth.smoothness(made(kind)))
 
 
 LAYERS = {

@@ -7,7 +7,9 @@ dense.py, activation.py                         with an order, and a start that 
 convolution.py, transposed_convolution.py, depthwise_convolution.py,
 separable_convolution.py, einsum_dense.py, recurrent.py, convolutional_recurrent.py
                                                 with an order; written by a script
-normalization.py, interpolation.py              exact: Keras' outputs, derivatives that hold
+normalization.py, interpolation.py, random_geometry.py, random_color.py
+                                                exact: Keras' outputs, derivatives that hold
+sampling.py                                     how random_geometry.py reads images
 smooth_pooling.py, smooth_merging.py, smooth_prelu.py
                                                 smooth forms; written by a script
 smooth_maximum.py                               what these compute
@@ -25,6 +27,14 @@ from keras_smooth.layers.normalization import (
     GroupNormalization,
     LayerNormalization,
     UnitNormalization,
+)
+from keras_smooth.layers.random_color import RandomHue, RandomSaturation
+from keras_smooth.layers.random_geometry import (
+    RandomPerspective,
+    RandomRotation,
+    RandomShear,
+    RandomTranslation,
+    RandomZoom,
 )
 from keras_smooth.layers.recurrent import GRU, LSTM, SimpleRNN
 from keras_smooth.layers.separable_convolution import SeparableConv1D, SeparableConv2D
@@ -70,6 +80,13 @@ __all__ = [
     "GroupNormalization",
     "LSTM",
     "LayerNormalization",
+    "RandomHue",
+    "RandomPerspective",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
     "Resizing",
     "SeparableConv1D",
     "SeparableConv2D",

@@ -1,0 +1,370 @@
+"""Random geometric transformations of images with exact derivatives."""
+
+import keras
+from keras import ops
+
+from keras_smooth.layers.sampling import transformed
+from keras_smooth.layers.table import exact_of
+
+
+@exact_of(keras.layers.RandomRotation)
+class RandomRotation(keras.layers.RandomRotation):
+    """A `keras.layers.RandomRotation` with exact derivatives with respect to the images.
+
+    Arguments, random numbers and outputs are those of Keras' layer, whose gradient is an
+    approximation. The outputs are linear in the images for given random numbers.
+
+    Args:
+        factor: A number, or two, the largest angle in turns: 0.2 is up to 72 degrees either
+            way, (-0.1, 0.3) from a tenth of a turn to the right to 0.3 to the left.
+        fill_mode: What is beyond the edges: "constant", "nearest", "reflect" or "wrap".
+        interpolation: "bilinear" or "nearest".
+        seed: Integer, the seed of the random numbers, or None.
+        fill_value: The value beyond the edges with "constant".
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        `(..., height, width, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        That of the input.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.RandomRotation(0.1, seed=0)
+    >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
+    TensorShape([1, 4, 4, 3])
+
+    """
+
+    def __init__(
+        self,
+        factor,
+        fill_mode="reflect",
+        interpolation="bilinear",
+        seed=None,
+        fill_value=0.0,
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(
+            factor=factor,
+            fill_mode=fill_mode,
+            interpolation=interpolation,
+            seed=seed,
+            fill_value=fill_value,
+            data_format=data_format,
+            **kwargs,
+        )
+
+    def transform_images(self, images, transformation, training=True):
+        if not training or transformation is None:
+            return super().transform_images(images, transformation, training)
+        matrix = transformation["rotation_matrix"]
+        return transformed(self, images, matrix, self.fill_mode)
+
+
+@exact_of(keras.layers.RandomTranslation)
+class RandomTranslation(keras.layers.RandomTranslation):
+    """A `keras.layers.RandomTranslation` with exact derivatives with respect to the images.
+
+    Arguments, random numbers and outputs are those of Keras' layer, whose gradient is an
+    approximation. The outputs are linear in the images for given random numbers.
+
+    Args:
+        height_factor: A number, or two, between -1 and 1: the largest shift downwards, as a
+            share of the height.
+        width_factor: The same to the right, as a share of the width.
+        fill_mode: What is beyond the edges: "constant", "nearest", "reflect" or "wrap".
+        interpolation: "bilinear" or "nearest".
+        seed: Integer, the seed of the random numbers, or None.
+        fill_value: The value beyond the edges with "constant".
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        `(..., height, width, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        That of the input.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.RandomTranslation(0.1, 0.2, seed=0)
+    >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
+    TensorShape([1, 4, 4, 3])
+
+    """
+
+    def __init__(
+        self,
+        height_factor,
+        width_factor,
+        fill_mode="reflect",
+        interpolation="bilinear",
+        seed=None,
+        fill_value=0.0,
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(
+            height_factor=height_factor,
+            width_factor=width_factor,
+            fill_mode=fill_mode,
+            interpolation=interpolation,
+            seed=seed,
+            fill_value=fill_value,
+            data_format=data_format,
+            **kwargs,
+        )
+
+    def transform_images(self, images, transformation, training=True):
+        if not training or transformation is None:
+            return super().transform_images(images, transformation, training)
+        matrix = _shift(transformation["translations"])
+        return transformed(self, images, matrix, self.fill_mode)
+
+
+@exact_of(keras.layers.RandomZoom)
+class RandomZoom(keras.layers.RandomZoom):
+    """A `keras.layers.RandomZoom` with exact derivatives with respect to the images.
+
+    Arguments, random numbers and outputs are those of Keras' layer, whose gradient is an
+    approximation. The outputs are linear in the images for given random numbers.
+
+    Args:
+        height_factor: A number, or two, between -1 and 1: 0.2 zooms out by up to 20 %, -0.2
+            in.
+        width_factor: The same for the width; None keeps the aspect ratio.
+        fill_mode: What is beyond the edges: "constant", "nearest", "reflect" or "wrap".
+        interpolation: "bilinear" or "nearest".
+        seed: Integer, the seed of the random numbers, or None.
+        fill_value: The value beyond the edges with "constant".
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        `(..., height, width, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        That of the input.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.RandomZoom(0.2, seed=0)
+    >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
+    TensorShape([1, 4, 4, 3])
+
+    """
+
+    def __init__(
+        self,
+        height_factor,
+        width_factor=None,
+        fill_mode="reflect",
+        interpolation="bilinear",
+        seed=None,
+        fill_value=0.0,
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(
+            height_factor=height_factor,
+            width_factor=width_factor,
+            fill_mode=fill_mode,
+            interpolation=interpolation,
+            seed=seed,
+            fill_value=fill_value,
+            data_format=data_format,
+            **kwargs,
+        )
+
+    def transform_images(self, images, transformation, training=True):
+        if not training or transformation is None:
+            return super().transform_images(images, transformation, training)
+        matrix = _zoom(transformation, ops.shape(images), self.data_format)
+        return transformed(self, images, matrix, self.fill_mode)
+
+
+@exact_of(keras.layers.RandomShear)
+class RandomShear(keras.layers.RandomShear):
+    """A `keras.layers.RandomShear` with exact derivatives with respect to the images.
+
+    Arguments, random numbers and outputs are those of Keras' layer, whose gradient is an
+    approximation. The outputs are linear in the images for given random numbers.
+
+    Args:
+        x_factor: A number, or two, between 0 and 1, the largest horizontal shear.
+        y_factor: The same for the vertical shear.
+        interpolation: "bilinear" or "nearest".
+        fill_mode: What is beyond the edges: "constant", "nearest", "reflect" or "wrap".
+        fill_value: The value beyond the edges with "constant".
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        seed: Integer, the seed of the random numbers, or None.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        `(..., height, width, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        That of the input.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.RandomShear(0.2, 0.1, seed=0)
+    >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
+    TensorShape([1, 4, 4, 3])
+
+    """
+
+    def __init__(
+        self,
+        x_factor=0.0,
+        y_factor=0.0,
+        interpolation="bilinear",
+        fill_mode="reflect",
+        fill_value=0.0,
+        data_format=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(
+            x_factor=_one_number(x_factor),
+            y_factor=_one_number(y_factor),
+            interpolation=interpolation,
+            fill_mode=fill_mode,
+            fill_value=fill_value,
+            data_format=data_format,
+            seed=seed,
+            **kwargs,
+        )
+
+    def transform_images(self, images, transformation, training=True):
+        if not training or transformation is None:
+            return super().transform_images(images, transformation, training)
+        matrix = _shear(transformation["shear_factor"])
+        return transformed(self, images, matrix, self.fill_mode)
+
+
+@exact_of(keras.layers.RandomPerspective)
+class RandomPerspective(keras.layers.RandomPerspective):
+    """A `keras.layers.RandomPerspective` with exact derivatives with respect to the images.
+
+    Arguments, random numbers and outputs are those of Keras' layer, whose gradient is an
+    approximation. The outputs are linear in the images for given random numbers.
+
+    Args:
+        factor: A number, or two, between 0 and 1: the share of images that are transformed
+            is drawn from that range.
+        scale: Number between 0 and 1, how far the corners move, as a share of the size.
+        interpolation: "bilinear" or "nearest".
+        fill_value: The value beyond the edges.
+        seed: Integer, the seed of the random numbers, or None.
+        data_format: "channels_last" or "channels_first": where the channels are in the
+            shapes. None is what Keras is set to, `keras.config.image_data_format()`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Input shape:
+        `(..., height, width, channels)`, or with the channels first if `data_format` is
+        "channels_first".
+
+    Output shape:
+        That of the input.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> layer = keras_smooth.layers.RandomPerspective(seed=0)
+    >>> layer(keras.ops.ones((1, 4, 4, 3)), training=True).shape
+    TensorShape([1, 4, 4, 3])
+
+    """
+
+    def __init__(
+        self,
+        factor=1.0,
+        scale=1.0,
+        interpolation="bilinear",
+        fill_value=0.0,
+        seed=None,
+        data_format=None,
+        **kwargs,
+    ):
+        super().__init__(
+            factor=factor,
+            scale=scale,
+            interpolation=interpolation,
+            fill_value=fill_value,
+            seed=seed,
+            data_format=data_format,
+            **kwargs,
+        )
+
+    def transform_images(self, images, transformation, training=True):
+        if not training or transformation is None:
+            return super().transform_images(images, transformation, training)
+        matrix = _perspective(transformation)
+        moved = transformed(self, images, matrix, "constant")
+        chosen = transformation["apply_perspective"][:, None, None, None]
+        return ops.where(chosen, moved, ops.cast(images, moved.dtype))
+
+
+def _zoom(transformation: dict, shape: tuple, data_format: str):
+    """Returns the map that scales about the middle of the image."""
+    x, y = transformation["width_zoom"], transformation["height_zoom"]
+    height, width = shape[-3:-1] if data_format == "channels_last" else shape[-2:]
+    right, down = (
+        (ops.cast(size, "float32") - 1.0) / 2.0 * (1.0 - zoom)
+        for size, zoom in ((width, x), (height, y))
+    )
+    zero = ops.zeros_like(x)
+    return ops.concatenate([x, zero, right, zero, y, down, zero, zero], axis=1)
+
+
+def _shift(translations):
+    right, down = translations[:, :1], translations[:, 1:]
+    one, zero = ops.ones_like(right), ops.zeros_like(right)
+    return ops.concatenate([one, zero, -right, zero, one, -down, zero, zero], axis=1)
+
+
+def _shear(factors):
+    x, y = factors[:, :1], factors[:, 1:]
+    one, zero = ops.ones_like(x), ops.zeros_like(x)
+    return ops.concatenate([one, x, zero, y, one, zero, zero, zero], axis=1)
+
+
+def _perspective(transformation: dict):
+    """Returns the map that takes four end points to their start points."""
+    starts, ends = (
+        ops.cast(transformation[key], "float32") for key in ("start_points", "end_points")
+    )
+    known = ops.concatenate([ends, ops.ones_like(ends[..., :1])], axis=-1)
+    nothing = ops.zeros_like(known)
+    rows = []
+    for corner in range(4):
+        for axis, parts in enumerate([(known, nothing), (nothing, known)]):
+            start = starts[:, corner, axis, None]
+            row = [*(part[:, corner] for part in parts), -start * ends[:, corner]]
+            rows.append(ops.concatenate(row, axis=-1))
+    values = ops.reshape(starts, (-1, 8, 1))
+    return ops.solve(ops.stack(rows, axis=1), values)[..., 0]
+
+
+def _one_number(factor):
+    """Returns a factor as Keras takes it: its own config has what it refuses, as (-1, 1)."""
+    if isinstance(factor, (tuple, list)) and len(factor) == 2 and factor[0] == -factor[1]:
+        return factor[1]
+    return factor
