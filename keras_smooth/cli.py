@@ -180,10 +180,11 @@ def _loaded(file: str) -> keras.Model:
 
 def _compare(arguments: argparse.Namespace, console: Console) -> int:
     settings = _settings(arguments)
+    problem = problems.load(settings.problem)
     jobs = _jobs(arguments.jobs, settings)
     executor = executors.chosen(jobs)
     out = Path(arguments.out or _default_out(arguments.resume))
-    results = comparing.prepare(settings, out, arguments.resume)
+    results = comparing.prepare(settings, problem, out, arguments.resume)
     todo = sum(len(task.starts) for task in tasks.missing(results))
     console.print(
         f"{todo} runs of {settings.epochs} iterations on {settings.device_name()} in "

@@ -156,7 +156,12 @@ def test_summary_is_the_median(small):
     directory, found = small
     content = json.loads((directory / files.RESULTS).read_text())
     line = content["summary"][0]
-    assert list(line) == "activation smoothness seeds failures y_mse dy_mse d2y_mse".split()
+    names = "activation smoothness seeds failures y_mse dy_mse d2y_mse d2y_spread"
+    assert list(line) == names.split()
+    curves = [found.results.outcomes["tanh", "default", seed].curves[2] for seed in (0, 1)]
+    # Of two numbers a and b the variance is (a - b)^2 / 2.
+    spread = np.sqrt(np.mean((curves[0] - curves[1]) ** 2) / 2)
+    assert line["d2y_spread"] == pytest.approx(spread, rel=1e-12)
     assert line["smoothness"] == "inf" and line["seeds"] == 2 and line["failures"] == 0
     values = [run["d2y_mse"] for run in content["runs"][:2]]
     assert line["d2y_mse"] == pytest.approx(np.mean(values))
@@ -271,6 +276,22 @@ def test_results_are_not_overwritten(small):
         keras_smooth.compare(["tanh"], seeds=1, epochs=5, out=directory)
 
 
+def test_resume_with_other_data_is_refused(tmp_path):
+    x = np.linspace(0.0, 1.0, 20)
+    asked = {**ONE, "epochs": 2, "out": tmp_path}
+    keras_smooth.compare(**asked, problem=(x, x**2, 2 * x))
+    for changed in ((x, x**2), (x, x**2, 2 * x + 1e-9), (x, x**3, 2 * x)):
+        with pytest.raises(ValueError, match="made with other data of 'own data'"):
+            keras_smooth.compare(**asked, problem=changed, resume=True)
+
+
+def test_resume_with_other_versions_is_refused(small, monkeypatch):
+    directory, _ = small
+    monkeypatch.setattr(files, "versions", lambda: {"keras": "3.0.0"})
+    with pytest.raises(ValueError, match="other versions .*keras was .*, is 3.0.0"):
+        keras_smooth.compare(**FOUR, out=directory, resume=True)
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"settings": {}}', '{"settings": {"seeds": 0}}']
 )
@@ -329,18 +350,50 @@ def test_csv_problem_is_read_once_and_reported(tmp_path, monkeypatch):
     # Unscaled, a net would not get anywhere: the variance of y is 5e5.
     assert found.runs[0].y_mse < 5e3 and found.runs[0].d2y_mse is None
     directory = found.save(tmp_path / "out")
-    assert "not known" in (directory / report.PAGE).read_text()
-    assert "None of these" in found.recommendation
+    page = (directory / report.PAGE).read_text()
+    assert "not known" in page and "held out" in page and "lost" not in page
+    assert "y'' is not known here" in found.recommendation
+    assert "Take **tanh**" in found.recommendation
     assert opened.count(path) == 1
 
 
-def test_own_activation_takes_part():
-    def bump(x):
-        return x * keras.ops.exp(-keras.ops.square(x))
+def bump(x):
+    return x * keras.ops.exp(-keras.ops.square(x))
 
-    keras_smooth.register_smoothness(bump, math.inf)
-    found = keras_smooth.compare(["bump"], seeds=1, epochs=5, **SMALL)
-    assert found.summary[0].smoothness == "inf"
+
+def wave(x):
+    return keras.ops.sin(x)
+
+
+def test_own_activations_take_part(tmp_path):
+    keras_smooth.register_smoothness(wave, math.inf)
+    slow = keras_smooth.activations.partial("sin", w0=0.5)
+    asked = {"seeds": 1, "epochs": 5, **SMALL}
+    found = keras_smooth.compare([bump, "wave", slow], **asked, out=tmp_path)
+    assert [line.smoothness for line in found.summary] == [None, "inf", "inf"]
+    assert [line.activation for line in found.summary] == ["bump", "wave", "sin(w0=0.5)"]
+    assert "| bump | unknown |" in (found.save(tmp_path) / report.PAGE).read_text()
+    again = keras_smooth.compare([bump, "wave", slow], **asked, out=tmp_path, resume=True)
+    assert again.runs == found.runs
+
+
+@pytest.mark.parametrize(
+    ("activations", "error", "words"),
+    [
+        ("tanh", TypeError, "a list of names or functions"),
+        (bump, TypeError, "a list of names or functions"),
+        (7, TypeError, "a list of names or functions"),
+        (["tanh", None], TypeError, "a name or a function, received None"),
+        ([lambda x: x], ValueError, "no name that tables and files can have"),
+        ([bump, "tanh", bump], ValueError, "'bump' is named twice"),
+        ([], ValueError, "at least one"),
+        ([lambda: 0.0], ValueError, "no name"),
+        ([keras.activations.glu], ValueError, "cannot be used in this network"),
+    ],
+)
+def test_activations_that_are_none(activations, error, words):
+    with pytest.raises(error, match=words):
+        keras_smooth.compare(activations)
 
 
 # Executors.
@@ -349,7 +402,10 @@ def test_own_activation_takes_part():
 @pytest.mark.slow
 def test_workers_give_the_same_as_one_process(small):
     _, found = small
-    again = keras_smooth.compare(**FOUR, jobs=2)
+    # A function of this module, which a worker has to find, beside those by name.
+    asked = {**FOUR, "activations": [*FOUR["activations"], bump]}
+    again = keras_smooth.compare(**asked, jobs=2)
+    assert len(again.runs) == len(found.runs) + 2
     for one, other in zip(found.runs, again.runs):
         names = ("activation", "seed", "nit", "message")
         assert [getattr(one, n) for n in names] == [getattr(other, n) for n in names]

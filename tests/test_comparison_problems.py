@@ -1,5 +1,7 @@
 """What a comparison learns: the table of exact problems, and CSV files."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -26,52 +28,167 @@ def test_the_articles_problem():
     assert problem.exact[2][50] == -2.0
 
 
-def write_csv(path, text):
-    path.write_text(text)
-    return str(path)
+ROWS = [(10 * i, i**2, i / 5, 1 / 50) for i in range(12)]
 
 
-GOOD = "x,y,dy,d2y\n" + "".join(f"{10 * i},{i**2},{i / 5},{1 / 50}\n" for i in range(12))
+def text(rows=ROWS, head="x,y,dy,d2y", separator=","):
+    lines = [separator.join(repr(number) for number in row) for row in rows]
+    return "\n".join([head, *lines]) + "\n"
 
 
-def test_csv(tmp_path):
-    problem = problems.load(write_csv(tmp_path / "data.csv", GOOD))
-    np.testing.assert_array_equal(problem.x, 10.0 * np.arange(12))
-    assert all(part is not None for part in problem.exact)
+FORMS = {
+    "plain": text(),
+    "semicolons": text(head="x;y;dy;d2y", separator=";"),
+    "tabs": text(head="x\ty\tdy\td2y", separator="\t"),
+    "spaces": text(head="x  y dy   d2y", separator="   "),
+    "upper case and spaces": text(head=" X , Y,DY, D2Y ", separator=" , "),
+    "carriage returns": text().replace("\n", "\r\n"),
+    "a mark of byte order": "\ufeff" + text(),
+    "quotes": text(head='"x","y","dy","d2y"'),
+    "comments and empty lines": "# made by hand\n\n"
+    + text().replace("\n20", "\n\n# so\n20"),
+    "any order": text([row[::-1] for row in ROWS[::-1]], "d2y,dy,y,x"),
+    "other columns": text([(7, *row, 7) for row in ROWS], "n,x,y,dy,d2y,n"),
+    "numpy.savetxt": text(head="# x y dy d2y", separator=" "),
+    "numpy.savetxt after a comment": "# made by hand\n" + text(head="# x,y,dy,d2y"),
+    "other numbers": text().replace("10,1,", "1.0E+1,+1.,").replace("0.02", ".02"),
+}
+
+
+@pytest.mark.parametrize("content", FORMS.values(), ids=FORMS)
+def test_text_file(tmp_path, content):
+    path = tmp_path / "data.csv"
+    path.write_text(content, newline="")
+    problem = problems.load(path)
+    x, y, dy, d2y = np.array(ROWS).T
+    np.testing.assert_array_equal(problem.x, x)
+    np.testing.assert_array_equal(problem.exact, (y, dy, d2y))
+    np.testing.assert_array_equal(problem.draw(0), (x, y))
     assert problem.x_scale == (55.0, 55.0)
 
 
-def test_csv_without_derivatives_and_in_any_order(tmp_path):
-    lines = [f"{i * 1.5}, {12 - i}" for i in range(12)]
-    problem = problems.load(write_csv(tmp_path / "d.csv", "y, x\n" + "\n".join(lines)))
-    assert problem.exact[1] is None and problem.exact[2] is None
-    assert list(problem.x) == sorted(problem.x)
+def test_text_file_of_utf_16(tmp_path):
+    (tmp_path / "data.txt").write_text(text(), encoding="utf-16")
+    assert len(problems.load(tmp_path / "data.txt").x) == 12
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (GOOD.replace("y,", "z,", 1), "no column y"),
-        ("", "no column x and no column y"),
-        (
-            GOOD.replace("20,", "twenty,"),
-            "line 4: x must be a finite number, received 'twenty'",
-        ),
-        (GOOD.replace("20,4,", "20,nan,"), "line 4: y must be a finite number"),
-        (GOOD.replace("110,121,2.2,0.02", "110"), "line 13: y must be .* received None"),
-        ("x,y\n1,2\n3,4\n", "2 rows of data; at least 10"),
-        ("x,y\n" + "1,2\n" * 12, "nothing to learn"),
-    ],
-)
-def test_bad_csv(tmp_path, text, words):
+BAD = [
+    (text(head="x,z,dy,d2y"), "no column y: .* it is 'x,z,dy,d2y'"),
+    ("", "is empty"),
+    ("# nothing\n\n", "is empty"),
+    (text(head=""), "no column x and no column y"),
+    (text(head="x,y,Y,d2y"), "more than one column y"),
+    (text(head="x, X ,dy,y"), "more than one column x"),
+    (text().replace("20,", "twenty,"), "line 4: x must be .* received 'twenty'"),
+    (text().replace("20,4,", "20,nan,"), "line 4: y must be a finite number"),
+    (text().replace("20,4,", "20,,"), "line 4: y must be .* received ''"),
+    (text().replace("20,4,", "20,1e999,"), "line 4: y must be a finite number"),
+    (text().replace("20,4,", "20,4_0,"), "line 4: y must be .* received '4_0'"),
+    (text().replace("20,4,", "20,0x4,"), "line 4: y must be .* received '0x4'"),
+    (text().replace("20,4,", "20,\u0664,"), "line 4: y must be a finite number"),
+    (text().replace("110,121,2.2,0.02", "110"), "line 13: 1 fields .* names 4 columns"),
+    (text().replace("20,4,", "20,4,4,"), "line 4: 5 fields .* Decimal commas"),
+    (text().replace("30,", "# why\n\n30,,"), "line 7: 5 fields"),
+    ("x,y\n" + "-0,895,1,051\n" * 12, "line 2: 4 fields .* names 2 .*Decimal commas"),
+    ("x;y\n" + "-0,895;1,051\n" * 12, "line 2: x must be .*'-0,895'. Decimal commas"),
+    ("x y\n" + "-0,895 1,051\n" * 12, "line 2: x must be .*'-0,895'. Decimal commas"),
+    ("x,y\n1,2\n3,4\n", "2 rows of data; at least 10"),
+    ("x,y\n" + "1,2\n" * 12, "nothing to learn"),
+    ("1,2\n" * 12, "no column x and no column y"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), BAD)
+def test_text_file_that_can_be_read_in_no_or_two_ways(tmp_path, content, words):
+    path = tmp_path / "bad.csv"
+    path.write_text(content)
     with pytest.raises(ValueError, match=words):
-        problems.load(write_csv(tmp_path / "bad.csv", text))
+        problems.load(path)
 
 
-def test_unknown_problem():
+def test_what_is_no_text_file(tmp_path):
+    (tmp_path / "bytes.csv").write_bytes(b"x,y\n\xff,1\n")
+    with pytest.raises(ValueError, match="no UTF-8 text"):
+        problems.load(tmp_path / "bytes.csv")
+    for path in (tmp_path, "/dev/null"):
+        with pytest.raises(ValueError, match="no regular file"):
+            problems.load(path)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ValueError, match="no regular file"):  # It would block for ever.
+        problems.load(tmp_path / "fifo")
+    with pytest.raises(ValueError, match="Cannot read missing.csv: No such file"):
+        problems.load("missing.csv")
+
+
+def test_unknown_name():
     with pytest.raises(
         ValueError, match="no problem named 'gausian'.*Did you mean gaussian"
     ):
         problems.load("gausian")
-    with pytest.raises(ValueError, match="Cannot read missing.csv"):
-        problems.load("missing.csv")
+
+
+# Arrays.
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_arrays(number):
+    columns = [np.array(column) for column in zip(*ROWS[::-1])][:number]
+    names = ("x", "y", "dy", "d2y")[:number]
+    forms = [
+        tuple(columns),
+        [column.tolist() for column in columns],
+        tuple(column[:, None] for column in columns),
+        dict(zip(names, columns)),
+    ]
+    first, *others = map(problems.load, forms)
+    assert (first.exact[1] is None, first.exact[2] is None) == (number < 3, number < 4)
+    for other in others:
+        assert other.digest() == first.digest()
+        np.testing.assert_array_equal(other.draw(5), first.draw(0))
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "words"),
+    [
+        (None, TypeError, "problem must be a name, the path of a file, or arrays"),
+        (3.0, TypeError, "problem must be a name"),
+        ((np.arange(12.0),), ValueError, "received 1 of them"),
+        ((np.arange(12.0),) * 5, ValueError, "received 5 of them"),
+        ({"x": np.arange(12.0)}, ValueError, "must have the keys x, y"),
+        ({"x": [1], "y": [1], "z": [1]}, ValueError, "must have the keys x, y"),
+        ((np.arange(12.0), np.arange(13.0)), ValueError, "of one length.*12.*13"),
+        ((np.ones((12, 2)), np.arange(12.0)), ValueError, r"x must have the shape \(n,\)"),
+        ((np.arange(12.0), np.arange(12.0) * 1j), TypeError, "y must be real numbers"),
+        ((np.arange(12.0), ["a"] * 12), TypeError, "y must be real numbers"),
+        ((np.arange(12.0), [None] * 12), TypeError, "y must be real numbers"),
+        ((np.arange(12.0), [1.0, [2.0]] * 6), ValueError, "y cannot be made an array"),
+        ((np.arange(12.0), [np.nan] * 12), ValueError, "y must be finite"),
+        ((np.arange(3.0),) * 2, ValueError, "3 rows of data"),
+        ((np.ones(12), np.arange(12.0)), ValueError, "all x are 1.0"),
+    ],
+)
+def test_bad_arrays(source, error, words):
+    with pytest.raises(error, match=words):
+        problems.load(source)
+
+
+@pytest.mark.parametrize("num_points", [10, 12, 13, 40])
+def test_with_x_and_y_alone_some_points_are_held_out(num_points):
+    x = np.linspace(0.0, 1.0, num_points)
+    problem = problems.load((x, x**2))
+    trained = problem.draw(0)[0]
+    assert sorted([*trained, *problem.x]) == list(x)
+    # Within the training points, every fifth.
+    assert trained[0] == 0.0 and trained[-1] == 1.0
+    assert len(problem.x) == num_points // 5 + (num_points % 5 == 4)
+    np.testing.assert_array_equal(problem.exact[0], problem.x**2)
+    known = problems.load((x, x**2, 2 * x))
+    np.testing.assert_array_equal(known.draw(0)[0], known.x)
+
+
+def test_digest_tells_data_apart():
+    x = np.linspace(0.0, 1.0, 12)
+    data = [(x, x**2), (x, x**2, 2 * x), (x, x**3), (x + 1, x**2), "sine", "runge"]
+    assert len({problems.load(source).digest() for source in data}) == len(data)
+    held_out = np.where(np.arange(12) == 2, 7.0, x**2)  # A point that no net trains on.
+    assert problems.load((x, held_out)).digest() != problems.load((x, x**2)).digest()

@@ -1,6 +1,7 @@
 """The words of the report, from made-up runs."""
 
 import numpy as np
+import pytest
 
 import keras_smooth
 from keras_smooth import comparison
@@ -42,6 +43,46 @@ def test_recommendation_is_computed():
     ))  # fmt: skip
     assert "Take **tanh**" in text and "as good here: gelu" in text and "silu" not in text
     assert "Not for second derivatives: relu" in text
+
+
+def unknown(y_by_name, spread_by_name):
+    """Runs on data whose y'' is not known."""
+    x = np.linspace(0.0, 1.0, 50)
+    settings = Settings(activations=tuple(y_by_name), seeds=2, problem="own data")
+    found = Results(settings, problems.load((x, np.sin(9 * x))), seconds=1.0)
+    num = len(found.problem.x)
+    for name, errors in y_by_name.items():
+        for seed, error in enumerate(errors):
+            run = Run(name, seed, True, 1, "m.", 0.5, 9, 9, 0, 1e-9, error, None, None, 1.0)
+            curve = np.full(num, seed * spread_by_name[name] * np.sqrt(2))
+            found.outcomes[name, "default", seed] = Outcome(run, (curve,) * 3)
+    return found
+
+
+def test_without_known_derivatives_errors_of_y_and_spreads_rank():
+    errors = {
+        "tanh": (1e-4, 9e-4),
+        "gelu": (6e-4, 7e-4),
+        "silu": (0.1, 0.1),
+        "relu": (0, 0),
+    }
+    spreads = {"tanh": 0.3, "gelu": 0.2, "silu": 0.1, "relu": 0.0}
+    found = unknown(errors, spreads)
+    assert found.summary()[0].d2y_spread == pytest.approx(0.3)
+    text = report.recommendation(found)
+    # gelu is within the range of tanh, and its seeds agree better; silu is far off.
+    assert "y'' is not known here" in text and "Take **gelu**" in text
+    assert "Not for second derivatives: relu" in text and "lost" not in text
+    one = unknown({"tanh": (1e-4,), "gelu": (2e-4,)}, spreads)
+    assert "take **tanh**" in report.recommendation(one)
+    assert "Two seeds or more" in report.recommendation(one)
+    hopeless = unknown({"tanh": (9.0, 9.0)}, spreads)
+    assert report.recommendation(hopeless).startswith("None of these")
+
+
+def test_lost_and_not_known_are_told_apart():
+    page = report.page(made_up({"hard_tanh": (None, None)}))
+    assert "| lost |" in page and "not known" not in page
 
 
 def test_what_is_worse_than_nothing_is_not_recommended():

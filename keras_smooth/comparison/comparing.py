@@ -4,11 +4,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from keras_smooth.comparison import executors, files, problems, report, tasks
+from keras_smooth.comparison import article, executors, files, problems, report, tasks
 from keras_smooth.comparison.experiment import Experiment, Run
 from keras_smooth.comparison.results import ActivationSummary, Results
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison.settings import Settings, by_name
 
 # Words of version 0.1.0, and those that fit_lbfgs has for the same things.
 RENAMED = {"iterations": "epochs", "optimizer": "method"}
@@ -60,7 +61,7 @@ class Comparison:
 
 
 def compare(
-    activations: Sequence[str] | None = None,
+    activations: Sequence[str | Callable] | None = None,
     seeds: int = 3,
     *,
     epochs: int = 1000,
@@ -68,7 +69,7 @@ def compare(
     initializer: str = "default",
     dtype: str = "float64",
     device: str = "auto",
-    problem: str = "gaussian",
+    problem: Any = "gaussian",
     architecture: str = "8x20",
     jobs: int | None = None,
     out: str | os.PathLike | None = None,
@@ -79,8 +80,9 @@ def compare(
     """Trains the same network with several activations and measures y, y' and y''.
 
     Args:
-        activations: Names of activations, of this package or of Keras. The default are
-            the six of the article: relu, tanh, sigmoid, softplus, selu, elu.
+        activations: Names of activations, of this package or of Keras, or functions of a
+            tensor, which go by their `__name__`. The default are the six of the article:
+            relu, tanh, sigmoid, softplus, selu, elu.
         seeds: Number of runs for each, from the seeds 0, 1, ...
         epochs: Iterations of each run, as in `keras_smooth.fit_lbfgs`.
         method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch.
@@ -88,11 +90,12 @@ def compare(
             Keras initializer.
         dtype: `"float64"` or `"float32"`.
         device: `"auto"` takes a GPU if there is one; `"cpu"`, `"gpu"`.
-        problem: A name from the table of problems (gaussian, sine, runge, front, morse),
-            or the path of a CSV file with columns x, y and optionally dy, d2y.
+        problem: A name from the table of problems (gaussian, sine, runge, front, morse);
+            the path of a CSV file with columns x, y and optionally dy, d2y; or these as
+            arrays, in a tuple, a dict or a DataFrame. With x and y alone every fifth point
+            is held out, for the errors of y.
         architecture: Numbers of hidden layers and of their units.
-        jobs: Number of worker processes. None runs everything in this process, where
-            activations of your own that you have registered can take part.
+        jobs: Number of worker processes. None runs everything in this process.
         out: Directory for the results, written after every run.
         resume: Whether to take over the runs that are in `out` already.
         handle: Called with every event, for a display.
@@ -114,20 +117,22 @@ def compare(
     ('tanh', 'inf')
     """
     _refuse(renamed)
-    chosen = {} if activations is None else {"activations": activations}
+    functions = by_name(article.ACTIVATIONS if activations is None else activations)
+    learned = problems.load(problem)
     settings = Settings(
-        **chosen,
+        activations=tuple(functions),
+        functions=functions,
         seeds=seeds,
         epochs=epochs,
         method=method,
         initializer=initializer,
         dtype=dtype,
         device=device,
-        problem=str(problem),
+        problem=learned.name,
         architecture=architecture,
     )
     executor = executors.chosen(jobs)
-    results = prepare(settings, out, resume)
+    results = prepare(settings, learned, out, resume)
     carry_out(results, executor, out, handle or (lambda event: None))
     return Comparison(results)
 
@@ -138,9 +143,13 @@ def _refuse(unknown: dict) -> None:
         raise TypeError(f"compare has no argument {name!r}{hint}")
 
 
-def prepare(settings: Settings, out: str | os.PathLike | None, resume: bool) -> Results:
+def prepare(
+    settings: Settings,
+    problem: problems.Problem,
+    out: str | os.PathLike | None,
+    resume: bool,
+) -> Results:
     """Returns the results to begin with: none, or those of an earlier comparison."""
-    problem = problems.load(settings.problem)
     if out is None:
         if resume:
             raise ValueError("resume needs the output directory of the run to go on with.")

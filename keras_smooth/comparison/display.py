@@ -4,7 +4,8 @@ from rich import progress
 from rich.console import Console
 from rich.table import Table
 
-from keras_smooth.comparison.results import Results
+from keras_smooth.comparison.experiment import Outcome
+from keras_smooth.comparison.results import Results, class_of
 from keras_smooth.comparison.tasks import Event, Finished, Progress
 
 
@@ -72,11 +73,11 @@ class Display:
             self._bar.remove_task(line)
         self._done += 1
         self._refresh_total()
-        error = "lost" if run.d2y_mse is None else f"{run.d2y_mse:.1e}"
+        error = _error(event.outcome)
         mark = f"\n    {run.message}" if run.restarts or not run.success else ""
         self._console.print(
             f"{run.activation}, seed {run.seed}: {run.nit} iterations, {run.seconds:.1f} s, "
-            f"MSE of y'' {error}{mark}",
+            f"{error}{mark}",
             highlight=False,
             soft_wrap=True,
         )
@@ -91,6 +92,16 @@ class Display:
         )
 
 
+def _error(outcome: Outcome) -> str:
+    """Returns what is known of the error of y'', else of y."""
+    run = outcome.run
+    if outcome.curves[2] is None:
+        return "y'' is lost"
+    if run.d2y_mse is None:
+        return f"MSE of y {run.y_mse:.1e}, y'' is not known" if run.y_mse else "not finite"
+    return f"MSE of y'' {run.d2y_mse:.1e}"
+
+
 def summary_table(results: Results) -> Table:
     """Returns the medians as a table for the terminal."""
     table = Table(title=f"Median MSE over the seeds, {results.settings.problem}")
@@ -100,7 +111,7 @@ def summary_table(results: Results) -> Table:
         errors = (line.y_mse, line.dy_mse, line.d2y_mse)
         table.add_row(
             line.activation,
-            f"C^{line.smoothness}",
+            class_of(line),
             *("-" if error is None else f"{error:.1e}" for error in errors),
             f"{line.failures} of {line.seeds}",
         )

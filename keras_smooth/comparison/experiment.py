@@ -96,7 +96,7 @@ class Experiment:
         """Trains one activation from several starts; compiles once.
 
         Args:
-            activation: Name of the activation.
+            activation: Its name.
             starts: Initializer and seed of each run.
             report: Called as `report(start, iteration, loss)` while a run goes on.
         """
@@ -119,7 +119,7 @@ class Experiment:
             last = layer == depth
             dense = layers.Dense(
                 1 if last else width,
-                activation=None if last else activation,
+                activation=None if last else self.settings.function(activation),
                 order=0,
                 dtype=dtype,
                 # Keras would number through all models of the process, and messages name it.

@@ -8,14 +8,14 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.problems import Problem
-from keras_smooth.comparison.results import GLOROT, Results, summarize
+from keras_smooth.comparison.results import GLOROT, Results
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings
 
 RESULTS = "results.json"
@@ -27,14 +27,19 @@ KEYS_OF_SETTINGS = {"epochs": "iterations", "method": "optimizer"}
 
 def environment(settings: Settings) -> dict:
     """Returns versions and the machine, for the report."""
-    packages = ("keras-smooth", "tensorflow", "keras", "tensorflow-probability", "numpy")
     return {
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
+        **versions(),
         "platform": platform.platform(),
         "cores": os.cpu_count(),
         "device": settings.device_name(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that the numbers depend on."""
+    packages = ("keras-smooth", "tensorflow", "keras", "tensorflow-probability", "numpy")
+    return {name: importlib.metadata.version(name) for name in packages}
 
 
 def as_dict(results: Results) -> dict:
@@ -42,6 +47,7 @@ def as_dict(results: Results) -> dict:
     content = {
         "environment": environment(results.settings),
         "settings": _stored_settings(results.settings),
+        "data_digest": results.problem.digest(),
         "runs": _dicts(results.all_runs()),
         "summary": _dicts(results.summary()),
     }
@@ -50,7 +56,7 @@ def as_dict(results: Results) -> dict:
         content["open_question"] = {
             "initializer": GLOROT,
             "runs": _dicts(glorot),
-            "summary": _dicts([summarize("sigmoid", glorot)]),
+            "summary": _dicts([results.summary_of("sigmoid", GLOROT)]),
         }
     if results.seconds is not None:
         content["seconds"] = results.seconds
@@ -58,13 +64,18 @@ def as_dict(results: Results) -> dict:
 
 
 def _stored_settings(settings: Settings) -> dict:
-    fields = dataclasses.asdict(settings)
+    fields = {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if field.compare
+    }
     return {KEYS_OF_SETTINGS.get(name, name): value for name, value in fields.items()}
 
 
-def _read_settings(stored: dict) -> Settings:
+def _read_settings(stored: dict, functions: Mapping[str, Callable]) -> Settings:
     names = {key: name for name, key in KEYS_OF_SETTINGS.items()}
-    return Settings(**{names.get(key, key): value for key, value in stored.items()})
+    fields = {names.get(key, key): value for key, value in stored.items()}
+    return Settings(**fields, functions=functions)
 
 
 def _dicts(rows: Iterable) -> list[dict]:
@@ -112,12 +123,13 @@ def read(settings: Settings, problem: Problem, directory: Path) -> Results:
         return Results(settings, problem)
     try:
         content = json.loads(path.read_text())
-        stored = _read_settings(content["settings"])
+        stored = _read_settings(content["settings"], settings.functions)
         runs = _stored_runs(content)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Cannot resume: {path} is damaged ({error}).") from None
     if stored != settings:
         raise ValueError(_difference(path, stored, settings))
+    _check_unchanged(path, content, problem)
     outcomes = {
         (run.activation, initializer, run.seed): Outcome(
             run, _read_curves(directory, run, initializer)
@@ -125,6 +137,28 @@ def read(settings: Settings, problem: Problem, directory: Path) -> Results:
         for initializer, run in runs
     }
     return Results(settings, problem, outcomes)
+
+
+def _check_unchanged(path: Path, content: dict, problem: Problem) -> None:
+    """Raises where runs would be mixed with those of other data or other versions."""
+    # Version 0.1.0 kept no digest.
+    if content.get("data_digest", problem.digest()) != problem.digest():
+        raise ValueError(
+            f"Cannot resume: {path} was made with other data of {problem.name!r}. Take the "
+            "same data or another output directory."
+        )
+    here = versions()
+    there = {name: content["environment"].get(name) for name in here}
+    changes = [
+        f"{name} was {there[name]}, is {here[name]}"
+        for name in here
+        if there[name] != here[name]
+    ]
+    if changes:
+        raise ValueError(
+            f"Cannot resume: {path} was made with other versions ({'; '.join(changes)}). "
+            "Take the same versions or another output directory."
+        )
 
 
 def _stored_runs(content: dict) -> list[tuple[str, Run]]:
@@ -136,10 +170,9 @@ def _stored_runs(content: dict) -> list[tuple[str, Run]]:
 
 
 def _difference(path: Path, stored: Settings, asked: Settings) -> str:
-    pairs = zip(dataclasses.asdict(stored).items(), dataclasses.asdict(asked).values())
-    changes = [
-        f"{name} was {old!r}, is {new!r}" for (name, old), new in pairs if old != new
-    ]
+    names = [field.name for field in dataclasses.fields(stored) if field.compare]
+    pairs = [(name, getattr(stored, name), getattr(asked, name)) for name in names]
+    changes = [f"{name} was {old!r}, is {new!r}" for name, old, new in pairs if old != new]
     return (
         f"Cannot resume: {path} was made with other settings ({'; '.join(changes)}). Take "
         "the same settings or another output directory."

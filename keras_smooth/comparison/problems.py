@@ -1,18 +1,22 @@
-"""Functions of one variable to learn, with exact derivatives; or a CSV file."""
+"""Functions of one variable to learn, with exact derivatives; or a user's own data."""
 
-import csv
 import dataclasses
-import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from keras_smooth.comparison import columns
+from keras_smooth.lbfgs import digests
 from keras_smooth.registry import nearest
 
 NUM_TRAINING_POINTS = 1000
 NUM_TEST_STEPS = 100
 MIN_ROWS = 10
+HELD_OUT_EVERY = 5
+OWN_DATA = "own data"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,11 @@ class Problem:
     exact: tuple[np.ndarray | None, ...]
     x_scale: tuple[float, float] | None = None
     y_scale: tuple[float, float] | None = None
+
+    def digest(self) -> str:
+        """Returns a hash of all numbers, by which data that has changed is known."""
+        known = [entry for entry in self.exact if entry is not None]
+        return digests.digest([self.x, *known, *self.draw(0)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,73 +120,113 @@ TABLE = (
 NAMES = tuple(row.name for row in TABLE)
 
 
-def load(name: str) -> Problem:
-    """Returns a problem of the table by name, or the one in a CSV file by path.
+def load(source: Any) -> Problem:
+    """Returns a problem of the table by name, that of a file by path, or that of arrays.
+
+    Args:
+        source: A name; a path; or arrays, as a tuple `(x, y)`, `(x, y, dy)`,
+            `(x, y, dy, d2y)` or as a mapping or table with these keys.
 
     Raises:
-        ValueError: If the name is unknown, or the file cannot be used.
+        TypeError: If it is none of these.
+        ValueError: If the name is unknown, or the data cannot be used.
     """
-    rows = {row.name: row for row in TABLE}
-    if name in rows:
-        return rows[name].problem()
-    if name.lower().endswith(".csv") or Path(name).is_file():
-        return _from_columns(name, _read_columns(Path(name)))
+    if isinstance(source, str | os.PathLike):
+        return _named(os.fspath(source))
+    if hasattr(source, "columns"):  # A table of pandas or polars.
+        source = {name: source[name] for name in columns.NAMES if name in source.columns}
+    if isinstance(source, Mapping | Sequence):
+        return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
+    raise TypeError(
+        "problem must be a name, the path of a file, or arrays (x, y), (x, y, dy), "
+        f"(x, y, dy, d2y); received {source!r}."
+    )
+
+
+def _named(name: str) -> Problem:
+    exact = {row.name: row for row in TABLE}
+    if name in exact:
+        return exact[name].problem()
+    path = Path(name)
+    if name.lower().endswith(".csv") or path.exists():
+        return _of_data(name, f"the data of {path.name}", columns.read(path))
     raise ValueError(
         f"There is no problem named {name!r} and no such file. {nearest(name, NAMES)}"
     )
 
 
-def _read_columns(path: Path) -> dict[str, np.ndarray]:
-    """Returns the columns x, y and, where there, dy and d2y, sorted by x."""
+def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
+    if not isinstance(source, Mapping):
+        if not 2 <= len(source) <= len(columns.NAMES):
+            raise ValueError(
+                "problem must be arrays (x, y), (x, y, dy) or (x, y, dy, d2y), received "
+                f"{len(source)} of them."
+            )
+        source = dict(zip(columns.NAMES, source))
+    other = {*source} - {*columns.NAMES} or {"x", "y"} - {*source}
+    if other:
+        raise ValueError(
+            "problem must have the keys x, y and optionally dy, d2y; received "
+            f"{', '.join(map(str, source))}."
+        )
+    found = {name: _column(name, source[name]) for name in columns.NAMES if name in source}
+    sizes = {name: len(column) for name, column in found.items()}
+    if len({*sizes.values()}) > 1:
+        raise ValueError(f"problem must have arrays of one length, received {sizes}.")
+    return found
+
+
+def _column(name: str, values: Any) -> np.ndarray:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            names = _column_names(path, reader.fieldnames or [])
-            lines = [[_number(path, reader, row, n) for n in names] for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"Cannot read {path}: {error}") from None
-    if len(lines) < MIN_ROWS:
+        column = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"problem: {name} cannot be made an array: {error}") from None
+    if column.dtype.kind not in "iuf":
+        raise TypeError(f"problem: {name} must be real numbers, received {column.dtype}.")
+    if column.ndim == 0 or column.size != len(column):
         raise ValueError(
-            f"{path} has {len(lines)} rows of data; at least {MIN_ROWS} are needed."
+            f"problem: {name} must have the shape (n,) or (n, 1), received {column.shape}."
         )
-    table = np.array(sorted(lines)).T
-    columns = dict(zip(names, table))
-    if columns["x"][0] == columns["x"][-1]:
-        raise ValueError(f"{path}: all x are {columns['x'][0]}; there is nothing to learn.")
-    return columns
+    column = column.reshape(-1).astype(float)
+    if not np.isfinite(column).all():
+        raise ValueError(f"problem: {name} must be finite.")
+    return column
 
 
-def _column_names(path: Path, found: list[str]) -> list[str]:
-    missing = [name for name in ("x", "y") if name not in found]
-    if missing:
-        raise ValueError(
-            f"{path} has no column {' and no column '.join(missing)}: the first line must "
-            f"name x, y and optionally dy, d2y; it is {','.join(found)!r}."
-        )
-    return [name for name in ("x", "y", "dy", "d2y") if name in found]
-
-
-def _number(path: Path, reader: csv.DictReader, row: dict, name: str) -> float:
-    try:
-        number = float(row[name])
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(
-            f"{path}, line {reader.line_num}: {name} must be a finite number, "
-            f"received {row[name]!r}."
-        )
-    return number
-
-
-def _from_columns(name: str, columns: dict[str, np.ndarray]) -> Problem:
-    x, y = columns["x"], columns["y"]
+def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
+    _check_data(name, data)
+    order = np.lexsort(tuple(data.values())[::-1])
+    data = {key: column[order] for key, column in data.items()}
+    x, y = data["x"], data["y"]
+    exact = (y, data.get("dy"), data.get("d2y"))
+    test = np.ones(len(x), bool)
+    points = x, y
+    if exact[1] is None and exact[2] is None:
+        test = _held_out(len(x))
+        points = x[~test], y[~test]
     return Problem(
         name=name,
-        formula=f"the data of {Path(name).name}",
-        draw=lambda seed: (x, y),
-        x=x,
-        exact=(y, columns.get("dy"), columns.get("d2y")),
+        formula=formula,
+        draw=lambda seed: points,
+        x=x[test],
+        exact=tuple(None if entry is None else entry[test] for entry in exact),
         x_scale=(float(x[0] + x[-1]) / 2, float(x[-1] - x[0]) / 2),
         y_scale=(float(y.mean()), float(y.std()) or 1.0),
     )
+
+
+def _held_out(num_points: int) -> np.ndarray:
+    """Returns which points are not trained on; the ends are, beyond which nothing is known."""
+    held_out = np.arange(num_points) % HELD_OUT_EVERY == HELD_OUT_EVERY // 2
+    held_out[-1] = False
+    return held_out
+
+
+def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
+    x = data["x"]
+    if len(x) < MIN_ROWS:
+        raise ValueError(
+            f"{name} has {len(x)} rows of data; at least {MIN_ROWS} are needed."
+        )
+    if np.ptp(x) == 0:
+        raise ValueError(f"{name}: all x are {x[0]}; there is nothing to learn.")

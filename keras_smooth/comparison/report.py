@@ -13,7 +13,7 @@ from keras_smooth.comparison.results import (
     MSE_FIELDS,
     ActivationSummary,
     Results,
-    summarize,
+    class_of,
 )
 
 PAGE = "report.md"
@@ -37,7 +37,7 @@ def _curves_figure(results: Results, line: ActivationSummary):
     label = f"{line.activation}, seed {outcome.run.seed}"
     figures.curves(figure, problem.x, exact, outcome.curves, label)
     figure.suptitle(
-        f"{line.activation} (C^{line.smoothness}), seed {outcome.run.seed}: the median of "
+        f"{line.activation} ({class_of(line)}), seed {outcome.run.seed}: the median of "
         f"{line.seeds} by the error of the highest known derivative"
     )
     return figure
@@ -98,12 +98,18 @@ def _head(results: Results) -> str:
         f"initializer {settings.initializer}. Mean squared errors (MSE) of y, y', y'' at "
         f"{len(problem.x)} points: median over the seeds, and range."
     )
+    if problem.exact[2] is None and problem.exact[1] is None:
+        text += (
+            " y' and y'' are not known: the points of the errors of y were held out of the "
+            "training, and y'' can be compared between seeds alone."
+        )
     return text + (f"\n\n{article.MISPRINT}" if _article(results) else "")
 
 
 def _table(results: Results) -> str:
     columns = ["activation", "class", "MSE y", "MSE y'", "MSE y''"]
     columns += ["article y", "article y'", "article y''"] if _article(results) else []
+    columns += ["y'' between seeds"] if results.problem.exact[2] is None else []
     columns += ["failures", "restarts", "signal at start", "iterations", "seconds"]
     rows = [_row(results, line) for line in results.summary()]
     return _markdown([columns, ["---"] * len(columns), *rows])
@@ -111,11 +117,15 @@ def _table(results: Results) -> str:
 
 def _row(results: Results, line: ActivationSummary) -> list[str]:
     runs = results.runs(line.activation)
-    cells = [line.activation, _class(line.smoothness)]
-    cells += [_spread([getattr(run, field) for run in runs]) for field in MSE_FIELDS]
+    cells = [line.activation, class_of(line)]
+    for field, exact in zip(MSE_FIELDS, results.problem.exact):
+        missing = "not known" if exact is None else "lost"
+        cells.append(_spread([getattr(run, field) for run in runs], missing))
     if article_mse := _article(results):
         values = article_mse.get(line.activation)
         cells += [f"{value:.1e}" for value in values] if values else [""] * 3
+    if results.problem.exact[2] is None:
+        cells.append("-" if line.d2y_spread is None else f"{line.d2y_spread:.1e}")
     iterations = sorted({run.nit for run in runs})
     cells.append(f"{line.failures} of {line.seeds}")
     cells.append(str(sum(run.restarts for run in runs)))
@@ -131,13 +141,9 @@ def signal(runs: list) -> float:
     return float(np.median([run.signal for run in runs]))
 
 
-def _class(smoothness) -> str:
-    return "unknown" if smoothness is None else f"C^{smoothness}"
-
-
-def _spread(values: list[float | None]) -> str:
+def _spread(values: list[float | None], missing: str = "lost") -> str:
     if None in values:
-        return "not known"
+        return missing
     if len(values) == 1:
         return f"{values[0]:.1e}"
     low, middle, high = min(values), float(np.median(values)), max(values)
@@ -150,7 +156,7 @@ def _markdown(rows: list[list[str]]) -> str:
 
 def _rough(results: Results) -> str:
     lines = [
-        f"- {line.activation} {registry.row(registry.named(line.activation)).reason}."
+        f"- {line.activation} {registry.row(results.settings.function(line.activation)).reason}."
         + (" Its y'' is exactly 0." if _all_zero(results, line) else "")
         for line in results.summary()
         if _is_rough(line)
@@ -212,7 +218,10 @@ def _question(results: Results) -> str:
             article.QUESTION + " The same network, data and optimizer from two starts:",
             _markdown(rows),
             _verdict(
-                *(summarize("sigmoid", r) for r in (runs, default)), signal(runs), broken
+                results.summary_of("sigmoid", GLOROT),
+                results.summary_of("sigmoid"),
+                signal(runs),
+                broken,
             ),
         ]
     )
@@ -240,34 +249,69 @@ def _verdict(
     return f"{text} Here that {effect}."
 
 
-def _learned(results: Results, line: ActivationSummary) -> bool:
-    """Returns whether y'' is known and better than that of a constant, which is 0."""
-    exact = results.problem.exact[2]
-    return line.d2y_mse is not None and line.d2y_mse < float(np.mean(exact**2))
-
-
 def recommendation(results: Results) -> str:
-    """Returns the advice that follows from the errors of y''."""
-    usable = [
-        line
-        for line in results.summary()
-        if not _is_rough(line) and not line.failures and _learned(results, line)
+    """Returns the advice that follows from the errors of y'', or of y where y'' is not known."""
+    smooth = [
+        line for line in results.summary() if not _is_rough(line) and not line.failures
     ]
+    if results.problem.exact[2] is None:
+        text = _by_held_out_error(results, smooth)
+    else:
+        text = _by_second_derivative(results, smooth)
+    rough = [line.activation for line in results.summary() if _is_rough(line)]
+    if text and rough:
+        text += f" Not for second derivatives: {', '.join(rough)}."
+    return text or "None of these activations can be recommended for second derivatives."
+
+
+def _by_second_derivative(results: Results, smooth: list[ActivationSummary]) -> str:
+    # Better than that of a constant, which is 0.
+    bound = float(np.mean(results.problem.exact[2] ** 2))
+    usable = [one for one in smooth if one.d2y_mse is not None and one.d2y_mse < bound]
     if not usable:
-        return "None of these activations can be recommended for second derivatives."
-    best = min(usable, key=lambda line: line.d2y_mse)
-    worst = max(run.d2y_mse for run in results.runs(best.activation))
-    equal = [one.activation for one in usable if one is not best and one.d2y_mse <= worst]
+        return ""
+    best, equal = _best_and_equal(results, usable, "d2y_mse")
     text = (
         f"Take **{best.activation}**: the lowest median error of y'' ({best.d2y_mse:.1e}) "
         "with no run that broke off."
     )
     if equal:
-        text += f" Within the range of its seeds, so as good here: {', '.join(equal)}."
-    rough = [line.activation for line in results.summary() if _is_rough(line)]
-    if rough:
-        text += f" Not for second derivatives: {', '.join(rough)}."
+        names = ", ".join(one.activation for one in equal)
+        text += f" Within the range of its seeds, so as good here: {names}."
     return text
+
+
+def _by_held_out_error(results: Results, smooth: list[ActivationSummary]) -> str:
+    # Better than the best constant.
+    bound = float(np.var(results.problem.exact[0]))
+    usable = [one for one in smooth if one.y_mse is not None and one.y_mse < bound]
+    if not usable:
+        return ""
+    best, equal = _best_and_equal(results, usable, "y_mse")
+    candidates = [one for one in (best, *equal) if one.d2y_spread is not None]
+    text = "y'' is not known here, so its error is not either. "
+    if not candidates:
+        return text + (
+            f"By the error of y at points that were held out take **{best.activation}** "
+            f"({best.y_mse:.1e}). Two seeds or more would tell how far their y'' agree."
+        )
+    chosen = min(candidates, key=lambda one: one.d2y_spread)
+    others = ", the least of those within its range" if len(candidates) > 1 else ""
+    return text + (
+        f"Take **{chosen.activation}**: error of y at points that were held out "
+        f"{chosen.y_mse:.1e}, and y'' of its seeds apart by {chosen.d2y_spread:.1e}{others}."
+    )
+
+
+def _best_and_equal(
+    results: Results, lines: list[ActivationSummary], field: str
+) -> tuple[ActivationSummary, list[ActivationSummary]]:
+    """Returns the line of the lowest median, and those within the range of its seeds."""
+    best = min(lines, key=lambda line: getattr(line, field))
+    worst = max(getattr(run, field) for run in results.runs(best.activation))
+    return best, [
+        line for line in lines if line is not best and getattr(line, field) <= worst
+    ]
 
 
 def _figure_list(results: Results) -> str:

@@ -4,6 +4,8 @@ import dataclasses
 import math
 import statistics
 
+import numpy as np
+
 from keras_smooth import registry
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.problems import Problem
@@ -15,7 +17,20 @@ MSE_FIELDS = ("y_mse", "dy_mse", "d2y_mse")
 
 @dataclasses.dataclass(frozen=True)
 class ActivationSummary:
-    """The medians of one activation, a line of the summary."""
+    """The medians of one activation, a line of the summary.
+
+    Args:
+        activation: Its name.
+        smoothness: k of its class C^k, "inf" or None where not known.
+        seeds: Number of runs.
+        failures: Number of those that broke off.
+        y_mse: Median of the mean squared errors of y; None where one is not known.
+        dy_mse: The same of y'.
+        d2y_mse: The same of y''.
+        d2y_spread: How far the seeds differ in y'': the standard deviation over the seeds,
+            its root mean square over the test points; None where there is one run only,
+            or a y'' is lost.
+    """
 
     activation: str
     smoothness: float | str | None
@@ -24,6 +39,7 @@ class ActivationSummary:
     y_mse: float | None
     dy_mse: float | None
     d2y_mse: float | None
+    d2y_spread: float | None
 
 
 @dataclasses.dataclass
@@ -55,7 +71,30 @@ class Results:
     def summary(self) -> list[ActivationSummary]:
         """Returns the medians over the seeds of every activation that has runs."""
         names = [name for name in self.settings.activations if self.runs(name)]
-        return [summarize(name, self.runs(name)) for name in names]
+        return [self.summary_of(name) for name in names]
+
+    def summary_of(
+        self, activation: str, initializer: str | None = None
+    ) -> ActivationSummary:
+        """Returns medians, failures and spread of the runs of one activation."""
+        runs = self.runs(activation, initializer)
+        smoothness = registry.smoothness(self.settings.function(activation))
+        return ActivationSummary(
+            activation=activation,
+            smoothness="inf" if smoothness == math.inf else smoothness,
+            seeds=len(runs),
+            failures=sum(not run.success for run in runs),
+            **{name: median([getattr(run, name) for run in runs]) for name in MSE_FIELDS},
+            d2y_spread=_spread(self.curves(activation, initializer)),
+        )
+
+    def curves(self, activation: str, initializer: str | None = None) -> list[tuple]:
+        """Returns the curves of the finished runs in the order of their seeds."""
+        initializer = initializer or self.settings.initializer
+        return [
+            self.outcomes[activation, initializer, run.seed].curves
+            for run in self.runs(activation, initializer)
+        ]
 
     def median_outcome(self, activation: str) -> Outcome:
         """Returns the outcome of the seed with the (lower) median error of y''."""
@@ -72,18 +111,19 @@ def _or_inf(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def summarize(activation: str, runs: list[Run]) -> ActivationSummary:
-    """Returns medians and failures of some runs of one activation."""
-    smoothness = registry.smoothness(activation)
-    return ActivationSummary(
-        activation=activation,
-        smoothness="inf" if smoothness == math.inf else smoothness,
-        seeds=len(runs),
-        failures=sum(not run.success for run in runs),
-        **{field: median([getattr(run, field) for run in runs]) for field in MSE_FIELDS},
-    )
+def class_of(line: ActivationSummary) -> str:
+    """Returns the class of an activation in words."""
+    return "unknown" if line.smoothness is None else f"C^{line.smoothness}"
 
 
 def median(values: list[float | None]) -> float | None:
     """Returns the median, None if any value is missing."""
     return None if None in values else statistics.median(values)
+
+
+def _spread(curves: list[tuple]) -> float | None:
+    second = [curve[2] for curve in curves]
+    if len(second) < 2 or any(curve is None for curve in second):
+        return None
+    spread = float(np.sqrt(np.mean(np.var(second, axis=0, ddof=1))))
+    return spread if math.isfinite(spread) else None

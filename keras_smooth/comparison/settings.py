@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 import tensorflow as tf
@@ -21,7 +22,12 @@ DEFAULT_INITIALIZER = "default"
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """One comparison. See `keras_smooth.compare` for the arguments."""
+    """One comparison. See `keras_smooth.compare` for the arguments.
+
+    Args:
+        functions: The activations that are the user's own functions, by name. They are no
+            part of what is stored and compared: their names stand for them.
+    """
 
     activations: tuple[str, ...] = article.ACTIVATIONS
     seeds: int = 3
@@ -32,13 +38,16 @@ class Settings:
     device: str = "auto"
     problem: str = article.PROBLEM
     architecture: str = article.ARCHITECTURE
+    functions: Mapping[str, Callable] = dataclasses.field(
+        default_factory=dict, compare=False
+    )
 
     def __post_init__(self):
         object.__setattr__(self, "activations", tuple(self.activations))
         if not self.activations:
             raise ValueError("Name at least one activation.")
         for name in self.activations:
-            _check_activation(name)
+            _check_activation(name, self.function(name))
         if len(set(self.activations)) < len(self.activations):
             raise ValueError(
                 f"An activation is named twice: {', '.join(self.activations)}."
@@ -51,6 +60,10 @@ class Settings:
         _check_initializer(self.initializer)
         _check_architecture(self.architecture)
         self.device_name()
+
+    def function(self, activation: str) -> Callable:
+        """Returns the function of an activation."""
+        return self.functions.get(activation) or activations.get(activation)
 
     def depth_and_width(self) -> tuple[int, int]:
         """Returns the number of hidden layers and of their units."""
@@ -76,8 +89,42 @@ class Settings:
         )
 
 
-def _check_activation(name: str) -> None:
-    function = activations.get(name)
+def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Callable]:
+    """Returns the functions of activations, which are given as names or as functions.
+
+    Raises:
+        TypeError: If one is neither.
+        ValueError: If a name is unknown, or a function has none that can name files.
+    """
+    if isinstance(given, str) or callable(given) or not isinstance(given, Iterable):
+        raise TypeError(
+            "activations must be a list of names or functions, such as ['tanh'], received "
+            f"{given!r}."
+        )
+    found = {}
+    for activation in given:
+        if not isinstance(activation, str) and not callable(activation):
+            raise TypeError(
+                f"An activation must be a name or a function, received {activation!r}."
+            )
+        name = activation if isinstance(activation, str) else _name_of(activation)
+        if name in found:
+            raise ValueError(f"The activation {name!r} is named twice.")
+        found[name] = activations.get(activation)
+    return found
+
+
+def _name_of(function: Callable) -> str:
+    name = getattr(function, "__name__", "")
+    if not re.fullmatch(r"\w[\w ,.=()+-]*", name):
+        raise ValueError(
+            f"The activation {function!r} has no name that tables and files can have: "
+            "define it with def, or set its __name__."
+        )
+    return name
+
+
+def _check_activation(name: str, function: Callable) -> None:
     try:
         inspect.signature(function).bind(None)
         if tuple(function(tf.zeros((2, 4))).shape) != (2, 4):

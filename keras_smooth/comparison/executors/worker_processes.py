@@ -39,7 +39,8 @@ class WorkerProcesses:
         left = collections.deque(tasks)
         events: queue.Queue = queue.Queue()
         threads = max(1, (os.cpu_count() or 1) // min(self._jobs, len(left) or 1))
-        start = cloudpickle.dumps((experiment, threads))
+        # First where to import from: functions of the user may be in modules of their own.
+        start = pickle.dumps(sys.path) + cloudpickle.dumps((experiment, threads))
         pool = [_Worker(start, events) for _ in range(min(self._jobs, len(left)))]
         try:
             for worker in pool:
@@ -114,6 +115,7 @@ def main() -> None:
         pickle.dump(event, out)
         out.flush()
 
+    sys.path[:] = pickle.load(sys.stdin.buffer)
     experiment, threads = pickle.load(sys.stdin.buffer)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     while True:
