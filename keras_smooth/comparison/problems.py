@@ -211,7 +211,7 @@ def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
         x=x[test],
         exact=tuple(None if entry is None else entry[test] for entry in exact),
         x_scale=(float(x[0] + x[-1]) / 2, float(x[-1] - x[0]) / 2),
-        y_scale=(float(y.mean()), float(y.std()) or 1.0),
+        y_scale=(float(points[1].mean()), float(points[1].std()) or 1.0),
     )
 
 
