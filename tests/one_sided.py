@@ -24,15 +24,18 @@ def limits(function, joint: float, side: int, max_order: int) -> list[float]:
     ]
 
 
-def jumps(function, joint: float, max_order: int) -> list[bool]:
-    """Returns for each order whether the limits from both sides differ."""
+def jumps(function, joint: float, max_order: int, noise: float = 1.0) -> list[bool]:
+    """Returns for each order whether the limits from both sides differ.
+
+    `noise` is how much coarser the function rounds than float64.
+    """
     left, right = (limits(function, joint, side, max_order) for side in (-1, 1))
     scale = 1.0 + max(map(abs, left + right))
-    return [abs(a - b) > TOLERANCE[k] * scale for k, (a, b) in enumerate(zip(left, right))]
+    return [abs(a - b) > noise * TOLERANCE[k] * scale for k, (a, b) in enumerate(zip(left, right))]
 
 
-def smoothness(function, joints, max_order: int = 3) -> float:
+def smoothness(function, joints, max_order: int = 3, noise: float = 1.0) -> float:
     """Returns k of the class C^k as far as the joints and `max_order` tell."""
-    broken = [jumps(function, joint, max_order) for joint in joints]
+    broken = [jumps(function, joint, max_order, noise) for joint in joints]
     orders = [row.index(True) for row in broken if True in row]
     return min(orders) - 1 if orders else float("inf")

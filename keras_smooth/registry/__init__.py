@@ -12,7 +12,16 @@ layers of keras_smooth add their own rows next to their definitions, and
 """
 
 # isort: off
-from keras_smooth.registry.rows import Row, add, all_rows, change, least, row
+from keras_smooth.registry.rows import (
+    Row,
+    add,
+    all_rows,
+    change,
+    is_operation,
+    least,
+    operation_row,
+    row,
+)
 from keras_smooth.registry.lookup import (
     activation_rows,
     function_names,
@@ -25,6 +34,7 @@ from keras_smooth.registry.lookup import (
     smoothness,
 )
 from keras_smooth.registry.layers import of_activation
+from keras_smooth.registry import operations  # noqa: F401  it fills the table
 # isort: on
 
 __all__ = [
@@ -34,11 +44,13 @@ __all__ = [
     "all_rows",
     "change",
     "function_names",
+    "is_operation",
     "least",
     "name",
     "named",
     "nearest",
     "of_activation",
+    "operation_row",
     "recommended",
     "register_smoothness",
     "row",

@@ -4,6 +4,8 @@ import dataclasses
 import math
 from collections.abc import Callable, Hashable, Iterable
 
+from keras_smooth.registry.samples import Sample
+
 Class = float | None
 
 
@@ -28,6 +30,7 @@ class Row:
         mixes: Whether an output depends on more numbers than one.
         recommended: Whether error messages and reports recommend it.
         examples: Parameters with which the tests hold the columns to numbers.
+        sample: Of an operation, arguments to call it with.
     """
 
     subject: Hashable
@@ -39,6 +42,7 @@ class Row:
     mixes: bool = False
     recommended: bool = False
     examples: tuple[dict, ...] = ({},)
+    sample: Sample | None = None
 
 
 _rows: dict[Hashable, Row] = {}
@@ -51,7 +55,7 @@ def add(row: Row) -> None:
 
 def change(subject: Hashable, **columns) -> None:
     """Gives a row other values in some columns; there need not have been one."""
-    add(dataclasses.replace(_rows.get(subject, Row(subject)), **columns))
+    add(dataclasses.replace(row(subject) or Row(subject), **columns))
 
 
 def all_rows() -> tuple[Row, ...]:
@@ -59,10 +63,51 @@ def all_rows() -> tuple[Row, ...]:
     return tuple(_rows.values())
 
 
+# Functions of keras.ops whose operation has a class of another name.
+_CLASSES = {
+    "abs": "absolute",
+    "batch_normalization": "batchnorm",
+    "conj": "conjugate",
+    "hard_swish": "hardsilu",
+    "layer_normalization": "layernorm",
+    "rms_normalization": "rmsnorm",
+    "swish": "silu",
+}
+_operations: dict[str, Callable] = {}
+_aliases: dict[Callable, Callable] = {}
+
+
+def add_operation(function: Callable, **columns) -> None:
+    """Adds the row of a function of keras.ops, and of the operation that it is in a graph.
+
+    The classes of operations have no public name. They are known by the name of their
+    function, which the tests hold to what Keras builds.
+    """
+    name = _CLASSES.get(function.__name__, function.__name__.replace("_", ""))
+    known = _operations.setdefault(name, function)
+    if known is not function:
+        _aliases[function] = known
+    add(Row(known, **columns))
+
+
+def operation_row(operation: object) -> Row | None:
+    """Returns the row of an operation in a graph, by the function that builds it."""
+    kind = type(operation)
+    of_keras = kind.__module__.partition(".")[0] == "keras"
+    return row(_operations.get(kind.__name__.lower())) if of_keras else None
+
+
+def is_operation(function: object) -> bool:
+    """Returns whether a function is one of keras.ops."""
+    found = row(function)
+    return found is not None and found.sample is not None
+
+
 def row(subject: object) -> Row | None:
     """Returns the row of a function, of a function with parameters or of a layer class."""
     try:
-        return _rows.get(getattr(subject, "function", subject))
+        subject = getattr(subject, "function", subject)
+        return _rows.get(_aliases.get(subject, subject))
     except TypeError:
         return None
 

@@ -1,0 +1,124 @@
+"""How operations carry jets, and classes that depend on arguments.
+
+A rule is `rule(*args, **settings)` with the arguments of the function of keras.ops, in
+which tensors that depend on x are jets. NotImplemented leaves the case to nested tapes.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+from keras_smooth import jet
+from keras_smooth.jet import Jet
+from keras_smooth.registry import jet_rules
+from keras_smooth.registry.rows import Class, least
+
+
+def gelu(x: Jet, approximate: bool = True) -> Jet:
+    return jet_rules.elementwise(jet_rules.gelu)(x, approximate=approximate)
+
+
+def same_rank(product: Callable) -> Callable:
+    """Returns the rule of what broadcasts: numbers, or arguments of the same rank."""
+
+    def rule(x1, x2):
+        ranks = {len(z.shape) for z in (x1, x2) if hasattr(z, "shape")}
+        return NotImplemented if len(ranks) > 1 else product(x1, x2)
+
+    return rule
+
+
+def power(x1, x2):
+    if not isinstance(x2, (int, float)) or x2 != int(x2):
+        return NotImplemented
+    return jet.power(x1, int(x2))
+
+
+def linear(function: Callable, x) -> Jet:
+    """Applies a function that is linear in a jet, or in a list of jets and constants."""
+    leaves = keras.tree.flatten(x)
+    if len(leaves) == 1:
+        return jet.linear(lambda v: function(keras.tree.pack_sequence_as(x, [v])), *leaves)
+    return jet.joint(lambda *vs: function(keras.tree.pack_sequence_as(x, vs)), *leaves)
+
+
+def keeps_batch(function: Callable) -> Callable:
+    """Returns the rule of a linear function, unless its `axis` is that of the batch."""
+    default = inspect.signature(function).parameters["axis"].default
+
+    def rule(x, axis=default, **settings):
+        touched = axis if isinstance(axis, (list, tuple)) else [axis]
+        rank = len(keras.tree.flatten(x)[0].shape)
+        if None in touched or 0 in [number % rank for number in touched]:
+            return NotImplemented
+        return linear(lambda v: function(v, axis=axis, **settings), x)
+
+    return rule
+
+
+def reshape(x, newshape):
+    kept = newshape[0] == -1
+    return linear(lambda v: ops.reshape(v, newshape), x) if kept else NotImplemented
+
+
+def transpose(x, axes=None):
+    kept = axes is not None and axes[0] == 0
+    return linear(lambda v: ops.transpose(v, axes), x) if kept else NotImplemented
+
+
+def get_item(x, key):
+    first = key[0] if isinstance(key, tuple) else key
+    whole = first == slice(None) or first is Ellipsis
+    return linear(lambda v: v[key], x) if whole else NotImplemented
+
+
+def matmul(x1, x2):
+    if not isinstance(x2, Jet) and len(x2.shape) == 2:
+        return linear(lambda v: ops.matmul(v, x2), x1)
+    return NotImplemented
+
+
+def logsumexp(x, axis=None, keepdims=False):
+    touched = axis if isinstance(axis, (list, tuple)) else [axis]
+    if None in touched or 0 in [number % x.shape.rank for number in touched]:
+        return NotImplemented
+    return jet.logsumexp(x, axis, keepdims)
+
+
+def constant(function: Callable) -> Callable:
+    """Returns the rule of what is constant near almost every point."""
+
+    def rule(*args, **settings):
+        args, settings = keras.tree.map_structure(_primal, (args, settings))
+        return function(*args, **settings)
+
+    return rule
+
+
+def where(condition, x1=None, x2=None):
+    ranks = {x.shape.rank for x in (x1, x2) if isinstance(x, Jet)}
+    if not ranks or len(ranks) > 1:
+        return NotImplemented
+    return jet.where(ops.cast(_primal(condition), "bool"), x1, x2)
+
+
+def where_class(condition=None, x1=None, x2=None) -> Class:
+    """It jumps unless the condition is a constant."""
+    return -1 if condition is None or keras.backend.is_keras_tensor(condition) else math.inf
+
+
+def select_class(condlist=(), choicelist=(), default=0) -> Class:
+    """It jumps unless the conditions are constants."""
+    return least(where_class(condition) for condition in condlist or [None])
+
+
+def crossentropy_class(target=None, output=None, from_logits=False, axis=-1) -> Class:
+    """Of probabilities it is cut off near 0 and 1."""
+    return math.inf if from_logits else 0
+
+
+def _primal(x):
+    return x.primal if isinstance(x, Jet) else x

@@ -1,0 +1,182 @@
+"""Every row of keras.ops against differences, tapes and what Keras builds."""
+
+import inspect
+import math
+
+import keras
+import numpy as np
+import one_sided
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from keras_smooth import registry
+
+ROWS = {
+    f"{row.subject.__module__.rpartition('.')[2]}.{row.subject.__name__}": row
+    for row in registry.all_rows()
+    if row.sample is not None
+}
+DIFFERENTIABLE = {
+    name: row for name, row in ROWS.items()
+    if row.sample.places() and row.smoothness is not None
+}  # fmt: skip
+
+
+def smoothness(row) -> float:
+    """Returns the class with the arguments of the sample."""
+    if callable(row.smoothness):
+        return row.smoothness(*row.sample.args, **row.sample.kwargs)
+    return row.smoothness
+
+
+class Line:
+    """An operation along a line t -> point + t direction, as a function of t.
+
+    Args:
+        row: Row of the operation.
+        at: All numbers of the point; None for generic ones.
+    """
+
+    def __init__(self, row, at=None):
+        self.row = row
+        places = row.sample.places()
+        self.points = [
+            place.point(seed) if at is None else np.full(place.shape, at)
+            for seed, place in enumerate(places)
+        ]
+        self.directions = [place.direction(seed) for seed, place in enumerate(places)]
+
+    def tensors(self, t):
+        """Returns two generic sums of all results at t: each has the kinks of all."""
+        lines = zip(self.points, self.directions)
+        args, kwargs = self.row.sample.filled([p + t * d for p, d in lines])
+        values = self.row.subject(*args, **kwargs)
+        flat = tf.concat([_flat(v) for v in keras.tree.flatten(values)], axis=0)
+        factors = np.random.default_rng(0).uniform(0.5, 1.0, (2, flat.shape[0]))
+        return tf.linalg.matvec(tf.constant(factors), flat)
+
+    @property
+    def noise(self) -> float:
+        """How much coarser it rounds than float64."""
+        return 1e7 if "float32" in self.row.reason else 1.0
+
+    def __call__(self, ts: np.ndarray) -> np.ndarray:
+        return np.stack([self.tensors(tf.constant(t, tf.float64)).numpy() for t in ts])
+
+
+def _flat(value) -> tf.Tensor:
+    value = tf.reshape(tf.convert_to_tensor(value), [-1])
+    if value.dtype.is_complex:
+        value = tf.concat([tf.math.real(value), tf.math.imag(value)], axis=0)
+    return tf.cast(value, tf.float64)
+
+
+def measured(line: Line) -> float:
+    """Returns the class at t = 0 as differences have it: the least of all results."""
+    nodes = np.polynomial.chebyshev.chebpts1(one_sided.DEGREE + 1)
+    right = one_sided.WIDTH * (1 + nodes) / 2
+    sides = {1: (right, line(right)), -1: (-right[::-1], line(-right[::-1]))}
+    here = line(np.zeros(1))[0]
+    found = []
+    for component in range(len(here)):
+
+        def function(x, component=component):
+            ts, values = sides[1 if x[0] > 0 else -1]
+            np.testing.assert_allclose(ts, x, atol=1e-12)
+            return values[:, component]
+
+        limit = one_sided.limits(function, 0.0, 1, 0)[0]
+        if abs(limit - here[component]) > 1e-8 * line.noise**0.5 * (1 + abs(limit)):
+            return -1
+        # Differences of float32 tell nothing of second derivatives.
+        max_order = 3 if line.noise == 1.0 else 1
+        found.append(one_sided.smoothness(function, [0.0], max_order, line.noise))
+    return min(found, default=math.inf)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_class_at_a_generic_point(name):
+    row = DIFFERENTIABLE[name]
+    assert measured(Line(row)) == math.inf
+
+
+@pytest.mark.parametrize("name", [n for n, row in DIFFERENTIABLE.items() if row.joints])
+def test_class_at_the_joints(name):
+    row = DIFFERENTIABLE[name]
+    assert min(measured(Line(row, at)) for at in row.joints) == smoothness(row)
+
+
+def derivatives(line: Line, order: int) -> list:
+    """Returns the results and their derivatives at t = 0 by tapes, None where lost."""
+    t = tf.constant(0.0, tf.float64)
+
+    def nested(order):
+        if order == 0:
+            return [tf.unstack(line.tensors(t))]
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(t)
+            entries = nested(order - 1)
+        return [*entries, [v if v is None else tape.gradient(v, t) for v in entries[-1]]]
+
+    return nested(order)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_tapes_have_the_derivatives_of_its_class_or_refuse(name):
+    row, line = DIFFERENTIABLE[name], Line(DIFFERENTIABLE[name])
+    order = min(2 if line.noise == 1.0 else 1, smoothness(row))
+    if order < 1:
+        return
+    try:
+        found = derivatives(line, order)
+    except LookupError:
+        return
+    nodes = one_sided.WIDTH * np.polynomial.chebyshev.chebpts1(2 * one_sided.DEGREE)
+    values = line(nodes)
+    for k in (1, 2)[:order]:
+        for component, value in enumerate(found[k]):
+            fit = np.polynomial.Chebyshev.fit(nodes, values[:, component], 11)
+            exact = fit.deriv(k)(0.0)
+            # None stands for 0: that is what a row of this class says.
+            value = 0.0 if value is None else float(value)
+            assert abs(value - exact) < line.noise * one_sided.TOLERANCE[k] * (1 + abs(exact)), k
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_is_not_smooth_has_a_reason(name):
+    row = ROWS[name]
+    if row.smoothness != math.inf:
+        assert row.reason or callable(row.smoothness)
+
+
+def test_every_function_of_keras_has_a_row():
+    modules = [ops, *(value for _, value in inspect.getmembers(ops, inspect.ismodule))]
+    functions = {
+        f"{module.__name__}.{name}": function
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isroutine)
+        if not name.startswith("_")
+    }
+    assert len(functions) > 300
+    assert [name for name, f in functions.items() if registry.row(f) is None] == []
+
+
+def built(row) -> list:
+    """Returns the operations of the graph that a function builds from symbols."""
+    symbols = [place.symbol() for place in row.sample.places()]
+    args, kwargs = row.sample.filled(symbols)
+    outputs = keras.tree.flatten(row.subject(*args, **kwargs))
+    outputs = [value for value in outputs if keras.backend.is_keras_tensor(value)]
+    graph = keras.Function(symbols, outputs) if outputs else None
+    operations = graph.operations if graph else []
+    return [op for op in operations if not isinstance(op, keras.layers.Layer)]
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_operation_in_a_graph_is_found(name):
+    row = DIFFERENTIABLE[name]
+    for operation in built(row):
+        found = registry.operation_row(operation)
+        assert found is not None
+        assert found is row or "patches" in name
