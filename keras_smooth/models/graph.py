@@ -1,6 +1,8 @@
 """What a model is made of: its parts, nested models included."""
 
-from collections.abc import Iterator
+import dataclasses
+import weakref
+from collections.abc import Callable, Iterator
 
 import keras
 
@@ -11,6 +13,71 @@ def parts(model: keras.Model) -> list | None:
     if kind is None:
         return None
     return model.layers if kind is keras.Sequential else model.operations
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """An operation in a graph and the arguments of its call, tensors as symbols."""
+
+    operation: keras.Operation
+    args: tuple
+    kwargs: dict
+
+
+class Step(keras.Operation):
+    """A node of a rebuilt graph: calls a function in the place of the operation.
+
+    Args:
+        operation: What the node calls in the model.
+        function: Called as `function(operation, *args, **kwargs)`.
+    """
+
+    def __init__(self, operation: keras.Operation, function: Callable):
+        super().__init__(name=f"step_{id(self)}")
+        self.operation = operation
+        self.function = function
+
+    def __call__(self, *args, **kwargs):
+        leaves = keras.tree.flatten((args, kwargs))
+        if any(keras.backend.is_keras_tensor(leaf) for leaf in leaves):
+            return super().__call__(*args, **kwargs)
+        return self.function(self.operation, *args, **kwargs)
+
+    def compute_output_spec(self, *args, **kwargs):
+        return self.operation.compute_output_spec(*args, **kwargs)
+
+
+def rebuilt(model: keras.Model, function: Callable) -> tuple[keras.Function, list[Node]]:
+    """Returns the graph of a Functional model out of steps, and its nodes.
+
+    It is walked through public API: `keras.models.clone_model` with a `call_function`.
+
+    Args:
+        model: Functional model, which stays as it is.
+        function: What each step calls.
+    """
+    nodes = []
+
+    def step(operation, *args, **kwargs):
+        nodes.append(Node(operation, args, kwargs))
+        return Step(operation, function)(*args, **kwargs)
+
+    # A model over the same tensors, so that the copy compiles no loss.
+    plain = keras.Model(model.inputs, model.outputs, name=model.name)
+    copy = keras.models.clone_model(
+        plain, clone_function=lambda layer: layer, call_function=step
+    )
+    return keras.Function(copy.inputs, copy.outputs), nodes
+
+
+_nodes = weakref.WeakKeyDictionary()
+
+
+def nodes(model: keras.Model) -> list[Node]:
+    """Returns the calls in the graph of a Functional model, in the order of the graph."""
+    if model not in _nodes:
+        _nodes[model] = rebuilt(model, lambda operation, *args, **kwargs: None)[1]
+    return _nodes[model]
 
 
 def graph_class(model: object) -> type | None:

@@ -3,10 +3,13 @@
 rows.py           what a row says, and the table
 lookup.py         smoothness of anything, names, what to recommend; rows of users
 jet_rules.py      how activations carry jets
+operation_rules.py   how operations carry jets
+samples.py        arguments with which an operation can be tried
 activations.py    rows of Keras' activations
 layers.py         rows of Keras' layers
+operations.py     rows of the functions of keras.ops
 
-The last two fill the table when this package is imported. The activations, stand-ins and
+The last three fill the table when this package is imported. The activations, stand-ins and
 layers of keras_smooth add their own rows next to their definitions, and
 `differentiation.rules` the column `jet` of layers.
 """
@@ -21,6 +24,7 @@ from keras_smooth.registry.rows import (
     least,
     operation_row,
     row,
+    settings,
 )
 from keras_smooth.registry.lookup import (
     activation_rows,
@@ -54,6 +58,7 @@ __all__ = [
     "recommended",
     "register_smoothness",
     "row",
+    "settings",
     "slope_at_zero",
     "smoothness",
 ]

@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable
 import keras
 
 from keras_smooth.models import graph
-from keras_smooth.registry.rows import Class, Row, all_rows, change, least, row
+from keras_smooth.registry.rows import (
+    Class,
+    Row,
+    all_rows,
+    change,
+    least,
+    operation_row,
+    row,
+    settings,
+)
 
 _named = {}
 
@@ -185,5 +194,30 @@ def _(obj: keras.layers.Layer) -> Class:
 
 @smoothness.register
 def _(obj: keras.Model) -> Class:
-    found = graph.parts(obj)
-    return None if found is None else least(map(smoothness, found))
+    kind = graph.graph_class(obj)
+    if kind is None:
+        return None
+    if kind is keras.Sequential:
+        return least(map(smoothness, obj.layers))
+    if all(isinstance(part, keras.layers.Layer) for part in obj.operations):
+        return least(map(smoothness, obj.operations))
+    return least(map(_of_node, graph.nodes(obj)))
+
+
+@smoothness.register
+def _(obj: keras.Operation) -> Class:
+    return _of_call(obj, (), {})
+
+
+def _of_node(node: graph.Node) -> Class:
+    if isinstance(node.operation, keras.layers.Layer):
+        return smoothness(node.operation)
+    return _of_call(node.operation, node.args, node.kwargs)
+
+
+def _of_call(operation: keras.Operation, args: tuple, kwargs: dict) -> Class:
+    """Returns the smoothness of an operation of keras.ops with arguments, if it has some."""
+    found = operation_row(operation)
+    if found is None or not callable(found.smoothness):
+        return None if found is None else found.smoothness
+    return found.smoothness(*args, **settings(operation, found.subject), **kwargs)

@@ -1,8 +1,11 @@
 """A row of the table, and the table itself."""
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Callable, Hashable, Iterable
+
+import keras
 
 from keras_smooth.registry.samples import Sample
 
@@ -95,6 +98,23 @@ def operation_row(operation: object) -> Row | None:
     kind = type(operation)
     of_keras = kind.__module__.partition(".")[0] == "keras"
     return row(_operations.get(kind.__name__.lower())) if of_keras else None
+
+
+def settings(operation: keras.Operation, function: Callable) -> dict:
+    """Returns what an operation in a graph was made with beside the arguments of its call.
+
+    By the names of the function's parameters, without those that have their defaults.
+    """
+    parameters = inspect.signature(function).parameters
+    return {
+        name: value
+        for name, value in operation.get_config().items()
+        if name in parameters and not _equal(value, parameters[name].default)
+    }
+
+
+def _equal(value: object, default: object) -> bool:
+    return value is default or type(value) is type(default) and value == default
 
 
 def is_operation(function: object) -> bool:

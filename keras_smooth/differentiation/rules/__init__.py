@@ -21,7 +21,6 @@ from keras_smooth.differentiation.rules import (  # noqa: F401  each fills the t
     merging,
     models,
     normalization,
-    operations,
     piecewise,
     smooth_layers,
 )

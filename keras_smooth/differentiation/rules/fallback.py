@@ -1,5 +1,6 @@
 """Nested tapes for one layer: what carries jets where there is no rule."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 
@@ -26,17 +27,56 @@ def unframed(*structures) -> tuple:
 def call(operation: Callable, args: tuple, kwargs: dict):
     """Calls a layer in inference mode, or an operation or function."""
     if isinstance(operation, keras.layers.Layer) and accepts_training(operation.call):
-        kwargs = {**kwargs, "training": False}
+        # What the graph itself says comes first.
+        bound = inspect.signature(operation.call).bind_partial(*args, **kwargs)
+        if bound.arguments.get("training") is None:
+            kwargs = {**kwargs, "training": False}
     return operation(*args, **kwargs)
 
 
 def taped(operation: Callable, args: tuple, kwargs: dict):
     """Differentiates t -> operation(sum_k x_k t^k / k!) at 0 with nested tapes.
 
-    The directions are folded into the batch, so that each has its own t.
+    The directions are folded into the batch, so that each has its own t, unless there are
+    other tensors among the arguments, whose batch has each sample once.
     """
     args, kwargs = unframed(args, kwargs)
     found = jets(args, kwargs)
+    if max(x.directions for x in found) > 1 and _has_tensors(args, kwargs):
+        return _one_by_one(operation, args, kwargs)
+    return _folded(operation, args, kwargs, found)
+
+
+def _has_tensors(*structures) -> bool:
+    leaves = keras.tree.flatten(structures)
+    return any(not isinstance(x, Jet) and getattr(x, "ndim", 0) for x in leaves)
+
+
+def _one_by_one(operation: Callable, args: tuple, kwargs: dict):
+    """Differentiates along one direction after the other."""
+    found = jets(args, kwargs)
+    leader, lead = found[0], max(x.directions for x in found)
+
+    def single(x, direction):
+        if not isinstance(x, Jet):
+            return x
+        entries = (_spread(x, k, lead) for k in range(1, x.order + 1))
+        return Jet(x.primal, [entry[direction : direction + 1] for entry in entries])
+
+    def of(direction):
+        moved = keras.tree.map_structure(lambda x: single(x, direction), (args, kwargs))
+        return _folded(operation, *moved, jets(moved))
+
+    def packed(*ys):
+        series = [tf.concat(entries, axis=0) for entries in zip(*(y.series for y in ys))]
+        if leader.collapsed:
+            series[-1] = tf.reduce_sum(series[-1], axis=0, keepdims=True)
+        return leader.like(ys[0].primal, series)
+
+    return keras.tree.map_structure(packed, *map(of, range(lead)))
+
+
+def _folded(operation: Callable, args: tuple, kwargs: dict, found: list[Jet]):
     leader = found[0]
     lead = max(x.directions for x in found)
     curves = {id(x): _curve(x, lead) for x in found}

@@ -13,23 +13,17 @@ from keras_smooth import jet
 from keras_smooth.differentiation.rules import fallback
 from keras_smooth.differentiation.rules.table import activate, rows
 from keras_smooth.jet import Jet
+from keras_smooth.registry.operation_rules import linear
 
 
-def identity(layer: keras.layers.Layer, x, *args, **kwargs):
+def identity(layer: keras.layers.Layer, x):
     """The rule of what does nothing in inference mode."""
     return x
 
 
-def itself(layer: Callable, x, *args, **kwargs):
+def itself(layer: keras.layers.Layer, x) -> Jet:
     """The rule of a layer that is linear in a tensor or in a list of tensors."""
-    leaves = keras.tree.flatten(x)
-
-    def function(*values):
-        return fallback.call(layer, (keras.tree.pack_sequence_as(x, values), *args), kwargs)
-
-    if len(leaves) == 1:
-        return jet.linear(function, leaves[0])
-    return jet.joint(function, *leaves)
+    return linear(lambda v: fallback.call(layer, (v,), {}), x)
 
 
 def weight(variable, dtype: tf.DType) -> tf.Tensor:

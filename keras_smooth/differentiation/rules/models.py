@@ -1,8 +1,6 @@
 """Rules of models: layer after layer, or along the graph of a Functional model.
 
-The graph is walked through public API: `keras.models.clone_model` with a `call_function`
-rebuilds it out of steps, operations that apply a rule, and a `keras.Function` over that
-graph takes jets as it takes tensors.
+The graph is rebuilt out of steps that apply a rule: it takes jets as it takes tensors.
 """
 
 import weakref
@@ -11,37 +9,14 @@ import keras
 
 from keras_smooth.differentiation.rules.table import apply, set_rule
 from keras_smooth.jet import Jet
+from keras_smooth.models import graph
 
 _graphs = weakref.WeakKeyDictionary()
 
 
-class _Step(keras.Operation):
-    """A node of a rebuilt graph: applies the rule of the node's operation."""
-
-    def __init__(self, operation: keras.Operation):
-        super().__init__(name=f"step_{id(self)}")
-        self.operation = operation
-
-    def __call__(self, *args, **kwargs):
-        leaves = keras.tree.flatten((args, kwargs))
-        if any(isinstance(leaf, keras.KerasTensor) for leaf in leaves):
-            return super().__call__(*args, **kwargs)
-        return apply(self.operation, *args, **kwargs)
-
-    def compute_output_spec(self, *args, **kwargs):
-        return self.operation.compute_output_spec(*args, **kwargs)
-
-
 def _graph(model: keras.Model) -> keras.Function:
     if model not in _graphs:
-        # A model over the same tensors, so that the copy compiles no loss.
-        plain = keras.Model(model.inputs, model.outputs, name=model.name)
-        copy = keras.models.clone_model(
-            plain,
-            clone_function=lambda layer: layer,
-            call_function=lambda layer, *args, **kwargs: _Step(layer)(*args, **kwargs),
-        )
-        _graphs[model] = keras.Function(copy.inputs, copy.outputs)
+        _graphs[model], _ = graph.rebuilt(model, apply)
     return _graphs[model]
 
 
@@ -75,7 +50,7 @@ def _functional(model: keras.Model, x, *, training=None, mask=None):
     return keras.tree.pack_sequence_as(model.output, keras.tree.flatten(flat))
 
 
-def _input(layer: keras.layers.Layer, x, *args, **kwargs):
+def _input(layer: keras.layers.Layer, x):
     return x
 
 

@@ -1,6 +1,7 @@
 """The table of rules, and which one is taken."""
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Hashable
 
@@ -13,27 +14,30 @@ from keras_smooth.models import graph
 
 
 def register_jet_rule(subject: Callable, rule: Callable) -> None:
-    """Says how a layer or an activation carries jets, or replaces what was said.
+    """Says how a layer, an activation or an operation carries jets, or replaces what was said.
 
     Args:
-        subject: A class of layers, or an activation function. A rule holds for exactly
+        subject: A class of layers, an activation function, or a function of keras.ops,
+            whose rule is taken wherever it stands in a graph. A rule holds for exactly
             that class: a subclass may compute something else.
         rule: For a class `rule(layer, *args, **kwargs)` with the arguments of the
             layer's call, in which tensors that depend on x are `keras_smooth.jet.Jet`;
-            for a function `rule(x, **parameters)`. It returns a Jet, or NotImplemented
-            to leave the case to nested tapes. The functions of `keras_smooth.jet` take
-            and return jets.
+            for a function `rule(*args, **settings)` with those arguments of the function
+            that have not their defaults. It returns a Jet, or NotImplemented to leave the
+            case to nested tapes, as is done where the rule does not take the arguments.
+            The functions of `keras_smooth.jet` take and return jets.
 
     Raises:
         TypeError: If `subject` or `rule` is not callable.
 
     Example:
 
-    >>> import keras_smooth, numpy as np
+    >>> import keras, keras_smooth
     >>> from keras_smooth import jet
     >>> def cubed(x):
     ...     return x * x * x
     >>> keras_smooth.register_jet_rule(cubed, lambda x: jet.power(x, 3))
+    >>> keras_smooth.register_jet_rule(keras.ops.square, lambda x: x * x)
     """
     if not callable(subject):
         raise TypeError(
@@ -42,6 +46,7 @@ def register_jet_rule(subject: Callable, rule: Callable) -> None:
     if not callable(rule):
         raise TypeError(f"register_jet_rule expects a callable rule, received {rule!r}.")
 
+    @functools.wraps(rule)
     def spread_out(*args, **kwargs):
         args, kwargs = fallback.unframed(args, kwargs)
         return rule(*args, **kwargs)
@@ -59,12 +64,6 @@ def rows(rule: Callable, owner: object, names: str) -> None:
     for name in names.split():
         if hasattr(owner, name):
             set_rule(getattr(owner, name), rule)
-
-
-def operation_rows(rules: dict[str, Callable]) -> None:
-    """Gives rules to operations of keras.ops by the names of their classes."""
-    for name, rule in rules.items():
-        set_rule(("keras", name), rule)
 
 
 def rule_of(subject: Hashable) -> Callable | None:
@@ -102,9 +101,31 @@ def apply(operation: Callable, *args, **kwargs):
     if not getattr(operation, "built", True):
         fallback.call(operation, *keras.tree.map_structure(_primal, (args, kwargs)))
     args, kwargs = keras.tree.map_structure(lambda x: _cast(operation, x), (args, kwargs))
-    rule = _rule(operation)
-    result = NotImplemented if rule is None else rule(operation, *args, **kwargs)
+    result = _by_rule(operation, args, kwargs)
     return _taped(operation, args, kwargs) if result is NotImplemented else result
+
+
+def _by_rule(operation: Callable, args: tuple, kwargs: dict):
+    """Returns what the rule makes of a call, NotImplemented if none is for such a call."""
+    rule = _rule(operation)
+    if rule is None:
+        return NotImplemented
+    if not isinstance(operation, keras.layers.Layer):
+        return _called(rule, args, kwargs)
+    # Rules are of layers in inference mode; None is what Keras' arguments are by default.
+    if kwargs.get("training"):
+        return NotImplemented
+    kwargs = {k: v for k, v in kwargs.items() if v is not None and k != "training"}
+    return _called(rule, (operation, *args), kwargs)
+
+
+def _called(rule: Callable, args: tuple, kwargs: dict):
+    """Calls a rule, NotImplemented if it does not take such arguments."""
+    try:
+        inspect.signature(rule).bind(*args, **kwargs)
+    except TypeError:
+        return NotImplemented
+    return rule(*args, **kwargs)
 
 
 def _primal(x):
@@ -119,16 +140,21 @@ def has_rule(operation: Callable) -> bool:
 def _rule(operation: Callable) -> Callable | None:
     if getattr(operation, "quantization_mode", None) is not None:
         return None
+    if not isinstance(operation, keras.layers.Layer):
+        return _operation_rule(operation)
     rule = rule_of(type(operation))
     if rule is None and isinstance(operation, keras.Model):
         # None for a model whose `call` is its own code.
         return rule_of(graph.graph_class(operation))
-    return rule or rule_of(operation_key(type(operation)))
+    return rule
 
 
-def operation_key(kind: type) -> tuple[str, str]:
-    """Returns the key of an operation of keras.ops, whose classes have no public name."""
-    return kind.__module__.split(".")[0], kind.__name__
+def _operation_rule(operation: Callable) -> Callable | None:
+    """Returns the rule of an operation in a graph: its function's, with its settings."""
+    found = registry.operation_row(operation)
+    if found is None or found.jet is None:
+        return None
+    return functools.partial(found.jet, **registry.settings(operation, found.subject))
 
 
 def _cast(operation: Callable, x):
