@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import one_sided
 import pytest
+import tensorflow as tf
 from activation_cases import ACTIVATIONS
+from keras import ops
 
 import keras_smooth
 from keras_smooth import activations, registry
@@ -119,6 +121,38 @@ def test_model_has_the_class_of_its_least_smooth_part():
     assert keras_smooth.smoothness(nested) == 0
 
 
+# Operations in a graph, with the class that they have with these arguments.
+OPERATIONS = {
+    "sums and products": (lambda x: 2.0 * x + ops.sin(x) - x / 3.0, math.inf),
+    "power": (lambda x: x**3, math.inf),
+    "abs": (ops.abs, 0),
+    "relu": (ops.relu, 0),
+    "maximum of a number": (lambda x: ops.maximum(x, 0.0), 0),
+    "straight leaky relu": (lambda x: ops.leaky_relu(x, negative_slope=1.0), math.inf),
+    "elu": (ops.elu, 1),
+    "elu with a kink": (lambda x: ops.elu(x, alpha=2.0), 0),
+    "where x": (lambda x: ops.where(x > 0, x, 0.0), -1),
+    "where a constant": (lambda x: ops.where(np.array([True, False, True]), x, 0.0), math.inf),
+    "zeros like": (lambda x: x + ops.zeros_like(x), math.inf),
+    "rounded": (ops.round, -1),
+    "stopped": (ops.stop_gradient, None),
+    "a norm": (lambda x: ops.norm(x, axis=-1), 0),
+    "layers as well": (lambda x: ops.exp(keras.layers.Dense(3, "elu")(x)), 1),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_in_a_graph(name):
+    function, expected = OPERATIONS[name]
+    x = keras.Input((3,))
+    assert keras_smooth.smoothness(keras.Model(x, function(x))) == expected
+
+
+def test_function_of_keras_ops():
+    assert keras_smooth.smoothness(ops.arctan) == math.inf
+    assert keras_smooth.smoothness(ops.absolute) == keras_smooth.smoothness(ops.abs) == 0
+
+
 def test_unknown_is_none_never_a_guess():
     class Own(keras.Model):
         def call(self, x):
@@ -128,8 +162,8 @@ def test_unknown_is_none_never_a_guess():
         pass
 
     x = keras.Input((3,))
-    with_operation = keras.Model(x, keras.ops.abs(x))
-    for unknown in (Own(), Sub(2), with_operation, lambda x: x):
+    with_code = keras.Model(x, keras.layers.Lambda(tf.nn.relu)(x))
+    for unknown in (Own(), Sub(2), with_code, lambda x: x):
         assert keras_smooth.smoothness(unknown) is None
 
 

@@ -464,6 +464,12 @@ GRAPHS = {
     "matmul": (lambda x: ops.matmul(ops.silu(x), np.eye(3)), (3,)),
     "constant": (lambda x: 1.0 / (2.0 + ops.cos(x)) + np.arange(3.0), (3,)),
     "two inputs": (lambda x, y: ops.exp(x) * y, (3,), (1,)),
+    "zeros and ones": (lambda x: x * ops.ones_like(x) ** 2 + ops.zeros_like(x), (3,)),
+    "where": (lambda x: ops.where(x > 0.1, ops.sin(x), x**2), (3,)),
+    "where a constant": (lambda x: ops.where(ops.less(x, 0.0), 0.0, ops.exp(x)), (3,)),
+    "comparison": (lambda x: x * ops.cast(ops.logical_and(x > 0, x < 2), "float64"), (3,)),
+    "constant branch": (lambda x: layers.Add()([x, layers.Dense(3)(ops.ones_like(x))]), (3,)),
+    "constant factor": (lambda x: layers.Multiply()([ops.ones_like(x) * 2.0, x]), (3,)),
     "without a rule": (lambda x: ops.arctan(x) + ops.sigmoid(x), (3,)),
 }  # fmt: skip
 
@@ -477,7 +483,12 @@ def test_graph(name, rng):
     assert_agrees(y, lambda *points: model(list(points)), xs, order=3)
 
 
-@pytest.mark.parametrize("name", [name for name in GRAPHS if name != "without a rule"])
+@pytest.mark.parametrize(
+    "name",
+    representatives(
+        [name for name in GRAPHS if name != "without a rule"], ["branches", "operations"]
+    ),
+)
 def test_graph_to_order_6(name, rng):
     function, *shapes = GRAPHS[name]
     model = functional(function, *shapes)
@@ -486,6 +497,41 @@ def test_graph_to_order_6(name, rng):
         lambda *points: model(list(points)),
         random_jets(rng, shapes, order=6),
     )
+
+
+# Calls with arguments, inside a graph.
+CALLS = {
+    "training=False": (lambda x: layers.Dropout(0.5)(x, training=False), (3,)),
+    "batch norm": (lambda x: layers.BatchNormalization()(x, training=False), (3,)),
+    "inner model": (lambda x: keras.Sequential([layers.Dense(2, "tanh")])(x, training=False), (3,)),
+    "softmax with mask": (lambda x: layers.Softmax()(x, mask=np.array([[True, False, True]])), (3,)),
+    "rnn with mask": (lambda x: layers.SimpleRNN(2)(x, mask=ops.ones_like(x[:, :, 0]) > 0), (3, 2)),
+    "attention": (lambda x: layers.MultiHeadAttention(1, 2)(x, value=ops.sin(x), use_causal_mask=True), (3, 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_call_with_arguments(name, rng):
+    function, *shapes = CALLS[name]
+    model = functional(function, *shapes)
+    (x,) = random_jets(rng, shapes, order=2)
+    assert_agrees(rules.apply(model, x), model, [x], order=2)
+
+
+def test_training_mode_inside_a_graph_is_left_to_tapes():
+    def make(x):
+        inner = keras.Model(x, layers.BatchNormalization(name="norm")(x, training=True))
+        return keras.Sequential([inner])(ops.sin(x))
+
+    model, x = functional(make, (3,)), np.eye(3)
+    with pytest.raises(ValueError, match="norm is called with training=True.*'tape'"):
+        keras_smooth.derivatives(model, x, 2, engine="jet")
+    found, exact = (
+        keras_smooth.directional(model, x, np.ones((3, 3)), 2, engine=engine)
+        for engine in ("auto", "tape")
+    )
+    for value, true in zip(found, exact, strict=True):
+        np.testing.assert_array_equal(value, true)
 
 
 def test_the_walk_leaves_the_model_as_it_is(rng):
@@ -545,6 +591,24 @@ def test_register_jet_rule_for_a_layer_and_a_function(rng):
         warnings.simplefilter("error")
         y = table.activate(cubed, rules.apply(Doubled(dtype="float64"), xs[0]))
     assert_agrees(y, lambda x: cubed(2.0 * x), xs)
+
+
+def test_register_jet_rule_for_an_operation(rng):
+    taken = []
+
+    def rule(x):
+        taken.append(x)
+        return keras_smooth.jet.sin(x) / keras_smooth.jet.cos(x)
+
+    before = keras_smooth.registry.row(ops.tan).jet
+    keras_smooth.register_jet_rule(ops.tan, rule)
+    try:
+        model = functional(lambda x: ops.tan(0.3 * x) + x, (3,))
+        (x,) = random_jets(rng, [(3,)], order=3)
+        assert_agrees(rules.apply(model, x), model, [x], order=3)
+    finally:
+        keras_smooth.registry.change(ops.tan, jet=before)
+    assert len(taken) == 1 and keras_smooth.smoothness(ops.tan) == math.inf
 
 
 @pytest.mark.parametrize(

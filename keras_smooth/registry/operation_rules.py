@@ -21,12 +21,18 @@ def gelu(x: Jet, approximate: bool = True) -> Jet:
     return jet_rules.elementwise(jet_rules.gelu)(x, approximate=approximate)
 
 
+def _broadcasts(*xs) -> bool:
+    """Returns whether entries broadcast as the jets do: no argument adds an axis."""
+    ranks = {x.shape.rank for x in xs if isinstance(x, Jet)}
+    others = (len(getattr(x, "shape", ())) for x in xs if not isinstance(x, Jet))
+    return len(ranks) == 1 and max(others, default=0) <= max(ranks)
+
+
 def same_rank(product: Callable) -> Callable:
-    """Returns the rule of what broadcasts: numbers, or arguments of the same rank."""
+    """Returns the rule of what broadcasts."""
 
     def rule(x1, x2):
-        ranks = {len(z.shape) for z in (x1, x2) if hasattr(z, "shape")}
-        return NotImplemented if len(ranks) > 1 else product(x1, x2)
+        return product(x1, x2) if _broadcasts(x1, x2) else NotImplemented
 
     return rule
 
@@ -99,10 +105,8 @@ def constant(function: Callable) -> Callable:
 
 
 def where(condition, x1=None, x2=None):
-    ranks = {x.shape.rank for x in (x1, x2) if isinstance(x, Jet)}
-    if not ranks or len(ranks) > 1:
-        return NotImplemented
-    return jet.where(ops.cast(_primal(condition), "bool"), x1, x2)
+    condition = ops.cast(_primal(condition), "bool")
+    return jet.where(condition, x1, x2) if _broadcasts(condition, x1, x2) else NotImplemented
 
 
 def where_class(condition=None, x1=None, x2=None) -> Class:

@@ -145,14 +145,20 @@ _rows("nextafter", None, _X, _Y, reason="has no gradient in TensorFlow")
 _rows("polar", math.inf, _POSITIVE, _X)
 
 # Comparisons and what else is no number.
-_rows("equal not_equal", -1, _X, 0.0, joints=(0.0,), reason=_INTEGERS)
-_rows("greater greater_equal less less_equal", -1, _X, 0.0, joints=(0.0,), reason=_INTEGERS)
+for _name in "equal not_equal greater greater_equal less less_equal".split():
+    _rule = rules.constant(getattr(ops, _name))
+    _rows(_name, -1, _X, 0.0, jet=_rule, joints=(0.0,), reason=_INTEGERS)
+for _name in "logical_and logical_or logical_xor".split():
+    _rows(_name, -1, _X, 1.0, jet=rules.constant(getattr(ops, _name)), reason=_INTEGERS)
+_rows(
+    "logical_not",
+    -1, _ONE, jet=rules.constant(ops.logical_not), joints=(0.0,), reason=_INTEGERS,
+)  # fmt: skip
 _rows("isclose allclose", -1, _ONE, 0.0, joints=(0.0,), reason=_INTEGERS)
 _rows("isin", -1, _ONE, np.zeros(2), joints=(0.0,), reason=_INTEGERS)
 _rows("isfinite isinf isnan isneginf isposinf isreal", -1, _X, reason=_INTEGERS)
 _rows("signbit", -1, _X, joints=(0.0,), reason=_INTEGERS)
-_rows("logical_not all any", -1, _ONE, joints=(0.0,), reason=_INTEGERS)
-_rows("logical_and logical_or logical_xor", -1, _X, 1.0, reason=_INTEGERS)
+_rows("all any", -1, _ONE, joints=(0.0,), reason=_INTEGERS)
 _rows("argmax argmin argsort nanargmax nanargmin", -1, _X, joints=(0.0,), reason=_INTEGERS)
 _rows("argpartition", -1, _X, 1, reason=_INTEGERS)
 _rows("count_nonzero", -1, _ONE, joints=(0.0,), reason=_INTEGERS)

@@ -112,9 +112,12 @@ def _by_rule(operation: Callable, args: tuple, kwargs: dict):
         return NotImplemented
     if not isinstance(operation, keras.layers.Layer):
         return _called(rule, args, kwargs)
-    # Rules are of layers in inference mode; None is what Keras' arguments are by default.
     if kwargs.get("training"):
-        return NotImplemented
+        raise ValueError(
+            f"{operation.name} is called with training=True inside the model, where it may "
+            "mix samples; engine='jet' runs layers in inference mode. Take engine='tape'."
+        )
+    # None is what Keras' arguments are by default.
     kwargs = {k: v for k, v in kwargs.items() if v is not None and k != "training"}
     return _called(rule, (operation, *args), kwargs)
 
@@ -134,7 +137,17 @@ def _primal(x):
 
 def has_rule(operation: Callable) -> bool:
     """Returns whether there is a way for jets through an operation."""
-    return _rule(operation) is not None
+    return _rule(operation) is not None and not _trains(operation)
+
+
+def _trains(operation: Callable) -> bool:
+    """Returns whether a graph calls a layer in training mode, whatever its own mode is."""
+    if graph.graph_class(operation) is keras.Sequential:
+        return any(map(_trains, operation.layers))
+    if graph.graph_class(operation) is not keras.Function:
+        return False
+    nodes = graph.nodes(operation)
+    return any(n.kwargs.get("training") or _trains(n.operation) for n in nodes)
 
 
 def _rule(operation: Callable) -> Callable | None:
