@@ -106,7 +106,9 @@ def constant(function: Callable) -> Callable:
 
 def where(condition, x1=None, x2=None):
     condition = ops.cast(_primal(condition), "bool")
-    return jet.where(condition, x1, x2) if _broadcasts(condition, x1, x2) else NotImplemented
+    return (
+        jet.where(condition, x1, x2) if _broadcasts(condition, x1, x2) else NotImplemented
+    )
 
 
 def where_class(condition=None, x1=None, x2=None) -> Class:

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from keras_smooth import jet
-from keras_smooth.registry import operation_rules as rules
+from keras_smooth.registry import operation_rules
 from keras_smooth.registry.jet_rules import elementwise
 from keras_smooth.registry.operation_rules import keeps_batch
 from keras_smooth.registry.rows import Class, add_operation, row
@@ -94,7 +94,7 @@ def _of_activations() -> None:
 
 _of_activations()
 # keras.ops has another default than keras.activations.
-_rows("gelu", math.inf, _X, jet=rules.gelu)
+_rows("gelu", math.inf, _X, jet=operation_rules.gelu)
 
 # Of single numbers, with a jet rule.
 _rows("cos", math.inf, _X, jet=elementwise(jet.cos))
@@ -127,11 +127,17 @@ _rows("real conjugate conj copy", math.inf, _X)
 _rows("imag", math.inf, _X)
 
 # Of two numbers.
-_rows("add", math.inf, _X, _Y, jet=rules.same_rank(lambda x, y: x + y))
-_rows("subtract", math.inf, _X, _Y, jet=rules.same_rank(lambda x, y: x - y))
-_rows("multiply", math.inf, _X, _Y, jet=rules.same_rank(lambda x, y: x * y))
-_rows("divide true_divide", math.inf, _X, _Y, jet=rules.same_rank(lambda x, y: x / y))
-_rows("power", math.inf, _POSITIVE, _Y, jet=rules.power)
+_rows("add", math.inf, _X, _Y, jet=operation_rules.same_rank(lambda x, y: x + y))
+_rows("subtract", math.inf, _X, _Y, jet=operation_rules.same_rank(lambda x, y: x - y))
+_rows("multiply", math.inf, _X, _Y, jet=operation_rules.same_rank(lambda x, y: x * y))
+_rows(
+    "divide true_divide",
+    math.inf,
+    _X,
+    _Y,
+    jet=operation_rules.same_rank(lambda x, y: x / y),
+)
+_rows("power", math.inf, _POSITIVE, _Y, jet=operation_rules.power)
 _rows("logaddexp logaddexp2", math.inf, _X, _Y)
 _rows("arctan2", -1, Floats((2, 3), 0.3, 1.0), -0.5, joints=(0.0,), reason="jumps by 2 pi")
 _rows("divide_no_nan", -1, 1.0, _Y, joints=(0.0,), reason="is 0 where the divisor is")
@@ -146,13 +152,20 @@ _rows("polar", math.inf, _POSITIVE, _X)
 
 # Comparisons and what else is no number.
 for _name in "equal not_equal greater greater_equal less less_equal".split():
-    _rule = rules.constant(getattr(ops, _name))
+    _rule = operation_rules.constant(getattr(ops, _name))
     _rows(_name, -1, _X, 0.0, jet=_rule, joints=(0.0,), reason=_INTEGERS)
 for _name in "logical_and logical_or logical_xor".split():
-    _rows(_name, -1, _X, 1.0, jet=rules.constant(getattr(ops, _name)), reason=_INTEGERS)
+    _rows(
+        _name,
+        -1,
+        _X,
+        1.0,
+        jet=operation_rules.constant(getattr(ops, _name)),
+        reason=_INTEGERS,
+    )
 _rows(
     "logical_not",
-    -1, _ONE, jet=rules.constant(ops.logical_not), joints=(0.0,), reason=_INTEGERS,
+    -1, _ONE, jet=operation_rules.constant(ops.logical_not), joints=(0.0,), reason=_INTEGERS,
 )  # fmt: skip
 _rows("isclose allclose", -1, _ONE, 0.0, joints=(0.0,), reason=_INTEGERS)
 _rows("isin", -1, _ONE, np.zeros(2), joints=(0.0,), reason=_INTEGERS)
@@ -180,8 +193,8 @@ _rows("multi_hot one_hot", -1, np.array([0, 1]), 3, reason=_TAKES_INTEGERS)
 _rows("unravel_index", -1, _WHOLE, (3, 4), reason=_TAKES_INTEGERS)
 
 # What does not depend on numbers.
-_rows("zeros_like", math.inf, _X, jet=rules.constant(ops.zeros_like))
-_rows("ones_like", math.inf, _X, jet=rules.constant(ops.ones_like))
+_rows("zeros_like", math.inf, _X, jet=operation_rules.constant(ops.zeros_like))
+_rows("ones_like", math.inf, _X, jet=operation_rules.constant(ops.ones_like))
 _rows("empty_like", math.inf, _X)
 _rows("full_like", math.inf, _X, 2.0)
 _rows("zeros ones empty", math.inf, (2, 3))
@@ -200,10 +213,10 @@ _rows("mean", math.inf, _X, jet=keeps_batch(ops.mean), axis=-1)
 _rows("sum", math.inf, _X, jet=keeps_batch(ops.sum), axis=-1)
 _rows("average", math.inf, _X, axis=-1)
 _rows("concatenate", math.inf, [_X, _Y], jet=keeps_batch(ops.concatenate), axis=-1)
-_rows("reshape", math.inf, _X, (-1, 3, 1), jet=rules.reshape)
-_rows("transpose", math.inf, Floats((2, 3, 2)), (0, 2, 1), jet=rules.transpose)
-_rows("get_item", math.inf, _X, (slice(None), 1), jet=rules.get_item)
-_rows("matmul", math.inf, _X, np.ones((3, 2)), jet=rules.matmul)
+_rows("reshape", math.inf, _X, (-1, 3, 1), jet=operation_rules.reshape)
+_rows("transpose", math.inf, Floats((2, 3, 2)), (0, 2, 1), jet=operation_rules.transpose)
+_rows("get_item", math.inf, _X, (slice(None), 1), jet=operation_rules.get_item)
+_rows("matmul", math.inf, _X, np.ones((3, 2)), jet=operation_rules.matmul)
 _rows("cumsum diff flip fliplr flipud nansum nancumsum nanmean ravel", math.inf, _X)
 _rows("roll repeat", math.inf, _X, 1)
 _rows("tile", math.inf, _X, (1, 2))
@@ -263,7 +276,7 @@ _rows("corrcoef", math.inf, _X)
 _rows("moments", None, _X, [1], reason=_STOPS)
 _rows("segment_prod", math.inf, Floats((4,)), np.array([0, 0, 1, 1]), num_segments=2)
 _rows("dot_product_attention", math.inf, *[Floats((2, 3, 2, 2))] * 3)
-_rows("logsumexp", math.inf, _X, jet=rules.logsumexp, axis=-1)
+_rows("logsumexp", math.inf, _X, jet=operation_rules.logsumexp, axis=-1)
 _rows("batch_normalization", math.inf, _X, np.zeros(3), np.ones(3), -1)
 _rows("layer_normalization", None, _X, reason=_STOPS)
 _rows("rms_normalization", math.inf, _X)
@@ -285,8 +298,15 @@ _rows("std nanstd", 0, _X, joints=(0.0,), reason="has a kink where all numbers a
 _rows("cdist", 0, Floats((2, 1)), np.zeros((2, 1)), joints=(0.0,), reason=_KINK)
 _rows("norm", 0, _X, joints=(0.0,), reason="has a kink at 0")
 _rows("normalize", -1, _X, joints=(0.0,), reason="jumps at 0, but for a tiny interval")
-_rows("where", rules.where_class, np.array([True, False, True]), _X, _Y, jet=rules.where)
-_rows("select", rules.select_class, [np.array([True, False, True])], [_X], 0.0)
+_rows(
+    "where",
+    operation_rules.where_class,
+    np.array([True, False, True]),
+    _X,
+    _Y,
+    jet=operation_rules.where,
+)
+_rows("select", operation_rules.select_class, [np.array([True, False, True])], [_X], 0.0)
 
 # Of matrices.
 _rows("cholesky", math.inf, _DEFINITE)
@@ -335,7 +355,7 @@ for _name, _target in (
     ("categorical_crossentropy", np.eye(2, 3)),
     ("sparse_categorical_crossentropy", np.array([0, 1])),
 ):
-    _rows(_name, rules.crossentropy_class, _target, _PROBABILITIES, reason=_CUT)
+    _rows(_name, operation_rules.crossentropy_class, _target, _PROBABILITIES, reason=_CUT)
 _rows(
     "ctc_loss",
     None, np.array([[1, 2]]), Floats((1, 4, 3)), np.array([2]), np.array([4]),
@@ -344,7 +364,11 @@ _rows(
 _rows("ctc_decode", -1, Floats((1, 4, 3)), np.array([4]), reason=_INTEGERS)
 
 # What runs code of the user, or leaves the graph.
-_rows("associative_scan cond fori_loop map scan switch vectorize vectorized_map while_loop "
-      "custom_gradient jvp", None, reason=_CODE)
+_rows(
+    "associative_scan cond fori_loop map scan switch vectorize vectorized_map while_loop "
+    "custom_gradient jvp",
+    None,
+    reason=_CODE,
+)
 _rows("convert_to_numpy", None, _X, reason="leaves TensorFlow")
 _rows("stop_gradient", None, _X, reason="has no gradient in TensorFlow, on purpose")

@@ -7,7 +7,6 @@ normalization.py    layers that normalize each sample
 attention.py        attention without masks
 piecewise.py        layers that are straight between their joints
 smooth_layers.py    this package's layers
-operations.py       operations of keras.ops in the graph of a Functional model
 models.py           models: layer after layer, or along the graph
 fallback.py         nested tapes for one layer, where there is no rule
 
