@@ -189,7 +189,9 @@ def test_tree_is_what_is_there(file):
     rooms = re.findall(r"^  (\w+(?:\.py|/)) {2,}\S", tree(file), re.MULTILINE)
     assert sorted(rooms) == sorted(inside(PACKAGE))
     folders = re.findall(r"^(\w+)/", tree(file), re.MULTILINE)
-    assert sorted(folders) == ["benchmarks", "docs", "examples", "keras_smooth", "tests"]
+    assert sorted(folders) == [
+        "benchmarks", "docs", "examples", "keras_smooth", "tests", "tools"
+    ]  # fmt: skip
     assert all((ROOT / folder).is_dir() for folder in folders)
 
 
