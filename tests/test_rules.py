@@ -283,7 +283,11 @@ def test_activation_to_order_6(name, rng):
     )
 
 
-@pytest.mark.parametrize("name", LAYERS)
+# TensorFlow has a gradient of grouped convolutions on CPU under XLA alone, which compiles.
+COMPILED = "conv1d groups"
+
+
+@pytest.mark.parametrize("name", representatives(LAYERS, set(LAYERS) - {COMPILED}))
 def test_layer(name, rng):
     make, *shapes = LAYERS[name]
     order = HIGHEST.get(name, 3)
