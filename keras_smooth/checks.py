@@ -7,6 +7,7 @@ import math
 import numbers
 import operator
 import os
+from typing import Any
 
 _REMEDY = (
     'Set the environment variable KERAS_BACKEND to "tensorflow" (or unset it) '
@@ -14,7 +15,7 @@ _REMEDY = (
 )
 
 
-def whole_number(name: str, value: object, least: int) -> int:
+def whole_number(name: str, value: Any, least: int) -> int:
     """Returns an argument as an integer.
 
     Args:

@@ -184,7 +184,7 @@ def _roughened(found: Finding, known: float | None, order: int) -> Finding:
     smoothness = _lower(known, {"": found})
     unseen = found.verdict in ("ok", "unknown") or _is_blurred(found, smoothness)
     if unseen and smoothness is not None and smoothness < order:
-        return dataclasses.replace(found, verdict="rough", order=max(smoothness + 1, 1))
+        return dataclasses.replace(found, verdict="rough", order=max(int(smoothness) + 1, 1))
     return found
 
 

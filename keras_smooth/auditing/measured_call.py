@@ -110,7 +110,7 @@ class MeasuredCall:
             arguments += [self._batched(*curve, t) for curve in curves]
         return any(map(self._differs_at, arguments))
 
-    def _differs_at(self, arguments: tuple) -> bool:
+    def _differs_at(self, arguments: tuple[tuple, dict]) -> bool:
         try:
             outputs = [self.output(*arguments, training) for training in (True, False)]
         # A layer that cannot run in training mode has no derivatives to look at there.
@@ -195,7 +195,7 @@ class MeasuredCall:
         args, kwargs = self._batched(base, direction, t)
         return _projected(self.output(args, kwargs, training), keep_batch=True)
 
-    def _batched(self, base: list, direction: list, t: tf.Tensor) -> tuple:
+    def _batched(self, base: list, direction: list, t: tf.Tensor) -> tuple[tuple, dict]:
         """Returns arguments whose sample i lies at t[i] on the line of the first sample."""
         size = t.shape[0]
 
@@ -276,8 +276,7 @@ def _takes_training(copy: keras.Operation) -> bool:
 def _cut(leaf: Any) -> Any:
     if not tf.is_tensor(leaf) or leaf.shape.rank < 4:
         return leaf
-    middle = (slice(0, SIDE),) * (leaf.shape.rank - 2)
-    return leaf[(slice(None), *middle)]
+    return leaf[(slice(None),) + (slice(0, SIDE),) * (leaf.shape.rank - 2)]
 
 
 def _shapes(structure: Any) -> list:

@@ -115,4 +115,5 @@ def _joined(curves: list[tuple[list, list]], ts: list[np.ndarray]) -> tuple[list
         rows = [np.repeat(leaf[:1], len(t), axis=0) for leaf, t in zip(leaves, ts)]
         return np.concatenate(rows)
 
-    return tuple([joined(leaves) for leaves in zip(*parts)] for parts in zip(*curves))
+    bases, directions = zip(*curves)
+    return [joined(b) for b in zip(*bases)], [joined(d) for d in zip(*directions)]

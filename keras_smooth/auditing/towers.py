@@ -77,7 +77,7 @@ class NestedOneByOne:
     def __init__(self, curve: Callable, order: int):
         self.curve = curve
         self.order = order
-        self._evaluate = None
+        self._evaluate: Callable | None = None
 
     def __call__(self, points: list[np.ndarray], arrays: list) -> list[tuple[int, list]]:
         points = [tf.constant(point) for point in points]

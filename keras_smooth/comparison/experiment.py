@@ -5,7 +5,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -215,7 +215,7 @@ class _Measurement:
         return function.get_concrete_function(self._x)
 
 
-def _errors(problem: Problem, curves: tuple) -> dict[str, float | None]:
+def _errors(problem: Problem, curves: tuple) -> dict[str, Any]:
     names = ("y_mse", "dy_mse", "d2y_mse")
     return {name: _mse(*pair) for name, *pair in zip(names, problem.exact, curves)}
 

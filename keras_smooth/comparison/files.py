@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def versions() -> dict[str, str]:
 
 def as_dict(results: Results) -> dict:
     """Returns the content of `results.json`."""
-    content = {
+    content: dict[str, Any] = {
         "environment": environment(results.settings),
         "settings": _stored_settings(results.settings),
         "data_digest": results.problem.digest(),

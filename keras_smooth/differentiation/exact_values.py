@@ -116,7 +116,7 @@ def _entries(reference: Any, order: int) -> Sequence[Entry]:
         )
     if len(reference) != order + 1:
         raise ValueError(_needs(order, str(len(reference))))
-    return reference
+    return list(reference)
 
 
 def _needs(order: int, received: str) -> str:

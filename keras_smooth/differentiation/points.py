@@ -1,6 +1,7 @@
 """What every operator asks of its arguments, and how points are taken in batches."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -35,7 +36,7 @@ def checked_points(model: Callable, x) -> tf.Tensor:
     return tf.cast(x, weights_dtype(model) or x.dtype)
 
 
-def checked_single(model: Callable, x) -> tf.Tensor:
+def checked_single(model: Any, x) -> tf.Tensor:
     """Returns the points of a model with one input, which they fit."""
     if keras.tree.is_nested(x) and not is_numbers(x):
         raise ValueError(
@@ -60,7 +61,7 @@ def checked_single(model: Callable, x) -> tf.Tensor:
     return x
 
 
-def _check_layer(layer: Callable, x: tf.Tensor) -> None:
+def _check_layer(layer: Any, x: tf.Tensor) -> None:
     """Raises if points do not fit a layer that says what it takes."""
     for spec in keras.tree.flatten(getattr(layer, "input_spec", None)):
         if spec is not None and not _fits(spec, x.shape):

@@ -7,12 +7,13 @@ jax.experimental.jet. This room knows no layer; this file has sums and products.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import tensorflow as tf
 
 from keras_smooth.jet.frame import Frame, tail
 
-Entry = tf.Tensor | None
+Entry: TypeAlias = tf.Tensor | None
 
 
 class Jet:

@@ -30,5 +30,5 @@ def installed(kind: type, **arguments: Any) -> dict[str, Any]:
 
 @functools.cache
 def _defaults(kind: type) -> dict[str, Any]:
-    parameters = inspect.signature(kind.__init__).parameters
+    parameters = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
     return {name: parameter.default for name, parameter in parameters.items()}

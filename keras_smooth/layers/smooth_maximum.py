@@ -59,7 +59,7 @@ def windows(x, axis: int, size: int, stride: int, padding: str):
     x = _padded(x, axis, size, stride) if padding == "same" else x
     before = (slice(None),) * axis
     ends = (start - size + 1 or None for start in range(size))
-    parts = [x[(*before, slice(i, end, stride))] for i, end in enumerate(ends)]
+    parts = [x[before + (slice(i, end, stride),)] for i, end in enumerate(ends)]
     return ops.stack(parts, axis=-1)
 
 

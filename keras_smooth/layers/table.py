@@ -5,6 +5,7 @@ A decorator beside the class says it; everything else reads the tables.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -13,8 +14,8 @@ from keras_smooth.registry.rows import Class
 
 # Class of Keras and the class of this package.
 ORDERED_FORMS: dict[type, type] = {}
-EXACT_FORMS: dict[type, type] = {}
-SMOOTH_FORMS: dict[type, type] = {}
+EXACT_FORMS: dict[type, Any] = {}
+SMOOTH_FORMS: dict[type, Any] = {}
 
 
 def _registered(kind: type, smoothness: Class | Callable[..., Class]) -> type:

@@ -45,7 +45,7 @@ class Checkpoint:
         """Writes the arrays of an iteration, and removes all but the latest files."""
         buffer = io.BytesIO()
         identity = np.frombuffer(json.dumps(self._identity).encode(), np.uint8)
-        np.savez(buffer, identity=identity, **arrays)
+        np.savez(buffer, identity=identity, **arrays)  # type: ignore[arg-type]
         self._replace(_NAME.format(nit), buffer.getbuffer())
         for path in self._paths()[KEEP:]:
             os.unlink(path)

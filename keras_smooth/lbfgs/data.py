@@ -89,7 +89,10 @@ class Points(NamedTuple):
     """
 
     parts: tuple
-    in_memory = True
+
+    @property
+    def in_memory(self) -> bool:
+        return True
 
     @property
     def num_rows(self) -> int:

@@ -130,7 +130,7 @@ class Descent:
         self.deaths = snapshot["deaths"].tolist()
         self._finished = snapshot["finished"].tolist()
         status = int(snapshot["status"])
-        self.status = None if status < 0 else Status(status)
+        self.status = None if status < 0 else Status(status)  # type: ignore[call-arg]
         self._reopen()
 
     def _reopen(self) -> None:

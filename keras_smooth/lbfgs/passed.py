@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from keras_smooth.lbfgs.class_weights import check_class_weight
-from keras_smooth.lbfgs.data import Data, Points
+from keras_smooth.lbfgs.data import Points
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.reading import Reading, read_data, read_points, read_validation
 from keras_smooth.lbfgs.terms import Terms
@@ -22,7 +22,7 @@ class Passed:
 
     def read(
         self, terms: Terms | None, options: Options, dtype: str
-    ) -> tuple[Data | Points, Data | Points | None]:
+    ) -> tuple[Any, Any]:
         """Returns the data and that for validation, or None.
 
         Args:

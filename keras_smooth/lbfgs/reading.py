@@ -117,16 +117,16 @@ def read_validation(data: Any, how: Reading) -> Data | None:
     if data is None:
         return None
     if isinstance(data, (tuple, list)) and len(data) in (2, 3):
-        parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
     elif _is_dataset(data):
-        parts = (data, None, None)
+        x, y, sample_weight = data, None, None
     else:
         raise ValueError(
             "`validation_data` must be (x, y), (x, y, sample_weight) or a dataset, received "
             f"a {type(data).__name__}."
         )
     try:
-        return read_data(*parts, how)
+        return read_data(x, y, sample_weight, how)
     except ValueError as error:
         raise ValueError(f"In validation_data: {error}") from error
 

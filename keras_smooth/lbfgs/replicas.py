@@ -116,7 +116,7 @@ class Replicas:
 
     def any_of(self, *flags: bool) -> list[bool]:
         """Returns which flags are set on some worker, on every worker the same."""
-        return self._gathered(flags).any(axis=0).tolist()
+        return [bool(column.any()) for column in self._gathered(flags).T]
 
     def check_same(self, **digests: str) -> None:
         """Raises on every worker where one has other digests.

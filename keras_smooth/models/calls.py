@@ -24,7 +24,7 @@ class Call:
     kwargs: dict
     output: Any
 
-    def arguments(self) -> tuple:
+    def arguments(self) -> tuple[tuple, dict]:
         return self.args, self.kwargs
 
 

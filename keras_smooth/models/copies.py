@@ -178,7 +178,7 @@ def _copied_layer(value: Any, change: Callable) -> Any:
     return value
 
 
-def _read(kind: type, part, config: dict, references: References) -> keras.Operation:
+def _read(kind: Any, part, config: dict, references: References) -> keras.Operation:
     with keras.saving.custom_object_scope({**_classes(part), **references.objects}):
         copy = kind.from_config(config)
     for layer, other in state.paired(part, copy):

@@ -95,8 +95,8 @@ class References:
                 self._stand_ins[id(value)] = made
             return self._stand_ins[id(value)]
         if isinstance(value, dict):
-            new = {key: self._replaced(item, as_activation) for key, item in value.items()}
-            return new if any(new[key] is not value[key] for key in new) else value
+            items = {k: self._replaced(item, as_activation) for k, item in value.items()}
+            return items if any(items[k] is not value[k] for k in items) else value
         if isinstance(value, list) or type(value) is tuple:
             new = [self._replaced(item, as_activation) for item in value]
             if any(one is not other for one, other in zip(new, value, strict=True)):

@@ -73,8 +73,8 @@ def of_graph(model: keras.Model) -> Any:
 
 def sample(shape: tuple, dtype: str) -> tf.Tensor:
     """Returns a random input: normal numbers, or integers and booleans of 0 and 1."""
-    shape = (SAMPLES, *shape[1:])
-    shape = [OPEN.get(len(shape), OPEN_ELSE) if size is None else size for size in shape]
+    open_size = OPEN.get(len(shape), OPEN_ELSE)
+    shape = (SAMPLES, *(open_size if size is None else size for size in shape[1:]))
     rng = np.random.default_rng(SEED)
     if dtype == "string":
         return tf.fill(shape, "a")

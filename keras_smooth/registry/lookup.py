@@ -92,9 +92,8 @@ def activation_rows() -> list[Row]:
 def slope_at_zero(function: Callable) -> float | None:
     """Returns f'(0) of an activation, None if the table does not have it."""
     found = row(function)
-    if found is None or not callable(found.slope):
-        return None if found is None else found.slope
-    return found.slope(**getattr(function, "parameters", {}))
+    slope = None if found is None else found.slope
+    return slope(**getattr(function, "parameters", {})) if callable(slope) else slope
 
 
 def recommended(order: float = 2) -> list[str]:

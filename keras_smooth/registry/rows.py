@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Hashable, Iterable
+from typing import Any
 
 import keras
 
@@ -36,7 +37,7 @@ class Row:
         sample: Of an operation, arguments to call it with.
     """
 
-    subject: Hashable
+    subject: Any  # hashable
     smoothness: Class | Callable[..., Class] = None
     slope: float | None | Callable[..., float | None] = None
     jet: Callable | None = None

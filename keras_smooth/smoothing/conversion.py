@@ -15,7 +15,7 @@ from keras_smooth.models import calls, copies, graph, sample_inputs, state
 from keras_smooth.smoothing.stand_ins import smooth_elu, smooth_ramps, smooth_softsign
 
 _SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
-_FIXED = {
+_FIXED: dict[str, tuple[Callable, dict]] = {
     "relu": (smooth_ramps, {"knots": (0.0,), "weights": (1.0,)}),
     "relu6": (smooth_ramps, {"knots": (0.0, 6.0), "weights": (1.0, -1.0)}),
     "leaky_relu": (smooth_ramps, {"knots": (0.0,), "weights": (0.8,), "slope": 0.2}),
@@ -232,7 +232,7 @@ class _Converter:
             return self.part(value)
         return self.activation(value) if isinstance(value, Hashable) else value
 
-    def activation(self, function: Callable) -> Callable:
+    def activation(self, function: Any) -> Callable:
         """Returns the function itself if it is smooth enough, else its replacement.
 
         Raises:
@@ -262,9 +262,9 @@ class _Converter:
         )
 
 
-def _own(replacement: Callable, part: keras.Operation) -> keras.Operation:
+def _own(replacement: Any, part: keras.Operation) -> keras.Operation:
     if isinstance(replacement, type):
-        return replacement.from_config(part.get_config())
+        return replacement.from_config(part.get_config())  # type: ignore[attr-defined]
     return replacement(part)
 
 

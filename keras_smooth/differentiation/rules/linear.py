@@ -90,8 +90,8 @@ def _depthwise(layer, v: tf.Tensor) -> tf.Tensor:
 def _separable(layer, v: tf.Tensor) -> tf.Tensor:
     v, padding = _causal(layer, v)
     settings = _settings(layer, "strides", "dilation_rate", "data_format")
-    kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-    kernels = (weight(kernel, v.dtype) for kernel in kernels)
+    both = (layer.depthwise_kernel, layer.pointwise_kernel)
+    kernels = (weight(kernel, v.dtype) for kernel in both)
     return ops.separable_conv(v, *kernels, padding=padding, **settings)
 
 

@@ -4,6 +4,7 @@ Smooth stand-ins have rules of their own.
 """
 
 import functools
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -29,7 +30,8 @@ def _pooled(layer: keras.layers.Layer, x: Jet) -> Jet:
 
 
 def _cut(value: tf.Tensor, span: tuple) -> tf.Tensor:
-    return windows(value, *span, "valid")
+    axis, size, stride = span
+    return windows(value, axis, size, stride, "valid")
 
 
 def _pooled_globally(layer: keras.layers.Layer, x: Jet) -> Jet:
@@ -49,7 +51,7 @@ def _ramps(layer: keras.layers.Layer, x: Jet) -> Jet:
     return _softplus(layer, x) - tf.convert_to_tensor(layer.alpha) * _softplus(layer, -x)
 
 
-_OWN = {
+_OWN: dict[type, Callable] = {
     layers.SmoothMaxPooling1D: _pooled,
     layers.SmoothMaxPooling2D: _pooled,
     layers.SmoothMaxPooling3D: _pooled,
