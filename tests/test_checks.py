@@ -49,7 +49,7 @@ WHOLE = {
     "Conv1D order": (lambda n: layers.Conv1D(1, 1, activation="tanh", order=n), 0),
     "Activation order": (lambda n: keras_smooth.Activation("tanh", order=n), 0),
     "audit order": (lambda n: keras_smooth.audit(model(), order=n), 1),
-    "smoothen order": (lambda n: keras_smooth.smoothen(model(), n), 0),
+    "smoothen order": (lambda n: keras_smooth.smoothen(model(), order=n), 0),
     "fit_lbfgs epochs": (lambda n: fit(epochs=n), 1),
     "fit_lbfgs initial_epoch": (lambda n: fit(initial_epoch=n), 0),
     "fit_lbfgs batch_size": (lambda n: fit(batch_size=n), 1),
