@@ -26,6 +26,7 @@ EPOCHS = 60
 PHASES = {
     "s": "start",
     "b": "compile",
+    "c": "compile",
     "i": "write",
     "f": "write",
     "g": "write",
@@ -51,7 +52,9 @@ def fit(checkpoint: str | None, say, epochs: int = EPOCHS, chunk: int = 1):
     model.compile(loss="mse")
     callbacks = [
         keras.callbacks.LambdaCallback(
-            on_train_begin=lambda logs: say("b"), on_epoch_end=lambda epoch, logs: say("i")
+            on_train_begin=lambda logs: say("b"),
+            on_train_batch_begin=lambda batch, logs: say("c"),
+            on_epoch_end=lambda epoch, logs: say("i"),
         )
     ]
     arguments = {"epochs": epochs, "steps_per_execution": chunk, "tolerance": 0.0}
@@ -180,8 +183,7 @@ def interrupted() -> dict:
 
     with tempfile.TemporaryDirectory() as directory:
         process = Process(job)
-        process.wait_for("i")
-        time.sleep(0.2)
+        process.wait_for("c", 2)
         os.kill(process.pid, signal.SIGINT)
         first = process.end()
         second = Process(job).end()
@@ -189,8 +191,9 @@ def interrupted() -> dict:
 
 
 def phase_of(heard: str) -> str:
-    # The last step of a write is to sync the directory.
-    return "iterate" if heard.endswith("dfg") else PHASES[heard[-1]]
+    # The last step of a write is to sync the directory; the first chunk is compiled.
+    again = heard.endswith("c") and heard.count("c") > 1
+    return "iterate" if again or heard.endswith("dfg") else PHASES[heard[-1]]
 
 
 def killed_at_random(num_kills: int) -> dict:
