@@ -165,7 +165,7 @@ def _rough(results: Results) -> str:
 
 
 def _is_rough(line: ActivationSummary) -> bool:
-    return line.smoothness not in (None, "inf") and line.smoothness < 2
+    return not isinstance(line.smoothness, str | None) and line.smoothness < 2
 
 
 def _all_zero(results: Results, line: ActivationSummary) -> bool:

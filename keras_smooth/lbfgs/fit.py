@@ -211,19 +211,19 @@ def fit_lbfgs(
     minimization = Minimization(model, data, options, terms)
     if validation is not None:
         minimization.check(validation)
-    callbacks = _callback_list(model, callbacks, epochs, verbose)
+    called = _callback_list(model, callbacks, epochs, verbose)
     saved = None
     if checkpoint is not None:
         saved = Resumable(checkpoint, minimization, data, options)
     model.stop_training = False
-    callbacks.on_train_begin()
+    called.on_train_begin()
     descent = _begin(minimization, saved, model.history, options)
     if terms is None:
-        logs = of_metrics(model, data, validation, batch_size, callbacks)
+        logs = of_metrics(model, data, validation, batch_size, called)
     else:
         logs = of_terms(minimization.objective, data, validation)
     try:
-        last = _Fit(model, minimization, options, saved).iterate(descent, callbacks, logs)
+        last = _Fit(model, minimization, options, saved).iterate(descent, called, logs)
     # An error of a callback, too, must not cost the best weights.
     except BaseException:
         descent.interrupt()
@@ -232,7 +232,7 @@ def fit_lbfgs(
         model.history.result = descent.result()
         if saved:
             saved.end()
-    callbacks.on_train_end(last)
+    called.on_train_end(last)
     # A callback may have given other weights back.
     if saved:
         saved.end()

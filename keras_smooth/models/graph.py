@@ -3,6 +3,7 @@
 import dataclasses
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 
@@ -80,10 +81,10 @@ def nodes(model: keras.Model) -> list[Node]:
     return _nodes[model]
 
 
-def graph_class(model: object) -> type | None:
+def graph_class(model: Any) -> type | None:
     """Returns keras.Sequential or keras.Function if a model keeps its `call`, else None."""
     for parent in (keras.Sequential, keras.Function):
-        kinds = [k for k in type(model).__mro__ if issubclass(k, parent)]
+        kinds: list[Any] = [k for k in type(model).__mro__ if issubclass(k, parent)]
         kinds = [k for k in kinds if issubclass(k, keras.Model)]
         if kinds and type(model).call is kinds[-1].call:
             return parent

@@ -217,6 +217,7 @@ def _of_node(node: graph.Node) -> Class:
 def _of_call(operation: keras.Operation, args: tuple, kwargs: dict) -> Class:
     """Returns the smoothness of an operation of keras.ops with arguments, if it has some."""
     found = operation_row(operation)
-    if found is None or not callable(found.smoothness):
-        return None if found is None else found.smoothness
-    return found.smoothness(*args, **settings(operation, found.subject), **kwargs)
+    known = None if found is None else found.smoothness
+    if callable(known):
+        return known(*args, **settings(operation, found.subject), **kwargs)
+    return known

@@ -124,7 +124,7 @@ def is_operation(function: object) -> bool:
     return found is not None and found.sample is not None
 
 
-def row(subject: object) -> Row | None:
+def row(subject: Any) -> Row | None:
     """Returns the row of a function, of a function with parameters or of a layer class."""
     try:
         subject = getattr(subject, "function", subject)

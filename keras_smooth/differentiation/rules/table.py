@@ -4,6 +4,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import keras
 
@@ -54,7 +55,7 @@ def register_jet_rule(subject: Callable, rule: Callable) -> None:
     set_rule(subject, spread_out)
 
 
-def set_rule(subject: Callable, rule: Callable) -> None:
+def set_rule(subject: Hashable, rule: Callable) -> None:
     """Gives a rule to a class or function; the rule keeps the frames of its jets."""
     registry.change(subject, jet=rule)
 
@@ -66,7 +67,7 @@ def rows(rule: Callable, owner: object, names: str) -> None:
             set_rule(getattr(owner, name), rule)
 
 
-def rule_of(subject: Hashable) -> Callable | None:
+def rule_of(subject: Any) -> Callable | None:
     """Returns the rule of a layer class or function."""
     found = registry.row(subject)
     return None if found is None else found.jet
@@ -140,7 +141,7 @@ def has_rule(operation: Callable) -> bool:
     return _rule(operation) is not None and not _trains(operation)
 
 
-def _trains(operation: Callable) -> bool:
+def _trains(operation: Any) -> bool:
     """Returns whether a graph calls a layer in training mode, whatever its own mode is."""
     if graph.graph_class(operation) is keras.Sequential:
         return any(map(_trains, operation.layers))
@@ -150,7 +151,7 @@ def _trains(operation: Callable) -> bool:
     return any(n.kwargs.get("training") or _trains(n.operation) for n in nodes)
 
 
-def _rule(operation: Callable) -> Callable | None:
+def _rule(operation: Any) -> Callable | None:
     if getattr(operation, "quantization_mode", None) is not None:
         return None
     if not isinstance(operation, keras.layers.Layer):
