@@ -4,8 +4,6 @@ fit.py               fit_lbfgs: its arguments, and the order of things
 options.py           the options of a fit, checked once
 passed.py            what a user passed as data, and what of it goes together
 reading.py           what users pass as data, checked and read
-passed.py            what goes together of it
-class_weights.py     weights of classes, made into weights of rows
 data.py              data: rows in memory or a stream of batches, or points of an equation
 model_checks.py      whether a model can be fitted
 targets.py           whether targets and their weights fit its outputs
