@@ -307,6 +307,27 @@ def test_images_of_open_size_in_a_pipeline(rng):
             np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
+@pytest.mark.filterwarnings("error:There is no jet rule")
+@pytest.mark.parametrize("room", [keras.layers, layers], ids=["keras", "ours"])
+def test_jets_pass_random_layers_over_as_inference_does(room, rng):
+    kinds = [getattr(room, name) for name in RANDOM]
+    model = keras.Sequential(
+        [
+            keras.Input((2, 3, 3), dtype="float64"),
+            *(kind(**required(kind), dtype="float64") for kind in kinds),
+            keras.layers.Flatten(dtype="float64"),
+            keras_smooth.Dense(1, "tanh", dtype="float64"),
+        ]
+    )
+    x = rng.uniform(size=(2, 2, 3, 3))
+    found, expected = (
+        keras_smooth.derivatives(model, x, order=1, engine=engine)
+        for engine in ("jet", "tape")
+    )
+    np.testing.assert_allclose(found[0], model(x, training=False), rtol=1e-13)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-13)
+
+
 @pytest.mark.parametrize("stock", layers.EXACT_FORMS, ids=lambda kind: kind.__name__)
 def test_every_room_finds_an_exact_layer(stock):
     exact = layers.EXACT_FORMS[stock]

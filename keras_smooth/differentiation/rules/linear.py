@@ -120,7 +120,8 @@ _ITSELF = (
 
 _IDENTITY = (
     "ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise Identity "
-    "SpatialDropout1D SpatialDropout2D SpatialDropout3D"
+    "RandomHue RandomPerspective RandomRotation RandomSaturation RandomShear "
+    "RandomTranslation RandomZoom SpatialDropout1D SpatialDropout2D SpatialDropout3D"
 )
 
 for _apply, _names in _AFFINE:
