@@ -503,6 +503,40 @@ def test_graph_to_order_6(name, rng):
     )
 
 
+OPERATIONS = {
+    row.subject.__name__: row
+    for row in keras_smooth.registry.all_rows()
+    if row.sample is not None and row.jet is not None and row.sample.places()
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operation(name, rng):
+    row = OPERATIONS[name]
+    places = row.sample.places()
+    symbols = [place.symbol() for place in places]
+    args, kwargs = row.sample.filled(symbols)
+    model = keras.Model(symbols, row.subject(*args, **kwargs))
+    order = 4 if len(places) == 1 and model.output_shape == places[0].shape else 3
+    xs = random_jets(rng, [place.shape[1:] for place in places], order)
+    xs = [
+        Jet(tf.constant(place.point(seed)), x.series)
+        for seed, (place, x) in enumerate(zip(places, xs))
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        y = rules.apply(model, xs if len(xs) > 1 else xs[0])
+    # Keras' softsign has no second derivative for tapes.
+    function = activations.softsign if name == "softsign" else model
+    if not isinstance(y, Jet):
+        np.testing.assert_array_equal(y, model([x.primal for x in xs]))
+    elif order == 4 and not row.mixes:
+        for direction in range(2):
+            assert_entries(y, elementwise(function, xs[0], direction), direction)
+    else:
+        assert_agrees(y, lambda *points: model(list(points)), xs, order)
+
+
 # Calls with arguments, inside a graph.
 CALLS = {
     "training=False": (lambda x: layers.Dropout(0.5)(x, training=False), (3,)),
