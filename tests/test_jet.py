@@ -17,6 +17,10 @@ CLOSED = {
     "sin": (jet.sin, lambda x, k: np.sin(x + k * np.pi / 2)),
     "cos": (jet.cos, lambda x, k: np.cos(x + k * np.pi / 2)),
     "log": (jet.log, lambda x, k: (-1) ** (k - 1) * math.factorial(k - 1) / x**k),
+    "log1p": (
+        jet.log1p,
+        lambda x, k: (-1) ** (k - 1) * math.factorial(k - 1) / (1 + x) ** k,
+    ),
     "reciprocal": (
         jet.reciprocal,
         lambda x, k: (-1) ** k * math.factorial(k) / x ** (k + 1),

@@ -114,6 +114,11 @@ def log(x: Jet) -> Jet:
     return primitive(x, tf.math.log(x.primal), reciprocal)
 
 
+def log1p(x: Jet) -> Jet:
+    """log(1 + x) without cancellation: y' = x' / (1 + x)."""
+    return primitive(x, tf.math.log1p(x.primal), lambda x: reciprocal(x + 1.0))
+
+
 def sin(x: Jet) -> Jet:
     """y' = cos(x) x'."""
     return _sin_and_cos(x)[0]
