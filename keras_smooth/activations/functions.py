@@ -277,3 +277,27 @@ def celu(x, alpha: float = 1.0):
     # derivative of the branch not taken into NaN.
     negative = ops.where(x > 0, ops.zeros_like(x), x)
     return ops.where(x > 0, x, alpha * ops.expm1(negative / alpha))
+
+
+@activation_row(math.inf, math.log(1.5), lambda x: x * jet.log1p(jet.sigmoid(x)))
+def logish(x):
+    """Logish, a smooth ramp with a dip: f(x) = x log(1 + sigmoid(x)).
+
+    Args:
+        x: Tensor of floats.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> float(keras_smooth.activations.logish(0.0))
+    0.0
+
+    References:
+        Zhu et al., 2021, "Logish: a new nonlinear nonmonotonic activation function for
+        convolutional neural network", Neurocomputing 458, 490-499.
+    """
+    x = ops.convert_to_tensor(x)
+    return x * ops.log1p(ops.sigmoid(x))
