@@ -282,3 +282,15 @@ def test_a_first_order_gradient_of_the_name_of_keras_is_audited():
 
     model = keras.Sequential([keras.Input((6,)), L.Dense(3, tanh)])
     assert keras_smooth.audit(model).inference == "faulty"
+
+
+@pytest.mark.parametrize("factor", [0.2, (0.1, 0.3), 0.0])
+def test_shear_whose_own_config_keras_refuses_is_copied(factor):
+    shear = keras.layers.RandomShear(factor, factor, seed=1)
+    copy = copies.rebuilt(shear)
+    assert copy.get_config() == shear.get_config()
+    x = np.arange(16.0, dtype="float32").reshape(1, 4, 4, 1)
+    np.testing.assert_array_equal(copy(x, training=True), shear(x, training=True))
+    model = keras.Sequential([keras.Input((4, 4, 1)), shear])
+    smooth = keras_smooth.smoothen(model)
+    np.testing.assert_allclose(smooth(x, training=False), x)

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_smooth.layers.sampling import transformed
 from keras_smooth.layers.table import exact_of
+from keras_smooth.models.configs import accepted
 
 
 @exact_of(keras.layers.RandomRotation)
@@ -242,8 +243,8 @@ class RandomShear(keras.layers.RandomShear):
         **kwargs,
     ):
         super().__init__(
-            x_factor=_one_number(x_factor),
-            y_factor=_one_number(y_factor),
+            x_factor=x_factor,
+            y_factor=y_factor,
             interpolation=interpolation,
             fill_mode=fill_mode,
             fill_value=fill_value,
@@ -257,6 +258,10 @@ class RandomShear(keras.layers.RandomShear):
             return super().transform_images(images, transformation, training)
         matrix = _shear(transformation["shear_factor"])
         return transformed(self, images, matrix, self.fill_mode)
+
+    @classmethod
+    def from_config(cls, config: dict) -> "RandomShear":
+        return cls(**accepted(cls, config))
 
 
 @exact_of(keras.layers.RandomPerspective)
@@ -361,10 +366,3 @@ def _perspective(transformation: dict):
             rows.append(ops.concatenate(row, axis=-1))
     values = ops.reshape(starts, (-1, 8, 1))
     return ops.solve(ops.stack(rows, axis=1), values)[..., 0]
-
-
-def _one_number(factor):
-    """Returns a factor as Keras takes it: its own config has what it refuses, as (-1, 1)."""
-    if isinstance(factor, (tuple, list)) and len(factor) == 2 and factor[0] == -factor[1]:
-        return factor[1]
-    return factor

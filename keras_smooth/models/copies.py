@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_smooth.models import agreement, calls, sample_inputs, state
+from keras_smooth.models.configs import accepted
 from keras_smooth.models.graph import is_graph
 from keras_smooth.models.references import References, nested
 
@@ -180,7 +181,7 @@ def _copied_layer(value: Any, change: Callable) -> Any:
 
 def _read(kind: Any, part, config: dict, references: References) -> keras.Operation:
     with keras.saving.custom_object_scope({**_classes(part), **references.objects}):
-        copy = kind.from_config(config)
+        copy = kind.from_config(accepted(kind, config))
     for layer, other in state.paired(part, copy):
         references.restore(layer, other)
     state.prepare(part, copy)
