@@ -34,9 +34,9 @@ def dense(steps, changes, growths):
     return matrix
 
 
-def random_pairs(num_stored, size, seed):
-    """Pairs of a quadratic function, whose curvatures are positive, and growths."""
-    rng = np.random.default_rng(seed)
+def random_pairs(num_stored, size):
+    """Pairs of a quadratic function, with positive curvature, growths, the last gradient."""
+    rng = np.random.default_rng(num_stored)
     root = rng.normal(size=(size, size))
     steps = rng.normal(size=(num_stored, size))
     changes = steps @ (root @ root.T / size + np.eye(size))
@@ -44,11 +44,12 @@ def random_pairs(num_stored, size, seed):
     return steps, changes, growths, rng.normal(size=size)
 
 
-def stored(steps, changes, growths, num_pairs, dtype="float64"):
+def stored(steps, changes, growths, gradient, num_pairs, dtype="float64"):
+    """The memory of these pairs, at gradients that end with the given one."""
     memory = inverse_hessian.empty(num_pairs, tf.zeros(steps.shape[1], dtype))
-    for s, y, growth in zip(steps, changes, growths):
-        numbers = (tf.constant(v, dtype) for v in (s, y, s @ y, growth))
-        memory = inverse_hessian.store(memory, *numbers)
+    gradients = gradient - changes.sum(0) + np.cumsum(changes, axis=0)
+    for row in zip(steps, changes, gradients, growths):
+        memory = inverse_hessian.store(memory, *(tf.constant(v, dtype) for v in row))
     return memory
 
 
@@ -58,13 +59,13 @@ def stored(steps, changes, growths, num_pairs, dtype="float64"):
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 1e-2)])
 def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
     num_pairs, size = 5, 20
-    steps, changes, growths, vector = random_pairs(num_stored, size, seed=num_stored)
+    steps, changes, growths, gradient = random_pairs(num_stored, size)
     if not scaled:
         growths = np.ones(num_stored)
-    memory = stored(steps, changes, growths, num_pairs, dtype)
+    memory = stored(steps, changes, growths, gradient, num_pairs, dtype)
     kept = slice(-num_pairs, None)
-    expected = dense(steps[kept], changes[kept], growths[kept]) @ vector
-    found = inverse_hessian.multiply(memory, tf.constant(vector, dtype))
+    expected = dense(steps[kept], changes[kept], growths[kept]) @ gradient
+    found = inverse_hessian.times_gradient(memory, tf.constant(gradient, dtype))
     # The condition of R is about 10: rounding times a few hundred operations.
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
 
@@ -72,22 +73,30 @@ def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
 def test_empty_memory_is_the_identity():
     memory = inverse_hessian.empty(3, tf.zeros(4, tf.float64))
     vector = tf.constant([1.0, -2.0, 3.0, 0.0], tf.float64)
-    np.testing.assert_array_equal(inverse_hessian.multiply(memory, vector), vector)
+    np.testing.assert_array_equal(inverse_hessian.times_gradient(memory, vector), vector)
 
 
-@pytest.mark.parametrize("change", [0.0, -1.0, 1e-17], ids=["none", "negative", "rounding"])
-def test_curvature_that_is_rounding_is_not_stored(change):
-    steps, changes, growths, _ = random_pairs(2, 6, seed=0)
-    memory = stored(steps, changes, growths, num_pairs=3)
-    step = tf.constant(np.eye(6)[0])
-    # Along the step 1e-17 of the length of the change, which is across.
-    gradient = change * step + (np.eye(6)[1] if change == 1e-17 else 0.0)
-    curvature = tf.reduce_sum(step * gradient)
-    after = inverse_hessian.store(
-        memory, step, gradient, curvature, 2.0 * tf.ones_like(curvature)
-    )
-    for one, other in zip(memory, after):
-        np.testing.assert_array_equal(one, other)
+# Along the step, and across it.
+LOST = {"no change": (0.0, 0.0), "negative": (-1.0, 0.5), "rounding": (1e-17, 1.0)}
+
+
+@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("num_stored", [0, 2, 3, 4])
+def test_curvature_that_is_rounding_is_not_stored(name, num_stored):
+    """The matrix stays what it was, at the new gradient."""
+    along, across = LOST[name]
+    pairs = random_pairs(num_stored, 6)[:3]
+    step, change = np.eye(6)[0], np.array([along, across, 0.0, 0.0, 0.0, 0.0])
+    gradient = np.arange(6.0)
+    memory = stored(*pairs, gradient - change, num_pairs=3)
+    row = (step, change, gradient, 2.0)
+    after = inverse_hessian.store(memory, *(tf.constant(v, tf.float64) for v in row))
+    expected = gradient
+    if num_stored:
+        expected = dense(*(part[-3:] for part in pairs)) @ gradient
+    found = inverse_hessian.times_gradient(after, tf.constant(gradient))
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+    assert int(after.num_pairs) == num_stored
 
 
 def quartic(x):

@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers.line_search import dot
+
 
 class Memory(NamedTuple):
     """The last m pairs in a ring; slots that are not filled are zero.
@@ -31,6 +33,7 @@ class Memory(NamedTuple):
     Args:
         pairs: Steps s_i in the first m rows, changes y_i of the gradient in the others,
             `(2m, n)`.
+        along: Their products with the latest gradient, `(2m,)`.
         inverse: Inverse of the matrix R with entries s_i . y_j for i not newer than j,
             `(m, m)`.
         diagonal: W_i s_i . y_i, `(m,)`.
@@ -39,6 +42,7 @@ class Memory(NamedTuple):
     """
 
     pairs: tf.Tensor
+    along: tf.Tensor
     inverse: tf.Tensor
     diagonal: tf.Tensor
     products: tf.Tensor
@@ -54,6 +58,7 @@ def empty(num_correction_pairs: int, position: tf.Tensor) -> Memory:
     count = num_correction_pairs
     return Memory(
         pairs=zeros(2 * count, position.shape[0]),
+        along=zeros(2 * count),
         inverse=zeros(count, count),
         diagonal=zeros(count),
         products=zeros(count, count),
@@ -61,51 +66,51 @@ def empty(num_correction_pairs: int, position: tf.Tensor) -> Memory:
     )
 
 
-def store(memory: Memory, step, change, curvature, growth) -> Memory:
+def store(memory: Memory, step, change, gradient, growth) -> Memory:
     """Puts a pair in the place of the oldest, unless its curvature is lost in rounding.
 
     Args:
-        memory: The memory before.
+        memory: The memory before, whose latest gradient is `gradient - change`.
         step: Change of the position, `(n,)`.
         change: Change of the gradient, `(n,)`.
-        curvature: Their product.
+        gradient: The latest gradient, `(n,)`.
         growth: 1 / tau, by which the old matrix is multiplied.
     """
-    smallest = _eps(step) * tf.norm(step) * tf.norm(change)
-    return tf.cond(
-        curvature > smallest,
-        lambda: _stored(memory, step, change, curvature, growth),
-        lambda: memory,
-    )
-
-
-def _stored(memory: Memory, step, change, curvature, growth) -> Memory:
+    # Nothing here is conditional: XLA would copy the pairs into every branch. A pair that
+    # is not kept changes nothing.
+    curvature, length = dot(step, change), dot(change, change)
+    kept = curvature > _eps(step) * tf.sqrt(dot(step, step)) * tf.sqrt(length)
+    one = tf.ones_like(curvature)
+    curvature, growth = tf.where(kept, curvature, one), tf.where(kept, growth, one)
     count = memory.diagonal.shape[0]
     slot = memory.num_pairs % count
-    here = tf.one_hot(slot, count, dtype=step.dtype)
+    here = tf.one_hot(slot, count, dtype=step.dtype) * tf.cast(kept, step.dtype)
     others = 1.0 - here
-    rows = tf.stack([slot, count + slot])[:, None]
-    pairs = tf.tensor_scatter_nd_update(memory.pairs, rows, tf.stack([step, change]))
-    along_steps, along_changes = _along(pairs, change)
+    pairs = _write(memory.pairs, slot, tf.where(kept, step, memory.pairs[slot]))
+    pairs = _write(pairs, count + slot, tf.where(kept, change, pairs[count + slot]))
+    # To read the pairs is most of the work. Their products with the change are known where
+    # those with both gradients are.
+    along = tf.linalg.matvec(pairs, gradient)
+    along_steps, along_changes = tf.split(along - memory.along, 2)
     # Dropping the oldest pair drops the first row and column of R, and of its inverse.
-    kept = memory.inverse * others[:, None] * others[None, :]
-    column = tf.linalg.matvec(kept, others * along_steps)
-    products = memory.products * others[:, None] * others[None, :]
-    products += here[:, None] * along_changes[None, :]
-    products += (others * along_changes)[:, None] * here[None, :]
+    column = others * tf.linalg.matvec(memory.inverse, others * along_steps)
+    both = others[:, None] * others
+    row = others * along_changes
+    products = memory.products * both + here[:, None] * row + row[:, None] * here
     return Memory(
         pairs=pairs,
-        inverse=kept + (here - column)[:, None] * here[None, :] / curvature,
+        along=along,
+        inverse=memory.inverse * both + ((here - column) / curvature)[:, None] * here,
         diagonal=memory.diagonal * others * growth + curvature * here,
-        products=products,
-        num_pairs=memory.num_pairs + 1,
+        products=products + length * here[:, None] * here,
+        num_pairs=memory.num_pairs + tf.cast(kept, tf.int32),
     )
 
 
-def multiply(memory: Memory, gradient: tf.Tensor) -> tf.Tensor:
-    """Returns the inverse Hessian times a vector."""
+def times_gradient(memory: Memory, gradient: tf.Tensor) -> tf.Tensor:
+    """Returns the inverse Hessian times the latest gradient."""
     scale = _scale(memory)
-    along_steps, along_changes = _along(memory.pairs, gradient)
+    along_steps, along_changes = tf.split(memory.along, 2)
     w = tf.linalg.matvec(memory.inverse, along_steps)
     inner = memory.diagonal * w + scale * (
         tf.linalg.matvec(memory.products, w) - along_changes
@@ -123,9 +128,8 @@ def _scale(memory: Memory) -> tf.Tensor:
     return tf.where(memory.num_pairs > 0, scale, tf.ones_like(scale))
 
 
-def _along(pairs: tf.Tensor, vector: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the products of all steps, and of all changes, with a vector."""
-    return tuple(tf.split(tf.linalg.matvec(pairs, vector), 2))
+def _write(matrix: tf.Tensor, place: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+    return tf.tensor_scatter_nd_update(matrix, [[place]], row[None])
 
 
 def _eps(like: tf.Tensor) -> float:

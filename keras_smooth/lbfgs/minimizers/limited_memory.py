@@ -96,35 +96,32 @@ def advance(function: Callable, state: State, num_iterations, tolerance) -> Stat
     def iterate(state: State):
         start = Place(state.position, state.objective_value, state.objective_gradient)
         found = search(function, start, state.direction, state.slope, state.length)
-        evaluations = state.num_objective_evaluations + found.num_trials
-        state = state._replace(num_objective_evaluations=evaluations)
-        return [
-            tf.cond(
-                found.found,
-                lambda: _accept(state, found, tolerance),
-                lambda: state._replace(failed=tf.constant(True)),
-            )
-        ]
+        return [_step(state, found, tolerance)]
 
     return tf.while_loop(goes_on, iterate, [state])[0]
 
 
-def _accept(state: State, found: Search, tolerance) -> State:
-    position, value, gradient = found.place
-    step, change = position - state.position, gradient - state.objective_gradient
-    curvature = dot(step, change)
-    growth = -(found.length**2) * state.slope / curvature
+def _step(state: State, found: Search, tolerance) -> State:
+    """Returns the state after a line search: where it failed, with no step and no pair."""
+    good = found.found
+    start = Place(state.position, state.objective_value, state.objective_gradient)
+    # Nothing here is conditional: XLA would copy the memory into every branch.
+    position, value, gradient = (
+        tf.where(good, new, old) for new, old in zip(found.place, start)
+    )
+    step, change = position - start.position, gradient - start.gradient
+    growth = -(found.length**2) * state.slope / dot(step, change)
     growth = tf.where(state.is_newton, tf.maximum(growth, 1.0), tf.ones_like(growth))
-    memory = inverse_hessian.store(state.memory, step, change, curvature, growth)
-    direction = -inverse_hessian.multiply(memory, gradient)
+    memory = inverse_hessian.store(state.memory, step, change, gradient, growth)
+    direction = -inverse_hessian.times_gradient(memory, gradient)
     # Rounding may spoil a direction; the steepest descent is always one.
     downhill = dot(direction, gradient) < 0.0
     direction = tf.where(downhill, direction, -gradient)
     return State(
         converged=tf.reduce_max(tf.abs(gradient)) <= tolerance,
-        failed=tf.constant(False),
-        num_iterations=state.num_iterations + 1,
-        num_objective_evaluations=state.num_objective_evaluations,
+        failed=~good,
+        num_iterations=state.num_iterations + tf.cast(good, tf.int32),
+        num_objective_evaluations=state.num_objective_evaluations + found.num_trials,
         position=position,
         objective_value=value,
         objective_gradient=gradient,

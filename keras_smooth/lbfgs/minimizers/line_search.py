@@ -108,7 +108,7 @@ def search(function: Callable, start: Place, direction, slope, length) -> Search
 
 def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns the scalar product of two vectors."""
-    return tf.reduce_sum(a * b)
+    return tf.tensordot(a, b, 1)
 
 
 def is_finite(place: Place) -> tf.Tensor:
