@@ -1,5 +1,6 @@
 """Manners of fit_lbfgs: nothing of Keras is touched, and what cannot be is said in a sentence."""
 
+import functools
 import threading
 import warnings
 
@@ -7,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from lbfgs_nets import X, Y, dense, fit, net
+from lbfgs_nets import X, Y, dense, fit, net, two_nets
 
 # Nothing of Keras is touched.
 
@@ -207,3 +208,240 @@ def test_a_constraint_of_a_variable_is_refused():
     rate.constraint = keras.constraints.NonNeg()
     with pytest.raises(ValueError, match="NonNeg.*L-BFGS cannot keep"):
         fit(net(loss=None), X, None, objective=lambda m, x: rate, variables=[rate])
+
+
+# Data that does not fit: one sentence each.
+
+
+def sub(dtype="float64"):
+    """A subclassed model, whose inputs nobody knows."""
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__(dtype=dtype)
+            self.head = dense(1, dtype=dtype)
+
+        def call(self, x):
+            return self.head(x)
+
+    model = Net()
+    model(X)
+    model.compile(loss="mse")
+    return model
+
+
+def images():
+    layers = [keras.layers.Conv2D(2, 3, dtype="float64"), keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input((4, 4, 1), dtype="float64"), *layers])
+    model.compile(loss="mse")
+    return model
+
+
+def steps():
+    model = keras.Sequential(
+        [keras.Input((5, 2), dtype="float64"), dense(1, dtype="float64")]
+    )
+    model.compile(loss="mse")
+    return model
+
+
+def ones(*shape):
+    return np.ones((20, *shape))
+
+
+LISTED = functools.partial(two_nets, as_dicts=False)
+PAIR, TARGETS = {"a": X, "b": X}, {"p": Y, "q": Y}
+WORDS = np.array([["a", "b"]] * 20)
+NO_NUMBERS = "must be arrays of numbers or a dataset"
+
+# Name: model, data, the class of the error, words of its message.
+SENTENCES = {
+    "one input for two": (two_nets, (X, TARGETS), ValueError, "1 array, .* 2 inputs: a, b"),
+    "three for two": (LISTED, ([X, X, X], [Y, Y]), ValueError, "3 arrays, .* 2 inputs"),
+    "two for one": (net, ([X, X], Y), ValueError, "2 arrays, but the model has 1 input:"),
+    "two for a subclass": (sub, ([X, X], Y), ValueError, "cannot be called on x of shape"),
+    "dict for one": (net, ({"a": X}, Y), ValueError, "dict with the key 'a', .*itself"),
+    "key": (two_nets, ({"a": X, "z": X}, TARGETS), ValueError, 'input "b".*keys a, z'),
+    "complex x": (net, (X + 1j, Y), TypeError, "x must be real, received complex128"),
+    "complex y": (net, (X, (Y + 1j).astype("complex64")), TypeError, "y must be real"),
+    "complex weights": (net, (X, Y, ones() * 1j), TypeError, "sample_weight must be real"),
+    "complex in a dict": (two_nets, ({"a": X, "b": 1j * X}, TARGETS), TypeError, "x must be r"),
+    "two weights": (net, (X, Y, ones(2)), ValueError, r"\(None, 2\), expected \(None,\)"),
+    "square of weights": (net, (X, Y, ones(20)), ValueError, r"has shape \(None, 20\)"),
+    "one weight too deep": (net, (X, Y, ones(1, 1)), ValueError, r"\(None, 1, 1\), expected"),
+    "weights of steps": (steps, (ones(5, 2), ones(5, 1), ones(3)), ValueError, r"\(None, 5\)"),
+    "weights of two": (two_nets, (PAIR, TARGETS, ones(3)), ValueError, r"expected \(None,\)"),
+    "dict of targets": (net, (X, {"y": Y}), ValueError, "keys y, .*one output: pass the array"),
+    "targets of two": (net, (X, {"a": Y, "b": Y}), ValueError, "keys a, b, .*one output"),
+    "one target for two": (two_nets, (PAIR, Y), ValueError, "1 arrays and no keys.*2 outputs"),
+    "other keys": (two_nets, (PAIR, {"p": Y, "z": Y}), ValueError, "keys p, z.*outputs: p, q"),
+    "no target": (two_nets, (PAIR, {"p": Y, "q": None}), ValueError, "different structures"),
+    "too wide": (net, (ones(3), Y), ValueError, r"x has shape \(None, 3\), .*value 2"),
+    "too wide by name": (two_nets, ({"a": X, "b": ones(3)}, TARGETS), ValueError, "input b of"),
+    "too high": (images, (ones(5, 4, 1), ones(8)), ValueError, "axis -3 of x to have value 4"),
+    "too deep": (net, (ones(2, 2), Y), ValueError, "expected 2 axes"),
+    "too wide for a subclass": (sub, (ones(3), Y), ValueError, "cannot be .* axis -1 .* value 2"),
+    "words": (net, (WORDS, Y), TypeError, f"x {NO_NUMBERS}"),
+    "words as targets": (net, (X, WORDS[:, :1]), TypeError, f"y {NO_NUMBERS}"),
+    "words as weights": (net, (X, Y, WORDS[:, 0]), TypeError, f"sample_weight {NO_NUMBERS}"),
+    "bytes": (net, (WORDS.astype("S"), Y), TypeError, NO_NUMBERS),
+    "tensors of words": (net, (tf.constant(WORDS), Y), TypeError, NO_NUMBERS),
+    "dates": (net, (X, ones(1).astype("datetime64[D]")), TypeError, f"y {NO_NUMBERS}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_data_that_does_not_fit_is_refused_in_a_sentence(name):
+    make, data, kind, words = SENTENCES[name]
+    x, y, sample_weight = (*data, None)[:3]
+    with pytest.raises(kind, match=words) as caught:
+        fit(make(), x, y, sample_weight=sample_weight)
+    assert len(str(caught.value)) < 300 and "\n\n" not in str(caught.value)
+
+
+FITTING = {
+    "column of weights": (net, (X, Y, np.linspace(0, 1, 20)[:, None])),
+    "weights of steps": (steps, (ones(5, 2), ones(5, 1), ones(5))),
+    "one weight for all steps": (steps, (ones(5, 2), ones(5, 1), ones(1))),
+    "more keys": (two_nets, ({**PAIR, "c": X}, TARGETS)),
+    "in a list": (net, ([X], [Y])),
+    "no last axis": (images, (ones(4, 4), ones(8))),
+}
+
+
+@pytest.mark.parametrize("name", FITTING)
+def test_data_that_fits_is_taken(name):
+    make, data = FITTING[name]
+    x, y, sample_weight = (*data, None)[:3]
+    assert fit(make(), x, y, sample_weight=sample_weight, epochs=1).result.nit == 1
+
+
+def test_a_model_of_words():
+    words = np.array([["a"], ["b"], ["c"], ["a"]])
+    lookup = keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    layers = [lookup, dense(1, dtype="float64")]
+    model = keras.Sequential([keras.Input((1,), dtype="string"), *layers])
+    model.compile(loss="mse")
+    result = fit(model, words, np.arange(4.0)[:, None], epochs=20).result
+    # The two rows of "a" have the targets 0 and 3: what is left is their variance.
+    assert result.fun == pytest.approx(2 * 1.5**2 / 4, rel=1e-6)
+
+
+# Weights of classes.
+
+CLASSES = (X[:, 0] > 0.0).astype(int) + (X[:, 1] > 0.5)
+BY_CLASS = {0: 0.5, 2: 3.0}
+OF_ROWS = np.array([BY_CLASS.get(label, 1.0) for label in CLASSES])
+
+
+def classifier(loss="sparse_categorical_crossentropy"):
+    model = keras.Sequential([keras.Input((2,), dtype="float64")])
+    model.add(dense(3, "softmax", dtype="float64"))
+    model.compile(loss=loss)
+    return model
+
+
+ONE_HOT = np.eye(3)[CLASSES]
+CLASS_WEIGHTS = {
+    "classes": (classifier, CLASSES),
+    "column": (classifier, CLASSES[:, None]),
+    "floats": (classifier, CLASSES[:, None].astype(float)),
+    "one-hot": (lambda: classifier("categorical_crossentropy"), ONE_HOT),
+}
+
+
+@pytest.mark.parametrize("name", CLASS_WEIGHTS)
+def test_class_weight_is_a_weight_of_each_row(name):
+    make, y = CLASS_WEIGHTS[name]
+    expected = fit(make(), X, y, sample_weight=OF_ROWS).result
+    assert fit(make(), X, y, class_weight=BY_CLASS).result == expected
+    stream = tf.data.Dataset.from_tensor_slices((X, y)).batch(7)
+    for batch_size in (None, 6):
+        found = fit(make(), stream, None, batch_size=batch_size, class_weight=BY_CLASS)
+        assert found.result.fun == pytest.approx(expected.fun, rel=1e-12)
+
+
+def test_class_weight_is_that_of_keras():
+    model = classifier()
+    start = fit(model, X, CLASSES, class_weight=BY_CLASS, target=1e9).result.fun
+    logs = model.evaluate(X, CLASSES, sample_weight=OF_ROWS, verbose=0, return_dict=True)
+    model.compile(loss=model.loss, optimizer=keras.optimizers.SGD(0.0))
+    arguments = {"class_weight": BY_CLASS, "verbose": 0, "batch_size": 20}
+    keras_fit = model.fit(X, CLASSES, **arguments).history
+    # Keras computes in float32.
+    assert start == pytest.approx(keras_fit["loss"][0], rel=1e-6)
+    assert start == pytest.approx(logs["loss"], rel=1e-6)
+
+
+BAD_CLASS_WEIGHTS = {
+    "list": ([1.0, 2.0], TypeError, "must be a dict of weights by class"),
+    "word": ({"a": 1.0}, TypeError, "must be integers, received 'a'"),
+    "None": ({0: None}, ValueError, "finite numbers, received None for class 0"),
+    "NaN": ({1: np.nan}, ValueError, "finite numbers, received nan for class 1"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CLASS_WEIGHTS)
+def test_bad_class_weights(name):
+    class_weight, kind, words = BAD_CLASS_WEIGHTS[name]
+    with pytest.raises(kind, match=words):
+        fit(classifier(), X, CLASSES, class_weight=class_weight)
+
+
+def test_class_weights_that_do_not_go_with_the_rest():
+    with pytest.raises(
+        ValueError, match="`class_weight` and `sample_weight` are given both"
+    ):
+        fit(classifier(), X, CLASSES, class_weight=BY_CLASS, sample_weight=OF_ROWS)
+    with pytest.raises(ValueError, match="`class_weight` needs one array of targets"):
+        fit(two_nets(), PAIR, TARGETS, class_weight=BY_CLASS)
+
+
+# Advice.
+
+
+def with_weight(dtype, of_layers="float64"):
+    class Rated(keras.Model):
+        def __init__(self):
+            super().__init__(dtype=of_layers)
+            self.head = dense(1, dtype=of_layers)
+            self.rate = self.add_weight(initializer="ones", name="rate", dtype=dtype)
+
+        def call(self, x):
+            return self.head(x) * keras.ops.cast(self.rate, x.dtype)
+
+    model = Rated()
+    model(X)
+    model.compile(loss="mse")
+    return model
+
+
+def mixed_layers():
+    return net(dense(3, dtype="float32"))
+
+
+ODD = {
+    "weight": (lambda: with_weight("float32"), "rate is float32, most are float64"),
+    "wide weight": (
+        lambda: with_weight("float64", "float32"),
+        "rate is float64, most are f",
+    ),
+    "layer": (mixed_layers, "kernel is float32, most are float64"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_odd_one_of_two_dtypes_is_named(name):
+    make, words = ODD[name]
+    with pytest.raises(ValueError, match=f'{words}.*Make all with dtype="float64"'):
+        fit(make())
+
+
+def test_a_loss_that_is_finer_than_the_weights_needs_no_advice():
+    class Fine(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*the loss computes")
+        fit(net(loss=Fine(dtype="float64"), dtype="float32"), epochs=2)

@@ -6,6 +6,7 @@ passed.py            what a user passed as data, and what of it goes together
 reading.py           what users pass as data, checked and read
 data.py              data: rows in memory or a stream of batches, or points of an equation
 model_checks.py      whether a model can be fitted
+inputs.py            whether x fits its inputs
 targets.py           whether targets and their weights fit its outputs
 class_weights.py     weights of classes, made into weights of rows as Keras' `fit` makes them
 float64_copy.py      a copy of a model that computes in float64

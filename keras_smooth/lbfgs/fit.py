@@ -205,7 +205,7 @@ def fit_lbfgs(
     passed = Passed(x, y, sample_weight, class_weight, validation_data)
     variables = trained(model, terms)
     data_dtype = dtype or variables[0].dtype
-    data, validation = passed.read(terms, options, data_dtype)
+    data, validation = passed.read(model, terms, options, data_dtype)
     num_weights = sum(math.prod(v.shape) for v in variables)
     options = options.for_size(data.num_rows, num_weights, data_dtype)
     minimization = Minimization(model, data, options, terms)

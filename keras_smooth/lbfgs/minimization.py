@@ -10,6 +10,7 @@ from keras_smooth.lbfgs.data import Data, Points
 from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.exact_losses import compilation
 from keras_smooth.lbfgs.float64_copy import in_float64
+from keras_smooth.lbfgs.inputs import outputs_of
 from keras_smooth.lbfgs.layout import lay_out
 from keras_smooth.lbfgs.model_checks import trained
 from keras_smooth.lbfgs.moving_averages import settle
@@ -77,7 +78,8 @@ class Minimization:
 
     def _check(self, sample: Any) -> None:
         if self._terms is None:
-            check_targets(self.worker, sample)
+            x, y, sample_weight = sample
+            check_targets(self.worker, outputs_of(self.worker, x), y, sample_weight)
         self.objective.value_and_gradient(self.objective.position, sample)
 
     def start(self) -> tf.Tensor:

@@ -3,8 +3,11 @@
 import dataclasses
 from typing import Any
 
+import keras
+
 from keras_smooth.lbfgs.class_weights import check_class_weight
 from keras_smooth.lbfgs.data import Points
+from keras_smooth.lbfgs.inputs import takes_strings
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.reading import Reading, read_data, read_points, read_validation
 from keras_smooth.lbfgs.terms import Terms
@@ -21,11 +24,12 @@ class Passed:
     validation_data: Any
 
     def read(
-        self, terms: Terms | None, options: Options, dtype: str
+        self, model: keras.Model, terms: Terms | None, options: Options, dtype: str
     ) -> tuple[Any, Any]:
         """Returns the data and that for validation, or None.
 
         Args:
+            model: The model.
             terms: What is minimized in place of the loss of a model, or None.
             options: Of the fit.
             dtype: What floating-point data is cast to.
@@ -37,7 +41,7 @@ class Passed:
         if terms is not None:
             return self._points(options, dtype)
         check_class_weight(self.class_weight)
-        how = Reading(dtype, options.batch_size)
+        how = Reading(dtype, options.batch_size, strings=takes_strings(model))
         weighted = dataclasses.replace(how, class_weight=self.class_weight)
         data = read_data(self.x, self.y, self.sample_weight, weighted)
         validation = read_validation(self.validation_data, how)

@@ -14,6 +14,9 @@ from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.micro_batches import map_tensors
 from keras_smooth.models.calls import cast_to
 
+# Strings, bytes, dates and times.
+_NO_NUMBERS = "SUMm"
+
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
@@ -23,11 +26,20 @@ class Reading:
         dtype: What floating-point data is cast to.
         batch_size: With a dataset, the rows to hold in memory at a time, or None for all.
         class_weight: Weights by class, or None.
+        strings: Whether x may have arrays of strings.
     """
 
     dtype: str
     batch_size: int | None = None
     class_weight: Mapping[int, float] | None = None
+    strings: bool = False
+
+    def check(self, name: str, array: Any, first_row: int = 0) -> None:
+        """Raises where an array cannot be read."""
+        dtype = getattr(array, "dtype", None)
+        is_string = dtype == tf.string or getattr(dtype, "kind", None) in ("S", "U")
+        if not (name == "x" and self.strings and is_string):
+            _check_array(name, array, first_row)
 
     def tensors(self, parts: tuple) -> tuple:
         """Returns `(x, y, sample_weight)` as tensors."""
@@ -69,7 +81,7 @@ def read_data(x: Any, y: Any, sample_weight: Any, how: Reading) -> Data:
         lambda *batch: how.tensors(keras.utils.unpack_x_y_sample_weight(batch))
     )
     dataset = dataset.rebatch(how.batch_size).prefetch(tf.data.AUTOTUNE)
-    num_rows, num_batches = _counted(dataset)
+    num_rows, num_batches = _counted(dataset, how)
     # Keras warns of every end that it was not told of.
     known = tf.data.experimental.assert_cardinality(num_batches)
     return Data(dataset.apply(known), num_rows)
@@ -134,7 +146,7 @@ def read_validation(data: Any, how: Reading) -> Data | None:
 def _of_arrays(parts: tuple, how: Reading) -> Data:
     for name, part in zip(("x", "y", "sample_weight"), parts):
         for array in keras.tree.flatten(part):
-            _check_array(name, array)
+            how.check(name, array)
     tensors = how.tensors(parts)
     return Data(tensors, _common_num_rows(tensors))
 
@@ -200,13 +212,13 @@ def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
     )
 
 
-def _counted(dataset: tf.data.Dataset) -> tuple[int, int]:
+def _counted(dataset: tf.data.Dataset, how: Reading) -> tuple[int, int]:
     """Checks every batch, and returns the numbers of rows and of batches."""
     num_rows = num_batches = 0
     for batch in dataset:
         for name, part in zip(("x", "y", "sample_weight"), batch):
             for array in keras.tree.flatten(part):
-                _check_array(name, array, num_rows)
+                how.check(name, array, num_rows)
         num_rows += _common_num_rows(batch)
         num_batches += 1
     if num_rows == 0:
@@ -240,7 +252,13 @@ def _check_array(name: str, array: Any, first_row: int = 0) -> None:
     if array is None:
         return
     array = np.asarray(array)
-    if array.dtype == object:
+    if array.dtype.kind == "c":
+        raise TypeError(
+            f"{name} must be real, received {array.dtype}: pass its real and imaginary "
+            "parts as two arrays, or as columns."
+        )
+    # A single word is refused for having no rows.
+    if array.dtype == object or (array.dtype.kind in _NO_NUMBERS and array.ndim):
         raise TypeError(
             f"{name} must be arrays of numbers or a dataset, received {array!r:.80}."
         )

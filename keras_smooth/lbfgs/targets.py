@@ -5,33 +5,62 @@ from typing import Any
 import keras
 
 from keras_smooth.lbfgs.losses import has_own_loss
-from keras_smooth.models import calls
 
 # Losses whose targets are of another shape than the outputs.
 _FREE = ("ctc",)
 
 
-def check_targets(model: keras.Model, sample: tuple) -> None:
+def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> None:
     """Raises where targets are missing, or would be broadcast without a word.
 
     Args:
         model: Compiled model.
-        sample: A few rows `(x, y, sample_weight)`.
+        outputs: What it returns for a few rows.
+        y: Targets of these rows.
+        sample_weight: Their weights.
 
     Raises:
         ValueError: If they do not fit the outputs.
     """
     if has_own_loss(model) or model.loss is None:
         return
-    x, y, sample_weight = sample
     if y is None:
         raise ValueError(
             "y is None, but the model is compiled with a loss that compares outputs with "
             "targets. Pass y, or compile without a loss and use add_loss."
         )
-    _check_weights(y, sample_weight)
-    if all(map(_compares_entries, keras.tree.flatten(model.loss))):
-        _check_shapes(model, x, y)
+    losses = keras.tree.flatten(model.loss)
+    if None not in losses:
+        outputs, y = _in_one_structure(model, outputs, y)
+    _check_structure(y, sample_weight)
+    if None not in losses and all(map(_compares_entries, losses)):
+        _check_shapes(outputs, y)
+        _check_weights(outputs, sample_weight)
+
+
+def _in_one_structure(model: keras.Model, outputs: Any, y: Any) -> tuple[Any, Any]:
+    """Returns outputs and targets, both as dicts if one of them is."""
+    flat, targets = keras.tree.flatten(outputs), keras.tree.flatten(y)
+    names = list(outputs) if isinstance(outputs, dict) else None
+    names = names or getattr(model, "output_names", [model.name])
+    if isinstance(y, dict) and not isinstance(outputs, dict) and set(y) == set(names):
+        return dict(zip(names, flat)), y
+    if isinstance(y, dict) and not keras.tree.is_nested(outputs):
+        raise ValueError(
+            f"y is a dict with the keys {', '.join(map(str, y))}, but the model has one "
+            "output: pass the array itself."
+        )
+    alike = isinstance(y, dict) == isinstance(outputs, dict)
+    if isinstance(y, dict) and isinstance(outputs, dict):
+        alike = set(y) == set(outputs)
+    if not alike or len(flat) != len(targets) or any(t is None for t in targets):
+        has = f"the keys {', '.join(map(str, y))}" if isinstance(y, dict) else "no keys"
+        raise ValueError(
+            "y and the outputs of the model have different structures: y has "
+            f"{sum(t is not None for t in targets)} arrays and {has}, the model has "
+            f"{len(flat)} outputs: {', '.join(map(str, names))}."
+        )
+    return outputs, y
 
 
 def _compares_entries(loss: Any) -> bool:
@@ -45,10 +74,7 @@ def _compares_entries(loss: Any) -> bool:
     return own and named.lower() not in _FREE
 
 
-def _check_shapes(model: keras.Model, x: Any, y: Any) -> None:
-    outputs = calls.run(model, x)
-    if isinstance(y, dict) and not isinstance(outputs, dict):
-        outputs = dict(zip(model.output_names, keras.tree.flatten(outputs)))
+def _check_shapes(outputs: Any, y: Any) -> None:
     for output, target in zip(keras.tree.flatten(outputs), keras.tree.flatten(y)):
         if not _fit(tuple(output.shape), tuple(target.shape)):
             raise ValueError(
@@ -58,13 +84,35 @@ def _check_shapes(model: keras.Model, x: Any, y: Any) -> None:
             )
 
 
+def _check_weights(outputs: Any, sample_weight: Any) -> None:
+    """Checks weights against losses, which have the shape of outputs without the last axis."""
+    outputs = keras.tree.flatten(outputs)
+    weights = keras.tree.flatten(sample_weight)
+    if not keras.tree.is_nested(sample_weight):
+        weights = [sample_weight] * len(outputs)
+    for output, weight in zip(outputs, weights):
+        losses = tuple(output.shape)[:-1]
+        if weight is None or not losses:
+            continue
+        shape = tuple(weight.shape)
+        fits = len(shape) == len(losses) and all(
+            size in (1, loss) for size, loss in zip(shape, losses)
+        )
+        if not fits and shape != (*losses, 1):
+            raise ValueError(
+                f"`sample_weight` has shape {(None, *shape[1:])}, expected "
+                f"{(None, *losses[1:])}: a weight for each row of the output, which has "
+                f"shape {(None, *output.shape[1:])}."
+            )
+
+
 def _fit(output: tuple, target: tuple) -> bool:
     """Returns whether Keras compares shapes as they are meant, not by broadcasting."""
     without = output[:-1]
     return target in (output, without, (*without, 1), (*output, 1))
 
 
-def _check_weights(y: Any, sample_weight: Any) -> None:
+def _check_structure(y: Any, sample_weight: Any) -> None:
     if not keras.tree.is_nested(sample_weight):
         return
     try:
