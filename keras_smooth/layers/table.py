@@ -20,7 +20,8 @@ SMOOTH_FORMS: dict[type, Any] = {}
 
 def _registered(kind: type, smoothness: Class | Callable[..., Class]) -> type:
     """Registers a class for saving, for good, and in the table of smoothness."""
-    registry.register_smoothness(kind, smoothness)
+    if smoothness is not None:
+        registry.register_smoothness(kind, smoothness)
     return keras.saving.register_keras_serializable(package="keras_smooth")(kind)
 
 
@@ -36,7 +37,8 @@ def exact_of(stock: type, smoothness: Class = math.inf) -> Callable[[type], type
 
     Args:
         stock: Class of Keras.
-        smoothness: k of the class C^k of the exact layer.
+        smoothness: k of the class C^k of the exact layer; None where training and
+            inference differ, so that an audit has to measure.
     """
 
     def register(kind: type) -> type:
