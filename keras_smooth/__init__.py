@@ -6,7 +6,7 @@ from keras_smooth.checks import require_keras_3_on_tensorflow
 # Before anything else imports Keras, so that a wrong backend is explained.
 require_keras_3_on_tensorflow()
 
-from keras_smooth import activations, initializers, layers
+from keras_smooth import activations, initializers, jet, layers
 from keras_smooth.auditing import Audit, audit
 from keras_smooth.callbacks import DerivativeMonitor
 from keras_smooth.comparison import Comparison, compare
@@ -47,6 +47,7 @@ __all__ = [
     "hessian",
     "initializers",
     "jacobian",
+    "jet",
     "laplacian",
     "layers",
     "register_jet_rule",

@@ -207,7 +207,23 @@ def constant(value, dtype: tf.DType) -> tf.Tensor:
 
 
 def linear(function: Callable, x: Jet) -> Jet:
-    """Applies a linear function of tensors of shape `(batch, ...)`."""
+    """Applies a linear function of tensors.
+
+    Args:
+        function: Maps tensors `(batch, ...)` to such tensors.
+        x: Jet of floats.
+
+    Returns:
+        Jet of the shape that the function returns.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from keras_smooth import jet
+    >>> y = jet.linear(lambda v: tf.reduce_sum(v, axis=-1), jet.line([[1.0, 2.0]]))
+    >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
+    [2.0, 0.0]
+    """
     return x.like(function(x.primal), [folded(function, value) for value in x.series])
 
 
@@ -221,7 +237,23 @@ def folded(function: Callable, *values: Entry) -> Entry:
 
 
 def joint(function: Callable, *xs) -> Jet:
-    """Applies a linear function of several arguments, jets or constants."""
+    """Applies a linear function of several arguments.
+
+    Args:
+        function: Of as many tensors `(batch, ...)`.
+        *xs: Jets and constants, at least one jet.
+
+    Returns:
+        Jet of the shape that the function returns.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from keras_smooth import jet
+    >>> x = jet.line([[1.0], [2.0]])
+    >>> jet.joint(lambda a, b: tf.concat([a, b], -1), x, jet.exp(x)).shape
+    TensorShape([2, 2])
+    """
     xs = aligned(*xs)
     leader = next(x for x in xs if isinstance(x, Jet))
     series = []
@@ -251,6 +283,23 @@ def bilinear(function: Callable, x, y) -> Jet:
     """Applies a product: `function(a, b)` is linear in a and in b and broadcasts.
 
     Entry k is sum_j binomial(k, j) x_j y_(k - j), Leibniz' rule.
+
+    Args:
+        function: Of two tensors.
+        x: Jet or constant.
+        y: Jet or constant; one of the two is a jet.
+
+    Returns:
+        Jet of the shape that the function returns.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from keras_smooth import jet
+    >>> x = jet.line([[2.0]])
+    >>> y = jet.bilinear(tf.matmul, x, x)
+    >>> [float(y.entry(k)[0, 0, 0]) for k in (1, 2)]
+    [4.0, 2.0]
     """
     if not isinstance(y, Jet):
         y = constant(y, x.dtype)
@@ -264,7 +313,25 @@ def bilinear(function: Callable, x, y) -> Jet:
 
 
 def folded_bilinear(function: Callable, x, y) -> Jet:
-    """Applies a product that takes two batches of the same size and nothing else."""
+    """Applies a product that takes two batches of the same size and nothing else.
+
+    Args:
+        function: Of two tensors `(batch, ...)`, linear in each.
+        x: Jet or constant.
+        y: Jet or constant; one of the two is a jet.
+
+    Returns:
+        Jet of the shape that the function returns.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_smooth import jet
+    >>> x, dot = jet.line([[2.0]]), keras.layers.Dot(axes=1)
+    >>> y = jet.folded_bilinear(lambda a, b: dot([a, b]), x, x)
+    >>> [float(y.entry(k)[0, 0, 0]) for k in (1, 2)]
+    [4.0, 2.0]
+    """
 
     def product(a, b):
         if a.shape.rank == b.shape.rank == _primal(x).shape.rank:
@@ -274,15 +341,6 @@ def folded_bilinear(function: Callable, x, y) -> Jet:
         return folded(function, *(_whole(z, v, lead) for v, z in pairs))
 
     return bilinear(product, x, y)
-
-
-def straight(function: Callable, x: Jet) -> Jet:
-    """Applies an elementwise function of straight pieces: y_k = f'(x_0) x_k."""
-    with tf.GradientTape() as tape:
-        tape.watch(x.primal)
-        y = function(x.primal)
-    slope = tape.gradient(y, x.primal)
-    return x.like(y, [times(value, slope) for value in x.series])
 
 
 def leibniz(x: Jet, a: Sequence, b: Sequence, k: int, product=tf.multiply) -> Entry:
@@ -298,26 +356,22 @@ def minus(value: Entry) -> Entry:
 
 
 def reciprocal(x: Jet) -> Jet:
-    """y x = 1, so that y_k = -y_0 sum_(j >= 1) binomial(k, j) x_j y_(k - j)."""
+    """1 / x: y x = 1, so that y_k = -y_0 sum_(j >= 1) binomial(k, j) x_j y_(k - j).
+
+    Args:
+        x: Jet of floats.
+
+    Returns:
+        Jet of the shape of `x`.
+
+    Example:
+
+    >>> from keras_smooth import jet
+    >>> y = jet.reciprocal(jet.line([1.0]))
+    >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
+    [-1.0, 2.0]
+    """
     y, s = [tf.math.reciprocal(x.primal)], x.entries
     for k in range(1, x.order + 1):
         y.append(minus(times(leibniz(x, s, [*y, None], k), y[0])))
     return x.like(y[0], y[1:])
-
-
-def where(condition: tf.Tensor, x, y) -> Jet:
-    """Takes x where the condition holds at the point, else y; one may be a constant."""
-    x, y = aligned(x, y)
-    leader = x if isinstance(x, Jet) else y
-    primal = tf.where(condition, *(constant(_primal(z), leader.dtype) for z in (x, y)))
-    pairs = zip(
-        *(z.series if isinstance(z, Jet) else [None] * leader.order for z in (x, y))
-    )
-    return leader.like(primal, [_select(condition, *pair) for pair in pairs])
-
-
-def _select(condition: tf.Tensor, a: Entry, b: Entry) -> Entry:
-    if a is None and b is None:
-        return None
-    zero = tf.zeros([], (b if a is None else a).dtype)
-    return tf.where(condition, zero if a is None else a, zero if b is None else b)

@@ -21,7 +21,22 @@ from keras_smooth.jet.arithmetic import Entry, Jet, inner, times, total
 
 
 def elementwise(function: Callable[[Jet], Jet], x: Jet) -> Jet:
-    """Applies an elementwise function of jets; one direction goes straight through it."""
+    """Applies an elementwise function of jets; one direction goes straight through it.
+
+    Args:
+        function: Of a jet, element by element.
+        x: Jet of floats.
+
+    Returns:
+        Jet of the shape of `x`.
+
+    Example:
+
+    >>> from keras_smooth import jet
+    >>> y = jet.elementwise(lambda x: x * jet.sigmoid(x), jet.line([0.0]))
+    >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
+    [0.5, 0.5]
+    """
     if x.directions == 1 and not x.collapsed:
         return function(x)
     line = Jet(x.primal, [tf.ones_like(x.primal)[None], *[None] * (x.order - 1)])

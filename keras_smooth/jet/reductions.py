@@ -19,6 +19,13 @@ def softmax(x: Jet, axis: Axes = -1) -> Jet:
 
     Returns:
         Jet of the shape of `x`.
+
+    Example:
+
+    >>> from keras_smooth import jet
+    >>> y = jet.softmax(jet.line([[1.0, 1.0]]))
+    >>> [round(float(y.entry(k)[0, 0, 0]), 4) for k in (1, 2)]
+    [0.0, 0.0]
     """
     exponentials = exp(x - _largest(x, axis))
     return exponentials / _sum(exponentials, axis)
@@ -33,6 +40,13 @@ def log_softmax(x: Jet, axis: Axes = -1) -> Jet:
 
     Returns:
         Jet of the shape of `x`.
+
+    Example:
+
+    >>> from keras_smooth import jet
+    >>> y = jet.log_softmax(jet.square(jet.line([[1.0, 2.0]])))
+    >>> [round(float(y.entry(k)[0, 0, 0]), 4) for k in (1, 2)]
+    [-1.9051, -0.1807]
     """
     shifted = x - _largest(x, axis)
     return shifted - log(_sum(exp(shifted), axis))
@@ -48,6 +62,13 @@ def logsumexp(x: Jet, axis: Axes, keepdims: bool = False) -> Jet:
 
     Returns:
         Jet of the shape of `x` without the axes.
+
+    Example:
+
+    >>> from keras_smooth import jet
+    >>> y = jet.logsumexp(jet.line([[1.0, 1.0]]), axis=-1)
+    >>> [round(float(y.entry(k)[0, 0]), 4) for k in (1, 2)]
+    [1.0, 0.0]
     """
     largest = _largest(x, axis)
     result = log(_sum(exp(x - largest), axis)) + largest

@@ -6,6 +6,7 @@ from keras_smooth import jet
 from keras_smooth.differentiation.rules import fallback
 from keras_smooth.differentiation.rules.table import activate, rows, rule_of
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import aligned
 
 
 def straight(layer: keras.layers.Layer, x: Jet, mask=None) -> Jet:
@@ -22,7 +23,7 @@ def locally_linear(layer: keras.layers.Layer, x) -> Jet:
 
     Near a point it is linear, so that each entry goes through it as a first derivative.
     """
-    leaves = jet.aligned(*keras.tree.flatten(x))
+    leaves = aligned(*keras.tree.flatten(x))
     leader = next(leaf for leaf in leaves if isinstance(leaf, Jet))
     series = []
     for k in range(leader.order):

@@ -1,0 +1,70 @@
+"""Functions that are made of pieces, and what selects between jets."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from keras_smooth.jet.arithmetic import Entry, Jet, aligned, constant, times
+
+
+def straight(function: Callable, x: Jet) -> Jet:
+    """Applies an elementwise function of straight pieces: y_k = f'(x_0) x_k.
+
+    Args:
+        function: Of a tensor.
+        x: Jet of floats.
+
+    Returns:
+        Jet of the shape of `x`.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_smooth import jet
+    >>> y = jet.straight(keras.ops.relu, jet.line([2.0]))
+    >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
+    [1.0, 0.0]
+    """
+    with tf.GradientTape() as tape:
+        tape.watch(x.primal)
+        y = function(x.primal)
+    slope = tape.gradient(y, x.primal)
+    return x.like(y, [times(value, slope) for value in x.series])
+
+
+def where(condition: tf.Tensor, x, y) -> Jet:
+    """Takes x where the condition holds at the point, else y.
+
+    Args:
+        condition: Tensor of booleans.
+        x: Jet or constant.
+        y: Jet or constant; one of the two is a jet.
+
+    Returns:
+        Jet of the shape to which all broadcast.
+
+    Example:
+
+    >>> from keras_smooth import jet
+    >>> x = jet.line([2.0])
+    >>> y = jet.where(x.primal > 0, jet.square(x), 0.0)
+    >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
+    [4.0, 2.0]
+    """
+    x, y = aligned(x, y)
+    leader = x if isinstance(x, Jet) else y
+    primal = tf.where(
+        condition,
+        *(constant(z.primal if isinstance(z, Jet) else z, leader.dtype) for z in (x, y)),
+    )
+    pairs = zip(
+        *(z.series if isinstance(z, Jet) else [None] * leader.order for z in (x, y))
+    )
+    return leader.like(primal, [_select(condition, *pair) for pair in pairs])
+
+
+def _select(condition: tf.Tensor, a: Entry, b: Entry) -> Entry:
+    if a is None and b is None:
+        return None
+    zero = tf.zeros([], (b if a is None else a).dtype)
+    return tf.where(condition, zero if a is None else a, zero if b is None else b)
