@@ -138,6 +138,42 @@ def histories(make, arguments, strategy):
     return {name: difference(one[name], two[name]) for name in one}
 
 
+def terms(model, x):
+    slope = keras_smooth.gradient(model, x["inside"])
+    return {
+        "slope": keras.ops.mean((slope - 0.5) ** 2),
+        "edge": keras.ops.mean(model(x["edge"]) ** 2),
+    }
+
+
+def product(model, x):
+    """Neither an average over rows nor a sum."""
+    return {"product": keras.ops.mean(model(x["inside"])) ** 2 + keras.ops.mean(x["edge"])}
+
+
+POINTS = {"inside": X[:36], "edge": X[:4]}
+
+
+def fit_terms(model, x=POINTS, objective=terms):
+    arguments = {"epochs": 8, "steps_per_execution": 4, "verbose": 0, "jit_compile": False}
+    arguments["loss_weights"] = {"edge": 3.0} if objective is terms else None
+    return keras_smooth.fit_lbfgs(model, x, objective=objective, **arguments)
+
+
+def objectives(strategy):
+    """Returns how far histories differ, and what is said of points that cannot be shared."""
+    one, two = (fit_terms(model).history for model in both(lambda: net(None), strategy))
+    found = {name: difference(one[name], two[name]) for name in one}
+    for x, objective in (({**POINTS, "edge": X[:3]}, terms), (POINTS, product)):
+        with strategy.scope():
+            model = net(None)
+        try:
+            fit_terms(model, x, objective)
+        except ValueError as error:
+            found[objective.__name__] = str(error)
+    return found
+
+
 def error(make, data, strategy):
     with strategy.scope():
         model = make()
@@ -179,6 +215,7 @@ def main():
         "values": values,
         "fits": {name: histories(*row, strategy) for name, row in FITS.items()},
         "errors": {name: error(*row, strategy) for name, row in ERRORS.items()},
+        "objectives": objectives(strategy),
         "inside": inside(strategy),
         "resumed": resumed(strategy),
     }
