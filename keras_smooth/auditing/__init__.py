@@ -8,6 +8,7 @@ measurement.py    a call measured along its lines: one finding
 affine.py         the derivatives of affine functions, which are known
 differences.py    derivatives against differences of the one below
 jumps.py          jumps of derivatives anywhere along a line
+precision.py      derivatives in a layer's own dtype against those of its copy
 findings.py       what was measured, and which of several is the worst
 remedies.py       what to do about each verdict
 report.py         LayerAudit and Audit, printed as a table or as JSON

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_smooth import registry
-from keras_smooth.auditing import remedies
+from keras_smooth.auditing import precision, remedies
 from keras_smooth.auditing.findings import Finding, worst
 from keras_smooth.auditing.measured_call import MeasuredCall
 from keras_smooth.auditing.measurement import Measurement
@@ -62,7 +62,7 @@ def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
         parts = graph.unique(model)
         watched = {id(part): part for part in (model, *(part for _, part in parts))}
         recorded = calls.record(model, list(watched.values()), args)
-        auditor = _Auditor(order)
+        auditor = _Auditor(order, _dtype(recorded[id(model)]))
         found = [auditor.findings(part, recorded[id(part)]) for _, part in parts]
         rows = tuple(
             _row(path, part, each, order) for (path, part), each in zip(parts, found)
@@ -75,10 +75,12 @@ class _Auditor:
 
     Args:
         order: The highest order.
+        dtype: Of the outputs of the model.
     """
 
-    def __init__(self, order: int):
+    def __init__(self, order: int, dtype: str):
         self.order = order
+        self.dtype = dtype
         self._calls = {}
         self._weightless = {}
 
@@ -112,7 +114,7 @@ class _Auditor:
         Args:
             part: The layer, model or operation.
             call: A call of it.
-            **how: `around` and `briefly` of its `Measurement`.
+            **how: `around` and `briefly` of its `Measurement`; briefly in inference only.
         """
         if not any(map(calls.is_float, keras.tree.flatten(call.arguments()))):
             return {"inference": Finding("ok", reason=NOTHING)}
@@ -120,9 +122,16 @@ class _Auditor:
             measured = self._call(part, call)
         except copies.CannotCopy as error:
             return {"inference": Finding("unknown", reason=str(error))}
-        return {
+        how["known"] = _is_known(part)
+        modes = MODES[:1] if how.get("briefly") else measured.modes
+        found = {
             mode: Measurement(measured, mode == "training", self.order, **how).finding()
-            for mode in measured.modes
+            for mode in modes
+        }
+        errors = precision.errors(part, call, measured, self.order)
+        return {
+            mode: precision.judged(each, errors, part, self.dtype)
+            for mode, each in found.items()
         }
 
     def _call(self, part: keras.Operation, call: calls.Call) -> MeasuredCall:
@@ -134,6 +143,13 @@ class _Auditor:
         if key is not None:
             self._calls[key] = made
         return made
+
+
+def _dtype(recorded: list[calls.Call]) -> str:
+    """Returns the widest dtype of a model's outputs."""
+    leaves = [leaf for call in recorded for leaf in keras.tree.flatten(call.output)]
+    names = {leaf.dtype.name for leaf in leaves if calls.is_float(leaf)}
+    return "float64" if "float64" in names else "float32"
 
 
 def _merged(found: list[Findings]) -> Findings:
@@ -176,13 +192,14 @@ def _audited(
         inference=found["inference"].verdict,
         training=found.get("training", found["inference"]).verdict,
         bound=verdict.bound,
+        precision=verdict.precision,
     )
 
 
 def _roughened(found: Finding, known: float | None, order: int) -> Finding:
     """Returns "rough" for what is known to be, where the measurement did not see it."""
     smoothness = _lower(known, {"": found})
-    unseen = found.verdict in ("ok", "unknown") or _is_blurred(found, smoothness)
+    unseen = found.verdict in ("ok", "unknown", "imprecise") or _is_blurred(found, smoothness)
     if unseen and smoothness is not None and smoothness < order:
         return dataclasses.replace(found, verdict="rough", order=max(int(smoothness) + 1, 1))
     return found

@@ -1,7 +1,7 @@
 """Derivatives from tapes against central differences of the derivative one order lower."""
 
+import dataclasses
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -38,55 +38,75 @@ def steps_for(rounding: float, few: bool) -> np.ndarray:
     return FEW_STEPS if few else STEPS
 
 
-def check(
-    evaluate: Callable, points: np.ndarray, order: int, steps: np.ndarray = STEPS
-) -> Finding:
-    """Holds derivatives at some points against central differences of one order less.
+def places(points: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Returns each point with its neighbors at all steps, one after the other."""
+    return (points[:, None] + np.concatenate([[0.0], steps, -steps])).ravel()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stencil:
+    """Derivatives at points, and at steps to both sides of each.
 
     Args:
-        evaluate: Maps points to their `Tower`.
-        points: The points.
-        order: The highest order.
+        tower: Derivatives at `places(points, steps)`.
         steps: Steps of the differences, falling.
-
-    Returns:
-        The worst finding.
+        values: The same of those points that are looked at, of shape
+            `(order + 1, points, 1 + 2 * steps)`.
     """
-    offsets = np.concatenate([[0.0], steps, -steps])
-    stencil = evaluate((points[:, None] + offsets).ravel())
-    values = stencil.values.reshape(order + 1, len(points), len(offsets))
-    inside = np.isfinite(values[0]).all(axis=1)
-    values = values[:, inside]
-    if not inside.any():
+
+    tower: Tower
+    steps: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of(cls, tower: Tower, steps: np.ndarray) -> "Stencil":
+        """Returns the stencil at those points at which the function is finite."""
+        values = tower.values.reshape(len(tower.values), -1, 1 + 2 * len(steps))
+        inside = np.isfinite(values[0]).all(axis=1)
+        return cls(tower, steps, values[:, inside])
+
+    def at(self, chosen: np.ndarray) -> "Stencil":
+        """Returns the part at chosen points."""
+        return dataclasses.replace(self, values=self.values[:, chosen])
+
+    @property
+    def center(self) -> np.ndarray:
+        """The derivatives at the points, of shape `(order + 1, points)`."""
+        return self.values[:, :, 0]
+
+    @property
+    def across(self) -> np.ndarray:
+        """What they change across each step, of shape `(order + 1, points, steps)`."""
+        upper, lower = np.split(self.values[:, :, 1:], 2, axis=2)
+        return upper - lower
+
+    def jumps(self, k: int) -> np.ndarray:
+        """Returns at which points the change of order k does not go to 0 with the step."""
+        change = np.abs(self.across[k])
+        wide, narrow = change[:, -2], change[:, -1]
+        scale = np.abs(self.values[k]).max(axis=1) + LOWER * _lower(self.center[: k + 1])
+        floor = tolerance(self.tower.rounding) * scale
+        return (narrow > floor) & (narrow > SURVIVES * wide)
+
+
+def check(stencil: Stencil) -> Finding:
+    """Holds derivatives against central differences of those of one order less."""
+    if not stencil.values.shape[1]:
         return Finding("unknown", reason="its output is not finite where it was probed")
-    center = values[:, :, 0]
-    upper, lower = np.split(values[:, :, 1:], 2, axis=2)
-    lost = [k for k in range(1, order + 1) if not np.isfinite(center[k]).all()]
+    orders = range(len(stencil.values))
+    lost = [k for k in orders[1:] if not np.isfinite(stencil.center[k]).all()]
     findings = [Finding("nan", lost[0], math.nan)] if lost else [Finding("ok")]
-    for k in range(order + 1):
-        jumps = _jumps(upper[k] - lower[k], values[: k + 1], stencil.rounding)
-        findings.append(
-            _compare(k, center, upper - lower, jumps, stencil, steps, values[k])
-            if k
-            else Finding("ok")
-        )
+    for k in orders:
+        jumps = stencil.jumps(k)
+        # Beyond a jump there is no derivative to compare with.
+        stencil = stencil.at(~jumps)
+        if k:
+            findings.append(_compare(stencil, k))
         if jumps.any():
             findings.append(Finding("rough", max(k, 1), jump=k))
-            # Beyond a jump there is no derivative to compare with.
-            keep = ~jumps
-            center, upper, lower, values = (
-                center[:, keep], upper[:, keep], lower[:, keep], values[:, keep]
-            )  # fmt: skip
-            if not keep.any():
-                break
+        if jumps.all():
+            break
     return worst(findings)
-
-
-def _jumps(differences: np.ndarray, values: np.ndarray, rounding: float) -> np.ndarray:
-    """Returns at which points the difference across the point does not go to 0."""
-    wide, narrow = np.abs(differences[:, -2]), np.abs(differences[:, -1])
-    scale = np.abs(values[-1]).max(axis=1) + LOWER * _lower(values[:, :, 0])
-    return (narrow > tolerance(rounding) * scale) & (narrow > SURVIVES * wide)
 
 
 def _lower(values: np.ndarray) -> np.ndarray:
@@ -97,39 +117,35 @@ def _lower(values: np.ndarray) -> np.ndarray:
     return np.abs(values[:-1]).max(axis=0, initial=0.0)
 
 
-def _compare(k, center, differences, jumps, stencil: Tower, steps, around) -> Finding:
+def _compare(stencil: Stencil, k: int) -> Finding:
     """Compares the derivative of order k with differences of the one below."""
-    if stencil.raised[0] <= k:
-        fault = Finding("raises", k, math.nan, stencil.raised[1])
-        return fault if stencil.raised[0] == k else Finding("ok")
-    keep = ~jumps
-    if not keep.any():
-        return Finding("ok")
-    below = center[k - 1][keep]
-    noise = stencil.rounding * np.abs(below)
-    estimates, floors = _extrapolated(differences[k - 1][keep], steps, noise)
+    tower = stencil.tower
+    if tower.raised[0] <= k:
+        fault = Finding("raises", k, math.nan, tower.raised[1])
+        return fault if tower.raised[0] == k else Finding("ok")
+    value, below = stencil.center[k], stencil.center[k - 1]
+    if not len(value) or not np.isfinite(value).all():
+        return Finding("ok")  # reported as a whole
+    noise = tower.rounding * np.abs(below)
+    estimates, floors = _extrapolated(stencil.across[k - 1], stencil.steps, noise)
     true, doubt, at = _settled(estimates, floors)
     # What the derivative itself changes over the smallest step is rounding.
-    doubt = doubt + np.abs(differences[k][keep, -1])
-    value = center[k][keep]
-    if not np.isfinite(value).all():
-        return Finding("ok")  # reported as a whole
+    doubt = doubt + np.abs(stencil.across[k][:, -1])
     scale = np.maximum(np.abs(value), np.abs(true))
-    lower = _lower(center[: k + 1][:, keep])
-    typical = np.abs(around[keep]).max(axis=1) + np.abs(below) + LOWER * lower
+    lower = _lower(stencil.center[: k + 1])
+    typical = np.abs(stencil.values[k]).max(axis=1) + np.abs(below) + LOWER * lower
     unsettled = doubt > UNSETTLED * typical
     scale = np.maximum(scale, 1e-3 * np.median(scale)) + LOWER * lower + 1e-30
     doubt = doubt / scale
     error = np.abs(value - true) / scale
-    allowed = tolerance(stencil.rounding)
+    allowed = tolerance(tower.rounding)
     faulty = error > allowed + SAFETY * doubt
     faulty &= ~_confirmed(value, estimates, floors, at, error * scale)
     if faulty.any():
         largest = float(error[faulty].max())
-        return of_error(value[faulty], stencil.missing <= k, k, largest)
+        return of_error(value[faulty], tower.missing <= k, k, largest)
     if unsettled.all():
-        reason = "central differences do not settle"
-        return Finding("unknown", k, reason=reason)
+        return Finding("unknown", k, reason="central differences do not settle")
     settled = error[doubt < allowed]
     return Finding("ok", error=float(settled.max(initial=0.0)))
 

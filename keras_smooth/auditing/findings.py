@@ -23,6 +23,7 @@ class Finding:
         reason: The cause, where there is more to say than the verdict.
         jump: The lowest order whose derivative was seen to jump; `math.inf` if none was.
         bound: The relative error up to which a derivative counts as right.
+        precision: Relative errors of the derivatives in the layer's own dtype.
     """
 
     verdict: str
@@ -31,10 +32,11 @@ class Finding:
     reason: str = ""
     jump: float = math.inf
     bound: float = TOLERANCE
+    precision: tuple[float, ...] = ()
 
 
 # From the best to the worst.
-SEVERITY = ("ok", "unknown", "rough", "zero", "none", "wrong", "nan", "raises")
+SEVERITY = ("ok", "unknown", "imprecise", "rough", "zero", "none", "wrong", "nan", "raises")
 
 
 def worst(findings: list[Finding]) -> Finding:
@@ -54,6 +56,7 @@ def worst(findings: list[Finding]) -> Finding:
         error=max(found.error for found in findings),
         jump=min(found.jump for found in findings),
         bound=max(found.bound for found in findings),
+        precision=tuple(map(max, zip(*(f.precision for f in findings if f.precision)))),
     )
 
 

@@ -1,5 +1,6 @@
 """A layer's faithful copy in float64 and a call of it, as a function along lines."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from keras_smooth.models.agreement import distance
 
 # Images are cut to so many pixels a side, if the layer takes that.
 SIDE = 8
+# Numbers of points for which functions are compiled.
+BATCHES = (16, 128, 512, 2048)
 # Where inference and training are compared.
 POINTS = np.linspace(-4.0, 4.0, 33) + 0.0137
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -42,7 +45,7 @@ class MeasuredCall:
         self._nested = {}
         self._independent = {}
         self.copy = copies.copy_in(dtype, part, *copies.arguments_in(dtype, call))
-        self._run = _runner(self.copy)
+        self._compiled = _compile_once(self.copy)
         self.load(part, call)
 
     @classmethod
@@ -107,7 +110,7 @@ class MeasuredCall:
         if self.takes_samples_together(False):
             t = tf.constant(POINTS)
             curves = [self.through(line) for line in (GENERIC, UNIT, ALL_JOINTS)]
-            arguments += [self._batched(*curve, t) for curve in curves]
+            arguments += [self.batched(*curve, t) for curve in curves]
         return any(map(self._differs_at, arguments))
 
     def _differs_at(self, arguments: tuple[tuple, dict]) -> bool:
@@ -132,7 +135,7 @@ class MeasuredCall:
         try:
             alone, other = (
                 self.output(
-                    *self._batched(base, base, tf.constant(t, tf.float64)), training
+                    *self.batched(base, base, tf.constant(t, tf.float64)), training
                 )
                 for t in (np.zeros(size), np.eye(size)[-1])
             )
@@ -150,7 +153,10 @@ class MeasuredCall:
         self, base: list, direction: list, t: np.ndarray, training: bool
     ) -> np.ndarray:
         """Returns the curve itself at the points t, for independent samples."""
-        return self._together(tf.constant(t), base, direction, training).numpy()
+        size = len(t)
+        if self._compiled:
+            base, direction, t = _filled_up(base, direction, t)
+        return self._together(tf.constant(t), base, direction, training).numpy()[:size]
 
     def tower(
         self, base: list, direction: list, t: np.ndarray, order: int, training: bool
@@ -164,11 +170,15 @@ class MeasuredCall:
             order: The highest order.
             training: Whether in training mode.
         """
+        size = len(t)
+        if self._compiled:
+            base, direction, t = _filled_up(base, direction, t)
         curve = functools.partial(
             self._together, base=base, direction=direction, training=training
         )
         row = towers.nested(curve, tf.constant(t), order)
-        return towers.tower([(len(t), row)], self.rounding)
+        found = towers.tower([(len(t), row)], self.rounding)
+        return dataclasses.replace(found, values=found.values[:, :size])
 
     def tower_apart(
         self, base: list, direction: list, t: np.ndarray, order: int, training: bool
@@ -192,10 +202,10 @@ class MeasuredCall:
         return [leaf.numpy() if calls.is_float(leaf) else None for leaf in self.leaves]
 
     def _together(self, t, base, direction, training):
-        args, kwargs = self._batched(base, direction, t)
-        return _projected(self.output(args, kwargs, training), keep_batch=True)
+        args, kwargs = self.batched(base, direction, t)
+        return projected(self.output(args, kwargs, training), keep_batch=True)
 
-    def _batched(self, base: list, direction: list, t: tf.Tensor) -> tuple[tuple, dict]:
+    def batched(self, base: list, direction: list, t: tf.Tensor) -> tuple[tuple, dict]:
         """Returns arguments whose sample i lies at t[i] on the line of the first sample."""
         size = t.shape[0]
 
@@ -221,28 +231,60 @@ class MeasuredCall:
 
         moved = list(map(leaf, self.leaves, *arrays))
         args, kwargs = keras.tree.pack_sequence_as(self.call.arguments(), moved)
-        return _projected(self.output(args, kwargs, training), keep_batch=False)
+        return projected(self.output(args, kwargs, training), keep_batch=False)
+
+    def own_arguments(self, call: calls.Call) -> tuple[tuple, dict]:
+        """Returns the arguments of a call as they came, in the structure of the copy's."""
+        return copies.arguments_in(None, call)
 
     def output(self, args: tuple, kwargs: dict, training: bool = False) -> Any:
-        return self._run(args, kwargs, training)
+        """Returns the outputs of the copy."""
+        return calls.run(self.copy, *args, training=training, **kwargs)
 
 
-def _runner(copy: keras.Operation) -> Callable:
-    """Returns a function of args, kwargs and training that runs a copy.
+def grouped_convolutions(part: keras.Operation) -> list[keras.layers.Layer]:
+    """Returns the convolutions in groups in a part."""
+    found = references.nested(part)
+    return [each for each in found if isinstance(each, _CONVOLUTIONS) and each.groups > 1]
 
-    Keras compiles a convolution in groups with XLA at every call; in a graph it does so once
-    for all calls of these shapes, whatever the weights. A graph may raise at a lower order
-    than what it is made of: only bare convolutions, which never raise, become one.
+
+def _compile_once(copy: keras.Operation) -> bool:
+    """Has convolutions in groups compiled once for all calls of the same shapes.
+
+    Returns whether there are any.
+
+    Keras compiles them with XLA at every call. They alone become a graph: one may raise at
+    a lower order than what it is made of, and they never raise.
     """
-
-    def run(args, kwargs, training):
-        return calls.run(copy, *args, training=training, **kwargs)
-
-    bare = type(copy) in _CONVOLUTIONS and copy.activation is keras.activations.linear
-    return tf.function(run, autograph=False) if bare and copy.groups > 1 else run
+    for layer in grouped_convolutions(copy):
+        # Not setattr, which Keras uses to track what it takes for a part of the layer.
+        vars(layer)["convolution_op"] = _as_graph(layer.convolution_op)
+    return bool(grouped_convolutions(copy))
 
 
-def _projected(output: Any, keep_batch: bool) -> tf.Tensor:
+def _filled_up(base: list, direction: list, t: np.ndarray) -> tuple[list, list, np.ndarray]:
+    """Returns points filled up with the last one to one of few sizes, for few compilations."""
+    size = next(each for each in BATCHES if each >= len(t)) if len(t) < BATCHES[-1] else len(t)
+    more = size - len(t)
+
+    def filled(leaf):
+        if leaf is None or len(leaf) != len(t) or not more:
+            return leaf
+        return np.concatenate([leaf, np.repeat(leaf[-1:], more, axis=0)])
+
+    return (
+        list(map(filled, base)),
+        list(map(filled, direction)),
+        np.concatenate([t, np.repeat(t[-1:], more)]),
+    )
+
+
+def _as_graph(convolution: Callable) -> Callable:
+    graph = tf.function(convolution, autograph=False)
+    return lambda x, kernel: graph(x, tf.convert_to_tensor(kernel))
+
+
+def projected(output: Any, keep_batch: bool) -> tf.Tensor:
     """Returns a random combination of all outputs, one a sample or one in all."""
     rng = np.random.default_rng(SEED)
     total = 0.0

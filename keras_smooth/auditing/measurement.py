@@ -26,6 +26,7 @@ class Measurement:
         order: The highest order.
         around: Whether only around the values of the call.
         briefly: Whether one point there must do.
+        known: Whether it is known where derivatives jump, so that no jump is sought.
     """
 
     call: MeasuredCall
@@ -33,6 +34,7 @@ class Measurement:
     order: int
     around: bool = False
     briefly: bool = False
+    known: bool = False
 
     @property
     def together(self) -> bool:
@@ -42,12 +44,45 @@ class Measurement:
     def finding(self) -> Finding:
         """Returns the worst finding on all lines."""
         single = is_single(self.call.rounding)
-        found = self._if_affine() or _worst(
-            [found for line in self._lines() for found in self._along(line)], single
-        )
+        found = self._if_affine() or _worst(list(self._on_lines()), single)
         reason = SINGLE if found.verdict == "ok" and single else found.reason
         bound = tolerance(self.call.rounding)
         return dataclasses.replace(found, reason=reason, bound=bound)
+
+    def _on_lines(self) -> Iterator[Finding]:
+        chosen = self._lines()
+        curves = [self.call.through(line) for line in chosen]
+        few = self.briefly or not self.together
+        steps = differences.steps_for(self.call.rounding, few)
+        points = [np.array(line.points[:1] if few else line.points) for line in chosen]
+        ts = [differences.places(each, steps) for each in points]
+        towers = self._towers(curves, ts) if self.together else None
+        for i, (line, curve) in enumerate(zip(chosen, curves)):
+            # The layer itself may raise, say for a batch of its size.
+            try:
+                tower = towers[i] if towers else self._tower(*curve, ts[i])
+                yield differences.check(differences.Stencil.of(tower, steps))
+                if self._seeks_jumps(line):
+                    evaluate = functools.partial(self._tower, *curve)
+                    yield jumps.seek(evaluate, -line.reach, line.reach, self.order)
+            except Exception as error:
+                yield Finding("unknown", reason=copies.brief(error))
+
+    def _seeks_jumps(self, line: Line) -> bool:
+        if self.known or self.briefly:
+            return False
+        return line.jumps and (self.together or line.alone)
+
+    def _towers(self, curves: list, ts: list[np.ndarray]) -> list[Tower] | None:
+        """Returns the towers of all lines, evaluated as one batch; None if that fails."""
+        try:
+            tower = self._tower(*_joined(curves, ts), np.concatenate(ts))
+        # A layer that fails here is looked at line by line.
+        except Exception:
+            return None
+        ends = np.cumsum([len(t) for t in ts])[:-1]
+        parts = np.split(tower.values, ends, axis=1)
+        return [dataclasses.replace(tower, values=values) for values in parts]
 
     def _lines(self) -> tuple[Line, ...]:
         if self.around or self.briefly:
@@ -80,19 +115,6 @@ class Measurement:
             return None
         slopes = slopes / [line.reach for line in chosen]
         return affine.check(tower, np.repeat(slopes, [len(t) for t in ts]))
-
-    def _along(self, line: Line) -> Iterator[Finding]:
-        evaluate = functools.partial(self._tower, *self.call.through(line))
-        few = self.briefly or not self.together
-        points = np.array(line.points[:1] if few else line.points)
-        # The layer itself may raise, say for a batch of its size.
-        try:
-            steps = differences.steps_for(self.call.rounding, few)
-            yield differences.check(evaluate, points, self.order, steps)
-            if line.jumps and not self.briefly and (self.together or line.alone):
-                yield jumps.seek(evaluate, -line.reach, line.reach, self.order)
-        except Exception as error:
-            yield Finding("unknown", reason=copies.brief(error))
 
     def _tower(self, base: list, direction: list, t: np.ndarray) -> Tower:
         if self.together:

@@ -9,6 +9,7 @@ _SMOOTH = "take a smooth activation ({names}), or keras_smooth.smoothen"
 _BY_VERDICT = {
     "ok": "",
     "unknown": "pass x, or hold its derivatives against differences yourself",
+    "imprecise": "let it compute in the dtype of the model, or in float32 or float64",
     "rough": "its pieces do not join smoothly: take another function",
     "zero": "leave it out where derivatives are needed",
     "none": "leave it out where derivatives are needed",
@@ -21,6 +22,8 @@ _BY_VERDICT = {
 def of(part: keras.Operation, verdict: str) -> str:
     """Returns the advice for a layer or model with a verdict, empty if all is well."""
     if verdict in ("ok", "unknown"):
+        return _BY_VERDICT[verdict]
+    if verdict == "imprecise":
         return _BY_VERDICT[verdict]
     if graph.is_graph(part):
         return "keras_smooth.smoothen(model)"

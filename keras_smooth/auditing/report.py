@@ -10,6 +10,7 @@ OUTCOMES = ("proven", "not examined", "faulty")
 VERDICTS = {
     "ok": ("proven", "the derivatives agree with differences up to the bound"),
     "unknown": ("not examined", "its derivatives could not be held against anything"),
+    "imprecise": ("faulty", "its dtype loses digits of the derivative that the model has"),
     "rough": ("faulty", "less smooth than the order: the derivative jumps"),
     "zero": ("faulty", "TensorFlow gives 0 for a derivative that is not 0"),
     "none": ("faulty", "TensorFlow gives None for a derivative that is not 0"),
@@ -28,7 +29,7 @@ class LayerAudit:
         layer: Name of its class.
         smoothness: k of the class C^k as measured and as the registry knows it, the
             lower of both; None if unknown.
-        verdict: "ok"; "rough", of a class below the order; "zero" or "none", where
+        verdict: "ok"; "imprecise", where its dtype loses digits; "rough", of a class below the order; "zero" or "none", where
             TensorFlow gives 0 or None for a derivative that is not 0; "raises"; "nan";
             "wrong"; "unknown". The worse of those in inference and in training.
         order: The first order that is lost, 0 if none is.
@@ -39,6 +40,8 @@ class LayerAudit:
         inference: The verdict in inference.
         training: The verdict in training.
         bound: The relative error up to which a derivative is right.
+        precision: For each order from 1 up, the relative error of the derivative in the
+            layer's own dtype against its copy in float64.
     """
 
     name: str
@@ -53,6 +56,7 @@ class LayerAudit:
     inference: str
     training: str
     bound: float
+    precision: tuple[float, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -128,7 +132,7 @@ def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
     """Returns rows that say the same of layers of one class together."""
     groups = {}
     for row in rows:
-        same = dataclasses.replace(row, name="", error=0.0)
+        same = dataclasses.replace(row, name="", error=0.0, precision=())
         groups.setdefault(same, []).append(row)
     return list(groups.values())
 
@@ -158,5 +162,6 @@ def _plain(row: LayerAudit) -> dict:
     content = dataclasses.asdict(row)
     content["outcome"] = row.outcome
     content["error"] = row.error if math.isfinite(row.error) else None
+    content["precision"] = [e if math.isfinite(e) else None for e in row.precision]
     content["smoothness"] = "inf" if row.smoothness == math.inf else row.smoothness
     return content
