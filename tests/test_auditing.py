@@ -1,5 +1,6 @@
 """The audit against layers whose derivatives are known, and what it must leave alone."""
 
+import importlib
 import json
 import random
 
@@ -213,6 +214,162 @@ def test_subclassed_model_takes_x():
     assert not model.built
 
 
+class NoConfig(keras.Model):
+    """As most users write a model: its arguments are in no config."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.all = layers
+
+    def call(self, x):
+        for layer in self.all:
+            x = layer(x)
+        return x
+
+
+def test_a_model_without_a_config_is_built_on_x():
+    model = NoConfig([L.Dense(4, "tanh"), L.LayerNormalization(), L.Dense(1)])
+    result = keras_smooth.audit(model, np.ones((2, 3), "float32"))
+    assert [row.verdict for row in result.rows] == ["ok", "wrong", "ok"]
+    assert result.inference == "faulty" and result.model.verdict == "wrong"
+    fine = keras_smooth.audit(NoConfig([L.Dense(4, "tanh")]), np.ones((2, 3), "float32"))
+    # Its own code was not looked at.
+    assert fine.outcome == "not examined" and "get_config" in fine.model.reason
+
+
+class Kink(L.Layer):
+    """Joins at one value of its inputs, in one mode."""
+
+    def __init__(self, function, training=None, **kwargs):
+        super().__init__(**kwargs)
+        self.function, self.training_only = function, training
+
+    def get_config(self):
+        config = {"function": self.function, "training": self.training_only}
+        return {**super().get_config(), **config}
+
+    def call(self, x, training=None):
+        if self.training_only is None or bool(training) == self.training_only:
+            return self.function(x)
+        return ops.sin(x)
+
+
+def _far(x):
+    return ops.relu(x - 20) + x
+
+
+def _moved(*layers):
+    shift = L.Dense(
+        3,
+        "linear",
+        kernel_initializer="identity",
+        bias_initializer=lambda s, dtype=None: 20 * ops.ones(s, dtype),
+    )
+    return keras.Sequential([keras.Input((3,)), layers[0], shift, layers[1]])
+
+
+def _shared():
+    layer, x = Kink(_far), keras.Input((3,))
+    return keras.Model(x, layer(layer(x) + 20))
+
+
+# Models with a kink that one call of a layer meets, or that is weak.
+KINKS = {
+    "the second of two alike": lambda: _moved(Kink(_far), Kink(_far)),
+    "a Lambda": lambda: _moved(L.Lambda(_far), L.Lambda(_far)),
+    "the second call of one": _shared,
+    "weak": lambda: _sequential(lambda x: ops.sin(3 * x) + 0.05 * ops.relu(x - 0.3)),
+    "weaker": lambda: _sequential(lambda x: ops.exp(x) + 0.01 * ops.abs(x - 0.2)),
+    "an activation": lambda: keras.Sequential(
+        [keras.Input((3,)), L.Dense(4, lambda x: ops.cos(2 * x) + 0.05 * ops.relu(x - 0.3))]
+    ),
+}  # fmt: skip
+
+
+def _sequential(function):
+    return keras.Sequential([keras.Input((3,)), Kink(function)])
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_kinks_are_found(name):
+    keras.utils.set_random_seed(0)
+    result = keras_smooth.audit(KINKS[name]())
+    assert result.model.verdict == "rough" and result.model.order == 1
+    assert result.inference == "faulty"
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: ops.relu(x - 0.4) + x, lambda x: ops.abs(x), ops.floor]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_kinks_of_one_mode(function, training):
+    model = keras.Sequential([keras.Input((3,)), Kink(function, training)])
+    result = keras_smooth.audit(model)
+    faulty, fine = ("training", "inference") if training else ("inference", "training")
+    assert getattr(result, faulty) == "faulty" and getattr(result, fine) == "proven"
+    assert getattr(result.rows[0], faulty) == "rough"
+
+
+def test_modes_have_separate_outcomes():
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    for layer in (L.BatchNormalization(), keras_smooth.layers.BatchNormalization()):
+        result = keras_smooth.audit(keras.Sequential([L.Dense(3), layer, L.Dense(1)]), x)
+        exact = isinstance(layer, keras_smooth.layers.BatchNormalization)
+        assert result.inference == "proven"
+        assert result.training == ("proven" if exact else "faulty")
+
+
+def test_inputs_without_derivatives_are_no_fault():
+    number, word = keras.Input((2,)), keras.Input((1,), dtype="int32")
+    embedded = L.Flatten()(L.Embedding(5, 3)(word))
+    y = L.Dense(1)(L.Dense(4, "tanh")(L.Concatenate()([number, embedded])))
+    result = keras_smooth.audit(keras.Model({"number": number, "word": word}, y))
+    assert result.ok, str(result)
+
+
+# dtypes of the layers, and of the input: what is lost.
+PRECISION = [
+    (("float32", "float32"), "float32", ["ok", "ok"]),
+    (("mixed_bfloat16", "mixed_bfloat16"), "float32", ["imprecise", "imprecise"]),
+    (("float32", "bfloat16", "float32"), "float32", ["ok", "imprecise", "ok"]),
+    (("float64", "float32", "float64"), "float64", ["ok", "imprecise", "ok"]),
+    (("float64", "float64"), "float64", ["ok", "ok"]),
+]
+
+
+@pytest.mark.parametrize(("dtypes", "of_input", "verdicts"), PRECISION)
+def test_precision_in_the_own_dtype(dtypes, of_input, verdicts):
+    keras.utils.set_random_seed(0)
+    layers = [L.Dense(8, "tanh", dtype=dtype) for dtype in dtypes]
+    result = keras_smooth.audit(
+        keras.Sequential([keras.Input((3,), dtype=of_input), *layers])
+    )
+    assert [row.verdict for row in result.rows] == verdicts
+    assert result.model.outcome == ("proven" if set(verdicts) == {"ok"} else "faulty")
+
+
+def test_precision_is_that_of_a_direct_measurement():
+    keras.utils.set_random_seed(0)
+    low, x = L.Dense(8, "tanh", dtype="bfloat16"), np.ones((4, 3), "float32")
+    low.build((None, 3))
+    row = keras_smooth.audit(low, x).rows[0]
+    double = L.Dense(8, "tanh", dtype="float64")
+    double(x)
+    double.set_weights([np.asarray(tf.cast(w, "float64")) for w in low.weights])
+
+    def slope(layer, dtype):
+        t = tf.constant(x, dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(t)
+            y = tf.reduce_sum(tf.cast(layer(t), "float64"))
+        return tf.cast(tape.gradient(y, t), "float64").numpy()
+
+    fine, coarse = slope(double, "float64"), slope(low, "bfloat16")
+    true = np.abs(fine - coarse).max() / np.abs(fine).max()
+    # Along other directions: of the same size.
+    assert 0.05 * true < row.precision[0] < 20 * true
+
+
 CODES = {
     "stopped": (lambda x: x + 0.5 * tf.stop_gradient(x), "wrong", 1),
     "ramp": (ops.relu, "rough", 1),
@@ -344,7 +501,9 @@ def test_other_dtypes_are_probed_in_float64(dtype):
         [L.Dense(5, "tanh", dtype=dtype), L.LayerNormalization(dtype=dtype)]
     )
     model(x)
-    assert [row.verdict for row in keras_smooth.audit(model).rows] == ["ok", "wrong"]
+    first, second = keras_smooth.audit(model).rows
+    assert first.verdict == ("ok" if dtype == "float64" else "imprecise")
+    assert second.verdict == "wrong"
 
 
 def test_integers_are_no_fault():
@@ -375,11 +534,22 @@ def test_prints_as_a_table_and_as_json():
     lines = str(result).splitlines()
     assert lines[0].startswith("layer") and "sum" in str(result)
     assert lines[-1] == "Up to order 2, inference: faulty and training: faulty."
+    assert any(line.startswith("wrong: ") for line in lines)
     content = json.loads(result.to_json())
     assert content["ok"] is False and content["order"] == 2
     assert [row["verdict"] for row in content["rows"]] == [
         row.verdict for row in result.rows
     ]
+
+
+def test_equal_findings_are_one_line():
+    layers = [L.Dense(3, "tanh", name=f"dense_{i}") for i in range(5)]
+    model = keras.Sequential([keras.Input((3,)), *layers, L.LayerNormalization()])
+    result = keras_smooth.audit(model)
+    text = str(result)
+    assert len(result.rows) == 6 and "dense_0 and 4 more" in text and "dense_1" not in text
+    model.layers[0]._name = "a\x1b[31mb"
+    assert "\x1b" not in str(keras_smooth.audit(model))
 
 
 def _main(capsys, *arguments):
@@ -396,6 +566,38 @@ def test_command(capsys, tmp_path):
     assert _main(capsys, bad, "--order", 1)[0] == 0
     status, out, _ = _main(capsys, bad, "--json")
     assert status == 1 and json.loads(out)["rows"][0]["verdict"] == "rough"
+
+
+def test_command_on_one_mode_on_inputs_and_on_what_cannot_be_examined(
+    capsys, tmp_path, monkeypatch
+):
+    model, values = tmp_path / "model.keras", tmp_path / "x.npy"
+    keras.Sequential([keras.Input((2,)), L.BatchNormalization()]).save(model)
+    np.save(values, np.random.default_rng(0).normal(size=(4, 2)))
+    assert _main(capsys, model, "--mode", "inference", "--x", values)[0] == 0
+    assert _main(capsys, model, "--mode", "training", "--x", values)[0] == 1
+    assert _main(capsys, model)[0] == 1
+    status, _, err = _main(capsys, model, "--x", tmp_path / "absent.npy")
+    assert status == 2 and "absent.npy" in err
+    (tmp_path / "own_layers_of_a_user.py").write_text(
+        "import keras\n"
+        "@keras.saving.register_keras_serializable('own_layers_of_a_user')\n"
+        "class Own(keras.layers.Layer):\n"
+        "    def __init__(self, **kwargs):\n"
+        "        super().__init__(**kwargs)\n"
+        "        self._kept = keras.random.normal(())\n"
+        "    def call(self, x):\n"
+        "        return x * keras.ops.cast(self._kept, x.dtype)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    status, _, err = _main(capsys, model, "--import", "absent_module")
+    assert status == 2 and "absent_module" in err
+    own = importlib.import_module("own_layers_of_a_user")
+    saved = tmp_path / "own.keras"
+    keras.Sequential([keras.Input((2,)), own.Own()]).save(saved)
+    # What it computes with is in no config: there is no faithful copy.
+    assert _main(capsys, saved, "--import", "own_layers_of_a_user")[0] == 3
 
 
 def test_command_on_what_cannot_be_read(capsys, tmp_path):

@@ -17,6 +17,8 @@ from keras_smooth.models import calls, copies, graph, sample_inputs
 
 # Findings by mode. Training is missing where it does not differ from inference.
 Findings = dict[str, Finding]
+# Faults of a layer's code, wherever it is looked at.
+IN_CODE = ("zero", "none", "wrong", "raises")
 NOTHING = "it takes no floating-point numbers: there is nothing to differentiate"
 
 
@@ -33,7 +35,8 @@ def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
         model: A model (Sequential, Functional or subclassed) or one layer.
         x: Inputs from which the values come that reach each layer; the first few samples
             are used. None draws them at random from the shapes of the inputs. A
-            subclassed model needs x.
+            subclassed model needs x; one that is neither built nor has a `get_config` is
+            built on it.
         order: How many derivatives with respect to the inputs will be taken, 1 or more.
 
     Returns:
@@ -83,6 +86,7 @@ class _Auditor:
         self.dtype = dtype
         self._calls = {}
         self._weightless = {}
+        self._of_kind = {}
 
     def findings(self, part: keras.Operation, recorded: list[calls.Call]) -> Findings:
         """Returns the findings of a part by mode, the worst of all its calls."""
@@ -94,11 +98,20 @@ class _Auditor:
         return _merged(found)
 
     def _first(self, part: keras.Operation, call: calls.Call) -> Findings:
-        """Returns the findings of a call; of layers without weights, once for all of a kind.
+        """Returns the findings of a call.
 
-        Elsewhere than at the values that reach them, such layers are the same.
+        Elsewhere than at the values that reach them, layers without weights of one kind
+        are the same, and known ones with weights much alike.
         """
-        key = None if getattr(part, "weights", None) else calls.key(part, call)
+        if getattr(part, "weights", None):
+            kind = calls.kind(part) if _is_known(part) else None
+            if kind in self._of_kind:
+                return self._alike(part, call, self._of_kind[kind])
+            found = self.measured(part, call)
+            if kind is not None:
+                self._of_kind[kind] = found
+            return found
+        key = calls.key(part, call)
         if key is None:
             return self.measured(part, call)
         if key not in self._weightless:
@@ -108,13 +121,25 @@ class _Auditor:
             return self._weightless[key]
         return _merged([self._weightless[key], self.measured(part, call, around=True)])
 
-    def measured(self, part: keras.Operation, call: calls.Call, **how: bool) -> Findings:
+    def _alike(self, part: keras.Operation, call: calls.Call, first: Findings) -> Findings:
+        """Returns the findings of a part, given those of the first of its kind.
+
+        A derivative that TensorFlow gets wrong in the code of one is wrong in that of all.
+        """
+        inherited = {m: each for m, each in first.items() if each.verdict in IN_CODE}
+        modes = tuple(mode for mode in MODES if mode not in inherited)
+        return self.measured(part, call, around=True, modes=modes) | inherited
+
+    def measured(
+        self, part: keras.Operation, call: calls.Call, modes: tuple = MODES, **how: bool
+    ) -> Findings:
         """Returns the findings of a call by mode.
 
         Args:
             part: The layer, model or operation.
             call: A call of it.
-            **how: `around` and `briefly` of its `Measurement`; briefly in inference only.
+            modes: The modes to look at.
+            **how: `around` and `briefly` of its `Measurement`.
         """
         if not any(map(calls.is_float, keras.tree.flatten(call.arguments()))):
             return {"inference": Finding("ok", reason=NOTHING)}
@@ -123,12 +148,13 @@ class _Auditor:
         except copies.CannotCopy as error:
             return {"inference": Finding("unknown", reason=str(error))}
         how["known"] = _is_known(part)
-        modes = MODES[:1] if how.get("briefly") else measured.modes
         found = {
             mode: Measurement(measured, mode == "training", self.order, **how).finding()
-            for mode in modes
+            for mode in measured.modes
+            if mode in modes
         }
-        errors = precision.errors(part, call, measured, self.order)
+        alike = how["known"] and how.get("around") and self.dtype == "float32"
+        errors = precision.errors(part, call, measured, self.order, alike)
         return {
             mode: precision.judged(each, errors, part, self.dtype)
             for mode, each in found.items()
@@ -232,7 +258,9 @@ def _whole(
     # A graph loses nothing that no layer loses; code of the user's own may.
     plain = graph.is_plain(model)
     if not plain or all(each is None for each in found.values()):
-        measured = auditor.measured(model, recorded[0], around=not plain, briefly=plain)
+        modes = MODES[:1] if plain else MODES
+        how = {"briefly": True} if plain else {"around": True}
+        measured = auditor.measured(model, recorded[0], modes, **how)
         smoothness = _lower(smoothness, measured)
         for mode in MODES:
             own = measured.get(mode, measured["inference"])

@@ -19,6 +19,8 @@ from keras_smooth.models.agreement import distance
 SIDE = 8
 # Numbers of points for which functions are compiled.
 BATCHES = (16, 128, 512, 2048)
+# Points one by one for which a graph without a loop is not worth its making.
+PATIENCE = 27
 # Where inference and training are compared.
 POINTS = np.linspace(-4.0, 4.0, 33) + 0.0137
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -186,7 +188,8 @@ class MeasuredCall:
         """Returns derivatives at the points t, with the whole batch on the line."""
         if (order, training) not in self._nested:
             curve = functools.partial(self._apart, training=training)
-            self._nested[order, training] = towers.NestedOneByOne(curve, order)
+            patience = 0 if self._has_loop() else PATIENCE
+            self._nested[order, training] = towers.NestedOneByOne(curve, order, patience)
         arrays = [
             [None if a is None else tf.constant(a) for a in part]
             for part in (base, direction)
@@ -197,6 +200,11 @@ class MeasuredCall:
         ]
         rows = self._nested[order, training](np.split(t, len(t)), [*arrays, others])
         return towers.tower(rows, self.rounding)
+
+    def _has_loop(self) -> bool:
+        return any(
+            isinstance(each, keras.layers.RNN) for each in references.nested(self.copy)
+        )
 
     def _values(self) -> list:
         return [leaf.numpy() if calls.is_float(leaf) else None for leaf in self.leaves]

@@ -72,18 +72,22 @@ class NestedOneByOne:
     Args:
         curve: Maps a tensor of shape `(1,)`, and a structure of tensors, to shape `(1,)`.
         order: The highest order.
+        patience: Points that are evaluated without a graph, before it is worth its making.
     """
 
-    def __init__(self, curve: Callable, order: int):
+    def __init__(self, curve: Callable, order: int, patience: int = 0):
         self.curve = curve
         self.order = order
+        self._patience = patience
         self._evaluate: Callable | None = None
 
     def __call__(self, points: list[np.ndarray], arrays: list) -> list[tuple[int, list]]:
         points = [tf.constant(point) for point in points]
-        if self._evaluate is None:
+        self._patience -= len(points)
+        if self._evaluate is None and self._patience < 0:
             self._evaluate = self._fastest(points[0], arrays)
-        return [(1, self._evaluate(point, arrays)) for point in points]
+        evaluate = self._evaluate or self._eager
+        return [(1, evaluate(point, arrays)) for point in points]
 
     def _eager(self, point: tf.Tensor, arrays: list) -> list:
         return nested(lambda t: self.curve(t, arrays), point, self.order)

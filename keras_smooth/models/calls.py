@@ -35,19 +35,22 @@ def accepts_training(call: Callable) -> bool:
 
 
 def key(part: keras.Operation, call: Call) -> str | None:
-    """Returns what a call depends on beside weights and values, None if unreadable.
-
-    That is the class of the part, its config and functions, and the shapes of tensors.
-    """
+    """Returns the kind of a part and the shapes of a call, None if unreadable."""
     shapes = [
         (tuple(leaf.shape), leaf.dtype.name) if tf.is_tensor(leaf) else repr(leaf)
         for leaf in keras.tree.flatten(call.arguments())
     ]
+    found = kind(part)
+    return None if found is None else f"{found} {shapes}"
+
+
+def kind(part: keras.Operation) -> str | None:
+    """Returns what parts of one class, config and functions share, None if unreadable."""
     try:
         config = {k: v for k, v in part.get_config().items() if k not in ("name", "seed")}
-        kind = f"{type(part).__module__}.{type(part).__qualname__}"
+        name = f"{type(part).__module__}.{type(part).__qualname__}"
         own = [id(each) for each in references.functions(part) if not _is_keras(each)]
-        return f"{kind} {id(type(part))} {json.dumps(config)} {own} {shapes}"
+        return f"{name} {id(type(part))} {json.dumps(config)} {own}"
     # A part need not have a config, nor one that JSON can hold.
     except Exception:
         return None

@@ -116,6 +116,8 @@ def build(copy: keras.Operation, args: tuple, kwargs: dict) -> None:
 
 def brief(error: Exception) -> str:
     """Returns class and first informative line of an error."""
+    if isinstance(error, NotImplementedError) and "get_config" in str(error):
+        return "its class has no get_config that holds its arguments: give it one"
     lines = [line.strip() for line in str(error).splitlines()]
     lines = [
         line for line in lines if line and not line.startswith("Exception encountered")

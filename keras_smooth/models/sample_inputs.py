@@ -21,7 +21,8 @@ def prepared(
 ) -> tuple[keras.layers.Layer, tuple]:
     """Returns a model that is built, and the arguments of a call.
 
-    A model that is not built is copied first, so that the caller's stays unbuilt.
+    A model that is not built is copied first, so that the caller's stays unbuilt, if Keras
+    can copy it.
 
     Args:
         model: Model or layer.
@@ -34,7 +35,7 @@ def prepared(
     if x is not None:
         x = keras.tree.map_structure(_first_samples, x)
         if not model.built:
-            model = copied(model)
+            model = _copied_if_possible(model, copied)
             model(x)
         return model, (x,)
     if isinstance(model, keras.Model):
@@ -42,6 +43,14 @@ def prepared(
     if model.built and _built_shape(model) is not None:
         return model, (keras.tree.map_shape_structure(_normal, _built_shape(model)),)
     return _tried(model, copied)
+
+
+def _copied_if_possible(model: keras.layers.Layer, copied: Callable) -> keras.layers.Layer:
+    try:
+        return copied(model)
+    # A class without a config of its arguments has no copy; to be built harms it not.
+    except Exception:
+        return model
 
 
 def _first_samples(part: Any) -> tf.Tensor:
