@@ -94,6 +94,41 @@ def logsumexp(x, axis=None, keepdims=False):
     return jet.logsumexp(x, axis, keepdims)
 
 
+def _mean(x: Jet, axes) -> Jet:
+    return linear(lambda v: ops.mean(v, axis=axes, keepdims=True), x)
+
+
+def _keep_batch(axes, x: Jet) -> bool:
+    return 0 not in [axis % x.shape.rank for axis in axes]
+
+
+def moments(x, axes, keepdims=False, synchronized=False):
+    """Mean and variance; nested tapes lose the second derivative of the variance."""
+    if synchronized or not isinstance(axes, (list, tuple)) or not _keep_batch(axes, x):
+        return NotImplemented
+    mean = _mean(x, axes)
+    both = mean, _mean(jet.square(x - mean), axes)
+    if keepdims:
+        return both
+    return tuple(linear(lambda v: ops.squeeze(v, axes), y) for y in both)
+
+
+def layer_normalization(
+    x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=False
+):
+    """(x - mean) / root of the variance; nested tapes have a wrong second derivative."""
+    axes = axis if isinstance(axis, (list, tuple)) else [axis]
+    if rms_scaling or not isinstance(x, Jet) or not _keep_batch(axes, x):
+        return NotImplemented
+    axes = [number % x.shape.rank for number in axes]
+    shape = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
+    epsilon = keras.config.epsilon() if epsilon is None else epsilon
+    centered = x - _mean(x, axes)
+    y = centered / jet.sqrt(_mean(jet.square(centered), axes) + epsilon)
+    y = y if gamma is None else y * ops.reshape(gamma, shape)
+    return y if beta is None else y + ops.reshape(beta, shape)
+
+
 def constant(function: Callable) -> Callable:
     """Returns the rule of what is constant near almost every point."""
 

@@ -274,12 +274,15 @@ _rows("einsum", math.inf, "ab,cb->ac", _X, _Y)
 _rows("vander", math.inf, Floats((3,)))
 _rows("var nanvar", math.inf, _X)
 _rows("corrcoef", math.inf, _X)
-_rows("moments", None, _X, [1], reason=_STOPS)
+_rows("moments", None, _X, [1], jet=operation_rules.moments, reason=_STOPS)
 _rows("segment_prod", math.inf, Floats((4,)), np.array([0, 0, 1, 1]), num_segments=2)
 _rows("dot_product_attention", math.inf, *[Floats((2, 3, 2, 2))] * 3)
 _rows("logsumexp", math.inf, _X, jet=operation_rules.logsumexp, axis=-1)
 _rows("batch_normalization", math.inf, _X, np.zeros(3), np.ones(3), -1)
-_rows("layer_normalization", None, _X, reason=_STOPS)
+_rows(
+    "layer_normalization",
+    None, _X, jet=operation_rules.layer_normalization, reason=_STOPS,
+)  # fmt: skip
 _rows("rms_normalization", math.inf, _X)
 _rows("psnr", math.inf, _X, _Y, 1.0)
 

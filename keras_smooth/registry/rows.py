@@ -107,10 +107,12 @@ def settings(operation: keras.Operation, function: Callable) -> dict:
     By the names of the function's parameters, without those that have their defaults.
     """
     parameters = inspect.signature(function).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return {
         name: value
         for name, value in operation.get_config().items()
-        if name in parameters and not _equal(value, parameters[name].default)
+        if (name in parameters or takes_all and name != "name")
+        and not (name in parameters and _equal(value, parameters[name].default))
     }
 
 
