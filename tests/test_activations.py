@@ -186,6 +186,7 @@ np.savez(sys.argv[3], **out)
 """
 
 
+@pytest.mark.slow
 def test_every_activation_survives_saving_and_loading_in_another_process(tmp_path):
     x = keras.Input((2,), dtype="float64")
     ours = [case for name, case in ACTIVATIONS.items() if name.startswith("keras_smooth")]

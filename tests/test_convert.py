@@ -203,6 +203,7 @@ def test_maxima_and_interpolations_are_replaced(name):
     assert error < 1e-5 * (1.0 + np.abs(true).max())
 
 
+@pytest.mark.slow
 def test_saved_maxima_load_in_another_process(tmp_path):
     models = [make("float32") for make, _ in PIECES.values()]
     models.append(_stacked("float32", (4, 4, 4, 1), lambda kw: L.MaxPooling3D(2, **kw)))

@@ -67,6 +67,7 @@ def test_loss_on_some_of_the_outputs(make_model, points):
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_fit_lbfgs_learns_from_derivatives(make_model, points):
     inner = make_model(width=10)
     model = keras_smooth.DerivativeModel(inner)
@@ -85,6 +86,7 @@ np.savez(sys.argv[2], **{k: np.asarray(v) for k, v in model(x).items()}, order=m
 """
 
 
+@pytest.mark.slow
 def test_save_and_load_in_another_process(make_model, points, tmp_path):
     model = keras_smooth.DerivativeModel(make_model(), order=3, engine="tape")
     expected = model(points)

@@ -68,6 +68,7 @@ def test_existing_project(run):
     assert float(found["y_mse"]) < 0.04
 
 
+@pytest.mark.slow
 def test_vibrations(run):
     found = dict(line.split() for line in run("vibrations.py", "300").splitlines())
     frequency, exact = float(found["frequency"]), float(found["exact"])

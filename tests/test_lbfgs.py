@@ -142,10 +142,18 @@ def test_dropout_keeps_one_mask_for_the_whole_run(gaussian_data):
 # How it minimizes.
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+# TFP's line search takes seconds to trace.
+OF_TFP = [slow("tfp_lbfgs"), slow("tfp_bfgs")]
+
+
 # That TFP's methods train without XLA is in the tests below.
 @pytest.mark.parametrize(
     ("method", "jit_compile"),
-    [("lbfgs", True), ("tfp_lbfgs", True), ("tfp_bfgs", True), ("lbfgs", False)],
+    [("lbfgs", True), slow("tfp_lbfgs", True), slow("tfp_bfgs", True), ("lbfgs", False)],
 )
 def test_trains(make_model, gaussian_data, method, jit_compile):
     model = make_model()
@@ -160,7 +168,7 @@ def test_trains(make_model, gaussian_data, method, jit_compile):
     )
 
 
-@pytest.mark.parametrize("method", ["lbfgs", "tfp_lbfgs", "tfp_bfgs"])
+@pytest.mark.parametrize("method", ["lbfgs", *OF_TFP])
 def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
     model, results, epochs = make_model(width=3), [], []
     start, options = model.get_weights(), {"epochs": 20, "method": method}
@@ -180,6 +188,7 @@ def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
     assert epochs[1] == [6, 13, 19]
 
 
+@pytest.mark.slow
 def test_same_path_as_tfp_alone(make_model, gaussian_data):
     model = make_model(width=3)
     objective = Objective(model)
@@ -317,7 +326,7 @@ BY_TFP = {
     ("name", "method"),
     [
         *((name, "lbfgs") for name in ENDS),
-        *((name, method) for method, names in BY_TFP.items() for name in names),
+        *(slow(name, method) for method, names in BY_TFP.items() for name in names),
     ],
 )
 def test_status(name, method):

@@ -104,8 +104,18 @@ RUNS = {
 }
 
 
+# What takes seconds to trace.
+SECONDS = ("tfp_lbfgs", "tfp_bfgs", "stream")
+
+
 @pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SECONDS else name
+        for name in RUNS
+    ],
+)
 def test_goes_on_bit_for_bit(name, tmp_path):
     make, arguments = RUNS[name]
     model = make()

@@ -88,15 +88,17 @@ def reference(name):
     return fit(at_start(make), *data, sample_weight=sample_weight).result.fun
 
 
+# Two outputs with weights take seconds to trace.
 READ_AGAIN = [
-    "dataset", "PyDataset", "dataset of tuples", "dataset, dict of weights",
-    "PyDataset, list of weights",
+    ("dataset", 6), ("PyDataset", 6), ("dataset of tuples", 6),
+    *(pytest.param(name, 6, marks=pytest.mark.slow)
+      for name in ("dataset, dict of weights", "PyDataset, list of weights")),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "batch_size"),
-    [*((name, None) for name in KINDS), *((name, 6) for name in READ_AGAIN)],
+    [*((name, None) for name in KINDS), *READ_AGAIN],
 )
 def test_kinds_of_data(name, batch_size):
     expected, make, data, sample_weight = KINDS[name]
@@ -158,6 +160,7 @@ def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
             np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_batches_inside_the_program_of_xla():
     found = [
         fit(net(), *data, batch_size=6, jit_compile=True).result.fun

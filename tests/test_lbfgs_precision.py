@@ -72,6 +72,7 @@ def mixed(policy):
     return model
 
 
+@pytest.mark.slow
 def test_float64_goes_where_float32_stalls():
     """A net as its own teacher: the loss has the minimum 0."""
     teacher = net(dtype="float32")

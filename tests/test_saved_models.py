@@ -53,6 +53,7 @@ def test_outputs_are_what_they_were(name):
     _check(name)
 
 
+@pytest.mark.slow
 def test_a_fresh_process_loads_them_too():
     done = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
