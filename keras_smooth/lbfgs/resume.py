@@ -57,10 +57,11 @@ class Resumable:
         }
         self._checkpoint = Checkpoint(directory, identity)
         self._saved = self._checkpoint.load()
-        self._start = self._checked_start(directory)
+        # Before what may raise on one worker alone: the others would wait for it.
         if minimization.replicas and minimization.replicas.several_workers:
             saved = digest((self._saved or {}).values())
             minimization.replicas.check_same(checkpoint=saved)
+        self._start = self._checked_start(directory)
 
     def begin(self, position: tf.Tensor) -> tf.Tensor:
         """Returns the position to begin at, and gives the seeds and averages back."""
