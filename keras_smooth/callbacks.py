@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -65,13 +66,13 @@ class DerivativeMonitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        x,
+        x: Any,
         reference: Callable | Sequence | Mapping,
         order: int = 2,
         metric: str | type | keras.metrics.Metric = "mse",
         every: int = 1,
         prefix: str = "",
-    ):
+    ) -> None:
         super().__init__()
         self.order = whole_number("`order`", order, least=0)
         self.every = whole_number("`every`", every, least=1)
@@ -95,7 +96,7 @@ class DerivativeMonitor(keras.callbacks.Callback):
         """The exact y, y', ...; the arrays of a structure are laid end to end."""
         return [_joined(leaves) for leaves in self._exact]
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
         self._evaluate = tf.function(
             lambda: derivatives(model, self.x, self.order), autograph=False
@@ -104,7 +105,7 @@ class DerivativeMonitor(keras.callbacks.Callback):
         if model.built:
             self._pairs()  # Raises now rather than after an epoch if the shapes differ.
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: Any, logs: Any = None) -> None:
         if self._measured is not None and epoch - self._measured < self.every:
             return
         errors = self.measure()
@@ -127,7 +128,7 @@ class DerivativeMonitor(keras.callbacks.Callback):
         """
         return [_joined(leaves) for leaves in self._leaves()]
 
-    def plot(self):
+    def plot(self) -> Any:
         """Draws the errors over the epochs; for one input also the curves.
 
         Returns:
@@ -194,7 +195,7 @@ class DerivativeMonitor(keras.callbacks.Callback):
             )
 
 
-def _metric(identifier) -> keras.metrics.Metric:
+def _metric(identifier: Any) -> keras.metrics.Metric:
     """Returns the metric; one that is made here computes in float64."""
     if isinstance(identifier, keras.metrics.Metric):
         return identifier

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -112,13 +113,13 @@ class GainScaling(keras.initializers.GlorotUniform):
         feedforward neural networks", equation 16.
     """
 
-    def __init__(self, activation: str | Callable, seed=None, **kwargs):
+    def __init__(self, activation: str | Callable, seed: Any = None, **kwargs: Any) -> None:
         super().__init__(seed=seed, **kwargs)
         self.activation = activations.get(activation)
         self._gain = gain(self.activation)
         self._centers = abs(_mean(self.activation)) > _ODD
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
         kernel = self._gain * super().__call__(shape, dtype)
         fan_in = math.prod(shape[:-1])
         return _centered(kernel, fan_in) if self._centers_kernel(fan_in) else kernel
@@ -131,14 +132,14 @@ class GainScaling(keras.initializers.GlorotUniform):
         return self._centers and fan_in >= MIN_CENTERED_FAN_IN
 
 
-def _centered(kernel, fan_in: int):
+def _centered(kernel: Any, fan_in: int) -> Any:
     """Takes out the mean of every column and gives the variance back that goes with it."""
     axes = tuple(range(len(kernel.shape) - 1))
     mean = keras.ops.mean(kernel, axis=axes, keepdims=True)
     return (kernel - mean) * math.sqrt(fan_in / (fan_in - 1))
 
 
-def default(activation: Callable, seed=None) -> keras.initializers.Initializer:
+def default(activation: Callable, seed: Any = None) -> keras.initializers.Initializer:
     """Returns the start that a layer with this activation has if none is asked for.
 
     Args:

@@ -1,6 +1,7 @@
 """The functions, each with its row of the registry."""
 
 import math
+from typing import Any
 
 from keras import ops
 
@@ -21,7 +22,7 @@ def _positive(name: str, value: float) -> float:
     lambda x, w0=1.0: jet.sin(w0 * x),
     examples=({}, {"w0": 3.0}),
 )
-def sin(x, w0: float = 1.0):
+def sin(x: Any, w0: float = 1.0) -> Any:
     """Sine with angular frequency `w0`: f(x) = sin(w0 x).
 
     Args:
@@ -51,7 +52,7 @@ def sin(x, w0: float = 1.0):
     lambda x, a=1.0: x + jet.square(jet.sin(a * x)) / a,
     examples=({}, {"a": 2.0}),
 )
-def snake(x, a: float = 1.0):
+def snake(x: Any, a: float = 1.0) -> Any:
     """Snake, a line with a ripple: f(x) = x + sin(a x)^2 / a.
 
     Args:
@@ -80,7 +81,7 @@ def snake(x, a: float = 1.0):
 
 
 @activation_row(math.inf, 0.5, lambda x: jet.softplus(x) - math.log(2.0))
-def shifted_softplus(x):
+def shifted_softplus(x: Any) -> Any:
     """Softplus through the origin: f(x) = log(1 + exp(x)) - log(2).
 
     Args:
@@ -102,7 +103,7 @@ def shifted_softplus(x):
 
 
 @activation_row(math.inf, 0.5, jet_rules.sharp_softplus, examples=({}, {"sharpness": 5.0}))
-def sharp_softplus(x, sharpness: float = 1.0):
+def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
     """Softplus with sharpness: f(x) = log(1 + exp(sharpness x)) / sharpness.
 
     The larger the sharpness, the closer to ReLU: they differ by log(2) / sharpness at
@@ -140,7 +141,7 @@ def sharp_softplus(x, sharpness: float = 1.0):
     "has a second derivative that jumps at both joints",
     examples=({}, {"beta": 2.0}),
 )
-def smelu(x, beta: float = 1.0):
+def smelu(x: Any, beta: float = 1.0) -> Any:
     """Smooth ReLU, a parabola between two lines; its slope is continuous.
 
     f(x) = 0 for x <= -beta, (x + beta)^2 / (4 beta) between, x for x >= beta.
@@ -172,7 +173,7 @@ def smelu(x, beta: float = 1.0):
 
 
 @activation_row(math.inf, 0.0, lambda x: jet.exp(-jet.square(x)))
-def gaussian(x):
+def gaussian(x: Any) -> Any:
     """Gaussian bump: f(x) = exp(-x^2).
 
     Args:
@@ -195,7 +196,7 @@ def gaussian(x):
 
 
 @activation_row(math.inf, 1.0, lambda x: 2.0 * jet.tanh(0.5 * x))
-def centered_sigmoid(x):
+def centered_sigmoid(x: Any) -> Any:
     """Sigmoid through the origin with unit slope: f(x) = 4 (sigmoid(x) - 1/2).
 
     Args:
@@ -219,7 +220,7 @@ def centered_sigmoid(x):
 
 
 @activation_row(1, 1.0, jet_rules.softsign, (0.0,), BEND_SOFTSIGN)
-def softsign(x):
+def softsign(x: Any) -> Any:
     """Softsign with all its derivatives: f(x) = x / (1 + |x|).
 
     `keras.activations.softsign` raises LookupError for a second derivative on
@@ -246,7 +247,7 @@ def softsign(x):
 
 
 @activation_row(1, 1.0, jet_rules.celu, (0.0,), BEND_0, examples=({}, {"alpha": 2.0}))
-def celu(x, alpha: float = 1.0):
+def celu(x: Any, alpha: float = 1.0) -> Any:
     """CELU with the right slope at 0: x for x > 0, else alpha (exp(x / alpha) - 1).
 
     The slope of `keras.activations.celu` at exactly 0 is 2 on TensorFlow, not 1.
@@ -280,7 +281,7 @@ def celu(x, alpha: float = 1.0):
 
 
 @activation_row(math.inf, math.log(1.5), lambda x: x * jet.log1p(jet.sigmoid(x)))
-def logish(x):
+def logish(x: Any) -> Any:
     """Logish, a smooth ramp with a dip: f(x) = x log(1 + sigmoid(x)).
 
     Args:

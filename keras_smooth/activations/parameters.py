@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -28,7 +29,7 @@ class partial:
     partial(sin, w0=30.0)
     """
 
-    def __init__(self, function: str | Callable, **parameters: float):
+    def __init__(self, function: str | Callable, **parameters: float) -> None:
         self.function = get(function)
         self.parameters = parameters
         try:
@@ -44,7 +45,7 @@ class partial:
         values = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
         return f"{self.function.__name__}({values})"
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Any:
         return self.function(x, **self.parameters)
 
     def __eq__(self, other: object) -> bool:

@@ -1,6 +1,7 @@
 """The row of an activation, next to its function."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
@@ -31,9 +32,11 @@ def activation_row(
         A decorator.
     """
 
-    def register(function):
+    def register(function: Any) -> Any:
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
-        columns = dict(smoothness=smoothness, slope=slope, jet=jet_rules.elementwise(rule))
+        columns: dict[str, Any] = dict(
+            smoothness=smoothness, slope=slope, jet=jet_rules.elementwise(rule)
+        )
         columns |= dict(joints=tuple(joints), reason=reason, examples=tuple(examples))
         registry.add(registry.Row(function, **columns))
         registry.name(function)

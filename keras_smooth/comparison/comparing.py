@@ -25,7 +25,7 @@ class Comparison:
         recommendation: A sentence on which activation to take.
     """
 
-    def __init__(self, results: Results):
+    def __init__(self, results: Results) -> None:
         self.results = results
 
     @property
@@ -75,7 +75,7 @@ def compare(
     out: str | os.PathLike | None = None,
     resume: bool = False,
     handle: Callable[[tasks.Event], None] | None = None,
-    **renamed,
+    **renamed: Any,
 ) -> Comparison:
     """Trains the same network with several activations and measures y, y' and y''.
 

@@ -1,6 +1,7 @@
 """DerivativeModel: a model that also puts out its own derivatives."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -63,8 +64,8 @@ class DerivativeModel(keras.Model):
         *,
         engine: str = "auto",
         second: str = "hessian",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         if not isinstance(model, keras.Model):
             raise TypeError(f"DerivativeModel expects a Keras model, received {model!r}.")
         points.checked_model(model)
@@ -79,7 +80,7 @@ class DerivativeModel(keras.Model):
         self.built = True
 
     @tf.autograph.experimental.do_not_convert
-    def call(self, inputs, training: bool | None = None) -> dict:
+    def call(self, inputs: Any, training: bool | None = None) -> dict:
         if self.second == "laplacian" and math.prod(inputs.shape[1:]) > 1:
             values = operators.with_laplacian(self.model, inputs, engine=self.engine)
         else:
@@ -89,7 +90,9 @@ class DerivativeModel(keras.Model):
             )
         return dict(zip(operators.names(self.order), values))
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict:
         # Called once a step is traced, before any is taken. Not compute_loss: a loss of its
         # own would take the compiled one out of fit_lbfgs' hands, which checks by itself.
         _check_targets(y, y_pred)
@@ -97,11 +100,11 @@ class DerivativeModel(keras.Model):
 
     def export(
         self,
-        filepath,
-        format="tf_saved_model",
-        verbose=None,
-        input_signature=None,
-        **kwargs,
+        filepath: Any,
+        format: Any = "tf_saved_model",
+        verbose: Any = None,
+        input_signature: Any = None,
+        **kwargs: Any,
     ) -> None:
         """As `keras.Model.export`, without a call that has to come before it."""
         shape = _input_shape(self.model)
@@ -154,7 +157,7 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
     return (model.get_build_config() or {}).get("input_shape")
 
 
-def _check_targets(targets, outputs: dict) -> None:
+def _check_targets(targets: Any, outputs: dict) -> None:
     """Raises where Keras would broadcast targets against outputs without a word."""
     if not isinstance(targets, dict):
         targets = dict(zip(outputs, keras.tree.flatten(targets)))
@@ -170,7 +173,7 @@ def _check_targets(targets, outputs: dict) -> None:
         )
 
 
-def _fits(target, output) -> bool:
+def _fits(target: Any, output: Any) -> bool:
     """Returns whether shapes are equal, but for a last axis of 1 that Keras adds or drops."""
     if tf.TensorShape(target).rank is None:
         return False

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -25,7 +26,7 @@ def names(order: int) -> list[str]:
 @tf.autograph.experimental.do_not_convert
 def derivatives(
     model: Callable,
-    x,
+    x: Any,
     order: int = 2,
     *,
     engine: str = "auto",
@@ -93,11 +94,16 @@ def derivatives(
 
 
 def _entries(
-    model: Callable, x, order: int, engine: str, batch_size: int | None, training=False
+    model: Callable,
+    x: Any,
+    order: int,
+    engine: str,
+    batch_size: int | None,
+    training: Any = False,
 ) -> tuple:
     """Returns y, y', y'' and so on at points that are checked."""
 
-    def entries(*parts):
+    def entries(*parts: Any) -> Any:
         points = keras.tree.pack_sequence_as(x, parts)
         if engine == "tape" or order == 0:
             return tuple(
@@ -111,7 +117,7 @@ def _entries(
 # Keras itself calls layers without AutoGraph; it would try to convert this file as well.
 @tf.autograph.experimental.do_not_convert
 def gradient(
-    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
+    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
 ) -> tf.Tensor:
     """Returns the gradient of a model with one output number a sample.
 
@@ -150,7 +156,7 @@ def gradient(
 
 @tf.autograph.experimental.do_not_convert
 def jacobian(
-    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
+    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
 ) -> tf.Tensor:
     """Returns the first derivatives of all outputs by all inputs.
 
@@ -181,7 +187,7 @@ def jacobian(
 
 @tf.autograph.experimental.do_not_convert
 def hessian(
-    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
+    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
 ) -> tf.Tensor:
     """Returns the second derivatives of all outputs by all pairs of inputs.
 
@@ -210,7 +216,7 @@ def hessian(
     return _tensor("derivatives", model, _checked(model, x, engine), 2, engine, batch_size)
 
 
-def _checked(model: Callable, x, engine: str) -> tf.Tensor:
+def _checked(model: Callable, x: Any, engine: str) -> tf.Tensor:
     """Returns the points of a model with one input."""
     engines.checked_engine(engine)
     checked_model(model)
@@ -218,13 +224,13 @@ def _checked(model: Callable, x, engine: str) -> tf.Tensor:
 
 
 def _tensor(
-    task: str, model: Callable, x, order: int, engine: str, batch_size: int | None
+    task: str, model: Callable, x: Any, order: int, engine: str, batch_size: int | None
 ) -> tf.Tensor:
     """Returns all derivatives of one order, with the axes of x written out."""
     engine = engines.chosen(engine, task, model, x, order)
     y, *_, last = _entries(model, x, order, engine, batch_size)
 
-    def written_out(y, value):
+    def written_out(y: Any, value: Any) -> Any:
         shape = [-1, *y.shape[1:], *tuple(x.shape[1:]) * order]
         return tf.reshape(value, shape)
 
@@ -233,7 +239,7 @@ def _tensor(
 
 @tf.autograph.experimental.do_not_convert
 def laplacian(
-    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
+    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
 ) -> tf.Tensor:
     """Returns the sum of the second derivatives of each output along the axes of x.
 
@@ -270,14 +276,16 @@ def laplacian(
 
 
 def with_laplacian(
-    model: Callable, x, *, engine: str = "auto", batch_size: int | None = None
+    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
 ) -> tuple:
     """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
     functions = {"jet": taylor.with_laplacian, "tape": _with_trace}
     return _laplacian(functions, model, x, engine, batch_size)
 
 
-def _laplacian(functions: dict, model: Callable, x, engine: str, batch_size: int | None):
+def _laplacian(
+    functions: dict, model: Callable, x: Any, engine: str, batch_size: int | None
+) -> Any:
     x = _checked(model, x, engine)
     function = functions[engines.chosen(engine, "laplacian", model, x, 2)]
     return in_batches(lambda x: function(model, x), (x,), batch_size)
@@ -288,7 +296,7 @@ def _with_trace(model: Callable, x: tf.Tensor) -> tuple:
     y, dy, d2y = tapes.derivatives(tapes.ModelFunction(model), x, 2)
     dim = math.prod(x.shape[1:])
 
-    def traced(y, value):
+    def traced(y: Any, value: Any) -> Any:
         return tf.linalg.trace(tf.reshape(value, (-1, *y.shape[1:], dim, dim)))
 
     return y, dy, keras.tree.map_structure(traced, y, d2y)
@@ -297,8 +305,8 @@ def _with_trace(model: Callable, x: tf.Tensor) -> tuple:
 @tf.autograph.experimental.do_not_convert
 def directional(
     model: Callable,
-    x,
-    direction,
+    x: Any,
+    direction: Any,
     order: int = 1,
     *,
     engine: str = "auto",
@@ -342,7 +350,7 @@ def directional(
     )
 
 
-def _checked_direction(x: tf.Tensor, direction) -> tf.Tensor:
+def _checked_direction(x: tf.Tensor, direction: Any) -> tf.Tensor:
     direction = tf.cast(tf.convert_to_tensor(direction), x.dtype)
     if not direction.shape.is_compatible_with(x.shape):
         if not direction.shape.is_compatible_with(x.shape[1:]):

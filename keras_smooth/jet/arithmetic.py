@@ -7,7 +7,7 @@ jax.experimental.jet. This room knows no layer; this file has sums and products.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -37,7 +37,7 @@ class Jet:
         series: Sequence[Entry],
         collapsed: bool = False,
         frame: Frame | None = None,
-    ):
+    ) -> None:
         self.primal = primal
         self.series = list(series)
         self.collapsed = collapsed
@@ -118,29 +118,29 @@ class Jet:
             return tf.zeros(shape, self.dtype)
         return tf.broadcast_to(value, shape)
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> Any:
         return _plus(self, other)
 
     __radd__ = __add__
 
-    def __neg__(self):
+    def __neg__(self) -> Any:
         return linear(tf.negative, self)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Any) -> Any:
         return _plus(self, -other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Any) -> Any:
         return _plus(-self, other)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Any:
         return bilinear(tf.multiply, self, other)
 
     __rmul__ = __mul__
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Any) -> Any:
         return self * (reciprocal(other) if isinstance(other, Jet) else 1.0 / other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Any) -> Any:
         return reciprocal(self) * other
 
 
@@ -176,7 +176,7 @@ def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multipl
     return tf.reduce_sum(sum_, axis=0, keepdims=True) if last and sum_ is not None else sum_
 
 
-def aligned(*xs) -> tuple:
+def aligned(*xs: Any) -> tuple:
     """Returns arguments whose jets, if there are several, have the same curves."""
     frames = {id(x.frame) for x in xs if isinstance(x, Jet)}
     if len(frames) < 2:
@@ -184,7 +184,7 @@ def aligned(*xs) -> tuple:
     return tuple(x.unframed() if isinstance(x, Jet) else x for x in xs)
 
 
-def _plus(x: Jet, other) -> Jet:
+def _plus(x: Jet, other: Any) -> Jet:
     if not isinstance(other, Jet):
         primal = x.primal + constant(other, x.dtype)
         return x.like(primal, _grown(x, primal).series)
@@ -199,7 +199,7 @@ def _grown(x: Jet, primal: tf.Tensor) -> Jet:
     return x if x.shape[1:] == primal.shape[1:] else x * tf.ones_like(primal)
 
 
-def constant(value, dtype: tf.DType) -> tf.Tensor:
+def constant(value: Any, dtype: tf.DType) -> tf.Tensor:
     """Returns a number or array as a tensor; tf.cast would round a number to float32."""
     if isinstance(value, (int, float)):
         return tf.constant(value, dtype)
@@ -236,7 +236,7 @@ def folded(function: Callable, *values: Entry) -> Entry:
     return tf.reshape(result, (directions, batch or -1, *tail(result, 1)))
 
 
-def joint(function: Callable, *xs) -> Jet:
+def joint(function: Callable, *xs: Any) -> Jet:
     """Applies a linear function of several arguments.
 
     Args:
@@ -265,11 +265,11 @@ def joint(function: Callable, *xs) -> Jet:
     return leader.like(function(*(_primal(x) for x in xs)), series)
 
 
-def _primal(x) -> tf.Tensor:
+def _primal(x: Any) -> tf.Tensor:
     return x.primal if isinstance(x, Jet) else x
 
 
-def _whole(x, value: Entry, lead: int) -> tf.Tensor:
+def _whole(x: Any, value: Entry, lead: int) -> tf.Tensor:
     """Returns an entry with its directions and batch written out."""
     primal = tf.convert_to_tensor(_primal(x))
     shape = tf.concat([[lead], tf.shape(primal)], axis=0)
@@ -279,7 +279,7 @@ def _whole(x, value: Entry, lead: int) -> tf.Tensor:
     return tf.ensure_shape(whole, (lead, *primal.shape))
 
 
-def bilinear(function: Callable, x, y) -> Jet:
+def bilinear(function: Callable, x: Any, y: Any) -> Jet:
     """Applies a product: `function(a, b)` is linear in a and in b and broadcasts.
 
     Entry k is sum_j binomial(k, j) x_j y_(k - j), Leibniz' rule.
@@ -312,7 +312,7 @@ def bilinear(function: Callable, x, y) -> Jet:
     return x.like(function(a[0], b[0]), series)
 
 
-def folded_bilinear(function: Callable, x, y) -> Jet:
+def folded_bilinear(function: Callable, x: Any, y: Any) -> Jet:
     """Applies a product that takes two batches of the same size and nothing else.
 
     Args:
@@ -333,7 +333,7 @@ def folded_bilinear(function: Callable, x, y) -> Jet:
     [4.0, 2.0]
     """
 
-    def product(a, b):
+    def product(a: Any, b: Any) -> Any:
         if a.shape.rank == b.shape.rank == _primal(x).shape.rank:
             return function(a, b)
         lead = max(v.shape[0] for v, z in ((a, x), (b, y)) if v.shape.rank > z.shape.rank)
@@ -343,7 +343,7 @@ def folded_bilinear(function: Callable, x, y) -> Jet:
     return bilinear(product, x, y)
 
 
-def leibniz(x: Jet, a: Sequence, b: Sequence, k: int, product=tf.multiply) -> Entry:
+def leibniz(x: Jet, a: Sequence, b: Sequence, k: int, product: Any = tf.multiply) -> Entry:
     """Returns entry k of a product of series."""
     terms = ((a[j], b[k - j], math.comb(k, j)) for j in range(1, k))
     ends = [times(a[0], b[k], 1, product), times(a[k], b[0], 1, product)]

@@ -14,6 +14,7 @@ References:
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -42,7 +43,7 @@ def elementwise(function: Callable[[Jet], Jet], x: Jet) -> Jet:
     line = Jet(x.primal, [tf.ones_like(x.primal)[None], *[None] * (x.order - 1)])
     f, bell = function(line), _bell_polynomials(x)
 
-    def entry(n):
+    def entry(n: Any) -> Any:
         return total(times(bell[n, k], f.series[k - 1]) for k in range(1, n + 1))
 
     return x.like(f.primal, [entry(n) for n in range(1, x.order + 1)])

@@ -15,7 +15,7 @@ class Frame:
         matrix: Shape `(directions, curves)`.
     """
 
-    def __init__(self, matrix: tf.Tensor):
+    def __init__(self, matrix: tf.Tensor) -> None:
         self.directions = matrix.shape[0]
         self.matrix = matrix
         self.metric = tf.matmul(matrix, matrix, transpose_a=True)

@@ -10,6 +10,7 @@ References:
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -171,7 +172,7 @@ def tanh(x: Jet) -> Jet:
     [0.42, -0.6397]
     """
 
-    def slope(y, k):
+    def slope(y: Any, k: Any) -> Any:
         return minus(_square_entry(x, y, k)) if k else 1.0 - tf.square(y[0])
 
     return solve(x, tf.tanh(x.primal), slope)
@@ -195,7 +196,7 @@ def sigmoid(x: Jet) -> Jet:
     [0.25, 0.0]
     """
 
-    def slope(y, k):
+    def slope(y: Any, k: Any) -> Any:
         if k == 0:
             return y[0] * (1.0 - y[0])
         return total([y[k], minus(_square_entry(x, y, k))])

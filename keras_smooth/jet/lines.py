@@ -1,11 +1,13 @@
 """The jets to begin with."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from keras_smooth.jet.arithmetic import Jet
 
 
-def line(points, order: int = 2) -> Jet:
+def line(points: Any, order: int = 2) -> Jet:
     """Returns the straight line x + t through points: what a rule is tried on.
 
     Entry k of an elementwise function of it is the k-th derivative at the points.

@@ -1,6 +1,7 @@
 """Functions that are made of pieces, and what selects between jets."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -32,7 +33,7 @@ def straight(function: Callable, x: Jet) -> Jet:
     return x.like(y, [times(value, slope) for value in x.series])
 
 
-def where(condition: tf.Tensor, x, y) -> Jet:
+def where(condition: tf.Tensor, x: Any, y: Any) -> Jet:
     """Takes x where the condition holds at the point, else y.
 
     Args:

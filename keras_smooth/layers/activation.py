@@ -1,5 +1,7 @@
 """Activation with an order."""
 
+from typing import Any
+
 import keras
 
 from keras_smooth import activations
@@ -34,7 +36,7 @@ class Activation(keras.layers.Activation):
     2
     """
 
-    def __init__(self, activation, *, order: int = 2, **kwargs):
+    def __init__(self, activation: Any, *, order: int = 2, **kwargs: Any) -> None:
         super().__init__(activation=activations.get(activation), **kwargs)
         self.order = checked_order(self, order, self.activation)
 

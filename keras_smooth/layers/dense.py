@@ -1,5 +1,7 @@
 """Dense with an order and a start that suits its activation."""
 
+from typing import Any
+
 import keras
 
 from keras_smooth import activations, initializers
@@ -58,23 +60,23 @@ class Dense(keras.layers.Dense):
 
     def __init__(
         self,
-        units,
-        activation=None,
-        use_bias=True,
-        kernel_initializer=None,
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        lora_rank=None,
-        lora_alpha=None,
-        quantization_config=None,
+        units: Any,
+        activation: Any = None,
+        use_bias: Any = True,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: Any = None,
+        lora_alpha: Any = None,
+        quantization_config: Any = None,
         *,
         order: int = 2,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         activation = activations.get(activation)
         if kernel_initializer is None:
             kernel_initializer = initializers.default(activation)

@@ -5,6 +5,7 @@ rows and one for the columns, read off what Keras makes of unit vectors.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
@@ -12,7 +13,7 @@ from keras import ops
 from keras_smooth.layers.table import exact_of
 
 
-def interpolated(images, resize: Callable, data_format: str):
+def interpolated(images: Any, resize: Callable, data_format: str) -> Any:
     """Returns images interpolated by matrices, exact in every derivative.
 
     Args:
@@ -30,7 +31,7 @@ def interpolated(images, resize: Callable, data_format: str):
     return ops.einsum(equation, images, vertical, horizontal)
 
 
-def _matrix(resize: Callable, size: int, axis: int, last: bool):
+def _matrix(resize: Callable, size: int, axis: int, last: bool) -> Any:
     """Returns what an interpolation makes of each unit vector along one axis."""
     shape = [size, 1, 1]
     shape[axis + 1] = size
@@ -80,11 +81,11 @@ class UpSampling2D(keras.layers.UpSampling2D):
 
     def __init__(
         self,
-        size=(2, 2),
-        data_format=None,
-        interpolation="nearest",
-        **kwargs,
-    ):
+        size: Any = (2, 2),
+        data_format: Any = None,
+        interpolation: Any = "nearest",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             size=size,
             data_format=data_format,
@@ -92,7 +93,7 @@ class UpSampling2D(keras.layers.UpSampling2D):
             **kwargs,
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
         if self.interpolation == "nearest" or None in [inputs.shape[i] for i in axes]:
             return super().call(inputs)
@@ -148,17 +149,17 @@ class Resizing(keras.layers.Resizing):
 
     def __init__(
         self,
-        height,
-        width,
-        interpolation="bilinear",
-        crop_to_aspect_ratio=False,
-        pad_to_aspect_ratio=False,
-        fill_mode="constant",
-        fill_value=0.0,
-        antialias=False,
-        data_format=None,
-        **kwargs,
-    ):
+        height: Any,
+        width: Any,
+        interpolation: Any = "bilinear",
+        crop_to_aspect_ratio: Any = False,
+        pad_to_aspect_ratio: Any = False,
+        fill_mode: Any = "constant",
+        fill_value: Any = 0.0,
+        antialias: Any = False,
+        data_format: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             height=height,
             width=width,
@@ -172,7 +173,9 @@ class Resizing(keras.layers.Resizing):
             **kwargs,
         )
 
-    def transform_images(self, images, transformation=None, training=True):
+    def transform_images(
+        self, images: Any, transformation: Any = None, training: Any = True
+    ) -> Any:
         resize = super().transform_images
         sizes = [images.shape[axis] for axis in (self.height_axis, self.width_axis)]
         floats = "float" in keras.backend.standardize_dtype(images.dtype)

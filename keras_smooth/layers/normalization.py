@@ -4,6 +4,8 @@ Keras takes mean and variance from `tf.nn.moments`, which stops the gradient of 
 inside the variance: harmless for one derivative, wrong for two.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -11,7 +13,7 @@ from keras_smooth.layers.arguments import installed
 from keras_smooth.layers.table import exact_of
 
 
-def moments(x, axes, keepdims: bool = False) -> tuple:
+def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple:
     """Returns mean and variance of x, with nothing stopped in their derivatives.
 
     In half precision they are computed in float32, as Keras does.
@@ -68,18 +70,18 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
     def __init__(
         self,
-        axis=-1,
-        epsilon=0.001,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        **kwargs,
-    ):
+        axis: Any = -1,
+        epsilon: Any = 0.001,
+        center: Any = True,
+        scale: Any = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             axis=axis,
             epsilon=epsilon,
@@ -94,7 +96,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
             **kwargs,
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         if self.rms_scaling:
             return super().call(inputs)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
@@ -107,7 +109,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
-def _broadcast(weight, x, axes):
+def _broadcast(weight: Any, x: Any, axes: Any) -> Any:
     shape = [1] * len(x.shape)
     for axis in axes:
         shape[axis] = x.shape[axis]
@@ -154,19 +156,19 @@ class GroupNormalization(keras.layers.GroupNormalization):
 
     def __init__(
         self,
-        groups=32,
-        axis=-1,
-        epsilon=0.001,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        **kwargs,
-    ):
+        groups: Any = 32,
+        axis: Any = -1,
+        epsilon: Any = 0.001,
+        center: Any = True,
+        scale: Any = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             groups=groups,
             axis=axis,
@@ -182,7 +184,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
             **kwargs,
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         axis = self.axis % len(inputs.shape)
         channels = inputs.shape[axis]
         shape = list(ops.shape(inputs))
@@ -249,25 +251,25 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def __init__(
         self,
-        axis=-1,
-        momentum=0.99,
-        epsilon=0.001,
-        center=True,
-        scale=True,
-        beta_initializer="zeros",
-        gamma_initializer="ones",
-        moving_mean_initializer="zeros",
-        moving_variance_initializer="ones",
-        beta_regularizer=None,
-        gamma_regularizer=None,
-        beta_constraint=None,
-        gamma_constraint=None,
-        renorm=False,
-        renorm_clipping=None,
-        renorm_momentum=0.99,
-        synchronized=False,
-        **kwargs,
-    ):
+        axis: Any = -1,
+        momentum: Any = 0.99,
+        epsilon: Any = 0.001,
+        center: Any = True,
+        scale: Any = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: Any = False,
+        renorm_clipping: Any = None,
+        renorm_momentum: Any = 0.99,
+        synchronized: Any = False,
+        **kwargs: Any,
+    ) -> None:
         for name, value in (("synchronized", synchronized), ("renorm", renorm)):
             if value:
                 raise ValueError(
@@ -298,7 +300,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             **kwargs,
         )
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         # With a mask, Keras computes the moments itself, and without the fault.
         if not (training and self.trainable) or mask is not None:
             return super().call(inputs, training=training, mask=mask)
@@ -351,15 +353,15 @@ class UnitNormalization(keras.layers.UnitNormalization):
 
     def __init__(
         self,
-        axis=-1,
-        **kwargs,
-    ):
+        axis: Any = -1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             axis=axis,
             **kwargs,
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         square = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)
         zero = ops.equal(square, 0)
         # The root sees no 0, so that the branch not taken has no infinite derivative.

@@ -241,7 +241,9 @@ def fit_lbfgs(
     return model.history
 
 
-def _callback_list(model, callbacks, epochs, verbose) -> keras.callbacks.CallbackList:
+def _callback_list(
+    model: Any, callbacks: Any, epochs: Any, verbose: Any
+) -> keras.callbacks.CallbackList:
     return keras.callbacks.CallbackList(
         callbacks,
         add_history=True,
@@ -253,7 +255,7 @@ def _callback_list(model, callbacks, epochs, verbose) -> keras.callbacks.Callbac
     )
 
 
-def _begin(minimization, saved, history, options) -> Descent:
+def _begin(minimization: Any, saved: Any, history: Any, options: Any) -> Descent:
     position = minimization.start()
     if saved:
         position = saved.begin(position)
@@ -276,7 +278,7 @@ class _Fit:
     options: Options
     saved: Resumable | None
 
-    def iterate(self, descent: Descent, callbacks, logs: Logs) -> dict[str, float]:
+    def iterate(self, descent: Descent, callbacks: Any, logs: Logs) -> dict[str, float]:
         """Runs chunk after chunk and returns the last logs."""
         options, history = self.options, self.model.history
         deadline = math.inf

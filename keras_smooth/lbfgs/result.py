@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from typing import Any
 
 
 class Status(enum.IntEnum):
@@ -50,7 +51,7 @@ class Status(enum.IntEnum):
 
     message: str
 
-    def __new__(cls, number: int, message: str):
+    def __new__(cls, number: int, message: str) -> Any:
         """Makes one row of the table."""
         status = int.__new__(cls, number)
         status._value_ = number

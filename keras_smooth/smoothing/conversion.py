@@ -188,7 +188,7 @@ class _Converter:
         replacements: The caller's own, of activations and of classes of layers.
     """
 
-    def __init__(self, order: int, sharpness: float, replacements: Mapping):
+    def __init__(self, order: int, sharpness: float, replacements: Mapping) -> None:
         self.order = order
         self.sharpness = sharpness
         self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
@@ -209,13 +209,13 @@ class _Converter:
         if rule := _LAYER_RULES.get(type(part)):
             return rule(part, self)
 
-        def change(config, references):
+        def change(config: Any, references: Any) -> Any:
             return {**config, **self._inner(part, config, references)}
 
         kind = layers.exact_form(type(part))
         return copies.from_config(part, change, self.substitute, kind)
 
-    def _inner(self, part: keras.Operation, config: dict, references) -> dict:
+    def _inner(self, part: keras.Operation, config: dict, references: Any) -> dict:
         """Returns what takes the place of the layers in a wrapper's config."""
         changed = {}
         for key in _INNER:
