@@ -81,7 +81,7 @@ class _Auditor:
         dtype: Of the outputs of the model.
     """
 
-    def __init__(self, order: int, dtype: str):
+    def __init__(self, order: int, dtype: str) -> None:
         self.order = order
         self.dtype = dtype
         self._calls = {}
