@@ -17,10 +17,12 @@ from keras_smooth.comparison import (
     comparing,
     display,
     executors,
+    lock,
     problems,
     report,
     tasks,
 )
+from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import (
     DEFAULT_INITIALIZER,
     DEVICES,
@@ -28,6 +30,7 @@ from keras_smooth.comparison.settings import (
     METHODS,
     Settings,
 )
+from keras_smooth.differentiation.engines import MAX_ORDER
 
 FAILED = 1
 EXIT_STATUS = {"proven": 0, "faulty": 1, "not examined": 3}
@@ -117,9 +120,13 @@ def _add_audit(commands) -> None:
     )
     audit.add_argument("file", help="a model as Keras saves it, FILE.keras")
     audit.add_argument("--order", type=int, default=2, help="number of derivatives (2)")
-    audit.add_argument("--x", metavar="FILE.npy", help="inputs, around whose values to look")
     audit.add_argument(
-        "--mode", choices=MODES, help="the mode whose outcome is the exit status (the worse)"
+        "--x", metavar="FILE.npy", help="inputs, around whose values to look"
+    )
+    audit.add_argument(
+        "--mode",
+        choices=MODES,
+        help="the mode whose outcome is the exit status (the worse)",
     )
     audit.add_argument(
         "--import",
@@ -138,6 +145,10 @@ def _audit(arguments: argparse.Namespace, console: Console) -> int:
         _import(module)
     model = _loaded(arguments.file)
     x = None if arguments.x is None else _array(arguments.x)
+    if arguments.order > MAX_ORDER:
+        raise ValueError(
+            f"--order must be {MAX_ORDER} or less, received {arguments.order}."
+        )
     result = keras_smooth.audit(model, x, order=arguments.order)
     print(result.to_json() if arguments.json else result)
     return EXIT_STATUS[getattr(result, arguments.mode or "outcome")]
@@ -182,39 +193,48 @@ def _compare(arguments: argparse.Namespace, console: Console) -> int:
     settings = _settings(arguments)
     problem = problems.load(settings.problem)
     jobs = _jobs(arguments.jobs, settings)
-    executor = executors.chosen(jobs)
-    out = Path(arguments.out or _default_out(arguments.resume))
-    results = comparing.prepare(settings, problem, out, arguments.resume)
+    directory = comparing.output_directory(arguments.out or _default_out(arguments.resume))
+    with lock.locked(directory):
+        results = comparing.prepare(settings, problem, directory, arguments.resume)
+        if arguments.resume and not results.outcomes:
+            _say(console, f"There is nothing to resume in {directory}: all begins anew.")
+        return _carried_out(results, jobs, directory, console)
+
+
+def _carried_out(results: Results, jobs: int, directory: Path, console: Console) -> int:
+    settings, executor = results.settings, executors.chosen(jobs)
     todo = sum(len(task.starts) for task in tasks.missing(results))
-    console.print(
+    _say(
+        console,
         f"{todo} runs of {settings.epochs} iterations on {settings.device_name()} in "
-        f"{jobs} process{'es' if jobs > 1 else ''}; results in {out}",
-        highlight=False,
-        soft_wrap=True,
+        f"{jobs} process{'es' if jobs > 1 else ''}; results in {directory}",
     )
     try:
         with display.Display(todo, settings.epochs, console) as live:
-            comparing.carry_out(results, executor, out, live.handle)
+            comparing.carry_out(results, executor, directory, live.handle)
     except KeyboardInterrupt:
-        words = f"Interrupted. Go on with the same command and --resume --out {out}"
-        console.print(words, highlight=False, soft_wrap=True)
+        go_on = f"Go on with the same command and --resume --out {directory}"
+        _say(console, f"Interrupted. {go_on}")
         return INTERRUPTED
-    comparing.Comparison(results).save(out)
+    comparing.Comparison(results).save(directory)
     console.print(display.summary_table(results))
-    for line in (
-        report.recommendation(results).replace("**", ""),
-        f"{results.seconds:.0f} s. Report: {out / report.PAGE}",
-    ):
-        console.print(line, highlight=False, soft_wrap=True)
+    _say(console, report.recommendation(results).replace("**", ""))
+    _say(console, f"{results.seconds:.0f} s. Report: {directory / report.PAGE}")
     return 0
+
+
+def _say(console: Console, text: str) -> None:
+    # As it is: names of files may look like markup, or hold bytes that are no text.
+    text = text.encode(errors="backslashreplace").decode()
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     names = [name for part in arguments.activations for name in part.split(",") if name]
     return Settings(
         activations=tuple(names),
-        seeds=1 if arguments.quick else arguments.seeds,
-        epochs=100 if arguments.quick else arguments.epochs,
+        seeds=min(arguments.seeds, 1) if arguments.quick else arguments.seeds,
+        epochs=min(arguments.epochs, 100) if arguments.quick else arguments.epochs,
         method=arguments.method,
         initializer=arguments.initializer,
         dtype=arguments.dtype,
@@ -249,9 +269,21 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return arguments.function(arguments, Console())
-    except (TypeError, ValueError, RuntimeError) as error:
-        print(f"keras-smooth {arguments.command}: {error}", file=sys.stderr)
-        return FAILED if isinstance(error, RuntimeError) else BAD_INPUT
+    except (TypeError, ValueError) as error:
+        return _refused(arguments, str(error), BAD_INPUT)
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        return _refused(arguments, f"{named}{error.strerror or error}", BAD_INPUT)
+    except RuntimeError as error:
+        return _refused(arguments, str(error), FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _refused(arguments: argparse.Namespace, words: str, status: int) -> int:
+    words = words.encode(errors="backslashreplace").decode()
+    print(f"keras-smooth {arguments.command}: {words}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

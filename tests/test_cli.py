@@ -1,20 +1,31 @@
 """The command line, as a user meets it."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 
+import keras
 import pytest
 
 import keras_smooth
 from keras_smooth import cli
-from keras_smooth.comparison import executors
+from keras_smooth.comparison import executors, files
 from keras_smooth.comparison.executors.this_process import ThisProcess
 from keras_smooth.comparison.tasks import Finished
 
 COMMAND = [sys.executable, "-m", "keras_smooth"]
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Runs go on in this process: no worker has to import TensorFlow."""
+    monkeypatch.setattr(executors, "chosen", lambda jobs: ThisProcess())
+
+
+SMALL = ["--activations", "tanh,elu", "--architecture", "2x4"]
 
 
 def main(capsys, *arguments):
@@ -45,6 +56,10 @@ def main(capsys, *arguments):
         (["--optimizer", "adam"], "--optimizer is --method now, as in fit_lbfgs"),
         (["--initializer", "glorot"], "Unknown initializer 'glorot'"),
         (["--dtype", "float8"], "Unknown dtype 'float8'"),
+        (["--seeds", "1000000000"], "seeds must be 100,000 or less"),
+        (["--epochs", "10000000000"], "epochs must be 1,000,000,000 or less"),
+        (["--quick", "--seeds", "0"], "seeds must be 1 or more, received 0"),
+        (["--quick", "--epochs", "-1"], "epochs must be 1 or more"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
@@ -91,6 +106,36 @@ def test_out_is_a_file(capsys, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_system_errors_are_sentences(capsys, tmp_path, monkeypatch, here):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "results.json")
+
+    monkeypatch.setattr(files, "write", full)
+    status, _, err = main(
+        capsys, "compare", *SMALL, "--quick", "--epochs", "1", "--out", str(tmp_path / "a")
+    )
+    assert status == 2
+    assert err.endswith("compare: results.json: No space left on device\n")
+    monkeypatch.setattr(os, "open", full)
+    status, _, err = main(capsys, "compare", *SMALL, "--out", str(tmp_path / "b"))
+    assert status == 2 and "Cannot write in the output directory" in err
+
+
+def test_order_of_an_audit_has_a_bound(capsys, tmp_path):
+    keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / "m.keras")
+    status, _, err = main(capsys, "audit", str(tmp_path / "m.keras"), "--order", "50")
+    assert status == 2 and "--order must be 6 or less, received 50" in err
+
+
+def test_nothing_to_resume_is_said(capsys, tmp_path, here):
+    status, out, _ = main(
+        capsys, "compare", *SMALL, "--quick", "--epochs", "1", "--resume",
+        "--out", str(tmp_path / "a[/b]"),
+    )  # fmt: skip
+    assert status == 0
+    assert f"nothing to resume in {tmp_path / 'a[/b]'}" in out
+
+
 def test_version_and_help(capsys):
     assert main(capsys, "--version")[:2] == (0, f"{keras_smooth.__version__}\n")
     status, out, _ = main(capsys, "compare", "--help")
@@ -105,15 +150,6 @@ def test_default_directory_is_numbered_and_never_overwritten(tmp_path, monkeypat
     (tmp_path / "comparison-2").mkdir()
     assert cli._default_out(resume=False) == "comparison-3"
     assert cli._default_out(resume=True) == "comparison-2"
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Runs go on in this process: no worker has to import TensorFlow."""
-    monkeypatch.setattr(executors, "chosen", lambda jobs: ThisProcess())
-
-
-SMALL = ["--activations", "tanh,elu", "--architecture", "2x4"]
 
 
 def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):

@@ -1,11 +1,15 @@
 """The words of the report, from made-up runs."""
 
+import io
+import os
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 import keras_smooth
 from keras_smooth import comparison
-from keras_smooth.comparison import article, problems, report
+from keras_smooth.comparison import article, display, problems, report
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
@@ -78,6 +82,28 @@ def test_without_known_derivatives_errors_of_y_and_spreads_rank():
     assert "Two seeds or more" in report.recommendation(one)
     hopeless = unknown({"tanh": (9.0, 9.0)}, spreads)
     assert report.recommendation(hopeless).startswith("None of these")
+
+
+NAMES = [
+    "cost_$1_$2.csv",
+    "<img src=x onerror=alert(1)>.csv",
+    "a[/b] *c* | `d`.csv",
+    os.fsdecode(b"\xff\xfe.csv"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("x,y,dy,d2y\n" + "".join(f"{i},{i**2},{2 * i},2\n" for i in range(101)))
+    found = made_up({"tanh": (1e-5, 4e-5)})
+    settings = Settings(activations=("tanh",), seeds=2, problem=str(path))
+    named = Results(settings, problems.load(path), found.outcomes, seconds=1.0)
+    page = (comparison.Comparison(named).save(tmp_path / "out") / report.PAGE).read_text()
+    assert "<img" not in page
+    title = page.splitlines()[0]
+    assert "|" not in title.replace(r"\|", "") and "`" not in title.replace(r"\`", "")
+    Console(file=io.StringIO()).print(display.summary_table(named))
 
 
 def test_lost_and_not_known_are_told_apart():

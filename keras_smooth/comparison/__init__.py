@@ -8,6 +8,7 @@ training.py      the training of one network, by fit_lbfgs or by Adam
 tasks.py         what is left to run, and what is heard of it meanwhile
 executors/       where tasks run: this process, worker processes
 results.py       the finished runs and their medians
+lock.py          one comparison at a time in a directory
 files.py         results.json, results.csv and curves: written after every run, read to resume
 article.py       the numbers and the open question of the article
 report.py        report.md and its figures

@@ -6,10 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_smooth.comparison import article, executors, files, problems, report, tasks
+from keras_smooth.comparison import (
+    article,
+    executors,
+    files,
+    lock,
+    problems,
+    report,
+    tasks,
+)
 from keras_smooth.comparison.experiment import Experiment, Run
 from keras_smooth.comparison.results import ActivationSummary, Results
 from keras_smooth.comparison.settings import Settings, by_name
+from keras_smooth.lbfgs import whole_files
 
 # Words of version 0.1.0, and those that fit_lbfgs has for the same things.
 RENAMED = {"iterations": "epochs", "optimizer": "method"}
@@ -107,7 +116,10 @@ def compare(
     Raises:
         TypeError: If `seeds`, `epochs` or `jobs` is no integer, or an argument is unknown.
         ValueError: If an argument is out of range, the problem cannot be read, `out` is a
-            file, or `resume` finds other settings.
+            file, cannot be written or is being written by another comparison, or `resume`
+            finds other settings, data or versions.
+        OSError: If a file cannot be written later on.
+        RuntimeError: If a worker process died.
 
     Example:
 
@@ -132,8 +144,10 @@ def compare(
         architecture=architecture,
     )
     executor = executors.chosen(jobs)
-    results = prepare(settings, learned, out, resume)
-    carry_out(results, executor, out, handle or (lambda event: None))
+    directory = None if out is None else output_directory(out)
+    with lock.locked(directory):
+        results = prepare(settings, learned, directory, resume)
+        carry_out(results, executor, directory, handle or (lambda event: None))
     return Comparison(results)
 
 
@@ -146,15 +160,15 @@ def _refuse(unknown: dict) -> None:
 def prepare(
     settings: Settings,
     problem: problems.Problem,
-    out: str | os.PathLike | None,
+    directory: Path | None,
     resume: bool,
 ) -> Results:
     """Returns the results to begin with: none, or those of an earlier comparison."""
-    if out is None:
+    if directory is None:
         if resume:
             raise ValueError("resume needs the output directory of the run to go on with.")
         return Results(settings, problem)
-    directory = output_directory(out)
+    whole_files.remove_leftovers(directory)
     if resume:
         return files.read(settings, problem, directory)
     if (directory / files.RESULTS).exists():
@@ -182,7 +196,7 @@ def output_directory(path: str | os.PathLike) -> Path:
 def carry_out(
     results: Results,
     executor: executors.Executor,
-    out: str | os.PathLike | None,
+    directory: Path | None,
     handle: Callable[[tasks.Event], None],
 ) -> None:
     """Runs what is missing, writes after every run, and calls `handle` for each event."""
@@ -193,9 +207,9 @@ def carry_out(
             run = event.outcome.run
             key = (run.activation, event.initializer, run.seed)
             results.outcomes[key] = event.outcome
-            if out is not None:
-                files.write_curves(results, key, Path(out))
-                files.write(results, Path(out))
+            if directory is not None:
+                files.write_curves(results, key, directory)
+                files.write(results, directory)
         handle(event)
 
     experiment = Experiment(results.settings, results.problem)

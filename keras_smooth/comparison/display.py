@@ -2,6 +2,7 @@
 
 from rich import progress
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from keras_smooth.comparison.experiment import Outcome
@@ -60,7 +61,9 @@ class Display:
         key = (event.activation, event.initializer, event.seed)
         if key not in self._lines:
             self._lines[key] = self._bar.add_task(
-                f"{event.activation}, seed {event.seed}", total=self._epochs, state=""
+                escape(f"{event.activation}, seed {event.seed}"),
+                total=self._epochs,
+                state="",
             )
         state = f"iteration {event.iteration}, loss {event.loss:.1e}"
         self._bar.update(self._lines[key], completed=event.iteration, state=state)
@@ -80,6 +83,7 @@ class Display:
             f"{error}{mark}",
             highlight=False,
             soft_wrap=True,
+            markup=False,
         )
 
     def _refresh_total(self) -> None:
@@ -104,13 +108,14 @@ def _error(outcome: Outcome) -> str:
 
 def summary_table(results: Results) -> Table:
     """Returns the medians as a table for the terminal."""
-    table = Table(title=f"Median MSE over the seeds, {results.settings.problem}")
+    title = f"Median MSE over the seeds, {results.problem.shown()}"
+    table = Table(title=escape(title))
     for name in ("activation", "class", "y", "y'", "y''", "failures"):
         table.add_column(name, justify="left" if name == "activation" else "right")
     for line in results.summary():
         errors = (line.y_mse, line.dy_mse, line.d2y_mse)
         table.add_row(
-            line.activation,
+            escape(line.activation),
             class_of(line),
             *("-" if error is None else f"{error:.1e}" for error in errors),
             f"{line.failures} of {line.seeds}",

@@ -18,6 +18,7 @@ from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.results import GLOROT, Results
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings
+from keras_smooth.lbfgs import whole_files
 
 RESULTS = "results.json"
 TABLE = "results.csv"
@@ -199,6 +200,4 @@ def _read_curves(directory: Path, run: Run, initializer: str) -> tuple:
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    whole_files.write(path, [text.encode()])

@@ -43,6 +43,10 @@ class Problem:
     x_scale: tuple[float, float] | None = None
     y_scale: tuple[float, float] | None = None
 
+    def shown(self) -> str:
+        """Returns the name as text: that of a file may hold bytes that are none."""
+        return self.name.encode(errors="backslashreplace").decode()
+
     def digest(self) -> str:
         """Returns a hash of all numbers, by which data that has changed is known."""
         known = [entry for entry in self.exact if entry is not None]

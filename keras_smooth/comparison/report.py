@@ -1,6 +1,8 @@
 """The report of a comparison: figures and a page in Markdown."""
 
+import html
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from keras_smooth.comparison.results import (
     Results,
     class_of,
 )
+from keras_smooth.lbfgs import whole_files
 
 PAGE = "report.md"
 # Below this a start counts as dead: Glorot's leaves sigmoid 4e-5, tanh 4e-1.
@@ -27,7 +30,8 @@ def write(results: Results, directory: Path) -> None:
     for line in results.summary():
         _curves_figure(results, line).savefig(directory / f"{line.activation}.png")
     _summary_figure(results).savefig(directory / SUMMARY_FIGURE)
-    (directory / PAGE).write_text(page(results))
+    content = page(results).encode(errors="backslashreplace")
+    whole_files.write(directory / PAGE, [content])
 
 
 def _curves_figure(results: Results, line: ActivationSummary):
@@ -64,7 +68,9 @@ def _summary_figure(results: Results):
     legend = "dots: seeds, bars: medians" + (
         ", crosses: article" if _article(results) else ""
     )
-    figure.suptitle(f"{results.settings.problem}: {legend}")
+    # Between two of them matplotlib would read a formula.
+    name = results.problem.shown().replace("$", r"\$")
+    figure.suptitle(f"{name}: {legend}")
     return figure
 
 
@@ -90,9 +96,10 @@ def page(results: Results) -> str:
 def _head(results: Results) -> str:
     settings, problem = results.settings, results.problem
     depth, width = settings.depth_and_width()
+    formula = _plain(problem.formula)
     text = (
-        f"# Which activation, when derivatives are needed: {problem.formula}\n\n"
-        f"A network of {depth} layers of {width} units learns y = {problem.formula} from "
+        f"# Which activation, when derivatives are needed: {formula}\n\n"
+        f"A network of {depth} layers of {width} units learns y = {formula} from "
         f"{len(problem.draw(0)[0])} points, full batch, with {settings.method}, "
         f"{settings.epochs} iterations and {settings.seeds} seeds in {settings.dtype}, "
         f"initializer {settings.initializer}. Mean squared errors (MSE) of y, y', y'' at "
@@ -104,6 +111,11 @@ def _head(results: Results) -> str:
             "training, and y'' can be compared between seeds alone."
         )
     return text + (f"\n\n{article.MISPRINT}" if _article(results) else "")
+
+
+def _plain(text: str) -> str:
+    """Returns text that is not ours so that Markdown and HTML show it as it is."""
+    return re.sub(r"([\\`*_{}\[\]|#$])", r"\\\1", html.escape(text, quote=False))
 
 
 def _table(results: Results) -> str:

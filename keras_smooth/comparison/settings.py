@@ -18,6 +18,9 @@ METHODS = (*minimizers.METHODS, "adam")
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "gpu")
 DEFAULT_INITIALIZER = "default"
+# Beyond, what is left to run fills the memory; TensorFlow counts iterations in 32 bits.
+MOST_SEEDS = 100_000
+MOST_EPOCHS = 1_000_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +55,8 @@ class Settings:
             raise ValueError(
                 f"An activation is named twice: {', '.join(self.activations)}."
             )
-        whole_number("seeds", self.seeds, least=1)
-        whole_number("epochs", self.epochs, least=1)
+        _check_count("seeds", self.seeds, MOST_SEEDS)
+        _check_count("epochs", self.epochs, MOST_EPOCHS)
         _check_choice("method", self.method, METHODS)
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("device", self.device, DEVICES)
@@ -134,6 +137,11 @@ def _check_activation(name: str, function: Callable) -> None:
             f"The activation {name!r} cannot be used in this network ({error}): register a "
             "function of one tensor that keeps its shape."
         ) from None
+
+
+def _check_count(name: str, value: object, most: int) -> None:
+    if whole_number(name, value, least=1) > most:
+        raise ValueError(f"{name} must be {most:,} or less, received {value!r}.")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

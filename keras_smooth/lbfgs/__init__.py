@@ -24,7 +24,8 @@ moving_averages.py   what training moves without a gradient
 minimization.py      all of this for one fit, and the way back to the model
 descent.py           the minimizer's way from a start: restarts and an honest end
 result.py            how it ended
-checkpoint.py        files that are whole or not there
+whole_files.py       files that are whole or not there
+checkpoint.py        those of a fit, checked when they are read
 resume.py            what is in them, and how a fit goes on
 logs.py              what callbacks are told
 metrics.py           the metrics of a model on several devices

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_smooth.lbfgs import whole_files
+
 KEEP = 2
 # Of the arrays that a run is kept in.
 FORMAT = 2
@@ -46,9 +48,12 @@ class Checkpoint:
         buffer = io.BytesIO()
         identity = np.frombuffer(json.dumps(self._identity).encode(), np.uint8)
         np.savez(buffer, identity=identity, **arrays)  # type: ignore[arg-type]
-        self._replace(_NAME.format(nit), buffer.getbuffer())
+        content = buffer.getbuffer()
+        digest = hashlib.sha256(content).digest()
+        whole_files.write(self._directory / _NAME.format(nit), (digest, content))
         for path in self._paths()[KEEP:]:
             os.unlink(path)
+        whole_files.remove_leftovers(self._directory)
 
     def load(self) -> dict[str, np.ndarray] | None:
         """Returns the arrays of the latest file that is whole, or None where none is there.
@@ -77,17 +82,6 @@ class Checkpoint:
     def _paths(self) -> list[Path]:
         return sorted(self._directory.glob(_PATTERN), reverse=True)
 
-    def _replace(self, name: str, content: memoryview) -> None:
-        # A rename is atomic: a file under its final name is whole.
-        part = self._directory / "fit_lbfgs.part"
-        with open(part, "wb") as file:
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self._directory / name)
-        _sync_directory(self._directory)
-
     def _check(self, path: Path, found: dict[str, Any], but: tuple) -> None:
         keys = sorted({*found, *self._identity} - set(but))
         other = [key for key in keys if found.get(key) != self._identity.get(key)]
@@ -104,11 +98,3 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
         return None
     with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
         return dict(file)
-
-
-def _sync_directory(directory: Path) -> None:
-    # Windows cannot open a directory.
-    if os.name == "posix":
-        descriptor = os.open(directory, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
