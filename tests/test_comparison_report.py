@@ -87,7 +87,7 @@ def test_without_known_derivatives_errors_of_y_and_spreads_rank():
 NAMES = [
     "cost_$1_$2.csv",
     "<img src=x onerror=alert(1)>.csv",
-    "a[/b] *c* | `d`.csv",
+    "a[bold] *c* | `d`.csv",
     os.fsdecode(b"\xff\xfe.csv"),
 ]
 
