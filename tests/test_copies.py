@@ -1,6 +1,7 @@
 """Copies of layers and models against the originals: functions, state, outputs."""
 
 import functools
+import warnings
 
 import keras
 import numpy as np
@@ -294,3 +295,14 @@ def test_shear_whose_own_config_keras_refuses_is_copied(factor):
     model = keras.Sequential([keras.Input((4, 4, 1)), shear])
     smooth = keras_smooth.smoothen(model)
     np.testing.assert_allclose(smooth(x, training=False), x)
+
+
+def test_lambdas_are_copied_without_a_warning():
+    model = keras.Sequential([keras.Input((6,)), L.Dense(3, lambda x: ops.sin(x))])
+    model.add(L.Lambda(lambda x: x**2))
+    model.compile(loss="mse")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*lambda.*")
+        assert keras_smooth.audit(model).inference == "proven"
+        keras_smooth.smoothen(model)
+        keras_smooth.fit_lbfgs(model, X, X[:, :3], epochs=1, dtype="float64", verbose=0)

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,7 +48,11 @@ def key(part: keras.Operation, call: Call) -> str | None:
 def kind(part: keras.Operation) -> str | None:
     """Returns what parts of one class, config and functions share, None if unreadable."""
     try:
-        config = {k: v for k, v in part.get_config().items() if k not in ("name", "seed")}
+        with warnings.catch_warnings():
+            # Keras warns of lambdas in configs that are saved; this one is not.
+            warnings.simplefilter("ignore")
+            config = part.get_config()
+        config = {k: v for k, v in config.items() if k not in ("name", "seed")}
         name = f"{type(part).__module__}.{type(part).__qualname__}"
         own = [id(each) for each in references.functions(part) if not _is_keras(each)]
         return f"{name} {id(type(part))} {json.dumps(config)} {own}"
