@@ -583,6 +583,21 @@ def test_call_with_arguments(name, rng):
     assert_agrees(rules.apply(model, x), model, [x], order=2)
 
 
+MIXING = {
+    "mean of the batch": lambda x: x - ops.mean(x, axis=0),
+    "folded batch": lambda x: ops.reshape(x, (2, 9)) ** 2,
+    "sums over samples": lambda x: ops.cumsum(x, axis=0) ** 2,
+    "sorted samples": lambda x: ops.softmax(ops.transpose(x)),
+}
+
+
+@pytest.mark.parametrize("name", MIXING)
+def test_what_mixes_samples_is_refused(name):
+    model = functional(MIXING[name], (3,))
+    with pytest.raises(ValueError, match="mixes the samples of a batch.*engine='tape'"):
+        keras_smooth.derivatives(model, np.eye(6, 3), 2, engine="jet")
+
+
 def test_training_mode_inside_a_graph_is_left_to_tapes():
     def make(x):
         inner = keras.Model(x, layers.BatchNormalization(name="norm")(x, training=True))

@@ -61,10 +61,12 @@ def _rows(
     **kwargs,
 ) -> None:
     """Adds a row for each function; the rest is what each can be called with."""
-    columns = dict(smoothness=smoothness, jet=jet, joints=joints, reason=reason)
+    columns = dict(smoothness=smoothness, joints=joints, reason=reason)
     for name in names.split():
         for function in _functions(name):
-            add_operation(function, sample=Sample(args, kwargs), **columns)
+            # Integers and booleans are constant near almost every point.
+            made = operation_rules.constant(function) if reason == _INTEGERS else jet
+            add_operation(function, sample=Sample(args, kwargs), jet=made, **columns)
 
 
 def _of_settings(smoothness: Class | Callable[..., Class]) -> Class | Callable[..., Class]:
@@ -118,7 +120,8 @@ _rows("i0", math.inf, _X)
 _rows("sinc", math.inf, _POSITIVE)
 _rows("cbrt", math.inf, _POSITIVE, reason="is differentiated as a power away from 0")
 _rows("absolute abs fabs", 0, _X, joints=(0.0,), reason=_KINK)
-_rows("ceil floor sign", -1, _X, joints=(0.0,), reason=_JUMP)
+_rows("ceil floor", -1, _X, joints=(0.0,), reason=_JUMP)
+_rows("sign", -1, _X, jet=operation_rules.constant(ops.sign), joints=(0.0,), reason=_JUMP)
 _rows("trunc", -1, _X, joints=(1.0,), reason=_JUMP)
 _rows("round", -1, _X, joints=(0.5,), reason=_JUMP)
 _rows("clip", 0, _X, -0.5, 0.5, joints=(-0.5, 0.5), reason=_KINK)
@@ -152,27 +155,14 @@ _rows("nextafter", None, _X, _Y, reason="has no gradient in TensorFlow")
 _rows("polar", math.inf, _POSITIVE, _X)
 
 # Comparisons and what else is no number.
-for _name in "equal not_equal greater greater_equal less less_equal".split():
-    _rule = operation_rules.constant(getattr(ops, _name))
-    _rows(_name, -1, _X, 0.0, jet=_rule, joints=(0.0,), reason=_INTEGERS)
-for _name in "logical_and logical_or logical_xor".split():
-    _rows(
-        _name,
-        -1,
-        _X,
-        1.0,
-        jet=operation_rules.constant(getattr(ops, _name)),
-        reason=_INTEGERS,
-    )
-_rows(
-    "logical_not",
-    -1, _ONE, jet=operation_rules.constant(ops.logical_not), joints=(0.0,), reason=_INTEGERS,
-)  # fmt: skip
+_rows("equal not_equal", -1, _X, 0.0, joints=(0.0,), reason=_INTEGERS)
+_rows("greater greater_equal less less_equal", -1, _X, 0.0, joints=(0.0,), reason=_INTEGERS)
+_rows("logical_and logical_or logical_xor", -1, _X, 1.0, reason=_INTEGERS)
 _rows("isclose allclose", -1, _ONE, 0.0, joints=(0.0,), reason=_INTEGERS)
 _rows("isin", -1, _ONE, np.zeros(2), joints=(0.0,), reason=_INTEGERS)
 _rows("isfinite isinf isnan isneginf isposinf isreal", -1, _X, reason=_INTEGERS)
 _rows("signbit", -1, _X, joints=(0.0,), reason=_INTEGERS)
-_rows("all any", -1, _ONE, joints=(0.0,), reason=_INTEGERS)
+_rows("logical_not all any", -1, _ONE, joints=(0.0,), reason=_INTEGERS)
 _rows("argmax argmin argsort nanargmax nanargmin", -1, _X, joints=(0.0,), reason=_INTEGERS)
 _rows("argpartition", -1, _X, 1, reason=_INTEGERS)
 _rows("count_nonzero", -1, _ONE, joints=(0.0,), reason=_INTEGERS)

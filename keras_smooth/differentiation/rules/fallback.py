@@ -11,6 +11,9 @@ from keras_smooth.differentiation import tapes
 from keras_smooth.jet import Jet
 from keras_smooth.models.calls import accepts_training
 
+# Of float16 and coarser, summed in another order.
+_ROUNDING = 1e-2
+
 
 def jets(*structures) -> list[Jet]:
     """Returns the jets in structures of arguments."""
@@ -86,7 +89,16 @@ def _folded(operation: Callable, args: tuple, kwargs: dict, found: list[Jet]):
         def moved(x):
             return _at(curves[id(x)], t) if isinstance(x, Jet) else x
 
-        return call(operation, *keras.tree.map_structure(moved, (args, kwargs)))
+        try:
+            y = call(operation, *keras.tree.map_structure(moved, (args, kwargs)))
+        except tf.errors.InvalidArgumentError as error:
+            if lead == 1:
+                raise
+            # The sizes that it was given suit the batch, but not all directions at once.
+            raise _mixes(operation) from error
+        for value in keras.tree.flatten(y):
+            _refuse_mixed(operation, value, lead, leader)
+        return y
 
     entries = tapes.nested(function, t, leader.order, tapes.Slopes(operation))
 
@@ -98,6 +110,27 @@ def _folded(operation: Callable, args: tuple, kwargs: dict, found: list[Jet]):
         return leader.like(primal[:batch], values)
 
     return keras.tree.map_structure(packed, *entries)
+
+
+def _refuse_mixed(operation: Callable, value: tf.Tensor, lead: int, leader: Jet) -> None:
+    """Raises where a result shows that an operation does not keep samples apart."""
+    size, batch = value.shape[:1].as_list() or [0], leader.shape[0]
+    keeps = None in (size[0], batch) or size[0] == lead * batch
+    if keeps and lead > 1 and tf.executing_eagerly() and value.dtype.is_floating:
+        # All directions start at the same points.
+        tiles = tf.reshape(value, (lead, -1))
+        size = 1.0 + tf.reduce_max(tf.abs(tiles))
+        keeps = bool(tf.reduce_all(tf.abs(tiles - tiles[:1]) <= _ROUNDING * size))
+    if not keeps:
+        raise _mixes(operation)
+
+
+def _mixes(operation: Callable) -> ValueError:
+    name = getattr(operation, "name", getattr(operation, "__name__", "a function"))
+    return ValueError(
+        f"{name} ({type(operation).__name__}) mixes the samples of a batch, or their axis "
+        "with others; engine='jet' takes each sample by itself. Take engine='tape'."
+    )
 
 
 def _batch(x: Jet):
