@@ -1,5 +1,6 @@
 """Checkpoints of a run on disk: written as a whole or not at all, and checked when read."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -52,7 +53,9 @@ class Checkpoint:
         digest = hashlib.sha256(content).digest()
         whole_files.write(self._directory / _NAME.format(nit), (digest, content))
         for path in self._paths()[KEEP:]:
-            os.unlink(path)
+            # Another process in this directory may have been faster.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
         whole_files.remove_leftovers(self._directory)
 
     def load(self) -> dict[str, np.ndarray] | None:
@@ -66,7 +69,11 @@ class Checkpoint:
         """
         paths = self._paths()
         for path in paths:
-            arrays = _read(path)
+            try:
+                arrays = _read(path)
+            except FileNotFoundError:
+                # Another process has newer ones.
+                return self.load()
             if arrays is not None:
                 found = json.loads(arrays.pop("identity").tobytes())
                 is_old = found["format"] == OLD_FORMAT

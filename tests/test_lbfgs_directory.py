@@ -1,0 +1,48 @@
+"""A directory of checkpoints that several writers use at once."""
+
+import threading
+
+import numpy as np
+
+from keras_smooth.lbfgs.checkpoint import Checkpoint
+
+
+def arrays(number):
+    return {"number": np.full(1000, number)}
+
+
+def test_several_writers_at_once(tmp_path):
+    """None fails, and what is there in the end is whole."""
+    errors = []
+
+    def write(first):
+        try:
+            checkpoint = Checkpoint(tmp_path, {})
+            for nit in range(first, first + 20):
+                checkpoint.save(nit, arrays(nit))
+                checkpoint.load()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in (1, 1, 2, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    found = Checkpoint(tmp_path, {}).load()["number"]
+    assert np.array_equal(found, np.full(1000, 24))
+
+
+def test_links_are_not_followed(tmp_path):
+    """Neither under the name that 0.1.0 wrote to, nor under that of a checkpoint."""
+    other = tmp_path / "other"
+    other.write_bytes(b"mine")
+    directory = tmp_path / "run"
+    directory.mkdir()
+    for name in ("fit_lbfgs.part", "fit_lbfgs-000000000001.checkpoint"):
+        (directory / name).symlink_to(other)
+    checkpoint = Checkpoint(directory, {})
+    checkpoint.save(1, arrays(1))
+    assert other.read_bytes() == b"mine"
+    assert np.array_equal(checkpoint.load()["number"], arrays(1)["number"])
