@@ -329,8 +329,7 @@ def main() -> None:
     grids = (SHORT_GRID, SHORT_PEERS, SHORT_MEMORY)
     grids = grids if arguments.short else (GRID, PEERS, MEMORY)
     rows = [
-        shown(make(grid))
-        for make, grid in zip((tape_rows, peer_rows, memory_rows), grids)
+        shown(make(grid)) for make, grid in zip((tape_rows, peer_rows, memory_rows), grids)
     ]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     (arguments.folder / "derivatives.md").write_text(page(*rows))

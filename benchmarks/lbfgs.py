@@ -151,9 +151,7 @@ def optax_system(model, num_pairs: int) -> Callable:
 
     loss = jax_loss(Objective(model).shapes)
     # Like fit_lbfgs, it is faster with a curvature of 0.5 than with its default of 0.9.
-    search = optax.scale_by_zoom_linesearch(
-        20, initial_guess_strategy="one", curv_rtol=0.5
-    )
+    search = optax.scale_by_zoom_linesearch(20, initial_guess_strategy="one", curv_rtol=0.5)
     solver = optax.lbfgs(memory_size=num_pairs, linesearch=search)
 
     @jax.jit

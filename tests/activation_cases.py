@@ -22,7 +22,11 @@ class Case:
     @property
     def function(self) -> Callable:
         function = self.row.subject
-        return activations.partial(function, **self.parameters) if self.parameters else function
+        return (
+            activations.partial(function, **self.parameters)
+            if self.parameters
+            else function
+        )
 
     def along(self, x: np.ndarray, component: int = 0) -> np.ndarray:
         """Returns f(x), or of a function of several numbers an entry of f((x, -x))."""

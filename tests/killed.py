@@ -44,9 +44,7 @@ def fit(checkpoint: str | None, say, epochs: int = EPOCHS, chunk: int = 1):
     model = keras.Sequential([keras.Input((2,), dtype="float64")])
     for seed in range(2):
         start = keras.initializers.GlorotUniform(seed=seed)
-        model.add(
-            keras.layers.Dense(8, "tanh", kernel_initializer=start, dtype="float64")
-        )
+        model.add(keras.layers.Dense(8, "tanh", kernel_initializer=start, dtype="float64"))
     model.add(keras.layers.BatchNormalization(dtype="float64"))
     model.add(keras.layers.Dense(1, kernel_initializer=start, dtype="float64"))
     model.compile(loss="mse")

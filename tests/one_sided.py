@@ -31,7 +31,10 @@ def jumps(function, joint: float, max_order: int, noise: float = 1.0) -> list[bo
     """
     left, right = (limits(function, joint, side, max_order) for side in (-1, 1))
     scale = 1.0 + max(map(abs, left + right))
-    return [abs(a - b) > noise * TOLERANCE[k] * scale for k, (a, b) in enumerate(zip(left, right))]
+    return [
+        abs(a - b) > noise * TOLERANCE[k] * scale
+        for k, (a, b) in enumerate(zip(left, right))
+    ]
 
 
 def smoothness(function, joints, max_order: int = 3, noise: float = 1.0) -> float:

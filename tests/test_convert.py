@@ -12,6 +12,7 @@ from keras_smooth.smoothing import conversion
 
 L = keras.layers
 
+
 def _double(layers, dim):
     made = [keras.Input((dim,), dtype="float64")]
     return keras.Sequential(made + [layer(dtype="float64") for layer in layers])

@@ -350,7 +350,11 @@ def test_values_in_the_history_may_be_arrays(start, tmp_path):
 
 
 def test_arrays_come_back_as_they_were(tmp_path):
-    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([], int), "c": np.array(True)}
+    arrays = {
+        "a": np.arange(6.0).reshape(2, 3),
+        "b": np.array([], int),
+        "c": np.array(True),
+    }
     Checkpoint(tmp_path, {"key": [1, None]}).save(7, arrays)
     found = Checkpoint(tmp_path, {"key": [1, None]}).load()
     assert found.keys() == arrays.keys()

@@ -147,7 +147,9 @@ def minimization(model, data, batch_size):
 def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
     def evaluate(minimization):
         function = tf.function(minimization.objective.value_and_gradient, autograph=False)
-        return micro_batches.evaluate(function, minimization.objective.position, minimization.data)
+        return micro_batches.evaluate(
+            function, minimization.objective.position, minimization.data
+        )
 
     model = net(loss=LOSSES[loss])
     arrays = read_data(X, Y, WEIGHTS, Reading("float64", batch_size))

@@ -150,7 +150,9 @@ def test_tapes_have_the_derivatives_of_its_class_or_refuse(name):
             exact = fit.deriv(k)(0.0)
             # None stands for 0: that is what a row of this class says.
             value = 0.0 if value is None else float(value)
-            assert abs(value - exact) < line.noise * one_sided.TOLERANCE[k] * (1 + abs(exact)), k
+            assert abs(value - exact) < line.noise * one_sided.TOLERANCE[k] * (
+                1 + abs(exact)
+            ), k
 
 
 @pytest.mark.parametrize("name", ROWS)

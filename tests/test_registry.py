@@ -132,7 +132,10 @@ OPERATIONS = {
     "elu": (ops.elu, 1),
     "elu with a kink": (lambda x: ops.elu(x, alpha=2.0), 0),
     "where x": (lambda x: ops.where(x > 0, x, 0.0), -1),
-    "where a constant": (lambda x: ops.where(np.array([True, False, True]), x, 0.0), math.inf),
+    "where a constant": (
+        lambda x: ops.where(np.array([True, False, True]), x, 0.0),
+        math.inf,
+    ),
     "zeros like": (lambda x: x + ops.zeros_like(x), math.inf),
     "rounded": (ops.round, -1),
     "stopped": (ops.stop_gradient, None),

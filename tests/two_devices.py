@@ -61,9 +61,7 @@ class Own(keras.Model):
     def call(self, x):
         return self.inner(x)
 
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         compiled = super().compute_loss(x, y, y_pred, sample_weight, training)
         return compiled + keras.ops.mean(self.inner(2.0 * x) ** 2)
 
@@ -128,9 +126,7 @@ def difference(one, two):
 
 def fit(model, data=(X, Y), **arguments):
     arguments = {"epochs": 8, "steps_per_execution": 4, **arguments}
-    return keras_smooth.fit_lbfgs(
-        model, *data, verbose=0, jit_compile=False, **arguments
-    )
+    return keras_smooth.fit_lbfgs(model, *data, verbose=0, jit_compile=False, **arguments)
 
 
 def histories(make, arguments, strategy):

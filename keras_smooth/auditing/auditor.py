@@ -225,9 +225,13 @@ def _audited(
 def _roughened(found: Finding, known: float | None, order: int) -> Finding:
     """Returns "rough" for what is known to be, where the measurement did not see it."""
     smoothness = _lower(known, {"": found})
-    unseen = found.verdict in ("ok", "unknown", "imprecise") or _is_blurred(found, smoothness)
+    unseen = found.verdict in ("ok", "unknown", "imprecise") or _is_blurred(
+        found, smoothness
+    )
     if unseen and smoothness is not None and smoothness < order:
-        return dataclasses.replace(found, verdict="rough", order=max(int(smoothness) + 1, 1))
+        return dataclasses.replace(
+            found, verdict="rough", order=max(int(smoothness) + 1, 1)
+        )
     return found
 
 

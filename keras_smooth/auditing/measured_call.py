@@ -136,9 +136,7 @@ class MeasuredCall:
         size = len(POINTS) if training else 2
         try:
             alone, other = (
-                self.output(
-                    *self.batched(base, base, tf.constant(t, tf.float64)), training
-                )
+                self.output(*self.batched(base, base, tf.constant(t, tf.float64)), training)
                 for t in (np.zeros(size), np.eye(size)[-1])
             )
         except Exception:
@@ -272,7 +270,9 @@ def _compile_once(copy: keras.Operation) -> bool:
 
 def _filled_up(base: list, direction: list, t: np.ndarray) -> tuple[list, list, np.ndarray]:
     """Returns points filled up with the last one to one of few sizes, for few compilations."""
-    size = next(each for each in BATCHES if each >= len(t)) if len(t) < BATCHES[-1] else len(t)
+    size = (
+        next(each for each in BATCHES if each >= len(t)) if len(t) < BATCHES[-1] else len(t)
+    )
     more = size - len(t)
 
     def filled(leaf):

@@ -67,7 +67,9 @@ def _is_keras(function: Callable) -> bool:
     return module.split(".")[0] in ("keras", "keras_smooth")
 
 
-def record(model: keras.Operation, parts: list[keras.Operation], args: tuple) -> dict[int, list[Call]]:
+def record(
+    model: keras.Operation, parts: list[keras.Operation], args: tuple
+) -> dict[int, list[Call]]:
     """Runs a model once in inference mode and returns the calls of each part, by id.
 
     Nothing the model assigns on the way is kept.

@@ -113,9 +113,7 @@ def moments(x, axes, keepdims=False, synchronized=False):
     return tuple(linear(lambda v: ops.squeeze(v, axes), y) for y in both)
 
 
-def layer_normalization(
-    x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=False
-):
+def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, rms_scaling=False):
     """(x - mean) / root of the variance; nested tapes have a wrong second derivative."""
     axes = axis if isinstance(axis, (list, tuple)) else [axis]
     if rms_scaling or not isinstance(x, Jet) or not _keep_batch(axes, x):
