@@ -3,7 +3,10 @@
 import csv
 import json
 import math
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import cloudpickle
@@ -434,5 +437,30 @@ def test_executor_is_chosen_by_the_number_of_jobs():
 
 def test_dead_worker_is_an_error_with_its_words(monkeypatch):
     monkeypatch.setattr(worker_processes.sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="worker process died"):
+    words = r"trained tanh \(seeds 0\) died with exit status 1.* go on with resume"
+    with pytest.raises(RuntimeError, match=words):
         keras_smooth.compare(**ONE, epochs=5, jobs=1)
+
+
+ORPHAN = """
+import os, subprocess, sys
+from keras_smooth.comparison.executors import worker_processes
+code = f"from {worker_processes.__name__} import main; main({os.getpid()})"
+subprocess.Popen([sys.executable, "-c", code])
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_ends_when_its_parent_is_killed():
+    # Its stdin stays open, so that only its own look at the parent can end it.
+    reads, writes = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ORPHAN], stdin=reads, stdout=subprocess.PIPE
+    )
+    process.wait()
+    # It holds stdout: the end of that is the end of the worker.
+    assert process.stdout.read() == b""
+    process.stdout.close()
+    os.close(reads)
+    os.close(writes)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import cloudpickle
@@ -20,6 +21,7 @@ from keras_smooth.comparison.executors.interface import perform
 from keras_smooth.comparison.experiment import Experiment
 from keras_smooth.comparison.tasks import Event, Task
 
+SECONDS_BETWEEN_LOOKS = 1.0
 _DONE = "done"
 
 
@@ -49,7 +51,7 @@ class WorkerProcesses:
             while busy:
                 worker, event = events.get()
                 if event is None:
-                    raise RuntimeError(f"A worker process died.\n{worker.log_tail()}")
+                    raise RuntimeError(worker.obituary())
                 if event != _DONE:
                     handle(event)
                 elif left:
@@ -65,9 +67,10 @@ class _Worker:
     """The parent's end of a process: a pipe in, a thread that reads the pipe out."""
 
     def __init__(self, start: bytes, events: queue.Queue):
+        self._task: Task | None = None
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import main; main()"],
+            [sys.executable, "-c", f"from {__name__} import main; main({os.getpid()})"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -78,16 +81,24 @@ class _Worker:
         threading.Thread(target=self._read, args=(events,), daemon=True).start()
 
     def send(self, task: Task) -> None:
+        self._task = task
         self._write(pickle.dumps(task))
 
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
 
-    def log_tail(self) -> str:
-        self._process.wait()
+    def obituary(self) -> str:
+        """Returns what the process did when it died, of what, and what it said last."""
+        status = self._process.wait()
+        cause = f"of signal {-status}" if status < 0 else f"with exit status {status}"
         self._log.seek(0)
-        return self._log.read().decode(errors="replace")[-2000:]
+        said = self._log.read().decode(errors="replace")[-2000:]
+        return (
+            f"The worker process that trained {self._task.activation} (seeds "
+            f"{', '.join(str(start.seed) for start in self._task.starts)}) died {cause}. "
+            "Finished runs in an output directory are kept: go on with resume.\n" + said
+        )
 
     def _write(self, message: bytes) -> None:
         try:
@@ -104,11 +115,19 @@ class _Worker:
             events.put((self, None))
 
 
-def main() -> None:
+def _end_with_parent(parent: int) -> None:
+    # A parent that is killed cannot stop its workers, who would compute for nobody.
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
+
+
+def main(parent: int) -> None:
     """The worker's side: reads experiment and tasks from stdin, writes events to stdout."""
     # Whatever prints to stdout must not get between the events.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     import tensorflow as tf
 
     def write(event: object) -> None:
