@@ -20,6 +20,7 @@ from keras_smooth.differentiation.operators import (
     laplacian,
 )
 from keras_smooth.differentiation.rules import register_jet_rule
+from keras_smooth.differentiation.verification import Verification
 from keras_smooth.layers import Activation, Dense
 from keras_smooth.lbfgs import OptimizeResult, Status, fit_lbfgs
 from keras_smooth.registry import register_smoothness, smoothness
@@ -37,6 +38,7 @@ __all__ = [
     "OptimizeResult",
     "OutputChange",
     "Status",
+    "Verification",
     "activations",
     "audit",
     "compare",

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from keras_smooth.checks import whole_number
 from keras_smooth.differentiation import exact_values
-from keras_smooth.differentiation.operators import derivatives, names
+from keras_smooth.differentiation.evaluation import names
+from keras_smooth.differentiation.operators import derivatives
 
 
 class DerivativeMonitor(keras.callbacks.Callback):

@@ -408,8 +408,8 @@ BAD = {
     "no model": ({"model": 3}, TypeError, "received 3"),
     "all is one number": ({"x": np.float64(1.0)}, ValueError, r"shape \(\)"),
     "true": ({"x": np.ones((2, 2), bool)}, TypeError, "floats.*bool"),
-    "two inputs": ({"model": two_inputs()}, ValueError, "one input.*with 2"),
-    "structure": ({"x": {"a": np.ones((2, 1))}}, ValueError, "structure"),
+    "two inputs": ({"model": two_inputs()}, ValueError, "takes 2 inputs.*received 1"),
+    "structure": ({"x": {"a": np.ones((2, 1))}}, ValueError, "takes the inputs .*'a'"),
     "batch size 0": ({"batch_size": 0}, ValueError, "1 or more, received 0"),
     "batch size 1.5": ({"batch_size": 1.5}, TypeError, "integer"),
 }
@@ -501,10 +501,10 @@ def test_auto_takes_the_faster_engine(make_model):
         ("jacobian", ten, 1, False, "tape"),
         ("directional", ten, 1, False, "jet"),
     ):
-        x = tf.zeros((1, 10 if model is ten else 1))
-        found = engines.chosen("auto", task, model, x, order, training)
+        dim = 10 if model is ten else 1
+        found = engines.chosen("auto", task, model, dim, order, training)
         assert found == engine, (task, order, training)
-        assert engines.chosen("jet", task, model, x, order, training) == "jet"
+        assert engines.chosen("jet", task, model, dim, order, training) == "jet"
 
 
 def test_order_7_is_for_tapes(make_model, points):
@@ -515,3 +515,132 @@ def test_order_7_is_for_tapes(make_model, points):
 def test_output_that_does_not_depend_on_x(points):
     with pytest.raises(ValueError, match="does not depend|no path"):
         keras_smooth.laplacian(lambda x: tf.ones((21, 1), tf.float64), points)
+
+
+def lying(rule):
+    """Returns a new class of layers whose jets are not those of its call, cosine."""
+
+    class Cosine(keras.layers.Layer):
+        def call(self, x):
+            return ops.cos(x)
+
+    keras_smooth.register_jet_rule(Cosine, rule)
+    return Cosine(**FLOAT64)
+
+
+LYING = {
+    "another function": lambda layer, x: keras_smooth.jet.sin(x),
+    "a factor": lambda layer, x: keras_smooth.jet.cos(x) * 1.001,
+    "for some of the points": lambda layer, x: (
+        keras_smooth.jet.cos(x) + tf.cast(x.primal > 1.5, x.dtype) * 0.01
+    ),
+    "no numbers": lambda layer, x: keras_smooth.jet.cos(x) * np.nan,
+}
+COSINE = {
+    "derivatives": (lambda model, x: keras_smooth.derivatives(model, x)[2], -1),
+    "hessian": (lambda model, x: keras_smooth.hessian(model, x, engine="jet")[..., 0], -1),
+    "laplacian": (keras_smooth.laplacian, -1),
+    "directional": (lambda model, x: keras_smooth.directional(model, x, [1.0], 4)[4], 1),
+}
+
+
+def sequential(layer):
+    return keras.Sequential([keras.Input((1,), **FLOAT64), layer])
+
+
+def nested(layer):
+    return sequential(sequential(layer))
+
+
+@pytest.mark.parametrize(
+    ("name", "operator", "make"),
+    [
+        *((name, "derivatives", sequential) for name in LYING),
+        *(("another function", operator, nested) for operator in COSINE),
+        ("a factor", "laplacian", lambda layer: layer),
+    ],
+)
+def test_jets_of_another_function_are_left_to_tapes_with_a_warning(
+    points, name, operator, make
+):
+    model, (function, sign) = make(lying(LYING[name])), COSINE[operator]
+    with pytest.warns(UserWarning, match="another y than the model itself"):
+        found = function(model, points)
+    # Rounding of float64.
+    np.testing.assert_allclose(np.squeeze(found), sign * np.cos(points[:, 0]), atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("name", "operator"),
+    [*((name, "laplacian") for name in LYING), *(("a factor", name) for name in COSINE)],
+)
+def test_jets_of_another_function_are_no_numbers_in_a_graph(points, name, operator):
+    model, (function, _) = sequential(lying(LYING[name])), COSINE[operator]
+    compute, x = lambda x: function(model, x), tf.constant(points)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Take engine="):
+        WRAPS["graph"](compute)(x)
+    assert np.isnan(WRAPS["xla"](compute)(x)).all()
+
+
+def test_a_model_that_changes_is_compared_as_it_is_now(points):
+    model = keras.Sequential([keras.Input((1,), **FLOAT64)])
+    model.add(keras.layers.Dense(3, "tanh", **FLOAT64))
+    for activation in ("tanh", "tanh", "sigmoid", "sigmoid", "sigmoid", "gelu"):
+        model.layers[0].activation = keras.activations.get(activation)
+        fast, slow = (
+            keras_smooth.derivatives(model, points, engine=e) for e in ("jet", "tape")
+        )
+        np.testing.assert_allclose(fast[2], slow[2], atol=1e-13)
+
+
+def steps(mask_value=0.0):
+    """Returns three samples of four steps, two of them with steps that are masked."""
+    x = np.random.default_rng(4).normal(size=(3, 4, 2))
+    x[0, 2:], x[1, 3:] = mask_value, mask_value
+    return x
+
+
+class _NotAbove(keras.layers.Layer):
+    """Makes a mask in a way of its own."""
+
+    def call(self, x):
+        return 1.0 * x
+
+    def compute_mask(self, x, mask=None):
+        return ops.any(ops.abs(x) > 0, axis=-1)
+
+
+MASKED = {
+    "below the top": lambda i, rnn: rnn(
+        keras.Sequential([keras.Input((4, 2), **FLOAT64), keras.layers.Masking(**FLOAT64)])(i)
+    ),
+    "two levels below": lambda i, rnn: rnn(
+        keras.Sequential([keras.Input((4, 2), **FLOAT64), keras.Sequential(
+            [keras.Input((4, 2), **FLOAT64), keras.layers.Masking(**FLOAT64)]
+        )])(i)
+    ),
+    "in a wrapper": lambda i, rnn: keras.layers.Bidirectional(rnn, **FLOAT64)(
+        keras.layers.Masking(**FLOAT64)(i)
+    ),
+    "of a user's layer": lambda i, rnn: rnn(_NotAbove(**FLOAT64)(i)),
+    "of a user's layer below": lambda i, rnn: rnn(
+        keras.Sequential([keras.Input((4, 2), **FLOAT64), _NotAbove(**FLOAT64)])(i)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrap", ["eager", "graph"])
+@pytest.mark.parametrize("engine", ["jet", "auto"])
+@pytest.mark.parametrize("name", MASKED)
+def test_masks_at_any_depth(name, engine, wrap):
+    i = keras.Input((4, 2), **FLOAT64)
+    y = MASKED[name](i, keras.layers.SimpleRNN(3, **FLOAT64))
+    model, x = keras.Model(i, y), tf.constant(steps())
+    fast, slow = (
+        WRAPS[wrap](lambda x, e=e: keras_smooth.laplacian(model, x, engine=e))(x)
+        for e in (engine, "tape")
+    )
+    np.testing.assert_allclose(fast, slow, atol=1e-12)
+    np.testing.assert_allclose(
+        keras_smooth.derivatives(model, x, 1)[0], model(x), atol=1e-13
+    )

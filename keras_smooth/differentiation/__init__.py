@@ -1,14 +1,20 @@
 """Derivatives of a model's outputs with respect to its inputs.
 
 operators.py          derivatives, gradient, jacobian, hessian, laplacian, directional
-points.py             what they ask of their arguments; points in batches
+checked_inputs.py     what they ask of the model and of x
+points.py             the inputs that move and those that are held
 engines.py            the engines by name, and which is taken for a task
+evaluation.py         one evaluation: task, engine, batches, tapes where jets do not agree
+batches.py            points in batches
 tapes.py              the engine "tape": nested GradientTape, the reference
 taylor.py             the engine "jet": Taylor mode, one forward pass
 rules/                how each layer, activation and operation carries jets
 exact_values.py       what derivatives are compared with, from arrays, tables or functions
+cross_check.py        the y of jets against the model's own
+differences.py        derivatives from values of the model alone
+verification.py       verify=True: the numbers of an engine against such differences
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
 
-Arguments are checked by `points`, `engines` chooses, an engine computes, and an operator
-shapes the result.
+An operator has its arguments checked into `Points`, hands an `Evaluation` to an engine, and
+shapes what comes back.
 """

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import engines, operators, points
+from keras_smooth.differentiation import checked_inputs, engines, operators
+from keras_smooth.differentiation.evaluation import names
 
 SECOND = ("hessian", "laplacian")
 
@@ -68,9 +69,9 @@ class DerivativeModel(keras.Model):
     ) -> None:
         if not isinstance(model, keras.Model):
             raise TypeError(f"DerivativeModel expects a Keras model, received {model!r}.")
-        points.checked_model(model)
+        checked_inputs.check_model(model)
         # Keras casts what enters a model to its dtype, which is float32 unless said.
-        super().__init__(**{"dtype": points.weights_dtype(model), **kwargs})
+        super().__init__(**{"dtype": checked_inputs.weights_dtype(model), **kwargs})
         engines.checked_engine(engine)
         self.order = engines.checked_derivatives(order, engine, least=1)
         self.engine = engine
@@ -88,7 +89,7 @@ class DerivativeModel(keras.Model):
             values = operators.derivatives(
                 self.model, inputs, self.order, engine=self.engine, training=training
             )
-        return dict(zip(operators.names(self.order), values))
+        return dict(zip(names(self.order), values))
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None

@@ -1,10 +1,8 @@
 """The engines, what each can do, and which is taken for a task."""
 
-import math
 from collections.abc import Callable
 
 import keras
-import tensorflow as tf
 
 from keras_smooth import layers
 from keras_smooth.checks import whole_number
@@ -60,7 +58,7 @@ _JETS_ARE_FASTER = {
 
 
 def chosen(
-    engine: str, task: str, model: Callable, x: tf.Tensor, order: int, training=False
+    engine: str, task: str, model: Callable, dim: int, order: int, training: bool = False
 ) -> str:
     """Returns the engine that is asked for, or for "auto" the faster one.
 
@@ -68,18 +66,25 @@ def chosen(
         engine: A name in `ENGINES`.
         task: What is computed, a key of the table above.
         model: What is differentiated.
-        x: Points.
+        dim: How many numbers of a sample derivatives are taken by.
         order: Number of derivatives.
         training: Whether layers run in training mode, which is for tapes.
     """
+    if graph.makes_masks(model):
+        # Jets carry none.
+        return "tape"
     if engine != "auto":
         return engine
-    if training and _differs_in_training(model):
+    if training and _differs_in_training(model) or not can_use_jets(model, order):
         return "tape"
-    if not 1 <= order <= MAX_ORDER or not rules.has_rule(model):
-        return "tape"
-    dim = math.prod(x.shape[1:])
     return "jet" if _JETS_ARE_FASTER[task](order, dim) else "tape"
+
+
+def can_use_jets(model: Callable, order: int) -> bool:
+    """Returns whether jets are worth a try: there is a rule, and no mask."""
+    return (
+        1 <= order <= MAX_ORDER and rules.has_rule(model) and not graph.makes_masks(model)
+    )
 
 
 # Their `call` takes `training`, but makes no use of it.

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.differentiation.operators import derivatives, names
+from keras_smooth.differentiation.evaluation import names
+from keras_smooth.differentiation.operators import derivatives
 
 # Arrays, or structures of them where there are several inputs or outputs.
 Entry = Any

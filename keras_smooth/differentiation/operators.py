@@ -1,25 +1,16 @@
 """Derivatives of a model's outputs with respect to its inputs."""
 
-import math
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import engines, tapes, taylor
-from keras_smooth.differentiation.points import (
-    checked_model,
-    checked_points,
-    checked_single,
-    in_batches,
-    is_numbers,
-)
-
-
-def names(order: int) -> list[str]:
-    """Returns the names of the derivatives up to an order: y, dy, d2y, d3y, ..."""
-    return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
+from keras_smooth.differentiation import engines
+from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.differentiation.points import Points, checked_directions, checked_points
+from keras_smooth.differentiation.verification import certified
 
 
 # Keras itself calls layers without AutoGraph; it would try to convert this file as well.
@@ -29,9 +20,11 @@ def derivatives(
     x: Any,
     order: int = 2,
     *,
+    wrt: Any = None,
     engine: str = "auto",
     batch_size: int | None = None,
     training: bool = False,
+    verify: bool = False,
 ) -> tuple:
     """Returns y, y', y'' and so on of a model at the points x.
 
@@ -40,21 +33,29 @@ def derivatives(
 
     Args:
         model: A Keras model or layer, or a function of tensors.
-        x: Points, floats of shape `(batch, ...)`; for a model with several inputs a
-            list, tuple or dict of such arrays. They are cast to the dtype of the
-            model's variables.
+        x: Points, finite floats of shape `(batch, ...)`; for a model with several inputs
+            a list, tuple or dict of such arrays. They are cast to the dtype of the
+            model's variables. Inputs that hold integers or text are held fixed.
         order: Number of derivatives, 0 or more; up to 6 with the engine `"jet"`.
+        wrt: By which inputs, where there are several: the name or place of one, and the
+            derivatives are as by that one alone; or a list of them. The others are held
+            fixed. None is all that hold floats.
         engine: How they are computed. `"tape"` nests `tf.GradientTape`. `"jet"` is Taylor
-            mode: one forward pass carries all orders, layer by layer; it takes one input.
-            `"auto"` takes the faster one for the task. All give the same derivatives and
-            refuse the same models. Functions made of pieces have the derivatives of the
-            piece that a point is on, so that y'' of a ReLU is 0; `audit` finds them.
+            mode: one forward pass carries all orders, layer by layer. `"auto"` takes the
+            faster one for the task. All give the same derivatives and refuse the same
+            models; where a layer makes a mask, all are tapes. Functions made of pieces
+            have the derivatives of the piece that a point is on, so that y'' of a ReLU is
+            0; `audit` finds them.
         batch_size: Number of samples at a time, which bounds the memory. None is all. On a
             CPU, 10,000 samples of one number, or 1000 of ten, fit the caches.
         training: Whether layers such as Dropout run in training mode, for tapes only.
+        verify: Whether to compare all numbers with differences of the model itself, and
+            to return them only where they agree; see `keras_smooth.Verification`. That
+            takes about a hundred forward passes for each direction.
 
     Returns:
-        A tuple of `order + 1` tensors: y, y', y'', ...
+        A tuple of `order + 1` tensors: y, y', y'', ... With `verify=True` it has an
+        attribute `verification`.
 
         - y has the shape `(batch, ...)` of the model's output.
         - Where a sample of x is one number, as with x of shape `(batch, 1)`, every
@@ -63,16 +64,17 @@ def derivatives(
           `(batch, d)` and y of shape `(batch, m)`, y' is `(batch, m, d)` and y'' is
           `(batch, m, d, d)`.
         - With several outputs each entry has the structure of y; with several inputs
-          each derivative puts the structure of x in the place of the tensor:
-          `dy["out"]["in"]`, `d2y["out"]["in"]["in"]`.
+          each derivative puts the structure of those it is taken by in the place of the
+          tensor: `dy["out"]["in"]`, `d2y["out"]["in"]["in"]`.
 
         The dtype is that of the model's output.
 
     Raises:
         TypeError: If x does not hold floats or `order` is not an integer.
-        ValueError: If x is empty or of the wrong shape, `order` is out of range, the
-            engine is unknown, the model is not built, or a derivative is lost on the
-            way; the message names the layers at fault.
+        ValueError: If x is empty, not finite or of the wrong shape, `wrt` names no input,
+            `order` is out of range, the engine is unknown, the model is not built, a
+            derivative is lost on the way (the message names the layers at fault), or the
+            numbers cannot be verified.
 
     Example:
 
@@ -81,55 +83,38 @@ def derivatives(
     >>> float(y[0, 0]), float(dy[0, 0]), float(d2y[0, 0])
     (8.0, 12.0, 12.0)
     """
-    order = engines.checked_derivatives(order, engines.checked_engine(engine))
+    least = 1 if verify else 0
+    order = engines.checked_derivatives(order, engines.checked_engine(engine), least)
     engines.refuse_training(engine, training)
-    checked_model(model)
-    if engine == "jet" or not keras.tree.is_nested(x) or is_numbers(x):
-        x = checked_single(model, x)
-        engine = engines.chosen(engine, "derivatives", model, x, order, training)
-    else:
-        x = keras.tree.map_structure(lambda part: checked_points(model, part), x)
-        engine = "tape"
-    return _entries(model, x, order, engine, batch_size, training)
+    points = checked_points(model, x, wrt)
+    evaluation = Evaluation(
+        "derivatives", model, points, order, engine, batch_size, training
+    )
+    return certified(evaluation) if verify else evaluation.result()
 
 
-def _entries(
-    model: Callable,
-    x: Any,
-    order: int,
-    engine: str,
-    batch_size: int | None,
-    training: Any = False,
-) -> tuple:
-    """Returns y, y', y'' and so on at points that are checked."""
-
-    def entries(*parts: Any) -> Any:
-        points = keras.tree.pack_sequence_as(x, parts)
-        if engine == "tape" or order == 0:
-            return tuple(
-                tapes.derivatives(tapes.ModelFunction(model, training), points, order)
-            )
-        return taylor.derivatives(model, points, order)
-
-    return in_batches(entries, keras.tree.flatten(x), batch_size)
-
-
-# Keras itself calls layers without AutoGraph; it would try to convert this file as well.
 @tf.autograph.experimental.do_not_convert
 def gradient(
-    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
-) -> tf.Tensor:
+    model: Callable,
+    x: Any,
+    *,
+    wrt: Any = None,
+    engine: str = "auto",
+    batch_size: int | None = None,
+    verify: bool = False,
+):
     """Returns the gradient of a model with one output number a sample.
 
     Args:
-        model: A Keras model or layer, or a function of a tensor.
-        x: Points, floats of shape `(batch, ...)`.
+        model, x: As for `derivatives`.
         engine: `"tape"`, one reverse sweep whatever the dimension, or `"jet"`; `"auto"`
             takes tapes.
         batch_size: Number of samples at a time, which bounds the memory. None is all.
+        wrt, verify: As for `derivatives`.
 
     Returns:
-        A tensor of the shape of x.
+        A tensor of the shape of x; for several inputs the structure of those that
+        derivatives are taken by.
 
     Raises:
         TypeError: If x does not hold floats.
@@ -142,22 +127,27 @@ def gradient(
     >>> keras_smooth.gradient(lambda x: x[:, 0] * x[:, 1], np.array([[2.0, 3.0]])).numpy()
     array([[3., 2.]])
     """
-    x = _checked(model, x, engine)
-    rows = _tensor("jacobian", model, x, 1, engine, batch_size)
-    axes = tuple(x.shape[1:])
-    outputs = rows.shape[1 : rows.shape.rank - len(axes)]
-    if outputs.num_elements() != 1:
+    points, y, slopes = _first(model, x, wrt, engine, batch_size, verify)
+    if keras.tree.is_nested(y) or y.shape[1:].num_elements() != 1:
+        shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape[1:]), y)
         raise ValueError(
             f"gradient needs one output number a sample, received outputs of shape "
-            f"{tuple(outputs)}. Take keras_smooth.jacobian."
+            f"{shapes}. Take keras_smooth.jacobian."
         )
-    return tf.reshape(rows, (-1, *axes))
+    flat = zip(keras.tree.flatten(slopes), points.moving, strict=True)
+    return points.structured([tf.reshape(d, (-1, *x.shape[1:])) for d, x in flat])
 
 
 @tf.autograph.experimental.do_not_convert
 def jacobian(
-    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
-) -> tf.Tensor:
+    model: Callable,
+    x: Any,
+    *,
+    wrt: Any = None,
+    engine: str = "auto",
+    batch_size: int | None = None,
+    verify: bool = False,
+):
     """Returns the first derivatives of all outputs by all inputs.
 
     Args:
@@ -165,10 +155,11 @@ def jacobian(
         engine: `"tape"`, a reverse sweep for each output, or `"jet"`, one forward pass
             with a direction for each input; `"auto"` takes tapes.
         batch_size: Number of samples at a time; None is all.
+        wrt, verify: As for `derivatives`.
 
     Returns:
         A tensor of the shape of y with the shape of a sample of x behind it: `(batch, m,
-        d)`, also where m or d is 1.
+        d)`, also where m or d is 1; structures as for `derivatives`.
 
     Raises:
         TypeError: If x does not hold floats.
@@ -182,13 +173,20 @@ def jacobian(
     array([[[4., 0.],
             [0., 6.]]])
     """
-    return _tensor("jacobian", model, _checked(model, x, engine), 1, engine, batch_size)
+    points, y, slopes = _first(model, x, wrt, engine, batch_size, verify)
+    return _written_out(points, y, slopes, 1)
 
 
 @tf.autograph.experimental.do_not_convert
 def hessian(
-    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
-) -> tf.Tensor:
+    model: Callable,
+    x: Any,
+    *,
+    wrt: Any = None,
+    engine: str = "auto",
+    batch_size: int | None = None,
+    verify: bool = False,
+):
     """Returns the second derivatives of all outputs by all pairs of inputs.
 
     Args:
@@ -196,10 +194,11 @@ def hessian(
         engine: `"tape"`, or `"jet"`, one forward pass with d (d + 1) / 2 directions;
             `"auto"` takes jets for d up to 2.
         batch_size: Number of samples at a time; None is all.
+        wrt, verify: As for `derivatives`.
 
     Returns:
         A tensor of the shape of y with twice the shape of a sample of x behind it:
-        `(batch, m, d, d)`, also where m or d is 1.
+        `(batch, m, d, d)`, also where m or d is 1; structures as for `derivatives`.
 
     Raises:
         TypeError: If x does not hold floats.
@@ -213,34 +212,44 @@ def hessian(
     array([[[0., 6.],
             [6., 4.]]])
     """
-    return _tensor("derivatives", model, _checked(model, x, engine), 2, engine, batch_size)
-
-
-def _checked(model: Callable, x: Any, engine: str) -> tf.Tensor:
-    """Returns the points of a model with one input."""
+    points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
-    checked_model(model)
-    return checked_single(model, x)
+    evaluation = Evaluation("derivatives", model, points, 2, engine, batch_size)
+    y, _, d2y = certified(evaluation) if verify else evaluation.result()
+    return _written_out(points, y, d2y, 2)
 
 
-def _tensor(
-    task: str, model: Callable, x: Any, order: int, engine: str, batch_size: int | None
-) -> tf.Tensor:
-    """Returns all derivatives of one order, with the axes of x written out."""
-    engine = engines.chosen(engine, task, model, x, order)
-    y, *_, last = _entries(model, x, order, engine, batch_size)
+def _first(
+    model: Callable, x: Any, wrt: Any, engine: str, batch_size: int | None, verify: bool
+) -> tuple:
+    """Returns the points, y and y'."""
+    points = checked_points(model, x, wrt)
+    engines.checked_engine(engine)
+    evaluation = Evaluation("jacobian", model, points, 1, engine, batch_size)
+    return points, *(certified(evaluation) if verify else evaluation.result())
 
-    def written_out(y: Any, value: Any) -> Any:
-        shape = [-1, *y.shape[1:], *tuple(x.shape[1:]) * order]
-        return tf.reshape(value, shape)
 
-    return keras.tree.map_structure(written_out, y, last)
+def _written_out(points: Points, y: Any, values: Any, order: int) -> Any:
+    """Returns derivatives of one order with the axes of x, also where these are of size 1."""
+    shapes = itertools.product(
+        [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(y)],
+        *[[tuple(tensor.shape[1:]) for tensor in points.moving]] * order,
+    )
+    flat = zip(keras.tree.flatten(values), shapes, strict=True)
+    written = [tf.reshape(value, (-1, *sum(parts, ()))) for value, parts in flat]
+    return keras.tree.pack_sequence_as(values, written)
 
 
 @tf.autograph.experimental.do_not_convert
 def laplacian(
-    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
-) -> tf.Tensor:
+    model: Callable,
+    x: Any,
+    *,
+    wrt: Any = None,
+    engine: str = "auto",
+    batch_size: int | None = None,
+    verify: bool = False,
+):
     """Returns the sum of the second derivatives of each output along the axes of x.
 
     Args:
@@ -249,9 +258,12 @@ def laplacian(
             first layer where that is below d / 2 (forward Laplacian), or `"tape"`, the
             trace of the Hessian; `"auto"` takes jets where the model has rules for them.
         batch_size: Number of samples at a time; None is all.
+        wrt, verify: As for `derivatives`.
+            Of several inputs the second derivatives are summed over those that
+            derivatives are taken by.
 
     Returns:
-        A tensor of the shape of y.
+        A tensor of the shape of y, or the structure of y.
 
     Raises:
         TypeError: If x does not hold floats.
@@ -271,35 +283,29 @@ def laplacian(
         Li et al., 2024, "A computational framework for neural network-based variational
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
     """
-    functions = {"jet": taylor.laplacian, "tape": lambda *at: _with_trace(*at)[2]}
-    return _laplacian(functions, model, x, engine, batch_size)
+    if verify:
+        return certified(_laplacian("with_laplacian", model, x, wrt, engine, batch_size))[2]
+    return _laplacian("laplacian", model, x, wrt, engine, batch_size).result()
 
 
 def with_laplacian(
-    model: Callable, x: Any, *, engine: str = "auto", batch_size: int | None = None
+    model: Callable,
+    x: Any,
+    *,
+    wrt: Any = None,
+    engine: str = "auto",
+    batch_size: int | None = None,
 ) -> tuple:
     """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
-    functions = {"jet": taylor.with_laplacian, "tape": _with_trace}
-    return _laplacian(functions, model, x, engine, batch_size)
+    return _laplacian("with_laplacian", model, x, wrt, engine, batch_size).result()
 
 
 def _laplacian(
-    functions: dict, model: Callable, x: Any, engine: str, batch_size: int | None
-) -> Any:
-    x = _checked(model, x, engine)
-    function = functions[engines.chosen(engine, "laplacian", model, x, 2)]
-    return in_batches(lambda x: function(model, x), (x,), batch_size)
-
-
-def _with_trace(model: Callable, x: tf.Tensor) -> tuple:
-    """Returns y, y' and the Laplacian by nested tapes."""
-    y, dy, d2y = tapes.derivatives(tapes.ModelFunction(model), x, 2)
-    dim = math.prod(x.shape[1:])
-
-    def traced(y: Any, value: Any) -> Any:
-        return tf.linalg.trace(tf.reshape(value, (-1, *y.shape[1:], dim, dim)))
-
-    return y, dy, keras.tree.map_structure(traced, y, d2y)
+    task: str, model: Callable, x: Any, wrt: Any, engine: str, batch_size: Any
+) -> Evaluation:
+    points = checked_points(model, x, wrt)
+    engines.checked_engine(engine)
+    return Evaluation(task, model, points, 2, engine, batch_size)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -309,18 +315,22 @@ def directional(
     direction: Any,
     order: int = 1,
     *,
+    wrt: Any = None,
     engine: str = "auto",
     batch_size: int | None = None,
+    verify: bool = False,
 ) -> tuple:
     """Returns y and its derivatives along a direction: those of y(x + t v) at t = 0.
 
     Args:
         model, x: As for `gradient`, with outputs of any shape.
-        direction: v, of the shape of x, or of a sample of x for one that all share.
+        direction: v, of the shape of x, or of a sample of x for one that all share; for
+            several inputs in the structure of those that derivatives are taken by.
         order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
         engine: `"jet"`, one forward pass, or `"tape"`, nested tapes over t; `"auto"` takes
             jets where the model has rules for them.
         batch_size: Number of samples at a time; None is all.
+        wrt, verify: As for `derivatives`.
 
     Returns:
         A tuple of `order + 1` tensors of the shape of y.
@@ -341,22 +351,9 @@ def directional(
     (6.0, 5.0, 2.0)
     """
     order = engines.checked_derivatives(order, engines.checked_engine(engine), least=1)
-    x = _checked(model, x, engine)
-    direction = _checked_direction(x, direction)
-    engine = engines.chosen(engine, "directional", model, x, order)
-    function = taylor.along if engine == "jet" else tapes.along
-    return in_batches(
-        lambda x, v: tuple(function(model, x, v, order)), (x, direction), batch_size
+    points = checked_points(model, x, wrt)
+    directions = checked_directions(points, direction)
+    evaluation = Evaluation(
+        "directional", model, points, order, engine, batch_size, directions=directions
     )
-
-
-def _checked_direction(x: tf.Tensor, direction: Any) -> tf.Tensor:
-    direction = tf.cast(tf.convert_to_tensor(direction), x.dtype)
-    if not direction.shape.is_compatible_with(x.shape):
-        if not direction.shape.is_compatible_with(x.shape[1:]):
-            raise ValueError(
-                f"`direction` must have the shape of x, {tuple(x.shape)}, or of a sample, "
-                f"{tuple(x.shape[1:])}; received {tuple(direction.shape)}."
-            )
-        direction = tf.broadcast_to(direction, tf.shape(x))
-    return direction
+    return certified(evaluation) if verify else evaluation.result()

@@ -1,139 +1,134 @@
-"""What every operator asks of its arguments, and how points are taken in batches."""
+"""Points: the inputs of a model that move, by which derivatives are taken, and the rest."""
 
-from collections.abc import Callable
-from typing import Any
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from keras_smooth.checks import whole_number
+from keras_smooth.differentiation import checked_inputs
 
 
-def checked_model(model: object) -> None:
-    """Raises if a model cannot be called on points yet."""
-    if not callable(model):
-        raise TypeError(f"Expected a model, a layer or a function, received {model!r}.")
-    if isinstance(model, keras.Model) and not model.built:
-        raise ValueError(
-            f"The model {model.name!r} is not built: it has no weights yet. Give it an "
-            "Input, or call it once on data."
-        )
+@dataclasses.dataclass(frozen=True)
+class Points:
+    """Inputs of a model, some of which move, while the others are held.
+
+    Args:
+        x: All inputs, tensors in the structure in which the model takes them.
+        places: Which of the flat inputs move.
+        keys: The keys of these where x is a dict, else None.
+        single: Whether derivatives are by one tensor, without a structure.
+    """
+
+    x: object
+    places: tuple[int, ...]
+    keys: tuple | None
+    single: bool
+
+    @functools.cached_property
+    def flat(self) -> list[tf.Tensor]:
+        return keras.tree.flatten(self.x)
+
+    @property
+    def moving(self) -> list[tf.Tensor]:
+        return [self.flat[place] for place in self.places]
+
+    @property
+    def dims(self) -> list[int]:
+        """How many numbers a sample of each moving input has."""
+        return [math.prod(tensor.shape[1:]) for tensor in self.moving]
+
+    @property
+    def dtype(self) -> tf.DType:
+        return self.moving[0].dtype
+
+    def structured(self, values: Sequence):
+        """Returns a value for each moving input in the structure that derivatives have."""
+        if self.single:
+            return values[0]
+        if self.keys is not None:
+            return dict(zip(self.keys, values, strict=True))
+        if len(values) == len(self.flat):
+            return keras.tree.pack_sequence_as(self.x, list(values))
+        return list(values)
+
+    def whole(self, values: Sequence):
+        """Returns the model's argument with other values of the moving inputs."""
+        flat = list(self.flat)
+        for place, value in zip(self.places, values, strict=True):
+            flat[place] = value
+        return keras.tree.pack_sequence_as(self.x, flat)
+
+    def at(self, flat: Sequence[tf.Tensor]) -> "Points":
+        """Returns the same inputs for other samples."""
+        return dataclasses.replace(self, x=keras.tree.pack_sequence_as(self.x, list(flat)))
+
+    def rows(self, step: int, stop: int | None = None) -> "Points":
+        """Returns some of the samples."""
+        return self.at([tensor[:stop:step] for tensor in self.flat])
 
 
-def checked_points(model: Callable, x) -> tf.Tensor:
-    """Returns points of shape `(batch, ...)` in the dtype of the model's weights."""
-    x = tf.convert_to_tensor(x)
-    if not x.dtype.is_floating:
-        raise TypeError(
-            f"The points must be floats to take derivatives, received {x.dtype.name}. "
-            "Convert them, for example with x.astype('float64')."
-        )
-    if x.shape.rank == 0 or 0 in x.shape:
-        raise ValueError(
-            f"Expected points of shape (batch, ...) with at least one point, received "
-            f"shape {tuple(x.shape)}."
-        )
-    return tf.cast(x, weights_dtype(model) or x.dtype)
+def checked_points(model: Callable, x, wrt=None) -> Points:
+    """Returns the points of a model.
 
+    Args:
+        model: Model, layer or function.
+        x: One array of points, or a list, tuple or dict of arrays.
+        wrt: The name or place of the input that moves, or a list of them; None is all
+            that hold floats.
 
-def checked_single(model: Any, x) -> tf.Tensor:
-    """Returns the points of a model with one input, which they fit."""
-    if keras.tree.is_nested(x) and not is_numbers(x):
-        raise ValueError(
-            "Expected one array of points, received a structure of several inputs. "
-            "keras_smooth.derivatives with engine='tape' takes those."
-        )
-    x = checked_points(model, x)
-    inputs = getattr(model, "inputs", None) if isinstance(model, keras.Model) else None
-    if inputs is None:
-        _check_layer(model, x)
-        return x
-    if len(inputs) != 1:
-        raise ValueError(
-            f"Expected a model with one input, received {model.name!r} with "
-            f"{len(inputs)}. keras_smooth.derivatives with engine='tape' takes those."
-        )
-    if not x.shape[1:].is_compatible_with(inputs[0].shape[1:]):
-        raise ValueError(
-            f"The model {model.name!r} expects points of shape {inputs[0].shape}, "
-            f"received {tuple(x.shape)}."
-        )
-    return x
-
-
-def _check_layer(layer: Any, x: tf.Tensor) -> None:
-    """Raises if points do not fit a layer that says what it takes."""
-    for spec in keras.tree.flatten(getattr(layer, "input_spec", None)):
-        if spec is not None and not _fits(spec, x.shape):
-            raise ValueError(
-                f"The layer {layer.name!r} expects points of {spec}, received shape "
-                f"{tuple(x.shape)}."
-            )
-
-
-def _fits(spec: keras.layers.InputSpec, shape: tf.TensorShape) -> bool:
-    if spec.ndim not in (None, shape.rank) or shape.rank < (spec.min_ndim or 0):
-        return False
-    return all(
-        size is None or shape[axis] in (None, size)
-        for axis, size in (spec.axes or {}).items()
+    Raises:
+        TypeError: If the model cannot be called, or an input that moves holds no floats.
+        ValueError: If the model is not built, x does not fit it, is empty or not finite,
+            or `wrt` names no input.
+    """
+    checked_inputs.check_model(model)
+    inputs = checked_inputs.inputs(model, x)
+    places = checked_inputs.places(inputs, wrt)
+    tensors = checked_inputs.cast(model, inputs, places)
+    nested = checked_inputs.is_structure(x)
+    names = [inputs[place].name for place in places]
+    return Points(
+        x=keras.tree.pack_sequence_as(x, tensors) if nested else tensors[0],
+        places=places,
+        keys=tuple(names) if isinstance(x, dict) and len(x) == len(inputs) else None,
+        single=not nested or isinstance(wrt, (str, int)),
     )
 
 
-def is_numbers(x) -> bool:
-    return all(isinstance(leaf, (int, float)) for leaf in keras.tree.flatten(x))
+def checked_directions(points: Points, direction) -> tuple[tf.Tensor, ...]:
+    """Returns a direction for each moving input, of its shape.
 
-
-def weights_dtype(model: Callable) -> str | None:
-    """Returns the dtype of a model's weights, None if it has none."""
-    # Not model.dtype: a Sequential of float64 layers calls itself float32.
-    dtypes = (weight.dtype for weight in getattr(model, "weights", []))
-    return next((dtype for dtype in dtypes if dtype.startswith(("float", "bfloat"))), None)
-
-
-def in_batches(function: Callable, arguments: tuple, batch_size: int | None):
-    """Applies a function of tensors `(batch, ...)` to `batch_size` samples at a time.
-
-    The last batch is filled up with copies of the first sample, so that all have the
-    same shape and a compiled function is compiled once.
+    Raises:
+        TypeError: If a direction holds no real numbers.
+        ValueError: If it has the structure or shape of no input.
     """
-    if batch_size is None:
-        return function(*arguments)
-    size = arguments[0].shape[0] or tf.shape(arguments[0])[0]
-    batch_size = whole_number("`batch_size`", batch_size, 1)
-    batch_size = min(batch_size, size) if isinstance(size, int) else batch_size
-    number = -(-size // batch_size)
-
-    # Known to be whole, no batch is filled up, and nothing is copied for it.
-    whole = isinstance(size, int) and number * batch_size == size
-
-    def split(x):
-        if not whole:
-            filling = tf.repeat(x[:1], number * batch_size - size, axis=0)
-            x = tf.concat([x, filling], axis=0)
-        return tf.reshape(x, (number, batch_size, *x.shape[1:]))
-
-    def join(y):
-        y = tf.reshape(y, (-1, *y.shape[2:]))
-        return y if whole else y[:size]
-
-    parts = tuple(split(x) for x in arguments)
-    return keras.tree.map_structure(join, _mapped(function, parts))
+    if points.single:
+        return (_direction("x", points.moving[0], direction),)
+    like, parts = points.structured(points.moving), []
+    try:
+        # In the order of the moving inputs.
+        keras.tree.map_structure_up_to(
+            like, lambda x, v: parts.append((x, v)), like, direction
+        )
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`direction` must have the structure of the inputs that derivatives are taken "
+            f"by, {checked_inputs.outline(like)}."
+        ) from None
+    return tuple(_direction("its input", *part) for part in parts)
 
 
-def _mapped(function: Callable, parts: tuple):
-    if tf.executing_eagerly():
-        results = [function(*part) for part in zip(*map(tf.unstack, parts))]
-        return keras.tree.map_structure(lambda *ys: tf.stack(ys), *results)
-    specs = [tf.TensorSpec(x.shape[1:], x.dtype) for x in parts]
-    # Traced for its shapes alone: XLA cannot compile the gradient of a loop over it.
-    traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-    signature = keras.tree.map_structure(_spec, traced.structured_outputs)
-    return tf.map_fn(
-        lambda part: function(*part), parts, fn_output_signature=signature,
-        parallel_iterations=1,
-    )  # fmt: skip
-
-
-def _spec(y) -> tf.TensorSpec:
-    return tf.TensorSpec(y.shape, y.dtype)
+def _direction(word: str, x: tf.Tensor, direction) -> tf.Tensor:
+    direction = checked_inputs.numbers("`direction`", direction)
+    direction = tf.cast(direction, x.dtype)
+    if direction.shape.is_compatible_with(x.shape):
+        return direction
+    if not direction.shape.is_compatible_with(x.shape[1:]):
+        raise ValueError(
+            f"`direction` must have the shape of {word}, {tuple(x.shape)}, or of a sample, "
+            f"{tuple(x.shape[1:])}; received {tuple(direction.shape)}."
+        )
+    return tf.broadcast_to(direction, tf.shape(x))

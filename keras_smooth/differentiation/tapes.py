@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import registry
+from keras_smooth.differentiation.points import Points
 from keras_smooth.models import graph
 
 
@@ -33,38 +34,62 @@ def nested(function: Callable, x, order: int, step: Callable) -> list:
     return [*entries, differentiate(tape)]
 
 
-class ModelFunction:
-    """A model as a function of x alone, in inference mode or in training mode."""
-
-    def __init__(self, model: Callable, training: bool = False):
-        self.model = model
-        self.training = training
-
-    def __call__(self, x):
-        if isinstance(self.model, keras.layers.Layer):
-            return self.model(x, training=self.training)
-        return self.model(x)
+def call(model: Callable, x, training: bool = False):
+    """Calls a model, layer or function, in inference mode unless told otherwise."""
+    return (
+        model(x, training=training) if isinstance(model, keras.layers.Layer) else model(x)
+    )
 
 
-def derivatives(function: ModelFunction, x, order: int) -> list:
+def derivatives(model: Callable, points: Points, order: int, training=False) -> tuple:
     """Returns y and all its partial derivatives up to an order, for each sample."""
-    return nested(function, x, order, Partials(function.model))
+
+    def function(moving):
+        return call(model, points.whole(keras.tree.flatten(moving)), training)
+
+    start = points.structured(points.moving)
+    return tuple(nested(function, start, order, Partials(model)))
 
 
-def along(model: Callable, x: tf.Tensor, direction: tf.Tensor, order: int) -> list:
-    """Returns y and its derivatives along one direction a sample."""
-    curve, t = _line(model, x, direction)
-    return nested(curve, t, order, Slopes(model))
+def with_laplacian(model: Callable, points: Points) -> tuple:
+    """Returns y, y' and the sum of the second derivatives, the trace of the Hessian."""
+    y, dy, d2y = derivatives(model, points, 2)
+    blocks = len(points.moving)
+    flat = iter(keras.tree.flatten(d2y))
+
+    def trace(tensor):
+        pairs = [next(flat) for _ in range(blocks**2)]
+        traces = [
+            tf.linalg.trace(tf.reshape(block, (-1, *tensor.shape[1:], dim, dim)))
+            for block, dim in zip(pairs[:: blocks + 1], points.dims, strict=True)
+        ]
+        return tf.add_n(traces)
+
+    return y, dy, keras.tree.map_structure(trace, y)
 
 
-def refuse_lost(model: Callable, x: tf.Tensor, order: int) -> None:
+def along(model: Callable, points: Points, directions: list, order: int) -> tuple:
+    """Returns y and its derivatives along one direction a sample.
+
+    Args:
+        model: Model, layer or function.
+        points: Where.
+        directions: For each moving input, a tensor of its shape.
+        order: Number of derivatives.
+    """
+    curve, t = _line(model, points, directions)
+    return tuple(nested(curve, t, order, Slopes(model)))
+
+
+def refuse_lost(model: Callable, points: Points, order: int) -> None:
     """Raises if tapes lose a derivative; a line through the first point shows it.
 
     Nothing is computed where the smoothness of the model is known to suffice.
     """
     if is_certain(model, order):
         return
-    curve, t = _line(model, x[:1], tf.ones_like(x[:1]))
+    points = points.rows(1, stop=1)
+    curve, t = _line(model, points, [tf.ones_like(tensor) for tensor in points.moving])
 
     def sums(t):
         return keras.tree.map_structure(_sums, curve(t))
@@ -76,14 +101,17 @@ def _sums(tensor: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tensor, axis=tf.range(1, tf.rank(tensor)))
 
 
-def _line(model: Callable, x: tf.Tensor, direction: tf.Tensor) -> tuple:
+def _line(model: Callable, points: Points, directions: list) -> tuple:
     """Returns the model on a line through each point as a function of t, and t = 0."""
-    function = ModelFunction(model)
 
     def curve(t):
-        return function(x + direction * tf.reshape(t, (-1, *[1] * (x.shape.rank - 1))))
+        moved = [
+            x + v * tf.reshape(t, (-1, *[1] * (x.shape.rank - 1)))
+            for x, v in zip(points.moving, directions, strict=True)
+        ]
+        return call(model, points.whole(moved))
 
-    return curve, tf.zeros(tf.shape(x)[:1], x.dtype)
+    return curve, tf.zeros(tf.shape(points.moving[0])[:1], points.dtype)
 
 
 class Partials:

@@ -10,14 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.differentiation import rules, tapes
-from keras_smooth.differentiation.tapes import sample_axes
+from keras_smooth.differentiation.cross_check import compared
+from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
 
 
 def propagate(
     model: Callable,
-    x: tf.Tensor,
-    directions: tf.Tensor,
+    points: Points,
+    directions: list[tf.Tensor],
     order: int,
     collapsed: bool = False,
 ):
@@ -25,8 +26,8 @@ def propagate(
 
     Args:
         model: Layer, model or function.
-        x: Points of shape `(batch, ...)`.
-        directions: Shape `(directions, batch or 1, ...)`.
+        points: Where the lines begin.
+        directions: For each moving input a tensor `(directions, batch or 1, ...)`.
         order: Number of derivatives, 1 or more.
         collapsed: Whether the last derivative is summed over the directions.
 
@@ -36,8 +37,11 @@ def propagate(
     # Jets know the derivatives of pieces, such as 0 for those of hard_tanh; both engines
     # are to refuse the same models.
     if isinstance(model, keras.layers.Layer):
-        tapes.refuse_lost(model, x, order)
-    jet = Jet(x, [directions, *[None] * (order - 1)], collapsed)
+        tapes.refuse_lost(model, points, order)
+    jets = [
+        Jet(x, [v, *[None] * (order - 1)], collapsed)
+        for x, v in zip(points.moving, directions, strict=True)
+    ]
 
     def complete(leaf):
         if isinstance(leaf, Jet) and leaf.series[0] is not None:
@@ -45,29 +49,40 @@ def propagate(
         if not tapes.is_certain(model, order):
             raise ValueError(tapes.lost(model, order, "an output does not depend on x"))
         primal = leaf.primal if isinstance(leaf, Jet) else leaf
-        return jet.like(primal, [_zeros(len(directions), primal), *jet.series[1:]])
+        return jets[0].like(primal, [_zeros(directions, primal), *[None] * (order - 1)])
 
-    return keras.tree.map_structure(complete, rules.apply(model, jet))
-
-
-def _zeros(directions: int, primal: tf.Tensor) -> tf.Tensor:
-    return tf.zeros(tf.concat([[directions], tf.shape(primal)], axis=0), primal.dtype)
+    y = keras.tree.map_structure(complete, rules.apply(model, points.whole(jets)))
+    return compared(y, model, points)
 
 
-def derivatives(model: Callable, x: tf.Tensor, order: int) -> tuple:
-    """Returns y, y', y'' and so on, of the shapes that `operators.derivatives` gives."""
-    dim = math.prod(x.shape[1:])
-    directions = lattice(dim, order).astype(x.dtype.as_numpy_dtype)
-    y = propagate(model, x, _rays(directions, x), order)
+def _zeros(directions: list[tf.Tensor], primal: tf.Tensor) -> tf.Tensor:
+    lead = tf.shape(directions[0])[:1]
+    return tf.zeros(tf.concat([lead, tf.shape(primal)], axis=0), primal.dtype)
+
+
+def derivatives(
+    model: Callable, points: Points, order: int, propagate: Callable = propagate
+) -> tuple:
+    """Returns y, y', y'' and so on, of the shapes that `operators.derivatives` gives.
+
+    Args:
+        model, points, order: As for `propagate`.
+        propagate: What sends lines through the model.
+    """
+    dim = sum(points.dims)
+    y = propagate(model, points, _rays(lattice(dim, order), points), order)
 
     def partials(k):
-        return keras.tree.map_structure(lambda jet: _partials(jet, x, dim, order, k), y)
+        return keras.tree.map_structure(
+            lambda jet: _structured(_partials(jet, dim, order, k), jet, points, k), y
+        )
 
-    primal = keras.tree.map_structure(lambda jet: jet.primal, y)
-    return primal, *(partials(k) for k in range(1, order + 1))
+    return _primal(y), *(partials(k) for k in range(1, order + 1))
 
 
-def with_laplacian(model: Callable, x: tf.Tensor) -> tuple:
+def with_laplacian(
+    model: Callable, points: Points, propagate: Callable = propagate
+) -> tuple:
     """Returns y, y' and the sum of the second derivatives, in one forward pass.
 
     The value, the d first derivatives and the sum of the second ones go through the
@@ -79,35 +94,38 @@ def with_laplacian(model: Callable, x: tf.Tensor) -> tuple:
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6; Dangel et
         al., 2025, "Collapsing Taylor mode automatic differentiation".
     """
-    y = _summed(model, x)
-    primal = keras.tree.map_structure(lambda jet: jet.primal, y)
-    slopes = keras.tree.map_structure(lambda jet: _gradients(jet, x), y)
-    return primal, slopes, _single(y, 2)
+    y = _summed(model, points, propagate)
+    slopes = keras.tree.map_structure(
+        lambda jet: _structured(jet.entry(1), jet, points, 1), y
+    )
+    return _primal(y), slopes, _single(y, 2)
 
 
-def laplacian(model: Callable, x: tf.Tensor):
+def laplacian(model: Callable, points: Points):
     """Returns the sum of the second derivatives alone."""
-    return _single(_summed(model, x), 2)
+    return _single(_summed(model, points, propagate), 2)
 
 
-def _summed(model: Callable, x: tf.Tensor):
+def _summed(model: Callable, points: Points, propagate: Callable):
     """Returns jets along all axes whose second entry is summed over them."""
-    directions = np.eye(math.prod(x.shape[1:]), dtype=x.dtype.as_numpy_dtype)
-    return propagate(model, x, _rays(directions, x), 2, collapsed=True)
+    rays = _rays(np.eye(sum(points.dims)), points)
+    return propagate(model, points, rays, 2, collapsed=True)
 
 
-def _gradients(jet: Jet, x: tf.Tensor) -> tf.Tensor:
-    """Returns the first derivatives along all axes, which go behind those of y."""
-    rows = tf.transpose(jet.entry(1), [*range(1, jet.primal.shape.rank + 1), 0])
-    shape = [size or -1 for size in jet.shape]
-    return tf.reshape(rows, [*shape, *sample_axes(x)])
-
-
-def along(model: Callable, x: tf.Tensor, direction: tf.Tensor, order: int) -> tuple:
+def along(
+    model: Callable,
+    points: Points,
+    directions: list,
+    order: int,
+    propagate: Callable = propagate,
+) -> tuple:
     """Returns y and its derivatives along one direction a sample."""
-    y = propagate(model, x, direction[None], order)
-    primal = keras.tree.map_structure(lambda jet: jet.primal, y)
-    return primal, *(_single(y, k) for k in range(1, order + 1))
+    y = propagate(model, points, [v[None] for v in directions], order)
+    return _primal(y), *(_single(y, k) for k in range(1, order + 1))
+
+
+def _primal(y):
+    return keras.tree.map_structure(lambda jet: jet.primal, y)
 
 
 def _single(y, k: int):
@@ -115,21 +133,50 @@ def _single(y, k: int):
     return keras.tree.map_structure(lambda jet: jet.entry(k)[0], y)
 
 
-def _rays(directions: np.ndarray, x: tf.Tensor) -> tf.Tensor:
-    """Returns directions that all samples share: `(directions, 1, ...)`."""
-    return tf.reshape(tf.constant(directions), (len(directions), 1, *x.shape[1:]))
+def _rays(directions: np.ndarray, points: Points) -> list[tf.Tensor]:
+    """Returns directions that all samples share, for each moving input its own part."""
+    ends = np.cumsum(points.dims)[:-1]
+    parts = np.split(directions.astype(points.dtype.as_numpy_dtype), ends, axis=1)
+    return [
+        tf.reshape(tf.constant(part), (len(directions), 1, *x.shape[1:]))
+        for part, x in zip(parts, points.moving, strict=True)
+    ]
 
 
-def _partials(jet: Jet, x: tf.Tensor, dim: int, order: int, k: int) -> tf.Tensor:
-    """Returns all partial derivatives of order k, the axes of x behind those of y."""
+def _partials(jet: Jet, dim: int, order: int, k: int) -> tf.Tensor:
+    """Returns all partial derivatives of order k, their d^k axes in front of those of y."""
     if dim == 1:
-        return jet.entry(k)[0]
+        return jet.entry(k)
     table = tf.constant(_interpolation(dim, order, k), jet.dtype)
     unique = tf.tensordot(table, jet.entry(k), axes=1)
-    full = tf.gather(unique, _places(dim, k), axis=0)
-    full = tf.transpose(full, [*range(1, full.shape.rank), 0])
+    return tf.gather(unique, _places(dim, k), axis=0)
+
+
+def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int):
+    """Returns partial derivatives by input, the axes of the inputs behind those of y.
+
+    Args:
+        full: Shape `(d^k, batch, ...)` for d numbers in all moving inputs together.
+        jet: That they come from.
+        points: The inputs.
+        k: Order.
+    """
+    dims, rank = points.dims, jet.primal.shape.rank
     shape = [size or -1 for size in jet.shape]
-    return tf.reshape(full, [*shape, *sample_axes(x) * k])
+    axes = [tapes.sample_axes(x) for x in points.moving]
+    if sum(dims) > 1:
+        full = tf.reshape(full, [*[sum(dims)] * k, *tf.unstack(tf.shape(jet.primal))])
+        full = tf.transpose(full, [*range(k, k + rank), *range(k)])
+
+    def blocks(tensor, level, behind):
+        if level == k:
+            return tf.reshape(tensor, [*shape, *behind])
+        parts = [tensor] if len(dims) == 1 else tf.split(tensor, dims, axis=rank + level)
+        return points.structured(
+            [blocks(part, level + 1, (*behind, *ax)) for part, ax in zip(parts, axes)]
+        )
+
+    return blocks(full, 0, ())
 
 
 @functools.cache

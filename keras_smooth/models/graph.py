@@ -123,3 +123,24 @@ def walk(model: keras.Operation, prefix: str = "") -> Iterator[tuple[str, keras.
 def unique(model: keras.Operation) -> list[tuple[str, keras.Operation]]:
     """Returns `walk(model)` with each shared layer once."""
     return list({id(part): (path, part) for path, part in walk(model)}.values())
+
+
+def makes_masks(part: object) -> bool:
+    """Returns whether a layer makes a mask, or one inside it does, at any depth."""
+    if isinstance(part, keras.layers.Masking) or getattr(part, "mask_zero", False):
+        return True
+    if not isinstance(part, keras.layers.Layer):
+        return False
+    if _is_users(type(part).compute_mask):
+        return True
+    inside = [getattr(part, name, None) for name in _WRAPPED]
+    inside += inner(part) if isinstance(part, keras.Model) else []
+    return any(makes_masks(layer) for layer in inside if layer is not part)
+
+
+# Where wrappers keep the layers that they call.
+_WRAPPED = ("layer", "forward_layer", "backward_layer", "cell")
+
+
+def _is_users(method: Callable) -> bool:
+    return method.__module__.split(".")[0] != "keras"

@@ -26,16 +26,8 @@ def _entered(model: keras.Model, x) -> list:
     return [z.cast(i.dtype) if isinstance(z, Jet) else z for z, i in pairs]
 
 
-def _masks(model: keras.Model) -> bool:
-    """Returns whether a layer makes a mask, which jets do not carry."""
-    return any(
-        isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False)
-        for layer in model.layers
-    )
-
-
 def _sequential(model: keras.Sequential, x, *, training=None, mask=None):
-    if training or mask is not None or _masks(model) or not model.built:
+    if training or mask is not None or graph.makes_masks(model) or not model.built:
         return NotImplemented
     (x,) = _entered(model, x)
     for layer in model.layers:
@@ -44,7 +36,7 @@ def _sequential(model: keras.Sequential, x, *, training=None, mask=None):
 
 
 def _functional(model: keras.Model, x, *, training=None, mask=None):
-    if training or mask is not None or _masks(model):
+    if training or mask is not None or graph.makes_masks(model):
         return NotImplemented
     flat = _graph(model).call(_entered(model, x))
     return keras.tree.pack_sequence_as(model.output, keras.tree.flatten(flat))

@@ -1,0 +1,117 @@
+"""One evaluation of derivatives: what is asked, by which engine, in which batches."""
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from keras_smooth.differentiation import engines, tapes, taylor
+from keras_smooth.differentiation.batches import in_batches
+from keras_smooth.differentiation.cross_check import JetsDisagreeError
+from keras_smooth.differentiation.points import Points
+
+# The functions of both engines for each task; "jacobian" is the same as "derivatives".
+_FUNCTIONS = {
+    "derivatives": {"jet": taylor.derivatives, "tape": tapes.derivatives},
+    "jacobian": {"jet": taylor.derivatives, "tape": tapes.derivatives},
+    "with_laplacian": {"jet": taylor.with_laplacian, "tape": tapes.with_laplacian},
+    "laplacian": {
+        "jet": taylor.laplacian,
+        "tape": lambda model, points: tapes.with_laplacian(model, points)[2],
+    },
+    "directional": {"jet": taylor.along, "tape": tapes.along},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Derivatives that are asked for.
+
+    Args:
+        task: `"derivatives"`, `"jacobian"`, `"laplacian"`, `"with_laplacian"` or
+            `"directional"`.
+        model: Model, layer or function.
+        points: Checked.
+        order: Number of derivatives.
+        engine: A name in `engines.ENGINES`.
+        batch_size: Number of samples at a time; None is all.
+        training: Whether layers run in training mode.
+        directions: For `"directional"`, a tensor for each moving input.
+    """
+
+    task: str
+    model: Callable
+    points: Points
+    order: int
+    engine: str = "auto"
+    batch_size: int | None = None
+    training: bool = False
+    directions: tuple[tf.Tensor, ...] = ()
+
+    def result(self):
+        """Returns what the functions of the task return."""
+        if self._engine() == "tape":
+            return self._by("tape")
+        try:
+            return self._by("jet")
+        except JetsDisagreeError as error:
+            _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
+            return self._by("tape")
+
+    def candidates(self) -> list["Evaluation"]:
+        """Returns the same by the engine that is asked for, for "auto" by either."""
+        first = self._engine()
+        names = [first]
+        if self.engine == "auto" and engines.can_use_jets(self.model, self.order):
+            names = [first, "jet" if first == "tape" else "tape"]
+        return [dataclasses.replace(self, engine=name) for name in names]
+
+    def along_lines(self, propagate: Callable) -> tuple:
+        """Returns the same from what something else than jets finds along lines."""
+        arguments = self._arguments(self.directions, "jet")
+        function = _FUNCTIONS[self.task]["jet"]
+        return function(self.model, self.points, *arguments, propagate=propagate)
+
+    def names(self) -> list[str]:
+        """Returns the names of the entries of a result."""
+        if self.task == "with_laplacian":
+            return ["y", "dy", "laplacian"]
+        return names(self.order)
+
+    def _engine(self) -> str:
+        if not self.order:
+            return "tape"
+        task = "laplacian" if self.task == "with_laplacian" else self.task
+        dim = sum(self.points.dims)
+        return engines.chosen(self.engine, task, self.model, dim, self.order, self.training)
+
+    def _by(self, engine: str):
+        def function(*flat):
+            points = self.points.at(flat[:number])
+            return compute(self.model, points, *self._arguments(flat[number:], engine))
+
+        compute, number = _FUNCTIONS[self.task][engine], len(self.points.flat)
+        flat = (*self.points.flat, *self.directions)
+        return in_batches(function, flat, self.batch_size)
+
+    def _arguments(self, directions: tuple, engine: str) -> tuple:
+        if "laplacian" in self.task:
+            return ()
+        if self.task == "directional":
+            return directions, self.order
+        return (self.order, self.training) if engine == "tape" else (self.order,)
+
+
+def names(order: int) -> list[str]:
+    """Returns the names of the derivatives up to an order: y, dy, d2y, d3y, ..."""
+    return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
+
+
+@functools.cache
+def _warn_once(name: str, cause: str) -> None:
+    warnings.warn(
+        f"{name}: {cause}. Nested tapes compute its derivatives, which is slower.",
+        stacklevel=2,
+    )

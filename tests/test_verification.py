@@ -1,0 +1,156 @@
+"""verify=True: what is right passes, with a bound that holds; what is wrong raises."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_smooth
+
+FLOAT64 = {"dtype": "float64"}
+
+
+@pytest.fixture
+def x():
+    return np.linspace(-1.0, 1.0, 9)[:, None]
+
+
+# Function, order, and its exact derivatives.
+RIGHT = {
+    "sin": (ops.sin, [np.sin, np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)]),
+    "fast": (
+        lambda x: ops.sin(30.0 * x),
+        [
+            lambda x: np.sin(30 * x),
+            lambda x: 30 * np.cos(30 * x),
+            lambda x: -900 * np.sin(30 * x),
+        ],
+    ),
+    "steep": (lambda x: ops.exp(9.0 * x), [lambda x, k=k: 9**k * np.exp(9 * x) for k in range(4)]),
+    "near the end of its domain": (
+        lambda x: ops.log(x + 1.1),
+        [lambda x: np.log(x + 1.1), lambda x: 1 / (x + 1.1), lambda x: -1 / (x + 1.1) ** 2],
+    ),
+    "affine": (lambda x: 2.0 * x + 0.0 * x**3, [lambda x: 2 * x, lambda x: 2 + 0 * x, lambda x: 0 * x]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_derivatives_pass_with_a_bound_that_holds(x, name, dtype):
+    function, exact = RIGHT[name]
+    x = x.astype(dtype)
+    found = keras_smooth.derivatives(function, x, len(exact) - 1, verify=True)
+    verification = found.verification
+    assert verification.ok and verification.num_points == 9 and verification.dtype == dtype
+    for value, true, agreement in zip(found, exact, verification.agreements):
+        assert agreement.bound <= agreement.limit
+        # The bound is met up to the rounding of the comparison itself.
+        rounding = np.finfo(dtype).eps * 100 * agreement.scale
+        error = np.abs(value - true(x.astype("float64"))).max()
+        assert error <= agreement.bound + rounding
+    assert str(verification).count("agrees") == len(exact)
+
+
+def test_the_bound_is_in_the_dtype(make_model, x):
+    bounds = [
+        keras_smooth.derivatives(make_model(dtype=dtype), x, verify=True)
+        .verification["d2y"]
+        .bound
+        for dtype in ("float32", "float64")
+    ]
+    # Measured: 1e-5 and 1e-11.
+    assert bounds[1] < 1e-8 < 1e-7 < bounds[0] < 1e-3
+
+
+OPERATORS = {
+    "gradient": keras_smooth.gradient,
+    "jacobian": keras_smooth.jacobian,
+    "hessian": keras_smooth.hessian,
+    "laplacian": keras_smooth.laplacian,
+    "derivatives": keras_smooth.derivatives,
+    "directional": lambda model, x, **options: keras_smooth.directional(
+        model, x, np.array([1.0, -20.0, 0.5]), 2, **options
+    ),
+}
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_all_operators_verify(make_model, operator):
+    model, x = make_model(dim=3), np.random.default_rng(0).normal(size=(4, 3))
+    plain, verified = (OPERATORS[operator](model, x, verify=v) for v in (False, True))
+    keras.tree.map_structure(np.testing.assert_array_equal, tuple(plain), tuple(verified))
+
+
+def test_several_inputs_verify():
+    x, t = np.random.default_rng(1).normal(size=(2, 5, 1))
+    found = keras_smooth.derivatives(
+        lambda z: ops.sin(z["x"]) * ops.exp(z["t"]), {"x": x, "t": t}, verify=True
+    )
+    assert found.verification.ok
+    np.testing.assert_allclose(found[2]["x"]["t"], np.cos(x) * np.exp(t))
+
+
+def liar(function, slope):
+    @tf.custom_gradient
+    def lying(x):
+        return function(x), lambda upstream: upstream * slope(x)
+
+    return lying
+
+
+LIES = {
+    "slope": (liar(tf.sin, lambda x: 1.001 * tf.cos(x)), 1),
+    "curvature": (
+        liar(tf.tanh, lambda x: tf.stop_gradient(1 - tf.tanh(x) ** 2) + 0 * x),
+        2,
+    ),
+    "straight through": (liar(tf.round, lambda x: 1 + 0 * x), 1),
+    "at one point": (liar(tf.sin, lambda x: tf.cos(x) + tf.cast(x > 0.9, x.dtype)), 1),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_lies_are_found(x, name):
+    function, order = LIES[name]
+    with pytest.raises(ValueError, match="could not be verified"):
+        keras_smooth.derivatives(function, x, order, verify=True)
+
+
+@pytest.mark.parametrize("function", [tf.abs, tf.nn.relu, lambda x: tf.maximum(x, -x / 2)])
+def test_a_point_at_a_kink_has_no_derivative(x, function):
+    with pytest.raises(ValueError, match=r"(?s)could not be verified.*at point 4"):
+        keras_smooth.gradient(function, x, verify=True)
+    # Beside it there is one.
+    keras_smooth.gradient(function, x + 0.02, verify=True)
+
+
+@pytest.mark.parametrize("operator", ["derivatives", "hessian", "laplacian"])
+@pytest.mark.parametrize("kind", ["LayerNormalization", "GroupNormalization"])
+def test_stock_normalization(operator, kind):
+    """Nested tapes give a wrong y'' for them without a word: jets have a right one."""
+    layers = [keras.Input((4,), **FLOAT64), keras.layers.Dense(4, "tanh", **FLOAT64)]
+    options = {"groups": 2} if kind == "GroupNormalization" else {}
+    layers += [
+        getattr(keras.layers, kind)(**FLOAT64, **options),
+        keras.layers.Dense(1, **FLOAT64),
+    ]
+    model, x = keras.Sequential(layers), np.random.default_rng(2).normal(size=(3, 4))
+    function = getattr(keras_smooth, operator)
+    with pytest.raises(ValueError, match=r"(?s)d2y.*differs|laplacian.*differs"):
+        function(model, x, engine="tape", verify=True)
+    right = function(model, x, engine="jet", verify=True)
+    auto = function(model, x, verify=True)
+    keras.tree.map_structure(np.testing.assert_array_equal, tuple(auto), tuple(right))
+
+
+def test_bad_arguments(make_model, x):
+    for arguments, words in (
+        ({"training": True}, "training=True"),
+        ({"order": 0}, "1 or more"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            keras_smooth.derivatives(make_model(), x, verify=True, **arguments)
+    with pytest.raises(ValueError, match="outside of tf.function"):
+        tf.function(lambda x: keras_smooth.derivatives(make_model(), x, verify=True))(x)
