@@ -3,6 +3,7 @@
 import dataclasses
 import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -52,7 +53,7 @@ def is_structure(x) -> bool:
     )
 
 
-def inputs(model: Callable, x) -> list[Input]:
+def inputs(model: Any, x: Any) -> list[Input]:
     """Returns the arrays in x, which fit the model."""
     nested = is_structure(x)
     flat = keras.tree.flatten(x) if nested else [x]
@@ -66,7 +67,7 @@ def inputs(model: Callable, x) -> list[Input]:
     return found
 
 
-def _expected(model: Callable, x, flat: list, nested: bool) -> list:
+def _expected(model: Any, x: Any, flat: list, nested: bool) -> list:
     """Returns what a model says of its inputs, in the order of x; None where it does not."""
     known = getattr(model, "inputs", None) if isinstance(model, keras.Model) else None
     if not known:
@@ -160,7 +161,7 @@ def _check_finite(word: str, tensor: tf.Tensor) -> None:
         raise ValueError(f"{word} must be finite, but is {value} at {place}.")
 
 
-def _check_shapes(model: Callable, found: list[Input]) -> None:
+def _check_shapes(model: Any, found: list[Input]) -> None:
     for part in found:
         shape = part.tensor.shape
         if part.expected is not None:
@@ -181,7 +182,7 @@ def _check_shapes(model: Callable, found: list[Input]) -> None:
         _check_layer(model, found[0].tensor)
 
 
-def _check_layer(layer: Callable, x: tf.Tensor) -> None:
+def _check_layer(layer: Any, x: tf.Tensor) -> None:
     """Raises if points do not fit a layer that says what it takes."""
     for spec in keras.tree.flatten(getattr(layer, "input_spec", None)):
         if spec is not None and not _fits(spec, x.shape):
@@ -224,7 +225,7 @@ def places(found: list[Input], wrt) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
-def _place(found: list[Input], name: object) -> int:
+def _place(found: list[Input], name: Any) -> int:
     """Returns the place of an input by its name, or by its place itself."""
     for place, part in enumerate(found):
         if isinstance(name, str) and name in (

@@ -13,7 +13,7 @@ from keras_smooth.differentiation.cross_check import JetsDisagreeError
 from keras_smooth.differentiation.points import Points
 
 # The functions of both engines for each task; "jacobian" is the same as "derivatives".
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, dict[str, Callable]] = {
     "derivatives": {"jet": taylor.derivatives, "tape": tapes.derivatives},
     "jacobian": {"jet": taylor.derivatives, "tape": tapes.derivatives},
     "with_laplacian": {"jet": taylor.with_laplacian, "tape": tapes.with_laplacian},

@@ -102,7 +102,7 @@ def gradient(
     engine: str = "auto",
     batch_size: int | None = None,
     verify: bool = False,
-):
+) -> Any:
     """Returns the gradient of a model with one output number a sample.
 
     Args:
@@ -147,7 +147,7 @@ def jacobian(
     engine: str = "auto",
     batch_size: int | None = None,
     verify: bool = False,
-):
+) -> Any:
     """Returns the first derivatives of all outputs by all inputs.
 
     Args:
@@ -186,7 +186,7 @@ def hessian(
     engine: str = "auto",
     batch_size: int | None = None,
     verify: bool = False,
-):
+) -> Any:
     """Returns the second derivatives of all outputs by all pairs of inputs.
 
     Args:
@@ -249,7 +249,7 @@ def laplacian(
     engine: str = "auto",
     batch_size: int | None = None,
     verify: bool = False,
-):
+) -> Any:
     """Returns the sum of the second derivatives of each output along the axes of x.
 
     Args:
