@@ -1,6 +1,11 @@
 """Shared by all tests: workers, markers, random numbers, small models and points."""
 
 import os
+import signal
+
+# A shell that starts it in the background has it ignore Ctrl-C, which some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before TensorFlow: as many workers as cores, so one thread each. Else they fight for them.
 if "PYTEST_XDIST_WORKER" in os.environ:
