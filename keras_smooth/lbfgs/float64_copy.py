@@ -4,11 +4,10 @@ import weakref
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_smooth.lbfgs.exact_losses import compilation, compile_exactly, loss_weights
 from keras_smooth.lbfgs.losses import has_own_loss
-from keras_smooth.models import calls, copies, graph
+from keras_smooth.models import calls, copies, graph, sample_inputs
 
 # The latest of each model, with what it was made of.
 _copies = weakref.WeakKeyDictionary()
@@ -27,13 +26,15 @@ def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
 
     Args:
         model: Built model.
-        x: A few inputs, in float64, or None where nobody knows them.
+        x: A few inputs, in float64, or None for random ones.
 
     Raises:
         ValueError: If Keras cannot build the model again from its config.
     """
     if compute_dtypes(model) == {"float64"}:
         return model
+    if x is None:
+        x = calls.cast_to("float64", sample_inputs.of_built(model))
     signature = [*compilation(model), *(v.trainable for v in model.variables)]
     found, copy = _copies.get(model, (None, None))
     if found != signature:
@@ -67,8 +68,6 @@ def _load(model: keras.Model, copy: keras.Model, x: Any) -> None:
 def _copied(model: keras.Model, x: Any) -> keras.Model:
     make = _of_own_class if has_own_loss(model) else _of_any_class
     try:
-        if x is None and not graph.is_graph(model):
-            x = _zeros(model)
         with model.distribute_strategy.scope():
             copy = make(model, x)
         left = compute_dtypes(copy) - {"float64"}
@@ -83,14 +82,6 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
             f"make: {copies.brief(error)}. Give the class a get_config that holds its "
             'arguments, or build the model with dtype="float64".'
         ) from error
-
-
-def _zeros(model: keras.Model) -> Any:
-    """Returns inputs of the shapes that a model was built with."""
-    shapes = (model.get_build_config() or {})["input_shape"]
-    return keras.tree.map_shape_structure(
-        lambda shape: tf.zeros([size or 1 for size in shape], "float64"), shapes
-    )
 
 
 def _of_any_class(model: keras.Model, x: Any) -> keras.Model:

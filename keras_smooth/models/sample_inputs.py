@@ -73,6 +73,18 @@ def _of_model(model: keras.Model) -> Any:
     return keras.tree.map_structure(lambda t: sample(t.shape, t.dtype), structure)
 
 
+def of_built(model: keras.Model) -> Any:
+    """Returns inputs of the shapes that a model was built with.
+
+    Raises:
+        ValueError: If nothing tells them.
+    """
+    shapes = None if of_graph(model) is not None else _built_shape(model)
+    if shapes is None:
+        return _of_model(model)
+    return keras.tree.map_shape_structure(_normal, shapes)
+
+
 def of_graph(model: keras.Model) -> Any:
     """Returns the symbolic inputs of a Sequential or Functional model, else None."""
     if isinstance(model, keras.Sequential):
