@@ -57,8 +57,8 @@ class Verification:
 
     Example:
 
-    >>> import numpy as np, keras_smooth
-    >>> values = keras_smooth.derivatives(np.square, np.ones((3, 1)), verify=True)
+    >>> import keras, keras_smooth, numpy as np
+    >>> values = keras_smooth.derivatives(keras.ops.square, np.ones((3, 1)), verify=True)
     >>> values.verification.ok, values.verification.num_points
     (True, 3)
     >>> bool(values.verification["d2y"].bound < 1e-8)
