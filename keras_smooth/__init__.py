@@ -26,7 +26,7 @@ from keras_smooth.lbfgs import OptimizeResult, Status, fit_lbfgs
 from keras_smooth.registry import register_smoothness, smoothness
 from keras_smooth.smoothing import OutputChange, output_change, smoothen
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "Activation",
