@@ -199,6 +199,13 @@ def test_trees_are_one():
     assert tree("README.md") == tree("docs/architecture.md")
 
 
+def test_worked_example_is_the_code():
+    block = re.search(
+        r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL
+    )[1]
+    assert block in (PACKAGE / "activations" / "functions.py").read_text()
+
+
 # Public names.
 
 
