@@ -29,9 +29,10 @@ class LayerAudit:
         layer: Name of its class.
         smoothness: k of the class C^k as measured and as the registry knows it, the
             lower of both; None if unknown.
-        verdict: "ok"; "imprecise", where its dtype loses digits; "rough", of a class below the order; "zero" or "none", where
-            TensorFlow gives 0 or None for a derivative that is not 0; "raises"; "nan";
-            "wrong"; "unknown". The worse of those in inference and in training.
+        verdict: "ok"; "imprecise", where its dtype loses digits; "rough", of a class below
+            the order; "zero" or "none", where TensorFlow gives 0 or None for a derivative
+            that is not 0; "raises"; "nan"; "wrong"; "unknown". The worse of those in
+            inference and in training.
         order: The first order that is lost, 0 if none is.
         mode: "inference" or "training": where the fault is.
         error: The largest relative error of a derivative; NaN where there is no number.

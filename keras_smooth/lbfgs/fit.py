@@ -54,10 +54,10 @@ def fit_lbfgs(
 
     The loss is the model's own: `compile(loss=...)`, regularizers, `add_loss` and an
     overridden `compute_loss` included; or it is the sum of the terms of an `objective`, as
-    the residual of an equation and its boundary values. Dropout keeps one mask for the whole run, as a line
-    search needs. Moving averages (BatchNormalization) get the values that they would
-    approach if training went on at the final weights. A run never ends with a larger loss
-    than it started with.
+    the residual of an equation and its boundary values. Dropout keeps one mask for the
+    whole run, as a line search needs. Moving averages (BatchNormalization) get the values
+    that they would approach if training went on at the final weights. A run never ends
+    with a larger loss than it started with.
 
     What does not fit is refused before anything is compiled, after a look at all data and
     one evaluation of a few rows. The first call compiles, which takes seconds; further
@@ -127,7 +127,8 @@ def fit_lbfgs(
             run that finds its own checkpoint there goes on from it, bit for bit, also to
             more epochs, a lower tolerance or a lower target. Its own is one that began at
             the weights that the model has, or ended there. It is weights and curvature
-            memory, `2 * num_correction_pairs + 4` times the weights (256 MiB at most by default).
+            memory, `2 * num_correction_pairs + 4` times the weights (256 MiB at most by
+            default).
         throw: Whether to raise where a run breaks off, instead of only saying so in the
             result.
 
@@ -137,9 +138,9 @@ def fit_lbfgs(
 
     Raises:
         ValueError: If the model is not compiled or not built or has no trainable
-            weights, a weight gets no gradient or has a constraint, the data is empty, endless or not finite,
-            shapes do not fit, an argument is out of range, or a checkpoint is of another
-            run.
+            weights, a weight gets no gradient or has a constraint, the data is empty,
+            endless or not finite, shapes do not fit, an argument is out of range, or a
+            checkpoint is of another run.
         TypeError: If an argument is of the wrong kind.
         RuntimeError: With `throw=True`, if the line search died for good, the position
             stalled or the loss is not finite. The model has the best weights found.
