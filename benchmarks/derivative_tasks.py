@@ -109,16 +109,15 @@ def peers(task: str, model: keras.Model, size: int) -> dict[str, tuple]:
 
 
 def _jax(task: str, weights: list, size: int) -> dict[str, tuple]:
-    import jax
-    import jax.numpy as jnp
-    from jax.experimental import jet as jax_jet
+    import jax.experimental.jet
+    import jax.numpy
 
     jax.config.update("jax_enable_x64", True)
-    weights = [[jnp.asarray(w) for w in pair] for pair in weights]
+    weights = [[jax.numpy.asarray(w) for w in pair] for pair in weights]
 
     def net(x):
         for kernel, bias in weights[:-1]:
-            x = jnp.tanh(x @ kernel + bias)
+            x = jax.numpy.tanh(x @ kernel + bias)
         return (x @ weights[-1][0] + weights[-1][1])[0]
 
     def nested(x):
@@ -128,11 +127,11 @@ def _jax(task: str, weights: list, size: int) -> dict[str, tuple]:
         return [function(x[0]) for function in functions]
 
     def laplacian(x):
-        return jnp.trace(jax.hessian(net)(x))
+        return jax.numpy.trace(jax.hessian(net)(x))
 
     def taylor(x):
-        series = [jnp.ones_like(x), *[jnp.zeros_like(x)] * (ORDERS[task] - 1)]
-        y, series = jax_jet.jet(net, (x,), (series,))
+        series = [jax.numpy.ones_like(x), *[jax.numpy.zeros_like(x)] * (ORDERS[task] - 1)]
+        y, series = jax.experimental.jet.jet(net, (x,), (series,))
         return [y, *series]
 
     if task.startswith("Laplacian"):
@@ -141,19 +140,25 @@ def _jax(task: str, weights: list, size: int) -> dict[str, tuple]:
         sides = {"JAX, nested jax.grad": jax.vmap(nested)}
         sides["JAX, jax.experimental.jet"] = jax.vmap(taylor)
         if ORDERS[task] == 2:
-            sides["JAX, Taylor by hand"] = lambda x: _by_hand(jnp, weights, x)
+            sides["JAX, Taylor by hand"] = lambda x: _by_hand(weights, x)
 
     def in_parts(side):
         return jax.jit(lambda x: jax.lax.map(side, x.reshape(-1, size, x.shape[1])))
 
-    return {name: (in_parts(side), jnp.asarray) for name, side in sides.items()}
+    return {name: (in_parts(side), jax.numpy.asarray) for name, side in sides.items()}
 
 
-def _by_hand(jnp, weights: list, x) -> tuple:
+def _by_hand(weights: list, x) -> tuple:
     """y, y', y'' of the net, written out: tanh' = 1 - tanh^2."""
-    first, second = jnp.ones_like(x), jnp.zeros_like(x)
+    import jax.numpy
+
+    first, second = jax.numpy.ones_like(x), jax.numpy.zeros_like(x)
     for kernel, bias in weights[:-1]:
-        x, first, second = jnp.tanh(x @ kernel + bias), first @ kernel, second @ kernel
+        x, first, second = (
+            jax.numpy.tanh(x @ kernel + bias),
+            first @ kernel,
+            second @ kernel,
+        )
         slope = 1.0 - x * x
         second = slope * (second - 2.0 * x * first * first)
         first = slope * first

@@ -24,7 +24,7 @@ from pathlib import Path
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
-import derivative_tasks as tasks
+import derivative_tasks
 import keras
 import numpy as np
 import tensorflow as tf
@@ -33,7 +33,7 @@ import keras_smooth
 from keras_smooth import figures
 
 FEW, MANY, LOT, MILLION = 100, 10_000, 100_000, 1_000_000
-NARROW = [name for name, dim in tasks.TASKS.items() if dim <= 10]
+NARROW = [name for name, dim in derivative_tasks.TASKS.items() if dim <= 10]
 # Tasks, modes, dtypes, numbers of points.
 SOME = ["order 2", "order 4", "Laplacian, d = 3", "Laplacian, d = 10", "Hessian, d = 3"]
 GRID = (
@@ -77,7 +77,7 @@ ROUNDS, LEAST, SECONDS = 7, 3, 2.0
 
 
 @dataclasses.dataclass
-class Row:
+class Timing:
     """One comparison: CPU seconds a point, their ratio, the relative difference."""
 
     task: str
@@ -98,7 +98,9 @@ class Row:
 def points(task: str, number: int, dtype: str) -> np.ndarray:
     """Returns points in [-1, 1]^d."""
     generator = np.random.default_rng(0)
-    return generator.uniform(-1.0, 1.0, (number, tasks.TASKS[task])).astype(dtype)
+    return generator.uniform(-1.0, 1.0, (number, derivative_tasks.TASKS[task])).astype(
+        dtype
+    )
 
 
 def wait(result) -> np.ndarray:
@@ -121,7 +123,7 @@ def rounds(sides: list[tuple]) -> list[tuple[float, float]]:
     return found
 
 
-def compared(task, against, number, dtype, ours, theirs) -> Row:
+def compared(task, against, number, dtype, ours, theirs) -> Timing:
     """Returns a row; a side is a function and how it takes an array."""
     array = points(task, number, dtype)
     sides = [(function, take(array)) for function, take in (ours, theirs)]
@@ -130,26 +132,40 @@ def compared(task, against, number, dtype, ours, theirs) -> Row:
     found = rounds(sides)
     jet, other = (statistics.median(times) / number for times in zip(*found))
     ratio = statistics.median(a / b for a, b in found)
-    return Row(task, against, number, dtype, jet, other, ratio, difference)
+    return Timing(task, against, number, dtype, jet, other, ratio, difference)
 
 
-def tape_rows(grid: tuple) -> Iterator[Row]:
+def tape_rows(grid: tuple) -> Iterator[Timing]:
     """Yields the rows against nested tapes in the same mode."""
     for names, modes, dtypes, number in grid:
         for task, mode, dtype in itertools.product(names, modes, dtypes):
-            model, size = tasks.network(task, dtype), tasks.part_size(task, number)
-            pair = (tasks.jet(task, model, size), tasks.tapes(task, model, size))
-            sides = ((tasks.MODES[mode](function), tf.constant) for function in pair)
+            model, size = (
+                derivative_tasks.network(task, dtype),
+                derivative_tasks.part_size(task, number),
+            )
+            pair = (
+                derivative_tasks.jet(task, model, size),
+                derivative_tasks.tapes(task, model, size),
+            )
+            sides = (
+                (derivative_tasks.MODES[mode](function), tf.constant) for function in pair
+            )
             yield compared(task, f"tapes, {mode}", number, dtype, *sides)
 
 
-def peer_rows(grid: tuple) -> Iterator[Row]:
+def peer_rows(grid: tuple) -> Iterator[Timing]:
     """Yields the rows of the jet engine under XLA against JAX and PyTorch."""
     for names, number in grid:
         for task in names:
-            model, size = tasks.network(task, "float64"), tasks.part_size(task, number)
-            ours = (tasks.MODES["XLA"](tasks.jet(task, model, size)), tf.constant)
-            for name, theirs in tasks.peers(task, model, size).items():
+            model, size = (
+                derivative_tasks.network(task, "float64"),
+                derivative_tasks.part_size(task, number),
+            )
+            ours = (
+                derivative_tasks.MODES["XLA"](derivative_tasks.jet(task, model, size)),
+                tf.constant,
+            )
+            for name, theirs in derivative_tasks.peers(task, model, size).items():
                 yield compared(task, name, number, "float64", ours, theirs)
 
 
@@ -162,14 +178,16 @@ def peak() -> float:
 
 def memory_here(task: str, number: int, batched: bool, engine: str) -> float:
     """Returns the MB that a call takes above model and points, XLA's compiler included."""
-    model = tasks.network(task, "float64")
-    shape = (number, tasks.TASKS[task])
+    model = derivative_tasks.network(task, "float64")
+    shape = (number, derivative_tasks.TASKS[task])
     x = tf.random.stateless_uniform(shape, (0, 1), -1.0, 1.0, tf.float64)
-    size = tasks.part_size(task, number) if batched else None
-    function = {"jet": tasks.jet, "tapes": tasks.tapes}[engine](task, model, size)
+    size = derivative_tasks.part_size(task, number) if batched else None
+    function = {"jet": derivative_tasks.jet, "tapes": derivative_tasks.tapes}[engine](
+        task, model, size
+    )
     model(x[:10])
     before = peak()
-    wait(tasks.MODES["XLA"](function)(x))
+    wait(derivative_tasks.MODES["XLA"](function)(x))
     return peak() - before
 
 
@@ -182,7 +200,7 @@ def memory_rows(grid: tuple) -> Iterator[list[str]]:
             command += [str(int(batched)), engine]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             cells.append(f"{float(done.stdout.split()[-1]):,.0f}")
-        size = f"{tasks.part_size(task, number):,}" if batched else "None"
+        size = f"{derivative_tasks.part_size(task, number):,}" if batched else "None"
         yield [task, f"{number:,}", size, *cells]
 
 
@@ -201,7 +219,7 @@ def shown(rows: Iterator) -> list:
     return found
 
 
-def page(against_tapes: list[Row], against_peers: list[Row], memory: list) -> str:
+def page(against_tapes: list[Timing], against_peers: list[Timing], memory: list) -> str:
     """Returns the page of the documentation."""
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
@@ -267,18 +285,18 @@ The peak of a process above its model and points, the compiler of XLA included.
 {skipped}"""
 
 
-def figure(rows: list[Row], peers: list[Row]):
+def figure(rows: list[Timing], peers: list[Timing]):
     """Returns time over points, over the order and over the dimension."""
     canvas = figures.new(12.0, 4.0)
     left, middle, right = canvas.subplots(1, 3)
     rows = [row for row in rows if row.dtype == "float64"]
-    for mode in tasks.MODES:
+    for mode in derivative_tasks.MODES:
         chosen = [r for r in rows if r.task == "order 2" and r.against == f"tapes, {mode}"]
         _lines(left, mode, [r.points for r in chosen], chosen, "points")
     compiled = [r for r in rows if r.against == "tapes, XLA" and r.points in (MANY, LOT)]
     for names, axis, label in (
         ([f"order {k}" for k in (2, 3, 4)], middle, "order"),
-        ([f"Laplacian, d = {d}" for d in tasks.DIMS], right, "dimension"),
+        ([f"Laplacian, d = {d}" for d in derivative_tasks.DIMS], right, "dimension"),
     ):
         chosen = [row for row in compiled if row.task in names]
         places = [float(row.task.split()[-1]) for row in chosen]
@@ -295,19 +313,19 @@ def figure(rows: list[Row], peers: list[Row]):
             axis.set(xscale="log", yscale="log", title=title, ylabel="ns a point")
             axis.grid(alpha=0.3, which="both")
             axis.legend(fontsize="x-small")
-    for axis, places in ((middle, [2, 3, 4]), (right, list(tasks.DIMS))):
+    for axis, places in ((middle, [2, 3, 4]), (right, list(derivative_tasks.DIMS))):
         axis.minorticks_off()
         axis.set_xticks(places, map(str, places))
     return canvas
 
 
-def _lines(axis, mode: str, places: list, rows: list[Row], label: str) -> None:
+def _lines(axis, mode: str, places: list, rows: list[Timing], label: str) -> None:
     """Draws both engines over something, in one colour a mode."""
     pairs = sorted(zip(places, rows), key=lambda pair: pair[0])
     if not pairs:
         return
     places = [place for place, _ in pairs]
-    color = f"C{list(tasks.MODES).index(mode)}"
+    color = f"C{list(derivative_tasks.MODES).index(mode)}"
     for name, style, values in (
         ("jet", "o-", [1e9 * row.jet for _, row in pairs]),
         ("tapes", "s--", [1e9 * row.other for _, row in pairs]),

@@ -63,7 +63,7 @@ class Trace:
 def keras_system(model, method: str, num_pairs: int) -> Callable:
     """What fit_lbfgs runs, without callbacks."""
     evaluate = functools.partial(
-        micro_batches.evaluate, Objective(model).value_and_gradient
+        micro_batches.over_all_rows, Objective(model).value_and_gradient
     )
     minimizer = Minimizer(evaluate, method, num_pairs)
 
@@ -90,10 +90,9 @@ def keras_system(model, method: str, num_pairs: int) -> Callable:
 
 def jax_loss(shapes: list[tuple]):
     """The same loss in JAX, of the flat vector of weights."""
-    import jax
+    import jax.numpy
 
     jax.config.update("jax_enable_x64", True)
-    import jax.numpy as jnp
 
     def loss(position, x, y):
         place, value = 0, x
@@ -104,15 +103,15 @@ def jax_loss(shapes: list[tuple]):
             value = value @ weights + position[place + size : place + size + bias[0]]
             place += size + bias[0]
             if layer < len(shapes) - 2:
-                value = jnp.tanh(value)
-        return jnp.mean((value - y) ** 2)
+                value = jax.numpy.tanh(value)
+        return jax.numpy.mean((value - y) ** 2)
 
     return loss
 
 
 def scipy_system(model, num_pairs: int) -> Callable:
     """SciPy's L-BFGS-B over an objective compiled by JAX."""
-    import jax
+    import jax.numpy
     from scipy import optimize
 
     function = jax.jit(jax.value_and_grad(jax_loss(Objective(model).shapes)))
@@ -146,7 +145,7 @@ def scipy_system(model, num_pairs: int) -> Callable:
 
 def optax_system(model, num_pairs: int) -> Callable:
     """optax.lbfgs with its zoom line search, a chunk of iterations a call."""
-    import jax
+    import jax.numpy
     import optax
 
     loss = jax_loss(Objective(model).shapes)
@@ -190,7 +189,7 @@ def optax_system(model, num_pairs: int) -> Callable:
 def optimistix_system(model, num_pairs: int) -> Callable:
     """optimistix.LBFGS, whose step is one evaluation and whose search backtracks."""
     import equinox
-    import jax
+    import jax.numpy
     import optimistix
 
     loss = jax_loss(Objective(model).shapes)
@@ -360,7 +359,7 @@ SYSTEMS = {
 
 def measure(name: str, num_pairs: int, seeds: int, iterations: int) -> list[str]:
     """Returns the row of one system."""
-    problem = problems.load("gaussian")
+    problem = problems.load_problem("gaussian")
     experiment = Experiment(Settings(activations=(ACTIVATION,)), problem)
     model = experiment.network(ACTIVATION, Start(DEFAULT_INITIALIZER, 0))
     objective = Objective(model)

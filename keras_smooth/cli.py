@@ -27,7 +27,7 @@ from keras_smooth.comparison.settings import (
     DEFAULT_INITIALIZER,
     DEVICES,
     DTYPES,
-    METHODS,
+    TRAINING_METHODS,
     Settings,
 )
 from keras_smooth.differentiation.engines import MAX_ORDER
@@ -70,7 +70,7 @@ def _add_compare(commands) -> None:
     )
     option("--seeds", type=int, default=3, help="number of runs of each activation")
     option("--epochs", type=int, default=1000, help="iterations of each run")
-    option("--method", default="lbfgs", help=" | ".join(METHODS))
+    option("--method", default="lbfgs", help=" | ".join(TRAINING_METHODS))
     option(
         "--initializer",
         default=DEFAULT_INITIALIZER,
@@ -191,7 +191,7 @@ def _loaded(file: str) -> keras.Model:
 
 def _compare(arguments: argparse.Namespace, console: Console) -> int:
     settings = _settings(arguments)
-    problem = problems.load(settings.problem)
+    problem = problems.load_problem(settings.problem)
     jobs = _jobs(arguments.jobs, settings)
     directory = comparing.output_directory(arguments.out or _default_out(arguments.resume))
     with lock.locked(directory):

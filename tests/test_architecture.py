@@ -18,6 +18,10 @@ import keras_smooth
 PACKAGE = Path(keras_smooth.__file__).parent
 ROOT = PACKAGE.parent
 FILES = sorted(PACKAGE.rglob("*.py"))
+BESIDE = ("benchmarks", "examples", "tests", "tools")
+OWN_FILES = FILES + [
+    path for folder in BESIDE for path in sorted((ROOT / folder).rglob("*.py"))
+]
 
 # A room may import rooms of a lower level only.
 LEVELS = {
@@ -142,7 +146,7 @@ def test_imports_are_public(path):
             assert not private, f"{node.value.id}.{node.attr}"
 
 
-@in_all_files
+@pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_second_names(path):
     for node in nodes(path, ast.Import, ast.ImportFrom):
         for alias in node.names:

@@ -98,7 +98,7 @@ FOUR |= SMALL
 
 
 def experiment(problem="gaussian", **settings):
-    return Experiment(Settings(problem=problem, **settings), problems.load(problem))
+    return Experiment(Settings(problem=problem, **settings), problems.load_problem(problem))
 
 
 def test_start_depends_on_seed_and_not_on_process_or_order():
@@ -174,7 +174,7 @@ def test_summary_is_the_median(small):
 
 def test_csv_of_runs_and_curves(small):
     directory, found = small
-    with open(directory / files.TABLE) as file:
+    with open(directory / files.RESULTS_TABLE) as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and float(rows[0]["loss"]) == found.runs[0].loss
     with open(directory / files.CURVES / "relu-seed0.csv") as file:
@@ -186,7 +186,7 @@ def test_csv_of_runs_and_curves(small):
 
 def test_errors_are_those_of_the_curves(small):
     directory, found = small
-    problem = problems.load("gaussian")
+    problem = problems.load_problem("gaussian")
     with open(directory / files.CURVES / "tanh-seed1.csv") as file:
         rows = list(csv.DictReader(file))
     for name, true in zip(("y", "dy", "d2y"), problem.exact):
@@ -197,7 +197,7 @@ def test_errors_are_those_of_the_curves(small):
 def test_relus_second_derivative_is_exactly_zero(small):
     _, found = small
     runs = found.results.runs("relu")
-    exact = problems.load("gaussian").exact[2]
+    exact = problems.load_problem("gaussian").exact[2]
     assert [run.d2y_mse for run in runs] == [np.mean(exact**2)] * 2
 
 

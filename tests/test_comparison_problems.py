@@ -8,7 +8,7 @@ import pytest
 from keras_smooth.comparison import problems
 
 
-@pytest.mark.parametrize("exact", problems.TABLE, ids=lambda exact: exact.name)
+@pytest.mark.parametrize("exact", problems.EXACT_PROBLEMS, ids=lambda exact: exact.name)
 def test_derivatives_of_the_table(exact):
     x = np.linspace(*exact.domain, 37)
     step = 1e-5
@@ -19,7 +19,7 @@ def test_derivatives_of_the_table(exact):
 
 
 def test_the_articles_problem():
-    problem = problems.load("gaussian")
+    problem = problems.load_problem("gaussian")
     x, y = problem.draw(0)
     assert x.shape == y.shape == (1000,) and x.min() >= -2 and x.max() <= 2
     np.testing.assert_array_equal(problem.x, np.linspace(-2, 2, 101))
@@ -59,7 +59,7 @@ FORMS = {
 def test_text_file(tmp_path, content):
     path = tmp_path / "data.csv"
     path.write_text(content, newline="")
-    problem = problems.load(path)
+    problem = problems.load_problem(path)
     x, y, dy, d2y = np.array(ROWS).T
     np.testing.assert_array_equal(problem.x, x)
     np.testing.assert_array_equal(problem.exact, (y, dy, d2y))
@@ -69,7 +69,7 @@ def test_text_file(tmp_path, content):
 
 def test_text_file_of_utf_16(tmp_path):
     (tmp_path / "data.txt").write_text(text(), encoding="utf-16")
-    assert len(problems.load(tmp_path / "data.txt").x) == 12
+    assert len(problems.load_problem(tmp_path / "data.txt").x) == 12
 
 
 BAD = [
@@ -103,28 +103,28 @@ def test_text_file_that_can_be_read_in_no_or_two_ways(tmp_path, content, words):
     path = tmp_path / "bad.csv"
     path.write_text(content)
     with pytest.raises(ValueError, match=words):
-        problems.load(path)
+        problems.load_problem(path)
 
 
 def test_what_is_no_text_file(tmp_path):
     (tmp_path / "bytes.csv").write_bytes(b"x,y\n\xff,1\n")
     with pytest.raises(ValueError, match="no UTF-8 text"):
-        problems.load(tmp_path / "bytes.csv")
+        problems.load_problem(tmp_path / "bytes.csv")
     for path in (tmp_path, "/dev/null"):
         with pytest.raises(ValueError, match="no regular file"):
-            problems.load(path)
+            problems.load_problem(path)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ValueError, match="no regular file"):  # It would block for ever.
-        problems.load(tmp_path / "fifo")
+        problems.load_problem(tmp_path / "fifo")
     with pytest.raises(ValueError, match="Cannot read missing.csv: No such file"):
-        problems.load("missing.csv")
+        problems.load_problem("missing.csv")
 
 
 def test_unknown_name():
     with pytest.raises(
         ValueError, match="no problem named 'gausian'.*Did you mean gaussian"
     ):
-        problems.load("gausian")
+        problems.load_problem("gausian")
 
 
 # Arrays.
@@ -140,7 +140,7 @@ def test_arrays(number):
         tuple(column[:, None] for column in columns),
         dict(zip(names, columns)),
     ]
-    first, *others = map(problems.load, forms)
+    first, *others = map(problems.load_problem, forms)
     assert (first.exact[1] is None, first.exact[2] is None) == (number < 3, number < 4)
     for other in others:
         assert other.digest() == first.digest()
@@ -169,26 +169,29 @@ def test_arrays(number):
 )
 def test_bad_arrays(source, error, words):
     with pytest.raises(error, match=words):
-        problems.load(source)
+        problems.load_problem(source)
 
 
 @pytest.mark.parametrize("num_points", [10, 12, 13, 40])
 def test_with_x_and_y_alone_some_points_are_held_out(num_points):
     x = np.linspace(0.0, 1.0, num_points)
-    problem = problems.load((x, x**2))
+    problem = problems.load_problem((x, x**2))
     trained = problem.draw(0)[0]
     assert sorted([*trained, *problem.x]) == list(x)
     # Within the training points, every fifth.
     assert trained[0] == 0.0 and trained[-1] == 1.0
     assert len(problem.x) == num_points // 5 + (num_points % 5 == 4)
     np.testing.assert_array_equal(problem.exact[0], problem.x**2)
-    known = problems.load((x, x**2, 2 * x))
+    known = problems.load_problem((x, x**2, 2 * x))
     np.testing.assert_array_equal(known.draw(0)[0], known.x)
 
 
 def test_digest_tells_data_apart():
     x = np.linspace(0.0, 1.0, 12)
     data = [(x, x**2), (x, x**2, 2 * x), (x, x**3), (x + 1, x**2), "sine", "runge"]
-    assert len({problems.load(source).digest() for source in data}) == len(data)
+    assert len({problems.load_problem(source).digest() for source in data}) == len(data)
     held_out = np.where(np.arange(12) == 2, 7.0, x**2)  # A point that no net trains on.
-    assert problems.load((x, held_out)).digest() != problems.load((x, x**2)).digest()
+    assert (
+        problems.load_problem((x, held_out)).digest()
+        != problems.load_problem((x, x**2)).digest()
+    )

@@ -17,7 +17,7 @@ from keras_smooth.comparison.settings import Settings
 
 def made_up(d2y_by_name, failed=()):
     settings = Settings(activations=tuple(d2y_by_name), seeds=2)
-    found = Results(settings, problems.load(settings.problem), seconds=1.0)
+    found = Results(settings, problems.load_problem(settings.problem), seconds=1.0)
     curves = tuple(np.zeros(101) for _ in range(3))
     for name, values in d2y_by_name.items():
         for seed, value in enumerate(values):
@@ -53,7 +53,7 @@ def unknown(y_by_name, spread_by_name):
     """Runs on data whose y'' is not known."""
     x = np.linspace(0.0, 1.0, 50)
     settings = Settings(activations=tuple(y_by_name), seeds=2, problem="own data")
-    found = Results(settings, problems.load((x, np.sin(9 * x))), seconds=1.0)
+    found = Results(settings, problems.load_problem((x, np.sin(9 * x))), seconds=1.0)
     num = len(found.problem.x)
     for name, errors in y_by_name.items():
         for seed, error in enumerate(errors):
@@ -98,7 +98,7 @@ def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
     path.write_text("x,y,dy,d2y\n" + "".join(f"{i},{i**2},{2 * i},2\n" for i in range(101)))
     found = made_up({"tanh": (1e-5, 4e-5)})
     settings = Settings(activations=("tanh",), seeds=2, problem=str(path))
-    named = Results(settings, problems.load(path), found.outcomes, seconds=1.0)
+    named = Results(settings, problems.load_problem(path), found.outcomes, seconds=1.0)
     page = (comparison.Comparison(named).save(tmp_path / "out") / report.PAGE).read_text()
     assert "<img" not in page
     title = page.splitlines()[0]

@@ -218,9 +218,9 @@ def test_outputs_are_the_same(name, dtype):
     if dtype:
         copy = copies.faithful(layer, dtype, call)
     else:
-        copy = copies.rebuilt(layer)
+        copy = copies.fresh_copy(layer)
         copies.build(copy, *call.arguments())
-        copies.load(layer, copy, None, call)
+        copies.fill_and_compare(layer, copy, None, call)
     found = copy(*copies.arguments_in(dtype, call)[0])
     # Roundings of float32 in sums of a dozen terms of size one.
     tolerance = 2e-6 if dtype else 0.0
@@ -288,7 +288,7 @@ def test_a_first_order_gradient_of_the_name_of_keras_is_audited():
 @pytest.mark.parametrize("factor", [0.2, (0.1, 0.3), 0.0])
 def test_shear_whose_own_config_keras_refuses_is_copied(factor):
     shear = keras.layers.RandomShear(factor, factor, seed=1)
-    copy = copies.rebuilt(shear)
+    copy = copies.fresh_copy(shear)
     assert copy.get_config() == shear.get_config()
     x = np.arange(16.0, dtype="float32").reshape(1, 4, 4, 1)
     np.testing.assert_array_equal(copy(x, training=True), shear(x, training=True))

@@ -8,7 +8,7 @@ from more_garbow_hillstrom import PROBLEMS
 
 from keras_smooth import Status, fit_lbfgs
 from keras_smooth.lbfgs.minimizers import (
-    METHODS,
+    MINIMIZERS,
     Minimizer,
     default_num_pairs,
     inverse_hessian,
@@ -150,7 +150,7 @@ def test_default_number_of_pairs(name):
     assert default_num_pairs(*arguments) == expected
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", MINIMIZERS)
 def test_every_method_minimizes(method):
     """A row of the table is enough to be used: states have the seven names."""
     minimizer = Minimizer(lambda x, data: quartic(x), method, 5, jit_compile=False)

@@ -31,7 +31,7 @@ def smoothness(row) -> float:
     return row.smoothness
 
 
-class Line:
+class OperationLine:
     """An operation along a line t -> point + t direction, as a function of t.
 
     Args:
@@ -73,7 +73,7 @@ def _flat(value) -> tf.Tensor:
     return tf.cast(value, tf.float64)
 
 
-def measured(line: Line) -> float:
+def measured(line: OperationLine) -> float:
     """Returns the class at t = 0 as differences have it: the least of all results."""
     nodes = np.polynomial.chebyshev.chebpts1(one_sided.DEGREE + 1)
     right = one_sided.WIDTH * (1 + nodes) / 2
@@ -108,16 +108,16 @@ def test_class_at_a_generic_point(name):
     row = DIFFERENTIABLE[name]
     # One that jumps without known joints may jump anywhere.
     if row.joints or smoothness(row) >= 0:
-        assert measured(Line(row)) == math.inf
+        assert measured(OperationLine(row)) == math.inf
 
 
 @pytest.mark.parametrize("name", [n for n, row in DIFFERENTIABLE.items() if row.joints])
 def test_class_at_the_joints(name):
     row = DIFFERENTIABLE[name]
-    assert min(measured(Line(row, at)) for at in row.joints) == smoothness(row)
+    assert min(measured(OperationLine(row, at)) for at in row.joints) == smoothness(row)
 
 
-def derivatives(line: Line, order: int) -> list:
+def derivatives(line: OperationLine, order: int) -> list:
     """Returns the results and their derivatives at t = 0 by tapes, None where lost."""
     t = tf.constant(0.0, tf.float64)
 
@@ -134,7 +134,7 @@ def derivatives(line: Line, order: int) -> list:
 
 @pytest.mark.parametrize("name", CASES)
 def test_tapes_have_the_derivatives_of_its_class_or_refuse(name):
-    row, line = DIFFERENTIABLE[name], Line(DIFFERENTIABLE[name])
+    row, line = DIFFERENTIABLE[name], OperationLine(DIFFERENTIABLE[name])
     order = min(2 if line.noise == 1.0 else 1, smoothness(row))
     if order < 1:
         return

@@ -121,7 +121,7 @@ def reference(function, xs, direction, order=ORDER):
     """Returns the entries of one direction by nested tapes over t."""
     paths = [along(x, direction) for x in xs]
     t = tf.zeros([xs[0].shape[0]], tf.float64)
-    return tapes.nested(
+    return tapes.nested_tapes(
         lambda t: function(*(path(t) for path in paths)),
         t,
         order,
@@ -256,7 +256,7 @@ def assert_each_order_is_the_derivative_of_the_last(carry, function, xs):
                 return function(*(jet.primal for jet in jets))
             return carry(*jets).entry(n - 1)[0]
 
-        exact = tapes.nested(
+        exact = tapes.nested_tapes(
             below, tf.zeros([2], tf.float64), 1, tapes.Slopes(_TrueZero())
         )[1]
         scale = np.abs(exact).max() + 1.0

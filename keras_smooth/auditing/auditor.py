@@ -61,7 +61,7 @@ def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"audit expects a Keras model or layer, received {model!r}.")
     with calls.preserved_random_state():
-        model, args = sample_inputs.prepared(model, x, copies.rebuilt)
+        model, args = sample_inputs.prepared(model, x, copies.fresh_copy)
         parts = graph.unique(model)
         watched = {id(part): part for part in (model, *(part for _, part in parts))}
         recorded = calls.record(model, list(watched.values()), args)

@@ -71,7 +71,7 @@ class MeasuredCall:
         Raises:
             CannotCopy: If the copy computes something else with them.
         """
-        output = copies.load(part, self.copy, self.dtype, call)
+        output = copies.fill_and_compare(part, self.copy, self.dtype, call)
         args, kwargs = copies.arguments_in(self.dtype, call)
         self.call = self._small(args, kwargs) or calls.Call(args, kwargs, output)
         self.leaves = keras.tree.flatten(self.call.arguments())
@@ -176,7 +176,7 @@ class MeasuredCall:
         curve = functools.partial(
             self._together, base=base, direction=direction, training=training
         )
-        row = towers.nested(curve, tf.constant(t), order)
+        row = towers.curve_derivatives(curve, tf.constant(t), order)
         found = towers.tower([(len(t), row)], self.rounding)
         return dataclasses.replace(found, values=found.values[:, :size])
 
@@ -201,7 +201,8 @@ class MeasuredCall:
 
     def _has_loop(self) -> bool:
         return any(
-            isinstance(each, keras.layers.RNN) for each in references.nested(self.copy)
+            isinstance(each, keras.layers.RNN)
+            for each in references.parts_within(self.copy)
         )
 
     def _values(self) -> list:
@@ -245,12 +246,12 @@ class MeasuredCall:
 
     def output(self, args: tuple, kwargs: dict, training: bool = False) -> Any:
         """Returns the outputs of the copy."""
-        return calls.run(self.copy, *args, training=training, **kwargs)
+        return calls.call_without_trace(self.copy, *args, training=training, **kwargs)
 
 
 def grouped_convolutions(part: keras.Operation) -> list[keras.layers.Layer]:
     """Returns the convolutions in groups in a part."""
-    found = references.nested(part)
+    found = references.parts_within(part)
     return [each for each in found if isinstance(each, _CONVOLUTIONS) and each.groups > 1]
 
 
@@ -318,7 +319,7 @@ def _row(output: Any, i: int) -> list:
 
 
 def _takes_training(copy: keras.Operation) -> bool:
-    parts = references.nested(copy)
+    parts = references.parts_within(copy)
     layers = [part for part in parts if isinstance(part, keras.layers.Layer)]
     return any(calls.accepts_training(layer.call) for layer in layers)
 

@@ -15,7 +15,7 @@ from keras_smooth.auditing.measured_call import (
     grouped_convolutions,
     projected,
 )
-from keras_smooth.auditing.towers import nested, tower
+from keras_smooth.auditing.towers import curve_derivatives, tower
 from keras_smooth.models import agreement, calls
 
 POINTS = np.array([0.0, 0.31, -0.53])
@@ -56,7 +56,7 @@ def errors(
     fine = _derivatives(measured, measured.output, dtypes, measured.dtype, order)
 
     def run(args, kwargs, training):
-        return calls.run(part, *args, training=training, **kwargs)
+        return calls.call_without_trace(part, *args, training=training, **kwargs)
 
     coarse = _derivatives(measured, run, dtypes, None, order)
     return tuple(_error(fine, coarse, k) for k in range(1, order + 1))
@@ -76,7 +76,9 @@ def _derivatives(
         args, kwargs = keras.tree.pack_sequence_as(structure, moved)
         return projected(run(args, kwargs, False), keep_batch=True)
 
-    found = tower([(len(POINTS), nested(curve, tf.constant(POINTS), order))], 0.0)
+    found = tower(
+        [(len(POINTS), curve_derivatives(curve, tf.constant(POINTS), order))], 0.0
+    )
     lost = min(found.missing, found.raised[0])
     return np.where(np.arange(order + 1)[:, None] < lost, found.values, np.nan)
 

@@ -32,7 +32,7 @@ def tower(rows: list[tuple[int, list]], rounding: float) -> Tower:
     """Returns the derivatives of a curve from those at parts of the points.
 
     Args:
-        rows: Number of points and what `nested` returns, for each part.
+        rows: Number of points and what `curve_derivatives` returns, for each part.
         rounding: Relative rounding error of the curve.
     """
     first = rows[0][1]
@@ -46,7 +46,7 @@ def tower(rows: list[tuple[int, list]], rounding: float) -> Tower:
     return Tower(np.array(values), lost[0] if lost else math.inf, raised, rounding)
 
 
-def nested(curve: Callable, t: tf.Tensor, order: int) -> list:
+def curve_derivatives(curve: Callable, t: tf.Tensor, order: int) -> list:
     """Returns the derivatives 0 to order of a curve from nested tapes.
 
     The first that is None, or the error that it raises, stands for those above it too.
@@ -56,16 +56,16 @@ def nested(curve: Callable, t: tf.Tensor, order: int) -> list:
         t: Points, a tensor of one axis.
         order: The highest order.
     """
-    return tapes.nested(curve, t, order, _recorded)
+    return tapes.nested_tapes(curve, t, order, _recorded)
 
 
 def _recorded(value, t: tf.Tensor, order: int) -> Callable:
-    """A step of `tapes.nested` that keeps what is lost as a finding."""
+    """A step of `tapes.nested_tapes` that keeps what is lost as a finding."""
     return lambda tape: _gradient(tape, value, t) if tf.is_tensor(value) else value
 
 
 class NestedOneByOne:
-    """`nested` for a curve that takes one point at a time: as a graph, many times faster.
+    """`curve_derivatives` for a curve that takes one point at a time: as a graph, far faster.
 
     The graph counts only if it gives at the first point what TensorFlow gives without.
 
@@ -90,7 +90,7 @@ class NestedOneByOne:
         return [(1, evaluate(point, arrays)) for point in points]
 
     def _eager(self, point: tf.Tensor, arrays: list) -> list:
-        return nested(lambda t: self.curve(t, arrays), point, self.order)
+        return curve_derivatives(lambda t: self.curve(t, arrays), point, self.order)
 
     def _fastest(self, point: tf.Tensor, arrays: list) -> Callable:
         expected = self._eager(point, arrays)

@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-class _Line(NamedTuple):
+class _TextLine(NamedTuple):
     number: int
     text: str
 
@@ -59,15 +59,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
     return dict(zip(names, np.array(rows, float).reshape(-1, len(names)).T))
 
 
-def _lines(path: Path) -> tuple[list[_Line], list[_Line]]:
+def _lines(path: Path) -> tuple[list[_TextLine], list[_TextLine]]:
     """Returns the comments before the first line of data, and all lines of data."""
     comments, lines = [], []
     for number, text in enumerate(_text(path).splitlines(), start=1):
         text = text.strip(" ")
         if text.startswith("#"):
-            comments += [] if lines else [_Line(number, text.lstrip("# "))]
+            comments += [] if lines else [_TextLine(number, text.lstrip("# "))]
         elif text.strip():
-            lines.append(_Line(number, text))
+            lines.append(_TextLine(number, text))
     return comments, lines
 
 
@@ -121,7 +121,7 @@ def _layout(path: Path, head: str) -> _Layout:
     return _Layout(separator, len(names), _places(path, names))
 
 
-def _row(path: Path, line: _Line, layout: _Layout) -> list[float]:
+def _row(path: Path, line: _TextLine, layout: _Layout) -> list[float]:
     fields = _fields(line.text, layout.separator)
     if len(fields) != layout.width:
         hint = (

@@ -130,7 +130,7 @@ def compare(
     """
     _refuse(renamed)
     functions = by_name(article.ACTIVATIONS if activations is None else activations)
-    learned = problems.load(problem)
+    learned = problems.load_problem(problem)
     settings = Settings(
         activations=tuple(functions),
         functions=functions,

@@ -102,7 +102,7 @@ class Experiment:
         """
         with tf.device(self.settings.device_name()):
             model = self.network(activation, Start(DEFAULT_INITIALIZER, seed=0))
-            measurement = _Measurement(model, self.problem.x)
+            measurement = _NetworkCurves(model, self.problem.x)
             for start in starts:
                 progress = functools.partial(report, start)
                 yield start, self._outcome(measurement, activation, start, progress)
@@ -139,7 +139,7 @@ class Experiment:
         return model
 
     def _outcome(
-        self, measurement: "_Measurement", activation: str, start: Start, report: Report
+        self, measurement: "_NetworkCurves", activation: str, start: Start, report: Report
     ) -> Outcome:
         """Trains a network that may be compiled already anew, and measures it."""
         started = time.perf_counter()
@@ -183,7 +183,7 @@ def _signal(model: keras.Model, x: np.ndarray) -> float:
     return last / first if first else 0.0
 
 
-class _Measurement:
+class _NetworkCurves:
     """y, y', y'' of a network at some points, compiled as far as they are there.
 
     Attributes:

@@ -21,7 +21,7 @@ from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings
 from keras_smooth.lbfgs import whole_files
 
 RESULTS = "results.json"
-TABLE = "results.csv"
+RESULTS_TABLE = "results.csv"
 CURVES = "curves"
 # The keys in results.json that are older than the words of `compare`; they stay.
 KEYS_OF_SETTINGS = {"epochs": "iterations", "method": "optimizer"}
@@ -99,7 +99,7 @@ def write(results: Results, directory: Path) -> None:
     writer = csv.DictWriter(table, [field.name for field in dataclasses.fields(Run)])
     writer.writeheader()
     writer.writerows(content["runs"])
-    _write_text(directory / TABLE, table.getvalue())
+    _write_text(directory / RESULTS_TABLE, table.getvalue())
 
 
 def write_curves(results: Results, key: tuple[str, str, int], directory: Path) -> None:

@@ -78,7 +78,7 @@ def _sech2(x):
     return 1.0 - np.tanh(x) ** 2
 
 
-TABLE = (
+EXACT_PROBLEMS = (
     ExactProblem(
         "gaussian",
         "exp(-x^2)",
@@ -121,10 +121,10 @@ TABLE = (
         lambda x: 2.0 * np.exp(-x) * (2.0 * np.exp(-x) - 1.0),
     ),
 )
-NAMES = tuple(row.name for row in TABLE)
+NAMES = tuple(row.name for row in EXACT_PROBLEMS)
 
 
-def load(source: Any) -> Problem:
+def load_problem(source: Any) -> Problem:
     """Returns a problem of the table by name, that of a file by path, or that of arrays.
 
     Args:
@@ -148,7 +148,7 @@ def load(source: Any) -> Problem:
 
 
 def _named(name: str) -> Problem:
-    exact = {row.name: row for row in TABLE}
+    exact = {row.name: row for row in EXACT_PROBLEMS}
     if name in exact:
         return exact[name].problem()
     path = Path(name)

@@ -14,7 +14,7 @@ from keras_smooth.comparison import article
 from keras_smooth.lbfgs import minimizers
 from keras_smooth.registry import nearest
 
-METHODS = (*minimizers.METHODS, "adam")
+TRAINING_METHODS = (*minimizers.MINIMIZERS, "adam")
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "gpu")
 DEFAULT_INITIALIZER = "default"
@@ -57,7 +57,7 @@ class Settings:
             )
         _check_count("seeds", self.seeds, MOST_SEEDS)
         _check_count("epochs", self.epochs, MOST_EPOCHS)
-        _check_choice("method", self.method, METHODS)
+        _check_choice("method", self.method, TRAINING_METHODS)
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("device", self.device, DEVICES)
         _check_initializer(self.initializer)

@@ -35,7 +35,7 @@ class Input:
         return self.expected is None or "float" in self.expected.dtype
 
 
-def check_model(model: object) -> None:
+def check_callable(model: object) -> None:
     """Raises if a model cannot be called on points yet."""
     if not callable(model):
         raise TypeError(f"Expected a model, a layer or a function, received {model!r}.")

@@ -69,7 +69,7 @@ class DerivativeModel(keras.Model):
     ) -> None:
         if not isinstance(model, keras.Model):
             raise TypeError(f"DerivativeModel expects a Keras model, received {model!r}.")
-        checked_inputs.check_model(model)
+        checked_inputs.check_callable(model)
         # Keras casts what enters a model to its dtype, which is float32 unless said.
         super().__init__(**{"dtype": checked_inputs.weights_dtype(model), **kwargs})
         engines.checked_engine(engine)

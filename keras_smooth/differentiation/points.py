@@ -84,7 +84,7 @@ def checked_points(model: Callable, x, wrt=None) -> Points:
         ValueError: If the model is not built, x does not fit it, is empty or not finite,
             or `wrt` names no input.
     """
-    checked_inputs.check_model(model)
+    checked_inputs.check_callable(model)
     inputs = checked_inputs.inputs(model, x)
     places = checked_inputs.places(inputs, wrt)
     tensors = checked_inputs.cast(model, inputs, places)

@@ -11,7 +11,7 @@ from keras_smooth.differentiation.points import Points
 from keras_smooth.models import graph
 
 
-def nested(function: Callable, x, order: int, step: Callable) -> list:
+def nested_tapes(function: Callable, x, order: int, step: Callable) -> list:
     """Returns [y, y', ...]: each tape differentiates what the tapes inside it return.
 
     The one recursion of the package. A step says what a derivative is and what to make of
@@ -29,7 +29,7 @@ def nested(function: Callable, x, order: int, step: Callable) -> list:
         return [function(x)]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(keras.tree.flatten(x))
-        entries = nested(function, x, order - 1, step)
+        entries = nested_tapes(function, x, order - 1, step)
         differentiate = step(entries[-1], x, order)
     return [*entries, differentiate(tape)]
 
@@ -48,7 +48,7 @@ def derivatives(model: Callable, points: Points, order: int, training=False) -> 
         return call(model, points.whole(keras.tree.flatten(moving)), training)
 
     start = points.structured(points.moving)
-    return tuple(nested(function, start, order, Partials(model)))
+    return tuple(nested_tapes(function, start, order, Partials(model)))
 
 
 def with_laplacian(model: Callable, points: Points) -> tuple:
@@ -78,7 +78,7 @@ def along(model: Callable, points: Points, directions: list, order: int) -> tupl
         order: Number of derivatives.
     """
     curve, t = _line(model, points, directions)
-    return tuple(nested(curve, t, order, Slopes(model)))
+    return tuple(nested_tapes(curve, t, order, Slopes(model)))
 
 
 def refuse_lost(model: Callable, points: Points, order: int) -> None:
@@ -94,7 +94,7 @@ def refuse_lost(model: Callable, points: Points, order: int) -> None:
     def sums(t):
         return keras.tree.map_structure(_sums, curve(t))
 
-    nested(sums, t, order, Partials(model))
+    nested_tapes(sums, t, order, Partials(model))
 
 
 def _sums(tensor: tf.Tensor) -> tf.Tensor:
@@ -115,7 +115,7 @@ def _line(model: Callable, points: Points, directions: list) -> tuple:
 
 
 class Partials:
-    """A step of `nested`: all partial derivatives, sample by sample, by reverse sweeps."""
+    """A step of `nested_tapes`: all partial derivatives, by sample, by reverse sweeps."""
 
     def __init__(self, subject: Callable):
         self.subject = subject
@@ -144,7 +144,7 @@ class Partials:
 
 
 class Slopes:
-    """A step of `nested`: the derivative by one number t a sample, by two reverse sweeps.
+    """A step of `nested_tapes`: the derivative by a number t a sample, by two reverse sweeps.
 
     The first sweep is linear in its seed, so that the second gives a forward derivative.
 

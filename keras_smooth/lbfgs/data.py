@@ -81,7 +81,7 @@ class Data(NamedTuple):
         return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size)
 
 
-class Points(NamedTuple):
+class ObjectivePoints(NamedTuple):
     """Tensors with different numbers of rows, which a user's objective takes as they are.
 
     Args:

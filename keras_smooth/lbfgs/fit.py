@@ -13,7 +13,7 @@ import keras
 from keras_smooth.lbfgs.descent import Descent
 from keras_smooth.lbfgs.logs import Logs, of_metrics, of_terms
 from keras_smooth.lbfgs.minimization import Minimization
-from keras_smooth.lbfgs.model_checks import check_model, trained
+from keras_smooth.lbfgs.model_checks import check_fittable, trained
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.passed import Passed
 from keras_smooth.lbfgs.result import Status
@@ -202,7 +202,7 @@ def fit_lbfgs(
         max_restarts=max_restarts,
     )
     terms = terms_of(objective, loss_weights, variables)
-    check_model(model, terms, dtype)
+    check_fittable(model, terms, dtype)
     passed = Passed(x, y, sample_weight, class_weight, validation_data)
     variables = trained(model, terms)
     data_dtype = dtype or variables[0].dtype

@@ -58,9 +58,9 @@ def _compile(copy: keras.Model, model: keras.Model) -> None:
 
 def _load(model: keras.Model, copy: keras.Model, x: Any) -> None:
     """Gives the copy the state of the model, and compares them."""
-    call = calls.Call((x,), {}, calls.run(model, x))
+    call = calls.Call((x,), {}, calls.call_without_trace(model, x))
     try:
-        copies.load(model, copy, "float64", call)
+        copies.fill_and_compare(model, copy, "float64", call)
     except copies.CannotCopy as error:
         raise ValueError(f'dtype="float64" needs a copy of the model: {error}.') from error
 

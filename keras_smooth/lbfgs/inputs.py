@@ -25,7 +25,7 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
         _check_number(model, x)
         _check_shapes(model, x)
     try:
-        return calls.run(model, x)
+        return calls.call_without_trace(model, x)
     except (ValueError, tf.errors.UnimplementedError) as error:
         shapes = ", ".join(str(_open(leaf.shape)) for leaf in keras.tree.flatten(x))
         raise ValueError(

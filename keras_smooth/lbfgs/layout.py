@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs import micro_batches
-from keras_smooth.lbfgs.data import Data, Points
+from keras_smooth.lbfgs.data import Data, ObjectivePoints
 from keras_smooth.lbfgs.objective import Objective
 from keras_smooth.lbfgs.replicas import Replicas
 
@@ -15,7 +15,7 @@ _SAMPLE = 64
 
 
 def lay_out(
-    data: Data | Points,
+    data: Data | ObjectivePoints,
     objective: Objective,
     replicas: Replicas | None,
     batch_size: int | None,
@@ -32,7 +32,7 @@ def lay_out(
         ValueError: If the objective is neither an average nor a sum, but must be cut, or
             points cannot be shared evenly.
     """
-    if isinstance(data, Points):
+    if isinstance(data, ObjectivePoints):
         return _points(data, objective, replicas)
     dtype, size = objective.dtype, data.num_rows
     batch_size = batch_size or size
@@ -44,10 +44,10 @@ def lay_out(
     if replicas:
         return replicas.distribute(data.parts, batch_size, total, dtype)
     num_batches = 0 if at_once else size // batch_size
-    return micro_batches.in_batches(data.parts, batch_size, num_batches, total, dtype)
+    return micro_batches.cut_into_batches(data.parts, batch_size, num_batches, total, dtype)
 
 
-def _points(data: Points, objective: Objective, replicas: Replicas | None) -> Any:
+def _points(data: ObjectivePoints, objective: Objective, replicas: Replicas | None) -> Any:
     if replicas is None:
         return micro_batches.at_once(data.parts, objective.dtype)
     count = replicas.count

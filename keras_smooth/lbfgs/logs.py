@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_smooth.lbfgs import metrics
-from keras_smooth.lbfgs.data import Data, Points
+from keras_smooth.lbfgs.data import Data, ObjectivePoints
 from keras_smooth.lbfgs.objective import Objective
 
 
@@ -63,7 +63,9 @@ def of_metrics(
     return Logs(of_training, of_validation)
 
 
-def of_terms(objective: Objective, data: Points, validation: Points | None) -> Logs:
+def of_terms(
+    objective: Objective, data: ObjectivePoints, validation: ObjectivePoints | None
+) -> Logs:
     """Returns logs of the terms of an objective."""
 
     def of_validation() -> dict[str, float]:

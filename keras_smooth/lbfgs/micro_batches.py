@@ -71,7 +71,7 @@ def piece(structure: Any, i: int, count: int) -> Any:
     return map_tensors(rows, structure)
 
 
-def in_batches(
+def cut_into_batches(
     data: Any, batch_size: int, num_batches: int, total: int | None, dtype: str
 ) -> Rows:
     """Returns rows in batches of equal size, and a rest.
@@ -97,7 +97,7 @@ def in_batches(
     )
 
 
-def evaluate(function: Callable, position: tf.Tensor, data: Rows | Stream) -> tuple:
+def over_all_rows(function: Callable, position: tf.Tensor, data: Rows | Stream) -> tuple:
     """Returns value and gradient over all rows.
 
     Args:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.data import Data, Points
+from keras_smooth.lbfgs.data import Data, ObjectivePoints
 from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.exact_losses import compilation
 from keras_smooth.lbfgs.float64_copy import in_float64
@@ -48,7 +48,7 @@ class Minimization:
     def __init__(
         self,
         model: keras.Model,
-        data: Data | Points,
+        data: Data | ObjectivePoints,
         options: Options,
         terms: Terms | None = None,
     ):
@@ -72,7 +72,7 @@ class Minimization:
             weights = digest([*self.worker.variables, *self.objective.variables])
             self.replicas.check_same(data=data.digest, weights=weights)
 
-    def check(self, data: Data | Points) -> None:
+    def check(self, data: Data | ObjectivePoints) -> None:
         """Raises where a few rows, evaluated without being compiled, do not fit the model."""
         self._check(data.sample(_SAMPLE))
 

@@ -18,7 +18,7 @@ _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
 
 
-def check_model(model: Any, terms: Terms | None, dtype: str | None) -> None:
+def check_fittable(model: Any, terms: Terms | None, dtype: str | None) -> None:
     """Raises where a model cannot be fitted; warns where what it has is not used.
 
     Args:

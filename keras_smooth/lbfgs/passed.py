@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_smooth.lbfgs.class_weights import check_class_weight
-from keras_smooth.lbfgs.data import Points
+from keras_smooth.lbfgs.data import ObjectivePoints
 from keras_smooth.lbfgs.inputs import takes_strings
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.reading import Reading, read_data, read_points, read_validation
@@ -49,7 +49,9 @@ class Passed:
             return data.split(options.validation_split)
         return data, validation
 
-    def _points(self, options: Options, dtype: str) -> tuple[Points, Points | None]:
+    def _points(
+        self, options: Options, dtype: str
+    ) -> tuple[ObjectivePoints, ObjectivePoints | None]:
         unused = {
             "y": self.y is not None,
             "sample_weight": self.sample_weight is not None,

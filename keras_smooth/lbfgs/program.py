@@ -50,7 +50,7 @@ class Program:
             function, whole = _one_evaluation(self.objective, jit_compile), False
         place = self._replicas or micro_batches
         return Minimizer(
-            functools.partial(place.evaluate, function),
+            functools.partial(place.over_all_rows, function),
             self._options.method,
             self._options.num_correction_pairs,
             whole,

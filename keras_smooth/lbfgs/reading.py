@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.class_weights import weighted
-from keras_smooth.lbfgs.data import Data, Points
+from keras_smooth.lbfgs.data import Data, ObjectivePoints
 from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.micro_batches import map_tensors
 from keras_smooth.models.calls import cast_to
@@ -87,7 +87,7 @@ def read_data(x: Any, y: Any, sample_weight: Any, how: Reading) -> Data:
     return Data(dataset.apply(known), num_rows)
 
 
-def read_points(x: Any, dtype: str) -> Points:
+def read_points(x: Any, dtype: str) -> ObjectivePoints:
     """Returns the checked points of an objective.
 
     Args:
@@ -113,7 +113,7 @@ def read_points(x: Any, dtype: str) -> Points:
             )
         _check_array("x", leaf)
     tensors = map_tensors(tf.convert_to_tensor, x)
-    return Points((cast_to(dtype, tensors), None, None))
+    return ObjectivePoints((cast_to(dtype, tensors), None, None))
 
 
 def _is_dataset(x: Any) -> bool:

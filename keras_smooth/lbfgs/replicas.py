@@ -74,7 +74,9 @@ class Replicas:
                     data, place * size // count, (place + 1) * size // count
                 )
                 pieces.append(
-                    micro_batches.in_batches(part, batch_size, num_batches, total, dtype)
+                    micro_batches.cut_into_batches(
+                        part, batch_size, num_batches, total, dtype
+                    )
                 )
         return tuple(pieces)
 
@@ -106,12 +108,12 @@ class Replicas:
             for place in self._places
         )
 
-    def evaluate(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
-        """Returns value and gradient over the rows of all replicas; see `micro_batches.evaluate`."""
+    def over_all_rows(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
+        """Returns what `micro_batches.over_all_rows` does, for the rows of all replicas."""
         parts = []
         for device, piece in zip(self._devices, data):
             with tf.device(device):
-                parts.append(micro_batches.evaluate(function, position, piece))
+                parts.append(micro_batches.over_all_rows(function, position, piece))
         return tuple(self._sum(tf.add_n(part)) for part in zip(*parts))
 
     def any_of(self, *flags: bool) -> list[bool]:

@@ -78,7 +78,7 @@ def record(
     with contextlib.ExitStack() as stack:
         for part in parts:
             stack.enter_context(_recorded(part, calls[id(part)]))
-        run(model, *args)
+        call_without_trace(model, *args)
     return calls
 
 
@@ -100,7 +100,9 @@ def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
         del vars(part)["call"]
 
 
-def run(part: keras.Operation, *args, training: bool = False, **kwargs) -> Any:
+def call_without_trace(
+    part: keras.Operation, *args, training: bool = False, **kwargs
+) -> Any:
     """Calls a part so that variables and random seeds stay as they are."""
     with keras.StatelessScope():
         if isinstance(part, keras.layers.Layer):

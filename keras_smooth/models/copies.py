@@ -10,7 +10,7 @@ import keras
 from keras_smooth.models import agreement, calls, sample_inputs, state
 from keras_smooth.models.configs import accepted
 from keras_smooth.models.graph import is_graph
-from keras_smooth.models.references import References, nested
+from keras_smooth.models.references import References, parts_within
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -32,11 +32,11 @@ def faithful(part: keras.Operation, dtype: str, call: calls.Call) -> keras.Opera
     """
     args, kwargs = arguments_in(dtype, call)
     copy = copy_in(dtype, part, args, kwargs)
-    load(part, copy, dtype, call)
+    fill_and_compare(part, copy, dtype, call)
     return copy
 
 
-def load(
+def fill_and_compare(
     part: keras.Operation, copy: keras.Operation, dtype: str | None, call: calls.Call
 ) -> Any:
     """Gives a copy the state of a part; returns its outputs, which are those of the part.
@@ -53,10 +53,10 @@ def load(
     args, kwargs = arguments_in(dtype, call)
 
     def run(args, kwargs):
-        return calls.run(copy, *args, **kwargs)
+        return calls.call_without_trace(copy, *args, **kwargs)
 
     try:
-        state.load(part, copy)
+        state.copy_state(part, copy)
         output = run(args, kwargs)
     # Whatever a layer's own code raises is the reason.
     except Exception as error:
@@ -97,7 +97,7 @@ def copy_in(
         CannotCopy: If Keras cannot build it from its config.
     """
     try:
-        copy = rebuilt(part, dtype)
+        copy = fresh_copy(part, dtype)
         build(copy, args, kwargs)
         return copy
     # Whatever a layer's own code raises is the reason.
@@ -108,7 +108,7 @@ def copy_in(
 
 def build(copy: keras.Operation, args: tuple, kwargs: dict) -> None:
     """Calls a copy unless it and all layers in it are built."""
-    layers = [each for each in nested(copy) if isinstance(each, keras.layers.Layer)]
+    layers = [each for each in parts_within(copy) if isinstance(each, keras.layers.Layer)]
     # A symbolic call builds no layer that serves as an activation.
     if not all(layer.built for layer in layers):
         copy(*args, **kwargs)
@@ -126,7 +126,7 @@ def brief(error: Exception) -> str:
     return re.sub(r"\x1b\[\d+m", "", text)  # TensorFlow prints in bold
 
 
-def rebuilt(part: keras.Operation, dtype: str | None = None) -> keras.Operation:
+def fresh_copy(part: keras.Operation, dtype: str | None = None) -> keras.Operation:
     """Returns a copy with fresh weights and the same functions.
 
     Args:
@@ -192,7 +192,7 @@ def _read(kind: Any, part, config: dict, references: References) -> keras.Operat
 
 def _classes(part: keras.Operation) -> dict[str, type]:
     """Returns the classes of all parts by name, so that unregistered ones are found."""
-    own = [type(found) for found in nested(part) if not _is_keras(type(found))]
+    own = [type(found) for found in parts_within(part) if not _is_keras(type(found))]
     return {kind.__name__: kind for kind in own}
 
 
@@ -201,7 +201,7 @@ def _is_keras(kind: type) -> bool:
 
 
 def _rebuilt_graph(model: keras.Model, dtype: str | None) -> keras.Model:
-    function = functools.partial(rebuilt, dtype=dtype)
+    function = functools.partial(fresh_copy, dtype=dtype)
     structure = sample_inputs.of_graph(model) if model.built else []
     tensors = keras.tree.map_structure(lambda each: _input_in(dtype, each), structure)
     # Keras compiles the clone of a compiled model: a loss may not be copied.

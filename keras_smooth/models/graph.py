@@ -48,7 +48,9 @@ class Step(keras.Operation):
         return self.operation.compute_output_spec(*args, **kwargs)
 
 
-def rebuilt(model: keras.Model, function: Callable) -> tuple[keras.Function, list[Node]]:
+def rebuilt_of_steps(
+    model: keras.Model, function: Callable
+) -> tuple[keras.Function, list[Node]]:
     """Returns the graph of a Functional model out of steps, and its nodes.
 
     It is walked through public API: `keras.models.clone_model` with a `call_function`.
@@ -77,7 +79,7 @@ _nodes = weakref.WeakKeyDictionary()
 def nodes(model: keras.Model) -> list[Node]:
     """Returns the calls in the graph of a Functional model, in the order of the graph."""
     if model not in _nodes:
-        _nodes[model] = rebuilt(model, lambda operation, *args, **kwargs: None)[1]
+        _nodes[model] = rebuilt_of_steps(model, lambda operation, *args, **kwargs: None)[1]
     return _nodes[model]
 
 

@@ -79,7 +79,7 @@ class References:
                     vars(layer)[name] = old
 
     def _changes(self) -> Iterator[tuple]:
-        for layer in nested(self._part):
+        for layer in parts_within(self._part):
             for name, value in vars(layer).items():
                 # Keras keeps wrapped methods among the attributes.
                 if callable(getattr(type(layer), name, None)):
@@ -116,14 +116,14 @@ class References:
 def functions(part: keras.Operation) -> list[Callable]:
     """Returns the functions that a part and its parts hold, in the order of their names."""
     found = []
-    for layer in nested(part):
+    for layer in parts_within(part):
         for name in sorted(vars(layer)):
             if not callable(getattr(type(layer), name, None)):
                 found += filter(is_function, _leaves(vars(layer)[name]))
     return found
 
 
-def nested(part: keras.Operation) -> list[keras.Operation]:
+def parts_within(part: keras.Operation) -> list[keras.Operation]:
     """Returns a part and all layers and operations that it holds, each once."""
     found = {id(part): part}
     waiting = [part]

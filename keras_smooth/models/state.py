@@ -10,7 +10,7 @@ import numpy as np
 from keras_smooth.models import graph
 
 
-def load(part: keras.Operation, copy: keras.Operation) -> None:
+def copy_state(part: keras.Operation, copy: keras.Operation) -> None:
     """Gives a copy the state of a part, in the copy's dtype.
 
     Args:
@@ -22,7 +22,7 @@ def load(part: keras.Operation, copy: keras.Operation) -> None:
     """
     if graph.is_graph(part) and graph.is_graph(copy):
         for child, other in _pairs_by_name(part, copy):
-            load(child, other)
+            copy_state(child, other)
         return
     if not isinstance(part, keras.layers.Layer):
         return

@@ -146,22 +146,24 @@ def smoothen(
     order = whole_number("`order`", order, 0)
     sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
     with calls.preserved_random_state():
-        model, args = sample_inputs.prepared(model, x, copies.rebuilt)
+        model, args = sample_inputs.prepared(model, x, copies.fresh_copy)
     _check_copy(model, args)
     smooth = _Converter(order, sharpness, replacements or {}).model(model)
     copies.build(smooth, args, {})
-    state.load(model, smooth)
+    state.copy_state(model, smooth)
     _warn_rough(smooth, order)
-    smooth.output_change = _change(calls.run(model, *args), calls.run(smooth, *args))
+    smooth.output_change = _change(
+        calls.call_without_trace(model, *args), calls.call_without_trace(smooth, *args)
+    )
     return smooth
 
 
 def _check_copy(model: keras.Model, args: tuple) -> None:
     """Raises if a copy of the model in which nothing is replaced is not the model."""
-    call = calls.Call(args, {}, calls.run(model, *args))
-    copy = copies.rebuilt(model)
+    call = calls.Call(args, {}, calls.call_without_trace(model, *args))
+    copy = copies.fresh_copy(model)
     copies.build(copy, args, {})
-    copies.load(model, copy, None, call)
+    copies.fill_and_compare(model, copy, None, call)
 
 
 def _warn_rough(model: keras.Model, order: int) -> None:

@@ -100,7 +100,7 @@ def _folded(operation: Callable, args: tuple, kwargs: dict, found: list[Jet]):
             _refuse_mixed(operation, value, lead, leader)
         return y
 
-    entries = tapes.nested(function, t, leader.order, tapes.Slopes(operation))
+    entries = tapes.nested_tapes(function, t, leader.order, tapes.Slopes(operation))
 
     def packed(primal, *values):
         batch = _batch(leader)

@@ -16,7 +16,7 @@ _graphs = weakref.WeakKeyDictionary()
 
 def _graph(model: keras.Model) -> keras.Function:
     if model not in _graphs:
-        _graphs[model], _ = graph.rebuilt(model, apply)
+        _graphs[model], _ = graph.rebuilt_of_steps(model, apply)
     return _graphs[model]
 
 

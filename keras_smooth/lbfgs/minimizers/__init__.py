@@ -9,7 +9,11 @@ tfp_lbfgs.py         L-BFGS of TensorFlow Probability
 tfp_bfgs.py          dense BFGS of TensorFlow Probability
 """
 
-from keras_smooth.lbfgs.minimizers.methods import METHODS, check_method, default_num_pairs
+from keras_smooth.lbfgs.minimizers.methods import (
+    MINIMIZERS,
+    check_method,
+    default_num_pairs,
+)
 from keras_smooth.lbfgs.minimizers.minimizer import Minimizer
 
-__all__ = ["METHODS", "Minimizer", "check_method", "default_num_pairs"]
+__all__ = ["MINIMIZERS", "Minimizer", "check_method", "default_num_pairs"]

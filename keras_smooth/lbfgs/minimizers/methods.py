@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_smooth.lbfgs.minimizers import limited_memory, tfp_bfgs, tfp_lbfgs
 
-METHODS = {
+MINIMIZERS = {
     "lbfgs": limited_memory,
     "tfp_lbfgs": tfp_lbfgs,
     "tfp_bfgs": tfp_bfgs,
@@ -29,14 +29,14 @@ def check_method(name: str) -> None:
     Raises:
         ValueError: With the names that there are.
     """
-    if name in METHODS:
+    if name in MINIMIZERS:
         return
     hint = f' TFP\'s has the name "{_RENAMED[name]}" now.' if name in _RENAMED else ""
-    raise ValueError(f"Unknown method {name!r}. Known: {', '.join(METHODS)}.{hint}")
+    raise ValueError(f"Unknown method {name!r}. Known: {', '.join(MINIMIZERS)}.{hint}")
 
 
 def default_num_pairs(method: str, num_rows: int, num_weights: int, dtype: str) -> int:
     """Returns the memory of a method for data and weights of a size."""
-    return METHODS[method].default_num_pairs(
+    return MINIMIZERS[method].default_num_pairs(
         num_rows, num_weights, np.dtype(dtype).itemsize
     )

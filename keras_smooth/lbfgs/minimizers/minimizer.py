@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers.methods import METHODS
+from keras_smooth.lbfgs.minimizers.methods import MINIMIZERS
 
 
 class Minimizer:
@@ -15,7 +15,7 @@ class Minimizer:
 
     Args:
         value_and_gradient: Function of a vector `(n,)` and of data.
-        method: A name of `METHODS`.
+        method: A name of `MINIMIZERS`.
         num_correction_pairs: Memory of L-BFGS.
         jit_compile: Whether to compile with XLA.
     """
@@ -30,7 +30,7 @@ class Minimizer:
         # As a function of its own it is traced once, not at each of the places where a line
         # search of TFP calls it.
         self._function = tf.function(value_and_gradient, autograph=False)
-        self._method = METHODS[method]
+        self._method = MINIMIZERS[method]
         self._num_correction_pairs = num_correction_pairs
         # A function of its own for each model: of one that all share, TensorFlow would say that
         # it is traced too often.
