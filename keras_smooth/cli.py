@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 import keras_smooth
+from keras_smooth import checks
 from keras_smooth.auditing.report import MODES
 from keras_smooth.comparison import (
     article,
@@ -37,6 +38,8 @@ EXIT_STATUS = {"proven": 0, "faulty": 1, "not examined": 3}
 BAD_INPUT = 2
 INTERRUPTED = 130
 DEFAULT_OUT = "comparison"
+# Options of version 0.1.0, and the words that fit_lbfgs has for the same things.
+RENAMED = {"iterations": "epochs", "optimizer": "method"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,7 +101,7 @@ def _add_compare(commands) -> None:
         "--resume", action="store_true", help="go on with the runs in the output directory"
     )
     option("--quick", action="store_true", help="one seed and 100 iterations, for a look")
-    for old, new in comparing.RENAMED.items():
+    for old, new in RENAMED.items():
         option(f"--{old}", action=_Renamed, const=f"--{new}", help=argparse.SUPPRESS)
     compare.set_defaults(function=_compare)
 
@@ -248,9 +251,7 @@ def _jobs(asked: int | None, settings: Settings) -> int:
     if asked is None:
         # Two processes on one GPU would share its memory.
         return 1 if settings.device_name() != "CPU:0" else os.cpu_count() or 1
-    if asked < 1:
-        raise ValueError(f"--jobs must be 1 or more, received {asked}.")
-    return asked
+    return checks.whole_number("--jobs", asked, 1)
 
 
 def _default_out(resume: bool) -> str:
@@ -264,7 +265,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns the exit status.
 
     Returns:
-        0, 1 if a worker died or an audit finds a fault, 2 for bad input, 130 after Ctrl-C.
+        0, 1 if a worker died or an audit finds a fault, 2 for bad input, 3 if an audit
+        leaves something unexamined, 130 after Ctrl-C.
     """
     arguments = parser().parse_args(argv)
     try:

@@ -49,7 +49,7 @@ def main(capsys, *arguments):
         (["--seeds", "0"], "seeds must be 1 or more, received 0"),
         (["--seeds", "three"], "invalid int value: 'three'"),
         (["--epochs", "0"], "epochs must be 1 or more"),
-        (["--jobs", "0"], "jobs must be 1 or more"),
+        (["--jobs", "0"], "--jobs must be 1 or more"),
         (["--method", "newton"], "Unknown method 'newton'"),
         (["--architecture", "20"], "such as '8x20'"),
         (["--iterations", "9"], "--iterations is --epochs now, as in fit_lbfgs"),

@@ -57,9 +57,6 @@ def test_bad_settings(change, words):
         ({"seeds": 1.5}, "seeds must be an integer, received 1.5"),
         ({"epochs": "3"}, "epochs must be an integer"),
         ({"jobs": 2.0}, "jobs must be an integer"),
-        ({"iterations": 9}, "'iterations': it is epochs now, as in fit_lbfgs"),
-        ({"optimizer": "adam"}, "'optimizer': it is method now, as in fit_lbfgs"),
-        ({"nonsense": 1}, "no argument 'nonsense'"),
     ],
 )
 def test_arguments_of_another_kind(change, words):

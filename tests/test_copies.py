@@ -198,12 +198,18 @@ def _call(layer, x):
     return calls.Call((x,), {}, layer(x))
 
 
+def _compared_copy(layer, dtype, call):
+    copy = copies.copy_in(dtype, layer, *copies.arguments_in(dtype, call))
+    copies.fill_and_compare(layer, copy, dtype, call)
+    return copy
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_are_the_same_objects(name):
     layer, x = FUNCTIONS[name]()
     call = _call(layer, x)
     before = references.functions(layer)
-    copy = copies.faithful(layer, "float64", call)
+    copy = _compared_copy(layer, "float64", call)
     after = references.functions(layer)
     assert all(a is b for a, b in zip(before, after, strict=True))
     ours = references.functions(copy)
@@ -216,7 +222,7 @@ def test_outputs_are_the_same(name, dtype):
     layer, x = {**FUNCTIONS, **STATE}[name]()
     call = _call(layer, x)
     if dtype:
-        copy = copies.faithful(layer, dtype, call)
+        copy = _compared_copy(layer, dtype, call)
     else:
         copy = copies.fresh_copy(layer)
         copies.build(copy, *call.arguments())
@@ -252,7 +258,7 @@ def _swapped(size):
 def test_a_copy_that_computes_something_else_is_an_error(size):
     layer = Forgetful(2.0 + size, name="forgetful")
     with pytest.raises(copies.CannotCopy, match="forgetful.*get_config"):
-        copies.faithful(layer, "float64", _call(layer, X))
+        _compared_copy(layer, "float64", _call(layer, X))
     model = _swapped(size)
     with pytest.raises(ValueError, match="get_config"):
         keras_smooth.smoothen(model)

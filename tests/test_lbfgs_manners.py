@@ -376,8 +376,8 @@ def test_class_weight_is_that_of_keras():
 BAD_CLASS_WEIGHTS = {
     "list": ([1.0, 2.0], TypeError, "must be a dict of weights by class"),
     "word": ({"a": 1.0}, TypeError, "must be integers, received 'a'"),
-    "None": ({0: None}, ValueError, "finite numbers, received None for class 0"),
-    "NaN": ({1: np.nan}, ValueError, "finite numbers, received nan for class 1"),
+    "None": ({0: None}, TypeError, "class_weight.0.* a number, received None"),
+    "NaN": ({1: np.nan}, ValueError, "class_weight.1.* finite, received nan"),
 }
 
 

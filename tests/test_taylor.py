@@ -154,6 +154,22 @@ def test_all_engines_refuse_a_lost_derivative_in_the_same_words(
     assert len(messages) == 1
 
 
+FUNCTIONS = {
+    "activation": keras.activations.hard_tanh,
+    "clip": lambda x: keras.ops.clip(x, -1.0, 1.0),
+    "product": lambda x: 2.0 * x,
+    "composite": lambda x: keras.activations.hard_tanh(3.0 * x),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("operator", sorted(OPERATORS.keys() - {"DerivativeModel"}))
+def test_all_engines_refuse_a_lost_derivative_of_a_function(points, operator, name):
+    for engine in ("auto", "jet", "tape"):
+        with pytest.raises(ValueError, match="order 2 is lost"):
+            OPERATORS[operator](FUNCTIONS[name], points[:2], engine)
+
+
 @pytest.mark.parametrize("activation", ["softsign", "hard_tanh", "soft_shrink"])
 def test_what_is_lost_at_order_2_is_there_at_order_1(points, activation):
     model, points = stock(activation), points[:3]

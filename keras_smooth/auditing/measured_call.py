@@ -240,10 +240,6 @@ class MeasuredCall:
         args, kwargs = keras.tree.pack_sequence_as(self.call.arguments(), moved)
         return projected(self.output(args, kwargs, training), keep_batch=False)
 
-    def own_arguments(self, call: calls.Call) -> tuple[tuple, dict]:
-        """Returns the arguments of a call as they came, in the structure of the copy's."""
-        return copies.arguments_in(None, call)
-
     def output(self, args: tuple, kwargs: dict, training: bool = False) -> Any:
         """Returns the outputs of the copy."""
         return calls.call_without_trace(self.copy, *args, training=training, **kwargs)

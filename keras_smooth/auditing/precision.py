@@ -16,7 +16,7 @@ from keras_smooth.auditing.measured_call import (
     projected,
 )
 from keras_smooth.auditing.towers import curve_derivatives, tower
-from keras_smooth.models import agreement, calls
+from keras_smooth.models import agreement, calls, copies
 
 POINTS = np.array([0.0, 0.31, -0.53])
 # What is asked of derivatives, by the dtype of the model.
@@ -51,7 +51,7 @@ def errors(
         return ()
     if not measured.takes_samples_together(False) or grouped_convolutions(part):
         return ()
-    leaves = keras.tree.flatten(measured.own_arguments(call))
+    leaves = keras.tree.flatten(copies.arguments_in(None, call))
     dtypes = [leaf.dtype if calls.is_float(leaf) else None for leaf in leaves]
     fine = _derivatives(measured, measured.output, dtypes, measured.dtype, order)
 

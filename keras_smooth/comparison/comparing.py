@@ -20,9 +20,6 @@ from keras_smooth.comparison.results import ActivationSummary, Results
 from keras_smooth.comparison.settings import Settings, by_name
 from keras_smooth.lbfgs import whole_files
 
-# Words of version 0.1.0, and those that fit_lbfgs has for the same things.
-RENAMED = {"iterations": "epochs", "optimizer": "method"}
-
 
 class Comparison:
     """The result of `keras_smooth.compare`.
@@ -84,7 +81,6 @@ def compare(
     out: str | os.PathLike | None = None,
     resume: bool = False,
     handle: Callable[[tasks.Event], None] | None = None,
-    **renamed: Any,
 ) -> Comparison:
     """Trains the same network with several activations and measures y, y' and y''.
 
@@ -108,13 +104,12 @@ def compare(
         out: Directory for the results, written after every run.
         resume: Whether to take over the runs that are in `out` already.
         handle: Called with every event, for a display.
-        **renamed: Words of version 0.1.0, refused with the new ones.
 
     Returns:
         A `Comparison`; its `save(directory)` writes tables, figures and a report.
 
     Raises:
-        TypeError: If `seeds`, `epochs` or `jobs` is no integer, or an argument is unknown.
+        TypeError: If `seeds`, `epochs` or `jobs` is no integer.
         ValueError: If an argument is out of range, the problem cannot be read, `out` is a
             file, cannot be written or is being written by another comparison, or `resume`
             finds other settings, data or versions.
@@ -128,7 +123,6 @@ def compare(
     >>> found.summary[0].activation, found.summary[0].smoothness
     ('tanh', 'inf')
     """
-    _refuse(renamed)
     functions = by_name(article.ACTIVATIONS if activations is None else activations)
     learned = problems.load_problem(problem)
     settings = Settings(
@@ -149,12 +143,6 @@ def compare(
         results = prepare(settings, learned, directory, resume)
         carry_out(results, executor, directory, handle or (lambda event: None))
     return Comparison(results)
-
-
-def _refuse(unknown: dict) -> None:
-    for name in unknown:
-        hint = f": it is {RENAMED[name]} now, as in fit_lbfgs." if name in RENAMED else "."
-        raise TypeError(f"compare has no argument {name!r}{hint}")
 
 
 def prepare(

@@ -36,8 +36,7 @@ def propagate(
     """
     # Jets know the derivatives of pieces, such as 0 for those of hard_tanh; both engines
     # are to refuse the same models.
-    if isinstance(model, keras.layers.Layer):
-        tapes.refuse_lost(model, points, order)
+    tapes.refuse_lost(model, points, order)
     jets = [
         Jet(x, [v, *[None] * (order - 1)], collapsed)
         for x, v in zip(points.moving, directions, strict=True)

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth import checks
+
 
 def check_class_weight(class_weight: Any) -> None:
     """Raises where weights of classes are no dict of finite numbers by class."""
@@ -22,11 +24,7 @@ def check_class_weight(class_weight: Any) -> None:
             raise TypeError(
                 f"The classes in `class_weight` must be integers, received {label!r}."
             )
-        if not np.isscalar(weight) or not np.isreal(weight) or not np.isfinite(weight):
-            raise ValueError(
-                f"`class_weight` must have finite numbers, received {weight!r} for class "
-                f"{label}."
-            )
+        checks.finite_number(f"`class_weight[{label}]`", weight)
 
 
 def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tuple:

@@ -1,14 +1,14 @@
 """The objective of a user's own: named terms of a model and points."""
 
 import inspect
-import math
-import numbers
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from keras_smooth import checks
 
 
 class Terms:
@@ -119,10 +119,7 @@ def _check_arguments(function: Any, weights: Any, variables: Any) -> None:
             f"{weights!r:.80}."
         )
     for name, weight in (weights or {}).items():
-        if not isinstance(weight, numbers.Real) or not math.isfinite(weight):
-            raise ValueError(
-                f"`loss_weights` must have finite numbers, received {weight!r} for {name!r}."
-            )
+        checks.finite_number(f"`loss_weights[{name!r}]`", weight)
     if not isinstance(variables, (list, tuple)):
         raise TypeError(
             f"`variables` must be a list of keras.Variable, received {variables!r:.80}."

@@ -19,23 +19,6 @@ class CannotCopy(ValueError):
     """Says why a part has no faithful copy."""
 
 
-def faithful(part: keras.Operation, dtype: str, call: calls.Call) -> keras.Operation:
-    """Returns a copy of a part with all its state, which gives the same outputs.
-
-    Args:
-        part: Layer, model or operation, built.
-        dtype: "float64" or "float32", in which the copy computes.
-        call: A call of the part, on which the copy is built and compared.
-
-    Raises:
-        CannotCopy: If Keras cannot build it from its config, or it computes something else.
-    """
-    args, kwargs = arguments_in(dtype, call)
-    copy = copy_in(dtype, part, args, kwargs)
-    fill_and_compare(part, copy, dtype, call)
-    return copy
-
-
 def fill_and_compare(
     part: keras.Operation, copy: keras.Operation, dtype: str | None, call: calls.Call
 ) -> Any:

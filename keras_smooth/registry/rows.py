@@ -120,12 +120,6 @@ def _equal(value: object, default: object) -> bool:
     return value is default or type(value) is type(default) and value == default
 
 
-def is_operation(function: object) -> bool:
-    """Returns whether a function is one of keras.ops."""
-    found = row(function)
-    return found is not None and found.sample is not None
-
-
 def row(subject: Any) -> Row | None:
     """Returns the row of a function, of a function with parameters or of a layer class."""
     try:
