@@ -271,7 +271,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return arguments.function(arguments, Console())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         return _refused(arguments, str(error), BAD_INPUT)
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""

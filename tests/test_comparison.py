@@ -332,6 +332,13 @@ def test_other_methods(method):
     assert run.success and run.nit == 30 and run.loss < 0.5
 
 
+def test_method_that_needs_tf_keras_is_refused_before_a_run(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tf_keras", None)
+    with pytest.raises(ImportError, match="tf_keras is not installed"):
+        keras_smooth.compare(**ONE, epochs=3, method="tfp_bfgs", out=tmp_path)
+    assert not (tmp_path / files.RESULTS).exists()
+
+
 def test_float32():
     found = keras_smooth.compare(**ONE, epochs=30, dtype="float32")
     assert found.runs[0].loss < 0.1

@@ -1,5 +1,7 @@
 """Bad input of fit_lbfgs: what is wrong, where, and what to do; before anything is traced."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -183,6 +185,35 @@ def test_bad_data_of_several_inputs(name):
     (x, y, sample_weight), words = SEVERAL[name]
     with pytest.raises(ValueError, match=words):
         fit(two_nets(), x, y, sample_weight=sample_weight)
+
+
+# TensorFlow Probability.
+
+# The installed TensorFlow: what fits it.
+COMMANDS = {
+    "2.16.2": 'pip install "tensorflow-probability~=0.24.0" "tf_keras~=2.16.0"',
+    "2.18.1": 'pip install "tf_keras~=2.18.0"',
+    "2.21.0-rc1": 'pip install "tf_keras~=2.21.0"',
+}
+
+
+@pytest.mark.parametrize("method", ["tfp_lbfgs", "tfp_bfgs"])
+@pytest.mark.parametrize("version", COMMANDS)
+def test_tfp_without_tf_keras_names_the_command(version, method, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf_keras", None)
+    monkeypatch.setattr(tf, "__version__", version)
+    with pytest.raises(ImportError) as caught:
+        fit(net(), method=method)
+    assert "tf_keras is not installed" in str(caught.value)
+    assert str(caught.value).endswith(f"{version} with: {COMMANDS[version]}")
+
+
+def test_tfp_with_a_tf_keras_that_fails_names_the_command(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("tensorflow_probability")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorflow_probability", None)
+    with pytest.raises(ImportError, match='pip install .*"tf_keras~=2[.]'):
+        fit(net(), method="tfp_lbfgs")
 
 
 # Models.

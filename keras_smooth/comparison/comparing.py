@@ -18,6 +18,7 @@ from keras_smooth.comparison import (
 from keras_smooth.comparison.experiment import Experiment, Run
 from keras_smooth.comparison.results import ActivationSummary, Results
 from keras_smooth.comparison.settings import Settings, by_name
+from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs import whole_files
 
 
@@ -115,6 +116,7 @@ def compare(
             finds other settings, data or versions.
         OSError: If a file cannot be written later on.
         RuntimeError: If a worker process died.
+        ImportError: If a method of TensorFlow Probability cannot be used here.
 
     Example:
 
@@ -189,6 +191,9 @@ def carry_out(
 ) -> None:
     """Runs what is missing, writes after every run, and calls `handle` for each event."""
     started = time.perf_counter()
+    todo = tasks.missing(results)
+    if todo:
+        check_installed(results.settings.method)
 
     def keep(event: tasks.Event) -> None:
         if isinstance(event, tasks.Finished):
@@ -201,5 +206,5 @@ def carry_out(
         handle(event)
 
     experiment = Experiment(results.settings, results.problem)
-    executor.execute(experiment, tasks.missing(results), keep)
+    executor.execute(experiment, todo, keep)
     results.seconds = time.perf_counter() - started

@@ -8,11 +8,17 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.comparison.settings import Settings
-from keras_smooth.lbfgs import Status, fit_lbfgs
+from keras_smooth.lbfgs import Status, fit_lbfgs, minimizers
 
 NUM_REPORTS = 100
 
 Report = Callable[[int, float], None]  # called with iteration and loss
+
+
+def check_installed(method: str) -> None:
+    """Raises ImportError where a method needs what is not installed."""
+    if method != "adam":
+        minimizers.check_method(method)
 
 
 def train(

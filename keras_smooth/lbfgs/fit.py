@@ -105,7 +105,8 @@ def fit_lbfgs(
         validation_split: Fraction of the rows, the last ones, to hold out instead.
         method: `"lbfgs"`, self-scaled; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability,
             whose line search brackets every step; or `"tfp_bfgs"`, its BFGS with a dense
-            inverse Hessian, n^2 numbers. benchmarks/lbfgs.md compares them.
+            inverse Hessian, n^2 numbers. Those two need `tf_keras`.
+            benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
             More pairs need fewer iterations and make each slower. None takes a third of the
             number of rows, which costs about as much as an evaluation, but 50 at least and
@@ -142,6 +143,7 @@ def fit_lbfgs(
             endless or not finite, shapes do not fit, an argument is out of range, or a
             checkpoint is of another run.
         TypeError: If an argument is of the wrong kind.
+        ImportError: If a method of TensorFlow Probability cannot be used here.
         RuntimeError: With `throw=True`, if the line search died for good, the position
             stalled or the loss is not finite. The model has the best weights found.
         KeyboardInterrupt: After an interrupt. The model has the best weights found, and

@@ -7,6 +7,7 @@ line_search.py       its line search: unit step first, then cubic steps
 inverse_hessian.py   its memory: steps and changes of the gradient in compact form
 tfp_lbfgs.py         L-BFGS of TensorFlow Probability
 tfp_bfgs.py          dense BFGS of TensorFlow Probability
+tfp.py               its import, or the command that makes it work
 """
 
 from keras_smooth.lbfgs.minimizers.methods import (

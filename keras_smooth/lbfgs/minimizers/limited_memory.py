@@ -60,6 +60,10 @@ class State(NamedTuple):
     is_newton: tf.Tensor
 
 
+def check_installed() -> None:
+    """Raises nothing: TensorFlow is all that it needs."""
+
+
 def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
     """Returns how many pairs cost as much as an evaluation and fit into `MOST_BYTES`."""
     wanted = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)

@@ -1,7 +1,8 @@
 """The table of minimizers: a new one is a file and a row here.
 
-A minimizer is a module with three functions,
+A minimizer is a module with four functions,
 
+    check_installed() -> None, or ImportError with a remedy
     default_num_pairs(num_rows, num_weights, itemsize) -> int
     begin(function, position, num_correction_pairs) -> state
     advance(function, state, num_iterations, tolerance) -> state
@@ -24,12 +25,14 @@ _RENAMED = {"bfgs": "tfp_bfgs"}
 
 
 def check_method(name: str) -> None:
-    """Raises where there is no minimizer of a name.
+    """Raises where there is no minimizer of a name, or it cannot run here.
 
     Raises:
         ValueError: With the names that there are.
+        ImportError: With the command that installs what it needs.
     """
     if name in MINIMIZERS:
+        MINIMIZERS[name].check_installed()
         return
     hint = f' TFP\'s has the name "{_RENAMED[name]}" now.' if name in _RENAMED else ""
     raise ValueError(f"Unknown method {name!r}. Known: {', '.join(MINIMIZERS)}.{hint}")

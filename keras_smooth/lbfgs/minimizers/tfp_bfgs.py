@@ -5,7 +5,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers import tfp
 from keras_smooth.lbfgs.minimizers.tfp_lbfgs import ONLY_THE_GRADIENT, completed
+
+
+def check_installed() -> None:
+    """Raises where TensorFlow Probability cannot be imported."""
+    tfp.optimizer()
 
 
 def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
@@ -16,10 +22,8 @@ def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
 
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> Any:
     """Returns the state at a position; the number of pairs has no meaning here."""
-    import tensorflow_probability as tfp
-
     del num_correction_pairs
-    state = tfp.optimizer.bfgs_minimize(function, position, max_iterations=0)
+    state = tfp.optimizer().bfgs_minimize(function, position, max_iterations=0)
     return state._replace(scale_initial_inverse_hessian=tf.constant(True))
 
 
@@ -29,9 +33,7 @@ def advance(function: Callable, state: Any, num_iterations, tolerance) -> Any:
     bfgs_minimize cannot resume: it starts anew from the position and the inverse Hessian,
     which costs one evaluation.
     """
-    import tensorflow_probability as tfp
-
-    result = tfp.optimizer.bfgs_minimize(
+    result = tfp.optimizer().bfgs_minimize(
         function,
         state.position,
         initial_inverse_hessian_estimate=state.inverse_hessian_estimate,

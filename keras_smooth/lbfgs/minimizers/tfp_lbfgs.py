@@ -5,10 +5,17 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers import tfp
+
 # No change of the objective is not convergence: these tests are switched off.
 ONLY_THE_GRADIENT = {
     "x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0,
 }  # fmt: skip
+
+
+def check_installed() -> None:
+    """Raises where TensorFlow Probability cannot be imported."""
+    tfp.optimizer()
 
 
 def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
@@ -19,18 +26,14 @@ def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
 
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> Any:
     """Returns the state at a position with empty memory."""
-    import tensorflow_probability as tfp
-
-    return tfp.optimizer.lbfgs_minimize(
+    return tfp.optimizer().lbfgs_minimize(
         function, position, num_correction_pairs=num_correction_pairs, max_iterations=0
     )
 
 
 def advance(function: Callable, state: Any, num_iterations, tolerance) -> Any:
     """Returns the state after at most so many iterations more."""
-    import tensorflow_probability as tfp
-
-    result = tfp.optimizer.lbfgs_minimize(
+    result = tfp.optimizer().lbfgs_minimize(
         function,
         None,
         previous_optimizer_results=state,

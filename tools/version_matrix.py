@@ -1,0 +1,214 @@
+"""Tries the package with the versions that people have, and writes docs/versions.md.
+
+    python tools/version_matrix.py                     # all rows, hours
+    python tools/version_matrix.py --tests none        # installs and runs the main jobs
+    python tools/version_matrix.py --only 2.16 2.18    # rows of these TensorFlows
+
+In a fresh environment with a TensorFlow and a Keras, the built wheel is installed. What
+`pip freeze` says before may not be missing or changed after it. Then tools/smoke.py runs, and
+the tests of the sdist with the extra `test`. Each row of the page is kept until it is run
+again. Pythons are the `pythonX.Y` on the path, or in the folders of `--pythons`.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "versions.md"
+TESTS = {
+    "none": None,
+    "fast": ["-m", "not slow"],
+    "whole": [],
+}
+# TensorFlow Probability asks for a TensorFlow: the last of those that an old one suits.
+LAST_PROBABILITY = {"2.16": "0.24", "2.17": "0.24"}
+COLUMNS = ("TensorFlow", "Keras", "Python", "moved", "main jobs", "tests", "of", "date")
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """What is there before the package comes: minor versions, and the tests to run."""
+
+    tensorflow: str
+    keras: str
+    python: str
+    tests: str = "fast"
+
+    @property
+    def requirements(self) -> list[str]:
+        """What is there first."""
+        return [f"tensorflow=={self.tensorflow}.*", f"keras=={self.keras}.*"]
+
+    @property
+    def probability(self) -> list[str]:
+        """What the methods of TensorFlow Probability need, for the tests."""
+        last = LAST_PROBABILITY.get(self.tensorflow)
+        older = [f"tensorflow-probability=={last}.*"] if last else []
+        return [f"tf_keras=={self.tensorflow}.*", *older]
+
+
+# Each TensorFlow with the oldest and the newest Keras that its Pythons have.
+ENVIRONMENTS = (
+    Environment("2.16", "3.10", "3.10", "whole"),
+    Environment("2.16", "3.15", "3.12"),
+    Environment("2.17", "3.10", "3.11"),
+    Environment("2.17", "3.15", "3.12"),
+    Environment("2.18", "3.10", "3.12"),
+    Environment("2.18", "3.15", "3.11"),
+    Environment("2.19", "3.10", "3.12"),
+    Environment("2.19", "3.15", "3.11"),
+    Environment("2.20", "3.10", "3.13"),
+    Environment("2.20", "3.15", "3.13"),
+    Environment("2.21", "3.12", "3.10", "whole"),
+    Environment("2.21", "3.15", "3.13", "whole"),
+)
+
+
+def main() -> int:
+    """Runs the rows that are asked for and writes the page after each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", metavar="TENSORFLOW", help="such as 2.18")
+    parser.add_argument("--keras", nargs="*", metavar="KERAS", help="such as 3.10")
+    parser.add_argument("--tests", choices=TESTS, help="for all rows")
+    parser.add_argument("--pythons", nargs="*", default=[], help="folders of interpreters")
+    arguments = parser.parse_args()
+    good = True
+    with tempfile.TemporaryDirectory() as folder:
+        wheel, sources = built(Path(folder))
+        for row in ENVIRONMENTS:
+            if arguments.only and row.tensorflow not in arguments.only:
+                continue
+            if arguments.keras and row.keras not in arguments.keras:
+                continue
+            row = dataclasses.replace(row, tests=arguments.tests or row.tests)
+            found = tried(
+                row, wheel, sources, Path(folder) / "environment", arguments.pythons
+            )
+            print(" | ".join(found), flush=True)
+            write(found)
+            good = good and found[3] == "nothing" and "fail" not in " ".join(found)
+    return 0 if good else 1
+
+
+def built(folder: Path) -> tuple[Path, Path]:
+    """Returns the wheel and the unpacked sdist."""
+    run(sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT))
+    (wheel,) = folder.glob("*.whl")
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    return wheel, folder / archive.name.removesuffix(".tar.gz")
+
+
+def tried(
+    row: Environment, wheel: Path, sources: Path, folder: Path, pythons: list[str]
+) -> list[str]:
+    """Returns the line of one environment, which is removed afterwards."""
+    interpreter = shutil.which(
+        f"python{row.python}", path=os.pathsep.join([*pythons, os.environ["PATH"]])
+    )
+    if interpreter is None:
+        return [
+            row.tensorflow,
+            row.keras,
+            row.python,
+            *["not tried: no such Python"] * 3,
+            "",
+            "",
+        ]
+    python = str(folder / "bin" / "python")
+    try:
+        run(interpreter, "-m", "venv", str(folder))
+        pip = [python, "-m", "pip", "install", "--quiet"]
+        run(*pip, *row.requirements)
+        before = frozen(python)
+        run(*pip, str(wheel))
+        lost = moved(before, frozen(python))
+        jobs = run(python, str(sources / "tools" / "smoke.py"), check=False)
+        tests = "not run"
+        if TESTS[row.tests] is not None:
+            run(*pip, f"{wheel}[test]", *row.probability)
+            lost += moved(before, frozen(python))
+            tests = outcome(
+                run(
+                    python,
+                    "-m",
+                    "pytest",
+                    "-q",
+                    *TESTS[row.tests],
+                    cwd=sources,
+                    check=False,
+                )
+            )
+        return [
+            before["tensorflow"], before["keras"], row.python,
+            ", ".join(lost) or "nothing", "fail" if jobs.returncode else "run",
+            tests, row.tests, datetime.date.today().isoformat(),
+        ]  # fmt: skip
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(*command: str, cwd: Path | None = None, check: bool = True):
+    """Runs a command; what it printed is shown where it fails."""
+    print("+", *command, flush=True)
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout[-6000:], done.stderr[-3000:], sep="\n", flush=True)
+    if check:
+        done.check_returncode()
+    return done
+
+
+def frozen(python: str) -> dict[str, str]:
+    """Returns the installed versions by name."""
+    lines = run(python, "-m", "pip", "freeze").stdout.splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
+def moved(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Returns what is no longer as it was."""
+    return [
+        f"{name} {version} to {after.get(name, 'none')}"
+        for name, version in before.items()
+        if after.get(name) != version
+    ]
+
+
+def outcome(done: subprocess.CompletedProcess) -> str:
+    """Returns the counts of a run of pytest."""
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    counts = re.findall(r"\d+ (?:passed|failed|errors?)", last)
+    return ", ".join(counts) or f"fail: exit status {done.returncode}"
+
+
+def write(found: list[str]) -> None:
+    """Puts a line into the table of the page, in the place of an older one of its versions."""
+    text = PAGE.read_text()
+    head = "\n".join(["| " + " | ".join(COLUMNS) + " |", "| --- " * len(COLUMNS) + "|"])
+    before, _, rest = text.partition(head + "\n")
+    table, _, after = rest.partition("\n\n")
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line]
+    rows = [row for row in rows if minors(row) != minors(found)] + [found]
+    lines = ["| " + " | ".join(row) + " |" for row in sorted(rows, key=minors)]
+    PAGE.write_text("\n".join([before + head, *lines, "", after]))
+
+
+def minors(row: list[str]) -> list[tuple[int, ...]]:
+    """Returns the minor versions of a line, by which it is found and sorted."""
+    return [tuple(map(int, version.split(".")[:2])) for version in row[:3]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
