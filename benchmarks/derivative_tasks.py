@@ -32,8 +32,13 @@ MODES = {
 
 def network(task: str, dtype: str) -> keras.Model:
     """Returns the net of a task, always from the same start."""
+    return network_of(TASKS[task], dtype)
+
+
+def network_of(dim: int, dtype: str) -> keras.Model:
+    """Returns the net for points of a dimension, always from the same start."""
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((TASKS[task],), dtype=dtype)])
+    model = keras.Sequential([keras.Input((dim,), dtype=dtype)])
     for _ in range(8):
         model.add(keras_smooth.Dense(20, "tanh", dtype=dtype))
     model.add(keras_smooth.Dense(1, dtype=dtype))
@@ -43,6 +48,15 @@ def network(task: str, dtype: str) -> keras.Model:
 def part_size(task: str, number: int) -> int:
     """Returns how many points go through the net at a time."""
     return min(DIMS[TASKS[task]], number)
+
+
+def operator(name: str, model: keras.Model, dim: int, order: int, engine: str) -> Callable:
+    """Returns an operator of keras_smooth with one of its engines, of points."""
+    arguments = {
+        "derivatives": (order,),
+        "directional": ([1.0] * dim, order),
+    }.get(name, ())
+    return lambda x: getattr(keras_smooth, name)(model, x, *arguments, engine=engine)
 
 
 def jet(task: str, model: keras.Model, batch_size: int | None) -> Callable:

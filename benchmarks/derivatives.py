@@ -31,6 +31,7 @@ import tensorflow as tf
 
 import keras_smooth
 from keras_smooth import figures
+from keras_smooth.differentiation import engines
 
 FEW, MANY, LOT, MILLION = 100, 10_000, 100_000, 1_000_000
 NARROW = [name for name, dim in derivative_tasks.TASKS.items() if dim <= 10]
@@ -58,6 +59,17 @@ MEMORY = (
     ("Laplacian, d = 10", MILLION, True),
     ("Hessian, d = 3", MILLION, True),
 )
+# Operator, order, dimensions: both of the package's own engines, and which is taken.
+CHOICES = (
+    ("derivatives", 1, (1, 3)),
+    ("derivatives", 2, (1, 2, 3, 10)),
+    ("derivatives", 3, (1, 2, 3, 4, 6)),
+    ("derivatives", 4, (2, 3)),
+    ("jacobian", 1, (1, 3, 10)),
+    ("laplacian", 2, (1, 3, 10)),
+    ("directional", 2, (1, 3, 10)),
+    ("directional", 4, (3,)),
+)
 SKIPPED = (
     ("Hessian, d = 10", MILLION, "the result alone takes 0.9 GB"),
     ("Hessian, d = 100", MANY, "5050 directions and a result of 0.8 GB: take tapes"),
@@ -70,6 +82,7 @@ SHORT_GRID = (
     (["order 2", "Laplacian, d = 3"], ["graph"], ["float64"], FEW),
     (["Laplacian, d = 10"], ["eager"], ["float32"], FEW),
 )
+SHORT_CHOICES = (("derivatives", 2, (1,)), ("jacobian", 1, (3,)))
 SHORT_PEERS = ((["order 2"], FEW),)
 SHORT_MEMORY = (("order 2", FEW, True),)
 # A row runs so many rounds, and after so many seconds no further one but for the least.
@@ -169,6 +182,28 @@ def peer_rows(grid: tuple) -> Iterator[Timing]:
                 yield compared(task, name, number, "float64", ours, theirs)
 
 
+def choice_rows(grid: tuple) -> Iterator[list[str]]:
+    """Yields the ratio of the package's own engines, and which of them "auto" takes."""
+    for operator, order, dims in grid:
+        for dim, mode in itertools.product(dims, ("eager", "XLA")):
+            model = derivative_tasks.network_of(dim, "float64")
+            array = np.random.default_rng(0).uniform(-1.0, 1.0, (FEW * 10, dim))
+            sides = [
+                (
+                    derivative_tasks.MODES[mode](
+                        derivative_tasks.operator(operator, model, dim, order, engine)
+                    ),
+                    tf.constant(array),
+                )
+                for engine in ("jet", "tape")
+            ]
+            for side in sides:
+                seconds(*side)
+            ratio = statistics.median(a / b for a, b in rounds(sides))
+            auto = engines.chosen("auto", operator, model, dim, order)
+            yield [operator, str(order), str(dim), mode, f"{ratio:.2f}", auto]
+
+
 def peak() -> float:
     """Returns the largest resident memory of this process so far, in MB; Linux tells."""
     # Not resource.getrusage: a child inherits the peak of the process that started it.
@@ -219,7 +254,9 @@ def shown(rows: Iterator) -> list:
     return found
 
 
-def page(against_tapes: list[Timing], against_peers: list[Timing], memory: list) -> str:
+def page(
+    against_tapes: list[Timing], choices: list, against_peers: list[Timing], memory: list
+) -> str:
     """Returns the page of the documentation."""
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
@@ -238,6 +275,9 @@ def page(against_tapes: list[Timing], against_peers: list[Timing], memory: list)
         version=f"keras_smooth {keras_smooth.__version__}",
         versions=versions,
         tapes=tables[0],
+        choices=table(
+            ["operator", "order", "d", "mode", "jet / tape", "auto takes"], choices
+        ),
         peers=tables[1],
         memory=table(memory_columns, memory),
         skipped=table(["task", "points", "left out because"], skipped),
@@ -263,15 +303,20 @@ both sides hang on the memory, and the ratio moves with the load of the machine.
 `order n` is `derivatives(model, x, n)` for one input, `Laplacian` is `laplacian(model, x)`, and
 `Hessian` is y, y' and y'' by `derivatives(model, x, 2)` for d inputs.
 
-What `engine="auto"` takes, as is best under XLA: jets for every order above 1 with one
-input, the more the higher the order; jets for Laplacians, the more the higher the
-dimension; tapes for Hessians of more than two inputs, where d + 1 reverse sweeps beat
-d (d + 1) / 2 directions forward. For 100 points at a time without XLA neither matters: the
-overhead of a call is all.
-
 ## Against nested tapes
 
+As a user of TensorFlow writes them, in the same mode.
+
 {tapes}
+## What `engine="auto"` takes
+
+CPU time of `engine="jet"` over that of `engine="tape"`, at 1,000 points in float64. Chosen for
+what is compiled, as fits and long runs are: jets for order 2 of one number, for higher orders
+of up to four, for Laplacians and along directions; tapes for what has one order, and for
+Hessians, where d + 1 reverse sweeps beat d (d + 1) / 2 directions forward. Without XLA the
+overhead of a call weighs more than either.
+
+{choices}
 ## Against JAX and PyTorch
 
 {peers}
@@ -344,14 +389,13 @@ def main() -> None:
         task, number, batched, engine = arguments.memory
         print(memory_here(task, int(number), batched == "1", engine))
         return
-    grids = (SHORT_GRID, SHORT_PEERS, SHORT_MEMORY)
-    grids = grids if arguments.short else (GRID, PEERS, MEMORY)
-    rows = [
-        shown(make(grid)) for make, grid in zip((tape_rows, peer_rows, memory_rows), grids)
-    ]
+    grids = (SHORT_GRID, SHORT_CHOICES, SHORT_PEERS, SHORT_MEMORY)
+    grids = grids if arguments.short else (GRID, CHOICES, PEERS, MEMORY)
+    makers = (tape_rows, choice_rows, peer_rows, memory_rows)
+    rows = [shown(make(grid)) for make, grid in zip(makers, grids)]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     (arguments.folder / "derivatives.md").write_text(page(*rows))
-    figure(*rows[:2]).savefig(arguments.folder / "derivatives.png")
+    figure(rows[0], rows[2]).savefig(arguments.folder / "derivatives.png")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ def test_short_form(tmp_path):
         assert float(row[6]) > 0
         # float32 has 7 digits: both sides compute the same derivative.
         assert float(row[7].removesuffix(" |")) < 1e-5
+    choices = [row for row in map(str.split, page.splitlines()) if len(row) == 13]
+    choices = [row for row in choices if row[5] in ("1", "3")]
+    assert len(choices) == 4 and all(float(row[9]) > 0 for row in choices)
     assert (tmp_path / "derivatives.png").stat().st_size > 0
 
 

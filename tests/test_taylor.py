@@ -501,7 +501,8 @@ def test_jet_refuses_training(make_model, points):
 def test_auto_takes_the_faster_engine(make_model):
     """The table of docs/derivatives.md, and what jets cannot do."""
     rough = keras.Sequential([keras.Input((1,)), keras.layers.Dropout(0.5)])
-    one, ten, layer = make_model(), make_model(dim=10), keras.layers.Dense(1)
+    one, two, ten = make_model(), make_model(dim=2), make_model(dim=10)
+    layer = keras.layers.Dense(1)
     for task, model, order, training, engine in (
         ("derivatives", one, 2, False, "jet"),
         ("derivatives", one, 6, False, "jet"),
@@ -510,14 +511,17 @@ def test_auto_takes_the_faster_engine(make_model):
         ("derivatives", one, 2, True, "jet"),  # Dense is the same in training
         ("derivatives", rough, 2, True, "tape"),
         ("derivatives", rough, 2, False, "jet"),
+        ("derivatives", two, 2, False, "tape"),
+        ("derivatives", two, 3, False, "jet"),
         ("derivatives", ten, 2, False, "tape"),
+        ("derivatives", ten, 3, False, "tape"),
         ("derivatives", tf.sin, 2, False, "tape"),  # a function has no rule
         ("laplacian", ten, 2, False, "jet"),
         ("laplacian", layer, 2, False, "jet"),
         ("jacobian", ten, 1, False, "tape"),
         ("directional", ten, 1, False, "jet"),
     ):
-        dim = 10 if model is ten else 1
+        dim = {two: 2, ten: 10}.get(model, 1)
         found = engines.chosen("auto", task, model, dim, order, training)
         assert found == engine, (task, order, training)
         assert engines.chosen("jet", task, model, dim, order, training) == "jet"

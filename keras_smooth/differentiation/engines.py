@@ -42,12 +42,14 @@ def refuse_training(engine: str, training: bool) -> None:
         )
 
 
+# Up to how many numbers a sample jets are the faster engine for all partial derivatives of
+# an order: their directions grow with d^order, but they repeat no sweep within a sweep.
+_LARGEST_DIM = {1: 0, 2: 1}
+_LARGEST_DIM_ELSE = 4
 # Whether jets are the faster engine for `order` derivatives by `dim` numbers a sample:
 # docs/derivatives.md has the measurements.
 _JETS_ARE_FASTER = {
-    # One forward pass against `order` nested sweeps; but of d > 2 numbers the full table
-    # takes d (d + 1) / 2 directions against d + 1 sweeps.
-    "derivatives": lambda order, dim: order >= 2 and dim <= 2,
+    "derivatives": lambda order, dim: dim <= _LARGEST_DIM.get(order, _LARGEST_DIM_ELSE),
     # One reverse sweep an output, whatever the dimension.
     "jacobian": lambda order, dim: False,
     # Work grows with d and not with d^2.
