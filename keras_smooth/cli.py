@@ -13,6 +13,7 @@ from rich.console import Console
 import keras_smooth
 from keras_smooth import checks
 from keras_smooth.auditing.report import MODES
+from keras_smooth.auditing.verdicts import OUTCOMES
 from keras_smooth.comparison import (
     article,
     comparing,
@@ -34,7 +35,6 @@ from keras_smooth.comparison.settings import (
 from keras_smooth.differentiation.engines import MAX_ORDER
 
 FAILED = 1
-EXIT_STATUS = {"proven": 0, "faulty": 1, "not examined": 3}
 BAD_INPUT = 2
 INTERRUPTED = 130
 DEFAULT_OUT = "comparison"
@@ -154,7 +154,7 @@ def _audit(arguments: argparse.Namespace, console: Console) -> int:
         )
     result = keras_smooth.audit(model, x, order=arguments.order)
     print(result.to_json() if arguments.json else result)
-    return EXIT_STATUS[getattr(result, arguments.mode or "outcome")]
+    return OUTCOMES[getattr(result, arguments.mode or "outcome")]
 
 
 def _import(module: str) -> None:

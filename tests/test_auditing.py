@@ -3,6 +3,7 @@
 import importlib
 import json
 import random
+import re
 
 import keras
 import numpy as np
@@ -203,6 +204,48 @@ class Subclassed(keras.Model):
 
     def call(self, x):
         return self.second(self.first(x))
+
+
+# What stands in a graph between two layers: the verdict of the model, and the remedy of the
+# operation at fault.
+SMOOTHEN = "keras_smooth.smoothen"
+IN_A_GRAPH = {
+    "absolute": (ops.abs, "rough", SMOOTHEN),
+    "absolute, far from 0": (lambda h: ops.abs(h + 100.0), "rough", SMOOTHEN),
+    "elu": (ops.elu, "rough", SMOOTHEN),
+    "maximum": (lambda h: ops.maximum(h, 0.1), "rough", SMOOTHEN),
+    "of TensorFlow": (L.Dense(4, tf.nn.relu6), "rough", f"take .*, or {SMOOTHEN}"),
+    "a jump": (ops.floor, "rough", "take another function"),
+    "a choice": (lambda h: ops.where(h > 0, h, 0.0), "rough", None),
+    "a factor of 0 or 1": (lambda h: h * ops.cast(h > 0.05, "float32"), "rough", None),
+    "an argmax": (
+        lambda h: h * ops.cast(ops.argmax(h, -1, keepdims=True), "float32"),
+        "rough",
+        None,
+    ),
+    "a smooth choice": (
+        lambda h: ops.where(h > 0, h + ops.log1p(ops.exp(-h)), ops.log1p(ops.exp(h))),
+        "ok",
+        None,
+    ),
+    "a guard": (lambda h: ops.sqrt(ops.where(h < 9, h + 4, 1.0)), "ok", None),
+    "a logarithm": (lambda h: ops.log(h * h + 0.5), "ok", None),
+    "of a lambda": (L.Lambda(lambda h: tf.math.log(h + 4.0)), "ok", None),
+    "a power": (lambda h: (h * h + 0.5) ** 0.5, "ok", None),
+}
+
+
+@pytest.mark.parametrize("name", IN_A_GRAPH)
+def test_operations_in_a_graph(name):
+    function, verdict, remedy = IN_A_GRAPH[name]
+    keras.utils.set_random_seed(0)
+    x = keras.Input((4,))
+    h = L.Dense(4, "tanh", bias_initializer="normal")(x)
+    found = keras_smooth.audit(keras.Model(x, L.Dense(1)(function(h))))
+    assert found.model.verdict == verdict, found
+    faults = [row for row in found.rows if row.outcome == "faulty"]
+    assert bool(faults) == (remedy is not None)
+    assert all(re.search(remedy, row.remedy) for row in faults)
 
 
 def test_subclassed_model_takes_x():

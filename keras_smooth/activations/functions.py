@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_smooth import jet
@@ -219,7 +220,14 @@ def centered_sigmoid(x: Any) -> Any:
     return 2.0 * ops.tanh(0.5 * ops.convert_to_tensor(x))
 
 
-@activation_row(1, 1.0, jet_rules.softsign, (0.0,), BEND_SOFTSIGN)
+@activation_row(
+    1,
+    1.0,
+    jet_rules.softsign,
+    (0.0,),
+    BEND_SOFTSIGN,
+    exact_of=keras.activations.softsign,
+)
 def softsign(x: Any) -> Any:
     """Softsign with all its derivatives: f(x) = x / (1 + |x|).
 
@@ -246,7 +254,15 @@ def softsign(x: Any) -> Any:
     return x / (1.0 + ops.abs(x))
 
 
-@activation_row(1, 1.0, jet_rules.celu, (0.0,), BEND_0, examples=({}, {"alpha": 2.0}))
+@activation_row(
+    1,
+    1.0,
+    jet_rules.celu,
+    (0.0,),
+    BEND_0,
+    examples=({}, {"alpha": 2.0}),
+    exact_of=keras.activations.celu,
+)
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """CELU with the right slope at 0: x for x > 0, else alpha (exp(x / alpha) - 1).
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_smooth import registry
+from keras_smooth.activations.rows import EXACT_FORMS
 
 
 @keras.saving.register_keras_serializable(package="keras_smooth", name="partial")
@@ -93,3 +94,12 @@ def get(identifier: str | Callable | dict | None) -> Callable:
     if isinstance(identifier, str):
         return registry.named(identifier)
     return keras.activations.get(identifier)
+
+
+def exact_form(function: Callable) -> Callable:
+    """Returns the exact activation in the place of one of Keras, or the function itself."""
+    exact = EXACT_FORMS.get(registry.activation_of(function))
+    parameters = getattr(function, "parameters", {})
+    if exact is None:
+        return function
+    return partial(exact, **parameters) if parameters else exact

@@ -9,6 +9,9 @@ from keras_smooth import registry
 from keras_smooth.jet import Jet
 from keras_smooth.registry import jet_rules
 
+# Function of Keras and the function of this package.
+EXACT_FORMS: dict[Callable, Callable] = {}
+
 
 def activation_row(
     smoothness: float,
@@ -17,6 +20,7 @@ def activation_row(
     joints: Sequence[float] = (),
     reason: str = "",
     examples: Sequence[dict] = ({},),
+    exact_of: Callable | None = None,
 ) -> Callable[[Callable], Callable]:
     """Registers a function of single numbers for saving, and as a row of the registry.
 
@@ -27,6 +31,8 @@ def activation_row(
         joints: Where pieces of the function meet.
         reason: What happens there.
         examples: Parameters with which the tests try it.
+        exact_of: The function of Keras that has the same values, and whose derivatives are
+            wrong.
 
     Returns:
         A decorator.
@@ -40,6 +46,8 @@ def activation_row(
         columns |= dict(joints=tuple(joints), reason=reason, examples=tuple(examples))
         registry.add(registry.Row(function, **columns))
         registry.name(function)
+        if exact_of is not None:
+            EXACT_FORMS[exact_of] = function
         return function
 
     return register

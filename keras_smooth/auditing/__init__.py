@@ -10,6 +10,7 @@ differences.py    derivatives against differences of the one below
 jumps.py          jumps of derivatives anywhere along a line
 precision.py      derivatives in a layer's own dtype against those of its copy
 findings.py       what was measured, and which of several is the worst
+verdicts.py       the verdicts and outcomes, one row each
 remedies.py       what to do about each verdict
 report.py         LayerAudit and Audit, printed as a table or as JSON
 

@@ -12,14 +12,13 @@ from keras_smooth.auditing.findings import Finding, worst
 from keras_smooth.auditing.measured_call import MeasuredCall
 from keras_smooth.auditing.measurement import Measurement
 from keras_smooth.auditing.report import MODES, Audit, LayerAudit
+from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.checks import whole_number
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
 # Findings by mode. Training is missing where it does not differ from inference.
 Findings = dict[str, Finding]
-# Faults of a layer's code, wherever it is looked at.
-IN_CODE = ("zero", "none", "wrong", "raises")
-NOTHING = "it takes no floating-point numbers: there is nothing to differentiate"
+NOTHING = "it takes or gives no floating-point numbers: there is nothing to differentiate"
 
 
 def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
@@ -70,7 +69,8 @@ def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
         rows = tuple(
             _row(path, part, each, order) for (path, part), each in zip(parts, found)
         )
-        return Audit(order, rows, _whole(model, recorded[id(model)], rows, auditor))
+        whole = _whole(model, recorded[id(model)], parts, rows, auditor)
+        return Audit(order, rows, whole)
 
 
 class _Auditor:
@@ -126,7 +126,7 @@ class _Auditor:
 
         A derivative that TensorFlow gets wrong in the code of one is wrong in that of all.
         """
-        inherited = {m: each for m, each in first.items() if each.verdict in IN_CODE}
+        inherited = {m: f for m, f in first.items() if VERDICTS[f.verdict].in_code}
         modes = tuple(mode for mode in MODES if mode not in inherited)
         return self.measured(part, call, around=True, modes=modes) | inherited
 
@@ -141,7 +141,7 @@ class _Auditor:
             modes: The modes to look at.
             **how: `around` and `briefly` of its `Measurement`.
         """
-        if not any(map(calls.is_float, keras.tree.flatten(call.arguments()))):
+        if _has_nothing(part, call):
             return {"inference": Finding("ok", reason=NOTHING)}
         try:
             measured = self._call(part, call)
@@ -171,6 +171,16 @@ class _Auditor:
         return made
 
 
+def _has_nothing(part: keras.Operation, call: calls.Call) -> bool:
+    """Returns whether there is nothing to differentiate, as in a comparison.
+
+    A layer with whole numbers as outputs jumps; what an operation is for, the model tells.
+    """
+    ends = [call.arguments()]
+    ends += [] if isinstance(part, keras.layers.Layer) else [call.output]
+    return not all(any(map(calls.is_float, keras.tree.flatten(end))) for end in ends)
+
+
 def _dtype(recorded: list[calls.Call]) -> str:
     """Returns the widest dtype of a model's outputs."""
     leaves = [leaf for call in recorded for leaf in keras.tree.flatten(call.output)]
@@ -186,22 +196,34 @@ def _merged(found: list[Findings]) -> Findings:
 
 
 def _is_known(part: keras.Operation) -> bool:
-    return registry.row(type(part)) is not None and _known(part) is not None
+    if isinstance(part, keras.layers.Layer):
+        return registry.row(type(part)) is not None and _known(part) is not None
+    return _known(part) is not None
 
 
 def _known(part: keras.Operation) -> float | None:
-    return registry.smoothness(part) if isinstance(part, keras.layers.Layer) else None
+    """Returns the smoothness of a part, None if unknown or told by its arguments."""
+    if isinstance(part, keras.layers.Layer):
+        return registry.smoothness(part)
+    found = registry.operation_row(part)
+    if found is None or callable(found.smoothness) and found.activation is None:
+        return None
+    return registry.smoothness(part)
 
 
 def _row(path: str, part: keras.Operation, found: Findings, order: int) -> LayerAudit:
     known = _known(part)
     if found["inference"].reason != NOTHING:
         found = {mode: _roughened(each, known, order) for mode, each in found.items()}
-    return _audited(path, part, _lower(known, found), found)
+    return _audited(path, part, _lower(known, found), found, order)
 
 
 def _audited(
-    path: str, part: keras.Operation, smoothness: float | None, found: Findings
+    path: str,
+    part: keras.Operation,
+    smoothness: float | None,
+    found: Findings,
+    order: int,
 ) -> LayerAudit:
     verdict = worst(list(found.values()))
     mode = next(m for m in found if found[m].verdict == verdict.verdict)
@@ -214,7 +236,7 @@ def _audited(
         mode=mode,
         error=verdict.error,
         reason=verdict.reason,
-        remedy=remedies.of(part, verdict.verdict),
+        remedy=remedies.of(part, verdict.verdict, order),
         inference=found["inference"].verdict,
         training=found.get("training", found["inference"]).verdict,
         bound=verdict.bound,
@@ -251,6 +273,7 @@ def _lower(known: float | None, found: Findings) -> float | None:
 def _whole(
     model: keras.layers.Layer,
     recorded: list[calls.Call],
+    parts: list[tuple[str, keras.Operation]],
     rows: tuple[LayerAudit, ...],
     auditor: _Auditor,
 ) -> LayerAudit:
@@ -260,7 +283,7 @@ def _whole(
     smoothness = registry.least(row.smoothness for row in rows if row.reason != NOTHING)
     found = {mode: _of_rows(rows, mode) for mode in MODES}
     # A graph loses nothing that no layer loses; code of the user's own may.
-    plain = graph.is_plain(model)
+    plain = graph.is_plain(model) and not _joins(model, parts, rows, auditor.order)
     if not plain or all(each is None for each in found.values()):
         modes = MODES[:1] if plain else MODES
         how = {"briefly": True} if plain else {"around": True}
@@ -272,10 +295,24 @@ def _whole(
             if found[mode] is not None and _is_blurred(own, smoothness):
                 both = [found[mode]]
             found[mode] = worst(both)
-    fine = Finding("ok")
-    return _audited(
-        model.name, model, smoothness, {m: each or fine for m, each in found.items()}
-    )
+    whole = {mode: each or Finding("ok") for mode, each in found.items()}
+    return _audited(model.name, model, smoothness, whole, auditor.order)
+
+
+def _joins(
+    model: keras.Model,
+    parts: list[tuple[str, keras.Operation]],
+    rows: tuple[LayerAudit, ...],
+    order: int,
+) -> bool:
+    """Returns whether pieces may join in an operation that is in order by itself.
+
+    As in where(x > 0, x, 0), whose condition does not depend on what it chooses from.
+    """
+    known = registry.smoothness_of_parts(model)
+    fine = [part for (_, part), row in zip(parts, rows) if row.outcome == "proven"]
+    classes = [known.get(id(part)) for part in fine]
+    return any(k is not None and k < order for k in classes)
 
 
 def _of_rows(rows: tuple[LayerAudit, ...], mode: str) -> Finding | None:
@@ -283,6 +320,6 @@ def _of_rows(rows: tuple[LayerAudit, ...], mode: str) -> Finding | None:
     faults = [
         Finding(getattr(row, mode), row.order, row.error, f"see {row.name}")
         for row in rows
-        if getattr(row, mode) not in ("ok", "unknown")
+        if VERDICTS[getattr(row, mode)].is_fault
     ]
     return worst(faults) if faults else None

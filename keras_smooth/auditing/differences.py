@@ -29,6 +29,7 @@ SAFETY = 20.0
 UNSETTLED = 1e-3
 # What remains of a difference when its interval shrinks: a jump keeps all of it.
 SURVIVES = 0.4
+NOT_FINITE = "its output is not finite where it was probed"
 
 
 def steps_for(rounding: float, few: bool) -> np.ndarray:
@@ -92,7 +93,7 @@ class Stencil:
 def check(stencil: Stencil) -> Finding:
     """Holds derivatives against central differences of those of one order less."""
     if not stencil.values.shape[1]:
-        return Finding("unknown", reason="its output is not finite where it was probed")
+        return Finding("unknown", reason=NOT_FINITE)
     orders = range(len(stencil.values))
     lost = [k for k in orders[1:] if not np.isfinite(stencil.center[k]).all()]
     findings = [Finding("nan", lost[0], math.nan)] if lost else [Finding("ok")]

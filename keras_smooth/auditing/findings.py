@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 
+from keras_smooth.auditing.verdicts import VERDICTS, severity
+
 TOLERANCE = 1e-6
 # What a derivative in float32 is held to, in rounding errors: 1e-4.
 SINGLE_FACTOR = 1e3
@@ -17,7 +19,7 @@ class Finding:
     """What was measured along one line.
 
     Args:
-        verdict: One of `SEVERITY`.
+        verdict: A name in `VERDICTS`.
         order: The first order at fault; 0 where nothing is.
         error: The largest relative error of a derivative at a point where it exists.
         reason: The cause, where there is more to say than the verdict.
@@ -35,21 +37,17 @@ class Finding:
     precision: tuple[float, ...] = ()
 
 
-# From the best to the worst.
-SEVERITY = ("ok", "unknown", "imprecise", "rough", "zero", "none", "wrong", "nan", "raises")
-
-
 def worst(findings: list[Finding]) -> Finding:
     """Returns the finding that is lost at the lowest order, the most severe of those.
 
     Its error is the largest of all, and its jump the lowest.
     """
-    faults = [found for found in findings if found.verdict not in ("ok", "unknown")]
+    faults = [found for found in findings if VERDICTS[found.verdict].is_fault]
     pool = faults or findings
     first = min(found.order for found in pool)
     chosen = max(
         (found for found in pool if not faults or found.order == first),
-        key=lambda found: SEVERITY.index(found.verdict),
+        key=lambda found: severity(found.verdict),
     )
     return dataclasses.replace(
         chosen,

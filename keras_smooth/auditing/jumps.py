@@ -9,6 +9,8 @@ from keras_smooth.auditing.findings import LOWER, Finding, tolerance
 
 # What remains of a change when its interval shrinks: a jump keeps all of it.
 SURVIVES = 0.7
+# At a pole, as that of 1 / x at the end of the domain of log(x), it grows.
+GROWS = 2.0
 INTERVALS = 120
 # Intervals of each order that are cut further.
 CANDIDATES = 6
@@ -61,7 +63,7 @@ def seek(evaluate: Callable, low: float, high: float, order: int) -> Finding:
     for _ in range(REFINEMENTS):
         if intervals:
             intervals = list(_cut(evaluate, intervals))
-    found = [each.order for each in intervals if each.ratio > SURVIVES]
+    found = [each.order for each in intervals if SURVIVES < each.ratio < GROWS]
     if not found:
         return Finding("ok")
     return Finding("rough", max(min(found), 1), jump=min(found))
@@ -69,8 +71,8 @@ def seek(evaluate: Callable, low: float, high: float, order: int) -> Finding:
 
 def _suspects(k: int, grid: np.ndarray, found) -> Iterator[_Interval]:
     """Yields the intervals in which a derivative of order k may jump."""
-    values = np.where(np.isfinite(found.values), found.values, 0.0)
-    scale = _largest(values[k]) + LOWER * np.abs(values[:k]).max(initial=0.0)
+    values = found.values
+    scale = _largest(values[k]) + LOWER * _largest(values[:k])
     floor = tolerance(found.rounding) * scale
     changes = _changes(values[k])
     for _ in range(CANDIDATES):

@@ -61,7 +61,10 @@ class Measurement:
             # The layer itself may raise, say for a batch of its size.
             try:
                 tower = towers[i] if towers else self._tower(*curve, ts[i])
-                yield differences.check(differences.Stencil.of(tower, steps))
+                found = differences.check(differences.Stencil.of(tower, steps))
+                # Beyond its domain, where its own values are not.
+                if line is lines.GENERIC or found.reason != differences.NOT_FINITE:
+                    yield found
                 if self._seeks_jumps(line):
                     evaluate = functools.partial(self._tower, *curve)
                     yield jumps.seek(evaluate, -line.reach, line.reach, self.order)

@@ -3,40 +3,35 @@
 import keras
 
 from keras_smooth import layers, registry
-from keras_smooth.models import graph
-
-_SMOOTH = "take a smooth activation ({names}), or keras_smooth.smoothen"
-_BY_VERDICT = {
-    "ok": "",
-    "unknown": "pass x, or hold its derivatives against differences yourself",
-    "imprecise": "let it compute in the dtype of the model, or in float32 or float64",
-    "rough": "its pieces do not join smoothly: take another function",
-    "zero": "leave it out where derivatives are needed",
-    "none": "leave it out where derivatives are needed",
-    "raises": "replace it by operations that have gradients",
-    "nan": "keep its inputs away from the point, or guard root and division with where",
-    "wrong": "replace it: something on its way stops gradients",
-}
+from keras_smooth.auditing.verdicts import VERDICTS
+from keras_smooth.models import graph, references
+from keras_smooth.smoothing import is_replaced
 
 
-def of(part: keras.Operation, verdict: str) -> str:
+def of(part: keras.Operation, verdict: str, order: int = 2) -> str:
     """Returns the advice for a layer or model with a verdict, empty if all is well."""
-    if verdict in ("ok", "unknown"):
-        return _BY_VERDICT[verdict]
-    if verdict == "imprecise":
-        return _BY_VERDICT[verdict]
+    if not VERDICTS[verdict].is_fault or verdict == "imprecise":
+        return VERDICTS[verdict].remedy
     if graph.is_graph(part):
-        return "keras_smooth.smoothen(model)"
+        helps = any(_is_changed(inner, order) for _, inner in graph.unique(part))
+        return "keras_smooth.smoothen(model)" if helps else VERDICTS[verdict].remedy
     exact = layers.exact_form(type(part))
     if exact is not type(part) and verdict != "rough":
         return f"keras_smooth.layers.{exact.__name__}"
     if smooth := layers.SMOOTH_FORMS.get(type(part)):
         return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
-    if _has_pieces(part):
-        return _SMOOTH.format(names=", ".join(registry.recommended()))
-    return _BY_VERDICT[verdict]
+    return _of_functions(part, order) or VERDICTS[verdict].remedy
 
 
-def _has_pieces(part: keras.Operation) -> bool:
-    pieces = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
-    return isinstance(part, pieces) or callable(getattr(part, "activation", None))
+def _is_changed(part: keras.Operation, order: int) -> bool:
+    """Returns whether smoothen puts something else in the place of a part."""
+    return layers.exact_form(type(part)) is not type(part) or is_replaced(part, order)
+
+
+def _of_functions(part: keras.Operation, order: int) -> str:
+    """Returns the advice for a part whose activations are at fault, else nothing."""
+    smoothen = "keras_smooth.smoothen" if is_replaced(part, order) else ""
+    if not references.functions(part, "activation"):
+        return smoothen
+    smooth = f"take a smooth activation ({', '.join(registry.recommended(order))})"
+    return f"{smooth}, or {smoothen}" if smoothen else smooth

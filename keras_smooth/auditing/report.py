@@ -4,20 +4,9 @@ import dataclasses
 import json
 import math
 
+from keras_smooth.auditing.verdicts import OUTCOMES, VERDICTS
+
 MODES = ("inference", "training")
-OUTCOMES = ("proven", "not examined", "faulty")
-# Each verdict: the outcome, and what it says.
-VERDICTS = {
-    "ok": ("proven", "the derivatives agree with differences up to the bound"),
-    "unknown": ("not examined", "its derivatives could not be held against anything"),
-    "imprecise": ("faulty", "its dtype loses digits of the derivative that the model has"),
-    "rough": ("faulty", "less smooth than the order: the derivative jumps"),
-    "zero": ("faulty", "TensorFlow gives 0 for a derivative that is not 0"),
-    "none": ("faulty", "TensorFlow gives None for a derivative that is not 0"),
-    "wrong": ("faulty", "TensorFlow gives a wrong derivative"),
-    "nan": ("faulty", "the derivative is not finite where the output is"),
-    "raises": ("faulty", "TensorFlow raises instead of giving the derivative"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +51,7 @@ class LayerAudit:
     @property
     def outcome(self) -> str:
         """ "proven", "faulty" or "not examined"."""
-        return VERDICTS[self.verdict][0]
+        return VERDICTS[self.verdict].outcome
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +76,7 @@ class Audit:
     @property
     def outcome(self) -> str:
         """The worse of the outcomes in inference and in training."""
-        return max(self.inference, self.training, key=OUTCOMES.index)
+        return max(self.inference, self.training, key=list(OUTCOMES).index)
 
     @property
     def inference(self) -> str:
@@ -101,7 +90,9 @@ class Audit:
 
     def _outcome(self, mode: str) -> str:
         verdicts = [getattr(row, mode) for row in (*self.rows, self.model)]
-        return max((VERDICTS[verdict][0] for verdict in verdicts), key=OUTCOMES.index)
+        return max(
+            (VERDICTS[verdict].outcome for verdict in verdicts), key=list(OUTCOMES).index
+        )
 
     def to_json(self) -> str:
         """Returns everything as one JSON object; what is not finite is a string or null."""
@@ -121,9 +112,7 @@ class Audit:
         widths = [max(map(len, column)) for column in zip(head, *body)]
         table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (head, *body)]
         used = {getattr(row, mode) for row in (*self.rows, self.model) for mode in MODES}
-        legend = [
-            f"{name}: {words}." for name, (_, words) in VERDICTS.items() if name in used
-        ]
+        legend = [f"{v.name}: {v.words}." for v in VERDICTS.values() if v.name in used]
         ends = [f"{mode}: {getattr(self, mode)}" for mode in MODES]
         total = f"Up to order {self.order}, {' and '.join(ends)}."
         return "\n".join([table[0], "-" * len(table[0]), *table[1:], "", *legend, total])

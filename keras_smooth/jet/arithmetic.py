@@ -31,6 +31,9 @@ class Jet:
             the directions themselves.
     """
 
+    # NumPy would spread an operation with one of its arrays over the entries of that.
+    __array_ufunc__ = None
+
     def __init__(
         self,
         primal: tf.Tensor,

@@ -1,6 +1,7 @@
 """Faithful copies: the same functions, the same state, and the same outputs."""
 
 import functools
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any
@@ -205,7 +206,22 @@ def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
             memory[id(part)] = function(part)
         return memory[id(part)]
 
-    return keras.models.clone_model(model, input_tensors=tensors, clone_function=once)
+    how = {} if isinstance(model, keras.Sequential) else {"call_function": _called}
+    return keras.models.clone_model(
+        model, input_tensors=tensors, clone_function=once, **how
+    )
+
+
+def _called(part: Callable, *args, **kwargs) -> Any:
+    """Calls a part without a mask if it takes none, as one in the place of a Lambda."""
+    if kwargs.get("mask", part) is None and not _takes_mask(part):
+        del kwargs["mask"]
+    return part(*args, **kwargs)
+
+
+def _takes_mask(part: Callable) -> bool:
+    call = part.call if isinstance(part, keras.layers.Layer) else part
+    return "mask" in inspect.signature(call).parameters
 
 
 def _input_in(dtype: str | None, tensor) -> keras.KerasTensor:

@@ -17,6 +17,8 @@ import keras
 _numbers = itertools.count()
 # Two threads that replace attributes of one layer would put each other's back.
 _lock = threading.RLock()
+# Attributes that hold functions of weights.
+_OF_WEIGHTS = ("constraint", "initializer", "regularizer")
 
 
 class References:
@@ -25,7 +27,7 @@ class References:
     Args:
         part: Layer or operation.
         substitute: Returns the object to find in the place of a function, or of a layer
-            that serves as an activation: by default itself.
+            that serves as an activation: by default itself. Functions of weights stay.
     """
 
     def __init__(self, part: keras.Operation, substitute: Callable = lambda value: value):
@@ -84,21 +86,24 @@ class References:
                 # Keras keeps wrapped methods among the attributes.
                 if callable(getattr(type(layer), name, None)):
                     continue
-                new = self._replaced(value, name.endswith("activation"))
+                new = self._replaced(value, name)
                 if new is not value:
                     yield layer, name, value, new
 
-    def _replaced(self, value: Any, as_activation: bool) -> Any:
-        if is_function(value, as_activation):
+    def _replaced(self, value: Any, name: str) -> Any:
+        if is_function(value, name.endswith("activation")):
             if id(value) not in self._stand_ins:
-                made = self._stand_in(value, self._substitute(value))
+                of_weights = name.endswith(_OF_WEIGHTS)
+                made = self._stand_in(
+                    value, value if of_weights else self._substitute(value)
+                )
                 self._stand_ins[id(value)] = made
             return self._stand_ins[id(value)]
         if isinstance(value, dict):
-            items = {k: self._replaced(item, as_activation) for k, item in value.items()}
+            items = {k: self._replaced(item, name) for k, item in value.items()}
             return items if any(items[k] is not value[k] for k in items) else value
         if isinstance(value, list) or type(value) is tuple:
-            new = [self._replaced(item, as_activation) for item in value]
+            new = [self._replaced(item, name) for item in value]
             if any(one is not other for one, other in zip(new, value, strict=True)):
                 return tuple(new) if isinstance(value, tuple) else new
         return value
@@ -113,11 +118,16 @@ class References:
         return reference
 
 
-def functions(part: keras.Operation) -> list[Callable]:
-    """Returns the functions that a part and its parts hold, in the order of their names."""
+def functions(part: keras.Operation, suffix: str = "") -> list[Callable]:
+    """Returns the functions that a part and its parts hold, in the order of their names.
+
+    Args:
+        part: Layer or operation.
+        suffix: How the names of the attributes end in which they are.
+    """
     found = []
     for layer in parts_within(part):
-        for name in sorted(vars(layer)):
+        for name in sorted(name for name in vars(layer) if name.endswith(suffix)):
             if not callable(getattr(type(layer), name, None)):
                 found += filter(is_function, _leaves(vars(layer)[name]))
     return found

@@ -21,11 +21,13 @@ from keras_smooth.registry.rows import (
     all_rows,
     change,
     least,
+    operation_of_class,
     operation_row,
     row,
     settings,
 )
 from keras_smooth.registry.lookup import (
+    activation_of,
     activation_rows,
     function_names,
     name,
@@ -35,16 +37,20 @@ from keras_smooth.registry.lookup import (
     register_smoothness,
     slope_at_zero,
     smoothness,
+    smoothness_of_parts,
 )
-from keras_smooth.registry.layers import of_activation
+from keras_smooth.registry import activations  # noqa: F401  it fills the table
+from keras_smooth.registry.layers import as_activation, of_activation
 from keras_smooth.registry import operations  # noqa: F401  it fills the table
 # isort: on
 
 __all__ = [
     "Row",
+    "activation_of",
     "activation_rows",
     "add",
     "all_rows",
+    "as_activation",
     "change",
     "function_names",
     "least",
@@ -52,6 +58,7 @@ __all__ = [
     "named",
     "nearest",
     "of_activation",
+    "operation_of_class",
     "operation_row",
     "recommended",
     "register_smoothness",
@@ -59,4 +66,5 @@ __all__ = [
     "settings",
     "slope_at_zero",
     "smoothness",
+    "smoothness_of_parts",
 ]

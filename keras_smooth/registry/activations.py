@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.registry import jet_rules
 from keras_smooth.registry.jet_rules import elementwise, straight
-from keras_smooth.registry.rows import Class, Row, add
+from keras_smooth.registry.rows import Class, Row, add, add_alias
 
 _FLAT = "is made of straight pieces, so y'' is 0 wherever it exists"
 _KINK_0 = "has a kink at 0 and is straight on both sides, so y'' is 0 wherever it exists"
@@ -185,3 +186,11 @@ _KERAS = (
 for _row in _KERAS:
     if _row.subject is not None:
         add(_row)
+
+# TensorFlow's own, which are given as activations as well.
+_TENSORFLOW = (
+    "elu gelu leaky_relu log_softmax relu relu6 selu sigmoid silu softmax softplus softsign "
+    "tanh"
+)
+for _name in _TENSORFLOW.split():
+    add_alias(getattr(tf.nn, _name), getattr(keras.activations, _name))

@@ -1,12 +1,34 @@
 """Rows of Keras' layers: how smooth each is. Their jet rules stand in `differentiation.rules`."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
-from keras_smooth.registry.activations import elu_class, leaky_relu_class, relu_class
 from keras_smooth.registry.lookup import smoothness
-from keras_smooth.registry.rows import Class, change, least
+from keras_smooth.registry.rows import Class, change, least, row
+
+# Layers that are an activation, and its parameters, which are their attributes.
+_ACTIVATIONS = {
+    keras.layers.ELU: (keras.activations.elu, ("alpha",)),
+    keras.layers.LeakyReLU: (keras.activations.leaky_relu, ("negative_slope",)),
+    keras.layers.ReLU: (
+        keras.activations.relu, ("negative_slope", "max_value", "threshold")
+    ),
+}  # fmt: skip
+
+
+def as_activation(layer: keras.layers.Layer) -> tuple[Callable, dict] | None:
+    """Returns the activation that a layer is and its parameters, None for other layers."""
+    function, names = _ACTIVATIONS.get(type(layer), (None, ()))
+    return function and (function, {name: getattr(layer, name) for name in names})
+
+
+def _as_activation(layer: keras.layers.Layer) -> Class:
+    function, parameters = as_activation(layer)
+    known: Any = row(function).smoothness
+    return known(**parameters)
 
 
 def of_activation(layer: keras.layers.Layer) -> Class:
@@ -23,18 +45,6 @@ def _of_inner(layer: keras.layers.Layer) -> Class:
 
 def _of_directions(layer: keras.layers.Layer) -> Class:
     return least(map(smoothness, (layer.forward_layer, layer.backward_layer)))
-
-
-def _of_slope(layer: keras.layers.Layer) -> Class:
-    return leaky_relu_class(layer.negative_slope)
-
-
-def _of_relu(layer: keras.layers.Layer) -> Class:
-    return relu_class(layer.negative_slope, layer.max_value, layer.threshold)
-
-
-def _of_alpha(layer: keras.layers.Layer) -> Class:
-    return elu_class(layer.alpha)
 
 
 _LAYERS = (
@@ -59,9 +69,7 @@ _LAYERS = (
     (_of_gates, "ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU LSTM"),
     (_of_inner, "SpectralNormalization TimeDistributed"),
     (_of_directions, "Bidirectional"),
-    (_of_alpha, "ELU"),
-    (_of_slope, "LeakyReLU"),
-    (_of_relu, "ReLU"),
+    (_as_activation, "ELU LeakyReLU ReLU"),
     (
         0,
         "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D MaxPooling1D "

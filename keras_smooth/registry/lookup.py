@@ -89,6 +89,16 @@ def activation_rows() -> list[Row]:
     return list({r.subject: r for r in rows if r is not None}.values())
 
 
+def activation_of(function: Callable) -> Callable:
+    """Returns the activation that a function is under another name, or the function.
+
+    With parameters fixed, it is the activation without; a function of keras.ops or of
+    TensorFlow can be one of `keras.activations`.
+    """
+    found = row(function)
+    return function if found is None else found.activation or found.subject
+
+
 def slope_at_zero(function: Callable) -> float | None:
     """Returns f'(0) of an activation, None if the table does not have it."""
     found = row(function)
@@ -221,3 +231,27 @@ def _of_call(operation: keras.Operation, args: tuple, kwargs: dict) -> Class:
     if callable(known):
         return known(*args, **settings(operation, found.subject), **kwargs)
     return known
+
+
+def smoothness_of_parts(model: keras.Model) -> dict[int, Class]:
+    """Returns the smoothness of the layers and operations of a graph by id, nested ones too.
+
+    Operations on what is no float have none.
+    """
+    found = {}
+    for part in (model, *graph.inner(model)):
+        if part is not model and graph.is_graph(part):
+            found |= smoothness_of_parts(part)
+        elif isinstance(part, keras.layers.Layer):
+            found[id(part)] = smoothness(part)
+    if graph.graph_class(model) is keras.Function:
+        nodes = [n for n in graph.nodes(model) if _takes_floats(n)]
+        found |= {id(n.operation): _of_node(n) for n in nodes}
+    return found
+
+
+def _takes_floats(node: graph.Node) -> bool:
+    tensors = filter(
+        keras.backend.is_keras_tensor, keras.tree.flatten((node.args, node.kwargs))
+    )
+    return any("float" in tensor.dtype for tensor in tensors)

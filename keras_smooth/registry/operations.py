@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_smooth import jet
 from keras_smooth.registry import operation_rules
 from keras_smooth.registry.jet_rules import elementwise
 from keras_smooth.registry.operation_rules import keeps_batch
-from keras_smooth.registry.rows import Class, add_operation, row
+from keras_smooth.registry.rows import Class, add_alias, add_operation, row
 from keras_smooth.registry.samples import Floats, Sample
 
 _X = Floats((2, 3))
@@ -91,6 +92,7 @@ def _of_activations() -> None:
                 joints=() if found.mixes else found.joints,
                 reason=found.reason,
                 mixes=found.mixes,
+                activation=found.subject,
             )
 
 
@@ -198,7 +200,7 @@ _rows("logspace", math.inf, _X, _Y, num=4)
 _rows("geomspace", math.inf, _POSITIVE, Floats((2, 3), 2.0, 3.0), num=4, reason=_SINGLE)
 
 # Linear.
-_rows("array convert_to_tensor", math.inf, _X)
+_rows("array convert_to_tensor", math.inf, _X, jet=lambda x: x)
 _rows("cast", math.inf, _X, "float64")
 _rows("saturate_cast", math.inf, _X, "float64")
 _rows("mean", math.inf, _X, jet=keeps_batch(ops.mean), axis=-1)
@@ -367,3 +369,11 @@ _rows(
 )
 _rows("convert_to_numpy", None, _X, reason="leaves TensorFlow")
 _rows("stop_gradient", None, _X, reason="has no gradient in TensorFlow, on purpose")
+
+# TensorFlow's own, of single numbers.
+_TENSORFLOW = (
+    "abs ceil cos cosh erf exp expm1 floor log log1p negative reciprocal round rsqrt sign "
+    "sin sinh sqrt square tan"
+)
+for _name in _TENSORFLOW.split():
+    add_alias(getattr(tf.math, _name), getattr(ops, _name))

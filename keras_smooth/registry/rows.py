@@ -35,6 +35,7 @@ class Row:
         recommended: Whether error messages and reports recommend it.
         examples: Parameters with which the tests hold the columns to numbers.
         sample: Of an operation, arguments to call it with.
+        activation: Of an operation, the activation that it is.
     """
 
     subject: Any  # hashable
@@ -47,6 +48,7 @@ class Row:
     recommended: bool = False
     examples: tuple[dict, ...] = ({},)
     sample: Sample | None = None
+    activation: Callable | None = None
 
 
 _rows: dict[Hashable, Row] = {}
@@ -90,15 +92,25 @@ def add_operation(function: Callable, **columns) -> None:
     name = _CLASSES.get(function.__name__, function.__name__.replace("_", ""))
     known = _operations.setdefault(name, function)
     if known is not function:
-        _aliases[function] = known
+        add_alias(function, known)
     add(Row(known, **columns))
+
+
+def add_alias(function: Callable, known: Callable) -> None:
+    """Says that a function is another one of the table, by another name."""
+    _aliases[function] = known
 
 
 def operation_row(operation: object) -> Row | None:
     """Returns the row of an operation in a graph, by the function that builds it."""
     kind = type(operation)
     of_keras = kind.__module__.partition(".")[0] == "keras"
-    return row(_operations.get(kind.__name__.lower())) if of_keras else None
+    return operation_of_class(kind.__name__) if of_keras else None
+
+
+def operation_of_class(name: str) -> Row | None:
+    """Returns the row of the function whose operation has a class of some name."""
+    return row(_operations.get(name.lower()))
 
 
 def settings(operation: keras.Operation, function: Callable) -> dict:

@@ -1,9 +1,17 @@
 """smoothen: the same architecture and weights, in smooth and exact layers.
 
-conversion.py    smoothen and output_change; the table of replacements
-stand_ins.py     smooth stand-ins for activations that are made of pieces
+conversion.py          smoothen and output_change; what replaces which part
+smooth_forms.py        the table of smooth forms, of activations and operations
+straight_pieces.py     functions that are made of straight pieces, recognized by their values
+stand_ins.py           the smooth functions that take their place
+unknown_functions.py   functions that stay, and may be rough
 """
 
-from keras_smooth.smoothing.conversion import OutputChange, output_change, smoothen
+from keras_smooth.smoothing.conversion import (
+    OutputChange,
+    is_replaced,  # noqa: F401  for the other rooms
+    output_change,
+    smoothen,
+)
 
 __all__ = ["OutputChange", "output_change", "smoothen"]

@@ -1,8 +1,9 @@
 """smoothen: the same architecture and weights, in smooth layers."""
 
 import dataclasses
+import functools
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -11,36 +12,9 @@ import tensorflow as tf
 
 from keras_smooth import activations, layers, registry
 from keras_smooth.checks import finite_number, whole_number
-from keras_smooth.models import calls, copies, graph, sample_inputs, state
-from keras_smooth.smoothing.stand_ins import smooth_elu, smooth_ramps, smooth_softsign
+from keras_smooth.models import calls, copies, graph, references, sample_inputs, state
+from keras_smooth.smoothing import smooth_forms, unknown_functions
 
-_SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
-_FIXED: dict[str, tuple[Callable, dict]] = {
-    "relu": (smooth_ramps, {"knots": (0.0,), "weights": (1.0,)}),
-    "relu6": (smooth_ramps, {"knots": (0.0, 6.0), "weights": (1.0, -1.0)}),
-    "leaky_relu": (smooth_ramps, {"knots": (0.0,), "weights": (0.8,), "slope": 0.2}),
-    "hard_sigmoid": (smooth_ramps, {"knots": (-3.0, 3.0), "weights": (1 / 6, -1 / 6)}),
-    "hard_tanh": (
-        smooth_ramps, {"knots": (-1.0, 1.0), "weights": (1.0, -1.0), "offset": -1.0}
-    ),
-    "soft_shrink": (
-        smooth_ramps,
-        {"knots": (-0.5, 0.5), "weights": (-1.0, 1.0), "slope": 1.0, "offset": 0.5},
-    ),
-    "sparse_sigmoid": (smooth_ramps, {"knots": (-1.0, 1.0), "weights": (0.5, -0.5)}),
-    "elu": (smooth_elu, {}),
-    "celu": (smooth_elu, {}),
-    "selu": (smooth_elu, _SELU),
-    "softsign": (smooth_softsign, {}),
-}  # fmt: skip
-# Smooth functions of the same shape, which have no sharpness.
-_ALIKE = {"hard_silu": "silu", "sparse_plus": "softplus", "sparsemax": "softmax",
-          "smelu": "softplus"}  # fmt: skip
-# With one derivative, these are rough for nobody, but wrong in Keras.
-_REPAIRED = {
-    keras.activations.celu: activations.celu,
-    keras.activations.softsign: activations.softsign,
-}
 _INNER = ("layer", "backward_layer")
 
 
@@ -101,9 +75,12 @@ def smoothen(
     """Returns a model of the same architecture and weights with smooth, exact layers.
 
     Activations, maxima and minima less smooth than `order` are replaced by smooth ones of
-    nearly the same values, and layers whose derivatives Keras gets wrong by exact ones of
+    nearly the same values, whether they are layers, operations of keras.ops in a graph, or
+    functions of single numbers that are made of straight pieces, such as lambdas of
+    `tf.nn.relu`. Layers whose derivatives Keras gets wrong are replaced by exact ones of
     this package. All else stays: the same functions, and all state. Before anything is
-    replaced, a copy of the model is compared with it.
+    replaced, a copy of the model is compared with it. What is less smooth than `order` and
+    has no replacement is named in a warning.
 
     Args:
         model: A built Sequential or Functional model; it stays as it is.
@@ -166,19 +143,22 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
     copies.fill_and_compare(model, copy, None, call)
 
 
-def _warn_rough(model: keras.Model, order: int) -> None:
-    rough = [
-        f"{path} ({type(part).__name__}, C^{k})"
-        for path, part in graph.unique(model)
-        if isinstance(part, keras.layers.Layer)
-        and (k := registry.smoothness(part)) is not None
-        and k < order
-    ]
+def _warn_rough(smooth: keras.Model, order: int) -> None:
+    rough = [*_rough_parts(smooth, order), *unknown_functions.rough(smooth, order)]
     if rough:
         warnings.warn(
-            f"These layers have no smooth replacement and stay: {', '.join(rough)}.",
+            f"These parts have no smooth replacement and stay: {', '.join(rough)}.",
             stacklevel=3,
         )
+
+
+def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
+    """Yields the layers and operations of a model that are less smooth than an order."""
+    known = registry.smoothness_of_parts(model)
+    for path, part in graph.unique(model):
+        smoothness = known.get(id(part))
+        if smoothness is not None and smoothness < order:
+            yield f"{path} ({type(part).__name__}, C^{smoothness})"
 
 
 class _Converter:
@@ -203,14 +183,50 @@ class _Converter:
     def model(self, model: keras.Model) -> keras.Model:
         return copies.clone(model, None, self.part)
 
-    def part(self, part: keras.Operation) -> keras.Operation:
+    def part(self, part: keras.Operation) -> Callable:
         if graph.is_graph(part):
             return self.model(part)
         if type(part) in self.own_layers:
             return _own(self.own_layers[type(part)], part)
-        if rule := _LAYER_RULES.get(type(part)):
-            return rule(part, self)
+        return self.smooth_form(part) or self._copy(part)
 
+    def smooth_form(self, part: keras.Operation) -> Callable | None:
+        """Returns what takes the place of a part that is less smooth than the order."""
+        if not isinstance(part, keras.layers.Layer):
+            return self._smooth_operation(part)
+        if type(part) in layers.SMOOTH_FORMS:
+            config = {**part.get_config(), "sharpness": self.sharpness}
+            return layers.SMOOTH_FORMS[type(part)].from_config(config)
+        function = _as_function(part)
+        if function is None:
+            return None
+        smooth = self.activation(function)
+        if smooth is function:
+            return None
+        return layers.Activation(
+            smooth, order=self.order, name=part.name, dtype=part.dtype_policy
+        )
+
+    def _smooth_operation(self, operation: keras.Operation) -> Callable | None:
+        """Returns a function of the tensors that the operation is called with in a graph."""
+        smoothness = registry.smoothness(operation)
+        if smoothness is None or smoothness >= self.order:
+            return None
+        subject = registry.operation_row(operation).subject
+        settings = registry.settings(operation, subject)
+        if form := smooth_forms.OF_SEVERAL.get(subject.__name__):
+            return functools.partial(form, self.sharpness, **settings)
+        try:
+            smooth = self._replacement(activations.partial(subject, **settings))
+        # Of several tensors.
+        except TypeError:
+            return None
+        if smooth is None:
+            return None
+        how = {"order": self.order, "name": operation.name}
+        return lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x)
+
+    def _copy(self, part: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:
             return {**config, **self._inner(part, config, references)}
 
@@ -238,73 +254,55 @@ class _Converter:
         """Returns the function itself if it is smooth enough, else its replacement.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If it is not, and there is none.
         """
-        if function in self.replacements:
-            return self.replacements[function]
         smoothness = registry.smoothness(function)
-        if smoothness is None or smoothness >= self.order:
-            return _REPAIRED.get(function, function)
-        name = getattr(function, "__name__", "")
-        if name in _ALIKE:
-            return activations.get(_ALIKE[name])
-        if name not in _FIXED:
+        if smoothness is not None and smoothness >= self.order:
+            return self._own(function) or activations.exact_form(function)
+        smooth = self._replacement(function)
+        if smooth is None and smoothness is not None:
+            name = getattr(registry.activation_of(function), "__name__", "")
             raise ValueError(
-                f"There is no smooth replacement of activation {name!r}, which is of class "
-                f"C^{smoothness}. Give one: replacements={{{name!r}: 'tanh'}}."
+                f"There is no smooth replacement of activation {name!r}, which "
+                f"{'jumps' if smoothness < 0 else f'is of class C^{smoothness}'}. Give one: "
+                f"replacements={{{name!r}: 'tanh'}}."
             )
-        return self.pieces(*_FIXED[name])
+        return smooth or function
 
-    def pieces(self, function: Callable, parameters: dict) -> Callable:
-        return activations.partial(function, **parameters, sharpness=self.sharpness)
+    def _replacement(self, function: Any) -> Callable | None:
+        """Returns what takes the place of a function that is rough or unknown."""
+        return self._own(function) or smooth_forms.of_function(function, self.sharpness)
 
-    def layer(self, old: keras.layers.Layer, function: Callable) -> keras.layers.Layer:
-        return layers.Activation(
-            function, order=self.order, name=old.name, dtype=old.dtype_policy
+    def _own(self, function: Any) -> Callable | None:
+        """Returns what the caller gave for a function, or for the activation that it is."""
+        return self.replacements.get(
+            function, self.replacements.get(registry.activation_of(function))
         )
+
+
+def is_replaced(part: keras.Operation, order: int) -> bool:
+    """Returns whether smoothen puts something smoother in the place of a part, or in it."""
+    converter = _Converter(order, 1.0, {})
+    held = references.functions(part, "activation")
+    try:
+        if converter.smooth_form(part) is not None:
+            return True
+        return any(converter.activation(function) is not function for function in held)
+    # There is no replacement.
+    except ValueError:
+        return False
+
+
+def _as_function(part: keras.layers.Layer) -> Callable | None:
+    """Returns the function that a layer is, None if it is more than a function."""
+    if type(part) is keras.layers.Lambda:
+        return functools.partial(part.function, **part.arguments or {})
+    if found := registry.as_activation(part):
+        return activations.partial(found[0], **found[1])
+    return None
 
 
 def _own(replacement: Any, part: keras.Operation) -> keras.Operation:
     if isinstance(replacement, type):
         return replacement.from_config(part.get_config())  # type: ignore[attr-defined]
     return replacement(part)
-
-
-def _relu(layer: keras.layers.ReLU, converter: _Converter) -> keras.layers.Layer:
-    knots, weights = [layer.threshold], [1.0 - layer.negative_slope]
-    if layer.threshold:
-        raise ValueError(
-            f"{layer.name} jumps at its threshold: it has no smooth replacement."
-        )
-    if layer.max_value is not None:
-        knots, weights = [*knots, float(layer.max_value)], [*weights, -1.0]
-    parameters = {
-        "knots": tuple(knots), "weights": tuple(weights), "slope": float(layer.negative_slope)
-    }  # fmt: skip
-    return converter.layer(layer, converter.pieces(smooth_ramps, parameters))
-
-
-def _leaky_relu(layer: keras.layers.LeakyReLU, converter: _Converter) -> keras.layers.Layer:
-    slope = float(layer.negative_slope)
-    parameters = {"knots": (0.0,), "weights": (1.0 - slope,), "slope": slope}
-    return converter.layer(layer, converter.pieces(smooth_ramps, parameters))
-
-
-def _elu(layer: keras.layers.ELU, converter: _Converter) -> keras.layers.Layer:
-    if registry.smoothness(layer) >= converter.order:
-        return keras.layers.ELU.from_config(layer.get_config())
-    function = converter.pieces(smooth_elu, {"alpha": float(layer.alpha)})
-    return converter.layer(layer, function)
-
-
-def _stand_in(layer: keras.layers.Layer, converter: _Converter) -> keras.layers.Layer:
-    config = {**layer.get_config(), "sharpness": converter.sharpness}
-    return layers.SMOOTH_FORMS[type(layer)].from_config(config)
-
-
-_LAYER_RULES = {
-    keras.layers.ReLU: _relu,
-    keras.layers.LeakyReLU: _leaky_relu,
-    keras.layers.ELU: _elu,
-    **dict.fromkeys(layers.SMOOTH_FORMS, _stand_in),
-}

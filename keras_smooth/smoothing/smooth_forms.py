@@ -1,0 +1,117 @@
+"""What takes the place of activations and operations that are made of pieces.
+
+Functions of straight pieces are measured; a table has those of curved ones, and operations
+of several numbers.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_smooth import activations, layers, registry
+from keras_smooth.activations import partial, sharp_softplus
+from keras_smooth.layers.smooth_maximum import smooth_maximum
+from keras_smooth.smoothing import straight_pieces
+from keras_smooth.smoothing.stand_ins import smooth_elu, smooth_ramps, smooth_softsign
+
+
+def _smooth_softsign(sharpness: float) -> Callable:
+    return partial(smooth_softsign, sharpness=sharpness)
+
+
+def _smooth_elu(sharpness: float, alpha: float = 1.0) -> Callable:
+    return partial(smooth_elu, alpha=alpha, sharpness=sharpness)
+
+
+def _smooth_celu(sharpness: float, alpha: float = 1.0) -> Callable:
+    return partial(smooth_elu, alpha=alpha, width=alpha, sharpness=sharpness)
+
+
+def _smooth_selu(sharpness: float) -> Callable:
+    selu = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
+    return partial(smooth_elu, **selu, sharpness=sharpness)
+
+
+def _smooth_sparsemax(sharpness: float, axis: int = -1) -> Callable:
+    softmax = keras.activations.softmax
+    return softmax if axis == -1 else partial(softmax, axis=axis)
+
+
+def _with_curvature(sharpness: float, beta: float = 1.0) -> Callable:
+    """Returns the smooth ramp with the curvature of a parabola between two lines."""
+    return partial(sharp_softplus, sharpness=2.0 / beta)
+
+
+# `form(sharpness, **parameters)`. Some are smooth functions of the same shape, which have no
+# sharpness.
+CURVED: dict[Callable, Callable[..., Callable]] = {
+    activations.celu: _smooth_celu,
+    activations.smelu: _with_curvature,
+    activations.softsign: _smooth_softsign,
+    keras.activations.celu: _smooth_celu,
+    keras.activations.elu: _smooth_elu,
+    keras.activations.hard_silu: lambda sharpness: keras.activations.silu,
+    keras.activations.selu: _smooth_selu,
+    keras.activations.softsign: _smooth_softsign,
+    keras.activations.sparse_plus: _with_curvature,
+    keras.activations.sparsemax: _smooth_sparsemax,
+}
+
+
+def of_function(function: Callable, sharpness: float) -> Callable | None:
+    """Returns a smooth function of nearly the same values, None if there is none.
+
+    Args:
+        function: An activation, also with parameters, or any function of a tensor.
+        sharpness: How sharp the bends are.
+    """
+    if form := CURVED.get(registry.activation_of(function)):
+        return form(sharpness, **getattr(function, "parameters", {}))
+    pieces = straight_pieces.measured(function)
+    if pieces is None or not pieces["knots"]:
+        return None
+    return partial(smooth_ramps, **pieces, sharpness=sharpness)
+
+
+def _maximum(sharpness: float, x1: Any, x2: Any) -> Any:
+    return ops.add(x2, sharp_softplus(ops.subtract(x1, x2), sharpness))
+
+
+def _minimum(sharpness: float, x1: Any, x2: Any) -> Any:
+    return ops.subtract(x1, sharp_softplus(ops.subtract(x1, x2), sharpness))
+
+
+def _largest(sharpness: float, x: Any, axis=None, keepdims=False, initial=None) -> Any:
+    y = smooth_maximum(x, axis, sharpness, keepdims)
+    return y if initial is None else _maximum(sharpness, y, initial)
+
+
+def _smallest(sharpness: float, x: Any, axis=None, keepdims=False, initial=None) -> Any:
+    y = -smooth_maximum(-x, axis, sharpness, keepdims)
+    return y if initial is None else _minimum(sharpness, y, initial)
+
+
+def _range(sharpness: float, x: Any, **axes: Any) -> Any:
+    return _largest(sharpness, x, **axes) - _smallest(sharpness, x, **axes)
+
+
+def _max_pool(sharpness: float, x: Any, **window: Any) -> Any:
+    kind = getattr(keras.layers, f"MaxPooling{len(x.shape) - 2}D")
+    return layers.SMOOTH_FORMS[kind](**window, sharpness=sharpness, dtype=x.dtype)(x)
+
+
+# By the name of the function of keras.ops: `form(sharpness, *tensors, **settings)`.
+OF_SEVERAL: dict[str, Callable] = {
+    "amax": _largest,
+    "amin": _smallest,
+    "fmax": _maximum,
+    "fmin": _minimum,
+    "max": _largest,
+    "max_pool": _max_pool,
+    "maximum": _maximum,
+    "min": _smallest,
+    "minimum": _minimum,
+    "ptp": _range,
+}

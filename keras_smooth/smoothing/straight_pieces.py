@@ -1,0 +1,86 @@
+"""The straight pieces that a function of single numbers is made of, measured."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+# No joint of a known activation falls on one of these.
+_GRID = np.linspace(-12.0, 12.0, 385) + 0.0137
+# Far out there may be another piece, which the grid does not show.
+_ELSEWHERE = np.array([-1e4, -321.0, -33.3, *(_GRID[3:-3] + 0.021), 33.3, 321.0, 1e4])
+_WIDTH = 5
+_MOST = 8
+_TOLERANCE = 1e-9
+_DIGITS = 12
+
+
+def measured(function: Callable) -> dict[str, Any] | None:
+    """Returns the arguments of `smooth_ramps` that stand for a function.
+
+    Args:
+        function: Of a tensor.
+
+    Returns:
+        The knots, weights, slope and offset; without knots, if it is a straight line. None
+        if the function jumps, is curved, mixes numbers, or does not take float64.
+    """
+    values = _values(function, _GRID)
+    if values is None:
+        return None
+    lines = _lines(np.diff(values) / np.diff(_GRID), values)
+    if lines is None:
+        return None
+    weights = np.diff(lines[:, 0])
+    if not weights.all():
+        return None
+    knots = -np.diff(lines[:, 1]) / weights
+    pieces = {
+        "knots": _plain(knots),
+        "weights": _plain(weights),
+        **dict(zip(("slope", "offset"), _plain(lines[0]))),
+    }
+    return pieces if _same(function, pieces) else None
+
+
+def _values(function: Callable, x: np.ndarray) -> np.ndarray | None:
+    """Returns the values at points, None unless each is a function of its point alone."""
+    try:
+        found, other = (
+            np.asarray(function(tf.constant(each.reshape(shape))))
+            for each, shape in ((x, (-1, _WIDTH)), (x[::-1], (_WIDTH, -1)))
+        )
+    # A function of something else raises whatever it likes.
+    except Exception:
+        return None
+    alone = found.size == x.size and np.array_equal(found.ravel(), other.ravel()[::-1])
+    return found.ravel() if alone and found.dtype == x.dtype else None
+
+
+def _lines(slopes: np.ndarray, values: np.ndarray) -> np.ndarray | None:
+    """Returns slope and offset of the pieces, None if they are not straight or too many."""
+    allowed = _TOLERANCE * (1.0 + np.abs(slopes).max())
+    same = np.abs(np.diff(slopes)) <= allowed
+    # A piece is a run of intervals of one slope; a knot lies in the interval between two.
+    starts = np.flatnonzero(same & ~np.append(False, same[:-1]))
+    if not 0 < len(starts) <= _MOST + 1:
+        return None
+    chosen = slopes[starts]
+    return np.stack([chosen, values[starts] - chosen * _GRID[starts]], axis=1)
+
+
+def _same(function: Callable, pieces: dict[str, Any]) -> bool:
+    """Returns whether the pieces have the values of a function everywhere."""
+    values = _values(function, _ELSEWHERE)
+    if values is None:
+        return False
+    total = pieces["offset"] + pieces["slope"] * _ELSEWHERE
+    for knot, weight in zip(pieces["knots"], pieces["weights"]):
+        total = total + weight * np.maximum(_ELSEWHERE - knot, 0.0)
+    # Rounded to _DIGITS, times the largest point.
+    return bool(np.all(np.abs(total - values) <= _TOLERANCE * (1.0 + np.abs(_ELSEWHERE))))
+
+
+def _plain(numbers: np.ndarray) -> tuple[float, ...]:
+    return tuple(round(float(number), _DIGITS) + 0.0 for number in numbers)
