@@ -9,6 +9,7 @@ import one_sided
 import pytest
 import tensorflow as tf
 from keras import ops
+from representatives import representatives
 
 import keras_smooth
 from keras_smooth import registry
@@ -96,11 +97,8 @@ def measured(line: OperationLine) -> float:
     return min(found, default=math.inf)
 
 
-# Keras makes a fold out of a convolution that TensorFlow compiles anew at every call.
-CASES = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "nn.fold" else name
-    for name in DIFFERENTIABLE
-]
+# Hundreds of short ones take long together.
+CASES = representatives(DIFFERENTIABLE, [*DIFFERENTIABLE][::6])
 
 
 @pytest.mark.parametrize("name", CASES)

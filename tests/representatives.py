@@ -1,0 +1,12 @@
+"""Many cases of one kind: some of them for every change, all of them for the whole suite."""
+
+import pytest
+
+
+def representatives(cases, chosen):
+    """Marks all cases but the chosen ones as slow; a case is a name or a row of arguments."""
+    rows = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [
+        case if case in chosen else pytest.param(*row, marks=pytest.mark.slow)
+        for case, row in zip(cases, rows)
+    ]
