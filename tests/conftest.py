@@ -1,5 +1,6 @@
 """Shared by all tests: workers, markers, random numbers, small models and points."""
 
+import functools
 import os
 import signal
 
@@ -18,6 +19,7 @@ import pytest
 import tensorflow as tf
 
 import keras_smooth
+from keras_smooth.comparison import training
 
 # Programs that tests start: pytest would import them in search of doctests.
 collect_ignore = ["killed.py", "two_devices.py", "two_workers.py"]
@@ -55,6 +57,15 @@ def _seed():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(scope="module")
+def without_xla():
+    """Comparisons in this process take no XLA: compiling takes longer than short runs do."""
+    with pytest.MonkeyPatch.context() as patch:
+        traced = functools.partial(training.fit_lbfgs, jit_compile=False)
+        patch.setattr(training, "fit_lbfgs", traced)
+        yield
+
+
 @pytest.fixture
 def rng():
     """Random numbers that no other test moves."""
@@ -78,7 +89,8 @@ def make_model():
                     dtype=dtype,
                 )
             )
-        model.compile(optimizer=keras.optimizers.Adam(0.01), loss="mse")
+        # Tracing alone is several times as fast as compiling.
+        model.compile(keras.optimizers.Adam(0.01), loss="mse", jit_compile=False)
         return model
 
     return make

@@ -16,6 +16,7 @@ from keras_smooth.comparison import executors, files
 from keras_smooth.comparison.executors.this_process import ThisProcess
 from keras_smooth.comparison.tasks import Finished
 
+pytestmark = pytest.mark.usefixtures("without_xla")
 COMMAND = [sys.executable, "-m", "keras_smooth"]
 
 

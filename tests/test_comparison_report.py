@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from representatives import representatives
 from rich.console import Console
 
 import keras_smooth
@@ -13,6 +14,8 @@ from keras_smooth.comparison import article, display, problems, report
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("without_xla")
 
 
 def made_up(d2y_by_name, failed=()):
@@ -92,7 +95,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", representatives(NAMES, NAMES[:2]))
 def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
     path = tmp_path / name
     path.write_text("x,y,dy,d2y\n" + "".join(f"{i},{i**2},{2 * i},2\n" for i in range(101)))

@@ -61,6 +61,7 @@ def test_article(run):
     assert tanh < 0.2 * relu and softplus < 0.2 * relu
 
 
+@pytest.mark.slow
 def test_existing_project(run):
     found = dict(re.findall(r"(\w+) (\S+)", run("existing_project.py", "30")))
     assert list(found) == ["loss", "y_mse", "dy_mse", "d2y_mse"]

@@ -346,7 +346,7 @@ def test_status(name, method):
 
 
 @pytest.mark.parametrize(("method", "starts"), [
-    ("lbfgs", [1.6, 1e-3, 100.0]), ("tfp_lbfgs", [1.6]), ("tfp_bfgs", [1.6]),
+    ("lbfgs", [1.6, 1e-3, 100.0]), slow("tfp_lbfgs", [1.6]), slow("tfp_bfgs", [1.6]),
 ])  # fmt: skip
 def test_a_trial_that_is_nan_shrinks_the_step(method, starts):
     """x - 10 log x, which is NaN below 0, has its minimum at 10."""
@@ -364,6 +364,7 @@ def test_a_trial_that_is_nan_shrinks_the_step(method, starts):
         assert result.success and int(seen) > 0
 
 
+@pytest.mark.slow
 def test_no_change_is_not_convergence():
     start = tf.constant([-1.2, 1.0], tf.float64)
     alone = tf.function(tfp.optimizer.lbfgs_minimize, autograph=False)(

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from representatives import representatives
 
 from keras_smooth import fit_lbfgs
 from keras_smooth.lbfgs import Status
@@ -105,7 +106,7 @@ RUNS = {
 
 
 # What takes seconds to trace.
-SECONDS = ("tfp_lbfgs", "tfp_bfgs", "stream")
+SECONDS = ("tfp_lbfgs", "tfp_bfgs", "stream", "float32", "float64 copy")
 
 
 @pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
@@ -267,10 +268,13 @@ OTHERS = {
 
 
 @pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
-@pytest.mark.parametrize("name", OTHERS)
-def test_checkpoint_of_another_run_is_refused(name, tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    representatives(OTHERS, ["data", "layers", "frozen weights", "method", "activation"]),
+)
+def test_checkpoint_of_another_run_is_refused(name, start, tmp_path):
     make, make_other, arguments, words = OTHERS[name]
-    fit(make(), tmp_path, epochs=3)
+    fit(start.model if make is net else make(), tmp_path, epochs=3)
     other = make_other()
     weights = other.get_weights()
     with pytest.raises(ValueError, match=words):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from lbfgs_nets import WEIGHTS, X, Y, at_start, fit, net, options, two_nets
+from representatives import representatives
 
 from keras_smooth.lbfgs import micro_batches
 from keras_smooth.lbfgs.minimization import Minimization
@@ -88,17 +89,22 @@ def reference(name):
     return fit(at_start(make), *data, sample_weight=sample_weight).result.fun
 
 
-# Two outputs with weights take seconds to trace.
-READ_AGAIN = [
-    ("dataset", 6), ("PyDataset", 6), ("dataset of tuples", 6),
-    *(pytest.param(name, 6, marks=pytest.mark.slow)
-      for name in ("dataset, dict of weights", "PyDataset, list of weights")),
+READ_AGAIN = (
+    "dataset", "PyDataset", "dataset of tuples", "dataset, dict of weights",
+    "PyDataset, list of weights",
+)  # fmt: skip
+# Two outputs take a second to trace, and with weights several.
+FAST = [
+    ("tensors", None), ("y of rank 1", None), ("dataset", None), ("PyDataset", None),
+    ("dataset, weights", None), ("lists", None), ("dataset", 6), ("PyDataset", 6),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "batch_size"),
-    [*((name, None) for name in KINDS), *READ_AGAIN],
+    representatives(
+        [*((name, None) for name in KINDS), *((name, 6) for name in READ_AGAIN)], FAST
+    ),
 )
 def test_kinds_of_data(name, batch_size):
     expected, make, data, sample_weight = KINDS[name]
@@ -107,20 +113,22 @@ def test_kinds_of_data(name, batch_size):
     assert result.fun == pytest.approx(reference(expected), rel=ROUNDING)
 
 
+class Energy(keras.Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+        return keras.ops.mean((y_pred - keras.ops.sum(x, axis=1, keepdims=True)) ** 2)
+
+
+def energy():
+    model = Energy([keras.Input((2,), dtype="float64"), *net().layers])
+    model.compile()
+    return model
+
+
 def test_x_alone_where_the_model_has_its_own_loss():
-    class Energy(keras.Sequential):
-        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
-            return keras.ops.mean((y_pred - keras.ops.sum(x, axis=1, keepdims=True)) ** 2)
-
-    def energy():
-        model = Energy([keras.Input((2,), dtype="float64"), *net().layers])
-        model.compile()
-        return model
-
-    expected = fit(energy(), X, None).result.fun
+    expected = fit(at_start(energy), X, None).result.fun
     stream = tf.data.Dataset.from_tensor_slices(X).batch(7)
     for data, batch_size in ((stream, None), (stream, 6), (Batches(X), 6)):
-        found = fit(energy(), data, None, batch_size=batch_size).result.fun
+        found = fit(at_start(energy), data, None, batch_size=batch_size).result.fun
         assert found == pytest.approx(expected, rel=ROUNDING)
 
 
@@ -142,8 +150,13 @@ def minimization(model, data, batch_size):
     return Minimization(model, data, options(batch_size=batch_size))
 
 
-@pytest.mark.parametrize("batch_size", [1, 6, 10, 99])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    ("loss", "batch_size"),
+    representatives(
+        [(loss, size) for loss in LOSSES for size in (1, 6, 10, 99)],
+        [("average", 1), ("average", 6), ("sum", 6), ("sum", 10), ("function", 99)],
+    ),
+)
 def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
     def evaluate(minimization):
         function = tf.function(minimization.objective.value_and_gradient, autograph=False)
@@ -242,7 +255,7 @@ def net_with_a_metric():
     return net(metrics=["mae"])
 
 
-@pytest.mark.parametrize("name", VALIDATIONS)
+@pytest.mark.parametrize("name", representatives(VALIDATIONS, ["weights", "dataset"]))
 def test_validation_and_metrics(name):
     model = at_start(net_with_a_metric)
     logs = fit(model, epochs=2, **VALIDATIONS[name]).history
@@ -319,7 +332,7 @@ def grown(data):
     model.compile(loss="mse")
     peaks = []
     for size in (10**4, 10**6):
-        fit_lbfgs(model, *data(size), batch_size=1000, epochs=2, verbose=0, jit_compile=False)
+        fit_lbfgs(model, *data(size), batch_size=1000, epochs=1, verbose=0, jit_compile=False)
         peaks.append(peak())
     return peaks[1] - peaks[0]
 

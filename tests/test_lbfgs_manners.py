@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from lbfgs_nets import X, Y, dense, fit, net, two_nets
+from lbfgs_nets import X, Y, at_start, dense, fit, net, two_nets
+from representatives import representatives
 
 # Nothing of Keras is touched.
 
@@ -61,6 +62,7 @@ def test_no_global_of_keras_is_touched(name, untouched):
             fit(make(), **arguments)
 
 
+@pytest.mark.slow
 def test_fits_in_threads(untouched):
     """Each gives what it gives alone, to the last digit; failing ones leave no trace."""
     names = [name for name, row in FITS.items() if row[2] is None]
@@ -129,7 +131,8 @@ NOT_FOR_XLA = {
 }
 
 
-@pytest.mark.parametrize("name", NOT_FOR_XLA)
+# XLA takes seconds to refuse; a layer that says so itself is not compiled at all.
+@pytest.mark.parametrize("name", representatives(NOT_FOR_XLA, ["says no"]))
 def test_what_xla_cannot_compile_is_run_without_it_with_one_warning(name):
     model = NOT_FOR_XLA[name]()
     start = [np.array(v) for v in model.variables]
@@ -147,6 +150,7 @@ def test_what_xla_cannot_compile_is_run_without_it_with_one_warning(name):
         assert run(True) == expected
 
 
+@pytest.mark.slow
 def test_streams_and_objectives_that_xla_cannot_compile():
     stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(7)
     with pytest.warns(UserWarning, match="XLA cannot compile"):
@@ -350,14 +354,16 @@ CLASS_WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("name", CLASS_WEIGHTS)
+@pytest.mark.parametrize("name", representatives(CLASS_WEIGHTS, ["classes", "one-hot"]))
 def test_class_weight_is_a_weight_of_each_row(name):
     make, y = CLASS_WEIGHTS[name]
-    expected = fit(make(), X, y, sample_weight=OF_ROWS).result
-    assert fit(make(), X, y, class_weight=BY_CLASS).result == expected
+    expected = fit(at_start(make), X, y, sample_weight=OF_ROWS).result
+    assert fit(at_start(make), X, y, class_weight=BY_CLASS).result == expected
     stream = tf.data.Dataset.from_tensor_slices((X, y)).batch(7)
     for batch_size in (None, 6):
-        found = fit(make(), stream, None, batch_size=batch_size, class_weight=BY_CLASS)
+        found = fit(
+            at_start(make), stream, None, batch_size=batch_size, class_weight=BY_CLASS
+        )
         assert found.result.fun == pytest.approx(expected.fun, rel=1e-12)
 
 

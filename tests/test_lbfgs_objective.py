@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from lbfgs_nets import X, Y, dense, net
+from representatives import representatives
 
 import keras_smooth
 from keras_smooth.lbfgs.objective import Objective
@@ -147,7 +148,7 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", representatives(OPERATORS, ["laplacian", "derivatives"]))
 def test_operators_inside_the_program_of_xla(name):
     make, function = OPERATORS[name]
     model = make()
@@ -167,6 +168,7 @@ def test_operators_inside_the_program_of_xla(name):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_solves_an_equation_compiled():
     """u'' = -u from u(0) = 0, u'(0) = 1, the sine."""
 
@@ -388,7 +390,10 @@ class Equation:
     __call__ = terms
 
 
-@pytest.mark.parametrize("make", [Equation, lambda: Equation().terms])
+OBJECTIVES = [Equation, lambda: Equation().terms]
+
+
+@pytest.mark.parametrize("make", representatives(OBJECTIVES, OBJECTIVES[1:]))
 def test_methods_and_objects_are_objectives(make):
     assert fit(bare(), objective=make()).result == fit(bare()).result
 

@@ -239,6 +239,7 @@ def test_super_gives_the_compiled_loss_in_float64(kind, factor, dtype):
     assert result.fun == pytest.approx(factor * exact, rel=1e-14)
 
 
+@pytest.mark.slow
 def test_compute_loss_that_calls_the_one_of_keras():
     """The remedy of the warning is one."""
 

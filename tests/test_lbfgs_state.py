@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from lbfgs_nets import X, Y, fit, net
+from representatives import representatives
 
 from keras_smooth.lbfgs.moving_averages import limit
 
@@ -112,8 +113,13 @@ def cycle(means):
     return factors @ np.array(means) / (1.0 - 0.9 ** len(means))
 
 
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("batch_size", [None, 6])
+@pytest.mark.parametrize(
+    ("data", "batch_size"),
+    representatives(
+        [(data, size) for data in DATA for size in (None, 6)],
+        [("arrays", None), ("dataset", 6)],
+    ),
+)
 def test_state_of_a_layer_of_ones_own(data, batch_size):
     memory = Memory()
     fit(_with(memory), *DATA[data](), batch_size=batch_size)

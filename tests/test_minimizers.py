@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from more_garbow_hillstrom import PROBLEMS
+from representatives import representatives
 
 from keras_smooth import Status, fit_lbfgs
 from keras_smooth.lbfgs.minimizers import (
@@ -150,7 +151,8 @@ def test_default_number_of_pairs(name):
     assert default_num_pairs(*arguments) == expected
 
 
-@pytest.mark.parametrize("method", MINIMIZERS)
+# TFP's line search takes seconds to trace.
+@pytest.mark.parametrize("method", representatives(MINIMIZERS, ["lbfgs"]))
 def test_every_method_minimizes(method):
     """A row of the table is enough to be used: states have the seven names."""
     minimizer = Minimizer(lambda x, data: quartic(x), method, 5, jit_compile=False)
@@ -282,7 +284,10 @@ def test_start_of_the_table(problem):
         assert abs(gradient[i] - expected) <= tolerance
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
+# Each is a program of its own, and half a second of tracing.
+@pytest.mark.parametrize(
+    "problem", representatives(PROBLEMS, PROBLEMS[::7]), ids=lambda problem: problem.name
+)
 def test_solves_in_float64(problem):
     result, unknowns = solve(problem, "float64", epochs=5000)
     value, gradient = value_and_gradient(problem, unknowns)

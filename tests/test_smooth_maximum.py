@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from representatives import representatives
 
 import keras_smooth
 from keras_smooth import layers
@@ -93,7 +94,10 @@ def test_large_values_neither_overflow_nor_vanish(
     assert np.abs(found - expected).max() < 1e-14 * scale + np.log(count) / 10
 
 
-@pytest.mark.parametrize(("point", "engine"), [("random", "jet"), ("ties", "tape")])
+@pytest.mark.parametrize(
+    ("point", "engine"),
+    representatives([("random", "jet"), ("ties", "tape")], [("random", "jet")]),
+)
 @pytest.mark.parametrize(("name", "arguments", "shapes", "count"), CASES, ids=IDS)
 @pytest.mark.filterwarnings("ignore:There is no jet rule")
 def test_three_derivatives_agree_with_differences(
@@ -142,7 +146,7 @@ def _line(base, seed):
     ("name", "size"),
     [("MaxPooling2D", 2), ("MaxPooling2D", 3), ("GlobalMaxPooling2D", None)],
 )
-@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("padding", representatives(["valid", "same"], ["same"]))
 def test_images_of_open_size(name, size, padding, rng):
     arguments = {} if size is None else {"pool_size": size, "padding": padding}
     x = keras.Input((None, None, 2))

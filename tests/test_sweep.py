@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import pytest
 import tensorflow as tf
+from representatives import representatives
 
 ROOT = Path(__file__).parent.parent
 SPEC = importlib.util.spec_from_file_location("sweep", ROOT / "benchmarks" / "sweep.py")
@@ -29,7 +30,7 @@ def test_every_layer_and_activation_is_in_the_table_or_left_out_with_a_reason():
 
 
 @same_versions
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", representatives(FEW, FEW[::4]))
 def test_fresh_run_agrees(name):
     assert sweep.verdicts([name])[name] == sweep.committed(TEXT)[name]
 
