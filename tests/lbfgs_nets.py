@@ -23,7 +23,7 @@ def net(*between, dtype="float64", loss="mse", **arguments):
     layers = [dense(3, "tanh", 1, dtype=dtype), *between, dense(1, seed=2, dtype=dtype)]
     model = keras.Sequential([keras.Input((2,), dtype=dtype), *layers])
     # What fit_lbfgs does is its own argument; Keras' evaluate would compile for a second.
-    model.compile(loss=loss, jit_compile=False, **arguments)
+    model.compile(**{"loss": loss, "jit_compile": False, **arguments})
     return model
 
 

@@ -295,6 +295,7 @@ def imported():
     return json.loads(line)
 
 
+@pytest.mark.slow
 def test_import_prints_nothing_and_changes_nothing(imported):
     assert imported["changed"] == {}
 

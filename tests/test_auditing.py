@@ -112,7 +112,7 @@ IMAGES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "verdict", "mode"), IMAGES)
+@pytest.mark.parametrize(("make", "verdict", "mode"), representatives(IMAGES, IMAGES[::3]))
 def test_layers_of_images_are_probed_at_the_range_of_images(make, verdict, mode):
     x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
     row = keras_smooth.audit(make(), x).rows[0]
@@ -135,9 +135,9 @@ def _call_of(layer):
     return calls.Call((x,), {}, layer(x))
 
 
-@pytest.mark.parametrize(
-    "activation", representatives([None, "silu", "softsign"], ["silu"])
-)
+# TensorFlow compiles it with XLA.
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", [None, "silu", "softsign"])
 def test_a_graph_has_the_derivatives_of_a_convolution_in_groups(monkeypatch, activation):
     first, second = (
         L.Conv1D(2, 2, groups=2, activation=activation, dtype="float64") for _ in range(2)
@@ -463,7 +463,7 @@ def _within(make):
 
 
 @pytest.mark.parametrize("compiled", representatives([False, True], [False]))
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", representatives(CODES, ["stopped", "sine"]))
 @pytest.mark.parametrize(
     "make",
     [
@@ -614,6 +614,7 @@ def test_command(capsys, tmp_path):
     assert status == 1 and json.loads(out)["rows"][0]["verdict"] == "rough"
 
 
+@pytest.mark.slow
 def test_command_on_one_mode_on_inputs_and_on_what_cannot_be_examined(
     capsys, tmp_path, monkeypatch
 ):

@@ -37,7 +37,7 @@ def fit(model, data, callbacks, epochs=3, **arguments):
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", representatives(["float32", "float64"], ["float64"]))
 def test_errors_are_those_of_plain_numpy(make_model, gaussian_data, dtype):
     model = make_model(dtype=dtype)
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
@@ -62,6 +62,7 @@ class Table:
         return self._data[name]
 
 
+@pytest.mark.slow
 def test_every_form_of_reference_gives_the_same(make_model, gaussian_data):
     x = gaussian_data[0]
     arrays = dict(zip(("y", "dy", "d2y"), exact(x)))
@@ -150,6 +151,7 @@ def test_every_in_fit_lbfgs(make_model, gaussian_data, every, chunk, measured):
     np.testing.assert_array_equal(history.history["d2y_mse"], monitor.history["d2y_mse"])
 
 
+@pytest.mark.slow
 def test_patience_counts_measurements(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, every=3)
     stopping = keras.callbacks.EarlyStopping(
@@ -203,6 +205,7 @@ def test_csv_logger(make_model, gaussian_data, tmp_path):
         assert [row[key] for row in rows[1::2]] == ["NA"]
 
 
+@pytest.mark.slow
 def test_tensorboard(make_model, gaussian_data, tmp_path):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     board = keras.callbacks.TensorBoard(tmp_path)
@@ -224,6 +227,7 @@ def test_early_stopping(make_model, gaussian_data):
     assert len(logs["loss"]) == 2
 
 
+@pytest.mark.slow
 def test_model_checkpoint(make_model, gaussian_data, tmp_path):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     checkpoint = keras.callbacks.ModelCheckpoint(
@@ -241,6 +245,7 @@ def test_model_checkpoint(make_model, gaussian_data, tmp_path):
     assert error == pytest.approx(logs["d2y_mse"][best], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_reduce_lr_on_plateau(make_model, gaussian_data):
     model = make_model()
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
@@ -251,6 +256,7 @@ def test_reduce_lr_on_plateau(make_model, gaussian_data):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.01 * 0.5**2)
 
 
+@pytest.mark.slow
 def test_beside_validation_data(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     logs = fit(
@@ -355,6 +361,7 @@ def test_same_size_is_not_the_same_shape(make_model):
         fit(make_model(outputs=6), (X, np.zeros((21, 6))), [monitor])
 
 
+@pytest.mark.slow
 def test_plot(make_model, gaussian_data, tmp_path):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     with pytest.raises(ValueError, match="measured"):
@@ -366,6 +373,7 @@ def test_plot(make_model, gaussian_data, tmp_path):
     assert len(figure.axes) == 1 + 2 * 3
 
 
+@pytest.mark.slow
 def test_a_second_fit_with_another_model(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     first, second = make_model(), make_model("sigmoid")

@@ -128,6 +128,7 @@ def test_order_of_an_audit_has_a_bound(capsys, tmp_path):
     assert status == 2 and "--order must be 6 or less, received 50" in err
 
 
+@pytest.mark.slow
 def test_nothing_to_resume_is_said(capsys, tmp_path, here):
     status, out, _ = main(
         capsys, "compare", *SMALL, "--quick", "--epochs", "1", "--resume",
@@ -180,6 +181,7 @@ class Interrupted(ThisProcess):
         super().execute(experiment, tasks, handle_one)
 
 
+@pytest.mark.slow
 def test_interrupt_leaves_valid_files_and_resume_finishes(capsys, tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     arguments = ["compare", *SMALL, "--seeds", "2", "--epochs", "5", "--out", str(tmp_path)]
@@ -213,6 +215,7 @@ def test_interrupt_ends_a_command_and_its_workers(tmp_path):
     assert json.loads((tmp_path / "results.json").read_text())["runs"]
 
 
+@pytest.mark.slow
 def test_glorot_sigmoid_shows_the_articles_failure(capsys, tmp_path, here):
     status, _, err = main(
         capsys, "compare", "--initializer", "glorot_uniform", "--activations", "sigmoid",

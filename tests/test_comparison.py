@@ -278,6 +278,7 @@ def test_results_are_not_overwritten(small):
         keras_smooth.compare(["tanh"], seeds=1, epochs=5, out=directory)
 
 
+@pytest.mark.slow
 def test_resume_with_other_data_is_refused(tmp_path):
     x = np.linspace(0.0, 1.0, 20)
     asked = {**ONE, "epochs": 2, "out": tmp_path}
@@ -311,6 +312,7 @@ def test_out_that_is_a_file(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_events_and_files_after_every_run(tmp_path):
     events, written = [], []
 
@@ -343,11 +345,13 @@ def test_method_that_needs_tf_keras_is_refused_before_a_run(monkeypatch, tmp_pat
     assert not (tmp_path / files.RESULTS).exists()
 
 
+@pytest.mark.slow
 def test_float32():
     found = keras_smooth.compare(**ONE, epochs=30, dtype="float32")
     assert found.runs[0].loss < 0.1
 
 
+@pytest.mark.slow
 def test_csv_problem_is_read_once_and_reported(tmp_path, monkeypatch):
     x = np.linspace(0.0, 300.0, 40)
     lines = [f"{a},{1e3 * math.sin(a / 40)}" for a in x]
@@ -376,6 +380,7 @@ def wave(x):
     return keras.ops.sin(x)
 
 
+@pytest.mark.slow
 def test_own_activations_take_part(tmp_path):
     keras_smooth.register_smoothness(wave, math.inf)
     slow = keras_smooth.activations.partial("sin", w0=0.5)

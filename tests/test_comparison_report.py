@@ -127,6 +127,7 @@ def test_failed_activation_is_not_recommended():
     assert "Take **gelu**" in text
 
 
+@pytest.mark.slow
 def test_dead_start_is_said():
     # At full depth: it is the eight layers that let nothing through.
     found = keras_smooth.compare(

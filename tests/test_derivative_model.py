@@ -117,14 +117,14 @@ def test_targets_that_would_be_broadcast_are_refused(make_model, eager, name, re
     x = np.linspace(-1.0, 1.0, 15).reshape(5, 3)
     model = keras_smooth.DerivativeModel(make_model(dim=3))
     fitting = {key: np.asarray(value) for key, value in model(x).items()}
-    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager, jit_compile=False)
+    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager)
     # Measured: 5e-16. Keras rounds targets to float32.
     assert model.evaluate(x, fitting, verbose=0, return_dict=True)["loss"] < 1e-13
     wrong = {**fitting, name: reshape(fitting[name])}
     # Keras has generalized over shapes by now, up to an unknown rank.
     with pytest.raises(ValueError, match="shape"):
         model.evaluate(x, wrong, verbose=0)
-    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager, jit_compile=False)
+    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager)
     for method in (model.evaluate, model.fit):
         with pytest.raises(ValueError, match=f"targets of '{name}' have shape"):
             method(x, wrong, verbose=0)

@@ -126,6 +126,7 @@ def test_gradient_against_central_differences(make_model, gaussian_data):
         )
 
 
+@pytest.mark.slow
 def test_dropout_keeps_one_mask_for_the_whole_run(gaussian_data):
     model = keras.Sequential([keras.Input((1,), dtype="float64")])
     model.add(keras_smooth.Dense(20, "tanh", dtype="float64"))
@@ -245,6 +246,7 @@ def test_compiles_again_after_compile(make_model, gaussian_data):
     assert float(value) == pytest.approx(model.history.result.fun, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_keeps_no_model_alive(make_model, gaussian_data):
     model = make_model()
     fit(model, gaussian_data, epochs=2, callbacks=[])

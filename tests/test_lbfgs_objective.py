@@ -246,6 +246,7 @@ def test_a_model_without_weights_of_its_own():
 # Float64.
 
 
+@pytest.mark.slow
 def test_a_float32_model_in_float64():
     """The copy takes the steps of a float64 model, and the variable, too."""
     results, rates = [], []
@@ -266,6 +267,7 @@ def test_a_float32_model_in_float64():
     assert results[0] == results[1] and rates[0] == rates[1]
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_in_float64():
     @keras.saving.register_keras_serializable("test_lbfgs_objective")
     class Net(keras.Model):
@@ -366,6 +368,7 @@ def test_one_function_is_compiled_once():
     assert traces.count(False) > count
 
 
+@pytest.mark.slow
 def test_a_function_that_refers_to_its_model_keeps_it_not_alive():
     def run():
         model = bare()
@@ -401,6 +404,7 @@ def test_methods_and_objects_are_objectives(make):
 # What is said.
 
 
+@pytest.mark.slow
 def test_warns_once_of_what_is_not_used():
     models = {
         "compiled with": net(),

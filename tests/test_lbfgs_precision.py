@@ -150,6 +150,7 @@ def test_model_without_a_config(kind, loss):
     assert fit(built(kind, loss)).result.nit == 5
 
 
+@pytest.mark.slow
 def test_frozen_layers_stay_and_may_thaw():
     model = net(dtype="float32")
     start = model.get_weights()

@@ -65,6 +65,7 @@ def test_frozen_normalization_stays_and_is_used_as_it_is():
     assert fit(other, batch_size=6).result.fun == pytest.approx(result.fun, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_layer_frozen_between_two_fits():
     """It has no trainable weights, so that only compile tells of the change."""
     model = net(normalization(center=False, scale=False))
