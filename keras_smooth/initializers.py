@@ -22,7 +22,7 @@ _ODD = 1e-9
 def gain(activation: str | Callable) -> float:
     """Returns the factor for a kernel in front of an activation.
 
-    gain = 1 / max(|f'(0)|, sqrt(E[f'(z)^2])), with z ~ N(0, 1)
+    gain = 1 / max(abs(f'(0)), sqrt(E[f'(z)^2])), with z ~ N(0, 1)
 
     It is the largest factor with which no layer of a wide network amplifies a small change
     of its input, whether its pre-activations are near 0 or of variance 1: with a smaller

@@ -88,6 +88,16 @@ def test_sobolev(run):
     assert sobolev["dy"] < 0.1 * plain["dy"] and sobolev["d2y"] < 0.1 * plain["d2y"]
 
 
+@pytest.mark.slow
+def test_repair(run, tmp_path):
+    figure = tmp_path / "repair.png"
+    lines = run("repair.py", "--epochs", "100", "--figure", str(figure)).splitlines()
+    relu, smooth = (float(line.split()[-1]) for line in lines[-2:])
+    # The mean of the exact y''^2 is 21; after 500 iterations 7e-3 of it were left.
+    assert relu == pytest.approx(21.0, rel=0.05) and smooth < 0.5 * relu
+    assert figure.exists()
+
+
 def test_every_example_is_tested():
     source = Path(__file__).read_text()
     assert all(f'"{path.name}"' in source for path in EXAMPLES.glob("*.py"))

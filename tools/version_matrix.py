@@ -13,6 +13,7 @@ again. Pythons are the `pythonX.Y` on the path, or in the folders of `--pythons`
 import argparse
 import dataclasses
 import datetime
+import itertools
 import os
 import re
 import shutil
@@ -195,14 +196,14 @@ def outcome(done: subprocess.CompletedProcess) -> str:
 
 def write(found: list[str]) -> None:
     """Puts a line into the table of the page, in the place of an older one of its versions."""
-    text = PAGE.read_text()
-    head = "\n".join(["| " + " | ".join(COLUMNS) + " |", "| --- " * len(COLUMNS) + "|"])
-    before, _, rest = text.partition(head + "\n")
-    table, _, after = rest.partition("\n\n")
-    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line]
+    lines = PAGE.read_text().splitlines()
+    first = lines.index("| " + " | ".join(COLUMNS) + " |") + 2
+    table = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
+    rows = [line.strip("| ").split(" | ") for line in table]
     rows = [row for row in rows if minors(row) != minors(found)] + [found]
-    lines = ["| " + " | ".join(row) + " |" for row in sorted(rows, key=minors)]
-    PAGE.write_text("\n".join([before + head, *lines, "", after]))
+    written = ["| " + " | ".join(row) + " |" for row in sorted(rows, key=minors)]
+    lines[first : first + len(table)] = written
+    PAGE.write_text("\n".join(lines) + "\n")
 
 
 def minors(row: list[str]) -> list[tuple[int, ...]]:

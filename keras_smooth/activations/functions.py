@@ -229,7 +229,7 @@ def centered_sigmoid(x: Any) -> Any:
     exact_of=keras.activations.softsign,
 )
 def softsign(x: Any) -> Any:
-    """Softsign with all its derivatives: f(x) = x / (1 + |x|).
+    """Softsign with all its derivatives: f(x) = x / (1 + abs(x)).
 
     `keras.activations.softsign` raises LookupError for a second derivative on
     TensorFlow.

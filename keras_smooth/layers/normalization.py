@@ -329,7 +329,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class UnitNormalization(keras.layers.UnitNormalization):
     """A `keras.layers.UnitNormalization` whose derivatives at zero are 0, not NaN.
 
-    Arguments and outputs are those of Keras' layer. x / |x| has no derivative at zero;
+    Arguments and outputs are those of Keras' layer. x / norm(x) has no derivative at zero;
     everywhere else all orders exist and are exact.
 
     Args:

@@ -1,0 +1,91 @@
+"""The site: `sphinx-build -W --keep-going docs docs/_build`, with the extra `docs`."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras_smooth  # noqa: E402
+
+project = "keras_smooth"
+author = copyright = "The keras_smooth authors"
+release = version = keras_smooth.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+    "sphinx_copybutton",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "gallery/*.ipynb", "gallery/*.py", "**/GALLERY_HEADER.rst"]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+suppress_warnings = ["config.cache"]
+
+# Pages are read as they stand in the repository, where their links lead to files.
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 88
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False  # Keras' are in Keras' own words and markup
+autosummary_generate = True
+autosummary_ignore_module_all = False
+# Dense and Activation stand in two modules: their page is that of the layers.
+autosummary_context = {"layers": keras_smooth.layers.__all__}
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [
+    ("Call arguments", "params_style"),
+    ("Input shape", "notes"),
+    ("Output shape", "notes"),
+]
+
+sphinx_gallery_conf = {
+    "examples_dirs": str(ROOT / "examples"),
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "download_all_examples": False,
+    "matplotlib_animations": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    # No server outside takes part: no Binder, no notebooks elsewhere.
+    "binder": {},
+}
+
+smartquotes = False  # y'' is a derivative
+
+html_theme = "pydata_sphinx_theme"
+html_title = "keras_smooth"
+html_theme_options = {
+    "navbar_align": "left",
+    "header_links_before_dropdown": 7,
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_show_sourcelink = False
+html_copy_source = False
+
+
+def titled(app, name: str, source: list[str]) -> None:
+    """Underlines the first sentence of an example: its title on the page."""
+    if not name.startswith("gallery/") or "sphx_glr_" not in source[0]:
+        return
+    head, label, body = source[0].partition(f".. _sphx_glr_{name.replace('/', '_')}.py:\n")
+    title, *rest = body.lstrip().split("\n", 1)
+    if label and rest and not rest[0].startswith(("===", "---", "***")):
+        source[0] = f"{head}{label}\n{title.rstrip('.')}\n{'=' * len(title)}\n{rest[0]}"
+
+
+def setup(app) -> None:
+    """Connects the titles of examples."""
+    app.connect("source-read", titled)

@@ -1,0 +1,103 @@
+"""The code of README.md and of the site runs, with short fits."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_smooth
+
+ROOT = Path(__file__).parent.parent
+# Pages whose code is complete: no name is taken for granted.
+PAGES = [ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+RNG = np.random.default_rng(0)
+
+
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def net(num_inputs, dtype="float64"):
+    model = keras.Sequential([keras.Input((num_inputs,), dtype=dtype)])
+    model.add(keras_smooth.Dense(3, "tanh", dtype=dtype))
+    model.add(keras_smooth.Dense(1, dtype=dtype))
+    model.compile(loss="mse")
+    return model
+
+
+def wave():
+    inputs = {name: keras.Input((1,), name=name, dtype="float64") for name in "xt"}
+    return keras.Model(inputs, keras.ops.sin(inputs["x"] - inputs["t"]))
+
+
+def fit_lbfgs(*args, **arguments):
+    """Three iterations, in Python: what is tested is that the words are right."""
+    arguments.update(epochs=3, jit_compile=False, verbose=0)
+    return keras_smooth.fit_lbfgs(*args, **arguments)
+
+
+def parabola():
+    x = np.linspace(-1.0, 1.0, 40)[:, None]
+    return {
+        "x": x,
+        "y": x**2,
+        "x_test": np.linspace(-1.0, 1.0, 5)[:, None],
+        "exact": keras.ops.square,
+    }
+
+
+# A word of the block: the names that it takes for granted.
+GIVEN = {
+    "DerivativeMonitor(x_test": parabola,
+    "EarlyStopping": parabola,
+    "CSVLogger": dict,
+    "objective=terms": lambda: {
+        "ops": keras.ops,
+        "f": lambda x: keras.ops.sum(x, axis=1, keepdims=True),
+        "model": net(2),
+        "x": RNG.uniform(size=(20, 2)),
+        "edge": RNG.uniform(size=(4, 2)),
+    },
+    "audit(model)": lambda: {
+        "model": net(1),
+        "x": np.linspace(-1.0, 1.0, 5)[:, None],
+        "t": np.zeros((5, 1)),
+        "wave": wave(),
+        "energy": net(1),
+    },
+    "register_jet_rule": dict,
+}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Returns a function that runs a block in a folder that is thrown away."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(block, page, names):
+        shorter = re.sub(r"(?<=[ (]epochs=)\d+", "2", block)
+        shorter = shorter.replace("keras_smooth.fit_lbfgs", "fit_lbfgs")
+        names["fit_lbfgs"] = fit_lbfgs
+        exec(compile(shorter, page.name, "exec"), names)
+
+    return run
+
+
+@pytest.mark.slow
+def test_readme(run, tmp_path):
+    names, page = {}, ROOT / "README.md"
+    for block, (word, given) in zip(blocks(page), GIVEN.items(), strict=True):
+        assert word in block
+        names.update(given())
+        run(block, page, names)
+    assert (tmp_path / "errors.png").exists() and (tmp_path / "log.csv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages(run, page):
+    names = {}
+    for block in blocks(page):
+        run(block, page, names)

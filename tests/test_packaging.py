@@ -1,0 +1,53 @@
+"""What an index, conda and a citation are told is what the project says of itself."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import keras_smooth
+
+ROOT = Path(__file__).parent.parent
+PROJECT = (ROOT / "pyproject.toml").read_text()
+RECIPE = (ROOT / "recipe" / "meta.yaml").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+CONDA_NAMES = {"matplotlib-base": "matplotlib"}
+
+
+def requirements(text: str) -> dict[str, str]:
+    """Returns the bounds of packages by name, from lines of either file."""
+    found = re.findall(r'^ +(?:"|- )([\w-]+) ?(>=[\d.]+)', text, re.MULTILINE)
+    return {CONDA_NAMES.get(name, name): bound for name, bound in found}
+
+
+def test_recipe_has_the_dependencies():
+    own = re.search(r"^dependencies = \[(.*?)^\]", PROJECT, re.DOTALL | re.MULTILINE)[1]
+    python = re.search(r'requires-python = "(.*)"', PROJECT)[1]
+    run = RECIPE.partition("  run:\n")[2].partition("\ntest:")[0]
+    assert requirements(run) == {"python": python, **requirements(own)}
+
+
+def test_recipe_has_the_version():
+    assert f'set version = "{keras_smooth.__version__}"' in RECIPE
+
+
+def test_citation_is_of_the_last_release():
+    citation = (ROOT / "CITATION.cff").read_text()
+    version, date = re.search(r"^## \[([\d.]+)\] - (\S+)", CHANGELOG, re.MULTILINE).groups()
+    assert f"\nversion: {version}\n" in citation
+    assert f'\ndate-released: "{date}"\n' in citation
+
+
+def test_minor_versions_of_python():
+    classified = re.findall(r"Python :: (3\.\d+)", PROJECT)
+    page = (ROOT / "docs" / "versions.md").read_text()
+    assert f"Python {classified[0]} to {classified[-1]}" in page
+
+
+@pytest.mark.parametrize(("package", "column"), [("tensorflow", 0), ("keras", 1)])
+def test_oldest_versions_are_those_that_were_tried(package, column):
+    oldest = re.search(rf'"{package}>=(.*)"', PROJECT)[1]
+    page = (ROOT / "docs" / "versions.md").read_text()
+    tried = re.findall(r"^\| (\d\.\d+)\S* \| (\d\.\d+)\S* \|", page, re.MULTILINE)
+    minor = min((row[column] for row in tried), key=lambda text: int(text.split(".")[1]))
+    assert minor == oldest
