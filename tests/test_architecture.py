@@ -194,7 +194,7 @@ def test_tree_is_what_is_there(file):
     assert sorted(rooms) == sorted(inside(PACKAGE))
     folders = re.findall(r"^(\w+)/", tree(file), re.MULTILINE)
     assert sorted(folders) == [
-        "benchmarks", "docs", "examples", "keras_smooth", "tests", "tools"
+        "benchmarks", "docs", "examples", "keras_smooth", "recipe", "tests", "tools"
     ]  # fmt: skip
     assert all((ROOT / folder).is_dir() for folder in folders)
 
