@@ -356,6 +356,7 @@ def test_kinks_of_one_mode(function, training):
     assert getattr(result.rows[0], faulty) == "rough"
 
 
+@pytest.mark.slow
 def test_modes_have_separate_outcomes():
     x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
     for layer in (L.BatchNormalization(), keras_smooth.layers.BatchNormalization()):

@@ -91,15 +91,18 @@ def test_every_form_of_reference_gives_the_same(make_model, gaussian_data):
             )
 
 
+METRICS = [
+    ("mse", "mse", lambda e: np.mean(e**2)),
+    ("mae", "mae", lambda e: np.mean(np.abs(e))),
+    ("mean_absolute_error", "mean_absolute_error", lambda e: np.mean(np.abs(e))),
+    (keras.metrics.RootMeanSquaredError, "root_mean_squared_error", lambda e: np.sqrt(np.mean(e**2))),
+    (keras.metrics.RootMeanSquaredError(name="rmse"), "rmse", lambda e: np.sqrt(np.mean(e**2))),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("metric", "ending", "function"),
-    [
-        ("mse", "mse", lambda e: np.mean(e**2)),
-        ("mae", "mae", lambda e: np.mean(np.abs(e))),
-        ("mean_absolute_error", "mean_absolute_error", lambda e: np.mean(np.abs(e))),
-        (keras.metrics.RootMeanSquaredError, "root_mean_squared_error", lambda e: np.sqrt(np.mean(e**2))),
-        (keras.metrics.RootMeanSquaredError(name="rmse"), "rmse", lambda e: np.sqrt(np.mean(e**2))),
-    ],
+    representatives(METRICS, METRICS[:1]),
     ids=["mse", "mae", "full name", "class", "instance"],
 )  # fmt: skip
 def test_metrics(make_model, gaussian_data, metric, ending, function):
@@ -170,6 +173,7 @@ def test_order(make_model, gaussian_data, order):
     assert set(logs) == {"loss"} | set((KEYS + ["d3y_mse"])[: order + 1])
 
 
+@pytest.mark.slow
 def test_several_inputs_and_outputs(make_model):
     x = np.random.default_rng(0).normal(size=(6, 2))
 
@@ -265,6 +269,7 @@ def test_beside_validation_data(make_model, gaussian_data):
     assert set(logs) == {"loss", "val_loss", *KEYS}
 
 
+@pytest.mark.slow
 def test_logs_are_plain_numbers(make_model, gaussian_data):
     monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
     json.dumps(fit(make_model(), gaussian_data, [monitor]).history)

@@ -115,6 +115,7 @@ def test_architecture():
     assert [layer.units for layer in network.layers] == [5, 5, 5, 1]
 
 
+@pytest.mark.slow
 def test_a_start_of_zeros_lets_nothing_through():
     found = keras_smooth.compare(**ONE, epochs=2, initializer="zeros")
     assert found.runs[0].signal == 0.0

@@ -116,7 +116,9 @@ def _call(layer, x, training):
     ("dtype", "tolerance"),
     representatives([("float64", 1e-14), ("float32", 2e-6)], [("float64", 1e-14)]),
 )
-@pytest.mark.parametrize(("name", "arguments", "shape"), EXACT, ids=IDS)
+@pytest.mark.parametrize(
+    ("name", "arguments", "shape"), representatives(EXACT, EXACT[::2]), ids=IDS
+)
 def test_outputs_and_weights_are_those_of_keras(
     name, arguments, shape, dtype, tolerance, training, rng
 ):

@@ -231,6 +231,7 @@ def test_compiles_once_for_all_seeds(make_model, gaussian_data, monkeypatch):
     assert len(traces) == after_first > 0
 
 
+@pytest.mark.slow
 def test_compiles_again_after_compile(make_model, gaussian_data):
     model = make_model()
     start = model.get_weights()

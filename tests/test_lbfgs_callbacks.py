@@ -121,6 +121,7 @@ def test_stop_training():
     assert train(model=model)[1].result.nit > 4
 
 
+@pytest.mark.slow
 def test_model_checkpoint(tmp_path):
     every, best = tmp_path / "{epoch:02d}.keras", tmp_path / "best.weights.h5"
     recorder = Recorder()
@@ -184,6 +185,7 @@ def test_tensorboard(tmp_path):
     assert [tag for tag in tags["tensors"] if "kernel" in tag]
 
 
+@pytest.mark.slow
 def test_backup_and_restore(tmp_path):
     """It gives the weights back; the count of epochs begins anew."""
     directory = tmp_path / "backup"

@@ -298,6 +298,7 @@ def test_split_holds_out_the_last_rows():
     assert logs["val_loss"][-1] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_several_outputs_have_a_loss_each_in_every_epoch():
     logs = fit(two_nets(), *DICTS, sample_weight=DICT_WEIGHTS, epochs=3).history
     assert set(logs) == {"loss", "p_loss", "q_loss"}

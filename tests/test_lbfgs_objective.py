@@ -331,6 +331,7 @@ def test_goes_on_bit_for_bit(tmp_path):
         fit(model, {**POINTS, "edge": EDGE + 1e-9}, checkpoint=tmp_path, **arguments)
 
 
+@pytest.mark.slow
 def test_callbacks_watch_terms_derivatives_and_validation(tmp_path):
     model = bare()
     monitor = keras_smooth.DerivativeMonitor(
@@ -393,10 +394,8 @@ class Equation:
     __call__ = terms
 
 
-OBJECTIVES = [Equation, lambda: Equation().terms]
-
-
-@pytest.mark.parametrize("make", representatives(OBJECTIVES, OBJECTIVES[1:]))
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [Equation, lambda: Equation().terms])
 def test_methods_and_objects_are_objectives(make):
     assert fit(bare(), objective=make()).result == fit(bare()).result
 

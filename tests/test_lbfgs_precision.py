@@ -113,6 +113,7 @@ def test_half_precision_is_refused_with_the_remedy(policy):
         fit(mixed(policy))
 
 
+@pytest.mark.slow
 def test_mixed_precision_in_float64():
     model, other = mixed("mixed_float16"), net(dtype="float32")
     result = fit(model, dtype="float64").result
@@ -202,6 +203,7 @@ class Rounded(keras.losses.Loss):
         return keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
 
 
+@pytest.mark.slow
 def test_warns_of_a_loss_of_ones_own_that_was_made_in_float32():
     with pytest.warns(UserWarning, match="loss computes in float32"):
         fit(net(loss=Rounded()), epochs=2)

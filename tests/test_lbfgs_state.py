@@ -25,7 +25,10 @@ DATA = {
 
 
 @pytest.mark.parametrize(
-    ("momentum", "data"), [(0.0, "arrays"), (0.99, "arrays"), (0.9, "dataset")]
+    ("momentum", "data"),
+    representatives(
+        [(0.0, "arrays"), (0.99, "arrays"), (0.9, "dataset")], [(0.99, "arrays")]
+    ),
 )
 def test_normalization_infers_as_it_trained(momentum, data):
     """The moving averages are those of all rows at the final weights, after 8 steps."""
@@ -39,6 +42,7 @@ def test_normalization_infers_as_it_trained(momentum, data):
     np.testing.assert_allclose(variance, np.var(hidden, axis=0), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_normalization_of_a_float32_model_in_float64():
     model = net(normalization(dtype="float32"), dtype="float32")
     result = fit(model, epochs=8, dtype="float64").result
@@ -47,6 +51,7 @@ def test_normalization_of_a_float32_model_in_float64():
     assert {variable.dtype for variable in model.variables} == {"float32"}
 
 
+@pytest.mark.slow
 def test_frozen_normalization_stays_and_is_used_as_it_is():
     layer = normalization()
     model = net(layer)
