@@ -22,7 +22,13 @@ from keras_smooth.differentiation.operators import (
 from keras_smooth.differentiation.rules import register_jet_rule
 from keras_smooth.differentiation.verification import Verification
 from keras_smooth.layers import Activation, Dense
-from keras_smooth.lbfgs import OptimizeResult, Status, fit_lbfgs
+from keras_smooth.lbfgs import (
+    OptimizeResult,
+    Resample,
+    Status,
+    choose_by_residual,
+    fit_lbfgs,
+)
 from keras_smooth.registry import register_smoothness, smoothness
 from keras_smooth.smoothing import OutputChange, output_change, smoothen
 
@@ -37,10 +43,12 @@ __all__ = [
     "DerivativeMonitor",
     "OptimizeResult",
     "OutputChange",
+    "Resample",
     "Status",
     "Verification",
     "activations",
     "audit",
+    "choose_by_residual",
     "compare",
     "derivatives",
     "directional",

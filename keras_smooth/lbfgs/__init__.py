@@ -13,6 +13,7 @@ float64_copy.py      a copy of a model that computes in float64
 exact_losses.py      compiled losses in the dtype of the weights
 losses.py            the loss of a compiled model
 terms.py             the objective of a user's own
+resample.py          points that are drawn anew
 objective.py         either of them as a function of one vector of weights
 micro_batches.py     it over all rows, one batch after another
 replicas.py          it on several devices
@@ -38,6 +39,7 @@ the logs and the checkpoints.
 """
 
 from keras_smooth.lbfgs.fit import fit_lbfgs
+from keras_smooth.lbfgs.resample import Resample, choose_by_residual
 from keras_smooth.lbfgs.result import OptimizeResult, Status
 
-__all__ = ["OptimizeResult", "Status", "fit_lbfgs"]
+__all__ = ["OptimizeResult", "Resample", "Status", "choose_by_residual", "fit_lbfgs"]

@@ -45,13 +45,9 @@ class Descent:
         self._options = options
         self._finished = [0, 0]
         self.deaths = []
-        self.status = None
-        self.state = minimizer.begin(position, data)
-        self.best = _point(self.state)
-        if not math.isfinite(self.best.fun) or not math.isfinite(self.best.grad_norm):
-            self.status = Status.NON_FINITE
-        elif self.best.grad_norm <= options.tolerance:
-            self.status = Status.TOLERANCE
+        self.status: Status | None = None
+        self.state: Any = None
+        self._begin(position)
 
     @property
     def nit(self) -> int:
@@ -71,6 +67,12 @@ class Descent:
             self._keep_best()
             self._judge(before)
         self._assign(self.best.position)
+
+    def move(self, data: Any) -> None:
+        """Goes on from the best position with other data and empty memory."""
+        self._data = data
+        self._finished = [self.nit, self.nfev]
+        self._begin(self.best.position)
 
     def interrupt(self) -> None:
         """Ends the descent wherever it is; assigns the best."""
@@ -150,6 +152,14 @@ class Descent:
             f"The line search died at iteration {iterations} and started again with empty "
             "memory."
         ]
+
+    def _begin(self, position: tf.Tensor) -> None:
+        self.state = self._minimizer.begin(position, self._data)
+        self.best = _point(self.state)
+        if not math.isfinite(self.best.fun) or not math.isfinite(self.best.grad_norm):
+            self.status = Status.NON_FINITE
+        elif self.best.grad_norm <= self._options.tolerance:
+            self.status = Status.TOLERANCE
 
     def _keep_best(self) -> None:
         latest = _point(self.state)

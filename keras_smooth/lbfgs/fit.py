@@ -16,6 +16,7 @@ from keras_smooth.lbfgs.minimization import Minimization
 from keras_smooth.lbfgs.model_checks import check_fittable, trained
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.passed import Passed
+from keras_smooth.lbfgs.resample import Resample, check_resample
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
 from keras_smooth.lbfgs.terms import terms_of
@@ -29,6 +30,7 @@ def fit_lbfgs(
     objective: Callable | None = None,
     loss_weights: Mapping[str, float] | None = None,
     variables: Sequence[keras.Variable] = (),
+    resample: Resample | None = None,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
     batch_size: int | None = None,
@@ -57,7 +59,7 @@ def fit_lbfgs(
     the residual of an equation and its boundary values. Dropout keeps one mask for the
     whole run, as a line search needs. Moving averages (BatchNormalization) get the values
     that they would approach if training went on at the final weights. A run never ends
-    with a larger loss than it started with.
+    with a larger loss than it started with, on the same points.
 
     What does not fit is refused before anything is compiled, after a look at all data and
     one evaluation of a few rows. The first call compiles, which takes seconds; further
@@ -90,6 +92,8 @@ def fit_lbfgs(
             the logs have them without it.
         variables: `keras.Variable`s that `objective` uses and that are trained beside the
             weights of the model, of the dtype in which the fit computes.
+        resample: A `Resample`, which draws the points of an `objective` anew every so many
+            iterations. None keeps x.
         sample_weight: Weights of the samples; None with a dataset.
         class_weight: Weights by class, a dict, in place of `sample_weight`, as for `fit`.
         batch_size: Rows to evaluate at once, for data whose activations, or which itself,
@@ -204,6 +208,7 @@ def fit_lbfgs(
         max_restarts=max_restarts,
     )
     terms = terms_of(objective, loss_weights, variables)
+    check_resample(resample, terms)
     check_fittable(model, terms, dtype)
     passed = Passed(x, y, sample_weight, class_weight, validation_data)
     variables = trained(model, terms)
@@ -217,16 +222,17 @@ def fit_lbfgs(
     called = _callback_list(model, callbacks, epochs, verbose)
     saved = None
     if checkpoint is not None:
-        saved = Resumable(checkpoint, minimization, data, options)
+        saved = Resumable(checkpoint, minimization, data, options, resample)
     model.stop_training = False
     called.on_train_begin()
     descent = _begin(minimization, saved, model.history, options)
     if terms is None:
         logs = of_metrics(model, data, validation, batch_size, called)
     else:
-        logs = of_terms(minimization.objective, data, validation)
+        logs = of_terms(minimization, validation)
     try:
-        last = _Fit(model, minimization, options, saved).iterate(descent, called, logs)
+        fit = _Fit(model, minimization, options, saved, resample)
+        last = fit.iterate(descent, called, logs)
     # An error of a callback, too, must not cost the best weights.
     except BaseException:
         descent.interrupt()
@@ -280,6 +286,7 @@ class _Fit:
     minimization: Minimization
     options: Options
     saved: Resumable | None
+    resample: Resample | None
 
     def iterate(self, descent: Descent, callbacks: Any, logs: Logs) -> dict[str, float]:
         """Runs chunk after chunk and returns the last logs."""
@@ -293,10 +300,11 @@ class _Fit:
         while not history.epoch or (
             descent.status is None and descent.nit < options.num_iterations
         ):
-            last = min(descent.nit + options.chunk, options.num_iterations)
+            last = self._next_stop(descent.nit)
             epoch = options.initial_epoch + last - 1
             callbacks.on_epoch_begin(epoch)
             callbacks.on_train_batch_begin(0)
+            self._draw(descent)
             descent.advance(last)
             callbacks.on_train_batch_end(0, {"loss": descent.best.fun})
             found = logs.at(descent.best.fun)
@@ -306,6 +314,23 @@ class _Fit:
                 self.saved.save(descent, history)
             self._stop(descent, deadline)
         return found
+
+    def _next_stop(self, nit: int) -> int:
+        last = min(nit + self.options.chunk, self.options.num_iterations)
+        return min(last, self.resample.next_draw(nit)) if self.resample else last
+
+    def _draw(self, descent: Descent) -> None:
+        if self.resample and self.resample.is_due(descent.nit):
+            minimization = self.minimization
+            minimization.move(
+                self.resample.drawn(
+                    minimization.worker,
+                    minimization.points,
+                    descent.nit,
+                    minimization.objective.dtype,
+                )
+            )
+            descent.move(minimization.data)
 
     def _stop(self, descent: Descent, deadline: float) -> None:
         stopped, late = self.minimization.on_any_worker(

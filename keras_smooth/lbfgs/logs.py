@@ -7,7 +7,7 @@ import keras
 
 from keras_smooth.lbfgs import metrics
 from keras_smooth.lbfgs.data import Data, ObjectivePoints
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.minimization import Minimization
 
 
 class Logs:
@@ -63,10 +63,9 @@ def of_metrics(
     return Logs(of_training, of_validation)
 
 
-def of_terms(
-    objective: Objective, data: ObjectivePoints, validation: ObjectivePoints | None
-) -> Logs:
-    """Returns logs of the terms of an objective."""
+def of_terms(minimization: Minimization, validation: ObjectivePoints | None) -> Logs:
+    """Returns logs of the terms of an objective, on the points of now."""
+    objective = minimization.objective
 
     def of_validation() -> dict[str, float]:
         if validation is None:
@@ -74,4 +73,4 @@ def of_terms(
         loss = objective.value(objective.position, validation.parts)
         return {**objective.terms(validation.parts), "loss": float(loss)}
 
-    return Logs(lambda: objective.terms(data.parts), of_validation)
+    return Logs(lambda: objective.terms(minimization.points.parts), of_validation)

@@ -38,6 +38,7 @@ class Minimization:
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
         replicas: The replicas that share the data, or None.
+        points: The rows, or the points of now.
         data: What the minimizer takes as data.
 
     Raises:
@@ -67,10 +68,16 @@ class Minimization:
         self._check(sample)
         self.moving = [v for v, _ in self.objective.after_training(sample)]
         self.replicas = replicas_of(self.worker)
-        self.data = lay_out(data, self.objective, self.replicas, options.batch_size)
+        self._batch_size = options.batch_size
+        self.move(data)
+
+    def move(self, points: Data | ObjectivePoints) -> None:
+        """Takes other points of the same form as the data."""
+        self.points = points
+        self.data = lay_out(points, self.objective, self.replicas, self._batch_size)
         if self.replicas and self.replicas.several_workers:
             weights = digest([*self.worker.variables, *self.objective.variables])
-            self.replicas.check_same(data=data.digest, weights=weights)
+            self.replicas.check_same(data=points.digest, weights=weights)
 
     def check(self, data: Data | ObjectivePoints) -> None:
         """Raises where a few rows, evaluated without being compiled, do not fit the model."""

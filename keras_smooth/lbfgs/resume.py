@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.checkpoint import Checkpoint
-from keras_smooth.lbfgs.data import Data
+from keras_smooth.lbfgs.data import Data, ObjectivePoints
 from keras_smooth.lbfgs.descent import Descent
 from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.minimization import Minimization
 from keras_smooth.lbfgs.options import Options
+from keras_smooth.lbfgs.resample import Resample
 
 # The weights of a model after its latest run with a checkpoint, and the start of that run.
 _ends = weakref.WeakKeyDictionary()
@@ -32,6 +33,7 @@ class Resumable:
         minimization: What is minimized.
         data: The data of the fit.
         options: Of the fit: some must be the same to go on.
+        resample: How points are drawn anew, or None.
 
     Raises:
         ValueError: If the directory has a checkpoint of another run, also of one from
@@ -44,6 +46,7 @@ class Resumable:
         minimization: Minimization,
         data: Data,
         options: Options,
+        resample: Resample | None = None,
     ):
         self._minimization = minimization
         model = minimization.worker
@@ -54,7 +57,9 @@ class Resumable:
             "frozen weights": digest(frozen),
             "data": data.digest,
             **options.identity,
+            **({"resample": resample.identity} if resample else {}),
         }
+        self._moves = resample is not None
         self._checkpoint = Checkpoint(directory, identity)
         self._saved = self._checkpoint.load()
         # Before what may raise on one worker alone: the others would wait for it.
@@ -64,11 +69,13 @@ class Resumable:
         self._start = self._checked_start(directory)
 
     def begin(self, position: tf.Tensor) -> tf.Tensor:
-        """Returns the position to begin at, and gives the seeds and averages back."""
+        """Returns the position to begin at, and gives seeds, averages and points back."""
         if self._saved is None:
             return position
         for i, variable in enumerate(self._moving):
             variable.assign(self._saved[f"moving_{i}"])
+        if self._moves:
+            self._minimization.move(_restored(self._minimization.points, self._saved))
         return tf.constant(self._saved["best_position"])
 
     def restore(self, descent: Descent, history: keras.callbacks.History) -> None:
@@ -108,6 +115,8 @@ class Resumable:
         arrays["history"] = np.frombuffer(
             json.dumps(record, default=_as_lists).encode(), "u1"
         )
+        if self._moves:
+            arrays |= _saved_points(self._minimization.points)
         arrays["start"] = np.frombuffer(self._start.encode(), "u1")
         self._checkpoint.save(descent.nit, {**descent.snapshot(), **arrays})
 
@@ -171,6 +180,20 @@ def _variables(minimization: Minimization) -> dict[str, list]:
     ]
     found = [[list(v.shape), v.dtype] for v in others]
     return {"variables": found} if found else {}
+
+
+def _saved_points(points: Data | ObjectivePoints) -> dict[str, np.ndarray]:
+    leaves = keras.tree.flatten(points.parts[0])
+    return {f"points_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+
+
+def _restored(
+    points: Data | ObjectivePoints, saved: dict[str, np.ndarray]
+) -> ObjectivePoints:
+    """Returns saved points in the nest of others."""
+    x, *others = points.parts
+    leaves = [tf.constant(saved[f"points_{i}"]) for i in range(len(keras.tree.flatten(x)))]
+    return ObjectivePoints((keras.tree.pack_sequence_as(x, leaves), *others))
 
 
 def _as_lists(value: Any) -> Any:

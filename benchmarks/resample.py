@@ -1,0 +1,194 @@
+"""What to keep of an L-BFGS memory when points are drawn anew: nothing, all, or the pairs.
+
+    python benchmarks/resample.py [--seeds 3] [--draws 8] [--every 250] --out resample.md
+
+Burgers' equation as in examples/burgers.py, with a smaller net and 500 points that are drawn by
+residual. `Resample` starts anew; the others are made here, out of the parts of the minimizer:
+
+- "kept": the memory as it is, with the factors of its self-scaling;
+- "kept, plain": its pairs with factors of 1;
+- "measured anew": its steps, with the changes of the gradient along them on the new points, by
+  central differences, two evaluations a pair.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+import keras_smooth
+from keras_smooth.lbfgs.descent import Descent
+from keras_smooth.lbfgs.minimization import Minimization
+from keras_smooth.lbfgs.minimizers import inverse_hessian
+from keras_smooth.lbfgs.minimizers.inverse_hessian import Memory
+from keras_smooth.lbfgs.options import Options
+from keras_smooth.lbfgs.reading import read_points
+from keras_smooth.lbfgs.terms import terms_of
+
+VISCOSITY = 0.01 / np.pi
+NUM_POINTS = 500
+
+
+def residual(model: keras.Model, points: np.ndarray) -> tf.Tensor:
+    u, u_x, u_xx = keras_smooth.directional(model, points, [1.0, 0.0], 2)
+    _, u_t = keras_smooth.directional(model, points, [0.0, 1.0])
+    return (u_t + u * u_x - VISCOSITY * u_xx) / ops.sqrt(1.0 + 0.01 * u_x**2)
+
+
+def logarithm(model: keras.Model, points: np.ndarray) -> tf.Tensor:
+    return ops.log(ops.mean(residual(model, points) ** 2))
+
+
+def net() -> keras.Model:
+    inputs = keras.Input((2,), dtype="float64")
+    x, t = inputs[:, :1], inputs[:, 1:]
+    hidden = 2.0 * inputs - 1.0
+    for _ in range(3):
+        hidden = keras_smooth.Dense(20, "tanh", dtype="float64")(hidden)
+    odd = keras_smooth.Dense(1, dtype="float64")(hidden) * x / ops.sqrt(x**2 + 1e-4)
+    return keras.Model(inputs, t * (1.0 - x) * odd - (1.0 - t) * ops.sin(np.pi * x))
+
+
+def exact(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+    nodes, weights = np.polynomial.hermite.hermgauss(100)
+    start = np.pi * (x[..., None] - np.sqrt(4.0 * VISCOSITY * t[..., None]) * nodes)
+    weights = weights * np.exp(-np.cos(start) / (2.0 * np.pi * VISCOSITY))
+    return -np.sum(weights * np.sin(start), axis=-1) / np.sum(weights, axis=-1)
+
+
+def plain(memory: Memory, gradient_at: Callable, position: tf.Tensor) -> Memory:
+    del gradient_at, position
+    products = tf.linalg.diag_part(memory.inverse)
+    return memory._replace(diagonal=tf.math.divide_no_nan(tf.ones_like(products), products))
+
+
+def measured(memory: Memory, gradient_at: Callable, position: tf.Tensor) -> Memory:
+    count, num_pairs = memory.diagonal.shape[0], int(memory.num_pairs)
+    order = [i % count for i in range(max(0, num_pairs - count), num_pairs)]
+    one = tf.ones((), position.dtype)
+    found, gradient = inverse_hessian.empty(count, position), tf.zeros_like(position)
+    for step in tf.gather(memory.pairs, order):
+        width = 1e-4 / tf.norm(step)
+        change = gradient_at(position + width * step) - gradient_at(position - width * step)
+        change /= 2.0 * width
+        gradient += change
+        found = inverse_hessian.store(found, step, change, gradient, one)
+    return found
+
+
+KEEP = {
+    "anew": None,
+    "kept": lambda memory, *_: memory,
+    "kept, plain": plain,
+    "measured anew": measured,
+}
+
+
+def move(descent: Descent, minimization: Minimization, keep: Callable | None) -> None:
+    """Takes the new data of a minimization into a descent, with some memory of the old."""
+    memory = descent.state.memory
+    descent.move(minimization.data)
+    if keep is None:
+        return
+    points, objective = minimization.points.parts, minimization.objective
+    compiled = tf.function(objective.value_and_gradient, jit_compile=True, autograph=False)
+    state = descent.state
+    memory = keep(memory, lambda position: compiled(position, points)[1], state.position)
+    gradient = state.objective_gradient
+    memory = memory._replace(along=tf.linalg.matvec(memory.pairs, gradient))
+    direction = -inverse_hessian.times_gradient(memory, gradient)
+    slope = tf.tensordot(direction, gradient, 1)
+    if slope < 0.0:
+        descent.state = state._replace(
+            memory=memory,
+            direction=direction,
+            slope=slope,
+            length=tf.ones_like(slope),
+            is_newton=tf.constant(True),
+        )
+
+
+def error(keep: Callable | None, model: keras.Model, seed: int, draws: int, every: int):
+    """Returns the relative L2 error after so many draws."""
+    generator = np.random.default_rng(seed)
+    options = Options(
+        method="lbfgs", num_correction_pairs=100, jit_compile=True, dtype=None,
+        batch_size=None, validation_split=0.0, epochs=draws * every, initial_epoch=0,
+        steps_per_execution=every, tolerance=0.0, target=None, max_seconds=None,
+        max_restarts=5,
+    )  # fmt: skip
+    points = read_points(generator.uniform(size=(NUM_POINTS, 2)), "float64")
+    minimization = Minimization(model, points, options, terms_of(logarithm, None, ()))
+    start = minimization.start()
+    descent = Descent(
+        minimization.minimizer, start, minimization.data, minimization.assign, options
+    )
+    descent.advance(every)
+    for number in range(1, draws):
+        pool = generator.uniform(size=(20 * NUM_POINTS, 2))
+        chosen = keras_smooth.choose_by_residual(
+            pool, residual(model, pool), NUM_POINTS, generator
+        )
+        minimization.move(read_points(chosen, "float64"))
+        move(descent, minimization, keep)
+        descent.advance((number + 1) * every)
+    x, t = np.meshgrid(np.linspace(0.0, 1.0, 129), np.linspace(0.0, 1.0, 101))
+    found = np.reshape(model(np.stack([x.ravel(), t.ravel()], axis=1)), x.shape)
+    return np.linalg.norm(found - exact(x, t)) / np.linalg.norm(exact(x, t))
+
+
+def page(rows: list[str], command: str) -> str:
+    return "\n".join(
+        [
+            "# What to keep of the memory when points are drawn anew",
+            "",
+            f"    {command}",
+            "",
+            "Relative L2 error of Burgers' equation and CPU seconds of one core, by "
+            "`benchmarks/resample.py`,",
+            "which says what the rows are. `keras_smooth.Resample` does the first.",
+            "",
+            "| memory | errors, one a seed | CPU seconds, all seeds |",
+            "| --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument("--every", type=int, default=250)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    model, rows = net(), []
+    starts = []
+    for seed in range(arguments.seeds):
+        keras.utils.set_random_seed(seed)
+        starts.append(net().get_weights())
+    # What is compiled counts for no row.
+    error(None, model, 0, draws=1, every=1)
+    for name, keep in KEEP.items():
+        began, errors = time.process_time(), []
+        for seed, start in enumerate(starts):
+            model.set_weights(start)
+            errors.append(error(keep, model, seed, arguments.draws, arguments.every))
+        cells = ", ".join(f"{value:.1e}" for value in errors)
+        rows.append(f"| {name} | {cells} | {time.process_time() - began:.0f} |")
+        print(rows[-1], flush=True)
+    command = (
+        f"python benchmarks/resample.py --seeds {arguments.seeds} "
+        f"--draws {arguments.draws} --every {arguments.every} --out benchmarks/resample.md"
+    )
+    arguments.out.write_text(page(rows, command))
+
+
+if __name__ == "__main__":
+    main()

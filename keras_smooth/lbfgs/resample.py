@@ -1,0 +1,208 @@
+"""Points that are drawn anew during a fit, by the residual or by a function of the user's."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_smooth.checks import finite_number, whole_number
+from keras_smooth.lbfgs.data import Data, ObjectivePoints
+from keras_smooth.lbfgs.reading import read_points
+from keras_smooth.lbfgs.terms import Terms
+
+
+@dataclasses.dataclass(frozen=True)
+class Resample:
+    """Draws the points of a `fit_lbfgs(objective=...)` anew, every so many iterations.
+
+    Every draw starts the minimizer again with empty memory, from the weights that it has:
+    benchmarks/resample.py measures what kept curvature does instead. The loss in the logs is that
+    of the points of the time, so that it jumps at a draw.
+
+    Args:
+        draw: `draw(model, x, generator)` returns the new x, in the shapes of the old one.
+            The model is the one that `objective` gets, x has the tensors of before, and
+            `generator` is a `numpy.random.Generator`, another one for every draw. A
+            checkpoint goes on bit for bit if there is nothing else that it depends on.
+        every: Iterations from one draw to the next. The start takes some hundred of them.
+        seed: Of the generators.
+
+    Raises:
+        TypeError: If `draw` is no function, or a number is none.
+        ValueError: If a number is out of range.
+
+    Example:
+
+    >>> import keras, keras_smooth, numpy as np
+    >>> def residual(model, x):
+    ...     return keras_smooth.laplacian(model, x) + 1.0
+    >>> def draw(model, x, generator):
+    ...     pool = generator.uniform(size=(1000, 1))
+    ...     return keras_smooth.choose_by_residual(pool, residual(model, pool), len(x), generator)
+    >>> model = keras.Sequential([keras.Input((1,), dtype="float64")])
+    >>> model.add(keras_smooth.Dense(4, "tanh", dtype="float64"))
+    >>> model.add(keras_smooth.Dense(1, dtype="float64", use_bias=False))
+    >>> history = keras_smooth.fit_lbfgs(
+    ...     model,
+    ...     np.linspace(0.0, 1.0, 20)[:, None],
+    ...     objective=lambda model, x: keras.ops.mean(residual(model, x) ** 2),
+    ...     resample=keras_smooth.Resample(draw, every=10),
+    ...     epochs=30,
+    ...     jit_compile=False,
+    ...     verbose=0,
+    ... )
+    >>> history.result.nit
+    30
+
+    References:
+        Wu et al., 2023, "A comprehensive study of non-adaptive and residual-based adaptive
+        sampling for physics-informed neural networks", Computer Methods in Applied
+        Mechanics and Engineering 403.
+    """
+
+    draw: Callable
+    every: int = 1000
+    seed: int = 0
+
+    def __post_init__(self):
+        if not callable(self.draw):
+            raise TypeError(
+                "`draw` must be a function of model, x and generator that returns the new x, "
+                f"received {self.draw!r:.80}."
+            )
+        whole_number("`every`", self.every, 1)
+        whole_number("`seed`", self.seed, 0)
+
+    @property
+    def identity(self) -> list[int]:
+        """What must be the same for a run to go on from a checkpoint."""
+        return [self.every, self.seed]
+
+    def next_draw(self, nit: int) -> int:
+        """Returns the iteration of the first draw after an iteration."""
+        return (nit // self.every + 1) * self.every
+
+    def is_due(self, nit: int) -> bool:
+        """Returns whether points are drawn at an iteration."""
+        return nit > 0 and nit % self.every == 0
+
+    def drawn(
+        self, model: keras.Model, points: Data | ObjectivePoints, nit: int, dtype: str
+    ) -> ObjectivePoints:
+        """Returns the points of an iteration.
+
+        Args:
+            model: The one that the objective gets.
+            points: Those of before.
+            nit: The iteration.
+            dtype: What floating-point points are cast to.
+
+        Raises:
+            ValueError: If they are of another form than those of before, or as `read_points`.
+            TypeError: As `read_points`.
+        """
+        # Of the iteration, not of a state: a resumed run needs no draw of before.
+        generator = np.random.default_rng([self.seed, nit])
+        x = read_points(self.draw(model, points.parts[0], generator), dtype)
+        found, expected = _form(x), _form(points)
+        if found != expected:
+            raise ValueError(
+                f"`draw` of `resample` returned {found}, but x is {expected}: the compiled "
+                "program takes points of one form. Return as many as there were."
+            )
+        return x
+
+
+def check_resample(resample: Any, terms: Terms | None) -> None:
+    """Raises where points cannot be drawn anew.
+
+    Raises:
+        TypeError: If it is something else than a `Resample` or None.
+        ValueError: If there is no objective whose points it would draw.
+    """
+    if resample is None:
+        return
+    if not isinstance(resample, Resample):
+        raise TypeError(
+            "`resample` must be a keras_smooth.Resample(draw, every=...), received "
+            f"{resample!r:.80}."
+        )
+    if terms is None:
+        raise ValueError(
+            "`resample` goes with `objective`, which is None: the targets of new rows are not "
+            "known. Write the loss as an objective, which gets the points."
+        )
+
+
+def choose_by_residual(
+    points: Any,
+    residual: Any,
+    num_points: int,
+    generator: np.random.Generator,
+    *,
+    power: float = 1.0,
+    offset: float = 1.0,
+) -> np.ndarray:
+    """Chooses points by residual: where it is large, more of them.
+
+    A point is drawn with a probability proportional to `e / mean(e) + offset` with
+    `e = |residual|^power`, and no point is drawn twice.
+
+    Args:
+        points: Array of floats `(n, dim)`, many of them, as 20 times `num_points`.
+        residual: Of the equation there, `(n,)` or `(n, m)`, whose rows then count with
+            their norm.
+        num_points: How many to choose.
+        generator: Of the random numbers.
+        power: The k of Wu et al.: 0 is uniform.
+        offset: Their c: the larger, the nearer to uniform.
+
+    Returns:
+        Array `(num_points, dim)`.
+
+    Raises:
+        ValueError: If the residual is not finite or has another number of rows, or a number
+            is out of range.
+        TypeError: If a number is none.
+
+    Example:
+
+    >>> import keras_smooth, numpy as np
+    >>> x = np.linspace(0.0, 1.0, 1001)[:, None]
+    >>> generator = np.random.default_rng(0)
+    >>> chosen = keras_smooth.choose_by_residual(x, x**8, 100, generator, offset=0.0)
+    >>> chosen.shape, bool(np.mean(chosen > 0.5) > 0.95)
+    ((100, 1), True)
+
+    References:
+        Wu et al., 2023, "A comprehensive study of non-adaptive and residual-based adaptive
+        sampling for physics-informed neural networks", Computer Methods in Applied
+        Mechanics and Engineering 403, equation 2 (RAD).
+    """
+    points, residual = np.asarray(points), np.asarray(residual, float)
+    finite_number("`power`", power, 0)
+    finite_number("`offset`", offset, 0)
+    whole_number("`num_points`", num_points, 1)
+    if len(residual) != len(points) or len(points) < num_points:
+        raise ValueError(
+            f"Received {len(points)} points and a residual of {len(residual)} rows, of which "
+            f"{num_points} shall be chosen. Pass a residual for each of many points."
+        )
+    sizes = np.linalg.norm(residual.reshape(len(points), -1), axis=1) ** power
+    if not np.all(np.isfinite(sizes)):
+        raise ValueError("The residual must be finite, but it has inf or NaN in it.")
+    # A residual of 0 everywhere says nothing: uniform.
+    density = sizes / sizes.mean() + offset if sizes.any() else np.ones(len(points))
+    chosen = generator.choice(
+        len(points), num_points, replace=False, p=density / density.sum()
+    )
+    return points[chosen]
+
+
+def _form(points: Data | ObjectivePoints) -> Any:
+    """Returns the shapes and dtypes in their nest."""
+    return keras.tree.map_structure(
+        lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape)}", points.parts[0]
+    )

@@ -1,0 +1,262 @@
+"""fit_lbfgs(resample=...): points that are drawn anew, and their choice by residual."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from lbfgs_nets import at_start, dense
+
+import keras_smooth
+
+X = {
+    "inside": np.random.default_rng(0).uniform(size=(12, 1)),
+    "edge": np.array([[0.0], [1.0]]),
+}
+EPOCHS, EVERY = 18, 5
+
+
+def net(dtype="float64"):
+    layers = [dense(3, "tanh", 1, dtype=dtype), dense(1, seed=2, dtype=dtype)]
+    return keras.Sequential([keras.Input((1,), dtype=dtype), *layers])
+
+
+def terms(model, x):
+    # No derivatives, which take longest to trace.
+    residual = model(x["inside"]) - ops.sin(3.0 * x["inside"])
+    return {
+        "equation": ops.mean(residual**2),
+        "boundary": ops.mean(model(x["edge"]) ** 2),
+    }
+
+
+class Draw:
+    """Draws by a model's values, and remembers what it was given and what it returned."""
+
+    def __init__(self):
+        self.given, self.returned = [], []
+
+    def __call__(self, model, x, generator):
+        self.given.append(np.asarray(x["inside"]))
+        pool = generator.uniform(size=(100, 1))
+        chosen = keras_smooth.choose_by_residual(pool, model(pool), 12, generator)
+        self.returned.append(chosen)
+        return {**x, "inside": chosen}
+
+
+def resampled(draw=None, every=EVERY, seed=0, **arguments):
+    """Returns the weights and the history of a fit from the start of the one net."""
+    arguments = {"epochs": EPOCHS, "verbose": 0, "jit_compile": False, **arguments}
+    resample = keras_smooth.Resample(draw or Draw(), every=every, seed=seed)
+    model = at_start(net)
+    history = keras_smooth.fit_lbfgs(
+        model, X, objective=terms, resample=resample, **arguments
+    )
+    return weights(model), history
+
+
+def weights(model):
+    return [weight.tobytes() for weight in model.get_weights()]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """A run that is left alone, with a call of the callbacks after every iteration."""
+    return resampled(steps_per_execution=1)
+
+
+def test_takes_the_steps_of_a_fit_for_each_draw(alone):
+    """The slow reference: one call of fit_lbfgs after another, with the points of each."""
+    draw = Draw()
+    found, history = resampled(draw)
+    assert history.result.nit == EPOCHS and len(draw.returned) == 3
+    rounds = [X, *({**X, "inside": inside} for inside in draw.returned)]
+    model = at_start(net)
+    for x, epochs in zip(rounds, (5, 5, 5, 3), strict=True):
+        of_round = keras_smooth.fit_lbfgs(
+            model, x, objective=terms, epochs=epochs, jit_compile=False, verbose=0
+        )
+    assert found == weights(model) == alone[0]
+    assert history.result.fun == of_round.result.fun
+
+
+def test_draws_see_the_points_of_before_and_other_random_numbers():
+    draw = Draw()
+    resampled(draw)
+    for given, before in zip(draw.given, [X["inside"], *draw.returned]):
+        np.testing.assert_array_equal(given, before)
+    assert len({chosen.tobytes() for chosen in draw.returned}) == 3
+
+
+def test_logs_are_of_the_points_of_the_time():
+    draw = Draw()
+    history = resampled(draw)[1]
+    logs, model = history.history, history.model
+    points = {**X, "inside": draw.returned[-1]}
+    found = {name: float(term) for name, term in terms(model, points).items()}
+    # The terms are computed in a graph and here.
+    assert logs["equation"][-1] == pytest.approx(found["equation"], rel=1e-14)
+    assert logs["loss"][-1] == pytest.approx(sum(found.values()), rel=1e-14)
+
+
+def test_seeds_differ(alone):
+    assert resampled(seed=1)[0] != alone[0]
+
+
+@pytest.mark.parametrize("chunk", [4, 50])
+def test_chunks_of_callbacks_do_not_move_the_draws(chunk, alone):
+    assert resampled(steps_per_execution=chunk)[0] == alone[0]
+
+
+class Break(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch >= self.epoch:
+            raise MemoryError
+
+
+# Iterations that are saved when the run breaks off: before a draw, at one and after it.
+@pytest.mark.parametrize("saved", [3, 5, 6, 10, 13])
+def test_a_broken_run_goes_on_bit_for_bit(saved, alone, tmp_path):
+    arguments = {"steps_per_execution": 1, "checkpoint": tmp_path}
+    with pytest.raises(MemoryError):
+        resampled(callbacks=[Break(saved)], **arguments)
+    draw = Draw()
+    found, history = resampled(draw, **arguments)
+    assert found == alone[0]
+    assert history.history == alone[1].history and history.result == alone[1].result
+    # The draws of before are in the checkpoint.
+    assert len(draw.returned) == 3 - (saved - 1) // EVERY
+
+
+def test_a_run_goes_on_to_more_epochs(alone, tmp_path):
+    resampled(epochs=10, checkpoint=tmp_path)
+    assert resampled(checkpoint=tmp_path)[0] == alone[0]
+
+
+@pytest.mark.parametrize("other", [{"every": 6}, {"seed": 1}])
+def test_a_checkpoint_of_other_draws_is_refused(other, tmp_path):
+    resampled(checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="resample of it is not the same"):
+        resampled(checkpoint=tmp_path, **other)
+
+
+def test_a_float32_model_draws_by_its_copy_in_float64():
+    dtypes = []
+
+    def draw(model, x, generator):
+        dtypes.append(model(x["inside"]).dtype)
+        return {**x, "inside": generator.uniform(size=(12, 1)).astype("float32")}
+
+    resample = keras_smooth.Resample(draw, every=2)
+    arguments = {"epochs": 5, "verbose": 0, "jit_compile": False, "dtype": "float64"}
+    keras_smooth.fit_lbfgs(
+        net("float32"), X, objective=terms, resample=resample, **arguments
+    )
+    assert dtypes == [tf.float64] * 2
+
+
+# What is refused, in one sentence.
+
+BAD_DRAWS = {
+    "fewer rows": (lambda m, x, g: {**x, "inside": x["inside"][:5]}, "one form"),
+    "another nest": (lambda m, x, g: [x["inside"], x["edge"]], "one form"),
+    "integers": (lambda m, x, g: {**x, "inside": np.ones((12, 1), int)}, "one form"),
+    "NaN": (lambda m, x, g: {**x, "inside": np.full((12, 1), np.nan)}, "finite"),
+    "nothing": (lambda m, x, g: None, "x is None"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_DRAWS)
+def test_bad_draws(name):
+    draw, message = BAD_DRAWS[name]
+    with pytest.raises(ValueError, match=message):
+        resampled(draw)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"draw": 3}, TypeError, "`draw` must be a function"),
+        ({"draw": len, "every": 0}, ValueError, "`every`"),
+        ({"draw": len, "every": 2.5}, TypeError, "`every`"),
+        ({"draw": len, "seed": -1}, ValueError, "`seed`"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        keras_smooth.Resample(**arguments)
+
+
+def test_needs_an_objective_and_a_resample():
+    model = net()
+    model.compile(loss="mse")
+    resample = keras_smooth.Resample(len)
+    with pytest.raises(ValueError, match="goes with `objective`"):
+        keras_smooth.fit_lbfgs(model, X["inside"], X["inside"], resample=resample)
+    with pytest.raises(TypeError, match=r"keras_smooth\.Resample"):
+        keras_smooth.fit_lbfgs(model, X, objective=terms, resample=len)
+
+
+# Choice by residual.
+
+POOL = np.linspace(0.0, 1.0, 200)[:, None]
+
+
+# Exact probabilities of the first of the points, by the formula of the paper.
+@pytest.mark.parametrize(
+    ("power", "offset", "ratio"),
+    # Residuals of 3 and 1 with mean 2: 3/2 + c to 1/2 + c, squares 9/5 + c to 1/5 + c.
+    [(1.0, 1.0, 2.5 / 1.5), (1.0, 0.0, 3.0), (2.0, 0.0, 9.0), (0.0, 0.0, 1.0)],
+)
+def test_probabilities(power, offset, ratio):
+    generator = np.random.default_rng(0)
+    residual = np.where(POOL < 0.5, -3.0, 1.0)
+    left = sum(
+        float(chosen[0, 0] < 0.5)
+        for chosen in (
+            keras_smooth.choose_by_residual(
+                POOL, residual, 1, generator, power=power, offset=offset
+            )
+            for _ in range(4000)
+        )
+    )
+    # Four standard deviations of a share of 4000 draws.
+    share = ratio / (1.0 + ratio)
+    assert left / 4000 == pytest.approx(
+        share, abs=4.0 * np.sqrt(share * (1 - share) / 4000)
+    )
+
+
+def test_no_point_twice_and_all_of_them():
+    generator = np.random.default_rng(0)
+    chosen = keras_smooth.choose_by_residual(POOL, POOL, 150, generator)
+    assert len(np.unique(chosen)) == 150
+    every = keras_smooth.choose_by_residual(POOL, 0.0 * POOL, 200, generator)
+    np.testing.assert_array_equal(np.sort(every, axis=0), POOL)
+
+
+def test_rows_of_a_residual_count_with_their_norm():
+    several = np.stack([0.6 * POOL[:, 0], -0.8 * POOL[:, 0]], axis=1)
+    chosen, expected = (
+        keras_smooth.choose_by_residual(POOL, residual, 20, np.random.default_rng(0))
+        for residual in (several, tf.constant(POOL))
+    )
+    np.testing.assert_array_equal(chosen, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((POOL, POOL[1:], 5), "199 rows"),
+        ((POOL, POOL, 201), "201 shall be chosen"),
+        ((POOL, np.full(200, np.inf), 5), "must be finite"),
+        ((POOL, POOL, 0), "num_points"),
+    ],
+)
+def test_bad_choices(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        keras_smooth.choose_by_residual(*arguments, np.random.default_rng(0))
