@@ -278,9 +278,46 @@ def test_a_model_without_a_config_is_built_on_x():
     result = keras_smooth.audit(model, np.ones((2, 3), "float32"))
     assert [row.verdict for row in result.rows] == ["ok", "wrong", "ok"]
     assert result.inference == "faulty" and result.model.verdict == "wrong"
-    fine = keras_smooth.audit(NoConfig([L.Dense(4, "tanh")]), np.ones((2, 3), "float32"))
-    # Its own code was not looked at.
-    assert fine.outcome == "not examined" and "get_config" in fine.model.reason
+
+
+# Models without a config: their own code, their dtype, and the outcome.
+OWN_CODE = {
+    "fine": (ops.sin, "float32", "proven"),
+    "fine in float64": (ops.sin, "float64", "proven"),
+    "wrong": (lambda y: y * tf.stop_gradient(y), "float32", "faulty"),
+    "wrong in float64": (lambda y: y * tf.stop_gradient(y), "float64", "faulty"),
+    "kink": (lambda y: ops.relu(y), "float32", "faulty"),
+    "noise": (lambda y: y + tf.random.normal(y.shape), "float32", "not examined"),
+    "too few digits": (ops.sin, "float16", "not examined"),
+}
+
+
+@pytest.mark.parametrize("name", OWN_CODE)
+def test_models_without_a_copy_are_measured_themselves(name):
+    class Own(NoConfig):
+        def call(self, x):
+            return ops.cast(code(super().call(x)), dtype)
+
+    code, dtype, outcome = OWN_CODE[name]
+    keras.utils.set_random_seed(1)
+    layers = [L.Dense(4, "tanh", dtype="float64" if dtype == "float64" else "float32")]
+    model = Own([*layers, L.Dense(3, dtype=layers[0].dtype)])
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(layers[0].dtype)
+    model(x)
+    before = [weight.numpy() for weight in model.weights], sorted(vars(model))
+    result = keras_smooth.audit(model, x)
+    assert result.outcome == outcome, result
+    assert result.rows[0].outcome == "proven"
+    if outcome != "faulty":
+        assert "get_config" in result.model.reason
+    if outcome == "proven":
+        # What float32 is held to, and float64.
+        assert result.model.bound == pytest.approx(
+            1.2e-4 if dtype == "float32" else 1e-6, rel=0.1
+        )
+    for old, weight in zip(before[0], model.weights, strict=True):
+        np.testing.assert_array_equal(old, weight)
+    assert before[1] == sorted(vars(model))
 
 
 class Kink(L.Layer):
@@ -486,7 +523,7 @@ def test_code_beside_the_layers_of_a_graph_is_measured(monkeypatch, make, code, 
     assert keras_smooth.smoothness(model) is None
 
 
-def test_layer_that_cannot_be_probed_is_unknown_with_the_reason():
+def test_layer_without_a_copy_is_measured_itself():
     class Bound(L.Layer):
         def __init__(self, table):
             super().__init__()
@@ -497,7 +534,7 @@ def test_layer_that_cannot_be_probed_is_unknown_with_the_reason():
 
     model = keras.Sequential([keras.Input((2,)), Bound(tf.constant(3.0))])
     row = keras_smooth.audit(model).rows[0]
-    assert row.verdict == "unknown" and "copy" in row.reason
+    assert row.verdict == "ok" and "held to 1e-4; no float64 copy" in row.reason
 
 
 def _state(model):
@@ -635,7 +672,7 @@ def test_command_on_one_mode_on_inputs_and_on_what_cannot_be_examined(
         "        super().__init__(**kwargs)\n"
         "        self._kept = keras.random.normal(())\n"
         "    def call(self, x):\n"
-        "        return x * keras.ops.cast(self._kept, x.dtype)\n"
+        "        return keras.ops.cast(x * self._kept, 'float16')\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

@@ -25,7 +25,8 @@ def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
     """Measures which layers of a model lose or falsify derivatives.
 
     Every layer is copied in float64 with its functions and all its state; the copy must
-    give the same outputs. Its derivatives from nested tapes are held against central
+    give the same outputs. A layer or model without a copy, as one without a `get_config`,
+    is measured itself, in its own dtype and to its precision. Its derivatives from nested tapes are held against central
     differences of the derivative one order lower: around the values that reach the layer
     in each of its calls, at zero input and at ties; in training mode as well where that
     differs. The model itself stays as it is.
@@ -161,6 +162,17 @@ class _Auditor:
         }
 
     def _call(self, part: keras.Operation, call: calls.Call) -> MeasuredCall:
+        """Returns a call of a copy, or of the part itself where it has none.
+
+        Raises:
+            CannotCopy: If derivatives of the part itself cannot be held against differences.
+        """
+        try:
+            return self._copied(part, call)
+        except copies.CannotCopy as error:
+            return MeasuredCall.itself(part, call, error)
+
+    def _copied(self, part: keras.Operation, call: calls.Call) -> MeasuredCall:
         key = calls.key(part, call)
         if key in self._calls:
             self._calls[key].load(part, call)

@@ -81,6 +81,16 @@ class Stencil:
         upper, lower = np.split(self.values[:, :, 1:], 2, axis=2)
         return upper - lower
 
+    @property
+    def noise(self) -> np.ndarray:
+        """How far their means over the smallest steps differ, of the shape of `center`.
+
+        The points themselves, where a derivative may be wrong, have no part in it.
+        """
+        upper, lower = np.split(self.values[:, :, 1:], 2, axis=2)
+        means = (upper + lower) / 2
+        return np.abs(means[:, :, -1] - means[:, :, -2])
+
     def jumps(self, k: int) -> np.ndarray:
         """Returns at which points the change of order k does not go to 0 with the step."""
         change = np.abs(self.across[k])
@@ -130,8 +140,8 @@ def _compare(stencil: Stencil, k: int) -> Finding:
     noise = tower.rounding * np.abs(below)
     estimates, floors = _extrapolated(stencil.across[k - 1], stencil.steps, noise)
     true, doubt, at = _settled(estimates, floors)
-    # What the derivative itself changes over the smallest step is rounding.
-    doubt = doubt + np.abs(stencil.across[k][:, -1])
+    # Over so small steps a derivative is a line but for its rounding.
+    doubt = doubt + stencil.noise[k]
     scale = np.maximum(np.abs(value), np.abs(true))
     lower = _lower(stencil.center[: k + 1])
     typical = np.abs(stencil.values[k]).max(axis=1) + np.abs(below) + LOWER * lower

@@ -1,4 +1,4 @@
-"""A layer's faithful copy in float64 and a call of it, as a function along lines."""
+"""A layer, or its faithful copy in float64, and a call of it as a function along lines."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_smooth.auditing import towers
 from keras_smooth.auditing.lines import ALL_JOINTS, GENERIC, SEED, UNIT, Line
-from keras_smooth.models import calls, copies, references
+from keras_smooth.models import agreement, calls, copies, references
 from keras_smooth.models.agreement import distance
 
 # Images are cut to so many pixels a side, if the layer takes that.
@@ -23,32 +23,44 @@ BATCHES = (16, 128, 512, 2048)
 PATIENCE = 27
 # Where inference and training are compared.
 POINTS = np.linspace(-4.0, 4.0, 33) + 0.0137
+# The dtype of a rounding error, of those in which derivatives can be held against differences.
+_OWN_DTYPES = {2.0**-52: "float64", 2.0**-23: "float32"}
 _CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
 class MeasuredCall:
     """A copy of a layer, and the values of a call at which it is measured.
 
-    The copy computes in float64, or in float32 where TensorFlow has no other kernel.
+    The copy computes in float64, or in float32 where TensorFlow has no other kernel. Where
+    there is none, the layer itself is measured, which stays as it is.
     What was found about it stays when another call is loaded: its graphs, whether
     samples are independent, whether training differs.
 
     Args:
         part: The layer, model or operation.
         call: A call of it.
-        dtype: In which the copy computes.
+        dtype: In which the copy computes, or the part if it is not copied.
+        uncopied: Why the part has no copy, and is measured itself.
 
     Raises:
         CannotCopy: If there is no copy, or it computes something else.
     """
 
-    def __init__(self, part: keras.Operation, call: calls.Call, dtype: str):
+    def __init__(
+        self, part: keras.Operation, call: calls.Call, dtype: str, uncopied: str = ""
+    ):
         self.dtype = dtype
+        self.uncopied = uncopied
         self._nested = {}
         self._independent = {}
-        self.copy = copies.copy_in(dtype, part, *copies.arguments_in(dtype, call))
-        self._compiled = _compile_once(self.copy)
-        self.load(part, call)
+        if uncopied:
+            self.copy = part
+            self._compiled = False
+            self._take(*copies.arguments_in(None, call), call.output)
+        else:
+            self.copy = copies.copy_in(dtype, part, *copies.arguments_in(dtype, call))
+            self._compiled = _compile_once(self.copy)
+            self.load(part, call)
 
     @classmethod
     def of(cls, part: keras.Operation, call: calls.Call) -> "MeasuredCall":
@@ -65,6 +77,25 @@ class MeasuredCall:
             except copies.CannotCopy:
                 raise error from None
 
+    @classmethod
+    def itself(
+        cls, part: keras.Operation, call: calls.Call, error: copies.CannotCopy
+    ) -> "MeasuredCall":
+        """Returns it for the part itself.
+
+        Raises:
+            CannotCopy: The error of copying it, if it computes in less than float32, or
+                differently at each call.
+        """
+        rounding = agreement.epsilon(part, call.output)
+        if rounding not in _OWN_DTYPES:
+            raise error
+        made = cls(part, call, _OWN_DTYPES[rounding], uncopied=str(error))
+        again = made.output(*copies.arguments_in(None, call))
+        if not distance(again, call.output) <= agreement.ROUNDINGS * rounding:
+            raise error
+        return made
+
     def load(self, part: keras.Operation, call: calls.Call) -> None:
         """Takes the state of a part and the values of a call.
 
@@ -72,7 +103,9 @@ class MeasuredCall:
             CannotCopy: If the copy computes something else with them.
         """
         output = copies.fill_and_compare(part, self.copy, self.dtype, call)
-        args, kwargs = copies.arguments_in(self.dtype, call)
+        self._take(*copies.arguments_in(self.dtype, call), output)
+
+    def _take(self, args: tuple, kwargs: dict, output: Any) -> None:
         self.call = self._small(args, kwargs) or calls.Call(args, kwargs, output)
         self.leaves = keras.tree.flatten(self.call.arguments())
         self.batch = next(leaf.shape[0] for leaf in self.leaves if calls.is_float(leaf))

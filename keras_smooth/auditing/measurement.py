@@ -11,6 +11,7 @@ from keras_smooth.auditing.findings import Finding, is_single, tolerance, worst
 from keras_smooth.auditing.lines import Line
 from keras_smooth.auditing.measured_call import MeasuredCall
 from keras_smooth.auditing.towers import Tower
+from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.models import copies
 
 SINGLE = "it computes in float32: held to 1e-4"
@@ -45,7 +46,10 @@ class Measurement:
         """Returns the worst finding on all lines."""
         single = is_single(self.call.rounding)
         found = self._if_affine() or _worst(list(self._on_lines()), single)
-        reason = SINGLE if found.verdict == "ok" and single else found.reason
+        reason = found.reason
+        if not VERDICTS[found.verdict].is_fault:
+            how = reason or (SINGLE if single else "")
+            reason = "; ".join(filter(None, (how, self.call.uncopied)))
         bound = tolerance(self.call.rounding)
         return dataclasses.replace(found, reason=reason, bound=bound)
 
