@@ -7,12 +7,32 @@ import math
 import numbers
 import operator
 import os
+import stat
+from pathlib import Path
 from typing import Any
 
 _REMEDY = (
     'Set the environment variable KERAS_BACKEND to "tensorflow" (or unset it) '
     "before Keras is imported."
 )
+
+
+def regular_file(file: str | Path) -> Path:
+    """Returns the path of a file that can be read without end or wait.
+
+    Raises:
+        ValueError: If there is none, or it is something else; opening a FIFO would block.
+    """
+    try:
+        mode = os.stat(file).st_mode
+    except OSError as error:
+        raise ValueError(f"Cannot read {file}: {error.strerror}.") from None
+    if not stat.S_ISREG(mode):
+        kind = "directory" if stat.S_ISDIR(mode) else "device, FIFO or socket"
+        raise ValueError(f"{file} is a {kind}; expected a regular file.")
+    if not os.access(file, os.R_OK):
+        raise ValueError(f"Cannot read {file}: Permission denied.")
+    return Path(file)
 
 
 def whole_number(name: str, value: Any, least: int) -> int:

@@ -6,12 +6,12 @@ import os
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 from rich.console import Console
 
 import keras_smooth
 from keras_smooth import checks
+from keras_smooth.auditing import model_files, progress
 from keras_smooth.auditing.report import MODES
 from keras_smooth.auditing.verdicts import OUTCOMES
 from keras_smooth.comparison import (
@@ -146,13 +146,16 @@ def _add_audit(commands) -> None:
 def _audit(arguments: argparse.Namespace, console: Console) -> int:
     for module in arguments.modules:
         _import(module)
-    model = _loaded(arguments.file)
+    if holes := model_files.known_holes():
+        print(f"keras-smooth audit: {holes}", file=sys.stderr)
+    model = model_files.read_model(arguments.file)
     x = None if arguments.x is None else _array(arguments.x)
     if arguments.order > MAX_ORDER:
         raise ValueError(
             f"--order must be {MAX_ORDER} or less, received {arguments.order}."
         )
-    result = keras_smooth.audit(model, x, order=arguments.order)
+    with progress.ProgressLine(Console(stderr=True)) as line:
+        result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
     print(result.to_json() if arguments.json else result)
     return OUTCOMES[getattr(result, arguments.mode or "outcome")]
 
@@ -172,24 +175,11 @@ def _import(module: str) -> None:
 
 
 def _array(file: str) -> np.ndarray:
+    path = checks.regular_file(file)
     try:
-        return np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read {file}: {error}") from error
-
-
-def _loaded(file: str) -> keras.Model:
-    """Returns the model in a file, read in Keras' safe mode.
-
-    Raises:
-        ValueError: If it cannot be read.
-    """
-    try:
-        return keras.saving.load_model(file, compile=False, safe_mode=True)
-    # A damaged file can raise anything.
-    except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ValueError(f"cannot read {file}: {reason}") from error
+        return np.load(path, allow_pickle=False)
+    except (EOFError, OSError, ValueError) as error:
+        raise ValueError(f"Cannot read {file}: {error}.") from error
 
 
 def _compare(arguments: argparse.Namespace, console: Console) -> int:

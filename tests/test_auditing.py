@@ -1,9 +1,12 @@
 """The audit against layers whose derivatives are known, and what it must leave alone."""
 
 import importlib
+import io
 import json
+import os
 import random
 import re
+import zipfile
 
 import keras
 import numpy as np
@@ -11,10 +14,11 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from representatives import representatives
+from rich.console import Console
 
 import keras_smooth
 from keras_smooth import cli
-from keras_smooth.auditing import lines, measured_call
+from keras_smooth.auditing import lines, measured_call, model_files, progress
 from keras_smooth.models import calls
 
 L = keras.layers
@@ -685,13 +689,121 @@ def test_command_on_one_mode_on_inputs_and_on_what_cannot_be_examined(
     assert _main(capsys, saved, "--import", "own_layers_of_a_user")[0] == 3
 
 
-def test_command_on_what_cannot_be_read(capsys, tmp_path):
-    broken, unsafe = tmp_path / "broken.keras", tmp_path / "unsafe.keras"
-    broken.write_text("no model")
-    keras.Sequential([keras.Input((2,)), L.Lambda(lambda x: x)]).save(unsafe)
-    for path in (broken, unsafe, tmp_path / "absent.keras"):
-        status, out, err = _main(capsys, path)
-        assert status == 2 and out == "" and "cannot read" in err and "Traceback" not in err
+def _named_function(x):
+    return x
+
+
+@keras.saving.register_keras_serializable(package="not_imported")
+class OfAStranger(L.Layer):
+    def call(self, x):
+        return x
+
+
+def _saved(layer):
+    def write(path):
+        keras.Sequential([keras.Input((2,)), layer()]).save(path)
+        keras.saving.get_custom_objects().pop("not_imported>OfAStranger", None)
+
+    return write
+
+
+def _zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data.txt", "no model")
+
+
+# What a file is, by its name and how it is made, and what the one sentence says.
+UNREADABLE = {
+    "missing": ("a.keras", lambda path: None, "No such file or directory"),
+    "directory": ("a.keras", lambda path: path.mkdir(), "is a directory"),
+    "fifo": ("a.keras", os.mkfifo, "device, FIFO or socket"),
+    "empty": ("a.keras", lambda path: path.write_bytes(b""), "is empty"),
+    "text": ("a.keras", lambda path: path.write_text("no model"), "is no zip archive"),
+    "hdf5": ("a.h5", lambda path: path.write_bytes(b"\x89HDF\r\n"), "is an HDF5 file"),
+    "another zip": ("a.keras", _zip, "without config.json"),
+    "another name": ("a.zip", lambda path: _renamed(path), "ends in .keras"),
+    "own class": ("a.keras", _saved(OfAStranger), "class 'OfAStranger'.*--import MODULE"),
+    "own function": (
+        "a.keras",
+        _saved(lambda: L.Dense(2, _named_function)),
+        "function '_named_function'.*--import MODULE",
+    ),
+    "lambda": ("a.keras", _saved(lambda: L.Lambda(lambda x: x)), "safe_mode=False"),
+    "lambda as activation": (
+        "a.keras",
+        _saved(lambda: L.Dense(2, lambda x: x)),
+        "a lambda as an activation",
+    ),
+    "damaged": ("a.keras", lambda path: _damaged(path), "Cannot read"),
+}
+
+
+def _renamed(path):
+    _saved(lambda: L.Dense(2))(path.with_suffix(".keras"))
+    path.with_suffix(".keras").rename(path)
+
+
+def _damaged(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_command_says_why_a_file_cannot_be_read(capsys, tmp_path, name):
+    file, write, words = UNREADABLE[name]
+    write(tmp_path / file)
+    status, out, err = _main(capsys, tmp_path / file)
+    assert status == 2 and out == "" and "Traceback" not in err
+    assert str(tmp_path / file) in err and re.search(words, err), err
+    # A sentence, in one line.
+    assert err.count("\n") == 1 and len(err) < 400 and err.endswith(".\n")
+
+
+def test_command_says_why_inputs_cannot_be_read(capsys, tmp_path):
+    keras.Sequential([keras.Input((2,)), L.Dense(2)]).save(tmp_path / "model.keras")
+    os.mkfifo(tmp_path / "fifo.npy")
+    (tmp_path / "text.npy").write_text("1 2 3")
+    for name, words in {"fifo": "FIFO", "text": "pickle", "absent": "No such file"}.items():
+        file = tmp_path / f"{name}.npy"
+        status, out, err = _main(capsys, tmp_path / "model.keras", "--x", file)
+        assert status == 2 and out == "" and words in err and str(file) in err
+
+
+@pytest.mark.parametrize(
+    ("version", "holes"),
+    [
+        ("3.10.0", 2),
+        ("3.12.0", 2),
+        ("3.12.1", 1),
+        ("3.13.1", 2),
+        ("3.13.2", 1),
+        ("3.14.0", 0),
+        ("3.15.1", 0),
+        ("4.0.0rc1", 0),
+    ],
+)
+def test_holes_of_keras_are_told(version, holes):
+    words = model_files.known_holes(version)
+    assert ("CVE-2026-1462" in words) + ("GHSA-hqp4-2352-xf5r" in words) == holes
+
+
+def test_progress_is_told():
+    told = []
+    model = keras.Sequential(
+        [keras.Input((2,)), L.Dense(2, name="a"), L.Dense(2, name="b")]
+    )
+    keras_smooth.audit(model, progress=lambda *where: told.append(where))
+    assert told == [("a", 1, 2), ("b", 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("terminal", "seconds", "told"), [(True, 0, True), (True, 60, False), (False, 0, False)]
+)
+def test_progress_is_for_terminals_and_long_audits(terminal, seconds, told):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=60)
+    with progress.ProgressLine(console, seconds) as line:
+        line("outer/[bold]", 3, 7)
+    assert ("3 of 7: outer/[bold]" in console.file.getvalue()) == told
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,7 +22,13 @@ Findings = dict[str, Finding]
 NOTHING = "it takes or gives no floating-point numbers: there is nothing to differentiate"
 
 
-def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
+def audit(
+    model: keras.layers.Layer,
+    x: Any = None,
+    *,
+    order: int = 2,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Audit:
     """Measures which layers of a model lose or falsify derivatives.
 
     Every layer is copied in float64 with its functions and all its state; the copy must
@@ -38,6 +45,9 @@ def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
             subclassed model needs x; one that is neither built nor has a `get_config` is
             built on it.
         order: How many derivatives with respect to the inputs will be taken, 1 or more.
+        progress: Called before each layer is measured as `progress(path, number, total)`:
+            its name after those of the models it is in, its place from 1 on, and how many
+            there are.
 
     Returns:
         An `Audit` with `ok`, `inference`, `training`, `rows`, `model` and `to_json()`. It
@@ -66,12 +76,14 @@ def audit(model: keras.layers.Layer, x: Any = None, *, order: int = 2) -> Audit:
         watched = {id(part): part for part in (model, *(part for _, part in parts))}
         recorded = calls.record(model, list(watched.values()), args)
         auditor = _Auditor(order, _dtype(recorded[id(model)]))
-        found = [auditor.findings(part, recorded[id(part)]) for _, part in parts]
-        rows = tuple(
-            _row(path, part, each, order) for (path, part), each in zip(parts, found)
-        )
-        whole = _whole(model, recorded[id(model)], parts, rows, auditor)
-        return Audit(order, rows, whole)
+        rows = []
+        for number, (path, part) in enumerate(parts, 1):
+            if progress is not None:
+                progress(path, number, len(parts))
+            found = auditor.findings(part, recorded[id(part)])
+            rows.append(_row(path, part, found, order))
+        whole = _whole(model, recorded[id(model)], parts, tuple(rows), auditor)
+        return Audit(order, tuple(rows), whole)
 
 
 class _Auditor:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_smooth import checks
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.results import GLOROT, Results
@@ -124,7 +125,7 @@ def read(settings: Settings, problem: Problem, directory: Path) -> Results:
     if not path.exists():
         return Results(settings, problem)
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(checks.regular_file(path).read_text())
         stored = _read_settings(content["settings"], settings.functions)
         runs = _stored_runs(content)
     except (ValueError, KeyError, TypeError) as error:

@@ -1,0 +1,91 @@
+"""Models in files, read in Keras' safe mode, and why one cannot be read."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import keras
+
+from keras_smooth.checks import regular_file
+
+# What every file that Keras writes has in it.
+_CONFIG = "config.json"
+_HDF5 = b"\x89HDF"
+# Published holes in Keras' reading of files: which versions have them, and their names.
+_HOLES = (
+    (((0,), (3, 12, 1)), "CVE-2026-0897, CVE-2026-1462, CVE-2026-1669"),
+    (((3, 13), (3, 13, 2)), "CVE-2026-0897, CVE-2026-1462, CVE-2026-1669"),
+    (((0,), (3, 14)), "GHSA-hqp4-2352-xf5r"),
+)
+
+
+def known_holes(version: str = keras.__version__) -> str:
+    """Returns a warning where a version of Keras has holes that a file can use, else nothing.
+
+    The sources are the records of GitHub's advisory database of these names.
+    """
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
+    names = [name for (low, high), name in _HOLES if low <= numbers < high]
+    if not names:
+        return ""
+    return (
+        f"Keras {version} has published holes in reading files ({', '.join(names)}): open "
+        "no file of a stranger with it, or upgrade first: pip install 'keras>=3.14'."
+    )
+
+
+def read_model(file: str) -> keras.Model:
+    """Returns the model in a file, without its optimizer.
+
+    Raises:
+        ValueError: If it cannot be read; the message is one sentence and says why.
+    """
+    path = regular_file(file)
+    _check_archive(path)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    # A damaged file can raise anything.
+    except Exception as error:
+        raise ValueError(f"Cannot read {file}: {_cause(error)}.") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Raises unless a file is named and made as Keras names and makes files of models."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as content:
+            start = content.read(len(_HDF5))
+        kind = "an HDF5 file" if start == _HDF5 else "no zip archive" if start else "empty"
+        raise ValueError(
+            f"{path} is {kind}; expected a model that was saved by model.save('FILE.keras')."
+        )
+    with zipfile.ZipFile(path) as archive:
+        if _CONFIG not in archive.namelist():
+            raise ValueError(
+                f"{path} is a zip archive without {_CONFIG}: it holds no model of Keras."
+            )
+    if path.suffix != ".keras":
+        raise ValueError(
+            f"{path} must have a name that ends in .keras for Keras to read it."
+        )
+
+
+def _cause(error: Exception) -> str:
+    """Returns the cause of an error of Keras, which wraps it in pages of configs."""
+    words = str(error)
+    if found := re.search(r"Could not locate (class|function) '([^']*)'", words):
+        return (
+            f"it has the {found[1]} {found[2]!r} of its author; name the module that "
+            "registers it: --import MODULE"
+        )
+    if "lambda" in words and "safe_mode" in words:
+        return (
+            "it holds the code of a lambda, which is not run; if you trust its author, load "
+            "it in Python with safe_mode=False and call keras_smooth.audit(model)"
+        )
+    if "activation function identifier: {'value':" in words:
+        return (
+            "it has a lambda as an activation, which Keras reads from no file; save it with a "
+            "function under @keras.saving.register_keras_serializable()"
+        )
+    inner = words.rpartition("Exception encountered: ")[2].strip() or type(error).__name__
+    return inner.splitlines()[0].rstrip(".")

@@ -1,0 +1,37 @@
+"""A line on the terminal that says which layer is measured."""
+
+import time
+
+from rich.console import Console
+from rich.markup import escape
+
+# An audit that takes less needs no word.
+SECONDS = 3.0
+
+
+class ProgressLine:
+    """Says on a terminal which layer is measured, and leaves no trace there.
+
+    As a context it is the argument `progress` of `audit`. Where the console is no terminal
+    it says nothing.
+
+    Args:
+        console: Of stderr.
+        seconds: After which it begins.
+    """
+
+    def __init__(self, console: Console, seconds: float = SECONDS) -> None:
+        self._status = console.status("") if console.is_terminal else None
+        self._start = time.monotonic() + seconds
+
+    def __enter__(self) -> "ProgressLine":
+        return self
+
+    def __call__(self, path: str, number: int, total: int) -> None:
+        if self._status is not None and time.monotonic() >= self._start:
+            self._status.update(f"{number} of {total}: {escape(path)}")
+            self._status.start()
+
+    def __exit__(self, *error: object) -> None:
+        if self._status is not None:
+            self._status.stop()
