@@ -346,6 +346,14 @@ def test_status(name, method):
         assert result.fun <= float(function(tf.constant(start, tf.float64)))
         assert result.fun == float(function(tf.constant(w)))
     assert result.message.endswith(".") and len(result.message) > 20
+    assert "float64" not in result.message  # It is in float64 already.
+
+
+@pytest.mark.parametrize("status", Status)
+def test_advice_to_take_float64_is_for_less(status):
+    hampered = status in (Status.LINE_SEARCH, Status.STALLED)
+    assert status.in_dtype("float64") == status.message and "float64" not in status.message
+    assert ("float64" in status.in_dtype("float32")) == hampered
 
 
 @pytest.mark.parametrize(("method", "starts"), [

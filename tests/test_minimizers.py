@@ -203,9 +203,24 @@ SEARCHES = {
     "quartic": (lambda t: (t - 1.0) ** 4, [1e-3, 0.4, 30.0]),
     "NaN beyond 4": (lambda t: (t - 1.0) ** 2 - tf.math.log(4.0 - t), [0.1, 5.0, 100.0]),
     "without an end": (lambda t: -t, None),
-    "kink": (lambda t: tf.where(t < 1.0, -t, t - 2.0), None),
     "jump up": (lambda t: tf.where(t > 0.0, 2.0 - t, -t), None),
 }  # fmt: skip
+
+
+# Slopes before and behind a kink at 1.
+@pytest.mark.parametrize("slopes", [(-1.0, 1.0), (-1.0, 0.6), (-0.1, 5.0)])
+@pytest.mark.parametrize("length", [1e-3, 0.9, 1.5, 700.0])
+def test_line_search_passes_a_kink(slopes, length):
+    """There is no flat step: one that is lower and no longer steep downhill is taken."""
+    before, behind = slopes
+
+    def kink(t):
+        return tf.where(t < 1.0, before * t, before + behind * (t - 1.0))
+
+    start, found = search_along(kink, length)
+    assert bool(found.found) and not bool(found.failed)
+    assert float(found.place.value) < float(start.value) and float(found.length) >= 1.0
+    assert float(found.place.gradient[0]) == behind
 
 
 @pytest.mark.parametrize("name", SEARCHES)

@@ -57,6 +57,10 @@ class Descent:
     def nfev(self) -> int:
         return self._finished[1] + int(self.state.num_objective_evaluations)
 
+    @property
+    def _dtype(self) -> str:
+        return self.state.position.dtype.name
+
     def advance(self, nit: int) -> None:
         """Iterates until `self.nit == nit` or the descent is over; assigns the best."""
         while self.status is None and self.nit < nit:
@@ -90,7 +94,7 @@ class Descent:
         return OptimizeResult(
             success=status in (Status.TOLERANCE, Status.TARGET),
             status=int(status),
-            message=" ".join([*self._deaths_in_words(), status.message]),
+            message=" ".join([*self._deaths_in_words(), status.in_dtype(self._dtype)]),
             fun=self.best.fun,
             grad_norm=self.best.grad_norm,
             nit=self.nit,

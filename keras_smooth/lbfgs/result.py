@@ -24,13 +24,13 @@ class Status(enum.IntEnum):
     )
     LINE_SEARCH = (
         2,
-        "The line search found no better point. Try float64, another start or a smoother "
-        "activation; tf.stop_gradient in the loss gives a gradient that is not its own.",
+        "The line search found no better point. Try another start or a smoother activation; "
+        "tf.stop_gradient in the loss gives a gradient that is not its own.",
     )
     STALLED = (
         3,
         "The position no longer changes, though the gradient is above the tolerance: "
-        "rounding is in the way. Try float64.",
+        "rounding is in the way. Try a larger tolerance.",
     )
     NON_FINITE = (
         4,
@@ -50,6 +50,11 @@ class Status(enum.IntEnum):
     )
 
     message: str
+
+    def in_dtype(self, dtype: str) -> str:
+        """Returns the sentence, with advice to a fit that computes in less than float64."""
+        hampered = self in (Status.LINE_SEARCH, Status.STALLED) and dtype != "float64"
+        return f"{self.message} Or try float64." if hampered else self.message
 
     def __new__(cls, number: int, message: str) -> Any:
         """Makes one row of the table."""

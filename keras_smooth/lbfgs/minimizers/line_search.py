@@ -1,12 +1,15 @@
 """A line search with one evaluation a trial: the unit step first, then cubic steps.
 
 A step is good where the value has decreased (or, near a minimum, where rounding hides the
-decrease and the slopes tell) and the slope has become flat.
+decrease and the slopes tell) and the slope has become flat; at a kink, where it is no longer as
+steep downhill.
 
 References:
     Nocedal and Wright, 2006, "Numerical optimization", section 3.5; Hager and Zhang, 2005,
     "A new conjugate gradient method with guaranteed descent and an efficient line search",
-    SIAM Journal on Optimization 16 (the approximate Wolfe condition, 4.1).
+    SIAM Journal on Optimization 16 (the approximate Wolfe condition, 4.1); Lewis and Overton,
+    2013, "Nonsmooth optimization via quasi-Newton methods", Mathematical Programming 141 (the
+    weak Wolfe condition at kinks).
 """
 
 from collections.abc import Callable
@@ -20,6 +23,9 @@ DECREASE = 1e-4
 CURVATURE = 0.5
 # Changes of the objective below this fraction of it are taken for rounding.
 ROUNDING = 1e-6
+# At a kink the slope jumps over all that is flat: after so many trials a step that is lower
+# and no longer too short will do.
+FLAT_TRIALS = 4
 MAX_TRIALS = 40
 
 
@@ -81,8 +87,9 @@ def search(function: Callable, start: Place, direction, slope, length) -> Search
         place = Place(position, *function(position))
         trial = Point(now.length, place.value, dot(place.gradient, direction))
         finite = is_finite(place)
-        short, long = _judge(at_start, trial, finite)
-        after = _narrow(now, trial, finite, long)
+        flat = now.num_trials < FLAT_TRIALS
+        short, long = _judge(at_start, trial, finite, flat)
+        after = _narrow(now, trial, finite, long, flat)
         found = ~(short | long)
         return [
             after._replace(
@@ -116,25 +123,32 @@ def is_finite(place: Place) -> tf.Tensor:
     return tf.math.is_finite(place.value) & tf.reduce_all(tf.math.is_finite(place.gradient))
 
 
-def _judge(start: Point, trial: Point, finite) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns whether the step is too short, and whether it is too long."""
+def _judge(start: Point, trial: Point, finite, flat) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns whether the step is too short, and whether it is too long.
+
+    Args:
+        start: The beginning of the search.
+        trial: The step.
+        finite: Whether value and gradient are numbers there.
+        flat: Whether it must not be steep uphill either (strong Wolfe), or may (weak Wolfe).
+    """
     decrease = trial.value <= start.value + DECREASE * trial.step * start.slope
     # Near the minimum rounding hides the decrease; the slopes still tell.
     hidden = trial.value <= start.value + ROUNDING * tf.abs(start.value)
     decrease |= hidden & (trial.slope <= (2.0 * DECREASE - 1.0) * start.slope)
     short = finite & decrease & (trial.slope < CURVATURE * start.slope)
-    long = ~finite | ~decrease | (trial.slope > -CURVATURE * start.slope)
+    long = ~finite | ~decrease | (flat & (trial.slope > -CURVATURE * start.slope))
     return short, long
 
 
-def _narrow(now: Search, trial: Point, finite, long) -> Search:
+def _narrow(now: Search, trial: Point, finite, long, flat) -> Search:
     """Returns the search with closer bounds and the next step between them."""
     # A value that is not finite bounds the step but says nothing about where to go.
     unusable = Point(trial.step, *(tf.fill([], _inf(trial.step)) for _ in range(2)))
     bound = _where(finite, trial, unusable)
     low = _where(long, now.low, trial)
     high = _where(long, bound, now.high)
-    length = _next_step(now.low, trial, low, high)
+    length = _next_step(now.low, trial, low, high, flat)
     same = (length <= low.step) | (length >= high.step)
     num_trials = now.num_trials + 1
     return now._replace(
@@ -146,12 +160,13 @@ def _narrow(now: Search, trial: Point, finite, long) -> Search:
     )
 
 
-def _next_step(before: Point, trial: Point, low: Point, high: Point) -> tf.Tensor:
+def _next_step(before: Point, trial: Point, low: Point, high: Point, flat) -> tf.Tensor:
     """Returns the step to try between the bounds, or beyond the lower one."""
+    # A cubic knows no kinks.
     between = minimum_of_cubic(low, high)
     width = high.step - low.step
     middle = low.step + 0.3 * width
-    between = tf.where(tf.math.is_finite(between), between, middle)
+    between = tf.where(flat & tf.math.is_finite(between), between, middle)
     between = tf.clip_by_value(between, low.step + 0.1 * width, low.step + 0.9 * width)
     beyond = minimum_of_cubic(before, trial)
     beyond = tf.where(tf.math.is_finite(beyond), beyond, 4.0 * trial.step)
