@@ -38,6 +38,7 @@ FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 DEFAULT_OUT = "comparison"
+BESIDE = ("tfp_lbfgs", "adam")
 # Options of version 0.1.0, and the words that fit_lbfgs has for the same things.
 RENAMED = {"iterations": "epochs", "optimizer": "method"}
 
@@ -91,6 +92,14 @@ def _add_compare(commands) -> None:
         "--architecture",
         default=article.ARCHITECTURE,
         help="numbers of hidden layers and of their units",
+    )
+    option(
+        "--beside",
+        nargs="*",
+        metavar="METHOD",
+        default=None,
+        help="methods that train the first smooth activation once more, from seed 0, to see "
+        f"what the optimizer adds (default: {' '.join(BESIDE)}, and none with --quick)",
     )
     option("--jobs", type=int, help="processes (default: the cores, 1 on a GPU)")
     option(
@@ -224,8 +233,12 @@ def _say(console: Console, text: str) -> None:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     names = [name for part in arguments.activations for name in part.split(",") if name]
+    beside = arguments.beside
+    if beside is None:
+        beside = () if arguments.quick else BESIDE
     return Settings(
         activations=tuple(names),
+        beside=beside,
         seeds=min(arguments.seeds, 1) if arguments.quick else arguments.seeds,
         epochs=min(arguments.epochs, 100) if arguments.quick else arguments.epochs,
         method=arguments.method,

@@ -26,7 +26,7 @@ def here(monkeypatch):
     monkeypatch.setattr(executors, "chosen", lambda jobs: ThisProcess())
 
 
-SMALL = ["--activations", "tanh,elu", "--architecture", "2x4"]
+SMALL = ["--activations", "tanh,elu", "--architecture", "2x4", "--beside"]
 
 
 def main(capsys, *arguments):

@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 
 import keras_smooth
-from keras_smooth.comparison import executors, files, problems, report, tasks
+from keras_smooth.comparison import (
+    executors,
+    files,
+    problems,
+    report,
+    schema,
+    tasks,
+    training,
+)
 from keras_smooth.comparison.executors import this_process, worker_processes
 from keras_smooth.comparison.experiment import Experiment, Start
 from keras_smooth.comparison.results import Results
@@ -40,6 +48,7 @@ pytestmark = pytest.mark.usefixtures("without_xla")
         ({"seeds": 0}, "seeds must be 1 or more"),
         ({"epochs": -1}, "epochs must be 1 or more"),
         ({"method": "lbgfs"}, "Unknown method 'lbgfs'. Did you mean lbfgs"),
+        ({"beside": ("sgd",)}, "Unknown method 'sgd'"),
         ({"dtype": "float16"}, "Unknown dtype 'float16'. Did you mean float"),
         ({"device": "tpu"}, "Unknown device 'tpu'"),
         ({"initializer": "glorot"}, "Unknown initializer 'glorot'"),
@@ -59,6 +68,7 @@ def test_bad_settings(change, words):
         ({"seeds": 1.5}, "seeds must be an integer, received 1.5"),
         ({"epochs": "3"}, "epochs must be an integer"),
         ({"jobs": 2.0}, "jobs must be an integer"),
+        ({"beside": "adam"}, "beside must be a list of methods, received 'adam'"),
     ],
 )
 def test_arguments_of_another_kind(change, words):
@@ -161,7 +171,10 @@ def test_summary_is_the_median(small):
     line = content["summary"][0]
     names = "activation smoothness seeds failures y_mse dy_mse d2y_mse d2y_spread"
     assert list(line) == names.split()
-    curves = [found.results.outcomes["tanh", "default", seed].curves[2] for seed in (0, 1)]
+    curves = [
+        found.results.outcomes["tanh", "default", seed, "lbfgs"].curves[2]
+        for seed in (0, 1)
+    ]
     # Of two numbers a and b the variance is (a - b)^2 / 2.
     spread = np.sqrt(np.mean((curves[0] - curves[1]) ** 2) / 2)
     assert line["d2y_spread"] == pytest.approx(spread, rel=1e-12)
@@ -170,6 +183,41 @@ def test_summary_is_the_median(small):
     assert line["d2y_mse"] == pytest.approx(np.mean(values))
     assert content["summary"][1]["smoothness"] == 0
     assert content["summary"][2]["d2y_mse"] is None
+
+
+def test_learning_curves_end_with_the_run(small):
+    directory, found = small
+    content = json.loads((directory / files.RESULTS).read_text())
+    assert schema.fault(content) is None
+    for run in content["runs"]:
+        curve = run["learning"]
+        assert curve["iteration"] == list(range(1, 31))
+        for name in ("loss", "y_mse", "dy_mse", "d2y_mse"):
+            assert len(curve[name]) == 30
+            last = curve[name][-1]
+            # Six digits are stored.
+            assert last == run[name] or last == pytest.approx(run[name], rel=1e-5)
+    assert content["runs"][0]["learning"]["y_mse"][0] > content["runs"][0]["y_mse"]
+    seconds = content["runs"][0]["learning"]["cpu_seconds"]
+    assert seconds[0] == 0.0 and seconds == sorted(seconds)
+
+
+def test_other_methods_beside(tmp_path, monkeypatch):
+    missing = {"tfp_lbfgs": "It is not installed."}
+    monkeypatch.setattr(training, "reason_missing", lambda name: missing.get(name, ""))
+    asked = {**ONE, "activations": ["relu", "tanh"], "epochs": 30}
+    asked |= {"beside": ["tfp_lbfgs", "adam", "adam", "lbfgs"]}
+    found = keras_smooth.compare(**asked, out=tmp_path)
+    content = json.loads((tmp_path / files.RESULTS).read_text())
+    assert content["settings"]["beside"] == ["tfp_lbfgs", "adam"]
+    assert content["beside"]["activation"] == "tanh"
+    assert list(content["beside"]["methods"]) == ["adam"]
+    (run,) = content["beside"]["methods"]["adam"]
+    # From the same start it gets less far.
+    assert run["seed"] == 0 and run["loss"] > found.runs[1].loss
+    assert len(found.runs) == 2 and (tmp_path / "curves" / "tanh-adam-seed0.csv").exists()
+    again = keras_smooth.compare(**asked, out=tmp_path, resume=True)
+    assert again.results.beside()["adam"][0].run == found.results.beside()["adam"][0].run
 
 
 def test_csv_of_runs_and_curves(small):
@@ -237,15 +285,15 @@ def test_resume_takes_over_what_is_there(small, monkeypatch):
     again = keras_smooth.compare(**FOUR, out=directory, resume=True)
     assert again.runs == found.runs
     np.testing.assert_array_equal(
-        again.results.outcomes["tanh", "default", 0].curves[2],
-        found.results.outcomes["tanh", "default", 0].curves[2],
+        again.results.outcomes["tanh", "default", 0, "lbfgs"].curves[2],
+        found.results.outcomes["tanh", "default", 0, "lbfgs"].curves[2],
     )
 
 
 def test_resume_runs_what_is_missing_and_gets_the_same(small, tmp_path):
     _, found = small
     asked = {**FOUR, "activations": ["tanh"]}
-    key = ("tanh", "default", 0)
+    key = ("tanh", "default", 0, "lbfgs")
     partial = Results(
         Settings(**asked), found.results.problem, {key: found.results.outcomes[key]}
     )
@@ -325,7 +373,9 @@ def test_events_and_files_after_every_run(tmp_path):
 
     keras_smooth.compare(**{**ONE, "seeds": 2}, epochs=200, out=tmp_path, handle=look)
     assert written == [1, 2]
-    first = [one for one in events if isinstance(one, tasks.Progress) and one.seed == 0]
+    first = [
+        one for one in events if isinstance(one, tasks.Progress) and one.start.seed == 0
+    ]
     assert [event.iteration for event in first] == list(range(2, 201, 2))
     assert first[-1].loss < first[0].loss
 

@@ -40,7 +40,7 @@ def made_up(d2y_by_name, failed=()):
                 value,
                 1.0,
             )
-            found.outcomes[name, "default", seed] = Outcome(run, curves)
+            found.outcomes[name, "default", seed, "lbfgs"] = Outcome(run, curves, {})
     return found
 
 
@@ -62,7 +62,7 @@ def unknown(y_by_name, spread_by_name):
         for seed, error in enumerate(errors):
             run = Run(name, seed, True, 1, "m.", 0.5, 9, 9, 0, 1e-9, error, None, None, 1.0)
             curve = np.full(num, seed * spread_by_name[name] * np.sqrt(2))
-            found.outcomes[name, "default", seed] = Outcome(run, (curve,) * 3)
+            found.outcomes[name, "default", seed, "lbfgs"] = Outcome(run, (curve,) * 3, {})
     return found
 
 

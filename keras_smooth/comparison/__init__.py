@@ -5,10 +5,12 @@ problems.py      functions with exact derivatives by name, or data of the user
 columns.py       the columns of a text file
 experiment.py    one network: build, train from a seed, measure y, y', y''
 training.py      the training of one network, by fit_lbfgs or by Adam
+learning.py      its loss and errors while it trains
 tasks.py         what is left to run, and what is heard of it meanwhile
 executors/       where tasks run: this process, worker processes
 results.py       the finished runs and their medians
 lock.py          one comparison at a time in a directory
+schema.py        what results.json must look like, by results.schema.json
 files.py         results.json, results.csv and curves: written after every run, read to resume
 article.py       the numbers and the open question of the article
 report.py        report.md and its figures

@@ -78,6 +78,7 @@ def compare(
     device: str = "auto",
     problem: Any = "gaussian",
     architecture: str = "8x20",
+    beside: Sequence[str] = (),
     jobs: int | None = None,
     out: str | os.PathLike | None = None,
     resume: bool = False,
@@ -101,6 +102,9 @@ def compare(
             arrays, in a tuple, a dict or a DataFrame. With x and y alone every fifth point
             is held out, for the errors of y.
         architecture: Numbers of hidden layers and of their units.
+        beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
+            activation from seed 0 once more: what the optimizer adds. Those of TensorFlow
+            Probability are left out where tf_keras is not installed.
         jobs: Number of worker processes. None runs everything in this process.
         out: Directory for the results, written after every run.
         resume: Whether to take over the runs that are in `out` already.
@@ -138,6 +142,7 @@ def compare(
         device=device,
         problem=learned.name,
         architecture=architecture,
+        beside=beside,
     )
     executor = executors.chosen(jobs)
     directory = None if out is None else output_directory(out)
@@ -197,8 +202,7 @@ def carry_out(
 
     def keep(event: tasks.Event) -> None:
         if isinstance(event, tasks.Finished):
-            run = event.outcome.run
-            key = (run.activation, event.initializer, run.seed)
+            key = (event.outcome.run.activation, *event.start)
             results.outcomes[key] = event.outcome
             if directory is not None:
                 files.write_curves(results, key, directory)

@@ -58,10 +58,10 @@ class Display:
             self._finish(event)
 
     def _progress(self, event: Progress) -> None:
-        key = (event.activation, event.initializer, event.seed)
+        key = (event.activation, *event.start)
         if key not in self._lines:
             self._lines[key] = self._bar.add_task(
-                escape(f"{event.activation}, seed {event.seed}"),
+                escape(f"{event.activation}, seed {event.start.seed}"),
                 total=self._epochs,
                 state="",
             )
@@ -71,7 +71,7 @@ class Display:
 
     def _finish(self, event: Finished) -> None:
         run = event.outcome.run
-        line = self._lines.pop((run.activation, event.initializer, run.seed), None)
+        line = self._lines.pop((run.activation, *event.start), None)
         if line is not None:
             self._bar.remove_task(line)
         self._done += 1

@@ -5,13 +5,14 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_smooth import initializers, layers
+from keras_smooth.comparison.learning import ERRORS, LearningCurve, LearningMonitor
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings
 from keras_smooth.comparison.training import Report, train
@@ -21,10 +22,11 @@ ORDER = 2
 
 
 class Start(NamedTuple):
-    """What a run of an activation begins with."""
+    """What a run of an activation begins with, and the method that it goes on by."""
 
     initializer: str
     seed: int
+    method: str = "lbfgs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +71,17 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """A run with the network's curves at the test points, None where lost."""
+    """A run with what it leaves.
+
+    Args:
+        run: Its numbers.
+        curves: The network's y, y', y'' at the test points, None where lost.
+        learning: The loss and the errors while it went on.
+    """
 
     run: Run
     curves: tuple[np.ndarray | None, ...]
+    learning: LearningCurve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +106,7 @@ class Experiment:
 
         Args:
             activation: Its name.
-            starts: Initializer and seed of each run.
+            starts: Initializer, seed and method of each run.
             report: Called as `report(start, iteration, loss)` while a run goes on.
         """
         with tf.device(self.settings.device_name()):
@@ -148,7 +157,16 @@ class Experiment:
         model.set_weights(begun.get_weights())
         signal = _signal(begun, problem.x)
         x, y = (column[:, None] for column in problem.draw(start.seed))
-        end = train(model, x, y, self.settings, report)
+        learning = LearningMonitor(
+            lambda: errors(problem, measurement.curves()), self.settings.epochs
+        )
+
+        def look(iteration: int, loss: float) -> None:
+            learning.after(iteration, loss)
+            report(iteration, loss)
+
+        end = train(model, x, y, self.settings, start.method, look)
+        learning.at_end(end["nit"], end["loss"])
         curves = measurement.curves()
         run = Run(
             activation=activation,
@@ -156,10 +174,10 @@ class Experiment:
             signal=signal,
             message=" ".join(filter(None, [end.pop("message"), measurement.lost])),
             **end,
-            **_errors(problem, curves),
+            **errors(problem, curves),
             seconds=round(time.perf_counter() - started, 3),
         )
-        return Outcome(run, curves)
+        return Outcome(run, curves, learning.curve)
 
 
 def _initializer(name: str, activation: Callable, seed: int) -> keras.Initializer:
@@ -215,9 +233,9 @@ class _NetworkCurves:
         return function.get_concrete_function(self._x)
 
 
-def _errors(problem: Problem, curves: tuple) -> dict[str, Any]:
-    names = ("y_mse", "dy_mse", "d2y_mse")
-    return {name: _mse(*pair) for name, *pair in zip(names, problem.exact, curves)}
+def errors(problem: Problem, curves: tuple) -> dict[str, float | None]:
+    """Returns the mean squared errors of y, y', y'', None where one is not known."""
+    return {name: _mse(*pair) for name, *pair in zip(ERRORS, problem.exact, curves)}
 
 
 def _mse(exact: np.ndarray | None, value: np.ndarray | None) -> float | None:

@@ -10,9 +10,9 @@ import numpy as np
 from keras_smooth import figures, registry
 from keras_smooth.comparison import article
 from keras_smooth.comparison.files import environment
+from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.results import (
     GLOROT,
-    MSE_FIELDS,
     ActivationSummary,
     Results,
     class_of,
@@ -51,7 +51,7 @@ def _summary_figure(results: Results):
     """Every run as a dot, the medians as bars, one panel for y, y' and y''."""
     lines = results.summary()
     figure = figures.new(12, 4.5)
-    for axis, field, title in zip(figure.subplots(1, 3), MSE_FIELDS, figures.TITLES):
+    for axis, field, title in zip(figure.subplots(1, 3), ERRORS, figures.TITLES):
         for place, line in enumerate(lines):
             values = [getattr(run, field) for run in results.runs(line.activation)]
             dots = [value for value in values if value]
@@ -59,7 +59,7 @@ def _summary_figure(results: Results):
             if middle := getattr(line, field):
                 axis.hlines(middle, place - 0.3, place + 0.3, color="C3", linewidth=2)
             if line.activation in _article(results):
-                value = article.MSE[line.activation][MSE_FIELDS.index(field)]
+                value = article.MSE[line.activation][ERRORS.index(field)]
                 axis.plot(place, value, "x", color="0.5")
         axis.set_yscale("log")
         axis.set_xticks(range(len(lines)), [line.activation for line in lines], rotation=40)
@@ -130,7 +130,7 @@ def _table(results: Results) -> str:
 def _row(results: Results, line: ActivationSummary) -> list[str]:
     runs = results.runs(line.activation)
     cells = [line.activation, class_of(line)]
-    for field, exact in zip(MSE_FIELDS, results.problem.exact):
+    for field, exact in zip(ERRORS, results.problem.exact):
         missing = "not known" if exact is None else "lost"
         cells.append(_spread([getattr(run, field) for run in runs], missing))
     if article_mse := _article(results):
@@ -218,9 +218,7 @@ def _question(results: Results) -> str:
     columns = ["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]
     rows = [columns, ["---"] * len(columns)]
     for name, of_line in (("Glorot's start", runs), ("default start", default)):
-        spreads = [
-            _spread([getattr(run, field) for run in of_line]) for field in MSE_FIELDS
-        ]
+        spreads = [_spread([getattr(run, field) for run in of_line]) for field in ERRORS]
         restarts = sum(run.restarts for run in of_line)
         rows.append([name, f"{signal(of_line):.1e}", *spreads, str(restarts)])
     broken = [f"seed {run.seed}" for run in runs if run.restarts or not run.success]

@@ -8,11 +8,13 @@ import numpy as np
 
 from keras_smooth import registry
 from keras_smooth.comparison.experiment import Outcome, Run
+from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.settings import Settings
 
 GLOROT = "glorot_uniform"
-MSE_FIELDS = ("y_mse", "dy_mse", "d2y_mse")
+# How a run is known: activation, initializer, seed, method.
+Key = tuple[str, str, int, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,20 +51,49 @@ class Results:
     Args:
         settings: What was asked.
         problem: What is learned.
-        outcomes: Finished runs by `(activation, initializer, seed)`.
+        outcomes: Finished runs by `(activation, initializer, seed, method)`.
         seconds: Wall time of the comparison, None while it goes on.
     """
 
     settings: Settings
     problem: Problem
-    outcomes: dict[tuple[str, str, int], Outcome] = dataclasses.field(default_factory=dict)
+    outcomes: dict[Key, Outcome] = dataclasses.field(default_factory=dict)
     seconds: float | None = None
+
+    def key(
+        self,
+        activation: str,
+        seed: int,
+        initializer: str | None = None,
+        method: str | None = None,
+    ) -> Key:
+        """Returns how a run is known, by initializer and method of the settings or others."""
+        return (
+            activation,
+            initializer or self.settings.initializer,
+            seed,
+            method or self.settings.method,
+        )
+
+    def found(
+        self, activation: str, initializer: str | None = None, method: str | None = None
+    ) -> list[Outcome]:
+        """Returns the outcomes of an activation in the order of their seeds."""
+        wanted = self.key(activation, 0, initializer, method)
+        keys = sorted(key for key in self.outcomes if _but_for_seed(key, wanted))
+        return [self.outcomes[key] for key in keys]
+
+    def beside(self) -> dict[str, list[Outcome]]:
+        """Returns the outcomes of the methods beside the one of the settings, by method."""
+        found = {
+            method: self.found(self.settings.activation_beside(), method=method)
+            for method in self.settings.beside
+        }
+        return {method: outcomes for method, outcomes in found.items() if outcomes}
 
     def runs(self, activation: str, initializer: str | None = None) -> list[Run]:
         """Returns the finished runs of an activation in the order of their seeds."""
-        initializer = initializer or self.settings.initializer
-        keys = sorted(key for key in self.outcomes if key[:2] == (activation, initializer))
-        return [self.outcomes[key].run for key in keys]
+        return [outcome.run for outcome in self.found(activation, initializer)]
 
     def all_runs(self) -> list[Run]:
         """Returns the runs of the comparison, without those of the open question."""
@@ -84,27 +115,25 @@ class Results:
             smoothness="inf" if smoothness == math.inf else smoothness,
             seeds=len(runs),
             failures=sum(not run.success for run in runs),
-            **{name: median([getattr(run, name) for run in runs]) for name in MSE_FIELDS},
-            d2y_spread=_spread(self.curves(activation, initializer)),
+            **{name: median([getattr(run, name) for run in runs]) for name in ERRORS},
+            d2y_spread=_spread(
+                [outcome.curves for outcome in self.found(activation, initializer)]
+            ),
         )
-
-    def curves(self, activation: str, initializer: str | None = None) -> list[tuple]:
-        """Returns the curves of the finished runs in the order of their seeds."""
-        initializer = initializer or self.settings.initializer
-        return [
-            self.outcomes[activation, initializer, run.seed].curves
-            for run in self.runs(activation, initializer)
-        ]
 
     def median_outcome(self, activation: str) -> Outcome:
         """Returns the outcome of the seed with the (lower) median error of y''."""
         runs = self.runs(activation)
         last = next(
-            (f for f in reversed(MSE_FIELDS) if getattr(runs[0], f) is not None), "seed"
+            (f for f in reversed(ERRORS) if getattr(runs[0], f) is not None), "seed"
         )
         ordered = sorted(runs, key=lambda run: _or_inf(getattr(run, last)))
         seed = ordered[(len(ordered) - 1) // 2].seed
-        return self.outcomes[activation, self.settings.initializer, seed]
+        return self.outcomes[self.key(activation, seed)]
+
+
+def _but_for_seed(one: Key, other: Key) -> bool:
+    return one[:2] == other[:2] and one[3] == other[3]
 
 
 def _or_inf(value: float | None) -> float:

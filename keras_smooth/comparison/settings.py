@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 import keras
 import tensorflow as tf
 
-from keras_smooth import activations
+from keras_smooth import activations, registry
 from keras_smooth.checks import whole_number
 from keras_smooth.comparison import article
 from keras_smooth.lbfgs import minimizers
@@ -41,6 +41,7 @@ class Settings:
     device: str = "auto"
     problem: str = article.PROBLEM
     architecture: str = article.ARCHITECTURE
+    beside: tuple[str, ...] = ()
     functions: Mapping[str, Callable] = dataclasses.field(
         default_factory=dict, compare=False
     )
@@ -58,6 +59,7 @@ class Settings:
         _check_count("seeds", self.seeds, MOST_SEEDS)
         _check_count("epochs", self.epochs, MOST_EPOCHS)
         _check_choice("method", self.method, TRAINING_METHODS)
+        object.__setattr__(self, "beside", _methods_beside(self.beside, self.method))
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("device", self.device, DEVICES)
         _check_initializer(self.initializer)
@@ -82,6 +84,15 @@ class Settings:
                 "on a machine with one, or take device='auto'."
             )
         return "GPU:0" if has_gpu and self.device != "cpu" else "CPU:0"
+
+    def activation_beside(self) -> str:
+        """Returns the activation that the methods of `beside` train: the first smooth one."""
+        smooth = (
+            name
+            for name in self.activations
+            if (registry.smoothness(self.function(name)) or 0) >= 2
+        )
+        return next(smooth, self.activations[0])
 
     def asks_open_question(self) -> bool:
         """Whether sigmoid is to run from Glorot's start as well, beside the default."""
@@ -157,6 +168,16 @@ def _check_architecture(text: str) -> None:
             "architecture must be the numbers of hidden layers and of their units, such as "
             f"{article.ARCHITECTURE!r}; received {text!r}."
         )
+
+
+def _methods_beside(names: Iterable[str], method: str) -> tuple[str, ...]:
+    """Returns methods without repetition, and without the one that all runs are by."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"beside must be a list of methods, received {names!r}.")
+    names = tuple(dict.fromkeys(names))
+    for name in names:
+        _check_choice("method", name, TRAINING_METHODS)
+    return tuple(name for name in names if name != method)
 
 
 def _check_initializer(name: str) -> None:

@@ -21,16 +21,30 @@ def check_installed(method: str) -> None:
         minimizers.check_method(method)
 
 
+def reason_missing(method: str) -> str:
+    """Returns why a method cannot run here, with the remedy; nothing if it can."""
+    try:
+        check_installed(method)
+    except ImportError as error:
+        return str(error)
+    return ""
+
+
 def train(
-    model: keras.Model, x: np.ndarray, y: np.ndarray, settings: Settings, report: Report
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    settings: Settings,
+    method: str,
+    report: Report,
 ) -> dict:
     """Trains and returns success, status, message, nit, nfev, restarts and loss."""
-    if settings.method == "adam":
+    if method == "adam":
         return _train_adam(model, x, y, settings, report)
-    return _train_lbfgs(model, x, y, settings, report)
+    return _train_lbfgs(model, x, y, settings, method, report)
 
 
-def _train_lbfgs(model, x, y, settings: Settings, report: Report) -> dict:
+def _train_lbfgs(model, x, y, settings: Settings, method: str, report: Report) -> dict:
     chunk = math.ceil(settings.epochs / NUM_REPORTS)
     progress = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: report(epoch + 1, logs["loss"])
@@ -40,7 +54,7 @@ def _train_lbfgs(model, x, y, settings: Settings, report: Report) -> dict:
         x,
         y,
         epochs=settings.epochs,
-        method=settings.method,
+        method=method,
         tolerance=0.0,  # Every run gets the same number of iterations.
         steps_per_execution=chunk,
         callbacks=[progress],

@@ -29,7 +29,7 @@ def perform(experiment: Experiment, task: Task, handle: Callable[[Event], None])
     """Works through one task in this process."""
 
     def report(start: Start, iteration: int, loss: float) -> None:
-        handle(Progress(task.activation, *start, iteration, loss))
+        handle(Progress(task.activation, start, iteration, loss))
 
     for start, outcome in experiment.outcomes(task.activation, task.starts, report):
-        handle(Finished(start.initializer, outcome))
+        handle(Finished(start, outcome))

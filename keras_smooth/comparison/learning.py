@@ -1,0 +1,60 @@
+"""Learning curves: the loss and the errors of y, y', y'' while a network trains."""
+
+import math
+import time
+from collections.abc import Callable
+
+ERRORS = ("y_mse", "dy_mse", "d2y_mse")
+COLUMNS = ("iteration", "cpu_seconds", "loss", *ERRORS)
+NUM_POINTS = 50
+
+# A list of numbers for each of COLUMNS; None where one is not known or not finite.
+LearningCurve = dict[str, list]
+
+
+class LearningMonitor:
+    """Measures a network while it trains, and leaves out the time which that takes.
+
+    The clock starts at the first point, because the program is compiled before it.
+
+    Args:
+        errors: Returns the errors of the network as it is now, by name.
+        epochs: Iterations to come.
+
+    Attributes:
+        curve: What was measured, at most about `NUM_POINTS` points apart evenly.
+    """
+
+    def __init__(self, errors: Callable[[], dict[str, float | None]], epochs: int) -> None:
+        self.curve: LearningCurve = {name: [] for name in COLUMNS}
+        self._errors = errors
+        self._every = epochs / NUM_POINTS
+        self._due = 0.0
+        self._clock = time.process_time
+        self._aside = None  # the time that is not the training's
+
+    def after(self, iteration: int, loss: float) -> None:
+        """Measures if it is time to."""
+        if iteration >= self._due:
+            self._measure(iteration, loss)
+            self._due = iteration + self._every
+
+    def at_end(self, iteration: int, loss: float) -> None:
+        """Measures the network that training has left, wherever it ended."""
+        if iteration not in self.curve["iteration"][-1:]:
+            self._measure(iteration, loss)
+
+    def _measure(self, iteration: int, loss: float) -> None:
+        now = self._clock()
+        if self._aside is None:
+            self._aside = now
+        point = {"iteration": iteration, "cpu_seconds": now - self._aside, "loss": loss}
+        for name, value in {**point, **self._errors()}.items():
+            self.curve[name].append(_rounded(value))
+        self._aside += self._clock() - now
+
+
+def _rounded(value: float | None) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else float(f"{value:.6g}")

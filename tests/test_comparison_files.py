@@ -1,0 +1,189 @@
+"""results.json: its schema, and reading back what was written, from made-up runs."""
+
+import copy
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+
+from keras_smooth.comparison import files, learning, problems, schema, settings
+from keras_smooth.comparison.experiment import Outcome, Run, errors
+from keras_smooth.comparison.results import Results
+
+PROBLEM = problems.load_problem("gaussian")
+ASKED = settings.Settings(activations=("sigmoid", "relu"), seeds=2, beside=("adam",))
+
+
+def outcome(activation, seed, off):
+    curves = tuple(exact + off for exact in PROBLEM.exact)
+    curves = curves if activation != "relu" else (*curves[:2], None)
+    curve = {name: [0.5, None] for name in learning.COLUMNS}
+    curve |= {"iteration": [20, 40], "cpu_seconds": [0.0, 1.5]}
+    run = Run(
+        activation, seed, True, 1, "[1,\n 2]", 0.5, 40, 44, 0, 1e-9,
+        **errors(PROBLEM, curves), seconds=1.0,
+    )  # fmt: skip
+    return Outcome(run, curves, curve)
+
+
+@pytest.fixture
+def written(tmp_path):
+    found = Results(ASKED, PROBLEM, seconds=2.0)
+    for i, key in enumerate([
+        ("sigmoid", "default", 0, "lbfgs"), ("sigmoid", "default", 1, "lbfgs"),
+        ("relu", "default", 0, "lbfgs"), ("sigmoid", "glorot_uniform", 0, "lbfgs"),
+        ("sigmoid", "default", 0, "adam"),
+    ]):  # fmt: skip
+        found.outcomes[key] = outcome(key[0], key[2], 0.1 * (i + 1))
+        files.write_curves(found, key, tmp_path)
+    files.write(found, tmp_path)
+    return tmp_path, found
+
+
+def content_of(directory):
+    return json.loads((directory / files.RESULTS).read_text())
+
+
+def test_what_is_written_meets_the_schema_and_is_read_the_same(written):
+    directory, found = written
+    content = content_of(directory)
+    jsonschema.Draft202012Validator.check_schema(schema.schema())
+    jsonschema.validate(content, schema.schema())
+    assert schema.fault(content) is None
+    assert list(content["beside"]["methods"]) == ["adam"]
+    again = files.read(ASKED, PROBLEM, directory)
+    assert again.outcomes.keys() == found.outcomes.keys()
+    for key, one in found.outcomes.items():
+        assert again.outcomes[key].run == one.run
+        assert again.outcomes[key].learning == one.learning
+        for read, curve in zip(again.outcomes[key].curves, one.curves):
+            np.testing.assert_array_equal(read, curve)
+
+
+def test_numbers_of_a_learning_curve_stand_in_one_line(written):
+    text = (written[0] / files.RESULTS).read_text()
+    assert '"iteration": [ 20, 40 ]' in text
+
+
+def test_readers_of_the_csv_see_the_numbers_of_the_runs_alone(written):
+    head = (written[0] / files.RESULTS_TABLE).read_text().splitlines()[0]
+    assert head.endswith("d2y_mse,seconds")
+
+
+def mutants(value, rebuild=lambda value: value):
+    """Gives contents with one entry of another kind, one too few or one too many."""
+    for wrong in (None, "x", -1, 1.5, True, [], {}):
+        yield rebuild(wrong)
+    if isinstance(value, dict):
+        yield rebuild({**value, "surplus": 1})
+        for name in value:
+            yield rebuild({key: entry for key, entry in value.items() if key != name})
+            yield from mutants(
+                value[name], lambda entry, name=name: rebuild({**value, name: entry})
+            )
+    elif isinstance(value, list) and value:
+        yield from mutants(value[0], lambda entry: rebuild([entry, *value[1:]]))
+
+
+def test_own_check_finds_what_jsonschema_finds(written):
+    validator = jsonschema.Draft202012Validator(schema.schema())
+    content = content_of(written[0])
+    seen = [0, 0]
+    for mutant in mutants(content):
+        fault = schema.fault(mutant)
+        assert (fault is None) == validator.is_valid(mutant), (fault, mutant)
+        assert fault is None or "\n" not in fault
+        seen[fault is None] += 1
+    assert min(seen) > 50 and sum(seen) > 500
+
+
+def edited(directory, change):
+    content = content_of(directory)
+    change(content)
+    (directory / files.RESULTS).write_text(json.dumps(content))
+
+
+CHANGES = {
+    "a number that is text": (
+        lambda content: content["runs"][1].update(nit="9"),
+        r"damaged \(runs\[1\].nit must be integer, received \"9\"\)",
+    ),
+    "a number that is none in JSON": (
+        lambda content: content["runs"][0].update(seconds=float("inf")),
+        r"runs\[0\].seconds must be number, received Infinity",
+    ),
+    "a field of nobody": (
+        lambda content: content.update(runs_=[]),
+        "it has 'runs_', which is not known",
+    ),
+    "a run too many": (
+        lambda content: content["runs"].append(content["runs"][0]),
+        "the run of sigmoid, seed 0, lbfgs, is there twice",
+    ),
+    "a run of nobody": (
+        lambda content: content["runs"][0].update(seed=7),
+        "seed 7, lbfgs, is not of these settings",
+    ),
+    "an edited error": (
+        lambda content: content["runs"][0].update(dy_mse=1e-9),
+        "dy_mse of the curves is .*, and of the run 1e-09",
+    ),
+    "a learning curve cut short": (
+        lambda content: content["runs"][0]["learning"]["loss"].pop(),
+        "columns of learning of sigmoid, seed 0, differ in length",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_was_edited_is_refused_in_a_sentence(written, name):
+    change, words = CHANGES[name]
+    edited(written[0], change)
+    with pytest.raises(ValueError, match=words):
+        files.read(ASKED, PROBLEM, written[0])
+
+
+def test_curves_of_another_run_and_reordered_ones_are_refused(written):
+    curves = written[0] / files.CURVES
+    path = curves / "sigmoid-seed0.csv"
+    original = path.read_text()
+    head, *rows = original.splitlines()
+    others = {
+        "are not the test points": [head, *rows[::-1]],
+        "y_mse of the curves": (curves / "sigmoid-seed1.csv").read_text().splitlines(),
+        "missing or damaged": [head, *rows[:-1], "1,2"],
+    }
+    for words, lines in others.items():
+        path.write_text("\n".join(lines) + "\n")
+        with pytest.raises(ValueError, match=words):
+            files.read(ASKED, PROBLEM, written[0])
+    path.unlink()
+    with pytest.raises(ValueError, match="missing or damaged"):
+        files.read(ASKED, PROBLEM, written[0])
+
+
+def test_nothing_is_changed_by_being_stored(written):
+    directory, found = written
+    before = copy.deepcopy(files.as_dict(found))
+    assert files.as_dict(files.read(ASKED, PROBLEM, directory))["runs"] == before["runs"]
+
+
+def test_measurements_are_apart_evenly_and_end_with_the_run():
+    measured = []
+
+    def errors_now():
+        measured.append(True)
+        return {"y_mse": 0.25, "dy_mse": None, "d2y_mse": float("inf")}
+
+    monitor = learning.LearningMonitor(errors_now, epochs=1000)
+    for iteration in range(10, 760, 10):
+        monitor.after(iteration, 1.0 / 3.0)
+    monitor.at_end(757, 0.5)
+    monitor.at_end(757, 0.5)
+    curve = monitor.curve
+    assert curve["iteration"][:3] == [10, 30, 50]
+    assert curve["iteration"][-2:] == [750, 757]
+    assert curve["loss"][0] == 0.333333 and curve["cpu_seconds"][0] == 0.0
+    assert curve["dy_mse"] == curve["d2y_mse"] == [None] * len(measured)
+    assert {len(column) for column in curve.values()} == {len(measured)}
