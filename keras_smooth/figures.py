@@ -20,6 +20,12 @@ def new(width: float, height: float):
     return figure
 
 
+def plain(text: str) -> str:
+    """Returns text so that matplotlib shows it as it is, no formula and nothing hidden."""
+    # Between two $ it would read a formula, and it leaves out labels that begin with _.
+    return text.replace("$", r"\$").replace("_", " _", text.startswith("_"))
+
+
 def curves(figure, x: np.ndarray, exact: Sequence, values: Sequence, label: str) -> None:
     """Draws y, y', y'' of a network over the exact curves, the errors below.
 
@@ -45,7 +51,7 @@ def _curve(axis, x, true, value, label: str) -> None:
     if value is None:
         axis.text(0.5, 0.5, "lost", transform=axis.transAxes, ha="center")
     else:
-        axis.plot(x, value, color="C3", linewidth=1.2, label=label)
+        axis.plot(x, value, color="C3", linewidth=1.2, label=plain(label))
 
 
 def _error(axis, x, true, value) -> None:
@@ -59,7 +65,7 @@ def errors(figure, epochs: np.ndarray, series: Mapping[str, np.ndarray]) -> None
     """Draws errors over epochs on a logarithmic axis; exact zeros are left out."""
     axis = figure.subplots()
     for label, values in series.items():
-        axis.plot(epochs, np.where(values > 0, values, np.nan), ".-", label=label)
+        axis.plot(epochs, np.where(values > 0, values, np.nan), ".-", label=plain(label))
     axis.set_yscale("log")
     axis.set_xlabel("epoch")
     axis.set_ylabel("error")

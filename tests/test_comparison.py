@@ -256,7 +256,7 @@ def test_lost_derivative_is_said(small):
 
 def test_report(small):
     directory, found = small
-    page = (directory / report.PAGE).read_text()
+    page = (directory / report.MARKDOWN).read_text()
     for part in (
         "a misprint", "(4x^2 - 2)", "| relu | C^0 |", "7.5e-04", "Its y'' is exactly 0",
         "Why sigmoid was inferior", "Glorot's start", "default start", "## Recommendation",
@@ -264,7 +264,7 @@ def test_report(small):
     ):  # fmt: skip
         assert part in page, part
     for name in ("summary", "tanh", "relu", "hard_tanh", "sigmoid"):
-        assert f"({name}.png)" in page
+        assert f"(<{name}.png>)" in page
         assert (directory / f"{name}.png").stat().st_size > 10_000
 
 
@@ -416,7 +416,7 @@ def test_csv_problem_is_read_once_and_reported(tmp_path, monkeypatch):
     # Unscaled, a net would not get anywhere: the variance of y is 5e5.
     assert found.runs[0].y_mse < 5e3 and found.runs[0].d2y_mse is None
     directory = found.save(tmp_path / "out")
-    page = (directory / report.PAGE).read_text()
+    page = (directory / report.MARKDOWN).read_text()
     assert "not known" in page and "held out" in page and "lost" not in page
     assert "y'' is not known here" in found.recommendation
     assert "take **tanh**" in found.recommendation
@@ -439,7 +439,7 @@ def test_own_activations_take_part(tmp_path):
     found = keras_smooth.compare([bump, "wave", slow], **asked, out=tmp_path)
     assert [line.smoothness for line in found.summary] == [None, "inf", "inf"]
     assert [line.activation for line in found.summary] == ["bump", "wave", "sin(w0=0.5)"]
-    assert "| bump | unknown |" in (found.save(tmp_path) / report.PAGE).read_text()
+    assert "| bump | unknown |" in (found.save(tmp_path) / report.MARKDOWN).read_text()
     again = keras_smooth.compare([bump, "wave", slow], **asked, out=tmp_path, resume=True)
     assert again.runs == found.runs
 

@@ -7,7 +7,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from keras_smooth.comparison import files, learning, problems, schema, settings
+from keras_smooth.comparison import files, learning, problems, resuming, schema, settings
 from keras_smooth.comparison.experiment import Outcome, Run, errors
 from keras_smooth.comparison.results import Results
 
@@ -52,7 +52,7 @@ def test_what_is_written_meets_the_schema_and_is_read_the_same(written):
     jsonschema.validate(content, schema.schema())
     assert schema.fault(content) is None
     assert list(content["beside"]["methods"]) == ["adam"]
-    again = files.read(ASKED, PROBLEM, directory)
+    again = resuming.read(ASKED, PROBLEM, directory)
     assert again.outcomes.keys() == found.outcomes.keys()
     for key, one in found.outcomes.items():
         assert again.outcomes[key].run == one.run
@@ -141,7 +141,7 @@ def test_what_was_edited_is_refused_in_a_sentence(written, name):
     change, words = CHANGES[name]
     edited(written[0], change)
     with pytest.raises(ValueError, match=words):
-        files.read(ASKED, PROBLEM, written[0])
+        resuming.read(ASKED, PROBLEM, written[0])
 
 
 def test_curves_of_another_run_and_reordered_ones_are_refused(written):
@@ -157,16 +157,16 @@ def test_curves_of_another_run_and_reordered_ones_are_refused(written):
     for words, lines in others.items():
         path.write_text("\n".join(lines) + "\n")
         with pytest.raises(ValueError, match=words):
-            files.read(ASKED, PROBLEM, written[0])
+            resuming.read(ASKED, PROBLEM, written[0])
     path.unlink()
     with pytest.raises(ValueError, match="missing or damaged"):
-        files.read(ASKED, PROBLEM, written[0])
+        resuming.read(ASKED, PROBLEM, written[0])
 
 
 def test_nothing_is_changed_by_being_stored(written):
     directory, found = written
     before = copy.deepcopy(files.as_dict(found))
-    assert files.as_dict(files.read(ASKED, PROBLEM, directory))["runs"] == before["runs"]
+    assert files.as_dict(resuming.read(ASKED, PROBLEM, directory))["runs"] == before["runs"]
 
 
 def test_measurements_are_apart_evenly_and_end_with_the_run():

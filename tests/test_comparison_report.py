@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from made_up_comparison import made_up
 from representatives import representatives
 from rich.console import Console
 
@@ -12,36 +13,11 @@ import keras_smooth
 from keras_smooth import comparison
 from keras_smooth.comparison import article, display, problems, report
 from keras_smooth.comparison.experiment import Outcome, Run
+from keras_smooth.comparison.report import markdown
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("without_xla")
-
-
-def made_up(d2y_by_name, failed=()):
-    settings = Settings(activations=tuple(d2y_by_name), seeds=2)
-    found = Results(settings, problems.load_problem(settings.problem), seconds=1.0)
-    curves = tuple(np.zeros(101) for _ in range(3))
-    for name, values in d2y_by_name.items():
-        for seed, value in enumerate(values):
-            run = Run(
-                name,
-                seed,
-                name not in failed,
-                1,
-                "m.",
-                0.5,
-                9,
-                9,
-                0,
-                1e-9,
-                1e-9,
-                1e-9,
-                value,
-                1.0,
-            )
-            found.outcomes[name, "default", seed, "lbfgs"] = Outcome(run, curves, {})
-    return found
 
 
 def test_recommendation_is_computed():
@@ -102,7 +78,9 @@ def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
     found = made_up({"tanh": (1e-5, 4e-5)})
     settings = Settings(activations=("tanh",), seeds=2, problem=str(path))
     named = Results(settings, problems.load_problem(path), found.outcomes, seconds=1.0)
-    page = (comparison.Comparison(named).save(tmp_path / "out") / report.PAGE).read_text()
+    page = (
+        comparison.Comparison(named).save(tmp_path / "out") / report.MARKDOWN
+    ).read_text()
     assert "<img" not in page
     title = page.splitlines()[0]
     assert "|" not in title.replace(r"\|", "") and "`" not in title.replace(r"\`", "")
@@ -110,7 +88,7 @@ def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
 
 
 def test_lost_and_not_known_are_told_apart():
-    page = report.page(made_up({"hard_tanh": (None, None)}))
+    page = markdown.page(made_up({"hard_tanh": (None, None)}), [])
     assert "| lost |" in page and "not known" not in page
 
 
@@ -136,7 +114,7 @@ def test_dead_start_is_said():
     dead, alive = (found.results.runs(name)[0].signal for name in ("sigmoid", "tanh"))
     # findings: 0.076 after the first layer, 2.9e-6 after the last.
     assert dead < 1e-3 < 0.1 < alive
-    page = report.page(found.results)
+    page = markdown.page(found.results, [])
     assert (
         "sigmoid: the start is all but constant" in page and "tanh: the start" not in page
     )
@@ -145,7 +123,7 @@ def test_dead_start_is_said():
 def test_failures_are_listed_and_counted():
     found = made_up({"tanh": (1e-9, 1e-9)}, {"tanh"})
     assert found.summary()[0].failures == 2
-    page = report.page(found)
+    page = markdown.page(found, [])
     assert "tanh, seed 0, ended at iteration 9" in page
 
 

@@ -13,6 +13,7 @@ from keras_smooth.comparison import (
     lock,
     problems,
     report,
+    resuming,
     tasks,
 )
 from keras_smooth.comparison.experiment import Experiment, Run
@@ -48,7 +49,7 @@ class Comparison:
         return report.recommendation(self.results)
 
     def save(self, directory: str | os.PathLike) -> Path:
-        """Writes results.json, results.csv, the curves, the figures and report.md.
+        """Writes results.json, results.csv, curves, figures, report.md and report.html.
 
         Args:
             directory: Made if it does not exist.
@@ -165,7 +166,7 @@ def prepare(
         return Results(settings, problem)
     whole_files.remove_leftovers(directory)
     if resume:
-        return files.read(settings, problem, directory)
+        return resuming.read(settings, problem, directory)
     if (directory / files.RESULTS).exists():
         raise ValueError(
             f"{directory} already holds results. Go on with them (resume), or take another "

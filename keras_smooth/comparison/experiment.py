@@ -5,7 +5,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -233,7 +233,7 @@ class _NetworkCurves:
         return function.get_concrete_function(self._x)
 
 
-def errors(problem: Problem, curves: tuple) -> dict[str, float | None]:
+def errors(problem: Problem, curves: tuple) -> dict[str, Any]:
     """Returns the mean squared errors of y, y', y'', None where one is not known."""
     return {name: _mse(*pair) for name, *pair in zip(ERRORS, problem.exact, curves)}
 

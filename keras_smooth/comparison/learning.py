@@ -31,7 +31,8 @@ class LearningMonitor:
         self._every = epochs / NUM_POINTS
         self._due = 0.0
         self._clock = time.process_time
-        self._aside = None  # the time that is not the training's
+        # The time that is not the training's, once its clock has started.
+        self._aside: float | None = None
 
     def after(self, iteration: int, loss: float) -> None:
         """Measures if it is time to."""

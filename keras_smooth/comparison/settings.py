@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -41,7 +41,7 @@ class Settings:
     device: str = "auto"
     problem: str = article.PROBLEM
     architecture: str = article.ARCHITECTURE
-    beside: tuple[str, ...] = ()
+    beside: Sequence[str] = ()
     functions: Mapping[str, Callable] = dataclasses.field(
         default_factory=dict, compare=False
     )

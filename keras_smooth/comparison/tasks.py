@@ -39,19 +39,26 @@ Event = Progress | Finished
 
 
 def missing(results: Results) -> list[Task]:
-    """Returns what is left to do, the longest task first."""
-    found = []
-    for activation, starts in wanted(results.settings):
+    """Returns what is left to do and can be done here, the longest task first."""
+    settings, found = results.settings, []
+    for activation, starts in wanted(settings):
         left = tuple(
             start for start in starts if (activation, *start) not in results.outcomes
         )
-        if left:
+        method = starts[0].method
+        # The method of all runs is no option: without it there is nothing to do.
+        if left and (method == settings.method or not training.reason_missing(method)):
             found.append(Task(activation, left))
-    return sorted(found, key=lambda task: -len(task.starts))
+    return sorted(found, key=lambda task: _place(task, settings))
+
+
+def _place(task: Task, settings: Settings) -> tuple[bool, int]:
+    # Other methods compile for longer than they run.
+    return task.starts[0].method == settings.method, -len(task.starts)
 
 
 def wanted(settings: Settings) -> Iterator[tuple[str, list[Start]]]:
-    """Gives all activations with the runs that are asked for, which one worker compiles."""
+    """Gives the runs that are asked for, those together that one worker compiles."""
     for activation in settings.activations:
         names = [settings.initializer]
         if activation == "sigmoid" and settings.asks_open_question():
@@ -65,6 +72,4 @@ def wanted(settings: Settings) -> Iterator[tuple[str, list[Start]]]:
             ],
         )
     for method in settings.beside:
-        if not training.reason_missing(method):
-            start = Start(settings.initializer, 0, method)
-            yield settings.activation_beside(), [start]
+        yield settings.activation_beside(), [Start(settings.initializer, 0, method)]

@@ -1,0 +1,85 @@
+"""The numbers that the charts of report.html show, as JSON has them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from keras_smooth.comparison.experiment import Outcome
+from keras_smooth.comparison.report.findings import METHODS
+from keras_smooth.comparison.results import ActivationSummary, Results
+
+# Data of the user may have many thousands, of which a chart shows no more.
+MOST_POINTS = 400
+
+
+def numbers(results: Results) -> dict[str, Any]:
+    """Returns what the script of the page draws.
+
+    Returns:
+        The points `x`, the exact curves, and lists for `activations` and `methods`, whose
+        entries have curves, errors and learning curves.
+    """
+    problem = results.problem
+    chosen = _chosen(len(problem.x))
+    return {
+        "x": _rounded(problem.x[chosen], 6),
+        "exact": [_rounded(curve, 6, chosen) for curve in problem.exact],
+        "activations": [_activation(results, line, chosen) for line in results.summary()],
+        "methods": _methods(results),
+    }
+
+
+def _chosen(num_points: int) -> np.ndarray:
+    step = -(-num_points // MOST_POINTS)
+    return np.arange(0, num_points, step)
+
+
+def _activation(results: Results, line: ActivationSummary, chosen: np.ndarray) -> dict:
+    median = results.median_outcome(line.activation)
+    off = [
+        None if curve is None or exact is None else curve - exact
+        for curve, exact in zip(median.curves, results.problem.exact)
+    ]
+    return {
+        "seed": median.run.seed,
+        "curves": [_rounded(curve, 6, chosen) for curve in median.curves],
+        "errors": [_rounded(error, 4, chosen) for error in off],
+        "learning": [
+            _learning(f"seed {outcome.run.seed}", outcome)
+            for outcome in results.found(line.activation)
+        ],
+    }
+
+
+def _methods(results: Results) -> list[dict]:
+    beside = results.beside()
+    mine = results.found(results.settings.activation_beside())
+    if not (beside and mine):
+        return []
+    found = {results.settings.method: mine[:1], **beside}
+    return [_learning(METHODS[method], outcomes[0]) for method, outcomes in found.items()]
+
+
+def _learning(label: str, outcome: Outcome) -> dict:
+    columns = outcome.learning
+    return {"label": label, **{name: _digits(columns[name], 4) for name in columns}}
+
+
+def _rounded(
+    values: np.ndarray | None, digits: int, chosen: np.ndarray | None = None
+) -> list | None:
+    if values is None:
+        return None
+    return _digits(values if chosen is None else values[chosen], digits)
+
+
+def _digits(values: Iterable, digits: int) -> list:
+    return [
+        value
+        if value is None or isinstance(value, int)
+        else float(f"{value:.{digits}g}")
+        if np.isfinite(value)
+        else None
+        for value in values
+    ]

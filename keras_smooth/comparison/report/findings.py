@@ -1,0 +1,201 @@
+"""What the runs say beside the recommendation, in words and in rows of a table."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_smooth import registry
+from keras_smooth.comparison import article, training
+from keras_smooth.comparison.experiment import Run
+from keras_smooth.comparison.learning import ERRORS
+from keras_smooth.comparison.report.recommendation import is_rough
+from keras_smooth.comparison.results import GLOROT, ActivationSummary, Results
+
+# Below this a start counts as dead: Glorot's leaves sigmoid 4e-5, tanh 4e-1.
+DEAD_SIGNAL = 1e-3
+METHODS = {
+    "lbfgs": "self-scaled L-BFGS",
+    "tfp_lbfgs": "TFP's L-BFGS",
+    "tfp_bfgs": "TFP's BFGS",
+    "adam": "Adam, full batch",
+}
+
+
+class Answer(NamedTuple):
+    """An answer with the table that it stands on; the first row names the columns."""
+
+    rows: list[list[str]]
+    text: str
+
+
+def introduction(results: Results) -> str:
+    """Returns what was done, in sentences."""
+    settings, problem = results.settings, results.problem
+    depth, width = settings.depth_and_width()
+    text = (
+        f"A network of {depth} layers of {width} units learns y = {problem.formula} from "
+        f"{len(problem.draw(0)[0])} points, full batch, with {settings.method}, "
+        f"{settings.epochs} iterations and {settings.seeds} seeds in {settings.dtype}, "
+        f"initializer {settings.initializer}. Mean squared errors (MSE) of y, y', y'' at "
+        f"{len(problem.x)} points: median over the seeds, and range."
+    )
+    if problem.exact[2] is None and problem.exact[1] is None:
+        text += (
+            " y' and y'' are not known: the points of the errors of y were held out of the "
+            "training, and y'' can be compared between seeds alone."
+        )
+    return text
+
+
+def articles_mse(results: Results) -> dict[str, tuple[float, float, float]]:
+    """Returns the article's errors by activation, if they are of this problem."""
+    return dict(article.MSE) if results.settings.problem == article.PROBLEM else {}
+
+
+def signal(runs: list[Run]) -> float:
+    """Returns the median of what the starts let through of the signal."""
+    return float(np.median([run.signal for run in runs]))
+
+
+def spread(values: list[float | None], missing: str = "lost") -> str:
+    """Returns median and range of errors, or what is to stand for one that is missing."""
+    if None in values:
+        return missing
+    if len(values) == 1:
+        return f"{values[0]:.1e}"
+    low, middle, high = min(values), float(np.median(values)), max(values)
+    return f"{middle:.1e} ({low:.0e} to {high:.0e})"
+
+
+def rough(results: Results) -> list[str]:
+    """Returns why activations lose y'', a sentence each."""
+    return [
+        f"{line.activation} {registry.row(results.settings.function(line.activation)).reason}."
+        + (" Its y'' is exactly 0." if _all_zero(results, line) else "")
+        for line in results.summary()
+        if is_rough(line)
+    ]
+
+
+def _all_zero(results: Results, line: ActivationSummary) -> bool:
+    curve = results.median_outcome(line.activation).curves[2]
+    return curve is not None and not np.any(curve)
+
+
+def failures(results: Results) -> list[str]:
+    """Returns what went wrong: starts that are all but constant, and dead line searches."""
+    lines = []
+    for line in results.summary():
+        runs = results.runs(line.activation)
+        if signal(runs) < DEAD_SIGNAL:
+            lines.append(f"{line.activation}: {_dead_start(signal(runs))}")
+        lines += [
+            f"{run.activation}, seed {run.seed}, ended at iteration {run.nit}: {run.message}"
+            for run in runs
+            if run.restarts or not run.success
+        ]
+    return lines
+
+
+def _dead_start(left: float) -> str:
+    return (
+        f"the start is all but constant: of the signal after the first layer {left:.0e} is "
+        "left after the last hidden one, and the gradient dies on the way back just so. The "
+        "optimizer has next to nothing to work with; its line search may die at once, or it "
+        "crawls. keras_smooth's default initializer cures it."
+    )
+
+
+def question(results: Results) -> Answer | None:
+    """Answers why sigmoid was inferior with a pair that differs in the start alone."""
+    runs = results.runs("sigmoid", GLOROT)
+    if not (results.settings.asks_open_question() and runs):
+        return None
+    default = results.runs("sigmoid")
+    columns = ["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]
+    rows = [columns]
+    for name, of_line in (("Glorot's start", runs), ("default start", default)):
+        spreads = [spread([getattr(run, field) for run in of_line]) for field in ERRORS]
+        restarts = sum(run.restarts for run in of_line)
+        rows.append([name, f"{signal(of_line):.1e}", *spreads, str(restarts)])
+    broken = [f"seed {run.seed}" for run in runs if run.restarts or not run.success]
+    return Answer(
+        rows,
+        _verdict(
+            results.summary_of("sigmoid", GLOROT),
+            results.summary_of("sigmoid"),
+            signal(runs),
+            broken,
+        ),
+    )
+
+
+def _verdict(
+    glorot: ActivationSummary, default: ActivationSummary, left: float, broken: list[str]
+) -> str:
+    if glorot.d2y_mse is None or default.d2y_mse is None:
+        return ""
+    ratio = glorot.d2y_mse / default.d2y_mse
+    death = f" The line search died for {', '.join(broken)}." if broken else ""
+    text = (
+        "It is the start, not sigmoid. Each layer multiplies the signal by about "
+        f"sigmoid'(0) = 1/4, so that from Glorot's start {left:.0e} of it is left after the "
+        "last hidden layer: the network is all but constant, and the first layers get almost "
+        f"no gradient.{death} The default start takes 4 times the slope and takes out the "
+        "constant sigmoid(0) = 1/2."
+    )
+    effect = (
+        f"lowers the median error of y'' {ratio:.3g} times"
+        if ratio > 1
+        else ("did not lower the median error of y'' with these seeds")
+    )
+    return f"{text} Here that {effect}."
+
+
+def optimizers(results: Results) -> Answer | None:
+    """Tells what other methods reach with one activation, from the same start."""
+    found = {method: outcomes[0] for method, outcomes in results.beside().items()}
+    mine = results.found(results.settings.activation_beside())
+    if not (found and mine):
+        return None
+    found = {results.settings.method: mine[0], **found}
+    columns = ["method", "loss", "MSE y", "MSE y'", "MSE y''", "iterations", "evaluations"]
+    rows = [[*columns, "CPU seconds"]]
+    for method, outcome in found.items():
+        run = outcome.run
+        values = [spread([value]) for value in (run.loss, *_errors(run))]
+        seconds = outcome.learning.get("cpu_seconds", [0.0])[-1]
+        counts = [str(run.nit), str(run.nfev), f"{seconds:.1f}"]
+        rows.append([METHODS[method], *values, *counts])
+    return Answer(rows, _compared({method: one.run for method, one in found.items()}))
+
+
+def _compared(runs: dict[str, Run]) -> str:
+    first, *others = runs
+    text = (
+        f"{runs[first].activation} from the start of seed 0, by each method with the same "
+        "number of iterations. It is one seed: what differs by less than some ten times may "
+        "be chance. CPU seconds leave out compiling."
+    )
+    reached = runs[first].d2y_mse
+    for other in others:
+        value = runs[other].d2y_mse
+        if reached and value:
+            more = value / reached
+            times = f"{more:.2g} times" if more >= 1 else f"1/{1 / more:.2g} of"
+            text += f" {METHODS[other]} ends with {times} the error of y''."
+    return text
+
+
+def _errors(run: Run) -> list[float | None]:
+    return [getattr(run, name) for name in ERRORS]
+
+
+def missing_methods(results: Results) -> list[str]:
+    """Returns why methods that were asked for are not there, with the remedy."""
+    reasons = {
+        method: training.reason_missing(method)
+        for method in results.settings.beside
+        if method not in results.beside()
+    }
+    return [f"{METHODS[name]}: {reason}" for name, reason in reasons.items() if reason]

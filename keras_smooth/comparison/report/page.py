@@ -1,0 +1,146 @@
+"""report.html: one file that asks nobody for anything.
+
+The template lays out what is given to it here and escapes it; the script draws the charts.
+"""
+
+import functools
+import importlib.resources
+import math
+from typing import Any
+
+import jinja2
+
+from keras_smooth import figures
+from keras_smooth.comparison import article
+from keras_smooth.comparison.files import environment, stored_settings
+from keras_smooth.comparison.learning import ERRORS
+from keras_smooth.comparison.report import charts, findings
+from keras_smooth.comparison.report.command import command
+from keras_smooth.comparison.report.recommendation import recommended
+from keras_smooth.comparison.results import ActivationSummary, Results, class_of
+
+TITLES = figures.TITLES[: len(ERRORS)]
+
+
+def page(results: Results) -> str:
+    """Returns the report as HTML."""
+    advice = recommended(results)
+    shown = 2 if results.problem.exact[2] is not None else 0
+    scale = _LogScale(results)
+    rows = [_row(results, line, scale) for line in results.summary()]
+    rows.sort(key=lambda row: _or_inf(row["errors"][shown]["value"]))
+    return _template().render(
+        advice=advice,
+        # Every other part is a name that is to stand out.
+        advice_parts=advice.text.split("**"),
+        formula=results.problem.formula,
+        introduction=findings.introduction(results),
+        misprint=article.MISPRINT if findings.articles_mse(results) else "",
+        shown=shown,
+        titles=TITLES,
+        scale=scale,
+        rows=rows,
+        rough=findings.rough(results),
+        failures=findings.failures(results),
+        question=findings.question(results),
+        open_question=article.QUESTION,
+        optimizers=findings.optimizers(results),
+        missing_methods=findings.missing_methods(results),
+        settings=stored_settings(results.settings),
+        environment=environment(results.settings),
+        num_runs=len(results.outcomes),
+        seconds=results.seconds,
+        command=command(results),
+        numbers=charts.numbers(results),
+        **_assets(),
+    )
+
+
+class _LogScale:
+    """Where an error is on an axis that all of them share.
+
+    Attributes:
+        decades: The powers of ten with a label, from the lowest on.
+    """
+
+    def __init__(self, results: Results) -> None:
+        values = [getattr(run, name) for run in results.all_runs() for name in ERRORS]
+        values += [
+            value for row in findings.articles_mse(results).values() for value in row
+        ]
+        logs = [math.log10(value) for value in values if value] or [-1.0, 0.0]
+        self._low, self._high = math.floor(min(logs)), math.ceil(max(logs))
+        self._high = max(self._high, self._low + 1)
+        step = math.ceil((self._high - self._low) / 8)
+        self.decades = list(range(self._low, self._high + 1, step))
+
+    def percent(self, value: float | None) -> float | None:
+        """Returns the place of an error from 0 to 100; None for one that has none."""
+        return self.percent_of_log(math.log10(value)) if value else None
+
+    def percent_of_log(self, log: float) -> float:
+        return round(100 * (log - self._low) / (self._high - self._low), 2)
+
+
+def _row(results: Results, line: ActivationSummary, scale: _LogScale) -> dict[str, Any]:
+    """Returns what the page shows of an activation."""
+    runs = results.runs(line.activation)
+    article_mse = findings.articles_mse(results).get(line.activation)
+    return {
+        "name": line.activation,
+        # Its place among the charts' numbers.
+        "index": [one.activation for one in results.summary()].index(line.activation),
+        "class": class_of(line),
+        "smoothness": -1 if line.smoothness is None else float(line.smoothness),
+        "errors": [
+            {
+                "value": getattr(line, field),
+                "missing": "not known" if results.problem.exact[order] is None else "lost",
+                "place": scale.percent(getattr(line, field)),
+                "seeds": [
+                    {"seed": run.seed, "value": value, "place": scale.percent(value)}
+                    for run in runs
+                    if (value := getattr(run, field))
+                ],
+                "article": article_mse[order] if article_mse else None,
+                "article_place": scale.percent(article_mse[order]) if article_mse else None,
+            }
+            for order, field in enumerate(ERRORS)
+        ],
+        "spread": line.d2y_spread,
+        "failures": line.failures,
+        "num_seeds": line.seeds,
+        "seed": results.median_outcome(line.activation).run.seed,
+        "restarts": sum(run.restarts for run in runs),
+        "signal": findings.signal(runs),
+        "iterations": max(run.nit for run in runs),
+        "seconds": sum(run.seconds for run in runs),
+    }
+
+
+def _or_inf(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["error"] = lambda value: f"{value:.1e}"
+    return environment.from_string(_asset("template.html"))
+
+
+def _assets() -> dict[str, str]:
+    return {
+        "style": _asset("uPlot.min.css") + _asset("style.css"),
+        "script": _asset("uPlot.iife.min.js") + _asset("script.js"),
+    }
+
+
+def _asset(name: str) -> str:
+    folder = importlib.resources.files("keras_smooth.comparison.report") / "page"
+    return (folder / name).read_text(encoding="utf-8")

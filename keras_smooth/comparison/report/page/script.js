@@ -1,0 +1,171 @@
+
+"use strict";
+(() => {
+  const numbers = JSON.parse(document.getElementById("numbers").textContent);
+  const drawn = new Map();
+  let over = "cpu_seconds";
+
+  const style = (name) =>
+    getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const shown = (value) =>
+    value == null ? "-"
+    : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5) ? value.toExponential(2).replace("e+", "e")
+    : String(Number(value.toPrecision(4)));
+  const tick = (value) => {
+    const short = String(Number(value.toPrecision(6)));
+    return short.length < 8 ? short : value.toExponential(1).replace("e+", "e");
+  };
+  const positive = (values) => values.map((value) => (value > 0 ? value : null));
+
+  // Charts: what each kind draws, as [x, ...series] with labels and colors.
+
+  const kinds = {
+    curve: ({ of, order }) => {
+      const exact = numbers.exact[order], curve = numbers.activations[of].curves[order];
+      if (!curve && !exact) return null;
+      const series = [];
+      if (exact) series.push({ label: "exact", values: exact, color: "--soft", width: 4 });
+      if (curve) series.push({ label: "network", values: curve, color: "--s1", width: 1.5 });
+      return { x: "x", data: [numbers.x, ...series.map((one) => one.values)], series };
+    },
+    error: ({ of, order }) => {
+      const values = numbers.activations[of].errors[order];
+      const series = [{ label: "error", color: "--s1", width: 1.5 }];
+      return values && { x: "x", data: [numbers.x, values], series };
+    },
+    learning: ({ of, field }) => {
+      const runs = of === "methods" ? numbers.methods : numbers.activations[of].learning;
+      const known = runs.filter((run) => run[field] && run[field].some((value) => value > 0));
+      if (!known.length) return null;
+      return {
+        x: over === "iteration" ? "iteration" : "CPU s",
+        log: true,
+        data: uPlot.join(known.map((run) => [run[over], positive(run[field])])),
+        series: known.map((run, i) => ({
+          label: run.label, color: `--s${runs.indexOf(run) % 6}`, width: 1.5,
+        })),
+      };
+    },
+  };
+
+  // Seeds are measured at times of their own: each shows its value that is nearest.
+  const nearest = (chart, index, at) => {
+    if (index === 0) return at;
+    const values = chart.data[index];
+    for (let off = 0; off < values.length; off++) {
+      if (values[at - off] != null) return at - off;
+      if (values[at + off] != null) return at + off;
+    }
+    return at;
+  };
+
+  const decades = (chart, splits) =>
+    splits.map((value) => (Number.isInteger(Math.log10(value)) ? value : null));
+  const axis = (size, values, filter) => {
+    const line = { stroke: style("--line"), width: 1, ...(filter && { filter }) };
+    return {
+      stroke: style("--soft"), size, font: "11px system-ui, sans-serif",
+      grid: line, ticks: { ...line, size: 5 }, values,
+    };
+  };
+  const power = (chart, values) =>
+    values.map((value) => (value == null ? "" : value.toExponential(0).replace("+", "")));
+  const plain = (chart, values) => values.map((value) => (value == null ? "" : tick(value)));
+
+  function draw(place) {
+    const content = kinds[place.dataset.kind](place.dataset);
+    if (drawn.has(place)) drawn.get(place).destroy();
+    drawn.delete(place);
+    place.replaceChildren();
+    if (!content) {
+      const word = place.appendChild(document.createElement("p"));
+      word.className = "lost";
+      word.textContent = "lost, or not known";
+      return;
+    }
+    const legend = 18 * (1 + Math.ceil((content.series.length * 110) / place.clientWidth));
+    const chart = new uPlot({
+      width: place.clientWidth,
+      height: Math.max(place.clientHeight - legend, 90),
+      scales: { x: { time: false }, y: content.log ? { distr: 3 } : {} },
+      cursor: { sync: { key: place.dataset.kind + place.dataset.of, scales: ["x", null] },
+                drag: { x: false, y: false }, dataIdx: nearest },
+      legend: { live: true },
+      series: [
+        { label: content.x, value: (chart, value) => shown(value) },
+        ...content.series.map((one) => ({
+          label: one.label, stroke: style(one.color), width: one.width, spanGaps: true,
+          points: { show: false }, value: (chart, value) => shown(value),
+        })),
+      ],
+      axes: [
+        axis(30, plain),
+        content.log ? axis(50, power, decades) : axis(62, plain),
+      ],
+    }, content.data, place);
+    drawn.set(place, chart);
+  }
+
+  // Only what is looked at is drawn.
+  const charts = [...document.querySelectorAll(".chart")];
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries)
+      if (entry.isIntersecting && !drawn.has(entry.target)) draw(entry.target);
+  }, { rootMargin: "300px" });
+  charts.forEach((place) => watcher.observe(place));
+  const redraw = () => [...drawn.keys()].filter((place) => place.clientWidth).forEach(draw);
+
+  for (const button of document.querySelectorAll("[data-over]"))
+    button.addEventListener("click", () => {
+      over = button.dataset.over;
+      for (const other of document.querySelectorAll("[data-over]"))
+        other.setAttribute("aria-pressed", String(other.dataset.over === over));
+      redraw();
+    });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;  // A phone hides its address bar.
+    width = innerWidth;
+    redraw();
+  });
+
+  // A link to an activation opens it.
+  const opened = () => {
+    const details = document.getElementById(location.hash.slice(1));
+    if (details instanceof HTMLDetailsElement) details.open = true;
+  };
+  addEventListener("hashchange", opened);
+  opened();
+
+  // On paper all is open, light and drawn.
+  addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("on-paper");
+    document.querySelectorAll("details").forEach((details) => (details.open = true));
+    charts.forEach(draw);
+  });
+  addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("on-paper");
+    redraw();
+  });
+
+  // Sorting.
+
+  const key = (row, column) => {
+    const text = row.cells[column].dataset.sort, number = Number(text);
+    return text === "inf" ? Infinity : Number.isNaN(number) ? text : number;
+  };
+  const compared = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+
+  for (const table of document.querySelectorAll(".sortable")) {
+    const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+    heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+      const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+      heads.forEach((other) => other.setAttribute("aria-sort", "none"));
+      head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+      const rows = [...body.rows];
+      rows.sort((a, b) => direction * compared(key(a, column), key(b, column)));
+      body.append(...rows);
+    }));
+  }
+})();

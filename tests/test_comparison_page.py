@@ -1,0 +1,222 @@
+"""report.html: what is in it, and what it does in a browser."""
+
+import html.parser
+import shutil
+
+import pytest
+from headless_browser import Browser, path_of_a_browser
+from made_up_comparison import made_up
+
+from keras_smooth.comparison import report
+from keras_smooth.comparison.report import command, page
+from keras_smooth.comparison.settings import Settings
+
+ERRORS = {
+    "elu": (2e-3, 4e-3),
+    "tanh": (1e-8, 4e-8),
+    "hard_tanh": (None, None),
+    "softplus": (5e-8, 5e-8),
+}
+HOSTILE = "<img src=x onerror=alert(1)>'\"$1$_`.csv"
+
+
+@pytest.fixture(scope="module")
+def results():
+    return made_up(ERRORS, beside=("tfp_lbfgs", "adam"))
+
+
+@pytest.fixture(scope="module")
+def written(results, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("page")
+    report.write(results, directory)
+    return directory / report.PAGE
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("hostile")
+    path = directory / HOSTILE
+    path.write_text("x,y\n" + "".join(f"{i},{i**2}\n" for i in range(101)))
+    found = made_up({"tanh": (1e-5, 4e-5)}, problem=str(path))
+    report.write(found, directory)
+    return directory / report.PAGE
+
+
+class Tags(html.parser.HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+@pytest.mark.parametrize("name", ["written", "hostile"])
+def test_the_file_needs_no_other(name, request):
+    text = request.getfixturevalue(name).read_text()
+    tags = Tags(text).found
+    assert not {"img", "iframe", "object", "video", "audio"} & {tag for tag, _ in tags}
+    for tag, attributes in tags:
+        assert "src" not in attributes and "onerror" not in attributes
+        assert attributes.get("href", "#").startswith("data:" if tag == "link" else "#")
+    policy = next(one["content"] for _, one in tags if "http-equiv" in one)
+    assert policy.startswith("default-src 'none'")
+    assert len(text) < 200_000
+
+
+def test_the_answer_comes_first(written):
+    text = written.read_text()
+    head = text[: text.index("</header>")]
+    for words in ("Take <strong>tanh</strong>", "line best", ">lost<", "misprint"):
+        # A quote is escaped, like all that comes from outside.
+        assert words in head, words
+    body = text[text.index("</header>") :]
+    places = [body.index(title) for title in (
+        "All errors", "Activation by order", "Curves and learning curves",
+        "What the optimizer adds", "How it was made",
+    )]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_a_method_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
+    reason = "pip install 'tf_keras==2.21.*'"
+    monkeypatch.setattr(
+        page.findings.training, "reason_missing",
+        lambda name: reason if name == "tfp_lbfgs" else "",
+    )  # fmt: skip
+    found = made_up({"tanh": (1e-8,)}, beside=("tfp_lbfgs",))
+    del found.outcomes["tanh", "default", 0, "tfp_lbfgs"]
+    text = page.page(found)
+    assert "TFP&#39;s L-BFGS: pip install &#39;tf_keras==2.21.*&#39;" in text
+
+
+def test_the_command_makes_the_same_settings():
+    from keras_smooth import cli
+
+    for change in ({}, {"activations": ("tanh", "elu"), "dtype": "float32"}, {"seeds": 7}):
+        found = made_up({"tanh": (1e-8,)})
+        found.settings = Settings(**change)
+        program, *words = command.command(found).split()
+        assert program == "keras-smooth"
+        assert cli._settings(cli.parser().parse_args(words)) == found.settings
+
+
+# In a browser.
+
+PATH = path_of_a_browser()
+needs_a_browser = pytest.mark.skipif(
+    PATH is None, reason="no Chromium or Chrome is installed"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    assert shutil.which(PATH)
+    with Browser(PATH) as found:
+        yield found
+
+
+SIZES = [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
+DRAW_ALL = "dispatchEvent(new Event('beforeprint')), dispatchEvent(new Event('afterprint'))"
+
+
+@needs_a_browser
+@pytest.mark.parametrize(("width", "height", "scheme"), SIZES)
+def test_answer_is_on_the_first_screen_and_nothing_is_asked_for(
+    browser, written, width, height, scheme
+):
+    browser.open(written, width, height, scheme)
+    bottom = "document.querySelector('.line.axis').getBoundingClientRect().bottom"
+    assert browser.value(bottom) < height
+    assert browser.value("document.documentElement.scrollWidth") <= width
+    dark = browser.value("getComputedStyle(document.body).backgroundColor")
+    assert (dark == "rgb(255, 255, 255)") == (scheme == "light")
+    browser.value(DRAW_ALL)
+    charts = browser.value("document.querySelectorAll('.chart').length")
+    empty = browser.value(
+        "[...document.querySelectorAll('.chart')]"
+        ".filter(one => !one.querySelector('canvas, .lost')).length"
+    )
+    # Ten an activation, and four for the methods.
+    assert charts == 10 * len(ERRORS) + 4 and empty == 0
+    lost = browser.value("document.querySelectorAll('.chart .lost').length")
+    assert lost == 1  # the error of hard_tanh's y''
+    assert browser.errors == []
+    assert browser.requests == [written.as_uri()]
+
+
+def names(browser):
+    return browser.value(
+        "[...document.querySelectorAll('#errors tbody th')].map(one => one.innerText)"
+    )
+
+
+@needs_a_browser
+def test_columns_sort_both_ways(browser, written):
+    browser.open(written)
+    assert names(browser) == ["tanh", "softplus", "elu", "hard_tanh"]
+    for column, expected in (
+        ("activation", ["elu", "hard_tanh", "softplus", "tanh"]),
+        ("MSE y''", ["tanh", "softplus", "elu", "hard_tanh"]),
+        ("article y''", ["softplus", "tanh", "elu", "hard_tanh"]),
+    ):
+        place = browser.value(
+            "(() => { const one = [...document.querySelectorAll('#errors button')]"
+            f".find(one => one.innerText === {column!r});"
+            "one.scrollIntoView({block: 'center', inline: 'center'});"
+            "const box = one.getBoundingClientRect();"
+            "return [box.x + box.width / 2, box.y + box.height / 2] })()"
+        )
+        browser.click(*place)
+        assert names(browser) == expected
+        sorted_by = "document.querySelector('[aria-sort=ascending]').innerText"
+        assert browser.value(sorted_by).startswith(column)
+        browser.click(*place)
+        assert names(browser)[::-1] == expected or column != "activation"
+        assert browser.value("!document.querySelector('[aria-sort=ascending]')")
+    assert browser.errors == []
+
+
+def point_at_the_middle(browser, selector):
+    """Points at the middle of a chart and returns what its legend says."""
+    x, y = browser.value(
+        f"(async () => {{ const one = document.querySelector({selector!r});"
+        "one.scrollIntoView({block: 'center'});"
+        "while (!one.querySelector('.u-over')) await new Promise(requestAnimationFrame);"
+        "const box = one.querySelector('.u-over').getBoundingClientRect();"
+        "return [box.x + box.width / 2, box.y + box.height / 2] })()"
+    )
+    browser.point_at(x, y)
+    browser.value("new Promise(requestAnimationFrame)")
+    return browser.value(
+        f"[...document.querySelectorAll({selector + ' .u-value'!r})]"
+        ".map(one => one.innerText)"
+    )
+
+
+@needs_a_browser
+def test_pointing_shows_values(browser, written):
+    browser.open(written)
+    x, exact, network = point_at_the_middle(
+        browser, ".chart[data-kind=curve][data-of='1'][data-order='0']"
+    )
+    # exp(-x^2) and the made-up sin(x), at the middle of [-2, 2].
+    assert [float(x), float(exact), float(network)] == [0.0, 1.0, 0.0]
+    chart = ".chart[data-kind=learning][data-of='1'][data-field=loss]"
+    seconds, *seeds = point_at_the_middle(browser, chart)
+    # Of each seed the nearest that was measured: 0.5 at first, 0.25 / (seed + 1) at last.
+    assert float(seconds) == 0.5 and [float(value) for value in seeds] == [0.25, 0.5]
+    browser.value("document.querySelector('[data-over=iteration]').click()")
+    iteration, *seeds = point_at_the_middle(browser, chart)
+    assert int(iteration) in (5, 9) and len(seeds) == 2
+    assert browser.errors == []
+
+
+@needs_a_browser
+def test_hostile_names_are_text(browser, hostile):
+    browser.open(hostile)
+    assert browser.value("document.querySelectorAll('img').length") == 0
+    assert HOSTILE in browser.value("document.title")
+    assert HOSTILE in browser.value("document.body.innerText")
+    assert browser.errors == [] and browser.requests == [hostile.as_uri()]
