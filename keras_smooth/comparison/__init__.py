@@ -14,7 +14,7 @@ schema.py        what results.json must look like, by results.schema.json
 files.py         results.json, results.csv and curves: written after every run
 resuming.py      the same read and checked, to go on with
 article.py       the numbers and the open question of the article
-report.py        report.md and its figures
+report/          report.html, report.md and figures
 display.py       the live display in a terminal
 comparing.py     `compare`, which leads through all of these
 
