@@ -53,7 +53,7 @@ def test_what_is_written_meets_the_schema_and_is_read_the_same(written):
     assert schema.fault(content) is None
     assert list(content["beside"]["methods"]) == ["adam"]
     again = resuming.read(ASKED, PROBLEM, directory)
-    assert again.outcomes.keys() == found.outcomes.keys()
+    assert again.outcomes.keys() == found.outcomes.keys() and again.seconds == 2.0
     for key, one in found.outcomes.items():
         assert again.outcomes[key].run == one.run
         assert again.outcomes[key].learning == one.learning

@@ -196,7 +196,7 @@ def carry_out(
     handle: Callable[[tasks.Event], None],
 ) -> None:
     """Runs what is missing, writes after every run, and calls `handle` for each event."""
-    started = time.perf_counter()
+    started = time.perf_counter() - (results.seconds or 0.0)
     todo = tasks.missing(results)
     if todo:
         check_installed(results.settings.method)
@@ -205,6 +205,7 @@ def carry_out(
         if isinstance(event, tasks.Finished):
             key = (event.outcome.run.activation, *event.start)
             results.outcomes[key] = event.outcome
+            results.seconds = time.perf_counter() - started
             if directory is not None:
                 files.write_curves(results, key, directory)
                 files.write(results, directory)

@@ -52,7 +52,7 @@ class Results:
         settings: What was asked.
         problem: What is learned.
         outcomes: Finished runs by `(activation, initializer, seed, method)`.
-        seconds: Wall time of the comparison, None while it goes on.
+        seconds: Wall time so far, of all calls that went on with it; None before a run.
     """
 
     settings: Settings

@@ -33,7 +33,8 @@ def read(settings: Settings, problem: Problem, directory: Path) -> Results:
     if stored != settings:
         raise ValueError(_difference(path, stored, settings))
     _check_unchanged(path, content, problem)
-    return Results(settings, problem, _outcomes(path, content, settings, problem))
+    outcomes = _outcomes(path, content, settings, problem)
+    return Results(settings, problem, outcomes, content.get("seconds"))
 
 
 def _content(path: Path) -> dict:

@@ -145,7 +145,7 @@ def _verdict(
         "constant sigmoid(0) = 1/2."
     )
     effect = (
-        f"lowers the median error of y'' {ratio:.3g} times"
+        f"lowers the median error of y'' {_times(ratio)}"
         if ratio > 1
         else ("did not lower the median error of y'' with these seeds")
     )
@@ -181,10 +181,20 @@ def _compared(runs: dict[str, Run]) -> str:
     for other in others:
         value = runs[other].d2y_mse
         if reached and value:
-            more = value / reached
-            times = f"{more:.2g} times" if more >= 1 else f"1/{1 / more:.2g} of"
-            text += f" {METHODS[other]} ends with {times} the error of y''."
+            text += (
+                f" {METHODS[other]} ends with {_times(value / reached)} the error of y''."
+            )
     return text
+
+
+def _times(ratio: float) -> str:
+    """Returns a ratio in words, with two digits."""
+    if ratio < 1:
+        return f"1/{_times(1 / ratio).removesuffix(' times')} of"
+    if ratio >= 1e6:
+        return f"{ratio:.1e} times".replace("e+", "e")
+    digits = float(f"{ratio:.2g}")
+    return f"{digits:,.0f} times" if digits >= 10 else f"{digits:.1f} times"
 
 
 def _errors(run: Run) -> list[float | None]:

@@ -6,6 +6,7 @@ The template lays out what is given to it here and escapes it; the script draws 
 import functools
 import importlib.resources
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jinja2
@@ -26,7 +27,7 @@ def page(results: Results) -> str:
     """Returns the report as HTML."""
     advice = recommended(results)
     shown = 2 if results.problem.exact[2] is not None else 0
-    scale = _LogScale(results)
+    scale = _LogScale(_values(results, ERRORS))
     rows = [_row(results, line, scale) for line in results.summary()]
     rows.sort(key=lambda row: _or_inf(row["errors"][shown]["value"]))
     return _template().render(
@@ -38,7 +39,8 @@ def page(results: Results) -> str:
         misprint=article.MISPRINT if findings.articles_mse(results) else "",
         shown=shown,
         titles=TITLES,
-        scale=scale,
+        # The picture of the answer has the whole width for its one order.
+        scale=_LogScale(_values(results, ERRORS[shown : shown + 1])),
         rows=rows,
         rough=findings.rough(results),
         failures=findings.failures(results),
@@ -57,17 +59,16 @@ def page(results: Results) -> str:
 
 
 class _LogScale:
-    """Where an error is on an axis that all of them share.
+    """Where errors are on an axis that they share.
+
+    Args:
+        values: The errors; None and 0 have no place.
 
     Attributes:
         decades: The powers of ten with a label, from the lowest on.
     """
 
-    def __init__(self, results: Results) -> None:
-        values = [getattr(run, name) for run in results.all_runs() for name in ERRORS]
-        values += [
-            value for row in findings.articles_mse(results).values() for value in row
-        ]
+    def __init__(self, values: Iterable[float | None]) -> None:
         logs = [math.log10(value) for value in values if value] or [-1.0, 0.0]
         self._low, self._high = math.floor(min(logs)), math.ceil(max(logs))
         self._high = max(self._high, self._low + 1)
@@ -80,6 +81,14 @@ class _LogScale:
 
     def percent_of_log(self, log: float) -> float:
         return round(100 * (log - self._low) / (self._high - self._low), 2)
+
+
+def _values(results: Results, names: Iterable[str]) -> Iterator[float | None]:
+    """Gives the errors of all runs, and the article's."""
+    from_article = findings.articles_mse(results)
+    for name in names:
+        yield from (getattr(run, name) for run in results.all_runs())
+        yield from (row[ERRORS.index(name)] for row in from_article.values())
 
 
 def _row(results: Results, line: ActivationSummary, scale: _LogScale) -> dict[str, Any]:
@@ -98,7 +107,7 @@ def _row(results: Results, line: ActivationSummary, scale: _LogScale) -> dict[st
                 "missing": "not known" if results.problem.exact[order] is None else "lost",
                 "place": scale.percent(getattr(line, field)),
                 "seeds": [
-                    {"seed": run.seed, "value": value, "place": scale.percent(value)}
+                    {"seed": run.seed, "value": value}
                     for run in runs
                     if (value := getattr(run, field))
                 ],

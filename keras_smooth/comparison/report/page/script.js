@@ -68,8 +68,14 @@
       grid: line, ticks: { ...line, size: 5 }, values,
     };
   };
-  const power = (chart, values) =>
-    values.map((value) => (value == null ? "" : value.toExponential(0).replace("+", "")));
+  // At most six or so powers of ten have room for a label.
+  const power = (chart, values) => {
+    const exponents = values.map((value) => (value > 0 ? Math.round(Math.log10(value)) : null));
+    const known = exponents.filter((exponent) => exponent !== null);
+    const step = Math.ceil((Math.max(...known) - Math.min(...known)) / 5) || 1;
+    return values.map((value, i) =>
+      value == null || exponents[i] % step ? "" : `1e${exponents[i]}`);
+  };
   const plain = (chart, values) => values.map((value) => (value == null ? "" : tick(value)));
 
   function draw(place) {
