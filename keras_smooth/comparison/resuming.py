@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_smooth import checks
 from keras_smooth.comparison import files, schema, tasks
 from keras_smooth.comparison.experiment import Outcome, Run, errors
 from keras_smooth.comparison.problems import Problem
@@ -39,13 +40,9 @@ def read(settings: Settings, problem: Problem, directory: Path) -> Results:
 
 def _content(path: Path) -> dict:
     """Returns what is in results.json, as the schema wants it."""
-    if not path.is_file():
-        raise ValueError(f"Cannot resume: {path} is no regular file.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(checks.regular_file(path).read_text(encoding="utf-8"))
         fault = schema.fault(content)
-    except OSError as error:
-        raise ValueError(f"Cannot resume: {path}: {error.strerror or error}.") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"Cannot resume: {path} is damaged ({error}).") from None
     if fault:
@@ -135,7 +132,7 @@ def _read_curves(path: Path, run: Run, problem: Problem) -> tuple:
     """Returns the curves of a run, at the test points and with the errors that it has."""
     names = ("x", "y", "dy", "d2y")
     try:
-        with path.open(newline="") as file:
+        with checks.regular_file(path).open(newline="") as file:
             rows = list(csv.DictReader(file))
         columns = [[row[name] for row in rows] for name in names]
         x, *curves = (None if "" in cells else np.array(cells, float) for cells in columns)
