@@ -26,11 +26,13 @@ from keras_smooth.comparison import (
 )
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import (
+    ALL,
     DEFAULT_INITIALIZER,
     DEVICES,
     DTYPES,
     TRAINING_METHODS,
     Settings,
+    all_activations,
 )
 from keras_smooth.differentiation.engines import MAX_ORDER
 
@@ -70,7 +72,8 @@ def _add_compare(commands) -> None:
         nargs="+",
         metavar="NAME",
         default=list(article.ACTIVATIONS),
-        help="names of this package's or Keras' activations, apart by spaces or commas",
+        help="names of this package's or Keras' activations, apart by spaces or commas; "
+        f"{ALL} for all",
     )
     option("--seeds", type=int, default=3, help="number of runs of each activation")
     option("--epochs", type=int, default=1000, help="iterations of each run")
@@ -100,6 +103,12 @@ def _add_compare(commands) -> None:
         default=None,
         help="methods that train the first smooth activation once more, from seed 0, to see "
         f"what the optimizer adds (default: {' '.join(BESIDE)}, and none with --quick)",
+    )
+    option(
+        "--noise",
+        type=float,
+        default=0.0,
+        help="of the y that are trained on, as a fraction of their standard deviation",
     )
     option("--jobs", type=int, help="processes (default: the cores, 1 on a GPU)")
     option(
@@ -193,7 +202,7 @@ def _array(file: str) -> np.ndarray:
 
 def _compare(arguments: argparse.Namespace, console: Console) -> int:
     settings = _settings(arguments)
-    problem = problems.load_problem(settings.problem)
+    problem = problems.load_problem(settings.problem, noise=settings.noise)
     jobs = _jobs(arguments.jobs, settings)
     directory = comparing.output_directory(arguments.out or _default_out(arguments.resume))
     with lock.locked(directory):
@@ -237,7 +246,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     if beside is None:
         beside = () if arguments.quick else BESIDE
     return Settings(
-        activations=tuple(names),
+        activations=all_activations() if names == [ALL] else tuple(names),
+        noise=arguments.noise,
         beside=beside,
         seeds=min(arguments.seeds, 1) if arguments.quick else arguments.seeds,
         epochs=min(arguments.epochs, 100) if arguments.quick else arguments.epochs,

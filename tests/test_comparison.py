@@ -21,6 +21,7 @@ from keras_smooth.comparison import (
     problems,
     report,
     schema,
+    settings,
     tasks,
     training,
 )
@@ -49,6 +50,7 @@ pytestmark = pytest.mark.usefixtures("without_xla")
         ({"epochs": -1}, "epochs must be 1 or more"),
         ({"method": "lbgfs"}, "Unknown method 'lbgfs'. Did you mean lbfgs"),
         ({"beside": ("sgd",)}, "Unknown method 'sgd'"),
+        ({"noise": -1.0}, "noise must be 0.0 or more"),
         ({"dtype": "float16"}, "Unknown dtype 'float16'. Did you mean float"),
         ({"device": "tpu"}, "Unknown device 'tpu'"),
         ({"initializer": "glorot"}, "Unknown initializer 'glorot'"),
@@ -200,6 +202,24 @@ def test_learning_curves_end_with_the_run(small):
     assert content["runs"][0]["learning"]["y_mse"][0] > content["runs"][0]["y_mse"]
     seconds = content["runs"][0]["learning"]["cpu_seconds"]
     assert seconds[0] == 0.0 and seconds == sorted(seconds)
+
+
+def test_all_activations_are_those_that_fit():
+    names = settings.all_activations()
+    assert {"tanh", "gelu", "snake", "log_softmax"} <= {*names} and len(names) > 30
+    assert "glu" not in names and "threshold" not in names
+    assert list(settings.by_name("all")) == list(names)
+
+
+def test_a_function_is_learned_with_noise():
+    asked = {**ONE, "activations": ["tanh"], "epochs": 60, "domain": (0.0, 1.0)}
+    exact, noisy = (
+        keras_smooth.compare(**asked, problem=wave, noise=noise) for noise in (0.0, 0.3)
+    )
+    # The noise of 0.3 deviations, which the net cannot fit with some thirty weights.
+    variance = np.var(np.sin(np.linspace(0.0, 1.0, 101)))
+    assert exact.runs[0].loss < 1e-5 < noisy.runs[0].y_mse < 0.09 * variance
+    assert noisy.runs[0].loss == pytest.approx(0.09 * variance, rel=0.2)
 
 
 def test_other_methods_beside(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 
+import keras
 import numpy as np
 import pytest
 
@@ -16,6 +17,46 @@ def test_derivatives_of_the_table(exact):
         central = (function(x + step) - function(x - step)) / (2 * step)
         # step^2 / 6 times a third derivative of up to 1e4.
         np.testing.assert_allclose(derivative(x), central, atol=2e-6, rtol=1e-6)
+
+
+def test_noise_is_in_what_is_trained_on_alone():
+    exact, noisy = (problems.load_problem("sine", noise=noise) for noise in (0.0, 0.1))
+    for seed in (0, 1):
+        (x, y), (other, off) = exact.draw(seed), noisy.draw(seed)
+        np.testing.assert_array_equal(x, other)
+        # Of 1000 normal numbers the deviation is known to some percent.
+        assert np.std(off - y) == pytest.approx(0.1 * np.std(y), rel=0.1)
+        np.testing.assert_array_equal(off, noisy.draw(seed)[1])
+    for one, two in zip(exact.exact, noisy.exact):
+        np.testing.assert_array_equal(one, two)
+    assert exact.digest() != noisy.digest()
+
+
+def ripple(x):
+    return keras.ops.sin(2.0 * x) * keras.ops.exp(-x)
+
+
+def test_derivatives_of_a_function_are_taken():
+    problem = problems.load_problem(ripple, domain=(0, 3))
+    x, decay = problem.x, np.exp(-problem.x)
+    sine, cosine = np.sin(2 * x), np.cos(2 * x)
+    exact = decay * (sine, 2 * cosine - sine, -3 * sine - 4 * cosine)
+    # float64, in numbers of at most 5.
+    np.testing.assert_allclose(problem.exact, exact, atol=1e-13)
+    drawn, y = problem.draw(3)
+    np.testing.assert_allclose(y, np.sin(2 * drawn) * np.exp(-drawn), atol=1e-14)
+    assert problem.formula == "ripple(x)" and problem.x_scale == (1.5, 1.5)
+
+
+@pytest.mark.parametrize("domain", [(1, 0), (0, 0), (0,), 3, ("a", "b"), (0, np.inf), None])
+def test_domains_that_are_none(domain):
+    with pytest.raises(ValueError, match="domain must be two finite numbers"):
+        problems.load_problem(ripple, domain)
+
+
+def test_a_function_of_numpy_is_refused():
+    with pytest.raises(TypeError, match="made of keras.ops"):
+        problems.load_problem(lambda x: np.exp(x))
 
 
 def test_the_articles_problem():
@@ -150,7 +191,7 @@ def test_arrays(number):
 @pytest.mark.parametrize(
     ("source", "error", "words"),
     [
-        (None, TypeError, "problem must be a name, the path of a file, or arrays"),
+        (None, TypeError, "problem must be a name, the path of a file, a function"),
         (3.0, TypeError, "problem must be a name"),
         ((np.arange(12.0),), ValueError, "received 1 of them"),
         ((np.arange(12.0),) * 5, ValueError, "received 5 of them"),

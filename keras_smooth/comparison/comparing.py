@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_smooth.checks import finite_number
 from keras_smooth.comparison import (
     article,
     executors,
@@ -69,7 +70,7 @@ class Comparison:
 
 
 def compare(
-    activations: Sequence[str | Callable] | None = None,
+    activations: Sequence[str | Callable] | str | None = None,
     seeds: int = 3,
     *,
     epochs: int = 1000,
@@ -80,6 +81,8 @@ def compare(
     problem: Any = "gaussian",
     architecture: str = "8x20",
     beside: Sequence[str] = (),
+    domain: Sequence[float] = problems.DOMAIN,
+    noise: float = 0.0,
     jobs: int | None = None,
     out: str | os.PathLike | None = None,
     resume: bool = False,
@@ -90,7 +93,8 @@ def compare(
     Args:
         activations: Names of activations, of this package or of Keras, or functions of a
             tensor, which go by their `__name__`. The default are the six of the article:
-            relu, tanh, sigmoid, softplus, selu, elu.
+            relu, tanh, sigmoid, softplus, selu, elu. `"all"` takes all that Keras, this
+            package and `register_smoothness` know and that fit this network.
         seeds: Number of runs for each, from the seeds 0, 1, ...
         epochs: Iterations of each run, as in `keras_smooth.fit_lbfgs`.
         method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch.
@@ -98,14 +102,18 @@ def compare(
             Keras initializer.
         dtype: `"float64"` or `"float32"`.
         device: `"auto"` takes a GPU if there is one; `"cpu"`, `"gpu"`.
-        problem: A name from the table of problems (gaussian, sine, runge, front, morse);
-            the path of a CSV file with columns x, y and optionally dy, d2y; or these as
-            arrays, in a tuple, a dict or a DataFrame. With x and y alone every fifth point
+        problem: A name from the table of problems (gaussian, sine, runge, front, morse,
+            chirp, polynomial, oscillation); the path of a CSV file with columns x, y and
+            optionally dy, d2y; these as arrays, in a tuple, a dict or a DataFrame; or a
+            function of a tensor, made of `keras.ops`, whose derivatives are taken. With x and y alone every fifth point
             is held out, for the errors of y.
         architecture: Numbers of hidden layers and of their units.
         beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
             activation from seed 0 once more: what the optimizer adds. Those of TensorFlow
             Probability are left out where tf_keras is not installed.
+        domain: Lower and upper bound of x for a function; 1000 points are drawn there.
+        noise: Standard deviation of the normal errors of the y that are trained on, as a
+            fraction of that of y. The errors are measured against exact values.
         jobs: Number of worker processes. None runs everything in this process.
         out: Directory for the results, written after every run.
         resume: Whether to take over the runs that are in `out` already.
@@ -131,7 +139,9 @@ def compare(
     ('tanh', 'inf')
     """
     functions = by_name(article.ACTIVATIONS if activations is None else activations)
-    learned = problems.load_problem(problem)
+    learned = problems.load_problem(
+        problem, domain, finite_number("noise", noise, least=0.0)
+    )
     settings = Settings(
         activations=tuple(functions),
         functions=functions,
@@ -144,6 +154,7 @@ def compare(
         problem=learned.name,
         architecture=architecture,
         beside=beside,
+        noise=float(noise),
     )
     executor = executors.chosen(jobs)
     directory = None if out is None else output_directory(out)

@@ -1,6 +1,7 @@
-"""Functions of one variable to learn, with exact derivatives; or a user's own data."""
+"""Functions of one variable to learn, with exact derivatives; or a user's own."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_smooth.comparison import columns
+from keras_smooth.differentiation import exact_values
 from keras_smooth.lbfgs import digests
 from keras_smooth.registry import nearest
 
@@ -17,6 +19,8 @@ NUM_TEST_STEPS = 100
 MIN_ROWS = 10
 HELD_OUT_EVERY = 5
 OWN_DATA = "own data"
+OWN_FUNCTION = "own function"
+DOMAIN = (-2.0, 2.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,21 +124,102 @@ EXACT_PROBLEMS = (
         lambda x: 2.0 * np.exp(-x) * (1.0 - np.exp(-x)),
         lambda x: 2.0 * np.exp(-x) * (2.0 * np.exp(-x) - 1.0),
     ),
+    ExactProblem(
+        "chirp",
+        "sin(3 x^2)",
+        (0.0, 2.5),
+        lambda x: np.sin(3.0 * x**2),
+        lambda x: 6.0 * x * np.cos(3.0 * x**2),
+        lambda x: 6.0 * np.cos(3.0 * x**2) - 36.0 * x**2 * np.sin(3.0 * x**2),
+    ),
+    ExactProblem(
+        "polynomial",
+        "x^5 - 3 x^3 + x",
+        (-2.0, 2.0),
+        lambda x: x**5 - 3.0 * x**3 + x,
+        lambda x: 5.0 * x**4 - 9.0 * x**2 + 1.0,
+        lambda x: 20.0 * x**3 - 18.0 * x,
+    ),
+    ExactProblem(
+        "oscillation",
+        "exp(-x / 2) cos(4 x)",
+        (0.0, 6.0),
+        lambda x: np.exp(-x / 2.0) * np.cos(4.0 * x),
+        lambda x: np.exp(-x / 2.0) * (-0.5 * np.cos(4.0 * x) - 4.0 * np.sin(4.0 * x)),
+        lambda x: np.exp(-x / 2.0) * (4.0 * np.sin(4.0 * x) - 15.75 * np.cos(4.0 * x)),
+    ),
 )
 NAMES = tuple(row.name for row in EXACT_PROBLEMS)
 
 
-def load_problem(source: Any) -> Problem:
-    """Returns a problem of the table by name, that of a file by path, or that of arrays.
+def load_problem(
+    source: Any, domain: Sequence[float] = DOMAIN, noise: float = 0.0
+) -> Problem:
+    """Returns a problem of the table by name, of a file by path, of arrays or of a function.
 
     Args:
-        source: A name; a path; or arrays, as a tuple `(x, y)`, `(x, y, dy)`,
-            `(x, y, dy, d2y)` or as a mapping or table with these keys.
+        source: A name; a path; arrays, as a tuple `(x, y)`, `(x, y, dy)`,
+            `(x, y, dy, d2y)` or as a mapping or table with these keys; or a function of a
+            tensor, made of `keras.ops`.
+        domain: Where a function is learned.
+        noise: Standard deviation of what is added to the y that are trained on, as a
+            fraction of theirs. The test points stay exact.
 
     Raises:
         TypeError: If it is none of these.
         ValueError: If the name is unknown, or the data cannot be used.
     """
+    problem = _of_function(source, domain) if callable(source) else _loaded(source)
+    return _noisy(problem, noise) if noise else problem
+
+
+def _noisy(problem: Problem, noise: float) -> Problem:
+    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        x, y = problem.draw(seed)
+        # Numbers apart from those that the points are drawn by.
+        errors = np.random.default_rng([seed, 1]).normal(size=y.shape)
+        return x, y + noise * y.std() * errors
+
+    return dataclasses.replace(problem, draw=draw)
+
+
+def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
+    low, high = _bounds(domain)
+
+    def values(x: np.ndarray, order: int) -> list[np.ndarray]:
+        found = exact_values.exact_values(function, x[:, None], order)
+        return [np.ravel(value) for value in found]
+
+    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        x = np.random.default_rng(seed).uniform(low, high, NUM_TRAINING_POINTS)
+        return x, values(x, 0)[0]
+
+    x = np.linspace(low, high, NUM_TEST_STEPS + 1)
+    y, dy, d2y = values(x, 2)
+    return Problem(
+        name=OWN_FUNCTION,
+        formula=f"{getattr(function, '__name__', OWN_FUNCTION)}(x)",
+        draw=draw,
+        x=x,
+        exact=(y, dy, d2y),
+        x_scale=((low + high) / 2, (high - low) / 2),
+        y_scale=(float(y.mean()), float(y.std()) or 1.0),
+    )
+
+
+def _bounds(domain: Sequence[float]) -> tuple[float, float]:
+    try:
+        low, high = (float(bound) for bound in domain)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(
+            f"domain must be two finite numbers, the lower first; received {domain!r}."
+        )
+    return low, high
+
+
+def _loaded(source: Any) -> Problem:
     if isinstance(source, str | os.PathLike):
         return _named(os.fspath(source))
     if hasattr(source, "columns"):  # A table of pandas or polars.
@@ -142,8 +227,8 @@ def load_problem(source: Any) -> Problem:
     if isinstance(source, Mapping | Sequence):
         return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
     raise TypeError(
-        "problem must be a name, the path of a file, or arrays (x, y), (x, y, dy), "
-        f"(x, y, dy, d2y); received {source!r}."
+        "problem must be a name, the path of a file, a function, or arrays (x, y), "
+        f"(x, y, dy), (x, y, dy, d2y); received {source!r}."
     )
 
 

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import activations, registry
-from keras_smooth.checks import whole_number
+from keras_smooth.checks import finite_number, whole_number
 from keras_smooth.comparison import article
 from keras_smooth.lbfgs import minimizers
 from keras_smooth.registry import nearest
@@ -18,6 +18,7 @@ TRAINING_METHODS = (*minimizers.MINIMIZERS, "adam")
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "gpu")
 DEFAULT_INITIALIZER = "default"
+ALL = "all"
 # Beyond, what is left to run fills the memory; TensorFlow counts iterations in 32 bits.
 MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000_000
@@ -42,6 +43,7 @@ class Settings:
     problem: str = article.PROBLEM
     architecture: str = article.ARCHITECTURE
     beside: Sequence[str] = ()
+    noise: float = 0.0
     functions: Mapping[str, Callable] = dataclasses.field(
         default_factory=dict, compare=False
     )
@@ -62,6 +64,7 @@ class Settings:
         object.__setattr__(self, "beside", _methods_beside(self.beside, self.method))
         _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("device", self.device, DEVICES)
+        finite_number("noise", self.noise, least=0.0)
         _check_initializer(self.initializer)
         _check_architecture(self.architecture)
         self.device_name()
@@ -103,13 +106,24 @@ class Settings:
         )
 
 
+def all_activations() -> tuple[str, ...]:
+    """Returns the names of the activations, of Keras and registered, that a network can have."""
+    return tuple(
+        name
+        for name in registry.function_names()
+        if not _reason_unusable(activations.get(name))
+    )
+
+
 def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Callable]:
-    """Returns the functions of activations, which are given as names or as functions.
+    """Returns the functions of activations: names, functions, or "all".
 
     Raises:
         TypeError: If one is neither.
         ValueError: If a name is unknown, or a function has none that can name files.
     """
+    if given == ALL:
+        given = all_activations()
     if isinstance(given, str) or callable(given) or not isinstance(given, Iterable):
         raise TypeError(
             "activations must be a list of names or functions, such as ['tanh'], received "
@@ -139,15 +153,21 @@ def _name_of(function: Callable) -> str:
 
 
 def _check_activation(name: str, function: Callable) -> None:
+    if reason := _reason_unusable(function):
+        raise ValueError(
+            f"The activation {name!r} cannot be used in this network ({reason}): register a "
+            "function of one tensor that keeps its shape."
+        )
+
+
+def _reason_unusable(function: Callable) -> str:
     try:
         inspect.signature(function).bind(None)
         if tuple(function(tf.zeros((2, 4))).shape) != (2, 4):
-            raise TypeError("it changes the shape")
+            return "it changes the shape"
     except TypeError as error:
-        raise ValueError(
-            f"The activation {name!r} cannot be used in this network ({error}): register a "
-            "function of one tensor that keeps its shape."
-        ) from None
+        return str(error)
+    return ""
 
 
 def _check_count(name: str, value: object, most: int) -> None:

@@ -3,7 +3,8 @@
 import dataclasses
 import shlex
 
-from keras_smooth.comparison.problems import OWN_DATA
+from keras_smooth import activations, registry
+from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
 
@@ -11,7 +12,7 @@ from keras_smooth.comparison.settings import Settings
 def command(results: Results) -> str:
     """Returns the command line, or why there is none."""
     settings = results.settings
-    if settings.problem == OWN_DATA or settings.functions:
+    if settings.problem in (OWN_DATA, OWN_FUNCTION) or not _can_be_named(settings):
         return "keras_smooth.compare, called with arrays or functions from Python"
     parts = ["keras-smooth", "compare"]
     for field in dataclasses.fields(Settings):
@@ -20,3 +21,12 @@ def command(results: Results) -> str:
             values = value if isinstance(value, tuple) else (value,)
             parts += [f"--{field.name}", *map(str, values)]
     return shlex.join(parts)
+
+
+def _can_be_named(settings: Settings) -> bool:
+    """Whether all activations are those that their names stand for in a new process."""
+    known = registry.function_names()
+    return all(
+        name in known and settings.function(name) is activations.get(name)
+        for name in settings.functions
+    )

@@ -36,7 +36,7 @@ def introduction(results: Results) -> str:
         f"A network of {depth} layers of {width} units learns y = {problem.formula} from "
         f"{len(problem.draw(0)[0])} points, full batch, with {settings.method}, "
         f"{settings.epochs} iterations and {settings.seeds} seeds in {settings.dtype}, "
-        f"initializer {settings.initializer}. Mean squared errors (MSE) of y, y', y'' at "
+        f"initializer {settings.initializer}{_noise(settings.noise)}. Mean squared errors (MSE) of y, y', y'' at "
         f"{len(problem.x)} points: median over the seeds, and range."
     )
     if problem.exact[2] is None and problem.exact[1] is None:
@@ -47,9 +47,15 @@ def introduction(results: Results) -> str:
     return text
 
 
+def _noise(noise: float) -> str:
+    return f", with noise of {noise:.3g} of the deviation of y" if noise else ""
+
+
 def articles_mse(results: Results) -> dict[str, tuple[float, float, float]]:
     """Returns the article's errors by activation, if they are of this problem."""
-    return dict(article.MSE) if results.settings.problem == article.PROBLEM else {}
+    settings = results.settings
+    is_same = settings.problem == article.PROBLEM and not settings.noise
+    return dict(article.MSE) if is_same else {}
 
 
 def signal(runs: list[Run]) -> float:
