@@ -398,6 +398,13 @@ def test_kinks_of_one_mode(function, training):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rate", [0.002, 0.03, 0.5])
+def test_a_rare_coin_is_no_fault(rate):
+    layer = L.Dropout(rate, noise_shape=(None, 1), seed=1)
+    row = keras_smooth.audit(layer, np.ones((4, 3), "float32")).rows[0]
+    assert row.inference == row.training == "ok", row
+
+
 def test_modes_have_separate_outcomes():
     x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
     for layer in (L.BatchNormalization(), keras_smooth.layers.BatchNormalization()):

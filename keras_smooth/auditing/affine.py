@@ -9,20 +9,24 @@ from keras_smooth.auditing.towers import Tower
 
 # Points that tell whether a function is affine, in units of the reach of a line.
 POINTS = np.linspace(-1.0, 1.0, 13) + 0.0137
+THREE = slice(0, 13, 6)
 # Rounding errors by which the values of an affine function may leave a line.
 ROUNDINGS = 100.0
 
 
-def slopes(values: np.ndarray, rounding: float) -> np.ndarray | None:
+def slopes(
+    values: np.ndarray, rounding: float, points: np.ndarray = POINTS
+) -> np.ndarray | None:
     """Returns the slopes of curves if all are affine to rounding, else None.
 
     Args:
-        values: Values at `POINTS`, of shape `(curves, len(POINTS))`.
+        values: Values at the points, of shape `(curves, points)`.
         rounding: Relative rounding error of the values.
+        points: In units of the reach of a line.
     """
     if not np.isfinite(values).all():
         return None
-    matrix = np.stack([np.ones_like(POINTS), POINTS], axis=1)
+    matrix = np.stack([np.ones_like(points), points], axis=1)
     fitted, *_ = np.linalg.lstsq(matrix, values.T, rcond=None)
     scale = np.abs(values).max(axis=1)
     deviation = np.abs(matrix @ fitted - values.T).max(axis=0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,9 @@ from keras_smooth.models.agreement import distance
 SIDE = 8
 # Numbers of points for which functions are compiled.
 BATCHES = (16, 128, 512, 2048)
-# Points one by one for which a graph without a loop is not worth its making.
+# Points one by one for which a graph is not worth its making: without a loop, and with one.
 PATIENCE = 27
+LOOPS_PATIENCE = 9
 # Where inference and training are compared.
 POINTS = np.linspace(-4.0, 4.0, 33) + 0.0137
 # The dtype of a rounding error, of those in which derivatives can be held against differences.
@@ -159,7 +161,11 @@ class MeasuredCall:
     def takes_samples_together(self, training: bool) -> bool:
         """Whether samples are independent, so that a batch holds many points."""
         if training not in self._independent:
-            self._independent[training] = self._has_independent_samples(training)
+            # A rare coin falls alike in a few samples, and not in more of them.
+            draws = training and _draws(self.copy)
+            self._independent[training] = not draws and self._has_independent_samples(
+                training
+            )
         return self._independent[training]
 
     def _has_independent_samples(self, training: bool) -> bool:
@@ -213,23 +219,36 @@ class MeasuredCall:
         found = towers.tower([(len(t), row)], self.rounding)
         return dataclasses.replace(found, values=found.values[:, :size])
 
+    def values_apart(
+        self, base: list, direction: list, t: np.ndarray, training: bool
+    ) -> np.ndarray:
+        """Returns the curve itself at the points t, with the whole batch on the line."""
+        arrays = self._arrays(base, direction)
+        points = tf.split(tf.constant(t), len(t))
+        return np.concatenate([self._apart(point, arrays, training) for point in points])
+
+    def _arrays(self, base: list, direction: list) -> list:
+        """Returns what a graph of one point takes beside it."""
+        others = [
+            None if calls.is_float(leaf) or not tf.is_tensor(leaf) else leaf
+            for leaf in self.leaves
+        ]
+        lines = [
+            [None if a is None else tf.constant(a) for a in part]
+            for part in (base, direction)
+        ]
+        return [*lines, others]
+
     def tower_apart(
         self, base: list, direction: list, t: np.ndarray, order: int, training: bool
     ) -> towers.Tower:
         """Returns derivatives at the points t, with the whole batch on the line."""
         if (order, training) not in self._nested:
             curve = functools.partial(self._apart, training=training)
-            patience = 0 if self._has_loop() else PATIENCE
+            patience = LOOPS_PATIENCE if self._has_loop() else PATIENCE
             self._nested[order, training] = towers.NestedOneByOne(curve, order, patience)
-        arrays = [
-            [None if a is None else tf.constant(a) for a in part]
-            for part in (base, direction)
-        ]
-        others = [
-            None if calls.is_float(leaf) or not tf.is_tensor(leaf) else leaf
-            for leaf in self.leaves
-        ]
-        rows = self._nested[order, training](np.split(t, len(t)), [*arrays, others])
+        arrays = self._arrays(base, direction)
+        rows = self._nested[order, training](np.split(t, len(t)), arrays)
         return towers.tower(rows, self.rounding)
 
     def _has_loop(self) -> bool:
@@ -345,6 +364,13 @@ def _rounding(output: Any) -> float:
 
 def _row(output: Any, i: int) -> list:
     return [leaf[i : i + 1] for leaf in keras.tree.flatten(output) if calls.is_float(leaf)]
+
+
+def _draws(copy: keras.Operation) -> bool:
+    """Returns whether a layer may draw random numbers of Keras."""
+    found = (vars(part).values() for part in references.parts_within(copy))
+    kinds = map(type, itertools.chain.from_iterable(found))
+    return any(issubclass(kind, keras.random.SeedGenerator) for kind in kinds)
 
 
 def _takes_training(copy: keras.Operation) -> bool:

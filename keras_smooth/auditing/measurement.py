@@ -92,7 +92,8 @@ class Measurement:
         return [dataclasses.replace(tower, values=values) for values in parts]
 
     def _lines(self) -> tuple[Line, ...]:
-        if self.around or self.briefly:
+        # Of a known layer, batches and noise change nothing that another line would show.
+        if self.around or self.briefly or self.known and not self.together:
             return (lines.GENERIC,)
         copy = self.call.copy
         joints = self.together and not getattr(copy, "weights", None)
@@ -103,25 +104,44 @@ class Measurement:
 
         Derivatives of an affine function are known: a point a line does.
         """
-        if self.briefly or not self.together:
+        if self.briefly:
             return None
         chosen = self._lines()
         curves = [self.call.through(line) for line in chosen]
         ts = [line.reach * affine.POINTS for line in chosen]
         try:
-            at = np.concatenate(ts)
-            values = self.call.values(*_joined(curves, ts), at, self.training)
-            values = values.reshape(len(chosen), -1)
-            slopes = affine.slopes(values, self.call.rounding)
+            slopes = self._slopes(curves, ts)
             if slopes is None:
                 return None
+            slopes = slopes / [line.reach for line in chosen]
+            if not self.together:
+                towers = [self._tower(*curve, np.zeros(1)) for curve in curves]
+                return worst(list(map(affine.check, towers, slopes[:, None])))
             ts = [np.array(line.points) for line in chosen]
             tower = self._tower(*_joined(curves, ts), np.concatenate(ts))
         # A layer that fails here is looked at line by line.
         except Exception:
             return None
-        slopes = slopes / [line.reach for line in chosen]
         return affine.check(tower, np.repeat(slopes, [len(t) for t in ts]))
+
+    def _slopes(self, curves: list, ts: list[np.ndarray]) -> np.ndarray | None:
+        """Returns the slopes of curves if all are affine, else None."""
+        rounding = self.call.rounding
+        if self.together:
+            at = np.concatenate(ts)
+            values = self.call.values(*_joined(curves, ts), at, self.training)
+            return affine.slopes(values.reshape(len(curves), -1), rounding)
+        slopes = []
+        for (base, direction), t in zip(curves, ts):
+            # Three points tell of most that they are on no line.
+            for some in (affine.THREE, slice(None)):
+                at = t[some]
+                values = self.call.values_apart(base, direction, at, self.training)
+                slope = affine.slopes(values[None], rounding, affine.POINTS[some])
+                if slope is None:
+                    return None
+            slopes.append(slope)
+        return np.concatenate(slopes)
 
     def _tower(self, base: list, direction: list, t: np.ndarray) -> Tower:
         if self.together:
