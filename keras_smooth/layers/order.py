@@ -24,9 +24,11 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
     order = whole_number(f"The `order` of {owner}", order, 0)
     for activation in activations:
         smoothness = registry.smoothness(activation)
-        if order and smoothness is None:
+        if order == 0:
+            continue
+        if smoothness is None:
             _warn_unknown(owner, _name(activation), order)
-        elif order and smoothness < order:
+        elif smoothness < order:
             raise ValueError(_rough(owner, activation, smoothness, order))
     return order
 
@@ -34,7 +36,7 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
 def _rough(owner: str, activation: Callable, smoothness: float, order: int) -> str:
     name, row = _name(activation), registry.row(activation)
     kind = f"of class C^{smoothness}" if smoothness >= 0 else "not continuous"
-    reason = f" ({name} {row.reason})" if row.reason else ""
+    reason = f" ({name} {row.reason})" if row and row.reason else ""
     smooth = ", ".join(registry.recommended(order))
     return (
         f"{owner} received activation={name!r}, which is {kind}, but order={order} asks "

@@ -122,7 +122,7 @@ def _check_dtypes(model: keras.Model, dtype: str | None) -> None:
         return
     counts = collections.Counter(v.dtype for v in model.trainable_variables)
     if len(counts) > 1:
-        usual = max(counts, key=counts.get)
+        usual = counts.most_common(1)[0][0]
         others = [v for v in model.trainable_variables if v.dtype != usual]
         raise ValueError(
             f"The trainable weights have the dtypes {', '.join(sorted(counts))}: "

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 from keras_smooth.checks import finite_number, whole_number
 from keras_smooth.lbfgs.minimizers import check_method, default_num_pairs
 
 # Name: which check, smallest value, whether None is allowed.
-_NUMBERS = {
+_NUMBERS: dict[str, tuple[Callable, float, bool]] = {
     "epochs": (whole_number, 1, False),
     "initial_epoch": (whole_number, 0, False),
     "num_correction_pairs": (whole_number, 1, True),
@@ -45,7 +46,7 @@ class Options:
     max_seconds: float | None
     max_restarts: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_method(self.method)
         if self.dtype not in (None, "float64"):
             raise ValueError(f'`dtype` must be "float64" or None, received {self.dtype!r}.')
