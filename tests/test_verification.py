@@ -84,6 +84,20 @@ def test_all_operators_verify(make_model, operator):
     model, x = make_model(dim=3), np.random.default_rng(0).normal(size=(4, 3))
     plain, verified = (OPERATORS[operator](model, x, verify=v) for v in (False, True))
     keras.tree.map_structure(np.testing.assert_array_equal, tuple(plain), tuple(verified))
+    # A tuple has its verification, and so has a tensor.
+    assert verified.verification.ok and not hasattr(plain, "verification")
+    assert verified.verification.num_points == 4
+
+
+def test_each_tensor_of_a_structure_has_its_verification():
+    x = {"x": np.ones((3, 1)), "t": np.ones((3, 2))}
+    model = lambda z: ops.sin(z["x"]) * ops.sum(z["t"] ** 2, axis=1, keepdims=True)  # noqa: E731
+    slopes = keras_smooth.gradient(model, x, verify=True)
+    bounds = {name: slope.verification["dy"].bound for name, slope in slopes.items()}
+    # Slopes of size 2: rounding over the least step.
+    assert bounds.keys() == x.keys() and all(0 <= bound < 1e-9 for bound in bounds.values())
+    laplacian = keras_smooth.laplacian(model, x, verify=True)
+    assert laplacian.verification["laplacian"].bound < 1e-6
 
 
 def test_several_inputs_verify():

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_smooth.differentiation import engines
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
-from keras_smooth.differentiation.verification import certified
+from keras_smooth.differentiation.verification import certified, with_verification
 
 
 # Keras itself calls layers without AutoGraph; it would try to convert this file as well.
@@ -110,7 +110,8 @@ def gradient(
         engine: `"tape"`, one reverse sweep whatever the dimension, or `"jet"`; `"auto"`
             takes tapes.
         batch_size: Number of samples at a time, which bounds the memory. None is all.
-        wrt, verify: As for `derivatives`.
+        wrt: As for `derivatives`.
+        verify: As for `derivatives`. Each tensor has the attribute `verification`.
 
     Returns:
         A tensor of the shape of x; for several inputs the structure of those that
@@ -127,7 +128,8 @@ def gradient(
     >>> keras_smooth.gradient(lambda x: x[:, 0] * x[:, 1], np.array([[2.0, 3.0]])).numpy()
     array([[3., 2.]])
     """
-    points, y, slopes = _first(model, x, wrt, engine, batch_size, verify)
+    points, found = _first(model, x, wrt, engine, batch_size, verify)
+    y, slopes = found
     if keras.tree.is_nested(y) or y.shape[1:].num_elements() != 1:
         shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape[1:]), y)
         raise ValueError(
@@ -135,7 +137,8 @@ def gradient(
             f"{shapes}. Take keras_smooth.jacobian."
         )
     flat = zip(keras.tree.flatten(slopes), points.moving, strict=True)
-    return points.structured([tf.reshape(d, (-1, *x.shape[1:])) for d, x in flat])
+    gradients = [tf.reshape(d, (-1, *x.shape[1:])) for d, x in flat]
+    return points.structured(with_verification(gradients, found))
 
 
 @tf.autograph.experimental.do_not_convert
@@ -155,7 +158,7 @@ def jacobian(
         engine: `"tape"`, a reverse sweep for each output, or `"jet"`, one forward pass
             with a direction for each input; `"auto"` takes tapes.
         batch_size: Number of samples at a time; None is all.
-        wrt, verify: As for `derivatives`.
+        wrt, verify: As for `gradient`.
 
     Returns:
         A tensor of the shape of y with the shape of a sample of x behind it: `(batch, m,
@@ -173,8 +176,9 @@ def jacobian(
     array([[[4., 0.],
             [0., 6.]]])
     """
-    points, y, slopes = _first(model, x, wrt, engine, batch_size, verify)
-    return _written_out(points, y, slopes, 1)
+    points, found = _first(model, x, wrt, engine, batch_size, verify)
+    y, slopes = found
+    return with_verification(_written_out(points, y, slopes, 1), found)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -194,7 +198,7 @@ def hessian(
         engine: `"tape"`, or `"jet"`, one forward pass with d (d + 1) / 2 directions;
             `"auto"` takes jets for d up to 2.
         batch_size: Number of samples at a time; None is all.
-        wrt, verify: As for `derivatives`.
+        wrt, verify: As for `gradient`.
 
     Returns:
         A tensor of the shape of y with twice the shape of a sample of x behind it:
@@ -215,18 +219,18 @@ def hessian(
     points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
     evaluation = Evaluation("derivatives", model, points, 2, engine, batch_size)
-    y, _, d2y = certified(evaluation) if verify else evaluation.result()
-    return _written_out(points, y, d2y, 2)
+    found = certified(evaluation) if verify else evaluation.result()
+    return with_verification(_written_out(points, found[0], found[2], 2), found)
 
 
 def _first(
     model: Callable, x: Any, wrt: Any, engine: str, batch_size: int | None, verify: bool
 ) -> tuple:
-    """Returns the points, y and y'."""
+    """Returns the points; and y and y'."""
     points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
     evaluation = Evaluation("jacobian", model, points, 1, engine, batch_size)
-    return points, *(certified(evaluation) if verify else evaluation.result())
+    return points, certified(evaluation) if verify else evaluation.result()
 
 
 def _written_out(points: Points, y: Any, values: Any, order: int) -> Any:
@@ -258,9 +262,9 @@ def laplacian(
             first layer where that is below d / 2 (forward Laplacian), or `"tape"`, the
             trace of the Hessian; `"auto"` takes jets where the model has rules for them.
         batch_size: Number of samples at a time; None is all.
-        wrt, verify: As for `derivatives`.
-            Of several inputs the second derivatives are summed over those that
+        wrt: As for `derivatives`. The second derivatives are summed over all inputs that
             derivatives are taken by.
+        verify: As for `gradient`.
 
     Returns:
         A tensor of the shape of y, or the structure of y.
@@ -284,7 +288,8 @@ def laplacian(
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
     """
     if verify:
-        return certified(_laplacian("with_laplacian", model, x, wrt, engine, batch_size))[2]
+        found = certified(_laplacian("with_laplacian", model, x, wrt, engine, batch_size))
+        return with_verification(found[2], found)
     return _laplacian("laplacian", model, x, wrt, engine, batch_size).result()
 
 

@@ -1,6 +1,7 @@
 """Verified derivatives: the numbers of an engine against differences of the model."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,7 +48,9 @@ class Verification:
     """What `verify=True` found: the numbers of an engine against the model's own values.
 
     The second way uses no derivative of anything: polynomials through values of the model
-    near each point, at several distances. `print` shows a table.
+    near each point, at several distances. `print` shows a table. It is the attribute
+    `verification` of what `derivatives` and `directional` return, and of each tensor that
+    `gradient`, `jacobian`, `hessian` and `laplacian` return.
 
     Args:
         engine: `"jet"` or `"tape"`, of the numbers.
@@ -111,6 +114,14 @@ class VerifiedDerivatives(tuple):
     """
 
     verification: Verification
+
+
+def with_verification(values: Any, found: tuple) -> Any:
+    """Gives each tensor that was made of verified derivatives their `verification`."""
+    if isinstance(found, VerifiedDerivatives):
+        for tensor in keras.tree.flatten(values):
+            tensor.verification = found.verification
+    return values
 
 
 def certified(evaluation: Evaluation) -> VerifiedDerivatives:
