@@ -1,11 +1,20 @@
-"""Poisson's equation -u'' = f on [0, 1] with u(0) = u(1) = 0, solved by a network.
+"""Poisson's equation -(u_xx + u_yy) = f on the unit square with u = 0 on its edge.
 
-The objective is the residual of the equation, and the factor x (1 - x) in the model holds
-the boundary values. The relative L2 error is 2.6e-08, 4.8e-08 and 2.9e-08 for seeds 0 to 2,
-in 11 s of one core.
+The exact solution is sin(pi x) sin(pi y). A factor of the model holds the values on the edge,
+the points are those of Gauss and Chebyshev, and the logarithm of the mean squared residual is
+minimized: L-BFGS goes on where the mean square itself has become flat.
+
+Published: relative L2 errors of 1e-6 to 1e-8 by energy natural gradient descent.
+
+References:
+    Mueller and Zeinhofer, 2023, "Achieving high accuracy with PINNs via energy natural gradient
+    descent", ICML (this equation; the errors are from its summary); Urban, Stefanou and Pons,
+    2025, "Unveiling the optimization process of physics informed neural networks", Journal of
+    Computational Physics 523 (the logarithm).
 """
 
 import argparse
+import time
 
 import keras
 import numpy as np
@@ -14,37 +23,61 @@ from keras import ops
 import keras_smooth
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--epochs", type=int, default=20000, help="iterations of L-BFGS")
-parser.add_argument("--points", type=int, default=100, help="points of the equation")
+parser.add_argument("--epochs", type=int, default=1300, help="iterations of L-BFGS")
+parser.add_argument("--points", type=int, default=16, help="points along each axis")
 parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--figure", help="file for a picture of the result")
 arguments = parser.parse_args()
 
 
-def exact(x):
-    return np.sin(np.pi * x) + 0.5 * np.sin(4.0 * np.pi * x)
+def exact(points):
+    return ops.sin(np.pi * points[:, :1]) * ops.sin(np.pi * points[:, 1:])
 
 
-def source(x):
-    return np.pi**2 * (ops.sin(np.pi * x) + 8.0 * ops.sin(4.0 * np.pi * x))
-
-
-def residual(model, x):
-    return ops.mean((keras_smooth.laplacian(model, x) + source(x)) ** 2)
+def objective(model, points):
+    source = 2.0 * np.pi**2 * exact(points)
+    residual = keras_smooth.laplacian(model, points) + source
+    return ops.log(ops.mean(residual**2))
 
 
 keras.utils.set_random_seed(arguments.seed)
-x = keras.Input((1,), dtype="float64")
-hidden = x
+inputs = keras.Input((2,), dtype="float64")
+x, y = inputs[:, :1], inputs[:, 1:]
+hidden = 2.0 * inputs - 1.0
 for _ in range(2):
-    hidden = keras_smooth.Dense(20, "tanh", dtype="float64")(hidden)
-u = x * (1.0 - x) * keras_smooth.Dense(1, dtype="float64")(hidden)
-model = keras.Model(x, u)
+    hidden = keras_smooth.Dense(16, "sin", dtype="float64")(hidden)
+u = x * (1.0 - x) * y * (1.0 - y) * keras_smooth.Dense(1, dtype="float64")(hidden)
+model = keras.Model(inputs, u)
 
-points = np.linspace(0.0, 1.0, arguments.points)[:, None]
-keras_smooth.fit_lbfgs(
-    model, points, objective=residual, epochs=arguments.epochs, verbose=0
+angles = np.pi * (np.arange(arguments.points) + 0.5) / arguments.points
+axis = 0.5 - 0.5 * np.cos(angles)
+points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+history = keras_smooth.fit_lbfgs(
+    model,
+    points,
+    objective=objective,
+    epochs=arguments.epochs,
+    num_correction_pairs=400,
+    verbose=0,
 )
 
-x_test = np.linspace(0.0, 1.0, 1001)[:, None]
-error = np.linalg.norm(model(x_test) - exact(x_test)) / np.linalg.norm(exact(x_test))
+axis = np.linspace(0.0, 1.0, 101)
+grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+difference = model(grid) - exact(grid)
+error = np.linalg.norm(difference) / np.linalg.norm(exact(grid))
 print("error", f"{error:.1e}")
+print("iterations", history.result.nit)
+print("seconds", f"{time.process_time():.0f}")
+
+if arguments.figure:
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
+    for part, values, title in (
+        (left, model(grid), "u"),
+        (right, difference, "error of u"),
+    ):
+        picture = part.pcolormesh(axis, axis, np.reshape(values, (101, 101)))
+        figure.colorbar(picture, ax=part)
+        part.set(xlabel="x", ylabel="y", title=title, aspect="equal")
+    figure.savefig(arguments.figure, dpi=80)
