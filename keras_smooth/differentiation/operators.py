@@ -196,7 +196,7 @@ def hessian(
     Args:
         model, x: As for `gradient`, with outputs of any shape.
         engine: `"tape"`, or `"jet"`, one forward pass with d (d + 1) / 2 directions;
-            `"auto"` takes jets for d up to 2.
+            `"auto"` takes jets where d is 1.
         batch_size: Number of samples at a time; None is all.
         wrt, verify: As for `gradient`.
 
