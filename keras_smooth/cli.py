@@ -221,7 +221,7 @@ def _carried_out(results: Results, jobs: int, directory: Path, console: Console)
         f"{jobs} process{'es' if jobs > 1 else ''}; results in {directory}",
     )
     try:
-        with display.Display(todo, settings.epochs, console) as live:
+        with display.Display(todo, settings, console) as live:
             comparing.carry_out(results, executor, directory, live.handle)
     except KeyboardInterrupt:
         go_on = f"Go on with the same command and --resume --out {directory}"

@@ -11,8 +11,8 @@ from rich.console import Console
 
 import keras_smooth
 from keras_smooth import comparison
-from keras_smooth.comparison import article, display, problems, report
-from keras_smooth.comparison.experiment import Outcome, Run
+from keras_smooth.comparison import article, display, problems, report, tasks
+from keras_smooth.comparison.experiment import Outcome, Run, Start
 from keras_smooth.comparison.report import markdown
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
@@ -85,6 +85,23 @@ def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
     title = page.splitlines()[0]
     assert "|" not in title.replace(r"\|", "") and "`" not in title.replace(r"\`", "")
     Console(file=io.StringIO()).print(display.summary_table(named))
+
+
+def test_runs_are_called_by_what_sets_them_apart():
+    found = made_up({"sigmoid": (1e-5,)}, beside=("adam",))
+    text = io.StringIO()
+    with display.Display(3, found.settings, Console(file=text, width=200)) as live:
+        for start in (
+            Start("default", 0), Start("glorot_uniform", 1), Start("default", 0, "adam")
+        ):  # fmt: skip
+            ended = found.found("sigmoid")[0]
+            live.handle(tasks.Progress("sigmoid", start, 5, 0.1))
+            live.handle(tasks.Finished(start, ended))
+    assert [line.split(":")[0] for line in text.getvalue().splitlines()] == [
+        "sigmoid, seed 0",
+        "sigmoid, seed 1, from glorot_uniform",
+        "sigmoid, seed 0, by adam",
+    ]
 
 
 def test_lost_and_not_known_are_told_apart():

@@ -5,8 +5,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from keras_smooth.comparison.experiment import Outcome
+from keras_smooth.comparison.experiment import Outcome, Start
 from keras_smooth.comparison.results import Results, class_of
+from keras_smooth.comparison.settings import Settings
 from keras_smooth.comparison.tasks import Event, Finished, Progress
 
 
@@ -17,13 +18,14 @@ class Display:
 
     Args:
         num_runs: Number of runs to come.
-        epochs: Iterations of each.
+        settings: What is asked of them.
         console: Where to print.
     """
 
-    def __init__(self, num_runs: int, epochs: int, console: Console):
+    def __init__(self, num_runs: int, settings: Settings, console: Console):
         self._console = console
-        self._epochs = epochs
+        self._settings = settings
+        self._epochs = settings.epochs
         self._bar = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),
@@ -37,7 +39,7 @@ class Display:
             disable=not console.is_terminal,
         )
         self._total = self._bar.add_task(
-            "all runs", total=num_runs * epochs, state=f"0 of {num_runs} runs"
+            "all runs", total=num_runs * settings.epochs, state=f"0 of {num_runs} runs"
         )
         self._num_runs = num_runs
         self._done = 0
@@ -61,7 +63,7 @@ class Display:
         key = (event.activation, *event.start)
         if key not in self._lines:
             self._lines[key] = self._bar.add_task(
-                escape(f"{event.activation}, seed {event.start.seed}"),
+                escape(self._name(event.activation, event.start)),
                 total=self._epochs,
                 state="",
             )
@@ -79,12 +81,21 @@ class Display:
         error = _error(event.outcome)
         mark = f"\n    {run.message}" if run.restarts or not run.success else ""
         self._console.print(
-            f"{run.activation}, seed {run.seed}: {run.nit} iterations, {run.seconds:.1f} s, "
+            f"{self._name(run.activation, event.start)}: {run.nit} iterations, {run.seconds:.1f} s, "
             f"{error}{mark}",
             highlight=False,
             soft_wrap=True,
             markup=False,
         )
+
+    def _name(self, activation: str, start: Start) -> str:
+        """Returns what a run is called: what it has in common with all is left out."""
+        parts = [activation, f"seed {start.seed}"]
+        if start.initializer != self._settings.initializer:
+            parts.append(f"from {start.initializer}")
+        if start.method != self._settings.method:
+            parts.append(f"by {start.method}")
+        return ", ".join(parts)
 
     def _refresh_total(self) -> None:
         running = {task.id: task.completed for task in self._bar.tasks}
