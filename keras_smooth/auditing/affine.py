@@ -28,7 +28,7 @@ def slopes(
         return None
     matrix = np.stack([np.ones_like(points), points], axis=1)
     fitted, *_ = np.linalg.lstsq(matrix, values.T, rcond=None)
-    scale = np.abs(values).max(axis=1)
+    scale = _at_least_a_part_of_the_largest(np.abs(values).max(axis=1))
     deviation = np.abs(matrix @ fitted - values.T).max(axis=0)
     return fitted[1] if np.all(deviation <= ROUNDINGS * rounding * scale) else None
 
@@ -41,7 +41,7 @@ def check(found: Tower, slope: np.ndarray) -> Finding:
         slope: The slope at each of its points.
     """
     scale = LOWER * np.abs(found.values[0]) + np.abs(slope)
-    scale = np.maximum(scale, 1e-3 * np.median(scale)) + 1e-30
+    scale = _at_least_a_part_of_the_largest(scale) + 1e-30
     largest = 0.0
     for k in range(1, len(found.values)):
         if found.raised[0] == k:
@@ -55,3 +55,12 @@ def check(found: Tower, slope: np.ndarray) -> Finding:
             return of_error(values[faulty], found.missing <= k, k, float(error.max()))
         largest = max(largest, float(error.max()))
     return Finding("ok", error=largest)
+
+
+def _at_least_a_part_of_the_largest(scale: np.ndarray) -> np.ndarray:
+    """Returns scales none of which is that of a rounding.
+
+    Along a line on which inputs cancel, as those of x - y do where they are equal, values
+    and slopes are nothing else.
+    """
+    return np.maximum(scale, 1e-3 * scale.max())

@@ -76,13 +76,15 @@ def audit(
         watched = {id(part): part for part in (model, *(part for _, part in parts))}
         recorded = calls.record(model, list(watched.values()), args)
         auditor = _Auditor(order, _dtype(recorded[id(model)]))
-        rows = []
+        rows, in_doubt = [], False
         for number, (path, part) in enumerate(parts, 1):
             if progress is not None:
                 progress(path, number, len(parts))
             found = auditor.findings(part, recorded[id(part)])
+            in_doubt |= any(each.in_doubt for each in found.values())
             rows.append(_row(path, part, found, order))
-        whole = _whole(model, recorded[id(model)], parts, tuple(rows), auditor)
+        calls_of_model = recorded[id(model)]
+        whole = _whole(model, calls_of_model, parts, tuple(rows), auditor, in_doubt)
         return Audit(order, tuple(rows), whole)
 
 
@@ -152,10 +154,11 @@ class _Auditor:
             part: The layer, model or operation.
             call: A call of it.
             modes: The modes to look at.
-            **how: `around` and `briefly` of its `Measurement`.
+            **how: `around`, `briefly` and `end_to_end` of its `Measurement`.
         """
         if _has_nothing(part, call):
-            return {"inference": Finding("ok", reason=NOTHING)}
+            steps = any(map(calls.is_float, keras.tree.flatten(call.arguments())))
+            return {"inference": Finding("ok", reason=NOTHING, in_doubt=steps)}
         try:
             measured = self._call(part, call)
         except copies.CannotCopy as error:
@@ -226,13 +229,17 @@ def _is_known(part: keras.Operation) -> bool:
 
 
 def _known(part: keras.Operation) -> float | None:
-    """Returns the smoothness of a part, None if unknown or told by its arguments."""
+    """Returns the smoothness of a part, None if unknown or told by what it gets.
+
+    An operation that jumps may never come there, as arctan2 to its cut.
+    """
     if isinstance(part, keras.layers.Layer):
         return registry.smoothness(part)
     found = registry.operation_row(part)
     if found is None or callable(found.smoothness) and found.activation is None:
         return None
-    return registry.smoothness(part)
+    smoothness = registry.smoothness(part)
+    return None if smoothness is not None and smoothness < 0 else smoothness
 
 
 def _row(path: str, part: keras.Operation, found: Findings, order: int) -> LayerAudit:
@@ -300,17 +307,22 @@ def _whole(
     parts: list[tuple[str, keras.Operation]],
     rows: tuple[LayerAudit, ...],
     auditor: _Auditor,
+    in_doubt: bool,
 ) -> LayerAudit:
-    """Returns the row of the model: as measured, and at best as good as its layers."""
+    """Returns the row of the model: as measured, and at best as good as its layers.
+
+    A graph loses nothing that no layer loses, unless pieces join in it or a layer is in
+    doubt; code of the user's own may.
+    """
     if not graph.is_composed(model):
         return dataclasses.replace(rows[0], name=model.name)
     smoothness = registry.least(row.smoothness for row in rows if row.reason != NOTHING)
     found = {mode: _of_rows(rows, mode) for mode in MODES}
-    # A graph loses nothing that no layer loses; code of the user's own may.
-    plain = graph.is_plain(model) and not _joins(model, parts, rows, auditor.order)
+    in_doubt = in_doubt or _joins(model, parts, rows, auditor.order)
+    plain = graph.is_plain(model) and not in_doubt
     if not plain or all(each is None for each in found.values()):
         modes = MODES[:1] if plain else MODES
-        how = {"briefly": True} if plain else {"around": True}
+        how = {"briefly": plain, "end_to_end": in_doubt, "around": not in_doubt}
         measured = auditor.measured(model, recorded[0], modes, **how)
         smoothness = _lower(smoothness, measured)
         for mode in MODES:

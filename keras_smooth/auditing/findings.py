@@ -26,6 +26,8 @@ class Finding:
         jump: The lowest order whose derivative was seen to jump; `math.inf` if none was.
         bound: The relative error up to which a derivative counts as right.
         precision: Relative errors of the derivatives in the layer's own dtype.
+        in_doubt: Whether a whole model has to tell: away from the values of the call there
+            is a pole, an end of the domain, or a step.
     """
 
     verdict: str
@@ -35,6 +37,7 @@ class Finding:
     jump: float = math.inf
     bound: float = TOLERANCE
     precision: tuple[float, ...] = ()
+    in_doubt: bool = False
 
 
 def worst(findings: list[Finding]) -> Finding:
@@ -54,6 +57,7 @@ def worst(findings: list[Finding]) -> Finding:
         error=max(found.error for found in findings),
         jump=min(found.jump for found in findings),
         bound=max(found.bound for found in findings),
+        in_doubt=any(found.in_doubt for found in findings),
         precision=tuple(map(max, zip(*(f.precision for f in findings if f.precision)))),
     )
 

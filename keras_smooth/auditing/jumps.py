@@ -41,39 +41,41 @@ class _Interval:
     floor: float
 
 
-def seek(evaluate: Callable, low: float, high: float, order: int) -> Finding:
-    """Looks for jumps of derivatives anywhere between two ends.
+def seek(evaluate: Callable, reach: float, order: int, noise: float) -> Finding:
+    """Looks for jumps of derivatives anywhere on a line.
 
     The intervals over which a derivative changes most unlike its neighbors are cut
     again and again: a jump survives, a steep slope does not.
 
     Args:
         evaluate: Maps points to their `Tower`.
-        low: Lower end.
-        high: Upper end.
+        reach: How far from 0 to both sides.
         order: The highest order.
+        noise: Changes that are rounding, whatever the values on this line.
     """
     # Shifted, so that no point falls on a joint.
-    grid = np.linspace(low, high, INTERVALS + 1) + 0.0137
+    grid = np.linspace(-reach, reach, INTERVALS + 1) + 0.0137
     first = evaluate(grid)
     intervals = []
     for k in range(order + 1):
         if k < min(first.missing, first.raised[0]):
-            intervals += _suspects(k, grid, first)
+            intervals += _suspects(k, grid, first, noise)
     for _ in range(REFINEMENTS):
         if intervals:
             intervals = list(_cut(evaluate, intervals))
     found = [each.order for each in intervals if SURVIVES < each.ratio < GROWS]
+    has_end = not np.isfinite(first.values[0]).all()
+    in_doubt = has_end or any(each.ratio >= GROWS for each in intervals)
     if not found:
-        return Finding("ok")
-    return Finding("rough", max(min(found), 1), jump=min(found))
+        return Finding("ok", in_doubt=in_doubt)
+    return Finding("rough", max(min(found), 1), jump=min(found), in_doubt=in_doubt)
 
 
-def _suspects(k: int, grid: np.ndarray, found) -> Iterator[_Interval]:
+def _suspects(k: int, grid: np.ndarray, found, noise: float) -> Iterator[_Interval]:
     """Yields the intervals in which a derivative of order k may jump."""
     values = found.values
     scale = _largest(values[k]) + LOWER * _largest(values[:k])
-    floor = tolerance(found.rounding) * scale
+    floor = max(noise, tolerance(found.rounding) * scale)
     changes = _changes(values[k])
     for _ in range(CANDIDATES):
         i = int(changes.argmax())

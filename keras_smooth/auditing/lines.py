@@ -22,6 +22,7 @@ class Line:
         reach: How far from t = 0 values are looked at.
         jumps: Whether jumps of derivatives are sought that far.
         alone: Whether also for layers that take one point at a time.
+        away: Whether it keeps away from the values that reached the layer.
     """
 
     base: Callable[[np.ndarray], np.ndarray]
@@ -30,6 +31,7 @@ class Line:
     reach: float = 3.0
     jumps: bool = False
     alone: bool = False
+    away: bool = False
 
     def through(self, values: list) -> tuple[list, list]:
         """Returns base and direction for each value, None where the value is None."""
@@ -49,11 +51,20 @@ def _normal(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 GENERIC = Line(np.array, _spread, (0.0, 0.31), jumps=True)
 # Where signals die out on the way to a layer, its faults show at values of size 1 only.
-UNIT = Line(lambda value: np.random.default_rng(SEED + 1).normal(size=value.shape), _normal)
-ZERO = Line(np.zeros_like, _normal)
-TIES = Line(lambda value: np.full_like(value, 0.7), _normal)
+UNIT = Line(
+    lambda value: np.random.default_rng(SEED + 1).normal(size=value.shape),
+    _normal,
+    away=True,
+)
+ZERO = Line(np.zeros_like, _normal, away=True)
+TIES = Line(lambda value: np.full_like(value, 0.7), _normal, away=True)
 ALL_JOINTS = Line(
-    np.zeros_like, lambda value, rng: np.ones_like(value), JOINTS, REACH, jumps=True
+    np.zeros_like,
+    lambda value, rng: np.ones_like(value),
+    JOINTS,
+    REACH,
+    jumps=True,
+    away=True,
 )
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_smooth.auditing import towers
 from keras_smooth.auditing.lines import ALL_JOINTS, GENERIC, SEED, UNIT, Line
-from keras_smooth.models import agreement, calls, copies, references
+from keras_smooth.models import agreement, calls, copies, graph, references
 from keras_smooth.models.agreement import distance
 
 # Images are cut to so many pixels a side, if the layer takes that.
@@ -185,8 +185,15 @@ class MeasuredCall:
         return all(distance(rows[0], one) <= tolerance for one in rows[1:])
 
     def through(self, line: Line) -> tuple[list, list]:
-        """Returns base and direction of a line for each leaf, None for what is no float."""
-        return line.through(self._values())
+        """Returns base and direction of a line for each leaf, None for what is no float.
+
+        What a layer that makes masks may leave out, its zeros, stays as it is.
+        """
+        base, direction = line.through(self._values())
+        if graph.makes_masks(self.copy):
+            pairs = zip(base, direction)
+            direction = [None if b is None else np.where(b == 0, 0.0, d) for b, d in pairs]
+        return base, direction
 
     def values(
         self, base: list, direction: list, t: np.ndarray, training: bool

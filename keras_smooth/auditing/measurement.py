@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
+import keras
 import numpy as np
 
 from keras_smooth.auditing import affine, differences, jumps, lines
@@ -28,6 +29,8 @@ class Measurement:
         around: Whether only around the values of the call.
         briefly: Whether one point there must do.
         known: Whether it is known where derivatives jump, so that no jump is sought.
+        end_to_end: Whether it is a model whose parts alone do not tell: the points where
+            the pieces of activations meet are looked at whatever weights it has.
     """
 
     call: MeasuredCall
@@ -36,6 +39,7 @@ class Measurement:
     around: bool = False
     briefly: bool = False
     known: bool = False
+    end_to_end: bool = False
 
     @property
     def together(self) -> bool:
@@ -61,17 +65,18 @@ class Measurement:
         points = [np.array(line.points[:1] if few else line.points) for line in chosen]
         ts = [differences.places(each, steps) for each in points]
         towers = self._towers(curves, ts) if self.together else None
+        noise = 0.0
         for i, (line, curve) in enumerate(zip(chosen, curves)):
             # The layer itself may raise, say for a batch of its size.
             try:
                 tower = towers[i] if towers else self._tower(*curve, ts[i])
-                found = differences.check(differences.Stencil.of(tower, steps))
-                # Beyond its domain, where its own values are not.
-                if line is lines.GENERIC or found.reason != differences.NOT_FINITE:
-                    yield found
+                noise = max(noise, _noise(tower))
+                found = differences.check(differences.Stencil.of(tower, steps, noise))
+                yield self._seen_away(found) if line.away else found
                 if self._seeks_jumps(line):
                     evaluate = functools.partial(self._tower, *curve)
-                    yield jumps.seek(evaluate, -line.reach, line.reach, self.order)
+                    found = jumps.seek(evaluate, line.reach, self.order, noise)
+                    yield self._seen_away(found) if line.away else found
             except Exception as error:
                 yield Finding("unknown", reason=copies.brief(error))
 
@@ -79,6 +84,19 @@ class Measurement:
         if self.known or self.briefly:
             return False
         return line.jumps and (self.together or line.alone)
+
+    def _seen_away(self, found: Finding) -> Finding:
+        """Returns what a finding says of the values of a call, to which its line does not go.
+
+        What is not finite somewhere, or an operation that jumps there, is not at fault
+        where it gets no such values: the whole model tells.
+        """
+        if found.reason == differences.NOT_FINITE:
+            return Finding("ok", in_doubt=True)
+        operation = not isinstance(self.call.copy, keras.layers.Layer)
+        if operation and (found.jump == 0 or found.verdict == "nan"):
+            return Finding("ok", in_doubt=True)
+        return found
 
     def _towers(self, curves: list, ts: list[np.ndarray]) -> list[Tower] | None:
         """Returns the towers of all lines, evaluated as one batch; None if that fails."""
@@ -96,7 +114,8 @@ class Measurement:
         if self.around or self.briefly or self.known and not self.together:
             return (lines.GENERIC,)
         copy = self.call.copy
-        joints = self.together and not getattr(copy, "weights", None)
+        joints = self.end_to_end or not getattr(copy, "weights", None)
+        joints = self.together and joints
         return lines.of(getattr(copy, "value_range", None), joints)
 
     def _if_affine(self) -> Finding | None:
@@ -147,6 +166,12 @@ class Measurement:
         if self.together:
             return self.call.tower(base, direction, t, self.order, self.training)
         return self.call.tower_apart(base, direction, t, self.order, self.training)
+
+
+def _noise(tower: Tower) -> float:
+    """Returns the rounding of a tower's values, which along other lines may cancel."""
+    finite = np.abs(tower.values[np.isfinite(tower.values)])
+    return affine.ROUNDINGS * tower.rounding * float(finite.max(initial=0.0))
 
 
 def _worst(found: list[Finding], single: bool) -> Finding:
