@@ -1,0 +1,337 @@
+"""What users do and may do: for each kind of use that once failed, other instances of it.
+
+See also STRAIGHT in test_operations.py, FITS in test_lbfgs_manners.py and the tables of
+test_points.py, test_comparison_problems.py and test_auditing_reach.py.
+"""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+from lbfgs_nets import X, Y, fit, net
+
+import keras_smooth
+from keras_smooth.comparison import problems
+from keras_smooth.differentiation import engines
+
+L = keras.layers
+FLOAT64 = {"dtype": "float64"}
+
+
+def _graph(function, size=2):
+    x = keras.Input((size,), **FLOAT64)
+    return keras.Model(x, function(x))
+
+
+def _dense(units=2, activation="tanh"):
+    return L.Dense(units, activation, **FLOAT64)
+
+
+# Derivatives that are truly 0.
+
+ZERO = {
+    "a contraction": lambda x: ops.einsum(
+        "bi,ij->bj", x, np.array([[1.0, 2.0], [0.5, 3.0]])
+    ),
+    "moved about": lambda x: ops.roll(ops.flip(x, axis=-1), 1, axis=-1) - 3.0,
+    "an average of views": lambda x: ops.mean(ops.stack([x, 2 * x], axis=1), axis=1),
+    "running sums": lambda x: ops.cumsum(x, axis=-1) / 2.0,
+    "padded": lambda x: ops.pad(x, [[0, 0], [1, 0]]),
+}
+
+
+@pytest.mark.parametrize("name", ZERO)
+def test_a_second_derivative_that_is_0(name):
+    model, x = _graph(ZERO[name]), np.random.default_rng(0).normal(size=(3, 2))
+    for engine in ("jet", "tape"):
+        hessian = keras_smooth.hessian(model, x, engine=engine)
+        np.testing.assert_allclose(hessian, 0.0, atol=1e-14)
+
+
+def test_between_two_curves():
+    t, a = (keras.Input((1,), name=name, **FLOAT64) for name in "ta")
+    y = (1 - t) * _dense(1)(a) + t * ops.cos(a)
+    model = keras.Model({"t": t, "a": a}, y)
+    x = {"t": np.full((3, 1), 0.3), "a": np.array([[0.1], [0.5], [2.0]])}
+    second = keras_smooth.derivatives(model, x, engine="tape")[2]
+    assert not np.any(second["t"]["t"]) and np.all(second["a"]["a"])
+
+
+# Calls with flags, constants and comparisons inside a graph.
+
+CALLS = {
+    "frozen normalization": lambda x: (
+        L.BatchNormalization(**FLOAT64)(x, training=False) ** 2
+    ),
+    "noise that is off": lambda x: L.GaussianNoise(1.0, **FLOAT64)(
+        ops.sin(x), training=False
+    ),
+    "a frozen model": lambda x: keras.Sequential(
+        [keras.Input((2,), **FLOAT64), _dense(), L.Dropout(0.5, **FLOAT64)]
+    )(x, training=False),
+    "ones and zeros": lambda x: ops.exp(x) * ops.ones_like(x) + ops.zeros_like(x),
+    "a filled tensor": lambda x: ops.sin(x) * ops.full_like(x, 0.7),
+    "a constant branch": lambda x: ops.where(
+        np.array([[True, False]]), ops.sin(x), ops.square(x)
+    ),
+    "a comparison that decides nothing": lambda x: ops.where(
+        x > 1e6, ops.zeros_like(x), ops.cos(x)
+    ),
+    "attention to others": lambda x: ops.reshape(
+        L.Attention(**FLOAT64)(
+            [ops.reshape(ops.sin(x), (-1, 2, 1)), ops.reshape(x, (-1, 2, 1))]
+        ),
+        (-1, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_jets_go_through_calls_of_any_form(name):
+    model, x = _graph(CALLS[name]), np.random.default_rng(1).normal(size=(3, 2))
+    fast, slow = (
+        keras_smooth.directional(model, x, [1.0, 0.5], 2, engine=engine)
+        for engine in ("jet", "tape")
+    )
+    for one, other in zip(fast, slow, strict=True):
+        # Rounding of float64 in a dozen operations.
+        np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+# Inputs that hold no floats, and several inputs, for all operators.
+
+
+def _beside(second, function):
+    x = keras.Input((2,), name="x", **FLOAT64)
+    y = ops.sum(ops.sin(x), axis=-1, keepdims=True) * function(second)
+    return keras.Model({"x": x, second.name: second}, y)
+
+
+def _switched():
+    on = keras.Input((1,), name="held", dtype="bool")
+    return _beside(on, lambda on: 1.0 + ops.cast(on, "float64")), np.ones((4, 1), bool)
+
+
+def _counted():
+    count = keras.Input((1,), name="held", dtype="int32")
+    embedding = L.Embedding(5, 1, **FLOAT64)
+    return _beside(count, lambda n: embedding(n)[:, 0] + 1.0), np.arange(4)[:, None]
+
+
+def _worded():
+    word = keras.Input((1,), name="held", dtype="string")
+    look_up = L.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+    return (
+        _beside(word, lambda w: 1.0 + ops.cast(look_up(w), "float64")[:, :1]),
+        np.array([["a"], ["b"], ["a"], ["c"]]),
+    )
+
+
+OPERATORS = {
+    "gradient": keras_smooth.gradient, "jacobian": keras_smooth.jacobian,
+    "hessian": keras_smooth.hessian, "laplacian": keras_smooth.laplacian,
+    "derivatives": lambda *a, **k: keras_smooth.derivatives(*a, **k)[2],
+    "directional": lambda m, x, **k: keras_smooth.directional(
+        m, x, {"x": [1.0, 0.0]} if "wrt" not in k else [1.0, 0.0], 2, **k
+    )[2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [_switched, _counted, _worded])
+def test_inputs_without_floats_are_held_by_all_operators(make):
+    model, held = make()
+    x = {"x": np.random.default_rng(2).normal(size=(4, 2)), "held": tf.constant(held)}
+    for operator in OPERATORS.values():
+        free, named = operator(model, x), operator(model, x, wrt="x")
+        pairs = zip(keras.tree.flatten(free), keras.tree.flatten(named), strict=True)
+        assert all(np.allclose(*pair) and np.any(pair[0]) for pair in pairs)
+
+
+# Sets of points of any sizes.
+
+SETS = {
+    "a dict": {"inside": X, "edge": X[:7], "start": X[:1]},
+    "a list": [X, X[:3]],
+    "a nest": {"inside": (X, Y), "edge": [X[:5], {"flux": Y[:5]}]},
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sets_of_points_of_different_sizes(name):
+    def objective(model, points):
+        sets = [leaf for leaf in keras.tree.flatten(points) if leaf.shape[1] == 2]
+        return sum(ops.mean((model(leaf) - 1.0) ** 2) for leaf in sets)
+
+    found = fit(net(), SETS[name], None, objective=objective, epochs=10)
+    assert found.result.fun < found.history["loss"][0]
+
+
+# What XLA cannot compile.
+
+
+class Outside(L.Layer):
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, x):
+        return tf.ensure_shape(self.function(x), x.shape)
+
+
+@tf.custom_gradient
+def _of_numpy(x):
+    y = tf.numpy_function(np.tanh, [x], x.dtype)
+    return y, lambda upstream: upstream * (1 - y**2)
+
+
+def _dilated(x):
+    image = tf.reshape(x, (-1, 1, 3, 1))
+    filters = tf.zeros((1, 1, 1), x.dtype)
+    return tf.nn.dilation2d(image, filters, (1,) * 4, "SAME", "NHWC", (1,) * 4)[:, 0, :, 0]
+
+
+FOREIGN = {
+    "Python": lambda: Outside(lambda x: tf.py_function(tf.sin, [x], x.dtype), **FLOAT64),
+    "NumPy": lambda: Outside(_of_numpy, **FLOAT64),
+    "a morphology": lambda: Outside(_dilated, **FLOAT64),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_xla_refuses_is_fitted_without_it(name):
+    with pytest.warns(UserWarning, match="XLA"):
+        found = fit(net(FOREIGN[name]()), epochs=2, jit_compile=True)
+    assert found.result.nit == 2
+
+
+# Layers and functions of any kind as activations.
+
+
+class Wave:
+    def __init__(self, frequency):
+        self.frequency = frequency
+
+    def at(self, x):
+        return ops.sin(self.frequency * x)
+
+
+ACTIVATIONS = {
+    "PReLU": lambda: L.PReLU(),
+    "a leaky one": lambda: L.LeakyReLU(0.2),
+    "Softmax": lambda: L.Softmax(),
+    "a lambda": lambda: lambda x: ops.sin(x) + x,
+    "a partial function": lambda: functools.partial(
+        keras.activations.gelu, approximate=True
+    ),
+    "a method": lambda: Wave(1.5).at,
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_anything_callable_is_an_activation(name):
+    model = keras.Sequential([keras.Input((3,)), L.Dense(3, ACTIVATIONS[name]())])
+    x = np.random.default_rng(3).normal(size=(4, 3)).astype("float32")
+    smooth = keras_smooth.smoothen(model, x)
+    # log(2) / sharpness at most for each of the functions of pieces.
+    assert smooth.output_change.largest < 0.1
+    assert keras_smooth.audit(smooth, x).outcome == "proven"
+
+
+# The data of a comparison.
+
+LINE = np.linspace(0.0, 2.0, 15)
+DATA = {
+    "a list of two": [LINE, LINE**2],
+    "a dict": {"x": LINE, "y": np.sin(LINE)},
+    "columns of one": (LINE[:, None], np.cos(LINE)[:, None]),
+    "tensors": (tf.constant(LINE), tf.constant(LINE**3)),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_data_of_a_comparison_in_any_form(name):
+    problem = problems.load_problem(DATA[name])
+    assert len(problem.x) == 3  # every fifth is held out
+
+
+def test_functions_of_the_user_are_compared(tmp_path):
+    def tanh(x):
+        return 2 * ops.tanh(x / 2)
+
+    wave = lambda x: ops.sin(2 * x)  # noqa: E731
+    wave.__name__ = "wave"
+    given = [tanh, wave, keras_smooth.activations.partial("sin", w0=2.0)]
+    found = keras_smooth.compare(
+        given, problem=(LINE, LINE**2), seeds=1, epochs=2, architecture="1x2"
+    )
+    assert len({run.activation for run in found.runs}) == 3
+    assert (found.save(tmp_path / "out") / "results.json").exists()
+
+
+# Audits of models that are not built, of mixed inputs, in one mode, and after smoothen.
+
+
+class Unbuilt(keras.Model):
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = units
+        self.all = [L.Dense(units, "gelu"), L.Dense(1)]
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+    def call(self, x):
+        x = ops.concatenate(list(x.values()), axis=-1) if isinstance(x, dict) else x
+        for layer in self.all:
+            x = layer(x)
+        return x
+
+
+UNBUILT = {
+    "subclassed": lambda: (Unbuilt(3), np.ones((4, 2), "float32")),
+    "of a dict": lambda: (Unbuilt(2), {"a": np.ones((4, 2)), "b": np.ones((4, 1))}),
+    "Sequential": lambda: (keras.Sequential([L.Dense(2, "tanh")]), np.ones((4, 2))),
+    "a layer": lambda: (L.GRU(2), np.random.default_rng(0).normal(size=(4, 3, 2))),
+}
+
+
+@pytest.mark.parametrize("name", UNBUILT)
+def test_what_is_not_built_is_audited(name):
+    model, x = UNBUILT[name]()
+    assert keras_smooth.audit(model, x).inference == "proven"
+
+
+@pytest.mark.parametrize("make", [_switched, _counted, _worded])
+def test_inputs_without_floats_are_no_fault(make):
+    model, held = make()
+    x = {"x": np.random.default_rng(2).normal(size=(4, 2)), "held": tf.constant(held)}
+    assert keras_smooth.audit(model, x).outcome == "proven"
+
+
+SMOOTHENED = {
+    "a residual block": lambda x: L.ReLU()(
+        L.Add()([x, L.BatchNormalization()(L.Conv2D(2, 1, activation="relu")(x))])
+    ),
+    "a bottleneck": lambda x: L.ReLU(6.0)(
+        L.BatchNormalization()(L.DepthwiseConv2D(2, padding="same")(x))
+    ),
+    "pooled": lambda x: L.MaxPooling2D(2)(L.LayerNormalization()(x)),
+    "gated": lambda x: L.Multiply()(
+        [x, L.Dense(2, "hard_sigmoid")(L.GlobalAveragePooling2D(keepdims=True)(x))]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTHENED)
+def test_blocks_are_proven_after_smoothen(name):
+    x = keras.Input((4, 4, 2))
+    model = keras.Model(x, SMOOTHENED[name](x))
+    assert keras_smooth.audit(model).outcome == "faulty"
+    assert keras_smooth.audit(keras_smooth.smoothen(model)).outcome == "proven"
+
+
+def test_auto_takes_jets_where_graphs_call_with_flags():
+    assert engines.can_use_jets(_graph(CALLS["frozen normalization"]), 2)

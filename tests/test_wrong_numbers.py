@@ -1,0 +1,420 @@
+"""Numbers that could be wrong without a word: for each way there is one, other instances.
+
+The tables of test_copies.py, test_taylor.py, test_auditing.py, test_points.py and others have
+more of most of them; what stands here was made up afterwards, to see whether the classes are
+repaired and not their first instances.
+"""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+import random_models
+import tensorflow as tf
+from keras import ops
+from lbfgs_nets import X, Y, fit, net
+from test_comparison_report import unknown
+
+import keras_smooth
+from keras_smooth.comparison import problems, report
+
+L = keras.layers
+POINTS = np.random.default_rng(7).normal(size=(5, 3)).astype("float32")
+SEQUENCES = np.random.default_rng(8).normal(size=(4, 4, 2)).astype("float32")
+FLOAT64 = {"dtype": "float64"}
+
+
+def _model(*layers, shape=(3,), **arguments):
+    return keras.Sequential([keras.Input(shape, **arguments), *layers])
+
+
+def _graph(function, *shape, dtype="float64"):
+    x = keras.Input(shape or (3,), dtype=dtype)
+    return keras.Model(x, function(x))
+
+
+# Functions of the user whose names Keras has as well.
+
+
+def gelu(x):
+    return 3 * tf.math.erf(x)
+
+
+def hard_sigmoid(x):
+    return tf.math.sigmoid(7 * x) - 0.5
+
+
+def square(x):
+    return ops.cos(x)
+
+
+NAMESAKES = {
+    "in a convolution": lambda: (L.SeparableConv1D(2, 2, activation=gelu), SEQUENCES),
+    "in gates": lambda: (L.GRU(2, recurrent_activation=hard_sigmoid), SEQUENCES),
+    "in both directions": lambda: (L.Bidirectional(L.LSTM(2, activation=gelu)), SEQUENCES),
+    "in a Lambda": lambda: (L.Lambda(square), POINTS),
+    "in a block": lambda: (random_models.Block(2, gelu), POINTS),
+    "in a layer of ours": lambda: (keras_smooth.Dense(2, hard_sigmoid, order=0), POINTS),
+}
+
+
+@pytest.mark.parametrize("name", NAMESAKES)
+def test_namesakes_of_functions_of_keras_stay(name):
+    layer, x = NAMESAKES[name]()
+    model = _model(layer, shape=x.shape[1:])
+    assert keras_smooth.smoothen(model, x).output_change.largest == 0.0
+    # The copy that was audited gave the outputs of the model.
+    assert keras_smooth.audit(model, x).inference == "proven"
+
+
+# What a layer has learned.
+
+
+def _adapted(layer, data):
+    layer.adapt(data)
+    return layer
+
+
+LEARNED = {
+    "per axis in a nested model": lambda: _model(
+        _model(_adapted(L.Normalization(axis=-1), 5 * POINTS + 2)), L.Dense(2, "tanh")
+    ),
+    "one mean for all": lambda: _model(
+        _adapted(L.Normalization(axis=None), 9 * POINTS - 4)
+    ),
+    "inverted": lambda: _model(_adapted(L.Normalization(invert=True), 2 * POINTS + 7)),
+    "in attributes": lambda: _model(_adapted(random_models.Learned(), 4 * POINTS - 1)),
+}
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_what_was_adapted_stays(name):
+    model = LEARNED[name]()
+    before = model(POINTS).numpy()
+    assert np.abs(before - POINTS.mean()).max() > 0.1
+    assert keras_smooth.smoothen(model, POINTS).output_change.largest == 0.0
+    result = keras_smooth.audit(model, POINTS)
+    assert result.outcome == "proven", result
+    np.testing.assert_array_equal(model(POINTS), before)
+
+
+# Masks.
+
+
+def _padded():
+    x = SEQUENCES.astype("float64")
+    x[0, 2:] = x[2, 1] = 0.0
+    return x
+
+
+MASKED = {
+    "through layers that hand it on": lambda x: L.LSTM(2, **FLOAT64)(
+        L.Dropout(0.5, **FLOAT64)(
+            L.TimeDistributed(L.Dense(2, "tanh", **FLOAT64), **FLOAT64)(
+                L.Masking(**FLOAT64)(x)
+            )
+        )
+    ),
+    "to attention": lambda x: L.MultiHeadAttention(1, 2, **FLOAT64)(
+        L.Masking(**FLOAT64)(x), L.Masking(**FLOAT64)(x)
+    ),
+    "to an average, below": lambda x: _model(
+        L.Masking(**FLOAT64), L.GlobalAveragePooling1D(**FLOAT64), shape=(4, 2), **FLOAT64
+    )(x),
+    "of a shared model": lambda x: _twice(
+        _model(L.Masking(**FLOAT64), L.GRU(2, **FLOAT64), shape=(4, 2), **FLOAT64), x
+    ),
+}
+
+
+def _twice(part, x):
+    return part(x) * part(2 * x)
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_jets_take_masks_as_keras_does(name):
+    model, x = _graph(MASKED[name], 4, 2), _padded()
+    v = np.where(x == 0, 0.0, 1.0)
+    y, slope = keras_smooth.directional(model, x, v, engine="jet")
+    # Rounding of float64; differences of h^2 = 1e-10.
+    np.testing.assert_allclose(y, model(x), atol=1e-14)
+    difference = (np.asarray(model(x + 1e-5 * v)) - np.asarray(model(x - 1e-5 * v))) / 2e-5
+    np.testing.assert_allclose(slope, difference, atol=1e-8)
+
+
+# Audits.
+
+
+class Beyond(L.Layer):
+    """A kink far from where its first call comes."""
+
+    def call(self, x):
+        return x + 0.1 * ops.relu(x - 30.0)
+
+
+def _called_late(times):
+    kink, move = Beyond(), L.Rescaling(1.0, 10.0)
+
+    def function(x):
+        for _ in range(times):
+            x = move(kink(x))
+        return x
+
+    return _graph(function)
+
+
+def _shared_in_two_places():
+    kink = Beyond()
+    return _graph(lambda x: kink(x) + kink(30.0 + x))
+
+
+def _twice_apart(part, x):
+    return part(L.Rescaling(1.0, 30.0)(part(x)))
+
+
+CALLS = {
+    "the fourth call": lambda: _called_late(4),
+    "the second of two branches": _shared_in_two_places,
+    "inside a shared model": lambda: _graph(
+        lambda x: _twice_apart(_model(Beyond(), **FLOAT64), x)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_call_of_a_layer_is_audited(name):
+    model = CALLS[name]()
+    x = 0.5 * np.random.default_rng(0).normal(size=(4, 3))
+    rows = {row.layer: row for row in keras_smooth.audit(model, x).rows}
+    assert rows["Beyond"].inference == "rough"
+
+
+class InTraining(L.Layer):
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def get_config(self):
+        return {**super().get_config(), "function": self.function}
+
+    def call(self, x, training=None):
+        return self.function(x) if training else ops.tanh(x)
+
+
+TRAINING = {
+    "a maximum": lambda x: ops.maximum(x, 0.2) * x,
+    "a step": lambda x: x + ops.floor(2 * x),
+    "a slope that is stopped": lambda x: x * ops.stop_gradient(x),
+}
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_what_is_wrong_in_training_only_is_found(name):
+    result = keras_smooth.audit(_model(InTraining(TRAINING[name])), POINTS)
+    assert (result.inference, result.training) == ("proven", "faulty")
+
+
+WEAK = {
+    "beside a wave": lambda x: ops.sin(5 * x) + 0.03 * ops.abs(x - 0.2),
+    "on a slope of a hill": lambda x: 3 * ops.exp(-x * x) + 0.05 * ops.relu(x + 0.6),
+    "in the second derivative": lambda x: (
+        ops.cos(4 * x) + 0.05 * ops.abs(x - 0.1) * (x - 0.1)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_a_kink_weaker_than_the_curvature_is_found(name):
+    result = keras_smooth.audit(_model(L.Lambda(WEAK[name])), POINTS)
+    assert result.rows[0].inference == "rough"
+
+
+PRECISION = {
+    "float16": lambda: _model(
+        *(L.Dense(8, "gelu", dtype="mixed_float16") for _ in range(2))
+    ),
+    "a coarse wrapper": lambda: _model(
+        L.Dense(3, **FLOAT64),
+        L.SpectralNormalization(L.Dense(3, "tanh")),
+        L.Dense(1, **FLOAT64),
+        **FLOAT64,
+    ),
+    "a coarse function": lambda: _model(
+        L.Dense(3, "tanh", **FLOAT64),
+        L.Lambda(ops.sin, dtype="float32"),
+        L.Dense(1, **FLOAT64),
+        **FLOAT64,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PRECISION)
+def test_a_dtype_that_is_too_coarse_is_found(name):
+    rows = keras_smooth.audit(PRECISION[name](), POINTS.astype("float64")).rows
+    assert "imprecise" in [row.inference for row in rows]
+
+
+# The monitor, targets and references.
+
+
+@pytest.mark.parametrize(("every", "chunk", "measured"), [(4, 6, 2), (6, 5, 2), (5, 3, 2)])
+def test_a_monitor_measures_again_whatever_the_chunks(every, chunk, measured):
+    monitor = keras_smooth.DerivativeMonitor(X, [np.zeros((20, 1))], order=0, every=every)
+    fit(net(), epochs=12, steps_per_execution=chunk, callbacks=[monitor], tolerance=0.0)
+    epochs = monitor.history["epoch"]
+    assert len(epochs) >= measured and np.all(np.diff(epochs) >= min(every, chunk))
+
+
+@pytest.mark.parametrize(
+    "constraint", ["unit_norm", keras.constraints.MinMaxNorm(), "max_norm"]
+)
+def test_constraints_are_kept_or_refused(constraint):
+    between = L.Conv1D(2, 1, kernel_constraint=constraint, **FLOAT64)
+    model = net(L.Reshape((3, 1)), between, L.Flatten())
+    with pytest.raises(ValueError, match="constraint .*L-BFGS cannot keep"):
+        fit(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("y", (5, 1)), ("dy", (5, 1, 2)), ("d2y", (5, 2, 1, 2))]
+)
+def test_targets_that_broadcast_are_refused(make_model, name, shape):
+    x = np.linspace(-1.0, 1.0, 10).reshape(5, 2)
+    model = keras_smooth.DerivativeModel(make_model(dim=2, outputs=2))
+    targets = {key: np.asarray(value) for key, value in model(x).items()}
+    model.compile(loss=dict.fromkeys(targets, "mse"), run_eagerly=True)
+    with pytest.raises(ValueError, match=f"targets of '{name}' have shape"):
+        model.evaluate(x, {**targets, name: np.zeros(shape)}, verbose=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 20), (40,), (40, 1)])
+def test_references_of_the_same_size_are_refused(shape):
+    with pytest.raises(ValueError, match="shape"):
+        monitor = keras_smooth.DerivativeMonitor(X, [np.zeros(shape)], order=0)
+        model = keras.Sequential([keras.Input((2,)), L.Dense(2)])
+        model.compile(loss="mse")
+        model.fit(X, np.zeros((20, 2)), callbacks=[monitor], verbose=0)
+
+
+# Threads, data that changed, files.
+
+
+def test_copies_and_fits_in_threads_leave_keras_alone():
+    models = [net(dtype="float32") for _ in range(3)]
+    jobs = [
+        lambda: fit(models[0], dtype="float64", epochs=2),
+        lambda: keras_smooth.audit(models[1], X),
+        lambda: keras_smooth.smoothen(models[2], X),
+    ]
+    threads = [threading.Thread(target=job) for job in jobs]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert keras.config.floatx() == "float32"
+        threads[0].join(0.01)
+        threads[1].join(0.01)
+        threads[2].join(0.01)
+    assert L.Dense(1).dtype == "float32"
+
+
+ROWS = np.stack([np.linspace(0, 1, 12), np.linspace(0, 1, 12) ** 2], axis=1)
+CHANGED = {
+    "one digit": ROWS + np.eye(12, 2) * 1e-12,
+    "a row twice": ROWS[[0, *range(11)]],
+    "columns swapped": ROWS[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_data_that_changed_is_other_data(name, tmp_path):
+    digests = set()
+    for number, rows in enumerate((ROWS, CHANGED[name])):
+        path = tmp_path / f"{number}.csv"
+        lines = [f"{x!r},{y!r}" for x, y in rows.tolist()]
+        path.write_text("\n".join(["x,y", *lines]))
+        digests.add(problems.load_problem(path).digest)
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize(
+    "row", ["1,5,2,5", "1.000,5;2.5", "1'000,2", "0x1F,2", "1,2 ,3", "½,2"]
+)
+def test_numbers_that_can_be_read_in_two_ways_are_refused(row, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("x,y\n" + "".join(f"{k},{k * k}\n" for k in range(12)) + row + "\n")
+    with pytest.raises(ValueError, match="line 14"):
+        problems.load_problem(path)
+
+
+STARTS = {
+    "a bias": lambda m: m.layers[0].bias.assign([0.0, 1e-12, 0.0]),
+    "a sign": lambda m: m.layers[1].kernel.assign(-m.layers[1].kernel),
+    "another draw": lambda m: m.layers[0].kernel.assign(np.ones((2, 3))),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_checkpoint_belongs_to_one_start(name, tmp_path):
+    fit(net(), epochs=2, checkpoint=tmp_path)
+    other = net()
+    STARTS[name](other)
+    with pytest.raises(ValueError, match="from another start"):
+        fit(other, epochs=2, checkpoint=tmp_path)
+
+
+# Arguments that make no sense.
+
+CUBE = _graph(lambda x: x**3, 1)
+ONE = np.ones((4, 1))
+SENSELESS = {
+    "complex points": lambda: keras_smooth.laplacian(CUBE, ONE + 1j),
+    "complex direction": lambda: keras_smooth.directional(CUBE, ONE, [1j]),
+    "complex targets": lambda: fit(net(), X, Y + 1j),
+    "complex weights of rows": lambda: fit(net(), sample_weight=np.ones(20) * 1j),
+    "one input too many": lambda: keras_smooth.gradient(CUBE, (ONE, ONE, ONE)),
+    "an input by another name": lambda: keras_smooth.hessian(CUBE, {"z": ONE, "w": ONE}),
+    "no sharpness": lambda: keras_smooth.smoothen(CUBE, sharpness=float("nan")),
+    "sharpness below 0": lambda: keras_smooth.smoothen(CUBE, sharpness=-1.0),
+    "order that is no number": lambda: keras_smooth.smoothen(CUBE, order=float("inf")),
+}
+
+
+@pytest.mark.parametrize("name", SENSELESS)
+def test_what_makes_no_sense_is_refused(name):
+    with pytest.raises((TypeError, ValueError)) as error:
+        SENSELESS[name]()
+    assert len(str(error.value).splitlines()) == 1
+
+
+LOST = {
+    "soft_shrink": lambda: _graph(L.Dense(1, "soft_shrink", **FLOAT64)),
+    "in a recurrence": lambda: _graph(L.SimpleRNN(1, "hard_tanh", **FLOAT64), 2, 2),
+    "behind a rounding": lambda: _graph(lambda x: ops.sum(ops.round(x), -1, keepdims=True)),
+}
+OPERATORS = (keras_smooth.derivatives, keras_smooth.hessian, keras_smooth.laplacian)
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_all_operators_and_engines_refuse_what_is_lost(name):
+    model = LOST[name]()
+    x = np.random.default_rng(1).normal(size=(2, *model.input_shape[1:]))
+    for operator in OPERATORS:
+        for engine in ("auto", "jet", "tape"):
+            with pytest.raises(ValueError, match="is lost"):
+                operator(model, x, engine=engine)
+
+
+UNKNOWN = {
+    "smooth ones": {"tanh": (1e-4, 2e-4), "silu": (3e-4, 1e-4)},
+    "one seed": {"sigmoid": (1e-4,), "gelu": (5e-4,)},
+    "one far behind": {"tanh": (1e-5, 1e-5), "softplus": (0.3, 0.2), "gelu": (2e-5, 1e-5)},
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_is_not_known_is_not_lost_and_the_rest_is_compared(name):
+    errors = UNKNOWN[name]
+    text = report.recommendation(unknown(errors, dict.fromkeys(errors, 0.1)))
+    assert "is not known here" in text and "lost" not in text
+    assert "ake **" in text
