@@ -1,0 +1,71 @@
+"""Random models against plain differences and models made in float64: see fuzz.py."""
+
+import fuzz
+import numpy as np
+import plain_differences
+import pytest
+
+# Of a function, its lowest derivative that jumps within 8 of 0.
+KINKS = {
+    "sine": (np.sin, None),
+    "steep": (lambda t: np.tanh(1e3 * t), None),
+    "line": (lambda t: 3 * t + 1, None),
+    "on a hill": (lambda t: 1e4 + np.sin(t), None),
+    "pole": (lambda t: 1 / (t - 0.2), None),
+    "C^2": (lambda t: np.abs(t) ** 3, None),
+    "C^1": (lambda t: np.where(t > 0.1, t - 0.1, np.expm1(t - 0.1)), 2),
+    "C^0": (lambda t: np.maximum(t - 0.3, 0), 1),
+    "beside a curve": (lambda t: np.sin(3 * t) + 0.05 * np.maximum(t - 0.3, 0), 1),
+    "stairs": (np.floor, 0),
+}
+SHORT, STUDY = 8, 2000
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_plain_kinks(name):
+    function, expected = KINKS[name]
+    assert plain_differences.kink(function, -8.0, 8.0) == expected
+
+
+def test_plain_derivatives():
+    at = np.array([-2.0, 0.3, 1.7])
+    exact = (np.sin(2 * at), 2 * np.cos(2 * at), -4 * np.sin(2 * at))
+    for (found, error), true in zip(
+        plain_differences.derivatives(lambda t: np.sin(2 * t), at), exact
+    ):
+        # Rounding over h^2 for the smallest h that was taken.
+        np.testing.assert_allclose(found, true, atol=1e-9)
+        assert np.all(np.abs(found - true) <= error + 1e-12)
+
+
+def _assert_agreement(seed):
+    found = fuzz.record(seed)
+    wrong = [each for each in found["outcomes"] if each["result"] == "DISAGREES"]
+    assert found["outcomes"] and not wrong, wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(SHORT))
+def test_random_model(seed):
+    _assert_agreement(seed)
+
+
+@pytest.mark.study
+@pytest.mark.parametrize("seed", range(SHORT, STUDY))
+def test_random_models(seed):
+    _assert_agreement(seed)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "evidence", "ok"),
+    [
+        ("ok", "", True),
+        ("wrong", "kink", True),
+        ("ok", "kink", False),
+        ("rough", "", False),
+    ],
+)
+def test_a_verdict_that_differences_deny_is_a_disagreement(verdict, evidence, ok):
+    says = frozenset(filter(None, [evidence]))
+    found = fuzz.Evidence(says, says)
+    assert fuzz._verdict("audit", verdict, found).ok == ok
