@@ -47,6 +47,7 @@ RIGHT = {
     "quotient": lambda: _model(lambda x: 1 / (2 + ops.cos(x))),
     "quotient of two": lambda: _with_hidden(lambda x, y: x / (y + 3)),
     "branch cut": lambda: _with_hidden(lambda x, y: ops.arctan2(x, y + 3)),
+    "bounds far away": lambda: _model(lambda x: ops.clip(x, -1e3, 1e3)),
     "constant condition": lambda: _model(lambda x: ops.where(True, ops.sin(x), x)),
     "in a layer": lambda: _model(lambda x: L.Lambda(ops.log)(1 + ops.square(x))),
     "difference": lambda: _with_hidden(lambda x, y: x - y),
@@ -67,6 +68,14 @@ WRONG = {
     "embedded": lambda: _model(lambda x: L.Embedding(3, 2)(ops.argmax(x, axis=-1))),
     "stairs": lambda: _model(lambda x: x + ops.floor(x)),
     "branch cut": lambda: _with_hidden(lambda x, y: ops.arctan2(x, y - 0.2)),
+    "bounds": lambda: _model(lambda x: ops.clip(x, -0.4, 1e3)),
+    "kink behind a hidden layer": lambda: _with_hidden(lambda x, y: ops.abs(y)),
+    "kink among large values": lambda: _model(
+        lambda x: L.Lambda(lambda x: ops.tanh(x - 50) + ops.relu(x - 50))(x + 50)
+    ),
+    "kink among values of one side": lambda: _model(
+        lambda x: L.Lambda(lambda x: ops.abs(x / 1e4 - 7.2))(7e4 + 5e3 * x)
+    ),
     "norm at 0": lambda: _model(lambda x: ops.norm(ops.sin(x), axis=-1, keepdims=True)),
 }
 

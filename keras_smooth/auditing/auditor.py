@@ -231,7 +231,7 @@ def _is_known(part: keras.Operation) -> bool:
 def _known(part: keras.Operation) -> float | None:
     """Returns the smoothness of a part, None if unknown or told by what it gets.
 
-    An operation that jumps may never come there, as arctan2 to its cut.
+    An operation may never come to where it jumps or bends, as arctan2 to its cut.
     """
     if isinstance(part, keras.layers.Layer):
         return registry.smoothness(part)
@@ -239,7 +239,7 @@ def _known(part: keras.Operation) -> float | None:
     if found is None or callable(found.smoothness) and found.activation is None:
         return None
     smoothness = registry.smoothness(part)
-    return None if smoothness is not None and smoothness < 0 else smoothness
+    return smoothness if smoothness == math.inf else None
 
 
 def _row(path: str, part: keras.Operation, found: Findings, order: int) -> LayerAudit:

@@ -53,20 +53,20 @@ class Stencil:
         steps: Steps of the differences, falling.
         values: The same of those points that are looked at, of shape
             `(order + 1, points, 1 + 2 * steps)`.
-        noise: What is rounding, whatever the values here.
+        least: Values up to this are rounding, whatever the others here.
     """
 
     tower: Tower
     steps: np.ndarray
     values: np.ndarray
-    noise: float
+    least: float
 
     @classmethod
-    def of(cls, tower: Tower, steps: np.ndarray, noise: float) -> "Stencil":
+    def of(cls, tower: Tower, steps: np.ndarray, least: float) -> "Stencil":
         """Returns the stencil at those points at which the function is finite."""
         values = tower.values.reshape(len(tower.values), -1, 1 + 2 * len(steps))
         inside = np.isfinite(values[0]).all(axis=1)
-        return cls(tower, steps, values[:, inside], noise)
+        return cls(tower, steps, values[:, inside], least)
 
     def at(self, chosen: np.ndarray) -> "Stencil":
         """Returns the part at chosen points."""
@@ -107,7 +107,7 @@ def check(stencil: Stencil) -> Finding:
     if not stencil.values.shape[1]:
         return Finding("unknown", reason=NOT_FINITE)
     # Where inputs cancel, as those of x - y do along x = y, there is nothing else.
-    if np.abs(stencil.values).max() <= stencil.noise:
+    if np.abs(stencil.values).max() <= stencil.least:
         return Finding("ok")
     orders = range(len(stencil.values))
     lost = [k for k in orders[1:] if not np.isfinite(stencil.center[k]).all()]

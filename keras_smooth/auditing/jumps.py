@@ -41,7 +41,7 @@ class _Interval:
     floor: float
 
 
-def seek(evaluate: Callable, reach: float, order: int, noise: float) -> Finding:
+def seek(evaluate: Callable, reach: float, order: int, least: float) -> Finding:
     """Looks for jumps of derivatives anywhere on a line.
 
     The intervals over which a derivative changes most unlike its neighbors are cut
@@ -51,7 +51,7 @@ def seek(evaluate: Callable, reach: float, order: int, noise: float) -> Finding:
         evaluate: Maps points to their `Tower`.
         reach: How far from 0 to both sides.
         order: The highest order.
-        noise: Changes that are rounding, whatever the values on this line.
+        least: Changes up to this are rounding, whatever the values on this line.
     """
     # Shifted, so that no point falls on a joint.
     grid = np.linspace(-reach, reach, INTERVALS + 1) + 0.0137
@@ -59,7 +59,7 @@ def seek(evaluate: Callable, reach: float, order: int, noise: float) -> Finding:
     intervals = []
     for k in range(order + 1):
         if k < min(first.missing, first.raised[0]):
-            intervals += _suspects(k, grid, first, noise)
+            intervals += _suspects(k, grid, first, least)
     for _ in range(REFINEMENTS):
         if intervals:
             intervals = list(_cut(evaluate, intervals))
@@ -71,11 +71,11 @@ def seek(evaluate: Callable, reach: float, order: int, noise: float) -> Finding:
     return Finding("rough", max(min(found), 1), jump=min(found), in_doubt=in_doubt)
 
 
-def _suspects(k: int, grid: np.ndarray, found, noise: float) -> Iterator[_Interval]:
+def _suspects(k: int, grid: np.ndarray, found, least: float) -> Iterator[_Interval]:
     """Yields the intervals in which a derivative of order k may jump."""
     values = found.values
     scale = _largest(values[k]) + LOWER * _largest(values[:k])
-    floor = max(noise, tolerance(found.rounding) * scale)
+    floor = max(least, tolerance(found.rounding) * scale)
     changes = _changes(values[k])
     for _ in range(CANDIDATES):
         i = int(changes.argmax())

@@ -45,11 +45,21 @@ def _spread(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.normal(size=value.shape) * max(value.std(), 0.01)
 
 
+def _middle(value: np.ndarray) -> np.ndarray:
+    return np.full_like(value, (value.min() + value.max()) / 2)
+
+
+def _half_range(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.full_like(value, max((value.max() - value.min()) / 2, 0.01))
+
+
 def _normal(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.normal(size=value.shape)
 
 
 GENERIC = Line(np.array, _spread, (0.0, 0.31), jumps=True)
+# From the least to the largest of the values, so that no kink among them is passed by.
+RANGE = Line(_middle, _half_range, (0.31,), reach=1.2, jumps=True, away=True)
 # Where signals die out on the way to a layer, its faults show at values of size 1 only.
 UNIT = Line(
     lambda value: np.random.default_rng(SEED + 1).normal(size=value.shape),
@@ -96,5 +106,5 @@ def of(value_range: tuple[float, float] | None, joints: bool) -> tuple[Line, ...
         value_range: Of the pixels of images, for layers that have one.
         joints: Whether to look at the points where the pieces of activations meet.
     """
-    lines = (GENERIC, UNIT, ZERO, TIES, *((ALL_JOINTS,) if joints else ()))
+    lines = (GENERIC, RANGE, UNIT, ZERO, TIES, *((ALL_JOINTS,) if joints else ()))
     return (*lines, *image_lines(*value_range)) if value_range else lines

@@ -65,17 +65,17 @@ class Measurement:
         points = [np.array(line.points[:1] if few else line.points) for line in chosen]
         ts = [differences.places(each, steps) for each in points]
         towers = self._towers(curves, ts) if self.together else None
-        noise = 0.0
+        least = 0.0
         for i, (line, curve) in enumerate(zip(chosen, curves)):
             # The layer itself may raise, say for a batch of its size.
             try:
                 tower = towers[i] if towers else self._tower(*curve, ts[i])
-                noise = max(noise, _noise(tower))
-                found = differences.check(differences.Stencil.of(tower, steps, noise))
+                least = max(least, _rounding(tower))
+                found = differences.check(differences.Stencil.of(tower, steps, least))
                 yield self._seen_away(found) if line.away else found
                 if self._seeks_jumps(line):
                     evaluate = functools.partial(self._tower, *curve)
-                    found = jumps.seek(evaluate, line.reach, self.order, noise)
+                    found = jumps.seek(evaluate, line.reach, self.order, least)
                     yield self._seen_away(found) if line.away else found
             except Exception as error:
                 yield Finding("unknown", reason=copies.brief(error))
@@ -111,8 +111,10 @@ class Measurement:
 
     def _lines(self) -> tuple[Line, ...]:
         # Of a known layer, batches and noise change nothing that another line would show.
-        if self.around or self.briefly or self.known and not self.together:
+        if self.briefly or self.known and (self.around or not self.together):
             return (lines.GENERIC,)
+        if self.around:
+            return lines.GENERIC, lines.RANGE
         copy = self.call.copy
         joints = self.end_to_end or not getattr(copy, "weights", None)
         joints = self.together and joints
@@ -168,7 +170,7 @@ class Measurement:
         return self.call.tower_apart(base, direction, t, self.order, self.training)
 
 
-def _noise(tower: Tower) -> float:
+def _rounding(tower: Tower) -> float:
     """Returns the rounding of a tower's values, which along other lines may cancel."""
     finite = np.abs(tower.values[np.isfinite(tower.values)])
     return affine.ROUNDINGS * tower.rounding * float(finite.max(initial=0.0))

@@ -70,14 +70,18 @@ def _jet(primal: tf.Tensor, entries: list[np.ndarray], collapsed: bool) -> Jet:
 
 def ladder(points: Points) -> np.ndarray:
     """Returns the steps, from the size of the points down."""
-    number = 1 + math.ceil(math.log(_MOST * extent(points) / _LEAST, _FACTOR))
+    least = _LEAST * min(1.0, _largest(points) or 1.0)
+    number = 1 + math.ceil(math.log(_MOST * extent(points) / least, _FACTOR))
     return _MOST * extent(points) * _FACTOR ** -np.arange(number)
 
 
 def extent(points: Points) -> float:
     """Returns how large the points are, at least 1."""
-    sizes = [float(tf.reduce_max(tf.abs(tensor))) for tensor in points.moving]
-    return max(1.0, *sizes)
+    return max(1.0, _largest(points))
+
+
+def _largest(points: Points) -> float:
+    return max(float(tf.reduce_max(tf.abs(tensor))) for tensor in points.moving)
 
 
 def _nodes() -> np.ndarray:
