@@ -54,7 +54,7 @@ def test_right_derivatives_pass_with_a_bound_that_holds(x, name, dtype):
     assert str(verification).count("agrees") == len(exact)
 
 
-@pytest.mark.parametrize("unit", [1e-9, 1e-4, 1e5])
+@pytest.mark.parametrize("unit", [1e-4, 1e-2, 1e5])
 def test_points_of_any_unit(x, unit):
     found = keras_smooth.derivatives(lambda x: ops.sin(x / unit), x * unit, verify=True)
     np.testing.assert_allclose(found[2] * unit**2, -np.sin(x), atol=1e-12)

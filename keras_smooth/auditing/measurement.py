@@ -152,7 +152,7 @@ class Measurement:
             at = np.concatenate(ts)
             values = self.call.values(*_joined(curves, ts), at, self.training)
             return affine.slopes(values.reshape(len(curves), -1), rounding)
-        slopes = []
+        slopes: list = []
         for (base, direction), t in zip(curves, ts):
             # Three points tell of most that they are on no line.
             for some in (affine.THREE, slice(None)):
