@@ -14,6 +14,7 @@ from keras_smooth.lbfgs.minimizers import (
     default_num_pairs,
     inverse_hessian,
     line_search,
+    pairs,
 )
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
@@ -69,6 +70,23 @@ def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
     found = inverse_hessian.times_gradient(memory, tf.constant(gradient, dtype))
     # The condition of R is about 10: rounding times a few hundred operations.
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+
+
+# Bytes of a block, and the rows that whole blocks make of 5 pairs: of 2, 4 and all rows.
+@pytest.mark.parametrize(("block_bytes", "num_rows"), [(320, 10), (640, 12), (960, 10)])
+@pytest.mark.parametrize("num_stored", [1, 2, 3, 4, 13])
+def test_blocks_are_the_whole_matrix(block_bytes, num_rows, num_stored, monkeypatch):
+    num_pairs, size = 5, 20
+    steps, changes, growths, gradient = random_pairs(num_stored, size)
+    vector = tf.constant(gradient)
+    whole = stored(steps, changes, growths, gradient, num_pairs)
+    monkeypatch.setattr(pairs, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(pairs, "FEWEST_BLOCKS", 2)
+    memory = stored(steps, changes, growths, gradient, num_pairs)
+    assert memory.pairs.shape == (num_rows, size)
+    found, expected = (inverse_hessian.times_gradient(m, vector) for m in (memory, whole))
+    # Sums in another order.
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
 
 
 def test_empty_memory_is_the_identity():
@@ -169,12 +187,7 @@ def test_every_method_minimizes(method):
 
 def test_cubic_is_exact_for_cubics():
     a, b = -0.5, 3.0
-    points = [
-        line_search.Point(
-            *(tf.constant(v, tf.float64) for v in (t, t**3 - 3 * t, 3 * t**2 - 3))
-        )
-        for t in (a, b)
-    ]
+    points = [tf.constant([t, t**3 - 3 * t, 3 * t**2 - 3], tf.float64) for t in (a, b)]
     # t^3 - 3t has its minimum at 1.
     assert float(line_search.minimum_of_cubic(*points)) == pytest.approx(1.0, abs=1e-14)
 
@@ -218,7 +231,7 @@ def test_line_search_passes_a_kink(slopes, length):
         return tf.where(t < 1.0, before * t, before + behind * (t - 1.0))
 
     start, found = search_along(kink, length)
-    assert bool(found.found) and not bool(found.failed)
+    assert bool(found.found)
     assert float(found.place.value) < float(start.value) and float(found.length) >= 1.0
     assert float(found.place.gradient[0]) == behind
 
@@ -228,7 +241,7 @@ def test_line_search_finds_a_flat_lower_step_or_says_that_there_is_none(name):
     function, lengths = SEARCHES[name]
     for length in lengths or [1e-3, 1.0]:
         start, found = search_along(function, length)
-        assert bool(found.found) == (lengths is not None) != bool(found.failed)
+        assert bool(found.found) == (lengths is not None)
         if lengths is not None:
             assert float(found.place.position[0]) == float(found.length)
             assert float(found.place.value) < float(start.value)

@@ -5,6 +5,7 @@ methods.py           the table of methods, and what a method is
 limited_memory.py    our self-scaled L-BFGS: one evaluation a turn
 line_search.py       its line search: unit step first, then cubic steps
 inverse_hessian.py   its memory: steps and changes of the gradient in compact form
+pairs.py             the steps and changes: one matrix, multiplied as far as it is filled
 tfp_lbfgs.py         L-BFGS of TensorFlow Probability
 tfp_bfgs.py          dense BFGS of TensorFlow Probability
 tfp.py               its import, or the command that makes it work

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers import pairs
 from keras_smooth.lbfgs.minimizers.line_search import dot
 
 
@@ -31,9 +32,9 @@ class Memory(NamedTuple):
     """The last m pairs in a ring; slots that are not filled are zero.
 
     Args:
-        pairs: Steps s_i in the first m rows, changes y_i of the gradient in the others,
-            `(2m, n)`.
-        along: Their products with the latest gradient, `(2m,)`.
+        pairs: Step s_i and change y_i of the gradient by turns, and zeros behind the last
+            ones, `(2m or more, n)`.
+        along: Their products with the latest gradient, `(m, 2)`.
         inverse: Inverse of the matrix R with entries s_i . y_j for i not newer than j,
             `(m, m)`.
         diagonal: W_i s_i . y_i, `(m,)`.
@@ -57,8 +58,8 @@ def empty(num_correction_pairs: int, position: tf.Tensor) -> Memory:
 
     count = num_correction_pairs
     return Memory(
-        pairs=zeros(2 * count, position.shape[0]),
-        along=zeros(2 * count),
+        pairs=pairs.empty(count, position),
+        along=zeros(count, 2),
         inverse=zeros(count, count),
         diagonal=zeros(count),
         products=zeros(count, count),
@@ -86,38 +87,39 @@ def store(memory: Memory, step, change, gradient, growth) -> Memory:
     slot = memory.num_pairs % count
     here = tf.one_hot(slot, count, dtype=step.dtype) * tf.cast(kept, step.dtype)
     others = 1.0 - here
-    pairs = _write(memory.pairs, slot, tf.where(kept, step, memory.pairs[slot]))
-    pairs = _write(pairs, count + slot, tf.where(kept, change, pairs[count + slot]))
-    # To read the pairs is most of the work. Their products with the change are known where
-    # those with both gradients are.
-    along = tf.linalg.matvec(pairs, gradient)
-    along_steps, along_changes = tf.split(along - memory.along, 2)
+    num_pairs = memory.num_pairs + tf.cast(kept, tf.int32)
+    rows = pairs.write(memory.pairs, slot, kept, step, change)
+    # Products of the pairs with the change are known where those with both gradients are.
+    along = tf.reshape(pairs.times_vector(rows, gradient, num_pairs)[: 2 * count], (-1, 2))
+    along_steps, along_changes = tf.unstack(along - memory.along, axis=1)
     # Dropping the oldest pair drops the first row and column of R, and of its inverse.
     column = others * tf.linalg.matvec(memory.inverse, others * along_steps)
     both = others[:, None] * others
     row = others * along_changes
     products = memory.products * both + here[:, None] * row + row[:, None] * here
     return Memory(
-        pairs=pairs,
+        pairs=rows,
         along=along,
         inverse=memory.inverse * both + ((here - column) / curvature)[:, None] * here,
         diagonal=memory.diagonal * others * growth + curvature * here,
         products=products + length * here[:, None] * here,
-        num_pairs=memory.num_pairs + tf.cast(kept, tf.int32),
+        num_pairs=num_pairs,
     )
 
 
 def times_gradient(memory: Memory, gradient: tf.Tensor) -> tf.Tensor:
     """Returns the inverse Hessian times the latest gradient."""
     scale = _scale(memory)
-    along_steps, along_changes = tf.split(memory.along, 2)
+    along_steps, along_changes = tf.unstack(memory.along, axis=1)
     w = tf.linalg.matvec(memory.inverse, along_steps)
     inner = memory.diagonal * w + scale * (
         tf.linalg.matvec(memory.products, w) - along_changes
     )
     v = tf.linalg.matvec(memory.inverse, inner, transpose_a=True)
-    weights = tf.concat([v, -scale * w], axis=0)
-    return scale * gradient + tf.linalg.matvec(memory.pairs, weights, transpose_a=True)
+    weights = tf.reshape(tf.stack([v, -scale * w], axis=1), (-1,))
+    weights = tf.pad(weights, [[0, memory.pairs.shape[0] - weights.shape[0]]])
+    combined = pairs.times_weights(memory.pairs, weights, memory.num_pairs)
+    return scale * gradient + combined
 
 
 def _scale(memory: Memory) -> tf.Tensor:
@@ -126,10 +128,6 @@ def _scale(memory: Memory) -> tf.Tensor:
     oldest = tf.where(memory.num_pairs < count, 0, memory.num_pairs % count)
     scale = memory.diagonal[oldest] / memory.products[oldest, oldest]
     return tf.where(memory.num_pairs > 0, scale, tf.ones_like(scale))
-
-
-def _write(matrix: tf.Tensor, place: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
-    return tf.tensor_scatter_nd_update(matrix, [[place]], row[None])
 
 
 def _eps(like: tf.Tensor) -> float:

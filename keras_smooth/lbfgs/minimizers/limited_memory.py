@@ -73,9 +73,10 @@ def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> State:
     """Returns the state at a position with empty memory, after one evaluation."""
     value, gradient = function(position)
+    slope = -dot(gradient, gradient)
     return State(
         converged=tf.constant(False),
-        failed=~is_finite(Place(position, value, gradient)),
+        failed=~is_finite(value, slope),
         num_iterations=tf.constant(0),
         num_objective_evaluations=tf.constant(1),
         position=position,
@@ -83,7 +84,7 @@ def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) ->
         objective_gradient=gradient,
         memory=inverse_hessian.empty(num_correction_pairs, position),
         direction=-gradient,
-        slope=-dot(gradient, gradient),
+        slope=slope,
         # Without curvature there is no scale: the first step has length 1 at most.
         length=1.0 / tf.maximum(tf.norm(gradient), tf.ones_like(value)),
         is_newton=tf.constant(False),
@@ -122,7 +123,7 @@ def _step(state: State, found: Search, tolerance) -> State:
     downhill = dot(direction, gradient) < 0.0
     direction = tf.where(downhill, direction, -gradient)
     return State(
-        converged=tf.reduce_max(tf.abs(gradient)) <= tolerance,
+        converged=_is_below(tolerance, gradient),
         failed=~good,
         num_iterations=state.num_iterations + tf.cast(good, tf.int32),
         num_objective_evaluations=state.num_objective_evaluations + found.num_trials,
@@ -135,3 +136,10 @@ def _step(state: State, found: Search, tolerance) -> State:
         length=tf.ones_like(value),
         is_newton=downhill,
     )
+
+
+def _is_below(tolerance, gradient: tf.Tensor) -> tf.Tensor:
+    """Returns whether no entry is above the tolerance, or NaN."""
+    # A product compiles in a fifth of the time that a maximum takes.
+    above = tf.cast(~(tf.abs(gradient) <= tolerance), gradient.dtype)
+    return dot(above, above) < 1.0

@@ -37,38 +37,31 @@ class Place(NamedTuple):
     gradient: tf.Tensor
 
 
-class Point(NamedTuple):
-    """A step length with the value and the slope of the objective there."""
-
-    step: tf.Tensor
-    value: tf.Tensor
-    slope: tf.Tensor
-
-
 class Search(NamedTuple):
     """A line search on its way.
+
+    A point of it is a vector of step length, value and slope: XLA compiles a kernel for each
+    tensor that is made, of whatever size.
 
     Args:
         place: The latest trial.
         length: Its step length; the next one while the search goes on.
-        low: The longest step that is known to be too short.
-        high: The shortest step that is known to be too long.
+        low: The longest step that is known to be too short, `(3,)`.
+        high: The shortest step that is known to be too long, `(3,)`.
         num_trials: Number of evaluations.
         found: Whether the latest trial is good.
-        failed: Whether there is no step left to try.
     """
 
     place: Place
     length: tf.Tensor
-    low: Point
-    high: Point
+    low: tf.Tensor
+    high: tf.Tensor
     num_trials: tf.Tensor
     found: tf.Tensor
-    failed: tf.Tensor
 
 
 def search(function: Callable, start: Place, direction, slope, length) -> Search:
-    """Returns the search along a direction, which has found a good step or failed.
+    """Returns the search along a direction, which has found a good step or has none left.
 
     Args:
         function: Returns value and gradient at a position.
@@ -77,38 +70,35 @@ def search(function: Callable, start: Place, direction, slope, length) -> Search
         slope: Slope of the objective along it at the start, negative.
         length: First step to try.
     """
-    at_start = Point(tf.zeros_like(slope), start.value, slope)
+    at_start = tf.stack([tf.zeros_like(slope), start.value, slope])
 
     def goes_on(now: Search):
-        return ~now.found & ~now.failed
+        between = (now.low[0] < now.length) & (now.length < now.high[0])
+        return ~now.found & between & (now.num_trials < MAX_TRIALS)
 
     def try_one(now: Search):
         position = start.position + now.length * direction
         place = Place(position, *function(position))
-        trial = Point(now.length, place.value, dot(place.gradient, direction))
-        finite = is_finite(place)
+        trial = tf.stack([now.length, place.value, dot(place.gradient, direction)])
         flat = now.num_trials < FLAT_TRIALS
-        short, long = _judge(at_start, trial, finite, flat)
-        after = _narrow(now, trial, finite, long, flat)
+        short, long = _judge(at_start, trial, flat)
+        after = _narrow(now, trial, long, flat)
         found = ~(short | long)
         return [
             after._replace(
                 place=place,
-                length=tf.where(found, trial.step, after.length),
+                length=tf.where(found, now.length, after.length),
                 found=found,
-                failed=~found & after.failed,
             )
         ]
 
-    infinite = tf.fill([], _inf(slope))
     begun = Search(
         place=start,
         length=length,
         low=at_start,
-        high=Point(infinite, infinite, infinite),
+        high=_at_infinity(slope),
         num_trials=tf.constant(0),
         found=tf.constant(False),
-        failed=tf.constant(False),
     )
     return tf.while_loop(goes_on, try_one, [begun])[0]
 
@@ -118,77 +108,69 @@ def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.tensordot(a, b, 1)
 
 
-def is_finite(place: Place) -> tf.Tensor:
-    """Returns whether value and gradient are numbers."""
-    return tf.math.is_finite(place.value) & tf.reduce_all(tf.math.is_finite(place.gradient))
+def is_finite(value: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+    """Returns whether value and slope, to which all of the gradient adds, are numbers."""
+    return tf.math.is_finite(value) & tf.math.is_finite(slope)
 
 
-def _judge(start: Point, trial: Point, finite, flat) -> tuple[tf.Tensor, tf.Tensor]:
+def _judge(start: tf.Tensor, trial: tf.Tensor, flat) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns whether the step is too short, and whether it is too long.
 
     Args:
-        start: The beginning of the search.
-        trial: The step.
-        finite: Whether value and gradient are numbers there.
+        start: The beginning of the search, `(3,)`.
+        trial: The step, `(3,)`.
         flat: Whether it must not be steep uphill either (strong Wolfe), or may (weak Wolfe).
     """
-    decrease = trial.value <= start.value + DECREASE * trial.step * start.slope
+    (_, start_value, start_slope), (step, value, slope) = map(tf.unstack, (start, trial))
+    finite = is_finite(value, slope)
+    decrease = value <= start_value + DECREASE * step * start_slope
     # Near the minimum rounding hides the decrease; the slopes still tell.
-    hidden = trial.value <= start.value + ROUNDING * tf.abs(start.value)
-    decrease |= hidden & (trial.slope <= (2.0 * DECREASE - 1.0) * start.slope)
-    short = finite & decrease & (trial.slope < CURVATURE * start.slope)
-    long = ~finite | ~decrease | (flat & (trial.slope > -CURVATURE * start.slope))
+    hidden = value <= start_value + ROUNDING * tf.abs(start_value)
+    decrease |= hidden & (slope <= (2.0 * DECREASE - 1.0) * start_slope)
+    short = finite & decrease & (slope < CURVATURE * start_slope)
+    long = ~finite | ~decrease | (flat & (slope > -CURVATURE * start_slope))
     return short, long
 
 
-def _narrow(now: Search, trial: Point, finite, long, flat) -> Search:
+def _narrow(now: Search, trial: tf.Tensor, long, flat) -> Search:
     """Returns the search with closer bounds and the next step between them."""
     # A value that is not finite bounds the step but says nothing about where to go.
-    unusable = Point(trial.step, *(tf.fill([], _inf(trial.step)) for _ in range(2)))
-    bound = _where(finite, trial, unusable)
-    low = _where(long, now.low, trial)
-    high = _where(long, bound, now.high)
+    finite = is_finite(trial[1], trial[2]) | [True, False, False]
+    bound = tf.where(finite, trial, _at_infinity(now.length))
+    low = tf.where(long, now.low, trial)
+    high = tf.where(long, bound, now.high)
     length = _next_step(now.low, trial, low, high, flat)
-    same = (length <= low.step) | (length >= high.step)
-    num_trials = now.num_trials + 1
-    return now._replace(
-        length=length,
-        low=low,
-        high=high,
-        num_trials=num_trials,
-        failed=same | (num_trials >= MAX_TRIALS),
-    )
+    return now._replace(length=length, low=low, high=high, num_trials=now.num_trials + 1)
 
 
-def _next_step(before: Point, trial: Point, low: Point, high: Point, flat) -> tf.Tensor:
+def _next_step(before, trial, low, high, flat) -> tf.Tensor:
     """Returns the step to try between the bounds, or beyond the lower one."""
+    between, beyond = tf.unstack(
+        minimum_of_cubic(tf.stack([low, before]), tf.stack([high, trial]))
+    )
     # A cubic knows no kinks.
-    between = minimum_of_cubic(low, high)
-    width = high.step - low.step
-    middle = low.step + 0.3 * width
+    width = high[0] - low[0]
+    middle = low[0] + 0.3 * width
     between = tf.where(flat & tf.math.is_finite(between), between, middle)
-    between = tf.clip_by_value(between, low.step + 0.1 * width, low.step + 0.9 * width)
-    beyond = minimum_of_cubic(before, trial)
-    beyond = tf.where(tf.math.is_finite(beyond), beyond, 4.0 * trial.step)
-    beyond = tf.clip_by_value(beyond, 2.0 * trial.step, 10.0 * trial.step)
-    return tf.where(tf.math.is_finite(high.step), between, beyond)
+    between = tf.clip_by_value(between, low[0] + 0.1 * width, low[0] + 0.9 * width)
+    beyond = tf.where(tf.math.is_finite(beyond), beyond, 4.0 * trial[0])
+    beyond = tf.clip_by_value(beyond, 2.0 * trial[0], 10.0 * trial[0])
+    return tf.where(tf.math.is_finite(high[0]), between, beyond)
 
 
-def minimum_of_cubic(a: Point, b: Point) -> tf.Tensor:
-    """Returns where the cubic through two points has its minimum.
+def minimum_of_cubic(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Returns where the cubics through pairs of points `(..., 3)` have their minima.
 
     Nocedal and Wright, 2006, equation 3.59.
     """
-    d1 = a.slope + b.slope - 3.0 * (a.value - b.value) / (a.step - b.step)
-    square = d1**2 - a.slope * b.slope
-    d2 = tf.sign(b.step - a.step) * tf.sqrt(tf.maximum(square, tf.zeros_like(square)))
-    fraction = (b.slope + d2 - d1) / (b.slope - a.slope + 2.0 * d2)
-    return b.step - (b.step - a.step) * fraction
+    a_step, a_value, a_slope = tf.unstack(a, axis=-1)
+    b_step, b_value, b_slope = tf.unstack(b, axis=-1)
+    d1 = a_slope + b_slope - 3.0 * (a_value - b_value) / (a_step - b_step)
+    square = d1**2 - a_slope * b_slope
+    d2 = tf.sign(b_step - a_step) * tf.sqrt(tf.maximum(square, tf.zeros_like(square)))
+    fraction = (b_slope + d2 - d1) / (b_slope - a_slope + 2.0 * d2)
+    return b_step - (b_step - a_step) * fraction
 
 
-def _where(condition, a: Point, b: Point) -> Point:
-    return Point(*(tf.where(condition, one, other) for one, other in zip(a, b)))
-
-
-def _inf(like: tf.Tensor) -> tf.Tensor:
-    return tf.constant(float("inf"), like.dtype)
+def _at_infinity(like: tf.Tensor) -> tf.Tensor:
+    return tf.constant(3 * [float("inf")], like.dtype)
