@@ -15,6 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import keras
 import numpy as np
+import older_keras
 import pytest
 import tensorflow as tf
 
@@ -42,6 +43,9 @@ def pytest_collection_modifyitems(config, items):
     if studies and not asked_for_studies:
         items[:] = [item for item in items if item not in set(studies)]
         config.hook.pytest_deselected(items=studies)
+    for item in items:
+        if why := older_keras.reason(item.name):
+            item.add_marker(pytest.mark.skip(reason=why))
     if config.pluginmanager.hasplugin("timeout"):
         for item in studies:
             item.add_marker(pytest.mark.timeout(0))

@@ -41,7 +41,9 @@ def smooth_maximum(x, axis, sharpness: float, keepdims: bool = False):
         sharpness: Positive number.
         keepdims: Whether the axes stay, with size 1.
     """
-    return ops.logsumexp(sharpness * x, axis=axis, keepdims=keepdims) / sharpness
+    # Keras 3.10 takes no single axis in a graph.
+    axes = (axis,) if isinstance(axis, int) else axis
+    return ops.logsumexp(sharpness * x, axis=axes, keepdims=keepdims) / sharpness
 
 
 def windows(x, axis: int, size: int, stride: int, padding: str):
