@@ -227,10 +227,17 @@ def _carried_out(results: Results, jobs: int, directory: Path, console: Console)
         go_on = f"Go on with the same command and --resume --out {directory}"
         _say(console, f"Interrupted. {go_on}")
         return INTERRUPTED
-    comparing.Comparison(results).save(directory)
-    console.print(display.summary_table(results))
-    _say(console, report.recommendation(results).replace("**", ""))
-    _say(console, f"{results.seconds:.0f} s. Report: {directory / report.PAGE}")
+    if results.outcomes:
+        comparing.Comparison(results).save(directory)
+        console.print(display.summary_table(results))
+        _say(console, report.recommendation(results).replace("**", ""))
+        _say(console, f"{results.seconds:.0f} s. Report: {directory / report.PAGE}")
+    if results.failures:
+        raise RuntimeError(
+            "\n".join(results.failures.values())
+            + f"\n{len(results.failures)} of {todo} runs have failed. Try them again with the "
+            f"same command and --resume --out {directory}"
+        )
     return 0
 
 
@@ -278,7 +285,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns the exit status.
 
     Returns:
-        0, 1 if a worker died or an audit finds a fault, 2 for bad input, 3 if an audit
+        0, 1 if the worker of a run died twice or an audit finds a fault, 2 for bad input, 3 if an audit
         leaves something unexamined, 130 after Ctrl-C.
     """
     arguments = parser().parse_args(argv)

@@ -520,13 +520,6 @@ def test_executor_is_chosen_by_the_number_of_jobs():
         executors.chosen(0)
 
 
-def test_dead_worker_is_an_error_with_its_words(monkeypatch):
-    monkeypatch.setattr(worker_processes.sys, "executable", "/bin/false")
-    words = r"trained tanh \(seeds 0\) died with exit status 1.* go on with resume"
-    with pytest.raises(RuntimeError, match=words):
-        keras_smooth.compare(**ONE, epochs=5, jobs=1)
-
-
 ORPHAN = """
 import os, subprocess, sys
 from keras_smooth.comparison.executors import worker_processes

@@ -206,6 +206,8 @@ def test_arrays(number):
         ((np.arange(12.0), [np.nan] * 12), ValueError, "y must be finite"),
         ((np.arange(3.0),) * 2, ValueError, "3 rows of data"),
         ((np.ones(12), np.arange(12.0)), ValueError, "all x are 1.0"),
+        ((np.arange(12.0), np.arange(12.0) * 1e300), ValueError, "y must be below 1e.100"),
+        ((np.arange(12.0) * 1e-310, np.arange(12.0)), ValueError, "x must range over more"),
     ],
 )
 def test_bad_arrays(source, error, words):

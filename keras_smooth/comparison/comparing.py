@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Comparison:
         runs: A list with one `Run` a seed.
         summary: A list with the medians of each activation.
         recommendation: A sentence on which activation to take.
+        failures: A list with a sentence for each run whose worker process died, twice.
     """
 
     def __init__(self, results: Results) -> None:
@@ -48,6 +50,10 @@ class Comparison:
     @property
     def recommendation(self) -> str:
         return report.recommendation(self.results)
+
+    @property
+    def failures(self) -> list[str]:
+        return list(self.results.failures.values())
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Writes results.json, results.csv, curves, figures, report.md and report.html.
@@ -128,7 +134,8 @@ def compare(
             file, cannot be written or is being written by another comparison, or `resume`
             finds other settings, data or versions.
         OSError: If a file cannot be written later on.
-        RuntimeError: If a worker process died.
+        RuntimeError: If the worker processes of all runs died, each twice. Where some runs
+            are left, the others are warned of and stand in `failures`.
         ImportError: If a method of TensorFlow Probability cannot be used here.
 
     Example:
@@ -161,7 +168,15 @@ def compare(
     with lock.locked(directory):
         results = prepare(settings, learned, directory, resume)
         carry_out(results, executor, directory, handle or (lambda event: None))
+    if results.failures:
+        _tell_failures(results)
     return Comparison(results)
+
+
+def _tell_failures(results: Results) -> None:
+    if not results.outcomes:
+        raise RuntimeError("\n".join(["No run was finished.", *results.failures.values()]))
+    warnings.warn("\n".join(results.failures.values()), RuntimeWarning, stacklevel=3)
 
 
 def prepare(
@@ -220,6 +235,9 @@ def carry_out(
             if directory is not None:
                 files.write_curves(results, key, directory)
                 files.write(results, directory)
+        elif isinstance(event, tasks.Died) and not event.again:
+            key = (event.activation, *event.start)
+            results.failures[key] = event.sentence()
         handle(event)
 
     experiment = Experiment(results.settings, results.problem)

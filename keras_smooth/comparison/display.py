@@ -1,5 +1,7 @@
 """The live display of a comparison in a terminal."""
 
+from collections.abc import Callable
+
 from rich import progress
 from rich.console import Console
 from rich.markup import escape
@@ -8,7 +10,7 @@ from rich.table import Table
 from keras_smooth.comparison.experiment import Outcome, Start
 from keras_smooth.comparison.results import Results, class_of
 from keras_smooth.comparison.settings import Settings
-from keras_smooth.comparison.tasks import Event, Finished, Progress
+from keras_smooth.comparison.tasks import Died, Event, Finished, Progress
 
 
 class Display:
@@ -54,10 +56,7 @@ class Display:
 
     def handle(self, event: Event) -> None:
         """Shows an event."""
-        if isinstance(event, Progress):
-            self._progress(event)
-        else:
-            self._finish(event)
+        SHOWN[type(event)](self, event)
 
     def _progress(self, event: Progress) -> None:
         key = (event.activation, *event.start)
@@ -73,20 +72,27 @@ class Display:
 
     def _finish(self, event: Finished) -> None:
         run = event.outcome.run
-        line = self._lines.pop((run.activation, *event.start), None)
-        if line is not None:
-            self._bar.remove_task(line)
-        self._done += 1
-        self._refresh_total()
+        self._end(run.activation, event.start, done=1)
         error = _error(event.outcome)
         mark = f"\n    {run.message}" if run.restarts or not run.success else ""
-        self._console.print(
-            f"{self._name(run.activation, event.start)}: {run.nit} iterations, {run.seconds:.1f} s, "
-            f"{error}{mark}",
-            highlight=False,
-            soft_wrap=True,
-            markup=False,
+        self._print(
+            f"{self._name(run.activation, event.start)}: {run.nit} iterations, "
+            f"{run.seconds:.1f} s, {error}{mark}"
         )
+
+    def _die(self, event: Died) -> None:
+        self._end(event.activation, event.start, done=0 if event.again else 1)
+        self._print(event.sentence())
+
+    def _end(self, activation: str, start: Start, done: int) -> None:
+        line = self._lines.pop((activation, *start), None)
+        if line is not None:
+            self._bar.remove_task(line)
+        self._done += done
+        self._refresh_total()
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def _name(self, activation: str, start: Start) -> str:
         """Returns what a run is called: what it has in common with all is left out."""
@@ -107,13 +113,21 @@ class Display:
         )
 
 
+SHOWN: dict[type, Callable] = {
+    Progress: Display._progress,
+    Finished: Display._finish,
+    Died: Display._die,
+}
+
+
 def _error(outcome: Outcome) -> str:
     """Returns what is known of the error of y'', else of y."""
     run = outcome.run
     if outcome.curves[2] is None:
         return "y'' is lost"
     if run.d2y_mse is None:
-        return f"MSE of y {run.y_mse:.1e}, y'' is not known" if run.y_mse else "not finite"
+        known = run.y_mse is not None
+        return f"MSE of y {run.y_mse:.1e}, y'' is not known" if known else "not finite"
     return f"MSE of y'' {run.d2y_mse:.1e}"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def locked(directory: Path | None) -> Iterator[None]:
         # Not through a link to a file that is somebody else's.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         file = open(os.open(directory / NAME, flags, 0o666), "r+")
+        # The lock may be of an earlier comparison, in a directory that takes no new files.
+        tempfile.TemporaryFile(dir=directory).close()
     except OSError as error:
         raise ValueError(
             f"Cannot write in the output directory {directory}: {error.strerror}."

@@ -17,6 +17,8 @@ from keras_smooth.registry import nearest
 NUM_TRAINING_POINTS = 1000
 NUM_TEST_STEPS = 100
 MIN_ROWS = 10
+# The squares of what is larger or smaller are no numbers of float64.
+MIN_SPREAD = 1e-100
 HELD_OUT_EVERY = 5
 OWN_DATA = "own data"
 OWN_FUNCTION = "own function"
@@ -319,3 +321,14 @@ def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
         )
     if np.ptp(x) == 0:
         raise ValueError(f"{name}: all x are {x[0]}; there is nothing to learn.")
+    for key, column in data.items():
+        if not np.abs(column).max() < 1.0 / MIN_SPREAD:
+            raise ValueError(
+                f"{name}: {key} must be below {1.0 / MIN_SPREAD:.0e}, received "
+                f"{column[np.abs(column).argmax()]}: choose other units."
+            )
+    if np.ptp(x) < MIN_SPREAD:
+        raise ValueError(
+            f"{name}: x must range over more than {MIN_SPREAD:.0e}, received "
+            f"{np.ptp(x)}: choose other units."
+        )

@@ -53,12 +53,14 @@ class Results:
         problem: What is learned.
         outcomes: Finished runs by `(activation, initializer, seed, method)`.
         seconds: Wall time so far, of all calls that went on with it; None before a run.
+        failures: The runs whose workers died twice, which are in no file: why, by their keys.
     """
 
     settings: Settings
     problem: Problem
     outcomes: dict[Key, Outcome] = dataclasses.field(default_factory=dict)
     seconds: float | None = None
+    failures: dict[Key, str] = dataclasses.field(default_factory=dict)
 
     def key(
         self,

@@ -35,7 +35,31 @@ class Finished:
     outcome: Outcome
 
 
-Event = Progress | Finished
+@dataclasses.dataclass(frozen=True)
+class Died:
+    """A run whose worker died.
+
+    Args:
+        activation: Its name.
+        start: Initializer, seed and method of the run.
+        reason: What the worker died of, as the end of a sentence.
+        again: Whether the run is tried once more.
+    """
+
+    activation: str
+    start: Start
+    reason: str
+    again: bool
+
+    def sentence(self) -> str:
+        """Returns what happened in words."""
+        end = "is tried once more" if self.again else "has failed"
+        way = f"{self.start.initializer}, {self.start.method}"
+        run = f"{self.activation}, seed {self.start.seed} ({way})"
+        return f"The run of {run} {end}: {self.reason}"
+
+
+Event = Progress | Finished | Died
 
 
 def missing(results: Results) -> list[Task]:

@@ -18,10 +18,7 @@ class Executor(Protocol):
         Args:
             experiment: Settings and problem; it can be pickled by cloudpickle.
             tasks: The tasks, the longest first.
-            handle: Called with each `Progress` and `Finished`.
-
-        Raises:
-            RuntimeError: If a task cannot be finished.
+            handle: Called with each `Progress`, `Finished` and `Died`.
         """
 
 

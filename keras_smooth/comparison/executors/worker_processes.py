@@ -8,6 +8,7 @@ import collections
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,8 +19,8 @@ from collections.abc import Callable, Sequence
 import cloudpickle
 
 from keras_smooth.comparison.executors.interface import perform
-from keras_smooth.comparison.experiment import Experiment
-from keras_smooth.comparison.tasks import Event, Task
+from keras_smooth.comparison.experiment import Experiment, Start
+from keras_smooth.comparison.tasks import Died, Event, Finished, Task
 
 SECONDS_BETWEEN_LOOKS = 1.0
 _DONE = "done"
@@ -27,6 +28,8 @@ _DONE = "done"
 
 class WorkerProcesses:
     """Runs tasks in processes of this machine, each of which takes the next that is left.
+
+    The run that a worker dies of is tried once more, in a new one.
 
     Args:
         jobs: Number of processes.
@@ -38,36 +41,84 @@ class WorkerProcesses:
     def execute(
         self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]
     ) -> None:
-        left = collections.deque(tasks)
-        events: queue.Queue = queue.Queue()
-        threads = max(1, (os.cpu_count() or 1) // min(self._jobs, len(left) or 1))
+        jobs = min(self._jobs, len(tasks))
+        threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
         # First where to import from: functions of the user may be in modules of their own.
         start = pickle.dumps(sys.path) + cloudpickle.dumps((experiment, threads))
-        pool = [_Worker(start, events) for _ in range(min(self._jobs, len(left)))]
+        _Pool(start, tasks, handle).work(jobs)
+
+
+class _Pool:
+    """Workers, and the tasks that are left for them."""
+
+    def __init__(
+        self, start: bytes, tasks: Sequence[Task], handle: Callable[[Event], None]
+    ):
+        self._start = start
+        self._left = collections.deque(tasks)
+        self._handle = handle
+        self._events: queue.Queue = queue.Queue()
+        self._busy: set[_Worker] = set()
+        self._died: set[tuple[str, Start]] = set()
+
+    def work(self, jobs: int) -> None:
         try:
-            for worker in pool:
-                worker.send(left.popleft())
-            busy = len(pool)
-            while busy:
-                worker, event = events.get()
-                if event is None:
-                    raise RuntimeError(worker.obituary())
-                if event != _DONE:
-                    handle(event)
-                elif left:
-                    worker.send(left.popleft())
-                else:
-                    busy -= 1
+            for _ in range(jobs):
+                self._begin()
+            while self._busy:
+                self._hear(*self._events.get())
         finally:
-            for worker in pool:
+            for worker in self._busy:
                 worker.stop()
+
+    def _begin(self) -> None:
+        worker = _Worker(self._start, self._events)
+        self._busy.add(worker)
+        worker.send(self._left.popleft())
+
+    def _hear(self, worker: "_Worker", event: Event | str | None) -> None:
+        if worker not in self._busy:
+            return  # It was stopped.
+        if event is None:
+            self._replace(worker)
+        elif not isinstance(event, str):
+            worker.hear(event)
+            self._handle(event)
+        elif self._left:
+            worker.send(self._left.popleft())
+        else:
+            self._busy.remove(worker)
+            worker.stop()
+
+    def _replace(self, dead: "_Worker") -> None:
+        self._busy.remove(dead)
+        if dead.task.starts:
+            self._tell(dead)
+        if self._left:
+            self._begin()
+
+    def _tell(self, dead: "_Worker") -> None:
+        """Tells of the run that a worker died of, and leaves its task to others."""
+        activation, starts = dead.task.activation, dead.task.starts
+        run = activation, starts[0]
+        again = run not in self._died
+        self._died.add(run)
+        starts = starts if again else starts[1:]
+        if starts:
+            self._left.appendleft(Task(activation, starts))
+        self._handle(Died(*run, dead.obituary(), again))
 
 
 class _Worker:
-    """The parent's end of a process: a pipe in, a thread that reads the pipe out."""
+    """The parent's end of a process: a pipe in, a thread that reads the pipe out.
+
+    Attributes:
+        task: What it has still to do.
+    """
+
+    task: Task
 
     def __init__(self, start: bytes, events: queue.Queue):
-        self._task: Task | None = None
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"from {__name__} import main; main({os.getpid()})"],
@@ -81,24 +132,30 @@ class _Worker:
         threading.Thread(target=self._read, args=(events,), daemon=True).start()
 
     def send(self, task: Task) -> None:
-        self._task = task
+        self.task = task
         self._write(pickle.dumps(task))
+
+    def hear(self, event: Event) -> None:
+        """Keeps in `task` what is left of it."""
+        if isinstance(event, Finished):
+            self.task = Task(self.task.activation, self.task.starts[1:])
 
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
 
     def obituary(self) -> str:
-        """Returns what the process did when it died, of what, and what it said last."""
+        """Returns what the process died of, and what it said last."""
         status = self._process.wait()
-        cause = f"of signal {-status}" if status < 0 else f"with exit status {status}"
+        if status == -signal.SIGKILL:
+            return (
+                "its worker process was killed (SIGKILL), by somebody or by the system for "
+                "want of memory."
+            )
+        cause = f"of {_name_of(-status)}" if status < 0 else f"with exit status {status}"
         self._log.seek(0)
-        said = self._log.read().decode(errors="replace")[-2000:]
-        return (
-            f"The worker process that trained {self._task.activation} (seeds "
-            f"{', '.join(str(start.seed) for start in self._task.starts)}) died {cause}. "
-            "Finished runs in an output directory are kept: go on with resume.\n" + said
-        )
+        said = self._log.read().decode(errors="replace").strip() or "nothing"
+        return f"its worker process died {cause} and said last: {said.splitlines()[-1]}"
 
     def _write(self, message: bytes) -> None:
         try:
@@ -113,6 +170,11 @@ class _Worker:
                 events.put((self, pickle.load(self._process.stdout)))
         except (EOFError, pickle.UnpicklingError):
             events.put((self, None))
+
+
+def _name_of(number: int) -> str:
+    known = {one.value: one.name for one in signal.Signals}
+    return known.get(number, f"signal {number}")
 
 
 def _end_with_parent(parent: int) -> None:

@@ -1,0 +1,166 @@
+"""Workers that die: their runs are tried once more, and the others go on."""
+
+import dataclasses
+
+import pytest
+
+import keras_smooth
+from keras_smooth import cli
+from keras_smooth.comparison import comparing, executors, files
+from keras_smooth.comparison.executors import worker_processes
+from keras_smooth.comparison.experiment import Start, errors
+from keras_smooth.comparison.tasks import Died, Finished, Task
+from tests import made_up_comparison
+
+ONE = {"activations": ["tanh"], "seeds": 1, "architecture": "1x2"}
+MADE_UP = made_up_comparison.made_up({"tanh": [1e-3] * 2, "elu": [1e-2] * 2})
+
+
+def start(seed):
+    return Start("default", seed)
+
+
+def finished(activation, seed):
+    made_up = MADE_UP.outcomes[(activation, "default", seed, "lbfgs")]
+    known = errors(MADE_UP.problem, made_up.curves)
+    return Finished(
+        start(seed),
+        dataclasses.replace(made_up, run=dataclasses.replace(made_up.run, **known)),
+    )
+
+
+@dataclasses.dataclass
+class Death:
+    """A run that kills its worker so many times."""
+
+    activation: str
+    seed: int
+    times: int
+
+    def strikes(self, activation, one):
+        if (activation, one.seed) != (self.activation, self.seed) or not self.times:
+            return False
+        self.times -= 1
+        return True
+
+
+@pytest.fixture
+def deadly(monkeypatch):
+    """Workers that finish every run at once, or die of it."""
+
+    def prepare(*deaths):
+        class Worker(worker_processes._Worker):
+            def __init__(self, _, events):
+                self._events = events
+
+            def send(self, task):
+                self.task = task
+                for one in task.starts:
+                    if any(death.strikes(task.activation, one) for death in deaths):
+                        self._events.put((self, None))
+                        return
+                    self._events.put((self, finished(task.activation, one.seed)))
+                self._events.put((self, "done"))
+
+            def obituary(self):
+                return "it was killed."
+
+            def stop(self):
+                pass
+
+        monkeypatch.setattr(worker_processes, "_Worker", Worker)
+
+    return prepare
+
+
+TASKS = [Task("tanh", (start(0), start(1))), Task("elu", (start(0), start(1)))]
+ALL = [("elu", 0), ("elu", 1), ("tanh", 0), ("tanh", 1)]
+
+
+def heard(jobs):
+    events = []
+    executors.chosen(jobs).execute(None, TASKS, events.append)
+    runs = [event.outcome.run for event in events if isinstance(event, Finished)]
+    deaths = [event for event in events if isinstance(event, Died)]
+    return (
+        sorted((run.activation, run.seed) for run in runs),
+        [(death.activation, death.start.seed, death.again) for death in deaths],
+    )
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_a_run_that_lost_its_worker_is_tried_once_more(deadly, jobs):
+    deadly(Death("tanh", 0, times=1))
+    assert heard(jobs) == (ALL, [("tanh", 0, True)])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(("activation", "seed"), ALL)
+def test_a_run_that_lost_two_has_failed_and_the_others_go_on(
+    deadly, jobs, activation, seed
+):
+    deadly(Death(activation, seed, times=9))
+    runs = [run for run in ALL if run != (activation, seed)]
+    assert heard(jobs) == (runs, [(activation, seed, True), (activation, seed, False)])
+
+
+def test_all_runs_can_fail(deadly):
+    deadly(*(Death(*run, times=9) for run in ALL))
+    runs, deaths = heard(jobs=2)
+    assert runs == [] and len(deaths) == 8
+
+
+@pytest.mark.parametrize(
+    ("dies", "words"),
+    [
+        (
+            "kill -9 $$",
+            "was killed .SIGKILL., by somebody or by the system for want of mem",
+        ),
+        ("echo all is lost >&2; kill -6 $$", "died of SIGABRT and said last: all is lost"),
+        ("echo first; echo last >&2; exit 3", "with exit status 3 and said last: last"),
+        ("exit 0", "with exit status 0 and said last: nothing"),
+    ],
+)
+def test_what_a_worker_died_of_is_said(monkeypatch, tmp_path, dies, words):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{dies}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(worker_processes.sys, "executable", str(program))
+    with pytest.raises(
+        RuntimeError, match=f"tanh, seed 0 .default, lbfgs. has failed: .*{words}"
+    ):
+        keras_smooth.compare(**ONE, epochs=5, jobs=1)
+
+
+def test_failed_runs_are_warned_of_and_resumed(deadly, tmp_path):
+    deadly(Death("tanh", 1, times=2))
+    asked = {"activations": ["tanh", "elu"], "seeds": 2, "out": tmp_path, "jobs": 2}
+    with pytest.warns(RuntimeWarning, match="tanh, seed 1 .* has failed: it was killed."):
+        found = keras_smooth.compare(**asked)
+    assert len(found.runs) == 3 and len(found.failures) == 1
+    asked_for = []
+    again = keras_smooth.compare(**asked, resume=True, handle=asked_for.append)
+    assert [(one.outcome.run.activation, one.start.seed) for one in asked_for] == [
+        ("tanh", 1)
+    ]
+    assert len(again.runs) == 4 and again.failures == []
+
+
+@pytest.mark.parametrize(("times", "status"), [(1, 0), (2, 1)])
+def test_the_exit_status_says_whether_a_run_failed(
+    deadly, capsys, monkeypatch, tmp_path, times, status
+):
+    deadly(Death("elu", 0, times))
+    # The report, which takes seconds, is not what is asked for here.
+    monkeypatch.setattr(comparing.Comparison, "save", lambda *_: None)
+    arguments = ["--activations", "tanh,elu", "--seeds", "2", "--beside", "--jobs", "2"]
+    assert cli.main(["compare", *arguments, "--out", str(tmp_path)]) == status
+    shown = capsys.readouterr()
+    assert (
+        "run of elu, seed 0 (default, lbfgs) is tried once more: it was killed."
+        in shown.out
+    )
+    assert ("1 of 4 runs have failed" in shown.err) == bool(status)
+    assert (f"--resume --out {tmp_path}" in shown.err) == bool(status)
+    assert (tmp_path / files.RESULTS).exists()
