@@ -32,10 +32,11 @@ def introduction(results: Results) -> str:
     """Returns what was done, in sentences."""
     settings, problem = results.settings, results.problem
     depth, width = settings.depth_and_width()
+    seeds = "seed" if settings.seeds == 1 else "seeds"
     text = (
         f"A network of {depth} layers of {width} units learns y = {problem.formula} from "
         f"{len(problem.draw(0)[0])} points, full batch, with {settings.method}, "
-        f"{settings.epochs} iterations and {settings.seeds} seeds in {settings.dtype}, "
+        f"{settings.epochs} iterations and {settings.seeds} {seeds} in {settings.dtype}, "
         f"initializer {settings.initializer}{_noise(settings.noise)}. Mean squared errors (MSE) of y, y', y'' at "
         f"{len(problem.x)} points: median over the seeds, and range."
     )
