@@ -89,6 +89,7 @@ class DerivativeMonitor(keras.callbacks.Callback):
             key: np.array([]) for key in self.keys
         }
         self._evaluate = None
+        self._compiled_metric: Any = None
         self._warned = False
         self._measured = None
 
@@ -102,6 +103,8 @@ class DerivativeMonitor(keras.callbacks.Callback):
         self._evaluate = tf.function(
             lambda: derivatives(model, self.x, self.order), autograph=False
         )
+        # Operation by operation, a metric costs more than the derivatives.
+        self._compiled_metric = tf.function(self._metric_of, autograph=False)
         self._measured = None
         if model.built:
             self._pairs()  # Raises now rather than after an epoch if the shapes differ.
@@ -159,9 +162,12 @@ class DerivativeMonitor(keras.callbacks.Callback):
         return figure
 
     def _error(self, true: np.ndarray, value: np.ndarray) -> float:
+        return float(self._compiled_metric(tf.constant(true), tf.constant(value)))
+
+    def _metric_of(self, true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         self.metric.reset_state()
         self.metric.update_state(true, value)
-        return float(self.metric.result())
+        return self.metric.result()
 
     def _leaves(self) -> list[list[np.ndarray]]:
         if self._evaluate is None:
