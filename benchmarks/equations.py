@@ -45,6 +45,7 @@ ROWS = {
         "1e-6 to 1e-8 by energy natural gradient descent, "
         "[Mueller and Zeinhofer, 2023](https://arxiv.org/abs/2302.13163)",
     ),
+    "helmholtz": Row("Helmholtz, sin(pi x) sin(4 pi y)", "not found in a source at hand"),
     "burgers": Row("Burgers, viscosity 0.01/pi", "not found in a source at hand"),
     "allen_cahn": Row(
         "Allen-Cahn",
@@ -56,6 +57,7 @@ ROWS = {
     "schroedinger": Row(
         "nonlinear Schroedinger from 2 / cosh(x)", "not found in a source at hand"
     ),
+    "heat": Row("heat in ten dimensions", "not found in a source at hand"),
 }
 
 
