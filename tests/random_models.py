@@ -326,9 +326,9 @@ ANY_RANK = {
     "ops.where of a constant": _same(
         lambda x: ops.where(ops.convert_to_tensor(True), ops.sin(x), x)
     ),
-    "ops.matmul": _same(lambda x: ops.matmul(x, np.eye(x.shape[-1], dtype=x.dtype) + 0.2)),
+    "ops.matmul": _same(lambda x: ops.matmul(x, np.eye(x.shape[-1], dtype=x.dtype) + 0.25)),
     "ops.einsum": _same(lambda x: ops.einsum("...i,...i->...", x, x)[..., None] + x),
-    "ops.linspace constant": _same(lambda x: x * ops.linspace(0.5, 1.0, x.shape[-1])),
+    "ops.arange": _same(lambda x: x * ops.arange(1, x.shape[-1] + 1, dtype=x.dtype) / 4),
     "ops.clip far away": _same(lambda x: ops.clip(x, -1e3, 1e3)),
     "ops.rsqrt": _same(lambda x: x * ops.rsqrt(1.0 + ops.square(x))),
     "ops.divide": _same(lambda x: x / (2.0 + ops.sin(x))),
