@@ -467,6 +467,7 @@ def page(records: list[dict]) -> str:
     ]
     return PAGE.format(
         models=len(records),
+        stop=1 + max(each["seed"] for each in records),
         half=sum(each["dtype"] == "float32" for each in records),
         layers=layers,
         operations=operations,
@@ -499,10 +500,10 @@ RESULTS = (AGREES, "faulty, and found", "refused", "not examined", "imprecise", 
            "DISAGREES")  # fmt: skip
 PAGE = """# Random models
 
-    python tests/fuzz.py --first 0 --stop 2000 --records records.jsonl
+    python tests/fuzz.py --stop {stop} --records records.jsonl
     python tests/fuzz.py --records records.jsonl --write docs/fuzz.md
 
-{models} random models, {half} of them in float32 (Keras {keras}, TensorFlow {tensorflow}): {layers}
+{models} random models, of seeds below {stop}, {half} of them in float32 (Keras {keras}, TensorFlow {tensorflow}): {layers}
 layers and {operations} operations of `keras.ops` in their graphs. The models with odd seeds may have
 parts that are rough or have wrong derivatives, those with even ones have none. What each is
 held to is in `tests/fuzz.py`: central differences of outputs in NumPy, and the same model built
