@@ -7,9 +7,18 @@ import jsonschema
 import numpy as np
 import pytest
 
-from keras_smooth.comparison import files, learning, problems, resuming, schema, settings
+from keras_smooth.comparison import (
+    comparing,
+    files,
+    learning,
+    problems,
+    resuming,
+    schema,
+    settings,
+)
 from keras_smooth.comparison.experiment import Outcome, Run, errors
 from keras_smooth.comparison.results import Results
+from keras_smooth.lbfgs import whole_files
 
 PROBLEM = problems.load_problem("gaussian")
 ASKED = settings.Settings(activations=("sigmoid", "relu"), seeds=2, beside=("adam",))
@@ -129,6 +138,10 @@ CHANGES = {
         lambda content: content["runs"][0].update(dy_mse=1e-9),
         "dy_mse of the curves is .*, and of the run 1e-09",
     ),
+    "a number that nothing else tells": (
+        lambda content: content["runs"][0].update(loss=1e-8),
+        "its digest is not that of its content",
+    ),
     "a learning curve cut short": (
         lambda content: content["runs"][0]["learning"]["loss"].pop(),
         "columns of learning of sigmoid, seed 0, differ in length",
@@ -187,3 +200,13 @@ def test_measurements_are_apart_evenly_and_end_with_the_run():
     assert curve["loss"][0] == 0.333333 and curve["cpu_seconds"][0] == 0.0
     assert curve["dy_mse"] == curve["d2y_mse"] == [None] * len(measured)
     assert {len(column) for column in curve.values()} == {len(measured)}
+
+
+def test_what_killed_processes_left_is_removed(written):
+    directory, found = written
+    name = f"results.json.{whole_files._host()}.{2**22 + 1}.{'0' * 16}.partial"
+    places = [directory / f".{name}", directory / files.CURVES / f".{name}"]
+    for place in places:
+        place.write_text("half")
+    comparing.prepare(ASKED, PROBLEM, directory, resume=True)
+    assert not any(place.exists() for place in places)

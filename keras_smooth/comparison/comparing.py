@@ -190,7 +190,8 @@ def prepare(
         if resume:
             raise ValueError("resume needs the output directory of the run to go on with.")
         return Results(settings, problem)
-    whole_files.remove_leftovers(directory)
+    for place in (directory, directory / files.CURVES):
+        whole_files.remove_leftovers(place)
     if resume:
         return resuming.read(settings, problem, directory)
     if (directory / files.RESULTS).exists():

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -9,14 +10,16 @@ import math
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.results import GLOROT, Key, Results
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings
-from keras_smooth.lbfgs import whole_files
+from keras_smooth.lbfgs import digests, whole_files
 
 RESULTS = "results.json"
 RESULTS_TABLE = "results.csv"
@@ -73,6 +76,20 @@ def as_dict(results: Results) -> dict:
     return content
 
 
+def digest(content: dict, outcomes: Mapping[Key, Outcome]) -> str:
+    """Returns a hash of the content of `results.json`, but for the hash in it, and of curves."""
+    rest = {name: value for name, value in content.items() if name != "digest"}
+    curves = [_as_read(curve) for key in sorted(outcomes) for curve in outcomes[key].curves]
+    text = json.dumps(rest, sort_keys=True) + digests.digest(curves)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_read(curve: np.ndarray | None) -> np.ndarray:
+    """Returns float64 with one kind of NaN, as text is read; a lost curve is empty."""
+    values = np.asarray([] if curve is None else curve, float)
+    return np.where(np.isnan(values), np.nan, values)
+
+
 def stored_settings(settings: Settings) -> dict:
     """Returns the settings by the keys of `results.json`."""
     fields = {
@@ -105,6 +122,7 @@ def _json_number(value):
 def write(results: Results, directory: Path) -> None:
     """Writes `results.json` and `results.csv`; a reader never sees half a file."""
     content = as_dict(results)
+    content["digest"] = digest(content, results.outcomes)
     _write_text(directory / RESULTS, _as_text(content))
     table = io.StringIO()
     names = [field.name for field in dataclasses.fields(Run)]

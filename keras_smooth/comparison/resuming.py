@@ -35,6 +35,12 @@ def read(settings: Settings, problem: Problem, directory: Path) -> Results:
         raise ValueError(_difference(path, stored, settings))
     _check_unchanged(path, content, problem)
     outcomes = _outcomes(path, content, settings, problem)
+    # Version 0.1.0 kept none.
+    if "digest" in content and content["digest"] != files.digest(content, outcomes):
+        raise ValueError(
+            f"Cannot resume: {path} or a file of curves is damaged or was edited (its digest "
+            "is not that of its content). Take another output directory."
+        )
     return Results(settings, problem, outcomes, content.get("seconds"))
 
 
@@ -59,7 +65,8 @@ def _outcomes(
         for start in starts
     }
     outcomes: dict[Key, Outcome] = {}
-    for initializer, method, fields in _read_runs(content):
+    for initializer, method, stored in _read_runs(content):
+        fields = dict(stored)
         learning = fields.pop("learning", {})
         if len({len(column) for column in learning.values()}) > 1:
             raise ValueError(
