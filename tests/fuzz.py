@@ -507,7 +507,8 @@ PAGE = """# Random models
 layers and {operations} operations of `keras.ops` in their graphs. The models with odd seeds may have
 parts that are rough or have wrong derivatives, those with even ones have none. What each is
 held to is in `tests/fuzz.py`: central differences of outputs in NumPy, and the same model built
-in float64 from its seed. Neither shares code with what it checks.
+in float64 from its seed. Neither shares code with what it checks but for the recording of a
+layer's inputs.
 
 - *{agrees}*: right, or `audit` says that it is.
 - *faulty, and found*: wrong or with a kink, by differences and by `audit`.
