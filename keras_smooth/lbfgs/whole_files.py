@@ -30,8 +30,11 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
             os.fsync(file.fileno())
         # A rename is atomic: a file under its final name is whole.
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        # A full disk does not say of which file.
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
     _sync(path.parent)
 
