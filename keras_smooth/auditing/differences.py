@@ -157,6 +157,8 @@ def _compare(stencil: Stencil, k: int) -> Finding:
     allowed = tolerance(tower.rounding)
     faulty = error > allowed + SAFETY * doubt
     faulty &= ~_confirmed(value, estimates, floors, at, error * scale)
+    # Where what it is the derivative of has cancelled, differences are those of rounding.
+    faulty &= np.abs(stencil.values[k - 1 : k + 1]).max(axis=(0, 2)) > stencil.least
     if faulty.any():
         largest = float(error[faulty].max())
         return of_error(value[faulty], tower.missing <= k, k, largest)
