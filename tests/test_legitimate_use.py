@@ -17,6 +17,9 @@ import keras_smooth
 from keras_smooth.comparison import problems
 from keras_smooth.differentiation import engines
 
+# Each class has a short form beside the code that it is about.
+pytestmark = pytest.mark.slow
+
 L = keras.layers
 FLOAT64 = {"dtype": "float64"}
 

@@ -19,6 +19,9 @@ from test_comparison_report import unknown
 import keras_smooth
 from keras_smooth.comparison import problems, report
 
+# Each class has a short form beside the code that it is about.
+pytestmark = pytest.mark.slow
+
 L = keras.layers
 POINTS = np.random.default_rng(7).normal(size=(5, 3)).astype("float32")
 SEQUENCES = np.random.default_rng(8).normal(size=(4, 4, 2)).astype("float32")

@@ -98,7 +98,7 @@ class Stencil:
         change = np.abs(self.across[k])
         wide, narrow = change[:, -2], change[:, -1]
         scale = np.abs(self.values[k]).max(axis=1) + LOWER * _lower(self.center[: k + 1])
-        floor = tolerance(self.tower.rounding) * scale
+        floor = np.maximum(tolerance(self.tower.rounding) * scale, self.least)
         return (narrow > floor) & (narrow > SURVIVES * wide)
 
 
