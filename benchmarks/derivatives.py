@@ -64,7 +64,7 @@ CHOICES = (
     ("derivatives", 1, (1, 3)),
     ("derivatives", 2, (1, 2, 3, 10)),
     ("derivatives", 3, (1, 2, 3, 4, 6)),
-    ("derivatives", 4, (2, 3)),
+    ("derivatives", 4, (2,)),
     ("jacobian", 1, (1, 3, 10)),
     ("laplacian", 2, (1, 3, 10)),
     ("directional", 2, (1, 3, 10)),
