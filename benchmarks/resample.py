@@ -89,7 +89,7 @@ def move(descent: Descent, minimization: Minimization, keep: Callable | None) ->
         return
     state, memory = descent.state, keep(memory)
     gradient = state.objective_gradient
-    memory = memory._replace(along=tf.linalg.matvec(memory.pairs, gradient))
+    memory = inverse_hessian.with_gradient(memory, gradient)
     direction = -inverse_hessian.times_gradient(memory, gradient)
     slope = tf.tensordot(direction, gradient, 1)
     if slope < 0.0:

@@ -87,24 +87,32 @@ def store(memory: Memory, step, change, gradient, growth) -> Memory:
     slot = memory.num_pairs % count
     here = tf.one_hot(slot, count, dtype=step.dtype) * tf.cast(kept, step.dtype)
     others = 1.0 - here
-    num_pairs = memory.num_pairs + tf.cast(kept, tf.int32)
-    rows = pairs.write(memory.pairs, slot, kept, step, change)
+    latest = with_gradient(
+        memory._replace(
+            pairs=pairs.write(memory.pairs, slot, kept, step, change),
+            num_pairs=memory.num_pairs + tf.cast(kept, tf.int32),
+        ),
+        gradient,
+    )
     # Products of the pairs with the change are known where those with both gradients are.
-    along = tf.reshape(pairs.times_vector(rows, gradient, num_pairs)[: 2 * count], (-1, 2))
-    along_steps, along_changes = tf.unstack(along - memory.along, axis=1)
+    along_steps, along_changes = tf.unstack(latest.along - memory.along, axis=1)
     # Dropping the oldest pair drops the first row and column of R, and of its inverse.
     column = others * tf.linalg.matvec(memory.inverse, others * along_steps)
     both = others[:, None] * others
     row = others * along_changes
     products = memory.products * both + here[:, None] * row + row[:, None] * here
-    return Memory(
-        pairs=rows,
-        along=along,
+    return latest._replace(
         inverse=memory.inverse * both + ((here - column) / curvature)[:, None] * here,
         diagonal=memory.diagonal * others * growth + curvature * here,
         products=products + length * here[:, None] * here,
-        num_pairs=num_pairs,
     )
+
+
+def with_gradient(memory: Memory, gradient: tf.Tensor) -> Memory:
+    """Returns the memory with another gradient as the latest one."""
+    count = memory.diagonal.shape[0]
+    products = pairs.times_vector(memory.pairs, gradient, memory.num_pairs)
+    return memory._replace(along=tf.reshape(products[: 2 * count], (-1, 2)))
 
 
 def times_gradient(memory: Memory, gradient: tf.Tensor) -> tf.Tensor:
