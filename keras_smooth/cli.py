@@ -285,8 +285,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command line and returns the exit status.
 
     Returns:
-        0, 1 if the worker of a run died twice or an audit finds a fault, 2 for bad input, 3 if an audit
-        leaves something unexamined, 130 after Ctrl-C.
+        0, 1 if the worker of a run died twice or an audit finds a fault, 2 for bad input,
+        3 if an audit leaves something unexamined, 130 after Ctrl-C.
     """
     arguments = parser().parse_args(argv)
     try:

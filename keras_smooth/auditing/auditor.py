@@ -33,10 +33,10 @@ def audit(
 
     Every layer is copied in float64 with its functions and all its state; the copy must
     give the same outputs. A layer or model without a copy, as one without a `get_config`,
-    is measured itself, in its own dtype and to its precision. Its derivatives from nested tapes are held against central
-    differences of the derivative one order lower: around the values that reach the layer
-    in each of its calls, at zero input and at ties; in training mode as well where that
-    differs. The model itself stays as it is.
+    is measured itself, in its own dtype and to its precision. Its derivatives from nested
+    tapes are held against central differences of the derivative one order lower: around
+    the values that reach the layer in each of its calls, at zero input and at ties; in
+    training mode as well where that differs. The model itself stays as it is.
 
     Args:
         model: A model (Sequential, Functional or subclassed) or one layer.

@@ -78,9 +78,15 @@ class Stencil:
         return self.values[:, :, 0]
 
     @property
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """The derivatives above and below, each of shape `(order + 1, points, steps)`."""
+        upper, lower = np.split(self.values[:, :, 1:], 2, axis=2)
+        return upper, lower
+
+    @property
     def across(self) -> np.ndarray:
         """What they change across each step, of shape `(order + 1, points, steps)`."""
-        upper, lower = np.split(self.values[:, :, 1:], 2, axis=2)
+        upper, lower = self.sides
         return upper - lower
 
     @property
@@ -89,7 +95,7 @@ class Stencil:
 
         The points themselves, where a derivative may be wrong, have no part in it.
         """
-        upper, lower = np.split(self.values[:, :, 1:], 2, axis=2)
+        upper, lower = self.sides
         means = (upper + lower) / 2
         return np.abs(means[:, :, -1] - means[:, :, -2])
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 
-from keras_smooth.auditing.verdicts import OUTCOMES, VERDICTS
+from keras_smooth.auditing.verdicts import VERDICTS, worst_outcome
 
 MODES = ("inference", "training")
 
@@ -76,7 +76,7 @@ class Audit:
     @property
     def outcome(self) -> str:
         """The worse of the outcomes in inference and in training."""
-        return max(self.inference, self.training, key=list(OUTCOMES).index)
+        return worst_outcome([self.inference, self.training])
 
     @property
     def inference(self) -> str:
@@ -90,9 +90,7 @@ class Audit:
 
     def _outcome(self, mode: str) -> str:
         verdicts = [getattr(row, mode) for row in (*self.rows, self.model)]
-        return max(
-            (VERDICTS[verdict].outcome for verdict in verdicts), key=list(OUTCOMES).index
-        )
+        return worst_outcome(VERDICTS[verdict].outcome for verdict in verdicts)
 
     def to_json(self) -> str:
         """Returns everything as one JSON object; what is not finite is a string or null."""

@@ -1,6 +1,7 @@
 """The verdicts and the outcomes: one row each."""
 
 import dataclasses
+from collections.abc import Iterable
 
 # Each outcome with the exit status of `keras-smooth audit`, from the best to the worst.
 OUTCOMES = {"proven": 0, "not examined": 3, "faulty": 1}
@@ -89,6 +90,11 @@ VERDICTS = {
         ),
     )
 }
+
+
+def worst_outcome(names: Iterable[str]) -> str:
+    """Returns the worst of several outcomes."""
+    return max(names, key=list(OUTCOMES).index)
 
 
 def severity(name: str) -> int:

@@ -111,8 +111,8 @@ def compare(
         problem: A name from the table of problems (gaussian, sine, runge, front, morse,
             chirp, polynomial, oscillation); the path of a CSV file with columns x, y and
             optionally dy, d2y; these as arrays, in a tuple, a dict or a DataFrame; or a
-            function of a tensor, made of `keras.ops`, whose derivatives are taken. With x and y alone every fifth point
-            is held out, for the errors of y.
+            function of a tensor, made of `keras.ops`, whose derivatives are taken. With x
+            and y alone every fifth point is held out, for the errors of y.
         architecture: Numbers of hidden layers and of their units.
         beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
             activation from seed 0 once more: what the optimizer adds. Those of TensorFlow
@@ -146,9 +146,8 @@ def compare(
     ('tanh', 'inf')
     """
     functions = by_name(article.ACTIVATIONS if activations is None else activations)
-    learned = problems.load_problem(
-        problem, domain, finite_number("noise", noise, least=0.0)
-    )
+    noise = finite_number("noise", noise, least=0.0)
+    learned = problems.load_problem(problem, domain, noise)
     settings = Settings(
         activations=tuple(functions),
         functions=functions,
@@ -161,7 +160,7 @@ def compare(
         problem=learned.name,
         architecture=architecture,
         beside=beside,
-        noise=float(noise),
+        noise=noise,
     )
     executor = executors.chosen(jobs)
     directory = None if out is None else output_directory(out)

@@ -24,8 +24,8 @@ from keras_smooth.lbfgs import digests, whole_files
 RESULTS = "results.json"
 RESULTS_TABLE = "results.csv"
 CURVES = "curves"
-# The keys in results.json that are older than the words of `compare`; they stay.
 _LIST_OF_NUMBERS = re.compile(r"\[\n[\s0-9eE.,+\-nul]*\]")
+# The keys in results.json that are older than the words of `compare`; they stay.
 KEYS_OF_SETTINGS = {"epochs": "iterations", "method": "optimizer"}
 
 

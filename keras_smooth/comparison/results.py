@@ -129,7 +129,7 @@ class Results:
         last = next(
             (f for f in reversed(ERRORS) if getattr(runs[0], f) is not None), "seed"
         )
-        ordered = sorted(runs, key=lambda run: _or_inf(getattr(run, last)))
+        ordered = sorted(runs, key=lambda run: or_inf(getattr(run, last)))
         seed = ordered[(len(ordered) - 1) // 2].seed
         return self.outcomes[self.key(activation, seed)]
 
@@ -138,7 +138,8 @@ def _but_for_seed(one: Key, other: Key) -> bool:
     return one[:2] == other[:2] and one[3] == other[3]
 
 
-def _or_inf(value: float | None) -> float:
+def or_inf(value: float | None) -> float:
+    """Returns an error to sort by: one that is missing is the largest."""
     return math.inf if value is None else value
 
 

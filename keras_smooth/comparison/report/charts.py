@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_smooth.comparison.experiment import Outcome
-from keras_smooth.comparison.report.findings import METHODS
+from keras_smooth.comparison.report.findings import METHODS, by_method
 from keras_smooth.comparison.results import ActivationSummary, Results
 
 # Data of the user may have many thousands, of which a chart shows no more.
@@ -26,7 +26,10 @@ def numbers(results: Results) -> dict[str, Any]:
         "x": _rounded(problem.x[chosen], 6),
         "exact": [_rounded(curve, 6, chosen) for curve in problem.exact],
         "activations": [_activation(results, line, chosen) for line in results.summary()],
-        "methods": _methods(results),
+        "methods": [
+            _learning(METHODS[method], outcome)
+            for method, outcome in by_method(results).items()
+        ],
     }
 
 
@@ -50,15 +53,6 @@ def _activation(results: Results, line: ActivationSummary, chosen: np.ndarray) -
             for outcome in results.found(line.activation)
         ],
     }
-
-
-def _methods(results: Results) -> list[dict]:
-    beside = results.beside()
-    mine = results.found(results.settings.activation_beside())
-    if not (beside and mine):
-        return []
-    found = {results.settings.method: mine[:1], **beside}
-    return [_learning(METHODS[method], outcomes[0]) for method, outcomes in found.items()]
 
 
 def _learning(label: str, outcome: Outcome) -> dict:

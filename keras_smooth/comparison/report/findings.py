@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_smooth import registry
 from keras_smooth.comparison import article, training
-from keras_smooth.comparison.experiment import Run
+from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.report.recommendation import is_rough
 from keras_smooth.comparison.results import GLOROT, ActivationSummary, Results
@@ -37,8 +37,8 @@ def introduction(results: Results) -> str:
         f"A network of {depth} layers of {width} units learns y = {problem.formula} from "
         f"{len(problem.draw(0)[0])} points, full batch, with {settings.method}, "
         f"{settings.epochs} iterations and {settings.seeds} {seeds} in {settings.dtype}, "
-        f"initializer {settings.initializer}{_noise(settings.noise)}. Mean squared errors (MSE) of y, y', y'' at "
-        f"{len(problem.x)} points: median over the seeds, and range."
+        f"initializer {settings.initializer}{_noise(settings.noise)}. Mean squared errors "
+        f"(MSE) of y, y', y'' at {len(problem.x)} points: median over the seeds, and range."
     )
     if problem.exact[2] is None and problem.exact[1] is None:
         text += (
@@ -159,13 +159,21 @@ def _verdict(
     return f"{text} Here that {effect}."
 
 
+def by_method(results: Results) -> dict[str, Outcome]:
+    """Returns the run of seed 0 by each method, that of all runs first; nothing if alone."""
+    beside = results.beside()
+    mine = results.found(results.settings.activation_beside())
+    if not (beside and mine):
+        return {}
+    own = {results.settings.method: mine}
+    return {method: outcomes[0] for method, outcomes in (own | beside).items()}
+
+
 def optimizers(results: Results) -> Answer | None:
     """Tells what other methods reach with one activation, from the same start."""
-    found = {method: outcomes[0] for method, outcomes in results.beside().items()}
-    mine = results.found(results.settings.activation_beside())
-    if not (found and mine):
+    found = by_method(results)
+    if not found:
         return None
-    found = {results.settings.method: mine[0], **found}
     columns = ["method", "loss", "MSE y", "MSE y'", "MSE y''", "iterations", "evaluations"]
     rows = [[*columns, "CPU seconds"]]
     for method, outcome in found.items():

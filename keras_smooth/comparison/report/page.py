@@ -18,7 +18,7 @@ from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.report import charts, findings
 from keras_smooth.comparison.report.command import command
 from keras_smooth.comparison.report.recommendation import recommended
-from keras_smooth.comparison.results import ActivationSummary, Results, class_of
+from keras_smooth.comparison.results import ActivationSummary, Results, class_of, or_inf
 
 TITLES = figures.TITLES[: len(ERRORS)]
 
@@ -28,8 +28,9 @@ def page(results: Results) -> str:
     advice = recommended(results)
     shown = 2 if results.problem.exact[2] is not None else 0
     scale = _LogScale(_values(results, ERRORS))
-    rows = [_row(results, line, scale) for line in results.summary()]
-    rows.sort(key=lambda row: _or_inf(row["errors"][shown]["value"]))
+    lines = enumerate(results.summary())
+    rows = [_row(results, index, line, scale) for index, line in lines]
+    rows.sort(key=lambda row: or_inf(row["errors"][shown]["value"]))
     return _template().render(
         advice=advice,
         # Every other part is a name that is to stand out.
@@ -91,14 +92,15 @@ def _values(results: Results, names: Iterable[str]) -> Iterator[float | None]:
         yield from (row[ERRORS.index(name)] for row in from_article.values())
 
 
-def _row(results: Results, line: ActivationSummary, scale: _LogScale) -> dict[str, Any]:
-    """Returns what the page shows of an activation."""
+def _row(
+    results: Results, index: int, line: ActivationSummary, scale: _LogScale
+) -> dict[str, Any]:
+    """Returns what the page shows of an activation; the index is that of the charts."""
     runs = results.runs(line.activation)
     article_mse = findings.articles_mse(results).get(line.activation)
     return {
         "name": line.activation,
-        # Its place among the charts' numbers.
-        "index": [one.activation for one in results.summary()].index(line.activation),
+        "index": index,
         "class": class_of(line),
         "smoothness": -1 if line.smoothness is None else float(line.smoothness),
         "errors": [
@@ -125,10 +127,6 @@ def _row(results: Results, line: ActivationSummary, scale: _LogScale) -> dict[st
         "iterations": max(run.nit for run in runs),
         "seconds": sum(run.seconds for run in runs),
     }
-
-
-def _or_inf(value: float | None) -> float:
-    return math.inf if value is None else value
 
 
 @functools.cache
