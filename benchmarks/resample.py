@@ -32,8 +32,8 @@ HEAD = """# What to keep of the memory when points are drawn anew
     {command}
 
 Relative L2 errors of Burgers' equation after as many iterations, by `benchmarks/resample.py`, which
-says what the rows are. `keras_smooth.Resample` does the first: of two seeds it is far ahead in one
-and a little behind in the other, and what is kept is of points that are gone.
+says what the rows are. `keras_smooth.Resample` does the first, which is ahead in both of two seeds:
+what is kept is of points that are gone.
 
 | memory | errors, one a seed |
 | --- | --- |

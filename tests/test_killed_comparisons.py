@@ -1,26 +1,15 @@
 """Comparisons that are killed, damaged, or two at a time; see killed_comparisons.py."""
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from scripts import printed
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forks here")
 
 
 def counted(job, number):
-    script = Path(__file__).parent / "killed_comparisons.py"
-    done = subprocess.run(
-        [sys.executable, script, job, str(number)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed("killed_comparisons.py", job, number)
 
 
 SHORT = pytest.param(6, marks=pytest.mark.slow)

@@ -1,9 +1,5 @@
 """Checkpoints of fit_lbfgs: a run that breaks off goes on as if it never had."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -11,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from representatives import representatives
+from scripts import printed
 
 from keras_smooth import fit_lbfgs
 from keras_smooth.lbfgs import Status
@@ -371,15 +368,7 @@ def test_arrays_come_back_as_they_were(tmp_path):
 
 
 def killed(job, number=0):
-    script = Path(__file__).parent / "killed.py"
-    done = subprocess.run(
-        [sys.executable, script, job, str(number)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed("killed.py", job, number)
 
 
 @pytest.mark.slow
