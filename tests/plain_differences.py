@@ -65,26 +65,33 @@ def kink(values: Callable[[np.ndarray], np.ndarray], low: float, high: float) ->
             break
         suspects.append((grid[i], change[i]))
         change[max(i - 3, 0) : i + 4] = 0.0
-    largest = np.abs(y).max()
-    found = [_jump(values, *suspect, spacing, floor, largest) for suspect in suspects]
+    if not suspects:
+        return None
+    starts, changes = map(np.array, zip(*suspects))
+    found = _jumps(values, starts, changes, spacing, floor, np.abs(y).max())
     return min((order for order in found if order is not None), default=None)
 
 
-def _jump(
-    values, start: float, change: float, spacing: float, floor: float, largest: float
-) -> int | None:
-    """Returns the order that jumps within three spacings of a start, or None."""
-    order = None
+def _jumps(
+    values: Callable[[np.ndarray], np.ndarray],
+    starts: np.ndarray,
+    change: np.ndarray,
+    spacing: float,
+    floor: float,
+    largest: float,
+) -> list[int | None]:
+    """Returns for each start the order that jumps within three spacings of it, or None."""
+    live, orders = np.ones(len(starts), bool), np.full(len(starts), np.inf)
     for _ in range(ZOOMS):
-        finer = spacing / FINER
-        grid = start + finer * np.arange(-FINER, 4 * FINER + 1)
-        y = np.asarray(values(grid), "float64")
-        changes = np.abs(np.diff(y, 3))
-        if not np.abs(y).max() <= 2 * largest:
-            return None
-        i = int(changes.argmax())
-        if not changes[i] > floor:
-            return None
-        order = -np.log10(changes[i] / change)
-        start, change, spacing = grid[i], changes[i], finer
-    return int(round(max(order, 0))) if order < 2.5 else None
+        spacing /= FINER
+        grids = starts[:, None] + spacing * np.arange(-FINER, 4 * FINER + 1)
+        y = np.asarray(values(grids.ravel()), "float64").reshape(grids.shape)
+        changes = np.abs(np.diff(y, 3, axis=1))
+        at = np.arange(len(starts)), changes.argmax(axis=1)
+        live &= (np.abs(y).max(axis=1) <= 2 * largest) & (changes[at] > floor)
+        orders = -np.log10(np.where(live, changes[at], 1.0) / change)
+        starts, change = grids[at], np.where(live, changes[at], 1.0)
+    return [
+        int(round(max(order, 0))) if ok and order < 2.5 else None
+        for order, ok in zip(orders, live)
+    ]
