@@ -30,8 +30,8 @@ import numpy as np
 import tensorflow as tf
 
 import keras_smooth
-from keras_smooth import figures
 from keras_smooth.differentiation import engines
+from keras_smooth.presentation import figures
 
 FEW, MANY, LOT, MILLION = 100, 10_000, 100_000, 1_000_000
 NARROW = [name for name, dim in derivative_tasks.TASKS.items() if dim <= 10]

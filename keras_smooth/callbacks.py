@@ -12,9 +12,10 @@ from keras_smooth.checks import whole_number
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.presentation.tables import ShownAsTable, Table
 
 
-class DerivativeMonitor(keras.callbacks.Callback):
+class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     """Shows the errors of y, y' and y'' while a model trains.
 
     After the first epoch, and from then on whenever `every` epochs have gone by since, the
@@ -27,6 +28,8 @@ class DerivativeMonitor(keras.callbacks.Callback):
     `monitor.history["epoch"]`; CSVLogger writes NA; EarlyStopping and ReduceLROnPlateau
     pass such an epoch over, so that their patience counts measurements (Keras warns that
     the key is not available). The file names of ModelCheckpoint must not contain the keys.
+
+    `print` and notebooks show each error at the first and last measurement and its least.
 
     Args:
         x: Points, floats of shape `(batch, ...)`, as `keras_smooth.derivatives` takes
@@ -132,6 +135,28 @@ class DerivativeMonitor(keras.callbacks.Callback):
         """
         return [_joined(leaves) for leaves in self._leaves()]
 
+    def __repr__(self) -> str:
+        return f"<DerivativeMonitor of {', '.join(self.keys)}: {self._extent()}>"
+
+    def _extent(self) -> str:
+        num_points = len(keras.tree.flatten(self.x)[0])
+        return f"{num_points} points, {self.history['epoch'].size} measurements"
+
+    def _table(self) -> Table:
+        measured = {key: self.history[key] for key in self.keys if self.history[key].size}
+        return Table(
+            title=f"DerivativeMonitor: {self._extent()}",
+            head=("error", "first", "last", "least", "of epoch"),
+            rows=[
+                (
+                    key,
+                    *(f"{error:.1e}" for error in (errors[0], errors[-1], errors.min())),
+                    str(self.history["epoch"][errors.argmin()]),
+                )
+                for key, errors in measured.items()
+            ],
+        )
+
     def plot(self) -> Any:
         """Draws the errors over the epochs; for one input also the curves.
 
@@ -141,7 +166,7 @@ class DerivativeMonitor(keras.callbacks.Callback):
         Raises:
             ValueError: If nothing was measured yet.
         """
-        from keras_smooth import figures
+        from keras_smooth.presentation import figures
 
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")

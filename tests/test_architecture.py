@@ -25,7 +25,7 @@ OWN_FILES = FILES + [
 
 # A room may import rooms of a lower level only.
 LEVELS = {
-    "checks": 0, "figures": 0, "jet": 0, "models": 0,
+    "checks": 0, "jet": 0, "models": 0, "presentation": 0,
     "registry": 1,
     "activations": 2,
     "initializers": 3,

@@ -5,6 +5,7 @@ import json
 import math
 
 from keras_smooth.auditing.verdicts import VERDICTS, worst_outcome
+from keras_smooth.presentation.tables import ShownAsTable, Table
 
 MODES = ("inference", "training")
 
@@ -54,9 +55,11 @@ class LayerAudit:
         return VERDICTS[self.verdict].outcome
 
 
-@dataclasses.dataclass(frozen=True)
-class Audit:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Audit(ShownAsTable):
     """The result of `audit`: one row for each layer, and one for the whole model.
+
+    `print` shows it as a table, and so does a notebook.
 
     Args:
         order: The highest order that was looked at.
@@ -104,16 +107,22 @@ class Audit:
         }
         return json.dumps(content, indent=2, allow_nan=False)
 
-    def __str__(self) -> str:
-        head = ("layer", "class", "C^k", *MODES, "order", "error", "what to do")
-        body = [*map(_cells, _groups(self.rows)), _cells([self.model])]
-        widths = [max(map(len, column)) for column in zip(head, *body)]
-        table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (head, *body)]
+    def __repr__(self) -> str:
+        num_good = sum(row.outcome == "proven" for row in self.rows)
+        return f"<Audit: {self._total()}; {num_good} of {len(self.rows)} layers proven>"
+
+    def _total(self) -> str:
+        ends = [f"{mode}: {getattr(self, mode)}" for mode in MODES]
+        return f"up to order {self.order}, {' and '.join(ends)}"
+
+    def _table(self) -> Table:
         used = {getattr(row, mode) for row in (*self.rows, self.model) for mode in MODES}
         legend = [f"{v.name}: {v.words}." for v in VERDICTS.values() if v.name in used]
-        ends = [f"{mode}: {getattr(self, mode)}" for mode in MODES]
-        total = f"Up to order {self.order}, {' and '.join(ends)}."
-        return "\n".join([table[0], "-" * len(table[0]), *table[1:], "", *legend, total])
+        return Table(
+            head=("layer", "class", "C^k", *MODES, "order", "error", "what to do"),
+            rows=[*map(_cells, _groups(self.rows)), _cells([self.model])],
+            notes=[*legend, f"{self._total().capitalize()}."],
+        )
 
 
 def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
@@ -130,20 +139,15 @@ def _cells(group: list[LayerAudit]) -> tuple[str, ...]:
     errors = [each.error for each in group if math.isfinite(each.error)]
     advice = "; ".join(filter(None, (row.reason, row.remedy)))
     return (
-        _printable(row.name) + (f" and {more} more" if more else ""),
+        row.name + (f" and {more} more" if more else ""),
         row.layer,
         "?" if row.smoothness is None else str(row.smoothness),
         row.inference,
         row.training,
         str(row.order) if row.order else "",
         f"{max(errors):.0e}" if errors else "",
-        _printable(advice) if row.verdict != "ok" else "",
+        advice if row.verdict != "ok" else "",
     )
-
-
-def _printable(text: str) -> str:
-    """Returns a text without characters that a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _plain(row: LayerAudit) -> dict:

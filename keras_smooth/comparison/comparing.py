@@ -1,5 +1,6 @@
 """compare: run the experiment for several activations and keep what it finds."""
 
+import dataclasses
 import os
 import time
 import warnings
@@ -23,10 +24,13 @@ from keras_smooth.comparison.results import ActivationSummary, Results
 from keras_smooth.comparison.settings import Settings, by_name
 from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs import whole_files
+from keras_smooth.presentation.tables import ShownAsTable, Table
 
 
-class Comparison:
+class Comparison(ShownAsTable):
     """The result of `keras_smooth.compare`.
+
+    `print` and notebooks show the medians and the recommendation.
 
     Attributes:
         results: Settings and outcomes.
@@ -54,6 +58,17 @@ class Comparison:
     @property
     def failures(self) -> list[str]:
         return list(self.results.failures.values())
+
+    def __repr__(self) -> str:
+        settings = self.results.settings
+        return (
+            f"<Comparison: {len(self.runs)} runs of {', '.join(settings.activations)} on "
+            f"{self.results.problem.shown()} by {settings.method}>"
+        )
+
+    def _table(self) -> Table:
+        advice = self.recommendation.replace("**", "")
+        return dataclasses.replace(self.results.table(), notes=[advice, *self.failures])
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Writes results.json, results.csv, curves, figures, report.md and report.html.

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from keras_smooth.comparison.experiment import Outcome, Start
-from keras_smooth.comparison.results import Results, class_of
+from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.comparison.tasks import Died, Event, Finished, Progress
 
@@ -133,16 +133,10 @@ def _error(outcome: Outcome) -> str:
 
 def summary_table(results: Results) -> Table:
     """Returns the medians as a table for the terminal."""
-    title = f"Median MSE over the seeds, {results.problem.shown()}"
-    table = Table(title=escape(title))
-    for name in ("activation", "class", "y", "y'", "y''", "failures"):
+    found = results.table()
+    table = Table(title=escape(found.title))
+    for name in found.head:
         table.add_column(name, justify="left" if name == "activation" else "right")
-    for line in results.summary():
-        errors = (line.y_mse, line.dy_mse, line.d2y_mse)
-        table.add_row(
-            escape(line.activation),
-            class_of(line),
-            *("-" if error is None else f"{error:.1e}" for error in errors),
-            f"{line.failures} of {line.seeds}",
-        )
+    for cells in found.rows:
+        table.add_row(*map(escape, cells))
     return table

@@ -11,6 +11,7 @@ from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.settings import Settings
+from keras_smooth.presentation.tables import Table
 
 GLOROT = "glorot_uniform"
 # How a run is known: activation, initializer, seed, method.
@@ -106,6 +107,14 @@ class Results:
         names = [name for name in self.settings.activations if self.runs(name)]
         return [self.summary_of(name) for name in names]
 
+    def table(self) -> Table:
+        """Returns the medians as a table."""
+        return Table(
+            title=f"Median MSE over the seeds, {self.problem.shown()}",
+            head=("activation", "class", "y", "y'", "y''", "failures"),
+            rows=[_cells(line) for line in self.summary()],
+        )
+
     def summary_of(
         self, activation: str, initializer: str | None = None
     ) -> ActivationSummary:
@@ -146,6 +155,16 @@ def or_inf(value: float | None) -> float:
 def class_of(line: ActivationSummary) -> str:
     """Returns the class of an activation in words."""
     return "unknown" if line.smoothness is None else f"C^{line.smoothness}"
+
+
+def _cells(line: ActivationSummary) -> tuple[str, ...]:
+    errors = (line.y_mse, line.dy_mse, line.d2y_mse)
+    return (
+        line.activation,
+        class_of(line),
+        *("-" if error is None else f"{error:.1e}" for error in errors),
+        f"{line.failures} of {line.seeds}",
+    )
 
 
 def median(values: list[float | None]) -> float | None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_smooth.differentiation import differences
 from keras_smooth.differentiation.cross_check import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.presentation.tables import ShownAsTable, Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +44,12 @@ class Agreement:
         return bool(self.bound <= self.limit)
 
 
-@dataclasses.dataclass(frozen=True)
-class Verification:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Verification(ShownAsTable):
     """What `verify=True` found: the numbers of an engine against the model's own values.
 
     The second way uses no derivative of anything: polynomials through values of the model
-    near each point, at several distances. `print` shows a table. It is the attribute
+    near each point, at several distances. `print` and notebooks show a table. It is the attribute
     `verification` of what `derivatives` and `directional` return, and of each tensor that
     `gradient`, `jacobian`, `hessian` and `laplacian` return.
 
@@ -84,18 +85,30 @@ class Verification:
                 return agreement
         raise KeyError(name)
 
-    def __str__(self) -> str:
-        lines = [
-            f"Engine {self.engine!r} against values of the model, {self.num_points} points, "
-            f"{self.dtype}",
-            f"{'':10}{'largest':>10}{'bound':>10}{'limit':>10}  verdict",
-        ]
-        lines += [
-            f"{row.name:10}{row.scale:>10.1e}{row.bound:>10.1e}{row.limit:>10.1e}  "
-            f"{_verdict(row)}"
-            for row in self.agreements
-        ]
-        return "\n".join(lines)
+    def __repr__(self) -> str:
+        found = (f"{row.name} to {row.bound:.1e}" for row in self.agreements if row.ok)
+        refused = (f"{row.name} {_verdict(row)}" for row in self.agreements if not row.ok)
+        return f"<Verification: {self._ways()}: {', '.join([*found, *refused])}>"
+
+    def _ways(self) -> str:
+        return (
+            f"engine {self.engine!r} against values of the model, "
+            f"{self.num_points} points, {self.dtype}"
+        )
+
+    def _table(self) -> Table:
+        return Table(
+            title=self._ways().capitalize(),
+            head=("derivative", "largest", "bound", "limit", "verdict"),
+            rows=[
+                (
+                    row.name,
+                    *(f"{size:.1e}" for size in (row.scale, row.bound, row.limit)),
+                    _verdict(row),
+                )
+                for row in self.agreements
+            ],
+        )
 
 
 def _verdict(row: Agreement) -> str:

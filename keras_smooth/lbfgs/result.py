@@ -4,6 +4,8 @@ import dataclasses
 import enum
 from typing import Any
 
+from keras_smooth.presentation.tables import ShownAsTable, Table
+
 
 class Status(enum.IntEnum):
     """Why a fit ended: a number, as in SciPy, with its sentence as `message`.
@@ -65,8 +67,10 @@ class Status(enum.IntEnum):
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizeResult:
+class OptimizeResult(ShownAsTable):
     """How a full-batch fit ended; the names are SciPy's.
+
+    `print` and notebooks show a line for each.
 
     Args:
         success: Whether the gradient is below the tolerance, or the loss at the target.
@@ -93,3 +97,10 @@ class OptimizeResult:
     def failed(self) -> bool:
         """Whether the run broke off: neither the tolerance nor a limit nor a callback."""
         return self.status in (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
+
+    def _table(self) -> Table:
+        found = dataclasses.asdict(self)
+        name = next(status.name for status in Status if status == self.status)
+        found["status"] = f"{int(self.status)} ({name})"
+        found["fun"], found["grad_norm"] = f"{self.fun:.6g}", f"{self.grad_norm:.3g}"
+        return Table(head=(), rows=[(name, str(value)) for name, value in found.items()])

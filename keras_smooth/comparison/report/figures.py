@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from keras_smooth import figures
 from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.report.findings import articles_mse
 from keras_smooth.comparison.results import ActivationSummary, Results, class_of
+from keras_smooth.presentation import figures
 
 
 def curves(results: Results, line: ActivationSummary):

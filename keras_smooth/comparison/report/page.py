@@ -11,7 +11,6 @@ from typing import Any
 
 import jinja2
 
-from keras_smooth import figures
 from keras_smooth.comparison import article
 from keras_smooth.comparison.files import environment, stored_settings
 from keras_smooth.comparison.learning import ERRORS
@@ -19,6 +18,7 @@ from keras_smooth.comparison.report import charts, findings
 from keras_smooth.comparison.report.command import command
 from keras_smooth.comparison.report.recommendation import recommended
 from keras_smooth.comparison.results import ActivationSummary, Results, class_of, or_inf
+from keras_smooth.presentation import figures
 
 TITLES = figures.TITLES[: len(ERRORS)]
 

@@ -1,0 +1,5 @@
+"""How results are shown; knows none of them.
+
+figures.py    curves over exact curves, errors over iterations
+tables.py     a result as a table: in print and in a notebook
+"""
