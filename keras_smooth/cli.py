@@ -4,7 +4,9 @@ import argparse
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -22,12 +24,12 @@ from keras_smooth.comparison import (
     lock,
     problems,
     report,
+    resuming,
     tasks,
 )
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import (
     ALL,
-    DEFAULT_INITIALIZER,
     DEVICES,
     DTYPES,
     TRAINING_METHODS,
@@ -41,8 +43,54 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 DEFAULT_OUT = "comparison"
 BESIDE = ("tfp_lbfgs", "adam")
+QUICK = {"seeds": 1, "epochs": 100}
 # Options of version 0.1.0, and the words that fit_lbfgs has for the same things.
 RENAMED = {"iterations": "epochs", "optimizer": "method"}
+
+
+def _list(metavar: str, least: str = "+") -> dict[str, Any]:
+    return {"nargs": least, "metavar": metavar}
+
+
+# The options that are settings of a comparison: what help says, and how they are read.
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "activations": (
+        "names of this package's or Keras' activations, apart by spaces or commas; "
+        f"{ALL} for all (default: {' '.join(article.ACTIVATIONS)})",
+        _list("NAME"),
+    ),
+    "seeds": (
+        f"number of runs of each activation (default: {Settings.seeds})",
+        {"type": int},
+    ),
+    "epochs": (f"iterations of each run (default: {Settings.epochs})", {"type": int}),
+    "method": (f"{' | '.join(TRAINING_METHODS)} (default: {Settings.method})", {}),
+    "initializer": (
+        "'default', the start of keras_smooth.Dense, or the name of a Keras initializer",
+        {},
+    ),
+    "dtype": (f"{' | '.join(DTYPES)} (default: {Settings.dtype})", {}),
+    "device": (f"{' | '.join(DEVICES)} (default: {Settings.device})", {}),
+    "problem": (
+        f"{' | '.join(problems.NAMES)}, or a CSV file with columns x, y and optionally dy, "
+        f"d2y (default: {Settings.problem})",
+        {},
+    ),
+    "architecture": (
+        f"numbers of hidden layers and of their units (default: {Settings.architecture})",
+        {},
+    ),
+    "beside": (
+        "methods that train the first smooth activation once more, from seed 0, to see what "
+        f"the optimizer adds (default: {' '.join(BESIDE)}, and none with --quick)",
+        _list("METHOD", "*"),
+    ),
+    "noise": (
+        "of the y that are trained on, as a fraction of their standard deviation "
+        f"(default: {Settings.noise:g})",
+        {"type": float},
+    ),
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,61 +112,26 @@ def _add_compare(commands) -> None:
         help="compare activations on y, y' and y''",
         description="Train the same network with several activations, measure the errors "
         "of y, y' and y'', and write tables, figures and a report.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     option = compare.add_argument
-    option(
-        "--activations",
-        nargs="+",
-        metavar="NAME",
-        default=list(article.ACTIVATIONS),
-        help="names of this package's or Keras' activations, apart by spaces or commas; "
-        f"{ALL} for all",
-    )
-    option("--seeds", type=int, default=3, help="number of runs of each activation")
-    option("--epochs", type=int, default=1000, help="iterations of each run")
-    option("--method", default="lbfgs", help=" | ".join(TRAINING_METHODS))
-    option(
-        "--initializer",
-        default=DEFAULT_INITIALIZER,
-        help="'default', the start of keras_smooth.Dense, or the name of a Keras initializer",
-    )
-    option("--dtype", default="float64", help=" | ".join(DTYPES))
-    option("--device", default="auto", help=" | ".join(DEVICES))
-    option(
-        "--problem",
-        default=article.PROBLEM,
-        help=f"{' | '.join(problems.NAMES)}, or a CSV file with columns x, y and "
-        "optionally dy, d2y",
-    )
-    option(
-        "--architecture",
-        default=article.ARCHITECTURE,
-        help="numbers of hidden layers and of their units",
-    )
-    option(
-        "--beside",
-        nargs="*",
-        metavar="METHOD",
-        default=None,
-        help="methods that train the first smooth activation once more, from seed 0, to see "
-        f"what the optimizer adds (default: {' '.join(BESIDE)}, and none with --quick)",
-    )
-    option(
-        "--noise",
-        type=float,
-        default=0.0,
-        help="of the y that are trained on, as a fraction of their standard deviation",
-    )
+    for name, (shown, how) in SETTINGS.items():
+        option(f"--{name}", default=argparse.SUPPRESS, help=shown, **how)
     option("--jobs", type=int, help="processes (default: the cores, 1 on a GPU)")
     option(
         "--out",
         help=f"output directory (default: {DEFAULT_OUT}, numbered when it is taken)",
     )
     option(
-        "--resume", action="store_true", help="go on with the runs in the output directory"
+        "--resume",
+        action="store_true",
+        help="go on with the runs in the output directory, whose settings stand where none "
+        "are given; more activations, seeds, methods beside and epochs are added",
     )
-    option("--quick", action="store_true", help="one seed and 100 iterations, for a look")
+    option(
+        "--quick",
+        action="store_true",
+        help="at most one seed and 100 iterations, for a look",
+    )
     for old, new in RENAMED.items():
         option(f"--{old}", action=_Renamed, const=f"--{new}", help=argparse.SUPPRESS)
     compare.set_defaults(function=_compare)
@@ -201,14 +214,15 @@ def _array(file: str) -> np.ndarray:
 
 
 def _compare(arguments: argparse.Namespace, console: Console) -> int:
-    settings = _settings(arguments)
+    out = Path(arguments.out or _default_out(arguments.resume))
+    settings = _settings(arguments, resuming.stored_fields(out) if arguments.resume else {})
     problem = problems.load_problem(settings.problem, noise=settings.noise)
     jobs = _jobs(arguments.jobs, settings)
-    directory = comparing.output_directory(arguments.out or _default_out(arguments.resume))
+    directory = comparing.output_directory(out)
     with lock.locked(directory):
         results = comparing.prepare(settings, problem, directory, arguments.resume)
         if arguments.resume and not results.outcomes:
-            _say(console, f"There is nothing to resume in {directory}: all begins anew.")
+            _say(console, comparing.nothing_to_resume(directory))
         return _carried_out(results, jobs, directory, console)
 
 
@@ -247,24 +261,21 @@ def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    names = [name for part in arguments.activations for name in part.split(",") if name]
-    beside = arguments.beside
-    if beside is None:
-        beside = () if arguments.quick else BESIDE
-    return Settings(
-        activations=all_activations() if names == [ALL] else tuple(names),
-        noise=arguments.noise,
-        beside=beside,
-        seeds=min(arguments.seeds, 1) if arguments.quick else arguments.seeds,
-        epochs=min(arguments.epochs, 100) if arguments.quick else arguments.epochs,
-        method=arguments.method,
-        initializer=arguments.initializer,
-        dtype=arguments.dtype,
-        device=arguments.device,
-        problem=arguments.problem,
-        architecture=arguments.architecture,
-    )
+def _settings(arguments: argparse.Namespace, stored: Mapping[str, Any]) -> Settings:
+    """Returns what is asked for; where nothing is, what is stored, else the defaults."""
+    given = {name: value for name, value in vars(arguments).items() if name in SETTINGS}
+    if "activations" in given:
+        given["activations"] = _activations(given["activations"])
+    asked = {"beside": () if arguments.quick else BESIDE, **stored, **given}
+    if arguments.quick:
+        for name, most in QUICK.items():
+            asked[name] = min(asked.get(name, most), most)
+    return Settings(**asked)
+
+
+def _activations(given: list[str]) -> tuple[str, ...]:
+    names = [name for part in given for name in part.split(",") if name]
+    return all_activations() if names == [ALL] else tuple(names)
 
 
 def _jobs(asked: int | None, settings: Settings) -> int:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -324,21 +325,17 @@ def test_resume_runs_what_is_missing_and_gets_the_same(small, tmp_path):
     assert again.runs[1].loss == found.runs[1].loss
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"epochs": 31}, "epochs was 30, is 31"),
-        ({"seeds": 3}, "seeds was 2, is 3"),
-        ({"dtype": "float32"}, "dtype was 'float64', is 'float32'"),
-        ({"architecture": "2x5"}, "architecture was '2x4', is '2x5'"),
-    ],
-)
-def test_resume_with_other_settings_is_refused(small, change, words):
-    directory, _ = small
-    before = (directory / files.RESULTS).read_bytes()
-    with pytest.raises(ValueError, match=words):
-        keras_smooth.compare(**{**FOUR, **change}, out=directory, resume=True)
-    assert (directory / files.RESULTS).read_bytes() == before
+def test_resume_adds_to_what_is_there(small, tmp_path):
+    directory, found = small
+    out = shutil.copytree(directory, tmp_path / "out")
+    events = []
+    asked = {**FOUR, "activations": ["gelu", "tanh"], "seeds": 1}
+    again = keras_smooth.compare(**asked, out=out, resume=True, handle=events.append)
+    assert [line.activation for line in again.summary] == [*FOUR["activations"], "gelu"]
+    made = [one.outcome.run for one in events if isinstance(one, tasks.Finished)]
+    assert [(run.activation, run.seed) for run in made] == [("gelu", 0), ("gelu", 1)]
+    assert again.runs[:8] == found.runs
+    assert len(json.loads((out / files.RESULTS).read_text())["runs"]) == 10
 
 
 def test_results_are_not_overwritten(small):

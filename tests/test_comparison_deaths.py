@@ -1,6 +1,7 @@
 """Workers that die: their runs are tried once more, and the others go on."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -9,6 +10,7 @@ from keras_smooth import cli
 from keras_smooth.comparison import comparing, executors, files
 from keras_smooth.comparison.executors import worker_processes
 from keras_smooth.comparison.experiment import Start, errors
+from keras_smooth.comparison.report import markdown, page
 from keras_smooth.comparison.tasks import Died, Finished, Task
 from tests import made_up_comparison
 
@@ -139,6 +141,10 @@ def test_failed_runs_are_warned_of_and_resumed(deadly, tmp_path):
     with pytest.warns(RuntimeWarning, match="tanh, seed 1 .* has failed: it was killed."):
         found = keras_smooth.compare(**asked)
     assert len(found.runs) == 3 and len(found.failures) == 1
+    (reason,) = json.loads((tmp_path / files.RESULTS).read_text())["failed"]
+    assert "tanh, seed 1" in reason
+    for report in (markdown.page(found.results, []), page.page(found.results)):
+        assert "tanh, seed 1 (default, lbfgs) has failed: it was killed." in report
     asked_for = []
     again = keras_smooth.compare(**asked, resume=True, handle=asked_for.append)
     assert [(one.outcome.run.activation, one.start.seed) for one in asked_for] == [

@@ -98,7 +98,7 @@ def test_the_command_makes_the_same_settings():
         found.settings = Settings(**change)
         program, *words = command.command(found).split()
         assert program == "keras-smooth"
-        assert cli._settings(cli.parser().parse_args(words)) == found.settings
+        assert cli._settings(cli.parser().parse_args(words), {}) == found.settings
 
 
 # In a browser.

@@ -137,7 +137,9 @@ def compare(
             fraction of that of y. The errors are measured against exact values.
         jobs: Number of worker processes. None runs everything in this process.
         out: Directory for the results, written after every run.
-        resume: Whether to take over the runs that are in `out` already.
+        resume: Whether to take over the runs that are in `out` already. What is asked for
+            beyond them is added: activations, seeds, methods beside; with more iterations
+            than they had, all runs that were ended by that number are made anew.
         handle: Called with every event, for a display.
 
     Returns:
@@ -181,6 +183,8 @@ def compare(
     directory = None if out is None else output_directory(out)
     with lock.locked(directory):
         results = prepare(settings, learned, directory, resume)
+        if resume and not results.outcomes:
+            warnings.warn(nothing_to_resume(directory), stacklevel=2)
         carry_out(results, executor, directory, handle or (lambda event: None))
     if results.failures:
         _tell_failures(results)
@@ -214,6 +218,11 @@ def prepare(
             "output directory."
         )
     return Results(settings, problem)
+
+
+def nothing_to_resume(directory: Path) -> str:
+    """Returns the sentence for a directory without runs that can be taken over."""
+    return f"There is nothing to resume in {directory}: all begins anew."
 
 
 def output_directory(path: str | os.PathLike) -> Path:
@@ -258,3 +267,5 @@ def carry_out(
     experiment = Experiment(results.settings, results.problem)
     executor.execute(experiment, todo, keep)
     results.seconds = time.perf_counter() - started
+    if directory is not None:
+        files.write(results, directory)

@@ -10,11 +10,12 @@ import math
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.results import GLOROT, Key, Results
@@ -46,6 +47,20 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in packages}
 
 
+def activation_digests(settings: Settings) -> dict[str, str]:
+    """Returns a hash of some values of each activation, to tell functions of a name apart."""
+    return {
+        name: hashlib.sha256(_values(settings.function(name)).encode()).hexdigest()
+        for name in settings.activations
+    }
+
+
+def _values(function: Callable) -> str:
+    values = function(tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13))
+    # Processors differ in the last digits.
+    return " ".join(f"{value:.6g}" for value in np.ravel(values))
+
+
 def as_dict(results: Results) -> dict:
     """Returns the content of `results.json`."""
     settings = results.settings
@@ -53,6 +68,7 @@ def as_dict(results: Results) -> dict:
         "environment": environment(settings),
         "settings": stored_settings(settings),
         "data_digest": results.problem.digest(),
+        "activation_digests": activation_digests(settings),
         "runs": _stored_runs(
             [outcome for name in settings.activations for outcome in results.found(name)]
         ),
@@ -71,6 +87,8 @@ def as_dict(results: Results) -> dict:
             "activation": settings.activation_beside(),
             "methods": {name: _stored_runs(found) for name, found in beside.items()},
         }
+    if results.failures:
+        content["failed"] = list(results.failures.values())
     if results.seconds is not None:
         content["seconds"] = results.seconds
     return content

@@ -1,24 +1,46 @@
-"""The runs of an earlier comparison, read from its files: nothing is taken over unchecked."""
+"""The runs of an earlier comparison, read from its files: nothing is taken over unchecked.
+
+To a comparison one may add activations, seeds, methods beside and iterations. What would mix
+runs that cannot stand in one table is refused: other settings, data, functions or versions.
+"""
 
 import csv
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from keras_smooth import checks
+from keras_smooth import activations, checks
 from keras_smooth.comparison import files, schema, tasks
 from keras_smooth.comparison.experiment import Outcome, Run, errors
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.results import Key, Results
 from keras_smooth.comparison.settings import Settings
+from keras_smooth.lbfgs import Status
+
+
+def _union(stored: Iterable, asked: Iterable) -> tuple:
+    return tuple(dict.fromkeys((*stored, *asked)))
+
+
+# What may be asked for beyond what is stored; all else has to be the same.
+GROWING: dict[str, Callable] = {
+    "activations": _union,
+    "seeds": max,
+    "epochs": max,
+    "beside": _union,
+}
 
 
 def read(settings: Settings, problem: Problem, directory: Path) -> Results:
-    """Returns the runs that an earlier comparison with the same settings has finished.
+    """Returns the runs of an earlier comparison that stand in the one that is asked for.
+
+    Its settings are those of both. The runs that more iterations are asked of are left out:
+    the memory of their optimizer is not stored, so that they are made anew.
 
     Raises:
         ValueError: If the directory holds another comparison, or none that can be read.
@@ -27,21 +49,56 @@ def read(settings: Settings, problem: Problem, directory: Path) -> Results:
     if not path.exists():
         return Results(settings, problem)
     content = _content(path)
-    try:
-        stored = _read_settings(content["settings"], settings.functions)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"Cannot resume: {path} is damaged ({error}).") from None
-    if stored != settings:
-        raise ValueError(_difference(path, stored, settings))
-    _check_unchanged(path, content, problem)
-    outcomes = _outcomes(path, content, settings, problem)
+    stored = _read_settings(path, content, settings.functions)
+    together = _together(path, stored, settings)
+    _check_unchanged(path, content, together, problem)
+    outcomes = _outcomes(path, content, stored, problem)
     # Version 0.1.0 kept none.
     if "digest" in content and content["digest"] != files.digest(content, outcomes):
         raise ValueError(
             f"Cannot resume: {path} or a file of curves is damaged or was edited (its digest "
             "is not that of its content). Take another output directory."
         )
-    return Results(settings, problem, outcomes, content.get("seconds"))
+    if together.epochs > stored.epochs:
+        outcomes = {key: one for key, one in outcomes.items() if not _was_cut(one.run)}
+    return Results(together, problem, outcomes, content.get("seconds"))
+
+
+def stored_fields(directory: Path) -> dict[str, Any]:
+    """Returns the settings that a directory holds, by the names of `Settings`; none where none.
+
+    Raises:
+        ValueError: If they cannot be read.
+    """
+    path = directory / files.RESULTS
+    return _fields(_content(path)) if path.exists() else {}
+
+
+def _was_cut(run: Run) -> bool:
+    """Whether a run would have gone on with more iterations."""
+    return run.status == Status.ITERATION_LIMIT
+
+
+def _together(path: Path, stored: Settings, asked: Settings) -> Settings:
+    """Returns the settings of a comparison that holds what is stored and what is asked for."""
+    names = [field.name for field in dataclasses.fields(stored) if field.compare]
+    pairs = {name: (getattr(stored, name), getattr(asked, name)) for name in names}
+    grown = {name: grow(*pairs[name]) for name, grow in GROWING.items()}
+    differing = [
+        name for name, (old, new) in pairs.items() if name not in grown and old != new
+    ]
+    # A table of runs of 1000 iterations has no place for those of 100.
+    differing += ["epochs"] if asked.epochs < stored.epochs else []
+    if differing:
+        changes = [
+            f"{name} was {pairs[name][0]!r}, is {pairs[name][1]!r}" for name in differing
+        ]
+        raise ValueError(
+            f"Cannot resume: {path} was made with other settings ({'; '.join(changes)}). "
+            "Activations, seeds, methods beside and iterations can be added; for all else "
+            "take the same settings or another output directory."
+        )
+    return dataclasses.replace(asked, **grown)
 
 
 def _content(path: Path) -> dict:
@@ -88,20 +145,28 @@ def _outcomes(
     return outcomes
 
 
-def _check_unchanged(path: Path, content: dict, problem: Problem) -> None:
-    """Raises where runs would be mixed with those of other data or other versions."""
-    # Version 0.1.0 kept no digest.
+def _check_unchanged(
+    path: Path, content: dict, settings: Settings, problem: Problem
+) -> None:
+    """Raises where runs would be mixed with those of other data, functions or versions."""
+    # Version 0.1.0 kept no digests.
     if content.get("data_digest", problem.digest()) != problem.digest():
         raise ValueError(
             f"Cannot resume: {path} was made with other data of {problem.name!r}. Take the "
             "same data or another output directory."
         )
-    here = files.versions()
-    there = {name: content["environment"].get(name) for name in here}
+    here, there = files.activation_digests(settings), content.get("activation_digests", {})
+    for name, one in there.items():
+        if here.get(name, one) != one:
+            raise ValueError(
+                f"Cannot resume: {path} was made with another function named {name!r}. Give "
+                "it another name, or take another output directory."
+            )
+    here, there = files.versions(), content["environment"]
     changes = [
-        f"{name} was {there[name]}, is {here[name]}"
+        f"{name} was {there.get(name)}, is {here[name]}"
         for name in here
-        if there[name] != here[name]
+        if there.get(name) != here[name]
     ]
     if changes:
         raise ValueError(
@@ -123,16 +188,6 @@ def _read_runs(content: dict) -> Iterator[tuple[str, str, dict]]:
     for name, runs in beside.items():
         for run in runs:
             yield initializer, name, run
-
-
-def _difference(path: Path, stored: Settings, asked: Settings) -> str:
-    names = [field.name for field in dataclasses.fields(stored) if field.compare]
-    pairs = [(name, getattr(stored, name), getattr(asked, name)) for name in names]
-    changes = [f"{name} was {old!r}, is {new!r}" for name, old, new in pairs if old != new]
-    return (
-        f"Cannot resume: {path} was made with other settings ({'; '.join(changes)}). Take "
-        "the same settings or another output directory."
-    )
 
 
 def _read_curves(path: Path, run: Run, problem: Problem) -> tuple:
@@ -166,7 +221,30 @@ def _same(one: float | None, other: float | None) -> bool:
     return math.isclose(one, other, rel_tol=1e-9)
 
 
-def _read_settings(stored: dict, functions: Mapping[str, Callable]) -> Settings:
+def _fields(content: dict) -> dict[str, Any]:
     names = {key: name for name, key in files.KEYS_OF_SETTINGS.items()}
-    fields = {names.get(key, key): value for key, value in stored.items()}
-    return Settings(**fields, functions=functions)
+    return {names.get(key, key): value for key, value in content["settings"].items()}
+
+
+def _read_settings(
+    path: Path, content: dict, functions: Mapping[str, Callable]
+) -> Settings:
+    fields = _fields(content)
+    for name in fields["activations"]:
+        if name not in functions and not _is_known(name):
+            raise ValueError(
+                f"Cannot resume: {path} has runs of {name!r}, which is no activation known "
+                "by its name. If it is a function of yours, give it as well."
+            )
+    try:
+        return Settings(**fields, functions=functions)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"Cannot resume: {path} is damaged ({error}).") from None
+
+
+def _is_known(activation: str) -> bool:
+    try:
+        activations.get(activation)
+    except ValueError:
+        return False
+    return True

@@ -90,8 +90,8 @@ def _all_zero(results: Results, line: ActivationSummary) -> bool:
 
 
 def failures(results: Results) -> list[str]:
-    """Returns what went wrong: starts that are all but constant, and dead line searches."""
-    lines = []
+    """Returns what went wrong: dead workers, all but constant starts, dead line searches."""
+    lines = list(results.failures.values())
     for line in results.summary():
         runs = results.runs(line.activation)
         if signal(runs) < DEAD_SIGNAL:

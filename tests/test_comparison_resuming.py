@@ -1,0 +1,139 @@
+"""What may be added to a comparison, and what would mix: from made-up runs."""
+
+import dataclasses
+
+import keras
+import pytest
+from made_up_comparison import made_up
+
+import keras_smooth
+from keras_smooth import cli
+from keras_smooth.comparison import files, resuming, tasks
+from keras_smooth.comparison.experiment import errors
+from keras_smooth.lbfgs import Status
+
+STORED = {"tanh": (1e-3,) * 2, "elu": (1e-2,) * 2}
+ASKED = {"activations": ("tanh", "elu"), "seeds": 2, "epochs": 9}
+BROKEN = ("elu", "default", 1, "lbfgs")
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Runs of 9 iterations, one of which broke off at its fifth."""
+    found = made_up(STORED)
+    found.settings = dataclasses.replace(found.settings, epochs=9)
+    for key, one in found.outcomes.items():
+        broken = {"nit": 5, "status": int(Status.NON_FINITE), "success": False}
+        run = dataclasses.replace(
+            one.run,
+            **{"status": int(Status.ITERATION_LIMIT)} | (broken if key == BROKEN else {}),
+            **errors(found.problem, one.curves),
+        )
+        found.outcomes[key] = dataclasses.replace(one, run=run)
+        files.write_curves(found, key, tmp_path)
+    files.write(found, tmp_path)
+    return tmp_path, found
+
+
+def asked(found, **change):
+    return dataclasses.replace(found.settings, **{**ASKED, **change})
+
+
+def missing(found):
+    return {
+        (task.activation, start.seed, start.method)
+        for task in tasks.missing(found)
+        for start in task.starts
+    }
+
+
+ALL = {(name, seed, "lbfgs") for name in STORED for seed in (0, 1)}
+ADDED = {
+    "nothing": ({}, {}, set()),
+    "fewer": ({"activations": ("elu",), "seeds": 1}, {}, set()),
+    "another order": ({"activations": ("elu", "tanh")}, {}, set()),
+    "an activation": (
+        {"activations": ("gelu",)},
+        {"activations": ("tanh", "elu", "gelu")},
+        {("gelu", 0, "lbfgs"), ("gelu", 1, "lbfgs")},
+    ),
+    "seeds": (
+        {"seeds": 3}, {"seeds": 3}, {("tanh", 2, "lbfgs"), ("elu", 2, "lbfgs")},
+    ),
+    "a method beside": ({"beside": ("adam",)}, {"beside": ("adam",)}, {("tanh", 0, "adam")}),
+    # What broke off would do so again.
+    "iterations": ({"epochs": 12}, {"epochs": 12}, ALL - {("elu", 1, "lbfgs")}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_only_what_is_missing_is_left_to_run(stored, name):
+    directory, found = stored
+    change, expected, left = ADDED[name]
+    again = resuming.read(asked(found, **change), found.problem, directory)
+    assert again.settings == asked(found, **expected)
+    assert missing(again) == left
+    for key, one in again.outcomes.items():
+        assert one.run == found.outcomes[key].run
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epochs": 8}, "epochs was 9, is 8"),
+        ({"dtype": "float32"}, "dtype was 'float64', is 'float32'"),
+        ({"architecture": "2x5"}, "architecture was '8x20', is '2x5'"),
+        ({"noise": 0.1, "device": "cpu"}, "device was 'auto', is 'cpu'; noise was 0.0"),
+    ],
+)
+def test_what_would_mix_is_refused(stored, change, words):
+    directory, found = stored
+    before = (directory / files.RESULTS).read_bytes()
+    with pytest.raises(ValueError, match=f"made with other settings .*{words}"):
+        resuming.read(asked(found, **change), found.problem, directory)
+    assert (directory / files.RESULTS).read_bytes() == before
+
+
+def named(name, function):
+    function.__name__ = name
+    return function
+
+
+def test_a_function_that_has_changed_is_refused(stored):
+    directory, found = stored
+    own = {"tanh": named("tanh", lambda x: keras.ops.tanh(2 * x))}
+    with pytest.raises(ValueError, match="made with another function named 'tanh'"):
+        resuming.read(asked(found, functions=own), found.problem, directory)
+
+
+def test_a_function_that_is_not_given_again_is_asked_for(stored):
+    directory, found = stored
+    bump = {"bump": named("bump", lambda x: x * keras.ops.exp(-(x**2)))}
+    names = ("tanh", "elu", "bump")
+    found.settings = asked(found, activations=names, functions=bump)
+    files.write(found, directory)
+    with pytest.raises(ValueError, match="runs of 'bump', .* give it as well"):
+        resuming.read(asked(found, functions={}), found.problem, directory)
+    again = resuming.read(asked(found), found.problem, directory)
+    assert again.settings.activations == names
+
+
+def test_nothing_to_resume_is_warned_of(tmp_path):
+    with pytest.warns(UserWarning, match="nothing to resume in .*: all begins anew"):
+        keras_smooth.compare(
+            ["tanh"], 1, epochs=1, architecture="1x2", out=tmp_path, resume=True
+        )
+
+
+def settings_of(directory, *words):
+    arguments = cli.parser().parse_args(["compare", "--resume", *words])
+    return cli._settings(arguments, resuming.stored_fields(directory))
+
+
+def test_options_that_are_not_given_are_those_of_the_directory(stored):
+    directory, found = stored
+    assert settings_of(directory) == found.settings
+    assert settings_of(directory, "--activations", "gelu", "--epochs", "20") == asked(
+        found, activations=("gelu",), epochs=20
+    )
+    assert resuming.stored_fields(directory / "none") == {}
