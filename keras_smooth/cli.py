@@ -52,6 +52,7 @@ def _list(metavar: str, least: str = "+") -> dict[str, Any]:
     return {"nargs": least, "metavar": metavar}
 
 
+MAIN = Settings().main
 # The options that are settings of a comparison: what help says, and how they are read.
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "activations": (
@@ -64,17 +65,17 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": int},
     ),
     "epochs": (f"iterations of each run (default: {Settings.epochs})", {"type": int}),
-    "method": (f"{' | '.join(TRAINING_METHODS)} (default: {Settings.method})", {}),
+    "method": (f"{' | '.join(TRAINING_METHODS)} (default: {MAIN.method})", _list("NAME")),
     "initializer": (
-        "'default', the start of keras_smooth.Dense, or the name of a Keras initializer",
-        {},
+        "'default', the start of keras_smooth.Dense, or names of Keras initializers",
+        _list("NAME"),
     ),
-    "dtype": (f"{' | '.join(DTYPES)} (default: {Settings.dtype})", {}),
+    "dtype": (f"{' | '.join(DTYPES)} (default: {MAIN.dtype})", _list("NAME")),
     "device": (f"{' | '.join(DEVICES)} (default: {Settings.device})", {}),
     "problem": (
         f"{' | '.join(problems.NAMES)}, or a CSV file with columns x, y and optionally dy, "
-        f"d2y (default: {Settings.problem})",
-        {},
+        f"d2y (default: {MAIN.problem})",
+        _list("NAME"),
     ),
     "architecture": (
         f"numbers of hidden layers and of their units (default: {Settings.architecture})",
@@ -216,11 +217,11 @@ def _array(file: str) -> np.ndarray:
 def _compare(arguments: argparse.Namespace, console: Console) -> int:
     out = Path(arguments.out or _default_out(arguments.resume))
     settings = _settings(arguments, resuming.stored_fields(out) if arguments.resume else {})
-    problem = problems.load_problem(settings.problem, noise=settings.noise)
+    learned = problems.load_problems(settings.problem, noise=settings.noise)
     jobs = _jobs(arguments.jobs, settings)
     directory = comparing.output_directory(out)
     with lock.locked(directory):
-        results = comparing.prepare(settings, problem, directory, arguments.resume)
+        results = comparing.prepare(settings, learned, directory, arguments.resume)
         if arguments.resume and not results.outcomes:
             _say(console, comparing.nothing_to_resume(directory))
         return _carried_out(results, jobs, directory, console)

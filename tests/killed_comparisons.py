@@ -32,7 +32,8 @@ from keras_smooth.comparison.experiment import Experiment, Outcome, Run, Start, 
 from keras_smooth.comparison.settings import Settings
 
 SETTINGS = Settings(activations=("tanh", "sigmoid", "elu"), seeds=3, epochs=40)
-PROBLEM = problems.load_problem(SETTINGS.problem)
+PROBLEMS = problems.load_problems(SETTINGS.problem)
+(PROBLEM,) = PROBLEMS.values()
 COMMAND = ["compare", "--activations", *SETTINGS.activations, "--seeds", "3"]
 COMMAND += ["--epochs", "40", "--beside", "--jobs", "2"]
 NUM_RUNS = 12  # sigmoid runs from two starts
@@ -42,7 +43,7 @@ WHOM = ("parent", "worker", "both")
 def outcome(activation: str, start) -> Outcome:
     """Returns what a run finds; its curves are off by a number of its own."""
     rng = np.random.default_rng(
-        [*activation.encode(), *start.initializer.encode(), start.seed]
+        [*activation.encode(), *start.variant.initializer.encode(), start.seed]
     )
     curves = tuple(exact + rng.normal() for exact in PROBLEM.exact)
     known = errors(PROBLEM, curves)
@@ -176,7 +177,7 @@ def kill(pids: list[int]) -> None:
 
 def stored(directory: Path) -> dict:
     """Returns the runs that are in the files, by their keys."""
-    return resuming.read(SETTINGS, PROBLEM, directory).outcomes
+    return resuming.read(SETTINGS, PROBLEMS, directory).outcomes
 
 
 def wrong(found: dict) -> int:

@@ -3,25 +3,39 @@
 import numpy as np
 
 from keras_smooth.comparison import learning, problems
-from keras_smooth.comparison.experiment import Outcome, Run
-from keras_smooth.comparison.results import Results
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison.experiment import Outcome, Run, Start
+from keras_smooth.comparison.results import Key, Results
+from keras_smooth.comparison.settings import Settings, Variant
+
+MAIN = Variant("gaussian", "float64", "default", "lbfgs")
 
 
-def made_up(d2y_by_name, failed=(), problem="gaussian", beside=()):
+def start_of(seed=0, **levels):
+    """Returns a start in the default variant but for some levels."""
+    return Start(MAIN._replace(**levels), seed)
+
+
+def key_of(activation, seed=0, **levels):
+    """Returns the key of a run, in the default variant but for some levels."""
+    return Key(activation, MAIN._replace(**levels), seed)
+
+
+def made_up(d2y_by_name, failed=(), problem="gaussian", beside=(), **factors):
     """Returns results with these errors of y'', one a seed; None stands for a lost y''."""
     settings = Settings(
-        activations=tuple(d2y_by_name), seeds=2, problem=problem, beside=beside
+        activations=tuple(d2y_by_name), seeds=2, problem=problem, beside=beside, **factors
     )
-    found = Results(settings, problems.load_problem(problem), seconds=1.0)
-    for name, values in d2y_by_name.items():
-        for seed, value in enumerate(values):
-            found.outcomes[name, "default", seed, "lbfgs"] = outcome(
-                found, name, seed, value, name not in failed
-            )
+    found = Results(settings, problems.load_problems(problem), seconds=1.0)
+    for variant in settings.variants():
+        for name, values in d2y_by_name.items():
+            for seed, value in enumerate(values):
+                found.outcomes[Key(name, variant, seed)] = outcome(
+                    found, name, seed, value, name not in failed
+                )
     for method in beside:
         name = settings.activation_beside()
-        found.outcomes[name, "default", 0, method] = outcome(found, name, 0, 0.5, True)
+        beside_main = Key(name, settings.main._replace(method=method), 0)
+        found.outcomes[beside_main] = outcome(found, name, 0, 0.5, True)
     return found
 
 

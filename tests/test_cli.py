@@ -164,7 +164,7 @@ def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
     assert [line["activation"] for line in content["summary"]] == ["tanh", "elu"]
     status, _, err = main(capsys, *arguments)
     assert status == 2 and "already holds results" in err
-    status, _, err = main(capsys, *arguments, "--resume", "--dtype", "float32")
+    status, _, err = main(capsys, *arguments, "--resume", "--architecture", "3x4")
     assert status == 2 and "other settings" in err
     assert json.loads((tmp_path / "results.json").read_text()) == content
 

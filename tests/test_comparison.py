@@ -14,6 +14,7 @@ import cloudpickle
 import keras
 import numpy as np
 import pytest
+from made_up_comparison import key_of, start_of
 
 import keras_smooth
 from keras_smooth.comparison import (
@@ -27,7 +28,7 @@ from keras_smooth.comparison import (
     training,
 )
 from keras_smooth.comparison.executors import this_process, worker_processes
-from keras_smooth.comparison.experiment import Experiment, Start
+from keras_smooth.comparison.experiment import Experiment
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
 
@@ -110,13 +111,13 @@ FOUR |= SMALL
 
 
 def experiment(problem="gaussian", **settings):
-    return Experiment(Settings(problem=problem, **settings), problems.load_problem(problem))
+    asked = Settings(problem=problem, **settings)
+    return Experiment(asked, problems.load_problems(problem))
 
 
 def test_start_depends_on_seed_and_not_on_process_or_order():
     one, same, other = (
-        experiment().network("sigmoid", Start("default", seed)).get_weights()
-        for seed in (1, 1, 2)
+        experiment().network("sigmoid", start_of(seed)).get_weights() for seed in (1, 1, 2)
     )
     assert all(np.array_equal(a, b) for a, b in zip(one, same))
     assert not np.array_equal(one[0], other[0])
@@ -124,7 +125,7 @@ def test_start_depends_on_seed_and_not_on_process_or_order():
 
 
 def test_architecture():
-    network = experiment(architecture="3x5").network("tanh", Start("default", 0))
+    network = experiment(architecture="3x5").network("tanh", start_of(0))
     assert [layer.units for layer in network.layers] == [5, 5, 5, 1]
 
 
@@ -138,11 +139,12 @@ def test_csv_network_is_scaled(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("x,y\n" + "".join(f"{10 * i},{i**2}\n" for i in range(12)))
     scaled = experiment(str(path))
-    network = scaled.network("tanh", Start("default", 0))
+    network = scaled.network("tanh", start_of(problem=str(path)))
+    (problem,) = scaled.problems.values()
     first, *_, last = network.layers
     # The first layer maps [0, 110] to [-2, 2]; the last adds the mean of y.
     np.testing.assert_allclose(first(np.array([[0.0], [110.0]])), [[-2.0], [2.0]])
-    np.testing.assert_allclose(last(np.zeros((1, 1))), np.mean(scaled.problem.draw(0)[1]))
+    np.testing.assert_allclose(last(np.zeros((1, 1))), np.mean(problem.draw(0)[1]))
 
 
 @pytest.fixture(scope="module")
@@ -174,10 +176,7 @@ def test_summary_is_the_median(small):
     line = content["summary"][0]
     names = "activation smoothness seeds failures y_mse dy_mse d2y_mse d2y_spread"
     assert list(line) == names.split()
-    curves = [
-        found.results.outcomes["tanh", "default", seed, "lbfgs"].curves[2]
-        for seed in (0, 1)
-    ]
+    curves = [found.results.outcomes[key_of("tanh", seed)].curves[2] for seed in (0, 1)]
     # Of two numbers a and b the variance is (a - b)^2 / 2.
     spread = np.sqrt(np.mean((curves[0] - curves[1]) ** 2) / 2)
     assert line["d2y_spread"] == pytest.approx(spread, rel=1e-12)
@@ -239,6 +238,16 @@ def test_other_methods_beside(tmp_path, monkeypatch):
     assert len(found.runs) == 2 and (tmp_path / "curves" / "tanh-adam-seed0.csv").exists()
     again = keras_smooth.compare(**asked, out=tmp_path, resume=True)
     assert again.results.beside()["adam"][0].run == found.results.beside()["adam"][0].run
+
+
+@pytest.mark.slow
+def test_every_combination_of_the_factors_is_trained():
+    asked = {**ONE, "epochs": 30, "problem": ["gaussian", "front"]}
+    found = keras_smooth.compare(**asked, initializer=["default", "he_normal"])
+    losses = {variant: one.runs[0].loss for variant, one in found.variants.items()}
+    assert len({*losses.values()}) == len(losses) == 4
+    *_, (last, loss) = losses.items()
+    assert keras_smooth.compare(**{**asked, **last._asdict()}).runs[0].loss == loss
 
 
 def test_csv_of_runs_and_curves(small):
@@ -306,17 +315,17 @@ def test_resume_takes_over_what_is_there(small, monkeypatch):
     again = keras_smooth.compare(**FOUR, out=directory, resume=True)
     assert again.runs == found.runs
     np.testing.assert_array_equal(
-        again.results.outcomes["tanh", "default", 0, "lbfgs"].curves[2],
-        found.results.outcomes["tanh", "default", 0, "lbfgs"].curves[2],
+        again.results.outcomes[key_of("tanh", 0)].curves[2],
+        found.results.outcomes[key_of("tanh", 0)].curves[2],
     )
 
 
 def test_resume_runs_what_is_missing_and_gets_the_same(small, tmp_path):
     _, found = small
     asked = {**FOUR, "activations": ["tanh"]}
-    key = ("tanh", "default", 0, "lbfgs")
+    key = key_of("tanh", 0)
     partial = Results(
-        Settings(**asked), found.results.problem, {key: found.results.outcomes[key]}
+        Settings(**asked), found.results.problems, {key: found.results.outcomes[key]}
     )
     files.write_curves(partial, key, tmp_path)
     files.write(partial, tmp_path)
@@ -498,6 +507,11 @@ def test_workers_give_the_same_as_one_process(small):
         assert one.loss == pytest.approx(other.loss, rel=1e-2)
 
 
+def drawn(experiment):
+    (problem,) = experiment.problems.values()
+    return problem.draw(3)
+
+
 def test_what_a_worker_gets_is_data_and_no_path(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("x,y\n" + "".join(f"{i},{i**2}\n" for i in range(12)))
@@ -506,7 +520,7 @@ def test_what_a_worker_gets_is_data_and_no_path(tmp_path):
         path.unlink(missing_ok=True)
         got = pickle.loads(message)
         assert got.settings == sent.settings
-        for one, other in zip(got.problem.draw(3), sent.problem.draw(3)):
+        for one, other in zip(drawn(got), drawn(sent)):
             np.testing.assert_array_equal(one, other)
 
 

@@ -9,25 +9,21 @@ import keras_smooth
 from keras_smooth import cli
 from keras_smooth.comparison import comparing, executors, files
 from keras_smooth.comparison.executors import worker_processes
-from keras_smooth.comparison.experiment import Start, errors
+from keras_smooth.comparison.experiment import errors
 from keras_smooth.comparison.report import markdown, page
 from keras_smooth.comparison.tasks import Died, Finished, Task
-from tests import made_up_comparison
+from tests.made_up_comparison import key_of, made_up, start_of
 
 ONE = {"activations": ["tanh"], "seeds": 1, "architecture": "1x2"}
-MADE_UP = made_up_comparison.made_up({"tanh": [1e-3] * 2, "elu": [1e-2] * 2})
-
-
-def start(seed):
-    return Start("default", seed)
+MADE_UP = made_up({"tanh": [1e-3] * 2, "elu": [1e-2] * 2})
 
 
 def finished(activation, seed):
-    made_up = MADE_UP.outcomes[(activation, "default", seed, "lbfgs")]
-    known = errors(MADE_UP.problem, made_up.curves)
+    one = MADE_UP.outcomes[key_of(activation, seed)]
+    known = errors(MADE_UP.problem, one.curves)
     return Finished(
-        start(seed),
-        dataclasses.replace(made_up, run=dataclasses.replace(made_up.run, **known)),
+        start_of(seed),
+        dataclasses.replace(one, run=dataclasses.replace(one.run, **known)),
     )
 
 
@@ -75,7 +71,7 @@ def deadly(monkeypatch):
     return prepare
 
 
-TASKS = [Task("tanh", (start(0), start(1))), Task("elu", (start(0), start(1)))]
+TASKS = [Task("tanh", (start_of(0), start_of(1))), Task("elu", (start_of(0), start_of(1)))]
 ALL = [("elu", 0), ("elu", 1), ("tanh", 0), ("tanh", 1)]
 
 
@@ -130,7 +126,7 @@ def test_what_a_worker_died_of_is_said(monkeypatch, tmp_path, dies, words):
     program.chmod(0o755)
     monkeypatch.setattr(worker_processes.sys, "executable", str(program))
     with pytest.raises(
-        RuntimeError, match=f"tanh, seed 0 .default, lbfgs. has failed: .*{words}"
+        RuntimeError, match=f"tanh, seed 0 .gaussian, .*, lbfgs. has failed: .*{words}"
     ):
         keras_smooth.compare(**ONE, epochs=5, jobs=1)
 
@@ -144,7 +140,10 @@ def test_failed_runs_are_warned_of_and_resumed(deadly, tmp_path):
     (reason,) = json.loads((tmp_path / files.RESULTS).read_text())["failed"]
     assert "tanh, seed 1" in reason
     for report in (markdown.page(found.results, []), page.page(found.results)):
-        assert "tanh, seed 1 (default, lbfgs) has failed: it was killed." in report
+        assert (
+            "tanh, seed 1 (gaussian, float64, default, lbfgs) has failed: it was killed."
+            in report
+        )
     asked_for = []
     again = keras_smooth.compare(**asked, resume=True, handle=asked_for.append)
     assert [(one.outcome.run.activation, one.start.seed) for one in asked_for] == [
@@ -164,7 +163,7 @@ def test_the_exit_status_says_whether_a_run_failed(
     assert cli.main(["compare", *arguments, "--out", str(tmp_path)]) == status
     shown = capsys.readouterr()
     assert (
-        "run of elu, seed 0 (default, lbfgs) is tried once more: it was killed."
+        "run of elu, seed 0 (gaussian, float64, default, lbfgs) is tried once more: it was killed."
         in shown.out
     )
     assert ("1 of 4 runs have failed" in shown.err) == bool(status)

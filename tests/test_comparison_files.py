@@ -1,11 +1,13 @@
 """results.json: its schema, and reading back what was written, from made-up runs."""
 
 import copy
+import csv
 import json
 
 import jsonschema
 import numpy as np
 import pytest
+from made_up_comparison import key_of
 
 from keras_smooth.comparison import (
     comparing,
@@ -15,36 +17,38 @@ from keras_smooth.comparison import (
     resuming,
     schema,
     settings,
+    tasks,
 )
 from keras_smooth.comparison.experiment import Outcome, Run, errors
 from keras_smooth.comparison.results import Results
 from keras_smooth.lbfgs import whole_files
 
-PROBLEM = problems.load_problem("gaussian")
+PROBLEMS = problems.load_problems("gaussian")
+PROBLEM = PROBLEMS["gaussian"]
 ASKED = settings.Settings(activations=("sigmoid", "relu"), seeds=2, beside=("adam",))
 
 
-def outcome(activation, seed, off):
-    curves = tuple(exact + off for exact in PROBLEM.exact)
+def outcome(activation, seed, off, problem=PROBLEM):
+    curves = tuple(exact + off for exact in problem.exact)
     curves = curves if activation != "relu" else (*curves[:2], None)
     curve = {name: [0.5, None] for name in learning.COLUMNS}
     curve |= {"iteration": [20, 40], "cpu_seconds": [0.0, 1.5]}
     run = Run(
         activation, seed, True, 1, "[1,\n 2]", 0.5, 40, 44, 0, 1e-9,
-        **errors(PROBLEM, curves), seconds=1.0,
+        **errors(problem, curves), seconds=1.0,
     )  # fmt: skip
     return Outcome(run, curves, curve)
 
 
 @pytest.fixture
 def written(tmp_path):
-    found = Results(ASKED, PROBLEM, seconds=2.0)
+    found = Results(ASKED, PROBLEMS, seconds=2.0)
     for i, key in enumerate([
-        ("sigmoid", "default", 0, "lbfgs"), ("sigmoid", "default", 1, "lbfgs"),
-        ("relu", "default", 0, "lbfgs"), ("sigmoid", "glorot_uniform", 0, "lbfgs"),
-        ("sigmoid", "default", 0, "adam"),
+        key_of("sigmoid", 0), key_of("sigmoid", 1),
+        key_of("relu", 0), key_of("sigmoid", initializer="glorot_uniform"),
+        key_of("sigmoid", method="adam"),
     ]):  # fmt: skip
-        found.outcomes[key] = outcome(key[0], key[2], 0.1 * (i + 1))
+        found.outcomes[key] = outcome(key.activation, key.seed, 0.1 * (i + 1))
         files.write_curves(found, key, tmp_path)
     files.write(found, tmp_path)
     return tmp_path, found
@@ -61,13 +65,47 @@ def test_what_is_written_meets_the_schema_and_is_read_the_same(written):
     jsonschema.validate(content, schema.schema())
     assert schema.fault(content) is None
     assert list(content["beside"]["methods"]) == ["adam"]
-    again = resuming.read(ASKED, PROBLEM, directory)
+    again = resuming.read(ASKED, PROBLEMS, directory)
     assert again.outcomes.keys() == found.outcomes.keys() and again.seconds == 2.0
     for key, one in found.outcomes.items():
         assert again.outcomes[key].run == one.run
         assert again.outcomes[key].learning == one.learning
         for read, curve in zip(again.outcomes[key].curves, one.curves):
             np.testing.assert_array_equal(read, curve)
+
+
+def test_variants_are_read_as_they_were_written(tmp_path):
+    x = np.linspace(0.0, 1.0, 12)
+    paths = [tmp_path / folder / "data.csv" for folder in "ab"]
+    for scale, path in enumerate(paths, start=1):
+        path.parent.mkdir()
+        rows = [f"{a},{scale * a**2},{2 * scale * a},{2 * scale}" for a in x]
+        path.write_text("\n".join(["x,y,dy,d2y", *rows]))
+    learned = problems.load_problems(["gaussian", *map(str, paths)])
+    asked = settings.Settings(
+        activations=("sigmoid",), seeds=1, problem=tuple(learned),
+        dtype=("float64", "float32"), initializer=("default", "glorot_uniform"),
+        beside=("adam",),
+    )  # fmt: skip
+    found = Results(asked, learned)
+    for i, key in enumerate(tasks.wanted(asked)):
+        found.outcomes[key] = outcome(
+            key.activation, 0, 0.1 * i, learned[key.variant.problem]
+        )
+        files.write_curves(found, key, tmp_path)
+    files.write(found, tmp_path)
+    content = content_of(tmp_path)
+    assert schema.fault(content) is None and len(content["variants"]) == 11
+    assert content["settings"]["dtype"] == "float64"
+    assert content["settings"]["factors"]["dtype"] == ["float64", "float32"]
+    names = {path.name for path in (tmp_path / files.CURVES).iterdir()}
+    assert len(names) == 13 and "sigmoid-data2-float32-seed0.csv" in names
+    again = resuming.read(asked, learned, tmp_path)
+    assert again.outcomes.keys() == found.outcomes.keys()
+    assert all(again.outcomes[key].run == found.outcomes[key].run for key in found.outcomes)
+    with open(tmp_path / files.RESULTS_TABLE) as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 12 and list(rows[-1].values())[-4:] == [*asked.variants()[-1]]
 
 
 def test_numbers_of_a_learning_curve_stand_in_one_line(written):
@@ -77,7 +115,7 @@ def test_numbers_of_a_learning_curve_stand_in_one_line(written):
 
 def test_readers_of_the_csv_see_the_numbers_of_the_runs_alone(written):
     head = (written[0] / files.RESULTS_TABLE).read_text().splitlines()[0]
-    assert head.endswith("d2y_mse,seconds")
+    assert head.endswith("d2y_mse,seconds,problem,dtype,initializer,optimizer")
 
 
 def mutants(value, rebuild=lambda value: value):
@@ -128,11 +166,11 @@ CHANGES = {
     ),
     "a run too many": (
         lambda content: content["runs"].append(content["runs"][0]),
-        "the run of sigmoid, seed 0, lbfgs, is there twice",
+        "the run of sigmoid, seed 0, gaussian, float64, default, lbfgs, is there twice",
     ),
     "a run of nobody": (
         lambda content: content["runs"][0].update(seed=7),
-        "seed 7, lbfgs, is not of these settings",
+        "seed 7, gaussian, .*, lbfgs, is not of these settings",
     ),
     "an edited error": (
         lambda content: content["runs"][0].update(dy_mse=1e-9),
@@ -154,7 +192,7 @@ def test_what_was_edited_is_refused_in_a_sentence(written, name):
     change, words = CHANGES[name]
     edited(written[0], change)
     with pytest.raises(ValueError, match=words):
-        resuming.read(ASKED, PROBLEM, written[0])
+        resuming.read(ASKED, PROBLEMS, written[0])
 
 
 def test_curves_of_another_run_and_reordered_ones_are_refused(written):
@@ -170,16 +208,18 @@ def test_curves_of_another_run_and_reordered_ones_are_refused(written):
     for words, lines in others.items():
         path.write_text("\n".join(lines) + "\n")
         with pytest.raises(ValueError, match=words):
-            resuming.read(ASKED, PROBLEM, written[0])
+            resuming.read(ASKED, PROBLEMS, written[0])
     path.unlink()
     with pytest.raises(ValueError, match="missing or damaged"):
-        resuming.read(ASKED, PROBLEM, written[0])
+        resuming.read(ASKED, PROBLEMS, written[0])
 
 
 def test_nothing_is_changed_by_being_stored(written):
     directory, found = written
     before = copy.deepcopy(files.as_dict(found))
-    assert files.as_dict(resuming.read(ASKED, PROBLEM, directory))["runs"] == before["runs"]
+    assert (
+        files.as_dict(resuming.read(ASKED, PROBLEMS, directory))["runs"] == before["runs"]
+    )
 
 
 def test_measurements_are_apart_evenly_and_end_with_the_run():
@@ -208,5 +248,5 @@ def test_what_killed_processes_left_is_removed(written):
     places = [directory / f".{name}", directory / files.CURVES / f".{name}"]
     for place in places:
         place.write_text("half")
-    comparing.prepare(ASKED, PROBLEM, directory, resume=True)
+    comparing.prepare(ASKED, PROBLEMS, directory, resume=True)
     assert not any(place.exists() for place in places)

@@ -4,7 +4,7 @@ import html.parser
 
 import pytest
 from headless_browser import Browser, path_of_a_browser
-from made_up_comparison import made_up
+from made_up_comparison import key_of, made_up
 
 from keras_smooth.comparison import report
 from keras_smooth.comparison.report import command, page
@@ -85,7 +85,7 @@ def test_a_method_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
         lambda name: reason if name == "tfp_lbfgs" else "",
     )  # fmt: skip
     found = made_up({"tanh": (1e-8,)}, beside=("tfp_lbfgs",))
-    del found.outcomes["tanh", "default", 0, "tfp_lbfgs"]
+    del found.outcomes[key_of("tanh", 0, method="tfp_lbfgs")]
     text = page.page(found)
     assert "TFP&#39;s L-BFGS: pip install &#39;tf_keras==2.21.*&#39;" in text
 

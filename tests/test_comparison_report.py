@@ -1,20 +1,21 @@
 """The words of the report, from made-up runs."""
 
+import dataclasses
 import io
 import os
 
 import numpy as np
 import pytest
-from made_up_comparison import made_up
+from made_up_comparison import key_of, made_up, outcome, start_of
 from representatives import representatives
 from rich.console import Console
 
 import keras_smooth
 from keras_smooth import comparison
 from keras_smooth.comparison import article, display, problems, report, tasks
-from keras_smooth.comparison.experiment import Outcome, Run, Start
-from keras_smooth.comparison.report import markdown
-from keras_smooth.comparison.results import Results
+from keras_smooth.comparison.experiment import Outcome, Run
+from keras_smooth.comparison.report import command, findings, markdown, page
+from keras_smooth.comparison.results import Key, Results
 from keras_smooth.comparison.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("without_xla")
@@ -32,13 +33,15 @@ def unknown(y_by_name, spread_by_name):
     """Runs on data whose y'' is not known."""
     x = np.linspace(0.0, 1.0, 50)
     settings = Settings(activations=tuple(y_by_name), seeds=2, problem="own data")
-    found = Results(settings, problems.load_problem((x, np.sin(9 * x))), seconds=1.0)
+    found = Results(settings, problems.load_problems((x, np.sin(9 * x))), seconds=1.0)
     num = len(found.problem.x)
     for name, errors in y_by_name.items():
         for seed, error in enumerate(errors):
             run = Run(name, seed, True, 1, "m.", 0.5, 9, 9, 0, 1e-9, error, None, None, 1.0)
             curve = np.full(num, seed * spread_by_name[name] * np.sqrt(2))
-            found.outcomes[name, "default", seed, "lbfgs"] = Outcome(run, (curve,) * 3, {})
+            found.outcomes[key_of(name, seed, problem="own data")] = Outcome(
+                run, (curve,) * 3, {}
+            )
     return found
 
 
@@ -75,14 +78,12 @@ NAMES = [
 def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
     path = tmp_path / name
     path.write_text("x,y,dy,d2y\n" + "".join(f"{i},{i**2},{2 * i},2\n" for i in range(101)))
-    found = made_up({"tanh": (1e-5, 4e-5)})
-    settings = Settings(activations=("tanh",), seeds=2, problem=str(path))
-    named = Results(settings, problems.load_problem(path), found.outcomes, seconds=1.0)
-    page = (
+    named = made_up({"tanh": (1e-5, 4e-5)}, problem=str(path))
+    text = (
         comparison.Comparison(named).save(tmp_path / "out") / report.MARKDOWN
     ).read_text()
-    assert "<img" not in page
-    title = page.splitlines()[0]
+    assert "<img" not in text
+    title = text.splitlines()[0]
     assert "|" not in title.replace(r"\|", "") and "`" not in title.replace(r"\`", "")
     Console(file=io.StringIO()).print(display.summary_table(named))
 
@@ -92,7 +93,8 @@ def test_runs_are_called_by_what_sets_them_apart():
     text = io.StringIO()
     with display.Display(3, found.settings, Console(file=text, width=200)) as live:
         for start in (
-            Start("default", 0), Start("glorot_uniform", 1), Start("default", 0, "adam")
+            start_of(0), start_of(1, initializer="glorot_uniform"),
+            start_of(method="adam"),
         ):  # fmt: skip
             ended = found.found("sigmoid")[0]
             live.handle(tasks.Progress("sigmoid", start, 5, 0.1))
@@ -104,9 +106,41 @@ def test_runs_are_called_by_what_sets_them_apart():
     ]
 
 
+def test_other_variants_stand_beside_the_main_one():
+    found = made_up(
+        {"tanh": (1e-5, 4e-5), "hard_tanh": (None, None)},
+        problem=("gaussian", "sine"),
+        dtype=("float64", "float32"),
+    )
+    for name, value in (("tanh", 0.5), ("softplus", 1e-6)):
+        found.settings = dataclasses.replace(
+            found.settings, activations=("tanh", "softplus", "hard_tanh")
+        )
+        for variant in found.settings.variants():
+            made = outcome(found, name, 0, value, True)
+            if variant.dtype == "float32":
+                found.outcomes[Key(name, variant, 0)] = made
+    answer = findings.variants(found)
+    assert answer.rows[0] == ["problem", "dtype", "best", "MSE y", "MSE y'", "MSE y''"]
+    bests = {tuple(row[:2]): row[2] for row in answer.rows[1:]}
+    assert bests == {
+        ("gaussian", "float64"): "tanh", ("gaussian", "float32"): "softplus",
+        ("sine", "float64"): "tanh", ("sine", "float32"): "softplus",
+    }  # fmt: skip
+    tables = findings.tables_of_variants(found)
+    assert list(tables) == ["float32", "sine", "sine, float32"]
+    assert [row[0] for row in tables["float32"][1:]] == ["tanh", "softplus", "hard_tanh"]
+    for text in (markdown.page(found, []), page.page(found)):
+        assert "What the factors change" in text and "sine, float32" in text
+    assert "What the factors change" not in markdown.page(made_up({"tanh": (1e-5,)}), [])
+    alone = comparison.Comparison(found).variants
+    assert [one.summary[0].d2y_mse for one in alone.values()][::2] == [2.5e-5] * 2
+    assert "--problem gaussian sine" in command.command(found)
+
+
 def test_lost_and_not_known_are_told_apart():
-    page = markdown.page(made_up({"hard_tanh": (None, None)}), [])
-    assert "| lost |" in page and "not known" not in page
+    text = markdown.page(made_up({"hard_tanh": (None, None)}), [])
+    assert "| lost |" in text and "not known" not in text
 
 
 def test_what_is_worse_than_nothing_is_not_recommended():
@@ -131,17 +165,17 @@ def test_dead_start_is_said():
     dead, alive = (found.results.runs(name)[0].signal for name in ("sigmoid", "tanh"))
     # findings: 0.076 after the first layer, 2.9e-6 after the last.
     assert dead < 1e-3 < 0.1 < alive
-    page = markdown.page(found.results, [])
+    text = markdown.page(found.results, [])
     assert (
-        "sigmoid: the start is all but constant" in page and "tanh: the start" not in page
+        "sigmoid: the start is all but constant" in text and "tanh: the start" not in text
     )
 
 
 def test_failures_are_listed_and_counted():
     found = made_up({"tanh": (1e-9, 1e-9)}, {"tanh"})
     assert found.summary()[0].failures == 2
-    page = markdown.page(found, [])
-    assert "tanh, seed 0, ended at iteration 9" in page
+    text = markdown.page(found, [])
+    assert "tanh, seed 0, ended at iteration 9" in text
 
 
 def test_median_seed_is_named():

@@ -4,17 +4,18 @@ import dataclasses
 
 import keras
 import pytest
-from made_up_comparison import made_up
+from made_up_comparison import MAIN, key_of, made_up
 
 import keras_smooth
 from keras_smooth import cli
 from keras_smooth.comparison import files, resuming, tasks
 from keras_smooth.comparison.experiment import errors
+from keras_smooth.comparison.results import Key
 from keras_smooth.lbfgs import Status
 
 STORED = {"tanh": (1e-3,) * 2, "elu": (1e-2,) * 2}
 ASKED = {"activations": ("tanh", "elu"), "seeds": 2, "epochs": 9}
-BROKEN = ("elu", "default", 1, "lbfgs")
+BROKEN = key_of("elu", 1)
 
 
 @pytest.fixture
@@ -41,13 +42,21 @@ def asked(found, **change):
 
 def missing(found):
     return {
-        (task.activation, start.seed, start.method)
+        Key(task.activation, *start)
         for task in tasks.missing(found)
         for start in task.starts
     }
 
 
-ALL = {(name, seed, "lbfgs") for name in STORED for seed in (0, 1)}
+ALL = {key_of(name, seed) for name in STORED for seed in (0, 1)}
+
+
+def others(**levels):
+    """Returns what each factor holds now, and all runs of the new level."""
+    grown = {name: (getattr(MAIN, name), level) for name, level in levels.items()}
+    return grown, {key_of(name, seed, **levels) for name in STORED for seed in (0, 1)}
+
+
 ADDED = {
     "nothing": ({}, {}, set()),
     "fewer": ({"activations": ("elu",), "seeds": 1}, {}, set()),
@@ -55,14 +64,18 @@ ADDED = {
     "an activation": (
         {"activations": ("gelu",)},
         {"activations": ("tanh", "elu", "gelu")},
-        {("gelu", 0, "lbfgs"), ("gelu", 1, "lbfgs")},
+        {key_of("gelu", 0), key_of("gelu", 1)},
     ),
     "seeds": (
-        {"seeds": 3}, {"seeds": 3}, {("tanh", 2, "lbfgs"), ("elu", 2, "lbfgs")},
+        {"seeds": 3}, {"seeds": 3}, {key_of("tanh", 2), key_of("elu", 2)},
     ),
-    "a method beside": ({"beside": ("adam",)}, {"beside": ("adam",)}, {("tanh", 0, "adam")}),
+    "a method beside": ({"beside": ("adam",)}, {"beside": ("adam",)}, {key_of("tanh", method="adam")}),
     # What broke off would do so again.
-    "iterations": ({"epochs": 12}, {"epochs": 12}, ALL - {("elu", 1, "lbfgs")}),
+    "iterations": ({"epochs": 12}, {"epochs": 12}, ALL - {BROKEN}),
+    "a problem": ({"problem": ("sine",)}, *others(problem="sine")),
+    "a dtype": ({"dtype": ("float32",)}, *others(dtype="float32")),
+    "an initializer": ({"initializer": "he_normal"}, *others(initializer="he_normal")),
+    "a method": ({"method": ("lbfgs", "adam")}, *others(method="adam")),
 }  # fmt: skip
 
 
@@ -70,7 +83,7 @@ ADDED = {
 def test_only_what_is_missing_is_left_to_run(stored, name):
     directory, found = stored
     change, expected, left = ADDED[name]
-    again = resuming.read(asked(found, **change), found.problem, directory)
+    again = resuming.read(asked(found, **change), found.problems, directory)
     assert again.settings == asked(found, **expected)
     assert missing(again) == left
     for key, one in again.outcomes.items():
@@ -81,7 +94,6 @@ def test_only_what_is_missing_is_left_to_run(stored, name):
     ("change", "words"),
     [
         ({"epochs": 8}, "epochs was 9, is 8"),
-        ({"dtype": "float32"}, "dtype was 'float64', is 'float32'"),
         ({"architecture": "2x5"}, "architecture was '8x20', is '2x5'"),
         ({"noise": 0.1, "device": "cpu"}, "device was 'auto', is 'cpu'; noise was 0.0"),
     ],
@@ -90,7 +102,7 @@ def test_what_would_mix_is_refused(stored, change, words):
     directory, found = stored
     before = (directory / files.RESULTS).read_bytes()
     with pytest.raises(ValueError, match=f"made with other settings .*{words}"):
-        resuming.read(asked(found, **change), found.problem, directory)
+        resuming.read(asked(found, **change), found.problems, directory)
     assert (directory / files.RESULTS).read_bytes() == before
 
 
@@ -103,7 +115,7 @@ def test_a_function_that_has_changed_is_refused(stored):
     directory, found = stored
     own = {"tanh": named("tanh", lambda x: keras.ops.tanh(2 * x))}
     with pytest.raises(ValueError, match="made with another function named 'tanh'"):
-        resuming.read(asked(found, functions=own), found.problem, directory)
+        resuming.read(asked(found, functions=own), found.problems, directory)
 
 
 def test_a_function_that_is_not_given_again_is_asked_for(stored):
@@ -113,8 +125,8 @@ def test_a_function_that_is_not_given_again_is_asked_for(stored):
     found.settings = asked(found, activations=names, functions=bump)
     files.write(found, directory)
     with pytest.raises(ValueError, match="runs of 'bump', .* give it as well"):
-        resuming.read(asked(found, functions={}), found.problem, directory)
-    again = resuming.read(asked(found), found.problem, directory)
+        resuming.read(asked(found, functions={}), found.problems, directory)
+    again = resuming.read(asked(found), found.problems, directory)
     assert again.settings.activations == names
 
 

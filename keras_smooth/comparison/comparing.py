@@ -4,7 +4,7 @@ import dataclasses
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from keras_smooth.comparison import (
     tasks,
 )
 from keras_smooth.comparison.experiment import Experiment, Run
-from keras_smooth.comparison.results import ActivationSummary, Results
-from keras_smooth.comparison.settings import Settings, by_name
+from keras_smooth.comparison.results import ActivationSummary, Key, Results
+from keras_smooth.comparison.settings import Settings, Variant, by_name
 from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs import whole_files
 from keras_smooth.presentation.tables import ShownAsTable, Table
@@ -38,6 +38,9 @@ class Comparison(ShownAsTable):
         summary: A list with the medians of each activation.
         recommendation: A sentence on which activation to take.
         failures: A list with a sentence for each run whose worker process died, twice.
+        variants: A dict with a `Comparison` of each variant, which is a combination of
+            problem, dtype, initializer and method. The first is what the attributes above
+            are of.
     """
 
     def __init__(self, results: Results) -> None:
@@ -59,11 +62,16 @@ class Comparison(ShownAsTable):
     def failures(self) -> list[str]:
         return list(self.results.failures.values())
 
+    @property
+    def variants(self) -> dict[Variant, "Comparison"]:
+        results = self.results
+        return {one: Comparison(results.of(one)) for one in results.settings.variants()}
+
     def __repr__(self) -> str:
         settings = self.results.settings
         return (
             f"<Comparison: {len(self.runs)} runs of {', '.join(settings.activations)} on "
-            f"{self.results.problem.shown()} by {settings.method}>"
+            f"{self.results.problem.shown()} by {settings.main.method}>"
         )
 
     def _table(self) -> Table:
@@ -95,9 +103,9 @@ def compare(
     seeds: int = 3,
     *,
     epochs: int = 1000,
-    method: str = "lbfgs",
-    initializer: str = "default",
-    dtype: str = "float64",
+    method: str | Sequence[str] = "lbfgs",
+    initializer: str | Sequence[str] = "default",
+    dtype: str | Sequence[str] = "float64",
     device: str = "auto",
     problem: Any = "gaussian",
     architecture: str = "8x20",
@@ -118,7 +126,9 @@ def compare(
             package and `register_smoothness` know and that fit this network.
         seeds: Number of runs for each, from the seeds 0, 1, ...
         epochs: Iterations of each run, as in `keras_smooth.fit_lbfgs`.
-        method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch.
+        method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch. Of this and
+            the next two several may be named in a list, as of `problem`: then all runs are
+            made in every combination, and the first of each make the main one.
         initializer: `"default"` is the start of `keras_smooth.Dense`; else the name of a
             Keras initializer.
         dtype: `"float64"` or `"float32"`.
@@ -128,6 +138,7 @@ def compare(
             optionally dy, d2y; these as arrays, in a tuple, a dict or a DataFrame; or a
             function of a tensor, made of `keras.ops`, whose derivatives are taken. With x
             and y alone every fifth point is held out, for the errors of y.
+            Several of them are a list of names or paths.
         architecture: Numbers of hidden layers and of their units.
         beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
             activation from seed 0 once more: what the optimizer adds. Those of TensorFlow
@@ -138,8 +149,8 @@ def compare(
         jobs: Number of worker processes. None runs everything in this process.
         out: Directory for the results, written after every run.
         resume: Whether to take over the runs that are in `out` already. What is asked for
-            beyond them is added: activations, seeds, methods beside; with more iterations
-            than they had, all runs that were ended by that number are made anew.
+            beyond them is added; with more iterations than they had, all runs that were
+            ended by that number are made anew.
         handle: Called with every event, for a display.
 
     Returns:
@@ -164,7 +175,7 @@ def compare(
     """
     functions = by_name(article.ACTIVATIONS if activations is None else activations)
     noise = finite_number("noise", noise, least=0.0)
-    learned = problems.load_problem(problem, domain, noise)
+    learned = problems.load_problems(problem, domain, noise)
     settings = Settings(
         activations=tuple(functions),
         functions=functions,
@@ -174,7 +185,7 @@ def compare(
         initializer=initializer,
         dtype=dtype,
         device=device,
-        problem=learned.name,
+        problem=tuple(learned),
         architecture=architecture,
         beside=beside,
         noise=noise,
@@ -199,7 +210,7 @@ def _tell_failures(results: Results) -> None:
 
 def prepare(
     settings: Settings,
-    problem: problems.Problem,
+    learned: Mapping[str, problems.Problem],
     directory: Path | None,
     resume: bool,
 ) -> Results:
@@ -207,17 +218,17 @@ def prepare(
     if directory is None:
         if resume:
             raise ValueError("resume needs the output directory of the run to go on with.")
-        return Results(settings, problem)
+        return Results(settings, learned)
     for place in (directory, directory / files.CURVES):
         whole_files.remove_leftovers(place)
     if resume:
-        return resuming.read(settings, problem, directory)
+        return resuming.read(settings, learned, directory)
     if (directory / files.RESULTS).exists():
         raise ValueError(
             f"{directory} already holds results. Go on with them (resume), or take another "
             "output directory."
         )
-    return Results(settings, problem)
+    return Results(settings, learned)
 
 
 def nothing_to_resume(directory: Path) -> str:
@@ -249,22 +260,23 @@ def carry_out(
     started = time.perf_counter() - (results.seconds or 0.0)
     todo = tasks.missing(results)
     if todo:
-        check_installed(results.settings.method)
+        for method in results.settings.method:
+            check_installed(method)
 
     def keep(event: tasks.Event) -> None:
         if isinstance(event, tasks.Finished):
-            key = (event.outcome.run.activation, *event.start)
+            key = Key(event.outcome.run.activation, *event.start)
             results.outcomes[key] = event.outcome
             results.seconds = time.perf_counter() - started
             if directory is not None:
                 files.write_curves(results, key, directory)
                 files.write(results, directory)
         elif isinstance(event, tasks.Died) and not event.again:
-            key = (event.activation, *event.start)
+            key = Key(event.activation, *event.start)
             results.failures[key] = event.sentence()
         handle(event)
 
-    experiment = Experiment(results.settings, results.problem)
+    experiment = Experiment(results.settings, results.problems)
     executor.execute(experiment, todo, keep)
     results.seconds = time.perf_counter() - started
     if directory is not None:

@@ -12,6 +12,9 @@ from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.comparison.tasks import Died, Event, Finished, Progress
 
+# Before a level of each factor.
+WORDS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
+
 
 class Display:
     """A bar over all iterations and a line for each run that goes on.
@@ -96,12 +99,9 @@ class Display:
 
     def _name(self, activation: str, start: Start) -> str:
         """Returns what a run is called: what it has in common with all is left out."""
-        parts = [activation, f"seed {start.seed}"]
-        if start.initializer != self._settings.initializer:
-            parts.append(f"from {start.initializer}")
-        if start.method != self._settings.method:
-            parts.append(f"by {start.method}")
-        return ", ".join(parts)
+        apart = start.variant.apart_from(self._settings.main)
+        levels = [f"{WORDS[factor]} {level}" for factor, level in apart.items()]
+        return ", ".join([activation, f"seed {start.seed}", *levels])
 
     def _refresh_total(self) -> None:
         running = {task.id: task.completed for task in self._bar.tasks}

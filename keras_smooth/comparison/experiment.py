@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_smooth import initializers, layers
 from keras_smooth.comparison.learning import ERRORS, LearningCurve, LearningMonitor
 from keras_smooth.comparison.problems import Problem
-from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings
+from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings, Variant
 from keras_smooth.comparison.training import Report, train
 from keras_smooth.differentiation.operators import derivatives
 
@@ -22,11 +22,10 @@ ORDER = 2
 
 
 class Start(NamedTuple):
-    """What a run of an activation begins with, and the method that it goes on by."""
+    """What a run of an activation begins with."""
 
-    initializer: str
+    variant: Variant
     seed: int
-    method: str = "lbfgs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,35 +89,35 @@ class Experiment:
 
     Args:
         settings: How it is built and trained.
-        problem: What it learns.
+        problems: What it may learn, by the names in `settings`.
     """
 
     settings: Settings
-    problem: Problem
+    problems: Mapping[str, Problem]
 
     def outcomes(
         self,
         activation: str,
-        starts: Iterable[Start],
+        starts: Sequence[Start],
         report: Callable[[Start, int, float], None],
     ) -> Iterator[tuple[Start, Outcome]]:
         """Trains one activation from several starts; compiles once.
 
         Args:
             activation: Its name.
-            starts: Initializer, seed and method of each run.
+            starts: Of each run; they may differ in initializer and seed.
             report: Called as `report(start, iteration, loss)` while a run goes on.
         """
         with tf.device(self.settings.device_name()):
-            model = self.network(activation, Start(DEFAULT_INITIALIZER, seed=0))
-            measurement = _NetworkCurves(model, self.problem.x)
+            model = self.network(activation, starts[0])
+            measurement = _NetworkCurves(model, self._problem(starts[0]).x)
             for start in starts:
                 progress = functools.partial(report, start)
                 yield start, self._outcome(measurement, activation, start, progress)
 
     def network(self, activation: str, start: Start) -> keras.Model:
         """Returns the network as the seed decides it."""
-        problem, dtype = self.problem, self.settings.dtype
+        problem, dtype = self._problem(start), start.variant.dtype
         depth, width = self.settings.depth_and_width()
         model = keras.Sequential([keras.Input((1,), dtype=dtype)])
         if problem.x_scale:
@@ -135,7 +134,7 @@ class Experiment:
                 name="output" if last else f"hidden_{layer + 1}",
             )
             dense.kernel_initializer = _initializer(
-                start.initializer,
+                start.variant.initializer,
                 dense.activation,
                 # Apart for all seeds and layers, and the same in every process.
                 seed=start.seed * (depth + 1) + layer,
@@ -147,12 +146,15 @@ class Experiment:
         model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype))
         return model
 
+    def _problem(self, start: Start) -> Problem:
+        return self.problems[start.variant.problem]
+
     def _outcome(
         self, measurement: "_NetworkCurves", activation: str, start: Start, report: Report
     ) -> Outcome:
         """Trains a network that may be compiled already anew, and measures it."""
         started = time.perf_counter()
-        model, problem = measurement.model, self.problem
+        model, problem = measurement.model, self._problem(start)
         begun = self.network(activation, start)
         model.set_weights(begun.get_weights())
         signal = _signal(begun, problem.x)
@@ -165,7 +167,7 @@ class Experiment:
             learning.after(iteration, loss)
             report(iteration, loss)
 
-        end = train(model, x, y, self.settings, start.method, look)
+        end = train(model, x, y, self.settings.epochs, start.variant, look)
         learning.at_end(end["nit"], end["loss"])
         curves = measurement.curves()
         run = Run(

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.comparison import problems
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.results import GLOROT, Key, Results
-from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings
+from keras_smooth.comparison.settings import FACTORS, Settings, Variant
 from keras_smooth.lbfgs import digests, whole_files
 
 RESULTS = "results.json"
@@ -63,23 +64,26 @@ def _values(function: Callable) -> str:
 
 def as_dict(results: Results) -> dict:
     """Returns the content of `results.json`."""
-    settings = results.settings
+    settings, glorot = results.settings, results.from_glorot()
     content: dict[str, Any] = {
         "environment": environment(settings),
         "settings": stored_settings(settings),
         "data_digest": results.problem.digest(),
+        "data_digests": {name: one.digest() for name, one in results.problems.items()},
         "activation_digests": activation_digests(settings),
-        "runs": _stored_runs(
-            [outcome for name in settings.activations for outcome in results.found(name)]
-        ),
-        "summary": _dicts(results.summary()),
+        **_runs_and_summary(results),
     }
-    glorot = results.found("sigmoid", GLOROT)
-    if settings.asks_open_question() and glorot:
+    others = [
+        {**stored_levels(variant), **_runs_and_summary(results.of(variant))}
+        for variant in settings.variants()[1:]
+    ]
+    if others:
+        content["variants"] = others
+    if settings.asks_open_question() and results.found("sigmoid", glorot):
         content["open_question"] = {
             "initializer": GLOROT,
-            "runs": _stored_runs(glorot),
-            "summary": _dicts([results.summary_of("sigmoid", GLOROT)]),
+            "runs": _stored_runs(results.found("sigmoid", glorot)),
+            "summary": _dicts([results.summary_of("sigmoid", glorot)]),
         }
     beside = results.beside()
     if beside:
@@ -92,6 +96,15 @@ def as_dict(results: Results) -> dict:
     if results.seconds is not None:
         content["seconds"] = results.seconds
     return content
+
+
+def _runs_and_summary(results: Results) -> dict[str, list]:
+    """Returns the rows of the main variant."""
+    names = results.settings.activations
+    return {
+        "runs": _stored_runs([one for name in names for one in results.found(name)]),
+        "summary": _dicts(results.summary()),
+    }
 
 
 def digest(content: dict, outcomes: Mapping[Key, Outcome]) -> str:
@@ -109,13 +122,24 @@ def _as_read(curve: np.ndarray | None) -> np.ndarray:
 
 
 def stored_settings(settings: Settings) -> dict:
-    """Returns the settings by the keys of `results.json`."""
+    """Returns the settings by the keys of `results.json`; factors with their first level."""
     fields = {
         field.name: getattr(settings, field.name)
         for field in dataclasses.fields(settings)
         if field.compare
     }
-    return {KEYS_OF_SETTINGS.get(name, name): value for name, value in fields.items()}
+    factors = {stored_key(name): fields[name] for name in FACTORS}
+    first = {stored_key(name): value for name, value in fields.items()}
+    return {**first, **stored_levels(settings.main), "factors": factors}
+
+
+def stored_levels(variant: Variant) -> dict[str, str]:
+    """Returns the levels of a variant by the keys of `results.json`."""
+    return {stored_key(name): level for name, level in variant._asdict().items()}
+
+
+def stored_key(name: str) -> str:
+    return KEYS_OF_SETTINGS.get(name, name)
 
 
 def _stored_runs(outcomes: Iterable[Outcome]) -> list[dict]:
@@ -144,9 +168,13 @@ def write(results: Results, directory: Path) -> None:
     _write_text(directory / RESULTS, _as_text(content))
     table = io.StringIO()
     names = [field.name for field in dataclasses.fields(Run)]
-    writer = csv.DictWriter(table, names, extrasaction="ignore")
+    levels = list(map(stored_key, FACTORS))
+    writer = csv.DictWriter(table, [*names, *levels], extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(content["runs"])
+    for section in (content["settings"] | content, *content.get("variants", [])):
+        writer.writerows(
+            {**run, **{name: section[name] for name in levels}} for run in section["runs"]
+        )
     _write_text(directory / RESULTS_TABLE, table.getvalue())
 
 
@@ -161,7 +189,7 @@ def write_curves(results: Results, key: Key, directory: Path) -> None:
     """Writes the network's y, y', y'' of one run as `curves/NAME.csv`."""
     outcome = results.outcomes[key]
     lines = ["x,y,dy,d2y"]
-    for i, point in enumerate(results.problem.x):
+    for i, point in enumerate(results.problems[key.variant.problem].x):
         cells = ["" if curve is None else repr(float(curve[i])) for curve in outcome.curves]
         lines.append(",".join([repr(float(point)), *cells]))
     path = curves_path(directory, key, results.settings)
@@ -171,11 +199,12 @@ def write_curves(results: Results, key: Key, directory: Path) -> None:
 
 def curves_path(directory: Path, key: Key, settings: Settings) -> Path:
     """Returns where the curves of a run are."""
-    activation, initializer, seed, method = key
-    parts = [activation]
-    parts += [initializer] if initializer != DEFAULT_INITIALIZER else []
-    parts += [method] if method != settings.method else []
-    return directory / CURVES / f"{'-'.join(parts)}-seed{seed}.csv"
+    apart = key.variant.apart_from(settings.main)
+    if "problem" in apart and apart["problem"] not in problems.NAMES:
+        # A path is no name of a file, and two may end in the same one.
+        apart["problem"] = f"data{settings.problem.index(apart['problem'])}"
+    name = "-".join([key.activation, *apart.values(), f"seed{key.seed}"])
+    return directory / CURVES / f"{name}.csv"
 
 
 def _write_text(path: Path, text: str) -> None:

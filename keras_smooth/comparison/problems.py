@@ -175,6 +175,17 @@ def load_problem(
     return _noisy(problem, noise) if noise else problem
 
 
+def load_problems(
+    source: Any, domain: Sequence[float] = DOMAIN, noise: float = 0.0
+) -> dict[str, Problem]:
+    """Returns the problems of a list of names and paths, or the one of `load_problem`."""
+    several = isinstance(source, Sequence) and not isinstance(source, str)
+    if not (several and source and all(isinstance(one, str | Path) for one in source)):
+        source = [source]
+    found = [load_problem(one, domain, noise) for one in source]
+    return {problem.name: problem for problem in found}
+
+
 def _noisy(problem: Problem, noise: float) -> Problem:
     def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
         x, y = problem.draw(seed)

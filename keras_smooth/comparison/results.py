@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import statistics
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,12 +12,18 @@ from keras_smooth import registry
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.problems import Problem
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison.settings import Settings, Variant
 from keras_smooth.presentation.tables import Table
 
 GLOROT = "glorot_uniform"
-# How a run is known: activation, initializer, seed, method.
-Key = tuple[str, str, int, str]
+
+
+class Key(NamedTuple):
+    """How a run is known."""
+
+    activation: str
+    variant: Variant
+    seed: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,55 +59,57 @@ class Results:
 
     Args:
         settings: What was asked.
-        problem: What is learned.
-        outcomes: Finished runs by `(activation, initializer, seed, method)`.
+        problems: What is learned, by the names in `settings`.
+        outcomes: Finished runs.
         seconds: Wall time so far, of all calls that went on with it; None before a run.
         failures: The runs whose workers died twice, which are in no file: why, by their keys.
     """
 
     settings: Settings
-    problem: Problem
+    problems: Mapping[str, Problem]
     outcomes: dict[Key, Outcome] = dataclasses.field(default_factory=dict)
     seconds: float | None = None
     failures: dict[Key, str] = dataclasses.field(default_factory=dict)
 
-    def key(
-        self,
-        activation: str,
-        seed: int,
-        initializer: str | None = None,
-        method: str | None = None,
-    ) -> Key:
-        """Returns how a run is known, by initializer and method of the settings or others."""
-        return (
-            activation,
-            initializer or self.settings.initializer,
-            seed,
-            method or self.settings.method,
-        )
+    @property
+    def problem(self) -> Problem:
+        """The problem of the main variant."""
+        return self.problems[self.settings.main.problem]
 
-    def found(
-        self, activation: str, initializer: str | None = None, method: str | None = None
-    ) -> list[Outcome]:
-        """Returns the outcomes of an activation in the order of their seeds."""
-        wanted = self.key(activation, 0, initializer, method)
-        keys = sorted(key for key in self.outcomes if _but_for_seed(key, wanted))
-        return [self.outcomes[key] for key in keys]
+    def of(self, variant: Variant) -> "Results":
+        """Returns the results of one variant, as if there were no other."""
+        return dataclasses.replace(self, settings=self.settings.of(variant))
+
+    def found(self, activation: str, variant: Variant | None = None) -> list[Outcome]:
+        """Returns the outcomes of an activation in the order of their seeds.
+
+        Args:
+            activation: Its name.
+            variant: Of which variant; None is the main one.
+        """
+        variant = variant or self.settings.main
+        keys = [Key(activation, variant, seed) for seed in range(self.settings.seeds)]
+        return [self.outcomes[key] for key in keys if key in self.outcomes]
+
+    def from_glorot(self) -> Variant:
+        """Returns the variant by which the open question is answered."""
+        return self.settings.main._replace(initializer=GLOROT)
 
     def beside(self) -> dict[str, list[Outcome]]:
-        """Returns the outcomes of the methods beside the one of the settings, by method."""
+        """Returns the outcomes of the methods beside those of all runs, by method."""
+        activation, main = self.settings.activation_beside(), self.settings.main
         found = {
-            method: self.found(self.settings.activation_beside(), method=method)
+            method: self.found(activation, main._replace(method=method))
             for method in self.settings.beside
         }
         return {method: outcomes for method, outcomes in found.items() if outcomes}
 
-    def runs(self, activation: str, initializer: str | None = None) -> list[Run]:
+    def runs(self, activation: str, variant: Variant | None = None) -> list[Run]:
         """Returns the finished runs of an activation in the order of their seeds."""
-        return [outcome.run for outcome in self.found(activation, initializer)]
+        return [outcome.run for outcome in self.found(activation, variant)]
 
     def all_runs(self) -> list[Run]:
-        """Returns the runs of the comparison, without those of the open question."""
+        """Returns the runs of all activations in the main variant."""
         return [run for name in self.settings.activations for run in self.runs(name)]
 
     def summary(self) -> list[ActivationSummary]:
@@ -116,10 +126,10 @@ class Results:
         )
 
     def summary_of(
-        self, activation: str, initializer: str | None = None
+        self, activation: str, variant: Variant | None = None
     ) -> ActivationSummary:
         """Returns medians, failures and spread of the runs of one activation."""
-        runs = self.runs(activation, initializer)
+        runs = self.runs(activation, variant)
         smoothness = registry.smoothness(self.settings.function(activation))
         return ActivationSummary(
             activation=activation,
@@ -128,7 +138,7 @@ class Results:
             failures=sum(not run.success for run in runs),
             **{name: median([getattr(run, name) for run in runs]) for name in ERRORS},
             d2y_spread=_spread(
-                [outcome.curves for outcome in self.found(activation, initializer)]
+                [outcome.curves for outcome in self.found(activation, variant)]
             ),
         )
 
@@ -140,11 +150,7 @@ class Results:
         )
         ordered = sorted(runs, key=lambda run: or_inf(getattr(run, last)))
         seed = ordered[(len(ordered) - 1) // 2].seed
-        return self.outcomes[self.key(activation, seed)]
-
-
-def _but_for_seed(one: Key, other: Key) -> bool:
-    return one[:2] == other[:2] and one[3] == other[3]
+        return self.outcomes[Key(activation, self.settings.main, seed)]
 
 
 def or_inf(value: float | None) -> float:

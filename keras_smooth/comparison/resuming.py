@@ -1,7 +1,7 @@
 """The runs of an earlier comparison, read from its files: nothing is taken over unchecked.
 
-To a comparison one may add activations, seeds, methods beside and iterations. What would mix
-runs that cannot stand in one table is refused: other settings, data, functions or versions.
+To a comparison one may add activations, seeds, iterations, methods beside and levels of the
+factors. What would mix is refused: other settings, data, functions or versions.
 """
 
 import csv
@@ -17,9 +17,9 @@ import numpy as np
 from keras_smooth import activations, checks
 from keras_smooth.comparison import files, schema, tasks
 from keras_smooth.comparison.experiment import Outcome, Run, errors
-from keras_smooth.comparison.problems import Problem
+from keras_smooth.comparison.problems import Problem, load_problem
 from keras_smooth.comparison.results import Key, Results
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison.settings import FACTORS, Settings, Variant
 from keras_smooth.lbfgs import Status
 
 
@@ -33,10 +33,11 @@ GROWING: dict[str, Callable] = {
     "seeds": max,
     "epochs": max,
     "beside": _union,
+    **dict.fromkeys(FACTORS, _union),
 }
 
 
-def read(settings: Settings, problem: Problem, directory: Path) -> Results:
+def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -> Results:
     """Returns the runs of an earlier comparison that stand in the one that is asked for.
 
     Its settings are those of both. The runs that more iterations are asked of are left out:
@@ -47,12 +48,16 @@ def read(settings: Settings, problem: Problem, directory: Path) -> Results:
     """
     path = directory / files.RESULTS
     if not path.exists():
-        return Results(settings, problem)
+        return Results(settings, problems)
     content = _content(path)
     stored = _read_settings(path, content, settings.functions)
     together = _together(path, stored, settings)
-    _check_unchanged(path, content, together, problem)
-    outcomes = _outcomes(path, content, stored, problem)
+    problems = {
+        name: problems.get(name) or _loaded(path, name, together)
+        for name in together.problem
+    }
+    _check_unchanged(path, content, together, problems)
+    outcomes = _outcomes(path, content, stored, problems)
     # Version 0.1.0 kept none.
     if "digest" in content and content["digest"] != files.digest(content, outcomes):
         raise ValueError(
@@ -61,7 +66,7 @@ def read(settings: Settings, problem: Problem, directory: Path) -> Results:
         )
     if together.epochs > stored.epochs:
         outcomes = {key: one for key, one in outcomes.items() if not _was_cut(one.run)}
-    return Results(together, problem, outcomes, content.get("seconds"))
+    return Results(together, problems, outcomes, content.get("seconds"))
 
 
 def stored_fields(directory: Path) -> dict[str, Any]:
@@ -95,8 +100,8 @@ def _together(path: Path, stored: Settings, asked: Settings) -> Settings:
         ]
         raise ValueError(
             f"Cannot resume: {path} was made with other settings ({'; '.join(changes)}). "
-            "Activations, seeds, methods beside and iterations can be added; for all else "
-            "take the same settings or another output directory."
+            "Activations, seeds, iterations, problems, dtypes, initializers and methods can "
+            "be added; for all else take the same settings or another output directory."
         )
     return dataclasses.replace(asked, **grown)
 
@@ -114,15 +119,11 @@ def _content(path: Path) -> dict:
 
 
 def _outcomes(
-    path: Path, content: dict, settings: Settings, problem: Problem
+    path: Path, content: dict, settings: Settings, problems: Mapping[str, Problem]
 ) -> dict[Key, Outcome]:
-    asked = {
-        (activation, *start)
-        for activation, starts in tasks.wanted(settings)
-        for start in starts
-    }
+    asked = set(tasks.wanted(settings))
     outcomes: dict[Key, Outcome] = {}
-    for initializer, method, stored in _read_runs(content):
+    for variant, stored in _read_runs(content, settings):
         fields = dict(stored)
         learning = fields.pop("learning", {})
         if len({len(column) for column in learning.values()}) > 1:
@@ -133,28 +134,30 @@ def _outcomes(
         run = Run(**fields)
         if run.signal is None:
             run = dataclasses.replace(run, signal=math.nan)
-        key = (run.activation, initializer, run.seed, method)
+        key = Key(run.activation, variant, run.seed)
         if key not in asked or key in outcomes:
             reason = "is there twice" if key in outcomes else "is not of these settings"
             raise ValueError(
                 f"Cannot resume: {path} is damaged (the run of {run.activation}, seed "
-                f"{run.seed}, {method}, {reason})."
+                f"{run.seed}, {', '.join(variant)}, {reason})."
             )
-        curves = _read_curves(files.curves_path(path.parent, key, settings), run, problem)
+        place = files.curves_path(path.parent, key, settings)
+        curves = _read_curves(place, run, problems[variant.problem])
         outcomes[key] = Outcome(run, curves, learning)
     return outcomes
 
 
 def _check_unchanged(
-    path: Path, content: dict, settings: Settings, problem: Problem
+    path: Path, content: dict, settings: Settings, problems: Mapping[str, Problem]
 ) -> None:
     """Raises where runs would be mixed with those of other data, functions or versions."""
     # Version 0.1.0 kept no digests.
-    if content.get("data_digest", problem.digest()) != problem.digest():
-        raise ValueError(
-            f"Cannot resume: {path} was made with other data of {problem.name!r}. Take the "
-            "same data or another output directory."
-        )
+    for name, digest in content.get("data_digests", {}).items():
+        if name in problems and problems[name].digest() != digest:
+            raise ValueError(
+                f"Cannot resume: {path} was made with other data of {name!r}. Take the same "
+                "data or another output directory."
+            )
     here, there = files.activation_digests(settings), content.get("activation_digests", {})
     for name, one in there.items():
         if here.get(name, one) != one:
@@ -175,19 +178,23 @@ def _check_unchanged(
         )
 
 
-def _read_runs(content: dict) -> Iterator[tuple[str, str, dict]]:
-    """Gives initializer, method and fields of every run that is stored."""
-    initializer = content["settings"]["initializer"]
-    method = content["settings"]["optimizer"]
-    question = content.get("open_question", {"runs": [], "initializer": ""})
-    beside = content.get("beside", {"methods": {}})["methods"]
+def _read_runs(content: dict, settings: Settings) -> Iterator[tuple[Variant, dict]]:
+    """Gives variant and fields of every run that is stored."""
+    main = settings.main
     for run in content["runs"]:
-        yield initializer, method, run
-    for run in question["runs"]:
-        yield question["initializer"], method, run
-    for name, runs in beside.items():
+        yield main, run
+    for section in content.get("variants", []):
+        levels = {name: section[files.stored_key(name)] for name in FACTORS}
+        for run in section["runs"]:
+            yield Variant(**levels), run
+    question = content.get("open_question", {"initializer": "", "runs": []})
+    # Where it is a level of its own, its runs stand among the variants as well.
+    if question["initializer"] not in settings.initializer:
+        for run in question["runs"]:
+            yield main._replace(initializer=question["initializer"]), run
+    for method, runs in content.get("beside", {"methods": {}})["methods"].items():
         for run in runs:
-            yield initializer, name, run
+            yield main._replace(method=method), run
 
 
 def _read_curves(path: Path, run: Run, problem: Problem) -> tuple:
@@ -222,8 +229,23 @@ def _same(one: float | None, other: float | None) -> bool:
 
 
 def _fields(content: dict) -> dict[str, Any]:
+    """Returns the stored settings by the names of `Settings`."""
+    stored = dict(content["settings"])
+    # Version 0.1.0 had no factors.
+    stored |= stored.pop("factors", {})
     names = {key: name for name, key in files.KEYS_OF_SETTINGS.items()}
-    return {names.get(key, key): value for key, value in content["settings"].items()}
+    return {names.get(key, key): value for key, value in stored.items()}
+
+
+def _loaded(path: Path, name: str, settings: Settings) -> Problem:
+    """Returns a problem that is stored, but was not asked for."""
+    try:
+        return load_problem(name, noise=settings.noise)
+    except ValueError as error:
+        raise ValueError(
+            f"Cannot resume: {path} has runs of the problem {name!r}, which has to be given "
+            f"as well. {error}"
+        ) from None
 
 
 def _read_settings(

@@ -1,9 +1,16 @@
-"""What a comparison is asked to do, checked before anything runs."""
+"""What a comparison is asked to do, checked before anything runs.
+
+Every activation is trained in every variant: one level of each of four factors, problem, dtype,
+initializer and method. The first levels make the main variant, which the report is of; a table
+sets the others beside it.
+"""
 
 import dataclasses
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -24,11 +31,32 @@ MOST_SEEDS = 100_000
 MOST_EPOCHS = 1_000_000_000
 
 
+class Variant(NamedTuple):
+    """What a network learns, and how: a level of each factor."""
+
+    problem: str
+    dtype: str
+    initializer: str
+    method: str
+
+    def apart_from(self, other: "Variant") -> dict[str, str]:
+        """Returns the levels that another variant does not have, by factor."""
+        return {
+            name: level
+            for name, level in self._asdict().items()
+            if level != getattr(other, name)
+        }
+
+
+FACTORS = Variant._fields
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """One comparison. See `keras_smooth.compare` for the arguments.
 
     Args:
+        problem, dtype, initializer, method: Levels of the factors; text stands for one.
         functions: The activations that are the user's own functions, by name. They are no
             part of what is stored and compared: their names stand for them.
     """
@@ -36,11 +64,11 @@ class Settings:
     activations: tuple[str, ...] = article.ACTIVATIONS
     seeds: int = 3
     epochs: int = 1000
-    method: str = "lbfgs"
-    initializer: str = DEFAULT_INITIALIZER
-    dtype: str = "float64"
+    method: Sequence[str] = ("lbfgs",)
+    initializer: Sequence[str] = (DEFAULT_INITIALIZER,)
+    dtype: Sequence[str] = ("float64",)
     device: str = "auto"
-    problem: str = article.PROBLEM
+    problem: Sequence[str] = (article.PROBLEM,)
     architecture: str = article.ARCHITECTURE
     beside: Sequence[str] = ()
     noise: float = 0.0
@@ -60,14 +88,37 @@ class Settings:
             )
         _check_count("seeds", self.seeds, MOST_SEEDS)
         _check_count("epochs", self.epochs, MOST_EPOCHS)
-        _check_choice("method", self.method, TRAINING_METHODS)
+        for name in FACTORS:
+            object.__setattr__(self, name, _levels(name, getattr(self, name)))
+        for level in self.method:
+            _check_choice("method", level, TRAINING_METHODS)
+        for level in self.dtype:
+            _check_choice("dtype", level, DTYPES)
+        for level in self.initializer:
+            _check_initializer(level)
         object.__setattr__(self, "beside", _methods_beside(self.beside, self.method))
-        _check_choice("dtype", self.dtype, DTYPES)
         _check_choice("device", self.device, DEVICES)
         finite_number("noise", self.noise, least=0.0)
-        _check_initializer(self.initializer)
         _check_architecture(self.architecture)
         self.device_name()
+
+    def variants(self) -> list[Variant]:
+        """Returns all variants, the main one first."""
+        return [
+            Variant(*levels)
+            for levels in itertools.product(*(getattr(self, name) for name in FACTORS))
+        ]
+
+    @property
+    def main(self) -> Variant:
+        return self.variants()[0]
+
+    def of(self, variant: Variant) -> "Settings":
+        """Returns the settings of one variant alone."""
+        levels: dict[str, Any] = {
+            name: (level,) for name, level in variant._asdict().items()
+        }
+        return dataclasses.replace(self, **levels, beside=())
 
     def function(self, activation: str) -> Callable:
         """Returns the function of an activation."""
@@ -101,8 +152,8 @@ class Settings:
         """Whether sigmoid is to run from Glorot's start as well, beside the default."""
         return (
             "sigmoid" in self.activations
-            and self.initializer == DEFAULT_INITIALIZER
-            and self.method != "adam"
+            and self.main.initializer == DEFAULT_INITIALIZER
+            and self.main.method != "adam"
         )
 
 
@@ -190,23 +241,36 @@ def _check_architecture(text: str) -> None:
         )
 
 
-def _methods_beside(names: Iterable[str], method: str) -> tuple[str, ...]:
-    """Returns methods without repetition, and without the one that all runs are by."""
+def _levels(factor: str, given: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns the levels of a factor without repetition."""
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, Iterable):
+        raise TypeError(f"{factor} must be text or a list of it, received {given!r}.")
+    names = tuple(dict.fromkeys(names))
+    if not names:
+        raise ValueError(f"Name at least one {factor}.")
+    return names
+
+
+def _methods_beside(names: Iterable[str], methods: Iterable[str]) -> tuple[str, ...]:
+    """Returns methods without repetition, and without those that all runs are by."""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"beside must be a list of methods, received {names!r}.")
     names = tuple(dict.fromkeys(names))
     for name in names:
         _check_choice("method", name, TRAINING_METHODS)
-    return tuple(name for name in names if name != method)
+    return tuple(name for name in names if name not in methods)
 
 
 def _check_initializer(name: str) -> None:
     if name == DEFAULT_INITIALIZER:
         return
     try:
-        keras.initializers.get(name)
+        known = isinstance(name, str) and bool(keras.initializers.get(name))
     except ValueError:
+        known = False
+    if not known:
         raise ValueError(
             f"Unknown initializer {name!r}: take {DEFAULT_INITIALIZER!r} or the name of a "
             "Keras initializer such as 'glorot_uniform', 'he_normal', 'lecun_normal'."
-        ) from None
+        )

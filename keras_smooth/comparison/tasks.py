@@ -1,11 +1,12 @@
 """What is left to run, and what is heard of it meanwhile."""
 
+import collections
 import dataclasses
 from collections.abc import Iterator
 
 from keras_smooth.comparison import training
 from keras_smooth.comparison.experiment import Outcome, Start
-from keras_smooth.comparison.results import GLOROT, Results
+from keras_smooth.comparison.results import GLOROT, Key, Results
 from keras_smooth.comparison.settings import Settings
 
 
@@ -41,7 +42,7 @@ class Died:
 
     Args:
         activation: Its name.
-        start: Initializer, seed and method of the run.
+        start: Variant and seed of the run.
         reason: What the worker died of, as the end of a sentence.
         again: Whether the run is tried once more.
     """
@@ -54,8 +55,8 @@ class Died:
     def sentence(self) -> str:
         """Returns what happened in words."""
         end = "is tried once more" if self.again else "has failed"
-        way = f"{self.start.initializer}, {self.start.method}"
-        run = f"{self.activation}, seed {self.start.seed} ({way})"
+        variant, seed = self.start
+        run = f"{self.activation}, seed {seed} ({', '.join(variant)})"
         return f"The run of {run} {end}: {self.reason}"
 
 
@@ -64,36 +65,34 @@ Event = Progress | Finished | Died
 
 def missing(results: Results) -> list[Task]:
     """Returns what is left to do and can be done here, the longest task first."""
-    settings, found = results.settings, []
-    for activation, starts in wanted(settings):
-        left = tuple(
-            start for start in starts if (activation, *start) not in results.outcomes
-        )
-        method = starts[0].method
-        # The method of all runs is no option: without it there is nothing to do.
-        if left and (method == settings.method or not training.reason_missing(method)):
-            found.append(Task(activation, left))
+    settings, compiled = results.settings, collections.defaultdict(list)
+    for key in wanted(settings):
+        if key not in results.outcomes:
+            # One program serves all seeds and initializers.
+            program = key.activation, key.variant._replace(initializer="")
+            compiled[program].append(Start(key.variant, key.seed))
+    found = [
+        Task(activation, tuple(starts))
+        for (activation, variant), starts in compiled.items()
+        # The methods of all runs are no option: without them there is nothing to do.
+        if variant.method in settings.method or not training.reason_missing(variant.method)
+    ]
     return sorted(found, key=lambda task: _place(task, settings))
 
 
 def _place(task: Task, settings: Settings) -> tuple[bool, int]:
     # Other methods compile for longer than they run.
-    return task.starts[0].method == settings.method, -len(task.starts)
+    return task.starts[0].variant.method in settings.method, -len(task.starts)
 
 
-def wanted(settings: Settings) -> Iterator[tuple[str, list[Start]]]:
-    """Gives the runs that are asked for, those together that one worker compiles."""
-    for activation in settings.activations:
-        names = [settings.initializer]
-        if activation == "sigmoid" and settings.asks_open_question():
-            names.append(GLOROT)
-        yield (
-            activation,
-            [
-                Start(name, seed, settings.method)
-                for name in names
-                for seed in range(settings.seeds)
-            ],
-        )
+def wanted(settings: Settings) -> Iterator[Key]:
+    """Gives the runs that are asked for."""
+    for variant in settings.variants():
+        for activation in settings.activations:
+            for seed in range(settings.seeds):
+                yield Key(activation, variant, seed)
+    if settings.asks_open_question() and GLOROT not in settings.initializer:
+        for seed in range(settings.seeds):
+            yield Key("sigmoid", settings.main._replace(initializer=GLOROT), seed)
     for method in settings.beside:
-        yield settings.activation_beside(), [Start(settings.initializer, 0, method)]
+        yield Key(settings.activation_beside(), settings.main._replace(method=method), 0)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison.settings import Variant
 from keras_smooth.lbfgs import Status, fit_lbfgs, minimizers
 
 NUM_REPORTS = 100
@@ -34,18 +34,18 @@ def train(
     model: keras.Model,
     x: np.ndarray,
     y: np.ndarray,
-    settings: Settings,
-    method: str,
+    epochs: int,
+    variant: Variant,
     report: Report,
 ) -> dict:
     """Trains and returns success, status, message, nit, nfev, restarts and loss."""
-    if method == "adam":
-        return _train_adam(model, x, y, settings, report)
-    return _train_lbfgs(model, x, y, settings, method, report)
+    if variant.method == "adam":
+        return _train_adam(model, x, y, epochs, variant.dtype, report)
+    return _train_lbfgs(model, x, y, epochs, variant.method, report)
 
 
-def _train_lbfgs(model, x, y, settings: Settings, method: str, report: Report) -> dict:
-    chunk = math.ceil(settings.epochs / NUM_REPORTS)
+def _train_lbfgs(model, x, y, epochs: int, method: str, report: Report) -> dict:
+    chunk = math.ceil(epochs / NUM_REPORTS)
     progress = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: report(epoch + 1, logs["loss"])
     )
@@ -53,7 +53,7 @@ def _train_lbfgs(model, x, y, settings: Settings, method: str, report: Report) -
         model,
         x,
         y,
-        epochs=settings.epochs,
+        epochs=epochs,
         method=method,
         tolerance=0.0,  # Every run gets the same number of iterations.
         steps_per_execution=chunk,
@@ -71,9 +71,9 @@ def _train_lbfgs(model, x, y, settings: Settings, method: str, report: Report) -
     }
 
 
-def _train_adam(model, x, y, settings: Settings, report: Report) -> dict:
+def _train_adam(model, x, y, epochs: int, dtype: str, report: Report) -> dict:
     """Full-batch Adam, a chunk of steps in one call of the compiled function."""
-    chunk = _divisor(settings.epochs, math.ceil(settings.epochs / NUM_REPORTS))
+    chunk = _divisor(epochs, math.ceil(epochs / NUM_REPORTS))
     model.compile(
         optimizer=keras.optimizers.Adam(), loss=model.loss, steps_per_execution=chunk
     )
@@ -82,11 +82,11 @@ def _train_adam(model, x, y, settings: Settings, report: Report) -> dict:
     )
     # As a dataset: Keras would round float64 arrays to float32.
     batch = tf.data.Dataset.from_tensors((x, y)).map(
-        lambda *pair: [tf.cast(part, settings.dtype) for part in pair]
+        lambda *pair: [tf.cast(part, dtype) for part in pair]
     )
     model.fit(
         batch.repeat(),
-        epochs=settings.epochs // chunk,
+        epochs=epochs // chunk,
         steps_per_epoch=chunk,
         callbacks=[progress],
         verbose=0,
@@ -97,8 +97,8 @@ def _train_adam(model, x, y, settings: Settings, report: Report) -> dict:
         "success": finite,
         "status": int(Status.ITERATION_LIMIT if finite else Status.NON_FINITE),
         "message": "Adam took all its steps." if finite else "The loss is not finite.",
-        "nit": settings.epochs,
-        "nfev": settings.epochs,
+        "nit": epochs,
+        "nfev": epochs,
         "restarts": 0,
         "loss": loss,
     }

@@ -12,7 +12,7 @@ from keras_smooth.comparison.settings import Settings
 def command(results: Results) -> str:
     """Returns the command line, or why there is none."""
     settings = results.settings
-    if settings.problem in (OWN_DATA, OWN_FUNCTION) or not _can_be_named(settings):
+    if {OWN_DATA, OWN_FUNCTION} & {*settings.problem} or not _can_be_named(settings):
         return "keras_smooth.compare, called with arrays or functions from Python"
     parts = ["keras-smooth", "compare"]
     for field in dataclasses.fields(Settings):

@@ -8,8 +8,9 @@ from keras_smooth import registry
 from keras_smooth.comparison import article, training
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.learning import ERRORS
-from keras_smooth.comparison.report.recommendation import is_rough
-from keras_smooth.comparison.results import GLOROT, ActivationSummary, Results
+from keras_smooth.comparison.report.recommendation import is_rough, recommended
+from keras_smooth.comparison.results import ActivationSummary, Results, class_of
+from keras_smooth.comparison.settings import FACTORS, Variant
 
 # Below this a start counts as dead: Glorot's leaves sigmoid 4e-5, tanh 4e-1.
 DEAD_SIGNAL = 1e-3
@@ -30,14 +31,14 @@ class Answer(NamedTuple):
 
 def introduction(results: Results) -> str:
     """Returns what was done, in sentences."""
-    settings, problem = results.settings, results.problem
+    settings, problem, main = results.settings, results.problem, results.settings.main
     depth, width = settings.depth_and_width()
     seeds = "seed" if settings.seeds == 1 else "seeds"
     text = (
         f"A network of {depth} layers of {width} units learns y = {problem.formula} from "
-        f"{len(problem.draw(0)[0])} points, full batch, with {settings.method}, "
-        f"{settings.epochs} iterations and {settings.seeds} {seeds} in {settings.dtype}, "
-        f"initializer {settings.initializer}{_noise(settings.noise)}. Mean squared errors "
+        f"{len(problem.draw(0)[0])} points, full batch, with {main.method}, "
+        f"{settings.epochs} iterations and {settings.seeds} {seeds} in {main.dtype}, "
+        f"initializer {main.initializer}{_noise(settings.noise)}. Mean squared errors "
         f"(MSE) of y, y', y'' at {len(problem.x)} points: median over the seeds, and range."
     )
     if problem.exact[2] is None and problem.exact[1] is None:
@@ -55,7 +56,7 @@ def _noise(noise: float) -> str:
 def articles_mse(results: Results) -> dict[str, tuple[float, float, float]]:
     """Returns the article's errors by activation, if they are of this problem."""
     settings = results.settings
-    is_same = settings.problem == article.PROBLEM and not settings.noise
+    is_same = settings.main.problem == article.PROBLEM and not settings.noise
     return dict(article.MSE) if is_same else {}
 
 
@@ -113,9 +114,57 @@ def _dead_start(left: float) -> str:
     )
 
 
+def variants(results: Results) -> Answer | None:
+    """Tells what other problems, dtypes, initializers and methods change."""
+    settings = results.settings
+    if len(settings.variants()) == 1:
+        return None
+    factors = [name for name in FACTORS if len(getattr(settings, name)) > 1]
+    rows = [[*factors, "best", "MSE y", "MSE y'", "MSE y''"]]
+    for variant in settings.variants():
+        part = results.of(variant)
+        best = recommended(part).activation
+        errors = [
+            spread([getattr(run, name) for run in part.runs(best)]) if best else "-"
+            for name in ERRORS
+        ]
+        levels = [_shown(results, factor, variant) for factor in factors]
+        rows.append([*levels, best or "none of use", *errors])
+    return Answer(
+        rows,
+        "All activations and seeds in every variant, and the best of each. The first is the "
+        "main one, which the rest of this report is of.",
+    )
+
+
+def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
+    """Returns the medians of all variants but the main one, by what sets these apart."""
+    main, *others = results.settings.variants()
+    tables = {}
+    for variant in others:
+        title = ", ".join(
+            _shown(results, factor, variant) for factor in variant.apart_from(main)
+        )
+        rows = [["activation", "class", "MSE y", "MSE y'", "MSE y''", "failures"]]
+        part = results.of(variant)
+        for line in part.summary():
+            runs = part.runs(line.activation)
+            errors = [spread([getattr(run, name) for run in runs]) for name in ERRORS]
+            failed = f"{line.failures} of {line.seeds}"
+            rows.append([line.activation, class_of(line), *errors, failed])
+        tables[title] = rows
+    return tables
+
+
+def _shown(results: Results, factor: str, variant: Variant) -> str:
+    if factor == "problem":
+        return results.problems[variant.problem].shown()
+    return getattr(variant, factor)
+
+
 def question(results: Results) -> Answer | None:
     """Answers why sigmoid was inferior with a pair that differs in the start alone."""
-    runs = results.runs("sigmoid", GLOROT)
+    runs = results.runs("sigmoid", results.from_glorot())
     if not (results.settings.asks_open_question() and runs):
         return None
     default = results.runs("sigmoid")
@@ -129,7 +178,7 @@ def question(results: Results) -> Answer | None:
     return Answer(
         rows,
         _verdict(
-            results.summary_of("sigmoid", GLOROT),
+            results.summary_of("sigmoid", results.from_glorot()),
             results.summary_of("sigmoid"),
             signal(runs),
             broken,
@@ -165,7 +214,7 @@ def by_method(results: Results) -> dict[str, Outcome]:
     mine = results.found(results.settings.activation_beside())
     if not (beside and mine):
         return {}
-    own = {results.settings.method: mine}
+    own = {results.settings.main.method: mine}
     return {method: outcomes[0] for method, outcomes in (own | beside).items()}
 
 

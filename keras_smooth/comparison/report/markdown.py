@@ -26,6 +26,7 @@ def page(results: Results, figures: list[str]) -> str:
         _table(results),
         _list("Why the rough activations lose y''", findings.rough(results)),
         _list("What went wrong", findings.failures(results)),
+        _variants(results),
         _question(results),
         _optimizers(results),
         "## Recommendation\n\n" + _plain(recommendation(results), but="*"),
@@ -102,6 +103,16 @@ def _question(results: Results) -> str:
         f"{article.QUESTION} The same network, data and optimizer from two starts:\n\n"
         f"{_markdown(answer.rows)}\n\n{_plain(answer.text)}"
     )
+
+
+def _variants(results: Results) -> str:
+    answer = findings.variants(results)
+    if answer is None:
+        return ""
+    parts = ["## What the factors change", _plain(answer.text), _markdown(answer.rows)]
+    for title, rows in findings.tables_of_variants(results).items():
+        parts += [f"### {_plain(title)}", _markdown(rows)]
+    return "\n\n".join(parts)
 
 
 def _optimizers(results: Results) -> str:

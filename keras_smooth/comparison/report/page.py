@@ -45,6 +45,8 @@ def page(results: Results) -> str:
         rows=rows,
         rough=findings.rough(results),
         failures=findings.failures(results),
+        variants=findings.variants(results),
+        tables_of_variants=findings.tables_of_variants(results),
         question=findings.question(results),
         open_question=article.QUESTION,
         optimizers=findings.optimizers(results),
