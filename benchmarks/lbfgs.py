@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from keras_smooth.comparison import problems
 from keras_smooth.comparison.experiment import Experiment, Start
-from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings
+from keras_smooth.comparison.settings import Settings
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.lbfgs import micro_batches
 from keras_smooth.lbfgs.minimizers import Minimizer
@@ -413,8 +413,9 @@ SYSTEMS = {
 def measure(name: str, num_pairs: int, seeds: int, iterations: int) -> list[str]:
     """Returns the row of one system."""
     problem = problems.load_problem("gaussian")
-    experiment = Experiment(Settings(activations=(ACTIVATION,)), problem)
-    model = experiment.network(ACTIVATION, Start(DEFAULT_INITIALIZER, 0))
+    settings = Settings(activations=(ACTIVATION,))
+    experiment = Experiment(settings, {problem.name: problem})
+    model = experiment.network(ACTIVATION, Start(settings.main, 0))
     objective = Objective(model)
     before = time.process_time()
     run = SYSTEMS[name](model, num_pairs)
@@ -424,7 +425,7 @@ def measure(name: str, num_pairs: int, seeds: int, iterations: int) -> list[str]
     traces, errors = [], []
     for seed in range(seeds):
         x, y = (column[:, None] for column in problem.draw(seed))
-        start = experiment.network(ACTIVATION, Start(DEFAULT_INITIALIZER, seed))
+        start = experiment.network(ACTIVATION, Start(settings.main, seed))
         traces.append(run(x, y, Objective(start).position.numpy(), iterations))
         objective.assign(tf.constant(traces[-1].position))
         d2y = np.ravel(derivatives(model, problem.x[:, None])[2])

@@ -336,7 +336,7 @@ def test_data_that_changed_is_other_data(name, tmp_path):
         path = tmp_path / f"{number}.csv"
         lines = [f"{x!r},{y!r}" for x, y in rows.tolist()]
         path.write_text("\n".join(["x,y", *lines]))
-        digests.add(problems.load_problem(path).digest)
+        digests.add(problems.load_problem(path).digest())
     assert len(digests) == 2
 
 
