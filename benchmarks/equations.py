@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 HEAD = """# Equations
 
-Scripts of a page in [examples/](../examples), by the public functions alone. Each says in its
+Scripts of a page in `examples/`, by the public functions alone. Each says in its
 first lines how it does it. Measured by `python benchmarks/equations.py`, seed 0, on a machine that
 others use as well; seconds are CPU seconds of the whole script.
 

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import gallery_scripts  # noqa: E402
 
 import keras_smooth  # noqa: E402
 
@@ -50,6 +52,12 @@ sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples"),
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
+    "reset_argv": gallery_scripts.arguments,
+    "reset_modules": ("matplotlib", gallery_scripts.fresh),
+    "image_scrapers": (gallery_scripts.Figures(),),
+    "first_notebook_cell": gallery_scripts.NOTEBOOK,
+    # The whole output of what a block ends with: a result shows itself as a table.
+    "capture_repr": ("_repr_html_",),
     "download_all_examples": False,
     "matplotlib_animations": False,
     "remove_config_comments": True,
@@ -64,6 +72,7 @@ smartquotes = False  # y'' is a derivative
 
 html_theme = "pydata_sphinx_theme"
 html_title = "keras_smooth"
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,

@@ -1,13 +1,16 @@
 """The article's experiment: which activation has a usable second derivative?"""
 
-import sys
+import argparse
 
 import keras
 import numpy as np
 
 import keras_smooth
 
-ITERATIONS = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int, default=500, help="iterations of L-BFGS")
+parser.add_argument("--figure", help="file for a picture of the result")
+arguments = parser.parse_args()
 
 
 def gaussian(x):
@@ -27,7 +30,10 @@ for activation in ("relu", "tanh", "softplus"):
     model.compile(loss="mse")
     monitor = keras_smooth.DerivativeMonitor(x_test, reference=gaussian)
     history = keras_smooth.fit_lbfgs(
-        model, x, gaussian(x), epochs=ITERATIONS, callbacks=[monitor], verbose=0
+        model, x, gaussian(x), epochs=arguments.epochs, callbacks=[monitor], verbose=0
     )
     errors = {key: values[-1] for key, values in history.history.items()}
     print(activation, *(f"{key} {value:.1e}" for key, value in errors.items()))
+
+if arguments.figure:
+    monitor.plot().savefig(arguments.figure)  # softplus

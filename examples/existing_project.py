@@ -4,14 +4,17 @@ The lines are marked (1), (2) and (3). It learns a potential from samples, and w
 wanted of it is the force, the derivative with respect to the input.
 """
 
-import sys
+import argparse
 
 import keras
 import numpy as np
 
 import keras_smooth  # (1)
 
-EPOCHS = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int, default=200, help="epochs of Adam")
+parser.add_argument("--figure", help="file for a picture of the result")
+arguments = parser.parse_args()
 
 
 def potential(x):
@@ -33,6 +36,11 @@ callbacks = [
     keras_smooth.DerivativeMonitor(x[:100], potential),
     stopping,
 ]  # (3) was [stopping]
-history = model.fit(x, y, epochs=EPOCHS, batch_size=50, verbose=0, callbacks=callbacks)
+history = model.fit(
+    x, y, epochs=arguments.epochs, batch_size=50, verbose=0, callbacks=callbacks
+)
 
 print(*(f"{key} {values[-1]:.1e}" for key, values in history.history.items()))
+
+if arguments.figure:
+    callbacks[0].plot().savefig(arguments.figure)

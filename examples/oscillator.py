@@ -18,6 +18,7 @@ parser.add_argument("--epochs", type=int, default=20000, help="iterations of L-B
 parser.add_argument("--points", type=int, default=60, help="samples of the motion")
 parser.add_argument("--noise", type=float, default=0.0, help="standard deviation")
 parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--figure", help="file for a picture of the result")
 arguments = parser.parse_args()
 
 DAMPING, STIFFNESS, END = 0.4, 9.0, 5.0
@@ -68,3 +69,17 @@ for variable, value in ((damping, DAMPING), (stiffness, STIFFNESS)):
     print(variable.name, f"{found:.8f} error {abs(found / value - 1.0):.1e}")
 error = np.linalg.norm(model(times) - exact(times)) / np.linalg.norm(exact(times))
 print("motion error", f"{error:.1e}")
+
+if arguments.figure:
+    import matplotlib.pyplot as plt
+
+    t = np.linspace(0.0, END, 301)[:, None]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    left.plot(t, exact(t), "k", linewidth=4, alpha=0.25, label="exact")
+    left.plot(t, model(t), label="found")
+    left.plot(times, samples, "k.", label="samples")
+    left.set(xlabel="t", title="u")
+    left.legend()
+    right.plot(t, model(t) - exact(t))
+    right.set(xlabel="t", title="error of u")
+    figure.savefig(arguments.figure, dpi=80)

@@ -7,7 +7,7 @@ a sqrt(2 D / mu), with the reduced mass mu. The frequency found is 1.95960, the 
 1.95959, in 9 s of one core.
 """
 
-import sys
+import argparse
 
 import keras
 import numpy as np
@@ -15,7 +15,10 @@ from keras import ops
 
 import keras_smooth
 
-EPOCHS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int, default=1000, help="iterations of L-BFGS")
+parser.add_argument("--figure", help="file for a picture of the result")
+arguments = parser.parse_args()
 DEPTH, WIDTH, LENGTH = 1.0, 1.2, 1.0
 MASSES = np.array([1.0, 3.0])
 
@@ -37,7 +40,7 @@ net.add(keras_smooth.Dense(1, dtype="float64"))
 targets = {"y": energy(x), "dy": keras_smooth.jacobian(energy, x)}
 model = keras_smooth.DerivativeModel(net, order=1)
 model.compile(loss={"y": "mse", "dy": "mse"})
-keras_smooth.fit_lbfgs(model, x, targets, epochs=EPOCHS, verbose=0)
+keras_smooth.fit_lbfgs(model, x, targets, epochs=arguments.epochs, verbose=0)
 
 minimum = np.array([[0.0, LENGTH]])
 hessian = keras_smooth.hessian(net, minimum)[0, 0].numpy()
@@ -47,3 +50,16 @@ reduced = MASSES.prod() / MASSES.sum()
 print("translation", f"{squares[0]:.1e}")
 print("frequency", f"{np.sqrt(squares[1]):.5f}")
 print("exact", f"{WIDTH * np.sqrt(2.0 * DEPTH / reduced):.5f}")
+
+if arguments.figure:
+    import matplotlib.pyplot as plt
+
+    stretch = np.linspace(-0.4, 0.8, 201)
+    line = np.stack([np.zeros(201), LENGTH + stretch], axis=1)
+    figure, panel = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    panel.plot(stretch, energy(line), "k", linewidth=4, alpha=0.25, label="exact energy")
+    panel.plot(stretch, net(line), label="learnt")
+    panel.plot(stretch, 0.5 * hessian[1, 1] * stretch**2, "--", label="by its Hessian")
+    panel.set(xlabel="stretch", ylim=(0.0, 1.0))
+    panel.legend()
+    figure.savefig(arguments.figure, dpi=80)

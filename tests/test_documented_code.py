@@ -12,6 +12,7 @@ import keras_smooth
 ROOT = Path(__file__).parent.parent
 # Pages whose code is complete: no name is taken for granted.
 PAGES = [ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+TUTORIALS = sorted((ROOT / "examples" / "tutorials").glob("*.py"))
 RNG = np.random.default_rng(0)
 
 
@@ -32,10 +33,10 @@ def wave():
     return keras.Model(inputs, keras.ops.sin(inputs["x"] - inputs["t"]))
 
 
-def fit_lbfgs(*args, **arguments):
-    """Three iterations, in Python: what is tested is that the words are right."""
-    arguments.update(epochs=3, jit_compile=False, verbose=0)
-    return keras_smooth.fit_lbfgs(*args, **arguments)
+def fit_lbfgs(*args, epochs, **arguments):
+    """Few iterations, in Python: what is tested is that the words are right."""
+    few = {"epochs": min(epochs, 3), "jit_compile": False, "verbose": 0}
+    return keras_smooth.fit_lbfgs(*args, **{**arguments, **few})
 
 
 def parabola():
@@ -98,6 +99,14 @@ def test_readme(run, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_pages(run, page):
+    for package in re.findall("<!-- needs (.*) -->", page.read_text()):
+        pytest.importorskip(package)
     names = {}
     for block in blocks(page):
         run(block, page, names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", TUTORIALS, ids=lambda script: script.stem)
+def test_tutorials(run, script):
+    run(script.read_text(), script, {})

@@ -61,7 +61,7 @@ def test_equations(run, name, arguments, limits):
 
 @pytest.mark.slow
 def test_article(run):
-    lines = run("article.py", "60").splitlines()
+    lines = run("article.py", "--epochs", "60").splitlines()
     assert [line.split()[0] for line in lines] == ["relu", "tanh", "softplus"]
     relu, tanh, softplus = (float(line.split()[-1]) for line in lines)
     # ReLU has the error of y'' = 0, whatever it learns: the mean of the exact y''^2.
@@ -73,7 +73,7 @@ def test_article(run):
 
 @pytest.mark.slow
 def test_existing_project(run):
-    found = dict(re.findall(r"(\w+) (\S+)", run("existing_project.py", "30")))
+    found = dict(re.findall(r"(\w+) (\S+)", run("existing_project.py", "--epochs", "30")))
     assert list(found) == ["loss", "y_mse", "dy_mse", "d2y_mse"]
     # Measured: 8.2e-3. A constant has the variance of y, about 0.1.
     assert float(found["y_mse"]) < 0.04
@@ -81,7 +81,9 @@ def test_existing_project(run):
 
 @pytest.mark.slow
 def test_vibrations(run):
-    found = dict(line.split() for line in run("vibrations.py", "300").splitlines())
+    found = dict(
+        line.split() for line in run("vibrations.py", "--epochs", "300").splitlines()
+    )
     frequency, exact = float(found["frequency"]), float(found["exact"])
     # 1.2 sqrt(2 / 0.75). Measured after 300 iterations: 1.95994, off by 1.8e-4.
     assert exact == pytest.approx(1.95959, abs=1e-5)
@@ -92,7 +94,7 @@ def test_vibrations(run):
 def test_sobolev(run):
     plain, sobolev = (
         {key: float(value) for key, value in re.findall(r"(\w+) (\S+e\S+)", line)}
-        for line in run("sobolev.py", "200").splitlines()
+        for line in run("sobolev.py", "--epochs", "200").splitlines()
     )
     # Measured after 200 iterations: 0.013 and 0.016 of the plain errors.
     assert sobolev["dy"] < 0.1 * plain["dy"] and sobolev["d2y"] < 0.1 * plain["d2y"]
@@ -108,9 +110,12 @@ def test_repair(run, tmp_path):
     assert figure.exists()
 
 
-def test_every_example_is_tested():
+def test_every_example_is_tested_and_has_a_picture():
     source = Path(__file__).read_text()
-    assert all(f'"{path.name}"' in source for path in EXAMPLES.glob("*.py"))
+    for path in EXAMPLES.glob("*.py"):
+        assert f'"{path.name}"' in source
+        # Both are for the site, which shows the picture, and for notebooks of it.
+        assert all(f'"{option}"' in path.read_text() for option in ("--epochs", "--figure"))
 
 
 def test_article_is_a_script_of_30_lines():

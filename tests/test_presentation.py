@@ -131,4 +131,6 @@ def test_names_of_layers_are_text():
 def test_colors_are_those_of_the_page():
     """No color is set, so that light and dark pages both can be read."""
     page = Page(Table(("a", "b"), [("1", "2")], "title", ["note"]).html())
-    assert set(page.styles) == {"text-align: left"} and "style" not in page.tags
+    properties = {style.split(":")[0] for all in page.styles for style in all.split("; ")}
+    assert properties == {"text-align", "white-space", "overflow-x"}
+    assert "style" not in page.tags

@@ -43,7 +43,8 @@ class Table:
         parts += ["<tbody>", *(_row(row, heads=1) for row in self.rows), "</tbody>"]
         notes = "<br>".join(map(_escaped, self.notes))
         below = f"<div>{notes}</div>" if notes else ""
-        return f"<div><table>{''.join(parts)}</table>{below}</div>"
+        table = f"<table>{''.join(parts)}</table>"
+        return f'<div style="overflow-x: auto">{table}{below}</div>'
 
 
 class ShownAsTable(abc.ABC):
@@ -72,9 +73,14 @@ def _escaped(text: str) -> str:
 def _row(cells: Sequence[str], heads: int) -> str:
     """Returns a row whose first cells are heads, to the left as in print."""
     names = ["th"] * heads + ["td"] * (len(cells) - heads)
-    # No color is said: what a notebook gives to its tables is right in light and in dark.
-    written = [
-        f'<{name} style="text-align: left">{_escaped(cell)}</{name}>'
+    written = (
+        f'<{name} style="{_style(cell)}">{_escaped(cell)}</{name}>'
         for name, cell in zip(names, cells)
-    ]
+    )
     return f"<tr>{''.join(written)}</tr>"
+
+
+def _style(cell: str) -> str:
+    # No color is said: what a notebook gives to its tables is right in light and in dark.
+    words = "normal" if " " in cell else "nowrap"  # 1e-09 has a hyphen, and is one word
+    return f"text-align: left; white-space: {words}"

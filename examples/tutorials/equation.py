@@ -1,0 +1,123 @@
+"""An equation from nothing: Bratu's, solved, checked and turned around.
+
+u'' + k exp(u) = 0 on [0, 1] with u = 0 at both ends is a model of a fuel that heats itself. It is
+not linear, and its solution is known, so that it shows whether a network found it.
+"""
+
+# %%
+# A network for u
+# ---------------
+#
+# In float64, as squares of residuals get small, with the ``Input`` too. ``Dense`` of this package
+# is Keras' own with a start for derivatives; an activation without second derivatives would raise.
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from keras import ops
+
+import keras_smooth
+
+keras.utils.set_random_seed(0)
+
+
+def network():
+    model = keras.Sequential([keras.Input((1,), dtype="float64")])
+    model.add(keras_smooth.Dense(16, "tanh", dtype="float64"))
+    model.add(keras_smooth.Dense(16, "tanh", dtype="float64"))
+    model.add(keras_smooth.Dense(1, dtype="float64"))
+    return model
+
+
+# %%
+# The equation
+# ------------
+#
+# The objective is a function of the model and of points: what it returns has names, which stand in
+# the logs. There is no subclass and no ``compile``.
+HEAT = 1.0
+
+
+def terms(model, points):
+    u, _, d2u = keras_smooth.derivatives(model, points["inside"])
+    return {
+        "equation": ops.mean((d2u + HEAT * ops.exp(u)) ** 2),
+        "ends": ops.mean(model(points["ends"]) ** 2),
+    }
+
+
+points = {
+    "inside": np.linspace(0.0, 1.0, 50)[:, None],
+    "ends": np.array([[0.0], [1.0]]),
+}
+model = network()
+history = keras_smooth.fit_lbfgs(model, points, objective=terms, epochs=1000, verbose=0)
+history.result
+
+# %%
+# Is it right?
+# ------------
+#
+# A small loss says that the equation holds at 50 points, as far as the derivatives are right. Of
+# those ``verify=True`` makes sure, between the points too:
+x = np.linspace(0.0, 1.0, 201)[:, None]
+u, du, d2u = found = keras_smooth.derivatives(model, x, verify=True)
+print(f"largest residual {np.abs(d2u + HEAT * np.exp(u)).max():.1e}")
+found.verification
+
+# %%
+# Here the solution is known: -2 log(cosh(a (x - 1/2)) / cosh(a / 2)), where a is the smaller root of
+# 8 a^2 = 4 k cosh(a / 2)^2.
+a = 0.5
+for _ in range(100):
+    a = np.sqrt(HEAT / 2.0) * np.cosh(a / 2.0)
+exact = -2.0 * np.log(np.cosh(a * (x - 0.5)) / np.cosh(a / 2.0))
+print(f"largest error {np.abs(u - exact).max():.1e}")
+
+# %%
+# The same turned around
+# ----------------------
+#
+# Now k is not known, but u is measured at five points. A ``keras.Variable`` is trained beside the
+# weights, and one term more holds u to the samples.
+heat = keras.Variable(0.0, dtype="float64", name="heat")
+
+
+def inverse_terms(model, points):
+    u, _, d2u = keras_smooth.derivatives(model, points["inside"])
+    samples = model(points["samples_x"]) - points["samples_u"]
+    return {
+        "equation": ops.mean((d2u + heat * ops.exp(u)) ** 2),
+        "ends": ops.mean(model(points["ends"]) ** 2),
+        "samples": ops.mean(samples**2),
+    }
+
+
+measured = {"samples_x": x[20:200:40], "samples_u": exact[20:200:40]}
+other = network()
+keras_smooth.fit_lbfgs(
+    other,
+    {**points, **measured},
+    objective=inverse_terms,
+    variables=[heat],
+    epochs=1000,
+    verbose=0,
+)
+print(f"k = {float(heat.numpy()):.6f}, exact {HEAT}")
+
+# %%
+# Both solutions, and where they are off:
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
+axes[0].plot(x, exact, "k", linewidth=4, alpha=0.25, label="exact")
+axes[0].plot(x, u, "C0", label="network")
+axes[0].plot(measured["samples_x"], measured["samples_u"], "C1o", label="samples")
+axes[0].set(xlabel="x", title="u")
+axes[0].legend()
+axes[1].plot(x, u - exact, "C0", label="k given")
+axes[1].plot(x, other(x) - exact, "C1", label="k found")
+axes[1].set(xlabel="x", title="error of u")
+legend = axes[1].legend()
+
+# %%
+# Where to go on: equations of two and more variables, with fronts, in time, in :doc:`/equations`;
+# points that move to where the residual is large, ``keras_smooth.Resample``; several machines,
+# :doc:`/several_devices`.
