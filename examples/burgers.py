@@ -71,7 +71,6 @@ history = keras_smooth.fit_lbfgs(
     points,
     objective=objective,
     epochs=arguments.epochs,
-    num_correction_pairs=650,
     verbose=0,
 )
 

@@ -70,7 +70,6 @@ history = keras_smooth.fit_lbfgs(
     data,
     objective=objective,
     epochs=arguments.epochs,
-    num_correction_pairs=500,
     verbose=0,
 )
 

@@ -55,7 +55,6 @@ history = keras_smooth.fit_lbfgs(
     points,
     objective=objective,
     epochs=arguments.epochs,
-    num_correction_pairs=500,
     verbose=0,
 )
 

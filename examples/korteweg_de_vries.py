@@ -83,7 +83,6 @@ history = keras_smooth.fit_lbfgs(
     points,
     objective=objective,
     epochs=arguments.epochs,
-    num_correction_pairs=620,
     verbose=0,
 )
 

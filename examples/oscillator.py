@@ -1,11 +1,11 @@
 """An inverse problem: damping and stiffness of an oscillator from samples of its motion.
 
-A network u(t) is fitted to the samples and to u'' + c u' + k u = 0 together, and c and k
-are trained beside it. The relative errors of c and k are at most 1.8e-07 and 7.0e-08
-for seeds 0 to 2, in 11 s of one core.
+A network u(t) is fitted to the samples and to u'' + c u' + k u = 0 together, and c and k are
+trained beside it. The error that is printed is the larger one of the relative errors of c and k.
 """
 
 import argparse
+import time
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from keras import ops
 import keras_smooth
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--epochs", type=int, default=20000, help="iterations of L-BFGS")
+parser.add_argument("--epochs", type=int, default=3000, help="iterations of L-BFGS")
 parser.add_argument("--points", type=int, default=60, help="samples of the motion")
 parser.add_argument("--noise", type=float, default=0.0, help="standard deviation")
 parser.add_argument("--seed", type=int, default=0)
@@ -55,7 +55,7 @@ model = keras.Model(t, keras_smooth.Dense(1, dtype="float64")(hidden))
 times = np.linspace(0.0, END, arguments.points)[:, None]
 generator = np.random.default_rng(arguments.seed)
 samples = exact(times) + generator.normal(0.0, arguments.noise, times.shape)
-keras_smooth.fit_lbfgs(
+history = keras_smooth.fit_lbfgs(
     model,
     {"times": times, "samples": samples},
     objective=terms,
@@ -64,11 +64,16 @@ keras_smooth.fit_lbfgs(
     verbose=0,
 )
 
+errors = []
 for variable, value in ((damping, DAMPING), (stiffness, STIFFNESS)):
     found = float(variable.numpy())
-    print(variable.name, f"{found:.8f} error {abs(found / value - 1.0):.1e}")
-error = np.linalg.norm(model(times) - exact(times)) / np.linalg.norm(exact(times))
-print("motion error", f"{error:.1e}")
+    errors.append(abs(found / value - 1.0))
+    print(variable.name, f"{found:.8f} error {errors[-1]:.1e}")
+motion = np.linalg.norm(model(times) - exact(times)) / np.linalg.norm(exact(times))
+print("motion error", f"{motion:.1e}")
+print("error", f"{max(errors):.1e}")
+print("iterations", history.result.nit)
+print("seconds", f"{time.process_time():.0f}")
 
 if arguments.figure:
     import matplotlib.pyplot as plt

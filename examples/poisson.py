@@ -57,7 +57,6 @@ history = keras_smooth.fit_lbfgs(
     points,
     objective=objective,
     epochs=arguments.epochs,
-    num_correction_pairs=400,
     verbose=0,
 )
 

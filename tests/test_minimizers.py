@@ -153,7 +153,12 @@ def test_path_is_that_of_dense_self_scaled_bfgs():
 
 # Rows, weights and dtype, with the pairs that they give.
 NUM_PAIRS = {
-    "few rows": ("lbfgs", 10, 3000, "float64", 50),
+    "few rows": ("lbfgs", 10, 30_000, "float64", 50),
+    "few rows and weights": ("lbfgs", 10, 600, "float64", 600),
+    "very few weights": ("lbfgs", 10, 5, "float64", 50),
+    "cheap in bytes": ("lbfgs", 10, 3000, "float64", 174),
+    "cheaper in float32": ("lbfgs", 10, 3000, "float32", 349),
+    "the article's": ("lbfgs", 1000, 3001, "float64", 300),
     "a third of the rows": ("lbfgs", 600, 3000, "float64", 200),
     "many rows": ("lbfgs", 10**6, 3000, "float64", 300),
     "many weights": ("lbfgs", 10**6, 10**6, "float64", 16),

@@ -114,7 +114,9 @@ def fit_lbfgs(
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
             More pairs need fewer iterations and make each slower. None takes a third of the
             number of rows, which costs about as much as an evaluation, but 50 at least and
-            300 at most; and never more than fit into 256 MiB, or 3. `"tfp_lbfgs"` takes 50.
+            300 at most; or as many as weights, which is best, as far as 8 MiB go (724
+            weights in float64); and never more than fit into 256 MiB, or 3. `"tfp_lbfgs"`
+            takes 50. docs/equations.md has what more or fewer do.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
             `get_config`.

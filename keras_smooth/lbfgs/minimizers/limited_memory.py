@@ -32,7 +32,9 @@ from keras_smooth.lbfgs.minimizers.line_search import (
 # hundred pairs: benchmarks/lbfgs.md.
 ROWS_FOR_A_PAIR = 3
 FEWEST_PAIRS, MOST_PAIRS = 50, 300
-MOST_BYTES = 2**28
+# As many pairs as weights are the best memory there is, at any cost of an evaluation: where they
+# are small, they are taken.
+SMALL_BYTES, MOST_BYTES = 2**23, 2**28
 
 
 class State(NamedTuple):
@@ -65,9 +67,11 @@ def check_installed() -> None:
 
 
 def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
-    """Returns how many pairs cost as much as an evaluation and fit into `MOST_BYTES`."""
-    wanted = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)
-    return max(min(wanted, MOST_BYTES // (2 * num_weights * itemsize)), 3)
+    """Returns how many pairs cost as much as an evaluation, or little in any case."""
+    bytes_of_a_pair = 2 * num_weights * itemsize
+    worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)
+    cheap = min(num_weights, SMALL_BYTES // bytes_of_a_pair)
+    return max(min(max(worth_it, cheap), MOST_BYTES // bytes_of_a_pair), 3)
 
 
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> State:
