@@ -26,9 +26,18 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import cli
-from keras_smooth.comparison import comparing, files, learning, problems, resuming
+from keras_smooth.comparison import (
+    comparing,
+    files,
+    journal,
+    learning,
+    problems,
+    resuming,
+    tasks,
+)
 from keras_smooth.comparison.executors import worker_processes
 from keras_smooth.comparison.experiment import Experiment, Outcome, Run, Start, errors
+from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
 
 SETTINGS = Settings(activations=("tanh", "sigmoid", "elu"), seeds=3, epochs=40)
@@ -281,18 +290,27 @@ DAMAGES = {
 }
 
 
+def unfinished(directory: Path) -> None:
+    """Writes what a comparison leaves that was killed after ten runs."""
+    found = Results(SETTINGS, PROBLEMS)
+    recorder = journal.Recorder(found, directory)
+    for key in itertools.islice(tasks.wanted(SETTINGS), 10):
+        found.outcomes[key] = outcome(key.activation, Start(*key[1:]))
+        found.seconds = 1.0
+        recorder.keep(key)
+
+
 def damages(number: int) -> dict:
-    """Files that are damaged: refused in a sentence, or of no effect."""
+    """Files that are damaged: refused in a sentence, of no effect, or a run is made again."""
     rng, counts = random.Random(0), collections.Counter({"altered": 0})
     with tempfile.TemporaryDirectory() as directory:
-        whole = Path(directory) / "whole"
-        assert Command(whole).end()[0] == 0
+        whole = Path(directory)
+        unfinished(whole)
         original = stored(whole)
-        names = sorted(
-            path for path in whole.rglob("*") if path.suffix in (".json", ".csv")
-        )
+        files_of_all = [whole / files.RESULTS, whole / journal.JOURNAL]
+        names = sorted(path for path in whole.rglob("*") if path.is_file())
         for name, damage in itertools.islice(itertools.cycle(DAMAGES.items()), number):
-            victim = rng.choice([whole / files.RESULTS, rng.choice(names)])
+            victim = rng.choice([*files_of_all, rng.choice(names)])
             content = victim.read_bytes()
             victim.write_bytes(damage(content, rng))
             counts[name] += 1
@@ -301,10 +319,14 @@ def damages(number: int) -> dict:
             except ValueError as error:
                 counts["refused"] += "Cannot resume" in str(error)
             else:
-                equal = found.keys() == original.keys() and all(
+                left = len(original.keys() - found.keys())
+                equal = found.keys() <= original.keys() and all(
                     same(found[key], original[key], seconds=True) for key in found
                 )
-                counts["of no effect" if equal else "altered"] += 1
+                # The end of the journal is gone, as after a kill.
+                cut = left > 0 and victim.name == journal.JOURNAL
+                effect = "of no effect" if not left else "made again" if cut else "altered"
+                counts[effect if equal else "altered"] += 1
             victim.write_bytes(content)
     return {"damages": number, **counts}
 

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import dataclasses
 import json
 
 import jsonschema
@@ -12,6 +13,7 @@ from made_up_comparison import key_of
 from keras_smooth.comparison import (
     comparing,
     files,
+    journal,
     learning,
     problems,
     resuming,
@@ -182,7 +184,7 @@ CHANGES = {
     ),
     "a learning curve cut short": (
         lambda content: content["runs"][0]["learning"]["loss"].pop(),
-        "columns of learning of sigmoid, seed 0, differ in length",
+        "columns of learning of sigmoid, seed 0, .*, differ in length",
     ),
 }
 
@@ -220,6 +222,85 @@ def test_nothing_is_changed_by_being_stored(written):
     assert (
         files.as_dict(resuming.read(ASKED, PROBLEMS, directory))["runs"] == before["runs"]
     )
+
+
+# The journal.
+
+
+def recorded(directory, number):
+    """Keeps the first runs of a comparison of 100 seeds."""
+    asked = dataclasses.replace(ASKED, seeds=100, beside=())
+    found = Results(asked, PROBLEMS, seconds=0.0)
+    recorder = journal.Recorder(found, directory)
+    for seed in range(number):
+        found.outcomes[key_of("relu", seed)] = outcome("relu", seed, 0.1 * (seed + 1))
+        found.seconds += 1.0
+        recorder.keep(key_of("relu", seed))
+    return found
+
+
+def test_results_are_written_seldom_and_no_run_is_missing(tmp_path, monkeypatch):
+    written, write = [], files.write
+    monkeypatch.setattr(
+        files, "write", lambda results, _: (written.append(len(results.outcomes)),
+                                            write(results, _))
+    )  # fmt: skip
+    found = recorded(tmp_path, 40)
+    # A quarter more than there was each time: the sum is at most five times the last.
+    assert written == [1, 2, 3, 4, 6, 8, 11, 14, 18, 23, 29, 37]
+    again = resuming.read(found.settings, PROBLEMS, tmp_path)
+    assert again.outcomes.keys() == found.outcomes.keys() and again.seconds == 40.0
+    for key, one in found.outcomes.items():
+        assert again.outcomes[key].run == one.run
+        assert again.outcomes[key].learning == one.learning
+
+
+def test_a_line_without_its_end_is_a_run_to_make_again(tmp_path):
+    found = recorded(tmp_path, 40)
+    path = tmp_path / journal.JOURNAL
+    content = path.read_bytes()
+    assert content.count(b"\n") == 3
+    for cut, number in ((1, 39), (100, 39), (len(content), 37)):
+        path.write_bytes(content[:-cut])
+        again = resuming.read(found.settings, PROBLEMS, tmp_path)
+        assert len(again.outcomes) == number
+
+
+def test_lines_that_results_hold_as_well_count_once(tmp_path):
+    found = recorded(tmp_path, 40)
+    content = (tmp_path / journal.JOURNAL).read_bytes()
+    files.write(found, tmp_path)  # It was killed before it could remove the journal.
+    assert (tmp_path / journal.JOURNAL).read_bytes() == content
+    assert len(resuming.read(found.settings, PROBLEMS, tmp_path).outcomes) == 40
+    # With other settings the lines are of another comparison: not of these iterations.
+    found.settings = dataclasses.replace(found.settings, epochs=2000)
+    found.outcomes.clear()
+    files.write(found, tmp_path)
+    assert resuming.read(found.settings, PROBLEMS, tmp_path).outcomes == {}
+
+
+LINES = {
+    "a digit": (
+        lambda line: line.replace(b'"seed": 37', b'"seed": 36'),
+        "y_mse of the curves",
+    ),
+    "a loss": (lambda line: line.replace(b'"loss": 1e', b'"loss": 2e'), "damaged or were"),
+    "no JSON": (lambda line: line[:-9], "line 1: Expecting|line 1: Unterminated|delimiter"),
+    "no run": (lambda line: b"{}", "line 1: it has no 'settings'"),
+    "text": (lambda line: line.replace(b'"nit": 40', b'"nit": "40"'), "must be integer"),
+    "no digest": (lambda line: line.split(b', "digest"')[0] + b"}", "damaged or were"),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_line_that_was_edited_is_refused(tmp_path, name):
+    found = recorded(tmp_path, 40)
+    change, words = LINES[name]
+    path = tmp_path / journal.JOURNAL
+    first, *rest = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([change(first), *rest]))
+    with pytest.raises(ValueError, match=f"Cannot resume: .*({words})"):
+        resuming.read(found.settings, PROBLEMS, tmp_path)
 
 
 def test_measurements_are_apart_evenly_and_end_with_the_run():

@@ -33,7 +33,8 @@ def test_kills_lose_nothing_and_mix_nothing(number):
 )
 def test_damaged_files_are_refused_or_of_no_effect(number):
     found = counted("damages", number)
-    assert found["refused"] + found["of no effect"] == number
+    # The last runs of the journal are made again where it is cut, as by a kill.
+    assert found["refused"] + found["of no effect"] + found["made again"] == number
     assert found["altered"] == 0 and found["refused"] > number / 2
 
 

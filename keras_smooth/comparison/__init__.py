@@ -11,7 +11,8 @@ executors/       where tasks run: this process, worker processes
 results.py       the finished runs and their medians
 lock.py          one comparison at a time in a directory
 schema.py        what results.json must look like, by results.schema.json
-files.py         results.json, results.csv and curves: written after every run
+files.py         results.json, results.csv and curves
+journal.py       what has ended since they were written
 resuming.py      the same read and checked, to go on with
 article.py       the numbers and the open question of the article
 report/          report.html, report.md and figures

@@ -13,6 +13,7 @@ from keras_smooth.comparison import (
     article,
     executors,
     files,
+    journal,
     lock,
     problems,
     report,
@@ -147,7 +148,7 @@ def compare(
         noise: Standard deviation of the normal errors of the y that are trained on, as a
             fraction of that of y. The errors are measured against exact values.
         jobs: Number of worker processes. None runs everything in this process.
-        out: Directory for the results, written after every run.
+        out: Directory for the results, in which every run is kept as soon as it ends.
         resume: Whether to take over the runs that are in `out` already. What is asked for
             beyond them is added; with more iterations than they had, all runs that were
             ended by that number are made anew.
@@ -256,28 +257,33 @@ def carry_out(
     directory: Path | None,
     handle: Callable[[tasks.Event], None],
 ) -> None:
-    """Runs what is missing, writes after every run, and calls `handle` for each event."""
+    """Runs what is missing, keeps every run, and calls `handle` for each event."""
     started = time.perf_counter() - (results.seconds or 0.0)
     todo = tasks.missing(results)
     if todo:
         for method in results.settings.method:
             check_installed(method)
 
+    recorder = None if directory is None else journal.Recorder(results, directory)
+
     def keep(event: tasks.Event) -> None:
         if isinstance(event, tasks.Finished):
             key = Key(event.outcome.run.activation, *event.start)
             results.outcomes[key] = event.outcome
             results.seconds = time.perf_counter() - started
-            if directory is not None:
-                files.write_curves(results, key, directory)
-                files.write(results, directory)
+            if recorder:
+                recorder.keep(key)
         elif isinstance(event, tasks.Died) and not event.again:
             key = Key(event.activation, *event.start)
             results.failures[key] = event.sentence()
         handle(event)
 
     experiment = Experiment(results.settings, results.problems)
-    executor.execute(experiment, todo, keep)
-    results.seconds = time.perf_counter() - started
-    if directory is not None:
-        files.write(results, directory)
+    try:
+        executor.execute(experiment, todo, keep)
+    finally:
+        # Also after Ctrl-C: whoever looks at results.json then finds all of them.
+        if results.outcomes:
+            results.seconds = time.perf_counter() - started
+            if recorder:
+                recorder.write_all()

@@ -1,4 +1,4 @@
-"""The files of a comparison, written after every run."""
+"""The files of a comparison: results.json, results.csv and curves."""
 
 import csv
 import dataclasses
@@ -107,12 +107,17 @@ def _runs_and_summary(results: Results) -> dict[str, list]:
     }
 
 
-def digest(content: dict, outcomes: Mapping[Key, Outcome]) -> str:
-    """Returns a hash of the content of `results.json`, but for the hash in it, and of curves."""
+def digest(content: dict, outcomes: Iterable[Outcome]) -> str:
+    """Returns a hash of a content, but for the hash in it, and of the curves."""
     rest = {name: value for name, value in content.items() if name != "digest"}
-    curves = [_as_read(curve) for key in sorted(outcomes) for curve in outcomes[key].curves]
+    curves = [_as_read(curve) for outcome in outcomes for curve in outcome.curves]
     text = json.dumps(rest, sort_keys=True) + digests.digest(curves)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_all(content: dict, outcomes: Mapping[Key, Outcome]) -> str:
+    """Returns the digest of `results.json`."""
+    return digest(content, [outcomes[key] for key in sorted(outcomes)])
 
 
 def _as_read(curve: np.ndarray | None) -> np.ndarray:
@@ -143,17 +148,18 @@ def stored_key(name: str) -> str:
 
 
 def _stored_runs(outcomes: Iterable[Outcome]) -> list[dict]:
-    outcomes = list(outcomes)
-    return [
-        {**run, **({"learning": outcome.learning} if outcome.learning else {})}
-        for run, outcome in zip(_dicts(one.run for one in outcomes), outcomes)
-    ]
+    return [stored_run(outcome) for outcome in outcomes]
+
+
+def stored_run(outcome: Outcome) -> dict:
+    """Returns a run with its learning curve as `results.json` has it."""
+    (run,) = _dicts([outcome.run])
+    return {**run, **({"learning": outcome.learning} if outcome.learning else {})}
 
 
 def _dicts(rows: Iterable) -> list[dict]:
     return [
-        {name: _json_number(value) for name, value in dataclasses.asdict(row).items()}
-        for row in rows
+        {name: _json_number(value) for name, value in vars(row).items()} for row in rows
     ]
 
 
@@ -164,7 +170,7 @@ def _json_number(value):
 def write(results: Results, directory: Path) -> None:
     """Writes `results.json` and `results.csv`; a reader never sees half a file."""
     content = as_dict(results)
-    content["digest"] = digest(content, results.outcomes)
+    content["digest"] = digest_of_all(content, results.outcomes)
     _write_text(directory / RESULTS, _as_text(content))
     table = io.StringIO()
     names = [field.name for field in dataclasses.fields(Run)]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_smooth import activations, checks
-from keras_smooth.comparison import files, schema, tasks
+from keras_smooth.comparison import files, journal, schema, tasks
 from keras_smooth.comparison.experiment import Outcome, Run, errors
 from keras_smooth.comparison.problems import Problem, load_problem
 from keras_smooth.comparison.results import Key, Results
@@ -59,14 +59,15 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
     _check_unchanged(path, content, together, problems)
     outcomes = _outcomes(path, content, stored, problems)
     # Version 0.1.0 kept none.
-    if "digest" in content and content["digest"] != files.digest(content, outcomes):
+    if "digest" in content and content["digest"] != files.digest_of_all(content, outcomes):
         raise ValueError(
             f"Cannot resume: {path} or a file of curves is damaged or was edited (its digest "
             "is not that of its content). Take another output directory."
         )
+    seconds = _add_journal(outcomes, path.parent, stored, problems, content.get("seconds"))
     if together.epochs > stored.epochs:
         outcomes = {key: one for key, one in outcomes.items() if not _was_cut(one.run)}
-    return Results(together, problems, outcomes, content.get("seconds"))
+    return Results(together, problems, outcomes, seconds)
 
 
 def stored_fields(directory: Path) -> dict[str, Any]:
@@ -124,27 +125,73 @@ def _outcomes(
     asked = set(tasks.wanted(settings))
     outcomes: dict[Key, Outcome] = {}
     for variant, stored in _read_runs(content, settings):
-        fields = dict(stored)
-        learning = fields.pop("learning", {})
-        if len({len(column) for column in learning.values()}) > 1:
+        key = Key(stored["activation"], variant, stored["seed"])
+        if key in outcomes:
             raise ValueError(
-                f"Cannot resume: {path} is damaged (the columns of learning of "
-                f"{fields['activation']}, seed {fields['seed']}, differ in length)."
+                f"Cannot resume: {path} is damaged (the run of {_named(key)}, is there twice)."
             )
-        run = Run(**fields)
-        if run.signal is None:
-            run = dataclasses.replace(run, signal=math.nan)
-        key = Key(run.activation, variant, run.seed)
-        if key not in asked or key in outcomes:
-            reason = "is there twice" if key in outcomes else "is not of these settings"
-            raise ValueError(
-                f"Cannot resume: {path} is damaged (the run of {run.activation}, seed "
-                f"{run.seed}, {', '.join(variant)}, {reason})."
-            )
-        place = files.curves_path(path.parent, key, settings)
-        curves = _read_curves(place, run, problems[variant.problem])
-        outcomes[key] = Outcome(run, curves, learning)
+        outcomes[key] = _outcome(path, key, stored, asked, settings, problems)
     return outcomes
+
+
+def _outcome(
+    path: Path,
+    key: Key,
+    stored: dict,
+    asked: set[Key],
+    settings: Settings,
+    problems: Mapping[str, Problem],
+) -> Outcome:
+    """Returns a run that a file holds, with its curves."""
+    if key not in asked:
+        raise ValueError(
+            f"Cannot resume: {path} is damaged (the run of {_named(key)}, is not of these "
+            "settings)."
+        )
+    fields = dict(stored)
+    learning = fields.pop("learning", {})
+    if len({len(column) for column in learning.values()}) > 1:
+        raise ValueError(
+            f"Cannot resume: {path} is damaged (the columns of learning of {_named(key)}, "
+            "differ in length)."
+        )
+    run = Run(**fields)
+    if run.signal is None:
+        run = dataclasses.replace(run, signal=math.nan)
+    place = files.curves_path(path.parent, key, settings)
+    curves = _read_curves(place, run, problems[key.variant.problem])
+    return Outcome(run, curves, learning)
+
+
+def _named(key: Key) -> str:
+    return f"{key.activation}, seed {key.seed}, {', '.join(key.variant)}"
+
+
+def _add_journal(
+    outcomes: dict[Key, Outcome],
+    directory: Path,
+    settings: Settings,
+    problems: Mapping[str, Problem],
+    seconds: float | None,
+) -> float | None:
+    """Adds the runs that results.json does not hold yet; returns the seconds up to then."""
+    path, asked = directory / journal.JOURNAL, set(tasks.wanted(settings))
+    try:
+        entries = list(journal.entries(directory, settings))
+    except ValueError as error:
+        raise ValueError(f"Cannot resume: a line is damaged ({error}).") from None
+    for entry in entries:
+        key = Key(entry.run["activation"], entry.variant, entry.run["seed"])
+        one = _outcome(path, key, entry.run, asked, settings, problems)
+        # One that is in both was written into results.json before a kill.
+        known = outcomes.setdefault(key, one)
+        if not entry.is_whole(one) or files.stored_run(known) != entry.run:
+            raise ValueError(
+                f"Cannot resume: {path} or the curves of {_named(key)}, are damaged or were "
+                "edited. Take another output directory."
+            )
+        seconds = entry.seconds
+    return seconds
 
 
 def _check_unchanged(
