@@ -1,5 +1,6 @@
 """smoothen: the same weights in smooth, exact layers."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -239,6 +240,9 @@ def test_replaced_operations_are_saved(tmp_path):
         lambda: L.Lambda(lambda x: ops.abs(x)),
         lambda: L.Lambda(lambda x, top: ops.clip(x, 0.0, top), arguments={"top": 0.3}),
         lambda: L.Activation(tf.nn.selu),
+        lambda: L.Dense(4, functools.partial(keras.activations.elu, alpha=0.5)),
+        lambda: L.Dense(4, functools.partial(tf.nn.leaky_relu, alpha=0.3)),
+        lambda: L.Lambda(functools.partial(keras.activations.relu, max_value=0.4)),
         lambda: L.TimeDistributed(L.Lambda(lambda x: tf.abs(x))),
     ],
 )

@@ -99,7 +99,7 @@ def get(identifier: str | Callable | dict | None) -> Callable:
 def exact_form(function: Callable) -> Callable:
     """Returns the exact activation in the place of one of Keras, or the function itself."""
     exact = EXACT_FORMS.get(registry.activation_of(function))
-    parameters = getattr(function, "parameters", {})
+    _, parameters = registry.unbound(function)
     if exact is None:
         return function
     return partial(exact, **parameters) if parameters else exact

@@ -15,6 +15,7 @@ from keras_smooth.auditing.measurement import Measurement
 from keras_smooth.auditing.report import MODES, Audit, LayerAudit
 from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.checks import whole_number
+from keras_smooth.differentiation import independence
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
 # Findings by mode. Training is missing where it does not differ from inference.
@@ -54,7 +55,7 @@ def audit(
         prints as a table.
 
     Raises:
-        TypeError: If `model` is no layer or `order` is not an integer.
+        TypeError: If `model` is no layer, `order` is not an integer or x is no dense array.
         ValueError: If `order` is below 1, or x is needed and not given.
 
     Example:
@@ -85,7 +86,7 @@ def audit(
             rows.append(_row(path, part, found, order))
         calls_of_model = recorded[id(model)]
         whole = _whole(model, calls_of_model, parts, tuple(rows), auditor, in_doubt)
-        return Audit(order, tuple(rows), whole)
+        return Audit(order, tuple(rows), _without_mixing(whole, model, args))
 
 
 class _Auditor:
@@ -333,6 +334,31 @@ def _whole(
             found[mode] = worst(both)
     whole = {mode: each or Finding("ok") for mode, each in found.items()}
     return _audited(model.name, model, smoothness, whole, auditor.order)
+
+
+def _without_mixing(
+    whole: LayerAudit, model: keras.layers.Layer, args: tuple
+) -> LayerAudit:
+    """Returns the row of a model, not examined if it mixes samples in inference.
+
+    All its derivatives may be right, and none be one of a sample.
+    """
+    if whole.outcome != "proven" or not independence.may_mix(model):
+        return whole
+
+    def run(args: tuple) -> Any:
+        return calls.call_without_trace(model, *args)
+
+    if not independence.mixes(run, args):
+        return whole
+    return dataclasses.replace(
+        whole,
+        verdict="unknown",
+        inference="unknown",
+        training="unknown",
+        reason=independence.MIXES,
+        remedy=VERDICTS["unknown"].remedy,
+    )
 
 
 def _joins(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,6 +22,9 @@ RATIO = 30.0
 STEPS = 0.03 * RATIO ** -np.arange(6.0)
 # For functions that take one point at a time; the last step still tells jump and rounding.
 FEW_STEPS = STEPS[[0, 1, 2, 5]]
+# For a second look, steps so close that they fit any scale down to 1e-10; their ratio is no
+# whole number, by which waves would repeat.
+CLOSE_STEPS = 0.3 * 2.87 ** -np.arange(24.0)
 # For functions that compute in float32.
 SINGLE_STEPS = 0.3 * 4.0 ** -np.arange(5.0)
 # Uncertainties of a central difference that an error must exceed to count.
@@ -29,7 +33,15 @@ SAFETY = 20.0
 UNSETTLED = 1e-3
 # What remains of a difference when its interval shrinks: a jump keeps all of it.
 SURVIVES = 0.4
+# The close steps over which a jump stays, and what may remain of it from one to the next:
+# all of a jump, more beside a pole.
+STEADY = 8
+REMAINS = (0.7, 3.5)
+# A derivative by which a step would go so many times as far as values do is either wrong or
+# that of waves shorter than the step.
+STEEP = 3.0
 NOT_FINITE = "its output is not finite where it was probed"
+UNSETTLED_WORDS = "it changes faster than differences can follow, which do not settle"
 
 
 def steps_for(rounding: float, few: bool) -> np.ndarray:
@@ -54,23 +66,40 @@ class Stencil:
         values: The same of those points that are looked at, of shape
             `(order + 1, points, 1 + 2 * steps)`.
         least: Values up to this are rounding, whatever the others here.
+        moved: How far a rounding of the inputs moves the derivatives at the points, of the
+            shape of `center`; 0 where that was not looked at.
     """
 
     tower: Tower
     steps: np.ndarray
     values: np.ndarray
     least: float
+    moved: np.ndarray
 
     @classmethod
-    def of(cls, tower: Tower, steps: np.ndarray, least: float) -> "Stencil":
-        """Returns the stencil at those points at which the function is finite."""
+    def of(
+        cls, tower: Tower, steps: np.ndarray, least: float, rounded: Sequence[Tower] = ()
+    ) -> "Stencil":
+        """Returns the stencil at those points at which the function is finite.
+
+        Args:
+            tower: Derivatives at `places(points, steps)`.
+            steps: Steps of the differences, falling.
+            least: Values up to this are rounding.
+            rounded: Derivatives at the points, of inputs that are rounded otherwise.
+        """
         values = tower.values.reshape(len(tower.values), -1, 1 + 2 * len(steps))
+        moved = np.zeros(values.shape[:2])
+        for other in rounded:
+            moved = np.fmax(moved, np.abs(other.values - values[:, :, 0]))
         inside = np.isfinite(values[0]).all(axis=1)
-        return cls(tower, steps, values[:, inside], least)
+        return cls(tower, steps, values[:, inside], least, moved[:, inside])
 
     def at(self, chosen: np.ndarray) -> "Stencil":
         """Returns the part at chosen points."""
-        return dataclasses.replace(self, values=self.values[:, chosen])
+        return dataclasses.replace(
+            self, values=self.values[:, chosen], moved=self.moved[:, chosen]
+        )
 
     @property
     def center(self) -> np.ndarray:
@@ -101,15 +130,28 @@ class Stencil:
 
     def jumps(self, k: int) -> np.ndarray:
         """Returns at which points the change of order k does not go to 0 with the step."""
-        change = np.abs(self.across[k])
-        wide, narrow = change[:, -2], change[:, -1]
+        change = self.across[k]
+        narrow = np.abs(change[:, -1])
         scale = np.abs(self.values[k]).max(axis=1) + LOWER * _lower(self.center[: k + 1])
         floor = np.maximum(tolerance(self.tower.rounding) * scale, self.least)
-        return (narrow > floor) & (narrow > SURVIVES * wide)
+        stays = (
+            _stays(change) if self.is_close else narrow > SURVIVES * np.abs(change[:, -2])
+        )
+        return (narrow > floor) & stays
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the steps are those of a second look."""
+        return len(self.steps) == len(CLOSE_STEPS)
 
 
-def check(stencil: Stencil) -> Finding:
-    """Holds derivatives against central differences of those of one order less."""
+def check(stencil: Stencil, joints: bool = True) -> Finding:
+    """Holds derivatives against central differences of those of one order less.
+
+    Args:
+        stencil: The derivatives.
+        joints: Whether a jump is a finding.
+    """
     if not stencil.values.shape[1]:
         return Finding("unknown", reason=NOT_FINITE)
     # Where inputs cancel, as those of x - y do along x = y, there is nothing else.
@@ -124,11 +166,22 @@ def check(stencil: Stencil) -> Finding:
         stencil = stencil.at(~jumps)
         if k:
             findings.append(_compare(stencil, k))
-        if jumps.any():
+        if jumps.any() and joints:
             findings.append(Finding("rough", max(k, 1), jump=k))
         if jumps.all():
             break
     return worst(findings)
+
+
+def _stays(change: np.ndarray) -> np.ndarray:
+    """Returns at which points a change over close steps is that of a jump.
+
+    One that changes its sign or size from step to step is that of a function that is only
+    faster than they are.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = change[:, 1 - STEADY :] / change[:, -STEADY:-1]
+    return ((ratios > REMAINS[0]) & (ratios < REMAINS[1])).all(axis=1)
 
 
 def _lower(values: np.ndarray) -> np.ndarray:
@@ -148,11 +201,11 @@ def _compare(stencil: Stencil, k: int) -> Finding:
     value, below = stencil.center[k], stencil.center[k - 1]
     if not len(value) or not np.isfinite(value).all():
         return Finding("ok")  # reported as a whole
-    noise = tower.rounding * np.abs(below)
+    noise = tower.rounding * np.abs(below) + stencil.moved[k - 1]
     estimates, floors = _extrapolated(stencil.across[k - 1], stencil.steps, noise)
     true, doubt, at = _settled(estimates, floors)
     # Over so small steps a derivative is a line but for its rounding.
-    doubt = doubt + stencil.noise[k]
+    doubt = doubt + stencil.noise[k] + stencil.moved[k]
     scale = np.maximum(np.abs(value), np.abs(true))
     lower = _lower(stencil.center[: k + 1])
     typical = np.abs(stencil.values[k]).max(axis=1) + np.abs(below) + LOWER * lower
@@ -161,16 +214,24 @@ def _compare(stencil: Stencil, k: int) -> Finding:
     doubt = doubt / scale
     error = np.abs(value - true) / scale
     allowed = tolerance(tower.rounding)
-    faulty = error > allowed + SAFETY * doubt
-    faulty &= ~_confirmed(value, estimates, floors, at, error * scale)
+    confirmed = _confirmed(value, estimates, floors, at, error * scale)
+    faulty = (error > allowed + SAFETY * doubt) & ~confirmed
+    if stencil.is_close:
+        steep = (
+            np.abs(value) * stencil.steps[at] > STEEP * np.abs(stencil.values[k - 1]).max()
+        )
+        contradicted = _contradicted(true, estimates, floors, at, doubt * scale)
+        unsettled |= faulty & steep & contradicted
+        faulty &= ~unsettled
     # Where what it is the derivative of has cancelled, differences are those of rounding.
-    faulty &= np.abs(stencil.values[k - 1 : k + 1]).max(axis=(0, 2)) > stencil.least
+    there = np.abs(stencil.values[k - 1 : k + 1]).max(axis=(0, 2)) > stencil.least
+    faulty &= there
     if faulty.any():
         largest = float(error[faulty].max())
         return of_error(value[faulty], tower.missing <= k, k, largest)
     if unsettled.all():
-        return Finding("unknown", k, reason="central differences do not settle")
-    settled = error[doubt < allowed]
+        return Finding("unknown", k, reason=UNSETTLED_WORDS)
+    settled = error[(doubt < allowed) & ~unsettled & there & ~confirmed]
     return Finding("ok", error=float(settled.max(initial=0.0)))
 
 
@@ -181,7 +242,10 @@ def _extrapolated(
     quotients = differences / (2 * steps)
     ratios = (steps[:-1] / steps[1:]) ** 2
     estimates = (ratios * quotients[:, 1:] - quotients[:, :-1]) / (ratios - 1)
-    return estimates, noise[:, None] / steps[1:]
+    # Where the function stands still, as one rounded to float32 does, it is rounded away.
+    still = np.equal(differences, 0) & np.any(differences, axis=1, keepdims=True)
+    floors = np.where(still[:, 1:] | still[:, :-1], np.inf, noise[:, None] / steps[1:])
+    return estimates, floors
 
 
 def _settled(
@@ -211,3 +275,15 @@ def _confirmed(
     clear = floors < 0.1 * error[:, None]
     near = np.abs(estimates - value[:, None]) < 0.2 * error[:, None]
     return (finer & clear & near).any(axis=1)
+
+
+def _contradicted(
+    true: np.ndarray, estimates: np.ndarray, floors: np.ndarray, at: np.ndarray, doubt
+) -> np.ndarray:
+    """Returns at which points a finer estimate is another one by more than its rounding.
+
+    Those over steps that are wider than waves may agree by accident.
+    """
+    finer = np.arange(estimates.shape[1]) > at[:, None]
+    apart = np.abs(estimates - true[:, None]) > SAFETY * (floors + doubt[:, None])
+    return (finer & apart).any(axis=1)

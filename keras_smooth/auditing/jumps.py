@@ -16,6 +16,10 @@ INTERVALS = 120
 CANDIDATES = 6
 FINENESS = 8
 REFINEMENTS = 8
+# Refinements, the last ones, that a jump has to survive alone. Of waves shorter than the
+# interval each keeps its size as well, but is one among many.
+STEADY = 5
+ALONE = 0.5
 # Intervals on each side with which one is compared.
 NEIGHBORS = 2
 
@@ -31,6 +35,7 @@ class _Interval:
         change: What the derivative changes there beyond what its neighbors tell.
         ratio: The same, as a part of the change in the interval that this was cut from.
         floor: Changes up to this are rounding.
+        steady: In how many refinements, the last ones, it was that of a jump.
     """
 
     order: int
@@ -39,6 +44,7 @@ class _Interval:
     change: float
     ratio: float
     floor: float
+    steady: int = 0
 
 
 def seek(evaluate: Callable, reach: float, order: int, least: float) -> Finding:
@@ -63,7 +69,7 @@ def seek(evaluate: Callable, reach: float, order: int, least: float) -> Finding:
     for _ in range(REFINEMENTS):
         if intervals:
             intervals = list(_cut(evaluate, intervals))
-    found = [each.order for each in intervals if SURVIVES < each.ratio < GROWS]
+    found = [each.order for each in intervals if each.steady >= STEADY]
     has_end = not np.isfinite(first.values[0]).all()
     in_doubt = has_end or any(each.ratio >= GROWS for each in intervals)
     if not found:
@@ -116,7 +122,19 @@ def _cut(evaluate: Callable, intervals: list[_Interval]) -> Iterator[_Interval]:
         # The first points may have missed the summit of a narrow peak.
         floor = max(each.floor, tolerance(found.rounding) * _largest(values[each.order]))
         if changes[i] > floor:
+            ratio = changes[i] / each.change
+            is_jump = SURVIVES < ratio < GROWS and _is_alone(changes, i)
             yield dataclasses.replace(
                 each, low=grid[i + NEIGHBORS], width=each.width / FINENESS,
-                change=changes[i], ratio=changes[i] / each.change, floor=floor,
+                change=changes[i], ratio=ratio, floor=floor,
+                steady=each.steady + 1 if is_jump else 0,
             )  # fmt: skip
+
+
+def _is_alone(changes: np.ndarray, i: int) -> bool:
+    """Returns whether changes are small but for one, and its neighbors that it shows in."""
+    others = np.delete(
+        changes,
+        np.arange(max(i - NEIGHBORS, 0), i + NEIGHBORS + 1).clip(max=len(changes) - 1),
+    )
+    return bool(others.max(initial=0.0) < ALONE * changes[i])

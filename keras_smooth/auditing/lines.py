@@ -22,7 +22,8 @@ class Line:
         reach: How far from t = 0 values are looked at.
         jumps: Whether jumps of derivatives are sought that far.
         alone: Whether also for layers that take one point at a time.
-        away: Whether it keeps away from the values that reached the layer.
+        where: Where it runs, for lines that keep away from the values that reached the
+            layer.
     """
 
     base: Callable[[np.ndarray], np.ndarray]
@@ -31,7 +32,12 @@ class Line:
     reach: float = 3.0
     jumps: bool = False
     alone: bool = False
-    away: bool = False
+    where: str = ""
+
+    @property
+    def away(self) -> bool:
+        """Whether it keeps away from the values that reached the layer."""
+        return bool(self.where)
 
     def through(self, values: list) -> tuple[list, list]:
         """Returns base and direction for each value, None where the value is None."""
@@ -59,22 +65,29 @@ def _normal(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 GENERIC = Line(np.array, _spread, (0.0, 0.31), jumps=True)
 # From the least to the largest of the values, so that no kink among them is passed by.
-RANGE = Line(_middle, _half_range, (0.31,), reach=1.2, jumps=True, away=True)
+RANGE = Line(
+    _middle,
+    _half_range,
+    (0.31,),
+    reach=1.2,
+    jumps=True,
+    where="within the range of its inputs",
+)
 # Where signals die out on the way to a layer, its faults show at values of size 1 only.
 UNIT = Line(
     lambda value: np.random.default_rng(SEED + 1).normal(size=value.shape),
     _normal,
-    away=True,
+    where="at inputs of size 1",
 )
-ZERO = Line(np.zeros_like, _normal, away=True)
-TIES = Line(lambda value: np.full_like(value, 0.7), _normal, away=True)
+ZERO = Line(np.zeros_like, _normal, where="at inputs of 0")
+TIES = Line(lambda value: np.full_like(value, 0.7), _normal, where="at equal inputs")
 ALL_JOINTS = Line(
     np.zeros_like,
     lambda value, rng: np.ones_like(value),
     JOINTS,
     REACH,
     jumps=True,
-    away=True,
+    where="at inputs from -8 to 8",
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from keras_smooth.auditing import affine, differences, jumps, lines
+from keras_smooth.auditing import affine, differences, jumps, lines, towers
 from keras_smooth.auditing.findings import Finding, is_single, tolerance, worst
 from keras_smooth.auditing.lines import Line
 from keras_smooth.auditing.measured_call import MeasuredCall
@@ -15,6 +15,11 @@ from keras_smooth.auditing.towers import Tower
 from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.models import copies
 
+# What differences over a few steps may say of a steep function, or of rounding.
+LOOKED_AT_CLOSELY = ("wrong", "rough", "unknown")
+# How often inputs are rounded otherwise, and how far.
+ROUNDINGS = 3
+SIZE_OF_ROUNDINGS = 10.0
 SINGLE = "it computes in float32: held to 1e-4"
 
 
@@ -64,38 +69,86 @@ class Measurement:
         steps = differences.steps_for(self.call.rounding, few)
         points = [np.array(line.points[:1] if few else line.points) for line in chosen]
         ts = [differences.places(each, steps) for each in points]
-        towers = self._towers(curves, ts) if self.together else None
+        together = self._towers(curves, ts) if self.together else None
         least = 0.0
         for i, (line, curve) in enumerate(zip(chosen, curves)):
             # The layer itself may raise, say for a batch of its size.
             try:
-                tower = towers[i] if towers else self._tower(*curve, ts[i])
+                tower = together[i] if together else self._tower(*curve, ts[i])
                 least = max(least, _rounding(tower))
-                found = differences.check(differences.Stencil.of(tower, steps, least))
-                yield self._seen_away(found) if line.away else found
+                joints = not (self.known and line.away)
+                stencil = differences.Stencil.of(tower, steps, least)
+                found = differences.check(stencil, joints)
+                if found.verdict in LOOKED_AT_CLOSELY:
+                    found = self._closely(*curve, points[i], least, joints)
+                yield self._seen(found, line)
                 if self._seeks_jumps(line):
                     evaluate = functools.partial(self._tower, *curve)
                     found = jumps.seek(evaluate, line.reach, self.order, least)
-                    yield self._seen_away(found) if line.away else found
+                    yield self._seen(found, line)
             except Exception as error:
                 yield Finding("unknown", reason=copies.brief(error))
+
+    def _closely(
+        self,
+        base: list,
+        direction: list,
+        points: np.ndarray,
+        least: float,
+        joints: bool,
+    ) -> Finding:
+        """Returns what a second look finds, over steps of all sizes.
+
+        Where inputs nearly cancel, as those of a normalization of equal numbers do, one
+        rounding of them may move all: that is measured, too.
+        """
+        single = is_single(self.call.rounding)
+        steps = differences.SINGLE_STEPS if single else differences.CLOSE_STEPS
+        tower = self._tower(base, direction, differences.places(points, steps))
+        rng = np.random.default_rng(lines.SEED)
+        reach = np.abs(points).max()
+        rounded = [
+            self._tower(self._rounded(base, direction, reach, rng), direction, points)
+            for _ in range(ROUNDINGS)
+        ]
+        stencil = differences.Stencil.of(tower, steps, least, rounded)
+        return differences.check(stencil, joints)
+
+    def _rounded(
+        self, base: list, direction: list, reach: float, rng: np.random.Generator
+    ) -> list:
+        """Returns the bases of lines whose values are rounded otherwise."""
+        size = SIZE_OF_ROUNDINGS * self.call.rounding
+
+        def rounded(b, d):
+            return b + size * (np.abs(b) + reach * np.abs(d)) * rng.normal(size=b.shape)
+
+        return [b if b is None else rounded(b, d) for b, d in zip(base, direction)]
 
     def _seeks_jumps(self, line: Line) -> bool:
         if self.known or self.briefly:
             return False
         return line.jumps and (self.together or line.alone)
 
-    def _seen_away(self, found: Finding) -> Finding:
-        """Returns what a finding says of the values of a call, to which its line does not go.
+    def _seen(self, found: Finding, line: Line) -> Finding:
+        """Returns what a finding says of the values of a call, to which a line may not go.
 
         What is not finite somewhere, or an operation that jumps there, is not at fault
-        where it gets no such values: the whole model tells.
+        where it gets no such values: the whole model tells. A layer that is known to be
+        smooth may be as steep as it likes there.
         """
+        if not line.away:
+            return found
+        if self.known and found.reason == differences.UNSETTLED_WORDS:
+            return Finding("ok")
         if found.reason == differences.NOT_FINITE:
             return Finding("ok", in_doubt=True)
         operation = not isinstance(self.call.copy, keras.layers.Layer)
         if operation and (found.jump == 0 or found.verdict == "nan"):
             return Finding("ok", in_doubt=True)
+        if VERDICTS[found.verdict].is_fault:
+            reason = ": ".join(filter(None, (line.where, found.reason)))
+            return dataclasses.replace(found, reason=reason)
         return found
 
     def _towers(self, curves: list, ts: list[np.ndarray]) -> list[Tower] | None:
@@ -136,8 +189,8 @@ class Measurement:
                 return None
             slopes = slopes / [line.reach for line in chosen]
             if not self.together:
-                towers = [self._tower(*curve, np.zeros(1)) for curve in curves]
-                return worst(list(map(affine.check, towers, slopes[:, None])))
+                apart = [self._tower(*curve, np.zeros(1)) for curve in curves]
+                return affine.check(towers.joined(apart), slopes)
             ts = [np.array(line.points) for line in chosen]
             tower = self._tower(*_joined(curves, ts), np.concatenate(ts))
         # A layer that fails here is looked at line by line.

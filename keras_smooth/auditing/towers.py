@@ -46,6 +46,16 @@ def tower(rows: list[tuple[int, list]], rounding: float) -> Tower:
     return Tower(np.array(values), lost[0] if lost else math.inf, raised, rounding)
 
 
+def joined(parts: list[Tower]) -> Tower:
+    """Returns the points of several towers in one."""
+    return dataclasses.replace(
+        parts[0],
+        values=np.concatenate([part.values for part in parts], axis=1),
+        missing=min(part.missing for part in parts),
+        raised=min((part.raised for part in parts), key=lambda raised: raised[0]),
+    )
+
+
 def curve_derivatives(curve: Callable, t: tf.Tensor, order: int) -> list:
     """Returns the derivatives 0 to order of a curve from nested tapes.
 

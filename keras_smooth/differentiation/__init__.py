@@ -2,6 +2,7 @@
 
 operators.py          derivatives, gradient, jacobian, hessian, laplacian, directional
 checked_inputs.py     what they ask of the model and of x
+independence.py       whether the samples of a batch influence each other
 points.py             the inputs that move and those that are held
 engines.py            the engines by name, and which is taken for a task
 evaluation.py         one evaluation: task, engine, batches, tapes where jets do not agree

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.models import sample_inputs
+
 
 @dataclasses.dataclass(frozen=True)
 class Input:
@@ -129,6 +131,7 @@ def numbers(word: str, value) -> tf.Tensor:
     """
     if value is None:
         raise TypeError(f"{word} is None; expected an array.")
+    sample_inputs.check_dense(word, value)
     try:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import engines
+from keras_smooth.differentiation import engines, independence
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
 from keras_smooth.differentiation.verification import certified, with_verification
@@ -72,9 +72,9 @@ def derivatives(
     Raises:
         TypeError: If x does not hold floats or `order` is not an integer.
         ValueError: If x is empty, not finite or of the wrong shape, `wrt` names no input,
-            `order` is out of range, the engine is unknown, the model is not built, a
-            derivative is lost on the way (the message names the layers at fault), or the
-            numbers cannot be verified.
+            `order` is out of range, the engine is unknown, the model is not built, its
+            output for a sample depends on other samples, a derivative is lost on the way
+            (the message names the layers at fault), or the numbers cannot be verified.
 
     Example:
 
@@ -86,7 +86,7 @@ def derivatives(
     least = 1 if verify else 0
     order = engines.checked_derivatives(order, engines.checked_engine(engine), least)
     engines.refuse_training(engine, training)
-    points = checked_points(model, x, wrt)
+    points = _independent_points(model, x, wrt)
     evaluation = Evaluation(
         "derivatives", model, points, order, engine, batch_size, training
     )
@@ -216,18 +216,25 @@ def hessian(
     array([[[0., 6.],
             [6., 4.]]])
     """
-    points = checked_points(model, x, wrt)
+    points = _independent_points(model, x, wrt)
     engines.checked_engine(engine)
     evaluation = Evaluation("derivatives", model, points, 2, engine, batch_size)
     found = certified(evaluation) if verify else evaluation.result()
     return with_verification(_written_out(points, found[0], found[2], 2), found)
 
 
+def _independent_points(model: Callable, x: Any, wrt: Any) -> Points:
+    """Returns the points of a model that treats each sample by itself."""
+    points = checked_points(model, x, wrt)
+    independence.check(model, points.x)
+    return points
+
+
 def _first(
     model: Callable, x: Any, wrt: Any, engine: str, batch_size: int | None, verify: bool
 ) -> tuple:
     """Returns the points; and y and y'."""
-    points = checked_points(model, x, wrt)
+    points = _independent_points(model, x, wrt)
     engines.checked_engine(engine)
     evaluation = Evaluation("jacobian", model, points, 1, engine, batch_size)
     return points, certified(evaluation) if verify else evaluation.result()
@@ -308,7 +315,7 @@ def with_laplacian(
 def _laplacian(
     task: str, model: Callable, x: Any, wrt: Any, engine: str, batch_size: Any
 ) -> Evaluation:
-    points = checked_points(model, x, wrt)
+    points = _independent_points(model, x, wrt)
     engines.checked_engine(engine)
     return Evaluation(task, model, points, 2, engine, batch_size)
 
@@ -356,7 +363,7 @@ def directional(
     (6.0, 5.0, 2.0)
     """
     order = engines.checked_derivatives(order, engines.checked_engine(engine), least=1)
-    points = checked_points(model, x, wrt)
+    points = _independent_points(model, x, wrt)
     directions = checked_directions(points, direction)
     evaluation = Evaluation(
         "directional", model, points, order, engine, batch_size, directions=directions

@@ -54,6 +54,7 @@ def _copied_if_possible(model: keras.layers.Layer, copied: Callable) -> keras.la
 
 
 def _first_samples(part: Any) -> tf.Tensor:
+    check_dense("x", part)
     part = tf.convert_to_tensor(part)
     if part.shape.rank == 0 or part.shape[0] == 0:
         raise ValueError(
@@ -61,6 +62,19 @@ def _first_samples(part: Any) -> tf.Tensor:
             f"{tuple(part.shape)}."
         )
     return part[:SAMPLES]
+
+
+def check_dense(name: str, part: Any) -> None:
+    """Raises if something is no dense array.
+
+    Raises:
+        TypeError: If it is ragged or sparse.
+    """
+    if isinstance(part, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
+        raise TypeError(
+            f"{name} is a {type(part).__name__}; expected a dense array, in which all samples "
+            "have one shape."
+        )
 
 
 def _of_model(model: keras.Model) -> Any:

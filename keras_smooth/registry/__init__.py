@@ -25,6 +25,7 @@ from keras_smooth.registry.rows import (
     operation_row,
     row,
     settings,
+    unbound,
 )
 from keras_smooth.registry.lookup import (
     activation_of,
@@ -67,4 +68,5 @@ __all__ = [
     "slope_at_zero",
     "smoothness",
     "smoothness_of_parts",
+    "unbound",
 ]

@@ -17,6 +17,7 @@ from keras_smooth.registry.rows import (
     operation_row,
     row,
     settings,
+    unbound,
 )
 
 _named = {}
@@ -103,7 +104,7 @@ def slope_at_zero(function: Callable) -> float | None:
     """Returns f'(0) of an activation, None if the table does not have it."""
     found = row(function)
     slope = None if found is None else found.slope
-    return slope(**getattr(function, "parameters", {})) if callable(slope) else slope
+    return slope(**unbound(function)[1]) if callable(slope) else slope
 
 
 def recommended(order: float = 2) -> list[str]:
@@ -183,7 +184,7 @@ def smoothness(obj: object) -> Class:
     if isinstance(obj, type):
         return None if callable(found.smoothness) else found.smoothness
     if callable(found.smoothness):
-        return found.smoothness(**getattr(obj, "parameters", {}))
+        return found.smoothness(**unbound(obj)[1])
     return found.smoothness
 
 

@@ -1,6 +1,7 @@
 """A row of the table, and the table itself."""
 
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Callable, Hashable, Iterable
@@ -135,10 +136,29 @@ def _equal(value: object, default: object) -> bool:
 def row(subject: Any) -> Row | None:
     """Returns the row of a function, of a function with parameters or of a layer class."""
     try:
-        subject = getattr(subject, "function", subject)
-        return _rows.get(_aliases.get(subject, subject))
+        subject, parameters = unbound(subject)
+        known = _aliases.get(subject, subject)
+        # TensorFlow may call a parameter otherwise than Keras.
+        if known is not subject and not parameters.keys() <= _parameters(known):
+            return None
+        return _rows.get(known)
     except TypeError:
         return None
+
+
+def _parameters(function: Callable) -> set[str]:
+    return set(inspect.signature(function).parameters)
+
+
+def unbound(function: Any) -> tuple[Any, dict]:
+    """Returns the function without the parameters that are fixed in it, and these.
+
+    Both those of `keras_smooth.activations.partial` and of `functools.partial`, by name.
+    """
+    if isinstance(function, functools.partial) and not function.args:
+        inner, parameters = unbound(function.func)
+        return inner, {**parameters, **function.keywords}
+    return getattr(function, "function", function), getattr(function, "parameters", {})
 
 
 def least(classes: Iterable[Class]) -> Class:

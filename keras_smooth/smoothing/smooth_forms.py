@@ -68,7 +68,7 @@ def of_function(function: Callable, sharpness: float) -> Callable | None:
         sharpness: How sharp the bends are.
     """
     if form := CURVED.get(registry.activation_of(function)):
-        return form(sharpness, **getattr(function, "parameters", {}))
+        return form(sharpness, **registry.unbound(function)[1])
     pieces = straight_pieces.measured(function)
     if pieces is None or not pieces["knots"]:
         return None

@@ -82,7 +82,7 @@ def activate(activation: Callable | None, x: Jet) -> Jet:
     rule = rule_of(activation)
     result = NotImplemented
     if rule is not None:
-        result = rule(x, **getattr(activation, "parameters", {}))
+        result = rule(x, **registry.unbound(activation)[1])
     return _taped(activation, (x,), {}) if result is NotImplemented else result
 
 

@@ -1,0 +1,135 @@
+"""Whether the samples of a batch are independent, as every derivative by sample takes them.
+
+Of a model that subtracts the mean of its batch, tapes give the sum of what all samples do
+to one input: no derivative of any sample, and another number in another batch.
+"""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import registry
+from keras_smooth.differentiation import tapes
+from keras_smooth.differentiation.cross_check import ROUNDING
+from keras_smooth.models import graph
+
+MIXES = (
+    "its output for a sample depends on the other samples of the batch, so that it has no "
+    "derivatives by sample"
+)
+# What is found independent stays so.
+_independent = weakref.WeakSet()
+
+
+def check(model: Callable, x: Any) -> None:
+    """Raises if the output of a model for a sample depends on the others.
+
+    A model of known layers is not looked at: these mix no samples in inference. In a graph
+    the comparison is part of the graph, which raises InvalidArgumentError.
+
+    Args:
+        model: Model, layer or function.
+        x: Its argument, tensors of shape `(batch, ...)`.
+
+    Raises:
+        ValueError: If it does.
+    """
+    if _is_known_as_independent(model):
+        return
+    agrees = _agrees(lambda x: tapes.call(model, x), x)
+    words = (
+        f"The model {getattr(model, 'name', repr(model))!r} mixes samples: {MIXES}. Compute "
+        "each sample from its own input alone."
+    )
+    if tf.is_tensor(agrees):
+        tf.debugging.Assert(agrees, [words])
+    elif not agrees:
+        raise ValueError(words)
+    else:
+        _remember(model)
+
+
+def _is_known_as_independent(model: Callable) -> bool:
+    try:
+        return model in _independent or not may_mix(model)
+    # Not every function can be remembered.
+    except TypeError:
+        return not may_mix(model)
+
+
+def _remember(model: Callable) -> None:
+    try:
+        _independent.add(model)
+    except TypeError:
+        pass
+
+
+def may_mix(model: Callable) -> bool:
+    """Returns whether there is a part in a model of which it is not known that it does not."""
+    if graph.is_graph(model):
+        return any(map(may_mix, graph.inner(model)))
+    # Operations take any axis, also that of the samples.
+    known = isinstance(model, keras.layers.Layer) and not isinstance(model, keras.Model)
+    return not known or registry.smoothness(model) is None
+
+
+def mixes(function: Callable, x: Any) -> bool:
+    """Returns whether the output of a function for a sample depends on the others.
+
+    False where that cannot be told: of one sample, of a batch of one size only, of random
+    numbers.
+
+    Args:
+        function: Of x.
+        x: Tensors of shape `(batch, ...)`.
+    """
+    return not _agrees(function, x)
+
+
+def _agrees(function: Callable, x: Any) -> Any:
+    """Returns whether a sample has the same output in other company, in graphs a tensor."""
+    size = keras.tree.flatten(x)[0].shape[0]
+    if size == 1:
+        return True
+    try:
+        several = function(_rows(x, [0, 0.5, 1]))
+        alone, again = function(_rows(x, [0])), function(_rows(x, [0]))
+    # What takes batches of one size only says nothing here.
+    except Exception:
+        return True
+    triples = list(zip(*map(keras.tree.flatten, (several, alone, again))))
+    found = [_same(*triple) for triple in triples if _are_of_samples(*triple)]
+    if all(isinstance(each, bool) for each in found):
+        return all(found)
+    return tf.reduce_all([tf.convert_to_tensor(each) for each in found])
+
+
+def _rows(x: Any, parts: list[float]) -> Any:
+    def rows(tensor):
+        last = tf.cast(tf.shape(tensor)[0] - 1, "float64")
+        places = tf.cast(tf.round(tf.constant(parts, "float64") * last), "int32")
+        chosen = tf.gather(tensor, places)
+        return tf.ensure_shape(chosen, [len(parts), *tensor.shape[1:]])
+
+    return keras.tree.map_structure(rows, x)
+
+
+def _are_of_samples(several: Any, alone: Any, again: Any) -> bool:
+    if not all(tf.is_tensor(each) and each.dtype.is_floating for each in (several, alone)):
+        return False
+    return several.shape.rank and (several.shape[0], alone.shape[0]) == (3, 1)
+
+
+def _same(several: tf.Tensor, alone: tf.Tensor, again: tf.Tensor) -> Any:
+    """Returns whether the first sample is what it is alone, or is another one each time."""
+    # Half of the digits: far above rounding, far below what other samples do.
+    tolerance = ROUNDING[alone.dtype.name] ** 0.5
+    several, alone, again = (tf.cast(each, "float64") for each in (several, alone, again))
+    largest = tf.reduce_max(tf.abs(several)) + tf.reduce_max(tf.abs(alone))
+    same = tf.reduce_max(tf.abs(several[:1] - alone)) <= tolerance * largest
+    is_random = tf.reduce_any(again != alone)
+    found = same | is_random | ~tf.math.is_finite(largest)
+    return bool(found) if hasattr(found, "numpy") else found
