@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import sys
+import types
 
 import keras
 import numpy as np
@@ -188,6 +190,37 @@ def test_several_inputs_and_outputs(make_model):
     assert monitor.plot().axes
 
 
+@pytest.mark.parametrize("shape", [(6, 1), (6, 3), (6, 2, 2)], ids=str)
+def test_gradient_norm_and_laplacian(make_model, shape, rng):
+    x = rng.normal(size=shape)
+
+    def bowl(x):
+        # Three times the squared distance from 0, and once.
+        squares = ops.sum(ops.reshape(ops.square(x), (6, -1)), axis=1, keepdims=True)
+        return ops.concatenate([3.0 * squares, squares], axis=1)
+
+    model = keras.Sequential([keras.Input(shape[1:], dtype="float64")])
+    model.add(keras.layers.Flatten(dtype="float64"))
+    model.add(keras_smooth.Dense(2, "tanh", dtype="float64"))
+    model.compile(loss="mse")
+    monitor = keras_smooth.DerivativeMonitor(
+        x, bowl, also=["gradient_norm", "laplacian"], metric="mae"
+    )
+    logs = fit(model, (x, np.zeros((6, 2))), [monitor], epochs=1).history
+    # Tanh of a row of weights, by hand.
+    kernel, bias = (np.asarray(weight) for weight in model.layers[1].weights)
+    tanh = np.tanh(x.reshape(6, -1) @ kernel + bias)
+    slope, squares = 1.0 - tanh**2, np.sum(kernel**2, axis=0)
+    factor, dim = np.array([3.0, 1.0]), x[0].size
+    norm = np.linalg.norm(x.reshape(6, -1), axis=1, keepdims=True) * 2.0 * factor
+    expected = {
+        "gradient_norm_mae": np.abs(slope * np.sqrt(squares) - norm),
+        "laplacian_mae": np.abs(-2.0 * tanh * slope * squares - 2.0 * dim * factor),
+    }
+    for key, errors in expected.items():
+        assert logs[key][-1] == pytest.approx(np.mean(errors), rel=1e-10), key
+
+
 # Each callback in turn sees the keys.
 
 
@@ -220,6 +253,71 @@ def test_tensorboard(make_model, gaussian_data, tmp_path):
             event = tf.compat.v1.Event.FromString(record.numpy())
             tags |= {value.tag for value in event.summary.value}
     assert {f"epoch_{key}" for key in KEYS} <= tags
+
+
+def events(folder):
+    """Returns the steps of each tag that was written for TensorBoard, and the last images."""
+    steps, images = {}, {}
+    for path in sorted(folder.rglob("*tfevents*")):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                steps.setdefault(value.tag, []).append(event.step)
+                images[value.tag] = list(value.tensor.string_val)
+    return steps, images
+
+
+@pytest.mark.slow
+def test_log_dir(make_model, gaussian_data, tmp_path):
+    monitor = keras_smooth.DerivativeMonitor(
+        gaussian_data[0], gaussian, prefix="a_", log_dir=tmp_path
+    )
+    fit(make_model(), gaussian_data, [monitor], epochs=6)
+    steps, images = events(tmp_path)
+    # Figures of the measurements 1, 2, 4 and the last.
+    assert steps == {f"a_{key}": [*range(6)] for key in KEYS} | {
+        "a_derivatives": [0, 1, 3, 5]
+    }
+    width, height, png = images["a_derivatives"]
+    picture = tf.io.decode_png(png)
+    assert picture.shape[:2] == (int(height), int(width)) and len(np.unique(picture)) > 10
+
+
+class Notebook:
+    """IPython as a notebook has it: a shell with a kernel, and displays that change."""
+
+    def __init__(self):
+        self.shown = []
+        self.display = types.SimpleNamespace(Image=bytes, display=self._show)
+
+    def get_ipython(self):
+        return types.SimpleNamespace(kernel="a kernel")
+
+    def _show(self, picture, display_id):
+        assert display_id
+        pictures = [picture]
+        self.shown.append(pictures)
+        return types.SimpleNamespace(update=pictures.append)
+
+
+@pytest.mark.slow
+def test_live(make_model, gaussian_data, monkeypatch):
+    notebook = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monitor = keras_smooth.DerivativeMonitor(
+        gaussian_data[0], gaussian, live=True, figure_every=2
+    )
+    for _ in range(2):
+        fit(make_model(), gaussian_data, [monitor], epochs=4)
+    # One figure a fit, drawn at the epochs 0, 2 and 3.
+    assert [len(pictures) for pictures in notebook.shown] == [3, 3]
+    assert all(p.startswith(b"\x89PNG") for pictures in notebook.shown for p in pictures)
+
+
+def test_live_outside_of_a_notebook(make_model, gaussian_data):
+    with pytest.warns(UserWarning, match="no notebook"):
+        monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, live=True)
+    fit(make_model(), gaussian_data, [monitor], epochs=1)
 
 
 def test_early_stopping(make_model, gaussian_data):
@@ -302,6 +400,20 @@ PAIR = np.zeros((21, 2)), np.zeros((21, 2, 3)), np.zeros((21, 2, 3, 3))
     [
         ({"every": 0}, ValueError, "`every` must be 1 or more"),
         ({"every": 1.5}, TypeError, "`every` must be an integer"),
+        ({"figure_every": 0}, ValueError, "`figure_every` must be 1 or more"),
+        ({"figure_every": 1.5}, TypeError, "`figure_every` must be an integer"),
+        ({"also": "laplacian"}, TypeError, "`also` must be a list of names"),
+        ({"also": [["laplacian"]]}, TypeError, "`also` must be a list of names"),
+        ({"also": None}, TypeError, "`also` must be a list of names"),
+        ({"also": ["curl"]}, ValueError, "unknown quantity 'curl'. Known: gradient_norm, lap"),
+        ({"also": ["laplacian"], "order": 1, "reference": EXACT[:2]}, ValueError,
+         "'laplacian' needs order=2 or more, received order=1"),
+        ({"also": ["laplacian"], "x": {"a": X, "b": X}, "reference": lambda x: x["a"] * x["b"]},
+         ValueError, "`also` needs x as one array"),
+        ({"also": ["laplacian"], "reference": lambda x: (ops.sin(x), ops.exp(x))}, ValueError,
+         "y is one array"),
+        ({"live": "yes"}, TypeError, "`live` must be True or False"),
+        ({"log_dir": 3}, TypeError, "`log_dir` must be a path"),
         ({"order": 1}, ValueError, r"order=1 needs 2 exact arrays \(y, dy\), received 3"),
         ({"order": 3}, ValueError, "needs 4 exact arrays"),
         ({"order": -1}, ValueError, "`order` must be 0 or more"),

@@ -1,5 +1,6 @@
 """DerivativeMonitor: the errors of y, y', y'' during fit."""
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,6 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.callbacks.displays import Notebook, TensorBoard
+from keras_smooth.callbacks.metrics import metric_of
+from keras_smooth.callbacks.quantities import quantities_of
 from keras_smooth.checks import whole_number
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.evaluation import names
@@ -47,13 +51,27 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             of `steps_per_execution` iterations: it measures at the first such end when as
             many have gone by.
         prefix: What the keys begin with, to tell several monitors apart.
+        also: What else is compared, for x as one array of any number of inputs:
+            `"gradient_norm"`, the length of the gradient, and `"laplacian"`, the trace of
+            the Hessian. Their keys are `gradient_norm_mse` and `laplacian_mse`; the errors of
+            gradient and Hessian themselves are those of dy and d2y.
+        log_dir: Directory for TensorBoard: the errors of each measurement as scalars, and
+            figures as `plot` draws them.
+        live: Whether a notebook shows that figure while the model trains. Elsewhere one
+            sentence says that it is not shown.
+        figure_every: Number of epochs from one such figure to the next. A figure takes some
+            tenths of a second: None draws those of the measurements 1, 2, 4, 8 and so on. The
+            last measurement has one in any case.
 
     Raises:
-        TypeError: If x holds no floats, `order` or `every` is no integer, or the reference
-            is none of the above or is a function of NumPy.
-        ValueError: If the reference does not fit x or `order`, a number is not finite, or
-            `order` or `every` is too small. When training begins: if the reference does
-            not fit the model.
+        TypeError: If x holds no floats, `order`, `every` or `figure_every` is no integer,
+            `also` is no sequence of names, or the reference is none of the above or is a
+            function of NumPy.
+        ValueError: If the reference does not fit x or `order`, a number is not finite,
+            `order`, `every` or `figure_every` is too small, or a name of `also` is unknown or
+            needs a higher order. When training begins: if the reference does not fit the
+            model.
+        ImportError: If `log_dir` is given and TensorBoard is not installed.
 
     Example:
 
@@ -66,6 +84,15 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     >>> history = model.fit(x, np.exp(-(x**2)), verbose=0, callbacks=[monitor])
     >>> sorted(history.history)
     ['d2y_mse', 'dy_mse', 'loss', 'y_mse']
+
+    Two inputs, with the Laplacian:
+
+    >>> x = np.random.default_rng(0).uniform(size=(20, 2))
+    >>> def waves(x):
+    ...     return ops.sin(x[:, :1]) * ops.cos(x[:, 1:])
+    >>> monitor = keras_smooth.DerivativeMonitor(x, waves, also=["laplacian"])
+    >>> monitor.keys
+    ['y_mse', 'dy_mse', 'd2y_mse', 'laplacian_mse']
     """
 
     def __init__(
@@ -76,18 +103,29 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         metric: str | type | keras.metrics.Metric = "mse",
         every: int = 1,
         prefix: str = "",
+        also: Sequence[str] = (),
+        log_dir: str | os.PathLike | None = None,
+        live: bool = False,
+        figure_every: int | None = None,
     ) -> None:
         super().__init__()
         self.order = whole_number("`order`", order, least=0)
         self.every = whole_number("`every`", every, least=1)
         self.x = exact_values.points(x)
-        self.metric = _metric(metric)
+        self.metric = metric_of(metric)
+        self._quantities = quantities_of(also, self.x, self.order)
         short = metric if isinstance(metric, str) else self.metric.name
-        self.keys = [f"{prefix}{name}_{short}" for name in names(self.order)]
+        compared = [*names(self.order), *self._quantities]
+        self.keys = [f"{prefix}{name}_{short}" for name in compared]
+        self._figure_every = figure_every
+        if figure_every is not None:
+            self._figure_every = whole_number("`figure_every`", figure_every, least=1)
         self._exact = [
             keras.tree.flatten(entry)
             for entry in exact_values.exact_values(reference, self.x, self.order)
         ]
+        if self._quantities and any(len(leaves) > 1 for leaves in self._exact):
+            raise ValueError("`also` needs a reference whose y is one array.")
         self.history = {"epoch": np.array([], int)} | {
             key: np.array([]) for key in self.keys
         }
@@ -95,6 +133,15 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self._compiled_metric: Any = None
         self._warned = False
         self._measured = None
+        self._num_measured = 0
+        self._drawn: int | None = None
+        self._displays: list[TensorBoard | Notebook] = []
+        if log_dir is not None:
+            self._displays.append(TensorBoard(log_dir, f"{prefix}derivatives"))
+        if not isinstance(live, bool):
+            raise TypeError(f"`live` must be True or False, received {live!r}.")
+        if live:
+            self._displays.append(Notebook())
 
     @property
     def reference(self) -> list[np.ndarray]:
@@ -108,9 +155,11 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         )
         # Operation by operation, a metric costs more than the derivatives.
         self._compiled_metric = tf.function(self._metric_of, autograph=False)
-        self._measured = None
+        self._measured, self._num_measured, self._drawn = None, 0, None
         if model.built:
-            self._pairs()  # Raises now rather than after an epoch if the shapes differ.
+            self._compared()  # Raises now rather than after an epoch if the shapes differ.
+        for display in self._displays:
+            display.begin()
 
     def on_epoch_end(self, epoch: Any, logs: Any = None) -> None:
         if self._measured is not None and epoch - self._measured < self.every:
@@ -121,10 +170,17 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             self.history[key] = np.append(self.history[key], value)
         if logs is not None:
             logs.update(errors)
+        self._show(epoch, errors)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._measured is not None and self._drawn != self._measured:
+            self._draw(self._measured)
+        for display in self._displays:
+            display.end()
 
     def measure(self) -> dict[str, float]:
         """Returns the errors of the model as it is now, by key."""
-        pairs = self._pairs()
+        pairs = self._compared()
         self._warn_if_zero([value for _, value in pairs])
         return {key: self._error(*pair) for key, pair in zip(self.keys, pairs)}
 
@@ -186,6 +242,25 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         figures.curves(below, np.ravel(self.x)[order], exact, values, "network")
         return figure
 
+    def _show(self, epoch: int, errors: Mapping[str, float]) -> None:
+        """Shows a measurement, and a figure where one is due."""
+        for display in self._displays:
+            display.numbers(epoch, errors)
+        self._num_measured += 1
+        if self._figure_every is None:
+            due = self._num_measured & (self._num_measured - 1) == 0  # a power of two
+        else:
+            due = self._drawn is None or epoch - self._drawn >= self._figure_every
+        if due:
+            self._draw(epoch)
+
+    def _draw(self, epoch: int) -> None:
+        self._drawn = epoch
+        if self._displays:
+            figure = self.plot()
+            for display in self._displays:
+                display.figure(epoch, figure)
+
     def _error(self, true: np.ndarray, value: np.ndarray) -> float:
         return float(self._compiled_metric(tf.constant(true), tf.constant(value)))
 
@@ -201,6 +276,14 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             [np.asarray(leaf) for leaf in keras.tree.flatten(entry)]
             for entry in self._evaluate()
         ]
+
+    def _compared(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns what is exact beside what the model has, in the order of the keys."""
+        pairs = self._pairs()
+        for quantity in self._quantities.values():
+            true, value = pairs[quantity.order]
+            pairs.append((quantity.of(true, self.x), quantity.of(value, self.x)))
+        return pairs
 
     def _pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns the exact values beside the model's, in the shapes of the model's."""
@@ -225,18 +308,6 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
                 "class of the model.",
                 stacklevel=3,
             )
-
-
-def _metric(identifier: Any) -> keras.metrics.Metric:
-    """Returns the metric; one that is made here computes in float64."""
-    if isinstance(identifier, keras.metrics.Metric):
-        return identifier
-    if isinstance(identifier, type):
-        return identifier(dtype="float64")
-    metric = keras.metrics.get(identifier)
-    if isinstance(metric, keras.metrics.Metric):
-        return type(metric).from_config({**metric.get_config(), "dtype": "float64"})
-    return keras.metrics.MeanMetricWrapper(metric, name=metric.__name__, dtype="float64")
 
 
 def _joined(leaves: list[np.ndarray]) -> np.ndarray:

@@ -1,0 +1,11 @@
+"""DerivativeMonitor: the errors of y, y', y'' during fit.
+
+monitor.py      DerivativeMonitor: when it measures, what goes into the logs and is drawn
+quantities.py   gradient norm and Laplacian, from the derivatives that are measured
+metrics.py      Keras' metrics, in float64
+displays.py     who sees it while the model trains: TensorBoard, a notebook
+"""
+
+from keras_smooth.callbacks.monitor import DerivativeMonitor
+
+__all__ = ["DerivativeMonitor"]

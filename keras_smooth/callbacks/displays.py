@@ -1,0 +1,101 @@
+"""Who sees numbers and figures while a model trains: TensorBoard, a notebook.
+
+A display has four functions: `begin()`, `numbers(epoch, errors)`, `figure(epoch, figure)` and
+`end()`.
+"""
+
+import importlib.util
+import io
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class TensorBoard:
+    """Scalars and figures in a directory of TensorBoard.
+
+    Args:
+        log_dir: The directory, which `tensorboard --logdir` is given.
+        name: Of the figure.
+
+    Raises:
+        TypeError: If `log_dir` is no path.
+        ImportError: If TensorBoard is not installed.
+    """
+
+    def __init__(self, log_dir: str | os.PathLike, name: str):
+        if not isinstance(log_dir, str | os.PathLike):
+            raise TypeError(f"`log_dir` must be a path, received {log_dir!r}.")
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ImportError(
+                "`log_dir`: TensorBoard is not installed. Install it with: "
+                "pip install tensorboard"
+            )
+        self._log_dir = os.fspath(log_dir)
+        self._name = name
+        self._writer: Any = None
+
+    def begin(self) -> None:
+        self._writer = tf.summary.create_file_writer(self._log_dir)
+
+    def numbers(self, epoch: int, errors: Mapping[str, float]) -> None:
+        with self._writer.as_default(step=epoch):
+            for key, error in errors.items():
+                tf.summary.scalar(key, error)
+        self._writer.flush()
+
+    def figure(self, epoch: int, figure: Any) -> None:
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba())
+        with self._writer.as_default(step=epoch):
+            tf.summary.image(self._name, pixels[None])
+        self._writer.flush()
+
+    def end(self) -> None:
+        self._writer.close()
+
+
+class Notebook:
+    """One figure below a notebook's cell, drawn anew in its place."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        if _notebook() is None:
+            warnings.warn(
+                "`live=True`: this is no notebook, so that no figure is shown. "
+                "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard.",
+                stacklevel=4,
+            )
+
+    def begin(self) -> None:
+        self._handle = None
+
+    def numbers(self, epoch: int, errors: Mapping[str, float]) -> None:
+        """Shows nothing: the figure has the errors."""
+
+    def figure(self, epoch: int, figure: Any) -> None:
+        ipython = _notebook()
+        if ipython is None:
+            return
+        file = io.BytesIO()
+        figure.savefig(file, format="png")
+        picture = ipython.display.Image(file.getvalue())
+        if self._handle is None:
+            self._handle = ipython.display.display(picture, display_id=True)
+        else:
+            self._handle.update(picture)
+
+    def end(self) -> None:
+        """Leaves the last figure where it is."""
+
+
+def _notebook() -> Any:
+    """Returns IPython where a notebook runs this process, which has imported it; else None."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return ipython if hasattr(shell, "kernel") else None

@@ -1,0 +1,60 @@
+"""What else is compared: gradient norm and Laplacian, from the derivatives that are measured."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Quantity(NamedTuple):
+    """A function of a derivative.
+
+    Args:
+        order: Of the derivative that it is a function of.
+        function: Of that derivative, with `(dim,)` or `(dim, dim)` as its last axes.
+    """
+
+    order: int
+    function: Callable
+
+    def of(self, derivative: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Returns the quantity, `(batch, *outputs)`, of a derivative at points."""
+        shape = x.shape[1:]
+        dim = int(np.prod(shape))
+        # A single input has no axis in the derivatives.
+        num_axes = self.order * (len(shape) if dim > 1 else 0)
+        outputs = derivative.shape[: derivative.ndim - num_axes]
+        return self.function(derivative.reshape(*outputs, *[dim] * self.order))
+
+
+QUANTITIES = {
+    "gradient_norm": Quantity(1, lambda dy: np.linalg.norm(dy, axis=-1)),
+    "laplacian": Quantity(2, lambda d2y: np.trace(d2y, axis1=-2, axis2=-1)),
+}
+
+
+def quantities_of(also: Sequence[str], x: Any, order: int) -> dict[str, Quantity]:
+    """Returns the quantities of some names.
+
+    Raises:
+        TypeError: If the names are no sequence of strings.
+        ValueError: If one is unknown, needs a higher order, or x is not one array.
+    """
+    names = also if isinstance(also, list | tuple) else [also]
+    if isinstance(also, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"`also` must be a list of names, received {also!r}.")
+    for name in also:
+        if name not in QUANTITIES:
+            raise ValueError(
+                f"`also`: unknown quantity {name!r}. Known: {', '.join(QUANTITIES)}."
+            )
+        if QUANTITIES[name].order > order:
+            raise ValueError(
+                f"`also`: {name!r} needs order={QUANTITIES[name].order} or more, received "
+                f"order={order}."
+            )
+    if also and not isinstance(x, np.ndarray):
+        raise ValueError(
+            "`also` needs x as one array: of several inputs there is more than one gradient."
+        )
+    return {name: QUANTITIES[name] for name in also}
