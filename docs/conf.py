@@ -72,6 +72,7 @@ smartquotes = False  # y'' is a derivative
 
 html_theme = "pydata_sphinx_theme"
 html_title = "keras_smooth"
+html_favicon = "images/icon.svg"
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_theme_options = {
     "navbar_align": "left",

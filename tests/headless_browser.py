@@ -73,14 +73,14 @@ class Browser:
                 return heard["result"]
 
     def open(self, path, width=1280, height=900, scheme="light") -> None:
-        """Opens a file and waits until it is there."""
+        """Opens a file, or an address, and waits until it is there."""
         self.resize(width, height)
         self.call(
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": scheme}],
         )
         self.requests.clear()
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
         self.value(
             "new Promise(done => document.readyState === 'complete' ? done() : "
             "addEventListener('load', () => done()))"
