@@ -15,7 +15,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import keras
 import numpy as np
-import older_keras
+import older_versions
 import pytest
 import tensorflow as tf
 
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in set(studies)]
         config.hook.pytest_deselected(items=studies)
     for item in items:
-        if why := older_keras.reason(item.name):
+        if why := older_versions.reason(item.name):
             item.add_marker(pytest.mark.skip(reason=why))
     if config.pluginmanager.hasplugin("timeout"):
         for item in studies:

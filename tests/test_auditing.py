@@ -598,7 +598,8 @@ def test_other_dtypes_are_probed_in_float64(dtype):
     model(x)
     first, second = keras_smooth.audit(model).rows
     assert first.verdict == ("ok" if dtype == "float64" else "imprecise")
-    assert second.verdict == "wrong"
+    # Which of the two, the points decide, and with them the version of Keras.
+    assert second.verdict in ("wrong", "rough")
 
 
 def test_integers_are_no_fault():
@@ -762,8 +763,10 @@ def test_command_says_why_a_file_cannot_be_read(capsys, tmp_path, name):
     status, out, err = _main(capsys, tmp_path / file)
     assert status == 2 and out == "" and "Traceback" not in err
     assert str(tmp_path / file) in err and re.search(words, err), err
-    # A sentence, in one line.
-    assert err.count("\n") == 1 and len(err) < 400 and err.endswith(".\n")
+    # A sentence, in one line, behind the warning of a Keras with holes.
+    *warnings, sentence = err.splitlines()
+    assert len(warnings) == bool(model_files.known_holes())
+    assert len(sentence) < 400 and sentence.endswith(".")
 
 
 def test_command_says_why_inputs_cannot_be_read(capsys, tmp_path):

@@ -1,4 +1,5 @@
-"""An equation from nothing: Bratu's, solved, checked and turned around.
+"""An equation from nothing: Bratu's, solved, checked and turned around
+====================================================================
 
 u'' + k exp(u) = 0 on [0, 1] with u = 0 at both ends is a model of a fuel that heats itself. It is
 not linear, and its solution is known, so that it shows whether a network found it.

@@ -1,4 +1,5 @@
-"""From a Keras model to second derivatives that can be trusted.
+"""From a Keras model to second derivatives that can be trusted
+============================================================
 
 A model that was trained for its outputs is asked for its second derivatives. They are looked at,
 found to be no good, repaired, and at last certified.

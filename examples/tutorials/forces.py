@@ -1,4 +1,5 @@
-"""Forces and Hessians of a learnt energy: a minimum, its stiffness and the way over a pass.
+"""Forces and Hessians of a learnt energy: a minimum, its stiffness and the way over a pass
+========================================================================================
 
 A network learns the energy of a particle in a plane from samples of it and of its forces, and is
 then asked for what it was not shown: where the minimum is, the Hessian there, and whether a point

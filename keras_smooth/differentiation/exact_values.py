@@ -77,12 +77,13 @@ def aligned(name: str, exact: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
     x = keras.tree.map_structure(
-        lambda part: part.astype("float64") if _is_float(part) else part, x
+        lambda part: tf.constant(part.astype("float64") if _is_float(part) else part), x
     )
     # In a graph NumPy cannot take part: eagerly it would, and its derivative be lost.
     compiled = tf.function(lambda x: derivatives(function, x, order), autograph=False)
     try:
-        found = compiled(x)
+        # Called itself, it would be one more that TensorFlow counts and warns of.
+        found = compiled.get_concrete_function(x)(x)
     except (AttributeError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise TypeError(

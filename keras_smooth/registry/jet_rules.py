@@ -3,6 +3,7 @@
 A rule is `rule(x, **parameters)` with the parameters of the activation.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -14,7 +15,19 @@ from keras_smooth.jet import Jet
 
 # TensorFlow rounds two constants of GELU to float32 in every precision, which moves y by
 # 1e-8: derivatives are those of what the layer computes.
-_ROOT_HALF, _CUBIC = (float(np.float32(value)) for value in (math.sqrt(0.5), 0.044715))
+_CUBIC = float(np.float32(0.044715))
+
+
+@functools.cache
+def _root_half() -> float:
+    """Returns 1 / sqrt(2) as `tf.nn.gelu` has it: older ones divide by a rounded sqrt(2)."""
+    with tf.init_scope():
+        value = float(tf.nn.gelu(tf.constant(1.0, tf.float64)))
+    newer, older = (
+        float(np.float32(math.sqrt(0.5))),
+        1.0 / float(np.float32(math.sqrt(2.0))),
+    )
+    return min(newer, older, key=lambda root: abs(0.5 * (math.erf(root) + 1.0) - value))
 
 
 def elementwise(rule: Callable[..., Jet]) -> Callable[..., Jet]:
@@ -35,7 +48,7 @@ def gelu(x: Jet, approximate: bool = False) -> Jet:
     if approximate:
         inner = math.sqrt(2.0 / math.pi) * (x + _CUBIC * jet.power(x, 3))
         return 0.5 * x * (jet.tanh(inner) + 1.0)
-    return 0.5 * x * (jet.erf(_ROOT_HALF * x) + 1.0)
+    return 0.5 * x * (jet.erf(_root_half() * x) + 1.0)
 
 
 def squareplus(x: Jet, b: float = 4) -> Jet:

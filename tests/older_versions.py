@@ -1,0 +1,45 @@
+"""What older versions cannot do themselves, and the tests that ask them for that."""
+
+import keras
+import tensorflow as tf
+
+
+def older(package, minor: tuple[int, int]) -> bool:
+    return tuple(map(int, package.__version__.split(".")[:2])) < minor
+
+
+_ROUNDS = "Keras 3.10 rounds constants beside tensors of float64 to float32"
+_LACKS = "Keras 3.10 has no such function"
+_NO_FUNCTION = "Keras 3.10 takes no function as a constraint or a regularizer"
+# Beginning of a test's name: why it is skipped.
+OF_KERAS = {
+    "test_operation[convert_to_tensor]": _ROUNDS,
+    "test_operations_are_replaced[initial]": _ROUNDS,
+    "test_operations_are_replaced[minimum]": _ROUNDS,
+    "test_operations_are_replaced[range]": _LACKS,
+    "test_layer_normalization_as_an_operation": _LACKS,
+    "test_functions_of_weights_stay": _NO_FUNCTION,
+    "test_functions_are_the_same_objects[others]": _NO_FUNCTION,
+    "test_constraints_are_refused[own]": _NO_FUNCTION,
+    "test_what_an_operation_never_gets_is_no_fault[one number off]": (
+        "Keras 3.10 raises for ops.logsumexp with keepdims in a graph"
+    ),
+    "test_every_layer_and_activation_is_in_the_table": (
+        "the table is of a newer Keras, which has more layers"
+    ),
+}
+OF_TENSORFLOW = {
+    # Cropped images take Keras' own code.
+    "test_derivatives_hold_to_order_3[Resizing-6]": (
+        "TensorFlow 2.16 has no second derivative of bilinear interpolation"
+    ),
+}
+REASONS = {
+    **(OF_KERAS if older(keras, (3, 11)) else {}),
+    **(OF_TENSORFLOW if older(tf, (2, 18)) else {}),
+}
+
+
+def reason(test: str) -> str | None:
+    """Returns why a test cannot pass with the installed versions, if so."""
+    return next((why for start, why in REASONS.items() if test.startswith(start)), None)
