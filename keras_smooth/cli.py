@@ -119,6 +119,16 @@ def _add_compare(commands) -> None:
         option(f"--{name}", default=argparse.SUPPRESS, help=shown, **how)
     option("--jobs", type=int, help="processes (default: the cores, 1 on a GPU)")
     option(
+        "--executor",
+        default=executors.LOCAL,
+        help=f"{' | '.join(executors.EXECUTORS)}: processes of this machine, or tasks of Ray "
+        f"(default: {executors.LOCAL})",
+    )
+    option(
+        "--address",
+        help="of a Ray cluster, such as auto (default: RAY_ADDRESS, else one is started here)",
+    )
+    option(
         "--out",
         help=f"output directory (default: {DEFAULT_OUT}, numbered when it is taken)",
     )
@@ -218,22 +228,24 @@ def _compare(arguments: argparse.Namespace, console: Console) -> int:
     out = Path(arguments.out or _default_out(arguments.resume))
     settings = _settings(arguments, resuming.stored_fields(out) if arguments.resume else {})
     learned = problems.load_problems(settings.problem, noise=settings.noise)
-    jobs = _jobs(arguments.jobs, settings)
+    executor = _executor(arguments, settings)
     directory = comparing.output_directory(out)
     with lock.locked(directory):
         results = comparing.prepare(settings, learned, directory, arguments.resume)
         if arguments.resume and not results.outcomes:
             _say(console, comparing.nothing_to_resume(directory))
-        return _carried_out(results, jobs, directory, console)
+        return _carried_out(results, executor, directory, console)
 
 
-def _carried_out(results: Results, jobs: int, directory: Path, console: Console) -> int:
-    settings, executor = results.settings, executors.chosen(jobs)
+def _carried_out(
+    results: Results, executor: executors.Executor, directory: Path, console: Console
+) -> int:
+    settings = results.settings
     todo = sum(len(task.starts) for task in tasks.missing(results))
     _say(
         console,
-        f"{todo} runs of {settings.epochs} iterations on {settings.device_name()} in "
-        f"{jobs} process{'es' if jobs > 1 else ''}; results in {directory}",
+        f"{todo} runs of {settings.epochs} iterations on {settings.device_name()} "
+        f"{executor.place}; results in {directory}",
     )
     try:
         with display.Display(todo, settings, console) as live:
@@ -279,11 +291,14 @@ def _activations(given: list[str]) -> tuple[str, ...]:
     return all_activations() if names == [ALL] else tuple(names)
 
 
-def _jobs(asked: int | None, settings: Settings) -> int:
-    if asked is None:
+def _executor(arguments: argparse.Namespace, settings: Settings) -> executors.Executor:
+    jobs = arguments.jobs
+    if jobs is not None:
+        checks.whole_number("--jobs", jobs, 1)
+    elif arguments.executor == executors.LOCAL:
         # Two processes on one GPU would share its memory.
-        return 1 if settings.device_name() != "CPU:0" else os.cpu_count() or 1
-    return checks.whole_number("--jobs", asked, 1)
+        jobs = 1 if settings.device_name() != "CPU:0" else os.cpu_count() or 1
+    return executors.chosen(jobs, arguments.executor, arguments.address)
 
 
 def _default_out(resume: bool) -> str:

@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-m", "keras_smooth"]
 @pytest.fixture
 def here(monkeypatch):
     """Runs go on in this process: no worker has to import TensorFlow."""
-    monkeypatch.setattr(executors, "chosen", lambda jobs: ThisProcess())
+    monkeypatch.setattr(executors, "chosen", lambda *_: ThisProcess())
 
 
 SMALL = ["--activations", "tanh,elu", "--architecture", "2x4", "--beside"]
@@ -185,12 +185,12 @@ class Interrupted(ThisProcess):
 def test_interrupt_leaves_valid_files_and_resume_finishes(capsys, tmp_path, monkeypatch):
     path = tmp_path / "results.json"
     arguments = ["compare", *SMALL, "--seeds", "2", "--epochs", "5", "--out", str(tmp_path)]
-    monkeypatch.setattr(executors, "chosen", lambda jobs: Interrupted())
+    monkeypatch.setattr(executors, "chosen", lambda *_: Interrupted())
     status, out, _ = main(capsys, *arguments)
     assert status == 130 and f"--resume --out {tmp_path}" in out.replace("\n", " ")
     first = json.loads(path.read_text())["runs"]
     assert len(first) == 1
-    monkeypatch.setattr(executors, "chosen", lambda jobs: ThisProcess())
+    monkeypatch.setattr(executors, "chosen", lambda *_: ThisProcess())
     status, out, _ = main(capsys, *arguments, "--resume")
     assert status == 0 and "3 runs of 5 iterations" in out
     runs = json.loads(path.read_text())["runs"]

@@ -524,11 +524,25 @@ def test_what_a_worker_gets_is_data_and_no_path(tmp_path):
             np.testing.assert_array_equal(one, other)
 
 
-def test_executor_is_chosen_by_the_number_of_jobs():
+def test_executor_is_chosen_by_name_and_number_of_jobs():
     assert isinstance(executors.chosen(None), this_process.ThisProcess)
     assert isinstance(executors.chosen(1), worker_processes.WorkerProcesses)
-    with pytest.raises(ValueError, match="jobs must be 1 or more"):
-        executors.chosen(0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ((0,), ValueError, "jobs must be 1 or more"),
+        ((None, "dask"), ValueError, "Unknown executor 'dask'"),
+        ((None, "local", "auto"), ValueError, "address is for executor='ray'"),
+        ((2, "ray"), ValueError, "jobs is for executor='local'"),
+        ((None, "ray"), ImportError, "pip install 'keras-smooth.ray.'"),
+    ],
+)
+def test_executors_that_are_none(monkeypatch, arguments, error, words):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it was not installed
+    with pytest.raises(error, match=words):
+        executors.chosen(*arguments)
 
 
 ORPHAN = """

@@ -114,6 +114,8 @@ def compare(
     domain: Sequence[float] = problems.DOMAIN,
     noise: float = 0.0,
     jobs: int | None = None,
+    executor: str = executors.LOCAL,
+    address: str | None = None,
     out: str | os.PathLike | None = None,
     resume: bool = False,
     handle: Callable[[tasks.Event], None] | None = None,
@@ -148,6 +150,10 @@ def compare(
         noise: Standard deviation of the normal errors of the y that are trained on, as a
             fraction of that of y. The errors are measured against exact values.
         jobs: Number of worker processes. None runs everything in this process.
+        executor: `"local"`, or `"ray"` for a task of Ray a run, on this machine or a
+            cluster; it needs the extra `ray`. See the page "On a cluster".
+        address: Of the Ray cluster, as `ray.init` takes it, such as `"auto"`. None is the
+            one of the environment variable RAY_ADDRESS, else one that is started here.
         out: Directory for the results, in which every run is kept as soon as it ends.
         resume: Whether to take over the runs that are in `out` already. What is asked for
             beyond them is added; with more iterations than they had, all runs that were
@@ -165,7 +171,8 @@ def compare(
         OSError: If a file cannot be written later on.
         RuntimeError: If the worker processes of all runs died, each twice. Where some runs
             are left, the others are warned of and stand in `failures`.
-        ImportError: If a method of TensorFlow Probability cannot be used here.
+        ImportError: If a method of TensorFlow Probability cannot be used here, or Ray is
+            asked for and not installed.
 
     Example:
 
@@ -191,13 +198,13 @@ def compare(
         beside=beside,
         noise=noise,
     )
-    executor = executors.chosen(jobs)
+    chosen = executors.chosen(jobs, executor, address)
     directory = None if out is None else output_directory(out)
     with lock.locked(directory):
         results = prepare(settings, learned, directory, resume)
         if resume and not results.outcomes:
             warnings.warn(nothing_to_resume(directory), stacklevel=2)
-        carry_out(results, executor, directory, handle or (lambda event: None))
+        carry_out(results, chosen, directory, handle or (lambda event: None))
     if results.failures:
         _tell_failures(results)
     return Comparison(results)

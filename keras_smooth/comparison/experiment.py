@@ -94,6 +94,7 @@ class Experiment:
 
     settings: Settings
     problems: Mapping[str, Problem]
+    _compiled: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def outcomes(
         self,
@@ -109,8 +110,7 @@ class Experiment:
             report: Called as `report(start, iteration, loss)` while a run goes on.
         """
         with tf.device(self.settings.device_name()):
-            model = self.network(activation, starts[0])
-            measurement = _NetworkCurves(model, self._problem(starts[0]).x)
+            measurement = self._measurement(activation, starts[0])
             for start in starts:
                 progress = functools.partial(report, start)
                 yield start, self._outcome(measurement, activation, start, progress)
@@ -145,6 +145,15 @@ class Experiment:
             model.add(keras.layers.Rescaling(deviation, mean, dtype=dtype))
         model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype))
         return model
+
+    def _measurement(self, activation: str, start: Start) -> "_NetworkCurves":
+        """Returns the compiled network, that of the last call where it serves."""
+        key = activation, start.variant._replace(initializer="")
+        if key not in self._compiled:
+            self._compiled.clear()
+            network = self.network(activation, start)
+            self._compiled[key] = _NetworkCurves(network, self._problem(start).x)
+        return self._compiled[key]
 
     def _problem(self, start: Start) -> Problem:
         return self.problems[start.variant.problem]

@@ -3,10 +3,11 @@
 interface.py           `Executor`, and how any of them works through one task
 this_process.py        one task after the other, here
 worker_processes.py    several processes of this machine
+ray_cluster.py         the cores of a Ray cluster
 choice.py              the executor that is asked for
 """
 
-from keras_smooth.comparison.executors.choice import chosen
+from keras_smooth.comparison.executors.choice import EXECUTORS, LOCAL, chosen
 from keras_smooth.comparison.executors.interface import Executor
 
-__all__ = ["Executor", "chosen"]
+__all__ = ["EXECUTORS", "LOCAL", "Executor", "chosen"]

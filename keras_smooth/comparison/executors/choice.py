@@ -2,17 +2,33 @@
 
 from keras_smooth.checks import whole_number
 from keras_smooth.comparison.executors.interface import Executor
+from keras_smooth.comparison.executors.ray_cluster import RayCluster
 from keras_smooth.comparison.executors.this_process import ThisProcess
 from keras_smooth.comparison.executors.worker_processes import WorkerProcesses
+from keras_smooth.registry import nearest
+
+LOCAL, RAY = "local", "ray"
+EXECUTORS = (LOCAL, RAY)
 
 
-def chosen(jobs: int | None) -> Executor:
-    """Returns worker processes, or this process where `jobs` is None.
+def chosen(jobs: int | None, executor: str = LOCAL, address: str | None = None) -> Executor:
+    """Returns a Ray cluster; else worker processes, or this process where `jobs` is None.
 
     Raises:
         TypeError: If `jobs` is no integer.
-        ValueError: If it is below 1.
+        ValueError: If an argument is out of range, or not for this executor.
+        ImportError: If Ray is asked for and not installed.
     """
+    if executor not in EXECUTORS:
+        raise ValueError(
+            f"Unknown executor {executor!r}. {nearest(str(executor), EXECUTORS)}"
+        )
+    if executor == RAY:
+        if jobs is not None:
+            raise ValueError("jobs is for executor='local': Ray takes all cores it has.")
+        return RayCluster(address)
+    if address is not None:
+        raise ValueError("address is for executor='ray': it is that of a Ray cluster.")
     if jobs is None:
         return ThisProcess()
     return WorkerProcesses(whole_number("jobs", jobs, least=1))

@@ -10,6 +10,8 @@ from keras_smooth.comparison.tasks import Event, Task
 class ThisProcess:
     """Runs everything here."""
 
+    place = "in this process"
+
     def execute(
         self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]
     ) -> None:

@@ -37,6 +37,7 @@ class WorkerProcesses:
 
     def __init__(self, jobs: int):
         self._jobs = jobs
+        self.place = f"in {jobs} process{'es' if jobs > 1 else ''}"
 
     def execute(
         self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]
