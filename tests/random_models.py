@@ -383,7 +383,8 @@ SEQUENCES = {
     "GRU": lambda d, x: d.call(d.keras("GRU", 3, return_sequences=d.chance(0.5)), x),
     "SimpleRNN": lambda d, x: d.keras("SimpleRNN", 3, activation=d.function())(x),
     "keras_smooth.LSTM": lambda d, x: d.ours("LSTM", 3)(x),
-    "RNN": lambda d, x: d.keras("RNN", [d.keras("GRUCell", 2), d.keras("SimpleRNNCell", 3)])(x),
+    "RNN": lambda d, x: d.keras("RNN", d.keras("StackedRNNCells", [
+        d.keras("GRUCell", 2), d.keras("SimpleRNNCell", 3)]))(x),
     "Bidirectional": lambda d, x: d.keras("Bidirectional", d.keras("GRU", 2))(x),
     "TimeDistributed": lambda d, x: d.keras(
         "TimeDistributed", d.keras("Dense", d.units(), d.function()))(x),

@@ -100,3 +100,31 @@ def test_what_only_a_whole_graph_shows_is_found(name):
     result = keras_smooth.audit(model, _points(model))
     assert result.inference == "faulty", result
     assert result.model.remedy
+
+
+# Functions of one number whose pieces meet where inputs near 1, as weights take them on,
+# do not come.
+FAR_KINKS = {
+    "fifth": lambda x: ops.maximum(x, 0.2) * x,
+    "three": lambda x: ops.relu(x - 3) + x,
+    "below zero": lambda x: ops.abs(x + 2.5) * x,
+    "quadratic": lambda x: ops.square(ops.relu(x + 3)) + x,
+}
+STEEP = {"cube": lambda x: x**3 + x, "wave": ops.sin, "step": lambda x: ops.tanh(20 * x)}
+
+
+def _audited(function):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((2,)), L.Dense(3, function), L.Dense(1)])
+    x = 1 + 0.1 * np.random.default_rng(0).normal(size=(4, 2))
+    return keras_smooth.audit(model, x).rows[0].outcome
+
+
+@pytest.mark.parametrize("name", FAR_KINKS)
+def test_a_kink_of_an_unknown_function_is_found_where_the_samples_do_not_come(name):
+    assert _audited(FAR_KINKS[name]) == "faulty"
+
+
+@pytest.mark.parametrize("name", STEEP)
+def test_a_steep_function_is_no_kink(name):
+    assert _audited(STEEP[name]) == "proven"

@@ -604,6 +604,46 @@ def test_what_mixes_samples_is_refused(name):
         keras_smooth.derivatives(model, np.eye(6, 3), 2, engine="jet")
 
 
+# What each sample is made of becomes samples of a batch, and is put together again.
+FOLDING = {
+    "steps": (lambda x: ops.reshape(
+        layers.Dense(2, "tanh")(ops.reshape(x, (-1, 2))), (-1, 4, 2)), (4, 2)),
+    "rows of an image": (lambda x: ops.reshape(
+        layers.SimpleRNN(3)(ops.reshape(x, (-1, 3, 2))), (-1, 2, 3)), (2, 3, 2)),
+    "numbers": (lambda x: ops.reshape(ops.sin(ops.reshape(x, (-1, 1))) ** 2, (-1, 4)), (4,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+@pytest.mark.parametrize("name", FOLDING)
+def test_a_reshape_that_folds_the_batch(name, engine, rng):
+    function, *shapes = FOLDING[name]
+    model, x = functional(function, *shapes), rng.normal(size=(5, *shapes[0]))
+    found = keras_smooth.derivatives(model, x, 2, engine=engine)
+    # Each sample alone shares no fold with others.
+    for at in range(5):
+        alone = keras_smooth.derivatives(model, x[at : at + 1], 2, engine="tape")
+        for value, exact in zip(found, alone, strict=True):
+            np.testing.assert_allclose(value[at], exact[0], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+def test_a_model_that_returns_another_number_of_samples_is_refused(engine):
+    model = functional(lambda x: ops.sin(ops.reshape(x, (-1, 6))), (3,))
+    with pytest.raises(ValueError, match="returns 2 samples for 4"):
+        keras_smooth.derivatives(model, np.ones((4, 3)), 2, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+def test_samples_that_are_mixed_between_two_reshapes_are_refused(engine):
+    def mixed(x):
+        return ops.reshape(ops.cumsum(ops.reshape(x, (-1, 6)), axis=1) ** 2, (-1, 3))
+
+    x = np.arange(12.0).reshape(4, 3)
+    with pytest.raises(ValueError, match="mixes samples"):
+        keras_smooth.derivatives(functional(mixed, (3,)), x, 2, engine=engine)
+
+
 def test_training_mode_inside_a_graph_is_left_to_tapes():
     def make(x):
         inner = keras.Model(x, layers.BatchNormalization(name="norm")(x, training=True))

@@ -22,6 +22,8 @@ STEADY = 5
 ALONE = 0.5
 # Intervals on each side with which one is compared.
 NEIGHBORS = 2
+# What a jump shows in the interval beside its own.
+SHOWS_NEARBY = 0.7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +91,10 @@ def _suspects(k: int, grid: np.ndarray, found, least: float) -> Iterator[_Interv
             return
         start = grid[i + NEIGHBORS]
         yield _Interval(k, start, grid[1] - grid[0], changes[i], 1.0, floor)
-        # A jump shows in the neighbors as well.
-        changes[max(i - NEIGHBORS, 0) : i + NEIGHBORS + 1] = 0.0
+        # A jump shows in the neighbors as well, but no other jump.
+        near = changes[max(i - NEIGHBORS, 0) : i + NEIGHBORS + 1]
+        near[near <= SHOWS_NEARBY * changes[i]] = 0.0
+        changes[i] = 0.0
 
 
 def _changes(values: np.ndarray) -> np.ndarray:
@@ -111,7 +115,8 @@ def _largest(values: np.ndarray) -> float:
 
 def _cut(evaluate: Callable, intervals: list[_Interval]) -> Iterator[_Interval]:
     """Yields the part of each interval that keeps most of its change, if more than none."""
-    parts = np.arange(-NEIGHBORS, FINENESS + NEIGHBORS + 1) / FINENESS
+    # With those beside it: between two jumps they add up.
+    parts = np.arange(-FINENESS - NEIGHBORS, 2 * FINENESS + NEIGHBORS + 1) / FINENESS
     grids = [each.low + each.width * parts for each in intervals]
     found = evaluate(np.concatenate(grids))
     for each, grid, values in zip(

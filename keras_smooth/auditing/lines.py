@@ -80,6 +80,8 @@ UNIT = Line(
     where="at inputs of size 1",
 )
 ZERO = Line(np.zeros_like, _normal, where="at inputs of 0")
+# Where it is not known at what values the pieces of a function meet.
+FAR = dataclasses.replace(ZERO, reach=REACH, jumps=True, where="at inputs up to size 8")
 TIES = Line(lambda value: np.full_like(value, 0.7), _normal, where="at equal inputs")
 ALL_JOINTS = Line(
     np.zeros_like,
@@ -119,5 +121,6 @@ def of(value_range: tuple[float, float] | None, joints: bool) -> tuple[Line, ...
         value_range: Of the pixels of images, for layers that have one.
         joints: Whether to look at the points where the pieces of activations meet.
     """
-    lines = (GENERIC, RANGE, UNIT, ZERO, TIES, *((ALL_JOINTS,) if joints else ()))
+    pieces = (ZERO, ALL_JOINTS) if joints else (FAR,)
+    lines = (GENERIC, RANGE, UNIT, TIES, *pieces)
     return (*lines, *image_lines(*value_range)) if value_range else lines

@@ -25,6 +25,8 @@ _CAUSE = (
     "up to {scale:.1e}: a jet rule does not do what its layer does"
 )
 
+_TOGETHER = "the model cannot be called on some of the samples: it mixes them"
+
 _IN_A_GRAPH = (
     "The engine 'jet' gives another y than the model itself: a jet rule does not do what its "
     "layer does. Take engine='tape'."
@@ -49,13 +51,18 @@ def compared(y, model: Callable, points: Points):
     Raises:
         JetsDisagreeError: If y does not agree, outside of graphs.
     """
-    rows = points.rows(step := _step(points.flat[0].shape[0]))
+    some = _some(points.flat[0].shape[0])
+    rows = points.rows(some)
     jets = keras.tree.flatten(y)
-    ours = [tf.stop_gradient(jet.primal[::step]) for jet in jets]
+    ours = [tf.stop_gradient(jet.primal[some]) for jet in jets]
     if not all(hasattr(tensor, "numpy") for tensor in (*ours, *rows.flat)):
         exact = _values(tapes.call(model, rows.x), jets)
         return keras.tree.pack_sequence_as(y, list(map(_poisoned, jets, ours, exact)))
-    if _disagreement(ours, _values(_own(model, rows.x), jets)):
+    try:
+        exact = _own(model, rows.x)
+    except tf.errors.InvalidArgumentError:
+        raise JetsDisagreeError(_TOGETHER) from None
+    if _disagreement(ours, _values(exact, jets)):
         # Not compiled: the model may have changed since.
         cause = _disagreement(ours, _values(tapes.call(model, rows.x), jets))
         if cause:
@@ -87,8 +94,10 @@ def _own(model: Callable, x):
     return _compiled[model](x)
 
 
-def _step(size: int | None) -> int:
-    return min(max((size or 1) // _FEWEST, 1), _LARGEST_STEP)
+def _some(size: int | None) -> slice:
+    """Returns which points to compare: never the whole batch, which may mix its samples."""
+    step = min(max((size or 1) // _FEWEST, 1), _LARGEST_STEP)
+    return slice(int(step == 1 and (size or 1) > 1), None, step)
 
 
 def _disagreement(ours: list[tf.Tensor], exact: list[tf.Tensor]) -> str:

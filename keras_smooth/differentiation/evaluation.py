@@ -5,6 +5,7 @@ import functools
 import warnings
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 from keras_smooth.differentiation import engines, tapes, taylor
@@ -51,7 +52,16 @@ class Evaluation:
     directions: tuple[tf.Tensor, ...] = ()
 
     def result(self):
-        """Returns what the functions of the task return."""
+        """Returns what the functions of the task return.
+
+        Raises:
+            ValueError: If the outputs are not one for each sample.
+        """
+        found = self._found()
+        self._check_samples(found)
+        return found
+
+    def _found(self):
         if self._engine() == "tape":
             return self._by("tape")
         try:
@@ -59,6 +69,18 @@ class Evaluation:
         except JetsDisagreeError as error:
             _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
             return self._by("tape")
+
+    def _check_samples(self, found) -> None:
+        """Raises where a model makes more or fewer samples of those that it is given."""
+        given = self.points.flat[0].shape[0]
+        first = found if self.task == "laplacian" else found[0]
+        for leaf in keras.tree.flatten(first):
+            if None not in (given, leaf.shape[0]) and leaf.shape[0] != given:
+                raise ValueError(
+                    f"The model returns {leaf.shape[0]} samples for {given}: derivatives are "
+                    "of each sample's output by its own input, so that there has to be one "
+                    "for each."
+                )
 
     def candidates(self) -> list["Evaluation"]:
         """Returns the same by the engine that is asked for, for "auto" by either."""

@@ -5,7 +5,7 @@ to one input: no derivative of any sample, and another number in another batch.
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -79,8 +79,7 @@ def may_mix(model: Callable) -> bool:
 def mixes(function: Callable, x: Any) -> bool:
     """Returns whether the output of a function for a sample depends on the others.
 
-    False where that cannot be told: of one sample, of a batch of one size only, of random
-    numbers.
+    False where that cannot be told: of one sample, of random numbers.
 
     Args:
         function: Of x.
@@ -97,10 +96,30 @@ def _agrees(function: Callable, x: Any) -> Any:
     try:
         several = function(_rows(x, [0, 0.5, 1]))
         alone, again = function(_rows(x, [0])), function(_rows(x, [0]))
-    # What takes batches of one size only says nothing here.
+    except Exception:
+        return size is None or _agrees_in_whole_batches(function, x, size)
+    return _all_same(zip(*map(keras.tree.flatten, (several, alone, again))))
+
+
+def _agrees_in_whole_batches(function: Callable, x: Any, size: int) -> Any:
+    """Returns the same of what takes batches of some sizes only.
+
+    The first and the last sample are looked at among copies of themselves.
+    """
+    try:
+        whole = keras.tree.flatten(function(x))
+        triples = []
+        for part, at in ((0, slice(1)), (1, slice(size - 1, None))):
+            copies = _rows(x, [part] * size)
+            pair = [keras.tree.flatten(function(copies)) for _ in range(2)]
+            triples += [tuple(leaf[at] for leaf in leaves) for leaves in zip(whole, *pair)]
+    # There is nothing to compare.
     except Exception:
         return True
-    triples = list(zip(*map(keras.tree.flatten, (several, alone, again))))
+    return _all_same(triples)
+
+
+def _all_same(triples: Iterable) -> Any:
     found = [_same(*triple) for triple in triples if _are_of_samples(*triple)]
     if all(isinstance(each, bool) for each in found):
         return all(found)
@@ -120,7 +139,7 @@ def _rows(x: Any, parts: list[float]) -> Any:
 def _are_of_samples(several: Any, alone: Any, again: Any) -> bool:
     if not all(tf.is_tensor(each) and each.dtype.is_floating for each in (several, alone)):
         return False
-    return several.shape.rank and (several.shape[0], alone.shape[0]) == (3, 1)
+    return several.shape.rank and (several.shape[0], alone.shape[0]) in ((3, 1), (1, 1))
 
 
 def _same(several: tf.Tensor, alone: tf.Tensor, again: tf.Tensor) -> Any:

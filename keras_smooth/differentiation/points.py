@@ -65,9 +65,9 @@ class Points:
         """Returns the same inputs for other samples."""
         return dataclasses.replace(self, x=keras.tree.pack_sequence_as(self.x, list(flat)))
 
-    def rows(self, step: int, stop: int | None = None) -> "Points":
+    def rows(self, some: slice) -> "Points":
         """Returns some of the samples."""
-        return self.at([tensor[:stop:step] for tensor in self.flat])
+        return self.at([tensor[some] for tensor in self.flat])
 
 
 def checked_points(model: Callable, x, wrt=None) -> Points:

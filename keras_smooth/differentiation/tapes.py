@@ -88,7 +88,7 @@ def refuse_lost(model: Callable, points: Points, order: int) -> None:
     """
     if is_certain(model, order):
         return
-    points = points.rows(1, stop=1)
+    points = points.rows(slice(1))
     curve, t = _line(model, points, [tf.ones_like(tensor) for tensor in points.moving])
 
     def sums(t):

@@ -234,9 +234,12 @@ def folded(function: Callable, *values: Entry) -> Entry:
     """Applies a function of batches to entries, their directions folded into the batch."""
     if any(value is None for value in values):
         return None
-    directions, batch = values[0].shape[:2]
+    directions = values[0].shape[0]
     result = function(*(tf.reshape(value, (-1, *tail(value, 2))) for value in values))
-    return tf.reshape(result, (directions, batch or -1, *tail(result, 1)))
+    # Not the batch of before: a reshape may fold it.
+    rows = result.shape[0]
+    batch = -1 if rows is None else rows // directions
+    return tf.reshape(result, (directions, batch, *tail(result, 1)))
 
 
 def joint(function: Callable, *xs: Any) -> Jet:

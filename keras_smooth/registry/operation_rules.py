@@ -66,8 +66,13 @@ def keeps_batch(function: Callable) -> Callable:
 
 
 def reshape(x, newshape):
-    kept = newshape[0] == -1
-    return linear(lambda v: ops.reshape(v, newshape), x) if kept else NotImplemented
+    """Also what folds an axis of each sample into the batch, and takes it out again."""
+    old, new = x.shape[1:].num_elements(), math.prod(newshape[1:])
+    # A product below 0 has the open size elsewhere.
+    if newshape[0] != -1 or not old or new <= 0 or (old % new and new % old):
+        return NotImplemented
+    apply = jet.linear if old == new else jet.joint
+    return apply(lambda v: ops.reshape(v, newshape), x)
 
 
 def transpose(x, axes=None):
