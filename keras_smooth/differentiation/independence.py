@@ -5,7 +5,7 @@ to one input: no derivative of any sample, and another number in another batch.
 """
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -89,38 +89,42 @@ def mixes(function: Callable, x: Any) -> bool:
 
 
 def _agrees(function: Callable, x: Any) -> Any:
-    """Returns whether a sample has the same output in other company, in graphs a tensor."""
+    """Returns whether samples have the same output in other company, in graphs a tensor."""
     size = keras.tree.flatten(x)[0].shape[0]
     if size == 1:
         return True
     try:
-        several = function(_rows(x, [0, 0.5, 1]))
-        alone, again = function(_rows(x, [0])), function(_rows(x, [0]))
+        return _agrees_at_ends(function, x, _rows(x, [0, 0.5, 1]), 3, 1)
+    # It may take batches of one size only.
     except Exception:
-        return size is None or _agrees_in_whole_batches(function, x, size)
-    return _all_same(zip(*map(keras.tree.flatten, (several, alone, again))))
-
-
-def _agrees_in_whole_batches(function: Callable, x: Any, size: int) -> Any:
-    """Returns the same of what takes batches of some sizes only.
-
-    The first and the last sample are looked at among copies of themselves.
-    """
+        pass
     try:
-        whole = keras.tree.flatten(function(x))
-        triples = []
-        for part, at in ((0, slice(1)), (1, slice(size - 1, None))):
-            copies = _rows(x, [part] * size)
-            pair = [keras.tree.flatten(function(copies)) for _ in range(2)]
-            triples += [tuple(leaf[at] for leaf in leaves) for leaves in zip(whole, *pair)]
+        return size is None or _agrees_at_ends(function, x, x, size, size)
     # There is nothing to compare.
     except Exception:
         return True
-    return _all_same(triples)
 
 
-def _all_same(triples: Iterable) -> Any:
-    found = [_same(*triple) for triple in triples if _are_of_samples(*triple)]
+def _agrees_at_ends(
+    function: Callable, x: Any, several: Any, size: int, copies: int
+) -> Any:
+    """Returns whether the first and the last of several samples are what they are alone.
+
+    Args:
+        function: Of x.
+        x: Tensors of shape `(batch, ...)`.
+        several: Some of their samples, with the first and the last.
+        size: How many.
+        copies: How many of one sample to take where it is alone.
+    """
+    outputs, found = keras.tree.flatten(function(several)), []
+    for part, end in ((0, slice(1)), (1, slice(-1, None))):
+        alone, again = (
+            keras.tree.flatten(function(_rows(x, [part] * copies))) for _ in range(2)
+        )
+        for one, other, repeated in zip(outputs, alone, again):
+            if _are_of_samples(one, size) and _are_of_samples(other, copies):
+                found.append(_same(one[end], other[end], repeated[end]))
     if all(isinstance(each, bool) for each in found):
         return all(found)
     return tf.reduce_all([tf.convert_to_tensor(each) for each in found])
@@ -136,19 +140,18 @@ def _rows(x: Any, parts: list[float]) -> Any:
     return keras.tree.map_structure(rows, x)
 
 
-def _are_of_samples(several: Any, alone: Any, again: Any) -> bool:
-    if not all(tf.is_tensor(each) and each.dtype.is_floating for each in (several, alone)):
-        return False
-    return several.shape.rank and (several.shape[0], alone.shape[0]) in ((3, 1), (1, 1))
+def _are_of_samples(output: Any, size: int) -> bool:
+    is_float = tf.is_tensor(output) and output.dtype.is_floating
+    return is_float and output.shape.rank and output.shape[0] == size
 
 
 def _same(several: tf.Tensor, alone: tf.Tensor, again: tf.Tensor) -> Any:
-    """Returns whether the first sample is what it is alone, or is another one each time."""
+    """Returns whether a sample is what it is alone, or is another one each time."""
     # Half of the digits: far above rounding, far below what other samples do.
     tolerance = ROUNDING[alone.dtype.name] ** 0.5
     several, alone, again = (tf.cast(each, "float64") for each in (several, alone, again))
     largest = tf.reduce_max(tf.abs(several)) + tf.reduce_max(tf.abs(alone))
-    same = tf.reduce_max(tf.abs(several[:1] - alone)) <= tolerance * largest
+    same = tf.reduce_max(tf.abs(several - alone)) <= tolerance * largest
     is_random = tf.reduce_any(again != alone)
     found = same | is_random | ~tf.math.is_finite(largest)
     return bool(found) if hasattr(found, "numpy") else found
