@@ -241,6 +241,19 @@ def test_other_methods_beside(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_gradient_and_hessian_are_learned():
+    asked = {**ONE, "architecture": "2x10", "epochs": 200, "problem": "gaussian_2d"}
+    found = keras_smooth.compare(**asked)
+    (run,), exact = found.runs, found.results.problem.exact
+    # Far below those of 0, which are the mean squares.
+    assert run.dy_mse < 1e-2 * np.mean(exact[1] ** 2)
+    assert run.d2y_mse < 0.1 * np.mean(exact[2] ** 2)
+    curves = found.results.outcomes[key_of("tanh", problem="gaussian_2d")].curves
+    assert run.d2y_mse == np.mean((curves[2] - exact[2]) ** 2)
+    np.testing.assert_allclose(curves[2], np.swapaxes(curves[2], 1, 2), atol=1e-9)
+
+
+@pytest.mark.slow
 def test_every_combination_of_the_factors_is_trained():
     asked = {**ONE, "epochs": 30, "problem": ["gaussian", "front"]}
     found = keras_smooth.compare(**asked, initializer=["default", "he_normal"])

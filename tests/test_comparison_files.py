@@ -110,6 +110,24 @@ def test_variants_are_read_as_they_were_written(tmp_path):
     assert len(rows) == 12 and list(rows[-1].values())[-4:] == [*asked.variants()[-1]]
 
 
+@pytest.mark.parametrize("name", ["franke", "gaussian_3d"])
+def test_gradients_and_hessians_are_read_as_they_were_written(tmp_path, name):
+    learned = problems.load_problems(name)
+    asked = settings.Settings(activations=("tanh", "relu"), seeds=1, problem=name)
+    found = Results(asked, learned)
+    for i, key in enumerate(tasks.wanted(asked)):
+        found.outcomes[key] = outcome(key.activation, 0, 0.1 + i, learned[name])
+        files.write_curves(found, key, tmp_path)
+    files.write(found, tmp_path)
+    again = resuming.read(asked, learned, tmp_path)
+    for key, one in found.outcomes.items():
+        assert again.outcomes[key].run == one.run
+        for read, curve in zip(again.outcomes[key].curves, one.curves):
+            np.testing.assert_array_equal(read, curve)
+    head = (tmp_path / files.CURVES / "tanh-seed0.csv").read_text().splitlines()[0]
+    assert head.startswith("x1,x2,") and ",d2y1_2," in head
+
+
 def test_numbers_of_a_learning_curve_stand_in_one_line(written):
     text = (written[0] / files.RESULTS).read_text()
     assert '"iteration": [ 20, 40 ]' in text

@@ -6,17 +6,67 @@ import keras
 import numpy as np
 import pytest
 
-from keras_smooth.comparison import problems
+from keras_smooth.comparison import exact_problems, problems
+
+EXACT = exact_problems.EXACT_PROBLEMS
 
 
-@pytest.mark.parametrize("exact", problems.EXACT_PROBLEMS, ids=lambda exact: exact.name)
+@pytest.mark.parametrize("exact", EXACT, ids=lambda exact: exact.name)
 def test_derivatives_of_the_table(exact):
     x = np.linspace(*exact.domain, 37)
-    step = 1e-5
+    steps = [1e-5]
+    if exact.dim > 1:
+        x = np.random.default_rng(0).uniform(*exact.domain, (37, exact.dim))
+        steps = 1e-5 * np.eye(exact.dim)
     for function, derivative in ((exact.y, exact.dy), (exact.dy, exact.d2y)):
-        central = (function(x + step) - function(x - step)) / (2 * step)
+        central = [(function(x + step) - function(x - step)) / 2e-5 for step in steps]
+        central = np.stack(central, axis=-1) if exact.dim > 1 else central[0]
         # step^2 / 6 times a third derivative of up to 1e4.
         np.testing.assert_allclose(derivative(x), central, atol=2e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "value"),
+    [
+        # Franke's four terms at a corner, and the minima that Himmelblau gives.
+        (
+            "franke",
+            (0.0, 0.0),
+            0.75 * np.exp(-2.0)
+            + 0.75 * np.exp(-1 / 49 - 0.1)
+            + 0.5 * np.exp(-14.5)
+            - 0.2 * np.exp(-65.0),
+        ),
+        ("himmelblau", (3.0, 2.0), 0.0),
+        ("himmelblau", (-2.805118, 3.131312), 0.0),
+        ("himmelblau", (0.0, 0.0), 170.0 / 200.0),
+        ("gaussian_2d", (1.0, -1.0), np.exp(-2.0)),
+    ],
+)
+def test_values_that_are_known_from_elsewhere(name, point, value):
+    found = exact_problems.named(name).y(np.array([point]))
+    np.testing.assert_allclose(found, [value], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["gaussian_2d", "gaussian_5d", "gaussian_3d"])
+def test_curves_along_the_diagonal(name):
+    problem = problems.load_problem(name)
+    # There |x|^2 is the square of the length.
+    s, c = problem.line(), 2.0 / problem.dim
+    y = np.exp(-c * s**2)
+    exact = (y, -2 * c * s * y, (4 * c**2 * s**2 - 2 * c) * y)
+    for found, one in zip(problem.along_line(problem.exact), exact):
+        np.testing.assert_allclose(found, one, atol=1e-14)
+    assert problem.along_line((None, *problem.exact[1:]))[0] is None
+    num, dim = problem.x.shape
+    assert [one.shape for one in problem.exact] == [(num,), (num, dim), (num, dim, dim)]
+    assert problem.draw(3)[0].shape == (1000, dim) and problem.draw(3)[1].shape == (1000,)
+
+
+@pytest.mark.parametrize("name", ["gaussian_1d", "gaussian_21d", "gaussian_d", "franke_2d"])
+def test_dimensions_that_no_problem_has(name):
+    with pytest.raises(ValueError, match=f"no problem named '{name}'"):
+        problems.load_problem(name)
 
 
 def test_noise_is_in_what_is_trained_on_alone():

@@ -14,7 +14,7 @@ import keras_smooth
 from keras_smooth import comparison
 from keras_smooth.comparison import article, display, problems, report, tasks
 from keras_smooth.comparison.experiment import Outcome, Run
-from keras_smooth.comparison.report import command, findings, markdown, page
+from keras_smooth.comparison.report import charts, command, findings, markdown, page
 from keras_smooth.comparison.results import Key, Results
 from keras_smooth.comparison.settings import Settings
 
@@ -136,6 +136,21 @@ def test_other_variants_stand_beside_the_main_one():
     alone = comparison.Comparison(found).variants
     assert [one.summary[0].d2y_mse for one in alone.values()][::2] == [2.5e-5] * 2
     assert "--problem gaussian sine" in command.command(found)
+
+
+@pytest.mark.parametrize("name", ["franke", "gaussian_3d"])
+def test_several_dimensions(tmp_path, name):
+    found = made_up({"tanh": (1e-5, 4e-5)}, problem=name)
+    report.write(found, tmp_path)
+    text = (tmp_path / report.MARKDOWN).read_text()
+    assert "gradient and Hessian" in text and "Take **tanh**" in text
+    assert (tmp_path / "tanh.png").stat().st_size > 10_000
+    drawn = charts.numbers(found)
+    # An error of 0.1 in each entry is one of 0.1 sqrt(d), and of 0.1 d, along the diagonal.
+    dim = found.problem.dim
+    for order, expected in enumerate((0.1, 0.1 * dim**0.5, 0.1 * dim)):
+        (values,) = {*np.round(drawn["activations"][0]["errors"][order], 3)}
+        assert values == pytest.approx(expected, abs=1e-3)
 
 
 def test_lost_and_not_known_are_told_apart():

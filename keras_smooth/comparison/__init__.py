@@ -1,7 +1,8 @@
 """The activation comparison: settings and a problem in, runs through executors, a report out.
 
 settings.py      what is asked, checked before anything runs
-problems.py      functions with exact derivatives by name, or data of the user
+exact_problems.py  the table of functions with exact derivatives
+problems.py      one of them by name, or data or a function of the user
 columns.py       the columns of a text file
 experiment.py    one network: build, train from a seed, measure y, y', y''
 training.py      the training of one network, by fit_lbfgs or by Adam

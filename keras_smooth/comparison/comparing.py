@@ -136,8 +136,9 @@ def compare(
             Keras initializer.
         dtype: `"float64"` or `"float32"`.
         device: `"auto"` takes a GPU if there is one; `"cpu"`, `"gpu"`.
-        problem: A name from the table of problems (gaussian, sine, runge, front, morse,
-            chirp, polynomial, oscillation); the path of a CSV file with columns x, y and
+        problem: A name from the table of problems: gaussian, sine, runge, front, morse,
+            chirp, polynomial, oscillation; in two dimensions gaussian_2d, franke and
+            himmelblau; gaussian_5d and with any other number up to 20. Or the path of a CSV file with columns x, y and
             optionally dy, d2y; these as arrays, in a tuple, a dict or a DataFrame; or a
             function of a tensor, made of `keras.ops`, whose derivatives are taken. With x
             and y alone every fifth point is held out, for the errors of y.

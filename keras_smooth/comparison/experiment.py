@@ -119,7 +119,7 @@ class Experiment:
         """Returns the network as the seed decides it."""
         problem, dtype = self._problem(start), start.variant.dtype
         depth, width = self.settings.depth_and_width()
-        model = keras.Sequential([keras.Input((1,), dtype=dtype)])
+        model = keras.Sequential([keras.Input((problem.dim,), dtype=dtype)])
         if problem.x_scale:
             center, half = problem.x_scale
             model.add(keras.layers.Rescaling(2 / half, -2 * center / half, dtype=dtype))
@@ -152,7 +152,7 @@ class Experiment:
         if key not in self._compiled:
             self._compiled.clear()
             network = self.network(activation, start)
-            self._compiled[key] = _NetworkCurves(network, self._problem(start).x)
+            self._compiled[key] = _NetworkCurves(network, self._problem(start))
         return self._compiled[key]
 
     def _problem(self, start: Start) -> Problem:
@@ -167,7 +167,7 @@ class Experiment:
         begun = self.network(activation, start)
         model.set_weights(begun.get_weights())
         signal = _signal(begun, problem.x)
-        x, y = (column[:, None] for column in problem.draw(start.seed))
+        x, y = (column.reshape(len(column), -1) for column in problem.draw(start.seed))
         learning = LearningMonitor(
             lambda: errors(problem, measurement.curves()), self.settings.epochs
         )
@@ -202,7 +202,7 @@ def _initializer(name: str, activation: Callable, seed: int) -> keras.Initialize
 
 def _signal(model: keras.Model, x: np.ndarray) -> float:
     """Returns how much of the signal is left after the last hidden layer."""
-    value, deviations = x[:, None], []
+    value, deviations = x.reshape(len(x), -1), []
     for layer in model.layers:
         value = layer(value)
         if isinstance(layer, layers.Dense):
@@ -220,15 +220,19 @@ class _NetworkCurves:
         lost: Why a derivative is not there; empty where all are.
     """
 
-    def __init__(self, model: keras.Model, x: np.ndarray):
+    def __init__(self, model: keras.Model, problem: Problem):
         self.model = model
         self.lost = ""
-        self._x = tf.constant(x[:, None])
+        self._problem = problem
+        self._x = tf.constant(problem.x.reshape(len(problem.x), -1))
         self._evaluate = self._compiled()
 
     def curves(self) -> tuple[np.ndarray | None, ...]:
         """Returns y, y', y'' of the model as it is now; None from the lost one on."""
-        found = [np.ravel(value) for value in self._evaluate(self._x)]
+        found = [
+            np.reshape(value, (-1, *self._problem.shape_of(order)))
+            for order, value in enumerate(self._evaluate(self._x))
+        ]
         return tuple(found + [None] * (ORDER + 1 - len(found)))
 
     def _compiled(self) -> Callable:
@@ -245,7 +249,10 @@ class _NetworkCurves:
 
 
 def errors(problem: Problem, curves: tuple) -> dict[str, Any]:
-    """Returns the mean squared errors of y, y', y'', None where one is not known."""
+    """Returns the mean squared errors of y, y', y'', None where one is not known.
+
+    In d dimensions these are means over all entries of gradient and Hessian, too.
+    """
     return {name: _mse(*pair) for name, *pair in zip(ERRORS, problem.exact, curves)}
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
 import math
 import os
@@ -193,14 +194,32 @@ def _as_text(content: dict) -> str:
 
 def write_curves(results: Results, key: Key, directory: Path) -> None:
     """Writes the network's y, y', y'' of one run as `curves/NAME.csv`."""
-    outcome = results.outcomes[key]
-    lines = ["x,y,dy,d2y"]
-    for i, point in enumerate(results.problems[key.variant.problem].x):
-        cells = ["" if curve is None else repr(float(curve[i])) for curve in outcome.curves]
-        lines.append(",".join([repr(float(point)), *cells]))
+    problem, outcome = results.problems[key.variant.problem], results.outcomes[key]
+    columns = curve_columns(problem.dim)
+    lines = [",".join(itertools.chain(*columns))]
+    for i in range(len(problem.x)):
+        cells: list[str] = []
+        for names, values in zip(columns, (problem.x, *outcome.curves)):
+            lost = values is None
+            cells += [""] * len(names) if lost else map(repr, np.ravel(values[i]).tolist())
+        lines.append(",".join(cells))
     path = curves_path(directory, key, results.settings)
     path.parent.mkdir(exist_ok=True)
     _write_text(path, "\n".join(lines) + "\n")
+
+
+def curve_columns(dim: int) -> list[list[str]]:
+    """Returns the columns of x, y, y', y'' in files of curves; d2y1_2 is by x1 and x2."""
+    if dim == 1:
+        return [["x"], ["y"], ["dy"], ["d2y"]]
+    axes = [str(axis) for axis in range(1, dim + 1)]
+    pairs = ["_".join(pair) for pair in itertools.product(axes, axes)]
+    return [
+        [f"x{axis}" for axis in axes],
+        ["y"],
+        [f"dy{axis}" for axis in axes],
+        [f"d2y{pair}" for pair in pairs],
+    ]
 
 
 def curves_path(directory: Path, key: Key, settings: Settings) -> Path:

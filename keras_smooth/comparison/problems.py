@@ -1,4 +1,4 @@
-"""Functions of one variable to learn, with exact derivatives; or a user's own."""
+"""What is to be learned: a row of the table, data or a function of the user."""
 
 import dataclasses
 import math
@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from keras_smooth.comparison import columns
+from keras_smooth.comparison import columns, exact_problems
+from keras_smooth.comparison.exact_problems import EXACT_PROBLEMS, ExactProblem
 from keras_smooth.differentiation import exact_values
 from keras_smooth.lbfgs import digests
 from keras_smooth.registry import nearest
 
 NUM_TRAINING_POINTS = 1000
 NUM_TEST_STEPS = 100
+# Of each of two coordinates; in more dimensions of the diagonal, and so many points elsewhere.
+NUM_GRID_TICKS = 21
+NUM_SCATTERED = 200
 MIN_ROWS = 10
 # The squares of what is larger or smaller are no numbers of float64.
 MIN_SPREAD = 1e-100
@@ -32,13 +36,17 @@ class Problem:
     Args:
         name: Name in the table, or the path of the file.
         formula: What is learned, in words or ASCII.
-        draw: Function of a seed that returns training points `(x, y)` of shape `(n,)`.
-        x: Test points of shape `(m,)`, ascending.
-        exact: y, y', y'' at the test points; None where they are not known.
+        draw: Function of a seed that returns training points x and y. y is of shape `(n,)`,
+            and x too or, in d dimensions, `(n, d)`.
+        x: Test points of shape `(m,)`, ascending, or `(m, d)`.
+        exact: y, y', y'' at the test points, in d dimensions y, its gradient and its
+            Hessian; None where they are not known.
         x_scale: Center and half width of x, which the network maps to [-2, 2]; None
             leaves x as it is.
         y_scale: Mean and standard deviation of y, which the network is spared; None
             leaves y as it is.
+        diagonal: In d dimensions, which test points lie on the diagonal of the domain, in
+            order, for curves along it.
     """
 
     name: str
@@ -48,6 +56,34 @@ class Problem:
     exact: tuple[np.ndarray | None, ...]
     x_scale: tuple[float, float] | None = None
     y_scale: tuple[float, float] | None = None
+    diagonal: np.ndarray | None = None
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates of a point."""
+        return 1 if self.diagonal is None else self.x.shape[1]
+
+    def shape_of(self, order: int) -> tuple[int, ...]:
+        """Returns the shape of a derivative at one point; that of y is empty."""
+        return () if self.dim == 1 else (self.dim,) * order
+
+    def line(self) -> np.ndarray:
+        """Returns the points that curves are drawn over: x, or lengths along the diagonal."""
+        if self.diagonal is None:
+            return self.x
+        return self.x[self.diagonal].sum(axis=1) / np.sqrt(self.dim)
+
+    def along_line(self, values: tuple) -> tuple[np.ndarray | None, ...]:
+        """Returns y and its derivatives along that line, of y, gradient and Hessian."""
+        if self.diagonal is None:
+            return values
+        along = []
+        for order, value in enumerate(values):
+            part = None if value is None else value[self.diagonal]
+            for _ in range(order if part is not None else 0):
+                part = part.sum(axis=-1) / np.sqrt(self.dim)
+            along.append(part)
+        return tuple(along)
 
     def shown(self) -> str:
         """Returns the name as text: that of a file may hold bytes that are none."""
@@ -59,99 +95,42 @@ class Problem:
         return digests.digest([self.x, *known, *self.draw(0)])
 
 
-@dataclasses.dataclass(frozen=True)
-class ExactProblem:
-    """A row of the table: y, y', y'' as functions of x, and where to learn them."""
-
-    name: str
-    formula: str
-    domain: tuple[float, float]
-    y: Callable
-    dy: Callable
-    d2y: Callable
-
-    def problem(self) -> Problem:
-        def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
-            x = np.random.default_rng(seed).uniform(*self.domain, NUM_TRAINING_POINTS)
-            return x, self.y(x)
-
-        x = np.linspace(*self.domain, NUM_TEST_STEPS + 1)
-        exact = tuple(function(x) for function in (self.y, self.dy, self.d2y))
-        return Problem(self.name, self.formula, draw, x, exact)
-
-
-def _sech2(x):
-    return 1.0 - np.tanh(x) ** 2
-
-
-EXACT_PROBLEMS = (
-    ExactProblem(
-        "gaussian",
-        "exp(-x^2)",
-        (-2.0, 2.0),
-        lambda x: np.exp(-(x**2)),
-        lambda x: -2.0 * x * np.exp(-(x**2)),
-        # The article prints (4x^2 - x) exp(-x^2), a misprint.
-        lambda x: (4.0 * x**2 - 2.0) * np.exp(-(x**2)),
-    ),
-    ExactProblem(
-        "sine",
-        "sin(pi x)",
-        (-2.0, 2.0),
-        lambda x: np.sin(np.pi * x),
-        lambda x: np.pi * np.cos(np.pi * x),
-        lambda x: -(np.pi**2) * np.sin(np.pi * x),
-    ),
-    ExactProblem(
-        "runge",
-        "1 / (1 + 25 x^2)",
-        (-1.0, 1.0),
-        lambda x: 1.0 / (1.0 + 25.0 * x**2),
-        lambda x: -50.0 * x / (1.0 + 25.0 * x**2) ** 2,
-        lambda x: (3750.0 * x**2 - 50.0) / (1.0 + 25.0 * x**2) ** 3,
-    ),
-    ExactProblem(
-        "front",
-        "tanh(5 x)",
-        (-2.0, 2.0),
-        lambda x: np.tanh(5.0 * x),
-        lambda x: 5.0 * _sech2(5.0 * x),
-        lambda x: -50.0 * np.tanh(5.0 * x) * _sech2(5.0 * x),
-    ),
-    ExactProblem(
-        "morse",
-        "(1 - exp(-x))^2",
-        (-0.5, 3.5),
-        lambda x: (1.0 - np.exp(-x)) ** 2,
-        lambda x: 2.0 * np.exp(-x) * (1.0 - np.exp(-x)),
-        lambda x: 2.0 * np.exp(-x) * (2.0 * np.exp(-x) - 1.0),
-    ),
-    ExactProblem(
-        "chirp",
-        "sin(3 x^2)",
-        (0.0, 2.5),
-        lambda x: np.sin(3.0 * x**2),
-        lambda x: 6.0 * x * np.cos(3.0 * x**2),
-        lambda x: 6.0 * np.cos(3.0 * x**2) - 36.0 * x**2 * np.sin(3.0 * x**2),
-    ),
-    ExactProblem(
-        "polynomial",
-        "x^5 - 3 x^3 + x",
-        (-2.0, 2.0),
-        lambda x: x**5 - 3.0 * x**3 + x,
-        lambda x: 5.0 * x**4 - 9.0 * x**2 + 1.0,
-        lambda x: 20.0 * x**3 - 18.0 * x,
-    ),
-    ExactProblem(
-        "oscillation",
-        "exp(-x / 2) cos(4 x)",
-        (0.0, 6.0),
-        lambda x: np.exp(-x / 2.0) * np.cos(4.0 * x),
-        lambda x: np.exp(-x / 2.0) * (-0.5 * np.cos(4.0 * x) - 4.0 * np.sin(4.0 * x)),
-        lambda x: np.exp(-x / 2.0) * (4.0 * np.sin(4.0 * x) - 15.75 * np.cos(4.0 * x)),
-    ),
-)
 NAMES = tuple(row.name for row in EXACT_PROBLEMS)
+
+
+def _exact(row: ExactProblem) -> Problem:
+    """Returns the problem of a row of the table."""
+    shape = NUM_TRAINING_POINTS if row.dim == 1 else (NUM_TRAINING_POINTS, row.dim)
+
+    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        x = np.random.default_rng(seed).uniform(*row.domain, shape)
+        return x, row.y(x)
+
+    x, diagonal = _test_points(row)
+    low, high = row.domain
+    return Problem(
+        name=row.name,
+        formula=row.formula,
+        draw=draw,
+        x=x,
+        exact=tuple(function(x) for function in (row.y, row.dy, row.d2y)),
+        x_scale=None if row.dim == 1 else ((low + high) / 2, (high - low) / 2),
+        diagonal=diagonal,
+    )
+
+
+def _test_points(row: ExactProblem) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns test points, and which of them lie on the diagonal of the domain."""
+    if row.dim == 1:
+        return np.linspace(*row.domain, NUM_TEST_STEPS + 1), None
+    ticks = np.linspace(*row.domain, NUM_GRID_TICKS)
+    if row.dim == 2:
+        grid = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
+        return grid, np.arange(NUM_GRID_TICKS) * (NUM_GRID_TICKS + 1)
+    # A grid would have too many.
+    others = np.random.default_rng(0).uniform(*row.domain, (NUM_SCATTERED, row.dim))
+    on_diagonal = np.repeat(ticks[:, None], row.dim, axis=1)
+    return np.concatenate([on_diagonal, others]), np.arange(NUM_GRID_TICKS)
 
 
 def load_problem(
@@ -246,9 +225,8 @@ def _loaded(source: Any) -> Problem:
 
 
 def _named(name: str) -> Problem:
-    exact = {row.name: row for row in EXACT_PROBLEMS}
-    if name in exact:
-        return exact[name].problem()
+    if row := exact_problems.named(name):
+        return _exact(row)
     path = Path(name)
     if name.lower().endswith(".csv") or path.exists():
         return _of_data(name, f"the data of {path.name}", columns.read(path))

@@ -246,12 +246,15 @@ def _read_runs(content: dict, settings: Settings) -> Iterator[tuple[Variant, dic
 
 def _read_curves(path: Path, run: Run, problem: Problem) -> tuple:
     """Returns the curves of a run, at the test points and with the errors that it has."""
-    names = ("x", "y", "dy", "d2y")
     try:
         with checks.regular_file(path).open(newline="") as file:
             rows = list(csv.DictReader(file))
-        columns = [[row[name] for row in rows] for name in names]
-        x, *curves = (None if "" in cells else np.array(cells, float) for cells in columns)
+        x, *curves = (
+            _read_columns(
+                rows, names, problem.x.shape[1:] if i == 0 else problem.shape_of(i - 1)
+            )
+            for i, names in enumerate(files.curve_columns(problem.dim))
+        )
         if not np.array_equal(x, problem.x):
             raise ValueError("its x are not the test points")
         found = errors(problem, tuple(curves))
@@ -266,6 +269,14 @@ def _read_curves(path: Path, run: Run, problem: Problem) -> tuple:
                 f"curves is {value}, and of the run {getattr(run, name)}."
             )
     return tuple(curves)
+
+
+def _read_columns(
+    rows: list[dict], names: list[str], shape: tuple[int, ...]
+) -> np.ndarray | None:
+    """Returns an array with this shape for each row; None where there are no numbers."""
+    cells = [row[name] for row in rows for name in names]
+    return None if "" in cells else np.array(cells, float).reshape(-1, *shape)
 
 
 def _same(one: float | None, other: float | None) -> bool:

@@ -21,10 +21,13 @@ def numbers(results: Results) -> dict[str, Any]:
         entries have curves, errors and learning curves.
     """
     problem = results.problem
-    chosen = _chosen(len(problem.x))
+    line = problem.line()
+    chosen = _chosen(len(line))
     return {
-        "x": _rounded(problem.x[chosen], 6),
-        "exact": [_rounded(curve, 6, chosen) for curve in problem.exact],
+        "x": _rounded(line[chosen], 6),
+        "exact": [
+            _rounded(curve, 6, chosen) for curve in problem.along_line(problem.exact)
+        ],
         "activations": [_activation(results, line, chosen) for line in results.summary()],
         "methods": [
             _learning(METHODS[method], outcome)
@@ -39,14 +42,15 @@ def _chosen(num_points: int) -> np.ndarray:
 
 
 def _activation(results: Results, line: ActivationSummary, chosen: np.ndarray) -> dict:
-    median = results.median_outcome(line.activation)
+    problem, median = results.problem, results.median_outcome(line.activation)
+    curves = problem.along_line(median.curves)
     off = [
         None if curve is None or exact is None else curve - exact
-        for curve, exact in zip(median.curves, results.problem.exact)
+        for curve, exact in zip(curves, problem.along_line(problem.exact))
     ]
     return {
         "seed": median.run.seed,
-        "curves": [_rounded(curve, 6, chosen) for curve in median.curves],
+        "curves": [_rounded(curve, 6, chosen) for curve in curves],
         "errors": [_rounded(error, 4, chosen) for error in off],
         "learning": [
             _learning(f"seed {outcome.run.seed}", outcome)

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from keras_smooth.comparison.experiment import Outcome
 from keras_smooth.comparison.learning import ERRORS
+from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.report.findings import articles_mse
 from keras_smooth.comparison.results import ActivationSummary, Results, class_of
 from keras_smooth.presentation import figures
@@ -11,10 +13,14 @@ from keras_smooth.presentation import figures
 def curves(results: Results, line: ActivationSummary):
     """Returns y, y', y'' of the median seed over the exact curves."""
     problem, outcome = results.problem, results.median_outcome(line.activation)
-    figure = figures.new(12, 5)
-    exact = [np.full_like(problem.x, np.nan) if e is None else e for e in problem.exact]
-    label = f"{line.activation}, seed {outcome.run.seed}"
-    figures.curves(figure, problem.x, exact, outcome.curves, label)
+    figure = figures.new(14, 3.8) if problem.dim == 2 else figures.new(12, 5)
+    if problem.dim == 2:
+        _maps(figure, problem, outcome)
+    else:
+        x, known = problem.line(), problem.along_line(problem.exact)
+        exact = [np.full_like(x, np.nan) if one is None else one for one in known]
+        label = f"{line.activation}, seed {outcome.run.seed}"
+        figures.curves(figure, x, exact, problem.along_line(outcome.curves), label)
     figure.suptitle(
         figures.plain(
             f"{line.activation} ({class_of(line)}), seed {outcome.run.seed}: the median of "
@@ -22,6 +28,34 @@ def curves(results: Results, line: ActivationSummary):
         )
     )
     return figure
+
+
+def _maps(figure, problem: Problem, outcome: Outcome) -> None:
+    """Draws y and the Laplacian over the grid of the test points, and their errors."""
+    axes = figure.subplots(1, 4, sharex=True, sharey=True)
+    for values, error, name, order in zip(
+        axes[::2], axes[1::2], ("y", "Laplacian"), (0, 2)
+    ):
+        network, exact = outcome.curves[order], problem.exact[order]
+        off = None if network is None else network - exact
+        _map(figure, values, problem, network, name)
+        _map(figure, error, problem, off, f"error of {name}")
+
+
+def _map(figure, axis, problem: Problem, values: np.ndarray | None, name: str) -> None:
+    axis.set(title=name, xlabel="x1", ylabel="x2")
+    if values is None:
+        axis.text(0.5, 0.5, "lost", transform=axis.transAxes, ha="center")
+        return
+    if values.ndim == 3:
+        values = np.trace(values, axis1=1, axis2=2)
+    size = round(len(values) ** 0.5)
+    (left, bottom), (right, top) = problem.x[0], problem.x[-1]
+    image = axis.imshow(
+        values.reshape(size, size).T, origin="lower", extent=(left, right, bottom, top),
+        cmap="viridis",
+    )  # fmt: skip
+    figure.colorbar(image, ax=axis, location="bottom", shrink=0.8)
 
 
 def summary(results: Results):

@@ -41,6 +41,11 @@ def introduction(results: Results) -> str:
         f"initializer {main.initializer}{_noise(settings.noise)}. Mean squared errors "
         f"(MSE) of y, y', y'' at {len(problem.x)} points: median over the seeds, and range."
     )
+    if problem.dim > 1:
+        text += (
+            f" In {problem.dim} dimensions y' and y'' are gradient and Hessian, their errors "
+            "means over all entries; curves are drawn along the diagonal of the domain."
+        )
     if problem.exact[2] is None and problem.exact[1] is None:
         text += (
             " y' and y'' are not known: the points of the errors of y were held out of the "

@@ -51,14 +51,20 @@ def page(results: Results) -> str:
         open_question=article.QUESTION,
         optimizers=findings.optimizers(results),
         missing_methods=findings.missing_methods(results),
-        settings=stored_settings(results.settings),
+        settings=_settings(results),
         environment=environment(results.settings),
         num_runs=len(results.outcomes),
         seconds=results.seconds,
         command=command(results),
         numbers=charts.numbers(results),
+        dim=results.problem.dim,
         **_assets(),
     )
+
+
+def _settings(results: Results) -> dict[str, Any]:
+    stored = stored_settings(results.settings)
+    return stored | stored.pop("factors")
 
 
 class _LogScale:

@@ -1,0 +1,228 @@
+"""The table of problems: functions with exact derivatives, written out by hand.
+
+To add one, add a row. In one dimension y, y', y'' are functions of x of shape `(n,)`; in d
+dimensions of x of shape `(n, d)`, with values of shape `(n,)`, `(n, d)` and `(n, d, d)`.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+MOST_DIMENSIONS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class ExactProblem:
+    """A row of the table.
+
+    Args:
+        name: What it is called.
+        formula: What it is, in ASCII.
+        domain: Lower and upper bound of each coordinate.
+        y: The function.
+        dy: Its first derivative, or its gradient.
+        d2y: Its second derivative, or its Hessian.
+        dim: Number of coordinates.
+    """
+
+    name: str
+    formula: str
+    domain: tuple[float, float]
+    y: Callable
+    dy: Callable
+    d2y: Callable
+    dim: int = 1
+
+
+def _sech2(x):
+    return 1.0 - np.tanh(x) ** 2
+
+
+def _gaussian(dim: int) -> ExactProblem:
+    # As wide as leaves something of it in most of the domain.
+    c = 2.0 / dim
+
+    def y(x):
+        return np.exp(-c * np.sum(x**2, axis=1))
+
+    def dy(x):
+        return -2.0 * c * x * y(x)[:, None]
+
+    def d2y(x):
+        outer = 4.0 * c**2 * x[:, :, None] * x[:, None, :]
+        return (outer - 2.0 * c * np.eye(dim)) * y(x)[:, None, None]
+
+    width = f" {2 / dim:.3g}" if dim != 2 else ""
+    return ExactProblem(
+        f"gaussian_{dim}d", f"exp(-{width.strip()}{' ' * bool(width)}|x|^2)", (-2.0, 2.0),
+        y, dy, d2y, dim,
+    )  # fmt: skip
+
+
+# Franke, A Critical Comparison of Some Methods for Interpolation of Scattered Data (1979): terms
+# a exp(-g), of which g is a sum of p(x1) and q(x2); each row has a, and p, p', p'' and so for q.
+_FRANKE = (
+    (
+        0.75,
+        lambda x: ((9 * x - 2) ** 2 / 4, 9 * (9 * x - 2) / 2, 81 / 2),
+        lambda x: ((9 * x - 2) ** 2 / 4, 9 * (9 * x - 2) / 2, 81 / 2),
+    ),
+    (
+        0.75,
+        lambda x: ((9 * x + 1) ** 2 / 49, 18 * (9 * x + 1) / 49, 162 / 49),
+        lambda x: ((9 * x + 1) / 10, 9 / 10, 0.0),
+    ),
+    (
+        0.5,
+        lambda x: ((9 * x - 7) ** 2 / 4, 9 * (9 * x - 7) / 2, 81 / 2),
+        lambda x: ((9 * x - 3) ** 2 / 4, 9 * (9 * x - 3) / 2, 81 / 2),
+    ),
+    (
+        -0.2,
+        lambda x: ((9 * x - 4) ** 2, 18 * (9 * x - 4), 162.0),
+        lambda x: ((9 * x - 7) ** 2, 18 * (9 * x - 7), 162.0),
+    ),
+)
+
+
+def _franke(x, order):
+    total = np.zeros((len(x),) + (2,) * order)
+    for a, p, q in _FRANKE:
+        values = [
+            np.broadcast_arrays(x[:, 0], *f(x[:, i]))[1:] for i, f in enumerate((p, q))
+        ]
+        g, dg, d2g = (np.stack(pair, axis=1) for pair in zip(*values))
+        term = a * np.exp(-g.sum(axis=1))
+        if order == 0:
+            total += term
+        elif order == 1:
+            total -= term[:, None] * dg
+        else:
+            bent = d2g[:, :, None] * np.eye(2)
+            total += term[:, None, None] * (dg[:, :, None] * dg[:, None, :] - bent)
+    return total
+
+
+def _himmelblau(x):
+    """Returns the two squares of Himmelblau's function, before they are squared."""
+    return x[:, 0] ** 2 + x[:, 1] - 11.0, x[:, 0] + x[:, 1] ** 2 - 7.0
+
+
+def _himmelblau_hessian(x):
+    u, v = _himmelblau(x)
+    mixed = 4.0 * (x[:, 0] + x[:, 1])
+    first = np.stack([4.0 * u + 8.0 * x[:, 0] ** 2 + 2.0, mixed], axis=1)
+    second = np.stack([mixed, 4.0 * v + 8.0 * x[:, 1] ** 2 + 2.0], axis=1)
+    return np.stack([first, second], axis=1) / 200.0
+
+
+_IN_SEVERAL_DIMENSIONS = (
+    _gaussian(2),
+    ExactProblem(
+        "franke",
+        "Franke's function of x1 and x2",
+        (0.0, 1.0),
+        lambda x: _franke(x, 0),
+        lambda x: _franke(x, 1),
+        lambda x: _franke(x, 2),
+        dim=2,
+    ),
+    ExactProblem(
+        "himmelblau",
+        "((x1^2 + x2 - 11)^2 + (x1 + x2^2 - 7)^2) / 200",
+        (-5.0, 5.0),
+        lambda x: sum(square**2 for square in _himmelblau(x)) / 200.0,
+        lambda x: (
+            np.stack(
+                [
+                    4.0 * x[:, 0] * _himmelblau(x)[0] + 2.0 * _himmelblau(x)[1],
+                    2.0 * _himmelblau(x)[0] + 4.0 * x[:, 1] * _himmelblau(x)[1],
+                ],
+                axis=1,
+            )
+            / 200.0
+        ),
+        _himmelblau_hessian,
+        dim=2,
+    ),
+    _gaussian(5),
+)
+
+EXACT_PROBLEMS = (
+    ExactProblem(
+        "gaussian",
+        "exp(-x^2)",
+        (-2.0, 2.0),
+        lambda x: np.exp(-(x**2)),
+        lambda x: -2.0 * x * np.exp(-(x**2)),
+        # The article prints (4x^2 - x) exp(-x^2), a misprint.
+        lambda x: (4.0 * x**2 - 2.0) * np.exp(-(x**2)),
+    ),
+    ExactProblem(
+        "sine",
+        "sin(pi x)",
+        (-2.0, 2.0),
+        lambda x: np.sin(np.pi * x),
+        lambda x: np.pi * np.cos(np.pi * x),
+        lambda x: -(np.pi**2) * np.sin(np.pi * x),
+    ),
+    ExactProblem(
+        "runge",
+        "1 / (1 + 25 x^2)",
+        (-1.0, 1.0),
+        lambda x: 1.0 / (1.0 + 25.0 * x**2),
+        lambda x: -50.0 * x / (1.0 + 25.0 * x**2) ** 2,
+        lambda x: (3750.0 * x**2 - 50.0) / (1.0 + 25.0 * x**2) ** 3,
+    ),
+    ExactProblem(
+        "front",
+        "tanh(5 x)",
+        (-2.0, 2.0),
+        lambda x: np.tanh(5.0 * x),
+        lambda x: 5.0 * _sech2(5.0 * x),
+        lambda x: -50.0 * np.tanh(5.0 * x) * _sech2(5.0 * x),
+    ),
+    ExactProblem(
+        "morse",
+        "(1 - exp(-x))^2",
+        (-0.5, 3.5),
+        lambda x: (1.0 - np.exp(-x)) ** 2,
+        lambda x: 2.0 * np.exp(-x) * (1.0 - np.exp(-x)),
+        lambda x: 2.0 * np.exp(-x) * (2.0 * np.exp(-x) - 1.0),
+    ),
+    ExactProblem(
+        "chirp",
+        "sin(3 x^2)",
+        (0.0, 2.5),
+        lambda x: np.sin(3.0 * x**2),
+        lambda x: 6.0 * x * np.cos(3.0 * x**2),
+        lambda x: 6.0 * np.cos(3.0 * x**2) - 36.0 * x**2 * np.sin(3.0 * x**2),
+    ),
+    ExactProblem(
+        "polynomial",
+        "x^5 - 3 x^3 + x",
+        (-2.0, 2.0),
+        lambda x: x**5 - 3.0 * x**3 + x,
+        lambda x: 5.0 * x**4 - 9.0 * x**2 + 1.0,
+        lambda x: 20.0 * x**3 - 18.0 * x,
+    ),
+    ExactProblem(
+        "oscillation",
+        "exp(-x / 2) cos(4 x)",
+        (0.0, 6.0),
+        lambda x: np.exp(-x / 2.0) * np.cos(4.0 * x),
+        lambda x: np.exp(-x / 2.0) * (-0.5 * np.cos(4.0 * x) - 4.0 * np.sin(4.0 * x)),
+        lambda x: np.exp(-x / 2.0) * (4.0 * np.sin(4.0 * x) - 15.75 * np.cos(4.0 * x)),
+    ),
+    *_IN_SEVERAL_DIMENSIONS,
+)
+
+
+def named(name: str) -> ExactProblem | None:
+    """Returns a row by its name, where gaussian_7d has any number of dimensions."""
+    found = re.fullmatch("gaussian_([1-9][0-9]?)d", name)
+    if found and 2 <= int(found[1]) <= MOST_DIMENSIONS:
+        return _gaussian(int(found[1]))
+    return next((row for row in EXACT_PROBLEMS if row.name == name), None)
