@@ -1,5 +1,6 @@
 """Starts that keep y, y' and y'' alive through depth."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +58,7 @@ def gain(activation: str | Callable) -> float:
     return 1.0 / largest if 0.0 < largest < math.inf else 1.0
 
 
+@functools.cache
 def _quadrature() -> tuple[np.ndarray, np.ndarray]:
     """Returns nodes and weights of Gauss and Hermite for means over N(0, 1)."""
     return np.polynomial.hermite_e.hermegauss(_NUM_NODES)

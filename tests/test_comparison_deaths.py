@@ -1,5 +1,6 @@
 """Workers that die: their runs are tried once more, and the others go on."""
 
+import collections
 import dataclasses
 import json
 
@@ -47,9 +48,13 @@ def deadly(monkeypatch):
     """Workers that finish every run at once, or die of it."""
 
     def prepare(*deaths):
+        begun = []
+
         class Worker(worker_processes._Worker):
             def __init__(self, _, events):
                 self._events = events
+                self.left = collections.deque()
+                begun.append(self)
 
             def send(self, task):
                 self.task = task
@@ -67,6 +72,7 @@ def deadly(monkeypatch):
                 pass
 
         monkeypatch.setattr(worker_processes, "_Worker", Worker)
+        return begun
 
     return prepare
 
@@ -84,6 +90,34 @@ def heard(jobs):
         sorted((run.activation, run.seed) for run in runs),
         [(death.activation, death.start.seed, death.again) for death in deaths],
     )
+
+
+@pytest.mark.parametrize(("jobs", "num_workers"), [(1, 1), (3, 3), (9, 4)])
+def test_the_runs_of_one_activation_are_shared_among_workers(deadly, jobs, num_workers):
+    begun = deadly()
+    assert heard(jobs) == (ALL, []) and len(begun) == num_workers
+
+
+def test_a_worker_stays_with_its_program_then_begins_another_then_helps(
+    deadly, monkeypatch
+):
+    begun, sent = deadly(), []
+
+    def send(worker, task):
+        worker.task = task
+        sent.append((begun.index(worker), task.activation, task.starts[0].seed))
+        # The first takes long: it ends its run when the other has begun its third.
+        if len(begun) == 2:
+            worker._events.put((worker, "done"))
+        if len(sent) == 4:
+            worker._events.put((begun[0], "done"))
+
+    monkeypatch.setattr(worker_processes._Worker, "send", send)
+    tasks = [Task("tanh", tuple(map(start_of, range(3)))), TASKS[1]]
+    executors.chosen(2).execute(None, tasks, print)
+    assert sent == [
+        (0, "tanh", 0), (1, "elu", 0), (1, "elu", 1), (1, "tanh", 1), (1, "tanh", 2),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth import initializers, layers
+from keras_smooth import activations, initializers, layers
 from keras_smooth.comparison.learning import ERRORS, LearningCurve, LearningMonitor
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings, Variant
@@ -118,33 +118,40 @@ class Experiment:
     def network(self, activation: str, start: Start) -> keras.Model:
         """Returns the network as the seed decides it."""
         problem, dtype = self._problem(start), start.variant.dtype
-        depth, width = self.settings.depth_and_width()
-        model = keras.Sequential([keras.Input((problem.dim,), dtype=dtype)])
+        depth, _ = self.settings.depth_and_width()
+        scaled = [keras.Input((problem.dim,), dtype=dtype)]
         if problem.x_scale:
             center, half = problem.x_scale
-            model.add(keras.layers.Rescaling(2 / half, -2 * center / half, dtype=dtype))
-        for layer in range(depth + 1):
-            last = layer == depth
-            dense = layers.Dense(
-                1 if last else width,
-                activation=None if last else self.settings.function(activation),
-                order=0,
-                dtype=dtype,
-                # Keras would number through all models of the process, and messages name it.
-                name="output" if last else f"hidden_{layer + 1}",
-            )
-            dense.kernel_initializer = _initializer(
-                start.variant.initializer,
-                dense.activation,
-                # Apart for all seeds and layers, and the same in every process.
-                seed=start.seed * (depth + 1) + layer,
-            )
-            model.add(dense)
+            scaled.append(keras.layers.Rescaling(2 / half, -2 * center / half, dtype=dtype))
+        dense = [self._dense(activation, start, layer) for layer in range(depth + 1)]
+        unscaled = []
         if problem.y_scale:
             mean, deviation = problem.y_scale
-            model.add(keras.layers.Rescaling(deviation, mean, dtype=dtype))
+            unscaled.append(keras.layers.Rescaling(deviation, mean, dtype=dtype))
+        # All at once: a layer that is added later builds those before it anew.
+        model = keras.Sequential([*scaled, *dense, *unscaled])
         model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype))
         return model
+
+    def _dense(self, activation: str, start: Start, layer: int) -> layers.Dense:
+        """Returns a layer as the seed decides it; the one behind the hidden ones is linear."""
+        depth, width = self.settings.depth_and_width()
+        last = layer == depth
+        function = activations.get("linear" if last else self.settings.function(activation))
+        return layers.Dense(
+            1 if last else width,
+            activation=function,
+            order=0,
+            dtype=start.variant.dtype,
+            kernel_initializer=_initializer(
+                start.variant.initializer,
+                function,
+                # Apart for all seeds and layers, and the same in every process.
+                seed=start.seed * (depth + 1) + layer,
+            ),
+            # Keras would number through all models of the process, and messages name it.
+            name="output" if last else f"hidden_{layer + 1}",
+        )
 
     def _measurement(self, activation: str, start: Start) -> "_NetworkCurves":
         """Returns the compiled network, that of the last call where it serves."""

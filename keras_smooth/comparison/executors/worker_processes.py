@@ -27,9 +27,11 @@ _DONE = "done"
 
 
 class WorkerProcesses:
-    """Runs tasks in processes of this machine, each of which takes the next that is left.
+    """Runs tasks in processes of this machine, run by run.
 
-    The run that a worker dies of is tried once more, in a new one.
+    A worker goes on with the task whose program it has compiled; when nothing is left of it, it
+    takes the next that nobody has begun, and then helps with the one that has most left. The run
+    that a worker dies of is tried once more, in a new one.
 
     Args:
         jobs: Number of processes.
@@ -42,7 +44,7 @@ class WorkerProcesses:
     def execute(
         self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]
     ) -> None:
-        jobs = min(self._jobs, len(tasks))
+        jobs = min(self._jobs, sum(len(task.starts) for task in tasks))
         threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
         # First where to import from: functions of the user may be in modules of their own.
         start = pickle.dumps(sys.path) + cloudpickle.dumps((experiment, threads))
@@ -50,13 +52,19 @@ class WorkerProcesses:
 
 
 class _Pool:
-    """Workers, and the tasks that are left for them."""
+    """Workers, and the runs that are left for them."""
 
     def __init__(
         self, start: bytes, tasks: Sequence[Task], handle: Callable[[Event], None]
     ):
         self._start = start
-        self._left = collections.deque(tasks)
+        # Runs of one activation each, whose program is the same.
+        programs = [
+            collections.deque(Task(task.activation, (start,)) for start in task.starts)
+            for task in tasks
+        ]
+        self._new = collections.deque(programs)
+        self._begun: list[collections.deque[Task]] = []
         self._handle = handle
         self._events: queue.Queue = queue.Queue()
         self._busy: set[_Worker] = set()
@@ -75,7 +83,7 @@ class _Pool:
     def _begin(self) -> None:
         worker = _Worker(self._start, self._events)
         self._busy.add(worker)
-        worker.send(self._left.popleft())
+        self._send_next(worker)
 
     def _hear(self, worker: "_Worker", event: Event | str | None) -> None:
         if worker not in self._busy:
@@ -85,28 +93,40 @@ class _Pool:
         elif not isinstance(event, str):
             worker.hear(event)
             self._handle(event)
-        elif self._left:
-            worker.send(self._left.popleft())
+        else:
+            self._send_next(worker)
+
+    def _send_next(self, worker: "_Worker") -> None:
+        """Gives a worker its next run, or ends it."""
+        if not worker.left:
+            worker.left = self._next_program()
+        if worker.left:
+            worker.send(worker.left.popleft())
         else:
             self._busy.remove(worker)
             worker.stop()
+
+    def _next_program(self) -> collections.deque[Task]:
+        if self._new:
+            self._begun.append(self._new.popleft())
+            return self._begun[-1]
+        return max(self._begun, key=len)
 
     def _replace(self, dead: "_Worker") -> None:
         self._busy.remove(dead)
         if dead.task.starts:
             self._tell(dead)
-        if self._left:
+        if self._new or any(self._begun):
             self._begin()
 
     def _tell(self, dead: "_Worker") -> None:
-        """Tells of the run that a worker died of, and leaves its task to others."""
-        activation, starts = dead.task.activation, dead.task.starts
-        run = activation, starts[0]
+        """Tells of the run that a worker died of, and leaves it to others."""
+        (start,) = dead.task.starts
+        run = dead.task.activation, start
         again = run not in self._died
         self._died.add(run)
-        starts = starts if again else starts[1:]
-        if starts:
-            self._left.appendleft(Task(activation, starts))
+        if again:
+            dead.left.appendleft(dead.task)
         self._handle(Died(*run, dead.obituary(), again))
 
 
@@ -115,11 +135,14 @@ class _Worker:
 
     Attributes:
         task: What it has still to do.
+        left: The runs of the program that it has compiled, which others may share.
     """
 
     task: Task
+    left: collections.deque[Task]
 
     def __init__(self, start: bytes, events: queue.Queue):
+        self.left = collections.deque()
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"from {__name__} import main; main({os.getpid()})"],
