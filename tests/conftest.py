@@ -25,6 +25,11 @@ from keras_smooth.comparison import training
 # Programs that tests start: pytest would import them in search of doctests.
 collect_ignore = ["killed.py", "two_devices.py", "two_workers.py"]
 
+NO_GPU = (
+    "TensorFlow sees no GPU here: install keras-smooth[gpu] on a machine that has one, and run "
+    "pytest -m gpu"
+)
+
 # Each worker imports TensorFlow and keeps its compiled programs: a gigabyte or two.
 MOST_WORKERS = 8
 
@@ -52,7 +57,7 @@ def pytest_collection_modifyitems(config, items):
     if not tf.config.list_physical_devices("GPU"):
         for item in items:
             if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="TensorFlow sees no GPU"))
+                item.add_marker(pytest.mark.skip(reason=NO_GPU))
 
 
 @pytest.fixture(autouse=True)
