@@ -68,13 +68,13 @@
       grid: line, ticks: { ...line, size: 5 }, values,
     };
   };
-  // At most six or so powers of ten have room for a label.
+  // At most six or so of the powers of ten that have a line have room for a label.
   const power = (chart, values) => {
     const exponents = values.map((value) => (value > 0 ? Math.round(Math.log10(value)) : null));
     const known = exponents.filter((exponent) => exponent !== null);
-    const step = Math.ceil((Math.max(...known) - Math.min(...known)) / 5) || 1;
-    return values.map((value, i) =>
-      value == null || exponents[i] % step ? "" : `1e${exponents[i]}`);
+    const step = Math.ceil((known.length - 1) / 5) || 1;
+    const labelled = new Set(known.reverse().filter((exponent, i) => i % step === 0));
+    return exponents.map((exponent) => (labelled.has(exponent) ? `1e${exponent}` : ""));
   };
   const plain = (chart, values) => values.map((value) => (value == null ? "" : tick(value)));
 
