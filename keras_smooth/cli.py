@@ -288,7 +288,10 @@ def _settings(arguments: argparse.Namespace, stored: Mapping[str, Any]) -> Setti
 
 def _activations(given: list[str]) -> tuple[str, ...]:
     names = [name for part in given for name in part.split(",") if name]
-    return all_activations() if names == [ALL] else tuple(names)
+    if ALL not in names:
+        return tuple(names)
+    more = (name for name in names if name != ALL)
+    return tuple(dict.fromkeys((*all_activations(), *more)))
 
 
 def _executor(arguments: argparse.Namespace, settings: Settings) -> executors.Executor:

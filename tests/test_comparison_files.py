@@ -4,6 +4,7 @@ import copy
 import csv
 import dataclasses
 import json
+import os
 
 import jsonschema
 import numpy as np
@@ -126,6 +127,29 @@ def test_gradients_and_hessians_are_read_as_they_were_written(tmp_path, name):
             np.testing.assert_array_equal(read, curve)
     head = (tmp_path / files.CURVES / "tanh-seed0.csv").read_text().splitlines()[0]
     assert head.startswith("x1,x2,") and ",d2y1_2," in head
+
+
+NAMES = ["caf\u00e9.csv", os.fsdecode(b"caf\xe9.csv"), 'a,b\n"c".csv', "\u202ex.csv"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_data_in_a_file_of_any_name_is_written_and_read(tmp_path, name):
+    path = os.fspath(tmp_path / name)
+    with open(path, "w") as file:
+        file.write("x,y,dy,d2y\n" + "".join(f"{i},{i**2},{2 * i},2\n" for i in range(12)))
+    learned = problems.load_problems(path)
+    asked = settings.Settings(activations=("tanh",), seeds=1, problem=path)
+    found = Results(asked, learned)
+    key = key_of("tanh", problem=path)
+    found.outcomes[key] = outcome("tanh", 0, 0.1, learned[path])
+    recorder = journal.Recorder(found, tmp_path)
+    recorder.keep(key)
+    recorder.write_all()
+    (again,) = resuming.read(asked, learned, tmp_path).outcomes.values()
+    assert again.run == found.outcomes[key].run
+    with open(tmp_path / files.RESULTS_TABLE, encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["problem"] == path.encode(errors="backslashreplace").decode()
 
 
 def test_numbers_of_a_learning_curve_stand_in_one_line(written):

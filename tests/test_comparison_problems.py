@@ -186,6 +186,9 @@ BAD = [
     ("x,y\n1,2\n3,4\n", "2 rows of data; at least 10"),
     ("x,y\n" + "1,2\n" * 12, "nothing to learn"),
     ("1,2\n" * 12, "no column x and no column y"),
+    ("x,y\n" + "1" * 200_000 + ",2\n", "bad.csv: field larger than field limit"),
+    ("x" * 200 + ",y\n", r"it is 'x{80}\.\.\.'\."),
+    ("x,y\n" + "1" * 400 + ",2\n", r"line 2: x must .* received '1{80}\.\.\.'\."),
 ]
 
 

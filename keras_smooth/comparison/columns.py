@@ -17,6 +17,8 @@ import numpy as np
 
 NAMES = ("x", "y", "dy", "d2y")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# Of a line that is shown, so that the sentence can be read to its end.
+_MOST_SHOWN = 80
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -45,7 +47,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: If the file cannot be read in exactly one way.
     """
-    comments, lines = _lines(path)
+    try:
+        return _columns(path, *_lines(path))
+    except csv.Error as error:  # A field of more than 131,072 characters.
+        raise ValueError(f"Cannot read {path}: {error}.") from None
+
+
+def _columns(
+    path: Path, comments: list[_TextLine], lines: list[_TextLine]
+) -> dict[str, np.ndarray]:
     if not lines:
         raise ValueError(f"{path} is empty: its first line must name the columns x and y.")
     head = lines[0]
@@ -102,7 +112,7 @@ def _is_row_of_numbers(text: str) -> bool:
 
 def _places(path: Path, found: list[str]) -> dict[str, int]:
     """Returns where the columns are in a line."""
-    what = f"it is {','.join(found)!r}"
+    what = f"it is {_shown(','.join(found))}"
     missing = [name for name in NAMES[:2] if name not in found]
     if missing:
         raise ValueError(
@@ -129,7 +139,7 @@ def _row(path: Path, line: _TextLine, layout: _Layout) -> list[float]:
         )
         raise ValueError(
             f"{path}, line {line.number}: {len(fields)} fields where the first line names "
-            f"{layout.width} columns: {line.text!r}.{hint}"
+            f"{layout.width} columns: {_shown(line.text)}.{hint}"
         )
     return [
         _number(f"{path}, line {line.number}: {name}", fields[place])
@@ -141,4 +151,8 @@ def _number(what: str, field: str) -> float:
     if _NUMBER.fullmatch(field) and math.isfinite(float(field)):
         return float(field)
     hint = " Decimal commas are not read: write a point." if "," in field else ""
-    raise ValueError(f"{what} must be a finite number, received {field!r}.{hint}")
+    raise ValueError(f"{what} must be a finite number, received {_shown(field)}.{hint}")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}...")

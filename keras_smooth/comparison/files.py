@@ -233,4 +233,5 @@ def curves_path(directory: Path, key: Key, settings: Settings) -> Path:
 
 
 def _write_text(path: Path, text: str) -> None:
-    whole_files.write(path, [text.encode()])
+    # The name of a problem that is a file may hold bytes that are no text.
+    whole_files.write(path, [text.encode(errors="backslashreplace")])
