@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -196,9 +197,9 @@ def _audit(arguments: argparse.Namespace, console: Console) -> int:
         raise ValueError(
             f"--order must be {MAX_ORDER} or less, received {arguments.order}."
         )
-    with progress.ProgressLine(Console(stderr=True)) as line:
+    with progress.ProgressLine(display.console(stderr=True)) as line:
         result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
-    print(result.to_json() if arguments.json else result)
+    print(result.to_json() if arguments.json else display.plain(console, str(result)))
     return OUTCOMES[getattr(result, arguments.mode or "outcome")]
 
 
@@ -233,7 +234,7 @@ def _compare(arguments: argparse.Namespace, console: Console) -> int:
     with lock.locked(directory):
         results = comparing.prepare(settings, learned, directory, arguments.resume)
         if arguments.resume and not results.outcomes:
-            _say(console, comparing.nothing_to_resume(directory))
+            display.say(console, comparing.nothing_to_resume(directory))
         return _carried_out(results, executor, directory, console)
 
 
@@ -242,7 +243,7 @@ def _carried_out(
 ) -> int:
     settings = results.settings
     todo = sum(len(task.starts) for task in tasks.missing(results))
-    _say(
+    display.say(
         console,
         f"{todo} runs of {settings.epochs} iterations on {settings.device_name()} "
         f"{executor.place}; results in {directory}",
@@ -251,27 +252,25 @@ def _carried_out(
         with display.Display(todo, settings, console) as live:
             comparing.carry_out(results, executor, directory, live.handle)
     except KeyboardInterrupt:
-        go_on = f"Go on with the same command and --resume --out {directory}"
-        _say(console, f"Interrupted. {go_on}")
+        go_on = f"Go on with the same command and {_resuming(directory)}"
+        display.say(console, f"Interrupted. {go_on}")
         return INTERRUPTED
     if results.outcomes:
         comparing.Comparison(results).save(directory)
-        console.print(display.summary_table(results))
-        _say(console, report.recommendation(results).replace("**", ""))
-        _say(console, f"{results.seconds:.0f} s. Report: {directory / report.PAGE}")
+        console.print(display.summary_table(results, console))
+        display.say(console, report.recommendation(results).replace("**", ""))
+        display.say(console, f"{results.seconds:.0f} s. Report: {directory / report.PAGE}")
     if results.failures:
         raise RuntimeError(
             "\n".join(results.failures.values())
             + f"\n{len(results.failures)} of {todo} runs have failed. Try them again with the "
-            f"same command and --resume --out {directory}"
+            f"same command and {_resuming(directory)}"
         )
     return 0
 
 
-def _say(console: Console, text: str) -> None:
-    # As it is: names of files may look like markup, or hold bytes that are no text.
-    text = text.encode(errors="backslashreplace").decode()
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
+def _resuming(directory: Path) -> str:
+    return shlex.join(["--resume", "--out", str(directory)])
 
 
 def _settings(arguments: argparse.Namespace, stored: Mapping[str, Any]) -> Settings:
@@ -320,7 +319,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     try:
-        return arguments.function(arguments, Console())
+        return arguments.function(arguments, display.console())
     except (TypeError, ValueError, ImportError) as error:
         return _refused(arguments, str(error), BAD_INPUT)
     except OSError as error:
@@ -333,7 +332,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _refused(arguments: argparse.Namespace, words: str, status: int) -> int:
-    words = words.encode(errors="backslashreplace").decode()
+    words = display.plain(display.console(stderr=True), words)
     print(f"keras-smooth {arguments.command}: {words}", file=sys.stderr)
     return status
 

@@ -85,7 +85,35 @@ def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
     assert "<img" not in text
     title = text.splitlines()[0]
     assert "|" not in title.replace(r"\|", "") and "`" not in title.replace(r"\`", "")
-    Console(file=io.StringIO()).print(display.summary_table(named))
+    console = Console(file=io.StringIO())
+    console.print(display.summary_table(named, console))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
+def test_a_terminal_gets_what_it_can_show_and_nothing_that_it_would_obey(
+    tmp_path, monkeypatch, encoding
+):
+    path = tmp_path / "\u00e9\u20ac\U0001f600\x1b[31m\x07.csv"
+    path.write_text("x,y\n" + "".join(f"{i},{i**2}\n" for i in range(101)))
+    named = made_up({"tanh": (1e-5, 4e-5)}, problem=str(path))
+    written = io.BytesIO()
+    with io.TextIOWrapper(written, encoding=encoding) as file:
+        console = display.console(file=file)
+        console.print(display.summary_table(named, console))
+        with display.Display(1, named.settings, console) as live:
+            live.handle(tasks.Died("tanh", start_of(problem=str(path)), f"of {path}", True))
+        file.flush()
+        found = written.getvalue()
+    assert b"\x1b" not in found and b"\x07" not in found
+    assert b"[31m" in found and b"is tried once more" in found.replace(b"\n", b" ")
+
+
+@pytest.mark.parametrize("width", ["0", "1", "7"])
+def test_any_width_shows_something(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    text = io.StringIO()
+    display.say(display.console(file=text), "3 runs")
+    assert text.getvalue() == "3 runs\n"
 
 
 def test_runs_are_called_by_what_sets_them_apart():

@@ -1,6 +1,7 @@
 """The live display of a comparison in a terminal."""
 
 from collections.abc import Callable
+from typing import Any
 
 from rich import progress
 from rich.console import Console
@@ -11,7 +12,9 @@ from keras_smooth.comparison.experiment import Outcome, Start
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.comparison.tasks import Died, Event, Finished, Progress
+from keras_smooth.presentation.tables import printable
 
+USUAL_WIDTH = 80
 # Before a level of each factor.
 WORDS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
 
@@ -65,7 +68,7 @@ class Display:
         key = (event.activation, *event.start)
         if key not in self._lines:
             self._lines[key] = self._bar.add_task(
-                escape(self._name(event.activation, event.start)),
+                escape(plain(self._console, self._name(event.activation, event.start))),
                 total=self._epochs,
                 state="",
             )
@@ -95,7 +98,7 @@ class Display:
         self._refresh_total()
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        say(self._console, text)
 
     def _name(self, activation: str, start: Start) -> str:
         """Returns what a run is called: what it has in common with all is left out."""
@@ -131,12 +134,30 @@ def _error(outcome: Outcome) -> str:
     return f"MSE of y'' {run.d2y_mse:.1e}"
 
 
-def summary_table(results: Results) -> Table:
-    """Returns the medians as a table for the terminal."""
+def console(**options: Any) -> Console:
+    """Returns a console; one of no columns does not know how many it has."""
+    found = Console(**options)
+    found.width = found.width or USUAL_WIDTH
+    return found
+
+
+def say(to: Console, text: str) -> None:
+    """Prints text as it is: names of files may look like markup."""
+    to.print(plain(to, text), highlight=False, soft_wrap=True, markup=False)
+
+
+def plain(to: Console, text: str) -> str:
+    """Returns text in characters that a console has, and none that a terminal would obey."""
+    known = text.encode(to.encoding, errors="backslashreplace").decode(to.encoding)
+    return "\n".join(map(printable, known.splitlines()))
+
+
+def summary_table(results: Results, to: Console) -> Table:
+    """Returns the medians as a table for a console."""
     found = results.table()
-    table = Table(title=escape(found.title))
+    table = Table(title=escape(plain(to, found.title)))
     for name in found.head:
         table.add_column(name, justify="left" if name == "activation" else "right")
     for cells in found.rows:
-        table.add_row(*map(escape, cells))
+        table.add_row(*(escape(plain(to, cell)) for cell in cells))
     return table
