@@ -1,21 +1,24 @@
 """What an iteration of fit_lbfgs costs beside the objective, and what bounds it.
 
-    python benchmarks/iterations.py [--weights 3000 30000] [--pairs 10 50 100 200 300]
+    python benchmarks/iterations.py [--weights 3000 30000] [--pairs 10 50 100 200 300] [--article]
 
 Self-scaled L-BFGS on a function whose evaluation costs next to nothing, float64, one process on
 one core, CPU time. An iteration reads the steps and changes of the memory twice, which is the
 column MB: the rate is that over the time, beside the rate at which NumPy multiplies the same
-matrix by a vector. Prints a table in Markdown.
+matrix by a vector. --article has the article's net instead, and what of an iteration its
+evaluations are. Prints a table in Markdown.
 """
 
 import argparse
 import os
+import statistics
 import time
 
 # One core, before any of the libraries counts them.
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
+import article_net
 import numpy as np
 import tensorflow as tf
 
@@ -81,17 +84,54 @@ def measure(num_weights: int, num_pairs: int) -> list[str]:
     ]
 
 
+def head(*columns: str) -> None:
+    """Prints the head of a table."""
+    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns), flush=True)
+
+
+def measure_article(num_pairs: int) -> list[str]:
+    """Returns the row of one memory with the article's net, when the memory is full."""
+    model, objective, data = article_net.article()
+    evaluate = article_net.evaluation(model, objective)
+    cost = 1e3 * article_net.seconds_of(evaluate, objective.position, data)
+    minimizer = Minimizer(evaluate, "lbfgs", num_pairs)
+    state = minimizer.begin(objective.position, data)
+    state = minimizer.advance(state, num_pairs + CHUNK, 0.0, data)
+    found, evaluations = [], int(state.num_objective_evaluations)
+    for _ in range(4 * REPEATS):
+        state, took = milliseconds(minimizer, state, data, CHUNK)
+        found.append(took)
+    evaluations = int(state.num_objective_evaluations) - evaluations
+    rate = evaluations / len(found) / CHUNK
+    return [
+        str(num_pairs),
+        f"{min(found):.2f}",
+        f"{statistics.median(found):.2f}",
+        f"{rate:.2f}",
+        f"{cost:.2f}",
+        f"{100 * min(rate * cost / min(found), 1.0):.0f} %",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=int, nargs="+", default=[3000, 30_000, 300_000])
     parser.add_argument("--pairs", type=int, nargs="+", default=[10, 50, 100, 200, 300])
     parser.add_argument("--most-bytes", type=int, default=2**28, help="of the memory")
+    parser.add_argument("--article", action="store_true")
     arguments = parser.parse_args()
-    columns = [
+    if arguments.article:
+        head(
+            "pairs", "ms an iteration, lowest", "median", "evaluations an iteration",
+            "ms an evaluation, lowest", "share of evaluations",
+        )  # fmt: skip
+        for num_pairs in arguments.pairs:
+            print("| " + " | ".join(measure_article(num_pairs)) + " |", flush=True)
+        return
+    head(
         "weights", "pairs", "ms, first quarter of the memory", "ms, full memory", "MB",
         "GB/s", "GB/s of NumPy",
-    ]  # fmt: skip
-    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns), flush=True)
+    )  # fmt: skip
     for num_weights in arguments.weights:
         for num_pairs in arguments.pairs:
             if 2 * num_pairs * num_weights * 8 <= arguments.most_bytes:
