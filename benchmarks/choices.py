@@ -38,7 +38,7 @@ from keras_smooth.lbfgs.objective import Objective
 from keras_smooth.lbfgs.terms import Terms
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from more_garbow_hillstrom import PROBLEMS as TABLE
+import more_garbow_hillstrom
 
 CHUNK = 20
 ACTIVATIONS = ("tanh", "sigmoid", "softplus", "sin", "elu", "relu")
@@ -101,8 +101,8 @@ def plain_store(memory, step, change, gradient, growth):
     return STORE(memory, step, change, gradient, tf.ones_like(growth))
 
 
-def with_choice(scaling: str, curvature: float):
-    """Returns a context in which programs that are made have these choices."""
+def patches_of(scaling: str, curvature: float) -> list:
+    """Returns the patches with which programs that are made have these choices."""
     stack = [mock.patch.object(line_search, "CURVATURE", curvature)]
     if scaling == "plain":
         stack.append(mock.patch.object(inverse_hessian, "store", plain_store))
@@ -135,7 +135,7 @@ def fit(name: str, pairs: int, seed: int, seconds: float) -> tuple[float, float]
 def table_of_problems(pairs: int) -> tuple[int, int]:
     """Returns how many of the 34 problems end at a gradient of 1e-6, and evaluations."""
     solved, evaluations = 0, 0
-    for problem in TABLE:
+    for problem in more_garbow_hillstrom.PROBLEMS:
 
         def evaluate(point, _, problem=problem):
             with tf.GradientTape() as tape:
@@ -164,7 +164,7 @@ def row(choice: tuple, names: list[str], seeds: int, seconds: float) -> list[str
     """Returns the cells of one combination."""
     scaling, pairs, curvature = choice
     cells = [scaling, str(pairs), str(curvature)]
-    patches = with_choice(scaling, curvature)
+    patches = patches_of(scaling, curvature)
     for patch in patches:
         patch.start()
     try:
