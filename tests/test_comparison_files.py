@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import json
 import os
+import warnings
 
 import jsonschema
 import numpy as np
@@ -127,6 +128,15 @@ def test_gradients_and_hessians_are_read_as_they_were_written(tmp_path, name):
             np.testing.assert_array_equal(read, curve)
     head = (tmp_path / files.CURVES / "tanh-seed0.csv").read_text().splitlines()[0]
     assert head.startswith("x1,x2,") and ",d2y1_2," in head
+
+
+def test_digests_of_all_activations_without_a_warning():
+    names = settings.all_activations()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = files.activation_digests(settings.Settings(activations=names))
+    # Functions of a whole row, too.
+    assert len({found[name] for name in ("softmax", "log_softmax", "sparsemax")}) == 3
 
 
 NAMES = ["caf\u00e9.csv", os.fsdecode(b"caf\xe9.csv"), 'a,b\n"c".csv', "\u202ex.csv"]

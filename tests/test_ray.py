@@ -40,7 +40,7 @@ def numbers(found):
     return {
         key: (
             one.run.loss, one.run.d2y_mse, one.run.nfev, one.learning["d2y_mse"],
-            *map(bytes, one.curves),
+            *(None if curve is None else bytes(curve) for curve in one.curves),
         )
         for key, one in found.results.outcomes.items()
     }  # fmt: skip
@@ -51,6 +51,8 @@ def cluster(monkeypatch):
     """A cluster of two nodes with one core each, for everything but this test."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # Ray would let all else on this machine go first.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     # Its death is known sooner than after half a minute.
     monkeypatch.setenv("RAY_health_check_period_ms", "1000")
     with tempfile.TemporaryDirectory(prefix="ray-") as place:
@@ -80,6 +82,27 @@ def test_a_cluster_that_loses_a_node_finds_what_one_machine_does(cluster, local)
     assert deaths and all(death.again for death in deaths)
     assert sum(isinstance(event, Finished) for event in events) == 6
     assert sum(isinstance(event, Progress) for event in events) >= 6 * 40
+
+
+@pytest.mark.study
+def test_all_activations_and_twenty_seeds_on_a_cluster_that_loses_a_node(cluster, tmp_path):
+    asked = {"activations": "all", "seeds": 20, "epochs": 2, "architecture": "1x2"}
+    node, ended = cluster.add_node(num_cpus=1), []
+
+    def handle(event):
+        ended.extend([event] * isinstance(event, Finished))
+        if len(ended) == 100 and node in cluster.worker_nodes:
+            cluster.remove_node(node, allow_graceful=False)
+
+    on_ray = keras_smooth.compare(
+        **asked, executor="ray", address=cluster.address, handle=handle, out=tmp_path
+    )
+    here = keras_smooth.compare(**asked, jobs=os.cpu_count())
+    assert node not in cluster.worker_nodes and not on_ray.failures
+    assert len(ended) == len(here.results.outcomes) > 700
+    assert numbers(on_ray) == numbers(here)
+    assert on_ray.summary == here.summary
+    assert on_ray.recommendation == here.recommendation
 
 
 PROGRAM = """

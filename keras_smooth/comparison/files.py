@@ -58,7 +58,8 @@ def activation_digests(settings: Settings) -> dict[str, str]:
 
 
 def _values(function: Callable) -> str:
-    values = function(tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13))
+    # As one point: a softmax of single values is no function of them, and Keras warns.
+    values = function(tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13, axis=1))
     # Processors differ in the last digits.
     return " ".join(f"{value:.6g}" for value in np.ravel(values))
 
