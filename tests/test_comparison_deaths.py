@@ -171,6 +171,8 @@ def test_failed_runs_are_warned_of_and_resumed(deadly, tmp_path):
     with pytest.warns(RuntimeWarning, match="tanh, seed 1 .* has failed: it was killed."):
         found = keras_smooth.compare(**asked)
     assert len(found.runs) == 3 and len(found.failures) == 1
+    counts = {line.activation: (line.failures, line.seeds) for line in found.summary}
+    assert counts == {"tanh": (1, 2), "elu": (0, 2)}
     (reason,) = json.loads((tmp_path / files.RESULTS).read_text())["failed"]
     assert "tanh, seed 1" in reason
     for report in (markdown.page(found.results, []), page.page(found.results)):

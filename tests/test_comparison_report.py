@@ -66,6 +66,15 @@ def test_without_known_derivatives_errors_of_y_and_spreads_rank():
     assert report.recommendation(hopeless).startswith("None of these")
 
 
+def test_an_activation_whose_worker_died_is_not_one_of_which_no_run_broke_off():
+    found = made_up({"tanh": (1e-8, 1e-8), "gelu": (1e-5, 1e-5)})
+    key = key_of("tanh", 1)
+    del found.outcomes[key]
+    found.failures[key] = "The run of tanh, seed 1, has failed."
+    assert "Take **gelu**" in report.recommendation(found)
+    assert ("tanh", "1 of 2") in [(row[0], row[-1]) for row in found.table().rows]
+
+
 NAMES = [
     "cost_$1_$2.csv",
     "<img src=x onerror=alert(1)>.csv",

@@ -34,7 +34,7 @@ class ActivationSummary:
         activation: Its name.
         smoothness: k of its class C^k, "inf" or None where not known.
         seeds: Number of runs.
-        failures: Number of those that broke off.
+        failures: Number of those that broke off, or whose worker died twice.
         y_mse: Median of the mean squared errors of y; None where one is not known.
         dy_mse: The same of y'.
         d2y_mse: The same of y''.
@@ -129,13 +129,15 @@ class Results:
         self, activation: str, variant: Variant | None = None
     ) -> ActivationSummary:
         """Returns medians, failures and spread of the runs of one activation."""
+        variant = variant or self.settings.main
         runs = self.runs(activation, variant)
+        died = sum(key[:2] == (activation, variant) for key in self.failures)
         smoothness = registry.smoothness(self.settings.function(activation))
         return ActivationSummary(
             activation=activation,
             smoothness="inf" if smoothness == math.inf else smoothness,
-            seeds=len(runs),
-            failures=sum(not run.success for run in runs),
+            seeds=len(runs) + died,
+            failures=sum(not run.success for run in runs) + died,
             **{name: median([getattr(run, name) for run in runs]) for name in ERRORS},
             d2y_spread=_spread(
                 [outcome.curves for outcome in self.found(activation, variant)]
