@@ -78,6 +78,17 @@ def test_the_answer_comes_first(written):
     assert places == sorted(places)
 
 
+def test_a_headline_is_short_however_many_activations_there_are():
+    rough = ("relu", "relu6", "elu", "selu", "celu", "leaky_relu", "softsign", "hard_silu")
+    good = ("sin", "mish", "snake", "gelu", "softplus", "sigmoid", "logish")
+    errors = dict.fromkeys(good, (1e-8, 1e-8)) | dict.fromkeys(rough, (0.9, 0.9))
+    text = page.page(made_up({"tanh": (1e-8, 1e-8), **errors}))
+    head = text[text.index("<h1>") : text.index("</h1>")]
+    assert "Take <strong>" in head and head.endswith("no run that broke off.")
+    after = text[text.index("</h1>") :]
+    assert after.startswith("</h1>\n<p>Within the range") and "hard_silu" in after[:400]
+
+
 def test_a_method_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
     reason = "pip install 'tf_keras==2.21.*'"
     monkeypatch.setattr(

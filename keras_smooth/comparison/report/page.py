@@ -21,11 +21,14 @@ from keras_smooth.comparison.results import ActivationSummary, Results, class_of
 from keras_smooth.presentation import figures
 
 TITLES = figures.TITLES[: len(ERRORS)]
+# What is read at a glance, in characters.
+LONGEST_HEADLINE = 200
 
 
 def page(results: Results) -> str:
     """Returns the report as HTML."""
     advice = recommended(results)
+    headline, others = _headline(advice.text)
     shown = 2 if results.problem.exact[2] is not None else 0
     scale = _LogScale(_values(results, ERRORS))
     lines = enumerate(results.summary())
@@ -34,7 +37,8 @@ def page(results: Results) -> str:
     return _template().render(
         advice=advice,
         # Every other part is a name that is to stand out.
-        advice_parts=advice.text.split("**"),
+        headline_parts=headline.split("**"),
+        others=others,
         formula=results.problem.formula,
         introduction=findings.introduction(results),
         misprint=article.MISPRINT if findings.articles_mse(results) else "",
@@ -60,6 +64,17 @@ def page(results: Results) -> str:
         dim=results.problem.dim,
         **_assets(),
     )
+
+
+def _headline(text: str) -> tuple[str, str]:
+    """Returns an advice up to the name in it and to the end of that sentence, and the rest.
+
+    The rest names other activations; where they are few it stays with the headline.
+    """
+    end = text.find(". ", text.rfind("**"))
+    if len(text) <= LONGEST_HEADLINE or "**" not in text or end < 0:
+        return text, ""
+    return text[: end + 1], text[end + 2 :]
 
 
 def _settings(results: Results) -> dict[str, Any]:
