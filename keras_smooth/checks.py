@@ -1,20 +1,141 @@
-"""What every argument check shares: numbers, and the backend that the package needs.
+"""What every argument check shares: numbers, words, functions; and the backend that is needed.
 
-Keras is imported by the last check alone: it has to be asked before Keras is.
+Keras is imported inside of checks alone: the last one has to be asked before Keras is.
 """
 
+import inspect
 import math
 import numbers
 import operator
 import os
 import stat
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 _REMEDY = (
     'Set the environment variable KERAS_BACKEND to "tensorflow" (or unset it) '
     "before Keras is imported."
 )
+
+
+# Of what was received, messages show no more characters.
+_MOST_SHOWN = 80
+
+
+def shown(value: object) -> str:
+    """Returns what was received, in one line of a message."""
+    text = " ".join(repr(value).split())
+    if len(text) > _MOST_SHOWN:
+        return f"{text[: _MOST_SHOWN - 3]}..."
+    return text
+
+
+def choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Returns an argument that is one of a few words.
+
+    Raises:
+        ValueError: If it is another word.
+        TypeError: If it is no word.
+    """
+    known = list(choices)
+    if isinstance(value, str) and value in known:
+        return value
+    kind = ValueError if isinstance(value, str) else TypeError
+    raise kind(
+        f"{name} must be one of {', '.join(map(repr, known))}; received {shown(value)}."
+    )
+
+
+def truth(name: str, value: Any) -> bool:
+    """Returns an argument that is True or False; NumPy's are, 1 and 0 are not.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if not _is_truth(value):
+        raise TypeError(f"{name} must be True or False, received {shown(value)}.")
+    return bool(value)
+
+
+def function(name: str, value: Any, *arguments: str) -> Any:
+    """Returns an argument that can be called with some positional arguments.
+
+    Args:
+        name: What the argument is called in messages.
+        value: The argument.
+        *arguments: What it will be called with, in words.
+
+    Raises:
+        TypeError: If it cannot.
+    """
+    import keras
+
+    *first, last = arguments
+    what = f"a function of {', '.join(first)}{' and ' if first else ''}{last}"
+    if not callable(value) or isinstance(value, type | keras.layers.Layer):
+        raise TypeError(f"{name} must be {what}, received {shown(value)}.")
+    try:
+        inspect.signature(value).bind(*arguments)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must be {what}, received {shown(value)}, which does not take that: "
+            f"{error}."
+        ) from None
+    # What is built in may have no signature.
+    except ValueError:
+        pass
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """Returns an argument that is text.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, received {shown(value)}.")
+    return value
+
+
+def path(name: str, value: Any) -> Path:
+    """Returns an argument that is a path.
+
+    Raises:
+        TypeError: If it is none.
+        ValueError: If no file can have it.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, received {shown(value)}.")
+    if not os.fspath(value) or "\0" in str(value):
+        raise ValueError(
+            f"{name} must be a path that is not empty and has no NUL in it, received "
+            f"{shown(value)}."
+        )
+    return Path(value)
+
+
+def real_array(name: str, value: Any) -> np.ndarray:
+    """Returns an argument as an array of real numbers; truths are none.
+
+    Raises:
+        TypeError: If it holds something else.
+        ValueError: If its rows are of several lengths.
+    """
+    try:
+        found = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be made an array: {error}") from None
+    except (TypeError, NotImplementedError) as error:
+        raise TypeError(f"{name} cannot be made an array: {error}") from None
+    # NumPy does not know bfloat16, which TensorFlow adds, for a float.
+    if found.dtype.kind not in "iuf" and found.dtype.name != "bfloat16":
+        raise TypeError(f"{name} must hold real numbers, received {found.dtype}.")
+    return found
 
 
 def regular_file(file: str | Path) -> Path:
@@ -45,16 +166,18 @@ def whole_number(name: str, value: Any, least: int) -> int:
 
     Raises:
         TypeError: If it is no integer.
-        ValueError: If it is below the least one.
+        ValueError: If it is below the least one, or more than any size.
     """
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or _is_truth(value):
-        raise TypeError(f"{name} must be an integer, received {value!r}.")
+        raise TypeError(f"{name} must be an integer, received {shown(value)}.")
     if number < least:
-        raise ValueError(f"{name} must be {least} or more, received {value!r}.")
+        raise ValueError(f"{name} must be {least} or more, received {shown(value)}.")
+    if number > sys.maxsize:
+        raise ValueError(f"{name} must be {sys.maxsize} or less, received {shown(value)}.")
     return number
 
 
@@ -74,13 +197,21 @@ def finite_number(
         ValueError: If it is not finite, or too small.
     """
     if not isinstance(value, numbers.Real) or _is_truth(value):
-        raise TypeError(f"{name} must be a number, received {value!r}.")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, received {value!r}.")
+        raise TypeError(f"{name} must be a number, received {shown(value)}.")
+    if not _is_finite(value):
+        raise ValueError(f"{name} must be finite, received {shown(value)}.")
     if value < least or above and value == least:
         bound = f"above {least}" if above else f"{least} or more"
-        raise ValueError(f"{name} must be {bound}, received {value!r}.")
+        raise ValueError(f"{name} must be {bound}, received {shown(value)}.")
     return float(value)
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    # An integer beyond all floats.
+    except OverflowError:
+        return False
 
 
 def _is_truth(value: object) -> bool:

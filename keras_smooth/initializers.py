@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import activations, registry
+from keras_smooth.checks import function, shown
 
 # With fewer inputs than this a layer most likely reads the data itself, and taking the
 # mean out of its columns would make it blind to the sum of the inputs.
@@ -49,6 +50,8 @@ def gain(activation: str | Callable) -> float:
     """
     nodes, weights = _quadrature()
     activation = activations.get(activation)
+    if not isinstance(activation, keras.layers.Layer):
+        function("`activation`", activation, "x")
     at_zero, *slopes = _slopes(activation, np.append(0.0, nodes))
     # TensorFlow's slope of Keras' CELU at 0 is 2: the table has the true one.
     known = registry.slope_at_zero(activation)
@@ -71,6 +74,10 @@ def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = activation(x)
+            if not tf.is_tensor(y):
+                raise TypeError(
+                    f"`activation` must return a tensor, but returned {shown(y)}."
+                )
     except ValueError:
         return np.zeros_like(points)
     slope = tape.gradient(y, x)

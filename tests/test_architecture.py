@@ -25,15 +25,16 @@ OWN_FILES = FILES + [
 
 # A room may import rooms of a lower level only.
 LEVELS = {
-    "checks": 0, "jet": 0, "models": 0, "presentation": 0,
-    "registry": 1,
-    "activations": 2,
-    "initializers": 3,
-    "layers": 4,
-    "differentiation": 5, "smoothing": 5,
-    "auditing": 6, "callbacks": 6, "lbfgs": 6,
-    "comparison": 7,
-    "cli": 8,
+    "checks": 0, "jet": 0, "presentation": 0,
+    "models": 1,
+    "registry": 2,
+    "activations": 3,
+    "initializers": 4,
+    "layers": 5,
+    "differentiation": 6, "smoothing": 6,
+    "auditing": 7, "callbacks": 7, "lbfgs": 7,
+    "comparison": 8,
+    "cli": 9,
 }  # fmt: skip
 
 # What runs a room, and is none.

@@ -478,7 +478,7 @@ def test_own_activations_take_part(tmp_path):
         ("tanh", TypeError, "a list of names or functions"),
         (bump, TypeError, "a list of names or functions"),
         (7, TypeError, "a list of names or functions"),
-        (["tanh", None], TypeError, "a name or a function, received None"),
+        (["tanh", None], TypeError, "must be names or functions, received None"),
         ([lambda x: x], ValueError, "no name that tables and files can have"),
         ([bump, "tanh", bump], ValueError, "'bump' is named twice"),
         ([], ValueError, "at least one"),
@@ -535,7 +535,7 @@ def test_executor_is_chosen_by_name_and_number_of_jobs():
     ("arguments", "error", "words"),
     [
         ((0,), ValueError, "jobs must be 1 or more"),
-        ((None, "dask"), ValueError, "Unknown executor 'dask'"),
+        ((None, "dask"), ValueError, "executor must be one of .*'dask'"),
         ((None, "local", "auto"), ValueError, "address is for executor='ray'"),
         ((2, "ray"), ValueError, "jobs is for executor='local'"),
         ((None, "ray"), ImportError, "pip install 'keras-smooth.ray.'"),

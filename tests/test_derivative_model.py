@@ -182,14 +182,14 @@ def two(outputs: int) -> keras.Model:
 @pytest.mark.parametrize(
     ("model", "arguments", "error", "words"),
     [
-        (lambda x: x, {}, TypeError, "expects a Keras model"),
+        (lambda x: x, {}, TypeError, "must be a Keras model"),
         (keras.Sequential([keras.layers.Dense(1)]), {}, ValueError, "not built"),
         (two(1), {}, ValueError, "one input.*with 2"),
         (two(2), {}, ValueError, "one output.*with 2"),
         (None, {"order": 0}, ValueError, "1 or more"),
         (None, {"order": 7, "engine": "jet"}, ValueError, "up to 6"),
-        (None, {"engine": "forward"}, ValueError, "engine 'forward'"),
-        (None, {"second": "trace"}, ValueError, "hessian, laplacian"),
+        (None, {"engine": "forward"}, ValueError, "`engine` must be one of .*'forward'"),
+        (None, {"second": "trace"}, ValueError, "'hessian', 'laplacian'"),
         (None, {"second": "laplacian", "order": 3}, ValueError, "order=2"),
     ],
 )

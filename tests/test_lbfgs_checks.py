@@ -58,12 +58,12 @@ ARGUMENTS = {
     "initial_epoch below 0": ({"initial_epoch": -1}, ValueError, "0 or more, received -1"),
     "method": (
         {"method": "newton"}, ValueError,
-        "Unknown method 'newton'. Known: lbfgs, tfp_lbfgs, tfp_bfgs",
+        "`method` must be one of 'lbfgs', 'tfp_lbfgs', 'tfp_bfgs'; received 'newton'",
     ),
     "method of 0.1.0": (
-        {"method": "bfgs"}, ValueError, "Unknown method 'bfgs'.*has the name \"tfp_bfgs\" now",
+        {"method": "bfgs"}, ValueError, "`method` 'bfgs' of TFP has the name 'tfp_bfgs' now",
     ),
-    "dtype": ({"dtype": "float32"}, ValueError, "must be \"float64\" or None, .*'float32'"),
+    "dtype": ({"dtype": "float32"}, ValueError, "`dtype` must be one of 'float64'; received 'float32'"),
     "batch_size 0": ({"batch_size": 0}, ValueError, "`batch_size` must be 1 or more"),
     "batch_size": ({"batch_size": 2.5}, TypeError, "`batch_size` must be an integer"),
     "steps": ({"steps_per_execution": 0}, ValueError, "steps_per_execution"),
@@ -276,7 +276,7 @@ def stopped():
 
 
 MODELS = {
-    "no model": (lambda: 3, TypeError, "Expected a keras.Model, received int"),
+    "no model": (lambda: 3, TypeError, "`model` must be a keras.Model, received 3"),
     "not compiled": (uncompiled, ValueError, "model.compile"),
     "not built": (unbuilt, ValueError, "Build it"),
     "no loss": (lambda: net(loss=None), ValueError, "has no loss"),

@@ -217,7 +217,7 @@ BAD = {
     "missing": (wave, {"x": X}, None, ValueError, "none may be missing"),
     "one of two": (wave, X, None, ValueError, "takes 2 inputs .*received 1"),
     "ragged": (one, [[1.0, 2.0], [1.0]], None, TypeError, "x is no array"),
-    "text": (one, np.array([["a"]]), None, TypeError, "must be floats.*x holds string"),
+    "text": (one, np.array([["a"]]), None, TypeError, "expects numbers for .*received x of text"),
     "integers": (one, np.ones((4, 1), int), None, TypeError, "must be floats.*int64"),
     "integers for floats": (
         wave, {"x": X, "t": np.ones((4, 1), int)}, None, TypeError, r"x\['t'\] holds int64"

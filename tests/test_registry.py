@@ -188,12 +188,12 @@ def test_register_smoothness():
 
 @pytest.mark.parametrize("smoothness", [-2, 0.5, "1", None, math.nan])
 def test_register_refuses_what_is_no_class(smoothness):
-    with pytest.raises(ValueError, match="smoothness must be"):
+    with pytest.raises(ValueError, match="`smoothness` must be"):
         keras_smooth.register_smoothness(lambda x: x, smoothness)
 
 
 def test_register_refuses_what_is_no_function():
-    with pytest.raises(TypeError, match="function or a layer class"):
+    with pytest.raises(TypeError, match="function or a class of layers"):
         keras_smooth.register_smoothness("tanh", 2)
 
 

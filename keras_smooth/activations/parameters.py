@@ -1,13 +1,14 @@
 """Activations by name, and with parameters that survive saving."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
 from keras_smooth import registry
 from keras_smooth.activations.rows import EXACT_FORMS
+from keras_smooth.checks import shown
 
 
 @keras.saving.register_keras_serializable(package="keras_smooth", name="partial")
@@ -82,6 +83,7 @@ def get(identifier: str | Callable | dict | None) -> Callable:
 
     Raises:
         ValueError: If the name is unknown; the message lists the nearest names.
+        TypeError: If it is none of these.
 
     Example:
 
@@ -93,7 +95,24 @@ def get(identifier: str | Callable | dict | None) -> Callable:
     """
     if isinstance(identifier, str):
         return registry.named(identifier)
+    if isinstance(identifier, Mapping):
+        return _from_config(identifier)
+    if identifier is not None and not callable(identifier) or isinstance(identifier, type):
+        raise TypeError(
+            "An activation must be a name, a function, a config or None; received "
+            f"{shown(identifier)}."
+        )
     return keras.activations.get(identifier)
+
+
+def _from_config(config: Any) -> Callable:
+    try:
+        return keras.activations.get(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "The config of an activation must be what keras.activations.serialize writes, "
+            f"received {shown(config)}: {str(error).splitlines()[0][:200]}"
+        ) from error
 
 
 def exact_form(function: Callable) -> Callable:

@@ -14,7 +14,7 @@ from keras_smooth.auditing.measured_call import MeasuredCall
 from keras_smooth.auditing.measurement import Measurement
 from keras_smooth.auditing.report import MODES, Audit, LayerAudit
 from keras_smooth.auditing.verdicts import VERDICTS
-from keras_smooth.checks import whole_number
+from keras_smooth.checks import function, shown, whole_number
 from keras_smooth.differentiation import independence
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
@@ -70,7 +70,9 @@ def audit(
     """
     order = whole_number("`order`", order, 1)
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"audit expects a Keras model or layer, received {model!r}.")
+        raise TypeError(f"`model` must be a Keras model or layer, received {shown(model)}.")
+    if progress is not None:
+        function("`progress`", progress, "path", "number", "total")
     with calls.preserved_random_state():
         model, args = sample_inputs.prepared(model, x, copies.fresh_copy)
         parts = graph.unique(model)

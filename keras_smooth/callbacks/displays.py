@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.checks import path
+
 
 class TensorBoard:
     """Scalars and figures in a directory of TensorBoard.
@@ -29,14 +31,12 @@ class TensorBoard:
     """
 
     def __init__(self, log_dir: str | os.PathLike, name: str):
-        if not isinstance(log_dir, str | os.PathLike):
-            raise TypeError(f"`log_dir` must be a path, received {log_dir!r}.")
+        self._log_dir = os.fspath(path("`log_dir`", log_dir))
         if importlib.util.find_spec("tensorboard") is None:
             raise ImportError(
                 "`log_dir`: TensorBoard is not installed. Install it with: "
                 "pip install tensorboard"
             )
-        self._log_dir = os.fspath(log_dir)
         self._name = name
         self._writer: Any = None
 

@@ -4,14 +4,37 @@ from typing import Any
 
 import keras
 
+from keras_smooth.checks import function, shown
+
 
 def metric_of(identifier: Any) -> keras.metrics.Metric:
-    """Returns the metric; one that is made here computes in float64."""
+    """Returns the metric; one that is made here computes in float64.
+
+    Raises:
+        TypeError: If it is no metric, and no name or function of one.
+        ValueError: If there is none of that name.
+    """
     if isinstance(identifier, keras.metrics.Metric):
         return identifier
-    if isinstance(identifier, type):
+    if isinstance(identifier, type) and issubclass(identifier, keras.metrics.Metric):
         return identifier(dtype="float64")
-    metric = keras.metrics.get(identifier)
-    if isinstance(metric, keras.metrics.Metric):
-        return type(metric).from_config({**metric.get_config(), "dtype": "float64"})
-    return keras.metrics.MeanMetricWrapper(metric, name=metric.__name__, dtype="float64")
+    found = _named(identifier) if isinstance(identifier, str) else identifier
+    if isinstance(found, keras.metrics.Metric):
+        return type(found).from_config({**found.get_config(), "dtype": "float64"})
+    if not callable(found) or isinstance(found, type | keras.layers.Layer):
+        raise TypeError(
+            "`metric` must be the name, the class or an instance of a Keras metric, or a "
+            f"function of y_true and y_pred; received {shown(identifier)}."
+        )
+    function("`metric`", found, "y_true", "y_pred")
+    name = getattr(found, "__name__", type(found).__name__)
+    return keras.metrics.MeanMetricWrapper(found, name=name, dtype="float64")
+
+
+def _named(name: str) -> Any:
+    try:
+        return keras.metrics.get(name)
+    except ValueError:
+        raise ValueError(
+            f"`metric`: Keras has no metric named {name!r}. Take one such as 'mse' or 'mae'."
+        ) from None

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_smooth.callbacks.displays import Notebook, TensorBoard
 from keras_smooth.callbacks.metrics import metric_of
 from keras_smooth.callbacks.quantities import quantities_of
-from keras_smooth.checks import whole_number
+from keras_smooth.checks import text, truth, whole_number
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
@@ -114,6 +114,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self.x = exact_values.points(x)
         self.metric = metric_of(metric)
         self._quantities = quantities_of(also, self.x, self.order)
+        prefix = text("`prefix`", prefix)
         short = metric if isinstance(metric, str) else self.metric.name
         compared = [*names(self.order), *self._quantities]
         self.keys = [f"{prefix}{name}_{short}" for name in compared]
@@ -138,9 +139,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self._displays: list[TensorBoard | Notebook] = []
         if log_dir is not None:
             self._displays.append(TensorBoard(log_dir, f"{prefix}derivatives"))
-        if not isinstance(live, bool):
-            raise TypeError(f"`live` must be True or False, received {live!r}.")
-        if live:
+        if truth("`live`", live):
             self._displays.append(Notebook())
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_smooth.checks import finite_number
+from keras_smooth import checks
 from keras_smooth.comparison import (
     article,
     executors,
@@ -91,7 +91,7 @@ class Comparison(ShownAsTable):
         Raises:
             ValueError: If the path is a file.
         """
-        directory = output_directory(directory)
+        directory = output_directory(directory, "directory")
         for key in self.results.outcomes:
             files.write_curves(self.results, key, directory)
         files.write(self.results, directory)
@@ -183,7 +183,7 @@ def compare(
     ('tanh', 'inf')
     """
     functions = by_name(article.ACTIVATIONS if activations is None else activations)
-    noise = finite_number("noise", noise, least=0.0)
+    noise = checks.finite_number("noise", noise, least=0.0)
     learned = problems.load_problems(problem, domain, noise)
     settings = Settings(
         activations=tuple(functions),
@@ -199,6 +199,9 @@ def compare(
         beside=beside,
         noise=noise,
     )
+    resume = checks.truth("resume", resume)
+    if handle is not None:
+        checks.function("handle", handle, "event")
     chosen = executors.chosen(jobs, executor, address)
     directory = None if out is None else output_directory(out)
     with lock.locked(directory):
@@ -245,9 +248,9 @@ def nothing_to_resume(directory: Path) -> str:
     return f"There is nothing to resume in {directory}: all begins anew."
 
 
-def output_directory(path: str | os.PathLike) -> Path:
-    """Returns a directory, made if need be."""
-    directory = Path(path)
+def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
+    """Returns a directory, made if need be; messages call the argument by the name."""
+    directory = checks.path(name, path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

@@ -3,12 +3,13 @@
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_smooth.checks import path, shown
 from keras_smooth.comparison import columns, exact_problems
 from keras_smooth.comparison.exact_problems import EXACT_PROBLEMS, ExactProblem
 from keras_smooth.differentiation import exact_values
@@ -179,7 +180,11 @@ def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
     low, high = _bounds(domain)
 
     def values(x: np.ndarray, order: int) -> list[np.ndarray]:
-        found = exact_values.exact_values(function, x[:, None], order)
+        try:
+            found = exact_values.exact_values(function, x[:, None], order)
+        except (TypeError, ValueError) as error:
+            reason = str(error).removeprefix("`reference`").removeprefix(":").strip()
+            raise type(error)(f"problem: {reason}") from error
         return [np.ravel(value) for value in found]
 
     def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -201,35 +206,36 @@ def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
 
 def _bounds(domain: Sequence[float]) -> tuple[float, float]:
     try:
-        low, high = (float(bound) for bound in domain)
-    except (TypeError, ValueError):
+        # A set has no order.
+        low, high = map(float, () if isinstance(domain, Set) else domain)
+    except (TypeError, ValueError, NotImplementedError):
         low, high = math.nan, math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(
-            f"domain must be two finite numbers, the lower first; received {domain!r}."
+            f"domain must be two finite numbers, the lower first; received {shown(domain)}."
         )
     return low, high
 
 
 def _loaded(source: Any) -> Problem:
     if isinstance(source, str | os.PathLike):
-        return _named(os.fspath(source))
+        return _named(os.fspath(path("problem", source)))
     if hasattr(source, "columns"):  # A table of pandas or polars.
         source = {name: source[name] for name in columns.NAMES if name in source.columns}
     if isinstance(source, Mapping | Sequence):
         return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
     raise TypeError(
         "problem must be a name, the path of a file, a function, or arrays (x, y), "
-        f"(x, y, dy), (x, y, dy, d2y); received {source!r}."
+        f"(x, y, dy), (x, y, dy, d2y); received {shown(source)}."
     )
 
 
 def _named(name: str) -> Problem:
     if row := exact_problems.named(name):
         return _exact(row)
-    path = Path(name)
-    if name.lower().endswith(".csv") or path.exists():
-        return _of_data(name, f"the data of {path.name}", columns.read(path))
+    file = Path(name)
+    if name.lower().endswith(".csv") or file.exists():
+        return _of_data(name, f"the data of {file.name}", columns.read(file))
     raise ValueError(
         f"There is no problem named {name!r} and no such file. {nearest(name, NAMES)}"
     )

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import activations, registry
-from keras_smooth.checks import finite_number, whole_number
+from keras_smooth.checks import finite_number, shown, whole_number
 from keras_smooth.comparison import article
 from keras_smooth.lbfgs import minimizers
 from keras_smooth.registry import nearest
@@ -79,7 +79,7 @@ class Settings:
     def __post_init__(self):
         object.__setattr__(self, "activations", tuple(self.activations))
         if not self.activations:
-            raise ValueError("Name at least one activation.")
+            raise ValueError("activations must name at least one activation.")
         for name in self.activations:
             _check_activation(name, self.function(name))
         if len(set(self.activations)) < len(self.activations):
@@ -173,18 +173,18 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
         TypeError: If one is neither.
         ValueError: If a name is unknown, or a function has none that can name files.
     """
-    if given == ALL:
+    if isinstance(given, str) and given == ALL:
         given = all_activations()
-    if isinstance(given, str) or callable(given) or not isinstance(given, Iterable):
+    if not isinstance(given, list | tuple):
         raise TypeError(
             "activations must be a list of names or functions, such as ['tanh'], received "
-            f"{given!r}."
+            f"{shown(given)}."
         )
     found = {}
     for activation in given:
         if not isinstance(activation, str) and not callable(activation):
             raise TypeError(
-                f"An activation must be a name or a function, received {activation!r}."
+                f"activations must be names or functions, received {shown(activation)}."
             )
         name = activation if isinstance(activation, str) else _name_of(activation)
         if name in found:
@@ -223,12 +223,16 @@ def _reason_unusable(function: Callable) -> str:
 
 def _check_count(name: str, value: object, most: int) -> None:
     if whole_number(name, value, least=1) > most:
-        raise ValueError(f"{name} must be {most:,} or less, received {value!r}.")
+        raise ValueError(f"{name} must be {most:,} or less, received {shown(value)}.")
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name} must be one of {', '.join(choices)}; received {shown(value)}."
+        )
     if value not in choices:
-        raise ValueError(f"Unknown {name} {value!r}. {nearest(str(value), choices)}")
+        raise ValueError(f"Unknown {name} {shown(value)}. {nearest(value, choices)}")
 
 
 def _check_architecture(text: str) -> None:
@@ -237,26 +241,32 @@ def _check_architecture(text: str) -> None:
     ):
         raise ValueError(
             "architecture must be the numbers of hidden layers and of their units, such as "
-            f"{article.ARCHITECTURE!r}; received {text!r}."
+            f"{article.ARCHITECTURE!r}; received {shown(text)}."
         )
 
 
 def _levels(factor: str, given: str | Iterable[str]) -> tuple[str, ...]:
     """Returns the levels of a factor without repetition."""
-    names = (given,) if isinstance(given, str) else given
-    if not isinstance(names, Iterable):
-        raise TypeError(f"{factor} must be text or a list of it, received {given!r}.")
-    names = tuple(dict.fromkeys(names))
+    if not isinstance(given, str | list | tuple):
+        raise TypeError(f"{factor} must be text or a list of it, received {shown(given)}.")
+    names = _without_repetition(factor, (given,) if isinstance(given, str) else given)
     if not names:
         raise ValueError(f"Name at least one {factor}.")
     return names
 
 
+def _without_repetition(name: str, words: Iterable[str]) -> tuple[str, ...]:
+    for word in words:
+        if not isinstance(word, str):
+            raise TypeError(f"{name} must be text or a list of it, received {shown(word)}.")
+    return tuple(dict.fromkeys(words))
+
+
 def _methods_beside(names: Iterable[str], methods: Iterable[str]) -> tuple[str, ...]:
     """Returns methods without repetition, and without those that all runs are by."""
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise TypeError(f"beside must be a list of methods, received {names!r}.")
-    names = tuple(dict.fromkeys(names))
+    if not isinstance(names, list | tuple):
+        raise TypeError(f"beside must be a list of methods, received {shown(names)}.")
+    names = _without_repetition("beside", names)
     for name in names:
         _check_choice("method", name, TRAINING_METHODS)
     return tuple(name for name in names if name not in methods)
@@ -271,6 +281,6 @@ def _check_initializer(name: str) -> None:
         known = False
     if not known:
         raise ValueError(
-            f"Unknown initializer {name!r}: take {DEFAULT_INITIALIZER!r} or the name of a "
+            f"Unknown initializer {shown(name)}: take {DEFAULT_INITIALIZER!r} or the name of a "
             "Keras initializer such as 'glorot_uniform', 'he_normal', 'lecun_normal'."
         )

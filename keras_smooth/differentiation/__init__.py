@@ -1,7 +1,7 @@
 """Derivatives of a model's outputs with respect to its inputs.
 
 operators.py          derivatives, gradient, jacobian, hessian, laplacian, directional
-checked_inputs.py     what they ask of the model and of x
+moving_inputs.py      which of the inputs move, and in which dtype
 independence.py       whether the samples of a batch influence each other
 points.py             the inputs that move and those that are held
 engines.py            the engines by name, and which is taken for a task

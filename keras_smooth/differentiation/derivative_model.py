@@ -6,8 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import checked_inputs, engines, operators
+from keras_smooth.checks import choice, shown
+from keras_smooth.differentiation import engines, moving_inputs, operators
 from keras_smooth.differentiation.evaluation import names
+from keras_smooth.models import checked_inputs
 
 SECOND = ("hessian", "laplacian")
 
@@ -68,10 +70,10 @@ class DerivativeModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         if not isinstance(model, keras.Model):
-            raise TypeError(f"DerivativeModel expects a Keras model, received {model!r}.")
+            raise TypeError(f"`model` must be a Keras model, received {shown(model)}.")
         checked_inputs.check_callable(model)
         # Keras casts what enters a model to its dtype, which is float32 unless said.
-        super().__init__(**{"dtype": checked_inputs.weights_dtype(model), **kwargs})
+        super().__init__(**{"dtype": moving_inputs.weights_dtype(model), **kwargs})
         engines.checked_engine(engine)
         self.order = engines.checked_derivatives(order, engine, least=1)
         self.engine = engine
@@ -130,11 +132,8 @@ class DerivativeModel(keras.Model):
         return cls(**{**config, "model": model})
 
 
-def _checked_second(second: object, order: int) -> str:
-    if second not in SECOND:
-        raise ValueError(
-            f"`second` must be one of {', '.join(SECOND)}, received {second!r}."
-        )
+def _checked_second(second: Any, order: int) -> str:
+    second = choice("`second`", second, SECOND)
     if second == "laplacian" and order != 2:
         raise ValueError(f"second='laplacian' needs order=2, received order={order}.")
     return second

@@ -1,11 +1,12 @@
 """The engines, what each can do, and which is taken for a task."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from keras_smooth import layers
-from keras_smooth.checks import whole_number
+from keras_smooth.checks import choice, shown, truth, whole_number
 from keras_smooth.differentiation import rules
 from keras_smooth.models import graph
 from keras_smooth.models.calls import accepts_training
@@ -13,33 +14,36 @@ from keras_smooth.models.calls import accepts_training
 ENGINES = ("auto", "tape", "jet")
 # The rules are tested to this order.
 MAX_ORDER = 6
+# Each more doubles the graph of nested tapes: beyond, nobody lives to see the result.
+MOST_TAPES = 20
 
 
 def checked_engine(engine: object) -> str:
     """Returns the name of an engine."""
-    if engine not in ENGINES:
-        raise ValueError(f"Unknown engine {engine!r}. Known: {', '.join(ENGINES)}.")
-    return engine
+    return choice("`engine`", engine, ENGINES)
 
 
 def checked_derivatives(order: object, engine: str, least: int = 0) -> int:
     """Returns a number of derivatives that the engine can take."""
     order = whole_number("`order`", order, least)
+    if order > MOST_TAPES:
+        raise ValueError(f"`order` must be {MOST_TAPES} or less, received {shown(order)}.")
     if engine == "jet" and order > MAX_ORDER:
         raise ValueError(
             f"engine='jet' takes up to {MAX_ORDER} derivatives, received order={order}. "
-            "engine='tape' has no limit but time."
+            f"engine='tape' takes up to {MOST_TAPES}."
         )
     return order
 
 
-def refuse_training(engine: str, training: bool) -> None:
-    """Raises where jets, which run in inference mode, are asked for training mode."""
-    if training and engine == "jet":
+def checked_training(engine: str, training: Any) -> bool:
+    """Returns whether layers run in training mode, in which no jets do."""
+    if truth("`training`", training) and engine == "jet":
         raise ValueError(
             "engine='jet' runs layers in inference mode. Take engine='tape' for "
             "training=True."
         )
+    return bool(training)
 
 
 # Up to how many numbers a sample jets are the faster engine for all partial derivatives of

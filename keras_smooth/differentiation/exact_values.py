@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth import checks
+from keras_smooth.checks import real_array, shown
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
 
@@ -51,7 +53,14 @@ def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
         TypeError: If it is none of these, or holds no real numbers.
         ValueError: If a derivative is missing, is not finite or is of another shape.
     """
+    if isinstance(reference, keras.layers.Layer) and not reference.built:
+        raise ValueError(
+            f"`reference`: {reference.name!r} is not built and knows nothing yet. Pass exact "
+            "arrays or a function, or build and train it first."
+        )
     if callable(reference):
+        if not isinstance(reference, keras.layers.Layer):
+            checks.function("`reference`", reference, "x")
         entries = _of_function(reference, x, order)
     else:
         entries = _entries(reference, order)
@@ -84,6 +93,8 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
     try:
         # Called itself, it would be one more that TensorFlow counts and warns of.
         found = compiled.get_concrete_function(x)(x)
+    except ValueError as error:
+        raise ValueError(f"`reference`: {error}") from error
     except (AttributeError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise TypeError(
@@ -111,10 +122,12 @@ def _entries(reference: Any, order: int) -> Sequence[Entry]:
         if not set(wanted) <= set(reference.columns):
             raise ValueError(_needs(order, ", ".join(map(str, reference.columns))))
         return [np.asarray(reference[name]) for name in wanted]
-    if not isinstance(reference, Sequence | np.ndarray) or isinstance(reference, str):
+    is_array = isinstance(reference, np.ndarray) and reference.ndim > 0
+    is_text = isinstance(reference, str | bytes)
+    if not (is_array or isinstance(reference, Sequence)) or is_text:
         raise TypeError(
             "`reference` must be a function, or arrays as a tuple, a dict or a table; "
-            f"received {reference!r}."
+            f"received {shown(reference)}."
         )
     if len(reference) != order + 1:
         raise ValueError(_needs(order, str(len(reference))))
@@ -143,12 +156,7 @@ def _is_list_of_numbers(structure: Entry) -> bool:
 
 
 def _array(what: str, values: Any) -> np.ndarray:
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{what} cannot be made an array: {error}") from None
-    if array.dtype.kind not in "iuf" and not _is_float(array):
-        raise TypeError(f"{what} must hold real numbers, received {array.dtype}.")
+    array = real_array(what, values)
     wrong = array.size - np.count_nonzero(np.isfinite(array))
     if wrong:
         raise ValueError(f"{what} must be finite, but {wrong} of its numbers are not.")

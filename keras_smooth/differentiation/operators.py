@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_smooth.checks import truth
 from keras_smooth.differentiation import engines, independence
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
@@ -83,14 +84,14 @@ def derivatives(
     >>> float(y[0, 0]), float(dy[0, 0]), float(d2y[0, 0])
     (8.0, 12.0, 12.0)
     """
-    least = 1 if verify else 0
+    least = 1 if truth("`verify`", verify) else 0
     order = engines.checked_derivatives(order, engines.checked_engine(engine), least)
-    engines.refuse_training(engine, training)
+    training = engines.checked_training(engine, training)
     points = _independent_points(model, x, wrt)
     evaluation = Evaluation(
         "derivatives", model, points, order, engine, batch_size, training
     )
-    return certified(evaluation) if verify else evaluation.result()
+    return _result(evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -219,7 +220,7 @@ def hessian(
     points = _independent_points(model, x, wrt)
     engines.checked_engine(engine)
     evaluation = Evaluation("derivatives", model, points, 2, engine, batch_size)
-    found = certified(evaluation) if verify else evaluation.result()
+    found = _result(evaluation, verify)
     return with_verification(_written_out(points, found[0], found[2], 2), found)
 
 
@@ -230,6 +231,11 @@ def _independent_points(model: Callable, x: Any, wrt: Any) -> Points:
     return points
 
 
+def _result(evaluation: Evaluation, verify: bool) -> Any:
+    """Returns what an evaluation gives, verified where that is asked for."""
+    return certified(evaluation) if truth("`verify`", verify) else evaluation.result()
+
+
 def _first(
     model: Callable, x: Any, wrt: Any, engine: str, batch_size: int | None, verify: bool
 ) -> tuple:
@@ -237,7 +243,7 @@ def _first(
     points = _independent_points(model, x, wrt)
     engines.checked_engine(engine)
     evaluation = Evaluation("jacobian", model, points, 1, engine, batch_size)
-    return points, certified(evaluation) if verify else evaluation.result()
+    return points, _result(evaluation, verify)
 
 
 def _written_out(points: Points, y: Any, values: Any, order: int) -> Any:
@@ -294,7 +300,7 @@ def laplacian(
         Li et al., 2024, "A computational framework for neural network-based variational
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
     """
-    if verify:
+    if truth("`verify`", verify):
         found = certified(_laplacian("with_laplacian", model, x, wrt, engine, batch_size))
         return with_verification(found[2], found)
     return _laplacian("laplacian", model, x, wrt, engine, batch_size).result()
@@ -368,4 +374,4 @@ def directional(
     evaluation = Evaluation(
         "directional", model, points, order, engine, batch_size, directions=directions
     )
-    return certified(evaluation) if verify else evaluation.result()
+    return _result(evaluation, verify)

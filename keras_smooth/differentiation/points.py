@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import checked_inputs
+from keras_smooth.checks import shown
+from keras_smooth.differentiation import moving_inputs
+from keras_smooth.models import checked_inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +88,8 @@ def checked_points(model: Callable, x, wrt=None) -> Points:
     """
     checked_inputs.check_callable(model)
     inputs = checked_inputs.inputs(model, x)
-    places = checked_inputs.places(inputs, wrt)
-    tensors = checked_inputs.cast(model, inputs, places)
+    places = moving_inputs.places(inputs, wrt)
+    tensors = moving_inputs.cast(model, inputs, places)
     nested = checked_inputs.is_structure(x)
     names = [inputs[place].name for place in places]
     return Points(
@@ -116,13 +118,17 @@ def checked_directions(points: Points, direction) -> tuple[tf.Tensor, ...]:
     except (TypeError, ValueError):
         raise ValueError(
             "`direction` must have the structure of the inputs that derivatives are taken "
-            f"by, {checked_inputs.outline(like)}."
+            f"by, {checked_inputs.outline(like)}; received {shown(direction)}."
         ) from None
     return tuple(_direction("its input", *part) for part in parts)
 
 
 def _direction(word: str, x: tf.Tensor, direction) -> tf.Tensor:
     direction = checked_inputs.numbers("`direction`", direction)
+    if not (direction.dtype.is_floating or direction.dtype.is_integer):
+        raise TypeError(
+            f"`direction` must hold real numbers, received {direction.dtype.name}."
+        )
     direction = tf.cast(direction, x.dtype)
     if direction.shape.is_compatible_with(x.shape):
         return direction

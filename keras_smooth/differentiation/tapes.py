@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import registry
+from keras_smooth.checks import shown
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import graph
 
@@ -36,9 +37,15 @@ def nested_tapes(function: Callable, x, order: int, step: Callable) -> list:
 
 def call(model: Callable, x, training: bool = False):
     """Calls a model, layer or function, in inference mode unless told otherwise."""
-    return (
-        model(x, training=training) if isinstance(model, keras.layers.Layer) else model(x)
-    )
+    is_layer = isinstance(model, keras.layers.Layer)
+    outputs = model(x, training=training) if is_layer else model(x)
+    for output in keras.tree.flatten(outputs):
+        if not hasattr(output, "shape") or not hasattr(output, "dtype"):
+            raise TypeError(
+                f"The model {getattr(model, 'name', shown(model))!r} must return tensors, but "
+                f"returned {shown(output)}."
+            )
+    return outputs
 
 
 def derivatives(model: Callable, points: Points, order: int, training=False) -> tuple:

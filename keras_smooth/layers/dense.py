@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_smooth import activations, initializers
+from keras_smooth.checks import whole_number
 from keras_smooth.layers.arguments import installed
 from keras_smooth.layers.order import checked_order
 from keras_smooth.layers.table import ordered
@@ -81,7 +82,7 @@ class Dense(keras.layers.Dense):
         if kernel_initializer is None:
             kernel_initializer = initializers.default(activation)
         super().__init__(
-            units=units,
+            units=whole_number("`units`", units, 1),
             activation=activation,
             use_bias=use_bias,
             kernel_initializer=kernel_initializer,

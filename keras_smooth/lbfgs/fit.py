@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_smooth.checks import path, shown, truth
 from keras_smooth.lbfgs.descent import Descent
 from keras_smooth.lbfgs.logs import Logs, of_metrics, of_terms
 from keras_smooth.lbfgs.minimization import Minimization
@@ -194,6 +195,7 @@ def fit_lbfgs(
         with guaranteed descent and an efficient line search", SIAM Journal on Optimization
         16.
     """
+    _check_manners(callbacks, verbose, checkpoint, throw)
     options = Options(
         method=method,
         num_correction_pairs=num_correction_pairs,
@@ -250,6 +252,23 @@ def fit_lbfgs(
     if throw and model.history.result.failed:
         raise RuntimeError(model.history.result.message)
     return model.history
+
+
+def _check_manners(callbacks: Any, verbose: Any, checkpoint: Any, throw: Any) -> None:
+    """Raises where what goes on beside the fit cannot be what it shall be."""
+    is_list = isinstance(callbacks, list | tuple)
+    for each in callbacks if is_list else [callbacks]:
+        known = isinstance(each, keras.callbacks.Callback) or each is callbacks is None
+        if not known:
+            raise TypeError(
+                "`callbacks` must be a list of keras.callbacks.Callback, received "
+                f"{shown(each)}{' in it' if is_list else ''}."
+            )
+    if not isinstance(verbose, str | int) or verbose not in ("auto", 0, 1, 2):
+        raise ValueError(f'`verbose` must be "auto", 0, 1 or 2, received {shown(verbose)}.')
+    if checkpoint is not None:
+        path("`checkpoint`", checkpoint)
+    truth("`throw`", throw)
 
 
 def _callback_list(

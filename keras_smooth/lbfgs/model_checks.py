@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.checks import shown
 from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.float64_copy import compute_dtypes
 from keras_smooth.lbfgs.losses import has_own_loss
@@ -27,7 +28,7 @@ def check_fittable(model: Any, terms: Terms | None, dtype: str | None) -> None:
         dtype: `"float64"` for a copy in it, or None.
     """
     if not isinstance(model, keras.Model):
-        raise TypeError(f"Expected a keras.Model, received {type(model).__name__}.")
+        raise TypeError(f"`model` must be a keras.Model, received {shown(model)}.")
     if terms is None and not model.compiled:
         raise ValueError(
             "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from keras_smooth.checks import finite_number, whole_number
+from keras_smooth.checks import choice, finite_number, truth, whole_number
 from keras_smooth.lbfgs.minimizers import check_method, default_num_pairs
 
 # Name: which check, smallest value, whether None is allowed.
@@ -48,8 +48,9 @@ class Options:
 
     def __post_init__(self) -> None:
         check_method(self.method)
-        if self.dtype not in (None, "float64"):
-            raise ValueError(f'`dtype` must be "float64" or None, received {self.dtype!r}.')
+        truth("`jit_compile`", self.jit_compile)
+        if self.dtype is not None:
+            choice("`dtype`", self.dtype, ["float64"])
         for name, (check, least, optional) in _NUMBERS.items():
             value = getattr(self, name)
             if value is not None or not optional:

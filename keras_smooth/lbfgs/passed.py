@@ -67,5 +67,5 @@ class Passed:
             )
         validation = None
         if self.validation_data is not None:
-            validation = read_points(self.validation_data, dtype)
+            validation = read_points(self.validation_data, dtype, "validation_data")
         return read_points(self.x, dtype), validation

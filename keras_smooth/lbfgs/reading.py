@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.checks import shown
 from keras_smooth.lbfgs.class_weights import weighted
 from keras_smooth.lbfgs.data import Data, ObjectivePoints
 from keras_smooth.lbfgs.finite import first_non_finite
@@ -87,31 +88,32 @@ def read_data(x: Any, y: Any, sample_weight: Any, how: Reading) -> Data:
     return Data(dataset.apply(known), num_rows)
 
 
-def read_points(x: Any, dtype: str) -> ObjectivePoints:
+def read_points(x: Any, dtype: str, name: str = "x") -> ObjectivePoints:
     """Returns the checked points of an objective.
 
     Args:
         x: Arrays in any nest, which may have different numbers of rows.
         dtype: What floating-point arrays are cast to.
+        name: What x is called in messages.
 
     Raises:
         ValueError: If an array is empty or not finite, or x is None.
         TypeError: If x has something else than arrays in it.
     """
     if x is None:
-        raise ValueError("x is None. Pass the points that the objective takes.")
+        raise ValueError(f"{name} is None. Pass the points that the objective takes.")
     if _is_dataset(x):
         raise TypeError(
-            f"Received x of class {type(x).__name__}, but an objective takes all its points "
+            f"Received {name} of class {type(x).__name__}, but an objective takes all its points "
             "at once: pass arrays, in any nest."
         )
     for leaf in keras.tree.flatten(x):
         if not hasattr(leaf, "shape"):
             raise TypeError(
-                "With `objective`, x must be arrays in a nest of dicts, lists or tuples, "
-                f"received {leaf!r:.80} in it. Pass numpy.array(...)."
+                f"With `objective`, {name} must be arrays in a nest of dicts, lists or "
+                f"tuples, received {shown(leaf)} in it. Pass numpy.array(...)."
             )
-        _check_array("x", leaf)
+        _check_array(name, leaf)
     tensors = map_tensors(tf.convert_to_tensor, x)
     return ObjectivePoints((cast_to(dtype, tensors), None, None))
 
@@ -251,6 +253,8 @@ def _common_num_rows(parts: tuple) -> int:
 def _check_array(name: str, array: Any, first_row: int = 0) -> None:
     if array is None:
         return
+    if keras.backend.is_keras_tensor(array):
+        raise TypeError(f"{name} must be arrays of numbers, received {shown(array)}.")
     array = np.asarray(array)
     if array.dtype.kind == "c":
         raise TypeError(

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_smooth.checks import finite_number, whole_number
+from keras_smooth.checks import finite_number, function, real_array, shown, whole_number
 from keras_smooth.lbfgs.data import Data, ObjectivePoints
 from keras_smooth.lbfgs.reading import read_points
 from keras_smooth.lbfgs.terms import Terms
@@ -67,11 +67,7 @@ class Resample:
     seed: int = 0
 
     def __post_init__(self):
-        if not callable(self.draw):
-            raise TypeError(
-                "`draw` must be a function of model, x and generator that returns the new x, "
-                f"received {self.draw!r:.80}."
-            )
+        function("`draw`", self.draw, "model", "x", "generator")
         whole_number("`every`", self.every, 1)
         whole_number("`seed`", self.seed, 0)
 
@@ -181,24 +177,43 @@ def choose_by_residual(
         sampling for physics-informed neural networks", Computer Methods in Applied
         Mechanics and Engineering 403, equation 2 (RAD).
     """
-    points, residual = np.asarray(points), np.asarray(residual, float)
+    points, residual = (
+        _rows("`points`", points),
+        _rows("`residual`", residual).astype(float),
+    )
+    if not isinstance(generator, np.random.Generator):
+        raise TypeError(
+            "`generator` must be a numpy.random.Generator, as numpy.random.default_rng(0) "
+            f"makes it; received {shown(generator)}."
+        )
     finite_number("`power`", power, 0)
     finite_number("`offset`", offset, 0)
     whole_number("`num_points`", num_points, 1)
     if len(residual) != len(points) or len(points) < num_points:
         raise ValueError(
-            f"Received {len(points)} points and a residual of {len(residual)} rows, of which "
-            f"{num_points} shall be chosen. Pass a residual for each of many points."
+            f"Received {len(points)} `points` and a `residual` of {len(residual)} rows, of which "
+            f"`num_points`={num_points} shall be chosen. Pass a residual for each of many points."
         )
     sizes = np.linalg.norm(residual.reshape(len(points), -1), axis=1) ** power
     if not np.all(np.isfinite(sizes)):
-        raise ValueError("The residual must be finite, but it has inf or NaN in it.")
+        raise ValueError(
+            "`residual` must be finite, also to the `power`, but it has inf or NaN in it."
+        )
     # A residual of 0 everywhere says nothing: uniform.
     density = sizes / sizes.mean() + offset if sizes.any() else np.ones(len(points))
     chosen = generator.choice(
         len(points), num_points, replace=False, p=density / density.sum()
     )
     return points[chosen]
+
+
+def _rows(name: str, values: Any) -> np.ndarray:
+    array = real_array(name, values)
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(f"{name} must have rows, received shape {array.shape}.")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite, but has inf or NaN in it.")
+    return array
 
 
 def _form(points: Data | ObjectivePoints) -> Any:

@@ -92,7 +92,9 @@ def terms_of(objective: Any, loss_weights: Any, variables: Any) -> Terms | None:
     """
     if objective is not None:
         return Terms(objective, loss_weights, variables)
-    if loss_weights is not None or len(variables):
+    _check_weights(loss_weights)
+    _check_list(variables)
+    if loss_weights is not None or variables:
         raise ValueError(
             "`loss_weights` and `variables` go with `objective`, which is None. Give the "
             "loss_weights of a compiled model to compile, and make the variables weights of "
@@ -108,31 +110,37 @@ def _weakly(function: Callable) -> Callable[[], Callable]:
 
 
 def _check_arguments(function: Any, weights: Any, variables: Any) -> None:
-    if not callable(function):
-        raise TypeError(
-            "`objective` must be a function of model and x that returns a scalar or a dict "
-            f"of scalars, received {function!r:.80}."
-        )
-    if not isinstance(weights or {}, Mapping):
-        raise TypeError(
-            "`loss_weights` must be a dict of numbers by the names of terms, received "
-            f"{weights!r:.80}."
-        )
-    for name, weight in (weights or {}).items():
-        checks.finite_number(f"`loss_weights[{name!r}]`", weight)
-    if not isinstance(variables, (list, tuple)):
-        raise TypeError(
-            f"`variables` must be a list of keras.Variable, received {variables!r:.80}."
-        )
+    checks.function("`objective`", function, "model", "x")
+    _check_weights(weights)
+    _check_list(variables)
     for i, variable in enumerate(variables):
         if not isinstance(variable, keras.Variable):
             raise TypeError(
-                f"`variables` must be keras.Variable, received {variable!r:.80} at {i}."
+                f"`variables` must be keras.Variable, received {checks.shown(variable)} at {i}."
             )
         if not variable.trainable or any(variable is other for other in variables[:i]):
             raise ValueError(
                 f"{variable.path} of `variables` is frozen or there twice. Leave it out."
             )
+
+
+def _check_weights(weights: Any) -> None:
+    if weights is None:
+        return
+    if not isinstance(weights, Mapping):
+        raise TypeError(
+            "`loss_weights` must be a dict of numbers by the names of terms, received "
+            f"{checks.shown(weights)}."
+        )
+    for name, weight in weights.items():
+        checks.finite_number(f"`loss_weights[{name!r}]`", weight)
+
+
+def _check_list(variables: Any) -> None:
+    if not isinstance(variables, list | tuple):
+        raise TypeError(
+            f"`variables` must be a list of keras.Variable, received {checks.shown(variables)}."
+        )
 
 
 def _check_name(name: Any) -> None:

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.models import checked_inputs
+
 SAMPLES = 4
 SEED = 0
 # Sizes for axes that a model leaves open: of images and volumes, and of anything else.
@@ -33,7 +35,7 @@ def prepared(
         ValueError: If x is None and nothing tells the shape of the inputs.
     """
     if x is not None:
-        x = keras.tree.map_structure(_first_samples, x)
+        x = _first_samples(model, x)
         if not model.built:
             model = _copied_if_possible(model, copied)
             model(x)
@@ -53,28 +55,9 @@ def _copied_if_possible(model: keras.layers.Layer, copied: Callable) -> keras.la
         return model
 
 
-def _first_samples(part: Any) -> tf.Tensor:
-    check_dense("x", part)
-    part = tf.convert_to_tensor(part)
-    if part.shape.rank == 0 or part.shape[0] == 0:
-        raise ValueError(
-            f"Expected x of shape (batch, ...) with at least one sample, received shape "
-            f"{tuple(part.shape)}."
-        )
-    return part[:SAMPLES]
-
-
-def check_dense(name: str, part: Any) -> None:
-    """Raises if something is no dense array.
-
-    Raises:
-        TypeError: If it is ragged or sparse.
-    """
-    if isinstance(part, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
-        raise TypeError(
-            f"{name} is a {type(part).__name__}; expected a dense array, in which all samples "
-            "have one shape."
-        )
+def _first_samples(model: keras.layers.Layer, x: Any) -> Any:
+    """Returns the first few samples of x, which fit the model."""
+    return keras.tree.map_structure(lambda t: t[:SAMPLES], checked_inputs.tensors(model, x))
 
 
 def _of_model(model: keras.Model) -> Any:

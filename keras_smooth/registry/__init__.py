@@ -30,6 +30,7 @@ from keras_smooth.registry.rows import (
 from keras_smooth.registry.lookup import (
     activation_of,
     activation_rows,
+    check_subject,
     function_names,
     name,
     named,
@@ -53,6 +54,7 @@ __all__ = [
     "all_rows",
     "as_activation",
     "change",
+    "check_subject",
     "function_names",
     "least",
     "name",

@@ -3,10 +3,12 @@
 import difflib
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
 
+from keras_smooth.checks import finite_number, shown, text
 from keras_smooth.models import graph
 from keras_smooth.registry.rows import (
     Class,
@@ -52,19 +54,46 @@ def register_smoothness(
     >>> keras_smooth.smoothness(cube)
     inf
     """
-    if not callable(subject):
-        raise TypeError(
-            "register_smoothness expects a function or a layer class, received "
-            f"{subject!r}."
-        )
-    if not callable(smoothness) and not _is_class(smoothness):
-        raise ValueError(
-            "smoothness must be an integer of at least -1, math.inf or a callable; "
-            f"received {smoothness!r}."
-        )
-    change(subject, smoothness=smoothness, joints=tuple(joints), reason=reason)
+    check_subject(subject)
+    _check_smoothness(smoothness)
+    joints = _checked_joints(joints)
+    change(subject, smoothness=smoothness, joints=joints, reason=text("`reason`", reason))
     if not isinstance(subject, type):
         name(subject)
+
+
+def check_subject(subject: object) -> None:
+    """Raises if something is neither a function nor a class of layers.
+
+    Raises:
+        TypeError: If so.
+    """
+    if not callable(subject) or isinstance(subject, keras.layers.Layer):
+        raise TypeError(
+            f"`subject` must be a function or a class of layers, received {shown(subject)}."
+        )
+
+
+def _check_smoothness(smoothness: object) -> None:
+    is_function = callable(smoothness) and not isinstance(
+        smoothness, type | keras.layers.Layer
+    )
+    if not is_function and not _is_class(smoothness):
+        raise ValueError(
+            "`smoothness` must be an integer of at least -1, math.inf or a function; "
+            f"received {shown(smoothness)}."
+        )
+
+
+def _checked_joints(joints: Any) -> tuple[float, ...]:
+    if not isinstance(joints, str | bytes | Mapping):
+        try:
+            return tuple(finite_number("`joints`: each", joint) for joint in iter(joints))
+        # What cannot be gone through: numbers, arrays without axes, symbolic tensors.
+        except (TypeError, NotImplementedError) as error:
+            if str(error).startswith("`joints`"):
+                raise
+    raise TypeError(f"`joints` must be a list of numbers, received {shown(joints)}.")
 
 
 def name(function: Callable) -> None:
@@ -73,7 +102,9 @@ def name(function: Callable) -> None:
 
 
 def _is_class(value: object) -> bool:
-    return value == math.inf or (isinstance(value, int) and value >= -1)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return value == math.inf or isinstance(value, int) and value >= -1
 
 
 def function_names() -> list[str]:
@@ -176,7 +207,7 @@ def smoothness(obj: object) -> Class:
     if not callable(obj):
         raise TypeError(
             "smoothness expects the name of an activation, a function, a layer or a "
-            f"model; received {obj!r}."
+            f"model; received {shown(obj)}."
         )
     found = row(obj)
     if found is None:

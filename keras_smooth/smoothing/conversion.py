@@ -11,8 +11,16 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import activations, layers, registry
-from keras_smooth.checks import finite_number, whole_number
-from keras_smooth.models import calls, copies, graph, references, sample_inputs, state
+from keras_smooth.checks import finite_number, shown, whole_number
+from keras_smooth.models import (
+    calls,
+    checked_inputs,
+    copies,
+    graph,
+    references,
+    sample_inputs,
+    state,
+)
 from keras_smooth.smoothing import smooth_forms, unknown_functions
 
 _INNER = ("layer", "backward_layer")
@@ -53,11 +61,32 @@ def output_change(before: Callable, after: Callable, x: Any) -> OutputChange:
     >>> keras_smooth.output_change(np.sin, np.cos, np.zeros(1)).largest
     1.0
     """
-    return _change(before(x), after(x))
+    return _change(_outputs("before", before, x), _outputs("after", after, x))
+
+
+def _outputs(name: str, model: Any, x: Any) -> Any:
+    """Returns the outputs of a model that fits x, as tensors of numbers."""
+    checked_inputs.check_callable(model, f"`{name}`")
+    try:
+        x = checked_inputs.tensors(model, x)
+    except ValueError as error:
+        raise ValueError(f"`{name}`: {error}") from None
+    outputs = model(x)
+    for output in keras.tree.flatten(outputs):
+        if not hasattr(output, "dtype"):
+            raise TypeError(f"`{name}` must return tensors, but returned {shown(output)}.")
+    return outputs
 
 
 def _change(before: Any, after: Any) -> OutputChange:
-    pairs = zip(keras.tree.flatten(before), keras.tree.flatten(after), strict=True)
+    flat = [keras.tree.flatten(outputs) for outputs in (before, after)]
+    shapes = [[tuple(part.shape) for part in parts] for parts in flat]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "`before` and `after` must have outputs of the same shapes, received "
+            f"{shapes[0]} and {shapes[1]}."
+        )
+    pairs = zip(*flat, strict=True)
     arrays = [[np.asarray(tf.cast(part, tf.float64)) for part in pair] for pair in pairs]
     largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in arrays)
     scale = max(float(np.abs(a).max(initial=0.0)) for a, _ in arrays)
@@ -116,16 +145,19 @@ def smoothen(
     if not graph.is_graph(model):
         raise TypeError(
             "smoothen expects a Sequential or Functional model without a `call` of its own, "
-            f"received {type(model).__name__}. Use keras_smooth's layers in its code instead."
+            f"received `model` {shown(model)}. Use keras_smooth's layers in its code instead."
         )
     if not model.built:
-        raise ValueError("smoothen expects a model that is built. Call it on data first.")
+        raise ValueError(
+            f"`model`: {model.name!r} is not built. Call it on data first, or give it an Input."
+        )
     order = whole_number("`order`", order, 0)
     sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
+    replacements = _checked_replacements(replacements)
     with calls.preserved_random_state():
         model, args = sample_inputs.prepared(model, x, copies.fresh_copy)
     _check_copy(model, args)
-    smooth = _Converter(order, sharpness, replacements or {}).model(model)
+    smooth = _Converter(order, sharpness, replacements).model(model)
     copies.build(smooth, args, {})
     state.copy_state(model, smooth)
     _warn_rough(smooth, order)
@@ -133,6 +165,25 @@ def smoothen(
         calls.call_without_trace(model, *args), calls.call_without_trace(smooth, *args)
     )
     return smooth
+
+
+def _checked_replacements(replacements: Any) -> Mapping:
+    """Returns what the caller wants replaced, with activations as functions."""
+    if replacements is None:
+        return {}
+    if not isinstance(replacements, Mapping):
+        raise TypeError(
+            "`replacements` must be a dict of what to put in the place of what, such as "
+            f"{{'relu': 'tanh'}}; received {shown(replacements)}."
+        )
+    for pair in replacements.items():
+        for each in pair:
+            if not isinstance(each, str) and not callable(each):
+                raise TypeError(
+                    "`replacements` must hold names, functions or classes, received "
+                    f"{shown(each)}."
+                )
+    return replacements
 
 
 def _check_copy(model: keras.Model, args: tuple) -> None:
@@ -175,7 +226,7 @@ class _Converter:
         self.sharpness = sharpness
         self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
         self.replacements = {
-            activations.get(old): activations.get(new)
+            _activation(old): _activation(new)
             for old, new in replacements.items()
             if old not in self.own_layers
         }
@@ -291,6 +342,13 @@ def is_replaced(part: keras.Operation, order: int) -> bool:
     # There is no replacement.
     except ValueError:
         return False
+
+
+def _activation(identifier: Any) -> Callable:
+    try:
+        return activations.get(identifier)
+    except ValueError as error:
+        raise ValueError(f"`replacements`: {error}") from None
 
 
 def _as_function(part: keras.layers.Layer) -> Callable | None:

@@ -1,11 +1,10 @@
 """The executor that the arguments of `compare` ask for."""
 
-from keras_smooth.checks import whole_number
+from keras_smooth.checks import choice, text, whole_number
 from keras_smooth.comparison.executors.interface import Executor
 from keras_smooth.comparison.executors.ray_cluster import RayCluster
 from keras_smooth.comparison.executors.this_process import ThisProcess
 from keras_smooth.comparison.executors.worker_processes import WorkerProcesses
-from keras_smooth.registry import nearest
 
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
@@ -19,10 +18,9 @@ def chosen(jobs: int | None, executor: str = LOCAL, address: str | None = None) 
         ValueError: If an argument is out of range, or not for this executor.
         ImportError: If Ray is asked for and not installed.
     """
-    if executor not in EXECUTORS:
-        raise ValueError(
-            f"Unknown executor {executor!r}. {nearest(str(executor), EXECUTORS)}"
-        )
+    choice("executor", executor, EXECUTORS)
+    if address is not None:
+        text("address", address)
     if executor == RAY:
         if jobs is not None:
             raise ValueError("jobs is for executor='local': Ray takes all cores it has.")

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_smooth import registry
+from keras_smooth.checks import shown
 from keras_smooth.differentiation.rules import fallback
 from keras_smooth.jet import Jet
 from keras_smooth.models import graph
@@ -40,12 +41,9 @@ def register_jet_rule(subject: Callable, rule: Callable) -> None:
     >>> keras_smooth.register_jet_rule(cubed, lambda x: jet.power(x, 3))
     >>> keras_smooth.register_jet_rule(keras.ops.square, lambda x: x * x)
     """
-    if not callable(subject):
-        raise TypeError(
-            f"register_jet_rule expects a layer class or a function, received {subject!r}."
-        )
-    if not callable(rule):
-        raise TypeError(f"register_jet_rule expects a callable rule, received {rule!r}.")
+    registry.check_subject(subject)
+    if not callable(rule) or isinstance(rule, type | keras.layers.Layer):
+        raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
 
     @functools.wraps(rule)
     def spread_out(*args, **kwargs):

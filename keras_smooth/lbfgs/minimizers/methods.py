@@ -14,6 +14,7 @@ with TFP's names: `converged`, `failed`, `num_iterations`, `num_objective_evalua
 
 import numpy as np
 
+from keras_smooth.checks import choice
 from keras_smooth.lbfgs.minimizers import limited_memory, tfp_bfgs, tfp_lbfgs
 
 MINIMIZERS = {
@@ -29,13 +30,15 @@ def check_method(name: str) -> None:
 
     Raises:
         ValueError: With the names that there are.
+        TypeError: If it is no name.
         ImportError: With the command that installs what it needs.
     """
-    if name in MINIMIZERS:
-        MINIMIZERS[name].check_installed()
-        return
-    hint = f' TFP\'s has the name "{_RENAMED[name]}" now.' if name in _RENAMED else ""
-    raise ValueError(f"Unknown method {name!r}. Known: {', '.join(MINIMIZERS)}.{hint}")
+    if isinstance(name, str) and name in _RENAMED:
+        raise ValueError(
+            f"`method` {name!r} of TFP has the name {_RENAMED[name]!r} now. Known: "
+            f"{', '.join(MINIMIZERS)}."
+        )
+    MINIMIZERS[choice("`method`", name, MINIMIZERS)].check_installed()
 
 
 def default_num_pairs(method: str, num_rows: int, num_weights: int, dtype: str) -> int:

@@ -1,15 +1,13 @@
-"""What every operator asks of its model and of x: one way, one set of messages."""
+"""What is asked of a model and of x: one way, one set of messages."""
 
 import dataclasses
-import operator
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.models import sample_inputs
+from keras_smooth.checks import function, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +35,22 @@ class Input:
         return self.expected is None or "float" in self.expected.dtype
 
 
-def check_callable(model: object) -> None:
-    """Raises if a model cannot be called on points yet."""
+def check_callable(model: object, name: str = "`model`") -> None:
+    """Raises if a model cannot be called on points yet.
+
+    Args:
+        model: The model.
+        name: What the argument is called in messages.
+    """
     if not callable(model):
-        raise TypeError(f"Expected a model, a layer or a function, received {model!r}.")
-    if isinstance(model, keras.Model) and not model.built:
+        raise TypeError(
+            f"{name} must be a model, a layer or a function, received {shown(model)}."
+        )
+    if not isinstance(model, keras.layers.Layer):
+        function(name, model, "x")
+    elif isinstance(model, keras.Model) and not model.built:
         raise ValueError(
-            f"The model {model.name!r} is not built: it has no weights yet. Give it an "
+            f"{name}: {model.name!r} is not built: it has no weights yet. Give it an "
             "Input, or call it once on data."
         )
 
@@ -69,6 +76,12 @@ def inputs(model: Any, x: Any) -> list[Input]:
     return found
 
 
+def tensors(model: Any, x: Any) -> Any:
+    """Returns x as tensors, in its structure, which fit the model."""
+    found = [part.tensor for part in inputs(model, x)]
+    return keras.tree.pack_sequence_as(x, found) if is_structure(x) else found[0]
+
+
 def _expected(model: Any, x: Any, flat: list, nested: bool) -> list:
     """Returns what a model says of its inputs, in the order of x; None where it does not."""
     known = getattr(model, "inputs", None) if isinstance(model, keras.Model) else None
@@ -76,7 +89,7 @@ def _expected(model: Any, x: Any, flat: list, nested: bool) -> list:
         spec = getattr(model, "input_spec", None)
         if isinstance(spec, keras.layers.InputSpec) and len(flat) > 1:
             raise ValueError(
-                f"The layer {model.name!r} takes one input, received {len(flat)}."
+                f"The layer {model.name!r} takes one input, received {len(flat)} in x."
             )
         return [None] * len(flat)
     if not isinstance(x, dict):
@@ -89,22 +102,23 @@ def _expected(model: Any, x: Any, flat: list, nested: bool) -> list:
     by_key = structure if isinstance(structure, dict) else by_name
     if set(x) != set(by_key):
         raise ValueError(
-            f"The model {model.name!r} takes the inputs {_listed(by_key)}, received a dict "
-            f"with {_listed(x)}: none may be missing and none left over."
+            f"The model {model.name!r} takes the inputs {listed(by_key)}, received x as a "
+            f"dict with {listed(x) or 'nothing'}: none may be missing and none left over."
         )
     return [by_key[key] for key in keras.tree.flatten({key: key for key in x})]
 
 
 def _number_of_inputs(model: keras.Model, known: list, number: int) -> str:
-    names = _listed(tensor.name for tensor in known)
+    names = listed(tensor.name for tensor in known)
     return (
         f"The model {model.name!r} takes {len(known)} "
-        f"{'input' if len(known) == 1 else 'inputs'} ({names}), received {number}. Give "
+        f"{'input' if len(known) == 1 else 'inputs'} ({names}), received {number} in x. Give "
         "several as a list or a dict of arrays."
     )
 
 
-def _listed(names) -> str:
+def listed(names) -> str:
+    """Returns names for a message."""
     return ", ".join(map(repr, names))
 
 
@@ -114,6 +128,19 @@ def _names(x, flat: list, expected: list) -> list:
     if None not in expected:
         return [tensor.name for tensor in expected]
     return list(range(len(flat)))
+
+
+def check_dense(name: str, part: Any) -> None:
+    """Raises if something is no dense array.
+
+    Raises:
+        TypeError: If it is ragged or sparse.
+    """
+    if isinstance(part, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
+        raise TypeError(
+            f"{name} is a {type(part).__name__}; expected a dense array, in which all samples "
+            "have one shape."
+        )
 
 
 def outline(structure) -> str:
@@ -131,7 +158,7 @@ def numbers(word: str, value) -> tf.Tensor:
     """
     if value is None:
         raise TypeError(f"{word} is None; expected an array.")
-    sample_inputs.check_dense(word, value)
+    check_dense(word, value)
     try:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
@@ -168,6 +195,11 @@ def _check_shapes(model: Any, found: list[Input]) -> None:
     for part in found:
         shape = part.tensor.shape
         if part.expected is not None:
+            if part.expects_floats and part.tensor.dtype == tf.string:
+                raise TypeError(
+                    f"The model {model.name!r} expects numbers for {part.expected.name!r}, "
+                    f"received {part.word} of text."
+                )
             if not shape[1:].is_compatible_with(part.expected.shape[1:]):
                 raise ValueError(
                     f"The model {model.name!r} expects points of shape "
@@ -202,80 +234,3 @@ def _fits(spec: keras.layers.InputSpec, shape: tf.TensorShape) -> bool:
         size is None or shape[axis] in (None, size)
         for axis, size in (spec.axes or {}).items()
     )
-
-
-def places(found: list[Input], wrt) -> tuple[int, ...]:
-    """Returns the places of the inputs that derivatives are taken by, in the order of x."""
-    if wrt is None:
-        for part in found:
-            if not part.is_float and part.expected is not None and part.expects_floats:
-                raise TypeError(_no_floats(part))
-        chosen = [
-            i for i, part in enumerate(found) if part.is_float and part.expects_floats
-        ]
-        if not chosen:
-            raise TypeError(_no_floats(found[0]))
-        return tuple(chosen)
-    several = isinstance(wrt, (list, tuple, set, frozenset))
-    chosen = [_place(found, one) for one in (wrt if several else [wrt])]
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise ValueError(
-            f"`wrt` must name each input once, at least one; received {wrt!r}."
-        )
-    for place in chosen:
-        if not found[place].is_float:
-            raise TypeError(_no_floats(found[place]))
-    return tuple(sorted(chosen))
-
-
-def _place(found: list[Input], name: Any) -> int:
-    """Returns the place of an input by its name, or by its place itself."""
-    for place, part in enumerate(found):
-        if isinstance(name, str) and name in (
-            part.name,
-            getattr(part.expected, "name", None),
-        ):
-            return place
-    if not isinstance(name, (str, bool)):
-        try:
-            place = operator.index(name)
-        except TypeError:
-            raise TypeError(
-                f"`wrt` must be names or places of inputs, received {name!r}."
-            ) from None
-        if 0 <= place < len(found):
-            return place
-    known = _listed(part.name for part in found)
-    raise ValueError(f"`wrt` names no input: received {name!r}, the inputs are {known}.")
-
-
-def _no_floats(part: Input) -> str:
-    return (
-        f"The points must be floats to take derivatives, but {part.word} holds "
-        f"{part.tensor.dtype.name}. Convert them, for example with x.astype('float64'), or "
-        "name the inputs to differentiate by with wrt=."
-    )
-
-
-def cast(model: Callable, found: list[Input], moving: Sequence[int]) -> list[tf.Tensor]:
-    """Returns the tensors, the floats among them in the dtype of the model's weights."""
-    dtype = weights_dtype(model)
-    if dtype is not None:
-        return [
-            tf.cast(part.tensor, dtype) if part.is_float and part.expects_floats
-            else part.tensor
-            for part in found
-        ]  # fmt: skip
-    # Without weights: one dtype for all that move, the widest.
-    widest = max((found[place].tensor.dtype for place in moving), key=lambda d: d.size)
-    return [
-        tf.cast(part.tensor, widest) if place in moving else part.tensor
-        for place, part in enumerate(found)
-    ]
-
-
-def weights_dtype(model: Callable) -> str | None:
-    """Returns the dtype of a model's weights, None if it has none."""
-    # Not model.dtype: a Sequential of float64 layers calls itself float32.
-    dtypes = (weight.dtype for weight in getattr(model, "weights", []))
-    return next((dtype for dtype in dtypes if dtype.startswith(("float", "bfloat"))), None)

@@ -1,0 +1,89 @@
+"""Which of the inputs move when derivatives are taken, and in which dtype."""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth.checks import shown
+from keras_smooth.models.checked_inputs import Input, listed
+
+
+def places(found: list[Input], wrt: Any) -> tuple[int, ...]:
+    """Returns the places of the inputs that derivatives are taken by, in the order of x."""
+    if wrt is None:
+        for part in found:
+            if not part.is_float and part.expected is not None and part.expects_floats:
+                raise TypeError(_no_floats(part))
+        chosen = [
+            i for i, part in enumerate(found) if part.is_float and part.expects_floats
+        ]
+        if not chosen:
+            raise TypeError(_no_floats(found[0]))
+        return tuple(chosen)
+    several = isinstance(wrt, (list, tuple, set, frozenset))
+    chosen = [_place(found, one) for one in (wrt if several else [wrt])]
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ValueError(
+            f"`wrt` must name each input once, at least one; received {shown(wrt)}."
+        )
+    for place in chosen:
+        if not found[place].is_float:
+            raise TypeError(_no_floats(found[place]))
+    return tuple(sorted(chosen))
+
+
+def _place(found: list[Input], name: Any) -> int:
+    """Returns the place of an input by its name, or by its place itself."""
+    for place, part in enumerate(found):
+        if isinstance(name, str) and name in (
+            part.name,
+            getattr(part.expected, "name", None),
+        ):
+            return place
+    if not isinstance(name, (str, bool)):
+        try:
+            place = operator.index(name)
+        except TypeError:
+            raise TypeError(
+                f"`wrt` must be names or places of inputs, received {shown(name)}."
+            ) from None
+        if 0 <= place < len(found):
+            return place
+    known = listed(part.name for part in found)
+    raise ValueError(
+        f"`wrt` names no input: received {shown(name)}, the inputs are {known}."
+    )
+
+
+def _no_floats(part: Input) -> str:
+    return (
+        f"The points must be floats to take derivatives, but {part.word} holds "
+        f"{part.tensor.dtype.name}. Convert them, for example with x.astype('float64'), or "
+        "name the inputs to differentiate by with wrt=."
+    )
+
+
+def cast(model: Callable, found: list[Input], moving: Sequence[int]) -> list[tf.Tensor]:
+    """Returns the tensors, the floats among them in the dtype of the model's weights."""
+    dtype = weights_dtype(model)
+    if dtype is not None:
+        return [
+            tf.cast(part.tensor, dtype) if part.is_float and part.expects_floats
+            else part.tensor
+            for part in found
+        ]  # fmt: skip
+    # Without weights: one dtype for all that move, the widest.
+    widest = max((found[place].tensor.dtype for place in moving), key=lambda d: d.size)
+    return [
+        tf.cast(part.tensor, widest) if place in moving else part.tensor
+        for place, part in enumerate(found)
+    ]
+
+
+def weights_dtype(model: Callable) -> str | None:
+    """Returns the dtype of a model's weights, None if it has none."""
+    # Not model.dtype: a Sequential of float64 layers calls itself float32.
+    dtypes = (weight.dtype for weight in getattr(model, "weights", []))
+    return next((dtype for dtype in dtypes if dtype.startswith(("float", "bfloat"))), None)

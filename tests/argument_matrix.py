@@ -1,0 +1,536 @@
+"""Every argument of every public function against a table of wrong values.
+
+    python tests/argument_matrix.py                    # all, with what is no sentence
+    python tests/argument_matrix.py derivatives audit  # some
+
+A value has to be refused by a sentence: a `TypeError` or `ValueError` of this package that
+names the argument. What a call allows is in its row. `tests/test_arguments.py` holds the
+count of all else at zero.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import math
+import os
+import re
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_smooth
+from keras_smooth import activations, initializers
+
+OWN = "raised by the user's own function"
+PACKAGE = str(Path(keras_smooth.__file__).parent)
+
+
+class Plain:
+    """Not what anybody asks for, and it shows as little as an object can."""
+
+
+@functools.cache
+def built(inputs: int = 1, units: int = 1, dtype: str = "float64") -> keras.Model:
+    model = keras.Sequential(
+        [
+            keras.Input((inputs,), dtype=dtype),
+            keras_smooth.Dense(units, "tanh", dtype=dtype),
+        ]
+    )
+    model.compile(loss="mse")
+    return model
+
+
+def of_two_inputs() -> keras.Model:
+    a, b = keras.Input((1,), name="a"), keras.Input((1,), name="b")
+    return keras.Model([a, b], keras.layers.Dense(1)(keras.layers.concatenate([a, b])))
+
+
+# Label: what makes the value, so that no call sees what another one did to it.
+WRONG: dict[str, Callable[[], Any]] = {
+    "None": lambda: None,
+    "True": lambda: True,
+    "False": lambda: False,
+    "0": lambda: 0,
+    "1": lambda: 1,
+    "2": lambda: 2,
+    "-3": lambda: -3,
+    "10**30": lambda: 10**30,
+    "1.5": lambda: 1.5,
+    "2.0": lambda: 2.0,
+    "nan": lambda: math.nan,
+    "inf": lambda: math.inf,
+    "-inf": lambda: -math.inf,
+    "1j": lambda: 1j,
+    "text": lambda: "no such thing",
+    "empty text": lambda: "",
+    "NUL": lambda: "a\0b",
+    "bytes": lambda: b"bytes",
+    "empty list": lambda: [],
+    "empty dict": lambda: {},
+    "list of None": lambda: [None, None],
+    "list of text": lambda: ["a", "b"],
+    "uneven list": lambda: [[1.0, 2.0], [3.0]],
+    "list of arrays": lambda: [np.ones((3, 1)), np.ones((3, 1))],
+    "dict of arrays": lambda: {"p": np.ones((3, 1)), "q": np.ones((3, 1))},
+    "dict of None": lambda: {"p": None},
+    "set": lambda: {1.0, 2.0},
+    "generator": lambda: (i for i in range(3)),
+    "object": Plain,
+    "class": lambda: Plain,
+    "module": lambda: math,
+    "function of nothing": lambda: lambda: 1.0,
+    "function that raises": lambda: _raises,
+    "function of text": lambda: lambda *_: "text",
+    "function of None": lambda: lambda *_: None,
+    "array of no axes": lambda: np.array(1.0),
+    "empty array": lambda: np.ones((0, 1)),
+    "vector": lambda: np.ones(3),
+    "five wide": lambda: np.ones((3, 5)),
+    "seven rows": lambda: np.ones((7, 1)),
+    "four axes": lambda: np.ones((3, 1, 1, 1)),
+    "integers": lambda: np.ones((3, 1), "int64"),
+    "truths": lambda: np.ones((3, 1), bool),
+    "complex": lambda: np.ones((3, 1), "complex128"),
+    "strings": lambda: np.full((3, 1), "a"),
+    "objects": lambda: np.array([[Plain()], [None], [1.0]], object),
+    "dates": lambda: np.array([["2020-01-01"]] * 3, "datetime64[D]"),
+    "with nan": lambda: np.array([[1.0], [math.nan], [1.0]]),
+    "with inf": lambda: np.array([[1.0], [math.inf], [1.0]]),
+    "ragged": lambda: tf.ragged.constant([[1.0], [1.0, 2.0]]),
+    "sparse": lambda: tf.sparse.from_dense(np.eye(3)),
+    "dataset": lambda: tf.data.Dataset.range(3),
+    "unbuilt model": lambda: keras.Sequential([keras.layers.Dense(1)]),
+    "uncompiled model": lambda: keras.Sequential(
+        [keras.Input((1,)), keras.layers.Dense(1)]
+    ),
+    "model of two inputs": of_two_inputs,
+    "unbuilt layer": lambda: keras.layers.Dense(1),
+    "symbolic": lambda: keras.Input((1,)),
+}
+
+
+def _raises(*_: Any, **__: Any) -> None:
+    raise ArithmeticError(OWN)
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A call that works, and which values of the table it may take as well.
+
+    Args:
+        function: What is called, by the names of its arguments.
+        arguments: Returns the arguments of a call that works.
+        allowed: For each argument that is tried, the labels of values that make sense
+            there.
+        words: For an argument what else messages may call it.
+    """
+
+    function: Callable
+    arguments: Callable[[], dict[str, Any]]
+    allowed: dict[str, str]
+    words: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a call made of a wrong value: a sentence, or why not."""
+
+    function: str
+    argument: str
+    label: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.function}({self.argument}={self.label}): {self.fault}"
+
+
+def outcomes(name: str, labels: Any = None) -> Iterator[Outcome]:
+    """Yields what a function makes of each wrong value of each of its arguments."""
+    call = CALLS[name]
+    for argument, allowed in call.allowed.items():
+        fine = {label.strip() for label in allowed.split(",")}
+        unknown = fine - WRONG.keys() - {""}
+        assert not unknown, f"{name}: {argument}: {unknown}"
+        for label in labels or WRONG:
+            if label not in fine:
+                yield Outcome(name, argument, label, _fault(call, argument, label))
+
+
+def _fault(call: Call, argument: str, label: str) -> str:
+    words = (argument, *call.words.get(argument, ()))
+    try:
+        with _quiet():
+            call.function(**{**call.arguments(), argument: WRONG[label]()})
+    except Exception as error:
+        return _fault_of(error, words)
+    return "accepted"
+
+
+def _fault_of(error: Exception, words: tuple[str, ...]) -> str:
+    message = str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if OWN in message:  # What the user's own function raises is the user's to see.
+        return ""
+    if type(error) not in (TypeError, ValueError):
+        return f"{type(error).__name__}: {message[:200]}"
+    if not last.filename.startswith(PACKAGE):
+        return f"raised in {Path(last.filename).name}: {message[:200]}"
+    if not any(re.search(rf"\b{re.escape(word)}\b", message) for word in words):
+        return f"names no argument: {message[:200]}"
+    if len(message) > 700 or "function_node" in message or "Traceback" in message:
+        return f"too long or raw: {message[:300]}"
+    return ""
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    here = os.getcwd()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        warnings.simplefilter("ignore")
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(here)
+
+
+def _operator(**more: Any) -> dict[str, Any]:
+    return {"model": built(), "x": _data(), **more}
+
+
+def _data() -> np.ndarray:
+    return np.linspace(0.1, 0.9, 3)[:, None]
+
+
+def _residual(model: keras.Model, x: Any) -> Any:
+    return keras.ops.mean(keras.ops.square(model(x)))
+
+
+def _mean_of_points(x: Any) -> Any:
+    return keras.ops.exp(-(x**2))
+
+
+def _comparison(directory: Any) -> None:
+    _made_comparison().save(directory)
+
+
+@functools.cache
+def _made_comparison() -> keras_smooth.Comparison:
+    with _quiet():
+        return keras_smooth.compare(["tanh"], 1, epochs=1, architecture="1x2")
+
+
+_NUMBERS = "0, 1, 2, -3, 10**30, 1.5, 2.0"
+_POSITIVE = "1, 2, 10**30, 1.5, 2.0"
+_COUNTS = "1, 2"
+_TRUTHS = "True, False"
+# A function is the user's own: what it does in a fit is not looked at before.
+_FUNCTIONS = "function that raises, function of text, function of None"
+_NESTS = (
+    "empty list, empty dict, list of arrays, dict of arrays, array of no axes, vector, "
+    "five wide, four axes, integers, truths"
+)
+# Keras takes layers as activations.
+_LAYERS = "None, unbuilt layer, unbuilt model, uncompiled model, model of two inputs"
+_X = ("x", "points", "samples")
+_COMMON = {
+    "model": "uncompiled model, unbuilt layer",
+    "x": "seven rows",
+    "wrt": "None, 0",
+    "engine": "",
+    "batch_size": f"None, {_COUNTS}",
+    "verify": _TRUTHS,
+}
+
+
+def _derivative_call(function: Callable, allowed: dict[str, str], **more: Any) -> Call:
+    return Call(
+        function,
+        lambda: {"model": built(), "x": _data(), **more},
+        {**_COMMON, **allowed},
+        {"x": _X},
+    )
+
+
+CALLS: dict[str, Call] = {
+    "derivatives": _derivative_call(
+        keras_smooth.derivatives, {"order": "0, 1, 2", "training": _TRUTHS}
+    ),
+    **{
+        name: _derivative_call(getattr(keras_smooth, name), {})
+        for name in ("gradient", "jacobian", "hessian", "laplacian")
+    },
+    "directional": _derivative_call(
+        keras_smooth.directional,
+        {"direction": "integers", "order": "1, 2"},
+        direction=np.ones((3, 1)),
+    ),
+    "DerivativeModel": Call(
+        keras_smooth.DerivativeModel,
+        lambda: {"model": built()},
+        {"model": "uncompiled model", "order": "1, 2", "engine": "", "second": ""},
+    ),
+    "DerivativeMonitor": Call(
+        keras_smooth.DerivativeMonitor,
+        # A function would be differentiated anew for each value.
+        lambda: {"x": _data(), "reference": [_data(), _data(), _data()]},
+        {
+            # Which shapes fit, the model tells when the training begins.
+            "x": "vector, five wide, seven rows, four axes, list of arrays, dict of arrays",
+            "reference": "uncompiled model",
+            "order": "0, 1, 2",
+            "metric": _FUNCTIONS,
+            "every": _COUNTS,
+            "prefix": "text, empty text, NUL",
+            "also": "empty list",
+            "log_dir": "None, text",
+            "live": _TRUTHS,
+            "figure_every": f"None, {_COUNTS}",
+        },
+        {"x": _X},
+    ),
+    "audit": Call(
+        keras_smooth.audit,
+        lambda: {"model": built(), "x": _data()},
+        {
+            "model": "uncompiled model, unbuilt layer, unbuilt model",
+            "x": "None, seven rows, integers, truths",
+            "order": "1, 2",
+            "progress": f"None, {_FUNCTIONS}",
+        },
+        {"x": _X},
+    ),
+    "smoothen": Call(
+        keras_smooth.smoothen,
+        lambda: {"model": built(), "x": _data()},
+        {
+            "model": "uncompiled model",
+            "x": "None, seven rows, integers, truths",
+            "order": "0, 1, 2",
+            "sharpness": _POSITIVE,
+            "replacements": "None, empty dict",
+        },
+        {"x": _X},
+    ),
+    "output_change": Call(
+        keras_smooth.output_change,
+        lambda: {"before": built(), "after": built(), "x": _data()},
+        {
+            "before": "uncompiled model, unbuilt layer",
+            "after": "uncompiled model, unbuilt layer",
+            "x": "seven rows, integers, truths",
+        },
+        {"x": _X},
+    ),
+    "smoothness": Call(
+        lambda obj: keras_smooth.smoothness(obj),
+        lambda: {"obj": "tanh"},
+        {
+            "obj": "class, unbuilt model, uncompiled model, model of two inputs, "
+            f"unbuilt layer, function of nothing, {_FUNCTIONS}"
+        },
+        {"obj": ("smoothness", "activation")},
+    ),
+    "register_smoothness": Call(
+        keras_smooth.register_smoothness,
+        lambda: {"subject": lambda x: x, "smoothness": 2},
+        {
+            "subject": f"class, function of nothing, {_FUNCTIONS}",
+            "smoothness": f"inf, 0, 1, 2, 10**30, {_FUNCTIONS}, function of nothing",
+            "joints": "empty list, set, generator, empty array, vector",
+            "reason": "text, empty text, NUL",
+        },
+    ),
+    "register_jet_rule": Call(
+        keras_smooth.register_jet_rule,
+        lambda: {"subject": lambda x: x, "rule": lambda layer, jet: jet},
+        {
+            "subject": f"class, function of nothing, {_FUNCTIONS}",
+            "rule": f"function of nothing, {_FUNCTIONS}",
+        },
+    ),
+    "activations.get": Call(
+        activations.get,
+        lambda: {"identifier": "tanh"},
+        {"identifier": f"function of nothing, {_LAYERS}, {_FUNCTIONS}"},
+        {"identifier": ("activation",)},
+    ),
+    "initializers.gain": Call(
+        initializers.gain,
+        lambda: {"activation": "tanh"},
+        {"activation": _LAYERS},
+    ),
+    "initializers.GainScaling": Call(
+        initializers.GainScaling,
+        lambda: {"activation": "tanh"},
+        {"activation": _LAYERS},
+    ),
+    "Activation": Call(
+        keras_smooth.Activation,
+        lambda: {"activation": "tanh"},
+        {
+            "activation": f"function of nothing, {_LAYERS}, {_FUNCTIONS}",
+            "order": "0, 1, 2",
+        },
+    ),
+    "Dense": Call(
+        keras_smooth.Dense,
+        lambda: {"units": 1, "activation": "tanh"},
+        {"order": "0, 1, 2", "units": _COUNTS},
+    ),
+    "Resample": Call(
+        keras_smooth.Resample,
+        lambda: {"draw": lambda model, x, generator: x},
+        {"draw": _FUNCTIONS, "every": _COUNTS, "seed": "0, 1, 2"},
+    ),
+    "choose_by_residual": Call(
+        keras_smooth.choose_by_residual,
+        lambda: {
+            "points": np.ones((9, 1)),
+            "residual": np.linspace(0.0, 1.0, 9),
+            "num_points": 2,
+            "generator": np.random.default_rng(0),
+        },
+        {
+            "points": "",
+            "residual": "",
+            "num_points": _COUNTS,
+            "generator": "",
+            "power": f"0, {_POSITIVE}",
+            "offset": f"0, {_POSITIVE}",
+        },
+    ),
+    "fit_lbfgs": Call(
+        keras_smooth.fit_lbfgs,
+        lambda: {
+            "model": built(),
+            "x": _data(),
+            "y": _data(),
+            "epochs": 2,
+            "jit_compile": False,
+            "verbose": 0,
+        },
+        {
+            "model": "",
+            "x": "vector, integers, truths",
+            "y": "vector, integers, truths",
+            "objective": "None",
+            "loss_weights": "None",
+            "variables": "empty list",
+            "resample": "None",
+            "sample_weight": "None, vector, integers, truths",
+            "class_weight": "None, empty dict",
+            "batch_size": f"None, {_COUNTS}",
+            "epochs": _COUNTS,
+            "initial_epoch": "0, 1",
+            "validation_data": "None, list of arrays",
+            "validation_split": "0",
+            "method": "",
+            "num_correction_pairs": f"None, {_COUNTS}",
+            "dtype": "None",
+            "tolerance": f"0, {_POSITIVE}",
+            "target": f"None, {_NUMBERS}",
+            "max_seconds": f"None, 0, {_POSITIVE}",
+            "max_restarts": "0, 1, 2",
+            "steps_per_execution": f"None, {_COUNTS}",
+            "callbacks": "None, empty list",
+            "verbose": f"0, 1, 2, {_TRUTHS}",
+            "jit_compile": _TRUTHS,
+            "checkpoint": "None, text",
+            "throw": _TRUTHS,
+        },
+        {"y": ("y", "targets"), "validation_data": ("validation_data",)},
+    ),
+    "fit_lbfgs of an objective": Call(
+        keras_smooth.fit_lbfgs,
+        lambda: {
+            "model": built(),
+            "x": _data(),
+            "objective": _residual,
+            "epochs": 2,
+            "jit_compile": False,
+            "verbose": 0,
+        },
+        {
+            # The nest is free: what the objective makes of it is its own.
+            "x": f"seven rows, {_NESTS}",
+            "y": "None",
+            "objective": f"None, {_FUNCTIONS}",
+            "loss_weights": "None, empty dict",
+            "variables": "empty list",
+            "resample": "None",
+            "sample_weight": "None",
+            "class_weight": "None",
+            "validation_data": f"None, seven rows, {_NESTS}",
+        },
+    ),
+    "compare": Call(
+        keras_smooth.compare,
+        lambda: {"activations": ["tanh"], "seeds": 1, "epochs": 1, "architecture": "1x2"},
+        {
+            "activations": "None",
+            "seeds": _COUNTS,
+            "epochs": _COUNTS,
+            "method": "",
+            "initializer": "",
+            "dtype": "",
+            "device": "",
+            "problem": "uncompiled model",
+            "architecture": "",
+            "beside": "empty list",
+            "noise": f"0, {_POSITIVE}",
+            "jobs": f"None, {_COUNTS}",
+            "executor": "",
+            "address": "None",
+            "out": "None, text",
+            "resume": "False",
+            "handle": f"None, {_FUNCTIONS}",
+        },
+        {
+            "activations": ("activation",),
+            "beside": ("method",),
+            "problem": ("own data",),
+        },
+    ),
+    "compare of a function": Call(
+        keras_smooth.compare,
+        lambda: {
+            "activations": ["tanh"],
+            "seeds": 1,
+            "epochs": 1,
+            "architecture": "1x2",
+            "problem": _mean_of_points,
+        },
+        {"domain": ""},
+    ),
+    "Comparison.save": Call(
+        _comparison, lambda: {"directory": "found"}, {"directory": "text"}
+    ),
+}
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:] or list(CALLS)
+    for chosen_name in chosen:
+        found = list(outcomes(chosen_name))
+        faults = [outcome for outcome in found if outcome.fault]
+        print(
+            f"# {chosen_name}: {len(found) - len(faults)} sentences, {len(faults)} faults"
+        )
+        print(*faults, sep="\n")
