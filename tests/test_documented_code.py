@@ -33,7 +33,7 @@ def wave():
     return keras.Model(inputs, keras.ops.sin(inputs["x"] - inputs["t"]))
 
 
-def fit_lbfgs(*args, epochs, **arguments):
+def fit_lbfgs(*args, epochs=3, **arguments):
     """Few iterations, in Python: what is tested is that the words are right."""
     few = {"epochs": min(epochs, 3), "jit_compile": False, "verbose": 0}
     return keras_smooth.fit_lbfgs(*args, **{**arguments, **few})
