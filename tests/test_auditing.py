@@ -617,7 +617,11 @@ def test_integers_are_no_fault():
         (lambda: keras_smooth.audit(np.sin), TypeError, "model or layer"),
         (lambda: keras_smooth.audit(L.Dense(2), order=0), ValueError, "1 or more"),
         (lambda: keras_smooth.audit(L.Dense(2), order=1.5), TypeError, "integer"),
-        (lambda: keras_smooth.audit(L.Dense(2), x=np.zeros((0, 2))), ValueError, "at least one point"),
+        (
+            lambda: keras_smooth.audit(L.Dense(2), x=np.zeros((0, 2))),
+            ValueError,
+            "at least one point",
+        ),
     ],
 )
 def test_bad_input(call, error, words):
