@@ -5,9 +5,10 @@
 A prototype: symmetric storage of one triangle, in which BLAS reads and writes (dsymv, dsyr2;
 SciPy has them), the factors of the scaling in one number beside it, and the line search of
 fit_lbfgs. The matrix is multiplied by one vector an iteration, the latest gradient: its product
-with the one before is known. The memory is timed apart from the evaluations, so that the last
-column can say from which cost of an evaluation on the dense matrix reaches a level first; one
-process on one core, CPU time. Prints a table in Markdown.
+with the one before is known. "dense, XLA" is such a matrix in the loop of fit_lbfgs. The memory
+is timed apart from the evaluations, so that the last column can say from which cost of an
+evaluation on the dense matrix reaches a level first; one process on one core, CPU time. Prints a
+table in Markdown.
 """
 
 import argparse
@@ -17,12 +18,14 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from unittest import mock
 
 # One core, before any of the libraries counts them.
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import article_net
+import dense_hessian
 import keras
 import numpy as np
 import resample
@@ -30,7 +33,7 @@ import tensorflow as tf
 from scipy.linalg import blas
 
 from keras_smooth.lbfgs import micro_batches
-from keras_smooth.lbfgs.minimizers import Minimizer, line_search
+from keras_smooth.lbfgs.minimizers import Minimizer, limited_memory, line_search
 from keras_smooth.lbfgs.minimizers.line_search import Place
 from keras_smooth.lbfgs.objective import Objective
 from keras_smooth.lbfgs.terms import Terms
@@ -193,6 +196,9 @@ def measure(name: str, seeds: int, iterations: int) -> None:
         position = objective.position
         cost = article_net.seconds_of(of_data, position, data)
         traces.setdefault("dense", []).append((cost, dense(evaluate, position, iterations)))
+        with mock.patch.object(limited_memory, "inverse_hessian", dense_hessian):
+            trace = limited(evaluate, position, iterations, 0, cost)
+        traces.setdefault("dense, XLA", []).append((cost, trace))
         for pairs in sizes:
             trace = limited(evaluate, position, iterations, pairs, cost)
             traces.setdefault(f"{pairs} pairs", []).append((cost, trace))
@@ -223,7 +229,7 @@ def _row(name: str, level: float, label: str, found: tuple, reference: tuple) ->
         name, f"{level:.0e}", label, f"{iterations:.0f}", f"{evaluations:.0f}",
         f"{cost:.2f}", f"{memory:.2f}", f"{seconds:.2f}", gain,
     ]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
+    return f"| {' | '.join(cells)} |".replace("inf", "never")
 
 
 def main() -> None:

@@ -101,11 +101,20 @@ def main() -> None:
         return line_search.search(free, start, -gradient, slope, value)
 
     show("line search", compiled(search, position, one, position))
-    show(
-        "storing a pair",
-        compiled(inverse_hessian.store, memory, position, position, position, one),
-    )
-    show("direction", compiled(inverse_hessian.times_gradient, memory, position))
+
+    def filled(count):
+        # A count that is an argument is a constant to the compiler, which leaves out the rest.
+        return memory._replace(num_pairs=tf.cast(count, tf.int32))
+
+    def store(count, vector):
+        return inverse_hessian.store(filled(count), vector, vector, vector, count)
+
+    def direction(count, vector, along):
+        latest = filled(count)._replace(along=along)
+        return inverse_hessian.times_gradient(latest, vector)
+
+    show("storing a pair", compiled(store, one, position))
+    show("direction", compiled(direction, one, position, memory.along))
     show("loop without evaluation", *minimizer_of(free, position, (), pairs, True)[:1])
     show("all", *minimizer_of(evaluate, position, data, pairs, True))
     alone = tf.function(objective.value_and_gradient, jit_compile=True, autograph=False)
