@@ -223,7 +223,7 @@ def _row(name: str, level: float, label: str, found: tuple, reference: tuple) ->
     iterations, evaluations, cost, memory = found
     more = evaluations - reference[1]
     saved = reference[0] * reference[3] - iterations * memory
-    gain = f"{saved / more:.1f}" if more > 0 and math.isfinite(more) else ""
+    gain = f"{max(saved / more, 0.0):.1f}" if more > 0 and math.isfinite(more) else ""
     seconds = 1e-3 * (evaluations * cost + iterations * memory)
     cells = [
         name, f"{level:.0e}", label, f"{iterations:.0f}", f"{evaluations:.0f}",
