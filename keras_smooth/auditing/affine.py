@@ -54,7 +54,7 @@ def check(found: Tower, slope: np.ndarray) -> Finding:
         if faulty.any():
             return of_error(values[faulty], found.missing <= k, k, float(error.max()))
         largest = max(largest, float(error.max()))
-    return Finding("ok", error=largest)
+    return Finding("ok", error=largest, affine=True)
 
 
 def _at_least_a_part_of_the_largest(scale: np.ndarray) -> np.ndarray:

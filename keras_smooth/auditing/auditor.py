@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_smooth import registry
 from keras_smooth.auditing import precision, remedies
@@ -16,10 +17,12 @@ from keras_smooth.auditing.report import MODES, Audit, LayerAudit
 from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.checks import function, shown, whole_number
 from keras_smooth.differentiation import independence
-from keras_smooth.models import calls, copies, graph, sample_inputs
+from keras_smooth.models import agreement, calls, copies, graph, sample_inputs
 
 # Findings by mode. Training is missing where it does not differ from inference.
 Findings = dict[str, Finding]
+# Entries of configs that say how many numbers come out, and nothing of how.
+SIZES = ("filters", "units")
 NOTHING = "it takes or gives no floating-point numbers: there is nothing to differentiate"
 
 
@@ -103,7 +106,6 @@ class _Auditor:
         self.order = order
         self.dtype = dtype
         self._calls = {}
-        self._weightless = {}
         self._of_kind = {}
 
     def findings(self, part: keras.Operation, recorded: list[calls.Call]) -> Findings:
@@ -121,32 +123,50 @@ class _Auditor:
         Elsewhere than at the values that reach them, layers without weights of one kind
         are the same, and known ones with weights much alike.
         """
-        if getattr(part, "weights", None):
-            kind = calls.kind(part) if _is_known(part) else None
-            if kind in self._of_kind:
-                return self._alike(part, call, self._of_kind[kind])
-            found = self.measured(part, call)
-            if kind is not None:
-                self._of_kind[kind] = found
-            return found
-        key = calls.key(part, call)
-        if key is None:
+        known, has_weights = _is_known(part), bool(getattr(part, "weights", None))
+        key = _likeness(part, call) if known else calls.key(part, call)
+        if key is None or has_weights and not known:
             return self.measured(part, call)
-        if key not in self._weightless:
-            self._weightless[key] = self.measured(part, call)
-            return self._weightless[key]
-        if _is_known(part):
-            return self._weightless[key]
-        return _merged([self._weightless[key], self.measured(part, call, around=True)])
+        if key not in self._of_kind:
+            self._of_kind[key] = self.measured(part, call)
+            return self._of_kind[key]
+        if has_weights:
+            return self._alike(part, call, self._of_kind[key])
+        if known:
+            return self._of_kind[key]
+        return _merged([self._of_kind[key], self.measured(part, call, around=True)])
 
     def _alike(self, part: keras.Operation, call: calls.Call, first: Findings) -> Findings:
         """Returns the findings of a part, given those of the first of its kind.
 
         A derivative that TensorFlow gets wrong in the code of one is wrong in that of all.
+        That of an affine function does not depend on where it is, and only the first is
+        measured.
         """
-        inherited = {m: f for m, f in first.items() if VERDICTS[f.verdict].in_code}
-        modes = tuple(mode for mode in MODES if mode not in inherited)
-        return self.measured(part, call, around=True, modes=modes) | inherited
+        everywhere = (
+            calls.is_told_by_config(type(part))
+            and self._is_as_precise(part, call)
+            and _is_finite(call.output)
+        )
+        inherited = {
+            mode: dataclasses.replace(found, precision=())
+            for mode, found in first.items()
+            if VERDICTS[found.verdict].in_code
+            or everywhere
+            and found.verdict == "ok"
+            and found.affine
+        }
+        modes = tuple(mode for mode in first if mode not in inherited)
+        if not modes:
+            return inherited
+        curved = not any(found.affine for found in first.values())
+        found = self.measured(part, call, around=True, modes=modes, curved=curved)
+        return found | inherited
+
+    def _is_as_precise(self, part: keras.Operation, call: calls.Call) -> bool:
+        """Returns whether the dtype of a part loses nothing that the model has."""
+        rounding = agreement.epsilon(part, call.output)
+        return bool(rounding <= np.finfo(self.dtype).eps)
 
     def measured(
         self, part: keras.Operation, call: calls.Call, modes: tuple = MODES, **how: bool
@@ -157,7 +177,7 @@ class _Auditor:
             part: The layer, model or operation.
             call: A call of it.
             modes: The modes to look at.
-            **how: `around`, `briefly` and `end_to_end` of its `Measurement`.
+            **how: `around`, `briefly`, `end_to_end` and `curved` of its `Measurement`.
         """
         if _has_nothing(part, call):
             steps = any(map(calls.is_float, keras.tree.flatten(call.arguments())))
@@ -199,6 +219,17 @@ class _Auditor:
         if key is not None:
             self._calls[key] = made
         return made
+
+
+def _likeness(part: keras.Operation, call: calls.Call) -> str | None:
+    """Returns what known parts share that do the same to arrays of other sizes."""
+    kind = calls.kind(part, SIZES)
+    return None if kind is None else f"{kind} {calls.outline(call)}"
+
+
+def _is_finite(output: Any) -> bool:
+    leaves = filter(calls.is_float, keras.tree.flatten(output))
+    return all(np.isfinite(np.asarray(leaf, "float64")).all() for leaf in leaves)
 
 
 def _has_nothing(part: keras.Operation, call: calls.Call) -> bool:
@@ -293,7 +324,8 @@ def _roughened(found: Finding, known: float | None, order: int) -> Finding:
 
 def _is_blurred(found: Finding, smoothness: float | None) -> bool:
     """Returns whether differences that reach over a joint may have called it an error."""
-    return found.verdict == "wrong" and smoothness is not None and found.order > smoothness
+    blurred = found.verdict in ("wrong", "zero")
+    return blurred and smoothness is not None and found.order > smoothness
 
 
 def _lower(known: float | None, found: Findings) -> float | None:

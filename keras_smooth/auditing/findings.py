@@ -28,6 +28,7 @@ class Finding:
         precision: Relative errors of the derivatives in the layer's own dtype.
         in_doubt: Whether a whole model has to tell: away from the values of the call there
             is a pole, an end of the domain, or a step.
+        affine: Whether it is that of a function that is affine on all lines.
     """
 
     verdict: str
@@ -38,6 +39,7 @@ class Finding:
     bound: float = TOLERANCE
     precision: tuple[float, ...] = ()
     in_doubt: bool = False
+    affine: bool = False
 
 
 def worst(findings: list[Finding]) -> Finding:
@@ -58,6 +60,7 @@ def worst(findings: list[Finding]) -> Finding:
         jump=min(found.jump for found in findings),
         bound=max(found.bound for found in findings),
         in_doubt=any(found.in_doubt for found in findings),
+        affine=all(found.affine for found in findings),
         precision=tuple(map(max, zip(*(f.precision for f in findings if f.precision)))),
     )
 

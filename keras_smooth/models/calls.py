@@ -16,6 +16,9 @@ import tensorflow as tf
 
 from keras_smooth.models import references
 
+# Attributes of these types are told apart by their values.
+_PLAIN = (bool, int, float, str, np.ndarray, np.generic)
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
@@ -45,24 +48,54 @@ def key(part: keras.Operation, call: Call) -> str | None:
     return None if found is None else f"{found} {shapes}"
 
 
-def kind(part: keras.Operation) -> str | None:
-    """Returns what parts of one class, config and functions share, None if unreadable."""
+def outline(call: Call) -> list:
+    """Returns the ranks and dtypes of the arguments of a call, and where an axis has size 1."""
+    return [
+        ([size == 1 for size in leaf.shape], leaf.dtype.name)
+        if tf.is_tensor(leaf)
+        else repr(leaf)
+        for leaf in keras.tree.flatten(call.arguments())
+    ]
+
+
+def kind(part: keras.Operation, besides: tuple[str, ...] = ()) -> str | None:
+    """Returns what parts of one class, config and functions share, None if unreadable.
+
+    Args:
+        part: Layer or operation.
+        besides: Entries of the config in which they may differ, with name and seed.
+    """
     try:
         with warnings.catch_warnings():
             # Keras warns of lambdas in configs that are saved; this one is not.
             warnings.simplefilter("ignore")
             config = part.get_config()
-        config = {k: v for k, v in config.items() if k not in ("name", "seed")}
+        besides = ("name", "seed", *besides)
+        config = {k: v for k, v in config.items() if k not in besides}
         name = f"{type(part).__module__}.{type(part).__qualname__}"
-        own = [id(each) for each in references.functions(part) if not _is_keras(each)]
-        return f"{name} {id(type(part))} {json.dumps(config)} {own}"
+        own = [
+            id(each) for each in references.functions(part) if not is_told_by_config(each)
+        ]
+        beside = _beside_config(part)
+        return f"{name} {id(type(part))} {json.dumps(config)} {own} {beside}"
     # A part need not have a config, nor one that JSON can hold.
     except Exception:
         return None
 
 
-def _is_keras(function: Callable) -> bool:
-    """Returns whether a function is told by what a config says of it."""
+def _beside_config(part: keras.Operation) -> list:
+    """Returns the plain values that layers of the user's own classes have as attributes."""
+    return [
+        (name, value.tobytes() if isinstance(value, np.ndarray) else value)
+        for each in references.parts_within(part)
+        if not is_told_by_config(type(each))
+        for name, value in sorted(vars(each).items())
+        if isinstance(value, _PLAIN) and name != "name" and not name.startswith("_")
+    ]
+
+
+def is_told_by_config(function: Callable) -> bool:
+    """Returns whether a function, or the layers of a class, are all that a config says."""
     module = getattr(function, "__module__", None) or type(function).__module__
     return module.split(".")[0] in ("keras", "keras_smooth")
 
