@@ -22,9 +22,9 @@ RATIO = 30.0
 STEPS = 0.03 * RATIO ** -np.arange(6.0)
 # For functions that take one point at a time; the last step still tells jump and rounding.
 FEW_STEPS = STEPS[[0, 1, 2, 5]]
-# For a second look, steps so close that they fit any scale down to 1e-10; their ratio is no
+# For a second look, steps so close that they fit any scale down to 1e-12; their ratio is no
 # whole number, by which waves would repeat.
-CLOSE_STEPS = 0.3 * 2.87 ** -np.arange(24.0)
+CLOSE_STEPS = 0.3 * 2.87 ** -np.arange(28.0)
 # For functions that compute in float32.
 SINGLE_STEPS = 0.3 * 4.0 ** -np.arange(5.0)
 # Uncertainties of a central difference that an error must exceed to count.
@@ -91,7 +91,8 @@ class Stencil:
         values = tower.values.reshape(len(tower.values), -1, 1 + 2 * len(steps))
         moved = np.zeros(values.shape[:2])
         for other in rounded:
-            moved = np.fmax(moved, np.abs(other.values - values[:, :, 0]))
+            with np.errstate(invalid="ignore"):
+                moved = np.fmax(moved, np.abs(other.values - values[:, :, 0]))
         inside = np.isfinite(values[0]).all(axis=1)
         return cls(tower, steps, values[:, inside], least, moved[:, inside])
 

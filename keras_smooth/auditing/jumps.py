@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from keras_smooth.auditing.findings import LOWER, Finding, tolerance
+from keras_smooth.auditing.findings import LOWER, Finding, is_single, tolerance
 
 # What remains of a change when its interval shrinks: a jump keeps all of it.
 SURVIVES = 0.7
@@ -16,6 +16,9 @@ INTERVALS = 120
 CANDIDATES = 6
 FINENESS = 8
 REFINEMENTS = 8
+# More of them for what is still a jump: two normalizations in a row, each with an epsilon of
+# 1e-12, climb theirs within 1e-12 of inputs that are equal.
+SHARPER_REFINEMENTS = 5
 # Refinements, the last ones, that a jump has to survive alone. Of waves shorter than the
 # interval each keeps its size as well, but is one among many.
 STEADY = 5
@@ -71,7 +74,14 @@ def seek(evaluate: Callable, reach: float, order: int, least: float) -> Finding:
     for _ in range(REFINEMENTS):
         if intervals:
             intervals = list(_cut(evaluate, intervals))
+    steep = [each for each in intervals if each.steady < STEADY]
+    intervals = [each for each in intervals if each.steady >= STEADY]
+    # There are no numbers of float32 in smaller intervals.
+    for _ in range(0 if is_single(first.rounding) else SHARPER_REFINEMENTS):
+        if intervals:
+            intervals = list(_cut(evaluate, intervals))
     found = [each.order for each in intervals if each.steady >= STEADY]
+    intervals += steep
     has_end = not np.isfinite(first.values[0]).all()
     in_doubt = has_end or any(each.ratio >= GROWS for each in intervals)
     if not found:

@@ -36,6 +36,7 @@ class Measurement:
         known: Whether it is known where derivatives jump, so that no jump is sought.
         end_to_end: Whether it is a model whose parts alone do not tell: the points where
             the pieces of activations meet are looked at whatever weights it has.
+        curved: Whether it is known that it is not affine.
     """
 
     call: MeasuredCall
@@ -45,6 +46,7 @@ class Measurement:
     briefly: bool = False
     known: bool = False
     end_to_end: bool = False
+    curved: bool = False
 
     @property
     def together(self) -> bool:
@@ -70,7 +72,7 @@ class Measurement:
         points = [np.array(line.points[:1] if few else line.points) for line in chosen]
         ts = [differences.places(each, steps) for each in points]
         together = self._towers(curves, ts) if self.together else None
-        least = 0.0
+        least, fault = 0.0, Finding("ok")
         for i, (line, curve) in enumerate(zip(chosen, curves)):
             # The layer itself may raise, say for a batch of its size.
             try:
@@ -79,8 +81,11 @@ class Measurement:
                 joints = not (self.known and line.away)
                 stencil = differences.Stencil.of(tower, steps, least)
                 found = differences.check(stencil, joints)
-                if found.verdict in LOOKED_AT_CLOSELY:
+                # What is known to be at fault cannot be more so.
+                again = found.verdict == fault.verdict and found.order >= fault.order
+                if found.verdict in LOOKED_AT_CLOSELY and not again:
                     found = self._closely(*curve, points[i], least, joints)
+                    fault = found if VERDICTS[found.verdict].in_code else fault
                 yield self._seen(found, line)
                 if self._seeks_jumps(line):
                     evaluate = functools.partial(self._tower, *curve)
@@ -104,14 +109,17 @@ class Measurement:
         """
         single = is_single(self.call.rounding)
         steps = differences.SINGLE_STEPS if single else differences.CLOSE_STEPS
-        tower = self._tower(base, direction, differences.places(points, steps))
         rng = np.random.default_rng(lines.SEED)
         reach = np.abs(points).max()
         rounded = [
-            self._tower(self._rounded(base, direction, reach, rng), direction, points)
+            (self._rounded(base, direction, reach, rng), direction)
             for _ in range(ROUNDINGS)
         ]
-        stencil = differences.Stencil.of(tower, steps, least, rounded)
+        curves = [(base, direction), *rounded]
+        ts = [differences.places(points, steps), *[points] * ROUNDINGS]
+        found = self._towers(curves, ts) if self.together else None
+        found = found or [self._tower(*curve, t) for curve, t in zip(curves, ts)]
+        stencil = differences.Stencil.of(found[0], steps, least, found[1:])
         return differences.check(stencil, joints)
 
     def _rounded(
@@ -146,7 +154,7 @@ class Measurement:
         operation = not isinstance(self.call.copy, keras.layers.Layer)
         if operation and (found.jump == 0 or found.verdict == "nan"):
             return Finding("ok", in_doubt=True)
-        if VERDICTS[found.verdict].is_fault:
+        if VERDICTS[found.verdict].is_fault or found.reason == differences.UNSETTLED_WORDS:
             reason = ": ".join(filter(None, (line.where, found.reason)))
             return dataclasses.replace(found, reason=reason)
         return found
@@ -178,7 +186,7 @@ class Measurement:
 
         Derivatives of an affine function are known: a point a line does.
         """
-        if self.briefly:
+        if self.briefly or self.curved:
             return None
         chosen = self._lines()
         curves = [self.call.through(line) for line in chosen]

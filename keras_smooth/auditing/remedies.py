@@ -20,7 +20,19 @@ def of(part: keras.Operation, verdict: str, order: int = 2) -> str:
         return f"keras_smooth.layers.{exact.__name__}"
     if smooth := layers.SMOOTH_FORMS.get(type(part)):
         return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
-    return _of_functions(part, order) or VERDICTS[verdict].remedy
+    within = _of_layers_within(part) if verdict != "rough" else ""
+    return within or _of_functions(part, order) or VERDICTS[verdict].remedy
+
+
+def _of_layers_within(part: keras.Operation) -> str:
+    """Returns the advice for a part that is made of layers with an exact form, else nothing."""
+    kinds = {type(each) for each in references.parts_within(part)[1:]}
+    exact = {kind.__name__: layers.exact_form(kind) for kind in kinds}
+    names = sorted(name for name, form in exact.items() if form not in kinds)
+    return "; ".join(
+        f"build it with keras_smooth.layers.{exact[name].__name__} in the place of its {name}"
+        for name in names
+    )
 
 
 def _is_changed(part: keras.Operation, order: int) -> bool:
