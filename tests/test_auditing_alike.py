@@ -76,6 +76,17 @@ def test_layers_of_a_kind_and_of_other_sizes_are_right():
     assert found.ok and [row.error < 1e-8 for row in found.rows] == [True] * 4
 
 
+def test_a_fault_in_the_code_of_a_kind_is_one_where_axes_have_size_1_and_signals_are_weak():
+    image = keras.Sequential(
+        [keras.Input((4, 4, 2)), L.BatchNormalization(), L.AveragePooling2D(4),
+         L.Rescaling(1e-9), L.BatchNormalization()]
+    )  # fmt: skip
+    rows = [r for r in keras_smooth.audit(image).rows if r.layer == "BatchNormalization"]
+    assert [(row.inference, row.training, row.order) for row in rows] == [
+        ("ok", "wrong", 2)
+    ] * 2
+
+
 OTHERS = {
     "weights that are not finite": ([L.Dense, L.Dense], _spoil),
     "an attribute outside the config": ([lambda n: Gate()] * 2, _shut),

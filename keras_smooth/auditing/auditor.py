@@ -107,6 +107,7 @@ class _Auditor:
         self.dtype = dtype
         self._calls = {}
         self._of_kind = {}
+        self._alikes = set()
 
     def findings(self, part: keras.Operation, recorded: list[calls.Call]) -> Findings:
         """Returns the findings of a part by mode, the worst of all its calls."""
@@ -124,11 +125,15 @@ class _Auditor:
         are the same, and known ones with weights much alike.
         """
         known, has_weights = _is_known(part), bool(getattr(part, "weights", None))
-        key = _likeness(part, call) if known else calls.key(part, call)
-        if key is None or has_weights and not known:
+        if has_weights:
+            key = calls.kind(part, SIZES) if known else None
+        else:
+            key = _likeness(part, call) if known else calls.key(part, call)
+        if key is None:
             return self.measured(part, call)
         if key not in self._of_kind:
             self._of_kind[key] = self.measured(part, call)
+            self._alikes.add(_likeness(part, call))
             return self._of_kind[key]
         if has_weights:
             return self._alike(part, call, self._of_kind[key])
@@ -140,11 +145,13 @@ class _Auditor:
         """Returns the findings of a part, given those of the first of its kind.
 
         A derivative that TensorFlow gets wrong in the code of one is wrong in that of all.
-        That of an affine function does not depend on where it is, and only the first is
-        measured.
+        That of an affine function does not depend on where it is, and only the first one of
+        arrays that are alike is measured.
         """
+        alike = _likeness(part, call)
         everywhere = (
-            calls.is_told_by_config(type(part))
+            alike in self._alikes
+            and calls.is_told_by_config(type(part))
             and self._is_as_precise(part, call)
             and _is_finite(call.output)
         )
@@ -161,6 +168,8 @@ class _Auditor:
             return inherited
         curved = not any(found.affine for found in first.values())
         found = self.measured(part, call, around=True, modes=modes, curved=curved)
+        if all(each.verdict == "ok" for each in found.values()):
+            self._alikes.add(alike)
         return found | inherited
 
     def _is_as_precise(self, part: keras.Operation, call: calls.Call) -> bool:
