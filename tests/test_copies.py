@@ -320,3 +320,61 @@ def test_lambdas_are_copied_without_a_warning():
         keras_smooth.fit_lbfgs(
             model, X, X[:, :3], epochs=1, dtype="float64", jit_compile=False, verbose=0
         )
+
+
+@keras.saving.register_keras_serializable("copies")
+class Own(L.Layer):
+    """Layers that it makes itself, in Keras' default dtype, of which its config is silent."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = L.Dense(6, "tanh")
+        self.rest = [L.Dropout(0.5), keras.Sequential([L.Dense(6, "gelu"), L.ReLU()])]
+
+    def build(self, shape):
+        self.first.build(shape)
+        for part in self.rest:
+            part.build(shape)
+
+    def call(self, x):
+        x = self.first(x)
+        for part in self.rest:
+            x = part(x)
+        return x
+
+
+@keras.saving.register_keras_serializable("copies")
+class Nested(Own):
+    """Such a layer in such a layer."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.first = Own()
+
+
+@pytest.mark.parametrize("kind", [Own, Nested])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_copy_computes_in_its_dtype_also_where_a_config_is_silent(kind, dtype):
+    made = kind()
+    made(X)
+    copy = copies.copy_in(dtype, made, (X.astype(dtype),), {})
+    copies.state.copy_state(made, copy)
+    assert {weight.dtype for weight in copy.trainable_weights} == {dtype}
+    # A few roundings of numbers of size 1.
+    np.testing.assert_allclose(copy(X), _in_numpy(copy, X), atol=TOLERANCE[dtype])
+    # The original stays as it is.
+    assert {weight.dtype for weight in made.trainable_weights} == {"float32"}
+
+
+TOLERANCE = {"float64": 1e-15, "float32": 1e-6}
+
+
+def _in_numpy(own, x):
+    """Returns what the layer computes, in float64, but for the error function."""
+    if isinstance(own.first, Own):
+        h = _in_numpy(own.first, x)
+    else:
+        h = np.tanh(x.astype("float64") @ own.first.kernel.numpy() + own.first.bias.numpy())
+    dense = own.rest[1].layers[0]
+    h = h @ dense.kernel.numpy() + dense.bias.numpy()
+    return np.maximum(h * (1 + tf.math.erf(h / np.sqrt(2)).numpy()) / 2, 0.0)

@@ -5,6 +5,7 @@ lines.py          lines through the inputs of a layer, along which it is measure
 measured_call.py  a faithful copy of a layer and a call of it, as a function along lines
 towers.py         a function of one variable with its derivatives from nested tapes
 measurement.py    a call measured along its lines: one finding
+composition.py    whether derivatives survive where another function follows
 affine.py         the derivatives of affine functions, which are known
 differences.py    derivatives against differences of the one below
 jumps.py          jumps of derivatives anywhere along a line

@@ -226,6 +226,15 @@ class MeasuredCall:
         found = towers.tower([(len(t), row)], self.rounding)
         return dataclasses.replace(found, values=found.values[:, :size])
 
+    def curve(self, base: list, direction: list, training: bool) -> Callable:
+        """Returns the curve as a function of points, of one point if samples are not independent."""
+        if self.takes_samples_together(training):
+            return functools.partial(
+                self._together, base=base, direction=direction, training=training
+            )
+        arrays = self._arrays(base, direction)
+        return functools.partial(self._apart, arrays=arrays, training=training)
+
     def values_apart(
         self, base: list, direction: list, t: np.ndarray, training: bool
     ) -> np.ndarray:

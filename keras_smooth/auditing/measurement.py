@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from keras_smooth.auditing import affine, differences, jumps, lines, towers
+from keras_smooth.auditing import affine, composition, differences, jumps, lines, towers
 from keras_smooth.auditing.findings import Finding, is_single, tolerance, worst
 from keras_smooth.auditing.lines import Line
-from keras_smooth.auditing.measured_call import MeasuredCall
+from keras_smooth.auditing.measured_call import MeasuredCall, grouped_convolutions
 from keras_smooth.auditing.towers import Tower
 from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.models import copies
@@ -57,12 +58,33 @@ class Measurement:
         """Returns the worst finding on all lines."""
         single = is_single(self.call.rounding)
         found = self._if_affine() or _worst(list(self._on_lines()), single)
+        if self._is_to_be_composed(found):
+            found = self._composed() or found
         reason = found.reason
         if not VERDICTS[found.verdict].is_fault:
             how = reason or (SINGLE if single else "")
             reason = "; ".join(filter(None, (how, self.call.uncopied)))
         bound = tolerance(self.call.rounding)
         return dataclasses.replace(found, reason=reason, bound=bound)
+
+    def _is_to_be_composed(self, found: Finding) -> bool:
+        """Returns whether to look at what is right alone where another function follows."""
+        if self.order < 2 or self.briefly or found.verdict != "ok":
+            return False
+        # Another shape would have them compiled once more.
+        if grouped_convolutions(self.call.copy):
+            return False
+        # Of what Keras has, layers that are not affine are made of common operations.
+        return found.affine or not self.known
+
+    def _composed(self) -> Finding | None:
+        line = lines.GENERIC
+        curve = self.call.curve(*self.call.through(line), self.training)
+        try:
+            return composition.check(curve, tf.constant(line.points[:1], tf.float64))
+        # What fails here is seen elsewhere, or is no matter of a derivative.
+        except Exception:
+            return None
 
     def _on_lines(self) -> Iterator[Finding]:
         chosen = self._lines()

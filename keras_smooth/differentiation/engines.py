@@ -83,7 +83,15 @@ def chosen(
         return engine
     if training and _differs_in_training(model) or not can_use_jets(model, order):
         return "tape"
+    if order >= 2 and tapes_are_wrong(model):
+        return "jet"
     return "jet" if _JETS_ARE_FASTER[task](order, dim) else "tape"
+
+
+def tapes_are_wrong(model: Callable) -> bool:
+    """Returns whether a layer has an exact form, since nested tapes get Keras' wrong."""
+    parts = [part for _, part in graph.unique(model)] if graph.is_graph(model) else [model]
+    return any(layers.exact_form(type(part)) is not type(part) for part in parts)
 
 
 def can_use_jets(model: Callable, order: int) -> bool:

@@ -119,7 +119,18 @@ def fresh_copy(part: keras.Operation, dtype: str | None = None) -> keras.Operati
     """
     if is_graph(part):
         return _rebuilt_graph(part, dtype)
-    return from_config(part, functools.partial(_in_dtype, dtype=dtype))
+    copy = from_config(part, functools.partial(_in_dtype, dtype=dtype))
+    if dtype is not None:
+        _give_dtype(dtype, copy)
+    return copy
+
+
+def _give_dtype(dtype: str, copy: keras.Operation) -> None:
+    """Lets layers compute in a dtype that a layer makes itself, of which its config is silent."""
+    for layer in parts_within(copy)[1:]:
+        is_fresh = isinstance(layer, keras.layers.Layer) and not layer.weights
+        if is_fresh and "float" in layer.compute_dtype:
+            layer.dtype_policy = dtype
 
 
 def _in_dtype(config: dict, references: References, dtype: str | None) -> dict:

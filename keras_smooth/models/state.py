@@ -21,7 +21,7 @@ def copy_state(part: keras.Operation, copy: keras.Operation) -> None:
         ValueError: If the copy has other variables.
     """
     if graph.is_graph(part) and graph.is_graph(copy):
-        for child, other in _pairs_by_name(part, copy):
+        for child, other in _pairs_of_graphs(part, copy):
             copy_state(child, other)
         return
     if not isinstance(part, keras.layers.Layer):
@@ -45,8 +45,13 @@ def prepare(part: keras.Operation, copy: keras.Operation) -> None:
             _copy_numbers(layer, other)
 
 
-def _pairs_by_name(part, copy) -> Iterator[tuple]:
+def _pairs_of_graphs(part, copy) -> Iterator[tuple]:
     others = {layer.name: layer for layer in copy.layers}
+    same_kinds = list(map(type, part.layers)) == list(map(type, copy.layers))
+    # A layer that makes a model itself has Keras number its layers anew.
+    if same_kinds and any(layer.name not in others for layer in part.layers):
+        yield from zip(part.layers, copy.layers)
+        return
     for layer in part.layers:
         if layer.name in others:
             yield layer, others[layer.name]
@@ -65,7 +70,7 @@ def paired(part: keras.Operation, copy: keras.Operation) -> Iterator[tuple]:
         seen.add(id(layer))
         yield layer, other
         if graph.is_graph(layer) and graph.is_graph(other):
-            waiting += _pairs_by_name(layer, other)
+            waiting += _pairs_of_graphs(layer, other)
             continue
         found = dict(_children((), vars(other)))
         waiting += [
