@@ -434,7 +434,11 @@ BAD = {
     "empty x": ({"x": np.ones((0, 2))}, ValueError, r"shape \(0, 2\)"),
     "wrong width": ({"x": np.ones((2, 3))}, ValueError, r"expects points.*\(2, 3\)"),
     "wrong rank": ({"x": np.ones((2, 2, 1))}, ValueError, r"expects points.*\(2, 2, 1\)"),
-    "no engine": ({"engine": "taylor"}, ValueError, "engine 'taylor'.*tape, jet"),
+    "no engine": (
+        {"engine": "taylor"},
+        ValueError,
+        "`engine` must be one of .*'tape', 'jet'; received 'taylor'",
+    ),
     "unbuilt": (
         {"model": keras.Sequential([keras.layers.Dense(1)])},
         ValueError,

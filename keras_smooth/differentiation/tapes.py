@@ -11,7 +11,6 @@ from keras_smooth.checks import shown
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import graph
 
-
 # Of so many outputs the slopes in a graph are taken one by one.
 MOST_SWEEPS = 16
 
