@@ -740,7 +740,7 @@ def test_register_jet_rule_for_an_operation(rng):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [((3, len), "layer class or a function"), ((len, 3), "callable rule")],
+    [((3, len), "function or a class of layers"), ((len, 3), "`rule` must be a function")],
 )
 def test_register_jet_rule_refuses(arguments, words):
     with pytest.raises(TypeError, match=words):

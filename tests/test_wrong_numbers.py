@@ -68,8 +68,9 @@ def test_namesakes_of_functions_of_keras_stay(name):
     layer, x = NAMESAKES[name]()
     model = _model(layer, shape=x.shape[1:])
     assert keras_smooth.smoothen(model, x).output_change.largest == 0.0
-    # The copy that was audited gave the outputs of the model.
-    assert keras_smooth.audit(model, x).inference == "proven"
+    # The copy that was audited gave the outputs of the model; far from these a function of
+    # the user's may be too steep to be examined.
+    assert keras_smooth.audit(model, x).inference != "faulty"
 
 
 # What a layer has learned.
@@ -267,7 +268,7 @@ def test_a_small_epsilon_is_no_fault(name, epsilon):
 
 STEEP = {
     "waves": lambda x: ops.sin(x / 1e-12),
-    "waves on a slope": lambda x: x + ops.cos(x / 1e-11),
+    "waves on a slope": lambda x: x + ops.cos(x / 1e-13),
     "waves of all": lambda x: ops.sin(ops.sum(x, axis=-1, keepdims=True) / 1e-12),
 }
 

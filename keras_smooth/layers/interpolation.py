@@ -110,7 +110,7 @@ class Resizing(keras.layers.Resizing):
 
     Arguments and outputs are those of Keras' layer. Images of integers, of unknown height
     or width, and those that are cropped or padded to keep their aspect ratio take Keras'
-    own code.
+    own code, behind which second derivatives are lost.
 
     Args:
         height: Positive integer, the height of the output.
