@@ -20,14 +20,15 @@ _REMEDY = (
     'Set the environment variable KERAS_BACKEND to "tensorflow" (or unset it) '
     "before Keras is imported."
 )
-
-
 # Of what was received, messages show no more characters.
 _MOST_SHOWN = 80
 
 
 def shown(value: object) -> str:
     """Returns what was received, in one line of a message."""
+    if isinstance(value, str):
+        # Its spaces are its own, and its quotes are closed.
+        return repr(value if len(value) <= _MOST_SHOWN else f"{value[:_MOST_SHOWN]}...")
     text = " ".join(repr(value).split())
     if len(text) > _MOST_SHOWN:
         return f"{text[: _MOST_SHOWN - 3]}..."

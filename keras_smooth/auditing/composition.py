@@ -1,5 +1,7 @@
 """Whether derivatives survive where another function follows, as in every model."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,9 +10,10 @@ from keras_smooth.differentiation import tapes
 
 # Of the second derivative of a square; what is lost there is most of it.
 TOLERANCE = 1e-3
+WORDS = "where another function follows: its gradient cannot be differentiated"
 
 
-def check(curve, t: tf.Tensor) -> Finding | None:
+def check(curve: Callable, t: tf.Tensor) -> Finding | None:
     """Holds y'' of the square of a curve against the rule for products.
 
     (y^2)'' = 2 y'^2 + 2 y y''
@@ -52,9 +55,6 @@ def _compared(
     if not np.all(np.isfinite(expected)) or np.all(error <= TOLERANCE * scale):
         return None
     return Finding("wrong", 2, float(np.max(error / np.maximum(scale, 1e-300))), WORDS)
-
-
-WORDS = "where another function follows: its gradient cannot be differentiated"
 
 
 def _numbers(value: tf.Tensor | None, t: tf.Tensor) -> np.ndarray:

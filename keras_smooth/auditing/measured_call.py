@@ -219,9 +219,7 @@ class MeasuredCall:
         size = len(t)
         if self._compiled:
             base, direction, t = _filled_up(base, direction, t)
-        curve = functools.partial(
-            self._together, base=base, direction=direction, training=training
-        )
+        curve = self.curve(base, direction, training)
         row = towers.curve_derivatives(curve, tf.constant(t), order)
         found = towers.tower([(len(t), row)], self.rounding)
         return dataclasses.replace(found, values=found.values[:, :size])

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_smooth.checks import shown
+
 NAMES = ("x", "y", "dy", "d2y")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-# Of a line that is shown, so that the sentence can be read to its end.
-_MOST_SHOWN = 80
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -112,7 +112,7 @@ def _is_row_of_numbers(text: str) -> bool:
 
 def _places(path: Path, found: list[str]) -> dict[str, int]:
     """Returns where the columns are in a line."""
-    what = f"it is {_shown(','.join(found))}"
+    what = f"it is {shown(','.join(found))}"
     missing = [name for name in NAMES[:2] if name not in found]
     if missing:
         raise ValueError(
@@ -139,7 +139,7 @@ def _row(path: Path, line: _TextLine, layout: _Layout) -> list[float]:
         )
         raise ValueError(
             f"{path}, line {line.number}: {len(fields)} fields where the first line names "
-            f"{layout.width} columns: {_shown(line.text)}.{hint}"
+            f"{layout.width} columns: {shown(line.text)}.{hint}"
         )
     return [
         _number(f"{path}, line {line.number}: {name}", fields[place])
@@ -151,8 +151,4 @@ def _number(what: str, field: str) -> float:
     if _NUMBER.fullmatch(field) and math.isfinite(float(field)):
         return float(field)
     hint = " Decimal commas are not read: write a point." if "," in field else ""
-    raise ValueError(f"{what} must be a finite number, received {_shown(field)}.{hint}")
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}...")
+    raise ValueError(f"{what} must be a finite number, received {shown(field)}.{hint}")

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth import checks
 from keras_smooth.checks import real_array, shown
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.models.checked_inputs import check_callable
 
 # Arrays, or structures of them where there are several inputs or outputs.
 Entry = Any
@@ -59,8 +59,7 @@ def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
             "arrays or a function, or build and train it first."
         )
     if callable(reference):
-        if not isinstance(reference, keras.layers.Layer):
-            checks.function("`reference`", reference, "x")
+        check_callable(reference, "`reference`")
         entries = _of_function(reference, x, order)
     else:
         entries = _entries(reference, order)

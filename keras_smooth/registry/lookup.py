@@ -86,14 +86,14 @@ def _check_smoothness(smoothness: object) -> None:
 
 
 def _checked_joints(joints: Any) -> tuple[float, ...]:
-    if not isinstance(joints, str | bytes | Mapping):
-        try:
-            return tuple(finite_number("`joints`: each", joint) for joint in iter(joints))
-        # What cannot be gone through: numbers, arrays without axes, symbolic tensors.
-        except (TypeError, NotImplementedError) as error:
-            if str(error).startswith("`joints`"):
-                raise
-    raise TypeError(f"`joints` must be a list of numbers, received {shown(joints)}.")
+    try:
+        found = None if isinstance(joints, str | bytes | Mapping) else list(joints)
+    # What cannot be gone through: numbers, arrays without axes, symbolic tensors.
+    except (TypeError, NotImplementedError):
+        found = None
+    if found is None:
+        raise TypeError(f"`joints` must be a list of numbers, received {shown(joints)}.")
+    return tuple(finite_number("`joints`: each", joint) for joint in found)
 
 
 def name(function: Callable) -> None:
