@@ -149,6 +149,7 @@ def test_a_graph_has_the_derivatives_of_a_convolution_in_groups(monkeypatch, act
     fast = measured_call.MeasuredCall(first, _call_of(first), "float64")
     assert "convolution_op" in vars(fast.copy) and "convolution_op" not in vars(first)
     fast.load(second, _call_of(second))
+    assert fast.takes_samples_together(False)
     monkeypatch.setattr(measured_call, "_compile_once", lambda copy: False)
     slow = measured_call.MeasuredCall(second, _call_of(second), "float64")
     found, expected = (

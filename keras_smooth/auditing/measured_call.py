@@ -169,7 +169,8 @@ class MeasuredCall:
         return self._independent[training]
 
     def _has_independent_samples(self, training: bool) -> bool:
-        base = self._values()
+        # One sample only: as many as there are points would count as one for each point.
+        base = [None if value is None else value[:1] for value in self._values()]
         tolerance = max(1e-9, 100 * self.rounding)
         # Noise is another one in other samples, but a coin may fall alike a few times.
         size = len(POINTS) if training else 2
