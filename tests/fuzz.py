@@ -436,9 +436,15 @@ def record(seed: int) -> dict:
     }
 
 
+def _records(paths: list[Path]) -> list[dict]:
+    lines = [line for path in paths if path.exists() for line in path.open()]
+    return [json.loads(line) for line in lines]
+
+
 def _run(seeds: range, path: Path) -> None:
-    """Appends a line to a file for each seed."""
-    for seed in seeds:
+    """Appends a line to a file for each seed that it does not have."""
+    known = {found["seed"] for found in _records([path])}
+    for seed in (seed for seed in seeds if seed not in known):
         found = record(seed)
         with path.open("a") as file:
             file.write(json.dumps(found) + "\n")
@@ -546,10 +552,7 @@ if __name__ == "__main__":
     parser.add_argument("--write", type=Path, help="the page, from records that are there")
     arguments = parser.parse_args()
     if arguments.write:
-        lines = [
-            line for path in arguments.records for line in path.read_text().splitlines()
-        ]
-        arguments.write.write_text(page([json.loads(line) for line in lines]))
+        arguments.write.write_text(page(_records(arguments.records)))
     else:
         seeds = range(arguments.first, arguments.stop, arguments.step)
         _run(seeds, arguments.records[0])
