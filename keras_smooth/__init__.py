@@ -32,7 +32,7 @@ from keras_smooth.lbfgs import (
 from keras_smooth.registry import register_smoothness, smoothness
 from keras_smooth.smoothing import OutputChange, output_change, smoothen
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Activation",
