@@ -1,6 +1,7 @@
 """Models that version 0.1.0 has saved load, and compute what they computed then."""
 
 import functools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from representatives import representatives
 
+import keras_smooth
 from keras_smooth import layers
 from keras_smooth.models import graph
 
@@ -79,6 +81,25 @@ def test_a_loaded_model_can_be_saved_again(name, tmp_path):
 def test_every_layer_of_then_is_among_them():
     found = {type(part) for name in MODELS for _, part in graph.walk(_loaded(name))}
     assert [name for name in OLD if getattr(layers, name) not in found] == []
+
+
+def test_a_checkpoint_goes_on_where_it_was(tmp_path):
+    shutil.copytree(FOLDER / "fit", tmp_path / "fit")
+    with np.load(FOLDER / "fit.npz") as saved:
+        x, y, losses = (saved[name] for name in ("x", "y", "loss"))
+        start, five = (
+            [saved[f"{when}_{number}"] for number in range(4)] for when in ("start", "five")
+        )
+    model = keras.models.load_model(FOLDER / "compiled.keras")
+    model.set_weights(start)
+    arguments = {"checkpoint": tmp_path / "fit", "jit_compile": False, "verbose": 0}
+    with pytest.warns(UserWarning, match="of version 0.1.0"):
+        history = keras_smooth.fit_lbfgs(model, x, y, epochs=5, **arguments)
+        np.testing.assert_array_equal(history.history["loss"], losses[:5])
+        for weights, expected in zip(model.get_weights(), five, strict=True):
+            np.testing.assert_array_equal(weights, expected)
+        history = keras_smooth.fit_lbfgs(model, x, y, epochs=10, **arguments)
+    assert len(history.epoch) == 10 and history.result.fun < losses[4]
 
 
 if __name__ == "__main__":
