@@ -16,6 +16,7 @@ from keras_smooth.checks import text, truth, whole_number
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
 
@@ -130,7 +131,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self.history = {"epoch": np.array([], int)} | {
             key: np.array([]) for key in self.keys
         }
-        self._evaluate = None
+        self._evaluate: Any = None
         self._compiled_metric: Any = None
         self._warned = False
         self._measured = None
@@ -149,11 +150,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
-        self._evaluate = tf.function(
-            lambda: derivatives(model, self.x, self.order), autograph=False
-        )
+        self._evaluate = traced(lambda: derivatives(model, self.x, self.order))
         # Operation by operation, a metric costs more than the derivatives.
-        self._compiled_metric = tf.function(self._metric_of, autograph=False)
+        self._compiled_metric = traced(self._metric_of)
         self._measured, self._num_measured, self._drawn = None, 0, None
         if model.built:
             self._compared()  # Raises now rather than after an epoch if the shapes differ.

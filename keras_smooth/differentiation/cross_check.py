@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
+from keras_smooth.models.tracing import traced
 
 # Of many points every 16th is compared, of fewer about 32: that costs little and still
 # meets what only some of them bring out.
@@ -88,9 +89,7 @@ def _own(model: Callable, x):
         return tapes.call(model, x)
     if _compiled[model] is None:
         alive = weakref.ref(model)
-        _compiled[model] = tf.function(
-            lambda x: tapes.call(alive(), x), autograph=False, reduce_retracing=True
-        )
+        _compiled[model] = traced(lambda x: tapes.call(alive(), x), reduce_retracing=True)
     return _compiled[model](x)
 
 

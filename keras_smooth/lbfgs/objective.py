@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.losses import loss_of
 from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.models.tracing import traced
 
 
 class Objective:
@@ -96,7 +97,7 @@ class Objective:
             with self._scope(self.unflatten(position)):
                 return self._loss.named(self._model(), data)
 
-        return tf.function(terms, autograph=False)
+        return traced(terms)
 
     def _scope(self, weights: list[tf.Tensor], others: list | None = None):
         # Changes of non-trainable variables stay in the scope and are dropped: the seed of

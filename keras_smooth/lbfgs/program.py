@@ -14,6 +14,7 @@ from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.replicas import replicas_of
 from keras_smooth.lbfgs.terms import Terms
 from keras_smooth.lbfgs.without_xla import MinimizerWithoutXla, supports_xla
+from keras_smooth.models.tracing import traced
 
 _programs = weakref.WeakKeyDictionary()
 
@@ -86,9 +87,7 @@ def program_of(
 
 
 def _one_evaluation(objective: Objective, jit_compile: bool) -> Callable:
-    compiled = tf.function(
-        objective.value_and_gradient, jit_compile=jit_compile, autograph=False
-    )
+    compiled = traced(objective.value_and_gradient, jit_compile=jit_compile)
 
     def evaluate(position, data):
         # A program of XLA cannot read a variable that is on another device.

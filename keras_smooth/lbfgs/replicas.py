@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs import micro_batches
+from keras_smooth.models.tracing import traced
 
 
 class Replicas:
@@ -36,7 +37,7 @@ class Replicas:
             lambda context: tf.constant(context.replica_id_in_sync_group)
         )
         self._places = [int(p) for p in strategy.experimental_local_results(places)]
-        self._compiled_sum = tf.function(self._sum, autograph=False)
+        self._compiled_sum = traced(self._sum)
 
     @property
     def is_chief(self) -> bool:

@@ -8,6 +8,7 @@ references.py       functions that a layer holds, carried through its config by 
 state.py            all that a layer has learned, from one layer to another
 agreement.py        how far two outputs are apart, and how far rounding may take them
 configs.py          configs that Keras writes and its own classes refuse
+tracing.py          functions that TensorFlow traces
 copies.py           faithful copies of layers and models, compared with the original
 
 Data goes from the graph and the inputs to recorded calls, and from those to copies.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.methods import MINIMIZERS
+from keras_smooth.models.tracing import traced
 
 
 class Minimizer:
@@ -29,16 +30,10 @@ class Minimizer:
     ):
         # As a function of its own it is traced once, not at each of the places where a line
         # search of TFP calls it.
-        self._function = tf.function(value_and_gradient, autograph=False)
+        self._function = traced(value_and_gradient)
         self._method = MINIMIZERS[method]
         self._num_correction_pairs = num_correction_pairs
-        # A function of its own for each model: of one that all share, TensorFlow would say that
-        # it is traced too often.
-        self._compiled = tf.function(
-            lambda *arguments: self._advance(*arguments),
-            jit_compile=jit_compile,
-            autograph=False,
-        )
+        self._compiled = traced(self._advance, jit_compile=jit_compile)
 
     def begin(self, position: tf.Tensor, data: tuple):
         """Returns the state at a position, with empty memory."""
