@@ -5,6 +5,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -50,9 +51,15 @@ def run(capsys, monkeypatch):
             "--epochs 1000",
             {"damping": 6e-6, "stiffness": 2e-6, "motion": 6e-6},
         ),
-        # A minute: 2.0e-05
+        # A minute: 4.4e-05
         pytest.param(
-            "kuramoto_sivashinsky.py", "", {"error": 2e-4}, marks=pytest.mark.study
+            "kuramoto_sivashinsky.py", "", {"error": 4e-4}, marks=pytest.mark.study
+        ),
+        # 1.1e-04
+        (
+            "kuramoto_sivashinsky.py",
+            "--end 0.2 --windows 2 --epochs 300 --points 300",
+            {"error": 1.1e-3},
         ),
     ],
 )
@@ -61,6 +68,55 @@ def test_equations(run, name, arguments, limits):
     errors = {line.split()[0]: float(line.split()[-1]) for line in lines}
     for key, limit in limits.items():
         assert errors[key] < limit, key
+
+
+def etdrk4(num_modes, num_steps, num_rows):
+    """Solves the equation of Kuramoto and Sivashinsky (Kassam and Trefethen, 2005)."""
+    wave = np.pi * np.fft.fftfreq(num_modes, 1.0 / num_modes)
+    linear = (0.5 * wave**2 - 0.005 * wave**4) / num_steps
+    # Means over a circle around each number, since the formulas cancel near 0.
+    z = linear[:, None] + np.exp(1j * np.pi * (np.arange(1, 33) - 0.5) / 32)
+
+    def mean(values):
+        return values.mean(axis=1).real / num_steps
+
+    half = mean((np.exp(z / 2) - 1) / z)
+    one = mean((-4 - z + np.exp(z) * (4 - 3 * z + z**2)) / z**3)
+    two = mean((2 + z + np.exp(z) * (z - 2)) / z**3)
+    three = mean((-4 - 3 * z - z**2 + np.exp(z) * (4 - z)) / z**3)
+    kept = np.abs(wave) < np.pi * num_modes / 3  # Squares of these are exact.
+
+    def change(modes):
+        return -2.5j * wave * kept * np.fft.fft(np.fft.ifft(modes).real ** 2)
+
+    u = np.fft.fft(-np.sin(np.pi * (np.arange(num_modes) / num_modes * 2.0 - 1.0)))
+    rows = [u]
+    for _ in range(num_steps):
+        at_u = change(u)
+        a = np.exp(linear / 2) * u + half * at_u
+        at_a = change(a)
+        b = np.exp(linear / 2) * u + half * at_a
+        at_b = change(b)
+        c = np.exp(linear / 2) * a + half * (2 * at_b - at_u)
+        u = np.exp(linear) * u + one * at_u + 2 * two * (at_a + at_b) + three * change(c)
+        rows.append(u)
+    return np.fft.ifft(rows[:: num_steps // num_rows]).real
+
+
+def distance(one, other):
+    return np.linalg.norm(one - other) / np.linalg.norm(other)
+
+
+@pytest.mark.slow
+def test_the_solution_of_kuramoto_sivashinsky_is_that_of_another_method(monkeypatch):
+    path = str(EXAMPLES / "kuramoto_sivashinsky.py")
+    monkeypatch.setattr(sys, "argv", [path, "--epochs", "1", "--points", "20"])
+    exact = runpy.run_path(path, run_name="__main__")["exact"]
+    coarse, fine = etdrk4(192, 2500, 100), etdrk4(192, 5000, 100)
+    # Measured: 1.5e-7, a sixteenth of which is left in the finer one, and 2.8e-7. The error of
+    # the network is a hundred times that.
+    assert distance(coarse, fine) < 1e-6
+    assert distance(exact[:, ::4], fine[:, ::3]) < 1e-6
 
 
 @pytest.mark.slow

@@ -84,6 +84,8 @@ _compiled = weakref.WeakKeyDictionary()
 
 def _own(model: Callable, x):
     """Returns the model's y, and does so fast where it is asked again and again."""
+    if not _holds_its_weights(model):
+        return tapes.call(model, x)
     if model not in _compiled:
         _compiled[model] = None
         return tapes.call(model, x)
@@ -91,6 +93,11 @@ def _own(model: Callable, x):
         alive = weakref.ref(model)
         _compiled[model] = traced(lambda x: tapes.call(alive(), x), reduce_retracing=True)
     return _compiled[model](x)
+
+
+def _holds_its_weights(model: Callable) -> bool:
+    """Returns whether no scope has put tensors, which a graph would keep, for its weights."""
+    return all(hasattr(weight.value, "assign") for weight in getattr(model, "weights", ()))
 
 
 def _some(size: int | None) -> slice:
