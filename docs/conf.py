@@ -69,9 +69,12 @@ sphinx_gallery_conf = {
 }
 
 smartquotes = False  # y'' is a derivative
+default_role = "literal"  # single backticks of docstrings are code
 
 html_theme = "pydata_sphinx_theme"
 html_title = "keras_smooth"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_favicon = "images/icon.svg"
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
 html_theme_options = {

@@ -4,7 +4,7 @@
     python tools/look_at_site.py docs/_build screenshots
 
 Start page, gallery, an example, a tutorial and a search, as wide as a desktop and as a phone,
-light and dark. It fails on whatever a page writes to the console, on a request that leaves the
+light and dark; then all other pages as a phone shows them, without pictures. It fails on whatever a page writes to the console, on a request that leaves the
 site, on a page that is wider than its window, on a search that finds nothing, and on a download
 that is not there.
 """
@@ -76,7 +76,21 @@ def main() -> int:
                 found.append("the search finds nothing")
             print(page, window, scheme, "; ".join(found) or "good", flush=True)
             num_wrong += len(found)
+        pages = every(arguments.site)
+        for page in pages:
+            browser.errors.clear()
+            browser.open(f"{address}/{page}", *WINDOWS["phone"], "light")
+            if found := wrong(browser, address, arguments.site):
+                print(page, "; ".join(found), flush=True)
+                num_wrong += len(found)
+        print(len(pages), "pages as a phone shows them")
     return 1 if num_wrong else 0
+
+
+def every(site: Path) -> list[str]:
+    """Returns the addresses of all pages, within the site."""
+    pages = (path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    return sorted(page for page in pages if not page.startswith("_"))
 
 
 def wrong(browser: headless_browser.Browser, address: str, site: Path) -> list[str]:
