@@ -6,18 +6,28 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from made_up_comparison import made_up
 
 import keras_smooth
+from keras_smooth.comparison import files
 
 ROOT = Path(__file__).parent.parent
 # Pages whose code is complete: no name is taken for granted.
-PAGES = [ROOT / "docs" / "index.md", *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+PAGES = [
+    ROOT / "docs" / "index.md",
+    ROOT / "docs" / "several_devices.md",
+    *sorted((ROOT / "docs" / "howto").glob("*.md")),
+]
+# Pages whose code has a test of its own.
+ELSEWHERE = {"README.md", "CONTRIBUTING.md", "results.md"}
 TUTORIALS = sorted((ROOT / "examples" / "tutorials").glob("*.py"))
 RNG = np.random.default_rng(0)
 
 
 def blocks(page):
-    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    """Returns the code of a page, but for scripts, which other tests start as a process."""
+    alone = r"(?<!<!-- script -->\n)```python\n(.*?)```"
+    return re.findall(alone, page.read_text(), re.DOTALL)
 
 
 def net(num_inputs, dtype="float64"):
@@ -104,6 +114,34 @@ def test_pages(run, page):
     names = {}
     for block in blocks(page):
         run(block, page, names)
+
+
+def test_results(run, tmp_path):
+    found = made_up({"tanh": [1e-3, 1e-4]})
+    (tmp_path / "comparison").mkdir()
+    files.write(found, tmp_path / "comparison")
+    page = ROOT / "docs" / "results.md"
+    names = {}
+    for block in blocks(page):
+        run(block, page, names)
+    (line,) = names["plt"].gca().lines
+    names["plt"].close("all")
+    assert list(line.get_ydata()) == names["runs"][0]["learning"]["d2y_mse"]
+
+
+def test_no_page_with_code_is_forgotten():
+    pages = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *ROOT.glob("benchmarks/*.md"),
+    ]
+    made = ("_build", "gallery", "generated")
+    with_code = {
+        page
+        for page in pages
+        if blocks(page) and not set(made) & set(page.relative_to(ROOT).parts)
+    }
+    assert {page.name for page in with_code - set(PAGES)} == ELSEWHERE
 
 
 @pytest.mark.slow
