@@ -39,6 +39,8 @@ OF_TENSORFLOW = {
         "TensorFlow 2.16 has no second derivative of bilinear interpolation"
     ),
 }
+# The second derivative of what follows bilinear interpolation.
+RAISES_WHERE_LATER_ONES_LOSE = older(tf, (2, 18))
 REASONS = {
     **(OF_KERAS if older(keras, (3, 11)) else {}),
     **(OF_TENSORFLOW if older(tf, (2, 18)) else {}),
