@@ -14,6 +14,7 @@ from keras import ops
 from representatives import representatives
 
 import keras_smooth
+from keras_smooth.presentation import figures
 
 KEYS = ["y_mse", "dy_mse", "d2y_mse"]
 
@@ -478,16 +479,71 @@ def test_same_size_is_not_the_same_shape(make_model):
         fit(make_model(outputs=6), (X, np.zeros((21, 6))), [monitor])
 
 
-@pytest.mark.slow
-def test_plot(make_model, gaussian_data, tmp_path):
-    monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian)
+def measured(model, x, reference, **options):
+    """Returns a monitor that has measured a model once."""
+    monitor = keras_smooth.DerivativeMonitor(x, reference, **options)
+    monitor.set_model(model)
+    monitor.on_train_begin()
+    monitor.on_epoch_end(0)
+    return monitor
+
+
+def test_plot(make_model, tmp_path):
     with pytest.raises(ValueError, match="measured"):
-        monitor.plot()
-    fit(make_model(), gaussian_data, [monitor])
-    figure = monitor.plot()
+        keras_smooth.DerivativeMonitor(X, gaussian).plot()
+    figure = measured(make_model(), X, gaussian).plot()
     figure.savefig(tmp_path / "plot.png")
     # Errors over epochs, and three columns of a curve above its error.
     assert len(figure.axes) == 1 + 2 * 3
+
+
+def two_waves(x):
+    return [ops.sin(x), ops.cos(2.0 * x)]
+
+
+TWO_OUTPUTS = {
+    "columns": (lambda y: y, lambda x: ops.concatenate(two_waves(x), axis=1)),
+    "list": (lambda y: [y[:, :1], y[:, 1:]], two_waves),
+}
+
+
+@pytest.mark.parametrize("form", TWO_OUTPUTS)
+def test_plot_has_a_line_for_each_output(make_model, rng, form):
+    split, reference = TWO_OUTPUTS[form]
+    inner = make_model(outputs=2)
+    model = keras.Model(inner.inputs, split(inner.outputs[0]))
+    # The points are in no order; the curves are.
+    _, y, dy, *_ = measured(model, rng.permutation(X), reference).plot().axes
+    sin, cos, network_sin, network_cos = (line.get_ydata() for line in y.get_lines())
+    # Rounding of sums of a few numbers of order 1.
+    np.testing.assert_allclose(sin, np.ravel(np.sin(X)), atol=1e-14)
+    np.testing.assert_allclose(cos, np.ravel(np.cos(2.0 * X)), atol=1e-14)
+    np.testing.assert_allclose(
+        np.stack([network_sin, network_cos], 1), inner(X), atol=1e-14
+    )
+    slope = dy.get_lines()[1].get_ydata()
+    np.testing.assert_allclose(slope, np.ravel(-2.0 * np.sin(2.0 * X)), atol=1e-14)
+
+
+def test_plot_of_high_orders(make_model):
+    _, *axes = measured(make_model(), X, gaussian, order=4).plot().axes
+    assert [axis.get_title() for axis in axes[:5]] == ["y", "y'", "y''", "y'''", "y^(4)"]
+    assert [len(axis.get_lines()) for axis in axes[:5]] == [2] * 5
+
+
+def test_plot_of_several_inputs(make_model, rng, monkeypatch):
+    monkeypatch.setattr(figures, "MOST_DOTS", 30)
+    model, x = make_model(dim=2), rng.normal(size=(11, 2))
+    exact = keras_smooth.derivatives(model, x)
+    _, *panels = measured(model, x, exact, also=["laplacian"]).plot().axes
+    assert [panel.get_title() for panel in panels] == ["y", "dy", "d2y", "laplacian"]
+    dots = [panel.get_lines()[1].get_xydata() for panel in panels]
+    assert [len(xy) for xy in dots] == [11, 22, 30, 11]
+    # The reference is what the model has.
+    for xy in dots:
+        np.testing.assert_allclose(*xy.T, rtol=1e-12, atol=1e-14)
+    laplacian = np.ravel(keras_smooth.laplacian(model, x))
+    np.testing.assert_allclose(dots[-1][:, 1], laplacian, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.slow

@@ -117,8 +117,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self._quantities = quantities_of(also, self.x, self.order)
         prefix = text("`prefix`", prefix)
         short = metric if isinstance(metric, str) else self.metric.name
-        compared = [*names(self.order), *self._quantities]
-        self.keys = [f"{prefix}{name}_{short}" for name in compared]
+        self._names = [*names(self.order), *self._quantities]
+        self.keys = [f"{prefix}{name}_{short}" for name in self._names]
         self._figure_every = figure_every
         if figure_every is not None:
             self._figure_every = whole_number("`figure_every`", figure_every, least=1)
@@ -212,7 +212,10 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         )
 
     def plot(self) -> Any:
-        """Draws the errors over the epochs; for one input also the curves.
+        """Draws the errors over the epochs, and what the network has beside what is exact.
+
+        Of one input these are curves, a line for each output; of more, the values of y,
+        gradient, Hessian and `also` over the exact ones.
 
         Returns:
             A `matplotlib.figure.Figure`.
@@ -224,20 +227,19 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
-        errors = {key: self.history[key] for key in self.keys}
-        if not (isinstance(self.x, np.ndarray) and self.x.size == len(self.x)):
-            figure = figures.new(6, 4)
-            figures.errors(figure, self.history["epoch"], errors)
-            return figure
-        figure = figures.new(4 * (self.order + 1), 7)
+        figure = figures.new(4 * max(len(self._names), 2), 7)
         above, below = figure.subfigures(2, 1)
+        errors = {key: self.history[key] for key in self.keys}
         figures.errors(above, self.history["epoch"], errors)
-        order = np.argsort(self.x, axis=None)
-        exact, values = (
-            [np.ravel(entry)[order] for entry in entries]
-            for entries in (self.reference, self.values())
-        )
-        figures.curves(below, np.ravel(self.x)[order], exact, values, "network")
+        if isinstance(self.x, np.ndarray) and self.x.size == len(self.x):
+            order = np.argsort(self.x, axis=None)
+            exact, values = (
+                [_columns(leaves)[order] for leaves in entries]
+                for entries in zip(*self._fitting())
+            )
+            figures.curves(below, np.ravel(self.x)[order], exact, values, "network")
+        else:
+            figures.agreement(below, self._names, self._compared())
         return figure
 
     def _show(self, epoch: int, errors: Mapping[str, float]) -> None:
@@ -284,6 +286,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         return pairs
 
     def _pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(_joined(exact), _joined(values)) for exact, values in self._fitting()]
+
+    def _fitting(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
         """Returns the exact values beside the model's, in the shapes of the model's."""
         pairs = []
         for name, exact, values in zip(names(self.order), self._exact, self._leaves()):
@@ -293,7 +298,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
                     f"{len(values)}. See keras_smooth.derivatives for the structure."
                 )
             fitting = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
-            pairs.append((_joined(fitting), _joined(values)))
+            pairs.append((fitting, values))
         return pairs
 
     def _warn_if_zero(self, values: list[np.ndarray]) -> None:
@@ -312,3 +317,8 @@ def _joined(leaves: list[np.ndarray]) -> np.ndarray:
     if len(leaves) == 1:
         return leaves[0]
     return np.concatenate([np.ravel(leaf) for leaf in leaves])
+
+
+def _columns(leaves: list[np.ndarray]) -> np.ndarray:
+    """Returns the outputs of one input side by side, `(batch, outputs)`."""
+    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)

@@ -1,4 +1,4 @@
-"""Figures: curves over exact curves with their error below, errors over time.
+"""Figures: curves over exact curves with the error below, values over exact ones, errors over time.
 
 matplotlib is imported where a figure is made, and without pyplot: nothing global.
 """
@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 TITLES = ("y", "y'", "y''", "y'''")
+# Of more values than these a panel shows as many: nobody sees more, and they take seconds.
+MOST_DOTS = 5000
 
 
 def new(width: float, height: float):
@@ -32,26 +34,32 @@ def curves(figure, x: np.ndarray, exact: Sequence, values: Sequence, label: str)
     Args:
         figure: A figure or subfigure.
         x: Points of shape `(n,)`, ascending.
-        exact: Arrays of shape `(n,)`, one for each order.
+        exact: Arrays of shape `(n,)`, or `(n, outputs)`, one for each order.
         values: The network's, in the same form; None where a derivative is lost.
         label: Name of the network in the legend.
     """
     axes = figure.subplots(2, len(exact), sharex=True, squeeze=False, height_ratios=(3, 1))
-    for (above, below), title, true, value in zip(axes.T, TITLES, exact, values):
+    for order, (true, value) in enumerate(zip(exact, values, strict=True)):
+        above, below = axes[:, order]
         _curve(above, x, true, value, label)
         _error(below, x, true, value)
-        above.set_title(title)
+        above.set_title(TITLES[order] if order < len(TITLES) else f"y^({order})")
         below.set_xlabel("x")
     axes[1, 0].set_ylabel("error")
     axes[0, 0].legend(fontsize="small")
 
 
 def _curve(axis, x, true, value, label: str) -> None:
-    axis.plot(x, true, color="0.6", linewidth=3, label="exact")
+    _lines(axis, x, true, "exact", color="0.6", linewidth=3)
     if value is None:
         axis.text(0.5, 0.5, "lost", transform=axis.transAxes, ha="center")
     else:
-        axis.plot(x, value, color="C3", linewidth=1.2, label=plain(label))
+        _lines(axis, x, value, plain(label), color="C3", linewidth=1.2)
+
+
+def _lines(axis, x, y, label: str, **style) -> None:
+    """Draws y, or its columns, which share a line of the legend."""
+    axis.plot(x, y, **style)[0].set_label(label)
 
 
 def _error(axis, x, true, value) -> None:
@@ -59,6 +67,29 @@ def _error(axis, x, true, value) -> None:
     if value is not None:
         axis.plot(x, np.asarray(value) - true, color="C3", linewidth=1.0)
     axis.ticklabel_format(axis="y", scilimits=(-2, 2))
+
+
+def agreement(figure, names: Sequence[str], pairs: Sequence) -> None:
+    """Draws values of a network over the exact ones: right are those on the line.
+
+    Args:
+        figure: A figure or subfigure.
+        names: Of the quantities, one a panel.
+        pairs: Arrays of the same size, exact and the network's, one pair a quantity.
+    """
+    (axes,) = figure.subplots(1, len(pairs), squeeze=False)
+    for axis, name, (true, value) in zip(axes, names, pairs, strict=True):
+        true, value = np.ravel(true), np.ravel(value)
+        ends = [true.min(), true.max()]
+        axis.plot(ends, ends, color="0.6", linewidth=3, label="exact")
+        if true.size > MOST_DOTS:
+            some = np.random.default_rng(0).choice(true.size, MOST_DOTS, replace=False)
+            true, value = true[some], value[some]
+        axis.plot(true, value, ".", color="C3", markersize=3, label="network")
+        axis.set_title(plain(name))
+        axis.set_xlabel("exact")
+    axes[0].set_ylabel("network")
+    axes[0].legend(fontsize="small")
 
 
 def errors(figure, epochs: np.ndarray, series: Mapping[str, np.ndarray]) -> None:
