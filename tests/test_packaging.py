@@ -1,6 +1,10 @@
 """What an index, conda and a citation are told is what the project says of itself."""
 
+import os
 import re
+import shutil
+import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = (ROOT / "pyproject.toml").read_text()
 RECIPE = (ROOT / "recipe" / "meta.yaml").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 CONDA_NAMES = {"matplotlib-base": "matplotlib"}
 
 
@@ -51,3 +56,26 @@ def test_oldest_versions_are_those_that_were_tried(package, column):
     tried = re.findall(r"^\| (\d\.\d+)\S* \| (\d\.\d+)\S* \|", page, re.MULTILINE)
     minor = min((row[column] for row in tried), key=lambda text: int(text.split(".")[1]))
     assert minor == oldest
+
+
+@pytest.mark.skipif(not RELEASE.exists(), reason="the sdist has no workflows")
+def test_the_release_turns_links_into_addresses(tmp_path):
+    for name in ("README.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    step = re.search(
+        r"- name: Addresses\n +run: \|\n((?: {10}.*\n|\n)+)", RELEASE.read_text()
+    )
+    where = {
+        "GITHUB_SERVER_URL": "https://example.org",
+        "GITHUB_REPOSITORY": "owner/name",
+        "GITHUB_REF_NAME": "v1.2.3",
+    }
+    script = textwrap.dedent(step[1])
+    subprocess.run(
+        ["bash", "-ec", script], cwd=tmp_path, env={**os.environ, **where}, check=True
+    )
+    links = re.findall(r"\]\(([^)]*)\)", (tmp_path / "README.md").read_text())
+    assert [link for link in links if not link.startswith("https://")] == []
+    images = re.findall(r"!\[[^]]*\]\(([^)]*)\)", (tmp_path / "README.md").read_text())
+    assert images and all("/owner/name/raw/v1.2.3/docs/" in image for image in images)
+    assert "[project.urls]" in (tmp_path / "pyproject.toml").read_text()
