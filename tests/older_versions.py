@@ -9,12 +9,15 @@ def older(package, minor: tuple[int, int]) -> bool:
 
 
 _ROUNDS = "Keras 3.10 rounds constants beside tensors of float64 to float32"
+_BLURS = "Keras 3.10 blurs images of float32 alone"
 _LACKS = "Keras 3.10 has no such function"
 _NO_FUNCTION = "Keras 3.10 takes no function as a constraint or a regularizer"
 _NO_WEIGHTS = "Keras 3.10 loads no tf-idf weights, from its own files neither"
 # Beginning of a test's name: why it is skipped.
 OF_KERAS = {
     "test_operation[convert_to_tensor]": _ROUNDS,
+    "test_class_at_a_generic_point[image.gaussian_blur]": _BLURS,
+    "test_tapes_have_the_derivatives_of_its_class_or_refuse[image.gaussian_blur]": _BLURS,
     "test_operations_are_replaced[initial]": _ROUNDS,
     "test_operations_are_replaced[minimum]": _ROUNDS,
     "test_operations_are_replaced[range]": _LACKS,

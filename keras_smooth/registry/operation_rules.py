@@ -132,6 +132,11 @@ def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, rms_sca
     return y if beta is None else y + ops.reshape(beta, shape)
 
 
+def same(x, dtype=None):
+    """The rule of what returns its argument, unless it is asked to round it."""
+    return x if dtype is None else NotImplemented
+
+
 def constant(function: Callable) -> Callable:
     """Returns the rule of what is constant near almost every point."""
 

@@ -114,6 +114,10 @@ def operation_of_class(name: str) -> Row | None:
     return row(_operations.get(name.lower()))
 
 
+# What an operation of an older Keras, as 3.10, calls a parameter of its function.
+_OLDER_NAMES = {"threshold_value": "threshold", "value": "default_value"}
+
+
 def settings(operation: keras.Operation, function: Callable) -> dict:
     """Returns what an operation in a graph was made with beside the arguments of its call.
 
@@ -121,9 +125,13 @@ def settings(operation: keras.Operation, function: Callable) -> dict:
     """
     parameters = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    made_with = {
+        name if name in parameters else _OLDER_NAMES.get(name, name): value
+        for name, value in operation.get_config().items()
+    }
     return {
         name: value
-        for name, value in operation.get_config().items()
+        for name, value in made_with.items()
         if (name in parameters or takes_all and name != "name")
         and not (name in parameters and _equal(value, parameters[name].default))
     }
