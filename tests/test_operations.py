@@ -189,7 +189,8 @@ def test_operation_in_a_graph_is_found(name):
     for operation in built(row):
         found = registry.operation_row(operation)
         assert found is not None
-        assert found is row or "patches" in name
+        # Not the row itself: a test may have given it another rule, and its own again.
+        assert found.subject is row.subject or "patches" in name
 
 
 def _two_inputs():
