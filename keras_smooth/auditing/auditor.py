@@ -321,13 +321,12 @@ def _audited(
 def _roughened(found: Finding, known: float | None, order: int) -> Finding:
     """Returns "rough" for what is known to be, where the measurement did not see it."""
     smoothness = _lower(known, {"": found})
-    unseen = found.verdict in ("ok", "unknown", "imprecise") or _is_blurred(
-        found, smoothness
-    )
-    if unseen and smoothness is not None and smoothness < order:
-        return dataclasses.replace(
-            found, verdict="rough", order=max(int(smoothness) + 1, 1)
-        )
+    if smoothness is None or smoothness >= order:
+        return found
+    first = max(int(smoothness) + 1, 1)
+    unseen = found.verdict in ("ok", "unknown", "imprecise") or found.order > first
+    if unseen or _is_blurred(found, smoothness):
+        return dataclasses.replace(found, verdict="rough", order=first)
     return found
 
 

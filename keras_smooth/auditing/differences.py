@@ -31,6 +31,8 @@ SINGLE_STEPS = 0.3 * 4.0 ** -np.arange(5.0)
 SAFETY = 20.0
 # A difference this large a fraction of the derivative settles nothing.
 UNSETTLED = 1e-3
+# Roundings by which what does not stand still must differ somewhere.
+MOVES = 16.0
 # What remains of a difference when its interval shrinks: a jump keeps all of it.
 SURVIVES = 0.4
 # The close steps over which a jump stays, and what may remain of it from one to the next:
@@ -86,13 +88,17 @@ class Stencil:
             tower: Derivatives at `places(points, steps)`.
             steps: Steps of the differences, falling.
             least: Values up to this are rounding.
-            rounded: Derivatives at the points, of inputs that are rounded otherwise.
+            rounded: Derivatives at one point each, all of them several times in turn, of
+                inputs that are rounded otherwise.
         """
         values = tower.values.reshape(len(tower.values), -1, 1 + 2 * len(steps))
         moved = np.zeros(values.shape[:2])
-        for other in rounded:
+        if rounded:
+            others = np.concatenate([other.values for other in rounded], axis=1)
+            others = others.reshape(len(values), -1, values.shape[1])
             with np.errstate(invalid="ignore"):
-                moved = np.fmax(moved, np.abs(other.values - values[:, :, 0]))
+                moved = np.abs(others - values[:, None, :, 0])
+                moved = np.fmax.reduce(moved, axis=1, initial=0.0)
         inside = np.isfinite(values[0]).all(axis=1)
         return cls(tower, steps, values[:, inside], least, moved[:, inside])
 
@@ -243,8 +249,10 @@ def _extrapolated(
     quotients = differences / (2 * steps)
     ratios = (steps[:-1] / steps[1:]) ** 2
     estimates = (ratios * quotients[:, 1:] - quotients[:, :-1]) / (ratios - 1)
-    # Where the function stands still, as one rounded to float32 does, it is rounded away.
-    still = np.equal(differences, 0) & np.any(differences, axis=1, keepdims=True)
+    # Where the function stands still, as one rounded to float32 does, it is rounded away; an
+    # even one differs by roundings alone.
+    moves = np.abs(differences).max(axis=1) > MOVES * noise
+    still = np.equal(differences, 0) & moves[:, None]
     floors = np.where(still[:, 1:] | still[:, :-1], np.inf, noise[:, None] / steps[1:])
     return estimates, floors
 

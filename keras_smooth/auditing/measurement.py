@@ -132,26 +132,23 @@ class Measurement:
         single = is_single(self.call.rounding)
         steps = differences.SINGLE_STEPS if single else differences.CLOSE_STEPS
         rng = np.random.default_rng(lines.SEED)
-        reach = np.abs(points).max()
-        rounded = [
-            (self._rounded(base, direction, reach, rng), direction)
-            for _ in range(ROUNDINGS)
-        ]
+        again = np.tile(points, ROUNDINGS)
+        rounded = [(self._rounded(base, direction, t, rng), direction) for t in again]
         curves = [(base, direction), *rounded]
-        ts = [differences.places(points, steps), *[points] * ROUNDINGS]
+        ts = [differences.places(points, steps), *again[:, None]]
         found = self._towers(curves, ts) if self.together else None
         found = found or [self._tower(*curve, t) for curve, t in zip(curves, ts)]
         stencil = differences.Stencil.of(found[0], steps, least, found[1:])
         return differences.check(stencil, joints)
 
     def _rounded(
-        self, base: list, direction: list, reach: float, rng: np.random.Generator
+        self, base: list, direction: list, t: float, rng: np.random.Generator
     ) -> list:
-        """Returns the bases of lines whose values are rounded otherwise."""
+        """Returns the base of a line whose values at a point t are rounded otherwise."""
         size = SIZE_OF_ROUNDINGS * self.call.rounding
 
         def rounded(b, d):
-            return b + size * (np.abs(b) + reach * np.abs(d)) * rng.normal(size=b.shape)
+            return b + size * (np.abs(b) + abs(t) * np.abs(d)) * rng.normal(size=b.shape)
 
         return [b if b is None else rounded(b, d) for b, d in zip(base, direction)]
 
