@@ -21,7 +21,7 @@ import json
 import re
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,11 +211,13 @@ def _numbers(structure: Any) -> np.ndarray:
 
 def audited(report: Any, twin: RandomModel) -> list[Outcome]:
     """Holds the verdicts on all layers, and on the model, against plain differences."""
-    parts = dict(graph.unique(twin.model))
+    # By their places: in the twin an operation may have another name.
+    parts = [part for _, part in graph.unique(twin.model)]
     x = calls.cast_to("float64", keras.tree.map_structure(tf.convert_to_tensor, twin.x))
-    recorded = calls.record(twin.model, [twin.model, *parts.values()], (x,))
+    recorded = calls.record(twin.model, [twin.model, *parts], (x,))
     found = [
-        _layer(row, parts[row.name], recorded[id(parts[row.name])]) for row in report.rows
+        _layer(row, part, recorded[id(part)])
+        for row, part in zip(report.rows, parts, strict=True)
     ]
     if report.inference != "faulty" and COARSE & twin.used.keys():
         found.append(Outcome("audit", UNSURE, "a part computes in float32"))
@@ -287,8 +289,9 @@ def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
         # A step, which shows behind it if anything depends on it.
         return Evidence(anywhere=frozenset({"kink"}))
 
-    def on(make: Callable) -> list:
-        return [None if leaf is None else make(leaf[:1]) for leaf in leaves]
+    def on(make: Callable, i: int = 0) -> list:
+        rows = [None if leaf is None else leaf[i % len(leaf)][None] for leaf in leaves]
+        return [None if row is None else make(row) for row in rows]
 
     def normal(leaf):
         return rng.normal(size=leaf.shape)
@@ -303,6 +306,11 @@ def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
         (on(np.zeros_like), on(normal), 3.0),
     ]
     near, *others = (frozenset(_along(part, call, *line)) for line in lines)
+    # The samples themselves, of which one may have a zero or a tie, all of whose numbers move.
+    samples = range(max(len(leaf) for leaf in leaves if leaf is not None))
+    near = near.union(
+        *(_along(part, call, on(lambda a: a, i), on(normal, i), at=[0.0]) for i in samples)
+    )
     anywhere = near.union(*others)
     if isinstance(part, keras.layers.Layer):
         return Evidence(anywhere, anywhere)
@@ -310,16 +318,24 @@ def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
     return Evidence(near - {"kink"}, anywhere)
 
 
-def _along(part, call: calls.Call, base: list, direction: list, reach: float) -> set[str]:
+def _along(
+    part: keras.Operation,
+    call: calls.Call,
+    base: list,
+    direction: list,
+    reach: float = 0.0,
+    at: Sequence[float] = (-2.31, -0.87, 0.0, 0.31, 1.29),
+) -> set[str]:
+    """Returns what is wrong along a line: a kink so far to both sides, derivatives at points."""
     if graph.makes_masks(part):
         # What is 0 may be left out, and stays.
         pairs = zip(base, direction)
         direction = [None if b is None else np.where(b == 0, 0.0, d) for b, d in pairs]
     curve = _Curve(part, call, base, direction)
     found = set()
-    if plain_differences.kink(curve.values, -reach, reach) is not None:
+    if reach and plain_differences.kink(curve.values, -reach, reach) is not None:
         found.add("kink")
-    at = np.array([-2.31, -0.87, 0.0, 0.31, 1.29])
+    at = np.array(at)
     exact = plain_differences.derivatives(curve.values, at)
     scale = np.full(len(at), 1e-6)
     for order, (own, (true, error)) in enumerate(zip(curve.tapes(at), exact, strict=True)):

@@ -64,6 +64,8 @@ def _normal(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 GENERIC = Line(np.array, _spread, (0.0, 0.31), jumps=True)
+# Where other samples of the call are, of which one may have a zero or a tie.
+OTHERS = dataclasses.replace(GENERIC, points=(0.0,), jumps=False)
 # From the least to the largest of the values, so that no kink among them is passed by.
 RANGE = Line(
     _middle,

@@ -87,8 +87,7 @@ class Measurement:
             return None
 
     def _on_lines(self) -> Iterator[Finding]:
-        chosen = self._lines()
-        curves = [self.call.through(line) for line in chosen]
+        chosen, curves = zip(*self._curves())
         few = self.briefly or not self.together
         steps = differences.steps_for(self.call.rounding, few)
         points = [np.array(line.points[:1] if few else line.points) for line in chosen]
@@ -115,6 +114,16 @@ class Measurement:
                     yield self._seen(found, line)
             except Exception as error:
                 yield Finding("unknown", reason=copies.brief(error))
+
+    def _curves(self) -> Iterator[tuple[Line, tuple[list, list]]]:
+        """Yields the lines with base and direction by leaf: one of each other sample, too."""
+        for line in self._lines():
+            yield line, self.call.through(line)
+        if self.together and not self.briefly:
+            curve = self.call.through(lines.OTHERS)
+            for i in range(1, self.call.batch):
+                base, direction = ([_row(leaf, i) for leaf in part] for part in curve)
+                yield lines.OTHERS, (base, direction)
 
     def _closely(
         self,
@@ -248,6 +257,10 @@ class Measurement:
         if self.together:
             return self.call.tower(base, direction, t, self.order, self.training)
         return self.call.tower_apart(base, direction, t, self.order, self.training)
+
+
+def _row(leaf: np.ndarray | None, i: int) -> np.ndarray | None:
+    return None if leaf is None else leaf[i % len(leaf)][None]
 
 
 def _rounding(tower: Tower) -> float:

@@ -1,11 +1,12 @@
 """The engines, what each can do, and which is taken for a task."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_smooth import layers
+from keras_smooth import layers, registry
 from keras_smooth.checks import choice, shown, truth, whole_number
 from keras_smooth.differentiation import rules
 from keras_smooth.models import graph
@@ -83,15 +84,24 @@ def chosen(
         return engine
     if training and _differs_in_training(model) or not can_use_jets(model, order):
         return "tape"
-    if order >= 2 and tapes_are_wrong(model):
+    if tapes_are_wrong(model, order):
         return "jet"
     return "jet" if _JETS_ARE_FASTER[task](order, dim) else "tape"
 
 
-def tapes_are_wrong(model: Callable) -> bool:
-    """Returns whether a layer has an exact form, since nested tapes get Keras' wrong."""
+def tapes_are_wrong(model: Callable, order: int) -> bool:
+    """Returns whether nested tapes may be wrong where jets are right.
+
+    So it is of layers that have an exact form, from the second derivative on, and of some
+    operations and activations at single points, as of `prod` where a factor is 0.
+    """
     parts = [part for _, part in graph.unique(model)] if graph.is_graph(model) else [model]
-    return any(layers.exact_form(type(part)) is not type(part) for part in parts)
+    return any(_tapes_wrong_from(part) <= order for part in parts)
+
+
+def _tapes_wrong_from(part: Callable) -> float:
+    inexact = layers.exact_form(type(part)) is not type(part)
+    return min(2 if inexact else math.inf, registry.tapes_wrong_from(part))
 
 
 def can_use_jets(model: Callable, order: int) -> bool:

@@ -6,6 +6,7 @@ pieces.py         functions of straight pieces; selection
 frame.py          directions that are made of fewer curves
 composition.py    elementwise functions by their derivatives at the points
 functions.py      elementwise functions as series solutions of differential equations
+special.py        functions whose formulas are 0 / 0 at a point
 reductions.py     functions that mix the entries of a sample, as softmax
 
 A jet is a point and the derivatives of curves through it; entry k is the k-th derivative,
@@ -28,7 +29,7 @@ from keras_smooth.jet.arithmetic import (
     linear,
     reciprocal,
 )
-from keras_smooth.jet.composition import elementwise
+from keras_smooth.jet.composition import composed, elementwise
 from keras_smooth.jet.functions import (
     cos,
     erf,
@@ -48,17 +49,21 @@ from keras_smooth.jet.functions import (
 )
 from keras_smooth.jet.lines import line
 from keras_smooth.jet.pieces import straight, where
-from keras_smooth.jet.reductions import log_softmax, logsumexp, softmax
+from keras_smooth.jet.reductions import cumprod, log_softmax, logsumexp, prod, softmax
+from keras_smooth.jet.special import i0, sinc
 
 __all__ = [
     "Jet",
     "bilinear",
+    "composed",
     "cos",
+    "cumprod",
     "elementwise",
     "erf",
     "exp",
     "expm1",
     "folded_bilinear",
+    "i0",
     "joint",
     "line",
     "linear",
@@ -68,9 +73,11 @@ __all__ = [
     "logsumexp",
     "power",
     "primitive",
+    "prod",
     "reciprocal",
     "sigmoid",
     "sin",
+    "sinc",
     "softmax",
     "softplus",
     "solve",

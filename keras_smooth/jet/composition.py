@@ -13,8 +13,7 @@ References:
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -40,13 +39,39 @@ def elementwise(function: Callable[[Jet], Jet], x: Jet) -> Jet:
     """
     if x.directions == 1 and not x.collapsed:
         return function(x)
-    line = Jet(x.primal, [tf.ones_like(x.primal)[None], *[None] * (x.order - 1)])
-    f, bell = function(line), _bell_polynomials(x)
+    f = function(Jet(x.primal, [tf.ones_like(x.primal)[None], *[None] * (x.order - 1)]))
+    return _composed(f.primal, f.series, x)
 
-    def entry(n: Any) -> Any:
-        return total(times(bell[n, k], f.series[k - 1]) for k in range(1, n + 1))
 
-    return x.like(f.primal, [entry(n) for n in range(1, x.order + 1)])
+def composed(derivatives: Sequence[tf.Tensor], x: Jet) -> Jet:
+    """Applies an elementwise function whose derivatives at the points are known.
+
+    Args:
+        derivatives: The function and its derivatives 1 to `x.order` at `x.primal`.
+        x: Jet of floats.
+
+    Returns:
+        Jet of the shape of `x`.
+
+    Example: of sin at 0 they are 0, 1, 0.
+
+    >>> import tensorflow as tf
+    >>> from keras_smooth import jet
+    >>> x = jet.line([0.0])
+    >>> y = jet.composed([tf.sin(x.primal), tf.cos(x.primal), -tf.sin(x.primal)], x)
+    >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
+    [1.0, -0.0]
+    """
+    return _composed(derivatives[0], [value[None] for value in derivatives[1:]], x)
+
+
+def _composed(primal: tf.Tensor, slopes: Sequence[Entry], x: Jet) -> Jet:
+    bell = _bell_polynomials(x)
+
+    def entry(n: int) -> Entry:
+        return total(times(bell[n, k], slopes[k - 1]) for k in range(1, n + 1))
+
+    return x.like(primal, [entry(n) for n in range(1, x.order + 1)])
 
 
 def _bell_polynomials(x: Jet) -> dict[tuple[int, int], Entry]:

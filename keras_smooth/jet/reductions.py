@@ -75,6 +75,65 @@ def logsumexp(x: Jet, axis: Axes, keepdims: bool = False) -> Jet:
     return result if keepdims else linear(lambda v: tf.squeeze(v, axis), result)
 
 
+def cumprod(x: Jet, axis: int) -> Jet:
+    """Returns the products of the first 1, 2, ... entries along an axis.
+
+    A derivative by an entry that is 0 is a product of the others, and no quotient by it.
+
+    Args:
+        x: Jet of shape `(batch, ...)`, with as many entries along the axis as its shape says.
+        axis: Along which to multiply, not that of the batch.
+
+    Returns:
+        Jet of the shape of `x`.
+
+    Example: of t and t it is t and t^2.
+
+    >>> from keras_smooth import jet
+    >>> y = jet.cumprod(jet.line([[0.0, 0.0]]), axis=1)
+    >>> [float(y.entry(k)[0, 0, 1]) for k in (1, 2)]
+    [0.0, 2.0]
+    """
+    axis %= x.shape.rank
+    size, shift = x.shape[axis], 1
+    # Each entry takes in as many before it as it has: Hillis and Steele, 1986.
+    while shift < size:
+        x = x * _shifted(x, axis, shift)
+        shift *= 2
+    return x
+
+
+def _shifted(x: Jet, axis: int, shift: int) -> Jet:
+    """Returns the entries so many places before each along an axis, and 1 where none is."""
+    padding = [[shift if i == axis else 0, 0] for i in range(x.shape.rank)]
+    begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
+    size[axis] = x.shape[axis] - shift
+    ones = tf.pad(tf.zeros_like(tf.slice(x.primal, begin, size)), padding, constant_values=1)
+    return linear(lambda v: tf.pad(tf.slice(v, begin, size), padding), x) + ones
+
+
+def prod(x: Jet, axis: int) -> Jet:
+    """Returns the product of all entries along an axis, which stays with one entry.
+
+    Args:
+        x: Jet of shape `(batch, ...)`, with as many entries along the axis as its shape says.
+        axis: Along which to multiply, not that of the batch.
+
+    Returns:
+        Jet of the shape of `x`, with one entry along the axis.
+
+    Example: t * t.
+
+    >>> from keras_smooth import jet
+    >>> y = jet.prod(jet.line([[0.0, 0.0]]), axis=1)
+    >>> [float(y.entry(k)[0, 0, 0]) for k in (1, 2)]
+    [0.0, 2.0]
+    """
+    axis %= x.shape.rank
+    last = [x.shape[axis] - 1]
+    return linear(lambda v: tf.gather(v, last, axis=axis), cumprod(x, axis))
+
+
 def _largest(x: Jet, axis: Axes) -> tf.Tensor:
     return tf.stop_gradient(tf.reduce_max(x.primal, axis=axis, keepdims=True))
 

@@ -40,6 +40,7 @@ from keras_smooth.registry.lookup import (
     slope_at_zero,
     smoothness,
     smoothness_of_parts,
+    tapes_wrong_from,
 )
 from keras_smooth.registry import activations  # noqa: F401  it fills the table
 from keras_smooth.registry.layers import as_activation, of_activation
@@ -70,5 +71,6 @@ __all__ = [
     "slope_at_zero",
     "smoothness",
     "smoothness_of_parts",
+    "tapes_wrong_from",
     "unbound",
 ]

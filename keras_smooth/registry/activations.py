@@ -118,7 +118,17 @@ _KERAS = (
         joints=(-0.5, 0.5),
         reason="jumps where the number of its outputs above 0 changes",
     ),
-    _bent("celu", 1, 1.0, jet_rules.celu, (0.0,), BEND_0, examples=({}, {"alpha": 2.0})),
+    _bent(
+        "celu",
+        1,
+        1.0,
+        jet_rules.celu,
+        (0.0,),
+        BEND_0,
+        examples=({}, {"alpha": 2.0}),
+        tapes_wrong_from=1,
+        tapes_wrong_at="0",
+    ),
     _bent(
         "elu",
         elu_class,

@@ -138,6 +138,17 @@ def slope_at_zero(function: Callable) -> float | None:
     return slope(**unbound(function)[1]) if callable(slope) else slope
 
 
+def tapes_wrong_from(part: keras.Operation) -> float:
+    """Returns the lowest order at which nested tapes are wrong at points of a part.
+
+    It is that of an operation, or of the activation of a layer; `math.inf` for others.
+    """
+    found = operation_row(part)
+    if isinstance(part, keras.layers.Layer):
+        found = row(getattr(part, "activation", None))
+    return math.inf if found is None else found.tapes_wrong_from
+
+
 def recommended(order: float = 2) -> list[str]:
     """Returns the names of the activations to take where an order is asked for.
 

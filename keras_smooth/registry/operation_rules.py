@@ -17,6 +17,9 @@ from keras_smooth.registry import jet_rules
 from keras_smooth.registry.rows import Class, least
 
 
+_LOG_2 = math.log(2.0)
+
+
 def gelu(x: Jet, approximate: bool = True) -> Jet:
     return jet_rules.elementwise(jet_rules.gelu)(x, approximate=approximate)
 
@@ -97,6 +100,62 @@ def logsumexp(x, axis=None, keepdims=False):
     if None in touched or 0 in [number % x.shape.rank for number in touched]:
         return NotImplemented
     return jet.logsumexp(x, axis, keepdims)
+
+
+def logaddexp(x1, x2) -> Jet:
+    """x2 + log(1 + exp(x1 - x2)); nested tapes go through |x1 - x2|."""
+    return x2 + jet.softplus(x1 - x2)
+
+
+def logaddexp2(x1, x2) -> Jet:
+    return logaddexp(x1 * _LOG_2, x2 * _LOG_2) / _LOG_2
+
+
+def ldexp(x1, x2):
+    """x1 * 2^x2; TensorFlow has the derivative 1 where x1 is 0."""
+    whole = not isinstance(x2, Jet) and isinstance(x1, Jet)
+    if not whole or not _broadcasts(x1, x2):
+        return NotImplemented
+    return x1 * ops.power(ops.cast(2.0, x1.dtype), ops.cast(x2, x1.dtype))
+
+
+def hypot(x1, x2) -> Jet:
+    """The root of the sum of squares; nested tapes go through |x1| and |x2|."""
+    squares = [jet.square(x) if isinstance(x, Jet) else x * x for x in (x1, x2)]
+    return jet.sqrt(squares[0] + squares[1])
+
+
+def _axis_within(x, axis) -> bool:
+    """Returns whether an axis is one of each sample, and its size is known."""
+    within = isinstance(x, Jet) and isinstance(axis, int) and axis % x.shape.rank > 0
+    return within and bool(x.shape[axis])
+
+
+def cumprod(x, axis=None):
+    """Products of the first entries; tapes divide by entries, which may be 0."""
+    return jet.cumprod(x, axis) if _axis_within(x, axis) else NotImplemented
+
+
+def prod(x, axis=None, keepdims=False):
+    """The product of entries; tapes of tapes divide by entries, which may be 0."""
+    axes = axis if isinstance(axis, (list, tuple)) else [axis]
+    if not axes or not all(_axis_within(x, axis) for axis in axes):
+        return NotImplemented
+    axes = [axis % x.shape.rank for axis in axes]
+    for axis in axes:
+        x = jet.prod(x, axis)
+    return x if keepdims else linear(lambda v: ops.squeeze(v, axes), x)
+
+
+def without_nan(function: Callable) -> Callable:
+    """Returns the rule of a product that takes NaN for 1."""
+
+    def rule(x, **settings):
+        if not isinstance(x, Jet):
+            return NotImplemented
+        return function(jet.where(ops.isnan(x.primal), 1.0, x), **settings)
+
+    return rule
 
 
 def _mean(x: Jet, axes) -> Jet:

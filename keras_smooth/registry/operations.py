@@ -42,6 +42,9 @@ _JUMP = "jumps"
 _SELECTS = "has a kink where two numbers that it chooses from are equal"
 _STOPS = "has a wrong second derivative: TensorFlow stops the gradient of its mean"
 _SINGLE = "computes in float32"
+_AT_0 = "0"
+_AT_ZEROS = "factors that are 0"
+_EVERYWHERE = "every point"
 _RANK = "jumps where the rank changes"
 
 
@@ -59,10 +62,12 @@ def _rows(
     jet: Callable | None = None,
     joints: tuple[float, ...] = (),
     reason: str = "",
+    tapes_wrong: tuple[float, str] = (math.inf, ""),
     **kwargs,
 ) -> None:
     """Adds a row for each function; the rest is what each can be called with."""
     columns = dict(smoothness=smoothness, joints=joints, reason=reason)
+    columns |= dict(zip(("tapes_wrong_from", "tapes_wrong_at"), tapes_wrong, strict=True))
     for name in names.split():
         for function in _functions(name):
             # Integers and booleans are constant near almost every point.
@@ -93,6 +98,8 @@ def _of_activations() -> None:
                 reason=found.reason,
                 mixes=found.mixes,
                 activation=found.subject,
+                tapes_wrong_from=found.tapes_wrong_from,
+                tapes_wrong_at=found.tapes_wrong_at,
             )
 
 
@@ -113,13 +120,14 @@ _rows("sin", math.inf, _X, jet=elementwise(jet.sin))
 _rows("sqrt", math.inf, _POSITIVE, jet=elementwise(jet.sqrt))
 _rows("square", math.inf, _X, jet=elementwise(jet.square))
 
+_rows("i0", math.inf, _X, jet=elementwise(jet.i0), tapes_wrong=(2, _AT_0))
+_rows("sinc", math.inf, _X, jet=elementwise(jet.sinc), tapes_wrong=(1, _AT_0))
+
 # Of single numbers, by nested tapes.
 _rows("arccos arcsin arctanh erfinv", math.inf, Floats((2, 3), -0.7, 0.7))
 _rows("arccosh", math.inf, Floats((2, 3), 1.5, 2.5))
 _rows("arcsinh arctan cosh deg2rad erfc exp2 rad2deg sinh tan", math.inf, _X)
 _rows("log10 log2 rsqrt", math.inf, _POSITIVE)
-_rows("i0", math.inf, _X)
-_rows("sinc", math.inf, _POSITIVE)
 _rows("cbrt", math.inf, _POSITIVE, reason="is differentiated as a power away from 0")
 _rows("absolute abs fabs", 0, _X, joints=(0.0,), reason=_KINK)
 _rows("ceil floor", -1, _X, joints=(0.0,), reason=_JUMP)
@@ -144,15 +152,33 @@ _rows(
     jet=operation_rules.same_rank(lambda x, y: x / y),
 )
 _rows("power", math.inf, _X, 3, jet=operation_rules.power)
-_rows("logaddexp logaddexp2", math.inf, _X, _Y)
+_EQUAL = (1, "arguments that are equal")
+_rows(
+    "logaddexp",
+    math.inf, _X, _Y,
+    jet=operation_rules.same_rank(operation_rules.logaddexp), tapes_wrong=_EQUAL,
+)  # fmt: skip
+_rows(
+    "logaddexp2",
+    math.inf, _X, _Y,
+    jet=operation_rules.same_rank(operation_rules.logaddexp2), tapes_wrong=_EQUAL,
+)  # fmt: skip
 _rows("arctan2", -1, Floats((2, 3), 0.3, 1.0), -0.5, joints=(0.0,), reason="jumps by 2 pi")
 _rows("divide_no_nan", -1, 1.0, _Y, joints=(0.0,), reason="is 0 where the divisor is")
 _rows("floor_divide mod", -1, _X, 1.0, joints=(0.0,), reason=_JUMP)
 _rows("fmod", -1, _POSITIVE, 1.0, joints=(1.0,), reason=_JUMP)
 _rows("heaviside", -1, _X, np.array(0.5), joints=(0.0,), reason=_JUMP)
-_rows("hypot", 0, _X, np.array(0.0), joints=(0.0,), reason="has a kink at the origin")
+_rows(
+    "hypot",
+    0, _X, np.array(0.0), joints=(0.0,), reason="has a kink at the origin",
+    jet=operation_rules.same_rank(operation_rules.hypot),
+    tapes_wrong=(2, "one argument that is 0"),
+)  # fmt: skip
 _rows("maximum minimum fmax fmin", 0, _X, 0.25, joints=(0.25,), reason=_SELECTS)
-_rows("ldexp", math.inf, _X, np.array([1, 2, 3]))
+_rows(
+    "ldexp",
+    math.inf, _X, np.array([1, 2, 3]), jet=operation_rules.ldexp, tapes_wrong=(1, _AT_0),
+)  # fmt: skip
 _rows("nextafter", None, _X, _Y, reason="has no gradient in TensorFlow")
 _rows("polar", math.inf, _POSITIVE, _X)
 
@@ -260,15 +286,29 @@ _rows("depthwise_conv", math.inf, _IMAGE, Floats((2, 2, 3, 2)))
 _rows("separable_conv", math.inf, _IMAGE, Floats((2, 2, 3, 1)), Floats((1, 1, 3, 2)))
 _rows("correlate", math.inf, Floats((5,)), Floats((3,)))
 _rows("cross", math.inf, _X, _Y)
-_rows("cumprod prod nancumprod nanprod", math.inf, _POSITIVE)
+for _names, _rule, _order in (
+    ("cumprod", operation_rules.cumprod, 1),
+    ("nancumprod", operation_rules.without_nan(operation_rules.cumprod), 1),
+    ("prod", operation_rules.prod, 2),
+    ("nanprod", operation_rules.without_nan(operation_rules.prod), 2),
+):
+    _rows(_names, math.inf, _X, axis=-1, jet=_rule, tapes_wrong=(_order, _AT_ZEROS))
 _rows("dot inner kron outer vdot", math.inf, Floats((3,)), Floats((3,), 0.2, 1.0))
 _rows("tensordot", math.inf, _X, Floats((3, 2)), 1)
 _rows("einsum", math.inf, "ab,cb->ac", _X, _Y)
-_rows("vander", math.inf, Floats((3,)))
+_rows("vander", math.inf, Floats((3,)), tapes_wrong=(1, _AT_0))
 _rows("var nanvar", math.inf, _X)
 _rows("corrcoef", math.inf, _X)
-_rows("moments", None, _X, [1], jet=operation_rules.moments, reason=_STOPS)
-_rows("segment_prod", math.inf, Floats((4,)), np.array([0, 0, 1, 1]), num_segments=2)
+_rows(
+    "moments",
+    None, _X, [1], jet=operation_rules.moments, reason=_STOPS,
+    tapes_wrong=(2, _EVERYWHERE),
+)  # fmt: skip
+_rows(
+    "segment_prod",
+    math.inf, Floats((4,)), np.array([0, 0, 1, 1]), num_segments=2,
+    tapes_wrong=(2, _AT_ZEROS),
+)  # fmt: skip
 _rows("dot_product_attention", math.inf, *[Floats((2, 3, 2, 2))] * 3)
 # Keras 3.10 takes no single axis in a graph.
 _rows("logsumexp", math.inf, _X, jet=operation_rules.logsumexp, axis=(-1,))
@@ -276,6 +316,7 @@ _rows("batch_normalization", math.inf, _X, np.zeros(3), np.ones(3), -1)
 _rows(
     "layer_normalization",
     None, _X, jet=operation_rules.layer_normalization, reason=_STOPS,
+    tapes_wrong=(2, _EVERYWHERE),
 )  # fmt: skip
 _rows("rms_normalization", math.inf, _X)
 _rows("psnr", math.inf, _X, _Y, 1.0)

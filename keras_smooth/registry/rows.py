@@ -35,6 +35,9 @@ class Row:
         mixes: Whether an output depends on more numbers than one.
         recommended: Whether error messages and reports recommend it.
         examples: Parameters with which the tests hold the columns to numbers.
+        tapes_wrong_from: The lowest order at which nested tapes are wrong, or not finite, at
+            points where the function is smooth enough.
+        tapes_wrong_at: Those points.
         sample: Of an operation, arguments to call it with.
         activation: Of an operation, the activation that it is.
     """
@@ -48,6 +51,8 @@ class Row:
     mixes: bool = False
     recommended: bool = False
     examples: tuple[dict, ...] = ({},)
+    tapes_wrong_from: float = math.inf
+    tapes_wrong_at: str = ""
     sample: Sample | None = None
     activation: Callable | None = None
 

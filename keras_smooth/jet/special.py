@@ -1,0 +1,101 @@
+"""Functions whose derivatives by their formulas are 0 / 0 at a point where they are smooth."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.jet.arithmetic import Jet
+from keras_smooth.jet.composition import composed
+
+# Up to where the series in powers of x are summed, and how many terms that takes in float64.
+_SINC_SERIES, _SINC_TERMS = 2.0, 26
+_BESSEL_SERIES, _BESSEL_TERMS = 8.0, 40
+
+
+def sinc(x: Jet) -> Jet:
+    """sin(pi x) / (pi x), and 1 at 0.
+
+    Args:
+        x: Jet of floats.
+
+    Returns:
+        Jet of the shape of `x`.
+
+    Example: the second derivative at 0 is -pi^2 / 3.
+
+    >>> from keras_smooth import jet
+    >>> y = jet.sinc(jet.line([0.0]))
+    >>> [round(float(y.entry(k)[0, 0]), 4) for k in (1, 2)]
+    [0.0, -3.2899]
+    """
+    found = _sinc_derivatives(math.pi * x.primal, x.order)
+    return composed([math.pi**n * value for n, value in enumerate(found)], x)
+
+
+def _sinc_derivatives(u: tf.Tensor, order: int) -> list[tf.Tensor]:
+    """Returns derivatives 0 to order of f(u) = sin(u) / u.
+
+    From u f = sin(u) follows u f_n + n f_(n - 1) = sin(u + n pi / 2), of which near 0 nothing
+    is left: there it is f_n = sum_j (-1)^((n + j) / 2) u^j / (j! (n + j + 1)), n + j even.
+    """
+    near = tf.abs(u) < _SINC_SERIES
+    far = tf.where(near, tf.ones_like(u) * _SINC_SERIES, u)
+    found, last = [], tf.zeros_like(u)
+    for n in range(order + 1):
+        last = (tf.sin(far + n * math.pi / 2) - n * last) / far
+        series = [
+            (-1) ** ((n + j) // 2) / (math.factorial(j) * (n + j + 1)) * (1 - (n + j) % 2)
+            for j in range(_SINC_TERMS)
+        ]
+        found.append(tf.where(near, _polynomial(series, tf.where(near, u, 0.0)), last))
+    return found
+
+
+def i0(x: Jet) -> Jet:
+    """The modified Bessel function of the first kind and order 0.
+
+    Args:
+        x: Jet of floats.
+
+    Returns:
+        Jet of the shape of `x`.
+
+    Example: the second derivative at 0 is 1 / 2.
+
+    >>> from keras_smooth import jet
+    >>> y = jet.i0(jet.line([0.0]))
+    >>> [round(float(y.entry(k)[0, 0]), 4) for k in (1, 2)]
+    [0.0, 0.5]
+    """
+    bessel = _modified_bessel(x.primal, x.order)
+
+    def derivative(n: int) -> tf.Tensor:
+        terms = [math.comb(n, k) * bessel[abs(n - 2 * k)] for k in range(n + 1)]
+        return tf.add_n(terms) / 2**n
+
+    return composed([derivative(n) for n in range(x.order + 1)], x)
+
+
+def _modified_bessel(x: tf.Tensor, order: int) -> list[tf.Tensor]:
+    """Returns I_0 to I_order: Abramowitz and Stegun, 1964, 9.6.10 near 0, 9.6.26 beyond."""
+    near = tf.abs(x) < _BESSEL_SERIES
+    half = tf.where(near, x, 0.0) / 2
+    far = tf.where(near, tf.ones_like(x) * _BESSEL_SERIES, x)
+    beyond = [tf.math.bessel_i0(far), tf.math.bessel_i1(far)]
+    for m in range(1, order):
+        beyond.append(beyond[m - 1] - 2 * m / far * beyond[m])
+    found = []
+    for m in range(order + 1):
+        series = [
+            1.0 / (math.factorial(k) * math.factorial(k + m)) for k in range(_BESSEL_TERMS)
+        ]
+        found.append(tf.where(near, half**m * _polynomial(series, half * half), beyond[m]))
+    return found
+
+
+def _polynomial(coefficients: list[float], x: tf.Tensor) -> tf.Tensor:
+    # Horner's scheme; what is too small for float32 is no part of its sum.
+    fine = np.finfo(x.dtype.as_numpy_dtype).tiny
+    kept = [0.0 if abs(c) < fine else c for c in coefficients]
+    return tf.math.polyval([tf.constant(c, x.dtype) for c in reversed(kept)], x)
