@@ -227,12 +227,29 @@ def page(found: dict[str, list[str]]) -> str:
         "",
         f"Right up to order 3: {', '.join(well)}.",
         "",
+        "Functions whose derivatives by nested tapes are wrong, or not finite, at points where "
+        'they are smooth (tests/test_special_points.py); jets, which engine="auto" takes for '
+        "those in bold, are right:",
+        "",
+        *single_points(),
+        "",
         "Left out:",
         "",
         *(f"- {name}: {reason}." for name, reason in sorted(LEFT_OUT.items())),
         "- activation threshold: has required arguments.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def single_points() -> list[str]:
+    """Returns an item for each function that tapes have wrong at some points."""
+    rows = keras_smooth.registry.all_rows()
+    wrong = {row.subject.__name__: row for row in rows if row.tapes_wrong_from < math.inf}
+    return [
+        f"- {f'**{name}**' if row.jet else name}: from order {row.tapes_wrong_from} on, at "
+        f"{row.tapes_wrong_at}."
+        for name, row in sorted(wrong.items())
+    ]
 
 
 def committed(text: str) -> dict[str, list[str]]:

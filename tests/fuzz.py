@@ -42,6 +42,7 @@ SAFETY, UNSETTLED = 20.0, 1e-3
 # What TensorFlow computes in float32 in every dtype.
 COARSE = {"Resizing", "UpSampling2D bilinear"}
 AGREES, UNSURE = "agrees", "differences do not settle"
+NOT_BUILT = "Keras does not build it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -439,7 +440,11 @@ def record(seed: int) -> dict:
     try:
         made, found = outcomes(seed, dtype)
     except Exception as error:
-        found, used, parts = [Outcome("model", "DISAGREES", _words(error))], {}, []
+        frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        # An operation of Keras may refuse what another one gives.
+        ours = any("keras_smooth" in name or name == __file__ for name in frames[2:])
+        result = "DISAGREES" if ours else NOT_BUILT
+        found, used, parts = [Outcome("model", result, _words(error))], {}, []
     else:
         used, parts = dict(made.used), graph.unique(made.model)
     return {
@@ -478,18 +483,21 @@ def page(records: list[dict]) -> str:
         sum(each[k] for each in records) for k in ("layers", "operations")
     )
     found = [each for found in records for each in found["outcomes"]]
+    unbuilt = [each for each in found if each["result"] == NOT_BUILT]
     counts = collections.Counter((each["claim"], each["result"]) for each in found)
+    told = (AGREES, "faulty, and found", NOT_BUILT)
     reasons = collections.Counter(
         (each["claim"], each["result"], _short(each["reason"]))
         for each in found
-        if each["reason"] and each["result"] not in (AGREES, "faulty, and found")
+        if each["reason"] and each["result"] not in told
     )
     rows = [
         f"| {CLAIMS[claim]} | " + " | ".join(str(counts[claim, r]) for r in RESULTS) + " |"
         for claim in CLAIMS
     ]
     return PAGE.format(
-        models=len(records),
+        models=len(records) - len(unbuilt),
+        unbuilt=len(unbuilt),
         stop=1 + max(each["seed"] for each in records),
         half=sum(each["dtype"] == "float32" for each in records),
         layers=layers,
@@ -531,7 +539,7 @@ float32 (Keras {keras}, TensorFlow {tensorflow}): {layers} layers and {operation
 parts that are rough or have wrong derivatives, those with even ones have none but
 bilinear images, behind which TensorFlow loses y''. What each is held to is in `tests/fuzz.py`: central differences of outputs in NumPy, and the same model built
 in float64 from its seed. Neither shares code with what it checks but for the recording of a
-layer's inputs.
+layer's inputs. Further seeds whose model Keras itself does not build: {unbuilt}.
 
 - *{agrees}*: right, or `audit` says that it is.
 - *faulty, and found*: wrong or with a kink, by differences and by `audit`.

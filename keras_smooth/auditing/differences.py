@@ -67,7 +67,7 @@ class Stencil:
         steps: Steps of the differences, falling.
         values: The same of those points that are looked at, of shape
             `(order + 1, points, 1 + 2 * steps)`.
-        least: Values up to this are rounding, whatever the others here.
+        least: Of each order, values up to this are rounding, whatever the others here.
         moved: How far a rounding of the inputs moves the derivatives at the points, of the
             shape of `center`; 0 where that was not looked at.
     """
@@ -75,19 +75,23 @@ class Stencil:
     tower: Tower
     steps: np.ndarray
     values: np.ndarray
-    least: float
+    least: np.ndarray
     moved: np.ndarray
 
     @classmethod
     def of(
-        cls, tower: Tower, steps: np.ndarray, least: float, rounded: Sequence[Tower] = ()
+        cls,
+        tower: Tower,
+        steps: np.ndarray,
+        least: np.ndarray,
+        rounded: Sequence[Tower] = (),
     ) -> "Stencil":
         """Returns the stencil at those points at which the function is finite.
 
         Args:
             tower: Derivatives at `places(points, steps)`.
             steps: Steps of the differences, falling.
-            least: Values up to this are rounding.
+            least: Of each order, values up to this are rounding.
             rounded: Derivatives at one point each, all of them several times in turn, of
                 inputs that are rounded otherwise.
         """
@@ -140,7 +144,7 @@ class Stencil:
         change = self.across[k]
         narrow = np.abs(change[:, -1])
         scale = np.abs(self.values[k]).max(axis=1) + LOWER * _lower(self.center[: k + 1])
-        floor = np.maximum(tolerance(self.tower.rounding) * scale, self.least)
+        floor = np.maximum(tolerance(self.tower.rounding) * scale, self.least[k])
         stays = (
             _stays(change) if self.is_close else narrow > SURVIVES * np.abs(change[:, -2])
         )
@@ -162,7 +166,8 @@ def check(stencil: Stencil, joints: bool = True) -> Finding:
     if not stencil.values.shape[1]:
         return Finding("unknown", reason=NOT_FINITE)
     # Where inputs cancel, as those of x - y do along x = y, there is nothing else.
-    if np.abs(stencil.values).max() <= stencil.least:
+    sizes = np.abs(stencil.values).max(axis=(1, 2))
+    if np.all(sizes <= stencil.least):
         return Finding("ok")
     orders = range(len(stencil.values))
     lost = [k for k in orders[1:] if not np.isfinite(stencil.center[k]).all()]
@@ -231,7 +236,8 @@ def _compare(stencil: Stencil, k: int) -> Finding:
         unsettled |= faulty & steep & contradicted
         faulty &= ~unsettled
     # Where what it is the derivative of has cancelled, differences are those of rounding.
-    there = np.abs(stencil.values[k - 1 : k + 1]).max(axis=(0, 2)) > stencil.least
+    sizes = np.abs(stencil.values).max(axis=2)
+    there = (sizes[k - 1] > stencil.least[k - 1]) | (sizes[k] > stencil.least[k])
     faulty &= there
     if faulty.any():
         largest = float(error[faulty].max())

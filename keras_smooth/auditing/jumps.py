@@ -52,7 +52,7 @@ class _Interval:
     steady: int = 0
 
 
-def seek(evaluate: Callable, reach: float, order: int, least: float) -> Finding:
+def seek(evaluate: Callable, reach: float, order: int, least: np.ndarray) -> Finding:
     """Looks for jumps of derivatives anywhere on a line.
 
     The intervals over which a derivative changes most unlike its neighbors are cut
@@ -62,7 +62,8 @@ def seek(evaluate: Callable, reach: float, order: int, least: float) -> Finding:
         evaluate: Maps points to their `Tower`.
         reach: How far from 0 to both sides.
         order: The highest order.
-        least: Changes up to this are rounding, whatever the values on this line.
+        least: Of each order, changes up to this are rounding, whatever the values on this
+            line.
     """
     # Shifted, so that no point falls on a joint.
     grid = np.linspace(-reach, reach, INTERVALS + 1) + 0.0137
@@ -70,7 +71,7 @@ def seek(evaluate: Callable, reach: float, order: int, least: float) -> Finding:
     intervals = []
     for k in range(order + 1):
         if k < min(first.missing, first.raised[0]):
-            intervals += _suspects(k, grid, first, least)
+            intervals += _suspects(k, grid, first, least[k])
     for _ in range(REFINEMENTS):
         if intervals:
             intervals = list(_cut(evaluate, intervals))

@@ -93,12 +93,12 @@ class Measurement:
         points = [np.array(line.points[:1] if few else line.points) for line in chosen]
         ts = [differences.places(each, steps) for each in points]
         together = self._towers(curves, ts) if self.together else None
-        least, fault = 0.0, Finding("ok")
+        least, fault = np.zeros(self.order + 1), Finding("ok")
         for i, (line, curve) in enumerate(zip(chosen, curves)):
             # The layer itself may raise, say for a batch of its size.
             try:
                 tower = together[i] if together else self._tower(*curve, ts[i])
-                least = max(least, _rounding(tower))
+                least = np.maximum(least, _rounding(tower))
                 joints = not (self.known and line.away)
                 stencil = differences.Stencil.of(tower, steps, least)
                 found = differences.check(stencil, joints)
@@ -130,7 +130,7 @@ class Measurement:
         base: list,
         direction: list,
         points: np.ndarray,
-        least: float,
+        least: np.ndarray,
         joints: bool,
     ) -> Finding:
         """Returns what a second look finds, over steps of all sizes.
@@ -263,10 +263,14 @@ def _row(leaf: np.ndarray | None, i: int) -> np.ndarray | None:
     return None if leaf is None else leaf[i % len(leaf)][None]
 
 
-def _rounding(tower: Tower) -> float:
-    """Returns the rounding of a tower's values, which along other lines may cancel."""
-    finite = np.abs(tower.values[np.isfinite(tower.values)])
-    return affine.ROUNDINGS * tower.rounding * float(finite.max(initial=0.0))
+def _rounding(tower: Tower) -> np.ndarray:
+    """Returns the rounding of each order of a tower, which along other lines may cancel.
+
+    A derivative is made of values of lower orders, not of higher ones.
+    """
+    sizes = np.abs(np.where(np.isfinite(tower.values), tower.values, 0.0))
+    largest = np.maximum.accumulate(sizes.max(axis=1, initial=0.0))
+    return affine.ROUNDINGS * tower.rounding * largest
 
 
 def _worst(found: list[Finding], single: bool) -> Finding:

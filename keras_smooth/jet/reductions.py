@@ -108,7 +108,9 @@ def _shifted(x: Jet, axis: int, shift: int) -> Jet:
     padding = [[shift if i == axis else 0, 0] for i in range(x.shape.rank)]
     begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
     size[axis] = x.shape[axis] - shift
-    ones = tf.pad(tf.zeros_like(tf.slice(x.primal, begin, size)), padding, constant_values=1)
+    ones = tf.pad(
+        tf.zeros_like(tf.slice(x.primal, begin, size)), padding, constant_values=1
+    )
     return linear(lambda v: tf.pad(tf.slice(v, begin, size), padding), x) + ones
 
 

@@ -16,7 +16,6 @@ from keras_smooth.jet import Jet
 from keras_smooth.registry import jet_rules
 from keras_smooth.registry.rows import Class, least
 
-
 _LOG_2 = math.log(2.0)
 
 
