@@ -87,7 +87,8 @@ class Measurement:
             return None
 
     def _on_lines(self) -> Iterator[Finding]:
-        chosen, curves = zip(*self._curves())
+        pairs = list(self._curves())
+        chosen, curves = [line for line, _ in pairs], [curve for _, curve in pairs]
         few = self.briefly or not self.together
         steps = differences.steps_for(self.call.rounding, few)
         points = [np.array(line.points[:1] if few else line.points) for line in chosen]
