@@ -229,6 +229,7 @@ def _compare(arguments: argparse.Namespace, console: Console) -> int:
     out = Path(arguments.out or _default_out(arguments.resume))
     settings = _settings(arguments, resuming.stored_fields(out) if arguments.resume else {})
     learned = problems.load_problems(settings.problem, noise=settings.noise)
+    problems.check_precision(learned, settings.dtype)
     executor = _executor(arguments, settings)
     directory = comparing.output_directory(out)
     with lock.locked(directory):

@@ -26,6 +26,14 @@ class MinimizationProblem:
     def __call__(self, x):
         return tf.reduce_sum(tf.square(self.residuals(x)))
 
+    def is_minimum(self, value: float) -> bool:
+        """Returns whether a value is one of the published minima, which have six digits."""
+        tolerance = 2e-6 * (1 + len(self.start))
+        return any(
+            abs(value - minimum) < tolerance * max(abs(minimum), 1.0)
+            for minimum in self.minima
+        )
+
 
 def _numbers(count: int, x) -> tf.Tensor:
     """Returns 1, 2, ..., count in the dtype of x."""

@@ -91,6 +91,19 @@ def test_bad_csv(capsys, tmp_path, text, words):
     assert status == 2 and words in err
 
 
+def test_timestamps_in_float32_are_refused_before_anything_is_written(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{1_700_000_000 + second},{second % 7}\n" for second in range(60))
+    (tmp_path / "data.csv").write_text("x,y\n" + rows)
+    status, _, err = main(
+        capsys, "compare", "--problem", "data.csv", "--dtype", "float64", "float32"
+    )
+    assert status == 2 and "data.csv: float32 has too few numbers between x" in err
+    assert os.listdir(tmp_path) == ["data.csv"]
+
+
 def test_gpu_without_one(capsys):
     import tensorflow as tf
 

@@ -139,6 +139,38 @@ def test_csv_network_is_scaled(tmp_path):
     np.testing.assert_allclose(last(np.zeros((1, 1))), np.mean(problem.draw(0)[1]))
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3])
+def test_a_network_gets_large_x_within_its_range(scale):
+    """Keras makes float32 of the numbers of a Rescaling, which moved these by 14."""
+    x = 1.7e9 + scale * np.linspace(0.3, 7.9, 12)
+    one = Experiment(Settings(problem=problems.OWN_DATA), problems.load_problems((x, x)))
+    first = one.network("tanh", start_of(problem=problems.OWN_DATA)).layers[0]
+    # x has 2e-7 at best, of a range of 8e-3 at least.
+    np.testing.assert_allclose(first(x[[0, -1], None]), [[-2.0], [2.0]], atol=3e-4)
+
+
+def test_runs_are_the_same_in_all_units_of_y():
+    """Powers of two change no digit: each number of a run is the other's in its unit."""
+    x = np.linspace(-1.0, 1.0, 30)
+    numbers, losses = [], []
+    for unit in (1.0, 2.0**-40, 2.0**40):
+        learned = problems.load_problems((x, unit * np.sin(3.0 * x)))
+        asked = Settings(problem=problems.OWN_DATA, epochs=20, **SMALL)
+        start = start_of(problem=problems.OWN_DATA)
+        ((_, found),) = Experiment(asked, learned).outcomes(
+            "tanh", [start], lambda *_: None
+        )
+        curves = np.concatenate([np.ravel(values) for values in found.curves])
+        numbers.append(np.append(curves / unit, [found.run.loss, found.run.y_mse]))
+        numbers[-1][-2:] /= unit**2
+        losses.append(np.array(found.learning["loss"]) / unit**2)
+    for other in (1, 2):
+        np.testing.assert_array_equal(numbers[other], numbers[0])
+        # Curves are kept with six digits, of which each may be off by half of the last.
+        np.testing.assert_allclose(losses[other], losses[0], rtol=1e-5)
+    assert losses[0][-1] < 0.1 * losses[0][0]
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """One comparison for several tests: smooth, rough, and one whose y'' is lost."""

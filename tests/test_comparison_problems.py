@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+import keras_smooth
 from keras_smooth.comparison import exact_problems, problems
+from keras_smooth.comparison.settings import DTYPES
 
 EXACT = exact_problems.EXACT_PROBLEMS
 
@@ -260,7 +262,7 @@ def test_arrays(number):
         ((np.arange(3.0),) * 2, ValueError, "3 rows of data"),
         ((np.ones(12), np.arange(12.0)), ValueError, "all x are 1.0"),
         ((np.arange(12.0), np.arange(12.0) * 1e300), ValueError, "y must be below 1e.100"),
-        ((np.arange(12.0) * 1e-310, np.arange(12.0)), ValueError, "x must range over more"),
+        (([0.0, 1.0] * 6, np.arange(12.0)), ValueError, "2 different x; at least 10"),
     ],
 )
 def test_bad_arrays(source, error, words):
@@ -280,6 +282,65 @@ def test_with_x_and_y_alone_some_points_are_held_out(num_points):
     np.testing.assert_array_equal(problem.exact[0], problem.x**2)
     known = problems.load_problem((x, x**2, 2 * x))
     np.testing.assert_array_equal(known.draw(0)[0], known.x)
+
+
+def test_no_point_is_held_out_of_which_another_row_is_trained_on():
+    x = np.repeat(np.linspace(0.0, 1.0, 12), [1, 2, 3] * 4)
+    problem = problems.load_problem((x, np.sin(99.0 * np.arange(24.0))))
+    trained = problem.draw(0)[0]
+    assert not np.isin(problem.x, trained).any()
+    assert sorted([*trained, *problem.x]) == list(x)
+    assert trained[0] == 0.0 and trained[-1] == 1.0
+
+
+LINE = np.linspace(-1.0, 1.0, 40)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "dtype", "words"),
+    [
+        # Timestamps, and a small signal on a large one.
+        (1.7e9 + LINE, LINE, "float32", "between x = 16999999.* or take float64"),
+        (
+            1e9 + 1e-6 * LINE,
+            LINE,
+            "float64",
+            "between x = .* Subtract a constant from x[.]",
+        ),
+        (LINE, 1e5 + LINE, "float32", "float32 has too few numbers between y"),
+        (LINE, 1.0 + 1e-14 * LINE, "float64", "float64 has too few numbers between y"),
+        # Units in which derivatives are no numbers of the dtype.
+        (1e-16 * LINE, LINE, "float32", "y'' is of the size .*e.31; in float32"),
+        (1e-31 * LINE, LINE, "float32", "y' is of the size"),
+        (LINE, 1e-31 * LINE, "float32", "y is of the size"),
+        (1e-60 * LINE, LINE, "float64", "y'' is of the size .*e.119; in float64"),
+        (1e60 * LINE, LINE, "float64", "y'' is of the size .*e-12"),
+        (LINE, 1e-120 * LINE, "float64", "y is of the size"),
+        (1e-310 * LINE, LINE, "float64", "y' is of the size inf"),
+    ],
+)
+def test_data_with_too_few_digits_for_a_dtype(x, y, dtype, words):
+    with pytest.raises(ValueError, match=words):
+        keras_smooth.compare(["tanh"], problem=(x, y), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "dtype"),
+    [
+        (1.7e9 + LINE, 1e6 + LINE, "float64"),
+        (1e3 + LINE, 1e3 + LINE, "float32"),
+        (1e-45 * LINE, LINE, "float64"),
+        (1e-14 * LINE, LINE, "float32"),
+        (LINE, 0.0 * LINE, "float32"),
+    ],
+)
+def test_data_with_enough_digits_for_a_dtype(x, y, dtype):
+    problems.check_precision(problems.load_problems((x, y)), [dtype])
+
+
+@pytest.mark.parametrize("name", problems.NAMES)
+def test_all_dtypes_have_the_digits_for_the_table(name):
+    problems.check_precision(problems.load_problems(name), DTYPES)
 
 
 def test_digest_tells_data_apart():

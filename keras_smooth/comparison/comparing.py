@@ -199,6 +199,7 @@ def compare(
         beside=beside,
         noise=noise,
     )
+    problems.check_precision(learned, settings.dtype)
     resume = checks.truth("resume", resume)
     if handle is not None:
         checks.function("handle", handle, "event")

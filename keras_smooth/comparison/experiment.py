@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from keras_smooth import activations, initializers, layers
 from keras_smooth.comparison.learning import ERRORS, LearningCurve, LearningMonitor
@@ -122,15 +123,16 @@ class Experiment:
         scaled = [keras.Input((problem.dim,), dtype=dtype)]
         if problem.x_scale:
             center, half = problem.x_scale
-            scaled.append(keras.layers.Rescaling(2 / half, -2 * center / half, dtype=dtype))
+            scaled.append(_rescaling(2 / half, -2 * center / half, dtype))
         dense = [self._dense(activation, start, layer) for layer in range(depth + 1)]
-        unscaled = []
+        unscaled, loss = [], keras.losses.MeanSquaredError(dtype=dtype)
         if problem.y_scale:
             mean, deviation = problem.y_scale
-            unscaled.append(keras.layers.Rescaling(deviation, mean, dtype=dtype))
+            unscaled.append(_rescaling(deviation, mean, dtype))
+            loss = _RelativeError(deviation, dtype=dtype)
         # All at once: a layer that is added later builds those before it anew.
         model = keras.Sequential([*scaled, *dense, *unscaled])
-        model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype))
+        model.compile(loss=loss)
         return model
 
     def _dense(self, activation: str, start: Start, layer: int) -> layers.Dense:
@@ -179,11 +181,15 @@ class Experiment:
             lambda: errors(problem, measurement.curves()), self.settings.epochs
         )
 
+        # Of the loss that is minimized.
+        unit = problem.y_scale[1] ** 2 if problem.y_scale else 1.0
+
         def look(iteration: int, loss: float) -> None:
-            learning.after(iteration, loss)
-            report(iteration, loss)
+            learning.after(iteration, loss * unit)
+            report(iteration, loss * unit)
 
         end = train(model, x, y, self.settings.epochs, start.variant, look)
+        end["loss"] *= unit
         learning.at_end(end["nit"], end["loss"])
         curves = measurement.curves()
         run = Run(
@@ -196,6 +202,29 @@ class Experiment:
             seconds=round(time.perf_counter() - started, 3),
         )
         return Outcome(run, curves, learning.curve)
+
+
+class _RelativeError(keras.losses.Loss):
+    """The mean squared error in units of the deviation of y.
+
+    It is what is minimized, of the size of 1 at the start in whatever units y is: line searches
+    begin with steps of the size of gradients, and float32 ends at 1e-38.
+    """
+
+    def __init__(self, deviation: float, dtype: str):
+        super().__init__(name="relative_error", dtype=dtype)
+        self._deviation = deviation
+
+    def call(self, y_true, y_pred):
+        deviation = ops.convert_to_tensor(self._deviation, y_pred.dtype)
+        return ops.mean(ops.square((y_pred - y_true) / deviation), axis=-1)
+
+
+def _rescaling(scale: float, offset: float, dtype: str) -> keras.layers.Layer:
+    # Of plain numbers TensorFlow makes float32 first: where x is large beside its range, that moves
+    # all points out of it.
+    numbers = np.float64(scale), np.float64(offset)
+    return keras.layers.Rescaling(*numbers, dtype=dtype)
 
 
 def _initializer(name: str, activation: Callable, seed: int) -> keras.Initializer:

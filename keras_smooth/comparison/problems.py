@@ -22,8 +22,11 @@ NUM_TEST_STEPS = 100
 NUM_GRID_TICKS = 21
 NUM_SCATTERED = 200
 MIN_ROWS = 10
-# The squares of what is larger or smaller are no numbers of float64.
-MIN_SPREAD = 1e-100
+# Above what y, y', y'' may be in size, and above one divided by it: with room for squares, which
+# are of float64 always.
+MAX_SIZE = {"float64": 1e100, "float32": 1e30}
+# Of a column in the dtype of a network, within its range.
+LEAST_NUMBERS = 1000
 HELD_OUT_EVERY = 5
 OWN_DATA = "own data"
 OWN_FUNCTION = "own function"
@@ -288,7 +291,7 @@ def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
     test = np.ones(len(x), bool)
     points = x, y
     if exact[1] is None and exact[2] is None:
-        test = _held_out(len(x))
+        test = _held_out(x)
         points = x[~test], y[~test]
     return Problem(
         name=name,
@@ -301,10 +304,14 @@ def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
     )
 
 
-def _held_out(num_points: int) -> np.ndarray:
-    """Returns which points are not trained on; the ends are, beyond which nothing is known."""
-    held_out = np.arange(num_points) % HELD_OUT_EVERY == HELD_OUT_EVERY // 2
-    held_out[-1] = False
+def _held_out(x: np.ndarray) -> np.ndarray:
+    """Returns which points are not trained on; the ends are, beyond which nothing is known.
+
+    Of points with the same x all are, or none.
+    """
+    _, places = np.unique(x, return_inverse=True)
+    held_out = places % HELD_OUT_EVERY == HELD_OUT_EVERY // 2
+    held_out[places == places[-1]] = False
     return held_out
 
 
@@ -316,14 +323,42 @@ def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
         )
     if np.ptp(x) == 0:
         raise ValueError(f"{name}: all x are {x[0]}; there is nothing to learn.")
-    for key, column in data.items():
-        if not np.abs(column).max() < 1.0 / MIN_SPREAD:
-            raise ValueError(
-                f"{name}: {key} must be below {1.0 / MIN_SPREAD:.0e}, received "
-                f"{column[np.abs(column).argmax()]}: choose other units."
-            )
-    if np.ptp(x) < MIN_SPREAD:
+    if (num_places := len(np.unique(x))) < MIN_ROWS:
         raise ValueError(
-            f"{name}: x must range over more than {MIN_SPREAD:.0e}, received "
-            f"{np.ptp(x)}: choose other units."
+            f"{name} has {num_places} different x; at least {MIN_ROWS} are needed."
         )
+    for key, column in data.items():
+        largest = column[np.abs(column).argmax()]
+        if not abs(largest) < MAX_SIZE["float64"]:
+            raise ValueError(
+                f"{name}: {key} must be below {MAX_SIZE['float64']:.0e}, received {largest}: "
+                "choose other units."
+            )
+
+
+def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> None:
+    """Raises ValueError where the numbers of a dtype are too few for a problem."""
+    for problem in learned.values():
+        for dtype in dtypes:
+            _check_precision(problem, dtype)
+
+
+def _check_precision(problem: Problem, dtype: str) -> None:
+    x, y = problem.x, problem.exact[0]
+    for key, column in {"x": x, "y": y}.items():
+        rounding = np.finfo(dtype).eps * np.abs(column).max()
+        if np.ptp(column) and np.ptp(column) < LEAST_NUMBERS * rounding:
+            raise ValueError(
+                f"{problem.shown()}: {dtype} has too few numbers between {key} = "
+                f"{column.min()} and {column.max()}. Subtract a constant from {key}"
+                f"{'' if dtype == 'float64' else ', or take float64'}."
+            )
+    for order, derivative in enumerate(("y", "y'", "y''")):
+        with np.errstate(divide="ignore", over="ignore"):
+            size = np.ptp(y) / np.ptp(x) ** order
+        if size and not 1.0 / MAX_SIZE[dtype] < size < MAX_SIZE[dtype]:
+            raise ValueError(
+                f"{problem.shown()}: by the ranges of x and y, {derivative} is of the size "
+                f"{size:.0e}; in {dtype} it must be between {1.0 / MAX_SIZE[dtype]:.0e} and "
+                f"{MAX_SIZE[dtype]:.0e}. Choose other units."
+            )
