@@ -226,7 +226,9 @@ def _array(file: str) -> np.ndarray:
 
 
 def _compare(arguments: argparse.Namespace, console: Console) -> int:
-    out = Path(arguments.out or _default_out(arguments.resume))
+    # None is no path given; an empty one is a variable of a shell that nobody has set.
+    out = _default_out(arguments.resume) if arguments.out is None else arguments.out
+    out = Path(checks.path("--out", out))
     settings = _settings(arguments, resuming.stored_fields(out) if arguments.resume else {})
     learned = problems.load_problems(settings.problem, noise=settings.noise)
     problems.check_precision(learned, settings.dtype)

@@ -62,6 +62,9 @@ def main(capsys, *arguments):
         (["--quick", "--seeds", "0"], "seeds must be 1 or more, received 0"),
         (["--quick", "--epochs", "-1"], "epochs must be 1 or more"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--noise", "1e200"], "noise must be 1000 or less"),
+        (["--out", ""], "--out must be a path that is not empty"),
+        (["--resume", "--out", ""], "--out must be a path that is not empty"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(

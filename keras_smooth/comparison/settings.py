@@ -23,6 +23,8 @@ from keras_smooth.registry import nearest
 
 TRAINING_METHODS = (*minimizers.MINIMIZERS, "adam")
 DTYPES = ("float64", "float32")
+# A thousandth of signal: beyond, nothing is learned, and squares end at 1e308.
+MOST_NOISE = 1000.0
 DEVICES = ("auto", "cpu", "gpu")
 DEFAULT_INITIALIZER = "default"
 ALL = "all"
@@ -98,7 +100,11 @@ class Settings:
             _check_initializer(level)
         object.__setattr__(self, "beside", _methods_beside(self.beside, self.method))
         _check_choice("device", self.device, DEVICES)
-        finite_number("noise", self.noise, least=0.0)
+        if finite_number("noise", self.noise, least=0.0) > MOST_NOISE:
+            raise ValueError(
+                f"noise must be {MOST_NOISE:g} or less, a fraction of the deviation of y; "
+                f"received {self.noise:g}."
+            )
         _check_architecture(self.architecture)
         self.device_name()
 
