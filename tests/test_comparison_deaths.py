@@ -205,3 +205,37 @@ def test_the_exit_status_says_whether_a_run_failed(
     assert ("1 of 4 runs have failed" in shown.err) == bool(status)
     assert (f"--resume --out {tmp_path}" in shown.err) == bool(status)
     assert (tmp_path / files.RESULTS).exists()
+
+
+FRAMES = """Traceback (most recent call last):
+  File "<string>", line 1, in <module>
+  File "layer.py", line 7, in call
+    return x * scale
+           ^^^^^^^^^
+"""
+WORDS = {
+    "nothing": ("", ""),
+    "lines": ("one\n  two \n\n", "two"),
+    "an exception": (
+        f"before\n{FRAMES}ValueError: no such thing\n",
+        "ValueError: no such thing",
+    ),
+    "one of Keras": (
+        f"{FRAMES}OverflowError: Exception encountered when calling Rescaling.call().\n\n"
+        "\x1b[1mPython float too large.\x1b[0m\n\nArguments received by Rescaling.call():\n"
+        "  • inputs=tf.Tensor(shape=(6, 1), dtype=float64)\n",
+        "OverflowError: Exception encountered when calling Rescaling.call(). Python float too "
+        "large.",
+    ),
+    "one during another": (
+        f"{FRAMES}KeyError: 'a'\n\nDuring handling of the above exception, another exception "
+        f"occurred:\n\n{FRAMES}TypeError: b\n",
+        "TypeError: b",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_last_words_of_a_worker(case):
+    said, words = WORDS[case]
+    assert worker_processes.last_words(said) == words

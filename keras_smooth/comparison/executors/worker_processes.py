@@ -8,6 +8,7 @@ import collections
 import os
 import pickle
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from keras_smooth.comparison.tasks import Died, Event, Finished, Task
 
 SECONDS_BETWEEN_LOOKS = 1.0
 _DONE = "done"
+_TRACEBACK = "Traceback (most recent call last):"
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class WorkerProcesses:
@@ -178,8 +181,8 @@ class _Worker:
             )
         cause = f"of {_name_of(-status)}" if status < 0 else f"with exit status {status}"
         self._log.seek(0)
-        said = self._log.read().decode(errors="replace").strip() or "nothing"
-        return f"its worker process died {cause} and said last: {said.splitlines()[-1]}"
+        said = last_words(self._log.read().decode(errors="replace")) or "nothing"
+        return f"its worker process died {cause} and said last: {said}"
 
     def _write(self, message: bytes) -> None:
         try:
@@ -194,6 +197,19 @@ class _Worker:
                 events.put((self, pickle.load(self._process.stdout)))
         except (EOFError, pickle.UnpicklingError):
             events.put((self, None))
+
+
+def last_words(said: str) -> str:
+    """Returns the last line that a process wrote, of a traceback those that name the exception.
+
+    What Keras and TensorFlow say of an exception has many lines, the last of which is a list of
+    arguments or a place in their code.
+    """
+    lines = [_COLOR.sub("", line).rstrip() for line in said.splitlines() if line.strip()]
+    if _TRACEBACK not in lines:
+        return lines[-1].strip() if lines else ""
+    after = lines[len(lines) - lines[::-1].index(_TRACEBACK) :]
+    return " ".join([line for line in after if not line.startswith(" ")][:2])
 
 
 def _name_of(number: int) -> str:
