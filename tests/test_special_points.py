@@ -111,6 +111,8 @@ MODELS = {
     "logaddexp": lambda x: ops.logaddexp(x[:, :1], x[:, 1:2]),
     "logaddexp of a constant": lambda x: ops.logaddexp(0.0, x),
     "logaddexp2": lambda x: ops.logaddexp2(x[:, :1], x[:, 1:2]),
+    "logaddexp2 of a constant": lambda x: ops.logaddexp2(x, 0.3),
+    "logaddexp of a number": lambda x: ops.logaddexp(x, 0.3),
     "hypot": lambda x: ops.hypot(x[:, :1] + 1, x[:, 1:2]),
     "ldexp": lambda x: ops.ldexp(x, np.array([1, 2, 3])),
     "sinc": ops.sinc,

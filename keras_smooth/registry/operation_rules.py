@@ -101,13 +101,20 @@ def logsumexp(x, axis=None, keepdims=False):
     return jet.logsumexp(x, axis, keepdims)
 
 
+def _as_tensor(x):
+    """Returns a constant as Keras takes it, who rounds a number to its default dtype here."""
+    return x if isinstance(x, Jet) else ops.convert_to_tensor(x)
+
+
 def logaddexp(x1, x2) -> Jet:
     """x2 + log(1 + exp(x1 - x2)); nested tapes go through |x1 - x2|."""
+    x1, x2 = map(_as_tensor, (x1, x2))
     return x2 + jet.softplus(x1 - x2)
 
 
 def logaddexp2(x1, x2) -> Jet:
-    return logaddexp(x1 * _LOG_2, x2 * _LOG_2) / _LOG_2
+    x1, x2 = map(_as_tensor, (x1, x2))
+    return x2 + jet.softplus((x1 - x2) * _LOG_2) / _LOG_2
 
 
 def ldexp(x1, x2):
@@ -120,6 +127,7 @@ def ldexp(x1, x2):
 
 def hypot(x1, x2) -> Jet:
     """The root of the sum of squares; nested tapes go through |x1| and |x2|."""
+    x1, x2 = map(_as_tensor, (x1, x2))
     squares = [jet.square(x) if isinstance(x, Jet) else x * x for x in (x1, x2)]
     return jet.sqrt(squares[0] + squares[1])
 
