@@ -134,6 +134,27 @@ def test_what_computes_in_float32_only_is_held_to_less(make):
     assert not pooled or ("float32" in row.reason and row.error < 1e-6)
 
 
+def _in_single_within(x):
+    return x + ops.cast(ops.softmax(ops.cast(x, "float32")), "float64")
+
+
+@pytest.mark.parametrize(
+    ("function", "single"),
+    [
+        (_in_single_within, True),
+        (lambda x: x + 0.1 * ops.cast(ops.sin(ops.cast(x, "float32")), "float64"), True),
+        (lambda x: x + ops.softmax(x), False),
+        (lambda x: ops.sin(1e4 * x), False),
+        (lambda x: ops.sum(1e5 * x, -1, keepdims=True) - 1e5 * ops.sum(x), False),
+    ],
+)
+def test_what_computes_in_float32_within_is_held_to_less(function, single):
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    row = keras_smooth.audit(L.Lambda(function, dtype="float64"), x).rows[0]
+    assert row.outcome != "faulty"
+    assert ("float32" in row.reason) == single
+
+
 def _call_of(layer):
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 2)))
     return calls.Call((x,), {}, layer(x))
