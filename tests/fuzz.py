@@ -312,8 +312,8 @@ def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
     near, *others = (frozenset(_along(part, call, *line)) for line in lines)
     # The samples themselves, of which one may have a zero or a tie, all of whose numbers move.
     samples = range(max(len(leaf) for leaf in leaves if leaf is not None))
-    # Two points: Keras adds (1, n, n) and (1, n, 1) along another axis than (2, n, n).
-    at = (0.0, 0.31)
+    # So many points: Keras adds (n, 1) to (n, n) along another axis than to (m, n).
+    at = np.linspace(0.0, 1.0, 11)
     near = near.union(
         *(_along(part, call, on(lambda a: a, i), on(normal, i), at=at) for i in samples)
     )
