@@ -517,3 +517,38 @@ def test_what_is_not_known_is_not_lost_and_the_rest_is_compared(name):
     text = report.recommendation(unknown(errors, dict.fromkeys(errors, 0.1)))
     assert "is not known here" in text and "lost" not in text
     assert "ake **" in text
+
+
+# Operations of Keras that depend on how many samples there are.
+
+COLUMNS = {
+    "as many samples as numbers": (
+        lambda x: x * x + ops.sum(x**3, -1, keepdims=True),
+        (3, 3),
+    ),
+    "as many as channels": (
+        lambda x: x + ops.mean(x, (1, 2), keepdims=True) ** 2,
+        (3, 2, 3),
+    ),
+    "two samples": (lambda x: x + ops.max(x * x, -1, keepdims=True), (2, 2)),
+    "one sample, a column as long as a row": (
+        lambda x: ops.sin(x) + ops.sum(x, -1, keepdims=True) ** 2,
+        (1, 3, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_that_keras_takes_for_a_bias_is_refused(name, engine):
+    function, shape = COLUMNS[name]
+    model = _graph(function, *shape[1:])
+    x = np.random.default_rng(0).normal(size=shape)
+    direction = np.ones_like(x)
+    # One sample more has other sizes, and the numbers of the formula.
+    more = np.concatenate([x, x[:1]])
+    exact = np.asarray(function(tf.constant(more)))
+    np.testing.assert_allclose(model(more), exact, rtol=1e-12)
+    keras_smooth.directional(model, more, direction=np.ones_like(more), engine=engine)
+    with pytest.raises(ValueError, match="depends on the other samples"):
+        keras_smooth.directional(model, x, direction=direction, engine=engine)

@@ -20,8 +20,11 @@ MIXES = (
     "its output for a sample depends on the other samples of the batch, so that it has no "
     "derivatives by sample"
 )
-# What is found independent stays so.
-_independent = weakref.WeakSet()
+# Of so few samples all are looked at, not three of them: `keras.ops.add` takes a column of as
+# many numbers as there are features for a bias of the features (Keras 3.10 to 3.15).
+FEW = 512
+# What is found independent stays so, few samples for as many.
+_independent: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def check(model: Callable, x: Any) -> None:
@@ -37,7 +40,8 @@ def check(model: Callable, x: Any) -> None:
     Raises:
         ValueError: If it does.
     """
-    if _is_known_as_independent(model):
+    size = _size(x)
+    if _is_known_as_independent(model, size):
         return
     agrees = _agrees(lambda x: tapes.call(model, x), x)
     words = (
@@ -49,20 +53,26 @@ def check(model: Callable, x: Any) -> None:
     elif not agrees:
         raise ValueError(words)
     else:
-        _remember(model)
+        _remember(model, size)
 
 
-def _is_known_as_independent(model: Callable) -> bool:
+def _size(x: Any) -> int | None:
+    """Returns the number of samples if they are few and can be counted, else None."""
+    size = keras.tree.flatten(x)[0].shape[0]
+    return size if tf.executing_eagerly() and size is not None and size <= FEW else None
+
+
+def _is_known_as_independent(model: Callable, size: int | None) -> bool:
     try:
-        return model in _independent or not may_mix(model)
+        return size in _independent.get(model, ()) or not may_mix(model)
     # Not every function can be remembered.
     except TypeError:
         return not may_mix(model)
 
 
-def _remember(model: Callable) -> None:
+def _remember(model: Callable, size: int | None) -> None:
     try:
-        _independent.add(model)
+        _independent.setdefault(model, set()).add(size)
     except TypeError:
         pass
 
@@ -91,10 +101,16 @@ def mixes(function: Callable, x: Any) -> bool:
 def _agrees(function: Callable, x: Any) -> Any:
     """Returns whether samples have the same output in other company, in graphs a tensor."""
     size = keras.tree.flatten(x)[0].shape[0]
-    if size == 1:
+    if size == 1 and not tf.executing_eagerly():
         return True
+    several, number = _company(x)
     try:
-        return _agrees_at_ends(function, x, _rows(x, [0, 0.5, 1]), 3, 1)
+        # Alone in one of two sizes of a batch: Keras may be wrong in the other.
+        for copies in sorted({1, 2, 3} - {number})[:2]:
+            agrees = _agrees_at_ends(function, x, several, number, copies)
+            if agrees is not False:
+                return agrees
+        return False
     # It may take batches of one size only.
     except Exception:
         pass
@@ -103,6 +119,12 @@ def _agrees(function: Callable, x: Any) -> Any:
     # There is nothing to compare.
     except Exception:
         return True
+
+
+def _company(x: Any) -> tuple[Any, int]:
+    """Returns samples with the first and the last of x, and how many: all if they are few."""
+    size = _size(x)
+    return (_rows(x, [0, 0.5, 1]), 3) if size is None else (x, size)
 
 
 def _agrees_at_ends(
