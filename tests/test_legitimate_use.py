@@ -338,3 +338,44 @@ def test_blocks_are_proven_after_smoothen(name):
 
 def test_auto_takes_jets_where_graphs_call_with_flags():
     assert engines.can_use_jets(_graph(CALLS["frozen normalization"]), 2)
+
+
+# Inputs of another dtype than the model's.
+
+OPERATORS = {
+    "derivatives": lambda model, x, **how: keras_smooth.derivatives(model, x, 2, **how),
+    "gradient": keras_smooth.gradient,
+    "jacobian": keras_smooth.jacobian,
+    "hessian": keras_smooth.hessian,
+    "laplacian": keras_smooth.laplacian,
+    "directional": lambda model, x, **how: keras_smooth.directional(
+        model, x, np.ones_like(x), 2, **how
+    ),
+}
+
+
+@pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize(
+    ("of_model", "of_x"), [("float64", "float32"), ("float32", "float64")]
+)
+def test_inputs_of_another_dtype_than_the_models(name, engine, of_model, of_x):
+    keras.utils.set_random_seed(0)
+    model, double = (
+        keras.Sequential(
+            [
+                keras.Input((2,), dtype=dtype),
+                keras.layers.Dense(4, "tanh", dtype=dtype),
+                keras.layers.Dense(1, dtype=dtype),
+            ]
+        )
+        for dtype in ("float32", "float64")
+    )
+    double.set_weights(model.get_weights())
+    x = np.random.default_rng(0).normal(size=(3, 2)).astype("float32")
+    expected = OPERATORS[name](double, x.astype("float64"), engine=engine)
+    model = double if of_model == "float64" else model
+    found = OPERATORS[name](model, x.astype(of_x), engine=engine)
+    for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(expected)):
+        # A few hundred roundings of float32.
+        np.testing.assert_allclose(one, other, atol=3e-5)

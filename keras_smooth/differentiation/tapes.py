@@ -202,11 +202,14 @@ def _adds_up(total: tf.Tensor, row: tf.Tensor | None) -> bool:
         return row is not None and math.prod(row.shape[1:]) > MOST_SWEEPS
     if row is None:
         return not bool(tf.reduce_any(total != 0))
+    allowed = _HALF_OF_DIGITS[min(total.dtype.size, row.dtype.size)]
+    # A model in float64 may get its inputs in float32, or the other way round.
+    total, row = tf.cast(total, "float64"), tf.cast(row, "float64")
     rows = tf.reshape(row, (tf.shape(total)[0], -1))
     size = tf.reduce_sum(tf.abs(rows), axis=1) + tf.abs(total)
     off = tf.abs(tf.reduce_sum(rows, axis=1) - total)
     finite = tf.math.is_finite(size)
-    return bool(tf.reduce_all(~finite | (off <= _HALF_OF_DIGITS[total.dtype.size] * size)))
+    return bool(tf.reduce_all(~finite | (off <= allowed * size)))
 
 
 def _by_components(tape, value: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
