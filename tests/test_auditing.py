@@ -18,7 +18,13 @@ from rich.console import Console
 
 import keras_smooth
 from keras_smooth import cli
-from keras_smooth.auditing import lines, measured_call, model_files, progress
+from keras_smooth.auditing import (
+    grouped_convolutions,
+    lines,
+    measured_call,
+    model_files,
+    progress,
+)
 from keras_smooth.models import calls
 
 L = keras.layers
@@ -171,7 +177,7 @@ def test_a_graph_has_the_derivatives_of_a_convolution_in_groups(monkeypatch, act
     assert "convolution_op" in vars(fast.copy) and "convolution_op" not in vars(first)
     fast.load(second, _call_of(second))
     assert fast.takes_samples_together(False)
-    monkeypatch.setattr(measured_call, "_compile_once", lambda copy: False)
+    monkeypatch.setattr(grouped_convolutions, "compile_once", lambda copy: False)
     slow = measured_call.MeasuredCall(second, _call_of(second), "float64")
     found, expected = (
         each.tower(*each.through(lines.GENERIC), np.array([0.0, 0.3]), 2, False)
@@ -184,7 +190,7 @@ def test_a_graph_has_the_derivatives_of_a_convolution_in_groups(monkeypatch, act
 
 @pytest.mark.parametrize("layer", [L.Conv1D(2, 2), L.DepthwiseConv1D(2), L.Dense(2)])
 def test_nothing_else_becomes_a_graph(layer):
-    assert not measured_call.grouped_convolutions(layer)
+    assert not grouped_convolutions.within(layer)
 
 
 def _wrong_in_single(x):

@@ -1,8 +1,10 @@
 """audit: which layers of a model lose or falsify derivatives, measured.
 
-auditor.py        audit: each part, each of its calls, each mode; the rows
+auditor.py        audit: each part, each of its calls, each mode
+rows.py           the row of a layer from its findings, and that of the model
 lines.py          lines through the inputs of a layer, along which it is measured
 measured_call.py  a faithful copy of a layer and a call of it, as a function along lines
+grouped_convolutions.py   convolutions in groups compiled once, not at every call
 towers.py         a function of one variable with its derivatives from nested tapes
 measurement.py    a call measured along its lines: one finding
 composition.py    whether derivatives survive where another function follows

@@ -1,29 +1,23 @@
 """audit: which layers of a model lose or falsify derivatives."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_smooth import registry
-from keras_smooth.auditing import precision, remedies
-from keras_smooth.auditing.findings import Finding, worst
+from keras_smooth.auditing import precision, rows
+from keras_smooth.auditing.findings import Finding, Findings, worst
 from keras_smooth.auditing.measured_call import MeasuredCall
 from keras_smooth.auditing.measurement import Measurement
 from keras_smooth.auditing.report import MODES, Audit, LayerAudit
 from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.checks import function, shown, whole_number
-from keras_smooth.differentiation import independence
 from keras_smooth.models import agreement, calls, copies, graph, sample_inputs
 
-# Findings by mode. Training is missing where it does not differ from inference.
-Findings = dict[str, Finding]
 # Entries of configs that say how many numbers come out, and nothing of how.
 SIZES = ("filters", "units")
-NOTHING = "it takes or gives no floating-point numbers: there is nothing to differentiate"
 
 
 def audit(
@@ -82,16 +76,18 @@ def audit(
         watched = {id(part): part for part in (model, *(part for _, part in parts))}
         recorded = calls.record(model, list(watched.values()), args)
         auditor = _Auditor(order, _dtype(recorded[id(model)]))
-        rows, in_doubt = [], False
+        found_rows: list[LayerAudit] = []
+        in_doubt = False
         for number, (path, part) in enumerate(parts, 1):
             if progress is not None:
                 progress(path, number, len(parts))
             found = auditor.findings(part, recorded[id(part)])
             in_doubt |= any(each.in_doubt for each in found.values())
-            rows.append(_row(path, part, found, order))
-        calls_of_model = recorded[id(model)]
-        whole = _whole(model, calls_of_model, parts, tuple(rows), auditor, in_doubt)
-        return Audit(order, tuple(rows), _without_mixing(whole, model, args))
+            found_rows.append(rows.of_part(path, part, found, order))
+        whole = rows.of_model(
+            model, recorded[id(model)], parts, found_rows, order, auditor.measured, in_doubt
+        )
+        return Audit(order, tuple(found_rows), rows.without_mixing(whole, model, args))
 
 
 class _Auditor:
@@ -124,7 +120,7 @@ class _Auditor:
         Elsewhere than at the values that reach them, layers without weights of one kind
         are the same, and known ones with weights much alike.
         """
-        known, has_weights = _is_known(part), bool(getattr(part, "weights", None))
+        known, has_weights = rows.is_known(part), bool(getattr(part, "weights", None))
         if has_weights:
             key = calls.kind(part, SIZES) if known else None
         else:
@@ -190,12 +186,12 @@ class _Auditor:
         """
         if _has_nothing(part, call):
             steps = any(map(calls.is_float, keras.tree.flatten(call.arguments())))
-            return {"inference": Finding("ok", reason=NOTHING, in_doubt=steps)}
+            return {"inference": Finding("ok", reason=rows.NOTHING, in_doubt=steps)}
         try:
             measured = self._call(part, call)
         except copies.CannotCopy as error:
             return {"inference": Finding("unknown", reason=str(error))}
-        how["known"] = _is_known(part)
+        how["known"] = rows.is_known(part)
         found = {
             mode: Measurement(measured, mode == "training", self.order, **how).finding()
             for mode in measured.modes
@@ -263,167 +259,3 @@ def _merged(found: list[Findings]) -> Findings:
     return {
         mode: worst([each.get(mode, each["inference"]) for each in found]) for mode in modes
     }
-
-
-def _is_known(part: keras.Operation) -> bool:
-    if isinstance(part, keras.layers.Layer):
-        return registry.row(type(part)) is not None and _known(part) is not None
-    return _known(part) is not None
-
-
-def _known(part: keras.Operation) -> float | None:
-    """Returns the smoothness of a part, None if unknown or told by what it gets.
-
-    An operation may never come to where it jumps or bends, as arctan2 to its cut.
-    """
-    if isinstance(part, keras.layers.Layer):
-        return registry.smoothness(part)
-    found = registry.operation_row(part)
-    if found is None or callable(found.smoothness) and found.activation is None:
-        return None
-    smoothness = registry.smoothness(part)
-    return smoothness if smoothness == math.inf else None
-
-
-def _row(path: str, part: keras.Operation, found: Findings, order: int) -> LayerAudit:
-    known = _known(part)
-    if found["inference"].reason != NOTHING:
-        found = {mode: _roughened(each, known, order) for mode, each in found.items()}
-    return _audited(path, part, _lower(known, found), found, order)
-
-
-def _audited(
-    path: str,
-    part: keras.Operation,
-    smoothness: float | None,
-    found: Findings,
-    order: int,
-) -> LayerAudit:
-    verdict = worst(list(found.values()))
-    mode = next(m for m in found if found[m].verdict == verdict.verdict)
-    return LayerAudit(
-        name=path,
-        layer=type(part).__name__,
-        smoothness=smoothness,
-        verdict=verdict.verdict,
-        order=verdict.order,
-        mode=mode,
-        error=verdict.error,
-        reason=verdict.reason,
-        remedy=remedies.of(part, verdict.verdict, order),
-        inference=found["inference"].verdict,
-        training=found.get("training", found["inference"]).verdict,
-        bound=verdict.bound,
-        precision=verdict.precision,
-    )
-
-
-def _roughened(found: Finding, known: float | None, order: int) -> Finding:
-    """Returns "rough" for what is known to be, where the measurement did not see it."""
-    smoothness = _lower(known, {"": found})
-    if smoothness is None or smoothness >= order:
-        return found
-    first = max(int(smoothness) + 1, 1)
-    unseen = found.verdict in ("ok", "unknown", "imprecise") or found.order > first
-    if unseen or _is_blurred(found, smoothness):
-        return dataclasses.replace(found, verdict="rough", order=first)
-    return found
-
-
-def _is_blurred(found: Finding, smoothness: float | None) -> bool:
-    """Returns whether differences that reach over a joint may have called it an error."""
-    blurred = found.verdict in ("wrong", "zero")
-    return blurred and smoothness is not None and found.order > smoothness
-
-
-def _lower(known: float | None, found: Findings) -> float | None:
-    """Returns the smoothness as known and as measured, the lower of both."""
-    jump = min(each.jump for each in found.values())
-    if jump == math.inf:
-        return known
-    return jump - 1 if known is None else min(known, jump - 1)
-
-
-def _whole(
-    model: keras.layers.Layer,
-    recorded: list[calls.Call],
-    parts: list[tuple[str, keras.Operation]],
-    rows: tuple[LayerAudit, ...],
-    auditor: _Auditor,
-    in_doubt: bool,
-) -> LayerAudit:
-    """Returns the row of the model: as measured, and at best as good as its layers.
-
-    A graph loses nothing that no layer loses, unless pieces join in it or a layer is in
-    doubt; code of the user's own may.
-    """
-    if not graph.is_composed(model):
-        return dataclasses.replace(rows[0], name=model.name)
-    smoothness = registry.least(row.smoothness for row in rows if row.reason != NOTHING)
-    found = {mode: _of_rows(rows, mode) for mode in MODES}
-    in_doubt = in_doubt or _joins(model, parts, rows, auditor.order)
-    plain = graph.is_plain(model) and not in_doubt
-    if not plain or all(each is None for each in found.values()):
-        modes = MODES[:1] if plain else MODES
-        how = {"briefly": plain, "end_to_end": in_doubt, "around": not in_doubt}
-        measured = auditor.measured(model, recorded[0], modes, **how)
-        smoothness = _lower(smoothness, measured)
-        for mode in MODES:
-            own = measured.get(mode, measured["inference"])
-            both = [each for each in (own, found[mode]) if each is not None]
-            if found[mode] is not None and _is_blurred(own, smoothness):
-                both = [found[mode]]
-            found[mode] = worst(both)
-    whole = {mode: each or Finding("ok") for mode, each in found.items()}
-    return _audited(model.name, model, smoothness, whole, auditor.order)
-
-
-def _without_mixing(
-    whole: LayerAudit, model: keras.layers.Layer, args: tuple
-) -> LayerAudit:
-    """Returns the row of a model, not examined if it mixes samples in inference.
-
-    All its derivatives may be right, and none be one of a sample.
-    """
-    if whole.outcome != "proven" or not independence.may_mix(model):
-        return whole
-
-    def run(args: tuple) -> Any:
-        return calls.call_without_trace(model, *args)
-
-    if not independence.mixes(run, args):
-        return whole
-    return dataclasses.replace(
-        whole,
-        verdict="unknown",
-        inference="unknown",
-        training="unknown",
-        reason=independence.MIXES,
-        remedy=VERDICTS["unknown"].remedy,
-    )
-
-
-def _joins(
-    model: keras.Model,
-    parts: list[tuple[str, keras.Operation]],
-    rows: tuple[LayerAudit, ...],
-    order: int,
-) -> bool:
-    """Returns whether pieces may join in an operation that is in order by itself.
-
-    As in where(x > 0, x, 0), whose condition does not depend on what it chooses from.
-    """
-    known = registry.smoothness_of_parts(model)
-    fine = [part for (_, part), row in zip(parts, rows) if row.outcome == "proven"]
-    classes = [known.get(id(part)) for part in fine]
-    return any(k is not None and k < order for k in classes)
-
-
-def _of_rows(rows: tuple[LayerAudit, ...], mode: str) -> Finding | None:
-    """Returns the worst fault of the layers in a mode, None without one."""
-    faults = [
-        Finding(getattr(row, mode), row.order, row.error, f"see {row.name}")
-        for row in rows
-        if VERDICTS[getattr(row, mode)].is_fault
-    ]
-    return worst(faults) if faults else None

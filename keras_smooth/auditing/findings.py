@@ -42,6 +42,10 @@ class Finding:
     affine: bool = False
 
 
+# By mode. Training is missing where it does not differ from inference.
+Findings = dict[str, Finding]
+
+
 def worst(findings: list[Finding]) -> Finding:
     """Returns the finding that is lost at the lowest order, the most severe of those.
 

@@ -11,15 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.auditing import towers
+from keras_smooth.auditing import grouped_convolutions, towers
 from keras_smooth.auditing.lines import ALL_JOINTS, GENERIC, SEED, UNIT, Line
 from keras_smooth.models import agreement, calls, copies, graph, references
 from keras_smooth.models.agreement import distance
 
 # Images are cut to so many pixels a side, if the layer takes that.
 SIDE = 8
-# Numbers of points for which functions are compiled.
-BATCHES = (16, 128, 512, 2048)
 # Points one by one for which a graph is not worth its making: without a loop, and with one.
 PATIENCE = 27
 LOOPS_PATIENCE = 9
@@ -29,7 +27,6 @@ POINTS = np.linspace(-4.0, 4.0, 33) + 0.0137
 STAIRS, COARSE = 2.5e-8, 1e-8
 # The dtype of a rounding error, of those in which derivatives can be held against differences.
 _OWN_DTYPES = {2.0**-52: "float64", 2.0**-23: "float32"}
-_CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
 class MeasuredCall:
@@ -63,7 +60,7 @@ class MeasuredCall:
             self._take(*copies.arguments_in(None, call), call.output)
         else:
             self.copy = copies.copy_in(dtype, part, *copies.arguments_in(dtype, call))
-            self._compiled = _compile_once(self.copy)
+            self._compiled = grouped_convolutions.compile_once(self.copy)
             self.load(part, call)
 
     @classmethod
@@ -227,7 +224,7 @@ class MeasuredCall:
         """Returns the curve itself at the points t, for independent samples."""
         size = len(t)
         if self._compiled:
-            base, direction, t = _filled_up(base, direction, t)
+            base, direction, t = grouped_convolutions.filled_up(base, direction, t)
         return self._together(tf.constant(t), base, direction, training).numpy()[:size]
 
     def tower(
@@ -244,7 +241,7 @@ class MeasuredCall:
         """
         size = len(t)
         if self._compiled:
-            base, direction, t = _filled_up(base, direction, t)
+            base, direction, t = grouped_convolutions.filled_up(base, direction, t)
         curve = self.curve(base, direction, training)
         row = towers.curve_derivatives(curve, tf.constant(t), order)
         found = towers.tower([(len(t), row)], self.rounding)
@@ -335,50 +332,6 @@ class MeasuredCall:
     def output(self, args: tuple, kwargs: dict, training: bool = False) -> Any:
         """Returns the outputs of the copy."""
         return calls.call_without_trace(self.copy, *args, training=training, **kwargs)
-
-
-def grouped_convolutions(part: keras.Operation) -> list[keras.layers.Layer]:
-    """Returns the convolutions in groups in a part."""
-    found = references.parts_within(part)
-    return [each for each in found if isinstance(each, _CONVOLUTIONS) and each.groups > 1]
-
-
-def _compile_once(copy: keras.Operation) -> bool:
-    """Has convolutions in groups compiled once for all calls of the same shapes.
-
-    Returns whether there are any.
-
-    Keras compiles them with XLA at every call. They alone become a graph: one may raise at
-    a lower order than what it is made of, and they never raise.
-    """
-    for layer in grouped_convolutions(copy):
-        # Not setattr, which Keras uses to track what it takes for a part of the layer.
-        vars(layer)["convolution_op"] = _as_graph(layer.convolution_op)
-    return bool(grouped_convolutions(copy))
-
-
-def _filled_up(base: list, direction: list, t: np.ndarray) -> tuple[list, list, np.ndarray]:
-    """Returns points filled up with the last one to one of few sizes, for few compilations."""
-    size = (
-        next(each for each in BATCHES if each >= len(t)) if len(t) < BATCHES[-1] else len(t)
-    )
-    more = size - len(t)
-
-    def filled(leaf):
-        if leaf is None or len(leaf) != len(t) or not more:
-            return leaf
-        return np.concatenate([leaf, np.repeat(leaf[-1:], more, axis=0)])
-
-    return (
-        list(map(filled, base)),
-        list(map(filled, direction)),
-        np.concatenate([t, np.repeat(t[-1:], more)]),
-    )
-
-
-def _as_graph(convolution: Callable) -> Callable:
-    graph = tf.function(convolution, autograph=False)
-    return lambda x, kernel: graph(x, tf.convert_to_tensor(kernel))
 
 
 def projected(output: Any, keep_batch: bool) -> tf.Tensor:

@@ -8,10 +8,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.auditing import affine, composition, differences, jumps, lines, towers
+from keras_smooth.auditing import (
+    affine,
+    composition,
+    differences,
+    grouped_convolutions,
+    jumps,
+    lines,
+    towers,
+)
 from keras_smooth.auditing.findings import Finding, is_single, tolerance, worst
 from keras_smooth.auditing.lines import Line
-from keras_smooth.auditing.measured_call import MeasuredCall, grouped_convolutions
+from keras_smooth.auditing.measured_call import MeasuredCall
 from keras_smooth.auditing.towers import Tower
 from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.models import copies
@@ -72,7 +80,7 @@ class Measurement:
         if self.order < 2 or self.briefly or found.verdict != "ok":
             return False
         # Another shape would have them compiled once more.
-        if grouped_convolutions(self.call.copy):
+        if grouped_convolutions.within(self.call.copy):
             return False
         # Of what Keras has, layers that are not affine are made of common operations.
         return found.affine or not self.known

@@ -8,13 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.auditing import grouped_convolutions
 from keras_smooth.auditing.findings import LOWER, Finding
 from keras_smooth.auditing.lines import GENERIC
-from keras_smooth.auditing.measured_call import (
-    MeasuredCall,
-    grouped_convolutions,
-    projected,
-)
+from keras_smooth.auditing.measured_call import MeasuredCall, projected
 from keras_smooth.auditing.towers import curve_derivatives, tower
 from keras_smooth.models import agreement, calls, copies
 
@@ -51,7 +48,7 @@ def errors(
         return ()
     if single_is_enough and rounding <= np.finfo("float32").eps:
         return ()
-    if not measured.takes_samples_together(False) or grouped_convolutions(part):
+    if not measured.takes_samples_together(False) or grouped_convolutions.within(part):
         return ()
     leaves = keras.tree.flatten(copies.arguments_in(None, call))
     dtypes = [leaf.dtype if calls.is_float(leaf) else None for leaf in leaves]
