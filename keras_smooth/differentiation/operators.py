@@ -43,8 +43,10 @@ def derivatives(
             fixed. None is all that hold floats.
         engine: How they are computed. `"tape"` nests `tf.GradientTape`. `"jet"` is Taylor
             mode: one forward pass carries all orders, layer by layer. `"auto"` takes the
-            faster one for the task. All give the same derivatives and refuse the same
-            models; where a layer makes a mask, all are tapes. Functions made of pieces
+            faster one for the task, and jets for what nested tapes get wrong, as
+            LayerNormalization and `ops.prod` at factors that are 0. Else all give the same
+            derivatives; they refuse the same models, and where a layer makes a mask, all are
+            tapes. Functions made of pieces
             have the derivatives of the piece that a point is on, so that y'' of a ReLU is
             0; `audit` finds them.
         batch_size: Number of samples at a time, which bounds the memory. None is all. On a
