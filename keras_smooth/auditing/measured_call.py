@@ -24,7 +24,9 @@ LOOPS_PATIENCE = 9
 # Where inference and training are compared.
 POINTS = np.linspace(-4.0, 4.0, 33) + 0.0137
 # Steps over which rounding to float32 shows, and the part of a value by which it does.
-STAIRS, COARSE = 2.5e-8, 1e-8
+STAIRS, COARSE = 2.5e-8, 2e-9
+# More than any rounding: waves shorter than the steps.
+WAVES = 1e-5
 # The dtype of a rounding error, of those in which derivatives can be held against differences.
 _OWN_DTYPES = {2.0**-52: "float64", 2.0**-23: "float32"}
 
@@ -156,7 +158,12 @@ class MeasuredCall:
         # What fails here is seen where it is measured.
         except Exception:
             return False
-        return bool(np.abs(np.diff(values, 4)).max() > COARSE * np.abs(values).max())
+        noise, size = np.abs(np.diff(values, 4)).max(), np.abs(values).max()
+        # A rounding of the inputs in float64 moves a steep function more.
+        pairs = [(b, d) for b, d in zip(base, direction) if b is not None and np.any(d)]
+        length = max((np.abs(b).max() / np.abs(d).max() for b, d in pairs), default=0.0)
+        slope = np.abs(values[-1] - values[0]) / t[-1]
+        return bool(COARSE * max(size, slope * length) < noise < WAVES * size)
 
     @functools.cached_property
     def modes(self) -> tuple[str, ...]:

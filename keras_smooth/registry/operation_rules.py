@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_smooth import jet
@@ -16,7 +17,8 @@ from keras_smooth.jet import Jet
 from keras_smooth.registry import jet_rules
 from keras_smooth.registry.rows import Class, least
 
-_LOG_2 = math.log(2.0)
+# As Keras has it in every dtype.
+_LOG_2 = float(np.float32(math.log(2.0)))
 
 
 def gelu(x: Jet, approximate: bool = True) -> Jet:
