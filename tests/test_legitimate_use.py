@@ -342,7 +342,7 @@ def test_auto_takes_jets_where_graphs_call_with_flags():
 
 # Inputs of another dtype than the model's.
 
-OPERATORS = {
+WITH_ORDERS = {
     "derivatives": lambda model, x, **how: keras_smooth.derivatives(model, x, 2, **how),
     "gradient": keras_smooth.gradient,
     "jacobian": keras_smooth.jacobian,
@@ -355,7 +355,7 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", WITH_ORDERS)
 @pytest.mark.parametrize(
     ("of_model", "of_x"), [("float64", "float32"), ("float32", "float64")]
 )
@@ -373,9 +373,9 @@ def test_inputs_of_another_dtype_than_the_models(name, engine, of_model, of_x):
     )
     double.set_weights(model.get_weights())
     x = np.random.default_rng(0).normal(size=(3, 2)).astype("float32")
-    expected = OPERATORS[name](double, x.astype("float64"), engine=engine)
+    expected = WITH_ORDERS[name](double, x.astype("float64"), engine=engine)
     model = double if of_model == "float64" else model
-    found = OPERATORS[name](model, x.astype(of_x), engine=engine)
+    found = WITH_ORDERS[name](model, x.astype(of_x), engine=engine)
     for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(expected)):
         # A few hundred roundings of float32.
         np.testing.assert_allclose(one, other, atol=3e-5)
