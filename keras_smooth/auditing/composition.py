@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.auditing import towers
 from keras_smooth.auditing.findings import Finding
 from keras_smooth.differentiation import tapes
 
@@ -42,8 +43,9 @@ def check(curve: Callable, t: tf.Tensor) -> Finding | None:
         return None
     found = tapes.gradient(outer, slopes[1], t)
     if isinstance(found, LookupError):
-        return Finding("raises", 2, reason=str(found.args[0]).splitlines()[0])
-    return _compared(*(_numbers(each, t) for each in (y, slopes[0], second, found)))
+        return Finding("raises", 2, reason=towers.first_line(found))
+    arrays = (towers.numbers(each, len(t)) for each in (y, slopes[0], second, found))
+    return _compared(*arrays)
 
 
 def _compared(
@@ -55,7 +57,3 @@ def _compared(
     if not np.all(np.isfinite(expected)) or np.all(error <= TOLERANCE * scale):
         return None
     return Finding("wrong", 2, float(np.max(error / np.maximum(scale, 1e-300))), WORDS)
-
-
-def _numbers(value: tf.Tensor | None, t: tf.Tensor) -> np.ndarray:
-    return np.zeros(t.shape) if value is None else value.numpy().astype("float64")

@@ -128,8 +128,8 @@ class MeasuredCall:
     @functools.cached_property
     def rounding(self) -> float:
         """The rounding error of the copy, whatever the dtype of its output says."""
-        single = float(np.finfo("float32").eps)
-        return single if self._has_stairs() else self._rounding_of_output
+        single, rounding = float(np.finfo("float32").eps), self._rounding_of_output
+        return single if rounding < single and self._has_stairs() else rounding
 
     @functools.cached_property
     def _rounding_of_output(self) -> float:

@@ -39,10 +39,10 @@ def tower(rows: list[tuple[int, list]], rounding: float) -> Tower:
     lost = [k for k, entry in enumerate(first) if entry is None]
     faults = [(k, entry) for k, entry in enumerate(first) if isinstance(entry, Exception)]
     values = [
-        np.concatenate([_numbers(row[k], size) for size, row in rows])
+        np.concatenate([numbers(row[k], size) for size, row in rows])
         for k in range(len(first))
     ]
-    raised = (faults[0][0], _first_line(faults[0][1])) if faults else (math.inf, "")
+    raised = (faults[0][0], first_line(faults[0][1])) if faults else (math.inf, "")
     return Tower(np.array(values), lost[0] if lost else math.inf, raised, rounding)
 
 
@@ -139,11 +139,13 @@ def _gradient(tape: tf.GradientTape, y: tf.Tensor, t: tf.Tensor):
         return error
 
 
-def _numbers(entry, size: int) -> np.ndarray:
+def numbers(entry, size: int) -> np.ndarray:
+    """Returns what a tape gave as an array, 0 where that is no tensor."""
     return np.asarray(entry) if tf.is_tensor(entry) else np.zeros(size)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Returns the first line of what an error says, cut to one of a report."""
     lines = [
         line.strip() for line in str(error.args[0] if error.args else error).splitlines()
     ]

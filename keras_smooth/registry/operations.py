@@ -119,7 +119,6 @@ _rows("reciprocal", math.inf, _POSITIVE, jet=elementwise(jet.reciprocal))
 _rows("sin", math.inf, _X, jet=elementwise(jet.sin))
 _rows("sqrt", math.inf, _POSITIVE, jet=elementwise(jet.sqrt))
 _rows("square", math.inf, _X, jet=elementwise(jet.square))
-
 _rows("i0", math.inf, _X, jet=elementwise(jet.i0), tapes_wrong=(2, _AT_0))
 _rows("sinc", math.inf, _X, jet=elementwise(jet.sinc), tapes_wrong=(1, _AT_0))
 
