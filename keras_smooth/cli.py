@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from keras_smooth.auditing.report import MODES
 from keras_smooth.auditing.verdicts import OUTCOMES
 from keras_smooth.comparison import (
     article,
+    columns,
     comparing,
     display,
     executors,
@@ -49,6 +51,24 @@ QUICK = {"seeds": 1, "epochs": 100}
 RENAMED = {"iterations": "epochs", "optimizer": "method"}
 
 
+def _integer(text: str) -> int:
+    """Returns the number that digits write: Python alone reads 1_0, as 10, and the digits of all scripts."""
+    if not re.fullmatch("[+-]?[0-9]{1,1000}", text):
+        raise argparse.ArgumentTypeError(
+            f"must be an integer such as 10, received {checks.shown(text)}"
+        )
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Returns a number that is written as in a CSV file."""
+    if not columns.NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"must be a number such as 0.1, received {checks.shown(text)}"
+        )
+    return float(text)
+
+
 def _list(metavar: str, least: str = "+") -> dict[str, Any]:
     return {"nargs": least, "metavar": metavar}
 
@@ -63,9 +83,9 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "seeds": (
         f"number of runs of each activation (default: {Settings.seeds})",
-        {"type": int},
+        {"type": _integer},
     ),
-    "epochs": (f"iterations of each run (default: {Settings.epochs})", {"type": int}),
+    "epochs": (f"iterations of each run (default: {Settings.epochs})", {"type": _integer}),
     "method": (f"{' | '.join(TRAINING_METHODS)} (default: {MAIN.method})", _list("NAME")),
     "initializer": (
         "'default', the start of keras_smooth.Dense, or names of Keras initializers",
@@ -90,7 +110,7 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "noise": (
         "of the y that are trained on, as a fraction of their standard deviation "
         f"(default: {Settings.noise:g})",
-        {"type": float},
+        {"type": _number},
     ),
 }
 
@@ -118,7 +138,7 @@ def _add_compare(commands) -> None:
     option = compare.add_argument
     for name, (shown, how) in SETTINGS.items():
         option(f"--{name}", default=argparse.SUPPRESS, help=shown, **how)
-    option("--jobs", type=int, help="processes (default: the cores, 1 on a GPU)")
+    option("--jobs", type=_integer, help="processes (default: the cores, 1 on a GPU)")
     option(
         "--executor",
         default=executors.LOCAL,
@@ -165,7 +185,9 @@ def _add_audit(commands) -> None:
         "input.",
     )
     audit.add_argument("file", help="a model as Keras saves it, FILE.keras")
-    audit.add_argument("--order", type=int, default=2, help="number of derivatives (2)")
+    audit.add_argument(
+        "--order", type=_integer, default=2, help="number of derivatives (2)"
+    )
     audit.add_argument(
         "--x", metavar="FILE.npy", help="inputs, around whose values to look"
     )
@@ -187,6 +209,7 @@ def _add_audit(commands) -> None:
 
 
 def _audit(arguments: argparse.Namespace, console: Console) -> int:
+    checks.path("the file", arguments.file)
     for module in arguments.modules:
         _import(module)
     if holes := model_files.known_holes():
@@ -211,18 +234,24 @@ def _import(module: str) -> None:
     # A module of the user's own can raise anything.
     except Exception as error:
         raise ValueError(
-            f"cannot import {module}: {type(error).__name__}: {error}"
+            f"cannot import {checks.shown(module)}: {type(error).__name__}: {error}"
         ) from error
     finally:
         sys.path.remove(os.getcwd())
 
 
 def _array(file: str) -> np.ndarray:
-    path = checks.regular_file(file)
+    path = checks.regular_file(checks.path("--x", file))
     try:
-        return np.load(path, allow_pickle=False)
-    except (EOFError, OSError, ValueError) as error:
-        raise ValueError(f"Cannot read {file}: {error}.") from error
+        found = np.load(path, allow_pickle=False)
+    # NumPy takes whatever it cannot read for a pickle, and says how to open that all the same.
+    except (EOFError, OSError, ValueError):
+        found = None
+    if not isinstance(found, np.ndarray):
+        raise ValueError(
+            f"Cannot read {file}: expected one array of numbers, as numpy.save writes it."
+        )
+    return found
 
 
 def _compare(arguments: argparse.Namespace, console: Console) -> int:
@@ -249,7 +278,7 @@ def _carried_out(
     display.say(
         console,
         f"{todo} runs of {settings.epochs} iterations on {settings.device_name()} "
-        f"{executor.place}; results in {directory}",
+        f"{executor.place(todo)}; results in {directory}",
     )
     try:
         with display.Display(todo, settings, console) as live:

@@ -806,8 +806,17 @@ def test_command_says_why_inputs_cannot_be_read(capsys, tmp_path):
     keras.Sequential([keras.Input((2,)), L.Dense(2)]).save(tmp_path / "model.keras")
     os.mkfifo(tmp_path / "fifo.npy")
     (tmp_path / "text.npy").write_text("1 2 3")
-    for name, words in {"fifo": "FIFO", "text": "pickle", "absent": "No such file"}.items():
-        file = tmp_path / f"{name}.npy"
+    np.savez(tmp_path / "two.npz", np.ones((1, 2)), np.ones((1, 2)))
+    np.save(tmp_path / "objects.npy", np.array([{}, []], dtype=object))
+    one = "expected one array of numbers, as numpy.save writes it"
+    for name, words in {
+        "fifo.npy": "FIFO",
+        "text.npy": one,
+        "two.npz": one,
+        "objects.npy": one,
+        "absent.npy": "No such file",
+    }.items():
+        file = tmp_path / name
         status, out, err = _main(capsys, tmp_path / "model.keras", "--x", file)
         assert status == 2 and out == "" and words in err and str(file) in err
 

@@ -48,7 +48,7 @@ def main(capsys, *arguments):
         ),
         (["--problem", "gausian"], "Did you mean gaussian"),
         (["--seeds", "0"], "seeds must be 1 or more, received 0"),
-        (["--seeds", "three"], "invalid int value: 'three'"),
+        (["--seeds", "three"], "must be an integer such as 10, received 'three'"),
         (["--epochs", "0"], "epochs must be 1 or more"),
         (["--jobs", "0"], "--jobs must be 1 or more"),
         (["--method", "newton"], "Unknown method 'newton'"),
@@ -75,6 +75,59 @@ def test_bad_input_is_one_sentence_and_status_2(
     assert status == 2 and out == ""
     assert words in err and "Traceback" not in err
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["1_0", " 10", "10 ", "1.0", "1e1", "", "\u0661", "\u00b2"]
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "--seeds"],
+        ["compare", "--epochs"],
+        ["compare", "--jobs"],
+        ["audit", "m.keras", "--order"],
+    ],
+    ids="_".join,
+)
+def test_an_integer_is_digits_alone(capsys, arguments, text):
+    status, out, err = main(capsys, *arguments, text)
+    assert status == 2 and out == ""
+    assert err.endswith(f"must be an integer such as 10, received {text!r}\n")
+
+
+@pytest.mark.parametrize("text", ["1_0", " 1", "nan", "inf", ".", "", "\u0661"])
+def test_a_number_is_written_as_in_a_file(capsys, text):
+    status, out, err = main(capsys, "compare", "--noise", text)
+    assert status == 2 and out == ""
+    assert err.endswith(f"must be a number such as 0.1, received {text!r}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "the file must be a path that is not empty"),
+        (["m.keras", "--import", ""], "cannot import ''"),
+        (["absent.keras"], "Cannot read absent.keras: No such file"),
+    ],
+)
+def test_an_audit_of_nothing(capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = main(capsys, "audit", *arguments)
+    assert status == 2 and out == "" and words in err
+
+
+@pytest.mark.parametrize(
+    ("jobs", "num_runs", "place"),
+    [
+        (2, 23, "in 2 processes"),
+        (100, 3, "in 3 processes"),
+        (100, 1, "in 1 process"),
+        (1, 5, "in 1 process"),
+    ],
+)
+def test_no_more_processes_are_told_than_there_are_runs(jobs, num_runs, place):
+    assert executors.chosen(jobs).place(num_runs) == place
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import numpy as np
 from keras_smooth.checks import shown
 
 NAMES = ("x", "y", "dy", "d2y")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -107,7 +107,7 @@ def _fields(text: str, separator: str | None) -> list[str]:
 
 
 def _is_row_of_numbers(text: str) -> bool:
-    return all(map(_NUMBER.fullmatch, _fields(text, _separator(text))))
+    return all(map(NUMBER.fullmatch, _fields(text, _separator(text))))
 
 
 def _places(path: Path, found: list[str]) -> dict[str, int]:
@@ -148,7 +148,7 @@ def _row(path: Path, line: _TextLine, layout: _Layout) -> list[float]:
 
 
 def _number(what: str, field: str) -> float:
-    if _NUMBER.fullmatch(field) and math.isfinite(float(field)):
+    if NUMBER.fullmatch(field) and math.isfinite(float(field)):
         return float(field)
     hint = " Decimal commas are not read: write a point." if "," in field else ""
     raise ValueError(f"{what} must be a finite number, received {shown(field)}.{hint}")

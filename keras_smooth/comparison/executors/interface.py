@@ -8,13 +8,10 @@ from keras_smooth.comparison.tasks import Event, Finished, Progress, Task
 
 
 class Executor(Protocol):
-    """Works through tasks wherever it likes, and tells of it in the caller's thread.
+    """Works through tasks wherever it likes, and tells of it in the caller's thread."""
 
-    Attributes:
-        place: Where that is, as the end of a sentence.
-    """
-
-    place: str
+    def place(self, num_runs: int) -> str:
+        """Returns where so many runs happen, as the end of a sentence."""
 
     def execute(
         self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]

@@ -11,6 +11,7 @@ import importlib
 import os
 import pickle
 import queue
+import re
 import secrets
 import shutil
 import socket
@@ -48,8 +49,10 @@ class RayCluster:
 
     def __init__(self, address: str | None = None) -> None:
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
-        self.place = f"as tasks of Ray, {self._address}"
         _ray()
+
+    def place(self, num_runs: int) -> str:
+        return f"as tasks of Ray, {self._address}"
 
     def execute(
         self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]
@@ -98,7 +101,7 @@ def _connected(address: str) -> Iterator[None]:
 def _check_reachable(address: str) -> None:
     """Raises where nobody listens, for which Ray would wait many minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not (host and port.isdigit()):
+    if not (host and re.fullmatch("[0-9]{1,9}", port)):
         return  # Ray finds out where "auto" is.
     try:
         socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()

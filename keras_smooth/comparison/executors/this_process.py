@@ -10,7 +10,8 @@ from keras_smooth.comparison.tasks import Event, Task
 class ThisProcess:
     """Runs everything here."""
 
-    place = "in this process"
+    def place(self, num_runs: int) -> str:
+        return "in this process"
 
     def execute(
         self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]

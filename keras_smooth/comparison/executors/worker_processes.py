@@ -42,16 +42,22 @@ class WorkerProcesses:
 
     def __init__(self, jobs: int):
         self._jobs = jobs
-        self.place = f"in {jobs} process{'es' if jobs > 1 else ''}"
+
+    def place(self, num_runs: int) -> str:
+        jobs = self._num_workers(num_runs)
+        return f"in {jobs} process{'' if jobs == 1 else 'es'}"
 
     def execute(
         self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]
     ) -> None:
-        jobs = min(self._jobs, sum(len(task.starts) for task in tasks))
+        jobs = self._num_workers(sum(len(task.starts) for task in tasks))
         threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
         # First where to import from: functions of the user may be in modules of their own.
         start = pickle.dumps(sys.path) + cloudpickle.dumps((experiment, threads))
         _Pool(start, tasks, handle).work(jobs)
+
+    def _num_workers(self, num_runs: int) -> int:
+        return min(self._jobs, num_runs)
 
 
 class _Pool:
