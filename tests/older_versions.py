@@ -12,7 +12,6 @@ _ROUNDS = "Keras 3.10 rounds constants beside tensors of float64 to float32"
 _BLURS = "Keras 3.10 blurs images of float32 alone"
 _LACKS = "Keras 3.10 has no such function"
 _NO_FUNCTION = "Keras 3.10 takes no function as a constraint or a regularizer"
-_NO_WEIGHTS = "Keras 3.10 loads no tf-idf weights, from its own files neither"
 # Beginning of a test's name: why it is skipped.
 OF_KERAS = {
     "test_operation[convert_to_tensor]": _ROUNDS,
@@ -27,8 +26,6 @@ OF_KERAS = {
     "test_functions_are_the_same_objects[others]": _NO_FUNCTION,
     "test_outputs_are_the_same[float64-others]": _NO_FUNCTION,
     "test_outputs_are_the_same[None-others]": _NO_FUNCTION,
-    "test_outputs_are_the_same[float64-texts]": _NO_WEIGHTS,
-    "test_outputs_are_the_same[None-texts]": _NO_WEIGHTS,
     "test_constraints_are_refused[own]": _NO_FUNCTION,
     "test_what_an_operation_never_gets_is_no_fault[one number off]": (
         "Keras 3.10 raises for ops.logsumexp with keepdims in a graph"

@@ -190,6 +190,12 @@ def one():
     return keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)], name="one")
 
 
+def of_text():
+    lookup = keras.layers.StringLookup(vocabulary=["a"], output_mode="one_hot")
+    first = keras.Input((1,), dtype="string")
+    return keras.Sequential([first, lookup, keras.layers.Dense(1)])
+
+
 X, T = np.ones((4, 2)), np.ones((4, 1))
 COMPLEX = np.ones((4, 1), complex)
 NAN = np.array([[1.0], [np.nan], [0.0], [1.0]])
@@ -218,6 +224,9 @@ BAD = {
     "one of two": (wave, X, None, ValueError, "takes 2 inputs .*received 1"),
     "ragged": (one, [[1.0, 2.0], [1.0]], None, TypeError, "x is no array"),
     "text": (one, np.array([["a"]]), None, TypeError, "expects numbers for .*received x of text"),
+    "text where it is expected": (
+        of_text, tf.constant([["a"]]), None, TypeError, r"x holds text\. Name the inputs"
+    ),
     "integers": (one, np.ones((4, 1), int), None, TypeError, "must be floats.*int64"),
     "integers for floats": (
         wave, {"x": X, "t": np.ones((4, 1), int)}, None, TypeError, r"x\['t'\] holds int64"

@@ -309,6 +309,51 @@ def test_smooth_enough_activations_stay_and_faulty_ones_are_repaired():
     ]  # fmt: skip
 
 
+WORDS = tf.constant([["cat"], ["a cat sat"], ["bird"], ["mouse"]])
+NUMBERS = tf.constant([[3], [1], [3], [7]], "int64")
+FLOATS = tf.constant([[-1.0], [0.2], [0.7], [2.0]])
+
+
+def _adapted(layer, x):
+    layer.adapt(x[:3])
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("x", "first"),
+    [
+        (WORDS, lambda: _adapted(L.TextVectorization(output_mode="tf_idf"), WORDS)),
+        (WORDS, lambda: _adapted(L.StringLookup(output_mode="one_hot"), WORDS)),
+        (
+            WORDS,
+            lambda: _adapted(
+                L.StringLookup(8, output_mode="tf_idf", pad_to_max_tokens=True), WORDS
+            ),
+        ),
+        (
+            WORDS,
+            lambda: L.StringLookup(
+                output_mode="tf_idf", vocabulary=["cat", "bird"], idf_weights=[1.0, 3.0]
+            ),
+        ),
+        (NUMBERS, lambda: _adapted(L.IntegerLookup(output_mode="tf_idf"), NUMBERS)),
+        (NUMBERS, lambda: L.CategoryEncoding(8, output_mode="one_hot")),
+        (WORDS, lambda: L.Hashing(5, output_mode="one_hot")),
+        (FLOATS, lambda: _adapted(L.Normalization(), FLOATS)),
+        (FLOATS, lambda: L.Discretization([0.0, 1.0])),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
+def test_what_preprocessing_layers_have_learned_stays(x, first):
+    model = keras.Sequential([keras.Input((1,), dtype=x.dtype.name), first()])
+    model.add(L.Dense(3, "relu"))
+    smooth = keras_smooth.smoothen(model)
+    assert smooth.layers[1].activation is not keras.activations.relu
+    for of in (model, smooth):
+        of.pop()
+    np.testing.assert_array_equal(smooth(x), model(x))
+
+
 @pytest.mark.parametrize(
     ("order", "make"),
     [

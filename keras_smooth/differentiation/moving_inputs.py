@@ -58,10 +58,12 @@ def _place(found: list[Input], name: Any) -> int:
 
 
 def _no_floats(part: Input) -> str:
+    begin = f"The points must be floats to take derivatives, but {part.word} holds"
+    if part.tensor.dtype == tf.string:
+        return f"{begin} text. Name the inputs to differentiate by with wrt=."
     return (
-        f"The points must be floats to take derivatives, but {part.word} holds "
-        f"{part.tensor.dtype.name}. Convert them, for example with x.astype('float64'), or "
-        "name the inputs to differentiate by with wrt=."
+        f"{begin} {part.tensor.dtype.name}. Convert them, for example with "
+        "x.astype('float64'), or name the inputs to differentiate by with wrt=."
     )
 
 

@@ -97,6 +97,11 @@ def _load_assets(layer: keras.layers.Layer, other: keras.layers.Layer) -> None:
         return
     store = {}
     layer.save_own_variables(store)
+    if "idf_weights" in store:
+        # Keras 3.10 takes those of tf-idf beside a vocabulary alone, and reads none from files.
+        words = layer.get_vocabulary()
+        other.set_vocabulary(words, store["idf_weights"][: len(words)])
+        return
     if store:
         other.load_own_variables({name: np.array(store[name]) for name in store})
     with tempfile.TemporaryDirectory() as folder:
