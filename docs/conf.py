@@ -1,6 +1,8 @@
 """The site: `sphinx-build -W --keep-going docs docs/_build`, with the extra `docs`."""
 
+import inspect
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +11,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import gallery_scripts  # noqa: E402
+import keras  # noqa: E402
+from docutils import nodes  # noqa: E402
+from sphinx.util.inspect import stringify_signature  # noqa: E402
 
 import keras_smooth  # noqa: E402
 
@@ -42,11 +47,7 @@ autosummary_ignore_module_all = False
 # Dense and Activation stand in two modules: their page is that of the layers.
 autosummary_context = {"layers": keras_smooth.layers.__all__}
 napoleon_numpy_docstring = False
-napoleon_custom_sections = [
-    ("Call arguments", "params_style"),
-    ("Input shape", "notes"),
-    ("Output shape", "notes"),
-]
+napoleon_custom_sections = ["Input shape", "Output shape"]
 
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples"),
@@ -68,6 +69,7 @@ sphinx_gallery_conf = {
     "binder": {},
 }
 
+highlight_language = "none"  # a block says its own, but for trees of folders
 smartquotes = False  # y'' is a derivative
 default_role = "literal"  # single backticks of docstrings are code
 
@@ -85,6 +87,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+# Pages with none below them: beside them there is nothing to show.
+html_sidebars = {page: [] for page in ("architecture", "changelog", "limits")}
 html_show_sourcelink = False
 html_copy_source = False
 
@@ -99,6 +103,44 @@ def titled(app, name: str, source: list[str]) -> None:
         source[0] = f"{head}{label}\n{title.rstrip('.')}\n{'=' * len(title)}\n{rest[0]}"
 
 
+# In a table: 2.1e-09 or 2026-11-27, which browsers break behind the minus, and what stands in
+# short brackets, as a range.
+UNBROKEN = re.compile(r"(\([^()]{1,24}\)|\S*[\de]-\d\S*)")
+LONG = 60
+
+
+def tables(app, page: nodes.document) -> None:
+    """Marks for the stylesheet what in a table stays in one line, and which cells are long."""
+    for cell in page.findall(nodes.entry):
+        if len(cell.astext()) > LONG:
+            cell["classes"].append("long")
+        for text in list(cell.findall(nodes.Text)):
+            if not isinstance(text.parent, nodes.paragraph):
+                continue
+            words = UNBROKEN.split(text.astext())
+            # Every second one is what was split at.
+            text.parent.replace(
+                text,
+                [
+                    nodes.inline("", word, classes=["unbroken"])
+                    if i % 2
+                    else nodes.Text(word)
+                    for i, word in enumerate(words)
+                ],
+            )
+
+
+def signature(app, what, name: str, documented, options, given, returned):
+    """Gives a layer its own arguments: autodoc takes those of a `__new__` of Keras, all of any."""
+    if not (isinstance(documented, type) and issubclass(documented, keras.Operation)):
+        return None
+    return stringify_signature(
+        inspect.signature(documented), show_annotation=False, show_return_annotation=False
+    ), None
+
+
 def setup(app) -> None:
-    """Connects the titles of examples."""
+    """Connects what is changed on the way to a page."""
     app.connect("source-read", titled)
+    app.connect("doctree-read", tables)
+    app.connect("autodoc-process-signature", signature)

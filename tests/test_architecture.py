@@ -182,6 +182,16 @@ def test_docstring_of_a_folder_is_its_map(folder):
     assert sorted(filter(None, named)) == sorted(inside(folder))
 
 
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_markup_of_docstrings_ends_before_a_word_goes_on(path):
+    """The site takes `Task`s for the beginning of a longer piece of code."""
+    parts = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    found = [one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, parts)]
+    docs = [ast.get_docstring(one) or "" for one in found]
+    ends = (end for doc in docs for end in re.findall(r"`[^`]*`(\w*)", doc))
+    assert list(filter(None, ends)) == []
+
+
 def tree(file: str) -> str:
     """Returns the tree that stands in a page between its mark and the end of the block."""
     return re.search(

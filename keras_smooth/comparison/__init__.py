@@ -21,7 +21,7 @@ display.py       the live display in a terminal
 comparing.py     `compare`, which leads through all of these
 
 `compare` makes `Settings` and a `Problem` once. Both go into an `Experiment`, which an
-executor carries to where its `Task`s run. What it hears, `Progress` and `Finished`, comes back
+executor carries to where each `Task` runs. What it hears, `Progress` and `Finished`, comes back
 to `compare`, which keeps every `Outcome` in `Results` and in files, and then writes the report.
 """
 

@@ -91,8 +91,8 @@ def fit_lbfgs(
             divides evenly, and terms are means over rows; else that is refused.
         loss_weights: What the terms of `objective` are multiplied by in the sum, by name;
             the logs have them without it.
-        variables: `keras.Variable`s that `objective` uses and that are trained beside the
-            weights of the model, of the dtype in which the fit computes.
+        variables: A list of each `keras.Variable` that `objective` uses and that is trained
+            beside the weights of the model, of the dtype in which the fit computes.
         resample: A `Resample`, which draws the points of an `objective` anew every so many
             iterations. None keeps x.
         sample_weight: Weights of the samples; None with a dataset.
