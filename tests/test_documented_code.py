@@ -62,7 +62,7 @@ def parabola():
 # A word of the block: the names that it takes for granted.
 GIVEN = {
     "DerivativeMonitor(x_test": parabola,
-    "EarlyStopping": parabola,
+    "EarlyStopping": dict,
     "CSVLogger": dict,
     "objective=terms": lambda: {
         "ops": keras.ops,
@@ -106,10 +106,27 @@ def test_readme(run, tmp_path):
     assert (tmp_path / "errors.png").exists() and (tmp_path / "log.csv").exists()
 
 
+def needed(page):
+    """Returns the packages that the code of a page needs beside this one and its own."""
+    return re.findall("<!-- needs (.*) -->", page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_say_how_to_install_what_they_need(page):
+    code = "".join(blocks(page))
+    brings = {
+        "tensorboard": r"TensorBoard\(|log_dir=",
+        "keras_tuner": "import.* keras_tuner",
+    }
+    assert needed(page) == [name for name, word in brings.items() if re.search(word, code)]
+    for package in needed(page):
+        assert f"`pip install {package.replace('_', '-')}`" in page.read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_pages(run, page):
-    for package in re.findall("<!-- needs (.*) -->", page.read_text()):
+    for package in needed(page):
         pytest.importorskip(package)
     names = {}
     for block in blocks(page):
