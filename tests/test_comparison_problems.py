@@ -166,7 +166,8 @@ def test_text_file_of_utf_16(tmp_path):
 
 
 BAD = [
-    (text(head="x,z,dy,d2y"), "no column y: .* it is 'x,z,dy,d2y'"),
+    (text(head="x,z,dy,d2y"), "no column y: .* it names 'x, z, dy, d2y'"),
+    ("time;angle\n0;1\n", "no column x and no column y: .* it names 'time, angle'"),
     ("", "is empty"),
     ("# nothing\n\n", "is empty"),
     (text(head=""), "no column x and no column y"),
@@ -189,7 +190,7 @@ BAD = [
     ("x,y\n" + "1,2\n" * 12, "nothing to learn"),
     ("1,2\n" * 12, "no column x and no column y"),
     ("x,y\n" + "1" * 200_000 + ",2\n", "bad.csv: field larger than field limit"),
-    ("x" * 200 + ",y\n", r"it is 'x{80}\.\.\.'\."),
+    ("x" * 200 + ",y\n", r"it names 'x{80}\.\.\.'\."),
     ("x,y\n" + "1" * 400 + ",2\n", r"line 2: x must .* received '1{80}\.\.\.'\."),
 ]
 

@@ -112,7 +112,7 @@ def _is_row_of_numbers(text: str) -> bool:
 
 def _places(path: Path, found: list[str]) -> dict[str, int]:
     """Returns where the columns are in a line."""
-    what = f"it is {shown(','.join(found))}"
+    what = f"it names {shown(', '.join(found))}"
     missing = [name for name in NAMES[:2] if name not in found]
     if missing:
         raise ValueError(
