@@ -14,10 +14,12 @@ from keras_smooth.lbfgs.objective import Objective
 REPEATS = 50
 
 
-def article(activation: str = "tanh", seed: int = 0, noise: float = 0.0) -> tuple:
-    """Returns model, objective and data: 8 x 20, 3,001 weights, float64."""
+def article(
+    activation: str = "tanh", seed: int = 0, noise: float = 0.0, architecture: str = "8x20"
+) -> tuple:
+    """Returns model, objective and data, float64: with 8 x 20 units, 3,001 weights."""
     problem = problems.load_problem("gaussian", noise=noise)
-    settings = Settings(activations=(activation,))
+    settings = Settings(activations=(activation,), architecture=architecture)
     experiment = Experiment(settings, {problem.name: problem})
     model = experiment.network(activation, Start(settings.main, seed))
     x, y = (tf.constant(column[:, None]) for column in problem.draw(seed))

@@ -1,52 +1,48 @@
-"""Whether a dense self-scaled BFGS would win against the limited memory of fit_lbfgs.
+"""Where the dense matrix of method="bfgs" wins against the limited memory of fit_lbfgs.
 
-    python benchmarks/dense.py [--seeds 2] [--iterations 1200] [--cases NAME ...]
+    python benchmarks/dense.py [--seeds 3] [--iterations 900] [--cases NAME ...]
 
-A prototype: symmetric storage of one triangle, in which BLAS reads and writes (dsymv, dsyr2;
-SciPy has them), the factors of the scaling in one number beside it, and the line search of
-fit_lbfgs. The matrix is multiplied by one vector an iteration, the latest gradient: its product
-with the one before is known. "dense, XLA" is such a matrix in the loop of fit_lbfgs. The memory
-is timed apart from the evaluations, so that the last column can say from which cost of an
-evaluation on the dense matrix reaches a level first; one process on one core, CPU time. Prints a
-table in Markdown.
+Both in the same loop, with the same line search: the article's net, and Burgers' equation on nets
+of several widths. The memory is timed apart from the evaluations, so that the last column can say
+from which cost of an evaluation on the dense matrix reaches a level first; one process on one
+core, CPU time, medians. Prints a table in Markdown.
 """
 
 import argparse
 import dataclasses
+import functools
 import math
 import os
 import statistics
 import time
 from collections.abc import Callable
-from unittest import mock
 
 # One core, before any of the libraries counts them.
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import article_net
-import dense_hessian
 import keras
 import numpy as np
 import resample
 import tensorflow as tf
-from scipy.linalg import blas
 
 from keras_smooth.lbfgs import micro_batches
-from keras_smooth.lbfgs.minimizers import Minimizer, limited_memory, line_search
-from keras_smooth.lbfgs.minimizers.line_search import Place
+from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.lbfgs.objective import Objective
 from keras_smooth.lbfgs.terms import Terms
+
+CHUNK = 20
 
 
 def mean_of_squares(model: keras.Model, points) -> tf.Tensor:
     return keras.ops.mean(resample.residual(model, points) ** 2)
 
 
-def burgers(seed: int) -> tuple:
-    """Burgers' equation as in benchmarks/resample.py: 921 weights, 2,000 points."""
+def burgers(seed: int, width: int = 20) -> tuple:
+    """Burgers' equation as in benchmarks/resample.py, on 2,000 points."""
     keras.utils.set_random_seed(seed)
-    model = resample.net()
+    model = resample.net(width)
     points = np.random.default_rng(seed).uniform(size=(2000, 2))
     objective = Objective(model, Terms(mean_of_squares))
     parts = (tf.constant(points), None, None)
@@ -55,15 +51,11 @@ def burgers(seed: int) -> tuple:
 
 @dataclasses.dataclass
 class Trace:
-    """Evaluations and values after each iteration, and seconds of the memory."""
+    """Evaluations and values after each iteration, and the seconds of the memory in one."""
 
     evaluations: list[int] = dataclasses.field(default_factory=list)
     values: list[float] = dataclasses.field(default_factory=list)
     memory: float = 0.0
-
-    def note(self, evaluations: int, value: float) -> None:
-        self.evaluations.append(evaluations)
-        self.values.append(value)
 
     def until(self, level: float) -> tuple[float, float]:
         """Returns iterations and evaluations to a level."""
@@ -73,112 +65,54 @@ class Trace:
         return math.inf, math.inf
 
 
-class Dense:
-    """A dense inverse Hessian H = factor * matrix, of which the lower triangle is stored."""
-
-    def __init__(self, num_weights: int):
-        self.matrix = np.eye(num_weights, order="F")
-        self.factor = 1.0
-        self._is_empty = True
-
-    def update(self, step, change, before, gradient, growth: float) -> np.ndarray:
-        """Takes up a pair, and returns H times the gradient.
-
-        Args:
-            step: Change of the position.
-            change: Change of the gradient.
-            before: H times the gradient before.
-            gradient: The gradient now.
-            growth: 1 / tau, by which H is multiplied first.
-        """
-        curvature = step @ change
-        if self._is_empty:
-            self.factor, self._is_empty = curvature / (change @ change), False
-            along, before = self.factor * gradient, self.factor * before
-        else:
-            along = self.factor * blas.dsymv(1.0, self.matrix, gradient, lower=1)
-            self.factor *= growth
-            along, before = growth * along, growth * before
-        product = along - before
-        ratio = (1.0 + change @ product / curvature) / (2.0 * curvature)
-        other = product / curvature - ratio * step
-        self.matrix = blas.dsyr2(
-            -1.0 / self.factor, step, other, a=self.matrix, lower=1, overwrite_a=1
-        )
-        return along - step * (other @ gradient) - other * (step @ gradient)
-
-
-def dense(evaluate: Callable, position: tf.Tensor, iterations: int) -> Trace:
-    """Returns the trace of the prototype."""
-
-    @tf.function(jit_compile=True, autograph=False)
-    def search(position, value, gradient, direction, slope, length):
-        start = Place(position, value, gradient)
-        return line_search.search(evaluate, start, direction, slope, length)
-
-    trace, hessian = Trace(), Dense(position.shape[0])
-    place = Place(position, *evaluate(position))
-    direction, evaluations = -place.gradient, 1
-    slope = line_search.dot(direction, place.gradient)
-    length = 1.0 / tf.maximum(tf.norm(place.gradient), 1.0)
-    for i in range(iterations):
-        found = search(*place, direction, slope, length)
-        evaluations += int(found.num_trials)
-        if not bool(found.found):
-            break
-        before = time.process_time()
-        step = (found.place.position - place.position).numpy()
-        gradient, old = found.place.gradient.numpy(), place.gradient.numpy()
-        growth = 1.0
-        if i:
-            growth = max(
-                -(float(found.length) ** 2) * float(slope) / (step @ (gradient - old)), 1.0
-            )
-        product = hessian.update(step, gradient - old, -direction.numpy(), gradient, growth)
-        trace.memory += time.process_time() - before
-        place, direction = found.place, tf.constant(-product)
-        slope, length = line_search.dot(direction, place.gradient), tf.ones_like(slope)
-        trace.note(evaluations, float(place.value))
-    return trace
-
-
-def limited(
-    evaluate: Callable, position, iterations: int, pairs: int, cost: float
+def trace(
+    evaluate: Callable, position, iterations: int, method: str, pairs: int, cost: float
 ) -> Trace:
-    """Returns the trace of fit_lbfgs, noted at each iteration.
+    """Returns the trace of a method, noted at each iteration.
 
     Args:
         evaluate: Of a position.
         position: Where it begins.
         iterations: To make.
+        method: A name of `MINIMIZERS`.
         pairs: Of its memory.
         cost: Seconds of an evaluation.
     """
-    minimizer = Minimizer(lambda point, _: evaluate(point), "lbfgs", pairs)
+    minimizer = Minimizer(lambda point, _: evaluate(point), method, pairs)
     state = minimizer.advance(minimizer.begin(position, ()), 1, 0.0, ())
-    trace = Trace()
-    while len(trace.values) < iterations and not bool(state.failed):
-        trace.note(int(state.num_objective_evaluations), float(state.objective_value))
+    found = Trace()
+    while len(found.values) < iterations and not bool(state.failed):
+        found.evaluations.append(int(state.num_objective_evaluations))
+        found.values.append(float(state.objective_value))
         state = minimizer.advance(state, 1, 0.0, ())
     # A call costs by itself: what the memory costs is seen where many are made at once.
-    found, chunk = [], 20
-    for _ in range(5):
+    state, took = minimizer.begin(position, ()), []
+    while int(state.num_iterations) < iterations and not bool(state.failed):
         before, evaluations = time.process_time(), int(state.num_objective_evaluations)
-        state = minimizer.advance(state, chunk, 0.0, ())
+        state = minimizer.advance(state, CHUNK, 0.0, ())
         seconds = time.process_time() - before
-        found.append(seconds - cost * (int(state.num_objective_evaluations) - evaluations))
-    trace.memory = max(min(found), 0.0) / chunk * len(trace.values)
-    return trace
+        took.append(seconds - cost * (int(state.num_objective_evaluations) - evaluations))
+    found.memory = max(statistics.median(took), 0.0) / CHUNK
+    return found
 
 
-# A case, the levels of its objective, and sizes of the limited memory.
+def article(architecture: str = "8x20") -> Callable:
+    """Returns the article's net, of an architecture, as a function of the seed."""
+    return lambda seed: article_net.article(seed=seed, architecture=architecture)
+
+
+# A case, the levels of its objective, and sizes of the limited memory, the default first.
+FITS = (1e-10, 1e-12, 1e-14)
+BURGERS = (1e-4, 1e-6, 1e-7)
 CASES = {
-    "article": (
-        lambda seed: article_net.article(seed=seed),
-        (1e-10, 1e-12, 1e-14),
-        (300, 600),
-    ),
-    "burgers": (burgers, (1e-4, 1e-6, 1e-7), (569, 921)),
+    "article": (article(), FITS, (300, 600)),
+    "article 2x10": (article("2x10"), FITS, (141,)),
+    "article 2x20": (article("2x20"), FITS, (481,)),
+    "article 3x20": (article("3x20"), FITS, (582,)),
+    "burgers 10": (functools.partial(burgers, width=10), BURGERS, (261,)),
+    "burgers 20": (burgers, BURGERS, (569, 921)),
+    "burgers 30": (functools.partial(burgers, width=30), BURGERS, (300, 600)),
+    "burgers 40": (functools.partial(burgers, width=40), BURGERS, (300, 600)),
 }
 
 
@@ -186,6 +120,7 @@ def measure(name: str, seeds: int, iterations: int) -> None:
     """Prints the rows of a case."""
     build, levels, sizes = CASES[name]
     traces: dict = {}
+    num_weights = 0
     for seed in range(seeds):
         model, objective, data = build(seed)
         of_data = article_net.evaluation(model, objective)
@@ -194,18 +129,17 @@ def measure(name: str, seeds: int, iterations: int) -> None:
             return of_data(point, data)
 
         position = objective.position
+        num_weights = position.shape[0]
         cost = article_net.seconds_of(of_data, position, data)
-        traces.setdefault("dense", []).append((cost, dense(evaluate, position, iterations)))
-        with mock.patch.object(limited_memory, "inverse_hessian", dense_hessian):
-            trace = limited(evaluate, position, iterations, 0, cost)
-        traces.setdefault("dense, XLA", []).append((cost, trace))
-        for pairs in sizes:
-            trace = limited(evaluate, position, iterations, pairs, cost)
-            traces.setdefault(f"{pairs} pairs", []).append((cost, trace))
+        rows = [("bfgs", "bfgs", 1)] + [(f"{n} pairs", "lbfgs", n) for n in sizes]
+        for label, method, pairs in rows:
+            found = trace(evaluate, position, iterations, method, pairs, cost)
+            traces.setdefault(label, []).append((cost, found))
     for level in levels:
-        reference = _medians(traces["dense"], level)
+        reference = _medians(traces["bfgs"], level)
         for label, found in traces.items():
-            print(_row(name, level, label, _medians(found, level), reference), flush=True)
+            row = _row(level, label, _medians(found, level), reference)
+            print(f"| {name} | {num_weights:,} | {row} |", flush=True)
 
 
 def _medians(found: list, level: float) -> tuple:
@@ -215,31 +149,31 @@ def _medians(found: list, level: float) -> tuple:
         statistics.median(iterations for iterations, _ in until),
         statistics.median(evaluations for _, evaluations in until),
         statistics.median(1e3 * cost for cost, _ in found),
-        statistics.median(1e3 * trace.memory / len(trace.values) for _, trace in found),
+        statistics.median(1e3 * trace.memory for _, trace in found),
     )
 
 
-def _row(name: str, level: float, label: str, found: tuple, reference: tuple) -> str:
+def _row(level: float, label: str, found: tuple, reference: tuple) -> str:
     iterations, evaluations, cost, memory = found
     more = evaluations - reference[1]
     saved = reference[0] * reference[3] - iterations * memory
     gain = f"{max(saved / more, 0.0):.1f}" if more > 0 and math.isfinite(more) else ""
     seconds = 1e-3 * (evaluations * cost + iterations * memory)
     cells = [
-        name, f"{level:.0e}", label, f"{iterations:.0f}", f"{evaluations:.0f}",
+        f"{level:.0e}", label, f"{iterations:.0f}", f"{evaluations:.0f}",
         f"{cost:.2f}", f"{memory:.2f}", f"{seconds:.2f}", gain,
     ]  # fmt: skip
-    return f"| {' | '.join(cells)} |".replace("inf", "never")
+    return " | ".join(cells).replace("inf", "never")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--iterations", type=int, default=1200)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--iterations", type=int, default=900)
     parser.add_argument("--cases", nargs="+", default=list(CASES))
     arguments = parser.parse_args()
     columns = [
-        "case", "to", "memory", "iterations", "evaluations", "ms an evaluation",
+        "case", "weights", "to", "memory", "iterations", "evaluations", "ms an evaluation",
         "ms of memory an iteration", "CPU s", "dense wins above, ms an evaluation",
     ]  # fmt: skip
     print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns), flush=True)

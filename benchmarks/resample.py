@@ -52,12 +52,12 @@ def logarithm(model: keras.Model, points: np.ndarray) -> tf.Tensor:
     return ops.log(ops.mean(residual(model, points) ** 2))
 
 
-def net() -> keras.Model:
+def net(width: int = 20) -> keras.Model:
     inputs = keras.Input((2,), dtype="float64")
     x, t = inputs[:, :1], inputs[:, 1:]
     hidden = 2.0 * inputs - 1.0
     for _ in range(3):
-        hidden = keras_smooth.Dense(20, "tanh", dtype="float64")(hidden)
+        hidden = keras_smooth.Dense(width, "tanh", dtype="float64")(hidden)
     odd = keras_smooth.Dense(1, dtype="float64")(hidden) * x / ops.sqrt(x**2 + 1e-4)
     return keras.Model(inputs, t * (1.0 - x) * odd - (1.0 - t) * ops.sin(np.pi * x))
 

@@ -154,7 +154,13 @@ OF_TFP = [slow("tfp_lbfgs"), slow("tfp_bfgs")]
 # That TFP's methods train without XLA is in the tests below.
 @pytest.mark.parametrize(
     ("method", "jit_compile"),
-    [("lbfgs", True), slow("tfp_lbfgs", True), slow("tfp_bfgs", True), ("lbfgs", False)],
+    [
+        ("lbfgs", True),
+        ("bfgs", True),
+        slow("tfp_lbfgs", True),
+        slow("tfp_bfgs", True),
+        ("lbfgs", False),
+    ],
 )
 def test_trains(make_model, gaussian_data, method, jit_compile):
     model = make_model()
@@ -169,7 +175,7 @@ def test_trains(make_model, gaussian_data, method, jit_compile):
     )
 
 
-@pytest.mark.parametrize("method", ["lbfgs", *OF_TFP])
+@pytest.mark.parametrize("method", ["lbfgs", "bfgs", *OF_TFP])
 def test_chunks_do_not_change_the_result(make_model, gaussian_data, method):
     model, results, epochs = make_model(width=3), [], []
     start, options = model.get_weights(), {"epochs": 20, "method": method}
@@ -328,7 +334,7 @@ BY_TFP = {
 @pytest.mark.parametrize(
     ("name", "method"),
     [
-        *((name, "lbfgs") for name in ENDS),
+        *((name, method) for method in ("lbfgs", "bfgs") for name in ENDS),
         *(slow(name, method) for method, names in BY_TFP.items() for name in names),
     ],
 )
@@ -357,7 +363,8 @@ def test_advice_to_take_float64_is_for_less(status):
 
 
 @pytest.mark.parametrize(("method", "starts"), [
-    ("lbfgs", [1.6, 1e-3, 100.0]), slow("tfp_lbfgs", [1.6]), slow("tfp_bfgs", [1.6]),
+    *((method, [1.6, 1e-3, 100.0]) for method in ("lbfgs", "bfgs")),
+    slow("tfp_lbfgs", [1.6]), slow("tfp_bfgs", [1.6]),
 ])  # fmt: skip
 def test_a_trial_that_is_nan_shrinks_the_step(method, starts):
     """x - 10 log x, which is NaN below 0, has its minimum at 10."""
@@ -371,7 +378,7 @@ def test_a_trial_that_is_nan_shrinks_the_step(method, starts):
     # Where the gradient is 1e-10, x is off by ten times that; TFP's search dies at 1e-8.
     np.testing.assert_allclose(w, 10.0, rtol=1e-7)
     assert result.fun < 0.0
-    if method == "lbfgs":
+    if method in ("lbfgs", "bfgs"):
         assert result.success and int(seen) > 0
 
 

@@ -86,6 +86,7 @@ def batches():
 
 RUNS = {
     "lbfgs, compiled": (net, {"jit_compile": True}),
+    "bfgs": (net, {"method": "bfgs"}),
     "tfp_lbfgs": (net, {"method": "tfp_lbfgs"}),
     "tfp_bfgs": (net, {"method": "tfp_bfgs"}),
     "float32": (lambda: net(dtype="float32"), {}),

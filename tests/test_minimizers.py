@@ -1,4 +1,6 @@
-"""Self-scaled L-BFGS: its memory against dense matrices, its line search, test problems."""
+"""Self-scaled L-BFGS and BFGS: memories against matrices, line search, test problems."""
+
+import functools
 
 import keras
 import numpy as np
@@ -12,6 +14,7 @@ from keras_smooth.lbfgs.minimizers import (
     MINIMIZERS,
     Minimizer,
     default_num_pairs,
+    dense_inverse_hessian,
     inverse_hessian,
     line_search,
     pairs,
@@ -49,9 +52,20 @@ def random_pairs(num_stored, size):
 def stored(steps, changes, growths, gradient, num_pairs, dtype="float64"):
     """The memory of these pairs, at gradients that end with the given one."""
     memory = inverse_hessian.empty(num_pairs, tf.zeros(steps.shape[1], dtype))
+    return filled(inverse_hessian, memory, steps, changes, growths, gradient)
+
+
+def stored_densely(steps, changes, growths, gradient, dtype="float64"):
+    """The matrix of these pairs, at gradients that end with the given one."""
+    memory = dense_inverse_hessian.empty(tf.zeros(steps.shape[1], dtype))
+    return filled(dense_inverse_hessian, memory, steps, changes, growths, gradient)
+
+
+def filled(kind, memory, steps, changes, growths, gradient):
     gradients = gradient - changes.sum(0) + np.cumsum(changes, axis=0)
+    dtype = memory[0].dtype
     for row in zip(steps, changes, gradients, growths):
-        memory = inverse_hessian.store(memory, *(tf.constant(v, dtype) for v in row))
+        memory = kind.store(memory, *(tf.constant(v, dtype) for v in row))
     return memory
 
 
@@ -70,6 +84,37 @@ def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
     found = inverse_hessian.times_gradient(memory, tf.constant(gradient, dtype))
     # The condition of R is about 10: rounding times a few hundred operations.
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+
+
+# Rows of a block: one block, one and a remainder, many, each a number.
+@pytest.mark.parametrize("block_rows", [512, 20, 13, 4, 1])
+@pytest.mark.parametrize("num_stored", [1, 3, 13])
+@pytest.mark.parametrize("scaled", [True, False], ids=["self-scaled", "plain"])
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 1e-2)])
+def test_matrix_in_blocks_is_the_dense_matrix(
+    block_rows, num_stored, scaled, dtype, rtol, monkeypatch
+):
+    monkeypatch.setattr(dense_inverse_hessian, "BLOCK_ROWS", block_rows)
+    steps, changes, growths, gradient = random_pairs(num_stored, 20)
+    if not scaled:
+        growths = np.ones(num_stored)
+    memory = stored_densely(steps, changes, growths, gradient, dtype)
+    expected = dense(steps, changes, growths) @ gradient
+    found = dense_inverse_hessian.times_gradient(memory, tf.constant(gradient, dtype))
+    # As for the pairs: the product is carried on from update to update.
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+    num_blocks, size, _ = memory.blocks.shape
+    # Half of a matrix, and what the blocks on the diagonal have above it.
+    assert num_blocks * size**2 <= 20 * (20 + size) / 2 + 20 * size
+
+
+# Weights and dtype: 22,000 in float64 and 32,000 in float32 do not fit.
+@pytest.mark.parametrize(
+    ("num_weights", "dtype"), [(23_000, "float64"), (33_000, "float32")]
+)
+def test_matrix_that_does_not_fit_is_refused(num_weights, dtype):
+    with pytest.raises(ValueError, match=f"{num_weights} x .*2 GiB at most.*lbfgs"):
+        dense_inverse_hessian.empty(tf.zeros(num_weights, dtype))
 
 
 # Bytes of a block, and the rows that whole blocks make of 5 pairs: of 2, 4 and all rows.
@@ -101,19 +146,27 @@ LOST = {"no change": (0.0, 0.0), "negative": (-1.0, 0.5), "rounding": (1e-17, 1.
 
 @pytest.mark.parametrize("name", LOST)
 @pytest.mark.parametrize("num_stored", [0, 2, 3, 4])
-def test_curvature_that_is_rounding_is_not_stored(name, num_stored):
+@pytest.mark.parametrize(
+    ("kind", "put", "num_kept"),
+    [
+        (inverse_hessian, functools.partial(stored, num_pairs=3), 3),
+        (dense_inverse_hessian, stored_densely, 4),
+    ],
+    ids=["pairs", "matrix"],
+)
+def test_curvature_that_is_rounding_is_not_stored(name, num_stored, kind, put, num_kept):
     """The matrix stays what it was, at the new gradient."""
     along, across = LOST[name]
     pairs = random_pairs(num_stored, 6)[:3]
     step, change = np.eye(6)[0], np.array([along, across, 0.0, 0.0, 0.0, 0.0])
     gradient = np.arange(6.0)
-    memory = stored(*pairs, gradient - change, num_pairs=3)
+    memory = put(*pairs, gradient - change)
     row = (step, change, gradient, 2.0)
-    after = inverse_hessian.store(memory, *(tf.constant(v, tf.float64) for v in row))
+    after = kind.store(memory, *(tf.constant(v, tf.float64) for v in row))
     expected = gradient
     if num_stored:
-        expected = dense(*(part[-3:] for part in pairs)) @ gradient
-    found = inverse_hessian.times_gradient(after, tf.constant(gradient))
+        expected = dense(*(part[-num_kept:] for part in pairs)) @ gradient
+    found = kind.times_gradient(after, tf.constant(gradient))
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
     assert int(after.num_pairs) == num_stored
 
@@ -127,9 +180,10 @@ def quartic(x):
     return value, gradient
 
 
-def test_path_is_that_of_dense_self_scaled_bfgs():
+@pytest.mark.parametrize(("method", "num_kept"), [("lbfgs", 4), ("bfgs", 10)])
+def test_path_is_that_of_dense_self_scaled_bfgs(method, num_kept):
     """The factor from the line search against s.B s with the dense matrix inverted."""
-    minimizer = Minimizer(lambda x, data: quartic(x), "lbfgs", 4, jit_compile=False)
+    minimizer = Minimizer(lambda x, data: quartic(x), method, 4, jit_compile=False)
     state = minimizer.begin(tf.constant([3.0, -2.0, 1.0, 4.0, -1.0, 2.0], tf.float64), ())
     steps, changes, growths = [], [], []
     while len(steps) < 10:
@@ -140,10 +194,10 @@ def test_path_is_that_of_dense_self_scaled_bfgs():
         )
         growth = 1.0
         if steps:
-            matrix = dense(steps[-4:], changes[-4:], growths[-4:])
+            matrix = dense(*(part[-num_kept:] for part in (steps, changes, growths)))
             growth = max(step @ np.linalg.solve(matrix, step) / (step @ change), 1.0)
         steps, changes, growths = [*steps, step], [*changes, change], [*growths, growth]
-        matrix = dense(steps[-4:], changes[-4:], growths[-4:])
+        matrix = dense(*(part[-num_kept:] for part in (steps, changes, growths)))
         expected = -matrix @ after.objective_gradient.numpy()
         # Steps shrink to 1e-4, so that rounding of the positions is 1e-12 of them.
         np.testing.assert_allclose(after.direction, expected, rtol=1e-6)
@@ -175,7 +229,7 @@ def test_default_number_of_pairs(name):
 
 
 # TFP's line search takes seconds to trace.
-@pytest.mark.parametrize("method", representatives(MINIMIZERS, ["lbfgs"]))
+@pytest.mark.parametrize("method", representatives(MINIMIZERS, ["lbfgs", "bfgs"]))
 def test_every_method_minimizes(method):
     """A row of the table is enough to be used: states have the seven names."""
     minimizer = Minimizer(lambda x, data: quartic(x), method, 5, jit_compile=False)
@@ -272,7 +326,7 @@ class Unknowns(keras.Model):
         return self.problem(keras.ops.convert_to_tensor(self.unknowns))
 
 
-def solve(problem, dtype, epochs):
+def solve(problem, dtype, epochs, method="lbfgs"):
     model = Unknowns(problem, dtype)
     model.compile()
     history = fit_lbfgs(
@@ -280,6 +334,7 @@ def solve(problem, dtype, epochs):
         np.zeros((1, 1)),
         epochs=epochs,
         steps_per_execution=epochs,
+        method=method,
         num_correction_pairs=10,
         tolerance=TOLERANCE[dtype],
         jit_compile=False,
@@ -316,8 +371,9 @@ def test_start_of_the_table(problem):
 @pytest.mark.parametrize(
     "problem", representatives(PROBLEMS, PROBLEMS[::7]), ids=lambda problem: problem.name
 )
-def test_solves_in_float64(problem):
-    result, unknowns = solve(problem, "float64", epochs=5000)
+@pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
+def test_solves_in_float64(problem, method):
+    result, unknowns = solve(problem, "float64", 5000, method)
     value, gradient = value_and_gradient(problem, unknowns)
     assert result.success == (result.grad_norm <= TOLERANCE["float64"])
     # What is reported is what the weights give. Residuals r are rounded by 1e-16, their
@@ -329,8 +385,9 @@ def test_solves_in_float64(problem):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
-def test_no_false_success_in_float32(problem):
-    result, _ = solve(problem, "float32", epochs=1000)
+@pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
+def test_no_false_success_in_float32(problem, method):
+    result, _ = solve(problem, "float32", 1000, method)
     assert result.success == (result.grad_norm <= TOLERANCE["float32"])
     assert result.success == (result.status == Status.TOLERANCE)
     assert result.fun <= float(problem(tf.constant(problem.start, tf.float32)))

@@ -108,16 +108,18 @@ def fit_lbfgs(
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
             call of the callbacks; with `objective`, another x.
         validation_split: Fraction of the rows, the last ones, to hold out instead.
-        method: `"lbfgs"`, self-scaled; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability,
-            whose line search brackets every step; or `"tfp_bfgs"`, its BFGS with a dense
-            inverse Hessian, n^2 numbers. Those two need `tf_keras`.
-            benchmarks/lbfgs.md compares them.
+        method: `"lbfgs"`, self-scaled; `"bfgs"`, self-scaled with a dense inverse Hessian,
+            which forgets nothing and is ahead in runs of more iterations than there are
+            pairs, up to about a thousand weights; `"tfp_lbfgs"`, the L-BFGS of TensorFlow
+            Probability, whose line search brackets every step; or `"tfp_bfgs"`, its BFGS
+            with a dense inverse Hessian. Those two need `tf_keras`. benchmarks/lbfgs.md
+            compares them.
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
             More pairs need fewer iterations and make each slower. None takes a third of the
             number of rows, which costs about as much as an evaluation, but 50 at least and
-            300 at most; or as many as weights, which is best, as far as 8 MiB go (724
-            weights in float64); and never more than fit into 256 MiB, or 3. `"tfp_lbfgs"`
-            takes 50. docs/equations.md has what more or fewer do.
+            300 at most; or as many as weights, as far as 8 MiB go (724 weights in float64);
+            and never more than fit into 256 MiB, or 3. `"tfp_lbfgs"` takes 50, and a dense
+            inverse Hessian has none. docs/equations.md has what more or fewer do.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
             `get_config`.
@@ -136,7 +138,7 @@ def fit_lbfgs(
             more epochs, a lower tolerance or a lower target. Its own is one that began at
             the weights that the model has, or ended there. It is weights and curvature
             memory, `2 * num_correction_pairs + 4` times the weights (256 MiB at most by
-            default).
+            default); of `"bfgs"` half of n^2 numbers and a little more (2 GiB at most).
         throw: Whether to raise where a run breaks off, instead of only saying so in the
             result.
 

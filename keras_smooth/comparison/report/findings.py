@@ -16,6 +16,7 @@ from keras_smooth.comparison.settings import FACTORS, Variant
 DEAD_SIGNAL = 1e-3
 METHODS = {
     "lbfgs": "self-scaled L-BFGS",
+    "bfgs": "self-scaled BFGS",
     "tfp_lbfgs": "TFP's L-BFGS",
     "tfp_bfgs": "TFP's BFGS",
     "adam": "Adam, full batch",

@@ -1,14 +1,18 @@
 """Minimizers of a function of one vector, compiled once, that can stop and go on.
 
-minimizer.py         what is compiled once and advanced; the only way in
-methods.py           the table of methods, and what a method is
-limited_memory.py    our self-scaled L-BFGS: one evaluation a turn
-line_search.py       its line search: unit step first, then cubic steps
-inverse_hessian.py   its memory: steps and changes of the gradient in compact form
-pairs.py             the steps and changes: one matrix, multiplied as far as it is filled
-tfp_lbfgs.py         L-BFGS of TensorFlow Probability
-tfp_bfgs.py          dense BFGS of TensorFlow Probability
-tfp.py               its import, or the command that makes it work
+minimizer.py               what is compiled once and advanced; the only way in
+methods.py                 the table of methods, and what a method is
+quasi_newton.py            the loop of our two: one evaluation a turn
+line_search.py             its line search: unit step first, then cubic steps
+curvature.py               whether a step tells a curvature
+limited_memory.py          self-scaled L-BFGS
+inverse_hessian.py         its memory: steps and changes of the gradient in compact form
+pairs.py                   the steps and changes: one matrix, multiplied as far as it is filled
+bfgs.py                    self-scaled BFGS
+dense_inverse_hessian.py   its memory: a symmetric matrix in blocks
+tfp_lbfgs.py               L-BFGS of TensorFlow Probability
+tfp_bfgs.py                dense BFGS of TensorFlow Probability
+tfp.py                     its import, or the command that makes it work
 """
 
 from keras_smooth.lbfgs.minimizers.methods import (

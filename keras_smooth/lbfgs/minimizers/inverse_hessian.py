@@ -25,7 +25,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import pairs
-from keras_smooth.lbfgs.minimizers.line_search import dot
+from keras_smooth.lbfgs.minimizers.curvature import curvature_of
 
 
 class Memory(NamedTuple):
@@ -79,10 +79,8 @@ def store(memory: Memory, step, change, gradient, growth) -> Memory:
     """
     # Nothing here is conditional: XLA would copy the pairs into every branch. A pair that
     # is not kept changes nothing.
-    curvature, length = dot(step, change), dot(change, change)
-    kept = curvature > _eps(step) * tf.sqrt(dot(step, step)) * tf.sqrt(length)
-    one = tf.ones_like(curvature)
-    curvature, growth = tf.where(kept, curvature, one), tf.where(kept, growth, one)
+    curvature, square, kept = curvature_of(step, change)
+    growth = tf.where(kept, growth, tf.ones_like(growth))
     count = memory.diagonal.shape[0]
     slot = memory.num_pairs % count
     here = tf.one_hot(slot, count, dtype=step.dtype) * tf.cast(kept, step.dtype)
@@ -104,7 +102,7 @@ def store(memory: Memory, step, change, gradient, growth) -> Memory:
     return latest._replace(
         inverse=memory.inverse * both + ((here - column) / curvature)[:, None] * here,
         diagonal=memory.diagonal * others * growth + curvature * here,
-        products=products + length * here[:, None] * here,
+        products=products + square * here[:, None] * here,
     )
 
 
@@ -136,7 +134,3 @@ def _scale(memory: Memory) -> tf.Tensor:
     oldest = tf.where(memory.num_pairs < count, 0, memory.num_pairs % count)
     scale = memory.diagonal[oldest] / memory.products[oldest, oldest]
     return tf.where(memory.num_pairs > 0, scale, tf.ones_like(scale))
-
-
-def _eps(like: tf.Tensor) -> float:
-    return 2.0**-52 if like.dtype == tf.float64 else 2.0**-23

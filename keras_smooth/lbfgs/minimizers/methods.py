@@ -15,14 +15,14 @@ with TFP's names: `converged`, `failed`, `num_iterations`, `num_objective_evalua
 import numpy as np
 
 from keras_smooth.checks import choice
-from keras_smooth.lbfgs.minimizers import limited_memory, tfp_bfgs, tfp_lbfgs
+from keras_smooth.lbfgs.minimizers import bfgs, limited_memory, tfp_bfgs, tfp_lbfgs
 
 MINIMIZERS = {
     "lbfgs": limited_memory,
+    "bfgs": bfgs,
     "tfp_lbfgs": tfp_lbfgs,
     "tfp_bfgs": tfp_bfgs,
 }
-_RENAMED = {"bfgs": "tfp_bfgs"}
 
 
 def check_method(name: str) -> None:
@@ -33,11 +33,6 @@ def check_method(name: str) -> None:
         TypeError: If it is no name.
         ImportError: With the command that installs what it needs.
     """
-    if isinstance(name, str) and name in _RENAMED:
-        raise ValueError(
-            f"`method` {name!r} of TFP has the name {_RENAMED[name]!r} now. Known: "
-            f"{', '.join(MINIMIZERS)}."
-        )
     MINIMIZERS[choice("`method`", name, MINIMIZERS)].check_installed()
 
 
