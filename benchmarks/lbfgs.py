@@ -68,7 +68,7 @@ class System:
     arguments: tuple = ()
     pairs: tuple = (50,)
     seconds: float = COMPARED
-    seeds: int = 8
+    seeds: int = 16
 
     @property
     def build(self) -> Callable:
@@ -79,16 +79,15 @@ class System:
 def dense(name: str, *arguments: str) -> System:
     """A row whose iteration costs a few hundred times what a limited memory costs."""
     file = "peers_jax" if name == "changed_scipy" else "peers_tensorflow"
-    return System(file, name, arguments, (None,), 90.0, 2)
+    return System(file, name, arguments, (None,), 90.0, 4)
 
 
 SYSTEMS = {
-    "fit_lbfgs": System(
-        "peers_tensorflow", "keras_system", ("lbfgs",), (300, 100, 50), seeds=16
+    "fit_lbfgs": System("peers_tensorflow", "keras_system", ("lbfgs",), (300, 100, 50)),
+    'fit_lbfgs, method="bfgs"': System(
+        "peers_tensorflow", "keras_system", ("bfgs",), (None,)
     ),
-    "SciPy L-BFGS-B over JAX": System(
-        "peers_jax", "scipy_system", pairs=(50, 300), seeds=16
-    ),
+    "SciPy L-BFGS-B over JAX": System("peers_jax", "scipy_system", pairs=(50, 300)),
     "optax.lbfgs": System("peers_jax", "optax_system"),
     "optimistix.LBFGS": System("peers_jax", "optimistix_system"),
     "TFP lbfgs_minimize": System("peers_tensorflow", "keras_system", ("tfp_lbfgs",)),

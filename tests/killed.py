@@ -1,6 +1,6 @@
 """Fits that are killed and started again, each in a process of its own.
 
-    python tests/killed.py writes 0 | interrupt 0 | random NUM_KILLS
+    python tests/killed.py writes 0 | interrupt 0 | random NUM_KILLS [METHOD]
 
 prints a JSON line. TensorFlow is imported once and started in forks only: a start is then a
 second, and not ten.
@@ -38,7 +38,9 @@ PHASES = {
 MOMENTS = [("s", 1.0), ("b", 1.5), ("i", 0.05), ("f", 0.01), ("r", 0.001), ("g", 0.1)]
 
 
-def fit(checkpoint: str | None, say, epochs: int = EPOCHS, chunk: int = 1):
+def fit(
+    checkpoint: str | None, say, epochs: int = EPOCHS, chunk: int = 1, method: str = "lbfgs"
+):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(64, 2))
     model = keras.Sequential([keras.Input((2,), dtype="float64")])
@@ -57,6 +59,7 @@ def fit(checkpoint: str | None, say, epochs: int = EPOCHS, chunk: int = 1):
     ]
     arguments = {"epochs": epochs, "steps_per_execution": chunk, "tolerance": 0.0}
     arguments |= {"checkpoint": checkpoint, "callbacks": callbacks, "verbose": 0}
+    arguments["method"] = method
     # Tracing takes a second, XLA two more.
     arguments["jit_compile"] = False
     try:
@@ -142,8 +145,8 @@ def telling(say) -> None:
         setattr(os, name, told)
 
 
-def undisturbed(epochs: int) -> dict:
-    return Process(lambda say: outcome(fit(None, say, epochs))).end()
+def undisturbed(epochs: int, method: str = "lbfgs") -> dict:
+    return Process(lambda say: outcome(fit(None, say, epochs, method=method))).end()
 
 
 def killed_in_writes() -> dict:
@@ -194,17 +197,17 @@ def phase_of(heard: str) -> str:
     return "iterate" if again or heard.endswith("dfg") else PHASES[heard[-1]]
 
 
-def killed_at_random(num_kills: int) -> dict:
+def killed_at_random(num_kills: int, method: str = "lbfgs") -> dict:
     """Fits that are killed five times each and then left alone."""
     rng = random.Random(0)
-    exact = undisturbed(EPOCHS)
+    exact = undisturbed(EPOCHS, method)
     met, same, runs = Counter(), 0, num_kills // 5
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as directory:
 
             def job(say, directory=directory):
                 telling(say)
-                return outcome(fit(directory, say))
+                return outcome(fit(directory, say, method=method))
 
             for _ in range(5):
                 phase, seconds = rng.choice(MOMENTS)
@@ -219,10 +222,10 @@ def killed_at_random(num_kills: int) -> dict:
 
 
 JOBS = {
-    "writes": lambda _: killed_in_writes(),
-    "interrupt": lambda _: interrupted(),
+    "writes": lambda *_: killed_in_writes(),
+    "interrupt": lambda *_: interrupted(),
     "random": killed_at_random,
 }
 
 if __name__ == "__main__":
-    print(json.dumps(JOBS[sys.argv[1]](int(sys.argv[2]))))
+    print(json.dumps(JOBS[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])))

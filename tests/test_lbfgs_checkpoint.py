@@ -368,8 +368,8 @@ def test_arrays_come_back_as_they_were(tmp_path):
 # Processes that are killed; see killed.py.
 
 
-def killed(job, number=0):
-    return printed("killed.py", job, number)
+def killed(job, number=0, *others):
+    return printed("killed.py", job, number, *others)
 
 
 @pytest.mark.slow
@@ -390,8 +390,9 @@ def test_interrupt_from_the_keyboard_in_a_chunk():
 
 
 @pytest.mark.study
-def test_killed_50_times_at_random():
-    found = killed("random", 50)
+@pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
+def test_killed_50_times_at_random(method):
+    found = killed("random", 50, method)
     assert found["same"] == found["runs"] == 10
     assert sum(found["kills"].values()) == 50
     # A rename takes microseconds: test_killed_in_every_step_of_a_write meets it for sure.

@@ -47,6 +47,7 @@ def test_value_and_gradient_are_those_of_one_device(mirrored):
     [
         ("metrics", {"loss", "mae", "mse", "val_loss", "val_mae", "val_mse"}),
         ("float64 copy", {"loss", "val_loss"}),
+        ("dense matrix", {"loss", "val_loss"}),
     ],
 )
 def test_histories_are_those_of_one_device(mirrored, name, keys):

@@ -94,6 +94,7 @@ FITS = {
         lambda: net(dtype="float32"),
         {"dtype": "float64", "validation_data": batches()[0]},
     ),
+    "dense matrix": (net, {"method": "bfgs", "validation_data": batches()[0]}),
 }
 ERRORS = {
     "fewer rows": (net, (X[:1], Y[:1])),
