@@ -35,7 +35,12 @@ import tensorflow as tf
 
 import keras_smooth
 from keras_smooth.lbfgs import micro_batches
-from keras_smooth.lbfgs.minimizers import Minimizer, inverse_hessian, line_search
+from keras_smooth.lbfgs.minimizers import (
+    Minimizer,
+    dense_inverse_hessian,
+    inverse_hessian,
+    line_search,
+)
 from keras_smooth.lbfgs.objective import Objective
 from keras_smooth.lbfgs.terms import Terms
 
@@ -95,19 +100,21 @@ def plain_scale(memory) -> tf.Tensor:
     return tf.where(memory.num_pairs > 0, scale, tf.ones_like(scale))
 
 
-STORE = inverse_hessian.store
+def plain(store: Callable) -> Callable:
+    """Returns a function that stores a pair with a factor of 1."""
 
+    def plain_store(memory, step, change, gradient, growth):
+        return store(memory, step, change, gradient, tf.ones_like(growth))
 
-def plain_store(memory, step, change, gradient, growth):
-    """Stores a pair with a factor of 1."""
-    return STORE(memory, step, change, gradient, tf.ones_like(growth))
+    return plain_store
 
 
 def patches_of(scaling: str, curvature: float) -> list:
     """Returns the patches with which programs that are made have these choices."""
     stack = [mock.patch.object(line_search, "CURVATURE", curvature)]
     if scaling == "plain":
-        stack.append(mock.patch.object(inverse_hessian, "store", plain_store))
+        for kind in (inverse_hessian, dense_inverse_hessian):
+            stack.append(mock.patch.object(kind, "store", plain(kind.store)))
         stack.append(mock.patch.object(inverse_hessian, "_scale", plain_scale))
     return stack
 

@@ -101,16 +101,17 @@ def article(architecture: str = "8x20") -> Callable:
     return lambda seed: article_net.article(seed=seed, architecture=architecture)
 
 
-# A case, the levels of its objective, and sizes of the limited memory, the default first.
+# A case, the levels of its objective, and sizes of the limited memory: fewer pairs than weights, for
+# as many are the dense matrix.
 FITS = (1e-10, 1e-12, 1e-14)
 BURGERS = (1e-4, 1e-6, 1e-7)
 CASES = {
     "article": (article(), FITS, (300, 600)),
-    "article 2x10": (article("2x10"), FITS, (141,)),
-    "article 2x20": (article("2x20"), FITS, (481,)),
-    "article 3x20": (article("3x20"), FITS, (582,)),
-    "burgers 10": (functools.partial(burgers, width=10), BURGERS, (261,)),
-    "burgers 20": (burgers, BURGERS, (569, 921)),
+    "article 2x10": (article("2x10"), FITS, (140,)),
+    "article 2x20": (article("2x20"), FITS, (480,)),
+    "article 3x20": (article("3x20"), FITS, (581, 900)),
+    "burgers 10": (functools.partial(burgers, width=10), BURGERS, (260,)),
+    "burgers 20": (burgers, BURGERS, (569, 920)),
     "burgers 30": (functools.partial(burgers, width=30), BURGERS, (300, 600)),
     "burgers 40": (functools.partial(burgers, width=40), BURGERS, (300, 600)),
 }

@@ -113,7 +113,7 @@ def test_matrix_in_blocks_is_the_dense_matrix(
     ("num_weights", "dtype"), [(23_000, "float64"), (33_000, "float32")]
 )
 def test_matrix_that_does_not_fit_is_refused(num_weights, dtype):
-    with pytest.raises(ValueError, match=f"{num_weights} x .*2 GiB at most.*lbfgs"):
+    with pytest.raises(ValueError, match=f"{num_weights} weights .*2 GiB are taken.*lbfgs"):
         dense_inverse_hessian.empty(tf.zeros(num_weights, dtype))
 
 
@@ -171,6 +171,17 @@ def test_curvature_that_is_rounding_is_not_stored(name, num_stored, kind, put, n
     assert int(after.num_pairs) == num_stored
 
 
+def test_as_many_pairs_as_weights_are_the_dense_matrix():
+    """The same numbers as "bfgs", to the last bit; with one pair less another memory."""
+    ends = []
+    for method, num_pairs in (("lbfgs", 6), ("lbfgs", 50), ("bfgs", 1), ("lbfgs", 5)):
+        minimizer = Minimizer(lambda x, data: quartic(x), method, num_pairs, False)
+        state = minimizer.begin(tf.fill([6], tf.constant(3.0, tf.float64)), ())
+        ends.append(minimizer.advance(state, 9, 0.0, ()).position.numpy())
+    assert np.array_equal(ends[0], ends[1]) and np.array_equal(ends[0], ends[2])
+    assert not np.array_equal(ends[0], ends[3])
+
+
 def quartic(x):
     """A convex function of six variables, far from quadratic, whose minimum is not 0."""
     i = tf.range(1, 7, dtype=x.dtype)
@@ -209,7 +220,9 @@ def test_path_is_that_of_dense_self_scaled_bfgs(method, num_kept):
 NUM_PAIRS = {
     "few rows": ("lbfgs", 10, 30_000, "float64", 50),
     "few rows and weights": ("lbfgs", 10, 600, "float64", 600),
-    "very few weights": ("lbfgs", 10, 5, "float64", 50),
+    "very few weights": ("lbfgs", 10, 5, "float64", 5),
+    "a matrix of 8 MiB": ("lbfgs", 1000, 1250, "float64", 1250),
+    "a matrix of more": ("lbfgs", 1000, 1300, "float64", 403),
     "cheap in bytes": ("lbfgs", 10, 3000, "float64", 174),
     "cheaper in float32": ("lbfgs", 10, 3000, "float32", 349),
     "the article's": ("lbfgs", 1000, 3001, "float64", 300),

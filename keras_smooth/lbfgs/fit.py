@@ -109,17 +109,18 @@ def fit_lbfgs(
             call of the callbacks; with `objective`, another x.
         validation_split: Fraction of the rows, the last ones, to hold out instead.
         method: `"lbfgs"`, self-scaled; `"bfgs"`, self-scaled with a dense inverse Hessian,
-            which forgets nothing and is ahead in runs of more iterations than there are
-            pairs, up to about a thousand weights; `"tfp_lbfgs"`, the L-BFGS of TensorFlow
-            Probability, whose line search brackets every step; or `"tfp_bfgs"`, its BFGS
-            with a dense inverse Hessian. Those two need `tf_keras`. benchmarks/lbfgs.md
-            compares them.
+            which forgets nothing, at any number of weights; `"tfp_lbfgs"`, the L-BFGS of
+            TensorFlow Probability, whose line search brackets every step; or `"tfp_bfgs"`,
+            its BFGS with a dense inverse Hessian. Those two need `tf_keras`.
+            benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
-            More pairs need fewer iterations and make each slower. None takes a third of the
-            number of rows, which costs about as much as an evaluation, but 50 at least and
-            300 at most; or as many as weights, as far as 8 MiB go (724 weights in float64);
-            and never more than fit into 256 MiB, or 3. `"tfp_lbfgs"` takes 50, and a dense
-            inverse Hessian has none. docs/equations.md has what more or fewer do.
+            More pairs need fewer iterations and make each slower; as many as weights, or
+            more, are the dense matrix of `"bfgs"`, which is smaller. None takes that matrix
+            as far as 8 MiB go (1254 weights in float64, 1828 in float32), and else a
+            third of the number of rows, which costs about as much as an evaluation, but 50
+            at least, or what fits into 8 MiB, and 300 at most; and never more than fit into
+            256 MiB, or 3. `"tfp_lbfgs"` takes 50, and a dense method none.
+            benchmarks/lbfgs.md has what more or fewer do.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
             `get_config`.

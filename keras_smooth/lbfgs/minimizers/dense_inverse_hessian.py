@@ -43,20 +43,33 @@ class Memory(NamedTuple):
     num_pairs: tf.Tensor
 
 
+def num_bytes(num_weights: int, itemsize: int) -> int:
+    """Returns the size of the blocks of a matrix."""
+    num_parts, size = _parts_of(num_weights)
+    return num_parts * (num_parts + 1) // 2 * size**2 * itemsize
+
+
+def _parts_of(num_rows: int) -> tuple[int, int]:
+    """Returns how many rows of blocks a matrix is cut into, and how many rows a block has."""
+    num_parts = -(-num_rows // BLOCK_ROWS)
+    return num_parts, -(-num_rows // num_parts)
+
+
 def empty(position: tf.Tensor) -> Memory:
     """Returns the identity.
 
     Raises:
         ValueError: If the matrix would not fit into 2 GiB.
     """
-    layout = _Layout(position.shape[0])
-    num_bytes = len(layout.rows) * layout.size**2 * position.dtype.size
-    if num_bytes > MOST_BYTES:
+    num_weights = position.shape[0]
+    needed = num_bytes(num_weights, position.dtype.size)
+    if needed > MOST_BYTES:
         raise ValueError(
-            f'`method="bfgs"` stores a matrix of {position.shape[0]} x {position.shape[0]} '
-            f"weights, {num_bytes / 2**30:.1f} GiB, and takes {MOST_BYTES / 2**30:.0f} GiB at "
-            'most. Use method="lbfgs" for so many weights.'
+            f"A dense inverse Hessian of {num_weights} weights needs "
+            f"{needed / 2**30:.1f} GiB, and {MOST_BYTES / 2**30:.0f} GiB are taken at most. "
+            'Use method="lbfgs" with fewer pairs than weights.'
         )
+    layout = _Layout(num_weights)
     on_diagonal = tf.constant(layout.rows == layout.columns)[:, None, None]
     identity = tf.eye(layout.size, dtype=position.dtype)
     return Memory(
@@ -116,8 +129,7 @@ class _Layout:
 
     def __init__(self, num_rows: int):
         self.num_rows = num_rows
-        self.num_parts = -(-num_rows // BLOCK_ROWS)
-        self.size = -(-num_rows // self.num_parts)
+        self.num_parts, self.size = _parts_of(num_rows)
         self.rows, self.columns = np.tril_indices(self.num_parts)
 
     def times_vector(self, blocks: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:

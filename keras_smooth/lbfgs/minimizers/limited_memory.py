@@ -1,18 +1,26 @@
-"""Self-scaled L-BFGS: a memory of the last pairs."""
+"""Self-scaled L-BFGS: a memory of the last pairs.
+
+Of as many pairs as weights, or more, the matrix itself is smaller and forgets nothing: it is the
+memory then, as of BFGS.
+"""
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers import inverse_hessian, quasi_newton
+from keras_smooth.lbfgs.minimizers import (
+    bfgs,
+    dense_inverse_hessian,
+    inverse_hessian,
+    quasi_newton,
+)
 from keras_smooth.lbfgs.minimizers.quasi_newton import State
 
 # A pair costs about as much as three rows of data. Self-scaled, the memory gains until some
 # hundred pairs: benchmarks/lbfgs.md.
 ROWS_FOR_A_PAIR = 3
 FEWEST_PAIRS, MOST_PAIRS = 50, 300
-# More pairs need fewer iterations at any cost of an evaluation: where they are small, as many as
-# weights are taken. Of more than that a dense matrix is smaller.
+# More memory needs fewer iterations at any cost of an evaluation: where it is small, it is taken.
 SMALL_BYTES, MOST_BYTES = 2**23, 2**28
 
 
@@ -22,18 +30,24 @@ def check_installed() -> None:
 
 def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
     """Returns how many pairs cost as much as an evaluation, or little in any case."""
+    if dense_inverse_hessian.num_bytes(num_weights, itemsize) <= SMALL_BYTES:
+        return num_weights
     bytes_of_a_pair = 2 * num_weights * itemsize
     worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)
-    cheap = min(num_weights, SMALL_BYTES // bytes_of_a_pair)
+    cheap = SMALL_BYTES // bytes_of_a_pair
     return max(min(max(worth_it, cheap), MOST_BYTES // bytes_of_a_pair), 3)
 
 
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> State:
     """Returns the state at a position with empty memory, after one evaluation."""
+    if num_correction_pairs >= position.shape[0]:
+        return bfgs.begin(function, position, num_correction_pairs)
     memory = inverse_hessian.empty(num_correction_pairs, position)
     return quasi_newton.begin(function, position, memory)
 
 
 def advance(function: Callable, state: State, num_iterations, tolerance) -> State:
     """Returns the state after at most so many iterations more."""
+    if isinstance(state.memory, dense_inverse_hessian.Memory):
+        return bfgs.advance(function, state, num_iterations, tolerance)
     return quasi_newton.advance(function, inverse_hessian, state, num_iterations, tolerance)
