@@ -322,14 +322,43 @@ def test_data_that_fits_is_taken(name):
     assert fit(make(), x, y, sample_weight=sample_weight, epochs=1).result.nit == 1
 
 
-def test_a_model_of_words():
-    words = np.array([["a"], ["b"], ["c"], ["a"]])
-    lookup = keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
-    layers = [lookup, dense(1, dtype="float64")]
-    model = keras.Sequential([keras.Input((1,), dtype="string"), *layers])
+TEXTS = np.array([["a"], ["b"], ["c"], ["a"]])
+INTEGERS = np.array([[1], [2], [7], [1]])
+
+
+def adapted(layer, x):
+    layer.adapt(x)
+    return layer
+
+
+def lookup(kind, **arguments):
+    return getattr(keras.layers, kind)(output_mode="one_hot", **arguments)
+
+
+def tf_idf():
+    return adapted(keras.layers.TextVectorization(output_mode="tf_idf"), TEXTS[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("x", "first"),
+    [
+        (TEXTS, lambda: lookup("StringLookup", vocabulary=["a", "b"])),
+        (TEXTS, tf_idf),
+        (INTEGERS, lambda: adapted(lookup("IntegerLookup"), INTEGERS)),
+    ],
+    ids=["words", "tf-idf", "integers"],
+)
+@pytest.mark.parametrize(
+    ("dtype", "fitted_in"),
+    [("float64", None), ("float64", "float64"), ("float32", "float64")],
+)
+def test_a_model_of_words_or_integers(x, first, dtype, fitted_in):
+    inputs = keras.Input((1,), dtype="string" if x is TEXTS else "int64")
+    model = keras.Sequential([inputs, first(), dense(1, dtype=dtype)])
     model.compile(loss="mse")
-    result = fit(model, words, np.arange(4.0)[:, None], epochs=20).result
-    # The two rows of "a" have the targets 0 and 3: what is left is their variance.
+    y = np.arange(4.0)[:, None]
+    result = fit(model, x, y, epochs=20, dtype=fitted_in).result
+    # The two rows of the same have the targets 0 and 3: what is left is their variance.
     assert result.fun == pytest.approx(2 * 1.5**2 / 4, rel=1e-6)
 
 

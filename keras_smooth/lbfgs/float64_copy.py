@@ -14,11 +14,13 @@ _copies = weakref.WeakKeyDictionary()
 
 
 def compute_dtypes(model: keras.Model) -> set[str]:
-    """Returns the dtypes in which the parts of a model compute and hold weights."""
+    """Returns the dtypes of floats in which the parts of a model compute and hold weights."""
     parts = [part for _, part in graph.walk(model)]
     layers = [part for part in parts if isinstance(part, keras.layers.Layer)]
     variables = model.trainable_variables
-    return {v.dtype for v in variables} | {layer.compute_dtype for layer in layers}
+    found = {v.dtype for v in variables} | {layer.compute_dtype for layer in layers}
+    # A lookup computes in text or integers, in any model.
+    return {dtype for dtype in found if "float" in dtype}
 
 
 def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
