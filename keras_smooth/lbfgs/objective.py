@@ -4,6 +4,7 @@ import functools
 import math
 import warnings
 import weakref
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -48,8 +49,17 @@ class Objective:
 
     def assign(self, position: tf.Tensor) -> None:
         """Writes a vector of weights into the model."""
-        for variable, value in zip(self.variables, self.unflatten(position)):
-            variable.assign(value)
+        self._assignment(position)
+
+    @functools.cached_property
+    def _assignment(self) -> Callable:
+        """All weights in one call: one by one they cost as much as an iteration."""
+
+        def assign(position: tf.Tensor) -> None:
+            for variable, value in zip(self.variables, self.unflatten(position)):
+                variable.assign(value)
+
+        return traced(assign)
 
     def value(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
         """Returns the loss on `data = (x, y, sample_weight)` at the weights `position`."""
