@@ -9,8 +9,8 @@ network, which gets that start as an input, learns what is between them:
 - what is given at t = 0 has a kink at x = 1, which diffusion rounds off as the heat kernel does;
   the network gets the shape of that;
 - errors of early times grow, and the residual counts for more there;
-- the logarithm of the mean squared residual is minimized with a memory of as many pairs as there
-  are weights.
+- the logarithm of the mean squared residual is minimized with a dense inverse Hessian, as by
+  default for so few weights.
 
 The solution that it is compared with is of a Fourier method with 1024 modes and fourth-order
 splitting in time; 512 modes give the same to 2e-7.

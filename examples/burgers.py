@@ -7,7 +7,7 @@ With nu = 0.01 / pi and u(x, 0) = -sin(pi x) on [-1, 1] x [0, 1]. Four things ma
   are uniform in that;
 - factors of the model hold the initial and the boundary values;
 - the logarithm of the mean squared residual is minimized;
-- the memory of L-BFGS has as many pairs as there are weights.
+- the inverse Hessian is dense and forgets nothing, as by default for so few weights.
 
 References:
     Basdevant et al., 1986, "Spectral and finite difference solutions of the Burgers

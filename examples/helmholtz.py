@@ -3,7 +3,7 @@
 The exact solution is sin(pi x) sin(4 pi y), which has the two scales that made this a test of
 such networks. A factor of the model holds the values on the edge, the points are those of Gauss
 and Chebyshev, the activation is a sine of inputs times pi, and the logarithm of the mean squared
-residual is minimized with a memory of as many pairs as there are weights.
+residual is minimized with a dense inverse Hessian, as by default for so few weights.
 
 References:
     Wang, Teng and Perdikaris, 2021, "Understanding and mitigating gradient flow pathologies in

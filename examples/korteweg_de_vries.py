@@ -2,8 +2,8 @@
 
 The larger one overtakes the smaller one on [-8, 8] x [0, 6], and the exact solution is Hirota's.
 The model holds the start, and terms hold u at both ends and u_x at the right one. The logarithm of
-the sum of all terms is minimized with a memory of as many pairs as there are weights. The layers
-have `order=3`, the highest derivative that is taken.
+the sum of all terms is minimized with a dense inverse Hessian, as by default for so few weights.
+The layers have `order=3`, the highest derivative that is taken.
 
 References:
     Hirota, 1971, "Exact solution of the Korteweg-de Vries equation for multiple collisions of

@@ -8,8 +8,8 @@ change, which the network learns anew from the weights of the last window.
   and periodic, and its output is multiplied by sin(pi x);
 - the points have the same x in all windows: what a window starts from, and its derivatives, are
   sums at these, and nothing is compiled anew;
-- the logarithm of the mean squared residual is minimized with a memory of as many pairs as there
-  are weights.
+- the logarithm of the mean squared residual is minimized with a dense inverse Hessian, as by
+  default for so few weights.
 
 The solution that it is compared with is of a Fourier method with 256 modes and fourth-order steps
 in time. ETDRK4, another one, with other modes and steps, gives the same to 3e-7:

@@ -3,7 +3,7 @@
 A breather on [-5, 5] x [0, pi / 2], whose exact solution is that of Satsuma and Yajima. Its real
 and imaginary part are two outputs of a network that is even in x by its inputs. The model holds
 the start, and a term the values at x = 5. The logarithm of the sum of both terms is minimized
-with a memory of as many pairs as there are weights.
+with a dense inverse Hessian, as by default for so few weights.
 
 References:
     Satsuma and Yajima, 1974, "Initial value problems of one-dimensional self-modulation of

@@ -222,6 +222,8 @@ NUM_PAIRS = {
     "few rows and weights": ("lbfgs", 10, 600, "float64", 600),
     "very few weights": ("lbfgs", 10, 5, "float64", 5),
     "a matrix of 8 MiB": ("lbfgs", 1000, 1250, "float64", 1250),
+    "very few in float32": ("lbfgs", 10, 5, "float32", 4),
+    "no matrix in float32": ("lbfgs", 10, 600, "float32", 599),
     "a matrix of more": ("lbfgs", 1000, 1300, "float64", 403),
     "cheap in bytes": ("lbfgs", 10, 3000, "float64", 174),
     "cheaper in float32": ("lbfgs", 10, 3000, "float32", 349),

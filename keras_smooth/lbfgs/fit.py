@@ -116,10 +116,9 @@ def fit_lbfgs(
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
             More pairs need fewer iterations and make each slower; as many as weights, or
             more, are the dense matrix of `"bfgs"`, which is smaller. None takes that matrix
-            as far as 8 MiB go (1254 weights in float64, 1828 in float32), and else a
-            third of the number of rows, which costs about as much as an evaluation, but 50
-            at least, or what fits into 8 MiB, and 300 at most; and never more than fit into
-            256 MiB, or 3. `"tfp_lbfgs"` takes 50, and a dense method none.
+            in float64 as far as 8 MiB go, 1254 weights, and else a third of the number of
+            rows, which costs about as much as an evaluation, but 50 at least, or what fits
+            into 8 MiB, and 300 at most; and never more than fit into 256 MiB, or 3. `"tfp_lbfgs"` takes 50, and a dense method none.
             benchmarks/lbfgs.md has what more or fewer do.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a

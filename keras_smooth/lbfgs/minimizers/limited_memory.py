@@ -30,12 +30,14 @@ def check_installed() -> None:
 
 def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
     """Returns how many pairs cost as much as an evaluation, or little in any case."""
-    if dense_inverse_hessian.num_bytes(num_weights, itemsize) <= SMALL_BYTES:
+    # In float32 rounding adds up in a matrix, and line searches die of it.
+    is_small = dense_inverse_hessian.num_bytes(num_weights, itemsize) <= SMALL_BYTES
+    if is_small and itemsize == 8:
         return num_weights
     bytes_of_a_pair = 2 * num_weights * itemsize
     worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)
-    cheap = SMALL_BYTES // bytes_of_a_pair
-    return max(min(max(worth_it, cheap), MOST_BYTES // bytes_of_a_pair), 3)
+    wanted = max(worth_it, SMALL_BYTES // bytes_of_a_pair)
+    return max(min(wanted, num_weights - 1, MOST_BYTES // bytes_of_a_pair), 3)
 
 
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> State:
