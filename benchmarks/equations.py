@@ -20,9 +20,9 @@ ROOT = Path(__file__).parent.parent
 HEAD = """# Equations
 
 Scripts of a page in `examples/`, by the public functions alone. Each says in its
-first lines how it does it. Measured by `python benchmarks/equations.py`, seed 0, and seeds 0 to 2
-where a range is given, on one core of a machine that others use as well; seconds are CPU seconds
-of the whole script.
+first lines how it does it. Measured by `python benchmarks/equations.py --seeds 3`: the
+median of seeds 0 to 2, and the range of the errors, on one core of a machine that others use as
+well; seconds are CPU seconds of the whole script.
 
 Errors are relative L2 errors of the whole solution; of the oscillator that of its coefficients,
 of the molecule that of its frequency.
