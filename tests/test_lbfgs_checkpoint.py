@@ -212,6 +212,15 @@ def test_ended_run_goes_on_further(arguments, status, start, undisturbed, tmp_pa
     assert outcome(start.model) == undisturbed
 
 
+def test_pairs_that_a_dense_method_does_not_have_make_no_other_run(start, tmp_path):
+    fit(start.model, method="bfgs")
+    undisturbed = outcome(start.model)
+    start.give_back()
+    fit(start.model, tmp_path, method="bfgs", num_correction_pairs=5, epochs=6)
+    fit(start.model, tmp_path, method="bfgs", num_correction_pairs=9)
+    assert outcome(start.model) == undisturbed
+
+
 # Ctrl-C, and errors of callbacks.
 
 

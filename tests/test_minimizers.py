@@ -13,10 +13,10 @@ from keras_smooth import Status, fit_lbfgs
 from keras_smooth.lbfgs.minimizers import (
     MINIMIZERS,
     Minimizer,
-    default_num_pairs,
     dense_inverse_hessian,
     inverse_hessian,
     line_search,
+    num_pairs_of,
     pairs,
 )
 
@@ -234,13 +234,18 @@ NUM_PAIRS = {
     "many weights in float32": ("lbfgs", 10**6, 10**6, "float32", 33),
     "too many weights": ("lbfgs", 10**6, 10**9, "float64", 3),
     "two loops": ("tfp_lbfgs", 10**6, 3000, "float64", 50),
+    "no pairs": ("bfgs", 10**6, 3000, "float64", 1),
+    "no pairs of TFP": ("tfp_bfgs", 10**6, 3000, "float64", 1),
 }
 
 
 @pytest.mark.parametrize("name", NUM_PAIRS)
 def test_default_number_of_pairs(name):
-    *arguments, expected = NUM_PAIRS[name]
-    assert default_num_pairs(*arguments) == expected
+    method, *size, expected = NUM_PAIRS[name]
+    assert num_pairs_of(method, None, *size) == expected
+    # A number that is given counts where there are pairs, and only there.
+    given = num_pairs_of(method, 7, *size)
+    assert given == (7 if method in ("lbfgs", "tfp_lbfgs") else expected)
 
 
 # TFP's line search takes seconds to trace.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_smooth.checks import choice, finite_number, truth, whole_number
-from keras_smooth.lbfgs.minimizers import check_method, default_num_pairs
+from keras_smooth.lbfgs.minimizers import check_method, num_pairs_of
 
 # Name: which check, smallest value, whether None is allowed.
 _NUMBERS: dict[str, tuple[Callable, float, bool]] = {
@@ -82,9 +82,8 @@ class Options:
 
     def for_size(self, num_rows: int, num_weights: int, dtype: str) -> "Options":
         """Returns the options with a memory that fits a fit's size, unless one was given."""
-        if self.num_correction_pairs is not None:
-            return self
-        pairs = default_num_pairs(self.method, num_rows, num_weights, dtype)
+        given = self.num_correction_pairs
+        pairs = num_pairs_of(self.method, given, num_rows, num_weights, dtype)
         return dataclasses.replace(self, num_correction_pairs=pairs)
 
     def is_reached(self, loss: float) -> bool:

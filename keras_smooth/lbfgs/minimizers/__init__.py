@@ -18,8 +18,8 @@ tfp.py                     its import, or the command that makes it work
 from keras_smooth.lbfgs.minimizers.methods import (
     MINIMIZERS,
     check_method,
-    default_num_pairs,
+    num_pairs_of,
 )
 from keras_smooth.lbfgs.minimizers.minimizer import Minimizer
 
-__all__ = ["MINIMIZERS", "Minimizer", "check_method", "default_num_pairs"]
+__all__ = ["MINIMIZERS", "Minimizer", "check_method", "num_pairs_of"]

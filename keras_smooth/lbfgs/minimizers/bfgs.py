@@ -7,6 +7,8 @@ import tensorflow as tf
 from keras_smooth.lbfgs.minimizers import dense_inverse_hessian, quasi_newton
 from keras_smooth.lbfgs.minimizers.quasi_newton import State
 
+TAKES_PAIRS = False
+
 
 def check_installed() -> None:
     """Raises nothing: TensorFlow is all that it needs."""

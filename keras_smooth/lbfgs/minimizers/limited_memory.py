@@ -22,6 +22,7 @@ ROWS_FOR_A_PAIR = 3
 FEWEST_PAIRS, MOST_PAIRS = 50, 300
 # More memory needs fewer iterations at any cost of an evaluation: where it is small, it is taken.
 SMALL_BYTES, MOST_BYTES = 2**23, 2**28
+TAKES_PAIRS = True
 
 
 def check_installed() -> None:

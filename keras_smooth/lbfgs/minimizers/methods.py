@@ -1,7 +1,8 @@
 """The table of minimizers: a new one is a file and a row here.
 
-A minimizer is a module with four functions,
+A minimizer is a module with a constant and four functions,
 
+    TAKES_PAIRS, whether `num_correction_pairs` has a meaning
     check_installed() -> None, or ImportError with a remedy
     default_num_pairs(num_rows, num_weights, itemsize) -> int
     begin(function, position, num_correction_pairs) -> state
@@ -36,8 +37,15 @@ def check_method(name: str) -> None:
     MINIMIZERS[choice("`method`", name, MINIMIZERS)].check_installed()
 
 
-def default_num_pairs(method: str, num_rows: int, num_weights: int, dtype: str) -> int:
-    """Returns the memory of a method for data and weights of a size."""
+def num_pairs_of(
+    method: str, given: int | None, num_rows: int, num_weights: int, dtype: str
+) -> int:
+    """Returns the memory of a method: the given one, or one for data and weights of a size.
+
+    A method without pairs has the same memory whatever is given.
+    """
+    if given is not None and MINIMIZERS[method].TAKES_PAIRS:
+        return given
     return MINIMIZERS[method].default_num_pairs(
         num_rows, num_weights, np.dtype(dtype).itemsize
     )

@@ -8,6 +8,8 @@ import tensorflow as tf
 from keras_smooth.lbfgs.minimizers import tfp
 from keras_smooth.lbfgs.minimizers.tfp_lbfgs import ONLY_THE_GRADIENT, completed
 
+TAKES_PAIRS = False
+
 
 def check_installed() -> None:
     """Raises where TensorFlow Probability cannot be imported."""

@@ -11,6 +11,7 @@ from keras_smooth.lbfgs.minimizers import tfp
 ONLY_THE_GRADIENT = {
     "x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0,
 }  # fmt: skip
+TAKES_PAIRS = True
 
 
 def check_installed() -> None:
