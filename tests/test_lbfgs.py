@@ -316,6 +316,8 @@ ENDS = {
     "kink": (kink, [1.0, 3.0], {"epochs": 3000}, None),
     # Values and slopes of float16: no point is found to be better long before the minimum.
     "rounding": (coarse, [-1.2, 1.0], {"epochs": 300}, None),
+    # Every step is lower and none is flat: the weights stay where they are, and are told why.
+    "no lower bound": (lambda w: tf.reduce_sum(w), [1.0, 2.0], {}, Status.LINE_SEARCH),
     "NaN at the start": (lambda w: tf.reduce_sum(tf.math.log(w)), [-1.0], {}, Status.NON_FINITE),
     "NaN beyond the next step": (
         lambda w: tf.reduce_sum(1e3 * w + tf.where(w < 0.9, math.nan * w, 0.0 * w)), [1.0], {},

@@ -110,6 +110,38 @@ def test_early_stopping_restores_the_best_weights():
         np.testing.assert_array_equal(kept, now)
 
 
+class Zeros(keras.callbacks.Callback):
+    """Sets all weights to 0 in one of the calls."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+
+    def on_train_begin(self, logs=None):
+        self._set("begin")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._set(epoch)
+
+    def _set(self, call):
+        if call == self.call:
+            self.model.set_weights([np.zeros_like(w) for w in self.model.get_weights()])
+
+
+def test_weights_that_a_callback_sets():
+    """Those at the beginning are the start, those of the last call stay, others do not count."""
+    model, history = train()
+    undisturbed = model.get_weights(), history.history["loss"]
+    _, from_zeros = train(Zeros("begin"))
+    assert from_zeros.history["loss"][0] != undisturbed[1][0]
+    model, history = train(Zeros(7))
+    assert history.history["loss"] == undisturbed[1]
+    assert all(map(np.array_equal, model.get_weights(), undisturbed[0]))
+    model, history = train(Zeros(19))
+    assert history.history["loss"] == undisturbed[1]
+    assert not any(w.any() for w in model.get_weights())
+
+
 def test_stop_training():
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

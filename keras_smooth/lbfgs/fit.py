@@ -109,16 +109,18 @@ def fit_lbfgs(
             call of the callbacks; with `objective`, another x.
         validation_split: Fraction of the rows, the last ones, to hold out instead.
         method: `"lbfgs"`, self-scaled; `"bfgs"`, self-scaled with a dense inverse Hessian,
-            which forgets nothing, at any number of weights; `"tfp_lbfgs"`, the L-BFGS of
-            TensorFlow Probability, whose line search brackets every step; or `"tfp_bfgs"`,
-            its BFGS with a dense inverse Hessian. Those two need `tf_keras`.
+            which forgets nothing, for as many weights as fit into 2 GiB, 22,905 in float64;
+            `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
+            every step; or `"tfp_bfgs"`, its BFGS with a dense inverse Hessian. Those two
+            need `tf_keras`.
             benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
             More pairs need fewer iterations and make each slower; as many as weights, or
             more, are the dense matrix of `"bfgs"`, which is smaller. None takes that matrix
             in float64 as far as 8 MiB go, 1254 weights, and else a third of the number of
             rows, which costs about as much as an evaluation, but 50 at least, or what fits
-            into 8 MiB, and 300 at most; and never more than fit into 256 MiB, or 3. `"tfp_lbfgs"` takes 50, and a dense method none.
+            into 8 MiB, and 300 at most; and never more than fit into 256 MiB, or 3.
+            `"tfp_lbfgs"` takes 50; for `"bfgs"` and `"tfp_bfgs"` it has no meaning.
             benchmarks/lbfgs.md has what more or fewer do.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
@@ -129,16 +131,19 @@ def fit_lbfgs(
         max_restarts: How often a dead line search starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
             them as the end of that epoch. The default makes about 100 calls.
-        callbacks: Keras callbacks. `BackupAndRestore` gives the weights back, but epochs
-            begin anew; `checkpoint` goes on where the run was.
+        callbacks: Keras callbacks. Weights that one sets in `on_train_begin` are where the
+            run starts, those of the last call stay, and all others are written over.
+            `BackupAndRestore` gives the weights back, but epochs begin anew; `checkpoint`
+            goes on where the run was.
         verbose: 0, 1 or 2, as for `fit`.
         jit_compile: Whether to compile with XLA.
         checkpoint: Directory in which the run is saved at every call of the callbacks. A
             run that finds its own checkpoint there goes on from it, bit for bit, also to
             more epochs, a lower tolerance or a lower target. Its own is one that began at
             the weights that the model has, or ended there. It is weights and curvature
-            memory, `2 * num_correction_pairs + 4` times the weights (256 MiB at most by
-            default); of `"bfgs"` half of n^2 numbers and a little more (2 GiB at most).
+            memory, `2 m + 4` times the weights and `2 m^2` numbers for m pairs (some
+            256 MiB at most by default); of `"bfgs"` with n weights n^2 numbers up to 512,
+            3/4 of them up to 1024, and less and less, down to a half (2 GiB at most).
         throw: Whether to raise where a run breaks off, instead of only saying so in the
             result.
 

@@ -26,8 +26,9 @@ class Status(enum.IntEnum):
     )
     LINE_SEARCH = (
         2,
-        "The line search found no better point. Try another start or a smoother activation; "
-        "tf.stop_gradient in the loss gives a gradient that is not its own.",
+        "The line search found no step to take. Try another start or a smoother activation; "
+        "tf.stop_gradient in the loss gives a gradient that is not its own, and a loss that "
+        "falls without end has no step at which to stop.",
     )
     STALLED = (
         3,
