@@ -8,6 +8,7 @@ from keras import ops
 from representatives import representatives
 
 import keras_smooth
+from keras_smooth.differentiation import differences
 
 FLOAT64 = {"dtype": "float64"}
 
@@ -105,6 +106,26 @@ def test_each_tensor_of_a_structure_has_its_verification():
     assert bounds.keys() == x.keys() and all(0 <= bound < 1e-9 for bound in bounds.values())
     laplacian = keras_smooth.laplacian(model, x, verify=True)
     assert laplacian.verification["laplacian"].bound < 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_no_difference_is_exact_by_chance(dtype):
+    """40,000 functions tanh(a x + b): a rounded value may be that of all degrees, and wrong."""
+    rng, rounding = np.random.default_rng(0), float(np.finfo(dtype).eps)
+    a, b, x = rng.uniform([[0.2], [-3.0], [-1.0]], [[3.0], [3.0], [1.0]], (3, 40_000))
+    steps = 3.0 * 3.0 ** -np.arange(11.0)
+    nodes = np.append(0.0, differences._nodes())
+    lines = a * (steps[:, None, None] * nodes[:, None] + x) + b
+    samples = np.tanh(lines).astype(dtype).astype("float64")[:, :, None]
+    y = np.tanh(a * x + b)
+    exact = {1: a * (1.0 - y**2), 2: -2.0 * y * (1.0 - y**2) * a**2}
+    for k, derivative in exact.items():
+        found, error = differences._best(samples, steps, k, rounding)
+        # Half of the digits is what verify=True asks for. Measured: 0.2 of it at most, and up
+        # to 3 where the error was taken for 0.
+        limit = rounding**0.5 * np.abs(derivative).max()
+        assert np.abs(found - derivative).max() < limit
+        assert error.min() > 0.0 and error.max() < limit
 
 
 def test_several_inputs_verify():

@@ -3,8 +3,9 @@
 Along a line x + t v the model is evaluated at Chebyshev's points of an interval of length
 2 h around 0, for each h of a ladder. The derivatives at 0 of the polynomial through all of
 these values and of two of lower degree differ by what either the step or the rounding
-leaves: the step with the smallest difference is taken for each entry, and the difference is
-its error. Two, since one may agree by chance. The interval has its middle beside 0, so that also a kink at 0 makes them differ.
+leaves: the step with the smallest difference is taken for each entry, and the difference, or
+what rounding of the values makes of it, is its error. Two, since one may agree by chance. The
+interval has its middle beside 0, so that also a kink at 0 makes them differ.
 """
 
 import math
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.differentiation import tapes
+from keras_smooth.differentiation.cross_check import ROUNDING
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
 
@@ -53,7 +55,8 @@ class Differences:
         jets, disturbed = [], []
         for tensor, samples in zip(keras.tree.flatten(y), values, strict=True):
             primal = tf.cast(tensor, "float64")
-            found = [_best(samples, steps, k) for k in range(1, order + 1)]
+            rounding = ROUNDING[tensor.dtype.name]
+            found = [_best(samples, steps, k, rounding) for k in range(1, order + 1)]
             across = signs.reshape(-1, *[1] * primal.shape.rank)
             moved = [entry + across * error for entry, error in found]
             jets.append(_jet(primal, [entry for entry, _ in found], collapsed))
@@ -102,13 +105,16 @@ def _weights(k: int, degree: int) -> np.ndarray:
     return np.asarray(slopes) @ fit
 
 
-def _best(samples: np.ndarray, steps: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _best(
+    samples: np.ndarray, steps: np.ndarray, k: int, rounding: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the k-th derivative by the best step for each entry, and its error.
 
     Args:
         samples: Values, of shape `(steps, nodes, directions, batch, ...)`.
         steps: Of the ladder.
         k: Order.
+        rounding: Distance from 1 to the next number, of the values.
     """
     with np.errstate(all="ignore"):
         scale = steps.reshape(-1, *[1] * (samples.ndim - 2)) ** k
@@ -116,7 +122,10 @@ def _best(samples: np.ndarray, steps: np.ndarray, k: int) -> tuple[np.ndarray, n
             np.tensordot(_weights(k, degree), samples, axes=(0, 1)) / scale
             for degree in _DEGREES
         )
-        error = np.max([np.abs(high - low) for low in lower], axis=0)
+        # At small steps few numbers are left, which are soon the same by chance.
+        weights = np.abs(_weights(k, _DEGREES[0]))
+        lost = rounding / 2 * np.tensordot(weights, np.abs(samples), axes=(0, 1)) / scale
+        error = np.max([lost, *(np.abs(high - low) for low in lower)], axis=0)
     # What overflows, or leaves the domain of the model, says nothing.
     error = np.where(np.isfinite(error), error, np.inf)
     place = np.argmin(error, axis=0)[None]
