@@ -50,8 +50,9 @@ def _check(name):
     xs, ys = _arrays(name, "x"), _arrays(name, "y")
     found = keras.tree.flatten(model(xs if len(xs) > 1 else xs[0]))
     assert len(found) == len(ys)
-    # Rounding of float32 in sums of a few dozen terms, which processors order differently.
-    tolerance = 1e-14 if ys[0].dtype == np.float64 else 2e-6
+    # Rounding of float32 in sums of a few dozen terms, which processors and versions order
+    # differently: 3.1e-6 with TensorFlow 2.16 and 2.18.
+    tolerance = 1e-14 if ys[0].dtype == np.float64 else 5e-6
     for y, expected in zip(found, ys):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance * scale)
