@@ -259,9 +259,20 @@ OTHERS = {
     "rows": (net, net, {"data": (X[:-1], Y[:-1])}, ": data of it"),
     "weights of the rows": (net, net, {"sample_weight": np.ones(20)}, ": data of it"),
     "layers": (net, lambda: activation("tanh"), {}, ": model of it"),
-    "dtype": (net, lambda: net(dtype="float32"), {}, ": data, model of it"),
+    # The default memory is another for other dtypes and numbers of weights.
+    "dtype": (
+        net,
+        lambda: net(dtype="float32"),
+        {},
+        ": data, model, num_correction_pairs of it",
+    ),
     "frozen weights": (frozen, lambda: frozen(1e-9), {}, ": frozen weights of it"),
-    "frozen layer": (net, frozen, {}, ": frozen weights of it"),
+    "frozen layer": (
+        net,
+        frozen,
+        {},
+        ": frozen weights, num_correction_pairs of it",
+    ),
     "method": (net, net, {"method": "tfp_bfgs"}, ": method, num_correction_pairs of it"),
     "memory": (net, net, {"num_correction_pairs": 7}, ": num_correction_pairs of it"),
     "loss": (net, lambda: net(loss="mae"), {}, "of another loss or of another model"),
