@@ -118,13 +118,11 @@ def _best(
     """
     with np.errstate(all="ignore"):
         scale = steps.reshape(-1, *[1] * (samples.ndim - 2)) ** k
-        high, *lower = (
-            np.tensordot(_weights(k, degree), samples, axes=(0, 1)) / scale
-            for degree in _DEGREES
-        )
+        weights = [_weights(k, degree) for degree in _DEGREES]
+        high, *lower = (np.tensordot(w, samples, axes=(0, 1)) / scale for w in weights)
         # At small steps few numbers are left, which are soon the same by chance.
-        weights = np.abs(_weights(k, _DEGREES[0]))
-        lost = rounding / 2 * np.tensordot(weights, np.abs(samples), axes=(0, 1)) / scale
+        total = np.tensordot(np.abs(weights[0]), np.abs(samples), axes=(0, 1))
+        lost = rounding / 2 * total / scale
         error = np.max([lost, *(np.abs(high - low) for low in lower)], axis=0)
     # What overflows, or leaves the domain of the model, says nothing.
     error = np.where(np.isfinite(error), error, np.inf)

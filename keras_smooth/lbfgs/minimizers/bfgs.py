@@ -14,12 +14,6 @@ def check_installed() -> None:
     """Raises nothing: TensorFlow is all that it needs."""
 
 
-def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
-    """Returns 1: there are no pairs."""
-    del num_rows, num_weights, itemsize
-    return 1
-
-
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> State:
     """Returns the state at a position; the number of pairs has no meaning here.
 

@@ -82,12 +82,7 @@ def empty(position: tf.Tensor) -> Memory:
 def store(memory: Memory, step, change, gradient, growth) -> Memory:
     """Takes up a pair, unless its curvature is lost in rounding.
 
-    Args:
-        memory: The memory before, whose latest gradient is `gradient - change`.
-        step: Change of the position, `(n,)`.
-        change: Change of the gradient, `(n,)`.
-        gradient: The latest gradient, `(n,)`.
-        growth: 1 / tau, by which the old matrix is multiplied.
+    The arguments are those of `quasi_newton.InverseHessian`.
     """
     # Nothing here is conditional: XLA would copy the matrix into every branch.
     curvature, square, kept = curvature_of(step, change)

@@ -4,7 +4,7 @@ A minimizer is a module with a constant and four functions,
 
     TAKES_PAIRS, whether `num_correction_pairs` has a meaning
     check_installed() -> None, or ImportError with a remedy
-    default_num_pairs(num_rows, num_weights, itemsize) -> int
+    default_num_pairs(num_rows, num_weights, itemsize) -> int, if it takes pairs
     begin(function, position, num_correction_pairs) -> state
     advance(function, state, num_iterations, tolerance) -> state
 
@@ -44,8 +44,9 @@ def num_pairs_of(
 
     A method without pairs has the same memory whatever is given.
     """
-    if given is not None and MINIMIZERS[method].TAKES_PAIRS:
+    minimizer = MINIMIZERS[method]
+    if not minimizer.TAKES_PAIRS:
+        return 1
+    if given is not None:
         return given
-    return MINIMIZERS[method].default_num_pairs(
-        num_rows, num_weights, np.dtype(dtype).itemsize
-    )
+    return minimizer.default_num_pairs(num_rows, num_weights, np.dtype(dtype).itemsize)

@@ -16,12 +16,6 @@ def check_installed() -> None:
     tfp.optimizer()
 
 
-def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
-    """Returns 1: there are no pairs."""
-    del num_rows, num_weights, itemsize
-    return 1
-
-
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> Any:
     """Returns the state at a position; the number of pairs has no meaning here."""
     del num_correction_pairs
