@@ -640,6 +640,39 @@ def test_integers_are_no_fault():
     assert "nothing to differentiate" in rows[0].reason
 
 
+# What gives whole numbers, or takes them, before a network.
+WHOLE = {
+    "counts": lambda: (keras.Input((3,), dtype="int64"), lambda x: x),
+    "a lookup of integers": lambda: (
+        keras.Input((3,), dtype="int64"),
+        L.IntegerLookup(vocabulary=[1, 2, 3], output_mode="multi_hot"),
+    ),
+    "a lookup of words": lambda: (
+        keras.Input((1,), dtype="string"),
+        L.StringLookup(vocabulary=["a", "b"], output_mode="one_hot"),
+    ),
+    "a hash": lambda: (
+        keras.Input((1,), dtype="string"),
+        L.Hashing(num_bins=4, output_mode="multi_hot"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize(
+    ("activation", "verdict"), [("relu", "rough"), ("selu", "rough"), ("tanh", "ok")]
+)
+def test_a_network_behind_whole_numbers_is_as_smooth_as_its_activations(
+    name, activation, verdict
+):
+    x, prepared = WHOLE[name]()
+    y = L.Dense(1)(L.Dense(4, activation, name="hidden")(prepared(x)))
+    found = keras_smooth.audit(keras.Model(x, y))
+    (hidden,) = (row for row in found.rows if row.name == "hidden")
+    assert (hidden.verdict, found.model.verdict) == (verdict, verdict)
+    assert ("nothing to differentiate" in found.model.reason) == (verdict == "ok")
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [

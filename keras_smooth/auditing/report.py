@@ -146,7 +146,7 @@ def _cells(group: list[LayerAudit]) -> tuple[str, ...]:
         row.training,
         str(row.order) if row.order else "",
         f"{max(errors):.0e}" if errors else "",
-        advice if row.verdict != "ok" else "",
+        row.reason if row.verdict == "ok" else advice,
     )
 
 

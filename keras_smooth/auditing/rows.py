@@ -42,7 +42,8 @@ def known_smoothness(part: keras.Operation) -> float | None:
 def of_part(path: str, part: keras.Operation, found: Findings, order: int) -> LayerAudit:
     """Returns the row of a layer or operation."""
     known = known_smoothness(part)
-    if found["inference"].reason != NOTHING:
+    # A lookup of whole numbers is no jump; a ReLU that gets what it found is one of zeros.
+    if found["inference"].reason != NOTHING or known is not None and known >= 0:
         found = {mode: _roughened(each, known, order) for mode, each in found.items()}
     return _audited(path, part, _lower(known, found), found, order)
 
@@ -81,7 +82,8 @@ def _roughened(found: Finding, known: float | None, order: int) -> Finding:
     first = max(int(smoothness) + 1, 1)
     unseen = found.verdict in ("ok", "unknown", "imprecise") or found.order > first
     if unseen or _is_blurred(found, smoothness):
-        return dataclasses.replace(found, verdict="rough", order=first)
+        reason = "" if found.reason == NOTHING else found.reason
+        return dataclasses.replace(found, verdict="rough", order=first, reason=reason)
     return found
 
 
