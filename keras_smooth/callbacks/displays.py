@@ -8,7 +8,6 @@ import importlib.util
 import io
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import path
+from keras_smooth.warn import warn
 
 
 class TensorBoard:
@@ -66,10 +66,9 @@ class Notebook:
     def __init__(self) -> None:
         self._handle: Any = None
         if _notebook() is None:
-            warnings.warn(
+            warn(
                 "`live=True`: this is no notebook, so that no figure is shown. "
-                "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard.",
-                stacklevel=4,
+                "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard."
             )
 
     def begin(self) -> None:

@@ -1,7 +1,6 @@
 """DerivativeMonitor: the errors of y, y', y'' during fit."""
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.tables import ShownAsTable, Table
+from keras_smooth.warn import warn
 
 
 class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
@@ -305,11 +305,10 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         zero = [k for k in range(1, self.order + 1) if not np.any(values[k])]
         if zero and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn(
                 f"The derivative of order {zero[0]} is 0 at every point: an activation "
                 "such as ReLU has none to give. keras_smooth.smoothness(model) tells the "
-                "class of the model.",
-                stacklevel=3,
+                "class of the model."
             )
 
 

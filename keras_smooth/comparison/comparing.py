@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from keras_smooth.comparison.settings import Settings, Variant, by_name
 from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs import whole_files
 from keras_smooth.presentation.tables import ShownAsTable, Table
+from keras_smooth.warn import warn
 
 
 class Comparison(ShownAsTable):
@@ -208,7 +208,7 @@ def compare(
     with lock.locked(directory):
         results = prepare(settings, learned, directory, resume)
         if resume and not results.outcomes:
-            warnings.warn(nothing_to_resume(directory), stacklevel=2)
+            warn(nothing_to_resume(directory))
         carry_out(results, chosen, directory, handle or (lambda event: None))
     if results.failures:
         _tell_failures(results)
@@ -218,7 +218,7 @@ def compare(
 def _tell_failures(results: Results) -> None:
     if not results.outcomes:
         raise RuntimeError("\n".join(["No run was finished.", *results.failures.values()]))
-    warnings.warn("\n".join(results.failures.values()), RuntimeWarning, stacklevel=3)
+    warn("\n".join(results.failures.values()), RuntimeWarning)
 
 
 def prepare(

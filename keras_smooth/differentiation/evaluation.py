@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable
 
 import keras
@@ -12,6 +11,7 @@ from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.cross_check import JetsDisagreeError
 from keras_smooth.differentiation.points import Points
+from keras_smooth.warn import warn
 
 # The functions of both engines for each task; "jacobian" is the same as "derivatives".
 _FUNCTIONS: dict[str, dict[str, Callable]] = {
@@ -133,7 +133,4 @@ def names(order: int) -> list[str]:
 
 @functools.cache
 def _warn_once(name: str, cause: str) -> None:
-    warnings.warn(
-        f"{name}: {cause}. Nested tapes compute its derivatives, which is slower.",
-        stacklevel=2,
-    )
+    warn(f"{name}: {cause}. Nested tapes compute its derivatives, which is slower.")

@@ -1,11 +1,11 @@
 """The check that every layer with an activation and an order shares."""
 
 import functools
-import warnings
 from collections.abc import Callable
 
 from keras_smooth import registry
 from keras_smooth.checks import whole_number
+from keras_smooth.warn import warn
 
 
 def checked_order(layer: object, order: int, *activations: Callable) -> int:
@@ -51,8 +51,7 @@ def _name(activation: Callable) -> str:
 
 @functools.cache
 def _warn_unknown(owner: str, name: str, order: int) -> None:
-    warnings.warn(
+    warn(
         f"{owner} cannot tell whether activation {name!r} has {order} derivatives. Say so "
-        "with keras_smooth.register_smoothness(function, smoothness).",
-        stacklevel=4,
+        "with keras_smooth.register_smoothness(function, smoothness)."
     )

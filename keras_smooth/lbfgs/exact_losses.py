@@ -7,6 +7,7 @@ which it rounds without harm, and multiplies each by a weight: that is where the
 goes. Which loss is of which output stays Keras' affair.
 """
 
+import re
 from typing import Any
 
 import keras
@@ -29,8 +30,19 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
 
 
 def loss_weights(model: keras.Model) -> list | dict | None:
-    """Returns the weights of the losses that a model was compiled with."""
-    return (model.get_compile_config() or {}).get("loss_weights")
+    """Returns the weights of the losses that a model was compiled with.
+
+    Raises:
+        TypeError: If what it was compiled with has no config, which alone has them.
+    """
+    try:
+        return (model.get_compile_config() or {}).get("loss_weights")
+    except TypeError as error:
+        raise TypeError(
+            "The weights of its losses are read from the config that the model was compiled "
+            f"with, and Keras cannot make that: {error} Pass a function (def), or a subclass "
+            "of keras.losses.Loss, in its place."
+        ) from error
 
 
 def is_exact(model: keras.Model) -> bool:
@@ -87,7 +99,8 @@ class _OfFunction(keras.losses.Loss):
     """
 
     def __init__(self, function, name: str, dtype: str):
-        super().__init__(name=name, dtype=dtype)
+        # A scope of TensorFlow has no other letters: not those of "<lambda>".
+        super().__init__(name=re.sub("[^A-Za-z0-9_]", "", name) or "loss", dtype=dtype)
         self._function = function
 
     def call(self, y_true, y_pred):

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from keras_smooth.lbfgs.resample import Resample, check_resample
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
 from keras_smooth.lbfgs.terms import terms_of
+from keras_smooth.warn import warn
 
 
 def fit_lbfgs(
@@ -376,8 +376,7 @@ def _warn_precision(dtype: str) -> None:
     if dtype in _warned:
         return
     _warned.add(dtype)
-    warnings.warn(
+    warn(
         f"fit_lbfgs runs in {dtype}: line searches stall at a loss near 1e-8 and y'' is "
-        'noisy. Pass dtype="float64", or build the model with it, to go further.',
-        stacklevel=4,
+        'noisy. Pass dtype="float64", or build the model with it, to go further.'
     )

@@ -17,6 +17,7 @@ from keras_smooth.lbfgs.moving_averages import settle
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.program import program_of
 from keras_smooth.lbfgs.replicas import replicas_of
+from keras_smooth.lbfgs.scales import warn_of_scales
 from keras_smooth.lbfgs.targets import check_targets
 from keras_smooth.lbfgs.terms import Terms
 
@@ -65,7 +66,9 @@ class Minimization:
             self.worker, compilation(model), terms, options, data.in_memory
         )
         self.objective, self.minimizer = program.objective, program.minimizer
-        self._check(sample)
+        outputs = self._check(sample)
+        if terms is None:
+            warn_of_scales(model, outputs, sample[1])
         self.moving = [v for v, _ in self.objective.after_training(sample)]
         self.replicas = replicas_of(self.worker)
         self._batch_size = options.batch_size
@@ -83,11 +86,15 @@ class Minimization:
         """Raises where a few rows, evaluated without being compiled, do not fit the model."""
         self._check(data.sample(_SAMPLE))
 
-    def _check(self, sample: Any) -> None:
+    def _check(self, sample: Any) -> Any:
+        """Returns the outputs for a few rows, where the loss compares them with targets."""
+        outputs = None
         if self._terms is None:
             x, y, sample_weight = sample
-            check_targets(self.worker, outputs_of(self.worker, x), y, sample_weight)
+            outputs = outputs_of(self.worker, x)
+            check_targets(self.worker, outputs, y, sample_weight)
         self.objective.value_and_gradient(self.objective.position, sample)
+        return outputs
 
     def start(self) -> tf.Tensor:
         """Returns the weights that the user's model has now."""

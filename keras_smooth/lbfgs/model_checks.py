@@ -1,7 +1,6 @@
 """Whether a model can be fitted, before anything is compiled."""
 
 import collections
-import warnings
 import weakref
 from typing import Any
 
@@ -14,6 +13,7 @@ from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.float64_copy import compute_dtypes
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.warn import warn
 
 _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
@@ -80,11 +80,10 @@ def _warn_unused(model: keras.Model) -> None:
     names = [name for name, is_there in unused.items() if is_there]
     if names and model not in _warned:
         _warned.add(model)
-        warnings.warn(
+        warn(
             f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
             f"{', '.join(names)}. Add to the objective what shall count, as "
-            "sum(model.losses).",
-            stacklevel=4,
+            "sum(model.losses)."
         )
 
 

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import warnings
 import weakref
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ import tensorflow as tf
 from keras_smooth.lbfgs.losses import loss_of
 from keras_smooth.lbfgs.terms import Terms
 from keras_smooth.models.tracing import traced
+from keras_smooth.warn import warn
 
 
 class Objective:
@@ -135,20 +135,20 @@ class Objective:
             raise ValueError(
                 "The loss does not depend on these trainable weights, so that they get no "
                 f"gradient: {', '.join(names)}. Freeze their layers with "
-                "layer.trainable = False, or look for tf.stop_gradient in the model; an "
-                "objective calls the model that it is given, which may be a copy."
+                "layer.trainable = False, leave out a bias that only adds a constant "
+                "(use_bias=False), or look for tf.stop_gradient in the model; an objective "
+                "calls the model that it is given, which may be a copy."
             )
 
     def _warn_precision(self, dtype: str) -> None:
         if self._warned or tf.as_dtype(dtype).size >= tf.as_dtype(self.dtype).size:
             return
         self._warned = True
-        warnings.warn(
+        warn(
             f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of "
             f"Keras does unless told otherwise. {self._loss.precision}".format(
                 dtype=self.dtype
-            ),
-            stacklevel=2,
+            )
         )
 
     def unflatten(self, position: tf.Tensor) -> list[tf.Tensor]:

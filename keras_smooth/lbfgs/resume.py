@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import warnings
 import weakref
 from typing import Any
 
@@ -18,6 +17,7 @@ from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.minimization import Minimization
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.resample import Resample
+from keras_smooth.warn import warn
 
 # The weights of a model after its latest run with a checkpoint, and the start of that run.
 _ends = weakref.WeakKeyDictionary()
@@ -94,10 +94,9 @@ class Resumable:
                 "directory of its own."
             )
         if "old" in self._saved:
-            warnings.warn(
+            warn(
                 "The checkpoint is of version 0.1.0: the fit goes on from its weights and "
-                "history, but with empty memory.",
-                stacklevel=4,
+                "history, but with empty memory."
             )
             descent.restore_without_memory(self._saved)
         else:

@@ -29,16 +29,26 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
             "y is None, but the model is compiled with a loss that compares outputs with "
             "targets. Pass y, or compile without a loss and use add_loss."
         )
+    compared, targets = of_losses(model.loss, outputs, y)
     losses = keras.tree.flatten(model.loss)
-    if None not in losses:
-        outputs, y = _in_one_structure(model, outputs, y)
+    alike = None not in losses or compared is not outputs
+    if alike:
+        compared, targets = in_one_structure(model, compared, targets)
     _check_structure(y, sample_weight)
-    if None not in losses and all(map(_compares_entries, losses)):
-        _check_shapes(outputs, y)
-        _check_weights(outputs, sample_weight)
+    if alike and all(map(_compares_entries, losses)):
+        _check_shapes(compared, targets)
+        _check_weights(compared, sample_weight)
 
 
-def _in_one_structure(model: keras.Model, outputs: Any, y: Any) -> tuple[Any, Any]:
+def of_losses(loss: Any, outputs: Any, y: Any) -> tuple[Any, Any]:
+    """Returns the outputs and targets that have a loss, where all three are dicts."""
+    if not all(isinstance(each, dict) for each in (loss, outputs, y)):
+        return outputs, y
+    names = {name for name, each in loss.items() if each is not None}
+    return tuple({n: each[n] for n in each if n in names} for each in (outputs, y))
+
+
+def in_one_structure(model: keras.Model, outputs: Any, y: Any) -> tuple[Any, Any]:
     """Returns outputs and targets, both as dicts if one of them is."""
     flat, targets = keras.tree.flatten(outputs), keras.tree.flatten(y)
     names = list(outputs) if isinstance(outputs, dict) else None
@@ -65,13 +75,16 @@ def _in_one_structure(model: keras.Model, outputs: Any, y: Any) -> tuple[Any, An
 
 def _compares_entries(loss: Any) -> bool:
     """Returns whether a loss is Keras' own, of outputs and targets entry by entry."""
-    if loss is None:
-        return True
-    named = loss if isinstance(loss, str) else getattr(loss, "name", None) or loss.__name__
-    own = isinstance(loss, str) or (getattr(loss, "__module__", "") or "").startswith(
-        "keras."
-    )
-    return own and named.lower() not in _FREE
+    return loss is None or own_name(loss) not in ("", *_FREE)
+
+
+def own_name(loss: Any) -> str:
+    """Returns the name of a loss of Keras in small letters, "" of another."""
+    if isinstance(loss, str):
+        return loss.lower()
+    own = (getattr(loss, "__module__", "") or "").startswith("keras.")
+    named = getattr(loss, "name", None) or getattr(loss, "__name__", "")
+    return named.lower() if own else ""
 
 
 def _check_shapes(outputs: Any, y: Any) -> None:

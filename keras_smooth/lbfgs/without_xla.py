@@ -1,6 +1,5 @@
 """What XLA cannot compile is run without it, with one warning."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +8,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.models import graph
+from keras_smooth.warn import warn
 
 # Of these classes are XLA's refusals; what fails without XLA as well is no refusal.
 _REFUSALS = (
@@ -66,8 +66,7 @@ def supports_xla(model: keras.Model) -> bool:
 
 
 def _warn(reason: str) -> None:
-    warnings.warn(
+    warn(
         f"XLA cannot compile this model ({reason}): fit_lbfgs runs without it, which is "
-        "slower. Pass jit_compile=False to ask for that, or leave out the layer.",
-        stacklevel=2,
+        "slower. Pass jit_compile=False to ask for that, or leave out the layer."
     )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
@@ -22,6 +21,7 @@ from keras_smooth.models import (
     state,
 )
 from keras_smooth.smoothing import smooth_forms, unknown_functions
+from keras_smooth.warn import warn
 
 _INNER = ("layer", "backward_layer")
 
@@ -197,10 +197,7 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
 def _warn_rough(smooth: keras.Model, order: int) -> None:
     rough = [*_rough_parts(smooth, order), *unknown_functions.rough(smooth, order)]
     if rough:
-        warnings.warn(
-            f"These parts have no smooth replacement and stay: {', '.join(rough)}.",
-            stacklevel=3,
-        )
+        warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
 
 
 def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -13,6 +12,7 @@ from keras_smooth.checks import shown
 from keras_smooth.differentiation.rules import fallback
 from keras_smooth.jet import Jet
 from keras_smooth.models import graph
+from keras_smooth.warn import warn
 
 
 def register_jet_rule(subject: Callable, rule: Callable) -> None:
@@ -186,8 +186,7 @@ def _taped(operation: Callable, args: tuple, kwargs: dict):
 
 @functools.cache
 def _warn_once(kind: str, name: str) -> None:
-    warnings.warn(
+    warn(
         f"There is no jet rule for {name} ({kind}) as it is used here: nested tapes "
-        "compute it, which is slower. keras_smooth.register_jet_rule adds a rule.",
-        stacklevel=2,
+        "compute it, which is slower. keras_smooth.register_jet_rule adds a rule."
     )

@@ -1,0 +1,21 @@
+"""Warnings that point at the user's line, however deep the code is that warns."""
+
+import inspect
+import warnings
+
+# Between the user's line and the cause stand frames of these packages.
+_INSIDE = {"keras_smooth", "keras", "tensorflow"}
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns at the innermost line of code that belongs to none of the packages used here.
+
+    Args:
+        message: What is wrong, and what to do.
+        category: Of the warning.
+    """
+    frame, level = inspect.currentframe(), 1
+    # By the module's name: a function that AutoGraph has rewritten lies in another file.
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -1,0 +1,140 @@
+"""Targets of sizes that a network does not come to: said before the fit, and only then."""
+
+import functools
+import re
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_smooth
+
+L = keras.layers
+X = np.linspace(-2.0, 2.0, 50)[:, None]
+Y = np.exp(-(X**2))
+FLOAT64 = {"dtype": "float64"}
+
+
+def net(width=1, *more, loss="mse"):
+    hidden = keras_smooth.Dense(8, "tanh", kernel_initializer=start(1), **FLOAT64)
+    last = L.Dense(width, kernel_initializer=start(2), **FLOAT64)
+    model = keras.Sequential([keras.Input((1,), **FLOAT64), hidden, last, *more])
+    model.compile(loss=loss)
+    return model
+
+
+def start(seed):
+    return keras.initializers.GlorotUniform(seed=seed)
+
+
+def rescaled(scale, offset=0.0):
+    return net(1, L.Rescaling(np.float64(scale), np.float64(offset), **FLOAT64))
+
+
+def named():
+    x = keras.Input((1,), **FLOAT64)
+    heads = {name: L.Dense(1, name=name, **FLOAT64) for name in "ab"}
+    model = keras.Model(x, {name: head(x) for name, head in heads.items()})
+    heads["b"].trainable = False
+    model.compile(loss={"a": "mse"})
+    return model
+
+
+def sobolev(loss="mse"):
+    model = keras_smooth.DerivativeModel(net())
+    model.compile(loss=loss)
+    return model
+
+
+def squared(y_true, y_pred):
+    return keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
+
+
+def classes():
+    model = keras.Sequential([keras.Input((1,), **FLOAT64)])
+    model.add(L.Dense(1000, "softmax", **FLOAT64))
+    model.compile(loss="sparse_categorical_crossentropy")
+    return model
+
+
+def derivatives(scale):
+    return {"y": scale * Y, "dy": -2.0 * X * Y, "d2y": 1e4 * (4.0 * X**2 - 2.0) * Y}
+
+
+# Name: model, targets.
+FAR = {
+    "tiny": (net, 1e-6 * Y),
+    "huge": (net, 1e3 * Y),
+    "far off": (net, 1e3 + Y),
+    "flat": (net, 1.0 + 1e-4 * Y),
+    "rows alone": (net, 1e-6 * Y[:, 0]),
+    "a loss object": (functools.partial(net, loss=keras.losses.Huber()), 1e-6 * Y),
+    "a function of Keras": (
+        functools.partial(net, loss=keras.losses.mean_absolute_error),
+        1e-6 * Y,
+    ),
+    "one column of two": (functools.partial(net, 2), np.hstack([Y, 1e-6 * Y])),
+    "a named output": (named, {"a": 1e4 * Y, "b": Y}),
+    "beside derivatives": (sobolev, derivatives(1e-6)),
+}
+NEAR = {
+    "its own size": (net, Y),
+    "a tenth": (net, 0.1 * Y),
+    "tenfold": (net, 10.0 * Y),
+    "zeros": (net, 0.0 * Y),
+    "a constant": (net, 0.0 * Y + 5.0),
+    "rescaled": (functools.partial(rescaled, 1e3), 1e3 * Y),
+    "rescaled and moved": (functools.partial(rescaled, 1e-3, 40.0), 40.0 + 1e-3 * Y),
+    "an unknown loss": (functools.partial(net, loss=squared), 1e-6 * Y),
+    "classes": (classes, 999 * (X > 0).astype(int)),
+    "large derivatives": (sobolev, derivatives(1.0)),
+    "a named output": (named, {"a": Y, "b": 1e4 * Y}),
+}
+
+
+def said(model, y, **arguments):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        keras_smooth.fit_lbfgs(
+            model, X, y, epochs=1, verbose=0, jit_compile=False, **arguments
+        )
+    return [text for w in caught if "targets have mean" in (text := str(w.message))]
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_targets_that_are_far_from_the_outputs_are_said_once(name):
+    make, y = FAR[name]
+    model = make()
+    assert len(said(model, y)) == 1
+    assert not said(model, y)
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_other_targets_are_no_cause_for_a_word(name):
+    make, y = NEAR[name]
+    assert not said(make(), y)
+
+
+def test_a_copy_in_float64_is_the_same_model():
+    x = keras.Input((1,))
+    model = keras.Model(x, L.Dense(1)(x))
+    model.compile(loss="mse")
+    assert len(said(model, 1e-6 * Y, dtype="float64")) == 1
+    assert not said(model, 1e-6 * Y, dtype="float64")
+
+
+@pytest.mark.parametrize("name", ["tiny", "huge", "far off"])
+def test_the_advice_helps(name):
+    """The fit as it is has no second derivative; the one that is advised has it."""
+    y = FAR[name][1]
+    exact = (4.0 * X**2 - 2.0) * Y * (y.max() - y.min()) / (Y.max() - Y.min())
+    (text,) = said(net(), y)
+    mean, spread = map(float, re.search(r"\(y - (\S+)\) / (\S+),", text).groups())
+    model = net()
+    keras_smooth.fit_lbfgs(model, X, (y - mean) / spread, epochs=300, verbose=0)
+    found = spread * np.asarray(keras_smooth.derivatives(model, X)[2])
+    assert np.sqrt(np.mean((found - exact) ** 2)) < 0.01 * np.abs(exact).max()
+    keras_smooth.fit_lbfgs(plain := net(), X, y, epochs=300, verbose=0)
+    found = np.asarray(keras_smooth.derivatives(plain, X)[2])
+    assert np.sqrt(np.mean((found - exact) ** 2)) > 0.1 * np.abs(exact).max()
