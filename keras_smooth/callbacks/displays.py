@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import path
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 
 class TensorBoard:

@@ -17,7 +17,7 @@ from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.tables import ShownAsTable, Table
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 
 class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):

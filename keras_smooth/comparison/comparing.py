@@ -25,7 +25,7 @@ from keras_smooth.comparison.settings import Settings, Variant, by_name
 from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs import whole_files
 from keras_smooth.presentation.tables import ShownAsTable, Table
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 
 class Comparison(ShownAsTable):

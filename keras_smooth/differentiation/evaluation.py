@@ -11,7 +11,7 @@ from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.cross_check import JetsDisagreeError
 from keras_smooth.differentiation.points import Points
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 # The functions of both engines for each task; "jacobian" is the same as "derivatives".
 _FUNCTIONS: dict[str, dict[str, Callable]] = {

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from keras_smooth import registry
 from keras_smooth.checks import whole_number
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 
 def checked_order(layer: object, order: int, *activations: Callable) -> int:

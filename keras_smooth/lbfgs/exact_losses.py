@@ -8,6 +8,7 @@ goes. Which loss is of which output stays Keras' affair.
 """
 
 import re
+import warnings
 from typing import Any
 
 import keras
@@ -36,7 +37,10 @@ def loss_weights(model: keras.Model) -> list | dict | None:
         TypeError: If what it was compiled with has no config, which alone has them.
     """
     try:
-        return (model.get_compile_config() or {}).get("loss_weights")
+        with warnings.catch_warnings():
+            # Keras warns of lambdas in configs that are saved; this one is not.
+            warnings.filterwarnings("ignore", message=".*includes a `lambda`")
+            return (model.get_compile_config() or {}).get("loss_weights")
     except TypeError as error:
         raise TypeError(
             "The weights of its losses are read from the config that the model was compiled "

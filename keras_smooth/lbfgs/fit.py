@@ -20,7 +20,7 @@ from keras_smooth.lbfgs.resample import Resample, check_resample
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
 from keras_smooth.lbfgs.terms import terms_of
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 
 def fit_lbfgs(

@@ -13,7 +13,7 @@ from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.float64_copy import compute_dtypes
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.lbfgs.terms import Terms
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")

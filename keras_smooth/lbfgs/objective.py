@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_smooth.lbfgs.losses import loss_of
 from keras_smooth.lbfgs.terms import Terms
 from keras_smooth.models.tracing import traced
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 
 class Objective:

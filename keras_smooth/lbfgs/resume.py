@@ -17,7 +17,7 @@ from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.minimization import Minimization
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.resample import Resample
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 # The weights of a model after its latest run with a checkpoint, and the start of that run.
 _ends = weakref.WeakKeyDictionary()

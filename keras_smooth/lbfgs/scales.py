@@ -9,9 +9,9 @@ import numpy as np
 from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.lbfgs.targets import in_one_structure, of_losses, own_name
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
-# Beyond it, an 8 x 20 fit of exp(-x^2) had lost y'' or stopped early (docs/limits.md).
+# Beyond it an 8 x 20 network lost the second derivative of exp(-x^2) (docs/limits.md).
 _FACTOR = 50.0
 # Outputs of more columns, as images, count as one.
 _MOST_COLUMNS = 16

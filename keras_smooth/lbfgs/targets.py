@@ -41,11 +41,12 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
 
 
 def of_losses(loss: Any, outputs: Any, y: Any) -> tuple[Any, Any]:
-    """Returns the outputs and targets that have a loss, where all three are dicts."""
+    """Returns all but the outputs and targets that a dict of losses leaves out."""
     if not all(isinstance(each, dict) for each in (loss, outputs, y)):
         return outputs, y
-    names = {name for name, each in loss.items() if each is not None}
-    return tuple({n: each[n] for n in each if n in names} for each in (outputs, y))
+    without = {name for name in outputs if loss.get(name) is None}
+    outputs, y = ({n: each[n] for n in each if n not in without} for each in (outputs, y))
+    return outputs, y
 
 
 def in_one_structure(model: keras.Model, outputs: Any, y: Any) -> tuple[Any, Any]:
@@ -83,8 +84,8 @@ def own_name(loss: Any) -> str:
     if isinstance(loss, str):
         return loss.lower()
     own = (getattr(loss, "__module__", "") or "").startswith("keras.")
-    named = getattr(loss, "name", None) or getattr(loss, "__name__", "")
-    return named.lower() if own else ""
+    name = getattr(loss, "name", None) or getattr(loss, "__name__", "")
+    return str(name).lower() if own else ""
 
 
 def _check_shapes(outputs: Any, y: Any) -> None:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.models import graph
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 # Of these classes are XLA's refusals; what fails without XLA as well is no refusal.
 _REFUSALS = (

@@ -20,8 +20,8 @@ from keras_smooth.models import (
     sample_inputs,
     state,
 )
+from keras_smooth.presentation.warn import warn
 from keras_smooth.smoothing import smooth_forms, unknown_functions
-from keras_smooth.warn import warn
 
 _INNER = ("layer", "backward_layer")
 

@@ -12,7 +12,7 @@ from keras_smooth.checks import shown
 from keras_smooth.differentiation.rules import fallback
 from keras_smooth.jet import Jet
 from keras_smooth.models import graph
-from keras_smooth.warn import warn
+from keras_smooth.presentation.warn import warn
 
 
 def register_jet_rule(subject: Callable, rule: Callable) -> None:

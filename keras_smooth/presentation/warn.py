@@ -1,6 +1,7 @@
 """Warnings that point at the user's line, however deep the code is that warns."""
 
 import inspect
+import types
 import warnings
 
 # Between the user's line and the cause stand frames of these packages.
@@ -14,8 +15,13 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
         message: What is wrong, and what to do.
         category: Of the warning.
     """
-    frame, level = inspect.currentframe(), 1
-    # By the module's name: a function that AutoGraph has rewritten lies in another file.
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE:
+    level = 1
+    frame = inspect.currentframe()
+    while frame and frame.f_back and _is_inside(frame):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+def _is_inside(frame: types.FrameType) -> bool:
+    # By the module's name: a function that AutoGraph has rewritten lies in another file.
+    return frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE
