@@ -123,7 +123,7 @@ def _direction(made: RandomModel) -> Any:
             np.where(x == 0, 0, rng.normal(size=x.shape)) if x.dtype.kind == "f" else None
         )
 
-    return keras.tree.map_structure(one, made.x, none_is_leaf=True)
+    return keras.tree.map_structure(one, made.x)
 
 
 def _moving(direction: Any) -> Any:
@@ -145,7 +145,7 @@ def _values(model: Callable, x: Any, direction: Any) -> Callable:
                 rows = rows + t.reshape(-1, *[1] * x.ndim) * v
             return rows.reshape(-1, *x.shape[1:])
 
-        y = model(keras.tree.map_structure(moved, x, direction, none_is_leaf=True))
+        y = model(keras.tree.map_structure(moved, x, direction))
         leaves = [np.asarray(leaf, "float64") for leaf in keras.tree.flatten(y)]
         return np.concatenate([leaf.reshape(len(t), -1) for leaf in leaves], axis=1)
 
