@@ -18,9 +18,10 @@ def dense(units, activation=None, seed=0, **arguments):
     return keras.layers.Dense(units, activation, kernel_initializer=start, **arguments)
 
 
-def net(*between, dtype="float64", loss="mse", **arguments):
-    """Returns a compiled net with a fixed start, and layers before its last."""
-    layers = [dense(3, "tanh", 1, dtype=dtype), *between, dense(1, seed=2, dtype=dtype)]
+def net(*between, dtype="float64", loss="mse", head=None, **arguments):
+    """Returns a compiled net with a fixed start, layers before its last, and perhaps another last."""
+    head = head or dense(1, seed=2, dtype=dtype)
+    layers = [dense(3, "tanh", 1, dtype=dtype), *between, head]
     model = keras.Sequential([keras.Input((2,), dtype=dtype), *layers])
     # What fit_lbfgs does is its own argument; Keras' evaluate would compile for a second.
     model.compile(**{"loss": loss, "jit_compile": False, **arguments})

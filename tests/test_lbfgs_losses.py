@@ -5,7 +5,8 @@ import functools
 import keras
 import numpy as np
 import pytest
-from lbfgs_nets import X, Y, fit, net
+from lbfgs_nets import X, Y, dense, fit, net
+from representatives import representatives
 
 SQUARE = keras.losses.mean_squared_error
 
@@ -50,6 +51,44 @@ def test_functions_of_all_kinds_are_losses(name):
     expected = np.mean((Y - np.asarray(model(X))) ** 2)
     assert result.fun == pytest.approx(expected, rel=1e-14)
     assert result.nit == 5
+
+
+CLASSES = np.eye(3)[np.random.default_rng(3).integers(0, 3, 20)]
+NUMBERS = CLASSES.argmax(axis=1)
+IN_3 = (3, "softmax", CLASSES)
+
+# Name of a class of Keras: arguments that are not its defaults; units, activation, targets.
+ARGUMENTS = {
+    "Huber": ({"delta": 0.3}, (1, None, 3.0 * Y)),
+    "CosineSimilarity": ({"axis": 0}, (3, None, CLASSES)),
+    "MeanSquaredError": ({"reduction": "sum"}, (1, None, Y)),
+    "Hinge": ({"reduction": "mean_with_sample_weight"}, (1, None, np.sign(Y))),
+    "BinaryCrossentropy": ({"from_logits": True, "label_smoothing": 0.2}, (1, None, Y > 0)),
+    "BinaryFocalCrossentropy": (
+        {"apply_class_balancing": True, "alpha": 0.4, "gamma": 1.0}, (1, "sigmoid", Y > 0),
+    ),
+    "CategoricalCrossentropy": ({"label_smoothing": 0.1}, IN_3),
+    "CategoricalFocalCrossentropy": ({"alpha": [0.2, 0.3, 0.5], "gamma": 1.0}, IN_3),
+    "SparseCategoricalCrossentropy": (
+        {"from_logits": True, "ignore_class": 1}, (3, None, NUMBERS),
+    ),
+    "Dice": ({"axis": (0,)}, IN_3),
+    "Tversky": ({"alpha": 0.2, "beta": 0.7}, IN_3),
+    "Circle": ({"gamma": 2.0, "margin": 0.3}, (3, None, NUMBERS)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", representatives(ARGUMENTS, ["Huber", "CosineSimilarity", "MeanSquaredError"])
+)
+def test_losses_of_keras_keep_their_arguments(name):
+    arguments, (units, activation, y) = ARGUMENTS[name]
+    kind = getattr(keras.losses, name)
+    model = net(head=dense(units, activation, 2, dtype="float64"), loss=kind(**arguments))
+    result = fit(model, X, y).result
+    expected = kind(**arguments, dtype="float64")(y, model(X))
+    assert result.fun == pytest.approx(float(expected), rel=1e-14)
+    assert result.nit > 0
 
 
 # Keras makes no config of these, in which alone the weights of losses are.

@@ -93,6 +93,21 @@ class _Weight:
         return value if self._weight is None else value * self._weight
 
 
+class _InDtype(keras.losses.Loss):
+    """A loss of Keras that computes in another dtype.
+
+    Not made from its config: in those of Huber and CosineSimilarity Keras leaves out delta
+    and axis (3.10.0 to 3.15.1).
+    """
+
+    def __init__(self, loss: keras.losses.Loss, dtype: str):
+        super().__init__(name=loss.name, reduction=loss.reduction, dtype=dtype)
+        self._call = loss.call
+
+    def call(self, y_true, y_pred):
+        return self._call(y_true, y_pred)
+
+
 class _OfFunction(keras.losses.Loss):
     """A function of targets and outputs, averaged over the rows.
 
@@ -124,7 +139,7 @@ def _resolved(loss: Any, dtype: str) -> keras.losses.Loss:
         return _OfFunction(found, name, dtype)
     if type(found).__module__.split(".")[0] != "keras":
         return found
-    return type(found).from_config({**found.get_config(), "dtype": dtype})
+    return _InDtype(found, dtype)
 
 
 def _crossentropy(y_true, y_pred):
