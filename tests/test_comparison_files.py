@@ -3,6 +3,7 @@
 import copy
 import csv
 import dataclasses
+import importlib.metadata
 import json
 import os
 import warnings
@@ -383,3 +384,14 @@ def test_what_killed_processes_left_is_removed(written):
         place.write_text("half")
     comparing.prepare(ASKED, PROBLEMS, directory, resume=True)
     assert not any(place.exists() for place in places)
+
+
+def test_versions_of_packages_that_are_installed_under_other_names(monkeypatch):
+    """As tensorflow-cpu, tf-nightly and keras-nightly are."""
+    usual = files.versions()
+
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert files.versions() == usual

@@ -46,7 +46,18 @@ def environment(settings: Settings) -> dict:
 def versions() -> dict[str, str]:
     """Returns the versions of the packages that the numbers depend on."""
     packages = ("keras-smooth", "tensorflow", "keras", "tensorflow-probability", "numpy")
-    return {name: importlib.metadata.version(name) for name in packages}
+    return {name: _version(name) for name in packages}
+
+
+def _version(package: str) -> str:
+    """Returns a version by the name that is installed, or by what the module says.
+
+    TensorFlow is installed as tensorflow-cpu or tf-nightly, too, and Keras as keras-nightly.
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.import_module(package.replace("-", "_")).__version__
 
 
 def activation_digests(settings: Settings) -> dict[str, str]:
