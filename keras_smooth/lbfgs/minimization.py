@@ -17,7 +17,7 @@ from keras_smooth.lbfgs.moving_averages import settle
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.program import program_of
 from keras_smooth.lbfgs.replicas import replicas_of
-from keras_smooth.lbfgs.scales import warn_of_scales
+from keras_smooth.lbfgs.scales import warn_of_inputs, warn_of_targets
 from keras_smooth.lbfgs.targets import check_targets
 from keras_smooth.lbfgs.terms import Terms
 
@@ -68,7 +68,8 @@ class Minimization:
         self.objective, self.minimizer = program.objective, program.minimizer
         outputs = self._check(sample)
         if terms is None:
-            warn_of_scales(model, outputs, sample[1])
+            warn_of_inputs(model, self.worker, sample[0])
+            warn_of_targets(model, outputs, sample[1])
         self.moving = [v for v, _ in self.objective.after_training(sample)]
         self.replicas = replicas_of(self.worker)
         self._batch_size = options.batch_size

@@ -1,4 +1,4 @@
-"""Whether targets are of a size that a network comes to from its start."""
+"""Whether inputs and targets are of a size that a network learns from."""
 
 import weakref
 from typing import Any
@@ -9,19 +9,74 @@ import numpy as np
 from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.lbfgs.targets import in_one_structure, of_losses, own_name
+from keras_smooth.models import calls, graph
 from keras_smooth.presentation.warn import warn
 
-# Beyond it an 8 x 20 network lost the second derivative of exp(-x^2) (docs/limits.md).
-_FACTOR = 50.0
+# Beyond them an 8 x 20 network lost the second derivative of exp(-x^2) (docs/limits.md).
+_FACTOR, _ARGUMENT = 50.0, 15.0
 # Outputs of more columns, as images, count as one.
 _MOST_COLUMNS = 16
 _OF_DIFFERENCES = {
     "mse", "mean_squared_error", "mae", "mean_absolute_error", "huber", "huber_loss", "log_cosh", "logcosh",
 }  # fmt: skip
-_warned = weakref.WeakSet()
+_warned_of_inputs, _warned_of_targets = weakref.WeakSet(), weakref.WeakSet()
 
 
-def warn_of_scales(model: keras.Model, outputs: Any, y: Any) -> None:
+def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> None:
+    """Warns, once a model, where its first activation is far from 0 at the start.
+
+    Args:
+        model: The user's.
+        worker: It, or its copy.
+        x: A few rows that it takes.
+    """
+    if isinstance(worker, DerivativeModel):
+        worker = worker.model
+    trained = [each for each in graph.unique(worker) if each[1].trainable_weights]
+    if model in _warned_of_inputs or not trained or not _bends(trained[0][1]):
+        return
+    path, first = trained[0]
+    for call in calls.record(worker, [first], (x,))[id(first)]:
+        values = (*call.args, *call.kwargs.values())[0]
+        size = _size_of_arguments(first, values)
+        if size > _ARGUMENT:
+            _warned_of_inputs.add(model)
+            _warn_of_inputs(path, size, np.asarray(values, "float64"))
+            return
+
+
+def _bends(layer: Any) -> bool:
+    """Returns whether a layer has an activation of what its kernel makes of numbers."""
+    return (
+        isinstance(layer, keras.layers.Dense)
+        and layer.activation is not keras.activations.linear
+        and getattr(layer, "kernel", None) is not None
+    )
+
+
+def _size_of_arguments(layer: Any, values: Any) -> float:
+    """Returns the median over units of what an activation gets; 0 if a graph keeps it."""
+    if not hasattr(values, "numpy"):
+        return 0.0
+    arguments = np.asarray(values, "float64") @ np.asarray(layer.kernel, "float64")
+    if layer.use_bias:
+        arguments = arguments + np.asarray(layer.bias, "float64")
+    return float(np.median(_size(arguments.reshape(-1, arguments.shape[-1]))))
+
+
+def _warn_of_inputs(path: str, size: float, values: np.ndarray) -> None:
+    values = values.reshape(-1, values.shape[-1])
+    mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
+    warn(
+        f"What reaches the layer {path} has means up to {mean:.3g} and standard deviations up "
+        f"to {spread:.3g}, so that its activation gets arguments of {size:.3g} (root mean "
+        "square): there it is straight or flat, and has no derivatives to train. Bring "
+        "inputs near 0 and 1, as by keras.layers.Normalization or (x - mean) / deviation; "
+        "the derivative of order k is then divided by deviation ** k."
+    )
+
+
+def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> None:
     """Warns, once a model, where targets are much larger than the outputs, or vary less.
 
     Args:
@@ -29,7 +84,7 @@ def warn_of_scales(model: keras.Model, outputs: Any, y: Any) -> None:
         outputs: What it returns for a few rows.
         y: Targets of these rows, which fit them.
     """
-    if model in _warned or not _compares_sizes(model):
+    if model in _warned_of_targets or not _compares_sizes(model):
         return
     outputs, y = in_one_structure(model, *of_losses(model.loss, outputs, y))
     if isinstance(model, DerivativeModel):
@@ -40,9 +95,9 @@ def warn_of_scales(model: keras.Model, outputs: Any, y: Any) -> None:
             continue
         output, target = _columns(output), _columns(target)
         if output.shape == target.shape and np.any(far := _is_far(output, target)):
-            _warned.add(model)
+            _warned_of_targets.add(model)
             column = int(np.argmax(far))
-            _warn(output[:, column], target[:, column])
+            _warn_of_targets(output[:, column], target[:, column])
             return
 
 
@@ -74,7 +129,7 @@ def _size(values: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(values**2, axis=0))
 
 
-def _warn(output: np.ndarray, target: np.ndarray) -> None:
+def _warn_of_targets(output: np.ndarray, target: np.ndarray) -> None:
     mean, spread = target.mean(), target.std()
     warn(
         f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the outputs "
