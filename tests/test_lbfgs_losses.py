@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from lbfgs_nets import X, Y, dense, fit, net
 from representatives import representatives
 
@@ -91,17 +92,102 @@ def test_losses_of_keras_keep_their_arguments(name):
     assert result.nit > 0
 
 
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 0.1
+
+
 # Keras makes no config of these, in which alone the weights of losses are.
 WITHOUT_CONFIG = {
-    "a partial": lambda: functools.partial(SQUARE),
-    "an object": lambda: type("Call", (), {"__call__": lambda self, y, p: squared(y, p)})(),
+    "a partial": lambda: {"loss": [functools.partial(SQUARE)]},
+    "an object": lambda: {
+        "loss": [type("Call", (), {"__call__": lambda self, y, p: squared(y, p)})()]
+    },
+    "a class": lambda: {"loss": [keras.losses.MeanSquaredError]},
+    "a schedule": lambda: {"loss": ["mse"], "optimizer": keras.optimizers.Adam(Schedule())},
+    "a metric": lambda: {"loss": ["mse"], "metrics": [keras.metrics.MeanAbsoluteError]},
 }
 
 
 @pytest.mark.parametrize("name", WITHOUT_CONFIG)
-def test_what_has_no_config_is_refused_with_a_remedy(name):
-    with pytest.raises(TypeError, match="keras.losses.Loss"):
-        fit(net(loss=WITHOUT_CONFIG[name]()))
+def test_what_has_no_config_is_taken_without_weights_alone(name):
+    model = net(**WITHOUT_CONFIG[name]())
+    result = fit(model).result
+    expected = np.mean((Y - np.asarray(model(X))) ** 2)
+    assert result.fun == pytest.approx(expected, rel=1e-14)
+    with pytest.raises(
+        ValueError, match="`loss_weights` that cannot be read.*Compile it again"
+    ):
+        fit(net(**WITHOUT_CONFIG[name](), loss_weights=[2.0]))
+
+
+class OwnCompile(keras.Sequential):
+    def compile(self, weight):
+        super().compile(loss=["mse"], loss_weights=[weight], jit_compile=False)
+
+    def get_compile_config(self):
+        return {"weight": 3.0}
+
+
+def own_compile():
+    model = OwnCompile([keras.Input((2,), dtype="float64"), *net().layers])
+    model.compile(3.0)
+    return model
+
+
+def without_a_loss(**arguments):
+    model = net(loss=["mse"], **arguments)
+    model.compile(optimizer="sgd", jit_compile=False)
+    return model
+
+
+# How a model is compiled: the factor of its loss, or words of an error.
+WEIGHTS = {
+    "a number": (lambda: net(loss_weights=3.0), 3.0),
+    "of NumPy": (lambda: net(loss=["mse"], loss_weights=[np.float32(3.0)]), 3.0),
+    "a compile of ones own": (own_compile, 3.0),
+    "compiled again without a loss": (without_a_loss, 1.0),
+    "and with weights": (
+        lambda: without_a_loss(loss_weights=[3.0]), "the last call of compile had no loss",
+    ),
+    "a variable": (
+        lambda: net(loss=["mse"], loss_weights=[keras.Variable(3.0)]), "expected numbers",
+    ),
+    "a tensor": (
+        lambda: net(loss=["mse"], loss_weights=[tf.constant(3.0)]), "expected numbers",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_of_losses(name):
+    make, expected = WEIGHTS[name]
+    model = make()
+    if isinstance(expected, str):
+        with pytest.raises((TypeError, ValueError), match=expected):
+            fit(model)
+        return
+    result = fit(model).result
+    error = np.mean((Y - np.asarray(model(X))) ** 2)
+    assert result.fun == pytest.approx(expected * error, rel=1e-14)
+
+
+@pytest.mark.parametrize("name", ["compute_loss", "train_step"])
+def test_methods_that_are_set_on_the_model_are_refused(name):
+    model = net()
+    setattr(model, name, lambda *_, **__: keras.ops.mean(model(X) ** 2))
+    with pytest.raises(ValueError, match=f"{name} was set on the model itself"):
+        fit(model)
+
+
+def test_a_name_of_ones_own_makes_no_other_loss():
+    """The targets of CTC are of another shape than the outputs."""
+    layers = [keras.Input((6, 2), dtype="float64"), dense(4, dtype="float64")]
+    model = keras.Sequential(layers)
+    model.compile(loss=keras.losses.CTC(name="mine"), jit_compile=False)
+    x = np.random.default_rng(0).normal(size=(20, 6, 2))
+    y = np.random.default_rng(1).integers(1, 4, (20, 3))
+    assert fit(model, x, y).result.nit == 5
 
 
 def heads(**losses):

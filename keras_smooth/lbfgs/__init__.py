@@ -12,6 +12,7 @@ scales.py            whether both are of a size that it learns from
 class_weights.py     weights of classes, made into weights of rows as Keras' `fit` makes them
 float64_copy.py      a copy of a model that computes in float64
 exact_losses.py      compiled losses in the dtype of the weights
+loss_weights.py      the weights of these losses
 losses.py            the loss of a compiled model
 terms.py             the objective of a user's own
 resample.py          points that are drawn anew

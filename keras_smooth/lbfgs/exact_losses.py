@@ -8,11 +8,12 @@ goes. Which loss is of which output stays Keras' affair.
 """
 
 import re
-import warnings
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from keras_smooth.lbfgs.loss_weights import loss_weights
 
 
 def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
@@ -28,25 +29,6 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
     if not keras.tree.is_nested(weights):
         weights = [weights]
     model.compile(optimizer=other.optimizer, loss=losses, loss_weights=weights)
-
-
-def loss_weights(model: keras.Model) -> list | dict | None:
-    """Returns the weights of the losses that a model was compiled with.
-
-    Raises:
-        TypeError: If what it was compiled with has no config, which alone has them.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Keras warns of lambdas in configs that are saved; this one is not.
-            warnings.filterwarnings("ignore", message=".*includes a `lambda`")
-            return (model.get_compile_config() or {}).get("loss_weights")
-    except TypeError as error:
-        raise TypeError(
-            "The weights of its losses are read from the config that the model was compiled "
-            f"with, and Keras cannot make that: {error} Pass a function (def), or a subclass "
-            "of keras.losses.Loss, in its place."
-        ) from error
 
 
 def is_exact(model: keras.Model) -> bool:

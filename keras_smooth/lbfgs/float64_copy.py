@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_smooth.lbfgs.exact_losses import compilation, compile_exactly, loss_weights
+from keras_smooth.lbfgs.exact_losses import compilation, compile_exactly
+from keras_smooth.lbfgs.loss_weights import loss_weights
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.models import calls, copies, graph, sample_inputs
 

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.exact_losses import compile_exactly, is_exact, losses_of
+from keras_smooth.lbfgs.loss_weights import why_unread
 from keras_smooth.models.calls import accepts_training
 
 
@@ -100,6 +102,43 @@ def loss_of(model: keras.Model, dtype: str) -> CompiledLoss | OwnLoss:
     """Returns the loss of a built and compiled model with weights of a dtype."""
     kind = OwnLoss if has_own_loss(model) else CompiledLoss
     return kind(model, dtype)
+
+
+def check_weights(model: keras.Model, data: tuple) -> None:
+    """Raises where the losses of a model have weights that cannot be read.
+
+    Args:
+        model: Built and compiled model.
+        data: A few rows `(x, y, sample_weight)`.
+    """
+    reason = model.loss is not None and why_unread(model)
+    if not reason:
+        return
+    # In floatx, as Keras computes: without weights both are the same to the last digits.
+    without = _of_rows(loss_of(model, keras.config.floatx()), model, data)
+    try:
+        same = np.allclose(_of_rows(_by_keras, model, data), without, rtol=1e-5, atol=0.0)
+    # Keras adds no regularizers of float64 to losses of float32.
+    except (TypeError, ValueError, AttributeError, tf.errors.OpError):
+        same = False
+    if not same:
+        raise ValueError(
+            f"The model is compiled with `loss_weights` that cannot be read: {reason}. "
+            "Compile it again with its losses, and with functions (def) and objects that "
+            "have a get_config alone."
+        )
+
+
+def _of_rows(loss: Callable, model: keras.Model, data: tuple) -> Any:
+    # Keras makes trackers of several losses, where the variables of the model are.
+    with model.distribute_strategy.scope(), keras.StatelessScope(collect_losses=True):
+        return loss(model, data)
+
+
+def _by_keras(model: keras.Model, data: tuple) -> Any:
+    x, y, sample_weight = data
+    training = _training(model.compute_loss)
+    return model.compute_loss(x, y, _forward(model, x), sample_weight, **training)
 
 
 def _with_loss(kind: type, loss: CompiledLoss) -> type:

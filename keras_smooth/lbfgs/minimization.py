@@ -12,6 +12,7 @@ from keras_smooth.lbfgs.exact_losses import compilation
 from keras_smooth.lbfgs.float64_copy import in_float64
 from keras_smooth.lbfgs.inputs import outputs_of
 from keras_smooth.lbfgs.layout import lay_out
+from keras_smooth.lbfgs.losses import check_weights
 from keras_smooth.lbfgs.model_checks import trained
 from keras_smooth.lbfgs.moving_averages import settle
 from keras_smooth.lbfgs.options import Options
@@ -94,6 +95,7 @@ class Minimization:
             x, y, sample_weight = sample
             outputs = outputs_of(self.worker, x)
             check_targets(self.worker, outputs, y, sample_weight)
+            check_weights(self.model, sample)
         self.objective.value_and_gradient(self.objective.position, sample)
         return outputs
 

@@ -62,6 +62,12 @@ def _check_loss(model: keras.Model) -> None:
             "L-BFGS needs the loss as a function of the weights. Move the loss into "
             "compute_loss(x, y, y_pred, sample_weight, training)."
         )
+    for name in ("train_step", "compute_loss"):
+        if name in vars(model):
+            raise ValueError(
+                f"{name} was set on the model itself, where fit_lbfgs does not look. Make a "
+                "subclass of keras.Model that has compute_loss as a method."
+            )
     if model.loss is None and not has_own_loss(model) and not model.losses:
         raise ValueError(
             "The model has no loss. Call model.compile(loss=...), or override compute_loss."

@@ -17,7 +17,8 @@ _FACTOR, _ARGUMENT = 50.0, 15.0
 # Outputs of more columns, as images, count as one.
 _MOST_COLUMNS = 16
 _OF_DIFFERENCES = {
-    "mse", "mean_squared_error", "mae", "mean_absolute_error", "huber", "huber_loss", "log_cosh", "logcosh",
+    "mse", "mean_squared_error", "meansquarederror", "mae", "mean_absolute_error",
+    "meanabsoluteerror", "huber", "log_cosh", "logcosh",
 }  # fmt: skip
 _warned_of_inputs, _warned_of_targets = weakref.WeakSet(), weakref.WeakSet()
 

@@ -80,12 +80,12 @@ def _compares_entries(loss: Any) -> bool:
 
 
 def own_name(loss: Any) -> str:
-    """Returns the name of a loss of Keras in small letters, "" of another."""
+    """Returns the name of a function or class of Keras in small letters, "" of another."""
     if isinstance(loss, str):
         return loss.lower()
-    own = (getattr(loss, "__module__", "") or "").startswith("keras.")
-    name = getattr(loss, "name", None) or getattr(loss, "__name__", "")
-    return str(name).lower() if own else ""
+    kind = loss if hasattr(loss, "__name__") else type(loss)
+    own = (getattr(kind, "__module__", None) or "").startswith("keras.")
+    return kind.__name__.lower() if own else ""
 
 
 def _check_shapes(outputs: Any, y: Any) -> None:
