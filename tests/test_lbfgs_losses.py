@@ -220,6 +220,45 @@ def test_outputs_without_a_loss_need_no_targets(name):
     assert result.fun == pytest.approx(expected, rel=1e-14)
 
 
+def nested(loss, **arguments):
+    """Returns a model whose three outputs and losses are nested alike."""
+    x = keras.Input((2,), dtype="float64")
+    heads = [dense(1, seed=seed, dtype="float64")(x) for seed in range(3)]
+    model = keras.Model(x, keras.tree.pack_sequence_as(loss, heads))
+    model.compile(loss=loss, jit_compile=False, **arguments)
+    return model
+
+
+NESTS = {
+    "lists": ["mse", ["mse", "mse"]],
+    "lists and dicts": ["mse", {"k": "mse", "l": "mse"}],
+    "tuples": ("mse", ("mse", "mse")),
+    "tuples and dicts": ("mse", {"k": "mse", "l": "mse"}, ),
+    "dicts": {"a": "mse", "b": {"c": "mse", "d": "mse"}},
+    "dicts and lists": {"a": "mse", "b": ["mse", "mse"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [None, "float64"])
+@pytest.mark.parametrize("name", representatives(NESTS, ["lists", "tuples and dicts"]))
+def test_nested_losses(name, dtype):
+    loss = NESTS[name]
+    weights = keras.tree.pack_sequence_as(loss, [1.0, 2.0, 3.0])
+    y = keras.tree.pack_sequence_as(loss, [Y, 2.0 * Y, Y**2])
+    model = nested(loss, loss_weights=weights)
+    result = fit(model, X, y, dtype=dtype).result
+    flat = [keras.tree.flatten(each) for each in (weights, y, model(X))]
+    expected = sum(w * np.mean((t - np.asarray(p)) ** 2) for w, t, p in zip(*flat))
+    assert result.fun == pytest.approx(expected, rel=1e-14)
+    assert result.nit == 5
+
+
+def test_weights_in_another_structure_than_the_targets_are_told_without_arrays():
+    weights, y = {"a": np.ones(20)}, {"a": Y, "b": Y}
+    with pytest.raises(ValueError, match=r"y is \{'a': \*, 'b': \*\}.*is \{'a': \*\}\.$"):
+        fit(heads(a="mse", b="mse"), X, y, sample_weight=weights)
+
+
 def test_a_target_of_a_part_is_checked_as_all_are():
     with pytest.raises(ValueError, match="output has shape"):
         fit(heads(a="mse"), X, {"a": np.hstack([Y, Y])})

@@ -18,11 +18,12 @@ from keras_smooth.lbfgs.loss_weights import loss_weights
 
 def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
     """Compiles a model with the loss of another, computed in `dtype`."""
-    if other.loss is None:
+    losses = losses_as_compiled(other)
+    if losses is None:
         model.compile(optimizer=other.optimizer)
         return
     losses = keras.tree.map_structure(
-        lambda loss: None if loss is None else _Around(_resolved(loss, dtype)), other.loss
+        lambda loss: None if loss is None else _Around(_resolved(loss, dtype)), losses
     )
     weights = keras.tree.map_structure(_Weight, losses, _weights(other))
     # Keras takes the weight of a single loss from a list alone.
@@ -33,7 +34,9 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
 
 def is_exact(model: keras.Model) -> bool:
     """Returns whether a model was compiled here."""
-    return any(isinstance(loss, _Around) for loss in keras.tree.flatten(model.loss))
+    return any(
+        isinstance(loss, _Around) for loss in keras.tree.flatten(losses_as_compiled(model))
+    )
 
 
 def compilation(model: keras.Model) -> list:
@@ -43,10 +46,28 @@ def compilation(model: keras.Model) -> list:
     return [model.optimizer, model.loss, loss_weights(model)]
 
 
+def losses_as_compiled(model: keras.Model) -> Any:
+    """Returns the losses of a model in the structure that they were passed in.
+
+    TensorFlow keeps lists, tuples and dicts in wrappers of its own, which Keras takes for
+    other structures.
+    """
+    return _unwrapped(model.loss)
+
+
+def _unwrapped(structure: Any) -> Any:
+    if isinstance(structure, dict):
+        return {key: _unwrapped(value) for key, value in structure.items()}
+    if isinstance(structure, list | tuple):
+        kind = list if isinstance(structure, list) else tuple
+        return kind(map(_unwrapped, structure))
+    return structure
+
+
 def losses_of(model: keras.Model, dtype: str) -> list[keras.losses.Loss]:
     """Returns the losses of a compiled model as they are computed in `dtype`."""
-    losses = [loss for loss in keras.tree.flatten(model.loss) if loss is not None]
-    return [_resolved(loss, dtype) for loss in losses]
+    losses = keras.tree.flatten(losses_as_compiled(model))
+    return [_resolved(loss, dtype) for loss in losses if loss is not None]
 
 
 class _Around(keras.losses.Loss):
@@ -149,13 +170,12 @@ def _of_one_rank(one, other):
 
 def _weights(model: keras.Model) -> Any:
     """Returns the weights in the structure of the losses, None where there is none."""
-    weights = loss_weights(model)
+    weights, losses = loss_weights(model), losses_as_compiled(model)
     if weights is None:
-        return keras.tree.map_structure(lambda loss: None, model.loss)
-    flat = keras.tree.flatten(weights)
-    if len(flat) != len(keras.tree.flatten(model.loss)):
+        return keras.tree.map_structure(lambda loss: None, losses)
+    flat, count = keras.tree.flatten(weights), len(keras.tree.flatten(losses))
+    if len(flat) != count:
         raise ValueError(
-            f"The model is compiled with {len(keras.tree.flatten(model.loss))} losses, but "
-            f"with {len(flat)} loss_weights."
+            f"The model is compiled with {count} losses, but with {len(flat)} loss_weights."
         )
-    return keras.tree.pack_sequence_as(model.loss, flat)
+    return keras.tree.pack_sequence_as(losses, flat)

@@ -5,7 +5,11 @@ from typing import Any
 
 import keras
 
-from keras_smooth.lbfgs.exact_losses import compilation, compile_exactly
+from keras_smooth.lbfgs.exact_losses import (
+    compilation,
+    compile_exactly,
+    losses_as_compiled,
+)
 from keras_smooth.lbfgs.loss_weights import loss_weights
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.models import calls, copies, graph, sample_inputs
@@ -54,9 +58,8 @@ def _compile(copy: keras.Model, model: keras.Model) -> None:
         # It may call the one of keras.Model, which rounds to floatx.
         compile_exactly(copy, model, "float64")
     else:
-        copy.compile(
-            optimizer=model.optimizer, loss=model.loss, loss_weights=loss_weights(model)
-        )
+        losses, weights = losses_as_compiled(model), loss_weights(model)
+        copy.compile(optimizer=model.optimizer, loss=losses, loss_weights=weights)
 
 
 def _load(model: keras.Model, copy: keras.Model, x: Any) -> None:

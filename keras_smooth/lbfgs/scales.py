@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_smooth.differentiation.derivative_model import DerivativeModel
+from keras_smooth.lbfgs.exact_losses import losses_as_compiled
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.lbfgs.targets import in_one_structure, of_losses, own_name
 from keras_smooth.models import calls, graph
@@ -104,7 +105,7 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> None:
 
 def _compares_sizes(model: keras.Model) -> bool:
     """Returns whether all losses are Keras' own, of outputs less targets."""
-    losses = keras.tree.flatten(model.loss)
+    losses = keras.tree.flatten(losses_as_compiled(model))
     if isinstance(model.loss, dict):
         losses = [loss for loss in losses if loss is not None]
     return not has_own_loss(model) and all(

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_smooth.lbfgs.exact_losses import losses_as_compiled
 from keras_smooth.lbfgs.losses import has_own_loss
 
 # Losses whose targets are of another shape than the outputs.
@@ -30,7 +31,7 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
             "targets. Pass y, or compile without a loss and use add_loss."
         )
     compared, targets = of_losses(model.loss, outputs, y)
-    losses = keras.tree.flatten(model.loss)
+    losses = keras.tree.flatten(losses_as_compiled(model))
     alike = None not in losses or compared is not outputs
     if alike:
         compared, targets = in_one_structure(model, compared, targets)
@@ -129,12 +130,16 @@ def _fit(output: tuple, target: tuple) -> bool:
 def _check_structure(y: Any, sample_weight: Any) -> None:
     if not keras.tree.is_nested(sample_weight):
         return
+    parts = [keras.tree.lists_to_tuples(part) for part in (y, sample_weight)]
     try:
-        keras.tree.assert_same_structure(
-            *map(keras.tree.lists_to_tuples, (y, sample_weight))
-        )
+        keras.tree.assert_same_structure(*parts)
     except ValueError as error:
         raise ValueError(
             "`sample_weight` must be one array, or one for every target in the structure "
-            f"of y: {error}"
+            "of y: y is {}, `sample_weight` is {}.".format(*map(_stars, parts))
         ) from error
+
+
+def _stars(structure: Any) -> str:
+    """Returns a nest of arrays as text, with a star for each."""
+    return str(keras.tree.map_structure(lambda _: "*", structure)).replace("'*'", "*")
