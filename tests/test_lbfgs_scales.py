@@ -124,6 +124,7 @@ def test_a_copy_in_float64_is_the_same_model():
     assert not said(model, 1e-6 * Y, dtype="float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "huge", "far off"])
 def test_the_advice_helps(name):
     """The fit as it is has no second derivative; the one that is advised has it."""
@@ -226,6 +227,7 @@ def test_other_inputs_are_no_cause_for_a_word(name):
     assert not said(model, Y, x, ABOUT_INPUTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wide", "far off"])
 def test_normalized_inputs_help(name):
     """The fit as it is has no second derivative; behind a Normalization it has."""
