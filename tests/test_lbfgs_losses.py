@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from lbfgs_nets import X, Y, dense, fit, net
+from lbfgs_nets import WEIGHTS, X, Y, dense, fit, net
 from representatives import representatives
 
 SQUARE = keras.losses.mean_squared_error
@@ -142,7 +142,7 @@ def without_a_loss(**arguments):
 
 
 # How a model is compiled: the factor of its loss, or words of an error.
-WEIGHTS = {
+FACTORS = {
     "a number": (lambda: net(loss_weights=3.0), 3.0),
     "of NumPy": (lambda: net(loss=["mse"], loss_weights=[np.float32(3.0)]), 3.0),
     "a compile of ones own": (own_compile, 3.0),
@@ -159,9 +159,9 @@ WEIGHTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("name", FACTORS)
 def test_weights_of_losses(name):
-    make, expected = WEIGHTS[name]
+    make, expected = FACTORS[name]
     model = make()
     if isinstance(expected, str):
         with pytest.raises((TypeError, ValueError), match=expected):
@@ -251,6 +251,55 @@ def test_nested_losses(name, dtype):
     expected = sum(w * np.mean((t - np.asarray(p)) ** 2) for w, t, p in zip(*flat))
     assert result.fun == pytest.approx(expected, rel=1e-14)
     assert result.nit == 5
+
+
+IMAGES = np.random.default_rng(4).normal(size=(20, 4, 4, 1))
+
+
+def images(loss):
+    convolution = keras.layers.Conv2D(
+        1, 3, padding="same", activation="sigmoid", dtype="float64"
+    )
+    model = keras.Sequential([keras.Input((4, 4, 1), dtype="float64"), convolution])
+    model.compile(loss=loss, jit_compile=False)
+    return model
+
+
+# Losses with an axis of their own: one number a row, or words of a refusal.
+AXES = {
+    "dice": (keras.losses.Dice(axis=(1, 2, 3)), WEIGHTS, None),
+    "cosines": (keras.losses.CosineSimilarity(axis=(1, 2, 3)), WEIGHTS, None),
+    "a weight for each pixel": (
+        keras.losses.Dice(axis=(1, 2, 3)), np.ones((20, 4, 4)), r"expected \(None,\)",
+    ),
+    "no single rows": (
+        keras.losses.Dice(axis=(0, 1, 2)), WEIGHTS, "the loss dice is none of single rows",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_weights_of_losses_with_an_axis_of_their_own(name):
+    loss, weights, words = AXES[name]
+    model, y = images(loss), (IMAGES > 0.0).astype("float64")
+    if words:
+        with pytest.raises(ValueError, match=words):
+            fit(model, IMAGES, y, sample_weight=weights)
+        return
+    result = fit(model, IMAGES, y, sample_weight=weights).result
+    expected = np.mean(weights * np.asarray(loss.call(y, model(IMAGES))))
+    assert result.fun == pytest.approx(expected, rel=1e-13)
+
+
+def test_weights_of_outputs_whose_names_are_not_in_order():
+    """Losses by name; outputs, targets and weights in an order of their own."""
+    x = keras.Input((4, 4, 1), dtype="float64")
+    mean = keras.layers.GlobalAveragePooling2D(name="b", dtype="float64")(x)
+    same = keras.layers.Conv2D(1, 1, name="a", dtype="float64")(x)
+    model = keras.Model(x, [dense(1, name="c", dtype="float64")(mean), same])
+    model.compile(loss={"a": "mae", "c": "mse"}, jit_compile=False)
+    y, weights = [Y, IMAGES], [WEIGHTS, np.ones((20, 4, 4))]
+    assert fit(model, IMAGES, y, sample_weight=weights).result.nit > 0
 
 
 def test_weights_in_another_structure_than_the_targets_are_told_without_arrays():

@@ -18,12 +18,11 @@ from keras_smooth.lbfgs.loss_weights import loss_weights
 
 def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
     """Compiles a model with the loss of another, computed in `dtype`."""
-    losses = losses_as_compiled(other)
-    if losses is None:
+    if other.loss is None:
         model.compile(optimizer=other.optimizer)
         return
     losses = keras.tree.map_structure(
-        lambda loss: None if loss is None else _Around(_resolved(loss, dtype)), losses
+        lambda loss: None if loss is None else _Around(loss), losses_of(other, dtype)
     )
     weights = keras.tree.map_structure(_Weight, losses, _weights(other))
     # Keras takes the weight of a single loss from a list alone.
@@ -64,10 +63,15 @@ def _unwrapped(structure: Any) -> Any:
     return structure
 
 
-def losses_of(model: keras.Model, dtype: str) -> list[keras.losses.Loss]:
-    """Returns the losses of a compiled model as they are computed in `dtype`."""
-    losses = keras.tree.flatten(losses_as_compiled(model))
-    return [_resolved(loss, dtype) for loss in losses if loss is not None]
+def losses_of(model: keras.Model, dtype: str) -> Any:
+    """Returns the losses of a compiled model as they are computed in `dtype`.
+
+    They are in the structure that they were passed in, None where an output has none.
+    """
+    return keras.tree.map_structure(
+        lambda loss: None if loss is None else _resolved(loss, dtype),
+        losses_as_compiled(model),
+    )
 
 
 class _Around(keras.losses.Loss):

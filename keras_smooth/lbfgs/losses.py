@@ -27,7 +27,8 @@ class CompiledLoss:
 
     def __init__(self, model: keras.Model, dtype: str):
         self._dtype = dtype
-        self.dtypes = {loss.dtype for loss in losses_of(model, dtype)}
+        losses = keras.tree.flatten(losses_of(model, dtype))
+        self.dtypes = {loss.dtype for loss in losses if loss is not None}
         self._twin = None
         if model.loss is not None:
             self._twin = keras.Model()

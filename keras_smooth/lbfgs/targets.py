@@ -3,8 +3,9 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from keras_smooth.lbfgs.exact_losses import losses_as_compiled
+from keras_smooth.lbfgs.exact_losses import losses_as_compiled, losses_of
 from keras_smooth.lbfgs.losses import has_own_loss
 
 # Losses whose targets are of another shape than the outputs.
@@ -38,7 +39,7 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
     _check_structure(y, sample_weight)
     if alike and all(map(_compares_entries, losses)):
         _check_shapes(compared, targets)
-        _check_weights(compared, sample_weight)
+        _check_weights(model, outputs, y, sample_weight)
 
 
 def of_losses(loss: Any, outputs: Any, y: Any) -> tuple[Any, Any]:
@@ -99,26 +100,48 @@ def _check_shapes(outputs: Any, y: Any) -> None:
             )
 
 
-def _check_weights(outputs: Any, sample_weight: Any) -> None:
-    """Checks weights against losses, which have the shape of outputs without the last axis."""
-    outputs = keras.tree.flatten(outputs)
-    weights = keras.tree.flatten(sample_weight)
-    if not keras.tree.is_nested(sample_weight):
-        weights = [sample_weight] * len(outputs)
-    for output, weight in zip(outputs, weights):
-        losses = tuple(output.shape)[:-1]
-        if weight is None or not losses:
-            continue
-        shape = tuple(weight.shape)
-        fits = len(shape) == len(losses) and all(
-            size in (1, loss) for size, loss in zip(shape, losses)
+def _check_weights(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> None:
+    """Checks weights against the losses that they are multiplied with."""
+    if isinstance(outputs, dict):
+        names = sorted(outputs)
+    else:
+        names = getattr(model, "output_names", [model.name])
+    count = len(keras.tree.flatten(outputs))
+
+    def flat(part: Any) -> list:
+        if isinstance(part, dict):
+            part = [part.get(name) for name in names]
+        leaves = keras.tree.flatten(part)
+        return leaves * count if len(leaves) == 1 else leaves
+
+    losses = losses_of(model, keras.tree.flatten(outputs)[0].dtype.name)
+    for weight, loss, *values in zip(*map(flat, (sample_weight, losses, outputs, y))):
+        if weight is not None and loss is not None:
+            _check_weight(tuple(weight.shape), loss, *values)
+
+
+def _check_weight(
+    shape: tuple, loss: keras.losses.Loss, output: tf.Tensor, target: tf.Tensor
+) -> None:
+    # Most losses are without the last axis of the outputs, some have an axis of their own.
+    losses = tuple(loss.call(tf.cast(target, output.dtype), output).shape)
+    if not losses:
+        return
+    if losses[0] != shape[0]:
+        raise ValueError(
+            f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of "
+            f"single rows: of {shape[0]} rows it has shape {losses}. Leave out the weights, or "
+            "give the loss another axis."
         )
-        if not fits and shape != (*losses, 1):
-            raise ValueError(
-                f"`sample_weight` has shape {(None, *shape[1:])}, expected "
-                f"{(None, *losses[1:])}: a weight for each row of the output, which has "
-                f"shape {(None, *output.shape[1:])}."
-            )
+    fits = len(shape) == len(losses) and all(
+        size in (1, wanted) for size, wanted in zip(shape, losses)
+    )
+    if not fits and shape != (*losses, 1):
+        raise ValueError(
+            f"`sample_weight` has shape {(None, *shape[1:])}, expected "
+            f"{(None, *losses[1:])}: a weight for each row of the output, which has "
+            f"shape {(None, *output.shape[1:])}."
+        )
 
 
 def _fit(output: tuple, target: tuple) -> bool:
