@@ -262,6 +262,16 @@ class Constant(keras.Sequential):
         return keras.ops.sum(self.layers[0].bias)
 
 
+class Parts(keras.Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return {"loss": keras.ops.mean(y_pred**2)}
+
+
+class Nothing(keras.Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return None
+
+
 def small(kind):
     return kind(
         [keras.Input((2,), dtype="float64"), dense(1, dtype="float64", name="only")]
@@ -292,6 +302,12 @@ MODELS = {
     ),
     "loss of the bias alone": (
         lambda: compiled(small(Constant), None), ValueError, "no gradient: .*only/kernel",
+    ),
+    "loss of parts": (
+        lambda: compiled(small(Parts)), TypeError, "compute_loss of Parts must return a scalar",
+    ),
+    "nothing as the loss": (
+        lambda: compiled(small(Nothing)), TypeError, "must return a scalar, received None",
     ),
     "train_step": (
         lambda: compiled(small(OwnStep)), ValueError,

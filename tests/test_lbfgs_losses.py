@@ -172,6 +172,20 @@ def test_weights_of_losses(name):
     assert result.fun == pytest.approx(expected * error, rel=1e-14)
 
 
+class Adds(keras.layers.Layer):
+    def call(self, x):
+        self.add_loss(keras.ops.mean((x - 1.0) ** 2))
+        return x
+
+
+def test_a_loss_that_a_layer_adds_when_it_is_called():
+    model = net(loss=None, head=Adds(dtype="float64"))
+    result = fit(model, X, None).result
+    expected = np.mean((np.asarray(model(X)) - 1.0) ** 2)
+    assert result.fun == pytest.approx(expected, rel=1e-14)
+    assert result.nit == 5
+
+
 @pytest.mark.parametrize("name", ["compute_loss", "train_step"])
 def test_methods_that_are_set_on_the_model_are_refused(name):
     model = net()

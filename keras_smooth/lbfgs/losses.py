@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.checks import shown
 from keras_smooth.lbfgs.exact_losses import compile_exactly, is_exact, losses_of
 from keras_smooth.lbfgs.loss_weights import why_unread
 from keras_smooth.models.calls import accepts_training
@@ -48,6 +49,11 @@ class CompiledLoss:
         terms = [tf.reduce_sum(loss) for loss in model.losses]
         if self._twin is not None:
             terms.append(self._twin.compute_loss(None, y, y_pred, sample_weight))
+        # Layers add theirs when they are called: until then they are not known.
+        if not terms:
+            raise ValueError(
+                "The model has no loss. Call model.compile(loss=...), or override compute_loss."
+            )
         return tf.add_n([tf.cast(term, self._dtype) for term in terms])
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
@@ -85,9 +91,13 @@ class OwnLoss:
         training = _training(model.compute_loss)
         if self._kind is not None:
             model = _as_kind(model, self._kind)
-        return tf.convert_to_tensor(
-            model.compute_loss(x, y, y_pred, sample_weight, **training)
-        )
+        loss = model.compute_loss(x, y, y_pred, sample_weight, **training)
+        if loss is None or keras.tree.is_nested(loss):
+            raise TypeError(
+                f"compute_loss of {type(model).__name__} must return a scalar, received "
+                f"{shown(loss)}. Return the sum of its parts."
+            )
+        return tf.convert_to_tensor(loss)
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
         """Calls the model as in training."""

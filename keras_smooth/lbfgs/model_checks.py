@@ -68,10 +68,6 @@ def _check_loss(model: keras.Model) -> None:
                 f"{name} was set on the model itself, where fit_lbfgs does not look. Make a "
                 "subclass of keras.Model that has compute_loss as a method."
             )
-    if model.loss is None and not has_own_loss(model) and not model.losses:
-        raise ValueError(
-            "The model has no loss. Call model.compile(loss=...), or override compute_loss."
-        )
 
 
 _warned = weakref.WeakSet()
