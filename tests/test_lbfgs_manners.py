@@ -290,6 +290,9 @@ SENTENCES = {
     "words as weights": (net, (X, Y, WORDS[:, 0]), TypeError, f"sample_weight {NO_NUMBERS}"),
     "bytes": (net, (WORDS.astype("S"), Y), TypeError, NO_NUMBERS),
     "tensors of words": (net, (tf.constant(WORDS), Y), TypeError, NO_NUMBERS),
+    "sparse": (net, (tf.sparse.from_dense(X), Y), TypeError, "dense arrays, received a Sparse"),
+    "ragged": (net, (tf.RaggedTensor.from_tensor(X), Y), TypeError, r"Ragged.*x.to_tensor\(\)"),
+    "records": (net, (X, ones().astype([("a", "f8")])), TypeError, f"y {NO_NUMBERS}"),
     "dates": (net, (X, ones(1).astype("datetime64[D]")), TypeError, f"y {NO_NUMBERS}"),
 }  # fmt: skip
 

@@ -255,6 +255,11 @@ def _check_array(name: str, array: Any, first_row: int = 0) -> None:
         return
     if keras.backend.is_keras_tensor(array):
         raise TypeError(f"{name} must be arrays of numbers, received {shown(array)}.")
+    if isinstance(array, tf.SparseTensor | tf.RaggedTensor) or hasattr(array, "tocsr"):
+        raise TypeError(
+            f"{name} must be dense arrays, received a {type(array).__name__}: pass "
+            f"{name}.toarray(), or {name}.to_tensor(), or tf.sparse.to_dense({name})."
+        )
     array = np.asarray(array)
     if array.dtype.kind == "c":
         raise TypeError(
@@ -262,7 +267,8 @@ def _check_array(name: str, array: Any, first_row: int = 0) -> None:
             "parts as two arrays, or as columns."
         )
     # A single word is refused for having no rows.
-    if array.dtype == object or (array.dtype.kind in _NO_NUMBERS and array.ndim):
+    words = array.dtype.kind in _NO_NUMBERS and array.ndim
+    if array.dtype == object or array.dtype.names or words:
         raise TypeError(
             f"{name} must be arrays of numbers or a dataset, received {array!r:.80}."
         )
