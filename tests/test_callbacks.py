@@ -118,6 +118,21 @@ def test_metrics(make_model, gaussian_data, metric, ending, function):
     assert logs[f"d2y_{ending}"][-1] == pytest.approx(function(d2y - exact(x)[2]), rel=1e-5)
 
 
+def test_a_function_that_subtracts_is_a_metric_of_a_float32_model():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3, "tanh")])
+    model.add(keras.layers.Dense(1))
+    model.compile(loss="mse", jit_compile=False)
+    x = np.linspace(-1.0, 1.0, 9)[:, None]
+
+    def largest(y_true, y_pred):
+        return keras.ops.max(keras.ops.abs(y_true - y_pred))
+
+    monitor = keras_smooth.DerivativeMonitor(x, gaussian, order=0, metric=largest)
+    logs = model.fit(x, exact(x)[0], epochs=1, verbose=0, callbacks=[monitor]).history
+    expected = np.max(np.abs(exact(x)[0] - np.asarray(model(x))))
+    assert logs["y_largest"][-1] == pytest.approx(expected, rel=1e-5)  # outputs of float32
+
+
 @pytest.mark.parametrize(
     ("every", "initial", "measured"),
     representatives(

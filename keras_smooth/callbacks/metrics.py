@@ -28,7 +28,12 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
         )
     function("`metric`", found, "y_true", "y_pred")
     name = getattr(found, "__name__", type(found).__name__)
-    return keras.metrics.MeanMetricWrapper(found, name=name, dtype="float64")
+
+    def in_float64(y_true: Any, y_pred: Any) -> Any:
+        # Those of the model are in its dtype: a function may subtract one from the other.
+        return found(keras.ops.cast(y_true, "float64"), keras.ops.cast(y_pred, "float64"))
+
+    return keras.metrics.MeanMetricWrapper(in_float64, name=name, dtype="float64")
 
 
 def _named(name: str) -> Any:
