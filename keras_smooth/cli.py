@@ -52,7 +52,7 @@ RENAMED = {"iterations": "epochs", "optimizer": "method"}
 
 
 def _integer(text: str) -> int:
-    """Returns the number that digits write: Python alone reads 1_0, as 10, and the digits of all scripts."""
+    """Returns the number that ASCII digits write: Python reads 1_0, and other scripts, too."""
     if not re.fullmatch("[+-]?[0-9]{1,1000}", text):
         raise argparse.ArgumentTypeError(
             f"must be an integer such as 10, received {checks.shown(text)}"
