@@ -15,11 +15,11 @@ X = np.linspace(-1.0, 1.0, 8)[:, None]
 
 
 @keras.saving.register_keras_serializable("test_warn")
-def unknown(x):
+def untold_by_test_warn(x):
     return keras.ops.tanh(x)
 
 
-class Unknown(keras.layers.Layer):
+class UntoldByTestWarn(keras.layers.Layer):
     def call(self, x):
         return keras.ops.cumsum(x, axis=-1)
 
@@ -36,9 +36,9 @@ def relu():
 
 # Each with the depth that it comes from: a constructor, an operator, a fit, a callback.
 WARNINGS = {
-    "a layer": lambda: keras_smooth.Dense(3, unknown),
+    "a layer": lambda: keras_smooth.Dense(3, untold_by_test_warn),
     "smoothen": lambda: keras_smooth.smoothen(net(keras.layers.Discretization([0.0]))),
-    "an operator": lambda: keras_smooth.derivatives(net(Unknown()), X, 1, engine="jet"),
+    "an operator": lambda: keras_smooth.derivatives(net(UntoldByTestWarn()), X, 1, engine="jet"),
     "fit_lbfgs": lambda: keras_smooth.fit_lbfgs(
         net(), X, 1e6 * X, epochs=1, verbose=0, jit_compile=False
     ),
