@@ -38,7 +38,9 @@ def relu():
 WARNINGS = {
     "a layer": lambda: keras_smooth.Dense(3, untold_by_test_warn),
     "smoothen": lambda: keras_smooth.smoothen(net(keras.layers.Discretization([0.0]))),
-    "an operator": lambda: keras_smooth.derivatives(net(UntoldByTestWarn()), X, 1, engine="jet"),
+    "an operator": lambda: keras_smooth.derivatives(
+        net(UntoldByTestWarn()), X, 1, engine="jet"
+    ),
     "fit_lbfgs": lambda: keras_smooth.fit_lbfgs(
         net(), X, 1e6 * X, epochs=1, verbose=0, jit_compile=False
     ),
