@@ -357,3 +357,28 @@ def test_peak_memory_is_flat():
     assert stream < 20
     # What of arrays is kept: the caller's, the tensors', the stacked batches, and finiteness.
     assert in_memory < 5 * 23
+
+
+def dataset(*parts):
+    return tf.data.Dataset.from_tensor_slices(parts).batch(8)
+
+
+# Of y in training and in validation; and what holds the validation.
+RANKS = {
+    "a column, then rows": (Y, Y[:, 0], tuple),
+    "rows, then a column": (Y[:, 0], Y, tuple),
+    "a column, then rows of a dataset": (Y, Y[:, 0], dataset),
+    "rows, then a column of a dataset": (Y[:, 0], Y, dataset),
+    "columns": (Y, Y, tuple),
+}
+
+
+@pytest.mark.parametrize("name", RANKS)
+def test_targets_of_validation_may_have_another_rank(name):
+    """Both go through one compiled `evaluate` of Keras."""
+    y, held_out, kind = RANKS[name]
+    made = kind((X, held_out)) if kind is tuple else kind(X, held_out)
+    history = fit(net(metrics=["mae"]), X, y, validation_data=made, epochs=2).history
+    for key in ("loss", "mae"):
+        # Keras computes metrics in float32.
+        np.testing.assert_allclose(history[f"val_{key}"], history[key], rtol=1e-5)

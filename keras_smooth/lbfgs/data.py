@@ -70,6 +70,18 @@ class Data(NamedTuple):
         head, tail = take(self.parts, 0, cut), take(self.parts, cut, size)
         return Data(head, cut), Data(tail, size - cut)
 
+    def in_ranks_of(self, other: "Data") -> "Data":
+        """Returns it with a last axis of 1 where other data has one, and none where not.
+
+        Keras' `evaluate` is compiled for both, and would forget the rank of what it saw twice.
+        """
+        form = other.parts if other.in_memory else other.parts.element_spec
+        if self.in_memory:
+            return Data(_in_ranks_of(form, *self.parts), self.num_rows)
+        return Data(
+            self.parts.map(lambda *parts: _in_ranks_of(form, *parts)), self.num_rows
+        )
+
     def as_dataset(self, batch_size: int | None) -> tf.data.Dataset:
         """Returns a dataset of batches, whose dtypes Keras leaves as they are."""
         if not self.in_memory:
@@ -124,3 +136,25 @@ def _digest(batches: Iterator) -> str:
 def _spread(rows: tf.Tensor, size: int) -> tf.Tensor:
     places = np.unique(np.linspace(0, len(rows) - 1, size).astype(int))
     return tf.gather(rows, places)
+
+
+def _in_ranks_of(form: tuple, *parts: Any) -> tuple:
+    """Returns x, y and weights in the ranks of others, where those are as many."""
+    return tuple(map(_part_in_ranks_of, parts, form))
+
+
+def _part_in_ranks_of(part: Any, other: Any) -> Any:
+    leaves, others = keras.tree.flatten(part), keras.tree.flatten(other)
+    if len(leaves) != len(others):
+        return part
+    return keras.tree.pack_sequence_as(part, list(map(_in_rank_of, leaves, others)))
+
+
+def _in_rank_of(leaf: Any, other: Any) -> Any:
+    if leaf is None or other is None:
+        return leaf
+    if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:
+        return leaf[..., None]
+    if leaf.shape.rank == other.shape.rank + 1 and leaf.shape[-1] == 1:
+        return leaf[..., 0]
+    return leaf

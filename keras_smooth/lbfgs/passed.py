@@ -47,7 +47,7 @@ class Passed:
         validation = read_validation(self.validation_data, how)
         if options.validation_split and validation is None:
             return data.split(options.validation_split)
-        return data, validation
+        return data, validation and validation.in_ranks_of(data)
 
     def _points(
         self, options: Options, dtype: str
