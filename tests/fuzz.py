@@ -34,6 +34,7 @@ from random_models import RandomModel, in_float64, random_model
 import keras_smooth
 from keras_smooth.models import calls, copies, graph
 
+PACKAGE = Path(keras_smooth.__file__).parent
 # Of derivatives of order 0, 1, 2 against differences, relative to the largest of them:
 # float64 allows what the differences leave, float32 a few hundred roundings an order.
 TOLERANCE = {"float64": (1e-10, 1e-7, 1e-5), "float32": (1e-4, 1e-3, 1e-2)}
@@ -439,6 +440,11 @@ def smoothened(made: RandomModel, report: Any, order: int) -> Outcome | None:
 # The study.
 
 
+def _is_ours(file: Path) -> bool:
+    """Returns whether it is of the package, whatever folder that lies in, or this file."""
+    return file.is_relative_to(PACKAGE) or file == Path(__file__)
+
+
 def record(seed: int) -> dict:
     """Returns what came of a seed as plain data, also where building the model fails."""
     dtype = ("float64", "float32")[seed // 2 % 2]
@@ -447,7 +453,7 @@ def record(seed: int) -> dict:
     except Exception as error:
         frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
         # An operation of Keras may refuse what another one gives.
-        ours = any("keras_smooth" in name or name == __file__ for name in frames[2:])
+        ours = any(_is_ours(Path(name)) for name in frames[2:])
         result = "DISAGREES" if ours else NOT_BUILT
         found, used, parts = [Outcome("model", result, _words(error))], {}, []
     else:
