@@ -42,7 +42,7 @@ def known_smoothness(part: keras.Operation) -> float | None:
 def of_part(path: str, part: keras.Operation, found: Findings, order: int) -> LayerAudit:
     """Returns the row of a layer or operation."""
     known = known_smoothness(part)
-    # A lookup of whole numbers is no jump; a ReLU that gets what it found is one of zeros.
+    # An operation on whole numbers, as a lookup, is no jump; a ReLU behind it keeps its kink.
     if found["inference"].reason != NOTHING or known is not None and known >= 0:
         found = {mode: _roughened(each, known, order) for mode, each in found.items()}
     return _audited(path, part, _lower(known, found), found, order)

@@ -69,6 +69,7 @@ class Minimization:
         self.objective, self.minimizer = program.objective, program.minimizer
         outputs = self._check(sample)
         if terms is None:
+            check_weights(model, sample)
             warn_of_inputs(model, self.worker, sample[0])
             warn_of_targets(model, outputs, sample[1])
         self.moving = [v for v, _ in self.objective.after_training(sample)]
@@ -95,7 +96,6 @@ class Minimization:
             x, y, sample_weight = sample
             outputs = outputs_of(self.worker, x)
             check_targets(self.worker, outputs, y, sample_weight)
-            check_weights(self.model, sample)
         self.objective.value_and_gradient(self.objective.position, sample)
         return outputs
 

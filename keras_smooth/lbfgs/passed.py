@@ -47,7 +47,9 @@ class Passed:
         validation = read_validation(self.validation_data, how)
         if options.validation_split and validation is None:
             return data.split(options.validation_split)
-        return data, validation and validation.in_ranks_of(data)
+        if validation is not None:
+            validation = validation.in_ranks_of(data)
+        return data, validation
 
     def _points(
         self, options: Options, dtype: str

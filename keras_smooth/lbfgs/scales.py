@@ -32,10 +32,12 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> None:
         worker: It, or its copy.
         x: A few rows that it takes.
     """
+    if model in _warned_of_inputs:
+        return
     if isinstance(worker, DerivativeModel):
         worker = worker.model
     trained = [each for each in graph.unique(worker) if each[1].trainable_weights]
-    if model in _warned_of_inputs or not trained or not _bends(trained[0][1]):
+    if not trained or not _bends(trained[0][1]):
         return
     path, first = trained[0]
     for call in calls.record(worker, [first], (x,))[id(first)]:

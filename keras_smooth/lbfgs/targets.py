@@ -102,6 +102,8 @@ def _check_shapes(outputs: Any, y: Any) -> None:
 
 def _check_weights(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> None:
     """Checks weights against the losses that they are multiplied with."""
+    if sample_weight is None:
+        return
     if isinstance(outputs, dict):
         names = sorted(outputs)
     else:
