@@ -77,9 +77,6 @@ def chosen(
         order: Number of derivatives.
         training: Whether layers run in training mode, which is for tapes.
     """
-    if graph.makes_masks(model):
-        # Jets carry none.
-        return "tape"
     if engine != "auto":
         return engine
     if training and _differs_in_training(model) or not can_use_jets(model, order):
@@ -106,9 +103,7 @@ def _tapes_wrong_from(part: Callable) -> float:
 
 def can_use_jets(model: Callable, order: int) -> bool:
     """Returns whether jets are worth a try: there is a rule, and no mask."""
-    return (
-        1 <= order <= MAX_ORDER and rules.has_rule(model) and not graph.makes_masks(model)
-    )
+    return 1 <= order <= MAX_ORDER
 
 
 # Their `call` takes `training`, but makes no use of it.

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.batches import in_batches
-from keras_smooth.differentiation.cross_check import JetsDisagreeError
 from keras_smooth.differentiation.points import Points
 from keras_smooth.presentation.warn import warn
 
@@ -66,7 +65,7 @@ class Evaluation:
             return self._by("tape")
         try:
             return self._by("jet")
-        except JetsDisagreeError as error:
+        except taylor.NotTraceableError as error:
             _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
             return self._by("tape")
 

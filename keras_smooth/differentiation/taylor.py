@@ -9,10 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.differentiation import rules, tapes
-from keras_smooth.differentiation.cross_check import compared
+from keras_smooth import operations
+from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
+
+
+class NotTraceableError(ValueError):
+    """Says that TensorFlow cannot trace a model, as one in which Python decides by values."""
 
 
 def propagate(
@@ -21,6 +25,7 @@ def propagate(
     directions: list[tf.Tensor],
     order: int,
     collapsed: bool = False,
+    training: bool = False,
 ):
     """Sends straight lines through a model: x + t v for each direction v.
 
@@ -30,28 +35,51 @@ def propagate(
         directions: For each moving input a tensor `(directions, batch or 1, ...)`.
         order: Number of derivatives, 1 or more.
         collapsed: Whether the last derivative is summed over the directions.
+        training: Whether layers run in training mode.
 
     Returns:
         The jet of the model's output, or a structure of jets.
+
+    Raises:
+        NotTraceableError: If the model cannot be traced.
+        ValueError: If a derivative is lost.
     """
-    # Jets know the derivatives of pieces, such as 0 for those of hard_tanh; both engines
-    # are to refuse the same models.
-    tapes.refuse_lost(model, points, order)
+    traced = _traced(model, points, training)
     jets = [
         Jet(x, [v, *[None] * (order - 1)], collapsed)
         for x, v in zip(points.moving, directions, strict=True)
     ]
+    values = list(points.flat)
+    for place, jet in zip(points.places, jets, strict=True):
+        values[place] = jet
+    outputs = operations.evaluate(traced.program, [*values, *traced.captured])
+    moving = [place in points.places for place in range(len(values))]
+    reached = operations.reached(traced.program, [*moving, *[False] * len(traced.captured)])
 
-    def complete(leaf):
-        if isinstance(leaf, Jet) and leaf.series[0] is not None:
+    def complete(leaf, reaches):
+        if isinstance(leaf, Jet) and leaf.dtype.is_floating:
             return leaf
-        if not tapes.is_certain(model, order):
-            raise ValueError(tapes.lost(model, order, "an output does not depend on x"))
-        primal = leaf.primal if isinstance(leaf, Jet) else leaf
-        return jets[0].like(primal, [_zeros(directions, primal), *[None] * (order - 1)])
+        if reaches or not leaf.dtype.is_floating:
+            cause = "its output is rounded or counted on the way from x"
+            raise ValueError(tapes.lost(model, order, cause))
+        # Nothing leads from x to it.
+        return jets[0].like(leaf, [_zeros(directions, leaf), *[None] * (order - 1)])
 
-    y = keras.tree.map_structure(complete, rules.apply(model, points.whole(jets)))
-    return compared(y, model, points)
+    return traced.packed(list(map(complete, outputs, reached)))
+
+
+def _traced(model: Callable, points: Points, training: bool):
+    def function(*flat):
+        return tapes.call(model, keras.tree.pack_sequence_as(points.x, list(flat)), training)
+
+    try:
+        return operations.trace(function, points.flat)
+    # Whatever Python does with values ends in an error of its own kind.
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise NotTraceableError(
+            f"TensorFlow cannot trace it ({type(error).__name__}: {first})"
+        ) from error
 
 
 def _zeros(directions: list[tf.Tensor], primal: tf.Tensor) -> tf.Tensor:

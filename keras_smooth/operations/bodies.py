@@ -1,0 +1,157 @@
+"""The bodies of control flow and of functions: their operations, from their definitions."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth.operations.program import Program
+
+# For each kind of operation its outputs: their names, and the attribute that says how many
+# tensors one is, or "". They are known from the first operation of the kind on.
+_outputs: dict[str, tuple[tuple[str, str], ...]] = {}
+
+
+def library(graph: tf.Graph) -> Callable[[str], Program]:
+    """Returns a function that gives the body of a name, a `Program`."""
+
+    @functools.cache
+    def definitions() -> tuple:
+        definition = graph.as_graph_def()
+        functions = {f.signature.name: f for f in definition.library.function}
+        return definition, functions
+
+    @functools.cache
+    def body(name: str) -> Program:
+        definition, functions = definitions()
+        return _program(functions[name], definition, body)
+
+    return body
+
+
+def _program(function: Any, definition: Any, body: Callable) -> Program:
+    imported = _Import(function, definition)
+    signature = function.signature
+    return Program(
+        inputs=tuple(imported.tensor(each.name).name for each in signature.input_arg),
+        outputs=tuple(
+            imported.tensor(function.ret[each.name]).name for each in signature.output_arg
+        ),
+        operations=tuple(imported.operations.values()),
+        bodies=body,
+    )
+
+
+class _Import:
+    """The nodes of a function as operations of a graph of their own.
+
+    A definition calls a tensor `node:output:index`, a graph `node:place`. To tell the place
+    takes the outputs of the kind, which are known once such a node has been imported: nodes
+    are imported in batches, each with what is known by then.
+    """
+
+    def __init__(self, function: Any, definition: Any) -> None:
+        self.definition = definition
+        self.graph = tf.Graph()
+        self.nodes = {node.name: node for node in function.node_def}
+        self.operations: dict[str, tf.Operation] = {}
+        self._import([_placeholder(each) for each in function.signature.input_arg])
+        pending = _in_order(self.nodes)
+        while pending:
+            batch = self._next_batch(pending)
+            self._import(batch)
+            pending = [node for node in pending if node.name not in self.operations]
+
+    def tensor(self, reference: str) -> tf.Tensor:
+        """Returns the tensor that a definition calls by some reference."""
+        node, *output = reference.split(":")
+        return self.operations[node].outputs[self._place(node, *output) if output else 0]
+
+    def _place(self, node: str, output: str, index: str) -> int:
+        """Returns the place among the outputs of a node of entry `index` of one of them."""
+        place, attributes = 0, self.nodes[node].attr
+        for name, count in _outputs[self.nodes[node].op]:
+            if name == output:
+                return place + int(index)
+            sizes = attributes[count] if count else None
+            place += 1 if sizes is None else sizes.i or len(sizes.list.type)
+        raise ValueError(f"{node} has no output {output}")
+
+    def _next_batch(self, pending: Sequence) -> list:
+        """Returns nodes of whose inputs the places are known, in order."""
+        batch: dict[str, Any] = {}
+        for node in pending:
+            producers = [_producer(name) for name in node.input]
+            ready = (
+                each in self.operations or each in batch and batch[each].op in _outputs
+                for each in producers
+            )
+            if all(ready):
+                batch[node.name] = node
+        return list(batch.values())
+
+    def _import(self, nodes: Sequence) -> None:
+        own = {node.name for node in nodes}
+        graph_def = tf.compat.v1.GraphDef(
+            versions=self.definition.versions, library=self.definition.library
+        )
+        outer = {}
+        for node in nodes:
+            copy = graph_def.node.add()
+            copy.CopyFrom(node)
+            del copy.input[:]
+            for reference in node.input:
+                producer = _producer(reference)
+                if producer in own:
+                    copy.input.append(self._own(reference))
+                # That something imported before has to run first is known by the order.
+                elif not reference.startswith("^"):
+                    key = f"{producer}_{len(outer)}"
+                    outer[f"{key}:0"] = self.tensor(reference)
+                    copy.input.append(key)
+        for key, tensor in outer.items():
+            place = graph_def.node.add()
+            place.name, place.op = key.split(":")[0], "Placeholder"
+            place.attr["dtype"].type = tensor.dtype.as_datatype_enum
+        with self.graph.as_default():
+            names = [node.name for node in nodes]
+            operations = tf.import_graph_def(
+                graph_def, input_map=outer, return_elements=names, name=""
+            )
+        self.operations.update(zip(names, operations, strict=True))
+        for operation in operations:
+            _outputs[operation.type] = tuple(
+                (each.name, each.number_attr or each.type_list_attr)
+                for each in operation.op_def.output_arg
+            )
+
+    def _own(self, reference: str) -> str:
+        node, *output = reference.split(":")
+        return f"{node}:{self._place(node, *output)}" if output else reference
+
+
+def _producer(reference: str) -> str:
+    return reference.lstrip("^").split(":")[0]
+
+
+def _placeholder(argument: Any) -> Any:
+    node = tf.compat.v1.NodeDef(name=argument.name, op="Placeholder")
+    node.attr["dtype"].type = argument.type
+    return node
+
+
+def _in_order(nodes: dict[str, Any]) -> list:
+    """Returns the nodes of a function, each behind those that it takes from."""
+    ordered, seen = [], set()
+    for root in nodes:
+        waiting = [(root, False)]
+        while waiting:
+            name, done = waiting.pop()
+            if done:
+                ordered.append(nodes[name])
+            elif name not in seen and name in nodes:
+                seen.add(name)
+                waiting.append((name, True))
+                waiting += [(_producer(each), False) for each in nodes[name].input]
+    return ordered

@@ -1,0 +1,67 @@
+"""Operations on jets: Taylor mode along what TensorFlow traced."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth.jet import Jet
+from keras_smooth.operations import taped
+from keras_smooth.operations.lifting import run, run_primals
+from keras_smooth.operations.lists import JetList
+from keras_smooth.operations.program import Program
+from keras_smooth.operations.rows import row
+
+
+def evaluate(program: Program, values: Sequence[Any]) -> list:
+    """Runs a program for jets in the place of some inputs.
+
+    Args:
+        program: What is computed.
+        values: For each of its inputs a tensor, a variable or a jet.
+
+    Returns:
+        For each output a tensor, or a jet where it depends on one of the inputs.
+    """
+    known = dict(zip(program.inputs, values, strict=True))
+    for operation, inputs, outputs, ended in program.steps:
+        results = _apply(operation, [known[name] for name in inputs], program.bodies)
+        for name in ended:
+            del known[name]
+        known.update(zip(outputs, results, strict=True))
+    return [known[name] for name in program.outputs]
+
+
+def _apply(operation: tf.Operation, inputs: list, bodies: Callable) -> list:
+    known = row(operation.type)
+    if known is not None and known.program is not None:
+        return known.program(operation, inputs, bodies, evaluate)
+    if not any(isinstance(x, Jet | JetList) for x in inputs):
+        return _listed(run(operation, inputs))
+    if not any(map(_is_smooth, operation.outputs)):
+        return _listed(run_primals(operation, inputs))
+    if known is None or known.jet is None:
+        return taped.apply(operation, inputs)
+    results = _listed(known.jet(operation, *inputs))
+    return results if known.exact else _with_primals(operation, inputs, results)
+
+
+def _is_smooth(output: tf.Tensor) -> bool:
+    """Returns whether an output can have derivatives: integers and booleans have none."""
+    dtype = output.dtype
+    return dtype.is_floating or dtype.is_complex or dtype == tf.variant
+
+
+def _with_primals(operation: tf.Operation, inputs: list, results: list) -> list:
+    exact = _listed(run_primals(operation, inputs))
+    return [
+        y.like(value, y.series) if isinstance(y, Jet) else value
+        for y, value in zip(results, exact, strict=True)
+    ]
+
+
+def _listed(results: Any) -> list:
+    """Returns what an operation gives as a list, whatever the number of its outputs."""
+    if results is None or isinstance(results, tf.Operation):
+        return []
+    return list(results) if isinstance(results, (list, tuple)) else [results]

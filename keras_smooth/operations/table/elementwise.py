@@ -1,0 +1,272 @@
+"""Functions of single numbers, and of two numbers that broadcast."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth import jet
+from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import inner, minus, times, total
+from keras_smooth.operations.lifting import linear, of_one_rank, primal, run, whole
+from keras_smooth.operations.rows import add
+
+
+def _of_one(function: Callable[[Jet], Jet]) -> Callable:
+    """Returns the rule of a function of single numbers, from one of jets."""
+    return lambda operation, x: jet.elementwise(function, x)
+
+
+def _square_plus(x: Jet, constant: float, sign: float = 1.0) -> Jet:
+    return sign * jet.square(x) + constant
+
+
+def _tan(x: Jet) -> Jet:
+    def slope(y: list, k: int) -> Any:
+        return jet.square(Jet(y[0], y[1:])).entries[k] if k else 1.0 + tf.square(y[0])
+
+    return jet.solve(x, tf.tan(x.primal), slope)
+
+
+def _hyperbolic(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
+    """Returns a function whose derivatives are two functions in turns."""
+
+    def function(x: Jet) -> Jet:
+        values = [first(x.primal), second(x.primal)]
+        return jet.composed([values[n % 2] for n in range(x.order + 1)], x)
+
+    return function
+
+
+def _inverse(function: Callable, slope: Callable[[Jet], Jet]) -> Callable[[Jet], Jet]:
+    """Returns a function whose derivative is a known function of jets."""
+    return lambda x: jet.primitive(x, function(x.primal), slope)
+
+
+def _reciprocal_root(x: Jet) -> Jet:
+    return jet.reciprocal(jet.sqrt(x))
+
+
+def _inverse_of_integral(function: Callable, scale: float, rate: float) -> Callable:
+    """Returns a function that obeys y' = scale exp(rate y^2) x'."""
+
+    def apply(x: Jet) -> Jet:
+        def slope(y: list, k: int) -> Any:
+            return (scale * jet.exp(rate * jet.square(Jet(y[0], y[1:])))).entries[k]
+
+        return jet.solve(x, function(x.primal), slope)
+
+    return apply
+
+
+def _lgamma(x: Jet) -> Jet:
+    values = [tf.math.lgamma(x.primal), *_polygammas(x.primal, 0, x.order)]
+    return jet.composed(values[: x.order + 1], x)
+
+
+def _polygammas(x: tf.Tensor, least: int, number: int) -> list[tf.Tensor]:
+    values = [
+        tf.math.polygamma(tf.cast(least + n, x.dtype) * tf.ones_like(x), x)
+        for n in range(number)
+    ]
+    return [tf.math.digamma(x), *values[1:]] if least == 0 and number else values
+
+
+def _digamma(x: Jet) -> Jet:
+    return jet.composed(_polygammas(x.primal, 0, x.order + 1), x)
+
+
+def _bell_curve(scale: float) -> Callable[[Jet], Jet]:
+    return lambda x: scale * jet.exp(-jet.square(x))
+
+
+_ROOT_PI = math.sqrt(math.pi)
+_FUNCTIONS = {
+    "Acos": _inverse(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
+    "Acosh": _inverse(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
+    "Asin": _inverse(tf.asin, lambda x: _reciprocal_root(_square_plus(x, 1.0, -1.0))),
+    "Asinh": _inverse(tf.asinh, lambda x: _reciprocal_root(_square_plus(x, 1.0))),
+    "Atan": _inverse(tf.atan, lambda x: jet.reciprocal(_square_plus(x, 1.0))),
+    "Atanh": _inverse(tf.atanh, lambda x: jet.reciprocal(_square_plus(x, 1.0, -1.0))),
+    "BesselI0": jet.i0,
+    "Cos": jet.cos,
+    "Cosh": _hyperbolic(tf.cosh, tf.sinh),
+    "Digamma": _digamma,
+    "Erf": jet.erf,
+    "Erfc": _inverse(tf.math.erfc, _bell_curve(-2.0 / _ROOT_PI)),
+    "Erfinv": _inverse_of_integral(tf.math.erfinv, _ROOT_PI / 2.0, 1.0),
+    "Exp": jet.exp,
+    "Expint": _inverse(tf.math.special.expint, lambda x: jet.exp(x) / x),
+    "Expm1": jet.expm1,
+    "Inv": jet.reciprocal,
+    "Lgamma": _lgamma,
+    "Log": jet.log,
+    "Log1p": jet.log1p,
+    "Ndtri": _inverse_of_integral(tf.math.ndtri, math.sqrt(2.0 * math.pi), 0.5),
+    "Reciprocal": jet.reciprocal,
+    "Rsqrt": _reciprocal_root,
+    "Sigmoid": jet.sigmoid,
+    "Sin": jet.sin,
+    "Sinh": _hyperbolic(tf.sinh, tf.cosh),
+    "Softplus": jet.softplus,
+    "Sqrt": jet.sqrt,
+    "Square": jet.square,
+    "Tan": _tan,
+    "Tanh": jet.tanh,
+}
+for _kind, _function in _FUNCTIONS.items():
+    add(_kind, _of_one(_function))
+
+
+def _of_two(function: Callable) -> Callable:
+    """Returns the rule of a function of two numbers, from one of jets of one rank."""
+    return lambda operation, x, y: function(*of_one_rank(x, y))
+
+
+def quotient(x: Any, y: Any) -> Jet:
+    """x / y: z y = x, so that z_k y_0 = x_k less the other terms of entry k of z y."""
+    if not isinstance(y, Jet):
+        return x.like(x.primal / y, [None if v is None else v / y for v in x.series])
+    numerators = x.series if isinstance(x, Jet) else [None] * y.order
+    z, s = [primal(x) / y.primal], y.entries
+    for k in range(1, y.order + 1):
+        terms = ((s[j], z[k - j], math.comb(k, j)) for j in range(1, k))
+        known = total([times(s[k], z[0]), inner(y, k, terms)])
+        rest = total([_grown(numerators[k - 1], z[0]), minus(known)])
+        z.append(None if rest is None else rest / y.primal)
+    return y.like(z[0], z[1:])
+
+
+def _grown(value: Any, like: tf.Tensor) -> Any:
+    """Returns an entry that is broadcast, but for the axis of the samples."""
+    if value is None or value.shape[2:] == like.shape[1:]:
+        return value
+    return value * tf.ones_like(like)
+
+
+def _raised(operation: tf.Operation, x: Any, y: Any) -> Jet:
+    """x^y; by a constant, its derivatives are y (y - 1) ... (y - n + 1) x^(y - n)."""
+    x, y = of_one_rank(x, y)
+    if isinstance(y, Jet):
+        logarithm = jet.log(x) if isinstance(x, Jet) else tf.math.log(x)
+        return jet.exp(y * logarithm)
+    x = x if x.shape[1:] == tf.broadcast_static_shape(x.shape, y.shape)[1:] else (
+        x * tf.ones_like(x.primal + y)
+    )  # fmt: skip
+    values, factor = [], tf.ones_like(y)
+    for n in range(x.order + 1):
+        power = tf.pow(x.primal, y - n)
+        # Where the factor is 0 the power may be infinite.
+        values.append(tf.where(factor == 0, tf.zeros_like(power), factor * power))
+        factor = factor * (y - n)
+    return jet.composed(values, x)
+
+
+def _atan2(operation: tf.Operation, y: Any, x: Any) -> Jet:
+    """The angle: atan(y / x), or -atan(x / y) where y is the larger, up to a constant."""
+    y, x = of_one_rank(y, x)
+    flat = tf.abs(primal(x)) >= tf.abs(primal(y))
+    ones = tf.ones_like(primal(x) + primal(y))
+    below, beside = jet.where(flat, *_jets(x, ones)), jet.where(flat, *_jets(ones, y))
+    first, second = _divided(y, below), _divided(x, beside)
+    angle = _FUNCTIONS["Atan"]
+    return jet.where(flat, _applied(angle, first, y, x), -_applied(angle, second, y, x))
+
+
+def _jets(x: Any, y: Any) -> tuple:
+    return x, y
+
+
+def _divided(x: Any, y: Any) -> Any:
+    return quotient(x, y) if isinstance(x, Jet) or isinstance(y, Jet) else x / y
+
+
+def _applied(function: Callable, x: Any, *others: Any) -> Jet:
+    return jet.elementwise(function, x)
+
+
+def _product_or_zero(function: Callable) -> Callable:
+    """Returns x f(y), which is 0 where x is."""
+
+    def apply(x: Any, y: Any) -> Any:
+        zero = primal(x) == 0
+        safe = jet.where(zero, tf.ones_like(primal(y)), y) if isinstance(y, Jet) else (
+            tf.where(zero, tf.ones_like(y), y)
+        )  # fmt: skip
+        values = x * (function(safe) if isinstance(safe, Jet) else _of_tensor(function, safe))
+        return values
+
+    return _of_two(apply)
+
+
+def _of_tensor(function: Callable, value: tf.Tensor) -> tf.Tensor:
+    return function(Jet(value, [])).primal
+
+
+def _softsign(x: Jet) -> Jet:
+    return x / (jet.where(x.primal < 0, -x, x) + 1.0)
+
+
+def _no_nan(x: Any, y: Any) -> Any:
+    """x / y, and 0 where y is."""
+    zero = primal(y) == 0
+    safe = jet.where(zero, tf.ones_like(primal(y)), y) if isinstance(y, Jet) else (
+        tf.where(zero, tf.ones_like(y), y)
+    )  # fmt: skip
+    return jet.where(zero, tf.zeros_like(primal(x) / primal(safe)), quotient(x, safe))
+
+
+def _difference_squared(x: Any, y: Any) -> Jet:
+    return jet.square(x - y)
+
+
+def _product_no_nan(x: Any, y: Any) -> Jet:
+    zero = primal(y) == 0
+    return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
+
+
+add("Add AddV2", _of_two(lambda x, y: x + y))
+add("Sub", _of_two(lambda x, y: x - y))
+add("Mul", _of_two(lambda x, y: x * y))
+add("RealDiv Div", _of_two(quotient))
+add("DivNoNan", _of_two(_no_nan))
+add("MulNoNan", _of_two(_product_no_nan))
+add("Pow", _raised)
+add("SquaredDifference", _of_two(_difference_squared))
+add("Atan2", _atan2)
+add("Xlogy", _product_or_zero(jet.log))
+add("Xlog1py", _product_or_zero(jet.log1p))
+add("Xdivy", _product_or_zero(jet.reciprocal))
+add("Softsign", _of_one(_softsign), smoothness=1, tapes_right_to=1)
+
+
+def _same(operation: tf.Operation, *xs: Any) -> list:
+    """The rule of what gives its inputs back, whatever its gradient is declared to be."""
+    return list(xs[: len(operation.outputs)])
+
+
+def _cast(operation: tf.Operation, x: Jet) -> Jet:
+    dtype = operation.get_attr("DstT")
+    series = [None if value is None else tf.cast(value, dtype) for value in x.series]
+    return x.like(run(operation, [x.primal]), series)
+
+
+def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
+    jets = [whole(x) for x in xs if isinstance(x, Jet)]
+    result = jets[0]
+    for other in jets[1:]:
+        result = result + other
+    return result
+
+
+add(
+    "CheckNumerics CheckNumericsV2 EnsureShape Identity IdentityN PlaceholderWithDefault "
+    "PreventGradient Print PrintV2 Snapshot StopGradient",
+    _same,
+    exact=True,
+)
+add("AccumulateNV2 AddN", _sum_of_all)
+add("Cast", _cast, exact=True)
+add("Neg", lambda operation, x: -x, exact=True)
+add("Conj", linear(lambda operation, v: tf.math.conj(v)), exact=True)

@@ -1,0 +1,101 @@
+"""Pooling, resizing and other operations on images, axis 0 of which is a batch."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import folded
+from keras_smooth.operations.lifting import folded_linear, run, whole
+from keras_smooth.operations.rows import add
+
+add(
+    "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches "
+    "ImageProjectiveTransformV2 SpaceToDepth",
+    folded_linear,
+    exact=True,
+)
+# The gradients of these have none.
+add(
+    "ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate",
+    folded_linear,
+    exact=True,
+    tapes_right_to=0,
+)
+
+
+def _transformed(operation: tf.Operation, x: Jet, transforms: Any, *others: Any) -> Jet:
+    """A projective transform, one for all images or one for each."""
+
+    def applied(v: tf.Tensor) -> tf.Tensor:
+        times = tf.shape(v)[0] // tf.shape(transforms)[0]
+        given = tf.cond(
+            tf.shape(transforms)[0] == 1,
+            lambda: transforms,
+            lambda: tf.tile(transforms, [times, 1]),
+        )
+        return run(operation, [v, given, *others])
+
+    series = [folded(applied, value) for value in whole(x).series]
+    return x.like(run(operation, [x.primal, transforms, *others]), series)
+
+
+add("ImageProjectiveTransformV3", _transformed, exact=True, tapes_right_to=1)
+
+
+def _largest(second: Any, *names: str):
+    """Returns the rule of a maximum over windows: entries are taken where the maximum is."""
+
+    def rule(operation: tf.Operation, x: Jet) -> Jet:
+        y = run(operation, [x.primal])
+        settings = {name: operation.get_attr(name) for name in names}
+
+        def selected(v: tf.Tensor) -> tf.Tensor:
+            copies = [v.shape[0], *[1] * (x.shape.rank - 1)]
+            flat = tf.reshape(v, tf.concat([[-1], tf.shape(v)[2:]], axis=0))
+            chosen = second(
+                orig_input=tf.tile(x.primal, copies),
+                orig_output=tf.tile(y, copies),
+                grad=flat,
+                **settings,
+            )
+            shape = tf.concat([tf.shape(v)[:1], tf.shape(y)], axis=0)
+            return tf.ensure_shape(tf.reshape(chosen, shape), [v.shape[0], *y.shape])
+
+        return x.like(y, [None if v is None else selected(v) for v in whole(x).series])
+
+    return rule
+
+
+add(
+    "MaxPool",
+    _largest(tf.raw_ops.MaxPoolGradGrad, "ksize", "strides", "padding", "data_format"),
+    exact=True,
+    smoothness=0,
+    tapes_right_to=1,
+)
+add(
+    "MaxPool3D",
+    _largest(tf.raw_ops.MaxPool3DGradGrad, "ksize", "strides", "padding", "data_format"),
+    exact=True,
+    smoothness=0,
+    tapes_right_to=1,
+)
+
+
+def _cropped(operation: tf.Operation, x: Jet, boxes: Any, places: Any, size: Any) -> Jet:
+    """Boxes that are cut out and resized, each from one image."""
+    y = run(operation, [x.primal, boxes, places, size])
+    number, count = tf.shape(x.primal)[0], tf.shape(places)[0]
+
+    def lifted(v: tf.Tensor) -> tf.Tensor:
+        lead = v.shape[0]
+        flat = tf.reshape(v, tf.concat([[-1], tf.shape(v)[2:]], axis=0))
+        moved = tf.reshape(places[None] + number * tf.range(lead)[:, None], [-1])
+        cut = run(operation, [flat, tf.tile(boxes, [lead, 1]), moved, size])
+        return tf.reshape(cut, tf.concat([[lead, count], tf.shape(cut)[1:]], axis=0))
+
+    return x.like(y, [None if v is None else lifted(v) for v in whole(x).series])
+
+
+add("CropAndResize", _cropped, exact=True, tapes_right_to=1)

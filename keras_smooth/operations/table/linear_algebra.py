@@ -1,0 +1,149 @@
+"""Inverses, factors and determinants of matrices in the last two axes.
+
+References:
+    Griewank and Walther, 2008, "Evaluating derivatives", 2nd edition, section 13;
+    Murray, 2016, "Differentiation of the Cholesky decomposition".
+"""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth import jet
+from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import Entry, inner, minus, times, total
+from keras_smooth.operations.lifting import of_one_rank, primal, run, run_primals, whole
+from keras_smooth.operations.rows import add
+
+
+def _whole(x: Any) -> Any:
+    return whole(x).unframed() if isinstance(x, Jet) else x
+
+
+def _adjoint(value: Entry) -> Entry:
+    return None if value is None else tf.linalg.adjoint(value)
+
+
+def _inverse(operation: tf.Operation, x: Jet) -> Jet:
+    """Y X = 1, so that Y_k = -sum_(j >= 1) binomial(k, j) Y_(k - j) X_j Y_0."""
+    x = whole(x).unframed()
+    y = [run(operation, [x.primal])]
+    s = x.entries
+    if operation.get_attr("adjoint"):
+        s = [x.primal if i == 0 else _adjoint(v) for i, v in enumerate(s)]
+    for k in range(1, x.order + 1):
+        terms = [(y[k - j], s[j], math.comb(k, j)) for j in range(1, k)]
+        known = total([times(y[0], s[k], 1, tf.matmul), inner(x, k, terms, tf.matmul)])
+        y.append(minus(times(known, y[0], 1, tf.matmul)))
+    return x.like(y[0], y[1:])
+
+
+add("MatrixInverse", _inverse, exact=True)
+
+
+def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
+    """A Y = B, so that Y_k = A^-1 (B_k - sum_(j >= 1) binomial(k, j) A_j Y_(k - j))."""
+    a, b = of_one_rank(_whole(a), _whole(b))
+    leader = a if isinstance(a, Jet) else b
+    matrices = _entries(operation, a, leader)
+    targets = b.series if isinstance(b, Jet) else [None] * leader.order
+    y = [run_primals(operation, [a, b])]
+    for k in range(1, leader.order + 1):
+        terms = [(matrices[j], y[k - j], math.comb(k, j)) for j in range(1, k)]
+        known = [times(matrices[k], y[0], 1, tf.matmul), inner(leader, k, terms, tf.matmul)]
+        rest = total([targets[k - 1], minus(total(known))])
+        y.append(None if rest is None else _solved(operation, primal(a), rest))
+    return leader.like(y[0], y[1:])
+
+
+def _entries(operation: tf.Operation, a: Any, leader: Jet) -> list:
+    """Returns the entries of the matrix that is inverted: a triangle, or its adjoint."""
+    if not isinstance(a, Jet):
+        return [None] * (leader.order + 1)
+    entries = list(a.entries)
+    if operation.type.endswith("TriangularSolve"):
+        below = (-1, 0) if operation.get_attr("lower") else (0, -1)
+        entries = [None if v is None else tf.linalg.band_part(v, *below) for v in entries]
+    if operation.get_attr("adjoint"):
+        entries = [_adjoint(v) for v in entries]
+    return entries
+
+
+def _solved(operation: tf.Operation, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    shape = tf.concat([tf.shape(b)[:-2], tf.shape(a)[-2:]], axis=0)
+    return run(operation, [tf.broadcast_to(a, shape), b])
+
+
+add("BatchMatrixTriangularSolve MatrixSolve MatrixTriangularSolve", _solve, exact=True)
+
+
+def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
+    """L L^T = X, so that L_k = L_0 phi(L_0^-1 R L_0^-T), R = X_k less the inner terms."""
+    x = whole(x).unframed()
+    factors = [run(operation, [x.primal])]
+    root = factors[0]
+    product = lambda a, b: tf.matmul(a, b, adjoint_b=True)  # noqa: E731
+    for k in range(1, x.order + 1):
+        terms = [(factors[j], factors[k - j], math.comb(k, j)) for j in range(1, k)]
+        rest = total([_symmetric(x.series[k - 1]), minus(inner(x, k, terms, product))])
+        factors.append(None if rest is None else _half_of(root, rest))
+    return x.like(root, factors[1:])
+
+
+def _symmetric(value: Entry) -> Entry:
+    """Returns the symmetric matrix of which the operation reads the lower triangle."""
+    if value is None:
+        return None
+    lower = tf.linalg.band_part(value, -1, 0)
+    return lower + tf.linalg.adjoint(lower) - tf.linalg.band_part(value, 0, 0)
+
+
+def _half_of(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
+    shape = tf.concat([tf.shape(rest)[:-2], tf.shape(root)[-2:]], axis=0)
+    wide = tf.broadcast_to(root, shape)
+    left = tf.linalg.triangular_solve(wide, rest)
+    both = tf.linalg.adjoint(tf.linalg.triangular_solve(wide, tf.linalg.adjoint(left)))
+    half = tf.linalg.band_part(both, -1, 0) - 0.5 * tf.linalg.band_part(both, 0, 0)
+    return tf.matmul(wide, half)
+
+
+add("Cholesky", _cholesky, exact=True)
+
+
+def _log_determinant(operation: tf.Operation, x: Jet) -> list:
+    """The logarithm l of |det X| obeys l' = tr(X^-1 X')."""
+    x = whole(x).unframed()
+    sign, logarithm = run(operation, [x.primal])
+    return [sign, x.like(logarithm, _traces(x))]
+
+
+def _traces(x: Jet) -> list[Entry]:
+    below = Jet(x.primal, x.series[:-1])
+    inverse = [tf.linalg.inv(x.primal)]
+    for k in range(1, below.order + 1):
+        terms = [
+            times(times(inverse[k - j], x.series[j - 1], math.comb(k, j), tf.matmul), inverse[0], 1, tf.matmul)
+            for j in range(1, k + 1)
+        ]
+        inverse.append(minus(total(terms)))
+    series = []
+    for k in range(1, x.order + 1):
+        terms = [(inverse[k - j], x.series[j - 1], math.comb(k - 1, j - 1)) for j in range(1, k)]
+        ends = times(inverse[0], x.series[k - 1], 1, tf.matmul)
+        entry = total([ends, inner(x, k, terms, tf.matmul)])
+        series.append(None if entry is None else tf.linalg.trace(entry))
+    return series
+
+
+def _determinant(operation: tf.Operation, x: Jet) -> Jet:
+    """det X obeys d' = d tr(X^-1 X')."""
+    x = whole(x).unframed()
+    value = run(operation, [x.primal])
+    logarithm = x.like(tf.zeros_like(value), _traces(x))
+    ratio = jet.elementwise(jet.exp, logarithm)
+    return ratio * value
+
+
+add("LogMatrixDeterminant", _log_determinant, exact=True)
+add("MatrixDeterminant", _determinant)

@@ -1,0 +1,123 @@
+"""Matrix products, convolutions, and what is linear in each of two inputs."""
+
+import string
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth import jet
+from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import aligned, folded
+from keras_smooth.operations import taped
+from keras_smooth.operations.lifting import (
+    folded_linear, linear, of_one_rank, primal, run, whole,
+)  # fmt: skip
+from keras_smooth.operations.rows import add
+
+
+def _whole(x: Any) -> Any:
+    return whole(x) if isinstance(x, Jet) else x
+
+
+def _matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
+    first, second = operation.get_attr("transpose_a"), operation.get_attr("transpose_b")
+    if not isinstance(y, Jet) and not first:
+        # One product of all rows; a narrow layer takes fewer directions from here on.
+        product = lambda v: tf.matmul(v, y, transpose_b=second)  # noqa: E731
+        series = [folded(product, value) for value in x.series]
+        return x.like(run(operation, [x.primal, y]), series).framed()
+    product = lambda a, b: tf.matmul(a, b, transpose_a=first, transpose_b=second)  # noqa: E731
+    return jet.bilinear(product, *aligned(_whole(x), _whole(y)))
+
+
+def _batch_matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
+    first, second = operation.get_attr("adj_x"), operation.get_attr("adj_y")
+    product = lambda a, b: tf.matmul(a, b, adjoint_a=first, adjoint_b=second)  # noqa: E731
+    return jet.bilinear(product, *of_one_rank(_whole(x), _whole(y)))
+
+
+def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
+    equation = operation.get_attr("equation").decode()
+    terms, result = equation.split("->")
+    terms = terms.split(",")
+    letter = next(each for each in string.ascii_letters if each not in equation)
+    ranks = [primal(x).shape.rank for x in inputs]
+
+    def product(*values: tf.Tensor) -> tf.Tensor:
+        marks = [
+            letter if value.shape.rank > rank else "" for value, rank in zip(values, ranks)
+        ]
+        lead = letter if any(marks) else ""
+        marked = ",".join(mark + term for mark, term in zip(marks, terms))
+        return tf.einsum(f"{marked}->{lead}{result}", *values)
+
+    if len(inputs) == 1:
+        return linear(lambda operation, v: product(v))(operation, *inputs)
+    return jet.bilinear(product, *aligned(*map(_whole, inputs)))
+
+
+def _kernel(operation: tf.Operation, x: Any, kernel: Any, *others: Any) -> Any:
+    """The rule of a convolution with a kernel that does not depend on x."""
+    if isinstance(kernel, Jet):
+        return taped.apply(operation, [x, kernel, *others])
+    return folded_linear(operation, x, kernel, *others)
+
+
+def _transposed_convolution(operation: tf.Operation, sizes: Any, kernel: Any, x: Any) -> Any:
+    """A convolution's gradient by its input, which is how layers transpose one."""
+    if isinstance(kernel, Jet):
+        return taped.apply(operation, [sizes, kernel, x])
+
+    def applied(v: tf.Tensor) -> tf.Tensor:
+        batch = tf.cast(tf.shape(v)[:1], sizes.dtype)
+        return run(operation, [tf.concat([batch, sizes[1:]], axis=0), kernel, v])
+
+    series = [folded(applied, value) for value in x.series]
+    return x.like(run(operation, [sizes, kernel, x.primal]), series)
+
+
+def _bias(operation: tf.Operation, x: Any, bias: Any) -> Jet:
+    if not isinstance(bias, Jet):
+        return x.like(run(operation, [x.primal, bias]), x.series)
+    axes = primal(x).shape.rank
+    if operation.get_attr("data_format") == b"NCHW":
+        shape = [1, -1] + [1] * (axes - 2)
+        series = [None if v is None else tf.reshape(v, [v.shape[0], *shape]) for v in bias.series]
+        bias = bias.like(tf.reshape(bias.primal, shape), series)
+    first, second = of_one_rank(x, _whole(bias))
+    return first + second
+
+
+def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
+    def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        shape = tf.broadcast_dynamic_shape(tf.shape(a), tf.shape(b))
+        return tf.linalg.cross(tf.broadcast_to(a, shape), tf.broadcast_to(b, shape))
+
+    return jet.bilinear(product, *of_one_rank(_whole(x), _whole(y)))
+
+
+def _normalized(operation: tf.Operation, x: Jet, scale: Any, offset: Any, mean: Any, variance: Any):
+    """Batch normalization by statistics that are given."""
+    statistics = (scale, offset, mean, variance)
+    if operation.get_attr("is_training") or any(isinstance(v, Jet) for v in statistics):
+        return taped.apply(operation, [x, *statistics])
+    factor = scale * tf.math.rsqrt(variance + operation.get_attr("epsilon"))
+    if operation.get_attr("data_format") == b"NCHW":
+        factor = tf.reshape(factor, [-1, 1, 1])
+    y, *others = run(operation, [x.primal, *statistics])
+    return [x.like(y, [None if v is None else v * factor for v in x.series]), *others]
+
+
+add("MatMul", _matmul, exact=True)
+add("BatchMatMul BatchMatMulV2 BatchMatMulV3", _batch_matmul)
+add("Einsum", _einsum)
+add("Conv Conv2D Conv3D DepthwiseConv2dNative", _kernel, exact=True)
+add(
+    "Conv2DBackpropInput Conv3DBackpropInputV2 DepthwiseConv2dNativeBackpropInput",
+    _transposed_convolution,
+    exact=True,
+)
+add("BiasAdd BiasAddV1", _bias)
+add("Cross", _cross)
+add("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3", _normalized, exact=True)

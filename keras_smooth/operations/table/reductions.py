@@ -1,0 +1,174 @@
+"""Sums, means, products and extremes over axes, and softmax."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth import jet
+from keras_smooth.jet import Jet
+from keras_smooth.operations.lifting import (
+    batched, linear, run, shifted, static_axes, whole,
+)  # fmt: skip
+from keras_smooth.operations.rows import add
+
+
+def _reduced(function: Callable) -> Callable:
+    def lift(operation: tf.Operation, v: tf.Tensor, axes: Any) -> tf.Tensor:
+        return function(v, shifted(axes), keepdims=operation.get_attr("keep_dims"))
+
+    return linear(lift)
+
+
+def summed(x: Jet, axes: list[int], keepdims: bool = True) -> Jet:
+    """Returns the sum over axes, which are numbers of at least 0."""
+    x = whole(x)
+    behind = [axis + 1 for axis in axes]
+    series = [
+        None if v is None else tf.reduce_sum(v, behind, keepdims=keepdims) for v in x.series
+    ]
+    return x.like(tf.reduce_sum(x.primal, axes, keepdims=keepdims), series)
+
+
+add("Sum", _reduced(tf.reduce_sum), exact=True)
+add("Mean", _reduced(tf.reduce_mean), exact=True)
+
+
+def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
+    """The largest or smallest entries; of several that are equal, the mean, as tapes have it."""
+    x = whole(x)
+    axes = static_axes(axes, x.shape.rank)
+    keep = operation.get_attr("keep_dims")
+    largest = run(operation, [x.primal, tf.constant(axes, tf.int32)])
+    shape = [1 if axis in axes else size for axis, size in enumerate(tf.unstack(tf.shape(x.primal)))]
+    chosen = tf.cast(x.primal == tf.reshape(largest, shape), x.dtype)
+    share = chosen / tf.reduce_sum(chosen, axes, keepdims=True)
+    behind = [axis + 1 for axis in axes]
+    series = [
+        None if v is None else tf.reduce_sum(share * v, behind, keepdims=keep)
+        for v in x.series
+    ]
+    return x.like(largest, series)
+
+
+add("Max Min", _extreme, exact=True, smoothness=0)
+
+
+def _product(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
+    axes = static_axes(axes, x.shape.rank)
+    for axis in sorted(axes):
+        x = batched(lambda z, axis=axis: jet.prod(z, axis + 1), x)
+    return x if operation.get_attr("keep_dims") else _squeezed(x, axes)
+
+
+def _squeezed(x: Jet, axes: list[int]) -> Jet:
+    if not axes:
+        return x
+    series = [
+        None if v is None else tf.squeeze(v, [axis + 1 for axis in axes]) for v in x.series
+    ]
+    return x.like(tf.squeeze(x.primal, axes), series)
+
+
+# TensorFlow's second derivative of a product is wrong where a factor is 0.
+add("Prod", _product, tapes_right_to=1)
+
+
+def _running_product(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
+    (axis,) = static_axes(axis, x.shape.rank)
+
+    def function(z: Jet) -> Jet:
+        y = jet.cumprod(_reversed(z, operation, axis + 1), axis + 1)
+        return _reversed(_exclusive(y, operation, axis + 1, 1.0), operation, axis + 1)
+
+    return batched(function, x)
+
+
+def _reversed(x: Jet, operation: tf.Operation, axis: int) -> Jet:
+    if not operation.get_attr("reverse"):
+        return x
+    return jet.linear(lambda v: tf.reverse(v, [axis]), x)
+
+
+def _exclusive(x: Jet, operation: tf.Operation, axis: int, first: float) -> Jet:
+    """Returns each entry in the next place, where an operation leaves out its own."""
+    if not operation.get_attr("exclusive"):
+        return x
+    return _moved(x, axis, 1, first)
+
+
+def _moved(x: Jet, axis: int, shift: int, first: float) -> Jet:
+    padding = [[shift if i == axis else 0, 0] for i in range(x.shape.rank)]
+    begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
+    size[axis] = x.shape[axis] - shift
+    y = jet.linear(lambda v: tf.pad(tf.slice(v, begin, size), padding), x)
+    kept = tf.slice(x.primal, begin, size)
+    return y.like(tf.pad(kept, padding, constant_values=first), y.series)
+
+
+def _running_logsumexp(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
+    """By sums of more and more neighbours (Hillis and Steele, 1986)."""
+    (axis,) = static_axes(axis, x.shape.rank)
+
+    def function(z: Jet) -> Jet:
+        y, shift = _reversed(z, operation, axis + 1), 1
+        while shift < z.shape[axis + 1]:
+            others = _moved(y, axis + 1, shift, -math.inf)
+            none = tf.math.is_inf(others.primal)
+            safe = jet.where(none, y, others)
+            joined = safe + jet.elementwise(jet.softplus, y - safe)
+            y = jet.where(none, y, joined)
+            shift *= 2
+        lowest = float(y.dtype.min)
+        return _reversed(_exclusive(y, operation, axis + 1, lowest), operation, axis + 1)
+
+    return batched(function, x)
+
+
+add("Cumprod", _running_product, tapes_right_to=0)
+add("CumulativeLogsumexp", _running_logsumexp)
+add(
+    "Cumsum",
+    linear(
+        lambda operation, v, axis: tf.cumsum(
+            v,
+            shifted(axis),
+            exclusive=operation.get_attr("exclusive"),
+            reverse=operation.get_attr("reverse"),
+        )
+    ),
+    exact=True,
+)
+
+
+def _softmax(operation: tf.Operation, x: Jet) -> Jet:
+    last = [x.shape.rank - 1]
+    exponentials = jet.elementwise(jet.exp, x - tf.reduce_max(x.primal, -1, keepdims=True))
+    return exponentials / summed(exponentials, last)
+
+
+def _log_softmax(operation: tf.Operation, x: Jet) -> Jet:
+    last = [x.shape.rank - 1]
+    below = x - tf.reduce_max(x.primal, -1, keepdims=True)
+    sums = summed(jet.elementwise(jet.exp, below), last)
+    return below - jet.elementwise(jet.log, sums)
+
+
+add("Softmax", _softmax)
+add("LogSoftmax", _log_softmax)
+
+
+def _half_square(operation: tf.Operation, x: Jet) -> Jet:
+    x = whole(x)
+    return 0.5 * summed(jet.square(x), list(range(x.shape.rank)), keepdims=False)
+
+
+def _length(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
+    axes = static_axes(axes, x.shape.rank)
+    squares = summed(jet.square(x), axes, operation.get_attr("keep_dims"))
+    return jet.elementwise(jet.sqrt, squares)
+
+
+add("L2Loss", _half_square)
+add("EuclideanNorm", _length, smoothness=0)

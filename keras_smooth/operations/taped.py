@@ -1,0 +1,109 @@
+"""Nested tapes around a single operation: what carries jets where the table has no rule."""
+
+import functools
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth.jet import Jet
+from keras_smooth.operations.lifting import primal, run, run_primals
+from keras_smooth.operations.program import layer_of
+from keras_smooth.presentation.warn import warn
+
+
+def apply(operation: tf.Operation, inputs: list) -> list:
+    """Carries jets through an operation of which the table has no rule.
+
+    Along each direction it is a function of a number t, which is differentiated at 0.
+
+    Raises:
+        ValueError: If TensorFlow has no such derivative of the operation.
+    """
+    _warn_once(operation.type, layer_of(operation))
+    inputs = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
+    leader = next(x for x in inputs if isinstance(x, Jet))
+    lead = max(x.directions for x in inputs if isinstance(x, Jet))
+    rays = [_along(operation, inputs, leader, direction, lead) for direction in range(lead)]
+    results = []
+    for place, value in enumerate(_as_list(run_primals(operation, inputs))):
+        columns = [ray[place] for ray in rays]
+        if columns[0] is None:
+            results.append(value)
+            continue
+        series = [tf.stack(entries) for entries in zip(*columns)]
+        if leader.collapsed:
+            series[-1] = tf.reduce_sum(series[-1], axis=0, keepdims=True)
+        results.append(leader.like(value, series))
+    return results
+
+
+def _along(
+    operation: tf.Operation, inputs: list, leader: Jet, direction: int, lead: int
+) -> list:
+    """Returns for each output its derivatives along one direction, None for no floats."""
+
+    def moved(x: Any, t: tf.Tensor) -> Any:
+        if not isinstance(x, Jet):
+            return x
+        total = primal(x)
+        for k in range(1, x.order + 1):
+            entry = x.entry(k)
+            # A sum over the directions counts as the entry of the first.
+            if entry.shape[0] == lead or direction == 0:
+                step = tf.cast(t**k / math.factorial(k), total.dtype)
+                total = total + step * entry[direction % entry.shape[0]]
+        return total
+
+    def function(t: tf.Tensor) -> list:
+        return _as_list(run(operation, [moved(x, t) for x in inputs]))
+
+    real = leader.dtype.real_dtype
+    values = _nested(operation, function, tf.zeros((), real), leader.order)
+    return [
+        None if not (output.dtype.is_floating or output.dtype.is_complex)
+        else [value[place] for value in values[1:]]
+        for place, output in enumerate(operation.outputs)
+    ]  # fmt: skip
+
+
+def _nested(operation: tf.Operation, function: Any, t: tf.Tensor, order: int) -> list:
+    """Returns the values of a function of a number and their derivatives up to an order."""
+    if order == 0:
+        return [function(t)]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(t)
+        entries = _nested(operation, function, t, order - 1)
+        last = entries[-1]
+    return [*entries, [_slope(operation, tape, value, t) for value in last]]
+
+
+def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Tensor) -> Any:
+    """Returns the derivative of a tensor by a number: the gradient of what is linear in a
+    seed, by the seed (Townsend, 2017)."""
+    if not (value.dtype.is_floating or value.dtype.is_complex):
+        return tf.zeros_like(value)
+    seed = tf.ones_like(value)
+    try:
+        with tf.GradientTape() as inner, tape:
+            inner.watch(seed)
+            total = tape.gradient(value, t, seed)
+        slope = None if total is None else inner.gradient(total, seed)
+    except LookupError as error:
+        raise ValueError(
+            f"The derivative is lost at {operation.type} in {layer_of(operation)}: "
+            f"{error.args[0]}. Replace it, or use engine='tape'."
+        ) from error
+    return tf.zeros_like(value) if slope is None else slope
+
+
+def _as_list(results: Any) -> list:
+    return list(results) if isinstance(results, (list, tuple)) else [results]
+
+
+@functools.cache
+def _warn_once(kind: str, layer: str) -> None:
+    warn(
+        f"The operation {kind} in {layer} has no rule for jets: nested tapes compute its "
+        "derivatives, which is slower."
+    )
