@@ -9,9 +9,9 @@ evaluation.py         one evaluation: task, engine, batches, tapes where jets do
 batches.py            points in batches
 tapes.py              the engine "tape": nested GradientTape, the reference
 taylor.py             the engine "jet": Taylor mode, one forward pass
-rules/                how each layer, activation and operation carries jets
+traces.py             the operations of a model at points
+rules.py              rules of users
 exact_values.py       what derivatives are compared with, from arrays, tables or functions
-cross_check.py        the y of jets against the model's own
 differences.py        derivatives from values of the model alone
 verification.py       verify=True: the numbers of an engine against such differences
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on

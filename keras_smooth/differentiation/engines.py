@@ -1,16 +1,6 @@
 """The engines, what each can do, and which is taken for a task."""
 
-import math
-from collections.abc import Callable
-from typing import Any
-
-import keras
-
-from keras_smooth import layers, registry
-from keras_smooth.checks import choice, shown, truth, whole_number
-from keras_smooth.differentiation import rules
-from keras_smooth.models import graph
-from keras_smooth.models.calls import accepts_training
+from keras_smooth.checks import choice, shown, whole_number
 
 ENGINES = ("auto", "tape", "jet")
 # The rules are tested to this order.
@@ -37,16 +27,6 @@ def checked_derivatives(order: object, engine: str, least: int = 0) -> int:
     return order
 
 
-def checked_training(engine: str, training: Any) -> bool:
-    """Returns whether layers run in training mode, in which no jets do."""
-    if truth("`training`", training) and engine == "jet":
-        raise ValueError(
-            "engine='jet' runs layers in inference mode. Take engine='tape' for "
-            "training=True."
-        )
-    return bool(training)
-
-
 # Up to how many numbers a sample jets are the faster engine for all partial derivatives of
 # an order: their directions grow with d^order, but they repeat no sweep within a sweep.
 _LARGEST_DIM = {1: 0, 2: 1}
@@ -64,58 +44,18 @@ _JETS_ARE_FASTER = {
 }
 
 
-def chosen(
-    engine: str, task: str, model: Callable, dim: int, order: int, training: bool = False
-) -> str:
-    """Returns the engine that is asked for, or for "auto" the faster one.
+def chosen(engine: str, task: str, dim: int, order: int, tapes_right_to: float) -> str:
+    """Returns the engine that is asked for, or for "auto" the faster one that is right.
 
     Args:
         engine: A name in `ENGINES`.
         task: What is computed, a key of the table above.
-        model: What is differentiated.
         dim: How many numbers of a sample derivatives are taken by.
         order: Number of derivatives.
-        training: Whether layers run in training mode, which is for tapes.
+        tapes_right_to: Up to which order TensorFlow's own derivatives are right.
     """
     if engine != "auto":
         return engine
-    if training and _differs_in_training(model) or not can_use_jets(model, order):
+    if order > MAX_ORDER:
         return "tape"
-    if tapes_are_wrong(model, order):
-        return "jet"
-    return "jet" if _JETS_ARE_FASTER[task](order, dim) else "tape"
-
-
-def tapes_are_wrong(model: Callable, order: int) -> bool:
-    """Returns whether nested tapes may be wrong where jets are right.
-
-    So it is of layers that have an exact form, from the second derivative on, and of some
-    operations and activations at single points, as of `prod` where a factor is 0.
-    """
-    parts = [part for _, part in graph.unique(model)] if graph.is_graph(model) else [model]
-    return any(_tapes_wrong_from(part) <= order for part in parts)
-
-
-def _tapes_wrong_from(part: Callable) -> float:
-    inexact = layers.exact_form(type(part)) is not type(part)
-    return min(2 if inexact else math.inf, registry.tapes_wrong_from(part))
-
-
-def can_use_jets(model: Callable, order: int) -> bool:
-    """Returns whether jets are worth a try: there is a rule, and no mask."""
-    return 1 <= order <= MAX_ORDER
-
-
-# Their `call` takes `training`, but makes no use of it.
-_WITHOUT_MODES = (keras.layers.Dense, keras.layers.EinsumDense, layers.Dense)
-
-
-def _differs_in_training(model: Callable) -> bool:
-    """Returns whether a layer may do something else in training mode; in doubt it may."""
-    if not isinstance(model, keras.layers.Layer):
-        return False
-    if graph.is_composed(model):
-        return not graph.is_graph(model) or any(
-            map(_differs_in_training, graph.inner(model))
-        )
-    return type(model) not in _WITHOUT_MODES and accepts_training(model.call)
+    return "jet" if order > tapes_right_to or _JETS_ARE_FASTER[task](order, dim) else "tape"

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.presentation.warn import warn
 
 # The functions of both engines for each task; "jacobian" is the same as "derivatives".
@@ -60,14 +61,24 @@ class Evaluation:
         self._check_samples(found)
         return found
 
+    @functools.cached_property
+    def traces(self) -> Traces:
+        """What the model computes."""
+        return Traces(self.model, self.training)
+
     def _found(self):
-        if self._engine() == "tape":
-            return self._by("tape")
         try:
-            return self._by("jet")
-        except taylor.NotTraceableError as error:
+            engine = self._engine()
+        except NotTraceableError as error:
             _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
-            return self._by("tape")
+            engine = "tape"
+        try:
+            return self._by(engine)
+        except tapes.LostError:
+            if self.engine != "auto" or engine == "jet":
+                raise
+            # What TensorFlow has no gradient of may have a rule.
+            return self._by("jet")
 
     def _check_samples(self, found) -> None:
         """Raises where a model makes more or fewer samples of those that it is given."""
@@ -83,9 +94,12 @@ class Evaluation:
 
     def candidates(self) -> list["Evaluation"]:
         """Returns the same by the engine that is asked for, for "auto" by either."""
-        first = self._engine()
+        try:
+            first = self._engine()
+        except NotTraceableError:
+            return [dataclasses.replace(self, engine="tape")]
         names = [first]
-        if self.engine == "auto" and engines.can_use_jets(self.model, self.order):
+        if self.engine == "auto" and 1 <= self.order <= engines.MAX_ORDER:
             names = [first, "jet" if first == "tape" else "tape"]
         return [dataclasses.replace(self, engine=name) for name in names]
 
@@ -102,17 +116,22 @@ class Evaluation:
         return names(self.order)
 
     def _engine(self) -> str:
-        if not self.order:
+        """Returns the engine that is asked for, or for "auto" what suits the model."""
+        if not self.order or self.engine == "tape":
             return "tape"
+        right_to = self.traces.tapes_right_to(self.points)
         task = "laplacian" if self.task == "with_laplacian" else self.task
         dim = sum(self.points.dims)
-        return engines.chosen(self.engine, task, self.model, dim, self.order, self.training)
+        return engines.chosen(self.engine, task, dim, self.order, right_to)
 
     def _by(self, engine: str):
         def function(*flat):
             points = self.points.at(flat[:number])
-            return compute(self.model, points, *self._arguments(flat[number:], engine))
+            arguments = self._arguments(flat[number:], engine)
+            return compute(self.model, points, *arguments, **settings)
 
+        settings = {"propagate": functools.partial(taylor.propagate, traces=self.traces)}
+        settings = settings if engine == "jet" else {}
         compute, number = _FUNCTIONS[self.task][engine], len(self.points.flat)
         flat = (*self.points.flat, *self.directions)
         return in_batches(function, flat, self.batch_size)

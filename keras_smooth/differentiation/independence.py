@@ -1,179 +1,163 @@
-"""Whether the samples of a batch are independent, as every derivative by sample takes them.
+"""Whether the samples of a batch are independent, as every derivative by sample needs them.
 
 Of a model that subtracts the mean of its batch, tapes give the sum of what all samples do
-to one input: no derivative of any sample, and another number in another batch.
+to one input: no derivative of any sample, and another number in another batch. Most models
+are seen to keep samples apart by reading their operations. Of the others, as of graphs that
+are joined over the batch, the derivatives at the points themselves tell it.
 """
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_smooth import registry
-from keras_smooth.differentiation import tapes
-from keras_smooth.differentiation.cross_check import ROUNDING
-from keras_smooth.models import graph
+from keras_smooth import operations
+from keras_smooth.differentiation.differences import ROUNDING
+from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.traces import NotTraceableError, Traces
+from keras_smooth.jet import Jet
+from keras_smooth.operations.program import layer_of
 
 MIXES = (
     "its output for a sample depends on the other samples of the batch, so that it has no "
     "derivatives by sample"
 )
-# Of so few samples all are looked at, not three of them: `keras.ops.add` takes a column of as
-# many numbers as there are features for a bias of the features (Keras 3.10 to 3.15).
-FEW = 512
-# What is found independent stays so, few samples for as many.
-_independent: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# How strongly each number of a sample moves: not all alike, since differences of what moves
+# alike stay as they are.
+_SEED = (3, 5)
 
 
-def check(model: Callable, x: Any) -> None:
+def check(traces: Traces, points: Points, order: int = 1) -> None:
     """Raises if the output of a model for a sample depends on the others.
 
-    A model of known layers is not looked at: these mix no samples in inference. In a graph
-    the comparison is part of the graph, which raises InvalidArgumentError.
+    In a graph the check of derivatives is part of the graph, which raises
+    InvalidArgumentError.
 
     Args:
-        model: Model, layer or function.
-        x: Its argument, tensors of shape `(batch, ...)`.
+        traces: What the model computes.
+        points: Where it is differentiated.
+        order: Number of derivatives.
 
     Raises:
         ValueError: If it does.
     """
-    size = _size(x)
-    if _is_known_as_independent(model, size):
+    operation, agrees = mixing(traces, points, order)
+    if agrees is True:
         return
-    agrees = _agrees(lambda x: tapes.call(model, x), x)
+    model = traces.model
     words = (
-        f"The model {getattr(model, 'name', repr(model))!r} mixes samples: {MIXES}. Compute "
-        "each sample from its own input alone."
+        f"The model {getattr(model, 'name', repr(model))!r} mixes samples: {MIXES}"
+        f"{_place(operation)}. Compute each sample from its own input alone."
     )
-    if tf.is_tensor(agrees):
-        tf.debugging.Assert(agrees, [words])
-    elif not agrees:
+    if agrees is False:
         raise ValueError(words)
-    else:
-        _remember(model, size)
+    tf.debugging.Assert(agrees, [words])
 
 
-def _size(x: Any) -> int | None:
-    """Returns the number of samples if they are few and can be counted, else None."""
-    size = keras.tree.flatten(x)[0].shape[0]
-    return size if tf.executing_eagerly() and size is not None and size <= FEW else None
+def _place(operation: tf.Operation | None) -> str:
+    if operation is None:
+        return ""
+    return f" (the operation {operation.type} in {layer_of(operation)})"
 
 
-def _is_known_as_independent(model: Callable, size: int | None) -> bool:
+def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
+    """Returns the first operation that may mix samples, and whether they are apart.
+
+    The second is a tensor in a graph, where only the numbers tell it.
+    """
+    if points.flat[0].shape[0] == 1:
+        return None, True
     try:
-        return size in _independent.get(model, ()) or not may_mix(model)
-    # Not every function can be remembered.
-    except TypeError:
-        return not may_mix(model)
-
-
-def _remember(model: Callable, size: int | None) -> None:
+        traced = traces.at(points)
+    except NotTraceableError:
+        return None, _alone_as_among_others(traces, points)
+    axes = [0 if moves else None for moves in traces.moving(points)]
     try:
-        _independent.setdefault(model, set()).add(size)
-    except TypeError:
-        pass
+        found = operations.axes_of_samples(traced.program, axes)
+        operation = None
+        if set(found) <= {0, None}:
+            return None, True
+    except operations.MixedError as error:
+        operation = error.operation
+    return operation, _derivatives_are_apart(traced, points, max(1, min(order, 2)))
 
 
-def may_mix(model: Callable) -> bool:
-    """Returns whether there is a part in a model of which it is not known that it does not."""
-    if graph.is_graph(model):
-        return any(map(may_mix, graph.inner(model)))
-    # Operations take any axis, also that of the samples.
-    known = isinstance(model, keras.layers.Layer) and not isinstance(model, keras.Model)
-    return not known or registry.smoothness(model) is None
+def _derivatives_are_apart(traced: operations.Trace, points: Points, order: int) -> Any:
+    """Returns whether samples that stay do not change where others move."""
+    masks = _masks(tf.shape(points.flat[0])[0])
+    values = list(points.flat)
+    for place, x in zip(points.places, points.moving, strict=True):
+        moves = tf.reshape(masks, [4, -1, *[1] * (x.shape.rank - 1)])
+        size = tf.random.stateless_uniform(tf.shape(x), _SEED, 0.5, 1.5)
+        direction = tf.cast(moves, x.dtype) * tf.cast(size, x.dtype)
+        values[place] = Jet(x, [direction, *[None] * (order - 1)])
+    outputs = operations.evaluate(traced.program, [*values, *traced.captured])
+    jets = [y for y in outputs if isinstance(y, Jet) and y.dtype.is_floating]
+    apart = [_stay(y, k, masks) for y in jets for k in range(1, order + 1)]
+    apart = [each for each in apart if each is not True]
+    if not apart:
+        return True
+    together = tf.reduce_all(tf.stack(apart))
+    return bool(together) if tf.executing_eagerly() else together
+
+
+def _masks(size: tf.Tensor) -> tf.Tensor:
+    """Returns which samples move, in four ways: each pair is told apart by one of them."""
+    places = tf.range(size)
+    half, even = places < size // 2, places % 2 == 0
+    return tf.stack([half, ~half, even, ~even])
+
+
+def _stay(y: Jet, order: int, masks: tf.Tensor) -> Any:
+    """Returns whether an entry is 0 for all samples that do not move."""
+    static = masks.shape[1]
+    if not y.shape.rank or None not in (static, y.shape[0]) and static != y.shape[0]:
+        # That it has another number of samples is said by the operators.
+        return True
+    entry = tf.cast(tf.abs(y.entry(order)), "float64")
+    stays = tf.reshape(~masks, [4, -1, *[1] * (y.shape.rank - 1)])
+    moved = tf.reduce_max(tf.where(stays, entry, tf.zeros_like(entry)))
+    largest = tf.reduce_max(entry)
+    # Half of the digits: far above rounding, far below what other samples do.
+    tolerance = ROUNDING[y.dtype.name] ** 0.5
+    return (moved <= tolerance * largest) | ~tf.math.is_finite(largest)
+
+
+def _alone_as_among_others(traces: Traces, points: Points) -> bool:
+    """Returns whether the first and last sample are what they are among copies of them.
+
+    For what cannot be traced, in which Python decides by values.
+    """
+
+    def outputs(points: Points) -> list:
+        return keras.tree.flatten(traces.call(points))
+
+    size = points.flat[0].shape[0]
+    several, again = outputs(points), outputs(points)
+    for end in (0, size - 1):
+        copies = [tf.repeat(x[end : end + 1], size, axis=0) for x in points.flat]
+        for y, repeated, alone in zip(several, again, outputs(points.at(copies))):
+            if not tf.is_tensor(y) or not y.dtype.is_floating or y.shape[:1] != [size]:
+                continue
+            tolerance = ROUNDING[y.dtype.name] ** 0.5
+            scale = tf.reduce_max(tf.abs(y)) + tf.reduce_max(tf.abs(alone))
+            same = tf.reduce_max(tf.abs(y[end] - alone[end])) <= tolerance * scale
+            if bool(tf.reduce_all(y == repeated)) and not bool(same):
+                return False
+    return True
 
 
 def mixes(function: Callable, x: Any) -> bool:
     """Returns whether the output of a function for a sample depends on the others.
 
-    False where that cannot be told: of one sample, of random numbers.
-
     Args:
         function: Of x.
         x: Tensors of shape `(batch, ...)`.
     """
-    return not _agrees(function, x)
-
-
-def _agrees(function: Callable, x: Any) -> Any:
-    """Returns whether samples have the same output in other company, in graphs a tensor."""
-    size = keras.tree.flatten(x)[0].shape[0]
-    if size == 1 and not tf.executing_eagerly():
-        return True
-    several, number = _company(x)
-    try:
-        # Alone in one of two sizes of a batch: Keras may be wrong in the other.
-        for copies in sorted({1, 2, 3} - {number})[:2]:
-            agrees = _agrees_at_ends(function, x, several, number, copies)
-            if agrees is not False:
-                return agrees
+    flat = keras.tree.flatten(x)
+    places = tuple(i for i, each in enumerate(flat) if each.dtype.is_floating)
+    if not places:
         return False
-    # It may take batches of one size only.
-    except Exception:
-        pass
-    try:
-        return size is None or _agrees_at_ends(function, x, x, size, size)
-    # There is nothing to compare.
-    except Exception:
-        return True
-
-
-def _company(x: Any) -> tuple[Any, int]:
-    """Returns samples with the first and the last of x, and how many: all if they are few."""
-    size = _size(x)
-    return (_rows(x, [0, 0.5, 1]), 3) if size is None else (x, size)
-
-
-def _agrees_at_ends(
-    function: Callable, x: Any, several: Any, size: int, copies: int
-) -> Any:
-    """Returns whether the first and the last of several samples are what they are alone.
-
-    Args:
-        function: Of x.
-        x: Tensors of shape `(batch, ...)`.
-        several: Some of their samples, with the first and the last.
-        size: How many.
-        copies: How many of one sample to take where it is alone.
-    """
-    outputs, found = keras.tree.flatten(function(several)), []
-    for part, end in ((0, slice(1)), (1, slice(-1, None))):
-        alone, again = (
-            keras.tree.flatten(function(_rows(x, [part] * copies))) for _ in range(2)
-        )
-        for one, other, repeated in zip(outputs, alone, again):
-            if _are_of_samples(one, size) and _are_of_samples(other, copies):
-                found.append(_same(one[end], other[end], repeated[end]))
-    if all(isinstance(each, bool) for each in found):
-        return all(found)
-    return tf.reduce_all([tf.convert_to_tensor(each) for each in found])
-
-
-def _rows(x: Any, parts: list[float]) -> Any:
-    def rows(tensor):
-        last = tf.cast(tf.shape(tensor)[0] - 1, "float64")
-        places = tf.cast(tf.round(tf.constant(parts, "float64") * last), "int32")
-        chosen = tf.gather(tensor, places)
-        return tf.ensure_shape(chosen, [len(parts), *tensor.shape[1:]])
-
-    return keras.tree.map_structure(rows, x)
-
-
-def _are_of_samples(output: Any, size: int) -> bool:
-    is_float = tf.is_tensor(output) and output.dtype.is_floating
-    return is_float and output.shape.rank and output.shape[0] == size
-
-
-def _same(several: tf.Tensor, alone: tf.Tensor, again: tf.Tensor) -> Any:
-    """Returns whether a sample is what it is alone, or is another one each time."""
-    # Half of the digits: far above rounding, far below what other samples do.
-    tolerance = ROUNDING[alone.dtype.name] ** 0.5
-    several, alone, again = (tf.cast(each, "float64") for each in (several, alone, again))
-    largest = tf.reduce_max(tf.abs(several)) + tf.reduce_max(tf.abs(alone))
-    same = tf.reduce_max(tf.abs(several - alone)) <= tolerance * largest
-    is_random = tf.reduce_any(again != alone)
-    found = same | is_random | ~tf.math.is_finite(largest)
-    return bool(found) if hasattr(found, "numpy") else found
+    points = Points(x=x, places=places, keys=None, single=False)
+    return mixing(Traces(function), points)[1] is False

@@ -88,8 +88,8 @@ def derivatives(
     """
     least = 1 if truth("`verify`", verify) else 0
     order = engines.checked_derivatives(order, engines.checked_engine(engine), least)
-    training = engines.checked_training(engine, training)
-    points = _independent_points(model, x, wrt)
+    training = truth("`training`", training)
+    points = checked_points(model, x, wrt)
     evaluation = Evaluation(
         "derivatives", model, points, order, engine, batch_size, training
     )
@@ -219,22 +219,20 @@ def hessian(
     array([[[0., 6.],
             [6., 4.]]])
     """
-    points = _independent_points(model, x, wrt)
+    points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
     evaluation = Evaluation("derivatives", model, points, 2, engine, batch_size)
     found = _result(evaluation, verify)
     return with_verification(_written_out(points, found[0], found[2], 2), found)
 
 
-def _independent_points(model: Callable, x: Any, wrt: Any) -> Points:
-    """Returns the points of a model that treats each sample by itself."""
-    points = checked_points(model, x, wrt)
-    independence.check(model, points.x)
-    return points
-
-
 def _result(evaluation: Evaluation, verify: bool) -> Any:
-    """Returns what an evaluation gives, verified where that is asked for."""
+    """Returns what an evaluation gives, verified where that is asked for.
+
+    Raises:
+        ValueError: If the model does not treat each sample by itself.
+    """
+    independence.check(evaluation.traces, evaluation.points, evaluation.order)
     return certified(evaluation) if truth("`verify`", verify) else evaluation.result()
 
 
@@ -242,7 +240,7 @@ def _first(
     model: Callable, x: Any, wrt: Any, engine: str, batch_size: int | None, verify: bool
 ) -> tuple:
     """Returns the points; and y and y'."""
-    points = _independent_points(model, x, wrt)
+    points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
     evaluation = Evaluation("jacobian", model, points, 1, engine, batch_size)
     return points, _result(evaluation, verify)
@@ -303,9 +301,11 @@ def laplacian(
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
     """
     if truth("`verify`", verify):
-        found = certified(_laplacian("with_laplacian", model, x, wrt, engine, batch_size))
+        found = _result(
+            _laplacian("with_laplacian", model, x, wrt, engine, batch_size), verify
+        )
         return with_verification(found[2], found)
-    return _laplacian("laplacian", model, x, wrt, engine, batch_size).result()
+    return _result(_laplacian("laplacian", model, x, wrt, engine, batch_size), verify)
 
 
 def with_laplacian(
@@ -317,13 +317,13 @@ def with_laplacian(
     batch_size: int | None = None,
 ) -> tuple:
     """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
-    return _laplacian("with_laplacian", model, x, wrt, engine, batch_size).result()
+    return _result(_laplacian("with_laplacian", model, x, wrt, engine, batch_size), False)
 
 
 def _laplacian(
     task: str, model: Callable, x: Any, wrt: Any, engine: str, batch_size: Any
 ) -> Evaluation:
-    points = _independent_points(model, x, wrt)
+    points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
     return Evaluation(task, model, points, 2, engine, batch_size)
 
@@ -371,7 +371,7 @@ def directional(
     (6.0, 5.0, 2.0)
     """
     order = engines.checked_derivatives(order, engines.checked_engine(engine), least=1)
-    points = _independent_points(model, x, wrt)
+    points = checked_points(model, x, wrt)
     directions = checked_directions(points, direction)
     evaluation = Evaluation(
         "directional", model, points, order, engine, batch_size, directions=directions

@@ -91,26 +91,6 @@ def along(model: Callable, points: Points, directions: list, order: int) -> tupl
     return tuple(nested_tapes(curve, t, order, Slopes(model)))
 
 
-def refuse_lost(model: Callable, points: Points, order: int) -> None:
-    """Raises if tapes lose a derivative; a line through the first point shows it.
-
-    Nothing is computed where the smoothness of the model is known to suffice.
-    """
-    if is_certain(model, order):
-        return
-    points = points.rows(slice(1))
-    curve, t = _line(model, points, [tf.ones_like(tensor) for tensor in points.moving])
-
-    def sums(t):
-        return keras.tree.map_structure(_sums, curve(t))
-
-    nested_tapes(sums, t, order, Partials(model))
-
-
-def _sums(tensor: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tensor, axis=tf.range(1, tf.rank(tensor)))
-
-
 def _line(model: Callable, points: Points, directions: list) -> tuple:
     """Returns the model on a line through each point as a function of t, and t = 0."""
 
@@ -122,6 +102,10 @@ def _line(model: Callable, points: Points, directions: list) -> tuple:
         return call(model, points.whole(moved))
 
     return curve, tf.zeros(tf.shape(points.moving[0])[:1], points.dtype)
+
+
+class LostError(ValueError):
+    """Says that TensorFlow has no such derivative."""
 
 
 class Partials:
@@ -171,7 +155,7 @@ class Slopes:
 
     def _slope(self, tape, value: tf.Tensor, t: tf.Tensor, order: int) -> tf.Tensor:
         if not value.dtype.is_floating:
-            raise ValueError(lost(self.subject, order, f"its output is {value.dtype.name}"))
+            raise LostError(lost(self.subject, order, f"its output is {value.dtype.name}"))
         seed = tf.ones_like(value)
         with tf.GradientTape() as inner:
             inner.watch(seed)
@@ -233,11 +217,11 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed=None):
 def _found(row, subject: Callable, order: int, like: tf.Tensor) -> tf.Tensor:
     """Returns a gradient, zeros where none is the truth, or raises that it is lost."""
     if isinstance(row, LookupError):
-        raise ValueError(lost(subject, order, row.args[0])) from row
+        raise LostError(lost(subject, order, row.args[0])) from row
     if row is not None:
         return row
     if not is_certain(subject, order):
-        raise ValueError(lost(subject, order, "TensorFlow finds no path from x to it"))
+        raise LostError(lost(subject, order, "TensorFlow finds no path from x to it"))
     return tf.zeros_like(like)
 
 

@@ -12,11 +12,8 @@ import tensorflow as tf
 from keras_smooth import operations
 from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
-
-
-class NotTraceableError(ValueError):
-    """Says that TensorFlow cannot trace a model, as one in which Python decides by values."""
 
 
 def propagate(
@@ -25,7 +22,7 @@ def propagate(
     directions: list[tf.Tensor],
     order: int,
     collapsed: bool = False,
-    training: bool = False,
+    traces: Traces | None = None,
 ):
     """Sends straight lines through a model: x + t v for each direction v.
 
@@ -35,7 +32,7 @@ def propagate(
         directions: For each moving input a tensor `(directions, batch or 1, ...)`.
         order: Number of derivatives, 1 or more.
         collapsed: Whether the last derivative is summed over the directions.
-        training: Whether layers run in training mode.
+        traces: Those of the model; None makes new ones, for inference.
 
     Returns:
         The jet of the model's output, or a structure of jets.
@@ -44,7 +41,8 @@ def propagate(
         NotTraceableError: If the model cannot be traced.
         ValueError: If a derivative is lost.
     """
-    traced = _traced(model, points, training)
+    traces = traces or Traces(model)
+    traced = traces.at(points)
     jets = [
         Jet(x, [v, *[None] * (order - 1)], collapsed)
         for x, v in zip(points.moving, directions, strict=True)
@@ -53,8 +51,7 @@ def propagate(
     for place, jet in zip(points.places, jets, strict=True):
         values[place] = jet
     outputs = operations.evaluate(traced.program, [*values, *traced.captured])
-    moving = [place in points.places for place in range(len(values))]
-    reached = operations.reached(traced.program, [*moving, *[False] * len(traced.captured)])
+    reached = operations.reached(traced.program, traces.moving(points))
 
     def complete(leaf, reaches):
         if isinstance(leaf, Jet) and leaf.dtype.is_floating:
@@ -66,20 +63,6 @@ def propagate(
         return jets[0].like(leaf, [_zeros(directions, leaf), *[None] * (order - 1)])
 
     return traced.packed(list(map(complete, outputs, reached)))
-
-
-def _traced(model: Callable, points: Points, training: bool):
-    def function(*flat):
-        return tapes.call(model, keras.tree.pack_sequence_as(points.x, list(flat)), training)
-
-    try:
-        return operations.trace(function, points.flat)
-    # Whatever Python does with values ends in an error of its own kind.
-    except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        raise NotTraceableError(
-            f"TensorFlow cannot trace it ({type(error).__name__}: {first})"
-        ) from error
 
 
 def _zeros(directions: list[tf.Tensor], primal: tf.Tensor) -> tf.Tensor:
@@ -128,7 +111,7 @@ def with_laplacian(
     return _primal(y), slopes, _single(y, 2)
 
 
-def laplacian(model: Callable, points: Points):
+def laplacian(model: Callable, points: Points, propagate: Callable = propagate):
     """Returns the sum of the second derivatives alone."""
     return _single(_summed(model, points, propagate), 2)
 

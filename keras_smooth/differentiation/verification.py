@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.differentiation import differences
-from keras_smooth.differentiation.cross_check import ROUNDING
+from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.presentation.tables import ShownAsTable, Table
 

@@ -9,6 +9,8 @@ lifting.py      how a function is applied to the entries of a jet
 lists.py        lists of jets, as loops keep them
 evaluation.py   Taylor mode along the operations
 taped.py        nested tapes around one operation without a rule
+registered.py   functions and layers with rules of users
+samples.py      which axis is that of the samples, and what mixes them
 paths.py        the operations between inputs and outputs
 
 `trace` gives a `Program`, which `evaluate` runs for jets in the place of its inputs: each
@@ -16,9 +18,24 @@ operation by the rule in its row.
 """
 
 from keras_smooth.operations import table
-from keras_smooth.operations.evaluation import evaluate
-from keras_smooth.operations.paths import reached
+from keras_smooth.operations.evaluation import apply, evaluate
+from keras_smooth.operations.paths import between, reached, tapes_right_to
 from keras_smooth.operations.rows import Row, all_rows, row
+from keras_smooth.operations.samples import MixedError, axes_of_samples
 from keras_smooth.operations.trace import Trace, trace
 
-__all__ = ["Row", "Trace", "all_rows", "evaluate", "reached", "row", "table", "trace"]
+__all__ = [
+    "MixedError",
+    "Row",
+    "Trace",
+    "all_rows",
+    "apply",
+    "axes_of_samples",
+    "between",
+    "evaluate",
+    "reached",
+    "row",
+    "table",
+    "tapes_right_to",
+    "trace",
+]

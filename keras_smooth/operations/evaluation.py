@@ -3,14 +3,16 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.operations import taped
-from keras_smooth.operations.lifting import run, run_primals
+from keras_smooth.operations import registered, taped
+from keras_smooth.operations.lifting import primal, run, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.rows import row
+from keras_smooth.operations.trace import trace
 
 
 def evaluate(program: Program, values: Sequence[Any]) -> list:
@@ -30,6 +32,44 @@ def evaluate(program: Program, values: Sequence[Any]) -> list:
             del known[name]
         known.update(zip(outputs, results, strict=True))
     return [known[name] for name in program.outputs]
+
+
+def apply(function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """Applies a function, layer or model to jets.
+
+    Args:
+        function: What is called.
+        *args: Its arguments, in which some tensors may be jets.
+        **kwargs: Its keyword arguments, likewise.
+
+    Returns:
+        What the function returns, with jets in the place of tensors that depend on one.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from keras_smooth import jet, operations
+    >>> y = operations.apply(tf.math.cosh, jet.line([0.0]))
+    >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
+    [0.0, 1.0]
+    """
+    leaves = keras.tree.flatten((args, kwargs))
+    places = [
+        i for i, leaf in enumerate(leaves) if isinstance(leaf, Jet) or tf.is_tensor(leaf)
+    ]
+    values = [leaves[place] for place in places]
+
+    with registered.names(function) as named:
+
+        def of_tensors(*tensors: tf.Tensor) -> Any:
+            filled = list(leaves)
+            for place, tensor in zip(places, tensors, strict=True):
+                filled[place] = tensor
+            positional, keywords = keras.tree.pack_sequence_as((args, kwargs), filled)
+            return named(*positional, **keywords)
+
+        traced = trace(of_tensors, [primal(value) for value in values])
+    return traced.packed(evaluate(traced.program, [*values, *traced.captured]))
 
 
 def _apply(operation: tf.Operation, inputs: list, bodies: Callable) -> list:

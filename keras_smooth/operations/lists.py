@@ -3,8 +3,6 @@
 import dataclasses
 from typing import Any
 
-import tensorflow as tf
-
 from keras_smooth.jet import Jet
 
 

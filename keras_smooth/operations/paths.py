@@ -1,9 +1,12 @@
 """The operations between inputs and outputs: what depends on what."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
 
 from keras_smooth.operations.program import Program
-from keras_smooth.operations.rows import WITHOUT_VALUES
+from keras_smooth.operations.rows import WITHOUT_VALUES, row
 
 
 def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
@@ -30,3 +33,42 @@ def unchanged(body: Program) -> list[bool]:
         sources.get(output) == name
         for output, name in zip(body.outputs, body.inputs, strict=True)
     ]
+
+
+def between(program: Program, moving: Sequence[bool]) -> Iterator[tf.Operation]:
+    """Yields the operations that some inputs reach and that lead to the outputs.
+
+    Those of the bodies of control flow come with them, whatever reaches these.
+    """
+    names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
+    for operation, inputs, outputs, _ in program.steps:
+        if operation.type in WITHOUT_VALUES or names.isdisjoint(inputs):
+            continue
+        names.update(outputs)
+        yield operation
+        for name in _bodies(operation):
+            body = program.bodies(name)
+            yield from between(body, [True] * len(body.inputs))
+
+
+# Attributes that name the functions that an operation runs.
+_BODIES = {
+    "PartitionedCall": ("f",),
+    "StatefulPartitionedCall": ("f",),
+    "If": ("then_branch", "else_branch"),
+    "StatelessIf": ("then_branch", "else_branch"),
+    "While": ("cond", "body"),
+    "StatelessWhile": ("cond", "body"),
+}
+
+
+def _bodies(operation: tf.Operation) -> list[str]:
+    if operation.type in ("Case", "StatelessCase"):
+        return [each.name for each in operation.get_attr("branches")]
+    return [operation.get_attr(name).name for name in _BODIES.get(operation.type, ())]
+
+
+def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
+    """Returns up to which order TensorFlow's derivatives are right on all of the way."""
+    rows = (row(operation.type) for operation in between(program, moving))
+    return min((known.tapes_right_to for known in rows if known), default=math.inf)

@@ -23,6 +23,8 @@ class Row:
             right; 0 where it has none.
         program: How control flow runs: `run(operation, inputs, bodies, evaluate)`, for
             inputs with and without jets. None for other operations.
+        samples: Which axis of its outputs is that of the samples, from those of its
+            inputs; None where it is not known whether it mixes samples.
     """
 
     kind: str
@@ -31,6 +33,7 @@ class Row:
     smoothness: float = math.inf
     tapes_right_to: float = math.inf
     program: Callable | None = None
+    samples: Callable | None = None
 
 
 # What depends on the shape of an input alone: no derivative is lost there.
@@ -45,7 +48,15 @@ _rows: dict[str, Row] = {}
 def add(kinds: str, jet: Rule | None = None, **columns: object) -> None:
     """Adds a row for each of some kinds, which are separated by blanks."""
     for kind in kinds.split():
-        _rows[kind] = Row(kind, jet, **columns)  # type: ignore[arg-type]
+        samples = _rows[kind].samples if kind in _rows else None
+        _rows[kind] = Row(kind, jet, samples=samples, **columns)  # type: ignore[arg-type]
+
+
+def add_column(kinds: str, **columns: object) -> None:
+    """Adds a fact to the rows of some kinds."""
+    for kind in kinds.split():
+        known = _rows.get(kind, Row(kind))
+        _rows[kind] = dataclasses.replace(known, **columns)  # type: ignore[arg-type]
 
 
 def row(kind: str) -> Row | None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_smooth.operations import bodies
 from keras_smooth.operations.program import Program
 
+
 @dataclasses.dataclass(frozen=True)
 class Trace:
     """A traced function.

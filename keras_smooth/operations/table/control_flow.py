@@ -6,15 +6,20 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.operations import registered
 from keras_smooth.operations.lifting import run, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.paths import reached, unchanged
 from keras_smooth.operations.rows import add
 
 
-def _call(operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable) -> list:
-    """A function that is called: its operations take its place."""
-    return evaluate(bodies(operation.get_attr("f").name), inputs)
+def _call(
+    operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
+) -> list:
+    """A function that is called: its operations take its place, or the rule of a user."""
+    name = operation.get_attr("f").name
+    results = registered.applied(name, inputs, lambda: evaluate(bodies(name), inputs))
+    return evaluate(bodies(name), inputs) if results is None else results
 
 
 add("PartitionedCall StatefulPartitionedCall", program=_call)
@@ -45,12 +50,18 @@ def _case(
 
 
 def _switched(
-    index: tf.Tensor, branches: list, values: list, operation: tf.Operation, evaluate: Callable
+    index: tf.Tensor,
+    branches: list,
+    values: list,
+    operation: tf.Operation,
+    evaluate: Callable,
 ) -> list:
     """Runs one of several branches, whose outputs are made alike."""
     moving = [
         any(column)
-        for column in zip(*(reached(branch, list(map(_moves, values))) for branch in branches))
+        for column in zip(
+            *(reached(branch, list(map(_moves, values))) for branch in branches)
+        )
     ]
     leader = next((x for x in values if _moves(x)), None)
     templates: list = []
@@ -96,7 +107,9 @@ def _loop(
     def step(*flat: tf.Tensor) -> list:
         results = zip(evaluate(body, whole(flat)), inputs, kept)
         filled = [
-            _filled(value, _moves(like), leader) for value, like, stays in results if not stays
+            _filled(value, _moves(like), leader)
+            for value, like, stays in results
+            if not stays
         ]
         return [tensor for value in filled for tensor in _tensors(value)]
 
@@ -172,7 +185,9 @@ def _still(value: Any, like: Jet) -> Any:
     if value.dtype != tf.variant:
         return like.like(value, [None] * like.order)
     shape = tf.raw_ops.TensorListElementShape(input_handle=value, shape_type=tf.int32)
-    return JetList(value, tuple(_empty(value, shape, like, k) for k in range(like.order)), like)
+    return JetList(
+        value, tuple(_empty(value, shape, like, k) for k in range(like.order)), like
+    )
 
 
 def _empty(value: tf.Tensor, shape: tf.Tensor, like: Jet, k: int) -> tf.Tensor:

@@ -194,7 +194,9 @@ def _product_or_zero(function: Callable) -> Callable:
         safe = jet.where(zero, tf.ones_like(primal(y)), y) if isinstance(y, Jet) else (
             tf.where(zero, tf.ones_like(y), y)
         )  # fmt: skip
-        values = x * (function(safe) if isinstance(safe, Jet) else _of_tensor(function, safe))
+        values = x * (
+            function(safe) if isinstance(safe, Jet) else _of_tensor(function, safe)
+        )
         return values
 
     return _of_two(apply)

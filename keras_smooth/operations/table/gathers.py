@@ -6,12 +6,20 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.operations.lifting import (
-    behind, joint, linear, primal, run, shifted, whole,
+    behind,
+    joint,
+    linear,
+    primal,
+    run,
+    shifted,
+    whole,
 )  # fmt: skip
 from keras_smooth.operations.rows import add
 
 
-def _gather(operation: tf.Operation, v: tf.Tensor, indices: Any, axis: Any = 0) -> tf.Tensor:
+def _gather(
+    operation: tf.Operation, v: tf.Tensor, indices: Any, axis: Any = 0
+) -> tf.Tensor:
     dims = operation.get_attr("batch_dims") if operation.type == "GatherV2" else 0
     if not dims:
         return tf.gather(v, indices, axis=shifted(axis))

@@ -123,13 +123,20 @@ def _traces(x: Jet) -> list[Entry]:
     inverse = [tf.linalg.inv(x.primal)]
     for k in range(1, below.order + 1):
         terms = [
-            times(times(inverse[k - j], x.series[j - 1], math.comb(k, j), tf.matmul), inverse[0], 1, tf.matmul)
+            times(
+                times(inverse[k - j], x.series[j - 1], math.comb(k, j), tf.matmul),
+                inverse[0],
+                1,
+                tf.matmul,
+            )
             for j in range(1, k + 1)
         ]
         inverse.append(minus(total(terms)))
     series = []
     for k in range(1, x.order + 1):
-        terms = [(inverse[k - j], x.series[j - 1], math.comb(k - 1, j - 1)) for j in range(1, k)]
+        terms = [
+            (inverse[k - j], x.series[j - 1], math.comb(k - 1, j - 1)) for j in range(1, k)
+        ]
         ends = times(inverse[0], x.series[k - 1], 1, tf.matmul)
         entry = total([ends, inner(x, k, terms, tf.matmul)])
         series.append(None if entry is None else tf.linalg.trace(entry))

@@ -1,7 +1,6 @@
 """Matrix products, convolutions, and what is linear in each of two inputs."""
 
 import string
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -11,7 +10,12 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import aligned, folded
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import (
-    folded_linear, linear, of_one_rank, primal, run, whole,
+    folded_linear,
+    linear,
+    of_one_rank,
+    primal,
+    run,
+    whole,
 )  # fmt: skip
 from keras_smooth.operations.rows import add
 
@@ -64,7 +68,9 @@ def _kernel(operation: tf.Operation, x: Any, kernel: Any, *others: Any) -> Any:
     return folded_linear(operation, x, kernel, *others)
 
 
-def _transposed_convolution(operation: tf.Operation, sizes: Any, kernel: Any, x: Any) -> Any:
+def _transposed_convolution(
+    operation: tf.Operation, sizes: Any, kernel: Any, x: Any
+) -> Any:
     """A convolution's gradient by its input, which is how layers transpose one."""
     if isinstance(kernel, Jet):
         return taped.apply(operation, [sizes, kernel, x])
@@ -83,7 +89,9 @@ def _bias(operation: tf.Operation, x: Any, bias: Any) -> Jet:
     axes = primal(x).shape.rank
     if operation.get_attr("data_format") == b"NCHW":
         shape = [1, -1] + [1] * (axes - 2)
-        series = [None if v is None else tf.reshape(v, [v.shape[0], *shape]) for v in bias.series]
+        series = [
+            None if v is None else tf.reshape(v, [v.shape[0], *shape]) for v in bias.series
+        ]
         bias = bias.like(tf.reshape(bias.primal, shape), series)
     first, second = of_one_rank(x, _whole(bias))
     return first + second
@@ -97,7 +105,9 @@ def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
     return jet.bilinear(product, *of_one_rank(_whole(x), _whole(y)))
 
 
-def _normalized(operation: tf.Operation, x: Jet, scale: Any, offset: Any, mean: Any, variance: Any):
+def _normalized(
+    operation: tf.Operation, x: Jet, scale: Any, offset: Any, mean: Any, variance: Any
+):
     """Batch normalization by statistics that are given."""
     statistics = (scale, offset, mean, variance)
     if operation.get_attr("is_training") or any(isinstance(v, Jet) for v in statistics):

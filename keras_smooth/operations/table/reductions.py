@@ -9,7 +9,12 @@ import tensorflow as tf
 from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.operations.lifting import (
-    batched, linear, run, shifted, static_axes, whole,
+    batched,
+    linear,
+    run,
+    shifted,
+    static_axes,
+    whole,
 )  # fmt: skip
 from keras_smooth.operations.rows import add
 
@@ -41,7 +46,10 @@ def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     axes = static_axes(axes, x.shape.rank)
     keep = operation.get_attr("keep_dims")
     largest = run(operation, [x.primal, tf.constant(axes, tf.int32)])
-    shape = [1 if axis in axes else size for axis, size in enumerate(tf.unstack(tf.shape(x.primal)))]
+    shape = [
+        1 if axis in axes else size
+        for axis, size in enumerate(tf.unstack(tf.shape(x.primal)))
+    ]
     chosen = tf.cast(x.primal == tf.reshape(largest, shape), x.dtype)
     share = chosen / tf.reduce_sum(chosen, axes, keepdims=True)
     behind = [axis + 1 for axis in axes]

@@ -10,7 +10,12 @@ from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import times
 from keras_smooth.operations.lifting import (
-    expanded, of_one_rank, primal, run, run_primals, whole,
+    expanded,
+    of_one_rank,
+    primal,
+    run,
+    run_primals,
+    whole,
 )  # fmt: skip
 from keras_smooth.operations.rows import add
 
@@ -97,7 +102,8 @@ def _grown(x: Any, y: Any, condition: tf.Tensor) -> tuple:
         condition.shape, tf.broadcast_static_shape(primal(x).shape, primal(y).shape)
     )
     size = tf.broadcast_dynamic_shape(
-        tf.shape(condition), tf.broadcast_dynamic_shape(tf.shape(primal(x)), tf.shape(primal(y)))
+        tf.shape(condition),
+        tf.broadcast_dynamic_shape(tf.shape(primal(x)), tf.shape(primal(y))),
     )
 
     def grown(z: Any) -> Any:
@@ -122,7 +128,9 @@ def _remainder(quotients: Callable) -> Callable:
 
 
 add("FloorMod", _remainder(tf.floor), smoothness=-1)
-add("Mod TruncateMod", _remainder(lambda q: tf.sign(q) * tf.floor(tf.abs(q))), smoothness=-1)
+add(
+    "Mod TruncateMod", _remainder(lambda q: tf.sign(q) * tf.floor(tf.abs(q))), smoothness=-1
+)
 
 
 def _constant(operation: tf.Operation, *inputs: Any) -> Any:

@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.operations.lifting import (
-    behind, joint, linear, run, run_primals, shifted, whole,
+    behind,
+    joint,
+    linear,
+    run,
+    run_primals,
+    shifted,
+    whole,
 )  # fmt: skip
 from keras_smooth.operations.rows import add
 
@@ -105,7 +111,11 @@ add(
 )
 add("Squeeze", linear(_squeezed), exact=True)
 add("Transpose", linear(_transposed), exact=True)
-add("ConjugateTranspose", linear(lambda o, v, p: tf.math.conj(_transposed(o, v, p))), exact=True)
+add(
+    "ConjugateTranspose",
+    linear(lambda o, v, p: tf.math.conj(_transposed(o, v, p))),
+    exact=True,
+)
 add("Slice", linear(_sliced), exact=True)
 add("StridedSlice", linear(_strided), exact=True)
 add("Pad PadV2", linear(_padded), exact=True)
@@ -144,7 +154,9 @@ def _broadcast(value: tf.Tensor, shape: Any) -> tf.Tensor:
 def _split(operation: tf.Operation, axis: Any, x: Jet) -> list:
     x = whole(x)
     number = operation.get_attr("num_split")
-    lifted = [None if v is None else tf.split(v, number, axis=shifted(axis)) for v in x.series]
+    lifted = [
+        None if v is None else tf.split(v, number, axis=shifted(axis)) for v in x.series
+    ]
     return _of_outputs(x, run(operation, [axis, x.primal]), lifted)
 
 
@@ -203,7 +215,12 @@ _LAST_AXES = (
 
 
 def _of_matrices(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    if operation.type in ("MatrixDiagPartV2", "MatrixDiagPartV3", "MatrixDiagV2", "MatrixDiagV3"):
+    if operation.type in (
+        "MatrixDiagPartV2",
+        "MatrixDiagPartV3",
+        "MatrixDiagV2",
+        "MatrixDiagV3",
+    ):
         # What is filled in is constant.
         others = (*others[:-1], tf.zeros_like(others[-1]))
     return run(operation, [v, *others])

@@ -1,0 +1,59 @@
+"""Rules of users: how their layers, functions and operations carry jets."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_smooth import registry
+from keras_smooth.checks import shown
+from keras_smooth.jet import Jet
+from keras_smooth.operations import registered, rows
+
+
+def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
+    """Says how a layer, a function or an operation carries jets.
+
+    Jets go through the operations that TensorFlow runs, whoever wrote the layer: a rule is
+    needed where an operation has none, and helps where a shorter formula is known.
+
+    Args:
+        subject: A class of layers, an activation function, or the kind of an operation of
+            TensorFlow as a string, for example `"Expint"`. A rule of a class holds for
+            exactly that class: a subclass may compute something else.
+        rule: For a class `rule(layer, *args, **kwargs)` with the arguments of the layer's
+            call, in which tensors that depend on x are `keras_smooth.jet.Jet`; for a
+            function `rule(*args, **kwargs)`; for an operation `rule(operation, *inputs)`
+            with a `tf.Operation`. It returns a Jet, or NotImplemented to leave the case
+            to the operations. The functions of `keras_smooth.jet` take and return jets.
+
+    Raises:
+        TypeError: If `subject` or `rule` is not callable.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> from keras_smooth import jet
+    >>> def cubed(x):
+    ...     return x * x * x
+    >>> keras_smooth.register_jet_rule(cubed, lambda x: jet.power(x, 3))
+    """
+    if not isinstance(subject, str):
+        registry.check_subject(subject)
+    if not callable(rule) or isinstance(rule, type | keras.layers.Layer):
+        raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
+    if isinstance(subject, str):
+        rows.add(subject, _unframed(rule))
+    else:
+        registered.set_rule(subject, rule)
+
+
+def _unframed(rule: Callable) -> Callable:
+    """Returns a rule whose jets have one curve for each direction."""
+
+    @functools.wraps(rule)
+    def spread_out(operation: Any, *inputs: Any) -> Any:
+        return rule(operation, *(x.unframed() if isinstance(x, Jet) else x for x in inputs))
+
+    return spread_out

@@ -1,0 +1,72 @@
+"""The operations of a model at points, traced once for each shape."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_smooth import operations
+from keras_smooth.differentiation import tapes
+from keras_smooth.differentiation.points import Points
+from keras_smooth.operations import registered
+
+
+class NotTraceableError(ValueError):
+    """Says that TensorFlow cannot trace a model, as one in which Python decides by values."""
+
+
+@dataclasses.dataclass
+class Traces:
+    """What a model computes, in one mode, as long as nothing in it changes.
+
+    Args:
+        model: Model, layer or function.
+        training: Whether layers run in training mode.
+    """
+
+    model: Callable
+    training: bool = False
+
+    def __post_init__(self) -> None:
+        self._known: dict[tuple, operations.Trace] = {}
+
+    def at(self, points: Points) -> operations.Trace:
+        """Returns the operations for inputs of the shapes of some points.
+
+        Raises:
+            NotTraceableError: If the model cannot be traced.
+        """
+        key = tuple((tuple(x.shape), x.dtype) for x in points.flat)
+        if key not in self._known:
+            self._known[key] = self._traced(points)
+        return self._known[key]
+
+    def call(self, points: Points) -> Any:
+        """Returns what the model returns."""
+        return tapes.call(self.model, points.x, self.training)
+
+    def _traced(self, points: Points) -> operations.Trace:
+        def function(*flat):
+            x = keras.tree.pack_sequence_as(points.x, list(flat))
+            return tapes.call(model, x, self.training)
+
+        try:
+            with registered.names(self.model) as model:
+                return operations.trace(function, points.flat)
+        # Whatever Python does with values ends in an error of its own kind.
+        except Exception as error:
+            first = str(error).strip().partition("\n")[0]
+            raise NotTraceableError(
+                f"TensorFlow cannot trace it ({type(error).__name__}: {first})"
+            ) from error
+
+    def moving(self, points: Points) -> list[bool]:
+        """Returns for each input of the program whether derivatives are taken by it."""
+        captured = self.at(points).captured
+        inputs = [place in points.places for place in range(len(points.flat))]
+        return [*inputs, *[False] * len(captured)]
+
+    def tapes_right_to(self, points: Points) -> float:
+        """Returns up to which order TensorFlow's derivatives by some inputs are right."""
+        return operations.tapes_right_to(self.at(points).program, self.moving(points))

@@ -1,0 +1,194 @@
+"""Functions and layers with rules of users, which a trace knows by names of their own."""
+
+import contextlib
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth.jet import Jet
+from keras_smooth.operations.lifting import primal
+from keras_smooth.presentation.warn import warn
+
+_NAME = "keras_smooth_rule"
+_rules: dict[Any, Callable] = {}
+_calls: dict[str, Callable] = {}
+_numbers = itertools.count()
+# Half of the digits, which rounding leaves and a wrong rule does not.
+_TOLERANCES = {"bfloat16": 0.1, "float16": 3e-2, "float32": 3e-4, "float64": 1e-8}
+
+
+def set_rule(subject: Any, rule: Callable) -> None:
+    """Gives a rule to a class of layers or a function."""
+    _rules[subject] = rule
+
+
+def rule_of(subject: Any) -> Callable | None:
+    """Returns the rule of a class of layers or a function."""
+    try:
+        return _rules.get(subject)
+    # Not every function can be a key.
+    except TypeError:
+        return None
+
+
+def marked(function: Callable, rule: Callable) -> Callable:
+    """Returns a function that runs under a name of its own while it is traced.
+
+    Args:
+        function: Of tensors.
+        rule: Of jets, with the same arguments.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not _takes(rule, args, kwargs):
+            return function(*args, **kwargs)
+        tensors = [x for x in keras.tree.flatten((args, kwargs)) if tf.is_tensor(x)]
+        name = f"{_NAME}_{next(_numbers)}_"
+
+        def filled(values: list) -> tuple:
+            remaining = iter(values)
+            return keras.tree.map_structure(
+                lambda x: next(remaining) if tf.is_tensor(x) else x, (args, kwargs)
+            )
+
+        def body(*values: tf.Tensor) -> Any:
+            positional, named = filled(list(values))
+            return function(*positional, **named)
+
+        def jets(values: list) -> Any:
+            positional, named = filled(values)
+            return rule(*positional, **named)
+
+        body.__name__ = name
+        _calls[name] = lambda values: jets(values[: len(tensors)])
+        return tf.function(body, autograph=False)(*tensors)
+
+    return call
+
+
+def _takes(rule: Callable, args: tuple, kwargs: dict) -> bool:
+    try:
+        inspect.signature(rule).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def names(subject: Any) -> Iterator[Callable]:
+    """Lets what has rules run under names of its own, as long as something is traced.
+
+    Args:
+        subject: What is traced; the layers in it keep what they call, but for that time.
+
+    Yields:
+        What to trace in its place.
+    """
+    with contextlib.ExitStack() as stack:
+        for layer in _layers(subject) if _rules else ():
+            rule = rule_of(type(layer))
+            if rule is not None:
+                call = marked(layer.call, functools.partial(rule, layer))
+                stack.enter_context(_attribute(layer, "call", call))
+            activation = getattr(layer, "activation", None)
+            rule = rule_of(activation)
+            if rule is not None:
+                call = marked(activation, rule)
+                stack.enter_context(_attribute(layer, "activation", call))
+        rule = rule_of(subject)
+        yield subject if rule is None else marked(subject, rule)
+
+
+@contextlib.contextmanager
+def _attribute(layer: Any, name: str, value: Any) -> Iterator[None]:
+    missing = object()
+    before = vars(layer).get(name, missing)
+    vars(layer)[name] = value
+    try:
+        yield
+    finally:
+        if before is missing:
+            del vars(layer)[name]
+        else:
+            vars(layer)[name] = before
+
+
+def _layers(subject: Any) -> list:
+    """Returns all layers in a layer, itself the first, wherever it keeps them."""
+    waiting, seen = [subject], {}
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, keras.layers.Layer) and id(part) not in seen:
+            seen[id(part)] = part
+            waiting += list(vars(part).values()) + list(getattr(part, "layers", []))
+        elif isinstance(part, dict):
+            waiting += list(part.values())
+        elif isinstance(part, (list, tuple)):
+            waiting += list(part)
+    return list(seen.values())
+
+
+def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | None:
+    """Returns what a rule makes of the call of a function, None if there is none for it.
+
+    Args:
+        name: Of the function that is called.
+        inputs: Its arguments, and what it captures.
+        computed: Returns what its operations give, by which the rule is checked.
+    """
+    start = name.find(_NAME)
+    rule = None if start < 0 else _calls.get(name[start:].rpartition("_")[0] + "_")
+    if rule is None or not any(isinstance(x, Jet) for x in inputs):
+        return None
+    unframed = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
+    result = rule(unframed)
+    if result is NotImplemented:
+        return None
+    results, exact = keras.tree.flatten(result), computed()
+    agree = [_agree(primal(y), primal(z)) for y, z in zip(results, exact, strict=True)]
+    if not all(each for each in agree if isinstance(each, bool)):
+        _warn_once(name)
+        return exact
+    return [_checked(*each) for each in zip(results, exact, agree)]
+
+
+def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
+    """Returns whether values differ by rounding alone, in a graph a tensor."""
+    if not exact.dtype.is_floating:
+        return True
+    tolerance = _TOLERANCES[exact.dtype.name]
+    y, exact = tf.cast(y, "float64"), tf.cast(exact, "float64")
+    scale = tf.reduce_max(tf.abs(exact))
+    agree = (tf.reduce_max(tf.abs(y - exact)) <= tolerance * scale) | ~tf.math.is_finite(
+        scale
+    )
+    return bool(agree) if tf.executing_eagerly() else agree
+
+
+def _checked(y: Any, exact: Any, agree: Any) -> Any:
+    """Returns a jet with the value of the function, in a graph without numbers if it is not
+    that of the rule."""
+    if not isinstance(y, Jet):
+        return exact
+    if isinstance(agree, bool):
+        return y.like(primal(exact), y.series)
+    lost = tf.where(agree, tf.zeros([], y.dtype), tf.constant(float("nan"), y.dtype))
+    series = [None if value is None else value + lost for value in y.series]
+    series[0] = (
+        series[0] if series[0] is not None else tf.reshape(lost, [1] * (y.shape.rank + 1))
+    )
+    return y.like(primal(exact), series)
+
+
+@functools.cache
+def _warn_once(name: str) -> None:
+    warn(
+        "A rule of keras_smooth.register_jet_rule gives another y than its function: the "
+        "operations of the function are used in its place."
+    )

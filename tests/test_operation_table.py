@@ -1,0 +1,265 @@
+"""The table of operations: jets of each kind against differences of values, in float64."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from representatives import representatives
+from richardson import derivative
+
+import keras_smooth
+from keras_smooth import operations
+from keras_smooth.jet import Jet
+
+ORDER = 4
+EYE = np.eye(3)
+
+
+def positive(x):
+    return 0.5 + tf.square(x)
+
+
+def definite(x):
+    return tf.matmul(x, x, transpose_b=True) + 3.0 * EYE
+
+
+def switched(x):
+    return tf.switch_case(1, [lambda: tf.sin(x), lambda: tf.cos(x), lambda: x])
+
+
+def repeated(x):
+    return tf.while_loop(
+        lambda i, y: i < 3, lambda i, y: (i + 1, tf.sin(y) * 1.3 + x), [0, x]
+    )[1]
+
+
+def with_a_list(x):
+    array = tf.TensorArray(x.dtype, 3, element_shape=x.shape).unstack(
+        tf.stack([x, x * x, -x])
+    )
+    array = array.write(1, tf.sin(array.read(0)))
+    return array.stack() * array.read(2)
+
+
+def nested_call(x):
+    return tf.function(lambda z: tf.sin(z) * z, autograph=False)(x)
+
+
+def recomputed(x):
+    return tf.recompute_grad(lambda z: tf.exp(-z * z))(x)
+
+
+@tf.custom_gradient
+def with_another_gradient(x):
+    return tf.sin(x), lambda upstream: 7.0 * upstream
+
+
+SEGMENTS = np.array([0, 0, 1, 1, 2, 2])
+IMAGE = (2, 4, 4, 3)
+# Functions of one tensor, with its shape.
+FUNCTIONS = {
+    **{
+        name: (getattr(tf.math, name), (2, 3))
+        for name in (
+            "abs asinh atan cos cosh erf erfc exp expm1 negative sigmoid sin sinh softplus "
+            "softsign square tan tanh"
+        ).split()
+    },
+    **{
+        name: (lambda x, f=getattr(tf.math, name): f(positive(x)), (2, 3))
+        for name in "digamma lgamma log log1p reciprocal rsqrt sqrt".split()
+    },
+    **{
+        name: (lambda x, f=getattr(tf.math, name): f(0.6 * tf.sin(x)), (2, 3))
+        for name in "acos asin atanh erfinv".split()
+    },
+    "acosh": (lambda x: tf.acosh(1.5 + tf.square(x)), (2, 3)),
+    "ndtri": (lambda x: tf.math.ndtri(0.5 + 0.3 * tf.sin(x)), (2, 3)),
+    "expint": (lambda x: tf.math.special.expint(positive(x)), (2, 3)),
+    "bessel_i0": (tf.math.bessel_i0, (2, 3)),
+    "pow by a number": (lambda x: positive(x) ** 2.5 + x**3, (2, 3)),
+    "pow of a number": (lambda x: 2.0**x, (2, 3)),
+    "pow": (lambda x: positive(x) ** x, (2, 3)),
+    "atan2": (lambda x: tf.atan2(x, 1.0 + x[:, :1] ** 2) + tf.atan2(1.0 + x * x, x), (2, 3)),
+    "xlogy": (lambda x: tf.math.xlogy(x, positive(x)) + tf.math.xlog1py(x, positive(x)), (2, 3)),
+    "xdivy": (lambda x: tf.math.xdivy(x, positive(x)) + tf.math.divide_no_nan(x, positive(x)), (2, 3)),
+    "divide": (lambda x: x[:, :1] / positive(x) + 1.0 / positive(x) + x / 3.0, (2, 3)),
+    "broadcast": (lambda x: x[:, None] * tf.sin(x)[None] + x[0] - x[:, :1] * x, (2, 3)),
+    "squared difference": (lambda x: tf.math.squared_difference(x, tf.sin(x[:1])), (2, 3)),
+    "add_n": (lambda x: tf.add_n([x, tf.sin(x), x * x]), (2, 3)),
+    "multiply_no_nan": (lambda x: tf.math.multiply_no_nan(x, tf.exp(x)), (2, 3)),
+    "maximum": (lambda x: tf.maximum(x, 0.1) * tf.minimum(x[:, :1], x), (2, 3)),
+    "relu": (lambda x: tf.nn.relu(x) ** 2 + tf.nn.relu6(8.0 * x) + tf.nn.leaky_relu(x), (2, 3)),
+    "elu": (lambda x: tf.nn.elu(x) + tf.nn.selu(x), (2, 3)),
+    "clip": (lambda x: tf.clip_by_value(x, -0.3, 0.3) * x, (2, 3)),
+    "where": (lambda x: tf.where(x > 0.1, tf.sin(x), x[:, :1]) + tf.where(x > 0, 1.0, x), (2, 3)),
+    "floor mod": (lambda x: tf.math.floormod(x, 0.7) * x, (2, 3)),
+    "rounding beside": (lambda x: tf.round(3 * x) * x + tf.floor(x) + tf.sign(x) * x, (2, 3)),
+    "top_k": (lambda x: tf.math.top_k(tf.sin(x), 2).values, (3, 4)),
+    "sort": (lambda x: tf.sort(tf.sin(x), axis=-1), (3, 4)),
+    "sums": (lambda x: tf.reduce_sum(x * x, 0) + tf.reduce_mean(tf.sin(x)), (2, 3)),
+    "extremes": (lambda x: tf.reduce_max(x * x, -1, keepdims=True) - tf.reduce_min(x, 0), (2, 3)),
+    "prod": (lambda x: tf.reduce_prod(x, 0) + tf.reduce_prod(x), (2, 3)),
+    "cumulative": (lambda x: tf.cumsum(tf.sin(x), 1, exclusive=True) + tf.cumsum(x * x, 0, reverse=True), (2, 3)),
+    "cumprod": (lambda x: tf.math.cumprod(x, 1) + tf.math.cumprod(x, 0, exclusive=True, reverse=True), (2, 3)),
+    "cumulative logsumexp": (lambda x: tf.math.cumulative_logsumexp(x, 1), (2, 4)),
+    "softmax": (lambda x: tf.nn.softmax(x) + tf.nn.log_softmax(x * x), (2, 3)),
+    "softmax of a vector": (lambda x: tf.nn.softmax(x), (3,)),
+    "logsumexp": (lambda x: tf.reduce_logsumexp(x, 0), (2, 3)),
+    "l2_loss": (lambda x: tf.nn.l2_loss(tf.sin(x)), (2, 3)),
+    "norm": (lambda x: tf.norm(x, axis=-1) + tf.math.reduce_euclidean_norm(x, 1), (2, 3)),
+    "moments": (lambda x: tf.nn.moments(tf.sin(x), [0])[1], (4, 3)),
+    "shapes": (lambda x: tf.transpose(tf.reshape(tf.sin(x), (-1, 2)), (1, 0))[None], (2, 3)),
+    "squeeze": (lambda x: tf.squeeze(tf.sin(x)[:, None, :, None]), (2, 3)),
+    "slices": (lambda x: tf.sin(x)[::-1, 1:, None] * x[0, 0] + tf.slice(x, (0, 1), (2, 1))[..., None], (2, 3)),
+    "strided": (lambda x: tf.exp(x)[..., 0:3:2, ::2], (2, 3, 4)),
+    "pads": (lambda x: tf.pad(x * x, ((1, 0), (0, 2)), constant_values=3.0) + tf.pad(tf.sin(x), ((1, 0), (2, 0)), "REFLECT"), (2, 3)),
+    "concat": (lambda x: tf.concat([x * x, np.ones((2, 1)), tf.sin(x)], -1), (2, 3)),
+    "stack": (lambda x: tf.stack([x * x, np.ones((2, 3)), tf.sin(x)], 1), (2, 3)),
+    "unstack": (lambda x: tf.unstack(tf.sin(x), axis=0)[1] * tf.unstack(x, axis=1)[0][0], (2, 3)),
+    "split": (lambda x: tf.split(tf.sin(x), 2, axis=0)[1] * tf.split(x, [1, 2], axis=-1)[1], (2, 3)),
+    "tile": (lambda x: tf.tile(x * x, (2, 1)) + tf.broadcast_to(tf.sin(x[0]), (4, 3)), (2, 3)),
+    "reverse": (lambda x: tf.reverse(x * x, [-1]) + tf.roll(tf.sin(x), 1, 0), (2, 3)),
+    "space to batch": (lambda x: tf.batch_to_space(tf.sin(tf.space_to_batch(x * x, [2, 2], [[0, 0], [0, 0]])), [2, 2], [[0, 0], [0, 0]]), IMAGE),
+    "depth to space": (lambda x: tf.nn.depth_to_space(tf.sin(tf.nn.space_to_depth(x, 2)), 2) * x, IMAGE),
+    "diagonals": (lambda x: tf.linalg.diag_part(tf.linalg.band_part(x * x, 1, 0)) + tf.linalg.diag_part(tf.linalg.diag(tf.sin(x[:, 0]))), (2, 3, 3)),
+    "gather": (lambda x: tf.gather(tf.sin(x), [0, 2, 1], axis=1) * tf.gather(x, [0, 0, 1]), (3, 3)),
+    "gather batch": (lambda x: tf.gather(tf.sin(x), [[0, 1], [2, 2]], batch_dims=1), (2, 3)),
+    "gather_nd": (lambda x: tf.gather_nd(tf.sin(x), [[0, 1], [1, 2]]), (2, 3)),
+    "scatter": (lambda x: tf.scatter_nd([[3], [1]], tf.sin(x), (5, 3)), (2, 3)),
+    "tensor scatter": (lambda x: tf.tensor_scatter_nd_update(x * x, [[1]], tf.sin(x[:1])) + tf.tensor_scatter_nd_add(x, [[0], [0]], x * x), (2, 3)),
+    "segments": (lambda x: tf.math.segment_sum(tf.sin(x), SEGMENTS) + tf.math.segment_mean(x, SEGMENTS), (6, 2)),
+    "unsorted segments": (lambda x: tf.math.unsorted_segment_sum(tf.sin(x), SEGMENTS, 4) + tf.math.unsorted_segment_mean(x * x, SEGMENTS, 4), (6, 2)),
+    "extremes of segments": (lambda x: tf.math.segment_max(tf.sin(x), SEGMENTS) + tf.math.unsorted_segment_min(x * x, SEGMENTS, 3), (6, 2)),
+    "partition": (lambda x: tf.dynamic_partition(tf.sin(x), [0, 1, 0], 2)[0], (3, 2)),
+    "stitch": (lambda x: tf.dynamic_stitch([[0, 2], [1]], [tf.sin(x[:2]), x[2:]]), (3, 2)),
+    "boolean mask": (lambda x: tf.boolean_mask(tf.sin(x), [True, False, True]), (3, 2)),
+    "matmul": (lambda x: tf.matmul(tf.sin(x), x, transpose_a=True) + tf.matmul(np.ones((3, 2)), x), (2, 3)),
+    "matmul batch": (lambda x: tf.matmul(tf.sin(x), x, transpose_b=True) + tf.matmul(x, np.ones((3, 3))), (2, 3, 3)),
+    "einsum": (lambda x: tf.einsum("bij,bjk->bik", x, tf.sin(x)) + tf.einsum("bij->bji", x), (2, 3, 3)),
+    "einsum ellipsis": (lambda x: tf.einsum("...ij,jk->...ik", tf.sin(x), EYE + 1.0), (2, 3, 3)),
+    "tensordot": (lambda x: tf.tensordot(x, tf.sin(x), [[1], [1]]), (2, 3)),
+    "cross": (lambda x: tf.linalg.cross(tf.sin(x), x * x), (2, 3)),
+    "bias": (lambda x: tf.nn.bias_add(tf.sin(x), tf.reduce_sum(x, 0)), (2, 3)),
+    "conv2d": (lambda x: tf.sin(tf.nn.conv2d(x, np.ones((2, 2, 3, 2)), 1, "SAME")), IMAGE),
+    "conv2d transpose": (lambda x: tf.sin(tf.nn.conv2d_transpose(x, np.ones((2, 2, 2, 3)), (2, 8, 8, 2), 2)), IMAGE),
+    "depthwise": (lambda x: tf.sin(tf.nn.depthwise_conv2d(x, np.ones((2, 2, 3, 2)), (1, 1, 1, 1), "VALID")), IMAGE),
+    "average pooling": (lambda x: tf.sin(tf.nn.avg_pool2d(x, 2, 1, "SAME")), IMAGE),
+    "max pooling": (lambda x: tf.nn.max_pool2d(tf.sin(x), 2, 2, "VALID"), IMAGE),
+    "patches": (lambda x: tf.image.extract_patches(tf.sin(x), (1, 2, 2, 1), (1, 1, 1, 1), (1, 1, 1, 1), "VALID"), IMAGE),
+    "solve": (lambda x: tf.linalg.solve(definite(x), tf.sin(x)) + tf.linalg.solve(4 * EYE + tf.zeros_like(x), x), (2, 3, 3)),
+    "triangular solve": (lambda x: tf.linalg.triangular_solve(definite(x), tf.sin(x)), (2, 3, 3)),
+    "inverse": (lambda x: tf.linalg.inv(definite(x)), (2, 3, 3)),
+    "cholesky": (lambda x: tf.linalg.cholesky(definite(x)), (2, 3, 3)),
+    "determinants": (lambda x: tf.linalg.logdet(definite(x)) + tf.linalg.det(x + 2.0 * EYE), (2, 3, 3)),
+    "fft": (lambda x: tf.math.real(tf.signal.ifft(tf.signal.fft(tf.complex(tf.sin(x), x)))), (2, 8)),
+    "rfft": (lambda x: tf.abs(tf.signal.rfft(tf.sin(x)) + 3.0), (2, 8)),
+    "stft": (lambda x: tf.math.imag(tf.signal.stft(tf.sin(x), 8, 4, window_fn=None)), (2, 16)),
+    "cond": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: tf.sin(x), lambda: tf.cos(x)), (2, 3)),
+    "case": (switched, (2, 3)),
+    "while": (repeated, (2, 3)),
+    "list": (with_a_list, (2, 3)),
+    "map": (lambda x: tf.map_fn(tf.sin, x) * tf.vectorized_map(tf.reduce_sum, x)[:, None], (2, 3)),
+    "scan": (lambda x: tf.scan(lambda a, b: tf.sin(a) * b, x), (3, 2)),
+    "call": (nested_call, (2, 3)),
+    "recomputed": (recomputed, (2, 3)),
+    "another gradient": (with_another_gradient, (2, 3)),
+    "stopped": (lambda x: x * tf.stop_gradient(x), (2, 3)),
+    "checked": (lambda x: tf.debugging.check_numerics(tf.ensure_shape(tf.sin(x), (2, 3)), ""), (2, 3)),
+}  # fmt: skip
+
+
+def along(function, xs, order):
+    """Returns the jets of a function of tensors along a random line, and the line."""
+    rng = np.random.default_rng(0)
+    vs = [tf.constant(rng.normal(size=x.shape) * 0.3) for x in xs]
+    jets = [Jet(x, [v[None], *[None] * (order - 1)]) for x, v in zip(xs, vs, strict=True)]
+    return keras.tree.flatten(operations.apply(function, *jets)), vs
+
+
+def assert_jets(function, xs, order=ORDER):
+    """Checks jets against differences, and that y is what the function computes, bit by bit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        found, vs = along(function, xs, order)
+
+    def values(t):
+        moved = function(*(x + t * v for x, v in zip(xs, vs, strict=True)))
+        return [np.asarray(y) for y in keras.tree.flatten(moved)]
+
+    for place, y in enumerate(found):
+        np.testing.assert_array_equal(
+            y.primal if isinstance(y, Jet) else y, values(0.0)[place]
+        )
+        for k in range(1, order + 1):
+            if not np.issubdtype(values(0.0)[place].dtype, np.floating):
+                assert not isinstance(y, Jet)
+                continue
+            exact, error = derivative(lambda t, i=place: values(t)[i], k)
+            entry = y.entry(k)[0] if isinstance(y, Jet) else np.zeros_like(exact)
+            # What differences themselves leave, and a few digits of rounding.
+            tolerance = 30 * error + 1e-9 * (1.0 + np.max(np.abs(exact), initial=0.0))
+            np.testing.assert_allclose(entry, exact, rtol=0, atol=tolerance, err_msg=f"{k}")
+
+
+@pytest.mark.parametrize("name", representatives(FUNCTIONS, [*FUNCTIONS][::3]))
+def test_function_of_tensorflow(name):
+    function, shape = FUNCTIONS[name]
+    x = tf.constant(np.random.default_rng(1).uniform(0.15, 0.75, shape) * np.sign(
+        np.random.default_rng(2).normal(size=shape)
+    ))  # fmt: skip
+    assert_jets(function, [x])
+
+
+ROWS = {
+    row.subject.__name__: row
+    for row in keras_smooth.registry.all_rows()
+    if row.sample is not None and row.smoothness != -1 and row.sample.places()
+}
+
+
+@pytest.mark.parametrize("name", representatives(ROWS, [*ROWS][::4]))
+def test_function_of_keras(name):
+    row = ROWS[name]
+    xs = [tf.constant(place.point(seed)) for seed, place in enumerate(row.sample.places())]
+
+    def function(*tensors):
+        args, kwargs = row.sample.filled(list(tensors))
+        return row.subject(*args, **kwargs)
+
+    assert_jets(function, xs, order=3)
+
+
+@pytest.mark.parametrize(
+    "name", ["while", "list", "cond", "map", "scan", "gather", "solve"]
+)
+def test_in_a_graph(name):
+    function, shape = FUNCTIONS[name]
+    x = tf.constant(np.random.default_rng(3).normal(size=shape) * 0.5)
+
+    def entries(x):
+        (y,), _ = along(function, [x], 3)
+        return [y.primal, *(y.entry(k) for k in range(1, 4))]
+
+    for value, exact in zip(
+        tf.function(entries, autograph=False)(x), entries(x), strict=True
+    ):
+        np.testing.assert_allclose(value, exact, rtol=1e-12, atol=1e-12)
+
+
+def test_an_operation_without_a_row_goes_through_tapes_and_is_told():
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 3)))
+    with pytest.warns(UserWarning, match="SelfAdjointEigV2.*no rule for jets"):
+        found, (v,) = along(lambda x: tf.linalg.eigvalsh(definite(x)), [x], 2)
+    for k in (1, 2):
+        exact, error = derivative(
+            lambda t: np.asarray(tf.linalg.eigvalsh(definite(x + t * v))), k
+        )
+        np.testing.assert_allclose(found[0].entry(k)[0], exact, atol=1e-8 + 30 * error)
+
+
+def test_every_rule_has_a_kind_of_tensorflow():
+    kinds = {row.kind for row in operations.all_rows()}
+    assert [kind for kind in sorted(kinds) if not hasattr(tf.raw_ops, kind)] == []
