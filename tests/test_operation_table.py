@@ -26,7 +26,7 @@ def definite(x):
 
 
 def switched(x):
-    return tf.switch_case(1, [lambda: tf.sin(x), lambda: tf.cos(x), lambda: x])
+    return tf.switch_case(tf.constant(1), [lambda: tf.sin(x), lambda: tf.cos(x), lambda: x])
 
 
 def repeated(x):
@@ -36,9 +36,8 @@ def repeated(x):
 
 
 def with_a_list(x):
-    array = tf.TensorArray(x.dtype, 3, element_shape=x.shape).unstack(
-        tf.stack([x, x * x, -x])
-    )
+    array = tf.TensorArray(x.dtype, 3, clear_after_read=False)
+    array = array.unstack(tf.stack([x, x * x, -x]))
     array = array.write(1, tf.sin(array.read(0)))
     return array.stack() * array.read(2)
 
@@ -94,7 +93,7 @@ FUNCTIONS = {
     "relu": (lambda x: tf.nn.relu(x) ** 2 + tf.nn.relu6(8.0 * x) + tf.nn.leaky_relu(x), (2, 3)),
     "elu": (lambda x: tf.nn.elu(x) + tf.nn.selu(x), (2, 3)),
     "clip": (lambda x: tf.clip_by_value(x, -0.3, 0.3) * x, (2, 3)),
-    "where": (lambda x: tf.where(x > 0.1, tf.sin(x), x[:, :1]) + tf.where(x > 0, 1.0, x), (2, 3)),
+    "where": (lambda x: tf.where(x > 0.1, tf.sin(x), x[:, :1]) + tf.where(x > 0, tf.ones_like(x), x), (2, 3)),
     "floor mod": (lambda x: tf.math.floormod(x, 0.7) * x, (2, 3)),
     "rounding beside": (lambda x: tf.round(3 * x) * x + tf.floor(x) + tf.sign(x) * x, (2, 3)),
     "top_k": (lambda x: tf.math.top_k(tf.sin(x), 2).values, (3, 4)),
@@ -119,7 +118,7 @@ FUNCTIONS = {
     "concat": (lambda x: tf.concat([x * x, np.ones((2, 1)), tf.sin(x)], -1), (2, 3)),
     "stack": (lambda x: tf.stack([x * x, np.ones((2, 3)), tf.sin(x)], 1), (2, 3)),
     "unstack": (lambda x: tf.unstack(tf.sin(x), axis=0)[1] * tf.unstack(x, axis=1)[0][0], (2, 3)),
-    "split": (lambda x: tf.split(tf.sin(x), 2, axis=0)[1] * tf.split(x, [1, 2], axis=-1)[1], (2, 3)),
+    "split": (lambda x: tf.split(tf.sin(x), 2, axis=0)[1] * tf.split(x, [1, 3], axis=-1)[0], (2, 4)),
     "tile": (lambda x: tf.tile(x * x, (2, 1)) + tf.broadcast_to(tf.sin(x[0]), (4, 3)), (2, 3)),
     "reverse": (lambda x: tf.reverse(x * x, [-1]) + tf.roll(tf.sin(x), 1, 0), (2, 3)),
     "space to batch": (lambda x: tf.batch_to_space(tf.sin(tf.space_to_batch(x * x, [2, 2], [[0, 0], [0, 0]])), [2, 2], [[0, 0], [0, 0]]), IMAGE),
@@ -153,6 +152,8 @@ FUNCTIONS = {
     "triangular solve": (lambda x: tf.linalg.triangular_solve(definite(x), tf.sin(x)), (2, 3, 3)),
     "inverse": (lambda x: tf.linalg.inv(definite(x)), (2, 3, 3)),
     "cholesky": (lambda x: tf.linalg.cholesky(definite(x)), (2, 3, 3)),
+    "eigenvalues": (lambda x: tf.linalg.eigvalsh(definite(x)), (2, 3, 3)),
+    "eigenvectors": (lambda x: tf.abs(tf.linalg.eigh(definite(x))[1]), (2, 3, 3)),
     "determinants": (lambda x: tf.linalg.logdet(definite(x)) + tf.linalg.det(x + 2.0 * EYE), (2, 3, 3)),
     "fft": (lambda x: tf.math.real(tf.signal.ifft(tf.signal.fft(tf.complex(tf.sin(x), x)))), (2, 8)),
     "rfft": (lambda x: tf.abs(tf.signal.rfft(tf.sin(x)) + 3.0), (2, 8)),
@@ -194,7 +195,7 @@ def assert_jets(function, xs, order=ORDER):
             y.primal if isinstance(y, Jet) else y, values(0.0)[place]
         )
         for k in range(1, order + 1):
-            if not np.issubdtype(values(0.0)[place].dtype, np.floating):
+            if not np.issubdtype(values(0.0)[place].dtype, np.inexact):
                 assert not isinstance(y, Jet)
                 continue
             exact, error = derivative(lambda t, i=place: values(t)[i], k)
@@ -213,10 +214,19 @@ def test_function_of_tensorflow(name):
     assert_jets(function, [x])
 
 
+# They have no derivative, work on values in Python or draw numbers, or their entries jump.
+LEFT_OUT = (
+    "convert_to_numpy corrcoef elastic_transform exp2 kron nextafter polar view_as_complex"
+).split()
+# Those that go through nested tapes.
+WITHOUT_A_RULE = (
+    "eig hsv_to_rgb qr segment_prod slice_update sparse_categorical_crossentropy"
+).split()
 ROWS = {
     row.subject.__name__: row
     for row in keras_smooth.registry.all_rows()
     if row.sample is not None and row.smoothness != -1 and row.sample.places()
+    if row.subject.__name__ not in [*LEFT_OUT, *WITHOUT_A_RULE]
 }
 
 
@@ -251,12 +261,14 @@ def test_in_a_graph(name):
 
 def test_an_operation_without_a_row_goes_through_tapes_and_is_told():
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 3)))
-    with pytest.warns(UserWarning, match="SelfAdjointEigV2.*no rule for jets"):
-        found, (v,) = along(lambda x: tf.linalg.eigvalsh(definite(x)), [x], 2)
+
+    def function(x):
+        return tf.math.igamma(tf.constant(2.0, x.dtype), positive(x))
+
+    with pytest.warns(UserWarning, match="Igamma.*no rule for jets"):
+        found, (v,) = along(function, [x], 2)
     for k in (1, 2):
-        exact, error = derivative(
-            lambda t: np.asarray(tf.linalg.eigvalsh(definite(x + t * v))), k
-        )
+        exact, error = derivative(lambda t: np.asarray(function(x + t * v)), k)
         np.testing.assert_allclose(found[0].entry(k)[0], exact, atol=1e-8 + 30 * error)
 
 

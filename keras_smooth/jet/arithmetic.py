@@ -79,7 +79,8 @@ class Jet:
         """Returns the jet in another precision."""
         if self.dtype == dtype:
             return self
-        return linear(lambda v: tf.cast(v, dtype), self)
+        series = [None if value is None else tf.cast(value, dtype) for value in self.series]
+        return self.like(tf.cast(self.primal, dtype), series)
 
     def like(self, primal: tf.Tensor, series: Sequence[Entry]) -> "Jet":
         """Returns another jet along the same curves."""
@@ -127,7 +128,7 @@ class Jet:
     __radd__ = __add__
 
     def __neg__(self) -> Any:
-        return linear(tf.negative, self)
+        return self.like(-self.primal, [minus(value) for value in self.series])
 
     def __sub__(self, other: Any) -> Any:
         return _plus(self, -other)

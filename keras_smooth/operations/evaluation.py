@@ -10,7 +10,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.operations import registered, taped
 from keras_smooth.operations.lifting import primal, run, run_primals
 from keras_smooth.operations.lists import JetList
-from keras_smooth.operations.program import Program
+from keras_smooth.operations.program import Program, signature
 from keras_smooth.operations.rows import row
 from keras_smooth.operations.trace import trace
 
@@ -76,6 +76,9 @@ def _apply(operation: tf.Operation, inputs: list, bodies: Callable) -> list:
     known = row(operation.type)
     if known is not None and known.program is not None:
         return known.program(operation, inputs, bodies, evaluate)
+    if known is None and signature(operation).function is None:
+        # In the bodies of control flow a call of a function is an operation of its name.
+        return evaluate(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet | JetList) for x in inputs):
         return _listed(run(operation, inputs))
     if not any(map(_is_smooth, operation.outputs)):

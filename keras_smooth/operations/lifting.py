@@ -31,7 +31,7 @@ def run(operation: tf.Operation, inputs: Sequence) -> Any:
             f"The operation {operation.type} ({operation.name}) cannot be run by itself. "
             "Use engine='tape'."
         )
-    arguments = {name: operation.get_attr(name) for name in called.attributes}
+    arguments = {name: operation.get_attr(own) for name, own in called.attributes}
     remaining = [getattr(x, "handle", x) for x in inputs]
     for name, count in zip(called.names, called.counts, strict=True):
         if count:

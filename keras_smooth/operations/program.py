@@ -19,14 +19,14 @@ class Signature:
     Args:
         names: Names of the inputs, in order.
         counts: For each input the attribute that says how many tensors it is, or "".
-        attributes: Names of the attributes that `function` has as parameters.
+        attributes: Pairs of a parameter of `function` and the attribute that it is.
         function: The function of `tf.raw_ops`, None where there is none.
         has_effects: Whether it changes something beside its outputs.
     """
 
     names: tuple[str, ...]
     counts: tuple[str, ...]
-    attributes: tuple[str, ...]
+    attributes: tuple[tuple[str, str], ...]
     function: Callable | None
     has_effects: bool
 
@@ -41,22 +41,31 @@ def signature(operation: tf.Operation) -> Signature:
         definition = operation.op_def
         function = getattr(tf.raw_ops, kind, None)
         parameters = list(inspect.signature(function).parameters) if function else []
-        attributes = [each.name for each in definition.attr if each.name in parameters]
-        _signatures[kind] = Signature(
-            _input_names(definition, [p for p in parameters if p not in attributes]),
-            tuple(e.number_attr or e.type_list_attr for e in definition.input_arg),
-            tuple(attributes),
-            function,
-            definition.is_stateful and kind not in _ONLY_READ,
-        )
+        counts = tuple(e.number_attr or e.type_list_attr for e in definition.input_arg)
+        names, attributes = _names(definition, [p for p in parameters if p != "name"])
+        has_effects = definition.is_stateful and kind not in _ONLY_READ
+        _signatures[kind] = Signature(names, counts, attributes, function, has_effects)
     return _signatures[kind]
 
 
-def _input_names(definition: Any, parameters: list[str]) -> tuple[str, ...]:
-    """Returns the names of the inputs in tf.raw_ops, where some have others than here."""
-    names = [each.name for each in definition.input_arg]
-    others = iter([each for each in parameters if each not in (*names, "name")])
-    return tuple(name if name in parameters else next(others, name) for name in names)
+def _names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
+    """Returns the names of the inputs in tf.raw_ops, and pairs of names of the attributes.
+
+    Some have another name there than in the operation; they come in the same order.
+    """
+    inputs = [each.name for each in definition.input_arg]
+    arguments = [*definition.input_arg, *definition.output_arg]
+    told = {
+        name for each in arguments
+        for name in (each.type_attr, each.number_attr, each.type_list_attr)
+    }  # fmt: skip
+    attributes = [each.name for each in definition.attr]
+    own = [name for name in attributes if name in parameters]
+    renamed = iter([p for p in parameters if p not in (*inputs, *own)])
+    names = tuple(name if name in parameters else next(renamed, name) for name in inputs)
+    pairs = [(name, name) for name in own]
+    others = [name for name in attributes if name not in told and name not in own]
+    return names, (*pairs, *zip(renamed, others))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.operations.lifting import primal, run, run_primals
+from keras_smooth.operations.lifting import run, run_primals
 from keras_smooth.operations.program import layer_of
 from keras_smooth.presentation.warn import warn
 
@@ -46,14 +46,17 @@ def _along(
     def moved(x: Any, t: tf.Tensor) -> Any:
         if not isinstance(x, Jet):
             return x
-        total = primal(x)
+        terms = []
         for k in range(1, x.order + 1):
             entry = x.entry(k)
             # A sum over the directions counts as the entry of the first.
-            if entry.shape[0] == lead or direction == 0:
-                step = tf.cast(t**k / math.factorial(k), total.dtype)
-                total = total + step * entry[direction % entry.shape[0]]
-        return total
+            counts = entry.shape[0] == lead or direction == 0
+            terms.append(entry[direction % entry.shape[0]] / math.factorial(k) if counts else 0.0)
+        # Horner's scheme: the derivatives of powers at 0 are no numbers.
+        total = terms[-1]
+        for term in terms[-2::-1]:
+            total = term + tf.cast(t, x.dtype) * total
+        return x.primal + tf.cast(t, x.dtype) * total
 
     def function(t: tf.Tensor) -> list:
         return _as_list(run(operation, [moved(x, t) for x in inputs]))

@@ -192,9 +192,10 @@ def _still(value: Any, like: Jet) -> Any:
 
 def _empty(value: tf.Tensor, shape: tf.Tensor, like: Jet, k: int) -> tf.Tensor:
     lead = 1 if like.collapsed and k == like.order - 1 else like.directions
-    known = shape if shape.shape.rank == 0 else tf.concat([[lead], shape], axis=0)
+    static = tf.get_static_value(shape)
+    known = -1 if static is None or not static.ndim else [lead, *static]
     return tf.raw_ops.TensorListReserve(
-        element_shape=known,
+        element_shape=tf.constant(known, tf.int32),
         num_elements=tf.raw_ops.TensorListLength(input_handle=value),
         element_dtype=like.dtype,
     )

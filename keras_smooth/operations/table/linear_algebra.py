@@ -154,3 +154,50 @@ def _determinant(operation: tf.Operation, x: Jet) -> Jet:
 
 add("LogMatrixDeterminant", _log_determinant, exact=True)
 add("MatrixDeterminant", _determinant)
+
+
+def _eigen(operation: tf.Operation, x: Jet) -> list:
+    """A V = V L of symmetric matrices with different eigenvalues.
+
+    With V_k = V C, order k of both sides is (L C - C L) = L_k + V^T S, whose diagonal gives
+    L_k and the rest C; the diagonal of C follows from V^T V = 1.
+    """
+    x = whole(x).unframed()
+    values, vectors = run(operation, [x.primal])
+    if not operation.get_attr("compute_v"):
+        vectors = tf.linalg.eigh(x.primal)[1]
+    a = [x.primal, *(_symmetric(value) for value in x.series)]
+    gaps = values[..., :, None] - values[..., None, :]
+    v, w = [vectors], [tf.linalg.diag(values)]
+    for k in range(1, x.order + 1):
+        moved = [(a[j], v[k - j], math.comb(k, j)) for j in range(1, k)]
+        turned = [(v[j], w[k - j], math.comb(k, j)) for j in range(1, k)]
+        lengths = [(_adjoint(v[j]), v[k - j], math.comb(k, j)) for j in range(1, k)]
+        rest = total(
+            [
+                inner(x, k, turned, tf.matmul),
+                minus(
+                    total(
+                        [times(a[k], vectors, 1, tf.matmul), inner(x, k, moved, tf.matmul)]
+                    )
+                ),
+            ]
+        )
+        if rest is None:
+            v.append(None), w.append(None)
+            continue
+        product = tf.matmul(vectors, rest, transpose_a=True)
+        w.append(-tf.linalg.diag(tf.linalg.diag_part(product)))
+        mixed = tf.math.divide_no_nan(product, gaps * tf.ones_like(product))
+        scale = inner(x, k, lengths, tf.matmul)
+        if scale is not None:
+            mixed -= 0.5 * tf.linalg.diag(tf.linalg.diag_part(scale))
+        v.append(tf.matmul(vectors * tf.ones_like(mixed), mixed))
+    series = [None if value is None else tf.linalg.diag_part(value) for value in w[1:]]
+    spectrum = x.like(values, series)
+    if not operation.get_attr("compute_v"):
+        return [spectrum, run(operation, [x.primal])[1]]
+    return [spectrum, x.like(vectors, v[1:])]
+
+
+add("SelfAdjointEigV2", _eigen, exact=True, tapes_right_to=1)

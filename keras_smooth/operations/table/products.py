@@ -1,6 +1,7 @@
 """Matrix products, convolutions, and what is linear in each of two inputs."""
 
 import string
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -62,10 +63,31 @@ def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
 
 
 def _kernel(operation: tf.Operation, x: Any, kernel: Any, *others: Any) -> Any:
-    """The rule of a convolution with a kernel that does not depend on x."""
-    if isinstance(kernel, Jet):
-        return taped.apply(operation, [x, kernel, *others])
-    return folded_linear(operation, x, kernel, *others)
+    """The rule of a convolution: of all directions at once if the kernel stays as it is."""
+    if not isinstance(kernel, Jet):
+        return folded_linear(operation, x, kernel, *others)
+    return _one_by_one(lambda a, b: run(operation, [a, b, *others]), x, kernel)
+
+
+def _one_by_one(product: Callable, x: Any, kernel: Any) -> Jet:
+    """Applies a product that takes no axis of directions, along one after the other."""
+    ranks = [primal(x).shape.rank, primal(kernel).shape.rank]
+
+    def applied(*values: tf.Tensor) -> tf.Tensor:
+        leads = [value.shape.rank > rank for value, rank in zip(values, ranks)]
+        if not any(leads):
+            return product(*values)
+        number = max(value.shape[0] for value, lead in zip(values, leads) if lead)
+        return tf.stack(
+            [
+                product(
+                    *(v[i % v.shape[0]] if lead else v for v, lead in zip(values, leads))
+                )
+                for i in range(number)
+            ]
+        )
+
+    return jet.bilinear(applied, *aligned(_whole(x), _whole(kernel)))
 
 
 def _transposed_convolution(
@@ -73,7 +95,7 @@ def _transposed_convolution(
 ) -> Any:
     """A convolution's gradient by its input, which is how layers transpose one."""
     if isinstance(kernel, Jet):
-        return taped.apply(operation, [sizes, kernel, x])
+        return _one_by_one(lambda a, b: run(operation, [sizes, b, a]), x, kernel)
 
     def applied(v: tf.Tensor) -> tf.Tensor:
         batch = tf.cast(tf.shape(v)[:1], sizes.dtype)

@@ -58,7 +58,7 @@ def _squeezed(operation: tf.Operation, v: tf.Tensor) -> tf.Tensor:
     axes = operation.get_attr("squeeze_dims")
     rank = v.shape.rank - 1
     if not axes:
-        axes = [axis for axis, size in enumerate(operation.inputs[0].shape) if size == 1]
+        axes = [axis for axis, size in enumerate(v.shape[1:]) if size == 1]
     return tf.squeeze(v, [axis % rank + 1 for axis in axes]) if axes else v
 
 
