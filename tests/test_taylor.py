@@ -8,9 +8,10 @@ import pytest
 import tensorflow as tf
 from keras import ops
 from representatives import representatives
+from richardson import derivative
 
 import keras_smooth
-from keras_smooth.differentiation import cross_check, engines
+from keras_smooth.differentiation import engines
 
 WRAPS = {
     "eager": lambda f: f,
@@ -143,17 +144,18 @@ def stock(activation):
 
 @pytest.mark.parametrize("activation", ["hard_tanh", "soft_shrink", "softsign"])
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_all_engines_refuse_a_lost_derivative_in_the_same_words(
-    points, operator, activation
-):
-    model, messages = stock(activation), set()
-    for engine in ("auto", "jet", "tape"):
-        with pytest.raises(
-            ValueError, match=r"order 2 is lost.*dense\S* \(Dense, C\^"
-        ) as error:
-            OPERATORS[operator](model, points[:2], engine)
-        messages.add(str(error.value))
-    assert len(messages) == 1
+def test_what_tapes_lose_comes_from_jets(points, operator, activation):
+    """TensorFlow has no y'' of them; that of a piece is that of the piece."""
+    model, x = stock(activation), points[:2]
+    with pytest.raises(ValueError, match=r"order 2 is lost.*dense\S* \(Dense, C\^"):
+        OPERATORS[operator](model, x, "tape")
+    for engine in ("auto", "jet"):
+        found = OPERATORS[operator](model, x, engine)
+        found = found["d2y"] if isinstance(found, dict) else found
+        found = found[2] if isinstance(found, tuple) else found
+        exact, error = derivative(lambda t: np.asarray(model(x + t)), 2, 1e-3, 6)
+        # Differences of values of order 1 at steps of 1e-3 and less.
+        np.testing.assert_allclose(np.reshape(found, (2, 1)), exact, atol=1e-5 + 30 * error)
 
 
 FUNCTIONS = {
@@ -166,10 +168,12 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("operator", sorted(OPERATORS.keys() - {"DerivativeModel"}))
-def test_all_engines_refuse_a_lost_derivative_of_a_function(points, operator, name):
-    for engine in ("auto", "jet", "tape"):
-        with pytest.raises(ValueError, match="order 2 is lost"):
-            OPERATORS[operator](FUNCTIONS[name], points[:2], engine)
+def test_straight_pieces_have_the_second_derivative_0(points, operator, name):
+    with pytest.raises(ValueError, match="order 2 is lost"):
+        OPERATORS[operator](FUNCTIONS[name], points[:2], "tape")
+    for engine in ("auto", "jet"):
+        found = OPERATORS[operator](FUNCTIONS[name], points[:2], engine)
+        assert not np.any(found[2] if isinstance(found, tuple) else found)
 
 
 @pytest.mark.parametrize("activation", ["softsign", "hard_tanh", "soft_shrink"])
@@ -511,38 +515,40 @@ def test_gradient_needs_one_output(make_model, points):
         keras_smooth.gradient(make_model(outputs=2), points)
 
 
-def test_jet_refuses_training(make_model, points):
-    with pytest.raises(ValueError, match="inference mode"):
-        keras_smooth.derivatives(make_model(), points, engine="jet", training=True)
+def test_jets_run_layers_in_training_mode(rng):
+    class Doubled(keras.layers.Layer):
+        def call(self, x, training=None):
+            return ops.sin(2.0 * x) if training else ops.sin(x)
+
+    x = rng.normal(size=(3, 1))
+    for engine in ("auto", "jet", "tape"):
+        dy = keras_smooth.derivatives(
+            Doubled(**FLOAT64), x, 2, engine=engine, training=True
+        )[1]
+        np.testing.assert_allclose(dy, 2.0 * np.cos(2.0 * x), rtol=1e-13)
 
 
-def test_auto_takes_the_faster_engine(make_model):
-    """The table of docs/derivatives.md, and what jets cannot do."""
-    rough = keras.Sequential([keras.Input((1,)), keras.layers.Dropout(0.5)])
-    one, two, ten = make_model(), make_model(dim=2), make_model(dim=10)
-    layer = keras.layers.Dense(1)
-    for task, model, order, training, engine in (
-        ("derivatives", one, 2, False, "jet"),
-        ("derivatives", one, 6, False, "jet"),
-        ("derivatives", one, 7, False, "tape"),
-        ("derivatives", one, 1, False, "tape"),
-        ("derivatives", one, 2, True, "jet"),  # Dense is the same in training
-        ("derivatives", rough, 2, True, "tape"),
-        ("derivatives", rough, 2, False, "jet"),
-        ("derivatives", two, 2, False, "tape"),
-        ("derivatives", two, 3, False, "jet"),
-        ("derivatives", ten, 2, False, "tape"),
-        ("derivatives", ten, 3, False, "tape"),
-        ("derivatives", tf.sin, 2, False, "tape"),  # a function has no rule
-        ("laplacian", ten, 2, False, "jet"),
-        ("laplacian", layer, 2, False, "jet"),
-        ("jacobian", ten, 1, False, "tape"),
-        ("directional", ten, 1, False, "jet"),
-    ):
-        dim = {two: 2, ten: 10}.get(model, 1)
-        found = engines.chosen("auto", task, model, dim, order, training)
-        assert found == engine, (task, order, training)
-        assert engines.chosen("jet", task, model, dim, order, training) == "jet"
+@pytest.mark.parametrize(
+    ("task", "dim", "order", "right_to", "engine"),
+    [
+        ("derivatives", 1, 2, np.inf, "jet"),
+        ("derivatives", 1, 6, np.inf, "jet"),
+        ("derivatives", 1, 7, np.inf, "tape"),
+        ("derivatives", 1, 1, np.inf, "tape"),
+        ("derivatives", 1, 1, 0, "jet"),
+        ("derivatives", 2, 2, np.inf, "tape"),
+        ("derivatives", 2, 2, 1, "jet"),
+        ("derivatives", 2, 3, np.inf, "jet"),
+        ("derivatives", 10, 3, np.inf, "tape"),
+        ("laplacian", 10, 2, np.inf, "jet"),
+        ("jacobian", 10, 1, np.inf, "tape"),
+        ("directional", 10, 1, np.inf, "jet"),
+    ],
+)
+def test_auto_takes_the_faster_engine_that_is_right(task, dim, order, right_to, engine):
+    """The table of docs/derivatives.md."""
+    assert engines.chosen("auto", task, dim, order, right_to) == engine
+    assert engines.chosen("jet", task, dim, order, right_to) == "jet"
 
 
 def test_order_7_is_for_tapes(make_model, points):
@@ -551,8 +557,10 @@ def test_order_7_is_for_tapes(make_model, points):
 
 
 def test_output_that_does_not_depend_on_x(points):
-    with pytest.raises(ValueError, match="does not depend|no path"):
+    """Nothing leads from x to it: its derivatives are truly 0."""
+    assert not np.any(
         keras_smooth.laplacian(lambda x: tf.ones((21, 1), tf.float64), points)
+    )
 
 
 def lying(rule):
@@ -598,11 +606,9 @@ def nested(layer):
         ("a factor", "laplacian", lambda layer: layer),
     ],
 )
-def test_jets_of_another_function_are_left_to_tapes_with_a_warning(
-    points, name, operator, make
-):
+def test_a_rule_of_another_function_is_not_used_and_told(points, name, operator, make):
     model, (function, sign) = make(lying(LYING[name])), COSINE[operator]
-    with pytest.warns(UserWarning, match="another y than the model itself"):
+    with pytest.warns(UserWarning, match="gives another y than its function"):
         found = function(model, points)
     # Rounding of float64.
     np.testing.assert_allclose(np.squeeze(found), sign * np.cos(points[:, 0]), atol=1e-13)
@@ -621,9 +627,8 @@ def test_jets_of_another_function_are_left_to_tapes_with_a_warning(
 def test_jets_of_another_function_are_no_numbers_in_a_graph(points, name, operator):
     model, (function, _) = sequential(lying(LYING[name])), COSINE[operator]
     compute, x = lambda x: function(model, x), tf.constant(points)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Take engine="):
-        WRAPS["graph"](compute)(x)
-    assert np.isnan(WRAPS["xla"](compute)(x)).all()
+    for wrap in ("graph", "xla"):
+        assert np.isnan(WRAPS[wrap](compute)(x)).all()
 
 
 def test_a_model_that_changes_is_compared_as_it_is_now(points):
@@ -687,27 +692,17 @@ def test_masks_at_any_depth(name, engine):
     np.testing.assert_allclose(fast[2], slow[2], atol=1e-12)
 
 
-def test_the_model_that_jets_are_compared_with_keeps_no_weights_of_a_scope(
-    make_model, points, monkeypatch
-):
-    model, calls = make_model("tanh"), []
-    call = cross_check.tapes.call
-    monkeypatch.setattr(
-        cross_check.tapes, "call", lambda *args: calls.append(args) or call(*args)
-    )
+def test_the_weights_of_a_scope_are_used(make_model, points):
+    model = make_model("tanh")
 
     def y():
         return keras_smooth.derivatives(model, points, 2, engine="jet")[0]
 
-    # The second time it is compiled, which calls it for the last time.
-    before = [y(), y(), y()][-1]
-    assert len(calls) == 2
+    before = y()
     mapping = [(weight, 2.0 * weight.value) for weight in model.weights]
     with keras.StatelessScope(state_mapping=mapping):
-        doubled = [y(), y()][-1]
-    assert len(calls) == 4
+        doubled = y()
     np.testing.assert_array_equal(y(), before)
     model.set_weights([2.0 * weight for weight in model.get_weights()])
     # Rounding of a few operations of order 1.
     np.testing.assert_allclose(y(), doubled, rtol=1e-14)
-    assert len(calls) == 4

@@ -74,11 +74,19 @@ class Evaluation:
             engine = "tape"
         try:
             return self._by(engine)
-        except tapes.LostError:
-            if self.engine != "auto" or engine == "jet":
-                raise
+        except tapes.LostError as error:
             # What TensorFlow has no gradient of may have a rule.
-            return self._by("jet")
+            if self.engine == "auto" and engine == "tape" and self._is_traceable():
+                return self._by("jet")
+            # AutoGraph knows no other errors than those of Python.
+            raise ValueError(str(error)) from error
+
+    def _is_traceable(self) -> bool:
+        try:
+            self.traces.at(self.points)
+        except NotTraceableError:
+            return False
+        return self.order <= engines.MAX_ORDER
 
     def _check_samples(self, found) -> None:
         """Raises where a model makes more or fewer samples of those that it is given."""

@@ -1,7 +1,8 @@
 """Rules of users: how their layers, functions and operations carry jets."""
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import keras
@@ -9,7 +10,9 @@ import keras
 from keras_smooth import registry
 from keras_smooth.checks import shown
 from keras_smooth.jet import Jet
-from keras_smooth.operations import registered, rows
+from keras_smooth.operations import rows
+
+_rules: dict[Any, Callable] = {}
 
 
 def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
@@ -46,7 +49,7 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
     if isinstance(subject, str):
         rows.add(subject, _unframed(rule))
     else:
-        registered.set_rule(subject, rule)
+        _rules[subject] = rule
 
 
 def _unframed(rule: Callable) -> Callable:
@@ -57,3 +60,28 @@ def _unframed(rule: Callable) -> Callable:
         return rule(operation, *(x.unframed() if isinstance(x, Jet) else x for x in inputs))
 
     return spread_out
+
+
+def rule_of(part: Any) -> tuple[Callable, float] | None:
+    """Returns the rule of a layer, an operation or a function, None where it needs none.
+
+    Beside those of users it is that of the few functions whose pieces join better than their
+    operations tell, as `keras.ops.logaddexp` where its arguments are equal.
+
+    Returns:
+        The rule, and up to which order nested tapes are right without it.
+    """
+    if isinstance(part, keras.layers.Layer):
+        rule = _rules.get(type(part))
+        return None if rule is None else (functools.partial(rule, part), math.inf)
+    if isinstance(part, keras.Operation):
+        known = registry.operation_row(part)
+        settings = {} if known is None else registry.settings(part, known.subject)
+    else:
+        known = registry.row(part)
+        settings = registry.unbound(part)[1]
+        if isinstance(part, Hashable) and part in _rules:
+            return _rules[part], math.inf
+    if known is None or known.jet is None or known.tapes_wrong_from == math.inf:
+        return None
+    return functools.partial(known.jet, **settings), known.tapes_wrong_from - 1

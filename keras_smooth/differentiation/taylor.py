@@ -58,7 +58,7 @@ def propagate(
             return leaf
         if reaches or not leaf.dtype.is_floating:
             cause = "its output is rounded or counted on the way from x"
-            raise ValueError(tapes.lost(model, order, cause))
+            raise tapes.LostError(tapes.lost(model, 1, cause))
         # Nothing leads from x to it.
         return jets[0].like(leaf, [_zeros(directions, leaf), *[None] * (order - 1)])
 

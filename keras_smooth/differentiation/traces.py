@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_smooth import operations
-from keras_smooth.differentiation import tapes
+from keras_smooth.differentiation import rules, tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.operations import registered
 
@@ -52,7 +52,7 @@ class Traces:
             return tapes.call(model, x, self.training)
 
         try:
-            with registered.names(self.model) as model:
+            with registered.names(self.model, rules.rule_of) as model:
                 return operations.trace(function, points.flat)
         # Whatever Python does with values ends in an error of its own kind.
         except Exception as error:

@@ -56,7 +56,10 @@ class _Import:
         self.graph = tf.Graph()
         self.nodes = {node.name: node for node in function.node_def}
         self.operations: dict[str, tf.Operation] = {}
-        self._import([_placeholder(each) for each in function.signature.input_arg])
+        arguments = function.signature.input_arg
+        self._import(
+            [_placeholder(x, function.arg_attr[i]) for i, x in enumerate(arguments)]
+        )
         pending = _in_order(self.nodes)
         while pending:
             batch = self._next_batch(pending)
@@ -135,9 +138,13 @@ def _producer(reference: str) -> str:
     return reference.lstrip("^").split(":")[0]
 
 
-def _placeholder(argument: Any) -> Any:
+def _placeholder(argument: Any, known: Any) -> Any:
+    """Returns the node of an argument, with its shape where the definition says it."""
     node = tf.compat.v1.NodeDef(name=argument.name, op="Placeholder")
     node.attr["dtype"].type = argument.type
+    shapes = known.attr["_output_shapes"].list.shape
+    if shapes and argument.type != tf.resource.as_datatype_enum:
+        node.attr["shape"].shape.CopyFrom(shapes[0])
     return node
 
 

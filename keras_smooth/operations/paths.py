@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from keras_smooth.operations import registered
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.rows import WITHOUT_VALUES, row
 
@@ -70,5 +71,10 @@ def _bodies(operation: tf.Operation) -> list[str]:
 
 def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
     """Returns up to which order TensorFlow's derivatives are right on all of the way."""
-    rows = (row(operation.type) for operation in between(program, moving))
-    return min((known.tapes_right_to for known in rows if known), default=math.inf)
+    return min(map(_right_to, between(program, moving)), default=math.inf)
+
+
+def _right_to(operation: tf.Operation) -> float:
+    known = row(operation.type)
+    called = (registered.tapes_right_to(name) for name in _bodies(operation))
+    return min([math.inf if known is None else known.tapes_right_to, *called])

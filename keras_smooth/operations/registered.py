@@ -4,6 +4,7 @@ import contextlib
 import functools
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,33 +16,19 @@ from keras_smooth.operations.lifting import primal
 from keras_smooth.presentation.warn import warn
 
 _NAME = "keras_smooth_rule"
-_rules: dict[Any, Callable] = {}
-_calls: dict[str, Callable] = {}
+_calls: dict[str, tuple[Callable, float]] = {}
 _numbers = itertools.count()
 # Half of the digits, which rounding leaves and a wrong rule does not.
 _TOLERANCES = {"bfloat16": 0.1, "float16": 3e-2, "float32": 3e-4, "float64": 1e-8}
 
 
-def set_rule(subject: Any, rule: Callable) -> None:
-    """Gives a rule to a class of layers or a function."""
-    _rules[subject] = rule
-
-
-def rule_of(subject: Any) -> Callable | None:
-    """Returns the rule of a class of layers or a function."""
-    try:
-        return _rules.get(subject)
-    # Not every function can be a key.
-    except TypeError:
-        return None
-
-
-def marked(function: Callable, rule: Callable) -> Callable:
+def marked(function: Callable, rule: Callable, tapes_right_to: float) -> Callable:
     """Returns a function that runs under a name of its own while it is traced.
 
     Args:
         function: Of tensors.
         rule: Of jets, with the same arguments.
+        tapes_right_to: Up to which order TensorFlow's derivatives of it are right.
     """
 
     @functools.wraps(function)
@@ -49,7 +36,7 @@ def marked(function: Callable, rule: Callable) -> Callable:
         if not _takes(rule, args, kwargs):
             return function(*args, **kwargs)
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if tf.is_tensor(x)]
-        name = f"{_NAME}_{next(_numbers)}_"
+        name = f"{_NAME}_{next(_numbers)}"
 
         def filled(values: list) -> tuple:
             remaining = iter(values)
@@ -66,7 +53,7 @@ def marked(function: Callable, rule: Callable) -> Callable:
             return rule(*positional, **named)
 
         body.__name__ = name
-        _calls[name] = lambda values: jets(values[: len(tensors)])
+        _calls[name] = (lambda values: jets(values[: len(tensors)]), tapes_right_to)
         return tf.function(body, autograph=False)(*tensors)
 
     return call
@@ -81,28 +68,29 @@ def _takes(rule: Callable, args: tuple, kwargs: dict) -> bool:
 
 
 @contextlib.contextmanager
-def names(subject: Any) -> Iterator[Callable]:
+def names(subject: Any, rule_of: Callable = lambda part: None) -> Iterator[Callable]:
     """Lets what has rules run under names of its own, as long as something is traced.
 
     Args:
-        subject: What is traced; the layers in it keep what they call, but for that time.
+        subject: What is traced; the parts of it keep what they call, but for that time.
+        rule_of: Gives the rule of a layer, an operation or a function, and up to which order
+            TensorFlow's derivatives of it are right; or None.
 
     Yields:
         What to trace in its place.
     """
     with contextlib.ExitStack() as stack:
-        for layer in _layers(subject) if _rules else ():
-            rule = rule_of(type(layer))
+        for part in _parts(subject):
+            rule = rule_of(part)
             if rule is not None:
-                call = marked(layer.call, functools.partial(rule, layer))
-                stack.enter_context(_attribute(layer, "call", call))
-            activation = getattr(layer, "activation", None)
-            rule = rule_of(activation)
+                stack.enter_context(_attribute(part, "call", marked(part.call, *rule)))
+            activation = getattr(part, "activation", None)
+            rule = None if isinstance(activation, keras.Operation) else rule_of(activation)
             if rule is not None:
-                call = marked(activation, rule)
-                stack.enter_context(_attribute(layer, "activation", call))
-        rule = rule_of(subject)
-        yield subject if rule is None else marked(subject, rule)
+                call = marked(activation, *rule)
+                stack.enter_context(_attribute(part, "activation", call))
+        rule = None if isinstance(subject, keras.Operation) else rule_of(subject)
+        yield subject if rule is None else marked(subject, *rule)
 
 
 @contextlib.contextmanager
@@ -119,14 +107,14 @@ def _attribute(layer: Any, name: str, value: Any) -> Iterator[None]:
             vars(layer)[name] = before
 
 
-def _layers(subject: Any) -> list:
-    """Returns all layers in a layer, itself the first, wherever it keeps them."""
+def _parts(subject: Any) -> list:
+    """Returns all layers and operations in a layer, itself the first, wherever they are."""
     waiting, seen = [subject], {}
     while waiting:
         part = waiting.pop()
-        if isinstance(part, keras.layers.Layer) and id(part) not in seen:
+        if isinstance(part, keras.Operation) and id(part) not in seen:
             seen[id(part)] = part
-            waiting += list(vars(part).values()) + list(getattr(part, "layers", []))
+            waiting += list(vars(part).values()) + list(getattr(part, "operations", []))
         elif isinstance(part, dict):
             waiting += list(part.values())
         elif isinstance(part, (list, tuple)):
@@ -142,8 +130,7 @@ def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | Non
         inputs: Its arguments, and what it captures.
         computed: Returns what its operations give, by which the rule is checked.
     """
-    start = name.find(_NAME)
-    rule = None if start < 0 else _calls.get(name[start:].rpartition("_")[0] + "_")
+    rule, _ = _call(name)
     if rule is None or not any(isinstance(x, Jet) for x in inputs):
         return None
     unframed = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
@@ -156,6 +143,17 @@ def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | Non
         _warn_once(name)
         return exact
     return [_checked(*each) for each in zip(results, exact, agree)]
+
+
+def _call(name: str) -> tuple[Callable | None, float]:
+    start = name.find(_NAME)
+    key = name[start:].rpartition("_")[0] if start >= 0 else ""
+    return _calls.get(key, (None, math.inf))
+
+
+def tapes_right_to(name: str) -> float:
+    """Returns up to which order TensorFlow's derivatives of a function are right."""
+    return _call(name)[1]
 
 
 def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:

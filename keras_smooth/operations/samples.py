@@ -49,7 +49,11 @@ def _of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
     known = row(operation.type)
     if known is None or known.samples is None:
         raise MixedError(operation)
-    found = known.samples(operation, axes, program)
+    try:
+        found = known.samples(operation, axes, program)
+    # Of an unknown rank nothing can be read.
+    except (IndexError, TypeError, ValueError):
+        found = NotImplemented
     if found is NotImplemented:
         raise MixedError(operation)
     return found if isinstance(found, list) else [found] * number

@@ -51,7 +51,9 @@ def _along(
             entry = x.entry(k)
             # A sum over the directions counts as the entry of the first.
             counts = entry.shape[0] == lead or direction == 0
-            terms.append(entry[direction % entry.shape[0]] / math.factorial(k) if counts else 0.0)
+            terms.append(
+                entry[direction % entry.shape[0]] / math.factorial(k) if counts else 0.0
+            )
         # Horner's scheme: the derivatives of powers at 0 are no numbers.
         total = terms[-1]
         for term in terms[-2::-1]:
