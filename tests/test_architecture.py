@@ -26,7 +26,7 @@ OWN_FILES = FILES + [
 # A room may import rooms of a lower level only.
 LEVELS = {
     "checks": 0, "jet": 0, "presentation": 0,
-    "models": 1,
+    "models": 1, "operations": 1,
     "registry": 2,
     "activations": 3,
     "initializers": 4,
