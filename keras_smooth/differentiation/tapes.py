@@ -120,7 +120,11 @@ def has_no_path(model: Callable, points: Points, output: int, moving: int | None
     """
     paths = graph.paths(model)
     # By the names of the tensors the inputs have another order.
-    if paths is None or isinstance(points.x, dict) and not isinstance(model.input, dict):
+    if (
+        paths is None
+        or isinstance(points.x, dict)
+        and not isinstance(getattr(model, "input", None), dict)
+    ):
         return False
     places = points.places if moving is None else (points.places[moving],)
     return paths[output].isdisjoint(places)

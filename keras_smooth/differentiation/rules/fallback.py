@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -138,7 +139,8 @@ def _refuse_joined(operation: Callable, args: tuple, kwargs: dict) -> None:
 
     try:
         given = [spec for spec in specs if spec is not None]
-        outputs = traced(called).get_concrete_function(*given).structured_outputs
+        program: Any = traced(called)
+        outputs = program.get_concrete_function(*given).structured_outputs
     # It may take batches of other sizes only.
     except Exception:
         return
