@@ -6,7 +6,7 @@ are seen to keep samples apart by reading their operations. Of the others, as of
 are joined over the batch, the derivatives at the points themselves tell it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
+from keras_smooth.models import graph
 from keras_smooth.operations.program import layer_of
 
 MIXES = (
@@ -42,17 +43,38 @@ def check(traces: Traces, points: Points, order: int = 1) -> None:
     Raises:
         ValueError: If it does.
     """
+    model = traces.model
+    name = getattr(model, "name", repr(model))
+    for part, training in _calls(model, traces.training):
+        if (
+            training
+            and isinstance(part, keras.layers.BatchNormalization)
+            and part.trainable
+        ):
+            raise ValueError(
+                f"The model {name!r} mixes samples: {MIXES}. The layer {part.name!r} "
+                f"({type(part).__name__}) is called with training=True, where it uses the "
+                "mean of the batch. Call it with training=False, or use LayerNormalization."
+            )
     operation, agrees = mixing(traces, points, order)
     if agrees is True:
         return
-    model = traces.model
     words = (
-        f"The model {getattr(model, 'name', repr(model))!r} mixes samples: {MIXES}"
-        f"{_place(operation)}. Compute each sample from its own input alone."
+        f"The model {name!r} mixes samples: {MIXES}{_place(operation)}. Compute each "
+        "sample from its own input alone."
     )
     if agrees is False:
         raise ValueError(words)
     tf.debugging.Assert(agrees, [words])
+
+
+def _calls(part: Callable, training: bool) -> Iterator[tuple[Any, bool]]:
+    """Yields each layer or operation that a model is known to call, with its mode."""
+    calls = graph.calls(part)
+    if not calls:
+        yield part, training
+    for inner, mode in calls:
+        yield from _calls(inner, training if mode is None else bool(mode))
 
 
 def _place(operation: tf.Operation | None) -> str:
