@@ -21,6 +21,14 @@ def positive(x):
     return 0.5 + tf.square(x)
 
 
+def of_positive(function):
+    return lambda x: function(positive(x))
+
+
+def of_small(function):
+    return lambda x: function(0.6 * tf.sin(x))
+
+
 def definite(x):
     return tf.matmul(x, x, transpose_b=True) + 3.0 * EYE
 
@@ -67,11 +75,11 @@ FUNCTIONS = {
         ).split()
     },
     **{
-        name: (lambda x, f=getattr(tf.math, name): f(positive(x)), (2, 3))
+        name: (of_positive(getattr(tf.math, name)), (2, 3))
         for name in "digamma lgamma log log1p reciprocal rsqrt sqrt".split()
     },
     **{
-        name: (lambda x, f=getattr(tf.math, name): f(0.6 * tf.sin(x)), (2, 3))
+        name: (of_small(getattr(tf.math, name)), (2, 3))
         for name in "acos asin atanh erfinv".split()
     },
     "acosh": (lambda x: tf.acosh(1.5 + tf.square(x)), (2, 3)),

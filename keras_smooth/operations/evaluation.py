@@ -1,5 +1,6 @@
 """Operations on jets: Taylor mode along what TensorFlow traced."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,19 +16,23 @@ from keras_smooth.operations.rows import row
 from keras_smooth.operations.trace import trace
 
 
-def evaluate(program: Program, values: Sequence[Any]) -> list:
+def evaluate(program: Program, values: Sequence[Any], effects: bool = True) -> list:
     """Runs a program for jets in the place of some inputs.
 
     Args:
         program: What is computed.
         values: For each of its inputs a tensor, a variable or a jet.
+        effects: Whether to run what changes variables, as a call of the model does.
 
     Returns:
         For each output a tensor, or a jet where it depends on one of the inputs.
     """
     known = dict(zip(program.inputs, values, strict=True))
-    for operation, inputs, outputs, ended in program.steps:
-        results = _apply(operation, [known[name] for name in inputs], program.bodies)
+    run_body = functools.partial(evaluate, effects=effects)
+    steps = program.steps if effects else program.steps_to_outputs
+    for operation, inputs, outputs, ended in steps:
+        given = [known[name] for name in inputs]
+        results = _apply(operation, given, program.bodies, run_body)
         for name in ended:
             del known[name]
         known.update(zip(outputs, results, strict=True))
@@ -72,13 +77,15 @@ def apply(function: Callable, *args: Any, **kwargs: Any) -> Any:
     return traced.packed(evaluate(traced.program, [*values, *traced.captured]))
 
 
-def _apply(operation: tf.Operation, inputs: list, bodies: Callable) -> list:
+def _apply(
+    operation: tf.Operation, inputs: list, bodies: Callable, run_body: Callable
+) -> list:
     known = row(operation.type)
     if known is not None and known.program is not None:
-        return known.program(operation, inputs, bodies, evaluate)
+        return known.program(operation, inputs, bodies, run_body)
     if known is None and signature(operation).function is None:
         # In the bodies of control flow a call of a function is an operation of its name.
-        return evaluate(bodies(operation.type), inputs)
+        return run_body(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet | JetList) for x in inputs):
         return _listed(run(operation, inputs))
     if not any(map(_is_smooth, operation.outputs)):

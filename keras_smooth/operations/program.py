@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -68,6 +68,10 @@ def _names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
     return names, (*pairs, *zip(renamed, others))
 
 
+# An operation, the names of its inputs and outputs, and the inputs that nothing needs later.
+Step: TypeAlias = tuple[tf.Operation, list[str], list[str], list[str]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
     """Operations in the order in which they run, from inputs to outputs.
@@ -85,13 +89,21 @@ class Program:
     bodies: Callable[[str], "Program"]
 
     @functools.cached_property
-    def steps(self) -> list[tuple[tf.Operation, list[str], list[str], list[str]]]:
-        """What has to run: an operation, its inputs, its outputs, and what ends with it."""
+    def steps(self) -> list[Step]:
+        """What has to run, also for what it changes beside the outputs."""
+        return self._steps(lambda operation: signature(operation).has_effects)
+
+    @functools.cached_property
+    def steps_to_outputs(self) -> list[Step]:
+        """What has to run for the outputs alone."""
+        return self._steps(lambda operation: False)
+
+    def _steps(self, runs_anyway: Callable[[tf.Operation], bool]) -> list[Step]:
         needed, steps = set(self.outputs), []
         given = set(self.inputs)
         for operation in reversed(self.operations):
             outputs = [tensor.name for tensor in operation.outputs]
-            wanted = not needed.isdisjoint(outputs) or signature(operation).has_effects
+            wanted = not needed.isdisjoint(outputs) or runs_anyway(operation)
             if not wanted or not given.isdisjoint(outputs):
                 continue
             inputs = [tensor.name for tensor in operation.inputs]
