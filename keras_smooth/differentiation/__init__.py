@@ -13,6 +13,8 @@ rules/                how each layer, activation and operation carries jets
 exact_values.py       what derivatives are compared with, from arrays, tables or functions
 cross_check.py        the y of jets against the model's own
 differences.py        derivatives from values of the model alone
+in_float64.py         an evaluation once more in float64
+agreements.py         how far numbers and differences agree, and what is accepted
 verification.py       verify=True: the numbers of an engine against such differences
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
 
