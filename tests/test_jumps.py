@@ -12,9 +12,9 @@ from keras_smooth.auditing.towers import Tower
 PLACE = 0.31830988618379067
 
 
-def tower(function, rounding=np.finfo("float64").eps):
+def tower(function, rounding=2.0**-52):
     def evaluate(t):
-        values = np.array([function((t - PLACE))])
+        values = np.array([function(t - PLACE)])
         return Tower(values, math.inf, (math.inf, ""), rounding)
 
     return evaluate

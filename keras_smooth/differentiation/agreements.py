@@ -44,7 +44,8 @@ class Agreement:
             y tell it.
         limit: The largest bound that is accepted.
         worst: The sample.
-        enough_digits: Whether rounding leaves enough digits to tell.
+        enough_digits: Whether rounding leaves enough digits to tell; else the bound exceeds
+            the limit.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Agreement:
 
     @property
     def ok(self) -> bool:
-        return self.enough_digits and bool(self.bound <= self.limit)
+        return bool(self.bound <= self.limit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,7 @@ def half_of_digits(k: int, rounding: float) -> float:
     return min(rounding ** (1 / max(2, 1 + k / 2)), _MOST)
 
 
-def agreement(
+def agree(
     name: str,
     k: int,
     found: np.ndarray,
@@ -141,16 +142,19 @@ def agreement(
         difference = np.maximum(difference, apart)
         limits = np.where(agrees, coarse, limits)
     bounds = difference + error
-    wrong = ~too_coarse & (bounds > limits) & (apart > _CLEARLY * error)
+    # Rounding may hide what a tenth of the step would show.
+    told = np.maximum(_CLEARLY * error, 10.0**k * measured.rounding)
+    wrong = ~too_coarse & (bounds > limits) & (apart > told)
     place = _worst(bounds, limits, wrong)
-    rounded = too_coarse | ~wrong & (measured.rounding > 0.1 * error)
-    enough = bounds[place] <= limits[place] or not rounded[place]
+    rounded = too_coarse | ~wrong & (10.0**k * measured.rounding > error)
     return Agreement(
-        name,
-        float(np.abs(found).max()),
-        *(float(each[place]) for each in (difference, error, limits)),
-        int(place[0]),
-        bool(enough),
+        name=name,
+        scale=float(np.abs(found).max()),
+        difference=float(difference[place]),
+        error=float(error[place]),
+        limit=float(limits[place]),
+        worst=int(place[0]),
+        enough_digits=bool(bounds[place] <= limits[place] or not rounded[place]),
     )
 
 

@@ -29,6 +29,8 @@ _NEARBY = _MIDDLE + np.linspace(-0.4, 0.4, 9)
 # The ladder reaches from a few times the size of the points to a small part of it.
 _FACTOR = 3.0
 _MOST, _LEAST = 3.0, 1e-4
+# Standard deviations of the scatter of values that count as an error.
+_DEVIATIONS = 3.0
 # What one call of a model is given at most.
 _ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
 
@@ -46,6 +48,7 @@ class Estimate:
         variation: The same as the change of y over the step tells it, k! |change| / h^k:
             what a derivative that is 0 all around is small beside.
         steepest: The largest variation over all steps up to the size of the points.
+        step: The step that is used, in the length of the direction.
     """
 
     value: np.ndarray
@@ -54,6 +57,7 @@ class Estimate:
     size: np.ndarray
     variation: np.ndarray
     steepest: np.ndarray
+    step: np.ndarray
 
 
 SPREAD = ("error", "rounding", "size", "variation", "steepest")
@@ -144,7 +148,9 @@ def _nodes() -> np.ndarray:
 def _weights(k: int, degree: int, at: float = 0.0) -> np.ndarray:
     """Returns the weights of the values, that at 0 first, in the k-th derivative."""
     slopes = [
-        np.polynomial.chebyshev.chebval(at - _MIDDLE, np.polynomial.chebyshev.chebder(row, k))
+        np.polynomial.chebyshev.chebval(
+            at - _MIDDLE, np.polynomial.chebyshev.chebder(row, k)
+        )
         for row in np.eye(degree + 1)
     ]
     return np.asarray(slopes) @ np.linalg.pinv(_polynomials(degree))
@@ -174,9 +180,9 @@ def estimates(
         rows = [
             _best(changes, np.abs(samples), steps, k, rounding) for k in range(1, order + 1)
         ]
-        reach = np.abs(y) + rows[0].variation * steps[-1]
+        reach = np.abs(y) + rows[0].variation * rows[0].step
     nothing = np.zeros_like(y)
-    return [Estimate(y, nothing, nothing, reach, reach, reach), *rows]
+    return [Estimate(y, nothing, nothing, reach, reach, reach, nothing), *rows]
 
 
 def _best(
@@ -191,20 +197,30 @@ def _best(
     high, *lower = (summed(_weights(k, degree), changes) for degree in _DEGREES)
     moves = np.abs(changes).max(axis=1)
     weights = _weights(k, _DEGREES[0])
-    # At small steps few numbers are left, which are soon the same by chance. What is one
-    # number wherever it was looked at is constant, and not rounded.
-    is_moving = np.nanmax(moves, axis=0) > 0.0
-    lost = is_moving * rounding / 2 * summed(np.abs(weights), sizes)
-    scatter = np.linalg.norm(weights) * _scatter(changes) / scale
+    # At small steps few numbers are left, which are soon the same by chance.
+    lost = rounding / 2 * summed(np.abs(weights), sizes)
+    scatter = _DEVIATIONS * np.linalg.norm(weights) * _scatter(changes) / scale
     error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
+    # What is one number wherever it was looked at is constant.
+    error = np.where((moves == 0.0).all(axis=0), 0.0, error)
     # What overflows, or leaves the domain of the model, says nothing.
     error = np.where(np.isfinite(error), error, np.inf)
     nearby = [np.abs(summed(_weights(k, _DEGREES[0], at), changes)) for at in _NEARBY]
     size, variation = np.max(nearby, axis=0), math.factorial(k) * moves / scale
     place = np.argmin(error, axis=0)[None]
-    fields = high, error, lost, size, variation
-    best = [np.take_along_axis(field, place, 0)[0] for field in fields]
-    return Estimate(*best, steepest=np.nanmax(variation[1:], axis=0))
+
+    def best(field: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(field, place, 0)[0]
+
+    return Estimate(
+        value=best(high),
+        error=best(error),
+        rounding=best(lost),
+        size=best(size),
+        variation=best(variation),
+        steepest=np.where(np.isfinite(variation), variation, 0.0)[1:].max(axis=0),
+        step=steps[place[0]],
+    )
 
 
 def _scatter(changes: np.ndarray) -> np.ndarray:

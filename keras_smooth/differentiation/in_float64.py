@@ -30,9 +30,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     except Exception:
         return None
     directions = tuple(calls.cast_to("float64", list(evaluation.directions)))
-    return dataclasses.replace(
-        evaluation, model=model, points=finer, directions=directions
-    )
+    return dataclasses.replace(evaluation, model=model, points=finer, directions=directions)
 
 
 def _rounding(model: Callable, y: Any) -> float:

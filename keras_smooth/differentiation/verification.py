@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.differentiation import differences
-from keras_smooth.differentiation.agreements import Agreement, Measured, agreement
+from keras_smooth.differentiation.agreements import Agreement, Measured, agree
 from keras_smooth.differentiation.cross_check import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.in_float64 import in_float64
@@ -20,7 +20,10 @@ class Verification(ShownAsTable):
     """What `verify=True` found: the numbers of an engine against the model's own values.
 
     The second way uses no derivative of anything: polynomials through values of the model
-    near each point, at several distances. `print` and notebooks show a table. It is the attribute
+    near each point, at several distances, in float64 where the model can be had in it. Every
+    sample and output has a limit of its own, by the size of that derivative. Where y is so
+    large that its rounding leaves less than two digits of a derivative, that is not verified,
+    and the table says so. `print` and notebooks show a table. It is the attribute
     `verification` of what `derivatives` and `directional` return, and of each tensor that
     `gradient`, `jacobian`, `hessian` and `laplacian` return.
 
@@ -58,7 +61,11 @@ class Verification(ShownAsTable):
 
     def __repr__(self) -> str:
         found = (f"{row.name} to {row.bound:.1e}" for row in self.agreements if row.ok)
-        refused = (f"{row.name} {_verdict(row, self.dtype)}" for row in self.agreements if not row.ok)
+        refused = (
+            f"{row.name} {_verdict(row, self.dtype)}"
+            for row in self.agreements
+            if not row.ok
+        )
         return f"<Verification: {self._ways()}: {', '.join([*found, *refused])}>"
 
     def _ways(self) -> str:
@@ -173,7 +180,7 @@ class _Reference:
         finer = self._in_float64(engine)
         dtype = keras.tree.flatten(values)[0].dtype.name
         agreements = [
-            agreement(name, k, entry, self.measured[k], ROUNDING[dtype], fine)
+            agree(name, k, entry, self.measured[k], ROUNDING[dtype], fine)
             for k, (name, entry, fine) in enumerate(
                 zip(self.evaluation.names(), _flat(values), finer, strict=True)
             )
