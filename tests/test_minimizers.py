@@ -327,6 +327,26 @@ def test_line_search_finds_a_flat_lower_step_or_says_that_there_is_none(name):
             assert abs(found.place.gradient[0]) <= 0.5 * abs(start.gradient[0])
 
 
+# What rounding adds to the value anywhere but at the start, and whether the step is taken.
+ROUNDED = {"1e-9": (1e-9, True), "1e-7": (1e-7, True), "more than rounding": (1e-5, False)}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+@pytest.mark.parametrize("value", [1.0, -3e8])
+def test_slopes_tell_where_rounding_hides_the_decrease(name, value):
+    """The slope is 1e-12 at the start and 0 at the end of the unit step."""
+    noise, taken = ROUNDED[name]
+
+    def function(t):
+        hidden = noise * abs(value) * tf.cast(t > 0, t.dtype)
+        return value + hidden + 0.5e-12 * (t - 1.0) ** 2
+
+    _, found = search_along(function, 1.0)
+    assert bool(found.found) == taken
+    if taken:
+        assert float(found.length) == 1.0 and int(found.num_trials) == 1
+
+
 class Unknowns(keras.Model):
     """A model whose weights are the unknowns of a problem, and whose loss is its value."""
 

@@ -13,6 +13,8 @@ traces.py             the operations of a model at points
 rules.py              rules of users
 exact_values.py       what derivatives are compared with, from arrays, tables or functions
 differences.py        derivatives from values of the model alone
+in_float64.py         an evaluation once more in float64
+agreements.py         how far numbers and differences agree, and what is accepted
 verification.py       verify=True: the numbers of an engine against such differences
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
 

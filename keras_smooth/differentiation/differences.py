@@ -3,11 +3,13 @@
 Along a line x + t v the model is evaluated at Chebyshev's points of an interval of length
 2 h around 0, for each h of a ladder. The derivatives at 0 of the polynomial through all of
 these values and of two of lower degree differ by what either the step or the rounding
-leaves: the step with the smallest difference is taken for each entry, and the difference, or
+leaves: the step with the smallest difference is used for each entry, and the difference, or
 what rounding of the values makes of it, is its error. Two, since one may agree by chance. The
 interval has its middle beside 0, so that also a kink at 0 makes them differ.
 """
 
+import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -25,23 +27,57 @@ ROUNDING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 
 
 _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
+# Where a derivative is looked at to see how large it is near a point, in steps.
+_NEARBY = _MIDDLE + np.linspace(-0.4, 0.4, 9)
 # The ladder reaches from a few times the size of the points to a small part of it.
 _FACTOR = 3.0
 _MOST, _LEAST = 3.0, 1e-4
-_ROWS_AT_A_TIME = 16384
-# Signs for errors of unknown sign that go through a sum.
-_SEED = 0
+# Standard deviations of the scatter of values that count as an error.
+_DEVIATIONS = 3.0
+# What one call of a model is given at most.
+_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """Derivatives of one order from differences, arrays of shape `(directions, batch, ...)`.
+
+    Args:
+        value: The derivatives.
+        error: How far they can be trusted, from the step and from rounding.
+        rounding: What rounding of the values alone leaves.
+        size: The largest derivative of this order near each point: where a derivative
+            passes through 0, this is what it is small beside.
+        variation: The same as the change of y over the step tells it, k! |change| / h^k:
+            what a derivative that is 0 all around is small beside.
+        steepest: The largest variation over all steps up to the size of the points.
+        step: The step that is used, in the length of the direction.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    rounding: np.ndarray
+    size: np.ndarray
+    variation: np.ndarray
+    steepest: np.ndarray
+    step: np.ndarray
+
+
+SPREAD = ("error", "rounding", "size", "variation", "steepest")
 
 
 class Differences:
     """Takes the place of `taylor.propagate`: jets from values of the model.
 
     Attributes:
-        disturbed: The last jets once more, each entry moved by its own error.
+        num_directions: Of the last call.
     """
 
     def __init__(self):
-        self.disturbed = None
+        self.num_directions = 0
+        self._y = None
+        self._estimates: list[list[Estimate]] = []
+        self._collapsed = False
 
     def __call__(
         self,
@@ -51,33 +87,48 @@ class Differences:
         order: int,
         collapsed: bool = False,
     ):
-        y = _call(model, points.x)
+        self._y, self._collapsed = _call(model, points.x), collapsed
+        self.num_directions = len(directions[0])
         steps = ladder(points) / max(float(tf.reduce_max(tf.abs(v))) for v in directions)
         values = _along_lines(model, points, directions, steps)
-        signs = np.random.default_rng(_SEED).choice([-1.0, 1.0], len(directions[0]))
-        jets, disturbed = [], []
-        for tensor, samples in zip(keras.tree.flatten(y), values, strict=True):
-            primal = tf.cast(tensor, "float64")
-            rounding = ROUNDING[tensor.dtype.name]
-            found = [_best(samples, steps, k, rounding) for k in range(1, order + 1)]
-            across = signs.reshape(-1, *[1] * primal.shape.rank)
-            moved = [entry + across * error for entry, error in found]
-            jets.append(_jet(primal, [entry for entry, _ in found], collapsed))
-            disturbed.append(_jet(primal, moved, collapsed))
-        self.disturbed = keras.tree.pack_sequence_as(y, disturbed)
-        return keras.tree.pack_sequence_as(y, jets)
+        self._estimates = [
+            estimates(samples, steps, order, ROUNDING[tensor.dtype.name])
+            for tensor, samples in zip(keras.tree.flatten(self._y), values, strict=True)
+        ]
+        return self._jets([[row.value for row in rows] for rows in self._estimates])
+
+    def spreads(self, signs: np.ndarray):
+        """Returns jets of all fields but the values, one after another in the batch.
+
+        Args:
+            signs: Of shape `(draws, directions)`: each field comes once for each draw, with
+                the signs of its directions.
+        """
+
+        def spread(row: Estimate) -> np.ndarray:
+            fields = np.stack([getattr(row, name) for name in SPREAD])
+            signed = signs.reshape(signs.shape + (1,) * (fields.ndim - 2)) * fields[:, None]
+            along = np.moveaxis(signed, 2, 0)
+            return along.reshape(len(along), -1, *along.shape[4:])
+
+        with np.errstate(invalid="ignore"):
+            return self._jets([list(map(spread, rows)) for rows in self._estimates])
+
+    def _jets(self, outputs: list[list[np.ndarray]]):
+        """Returns jets in the structure of y, from y and its derivatives for each output."""
+        jets = []
+        for primal, *series in outputs:
+            if self._collapsed:
+                series[-1] = series[-1].sum(axis=0, keepdims=True)
+            entries = list(map(tf.constant, series))
+            jets.append(Jet(tf.constant(primal[0]), entries, self._collapsed))
+        return keras.tree.pack_sequence_as(self._y, jets)
 
 
 def _call(model: Callable, x):
     """Calls a model whose state, if it keeps one, stays as it is."""
     with keras.StatelessScope():
         return tapes.call(model, x)
-
-
-def _jet(primal: tf.Tensor, entries: list[np.ndarray], collapsed: bool) -> Jet:
-    if collapsed:
-        entries = [*entries[:-1], entries[-1].sum(axis=0, keepdims=True)]
-    return Jet(primal, [tf.constant(entry) for entry in entries], collapsed)
 
 
 def ladder(points: Points) -> np.ndarray:
@@ -102,64 +153,113 @@ def _nodes() -> np.ndarray:
     return _MIDDLE + np.cos(np.pi * (np.arange(number) + 0.5) / number)
 
 
-def _weights(k: int, degree: int) -> np.ndarray:
-    """Returns the weights of the values, that at 0 first, in the k-th derivative at 0."""
-    nodes = np.append(0.0, _nodes()) - _MIDDLE
-    # Least squares in Chebyshev's polynomials.
-    fit = np.linalg.pinv(np.polynomial.chebyshev.chebvander(nodes, degree))
+@functools.cache
+def _weights(k: int, degree: int, at: float = 0.0) -> np.ndarray:
+    """Returns the weights of the values, that at 0 first, in the k-th derivative."""
     slopes = [
-        np.polynomial.chebyshev.chebval(-_MIDDLE, np.polynomial.chebyshev.chebder(row, k))
+        np.polynomial.chebyshev.chebval(
+            at - _MIDDLE, np.polynomial.chebyshev.chebder(row, k)
+        )
         for row in np.eye(degree + 1)
     ]
-    return np.asarray(slopes) @ fit
+    return np.asarray(slopes) @ np.linalg.pinv(_polynomials(degree))
+
+
+def _polynomials(degree: int) -> np.ndarray:
+    """Returns Chebyshev's polynomials at all places of values, a column each."""
+    nodes = np.append(0.0, _nodes()) - _MIDDLE
+    return np.polynomial.chebyshev.chebvander(nodes, degree)
+
+
+def estimates(
+    samples: np.ndarray, steps: np.ndarray, order: int, rounding: float
+) -> list[Estimate]:
+    """Returns y and its derivatives up to an order, each by the best step for each entry.
+
+    Args:
+        samples: Values, of shape `(steps, nodes, directions, batch, ...)`, at 0 first.
+        steps: Of the ladder.
+        order: Number of derivatives.
+        rounding: Distance from 1 to the next number, of the values.
+    """
+    y = samples[0, 0]
+    with np.errstate(all="ignore"):
+        # Values in the same large offset differ without a further rounding.
+        changes = samples - y
+        rows = [
+            _best(changes, np.abs(samples), steps, k, rounding) for k in range(1, order + 1)
+        ]
+        reach = np.abs(y) + rows[0].variation * rows[0].step
+    nothing = np.zeros_like(y)
+    return [Estimate(y, nothing, nothing, reach, reach, reach, nothing), *rows]
 
 
 def _best(
-    samples: np.ndarray, steps: np.ndarray, k: int, rounding: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the k-th derivative by the best step for each entry, and its error.
+    changes: np.ndarray, sizes: np.ndarray, steps: np.ndarray, k: int, rounding: float
+) -> Estimate:
+    """Returns the k-th derivative by the step with the smallest error for each entry."""
+    scale = steps.reshape(-1, *[1] * (changes.ndim - 2)) ** k
 
-    Args:
-        samples: Values, of shape `(steps, nodes, directions, batch, ...)`.
-        steps: Of the ladder.
-        k: Order.
-        rounding: Distance from 1 to the next number, of the values.
-    """
-    with np.errstate(all="ignore"):
-        scale = steps.reshape(-1, *[1] * (samples.ndim - 2)) ** k
-        weights = [_weights(k, degree) for degree in _DEGREES]
-        high, *lower = (np.tensordot(w, samples, axes=(0, 1)) / scale for w in weights)
-        # At small steps few numbers are left, which are soon the same by chance.
-        total = np.tensordot(np.abs(weights[0]), np.abs(samples), axes=(0, 1))
-        lost = rounding / 2 * total / scale
-        error = np.max([lost, *(np.abs(high - low) for low in lower)], axis=0)
+    def summed(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return np.tensordot(weights, values, axes=(0, 1)) / scale
+
+    high, *lower = (summed(_weights(k, degree), changes) for degree in _DEGREES)
+    moves = np.abs(changes).max(axis=1)
+    weights = _weights(k, _DEGREES[0])
+    # At small steps few numbers are left, which are soon the same by chance.
+    lost = rounding / 2 * summed(np.abs(weights), sizes)
+    scatter = _DEVIATIONS * np.linalg.norm(weights) * _scatter(changes) / scale
+    error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
+    # What is one number wherever it was looked at is constant.
+    error = np.where((moves == 0.0).all(axis=0), 0.0, error)
     # What overflows, or leaves the domain of the model, says nothing.
     error = np.where(np.isfinite(error), error, np.inf)
+    nearby = [np.abs(summed(_weights(k, _DEGREES[0], at), changes)) for at in _NEARBY]
+    size, variation = np.max(nearby, axis=0), math.factorial(k) * moves / scale
     place = np.argmin(error, axis=0)[None]
-    return np.take_along_axis(high, place, 0)[0], np.take_along_axis(error, place, 0)[0]
+
+    def best(field: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(field, place, 0)[0]
+
+    return Estimate(
+        value=best(high),
+        error=best(error),
+        rounding=best(lost),
+        size=best(size),
+        variation=best(variation),
+        steepest=np.where(np.isfinite(variation), variation, 0.0)[1:].max(axis=0),
+        step=steps[place[0]],
+    )
+
+
+def _scatter(changes: np.ndarray) -> np.ndarray:
+    """Returns how far values lie from the polynomial of the lowest degree, root mean square.
+
+    That shows a rounding within the model which the dtype of its output does not tell.
+    """
+    polynomials = _polynomials(_DEGREES[-1])
+    left = np.eye(len(polynomials)) - polynomials @ np.linalg.pinv(polynomials)
+    scatter = np.moveaxis(np.tensordot(left, changes, axes=(1, 1)), 0, 1)
+    freedom = len(polynomials) - polynomials.shape[1]
+    return np.sqrt((scatter**2).sum(axis=1) / freedom)
 
 
 def _along_lines(
     model: Callable, points: Points, directions: list[tf.Tensor], steps: np.ndarray
 ) -> list[np.ndarray]:
     """Returns the values of each output at the nodes of all lines, that at 0 first."""
-    lead, batch = len(directions[0]), points.flat[0].shape[0]
-    center = [np.asarray(y, "float64") for y in keras.tree.flatten(_call(model, points.x))]
     lines = _Lines(model, points, directions)
+    places = np.outer(steps, _nodes()).ravel()
+    shape = len(steps), -1, len(directions[0]), points.flat[0].shape[0]
     found = []
-    for step in steps:
-        rows = [lines(step * node) for node in _nodes()]
-        for number, value in enumerate(center):
-            first = np.broadcast_to(value, (lead, *value.shape))
-            column = [
-                first,
-                *(row[number].reshape(lead, batch, *value.shape[1:]) for row in rows),
-            ]
-            found.append((number, np.stack(column)))
-    return [
-        np.stack([values for place, values in found if place == number])
-        for number in range(len(center))
-    ]
+    for y, value in zip(
+        keras.tree.flatten(_call(model, points.x)), lines(places), strict=True
+    ):
+        value = value.reshape(*shape, *y.shape[1:])
+        center = np.asarray(tf.cast(y, "float64"))
+        first = np.broadcast_to(center, value[:, :1].shape)
+        found.append(np.concatenate([first, value], axis=1))
+    return found
 
 
 class _Lines:
@@ -167,9 +267,7 @@ class _Lines:
 
     def __init__(self, model: Callable, points: Points, directions: list[tf.Tensor]):
         self.model = model
-        size = points.flat[0].shape[0]
-        self.rows = size if graph.has_one_batch_size(model) else _ROWS_AT_A_TIME
-        lead = directions[0].shape[0]
+        lead, self.size = directions[0].shape[0], points.flat[0].shape[0]
         self.points = points.at(
             [tf.tile(x, (lead, *[1] * (x.shape.rank - 1))) for x in points.flat]
         )
@@ -178,18 +276,39 @@ class _Lines:
             for v, x in zip(directions, points.moving, strict=True)
         ]
 
-    def __call__(self, t: float) -> list[np.ndarray]:
-        parts = [
-            self._part(slice(start, start + self.rows), t)
-            for start in range(0, len(self.directions[0]), self.rows)
-        ]
+    def __call__(self, places: np.ndarray) -> list[np.ndarray]:
+        """Returns the values of each output, those at one place after those at another."""
+        rows = len(self.directions[0])
+        most = self._most_rows()
+        if rows <= most:
+            number = most // rows
+            parts = [
+                self._part(places[start : start + number], slice(None))
+                for start in range(0, len(places), number)
+            ]
+        else:
+            parts = [
+                self._part(place[None], slice(start, start + most))
+                for place in places
+                for start in range(0, rows, most)
+            ]
         return [np.concatenate(column) for column in zip(*parts)]
 
-    def _part(self, rows: slice, t: float) -> list[np.ndarray]:
-        points = self.points.at([tensor[rows] for tensor in self.points.flat])
-        moved = [
-            x + tf.cast(t, x.dtype) * v[rows]
-            for x, v in zip(points.moving, self.directions, strict=True)
-        ]
+    def _most_rows(self) -> int:
+        """Returns how many rows to evaluate at a time."""
+        if graph.has_one_batch_size(self.model):
+            return self.size
+        return max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(self.points.dims)))
+
+    def _part(self, places: np.ndarray, rows: slice) -> list[np.ndarray]:
+        def tiled(tensor: tf.Tensor) -> tf.Tensor:
+            return tf.tile(tensor[rows], (len(places), *[1] * (tensor.shape.rank - 1)))
+
+        points = self.points.at(list(map(tiled, self.points.flat)))
+        number = points.flat[0].shape[0] // len(places)
+        moved = []
+        for x, v in zip(points.moving, self.directions, strict=True):
+            t = tf.constant(np.repeat(places, number), x.dtype)
+            moved.append(x + tf.reshape(t, (-1, *[1] * (x.shape.rank - 1))) * tiled(v))
         y = _call(self.model, points.whole(moved))
         return [np.asarray(tf.cast(part, "float64")) for part in keras.tree.flatten(y)]

@@ -8,40 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.differentiation import differences
+from keras_smooth.differentiation.agreements import Agreement, Measured, agree
 from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.differentiation.in_float64 import in_float64
 from keras_smooth.presentation.tables import ShownAsTable, Table
-
-
-@dataclasses.dataclass(frozen=True)
-class Agreement:
-    """How far two ways to one derivative agree.
-
-    Args:
-        name: `"y"`, `"dy"`, `"d2y"`, ..., or `"laplacian"`.
-        scale: The largest of what is compared, or of what it is made of.
-        difference: The largest between the engine's numbers and the differences.
-        error: The largest of the differences themselves, as two steps and two degrees
-            tell it.
-        limit: The largest bound that is accepted.
-        worst: The sample with the largest difference and error.
-    """
-
-    name: str
-    scale: float
-    difference: float
-    error: float
-    limit: float
-    worst: int
-
-    @property
-    def bound(self) -> float:
-        """How wrong the numbers can be at most, if the error is not underestimated."""
-        return self.difference + self.error
-
-    @property
-    def ok(self) -> bool:
-        return bool(self.bound <= self.limit)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -49,7 +20,10 @@ class Verification(ShownAsTable):
     """What `verify=True` found: the numbers of an engine against the model's own values.
 
     The second way uses no derivative of anything: polynomials through values of the model
-    near each point, at several distances. `print` and notebooks show a table. It is the attribute
+    near each point, at several distances, in float64 where the model can be had in it. Every
+    sample and output has a limit of its own, by the size of that derivative. Where y is so
+    large that its rounding leaves less than two digits of a derivative, that is not verified,
+    and the table says so. `print` and notebooks show a table. It is the attribute
     `verification` of what `derivatives` and `directional` return, and of each tensor that
     `gradient`, `jacobian`, `hessian` and `laplacian` return.
 
@@ -87,7 +61,11 @@ class Verification(ShownAsTable):
 
     def __repr__(self) -> str:
         found = (f"{row.name} to {row.bound:.1e}" for row in self.agreements if row.ok)
-        refused = (f"{row.name} {_verdict(row)}" for row in self.agreements if not row.ok)
+        refused = (
+            f"{row.name} {_verdict(row, self.dtype)}"
+            for row in self.agreements
+            if not row.ok
+        )
         return f"<Verification: {self._ways()}: {', '.join([*found, *refused])}>"
 
     def _ways(self) -> str:
@@ -104,19 +82,28 @@ class Verification(ShownAsTable):
                 (
                     row.name,
                     *(f"{size:.1e}" for size in (row.scale, row.bound, row.limit)),
-                    _verdict(row),
+                    _verdict(row, self.dtype),
                 )
                 for row in self.agreements
             ],
         )
 
 
-def _verdict(row: Agreement) -> str:
+def _verdict(row: Agreement, dtype: str) -> str:
     if row.ok:
         return "agrees"
+    if not row.enough_digits:
+        return f"not enough digits in {dtype}: {_REMEDIES[dtype == 'float64']} (point {row.worst})"
     if row.difference > 3 * row.error:
         return f"differs by {row.difference:.1e} at point {row.worst}"
     return f"cannot be told to better than {row.error:.1e} at point {row.worst}"
+
+
+# By whether the dtype is float64.
+_REMEDIES = (
+    "use float64",
+    "y varies too little beside its size; subtract a constant from y",
+)
 
 
 class VerifiedDerivatives(tuple):
@@ -172,51 +159,71 @@ def _check(evaluation: Evaluation) -> None:
         raise ValueError("verify=True works outside of tf.function only.")
 
 
+# Signs for errors of unknown sign that go through a sum of directions.
+_SEED, _DRAWS = 0, 16
+
+
 class _Reference:
-    """The same derivatives from values of the model, and how far these can be trusted."""
+    """The same derivatives from values of the model, and how far these can be trusted.
+
+    The values are in float64 where the model can be had in it; then the engine runs in
+    float64 as well and is compared there, and its own numbers with those.
+    """
 
     def __init__(self, evaluation: Evaluation):
         self.evaluation = evaluation
-        propagate = differences.Differences()
-        self.values = _flat(evaluation.along_lines(propagate))
-        self.disturbed = _flat(evaluation.along_lines(lambda *_, **__: propagate.disturbed))
+        self.finer = in_float64(evaluation)
+        self.measured = _measured(self.finer or evaluation)
 
-    def compared(self, engine: str, entries: tuple) -> Verification:
+    def compared(self, engine: str, values: tuple) -> Verification:
         """Returns how far the derivatives of an engine agree with these."""
-        points = self.evaluation.points
-        size = differences.extent(points)
-        dtype = keras.tree.flatten(entries)[0].dtype.name
-        rows, scale = [], 0.0
-        triples = zip(_flat(entries), self.values, self.disturbed, strict=True)
-        for k, (name, triple) in enumerate(
-            zip(self.evaluation.names(), triples, strict=True)
-        ):
-            scale = max(scale / size, *(np.abs(part).max() for part in triple[0]))
-            limit = ROUNDING[dtype] ** (1 / max(2, 1 + k / 2)) * scale
-            rows.append(_agreement(name, *triple, scale, limit))
-        return Verification(engine, dtype, int(points.flat[0].shape[0]), tuple(rows))
-
-
-def _agreement(
-    name: str, found: list, exact: list, disturbed: list, scale: float, limit: float
-) -> Agreement:
-    def largest(ones: list, others: list) -> np.ndarray:
-        """Returns the largest absolute difference for each sample."""
-        parts = [
-            np.abs(a - b).reshape(len(a), -1).max(axis=1) for a, b in zip(ones, others)
+        finer = self._in_float64(engine)
+        dtype = keras.tree.flatten(values)[0].dtype.name
+        agreements = [
+            agree(name, k, entry, self.measured[k], ROUNDING[dtype], fine)
+            for k, (name, entry, fine) in enumerate(
+                zip(self.evaluation.names(), _flat(values), finer, strict=True)
+            )
         ]
-        return np.max(parts, axis=0)
+        num_points = int(self.evaluation.points.flat[0].shape[0])
+        return Verification(engine, dtype, num_points, tuple(agreements))
 
-    difference, error = largest(found, exact), largest(disturbed, exact)
-    worst = int(np.argmax(difference + error))
-    return Agreement(
-        name, float(scale), float(difference.max()), float(error.max()), float(limit), worst
-    )
+    def _in_float64(self, engine: str) -> list:
+        """Returns the derivatives of the engine in float64, None for each without these."""
+        if self.finer is not None:
+            try:
+                return _flat(dataclasses.replace(self.finer, engine=engine).result())
+            # Whatever a gradient of the user's own raises: it does not compute in float64.
+            except Exception:
+                self.finer, self.measured = None, _measured(self.evaluation)
+        return [None] * len(self.measured)
 
 
-def _flat(entries: tuple) -> list[list[np.ndarray]]:
-    """Returns the arrays of each entry, in float64."""
+def _measured(evaluation: Evaluation) -> list[Measured]:
+    """Returns the derivatives by differences."""
+    propagate = differences.Differences()
+    values = _flat(evaluation.along_lines(propagate))
+    rng = np.random.default_rng(_SEED)
+    signs = rng.choice([-1.0, 1.0], (_DRAWS, propagate.num_directions))
+    spreads = _flat(evaluation.along_lines(lambda *_, **__: propagate.spreads(signs)))
+    return [Measured(value, *_largest(each)) for value, each in zip(values, spreads)]
+
+
+def _largest(spread: np.ndarray) -> np.ndarray:
+    """Returns how large the fields of the estimates become in sums of directions."""
+    spread = np.abs(spread).reshape(len(differences.SPREAD), _DRAWS, -1, spread.shape[1])
+    largest = spread.max(axis=1)
+    return np.where(np.isnan(largest), np.inf, largest)
+
+
+def _flat(entries: tuple) -> list[np.ndarray]:
+    """Returns all numbers of each entry, `(batch, numbers)`, in float64."""
+
+    def rows(tensor: tf.Tensor) -> np.ndarray:
+        array = np.asarray(tf.cast(tensor, "float64"))
+        return array.reshape(len(array), -1)
+
     return [
-        [np.asarray(tf.cast(tensor, "float64")) for tensor in keras.tree.flatten(entry)]
+        np.concatenate([rows(tensor) for tensor in keras.tree.flatten(entry)], axis=1)
         for entry in entries
     ]

@@ -1,0 +1,65 @@
+"""An evaluation once more in float64, where its model computes in less."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_smooth.differentiation import tapes
+from keras_smooth.differentiation.differences import ROUNDING
+from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.models import agreement, calls, copies
+
+
+def in_float64(evaluation: Evaluation) -> Evaluation | None:
+    """Returns an evaluation of the same function in float64.
+
+    None where the model computes in float64 already, or cannot: where it has no faithful
+    copy, or is a function that does not accept float64 or returns something else for it.
+    """
+    model, points = evaluation.model, evaluation.points
+    y = tapes.call(model, points.x)
+    rounding = _rounding(model, y)
+    if rounding <= ROUNDING["float64"]:
+        return None
+    finer = points.at(calls.cast_to("float64", points.flat))
+    try:
+        model = _model(model, finer.x, y, rounding)
+    # Whatever a model's own code raises: it does not compute in float64.
+    except Exception:
+        return None
+    directions = tuple(calls.cast_to("float64", list(evaluation.directions)))
+    return dataclasses.replace(evaluation, model=model, points=finer, directions=directions)
+
+
+def _rounding(model: Callable, y: Any) -> float:
+    if isinstance(model, keras.Operation):
+        return agreement.epsilon(model, y)
+    return max(ROUNDING.get(leaf.dtype.name, 0.0) for leaf in keras.tree.flatten(y))
+
+
+def _model(model: Callable, x: Any, y: Any, rounding: float) -> Callable:
+    """Returns what computes the outputs y of a model in float64.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if isinstance(model, keras.Operation):
+        with calls.preserved_random_state():
+            copy = copies.copy_in("float64", model, (x,), {})
+        copies.fill_and_compare(model, copy, "float64", calls.Call((x,), {}, y))
+        return copy
+
+    def run(args: tuple, kwargs: dict) -> Any:
+        return tapes.call(model, *args, **kwargs)
+
+    outputs = run((x,), {})
+    if any(leaf.dtype != "float64" for leaf in keras.tree.flatten(outputs)):
+        raise ValueError("It returns another dtype.")
+    distance = agreement.distance(outputs, y)
+    if distance <= agreement.ROUNDINGS * rounding or (
+        distance <= agreement.allowed(run, ((x,), {}), outputs, rounding)
+    ):
+        return model
+    raise ValueError("It returns other values.")

@@ -1,0 +1,180 @@
+"""Derivatives from values alone: their errors hold, and how large they are nearby is told."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_smooth.differentiation import differences
+from keras_smooth.differentiation.points import checked_points
+
+STEPS = 3.0 * 3.0 ** -np.arange(11.0)
+NODES = np.append(0.0, differences._nodes())
+DOUBLE = 2.0**-52
+
+
+def estimates(function, x, order=3, rounding=DOUBLE, dtype="float64"):
+    """Returns the estimates for a function of one number at points."""
+    with np.errstate(all="ignore"):
+        places = STEPS[:, None, None, None] * NODES[:, None, None] + np.asarray(x)
+        values = function(places).astype(dtype).astype("float64")
+        return differences.estimates(values, STEPS, order, rounding)
+
+
+# Function, derivatives, the largest error in parts of the derivative.
+FUNCTIONS = {
+    "sin": (np.sin, [np.cos, lambda x: -np.sin(x), lambda x: -np.cos(x)], 1e-8),
+    "exp": (np.exp, [np.exp] * 3, 1e-8),
+    "fast": (
+        lambda x: np.sin(30 * x),
+        [lambda x: 30 * np.cos(30 * x), lambda x: -900 * np.sin(30 * x)],
+        1e-7,
+    ),
+    "log": (
+        lambda x: np.log(x + 1.1),
+        [lambda x: 1 / (x + 1.1), lambda x: -1 / (x + 1.1) ** 2],
+        1e-7,
+    ),
+    "polynomial": (
+        lambda x: x**4 + 1e5,
+        [lambda x: 4 * x**3, lambda x: 12 * x**2, lambda x: 24 * x],
+        1e-7,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_errors_hold(name):
+    function, derivatives, most = FUNCTIONS[name]
+    x = np.array([-0.9, 0.4, 1.0])
+    y, *rows = estimates(function, x, len(derivatives))
+    np.testing.assert_array_equal(y.value[0], function(x))
+    assert not y.error.any()
+    for row, derivative in zip(rows, derivatives):
+        exact = derivative(x)
+        assert np.all(np.abs(row.value - exact) <= row.error)
+        assert np.all(row.error <= most * np.abs(exact))
+        assert np.all(row.rounding <= row.error)
+        # Nearby it is as large at least.
+        assert np.all(row.size >= np.abs(row.value))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_size_is_that_nearby(k):
+    """Where sin, or its curvature, passes through 0 its neighbours do not."""
+    x = np.array([0.0, math.pi / 2])
+    row = estimates(np.sin, x)[k]
+    assert np.all((row.size > 0.1) & (row.size < 1.01))
+    assert np.all((row.variation > 0.05) & (row.variation < 100.0))
+
+
+def test_variation_is_by_the_step():
+    """Of a straight line: k! 1.2 |slope| h / h^k at the middle of the interval beside 0."""
+    for k, row in enumerate(estimates(lambda x: 7.0 * x, [0.5])[1:], 1):
+        # The farthest node is 1.2 steps away, but for cos(pi / 30).
+        reach = 0.2 + math.cos(math.pi / 30)
+        expected = math.factorial(k) * 7.0 * reach * row.step ** (1 - k)
+        np.testing.assert_allclose(row.variation, expected, rtol=1e-9)
+        np.testing.assert_allclose(
+            row.steepest,
+            math.factorial(k) * 7.0 * reach * STEPS[-1 if k > 1 else 1] ** (1 - k),
+        )
+    assert np.all(estimates(lambda x: 7.0 * x, [0.5])[2].size < 1e-10)
+
+
+def test_y_is_as_large_as_it_becomes_nearby():
+    row, slope, *_ = estimates(np.sin, [0.4])
+    assert row.size == row.variation == row.steepest
+    assert row.size == row.value + slope.variation * slope.step
+    assert 0.5 < row.size < 2.5
+
+
+def test_rounding_in_an_offset():
+    """It comes in once: the error is that of the values and not of sums of them."""
+    for k, row in enumerate(estimates(lambda x: 1e9 + np.sin(x), [0.3])[1:], 1):
+        exact = [math.cos(0.3), -math.sin(0.3), -math.cos(0.3)][k - 1]
+        assert abs(row.value.item() - exact) <= row.error
+        assert 1e9 * DOUBLE < row.rounding < 1e-6 * 30**k
+        assert row.error < 1e-5 * 30**k
+
+
+def test_what_never_moves_has_no_error():
+    for row in estimates(lambda x: 5.0 + 0.0 * x, [0.0, 1.0])[1:]:
+        for name in ("value", "error", "size", "variation", "steepest"):
+            assert not getattr(row, name).any()
+        assert np.all(row.rounding > 0)
+
+
+def test_what_moves_at_large_steps_only_has_one():
+    """Small steps see one number: it is not told to be 0."""
+    bump = estimates(lambda x: 1.0 + np.exp(-1000.0 * (x - 1.0) ** 2), [0.0])
+    assert all(row.error > 0 and row.steepest > 0.01 for row in bump[1:])
+
+
+@pytest.mark.parametrize("outside", [np.inf, np.nan])
+def test_steps_that_leave_the_domain_say_nothing(outside):
+    def function(x):
+        return np.where(x < 1.0, np.sin(x), outside)
+
+    for row in estimates(function, [0.5])[1:]:
+        assert np.isfinite(row.error) and np.isfinite(row.steepest)
+        assert row.error < 1e-5 and row.step < 0.5
+    # A point without a value beside it has no derivative.
+    assert np.all(np.isinf(estimates(function, [1.0 - 1e-9])[1].error))
+
+
+def test_scatter_is_an_error():
+    """Values of float32 that come in float64: the dtype does not tell."""
+    x = np.linspace(-1, 1, 50)
+    row = estimates(np.sin, x, 1, DOUBLE, "float32")[1]
+    assert np.all(np.abs(row.value - np.cos(x)) <= row.error)
+    assert np.all((row.error > 1e-8) & (row.error < 1e-5))
+
+
+def test_kinks_have_errors_at_all_steps():
+    for slope in (1.0, 0.1):
+        row = estimates(lambda x, a=slope: a * np.abs(x), [0.0])[1]
+        assert row.error > 0.1 * slope and row.error > 1e3 * row.rounding
+
+
+# Points, largest and smallest step at most.
+LADDERS = {
+    "unit": ([[1.0]], 3.0, 1e-4),
+    "origin": ([[0.0]], 3.0, 1e-4),
+    "large": ([[-1e5], [1.0]], 3e5, 1e-4),
+    "small": ([[1e-4]], 3.0, 1e-8),
+}
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_ladder(name):
+    x, largest, smallest = LADDERS[name]
+    steps = differences.ladder(checked_points(tf.sin, np.array(x)))
+    assert steps[0] == largest and smallest / 3 < steps[-1] <= smallest
+    np.testing.assert_allclose(steps[:-1] / steps[1:], 3.0)
+
+
+@pytest.mark.parametrize("most", [1, 4, 7, 100])
+def test_calls_of_the_model_are_of_limited_size(monkeypatch, most):
+    """Whatever fits in a call, the values are the same and in the same place."""
+    x = np.arange(6.0).reshape(3, 2)
+    sizes = []
+
+    def model(x):
+        sizes.append(x.shape[0])
+        return tf.stack([x[:, 0] * x[:, 1], x[:, 0]], axis=1)
+
+    points = checked_points(model, x)
+    directions = [tf.constant([[[1.0, 0.0]], [[0.5, 0.5]]], "float64")]
+    steps = np.array([2.0, 1.0])
+    for rows, numbers in ((most, 10**6), (10**6, 2 * most)):
+        monkeypatch.setattr(differences, "_ROWS_AT_A_TIME", rows)
+        monkeypatch.setattr(differences, "_NUMBERS_AT_A_TIME", numbers)
+        sizes.clear()
+        (values,) = differences._along_lines(model, points, directions, steps)
+        assert max(sizes[1:]) <= max(most, 1)
+        t = steps[:, None] * NODES
+        moved = x + t[..., None, None, None] * np.asarray(directions[0])
+        expected = np.stack([moved[..., 0] * moved[..., 1], moved[..., 0]], axis=-1)
+        np.testing.assert_allclose(values, expected, atol=1e-14)
