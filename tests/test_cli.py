@@ -227,7 +227,11 @@ def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
     arguments = ["compare", *SMALL, "--quick", "--jobs", "1", "--out", str(tmp_path)]
     status, out, err = main(capsys, *arguments)
     assert status == 0, err
-    for words in ("2 runs of 100 iterations", "tanh, seed 0: 100 iterations", "Take tanh"):
+    for words in (
+        "2 runs of 100 iterations",
+        "tanh, seed 0: 100 iterations",
+        "A quick look",
+    ):
         assert words in out
     content = json.loads((tmp_path / "results.json").read_text())
     assert [line["activation"] for line in content["summary"]] == ["tanh", "elu"]

@@ -37,7 +37,8 @@ class Comparison(ShownAsTable):
         results: Settings and outcomes.
         runs: A list with one `Run` a seed.
         summary: A list with the medians of each activation.
-        recommendation: A sentence on which activation to take.
+        recommendation: Which activation to use; with fewer than 2 seeds or 1000
+            iterations, which one leads so far.
         failures: A list with a sentence for each run whose worker process died, twice.
         variants: A dict with a `Comparison` of each variant, which is a combination of
             problem, dtype, initializer and method. The first is what the attributes above
@@ -141,7 +142,8 @@ def compare(
             himmelblau; gaussian_5d and with any other number up to 20. Or the path of a CSV file with columns x, y and
             optionally dy, d2y; these as arrays, in a tuple, a dict or a DataFrame; or a
             function of a tensor, made of `keras.ops`, whose derivatives are taken. With x
-            and y alone every fifth point is held out, for the errors of y.
+            and y alone every fifth point is held out, for the errors of y. dy and d2y are
+            not trained on: activations are judged by the errors of the highest one.
             Several of them are a list of names or paths.
         architecture: Numbers of hidden layers and of their units.
         beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth

@@ -54,6 +54,11 @@ class Status(enum.IntEnum):
 
     message: str
 
+    @property
+    def failed(self) -> bool:
+        """Whether the run broke off: neither the tolerance nor a limit nor a callback."""
+        return self in (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
+
     def in_dtype(self, dtype: str) -> str:
         """Returns the sentence, with advice to a fit that computes in less than float64."""
         hampered = self in (Status.LINE_SEARCH, Status.STALLED) and dtype != "float64"
@@ -97,7 +102,7 @@ class OptimizeResult(ShownAsTable):
     @property
     def failed(self) -> bool:
         """Whether the run broke off: neither the tolerance nor a limit nor a callback."""
-        return self.status in (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
+        return Status(self.status).failed
 
     def _table(self) -> Table:
         found = dataclasses.asdict(self)
