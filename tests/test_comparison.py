@@ -406,7 +406,10 @@ def test_resume_with_other_data_is_refused(tmp_path):
 
 def test_resume_with_other_versions_is_refused(small, monkeypatch):
     directory, _ = small
-    monkeypatch.setattr(files, "versions", lambda: {"keras": "3.0.0"})
+    known = files.version
+    monkeypatch.setattr(
+        files, "version", lambda name: "3.0.0" if name == "keras" else known(name)
+    )
     with pytest.raises(ValueError, match="other versions .*keras was .*, is 3.0.0"):
         keras_smooth.compare(**FOUR, out=directory, resume=True)
 
@@ -610,3 +613,40 @@ def test_a_worker_ends_when_its_parent_is_killed():
     process.stdout.close()
     os.close(reads)
     os.close(writes)
+
+
+# What is asked, and what is printed beside a line for each run.
+SAID = {
+    "by default": ({}, ["2 runs of 3 iterations on CPU:0 in this process"]),
+    "with files": ({"out": "out"}, ["2 runs of 3 iterations on CPU:0 in this process; results"]),
+    "quiet": ({"verbose": 0}, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_progress_is_shown_unless_it_is_not_wanted(capsys, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    asked, lines = SAID[name]
+    heard = []
+    keras_smooth.compare(
+        ["tanh"],
+        2,
+        epochs=3,
+        architecture="1x2",
+        device="cpu",
+        handle=heard.append,
+        **asked,
+    )
+    assert sum(isinstance(event, tasks.Finished) for event in heard) == 2
+    said = capsys.readouterr().out.splitlines()
+    if lines is None:
+        assert said == []
+    else:
+        assert said[0].startswith(lines[0]) and len(said) == 3
+        assert [line.split(":")[0] for line in said[1:]] == ["tanh, seed 0", "tanh, seed 1"]
+
+
+@pytest.mark.parametrize("verbose", [-1, 1.5, "auto"])
+def test_verbose_is_a_number(verbose):
+    with pytest.raises((TypeError, ValueError), match="verbose must be"):
+        keras_smooth.compare(**ONE, epochs=1, verbose=verbose)

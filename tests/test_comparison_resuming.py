@@ -106,6 +106,38 @@ def test_what_would_mix_is_refused(stored, change, words):
     assert (directory / files.RESULTS).read_bytes() == before
 
 
+# Methods of all runs and beside, a package, and whether another version of it stops a resume.
+VERSIONS = {
+    "lbfgs needs Keras": ("lbfgs", (), "keras", True),
+    "lbfgs needs no TFP": ("lbfgs", (), "tensorflow-probability", False),
+    "nor does bfgs": ("bfgs", ("lbfgs",), "tensorflow-probability", False),
+    "nor does Adam": ("adam", (), "tensorflow-probability", False),
+    "tfp_bfgs does": ("tfp_bfgs", (), "tensorflow-probability", True),
+    "also beside": ("lbfgs", ("tfp_lbfgs",), "tensorflow-probability", True),
+    "any needs NumPy": ("adam", (), "numpy", True),
+}
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_versions_matter_to_the_methods_that_need_them(tmp_path, monkeypatch, name):
+    method, beside, package, matters = VERSIONS[name]
+    found = made_up({"tanh": (1e-3,)}, method=method, beside=beside)
+    for key, one in found.outcomes.items():
+        run = dataclasses.replace(one.run, **errors(found.problem, one.curves))
+        found.outcomes[key] = dataclasses.replace(one, run=run)
+        files.write_curves(found, key, tmp_path)
+    files.write(found, tmp_path)
+    known = files.version
+    other = {package: "0.0.1"}
+    monkeypatch.setattr(files, "version", lambda one: other.get(one) or known(one))
+    asked = dataclasses.replace(found.settings, beside=("adam", "tfp_lbfgs"))
+    if matters:
+        with pytest.raises(ValueError, match=f"other versions .{package} was .* is 0.0.1"):
+            resuming.read(asked, found.problems, tmp_path)
+    else:
+        assert resuming.read(asked, found.problems, tmp_path).outcomes
+
+
 def named(name, function):
     function.__name__ = name
     return function

@@ -12,7 +12,7 @@ from keras_smooth.comparison.experiment import Outcome, Start
 from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
-from keras_smooth.comparison.tasks import Died, Event, Finished, Progress
+from keras_smooth.comparison.tasks import Died, Event, Finished, LeftOut, Progress
 from keras_smooth.presentation.tables import printable
 
 USUAL_WIDTH = 80
@@ -91,6 +91,9 @@ class Display:
         self._end(event.activation, event.start, done=0 if event.again else 1)
         self._print(event.sentence())
 
+    def _leave_out(self, event: LeftOut) -> None:
+        self._print(event.sentence())
+
     def _end(self, activation: str, start: Start, done: int) -> None:
         line = self._lines.pop((activation, *start), None)
         if line is not None:
@@ -121,6 +124,7 @@ SHOWN: dict[type, Callable] = {
     Progress: Display._progress,
     Finished: Display._finish,
     Died: Display._die,
+    LeftOut: Display._leave_out,
 }
 
 

@@ -18,7 +18,7 @@ from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings, Variant
 from keras_smooth.comparison.training import Report, train
 from keras_smooth.differentiation.operators import derivatives
-from keras_smooth.lbfgs import Status
+from keras_smooth.lbfgs.result import BROKEN_OFF
 
 ORDER = 2
 
@@ -72,7 +72,7 @@ class Run:
     @property
     def failed(self) -> bool:
         """Whether it broke off before its last iteration."""
-        return Status(self.status).failed
+        return self.status in BROKEN_OFF
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,11 @@ def check_installed(method: str) -> None:
         minimizers.check_method(method)
 
 
+def packages(method: str) -> tuple[str, ...]:
+    """Returns the packages that its numbers depend on, beside those of every method."""
+    return () if method == "adam" else minimizers.MINIMIZERS[method].PACKAGES
+
+
 def reason_missing(method: str) -> str:
     """Returns why a method cannot run here, with the remedy; nothing if it can."""
     try:

@@ -54,11 +54,6 @@ class Status(enum.IntEnum):
 
     message: str
 
-    @property
-    def failed(self) -> bool:
-        """Whether the run broke off: neither the tolerance nor a limit nor a callback."""
-        return self in (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
-
     def in_dtype(self, dtype: str) -> str:
         """Returns the sentence, with advice to a fit that computes in less than float64."""
         hampered = self in (Status.LINE_SEARCH, Status.STALLED) and dtype != "float64"
@@ -70,6 +65,10 @@ class Status(enum.IntEnum):
         status._value_ = number
         status.message = message
         return status
+
+
+# Ends that are no ends: neither the tolerance nor a limit nor a callback.
+BROKEN_OFF = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +101,7 @@ class OptimizeResult(ShownAsTable):
     @property
     def failed(self) -> bool:
         """Whether the run broke off: neither the tolerance nor a limit nor a callback."""
-        return Status(self.status).failed
+        return self.status in BROKEN_OFF
 
     def _table(self) -> Table:
         found = dataclasses.asdict(self)

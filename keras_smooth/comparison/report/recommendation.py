@@ -93,7 +93,7 @@ def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation
         f"change the order; for a recommendation use {LEAST_SEEDS} seeds and {LEAST_EPOCHS} "
         "iterations or more."
     )
-    return Recommendation(best and best.activation, (), text)
+    return Recommendation(best.activation if best else None, (), text)
 
 
 def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
