@@ -5,6 +5,7 @@ generator task. Ray itself repeats nothing: here it is known which runs are done
 cannot do any.
 """
 
+import atexit
 import collections
 import contextlib
 import functools
@@ -17,6 +18,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -33,6 +35,7 @@ RUNS_IN_FLIGHT = 2
 LOST = ("NodeDiedError", "ObjectLostError", "LocalRayletDiedError")
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_WAIT = 5
+SECONDS_TO_LEAVE = 20
 
 
 class RayCluster:
@@ -92,8 +95,21 @@ def _connected(address: str) -> Iterator[None]:
         except ConnectionError as error:
             raise ValueError(f"There is no Ray cluster at {address!r}: {error}") from None
         finally:
-            ray.shutdown()
+            _leave(ray)
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _leave(ray: Any) -> None:
+    """Ends the connection, and does not wait for a cluster that is gone.
+
+    SLURM ends all processes at once, Ray's as well: `ray.shutdown` would wait for them for a
+    minute and then end this process before it has written anything.
+    """
+    leaving = threading.Thread(target=ray.shutdown, daemon=True)
+    leaving.start()
+    leaving.join(SECONDS_TO_LEAVE)
+    if leaving.is_alive():
+        atexit.unregister(ray.shutdown)
 
 
 def _check_reachable(address: str) -> None:
