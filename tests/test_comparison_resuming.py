@@ -8,7 +8,7 @@ from made_up_comparison import MAIN, key_of, made_up
 
 import keras_smooth
 from keras_smooth import cli
-from keras_smooth.comparison import files, resuming, tasks
+from keras_smooth.comparison import files, journal, resuming, tasks
 from keras_smooth.comparison.experiment import errors
 from keras_smooth.comparison.results import Key
 from keras_smooth.lbfgs import Status
@@ -88,6 +88,17 @@ def test_only_what_is_missing_is_left_to_run(stored, name):
     assert missing(again) == left
     for key, one in again.outcomes.items():
         assert one.run == found.outcomes[key].run
+
+
+def test_the_clock_goes_on_from_the_last_run_that_is_kept(stored):
+    directory, found = stored
+    assert resuming.read(asked(found), found.problems, directory).seconds == 1.0
+    recorder = journal.Recorder(found, directory)
+    for seconds in (3.0, 7.0):  # The first goes into results.json, the second into a line.
+        found.seconds = seconds
+        recorder.keep(BROKEN)
+    assert (directory / journal.JOURNAL).exists()
+    assert resuming.read(asked(found), found.problems, directory).seconds == 7.0
 
 
 @pytest.mark.parametrize(
