@@ -35,7 +35,7 @@ RUNS_IN_FLIGHT = 2
 LOST = ("NodeDiedError", "ObjectLostError", "LocalRayletDiedError")
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_WAIT = 5
-SECONDS_TO_LEAVE = 20
+SECONDS_TO_LEAVE = 8  # Twice is less than the 30 that SLURM gives.
 
 
 class RayCluster:
@@ -100,16 +100,21 @@ def _connected(address: str) -> Iterator[None]:
 
 
 def _leave(ray: Any) -> None:
-    """Ends the connection, and does not wait for a cluster that is gone.
-
-    SLURM ends all processes at once, Ray's as well: `ray.shutdown` would wait for them for a
-    minute and then end this process before it has written anything.
-    """
-    leaving = threading.Thread(target=ray.shutdown, daemon=True)
-    leaving.start()
-    leaving.join(SECONDS_TO_LEAVE)
-    if leaving.is_alive():
+    """Ends the connection, and at the exit of Python does not try again what had no end."""
+    if not _ends(ray.shutdown):
         atexit.unregister(ray.shutdown)
+
+
+def _ends(call: Callable[[], object]) -> bool:
+    """Calls a function of Ray and returns whether it has ended soon.
+
+    SLURM ends all processes at once, Ray's as well: Ray would wait for them for a minute and
+    then end this process before it has written anything.
+    """
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(SECONDS_TO_LEAVE)
+    return not thread.is_alive()
 
 
 def _check_reachable(address: str) -> None:
@@ -201,7 +206,7 @@ class _Runs:
                 if self._nodes.left_out and not self._nodes.num_places():
                     self._give_up()
         finally:
-            self._cancel()
+            _ends(self._cancel)
 
     def _begin(self) -> None:
         """Gives Ray as many runs as the cluster has places for, and some to come."""
