@@ -45,7 +45,7 @@ def row(found: dict, index: int) -> list[str]:
             f"{line.d2y_mse:.2e}",
             f"{max(run.d2y_mse for run in runs):.1e}",
             str(sum(run.restarts for run in runs)),
-            str(sum(run.nit < ITERATIONS or not run.success for run in runs)),
+            str(sum(run.nit < ITERATIONS or run.failed for run in runs)),
         ]
     ratio = (
         found["default"].summary[index].d2y_mse / found[STARTS[1]].summary[index].d2y_mse

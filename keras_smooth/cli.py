@@ -28,7 +28,7 @@ from keras_smooth.comparison import (
     problems,
     report,
     resuming,
-    tasks,
+    termination,
 )
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import (
@@ -273,29 +273,23 @@ def _compare(arguments: argparse.Namespace, console: Console) -> int:
 def _carried_out(
     results: Results, executor: executors.Executor, directory: Path, console: Console
 ) -> int:
-    settings = results.settings
-    todo = sum(len(task.starts) for task in tasks.missing(results))
-    display.say(
-        console,
-        f"{todo} runs of {settings.epochs} iterations on {settings.device_name()} "
-        f"{executor.place(todo)}; results in {directory}",
-    )
     try:
-        with display.Display(todo, settings, console) as live:
-            comparing.carry_out(results, executor, directory, live.handle)
-    except KeyboardInterrupt:
+        comparing.show_and_carry_out(results, executor, directory, console)
+    except (KeyboardInterrupt, termination.Terminated) as error:
         go_on = f"Go on with the same command and {_resuming(directory)}"
         display.say(console, f"Interrupted. {go_on}")
-        return INTERRUPTED
+        is_asked = isinstance(error, termination.Terminated)
+        return termination.STATUS if is_asked else INTERRUPTED
     if results.outcomes:
         comparing.Comparison(results).save(directory)
         console.print(display.summary_table(results, console))
         display.say(console, report.recommendation(results).replace("**", ""))
         display.say(console, f"{results.seconds:.0f} s. Report: {directory / report.PAGE}")
     if results.failures:
+        num_runs = len(results.outcomes) + len(results.failures)
         raise RuntimeError(
             "\n".join(results.failures.values())
-            + f"\n{len(results.failures)} of {todo} runs have failed. Try them again with the "
+            + f"\n{len(results.failures)} of {num_runs} runs have failed. Try them again with the "
             f"same command and {_resuming(directory)}"
         )
     return 0
@@ -347,11 +341,13 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         0, 1 if the worker of a run died twice or an audit finds a fault, 2 for bad input,
-        3 if an audit leaves something unexamined, 130 after Ctrl-C.
+        3 if an audit leaves something unexamined, 130 after Ctrl-C,
+        143 after SIGTERM.
     """
     arguments = parser().parse_args(argv)
     try:
-        return arguments.function(arguments, display.console())
+        with termination.raised():
+            return arguments.function(arguments, display.console())
     except (TypeError, ValueError, ImportError) as error:
         return _refused(arguments, str(error), BAD_INPUT)
     except OSError as error:
@@ -361,6 +357,8 @@ def main(argv: list[str] | None = None) -> int:
         return _refused(arguments, str(error), FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except termination.Terminated:
+        return termination.STATUS
 
 
 def _refused(arguments: argparse.Namespace, words: str, status: int) -> int:

@@ -6,6 +6,7 @@ from keras_smooth.comparison import learning, problems
 from keras_smooth.comparison.experiment import Outcome, Run, Start
 from keras_smooth.comparison.results import Key, Results
 from keras_smooth.comparison.settings import Settings, Variant
+from keras_smooth.lbfgs import Status
 
 MAIN = Variant("gaussian", "float64", "default", "lbfgs")
 
@@ -39,10 +40,13 @@ def made_up(d2y_by_name, failed=(), problem="gaussian", beside=(), **factors):
     return found
 
 
-def outcome(results, name, seed, d2y_mse, success):
+def outcome(results, name, seed, d2y_mse, went_on):
     x = results.problem.x
     second = None if d2y_mse is None else -np.sin(x)
-    run = Run(name, seed, success, 1, "m.", 0.5, 9, 9, 0, 1e-9, 1e-9, 1e-9, d2y_mse, 1.0)
+    status = Status.ITERATION_LIMIT if went_on else Status.NON_FINITE
+    run = Run(
+        name, seed, False, int(status), "m.", 0.5, 9, 9, 0, 1e-9, 1e-9, 1e-9, d2y_mse, 1.0
+    )
     curve = {key: [0.5, 0.25 / (seed + 1)] for key in learning.COLUMNS}
     curve |= {"iteration": [5, 9], "cpu_seconds": [0.0, 0.5 + seed]}
     curve |= {"d2y_mse": [0.9, d2y_mse]}

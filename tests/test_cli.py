@@ -9,6 +9,7 @@ import sys
 
 import keras
 import pytest
+from scripts import on_a_terminal
 
 import keras_smooth
 from keras_smooth import cli
@@ -227,7 +228,11 @@ def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
     arguments = ["compare", *SMALL, "--quick", "--jobs", "1", "--out", str(tmp_path)]
     status, out, err = main(capsys, *arguments)
     assert status == 0, err
-    for words in ("2 runs of 100 iterations", "tanh, seed 0: 100 iterations", "Take tanh"):
+    for words in (
+        "2 runs of 100 iterations",
+        "tanh, seed 0: 100 iterations",
+        "A quick look",
+    ):
         assert words in out
     content = json.loads((tmp_path / "results.json").read_text())
     assert [line["activation"] for line in content["summary"]] == ["tanh", "elu"]
@@ -267,21 +272,56 @@ def test_interrupt_leaves_valid_files_and_resume_finishes(capsys, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_interrupt_ends_a_command_and_its_workers(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_ends_a_command_and_its_workers(tmp_path, number, status):
     # More runs than anyone could wait for: it is the signal that ends them.
     command = [*COMMAND, "compare", *SMALL, "--seeds", "5000", "--epochs", "9"]
-    process = subprocess.Popen(
-        [*command, "--jobs", "2", "--out", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
+    ended, said = on_a_terminal(
+        [*command, "--jobs", "2", "--out", str(tmp_path)], "tanh, seed 0:", os.kill, number
     )
-    for line in process.stdout:
-        if "seed" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate()
-    assert process.returncode == 130 and "--resume" in out
+    assert ended == status and "--resume" in said and "Traceback" not in said
+    assert said.rfind("\x1b[?25h") > said.rfind("\x1b[?25l") > 0  # The cursor is shown.
     assert json.loads((tmp_path / "results.json").read_text())["runs"]
+    assert not [*tmp_path.rglob("*.partial")]
+
+
+ENDS = """
+import os, signal, sys
+from keras_smooth.comparison import termination
+
+{before}
+try:
+    with termination.raised():
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("went on")
+finally:
+    print("put in order")
+    print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)
+"""
+# What a program does before, how it ends and what it prints.
+SIGTERMS = {
+    "no handler": ("", 143, ["put in order", "True"]),
+    "a handler of its own": (
+        "signal.signal(signal.SIGTERM, lambda *_: print('mine'))",
+        0, ["mine", "went on", "put in order", "False"],
+    ),
+    "one that is ignored": (
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        0, ["went on", "put in order", "False"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_sigterm_is_an_exit_unless_the_caller_handles_it():
+    for name, (before, status, said) in SIGTERMS.items():
+        program = ENDS.format(before=before)
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        )
+        assert (done.returncode, done.stdout.split("\n")[:-1]) == (status, said), name
 
 
 @pytest.mark.slow

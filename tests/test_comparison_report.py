@@ -12,7 +12,7 @@ from rich.console import Console
 
 import keras_smooth
 from keras_smooth import comparison
-from keras_smooth.comparison import article, display, problems, report, tasks
+from keras_smooth.comparison import article, display, learning, problems, report, tasks
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.report import charts, command, findings, markdown, page
 from keras_smooth.comparison.results import Key, Results
@@ -29,15 +29,25 @@ def test_recommendation_is_computed():
     assert "Not for second derivatives: relu" in text
 
 
-def unknown(y_by_name, spread_by_name):
-    """Runs on data whose y'' is not known."""
-    x = np.linspace(0.0, 1.0, 50)
-    settings = Settings(activations=tuple(y_by_name), seeds=2, problem="own data")
-    found = Results(settings, problems.load_problems((x, np.sin(9 * x))), seconds=1.0)
+X = np.linspace(0.0, 1.0, 50)
+DATA = {"x": X, "y": np.sin(9 * X), "dy": 9 * np.cos(9 * X), "d2y": -81 * np.sin(9 * X)}
+
+
+def unknown(errors_by_name, spread_by_name, judged_by="y", columns=("x", "y"), **asked):
+    """Runs on data of some columns, with errors of one of them."""
+    asked = {"seeds": 2, "problem": "own data"} | asked
+    settings = Settings(activations=tuple(errors_by_name), **asked)
+    data = {name: DATA[name] for name in columns}
+    found = Results(settings, problems.load_problems(data), seconds=1.0)
     num = len(found.problem.x)
-    for name, errors in y_by_name.items():
+    for name, errors in errors_by_name.items():
         for seed, error in enumerate(errors):
-            run = Run(name, seed, True, 1, "m.", 0.5, 9, 9, 0, 1e-9, error, None, None, 1.0)
+            known = {f"{column}_mse": 0.5 for column in columns[1:]}
+            known[f"{judged_by}_mse"] = error
+            run = Run(
+                name, seed, False, 1, "m.", 0.5, 9, 9, 0, 1e-9,
+                *(known.get(each) for each in learning.ERRORS), 1.0,
+            )  # fmt: skip
             curve = np.full(num, seed * spread_by_name[name] * np.sqrt(2))
             found.outcomes[key_of(name, seed, problem="own data")] = Outcome(
                 run, (curve,) * 3, {}
@@ -59,11 +69,75 @@ def test_without_known_derivatives_errors_of_y_and_spreads_rank():
     # gelu is within the range of tanh, and its seeds agree better; silu is far off.
     assert "y'' is not known here" in text and "Take **gelu**" in text
     assert "Not for second derivatives: relu" in text and "lost" not in text
-    one = unknown({"tanh": (1e-4,), "gelu": (2e-4,)}, spreads)
-    assert "take **tanh**" in report.recommendation(one)
-    assert "Two seeds or more" in report.recommendation(one)
     hopeless = unknown({"tanh": (9.0, 9.0)}, spreads)
     assert report.recommendation(hopeless).startswith("None of these")
+
+
+# Columns, the one that is judged by, and what the advice says it was. The errors of the others
+# are those of nothing learned.
+JUDGED = {
+    "y": (("x", "y"), "y", "median error of y at points that were held out"),
+    "dy": (("x", "y", "dy"), "dy", "median error of y', which was not trained on"),
+    "d2y": (("x", "y", "dy", "d2y"), "d2y", "the lowest median error of y''"),
+    "d2y without dy": (("x", "y", "d2y"), "d2y", "the lowest median error of y''"),
+}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_the_highest_derivative_that_is_known_is_judged_by(name):
+    columns, judged_by, words = JUDGED[name]
+    errors = {"tanh": (1e-2, 1e-2), "gelu": (1e-6, 1e-6), "relu": (0, 0)}
+    found = unknown(errors, {"tanh": 0.1, "gelu": 0.2, "relu": 0.1}, judged_by, columns)
+    advice = report.recommendation(found)
+    assert "Take **gelu**" in advice and words in advice
+    trained, problem = found.problem.draw(0)[0], found.problem
+    for text in (advice, findings.introduction(found)):
+        assert ("held out" in text) == (not np.isin(problem.x, trained).any())
+    compared = "can be compared between seeds alone" in findings.introduction(found)
+    assert compared == ("d2y" not in columns)
+    assert f"Error of {'y' + '&#39;' * problem.known_order} of each" in page.page(found)
+
+
+def test_a_derivative_that_is_no_better_than_0_is_not_recommended():
+    # The mean of dy^2 at the 50 points is about 81 / 2 (1 + sin(18) / 18) = 38.8.
+    bad = unknown({"tanh": (41.0, 41.0)}, {"tanh": 0.1}, "dy", ("x", "y", "dy"))
+    assert report.recommendation(bad).startswith("None of these")
+    good = unknown({"tanh": (37.0, 37.0)}, {"tanh": 0.1}, "dy", ("x", "y", "dy"))
+    assert "Take **tanh**" in report.recommendation(good)
+
+
+# Seeds, iterations, and how the advice begins.
+LOOKS = {
+    "as many as by default": (3, 1000, "Take **tanh**"),
+    "the least": (2, 1000, "Take **tanh**"),
+    "one seed": (1, 1000, "A quick look, with 1 seed and 1000 iterations: **tanh** has"),
+    "short runs": (3, 999, "A quick look, with 3 seeds and 999 iterations: **tanh** has"),
+    "--quick": (1, 100, "A quick look, with 1 seed and 100 iterations: **tanh** has"),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_quick_look_is_no_advice(name):
+    seeds, epochs, begin = LOOKS[name]
+    made = {"tanh": (1e-5,) * seeds, "gelu": (1e-3,) * seeds, "relu": (0.9,) * seeds}
+    found = made_up(made)
+    found.settings = dataclasses.replace(found.settings, seeds=seeds, epochs=epochs)
+    advice = report.recommendation(found)
+    assert advice.startswith(begin)
+    assert ("Take" in advice) == begin.startswith("Take")
+    how = "for a recommendation use 2 seeds and 1000 iterations or more."
+    assert (how in advice) == begin.startswith("A quick look")
+    # What is known without any run.
+    assert advice.endswith("Not for second derivatives: relu.")
+    assert 'class="line best"' in page.page(found)
+
+
+def test_a_quick_look_in_which_nothing_is_learned():
+    found = made_up({"tanh": (9.0,)})
+    found.settings = dataclasses.replace(found.settings, seeds=1)
+    advice = report.recommendation(found)
+    assert "none of these is better than a constant so far. More can change" in advice
+    assert "recommended for" not in advice
 
 
 def test_an_activation_whose_worker_died_is_not_one_of_which_no_run_broke_off():

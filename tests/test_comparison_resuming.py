@@ -8,7 +8,7 @@ from made_up_comparison import MAIN, key_of, made_up
 
 import keras_smooth
 from keras_smooth import cli
-from keras_smooth.comparison import files, resuming, tasks
+from keras_smooth.comparison import files, journal, resuming, tasks
 from keras_smooth.comparison.experiment import errors
 from keras_smooth.comparison.results import Key
 from keras_smooth.lbfgs import Status
@@ -90,6 +90,17 @@ def test_only_what_is_missing_is_left_to_run(stored, name):
         assert one.run == found.outcomes[key].run
 
 
+def test_the_clock_goes_on_from_the_last_run_that_is_kept(stored):
+    directory, found = stored
+    assert resuming.read(asked(found), found.problems, directory).seconds == 1.0
+    recorder = journal.Recorder(found, directory)
+    for seconds in (3.0, 7.0):  # The first goes into results.json, the second into a line.
+        found.seconds = seconds
+        recorder.keep(BROKEN)
+    assert (directory / journal.JOURNAL).exists()
+    assert resuming.read(asked(found), found.problems, directory).seconds == 7.0
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -104,6 +115,38 @@ def test_what_would_mix_is_refused(stored, change, words):
     with pytest.raises(ValueError, match=f"made with other settings .*{words}"):
         resuming.read(asked(found, **change), found.problems, directory)
     assert (directory / files.RESULTS).read_bytes() == before
+
+
+# Methods of all runs and beside, a package, and whether another version of it stops a resume.
+VERSIONS = {
+    "lbfgs needs Keras": ("lbfgs", (), "keras", True),
+    "lbfgs needs no TFP": ("lbfgs", (), "tensorflow-probability", False),
+    "nor does bfgs": ("bfgs", ("lbfgs",), "tensorflow-probability", False),
+    "nor does Adam": ("adam", (), "tensorflow-probability", False),
+    "tfp_bfgs does": ("tfp_bfgs", (), "tensorflow-probability", True),
+    "also beside": ("lbfgs", ("tfp_lbfgs",), "tensorflow-probability", True),
+    "any needs NumPy": ("adam", (), "numpy", True),
+}
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_versions_matter_to_the_methods_that_need_them(tmp_path, monkeypatch, name):
+    method, beside, package, matters = VERSIONS[name]
+    found = made_up({"tanh": (1e-3,)}, method=method, beside=beside)
+    for key, one in found.outcomes.items():
+        run = dataclasses.replace(one.run, **errors(found.problem, one.curves))
+        found.outcomes[key] = dataclasses.replace(one, run=run)
+        files.write_curves(found, key, tmp_path)
+    files.write(found, tmp_path)
+    known = files.version
+    other = {package: "0.0.1"}
+    monkeypatch.setattr(files, "version", lambda one: other.get(one) or known(one))
+    asked = dataclasses.replace(found.settings, beside=("adam", "tfp_lbfgs"))
+    if matters:
+        with pytest.raises(ValueError, match=f"other versions .{package} was .* is 0.0.1"):
+            resuming.read(asked, found.problems, tmp_path)
+    else:
+        assert resuming.read(asked, found.problems, tmp_path).outcomes
 
 
 def named(name, function):

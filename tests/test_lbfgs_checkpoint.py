@@ -212,6 +212,42 @@ def test_ended_run_goes_on_further(arguments, status, start, undisturbed, tmp_pa
     assert outcome(start.model) == undisturbed
 
 
+GIVEN_BACK = {
+    "the best of EarlyStopping": lambda model: keras.callbacks.EarlyStopping(
+        "loss", mode="max", patience=99, restore_best_weights=True
+    ),
+    "others in a callback of its own": lambda model: keras.callbacks.LambdaCallback(
+        on_train_end=lambda logs: model.set_weights([0.5 * w for w in model.get_weights()])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GIVEN_BACK)
+def test_weights_that_a_callback_gives_back_at_the_end_are_of_the_run(
+    name, start, undisturbed, tmp_path
+):
+    callback = GIVEN_BACK[name](start.model)
+    fit(start.model, tmp_path, epochs=6, steps_per_execution=1, callbacks=[callback])
+    # They are neither those at which the run began nor those at which it ended.
+    fit(start.model, tmp_path, steps_per_execution=1)
+    assert outcome(start.model) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error")  # A program that XLA refuses is made again without it.
+@pytest.mark.parametrize("first", ["arrays", "a stream"])
+def test_a_model_is_fitted_to_arrays_and_to_a_stream_in_turns(start, first):
+    data = {"arrays": (X, Y), "a stream": batches()}
+    weights = []
+    for name in (first, *data, first):
+        start.give_back()
+        # A program of XLA has all rows inside, which a stream cannot be.
+        fit(start.model, data=data[name], batch_size=8, epochs=3, jit_compile=True)
+        weights.append(np.concatenate([np.ravel(w) for w in start.model.get_weights()]))
+    # Three steps, in which sums of 20 rows in another order differ by some 1e-15.
+    np.testing.assert_allclose(weights[1:], weights[:1] * 3, rtol=1e-10)
+
+
 def test_pairs_that_a_dense_method_does_not_have_make_no_other_run(start, tmp_path):
     fit(start.model, method="bfgs")
     undisturbed = outcome(start.model)

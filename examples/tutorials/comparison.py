@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 
 import keras_smooth
 
-found = keras_smooth.compare(["relu", "tanh", "softplus"], seeds=2, epochs=300)
+names = ["relu", "tanh", "softplus"]
+found = keras_smooth.compare(names, seeds=2, epochs=300, verbose=0)
 found
 
 # %%
@@ -64,6 +65,7 @@ keras_smooth.compare(
     architecture="2x20",
     seeds=2,
     epochs=200,
+    verbose=0,
 )
 
 # %%

@@ -17,6 +17,7 @@ journal.py       what has ended since they were written
 resuming.py      the same read and checked, to go on with
 article.py       the numbers and the open question of the article
 report/          report.html, report.md and figures
+termination.py   SIGTERM as an exception
 display.py       the live display in a terminal
 comparing.py     `compare`, which leads through all of these
 

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_smooth import checks
 from keras_smooth.comparison import (
@@ -18,6 +18,7 @@ from keras_smooth.comparison import (
     report,
     resuming,
     tasks,
+    termination,
 )
 from keras_smooth.comparison.experiment import Experiment, Run
 from keras_smooth.comparison.results import ActivationSummary, Key, Results
@@ -26,6 +27,9 @@ from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs import whole_files
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Comparison(ShownAsTable):
@@ -37,7 +41,8 @@ class Comparison(ShownAsTable):
         results: Settings and outcomes.
         runs: A list with one `Run` a seed.
         summary: A list with the medians of each activation.
-        recommendation: A sentence on which activation to take.
+        recommendation: Which activation to use; with fewer than 2 seeds or 1000
+            iterations, which one leads so far.
         failures: A list with a sentence for each run whose worker process died, twice.
         variants: A dict with a `Comparison` of each variant, which is a combination of
             problem, dtype, initializer and method. The first is what the attributes above
@@ -119,6 +124,7 @@ def compare(
     out: str | os.PathLike | None = None,
     resume: bool = False,
     handle: Callable[[tasks.Event], None] | None = None,
+    verbose: int = 1,
 ) -> Comparison:
     """Trains the same network with several activations and measures y, y' and y''.
 
@@ -141,7 +147,8 @@ def compare(
             himmelblau; gaussian_5d and with any other number up to 20. Or the path of a CSV file with columns x, y and
             optionally dy, d2y; these as arrays, in a tuple, a dict or a DataFrame; or a
             function of a tensor, made of `keras.ops`, whose derivatives are taken. With x
-            and y alone every fifth point is held out, for the errors of y.
+            and y alone every fifth point is held out, for the errors of y. dy and d2y are
+            not trained on: activations are judged by the errors of the highest one.
             Several of them are a list of names or paths.
         architecture: Numbers of hidden layers and of their units.
         beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
@@ -159,13 +166,15 @@ def compare(
         resume: Whether to take over the runs that are in `out` already. What is asked for
             beyond them is added; with more iterations than they had, all runs that were
             ended by that number are made anew.
-        handle: Called with every event, for a display.
+        handle: Called with every event, for a display of your own.
+        verbose: 0 prints nothing; 1 a bar on a terminal, and a line for each run that has
+            ended.
 
     Returns:
         A `Comparison`; its `save(directory)` writes tables, figures and a report.
 
     Raises:
-        TypeError: If `seeds`, `epochs` or `jobs` is no integer.
+        TypeError: If `seeds`, `epochs`, `jobs` or `verbose` is no integer.
         ValueError: If an argument is out of range, the problem cannot be read, `out` is a
             file, cannot be written or is being written by another comparison, or `resume`
             finds other settings, data or versions.
@@ -178,7 +187,7 @@ def compare(
     Example:
 
     >>> import keras_smooth
-    >>> found = keras_smooth.compare(["tanh"], seeds=1, epochs=20)
+    >>> found = keras_smooth.compare(["tanh"], seeds=1, epochs=20, verbose=0)
     >>> found.summary[0].activation, found.summary[0].smoothness
     ('tanh', 'inf')
     """
@@ -203,16 +212,34 @@ def compare(
     resume = checks.truth("resume", resume)
     if handle is not None:
         checks.function("handle", handle, "event")
+    verbose = checks.whole_number("verbose", verbose, least=0)
     chosen = executors.chosen(jobs, executor, address)
     directory = None if out is None else output_directory(out)
-    with lock.locked(directory):
+    with lock.locked(directory), termination.raised():
         results = prepare(settings, learned, directory, resume)
         if resume and not results.outcomes:
             warn(nothing_to_resume(directory))
-        carry_out(results, chosen, directory, handle or (lambda event: None))
+
+        def hear(event: tasks.Event) -> None:
+            _warn_of_node(event)
+            if handle is not None:
+                handle(event)
+
+        show_and_carry_out(results, chosen, directory, _console(quiet=not verbose), hear)
     if results.failures:
         _tell_failures(results)
     return Comparison(results)
+
+
+def _console(quiet: bool) -> "Console":
+    from keras_smooth.comparison import display
+
+    return display.console(quiet=quiet)
+
+
+def _warn_of_node(event: tasks.Event) -> None:
+    if isinstance(event, tasks.LeftOut):
+        warn(event.sentence(), RuntimeWarning)
 
 
 def _tell_failures(results: Results) -> None:
@@ -261,6 +288,35 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     except OSError as error:
         raise ValueError(f"Cannot make the output directory {directory}: {error}") from None
     return directory
+
+
+def show_and_carry_out(
+    results: Results,
+    executor: executors.Executor,
+    directory: Path | None,
+    console: "Console",
+    handle: Callable[[tasks.Event], None] = lambda event: None,
+) -> None:
+    """Does what `carry_out` does, and shows it on a console."""
+    from keras_smooth.comparison import (
+        display,
+    )  # It takes rich, which importing us does not.
+
+    settings = results.settings
+    todo = sum(len(task.starts) for task in tasks.missing(results))
+    where = "" if directory is None else f"; results in {directory}"
+    display.say(
+        console,
+        f"{todo} runs of {settings.epochs} iterations on {settings.device_name()} "
+        f"{executor.place(todo)}{where}",
+    )
+    with display.Display(todo, settings, console) as live:
+
+        def show(event: tasks.Event) -> None:
+            live.handle(event)
+            handle(event)
+
+        carry_out(results, executor, directory, show)
 
 
 def carry_out(

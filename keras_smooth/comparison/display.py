@@ -9,9 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from keras_smooth.comparison.experiment import Outcome, Start
+from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
-from keras_smooth.comparison.tasks import Died, Event, Finished, Progress
+from keras_smooth.comparison.tasks import Died, Event, Finished, LeftOut, Progress
 from keras_smooth.presentation.tables import printable
 
 USUAL_WIDTH = 80
@@ -80,7 +81,7 @@ class Display:
         run = event.outcome.run
         self._end(run.activation, event.start, done=1)
         error = _error(event.outcome)
-        mark = f"\n    {run.message}" if run.restarts or not run.success else ""
+        mark = f"\n    {run.message}" if run.restarts or run.failed else ""
         self._print(
             f"{self._name(run.activation, event.start)}: {run.nit} iterations, "
             f"{run.seconds:.1f} s, {error}{mark}"
@@ -88,6 +89,9 @@ class Display:
 
     def _die(self, event: Died) -> None:
         self._end(event.activation, event.start, done=0 if event.again else 1)
+        self._print(event.sentence())
+
+    def _leave_out(self, event: LeftOut) -> None:
         self._print(event.sentence())
 
     def _end(self, activation: str, start: Start, done: int) -> None:
@@ -120,18 +124,21 @@ SHOWN: dict[type, Callable] = {
     Progress: Display._progress,
     Finished: Display._finish,
     Died: Display._die,
+    LeftOut: Display._leave_out,
 }
 
 
 def _error(outcome: Outcome) -> str:
-    """Returns what is known of the error of y'', else of y."""
+    """Returns the error of the highest derivative of which it is known."""
     run = outcome.run
     if outcome.curves[2] is None:
         return "y'' is lost"
-    if run.d2y_mse is None:
-        known = run.y_mse is not None
-        return f"MSE of y {run.y_mse:.1e}, y'' is not known" if known else "not finite"
-    return f"MSE of y'' {run.d2y_mse:.1e}"
+    known = [i for i, name in enumerate(ERRORS) if getattr(run, name) is not None]
+    if not known:
+        return "not finite"
+    derivative = "y" + "'" * known[-1]
+    lacking = ", y'' is not known" if known[-1] < 2 else ""
+    return f"MSE of {derivative} {getattr(run, ERRORS[known[-1]]):.1e}{lacking}"
 
 
 def console(**options: Any) -> Console:

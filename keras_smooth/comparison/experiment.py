@@ -18,6 +18,7 @@ from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings, Variant
 from keras_smooth.comparison.training import Report, train
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.lbfgs.result import BROKEN_OFF
 
 ORDER = 2
 
@@ -36,9 +37,9 @@ class Run:
     Args:
         activation: Its name.
         seed: Seed of the start and of the training points.
-        success: Whether the optimizer did its work: it met its tolerance or used its
-            iterations, and did not break off.
-        status: As in `keras_smooth.OptimizeResult`.
+        success: As in `keras_smooth.OptimizeResult`: whether the optimizer has converged.
+            A run that used all its iterations has not, and has not `failed` either.
+        status: Number of the `keras_smooth.Status`, which says why it ended.
         message: The status in words.
         signal: How much of the signal the start lets through: the standard deviation over
             the test points after the last hidden layer, as a fraction of the one after the
@@ -67,6 +68,11 @@ class Run:
     dy_mse: float | None
     d2y_mse: float | None
     seconds: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether it broke off before its last iteration."""
+        return self.status in BROKEN_OFF
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,15 +18,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.comparison import problems
+from keras_smooth.comparison import problems, training
 from keras_smooth.comparison.experiment import Outcome, Run
 from keras_smooth.comparison.results import GLOROT, Key, Results
-from keras_smooth.comparison.settings import FACTORS, Settings, Variant
+from keras_smooth.comparison.settings import (
+    FACTORS,
+    TRAINING_METHODS,
+    Settings,
+    Variant,
+)
 from keras_smooth.lbfgs import digests, whole_files
 
 RESULTS = "results.json"
 RESULTS_TABLE = "results.csv"
 CURVES = "curves"
+# What the numbers of every method depend on.
+PACKAGES = ("keras-smooth", "tensorflow", "keras", "numpy")
 _LIST_OF_NUMBERS = re.compile(r"\[\n[\s0-9eE.,+\-nul]*\]")
 # The keys in results.json that are older than the words of `compare`; they stay.
 KEYS_OF_SETTINGS = {"epochs": "iterations", "method": "optimizer"}
@@ -43,13 +50,13 @@ def environment(settings: Settings) -> dict:
     }
 
 
-def versions() -> dict[str, str]:
-    """Returns the versions of the packages that the numbers depend on."""
-    packages = ("keras-smooth", "tensorflow", "keras", "tensorflow-probability", "numpy")
-    return {name: _version(name) for name in packages}
+def versions(methods: Iterable[str] = TRAINING_METHODS) -> dict[str, str]:
+    """Returns the versions of the packages that the numbers of some methods depend on."""
+    more = {name for method in methods for name in training.packages(method)}
+    return {name: version(name) for name in (*PACKAGES, *sorted(more))}
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
     """Returns a version by the name that is installed, or by what the module says.
 
     TensorFlow is installed as tensorflow-cpu or tf-nightly, too, and Keras as keras-nightly.

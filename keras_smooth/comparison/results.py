@@ -137,7 +137,7 @@ class Results:
             activation=activation,
             smoothness="inf" if smoothness == math.inf else smoothness,
             seeds=len(runs) + died,
-            failures=sum(not run.success for run in runs) + died,
+            failures=sum(run.failed for run in runs) + died,
             **{name: median([getattr(run, name) for run in runs]) for name in ERRORS},
             d2y_spread=_spread(
                 [outcome.curves for outcome in self.found(activation, variant)]

@@ -65,6 +65,7 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
             "is not that of its content). Take another output directory."
         )
     seconds = _add_journal(outcomes, path.parent, stored, problems, content.get("seconds"))
+    _check_versions(path, content["environment"], outcomes)
     if together.epochs > stored.epochs:
         outcomes = {key: one for key, one in outcomes.items() if not _was_cut(one.run)}
     return Results(together, problems, outcomes, seconds)
@@ -197,7 +198,7 @@ def _add_journal(
 def _check_unchanged(
     path: Path, content: dict, settings: Settings, problems: Mapping[str, Problem]
 ) -> None:
-    """Raises where runs would be mixed with those of other data, functions or versions."""
+    """Raises where runs would be mixed with those of other data or functions."""
     # Version 0.1.0 kept no digests.
     for name, digest in content.get("data_digests", {}).items():
         if name in problems and problems[name].digest() != digest:
@@ -212,7 +213,11 @@ def _check_unchanged(
                 f"Cannot resume: {path} was made with another function named {name!r}. Give "
                 "it another name, or take another output directory."
             )
-    here, there = files.versions(), content["environment"]
+
+
+def _check_versions(path: Path, there: dict, outcomes: Iterable[Key]) -> None:
+    """Raises where runs are of other versions of what their numbers depend on."""
+    here = files.versions({key.variant.method for key in outcomes})
     changes = [
         f"{name} was {there.get(name)}, is {here[name]}"
         for name in here

@@ -145,6 +145,10 @@ class Settings:
             )
         return "GPU:0" if has_gpu and self.device != "cpu" else "CPU:0"
 
+    def all_methods(self) -> tuple[str, ...]:
+        """Returns the methods of all runs and those beside."""
+        return (*self.method, *self.beside)
+
     def activation_beside(self) -> str:
         """Returns the activation that the methods of `beside` train: the first smooth one."""
         smooth = (

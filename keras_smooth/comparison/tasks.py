@@ -60,7 +60,27 @@ class Died:
         return f"The run of {run} {end}: {self.reason}"
 
 
-Event = Progress | Finished | Died
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A machine that gets no more runs.
+
+    Args:
+        node: Its name.
+        reason: What it lacks, as the end of a sentence.
+    """
+
+    node: str
+    reason: str
+
+    def sentence(self) -> str:
+        """Returns what happened in words."""
+        return (
+            f"The node {self.node} of the cluster is left out, and its runs go to others: "
+            f"{self.reason}"
+        )
+
+
+Event = Progress | Finished | Died | LeftOut
 
 
 def missing(results: Results) -> list[Task]:

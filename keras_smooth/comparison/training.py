@@ -21,6 +21,11 @@ def check_installed(method: str) -> None:
         minimizers.check_method(method)
 
 
+def packages(method: str) -> tuple[str, ...]:
+    """Returns the packages that its numbers depend on, beside those of every method."""
+    return () if method == "adam" else minimizers.MINIMIZERS[method].PACKAGES
+
+
 def reason_missing(method: str) -> str:
     """Returns why a method cannot run here, with the remedy; nothing if it can."""
     try:
@@ -61,7 +66,7 @@ def _train_lbfgs(model, x, y, epochs: int, method: str, report: Report) -> dict:
         verbose=0,
     ).result
     return {
-        "success": not result.failed,
+        "success": result.success,
         "status": result.status,
         "message": result.message,
         "nit": result.nit,
@@ -94,7 +99,7 @@ def _train_adam(model, x, y, epochs: int, dtype: str, report: Report) -> dict:
     loss = float(model.evaluate(batch, verbose=0))
     finite = math.isfinite(loss)
     return {
-        "success": finite,
+        "success": False,  # It looks at no gradient by which to tell.
         "status": int(Status.ITERATION_LIMIT if finite else Status.NON_FINITE),
         "message": "Adam took all its steps." if finite else "The loss is not finite.",
         "nit": epochs,

@@ -67,6 +67,10 @@ class Status(enum.IntEnum):
         return status
 
 
+# Ends that are no ends: neither the tolerance nor a limit nor a callback.
+BROKEN_OFF = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimizeResult(ShownAsTable):
     """How a full-batch fit ended; the names are SciPy's.
@@ -97,7 +101,7 @@ class OptimizeResult(ShownAsTable):
     @property
     def failed(self) -> bool:
         """Whether the run broke off: neither the tolerance nor a limit nor a callback."""
-        return self.status in (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
+        return self.status in BROKEN_OFF
 
     def _table(self) -> Table:
         found = dataclasses.asdict(self)

@@ -1,16 +1,17 @@
 """Tasks of Ray, one a run: on all cores of a cluster, or of this machine.
 
 What a worker gets is data; what comes back are the events of its run, one by one, from a
-generator task. Ray itself repeats nothing: here it is known which runs are done.
+generator task. Ray itself repeats nothing: here it is known which runs are done, and which nodes
+cannot do any.
 """
 
+import atexit
 import collections
 import contextlib
 import functools
 import importlib
 import os
 import pickle
-import queue
 import re
 import secrets
 import shutil
@@ -21,13 +22,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import cloudpickle
-import tensorflow as tf
-
-from keras_smooth.comparison import files
-from keras_smooth.comparison.executors.interface import perform
+from keras_smooth.comparison import files, termination
+from keras_smooth.comparison.executors import ray_worker
+from keras_smooth.comparison.executors.ray_nodes import Nodes
 from keras_smooth.comparison.experiment import Experiment, Start
-from keras_smooth.comparison.tasks import Died, Event, Task
+from keras_smooth.comparison.tasks import Died, Event, LeftOut, Task
 
 # So many runs for each core are given to Ray: enough that none waits, and that a cluster that
 # grows with what is asked of it does.
@@ -35,7 +34,8 @@ RUNS_IN_FLIGHT = 2
 # Nothing of what these say is the fault of a run: it is made again as often as it takes.
 LOST = ("NodeDiedError", "ObjectLostError", "LocalRayletDiedError")
 SECONDS_TO_CONNECT = 10
-_END = None
+SECONDS_TO_WAIT = 5
+SECONDS_TO_LEAVE = 8  # Twice is less than the 30 that SLURM gives.
 
 
 class RayCluster:
@@ -89,13 +89,32 @@ def _connected(address: str) -> Iterator[None]:
             variables["RAY_AUTH_TOKEN"] = _token()
     with _environment(variables):
         try:
-            ray.init(address=address, **options)
+            with termination.kept():  # Ray's would end all at once.
+                ray.init(address=address, **options)
             yield
         except ConnectionError as error:
             raise ValueError(f"There is no Ray cluster at {address!r}: {error}") from None
         finally:
-            ray.shutdown()
+            _leave(ray)
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _leave(ray: Any) -> None:
+    """Ends the connection, and at the exit of Python does not try again what had no end."""
+    if not _ends(ray.shutdown):
+        atexit.unregister(ray.shutdown)
+
+
+def _ends(call: Callable[[], object]) -> bool:
+    """Calls a function of Ray and returns whether it has ended soon.
+
+    SLURM ends all processes at once, Ray's as well: Ray would wait for them for a minute and
+    then end this process before it has written anything.
+    """
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(SECONDS_TO_LEAVE)
+    return not thread.is_alive()
 
 
 def _check_reachable(address: str) -> None:
@@ -128,6 +147,34 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+def _on_node() -> Callable:
+    """Returns the function that Ray runs on a node.
+
+    It gives the node, with what is missing there, and then the events of the run. As a function
+    within another it is sent whole, so that it runs also where this package is not.
+    """
+
+    def run_on_node(
+        paths: Sequence[str], versions: dict[str, str], content: bytes, run: bytes
+    ) -> Iterator:
+        import sys
+
+        import ray
+
+        sys.path += [path for path in paths if path not in sys.path]
+        try:
+            from keras_smooth.comparison.executors import ray_worker
+
+            missing = ray_worker.fault(versions)
+        except Exception as error:  # An installation can be broken in any way.
+            missing = f"{type(error).__name__}: {error}"
+        yield ray.get_runtime_context().get_node_id(), missing
+        if not missing:
+            yield from ray_worker.events(content, run)
+
+    return run_on_node
+
+
 class _Runs:
     """The runs that are left and those that Ray works on."""
 
@@ -136,9 +183,10 @@ class _Runs:
         on_gpu = experiment.settings.device_name() != "CPU:0"
         self._task = self._ray.remote(
             num_cpus=1, num_gpus=int(on_gpu), num_returns="streaming", max_retries=0
-        )(_events)
-        self._kind = "GPU" if on_gpu else "CPU"
-        self._experiment = self._ray.put(_dumped(experiment))
+        )(_on_node())
+        self._nodes = Nodes(self._ray, "GPU" if on_gpu else "CPU")
+        self._versions = files.versions(experiment.settings.all_methods())
+        self._experiment = self._ray.put(ray_worker.dumped(experiment))
         self._handle = handle
         self._left: collections.deque[tuple[str, Start]] = collections.deque()
         self._going: dict[Any, tuple[str, Start]] = {}
@@ -151,29 +199,46 @@ class _Runs:
         try:
             while self._left or self._going:
                 self._begin()
-                for generator in self._ray.wait(list(self._going), num_returns=1)[0]:
+                going = list(self._going)
+                # Not for ever: where nodes are left out, the last of the others can be lost.
+                for generator in self._ray.wait(going, timeout=SECONDS_TO_WAIT)[0]:
                     self._hear(generator)
+                if self._nodes.left_out and not self._nodes.num_places():
+                    self._give_up()
         finally:
-            for generator in self._going:
-                self._ray.cancel(generator, force=True)
+            _ends(self._cancel)
 
     def _begin(self) -> None:
         """Gives Ray as many runs as the cluster has places for, and some to come."""
-        places = self._ray.cluster_resources().get(self._kind, 1)
-        while self._left and len(self._going) < RUNS_IN_FLIGHT * places:
-            run = self._left.popleft()
-            generator = self._task.remote(
-                sys.path, files.versions(), self._experiment, *run
-            )
+        # One at least, for which a cluster without any can grow.
+        most = RUNS_IN_FLIGHT * max(1, self._nodes.num_places())
+        task = self._task.options(scheduling_strategy=self._nodes.strategy())
+        while self._left and len(self._going) < most:
+            activation, start = run = self._left.popleft()
+            # What has no class of ours can be read everywhere.
+            sent = pickle.dumps((activation, start.variant, start.seed))
+            generator = task.remote(sys.path, self._versions, self._experiment, sent)
             self._going[generator] = run
 
     def _hear(self, generator: Any) -> None:
         try:
-            self._handle(self._ray.get(next(generator)))
+            heard = self._ray.get(next(generator))
         except StopIteration:
             del self._going[generator]
         except self._ray.exceptions.RayError as error:
             self._lose(self._going.pop(generator), error)
+        else:
+            if isinstance(heard, tuple):
+                self._arrive(generator, *heard)
+            else:
+                self._handle(heard)
+
+    def _arrive(self, generator: Any, node: str, fault: str) -> None:
+        """Notes where a run has come to; where it cannot be done, it is left to other nodes."""
+        if fault:
+            self._left.appendleft(self._going.pop(generator))
+        if self._nodes.note(node, fault):
+            self._handle(LeftOut(self._nodes.name(node), fault))
 
     def _lose(self, run: tuple[str, Start], error: Exception) -> None:
         """Tells of a run that did not end, and leaves it to others."""
@@ -185,71 +250,23 @@ class _Runs:
             self._left.appendleft(run)
         self._handle(Died(*run, _reason(error), again))
 
+    def _give_up(self) -> None:
+        """Tells of all runs that are left, which no node can do."""
+        self._cancel()
+        faults = "; ".join(dict.fromkeys(self._nodes.left_out.values()))
+        for run in (*self._going.values(), *self._left):
+            reason = f"no node of the Ray cluster can do it: {faults}"
+            self._handle(Died(*run, reason, again=False))
+        self._going.clear()
+        self._left.clear()
+
+    def _cancel(self) -> None:
+        for generator in self._going:
+            self._ray.cancel(generator, force=True)
+
 
 def _reason(error: Exception) -> str:
     """Returns what a run died of as the end of a sentence."""
     cause = getattr(error, "cause", None) or error
     said = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
     return f"its worker in the Ray cluster ended with {type(cause).__name__}: {said[0]}"
-
-
-def _dumped(experiment: Experiment) -> bytes:
-    """Pickles an experiment with the code of the user's own functions, not where it is."""
-    modules = {
-        sys.modules.get(getattr(function, "__module__", None) or "")
-        for function in experiment.settings.functions.values()
-    }
-    own = [module for module in modules if module and _is_own(module)]
-    for module in own:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        return cloudpickle.dumps(experiment)
-    finally:
-        for module in own:
-            cloudpickle.unregister_pickle_by_value(module)
-
-
-def _is_own(module: Any) -> bool:
-    """Whether a module is a file of the user, not one of an installed package."""
-    package = module.__name__.partition(".")[0]
-    return package not in {"__main__", "keras_smooth", "keras", "tensorflow"}
-
-
-# What a worker does.
-
-
-def _events(
-    paths: list[str],
-    versions: dict[str, str],
-    content: bytes,
-    activation: str,
-    start: Start,
-) -> Iterator[Event]:
-    """Gives the events of one run, which goes on in a thread."""
-    sys.path += [path for path in paths if path not in sys.path]
-    if files.versions() != versions:
-        raise RuntimeError(
-            f"a node of the cluster has other versions: {files.versions()}, not {versions}"
-        )
-    events: queue.Queue = queue.Queue()
-
-    def work() -> None:
-        try:
-            perform(_loaded(content), Task(activation, (start,)), events.put)
-            events.put(_END)
-        except BaseException as error:
-            events.put(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    for event in iter(events.get, _END):
-        if isinstance(event, BaseException):
-            raise event
-        yield event
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded(content: bytes) -> Experiment:
-    """Returns the experiment, the same for all runs of a worker, which so compiles seldom."""
-    # As a worker process of one machine has that uses all its cores.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    return pickle.loads(content)

@@ -1,6 +1,6 @@
 """The report of a comparison, from its results: words, figures, report.md and report.html.
 
-recommendation.py    which activation to take
+recommendation.py    which activation to use
 findings.py          what the runs say beside that, in words and rows of a table
 command.py           the command that makes the results again
 figures.py           figures as PNG

@@ -14,6 +14,13 @@ from keras_smooth.comparison.settings import FACTORS, Variant
 
 # Below this a start counts as dead: Glorot's leaves sigmoid 4e-5, tanh 4e-1.
 DEAD_SIGNAL = 1e-3
+# By the order up to which derivatives are known.
+UNKNOWN = (
+    " y' and y'' are not known: the points of the errors of y were held out of the training, "
+    "and y'' can be compared between seeds alone.",
+    " y'' is not known, and can be compared between seeds alone. Only y is trained on.",
+    "",
+)
 METHODS = {
     "lbfgs": "self-scaled L-BFGS",
     "bfgs": "self-scaled BFGS",
@@ -47,12 +54,7 @@ def introduction(results: Results) -> str:
             f" In {problem.dim} dimensions y' and y'' are gradient and Hessian, their errors "
             "means over all entries; curves are drawn along the diagonal of the domain."
         )
-    if problem.exact[2] is None and problem.exact[1] is None:
-        text += (
-            " y' and y'' are not known: the points of the errors of y were held out of the "
-            "training, and y'' can be compared between seeds alone."
-        )
-    return text
+    return text + UNKNOWN[problem.known_order]
 
 
 def _noise(noise: float) -> str:
@@ -106,7 +108,7 @@ def failures(results: Results) -> list[str]:
         lines += [
             f"{run.activation}, seed {run.seed}, ended at iteration {run.nit}: {run.message}"
             for run in runs
-            if run.restarts or not run.success
+            if run.restarts or run.failed
         ]
     return lines
 
@@ -180,7 +182,7 @@ def question(results: Results) -> Answer | None:
         spreads = [spread([getattr(run, field) for run in of_line]) for field in ERRORS]
         restarts = sum(run.restarts for run in of_line)
         rows.append([name, f"{signal(of_line):.1e}", *spreads, str(restarts)])
-    broken = [f"seed {run.seed}" for run in runs if run.restarts or not run.success]
+    broken = [f"seed {run.seed}" for run in runs if run.restarts or run.failed]
     return Answer(
         rows,
         _verdict(

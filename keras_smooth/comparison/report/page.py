@@ -29,7 +29,7 @@ def page(results: Results) -> str:
     """Returns the report as HTML."""
     advice = recommended(results)
     headline, others = _headline(advice.text)
-    shown = 2 if results.problem.exact[2] is not None else 0
+    shown = results.problem.known_order
     scale = _LogScale(_values(results, ERRORS))
     lines = enumerate(results.summary())
     rows = [_row(results, index, line, scale) for index, line in lines]

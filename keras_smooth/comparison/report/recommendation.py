@@ -1,17 +1,30 @@
-"""Which activation to take: the advice that follows from the errors."""
+"""Which activation to use: the advice that follows from the errors."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_smooth.comparison.results import ActivationSummary, Results
+from keras_smooth.comparison.learning import ERRORS
+from keras_smooth.comparison.problems import Problem
+from keras_smooth.comparison.results import ActivationSummary, Results, or_inf
+from keras_smooth.comparison.settings import Settings
+
+# With less than this the order of the activations is that of chance and of the first iterations,
+# in which others lead than at the end.
+LEAST_SEEDS, LEAST_EPOCHS = 2, 1000
+# What is judged by, by the order up to which derivatives are known.
+JUDGED_BY = (
+    "median error of y at points that were held out",
+    "median error of y', which was not trained on",
+    "median error of y''",
+)
 
 
 class Recommendation(NamedTuple):
     """An advice.
 
     Args:
-        activation: The one to take; None where none is of use.
+        activation: The one to use, or that leads in a quick look; None where none is of use.
         equal: Others that are as good here.
         text: The advice in sentences, with the name between two ** each.
     """
@@ -22,23 +35,27 @@ class Recommendation(NamedTuple):
 
 
 def recommendation(results: Results) -> str:
-    """Returns the advice that follows from the errors of y'', or of y where y'' is not known."""
+    """Returns the advice that follows from the errors of the highest derivative known."""
     return recommended(results).text
 
 
 def recommended(results: Results) -> Recommendation:
     """Returns the advice with the names that are in it."""
-    summary = results.summary()
-    smooth = [line for line in summary if not is_rough(line) and not line.failures]
-    if results.problem.exact[2] is None:
-        found = _by_held_out_error(results, smooth)
+    summary, field = results.summary(), ERRORS[results.problem.known_order]
+    bound = _error_of_a_constant(results.problem)
+    usable = [
+        line
+        for line in summary
+        if not (is_rough(line) or line.failures) and or_inf(getattr(line, field)) < bound
+    ]
+    if is_quick(results.settings):
+        found = _so_far(results, usable)
+    elif usable:
+        found = _best(results, usable)
     else:
-        found = _by_second_derivative(results, smooth)
-    if found is None:
         text = "None of these activations can be recommended for second derivatives."
         return Recommendation(None, (), text)
-    rough = [line.activation for line in summary if is_rough(line)]
-    if rough:
+    if rough := [line.activation for line in summary if is_rough(line)]:
         text = f"{found.text} Not for second derivatives: {', '.join(rough)}."
         found = found._replace(text=text)
     return found
@@ -49,17 +66,43 @@ def is_rough(line: ActivationSummary) -> bool:
     return not isinstance(line.smoothness, str | None) and line.smoothness < 2
 
 
-def _by_second_derivative(
-    results: Results, smooth: list[ActivationSummary]
-) -> Recommendation | None:
-    # Better than that of a constant, which is 0.
-    bound = float(np.mean(results.problem.exact[2] ** 2))
-    usable = [one for one in smooth if one.d2y_mse is not None and one.d2y_mse < bound]
-    if not usable:
-        return None
-    best, equal = _best_and_equal(results, usable, "d2y_mse")
+def is_quick(settings: Settings) -> bool:
+    """Whether the runs are too few or too short for an advice."""
+    return settings.seeds < LEAST_SEEDS or settings.epochs < LEAST_EPOCHS
+
+
+def _error_of_a_constant(problem: Problem) -> float:
+    """Returns the least error that a constant has, whose derivatives are 0."""
+    exact = problem.exact[problem.known_order]
+    return float(np.mean(exact**2) if problem.known_order else np.var(exact))
+
+
+def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation:
+    """Tells which activation leads in a quick look, and how to get an advice."""
+    settings, order = results.settings, results.problem.known_order
+    best = min(usable, key=lambda line: getattr(line, ERRORS[order]), default=None)
+    leads = (
+        f"**{best.activation}** has so far the lowest {JUDGED_BY[order]} "
+        f"({getattr(best, ERRORS[order]):.1e})"
+        if best
+        else "none of these is better than a constant so far"
+    )
+    seeds = "1 seed" if settings.seeds == 1 else f"{settings.seeds} seeds"
     text = (
-        f"Take **{best.activation}**: the lowest median error of y'' ({best.d2y_mse:.1e}) "
+        f"A quick look, with {seeds} and {settings.epochs} iterations: {leads}. More can "
+        f"change the order; for a recommendation use {LEAST_SEEDS} seeds and {LEAST_EPOCHS} "
+        "iterations or more."
+    )
+    return Recommendation(best.activation if best else None, (), text)
+
+
+def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
+    order = results.problem.known_order
+    best, equal = _best_and_equal(results, usable, ERRORS[order])
+    if order < 2:
+        return _by_spread(order, [best, *equal])
+    text = (
+        f"Take **{best.activation}**: the lowest {JUDGED_BY[order]} ({best.d2y_mse:.1e}) "
         "with no run that broke off."
     )
     names = tuple(one.activation for one in equal)
@@ -68,28 +111,18 @@ def _by_second_derivative(
     return Recommendation(best.activation, names, text)
 
 
-def _by_held_out_error(
-    results: Results, smooth: list[ActivationSummary]
-) -> Recommendation | None:
-    # Better than the best constant.
-    bound = float(np.var(results.problem.exact[0]))
-    usable = [one for one in smooth if one.y_mse is not None and one.y_mse < bound]
-    if not usable:
-        return None
-    best, equal = _best_and_equal(results, usable, "y_mse")
-    candidates = [one for one in (best, *equal) if one.d2y_spread is not None]
-    text = "y'' is not known here, so its error is not either. "
-    if not candidates:
-        text += (
-            f"By the error of y at points that were held out take **{best.activation}** "
-            f"({best.y_mse:.1e}). Two seeds or more would tell how far their y'' agree."
-        )
-        return Recommendation(best.activation, (), text)
-    chosen = min(candidates, key=lambda one: one.d2y_spread)
+def _by_spread(order: int, candidates: list[ActivationSummary]) -> Recommendation:
+    """Chooses among activations that are equally good by what is known of the errors."""
+    chosen = min(candidates, key=lambda one: or_inf(one.d2y_spread))
     others = ", the least of those within its range" if len(candidates) > 1 else ""
-    text += (
-        f"Take **{chosen.activation}**: error of y at points that were held out "
-        f"{chosen.y_mse:.1e}, and y'' of its seeds apart by {chosen.d2y_spread:.1e}{others}."
+    apart = (
+        f", and y'' of its seeds apart by {chosen.d2y_spread:.1e}{others}"
+        if chosen.d2y_spread is not None
+        else ""
+    )
+    text = (
+        f"y'' is not known here, so its error is not either. Take **{chosen.activation}**: {JUDGED_BY[order]} "
+        f"({getattr(chosen, ERRORS[order]):.1e}){apart}."
     )
     return Recommendation(chosen.activation, (), text)
 

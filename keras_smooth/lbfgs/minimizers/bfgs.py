@@ -8,6 +8,7 @@ from keras_smooth.lbfgs.minimizers import dense_inverse_hessian, quasi_newton
 from keras_smooth.lbfgs.minimizers.quasi_newton import State
 
 TAKES_PAIRS = False
+PACKAGES = ()
 
 
 def check_installed() -> None:

@@ -23,6 +23,7 @@ FEWEST_PAIRS, MOST_PAIRS = 50, 300
 # More memory needs fewer iterations at any cost of an evaluation: where it is small, it is taken.
 SMALL_BYTES, MOST_BYTES = 2**23, 2**28
 TAKES_PAIRS = True
+PACKAGES = ()
 
 
 def check_installed() -> None:

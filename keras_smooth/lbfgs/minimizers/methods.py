@@ -1,8 +1,9 @@
 """The table of minimizers: a new one is a file and a row here.
 
-A minimizer is a module with a constant and four functions,
+A minimizer is a module with two constants and four functions,
 
     TAKES_PAIRS, whether `num_correction_pairs` has a meaning
+    PACKAGES, on whose versions its numbers depend beside TensorFlow's
     check_installed() -> None, or ImportError with a remedy
     default_num_pairs(num_rows, num_weights, itemsize) -> int, if it takes pairs
     begin(function, position, num_correction_pairs) -> state

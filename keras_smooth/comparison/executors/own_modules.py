@@ -1,0 +1,125 @@
+"""The user's own modules, as source text for machines that do not have them.
+
+What is sent elsewhere names functions by their modules. Those of installed packages are there as
+well; those of the user are in some folder here, and import others from it.
+"""
+
+import dataclasses
+import importlib.abc
+import importlib.util
+import os
+import pickletools
+import sys
+import sysconfig
+import tokenize
+import types
+from collections.abc import Mapping
+from pathlib import Path
+
+# On every machine, also where they are installed from a folder of their sources.
+_ALWAYS_THERE = {"keras_smooth", "keras", "tensorflow", "ray"}
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A module.
+
+    Args:
+        path: Where it is here.
+        text: Its source.
+        is_package: Whether it is a package.
+    """
+
+    path: str
+    text: str
+    is_package: bool
+
+
+def named_in(content: bytes) -> dict[str, Source]:
+    """Returns the user's modules that a pickle needs, by their names.
+
+    Of every module that it names, these are all that have been imported from the same folder or
+    package: the module itself, and what it imports, and what that imports.
+    """
+    # Names of modules are among all of its text.
+    texts = {text for _, text, _ in pickletools.genops(content) if isinstance(text, str)}
+    roots = {_root(name) for name in texts & sys.modules.keys()} - {None}
+    sources = {name: _source(name) for name in list(sys.modules) if _root(name) in roots}
+    return {name: source for name, source in sources.items() if source}
+
+
+def _root(name: str) -> Path | None:
+    """Returns the folder that a module of the user is imported from; None for others."""
+    path = _path(name)
+    if name.partition(".")[0] in _ALWAYS_THERE or path is None or _is_installed(path):
+        return None
+    folder = path.parent if path.stem == "__init__" else path
+    # As many levels up as its name has.
+    return [*folder.parents][: name.count(".") + 1][-1]
+
+
+def _path(name: str) -> Path | None:
+    """Returns the file of a module; of a package without one, where that would be."""
+    module = sys.modules[name]
+    if not isinstance(module, types.ModuleType):
+        return None
+    # Not by attributes, for which some modules import others.
+    known = vars(module)
+    if file := known.get("__file__"):
+        return Path(file).absolute()
+    if name == "__main__":  # A notebook, whose folder is the current one.
+        return Path("__main__").absolute()
+    folder = next(iter(known.get("__path__") or ()), None)
+    return folder and Path(folder, "__init__.py").absolute()
+
+
+def _is_installed(path: Path) -> bool:
+    return bool(_INSTALLED & {*path.parts}) or path.is_relative_to(
+        sysconfig.get_path("stdlib")
+    )
+
+
+def _source(name: str) -> Source | None:
+    """Returns the source of a module; None for the program, which is sent in another way."""
+    path = _path(name)
+    if name == "__main__" or path.suffix != ".py":
+        return None
+    is_package = path.stem == "__init__"
+    if is_package and not path.exists():
+        return Source(os.fspath(path), "", is_package)
+    try:
+        with tokenize.open(path) as file:
+            return Source(os.fspath(path), file.read(), is_package)
+    except (OSError, SyntaxError, UnicodeDecodeError):  # It has changed since.
+        return None
+
+
+def install(sources: Mapping[str, Source]) -> None:
+    """Makes modules importable that are not here; those of an earlier call are no longer."""
+    for finder in [one for one in sys.meta_path if isinstance(one, _Finder)]:
+        sys.meta_path.remove(finder)
+        for name in finder.sources:
+            sys.modules.pop(name, None)
+    sys.meta_path.insert(0, _Finder(sources))
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
+    """Imports modules from their sources."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self.sources = sources
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname in self.sources:
+            return importlib.util.spec_from_loader(fullname, self)
+        return None
+
+    def is_package(self, fullname: str) -> bool:
+        return self.sources[fullname].is_package
+
+    def get_source(self, fullname: str) -> str:
+        return self.sources[fullname].text
+
+    def get_filename(self, fullname: str) -> str:
+        return self.sources[fullname].path

@@ -1,0 +1,135 @@
+"""The user's modules that are sent to machines which do not have them."""
+
+import importlib
+import json
+import pickle
+import subprocess
+import sys
+
+import cloudpickle
+import pytest
+
+from keras_smooth.comparison.executors import own_modules
+
+# Files of the user, the module and the name of a function that gives 42, and the modules that it
+# needs.
+CASES = {
+    "a module alone": ({"mine.py": "def f(): return 42"}, "mine", {"mine"}),
+    "one beside it": (
+        {"mine.py": "import helper\ndef f(): return helper.g()", "helper.py": "def g(): return 42"},
+        "mine", {"mine", "helper"},
+    ),
+    "names from one that imports another": (
+        {
+            "mine.py": "from helper import g\ndef f(): return g()",
+            "helper.py": "import constants\ndef g(): return constants.X",
+            "constants.py": "X = 42",
+        },
+        "mine", {"mine", "helper", "constants"},
+    ),
+    "imported when it is called": (
+        {"mine.py": "def f():\n    from helper import g\n    return g()", "helper.py": "def g(): return 42"},
+        "mine", {"mine", "helper"},
+    ),
+    "a package": (
+        {
+            "mine/__init__.py": "from .part import f", "mine/part.py": "from . import deep\ndef f(): return deep.low.X",
+            "mine/deep/__init__.py": "from . import low", "mine/deep/low.py": "X = 42",
+        },
+        "mine", {"mine", "mine.part", "mine.deep", "mine.deep.low"},
+    ),
+    "a package without __init__": (
+        {"mine/part.py": "from mine import other\ndef f(): return other.X", "mine/other.py": "X = 42"},
+        "mine.part", {"mine", "mine.part", "mine.other"},
+    ),
+    "what cannot be pickled": (
+        {"mine.py": "import helper\ndef f(): return helper.X", "helper.py": "import threading\nL = threading.Lock()\nX = 42"},
+        "mine", {"mine", "helper"},
+    ),
+    "another encoding": (
+        {"mine.py": "# -*- coding: latin-1 -*-\ndef f(): return len('\u00e9') * 42"}, "mine", {"mine"},
+    ),
+}  # fmt: skip
+
+ELSEWHERE = """
+import pickle, sys
+from keras_smooth.comparison.executors import own_modules
+for sent in pickle.load(sys.stdin.buffer):
+    sources, function = pickle.loads(sent)
+    own_modules.install(sources)
+    print(pickle.loads(function)())
+"""
+
+
+@pytest.fixture
+def sent(tmp_path, monkeypatch):
+    """A function that imports a case's module, and pickles its function with what it needs."""
+
+    def send(name):
+        texts, module, _ = CASES[name]
+        folder = tmp_path / name.replace(" ", "_")
+        for path, text in texts.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="latin-1")
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(folder)
+            known = set(sys.modules)
+            function = importlib.import_module(module).f
+            assert function() == 42
+            content = cloudpickle.dumps(function)
+            sources = own_modules.named_in(content)
+            for each in set(sys.modules) - known:
+                del sys.modules[each]
+        return sources, content
+
+    return send
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_function_travels_with_what_its_module_imports(sent, name):
+    assert set(sent(name)[0]) == CASES[name][2]
+
+
+@pytest.mark.slow
+def test_functions_run_where_their_modules_are_not(sent):
+    # In one process, and under the same names: each has the modules that it was sent with.
+    content = pickle.dumps([pickle.dumps(sent(name)) for name in CASES])
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], input=content, stdout=subprocess.PIPE, check=True
+    )
+    assert done.stdout.decode().split() == ["42"] * len(CASES)
+
+
+@pytest.mark.parametrize(
+    "function", [json.dumps, cloudpickle.dumps, importlib.import_module]
+)
+def test_what_is_installed_stays_where_it_is(function):
+    assert own_modules.named_in(cloudpickle.dumps(function)) == {}
+
+
+SCRIPT = """
+import pickle, sys
+import cloudpickle, helper
+from keras_smooth.comparison.executors import own_modules
+
+def f():
+    return helper.X
+
+content = cloudpickle.dumps(f)
+sys.stdout.buffer.write(pickle.dumps([pickle.dumps((own_modules.named_in(content), content))]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["a script", "text, as in a notebook"])
+def test_a_function_of_the_program_itself_travels_with_what_that_imports(tmp_path, how):
+    (tmp_path / "helper.py").write_text("X = 42")
+    (tmp_path / "program.py").write_text(SCRIPT)
+    command = ["program.py"] if how == "a script" else ["-c", SCRIPT]
+    content = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, stdout=subprocess.PIPE, check=True
+    ).stdout
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], input=content, stdout=subprocess.PIPE, check=True
+    )
+    assert done.stdout == b"42\n"

@@ -1,0 +1,172 @@
+"""Small changes of a module that its tests do not notice: what they do not look at.
+
+    python tools/mutations.py keras_smooth/comparison/resuming.py --sample 40 \\
+        -- tests/test_comparison_resuming.py -m "not slow"
+
+Each change is made alone, in a copy of the tree, where the tests after -- then run. Every change
+that they pass with is printed. It shows code that is not tested, code that is not needed, or a
+change that makes no difference: look at them one by one.
+"""
+
+import argparse
+import ast
+import difflib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Imported once, for all of the forks.
+import keras  # noqa: F401
+import pytest
+
+PAIRS = [
+    (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.Is, ast.IsNot),
+    (ast.In, ast.NotIn), (ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.And, ast.Or),
+]  # fmt: skip
+SWAPPED = dict(PAIRS) | {second: first for first, second in PAIRS}
+DROPPED = (
+    ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Expr, ast.Return, ast.Raise, ast.Delete,
+    ast.Continue, ast.Break,
+)  # fmt: skip
+# Lists in which an entry can be missing, and how many are left at least: entries of a literal,
+# arguments with a name, operands of `and`, conditions of a comprehension.
+SHORTENED = {"elts": 1, "keywords": 0, "values": 1, "ifs": 0}
+# Their `values` belong to keys, or are text.
+UNEQUAL = (ast.Dict, ast.JoinedStr)
+# What only readers and type checkers look at.
+SKIPPED = {"annotation", "returns", "decorator_list"}
+
+
+def mutants(source: str) -> Iterator[tuple[int, str]]:
+    """Gives a line and the source with a change there, for every change that is known."""
+    tree = ast.parse(source)
+    for parent in list(_nodes(tree)):
+        for field, value in ast.iter_fields(parent):
+            for place, changed in _changes(parent, field, value):
+                setattr(parent, field, changed)
+                yield (
+                    getattr(place, "lineno", 0),
+                    ast.unparse(ast.fix_missing_locations(tree)),
+                )
+                setattr(parent, field, value)
+
+
+def _nodes(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for field, value in ast.iter_fields(node):
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, ast.AST) and field not in SKIPPED:
+                yield from _nodes(entry)
+
+
+def _changes(parent: ast.AST, field: str, value: Any) -> Iterator[tuple[ast.AST, Any]]:
+    """Gives where a field is changed, and what it becomes."""
+    if not isinstance(value, list):
+        yield from ((parent, new) for new in _instead(value, field))
+        return
+    can_shrink = len(value) > SHORTENED.get(field, len(value))
+    is_read = isinstance(getattr(parent, "ctx", ast.Load()), ast.Load)
+    for i, entry in enumerate(value):
+        place = entry if hasattr(entry, "lineno") else parent
+        for new in _instead(entry, field):
+            yield place, [*value[:i], new, *value[i + 1 :]]
+        if can_shrink and is_read and not isinstance(parent, UNEQUAL):
+            yield place, [*value[:i], *value[i + 1 :]]
+
+
+def _instead(node: Any, field: str) -> Iterator[Any]:
+    """Gives what may stand in the place of a node, or of the value of a constant."""
+    if type(node) in SWAPPED:
+        yield SWAPPED[type(node)]()
+    if field == "value" and type(node) in (bool, int, float) and node in (0, 1):
+        yield type(node)(1 - node)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield node.operand
+    elif field == "test":
+        yield ast.UnaryOp(ast.Not(), node)
+    if isinstance(node, DROPPED) and not _does_nothing(node):
+        yield ast.Pass()
+
+
+def _does_nothing(node: ast.stmt) -> bool:
+    """Whether a statement is a docstring, or a declaration without a value."""
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    return isinstance(node, ast.AnnAssign) and node.value is None
+
+
+def passes(tree: Path, tests: list[str]) -> bool:
+    """Whether the tests pass in a tree, in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        os.chdir(tree)
+        sys.path[0] = os.environ["PYTHONPATH"] = str(tree)
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        os._exit(pytest.main(["-n0", "-x", "-q", "-p", "no:cacheprovider", *tests]))
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _copy(tree: Path) -> None:
+    """Copies what git has or would add."""
+    listed = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
+    for name in filter(os.path.isfile, names.split("\0")):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, tree / name)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("module", help="a file of the package, from the root of the tree")
+    parser.add_argument("--sample", type=int, help="so many changes, drawn (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    parser.add_argument(
+        "--timeout", default="120", help="seconds for a test (default: 120)"
+    )
+    parser.add_argument("tests", nargs="+", help="files and options of pytest, after --")
+    given = parser.parse_args()
+    tests = [f"--timeout={given.timeout}", *given.tests]
+    # Two changes within a second may have one size, by which bytecode is known.
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    with tempfile.TemporaryDirectory() as tree:
+        _copy(Path(tree))
+        file = Path(tree, given.module)
+        source = file.read_text()
+        if not passes(Path(tree), tests):
+            sys.exit("The tests fail without any change.")
+        file.write_text("raise ImportError('not the tree that was changed')")
+        if passes(Path(tree), tests):
+            sys.exit(f"The tests do not import {given.module} of the copy.")
+        return _survivors(Path(tree), file, source, tests, given)
+
+
+def _survivors(
+    tree: Path, file: Path, source: str, tests: list[str], given: argparse.Namespace
+) -> int:
+    """Prints the changes that the tests pass with; returns 1 if there are any."""
+    drawn = list(mutants(source))
+    if given.sample is not None and given.sample < len(drawn):
+        drawn = sorted(random.Random(given.seed).sample(drawn, given.sample))
+    original, survivors = ast.unparse(ast.parse(source)).splitlines(), 0
+    for line, text in drawn:
+        file.write_text(text)
+        if passes(tree, tests):
+            survivors += 1
+            changes = difflib.unified_diff(original, text.splitlines(), n=0, lineterm="")
+            shown = "\n".join(one for one in list(changes)[2:] if not one.startswith("@"))
+            print(f"{given.module}:{line}\n{shown}", flush=True)
+    print(f"{survivors} of {len(drawn)} changes were not noticed.")
+    return int(bool(survivors))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
