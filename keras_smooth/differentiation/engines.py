@@ -10,7 +10,7 @@ from keras_smooth import layers, registry
 from keras_smooth.checks import choice, shown, truth, whole_number
 from keras_smooth.differentiation import rules
 from keras_smooth.models import graph
-from keras_smooth.models.calls import accepts_training
+from keras_smooth.models.own_call import accepts_training, entry
 
 ENGINES = ("auto", "tape", "jet")
 # The rules are tested to this order.
@@ -123,4 +123,4 @@ def _differs_in_training(model: Callable) -> bool:
         return not graph.is_graph(model) or any(
             map(_differs_in_training, graph.inner(model))
         )
-    return type(model) not in _WITHOUT_MODES and accepts_training(model.call)
+    return type(model) not in _WITHOUT_MODES and accepts_training(entry(model))

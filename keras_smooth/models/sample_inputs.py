@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.models import checked_inputs
+from keras_smooth.models import checked_inputs, own_call
 
 SAMPLES = 4
 SEED = 0
@@ -36,7 +36,7 @@ def prepared(
     """
     if x is not None:
         x = _first_samples(model, x)
-        if not model.built:
+        if not own_call.is_built(model):
             model = _copied_if_possible(model, copied)
             model(x)
         return model, (x,)

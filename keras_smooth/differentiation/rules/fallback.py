@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.differentiation import tapes
 from keras_smooth.jet import Jet
-from keras_smooth.models.calls import accepts_training
+from keras_smooth.models.own_call import accepts_training, entry
 
 # Of float16 and coarser, summed in another order.
 _ROUNDING = 1e-2
@@ -29,9 +29,9 @@ def unframed(*structures) -> tuple:
 
 def call(operation: Callable, args: tuple, kwargs: dict):
     """Calls a layer in inference mode, or an operation or function."""
-    if isinstance(operation, keras.layers.Layer) and accepts_training(operation.call):
+    if isinstance(operation, keras.layers.Layer) and accepts_training(entry(operation)):
         # What the graph itself says comes first.
-        bound = inspect.signature(operation.call).bind_partial(*args, **kwargs)
+        bound = inspect.signature(entry(operation)).bind_partial(*args, **kwargs)
         if bound.arguments.get("training") is None:
             kwargs = {**kwargs, "training": False}
     return operation(*args, **kwargs)
