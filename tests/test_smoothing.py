@@ -373,6 +373,44 @@ def test_a_smooth_lambda_hands_no_mask_on():
     np.testing.assert_allclose(smooth(x), [[1.25, 1.5, 1.75]], atol=1e-4)
 
 
+def _looked_up():
+    return [keras.Input((5,)), L.Embedding(10, 4), L.Flatten(), L.Dense(3, "relu")]
+
+
+def _of_two(two):
+    i, w = keras.Input((3,)), keras.Input((5,))
+    words = L.Flatten()(L.Embedding(10, 4)(w))
+    return keras.Model(two(i, w), L.Concatenate()([L.Dense(3, "relu")(i), words]))
+
+
+# Models whose inputs are floats by their dtype, and indices by what looks them up.
+OF_INDICES = {
+    "sequential": lambda: keras.Sequential(_looked_up()),
+    "second of two": lambda: _of_two(lambda i, w: [i, w]),
+    "first of two": lambda: _of_two(lambda i, w: (w, i)),
+    "nested": lambda: keras.Sequential([keras.Sequential(_looked_up()), L.Dense(1)]),
+    "encoded": lambda: keras.Sequential(
+        [keras.Input((5,)), L.CategoryEncoding(4, "multi_hot"), L.Dense(3, "relu")]
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
+@pytest.mark.parametrize("name", OF_INDICES)
+def test_inputs_are_drawn_that_a_model_takes(name):
+    model = OF_INDICES[name]()
+    smooth = keras_smooth.smoothen(model)
+    assert smooth.output_change.largest < np.log(2) / 10.0 * 3
+    assert keras_smooth.audit(model, order=1).model.verdict == "rough"
+
+
+def test_a_model_that_runs_on_no_numbers_needs_x():
+    i = keras.Input((2,))
+    model = keras.Model(i, L.Embedding(20, 1)(i - 100.0))
+    with pytest.raises(ValueError, match="No numbers were found .* Pass x"):
+        keras_smooth.smoothen(model)
+
+
 def test_replacements_come_first():
     model = keras.Sequential(
         [keras.Input((2,)), L.Dense(3, "relu"), L.Dense(3, "hard_shrink")]

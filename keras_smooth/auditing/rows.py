@@ -65,7 +65,7 @@ def _audited(
         order=verdict.order,
         mode=mode,
         error=verdict.error,
-        reason=verdict.reason,
+        reason=verdict.reason or (verdict.note if verdict.verdict == "ok" else ""),
         remedy=remedies.of(part, verdict.verdict, order),
         inference=found["inference"].verdict,
         training=found.get("training", found["inference"]).verdict,
