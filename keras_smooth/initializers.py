@@ -154,8 +154,12 @@ class GainScaling(keras.initializers.GlorotUniform):
 
     def _axes_of_inputs(self, shape: Any) -> tuple[int, ...]:
         """Returns the axes of a kernel that are summed over, as EinsumDense tells them."""
-        told = [getattr(self, f"{end}_axes", None) for end in ("input", "output")]
-        return tuple(range(len(shape) - 1)) if None in told else tuple(told[0])
+        inputs, outputs = (
+            getattr(self, f"{end}_axes", None) for end in ("input", "output")
+        )
+        if inputs is None or outputs is None:
+            return tuple(range(len(shape) - 1))
+        return tuple(inputs)
 
 
 def _centered(kernel: Any, axes: tuple[int, ...], fan_in: int) -> Any:

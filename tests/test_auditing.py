@@ -86,6 +86,39 @@ def test_verdict(make, verdict, order):
     assert bool(row.remedy) == (verdict != "ok")
 
 
+KINK_0 = "has a kink at 0 and is straight on both sides, so y'' is 0 wherever it exists"
+BEND_0 = "is straight for x > 0 and its second derivative jumps at 0"
+FLAT = "is made of straight pieces, so y'' is 0 wherever it exists"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: L.Dense(4, "relu"), f"relu {KINK_0}"),
+        (lambda: L.Dense(50, "relu"), f"relu {KINK_0}"),
+        (lambda: L.ReLU(), f"relu {KINK_0}"),
+        (lambda: L.ReLU(max_value=1.0), ""),
+        (lambda: L.Dense(4, L.ReLU()), ""),
+        (lambda: L.Dense(4, "elu"), f"elu {BEND_0}"),
+        (lambda: L.Activation("hard_sigmoid"), f"hard_sigmoid {FLAT}"),
+        (lambda: keras_smooth.Dense(4, "leaky_relu", order=0), f"leaky_relu {KINK_0}"),
+    ],
+)
+def test_what_is_rough_says_where_the_table_knows(make, words):
+    for x in (None, np.random.default_rng(0).normal(size=(4, 3)).astype("float32")):
+        model = keras.Sequential([keras.Input((3,)), make()])
+        row = keras_smooth.audit(model, x).rows[0]
+        assert (row.verdict, row.reason) == ("rough", words)
+
+
+def test_operations_say_where_they_are_rough():
+    x = keras.Input((3,))
+    model = keras.Model(x, ops.relu(x) + ops.abs(L.Dense(3)(x)))
+    reasons = {row.layer: row.reason for row in keras_smooth.audit(model).rows}
+    assert reasons["Relu"] == f"relu {KINK_0}"
+    assert reasons["Absolute"].endswith("has a kink where pieces meet")
+
+
 # Right in every order, with sharp bends, large weights or tiny scales.
 RIGHT = {
     "dense": lambda: L.Dense(5, "tanh", kernel_initializer=keras.initializers.RandomNormal(stddev=5.0)),

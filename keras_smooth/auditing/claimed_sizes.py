@@ -48,7 +48,7 @@ def bytes_of_weights(path: Path) -> int:
         if _WEIGHTS not in archive.namelist():
             return path.stat().st_size
         size = archive.getinfo(_WEIGHTS).file_size
-        with archive.open(_WEIGHTS) as member, h5py.File(member, "r") as weights:
+        with archive.open(_WEIGHTS) as content, h5py.File(content, "r") as weights:
             claimed = _bytes_of_datasets(weights)
     if claimed > _SMALL + size:
         raise TooLarge(f"{_WEIGHTS} in it claims {claimed:,} bytes and has {size:,}")

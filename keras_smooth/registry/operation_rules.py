@@ -239,9 +239,11 @@ def power_class(x1=None, x2=None) -> Class:
     A negative one is not finite there.
     """
     if not isinstance(x2, numbers.Real):
-        base = isinstance(x1, numbers.Real) and x1 > 0
-        return math.inf if base else None
-    return math.inf if x2 < 0 or x2 == int(x2) else math.floor(x2)
+        is_base = isinstance(x1, numbers.Real) and float(x1) > 0.0
+        return math.inf if is_base else None
+    exponent = float(x2)
+    is_smooth = exponent < 0.0 or exponent.is_integer()
+    return math.inf if is_smooth else math.floor(exponent)
 
 
 def cast_class(x=None, dtype=None) -> Class:
