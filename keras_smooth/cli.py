@@ -243,9 +243,10 @@ def _import(module: str) -> None:
 def _array(file: str) -> np.ndarray:
     path = checks.regular_file(checks.path("--x", file))
     try:
-        found = np.load(path, allow_pickle=False)
+        # Mapped, an array can be no larger than its file, whatever the header claims.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
     # NumPy takes whatever it cannot read for a pickle, and says how to open that all the same.
-    except (EOFError, OSError, ValueError):
+    except Exception:
         found = None
     if not isinstance(found, np.ndarray):
         raise ValueError(
@@ -350,6 +351,8 @@ def main(argv: list[str] | None = None) -> int:
             return arguments.function(arguments, display.console())
     except (TypeError, ValueError, ImportError) as error:
         return _refused(arguments, str(error), BAD_INPUT)
+    except MemoryError as error:
+        return _refused(arguments, f"not enough memory: {error}", BAD_INPUT)
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         return _refused(arguments, f"{named}{error.strerror or error}", BAD_INPUT)

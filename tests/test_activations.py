@@ -11,7 +11,8 @@ import tensorflow as tf
 from activation_cases import ACTIVATIONS
 
 import keras_smooth
-from keras_smooth import activations
+from keras_smooth import activations, registry
+from keras_smooth.activations.rows import activation_row
 
 # Generic points, joints, zero and both tails.
 X = np.array([-60.0, -7.0, -1.3, -1.0, -0.4, 0.0, 0.4, 1.0, 1.3, 7.0, 60.0])
@@ -136,6 +137,19 @@ def test_keras_softsign_has_no_second_derivative_but_this_one_has():
     assert float(keras_smooth.derivatives(activations.softsign, x)[2][0]) == -0.25
     with pytest.raises(ValueError, match="order 2 is lost.*Softsign"):
         keras_smooth.derivatives(keras.activations.softsign, x)
+
+
+@pytest.mark.parametrize("name", ["logish", "sin", "smooth_ramps"])
+def test_a_name_is_registered_once(name):
+    before = registry.named(name)
+
+    def another(x):
+        return x
+
+    another.__name__ = name
+    with pytest.raises(ValueError, match=f"an activation named '{name}' already"):
+        activation_row(math.inf, 1.0, lambda x: x)(another)
+    assert registry.named(name) is before and registry.row(another) is None
 
 
 @pytest.mark.parametrize("name", ["snake", "tanh", "gelu", "softsign"])

@@ -8,6 +8,7 @@ import random
 import re
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from rich.console import Console
 import keras_smooth
 from keras_smooth import cli
 from keras_smooth.auditing import (
+    claimed_sizes,
     grouped_convolutions,
     lines,
     measured_call,
@@ -79,10 +81,42 @@ FAULTS = [
 
 @pytest.mark.parametrize(("make", "verdict", "order"), FAULTS)
 def test_verdict(make, verdict, order):
-    x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
-    row = keras_smooth.audit(make(), x).rows[0]
+    row = keras_smooth.audit(make()).rows[0]
     assert (row.verdict, row.order) == (verdict, order)
     assert bool(row.remedy) == (verdict != "ok")
+
+
+KINK_0 = "has a kink at 0 and is straight on both sides, so y'' is 0 wherever it exists"
+BEND_0 = "is straight for x > 0 and its second derivative jumps at 0"
+FLAT = "is made of straight pieces, so y'' is 0 wherever it exists"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: L.Dense(4, "relu"), f"relu {KINK_0}"),
+        (lambda: L.Dense(50, "relu"), f"relu {KINK_0}"),
+        (lambda: L.ReLU(), f"relu {KINK_0}"),
+        (lambda: L.ReLU(max_value=1.0), ""),
+        (lambda: L.Dense(4, L.ReLU()), ""),
+        (lambda: L.Dense(4, "elu"), f"elu {BEND_0}"),
+        (lambda: L.Activation("hard_sigmoid"), f"hard_sigmoid {FLAT}"),
+        (lambda: keras_smooth.Dense(4, "leaky_relu", order=0), f"leaky_relu {KINK_0}"),
+    ],
+)
+def test_what_is_rough_says_where_the_table_knows(make, words):
+    for x in (None, np.random.default_rng(0).normal(size=(4, 3)).astype("float32")):
+        model = keras.Sequential([keras.Input((3,)), make()])
+        row = keras_smooth.audit(model, x).rows[0]
+        assert (row.verdict, row.reason) == ("rough", words)
+
+
+def test_operations_say_where_they_are_rough():
+    x = keras.Input((3,))
+    model = keras.Model(x, ops.relu(x) + ops.abs(L.Dense(3)(x)))
+    reasons = {row.layer: row.reason for row in keras_smooth.audit(model).rows}
+    assert reasons["Relu"] == f"relu {KINK_0}"
+    assert reasons["Absolute"].endswith("has a kink where pieces meet")
 
 
 # Right in every order, with sharp bends, large weights or tiny scales.
@@ -812,6 +846,88 @@ UNREADABLE = {
 }
 
 
+def _claims(change=None, weights=None, packed=zipfile.ZIP_STORED):
+    """Writes a model whose config is changed, or whose weights are others."""
+
+    def write(path):
+        model = keras.Sequential([keras.Input((3,)), L.Dense(4, "tanh"), L.Dense(1)])
+        model.save(path)
+        with zipfile.ZipFile(path) as archive:
+            contents = {name: archive.read(name) for name in archive.namelist()}
+        config = json.loads(contents["config.json"])
+        if change is not None:
+            change(config["config"]["layers"])
+        contents["config.json"] = json.dumps(config).encode()
+        contents["model.weights.h5"] = weights or contents["model.weights.h5"]
+        with zipfile.ZipFile(path, "w", packed) as archive:
+            for name, content in contents.items():
+                archive.writestr(name, content)
+
+    return write
+
+
+def _many_units(layers):
+    layers[1]["config"]["units"] = 10**9
+
+
+def _many_words(layers):
+    words = {"input_dim": 10**9, "output_dim": 8, "name": "words"}
+    layers[1] |= {"class_name": "Embedding", "config": words}
+
+
+def _large_inputs(layers):
+    layers[0]["config"]["batch_shape"] = [None, 10**9, 3]
+
+
+def _many_repeats(layers):
+    repeat = {"n": 10**9, "name": "repeat"}
+    layers.insert(2, {"module": "keras.layers", "class_name": "RepeatVector",
+                      "config": repeat, "registered_name": None})  # fmt: skip
+
+
+def _claimed_weights():
+    file = io.BytesIO()
+    with h5py.File(file, "w") as weights:
+        weights.create_dataset("a", (3, 10**9), "f4", chunks=(3, 1000), compression="gzip")
+    return file.getvalue()
+
+
+UNREADABLE |= {
+    "units": ("a.keras", _claims(_many_units), "asks for .* bytes of weights, .* has 84"),
+    "words": ("a.keras", _claims(_many_words), "asks for .* bytes of weights, .* has 84"),
+    "inputs": ("a.keras", _claims(_large_inputs), "numbers of 4 samples"),
+    "outputs": ("a.keras", _claims(_many_repeats), "repeat makes 16,000,000,000 numbers"),
+    "claimed weights": (
+        "a.keras", _claims(weights=_claimed_weights()), "claims 12,000,000,000 bytes"
+    ),
+    "zeros": (
+        "a.keras",
+        _claims(weights=bytes(2**27), packed=zipfile.ZIP_DEFLATED),
+        "claims to be 134,217,728 bytes",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: L.Dense(4, kernel_initializer="orthogonal"),
+        lambda: L.Dense(4, kernel_initializer=keras.initializers.Constant(2.0)),
+        lambda: L.Embedding(50_000, 20),
+        lambda: L.GRU(3),
+        lambda: L.Dense(4, dtype="bfloat16"),
+    ],
+)
+def test_models_are_as_large_as_their_files(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(claimed_sizes, "_SMALL", 1024)
+    inputs = keras.Input((6,) if not isinstance(make(), L.GRU) else (5, 6))
+    model = keras.Sequential([inputs, make()])
+    model.save(tmp_path / "model.keras")
+    again = model_files.read_model(str(tmp_path / "model.keras"))
+    for old, new in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def _renamed(path):
     _saved(lambda: L.Dense(2))(path.with_suffix(".keras"))
     path.with_suffix(".keras").rename(path)
@@ -841,12 +957,23 @@ def test_command_says_why_inputs_cannot_be_read(capsys, tmp_path):
     (tmp_path / "text.npy").write_text("1 2 3")
     np.savez(tmp_path / "two.npz", np.ones((1, 2)), np.ones((1, 2)))
     np.save(tmp_path / "objects.npy", np.array([{}, []], dtype=object))
+    header = {"descr": "<f8", "fortran_order": False, "shape": (10**13, 2)}
+    with open(tmp_path / "huge.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with open(tmp_path / "negative.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (-1, 2)})
+    whole = (tmp_path / "cut.npy", np.ones((4, 2)))
+    np.save(*whole)
+    os.truncate(whole[0], 140)
     one = "expected one array of numbers, as numpy.save writes it"
     for name, words in {
         "fifo.npy": "FIFO",
         "text.npy": one,
         "two.npz": one,
         "objects.npy": one,
+        "huge.npy": one,
+        "negative.npy": one,
+        "cut.npy": one,
         "absent.npy": "No such file",
     }.items():
         file = tmp_path / name

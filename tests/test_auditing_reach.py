@@ -76,7 +76,6 @@ WRONG = {
     "kink among values of one side": lambda: _model(
         lambda x: L.Lambda(lambda x: ops.abs(x / 1e4 - 7.2))(7e4 + 5e3 * x)
     ),
-    "norm at 0": lambda: _model(lambda x: ops.norm(ops.sin(x), axis=-1, keepdims=True)),
 }
 
 
@@ -113,18 +112,66 @@ FAR_KINKS = {
 STEEP = {"cube": lambda x: x**3 + x, "wave": ops.sin, "step": lambda x: ops.tanh(20 * x)}
 
 
-def _audited(function):
+def _audited(function, given=True):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((2,)), L.Dense(3, function), L.Dense(1)])
     x = 1 + 0.1 * np.random.default_rng(0).normal(size=(4, 2))
-    return keras_smooth.audit(model, x).rows[0].outcome
+    return keras_smooth.audit(model, x if given else None).rows[0]
 
 
 @pytest.mark.parametrize("name", FAR_KINKS)
-def test_a_kink_of_an_unknown_function_is_found_where_the_samples_do_not_come(name):
-    assert _audited(FAR_KINKS[name]) == "faulty"
+def test_a_kink_where_the_samples_do_not_come_is_a_note_and_without_samples_a_fault(name):
+    row = _audited(FAR_KINKS[name])
+    assert (row.outcome, row.smoothness) == ("proven", None)
+    assert "which x does not have: less smooth than the order" in row.reason
+    assert _audited(FAR_KINKS[name], given=False).outcome == "faulty"
 
 
 @pytest.mark.parametrize("name", STEEP)
 def test_a_steep_function_is_no_kink(name):
-    assert _audited(STEEP[name]) == "proven"
+    assert _audited(STEEP[name]).outcome == "proven"
+
+
+def _distance(r, i=0, j=1):
+    return ops.norm(r[:, i] - r[:, j], axis=-1, keepdims=True)
+
+
+def _root_of_squares(r):
+    return ops.sqrt(ops.sum(ops.square(r[:, 0] - r[:, 1]), axis=-1, keepdims=True))
+
+
+def _angle(r):
+    a, b = r[:, 1] - r[:, 0], r[:, 2] - r[:, 0]
+    cosine = ops.sum(a * b, axis=-1, keepdims=True)
+    return cosine / (_distance(r) * _distance(r, 0, 2))
+
+
+# Functions of three atoms, which are smooth wherever none is where another one is.
+OF_ATOMS = {
+    "Coulomb": lambda r: 1 / _distance(r),
+    "Morse": lambda r: ops.square(1 - ops.exp(-_distance(r))),
+    "root": _root_of_squares,
+    "angle": _angle,
+    "in a layer": lambda r: L.Lambda(_root_of_squares, dtype="float64")(r),
+}
+
+
+@pytest.mark.parametrize("name", OF_ATOMS)
+def test_atoms_that_coincide_are_no_fault_where_x_has_none(name, rng):
+    r = keras.Input((3, 3), dtype="float64")
+    model = keras.Model(r, ops.tanh(OF_ATOMS[name](r)))
+    apart = np.eye(3) + 0.2 * rng.normal(size=(4, 3, 3))
+    assert keras_smooth.audit(model, apart).ok
+    verified = keras_smooth.derivatives(model, apart, 2, verify=True, engine="tape")
+    assert verified.verification.ok
+    together = apart.copy()
+    together[1, 0] = together[1, 1]
+    assert keras_smooth.audit(model, together).outcome == "faulty"
+
+
+def test_a_note_is_in_the_table_and_the_fault_without_x_remains():
+    model = _model(lambda x: ops.norm(ops.sin(x), axis=-1, keepdims=True))
+    result = keras_smooth.audit(model, _points(model))
+    assert result.ok
+    assert "at inputs of 0, which x does not have" in str(result)
+    assert not keras_smooth.audit(model).ok

@@ -11,8 +11,9 @@ import warnings
 import jsonschema
 import numpy as np
 import pytest
-from made_up_comparison import key_of
+from made_up_comparison import key_of, made_up
 
+import keras_smooth
 from keras_smooth.comparison import (
     comparing,
     files,
@@ -24,6 +25,7 @@ from keras_smooth.comparison import (
     settings,
     tasks,
 )
+from keras_smooth.comparison.comparing import Comparison
 from keras_smooth.comparison.experiment import Outcome, Run, errors
 from keras_smooth.comparison.results import Results
 from keras_smooth.lbfgs import whole_files
@@ -384,6 +386,34 @@ def test_what_killed_processes_left_is_removed(written):
         place.write_text("half")
     comparing.prepare(ASKED, PROBLEMS, directory, resume=True)
     assert not any(place.exists() for place in places)
+
+
+def test_no_file_is_written_through_a_link(tmp_path):
+    comparison = Comparison(made_up({"tanh": [0.1, 0.2]}))
+    saved = comparison.save(tmp_path / "saved")
+    names = [each.relative_to(saved) for each in saved.rglob("*") if each.is_file()]
+    assert {"results.json", "results.csv", "report.html", "summary.png", "tanh.png"} <= {
+        str(name) for name in names
+    }
+    (tmp_path / "out" / "curves").mkdir(parents=True)
+    for number, name in enumerate(names):
+        (tmp_path / str(number)).write_bytes(b"mine")
+        (tmp_path / "out" / name).symlink_to(tmp_path / str(number))
+    comparison.save(tmp_path / "out")
+    for number, name in enumerate(names):
+        assert (tmp_path / str(number)).read_bytes() == b"mine"
+        assert not (tmp_path / "out" / name).is_symlink()
+
+
+def test_no_curves_are_written_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "curves").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="curves is a link"):
+        Comparison(made_up({"tanh": [0.1, 0.2]})).save(tmp_path / "out")
+    with pytest.raises(ValueError, match="curves is a link"):
+        keras_smooth.compare(["tanh"], seeds=1, epochs=1, out=tmp_path / "out")
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_versions_of_packages_that_are_installed_under_other_names(monkeypatch):

@@ -239,6 +239,37 @@ def test_outputs_are_the_same(name, dtype):
         np.testing.assert_array_equal(found, call.output)
 
 
+def _shared_by_models():
+    i, j, shared = keras.Input((6,)), keras.Input((6,)), L.Dense(6, "tanh")
+    inner = keras.Model(j, shared(j) * L.Dense(6)(j))
+    return keras.Model(i, inner(i) + shared(i))
+
+
+def _shared_by_wrappers():
+    i, shared = keras.Input((5, 6)), L.Dense(6)
+    both = L.TimeDistributed(shared)(i) + L.TimeDistributed(shared)(ops.sin(i))
+    return keras.Model(i, both + L.Dense(6)(i) + shared(i))
+
+
+def _shared_by_sequentials():
+    i, shared = keras.Input((6,)), L.Dense(6)
+    pair = [keras.Sequential([keras.Input((6,)), shared, L.Dense(6)]) for _ in range(2)]
+    return keras.Model(i, pair[1](i) - pair[0](i))
+
+
+@pytest.mark.parametrize("dtype", [None, "float64"])
+@pytest.mark.parametrize(
+    "make", [_shared_by_models, _shared_by_wrappers, _shared_by_sequentials]
+)
+def test_what_is_shared_stays_shared_and_in_order(make, dtype):
+    model = make()
+    copy = copies.fresh_copy(model, dtype)
+    names = [[layer.name for layer in m.layers if layer.weights] for m in (model, copy)]
+    assert names[0] == names[1]
+    shapes = [[tuple(w.shape) for w in m.weights] for m in (model, copy)]
+    assert shapes[0] == shapes[1]
+
+
 class Forgetful(L.Layer):
     """The config has not what it computes with."""
 

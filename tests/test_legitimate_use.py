@@ -379,3 +379,85 @@ def test_inputs_of_another_dtype_than_the_models(name, engine, of_model, of_x):
     for one, other in zip(keras.tree.flatten(found), keras.tree.flatten(expected)):
         # A few hundred roundings of float32.
         np.testing.assert_allclose(one, other, atol=3e-5)
+
+
+class OwnCall(keras.Model):
+    """As code for older versions has it: Keras neither builds it nor runs its `call`."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden, self.last = keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)
+
+    def __call__(self, x):
+        return self.last(self.hidden(x))
+
+
+class Doubling(OwnCall):
+    """It has both."""
+
+    def call(self, x):
+        return self.last(self.hidden(x))
+
+    def __call__(self, x, training=None):
+        return keras.Model.__call__(self, 2.0 * x, training=training)
+
+
+class OwnLayer(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(8, "tanh")
+
+    def __call__(self, x):
+        return self.dense(x)
+
+
+class Around(keras.Model):
+    """A layer in it has its own."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.hidden, self.last = OwnLayer(), keras.layers.Dense(1)
+
+    def build(self, shape):
+        self.built = True
+
+    def call(self, x):
+        return self.last(self.hidden(x))
+
+
+def _by_hand(model, x):
+    """Returns y and y' in NumPy."""
+    factor = 2.0 if isinstance(model, Doubling) else 1.0
+    hidden = getattr(model.hidden, "dense", model.hidden)
+    (kernel, bias), (last, offset) = hidden.get_weights(), model.last.get_weights()
+    h = np.tanh(factor * x @ kernel + bias)
+    return h @ last + offset, factor * ((1 - h**2) * last[:, 0]) @ kernel.T
+
+
+@pytest.mark.parametrize("kind", [OwnCall, Doubling, Around])
+def test_models_with_a_call_operator_of_their_own(kind, rng):
+    model, x = kind(), rng.normal(size=(5, 3)).astype("float32")
+    if kind is not Around:
+        with pytest.raises(ValueError, match="has no weights yet"):
+            keras_smooth.derivatives(model, x, 1)
+    model(x)
+    y, dy = _by_hand(model, x)
+    found = keras_smooth.derivatives(model, x, 1)
+    # A dozen roundings of float32 of numbers of size 1.
+    np.testing.assert_allclose(found[0], y, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(found[1][:, 0], dy, rtol=0, atol=2e-6)
+    audit = keras_smooth.audit(model, x)
+    assert audit.ok and [row.verdict for row in audit.rows] == ["ok", "ok"]
+    # Nothing is left of the recording.
+    assert type(model) is kind and "call" not in vars(model)
+    model.compile(loss="mse")
+    losses = keras_smooth.fit_lbfgs(model, x, x[:, :1], epochs=3, verbose=0).history["loss"]
+    y, _ = _by_hand(model, x)
+    assert losses[-1] == pytest.approx(np.mean((y - x[:, :1]) ** 2), rel=1e-4)
+
+
+def test_a_kink_in_a_layer_with_a_call_operator_of_its_own_is_found(rng):
+    layer = OwnLayer()
+    layer.dense = keras.layers.Dense(8, "relu")
+    row = keras_smooth.audit(layer, rng.normal(size=(5, 3)).astype("float32")).rows[0]
+    assert (row.verdict, row.smoothness) == ("rough", 0)

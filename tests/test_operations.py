@@ -1,5 +1,6 @@
 """Every row of keras.ops against differences, tapes and what Keras builds."""
 
+import functools
 import inspect
 import math
 
@@ -97,22 +98,128 @@ def measured(line: OperationLine) -> float:
     return min(found, default=math.inf)
 
 
-# Hundreds of short ones take long together.
-CASES = representatives(DIFFERENTIABLE, [*DIFFERENTIABLE][::6])
+def some(names):
+    """Returns cases, of which hundreds of short ones take long together."""
+    names = list(names)
+    return representatives(names, names[::6])
 
 
-@pytest.mark.parametrize("name", CASES)
+# One that jumps without known joints may jump anywhere.
+@pytest.mark.parametrize(
+    "name", some(n for n, r in DIFFERENTIABLE.items() if r.joints or smoothness(r) >= 0)
+)
 def test_class_at_a_generic_point(name):
-    row = DIFFERENTIABLE[name]
-    # One that jumps without known joints may jump anywhere.
-    if row.joints or smoothness(row) >= 0:
-        assert measured(OperationLine(row)) == math.inf
+    assert measured(OperationLine(DIFFERENTIABLE[name])) == math.inf
 
 
 @pytest.mark.parametrize("name", [n for n, row in DIFFERENTIABLE.items() if row.joints])
 def test_class_at_the_joints(name):
     row = DIFFERENTIABLE[name]
     assert min(measured(OperationLine(row, at)) for at in row.joints) == smoothness(row)
+
+
+# Points at which domains of functions of one number end, or pieces of them meet.
+ENDS = np.arange(-3.0, 3.25, 0.5)
+WIDTHS = 2.0 ** -np.arange(3, 9)
+
+
+def class_from_a_side(function, end, side) -> float:
+    """Returns how many derivatives go to a limit at a point, seen from a side of it.
+
+    Differences of order k over ever smaller steps settle if there are so many, and grow if
+    not. Of third order they round to 3e-6 at the smallest. A pole is no part of the domain.
+    """
+    with np.errstate(all="ignore"):
+        if not np.isfinite(function(np.array([end]))).all():
+            return math.inf
+        for k in (1, 2, 3):
+            signs = [(-1) ** (k - i) * math.comb(k, i) for i in range(k + 1)]
+            points = end + side * WIDTHS[:, None] * np.arange(k + 1)
+            values = function(points.ravel()).reshape(points.shape)
+            if not np.isfinite(values).all():
+                return math.inf
+            changes = np.abs(np.diff(values @ signs / WIDTHS**k))
+            if changes[-1] > changes[-2] + 1e-5 * (1 + np.abs(values).max()):
+                return k - 1
+    return math.inf
+
+
+def least_class_at_ends(function) -> float:
+    return min(class_from_a_side(function, end, side) for end in ENDS for side in (1, -1))
+
+
+def _of_single_numbers(row) -> bool:
+    """Returns whether an operation maps numbers to numbers, one by one."""
+    places = row.sample.places()
+    if row.mixes or len(places) != 1 or len(places[0].shape) != 2:
+        return False
+    point = places[0].point()
+    other = np.random.default_rng(0).permutation(point.size)
+    try:
+        results = [_result(row, each) for each in (point, point.ravel()[other])]
+    # Of rows, or of an axis.
+    except Exception:
+        return False
+    same = results[0].shape == point.shape and results[1].shape == (point.size,)
+    is_float = results[0].dtype == np.float64
+    return same and is_float and np.array_equal(results[0].ravel()[other], results[1])
+
+
+def _result(row, x) -> np.ndarray:
+    args, kwargs = row.sample.filled([tf.constant(x)])
+    return np.asarray(row.subject(*args, **kwargs))
+
+
+SINGLE = [
+    name for name, row in DIFFERENTIABLE.items()
+    if not row.joints and _of_single_numbers(row)
+]  # fmt: skip
+
+
+def test_functions_of_single_numbers_are_told():
+    assert {"numpy.sqrt", "numpy.log", "numpy.arccos", "math.rsqrt"} <= set(SINGLE)
+    assert len(SINGLE) > 40
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_class_at_the_ends_of_the_domain(name):
+    row = ROWS[name]
+
+    found = least_class_at_ends(functools.partial(_result, row))
+    assert found == smoothness(row)
+
+
+POWERS = {-1: math.inf, -0.5: math.inf, 0.5: 0, 1: math.inf, 1.5: 1, 2.0: math.inf, 2.5: 2}
+
+
+@pytest.mark.parametrize("exponent", POWERS)
+def test_class_of_powers(exponent):
+    x = keras.Input((2,), dtype="float64")
+    known = keras_smooth.smoothness(keras.Model(x, x**exponent))
+    assert known == POWERS[exponent]
+    assert least_class_at_ends(lambda x: np.float_power(x, exponent)) == known
+
+
+# Of models, by what their operations are called with.
+CALLED = {
+    "power of a number": (lambda x: 2.0**x, math.inf),
+    "power of two tensors": (lambda x: ops.power(x, ops.sin(x)), None),
+    "to integers and back": (lambda x: ops.cast(ops.cast(x, "int32"), x.dtype), -1),
+    "to booleans": (lambda x: x * ops.cast(x > 0.1, x.dtype), -1),
+    "to another float": (lambda x: ops.cast(x, "float32"), math.inf),
+    "saturated": (lambda x: ops.cast(ops.saturate_cast(x, "uint8"), x.dtype), -1),
+    "root of a square": (lambda x: ops.sqrt(ops.square(x)), 0),
+    "unit": (keras.layers.UnitNormalization(), -1),
+    "cosine": (lambda x: keras.layers.Dot(1, normalize=True)([x, ops.sin(x)]), -1),
+    "product": (lambda x: keras.layers.Dot(1)([x, ops.sin(x)]), math.inf),
+    "factors": (lambda x: ops.qr(ops.reshape(x, (-1, 2, 1)))[0], -1),
+}
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_class_by_arguments(name):
+    function, expected = CALLED[name]
+    assert keras_smooth.smoothness(_graph(function)) == expected
 
 
 def derivatives(line: OperationLine, order: int) -> list:
@@ -130,15 +237,25 @@ def derivatives(line: OperationLine, order: int) -> list:
     return nested(order)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_tapes_have_the_derivatives_of_its_class_or_refuse(name):
-    row, line = DIFFERENTIABLE[name], OperationLine(DIFFERENTIABLE[name])
-    order = min(2 if line.noise == 1.0 else 1, smoothness(row))
-    if order < 1:
-        return
+# Where TensorFlow says that it has no gradient, of the second order for softsign.
+REFUSED = {
+    "core.slice_update", "linalg.lu_factor", "nn.softsign", "numpy.unique"
+}  # fmt: skip
+# Sparsemax is wrong, see its row; a decoder's score has no gradient, and colours of this
+# sample are next to a kink.
+WRONG_HERE = {"nn.sparsemax", "nn.ctc_decode", "image.hsv_to_rgb"}
+
+
+@pytest.mark.parametrize("name", some(n for n in DIFFERENTIABLE if n not in WRONG_HERE))
+def test_tapes_have_the_derivatives_at_a_generic_point_or_refuse(name):
+    """Where pieces meet a generic point is on one of them."""
+    line = OperationLine(DIFFERENTIABLE[name])
+    # Differences of float32 tell nothing of second derivatives.
+    order = 2 if line.noise == 1.0 else 1
     try:
         found = derivatives(line, order)
     except LookupError:
+        assert name in REFUSED
         return
     nodes = one_sided.WIDTH * np.polynomial.chebyshev.chebpts1(2 * one_sided.DEGREE)
     values = line(nodes)
@@ -153,11 +270,15 @@ def test_tapes_have_the_derivatives_of_its_class_or_refuse(name):
             ), k
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name for name, row in ROWS.items()
+        if row.smoothness != math.inf and not callable(row.smoothness)
+    ],
+)  # fmt: skip
 def test_what_is_not_smooth_has_a_reason(name):
-    row = ROWS[name]
-    if row.smoothness != math.inf:
-        assert row.reason or callable(row.smoothness)
+    assert ROWS[name].reason
 
 
 def test_every_function_of_keras_has_a_row():

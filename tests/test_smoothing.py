@@ -287,6 +287,130 @@ def test_sharpness_trades_closeness_against_curvature():
     assert gaps[1] < gaps[0] and bends[1] > bends[0]
 
 
+def _maxima():
+    i = keras.Input((3,))
+    h, g = L.Dense(3)(i), L.Dense(3)(i)
+    return keras.Model(i, ops.maximum(h, g) + ops.relu(h))
+
+
+def _shared_by_models():
+    i, j, shared = keras.Input((3,)), keras.Input((3,)), L.Dense(3)
+    inner = keras.Model(j, ops.minimum(shared(j), L.Dense(3)(j)))
+    top = ops.amax(L.Dense(3)(i), axis=1, keepdims=True)
+    return keras.Model(i, inner(i) + shared(i) + top)
+
+
+def _shared_by_a_wrapper():
+    i, shared = keras.Input((3, 3)), L.Dense(3, "relu")
+    chosen = ops.fmax(shared(i), L.Dense(3)(i))
+    return keras.Model(i, L.TimeDistributed(shared)(i) + chosen)
+
+
+def _several_ends():
+    i, j = keras.Input((3,)), keras.Input((3,))
+    h, g = L.Dense(3)(i), L.Dense(3)(j)
+    ends = [ops.ptp(h, axis=1), ops.fmax(0.1, g), ops.fmin(h, g) + L.Dense(3)(g)]
+    return keras.Model({"i": i, "j": j}, ends)
+
+
+def _nested_behind_maxima():
+    """The copy may count no model more, by whose number a file finds weights."""
+    i = keras.Input((3,))
+    pair = [keras.Sequential([keras.Input((3,)), L.Dense(3, "relu")]) for _ in range(2)]
+    return keras.Model(i, ops.maximum(pair[0](i), pair[1](ops.minimum(i, L.Dense(3)(i)))))
+
+
+@keras.saving.register_keras_serializable("smoothing")
+def _ramp(x):
+    return ops.relu(x)
+
+
+def _masked():
+    """The mask of the Lambda has a branch of its own, which makes the first layer deeper."""
+    i = keras.Input((2, 3))
+    h = L.Lambda(_ramp)(L.Masking()(L.Dense(3)(i)))
+    return keras.Model(i, L.Dense(3)(L.Dense(3)(L.Dense(3)(i))) + h)
+
+
+ORDERS = {
+    "maxima": _maxima,
+    "shared by models": _shared_by_models,
+    "shared by a wrapper": _shared_by_a_wrapper,
+    "several ends": _several_ends,
+    "nested": _nested_behind_maxima,
+    "masked": _masked,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+@pytest.mark.parametrize("name", ORDERS)
+def test_weights_keep_their_order(name, tmp_path, rng):
+    model = ORDERS[name]()
+    model.set_weights([rng.normal(size=weight.shape) for weight in model.weights])
+    smooth = keras_smooth.smoothen(model)
+
+    def assert_same(copy):
+        pairs = zip(model.get_weights(), copy.get_weights(), strict=True)
+        assert all(np.array_equal(*pair) for pair in pairs)
+
+    assert_same(smooth)
+    with_weights = [[e.name for e in m.layers if e.weights] for m in (model, smooth)]
+    assert with_weights[0] == with_weights[1]
+    for start, end in ((model, smooth), (smooth, model)):
+        start.set_weights([2 * weight for weight in start.get_weights()])
+        start.save_weights(tmp_path / "m.weights.h5")
+        end.load_weights(tmp_path / "m.weights.h5")
+        assert_same(smooth)
+
+
+def test_a_smooth_lambda_hands_no_mask_on():
+    i = keras.Input((4, 3))
+    h = L.Lambda(_ramp)(L.Masking()(i))
+    model = keras.Model(i, L.GlobalAveragePooling1D()(h))
+    smooth = keras_smooth.smoothen(model, sharpness=1e4)
+    x = np.float32([[[1, 2, 3], [0, 0, 0], [0, 0, 0], [4, 4, 4]]])
+    # The zeros count in the mean; a ramp is off by log(2) / 1e4.
+    np.testing.assert_allclose(smooth(x), [[1.25, 1.5, 1.75]], atol=1e-4)
+
+
+def _looked_up():
+    return [keras.Input((5,)), L.Embedding(10, 4), L.Flatten(), L.Dense(3, "relu")]
+
+
+def _of_two(two):
+    i, w = keras.Input((3,)), keras.Input((5,))
+    words = L.Flatten()(L.Embedding(10, 4)(w))
+    return keras.Model(two(i, w), L.Concatenate()([L.Dense(3, "relu")(i), words]))
+
+
+# Models whose inputs are floats by their dtype, and indices by what looks them up.
+OF_INDICES = {
+    "sequential": lambda: keras.Sequential(_looked_up()),
+    "second of two": lambda: _of_two(lambda i, w: [i, w]),
+    "first of two": lambda: _of_two(lambda i, w: (w, i)),
+    "nested": lambda: keras.Sequential([keras.Sequential(_looked_up()), L.Dense(1)]),
+    "encoded": lambda: keras.Sequential(
+        [keras.Input((5,)), L.CategoryEncoding(4, "multi_hot"), L.Dense(3, "relu")]
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
+@pytest.mark.parametrize("name", OF_INDICES)
+def test_inputs_are_drawn_that_a_model_takes(name):
+    model = OF_INDICES[name]()
+    smooth = keras_smooth.smoothen(model)
+    assert smooth.output_change.largest < np.log(2) / 10.0 * 3
+    assert keras_smooth.audit(model, order=1).model.verdict == "rough"
+
+
+def test_a_model_that_runs_on_no_numbers_needs_x():
+    i = keras.Input((2,))
+    model = keras.Model(i, L.Embedding(20, 1)(i - 100.0))
+    with pytest.raises(ValueError, match="No numbers were found .* Pass x"):
+        keras_smooth.smoothen(model)
+
+
 def test_replacements_come_first():
     model = keras.Sequential(
         [keras.Input((2,)), L.Dense(3, "relu"), L.Dense(3, "hard_shrink")]

@@ -36,9 +36,17 @@ def activation_row(
 
     Returns:
         A decorator.
+
+    Raises:
+        ValueError: If another function has the name; the table stays as it is.
     """
 
     def register(function: Any) -> Any:
+        if registry.has_name(function.__name__):
+            raise ValueError(
+                f"There is an activation named {function.__name__!r} already. Give the "
+                f"function in {function.__module__} another name."
+            )
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
         columns: dict[str, Any] = dict(
             smoothness=smoothness, slope=slope, jet=jet_rules.elementwise(rule)

@@ -15,6 +15,7 @@ precision.py      derivatives in a layer's own dtype against those of its copy
 findings.py       what was measured, and which of several is the worst
 verdicts.py       the verdicts and outcomes, one row each
 remedies.py       what to do about each verdict
+claimed_sizes.py  what a file claims, against its size
 model_files.py    models in files, and why one cannot be read
 progress.py       a line on the terminal that says which layer is measured
 report.py         LayerAudit and Audit, printed as a table or as JSON

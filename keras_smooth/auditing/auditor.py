@@ -34,7 +34,9 @@ def audit(
     is measured itself, in its own dtype and to its precision. Its derivatives from nested
     tapes are held against central differences of the derivative one order lower: around
     the values that reach the layer in each of its calls, at zero input and at ties; in
-    training mode as well where that differs. The model itself stays as it is.
+    training mode as well where that differs. With x it is asked about the values that x
+    leads to: a kink or a pole elsewhere, as that of a pair energy where two atoms coincide,
+    is a note. The model itself stays as it is.
 
     Args:
         model: A model (Sequential, Functional or subclassed) or one layer.
@@ -75,7 +77,7 @@ def audit(
         parts = graph.unique(model)
         watched = {id(part): part for part in (model, *(part for _, part in parts))}
         recorded = calls.record(model, list(watched.values()), args)
-        auditor = _Auditor(order, _dtype(recorded[id(model)]))
+        auditor = _Auditor(order, _dtype(recorded[id(model)]), nearby=x is not None)
         found_rows: list[LayerAudit] = []
         in_doubt = False
         for number, (path, part) in enumerate(parts, 1):
@@ -96,11 +98,13 @@ class _Auditor:
     Args:
         order: The highest order.
         dtype: Of the outputs of the model.
+        nearby: Whether it is asked about the values of the calls alone.
     """
 
-    def __init__(self, order: int, dtype: str) -> None:
+    def __init__(self, order: int, dtype: str, nearby: bool) -> None:
         self.order = order
         self.dtype = dtype
+        self.nearby = nearby
         self._calls = {}
         self._of_kind = {}
         self._alikes = set()
@@ -191,7 +195,7 @@ class _Auditor:
             measured = self._call(part, call)
         except copies.CannotCopy as error:
             return {"inference": Finding("unknown", reason=str(error))}
-        how["known"] = rows.is_known(part)
+        how |= {"known": rows.is_known(part), "nearby": self.nearby}
         found = {
             mode: Measurement(measured, mode == "training", self.order, **how).finding()
             for mode in measured.modes

@@ -29,6 +29,7 @@ class Finding:
         in_doubt: Whether a whole model has to tell: away from the values of the call there
             is a pole, an end of the domain, or a step.
         affine: Whether it is that of a function that is affine on all lines.
+        note: What was seen away from the values that are asked about.
     """
 
     verdict: str
@@ -40,6 +41,7 @@ class Finding:
     precision: tuple[float, ...] = ()
     in_doubt: bool = False
     affine: bool = False
+    note: str = ""
 
 
 # By mode. Training is missing where it does not differ from inference.
@@ -65,6 +67,7 @@ def worst(findings: list[Finding]) -> Finding:
         bound=max(found.bound for found in findings),
         in_doubt=any(found.in_doubt for found in findings),
         affine=all(found.affine for found in findings),
+        note=next((found.note for found in findings if found.note), ""),
         precision=tuple(map(max, zip(*(f.precision for f in findings if f.precision)))),
     )
 

@@ -24,6 +24,8 @@ class Line:
         alone: Whether also for layers that take one point at a time.
         where: Where it runs, for lines that keep away from the values that reached the
             layer.
+        generic: Whether nothing is special about its points but their size: a fault of the
+            code that shows there is one wherever signals are of that size.
     """
 
     base: Callable[[np.ndarray], np.ndarray]
@@ -33,6 +35,7 @@ class Line:
     jumps: bool = False
     alone: bool = False
     where: str = ""
+    generic: bool = False
 
     @property
     def away(self) -> bool:
@@ -75,11 +78,21 @@ RANGE = Line(
     jumps=True,
     where="within the range of its inputs",
 )
+# From one sample to another: across whatever parts their neighborhoods, and past points, such
+# as those where two atoms coincide, that only special lines meet.
+BETWEEN = Line(
+    np.array,
+    lambda value, rng: np.roll(value, 1, axis=0) - value,
+    (0.31,),
+    reach=1.2,
+    jumps=True,
+)
 # Where signals die out on the way to a layer, its faults show at values of size 1 only.
 UNIT = Line(
     lambda value: np.random.default_rng(SEED + 1).normal(size=value.shape),
     _normal,
     where="at inputs of size 1",
+    generic=True,
 )
 ZERO = Line(np.zeros_like, _normal, where="at inputs of 0")
 # Where it is not known at what values the pieces of a function meet.
@@ -116,13 +129,21 @@ def image_lines(low: float, high: float) -> tuple[Line, ...]:
     )
 
 
-def of(value_range: tuple[float, float] | None, joints: bool) -> tuple[Line, ...]:
+def near(nearby: bool) -> tuple[Line, ...]:
+    """Returns the lines through the values of a call, or within their range."""
+    return GENERIC, BETWEEN if nearby else RANGE
+
+
+def of(
+    value_range: tuple[float, float] | None, joints: bool, nearby: bool
+) -> tuple[Line, ...]:
     """Returns the lines along which a layer is measured.
 
     Args:
         value_range: Of the pixels of images, for layers that have one.
         joints: Whether to look at the points where the pieces of activations meet.
+        nearby: Whether it is asked about the values of the call alone.
     """
     pieces = (ZERO, ALL_JOINTS) if joints else (FAR,)
-    lines = (GENERIC, RANGE, UNIT, TIES, *pieces)
+    lines = (*near(nearby), UNIT, TIES, *pieces)
     return (*lines, *image_lines(*value_range)) if value_range else lines

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from keras_smooth.auditing import grouped_convolutions, towers
 from keras_smooth.auditing.lines import ALL_JOINTS, GENERIC, SEED, UNIT, Line
-from keras_smooth.models import agreement, calls, copies, graph, references
+from keras_smooth.models import agreement, calls, copies, graph, own_call, references
 from keras_smooth.models.agreement import distance
 
 # Images are cut to so many pixels a side, if the layer takes that.
@@ -376,7 +376,7 @@ def _draws(copy: keras.Operation) -> bool:
 def _takes_training(copy: keras.Operation) -> bool:
     parts = references.parts_within(copy)
     layers = [part for part in parts if isinstance(part, keras.layers.Layer)]
-    return any(calls.accepts_training(layer.call) for layer in layers)
+    return any(own_call.accepts_training(own_call.entry(layer)) for layer in layers)
 
 
 def _cut(leaf: Any) -> Any:

@@ -46,6 +46,8 @@ class Measurement:
         end_to_end: Whether it is a model whose parts alone do not tell: the points where
             the pieces of activations meet are looked at whatever weights it has.
         curved: Whether it is known that it is not affine.
+        nearby: Whether it is asked about the values of the call: what is found away from
+            them is a note, unless it is a fault of the code.
     """
 
     call: MeasuredCall
@@ -56,6 +58,7 @@ class Measurement:
     known: bool = False
     end_to_end: bool = False
     curved: bool = False
+    nearby: bool = False
 
     @property
     def together(self) -> bool:
@@ -184,6 +187,8 @@ class Measurement:
         """
         if not line.away:
             return found
+        if self.nearby and not (line.generic and VERDICTS[found.verdict].in_code):
+            return _noted(found, line)
         if self.known and found.reason == differences.UNSETTLED_WORDS:
             return Finding("ok")
         if found.reason == differences.NOT_FINITE:
@@ -212,11 +217,11 @@ class Measurement:
         if self.briefly or self.known and (self.around or not self.together):
             return (lines.GENERIC,)
         if self.around:
-            return lines.GENERIC, lines.RANGE
+            return lines.near(self.nearby)
         copy = self.call.copy
         joints = self.end_to_end or not getattr(copy, "weights", None)
         joints = self.together and joints
-        return lines.of(getattr(copy, "value_range", None), joints)
+        return lines.of(getattr(copy, "value_range", None), joints, self.nearby)
 
     def _if_affine(self) -> Finding | None:
         """Returns what was found of a layer that is affine on all lines, None for others.
@@ -266,6 +271,15 @@ class Measurement:
         if self.together:
             return self.call.tower(base, direction, t, self.order, self.training)
         return self.call.tower_apart(base, direction, t, self.order, self.training)
+
+
+def _noted(found: Finding, line: Line) -> Finding:
+    """Returns what a finding away from the values that are asked about says of them."""
+    if found.verdict == "ok":
+        return found
+    is_seen = VERDICTS[found.verdict].is_fault
+    words = f"{line.where}, which x does not have: {VERDICTS[found.verdict].words}"
+    return Finding("ok", in_doubt=True, note=words if is_seen else "")
 
 
 def _row(leaf: np.ndarray | None, i: int) -> np.ndarray | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from keras_smooth.auditing import claimed_sizes
 from keras_smooth.checks import regular_file
 
 # What every file that Keras writes has in it.
@@ -43,7 +44,12 @@ def read_model(file: str) -> keras.Model:
     path = regular_file(file)
     _check_archive(path)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with claimed_sizes.limited_to(claimed_sizes.bytes_of_weights(path)):
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        claimed_sizes.check_tensors(model)
+        return model
+    except claimed_sizes.TooLarge as error:
+        raise ValueError(f"Cannot read {file}: {error}.") from None
     # A damaged file can raise anything.
     except Exception as error:
         raise ValueError(f"Cannot read {file}: {_cause(error)}.") from error

@@ -1,19 +1,20 @@
 """Rows of a report: of a layer from its findings, of the model from those of its layers."""
 
 import dataclasses
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 
 from keras_smooth import registry
-from keras_smooth.auditing import remedies
+from keras_smooth.auditing import differences, remedies
 from keras_smooth.auditing.findings import Finding, Findings, worst
 from keras_smooth.auditing.report import MODES, LayerAudit
 from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.differentiation import independence
-from keras_smooth.models import calls, graph
+from keras_smooth.models import calls, graph, references
 
 NOTHING = "it takes or gives no floating-point numbers: there is nothing to differentiate"
 
@@ -45,6 +46,7 @@ def of_part(path: str, part: keras.Operation, found: Findings, order: int) -> La
     # An operation on whole numbers, as a lookup, is no jump; a ReLU behind it keeps its kink.
     if found["inference"].reason != NOTHING or known is not None and known >= 0:
         found = {mode: _roughened(each, known, order) for mode, each in found.items()}
+        found = {mode: _explained(each, part, order) for mode, each in found.items()}
     return _audited(path, part, _lower(known, found), found, order)
 
 
@@ -65,7 +67,7 @@ def _audited(
         order=verdict.order,
         mode=mode,
         error=verdict.error,
-        reason=verdict.reason,
+        reason=verdict.reason or (verdict.note if verdict.verdict == "ok" else ""),
         remedy=remedies.of(part, verdict.verdict, order),
         inference=found["inference"].verdict,
         training=found.get("training", found["inference"]).verdict,
@@ -85,6 +87,34 @@ def _roughened(found: Finding, known: float | None, order: int) -> Finding:
         reason = "" if found.reason == NOTHING else found.reason
         return dataclasses.replace(found, verdict="rough", order=first, reason=reason)
     return found
+
+
+def _explained(found: Finding, part: keras.Operation, order: int) -> Finding:
+    """Returns what is rough with the words of the table, which knows where pieces meet."""
+    if found.verdict != "rough" or found.reason not in ("", differences.UNSETTLED_WORDS):
+        return found
+    is_layer = isinstance(part, keras.layers.Layer)
+    functions = list(map(registry.row, _rough_functions(part, order)))
+    known = functions if is_layer else [registry.operation_row(part)]
+    words = [f"{row.subject.__name__} {row.reason}" for row in known if row and row.reason]
+    return dataclasses.replace(found, reason="; ".join(dict.fromkeys(words)))
+
+
+def _rough_functions(part: keras.Operation, order: int) -> Iterator[Callable]:
+    """Yields the activations of a part that are less smooth than an order.
+
+    Not those with parameters, which may move where pieces meet.
+    """
+    function, parameters = registry.as_activation(part) or (None, {})
+    if function is not None:
+        defaults = inspect.signature(function).parameters
+        if all(value == defaults[name].default for name, value in parameters.items()):
+            yield function
+    for function in references.functions(part, "activation"):
+        smoothness = registry.smoothness(function)
+        is_rough = smoothness is not None and smoothness < order
+        if is_rough and not registry.unbound(function)[1]:
+            yield function
 
 
 def _is_blurred(found: Finding, smoothness: float | None) -> bool:

@@ -15,6 +15,7 @@ from keras_smooth.checks import text, truth, whole_number
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.models.own_call import is_built
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
@@ -154,7 +155,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         # Operation by operation, a metric costs more than the derivatives.
         self._compiled_metric = traced(self._metric_of)
         self._measured, self._num_measured, self._drawn = None, 0, None
-        if model.built:
+        if is_built(model):
             self._compared()  # Raises now rather than after an epoch if the shapes differ.
         for display in self._displays:
             display.begin()

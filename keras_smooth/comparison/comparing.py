@@ -259,7 +259,7 @@ def prepare(
         if resume:
             raise ValueError("resume needs the output directory of the run to go on with.")
         return Results(settings, learned)
-    for place in (directory, directory / files.CURVES):
+    for place in (directory, files.curves_folder(directory)):
         whole_files.remove_leftovers(place)
     if resume:
         return resuming.read(settings, learned, directory)

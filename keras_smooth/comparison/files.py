@@ -223,7 +223,7 @@ def write_curves(results: Results, key: Key, directory: Path) -> None:
             cells += [""] * len(names) if lost else map(repr, np.ravel(values[i]).tolist())
         lines.append(",".join(cells))
     path = curves_path(directory, key, results.settings)
-    path.parent.mkdir(exist_ok=True)
+    curves_folder(directory).mkdir(exist_ok=True)
     _write_text(path, "\n".join(lines) + "\n")
 
 
@@ -239,6 +239,21 @@ def curve_columns(dim: int) -> list[list[str]]:
         [f"dy{axis}" for axis in axes],
         [f"d2y{pair}" for pair in pairs],
     ]
+
+
+def curves_folder(directory: Path) -> Path:
+    """Returns where all curves are.
+
+    Raises:
+        ValueError: If it is a link, through which files of somebody else would be replaced.
+    """
+    folder = directory / CURVES
+    if folder.is_symlink():
+        raise ValueError(
+            f"{folder} is a link; expected a folder, or nothing. Move what it leads to "
+            "there, or use another output directory."
+        )
+    return folder
 
 
 def curves_path(directory: Path, key: Key, settings: Settings) -> Path:

@@ -11,6 +11,7 @@ from keras_smooth.checks import real_array, shown
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.models.checked_inputs import check_callable
+from keras_smooth.models.own_call import is_built
 
 # Arrays, or structures of them where there are several inputs or outputs.
 Entry = Any
@@ -53,7 +54,7 @@ def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
         TypeError: If it is none of these, or holds no real numbers.
         ValueError: If a derivative is missing, is not finite or is of another shape.
     """
-    if isinstance(reference, keras.layers.Layer) and not reference.built:
+    if isinstance(reference, keras.layers.Layer) and not is_built(reference):
         raise ValueError(
             f"`reference`: {reference.name!r} is not built and knows nothing yet. Pass exact "
             "arrays or a function, or build and train it first."

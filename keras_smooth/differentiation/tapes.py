@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_smooth import layers, registry
 from keras_smooth.checks import shown
 from keras_smooth.differentiation.points import Points
-from keras_smooth.models import graph
+from keras_smooth.models import graph, own_call
 
 
 def nested_tapes(function: Callable, x, order: int, step: Callable) -> list:
@@ -39,8 +39,7 @@ def nested_tapes(function: Callable, x, order: int, step: Callable) -> list:
 
 def call(model: Callable, x, training: bool = False):
     """Calls a model, layer or function, in inference mode unless told otherwise."""
-    is_layer = isinstance(model, keras.layers.Layer)
-    outputs = model(x, training=training) if is_layer else model(x)
+    outputs = model(x, **own_call.in_mode(model, training))
     for output in keras.tree.flatten(outputs):
         if not hasattr(output, "shape") or not hasattr(output, "dtype"):
             raise TypeError(

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_smooth.checks import shown
 from keras_smooth.lbfgs.exact_losses import compile_exactly, is_exact, losses_of
 from keras_smooth.lbfgs.loss_weights import why_unread
-from keras_smooth.models.calls import accepts_training
+from keras_smooth.models.own_call import accepts_training, entry
 
 
 class CompiledLoss:
@@ -176,7 +176,7 @@ def _as_kind(model: keras.Model, kind: type) -> keras.Model:
 
 
 def _forward(model: keras.Model, x: Any) -> Any:
-    return model(x, **_training(model.call))
+    return model(x, **_training(entry(model)))
 
 
 def _training(call: Callable) -> dict:

@@ -13,6 +13,7 @@ from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.float64_copy import compute_dtypes
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.models import own_call
 from keras_smooth.presentation.warn import warn
 
 _FLOATS = ("float32", "float64")
@@ -34,7 +35,7 @@ def check_fittable(model: Any, terms: Terms | None, dtype: str | None) -> None:
             "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "
             "pass `objective`."
         )
-    if not model.built:
+    if not own_call.is_built(model):
         raise ValueError(
             "The model has no weights yet. Build it with an Input or by calling it once."
         )

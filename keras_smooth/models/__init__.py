@@ -2,6 +2,7 @@
 
 graph.py            its parts, nested models included
 calls.py            what each part was called with; calls that leave no trace
+own_call.py         layers whose class has a `__call__` of its own
 checked_inputs.py   what is asked of a model and of x
 sample_inputs.py    inputs on which it can be run
 references.py       functions that a layer holds, carried through its config by identity

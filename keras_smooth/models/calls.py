@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import inspect
 import json
 import random
 import warnings
@@ -14,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.models import references
+from keras_smooth.models import own_call, references
 
 # Attributes of these types are told apart by their values.
 _PLAIN = (bool, int, float, str, np.ndarray, np.generic)
@@ -30,12 +29,6 @@ class Call:
 
     def arguments(self) -> tuple[tuple, dict]:
         return self.args, self.kwargs
-
-
-def accepts_training(call: Callable) -> bool:
-    """Returns whether a `call` or `compute_loss` takes the argument `training`."""
-    parameters = inspect.signature(call).parameters.values()
-    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 def key(part: keras.Operation, call: Call) -> str | None:
@@ -117,7 +110,8 @@ def record(
 
 @contextlib.contextmanager
 def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
-    call = part.call
+    kind = type(part)
+    call = own_call.entry(part)
 
     @functools.wraps(call)
     def recording(*args, **kwargs):
@@ -125,12 +119,17 @@ def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
         calls.append(Call(args, kwargs, output))
         return output
 
-    # Not setattr, which Keras uses to track what it takes for a part of the layer.
-    vars(part)["call"] = recording
+    if own_call.has_own_call(part):
+        # Python looks for it in the class alone.
+        part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(recording)})
+    else:
+        # Not setattr, which Keras uses to track what it takes for a part of the layer.
+        vars(part)["call"] = recording
     try:
         yield
     finally:
-        del vars(part)["call"]
+        part.__class__ = kind
+        vars(part).pop("call", None)
 
 
 def call_without_trace(
@@ -138,9 +137,7 @@ def call_without_trace(
 ) -> Any:
     """Calls a part so that variables and random seeds stay as they are."""
     with keras.StatelessScope():
-        if isinstance(part, keras.layers.Layer):
-            return part(*args, training=training, **kwargs)
-        return part(*args, **kwargs)
+        return part(*args, **own_call.in_mode(part, training), **kwargs)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import function, shown
+from keras_smooth.models.own_call import is_built
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def check_callable(model: object, name: str = "`model`") -> None:
         )
     if not isinstance(model, keras.layers.Layer):
         function(name, model, "x")
-    elif isinstance(model, keras.Model) and not model.built:
+    elif isinstance(model, keras.Model) and not is_built(model):
         raise ValueError(
             f"{name}: {model.name!r} is not built: it has no weights yet. Give it an "
             "Input, or call it once on data."

@@ -14,6 +14,8 @@ from keras_smooth.models.graph import is_graph
 from keras_smooth.models.references import References, parts_within
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
+# Where configs of wrappers have the layers that they call.
+_WRAPPED = ("layer", "backward_layer")
 
 
 class CannotCopy(ValueError):
@@ -110,19 +112,56 @@ def brief(error: Exception) -> str:
     return re.sub(r"\x1b\[\d+m", "", text)  # TensorFlow prints in bold
 
 
-def fresh_copy(part: keras.Operation, dtype: str | None = None) -> keras.Operation:
+def fresh_copy(
+    part: keras.Operation, dtype: str | None = None, made: dict | None = None
+) -> keras.Operation:
     """Returns a copy with fresh weights and the same functions.
 
     Args:
         part: Layer, model or operation.
         dtype: In which the copy computes; None for that of each part.
+        made: The copies of parts so far, by id: what is shared stays shared.
     """
-    if is_graph(part):
-        return _rebuilt_graph(part, dtype)
-    copy = from_config(part, functools.partial(_in_dtype, dtype=dtype))
+    made = {} if made is None else made
+    if id(part) not in made:
+        inner = functools.partial(fresh_copy, dtype=dtype, made=made)
+        graph = is_graph(part)
+        made[id(part)] = (_rebuilt_graph if graph else _from_config)(part, dtype, inner)
+    return made[id(part)]
+
+
+def _from_config(
+    part: keras.Operation, dtype: str | None, inner: Callable
+) -> keras.Operation:
+    def change(config: Any, references: References) -> Any:
+        config = config if dtype is None else in_dtype(dtype, config)
+        return with_wrapped(part, config, references, inner)
+
+    copy = from_config(part, change)
     if dtype is not None:
         _give_dtype(dtype, copy)
     return copy
+
+
+def with_wrapped(
+    part: keras.Operation, config: Any, references: References, function: Callable
+) -> Any:
+    """Returns the config of a wrapper with `function(layer)` for each layer that it calls.
+
+    Args:
+        part: A wrapper, or any other part, whose config stays as it is.
+        config: Of the part.
+        references: Of the part.
+        function: Returns a layer.
+    """
+    changed = {}
+    for key in _WRAPPED:
+        # A wrapper builds its backward layer itself unless the config has one.
+        forward = hasattr(part, "forward_layer") and key == "layer"
+        layer = getattr(part, "forward_layer" if forward else key, None)
+        if key in config and isinstance(layer, keras.layers.Layer):
+            changed[key] = references.config(function(layer))
+    return {**config, **changed} if changed else config
 
 
 def _give_dtype(dtype: str, copy: keras.Operation) -> None:
@@ -131,10 +170,6 @@ def _give_dtype(dtype: str, copy: keras.Operation) -> None:
         is_fresh = isinstance(layer, keras.layers.Layer) and not layer.weights
         if is_fresh and "float" in layer.compute_dtype:
             layer.dtype_policy = dtype
-
-
-def _in_dtype(config: dict, references: References, dtype: str | None) -> dict:
-    return config if dtype is None else in_dtype(dtype, config)
 
 
 def from_config(
@@ -195,8 +230,9 @@ def _is_keras(kind: type) -> bool:
     return kind.__module__.split(".")[0] in ("keras", "keras_smooth")
 
 
-def _rebuilt_graph(model: keras.Model, dtype: str | None) -> keras.Model:
-    function = functools.partial(fresh_copy, dtype=dtype)
+def _rebuilt_graph(
+    model: keras.Model, dtype: str | None, function: Callable
+) -> keras.Model:
     structure = sample_inputs.of_graph(model) if model.built else []
     tensors = keras.tree.map_structure(lambda each: _input_in(dtype, each), structure)
     # Keras compiles the clone of a compiled model: a loss may not be copied.
@@ -209,23 +245,22 @@ def _rebuilt_graph(model: keras.Model, dtype: str | None) -> keras.Model:
 
 
 def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
-    """Returns a clone on new inputs whose parts are those that `function` returns."""
-    memory = {}
+    """Returns a clone on new inputs whose parts are those that `function` returns.
 
-    def once(part):
-        if id(part) not in memory:
-            memory[id(part)] = function(part)
-        return memory[id(part)]
-
+    Args:
+        model: Sequential or Functional model.
+        tensors: The inputs, or None.
+        function: Called for each call of a part: it returns the same for the same part.
+    """
     how = {} if isinstance(model, keras.Sequential) else {"call_function": _called}
     return keras.models.clone_model(
-        model, input_tensors=tensors, clone_function=once, **how
+        model, input_tensors=tensors, clone_function=function, **how
     )
 
 
 def _called(part: Callable, *args, **kwargs) -> Any:
-    """Calls a part without a mask if it takes none, as one in the place of a Lambda."""
-    if kwargs.get("mask", part) is None and not _takes_mask(part):
+    """Calls a part without a mask if it takes none, as what a user puts in a Lambda's place."""
+    if "mask" in kwargs and not _takes_mask(part):
         del kwargs["mask"]
     return part(*args, **kwargs)
 

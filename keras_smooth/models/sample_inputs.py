@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.models import checked_inputs
+from keras_smooth.models import calls, checked_inputs, own_call
 
 SAMPLES = 4
 SEED = 0
@@ -36,7 +36,7 @@ def prepared(
     """
     if x is not None:
         x = _first_samples(model, x)
-        if not model.built:
+        if not own_call.is_built(model):
             model = _copied_if_possible(model, copied)
             model(x)
         return model, (x,)
@@ -67,7 +67,25 @@ def _of_model(model: keras.Model) -> Any:
             f"Nothing tells the shape of the inputs of {model.name!r}. Pass x, an array of "
             "a few samples."
         )
-    return keras.tree.map_structure(lambda t: sample(t.shape, t.dtype), structure)
+    leaves = keras.tree.flatten(structure)
+    # Which of them are indices of an Embedding, say, shows where the model runs.
+    some = [frozenset(), *({place} for place in range(len(leaves))), {*range(len(leaves))}]
+    for whole in some:
+        drawn = [
+            sample(leaf.shape, leaf.dtype, place in whole)
+            for place, leaf in enumerate(leaves)
+        ]
+        x = keras.tree.pack_sequence_as(structure, drawn)
+        try:
+            calls.call_without_trace(model, x)
+        # The model's own words about numbers that do not suit it are of no interest.
+        except Exception:
+            continue
+        return x
+    raise ValueError(
+        f"No numbers were found on which {model.name!r} runs. Pass x, an array (or a list or "
+        "dict of arrays) of a few samples."
+    )
 
 
 def of_built(model: keras.Model) -> Any:
@@ -89,14 +107,21 @@ def of_graph(model: keras.Model) -> Any:
     return getattr(model, "input", None)
 
 
-def sample(shape: tuple, dtype: str) -> tf.Tensor:
-    """Returns a random input: normal numbers, or integers and booleans of 0 and 1."""
+def sample(shape: tuple, dtype: str, whole: bool = False) -> tf.Tensor:
+    """Returns a random input: normal numbers, or integers and booleans of 0 and 1.
+
+    Args:
+        shape: Of a batch; the batch and other axes may be open.
+        dtype: Of the input.
+        whole: Whether floats are 0 and 1 as well.
+    """
     open_size = OPEN.get(len(shape), OPEN_ELSE)
     shape = (SAMPLES, *(open_size if size is None else size for size in shape[1:]))
     rng = np.random.default_rng(SEED)
     if dtype == "string":
         return tf.fill(shape, "a")
-    numbers = rng.normal(size=shape) if "float" in dtype else rng.integers(0, 2, shape)
+    is_normal = "float" in dtype and not whole
+    numbers = rng.normal(size=shape) if is_normal else rng.integers(0, 2, shape)
     return tf.cast(tf.constant(numbers), dtype)
 
 

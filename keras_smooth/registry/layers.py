@@ -47,17 +47,22 @@ def _of_directions(layer: keras.layers.Layer) -> Class:
     return least(map(smoothness, (layer.forward_layer, layer.backward_layer)))
 
 
+def _of_products(layer: keras.layers.Layer) -> Class:
+    """Vectors that are normalized jump at 0."""
+    return -1 if layer.normalize else math.inf
+
+
 _LAYERS = (
     (
         math.inf,
         "Add AdditiveAttention AlphaDropout Attention Average AveragePooling1D "
         "AveragePooling2D AveragePooling3D BatchNormalization Concatenate Cropping1D "
-        "Cropping2D Cropping3D Dot Dropout Flatten GaussianDropout GaussianNoise "
+        "Cropping2D Cropping3D Dropout Flatten GaussianDropout GaussianNoise "
         "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D "
         "GroupNormalization GroupQueryAttention Identity InputLayer LayerNormalization "
         "MultiHeadAttention Multiply Normalization Permute RMSNormalization "
         "RepeatVector Rescaling Reshape Softmax SpatialDropout1D SpatialDropout2D "
-        "SpatialDropout3D Subtract UnitNormalization UpSampling1D UpSampling2D "
+        "SpatialDropout3D Subtract UpSampling1D UpSampling2D "
         "UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D",
     ),
     (
@@ -75,7 +80,8 @@ _LAYERS = (
         "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D MaxPooling1D "
         "MaxPooling2D MaxPooling3D Maximum Minimum PReLU",
     ),
-    (-1, "CategoryEncoding Discretization Embedding Hashing"),
+    (-1, "CategoryEncoding Discretization Embedding Hashing UnitNormalization"),
+    (_of_products, "Dot"),
 )
 
 for _smoothness, _names in _LAYERS:

@@ -101,6 +101,11 @@ def name(function: Callable) -> None:
     _named[function.__name__] = function
 
 
+def has_name(name: str) -> bool:
+    """Returns whether a function of this package or of a user is found by a name."""
+    return name in _named
+
+
 def _is_class(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -6,6 +6,7 @@ which tensors that depend on x are jets. NotImplemented leaves the case to neste
 
 import inspect
 import math
+import numbers
 from collections.abc import Callable
 
 import keras
@@ -230,6 +231,26 @@ def where_class(condition=None, x1=None, x2=None) -> Class:
 def select_class(condlist=(), choicelist=(), default=0) -> Class:
     """It jumps unless the conditions are constants."""
     return least(where_class(condition) for condition in condlist or [None])
+
+
+def power_class(x1=None, x2=None) -> Class:
+    """At 0 a power that is not whole has as many derivatives as it is large.
+
+    A negative one is not finite there.
+    """
+    if not isinstance(x2, numbers.Real):
+        is_base = isinstance(x1, numbers.Real) and float(x1) > 0.0
+        return math.inf if is_base else None
+    exponent = float(x2)
+    is_smooth = exponent < 0.0 or exponent.is_integer()
+    return math.inf if is_smooth else math.floor(exponent)
+
+
+def cast_class(x=None, dtype=None) -> Class:
+    """It jumps unless floats stay floats."""
+    if dtype is None:
+        return math.inf
+    return math.inf if "float" in keras.backend.standardize_dtype(dtype) else -1
 
 
 def crossentropy_class(target=None, output=None, from_logits=False, axis=-1) -> Class:

@@ -1,7 +1,8 @@
 """Rows of the functions of keras.ops: how smooth each is, with arguments to try it on.
 
-The class is that on the open domain: log and 1 / x are of class infinity. -1 stands also
-for what has integers or booleans as its result, which has no derivative at all. None has a
+The class is that on all numbers where a function is finite, the ends of its domain with it:
+log and 1 / x are of class infinity, and the root, whose slope at 0 is infinite, is of class 0.
+-1 stands also for what has integers or booleans as its result, which has no derivative at all. None has a
 reason: a Python function inside, or a gradient that TensorFlow does not have or has wrong.
 """
 
@@ -41,6 +42,7 @@ _KINK = "has a kink where pieces meet"
 _JUMP = "jumps"
 _SELECTS = "has a kink where two numbers that it chooses from are equal"
 _STOPS = "has a wrong second derivative: TensorFlow stops the gradient of its mean"
+_STEEP = "has an infinite slope at the end of its domain"
 _SINGLE = "computes in float32"
 _AT_0 = "0"
 _AT_ZEROS = "factors that are 0"
@@ -117,17 +119,18 @@ _rows("log1p", math.inf, _POSITIVE, jet=elementwise(jet.log1p))
 _rows("negative", math.inf, _X, jet=elementwise(lambda x: -x))
 _rows("reciprocal", math.inf, _POSITIVE, jet=elementwise(jet.reciprocal))
 _rows("sin", math.inf, _X, jet=elementwise(jet.sin))
-_rows("sqrt", math.inf, _POSITIVE, jet=elementwise(jet.sqrt))
+_rows("sqrt", 0, _POSITIVE, jet=elementwise(jet.sqrt), reason=_STEEP)
 _rows("square", math.inf, _X, jet=elementwise(jet.square))
 _rows("i0", math.inf, _X, jet=elementwise(jet.i0), tapes_wrong=(2, _AT_0))
 _rows("sinc", math.inf, _X, jet=elementwise(jet.sinc), tapes_wrong=(1, _AT_0))
 
 # Of single numbers, by nested tapes.
-_rows("arccos arcsin arctanh erfinv", math.inf, Floats((2, 3), -0.7, 0.7))
-_rows("arccosh", math.inf, Floats((2, 3), 1.5, 2.5))
+_rows("arctanh erfinv", math.inf, Floats((2, 3), -0.7, 0.7))
+_rows("arccos arcsin", 0, Floats((2, 3), -0.7, 0.7), reason=_STEEP)
+_rows("arccosh", 0, Floats((2, 3), 1.5, 2.5), reason=_STEEP)
 _rows("arcsinh arctan cosh deg2rad erfc exp2 rad2deg sinh tan", math.inf, _X)
 _rows("log10 log2 rsqrt", math.inf, _POSITIVE)
-_rows("cbrt", math.inf, _POSITIVE, reason="is differentiated as a power away from 0")
+_rows("cbrt", 0, _POSITIVE, reason="has an infinite slope at 0")
 _rows("absolute abs fabs", 0, _X, joints=(0.0,), reason=_KINK)
 _rows("ceil floor", -1, _X, joints=(0.0,), reason=_JUMP)
 _rows("sign", -1, _X, jet=operation_rules.constant(ops.sign), joints=(0.0,), reason=_JUMP)
@@ -150,7 +153,7 @@ _rows(
     _Y,
     jet=operation_rules.same_rank(lambda x, y: x / y),
 )
-_rows("power", math.inf, _X, 3, jet=operation_rules.power)
+_rows("power", operation_rules.power_class, _X, 3, jet=operation_rules.power)
 _EQUAL = (1, "arguments that are equal")
 _rows(
     "logaddexp",
@@ -225,9 +228,8 @@ _rows("logspace", math.inf, _X, _Y, num=4)
 _rows("geomspace", math.inf, _POSITIVE, Floats((2, 3), 2.0, 3.0), num=4, reason=_SINGLE)
 
 # Linear.
-_rows("array convert_to_tensor", math.inf, _X, jet=operation_rules.same)
-_rows("cast", math.inf, _X, "float64")
-_rows("saturate_cast", math.inf, _X, "float64")
+_rows("array convert_to_tensor", operation_rules.cast_class, _X, jet=operation_rules.same)
+_rows("cast saturate_cast", operation_rules.cast_class, _X, "float64")
 _rows("mean", math.inf, _X, jet=keeps_batch(ops.mean), axis=-1)
 _rows("sum", math.inf, _X, jet=keeps_batch(ops.sum), axis=-1)
 _rows("average", math.inf, _X, axis=-1)
@@ -351,7 +353,7 @@ _rows("cholesky", math.inf, _DEFINITE)
 _rows("cholesky_inverse det inv logdet slogdet", math.inf, _DEFINITE)
 _rows("solve", math.inf, _REGULAR, Floats((3, 2)))
 _rows("solve_triangular", math.inf, _REGULAR, Floats((3, 2)), lower=True)
-_rows("qr", math.inf, _REGULAR)
+_rows("qr", -1, _REGULAR, reason=_RANK)
 _rows("lstsq", -1, _REGULAR, Floats((3, 2)), reason=_RANK)
 _rows("pinv", -1, _REGULAR, reason=_RANK)
 _rows("matrix_rank", -1, _REGULAR, reason=_INTEGERS)

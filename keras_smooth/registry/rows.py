@@ -108,10 +108,13 @@ def add_alias(function: Callable, known: Callable) -> None:
 
 
 def operation_row(operation: object) -> Row | None:
-    """Returns the row of an operation in a graph, by the function that builds it."""
+    """Returns the row of an operation in a graph, by the function that builds it.
+
+    One that is not of Keras has the row of its class.
+    """
     kind = type(operation)
     of_keras = kind.__module__.partition(".")[0] == "keras"
-    return operation_of_class(kind.__name__) if of_keras else None
+    return operation_of_class(kind.__name__) if of_keras else row(kind)
 
 
 def operation_of_class(name: str) -> Row | None:

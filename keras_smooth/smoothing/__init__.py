@@ -1,7 +1,9 @@
 """smoothen: the same architecture and weights, in smooth and exact layers.
 
 conversion.py          smoothen and output_change; what replaces which part
-smooth_forms.py        the table of smooth forms, of activations and operations
+smooth_forms.py        the table of smooth forms of activations and poolings
+smooth_operation.py    those of operations of several numbers, which keep the graph's shape
+lambda_form.py         what takes the place of a Lambda layer
 straight_pieces.py     functions that are made of straight pieces, recognized by their values
 stand_ins.py           the smooth functions that take their place
 unknown_functions.py   functions that stay, and may be rough

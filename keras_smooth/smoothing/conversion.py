@@ -22,8 +22,8 @@ from keras_smooth.models import (
 )
 from keras_smooth.presentation.warn import warn
 from keras_smooth.smoothing import smooth_forms, unknown_functions
-
-_INNER = ("layer", "backward_layer")
+from keras_smooth.smoothing.lambda_form import LambdaForm
+from keras_smooth.smoothing.smooth_operation import FORMS, SmoothOperation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +157,7 @@ def smoothen(
     with calls.preserved_random_state():
         model, args = sample_inputs.prepared(model, x, copies.fresh_copy)
     _check_copy(model, args)
-    smooth = _Converter(order, sharpness, replacements).model(model)
+    smooth = _Converter(order, sharpness, replacements).part(model)
     copies.build(smooth, args, {})
     state.copy_state(model, smooth)
     _warn_rough(smooth, order)
@@ -221,6 +221,7 @@ class _Converter:
     def __init__(self, order: int, sharpness: float, replacements: Mapping) -> None:
         self.order = order
         self.sharpness = sharpness
+        self.made: dict[int, Any] = {}
         self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
         self.replacements = {
             _activation(old): _activation(new)
@@ -228,12 +229,15 @@ class _Converter:
             if old not in self.own_layers
         }
 
-    def model(self, model: keras.Model) -> keras.Model:
-        return copies.clone(model, None, self.part)
+    def part(self, part: keras.Operation) -> Any:
+        """Returns what takes the place of a part, the same for the same part."""
+        if id(part) not in self.made:
+            self.made[id(part)] = self._made(part)
+        return self.made[id(part)]
 
-    def part(self, part: keras.Operation) -> Callable:
+    def _made(self, part: keras.Operation) -> Any:
         if graph.is_graph(part):
-            return self.model(part)
+            return copies.clone(part, None, self.part)
         if type(part) in self.own_layers:
             return _own(self.own_layers[type(part)], part)
         return self.smooth_form(part) or self._copy(part)
@@ -251,9 +255,8 @@ class _Converter:
         smooth = self.activation(function)
         if smooth is function:
             return None
-        return layers.Activation(
-            smooth, order=self.order, name=part.name, dtype=part.dtype_policy
-        )
+        kind = LambdaForm if type(part) is keras.layers.Lambda else layers.Activation
+        return kind(smooth, order=self.order, name=part.name, dtype=part.dtype_policy)
 
     def _smooth_operation(self, operation: keras.Operation) -> Callable | None:
         """Returns a function of the tensors that the operation is called with in a graph."""
@@ -262,8 +265,11 @@ class _Converter:
             return None
         subject = registry.operation_row(operation).subject
         settings = registry.settings(operation, subject)
-        if form := smooth_forms.OF_SEVERAL.get(subject.__name__):
-            return functools.partial(form, self.sharpness, **settings)
+        if subject.__name__ in FORMS:
+            name = operation.name
+            return SmoothOperation(subject.__name__, self.sharpness, settings, name)
+        if form := smooth_forms.OF_WINDOWS.get(subject.__name__):
+            return functools.partial(form, self.sharpness, name=operation.name, **settings)
         try:
             smooth = self._replacement(activations.partial(subject, **settings))
         # Of several tensors.
@@ -276,21 +282,10 @@ class _Converter:
 
     def _copy(self, part: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:
-            return {**config, **self._inner(part, config, references)}
+            return copies.with_wrapped(part, config, references, self.part)
 
         kind = layers.exact_form(type(part))
         return copies.from_config(part, change, self.substitute, kind)
-
-    def _inner(self, part: keras.Operation, config: dict, references: Any) -> dict:
-        """Returns what takes the place of the layers in a wrapper's config."""
-        changed = {}
-        for key in _INNER:
-            # A wrapper builds its backward layer itself unless the config has one.
-            forward = hasattr(part, "forward_layer") and key == "layer"
-            inner = getattr(part, "forward_layer" if forward else key, None)
-            if key in config and isinstance(inner, keras.layers.Layer):
-                changed[key] = references.config(self.part(inner))
-        return changed
 
     def substitute(self, value: Any) -> Any:
         """Returns what takes the place of a function or of a layer used as activation."""

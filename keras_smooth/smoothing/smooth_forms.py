@@ -1,18 +1,15 @@
-"""What takes the place of activations and operations that are made of pieces.
+"""What takes the place of activations and of poolings that are made of pieces.
 
-Functions of straight pieces are measured; a table has those of curved ones, and operations
-of several numbers.
+Functions of straight pieces are measured; a table has those of curved ones.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import ops
 
 from keras_smooth import activations, layers, registry
 from keras_smooth.activations import partial, sharp_softplus
-from keras_smooth.layers.smooth_maximum import smooth_maximum
 from keras_smooth.smoothing import straight_pieces
 from keras_smooth.smoothing.stand_ins import smooth_elu, smooth_ramps, smooth_softsign
 
@@ -75,43 +72,11 @@ def of_function(function: Callable, sharpness: float) -> Callable | None:
     return partial(smooth_ramps, **pieces, sharpness=sharpness)
 
 
-def _maximum(sharpness: float, x1: Any, x2: Any) -> Any:
-    return ops.add(x2, sharp_softplus(ops.subtract(x1, x2), sharpness))
-
-
-def _minimum(sharpness: float, x1: Any, x2: Any) -> Any:
-    return ops.subtract(x1, sharp_softplus(ops.subtract(x1, x2), sharpness))
-
-
-def _largest(sharpness: float, x: Any, axis=None, keepdims=False, initial=None) -> Any:
-    y = smooth_maximum(x, axis, sharpness, keepdims)
-    return y if initial is None else _maximum(sharpness, y, initial)
-
-
-def _smallest(sharpness: float, x: Any, axis=None, keepdims=False, initial=None) -> Any:
-    y = -smooth_maximum(-x, axis, sharpness, keepdims)
-    return y if initial is None else _minimum(sharpness, y, initial)
-
-
-def _range(sharpness: float, x: Any, **axes: Any) -> Any:
-    return _largest(sharpness, x, **axes) - _smallest(sharpness, x, **axes)
-
-
-def _max_pool(sharpness: float, x: Any, **window: Any) -> Any:
+def _max_pool(sharpness: float, x: Any, **arguments: Any) -> Any:
     kind = getattr(keras.layers, f"MaxPooling{len(x.shape) - 2}D")
-    return layers.SMOOTH_FORMS[kind](**window, sharpness=sharpness, dtype=x.dtype)(x)
+    return layers.SMOOTH_FORMS[kind](sharpness=sharpness, dtype=x.dtype, **arguments)(x)
 
 
-# By the name of the function of keras.ops: `form(sharpness, *tensors, **settings)`.
-OF_SEVERAL: dict[str, Callable] = {
-    "amax": _largest,
-    "amin": _smallest,
-    "fmax": _maximum,
-    "fmin": _minimum,
-    "max": _largest,
-    "max_pool": _max_pool,
-    "maximum": _maximum,
-    "min": _smallest,
-    "minimum": _minimum,
-    "ptp": _range,
-}
+# By the name of the function of keras.ops: `form(sharpness, tensor, name, **settings)`,
+# a layer.
+OF_WINDOWS: dict[str, Callable] = {"max_pool": _max_pool}

@@ -1,6 +1,8 @@
 """The report written into a directory."""
 
+import io
 from pathlib import Path
+from typing import Any
 
 from keras_smooth.comparison.report import figures, markdown, page
 from keras_smooth.comparison.results import Results
@@ -13,13 +15,19 @@ SUMMARY_FIGURE = "summary.png"
 
 def write(results: Results, directory: Path) -> None:
     """Writes one figure an activation, a summary figure, `report.md` and `report.html`."""
-    figures.summary(results).savefig(directory / SUMMARY_FIGURE)
+    _write_figure(directory / SUMMARY_FIGURE, figures.summary(results))
     names = [SUMMARY_FIGURE]
     for line in results.summary():
         names.append(f"{line.activation}.png")
-        figures.curves(results, line).savefig(directory / names[-1])
+        _write_figure(directory / names[-1], figures.curves(results, line))
     _write(directory / MARKDOWN, markdown.page(results, names))
     _write(directory / PAGE, page.page(results))
+
+
+def _write_figure(path: Path, figure: Any) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    whole_files.write(path, [content.getvalue()])
 
 
 def _write(path: Path, text: str) -> None:

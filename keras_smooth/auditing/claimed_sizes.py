@@ -1,0 +1,135 @@
+"""What a model file claims, held against its size before memory is used.
+
+A few bytes of a config can ask for any number of weights, a few of an archive or of HDF5 can
+stand for any number of zeros.
+"""
+
+import contextlib
+import math
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import tensorflow as tf
+
+from keras_smooth.models import graph, sample_inputs
+
+_WEIGHTS = "model.weights.h5"
+# Weights are hardly smaller when they are packed, and text is not a hundred times smaller.
+_MOST_PACKED = 100
+# A layer may compute some of its weights anew, and has small ones in any case.
+_MOST_BESIDE = 4
+_SMALL = 2**26
+# Numbers of one tensor: 2 GiB in float64.
+_MOST_NUMBERS = 2**28
+
+
+class TooLarge(ValueError):
+    """Says in one clause what is claimed."""
+
+
+def bytes_of_weights(path: Path) -> int:
+    """Returns how many bytes of weights are in a model file.
+
+    Raises:
+        TooLarge: If the archive, or the weights in it, claim to be more than the file can
+            hold.
+    """
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.file_size > _SMALL + _MOST_PACKED * member.compress_size:
+                raise TooLarge(
+                    f"{member.filename} in it claims to be {member.file_size:,} bytes, "
+                    f"packed in {member.compress_size:,}"
+                )
+        if _WEIGHTS not in archive.namelist():
+            return path.stat().st_size
+        size = archive.getinfo(_WEIGHTS).file_size
+        with archive.open(_WEIGHTS) as content, h5py.File(content, "r") as weights:
+            claimed = _bytes_of_datasets(weights)
+    if claimed > _SMALL + size:
+        raise TooLarge(f"{_WEIGHTS} in it claims {claimed:,} bytes and has {size:,}")
+    return claimed
+
+
+def _bytes_of_datasets(file: h5py.File) -> int:
+    sizes: list[int] = []
+
+    def add(name: str, member: Any) -> None:
+        if isinstance(member, h5py.Dataset):
+            sizes.append(int(member.size or 0) * member.dtype.itemsize)
+
+    file.visititems(add)
+    return sum(sizes)
+
+
+@contextlib.contextmanager
+def limited_to(size: int) -> Iterator[None]:
+    """Refuses variables of more bytes than a file has, before they are made.
+
+    Args:
+        size: Bytes of weights in the file.
+
+    Raises:
+        TooLarge: If more are asked for.
+    """
+    asked, refused = 0, None
+
+    def create(next_creator: Callable, **kwargs: Any) -> Any:
+        nonlocal asked, refused
+        asked += _bytes_of_variable(**kwargs)
+        if asked > _SMALL + _MOST_BESIDE * size:
+            refused = TooLarge(
+                f"its config asks for at least {asked:,} bytes of weights, and the file "
+                f"has {size:,}"
+            )
+            raise refused
+        return next_creator(**kwargs)
+
+    try:
+        with tf.variable_creator_scope(create):
+            yield
+    # Keras wraps errors, or goes on without what it cannot build.
+    except Exception as error:
+        raise refused or error from None
+    if refused:
+        raise refused
+
+
+def _bytes_of_variable(initial_value: Any = None, dtype: Any = None, **_: Any) -> int:
+    """Returns the size of a variable; symbols have shapes, and take no memory."""
+    try:
+        with tf.Graph().as_default():
+            value = initial_value() if callable(initial_value) else initial_value
+            dtype = tf.as_dtype(value.dtype if dtype is None else dtype)
+            return math.prod(value.shape) * dtype.size
+    # An initializer of the user's own may need more than symbols.
+    except Exception:
+        return 0
+
+
+def check_tensors(model: keras.Model) -> None:
+    """Raises if a few samples make a tensor in a model too large.
+
+    Raises:
+        TooLarge: If so.
+    """
+    for path, part in graph.unique(model):
+        for tensor in keras.tree.flatten(_outputs(part)):
+            numbers = sample_inputs.SAMPLES * math.prod(tensor.shape[1:])
+            if numbers > _MOST_NUMBERS:
+                raise TooLarge(
+                    f"{path} makes {numbers:,} numbers of {sample_inputs.SAMPLES} samples, "
+                    f"and {_MOST_NUMBERS:,} is the most that is looked at"
+                )
+
+
+def _outputs(part: keras.Operation) -> Any:
+    """Returns the symbolic outputs of a part, none where it was called on no symbols."""
+    try:
+        return [t for t in keras.tree.flatten(part.output) if None not in t.shape[1:]]
+    except (AttributeError, ValueError):
+        return []

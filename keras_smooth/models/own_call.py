@@ -1,0 +1,43 @@
+"""Layers whose class has a `__call__` of its own, in the place of that of Keras.
+
+Code for older versions has. Keras then neither builds the layer nor runs its `call`.
+"""
+
+import inspect
+from collections.abc import Callable
+
+import keras
+
+
+def has_own_call(part: object) -> bool:
+    """Returns whether the `__call__` of a layer is not that of Keras."""
+    method = type(part).__call__
+    return isinstance(part, keras.Operation) and method.__module__.split(".")[0] != "keras"
+
+
+def is_built(layer: keras.layers.Layer) -> bool:
+    """Returns whether a layer has its weights, as far as Keras or its layers say."""
+    if layer.built or not has_own_call(layer):
+        return layer.built
+    inner = layer.layers if isinstance(layer, keras.Model) else []
+    return all(map(is_built, inner))
+
+
+def entry(part: keras.Operation) -> Callable:
+    """Returns what computes the outputs of a part: its `call`, or a `__call__` of its own."""
+    return part.__call__ if has_own_call(part) else part.call
+
+
+def accepts_training(call: Callable) -> bool:
+    """Returns whether a `call` or `compute_loss` takes the argument `training`."""
+    parameters = inspect.signature(call).parameters.values()
+    return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def in_mode(layer: keras.Operation, training: bool) -> dict[str, bool]:
+    """Returns the argument `training` of a call, unless a `__call__` takes none."""
+    if not isinstance(layer, keras.layers.Layer):
+        return {}
+    if has_own_call(layer) and not accepts_training(entry(layer)):
+        return {}
+    return {"training": training}

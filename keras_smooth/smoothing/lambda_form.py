@@ -1,0 +1,34 @@
+"""What takes the place of a Lambda layer."""
+
+from typing import Any
+
+import keras
+
+from keras_smooth import layers, registry
+from keras_smooth.jet import Jet
+
+
+@keras.saving.register_keras_serializable(package="keras_smooth")
+class LambdaForm(layers.Activation):
+    """An activation that treats masks as a Lambda does: it is given one and hands none on.
+
+    Args:
+        activation: A function.
+        **kwargs: Arguments of `keras_smooth.Activation`.
+    """
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(activation, **kwargs)
+        self.supports_masking = False
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return self.activation(inputs)
+
+
+def _carried(layer: LambdaForm, x: Jet) -> Any:
+    # The rooms above give layers their rules.
+    known: Any = registry.row(layers.Activation)
+    return known.jet(layer, x)
+
+
+registry.change(LambdaForm, smoothness=registry.of_activation, jet=_carried)
