@@ -8,6 +8,7 @@ data.py              data: rows in memory or a stream of batches, or points of a
 model_checks.py      whether a model can be fitted
 inputs.py            whether x fits its inputs
 targets.py           whether targets and their weights fit its outputs
+advice.py            what only warns, and can never end a fit
 scales.py            whether both are of a size that it learns from
 class_weights.py     weights of classes, made into weights of rows as Keras' `fit` makes them
 float64_copy.py      a copy of a model that computes in float64

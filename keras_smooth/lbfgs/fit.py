@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from keras_smooth.checks import path, shown, truth
+from keras_smooth.lbfgs.advice import advice
 from keras_smooth.lbfgs.descent import Descent
 from keras_smooth.lbfgs.logs import Logs, of_metrics, of_terms
 from keras_smooth.lbfgs.minimization import Minimization
@@ -20,7 +21,6 @@ from keras_smooth.lbfgs.resample import Resample, check_resample
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
 from keras_smooth.lbfgs.terms import terms_of
-from keras_smooth.presentation.warn import warn
 
 
 def fit_lbfgs(
@@ -301,8 +301,7 @@ def _begin(minimization: Any, saved: Any, history: Any, options: Any) -> Descent
     )
     if saved:
         saved.restore(descent, history)
-    if minimization.objective.dtype != "float64":
-        _warn_precision(minimization.objective.dtype)
+    _warn_precision(minimization.model, minimization.objective.dtype)
     return descent
 
 
@@ -369,14 +368,11 @@ class _Fit:
         descent.stop_if(late, Status.TIME_LIMIT)
 
 
-_warned = set()
-
-
-def _warn_precision(dtype: str) -> None:
-    if dtype in _warned:
-        return
-    _warned.add(dtype)
-    warn(
+@advice
+def _warn_precision(model: keras.Model, dtype: str) -> str | None:
+    if dtype == "float64":
+        return None
+    return (
         f"fit_lbfgs runs in {dtype}: line searches stall at a loss near 1e-8 and y'' is "
         'noisy. Pass dtype="float64", or build the model with it, to go further.'
     )

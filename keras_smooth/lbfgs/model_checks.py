@@ -1,7 +1,6 @@
 """Whether a model can be fitted, before anything is compiled."""
 
 import collections
-import weakref
 from typing import Any
 
 import keras
@@ -9,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
+from keras_smooth.lbfgs.advice import advice
 from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.float64_copy import compute_dtypes
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.lbfgs.terms import Terms
-from keras_smooth.presentation.warn import warn
 
 _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
@@ -70,23 +69,20 @@ def _check_loss(model: keras.Model) -> None:
             )
 
 
-_warned = weakref.WeakSet()
-
-
-def _warn_unused(model: keras.Model) -> None:
+@advice
+def _warn_unused(model: keras.Model) -> str | None:
     unused = {
         "the loss that it was compiled with": model.compiled and model.loss is not None,
         "its compute_loss": has_own_loss(model),
         "its regularizers and add_loss": bool(model.losses),
     }
     names = [name for name, is_there in unused.items() if is_there]
-    if names and model not in _warned:
-        _warned.add(model)
-        warn(
-            f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
-            f"{', '.join(names)}. Add to the objective what shall count, as "
-            "sum(model.losses)."
-        )
+    if not names:
+        return None
+    return (
+        f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
+        f"{', '.join(names)}. Add to the objective what shall count, as sum(model.losses)."
+    )
 
 
 def _check_scope() -> None:

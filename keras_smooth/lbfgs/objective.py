@@ -8,10 +8,10 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from keras_smooth.lbfgs.advice import advice
 from keras_smooth.lbfgs.losses import loss_of
 from keras_smooth.lbfgs.terms import Terms
 from keras_smooth.models.tracing import traced
-from keras_smooth.presentation.warn import warn
 
 
 class Objective:
@@ -37,10 +37,9 @@ class Objective:
         self.shapes = [tuple(variable.shape) for variable in self.variables]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.dtype = self.variables[0].dtype
-        self._warned = False
         self._loss = terms or loss_of(model, self.dtype)
         for dtype in self._loss.dtypes:
-            self._warn_precision(dtype)
+            _warn_precision(self, dtype, self._loss.precision)
 
     @property
     def position(self) -> tf.Tensor:
@@ -126,7 +125,7 @@ class Objective:
                 'with reduction="sum_over_batch_size" or "sum", or take the mean in '
                 "compute_loss."
             )
-        self._warn_precision(loss.dtype.name)
+        _warn_precision(self, loss.dtype.name, self._loss.precision)
         return tf.cast(loss, self.dtype)
 
     def _check_gradients(self, gradients: list) -> None:
@@ -140,18 +139,17 @@ class Objective:
                 "calls the model that it is given, which may be a copy."
             )
 
-    def _warn_precision(self, dtype: str) -> None:
-        if self._warned or tf.as_dtype(dtype).size >= tf.as_dtype(self.dtype).size:
-            return
-        self._warned = True
-        warn(
-            f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of "
-            f"Keras does unless told otherwise. {self._loss.precision}".format(
-                dtype=self.dtype
-            )
-        )
-
     def unflatten(self, position: tf.Tensor) -> list[tf.Tensor]:
         """Returns a vector of weights in the shapes of the variables."""
         parts = tf.split(position, self.sizes)
         return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes)]
+
+
+@advice
+def _warn_precision(objective: Objective, dtype: str, remedy: str) -> str | None:
+    if tf.as_dtype(dtype).size >= tf.as_dtype(objective.dtype).size:
+        return None
+    return (
+        f"The weights are {objective.dtype}, but the loss computes in {dtype}, as all of "
+        f"Keras does unless told otherwise. {remedy}".format(dtype=objective.dtype)
+    )

@@ -1,0 +1,182 @@
+"""Models of every make: graphs with operations in them, models in models, own classes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from lbfgs_nets import X, Y, dense, fit
+
+import keras_smooth
+
+L = keras.layers
+FLOAT64 = {"dtype": "float64"}
+
+
+def entry(name=None):
+    return keras.Input((2,), name=name, **FLOAT64)
+
+
+def hidden(seed=1, units=3):
+    return dense(units, "tanh", seed, **FLOAT64)
+
+
+def head(seed=2):
+    return dense(1, None, seed, **FLOAT64)
+
+
+def scaled_and_moved():
+    x = entry()
+    return keras.Model(x, head()(hidden()(2.0 * x - 1.0)))
+
+
+def with_its_input_added():
+    x = entry()
+    return keras.Model(x, head()(hidden()(x)) + x[:, :1])
+
+
+def an_operation_of_keras():
+    x = entry()
+    return keras.Model(x, head()(keras.ops.sin(hidden()(x))))
+
+
+def an_operation_first():
+    x = entry()
+    return keras.Model(x, head()(hidden()(keras.ops.exp(-x))))
+
+
+def joined():
+    x = entry()
+    return keras.Model(x, head()(keras.ops.concatenate([hidden()(x), x**2], axis=-1)))
+
+
+def slices():
+    x = entry()
+    return keras.Model(x, head()(hidden()(x[:, :1])) * x[:, 1:])
+
+
+def residual_sum():
+    x = entry()
+    h = hidden()(x)
+    return keras.Model(x, head()(h + hidden(3)(h)))
+
+
+def einsum():
+    x = entry()
+    y = keras.ops.einsum("bi,bi->b", hidden()(x), hidden(3)(x))
+    return keras.Model(x, keras.ops.expand_dims(y, -1))
+
+
+def shared_layer():
+    x, layer = entry(), hidden(1, 2)
+    return keras.Model(x, head()(layer(layer(x) * 2.0)))
+
+
+def model_in_a_model():
+    x = entry()
+    return keras.Model(x, with_its_input_added()(0.5 * x) ** 2)
+
+
+def in_a_sequence():
+    return keras.Sequential([entry(), with_its_input_added(), head(4)])
+
+
+def lambda_and_sum():
+    x = entry()
+    return keras.Model(x, head()(L.Lambda(tf.sin, **FLOAT64)(x)) + 1.0)
+
+
+class Own(keras.Model):
+    def __init__(self):
+        super().__init__(**FLOAT64)
+        self.first, self.inner = hidden(), with_its_input_added()
+
+    def call(self, x):
+        return keras.ops.sum(self.first(2.0 * x), axis=-1, keepdims=True) + self.inner(x)
+
+
+def own_class():
+    model = Own()
+    model(X)
+    return model
+
+
+class OwnGraph(keras.Model):
+    pass
+
+
+def own_class_of_a_graph():
+    x = entry()
+    return OwnGraph(x, head()(hidden()(x / 2.0)))
+
+
+ONE_OUTPUT = [
+    scaled_and_moved, with_its_input_added, an_operation_of_keras, an_operation_first,
+    joined, slices, residual_sum, einsum, shared_layer, model_in_a_model, in_a_sequence,
+    lambda_and_sum, own_class, own_class_of_a_graph,
+]  # fmt: skip
+
+
+def mean_square(outputs, targets):
+    pairs = zip(keras.tree.flatten(outputs), keras.tree.flatten(targets))
+    return sum(np.mean((np.asarray(output) - target) ** 2) for output, target in pairs)
+
+
+def check(model, x, y):
+    start = mean_square(model(x), y)
+    history = fit(model, x, y, epochs=3)
+    end = mean_square(model(x), y)
+    # To the order of the sums.
+    np.testing.assert_allclose(history.history["loss"][-1], end, rtol=1e-12)
+    assert end < start
+
+
+@pytest.mark.parametrize("make", ONE_OUTPUT)
+def test_a_compiled_loss(make):
+    model = make()
+    model.compile(loss="mse", jit_compile=False)
+    check(model, X, Y)
+
+
+def product_of_two(names=(None, None)):
+    a, b = map(entry, names)
+    h = hidden()(a) * hidden(3)(b)
+    return [a, b], [head()(h), keras.ops.exp(head(4)(h))]
+
+
+def test_several_inputs_and_outputs():
+    model = keras.Model(*product_of_two())
+    model.compile(loss=["mse", "mse"], jit_compile=False)
+    check(model, [X, 2.0 * X], [Y, Y**2])
+
+
+def test_dicts_of_inputs_and_outputs():
+    inputs, outputs = product_of_two("ab")
+    model = keras.Model(dict(zip("ab", inputs)), dict(zip("pq", outputs)))
+    model.compile(loss={"p": "mse", "q": "mse"}, jit_compile=False)
+    check(model, {"a": X, "b": 2.0 * X}, {"p": Y, "q": Y**2})
+
+
+@pytest.mark.slow
+def test_derivatives_of_a_graph():
+    x = keras.Input((1,), **FLOAT64)
+    net = keras.Model(x, head()(hidden()(2.0 * x)) + x)
+    model = keras_smooth.DerivativeModel(net)
+    model.compile(loss="mse", jit_compile=False)
+    points = X[:, :1]
+    y = {"d2y": -np.sin(points), "dy": np.cos(points), "y": np.sin(points)}
+    start = model.evaluate(points, y, verbose=0)
+    # Keras' own evaluate sums in float32.
+    history = fit(model, points, y, epochs=3)
+    end = model.evaluate(points, y, verbose=0)
+    end = end[0] if isinstance(end, list) else end
+    np.testing.assert_allclose(history.history["loss"][-1], end, rtol=1e-5)
+    assert end < (start[0] if isinstance(start, list) else start)
+
+
+def test_in_float64_on_a_copy():
+    x = keras.Input((2,))
+    model = keras.Model(x, dense(1, None, 2)(dense(3, "tanh", 1)(2.0 * x)) + x[:, 1:])
+    model.compile(loss="mse", jit_compile=False)
+    start = mean_square(model(X), Y)
+    fit(model, epochs=3, dtype="float64")
+    assert mean_square(model(X), Y) < start
