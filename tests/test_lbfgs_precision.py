@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from lbfgs_nets import X, Y, dense, fit, net
 
-import keras_smooth
 from keras_smooth.lbfgs import Status
 
 

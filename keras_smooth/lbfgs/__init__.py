@@ -15,6 +15,7 @@ float64_copy.py      a copy of a model that computes in float64
 exact_losses.py      compiled losses in the dtype of the weights
 loss_weights.py      the weights of these losses
 losses.py            the loss of a compiled model
+variables.py         what is trained: variables of Keras and of TensorFlow
 terms.py             the objective of a user's own
 resample.py          points that are drawn anew
 objective.py         either of them as a function of one vector of weights
@@ -23,6 +24,7 @@ replicas.py          it on several devices
 layout.py            data laid out for one of these
 minimizers/          minimizers of a function of one vector
 without_xla.py       a minimizer of what XLA cannot compile
+fingerprints.py      whether two traces compute the same
 program.py           objective and minimizer, compiled once a model
 moving_averages.py   what training moves without a gradient
 minimization.py      all of this for one fit, and the way back to the model

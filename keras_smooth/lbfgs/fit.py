@@ -21,6 +21,7 @@ from keras_smooth.lbfgs.resample import Resample, check_resample
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
 from keras_smooth.lbfgs.terms import terms_of
+from keras_smooth.lbfgs.variables import Variable, dtype_of
 
 
 def fit_lbfgs(
@@ -30,7 +31,7 @@ def fit_lbfgs(
     *,
     objective: Callable | None = None,
     loss_weights: Mapping[str, float] | None = None,
-    variables: Sequence[keras.Variable] = (),
+    variables: Sequence[Variable] = (),
     resample: Resample | None = None,
     sample_weight: Any = None,
     class_weight: Mapping[int, float] | None = None,
@@ -59,15 +60,17 @@ def fit_lbfgs(
     overridden `compute_loss` included; or it is the sum of the terms of an `objective`, as
     the residual of an equation and its boundary values. Dropout keeps one mask for the
     whole run, as a line search needs. Moving averages (BatchNormalization) get the values
-    that they would approach if training went on at the final weights. A run never ends
-    with a larger loss than it started with, on the same points.
+    that they would approach if training went on at the final weights. A weight without a
+    gradient keeps its value, with a warning, as in `fit`. A run never ends with a larger
+    loss than it started with, on the same points.
 
     What does not fit is refused before anything is compiled, after a look at all data and
     one evaluation of a few rows. The first call compiles, which takes seconds; further
     calls with the same model and shapes of data reuse the compiled function, until the
     model is compiled again: do so, as for `fit`, after a change of its layers or of what
-    its `compute_loss` reads from Python. An `objective` is compiled once as long as it is
-    the same function.
+    its `compute_loss` reads from Python. An `objective` is traced for every fit, and
+    compiled again where the trace is another: when it is another function, or a number, an
+    array or a branch that it reads from Python has changed, as in a continuation.
 
     Metrics and validation are those of `evaluate`, which computes in the model's precision
     and sums in float32; `loss` in the logs is the objective.
@@ -91,8 +94,10 @@ def fit_lbfgs(
             divides evenly, and terms are means over rows; else that is refused.
         loss_weights: What the terms of `objective` are multiplied by in the sum, by name;
             the logs have them without it.
-        variables: A list of each `keras.Variable` that `objective` uses and that is trained
-            beside the weights of the model, of the dtype in which the fit computes.
+        variables: A list of each `keras.Variable` or `tf.Variable` that `objective` uses and
+            that is trained beside the weights of the model, of the dtype in which the fit
+            computes: the unknowns of an inverse problem, or the weights of another model. A
+            warning names what `objective` reads, could train and does not.
         resample: A `Resample`, which draws the points of an `objective` anew every so many
             iterations. None keeps x.
         sample_weight: Weights of the samples; None with a dataset.
@@ -153,7 +158,7 @@ def fit_lbfgs(
 
     Raises:
         ValueError: If the model is not compiled or not built or has no trainable
-            weights, a weight gets no gradient or has a constraint, the data is empty,
+            weights, no weight gets a gradient, one has a constraint, the data is empty,
             endless or not finite, shapes do not fit, an argument is out of range, or a
             checkpoint is of another run.
         TypeError: If an argument is of the wrong kind.
@@ -223,7 +228,7 @@ def fit_lbfgs(
     check_fittable(model, terms, dtype)
     passed = Passed(x, y, sample_weight, class_weight, validation_data)
     variables = trained(model, terms)
-    data_dtype = dtype or variables[0].dtype
+    data_dtype = dtype or dtype_of(variables[0])
     data, validation = passed.read(model, terms, options, data_dtype)
     num_weights = sum(math.prod(v.shape) for v in variables)
     options = options.for_size(data.num_rows, num_weights, data_dtype)

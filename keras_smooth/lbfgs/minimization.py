@@ -21,6 +21,7 @@ from keras_smooth.lbfgs.replicas import replicas_of
 from keras_smooth.lbfgs.scales import warn_of_inputs, warn_of_targets
 from keras_smooth.lbfgs.targets import check_targets
 from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.variables import dtype_of
 
 # Rows on which a model is tried before anything is compiled.
 _SAMPLE = 64
@@ -63,9 +64,7 @@ class Minimization:
         if options.dtype:
             # Points need not be inputs of the model.
             self.worker = in_float64(model, sample[0] if terms is None else None)
-        program = program_of(
-            self.worker, compilation(model), terms, options, data.in_memory
-        )
+        program = program_of(self.worker, compilation(model), terms, options, data)
         self.objective, self.minimizer = program.objective, program.minimizer
         outputs = self._check(sample)
         if terms is None:
@@ -123,7 +122,7 @@ class Minimization:
         if position is None:
             return [np.asarray(variable) for variable in variables]
         values = self.objective.unflatten(position)
-        return [np.asarray(value, v.dtype) for v, value in zip(variables, values)]
+        return [np.asarray(value, dtype_of(v)) for v, value in zip(variables, values)]
 
     def on_any_worker(self, *flags: bool) -> list[bool]:
         """Returns which flags are set on some worker, on every worker the same."""

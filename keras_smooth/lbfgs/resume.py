@@ -17,6 +17,7 @@ from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.minimization import Minimization
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.resample import Resample
+from keras_smooth.lbfgs.variables import dtype_of
 from keras_smooth.presentation.warn import warn
 
 # The weights of a model after its latest run with a checkpoint, and the start of that run.
@@ -177,7 +178,7 @@ def _variables(minimization: Minimization) -> dict[str, list]:
     others = minimization.objective.variables[
         len(minimization.worker.trainable_variables) :
     ]
-    found = [[list(v.shape), v.dtype] for v in others]
+    found = [[list(v.shape), dtype_of(v)] for v in others]
     return {"variables": found} if found else {}
 
 
