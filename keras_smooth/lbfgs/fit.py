@@ -62,7 +62,7 @@ def fit_lbfgs(
     whole run, as a line search needs. Moving averages (BatchNormalization) get the values
     that they would approach if training went on at the final weights. A weight without a
     gradient keeps its value, with a warning, as in `fit`. A run never ends with a larger
-    loss than it started with, on the same points.
+    loss than it started with, on the same points, unless a callback sets weights.
 
     What does not fit is refused before anything is compiled, after a look at all data and
     one evaluation of a few rows. The first call compiles, which takes seconds; further
@@ -136,8 +136,8 @@ def fit_lbfgs(
         max_restarts: How often a dead line search starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
             them as the end of that epoch. The default makes about 100 calls.
-        callbacks: Keras callbacks. Weights that one sets in `on_train_begin` are where the
-            run starts, those of the last call stay, and all others are written over.
+        callbacks: Keras callbacks. The fit goes on from weights that one sets, with empty
+            memory, as it does after a change of another variable that the loss reads.
             `BackupAndRestore` gives the weights back, but epochs begin anew; `checkpoint`
             goes on where the run was.
         verbose: 0, 1 or 2, as for `fit`.
@@ -336,11 +336,13 @@ class _Fit:
             epoch = options.initial_epoch + last - 1
             callbacks.on_epoch_begin(epoch)
             callbacks.on_train_batch_begin(0)
+            self._follow(descent)
             self._draw(descent)
             descent.advance(last)
             callbacks.on_train_batch_end(0, {"loss": descent.best.fun})
             found = logs.at(descent.best.fun)
             callbacks.on_epoch_end(epoch, found)
+            self._follow(descent)
             # At its start a run has nothing that another start would not have.
             if self.saved and descent.nit > 0:
                 self.saved.save(descent, history)
@@ -350,6 +352,11 @@ class _Fit:
     def _next_stop(self, nit: int) -> int:
         last = min(nit + self.options.chunk, self.options.num_iterations)
         return min(last, self.resample.next_draw(nit)) if self.resample else last
+
+    def _follow(self, descent: Descent) -> None:
+        """Goes on from what a callback has set, as `fit` does."""
+        if self.minimization.was_changed():
+            descent.jump(self.minimization.start())
 
     def _draw(self, descent: Descent) -> None:
         if self.resample and self.resample.is_due(descent.nit):

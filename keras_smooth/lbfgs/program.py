@@ -39,14 +39,16 @@ class Program:
     Attributes:
         objective: What is minimized.
         minimizer: What minimizes it.
+        read: The variables that an objective reads and that are not trained.
     """
 
     def __init__(
         self, model: keras.Model, terms: Terms | None, options: Options, in_memory: bool
     ):
         self.objective = Objective(model, terms)
-        self._traced = traced(self.objective.value_and_gradient)
+        self._traced: Any = traced(self.objective.value_and_gradient)
         self._has_terms = terms is not None
+        self.read: list[tf.Variable] = []
         self._fingerprints: dict[str, str] = {}
         self._options = options
         self._replicas = replicas_of(model)
@@ -62,14 +64,13 @@ class Program:
         """
         if not self._has_terms:
             return True
-        arguments = self.objective.position, data
         form = str(tf.nest.map_structure(_spec, data))
-        if form not in self._fingerprints:
-            trace = self._traced.get_concrete_function(*arguments)
-            self._fingerprints[form] = fingerprint(trace)
-            return True
-        trace = traced(self.objective.value_and_gradient).get_concrete_function(*arguments)
-        return fingerprint(trace) == self._fingerprints[form]
+        is_new = form not in self._fingerprints
+        again: Any = self._traced if is_new else traced(self.objective.value_and_gradient)
+        trace = again.get_concrete_function(self.objective.position, data)
+        self.read = list(trace.variables)
+        now = fingerprint(trace)
+        return self._fingerprints.setdefault(form, now) == now
 
     def _minimizer(self, jit_compile: bool) -> Minimizer:
         function, whole = self.objective.value_and_gradient, jit_compile

@@ -1,7 +1,7 @@
 """What is trained: variables of Keras, which are given other values, and of TensorFlow."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -9,7 +9,7 @@ import tensorflow as tf
 # More names than these make no sentence.
 _MOST_NAMES = 8
 
-Variable = keras.Variable | tf.Variable
+Variable: TypeAlias = keras.Variable | tf.Variable
 
 
 def name_of(variable: Variable) -> str:
