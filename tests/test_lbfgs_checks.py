@@ -82,6 +82,10 @@ ARGUMENTS = {
     "validation of x alone": (
         {"validation_data": X}, ValueError, "must be .x, y., .* received a ndarray",
     ),
+    "validation without weights above 0": (
+        {"validation_data": (X, Y, np.zeros(20))}, ValueError,
+        "In validation_data: .*all rows are 0",
+    ),
     "validation NaN": (
         {"validation_data": (X, changed(Y, (3, 0), np.nan))}, ValueError,
         r"In validation_data: y must be finite, but y\[\(3, 0\)\] is nan",
@@ -102,6 +106,18 @@ DATA = {
     "y infinite": ((X, changed(Y, (2, 0), np.inf)), ValueError, r"y\[\(2, 0\)\] is inf"),
     "weights NaN": (
         (X, Y, changed(np.ones(20), 1, np.nan)), ValueError, r"sample_weight\[\(1,\)\] is nan",
+    ),
+    "weights below 0": (
+        (X, Y, changed(np.ones(20), 9, -0.5)), ValueError,
+        r"sample_weight\[\(9,\)\] is -0.5: a loss with a negative weight has no minimum",
+    ),
+    "weights below 0 in a dataset": (
+        (dataset(X, Y, changed(np.ones(20), 9, -0.5)).batch(7),), ValueError,
+        r"sample_weight\[\(9,\)\] is -0.5",
+    ),
+    "no weights above 0": ((X, Y, np.zeros(20)), ValueError, "weights of all rows are 0"),
+    "no weights above 0 in a dataset": (
+        (dataset(X, Y, np.zeros((20, 1))).batch(7),), ValueError, "weights of all rows are 0",
     ),
     "NaN in the second batch": (
         (dataset(changed(X, (9, 1), np.nan), Y).batch(7),), ValueError,
@@ -283,6 +299,12 @@ MODELS = {
     "no model": (lambda: 3, TypeError, "`model` must be a keras.Model, received 3"),
     "not compiled": (uncompiled, ValueError, "model.compile"),
     "not built": (unbuilt, ValueError, "Build it"),
+    "loss weights of 0": (
+        lambda: net(loss_weights=[0.0]), ValueError, "`loss_weights` that are all 0",
+    ),
+    "loss weights of NaN": (
+        lambda: net(loss_weights=[float("nan")]), ValueError, "nan.*expected finite numbers",
+    ),
     "no loss": (lambda: net(loss=None), ValueError, "has no loss"),
     "no weights": (
         lambda: compiled(keras.Sequential([keras.Input((2,)), keras.layers.ReLU()])),

@@ -156,6 +156,54 @@ def test_dicts_of_inputs_and_outputs():
     check(model, {"a": X, "b": 2.0 * X}, {"p": Y, "q": Y**2})
 
 
+def two_outputs(as_dicts):
+    x = entry()
+    h = hidden()(x)
+    outputs = [
+        dense(1, None, seed, name=name, **FLOAT64)(h) for seed, name in enumerate("pq")
+    ]
+    return keras.Model(x, dict(zip("pq", outputs)) if as_dicts else outputs)
+
+
+# Name: whether outputs are in a dict, losses, targets, the head that has no loss.
+SOME_LOSSES = {
+    "a dict of one, targets of both": (True, {"p": "mse"}, {"p": Y, "q": Y}, "q"),
+    "a dict of one, its targets": (True, {"p": "mse"}, {"p": Y}, "q"),
+    "a dict with None": (True, {"p": None, "q": "mse"}, {"q": Y}, "p"),
+    "a list with None": (False, ["mse", None], [Y, Y], "q"),
+    "a list with None, its targets": (False, ["mse", None], [Y], "q"),
+    "None first": (False, [None, "mse"], [Y, Y], "p"),
+    "a list of one": (False, ["mse"], [Y], "q"),
+    "a list of one, targets of both": (False, ["mse"], [Y, Y], "q"),
+}
+
+
+@pytest.mark.parametrize("name", SOME_LOSSES)
+def test_a_loss_on_one_of_two_outputs(name):
+    as_dicts, loss, y, other = SOME_LOSSES[name]
+    model = two_outputs(as_dicts)
+    model.compile(loss=loss, jit_compile=False)
+    head = model.get_layer(other)
+    weights = head.get_weights()
+    with pytest.warns(
+        UserWarning, match=f"keep their values: {other}/kernel, {other}/bias"
+    ):
+        history = fit(model, X, y, epochs=3)
+    found = model.evaluate(X, y, batch_size=20, verbose=0)
+    found = found[0] if isinstance(found, list) else found
+    # Keras' own evaluate sums in float32.
+    np.testing.assert_allclose(history.history["loss"][-1], found, rtol=1e-5)
+    assert all(map(np.array_equal, head.get_weights(), weights))
+
+
+def test_negative_weights_of_losses_are_said_once():
+    model = two_outputs(True)
+    losses = {"p": "mse", "q": "mse"}
+    model.compile(loss=losses, loss_weights={"p": 1.0, "q": -0.1}, jit_compile=False)
+    with pytest.warns(UserWarning, match="`loss_weights` of -0.1: .*without end"):
+        fit(model, X, {"p": Y, "q": Y}, epochs=2)
+
+
 @pytest.mark.slow
 def test_derivatives_of_a_graph():
     x = keras.Input((1,), **FLOAT64)

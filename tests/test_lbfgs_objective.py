@@ -640,6 +640,9 @@ REFUSED = {
         {"loss_weights": {"edge": 1.0}}, ValueError,
         "`loss_weights` has edge, which is no term.*equation, boundary",
     ),
+    "weights of 0": (
+        {"loss_weights": {"equation": 0.0, "boundary": 0}}, ValueError, "0 for all terms",
+    ),
     "weight a word": ({"loss_weights": {"equation": "1"}}, TypeError, "equation.*a number.*'1'"),
     "weight NaN": ({"loss_weights": {"equation": np.nan}}, ValueError, "equation.*finite"),
     "weights a list": ({"loss_weights": [1.0]}, TypeError, "must be a dict of numbers"),

@@ -93,15 +93,17 @@ def fit_lbfgs(
             `compile`, no regularizer. Several devices share the rows if each array of x
             divides evenly, and terms are means over rows; else that is refused.
         loss_weights: What the terms of `objective` are multiplied by in the sum, by name;
-            the logs have them without it.
+            the logs have them without it. A term without an upper bound has no minimum with
+            a negative weight.
         variables: A list of each `keras.Variable` or `tf.Variable` that `objective` uses and
             that is trained beside the weights of the model, of the dtype in which the fit
             computes: the unknowns of an inverse problem, or the weights of another model. A
             warning names what `objective` reads, could train and does not.
         resample: A `Resample`, which draws the points of an `objective` anew every so many
             iterations. None keeps x.
-        sample_weight: Weights of the samples; None with a dataset.
-        class_weight: Weights by class, a dict, in place of `sample_weight`, as for `fit`.
+        sample_weight: Weights of the samples, 0 or more; None with a dataset.
+        class_weight: Weights by class, 0 or more, a dict, in place of `sample_weight`, as
+            for `fit`.
         batch_size: Rows to evaluate at once, for data whose activations, or which itself,
             does not fit into memory: arrays are taken in batches of this size, datasets
             are read again for every evaluation and cut into such batches. The steps are

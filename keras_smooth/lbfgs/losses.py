@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.checks import shown
 from keras_smooth.lbfgs.exact_losses import compile_exactly, is_exact, losses_of
-from keras_smooth.lbfgs.loss_weights import why_unread
+from keras_smooth.lbfgs.loss_weights import check_loss_weights, why_unread
 from keras_smooth.models.calls import accepts_training
 
 
@@ -122,6 +122,7 @@ def check_weights(model: keras.Model, data: tuple) -> None:
         model: Built and compiled model.
         data: A few rows `(x, y, sample_weight)`.
     """
+    check_loss_weights(model)
     reason = model.loss is not None and why_unread(model)
     if not reason:
         return

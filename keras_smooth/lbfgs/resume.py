@@ -162,8 +162,8 @@ class Resumable:
             return now
         # Version 0.1.0 did not save it.
         with self._reading():
-            start = np.frombuffer(now.encode(), "u1")
-            start = self._saved.get("start", start).tobytes().decode()
+            as_now = np.frombuffer(now.encode(), "u1")
+            start = self._saved.get("start", as_now).tobytes().decode()
             best = self._minimization.trained(self._saved["best_position"])
         its_own = (now, start) == _ends.get(self._minimization.model)
         if now in (start, digest(best)) or its_own:

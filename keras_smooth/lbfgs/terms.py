@@ -59,6 +59,11 @@ class Terms:
                 f"`loss_weights` has {', '.join(unknown)}, which is no term of the "
                 f"objective: it has {', '.join(map(str, terms)) or 'none'}."
             )
+        if not any(self.weights.get(name, 1.0) for name in terms):
+            raise ValueError(
+                "`loss_weights` are 0 for all terms of the objective, so that there is "
+                "nothing to fit. Give one a weight that is not 0."
+            )
         weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
         # Of several dtypes the narrowest is what the sum is worth.
         narrowest = min((term.dtype for term in weighted), key=lambda dtype: dtype.size)
