@@ -228,3 +228,86 @@ def test_in_float64_on_a_copy():
     start = mean_square(model(X), Y)
     fit(model, epochs=3, dtype="float64")
     assert mean_square(model(X), Y) < start
+
+
+class Pair(L.Layer):
+    """A layer of layers, which is no model."""
+
+    def __init__(self, dtype="float64"):
+        super().__init__(dtype=dtype)
+        self.first, self.last = (
+            dense(3, "tanh", 1, dtype=dtype),
+            dense(1, None, 2, dtype=dtype),
+        )
+
+    def call(self, x):
+        return self.last(self.first(x))
+
+    def get_config(self):
+        return {"dtype": self.dtype_policy.name}
+
+
+def poisson(model, x):
+    return {"equation": keras.ops.mean((keras_smooth.laplacian(model, x) + 1.0) ** 2)}
+
+
+def mean_of_outputs(model, x):
+    return keras.ops.mean((model(keras.ops.expand_dims(x, -1)) - 1.0) ** 2)
+
+
+# Name: layer, objective, arguments.
+LAYERS = {
+    "a layer of layers": (Pair, poisson, {}),
+    "a dense layer": (lambda: dense(1, "tanh", **FLOAT64), poisson, {}),
+    "a recurrent layer": (lambda: L.LSTM(2, **FLOAT64), mean_of_outputs, {}),
+    "in float64": (lambda: Pair("float32"), poisson, {"dtype": "float64"}),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_fitted_by_an_objective(name, tmp_path):
+    make, objective, arguments = LAYERS[name]
+    layer = make()
+    inputs = X[:, :, None] if objective is mean_of_outputs else X
+    layer(inputs.astype(layer.compute_dtype))
+    arguments |= {"objective": objective, "epochs": 4, "checkpoint": tmp_path}
+    history = fit(layer, X, None, callbacks=[keras.callbacks.TerminateOnNaN()], **arguments)
+    losses = history.history["loss"]
+    assert losses[-1] < losses[0] and layer.history is history
+    points = tf.constant(X, layer.compute_dtype)
+    found = sum(keras.tree.flatten(objective(layer, points)))
+    # In float32 the weights of the copy are rounded.
+    rtol = 1e-4 if layer.compute_dtype == "float32" else 1e-12
+    np.testing.assert_allclose(losses[-1], float(found), rtol=rtol)
+
+
+def test_a_layer_has_the_steps_of_a_model_of_it():
+    layer, other = Pair(), Pair()
+    layer(X), other(X)
+    model = keras.Sequential([entry(), other])
+    losses = [
+        fit(each, X, None, objective=poisson, epochs=4).history["loss"]
+        for each in (layer, model)
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
+NO_FITS = {
+    "not built": (Pair, {"objective": poisson}, ValueError, "has no weights yet"),
+    "without an objective": (Pair, {}, TypeError, "is a layer, Pair, .* Pass `objective`"),
+    "a function": (
+        lambda: poisson,
+        {"objective": poisson},
+        TypeError,
+        "a keras.layers.Layer",
+    ),
+    "a class": (lambda: Pair, {"objective": poisson}, TypeError, "a keras.layers.Layer"),
+    "an operation": (lambda: keras.ops.sin, {"objective": poisson}, TypeError, "Layer"),
+}
+
+
+@pytest.mark.parametrize("name", NO_FITS)
+def test_refuses_what_is_no_built_layer(name):
+    make, arguments, kind, words = NO_FITS[name]
+    with pytest.raises(kind, match=words):
+        fit(make(), X, None, **arguments)

@@ -25,7 +25,7 @@ from keras_smooth.lbfgs.variables import Variable, dtype_of
 
 
 def fit_lbfgs(
-    model: keras.Model,
+    model: keras.layers.Layer,
     x: Any,
     y: Any = None,
     *,
@@ -80,7 +80,7 @@ def fit_lbfgs(
 
     Args:
         model: Built Keras model, compiled if there is no `objective`. Its optimizer is not
-            used.
+            used. With `objective` also a built layer.
         x: Inputs: an array, or a list or dict of arrays, as for `fit`; or a finite
             `tf.data.Dataset` or `keras.utils.PyDataset` of batches, the same in every pass.
             Floats are cast to the dtype of the weights, or to `dtype`. With `objective`,

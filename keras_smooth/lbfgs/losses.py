@@ -104,8 +104,10 @@ class OwnLoss:
         return _forward(model, data[0])
 
 
-def has_own_loss(model: keras.Model) -> bool:
-    """Returns whether the class of a model overrides `compute_loss`."""
+def has_own_loss(model: keras.layers.Layer) -> bool:
+    """Returns whether the class of a model overrides `compute_loss`; that of a layer has none."""
+    if not isinstance(model, keras.Model):
+        return False
     return type(model).compute_loss is not keras.Model.compute_loss
 
 

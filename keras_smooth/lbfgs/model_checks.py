@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_smooth.checks import shown
 from keras_smooth.lbfgs.advice import advice
+from keras_smooth.lbfgs.exact_losses import is_compiled
 from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.float64_copy import compute_dtypes
 from keras_smooth.lbfgs.losses import has_own_loss
@@ -29,9 +30,16 @@ def check_fittable(model: Any, terms: Terms | None, dtype: str | None) -> None:
         terms: What is minimized in place of its loss, or None.
         dtype: `"float64"` for a copy in it, or None.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model, received {shown(model)}.")
-    if terms is None and not model.compiled:
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(
+            f"`model` must be a keras.Model or a keras.layers.Layer, received {shown(model)}."
+        )
+    if terms is None and not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` is a layer, {type(model).__name__}, which has no loss of its own. Pass "
+            "`objective`, or make it a model that is compiled with a loss."
+        )
+    if terms is None and not is_compiled(model):
         raise ValueError(
             "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "
             "pass `objective`."
@@ -76,8 +84,9 @@ def _check_loss(model: keras.Model) -> None:
 
 @advice
 def _warn_unused(model: keras.Model) -> str | None:
+    compiled = is_compiled(model) and model.loss is not None
     unused = {
-        "the loss that it was compiled with": model.compiled and model.loss is not None,
+        "the loss that it was compiled with": compiled,
         "its compute_loss": has_own_loss(model),
         "its regularizers and add_loss": bool(model.losses),
     }

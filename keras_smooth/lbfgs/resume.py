@@ -194,7 +194,7 @@ def _frozen_and_moving(model: keras.Model, moving: list) -> tuple[list, list]:
 
 def _description(model: keras.Model) -> list:
     """Returns what a model is, without the names that Keras counts up in a process."""
-    layers = [type(layer).__name__ for layer in model.layers]
+    layers = [type(layer).__name__ for layer in getattr(model, "layers", ())]
     weights = [[list(v.shape), v.dtype] for v in model.variables]
     return [type(model).__name__, layers, weights]
 
