@@ -23,7 +23,7 @@ import keras_smooth
 from keras_smooth.comparison import training
 
 # Programs that tests start: pytest would import them in search of doctests.
-collect_ignore = ["killed.py", "two_devices.py", "two_workers.py"]
+collect_ignore = ["killed.py", "peak_memory.py", "two_devices.py", "two_workers.py"]
 
 NO_GPU = (
     "TensorFlow sees no GPU here: install keras-smooth[gpu] on a machine that has one, and run "

@@ -5,7 +5,8 @@ import csv
 import keras
 import numpy as np
 import pytest
-from lbfgs_nets import X, Y, at_start, fit, net, same_weights
+import tensorflow as tf
+from lbfgs_nets import X, Y, at_start, dense, fit, net, same_weights
 
 import keras_smooth
 from keras_smooth.lbfgs import Status
@@ -110,36 +111,129 @@ def test_early_stopping_restores_the_best_weights():
         np.testing.assert_array_equal(kept, now)
 
 
-class Zeros(keras.callbacks.Callback):
-    """Sets all weights to 0 in one of the calls."""
+class Set(keras.callbacks.Callback):
+    """Calls a function of the model in one of the calls."""
 
-    def __init__(self, call):
+    def __init__(self, call, function):
         super().__init__()
-        self.call = call
+        self.call, self.function = call, function
 
     def on_train_begin(self, logs=None):
         self._set("begin")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._set(f"before {epoch}")
 
     def on_epoch_end(self, epoch, logs=None):
         self._set(epoch)
 
     def _set(self, call):
         if call == self.call:
-            self.model.set_weights([np.zeros_like(w) for w in self.model.get_weights()])
+            self.function(self.model)
 
 
-def test_weights_that_a_callback_sets():
-    """Those at the beginning are the start, those of the last call stay, others do not count."""
-    model, history = train()
-    undisturbed = model.get_weights(), history.history["loss"]
-    _, from_zeros = train(Zeros("begin"))
-    assert from_zeros.history["loss"][0] != undisturbed[1][0]
-    model, history = train(Zeros(7))
-    assert history.history["loss"] == undisturbed[1]
-    assert all(map(np.array_equal, model.get_weights(), undisturbed[0]))
-    model, history = train(Zeros(19))
-    assert history.history["loss"] == undisturbed[1]
-    assert not any(w.any() for w in model.get_weights())
+def half(model):
+    model.set_weights([0.5 * weight for weight in model.get_weights()])
+
+
+def halved():
+    model = net()
+    half(model)
+    return model
+
+
+def test_a_fit_begins_at_weights_that_a_callback_sets():
+    _, history = train(Set("begin", half))
+    _, expected = train(model=halved())
+    assert history.history["loss"] == expected.history["loss"]
+
+
+@pytest.mark.parametrize("call", [7, "before 11"])
+def test_a_fit_goes_on_from_weights_that_a_callback_sets(call):
+    """With what it has learnt of curvature forgotten, as a fit that begins there."""
+    model, expected = train(epochs=8)
+    losses = expected.history["loss"]
+    half(model)
+    losses = losses + train(model=model, epochs=12)[1].history["loss"]
+    weights = model.get_weights()
+    model, history = train(Set(call, half))
+    assert history.history["loss"] == losses
+    assert all(map(np.array_equal, model.get_weights(), weights))
+
+
+def test_weights_of_the_last_call_stay_and_the_result_is_of_them():
+    model, history = train(Set(19, half))
+    loss = np.mean((model(X) - Y) ** 2)
+    # To the order of a sum.
+    np.testing.assert_allclose(history.result.fun, loss, rtol=1e-12)
+    assert history.history["loss"][-1] < loss
+
+
+def test_a_fit_that_has_ended_goes_on_from_other_weights():
+    line = keras.Sequential([keras.Input((2,), dtype="float64"), dense(1, dtype="float64")])
+    line.compile(loss="mse", jit_compile=False)
+    alone = fit(line, epochs=40, steps_per_execution=10, tolerance=1e-6)
+    half(line)
+    history = train(
+        Set(9, half), model=line, epochs=40, steps_per_execution=10, tolerance=1e-6
+    )
+    assert alone.result.nit < 10 and len(alone.epoch) == 1
+    assert history[1].result.success and len(history[1].epoch) == 2
+
+
+def test_callbacks_that_set_the_same_weights_change_nothing():
+    expected = train()[1].history["loss"]
+    assert train(Set(7, lambda model: model.set_weights(model.get_weights())))[1].history[
+        "loss"
+    ] == expected  # fmt: skip
+
+
+def test_a_copy_in_float64_goes_on_from_weights_that_a_callback_sets():
+    model, _ = train(Set(19, half), model=net(dtype="float32"), dtype="float64")
+    other, _ = train(model=net(dtype="float32"), dtype="float64")
+    half(other)
+    assert all(map(np.array_equal, model.get_weights(), other.get_weights()))
+    model, history = train(Set(7, half), model=net(dtype="float32"), dtype="float64")
+    np.testing.assert_allclose(
+        history.result.fun, np.mean((model(X) - Y) ** 2), rtol=1e-4
+    )  # float32
+
+
+@pytest.mark.parametrize("kind", [keras.Variable, tf.Variable])
+def test_a_weight_of_a_loss_that_a_callback_changes(kind):
+    """A variable that is not trained: the fit goes on by what the loss is now."""
+    target = kind(1.0, dtype="float64", trainable=False)
+
+    def objective(model, x):
+        return keras.ops.mean((model(x) - target) ** 2)
+
+    change = Set(7, lambda model: target.assign(2.0))
+    model, history = train(change, model=net(), y=None, objective=objective, epochs=60)
+    losses, end = history.history["loss"], np.mean((model(X) - 2.0) ** 2)
+    assert losses[2] > losses[1]
+    # To the order of a sum.
+    np.testing.assert_allclose(history.result.fun, end, rtol=1e-9)
+    assert end < 1e-3
+
+
+def test_a_frozen_layer_that_a_callback_writes_to():
+    model = net()
+    model.layers[0].trainable = False
+    model.compile(loss="mse", jit_compile=False)
+    layer = model.layers[0]
+    model, history = train(
+        Set(7, lambda _: layer.kernel.assign(0.1 * layer.kernel)), model=model
+    )
+    np.testing.assert_allclose(history.result.fun, np.mean((model(X) - Y) ** 2), rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_broken_run_goes_on_after_a_callback_has_set_weights(tmp_path):
+    _, expected = train(Set(7, half))
+    model, _ = train(Set(7, half), epochs=12, checkpoint=tmp_path)
+    model.set_weights(net().get_weights())
+    _, history = train(model=model, checkpoint=tmp_path)
+    assert history.history["loss"] == expected.history["loss"]
 
 
 def test_stop_training():

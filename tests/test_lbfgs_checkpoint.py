@@ -1,5 +1,9 @@
 """Checkpoints of fit_lbfgs: a run that breaks off goes on as if it never had."""
 
+import hashlib
+import io
+import json
+import sys
 from pathlib import Path
 
 import keras
@@ -381,6 +385,85 @@ def test_every_file_damaged(start, tmp_path):
         fit(start.model, tmp_path)
 
 
+def rewritten(path, change):
+    """Writes a file with other arrays and a digest that is right."""
+    with np.load(io.BytesIO(path.read_bytes()[32:])) as file:
+        arrays = dict(file)
+    change(arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    signed(path, buffer.getvalue())
+
+
+def signed(path, content):
+    path.write_bytes(hashlib.sha256(content).digest() + content)
+
+
+def as_bytes(value):
+    return np.frombuffer(json.dumps(value).encode(), "u1")
+
+
+# What nobody but a person writes: name, a change of the arrays, words of the error.
+CRAFTED = {
+    "no weights": (lambda arrays: arrays.pop("best_position"), "KeyError"),
+    "no state": (lambda arrays: arrays.pop("state_0"), "state_0"),
+    "no loss": (lambda arrays: arrays.pop("best"), "KeyError"),
+    "a loss without its gradient": (lambda a: a.update(best=a["best"][:1]), "TypeError"),
+    "no history": (lambda arrays: arrays.pop("history"), "history"),
+    "a history of a word": (lambda a: a.update(history=as_bytes("word")), "TypeError"),
+    "a history that is no JSON": (lambda a: a.update(history=np.ones(3, "u1")), "Error"),
+    "fewer weights": (lambda a: a.update(best_position=a["best_position"][:3]), "Error"),
+    "weights as a matrix": (
+        lambda a: a.update(best_position=np.tile(a["best_position"], (2, 1))), "Error",
+    ),
+    "another position": (lambda a: a.update(state_4=np.ones(3)), "Error"),
+    "a status that is none": (lambda a: a.update(status=np.array(77)), "77"),
+    "a start that is no text": (lambda a: a.update(start=np.array([255], "u1")), "Error"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_file_is_refused_in_a_sentence(name, start, tmp_path):
+    change, words = CRAFTED[name]
+    fit(start.model, tmp_path, epochs=6)
+    start.spoil()
+    for file in files(tmp_path):
+        rewritten(tmp_path / file, change)
+    with pytest.raises(ValueError, match=f"The checkpoint in .* is damaged: .*{words}"):
+        fit(start.model, tmp_path)
+
+
+NO_ARRAYS = {
+    "no archive": b"none",
+    "nothing": b"",
+    "an archive of nothing": b"PK\x05\x06" + 18 * b"\0",
+    "a list of JSON": None,
+}
+
+
+@pytest.mark.parametrize("name", NO_ARRAYS)
+def test_a_file_without_a_run_in_it_is_damaged(name, start, tmp_path):
+    fit(start.model, tmp_path, epochs=6)
+    for file in files(tmp_path):
+        if NO_ARRAYS[name] is None:
+            rewritten(tmp_path / file, lambda arrays: arrays.update(identity=as_bytes([1])))
+        else:
+            signed(tmp_path / file, NO_ARRAYS[name])
+    with pytest.raises(ValueError, match="Every checkpoint in .* is damaged"):
+        fit(start.model, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is of Linux")
+@pytest.mark.parametrize("directory", ["/proc/self/fdinfo", "/proc/self/fdinfo/new"])
+def test_a_directory_that_cannot_be_written_is_refused_at_once(directory, monkeypatch):
+    def begin(*arguments):
+        raise AssertionError("compiled before the error")
+
+    monkeypatch.setattr(Minimizer, "begin", begin)
+    with pytest.raises(ValueError, match=f"cannot be written to {directory}: .*Pass a dir"):
+        fit(net(), directory)
+
+
 def test_directory_is_a_file(start, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="must be a directory, but .*file is a file"):
@@ -453,3 +536,12 @@ def test_killed_50_times_at_random(method):
     assert sum(found["kills"].values()) == 50
     # A rename takes microseconds: test_killed_in_every_step_of_a_write meets it for sure.
     assert {"start", "compile", "iterate", "write"} <= set(found["kills"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of the peak is that of Linux")
+@pytest.mark.parametrize("job", [("lbfgs", 220, 300), ("bfgs", 100, 5)])
+def test_peak_of_memory_is_the_documented_one(job):
+    alone, saved = printed("peak_memory.py", *job)
+    # Measured: 2.27 and 3.40, 2.14 and 3.24; what an allocator keeps differs.
+    assert alone < 1.2 * 2.3 and saved < 1.2 * 3.4

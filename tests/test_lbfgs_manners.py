@@ -419,6 +419,8 @@ BAD_CLASS_WEIGHTS = {
     "word": ({"a": 1.0}, TypeError, "must be integers, received 'a'"),
     "None": ({0: None}, TypeError, "class_weight.0.* a number, received None"),
     "NaN": ({1: np.nan}, ValueError, "class_weight.1.* finite, received nan"),
+    "below 0": ({0: 1.0, 1: -2.0}, ValueError, "class_weight.1.* 0 or more, received -2.0"),
+    "none above 0": ({k: 0.0 for k in range(20)}, ValueError, "weights of all rows are 0"),
 }
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from lbfgs_nets import X, Y, dense, fit, net
 
-import keras_smooth
 from keras_smooth.lbfgs import Status
 
 
@@ -169,10 +168,10 @@ def test_frozen_layers_stay_and_may_thaw():
 
 
 def test_warns_under_float32_once():
-    keras_smooth.lbfgs.fit._warned.clear()
+    model = net(dtype="float32")
     with pytest.warns(UserWarning, match="float32: line searches stall") as caught:
         for _ in range(2):
-            fit(net(dtype="float32"))
+            fit(model)
     assert len([w for w in caught if "stall" in str(w.message)]) == 1
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from lbfgs_nets import X, Y, fit, net
+from lbfgs_nets import X, Y, dense, fit, net
 from representatives import representatives
 
 from keras_smooth.lbfgs.moving_averages import limit
@@ -175,3 +175,33 @@ def test_limit_of_what_is_no_average_is_the_first_step():
     counted = limit(np.array(3.0), np.array(4.0), np.array(5.0))
     grown = limit(np.array(1.0), np.array(2.0), np.array(4.0))
     assert (counted, grown) == (4.0, 2.0)
+
+
+# What a fit leaves behind.
+
+
+def regularized(*more):
+    return net(dense(3, "tanh", 4, activity_regularizer="l2"), *more, dtype="float32")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"batch_size": 7}, {"dtype": "float64"}])
+def test_an_activity_regularizer_has_the_value_of_keras(arguments):
+    model = regularized()
+    history = fit(model, epochs=2, **arguments)
+    size = arguments.get("batch_size", 20)
+    found = model.evaluate(X, Y, batch_size=size, verbose=0)
+    # Of float32.
+    assert history.history["loss"][-1] == pytest.approx(found, rel=1e-5)
+
+
+def test_a_fit_leaves_no_loss_and_no_seed_behind():
+    dropout = keras.layers.Dropout(0.5, seed=3)
+    model = regularized(dropout)
+    model(X)
+    assert len(model.losses) == 1
+    seeds = np.asarray(dropout.seed_generator.state.value), np.random.get_state()[1].copy()
+    fit(model, epochs=2)
+    model(X)
+    assert len(model.losses) == 1
+    now = np.asarray(dropout.seed_generator.state.value), np.random.get_state()[1]
+    assert all(map(np.array_equal, seeds, now))

@@ -8,12 +8,14 @@ data.py              data: rows in memory or a stream of batches, or points of a
 model_checks.py      whether a model can be fitted
 inputs.py            whether x fits its inputs
 targets.py           whether targets and their weights fit its outputs
+advice.py            what only warns, and can never end a fit
 scales.py            whether both are of a size that it learns from
 class_weights.py     weights of classes, made into weights of rows as Keras' `fit` makes them
 float64_copy.py      a copy of a model that computes in float64
 exact_losses.py      compiled losses in the dtype of the weights
 loss_weights.py      the weights of these losses
 losses.py            the loss of a compiled model
+variables.py         what is trained: variables of Keras and of TensorFlow
 terms.py             the objective of a user's own
 resample.py          points that are drawn anew
 objective.py         either of them as a function of one vector of weights
@@ -22,6 +24,7 @@ replicas.py          it on several devices
 layout.py            data laid out for one of these
 minimizers/          minimizers of a function of one vector
 without_xla.py       a minimizer of what XLA cannot compile
+fingerprints.py      whether two traces compute the same
 program.py           objective and minimizer, compiled once a model
 moving_averages.py   what training moves without a gradient
 minimization.py      all of this for one fit, and the way back to the model

@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import os
+import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ _OPTIONS_OF_OLD = ("format", "method", "num_correction_pairs")
 _NAME = "fit_lbfgs-{:012d}.checkpoint"
 # Nothing else that lies in the directory is ever read or removed.
 _PATTERN = "fit_lbfgs-" + 12 * "[0-9]" + ".checkpoint"
+# What reading raises where a file is not as it was written.
+_DAMAGES = (ValueError, KeyError, TypeError, AttributeError)
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -30,19 +34,31 @@ class Checkpoint:
     Args:
         directory: Made where it does not exist.
         identity: What the run is of, as JSON: a checkpoint with another is refused.
+        writes: Whether this process will save there.
 
     Raises:
-        ValueError: If the directory is a file.
+        ValueError: If the directory is a file, or cannot be made or written.
     """
 
-    def __init__(self, directory: str | os.PathLike, identity: dict[str, Any]):
+    def __init__(
+        self, directory: str | os.PathLike, identity: dict[str, Any], writes: bool = True
+    ):
         self._directory = Path(directory)
         self._identity = {"format": FORMAT, **identity}
         if self._directory.exists() and not self._directory.is_dir():
             raise ValueError(
                 f"`checkpoint` must be a directory, but {self._directory} is a file."
             )
-        self._directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            if writes:
+                # It has no name: nothing is left there.
+                tempfile.TemporaryFile(dir=self._directory).close()
+        except OSError as error:
+            raise ValueError(
+                f"Checkpoints cannot be written to {self._directory}: {error.strerror}. "
+                "Pass a directory in which files can be made."
+            ) from error
 
     def save(self, nit: int, arrays: dict[str, np.ndarray]) -> None:
         """Writes the arrays of an iteration, and removes all but the latest files."""
@@ -76,7 +92,7 @@ class Checkpoint:
                 return self.load()
             if arrays is not None:
                 found = json.loads(arrays.pop("identity").tobytes())
-                is_old = found["format"] == OLD_FORMAT
+                is_old = found.get("format") == OLD_FORMAT
                 self._check(path, found, _OPTIONS_OF_OLD if is_old else ())
                 return {**arrays, "old": np.array(True)} if is_old else arrays
         if paths:
@@ -100,8 +116,15 @@ class Checkpoint:
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
+    """Returns the arrays of a file, or None if it is not as it was written."""
     content = path.read_bytes()
     if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
         return None
-    with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
-        return dict(file)
+    try:
+        with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
+            arrays = dict(file)
+        is_whole = isinstance(json.loads(arrays["identity"].tobytes()), dict)
+    # What somebody else has made may be anything, with a digest that is right.
+    except (*_DAMAGES, OSError, EOFError, zipfile.BadZipFile):
+        return None
+    return arrays if is_whole else None

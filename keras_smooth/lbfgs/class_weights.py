@@ -11,7 +11,7 @@ from keras_smooth import checks
 
 
 def check_class_weight(class_weight: Any) -> None:
-    """Raises where weights of classes are no dict of finite numbers by class."""
+    """Raises where weights of classes are no dict of finite numbers, 0 or more, by class."""
     if class_weight is None:
         return
     if not isinstance(class_weight, Mapping):
@@ -24,7 +24,7 @@ def check_class_weight(class_weight: Any) -> None:
             raise TypeError(
                 f"The classes in `class_weight` must be integers, received {label!r}."
             )
-        checks.finite_number(f"`class_weight[{label}]`", weight)
+        checks.finite_number(f"`class_weight[{label}]`", weight, 0)
 
 
 def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tuple:

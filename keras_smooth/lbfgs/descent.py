@@ -75,8 +75,13 @@ class Descent:
     def move(self, data: Any) -> None:
         """Goes on from the best position with other data and empty memory."""
         self._data = data
+        self.jump(self.best.position)
+
+    def jump(self, position: tf.Tensor) -> None:
+        """Goes on from another position with empty memory, also where it had ended."""
         self._finished = [self.nit, self.nfev]
-        self._begin(self.best.position)
+        self.status = None
+        self._begin(position)
 
     def interrupt(self) -> None:
         """Ends the descent wherever it is; assigns the best."""
@@ -118,7 +123,10 @@ class Descent:
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """Takes over a snapshot of a descent of the same minimizer."""
         like = tf.nest.flatten(self.state)
-        saved = [tf.constant(snapshot[f"state_{i}"], a.dtype) for i, a in enumerate(like)]
+        saved = [
+            tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], part.dtype), part.shape)
+            for i, part in enumerate(like)
+        ]
         self.state = tf.nest.pack_sequence_as(self.state, saved)
         self._restore_all_but_state(snapshot)
 
@@ -131,7 +139,8 @@ class Descent:
 
     def _restore_all_but_state(self, snapshot: dict[str, np.ndarray]) -> None:
         self.best = Best(
-            tf.constant(snapshot["best_position"]), *map(float, snapshot["best"])
+            tf.constant(snapshot["best_position"], self._dtype),
+            *map(float, snapshot["best"]),
         )
         self.deaths = snapshot["deaths"].tolist()
         self._finished = snapshot["finished"].tolist()

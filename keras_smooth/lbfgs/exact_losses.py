@@ -38,9 +38,14 @@ def is_exact(model: keras.Model) -> bool:
     )
 
 
+def is_compiled(model: keras.layers.Layer) -> bool:
+    """Returns whether a model has been compiled; a layer cannot be."""
+    return isinstance(model, keras.Model) and model.compiled
+
+
 def compilation(model: keras.Model) -> list:
     """Returns what tells one call of `compile` from the next."""
-    if not model.compiled:
+    if not is_compiled(model):
         return []
     return [model.optimizer, model.loss, loss_weights(model)]
 

@@ -8,10 +8,12 @@ import keras
 from keras_smooth.lbfgs.exact_losses import (
     compilation,
     compile_exactly,
+    is_compiled,
     losses_as_compiled,
 )
 from keras_smooth.lbfgs.loss_weights import loss_weights
 from keras_smooth.lbfgs.losses import has_own_loss
+from keras_smooth.lbfgs.replicas import strategy_of
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
 # The latest of each model, with what it was made of.
@@ -52,7 +54,7 @@ def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
 
 
 def _compile(copy: keras.Model, model: keras.Model) -> None:
-    if not model.compiled:
+    if not is_compiled(model):
         return
     if has_own_loss(model):
         # It may call the one of keras.Model, which rounds to floatx.
@@ -74,7 +76,7 @@ def _load(model: keras.Model, copy: keras.Model, x: Any) -> None:
 def _copied(model: keras.Model, x: Any) -> keras.Model:
     make = _of_own_class if has_own_loss(model) else _of_any_class
     try:
-        with model.distribute_strategy.scope():
+        with strategy_of(model).scope():
             copy = make(model, x)
         left = compute_dtypes(copy) - {"float64"}
         if left:

@@ -8,7 +8,9 @@ there are no weights.
 import warnings
 
 import keras
+import numpy as np
 
+from keras_smooth.lbfgs.advice import advice
 from keras_smooth.models import copies
 
 
@@ -25,6 +27,36 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
             "expected numbers: pass float(weight), and compile again when it changes."
         )
     return weights
+
+
+def check_loss_weights(model: keras.Model) -> None:
+    """Raises where no loss has a weight, and warns where one has a negative weight.
+
+    Raises:
+        ValueError: If all weights are 0, or one is not finite.
+    """
+    weights = [w for w in keras.tree.flatten(loss_weights(model)) if w is not None]
+    if not np.all(np.isfinite(weights)):
+        raise ValueError(
+            f"The model is compiled with `loss_weights` {weights}, expected finite numbers."
+        )
+    if weights and not any(weights):
+        raise ValueError(
+            "The model is compiled with `loss_weights` that are all 0, so that there is "
+            "nothing to fit. Give one loss a weight above 0."
+        )
+    _warn_of_negative(model, weights)
+
+
+@advice
+def _warn_of_negative(model: keras.Model, weights: list) -> str | None:
+    if min(weights, default=0) >= 0:
+        return None
+    return (
+        f"The model is compiled with `loss_weights` of {min(weights)}: a loss that has no "
+        "upper bound, as most of Keras have none, has no minimum with a negative weight, and "
+        "the fit follows it without end."
+    )
 
 
 def why_unread(model: keras.Model) -> str:

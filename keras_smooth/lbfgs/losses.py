@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.checks import shown
 from keras_smooth.lbfgs.exact_losses import compile_exactly, is_exact, losses_of
-from keras_smooth.lbfgs.loss_weights import why_unread
+from keras_smooth.lbfgs.loss_weights import check_loss_weights, why_unread
 from keras_smooth.models.own_call import accepts_training, entry
 
 
@@ -104,8 +104,10 @@ class OwnLoss:
         return _forward(model, data[0])
 
 
-def has_own_loss(model: keras.Model) -> bool:
-    """Returns whether the class of a model overrides `compute_loss`."""
+def has_own_loss(model: keras.layers.Layer) -> bool:
+    """Returns whether the class of a model overrides `compute_loss`; that of a layer has none."""
+    if not isinstance(model, keras.Model):
+        return False
     return type(model).compute_loss is not keras.Model.compute_loss
 
 
@@ -122,6 +124,7 @@ def check_weights(model: keras.Model, data: tuple) -> None:
         model: Built and compiled model.
         data: A few rows `(x, y, sample_weight)`.
     """
+    check_loss_weights(model)
     reason = model.loss is not None and why_unread(model)
     if not reason:
         return

@@ -1,5 +1,6 @@
 """A model and its data, made into what a minimizer needs, and the way back."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,6 +22,7 @@ from keras_smooth.lbfgs.replicas import replicas_of
 from keras_smooth.lbfgs.scales import warn_of_inputs, warn_of_targets
 from keras_smooth.lbfgs.targets import check_targets
 from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.variables import Variable, dtype_of, is_among
 
 # Rows on which a model is tried before anything is compiled.
 _SAMPLE = 64
@@ -59,13 +61,12 @@ class Minimization:
         self.model = model
         self._batches = lambda: data.batches(options.batch_size)
         self._terms = terms
+        self._written = ""
         self.worker = model
         if options.dtype:
             # Points need not be inputs of the model.
             self.worker = in_float64(model, sample[0] if terms is None else None)
-        program = program_of(
-            self.worker, compilation(model), terms, options, data.in_memory
-        )
+        program = program_of(self.worker, compilation(model), terms, options, data)
         self.objective, self.minimizer = program.objective, program.minimizer
         outputs = self._check(sample)
         if terms is None:
@@ -73,6 +74,9 @@ class Minimization:
             warn_of_inputs(model, self.worker, sample[0])
             warn_of_targets(model, outputs, sample[1])
         self.moving = [v for v, _ in self.objective.after_training(sample)]
+        self._kept = _that_stay(
+            [*model.non_trainable_variables, *program.read], self.moving
+        )
         self.replicas = replicas_of(self.worker)
         self._batch_size = options.batch_size
         self.move(data)
@@ -103,7 +107,18 @@ class Minimization:
         """Returns the weights that the user's model has now."""
         if self.worker is not self.model:
             self.worker.set_weights(self.model.get_weights())
+        self._written = self._digest()
         return self.objective.position
+
+    def was_changed(self) -> bool:
+        """Returns whether somebody has written other values than the fit did last.
+
+        To weights, to what is frozen, or to a variable that an objective reads.
+        """
+        return self.on_any_worker(self._digest() != self._written)[0]
+
+    def _digest(self) -> str:
+        return digest([*trained(self.model, self._terms), *self._kept])
 
     def assign(self, position: tf.Tensor) -> None:
         """Writes weights, and the averages that belong to them, into the user's model."""
@@ -123,7 +138,7 @@ class Minimization:
         if position is None:
             return [np.asarray(variable) for variable in variables]
         values = self.objective.unflatten(position)
-        return [np.asarray(value, v.dtype) for v, value in zip(variables, values)]
+        return [np.asarray(value, dtype_of(v)) for v, value in zip(variables, values)]
 
     def on_any_worker(self, *flags: bool) -> list[bool]:
         """Returns which flags are set on some worker, on every worker the same."""
@@ -134,3 +149,10 @@ class Minimization:
     def _write_back(self) -> None:
         if self.worker is not self.model:
             self.model.set_weights(self.worker.get_weights())
+        self._written = self._digest()
+
+
+def _that_stay(variables: Sequence[Variable], moving: Sequence[Variable]) -> list[Variable]:
+    """Returns the variables of floats which training does not move; seeds are integers."""
+    moving = [*moving, *(v.value for v in moving if isinstance(v, keras.Variable))]
+    return [v for v in variables if "float" in dtype_of(v) and not is_among(v, moving)]

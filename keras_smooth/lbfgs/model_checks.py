@@ -1,7 +1,7 @@
 """Whether a model can be fitted, before anything is compiled."""
 
 import collections
-import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,12 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
+from keras_smooth.lbfgs.advice import advice
+from keras_smooth.lbfgs.exact_losses import is_compiled
 from keras_smooth.lbfgs.finite import first_non_finite
 from keras_smooth.lbfgs.float64_copy import compute_dtypes
 from keras_smooth.lbfgs.losses import has_own_loss
+from keras_smooth.lbfgs.replicas import replicas_of
 from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.variables import Variable, dtype_of, is_among, name_of
 from keras_smooth.models import own_call
-from keras_smooth.presentation.warn import warn
 
 _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
@@ -28,9 +31,16 @@ def check_fittable(model: Any, terms: Terms | None, dtype: str | None) -> None:
         terms: What is minimized in place of its loss, or None.
         dtype: `"float64"` for a copy in it, or None.
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model, received {shown(model)}.")
-    if terms is None and not model.compiled:
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(
+            f"`model` must be a keras.Model or a keras.layers.Layer, received {shown(model)}."
+        )
+    if terms is None and not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` is a layer, {type(model).__name__}, which has no loss of its own. Pass "
+            "`objective`, or make it a model that is compiled with a loss."
+        )
+    if terms is None and not is_compiled(model):
         raise ValueError(
             "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "
             "pass `objective`."
@@ -47,11 +57,13 @@ def check_fittable(model: Any, terms: Terms | None, dtype: str | None) -> None:
     _check_trained(trained(model, terms))
     _check_dtypes(model, dtype)
     if terms is not None:
-        _check_variables(terms.variables, dtype or trained(model, terms)[0].dtype)
+        _check_variables(
+            terms.variables, model, dtype or dtype_of(trained(model, terms)[0])
+        )
     _check_finite([*model.variables, *(terms.variables if terms else ())])
 
 
-def trained(model: keras.Model, terms: Terms | None) -> list[keras.Variable]:
+def trained(model: keras.Model, terms: Terms | None) -> list[Variable]:
     """Returns the variables that a fit trains."""
     return [*model.trainable_variables, *(terms.variables if terms else ())]
 
@@ -71,23 +83,21 @@ def _check_loss(model: keras.Model) -> None:
             )
 
 
-_warned = weakref.WeakSet()
-
-
-def _warn_unused(model: keras.Model) -> None:
+@advice
+def _warn_unused(model: keras.Model) -> str | None:
+    compiled = is_compiled(model) and model.loss is not None
     unused = {
-        "the loss that it was compiled with": model.compiled and model.loss is not None,
+        "the loss that it was compiled with": compiled,
         "its compute_loss": has_own_loss(model),
         "its regularizers and add_loss": bool(model.losses),
     }
     names = [name for name, is_there in unused.items() if is_there]
-    if names and model not in _warned:
-        _warned.add(model)
-        warn(
-            f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
-            f"{', '.join(names)}. Add to the objective what shall count, as "
-            "sum(model.losses)."
-        )
+    if not names:
+        return None
+    return (
+        f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
+        f"{', '.join(names)}. Add to the objective what shall count, as sum(model.losses)."
+    )
 
 
 def _check_scope() -> None:
@@ -99,21 +109,22 @@ def _check_scope() -> None:
         )
 
 
-def _check_trained(variables: list[keras.Variable]) -> None:
+def _check_trained(variables: Sequence[Variable]) -> None:
     if not variables:
         raise ValueError(
             "The model has no trainable weights: fit_lbfgs has nothing to do. Set "
             "layer.trainable = True where they are frozen."
         )
     for variable in variables:
-        if variable.dtype not in (*_FLOATS, *_HALF):
+        name, dtype = name_of(variable), dtype_of(variable)
+        if dtype not in (*_FLOATS, *_HALF):
             raise ValueError(
-                f"The trainable weight {variable.path} has dtype {variable.dtype}, which "
-                "has no gradient. Make it with add_weight(trainable=False)."
+                f"The trainable weight {name} has dtype {dtype}, which has no gradient. "
+                "Make it with add_weight(trainable=False)."
             )
         if variable.constraint is not None:
             raise ValueError(
-                f"The trainable weight {variable.path} has the constraint "
+                f"The trainable weight {name} has the constraint "
                 f"{type(variable.constraint).__name__}, which L-BFGS cannot keep: leave out "
                 "the constraint and make the weight of a free one where it is used, as "
                 "keras.ops.exp(free) for one that is positive."
@@ -142,21 +153,33 @@ def _check_dtypes(model: keras.Model, dtype: str | None) -> None:
         )
 
 
-def _check_variables(variables: list[keras.Variable], dtype: str) -> None:
+def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: str) -> None:
+    several = replicas_of(model) is not None
     for variable in variables:
-        if variable.dtype != dtype:
+        name = name_of(variable)
+        if dtype_of(variable) != dtype:
             raise ValueError(
-                f"{variable.path} of `variables` has dtype {variable.dtype}, but the fit "
+                f"{name} of `variables` has dtype {dtype_of(variable)}, but the fit "
                 f'computes in {dtype}. Make it with keras.Variable(value, dtype="{dtype}").'
+            )
+        if is_among(variable, model.trainable_variables):
+            raise ValueError(
+                f"{name} of `variables` is a weight of the model, which is trained anyway. "
+                "Leave it out."
+            )
+        if isinstance(variable, tf.Variable) and several:
+            raise ValueError(
+                f"{name} of `variables` is a tf.Variable, which only one device can train. "
+                f'Make it with keras.Variable(value, dtype="{dtype}").'
             )
 
 
-def _check_finite(variables: list[keras.Variable]) -> None:
+def _check_finite(variables: Sequence[Variable]) -> None:
     for variable in variables:
         values = np.asarray(variable)
         place = first_non_finite(values)
         if place is not None:
             raise ValueError(
-                f"The weights must be finite, but {variable.path}[{place}] is "
+                f"The weights must be finite, but {name_of(variable)}[{place}] is "
                 f"{values[place]}."
             )

@@ -3,15 +3,22 @@
 import functools
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
+from keras_smooth.lbfgs.advice import advice, advice_on_each
 from keras_smooth.lbfgs.losses import loss_of
 from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.variables import (
+    OtherValues,
+    Variable,
+    dtype_of,
+    is_among,
+    names_of,
+)
 from keras_smooth.models.tracing import traced
-from keras_smooth.presentation.warn import warn
 
 
 class Objective:
@@ -36,16 +43,15 @@ class Objective:
         self.others = list(model.non_trainable_variables)
         self.shapes = [tuple(variable.shape) for variable in self.variables]
         self.sizes = [math.prod(shape) for shape in self.shapes]
-        self.dtype = self.variables[0].dtype
-        self._warned = False
+        self.dtype = dtype_of(self.variables[0])
         self._loss = terms or loss_of(model, self.dtype)
         for dtype in self._loss.dtypes:
-            self._warn_precision(dtype)
+            _warn_precision(self, dtype, self._loss.precision)
 
     @property
     def position(self) -> tf.Tensor:
         """The trainable weights as one vector of shape `(n,)`."""
-        return tf.concat([tf.reshape(v.value, (-1,)) for v in self.variables], axis=0)
+        return tf.concat([tf.reshape(v, (-1,)) for v in self.variables], axis=0)
 
     def assign(self, position: tf.Tensor) -> None:
         """Writes a vector of weights into the model."""
@@ -79,12 +85,36 @@ class Objective:
         weights = self.unflatten(position)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            loss = self._value(weights, data, others)
-        gradients = tape.gradient(loss, weights)
-        self._check_gradients(gradients)
+            with self._scope(weights, others) as scope:
+                loss = self._loss(self._model(), data)
+        gradients = tape.gradient(loss, self._sources(weights))
+        self._look(gradients, scope.read, tape.watched_variables())
         # An embedding's gradient is sparse until it is made a tensor.
-        parts = [tf.reshape(tf.convert_to_tensor(part), (-1,)) for part in gradients]
-        return loss, tf.concat(parts, axis=0)
+        parts = [
+            tf.zeros_like(weight) if gradient is None else tf.convert_to_tensor(gradient)
+            for weight, gradient in zip(weights, gradients)
+        ]
+        flat = tf.concat([tf.reshape(part, (-1,)) for part in parts], axis=0)
+        return self._checked(loss), flat
+
+    def _sources(self, weights: list[tf.Tensor]) -> list:
+        """Returns what a gradient is taken with respect to."""
+        return [
+            variable if isinstance(variable, tf.Variable) else weight
+            for variable, weight in zip(self.variables, weights)
+        ]
+
+    def _look(self, gradients: list, read: list, watched: Sequence) -> None:
+        """Raises where no weight has a gradient, and warns of what is not trained."""
+        lost = [v for v, g in zip(self.variables, gradients) if g is None]
+        if len(lost) == len(self.variables):
+            raise ValueError(
+                "The loss does not depend on the trainable weights, so that they get no "
+                f"gradient: {names_of(lost)}. Look for tf.stop_gradient in the model; an "
+                "objective calls the model that it is given, which may be a copy."
+            )
+        _warn_without_gradient(self._model(), lost)
+        _warn_untrained(self._model(), read, watched, self.variables)
 
     def after_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
         """Returns the floating variables that a step of training would move, and to what."""
@@ -109,49 +139,68 @@ class Objective:
 
         return traced(terms)
 
-    def _scope(self, weights: list[tf.Tensor], others: list | None = None):
+    def _scope(self, weights: list[tf.Tensor], others: list | None = None) -> OtherValues:
         # Changes of non-trainable variables stay in the scope and are dropped: the seed of
         # Dropout does not advance, so that one mask holds for the whole run.
-        mapping = [*zip(self.variables, weights), *zip(self.others, others or [])]
-        return keras.StatelessScope(state_mapping=mapping, collect_losses=True)
+        variables = [*self.variables, *(self.others if others else ())]
+        return OtherValues(variables, [*weights, *(others or ())])
 
-    def _value(
-        self, weights: list[tf.Tensor], data: tuple, others: list | None = None
-    ) -> tf.Tensor:
-        with self._scope(weights, others):
-            loss = self._loss(self._model(), data)
+    def _value(self, weights: list[tf.Tensor], data: tuple) -> tf.Tensor:
+        with self._scope(weights):
+            return self._checked(self._loss(self._model(), data))
+
+    def _checked(self, loss: tf.Tensor) -> tf.Tensor:
         if loss.shape.rank:
             raise ValueError(
                 f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile "
                 'with reduction="sum_over_batch_size" or "sum", or take the mean in '
                 "compute_loss."
             )
-        self._warn_precision(loss.dtype.name)
+        _warn_precision(self, loss.dtype.name, self._loss.precision)
         return tf.cast(loss, self.dtype)
-
-    def _check_gradients(self, gradients: list) -> None:
-        names = [v.path for v, g in zip(self.variables, gradients) if g is None]
-        if names:
-            raise ValueError(
-                "The loss does not depend on these trainable weights, so that they get no "
-                f"gradient: {', '.join(names)}. Freeze their layers with "
-                "layer.trainable = False, leave out a bias that only adds a constant "
-                "(use_bias=False), or look for tf.stop_gradient in the model; an objective "
-                "calls the model that it is given, which may be a copy."
-            )
-
-    def _warn_precision(self, dtype: str) -> None:
-        if self._warned or tf.as_dtype(dtype).size >= tf.as_dtype(self.dtype).size:
-            return
-        self._warned = True
-        warn(
-            f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of "
-            f"Keras does unless told otherwise. {self._loss.precision}".format(
-                dtype=self.dtype
-            )
-        )
 
     def unflatten(self, position: tf.Tensor) -> list[tf.Tensor]:
         """Returns a vector of weights in the shapes of the variables."""
         parts = tf.split(position, self.sizes)
         return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes)]
+
+
+@advice
+def _warn_precision(objective: Objective, dtype: str, remedy: str) -> str | None:
+    if tf.as_dtype(dtype).size >= tf.as_dtype(objective.dtype).size:
+        return None
+    return (
+        f"The weights are {objective.dtype}, but the loss computes in {dtype}, as all of "
+        f"Keras does unless told otherwise. {remedy}".format(dtype=objective.dtype)
+    )
+
+
+@advice_on_each
+def _warn_without_gradient(model: keras.Model, variables: Sequence[Variable]) -> str | None:
+    if not variables:
+        return None
+    return (
+        "The loss does not depend on these trainable weights, so that they keep their "
+        f"values: {names_of(variables)}. Freeze their layers with layer.trainable = False, "
+        "or leave out a bias that only adds a constant (use_bias=False); else look for "
+        "tf.stop_gradient in the model."
+    )
+
+
+@advice_on_each
+def _warn_untrained(
+    model: keras.Model,
+    read: Sequence[keras.Variable],
+    watched: Sequence[tf.Variable],
+    trained: Sequence[Variable],
+) -> str | None:
+    of_keras = [variable.value for variable in read]
+    untrained = [variable for variable in read if variable.trainable]
+    untrained += [v for v in watched if not is_among(v, [*of_keras, *trained])]
+    if not untrained:
+        return None
+    return (
+        f"The loss reads trainable variables that are not trained: {names_of(untrained)}. "
+        "Pass them to fit_lbfgs in `variables`, or make them with trainable=False; an "
+        "objective calls the model that it is given, which may be a copy."
+    )

@@ -41,6 +41,8 @@ class Reading:
         is_string = dtype == tf.string or getattr(dtype, "kind", None) in ("S", "U")
         if not (name == "x" and self.strings and is_string):
             _check_array(name, array, first_row)
+        if name == "sample_weight" and array is not None:
+            _check_not_negative(array, first_row)
 
     def tensors(self, parts: tuple) -> tuple:
         """Returns `(x, y, sample_weight)` as tensors."""
@@ -150,7 +152,9 @@ def _of_arrays(parts: tuple, how: Reading) -> Data:
         for array in keras.tree.flatten(part):
             how.check(name, array)
     tensors = how.tensors(parts)
-    return Data(tensors, _common_num_rows(tensors))
+    num_rows = _common_num_rows(tensors)
+    _check_counts(_counts(tensors))
+    return Data(tensors, num_rows)
 
 
 def _check_ends(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
@@ -217,15 +221,45 @@ def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
 def _counted(dataset: tf.data.Dataset, how: Reading) -> tuple[int, int]:
     """Checks every batch, and returns the numbers of rows and of batches."""
     num_rows = num_batches = 0
+    counts = False
     for batch in dataset:
         for name, part in zip(("x", "y", "sample_weight"), batch):
             for array in keras.tree.flatten(part):
                 how.check(name, array, num_rows)
         num_rows += _common_num_rows(batch)
         num_batches += 1
+        counts = counts or _counts(batch)
     if num_rows == 0:
         raise ValueError("The dataset is empty.")
+    _check_counts(counts)
     return num_rows, num_batches
+
+
+def _counts(parts: tuple) -> bool:
+    """Returns whether a row has a weight that is not 0."""
+    weights = [w for w in keras.tree.flatten(parts[2:]) if w is not None]
+    return not weights or any(np.any(np.asarray(weight)) for weight in weights)
+
+
+def _check_counts(counts: bool) -> None:
+    if not counts:
+        raise ValueError(
+            "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that "
+            "there is nothing to fit. Give some rows a weight above 0."
+        )
+
+
+def _check_not_negative(array: Any, first_row: int) -> None:
+    array = np.asarray(array)
+    if not np.any(array < 0):
+        return
+    place = [int(i) for i in np.argwhere(array < 0)[0]]
+    value = array[tuple(place)]
+    place[0] += first_row
+    raise ValueError(
+        f"`sample_weight` must be 0 or more, but sample_weight[{tuple(place)}] is {value}: "
+        "a loss with a negative weight has no minimum."
+    )
 
 
 def _common_num_rows(parts: tuple) -> int:

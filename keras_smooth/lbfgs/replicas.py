@@ -156,7 +156,12 @@ class Replicas:
         return self._compiled_sum(tf.constant(table)).numpy()
 
 
-def replicas_of(model: keras.Model) -> Replicas | None:
+def strategy_of(model: keras.layers.Layer) -> tf.distribute.Strategy:
+    """Returns the strategy that a model was made under; a layer alone keeps none."""
+    return getattr(model, "distribute_strategy", None) or tf.distribute.get_strategy()
+
+
+def replicas_of(model: keras.layers.Layer) -> Replicas | None:
     """Returns the replicas that a model was made for, or None where there is one only."""
-    strategy = model.distribute_strategy
+    strategy = strategy_of(model)
     return Replicas(strategy) if strategy.num_replicas_in_sync > 1 else None

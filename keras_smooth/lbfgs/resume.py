@@ -1,9 +1,11 @@
 """What of a fit is kept in a checkpoint, and how a fit goes on from one."""
 
+import contextlib
 import json
 import math
 import os
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -17,8 +19,12 @@ from keras_smooth.lbfgs.digests import digest
 from keras_smooth.lbfgs.minimization import Minimization
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.resample import Resample
+from keras_smooth.lbfgs.variables import dtype_of
+from keras_smooth.models import copies
 from keras_smooth.presentation.warn import warn
 
+# What reading raises where entries are not as they were written.
+_DAMAGES = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 # The weights of a model after its latest run with a checkpoint, and the start of that run.
 _ends = weakref.WeakKeyDictionary()
 
@@ -60,23 +66,27 @@ class Resumable:
             **({"resample": resample.identity} if resample else {}),
         }
         self._moves = resample is not None
-        self._checkpoint = Checkpoint(directory, identity)
+        is_chief = not minimization.replicas or minimization.replicas.is_chief
+        self._checkpoint = Checkpoint(directory, identity, is_chief)
         self._saved = self._checkpoint.load()
         # Before what may raise on one worker alone: the others would wait for it.
         if minimization.replicas and minimization.replicas.several_workers:
             saved = digest((self._saved or {}).values())
             minimization.replicas.check_same(checkpoint=saved)
-        self._start = self._checked_start(directory)
+        self._directory = os.fspath(directory)
+        self._start = self._checked_start()
 
     def begin(self, position: tf.Tensor) -> tf.Tensor:
         """Returns the position to begin at, and gives seeds, averages and points back."""
         if self._saved is None:
             return position
-        for i, variable in enumerate(self._moving):
-            variable.assign(self._saved[f"moving_{i}"])
-        if self._moves:
-            self._minimization.move(_restored(self._minimization.points, self._saved))
-        return tf.constant(self._saved["best_position"])
+        with self._reading():
+            for i, variable in enumerate(self._moving):
+                variable.assign(self._saved[f"moving_{i}"])
+            if self._moves:
+                self._minimization.move(_restored(self._minimization.points, self._saved))
+            best = self._saved["best_position"]
+            return tf.ensure_shape(tf.constant(best, position.dtype), position.shape)
 
     def restore(self, descent: Descent, history: keras.callbacks.History) -> None:
         """Lets a run that began there, and its history, go on from the checkpoint.
@@ -86,24 +96,30 @@ class Resumable:
         """
         if self._saved is None:
             return
-        saved, now = float(self._saved["best"][0]), descent.best.fun
-        if not _is_same(saved, now, self._saved["best_position"].dtype):
+        with self._reading():
+            saved = float(self._saved["best"][0])
+        now = descent.best.fun
+        if not _is_same(saved, now, descent.best.position.dtype.as_numpy_dtype):
             raise ValueError(
                 f"At the weights of the checkpoint the loss was {saved!r} and is {now!r}: "
                 "the checkpoint is of another loss or of another model. Give this run a "
                 "directory of its own."
             )
-        if "old" in self._saved:
+        with self._reading():
+            self._restore(self._saved, descent, history)
+        self._minimization.restore(descent.best.position)
+
+    def _restore(self, saved: dict, descent: Descent, history: Any) -> None:
+        if "old" in saved:
             warn(
                 "The checkpoint is of version 0.1.0: the fit goes on from its weights and "
                 "history, but with empty memory."
             )
-            descent.restore_without_memory(self._saved)
+            descent.restore_without_memory(saved)
         else:
-            descent.restore(self._saved)
-        self._minimization.restore(descent.best.position)
-        record = json.loads(self._saved["history"].tobytes())
-        history.epoch, history.history = record["epoch"], record["history"]
+            descent.restore(saved)
+        record = json.loads(saved["history"].tobytes())
+        history.epoch, history.history = list(record["epoch"]), dict(record["history"])
 
     def save(self, descent: Descent, history: keras.callbacks.History) -> None:
         """Writes a checkpoint of a run and its history."""
@@ -124,7 +140,18 @@ class Resumable:
         weights = digest(self._minimization.trained())
         _ends[self._minimization.model] = (weights, self._start)
 
-    def _checked_start(self, directory: str | os.PathLike) -> str:
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Says of an error in what was saved that the checkpoint is damaged."""
+        try:
+            yield
+        except (*_DAMAGES, tf.errors.InvalidArgumentError) as error:
+            raise ValueError(
+                f"The checkpoint in {self._directory} is damaged: {copies.brief(error)}. "
+                "Remove it to begin anew."
+            ) from error
+
+    def _checked_start(self) -> str:
         """Returns what tells the start of the run from others.
 
         Raises:
@@ -134,15 +161,15 @@ class Resumable:
         if self._saved is None:
             return now
         # Version 0.1.0 did not save it.
-        start = (
-            self._saved.get("start", np.frombuffer(now.encode(), "u1")).tobytes().decode()
-        )
-        best = self._minimization.trained(self._saved["best_position"])
+        with self._reading():
+            as_now = np.frombuffer(now.encode(), "u1")
+            start = self._saved.get("start", as_now).tobytes().decode()
+            best = self._minimization.trained(self._saved["best_position"])
         its_own = (now, start) == _ends.get(self._minimization.model)
         if now in (start, digest(best)) or its_own:
             return start
         raise ValueError(
-            f"The checkpoint in {os.fspath(directory)} is of a run from another start: the "
+            f"The checkpoint in {self._directory} is of a run from another start: the "
             "weights of the model are neither those at which it began nor those at which it "
             "ended. Give every run a directory of its own, as each seed of a loop; to go on "
             "with this run, begin as it did, by keras.utils.set_random_seed before the model "
@@ -150,7 +177,7 @@ class Resumable:
         )
 
 
-def _is_same(saved: float, now: float, dtype: np.dtype) -> bool:
+def _is_same(saved: float, now: float, dtype: Any) -> bool:
     """Returns whether two values of one objective differ by rounding only."""
     eps = np.finfo(dtype).eps
     return math.isclose(saved, now, rel_tol=math.sqrt(eps), abs_tol=eps)
@@ -167,7 +194,7 @@ def _frozen_and_moving(model: keras.Model, moving: list) -> tuple[list, list]:
 
 def _description(model: keras.Model) -> list:
     """Returns what a model is, without the names that Keras counts up in a process."""
-    layers = [type(layer).__name__ for layer in model.layers]
+    layers = [type(layer).__name__ for layer in getattr(model, "layers", ())]
     weights = [[list(v.shape), v.dtype] for v in model.variables]
     return [type(model).__name__, layers, weights]
 
@@ -177,7 +204,7 @@ def _variables(minimization: Minimization) -> dict[str, list]:
     others = minimization.objective.variables[
         len(minimization.worker.trainable_variables) :
     ]
-    found = [[list(v.shape), v.dtype] for v in others]
+    found = [[list(v.shape), dtype_of(v)] for v in others]
     return {"variables": found} if found else {}
 
 

@@ -1,17 +1,16 @@
 """Whether inputs and targets are of a size that a network learns from."""
 
-import weakref
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_smooth.differentiation.derivative_model import DerivativeModel
+from keras_smooth.lbfgs.advice import advice
 from keras_smooth.lbfgs.exact_losses import losses_as_compiled
 from keras_smooth.lbfgs.losses import has_own_loss
 from keras_smooth.lbfgs.targets import in_one_structure, of_losses, own_name
 from keras_smooth.models import calls, graph
-from keras_smooth.presentation.warn import warn
 
 # Beyond them an 8 x 20 network lost the second derivative of exp(-x^2) (docs/limits.md).
 _FACTOR, _ARGUMENT = 50.0, 15.0
@@ -21,10 +20,10 @@ _OF_DIFFERENCES = {
     "mse", "mean_squared_error", "meansquarederror", "mae", "mean_absolute_error",
     "meanabsoluteerror", "huber", "log_cosh", "logcosh",
 }  # fmt: skip
-_warned_of_inputs, _warned_of_targets = weakref.WeakSet(), weakref.WeakSet()
 
 
-def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> None:
+@advice
+def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | None:
     """Warns, once a model, where its first activation is far from 0 at the start.
 
     Args:
@@ -32,21 +31,26 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> None:
         worker: It, or its copy.
         x: A few rows that it takes.
     """
-    if model in _warned_of_inputs:
-        return
     if isinstance(worker, DerivativeModel):
         worker = worker.model
-    trained = [each for each in graph.unique(worker) if each[1].trainable_weights]
-    if not trained or not _bends(trained[0][1]):
-        return
-    path, first = trained[0]
+    path, first = _first_trained(worker)
+    if not _bends(first):
+        return None
     for call in calls.record(worker, [first], (x,))[id(first)]:
         values = (*call.args, *call.kwargs.values())[0]
         size = _size_of_arguments(first, values)
         if size > _ARGUMENT:
-            _warned_of_inputs.add(model)
-            _warn_of_inputs(path, size, np.asarray(values, "float64"))
-            return
+            return _about_inputs(path, size, np.asarray(values, "float64"))
+    return None
+
+
+def _first_trained(model: keras.Model) -> tuple[str, Any]:
+    """Returns the path and the first layer that has weights to train, `("", None)` if none."""
+    for path, part in graph.unique(model):
+        # The operations of a graph have none.
+        if isinstance(part, keras.layers.Layer) and part.trainable_weights:
+            return path, part
+    return "", None
 
 
 def _bends(layer: Any) -> bool:
@@ -68,10 +72,10 @@ def _size_of_arguments(layer: Any, values: Any) -> float:
     return float(np.median(_size(arguments.reshape(-1, arguments.shape[-1]))))
 
 
-def _warn_of_inputs(path: str, size: float, values: np.ndarray) -> None:
+def _about_inputs(path: str, size: float, values: np.ndarray) -> str:
     values = values.reshape(-1, values.shape[-1])
     mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
-    warn(
+    return (
         f"What reaches the layer {path} has means up to {mean:.3g} and standard deviations up "
         f"to {spread:.3g}, so that its activation gets arguments of {size:.3g} (root mean "
         "square): there it is straight or flat, and has no derivatives to train. Bring "
@@ -80,7 +84,8 @@ def _warn_of_inputs(path: str, size: float, values: np.ndarray) -> None:
     )
 
 
-def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> None:
+@advice
+def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
     """Warns, once a model, where targets are much larger than the outputs, or vary less.
 
     Args:
@@ -88,8 +93,8 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> None:
         outputs: What it returns for a few rows.
         y: Targets of these rows, which fit them.
     """
-    if model in _warned_of_targets or not _compares_sizes(model):
-        return
+    if not _compares_sizes(model):
+        return None
     outputs, y = in_one_structure(model, *of_losses(model.loss, outputs, y))
     if isinstance(model, DerivativeModel):
         # Derivatives are of the size that y and x make them.
@@ -99,10 +104,9 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> None:
             continue
         output, target = _columns(output), _columns(target)
         if output.shape == target.shape and np.any(far := _is_far(output, target)):
-            _warned_of_targets.add(model)
             column = int(np.argmax(far))
-            _warn_of_targets(output[:, column], target[:, column])
-            return
+            return _about_targets(output[:, column], target[:, column])
+    return None
 
 
 def _compares_sizes(model: keras.Model) -> bool:
@@ -133,9 +137,9 @@ def _size(values: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(values**2, axis=0))
 
 
-def _warn_of_targets(output: np.ndarray, target: np.ndarray) -> None:
+def _about_targets(output: np.ndarray, target: np.ndarray) -> str:
     mean, spread = target.mean(), target.std()
-    warn(
+    return (
         f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the outputs "
         f"at the start {output.mean():.3g} and {output.std():.3g}: a fit over such a "
         "distance saturates activations or ends early, and derivatives go wrong first. Fit "

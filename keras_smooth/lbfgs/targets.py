@@ -43,7 +43,11 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
 
 
 def of_losses(loss: Any, outputs: Any, y: Any) -> tuple[Any, Any]:
-    """Returns all but the outputs and targets that a dict of losses leaves out."""
+    """Returns all but the outputs and targets that a dict or list of losses leaves out."""
+    if all(isinstance(each, list | tuple) for each in (loss, outputs, y)):
+        # Keras compares as many as there are losses.
+        some = len(loss) < len(outputs)
+        return (outputs[: len(loss)], y[: len(loss)]) if some else (outputs, y)
     if not all(isinstance(each, dict) for each in (loss, outputs, y)):
         return outputs, y
     without = {name for name in outputs if loss.get(name) is None}

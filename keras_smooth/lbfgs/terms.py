@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import checks
+from keras_smooth.lbfgs.variables import Variable, is_among, name_of
 
 
 class Terms:
@@ -37,7 +38,7 @@ class Terms:
         self,
         function: Callable,
         weights: Mapping[str, float] | None = None,
-        variables: Sequence[keras.Variable] = (),
+        variables: Sequence[Variable] = (),
     ):
         _check_arguments(function, weights, variables)
         self._function = _weakly(function)
@@ -57,6 +58,11 @@ class Terms:
             raise ValueError(
                 f"`loss_weights` has {', '.join(unknown)}, which is no term of the "
                 f"objective: it has {', '.join(map(str, terms)) or 'none'}."
+            )
+        if not any(self.weights.get(name, 1.0) for name in terms):
+            raise ValueError(
+                "`loss_weights` are 0 for all terms of the objective, so that there is "
+                "nothing to fit. Give one a weight that is not 0."
             )
         weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
         # Of several dtypes the narrowest is what the sum is worth.
@@ -114,13 +120,14 @@ def _check_arguments(function: Any, weights: Any, variables: Any) -> None:
     _check_weights(weights)
     _check_list(variables)
     for i, variable in enumerate(variables):
-        if not isinstance(variable, keras.Variable):
+        if not isinstance(variable, Variable):
             raise TypeError(
-                f"`variables` must be keras.Variable, received {checks.shown(variable)} at {i}."
+                "`variables` must be keras.Variable or tf.Variable, received "
+                f"{checks.shown(variable)} at {i}."
             )
-        if not variable.trainable or any(variable is other for other in variables[:i]):
+        if not variable.trainable or is_among(variable, variables[:i]):
             raise ValueError(
-                f"{variable.path} of `variables` is frozen or there twice. Leave it out."
+                f"{name_of(variable)} of `variables` is frozen or there twice. Leave it out."
             )
 
 
@@ -139,7 +146,8 @@ def _check_weights(weights: Any) -> None:
 def _check_list(variables: Any) -> None:
     if not isinstance(variables, list | tuple):
         raise TypeError(
-            f"`variables` must be a list of keras.Variable, received {checks.shown(variables)}."
+            "`variables` must be a list of keras.Variable or tf.Variable, received "
+            f"{checks.shown(variables)}."
         )
 
 

@@ -1,0 +1,254 @@
+"""What is trained and what is not: unknowns beside a model, other models, lost gradients."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from lbfgs_nets import X, Y, dense, fit, net
+
+import keras_smooth
+
+ops = keras.ops
+FLOAT64 = {"dtype": "float64"}
+POINTS = np.linspace(0.0, 1.0, 20)[:, None]
+UNTRAINED = "trainable variables that are not trained: "
+LOST = "so that they keep their values: "
+
+
+def bare(seed=1, name=None):
+    layers = [dense(4, "tanh", seed, **FLOAT64), dense(1, None, seed + 1, **FLOAT64)]
+    return keras.Sequential([keras.Input((1,), **FLOAT64), *layers], name=name)
+
+
+def solve(objective, model=None, **arguments):
+    return fit(model or bare(), POINTS, None, objective=objective, **arguments)
+
+
+def said(words, objective, **arguments):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        solve(objective, **arguments)
+    return [text for w in caught if words in (text := str(w.message))]
+
+
+def growth(rate, both):
+    """Returns the inverse problem u' = rate u of the data exp(x / 2), which has two unknowns."""
+
+    def objective(model, x):
+        u, du = keras_smooth.derivatives(model, x, 1)
+        first, second = both[0], both[1]
+        residual = du[:, 0] - rate * u + first + 2.0 * second
+        return ops.mean(residual**2) + ops.mean((u - ops.exp(0.5 * x)) ** 2)
+
+    return objective
+
+
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
+def test_a_variable_of_tensorflow_is_trained_as_one_of_keras(method, jit_compile):
+    found = []
+    for kind in (keras.Variable, tf.Variable):
+        unknowns = kind(1.0, dtype="float64"), kind(np.zeros(2), dtype="float64")
+        history = solve(
+            growth(*unknowns), variables=list(unknowns), epochs=20, method=method,
+            jit_compile=jit_compile,
+        )  # fmt: skip
+        found.append([history.result.fun, *map(np.asarray, unknowns)])
+    for of_keras, of_tensorflow in zip(*found):
+        np.testing.assert_array_equal(of_keras, of_tensorflow)
+    assert np.all(found[0][1] != 1.0) and np.all(found[0][2] != 0.0)
+
+
+def test_an_unknown_of_tensorflow_is_found():
+    """The least squares of kernel and rate in k x + r = 2 x + 1 / 4 are 2 and 1 / 4."""
+    rate = tf.Variable(1.0, dtype="float64")
+    line = keras.Sequential([keras.Input((1,), **FLOAT64)])
+    line.add(keras.layers.Dense(1, use_bias=False, **FLOAT64))
+
+    def objective(model, x):
+        return ops.mean((model(x) + rate - 2.0 * x - 0.25) ** 2)
+
+    solve(objective, line, variables=[rate], epochs=30)
+    # The gradient is below 1e-10, and its slope about 1.
+    found = [float(rate), float(line.layers[0].kernel[0, 0])]
+    np.testing.assert_allclose(found, [0.25, 2.0], atol=1e-8)
+
+
+def test_a_checkpoint_of_an_unknown_of_tensorflow(tmp_path):
+    def run(*epochs):
+        rate = tf.Variable(1.0, dtype="float64")
+        both = tf.Variable(np.zeros(2), dtype="float64")
+        model = bare()
+        for number in epochs:
+            history = solve(
+                growth(rate, both), model, variables=[rate, both], epochs=number,
+                checkpoint=tmp_path / str(epochs), steps_per_execution=5,
+            )  # fmt: skip
+        return [history.result.fun, float(rate), *np.asarray(both)]
+
+    assert run(10, 20) == run(20)
+
+
+class Unknown:
+    rate = tf.Variable(1.0, dtype="float64", name="rate_of_an_object")
+
+
+BESIDE = bare(3, name="another_model")
+OF_KERAS = keras.Variable(1.0, dtype="float64", name="rate_of_keras")
+
+
+def reads_a_model(model, x):
+    return ops.mean((model(x) - BESIDE(x)) ** 2)
+
+
+def reads_an_attribute(model, x):
+    return ops.mean((model(x) - Unknown.rate) ** 2)
+
+
+def reads_a_global(model, x):
+    return ops.mean((model(x) - OF_KERAS) ** 2)
+
+
+def reads_in_a_function(model, x):
+    return ops.mean((model(x) - tf.function(lambda: Unknown.rate * 2.0)()) ** 2)
+
+
+# Name: objective, the names of what it does not train.
+FORGOTTEN = {
+    "weights of another model": (
+        reads_a_model,
+        "another_model/.*kernel.*another_model/.*bias",
+    ),
+    "a variable of TensorFlow": (reads_an_attribute, "rate_of_an_object"),
+    "a variable of Keras": (reads_a_global, "rate_of_keras"),
+    "in a function of TensorFlow": (reads_in_a_function, "rate_of_an_object"),
+}
+
+
+@pytest.mark.parametrize("name", FORGOTTEN)
+def test_what_an_objective_reads_and_does_not_train_is_named_once(name):
+    objective, names = FORGOTTEN[name]
+    model = bare()
+    with pytest.warns(UserWarning, match=UNTRAINED + names):
+        solve(objective, model)
+    assert not said(UNTRAINED, objective, model=model)
+
+
+def test_the_model_itself_where_a_copy_is_trained():
+    model = keras.Sequential([keras.Input((1,)), dense(3, "tanh"), dense(1, seed=2)])
+
+    def objective(copy, x):
+        return ops.mean((copy(x) - ops.cast(model(ops.cast(x, "float32")), "float64")) ** 2)
+
+    with pytest.warns(UserWarning, match=UNTRAINED + ".*may be a copy"):
+        solve(objective, model, dtype="float64")
+
+
+def test_what_is_frozen_or_trained_is_no_cause_for_a_word():
+    frozen = bare(3)
+    frozen.trainable = False
+    still = tf.Variable(1.0, dtype="float64", trainable=False)
+    fixed = keras.Variable(1.0, dtype="float64", trainable=False)
+    moved = tf.Variable(1.0, dtype="float64")
+    weights = bare(5)
+
+    def objective(model, x):
+        u = model(x) - weights(x) - moved
+        return ops.mean((u - frozen(x) - still * fixed) ** 2)
+
+    variables = [moved, *weights.trainable_variables]
+    assert not said(UNTRAINED, objective, variables=variables)
+    assert not said(
+        UNTRAINED, lambda model, x: ops.mean(keras_smooth.laplacian(model, x) ** 2)
+    )
+
+
+def test_a_compiled_loss_reads_nothing_that_is_not_trained():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(net(keras.layers.BatchNormalization(**FLOAT64), metrics=["mae"]))
+    assert not [w for w in caught if UNTRAINED in str(w.message)]
+
+
+REFUSED = {
+    "a weight of the model": (lambda model: model.trainable_variables[:1], "trained anyway"),
+    "float32": (lambda model: [tf.Variable(1.0)], "float32, but the fit computes in float64"),
+    "frozen": (
+        lambda model: [tf.Variable(np.ones(1), trainable=False)], "is frozen or there twice",
+    ),
+    "twice": (lambda model: 2 * [Unknown.rate], "is frozen or there twice"),
+    "not finite": (lambda model: [tf.Variable(np.array([np.nan]))], "must be finite"),
+    "constrained": (
+        lambda model: [tf.Variable(np.ones(1), constraint=tf.abs)], "has the constraint",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses(name):
+    make, words = REFUSED[name]
+    model = bare()
+    with pytest.raises(ValueError, match=words):
+        solve(reads_an_attribute, model, variables=make(model))
+
+
+def lagrangian(model, x):
+    """Knows a model by its derivatives alone: the last bias has no gradient."""
+    return ops.mean((keras_smooth.gradient(model, x)[:, 0] - ops.cos(x)) ** 2)
+
+
+def forces(model, x):
+    return ops.mean((keras_smooth.laplacian(model, x) + ops.sin(x)) ** 2)
+
+
+@pytest.mark.parametrize("objective", [lagrangian, forces])
+def test_a_weight_without_a_gradient_keeps_its_value(objective):
+    model = bare()
+    bias = model.layers[-1].bias
+    bias.assign([0.7])
+    with pytest.warns(UserWarning, match=f"{LOST}.*{bias.path}.*use_bias=False"):
+        losses = solve(objective, model, epochs=20).history["loss"]
+    assert losses[-1] < losses[0] and float(bias[0]) == 0.7
+    assert not said(LOST, objective, model=model)
+
+
+def test_the_steps_are_those_without_that_weight():
+    whole, without = bare(), bare()
+    without.layers[-1].bias.trainable = False
+    losses = [solve(forces, model, epochs=10).history["loss"] for model in (whole, without)]
+    np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["bfgs", "tfp_lbfgs"])
+def test_other_methods_keep_it_too(method):
+    if method.startswith("tfp"):
+        pytest.importorskip("tf_keras")
+    model = bare()
+    model.layers[-1].bias.assign([0.7])
+    solve(forces, model, epochs=10, method=method)
+    assert float(model.layers[-1].bias[0]) == 0.7
+
+
+class OfTheKernel(keras.Model):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return ops.sum(self.layers[-1].kernel ** 2)
+
+
+def test_a_compiled_loss_keeps_a_weight_without_a_gradient():
+    x = keras.Input((2,), **FLOAT64)
+    head = dense(1, **FLOAT64)
+    model = OfTheKernel(x, head(dense(3, "tanh", 1, **FLOAT64)(x)))
+    model.compile(jit_compile=False)
+    first = model.layers[1].get_weights()
+    with pytest.warns(UserWarning, match=f"{LOST}.*dense.*bias"):
+        fit(model, X, Y, epochs=20)
+    np.testing.assert_allclose(np.asarray(head.kernel), 0.0, atol=1e-9)
+    assert all(map(np.array_equal, first, model.layers[1].get_weights()))
+
+
+def test_a_model_of_which_no_weight_has_a_gradient_is_refused():
+    with pytest.raises(ValueError, match="does not depend on the trainable weights"):
+        solve(lambda model, x: ops.mean(x))
