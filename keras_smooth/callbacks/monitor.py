@@ -15,6 +15,7 @@ from keras_smooth.checks import text, truth, whole_number
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.models import calls
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
@@ -150,7 +151,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
-        self._evaluate = traced(lambda: derivatives(model, self.x, self.order))
+        self._evaluate = traced(
+            lambda: calls.without_trace(derivatives, model, self.x, self.order)
+        )
         # Operation by operation, a metric costs more than the derivatives.
         self._compiled_metric = traced(self._metric_of)
         self._measured, self._num_measured, self._drawn = None, 0, None

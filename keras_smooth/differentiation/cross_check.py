@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
+from keras_smooth.models import calls
 from keras_smooth.models.tracing import traced
 
 # Of many points every 16th is compared, of fewer about 32: that costs little and still
@@ -91,7 +92,11 @@ def _own(model: Callable, x):
         return tapes.call(model, x)
     if _compiled[model] is None:
         alive = weakref.ref(model)
-        _compiled[model] = traced(lambda x: tapes.call(alive(), x), reduce_retracing=True)
+
+        def call(x):
+            return calls.without_trace(tapes.call, alive(), x)
+
+        _compiled[model] = traced(call, reduce_retracing=True)
     return _compiled[model](x)
 
 

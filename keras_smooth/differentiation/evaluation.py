@@ -11,6 +11,7 @@ from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.cross_check import JetsDisagreeError
 from keras_smooth.differentiation.points import Points
+from keras_smooth.models import calls
 from keras_smooth.presentation.warn import warn
 
 # The functions of both engines for each task; "jacobian" is the same as "derivatives".
@@ -57,9 +58,22 @@ class Evaluation:
         Raises:
             ValueError: If the outputs are not one for each sample.
         """
-        found = self._found()
+        if self._engine() == "tape" and self.batch_size is None:
+            # The one call of the model that this makes is the user's.
+            found = self._by("tape")
+        else:
+            found = calls.without_trace(self._found)
+            self.leave_trace()
         self._check_samples(found)
         return found
+
+    def leave_trace(self) -> None:
+        """Leaves what one call of the model leaves: losses, metrics, seeds and state.
+
+        Nothing is computed where the parts of a model are known to leave nothing.
+        """
+        if self.training or calls.may_leave_trace(self.model):
+            tapes.call(self.model, self.points.x, self.training)
 
     def _found(self):
         if self._engine() == "tape":
@@ -113,6 +127,10 @@ class Evaluation:
         def function(*flat):
             points = self.points.at(flat[:number])
             return compute(self.model, points, *self._arguments(flat[number:], engine))
+
+        if self.batch_size is not None:
+            # In a loop of a graph nothing may be left that is of one turn.
+            function = functools.partial(calls.without_trace, function)
 
         compute, number = _FUNCTIONS[self.task][engine], len(self.points.flat)
         flat = (*self.points.flat, *self.directions)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_smooth.checks import real_array, shown
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.models import calls
 from keras_smooth.models.checked_inputs import check_callable
 
 # Arrays, or structures of them where there are several inputs or outputs.
@@ -88,7 +89,9 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
         lambda part: tf.constant(part.astype("float64") if _is_float(part) else part), x
     )
     # In a graph NumPy cannot take part: eagerly it would, and its derivative be lost.
-    compiled = tf.function(lambda x: derivatives(function, x, order), autograph=False)
+    compiled = tf.function(
+        lambda x: calls.without_trace(derivatives, function, x, order), autograph=False
+    )
     try:
         # Called itself, it would be one more that TensorFlow counts and warns of.
         found = compiled.get_concrete_function(x)(x)

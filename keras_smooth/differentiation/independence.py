@@ -14,7 +14,7 @@ import tensorflow as tf
 from keras_smooth import registry
 from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.cross_check import ROUNDING
-from keras_smooth.models import graph
+from keras_smooth.models import calls, graph, sample_inputs
 
 MIXES = (
     "its output for a sample depends on the other samples of the batch, so that it has no "
@@ -27,33 +27,64 @@ FEW = 512
 _independent: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def check(model: Callable, x: Any) -> None:
+def check(model: Callable, x: Any, training: bool = False) -> None:
     """Raises if the output of a model for a sample depends on the others.
 
-    A model of known layers is not looked at: these mix no samples in inference. In a graph
-    the comparison is part of the graph, which raises InvalidArgumentError.
+    A model of known layers is not looked at: these mix no samples but for
+    BatchNormalization in training mode. In a graph the comparison is part of the graph,
+    which raises InvalidArgumentError; XLA knows no errors, so that in training mode samples
+    like x are compared before that.
 
     Args:
         model: Model, layer or function.
         x: Its argument, tensors of shape `(batch, ...)`.
+        training: Whether layers run in training mode.
 
     Raises:
         ValueError: If it does.
     """
-    size = _size(x)
-    if _is_known_as_independent(model, size):
+    if training:
+        _refuse_batch_statistics(model)
+    key = _size(x), training
+    if _is_known_as_independent(model, key):
         return
-    agrees = _agrees(lambda x: tapes.call(model, x), x)
-    words = (
-        f"The model {getattr(model, 'name', repr(model))!r} mixes samples: {MIXES}. Compute "
-        "each sample from its own input alone."
-    )
+    if training and not tf.executing_eagerly() and _mixes_samples_like(model, x):
+        raise ValueError(_words(model, training))
+    compare = _agrees_in_training if training else _agrees
+    agrees = calls.without_trace(compare, lambda x: tapes.call(model, x, training), x)
     if tf.is_tensor(agrees):
-        tf.debugging.Assert(agrees, [words])
+        tf.debugging.Assert(agrees, [_words(model, training)])
     elif not agrees:
-        raise ValueError(words)
+        raise ValueError(_words(model, training))
     else:
-        _remember(model, size)
+        _remember(model, key)
+
+
+def _words(model: Callable, training: bool) -> str:
+    mode = " in training mode" if training else ""
+    return (
+        f"The model {getattr(model, 'name', repr(model))!r} mixes samples{mode}: {MIXES}. "
+        "Compute each sample from its own input alone."
+    )
+
+
+def _refuse_batch_statistics(model: Callable) -> None:
+    """Raises if a layer normalizes by the batch in training mode."""
+    for layer in _known_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            raise ValueError(
+                f"{layer.name} ({type(layer).__name__}) normalizes by the statistics of the "
+                f"batch in training mode, so that in {model.name!r} {MIXES}: set its "
+                "`trainable` to False, which has it use its moving statistics, or use "
+                "LayerNormalization in its place."
+            )
+
+
+def _known_layers(part: Any) -> list:
+    """Returns the layers that surely run in the mode in which a model is called."""
+    if graph.is_graph(part):
+        return [layer for each in graph.inner(part) for layer in _known_layers(each)]
+    return [part, *(layer for each in graph.wrapped(part) for layer in _known_layers(each))]
 
 
 def _size(x: Any) -> int | None:
@@ -62,17 +93,17 @@ def _size(x: Any) -> int | None:
     return size if tf.executing_eagerly() and size is not None and size <= FEW else None
 
 
-def _is_known_as_independent(model: Callable, size: int | None) -> bool:
+def _is_known_as_independent(model: Callable, key: tuple[int | None, bool]) -> bool:
     try:
-        return size in _independent.get(model, ()) or not may_mix(model)
+        return key in _independent.get(model, ()) or not may_mix(model)
     # Not every function can be remembered.
     except TypeError:
         return not may_mix(model)
 
 
-def _remember(model: Callable, size: int | None) -> None:
+def _remember(model: Callable, key: tuple[int | None, bool]) -> None:
     try:
-        _independent.setdefault(model, set()).add(size)
+        _independent.setdefault(model, set()).add(key)
     except TypeError:
         pass
 
@@ -116,6 +147,39 @@ def _agrees(function: Callable, x: Any) -> Any:
         pass
     try:
         return size is None or _agrees_at_ends(function, x, x, size, size)
+    # There is nothing to compare.
+    except Exception:
+        return True
+
+
+def _mixes_samples_like(model: Callable, x: Any) -> bool:
+    """Returns whether a layer mixes samples of the shape of x, compared outside of graphs."""
+    if not isinstance(model, keras.layers.Layer):
+        return False
+
+    def call(x):
+        return tapes.call(model, x, training=True)
+
+    # In the scope of a graph variables may have values of that graph.
+    with tf.init_scope(), keras.StatelessScope():
+        samples = keras.tree.map_structure(
+            lambda tensor: sample_inputs.sample(tensor.shape, tensor.dtype.name), x
+        )
+        return not calls.without_trace(_agrees_in_training, call, samples)
+
+
+def _agrees_in_training(function: Callable, x: Any) -> Any:
+    """As `_agrees`, where random numbers are the same in each call.
+
+    They are so in batches of one size, each of which begins with the same seeds.
+    """
+    several, number = _company(x)
+
+    def seeded(x):
+        return calls.without_trace(function, x)
+
+    try:
+        return number == 1 or _agrees_at_ends(seeded, x, several, number, number)
     # There is nothing to compare.
     except Exception:
         return True

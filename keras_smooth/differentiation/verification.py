@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_smooth.differentiation import differences
 from keras_smooth.differentiation.cross_check import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.models import calls
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
 
@@ -146,6 +147,12 @@ def certified(evaluation: Evaluation) -> VerifiedDerivatives:
         ValueError: If they do not; the message has the table.
     """
     _check(evaluation)
+    verified = calls.without_trace(_certified, evaluation)
+    evaluation.leave_trace()
+    return verified
+
+
+def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
     reference, first = _Reference(evaluation), None
     for candidate in evaluation.candidates():
         values = candidate.result()
