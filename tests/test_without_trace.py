@@ -60,7 +60,7 @@ LEAVE = {
     ),
     "ActivityRegularization": lambda: keras.layers.ActivityRegularization(l2=0.1, **F64),
     "TimeDistributed": lambda: keras.layers.TimeDistributed(
-        keras.layers.Dense(4, activity_regularizer="l2", **F64)
+        keras.layers.Dense(4, activity_regularizer="l2", **F64), **F64
     ),
     "add_loss": lambda: AddsLoss(**F64),
     "count and metric": lambda: Counts(**F64),
@@ -84,7 +84,7 @@ def make(kind):
 
 @pytest.fixture
 def x(rng):
-    return rng.normal(size=(6, 1, 2))
+    return 0.3 * rng.normal(size=(6, 1, 2))
 
 
 def left(model):
@@ -111,7 +111,9 @@ OPERATORS = {
     "jacobian": keras_smooth.jacobian,
     "laplacian": keras_smooth.laplacian,
     "directional": lambda model, x: keras_smooth.directional(model, x, np.ones((1, 2)), 2),
-    "verified": lambda model, x: keras_smooth.jacobian(model, x, verify=True),
+    "verified": lambda model, x: keras_smooth.directional(
+        model, x, np.ones((1, 2)), verify=True
+    ),
 }
 
 
@@ -153,8 +155,13 @@ def measured(model, x):
     watch.on_epoch_end(0)
 
 
+def nested(model, x):
+    calls.without_trace(lambda: [calls.without_trace(model, x), model(x)])
+
+
 ONLOOKERS = {
     "without_trace": lambda model, x: calls.without_trace(model, x, training=True),
+    "nested": nested,
     "call_without_trace": calls.call_without_trace,
     "DerivativeMonitor": measured,
     "reference": lambda model, x: keras_smooth.DerivativeMonitor(x, model, order=1),
@@ -162,7 +169,7 @@ ONLOOKERS = {
     "smoothen": lambda model, x: keras_smooth.smoothen(model, x=x),
     "audit": lambda model, x: keras_smooth.audit(model, x=x, order=1),
 }
-QUICK = ["without_trace", "smoothness"]
+QUICK = ["without_trace", "nested", "smoothness"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

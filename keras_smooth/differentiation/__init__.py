@@ -14,6 +14,7 @@ exact_values.py       what derivatives are compared with, from arrays, tables or
 cross_check.py        the y of jets against the model's own
 differences.py        derivatives from values of the model alone
 verification.py       verify=True: the numbers of an engine against such differences
+derivative_targets.py targets of derivatives, by name and in the shapes of the outputs
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
 
 An operator has its arguments checked into `Points`, hands an `Evaluation` to an engine, and

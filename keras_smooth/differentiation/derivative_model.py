@@ -8,6 +8,11 @@ import tensorflow as tf
 
 from keras_smooth.checks import choice, shown
 from keras_smooth.differentiation import engines, moving_inputs, operators
+from keras_smooth.differentiation.derivative_targets import (
+    by_name,
+    in_shape_of,
+    row_weights,
+)
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.models import checked_inputs
 
@@ -91,15 +96,97 @@ class DerivativeModel(keras.Model):
             values = operators.derivatives(
                 self.model, inputs, self.order, engine=self.engine, training=training
             )
-        return dict(zip(names(self.order), values))
+        return dict(zip(self._names, values))
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`; lists are in the order y, dy, d2y, ..."""
+        names = self._names
+        loss = by_name("loss", loss, names)
+        if keras.tree.is_nested(loss_weights):
+            loss = loss if isinstance(loss, dict) else dict.fromkeys(names, loss)
+        if isinstance(loss_weights, list | tuple):
+            weights = _in_order("loss_weights", loss_weights, names, loss)
+            loss_weights = {name: weights.get(name) for name in loss}
+        super().compile(
+            optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=by_name("metrics", metrics, names),
+            weighted_metrics=by_name("weighted_metrics", weighted_metrics, names),
+            **kwargs,
+        )
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles as a saved model was; Keras leaves that to a class with its own `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        y, sample_weight = self.paired(y, y_pred, sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict:
-        # Called once a step is traced, before any is taken. Not compute_loss: a loss of its
-        # own would take the compiled one out of fit_lbfgs' hands, which checks by itself.
-        _check_targets(y, y_pred)
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+        # Metrics take weights of rows for outputs of any shape.
+        y, _ = self.paired(y, y_pred)
+        weights = _in_order("sample_weight", sample_weight, self._names, self.loss)
+        return super().compute_metrics(x, y, y_pred, weights)
+
+    def paired(self, y: Any, y_pred: dict, sample_weight: Any = None) -> tuple[Any, Any]:
+        """Returns targets and weights by the names of the outputs, and in their shapes.
+
+        Args:
+            y: Targets, a dict, or a list or tuple in the order y, dy, d2y, ...
+            y_pred: The outputs.
+            sample_weight: Weights of rows, one array or in the form of y, or None.
+
+        Raises:
+            ValueError: If the targets do not fit the outputs.
+        """
+        y = _in_order("y", y, self._names, self.loss)
+        if not isinstance(y, dict):
+            return y, sample_weight
+        y = {
+            name: in_shape_of(y_pred[name], target, name)
+            if name in y_pred and target is not None
+            else target
+            for name, target in y.items()
+        }
+        if sample_weight is None:
+            return y, None
+        weights = _in_order("sample_weight", sample_weight, self._names, self.loss)
+        if not isinstance(weights, dict):
+            weights = dict.fromkeys(y_pred, weights)
+        losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(y, self.loss)
+
+        def of_rows(name: str) -> Any:
+            parts = losses.get(name), weights.get(name), y.get(name)
+            if any(part is None for part in parts):
+                return parts[1]
+            return row_weights(*parts, y_pred[name])
+
+        return y, {name: of_rows(name) for name in y_pred}
+
+    @property
+    def _names(self) -> list[str]:
+        return names(self.order)
 
     def export(
         self,
@@ -157,25 +244,9 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
     return (model.get_build_config() or {}).get("input_shape")
 
 
-def _check_targets(targets: Any, outputs: dict) -> None:
-    """Raises where Keras would broadcast targets against outputs without a word."""
-    if not isinstance(targets, dict):
-        targets = dict(zip(outputs, keras.tree.flatten(targets)))
-    for name in targets.keys() & outputs.keys():
-        target, output = targets[name], outputs[name]
-        if target is None or _fits(target.shape, output.shape):
-            continue
-        raise ValueError(
-            f"The targets of {name!r} have shape {target.shape}, but the output has shape "
-            f"{output.shape}, as keras_smooth.derivatives returns it. Reshape the targets to "
-            "that. (Where Keras does not know a shape any more, since it got targets of "
-            "several shapes, compile the model again.)"
-        )
-
-
-def _fits(target: Any, output: Any) -> bool:
-    """Returns whether shapes are equal, but for a last axis of 1 that Keras adds or drops."""
-    if tf.TensorShape(target).rank is None:
-        return False
-    short, long = sorted((tuple(target[1:]), tuple(output[1:])), key=len)
-    return short == long or short == long[:-1] and long[-1] == 1
+def _in_order(what: str, values: Any, names: list[str], loss: Any) -> Any:
+    """Returns by name what is a list for all outputs, or for all that have a loss."""
+    if isinstance(loss, dict) and isinstance(values, list | tuple):
+        with_loss = [name for name in names if loss.get(name) is not None]
+        names = with_loss if len(values) == len(with_loss) else names
+    return by_name(what, values, names)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
+from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.lbfgs.exact_losses import compile_exactly, is_exact, losses_of
 from keras_smooth.lbfgs.loss_weights import why_unread
 from keras_smooth.models.calls import accepts_training
@@ -46,6 +47,8 @@ class CompiledLoss:
         self, model: keras.Model, y: Any, y_pred: Any, sample_weight: Any
     ) -> tf.Tensor:
         """Returns the loss of outputs."""
+        if isinstance(model, DerivativeModel):
+            y, sample_weight = model.paired(y, y_pred, sample_weight)
         terms = [tf.reduce_sum(loss) for loss in model.losses]
         if self._twin is not None:
             terms.append(self._twin.compute_loss(None, y, y_pred, sample_weight))
@@ -106,7 +109,9 @@ class OwnLoss:
 
 def has_own_loss(model: keras.Model) -> bool:
     """Returns whether the class of a model overrides `compute_loss`."""
-    return type(model).compute_loss is not keras.Model.compute_loss
+    # That of DerivativeModel is Keras' own, of targets in the form of the outputs.
+    known = (keras.Model.compute_loss, DerivativeModel.compute_loss)
+    return type(model).compute_loss not in known
 
 
 def loss_of(model: keras.Model, dtype: str) -> CompiledLoss | OwnLoss:

@@ -90,6 +90,8 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> None:
     """
     if model in _warned_of_targets or not _compares_sizes(model):
         return
+    if isinstance(model, DerivativeModel):
+        y, _ = model.paired(y, outputs)
     outputs, y = in_one_structure(model, *of_losses(model.loss, outputs, y))
     if isinstance(model, DerivativeModel):
         # Derivatives are of the size that y and x make them.

@@ -170,8 +170,11 @@ def without_trace(function: Callable, *args, **kwargs) -> Any:
         except Exception as error:
             outcome["error"] = error
 
-    with _Scope():
-        _outermost_layer()(call=call)
+    with _Scope() as scope:
+        if scope.is_within_another:
+            call()
+        else:
+            _outermost_layer()(call=call)
     if "error" in outcome:
         # Without what is kept here an error would keep itself alive, and all of its frames.
         raise outcome.pop("error")
@@ -189,6 +192,13 @@ class _Scope(keras.StatelessScope):
         if value is None and self.original_scope is not None:
             return self.original_scope.get_current_value(variable)
         return value
+
+    @property
+    def is_within_another(self) -> bool:
+        scope = self.original_scope
+        while scope is not None and not isinstance(scope, _Scope):
+            scope = scope.original_scope
+        return scope is not None
 
 
 class _Outermost(keras.layers.Layer):
