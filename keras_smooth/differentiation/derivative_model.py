@@ -77,6 +77,7 @@ class DerivativeModel(keras.Model):
         if not isinstance(model, keras.Model):
             raise TypeError(f"`model` must be a Keras model, received {shown(model)}.")
         checked_inputs.check_callable(model)
+        checked_inputs.check_not_quantized(model)
         # Keras casts what enters a model to its dtype, which is float32 unless said.
         super().__init__(**{"dtype": moving_inputs.weights_dtype(model), **kwargs})
         engines.checked_engine(engine)
