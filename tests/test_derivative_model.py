@@ -344,6 +344,48 @@ def test_what_was_compiled_with_lists_is_loaded(make_model, points, tmp_path):
     loaded.fit(points, targets, verbose=0)
 
 
+def of_operations(x):
+    hidden = keras.layers.Dense(4, "tanh")(2.0 * x)
+    return keras.layers.Dense(1)(hidden + keras.ops.sin(hidden)) + x[:, :1]
+
+
+def policy(name):
+    def outputs(x):
+        hidden = keras.layers.Dense(4, "tanh", dtype=name)(x)
+        return keras.layers.Dense(1, dtype=name)(hidden)
+
+    return outputs
+
+
+# Inputs as the model takes them, and its outputs.
+INNER = {
+    "operations": (lambda x: x, of_operations),
+    "a dict of one input": (lambda x: {"u": x}, of_operations),
+    "a dict of one output": (lambda x: x, lambda x: {"v": of_operations(x)}),
+    "mixed_float16": (lambda x: x, policy("mixed_float16")),
+    "mixed_bfloat16": (lambda x: x, policy("mixed_bfloat16")),
+}
+
+
+@pytest.mark.parametrize("kind", representatives(list(INNER), ["a dict of one input"]))
+@pytest.mark.parametrize("second", ["hessian", "laplacian"])
+def test_models_of_many_kinds_are_trained_and_saved(kind, second, rng, tmp_path):
+    structure, outputs = INNER[kind]
+    inputs = keras.Input((2,), name="u")
+    inner = keras.Model(structure(inputs), outputs(inputs))
+    model = keras_smooth.DerivativeModel(inner, second=second)
+    model.compile(loss=["mse"] * 3, loss_weights=[1, 1, 1], jit_compile=False)
+    x = structure(rng.normal(size=(8, 2)).astype("float32"))
+    y = tuple(np.asarray(value, "float32") for value in model(x).values())
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+    logs = model.fit(dataset, validation_data=(x, y), verbose=0).history
+    # Rounding of float16 and bfloat16 differs from program to program.
+    assert logs["loss"][0] < (1e-3 if "mixed" in kind else 1e-10)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.isfinite(loaded.fit(x, y, verbose=0).history["loss"]).all()
+
+
 class Subclassed(keras.Model):
     def __init__(self):
         super().__init__(dtype="float64")

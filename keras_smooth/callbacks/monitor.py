@@ -206,7 +206,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def __setstate__(self, state: dict) -> None:
         super().__init__()
-        vars(self).update(state, **dict.fromkeys(_OF_A_FIT))
+        self.__dict__.update(state, **dict.fromkeys(_OF_A_FIT))
         self.metric = metric_of(self._given_metric)
 
     def __repr__(self) -> str:

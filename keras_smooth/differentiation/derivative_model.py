@@ -42,12 +42,16 @@ class DerivativeModel(keras.Model):
 
     Output shape:
         A dict with the keys `"y"`, `"dy"`, `"d2y"`, ... of the shapes that
-        `keras_smooth.derivatives` returns; a Laplacian has the shape of y.
+        `keras_smooth.derivatives` returns; a Laplacian has the shape of y. Losses,
+        `loss_weights`, metrics, targets and sample weights are dicts with these keys, or
+        lists in this order. Axes of length 1 may be left out in targets, so that those of dy
+        may have the shape that `keras_smooth.gradient` returns.
 
     Raises:
         TypeError: If `model` is no Keras model or `order` is not an integer.
-        ValueError: If the model is not built or has several inputs or outputs, or
-            `order`, `engine` or `second` is out of range.
+        ValueError: If the model is not built, is quantized or has several inputs or
+            outputs, or `order`, `engine` or `second` is out of range; in training, if a
+            layer mixes the samples of a batch, as BatchNormalization does then.
 
     Example:
 
@@ -90,14 +94,15 @@ class DerivativeModel(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool | None = None) -> dict:
-        if self.second == "laplacian" and math.prod(inputs.shape[1:]) > 1:
+        dim = sum(math.prod(x.shape[1:]) for x in keras.tree.flatten(inputs))
+        if self.second == "laplacian" and dim > 1:
             values = operators.with_laplacian(self.model, inputs, engine=self.engine)
         else:
             training = bool(training) and self.engine != "jet"
             values = operators.derivatives(
                 self.model, inputs, self.order, engine=self.engine, training=training
             )
-        return dict(zip(self._names, values))
+        return dict(zip(self._names, map(_without_structure, values)))
 
     def compile(
         self,
@@ -166,7 +171,7 @@ class DerivativeModel(keras.Model):
             return y, sample_weight
         y = {
             name: in_shape_of(y_pred[name], target, name)
-            if name in y_pred and target is not None
+            if tf.is_tensor(y_pred.get(name)) and target is not None
             else target
             for name, target in y.items()
         }
@@ -235,6 +240,12 @@ def _check_ends(model: keras.Model) -> None:
                 f"DerivativeModel needs a model with one {word}, received {model.name!r} "
                 f"with {len(tensors)}."
             )
+
+
+def _without_structure(value: Any) -> Any:
+    """Returns the tensor of a structure of one, as of a dict with one input in it."""
+    leaves = keras.tree.flatten(value)
+    return leaves[0] if len(leaves) == 1 else value
 
 
 def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:

@@ -63,9 +63,13 @@ def check(model: Callable, x: Any, training: bool = False) -> None:
 def _words(model: Callable, training: bool) -> str:
     mode = " in training mode" if training else ""
     return (
-        f"The model {getattr(model, 'name', repr(model))!r} mixes samples{mode}: {MIXES}. "
+        f"The model {_name(model)} mixes samples{mode}: {MIXES}. "
         "Compute each sample from its own input alone."
     )
+
+
+def _name(model: Callable) -> str:
+    return repr(getattr(model, "name", repr(model)))
 
 
 def _refuse_batch_statistics(model: Callable) -> None:
@@ -74,7 +78,7 @@ def _refuse_batch_statistics(model: Callable) -> None:
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             raise ValueError(
                 f"{layer.name} ({type(layer).__name__}) normalizes by the statistics of the "
-                f"batch in training mode, so that in {model.name!r} {MIXES}: set its "
+                f"batch in training mode, so that in {_name(model)} {MIXES}: set its "
                 "`trainable` to False, which has it use its moving statistics, or use "
                 "LayerNormalization in its place."
             )
