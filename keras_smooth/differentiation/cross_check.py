@@ -124,7 +124,7 @@ def _disagreement(ours: list[tf.Tensor], exact: list[tf.Tensor]) -> str:
 def _poisoned(jet: Jet, ours: tf.Tensor, exact: tf.Tensor) -> Jet:
     """Returns a jet that cannot be had where y does not agree."""
     # TensorFlow's functions of NumPy's names know no bfloat16.
-    wide = (tf.cast(tensor, "float64") for tensor in (ours, exact))
+    wide = tf.cast(ours, "float64"), tf.cast(exact, "float64")
     agree = _difference(*wide, ours.dtype, tf.experimental.numpy)[2]
     with tf.control_dependencies([tf.debugging.Assert(agree, [_IN_A_GRAPH])]):
         poison = tf.where(agree, tf.zeros((), jet.dtype), tf.cast(math.nan, jet.dtype))
