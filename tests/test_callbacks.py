@@ -1,8 +1,10 @@
 """DerivativeMonitor: its numbers, and each callback that is to see them."""
 
+import copy
 import csv
 import json
 import math
+import pickle
 import sys
 import types
 
@@ -571,3 +573,80 @@ def test_a_second_fit_with_another_model(make_model, gaussian_data):
     assert logs["d2y_mse"][-1] == pytest.approx(
         np.mean((d2y - exact(gaussian_data[0])[2]) ** 2), rel=1e-9
     )
+
+
+# Copies: in this process and in another.
+
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda monitor: pickle.loads(pickle.dumps(monitor)),
+}
+
+
+def largest_error(y_true, y_pred):
+    return ops.max(ops.abs(y_true - y_pred))
+
+
+WATCHED = {
+    "name": lambda folder: {"metric": "mae"},
+    "class": lambda folder: {"metric": keras.metrics.MeanAbsoluteError},
+    "object": lambda folder: {"metric": keras.metrics.MeanAbsoluteError()},
+    "function": lambda folder: {"metric": largest_error},
+    "quantities": lambda folder: {"also": ["gradient_norm", "laplacian"]},
+    "log_dir": lambda folder: {"log_dir": folder},
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("kind", representatives(list(WATCHED), ["function", "log_dir"]))
+def test_copies_after_a_fit(make_model, gaussian_data, tmp_path, way, kind):
+    monitor = keras_smooth.DerivativeMonitor(
+        gaussian_data[0], gaussian, **WATCHED[kind](tmp_path)
+    )
+    model = make_model()
+    fit(model, gaussian_data, [monitor], epochs=2)
+    other = COPIES[way](monitor)
+    assert repr(other) == repr(monitor)
+    with pytest.raises(ValueError, match="no model yet"):
+        other.measure()
+    fit(model, gaussian_data, [other], epochs=1)
+    assert [len(each.history["epoch"]) for each in (monitor, other)] == [2, 3]
+    ours, theirs = other.measure(), monitor.measure()
+    # One metric of the user's, in float32, in two programs.
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+A, B = np.linspace(-1.0, 1.0, 5)[:, None], np.linspace(0.5, 2.0, 5)[:, None]
+ZERO = np.zeros((5, 1))
+# Functions of two inputs, some derivatives of which are 0: y by a and a, a and b, b and b.
+OF_A_DICT = {
+    "sum": (lambda x: ops.sin(x["a"]) + ops.cos(x["b"]), (-np.sin(A), ZERO, -np.cos(B))),
+    "product": (lambda x: ops.sin(x["a"]) * x["b"], (-np.sin(A) * B, np.cos(A), ZERO)),
+    "of one": (lambda x: ops.exp(x["b"]), (ZERO, ZERO, np.exp(B))),
+    "squares": (lambda x: x["a"] * x["a"] + x["b"] * x["b"], (2 + ZERO, ZERO, 2 + ZERO)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:There is no jet rule")
+@pytest.mark.parametrize("kind", OF_A_DICT)
+def test_functions_of_a_dict_whose_mixed_derivatives_are_zero(kind):
+    function, (aa, ab, bb) = OF_A_DICT[kind]
+    found = keras_smooth.DerivativeMonitor({"a": A, "b": B}, function).reference[2]
+    expected = np.concatenate([aa, ab, ab, bb])
+    # From derivatives along three directions: rounding of numbers of size 10.
+    np.testing.assert_allclose(np.reshape(found, (-1, 1)), expected, atol=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore:There is no jet rule")
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x["a"] * ops.stop_gradient(x["b"]),
+        lambda x: ops.sin(x["a"]) + ops.stop_gradient(ops.sin(x["b"])),
+        lambda x: ops.sin(x["a"]) + ops.cast(ops.cast(100 * x["b"], "int32"), "float64"),
+    ],
+)
+def test_functions_of_a_dict_that_lose_derivatives_are_refused(function):
+    with pytest.raises(ValueError, match="`reference`: The derivative of order . is lost"):
+        keras_smooth.DerivativeMonitor({"a": A, "b": B}, function)

@@ -107,10 +107,10 @@ def test_save_and_load_in_another_process(make_model, points, tmp_path):
 @pytest.mark.parametrize(
     ("name", "reshape"),
     [
-        ("dy", lambda dy: dy[:, 0]),  # (n, 3), as gradient returns it, for (n, 1, 3)
-        ("d2y", lambda d2y: d2y[:, 0]),
+        ("dy", lambda dy: dy[:, :, :1]),
+        ("d2y", lambda d2y: d2y[:, 0, :1]),
         ("d2y", lambda d2y: d2y[:, :, :1]),
-        ("dy", lambda dy: dy.transpose(0, 2, 1)),
+        ("y", lambda y: np.concatenate([y, y], axis=1)),
     ],
 )
 def test_targets_that_would_be_broadcast_are_refused(make_model, eager, name, reshape):
@@ -138,6 +138,252 @@ def test_flat_targets_of_one_number_fit(make_model, points):
     values = {key: np.ravel(value) for key, value in model(points).items()}
     # Measured: 3e-16. Keras rounds targets to float32; broadcast, it would be 0.1.
     assert model.evaluate(points, values, verbose=0, return_dict=True)["loss"] < 1e-13
+
+
+# Far apart, so that each order of losses and weights has another sum.
+APART = (0.1, 1.0, 10.0)
+
+
+def shifted(model, x):
+    """Returns targets by name that the outputs miss by 0.1, 1 and 10."""
+    return {
+        name: np.asarray(value) + by for (name, value), by in zip(model(x).items(), APART)
+    }
+
+
+def as_dataset(x, y, *weights):
+    return (tf.data.Dataset.from_tensor_slices((x, y, *weights)).batch(len(x)),)
+
+
+FORMS = {
+    "dict": lambda x, y: (x, y),
+    "tuple": lambda x, y: (x, tuple(y.values())),
+    "list": lambda x, y: (x, list(y.values())),
+    "dataset": lambda x, y: as_dataset(x, tuple(y.values())),
+}
+# Arguments of compile, and the loss for targets that are 0.1, 1 and 10 away.
+COMPILED = {
+    "one for all": ({"loss": "mse"}, 101.01),
+    "one for all, weights": ({"loss": "mse", "loss_weights": [1, 0, 0]}, 0.01),
+    "list": ({"loss": ["mae", "mse", None]}, 1.1),
+    "list, weights": ({"loss": ["mse"] * 3, "loss_weights": [4, 2, 1]}, 102.04),
+    "list, dict of weights": (
+        {"loss": ["mse"] * 3, "loss_weights": {"d2y": 1, "dy": 2, "y": 4}},
+        102.04,
+    ),
+    "dict": ({"loss": {"d2y": "mae", "y": "mse", "dy": None}}, 10.01),
+    "dict, weights": ({"loss": {"d2y": "mae", "y": "mse"}, "loss_weights": (3, 0)}, 0.03),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", COMPILED)
+def test_lists_are_in_the_order_of_the_derivatives(make_model, points, form, kind):
+    arguments, expected = COMPILED[kind]
+    model = keras_smooth.DerivativeModel(make_model())
+    model.compile(**arguments, run_eagerly=True)
+    data = FORMS[form](points, shifted(model, points))
+    found = model.evaluate(*data, batch_size=None, verbose=0, return_dict=True)
+    # Keras averages in float32, here numbers of up to 100.
+    assert found["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["metrics", "weighted_metrics"])
+def test_metrics_are_in_the_order_of_the_derivatives(make_model, points, metric):
+    model = keras_smooth.DerivativeModel(make_model())
+    model.compile(loss="mse", **{metric: ["mae", "mse", ["mae", "mse"]]}, run_eagerly=True)
+    targets = tuple(shifted(model, points).values())
+    found = model.evaluate(points, targets, batch_size=21, verbose=0, return_dict=True)
+    by_hand = {"y_mae": 0.1, "dy_mse": 1.0, "d2y_mae": 10.0, "d2y_mse": 100.0}
+    # Keras averages in float32.
+    assert {name: found[name] for name in by_hand} == pytest.approx(by_hand, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_fits_learn_from_lists(make_model, points, form):
+    model = keras_smooth.DerivativeModel(make_model(), order=1)
+    model.compile(keras.optimizers.SGD(0.0), loss=["mse", "mse"], loss_weights=[1, 0])
+    data = FORMS[form](points, shifted(model, points))
+    logs = model.fit(*data, validation_data=data if len(data) == 2 else data[0], verbose=0)
+    logs = {key: values[0] for key, values in logs.history.items()}
+    # Keras averages in float32.
+    expected = {"loss": 0.01, "y_loss": 0.01, "dy_loss": 1.0}
+    expected |= {f"val_{key}": value for key, value in expected.items()}
+    assert logs == pytest.approx(expected, rel=1e-5)
+    history = keras_smooth.fit_lbfgs(
+        model, *data, tolerance=1e9, verbose=0, jit_compile=False
+    )
+    # In float64: rounding of 21 numbers of size 1.
+    assert history.history["loss"][0] == pytest.approx(0.01, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "argument", ["loss", "loss_weights", "metrics", "weighted_metrics", "y"]
+)
+def test_lists_of_another_length_are_refused(make_model, points, argument):
+    model = keras_smooth.DerivativeModel(make_model())
+    with pytest.raises(ValueError, match=f"`{argument}` has 2 .*outputs are y, dy, d2y"):
+        if argument == "y":
+            model.compile(loss="mse", run_eagerly=True)
+            model.evaluate(points, (points, points), verbose=0)
+        model.compile(**{"loss": "mse", argument: ["mse", "mse"]})
+
+
+def elementwise(y_true, y_pred):
+    return keras.ops.square(y_true - y_pred)
+
+
+def by_row(y_true, y_pred):
+    squares = keras.ops.square(y_true - y_pred)
+    return keras.ops.mean(squares, axis=tuple(range(1, len(y_pred.shape))))
+
+
+# As many rows as outputs, and as inputs: weights may go over neither.
+WEIGHTED = {
+    "one input": ((1,), 1, "mse"),
+    "as many inputs": ((4,), 1, "mse"),
+    "as many outputs": ((2,), 4, "mse"),
+    "both": ((4,), 4, "mse"),
+    "elementwise": ((4,), 4, elementwise),
+    "by row": ((4,), 4, by_row),
+    "an object": ((3,), 2, keras.losses.MeanSquaredError()),
+    "two axes": ((4, 3), 1, "mse"),
+}
+
+
+@pytest.mark.parametrize("kind", representatives(list(WEIGHTED), ["both", "two axes"]))
+def test_weights_are_of_rows(kind, rng):
+    shape, outputs, loss = WEIGHTED[kind]
+    inner = keras.Sequential([keras.Input(shape, dtype="float64")])
+    inner.add(keras.layers.Flatten(dtype="float64"))
+    inner.add(keras.layers.Dense(outputs, "tanh", dtype="float64"))
+    model = keras_smooth.DerivativeModel(inner)
+    x, weights = rng.normal(size=(4, *shape)), np.array([1.0, 2.0, 4.0, 8.0])
+    y = {key: rng.normal(size=value.shape) for key, value in model(x).items()}
+    expected = 0.0
+    for key, value in model(x).items():
+        by_rows = np.mean(np.square(value - y[key]).reshape(4, -1), axis=1)
+        expected += np.mean(weights * by_rows)
+    model.compile(loss=loss, run_eagerly=True)
+    forms = {
+        "array": (x, y, weights),
+        "column": (x, y, weights[:, None]),
+        "each": (x, y, dict.fromkeys(y, weights)),
+        "tuples": (x, tuple(y.values()), (weights,) * 3),
+    }
+    found = {
+        form: model.evaluate(data[0], data[1], sample_weight=data[2], verbose=0)[0]
+        for form, data in forms.items()
+    }
+    found["dataset"] = model.evaluate(*as_dataset(*forms["tuples"]), verbose=0)[0]
+    # Keras averages in float32.
+    assert found == pytest.approx(dict.fromkeys(found, expected), rel=1e-6)
+    history = keras_smooth.fit_lbfgs(
+        model, x, y, sample_weight=weights, tolerance=1e9, verbose=0, jit_compile=False
+    )
+    # In float64: sums of up to 600 numbers.
+    assert history.history["loss"][0] == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dims", ["1", "3", "4 3", "1 3"])
+@pytest.mark.parametrize("eager", [False, True])
+def test_targets_may_have_the_shapes_of_gradient(dims, eager, rng):
+    shape = tuple(map(int, dims.split()))
+    inner = keras.Sequential([keras.Input(shape, dtype="float64")])
+    inner.add(keras.layers.Flatten(dtype="float64"))
+    inner.add(keras_smooth.Dense(1, "tanh", dtype="float64"))
+    model = keras_smooth.DerivativeModel(inner)
+    x = rng.normal(size=(5, *shape))
+    targets = (
+        np.ravel(inner(x)),
+        np.asarray(keras_smooth.gradient(inner, x)),
+        np.reshape(keras_smooth.hessian(inner, x), (5, *shape, *shape)),
+    )
+    model.compile(loss="mse", run_eagerly=eager)
+    # Keras rounds targets to float32; where they were broadcast it would be 0.1.
+    assert model.evaluate(x, targets, verbose=0)[0] < 1e-13
+    history = keras_smooth.fit_lbfgs(model, x, targets, verbose=0, jit_compile=False)
+    assert history.history["loss"][0] < 1e-25
+    monitor = keras_smooth.DerivativeMonitor(x, targets)
+    monitor.set_model(model.model)
+    monitor.on_train_begin()
+    assert max(monitor.measure().values()) < 1e-25
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((5, 12), r"\(batch, 4, 3\).*targets.reshape\(-1, 1, 4, 3\)"),
+        ((5, 4, 1), r"\(None, 1, 4, 3\).*\(batch, 4, 3\).*derivatives returns"),
+    ],
+)
+def test_what_targets_have_to_be_is_said(shape, words):
+    inner = keras.Sequential([keras.Input((4, 3)), keras.layers.Flatten()])
+    inner.add(keras.layers.Dense(1, "tanh"))
+    model = keras_smooth.DerivativeModel(inner, order=1)
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match=f"targets of 'dy' have shape.*{words}"):
+        model.evaluate(np.zeros((5, 4, 3)), (np.zeros(5), np.zeros(shape)), verbose=0)
+
+
+def test_what_was_compiled_with_lists_is_loaded(make_model, points, tmp_path):
+    model = keras_smooth.DerivativeModel(make_model())
+    model.compile(loss=["mse", "mae", None], loss_weights=[2, 1, 0], jit_compile=False)
+    targets = tuple(shifted(model, points).values())
+    model.fit(points, targets, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert int(loaded.optimizer.iterations) == int(model.optimizer.iterations) == 1
+    ours, theirs = (
+        each.evaluate(points, targets, verbose=0, return_dict=True)["loss"]
+        for each in (loaded, model)
+    )
+    assert ours == pytest.approx(theirs, rel=1e-6)  # float32
+    loaded.fit(points, targets, verbose=0)
+
+
+def of_operations(x):
+    hidden = keras.layers.Dense(4, "tanh")(2.0 * x)
+    return keras.layers.Dense(1)(hidden + keras.ops.sin(hidden)) + x[:, :1]
+
+
+def policy(name):
+    def outputs(x):
+        hidden = keras.layers.Dense(4, "tanh", dtype=name)(x)
+        return keras.layers.Dense(1, dtype=name)(hidden)
+
+    return outputs
+
+
+# Inputs as the model takes them, and its outputs.
+INNER = {
+    "operations": (lambda x: x, of_operations),
+    "a dict of one input": (lambda x: {"u": x}, of_operations),
+    "a dict of one output": (lambda x: x, lambda x: {"v": of_operations(x)}),
+    "mixed_float16": (lambda x: x, policy("mixed_float16")),
+    "mixed_bfloat16": (lambda x: x, policy("mixed_bfloat16")),
+}
+
+
+@pytest.mark.parametrize("kind", representatives(list(INNER), ["a dict of one input"]))
+@pytest.mark.parametrize("second", ["hessian", "laplacian"])
+def test_models_of_many_kinds_are_trained_and_saved(kind, second, rng, tmp_path):
+    structure, outputs = INNER[kind]
+    inputs = keras.Input((2,), name="u")
+    inner = keras.Model(structure(inputs), outputs(inputs))
+    model = keras_smooth.DerivativeModel(inner, second=second)
+    model.compile(loss=["mse"] * 3, loss_weights=[1, 1, 1], jit_compile=False)
+    x = structure(rng.normal(size=(8, 2)).astype("float32"))
+    y = tuple(np.asarray(value, "float32") for value in model(x).values())
+    dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
+    logs = model.fit(dataset, validation_data=(x, y), verbose=0).history
+    # Rounding of float16 and bfloat16 differs from program to program.
+    assert logs["loss"][0] < (1e-3 if "mixed" in kind else 1e-10)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.isfinite(loaded.fit(x, y, verbose=0).history["loss"]).all()
 
 
 class Subclassed(keras.Model):

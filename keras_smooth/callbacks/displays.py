@@ -40,6 +40,10 @@ class TensorBoard:
         self._name = name
         self._writer: Any = None
 
+    def __getstate__(self) -> dict:
+        """Returns what a copy has, which opens a file of its own."""
+        return {**vars(self), "_writer": None}
+
     def begin(self) -> None:
         self._writer = tf.summary.create_file_writer(self._log_dir)
 
@@ -70,6 +74,10 @@ class Notebook:
                 "`live=True`: this is no notebook, so that no figure is shown. "
                 "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard."
             )
+
+    def __getstate__(self) -> dict:
+        """Returns what a copy has, which shows a figure of its own."""
+        return {"_handle": None}
 
     def begin(self) -> None:
         self._handle = None

@@ -1,5 +1,6 @@
 """DerivativeMonitor: the errors of y, y', y'' during fit."""
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,10 +16,14 @@ from keras_smooth.checks import text, truth, whole_number
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.models import calls
 from keras_smooth.models.own_call import is_built
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
+
+# What is made anew for a copy, or for each fit.
+_OF_A_FIT = ("metric", "_evaluate", "_compiled_metric")
 
 
 class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
@@ -114,6 +119,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self.order = whole_number("`order`", order, least=0)
         self.every = whole_number("`every`", every, least=1)
         self.x = exact_values.points(x)
+        self._given_metric = metric
         self.metric = metric_of(metric)
         self._quantities = quantities_of(also, self.x, self.order)
         prefix = text("`prefix`", prefix)
@@ -151,7 +157,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         model = self.model
-        self._evaluate = traced(lambda: derivatives(model, self.x, self.order))
+        self._evaluate = traced(
+            lambda: calls.without_trace(derivatives, model, self.x, self.order)
+        )
         # Operation by operation, a metric costs more than the derivatives.
         self._compiled_metric = traced(self._metric_of)
         self._measured, self._num_measured, self._drawn = None, 0, None
@@ -189,6 +197,18 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         Each is an array; the tensors of a structure are laid end to end.
         """
         return [_joined(leaves) for leaves in self._leaves()]
+
+    def __getstate__(self) -> dict:
+        """Returns what a copy has: all that was measured, and nothing of a model."""
+        of_a_fit = {*vars(keras.callbacks.Callback()), *_OF_A_FIT}
+        own = {name: value for name, value in vars(self).items() if name not in of_a_fit}
+        displays = [copy.copy(display) for display in self._displays]
+        return {**own, "history": dict(self.history), "_displays": displays}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__init__()
+        self.__dict__.update(state, **dict.fromkeys(_OF_A_FIT))
+        self.metric = metric_of(self._given_metric)
 
     def __repr__(self) -> str:
         return f"<DerivativeMonitor of {', '.join(self.keys)}: {self._extent()}>"

@@ -1,5 +1,6 @@
 """What else is compared: gradient norm and Laplacian, from the derivatives that are measured."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -27,9 +28,10 @@ class Quantity(NamedTuple):
         return self.function(derivative.reshape(*outputs, *[dim] * self.order))
 
 
+# No lambdas: a monitor, which holds these, can be pickled.
 QUANTITIES = {
-    "gradient_norm": Quantity(1, lambda dy: np.linalg.norm(dy, axis=-1)),
-    "laplacian": Quantity(2, lambda d2y: np.trace(d2y, axis1=-2, axis2=-1)),
+    "gradient_norm": Quantity(1, functools.partial(np.linalg.norm, axis=-1)),
+    "laplacian": Quantity(2, functools.partial(np.trace, axis1=-2, axis2=-1)),
 }
 
 

@@ -16,6 +16,7 @@ differences.py        derivatives from values of the model alone
 in_float64.py         an evaluation once more in float64
 agreements.py         how far numbers and differences agree, and what is accepted
 verification.py       verify=True: the numbers of an engine against such differences
+derivative_targets.py targets of derivatives, by name and in the shapes of the outputs
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
 
 An operator has its arguments checked into `Points`, hands an `Evaluation` to an engine, and

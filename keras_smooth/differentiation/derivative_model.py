@@ -8,6 +8,11 @@ import tensorflow as tf
 
 from keras_smooth.checks import choice, shown
 from keras_smooth.differentiation import engines, moving_inputs, operators
+from keras_smooth.differentiation.derivative_targets import (
+    by_name,
+    in_shape_of,
+    row_weights,
+)
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.models import checked_inputs
 
@@ -37,12 +42,16 @@ class DerivativeModel(keras.Model):
 
     Output shape:
         A dict with the keys `"y"`, `"dy"`, `"d2y"`, ... of the shapes that
-        `keras_smooth.derivatives` returns; a Laplacian has the shape of y.
+        `keras_smooth.derivatives` returns; a Laplacian has the shape of y. Losses,
+        `loss_weights`, metrics, targets and sample weights are dicts with these keys, or
+        lists in this order. Axes of length 1 may be left out in targets, so that those of dy
+        may have the shape that `keras_smooth.gradient` returns.
 
     Raises:
         TypeError: If `model` is no Keras model or `order` is not an integer.
-        ValueError: If the model is not built or has several inputs or outputs, or
-            `order`, `engine` or `second` is out of range.
+        ValueError: If the model is not built, is quantized or has several inputs or
+            outputs, or `order`, `engine` or `second` is out of range; in training, if a
+            layer mixes the samples of a batch, as BatchNormalization does then.
 
     Example:
 
@@ -72,6 +81,7 @@ class DerivativeModel(keras.Model):
         if not isinstance(model, keras.Model):
             raise TypeError(f"`model` must be a Keras model, received {shown(model)}.")
         checked_inputs.check_callable(model)
+        checked_inputs.check_not_quantized(model)
         # Keras casts what enters a model to its dtype, which is float32 unless said.
         super().__init__(**{"dtype": moving_inputs.weights_dtype(model), **kwargs})
         engines.checked_engine(engine)
@@ -84,22 +94,105 @@ class DerivativeModel(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool | None = None) -> dict:
-        if self.second == "laplacian" and math.prod(inputs.shape[1:]) > 1:
+        dim = sum(math.prod(x.shape[1:]) for x in keras.tree.flatten(inputs))
+        if self.second == "laplacian" and dim > 1:
             values = operators.with_laplacian(self.model, inputs, engine=self.engine)
         else:
             training = bool(training) and self.engine != "jet"
             values = operators.derivatives(
                 self.model, inputs, self.order, engine=self.engine, training=training
             )
-        return dict(zip(names(self.order), values))
+        return dict(zip(self._names, map(_without_structure, values)))
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`; lists are in the order y, dy, d2y, ..."""
+        names = self._names
+        loss = by_name("loss", loss, names)
+        if keras.tree.is_nested(loss_weights):
+            loss = loss if isinstance(loss, dict) else dict.fromkeys(names, loss)
+        if isinstance(loss_weights, list | tuple):
+            weights = _in_order("loss_weights", loss_weights, names, loss)
+            loss_weights = {name: weights.get(name) for name in loss}
+        super().compile(
+            optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=by_name("metrics", metrics, names),
+            weighted_metrics=by_name("weighted_metrics", weighted_metrics, names),
+            **kwargs,
+        )
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles as a saved model was; Keras leaves that to a class with its own `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        y, sample_weight = self.paired(y, y_pred, sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict:
-        # Called once a step is traced, before any is taken. Not compute_loss: a loss of its
-        # own would take the compiled one out of fit_lbfgs' hands, which checks by itself.
-        _check_targets(y, y_pred)
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+        # Metrics take weights of rows for outputs of any shape.
+        y, _ = self.paired(y, y_pred)
+        weights = _in_order("sample_weight", sample_weight, self._names, self.loss)
+        return super().compute_metrics(x, y, y_pred, weights)
+
+    def paired(self, y: Any, y_pred: dict, sample_weight: Any = None) -> tuple[Any, Any]:
+        """Returns targets and weights by the names of the outputs, and in their shapes.
+
+        Args:
+            y: Targets, a dict, or a list or tuple in the order y, dy, d2y, ...
+            y_pred: The outputs.
+            sample_weight: Weights of rows, one array or in the form of y, or None.
+
+        Raises:
+            ValueError: If the targets do not fit the outputs.
+        """
+        y = _in_order("y", y, self._names, self.loss)
+        if not isinstance(y, dict):
+            return y, sample_weight
+        y = {
+            name: in_shape_of(y_pred[name], target, name)
+            if tf.is_tensor(y_pred.get(name)) and target is not None
+            else target
+            for name, target in y.items()
+        }
+        if sample_weight is None:
+            return y, None
+        weights = _in_order("sample_weight", sample_weight, self._names, self.loss)
+        if not isinstance(weights, dict):
+            weights = dict.fromkeys(y_pred, weights)
+        losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(y, self.loss)
+
+        def of_rows(name: str) -> Any:
+            parts = losses.get(name), weights.get(name), y.get(name)
+            if any(part is None for part in parts):
+                return parts[1]
+            return row_weights(*parts, y_pred[name])
+
+        return y, {name: of_rows(name) for name in y_pred}
+
+    @property
+    def _names(self) -> list[str]:
+        return names(self.order)
 
     def export(
         self,
@@ -149,6 +242,12 @@ def _check_ends(model: keras.Model) -> None:
             )
 
 
+def _without_structure(value: Any) -> Any:
+    """Returns the tensor of a structure of one, as of a dict with one input in it."""
+    leaves = keras.tree.flatten(value)
+    return leaves[0] if len(leaves) == 1 else value
+
+
 def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
     """Returns the shape that a model was built for, None where it does not say."""
     inputs = getattr(model, "inputs", None)
@@ -157,25 +256,9 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
     return (model.get_build_config() or {}).get("input_shape")
 
 
-def _check_targets(targets: Any, outputs: dict) -> None:
-    """Raises where Keras would broadcast targets against outputs without a word."""
-    if not isinstance(targets, dict):
-        targets = dict(zip(outputs, keras.tree.flatten(targets)))
-    for name in targets.keys() & outputs.keys():
-        target, output = targets[name], outputs[name]
-        if target is None or _fits(target.shape, output.shape):
-            continue
-        raise ValueError(
-            f"The targets of {name!r} have shape {target.shape}, but the output has shape "
-            f"{output.shape}, as keras_smooth.derivatives returns it. Reshape the targets to "
-            "that. (Where Keras does not know a shape any more, since it got targets of "
-            "several shapes, compile the model again.)"
-        )
-
-
-def _fits(target: Any, output: Any) -> bool:
-    """Returns whether shapes are equal, but for a last axis of 1 that Keras adds or drops."""
-    if tf.TensorShape(target).rank is None:
-        return False
-    short, long = sorted((tuple(target[1:]), tuple(output[1:])), key=len)
-    return short == long or short == long[:-1] and long[-1] == 1
+def _in_order(what: str, values: Any, names: list[str], loss: Any) -> Any:
+    """Returns by name what is a list for all outputs, or for all that have a loss."""
+    if isinstance(loss, dict) and isinstance(values, list | tuple):
+        with_loss = [name for name in names if loss.get(name) is not None]
+        names = with_loss if len(values) == len(with_loss) else names
+    return by_name(what, values, names)

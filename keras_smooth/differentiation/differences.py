@@ -20,7 +20,7 @@ import tensorflow as tf
 from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
-from keras_smooth.models import graph
+from keras_smooth.models import calls, graph
 
 # The distance from 1 to the next number, by dtype.
 ROUNDING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 2**-52}
@@ -127,8 +127,7 @@ class Differences:
 
 def _call(model: Callable, x):
     """Calls a model whose state, if it keeps one, stays as it is."""
-    with keras.StatelessScope():
-        return tapes.call(model, x)
+    return calls.without_trace(tapes.call, model, x)
 
 
 def ladder(points: Points) -> np.ndarray:

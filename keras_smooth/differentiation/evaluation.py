@@ -11,6 +11,7 @@ from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
+from keras_smooth.models import calls
 from keras_smooth.presentation.warn import warn
 
 # The functions of both engines for each task; "jacobian" is the same as "derivatives".
@@ -57,7 +58,12 @@ class Evaluation:
         Raises:
             ValueError: If the outputs are not one for each sample.
         """
-        found = self._found()
+        if self._engine() == "tape" and self.batch_size is None:
+            # The one call of the model that this makes is the user's.
+            found = self._found()
+        else:
+            found = calls.without_trace(self._found)
+            self.leave_trace()
         self._check_samples(found)
         return found
 
@@ -66,27 +72,31 @@ class Evaluation:
         """What the model computes."""
         return Traces(self.model, self.training)
 
+    def leave_trace(self) -> None:
+        """Leaves what one call of the model leaves: losses, metrics, seeds and state.
+
+        Nothing is computed where the parts of a model are known to leave nothing.
+        """
+        if self.training or calls.may_leave_trace(self.model):
+            tapes.call(self.model, self.points.x, self.training)
+
     def _found(self):
-        try:
-            engine = self._engine()
-        except NotTraceableError as error:
-            _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
-            engine = "tape"
+        engine = self._engine()
         try:
             return self._by(engine)
         except tapes.LostError as error:
             # What TensorFlow has no gradient of may have a rule.
-            if self.engine == "auto" and engine == "tape" and self._is_traceable():
-                return self._by("jet")
+            if self.engine == "auto" and engine == "tape" and self._can_use_jets():
+                return calls.without_trace(self._by, "jet")
             # AutoGraph knows no other errors than those of Python.
             raise ValueError(str(error)) from error
 
-    def _is_traceable(self) -> bool:
+    def _can_use_jets(self) -> bool:
         try:
             self.traces.at(self.points)
         except NotTraceableError:
             return False
-        return self.order <= engines.MAX_ORDER
+        return 1 <= self.order <= engines.MAX_ORDER
 
     def _check_samples(self, found) -> None:
         """Raises where a model makes more or fewer samples of those that it is given."""
@@ -102,12 +112,9 @@ class Evaluation:
 
     def candidates(self) -> list["Evaluation"]:
         """Returns the same by the engine that is asked for, for "auto" by either."""
-        try:
-            first = self._engine()
-        except NotTraceableError:
-            return [dataclasses.replace(self, engine="tape")]
+        first = self._engine()
         names = [first]
-        if self.engine == "auto" and 1 <= self.order <= engines.MAX_ORDER:
+        if self.engine == "auto" and self._can_use_jets():
             names = [first, "jet" if first == "tape" else "tape"]
         return [dataclasses.replace(self, engine=name) for name in names]
 
@@ -127,7 +134,11 @@ class Evaluation:
         """Returns the engine that is asked for, or for "auto" what suits the model."""
         if not self.order or self.engine == "tape":
             return "tape"
-        right_to = self.traces.tapes_right_to(self.points)
+        try:
+            right_to = self.traces.tapes_right_to(self.points)
+        except NotTraceableError as error:
+            _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
+            return "tape"
         task = "laplacian" if self.task == "with_laplacian" else self.task
         dim = sum(self.points.dims)
         return engines.chosen(self.engine, task, dim, self.order, right_to)
@@ -140,6 +151,10 @@ class Evaluation:
 
         settings = {"propagate": functools.partial(taylor.propagate, traces=self.traces)}
         settings = settings if engine == "jet" else {}
+        if self.batch_size is not None:
+            # In a loop of a graph nothing may be left that is of one turn.
+            function = functools.partial(calls.without_trace, function)
+
         compute, number = _FUNCTIONS[self.task][engine], len(self.points.flat)
         flat = (*self.points.flat, *self.directions)
         return in_batches(function, flat, self.batch_size)

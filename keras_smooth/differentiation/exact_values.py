@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_smooth.checks import real_array, shown
 from keras_smooth.differentiation.evaluation import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.models import calls
 from keras_smooth.models.checked_inputs import check_callable
 from keras_smooth.models.own_call import is_built
 
@@ -89,12 +90,16 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
         lambda part: tf.constant(part.astype("float64") if _is_float(part) else part), x
     )
     # In a graph NumPy cannot take part: eagerly it would, and its derivative be lost.
-    compiled = tf.function(lambda x: derivatives(function, x, order), autograph=False)
+    compiled = tf.function(
+        lambda x: calls.without_trace(derivatives, function, x, order), autograph=False
+    )
     try:
         # Called itself, it would be one more that TensorFlow counts and warns of.
         found = compiled.get_concrete_function(x)(x)
     except ValueError as error:
-        raise ValueError(f"`reference`: {error}") from error
+        found = _verified(function, x, order)
+        if found is None:
+            raise ValueError(f"`reference`: {error}") from error
     except (AttributeError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise TypeError(
@@ -109,6 +114,20 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
             "x * x."
         )
     return found
+
+
+def _verified(function: Callable, x: Entry, order: int) -> Sequence[Entry] | None:
+    """Returns derivatives of which some have no path from x, if values prove them; else None.
+
+    So it is of sin(x) + cos(t), whose derivative by both is 0.
+    """
+    try:
+        return tuple(
+            calls.without_trace(derivatives, function, x, order, engine="jet", verify=True)
+        )
+    # What the first way said is what the user is told.
+    except Exception:
+        return None
 
 
 def _entries(reference: Any, order: int) -> Sequence[Entry]:

@@ -83,10 +83,11 @@ def checked_points(model: Callable, x, wrt=None) -> Points:
 
     Raises:
         TypeError: If the model cannot be called, or an input that moves holds no floats.
-        ValueError: If the model is not built, x does not fit it, is empty or not finite,
-            or `wrt` names no input.
+        ValueError: If the model is not built or is quantized, x does not fit it, is empty
+            or not finite, or `wrt` names no input.
     """
     checked_inputs.check_callable(model)
+    checked_inputs.check_not_quantized(model)
     inputs = checked_inputs.inputs(model, x)
     places = moving_inputs.places(inputs, wrt)
     tensors = moving_inputs.cast(model, inputs, places)

@@ -50,7 +50,9 @@ def propagate(
     values = list(points.flat)
     for place, jet in zip(points.places, jets, strict=True):
         values[place] = jet
-    outputs = operations.evaluate(traced.program, [*values, *traced.captured])
+    outputs = operations.evaluate(
+        traced.program, [*values, *traced.captured], effects=False
+    )
     reached = operations.reached(traced.program, traces.moving(points))
 
     def complete(leaf, reaches):

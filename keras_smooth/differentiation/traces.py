@@ -9,6 +9,7 @@ import keras
 from keras_smooth import operations
 from keras_smooth.differentiation import rules, tapes
 from keras_smooth.differentiation.points import Points
+from keras_smooth.models import calls
 from keras_smooth.operations import registered
 
 
@@ -44,7 +45,7 @@ class Traces:
 
     def call(self, points: Points) -> Any:
         """Returns what the model returns."""
-        return tapes.call(self.model, points.x, self.training)
+        return calls.without_trace(tapes.call, self.model, points.x, self.training)
 
     def _traced(self, points: Points) -> operations.Trace:
         def function(*flat):
@@ -53,7 +54,7 @@ class Traces:
 
         try:
             with registered.names(self.model, rules.rule_of) as model:
-                return operations.trace(function, points.flat)
+                return calls.without_trace(operations.trace, function, points.flat)
         # Whatever Python does with values ends in an error of its own kind.
         except Exception as error:
             first = str(error).strip().partition("\n")[0]

@@ -12,6 +12,7 @@ from keras_smooth.differentiation.agreements import Agreement, Measured, agree
 from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.in_float64 import in_float64
+from keras_smooth.models import calls
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
 
@@ -133,6 +134,12 @@ def certified(evaluation: Evaluation) -> VerifiedDerivatives:
         ValueError: If they do not; the message has the table.
     """
     _check(evaluation)
+    verified = calls.without_trace(_certified, evaluation)
+    evaluation.leave_trace()
+    return verified
+
+
+def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
     reference, first = _Reference(evaluation), None
     for candidate in evaluation.candidates():
         values = candidate.result()

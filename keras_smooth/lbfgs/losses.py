@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
+from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.lbfgs.exact_losses import compile_exactly, is_exact, losses_of
 from keras_smooth.lbfgs.loss_weights import check_loss_weights, why_unread
 from keras_smooth.models.own_call import accepts_training, entry
@@ -46,6 +47,8 @@ class CompiledLoss:
         self, model: keras.Model, y: Any, y_pred: Any, sample_weight: Any
     ) -> tf.Tensor:
         """Returns the loss of outputs."""
+        if isinstance(model, DerivativeModel):
+            y, sample_weight = model.paired(y, y_pred, sample_weight)
         terms = [tf.reduce_sum(loss) for loss in model.losses]
         if self._twin is not None:
             terms.append(self._twin.compute_loss(None, y, y_pred, sample_weight))
@@ -108,7 +111,9 @@ def has_own_loss(model: keras.layers.Layer) -> bool:
     """Returns whether the class of a model overrides `compute_loss`; that of a layer has none."""
     if not isinstance(model, keras.Model):
         return False
-    return type(model).compute_loss is not keras.Model.compute_loss
+    # That of DerivativeModel is Keras' own, of targets in the form of the outputs.
+    known = (keras.Model.compute_loss, DerivativeModel.compute_loss)
+    return type(model).compute_loss not in known
 
 
 def loss_of(model: keras.Model, dtype: str) -> CompiledLoss | OwnLoss:

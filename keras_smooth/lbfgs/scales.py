@@ -95,6 +95,8 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
     """
     if not _compares_sizes(model):
         return None
+    if isinstance(model, DerivativeModel):
+        y, _ = model.paired(y, outputs)
     outputs, y = in_one_structure(model, *of_losses(model.loss, outputs, y))
     if isinstance(model, DerivativeModel):
         # Derivatives are of the size that y and x make them.

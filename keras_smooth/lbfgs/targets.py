@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.lbfgs.exact_losses import losses_as_compiled, losses_of
 from keras_smooth.lbfgs.losses import has_own_loss
 
@@ -31,6 +32,8 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
             "y is None, but the model is compiled with a loss that compares outputs with "
             "targets. Pass y, or compile without a loss and use add_loss."
         )
+    if isinstance(model, DerivativeModel):
+        y, sample_weight = model.paired(y, outputs, sample_weight)
     compared, targets = of_losses(model.loss, outputs, y)
     losses = keras.tree.flatten(losses_as_compiled(model))
     alike = None not in losses or compared is not outputs

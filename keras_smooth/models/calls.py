@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.models import own_call, references
+from keras_smooth.models import graph, own_call, references
 
 # Attributes of these types are told apart by their values.
 _PLAIN = (bool, int, float, str, np.ndarray, np.generic)
@@ -135,9 +135,81 @@ def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
 def call_without_trace(
     part: keras.Operation, *args, training: bool = False, **kwargs
 ) -> Any:
-    """Calls a part so that variables and random seeds stay as they are."""
-    with keras.StatelessScope():
-        return part(*args, **own_call.in_mode(part, training), **kwargs)
+    """Calls a part so that it leaves no loss, metric, seed or state."""
+    return without_trace(part, *args, **own_call.in_mode(part, training), **kwargs)
+
+
+def may_leave_trace(part: Callable) -> bool:
+    """Returns whether a call in inference mode may leave losses, metrics, seeds or state."""
+    if graph.is_graph(part):
+        return any(map(may_leave_trace, graph.inner(part)))
+    # Nobody knows what a user's own code does.
+    has_own_code = isinstance(part, keras.Model | keras.layers.Lambda)
+    if has_own_code or not is_told_by_config(type(part)):
+        return True
+    if getattr(part, "activity_regularizer", None) or getattr(part, "stateful", False):
+        return True
+    return any(map(may_leave_trace, graph.wrapped(part)))
+
+
+def without_trace(function: Callable, *args, **kwargs) -> Any:
+    """Calls a function so that no layer in it leaves a loss, metric, seed or state.
+
+    Losses that were there before stay. Variables have the values that they have outside,
+    and what is assigned to them is kept until the function returns.
+    """
+    outcome: dict[str, Any] = {}
+
+    def call() -> None:
+        # Keras rewrites the message of an error that passes through a layer.
+        try:
+            outcome["value"] = function(*args, **kwargs)
+        except Exception as error:
+            outcome["error"] = error
+
+    with _Scope() as scope:
+        if scope.is_within_another:
+            call()
+        else:
+            _outermost_layer()(call=call)
+    if "error" in outcome:
+        # Without what is kept here an error would keep itself alive, and all of its frames.
+        raise outcome.pop("error")
+    return outcome["value"]
+
+
+class _Scope(keras.StatelessScope):
+    """A scope in which variables begin with the values that they have around it.
+
+    Keras' own begins with the values outside of all scopes.
+    """
+
+    def get_current_value(self, variable: keras.Variable) -> Any:
+        value = super().get_current_value(variable)
+        if value is None and self.original_scope is not None:
+            return self.original_scope.get_current_value(variable)
+        return value
+
+    @property
+    def is_within_another(self) -> bool:
+        scope = self.original_scope
+        while scope is not None and not isinstance(scope, _Scope):
+            scope = scope.original_scope
+        return scope is not None
+
+
+class _Outermost(keras.layers.Layer):
+    """Calls a function: Keras forgets the losses of the outermost layer of a call."""
+
+    def call(self, call: Callable) -> tuple:
+        call()
+        return ()
+
+
+@functools.cache
+def _outermost_layer() -> keras.layers.Layer:
+    # In no dtype of its own: it would cast the variables that the function reads.
+    return _Outermost(name="outermost", dtype="float32", autocast=False)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import function, shown
+from keras_smooth.models import graph, references
+from keras_smooth.models.calls import is_told_by_config
 from keras_smooth.models.own_call import is_built
 
 
@@ -54,6 +56,32 @@ def check_callable(model: object, name: str = "`model`") -> None:
             f"{name}: {model.name!r} is not built: it has no weights yet. Give it an "
             "Input, or call it once on data."
         )
+
+
+def check_not_quantized(model: object) -> None:
+    """Raises if a layer rounds its numbers to a few bits, as after `model.quantize`.
+
+    Its outputs are steps, whose derivatives are 0 or none; TensorFlow is given other slopes.
+    """
+    for layer in _layers(model):
+        mode = getattr(layer, "quantization_mode", None)
+        if mode is not None:
+            raise ValueError(
+                f"The layer {layer.name!r} is quantized ({mode}): its outputs are steps, which "
+                "have no derivatives. Use the model as it was before `quantize`, from a file "
+                "or `keras.models.clone_model` before it."
+            )
+
+
+def _layers(part: object) -> list:
+    """Returns the layers in which a model computes, in those of a user's own too."""
+    if graph.is_graph(part):
+        return [layer for each in graph.inner(part) for layer in _layers(each)]
+    if not isinstance(part, keras.Operation):
+        return []
+    if is_told_by_config(type(part)) and not isinstance(part, keras.Model):
+        return [part, *(layer for each in graph.wrapped(part) for layer in _layers(each))]
+    return references.parts_within(part)
 
 
 def is_structure(x) -> bool:

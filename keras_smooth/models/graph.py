@@ -175,9 +175,14 @@ def makes_masks(part: object) -> bool:
         return False
     if _is_users(type(part).compute_mask):
         return True
-    inside = [getattr(part, name, None) for name in _WRAPPED]
-    inside += inner(part) if isinstance(part, keras.Model) else []
+    inside = wrapped(part) + (inner(part) if isinstance(part, keras.Model) else [])
     return any(makes_masks(layer) for layer in inside if layer is not part)
+
+
+def wrapped(part: object) -> list:
+    """Returns the layers that a layer of Keras calls, as TimeDistributed does."""
+    inside = [getattr(part, name, None) for name in _WRAPPED]
+    return [layer for layer in inside if layer is not None]
 
 
 # Where wrappers keep the layers that they call.

@@ -1,0 +1,99 @@
+"""Targets, losses and weights of derivatives: by name, and in the shapes of the outputs."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
+    """Returns a dict of what was passed as a list, in the order of names; else the same.
+
+    Keras gives the entries of a list to the outputs of a dict in the order of sorted keys,
+    d2y before dy before y.
+
+    Args:
+        what: What messages call the argument.
+        values: A list, or a dict or a single value, which stay.
+        names: Of the outputs.
+
+    Raises:
+        ValueError: If the list has another length.
+    """
+    if not isinstance(values, list | tuple):
+        return values
+    if len(values) != len(names):
+        raise ValueError(
+            f"`{what}` has {len(values)} entries, but the outputs are {', '.join(names)}: "
+            "pass one for each in this order, or a dict with some of these keys."
+        )
+    return dict(zip(names, values))
+
+
+def in_shape_of(output: tf.Tensor, target: Any, name: str) -> tf.Tensor:
+    """Returns targets in the shape of an output, from which axes of length 1 may lack.
+
+    Raises:
+        ValueError: If another axis differs: Keras would broadcast them without a word.
+    """
+    target = tf.convert_to_tensor(target)
+    wanted = tuple(output.shape[1:])
+    if target.shape.rank is None or _core(target.shape) != _core(output.shape):
+        raise ValueError(_words(name, target.shape, wanted))
+    return target if tuple(target.shape[1:]) == wanted else _reshaped(target, wanted)
+
+
+def _reshaped(target: tf.Tensor, sample: tuple[int, ...]) -> tf.Tensor:
+    size = -1 if target.shape[0] is None else target.shape[0]
+    return tf.reshape(target, (size, *sample))
+
+
+def _core(shape: tf.TensorShape) -> tuple:
+    return tuple(size for size in tuple(shape)[1:] if size != 1)
+
+
+def _words(name: str, shape: tf.TensorShape, wanted: tuple) -> str:
+    natural = ", ".join(map(str, ("batch", *(size for size in wanted if size != 1))))
+    words = (
+        f"The targets of {name!r} have shape {shape}, but the output has shape "
+        f"{(None, *wanted)}: the axes of a sample of y, and behind them those of a sample of "
+        f"x for each derivative. Axes of length 1 may lack: ({natural})."
+    )
+    sizes = None if shape.rank is None else tuple(shape)[1:]
+    if sizes is None or None in sizes:
+        return (
+            f"{words} (Where Keras does not know the shape of the targets any more, since it "
+            "got targets of several shapes, compile the model again.)"
+        )
+    if math.prod(sizes) == math.prod(wanted):
+        axes = ", ".join(map(str, (-1, *wanted)))
+        return f"{words} If they have this order, reshape them: targets.reshape({axes})."
+    return f"{words} keras_smooth.derivatives returns arrays of that shape."
+
+
+def row_weights(loss: Any, weight: Any, target: tf.Tensor, output: tf.Tensor) -> Any:
+    """Returns weights of rows with as many axes as a loss has before it is averaged.
+
+    Keras multiplies losses of shape `(batch, outputs)` by weights of shape `(batch,)` from
+    the last axis on: the weights of rows would be weights of outputs.
+
+    Args:
+        loss: Of an output, as it was compiled.
+        weight: A weight for each row, `(batch,)` or `(batch, 1)`; another shape stays.
+        target: Of the shape of the output.
+        output: The output.
+    """
+    weight = tf.convert_to_tensor(weight)
+    if weight.shape.rank is None or _core(weight.shape):
+        return weight
+    losses = _losses(loss)(tf.cast(target, output.dtype), output)
+    rank = max(getattr(losses.shape, "rank", 1) or 1, 1)
+    return _reshaped(weight, (1,) * (rank - 1))
+
+
+def _losses(loss: Any) -> Callable:
+    """Returns the function of a loss that does not average over rows."""
+    found = keras.losses.get(loss)
+    return found.call if isinstance(found, keras.losses.Loss) else found

@@ -1,0 +1,116 @@
+"""Samples that influence each other, in the mode in which a model is called."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+import keras_smooth
+
+F64 = {"dtype": "float64"}
+
+
+class Centered(layers.Layer):
+    """Less the mean of the batch, in training mode alone."""
+
+    def call(self, x, training=False):
+        return x - ops.mean(x, axis=0) if training else x
+
+
+class Holds(layers.Layer):
+    """A user's layer with a BatchNormalization in it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = layers.BatchNormalization(**F64)
+
+    def call(self, x, training=False):
+        return self.norm(x, training=training)
+
+
+class Noise(layers.Layer):
+    """Another number in each call, of TensorFlow's own generator or of Keras'."""
+
+    def __init__(self, of_keras, **kwargs):
+        super().__init__(**kwargs)
+        self.seeds = keras.random.SeedGenerator(1) if of_keras else None
+
+    def call(self, x, training=False):
+        if not training:
+            return x
+        if self.seeds is None:
+            return x + tf.random.normal((1,), dtype=x.dtype)
+        return x + keras.random.normal(ops.shape(x), seed=self.seeds, dtype=x.dtype)
+
+
+def frozen(layer):
+    layer.trainable = False
+    return layer
+
+
+def net(layer):
+    dense = (layers.Dense(n, "tanh", **F64) for n in (4, 1))
+    first, last = dense
+    return keras.Sequential([keras.Input((2,), **F64), first, layer, last])
+
+
+MIXING = {
+    "BatchNormalization": (layers.BatchNormalization, "batch_norm.*`trainable` to False"),
+    "keras_smooth's": (keras_smooth.layers.BatchNormalization, "batch_norm.*LayerNormal"),
+    "in a model": (
+        lambda **f: keras.Sequential([layers.BatchNormalization(name="inner", **f)]),
+        r"^inner \(BatchNormalization\)",
+    ),
+    "a user's": (Centered, "mixes samples in training mode"),
+    "in a user's": (Holds, "mixes samples in training mode"),
+}
+APART = {
+    "frozen": lambda: frozen(layers.BatchNormalization(**F64)),
+    "frozen in a user's": lambda: frozen(Holds(**F64)),
+    "Dropout": lambda: layers.Dropout(0.3, **F64),
+    "GaussianNoise": lambda: layers.GaussianNoise(0.3, **F64),
+    "Keras' random numbers": lambda: Noise(True, **F64),
+    "TensorFlow's random numbers": lambda: Noise(False, **F64),
+    "LayerNormalization": lambda: keras_smooth.layers.LayerNormalization(**F64),
+}
+
+
+@pytest.fixture
+def x(rng):
+    return rng.normal(size=(16, 2))
+
+
+@pytest.mark.parametrize("kind", MIXING)
+def test_what_mixes_samples_in_training_mode_is_refused_there(kind, x):
+    make, words = MIXING[kind]
+    model = net(make(**F64))
+    keras_smooth.derivatives(model, x, 1)
+    with pytest.raises(ValueError, match=words):
+        keras_smooth.derivatives(model, x, 1, training=True)
+
+    # XLA drops what raises in a graph.
+    @tf.function(autograph=False, jit_compile=True)
+    def compiled(x):
+        return keras_smooth.derivatives(model, x, 1, training=True)
+
+    with pytest.raises(ValueError, match=words):
+        compiled(tf.constant(x))
+
+
+@pytest.mark.parametrize("kind", ["BatchNormalization", "a user's"])
+def test_a_derivative_model_is_not_trained_on_derivatives_of_a_batch(kind, x):
+    make, words = MIXING[kind]
+    model = keras_smooth.DerivativeModel(net(make(**F64)), order=1)
+    model.compile(loss="mse")
+    targets = {"y": x[:, :1], "dy": x[:, None]}
+    model.evaluate(x, targets, verbose=0)
+    with pytest.raises(ValueError, match=words.lstrip("^")):
+        model.fit(x, targets, verbose=0)
+
+
+@pytest.mark.parametrize("kind", APART)
+def test_what_keeps_samples_apart_in_training_mode_is_accepted(kind, x):
+    for _ in range(3):
+        dy = keras_smooth.derivatives(net(APART[kind]()), x, 1, training=True)[1]
+        assert dy.shape == (16, 1, 2) and np.any(dy)

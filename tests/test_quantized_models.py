@@ -1,0 +1,74 @@
+"""Quantized models: their outputs are steps, of which there are no derivatives."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_smooth
+
+X = np.linspace(-1.0, 1.0, 8, dtype="float32").reshape(4, 2)
+OPERATORS = {
+    "derivatives": lambda model: keras_smooth.derivatives(model, X),
+    "jets": lambda model: keras_smooth.derivatives(model, X, engine="jet"),
+    "gradient": lambda model: keras_smooth.gradient(model, X),
+    "jacobian": lambda model: keras_smooth.jacobian(model, X),
+    "hessian": lambda model: keras_smooth.hessian(model, X),
+    "laplacian": lambda model: keras_smooth.laplacian(model, X),
+    "directional": lambda model: keras_smooth.directional(model, X, X),
+    "DerivativeModel": keras_smooth.DerivativeModel,
+    "reference": lambda model: keras_smooth.DerivativeMonitor(X, model),
+}
+
+
+class Holds(keras.layers.Layer):
+    """A user's layer with layers in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = [keras.layers.Dense(4, "tanh", name="dense_0"), keras.layers.Dense(1)]
+
+    def call(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+def sequential():
+    layers = [keras.layers.Dense(n, "tanh", name=f"dense_{n % 4}") for n in (4, 1)]
+    return keras.Sequential([keras.Input((2,)), *layers])
+
+
+def nested():
+    inputs = keras.Input((2,))
+    return keras.Model(inputs, 2.0 * sequential()(inputs))
+
+
+def held():
+    return keras.Sequential([keras.Input((2,)), Holds()])
+
+
+def quantized(model, mode):
+    for layer in model.layers:
+        inside = getattr(layer, "parts", getattr(layer, "layers", [layer]))
+        for each in inside:
+            if isinstance(each, keras.layers.Dense):
+                each.quantize(mode)
+    return model
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("make", [sequential, nested, held])
+@pytest.mark.parametrize("mode", ["int8", "float8"])
+def test_derivatives_of_steps_are_refused(operator, make, mode):
+    model = quantized(make(), mode)
+    words = rf"^(`reference`: )?The layer 'dense_0' is quantized \({mode}\).*before"
+    with pytest.raises(ValueError, match=words):
+        OPERATORS[operator](model)
+
+
+def test_the_model_before_has_derivatives():
+    model = sequential()
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    quantized(model, "int8")
+    assert np.all(keras_smooth.gradient(copy, X))
