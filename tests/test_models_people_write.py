@@ -221,7 +221,7 @@ def test_a_layer_that_a_graph_calls_in_training_mode_is_named(name, engine):
     model, x = IN_TRAINING[name](), RNG.normal(size=(5, 3))
     for operator in OPERATORS.values():
         for compiled in (False, True):
-            with pytest.raises(ValueError, match="mixes samples.*'norm'.*training=True"):
+            with pytest.raises(ValueError, match="norm.*training=True.*mixes samples"):
                 called(lambda x, op=operator: op(model, x, engine=engine), x, compiled)
 
 
@@ -241,7 +241,7 @@ def test_the_mode_is_that_in_which_the_model_is_called():
     x = RNG.normal(size=(5, 3))
     model = functional(lambda x: norm()(ops.sin(x)), (3,))
     check(model, x)
-    with pytest.raises(ValueError, match="mixes samples.*'norm'"):
+    with pytest.raises(ValueError, match="norm.*mixes samples"):
         keras_smooth.derivatives(model, x, training=True)
     frozen = norm()
     frozen.trainable = False

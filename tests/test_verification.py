@@ -162,7 +162,13 @@ LIES = {
 def test_lies_are_found(x, name):
     function, order = LIES[name]
     with pytest.raises(ValueError, match="could not be verified"):
-        keras_smooth.derivatives(function, x, order, verify=True)
+        keras_smooth.derivatives(function, x, order, engine="tape", verify=True)
+    # Jets differentiate what is computed, but for a rounding, of which there is nothing.
+    if name == "straight through":
+        with pytest.raises(ValueError, match="order 1 is lost"):
+            keras_smooth.derivatives(function, x, order, engine="jet", verify=True)
+    else:
+        keras_smooth.derivatives(function, x, order, engine="jet", verify=True)
 
 
 @pytest.mark.parametrize("function", [tf.abs, tf.nn.relu, lambda x: tf.maximum(x, -x / 2)])

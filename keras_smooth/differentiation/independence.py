@@ -24,6 +24,8 @@ MIXES = (
     "its output for a sample depends on the other samples of the batch, so that it has no "
     "derivatives by sample"
 )
+# As many as tell samples apart, if a model takes so few.
+_MOST_DRAWN = 64
 # How strongly each number of a sample moves: not all alike, since differences of what moves
 # alike stay as they are.
 _SEED = (3, 5)
@@ -44,23 +46,23 @@ def check(traces: Traces, points: Points, order: int = 1) -> None:
         ValueError: If it does.
     """
     model = traces.model
-    name = getattr(model, "name", repr(model))
+    name = repr(getattr(model, "name", repr(model)))
     for part, training in _calls(model, traces.training):
-        if (
-            training
-            and isinstance(part, keras.layers.BatchNormalization)
-            and part.trainable
-        ):
+        if not training or not isinstance(part, keras.layers.BatchNormalization):
+            continue
+        if part.trainable:
             raise ValueError(
-                f"The model {name!r} mixes samples: {MIXES}. The layer {part.name!r} "
-                f"({type(part).__name__}) is called with training=True, where it uses the "
-                "mean of the batch. Call it with training=False, or use LayerNormalization."
+                f"{part.name} ({type(part).__name__}) is called with training=True and "
+                f"normalizes by the statistics of the batch, so that the model {name} mixes "
+                f"samples: {MIXES}. Set its `trainable` to False, which has it use its moving "
+                "statistics, call it with training=False, or use LayerNormalization."
             )
     operation, agrees = mixing(traces, points, order)
     if agrees is True:
         return
+    mode = " in training mode" if traces.training else ""
     words = (
-        f"The model {name!r} mixes samples: {MIXES}{_place(operation)}. Compute each "
+        f"The model {name} mixes samples{mode}: {MIXES}{_place(operation)}. Compute each "
         "sample from its own input alone."
     )
     if agrees is False:
@@ -102,11 +104,35 @@ def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
             return None, True
     except operations.MixedError as error:
         operation = error.operation
-    return operation, _derivatives_are_apart(traced, points, max(1, min(order, 2)))
+    if tf.executing_eagerly():
+        return operation, _derivatives_are_apart(traced, points, order)
+    # XLA drops what raises in a graph: samples like these are tried before it is made.
+    try:
+        with tf.init_scope():
+            drawn = _drawn(points)
+            anew = Traces(traces.model, traces.training)
+            return operation, _derivatives_are_apart(anew.at(drawn), drawn, order)
+    # What depends on tensors of the graph can be told in the graph alone.
+    except Exception:
+        return operation, _derivatives_are_apart(traced, points, order)
+
+
+def _drawn(points: Points) -> Points:
+    """Returns a few samples of the shapes of others, of which nothing but these is known."""
+    size = next((x.shape[0] for x in points.flat if x.shape[0] is not None), 4)
+
+    def drawn(x: tf.Tensor) -> tf.Tensor:
+        shape = [min(size, _MOST_DRAWN), *x.shape[1:]]
+        if not x.dtype.is_floating:
+            return tf.zeros(shape, x.dtype)
+        return tf.cast(tf.random.stateless_normal(shape, _SEED), x.dtype)
+
+    return points.at(list(map(drawn, points.flat)))
 
 
 def _derivatives_are_apart(traced: operations.Trace, points: Points, order: int) -> Any:
     """Returns whether samples that stay do not change where others move."""
+    order = max(1, min(order, 2))
     masks = _masks(tf.shape(points.flat[0])[0])
     values = list(points.flat)
     for place, x in zip(points.places, points.moving, strict=True):
