@@ -84,6 +84,8 @@ class DerivativeModel(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool | None = None) -> dict:
+        if (number := len(keras.tree.flatten(inputs))) > 1:
+            raise ValueError(_one("input", self.model, number))
         if self.second == "laplacian" and math.prod(inputs.shape[1:]) > 1:
             values = operators.with_laplacian(self.model, inputs, engine=self.engine)
         else:
@@ -91,6 +93,9 @@ class DerivativeModel(keras.Model):
             values = operators.derivatives(
                 self.model, inputs, self.order, engine=self.engine, training=training
             )
+        if keras.tree.is_nested(values[0]):
+            number = len(keras.tree.flatten(values[0]))
+            raise ValueError(_one("output", self.model, number))
         return dict(zip(names(self.order), values))
 
     def compute_metrics(
@@ -140,13 +145,18 @@ def _checked_second(second: Any, order: int) -> str:
 
 
 def _check_ends(model: keras.Model) -> None:
+    # A subclassed model has none to look at: its ends are counted when it is called.
     for ends, word in (("inputs", "input"), ("outputs", "output")):
         tensors = getattr(model, ends, None)
         if tensors is not None and len(tensors) != 1:
-            raise ValueError(
-                f"DerivativeModel needs a model with one {word}, received {model.name!r} "
-                f"with {len(tensors)}."
-            )
+            raise ValueError(_one(word, model, len(tensors)))
+
+
+def _one(word: str, model: keras.Model, number: int) -> str:
+    return (
+        f"DerivativeModel needs a model with one {word}, received {model.name!r} with "
+        f"{number}."
+    )
 
 
 def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
