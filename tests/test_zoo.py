@@ -53,7 +53,9 @@ def test_every_public_function_is_met():
     for name in keras_smooth.__all__:
         public = getattr(keras_smooth, name)
         if WITHOUT_A_MODEL.get(name) != "a result" and callable(public):
-            taken = {"model", "before", "after"} & inspect.signature(public).parameters.keys()
+            taken = {"model", "before", "after"} & inspect.signature(
+                public
+            ).parameters.keys()
             assert not taken or name in met_ones
 
 

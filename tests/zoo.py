@@ -146,7 +146,7 @@ STACKS: dict[str, tuple] = {
         dict(smoothness=0, audit="faulty", step=1e-3)),
     "normalized batches": (
         lambda L: [L.Dense(3), L.BatchNormalization(), L.Activation("tanh"), L.Dense(1)],
-        floats(2), dict(trains_apart=True)),
+        floats(2), dict(trains_apart=True, audit="faulty")),
     "normalized layers": (
         lambda L: [L.Dense(3, "tanh"), L.LayerNormalization(), L.Dense(1)], floats(2),
         dict(audit="faulty", refused={"derivatives tape": "tape"}, step=0.02)),
