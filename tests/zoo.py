@@ -178,10 +178,11 @@ STACKS: dict[str, tuple] = {
     "recurrence both ways": (
         lambda L: [L.Bidirectional(L.LSTM(2)), L.Dense(1)], floats(3, 1)),
     "recurrence of stacked cells": (
-        lambda L: [L.RNN([L.LSTMCell(2), L.GRUCell(3)]), L.Dense(1)], floats(3, 1)),
+        lambda L: [L.RNN(L.StackedRNNCells([L.LSTMCell(2), L.GRUCell(3)])), L.Dense(1)],
+        floats(3, 1), dict(smoothness=None)),
     "masked recurrence": (
         lambda L: [L.Masking(), L.LSTM(2), L.Dense(1)], floats(3, 1),
-        dict(smoothness=-1, audit="faulty", refused={"derivatives jet": "mask"})),
+        dict(smoothness=-1, audit="faulty")),
     "own layers of the package": (
         lambda L: [keras_smooth.Dense(3, "logish", dtype=L.dtype),
                    keras_smooth.Activation("sin", dtype=L.dtype), L.Dense(1)], floats(2)),

@@ -57,10 +57,9 @@ def outcome(name: str, column: str) -> Outcome:
     case = case_of(name)
     case.restart()
     word = case.row.reason(column) or RULES[column](case)
-    _ = case.exact
-    case.restart()
-    _ = case.outputs  # Whose losses are those of before.
+    _ = case.exact, case.outputs
     losses = _losses(case)
+    case.restart()
     try:
         with _plainly():
             fault = difference(case, COLUMNS[column](case))
@@ -80,11 +79,13 @@ def _plainly() -> Iterator[None]:
     """Without warnings, and without what Keras writes around errors inside a layer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        filtered = keras.config.is_traceback_filtering_enabled()
         keras.config.disable_traceback_filtering()
         try:
             yield
         finally:
-            keras.config.enable_traceback_filtering()
+            if filtered:
+                keras.config.enable_traceback_filtering()
 
 
 def met(name: str) -> list[str]:
@@ -119,7 +120,7 @@ def _losses(case: Case) -> list[float | str]:
     return ["of a graph" if tf.is_symbolic_tensor(x) else float(x) for x in losses]
 
 
-def _left_behind(case: Case, losses: list[float]) -> str:
+def _left_behind(case: Case, losses: list[float | str]) -> str:
     """Returns what a call that only looks at a model changed, or nothing."""
     for variable, value in zip(case.variables, case.start, strict=True):
         if not np.array_equal(np.asarray(variable), value):
@@ -162,16 +163,15 @@ def main(patterns: list[str]) -> None:
             seconds[column] += time.process_time() - began
             counts[column][found.kind] += 1
             if found.kind == "fault":
-                print(f"{name} | {column} | {found.text}", flush=True)
+                text = " ".join(found.text.split())[:300]
+                print(f"{name} | {column} | {text}", flush=True)
     print("\n| function | right | refused in a sentence | neither | seconds |")
     print("| --- | --- | --- | --- | --- |")
-    for column, count in [
-        *counts.items(),
-        ("all", sum(counts.values(), start=collections.Counter())),
-    ]:
-        cells = (count["right"], count["refused"], count["fault"])
-        total = seconds[column] or seconds.total()
-        print(f"| {column} | {' | '.join(map(str, cells))} | {total:.1f} |")
+    counts["all"] = sum(counts.values(), start=collections.Counter())
+    seconds["all"] = seconds.total()
+    for column, count in counts.items():
+        cells = " | ".join(str(count[kind]) for kind in ("right", "refused", "fault"))
+        print(f"| {column} | {cells} | {seconds[column]:.1f} |")
 
 
 if __name__ == "__main__":
