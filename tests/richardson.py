@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,20 +63,22 @@ class Derivatives:
         return self.y, first, second
 
 
-def differences(model: Callable, x: Any, step: float, order: int = 2) -> Derivatives:
+def differences(
+    model: Callable, x: Any, step: float, order: int = 2, variables: Sequence = ()
+) -> Derivatives:
     """Returns the derivatives of a model in float64 by Richardson's extrapolation.
 
     Args:
-        model: Model, layer or function; its state stays as it is.
+        model: Model, layer or function.
         x: Inputs, arrays in any nest; those that hold no floats are held.
         step: The largest step; three more, each half of the one before, follow.
         order: 2, or 1 without the second derivatives.
+        variables: Those that a call may move: each call begins with what they are now.
     """
     flat = tree.flatten(x)
     moving = [i for i, part in enumerate(flat) if part.dtype.kind == "f"]
     shapes = [flat[i].shape[1:] for i in moving]
     dims = [math.prod(shape) for shape in shapes]
-    variables = [v for v in getattr(model, "variables", []) if not v.trainable]
     state = [np.asarray(v) for v in variables]
 
     def values(offset: np.ndarray) -> list[np.ndarray]:

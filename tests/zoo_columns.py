@@ -14,7 +14,7 @@ import richardson
 import tensorflow as tf
 from keras import ops, tree
 from richardson import Derivatives
-from zoo import ZOO, Row, in_dtype, made
+from zoo import ZOO, Row, in_dtype, made, variables_of
 
 import keras_smooth
 
@@ -31,23 +31,30 @@ class Case:
         self.model = made(row)
         self.twin = self.model if row.dtype == "float64" else made(row, "float64")
         self.x = in_dtype(row.x, row.dtype)
-        self.variables = list(getattr(self.model, "variables", []))
+        self.variables = variables_of(self.model)
         self.start = [np.asarray(variable) for variable in self.variables]
+
+    @property
+    def state(self) -> list[keras.Variable]:
+        """What a call may move in the twin."""
+        return [v for v in variables_of(self.twin) if not v.trainable]
 
     def restart(self) -> None:
         for variable, value in zip(self.variables, self.start, strict=True):
             variable.assign(value)
-        for variable, own in zip(getattr(self.twin, "variables", []), self.variables):
+        for variable, own in zip(variables_of(self.twin), self.variables):
             if variable.dtype.startswith("float"):
                 variable.assign(tf.cast(own.value, variable.dtype))
         keras.utils.set_random_seed(2)
 
     def exact_now(self, order: int = 2) -> Derivatives:
         """Returns the exact derivatives with the weights that the model has."""
-        for variable, own in zip(getattr(self.twin, "variables", []), self.variables):
+        for variable, own in zip(variables_of(self.twin), self.variables):
             if variable.dtype.startswith("float") and variable is not own:
                 variable.assign(tf.cast(own.value, variable.dtype))
-        return richardson.differences(self.twin, self.row.x, self.row.step, order)
+        return richardson.differences(
+            self.twin, self.row.x, self.row.step, order, self.state
+        )
 
     @functools.cached_property
     def exact(self) -> Derivatives:

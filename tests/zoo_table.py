@@ -134,7 +134,7 @@ def refusal(error: Exception, word: str | None) -> Outcome:
     # What a graph finds while it runs it can tell in no other way.
     if isinstance(error, tf.errors.InvalidArgumentError) and word and word in message:
         return Outcome("refused", message)
-    if type(error) not in (TypeError, ValueError):
+    if not isinstance(error, (TypeError, ValueError)):
         return Outcome("fault", f"raw {text}")
     if not last.filename.startswith(PACKAGE):
         return Outcome("fault", f"raised in {Path(last.filename).name}, {text}")
