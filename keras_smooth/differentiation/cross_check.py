@@ -119,8 +119,8 @@ def _disagreement(ours: list[tf.Tensor], exact: list[tf.Tensor]) -> str:
 def _poisoned(jet: Jet, ours: tf.Tensor, exact: tf.Tensor) -> Jet:
     """Returns a jet that cannot be had where y does not agree."""
     # Not every function of tf.experimental.numpy takes bfloat16.
-    pair = (tf.cast(tensor, "float64") for tensor in (ours, exact))
-    agree = _difference(*pair, ours.dtype, tf.experimental.numpy)[2]
+    mine, own = (tf.cast(tensor, "float64") for tensor in (ours, exact))
+    agree = _difference(mine, own, ours.dtype, tf.experimental.numpy)[2]
     with tf.control_dependencies([tf.debugging.Assert(agree, [_IN_A_GRAPH])]):
         poison = tf.where(agree, tf.zeros((), jet.dtype), tf.cast(math.nan, jet.dtype))
 
