@@ -307,7 +307,8 @@ graphs(
                               dict(smoothness=None)),
         "the larger of two": (lambda L, x: ops.maximum(_net(L, x), _net(L, x)),
                               dict(smoothness=0, audit="faulty", step=1e-3)),
-        "a frozen model inside": _frozen_model,
+        # Keras hands training=True of a fit on, whatever the call in the graph said.
+        "a frozen model inside": (_frozen_model, dict(trains_apart=True)),
         "several outputs in a dict": lambda L, x: {"u": _net(L, x), "p": _net(L, x, 2)},
         "outputs in a nest": lambda L, x: {"flow": (_net(L, x), _net(L, x)), "p": _net(L, x, 2)},
         "the input as an output": lambda L, x: {"x": x, "u": _net(L, x)},
