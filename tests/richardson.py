@@ -117,7 +117,10 @@ def differences(
         def along(axes: tuple[int, ...], order: int, o=o, rows=rows) -> np.ndarray:
             return line(axes)[o][order - 1].reshape(rows.shape)
 
-        first.append(np.stack([along((i,), 1) for i in range(d)], -1))
+        gradient = np.empty((*rows.shape, d))
+        for i in range(d):
+            gradient[..., i] = along((i,), 1)
+        first.append(gradient)
         if order < 2:
             continue
         hessian = np.empty((*rows.shape, d, d))
