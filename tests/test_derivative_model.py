@@ -442,3 +442,34 @@ def two(outputs: int) -> keras.Model:
 def test_bad_arguments(make_model, model, arguments, error, words):
     with pytest.raises(error, match=words):
         keras_smooth.DerivativeModel(model or make_model(), **arguments)
+
+
+class Structured(keras.Model):
+    """Of any structure of inputs, and of outputs as a function says."""
+
+    def __init__(self, structure=lambda y: y):
+        super().__init__()
+        self.dense, self.structure = keras.layers.Dense(1, "tanh"), structure
+
+    def call(self, x):
+        return self.structure(self.dense(keras.ops.concatenate(keras.tree.flatten(x))))
+
+
+POINTS = np.ones((3, 2), "float32")
+SEVERAL = {
+    "a tuple": (Structured(lambda y: (y, 2 * y)), POINTS, "one output.* 2"),
+    "a dict": (Structured(lambda y: {"u": y, "p": y}), POINTS, "one output.* 2"),
+    "a list of one": (Structured(lambda y: [y]), POINTS, "one output.* 1"),
+    "inputs in a dict": (Structured(), {"a": POINTS, "b": POINTS}, "one input.* 2"),
+    "inputs in a list": (Structured(), [POINTS, POINTS], "one input.* 2"),
+}
+
+
+@pytest.mark.parametrize("second", ["hessian", "laplacian"])
+@pytest.mark.parametrize("name", SEVERAL)
+def test_ends_of_a_subclassed_model_are_counted_when_it_is_called(name, second):
+    inner, x, words = SEVERAL[name]
+    inner(x)
+    model = keras_smooth.DerivativeModel(inner, second=second)
+    with pytest.raises(ValueError, match=words):
+        model(x)

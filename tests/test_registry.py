@@ -56,6 +56,23 @@ def test_every_activation_of_keras_and_of_this_package_has_a_row():
     assert missing == [] and len(ours) >= 9
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.ActivityRegularization(0.1, 0.2),
+        keras.layers.AlphaDropout(0.5),
+        keras.layers.GaussianDropout(0.5),
+        keras.layers.Identity(),
+        keras.layers.SpatialDropout1D(0.5),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_that_changes_nothing_in_inference_is_smooth(layer):
+    x = np.linspace(-1.0, 1.0, 12, dtype="float32").reshape(2, 3, 2)
+    np.testing.assert_array_equal(layer(x), x)
+    assert keras_smooth.smoothness(layer) == math.inf
+
+
 def test_what_is_recommended_is_smooth_enough():
     assert registry.recommended(2)[0] == "tanh"
     for order in (1, 2, 6, math.inf):

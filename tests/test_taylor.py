@@ -196,6 +196,25 @@ def test_dtype_is_the_models(make_model, points, dtype):
     assert {value.dtype.name for value in values} == {dtype}
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "mixed_bfloat16"])
+def test_coarse_dtypes_in_a_graph(dtype):
+    x = tf.constant([[0.5, -0.25], [1.0, 0.75]])
+    dense = keras.layers.Dense(1, "tanh", dtype=dtype)
+    model = keras.Sequential([keras.Input((2,), dtype=x.dtype), dense])
+    for operator in (
+        keras_smooth.laplacian,
+        lambda model, x: keras_smooth.directional(model, x, [1.0, 0.5], 2)[2],
+        lambda model, x: keras_smooth.hessian(model, x, engine="jet"),
+    ):
+        in_a_graph = tf.function(lambda x, operator=operator: operator(model, x))(x)
+        # Another order of roundings: 8 bits of bfloat16, some of them lost in two orders.
+        np.testing.assert_allclose(
+            tf.cast(in_a_graph, "float32"),
+            tf.cast(operator(model, x), "float32"),
+            atol=0.05,
+        )
+
+
 def test_float32_agrees_with_float64(make_model, points):
     fine = make_model(dtype="float64")
     coarse = make_model(dtype="float32")

@@ -94,14 +94,19 @@ class DerivativeModel(keras.Model):
 
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Any, training: bool | None = None) -> dict:
+        if (number := len(keras.tree.flatten(inputs))) > 1:
+            raise ValueError(_one("input", self.model, number))
         dim = sum(math.prod(x.shape[1:]) for x in keras.tree.flatten(inputs))
         if self.second == "laplacian" and dim > 1:
             values = operators.with_laplacian(self.model, inputs, engine=self.engine)
         else:
-            training = bool(training) and self.engine != "jet"
+            training = bool(training)
             values = operators.derivatives(
                 self.model, inputs, self.order, engine=self.engine, training=training
             )
+        number = len(keras.tree.flatten(values[0]))
+        if number > 1:
+            raise ValueError(_one("output", self.model, number))
         return dict(zip(self._names, map(_without_structure, values)))
 
     def compile(
@@ -233,13 +238,18 @@ def _checked_second(second: Any, order: int) -> str:
 
 
 def _check_ends(model: keras.Model) -> None:
+    # A subclassed model has none to look at: its ends are counted when it is called.
     for ends, word in (("inputs", "input"), ("outputs", "output")):
         tensors = getattr(model, ends, None)
         if tensors is not None and len(tensors) != 1:
-            raise ValueError(
-                f"DerivativeModel needs a model with one {word}, received {model.name!r} "
-                f"with {len(tensors)}."
-            )
+            raise ValueError(_one(word, model, len(tensors)))
+
+
+def _one(word: str, model: keras.Model, number: int) -> str:
+    return (
+        f"DerivativeModel needs a model with one {word}, received {model.name!r} with "
+        f"{number}."
+    )
 
 
 def _without_structure(value: Any) -> Any:

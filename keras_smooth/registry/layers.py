@@ -55,8 +55,9 @@ def _of_products(layer: keras.layers.Layer) -> Class:
 _LAYERS = (
     (
         math.inf,
-        "Add AdditiveAttention AlphaDropout Attention Average AveragePooling1D "
-        "AveragePooling2D AveragePooling3D BatchNormalization Concatenate Cropping1D "
+        "ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average "
+        "AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Concatenate "
+        "Cropping1D "
         "Cropping2D Cropping3D Dropout Flatten GaussianDropout GaussianNoise "
         "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D "
         "GroupNormalization GroupQueryAttention Identity InputLayer LayerNormalization "

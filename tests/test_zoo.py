@@ -1,0 +1,152 @@
+"""Every public function with every model of the zoo: right numbers, or a sentence."""
+
+import fnmatch
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import richardson
+import tensorflow as tf
+from zoo import ZOO
+from zoo_columns import COLUMNS, MEETS, case_of
+from zoo_table import difference, met, outcome, refusal
+
+import keras_smooth
+
+# What is met for every change; all else in the whole suite.
+SHORT = (
+    "arithmetic", "inputs in a dict", "float32",
+    "subclassed without config", "Python flags",
+)  # fmt: skip
+ITEMS = [
+    pytest.param(name, column, marks=[] if name in SHORT else pytest.mark.slow)
+    for name in ZOO
+    for column in met(name)
+]
+
+
+@pytest.mark.parametrize(("name", "column"), ITEMS)
+def test_right_numbers_or_a_sentence(name, column):
+    found = outcome(name, column)
+    assert found.kind != "fault", found.text
+
+
+# What is public and no function of a model, and what it is instead.
+WITHOUT_A_MODEL = {
+    "activations": "a module", "initializers": "a module", "jet": "a module",
+    "layers": "a module", "Activation": "a layer", "Dense": "a layer", "Audit": "a result",
+    "Comparison": "a result", "OptimizeResult": "a result", "OutputChange": "a result",
+    "Status": "a result", "Verification": "a result", "Resample": "of points",
+    "choose_by_residual": "of points", "register_jet_rule": "of a class or function",
+    "register_smoothness": "of a class or function", "compare": "makes its own networks",
+}  # fmt: skip
+
+
+def test_every_public_function_is_met():
+    met_ones = set(MEETS.values())
+    assert not met_ones & WITHOUT_A_MODEL.keys()
+    assert met_ones | WITHOUT_A_MODEL.keys() == set(keras_smooth.__all__)
+    for name in keras_smooth.__all__:
+        public = getattr(keras_smooth, name)
+        if WITHOUT_A_MODEL.get(name) != "a result" and callable(public):
+            taken = {"model", "before", "after"} & inspect.signature(
+                public
+            ).parameters.keys()
+            assert not taken or name in met_ones
+
+
+def test_every_expectation_is_of_a_column_that_there_is():
+    for name, row in ZOO.items():
+        for pattern in row.refused:
+            assert fnmatch.filter(COLUMNS, pattern), f"{name}: {pattern}"
+
+
+def test_the_differences_are_right():
+    x = np.random.default_rng(0).normal(size=(3, 2))
+
+    def function(x):
+        return tf.sin(x[:, :1]) * x[:, 1:] ** 3
+
+    a, b = x.T[..., None]
+    exact = richardson.differences(function, x, 0.1)
+    second = [[-np.sin(a) * b**3, 3 * np.cos(a) * b**2],
+              [3 * np.cos(a) * b**2, 6 * np.sin(a) * b]]  # fmt: skip
+    right = (
+        np.sin(a) * b**3,
+        np.stack([np.cos(a) * b**3, 3 * np.sin(a) * b**2], -1),
+        np.stack([np.stack(line, -1) for line in second], -2),
+    )
+    for got, expected in zip((exact.y, exact.dy, exact.d2y), right):
+        np.testing.assert_allclose(got[0], expected, atol=1e-9)
+
+
+def _raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except Exception as caught:
+        return caught
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (KeyError("x"), "raw KeyError"),
+        (ValueError("`x` must be of floats."), "raised in test_zoo.py"),
+    ],
+)
+def test_an_error_that_is_not_of_the_package_is_a_fault(error, fault):
+    assert fault in refusal(_raised(error), "x").text
+
+
+def test_a_sentence_is_a_refusal_for_the_reason_that_is_expected_alone():
+    with pytest.raises(TypeError) as raised:
+        keras_smooth.derivatives(None, np.ones((1, 1)))
+    kinds = [refusal(raised.value, word).kind for word in ("model", "float64", None)]
+    assert kinds == ["refused", "fault", "fault"]
+
+
+WRONG = {
+    "off": (("dy", np.ones((2, 1)), [np.ones((2, 1)) + 1e-3], 1), "dy is off"),
+    "no number": (("y", np.full((2, 1), np.nan), [np.ones((2, 1))], 0), "y is off"),
+    "fewer": (("y", np.ones((2, 1)), [np.ones((2, 1))] * 2, 0), "y has shapes"),
+    "another class": (("class", 2, 1, 0), "class is 2"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_told(name):
+    compared, fault = WRONG[name]
+    assert fault in difference(case_of("dense"), [compared])
+
+
+ELSEWHERE = """
+import sys
+import keras, numpy as np
+import zoo, keras_smooth
+for path in sys.argv[1:]:
+    case = np.load(path + ".npz")
+    model = keras.models.load_model(path + ".keras")
+    y, dy, d2y = keras_smooth.derivatives(model, case["x"])
+    np.testing.assert_allclose(dy, case["dy"].reshape(dy.shape), atol=1e-6)
+    np.testing.assert_allclose(d2y, case["d2y"].reshape(d2y.shape), atol=1e-5)
+"""
+
+
+@pytest.mark.slow
+def test_saved_models_are_right_in_another_process(tmp_path):
+    paths = []
+    for name in ("arithmetic", "subclassed with config", "models in models", "recurrence"):
+        case = case_of(name)
+        case.restart()
+        paths.append(str(tmp_path / name.replace(" ", "_")))
+        case.model.save(f"{paths[-1]}.keras")
+        exact = case.exact
+        np.savez(f"{paths[-1]}.npz", x=case.x, dy=exact.dy[0], d2y=exact.d2y[0])
+    command = [sys.executable, "-c", ELSEWHERE, *paths]
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    ended = subprocess.run(command, env=here, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]

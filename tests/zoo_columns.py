@@ -1,0 +1,369 @@
+"""What each public function makes of a model of the zoo, beside what is right."""
+
+import functools
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import richardson
+import tensorflow as tf
+from keras import ops, tree
+from richardson import Derivatives
+from zoo import ZOO, Row, in_dtype, made, variables_of
+
+import keras_smooth
+
+# In TOLERANCES of zoo_table.py the place of a loss, behind those of y, y' and y''.
+LOSS = 3
+LEARNING_RATE = 2e-5
+
+
+class Case:
+    """A model of the zoo with its points, its start and its exact derivatives."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.model = made(row)
+        self.twin = self.model if row.dtype == "float64" else made(row, "float64")
+        self.x = in_dtype(row.x, row.dtype)
+        self.variables = variables_of(self.model)
+        self.start = [np.asarray(variable) for variable in self.variables]
+
+    @property
+    def state(self) -> list[keras.Variable]:
+        """What a call may move in the twin."""
+        return [v for v in variables_of(self.twin) if not v.trainable]
+
+    def restart(self) -> None:
+        for variable, value in zip(self.variables, self.start, strict=True):
+            variable.assign(value)
+        for variable, own in zip(variables_of(self.twin), self.variables):
+            if variable.dtype.startswith("float"):
+                variable.assign(tf.cast(own.value, variable.dtype))
+        keras.utils.set_random_seed(2)
+
+    def exact_now(self, order: int = 2) -> Derivatives:
+        """Returns the exact derivatives with the weights that the model has."""
+        for variable, own in zip(variables_of(self.twin), self.variables):
+            if variable.dtype.startswith("float") and variable is not own:
+                variable.assign(tf.cast(own.value, variable.dtype))
+        return richardson.differences(
+            self.twin, self.row.x, self.row.step, order, self.state
+        )
+
+    @functools.cached_property
+    def exact(self) -> Derivatives:
+        return self.exact_now()
+
+    @property
+    def outputs(self) -> Any:
+        return self.model(tree.map_structure(tf.constant, self.x))
+
+    @property
+    def targets(self) -> Any:
+        return tree.map_structure(
+            lambda y: np.cos(np.asarray(y, "float64")) + 0.5, self.outputs
+        )
+
+    @property
+    def moving(self) -> list[np.ndarray]:
+        return [part for part in tree.flatten(self.x) if part.dtype.kind == "f"]
+
+    def compile(self, model: keras.Model | None = None, loss: Any = "mse") -> None:
+        (model or self.model).compile(
+            keras.optimizers.SGD(LEARNING_RATE),
+            loss,
+            jit_compile=False,
+            **self.row.compiled,
+        )
+
+
+@functools.cache
+def case_of(name: str) -> Case:
+    return Case(ZOO[name])
+
+
+# What is compared: a name, what was returned, what is right, the order of derivatives.
+Compared = Iterator[tuple[str, Any, Any, int]]
+COLUMNS: dict[str, Callable[[Case], Compared]] = {}
+# The public functions that a column meets, and by what rule it refuses models.
+MEETS: dict[str, str] = {}
+RULES: dict[str, Callable[[Case], str | None]] = {}
+
+
+def column(name: str, meets: str, rule: Callable[[Case], str | None] = lambda case: None):
+    def add(function: Callable) -> Callable:
+        COLUMNS[name], MEETS[name], RULES[name] = function, meets, rule
+        return function
+
+    return add
+
+
+def _derivatives(got: tuple, exact: Derivatives) -> Compared:
+    right = (exact.y, exact.dy, exact.d2y)
+    for order, (value, expected) in enumerate(zip(got, right)):
+        yield ("y", "dy", "d2y")[order], value, expected, order
+
+
+def _of_engine(engine: str) -> Callable:
+    return lambda case: _derivatives(
+        keras_smooth.derivatives(case.model, case.x, engine=engine), case.exact
+    )
+
+
+for _engine in ("tape", "jet", "auto"):
+    column(f"derivatives {_engine}", "derivatives")(_of_engine(_engine))
+
+
+@column("verify", "derivatives")
+def verify(case):
+    got = keras_smooth.derivatives(case.model, case.x, verify=True)
+    yield "ok", got.verification.ok, True, 0
+    yield from _derivatives(got, case.exact)
+
+
+def _one_number(case: Case) -> str | None:
+    y = tree.flatten(case.outputs)
+    return None if len(y) == 1 and y[0][0].shape.num_elements() == 1 else "jacobian"
+
+
+@column("gradient", "gradient", _one_number)
+def gradient(case):
+    got = keras_smooth.gradient(case.model, case.x)
+    yield "gradient", got, case.exact.dy, 1
+    yield "shapes", shapes(got), [part.shape for part in case.moving], 0
+
+
+def shapes(nest: Any) -> list[tuple]:
+    return [tuple(part.shape) for part in tree.flatten(nest)]
+
+
+@column("jacobian", "jacobian")
+def jacobian(case):
+    got, exact = keras_smooth.jacobian(case.model, case.x), case.exact
+    yield "jacobian", got, exact.dy, 1
+    yield "shapes", shapes(got), [(*y.shape, *x) for y in exact.y for x in exact.inputs], 0
+
+
+@column("hessian", "hessian")
+def hessian(case):
+    got, exact = keras_smooth.hessian(case.model, case.x), case.exact
+    yield "hessian", got, exact.d2y, 2
+    pairs = list(itertools.product(exact.inputs, repeat=2))
+    yield "shapes", shapes(got), [(*y.shape, *a, *b) for y in exact.y for a, b in pairs], 0
+
+
+@column("laplacian", "laplacian")
+def laplacian(case):
+    got = keras_smooth.laplacian(case.model, case.x)
+    yield "laplacian", got, case.exact.laplacian, 2
+    yield "shapes", shapes(got), [y.shape for y in case.exact.y], 0
+
+
+def _direction(case: Case) -> tuple[Any, np.ndarray]:
+    """Returns a direction in the structure of the inputs that move, and as one array."""
+    rng = np.random.default_rng(5)
+    parts = [rng.normal(size=part.shape).astype(part.dtype) for part in case.moving]
+    if not parts:
+        return 1.0, np.ones(1)
+    together = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+    if len(parts) == len(tree.flatten(case.x)):
+        return tree.pack_sequence_as(case.x, parts), together
+    return {k: v for (k, x), v in zip(_moving_items(case), parts)}, together
+
+
+def _moving_items(case: Case) -> list[tuple[str, np.ndarray]]:
+    # Keras flattens dicts by sorted keys.
+    return [(k, case.x[k]) for k in sorted(case.x) if case.x[k].dtype.kind == "f"]
+
+
+@column("directional", "directional")
+def directional(case):
+    given, v = _direction(case)
+    got = keras_smooth.directional(case.model, case.x, given, 2)
+    for order, (value, right) in enumerate(zip(got, case.exact.along(v))):
+        yield f"order {order}", value, right, order
+
+
+@column("tf.function derivatives", "derivatives")
+def derivatives_in_a_function(case):
+    @tf.function(autograph=False)
+    def traced(x):
+        return keras_smooth.derivatives(case.model, x), keras_smooth.jacobian(case.model, x)
+
+    got, jacobian = traced(tree.map_structure(tf.constant, case.x))
+    yield from _derivatives(got, case.exact)
+    yield "jacobian", jacobian, case.exact.dy, 1
+
+
+@column("tf.function laplacian", "laplacian")
+def laplacian_in_a_function(case):
+    given, v = _direction(case)
+
+    @tf.function(autograph=False)
+    def traced(x):
+        laplacian = keras_smooth.laplacian(case.model, x)
+        return laplacian, keras_smooth.directional(case.model, x, given, 2)
+
+    laplacian, along = traced(tree.map_structure(tf.constant, case.x))
+    yield "laplacian", laplacian, case.exact.laplacian, 2
+    for order, (value, right) in enumerate(zip(along, case.exact.along(v))):
+        yield f"order {order}", value, right, order
+
+
+@column("audit", "audit")
+def audit(case):
+    found = keras_smooth.audit(case.model, case.x)
+    yield "outcome", found.outcome, case.row.audit, 0
+    assert "nan" not in str(found)
+
+
+def _no_graph(case: Case) -> str | None:
+    return None if case.row.is_graph else "Sequential or Functional"
+
+
+@column("smoothen", "smoothen", _no_graph)
+def smoothen(case):
+    smooth = keras_smooth.smoothen(case.model, case.x)
+    x = tree.map_structure(tf.constant, case.x)
+    # The stand-ins of ramps move outputs by log(2) / 10 times what follows.
+    tolerance = 1e-5 if case.row.smoothness in (None, math.inf) else 0.3
+    for before, after in zip(tree.flatten(case.model(x)), tree.flatten(smooth(x))):
+        assert np.abs(np.asarray(before, "float64") - after).max() <= tolerance
+    before, after = case.model.get_weights(), smooth.get_weights()
+    yield "weights", after, before, 0
+
+
+@column("output_change", "output_change")
+def output_change(case):
+    change = keras_smooth.output_change(case.model, case.model, case.x)
+    yield "largest", change.largest, 0.0, 0
+
+
+@column("smoothness", "smoothness")
+def smoothness(case):
+    yield "class", keras_smooth.smoothness(case.model), case.row.smoothness, 0
+
+
+def _no_model(case: Case) -> str | None:
+    return None if isinstance(case.model, keras.Model) else "keras.Model"
+
+
+@column("fit_lbfgs loss", "fit_lbfgs", _no_model)
+def fit_by_loss(case):
+    x, y = case.x, case.targets
+    if isinstance(case.model, keras.Model):
+        case.compile()
+        before = float(case.model.compute_loss(x, y, case.outputs))
+    found = keras_smooth.fit_lbfgs(case.model, x, y, epochs=3, jit_compile=False, verbose=0)
+    assert found.result.fun < before
+    if not case.row.trains_apart:
+        yield (
+            "loss",
+            found.result.fun,
+            float(case.model.compute_loss(x, y, case.outputs)),
+            LOSS,
+        )
+
+
+@column("fit_lbfgs objective", "fit_lbfgs")
+def fit_by_objective(case):
+    def objective(model, x):
+        y, dy = keras_smooth.derivatives(model, x, 1)
+        return {"y": _mean_square(y, 0.5), "dy": _mean_square(dy, 0.5)}
+
+    found = keras_smooth.fit_lbfgs(
+        case.model, case.x, objective=objective, epochs=2, jit_compile=False, verbose=0
+    )
+    exact = case.exact_now(1)
+    assert found.result.fun < found.history["loss"][0] or found.result.success
+    yield "y", found.history["y"][-1], _of_arrays(exact.y, 0.5), LOSS
+    yield "dy", found.history["dy"][-1], _of_arrays(exact.dy, 0.5), LOSS
+
+
+def _mean_square(nest: Any, target: float) -> Any:
+    parts = [ops.reshape(part, (-1,)) for part in tree.flatten(nest)]
+    return ops.mean((ops.concatenate(parts) - target) ** 2)
+
+
+def _of_arrays(parts: list[np.ndarray], target: float = 0.0) -> float:
+    return float(np.mean((np.concatenate([part.ravel() for part in parts]) - target) ** 2))
+
+
+@column("DerivativeMonitor", "DerivativeMonitor")
+def monitor(case):
+    entries = keras_smooth.derivatives(case.model, case.x)
+    zeros = tree.map_structure(lambda part: np.zeros(part.shape), list(entries))
+    watch = keras_smooth.DerivativeMonitor(case.x, zeros)
+    case.compile()
+    case.model.fit(case.x, case.targets, batch_size=len(case.moving[0]), epochs=1,
+                   verbose=0, callbacks=[watch])  # fmt: skip
+    exact = case.exact_now()
+    for order, key in enumerate(("y", "dy", "d2y")):
+        right = _of_arrays((exact.y, exact.dy, exact.d2y)[order])
+        yield key, watch.history[f"{key}_mse"][-1], right, max(order, LOSS)
+
+
+def _one_to_one(case: Case) -> str | None:
+    if not isinstance(case.model, keras.Model):
+        return "Keras model"
+    if len(tree.flatten(case.x)) > 1:
+        return "one input"
+    return "one output" if len(tree.flatten(case.outputs)) > 1 else None
+
+
+@column("DerivativeModel", "DerivativeModel", _one_to_one)
+def derivative_model(case):
+    model = keras_smooth.DerivativeModel(case.model, order=1)
+    case.compile(model, {"dy": "mse"})
+    target = np.cos(np.asarray(model(case.x)["dy"], "float64")) + 0.5
+
+    def loss(exact: Derivatives) -> float:
+        return float(np.mean((exact.dy[0].reshape(target.shape) - target) ** 2))
+
+    before = loss(case.exact) + _penalty(case)
+    case.restart()
+    fitted = model.fit(case.x, {"dy": target}, batch_size=len(target), epochs=1, verbose=0)
+    exact = case.exact_now(1)
+    yield "dy", model(case.x)["dy"], exact.dy, 1
+    if case.row.trains_apart:
+        return
+    yield "loss", fitted.history["loss"][0], before, LOSS
+    # A step of gradient descent is as long as the gradient, and the loss falls by the
+    # square of that, but for the curvature along so short a step.
+    fall = sum(
+        np.sum((np.asarray(v, "float64") - w) ** 2)
+        for v, w in zip(case.variables, case.start) if v.trainable
+    ) / LEARNING_RATE  # fmt: skip
+    fell = before - loss(exact) - _penalty(case)
+    assert abs(fell - fall) <= 0.1 * fall, f"the loss fell by {fell}, not {fall}"
+    assert fall > 0.0, "no weight was trained"
+
+
+def _penalty(case: Case) -> float:
+    """Returns what regularizers and the model's own losses add."""
+    case.model(case.x)
+    return float(sum(case.model.losses)) if case.model.losses else 0.0
+
+
+def _kept(case: Case, model: keras.Model) -> keras.Model:
+    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"zoo-{os.getpid()}.keras"
+    try:
+        model.save(path)
+        return keras.models.load_model(path, safe_mode=False)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@column("saved", "derivatives")
+def saved(case):
+    loaded = _kept(case, case.model)
+    yield from _derivatives(keras_smooth.derivatives(loaded, case.x), case.exact)
+    if not _one_to_one(case):
+        model = _kept(case, keras_smooth.DerivativeModel(case.model, order=1))
+        yield "dy of a DerivativeModel", model(case.x)["dy"], case.exact.dy, 1

@@ -1,0 +1,178 @@
+"""What becomes of each model of the zoo in each public function: the table.
+
+    python tests/zoo_table.py                     # counts, and all that is neither
+    python tests/zoo_table.py relu "fit_lbfgs *"  # of models and columns by their names
+
+There are two outcomes: the right numbers, which are Richardson's differences of the model
+itself, or a refusal for the reason that the zoo has: a `TypeError` or `ValueError` of this
+package that is a sentence. All else is a fault.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import fnmatch
+import os
+import re
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+from zoo import ZOO
+from zoo_columns import COLUMNS, RULES, Case, Compared, case_of, shapes
+
+import keras_smooth
+
+PACKAGE = str(Path(keras_smooth.__file__).parent)
+
+# For y, y', y'' and a loss. Differences at 0.1, 0.05, 0.025 and 0.0125 with three
+# extrapolations are right to 1e-9 here. What is left is the rounding of the model, some
+# digits more at each order; Keras computes losses in float32.
+TOLERANCES = {
+    "float64": (1e-9, 1e-7, 1e-6, 1e-5),
+    "float32": (1e-5, 1e-4, 1e-3, 1e-4),
+    "mixed_float16": (1e-2, 3e-2, 1e-1, 3e-2),
+    "mixed_bfloat16": (5e-2, 1e-1, 3e-1, 1e-1),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a model and a column: "right", "refused", or why it is neither."""
+
+    kind: str
+    text: str = ""
+
+
+def outcome(name: str, column: str) -> Outcome:
+    case = case_of(name)
+    case.restart()
+    word = case.row.reason(column) or RULES[column](case)
+    _ = case.exact, case.outputs
+    losses = _losses(case)
+    case.restart()
+    try:
+        with _plainly():
+            fault = difference(case, COLUMNS[column](case))
+    except AssertionError as error:
+        fault = f"wrong: {str(error)[:300]}"
+    except Exception as error:
+        return refusal(error, word)
+    if not fault and not column.startswith(("fit", "Derivative", "tf.function")):
+        fault = _left_behind(case, losses)
+    if fault:
+        return Outcome("fault", fault)
+    return Outcome("right") if word is None else Outcome("fault", f"accepted, not {word!r}")
+
+
+@contextlib.contextmanager
+def _plainly() -> Iterator[None]:
+    """Without warnings, and without what Keras writes around errors inside a layer."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        filtered = keras.config.is_traceback_filtering_enabled()
+        keras.config.disable_traceback_filtering()
+        try:
+            yield
+        finally:
+            if filtered:
+                keras.config.enable_traceback_filtering()
+
+
+def met(name: str) -> list[str]:
+    """Returns the columns that a model meets: Keras has to be able to fit or to save it."""
+    row = ZOO[name]
+    left_out = {"saved": row.saved, "DerivativeMonitor": row.fitted}
+    return [column for column in COLUMNS if left_out.get(column, True)]
+
+
+def difference(case: Case, compared: Compared) -> str:
+    """Returns what is not equal, as a sentence, or nothing."""
+    tolerances = TOLERANCES[case.row.dtype]
+    for name, got, right, order in compared:
+        if isinstance(got, (str, type(None), bool)) or name in ("shapes", "class"):
+            if got != right:
+                return f"{name} is {got}, and not {right}"
+            continue
+        got = [np.asarray(tf.cast(part, "float64")) for part in tree.flatten(got)]
+        right = [np.asarray(part, "float64") for part in tree.flatten(right)]
+        if [part.size for part in got] != [part.size for part in right]:
+            return f"{name} has shapes {shapes(got)}, and not {shapes(right)}"
+        for one, other in zip(got, right):
+            error = np.abs(one.ravel() - other.ravel()).max(initial=0.0)
+            scale = max(1.0, np.abs(other).max(initial=0.0))
+            if not error <= tolerances[order] * scale:
+                return f"{name} is off by {error:.1e} of {scale:.1e}"
+    return ""
+
+
+def _losses(case: Case) -> list[float | str]:
+    losses = getattr(case.model, "losses", [])
+    return ["of a graph" if tf.is_symbolic_tensor(x) else float(x) for x in losses]
+
+
+def _left_behind(case: Case, losses: list[float | str]) -> str:
+    """Returns what a call that only looks at a model changed, or nothing."""
+    for variable, value in zip(case.variables, case.start, strict=True):
+        if not np.array_equal(np.asarray(variable), value):
+            return f"{variable.path} was changed"
+    return "" if _losses(case) == losses else f"losses are {_losses(case)}, were {losses}"
+
+
+def refusal(error: Exception, word: str | None) -> Outcome:
+    message, text = str(error), f"{type(error).__name__}: {str(error)[:400]}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    # What a graph finds while it runs it can tell in no other way.
+    if isinstance(error, tf.errors.InvalidArgumentError) and word and word in message:
+        return Outcome("refused", message)
+    if not isinstance(error, (TypeError, ValueError)):
+        return Outcome("fault", f"raw {text}")
+    if not last.filename.startswith(PACKAGE):
+        return Outcome("fault", f"raised in {Path(last.filename).name}, {text}")
+    if "function_node" in message or len(message) > 1500 or not message.endswith("."):
+        return Outcome("fault", f"no sentence: {text}")
+    if word is None:
+        return Outcome("fault", f"refused: {text}")
+    if not re.search(re.escape(word), message):
+        return Outcome("fault", f"refused not by {word!r}: {text}")
+    return Outcome("refused", message)
+
+
+def _chosen(patterns: list[str], names: Any) -> list[str]:
+    some = [name for name in names if any(fnmatch.fnmatch(name, p) for p in patterns)]
+    return some or list(names)
+
+
+def main(patterns: list[str]) -> None:
+    counts = collections.defaultdict(collections.Counter)
+    seconds = collections.Counter()
+    columns = _chosen(patterns, COLUMNS)
+    for name in _chosen(patterns, ZOO):
+        for column in filter(columns.__contains__, met(name)):
+            began = time.process_time()
+            found = outcome(name, column)
+            seconds[column] += time.process_time() - began
+            counts[column][found.kind] += 1
+            if found.kind == "fault":
+                text = " ".join(found.text.split())[:300]
+                print(f"{name} | {column} | {text}", flush=True)
+    print("\n| function | right | refused in a sentence | neither | seconds |")
+    print("| --- | --- | --- | --- | --- |")
+    counts["all"] = sum(counts.values(), start=collections.Counter())
+    seconds["all"] = seconds.total()
+    for column, count in counts.items():
+        cells = " | ".join(str(count[kind]) for kind in ("right", "refused", "fault"))
+        print(f"| {column} | {cells} | {seconds[column]:.1f} |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
