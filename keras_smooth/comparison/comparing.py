@@ -24,6 +24,7 @@ from keras_smooth.comparison.results import ActivationSummary, Key, Results
 from keras_smooth.comparison.settings import Settings, Variant, by_name
 from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs import whole_files
+from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
 
@@ -204,6 +205,8 @@ def compare(
     if handle is not None:
         checks.function("handle", handle, "event")
     chosen = executors.chosen(jobs, executor, address)
+    if out is not None:
+        require_matplotlib()
     directory = None if out is None else output_directory(out)
     with lock.locked(directory):
         results = prepare(settings, learned, directory, resume)
