@@ -6,6 +6,7 @@ Derivatives are held against central differences of what the model returns.
 
 import json
 import os
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -35,17 +36,18 @@ class Trial:
 
     def note(self, what: str, function: Callable[[], str | float]) -> None:
         """Notes a job that returns a sentence, or how far its numbers are off."""
+        result: str | float
         try:
             result = function()
         except Exception as error:
-            self.lines.append((what, ended(error), ""))
             traceback.print_exc()
-            return
+            result = ended(error)
         if isinstance(result, str):
             self.lines.append((what, result, ""))
         else:
             right = "right" if result <= TOLERANCE else "wrong"
             self.lines.append((what, right, f"{result:.0e}"))
+        print(self.model, *self.lines[-1], sep=" | ", file=sys.stderr, flush=True)
 
     def compare(self, what: str, ours: Callable, exact: Any) -> None:
         """Notes whether derivatives are the exact ones."""
@@ -97,27 +99,33 @@ def ended(error: Exception) -> str:
 
 
 def by_one_input(model: Callable, x: Any, wrt: Any) -> tuple[Callable, np.ndarray]:
-    """Returns a model as a function of the input that moves, and its value."""
-    if wrt is None:
-        return lambda z: np.asarray(model(z)), x
+    """Returns a model as a function of the input that moves, and its value.
+
+    The function takes any multiple of the samples, beside which the others are repeated.
+    """
+    moving = x if wrt is None else x[wrt]
 
     def call(z):
-        if isinstance(x, dict):
-            return np.asarray(model({**x, wrt: z}))
-        return np.asarray(model([z if i == wrt else value for i, value in enumerate(x)]))
+        if wrt is None:
+            return np.asarray(model(z))
+        num = len(z) // len(moving)
+        places = x.items() if isinstance(x, dict) else enumerate(x)
+        repeated = {key: np.concatenate([value] * num) for key, value in places}
+        inputs = {**repeated, wrt: z}
+        return np.asarray(model(inputs if isinstance(x, dict) else list(inputs.values())))
 
-    return call, x[wrt]
+    return call, moving
 
 
 def differences(call: Callable, z: Any, v: Any, weights: Any, order: int) -> np.ndarray:
     """Returns differences along v, of the two steps that agree best."""
-    offsets = range(-3, 4)
-    by_step = [
-        sum(weight * call(z + k * h * v) for k, weight in zip(offsets, weights)) / h**order
-        for h in STEPS
-    ]
-    changes = [np.abs(a - b).max() for a, b in zip(by_step, by_step[1:])]
-    return by_step[int(np.argmin(changes)) + 1]
+    moved = np.stack([[z + k * h * v for k in range(-3, 4)] for h in STEPS])
+    y = call(moved.reshape(-1, *z.shape[1:]))
+    y = y.reshape(*moved.shape[:3], *y.shape[1:])
+    heights = np.reshape(STEPS, (-1, *[1] * (y.ndim - 2))) ** order
+    by_step = np.einsum("hk...,k->h...", y, weights) / heights
+    changes = np.abs(np.diff(by_step, axis=0)).reshape(len(STEPS) - 1, -1).max(axis=1)
+    return by_step[np.argmin(changes) + 1]
 
 
 def unit_directions(z: np.ndarray) -> list[np.ndarray]:
