@@ -38,11 +38,11 @@ class Project:
 
 PROJECTS = (
     Project("bayesflow", "with_bayesflow.py"),
-    Project("deepxde", "with_deepxde.py"),
+    Project("deepxde", "with_deepxde.py", ("tf_keras",)),
     Project("keras-hub", "with_keras_hub.py"),
     Project("keras-sciml", "with_keras_sciml.py"),
-    Project("keras-sig", "with_keras_sig.py"),
-    Project("keras-tuner", "with_keras_tuner.py"),
+    Project("keras-sig", "with_keras_sig.py", ("jax",)),  # it imports it always
+    Project("keras-tuner", "with_keras_tuner.py", ("tensorboard",)),
     Project("kgcnn", "with_kgcnn.py"),
     Project("omnibias-keras", "with_omnibias.py", ("--pre",)),
     Project("scikeras", "with_scikeras.py"),

@@ -9,9 +9,14 @@ def main() -> None:
     keras.config.set_floatx("float64")
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
+    encoder = keras_hub.layers.TransformerEncoder(6, 2, activation="gelu", dtype="float64")
+    tokens = keras.Input((2, 4))
+    trial = Trial("TransformerEncoder")
+    trial.everything(keras.Model(tokens, encoder(tokens)), rng.normal(size=(2, 2, 4)))
+    trial.print()
     vit = keras_hub.models.ViTBackbone(
-        image_shape=(4, 4, 1),
-        patch_size=2,
+        image_shape=(2, 2, 1),
+        patch_size=1,
         num_layers=1,
         num_heads=2,
         hidden_dim=4,
@@ -19,12 +24,7 @@ def main() -> None:
         dtype="float64",
     )
     trial = Trial("ViTBackbone")
-    trial.everything(vit, rng.normal(size=(2, 4, 4, 1)))
-    trial.print()
-    encoder = keras_hub.layers.TransformerEncoder(6, 2, dtype="float64")
-    tokens = keras.Input((3, 4))
-    trial = Trial("TransformerEncoder")
-    trial.everything(keras.Model(tokens, encoder(tokens)), rng.normal(size=(2, 3, 4)))
+    trial.everything(vit, rng.normal(size=(2, 2, 2, 1)))
     trial.print()
 
 
