@@ -10,7 +10,7 @@ from keras import ops
 from representatives import representatives
 
 import keras_smooth
-from keras_smooth.differentiation import cross_check, engines
+from keras_smooth.differentiation import engines
 
 WRAPS = {
     "eager": lambda f: f,
@@ -688,26 +688,18 @@ def test_masks_at_any_depth(name, engine):
 
 
 def test_the_model_that_jets_are_compared_with_keeps_no_weights_of_a_scope(
-    make_model, points, monkeypatch
+    make_model, points
 ):
-    model, calls = make_model("tanh"), []
-    call = cross_check.tapes.call
-    monkeypatch.setattr(
-        cross_check.tapes, "call", lambda *args: calls.append(args) or call(*args)
-    )
+    model = make_model("tanh")
 
     def y():
         return keras_smooth.derivatives(model, points, 2, engine="jet")[0]
 
-    # The second time it is compiled, which calls it for the last time.
     before = [y(), y(), y()][-1]
-    assert len(calls) == 2
     mapping = [(weight, 2.0 * weight.value) for weight in model.weights]
     with keras.StatelessScope(state_mapping=mapping):
         doubled = [y(), y()][-1]
-    assert len(calls) == 4
     np.testing.assert_array_equal(y(), before)
     model.set_weights([2.0 * weight for weight in model.get_weights()])
     # Rounding of a few operations of order 1.
     np.testing.assert_allclose(y(), doubled, rtol=1e-14)
-    assert len(calls) == 4

@@ -1,7 +1,6 @@
 """The cross-check of jets: their y against the model's own, on some of the points."""
 
 import math
-import weakref
 from collections.abc import Callable
 
 import keras
@@ -11,7 +10,6 @@ import tensorflow as tf
 from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
-from keras_smooth.models.tracing import traced
 
 # Of many points every 16th is compared, of fewer about 32: that costs little and still
 # meets what only some of them bring out.
@@ -60,44 +58,18 @@ def compared(y, model: Callable, points: Points):
         exact = _values(tapes.call(model, rows.x), jets)
         return keras.tree.pack_sequence_as(y, list(map(_poisoned, jets, ours, exact)))
     try:
-        exact = _own(model, rows.x)
+        exact = tapes.call(model, rows.x)
     except tf.errors.InvalidArgumentError:
         raise JetsDisagreeError(_TOGETHER) from None
-    if _disagreement(ours, _values(exact, jets)):
-        # Not compiled: the model may have changed since.
-        cause = _disagreement(ours, _values(tapes.call(model, rows.x), jets))
-        if cause:
-            raise JetsDisagreeError(cause)
-        _compiled.pop(model, None)
+    cause = _disagreement(ours, _values(exact, jets))
+    if cause:
+        raise JetsDisagreeError(cause)
     return y
 
 
 def _values(y, jets: list[Jet]) -> list[tf.Tensor]:
     pairs = zip(keras.tree.flatten(y), jets, strict=True)
     return [tf.stop_gradient(tf.cast(tensor, jet.dtype)) for tensor, jet in pairs]
-
-
-# A call of a Keras model takes as long as jets of hundreds of points: from the second time
-# on it is a graph.
-_compiled = weakref.WeakKeyDictionary()
-
-
-def _own(model: Callable, x):
-    """Returns the model's y, and does so fast where it is asked again and again."""
-    if not _holds_its_weights(model):
-        return tapes.call(model, x)
-    if model not in _compiled:
-        _compiled[model] = None
-        return tapes.call(model, x)
-    if _compiled[model] is None:
-        alive = weakref.ref(model)
-        _compiled[model] = traced(lambda x: tapes.call(alive(), x), reduce_retracing=True)
-    return _compiled[model](x)
-
-
-def _holds_its_weights(model: Callable) -> bool:
-    """Returns whether no scope has put tensors, which a graph would keep, for its weights."""
-    return all(hasattr(weight.value, "assign") for weight in getattr(model, "weights", ()))
 
 
 def _some(size: int | None) -> slice:

@@ -19,6 +19,7 @@ from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.cross_check import ROUNDING
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
+from keras_smooth.models import graph
 
 _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
@@ -48,7 +49,7 @@ class Differences:
         order: int,
         collapsed: bool = False,
     ):
-        y = tapes.call(model, points.x)
+        y = _call(model, points.x)
         steps = ladder(points) / max(float(tf.reduce_max(tf.abs(v))) for v in directions)
         values = _along_lines(model, points, directions, steps)
         signs = np.random.default_rng(_SEED).choice([-1.0, 1.0], len(directions[0]))
@@ -63,6 +64,12 @@ class Differences:
             disturbed.append(_jet(primal, moved, collapsed))
         self.disturbed = keras.tree.pack_sequence_as(y, disturbed)
         return keras.tree.pack_sequence_as(y, jets)
+
+
+def _call(model: Callable, x):
+    """Calls a model whose state, if it keeps one, stays as it is."""
+    with keras.StatelessScope():
+        return tapes.call(model, x)
 
 
 def _jet(primal: tf.Tensor, entries: list[np.ndarray], collapsed: bool) -> Jet:
@@ -135,9 +142,7 @@ def _along_lines(
 ) -> list[np.ndarray]:
     """Returns the values of each output at the nodes of all lines, that at 0 first."""
     lead, batch = len(directions[0]), points.flat[0].shape[0]
-    center = [
-        np.asarray(y, "float64") for y in keras.tree.flatten(tapes.call(model, points.x))
-    ]
+    center = [np.asarray(y, "float64") for y in keras.tree.flatten(_call(model, points.x))]
     lines = _Lines(model, points, directions)
     found = []
     for step in steps:
@@ -160,6 +165,8 @@ class _Lines:
 
     def __init__(self, model: Callable, points: Points, directions: list[tf.Tensor]):
         self.model = model
+        size = points.flat[0].shape[0]
+        self.rows = size if graph.has_one_batch_size(model) else _ROWS_AT_A_TIME
         lead = directions[0].shape[0]
         self.points = points.at(
             [tf.tile(x, (lead, *[1] * (x.shape.rank - 1))) for x in points.flat]
@@ -171,8 +178,8 @@ class _Lines:
 
     def __call__(self, t: float) -> list[np.ndarray]:
         parts = [
-            self._part(slice(start, start + _ROWS_AT_A_TIME), t)
-            for start in range(0, len(self.directions[0]), _ROWS_AT_A_TIME)
+            self._part(slice(start, start + self.rows), t)
+            for start in range(0, len(self.directions[0]), self.rows)
         ]
         return [np.concatenate(column) for column in zip(*parts)]
 
@@ -182,5 +189,5 @@ class _Lines:
             x + tf.cast(t, x.dtype) * v[rows]
             for x, v in zip(points.moving, self.directions, strict=True)
         ]
-        y = tapes.call(self.model, points.whole(moved))
+        y = _call(self.model, points.whole(moved))
         return [np.asarray(tf.cast(part, "float64")) for part in keras.tree.flatten(y)]

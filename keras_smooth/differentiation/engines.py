@@ -1,14 +1,13 @@
 """The engines, what each can do, and which is taken for a task."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_smooth import layers, registry
+from keras_smooth import layers
 from keras_smooth.checks import choice, shown, truth, whole_number
-from keras_smooth.differentiation import rules
+from keras_smooth.differentiation import rules, tapes
 from keras_smooth.models import graph
 from keras_smooth.models.calls import accepts_training
 
@@ -77,38 +76,25 @@ def chosen(
         order: Number of derivatives.
         training: Whether layers run in training mode, which is for tapes.
     """
-    if graph.makes_masks(model):
-        # Jets carry none.
+    if _is_for_tapes(model):
         return "tape"
     if engine != "auto":
         return engine
     if training and _differs_in_training(model) or not can_use_jets(model, order):
         return "tape"
-    if tapes_are_wrong(model, order):
+    if tapes.are_wrong(model, order):
         return "jet"
     return "jet" if _JETS_ARE_FASTER[task](order, dim) else "tape"
 
 
-def tapes_are_wrong(model: Callable, order: int) -> bool:
-    """Returns whether nested tapes may be wrong where jets are right.
-
-    So it is of layers that have an exact form, from the second derivative on, and of some
-    operations and activations at single points, as of `prod` where a factor is 0.
-    """
-    parts = [part for _, part in graph.unique(model)] if graph.is_graph(model) else [model]
-    return any(_tapes_wrong_from(part) <= order for part in parts)
-
-
-def _tapes_wrong_from(part: Callable) -> float:
-    inexact = layers.exact_form(type(part)) is not type(part)
-    return min(2 if inexact else math.inf, registry.tapes_wrong_from(part))
-
-
 def can_use_jets(model: Callable, order: int) -> bool:
     """Returns whether jets are worth a try: there is a rule, and no mask."""
-    return (
-        1 <= order <= MAX_ORDER and rules.has_rule(model) and not graph.makes_masks(model)
-    )
+    return 1 <= order <= MAX_ORDER and rules.has_rule(model) and not _is_for_tapes(model)
+
+
+def _is_for_tapes(model: Callable) -> bool:
+    """Returns whether jets cannot have it: they carry no masks, but directions in the batch."""
+    return graph.makes_masks(model) or graph.has_one_batch_size(model)
 
 
 # Their `call` takes `training`, but makes no use of it.

@@ -4,8 +4,8 @@ Of a model that subtracts the mean of its batch, tapes give the sum of what all 
 to one input: no derivative of any sample, and another number in another batch.
 """
 
-import weakref
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -23,58 +23,51 @@ MIXES = (
 # Of so few samples all are looked at, not three of them: `keras.ops.add` takes a column of as
 # many numbers as there are features for a bias of the features (Keras 3.10 to 3.15).
 FEW = 512
-# What is found independent stays so, few samples for as many.
-_independent: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def check(model: Callable, x: Any) -> None:
+def check(model: Callable, x: Any, training: bool = False) -> None:
     """Raises if the output of a model for a sample depends on the others.
 
-    A model of known layers is not looked at: these mix no samples in inference. In a graph
-    the comparison is part of the graph, which raises InvalidArgumentError.
+    A model of known layers is not looked at: of these only BatchNormalization mixes samples,
+    in training mode. In a graph the comparison is part of the graph, which raises
+    InvalidArgumentError.
 
     Args:
         model: Model, layer or function.
         x: Its argument, tensors of shape `(batch, ...)`.
+        training: Whether it is called in training mode.
 
     Raises:
         ValueError: If it does.
     """
-    size = _size(x)
-    if _is_known_as_independent(model, size):
+    name = getattr(model, "name", repr(model))
+    for part, mode in _calls(model, training):
+        if mode and isinstance(part, keras.layers.BatchNormalization) and part.trainable:
+            raise ValueError(
+                f"The model {name!r} mixes samples: {MIXES}. The layer {part.name!r} "
+                f"({type(part).__name__}) is called with training=True, where it uses the "
+                "mean of the batch. Call it with training=False, or use LayerNormalization."
+            )
+    if not may_mix(model):
         return
-    agrees = _agrees(lambda x: tapes.call(model, x), x)
+    agrees = _agrees(lambda x: _called(model, x, training), x)
     words = (
-        f"The model {getattr(model, 'name', repr(model))!r} mixes samples: {MIXES}. Compute "
-        "each sample from its own input alone."
+        f"The model {name!r} mixes samples: {MIXES}. Compute each sample from its own input "
+        "alone."
     )
     if tf.is_tensor(agrees):
         tf.debugging.Assert(agrees, [words])
     elif not agrees:
         raise ValueError(words)
-    else:
-        _remember(model, size)
 
 
-def _size(x: Any) -> int | None:
-    """Returns the number of samples if they are few and can be counted, else None."""
-    size = keras.tree.flatten(x)[0].shape[0]
-    return size if tf.executing_eagerly() and size is not None and size <= FEW else None
-
-
-def _is_known_as_independent(model: Callable, size: int | None) -> bool:
-    try:
-        return size in _independent.get(model, ()) or not may_mix(model)
-    # Not every function can be remembered.
-    except TypeError:
-        return not may_mix(model)
-
-
-def _remember(model: Callable, size: int | None) -> None:
-    try:
-        _independent.setdefault(model, set()).add(size)
-    except TypeError:
-        pass
+def _calls(part: Callable, training: bool) -> Iterator[tuple[Any, bool]]:
+    """Yields each layer or operation that a model is known to call, with its mode."""
+    calls = graph.calls(part)
+    if not calls:
+        yield part, training
+    for inner, mode in calls:
+        yield from _calls(inner, training if mode is None else bool(mode))
 
 
 def may_mix(model: Callable) -> bool:
@@ -98,58 +91,56 @@ def mixes(function: Callable, x: Any) -> bool:
     return not _agrees(function, x)
 
 
+def _called(model: Callable, x: Any, training: bool) -> Any:
+    """Calls a model so that it stays as it is, and draws the same numbers each time."""
+    variables = getattr(model, "variables", ())
+    # A scope that the caller is in has other values for them.
+    with keras.StatelessScope([(variable, variable.value) for variable in variables]):
+        return tapes.call(model, x, training)
+
+
 def _agrees(function: Callable, x: Any) -> Any:
     """Returns whether samples have the same output in other company, in graphs a tensor."""
     size = keras.tree.flatten(x)[0].shape[0]
     if size == 1 and not tf.executing_eagerly():
         return True
-    several, number = _company(x)
-    try:
-        # Alone in one of two sizes of a batch: Keras may be wrong in the other.
-        for copies in sorted({1, 2, 3} - {number})[:2]:
-            agrees = _agrees_at_ends(function, x, several, number, copies)
-            if agrees is not False:
-                return agrees
-        return False
+    is_small = tf.executing_eagerly() and size is not None and size <= FEW
     # It may take batches of one size only.
-    except Exception:
-        pass
-    try:
-        return size is None or _agrees_at_ends(function, x, x, size, size)
-    # There is nothing to compare.
-    except Exception:
-        return True
+    for several in (x,) if is_small else (_rows(x, [0, 0.5, 1]), x):
+        try:
+            return _agrees_at_ends(function, several)
+        # There is nothing to compare.
+        except Exception:
+            continue
+    return True
 
 
-def _company(x: Any) -> tuple[Any, int]:
-    """Returns samples with the first and the last of x, and how many: all if they are few."""
-    size = _size(x)
-    return (_rows(x, [0, 0.5, 1]), 3) if size is None else (x, size)
-
-
-def _agrees_at_ends(
-    function: Callable, x: Any, several: Any, size: int, copies: int
-) -> Any:
-    """Returns whether the first and the last of several samples are what they are alone.
-
-    Args:
-        function: Of x.
-        x: Tensors of shape `(batch, ...)`.
-        several: Some of their samples, with the first and the last.
-        size: How many.
-        copies: How many of one sample to take where it is alone.
-    """
-    outputs, found = keras.tree.flatten(function(several)), []
-    for part, end in ((0, slice(1)), (1, slice(-1, None))):
-        alone, again = (
-            keras.tree.flatten(function(_rows(x, [part] * copies))) for _ in range(2)
+def _agrees_at_ends(function: Callable, x: Any) -> Any:
+    """Returns whether the first and the last sample are what they are among their likes."""
+    size = keras.tree.flatten(x)[0].shape[0]
+    # As many as before, since Keras may be wrong in a batch of one size; but not one alone.
+    number = 2 if size == 1 else size
+    outputs, again = (keras.tree.flatten(function(x)) for _ in range(2))
+    found = []
+    for end in (0, -1):
+        likes = keras.tree.map_structure(
+            functools.partial(_likes, end=end, number=number), x
         )
-        for one, other, repeated in zip(outputs, alone, again):
-            if _are_of_samples(one, size) and _are_of_samples(other, copies):
-                found.append(_same(one[end], other[end], repeated[end]))
+        for one, repeated, other in zip(
+            outputs, again, keras.tree.flatten(function(likes)), strict=True
+        ):
+            if _are_of_samples(one, size) and _are_of_samples(other, number):
+                first, second = (other[0], other[1]) if size == 1 else (one, repeated)
+                found.append(_same(one[end], other[end], tf.reduce_any(first != second)))
     if all(isinstance(each, bool) for each in found):
         return all(found)
     return tf.reduce_all([tf.convert_to_tensor(each) for each in found])
+
+
+def _likes(leaf: tf.Tensor, end: int, number: int | None) -> tf.Tensor:
+    """Returns as many copies of a sample."""
+    copies = tf.repeat(leaf[end][None], number or tf.shape(leaf)[0], axis=0)
+    return tf.ensure_shape(copies, [number, *leaf.shape[1:]])
 
 
 def _rows(x: Any, parts: list[float]) -> Any:
@@ -167,13 +158,12 @@ def _are_of_samples(output: Any, size: int) -> bool:
     return is_float and output.shape.rank and output.shape[0] == size
 
 
-def _same(several: tf.Tensor, alone: tf.Tensor, again: tf.Tensor) -> Any:
-    """Returns whether a sample is what it is alone, or is another one each time."""
+def _same(several: tf.Tensor, alike: tf.Tensor, is_random: tf.Tensor) -> Any:
+    """Returns whether a sample is what it is among its likes, or is random anyway."""
     # Half of the digits: far above rounding, far below what other samples do.
-    tolerance = ROUNDING[alone.dtype.name] ** 0.5
-    several, alone, again = (tf.cast(each, "float64") for each in (several, alone, again))
-    largest = tf.reduce_max(tf.abs(several)) + tf.reduce_max(tf.abs(alone))
-    same = tf.reduce_max(tf.abs(several - alone)) <= tolerance * largest
-    is_random = tf.reduce_any(again != alone)
+    tolerance = ROUNDING[alike.dtype.name] ** 0.5
+    several, alike = (tf.cast(each, "float64") for each in (several, alike))
+    largest = tf.reduce_max(tf.abs(several)) + tf.reduce_max(tf.abs(alike))
+    same = tf.reduce_max(tf.abs(several - alike)) <= tolerance * largest
     found = same | is_random | ~tf.math.is_finite(largest)
     return bool(found) if hasattr(found, "numpy") else found

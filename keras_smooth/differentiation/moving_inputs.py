@@ -36,13 +36,9 @@ def places(found: list[Input], wrt: Any) -> tuple[int, ...]:
 
 def _place(found: list[Input], name: Any) -> int:
     """Returns the place of an input by its name, or by its place itself."""
-    for place, part in enumerate(found):
-        if isinstance(name, str) and name in (
-            part.name,
-            getattr(part.expected, "name", None),
-        ):
-            return place
-    if not isinstance(name, (str, bool)):
+    if isinstance(name, str):
+        return _place_of_name(found, name)
+    if not isinstance(name, bool):
         try:
             place = operator.index(name)
         except TypeError:
@@ -51,10 +47,30 @@ def _place(found: list[Input], name: Any) -> int:
             ) from None
         if 0 <= place < len(found):
             return place
+    raise ValueError(_no_input(found, name))
+
+
+def _place_of_name(found: list[Input], name: str) -> int:
+    """Returns the place of an input by its key in x, or else by the name of its tensor."""
+    keys = [part.name for part in found]
+    names = [getattr(part.expected, "name", None) for part in found]
+    for known in (keys, names):
+        if known.count(name) == 1:
+            return known.index(name)
+    choices = [key for key in keys if str(key).startswith(f"{name}/")]
+    if name in keys or name in names:
+        choices = list(range(len(found)))
+    if choices:
+        raise ValueError(
+            f"`wrt`: {name!r} names several inputs. Name one, or several in a list, of "
+            f"{listed(choices)}."
+        )
+    raise ValueError(_no_input(found, name))
+
+
+def _no_input(found: list[Input], name: Any) -> str:
     known = listed(part.name for part in found)
-    raise ValueError(
-        f"`wrt` names no input: received {shown(name)}, the inputs are {known}."
-    )
+    return f"`wrt` names no input: received {shown(name)}, the inputs are {known}."
 
 
 def _no_floats(part: Input) -> str:

@@ -89,7 +89,7 @@ def derivatives(
     least = 1 if truth("`verify`", verify) else 0
     order = engines.checked_derivatives(order, engines.checked_engine(engine), least)
     training = engines.checked_training(engine, training)
-    points = _independent_points(model, x, wrt)
+    points = _independent_points(model, x, wrt, training)
     evaluation = Evaluation(
         "derivatives", model, points, order, engine, batch_size, training
     )
@@ -226,10 +226,12 @@ def hessian(
     return with_verification(_written_out(points, found[0], found[2], 2), found)
 
 
-def _independent_points(model: Callable, x: Any, wrt: Any) -> Points:
+def _independent_points(
+    model: Callable, x: Any, wrt: Any, training: bool = False
+) -> Points:
     """Returns the points of a model that treats each sample by itself."""
     points = checked_points(model, x, wrt)
-    independence.check(model, points.x)
+    independence.check(model, points.x, training)
     return points
 
 

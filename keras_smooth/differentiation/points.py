@@ -50,10 +50,10 @@ class Points:
         """Returns a value for each moving input in the structure that derivatives have."""
         if self.single:
             return values[0]
-        if self.keys is not None:
-            return dict(zip(self.keys, values, strict=True))
         if len(values) == len(self.flat):
             return keras.tree.pack_sequence_as(self.x, list(values))
+        if self.keys is not None:
+            return dict(zip(self.keys, values, strict=True))
         return list(values)
 
     def whole(self, values: Sequence):
@@ -95,7 +95,7 @@ def checked_points(model: Callable, x, wrt=None) -> Points:
     return Points(
         x=keras.tree.pack_sequence_as(x, tensors) if nested else tensors[0],
         places=places,
-        keys=tuple(names) if isinstance(x, dict) and len(x) == len(inputs) else None,
+        keys=tuple(names) if isinstance(x, dict) else None,
         single=not nested or isinstance(wrt, (str, int)),
     )
 

@@ -1,18 +1,17 @@
 """Nested tapes: the reference for every derivative."""
 
+import functools
 import math
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_smooth import registry
+from keras_smooth import layers, registry
 from keras_smooth.checks import shown
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import graph
-
-# Of so many outputs the slopes in a graph are taken one by one.
-MOST_SWEEPS = 16
 
 
 def nested_tapes(function: Callable, x, order: int, step: Callable) -> list:
@@ -58,7 +57,8 @@ def derivatives(model: Callable, points: Points, order: int, training=False) -> 
         return call(model, points.whole(keras.tree.flatten(moving)), training)
 
     start = points.structured(points.moving)
-    return tuple(nested_tapes(function, start, order, Partials(model)))
+    step = Partials(model, functools.partial(has_no_path, model, points))
+    return tuple(nested_tapes(function, start, order, step))
 
 
 def with_laplacian(model: Callable, points: Points) -> tuple:
@@ -88,7 +88,8 @@ def along(model: Callable, points: Points, directions: list, order: int) -> tupl
         order: Number of derivatives.
     """
     curve, t = _line(model, points, directions)
-    return tuple(nested_tapes(curve, t, order, Slopes(model)))
+    is_zero = functools.partial(has_no_path, model, points)
+    return tuple(slopes(curve, t, order, model, is_zero))
 
 
 def refuse_lost(model: Callable, points: Points, order: int) -> None:
@@ -104,7 +105,29 @@ def refuse_lost(model: Callable, points: Points, order: int) -> None:
     def sums(t):
         return keras.tree.map_structure(_sums, curve(t))
 
-    nested_tapes(sums, t, order, Partials(model))
+    is_zero = functools.partial(has_no_path, model, points)
+    nested_tapes(sums, t, order, Partials(model, lambda output, _: is_zero(output)))
+
+
+def has_no_path(model: Callable, points: Points, output: int, moving: int | None = None):
+    """Returns whether the graph of a model shows that an output is constant.
+
+    Args:
+        model: Model, layer or function.
+        points: Its inputs.
+        output: Place of the output.
+        moving: Which of the moving inputs, None for all of them.
+    """
+    paths = graph.paths(model)
+    # By the names of the tensors the inputs have another order.
+    if (
+        paths is None
+        or isinstance(points.x, dict)
+        and not isinstance(getattr(model, "input", None), dict)
+    ):
+        return False
+    places = points.places if moving is None else (points.places[moving],)
+    return paths[output].isdisjoint(places)
 
 
 def _sums(tensor: tf.Tensor) -> tf.Tensor:
@@ -124,11 +147,18 @@ def _line(model: Callable, points: Points, directions: list) -> tuple:
     return curve, tf.zeros(tf.shape(points.moving[0])[:1], points.dtype)
 
 
+def never(*places: int) -> bool:
+    """Says of no derivative that it is known to be 0."""
+    return False
+
+
 class Partials:
     """A step of `nested_tapes`: all partial derivatives, by sample, by reverse sweeps."""
 
-    def __init__(self, subject: Callable):
+    def __init__(self, subject: Callable, is_zero: Callable = never):
         self.subject = subject
+        # Of the places of an output and an input.
+        self.is_zero = is_zero
 
     def __call__(self, value, x, order: int) -> Callable:
         tensors, points = keras.tree.flatten(value), keras.tree.flatten(x)
@@ -136,21 +166,114 @@ class Partials:
 
         def differentiate(tape: tf.GradientTape):
             jacobians = [
-                [self._jacobian(tape, *pair, point, order) for point in points]
-                for pair in pairs
+                [
+                    self._jacobian(tape, *pair, point, order, place, number, len(points))
+                    for number, point in enumerate(points)
+                ]
+                for place, pair in enumerate(pairs)
             ]
             jacobians = [keras.tree.pack_sequence_as(x, row) for row in jacobians]
             return keras.tree.pack_sequence_as(value, jacobians)
 
         return differentiate
 
-    def _jacobian(self, tape, tensor, components, point, order: int) -> tf.Tensor:
+    def _jacobian(self, tape, tensor, components, point, order, *places) -> tf.Tensor:
+        def is_zero():
+            output, *inputs = _unraveled(order, *places)
+            return any(self.is_zero(output, each) for each in inputs)
+
         rows = [
-            _found(gradient(tape, component, point), self.subject, order, point)
+            _found(gradient(tape, component, point), self.subject, order, point, is_zero)
             for component in components
         ]
         shape = (-1, *tensor.shape[1:], *sample_axes(point))
         return tf.cast(tf.reshape(tf.stack(rows, axis=1), shape), tensor.dtype)
+
+
+def slopes(
+    function: Callable,
+    t: tf.Tensor,
+    order: int,
+    subject: Callable,
+    is_zero: Callable = never,
+) -> list:
+    """Returns [y, y', ...] of a function of one number t for each sample.
+
+    Two sweeps give the slopes of all outputs at once, but leave out a path whose gradient has
+    itself no gradient. Where that cannot be excluded there is one sweep for each output.
+
+    Args:
+        function: Of t, of shape `(batch,)`.
+        t: Where.
+        order: Number of derivatives.
+        subject: What the function calls: a model, layer, operation or function.
+        is_zero: Whether an output, by its place, is known not to depend on t.
+    """
+    try:
+        return nested_tapes(function, t, order, Slopes(subject, order))
+    # A layer that is computed again for its gradient has one sweep only.
+    except (LookupError, NotImplementedError):
+        return _by_components(function, t, order, subject, is_zero)
+
+
+def _by_components(
+    function: Callable, t: tf.Tensor, order: int, subject: Callable, is_zero: Callable
+) -> list:
+    outputs = []
+
+    def components(t):
+        outputs.append(function(t))
+        tensors = keras.tree.flatten(outputs[-1])
+        for tensor in tensors:
+            _check_floats(tensor, subject, order)
+        return [_components(tensor) for tensor in tensors]
+
+    def is_zero_component(component, _):
+        sizes = [math.prod(y.shape[1:]) for y in keras.tree.flatten(outputs[-1])]
+        return is_zero(int(np.searchsorted(np.cumsum(sizes), component, side="right")))
+
+    step = Partials(subject, is_zero_component)
+    _, *entries = nested_tapes(components, t, order, step)
+    (y,) = outputs
+
+    def packed(entry):
+        pairs = zip(entry, keras.tree.flatten(y), strict=True)
+        stacked = [
+            tf.reshape(tf.stack(rows, axis=1), (-1, *tensor.shape[1:]))
+            for rows, tensor in pairs
+        ]
+        return keras.tree.pack_sequence_as(y, stacked)
+
+    return [y, *map(packed, entries)]
+
+
+def _unraveled(order: int, place: int, number: int, num_points: int) -> list[int]:
+    """Returns the place of an output, and those of all inputs that it is derived by."""
+    inputs = [number]
+    for _ in range(order - 1):
+        place, earlier = divmod(place, num_points)
+        inputs.append(earlier)
+    return [place, *inputs]
+
+
+def _check_floats(tensor: tf.Tensor, subject: Callable, order: int) -> None:
+    if not tensor.dtype.is_floating:
+        raise ValueError(lost(subject, order, f"its output is {tensor.dtype.name}"))
+
+
+def are_wrong(model: Callable, order: int) -> bool:
+    """Returns whether nested tapes may be wrong where jets are right.
+
+    So it is of layers that have an exact form, from the second derivative on, and of some
+    operations and activations at single points, as of `prod` where a factor is 0.
+    """
+    parts = [part for _, part in graph.unique(model)] if graph.is_graph(model) else [model]
+    return any(_wrong_from(part) <= order for part in parts)
+
+
+def _wrong_from(part: Callable) -> float:
+    inexact = layers.exact_form(type(part)) is not type(part)
+    return min(2 if inexact else math.inf, registry.tapes_wrong_from(part))
 
 
 class Slopes:
@@ -161,8 +284,11 @@ class Slopes:
     Source: J. Townsend, 2017, "A new trick for calculating Jacobian vector products".
     """
 
-    def __init__(self, subject: Callable):
+    def __init__(self, subject: Callable, order: int):
         self.subject = subject
+        # Each order takes two sweeps.
+        known = registry.smoothness(subject) is not None
+        self.is_trusted = known and not are_wrong(subject, 2 * order)
 
     def __call__(self, value, t: tf.Tensor, order: int) -> Callable:
         return lambda tape: keras.tree.map_structure(
@@ -170,18 +296,17 @@ class Slopes:
         )
 
     def _slope(self, tape, value: tf.Tensor, t: tf.Tensor, order: int) -> tf.Tensor:
-        if not value.dtype.is_floating:
-            raise ValueError(lost(self.subject, order, f"its output is {value.dtype.name}"))
-        seed = tf.ones_like(value)
+        _check_floats(value, self.subject, order)
+        # Of any seed the derivative is the same; one of random numbers hides no path.
+        seed = tf.random.stateless_normal(tf.shape(value), (0, 0), dtype=value.dtype)
         with tf.GradientTape() as inner:
             inner.watch(seed)
             total = gradient(tape, value, t, seed)
-        if not isinstance(total, tf.Tensor):
-            return _found(total, self.subject, order, value)
-        row = gradient(inner, total, seed)
-        # A gradient that has none itself raises, or is left out without a word.
-        if isinstance(row, LookupError) or not _adds_up(total, row):
-            row = _by_components(tape, value, t)
+        row = gradient(inner, total, seed) if isinstance(total, tf.Tensor) else total
+        if isinstance(row, Exception):
+            raise row
+        if not (self.is_trusted or row is not None and _is_whole(seed, total, row)):
+            raise LookupError("a path has no second gradient")
         return _found(row, self.subject, order, value)
 
 
@@ -189,54 +314,82 @@ class Slopes:
 _HALF_OF_DIGITS = {2: 0.1, 4: 3e-4, 8: 1e-8}
 
 
-def _adds_up(total: tf.Tensor, row: tf.Tensor | None) -> bool:
-    """Returns whether the slopes of all outputs add up to that of their sum.
-
-    A graph cannot tell: there one sweep for each output is always right.
+def _is_whole(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
+    """Returns whether no path is missing in the derivative of a gradient by its seed.
 
     Args:
-        total: Of the sum, by one sweep, `(batch,)`.
-        row: Of each output, by two, `(batch, ...)`; None is zeros.
+        seed: Of the gradient, `(batch, ...)`.
+        total: The gradient, `(batch,)`, linear in its seed.
+        row: Its derivative by the seed, `(batch, ...)`.
     """
     if not tf.executing_eagerly():
-        return row is not None and math.prod(row.shape[1:]) > MOST_SWEEPS
-    if row is None:
-        return not bool(tf.reduce_any(total != 0))
+        return _can_be_differentiated(seed, total)
     allowed = _HALF_OF_DIGITS[min(total.dtype.size, row.dtype.size)]
     # A model in float64 may get its inputs in float32, or the other way round.
-    total, row = tf.cast(total, "float64"), tf.cast(row, "float64")
-    rows = tf.reshape(row, (tf.shape(total)[0], -1))
-    size = tf.reduce_sum(tf.abs(rows), axis=1) + tf.abs(total)
-    off = tf.abs(tf.reduce_sum(rows, axis=1) - total)
-    finite = tf.math.is_finite(size)
-    return bool(tf.reduce_all(~finite | (off <= allowed * size)))
+    seed, total, row = (tf.cast(each, "float64") for each in (seed, total, row))
+    parts = tf.reshape(seed * row, (tf.shape(total)[0], -1))
+    size = tf.reduce_sum(tf.abs(parts), axis=1) + tf.abs(total)
+    off = tf.abs(tf.reduce_sum(parts, axis=1) - total)
+    # What is not finite agrees with nothing.
+    return bool(tf.reduce_all(off <= allowed * size))
 
 
-def _by_components(tape, value: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
-    size = math.prod(value.shape[1:])
-    seeds = tf.reshape(tf.eye(size, dtype=value.dtype), (size, 1, *value.shape[1:]))
-    rows = [
-        gradient(tape, value, t, seed * tf.ones_like(value)) for seed in tf.unstack(seeds)
-    ]
-    stacked = tf.stack([tf.cast(row, value.dtype) for row in rows], axis=1)
-    return tf.reshape(stacked, tf.shape(value))
+# Their gradients change the graph that they are asked in.
+_CONTROL_FLOW = ("Call", "While", "If", "Case")
+# A gradient is linear in its seed. One that is computed by logarithms is not finite where
+# these are not, as that of `tf.math.cumulative_logsumexp`.
+_NOT_LINEAR = ("Log", "Log1p", "Exp", "Expm1", "Pow", "Sqrt", "CumulativeLogsumexp")
+
+
+def _can_be_differentiated(x: tf.Tensor, y: tf.Tensor) -> bool:
+    """Returns whether each operation between two tensors of a graph has a gradient."""
+    behind, before = {x.ref()}, {y.ref()}
+    reached = []
+    for operation in x.graph.get_operations():
+        if any(tensor.ref() in behind for tensor in operation.inputs):
+            behind |= {z.ref() for z in operation.outputs if z.dtype.is_floating}
+            reached.append(operation)
+    for operation in reversed(reached):
+        if all(tensor.ref() not in before for tensor in operation.outputs):
+            continue
+        inputs = [tensor for tensor in operation.inputs if tensor.ref() in behind]
+        before |= {tensor.ref() for tensor in inputs}
+        if not _has_gradient(operation, inputs):
+            return False
+    return True
+
+
+def _has_gradient(operation: tf.Operation, inputs: list[tf.Tensor]) -> bool:
+    if operation.type.endswith(_CONTROL_FLOW) or operation.type in _NOT_LINEAR:
+        return False
+    outputs = [tensor for tensor in operation.outputs if tensor.dtype.is_floating]
+    try:
+        found = tf.gradients(outputs, inputs, stop_gradients=inputs)
+    except LookupError:
+        return False
+    return all(each is not None for each in found)
 
 
 def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed=None):
-    """Returns a gradient, None where there is no path, or the LookupError that it raises."""
+    """Returns a gradient, None where there is no path, or why TensorFlow has none."""
     try:
-        return tape.gradient(y, x, output_gradients=seed)
-    except LookupError as error:
+        found = tape.gradient(y, x, output_gradients=seed)
+    # What is computed again for its gradient cannot be differentiated twice.
+    except (LookupError, NotImplementedError) as error:
         return error
+    # What is gathered has the gradient of the rows that are used.
+    return tf.convert_to_tensor(found) if isinstance(found, tf.IndexedSlices) else found
 
 
-def _found(row, subject: Callable, order: int, like: tf.Tensor) -> tf.Tensor:
+def _found(
+    row, subject: Callable, order: int, like: tf.Tensor, is_zero: Callable = never
+) -> tf.Tensor:
     """Returns a gradient, zeros where none is the truth, or raises that it is lost."""
-    if isinstance(row, LookupError):
+    if isinstance(row, Exception):
         raise ValueError(lost(subject, order, row.args[0])) from row
     if row is not None:
         return row
-    if not is_certain(subject, order):
+    if not is_certain(subject, order) and not is_zero():
         raise ValueError(lost(subject, order, "TensorFlow finds no path from x to it"))
     return tf.zeros_like(like)
 
@@ -278,7 +431,9 @@ def _components(tensor: tf.Tensor) -> list[tf.Tensor]:
     batch, holds one derivative a sample.
     """
     size = math.prod(tensor.shape[1:])
-    return tf.unstack(tf.reshape(tensor, (-1, size)), num=size, axis=1)
+    # Not unstacked: a gradient of one of them would make zeros for all the others.
+    rows = tf.reshape(tensor, (-1, size))
+    return [rows[:, place] for place in range(size)]
 
 
 def sample_axes(point: tf.Tensor) -> tuple[int, ...]:

@@ -42,16 +42,19 @@ def propagate(
         for x, v in zip(points.moving, directions, strict=True)
     ]
 
-    def complete(leaf):
+    def complete(place, leaf):
         if isinstance(leaf, Jet) and leaf.series[0] is not None:
             return leaf
-        if not tapes.is_certain(model, order):
+        if not tapes.is_certain(model, order) and not tapes.has_no_path(
+            model, points, place
+        ):
             raise ValueError(tapes.lost(model, order, "an output does not depend on x"))
         primal = leaf.primal if isinstance(leaf, Jet) else leaf
         return jets[0].like(primal, [_zeros(directions, primal), *[None] * (order - 1)])
 
-    y = keras.tree.map_structure(complete, rules.apply(model, points.whole(jets)))
-    return compared(y, model, points)
+    y = rules.apply(model, points.whole(jets))
+    leaves = [complete(*leaf) for leaf in enumerate(keras.tree.flatten(y))]
+    return compared(keras.tree.pack_sequence_as(y, leaves), model, points)
 
 
 def _zeros(directions: list[tf.Tensor], primal: tf.Tensor) -> tf.Tensor:

@@ -105,7 +105,15 @@ def _expected(model: Any, x: Any, flat: list, nested: bool) -> list:
             f"The model {model.name!r} takes the inputs {listed(by_key)}, received x as a "
             f"dict with {listed(x) or 'nothing'}: none may be missing and none left over."
         )
-    return [by_key[key] for key in keras.tree.flatten({key: key for key in x})]
+    known = {key: by_key[key] for key in x}
+    try:
+        keras.tree.assert_same_structure(known, x)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"The model {model.name!r} takes inputs of the structure {outline(known)}, "
+            f"received x with the inputs {listed(_paths(x))}."
+        ) from None
+    return keras.tree.flatten(known)
 
 
 def _number_of_inputs(model: keras.Model, known: list, number: int) -> str:
@@ -123,11 +131,17 @@ def listed(names) -> str:
 
 
 def _names(x, flat: list, expected: list) -> list:
-    if isinstance(x, dict) and len(x) == len(flat):
-        return keras.tree.flatten({key: key for key in x})
+    if isinstance(x, dict):
+        return _paths(x)
     if None not in expected:
         return [tensor.name for tensor in expected]
     return list(range(len(flat)))
+
+
+def _paths(x: dict) -> list:
+    """Returns the key of each leaf, and below a key all keys, as in "forces/0"."""
+    paths = (path for path, _ in keras.tree.flatten_with_path(x))
+    return [path[0] if len(path) == 1 else "/".join(map(str, path)) for path in paths]
 
 
 def check_dense(name: str, part: Any) -> None:
@@ -211,7 +225,9 @@ def _check_shapes(model: Any, found: list[Input]) -> None:
         raise ValueError(
             "All inputs must have the same number of samples, received "
             + ", ".join(f"{size} of {word}" for word, size in sizes.items())
-            + "."
+            + ". For outputs of functions and points, (functions, points, ...), give a "
+            "function of the points alone with their axis first: "
+            "lambda points: keras.ops.swapaxes(model([functions, points]), 0, 1)."
         )
     if len(found) == 1 and found[0].expected is None:
         _check_layer(model, found[0].tensor)

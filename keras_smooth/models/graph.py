@@ -18,11 +18,12 @@ def parts(model: keras.Model) -> list | None:
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """An operation in a graph and the arguments of its call, tensors as symbols."""
+    """An operation in a graph, the arguments of its call and its outputs, as symbols."""
 
     operation: keras.Operation
     args: tuple
     kwargs: dict
+    outputs: Any
 
 
 class Step(keras.Operation):
@@ -62,8 +63,9 @@ def rebuilt_of_steps(
     nodes = []
 
     def step(operation, *args, **kwargs):
-        nodes.append(Node(operation, args, kwargs))
-        return Step(operation, function)(*args, **kwargs)
+        outputs = Step(operation, function)(*args, **kwargs)
+        nodes.append(Node(operation, args, kwargs, outputs))
+        return outputs
 
     # A model over the same tensors, so that the copy compiles no loss.
     plain = keras.Model(model.inputs, model.outputs, name=model.name)
@@ -81,6 +83,44 @@ def nodes(model: keras.Model) -> list[Node]:
     if model not in _nodes:
         _nodes[model] = rebuilt_of_steps(model, lambda operation, *args, **kwargs: None)[1]
     return _nodes[model]
+
+
+def paths(model: Any) -> list[set[int]] | None:
+    """Returns for each output the places of the inputs that lead to it, None if unknown."""
+    if graph_class(model) is not keras.Function:
+        return None
+    function, calls = rebuilt_of_steps(model, lambda operation, *args, **kwargs: None)
+    reached = {id(tensor): {place} for place, tensor in enumerate(function.inputs)}
+    for node in calls:
+        leaves = filter(
+            keras.backend.is_keras_tensor, keras.tree.flatten((node.args, node.kwargs))
+        )
+        sources = [reached.get(id(leaf), set()) for leaf in leaves]
+        outputs = keras.tree.flatten(node.outputs)
+        inner = paths(node.operation) or [set(range(len(sources)))] * len(outputs)
+        for output, places in zip(outputs, inner, strict=True):
+            reached[id(output)] = set().union(*(sources[place] for place in places))
+    return [reached[id(output)] for output in function.outputs]
+
+
+def has_one_batch_size(part: object) -> bool:
+    """Returns whether a layer takes batches of one size only, as one that keeps a state."""
+    if not isinstance(part, keras.Model):
+        return isinstance(part, keras.layers.RNN) and part.stateful
+    inputs = getattr(part, "inputs", None) or ()
+    return any(tensor.shape[0] is not None for tensor in inputs) or any(
+        map(has_one_batch_size, inner(part))
+    )
+
+
+def calls(part: Any) -> list[tuple[keras.Operation, bool | None]]:
+    """Returns what a part is known to call, and the `training` that it is called with."""
+    kind = graph_class(part)
+    if kind is keras.Function:
+        return [(node.operation, node.kwargs.get("training")) for node in nodes(part)]
+    if kind is keras.Sequential:
+        return [(layer, None) for layer in part.layers]
+    return [(part.layer, None)] if isinstance(part, keras.layers.Wrapper) else []
 
 
 def graph_class(model: Any) -> type | None:

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,6 +11,7 @@ import tensorflow as tf
 from keras_smooth.differentiation import tapes
 from keras_smooth.jet import Jet
 from keras_smooth.models.calls import accepts_training
+from keras_smooth.models.tracing import traced
 
 # Of float16 and coarser, summed in another order.
 _ROUNDING = 1e-2
@@ -82,6 +84,8 @@ def _one_by_one(operation: Callable, args: tuple, kwargs: dict):
 def _folded(operation: Callable, args: tuple, kwargs: dict, found: list[Jet]):
     leader = found[0]
     lead = max(x.directions for x in found)
+    if leader.shape[0] is None:
+        _refuse_joined(operation, args, kwargs)
     curves = {id(x): _curve(x, lead) for x in found}
     t = tf.zeros([lead * _batch(leader)], leader.dtype)
 
@@ -100,7 +104,7 @@ def _folded(operation: Callable, args: tuple, kwargs: dict, found: list[Jet]):
             _refuse_mixed(operation, value, lead, leader)
         return y
 
-    entries = tapes.nested_tapes(function, t, leader.order, tapes.Slopes(operation))
+    entries = tapes.slopes(function, t, leader.order, operation)
 
     def packed(primal, *values):
         batch = _batch(leader)
@@ -110,6 +114,40 @@ def _folded(operation: Callable, args: tuple, kwargs: dict, found: list[Jet]):
         return leader.like(primal[:batch], values)
 
     return keras.tree.map_structure(packed, *entries)
+
+
+# Which no axis but that of the samples has.
+_PRIME = 97
+
+
+def _refuse_joined(operation: Callable, args: tuple, kwargs: dict) -> None:
+    """Raises where an operation makes more or fewer samples of a number not known yet."""
+
+    def known(leaf):
+        shape = getattr(leaf, "shape", None)
+        if not (isinstance(leaf, Jet) or tf.is_tensor(leaf)) or not shape or shape[0]:
+            return None
+        return tf.TensorSpec([_PRIME, *shape[1:]], leaf.dtype)
+
+    leaves = keras.tree.flatten((args, kwargs))
+    specs = [known(leaf) for leaf in leaves]
+
+    def called(*values):
+        values = iter(values)
+        moved = [leaf if s is None else next(values) for leaf, s in zip(leaves, specs)]
+        return call(operation, *keras.tree.pack_sequence_as((args, kwargs), moved))
+
+    try:
+        given = [spec for spec in specs if spec is not None]
+        program: Any = traced(called)
+        outputs = program.get_concrete_function(*given).structured_outputs
+    # It may take batches of other sizes only.
+    except Exception:
+        return
+    if any(
+        y.shape[:1].as_list() not in ([None], [_PRIME]) for y in keras.tree.flatten(outputs)
+    ):
+        raise _mixes(operation)
 
 
 def _refuse_mixed(operation: Callable, value: tf.Tensor, lead: int, leader: Jet) -> None:

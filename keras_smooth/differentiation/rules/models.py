@@ -22,6 +22,8 @@ def _graph(model: keras.Model) -> keras.Function:
 
 def _entered(model: keras.Model, x) -> list:
     """Returns the flat inputs, cast as Keras casts what enters a model."""
+    if isinstance(x, dict) and not isinstance(getattr(model, "input", None), dict):
+        x = [x[tensor.name] for tensor in model.inputs]
     pairs = zip(keras.tree.flatten(x), model.inputs, strict=True)
     return [z.cast(i.dtype) if isinstance(z, Jet) else z for z, i in pairs]
 

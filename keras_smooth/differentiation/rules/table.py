@@ -141,12 +141,7 @@ def has_rule(operation: Callable) -> bool:
 
 def _trains(operation: Any) -> bool:
     """Returns whether a graph calls a layer in training mode, whatever its own mode is."""
-    if graph.graph_class(operation) is keras.Sequential:
-        return any(map(_trains, operation.layers))
-    if graph.graph_class(operation) is not keras.Function:
-        return False
-    nodes = graph.nodes(operation)
-    return any(n.kwargs.get("training") or _trains(n.operation) for n in nodes)
+    return any(mode or _trains(part) for part, mode in graph.calls(operation))
 
 
 def _rule(operation: Any) -> Callable | None:
