@@ -1,10 +1,10 @@
 """Correct, visible and trainable derivatives for Keras on TensorFlow."""
 # ruff: noqa: E402
 
-from keras_smooth.checks import require_keras_3_on_tensorflow
+from keras_smooth.checks import require_keras_on_tensorflow
 
-# Before anything else imports Keras, so that a wrong backend is explained.
-require_keras_3_on_tensorflow()
+# Before anything else imports Keras, so that what is missing is explained.
+require_keras_on_tensorflow()
 
 from keras_smooth import activations, initializers, jet, layers
 from keras_smooth.auditing import Audit, audit

@@ -3,6 +3,8 @@
 Keras is imported inside of checks alone: the last one has to be asked before Keras is.
 """
 
+import importlib
+import importlib.metadata
 import inspect
 import math
 import numbers
@@ -12,14 +14,16 @@ import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-_REMEDY = (
-    'Set the environment variable KERAS_BACKEND to "tensorflow" (or unset it) '
-    "before Keras is imported."
-)
+# The oldest versions that the package runs with. pip is told of them by an extra only, so that
+# it brings no second TensorFlow beside tensorflow-cpu, tf-nightly or another build.
+OLDEST = {"tensorflow": "2.16", "keras": "3.10"}
+_TITLES = {"tensorflow": "TensorFlow", "keras": "Keras"}
+_OTHER_BACKENDS = ("jax", "torch", "openvino")
 # Of what was received, messages show no more characters.
 _MOST_SHOWN = 80
 
@@ -219,28 +223,61 @@ def _is_truth(value: object) -> bool:
     return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
 
 
-def require_keras_3_on_tensorflow() -> None:
-    """Says in one sentence where the package cannot work: another backend, or Keras 2.
+def require_keras_on_tensorflow() -> None:
+    """Says in one sentence why the package cannot work here, with the command that helps.
 
     Raises:
-        ImportError: If so.
+        ImportError: If TensorFlow or Keras is not installed or too old, or if Keras has
+            another backend.
     """
-    # Asked of the environment first: with a backend that is not installed, importing
-    # Keras itself would fail before there is anything to ask.
-    _require_tensorflow(os.environ.get("KERAS_BACKEND") or "tensorflow")
-    import keras
+    # With a backend that is not installed, importing Keras fails before it can be asked.
+    if "keras" not in sys.modules:
+        _require_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
+    tensorflow, keras = map(_imported, OLDEST)
+    _require_version("tensorflow", tensorflow.__version__)
+    _require_version("keras", keras.__version__)
+    _require_backend(keras.config.backend())
 
-    if int(keras.__version__.split(".")[0]) < 3:
+
+def _imported(name: str) -> ModuleType:
+    missing = name
+    try:
+        module = importlib.import_module(name)
+        # A package that was removed can leave its folder behind, which imports as a module.
+        if hasattr(module, "__version__"):
+            return module
+    except ModuleNotFoundError as error:
+        if error.name not in (name, *_OTHER_BACKENDS):
+            raise
+        missing = error.name
+    if missing != name:
+        _require_backend(missing)
+    raise ImportError(
+        f"keras_smooth needs {_TITLES[name]}, which is not installed. Install it with: "
+        'pip install "keras-smooth[tensorflow]"'
+    )
+
+
+def _require_version(name: str, version: str) -> None:
+    oldest = OLDEST[name]
+    if _minor(version) < _minor(oldest):
+        # tensorflow-cpu and others bring the same module.
+        builds = importlib.metadata.packages_distributions().get(name, [name])
         raise ImportError(
-            f"keras_smooth needs Keras 3, but Keras {keras.__version__} is installed. "
-            'Upgrade with: pip install --upgrade "keras>=3"'
+            f"keras_smooth needs {_TITLES[name]} {oldest} or newer, but {_TITLES[name]} "
+            f"{version} is installed. Upgrade it with: pip install --upgrade "
+            f'"{builds[0]}>={oldest}"'
         )
-    _require_tensorflow(keras.config.backend())
 
 
-def _require_tensorflow(backend: str) -> None:
+def _minor(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")[:2]))
+
+
+def _require_backend(backend: str) -> None:
     if backend != "tensorflow":
         raise ImportError(
-            "keras_smooth needs Keras on the TensorFlow backend, but the backend "
-            f"is {backend!r}. {_REMEDY}"
+            "keras_smooth needs Keras on the TensorFlow backend, but the backend is "
+            f"{backend!r}. Set it before Keras is imported, in a shell with: "
+            "export KERAS_BACKEND=tensorflow"
         )

@@ -306,15 +306,8 @@ import keras_smooth
 after, new = state(), sorted(set(sys.modules) - loaded)
 # Only before TensorFlow has run anything.
 tf.config.threading.set_intra_op_parallelism_threads(1)
-for name in [name for name in sys.modules if name.startswith("keras_smooth")]:
-    del sys.modules[name]
-keras.__version__ = "2.15.0"
-try:
-    import keras_smooth
-except ImportError as error:
-    refusal = str(error)
 changed = {key: [before[key], after[key]] for key in before if before[key] != after[key]}
-print(json.dumps(dict(changed=changed, new=new, refusal=refusal)))
+print(json.dumps(dict(changed=changed, new=new)))
 """
 
 
@@ -338,22 +331,6 @@ def test_import_costs_little_beyond_keras(imported):
     others = [name for name in imported["new"] if not name.startswith("keras_smooth")]
     assert "tensorflow_probability" not in others and "matplotlib.pyplot" not in others
     assert len(others) < 30, others
-
-
-def test_keras_2_is_refused_in_one_sentence(imported):
-    expected = "keras_smooth needs Keras 3, but Keras 2.15.0"
-    assert imported["refusal"].startswith(expected) and "\n" not in imported["refusal"]
-
-
-@pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
-def test_other_backend_is_refused_in_one_sentence(backend):
-    done = python("import keras_smooth", KERAS_BACKEND=backend)
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(
-        "ImportError: keras_smooth needs Keras on the TensorFlow backend"
-    )
-    assert backend in last and "KERAS_BACKEND" in last
 
 
 def test_typed_and_versioned():

@@ -204,9 +204,9 @@ def test_bad_data_of_several_inputs(name):
 
 # The installed TensorFlow: what fits it.
 COMMANDS = {
-    "2.16.2": 'pip install "tensorflow-probability~=0.24.0" "tf_keras~=2.16.0"',
-    "2.18.1": 'pip install "tf_keras~=2.18.0"',
-    "2.21.0-rc1": 'pip install "tf_keras~=2.21.0"',
+    "2.16.2": 'pip install --no-deps "tensorflow-probability~=0.24.0" "tf_keras~=2.16.0"',
+    "2.18.1": 'pip install --no-deps "tf_keras~=2.18.0"',
+    "2.21.0-rc1": 'pip install --no-deps "tf_keras~=2.21.0"',
 }
 
 
@@ -225,7 +225,7 @@ def test_tfp_with_a_tf_keras_that_fails_names_the_command(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("tensorflow_probability")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorflow_probability", None)
-    with pytest.raises(ImportError, match='pip install .*"tf_keras~=2[.]'):
+    with pytest.raises(ImportError, match='pip install --no-deps .*"tf_keras~=2[.]'):
         fit(net(), method="tfp_lbfgs")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import keras_smooth
+from keras_smooth import checks
 
 ROOT = Path(__file__).parent.parent
 PROJECT = (ROOT / "pyproject.toml").read_text()
@@ -25,11 +26,29 @@ def requirements(text: str) -> dict[str, str]:
     return {CONDA_NAMES.get(name, name): bound for name, bound in found}
 
 
-def test_recipe_has_the_dependencies():
+def own_requirements() -> dict[str, str]:
     own = re.search(r"^dependencies = \[(.*?)^\]", PROJECT, re.DOTALL | re.MULTILINE)[1]
+    return requirements(own)
+
+
+def test_what_would_move_other_packages_is_not_asked_of_pip():
+    """A TensorFlow beside another build, Keras over keras-nightly, and NumPy 2 for 1."""
+    movers = {"tensorflow", "keras", "matplotlib"}
+    assert own_requirements() and not movers & set(own_requirements())
+    bounds = ", ".join(f'"{name}>={version}"' for name, version in checks.OLDEST.items())
+    assert f'\ntensorflow = ["keras-smooth[plot]", {bounds}]\n' in PROJECT
+
+
+def test_recipe_has_the_dependencies():
+    """Those of the extra `tensorflow` too: conda heeds what is installed, and its builds of
+    TensorFlow have one name.
+    """
     python = re.search(r'requires-python = "(.*)"', PROJECT)[1]
     run = RECIPE.partition("  run:\n")[2].partition("\ntest:")[0]
-    assert requirements(run) == {"python": python, **requirements(own)}
+    oldest = {name: f">={version}" for name, version in checks.OLDEST.items()}
+    plot = re.search(r'plot = \["matplotlib(.*)"\]', PROJECT)[1]
+    extras = {"matplotlib": plot, **oldest}
+    assert requirements(run) == {"python": python, **extras, **own_requirements()}
 
 
 def test_recipe_has_the_version():
@@ -51,11 +70,10 @@ def test_minor_versions_of_python():
 
 @pytest.mark.parametrize(("package", "column"), [("tensorflow", 0), ("keras", 1)])
 def test_oldest_versions_are_those_that_were_tried(package, column):
-    oldest = re.search(rf'"{package}>=(.*)"', PROJECT)[1]
     page = (ROOT / "docs" / "versions.md").read_text()
     tried = re.findall(r"^\| (\d\.\d+)\S* \| (\d\.\d+)\S* \|", page, re.MULTILINE)
     minor = min((row[column] for row in tried), key=lambda text: int(text.split(".")[1]))
-    assert minor == oldest
+    assert minor == checks.OLDEST[package]
 
 
 @pytest.mark.skipif(not RELEASE.exists(), reason="the sdist has no workflows")

@@ -4,10 +4,11 @@
     python tools/version_matrix.py --tests none        # installs and runs the main jobs
     python tools/version_matrix.py --only 2.16 2.18    # rows of these TensorFlows
 
-In a fresh environment with a TensorFlow and a Keras, the built wheel is installed. What
-`pip freeze` says before may not be missing or changed after it. Then tools/smoke.py runs, and
-the tests of the sdist with the extra `test`. Each row of the page is kept until it is run
-again. Pythons are the `pythonX.Y` on the path, or in the folders of `--pythons`.
+In a fresh environment with a TensorFlow and a Keras, the built wheel is installed, and matplotlib
+by the command that the package names where figures are asked for without it. What
+`pip freeze` says before may not be missing or changed after it, and no file of those packages may
+be. Then tools/smoke.py runs, and the tests of the sdist with the extra `test`. Each row of the
+page is kept until it is run again. Pythons are the `pythonX.Y` on the path, or in the folders of `--pythons`.
 """
 
 import argparse
@@ -33,21 +34,52 @@ TESTS = {
 # TensorFlow Probability asks for a TensorFlow: the last of those that an old one suits.
 LAST_PROBABILITY = {"2.16": "0.24", "2.17": "0.24"}
 COLUMNS = ("TensorFlow", "Keras", "Python", "moved", "main jobs", "tests", "of", "date")
+# Prints the installed packages with a file that is not as it was installed: a package of
+# another name, such as keras beside keras-nightly, can have written over it.
+OVERWRITTEN = """
+import base64, hashlib, importlib.metadata
+
+def same(file):
+    path = file.locate()
+    digest = hashlib.new(file.hash.mode, path.read_bytes()).digest() if path.exists() else b""
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=") == file.hash.value
+
+for package in importlib.metadata.distributions():
+    if not all(same(file) for file in package.files or () if file.hash):
+        print(package.name)
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """What is there before the package comes: minor versions, and the tests to run."""
+    """What is there before the package comes: minor versions, and the tests to run.
+
+    Builds other than `tensorflow` run the main jobs only: the extra `test` would bring a
+    second TensorFlow.
+    """
 
     tensorflow: str
     keras: str
     python: str
     tests: str = "fast"
+    build: str = "tensorflow"
+    keras_build: str = "keras"
 
     @property
     def requirements(self) -> list[str]:
         """What is there first."""
-        return [f"tensorflow=={self.tensorflow}.*", f"keras=={self.keras}.*"]
+        versions = {self.build: self.tensorflow, self.keras_build: self.keras}
+        # Keras' nightly builds, and what needs them, are versions before a release.
+        before = ["--pre"] if self.keras_build == "keras-nightly" else []
+        return before + [f"{name}=={minor}.*" for name, minor in versions.items()]
+
+    def cells(self, tensorflow: str, keras: str) -> list[str]:
+        """The first cells of its line, with these versions."""
+        return [
+            tensorflow if self.build == "tensorflow" else f"{self.build} {tensorflow}",
+            keras if self.keras_build == "keras" else f"{self.keras_build} {keras}",
+            self.python,
+        ]
 
     @property
     def probability(self) -> list[str]:
@@ -71,6 +103,11 @@ ENVIRONMENTS = (
     Environment("2.20", "3.15", "3.13"),
     Environment("2.21", "3.12", "3.10", "whole"),
     Environment("2.21", "3.15", "3.13", "whole"),
+    # Other builds, and what comes.
+    Environment("2.16", "3.12", "3.12", "none", "tensorflow-cpu"),
+    Environment("2.21", "3.15", "3.13", "none", "tensorflow-cpu"),
+    Environment("2.22", "3.16", "3.13", "none", "tensorflow", "keras-nightly"),
+    Environment("2.23", "3.16", "3.13", "none", "tf-nightly", "keras-nightly"),
 )
 
 
@@ -79,6 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", metavar="TENSORFLOW", help="such as 2.18")
     parser.add_argument("--keras", nargs="*", metavar="KERAS", help="such as 3.10")
+    parser.add_argument("--build", nargs="*", metavar="NAME", help="such as tf-nightly")
     parser.add_argument("--tests", choices=TESTS, help="for all rows")
     parser.add_argument("--pythons", nargs="*", default=[], help="folders of interpreters")
     arguments = parser.parse_args()
@@ -90,7 +128,10 @@ def main() -> int:
                 continue
             if arguments.keras and row.keras not in arguments.keras:
                 continue
-            row = dataclasses.replace(row, tests=arguments.tests or row.tests)
+            if arguments.build and row.build not in arguments.build:
+                continue
+            if row.build == "tensorflow":
+                row = dataclasses.replace(row, tests=arguments.tests or row.tests)
             found = tried(
                 row, wheel, sources, Path(folder) / "environment", arguments.pythons
             )
@@ -118,22 +159,18 @@ def tried(
         f"python{row.python}", path=os.pathsep.join([*pythons, os.environ["PATH"]])
     )
     if interpreter is None:
-        return [
-            row.tensorflow,
-            row.keras,
-            row.python,
-            *["not tried: no such Python"] * 3,
-            "",
-            "",
-        ]
+        untried = ["not tried: no such Python"] * 3
+        return [*row.cells(row.tensorflow, row.keras), *untried, "", ""]
     python = str(folder / "bin" / "python")
     try:
         run(interpreter, "-m", "venv", str(folder))
         pip = [python, "-m", "pip", "install", "--quiet"]
         run(*pip, *row.requirements)
-        before = frozen(python)
+        before, already = frozen(python), overwritten(python)
         run(*pip, str(wheel))
+        run(*pip, "matplotlib", f"numpy=={before['numpy']}")
         lost = moved(before, frozen(python))
+        lost += [f"files of {name}" for name in overwritten(python) - already]
         jobs = run(python, str(sources / "tools" / "smoke.py"), check=False)
         tests = "not run"
         if TESTS[row.tests] is not None:
@@ -151,7 +188,7 @@ def tried(
                 )
             )
         return [
-            before["tensorflow"], before["keras"], row.python,
+            *row.cells(before[row.build], before[row.keras_build]),
             ", ".join(lost) or "nothing", "fail" if jobs.returncode else "run",
             tests, row.tests, datetime.date.today().isoformat(),
         ]  # fmt: skip
@@ -174,8 +211,13 @@ def run(*command: str, cwd: Path | None = None, check: bool = True):
 
 def frozen(python: str) -> dict[str, str]:
     """Returns the installed versions by name."""
-    lines = run(python, "-m", "pip", "freeze").stdout.splitlines()
+    lines = run(python, "-m", "pip", "freeze").stdout.replace("_", "-").splitlines()
     return dict(line.split("==") for line in lines if "==" in line)
+
+
+def overwritten(python: str) -> set[str]:
+    """Returns the packages whose files are not as they were installed."""
+    return set(run(python, "-c", OVERWRITTEN).stdout.split())
 
 
 def moved(before: dict[str, str], after: dict[str, str]) -> list[str]:
@@ -200,15 +242,16 @@ def write(found: list[str]) -> None:
     first = lines.index("| " + " | ".join(COLUMNS) + " |") + 2
     table = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
     rows = [line.strip("| ").split(" | ") for line in table]
-    rows = [row for row in rows if minors(row) != minors(found)] + [found]
-    written = ["| " + " | ".join(row) + " |" for row in sorted(rows, key=minors)]
+    rows = [row for row in rows if environment(row) != environment(found)] + [found]
+    written = ["| " + " | ".join(row) + " |" for row in sorted(rows, key=environment)]
     lines[first : first + len(table)] = written
     PAGE.write_text("\n".join(lines) + "\n")
 
 
-def minors(row: list[str]) -> list[tuple[int, ...]]:
-    """Returns the minor versions of a line, by which it is found and sorted."""
-    return [tuple(map(int, version.split(".")[:2])) for version in row[:3]]
+def environment(row: list[str]) -> list[tuple[str, int, int]]:
+    """Returns builds and minor versions of a line, by which it is found and sorted."""
+    cells = [re.fullmatch(r"(.*? ?)(\d+)\.(\d+).*", cell).groups() for cell in row[:3]]
+    return [(name, int(major), int(minor)) for name, major, minor in cells]
 
 
 if __name__ == "__main__":

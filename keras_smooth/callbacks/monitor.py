@@ -19,6 +19,7 @@ from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.models import calls
 from keras_smooth.models.own_call import is_built
 from keras_smooth.models.tracing import traced
+from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
 
@@ -78,7 +79,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             `order`, `every` or `figure_every` is too small, or a name of `also` is unknown or
             needs a higher order. When training begins: if the reference does not fit the
             model.
-        ImportError: If `log_dir` is given and TensorBoard is not installed.
+        ImportError: If `log_dir` is given and TensorBoard is not installed, or matplotlib is
+            not, for that or for `live`.
 
     Example:
 
@@ -149,6 +151,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             self._displays.append(TensorBoard(log_dir, f"{prefix}derivatives"))
         if truth("`live`", live):
             self._displays.append(Notebook())
+        if self._displays:
+            require_matplotlib()
 
     @property
     def reference(self) -> list[np.ndarray]:

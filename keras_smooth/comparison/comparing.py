@@ -25,6 +25,7 @@ from keras_smooth.comparison.results import ActivationSummary, Key, Results
 from keras_smooth.comparison.settings import Settings, Variant, by_name
 from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs import whole_files
+from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
 
@@ -214,6 +215,8 @@ def compare(
         checks.function("handle", handle, "event")
     verbose = checks.whole_number("verbose", verbose, least=0)
     chosen = executors.chosen(jobs, executor, address)
+    if out is not None:
+        require_matplotlib()
     directory = None if out is None else output_directory(out)
     with lock.locked(directory), termination.raised():
         results = prepare(settings, learned, directory, resume)

@@ -3,6 +3,7 @@
 matplotlib is imported where a figure is made, and without pyplot: nothing global.
 """
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,8 +13,24 @@ TITLES = ("y", "y'", "y''", "y'''")
 MOST_DOTS = 5000
 
 
+def require_matplotlib() -> None:
+    """Says how to install matplotlib, which figures need and nothing else does.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        # With its own version, NumPy stays as TensorFlow needs it: of themselves the packages
+        # that matplotlib needs bring NumPy 2 in the place of 1.
+        raise ImportError(
+            "Figures need matplotlib, which is not installed. Install it with: pip install "
+            f'"matplotlib>=3.8" "numpy=={np.__version__}"'
+        )
+
+
 def new(width: float, height: float):
     """Returns an empty figure that belongs to no window."""
+    require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

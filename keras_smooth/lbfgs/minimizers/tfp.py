@@ -29,11 +29,13 @@ def optimizer() -> Any:
 
 
 def _remedy(reason: str) -> str:
+    # Without dependencies: tf_keras would bring a TensorFlow beside tensorflow-cpu or another
+    # build. All else that these two need is there.
     minor = ".".join(tf.__version__.split(".")[:2])
     packages = [f'"tf_keras~={minor}.0"']
     if minor in _LAST_OF:
         packages.insert(0, f'"tensorflow-probability~={_LAST_OF[minor]}.0"')
     return (
         f"The methods of TensorFlow Probability cannot be used: {reason}. Install what fits "
-        f"TensorFlow {tf.__version__} with: pip install {' '.join(packages)}"
+        f"TensorFlow {tf.__version__} with: pip install --no-deps {' '.join(packages)}"
     )
