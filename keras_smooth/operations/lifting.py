@@ -126,7 +126,10 @@ def _each(function: Callable, series: Sequence[Entry]) -> list:
 
 def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Jet:
     """The rule of an operation that is linear in its first input, axis 0 of which is a batch."""
-    function = lambda v: run(operation, [v, *others])  # noqa: E731
+
+    def function(v: tf.Tensor) -> tf.Tensor:
+        return run(operation, [v, *others])
+
     return x.like(function(x.primal), [folded(function, value) for value in x.series])
 
 

@@ -84,7 +84,7 @@ def names(subject: Any, rule_of: Callable = lambda part: None) -> Iterator[Calla
             rule = rule_of(part)
             if rule is not None:
                 stack.enter_context(_attribute(part, "call", marked(part.call, *rule)))
-            activation = getattr(part, "activation", None)
+            activation: Any = getattr(part, "activation", None)
             rule = None if isinstance(activation, keras.Operation) else rule_of(activation)
             if rule is not None:
                 call = marked(activation, *rule)

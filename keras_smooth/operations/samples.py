@@ -59,10 +59,6 @@ def _of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
     return found if isinstance(found, list) else [found] * number
 
 
-def _one(axes: Axes) -> int:
-    return next(axis for axis in axes if axis is not None)
-
-
 def _shape(operation: tf.Operation, place: int = 0) -> tf.TensorShape:
     return operation.inputs[place].shape
 
@@ -207,8 +203,9 @@ def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 def _strided(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     """Of slices with steps: goes through what they say of each axis."""
-    values = [_static(operation, place) for place in (1, 2, 3)]
-    if any(value is None for value in values) or any(a is not None for a in axes[1:]):
+    axis, values = axes[0], [_static(operation, place) for place in (1, 2, 3)]
+    held = all(other is None for other in axes[1:])
+    if axis is None or not held or any(value is None for value in values):
         return NotImplemented
     masks = {
         name: operation.get_attr(f"{name}_mask")
@@ -221,13 +218,13 @@ def _strided(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         if says["ellipsis"]:
             later = number - place - 1 - bin(masks["new_axis"] >> (place + 1)).count("1")
             step = rank - source - later
-            if source <= axes[0] < source + step:
-                return target + axes[0] - source
+            if source <= axis < source + step:
+                return target + axis - source
             source, target = source + step, target + step
         elif says["new_axis"]:
             target += 1
         else:
-            if source == axes[0]:
+            if source == axis:
                 begin, end, stride = (value[place] for value in values)
                 size = _shape(operation)[source]
                 starts = says["begin"] or begin == 0
@@ -235,7 +232,7 @@ def _strided(operation: tf.Operation, axes: Axes, program: Program) -> Any:
                 fine = starts and ends and stride == 1 and not says["shrink_axis"]
                 return target if fine else NotImplemented
             source, target = source + 1, target + (not says["shrink_axis"])
-    return target + axes[0] - source
+    return target + axis - source
 
 
 def _concatenated(operation: tf.Operation, axes: Axes, program: Program) -> Any:

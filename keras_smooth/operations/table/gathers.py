@@ -122,13 +122,14 @@ add("DynamicStitch ParallelDynamicStitch", _stitched, exact=True)
 def _partitioned(operation: tf.Operation, x: Jet, partitions: Any) -> list:
     number = operation.get_attr("num_partitions")
     values = run(operation, [x.primal, partitions])
+
+    def lifted_to(place: int, v: tf.Tensor) -> tf.Tensor:
+        return behind(lambda z: tf.dynamic_partition(z, partitions, number)[place], v)
+
     lifted = [
-        None if v is None else [
-            behind(lambda z, i=i: tf.dynamic_partition(z, partitions, number)[i], v)
-            for i in range(number)
-        ]
+        None if v is None else [lifted_to(place, v) for place in range(number)]
         for v in whole(x).series
-    ]  # fmt: skip
+    ]
     return [
         x.like(value, [None if entry is None else entry[i] for entry in lifted])
         for i, value in enumerate(values)

@@ -5,6 +5,7 @@ References:
     Murray, 2016, "Differentiation of the Cholesky decomposition".
 """
 
+import functools
 import math
 from typing import Any
 
@@ -83,7 +84,7 @@ def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
     x = whole(x).unframed()
     factors = [run(operation, [x.primal])]
     root = factors[0]
-    product = lambda a, b: tf.matmul(a, b, adjoint_b=True)  # noqa: E731
+    product = functools.partial(tf.matmul, adjoint_b=True)
     for k in range(1, x.order + 1):
         terms = [(factors[j], factors[k - j], math.comb(k, j)) for j in range(1, k)]
         rest = total([_symmetric(x.series[k - 1]), minus(inner(x, k, terms, product))])
@@ -119,28 +120,28 @@ def _log_determinant(operation: tf.Operation, x: Jet) -> list:
 
 
 def _traces(x: Jet) -> list[Entry]:
-    below = Jet(x.primal, x.series[:-1])
-    inverse = [tf.linalg.inv(x.primal)]
-    for k in range(1, below.order + 1):
-        terms = [
-            times(
-                times(inverse[k - j], x.series[j - 1], math.comb(k, j), tf.matmul),
-                inverse[0],
-                1,
-                tf.matmul,
-            )
-            for j in range(1, k + 1)
-        ]
-        inverse.append(minus(total(terms)))
+    """Returns the entries of the logarithm of |det X|, from those of the inverse."""
+    inverse = _inverse_entries(Jet(x.primal, x.series[:-1]))
     series = []
     for k in range(1, x.order + 1):
-        terms = [
+        terms = (
             (inverse[k - j], x.series[j - 1], math.comb(k - 1, j - 1)) for j in range(1, k)
-        ]
+        )
         ends = times(inverse[0], x.series[k - 1], 1, tf.matmul)
         entry = total([ends, inner(x, k, terms, tf.matmul)])
         series.append(None if entry is None else tf.linalg.trace(entry))
     return series
+
+
+def _inverse_entries(x: Jet) -> list[Entry]:
+    inverse = [tf.linalg.inv(x.primal)]
+    for k in range(1, x.order + 1):
+        products = (
+            times(inverse[k - j], x.series[j - 1], math.comb(k, j), tf.matmul)
+            for j in range(1, k + 1)
+        )
+        inverse.append(minus(times(total(products), inverse[0], 1, tf.matmul)))
+    return inverse
 
 
 def _determinant(operation: tf.Operation, x: Jet) -> Jet:
@@ -166,9 +167,10 @@ def _eigen(operation: tf.Operation, x: Jet) -> list:
     values, vectors = run(operation, [x.primal])
     if not operation.get_attr("compute_v"):
         vectors = tf.linalg.eigh(x.primal)[1]
-    a = [x.primal, *(_symmetric(value) for value in x.series)]
+    a: list[Entry] = [x.primal, *(_symmetric(value) for value in x.series)]
     gaps = values[..., :, None] - values[..., None, :]
-    v, w = [vectors], [tf.linalg.diag(values)]
+    v: list[Entry] = [vectors]
+    w: list[Entry] = [tf.linalg.diag(values)]
     for k in range(1, x.order + 1):
         moved = [(a[j], v[k - j], math.comb(k, j)) for j in range(1, k)]
         turned = [(v[j], w[k - j], math.comb(k, j)) for j in range(1, k)]
@@ -184,7 +186,8 @@ def _eigen(operation: tf.Operation, x: Jet) -> list:
             ]
         )
         if rest is None:
-            v.append(None), w.append(None)
+            v.append(None)
+            w.append(None)
             continue
         product = tf.matmul(vectors, rest, transpose_a=True)
         w.append(-tf.linalg.diag(tf.linalg.diag_part(product)))

@@ -1,5 +1,6 @@
 """Matrix products, convolutions, and what is linear in each of two inputs."""
 
+import functools
 import string
 from collections.abc import Callable
 from typing import Any
@@ -29,16 +30,16 @@ def _matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
     first, second = operation.get_attr("transpose_a"), operation.get_attr("transpose_b")
     if not isinstance(y, Jet) and not first:
         # One product of all rows; a narrow layer takes fewer directions from here on.
-        product = lambda v: tf.matmul(v, y, transpose_b=second)  # noqa: E731
+        product = functools.partial(tf.matmul, b=y, transpose_b=second)
         series = [folded(product, value) for value in x.series]
         return x.like(run(operation, [x.primal, y]), series).framed()
-    product = lambda a, b: tf.matmul(a, b, transpose_a=first, transpose_b=second)  # noqa: E731
+    product = functools.partial(tf.matmul, transpose_a=first, transpose_b=second)
     return jet.bilinear(product, *aligned(_whole(x), _whole(y)))
 
 
 def _batch_matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
     first, second = operation.get_attr("adj_x"), operation.get_attr("adj_y")
-    product = lambda a, b: tf.matmul(a, b, adjoint_a=first, adjoint_b=second)  # noqa: E731
+    product = functools.partial(tf.matmul, adjoint_a=first, adjoint_b=second)
     return jet.bilinear(product, *of_one_rank(_whole(x), _whole(y)))
 
 

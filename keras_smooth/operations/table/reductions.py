@@ -1,5 +1,6 @@
 """Sums, means, products and extremes over axes, and softmax."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -66,7 +67,7 @@ add("Max Min", _extreme, exact=True, smoothness=0)
 def _product(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     axes = static_axes(axes, x.shape.rank)
     for axis in sorted(axes):
-        x = batched(lambda z, axis=axis: jet.prod(z, axis + 1), x)
+        x = batched(functools.partial(jet.prod, axis=axis + 1), x)
     return x if operation.get_attr("keep_dims") else _squeezed(x, axes)
 
 
