@@ -13,6 +13,12 @@ from keras_smooth.jet import Jet
 from keras_smooth.operations import rows
 
 _rules: dict[Any, Callable] = {}
+_versions: list[None] = []
+
+
+def version() -> int:
+    """Returns a number that changes with each rule that is registered."""
+    return len(_versions)
 
 
 def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
@@ -46,6 +52,7 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
         registry.check_subject(subject)
     if not callable(rule) or isinstance(rule, type | keras.layers.Layer):
         raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
+    _versions.append(None)
     if isinstance(subject, str):
         rows.add(subject, _unframed(rule))
     else:

@@ -1,16 +1,23 @@
 """The operations of a model at points, traced once for each shape."""
 
 import dataclasses
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.differentiation import rules, tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls
+from keras_smooth.models.identity import identity
 from keras_smooth.operations import registered
+
+# Tracing takes as long as derivatives at some hundred points.
+_kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_MOST_KEPT = 8
 
 
 class NotTraceableError(ValueError):
@@ -19,7 +26,7 @@ class NotTraceableError(ValueError):
 
 @dataclasses.dataclass
 class Traces:
-    """What a model computes, in one mode, as long as nothing in it changes.
+    """What a model computes, in one mode.
 
     Args:
         model: Model, layer or function.
@@ -40,8 +47,22 @@ class Traces:
         """
         key = tuple((tuple(x.shape), x.dtype) for x in points.flat)
         if key not in self._known:
-            self._known[key] = self._traced(points)
+            self._known[key] = self._kept_or_traced(points, key)
         return self._known[key]
+
+    def _kept_or_traced(self, points: Points, key: tuple) -> operations.Trace:
+        """Returns the operations of before where a model is known to compute the same."""
+        known = identity(self.model) if tf.executing_eagerly() else None
+        if known is None:
+            return self._traced(points)
+        outline = keras.tree.map_structure(lambda x: None, points.x)
+        key = (known, self.training, rules.version(), key, repr(outline))
+        kept = _kept.setdefault(self.model, {})
+        if key not in kept:
+            while len(kept) >= _MOST_KEPT:
+                del kept[next(iter(kept))]
+            kept[key] = self._traced(points)
+        return kept[key]
 
     def call(self, points: Points) -> Any:
         """Returns what the model returns."""
