@@ -5,10 +5,10 @@ moving_inputs.py      which of the inputs move, and in which dtype
 independence.py       whether the samples of a batch influence each other
 points.py             the inputs that move and those that are held
 engines.py            the engines by name, and which is taken for a task
-evaluation.py         one evaluation: task, engine, batches, tapes where jets do not agree
+evaluation.py         one evaluation: task, engine, batches, jets where tapes lose
 batches.py            points in batches
 tapes.py              the engine "tape": nested GradientTape, the reference
-taylor.py             the engine "jet": Taylor mode, one forward pass
+taylor.py             the engine "jet": directions in, partial derivatives out
 traces.py             the operations of a model at points
 rules.py              rules of users
 exact_values.py       what derivatives are compared with, from arrays, tables or functions

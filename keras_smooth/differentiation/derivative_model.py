@@ -30,11 +30,10 @@ class DerivativeModel(keras.Model):
     Args:
         model: A built Keras model with one input and one output.
         order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
-        engine: `"auto"`, `"jet"` or `"tape"`, as for `keras_smooth.derivatives`. With
-            `"jet"` layers such as Dropout run in inference mode while it is trained;
-            `"auto"` then takes tapes where a layer has such a mode.
+        engine: `"auto"`, `"jet"` or `"tape"`, as for `keras_smooth.derivatives`.
         second: What `"d2y"` is where a sample of x has several numbers: `"hessian"` or
-            `"laplacian"`, which allows no order above 2.
+            `"laplacian"`, which allows no order above 2, and with which layers such as
+            Dropout run in inference mode while it is trained.
         **kwargs: Arguments of `keras.Model`, such as `name`.
 
     Input shape:

@@ -41,20 +41,25 @@ def derivatives(
         wrt: By which inputs, where there are several: the name or place of one, and the
             derivatives are as by that one alone; or a list of them. The others are held
             fixed. None is all that hold floats.
-        engine: How they are computed. `"tape"` nests `tf.GradientTape`. `"jet"` is Taylor
-            mode: one forward pass carries all orders, layer by layer. `"auto"` takes the
-            faster one for the task, and jets for what nested tapes get wrong, as
-            LayerNormalization and `ops.prod` at factors that are 0. Else all give the same
-            derivatives; they refuse the same models, and where a layer makes a mask, all are
-            tapes. Functions made of pieces
-            have the derivatives of the piece that a point is on, so that y'' of a ReLU is
-            0; `audit` finds them.
+        engine: How they are computed. `"tape"` nests `tf.GradientTape`: gradients that are
+            stopped or custom count, and one that TensorFlow loses is an error. `"jet"` is
+            Taylor mode: one forward pass carries all orders through the operations that
+            TensorFlow traces, and differentiates the function that these compute. `"auto"`
+            takes the faster one for the task, and jets where TensorFlow is known to have no
+            gradient or a wrong one, as of bilinear images, or of `ops.prod` at factors that
+            are 0. What cannot be traced, and a single operation without a rule, goes
+            through nested tapes, with one warning. Functions made of pieces have the
+            derivatives of the piece that a point is on, so that y'' of a ReLU is 0; `audit`
+            finds them. Where nothing leads from x to y, the derivative is 0 with `"auto"`
+            and `"jet"`.
         batch_size: Number of samples at a time, which bounds the memory. None is all. On a
             CPU, 10,000 samples of one number, or 1000 of ten, fit the caches.
-        training: Whether layers such as Dropout run in training mode, for tapes only.
+        training: Whether layers such as Dropout run in training mode. Those that mix the
+            samples of a batch there, as BatchNormalization, are an error.
         verify: Whether to compare all numbers with differences of the model itself, and
             to return them only where they agree; see `keras_smooth.Verification`. That
-            takes about a hundred forward passes for each direction.
+            takes the work of about a hundred forward passes for each direction. It goes with
+            training=False only.
 
     Returns:
         A tuple of `order + 1` tensors: y, y', y'', ... With `verify=True` it has an
@@ -111,7 +116,7 @@ def gradient(
     Args:
         model, x: As for `derivatives`.
         engine: `"tape"`, one reverse sweep whatever the dimension, or `"jet"`; `"auto"`
-            takes tapes.
+            takes tapes unless these are known to be wrong.
         batch_size: Number of samples at a time, which bounds the memory. None is all.
         wrt: As for `derivatives`.
         verify: As for `derivatives`. Each tensor has the attribute `verification`.
@@ -159,7 +164,8 @@ def jacobian(
     Args:
         model, x: As for `gradient`, with outputs of any shape.
         engine: `"tape"`, a reverse sweep for each output, or `"jet"`, one forward pass
-            with a direction for each input; `"auto"` takes tapes.
+            with a direction for each input; `"auto"` takes tapes unless these are known to
+            be wrong.
         batch_size: Number of samples at a time; None is all.
         wrt, verify: As for `gradient`.
 
@@ -199,7 +205,7 @@ def hessian(
     Args:
         model, x: As for `gradient`, with outputs of any shape.
         engine: `"tape"`, or `"jet"`, one forward pass with d (d + 1) / 2 directions;
-            `"auto"` takes jets where d is 1.
+            `"auto"` takes jets where d is 1 or tapes are known to be wrong.
         batch_size: Number of samples at a time; None is all.
         wrt, verify: As for `gradient`.
 
@@ -273,7 +279,7 @@ def laplacian(
         model, x: As for `gradient`, with outputs of any shape.
         engine: `"jet"`, one forward pass whose work grows with d, or with the width of the
             first layer where that is below d / 2 (forward Laplacian), or `"tape"`, the
-            trace of the Hessian; `"auto"` takes jets where the model has rules for them.
+            trace of the Hessian; `"auto"` takes jets.
         batch_size: Number of samples at a time; None is all.
         wrt: As for `derivatives`. The second derivatives are summed over all inputs that
             derivatives are taken by.
@@ -348,7 +354,7 @@ def directional(
             several inputs in the structure of those that derivatives are taken by.
         order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
         engine: `"jet"`, one forward pass, or `"tape"`, nested tapes over t; `"auto"` takes
-            jets where the model has rules for them.
+            jets.
         batch_size: Number of samples at a time; None is all.
         wrt, verify: As for `derivatives`.
 

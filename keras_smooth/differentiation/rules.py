@@ -34,11 +34,16 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
         rule: For a class `rule(layer, *args, **kwargs)` with the arguments of the layer's
             call, in which tensors that depend on x are `keras_smooth.jet.Jet`; for a
             function `rule(*args, **kwargs)`; for an operation `rule(operation, *inputs)`
-            with a `tf.Operation`. It returns a Jet, or NotImplemented to leave the case
-            to the operations. The functions of `keras_smooth.jet` take and return jets.
+            with a `tf.Operation`. It returns a Jet, or a list of one for each output; that
+            of a class or a function may return NotImplemented, which leaves the case to the
+            operations. The functions of `keras_smooth.jet` take and return jets. The rule of
+            a function is used where it is the activation of a layer or is differentiated
+            itself. One that gives another y than its class or function is not used, with a
+            warning; in a graph all numbers are NaN then.
 
     Raises:
-        TypeError: If `subject` or `rule` is not callable.
+        TypeError: If `subject` is neither a function, a class of layers nor a string, or
+            `rule` is not a function.
 
     Example:
 

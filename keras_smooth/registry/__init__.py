@@ -10,8 +10,8 @@ layers.py         rows of Keras' layers
 operations.py     rows of the functions of keras.ops
 
 The last three fill the table when this package is imported. The activations, stand-ins and
-layers of keras_smooth add their own rows next to their definitions, and
-`differentiation.rules` the column `jet` of layers.
+layers of keras_smooth add their own rows next to their definitions. How the operations of
+TensorFlow carry jets is in the room `operations`.
 """
 
 # isort: off

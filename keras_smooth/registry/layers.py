@@ -1,4 +1,4 @@
-"""Rows of Keras' layers: how smooth each is. Their jet rules stand in `differentiation.rules`."""
+"""Rows of Keras' layers: how smooth each is."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """How operations carry jets, and classes that depend on arguments.
 
 A rule is `rule(*args, **settings)` with the arguments of the function of keras.ops, in
-which tensors that depend on x are jets. NotImplemented leaves the case to nested tapes.
+which tensors that depend on x are jets. NotImplemented leaves the case to the operations that
+TensorFlow traces.
 """
 
 import inspect

@@ -25,8 +25,8 @@ class Row:
             function, or from the layer.
         slope: f'(0), or a callable that gives it from the parameters. None: there is
             none, or the function mixes several numbers.
-        jet: How it carries jets: `rule(x, **parameters)` of a function,
-            `rule(layer, *args, **kwargs)` of a layer. None: nested tapes do it.
+        jet: How it carries jets: `rule(*args, **parameters)`. It is used where nested tapes
+            are wrong; all else goes through the operations that TensorFlow traces.
         joints: The points at which the pieces of the function meet, with the default
             parameters; of a function of several numbers, those t at which it is not
             smooth along (t, -t).
