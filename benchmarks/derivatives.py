@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import importlib.metadata
 import itertools
+import math
 import os
 import statistics
 import subprocess
@@ -200,7 +201,7 @@ def choice_rows(grid: tuple) -> Iterator[list[str]]:
             for side in sides:
                 seconds(*side)
             ratio = statistics.median(a / b for a, b in rounds(sides))
-            auto = engines.chosen("auto", operator, model, dim, order)
+            auto = engines.chosen("auto", operator, dim, order, math.inf)
             yield [operator, str(order), str(dim), mode, f"{ratio:.2f}", auto]
 
 

@@ -283,3 +283,51 @@ def test_an_operation_without_a_row_goes_through_tapes_and_is_told():
 def test_every_rule_has_a_kind_of_tensorflow():
     kinds = {row.kind for row in operations.all_rows()}
     assert [kind for kind in sorted(kinds) if not hasattr(tf.raw_ops, kind)] == []
+
+
+# What tapes lose or have wrong, and `auto` reads from the operations.
+DECLARED = {
+    "a mean that is held": lambda x: x[:, :1] ** 2 * tf.stop_gradient(x[:, 1:]),
+    "a gradient that is declared": with_another_gradient,
+    "softsign": tf.nn.softsign,
+    "a product of zeros": lambda x: tf.reduce_prod(x * [0.0, 1.0], -1, keepdims=True),
+    "layer normalization": lambda x: keras.ops.layer_normalization(tf.sin(x)),
+}
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_auto_reads_what_tapes_have_wrong(name):
+    function, x = DECLARED[name], tf.constant([[0.3, -0.4], [0.7, 0.2]], tf.float64)
+    hessian = keras_smooth.hessian(function, x)
+    v = np.array([0.6, -0.3])
+    exact, error = derivative(lambda t: np.asarray(function(x + t * v)), 2)
+    found = np.einsum("nmij,i,j->nm", np.reshape(hessian, (2, -1, 2, 2)), v, v)
+    np.testing.assert_allclose(found, np.reshape(exact, (2, -1)), atol=1e-7 + 30 * error)
+
+
+def test_a_lost_derivative_of_an_operation_without_a_rule_is_told():
+    def squared(x):
+        return tf.numpy_function(np.square, [x], x.dtype)
+
+    with pytest.raises(ValueError, match="lost at PyFunc"):
+        keras_smooth.directional(squared, np.ones((2, 1)), [1.0], 1, engine="jet")
+
+    def by_tape(x):
+        return tf.py_function(tf.square, [x], x.dtype) + tf.square(x)
+
+    with pytest.raises(ValueError, match="lost at EagerPyFunc"):
+        keras_smooth.directional(by_tape, np.ones((2, 1)), [1.0], 2, engine="jet")
+
+
+def test_a_rule_that_leaves_a_case_goes_through_tapes():
+    before = operations.row("Digamma").jet
+    keras_smooth.register_jet_rule("Digamma", lambda operation, x: NotImplemented)
+    try:
+        with pytest.warns(UserWarning, match="Digamma"):
+            dy = keras_smooth.directional(
+                lambda x: tf.math.digamma(x) + x**2, np.array([[2.3]]), [1.0], engine="jet"
+            )[1]
+    finally:
+        operations.rows.add_column("Digamma", jet=before)
+    # The trigamma function at 2.3, and 2 x.
+    np.testing.assert_allclose(dy, float(tf.math.polygamma(1.0, 2.3)) + 4.6, rtol=1e-6)

@@ -97,11 +97,16 @@ class DerivativeModel(keras.Model):
             raise ValueError(_one("input", self.model, number))
         dim = sum(math.prod(x.shape[1:]) for x in keras.tree.flatten(inputs))
         if self.second == "laplacian" and dim > 1:
-            values = operators.with_laplacian(self.model, inputs, engine=self.engine)
+            values = operators.with_laplacian(
+                self.model, inputs, engine=self.engine, training=bool(training)
+            )
         else:
-            training = bool(training)
             values = operators.derivatives(
-                self.model, inputs, self.order, engine=self.engine, training=training
+                self.model,
+                inputs,
+                self.order,
+                engine=self.engine,
+                training=bool(training),
             )
         number = len(keras.tree.flatten(values[0]))
         if number > 1:

@@ -21,7 +21,7 @@ _FUNCTIONS: dict[str, dict[str, Callable]] = {
     "with_laplacian": {"jet": taylor.with_laplacian, "tape": tapes.with_laplacian},
     "laplacian": {
         "jet": taylor.laplacian,
-        "tape": lambda model, points: tapes.with_laplacian(model, points)[2],
+        "tape": lambda *arguments: tapes.with_laplacian(*arguments)[2],
     },
     "directional": {"jet": taylor.along, "tape": tapes.along},
 }
@@ -87,7 +87,7 @@ class Evaluation:
         except tapes.LostError as error:
             # What TensorFlow has no gradient of may have a rule.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
-                return calls.without_trace(self._by, "jet")
+                return dataclasses.replace(self, engine="jet")._found()
             # AutoGraph knows no other errors than those of Python.
             raise ValueError(str(error)) from error
 
@@ -161,7 +161,7 @@ class Evaluation:
 
     def _arguments(self, directions: tuple, engine: str) -> tuple:
         if "laplacian" in self.task:
-            return ()
+            return (self.training,) if engine == "tape" else ()
         if self.task == "directional":
             return directions, self.order
         return (self.order, self.training) if engine == "tape" else (self.order,)

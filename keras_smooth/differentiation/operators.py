@@ -321,17 +321,25 @@ def with_laplacian(
     wrt: Any = None,
     engine: str = "auto",
     batch_size: int | None = None,
+    training: bool = False,
 ) -> tuple:
     """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
-    return _result(_laplacian("with_laplacian", model, x, wrt, engine, batch_size), False)
+    evaluation = _laplacian("with_laplacian", model, x, wrt, engine, batch_size, training)
+    return _result(evaluation, False)
 
 
 def _laplacian(
-    task: str, model: Callable, x: Any, wrt: Any, engine: str, batch_size: Any
+    task: str,
+    model: Callable,
+    x: Any,
+    wrt: Any,
+    engine: str,
+    batch_size: Any,
+    training: bool = False,
 ) -> Evaluation:
     points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
-    return Evaluation(task, model, points, 2, engine, batch_size)
+    return Evaluation(task, model, points, 2, engine, batch_size, training)
 
 
 @tf.autograph.experimental.do_not_convert

@@ -60,9 +60,9 @@ def derivatives(model: Callable, points: Points, order: int, training=False) -> 
     return tuple(nested_tapes(function, start, order, step))
 
 
-def with_laplacian(model: Callable, points: Points) -> tuple:
+def with_laplacian(model: Callable, points: Points, training: bool = False) -> tuple:
     """Returns y, y' and the sum of the second derivatives, the trace of the Hessian."""
-    y, dy, d2y = derivatives(model, points, 2)
+    y, dy, d2y = derivatives(model, points, 2, training)
     blocks = len(points.moving)
     flat = iter(keras.tree.flatten(d2y))
 

@@ -92,7 +92,10 @@ def _apply(
         return _listed(run_primals(operation, inputs))
     if known is None or known.jet is None:
         return taped.apply(operation, inputs)
-    results = _listed(known.jet(operation, *inputs))
+    result = known.jet(operation, *inputs)
+    if result is NotImplemented:
+        return taped.apply(operation, inputs)
+    results = _listed(result)
     return results if known.exact else _with_primals(operation, inputs, results)
 
 

@@ -76,5 +76,7 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
 
 def _right_to(operation: tf.Operation) -> float:
     known = row(operation.type)
+    right_to = math.inf if known is None else known.tapes_right_to
+    right_to = right_to(operation) if callable(right_to) else right_to
     called = (registered.tapes_right_to(name) for name in _bodies(operation))
-    return min([math.inf if known is None else known.tapes_right_to, *called])
+    return min([right_to, *called])

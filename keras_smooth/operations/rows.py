@@ -20,7 +20,7 @@ class Row:
             other rules is replaced by what the operation computes.
         smoothness: k of the class C^k on the open domain.
         tapes_right_to: The highest order up to which TensorFlow's own derivatives are
-            right; 0 where it has none.
+            right, 0 where it has none; or a function that gives it from the operation.
         program: How control flow runs: `run(operation, inputs, bodies, evaluate)`, for
             inputs with and without jets. None for other operations.
         samples: Which axis of its outputs is that of the samples, from those of its
@@ -31,7 +31,7 @@ class Row:
     jet: Rule | None = None
     exact: bool = False
     smoothness: float = math.inf
-    tapes_right_to: float = math.inf
+    tapes_right_to: float | Callable[..., float] = math.inf
     program: Callable | None = None
     samples: Callable | None = None
 

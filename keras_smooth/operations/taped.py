@@ -64,7 +64,8 @@ def _along(
         return _as_list(run(operation, [moved(x, t) for x in inputs]))
 
     real = leader.dtype.real_dtype
-    values = _nested(operation, function, tf.zeros((), real), leader.order)
+    is_zero = functools.partial(_is_zero, operation, inputs, direction)
+    values = _nested(operation, function, tf.zeros((), real), leader.order, is_zero)
     return [
         None if not (output.dtype.is_floating or output.dtype.is_complex)
         else [value[place] for value in values[1:]]
@@ -72,20 +73,63 @@ def _along(
     ]  # fmt: skip
 
 
-def _nested(operation: tf.Operation, function: Any, t: tf.Tensor, order: int) -> list:
+def _is_zero(operation: tf.Operation, inputs: list, direction: int, order: int) -> bool:
+    """Returns whether values on a line tell that a derivative of some order is 0.
+
+    At order 1 they are equal, above that on a straight line: of nothing else is it asked.
+    """
+    if not tf.executing_eagerly():
+        return False
+
+    def values(t: float) -> list:
+        moved = [
+            x.primal + t * x.entry(1)[direction % x.entry(1).shape[0]]
+            if isinstance(x, Jet)
+            else x
+            for x in inputs
+        ]
+        results = _as_list(run(operation, moved))
+        return [y for y in results if y.dtype.is_floating or y.dtype.is_complex]
+
+    columns = zip(values(0.0), values(0.5), values(1.0), strict=True)
+    sides = [
+        (last - first if order == 1 else first - 2 * middle + last, last)
+        for first, middle, last in columns
+    ]
+    return all(
+        bool(tf.reduce_all(tf.abs(difference) <= _ROUNDING * tf.abs(last)))
+        for difference, last in sides
+    )
+
+
+# Far above what rounding leaves of a second difference, in float32 as well.
+_ROUNDING = 1e-5
+
+
+def _nested(
+    operation: tf.Operation, function: Any, t: tf.Tensor, order: int, is_zero: Any
+) -> list:
     """Returns the values of a function of a number and their derivatives up to an order."""
     if order == 0:
         return [function(t)]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(t)
-        entries = _nested(operation, function, t, order - 1)
+        entries = _nested(operation, function, t, order - 1, is_zero)
         last = entries[-1]
-    return [*entries, [_slope(operation, tape, value, t) for value in last]]
+    slopes = [_slope(operation, tape, value, t) for value in last]
+    if any(slope is None for slope in slopes) and not is_zero(order):
+        raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
+    return [
+        *entries,
+        [tf.zeros_like(v) if slope is None else slope for v, slope in zip(last, slopes)],
+    ]
 
 
 def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Tensor) -> Any:
-    """Returns the derivative of a tensor by a number: the gradient of what is linear in a
-    seed, by the seed (Townsend, 2017)."""
+    """Returns the derivative of a tensor by a number, None where TensorFlow finds none.
+
+    It is the gradient of what is linear in a seed, by the seed (Townsend, 2017).
+    """
     if not (value.dtype.is_floating or value.dtype.is_complex):
         return tf.zeros_like(value)
     seed = tf.ones_like(value)
@@ -93,13 +137,16 @@ def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Ten
         with tf.GradientTape() as inner, tape:
             inner.watch(seed)
             total = tape.gradient(value, t, seed)
-        slope = None if total is None else inner.gradient(total, seed)
+        return None if total is None else inner.gradient(total, seed)
     except LookupError as error:
-        raise ValueError(
-            f"The derivative is lost at {operation.type} in {layer_of(operation)}: "
-            f"{error.args[0]}. Replace it, or use engine='tape'."
-        ) from error
-    return tf.zeros_like(value) if slope is None else slope
+        raise ValueError(_lost(operation, error.args[0])) from error
+
+
+def _lost(operation: tf.Operation, cause: object) -> str:
+    return (
+        f"The derivative is lost at {operation.type} in {layer_of(operation)}: {cause}. "
+        "Replace it, or register a rule with keras_smooth.register_jet_rule."
+    )
 
 
 def _as_list(results: Any) -> list:

@@ -5,7 +5,6 @@ from typing import Any
 import keras
 
 from keras_smooth import layers, registry
-from keras_smooth.jet import Jet
 
 
 @keras.saving.register_keras_serializable(package="keras_smooth")
@@ -25,10 +24,4 @@ class LambdaForm(layers.Activation):
         return self.activation(inputs)
 
 
-def _carried(layer: LambdaForm, x: Jet) -> Any:
-    # The rooms above give layers their rules.
-    known: Any = registry.row(layers.Activation)
-    return known.jet(layer, x)
-
-
-registry.change(LambdaForm, smoothness=registry.of_activation, jet=_carried)
+registry.change(LambdaForm, smoothness=registry.of_activation)

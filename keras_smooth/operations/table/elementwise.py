@@ -262,12 +262,29 @@ def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
     return result
 
 
+def _declared_to(operation: tf.Operation) -> float:
+    """Returns up to which order a gradient that is declared is taken to be the true one.
+
+    That of a function's author holds at order 1, as for `tf.custom_gradient`; the one that
+    TensorFlow declares for x sigmoid(x), which saves memory, holds at all.
+    """
+    if "_gradient_op_type" not in operation.node_def.attr:
+        return math.inf
+    maker = operation.inputs[0].op
+    kinds = {each.op.type for each in maker.inputs}
+    return math.inf if maker.type == "Mul" and "Sigmoid" in kinds else 1
+
+
 add(
-    "CheckNumerics CheckNumericsV2 EnsureShape Identity IdentityN PlaceholderWithDefault "
-    "PreventGradient Print PrintV2 Snapshot StopGradient",
+    "CheckNumerics CheckNumericsV2 EnsureShape Identity PlaceholderWithDefault Print PrintV2 "
+    "Snapshot",
     _same,
     exact=True,
 )
+# What a model declares about its gradient, a mean that is held among them, is right at order
+# 1 if at all.
+add("PreventGradient StopGradient", _same, exact=True, tapes_right_to=1)
+add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)
 add("AccumulateNV2 AddN", _sum_of_all)
 add("Cast", _cast, exact=True)
 add("Neg", lambda operation, x: -x, exact=True)
