@@ -482,7 +482,13 @@ CALLS: dict[str, Call] = {
     ),
     "compare": Call(
         keras_smooth.compare,
-        lambda: {"activations": ["tanh"], "seeds": 1, "epochs": 1, "architecture": "1x2"},
+        lambda: {
+            "activations": ["tanh"],
+            "seeds": 1,
+            "epochs": 1,
+            "architecture": "1x2",
+            "verbose": 0,
+        },
         {
             "activations": "None",
             "seeds": _COUNTS,
@@ -500,6 +506,7 @@ CALLS: dict[str, Call] = {
             "address": "None",
             "out": "None, text",
             "resume": "False",
+            "verbose": f"0, {_COUNTS}",
             "handle": f"None, {_FUNCTIONS}",
         },
         {

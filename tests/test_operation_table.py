@@ -331,3 +331,33 @@ def test_a_rule_that_leaves_a_case_goes_through_tapes():
         operations.rows.add_column("Digamma", jet=before)
     # The trigamma function at 2.3, and 2 x.
     np.testing.assert_allclose(dy, float(tf.math.polygamma(1.0, 2.3)) + 4.6, rtol=1e-6)
+
+
+# Nothing is known of the number of samples when they are traced.
+OPEN_SIZES = {
+    "two open axes": lambda x: tf.transpose(
+        tf.math.segment_sum(tf.transpose(x**3), [0, 0, 1])
+    ),
+    "cross": lambda x: keras.ops.cross(x, x**2),
+    "axes from behind": lambda x: tf.transpose(tf.transpose(x**3, [-1, -2]), [-1, 0]),
+    "softmax": lambda x: tf.nn.softmax(x * x),
+    "loop": lambda x: tf.while_loop(
+        lambda i, y: i < 2, lambda i, y: (i + 1, y * x), [0, x]
+    )[1],
+}
+
+
+@pytest.mark.parametrize("name", OPEN_SIZES)
+def test_number_of_samples_that_is_open(name):
+    function, x = (
+        OPEN_SIZES[name],
+        tf.constant([[0.3, -0.4, 0.1], [0.7, 0.2, -0.3]], tf.float64),
+    )
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3), tf.float64)], autograph=False)
+    def compiled(x):
+        return keras_smooth.derivatives(function, x, 2, engine="jet")
+
+    eager = keras_smooth.derivatives(function, x, 2, engine="jet")
+    for value, exact in zip(compiled(x), eager, strict=True):
+        np.testing.assert_allclose(value, exact, rtol=1e-12, atol=1e-12)

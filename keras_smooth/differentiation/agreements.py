@@ -89,7 +89,10 @@ class Measured:
         """
         own, size = np.abs(self.value), np.maximum(np.abs(self.value), self.size)
         most = np.maximum(_TWO_DIGITS * own, _SMALL * size)
-        smallest = np.maximum(_SMALL * self.variation, _NOTHING * self.steepest)
+        # Beside the largest derivative of a sample, one that is 0 may have its rounding.
+        largest = np.max(size, axis=tuple(range(1, size.ndim)), keepdims=True)
+        steepest = np.maximum(self.steepest, largest)
+        smallest = np.maximum(_SMALL * self.variation, _NOTHING * steepest)
         is_zero = (size <= _FEW * self.error) & (self.error <= smallest)
         within = np.minimum(_MOST * own, half_of_digits(k, rounding) * size)
         engine = np.maximum(within, self._roundings(rounding))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_smooth import registry
 from keras_smooth.checks import shown
@@ -53,7 +54,9 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
     ...     return x * x * x
     >>> keras_smooth.register_jet_rule(cubed, lambda x: jet.power(x, 3))
     """
-    if not isinstance(subject, str):
+    if isinstance(subject, str):
+        _check_kind(subject)
+    else:
         registry.check_subject(subject)
     if not callable(rule) or isinstance(rule, type | keras.layers.Layer):
         raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
@@ -62,6 +65,14 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
         rows.add(subject, _unframed(rule))
     else:
         _rules[subject] = rule
+
+
+def _check_kind(kind: str) -> None:
+    if not kind.isidentifier() or not hasattr(tf.raw_ops, kind):
+        raise ValueError(
+            f"`subject` must name a kind of operation of tf.raw_ops, received {shown(kind)}. "
+            "Their names are as in tf.Operation.type, for example 'Expint'."
+        )
 
 
 def _unframed(rule: Callable) -> Callable:

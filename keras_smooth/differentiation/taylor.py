@@ -14,6 +14,7 @@ from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
+from keras_smooth.jet.frame import tail
 
 
 def propagate(
@@ -174,7 +175,7 @@ def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int):
         k: Order.
     """
     dims, rank = points.dims, jet.primal.shape.rank
-    shape = [size or -1 for size in jet.shape]
+    shape = tail(jet.primal, 0)
     axes = [tapes.sample_axes(x) for x in points.moving]
     if sum(dims) > 1:
         full = tf.reshape(full, [*[sum(dims)] * k, *tf.unstack(tf.shape(jet.primal))])

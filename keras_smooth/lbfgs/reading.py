@@ -251,7 +251,8 @@ def _check_counts(counts: bool) -> None:
 
 def _check_not_negative(array: Any, first_row: int) -> None:
     array = np.asarray(array)
-    if not np.any(array < 0):
+    # What is no number, or one for all rows, is refused with the other arrays.
+    if not array.ndim or array.dtype.kind not in "iuf" or not np.any(array < 0):
         return
     place = [int(i) for i in np.argwhere(array < 0)[0]]
     value = array[tuple(place)]

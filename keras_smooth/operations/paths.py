@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from keras_smooth.operations import registered
+from keras_smooth.operations import registered, rows
 from keras_smooth.operations.program import Program
-from keras_smooth.operations.rows import WITHOUT_VALUES, row
+from keras_smooth.operations.rows import WITHOUT_VALUES
 
 
 def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
@@ -75,8 +75,5 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
 
 
 def _right_to(operation: tf.Operation) -> float:
-    known = row(operation.type)
-    right_to = math.inf if known is None else known.tapes_right_to
-    right_to = right_to(operation) if callable(right_to) else right_to
     called = (registered.tapes_right_to(name) for name in _bodies(operation))
-    return min([right_to, *called])
+    return min([rows.tapes_right_to(operation), *called])

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 Rule = Callable
 
@@ -62,6 +63,13 @@ def add_column(kinds: str, **columns: object) -> None:
 def row(kind: str) -> Row | None:
     """Returns what is known of a kind of operation."""
     return _rows.get(kind)
+
+
+def tapes_right_to(operation: Any) -> float:
+    """Returns up to which order TensorFlow's own derivatives of an operation are right."""
+    known = row(operation.type)
+    right_to = math.inf if known is None else known.tapes_right_to
+    return right_to(operation) if callable(right_to) else right_to
 
 
 def all_rows() -> Iterable[Row]:

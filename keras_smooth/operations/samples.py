@@ -170,7 +170,8 @@ def _product(shape: tf.TensorShape) -> int | None:
 
 def _transposed(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     order = _static(operation, 1)
-    return NotImplemented if order is None else list(order).index(axes[0])
+    rank = _shape(operation).rank
+    return NotImplemented if order is None else [p % rank for p in order].index(axes[0])
 
 
 def _expanded(operation: tf.Operation, axes: Axes, program: Program) -> Any:

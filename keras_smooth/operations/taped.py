@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_smooth.jet import Jet
 from keras_smooth.operations.lifting import run, run_primals
 from keras_smooth.operations.program import layer_of
-from keras_smooth.operations.rows import row
+from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn
 
 
@@ -21,9 +21,8 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     Raises:
         ValueError: If TensorFlow has no such derivative of the operation.
     """
-    known = row(operation.type)
     order = next(x.order for x in inputs if isinstance(x, Jet))
-    if known is not None and order > known.tapes_right_to:
+    if order > tapes_right_to(operation):
         raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
     _warn_once(operation.type, layer_of(operation))
     inputs = [x.unframed() if isinstance(x, Jet) else x for x in inputs]

@@ -18,8 +18,40 @@ def _call(
 ) -> list:
     """A function that is called: its operations take its place, or the rule of a user."""
     name = operation.get_attr("f").name
-    results = registered.applied(name, inputs, lambda: evaluate(bodies(name), inputs))
-    return evaluate(bodies(name), inputs) if results is None else results
+
+    def computed() -> list:
+        # Some kernels, as that of a grouped convolution's gradient, are XLA's alone.
+        if tf.executing_eagerly() and _must_compile(operation):
+            return _compiled(bodies(name), inputs, evaluate)
+        return evaluate(bodies(name), inputs)
+
+    results = registered.applied(name, inputs, computed)
+    return computed() if results is None else results
+
+
+def _must_compile(operation: tf.Operation) -> bool:
+    attributes = operation.node_def.attr
+    return "_XlaMustCompile" in attributes and attributes["_XlaMustCompile"].b
+
+
+def _compiled(body: Any, inputs: list, evaluate: Callable) -> list:
+    leader = next((x for x in inputs if _moves(x)), None)
+    given = [_filled(x, _moves(x), leader) for x in inputs]
+    passed = [x for x in given if not isinstance(x, tf.Variable)]
+    templates: list = []
+
+    def function(*flat: tf.Tensor) -> list:
+        values = iter(_packed(passed, flat))
+        results = evaluate(
+            body, [x if isinstance(x, tf.Variable) else next(values) for x in given]
+        )
+        templates[:] = [_filled(y, _moves(y), leader) for y in results]
+        return [tensor for value in templates for tensor in _tensors(value)]
+
+    flat = [tensor for value in passed for tensor in _tensors(value)]
+    return _packed(
+        templates, tf.function(function, autograph=False, jit_compile=True)(*flat)
+    )
 
 
 add("PartitionedCall StatefulPartitionedCall", program=_call)

@@ -122,8 +122,7 @@ def _bias(operation: tf.Operation, x: Any, bias: Any) -> Jet:
 
 def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
     def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        shape = tf.broadcast_dynamic_shape(tf.shape(a), tf.shape(b))
-        return tf.linalg.cross(tf.broadcast_to(a, shape), tf.broadcast_to(b, shape))
+        return tf.linalg.cross(a + tf.zeros_like(b), b + tf.zeros_like(a))
 
     return jet.bilinear(product, *of_one_rank(_whole(x), _whole(y)))
 

@@ -63,7 +63,7 @@ def _squeezed(operation: tf.Operation, v: tf.Tensor) -> tf.Tensor:
 
 
 def _transposed(operation: tf.Operation, v: tf.Tensor, order: Any) -> tf.Tensor:
-    return tf.transpose(v, tf.concat([[0], tf.cast(order, tf.int32) + 1], axis=0))
+    return tf.transpose(v, tf.concat([[0], shifted(order)], axis=0))
 
 
 def _sliced(operation: tf.Operation, v: tf.Tensor, begin: Any, size: Any) -> tf.Tensor:
