@@ -24,6 +24,8 @@ _FEW = 4.0
 _CLEARLY = 10.0
 # Roundings within an engine, in parts of the largest derivative near a point.
 _ROUNDINGS = 100.0
+# What sums of the derivatives along directions leave, in roundings of the largest.
+_SUMMED = 10.0
 # What engines may differ by at most, in parts of a derivative.
 _MOST = 2e-3
 
@@ -89,14 +91,15 @@ class Measured:
         """
         own, size = np.abs(self.value), np.maximum(np.abs(self.value), self.size)
         most = np.maximum(_TWO_DIGITS * own, _SMALL * size)
-        # Beside the largest derivative of a sample, one that is 0 may have its rounding.
-        largest = np.max(size, axis=tuple(range(1, size.ndim)), keepdims=True)
+        # Sums of directions round: one that is 0 has the rounding of the largest of a sample.
+        largest = np.max(size, axis=-1, keepdims=True)
+        error = np.maximum(self.error, _SUMMED * ROUNDING["float64"] * largest)
         steepest = np.maximum(self.steepest, largest)
         smallest = np.maximum(_SMALL * self.variation, _NOTHING * steepest)
-        is_zero = (size <= _FEW * self.error) & (self.error <= smallest)
+        is_zero = (size <= _FEW * error) & (error <= smallest)
         within = np.minimum(_MOST * own, half_of_digits(k, rounding) * size)
         engine = np.maximum(within, self._roundings(rounding))
-        limits = np.where((self.error <= most) | is_zero, 2 * self.error + engine, most)
+        limits = np.where((self.error <= most) | is_zero, 2 * error + engine, most)
         return np.where(np.isfinite(self.error), limits, 0.0)
 
     def coarse_limits(self, k: int, rounding: float) -> np.ndarray:
