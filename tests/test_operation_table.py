@@ -361,3 +361,48 @@ def test_number_of_samples_that_is_open(name):
     eager = keras_smooth.derivatives(function, x, 2, engine="jet")
     for value, exact in zip(compiled(x), eager, strict=True):
         np.testing.assert_allclose(value, exact, rtol=1e-12, atol=1e-12)
+
+
+# Inputs that move where they seldom do: by the operation's own gradient, or told.
+MOVING_SETTINGS = {
+    "padding": lambda x: tf.pad(x**3, [[1, 0]], constant_values=x[0] ** 3),
+    "padding of a constant": lambda x: tf.pad(
+        [1.0, 2.0], [[1, 0]], constant_values=x[0] ** 3
+    ),
+    "diagonal": lambda x: tf.linalg.diag(x**3, padding_value=x[0]),
+    "sparse": lambda x: tf.sparse.to_dense(tf.SparseTensor([[0], [2]], x[:2] ** 3, [4])),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The operation")
+@pytest.mark.parametrize("name", MOVING_SETTINGS)
+def test_settings_that_move(name):
+    function, x = MOVING_SETTINGS[name], tf.constant([0.3, -0.4, 0.1], tf.float32)
+    try:
+        (y,), (v,) = along32(function, x)
+    except ValueError as error:
+        assert "is lost at" in str(error)
+        return
+    exact, error = derivative(
+        lambda t: np.asarray(function(x + t * v), "float64"), 1, 0.4, 3
+    )
+    np.testing.assert_allclose(y.entry(1)[0], exact, atol=1e-3)
+
+
+def along32(function, x):
+    v = tf.constant([1.0, 0.5, -0.5])
+    return keras.tree.flatten(operations.apply(function, Jet(x, [v[None]]))), [v]
+
+
+def test_what_a_variable_keeps_goes_through_tapes():
+    variable = tf.Variable(tf.zeros((2, 1), tf.float64))
+
+    def function(x):
+        variable.assign(x**3)
+        return variable.read_value() + x
+
+    with pytest.warns(UserWarning, match="to a variable"):
+        with pytest.raises(ValueError, match="is lost"):
+            keras_smooth.directional(
+                lambda x: 0.0 * function(x) + variable, np.ones((2, 1)), [1.0], 2
+            )

@@ -75,13 +75,17 @@ class Traces:
 
         try:
             with registered.names(self.model, rules.rule_of) as model:
-                return calls.without_trace(operations.trace, function, points.flat)
+                traced = calls.without_trace(operations.trace, function, points.flat)
         # Whatever Python does with values ends in an error of its own kind.
         except Exception as error:
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})"
             ) from error
+        moving = [*[True] * len(points.flat), *[False] * len(traced.captured)]
+        if operations.kept_in_variables(traced.program, moving) is not None:
+            raise NotTraceableError("It writes what depends on x to a variable")
+        return traced
 
     def moving(self, points: Points) -> list[bool]:
         """Returns for each input of the program whether derivatives are taken by it."""

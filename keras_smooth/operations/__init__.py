@@ -19,7 +19,12 @@ operation by the rule in its row.
 
 from keras_smooth.operations import table
 from keras_smooth.operations.evaluation import apply, evaluate
-from keras_smooth.operations.paths import between, reached, tapes_right_to
+from keras_smooth.operations.paths import (
+    between,
+    kept_in_variables,
+    reached,
+    tapes_right_to,
+)
 from keras_smooth.operations.rows import Row, all_rows, row
 from keras_smooth.operations.samples import MixedError, axes_of_samples
 from keras_smooth.operations.trace import Trace, trace
@@ -33,6 +38,7 @@ __all__ = [
     "axes_of_samples",
     "between",
     "evaluate",
+    "kept_in_variables",
     "reached",
     "row",
     "table",

@@ -107,6 +107,9 @@ def linear(lift: Callable) -> Callable:
     """
 
     def rule(operation: tf.Operation, x: Any, *others: Any) -> Any:
+        if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
+            # As a padding with a value that moves: not what the table speaks of.
+            return NotImplemented
         x = whole(x)
         y = run(operation, [x.primal, *others])
         if not isinstance(y, list):
@@ -124,8 +127,10 @@ def _each(function: Callable, series: Sequence[Entry]) -> list:
     return [None if value is None else function(value) for value in series]
 
 
-def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Jet:
+def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Any:
     """The rule of an operation that is linear in its first input, axis 0 of which is a batch."""
+    if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
+        return NotImplemented
 
     def function(v: tf.Tensor) -> tf.Tensor:
         return run(operation, [v, *others])

@@ -36,6 +36,18 @@ def unchanged(body: Program) -> list[bool]:
     ]
 
 
+def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation | None:
+    """Returns an operation that writes what depends on some inputs to a variable, if any."""
+    names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
+    for operation, inputs, outputs, _ in program.steps:
+        if operation.type in WITHOUT_VALUES or names.isdisjoint(inputs):
+            continue
+        names.update(outputs)
+        if any(tensor.dtype == tf.resource for tensor in operation.inputs) and not outputs:
+            return operation
+    return None
+
+
 def between(program: Program, moving: Sequence[bool]) -> Iterator[tf.Operation]:
     """Yields the operations that some inputs reach and that lead to the outputs.
 

@@ -141,7 +141,9 @@ def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Ten
         with tf.GradientTape() as inner, tape:
             inner.watch(seed)
             total = tape.gradient(value, t, seed)
-        return None if total is None else inner.gradient(total, seed)
+        slope = None if total is None else inner.gradient(total, seed)
+        # What is gathered has the gradient of the rows that are used.
+        return None if slope is None else tf.convert_to_tensor(slope)
     except LookupError as error:
         raise ValueError(_lost(operation, error.args[0])) from error
 

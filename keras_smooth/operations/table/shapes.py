@@ -9,6 +9,7 @@ from keras_smooth.operations.lifting import (
     behind,
     joint,
     linear,
+    of_one_rank,
     run,
     run_primals,
     shifted,
@@ -118,7 +119,29 @@ add(
 )
 add("Slice", linear(_sliced), exact=True)
 add("StridedSlice", linear(_strided), exact=True)
-add("Pad PadV2", linear(_padded), exact=True)
+
+
+def _filling(lift: Any) -> Any:
+    """Returns the rule of what is linear in its first input and filled up with its last.
+
+    What is filled with a value that moves is x less the value, filled with 0, and the value.
+    """
+    rule = linear(lift)
+
+    def filled(operation: tf.Operation, x: Any, *others: Any) -> Jet:
+        *settings, value = others
+        if not isinstance(value, Jet):
+            return rule(operation, x, *others)
+        first, second = of_one_rank(x, value)
+        y = rule(operation, first - second, *settings, tf.zeros_like(value.primal))
+        first, second = of_one_rank(y, value)
+        return first + second
+
+    return filled
+
+
+add("Pad", linear(_padded), exact=True)
+add("PadV2", _filling(_padded))
 add("MirrorPad", linear(_mirrored), exact=True)
 add("Unpack", linear(_unstacked), exact=True)
 add(
@@ -208,22 +231,16 @@ def _spaces(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
 add("BatchToSpaceND SpaceToBatchND", linear(_spaces), exact=True)
 
 # Matrices are the last axes: axes in front are only more of them.
-_LAST_AXES = (
-    "MatrixBandPart MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 "
-    "MatrixDiagV2 MatrixDiagV3"
-)
+_LAST_AXES = "MatrixBandPart MatrixDiag MatrixDiagPart"
+_FILLED_AXES = "MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3"
 
 
 def _of_matrices(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    if operation.type in (
-        "MatrixDiagPartV2",
-        "MatrixDiagPartV3",
-        "MatrixDiagV2",
-        "MatrixDiagV3",
-    ):
+    if operation.type in _FILLED_AXES.split():
         # What is filled in is constant.
         others = (*others[:-1], tf.zeros_like(others[-1]))
     return run(operation, [v, *others])
 
 
 add(_LAST_AXES, linear(_of_matrices), exact=True)
+add(_FILLED_AXES, _filling(_of_matrices))
