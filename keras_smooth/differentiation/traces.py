@@ -59,8 +59,8 @@ class Traces:
         key = (known, self.training, rules.version(), key, repr(outline))
         kept = _kept.setdefault(self.model, {})
         if key not in kept:
-            while len(kept) >= _MOST_KEPT:
-                del kept[next(iter(kept))]
+            for old in list(kept)[: max(0, len(kept) + 1 - _MOST_KEPT)]:
+                kept.pop(old, None)
             kept[key] = self._traced(points)
         return kept[key]
 

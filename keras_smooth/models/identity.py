@@ -1,5 +1,7 @@
 """What tells whether a model computes the same as before, where that can be proven."""
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +11,29 @@ import tensorflow as tf
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, tf.DType)
 # Whose code does not change: nothing else in it decides what a layer computes.
 _KNOWN = ("keras", "keras_smooth", "tensorflow", "numpy", "builtins", "inspect")
+# What Keras notes of calls that have been.
+_NOTES = ("_called",)
+
+
+class _Same:
+    """An object by its identity, which another one at its address later has not."""
+
+    def __init__(self, value: Any) -> None:
+        self.get: Callable[[], Any]
+        try:
+            self.get = weakref.ref(value)
+        except TypeError:
+            self.get = lambda: value
+        self.hash = id(value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Same):
+            return False
+        value = self.get()
+        return value is not None and value is other.get()
+
+    def __hash__(self) -> int:
+        return self.hash
 
 
 class _UnknownError(Exception):
@@ -54,7 +79,7 @@ def _collect(value: Any, found: list, seen: set[int]) -> None:
         if not hasattr(value.value, "assign"):
             # A scope has put a tensor in its place.
             raise _UnknownError
-        found.append(id(value))
+        found.append(_Same(value))
     elif isinstance(value, (list, tuple, set, frozenset)):
         found.append(len(value))
         for item in value:
@@ -65,7 +90,7 @@ def _collect(value: Any, found: list, seen: set[int]) -> None:
             _collect(key, found, seen)
             _collect(item, found, seen)
     elif id(value) in seen:
-        found.append(id(value))
+        found.append(_Same(value))
     else:
         _collect_object(value, found, seen)
 
@@ -76,11 +101,12 @@ def _collect_object(value: Any, found: list, seen: set[int]) -> None:
         raise _UnknownError
     if isinstance(value, np.ndarray) and value.size > 16:
         raise _UnknownError
-    found.append(id(value))
+    found.append(_Same(value))
     seen.add(id(value))
     if isinstance(value, np.ndarray):
         found.append(value.tobytes())
     elif isinstance(value, keras.Operation):
         for name, attribute in vars(value).items():
-            found.append(name)
-            _collect(attribute, found, seen)
+            if name not in _NOTES:
+                found.append(name)
+                _collect(attribute, found, seen)

@@ -1,0 +1,83 @@
+"""What tells whether a model computes the same, against what a change does to its numbers."""
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+
+import keras_smooth
+from keras_smooth.models.identity import identity
+
+FLOAT64 = {"dtype": "float64"}
+
+
+def net():
+    return keras.Sequential(
+        [
+            keras.Input((2,), **FLOAT64),
+            keras.layers.Dense(3, "tanh", **FLOAT64),
+            keras.layers.LeakyReLU(negative_slope=0.1, **FLOAT64),
+            keras.layers.Dense(1, **FLOAT64),
+        ]
+    )
+
+
+def new_policy(model):
+    model.layers[0].dtype_policy = keras.DTypePolicy("float32")
+
+
+CHANGES = {
+    "activation": lambda m: setattr(m.layers[0], "activation", keras.activations.sigmoid),
+    "a number": lambda m: setattr(m.layers[1], "negative_slope", 0.7),
+    "a switch": lambda m: setattr(m.layers[0], "use_bias", False),
+    "a layer": lambda m: m.add(keras.layers.Dense(1, "softplus", **FLOAT64)),
+    "LoRA": lambda m: m.layers[0].enable_lora(1),
+    "precision": new_policy,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_seen(name):
+    model, x = net(), np.random.default_rng(0).normal(size=(4, 2))
+    before, first = identity(model), keras_smooth.laplacian(model, x)
+    assert before is not None and identity(model) == before
+    np.testing.assert_array_equal(keras_smooth.laplacian(model, x), first)
+    CHANGES[name](model)
+    assert identity(model) != before
+    found = keras_smooth.derivatives(model, x, engine="jet")
+    # A model that nothing was kept for.
+    again = keras.Model(model.inputs, model(model.inputs[0]))
+    exact = keras_smooth.derivatives(again, x, engine="jet")
+    for value, other in zip(found, exact, strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-6)
+
+
+def test_weights_are_read_anew():
+    model, x = net(), np.ones((1, 2))
+    first = keras_smooth.laplacian(model, x)
+    model.set_weights([2.0 * weight for weight in model.get_weights()])
+    assert np.all(np.abs(keras_smooth.laplacian(model, x) - first) > 1e-6)
+
+
+UNKNOWN = {
+    "a function": lambda: lambda x: x,
+    "a layer of a user": lambda: type("Own", (keras.layers.Layer,), {})(),
+    "a function of a user": lambda: keras.layers.Dense(1, lambda x: x),
+    "a Lambda": lambda: keras.Sequential([keras.layers.Lambda(lambda x: x)]),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_code_of_a_user_may_read_anything(name):
+    assert identity(UNKNOWN[name]()) is None
+
+
+def test_what_is_kept_does_not_keep_a_model():
+    model = net()
+    keras_smooth.laplacian(model, np.ones((1, 2)))
+    alive = weakref.ref(model)
+    del model
+    gc.collect()
+    assert alive() is None
