@@ -113,7 +113,9 @@ def test_matrix_in_blocks_is_the_dense_matrix(
     ("num_weights", "dtype"), [(23_000, "float64"), (33_000, "float32")]
 )
 def test_matrix_that_does_not_fit_is_refused(num_weights, dtype):
-    with pytest.raises(ValueError, match=f"{num_weights} weights .* and 2 GiB are taken.*lbfgs"):
+    with pytest.raises(
+        ValueError, match=f"{num_weights} weights .* and 2 GiB are taken.*lbfgs"
+    ):
         dense_inverse_hessian.empty(tf.zeros(num_weights, dtype))
 
 

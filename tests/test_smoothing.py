@@ -342,6 +342,7 @@ ORDERS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
 @pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
 @pytest.mark.parametrize("name", ORDERS)
 def test_weights_keep_their_order(name, tmp_path, rng):
