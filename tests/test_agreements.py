@@ -146,6 +146,9 @@ def test_what_is_told_is_the_worst():
     error[2] = 1e-3
     row = compared(value + [[0.0], [0.0], [0.1]], value=value, error=error)
     assert (row.worst, row.enough_digits) == (2, True)
+    # What is exactly 0 has no part in it, and divides nothing by 0.
+    row = compared([[0.0], [1.1]], value=[[0.0], [1.0]])
+    assert (row.worst, row.ok) == (1, False)
     # Where all agree it is the largest bound, and so `bound` holds for all.
     row = compared(value + [[0.0], [1e-9], [2e-9]], value=value)
     assert row.ok and row.worst == 2 and row.bound == pytest.approx(2e-9)

@@ -446,6 +446,7 @@ def test_events_and_files_after_every_run(tmp_path):
     assert first[-1].loss < first[0].loss
 
 
+@pytest.mark.filterwarnings("error:`shuffle=True`")
 @pytest.mark.parametrize(
     "method", [pytest.param("tfp_bfgs", marks=pytest.mark.slow), "adam"]
 )

@@ -1,10 +1,11 @@
 """What may be added to a comparison, and what would mix: from made-up runs."""
 
 import dataclasses
+import json
 
 import keras
 import pytest
-from made_up_comparison import MAIN, key_of, made_up
+from made_up_comparison import MAIN, key_of, made_up, outcome
 
 import keras_smooth
 from keras_smooth import cli
@@ -16,6 +17,19 @@ from keras_smooth.lbfgs import Status
 STORED = {"tanh": (1e-3,) * 2, "elu": (1e-2,) * 2}
 ASKED = {"activations": ("tanh", "elu"), "seeds": 2, "epochs": 9}
 BROKEN = key_of("elu", 1)
+
+
+def written(found, directory):
+    """Returns results whose errors are those of their curves, as their files hold them."""
+    if found.settings.asks_open_question():
+        of_glorot = Key("sigmoid", found.from_glorot(), 0)
+        found.outcomes[of_glorot] = outcome(found, "sigmoid", 0, 0.5, True)
+    for key, one in found.outcomes.items():
+        run = dataclasses.replace(one.run, **errors(found.problem, one.curves))
+        found.outcomes[key] = dataclasses.replace(one, run=run)
+        files.write_curves(found, key, directory)
+    files.write(found, directory)
+    return found
 
 
 @pytest.fixture
@@ -90,6 +104,21 @@ def test_only_what_is_missing_is_left_to_run(stored, name):
         assert one.run == found.outcomes[key].run
 
 
+def test_a_problem_that_is_stored_but_not_given_is_loaded_by_its_name(stored):
+    directory, found = stored
+    again = resuming.read(asked(found), {}, directory)
+    assert again.outcomes.keys() == found.outcomes.keys()
+
+
+def test_runs_of_the_open_question_are_read_once(tmp_path):
+    """From a file of their own section, and where Glorot's start is a level of its own."""
+    for initializer in ("default", ("default", "glorot_uniform")):
+        found = written(made_up({"sigmoid": (1e-3,)}, initializer=initializer), tmp_path)
+        again = resuming.read(found.settings, found.problems, tmp_path)
+        assert again.found("sigmoid", again.from_glorot())
+        assert again.outcomes.keys() == found.outcomes.keys()
+
+
 def test_the_clock_goes_on_from_the_last_run_that_is_kept(stored):
     directory, found = stored
     assert resuming.read(asked(found), found.problems, directory).seconds == 1.0
@@ -132,12 +161,7 @@ VERSIONS = {
 @pytest.mark.parametrize("name", VERSIONS)
 def test_versions_matter_to_the_methods_that_need_them(tmp_path, monkeypatch, name):
     method, beside, package, matters = VERSIONS[name]
-    found = made_up({"tanh": (1e-3,)}, method=method, beside=beside)
-    for key, one in found.outcomes.items():
-        run = dataclasses.replace(one.run, **errors(found.problem, one.curves))
-        found.outcomes[key] = dataclasses.replace(one, run=run)
-        files.write_curves(found, key, tmp_path)
-    files.write(found, tmp_path)
+    found = written(made_up({"tanh": (1e-3,)}, method=method, beside=beside), tmp_path)
     known = files.version
     other = {package: "0.0.1"}
     monkeypatch.setattr(files, "version", lambda one: other.get(one) or known(one))
@@ -147,6 +171,15 @@ def test_versions_matter_to_the_methods_that_need_them(tmp_path, monkeypatch, na
             resuming.read(asked, found.problems, tmp_path)
     else:
         assert resuming.read(asked, found.problems, tmp_path).outcomes
+
+
+def test_a_digest_of_data_that_no_run_has_is_damage(stored):
+    directory, found = stored
+    content = json.loads((directory / files.RESULTS).read_text())
+    content["data_digests"]["other"] = "0" * 64
+    (directory / files.RESULTS).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="Cannot resume: .* damaged or was edited"):
+        resuming.read(asked(found), found.problems, directory)
 
 
 def named(name, function):

@@ -370,7 +370,7 @@ def test_advice_to_take_float64_is_for_less(status):
 ])  # fmt: skip
 def test_a_trial_that_is_nan_shrinks_the_step(method, starts):
     """x - 10 log x, which is NaN below 0, has its minimum at 10."""
-    seen = tf.Variable(0)
+    seen = tf.Variable(0, trainable=False)
 
     def function(w):
         seen.assign_add(tf.reduce_sum(tf.cast(w < 0.0, tf.int32)))

@@ -214,6 +214,7 @@ def test_a_weight_without_a_gradient_keeps_its_value(objective):
     assert not said(LOST, objective, model=model)
 
 
+@pytest.mark.filterwarnings("ignore:The loss does not depend on these trainable weights")
 def test_the_steps_are_those_without_that_weight():
     whole, without = bare(), bare()
     without.layers[-1].bias.trainable = False

@@ -113,7 +113,9 @@ def test_matrix_in_blocks_is_the_dense_matrix(
     ("num_weights", "dtype"), [(23_000, "float64"), (33_000, "float32")]
 )
 def test_matrix_that_does_not_fit_is_refused(num_weights, dtype):
-    with pytest.raises(ValueError, match=f"{num_weights} weights .*2 GiB are taken.*lbfgs"):
+    with pytest.raises(
+        ValueError, match=f"{num_weights} weights .* and 2 GiB are taken.*lbfgs"
+    ):
         dense_inverse_hessian.empty(tf.zeros(num_weights, dtype))
 
 
@@ -327,6 +329,24 @@ def test_line_search_finds_a_flat_lower_step_or_says_that_there_is_none(name):
             assert abs(found.place.gradient[0]) <= 0.5 * abs(start.gradient[0])
 
 
+# First step along (t - 1)^2, and the trials until the cubic step, which is exact: 10 times the
+# first one at most, and no nearer to a bound than a tenth of the way.
+TRIALS = {1.0: [1.0], 3.0: [3.0, 1.0], 0.04: [0.04, 0.4, 1.0], 20.0: [20.0, 2.0, 1.0]}
+
+
+@pytest.mark.parametrize("length", TRIALS)
+def test_steps_that_are_tried(length):
+    tried = []
+
+    def function(t):
+        tried.append(float(t))
+        return (t - 1.0) ** 2
+
+    _, found = search_along(function, length)
+    assert bool(found.found)
+    np.testing.assert_allclose(tried[1:], TRIALS[length], rtol=1e-12)
+
+
 # What rounding adds to the value anywhere but at the start, and whether the step is taken.
 ROUNDED = {"1e-9": (1e-9, True), "1e-7": (1e-7, True), "more than rounding": (1e-5, False)}
 
@@ -345,6 +365,19 @@ def test_slopes_tell_where_rounding_hides_the_decrease(name, value):
     assert bool(found.found) == taken
     if taken:
         assert float(found.length) == 1.0 and int(found.num_trials) == 1
+
+
+# Slope behind a kink, in parts of that before it: uphill at most as steep is a good step.
+@pytest.mark.parametrize(("behind", "taken"), [(-0.9, True), (-1.1, False), (-5.0, False)])
+def test_where_rounding_hides_the_decrease_no_step_is_steeper_uphill(behind, taken):
+    slope = -1e-12
+
+    def function(t):
+        hidden = 1e-9 * tf.cast(t > 0, t.dtype)
+        return 1.0 + hidden + slope * tf.where(t < 0.3, t, 0.3 + behind * (t - 0.3))
+
+    _, found = search_along(function, 1.0)
+    assert bool(found.found) == taken
 
 
 class Unknowns(keras.Model):

@@ -342,6 +342,7 @@ ORDERS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
 @pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
 @pytest.mark.parametrize("name", ORDERS)
 def test_weights_keep_their_order(name, tmp_path, rng):
@@ -363,6 +364,7 @@ def test_weights_keep_their_order(name, tmp_path, rng):
         assert_same(smooth)
 
 
+@pytest.mark.filterwarnings("ignore:These parts have no smooth replacement")
 def test_a_smooth_lambda_hands_no_mask_on():
     i = keras.Input((4, 3))
     h = L.Lambda(_ramp)(L.Masking()(i))

@@ -9,6 +9,8 @@ from representatives import representatives
 
 import keras_smooth
 from keras_smooth.differentiation import differences
+from keras_smooth.differentiation.agreements import Agreement
+from keras_smooth.differentiation.verification import Verification
 
 FLOAT64 = {"dtype": "float64"}
 
@@ -128,6 +130,20 @@ def test_no_difference_is_exact_by_chance(dtype):
         limit = rounding**0.5 * np.abs(derivative).max()
         assert np.abs(found - derivative).max() < limit
         assert error.min() > 0.0 and error.max() < limit
+
+
+def test_what_a_verification_shows():
+    fields = {"scale": 1.0, "error": 1e-9, "limit": 1e-7, "worst": 2, "enough_digits": True}
+    rows = [
+        Agreement(name, difference=difference, **fields)
+        for name, difference in (("y", 0.0), ("dy", 0.5))
+    ]
+    shown = Verification("jet", "float64", 9, tuple(rows))
+    ways = "ngine 'jet' against values of the model, 9 points, float64"
+    assert repr(shown) == (
+        f"<Verification: e{ways}: y to 1.0e-09, dy differs by 5.0e-01 at point 2>"
+    )
+    assert str(shown).startswith(f"E{ways}\n")
 
 
 def test_several_inputs_verify():

@@ -94,6 +94,7 @@ def _train_adam(model, x, y, epochs: int, dtype: str, report: Report) -> dict:
         epochs=epochs // chunk,
         steps_per_epoch=chunk,
         callbacks=[progress],
+        shuffle=False,
         verbose=0,
     )
     loss = float(model.evaluate(batch, verbose=0))

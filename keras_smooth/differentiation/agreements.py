@@ -56,7 +56,7 @@ class Agreement:
     error: float
     limit: float
     worst: int
-    enough_digits: bool = True
+    enough_digits: bool
 
     @property
     def bound(self) -> float:

@@ -161,13 +161,13 @@ def _next_step(before, trial, low, high, flat) -> tf.Tensor:
 def minimum_of_cubic(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns where the cubics through pairs of points `(..., 3)` have their minima.
 
-    Nocedal and Wright, 2006, equation 3.59.
+    Nocedal and Wright, 2006, equation 3.59, with a before b.
     """
     a_step, a_value, a_slope = tf.unstack(a, axis=-1)
     b_step, b_value, b_slope = tf.unstack(b, axis=-1)
     d1 = a_slope + b_slope - 3.0 * (a_value - b_value) / (a_step - b_step)
     square = d1**2 - a_slope * b_slope
-    d2 = tf.sign(b_step - a_step) * tf.sqrt(tf.maximum(square, tf.zeros_like(square)))
+    d2 = tf.sqrt(tf.maximum(square, tf.zeros_like(square)))
     fraction = (b_slope + d2 - d1) / (b_slope - a_slope + 2.0 * d2)
     return b_step - (b_step - a_step) * fraction
 
