@@ -326,6 +326,66 @@ def test_subclassed_model_takes_x():
     assert not model.built
 
 
+class ByMethod(L.Layer):
+    """A part of another project, of which a method is used and not the call."""
+
+    def __init__(self, *inside, **arguments):
+        super().__init__(**arguments)
+        self.inside, self.unused = list(inside), L.Dense(1)
+
+    def velocity(self, x):
+        for layer in self.inside:
+            x = layer.velocity(x) if isinstance(layer, ByMethod) else layer(x)
+        return x
+
+
+class Velocity(keras.Model):
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def call(self, x):
+        return self.part.velocity(x)
+
+
+def _dense():
+    return L.Dense(4, "tanh", name="dense")
+
+
+USED_BY_METHODS = {
+    "layers": (lambda: [_dense(), L.Dense(1)], ["ok", "ok"], "proven"),
+    "a wrong one": (
+        lambda: [_dense(), L.LayerNormalization(), L.Dense(1)], ["ok", "wrong", "ok"], "faulty"
+    ),
+    "a model": (
+        lambda: [keras.Sequential([_dense(), L.ReLU()]), L.Dense(1)],
+        ["ok", "rough", "ok"],
+        "faulty",
+    ),
+    "another method": (lambda: [ByMethod(_dense()), L.Dense(1)], ["ok", "ok"], "proven"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", USED_BY_METHODS)
+def test_layers_of_what_is_used_by_a_method(name, rng):
+    make, verdicts, outcome = USED_BY_METHODS[name]
+    model = Velocity(ByMethod(*make(), name="part"))
+    result = keras_smooth.audit(model, rng.normal(size=(3, 2)).astype("float32"))
+    assert [row.verdict for row in result.rows] == verdicts
+    assert result.outcome == outcome
+    assert all(row.name.startswith("part/") for row in result.rows)
+    assert result.rows[0].name.endswith("/dense")
+
+
+def test_what_is_not_called_is_a_row():
+    model = NoConfig([L.Dense(1)])
+    model.other = ByMethod(L.Dense(1), name="other")
+    rows = keras_smooth.audit(model, np.ones((2, 3), "float32")).rows
+    assert [(row.verdict, row.reason) for row in rows] == [
+        ("ok", ""), ("unknown", "it is not called")
+    ]  # fmt: skip
+
+
 class NoConfig(keras.Model):
     """As most users write a model: its arguments are in no config."""
 

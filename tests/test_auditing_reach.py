@@ -169,6 +169,35 @@ def test_atoms_that_coincide_are_no_fault_where_x_has_none(name, rng):
     assert keras_smooth.audit(model, together).outcome == "faulty"
 
 
+class Guarded(L.Layer):
+    """A distance of two lists of positions, whose slope is 0 where both are the same."""
+
+    def call(self, ends):
+        squares = ops.sum(ops.square(ends[0] - ends[1]), axis=-1, keepdims=True)
+        apart = squares > 0
+        return ops.where(apart, ops.sqrt(ops.where(apart, squares, 1.0)), 0.0)
+
+
+class Together(L.Layer):
+    """A product that is guarded where its inputs are equal in another way."""
+
+    def call(self, ends):
+        change = ends[0] - ends[1]
+        return ops.where(change == 0, 0.0, ops.sin(change) * ends[0])
+
+
+@pytest.mark.parametrize("layer", [Guarded, Together])
+def test_generic_inputs_of_a_layer_are_not_equal(layer, rng):
+    """What is special where two inputs are the same is no fault of those that are not."""
+    r = keras.Input((3, 3), dtype="float64")
+    model = keras.Model(r, layer(dtype="float64")([r[:, 0], r[:, 1]]))
+    apart = np.eye(3) + 0.2 * rng.normal(size=(4, 3, 3))
+    assert keras_smooth.audit(model, apart).ok
+    together = apart.copy()
+    together[1, 0] = together[1, 1]
+    assert keras_smooth.audit(model, together).outcome == "faulty"
+
+
 def test_a_note_is_in_the_table_and_the_fault_without_x_remains():
     model = _model(lambda x: ops.norm(ops.sin(x), axis=-1, keepdims=True))
     result = keras_smooth.audit(model, _points(model))

@@ -223,6 +223,57 @@ def test_stock_normalization(operator, kind):
     keras.tree.map_structure(np.testing.assert_array_equal, tuple(auto), tuple(right))
 
 
+ATOMS, WEIGHTS = 2, np.array([[1.0], [2.0], [-1.5]])
+OWNERS = np.repeat(np.arange(3), ATOMS)
+
+
+def by_the_values(x):
+    """Of one batch, and not to be traced."""
+    return ops.tanh(x * WEIGHTS) if float(x[0, 0]) < 1e9 else x
+
+
+def bonds(x):
+    """Bonds of molecules, told by the places of their atoms in the joined batch."""
+    atoms = ops.reshape(x["atoms"], (-1, 1))
+    first, second = (ops.take(atoms, x["bonds"][:, k], axis=0) for k in range(2))
+    return ops.exp(-ops.sum((first - second) ** 2, axis=1))
+
+
+POSITIONS = np.random.default_rng(4).normal(size=(3, ATOMS, 1))
+BONDS = ATOMS * np.arange(3)[:, None] + np.arange(ATOMS)
+# Models that are right for the batch that they are given, and for no other.
+OF_ONE_BATCH = {
+    "a number for each sample": (lambda x: ops.tanh(x * WEIGHTS), WEIGHTS + 0.3),
+    "not to be traced": (by_the_values, WEIGHTS + 0.3),
+    "the size of the batch": (
+        lambda x: ops.reshape(ops.tanh(ops.reshape(x, (3 * ATOMS,))), (3, ATOMS, 1)),
+        POSITIONS,
+    ),
+    "owners of atoms": (
+        lambda x: tf.math.segment_sum(ops.tanh(ops.reshape(x, (-1, 1))), OWNERS),
+        POSITIONS,
+    ),
+    "bonds of atoms": (bonds, {"atoms": POSITIONS, "bonds": BONDS}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot trace it")
+@pytest.mark.parametrize("name", OF_ONE_BATCH)
+def test_models_of_one_batch(name):
+    function, x = OF_ONE_BATCH[name]
+    found = keras_smooth.laplacian(function, x, verify=True).verification
+    # Rounding over the least step that is used. Measured: up to 2e-10.
+    assert found.ok and found["laplacian"].bound < 1e-8
+
+
+def test_a_lie_of_one_batch_is_found():
+    lie = LIES["slope"][0]
+    with pytest.raises(ValueError, match="could not be verified"):
+        keras_smooth.gradient(
+            lambda x: lie(x * WEIGHTS), WEIGHTS, engine="tape", verify=True
+        )
+
+
 def test_bad_arguments(make_model, x):
     for arguments, words in (
         ({"training": True}, "training=True"),

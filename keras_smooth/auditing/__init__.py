@@ -1,6 +1,7 @@
 """audit: which layers of a model lose or falsify derivatives, measured.
 
 auditor.py        audit: each part, each of its calls, each mode
+used.py           which layers a model calls, also within one that is used by a method
 rows.py           the row of a layer from its findings, and that of the model
 lines.py          lines through the inputs of a layer, along which it is measured
 measured_call.py  a faithful copy of a layer and a call of it, as a function along lines

@@ -7,14 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_smooth.auditing import precision, rows
+from keras_smooth.auditing import precision, rows, used
 from keras_smooth.auditing.findings import Finding, Findings, worst
 from keras_smooth.auditing.measured_call import MeasuredCall
 from keras_smooth.auditing.measurement import Measurement
 from keras_smooth.auditing.report import MODES, Audit, LayerAudit
 from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.checks import function, shown, whole_number
-from keras_smooth.models import agreement, calls, copies, graph, sample_inputs
+from keras_smooth.models import agreement, calls, copies, sample_inputs
 
 # Entries of configs that say how many numbers come out, and nothing of how.
 SIZES = ("filters", "units")
@@ -74,9 +74,7 @@ def audit(
         function("`progress`", progress, "path", "number", "total")
     with calls.preserved_random_state():
         model, args = sample_inputs.prepared(model, x, copies.fresh_copy)
-        parts = graph.unique(model)
-        watched = {id(part): part for part in (model, *(part for _, part in parts))}
-        recorded = calls.record(model, list(watched.values()), args)
+        parts, recorded = used.parts(model, args)
         auditor = _Auditor(order, _dtype(recorded[id(model)]), nearby=x is not None)
         found_rows: list[LayerAudit] = []
         in_doubt = False

@@ -16,8 +16,9 @@ class Line:
     """Points base + t * direction.
 
     Args:
-        base: Start of the line, from the value that reached the layer.
-        direction: From the same value and a random generator.
+        base: Start of the line, from the value that reached the layer and a random
+            generator that all values share: equal to each other they would be special.
+        direction: The same.
         points: Values of t at which derivatives are checked.
         reach: How far from t = 0 values are looked at.
         jumps: Whether jumps of derivatives are sought that far.
@@ -28,7 +29,7 @@ class Line:
             code that shows there is one wherever signals are of that size.
     """
 
-    base: Callable[[np.ndarray], np.ndarray]
+    base: Callable[[np.ndarray, np.random.Generator], np.ndarray]
     direction: Callable[[np.ndarray, np.random.Generator], np.ndarray]
     points: tuple[float, ...] = (0.0,)
     reach: float = 3.0
@@ -44,9 +45,24 @@ class Line:
 
     def through(self, values: list) -> tuple[list, list]:
         """Returns base and direction for each value, None where the value is None."""
-        rng = np.random.default_rng(SEED)
-        base = [None if value is None else self.base(value) for value in values]
-        return base, [None if v is None else self.direction(v, rng) for v in values]
+
+        def drawn(function: Callable, seed: int) -> list:
+            rng = np.random.default_rng(seed)
+            return [None if value is None else function(value, rng) for value in values]
+
+        return drawn(self.base, SEED + 1), drawn(self.direction, SEED)
+
+
+def _value(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.array(value)
+
+
+def _zeros(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.zeros_like(value)
+
+
+def _equal(number: float) -> Callable:
+    return lambda value, rng: np.full_like(value, number)
 
 
 def _spread(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -54,7 +70,7 @@ def _spread(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.normal(size=value.shape) * max(value.std(), 0.01)
 
 
-def _middle(value: np.ndarray) -> np.ndarray:
+def _middle(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.full_like(value, (value.min() + value.max()) / 2)
 
 
@@ -66,7 +82,7 @@ def _normal(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.normal(size=value.shape)
 
 
-GENERIC = Line(np.array, _spread, (0.0, 0.31), jumps=True)
+GENERIC = Line(_value, _spread, (0.0, 0.31), jumps=True)
 # Where other samples of the call are, of which one may have a zero or a tie.
 OTHERS = dataclasses.replace(GENERIC, points=(0.0,), jumps=False)
 # From the least to the largest of the values, so that no kink among them is passed by.
@@ -81,26 +97,21 @@ RANGE = Line(
 # From one sample to another: across whatever parts their neighborhoods, and past points, such
 # as those where two atoms coincide, that only special lines meet.
 BETWEEN = Line(
-    np.array,
+    _value,
     lambda value, rng: np.roll(value, 1, axis=0) - value,
     (0.31,),
     reach=1.2,
     jumps=True,
 )
 # Where signals die out on the way to a layer, its faults show at values of size 1 only.
-UNIT = Line(
-    lambda value: np.random.default_rng(SEED + 1).normal(size=value.shape),
-    _normal,
-    where="at inputs of size 1",
-    generic=True,
-)
-ZERO = Line(np.zeros_like, _normal, where="at inputs of 0")
+UNIT = Line(_normal, _normal, where="at inputs of size 1", generic=True)
+ZERO = Line(_zeros, _normal, where="at inputs of 0")
 # Where it is not known at what values the pieces of a function meet.
 FAR = dataclasses.replace(ZERO, reach=REACH, jumps=True, where="at inputs up to size 8")
-TIES = Line(lambda value: np.full_like(value, 0.7), _normal, where="at equal inputs")
+TIES = Line(_equal(0.7), _normal, where="at equal inputs")
 ALL_JOINTS = Line(
-    np.zeros_like,
-    lambda value, rng: np.ones_like(value),
+    _zeros,
+    _equal(1.0),
     JOINTS,
     REACH,
     jumps=True,
@@ -116,7 +127,7 @@ def image_lines(low: float, high: float) -> tuple[Line, ...]:
     """
     size = high - low
 
-    def image(value):
+    def image(value, rng):
         return low + size * np.random.default_rng(SEED + 2).uniform(size=value.shape)
 
     def direction(value, rng):
@@ -124,8 +135,8 @@ def image_lines(low: float, high: float) -> tuple[Line, ...]:
 
     return (
         Line(image, direction, reach=1.0, jumps=True, alone=True),
-        Line(lambda value: np.full_like(value, low + 0.7 * size), direction),
-        Line(lambda value: np.full_like(value, low), direction),
+        Line(_equal(low + 0.7 * size), direction),
+        Line(_equal(low), direction),
     )
 
 

@@ -40,7 +40,7 @@ VERDICTS = {
             "unknown",
             "not examined",
             "its derivatives could not be held against anything",
-            "pass x, or hold its derivatives against differences yourself",
+            "use verify=True, which holds derivatives against values of the model",
         ),
         Verdict(
             "imprecise",

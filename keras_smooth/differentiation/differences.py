@@ -20,7 +20,8 @@ import tensorflow as tf
 from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
-from keras_smooth.models import calls, graph
+from keras_smooth.models import calls
+from keras_smooth.models.tracing import traced
 
 # The distance from 1 to the next number, by dtype.
 ROUNDING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 2**-52}
@@ -251,21 +252,73 @@ def _along_lines(
     places = np.outer(steps, _nodes()).ravel()
     shape = len(steps), -1, len(directions[0]), points.flat[0].shape[0]
     found = []
-    for y, value in zip(
-        keras.tree.flatten(_call(model, points.x)), lines(places), strict=True
-    ):
+    for y, value in zip(_values(model, points.x), lines(places), strict=True):
         value = value.reshape(*shape, *y.shape[1:])
-        center = np.asarray(tf.cast(y, "float64"))
-        first = np.broadcast_to(center, value[:, :1].shape)
+        first = np.broadcast_to(y, value[:, :1].shape)
         found.append(np.concatenate([first, value], axis=1))
     return found
+
+
+def _values(model: Callable, x) -> list[np.ndarray]:
+    """Returns the outputs of a model in float64."""
+    y = keras.tree.flatten(_call(model, x))
+    return [np.asarray(tf.cast(each, "float64")) for each in y]
+
+
+def takes_other_batches(model: Callable, points: Points) -> bool:
+    """Returns whether a model has the same outputs for the samples in a larger batch.
+
+    What keeps a state, or a number for each sample, is of one batch; so are samples that
+    are joined by their places in the batch.
+    """
+    # In front, so that all others have other places.
+    longer = points.at([tf.concat([x[-1:], x], axis=0) for x in points.flat])
+    try:
+        outputs = zip(_values(model, points.x), _values(model, longer.x), strict=True)
+        return all(_is_continued(y, beside) for y, beside in outputs)
+    # Whatever the code of a model raises at another shape: it is of this one.
+    except Exception:
+        return False
+
+
+def _is_continued(y: np.ndarray, longer: np.ndarray) -> bool:
+    """Returns whether an output is another with its last row in front of it."""
+    expected = np.concatenate([y[-1:], y])
+    # Half of the digits of float32: a larger batch may be rounded in another way.
+    limit = ROUNDING["float32"] ** 0.5 * np.abs(y).max()
+    return longer.shape == expected.shape and bool(
+        (np.abs(longer - expected) <= limit).all()
+    )
+
+
+def _of_one_batch(model: Callable, points: Points) -> Callable:
+    """Returns a model as a graph for one batch, which it is called with many times.
+
+    Itself if TensorFlow cannot trace it.
+    """
+
+    def call(*flat: tf.Tensor):
+        return _call(model, points.at(flat).x)
+
+    compiled = traced(call)
+
+    def run(x):
+        return compiled(*keras.tree.flatten(x))
+
+    try:
+        run(points.x)
+    # Whatever Python does with values ends in an error of its own kind.
+    except Exception:
+        return model
+    return run
 
 
 class _Lines:
     """Values of a model on lines through all points, with the directions in the batch."""
 
     def __init__(self, model: Callable, points: Points, directions: list[tf.Tensor]):
-        self.model = model
+        self.takes_other_batches = takes_other_batches(model, points)
+        self.model = model if self.takes_other_batches else _of_one_batch(model, points)
         lead, self.size = directions[0].shape[0], points.flat[0].shape[0]
         self.points = points.at(
             [tf.tile(x, (lead, *[1] * (x.shape.rank - 1))) for x in points.flat]
@@ -295,7 +348,7 @@ class _Lines:
 
     def _most_rows(self) -> int:
         """Returns how many rows to evaluate at a time."""
-        if graph.has_one_batch_size(self.model):
+        if not self.takes_other_batches:
             return self.size
         return max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(self.points.dims)))
 
@@ -309,5 +362,4 @@ class _Lines:
         for x, v in zip(points.moving, self.directions, strict=True):
             t = tf.constant(np.repeat(places, number), x.dtype)
             moved.append(x + tf.reshape(t, (-1, *[1] * (x.shape.rank - 1))) * tiled(v))
-        y = _call(self.model, points.whole(moved))
-        return [np.asarray(tf.cast(part, "float64")) for part in keras.tree.flatten(y)]
+        return _values(self.model, points.whole(moved))

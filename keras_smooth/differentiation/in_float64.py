@@ -19,7 +19,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     copy, or is a function that does not accept float64 or returns something else for it.
     """
     model, points = evaluation.model, evaluation.points
-    y = tapes.call(model, points.x)
+    y = calls.without_trace(tapes.call, model, points.x)
     rounding = _rounding(model, y)
     if rounding <= ROUNDING["float64"]:
         return None

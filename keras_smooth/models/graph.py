@@ -103,16 +103,6 @@ def paths(model: Any) -> list[set[int]] | None:
     return [reached[id(output)] for output in function.outputs]
 
 
-def has_one_batch_size(part: object) -> bool:
-    """Returns whether a layer takes batches of one size only, as one that keeps a state."""
-    if not isinstance(part, keras.Model):
-        return isinstance(part, keras.layers.RNN) and part.stateful
-    inputs = getattr(part, "inputs", None) or ()
-    return any(tensor.shape[0] is not None for tensor in inputs) or any(
-        map(has_one_batch_size, inner(part))
-    )
-
-
 def calls(part: Any) -> list[tuple[keras.Operation, bool | None]]:
     """Returns what a part is known to call, and the `training` that it is called with."""
     kind = graph_class(part)

@@ -138,11 +138,17 @@ def parts_within(part: keras.Operation) -> list[keras.Operation]:
     found = {id(part): part}
     waiting = [part]
     while waiting:
-        for leaf in _leaves(list(vars(waiting.pop()).values())):
-            if isinstance(leaf, keras.Operation) and id(leaf) not in found:
-                found[id(leaf)] = leaf
-                waiting.append(leaf)
+        for inner in held(waiting.pop()):
+            if id(inner) not in found:
+                found[id(inner)] = inner
+                waiting.append(inner)
     return list(found.values())
+
+
+def held(part: keras.Operation) -> list[keras.Operation]:
+    """Returns the layers and operations that are attributes of a part, or in one."""
+    leaves = _leaves(list(vars(part).values()))
+    return [leaf for leaf in leaves if isinstance(leaf, keras.Operation)]
 
 
 def _leaves(value: Any) -> Iterator[Any]:
