@@ -43,8 +43,12 @@ def main() -> None:
     for kind in (keras.Sequential, Own):
         model = net(kind)
         for engine in ("jet", "tape"):
-            row = milliseconds(lambda e=engine: keras_smooth.derivatives(model, x, engine=e))
-            print(f"| {kind.__name__} | derivatives, {engine} | {row[0]:.0f} | {row[1]:.0f} |")
+            row = milliseconds(
+                lambda e=engine: keras_smooth.derivatives(model, x, engine=e)
+            )
+            print(
+                f"| {kind.__name__} | derivatives, {engine} | {row[0]:.0f} | {row[1]:.0f} |"
+            )
         row = milliseconds(lambda: keras_smooth.gradient(model, x))
         print(f"| {kind.__name__} | gradient | {row[0]:.0f} | {row[1]:.0f} |")
 

@@ -7,6 +7,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_smooth
 
@@ -21,7 +22,8 @@ def untold_by_test_warn(x):
 
 class UntoldByTestWarn(keras.layers.Layer):
     def call(self, x):
-        return keras.ops.cumsum(x, axis=-1)
+        # Of this operation the table has no rule for jets.
+        return tf.math.igamma(tf.constant(2.0), tf.abs(x) + 1.0)
 
 
 def net(*layers):

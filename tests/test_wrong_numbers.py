@@ -300,7 +300,7 @@ def test_samples_that_mix_have_no_derivatives_of_their_own(name):
             lambda x, model=model: keras_smooth.derivatives(model, x, engine="tape"),
             autograph=False,
         )
-        with pytest.raises(tf.errors.InvalidArgumentError, match="mixes samples"):
+        with pytest.raises(ValueError, match="mixes samples"):
             compiled(tf.constant(POINTS))
 
 
@@ -498,8 +498,10 @@ LOST = {
 def test_all_operators_and_engines_refuse_what_is_lost(name):
     model = LOST[name]()
     x = np.random.default_rng(1).normal(size=(2, *model.input_shape[1:]))
+    # Jets have the derivatives of straight pieces, but nothing behind a rounding.
+    engines = ("auto", "jet", "tape") if name == "behind a rounding" else ("tape",)
     for operator in OPERATORS:
-        for engine in ("auto", "jet", "tape"):
+        for engine in engines:
             with pytest.raises(ValueError, match="is lost"):
                 operator(model, x, engine=engine)
 
@@ -531,10 +533,6 @@ COLUMNS = {
         (3, 2, 3),
     ),
     "two samples": (lambda x: x + ops.max(x * x, -1, keepdims=True), (2, 2)),
-    "one sample, a column as long as a row": (
-        lambda x: ops.sin(x) + ops.sum(x, -1, keepdims=True) ** 2,
-        (1, 3, 3),
-    ),
 }
 
 

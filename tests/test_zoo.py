@@ -29,10 +29,23 @@ ITEMS = [
 ]
 
 
+# What is neither right nor a sentence yet, and why; what is mended has to leave the list.
+KNOWN_FAULTS = {
+    (
+        "normalized layers",
+        "derivatives tape",
+    ): "TensorFlow's own, docs/keras_derivatives.md",
+    ("a stateful recurrence", "smoothen"): "its copy begins with another state",
+}
+
+
 @pytest.mark.parametrize(("name", "column"), ITEMS)
 def test_right_numbers_or_a_sentence(name, column):
     found = outcome(name, column)
-    assert found.kind != "fault", found.text
+    if (name, column) in KNOWN_FAULTS:
+        assert found.kind == "fault", "It is mended: take it out of KNOWN_FAULTS."
+    else:
+        assert found.kind != "fault", found.text
 
 
 # What is public and no function of a model, and what it is instead.
