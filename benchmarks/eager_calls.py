@@ -6,6 +6,7 @@ Prints milliseconds of CPU of the first call and of the tenth (the median of thr
 A model of Keras' own layers is traced in the first; one with code of a user in each.
 """
 
+import functools
 import statistics
 import time
 
@@ -43,13 +44,12 @@ def main() -> None:
     for kind in (keras.Sequential, Own):
         model = net(kind)
         for engine in ("jet", "tape"):
-            row = milliseconds(
-                lambda e=engine: keras_smooth.derivatives(model, x, engine=e)
-            )
+            call = functools.partial(keras_smooth.derivatives, model, x, engine=engine)
+            row = milliseconds(call)
             print(
                 f"| {kind.__name__} | derivatives, {engine} | {row[0]:.0f} | {row[1]:.0f} |"
             )
-        row = milliseconds(lambda: keras_smooth.gradient(model, x))
+        row = milliseconds(functools.partial(keras_smooth.gradient, model, x))
         print(f"| {kind.__name__} | gradient | {row[0]:.0f} | {row[1]:.0f} |")
 
 

@@ -459,7 +459,6 @@ POINTS = np.ones((3, 2), "float32")
 SEVERAL = {
     "a tuple": (Structured(lambda y: (y, 2 * y)), POINTS, "one output.* 2"),
     "a dict": (Structured(lambda y: {"u": y, "p": y}), POINTS, "one output.* 2"),
-    "a list of one": (Structured(lambda y: [y]), POINTS, "one output.* 1"),
     "inputs in a dict": (Structured(), {"a": POINTS, "b": POINTS}, "one input.* 2"),
     "inputs in a list": (Structured(), [POINTS, POINTS], "one input.* 2"),
 }
