@@ -17,7 +17,6 @@ from keras import ops
 from keras_smooth import jet
 from keras_smooth.registry import operation_rules
 from keras_smooth.registry.jet_rules import elementwise
-from keras_smooth.registry.operation_rules import keeps_batch
 from keras_smooth.registry.rows import Class, add_alias, add_operation, row
 from keras_smooth.registry.samples import Floats, Sample
 
@@ -72,9 +71,7 @@ def _rows(
     columns |= dict(zip(("tapes_wrong_from", "tapes_wrong_at"), tapes_wrong, strict=True))
     for name in names.split():
         for function in _functions(name):
-            # Integers and booleans are constant near almost every point.
-            made = operation_rules.constant(function) if reason == _INTEGERS else jet
-            add_operation(function, sample=Sample(args, kwargs), jet=made, **columns)
+            add_operation(function, sample=Sample(args, kwargs), jet=jet, **columns)
 
 
 def _of_settings(smoothness: Class | Callable[..., Class]) -> Class | Callable[..., Class]:
@@ -107,21 +104,21 @@ def _of_activations() -> None:
 
 _of_activations()
 # keras.ops has another default than keras.activations.
-_rows("gelu", math.inf, _X, jet=operation_rules.gelu)
+_rows("gelu", math.inf, _X)
 
 # Of single numbers, with a jet rule.
-_rows("cos", math.inf, _X, jet=elementwise(jet.cos))
-_rows("erf", math.inf, _X, jet=elementwise(jet.erf))
-_rows("exp", math.inf, _X, jet=elementwise(jet.exp))
-_rows("expm1", math.inf, _X, jet=elementwise(jet.expm1))
-_rows("log", math.inf, _POSITIVE, jet=elementwise(jet.log))
-_rows("log1p", math.inf, _POSITIVE, jet=elementwise(jet.log1p))
-_rows("negative", math.inf, _X, jet=elementwise(lambda x: -x))
-_rows("reciprocal", math.inf, _POSITIVE, jet=elementwise(jet.reciprocal))
-_rows("sin", math.inf, _X, jet=elementwise(jet.sin))
-_rows("sqrt", 0, _POSITIVE, jet=elementwise(jet.sqrt), reason=_STEEP)
-_rows("square", math.inf, _X, jet=elementwise(jet.square))
-_rows("i0", math.inf, _X, jet=elementwise(jet.i0), tapes_wrong=(2, _AT_0))
+_rows("cos", math.inf, _X)
+_rows("erf", math.inf, _X)
+_rows("exp", math.inf, _X)
+_rows("expm1", math.inf, _X)
+_rows("log", math.inf, _POSITIVE)
+_rows("log1p", math.inf, _POSITIVE)
+_rows("negative", math.inf, _X)
+_rows("reciprocal", math.inf, _POSITIVE)
+_rows("sin", math.inf, _X)
+_rows("sqrt", 0, _POSITIVE, reason=_STEEP)
+_rows("square", math.inf, _X)
+_rows("i0", math.inf, _X, tapes_wrong=(2, _AT_0))
 _rows("sinc", math.inf, _X, jet=elementwise(jet.sinc), tapes_wrong=(1, _AT_0))
 
 # Of single numbers, by nested tapes.
@@ -133,7 +130,7 @@ _rows("log10 log2 rsqrt", math.inf, _POSITIVE)
 _rows("cbrt", 0, _POSITIVE, reason="has an infinite slope at 0")
 _rows("absolute abs fabs", 0, _X, joints=(0.0,), reason=_KINK)
 _rows("ceil floor", -1, _X, joints=(0.0,), reason=_JUMP)
-_rows("sign", -1, _X, jet=operation_rules.constant(ops.sign), joints=(0.0,), reason=_JUMP)
+_rows("sign", -1, _X, joints=(0.0,), reason=_JUMP)
 _rows("trunc", -1, _X, joints=(1.0,), reason=_JUMP)
 _rows("round", -1, _X, joints=(0.5,), reason=_JUMP)
 _rows("clip", 0, _X, -0.5, 0.5, joints=(-0.5, 0.5), reason=_KINK)
@@ -143,17 +140,16 @@ _rows("real conjugate conj copy", math.inf, _X)
 _rows("imag", math.inf, _X)
 
 # Of two numbers.
-_rows("add", math.inf, _X, _Y, jet=operation_rules.same_rank(lambda x, y: x + y))
-_rows("subtract", math.inf, _X, _Y, jet=operation_rules.same_rank(lambda x, y: x - y))
-_rows("multiply", math.inf, _X, _Y, jet=operation_rules.same_rank(lambda x, y: x * y))
+_rows("add", math.inf, _X, _Y)
+_rows("subtract", math.inf, _X, _Y)
+_rows("multiply", math.inf, _X, _Y)
 _rows(
     "divide true_divide",
     math.inf,
     _X,
     _Y,
-    jet=operation_rules.same_rank(lambda x, y: x / y),
 )
-_rows("power", operation_rules.power_class, _X, 3, jet=operation_rules.power)
+_rows("power", operation_rules.power_class, _X, 3)
 _EQUAL = (1, "arguments that are equal")
 _rows(
     "logaddexp",
@@ -215,8 +211,8 @@ _rows("multi_hot one_hot", -1, np.array([0, 1]), 3, reason=_TAKES_INTEGERS)
 _rows("unravel_index", -1, _WHOLE, (3, 4), reason=_TAKES_INTEGERS)
 
 # What does not depend on numbers.
-_rows("zeros_like", math.inf, _X, jet=operation_rules.constant(ops.zeros_like))
-_rows("ones_like", math.inf, _X, jet=operation_rules.constant(ops.ones_like))
+_rows("zeros_like", math.inf, _X)
+_rows("ones_like", math.inf, _X)
 _rows("empty_like", math.inf, _X)
 _rows("full_like", math.inf, _X, 2.0)
 _rows("zeros ones empty", math.inf, (2, 3))
@@ -228,16 +224,16 @@ _rows("logspace", math.inf, _X, _Y, num=4)
 _rows("geomspace", math.inf, _POSITIVE, Floats((2, 3), 2.0, 3.0), num=4, reason=_SINGLE)
 
 # Linear.
-_rows("array convert_to_tensor", operation_rules.cast_class, _X, jet=operation_rules.same)
+_rows("array convert_to_tensor", operation_rules.cast_class, _X)
 _rows("cast saturate_cast", operation_rules.cast_class, _X, "float64")
-_rows("mean", math.inf, _X, jet=keeps_batch(ops.mean), axis=-1)
-_rows("sum", math.inf, _X, jet=keeps_batch(ops.sum), axis=-1)
+_rows("mean", math.inf, _X, axis=-1)
+_rows("sum", math.inf, _X, axis=-1)
 _rows("average", math.inf, _X, axis=-1)
-_rows("concatenate", math.inf, [_X, _Y], jet=keeps_batch(ops.concatenate), axis=-1)
-_rows("reshape", math.inf, _X, (-1, 3, 1), jet=operation_rules.reshape)
-_rows("transpose", math.inf, Floats((2, 3, 2)), (0, 2, 1), jet=operation_rules.transpose)
-_rows("get_item", math.inf, _X, (slice(None), 1), jet=operation_rules.get_item)
-_rows("matmul", math.inf, _X, np.ones((3, 2)), jet=operation_rules.matmul)
+_rows("concatenate", math.inf, [_X, _Y], axis=-1)
+_rows("reshape", math.inf, _X, (-1, 3, 1))
+_rows("transpose", math.inf, Floats((2, 3, 2)), (0, 2, 1))
+_rows("get_item", math.inf, _X, (slice(None), 1))
+_rows("matmul", math.inf, _X, np.ones((3, 2)))
 _rows("cumsum diff flip fliplr flipud nansum nancumsum nanmean ravel", math.inf, _X)
 _rows("roll repeat", math.inf, _X, 1)
 _rows("tile", math.inf, _X, (1, 2))
@@ -287,13 +283,8 @@ _rows("depthwise_conv", math.inf, _IMAGE, Floats((2, 2, 3, 2)))
 _rows("separable_conv", math.inf, _IMAGE, Floats((2, 2, 3, 1)), Floats((1, 1, 3, 2)))
 _rows("correlate", math.inf, Floats((5,)), Floats((3,)))
 _rows("cross", math.inf, _X, _Y)
-for _names, _rule, _order in (
-    ("cumprod", operation_rules.cumprod, 1),
-    ("nancumprod", operation_rules.without_nan(operation_rules.cumprod), 1),
-    ("prod", operation_rules.prod, 2),
-    ("nanprod", operation_rules.without_nan(operation_rules.prod), 2),
-):
-    _rows(_names, math.inf, _X, axis=-1, jet=_rule, tapes_wrong=(_order, _AT_ZEROS))
+for _names, _order in (("cumprod nancumprod", 1), ("prod nanprod", 2)):
+    _rows(_names, math.inf, _X, axis=-1, tapes_wrong=(_order, _AT_ZEROS))
 _rows("dot inner kron outer vdot", math.inf, Floats((3,)), Floats((3,), 0.2, 1.0))
 _rows("tensordot", math.inf, _X, Floats((3, 2)), 1)
 _rows("einsum", math.inf, "ab,cb->ac", _X, _Y)
@@ -302,7 +293,7 @@ _rows("var nanvar", math.inf, _X)
 _rows("corrcoef", math.inf, _X)
 _rows(
     "moments",
-    None, _X, [1], jet=operation_rules.moments, reason=_STOPS,
+    None, _X, [1], reason=_STOPS,
     tapes_wrong=(2, _EVERYWHERE),
 )  # fmt: skip
 _rows(
@@ -312,11 +303,11 @@ _rows(
 )  # fmt: skip
 _rows("dot_product_attention", math.inf, *[Floats((2, 3, 2, 2))] * 3)
 # Keras 3.10 takes no single axis in a graph.
-_rows("logsumexp", math.inf, _X, jet=operation_rules.logsumexp, axis=(-1,))
+_rows("logsumexp", math.inf, _X, axis=(-1,))
 _rows("batch_normalization", math.inf, _X, np.zeros(3), np.ones(3), -1)
 _rows(
     "layer_normalization",
-    None, _X, jet=operation_rules.layer_normalization, reason=_STOPS,
+    None, _X, reason=_STOPS,
     tapes_wrong=(2, _EVERYWHERE),
 )  # fmt: skip
 _rows("rms_normalization", math.inf, _X)
@@ -344,7 +335,6 @@ _rows(
     np.array([True, False, True]),
     _X,
     _Y,
-    jet=operation_rules.where,
 )
 _rows("select", operation_rules.select_class, [np.array([True, False, True])], [_X], 0.0)
 

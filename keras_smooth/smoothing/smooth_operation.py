@@ -6,28 +6,14 @@ A graph keeps its shape: Keras orders the layers of a model by it, and files and
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_smooth import registry
 from keras_smooth.activations import sharp_softplus
-from keras_smooth.jet import Jet
 from keras_smooth.layers.smooth_maximum import smooth_maximum
-from keras_smooth.registry import jet_rules, operation_rules
-
-
-class Form(NamedTuple):
-    """The smooth form of an operation.
-
-    Args:
-        of_tensors: `of_tensors(sharpness, *tensors, **settings)`.
-        of_jets: The same of jets, or NotImplemented.
-    """
-
-    of_tensors: Callable
-    of_jets: Callable
 
 
 def _maximum(sharpness: float, x1: Any, x2: Any) -> Any:
@@ -52,63 +38,17 @@ def _range(sharpness: float, x: Any, **axes: Any) -> Any:
     return _largest(sharpness, x, **axes) - _smallest(sharpness, x, **axes)
 
 
-def _softplus_of_difference(sharpness: float, x1: Any, x2: Any) -> Any:
-    difference = operation_rules.same_rank(lambda x, y: x - y)(x1, x2)
-    if difference is NotImplemented:
-        return NotImplemented
-    softplus = jet_rules.elementwise(jet_rules.sharp_softplus)
-    return softplus(difference, sharpness=sharpness)
-
-
-def _maximum_of_jets(sharpness: float, x1: Any, x2: Any) -> Any:
-    ramp = _softplus_of_difference(sharpness, x1, x2)
-    return ramp if ramp is NotImplemented else x2 + ramp
-
-
-def _minimum_of_jets(sharpness: float, x1: Any, x2: Any) -> Any:
-    ramp = _softplus_of_difference(sharpness, x1, x2)
-    return ramp if ramp is NotImplemented else x1 - ramp
-
-
-def _largest_of_jets(
-    sharpness: float, x: Jet, axis=None, keepdims=False, initial=None
-) -> Any:
-    total = operation_rules.logsumexp(sharpness * x, axis, keepdims)
-    if total is NotImplemented:
-        return NotImplemented
-    y = total * (1.0 / sharpness)
-    return y if initial is None else _maximum_of_jets(sharpness, y, initial)
-
-
-def _smallest_of_jets(
-    sharpness: float, x: Jet, axis=None, keepdims=False, initial=None
-) -> Any:
-    initial = None if initial is None else -initial
-    y = _largest_of_jets(sharpness, -x, axis, keepdims, initial)
-    return y if y is NotImplemented else -y
-
-
-def _range_of_jets(sharpness: float, x: Jet, **axes: Any) -> Any:
-    ends = [form(sharpness, x, **axes) for form in (_largest_of_jets, _smallest_of_jets)]
-    return NotImplemented if ends[0] is NotImplemented else ends[0] - ends[1]
-
-
-_MAXIMUM = Form(_maximum, _maximum_of_jets)
-_MINIMUM = Form(_minimum, _minimum_of_jets)
-_LARGEST = Form(_largest, _largest_of_jets)
-_SMALLEST = Form(_smallest, _smallest_of_jets)
-
 # By the name of the function of keras.ops.
-FORMS = {
-    "amax": _LARGEST,
-    "amin": _SMALLEST,
-    "fmax": _MAXIMUM,
-    "fmin": _MINIMUM,
-    "max": _LARGEST,
-    "maximum": _MAXIMUM,
-    "min": _SMALLEST,
-    "minimum": _MINIMUM,
-    "ptp": Form(_range, _range_of_jets),
+FORMS: dict[str, Callable] = {
+    "amax": _largest,
+    "amin": _smallest,
+    "fmax": _maximum,
+    "fmin": _minimum,
+    "max": _largest,
+    "maximum": _maximum,
+    "min": _smallest,
+    "minimum": _minimum,
+    "ptp": _range,
 }
 
 
@@ -136,7 +76,7 @@ class SmoothOperation(keras.Operation):
         self.settings = dict(settings or {})
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        form = FORMS[self.operation].of_tensors
+        form = FORMS[self.operation]
         return form(self.sharpness, *args, **self.settings, **kwargs)
 
     def get_config(self) -> dict:
@@ -144,10 +84,4 @@ class SmoothOperation(keras.Operation):
         return {name: getattr(self, name) for name in names}
 
 
-def _carried(
-    *args: Any, operation: str, sharpness: float, settings: dict, name: str, **kwargs: Any
-) -> Any:
-    return FORMS[operation].of_jets(sharpness, *args, **settings, **kwargs)
-
-
-registry.change(SmoothOperation, smoothness=math.inf, jet=_carried)
+registry.change(SmoothOperation, smoothness=math.inf)

@@ -116,7 +116,8 @@ _FUNCTIONS = {
     "Tanh": jet.tanh,
 }
 for _kind, _function in _FUNCTIONS.items():
-    add(_kind, _of_one(_function))
+    # At 0 TensorFlow's second derivative of the Bessel function is no number.
+    add(_kind, _of_one(_function), tapes_right_to=1 if _kind == "BesselI0" else math.inf)
 
 
 def _of_two(function: Callable) -> Callable:
