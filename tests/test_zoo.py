@@ -17,13 +17,13 @@ from zoo_table import difference, met, outcome, refusal
 
 import keras_smooth
 
-# What is met for every change; all else in the whole suite.
+# What is met in every run of the tests; all else by request: pytest -m study tests/test_zoo.py
 SHORT = (
     "arithmetic", "inputs in a dict", "float32",
     "subclassed without config", "Python flags",
 )  # fmt: skip
 ITEMS = [
-    pytest.param(name, column, marks=[] if name in SHORT else pytest.mark.slow)
+    pytest.param(name, column, marks=[] if name in SHORT else pytest.mark.study)
     for name in ZOO
     for column in met(name)
 ]
