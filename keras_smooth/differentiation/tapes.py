@@ -194,7 +194,7 @@ def slopes(
     try:
         return nested_tapes(function, t, order, Slopes(subject, order))
     # A layer that is computed again for its gradient has one sweep only.
-    except (LookupError, NotImplementedError):
+    except (LookupError, NotImplementedError, AttributeError):
         return _by_components(function, t, order, subject, is_zero)
 
 
@@ -356,8 +356,9 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed=None):
     """Returns a gradient, None where there is no path, or why TensorFlow has none."""
     try:
         found = tape.gradient(y, x, output_gradients=seed)
-    # What is computed again for its gradient cannot be differentiated twice.
-    except (LookupError, NotImplementedError) as error:
+    # What is computed again for its gradient cannot be differentiated twice; of a layer
+    # TensorFlow cannot even say so, since it has no __name__.
+    except (LookupError, NotImplementedError, AttributeError) as error:
         return error
     # What is gathered has the gradient of the rows that are used.
     return tf.convert_to_tensor(found) if isinstance(found, tf.IndexedSlices) else found
