@@ -101,7 +101,3 @@ def cast_class(x=None, dtype=None) -> Class:
 def crossentropy_class(target=None, output=None, from_logits=False, axis=-1) -> Class:
     """Of probabilities it is cut off near 0 and 1."""
     return math.inf if from_logits else 0
-
-
-def _primal(x):
-    return x.primal if isinstance(x, Jet) else x

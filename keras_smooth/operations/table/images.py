@@ -67,20 +67,17 @@ def _largest(second: Any, *names: str):
     return rule
 
 
-add(
-    "MaxPool",
-    _largest(tf.raw_ops.MaxPoolGradGrad, "ksize", "strides", "padding", "data_format"),
-    exact=True,
-    smoothness=0,
-    tapes_right_to=1,
-)
-add(
-    "MaxPool3D",
-    _largest(tf.raw_ops.MaxPool3DGradGrad, "ksize", "strides", "padding", "data_format"),
-    exact=True,
-    smoothness=0,
-    tapes_right_to=1,
-)
+for _kind, _second in (
+    ("MaxPool", tf.raw_ops.MaxPoolGradGrad),
+    ("MaxPool3D", tf.raw_ops.MaxPool3DGradGrad),
+):
+    add(
+        _kind,
+        _largest(_second, "ksize", "strides", "padding", "data_format"),
+        exact=True,
+        smoothness=0,
+        tapes_right_to=1,
+    )
 
 
 def _cropped(operation: tf.Operation, x: Jet, boxes: Any, places: Any, size: Any) -> Jet:
