@@ -15,7 +15,6 @@ from lbfgs_nets import X, Y, fit, net
 
 import keras_smooth
 from keras_smooth.comparison import problems
-from keras_smooth.differentiation import engines
 
 # Each class has a short form beside the code that it is about.
 pytestmark = pytest.mark.slow
@@ -335,9 +334,6 @@ def test_blocks_are_proven_after_smoothen(name):
     assert keras_smooth.audit(model).outcome == "faulty"
     assert keras_smooth.audit(keras_smooth.smoothen(model)).outcome == "proven"
 
-
-def test_auto_takes_jets_where_graphs_call_with_flags():
-    assert engines.can_use_jets(_graph(CALLS["frozen normalization"]), 2)
 
 
 # Inputs of another dtype than the model's.
