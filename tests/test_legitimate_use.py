@@ -335,7 +335,6 @@ def test_blocks_are_proven_after_smoothen(name):
     assert keras_smooth.audit(keras_smooth.smoothen(model)).outcome == "proven"
 
 
-
 # Inputs of another dtype than the model's.
 
 WITH_ORDERS = {

@@ -162,7 +162,12 @@ for path in sys.argv[1:]:
 @pytest.mark.slow
 def test_saved_models_are_right_in_another_process(tmp_path):
     paths = []
-    for name in ("arithmetic", "subclassed with config", "models in models", "recurrence both ways"):
+    for name in (
+        "arithmetic",
+        "subclassed with config",
+        "models in models",
+        "recurrence both ways",
+    ):
         case = case_of(name)
         case.restart()
         paths.append(str(tmp_path / name.replace(" ", "_")))
