@@ -13,7 +13,7 @@ from keras_smooth.differentiation.derivative_targets import (
     in_shape_of,
     row_weights,
 )
-from keras_smooth.differentiation.evaluation import names
+from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import checked_inputs
 
 SECOND = ("hessian", "laplacian")

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -68,17 +69,10 @@ SPREAD = ("error", "rounding", "size", "variation", "steepest")
 
 
 class Differences:
-    """Takes the place of `taylor.propagate`: jets from values of the model.
-
-    Attributes:
-        num_directions: Of the last call.
-    """
+    """Takes the place of `taylor.propagate`: jets from values of the model."""
 
     def __init__(self):
-        self.num_directions = 0
-        self._y = None
-        self._estimates: list[list[Estimate]] = []
-        self._collapsed = False
+        self._passes: list[_Pass] = []
 
     def __call__(
         self,
@@ -86,25 +80,43 @@ class Differences:
         points: Points,
         directions: list[tf.Tensor],
         order: int,
-        collapsed: bool = False,
+        sums: np.ndarray | None = None,
     ):
-        self._y, self._collapsed = _call(model, points.x), collapsed
-        self.num_directions = len(directions[0])
+        y = _call(model, points.x)
         steps = ladder(points) / max(float(tf.reduce_max(tf.abs(v))) for v in directions)
         values = _along_lines(model, points, directions, steps)
-        self._estimates = [
+        rows = [
             estimates(samples, steps, order, ROUNDING[tensor.dtype.name])
-            for tensor, samples in zip(keras.tree.flatten(self._y), values, strict=True)
+            for tensor, samples in zip(keras.tree.flatten(y), values, strict=True)
         ]
-        return self._jets([[row.value for row in rows] for rows in self._estimates])
+        self._passes.append(_Pass(y, rows, len(directions[0]), sums))
+        return self._passes[-1].values()
 
-    def spreads(self, signs: np.ndarray):
+    def spreads(self, rng: np.random.Generator, draws: int) -> Callable:
+        """Returns what gives the errors and sizes of the same calls, in their order."""
+        jets = iter([each.spreads(rng, draws) for each in self._passes])
+        return lambda *_, **__: next(jets)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pass:
+    """Lines through a model: its output, estimates for each, and what is summed."""
+
+    y: Any
+    estimates: list[list[Estimate]]
+    num_directions: int
+    sums: np.ndarray | None
+
+    def values(self):
+        """Returns jets of the derivatives."""
+        return self._jets([[row.value for row in rows] for rows in self.estimates])
+
+    def spreads(self, rng: np.random.Generator, draws: int):
         """Returns jets of all fields but the values, one after another in the batch.
 
-        Args:
-            signs: Of shape `(draws, directions)`: each field comes once for each draw, with
-                the signs of its directions.
+        Each field comes once for each draw, with a sign for each direction.
         """
+        signs = rng.choice([-1.0, 1.0], (draws, self.num_directions))
 
         def spread(row: Estimate) -> np.ndarray:
             fields = np.stack([getattr(row, name) for name in SPREAD])
@@ -113,17 +125,24 @@ class Differences:
             return along.reshape(len(along), -1, *along.shape[4:])
 
         with np.errstate(invalid="ignore"):
-            return self._jets([list(map(spread, rows)) for rows in self._estimates])
+            return self._jets([list(map(spread, rows)) for rows in self.estimates])
 
     def _jets(self, outputs: list[list[np.ndarray]]):
         """Returns jets in the structure of y, from y and its derivatives for each output."""
         jets = []
         for primal, *series in outputs:
-            if self._collapsed:
-                series[-1] = series[-1].sum(axis=0, keepdims=True)
+            if self.sums is not None:
+                series[-1] = np.stack([_weighted(series[-1], row) for row in self.sums])
             entries = list(map(tf.constant, series))
-            jets.append(Jet(tf.constant(primal[0]), entries, self._collapsed))
-        return keras.tree.pack_sequence_as(self._y, jets)
+            summed = self.sums is not None
+            jets.append(Jet(tf.constant(primal[0]), entries, summed, weights=self.sums))
+        return keras.tree.pack_sequence_as(self.y, jets)
+
+
+def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns a sum over directions; what has no weight may be infinite."""
+    counts = weights != 0.0
+    return np.tensordot(weights[counts], values[counts], axes=1)
 
 
 def _call(model: Callable, x):

@@ -39,6 +39,8 @@ _JETS_ARE_FASTER = {
     "jacobian": lambda order, dim: False,
     # Work grows with d and not with d^2.
     "laplacian": lambda order, dim: True,
+    # The first derivatives of few axes are those of one reverse sweep.
+    "forms": lambda order, dim: order > 1,
     # One forward pass along one direction.
     "directional": lambda order, dim: True,
 }

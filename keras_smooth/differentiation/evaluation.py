@@ -10,21 +10,10 @@ import tensorflow as tf
 from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.tasks import Task
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import calls
 from keras_smooth.presentation.warn import warn
-
-# The functions of both engines for each task; "jacobian" is the same as "derivatives".
-_FUNCTIONS: dict[str, dict[str, Callable]] = {
-    "derivatives": {"jet": taylor.derivatives, "tape": tapes.derivatives},
-    "jacobian": {"jet": taylor.derivatives, "tape": tapes.derivatives},
-    "with_laplacian": {"jet": taylor.with_laplacian, "tape": tapes.with_laplacian},
-    "laplacian": {
-        "jet": taylor.laplacian,
-        "tape": lambda *arguments: tapes.with_laplacian(*arguments)[2],
-    },
-    "directional": {"jet": taylor.along, "tape": tapes.along},
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,25 +21,27 @@ class Evaluation:
     """Derivatives that are asked for.
 
     Args:
-        task: `"derivatives"`, `"jacobian"`, `"laplacian"`, `"with_laplacian"` or
-            `"directional"`.
+        task: What is computed.
         model: Model, layer or function.
         points: Checked.
-        order: Number of derivatives.
         engine: A name in `engines.ENGINES`.
         batch_size: Number of samples at a time; None is all.
         training: Whether layers run in training mode.
-        directions: For `"directional"`, a tensor for each moving input.
+        directions: Tensors of samples that the task takes beside the points, for each
+            moving input one.
     """
 
-    task: str
+    task: Task
     model: Callable
     points: Points
-    order: int
     engine: str = "auto"
     batch_size: int | None = None
     training: bool = False
     directions: tuple[tf.Tensor, ...] = ()
+
+    @property
+    def order(self) -> int:
+        return self.task.order
 
     def result(self):
         """Returns what the functions of the task return.
@@ -101,8 +92,7 @@ class Evaluation:
     def _check_samples(self, found) -> None:
         """Raises where a model makes more or fewer samples of those that it is given."""
         given = self.points.flat[0].shape[0]
-        first = found if self.task == "laplacian" else found[0]
-        for leaf in keras.tree.flatten(first):
+        for leaf in keras.tree.flatten(found[0]):
             if None not in (given, leaf.shape[0]) and leaf.shape[0] != given:
                 raise ValueError(
                     f"The model returns {leaf.shape[0]} samples for {given}: derivatives are "
@@ -120,15 +110,7 @@ class Evaluation:
 
     def along_lines(self, propagate: Callable) -> tuple:
         """Returns the same from what something else than jets finds along lines."""
-        arguments = self._arguments(self.directions, "jet")
-        function = _FUNCTIONS[self.task]["jet"]
-        return function(self.model, self.points, *arguments, propagate=propagate)
-
-    def names(self) -> list[str]:
-        """Returns the names of the entries of a result."""
-        if self.task == "with_laplacian":
-            return ["y", "dy", "laplacian"]
-        return names(self.order)
+        return self.task.jet(self.model, self.points, *self.directions, propagate=propagate)
 
     def _engine(self) -> str:
         """Returns the engine that is asked for, or for "auto" what suits the model."""
@@ -139,37 +121,23 @@ class Evaluation:
         except NotTraceableError as error:
             _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
             return "tape"
-        task = "laplacian" if self.task == "with_laplacian" else self.task
         dim = sum(self.points.dims)
-        return engines.chosen(self.engine, task, dim, self.order, right_to)
+        return engines.chosen(self.engine, self.task.name, dim, self.order, right_to)
 
     def _by(self, engine: str):
-        def function(*flat):
-            points = self.points.at(flat[:number])
-            arguments = self._arguments(flat[number:], engine)
-            return compute(self.model, points, *arguments, **settings)
+        number = len(self.points.flat)
+        propagate = functools.partial(taylor.propagate, traces=self.traces)
 
-        settings = {"propagate": functools.partial(taylor.propagate, traces=self.traces)}
-        settings = settings if engine == "jet" else {}
+        def function(*flat):
+            arguments = self.model, self.points.at(flat[:number]), *flat[number:]
+            if engine == "jet":
+                return self.task.jet(*arguments, propagate=propagate)
+            return self.task.tape(*arguments, training=self.training)
+
         if self.batch_size is not None:
             # In a loop of a graph nothing may be left that is of one turn.
             function = functools.partial(calls.without_trace, function)
-
-        compute, number = _FUNCTIONS[self.task][engine], len(self.points.flat)
-        flat = (*self.points.flat, *self.directions)
-        return in_batches(function, flat, self.batch_size)
-
-    def _arguments(self, directions: tuple, engine: str) -> tuple:
-        if "laplacian" in self.task:
-            return (self.training,) if engine == "tape" else ()
-        if self.task == "directional":
-            return directions, self.order
-        return (self.order, self.training) if engine == "tape" else (self.order,)
-
-
-def names(order: int) -> list[str]:
-    """Returns the names of the derivatives up to an order: y, dy, d2y, d3y, ..."""
-    return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
+        return in_batches(function, (*self.points.flat, *self.directions), self.batch_size)
 
 
 @functools.cache

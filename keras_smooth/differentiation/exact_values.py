@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import real_array, shown
-from keras_smooth.differentiation.evaluation import names
+from keras_smooth.differentiation.tasks import names
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.models import calls
 from keras_smooth.models.checked_inputs import check_callable

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.checks import truth
-from keras_smooth.differentiation import engines, independence
+from keras_smooth.differentiation import engines, independence, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
 from keras_smooth.differentiation.verification import certified, with_verification
@@ -95,10 +95,9 @@ def derivatives(
     order = engines.checked_derivatives(order, engines.checked_engine(engine), least)
     training = truth("`training`", training)
     points = checked_points(model, x, wrt)
-    evaluation = Evaluation(
-        "derivatives", model, points, order, engine, batch_size, training
-    )
-    return _result(evaluation, verify)
+    task = tasks.derivatives(order)
+    evaluation = Evaluation(task, model, points, engine, batch_size, training)
+    return result(evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -227,12 +226,12 @@ def hessian(
     """
     points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
-    evaluation = Evaluation("derivatives", model, points, 2, engine, batch_size)
-    found = _result(evaluation, verify)
+    evaluation = Evaluation(tasks.derivatives(2), model, points, engine, batch_size)
+    found = result(evaluation, verify)
     return with_verification(_written_out(points, found[0], found[2], 2), found)
 
 
-def _result(evaluation: Evaluation, verify: bool) -> Any:
+def result(evaluation: Evaluation, verify: bool) -> Any:
     """Returns what an evaluation gives, verified where that is asked for.
 
     Raises:
@@ -248,8 +247,8 @@ def _first(
     """Returns the points; and y and y'."""
     points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
-    evaluation = Evaluation("jacobian", model, points, 1, engine, batch_size)
-    return points, _result(evaluation, verify)
+    evaluation = Evaluation(tasks.jacobian(), model, points, engine, batch_size)
+    return points, result(evaluation, verify)
 
 
 def _written_out(points: Points, y: Any, values: Any, order: int) -> Any:
@@ -306,12 +305,13 @@ def laplacian(
         Li et al., 2024, "A computational framework for neural network-based variational
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
     """
-    if truth("`verify`", verify):
-        found = _result(
-            _laplacian("with_laplacian", model, x, wrt, engine, batch_size), verify
-        )
-        return with_verification(found[2], found)
-    return _result(_laplacian("laplacian", model, x, wrt, engine, batch_size), verify)
+    points = checked_points(model, x, wrt)
+    engines.checked_engine(engine)
+    dim = sum(points.dims)
+    axes = tuple(((axis, axis), 1.0) for axis in range(dim))
+    task = tasks.forms([axes], ["laplacian"], dim)
+    found = result(Evaluation(task, model, points, engine, batch_size), verify)
+    return with_verification(found[1], found)
 
 
 def with_laplacian(
@@ -324,22 +324,11 @@ def with_laplacian(
     training: bool = False,
 ) -> tuple:
     """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
-    evaluation = _laplacian("with_laplacian", model, x, wrt, engine, batch_size, training)
-    return _result(evaluation, False)
-
-
-def _laplacian(
-    task: str,
-    model: Callable,
-    x: Any,
-    wrt: Any,
-    engine: str,
-    batch_size: Any,
-    training: bool = False,
-) -> Evaluation:
     points = checked_points(model, x, wrt)
     engines.checked_engine(engine)
-    return Evaluation(task, model, points, 2, engine, batch_size, training)
+    task = tasks.with_laplacian()
+    evaluation = Evaluation(task, model, points, engine, batch_size, training)
+    return result(evaluation, False)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -387,7 +376,8 @@ def directional(
     order = engines.checked_derivatives(order, engines.checked_engine(engine), least=1)
     points = checked_points(model, x, wrt)
     directions = checked_directions(points, direction)
+    task = tasks.directional(order)
     evaluation = Evaluation(
-        "directional", model, points, order, engine, batch_size, directions=directions
+        task, model, points, engine, batch_size, directions=directions
     )
-    return _result(evaluation, verify)
+    return result(evaluation, verify)

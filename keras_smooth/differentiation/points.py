@@ -22,12 +22,14 @@ class Points:
         places: Which of the flat inputs move.
         keys: The keys of these where x is a dict, else None.
         single: Whether derivatives are by one tensor, without a structure.
+        names: Of the inputs that move, their keys, names or places in x.
     """
 
     x: object
     places: tuple[int, ...]
     keys: tuple | None
     single: bool
+    names: tuple = (0,)
 
     @functools.cached_property
     def flat(self) -> list[tf.Tensor]:
@@ -67,6 +69,15 @@ class Points:
         """Returns the same inputs for other samples."""
         return dataclasses.replace(self, x=keras.tree.pack_sequence_as(self.x, list(flat)))
 
+    def moved_by(self, some: Sequence[int]) -> "Points":
+        """Returns the same inputs, of which some of those that move do so."""
+        return dataclasses.replace(
+            self,
+            places=tuple(self.places[i] for i in some),
+            keys=None if self.keys is None else tuple(self.keys[i] for i in some),
+            names=tuple(self.names[i] for i in some),
+        )
+
     def rows(self, some: slice) -> "Points":
         """Returns some of the samples."""
         return self.at([tensor[some] for tensor in self.flat])
@@ -98,6 +109,7 @@ def checked_points(model: Callable, x, wrt=None) -> Points:
         places=places,
         keys=tuple(names) if isinstance(x, dict) else None,
         single=not nested or isinstance(wrt, (str, int)),
+        names=tuple(names) if nested else (0,),
     )
 
 

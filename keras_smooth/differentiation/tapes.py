@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -77,7 +77,13 @@ def with_laplacian(model: Callable, points: Points, training: bool = False) -> t
     return y, dy, keras.tree.map_structure(trace, y)
 
 
-def along(model: Callable, points: Points, directions: list, order: int) -> tuple:
+def along(
+    model: Callable,
+    points: Points,
+    directions: Sequence[tf.Tensor],
+    order: int,
+    training: bool = False,
+) -> tuple:
     """Returns y and its derivatives along one direction a sample.
 
     Args:
@@ -85,8 +91,9 @@ def along(model: Callable, points: Points, directions: list, order: int) -> tupl
         points: Where.
         directions: For each moving input, a tensor of its shape.
         order: Number of derivatives.
+        training: Whether layers run in training mode.
     """
-    curve, t = _line(model, points, directions)
+    curve, t = _line(model, points, directions, training)
     is_zero = functools.partial(has_no_path, model, points)
     return tuple(slopes(curve, t, order, model, is_zero))
 
@@ -112,7 +119,9 @@ def has_no_path(model: Callable, points: Points, output: int, moving: int | None
     return paths[output].isdisjoint(places)
 
 
-def _line(model: Callable, points: Points, directions: list) -> tuple:
+def _line(
+    model: Callable, points: Points, directions: Sequence[tf.Tensor], training: bool
+) -> tuple:
     """Returns the model on a line through each point as a function of t, and t = 0."""
 
     def curve(t):
@@ -120,7 +129,7 @@ def _line(model: Callable, points: Points, directions: list) -> tuple:
             x + v * tf.reshape(t, (-1, *[1] * (x.shape.rank - 1)))
             for x, v in zip(points.moving, directions, strict=True)
         ]
-        return call(model, points.whole(moved))
+        return call(model, points.whole(moved), training)
 
     return curve, tf.zeros(tf.shape(points.moving[0])[:1], points.dtype)
 
@@ -144,7 +153,7 @@ class Partials:
 
     def __call__(self, value, x, order: int) -> Callable:
         tensors, points = keras.tree.flatten(value), keras.tree.flatten(x)
-        pairs = [(tensor, _components(tensor)) for tensor in tensors]
+        pairs = [(tensor, components(tensor)) for tensor in tensors]
 
         def differentiate(tape: tf.GradientTape):
             jacobians = [
@@ -165,7 +174,7 @@ class Partials:
             return any(self.is_zero(output, each) for each in inputs)
 
         rows = [
-            _found(gradient(tape, component, point), self.subject, order, point, is_zero)
+            checked_gradient(gradient(tape, component, point), self.subject, order, point, is_zero)
             for component in components
         ]
         shape = (-1, *tensor.shape[1:], *sample_axes(point))
@@ -203,19 +212,19 @@ def _by_components(
 ) -> list:
     outputs = []
 
-    def components(t):
+    def split(t):
         outputs.append(function(t))
         tensors = keras.tree.flatten(outputs[-1])
         for tensor in tensors:
             _check_floats(tensor, subject, order)
-        return [_components(tensor) for tensor in tensors]
+        return [components(tensor) for tensor in tensors]
 
     def is_zero_component(component, _):
         sizes = [math.prod(y.shape[1:]) for y in keras.tree.flatten(outputs[-1])]
         return is_zero(int(np.searchsorted(np.cumsum(sizes), component, side="right")))
 
     step = Partials(subject, is_zero_component)
-    _, *entries = nested_tapes(components, t, order, step)
+    _, *entries = nested_tapes(split, t, order, step)
     (y,) = outputs
 
     def packed(entry):
@@ -289,7 +298,7 @@ class Slopes:
             raise row
         if not (self.is_trusted or row is not None and _is_whole(seed, total, row)):
             raise LookupError("a path has no second gradient")
-        return _found(row, self.subject, order, value)
+        return checked_gradient(row, self.subject, order, value)
 
 
 # By the bytes of a number: half of its digits.
@@ -364,7 +373,7 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed=None):
     return tf.convert_to_tensor(found) if isinstance(found, tf.IndexedSlices) else found
 
 
-def _found(
+def checked_gradient(
     row, subject: Callable, order: int, like: tf.Tensor, is_zero: Callable = never
 ) -> tf.Tensor:
     """Returns a gradient, zeros where none is the truth, or raises that it is lost."""
@@ -407,7 +416,7 @@ def _named(part: object, smoothness: float | None) -> str:
     return f"{name} ({type(part).__name__}, {kind})"
 
 
-def _components(tensor: tf.Tensor) -> list[tf.Tensor]:
+def components(tensor: tf.Tensor) -> list[tf.Tensor]:
     """Splits (batch, ...) into tensors of shape (batch,).
 
     Samples are independent, so that the gradient of one such tensor, summed over the

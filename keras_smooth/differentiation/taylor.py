@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -11,9 +11,11 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.differentiation import tapes
+from keras_smooth.differentiation.passes import Passes, Term
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import total
 from keras_smooth.jet.frame import tail
 
 
@@ -22,7 +24,7 @@ def propagate(
     points: Points,
     directions: list[tf.Tensor],
     order: int,
-    collapsed: bool = False,
+    sums: np.ndarray | None = None,
     traces: Traces | None = None,
 ):
     """Sends straight lines through a model: x + t v for each direction v.
@@ -32,7 +34,8 @@ def propagate(
         points: Where the lines begin.
         directions: For each moving input a tensor `(directions, batch or 1, ...)`.
         order: Number of derivatives, 1 or more.
-        collapsed: Whether the last derivative is summed over the directions.
+        sums: Array `(sums, directions)` of weights: the sums that stand in the place of the
+            last derivatives. None keeps those of all directions.
         traces: Those of the model; None makes new ones, for inference.
 
     Returns:
@@ -45,7 +48,7 @@ def propagate(
     traces = traces or Traces(model)
     traced = traces.at(points)
     jets = [
-        Jet(x, [v, *[None] * (order - 1)], collapsed)
+        Jet(x, [v, *[None] * (order - 1)], sums is not None, weights=sums)
         for x, v in zip(points.moving, directions, strict=True)
     ]
     values = list(points.flat)
@@ -114,21 +117,44 @@ def with_laplacian(
     return _primal(y), slopes, _single(y, 2)
 
 
-def laplacian(model: Callable, points: Points, propagate: Callable = propagate):
-    """Returns the sum of the second derivatives alone."""
-    return _single(_summed(model, points, propagate), 2)
+def forms(
+    model: Callable, points: Points, passes: Passes, propagate: Callable = propagate
+) -> tuple:
+    """Returns y and sums of partial derivatives, by the passes that were made for them."""
+    jets = [
+        propagate(model, points, _rays(each.directions, points), each.order, sums=each.sums)
+        for each in passes.passes
+    ]
+    outputs = zip(*map(keras.tree.flatten, jets), strict=True)
+    columns = [_forms(leaves, passes) for leaves in outputs]
+    values = (keras.tree.pack_sequence_as(jets[0], list(row)) for row in zip(*columns))
+    return _primal(jets[0]), *values
+
+
+def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
+    """Returns all forms of one output, of which there is a jet for each pass."""
+
+    @functools.cache
+    def entry(number: int, order: int) -> tf.Tensor:
+        return leaves[number].entry(order)
+
+    def value(term: Term) -> tf.Tensor:
+        row = entry(term.number, term.order)[term.row]
+        return row if term.factor == 1.0 else row * tf.constant(term.factor, row.dtype)
+
+    return [total(map(value, terms)) for terms in passes.terms]
 
 
 def _summed(model: Callable, points: Points, propagate: Callable):
     """Returns jets along all axes whose second entry is summed over them."""
-    rays = _rays(np.eye(sum(points.dims)), points)
-    return propagate(model, points, rays, 2, collapsed=True)
+    axes = np.eye(sum(points.dims))
+    return propagate(model, points, _rays(axes, points), 2, sums=np.ones((1, len(axes))))
 
 
 def along(
     model: Callable,
     points: Points,
-    directions: list,
+    directions: Sequence[tf.Tensor],
     order: int,
     propagate: Callable = propagate,
 ) -> tuple:

@@ -187,9 +187,9 @@ class _Reference:
         finer = self._in_float64(engine)
         dtype = keras.tree.flatten(values)[0].dtype.name
         agreements = [
-            agree(name, k, entry, self.measured[k], ROUNDING[dtype], fine)
-            for k, (name, entry, fine) in enumerate(
-                zip(self.evaluation.names(), _flat(values), finer, strict=True)
+            agree(name, k, entry, measured, ROUNDING[dtype], fine)
+            for (name, k), entry, measured, fine in zip(
+                self.evaluation.task.entries, _flat(values), self.measured, finer, strict=True
             )
         ]
         num_points = int(self.evaluation.points.flat[0].shape[0])
@@ -210,9 +210,8 @@ def _measured(evaluation: Evaluation) -> list[Measured]:
     """Returns the derivatives by differences."""
     propagate = differences.Differences()
     values = _flat(evaluation.along_lines(propagate))
-    rng = np.random.default_rng(_SEED)
-    signs = rng.choice([-1.0, 1.0], (_DRAWS, propagate.num_directions))
-    spreads = _flat(evaluation.along_lines(lambda *_, **__: propagate.spreads(signs)))
+    spread = propagate.spreads(np.random.default_rng(_SEED), _DRAWS)
+    spreads = _flat(evaluation.along_lines(spread))
     return [Measured(value, *_largest(each)) for value, each in zip(values, spreads)]
 
 

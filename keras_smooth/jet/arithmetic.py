@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth.jet.frame import Frame, tail
@@ -29,6 +30,9 @@ class Jet:
         frame: Says how the directions are made of fewer curves, which the series then
             holds in their place. For collapsed jets of order 2. None: the series holds
             the directions themselves.
+        weights: Of the directions in the sums of a collapsed jet, an array
+            `(sums, directions)`; the last entry has as many sums in front. None is one sum
+            with the weight 1 for all.
     """
 
     # NumPy would spread an operation with one of its arrays over the entries of that.
@@ -40,11 +44,13 @@ class Jet:
         series: Sequence[Entry],
         collapsed: bool = False,
         frame: Frame | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
         self.primal = primal
         self.series = list(series)
         self.collapsed = collapsed
         self.frame = frame
+        self.weights = weights
 
     @property
     def order(self) -> int:
@@ -71,9 +77,14 @@ class Jet:
 
     @property
     def _curves(self) -> int:
-        return max(
-            (value.shape[0] for value in self.series if value is not None), default=1
-        )
+        along = self.series[:-1] if self.collapsed else self.series
+        return max((value.shape[0] for value in along if value is not None), default=1)
+
+    def lead(self, order: int) -> int:
+        """Returns the size of the first axis of an entry: of the directions, or of the sums."""
+        if not self.collapsed or order < self.order:
+            return self.directions
+        return 1 if self.weights is None else len(self.weights)
 
     def cast(self, dtype: str) -> "Jet":
         """Returns the jet in another precision."""
@@ -84,7 +95,7 @@ class Jet:
 
     def like(self, primal: tf.Tensor, series: Sequence[Entry]) -> "Jet":
         """Returns another jet along the same curves."""
-        return Jet(primal, series, self.collapsed, self.frame)
+        return Jet(primal, series, self.collapsed, self.frame, self.weights)
 
     def framed(self) -> "Jet":
         """Returns the jet with fewer curves where that saves work.
@@ -96,12 +107,15 @@ class Jet:
         size = math.prod(self.shape[1:]) if None not in self.shape[1:] else 0
         if not self._is_shared_lines() or self._curves <= 2 * size or not size:
             return self
-        frame = Frame(tf.reshape(self.series[0], (self._curves, size)))
+        matrix = tf.reshape(self.series[0], (self._curves, size))
+        frame = Frame(matrix, None if self.weights is None else self.weights[0])
         units = tf.reshape(tf.eye(size, dtype=self.dtype), (size, 1, *self.shape[1:]))
-        return Jet(self.primal, [units, None], True, frame)
+        return Jet(self.primal, [units, None], True, frame, self.weights)
 
     def _is_shared_lines(self) -> bool:
         if not self.collapsed or self.order != 2 or self.frame or self.series[0] is None:
+            return False
+        if self.weights is not None and len(self.weights) > 1:
             return False
         return self.series[1] is None and self.series[0].shape[1] == 1
 
@@ -111,13 +125,12 @@ class Jet:
             return self
         first, last = self.series
         first = None if first is None else self.frame.spread(first)
-        return Jet(self.primal, [first, last], self.collapsed)
+        return Jet(self.primal, [first, last], self.collapsed, weights=self.weights)
 
     def entry(self, order: int) -> tf.Tensor:
         """Returns the derivative of one order with all its axes, also where it is 0."""
         value = self.unframed().series[order - 1]
-        lead = 1 if self.collapsed and order == self.order else self.directions
-        shape = tf.concat([[lead], tf.shape(self.primal)], axis=0)
+        shape = tf.concat([[self.lead(order)], tf.shape(self.primal)], axis=0)
         if value is None:
             return tf.zeros(shape, self.dtype)
         return tf.broadcast_to(value, shape)
@@ -165,7 +178,7 @@ def times(a: Entry, b: Entry, scale: float = 1, product: Callable = tf.multiply)
 def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multiply) -> Entry:
     """Returns a sum of products of lower entries, as a part of entry k of a result.
 
-    Where that entry is a collapsed one, it is the sum over the directions as well.
+    Where that entry is a collapsed one, it is summed over the directions as well.
 
     Args:
         x: Jet that tells the directions.
@@ -177,7 +190,28 @@ def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multipl
     if last and x.frame:
         terms = [(a, x.frame.measured(b), scale) for a, b, scale in terms]
     sum_ = total(times(a, b, scale, product) for a, b, scale in terms)
-    return tf.reduce_sum(sum_, axis=0, keepdims=True) if last and sum_ is not None else sum_
+    if not last or sum_ is None:
+        return sum_
+    return summed(sum_, None if x.frame else x.weights)
+
+
+def summed(value: tf.Tensor, weights: np.ndarray | None) -> tf.Tensor:
+    """Returns the sums over the directions of a collapsed jet, `(sums, batch, ...)`."""
+    if weights is None:
+        return tf.reduce_sum(value, axis=0, keepdims=True)
+    return tf.stack([_weighted(value, row) for row in weights])
+
+
+def _weighted(value: tf.Tensor, row: np.ndarray) -> tf.Tensor:
+    places = np.flatnonzero(row)
+    # What has no weight is left out, also where it is no number.
+    if len(places) < len(row):
+        value = tf.gather(value, places) if len(places) > 1 else value[places[0], None]
+    row = row[places]
+    if (row != 1.0).any():
+        shape = (-1, *[1] * (value.shape.rank - 1))
+        value = value * tf.reshape(tf.constant(row, value.dtype), shape)
+    return tf.reduce_sum(value, axis=0) if len(places) > 1 else value[0]
 
 
 def aligned(*xs: Any) -> tuple:

@@ -1,5 +1,6 @@
 """Directions that are made of fewer curves."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -13,12 +14,18 @@ class Frame:
 
     Args:
         matrix: Shape `(directions, curves)`.
+        weights: Of the directions in the sum, None for 1 each.
     """
 
-    def __init__(self, matrix: tf.Tensor) -> None:
+    def __init__(self, matrix: tf.Tensor, weights: np.ndarray | None = None) -> None:
         self.directions = matrix.shape[0]
         self.matrix = matrix
-        self.metric = tf.matmul(matrix, matrix, transpose_a=True)
+        weighted = (
+            matrix
+            if weights is None
+            else matrix * tf.constant(weights[:, None], matrix.dtype)
+        )
+        self.metric = tf.matmul(matrix, weighted, transpose_a=True)
 
     def spread(self, value: tf.Tensor) -> tf.Tensor:
         """Returns the entry of each direction from those of the curves."""

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.operations.lifting import run, run_primals
+from keras_smooth.jet.arithmetic import summed
+from keras_smooth.operations.lifting import primal, run, run_primals
 from keras_smooth.operations.program import layer_of
 from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn
@@ -28,36 +29,50 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     inputs = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
     leader = next(x for x in inputs if isinstance(x, Jet))
     lead = max(x.directions for x in inputs if isinstance(x, Jet))
-    rays = [_along(operation, inputs, leader, direction, lead) for direction in range(lead)]
+    curves = [_curves(x, order - leader.collapsed) for x in inputs]
+    rays = [_along(operation, inputs, curves, order, place) for place in range(lead)]
+    # The sums over the directions go through the linear part of the operation.
+    last = [_curves(x, order)[-1:] for x in inputs]
+    lines = range(leader.lead(order) if leader.collapsed else 0)
+    lines = [_along(operation, inputs, last, 1, place) for place in lines]
     results = []
-    for place, value in enumerate(_as_list(run_primals(operation, inputs))):
-        columns = [ray[place] for ray in rays]
-        if columns[0] is None:
+    for number, value in enumerate(_as_list(run_primals(operation, inputs))):
+        if rays[0][number] is None:
             results.append(value)
             continue
-        series = [tf.stack(entries) for entries in zip(*columns)]
+        series = [tf.stack(entries) for entries in zip(*(ray[number] for ray in rays))]
         if leader.collapsed:
-            series[-1] = tf.reduce_sum(series[-1], axis=0, keepdims=True)
+            linear = tf.stack([line[number][0] for line in lines])
+            series[-1] = summed(series[-1], leader.weights) + linear
         results.append(leader.like(value, series))
     return results
 
 
-def _along(
-    operation: tf.Operation, inputs: list, leader: Jet, direction: int, lead: int
-) -> list:
-    """Returns for each output its derivatives along one direction, None for no floats."""
+def _curves(x: Any, order: int) -> list[tf.Tensor]:
+    """Returns the entries of a jet up to an order, none of what is no jet."""
+    return [x.entry(k) for k in range(1, order + 1)] if isinstance(x, Jet) else []
 
-    def moved(x: Any, t: tf.Tensor) -> Any:
-        if not isinstance(x, Jet):
-            return x
-        terms = []
-        for k in range(1, x.order + 1):
-            entry = x.entry(k)
-            # A sum over the directions counts as the entry of the first.
-            counts = entry.shape[0] == lead or direction == 0
-            terms.append(
-                entry[direction % entry.shape[0]] / math.factorial(k) if counts else 0.0
-            )
+
+def _along(
+    operation: tf.Operation, inputs: list, curves: list, order: int, place: int
+) -> list:
+    """Returns for each output its derivatives along a curve, None for no floats.
+
+    Args:
+        operation: The operation.
+        inputs: Jets and tensors.
+        curves: For each input the entries of curves through it, none of what stays.
+        order: Number of derivatives.
+        place: Which of the curves.
+    """
+
+    def moved(x: Any, entries: list, t: tf.Tensor) -> Any:
+        if not entries:
+            return primal(x)
+        terms = [
+            entry[place % entry.shape[0]] / math.factorial(k)
+            for k, entry in enumerate(entries, 1)
+        ]
         # Horner's scheme: the derivatives of powers at 0 are no numbers.
         total = terms[-1]
         for term in terms[-2::-1]:
@@ -65,19 +80,22 @@ def _along(
         return x.primal + tf.cast(t, x.dtype) * total
 
     def function(t: tf.Tensor) -> list:
-        return _as_list(run(operation, [moved(x, t) for x in inputs]))
+        moving = [moved(x, entries, t) for x, entries in zip(inputs, curves)]
+        return _as_list(run(operation, moving))
 
-    real = leader.dtype.real_dtype
-    is_zero = functools.partial(_is_zero, operation, inputs, direction)
-    values = _nested(operation, function, tf.zeros((), real), leader.order, is_zero)
+    real = next(x for x in inputs if isinstance(x, Jet)).dtype.real_dtype
+    is_zero = functools.partial(_is_zero, operation, inputs, curves, place)
+    values = _nested(operation, function, tf.zeros((), real), order, is_zero)
     return [
         None if not (output.dtype.is_floating or output.dtype.is_complex)
-        else [value[place] for value in values[1:]]
-        for place, output in enumerate(operation.outputs)
+        else [value[number] for value in values[1:]]
+        for number, output in enumerate(operation.outputs)
     ]  # fmt: skip
 
 
-def _is_zero(operation: tf.Operation, inputs: list, direction: int, order: int) -> bool:
+def _is_zero(
+    operation: tf.Operation, inputs: list, curves: list, place: int, order: int
+) -> bool:
     """Returns whether values on a line tell that a derivative of some order is 0.
 
     At order 1 they are equal, above that on a straight line: of nothing else is it asked.
@@ -87,10 +105,8 @@ def _is_zero(operation: tf.Operation, inputs: list, direction: int, order: int) 
 
     def values(t: float) -> list:
         moved = [
-            x.primal + t * x.entry(1)[direction % x.entry(1).shape[0]]
-            if isinstance(x, Jet)
-            else x
-            for x in inputs
+            x.primal + t * entries[0][place % entries[0].shape[0]] if entries else primal(x)
+            for x, entries in zip(inputs, curves)
         ]
         results = _as_list(run(operation, moved))
         return [y for y in results if y.dtype.is_floating or y.dtype.is_complex]

@@ -199,10 +199,9 @@ def _filled(value: Any, moves: bool, leader: Any) -> Any:
         if isinstance(value, JetList):
             return value
     value = value.unframed()
-    lead = like.directions
     series = []
     for k in range(1, value.order + 1):
-        size = 1 if value.collapsed and k == value.order else lead
+        size = like.lead(k)
         shape = tf.concat([[size], tf.shape(value.primal)], axis=0)
         entry = value.series[k - 1]
         full = (
@@ -223,7 +222,7 @@ def _still(value: Any, like: Jet) -> Any:
 
 
 def _empty(value: tf.Tensor, shape: tf.Tensor, like: Jet, k: int) -> tf.Tensor:
-    lead = 1 if like.collapsed and k == like.order - 1 else like.directions
+    lead = like.lead(k + 1)
     static = tf.get_static_value(shape)
     known = -1 if static is None or not static.ndim else [lead, *static]
     return tf.raw_ops.TensorListReserve(
@@ -286,16 +285,11 @@ def _shape_in_front(shape: Any, lead: Any) -> Any:
     return shape if shape.shape.rank == 0 else tf.concat([[lead], shape], axis=0)
 
 
-def _lead(values: JetList, k: int) -> int:
-    last = values.like.collapsed and k == values.like.order - 1
-    return 1 if last else values.like.directions
-
-
 def _got(operation: tf.Operation, handle: JetList, index: Any, shape: Any) -> Jet:
     y = run(operation, [handle.primal, index, shape])
     series = []
     for k, entry in enumerate(handle.series):
-        lead = _lead(handle, k)
+        lead = handle.like.lead(k + 1)
         value = run(operation, [entry, index, _shape_in_front(shape, lead)])
         series.append(tf.ensure_shape(value, [lead, *y.shape]))
     return handle.like.like(y, series)
@@ -305,7 +299,7 @@ def _popped(operation: tf.Operation, handle: JetList, shape: Any) -> list:
     rest, y = run(operation, [handle.primal, shape])
     rests, series = [], []
     for k, entry in enumerate(handle.series):
-        lead = _lead(handle, k)
+        lead = handle.like.lead(k + 1)
         left, value = run(operation, [entry, _shape_in_front(shape, lead)])
         rests.append(left)
         series.append(tf.ensure_shape(value, [lead, *y.shape]))
@@ -321,7 +315,7 @@ def _stack(operation: tf.Operation, handle: JetList, shape: Any) -> Jet:
     y = run(operation, [handle.primal, shape])
     series = []
     for k, entry in enumerate(handle.series):
-        lead = _lead(handle, k)
+        lead = handle.like.lead(k + 1)
         value = run(operation, [entry, _shape_in_front(shape, lead)])
         value = tf.ensure_shape(value, [y.shape[0], lead, *y.shape[1:]])
         series.append(_swapped(value))

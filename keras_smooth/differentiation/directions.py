@@ -1,0 +1,192 @@
+"""Few directions whose derivatives determine given partial ones, with exact weights.
+
+Along v the derivative of order k is the sum over the multi-indices a of that order of
+k! / a! v^a times the partial derivative. So a partial derivative is a sum of derivatives along
+directions where its monomial is one of k-th powers of linear forms: pure ones have their axis,
+mixed ones need several directions, which all share as far as they can.
+
+References:
+    Griewank, Utke and Walther, 2000, "Evaluating higher derivative tensors by forward
+    propagation of univariate Taylor series", Mathematics of Computation 69: derivatives by
+    interpolation over directions of whole numbers. Carlini, Kummer, Oneto and Ventura, 2017,
+    "On the real rank of monomials", Mathematische Zeitschrift 286: of how many powers.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+
+import numpy as np
+
+from keras_smooth.differentiation.multi_indices import MultiIndex
+
+# A direction: the places of the numbers that it moves, and how far, whole numbers.
+Direction = tuple[tuple[int, int], ...]
+# Beyond so many numbers there are too many directions of -1, 0 and 1 to try.
+_MOST_TRIED = 3
+
+
+def shared_directions(
+    indices: Iterable[MultiIndex],
+) -> dict[MultiIndex, dict[Direction, Fraction]]:
+    """Returns each partial derivative as a sum of derivatives along few directions.
+
+    Those of the highest order choose first, and pure ones before mixed ones: what is there
+    already costs nothing.
+    """
+    chosen: dict[frozenset, list[Direction]] = {}
+    sums = {}
+    for index in sorted(set(indices), key=lambda each: (-len(each), len(set(each)), each)):
+        support = sorted(set(index))
+        number = {axis: place for place, axis in enumerate(support)}
+        known = [
+            tuple((number[axis], step) for axis, step in direction)
+            for size in range(1, len(support) + 1)
+            for subset in itertools.combinations(support, size)
+            for direction in chosen.get(frozenset(subset), ())
+        ]
+        exponents = tuple(index.count(axis) for axis in support)
+        sums[index] = {}
+        for local, weight in _fewest(exponents, tuple(known)):
+            direction = tuple((support[place], step) for place, step in local)
+            sums[index][direction] = weight
+            beside = chosen.setdefault(frozenset(axis for axis, _ in direction), [])
+            if direction not in beside:
+                beside.append(direction)
+    return sums
+
+
+@functools.lru_cache(maxsize=4096)
+def _fewest(
+    exponents: tuple[int, ...], known: tuple[Direction, ...]
+) -> list[tuple[Direction, Fraction]]:
+    """Returns a monomial as a sum of powers of linear forms with as few new ones as are found.
+
+    Args:
+        exponents: Of the monomial.
+        known: Forms that cost nothing.
+    """
+    starts = [_polarization(exponents)]
+    if len(exponents) <= _MOST_TRIED:
+        starts.append(_of_signs(len(exponents)))
+        starts.append([*starts[0], *starts[1]])
+    tried = [_reduced(exponents, known, start) for start in starts]
+    tried = [new for new in tried if new is not None]
+    new = min(tried, key=lambda each: (len(each), sum(map(_size, each))))
+    directions = [*known, *new]
+    weights = _exact_weights(exponents, directions)
+    return [pair for pair in zip(directions, weights) if pair[1]]
+
+
+def _size(direction: Direction) -> int:
+    return sum(step * step for _, step in direction)
+
+
+def _polarization(exponents: tuple[int, ...]) -> list[Direction]:
+    """Returns directions of which a monomial is a sum of powers, by polarization.
+
+    Along number i they move e_i, e_i - 2, ..., -e_i, up to a common sign.
+    """
+    steps = itertools.product(*(range(e, -e - 1, -2) for e in exponents))
+    return _normalized(steps)
+
+
+def _of_signs(dim: int) -> list[Direction]:
+    """Returns all directions of 1, 0 and -1."""
+    return _normalized(itertools.product((1, 0, -1), repeat=dim))
+
+
+def _normalized(steps: Iterable[tuple[int, ...]]) -> list[Direction]:
+    """Returns directions without common factors and signs, each once."""
+    directions = {}
+    for row in steps:
+        divisor = math.gcd(*row)
+        if not divisor:
+            continue
+        first = next(step for step in row if step)
+        divisor = divisor if first > 0 else -divisor
+        moved = ((place, step // divisor) for place, step in enumerate(row) if step)
+        directions[tuple(moved)] = None
+    return sorted(directions, key=_size)
+
+
+def _reduced(
+    exponents: tuple[int, ...], known: tuple[Direction, ...], start: list[Direction]
+) -> list[Direction] | None:
+    """Returns those of some directions that a monomial needs beside the known ones."""
+    new = [direction for direction in start if direction not in known]
+    directions = [*known, *new]
+    matrix = _powers(exponents, directions).astype(float)
+    matrix /= np.linalg.norm(matrix, axis=0)
+    target = np.array([float(row == exponents) for row in _monomials_of(exponents)])
+    kept = list(range(len(directions)))
+    if not _spans(matrix, target):
+        return None
+    for place in range(len(directions) - 1, len(known) - 1, -1):
+        fewer = [each for each in kept if each != place]
+        if fewer and _spans(matrix[:, fewer], target):
+            kept = fewer
+    return [directions[place] for place in kept if place >= len(known)]
+
+
+def _spans(matrix: np.ndarray, target: np.ndarray) -> bool:
+    """Returns whether a vector is a combination of columns."""
+    weights = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    return bool(np.abs(matrix @ weights - target).max() < 1e-9)
+
+
+@functools.cache
+def _monomials(dim: int, order: int) -> list[tuple[int, ...]]:
+    """Returns the exponents of all monomials of an order."""
+    axes = itertools.combinations_with_replacement(range(dim), order)
+    return [tuple(row.count(axis) for axis in range(dim)) for row in axes]
+
+
+def _powers(exponents: tuple[int, ...], directions: list[Direction]) -> np.ndarray:
+    """Returns the coefficients of the powers of linear forms, whole numbers, a column each."""
+    order = sum(exponents)
+    steps = np.zeros((len(directions), len(exponents)), dtype=object)
+    for row, direction in zip(steps, directions):
+        for place, step in direction:
+            row[place] = step
+    rows = [
+        math.factorial(order)
+        // math.prod(map(math.factorial, monomial))
+        * np.prod(steps ** np.array(monomial), axis=1)
+        for monomial in _monomials_of(exponents)
+    ]
+    return np.array(rows, dtype=object).reshape(-1, len(directions))
+
+
+def _monomials_of(exponents: tuple[int, ...]) -> list[tuple[int, ...]]:
+    return _monomials(len(exponents), sum(exponents))
+
+
+def _exact_weights(
+    exponents: tuple[int, ...], directions: list[Direction]
+) -> list[Fraction]:
+    """Returns the weights of the powers in a monomial, by elimination in rational numbers."""
+    target = [Fraction(row == exponents) for row in _monomials_of(exponents)]
+    rows = [
+        [*map(Fraction, row), right]
+        for row, right in zip(_powers(exponents, directions), target)
+    ]
+    pivots: list[int] = []
+    for column in range(len(directions)):
+        place = len(pivots)
+        chosen = next((i for i in range(place, len(rows)) if rows[i][column]), None)
+        if chosen is None:
+            continue
+        rows[place], rows[chosen] = rows[chosen], rows[place]
+        rows[place] = [value / rows[place][column] for value in rows[place]]
+        for i, row in enumerate(rows):
+            if i != place and row[column]:
+                factor = row[column]
+                rows[i] = [a - factor * b for a, b in zip(row, rows[place])]
+        pivots.append(column)
+    weights = [Fraction(0)] * len(directions)
+    for place, column in enumerate(pivots):
+        weights[column] = rows[place][-1]
+    return weights

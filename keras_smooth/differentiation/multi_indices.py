@@ -1,0 +1,217 @@
+"""Multi-indices: by which numbers of a sample a partial derivative is taken, and how often.
+
+A multi-index is the sorted tuple of the places of these numbers among all that move, one for
+each derivative: with x of shape `(batch, 2)`, `(0, 1, 1)` is the derivative by the first
+column once and by the second one twice.
+"""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_smooth.checks import shown
+from keras_smooth.differentiation.points import Points
+from keras_smooth.models.checked_inputs import listed
+
+MultiIndex = tuple[int, ...]
+
+_HOW = (
+    'Write "xxt" for names of one letter, ("time", "x1") for longer ones, or a tuple of '
+    "integers such as (0, 0, 1)."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Axes:
+    """The numbers of a sample by which derivatives are taken, with their names.
+
+    Args:
+        names: The place of each name.
+        shapes: The samples' shape of each moving input, by its key in x.
+    """
+
+    names: dict[str, int]
+    shapes: dict[Any, tuple[int, ...]]
+
+    @property
+    def dim(self) -> int:
+        """How many numbers a sample has."""
+        return sum(map(math.prod, self.shapes.values()))
+
+    def parsed(self, which: Any, argument: str = "`which`") -> MultiIndex:
+        """Returns the multi-index that a word or a tuple means.
+
+        Raises:
+            TypeError: If it is neither.
+            ValueError: If it has a name or place that there is not.
+        """
+        if isinstance(which, str):
+            return tuple(sorted(self._word(which, argument)))
+        if not isinstance(which, tuple | list):
+            raise TypeError(
+                f"{argument} must hold words or tuples, received {shown(which)}. {_HOW}"
+            )
+        return tuple(sorted(self._place(each, argument) for each in which))
+
+    def _word(self, word: str, argument: str) -> list[int]:
+        letters = all(letter in self.names for letter in word)
+        if word in self.names:
+            if letters and len(word) > 1:
+                raise ValueError(
+                    f"{argument}: {word!r} is a name and a word of the names "
+                    f"{listed(word)}. Give a tuple of names, as in ({word!r},)."
+                )
+            return [self.names[word]]
+        if not letters:
+            raise ValueError(f"{argument}: {self._unknown(word)}")
+        return [self.names[letter] for letter in word]
+
+    def _unknown(self, word: str) -> str:
+        if not self.names:
+            return (
+                f"received {word!r}, but x has no names. Give them, as in names='xt' for its "
+                "columns, or use tuples of integers."
+            )
+        return (
+            f"received {word!r}, which is made of no names of inputs; they are "
+            f"{listed(self.names)}. {_HOW}"
+        )
+
+    def _place(self, axis: Any, argument: str) -> int:
+        if isinstance(axis, str):
+            if axis not in self.names:
+                raise ValueError(f"{argument}: {self._unknown(axis)}")
+            return self.names[axis]
+        key, index = next(iter(self.shapes)), axis
+        if len(self.shapes) > 1:
+            key, *index = axis if isinstance(axis, tuple | list) and axis else (axis, None)
+            if key not in self.shapes:
+                raise ValueError(
+                    f"{argument}: received {shown(axis)}; with several inputs a number of a "
+                    f"sample is a name or a tuple of an input, of {listed(self.shapes)}, and "
+                    "the places in it."
+                )
+        return self._offset(key) + _raveled(index, self.shapes[key], axis, argument)
+
+    def _offset(self, key: Any) -> int:
+        keys = list(self.shapes)
+        return sum(math.prod(self.shapes[each]) for each in keys[: keys.index(key)])
+
+
+def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> int:
+    """Returns the place of a number in a sample."""
+    places = index if isinstance(index, tuple | list) else [index]
+    expected = (
+        f"{argument} needs {len(shape) or 1} integers for a number of a sample of shape "
+        f"{shape}, received {shown(axis)}."
+    )
+    try:
+        places = [operator.index(place) for place in places]
+    except TypeError:
+        raise TypeError(f"{expected} {_HOW}") from None
+    if any(isinstance(place, bool) for place in (index, *places)):
+        raise TypeError(expected)
+    if not shape and places == [0]:
+        return 0
+    inside = len(places) == len(shape) and all(
+        0 <= place < size for place, size in zip(places, shape)
+    )
+    if not inside:
+        raise ValueError(expected)
+    return int(np.ravel_multi_index(places, shape))
+
+
+def axes_of(points: Points, names: Any) -> Axes:
+    """Returns the numbers of a sample with their names.
+
+    Args:
+        points: Checked inputs.
+        names: A name for each column of x, as a string of letters or a list; for several
+            inputs a dict of such names. Of inputs of one number a sample the key is the
+            name where no other is given.
+
+    Raises:
+        TypeError: If `names` holds something else than names.
+        ValueError: If they do not fit x.
+    """
+    shapes = {
+        key: tuple(x.shape[1:])
+        for key, x in zip(points.names, points.moving, strict=True)
+    }
+    return Axes(_named(_by_input(names, shapes), shapes), shapes)
+
+
+def _by_input(names: Any, shapes: dict) -> dict:
+    """Returns the names that are given to the numbers of each input."""
+    if names is None:
+        return {}
+    if not isinstance(names, Mapping):
+        if len(shapes) > 1:
+            raise ValueError(
+                f"`names` must be a dict with names for each of the inputs {listed(shapes)}, "
+                f"received {shown(names)}."
+            )
+        return {next(iter(shapes)): names}
+    unknown = [key for key in names if key not in shapes]
+    if unknown or not names:
+        raise ValueError(
+            f"`names` must have the inputs {listed(shapes)} as keys, received "
+            f"{listed(names) or 'an empty dict'}."
+        )
+    return dict(names)
+
+
+def _named(given: dict, shapes: dict) -> dict[str, int]:
+    named: dict[str, int] = {}
+    offset = 0
+    for key, shape in shapes.items():
+        size = math.prod(shape)
+        own = _checked_names(given[key], shape) if key in given else []
+        if not own and size == 1 and isinstance(key, str):
+            own = [key]
+        for place, name in enumerate(own):
+            if name in named:
+                raise ValueError(f"`names` has {name!r} twice; expected different names.")
+            named[name] = offset + place
+        offset += size
+    return named
+
+
+def _checked_names(names: Any, shape: tuple[int, ...]) -> list[str]:
+    if not isinstance(names, str | list | tuple):
+        raise TypeError(
+            "`names` must be a string of letters, as in names='xt', or a list of names; "
+            f"received {shown(names)}."
+        )
+    names = list(names)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"`names` must hold names, received {shown(name)}.")
+    if len(shape) > 1 or len(names) != math.prod(shape):
+        raise ValueError(
+            f"`names` must name each column of x of shape (batch, columns); received "
+            f"{len(names)} names, {shown(names)}, for samples of shape {shape}. For samples "
+            "of other shapes use tuples of places in the place of names."
+        )
+    return names
+
+
+def checked_which(axes: Axes, which: Any) -> list[MultiIndex]:
+    """Returns the multi-indices of a list of partial derivatives.
+
+    Raises:
+        TypeError: If `which` is no list of words and tuples.
+        ValueError: If it is empty, or has what is no partial derivative.
+    """
+    if isinstance(which, str | Mapping) or not isinstance(which, Iterable):
+        raise TypeError(
+            f"`which` must be a list of partial derivatives, received {shown(which)}. {_HOW}"
+        )
+    which = list(which)
+    if not which:
+        raise ValueError(f"`which` must have a partial derivative, received []. {_HOW}")
+    return [axes.parsed(each) for each in which]

@@ -1,0 +1,206 @@
+"""Passes through a model: which directions go together, to which order, and what is summed.
+
+What is asked for are forms: sums of partial derivatives of one order with constant
+coefficients. A single partial derivative is a form, and so is a Laplacian.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_smooth.differentiation.directions import shared_directions
+from keras_smooth.differentiation.multi_indices import MultiIndex
+
+# Pairs of a multi-index and its coefficient.
+Form = tuple[tuple[MultiIndex, float], ...]
+# A direction: the places of the numbers that it moves, and how far.
+_Steps = tuple[tuple[int, float], ...]
+# What of a matrix of coefficients counts as 0, in parts of its largest eigenvalue.
+_NOTHING = 1e-14
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A part of a form: an entry of the jets of a pass, with its factor.
+
+    Args:
+        number: Of the pass.
+        order: Of the entry.
+        row: Its place among the directions, or among the sums.
+        factor: By which it counts.
+    """
+
+    number: int
+    order: int
+    row: int
+    factor: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Pass:
+    """Lines that go through a model together.
+
+    Args:
+        directions: Array `(directions, numbers of a sample)`.
+        order: Number of derivatives.
+        sums: Array `(sums, directions)`: the sums over the directions that stand in the
+            place of the last derivatives; None keeps these.
+    """
+
+    directions: np.ndarray
+    order: int
+    sums: np.ndarray | None
+
+    @property
+    def num_entries(self) -> int:
+        """How many values go through the model, the point itself among them."""
+        last = len(self.directions if self.sums is None else self.sums)
+        return 1 + (self.order - 1) * len(self.directions) + last
+
+
+@dataclasses.dataclass(frozen=True)
+class Passes:
+    """The passes that forms need, and how each form is made of their jets.
+
+    Args:
+        passes: In the order in which they are made.
+        terms: For each form.
+    """
+
+    passes: tuple[Pass, ...]
+    terms: tuple[tuple[Term, ...], ...]
+
+    @property
+    def num_entries(self) -> int:
+        return sum(each.num_entries for each in self.passes)
+
+
+@functools.lru_cache(maxsize=64)
+def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
+    """Returns the passes for forms, with as few values through the model as are found.
+
+    Args:
+        dim: How many numbers a sample has.
+        forms: Of the orders 1 and more.
+    """
+    sums = _along_directions(forms)
+    needed: dict[_Steps, int] = {}
+    for form, directions in zip(forms, sums):
+        for direction in directions:
+            needed[direction] = max(_order(form), needed.get(direction, 0))
+    made = [
+        _made(dim, groups, forms, sums)
+        for groups in _divided(needed, sorted(set(needed.values()), reverse=True))
+    ]
+    return min(made, key=lambda each: each.num_entries)
+
+
+def _divided(needed: dict[_Steps, int], levels: list[int]) -> Iterator[list]:
+    """Yields ways to divide directions into passes: the order of each and its directions."""
+    for number in range(len(levels)):
+        for rest in itertools.combinations(levels[1:], number):
+            ends = zip([levels[0], *rest], [*rest, 0])
+            yield [
+                (first, [v for v, order in needed.items() if below < order <= first])
+                for first, below in ends
+            ]
+
+
+def _order(form: Form) -> int:
+    return len(form[0][0])
+
+
+def _along_directions(forms: Sequence[Form]) -> list[dict[_Steps, float]]:
+    """Returns forms as sums of derivatives along directions."""
+    sums = [_by_eigenvectors(form) for form in forms]
+    shared = shared_directions(
+        index for form, own in zip(forms, sums) if own is None for index, _ in form
+    )
+    known = {direction for own in shared.values() for direction in own}
+    for place, form in enumerate(forms):
+        if sums[place] is None:
+            sums[place] = _combined(form, shared)
+        elif _order(form) == 1 and all(((axis, 1),) in known for (axis,), _ in form):
+            sums[place] = {((axis, 1),): float(step) for (axis,), step in form}
+    return sums
+
+
+def _combined(form: Form, shared: Mapping) -> dict[_Steps, float]:
+    weights: dict[_Steps, Any] = {}
+    for index, coefficient in form:
+        for direction, weight in shared[index].items():
+            weights[direction] = weights.get(direction, 0) + coefficient * weight
+    return {each: float(weight) for each, weight in weights.items() if weight}
+
+
+def _by_eigenvectors(form: Form) -> dict[_Steps, float] | None:
+    """Returns a form of order 1 or 2 by the directions in which it is diagonal.
+
+    None where its axes are these directions, or they are more than its axes.
+    """
+    if _order(form) > 2 or len(form) == 1:
+        return None
+    if _order(form) == 1:
+        return {tuple((axis, float(step)) for (axis,), step in form if step): 1.0}
+    if all(i == j for (i, j), _ in form):
+        return None
+    axes = sorted({axis for index, _ in form for axis in index})
+    matrix = np.zeros((len(axes), len(axes)))
+    for (i, j), coefficient in form:
+        pair = axes.index(i), axes.index(j)
+        matrix[pair] += float(coefficient) / 2
+        matrix[pair[::-1]] += float(coefficient) / 2
+    values, vectors = np.linalg.eigh(matrix)
+    least = _NOTHING * np.abs(values).max()
+    return {
+        tuple(zip(axes, map(float, vector))): float(value)
+        for value, vector in zip(values, vectors.T)
+        if abs(value) > least
+    }
+
+
+def _made(
+    dim: int, groups: list, forms: Sequence[Form], sums: list[dict[_Steps, float]]
+) -> Passes:
+    """Returns passes, each with an order and directions."""
+    passes = []
+    terms: list[list[Term]] = [[] for _ in forms]
+    for number, (order, group) in enumerate(groups):
+        matrix = _weights(group, sums)
+        last = [
+            place for place, form in enumerate(forms)
+            if _order(form) == order and matrix[place].any()
+        ]  # fmt: skip
+        collapsed = order > 1 and len(last) < len(group)
+        for place, form in enumerate(forms):
+            if collapsed and place in last:
+                terms[place].append(Term(number, order, last.index(place), 1.0))
+                continue
+            for row in np.flatnonzero(matrix[place]):
+                factor = float(matrix[place, row])
+                terms[place].append(Term(number, _order(form), int(row), factor))
+        sums_of_pass = matrix[last] if collapsed else None
+        passes.append(Pass(_matrix(dim, group), order, sums_of_pass))
+    return Passes(tuple(passes), tuple(map(tuple, terms)))
+
+
+def _weights(group: list[_Steps], sums: list[dict[_Steps, float]]) -> np.ndarray:
+    """Returns the weights of some directions in each form."""
+    place = {direction: row for row, direction in enumerate(group)}
+    weights = np.zeros((len(sums), len(group)))
+    for row, own in zip(weights, sums):
+        inside = {place[v]: weight for v, weight in own.items() if v in place}
+        row[list(inside)] = list(inside.values())
+    return weights
+
+
+def _matrix(dim: int, group: list[_Steps]) -> np.ndarray:
+    directions = np.zeros((len(group), dim))
+    for row, direction in zip(directions, group):
+        for place, step in direction:
+            row[place] = step
+    return directions

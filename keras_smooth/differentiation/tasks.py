@@ -1,0 +1,88 @@
+"""What can be computed: a function of each engine, and what its results are called."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+from keras_smooth.differentiation import taped_partials, tapes, taylor
+from keras_smooth.differentiation.passes import Form, passes_for
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Something to compute at points.
+
+    Args:
+        name: In the table of `engines`.
+        entries: Of what is returned, names and orders; y is the first.
+        jet: `jet(model, points, *directions, propagate=)`.
+        tape: `tape(model, points, *directions, training=)`.
+    """
+
+    name: str
+    entries: tuple[tuple[str, int], ...]
+    jet: Callable
+    tape: Callable
+
+    @property
+    def order(self) -> int:
+        return max(order for _, order in self.entries)
+
+
+def names(order: int) -> list[str]:
+    """Returns the names of the derivatives up to an order: y, dy, d2y, d3y, ..."""
+    return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
+
+
+def derivatives(order: int, name: str = "derivatives") -> Task:
+    """All partial derivatives up to an order."""
+    return Task(
+        name,
+        tuple((each, k) for k, each in enumerate(names(order))),
+        functools.partial(taylor.derivatives, order=order),
+        functools.partial(tapes.derivatives, order=order),
+    )
+
+
+def jacobian() -> Task:
+    """y and all first derivatives."""
+    return derivatives(1, "jacobian")
+
+
+def directional(order: int) -> Task:
+    """y and its derivatives along one direction a sample."""
+
+    def jet(model, points, *directions, propagate):
+        return taylor.along(model, points, directions, order, propagate)
+
+    def tape(model, points, *directions, training):
+        return tapes.along(model, points, directions, order, training)
+
+    entries = tuple((each, k) for k, each in enumerate(names(order)))
+    return Task("directional", entries, jet, tape)
+
+
+def with_laplacian() -> Task:
+    """y, all first derivatives and the sum of the second ones along the axes."""
+    entries = (("y", 0), ("dy", 1), ("laplacian", 2))
+    return Task("laplacian", entries, taylor.with_laplacian, tapes.with_laplacian)
+
+
+def forms(wanted: Sequence[Form], words: Sequence[str], dim: int) -> Task:
+    """y and sums of partial derivatives.
+
+    Args:
+        wanted: The sums.
+        words: Their names.
+        dim: How many numbers a sample has.
+    """
+    wanted = tuple(wanted)
+
+    def jet(model, points, *, propagate):
+        return taylor.forms(model, points, passes_for(dim, wanted), propagate)
+
+    def tape(model, points, *, training):
+        return taped_partials.forms(model, points, wanted, training)
+
+    orders = (len(form[0][0]) for form in wanted)
+    return Task("forms", (("y", 0), *zip(words, orders, strict=True)), jet, tape)
