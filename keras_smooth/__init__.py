@@ -11,15 +11,27 @@ from keras_smooth.auditing import Audit, audit
 from keras_smooth.callbacks import DerivativeMonitor
 from keras_smooth.comparison import Comparison, compare
 from keras_smooth.differentiation.derivative_model import DerivativeModel
+from keras_smooth.differentiation.linear_operators import (
+    biharmonic,
+    laplacian,
+    linear_operator,
+)
 from keras_smooth.differentiation.operators import (
     derivatives,
     directional,
     gradient,
     hessian,
     jacobian,
-    laplacian,
 )
+from keras_smooth.differentiation.partials import Plan, partials, plan
 from keras_smooth.differentiation.rules import register_jet_rule
+from keras_smooth.differentiation.vector_calculus import (
+    advection,
+    curl,
+    divergence,
+    hessian_vector_product,
+    vector_laplacian,
+)
 from keras_smooth.differentiation.verification import Verification
 from keras_smooth.layers import Activation, Dense
 from keras_smooth.lbfgs import (
@@ -43,26 +55,36 @@ __all__ = [
     "DerivativeMonitor",
     "OptimizeResult",
     "OutputChange",
+    "Plan",
     "Resample",
     "Status",
     "Verification",
     "activations",
+    "advection",
     "audit",
+    "biharmonic",
     "choose_by_residual",
     "compare",
+    "curl",
     "derivatives",
     "directional",
+    "divergence",
     "fit_lbfgs",
     "gradient",
     "hessian",
+    "hessian_vector_product",
     "initializers",
     "jacobian",
     "jet",
     "laplacian",
     "layers",
+    "linear_operator",
     "register_jet_rule",
     "output_change",
+    "partials",
+    "plan",
     "register_smoothness",
     "smoothen",
     "smoothness",
+    "vector_laplacian",
 ]

@@ -14,14 +14,16 @@ def checked_engine(engine: object) -> str:
     return choice("`engine`", engine, ENGINES)
 
 
-def checked_derivatives(order: object, engine: str, least: int = 0) -> int:
+def checked_derivatives(
+    order: object, engine: str, least: int = 0, argument: str = "`order`"
+) -> int:
     """Returns a number of derivatives that the engine can take."""
-    order = whole_number("`order`", order, least)
+    order = whole_number(argument, order, least)
     if order > MOST_TAPES:
-        raise ValueError(f"`order` must be {MOST_TAPES} or less, received {shown(order)}.")
+        raise ValueError(f"{argument} must be {MOST_TAPES} or less, received {shown(order)}.")
     if engine == "jet" and order > MAX_ORDER:
         raise ValueError(
-            f"engine='jet' takes up to {MAX_ORDER} derivatives, received order={order}. "
+            f"{argument}: engine='jet' takes up to {MAX_ORDER} derivatives, received {order}. "
             f"engine='tape' takes up to {MOST_TAPES}."
         )
     return order

@@ -6,6 +6,7 @@ column once and by the second one twice.
 """
 
 import dataclasses
+import itertools
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -42,6 +43,26 @@ class Axes:
         """How many numbers a sample has."""
         return sum(map(math.prod, self.shapes.values()))
 
+    def inputs(self, indices: Iterable[MultiIndex]) -> list[int]:
+        """Returns which of the inputs derivatives are taken by."""
+        used = {axis for index in indices for axis in index}
+        return [i for i, axes in enumerate(self._axes()) if not used.isdisjoint(axes)]
+
+    def within(self, inputs: list[int], indices: list[MultiIndex]) -> tuple:
+        """Returns the numbers of some inputs, and multi-indices among these."""
+        axes = self._axes()
+        kept = [axis for i in inputs for axis in axes[i]]
+        place = {axis: new for new, axis in enumerate(kept)}
+        names = {name: place[axis] for name, axis in self.names.items() if axis in place}
+        shapes = [pair for i, pair in enumerate(self.shapes.items()) if i in inputs]
+        moved = [tuple(place[axis] for axis in index) for index in indices]
+        return Axes(names, dict(shapes)), moved
+
+    def _axes(self) -> list[range]:
+        """Returns the places of the numbers of each input."""
+        ends = [0, *itertools.accumulate(map(math.prod, self.shapes.values()))]
+        return [range(*pair) for pair in itertools.pairwise(ends)]
+
     def parsed(self, which: Any, argument: str = "`which`") -> MultiIndex:
         """Returns the multi-index that a word or a tuple means.
 
@@ -56,6 +77,18 @@ class Axes:
                 f"{argument} must hold words or tuples, received {shown(which)}. {_HOW}"
             )
         return tuple(sorted(self._place(each, argument) for each in which))
+
+    def name(self, axis: int) -> str:
+        """Returns the name of a number of a sample, or else its place."""
+        names = {place: name for name, place in self.names.items()}
+        return names.get(axis, str(axis))
+
+    def word(self, index: MultiIndex) -> str:
+        """Returns a multi-index in words, as "xxt"."""
+        words = list(map(self.name, index))
+        if all(len(word) == 1 and not word.isdigit() for word in words):
+            return "".join(words)
+        return f"({', '.join(words)})"
 
     def _word(self, word: str, argument: str) -> list[int]:
         letters = all(letter in self.names for letter in word)
@@ -95,19 +128,17 @@ class Axes:
                     f"sample is a name or a tuple of an input, of {listed(self.shapes)}, and "
                     "the places in it."
                 )
-        return self._offset(key) + _raveled(index, self.shapes[key], axis, argument)
-
-    def _offset(self, key: Any) -> int:
-        keys = list(self.shapes)
-        return sum(math.prod(self.shapes[each]) for each in keys[: keys.index(key)])
+        own = self._axes()[list(self.shapes).index(key)]
+        return own[_raveled(index, self.shapes[key], axis, argument)]
 
 
 def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> int:
     """Returns the place of a number in a sample."""
     places = index if isinstance(index, tuple | list) else [index]
+    last = ", ".join(str(size - 1) for size in shape) or "0"
     expected = (
-        f"{argument} needs {len(shape) or 1} integers for a number of a sample of shape "
-        f"{shape}, received {shown(axis)}."
+        f"{argument}: received {shown(axis)}; the numbers of a sample of shape {shape} have "
+        f"places from 0 to {last if len(shape) < 2 else f'({last})'}."
     )
     try:
         places = [operator.index(place) for place in places]
@@ -212,6 +243,9 @@ def checked_which(axes: Axes, which: Any) -> list[MultiIndex]:
             f"`which` must be a list of partial derivatives, received {shown(which)}. {_HOW}"
         )
     which = list(which)
-    if not which:
-        raise ValueError(f"`which` must have a partial derivative, received []. {_HOW}")
-    return [axes.parsed(each) for each in which]
+    indices = [axes.parsed(each) for each in which]
+    if not any(indices):
+        raise ValueError(
+            f"`which` must have a partial derivative, received {shown(which)}. {_HOW}"
+        )
+    return indices

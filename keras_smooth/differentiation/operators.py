@@ -8,10 +8,11 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.checks import truth
-from keras_smooth.differentiation import engines, independence, tasks
+from keras_smooth.differentiation import engines, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
-from keras_smooth.differentiation.verification import certified, with_verification
+from keras_smooth.differentiation.results import result
+from keras_smooth.differentiation.verification import with_verification
 
 
 # Keras itself calls layers without AutoGraph; it would try to convert this file as well.
@@ -137,15 +138,20 @@ def gradient(
     """
     points, found = _first(model, x, wrt, engine, batch_size, verify)
     y, slopes = found
-    if keras.tree.is_nested(y) or y.shape[1:].num_elements() != 1:
-        shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape[1:]), y)
-        raise ValueError(
-            f"gradient needs one output number a sample, received outputs of shape "
-            f"{shapes}. Take keras_smooth.jacobian."
-        )
+    check_one_number("gradient", y)
     flat = zip(keras.tree.flatten(slopes), points.moving, strict=True)
     gradients = [tf.reshape(d, (-1, *x.shape[1:])) for d, x in flat]
     return points.structured(with_verification(gradients, found))
+
+
+def check_one_number(name: str, y: Any) -> None:
+    """Raises if the output of a model is more than one number a sample."""
+    if keras.tree.is_nested(y) or y.shape[1:].num_elements() != 1:
+        shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape[1:]), y)
+        raise ValueError(
+            f"{name} needs one output number a sample, received outputs of shape {shapes}. "
+            "Take keras_smooth.jacobian."
+        )
 
 
 @tf.autograph.experimental.do_not_convert
@@ -231,16 +237,6 @@ def hessian(
     return with_verification(_written_out(points, found[0], found[2], 2), found)
 
 
-def result(evaluation: Evaluation, verify: bool) -> Any:
-    """Returns what an evaluation gives, verified where that is asked for.
-
-    Raises:
-        ValueError: If the model does not treat each sample by itself.
-    """
-    independence.check(evaluation.traces, evaluation.points, evaluation.order)
-    return certified(evaluation) if truth("`verify`", verify) else evaluation.result()
-
-
 def _first(
     model: Callable, x: Any, wrt: Any, engine: str, batch_size: int | None, verify: bool
 ) -> tuple:
@@ -260,58 +256,6 @@ def _written_out(points: Points, y: Any, values: Any, order: int) -> Any:
     flat = zip(keras.tree.flatten(values), shapes, strict=True)
     written = [tf.reshape(value, (-1, *sum(parts, ()))) for value, parts in flat]
     return keras.tree.pack_sequence_as(values, written)
-
-
-@tf.autograph.experimental.do_not_convert
-def laplacian(
-    model: Callable,
-    x: Any,
-    *,
-    wrt: Any = None,
-    engine: str = "auto",
-    batch_size: int | None = None,
-    verify: bool = False,
-) -> Any:
-    """Returns the sum of the second derivatives of each output along the axes of x.
-
-    Args:
-        model, x: As for `gradient`, with outputs of any shape.
-        engine: `"jet"`, one forward pass whose work grows with d, or with the width of the
-            first layer where that is below d / 2 (forward Laplacian), or `"tape"`, the
-            trace of the Hessian; `"auto"` takes jets.
-        batch_size: Number of samples at a time; None is all.
-        wrt: As for `derivatives`. The second derivatives are summed over all inputs that
-            derivatives are taken by.
-        verify: As for `gradient`.
-
-    Returns:
-        A tensor of the shape of y, or the structure of y.
-
-    Raises:
-        TypeError: If x does not hold floats.
-        ValueError: If x does not fit the model, the engine is unknown, or the derivative
-            is lost on the way.
-
-    Example:
-
-    >>> import numpy as np, keras, keras_smooth
-    >>> def squared_radius(x):
-    ...     return keras.ops.sum(keras.ops.square(x), axis=-1)
-    >>> x = np.array([[2.0, 3.0, 4.0]])
-    >>> keras_smooth.laplacian(squared_radius, x, engine="tape").numpy()
-    array([6.])
-
-    References:
-        Li et al., 2024, "A computational framework for neural network-based variational
-        Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
-    """
-    points = checked_points(model, x, wrt)
-    engines.checked_engine(engine)
-    dim = sum(points.dims)
-    axes = tuple(((axis, axis), 1.0) for axis in range(dim))
-    task = tasks.forms([axes], ["laplacian"], dim)
-    found = result(Evaluation(task, model, points, engine, batch_size), verify)
-    return with_verification(found[1], found)
 
 
 def with_laplacian(

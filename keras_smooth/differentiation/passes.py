@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from keras_smooth.differentiation.directions import shared_directions
+from keras_smooth.differentiation.isotropic import Sum, squared_laplacian
 from keras_smooth.differentiation.multi_indices import MultiIndex
 
 # Pairs of a multi-index and its coefficient.
 Form = tuple[tuple[MultiIndex, float], ...]
 # A direction: the places of the numbers that it moves, and how far.
-_Steps = tuple[tuple[int, float], ...]
+Steps = tuple[tuple[int, float], ...]
 # What of a matrix of coefficients counts as 0, in parts of its largest eigenvalue.
 _NOTHING = 1e-14
 
@@ -29,7 +30,7 @@ class Term:
 
     Args:
         number: Of the pass.
-        order: Of the entry.
+        order: Of the entry, 0 for the value itself.
         row: Its place among the directions, or among the sums.
         factor: By which it counts.
     """
@@ -85,10 +86,10 @@ def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
 
     Args:
         dim: How many numbers a sample has.
-        forms: Of the orders 1 and more.
+        forms: Of any orders, one of which is above 0.
     """
-    sums = _along_directions(forms)
-    needed: dict[_Steps, int] = {}
+    sums = along_directions(forms)
+    needed: dict[Steps, int] = {}
     for form, directions in zip(forms, sums):
         for direction in directions:
             needed[direction] = max(_order(form), needed.get(direction, 0))
@@ -99,7 +100,7 @@ def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
     return min(made, key=lambda each: each.num_entries)
 
 
-def _divided(needed: dict[_Steps, int], levels: list[int]) -> Iterator[list]:
+def _divided(needed: dict[Steps, int], levels: list[int]) -> Iterator[list]:
     """Yields ways to divide directions into passes: the order of each and its directions."""
     for number in range(len(levels)):
         for rest in itertools.combinations(levels[1:], number):
@@ -114,9 +115,9 @@ def _order(form: Form) -> int:
     return len(form[0][0])
 
 
-def _along_directions(forms: Sequence[Form]) -> list[dict[_Steps, float]]:
+def along_directions(forms: Sequence[Form]) -> list[dict[Steps, float]]:
     """Returns forms as sums of derivatives along directions."""
-    sums = [_by_eigenvectors(form) for form in forms]
+    sums = [_of_its_own(form) for form in forms]
     shared = shared_directions(
         index for form, own in zip(forms, sums) if own is None for index, _ in form
     )
@@ -129,46 +130,74 @@ def _along_directions(forms: Sequence[Form]) -> list[dict[_Steps, float]]:
     return sums
 
 
-def _combined(form: Form, shared: Mapping) -> dict[_Steps, float]:
-    weights: dict[_Steps, Any] = {}
+def _combined(form: Form, shared: Mapping) -> dict[Steps, float]:
+    weights: dict[Steps, Any] = {}
     for index, coefficient in form:
         for direction, weight in shared[index].items():
             weights[direction] = weights.get(direction, 0) + coefficient * weight
     return {each: float(weight) for each, weight in weights.items() if weight}
 
 
-def _by_eigenvectors(form: Form) -> dict[_Steps, float] | None:
-    """Returns a form of order 1 or 2 by the directions in which it is diagonal.
-
-    None where its axes are these directions, or they are more than its axes.
-    """
-    if _order(form) > 2 or len(form) == 1:
-        return None
-    if _order(form) == 1:
-        return {tuple((axis, float(step)) for (axis,), step in form if step): 1.0}
-    if all(i == j for (i, j), _ in form):
+def _of_its_own(form: Form) -> dict[Steps, float] | None:
+    """Returns a form by fewer directions than its partial derivatives have, if that is known."""
+    order = _order(form)
+    if not order:
+        return {}
+    if len(form) == 1 or order not in _OWN:
         return None
     axes = sorted({axis for index, _ in form for axis in index})
+    found = _OWN[order](form, axes)
+    if found is None:
+        return None
+    return {
+        tuple((axis, step) for axis, step in zip(axes, direction) if step): weight
+        for direction, weight in zip(*(array.tolist() for array in found))
+    }
+
+
+def _gradient(form: Form, axes: list[int]) -> Sum | None:
+    """A form of order 1 is the derivative along one direction."""
+    steps = dict(form)
+    return np.array([[float(steps[(axis,)]) for axis in axes]]), np.ones(1)
+
+
+def _eigenvectors(form: Form, axes: list[int]) -> Sum | None:
+    """A form of order 2 is diagonal in as many directions as its matrix has ranks."""
+    if all(i == j for (i, j), _ in form):
+        return None
     matrix = np.zeros((len(axes), len(axes)))
     for (i, j), coefficient in form:
         pair = axes.index(i), axes.index(j)
         matrix[pair] += float(coefficient) / 2
         matrix[pair[::-1]] += float(coefficient) / 2
     values, vectors = np.linalg.eigh(matrix)
-    least = _NOTHING * np.abs(values).max()
-    return {
-        tuple(zip(axes, map(float, vector))): float(value)
-        for value, vector in zip(values, vectors.T)
-        if abs(value) > least
-    }
+    counts = np.abs(values) > _NOTHING * np.abs(values).max()
+    return vectors.T[counts], values[counts]
+
+
+def _squared_laplacian(form: Form, axes: list[int]) -> Sum | None:
+    """A form of order 4 that is a multiple of the biharmonic operator."""
+    pairs = itertools.combinations_with_replacement(axes, 2)
+    factor = form[0][1] * (1 if len(set(form[0][0])) == 1 else 0.5)
+    wanted = {(i, i, j, j): factor * (1 if i == j else 2) for i, j in pairs}
+    if dict(form) != wanted:
+        return None
+    directions, weights = squared_laplacian(len(axes))
+    return directions, factor * weights
+
+
+# By the order of a form.
+_OWN = {1: _gradient, 2: _eigenvectors, 4: _squared_laplacian}
 
 
 def _made(
-    dim: int, groups: list, forms: Sequence[Form], sums: list[dict[_Steps, float]]
+    dim: int, groups: list, forms: Sequence[Form], sums: list[dict[Steps, float]]
 ) -> Passes:
     """Returns passes, each with an order and directions."""
     passes = []
-    terms: list[list[Term]] = [[] for _ in forms]
+    terms: list[list[Term]] = [
+        [] if _order(form) else [Term(0, 0, 0, form[0][1])] for form in forms
+    ]
     for number, (order, group) in enumerate(groups):
         matrix = _weights(group, sums)
         last = [
@@ -188,7 +217,7 @@ def _made(
     return Passes(tuple(passes), tuple(map(tuple, terms)))
 
 
-def _weights(group: list[_Steps], sums: list[dict[_Steps, float]]) -> np.ndarray:
+def _weights(group: list[Steps], sums: list[dict[Steps, float]]) -> np.ndarray:
     """Returns the weights of some directions in each form."""
     place = {direction: row for row, direction in enumerate(group)}
     weights = np.zeros((len(sums), len(group)))
@@ -198,7 +227,7 @@ def _weights(group: list[_Steps], sums: list[dict[_Steps, float]]) -> np.ndarray
     return weights
 
 
-def _matrix(dim: int, group: list[_Steps]) -> np.ndarray:
+def _matrix(dim: int, group: list[Steps]) -> np.ndarray:
     directions = np.zeros((len(group), dim))
     for row, direction in zip(directions, group):
         for place, step in direction:

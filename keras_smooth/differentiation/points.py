@@ -113,7 +113,9 @@ def checked_points(model: Callable, x, wrt=None) -> Points:
     )
 
 
-def checked_directions(points: Points, direction) -> tuple[tf.Tensor, ...]:
+def checked_directions(
+    points: Points, direction, name: str = "`direction`"
+) -> tuple[tf.Tensor, ...]:
     """Returns a direction for each moving input, of its shape.
 
     Raises:
@@ -121,7 +123,7 @@ def checked_directions(points: Points, direction) -> tuple[tf.Tensor, ...]:
         ValueError: If it has the structure or shape of no input.
     """
     if points.single:
-        return (_direction("x", points.moving[0], direction),)
+        return (_direction(name, "x", points.moving[0], direction),)
     like, parts = points.structured(points.moving), []
     try:
         # In the order of the moving inputs.
@@ -130,24 +132,24 @@ def checked_directions(points: Points, direction) -> tuple[tf.Tensor, ...]:
         )
     except (TypeError, ValueError):
         raise ValueError(
-            "`direction` must have the structure of the inputs that derivatives are taken "
+            f"{name} must have the structure of the inputs that derivatives are taken "
             f"by, {checked_inputs.outline(like)}; received {shown(direction)}."
         ) from None
-    return tuple(_direction("its input", *part) for part in parts)
+    return tuple(_direction(name, "its input", *part) for part in parts)
 
 
-def _direction(word: str, x: tf.Tensor, direction) -> tf.Tensor:
-    direction = checked_inputs.numbers("`direction`", direction)
+def _direction(name: str, word: str, x: tf.Tensor, direction) -> tf.Tensor:
+    direction = checked_inputs.numbers(name, direction)
     if not (direction.dtype.is_floating or direction.dtype.is_integer):
         raise TypeError(
-            f"`direction` must hold real numbers, received {direction.dtype.name}."
+            f"{name} must hold real numbers, received {direction.dtype.name}."
         )
     direction = tf.cast(direction, x.dtype)
     if direction.shape.is_compatible_with(x.shape):
         return direction
     if not direction.shape.is_compatible_with(x.shape[1:]):
         raise ValueError(
-            f"`direction` must have the shape of {word}, {tuple(x.shape)}, or of a sample, "
+            f"{name} must have the shape of {word}, {tuple(x.shape)}, or of a sample, "
             f"{tuple(x.shape[1:])}; received {tuple(direction.shape)}."
         )
     return tf.broadcast_to(direction, tf.shape(x))

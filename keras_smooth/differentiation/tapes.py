@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -96,6 +97,72 @@ def along(
     curve, t = _line(model, points, directions, training)
     is_zero = functools.partial(has_no_path, model, points)
     return tuple(slopes(curve, t, order, model, is_zero))
+
+
+def along_each(
+    model: Callable,
+    points: Points,
+    directions: tf.Tensor,
+    order: int,
+    training: bool = False,
+) -> tuple:
+    """Returns y and its derivative of one order along each of several shared directions."""
+    results = []
+    for direction in tf.unstack(tf.cast(directions, points.dtype)):
+        parts = zip(tf.split(direction, points.dims), points.moving, strict=True)
+        whole = [
+            tf.broadcast_to(tf.reshape(v, x.shape[1:]), tf.shape(x)) for v, x in parts
+        ]
+        results.append(along(model, points, whole, order, training))
+    return results[0][0], *(entries[order] for entries in results)
+
+
+def hessian_vector_product(
+    model: Callable,
+    points: Points,
+    directions: Sequence[tf.Tensor],
+    training: bool = False,
+) -> tuple:
+    """Returns y and the derivatives of its slope along one direction by all inputs."""
+
+    def function(moving):
+        return call(model, points.whole(keras.tree.flatten(moving)), training)
+
+    partials = Partials(model, functools.partial(has_no_path, model, points))
+    outputs: list = []
+
+    def along_direction(value, slopes):
+        def contracted(tensor, *parts):
+            return tf.add_n([_contracted(tensor, *pair) for pair in zip(parts, directions)])
+
+        pairs = zip(keras.tree.flatten(value), _rows(slopes, len(points.moving)))
+        flat = [contracted(tensor, *parts) for tensor, parts in pairs]
+        return keras.tree.pack_sequence_as(value, flat)
+
+    def step(value, x, order: int) -> Callable:
+        if order == 1:
+            outputs.append(value)
+            differentiate = partials(value, x, 1)
+            return lambda tape: along_direction(value, differentiate(tape))
+        return partials(value, x, order)
+
+    start = points.structured(points.moving)
+    *_, products = nested_tapes(function, start, 2, step)
+    return outputs[0], products
+
+
+def _rows(structure: Any, size: int) -> list:
+    """Returns the leaves of a structure in rows of one size."""
+    flat = keras.tree.flatten(structure)
+    return [flat[start : start + size] for start in range(0, len(flat), size)]
+
+
+def _contracted(tensor: tf.Tensor, slope: tf.Tensor, direction: tf.Tensor) -> tf.Tensor:
+    """Returns the sum over the numbers of an input of slopes times a direction."""
+    dim = math.prod(direction.shape[1:])
+    rows = tf.reshape(slope, (-1, math.prod(tensor.shape[1:]), dim))
+    product = tf.linalg.matvec(rows, tf.cast(tf.reshape(direction, (-1, dim)), slope.dtype))
+    return tf.reshape(product, (-1, *tensor.shape[1:]))
 
 
 def has_no_path(model: Callable, points: Points, output: int, moving: int | None = None):

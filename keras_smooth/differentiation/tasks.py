@@ -4,6 +4,8 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
+import tensorflow as tf
+
 from keras_smooth.differentiation import taped_partials, tapes, taylor
 from keras_smooth.differentiation.passes import Form, passes_for
 
@@ -62,19 +64,52 @@ def directional(order: int) -> Task:
     return Task("directional", entries, jet, tape)
 
 
+def along_each(vectors: tf.Tensor, order: int) -> Task:
+    """y and its derivative of one order along each of several directions of all samples.
+
+    Args:
+        vectors: Shape `(directions, numbers of a sample)`.
+        order: Of the derivatives.
+    """
+
+    def jet(model, points, *, propagate):
+        return taylor.along_each(model, points, vectors, order, propagate)
+
+    def tape(model, points, *, training):
+        return tapes.along_each(model, points, vectors, order, training)
+
+    entries = (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0])))
+    return Task("directional", entries, jet, tape)
+
+
 def with_laplacian() -> Task:
     """y, all first derivatives and the sum of the second ones along the axes."""
     entries = (("y", 0), ("dy", 1), ("laplacian", 2))
     return Task("laplacian", entries, taylor.with_laplacian, tapes.with_laplacian)
 
 
-def forms(wanted: Sequence[Form], words: Sequence[str], dim: int) -> Task:
+def hessian_vector_product() -> Task:
+    """y and, by all inputs, the first derivatives of the slope along one direction a sample."""
+
+    def jet(model, points, *directions, propagate):
+        return taylor.hessian_vector_product(model, points, directions, propagate)
+
+    def tape(model, points, *directions, training):
+        return tapes.hessian_vector_product(model, points, directions, training)
+
+    return Task("jacobian", (("y", 0), ("hessian_vector_product", 2)), jet, tape)
+
+
+def forms(
+    wanted: Sequence[Form], words: Sequence[str], dim: int, name: str = "forms"
+) -> Task:
     """y and sums of partial derivatives.
 
     Args:
         wanted: The sums.
         words: Their names.
         dim: How many numbers a sample has.
+        name: In the table of `engines`.
     """
     wanted = tuple(wanted)
 
@@ -85,4 +120,4 @@ def forms(wanted: Sequence[Form], words: Sequence[str], dim: int) -> Task:
         return taped_partials.forms(model, points, wanted, training)
 
     orders = (len(form[0][0]) for form in wanted)
-    return Task("forms", (("y", 0), *zip(words, orders, strict=True)), jet, tape)
+    return Task(name, (("y", 0), *zip(words, orders, strict=True)), jet, tape)

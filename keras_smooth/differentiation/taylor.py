@@ -136,7 +136,8 @@ def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
 
     @functools.cache
     def entry(number: int, order: int) -> tf.Tensor:
-        return leaves[number].entry(order)
+        jet = leaves[number]
+        return jet.entry(order) if order else jet.primal[None]
 
     def value(term: Term) -> tf.Tensor:
         row = entry(term.number, term.order)[term.row]
@@ -163,6 +164,48 @@ def along(
     return _primal(y), *(_single(y, k) for k in range(1, order + 1))
 
 
+def along_each(
+    model: Callable,
+    points: Points,
+    directions: tf.Tensor,
+    order: int,
+    propagate: Callable = propagate,
+) -> tuple:
+    """Returns y and its derivative of one order along each of several shared directions."""
+    y = propagate(model, points, _rays(directions, points), order)
+
+    def derivative(row: int):
+        return keras.tree.map_structure(lambda jet: jet.entry(order)[row], y)
+
+    return _primal(y), *map(derivative, range(directions.shape[0]))
+
+
+def hessian_vector_product(
+    model: Callable,
+    points: Points,
+    directions: Sequence[tf.Tensor],
+    propagate: Callable = propagate,
+) -> tuple:
+    """Returns y and the second derivatives by one number of x and along one direction.
+
+    By an axis e and v it is a quarter of the second derivative along e + v less that along
+    e - v.
+    """
+    dim = sum(points.dims)
+    axes = _rays(np.concatenate([np.eye(dim), np.eye(dim)]), points)
+    signs = np.repeat([1.0, -1.0], dim)
+    rays = [
+        axis + v[None] * tf.reshape(tf.constant(signs, v.dtype), (-1, *[1] * v.shape.rank))
+        for axis, v in zip(axes, directions, strict=True)
+    ]
+    quarters = np.concatenate([np.eye(dim), -np.eye(dim)], axis=1) / 4
+    y = propagate(model, points, rays, 2, sums=quarters)
+    products = keras.tree.map_structure(
+        lambda jet: _structured(jet.entry(2), jet, points, 1), y
+    )
+    return _primal(y), products
+
+
 def _primal(y):
     return keras.tree.map_structure(lambda jet: jet.primal, y)
 
@@ -172,12 +215,11 @@ def _single(y, k: int):
     return keras.tree.map_structure(lambda jet: jet.entry(k)[0], y)
 
 
-def _rays(directions: np.ndarray, points: Points) -> list[tf.Tensor]:
+def _rays(directions: np.ndarray | tf.Tensor, points: Points) -> list[tf.Tensor]:
     """Returns directions that all samples share, for each moving input its own part."""
-    ends = np.cumsum(points.dims)[:-1]
-    parts = np.split(directions.astype(points.dtype.as_numpy_dtype), ends, axis=1)
+    parts = tf.split(tf.cast(directions, points.dtype), points.dims, axis=1)
     return [
-        tf.reshape(tf.constant(part), (len(directions), 1, *x.shape[1:]))
+        tf.reshape(part, (part.shape[0], 1, *x.shape[1:]))
         for part, x in zip(parts, points.moving, strict=True)
     ]
 

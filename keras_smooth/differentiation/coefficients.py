@@ -1,0 +1,155 @@
+"""Coefficients of a linear operator: numbers, which are summed on the way, and tensors."""
+
+import dataclasses
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.checks import shown
+from keras_smooth.differentiation.multi_indices import Axes, MultiIndex
+from keras_smooth.differentiation.passes import Form
+from keras_smooth.differentiation.points import Points
+from keras_smooth.jet.arithmetic import total
+from keras_smooth.models import checked_inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A partial derivative and its coefficient.
+
+    Args:
+        index: The derivative.
+        coefficient: A float, or a tensor.
+        word: What messages call it.
+        source: What was given, which tells coefficients that are one and the same.
+    """
+
+    index: MultiIndex
+    coefficient: Any
+    word: str
+    source: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightedForm:
+    """A sum of partial derivatives of one order and the tensor that multiplies it.
+
+    Args:
+        form: The sum.
+        word: Its name.
+        factor: The tensor, None for 1.
+    """
+
+    form: Form
+    word: str
+    factor: tf.Tensor | None
+
+    @property
+    def order(self) -> int:
+        return len(self.form[0][0])
+
+    def times(self, value: tf.Tensor) -> tf.Tensor:
+        """Returns a tensor of the shape of y times the factor."""
+        if self.factor is None:
+            return value
+        factor = tf.cast(self.factor, value.dtype)
+        rank, batch = factor.shape.rank, value.shape[:1]
+        if rank == 0:
+            return value * factor
+        if factor.shape[:1].is_compatible_with(batch):
+            if factor.shape[1:].num_elements() == 1:
+                # Not by broadcasting: (batch,) and (batch, 1) would make (batch, batch).
+                return value * tf.reshape(factor, (-1, *[1] * (value.shape.rank - 1)))
+            if factor.shape.is_compatible_with(value.shape):
+                return value * factor
+        raise ValueError(
+            f"`operator`: the coefficient of {self.word} must be a number, one number a sample, "
+            f"or of the shape of y, {tuple(value.shape)}; received {tuple(factor.shape)}."
+        )
+
+
+def checked_terms(axes: Axes, operator: Any, points: Points) -> list[Term]:
+    """Returns the partial derivatives of an operator with their coefficients.
+
+    Raises:
+        TypeError: If it is no dict, or a coefficient holds no real numbers.
+        ValueError: If it has no derivative, or one that does not exist.
+    """
+    if not isinstance(operator, Mapping):
+        raise TypeError(
+            "`operator` must be a dict of partial derivatives and their coefficients, as in "
+            f'{{"xx": 1.0, "yy": 1.0}}; received {shown(operator)}.'
+        )
+    terms = [
+        Term(
+            axes.parsed(which, "`operator`"),
+            _coefficient(f"`operator`: the coefficient of {shown(which)}", value, points),
+            shown(which),
+            value,
+        )
+        for which, value in operator.items()
+    ]
+    if not any(term.index for term in terms):
+        raise ValueError(
+            f"`operator` must have a partial derivative, received {shown(operator)}."
+        )
+    return terms
+
+
+def _coefficient(word: str, value: Any, points: Points) -> Any:
+    """Returns a coefficient as a float, or as a tensor in the dtype of x."""
+    if callable(value) and not isinstance(value, tf.Variable | keras.Variable):
+        value = value(points.x)
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
+        if not np.isfinite(value):
+            raise ValueError(f"{word} must be finite, received {shown(value)}.")
+        return float(value)
+    tensor = checked_inputs.numbers(word, value)
+    if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
+        raise TypeError(f"{word} must hold real numbers, received {tensor.dtype.name}.")
+    return tf.cast(tensor, points.dtype)
+
+
+def grouped(
+    axes: Axes, indices: Sequence[MultiIndex], terms: Sequence[Term]
+) -> list[WeightedForm]:
+    """Returns the forms of an operator: one for each order and each tensor.
+
+    Args:
+        axes: The numbers of a sample that move.
+        indices: The derivatives of the terms, among these.
+        terms: The terms.
+    """
+    forms: dict[tuple, dict[MultiIndex, float]] = {}
+    factors: dict[int, tuple[str, tf.Tensor]] = {}
+    for index, term in zip(indices, terms):
+        is_number = isinstance(term.coefficient, float)
+        key = None if is_number else id(term.source)
+        if not is_number:
+            factors.setdefault(key, (term.word, term.coefficient))
+        form = forms.setdefault((len(index), key), {})
+        form[index] = form.get(index, 0.0) + (term.coefficient if is_number else 1.0)
+    weighted = []
+    for (order, key), form in forms.items():
+        # A coefficient of 0 asks for nothing, but something is left to be 0.
+        form = {i: c for i, c in form.items() if c} or dict(list(form.items())[:1])
+        word, factor = factors.get(key, (f"order {order}", None))
+        if len(form) == 1 and order:
+            word = axes.word(next(iter(form)))
+        weighted.append(WeightedForm(tuple(form.items()), word, factor))
+    return weighted
+
+
+def summed(weighted: Sequence[WeightedForm], values: Sequence) -> Any:
+    """Returns the sum of forms, each times its factor, in the structure of y."""
+
+    def sum_of(*leaves: tf.Tensor) -> tf.Tensor:
+        return total(each.times(leaf) for each, leaf in zip(weighted, leaves, strict=True))
+
+    return keras.tree.map_structure(sum_of, *values)

@@ -1,0 +1,216 @@
+"""Estimates of operators from a few random directions, with their standard errors.
+
+Directions are the same for all samples of a batch: what they cost in memory is their number
+times that of the inputs, and a first layer is applied to each of them once.
+
+References:
+    Hutchinson, 1989, "A stochastic estimator of the trace of the influence matrix for Laplacian
+    smoothing splines"; Hu, Shi, Karniadakis and Kawaguchi, 2024, "Hutchinson trace estimation
+    for high-dimensional and high-order physics-informed neural networks"; Shi, Hu, Lin and
+    Kawaguchi, 2024, "Stochastic Taylor derivative estimator" (random axes).
+"""
+
+import dataclasses
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.checks import shown, truth, whole_number
+from keras_smooth.differentiation import tasks
+from keras_smooth.differentiation.coefficients import WeightedForm, summed
+from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.differentiation.passes import Steps, along_directions
+from keras_smooth.differentiation.results import result
+
+
+@dataclasses.dataclass(frozen=True)
+class Probes:
+    """How many random directions, and from which numbers.
+
+    Args:
+        number: Of the directions.
+        seed: A whole number or a `keras.random.SeedGenerator`.
+    """
+
+    number: int
+    seed: Any
+
+    def signs(self, dim: int, dtype: tf.DType) -> tf.Tensor:
+        """Returns directions of 1 and -1: of v v^T the mean is the identity (Rademacher)."""
+        draws = keras.random.uniform((self.number, dim), dtype="float32", seed=self.seed)
+        return tf.where(draws < 0.5, tf.constant(-1.0, dtype), tf.constant(1.0, dtype))
+
+    def on_sphere(self, dim: int, dtype: tf.DType) -> tf.Tensor:
+        """Returns directions of length sqrt(dim), all alike likely."""
+        draws = keras.random.normal((self.number, dim), dtype=dtype.name, seed=self.seed)
+        return draws * dim**0.5 / tf.norm(draws, axis=1, keepdims=True)
+
+    def places(self, number: int) -> tf.Tensor:
+        """Returns places below a number, each at most once."""
+        return keras.random.shuffle(tf.range(number), seed=self.seed)[: self.number]
+
+
+def checked_probes(probes: Any, seed: Any, verify: Any) -> Probes | None:
+    """Returns what an estimate is made from, None where none is asked for.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If `probes` is below 2, or without a seed, or to be verified.
+    """
+    verified = truth("`verify`", verify)
+    if probes is None:
+        if seed is not None:
+            raise ValueError(
+                f"`seed` is that of probes, which were not asked for: received {shown(seed)}. "
+                "Give probes= as well, or no seed."
+            )
+        return None
+    number = whole_number("`probes`", probes, 2)
+    if verified:
+        raise ValueError(
+            "`verify` cannot be True with probes=: an estimate differs from the model's "
+            "differences by its random directions. Its `standard_error` says by how much."
+        )
+    return Probes(number, _checked_seed(seed))
+
+
+def _checked_seed(seed: Any) -> Any:
+    if seed is None:
+        raise ValueError(
+            "`seed` must be given with probes=: a whole number for the same directions in each "
+            "call, as L-BFGS needs them, or a keras.random.SeedGenerator for others in each "
+            "call; received None."
+        )
+    if isinstance(seed, keras.random.SeedGenerator):
+        return seed
+    try:
+        if not isinstance(seed, bool):
+            return operator.index(seed)
+    except TypeError:
+        pass
+    raise TypeError(
+        "`seed` must be a whole number or a keras.random.SeedGenerator, received "
+        f"{shown(seed)}."
+    )
+
+
+def mean_along(
+    evaluation: Evaluation, directions: tf.Tensor, order: int, factor: float = 1.0
+) -> Any:
+    """Returns the mean of the derivatives along random directions, with its standard error.
+
+    Args:
+        evaluation: Of another task for the same model and points.
+        directions: Shape `(directions, numbers of a sample)`.
+        order: Of the derivatives.
+        factor: By which they are multiplied.
+
+    Returns:
+        A tensor, or the structure of y, each with an attribute `standard_error`.
+    """
+    _, *values = _result(evaluation, tasks.along_each(directions, order))
+    return _with_error([_mean(values, factor)])
+
+
+def mean_of(values: Sequence) -> Any:
+    """Returns the mean of random values, with its standard error."""
+    return _with_error([_mean(values)])
+
+
+def sum_of(
+    evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Probes
+) -> Any:
+    """Returns the sum of forms from a random subset of the directions of each order.
+
+    Args:
+        evaluation: Of another task for the same model and points.
+        weighted: The forms, each with its factor.
+        probes: How many directions of each order; where there are no more, it is exact.
+    """
+    estimates = []
+    for order in sorted({each.order for each in weighted}):
+        own = [each for each in weighted if each.order == order]
+        if order:
+            values, number = _sampled(evaluation, own, probes)
+            estimates.append(_mean(values, number, 1.0 - len(values) / number))
+        else:
+            (y,) = _result(evaluation, tasks.derivatives(0))
+            estimates.append(_mean([summed(own, [y] * len(own))]))
+    return _with_error(estimates)
+
+
+def _result(evaluation: Evaluation, task: tasks.Task) -> tuple:
+    return result(dataclasses.replace(evaluation, task=task), False)
+
+
+def _sampled(
+    evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Probes
+) -> tuple[list, int]:
+    """Returns what some directions add to forms of one order, and how many there are."""
+    sums = along_directions([each.form for each in weighted])
+    directions = list(dict.fromkeys(steps for own in sums for steps in own))
+    number = len(directions)
+    places = tf.range(number) if number <= probes.number else probes.places(number)
+    weights = np.array([[own.get(steps, 0.0) for own in sums] for steps in directions])
+    vectors = _vectors(directions, places, sum(evaluation.points.dims))
+    _, *values = _result(evaluation, tasks.along_each(vectors, weighted[0].order))
+
+    def added(value: Any, row: tf.Tensor) -> Any:
+        parts = [
+            keras.tree.map_structure(lambda v: v * tf.cast(weight, v.dtype), value)  # noqa: B023
+            for weight in tf.unstack(row, num=len(weighted))
+        ]
+        return summed(weighted, parts)
+
+    rows = tf.unstack(tf.gather(tf.constant(weights), places), num=len(values))
+    return list(map(added, values, rows)), number
+
+
+def _vectors(directions: Sequence[Steps], places: tf.Tensor, dim: int) -> tf.Tensor:
+    """Returns some of the directions, `(places, dim)`, without ever having all of them."""
+    most = max(map(len, directions))
+    axes = np.zeros((len(directions), most), np.int64)
+    steps = np.zeros((len(directions), most))
+    for row, direction in enumerate(directions):
+        axes[row, : len(direction)], steps[row, : len(direction)] = zip(*direction)
+    axes, steps = tf.gather(tf.constant(axes), places), tf.gather(tf.constant(steps), places)
+    number = places.shape[0]
+    rows = tf.repeat(tf.range(number, dtype=tf.int64)[:, None], most, axis=1)
+    return tf.scatter_nd(tf.stack([rows, axes], axis=-1), steps, (number, dim))
+
+
+def _mean(values: Sequence, factor: float = 1.0, left: float = 1.0) -> tuple:
+    """Returns the mean of structures, times a factor, and its variance.
+
+    Args:
+        values: At least one.
+        factor: That multiplies the mean.
+        left: The part of the population that was not drawn.
+    """
+
+    def mean(*leaves: tf.Tensor) -> tf.Tensor:
+        return factor * tf.reduce_mean(tf.stack(leaves), axis=0)
+
+    def variance(*leaves: tf.Tensor) -> tf.Tensor:
+        stacked, number = tf.stack(leaves), len(leaves)
+        squares = tf.square(stacked - tf.reduce_mean(stacked, axis=0))
+        scale = left * factor**2 / (number * max(1, number - 1))
+        return scale * tf.reduce_sum(squares, axis=0)
+
+    return tuple(keras.tree.map_structure(each, *values) for each in (mean, variance))
+
+
+def _with_error(estimates: Sequence[tuple]) -> Any:
+    """Returns the sum of independent estimates, with its standard error."""
+
+    def estimate(*leaves: tf.Tensor) -> tf.Tensor:
+        means, variances = leaves[::2], leaves[1::2]
+        value = tf.add_n(means)
+        value.standard_error = tf.sqrt(tf.add_n(variances))
+        return value
+
+    return keras.tree.map_structure(estimate, *(each for pair in estimates for each in pair))
