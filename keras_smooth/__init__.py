@@ -1,12 +1,14 @@
 """Correct, visible and trainable derivatives for Keras on TensorFlow."""
 # ruff: noqa: E402
 
+from typing import TYPE_CHECKING, NoReturn
+
 from keras_smooth.checks import require_keras_on_tensorflow
 
 # Before anything else imports Keras, so that what is missing is explained.
 require_keras_on_tensorflow()
 
-from keras_smooth import activations, initializers, jet, layers
+from keras_smooth import activations, initializers, jet, layers, other_names
 from keras_smooth.auditing import Audit, audit
 from keras_smooth.callbacks import DerivativeMonitor
 from keras_smooth.comparison import Comparison, compare
@@ -88,3 +90,13 @@ __all__ = [
     "smoothness",
     "vector_laplacian",
 ]
+
+
+# Hidden from type checkers, which would take any name for one that is here.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        """Says what is meant by a name that other packages have."""
+        raise AttributeError(
+            f"module 'keras_smooth' has no attribute {name!r}.{other_names.hint(name)}"
+        )

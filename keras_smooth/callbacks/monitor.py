@@ -14,8 +14,8 @@ from keras_smooth.callbacks.metrics import metric_of
 from keras_smooth.callbacks.quantities import quantities_of
 from keras_smooth.checks import text, truth, whole_number
 from keras_smooth.differentiation import exact_values
-from keras_smooth.differentiation.tasks import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import calls
 from keras_smooth.models.own_call import is_built
 from keras_smooth.models.tracing import traced

@@ -1,6 +1,7 @@
 """Coefficients of a linear operator: numbers, which are summed on the way, and tensors."""
 
 import dataclasses
+import math
 import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -107,7 +108,7 @@ def _coefficient(word: str, value: Any, points: Points) -> Any:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_):
-        if not np.isfinite(value):
+        if not math.isfinite(value):
             raise ValueError(f"{word} must be finite, received {shown(value)}.")
         return float(value)
     tensor = checked_inputs.numbers(word, value)
@@ -127,7 +128,7 @@ def grouped(
         terms: The terms.
     """
     forms: dict[tuple, dict[MultiIndex, float]] = {}
-    factors: dict[int, tuple[str, tf.Tensor]] = {}
+    factors: dict[int | None, tuple[str, tf.Tensor]] = {}
     for index, term in zip(indices, terms):
         is_number = isinstance(term.coefficient, float)
         key = None if is_number else id(term.source)

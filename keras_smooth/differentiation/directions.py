@@ -72,8 +72,9 @@ def _fewest(
     if len(exponents) <= _MOST_TRIED:
         starts.append(_of_signs(len(exponents)))
         starts.append([*starts[0], *starts[1]])
-    tried = [_reduced(exponents, known, start) for start in starts]
-    tried = [new for new in tried if new is not None]
+    tried = [
+        new for start in starts if (new := _reduced(exponents, known, start)) is not None
+    ]
     new = min(tried, key=lambda each: (len(each), sum(map(_size, each))))
     directions = [*known, *new]
     weights = _exact_weights(exponents, directions)

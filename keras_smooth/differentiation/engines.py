@@ -20,7 +20,9 @@ def checked_derivatives(
     """Returns a number of derivatives that the engine can take."""
     order = whole_number(argument, order, least)
     if order > MOST_TAPES:
-        raise ValueError(f"{argument} must be {MOST_TAPES} or less, received {shown(order)}.")
+        raise ValueError(
+            f"{argument} must be {MOST_TAPES} or less, received {shown(order)}."
+        )
     if engine == "jet" and order > MAX_ORDER:
         raise ValueError(
             f"{argument}: engine='jet' takes up to {MAX_ORDER} derivatives, received {order}. "

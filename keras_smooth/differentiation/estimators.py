@@ -121,9 +121,7 @@ def mean_of(values: Sequence) -> Any:
     return _with_error([_mean(values)])
 
 
-def sum_of(
-    evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Probes
-) -> Any:
+def sum_of(evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Probes) -> Any:
     """Returns the sum of forms from a random subset of the directions of each order.
 
     Args:
@@ -177,7 +175,10 @@ def _vectors(directions: Sequence[Steps], places: tf.Tensor, dim: int) -> tf.Ten
     steps = np.zeros((len(directions), most))
     for row, direction in enumerate(directions):
         axes[row, : len(direction)], steps[row, : len(direction)] = zip(*direction)
-    axes, steps = tf.gather(tf.constant(axes), places), tf.gather(tf.constant(steps), places)
+    axes, steps = (
+        tf.gather(tf.constant(axes), places),
+        tf.gather(tf.constant(steps), places),
+    )
     number = places.shape[0]
     rows = tf.repeat(tf.range(number, dtype=tf.int64)[:, None], most, axis=1)
     return tf.scatter_nd(tf.stack([rows, axes], axis=-1), steps, (number, dim))
@@ -213,4 +214,6 @@ def _with_error(estimates: Sequence[tuple]) -> Any:
         value.standard_error = tf.sqrt(tf.add_n(variances))
         return value
 
-    return keras.tree.map_structure(estimate, *(each for pair in estimates for each in pair))
+    return keras.tree.map_structure(
+        estimate, *(each for pair in estimates for each in pair)
+    )

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import real_array, shown
-from keras_smooth.differentiation.tasks import names
 from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import calls
 from keras_smooth.models.checked_inputs import check_callable
 from keras_smooth.models.own_call import is_built

@@ -73,7 +73,10 @@ def _simplex(dim: int, size: int) -> Sum:
     """
     corners = _corners(dim)
     subsets = np.array(
-        [corners[list(each)].sum(axis=0) for each in itertools.combinations(range(dim + 1), size)]
+        [
+            corners[list(each)].sum(axis=0)
+            for each in itertools.combinations(range(dim + 1), size)
+        ]
     )
     directions = _lines(np.vstack([subsets, corners]))
     powers = (directions @ _samples(dim)) ** 4

@@ -170,8 +170,7 @@ def axes_of(points: Points, names: Any) -> Axes:
         ValueError: If they do not fit x.
     """
     shapes = {
-        key: tuple(x.shape[1:])
-        for key, x in zip(points.names, points.moving, strict=True)
+        key: tuple(x.shape[1:]) for key, x in zip(points.names, points.moving, strict=True)
     }
     return Axes(_named(_by_input(names, shapes), shapes), shapes)
 

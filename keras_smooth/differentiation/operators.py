@@ -321,7 +321,5 @@ def directional(
     points = checked_points(model, x, wrt)
     directions = checked_directions(points, direction)
     task = tasks.directional(order)
-    evaluation = Evaluation(
-        task, model, points, engine, batch_size, directions=directions
-    )
+    evaluation = Evaluation(task, model, points, engine, batch_size, directions=directions)
     return result(evaluation, verify)

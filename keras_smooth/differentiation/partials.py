@@ -8,7 +8,12 @@ import tensorflow as tf
 
 from keras_smooth.differentiation import engines, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.multi_indices import Axes, MultiIndex, axes_of, checked_which
+from keras_smooth.differentiation.multi_indices import (
+    Axes,
+    MultiIndex,
+    axes_of,
+    checked_which,
+)
 from keras_smooth.differentiation.passes import Form, passes_for
 from keras_smooth.differentiation.points import Points, checked_points
 from keras_smooth.differentiation.results import result
@@ -213,7 +218,9 @@ class Plan(ShownAsTable):
             head=("direction", "order", "pass"),
             rows=[
                 (direction, str(order), str(number))
-                for direction, order, number in zip(self.directions, self.orders, self.passes)
+                for direction, order, number in zip(
+                    self.directions, self.orders, self.passes
+                )
             ],
         )
 

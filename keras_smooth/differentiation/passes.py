@@ -117,17 +117,20 @@ def _order(form: Form) -> int:
 
 def along_directions(forms: Sequence[Form]) -> list[dict[Steps, float]]:
     """Returns forms as sums of derivatives along directions."""
-    sums = [_of_its_own(form) for form in forms]
+    found = [_of_its_own(form) for form in forms]
     shared = shared_directions(
-        index for form, own in zip(forms, sums) if own is None for index, _ in form
+        index for form, own in zip(forms, found) if own is None for index, _ in form
     )
     known = {direction for own in shared.values() for direction in own}
-    for place, form in enumerate(forms):
-        if sums[place] is None:
-            sums[place] = _combined(form, shared)
-        elif _order(form) == 1 and all(((axis, 1),) in known for (axis,), _ in form):
-            sums[place] = {((axis, 1),): float(step) for (axis,), step in form}
-    return sums
+
+    def sum_of(form: Form, own: dict[Steps, float] | None) -> dict[Steps, float]:
+        if own is None:
+            return _combined(form, shared)
+        if _order(form) == 1 and all(((axis, 1),) in known for (axis,), _ in form):
+            return {((axis, 1),): float(step) for (axis,), step in form}
+        return own
+
+    return list(map(sum_of, forms, found))
 
 
 def _combined(form: Form, shared: Mapping) -> dict[Steps, float]:

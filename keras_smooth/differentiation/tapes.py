@@ -110,9 +110,7 @@ def along_each(
     results = []
     for direction in tf.unstack(tf.cast(directions, points.dtype)):
         parts = zip(tf.split(direction, points.dims), points.moving, strict=True)
-        whole = [
-            tf.broadcast_to(tf.reshape(v, x.shape[1:]), tf.shape(x)) for v, x in parts
-        ]
+        whole = [tf.broadcast_to(tf.reshape(v, x.shape[1:]), tf.shape(x)) for v, x in parts]
         results.append(along(model, points, whole, order, training))
     return results[0][0], *(entries[order] for entries in results)
 
@@ -241,7 +239,9 @@ class Partials:
             return any(self.is_zero(output, each) for each in inputs)
 
         rows = [
-            checked_gradient(gradient(tape, component, point), self.subject, order, point, is_zero)
+            checked_gradient(
+                gradient(tape, component, point), self.subject, order, point, is_zero
+            )
             for component in components
         ]
         shape = (-1, *tensor.shape[1:], *sample_axes(point))

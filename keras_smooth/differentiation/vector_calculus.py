@@ -214,9 +214,7 @@ def hessian_vector_product(
     directions = checked_directions(points, _called(vector, points), "`vector`")
     engines.checked_engine(engine)
     task = tasks.hessian_vector_product()
-    evaluation = Evaluation(
-        task, model, points, engine, batch_size, directions=directions
-    )
+    evaluation = Evaluation(task, model, points, engine, batch_size, directions=directions)
     values = result(evaluation, verify)
     operators.check_one_number("hessian_vector_product", values[0])
     flat = zip(keras.tree.flatten(values[1]), points.moving, strict=True)

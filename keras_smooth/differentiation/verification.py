@@ -189,7 +189,11 @@ class _Reference:
         agreements = [
             agree(name, k, entry, measured, ROUNDING[dtype], fine)
             for (name, k), entry, measured, fine in zip(
-                self.evaluation.task.entries, _flat(values), self.measured, finer, strict=True
+                self.evaluation.task.entries,
+                _flat(values),
+                self.measured,
+                finer,
+                strict=True,
             )
         ]
         num_points = int(self.evaluation.points.flat[0].shape[0])

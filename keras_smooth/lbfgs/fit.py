@@ -22,8 +22,35 @@ from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
 from keras_smooth.lbfgs.terms import terms_of
 from keras_smooth.lbfgs.variables import Variable, dtype_of
+from keras_smooth.other_names import refuses
+
+_ITERATIONS = "`epochs`, the largest number of iterations"
+_PAIRS = "`num_correction_pairs`, how many pairs of vectors are remembered"
+_TOLERANCE = "`tolerance`, the largest entry of the gradient at which the fit is done"
+# What SciPy, PyTorch, Optax, JAXopt and TFP call arguments.
+_OTHER_NAMES = {
+    **dict.fromkeys(("max_iter", "maxiter", "max_iterations", "iterations"), _ITERATIONS),
+    **dict.fromkeys(("n_iter", "num_iterations", "nit", "steps", "max_steps"), _ITERATIONS),
+    **dict.fromkeys(("m", "maxcor", "history_size", "memory_size"), _PAIRS),
+    **dict.fromkeys(("memory", "num_pairs"), _PAIRS),
+    **dict.fromkeys(("gtol", "tol", "tolerance_grad", "pgtol"), _TOLERANCE),
+    **dict.fromkeys(
+        ("ftol", "f_tol", "tolerance_change", "factr"),
+        "`target`, the loss at which the fit is done, or `tolerance` for the gradient",
+    ),
+    **dict.fromkeys(
+        ("loss", "loss_fn", "fun", "closure"),
+        "`objective`, a function of the model and x, or `model.compile(loss=...)`",
+    ),
+    **dict.fromkeys(("callback",), "`callbacks`, a list of Keras callbacks"),
+    **dict.fromkeys(("timeout", "max_time"), "`max_seconds`"),
+    **dict.fromkeys(
+        ("lr", "learning_rate"), "no learning rate: a line search finds the step"
+    ),
+}
 
 
+@refuses(_OTHER_NAMES)
 def fit_lbfgs(
     model: keras.layers.Layer,
     x: Any,

@@ -33,8 +33,8 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     rays = [_along(operation, inputs, curves, order, place) for place in range(lead)]
     # The sums over the directions go through the linear part of the operation.
     last = [_curves(x, order)[-1:] for x in inputs]
-    lines = range(leader.lead(order) if leader.collapsed else 0)
-    lines = [_along(operation, inputs, last, 1, place) for place in lines]
+    num_sums = leader.lead(order) if leader.collapsed else 0
+    lines = [_along(operation, inputs, last, 1, place) for place in range(num_sums)]
     results = []
     for number, value in enumerate(_as_list(run_primals(operation, inputs))):
         if rays[0][number] is None:
