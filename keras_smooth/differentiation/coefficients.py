@@ -138,9 +138,11 @@ def grouped(
         form[index] = form.get(index, 0.0) + (term.coefficient if is_number else 1.0)
     weighted = []
     for (order, key), form in forms.items():
-        # A coefficient of 0 asks for nothing, but something is left to be 0.
-        form = {i: c for i, c in form.items() if c} or dict(list(form.items())[:1])
         word, factor = factors.get(key, (f"order {order}", None))
+        # A coefficient of 0 asks for no derivative; where all are 0, so is the sum.
+        if not any(form.values()):
+            form, factor = {next(iter(form)): 1.0}, tf.constant(0.0)
+        form = {index: coefficient for index, coefficient in form.items() if coefficient}
         if len(form) == 1 and order:
             word = axes.word(next(iter(form)))
         weighted.append(WeightedForm(tuple(form.items()), word, factor))

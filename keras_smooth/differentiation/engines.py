@@ -1,5 +1,7 @@
 """The engines, what each can do, and which is taken for a task."""
 
+from collections.abc import Sequence
+
 from keras_smooth.checks import choice, shown, whole_number
 
 ENGINES = ("auto", "tape", "jet")
@@ -41,22 +43,38 @@ _JETS_ARE_FASTER = {
     "derivatives": lambda order, dim: dim <= _LARGEST_DIM.get(order, _LARGEST_DIM_ELSE),
     # One reverse sweep an output, whatever the dimension.
     "jacobian": lambda order, dim: False,
-    # Work grows with d and not with d^2.
-    "laplacian": lambda order, dim: True,
-    # The first derivatives of few axes are those of one reverse sweep.
-    "forms": lambda order, dim: order > 1,
-    # One forward pass along one direction.
-    "directional": lambda order, dim: True,
 }
+# What a sweep of nested tapes costs by its order, in values that jets carry; beyond these each
+# order doubles it. Measured by `python benchmarks/partials.py --engines`.
+_SWEEPS = (1.0, 2.3, 3.7, 7.5)
 
 
-def chosen(engine: str, task: str, dim: int, order: int, tapes_right_to: float) -> str:
+def jets_are_faster(task: str, order: int, dim: int) -> bool:
+    """Returns whether jets are the faster engine for a task of the table above."""
+    return _JETS_ARE_FASTER[task](order, dim)
+
+
+def jets_cost_less(num_values: int, num_sweeps: Sequence[int]) -> bool:
+    """Returns whether jets cost less than nested tapes.
+
+    Args:
+        num_values: How many values jets carry, the point itself among them.
+        num_sweeps: How many sweeps tapes make for each order.
+    """
+    last = len(_SWEEPS) - 1
+    costs = (
+        number * _SWEEPS[min(k, last)] * 2.0 ** max(0, k - last)
+        for k, number in enumerate(num_sweeps)
+    )
+    return num_values <= 1.0 + sum(costs)
+
+
+def chosen(engine: str, are_faster: bool, order: int, tapes_right_to: float) -> str:
     """Returns the engine that is asked for, or for "auto" the faster one that is right.
 
     Args:
         engine: A name in `ENGINES`.
-        task: What is computed, a key of the table above.
-        dim: How many numbers of a sample derivatives are taken by.
+        are_faster: Whether jets are faster.
         order: Number of derivatives.
         tapes_right_to: Up to which order TensorFlow's own derivatives are right.
     """
@@ -64,4 +82,4 @@ def chosen(engine: str, task: str, dim: int, order: int, tapes_right_to: float) 
         return engine
     if order > MAX_ORDER:
         return "tape"
-    return "jet" if order > tapes_right_to or _JETS_ARE_FASTER[task](order, dim) else "tape"
+    return "jet" if order > tapes_right_to or are_faster else "tape"

@@ -121,8 +121,10 @@ class Evaluation:
         except NotTraceableError as error:
             _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
             return "tape"
-        dim = sum(self.points.dims)
-        return engines.chosen(self.engine, self.task.name, dim, self.order, right_to)
+        if self.engine != "auto" or self.order > engines.MAX_ORDER:
+            return engines.chosen(self.engine, False, self.order, right_to)
+        are_faster = self.task.jets_are_faster(sum(self.points.dims))
+        return engines.chosen(self.engine, are_faster, self.order, right_to)
 
     def _by(self, engine: str):
         number = len(self.points.flat)

@@ -67,7 +67,7 @@ def laplacian(
     dim = sum(points.dims)
     drawn = estimators.checked_probes(probes, seed, verify)
     form = tuple(((axis, axis), 1.0) for axis in range(dim))
-    task = tasks.forms([form], ["laplacian"], dim)
+    task = tasks.forms([form], ["laplacian"], dim, tasks.jets)
     evaluation = Evaluation(task, model, points, engine, batch_size)
     if drawn is not None:
         return estimators.mean_along(evaluation, drawn.signs(dim, points.dtype), 2)
@@ -127,7 +127,7 @@ def biharmonic(
         return estimators.mean_along(evaluation, directions, 4, (dim + 2) / (3 * dim))
     pairs = itertools.combinations_with_replacement(range(dim), 2)
     form = tuple(((i, i, j, j), 1.0 if i == j else 2.0) for i, j in pairs)
-    task = tasks.forms([form], ["biharmonic"], dim)
+    task = tasks.forms([form], ["biharmonic"], dim, tasks.jets)
     values = result(Evaluation(task, model, points, engine, batch_size), verify)
     return with_verification(values[1], values)
 

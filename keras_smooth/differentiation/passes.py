@@ -7,7 +7,7 @@ coefficients. A single partial derivative is a form, and so is a Laplacian.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -202,37 +202,27 @@ def _made(
         [] if _order(form) else [Term(0, 0, 0, form[0][1])] for form in forms
     ]
     for number, (order, group) in enumerate(groups):
-        matrix = _weights(group, sums)
-        last = [
-            place for place, form in enumerate(forms)
-            if _order(form) == order and matrix[place].any()
-        ]  # fmt: skip
-        collapsed = order > 1 and len(last) < len(group)
+        row_of = {direction: row for row, direction in enumerate(group)}
+        inside = [
+            {row_of[v]: weight for v, weight in own.items() if v in row_of} for own in sums
+        ]
+        last = [i for i, own in enumerate(inside) if own and _order(forms[i]) == order]
+        summed = {form: row for row, form in enumerate(last)}
+        if order == 1 or len(last) >= len(group):
+            summed = {}
         for place, form in enumerate(forms):
-            if collapsed and place in last:
-                terms[place].append(Term(number, order, last.index(place), 1.0))
-                continue
-            for row in np.flatnonzero(matrix[place]):
-                factor = float(matrix[place, row])
-                terms[place].append(Term(number, _order(form), int(row), factor))
-        sums_of_pass = matrix[last] if collapsed else None
-        passes.append(Pass(_matrix(dim, group), order, sums_of_pass))
+            rows = inside[place] if place not in summed else {summed[place]: 1.0}
+            terms[place] += [Term(number, _order(form), *each) for each in rows.items()]
+        weights = _dense([inside[place] for place in summed], len(group))
+        directions = _dense(map(dict, group), dim)
+        passes.append(Pass(directions, order, weights if summed else None))
     return Passes(tuple(passes), tuple(map(tuple, terms)))
 
 
-def _weights(group: list[Steps], sums: list[dict[Steps, float]]) -> np.ndarray:
-    """Returns the weights of some directions in each form."""
-    place = {direction: row for row, direction in enumerate(group)}
-    weights = np.zeros((len(sums), len(group)))
-    for row, own in zip(weights, sums):
-        inside = {place[v]: weight for v, weight in own.items() if v in place}
-        row[list(inside)] = list(inside.values())
-    return weights
-
-
-def _matrix(dim: int, group: list[Steps]) -> np.ndarray:
-    directions = np.zeros((len(group), dim))
-    for row, direction in zip(directions, group):
-        for place, step in direction:
-            row[place] = step
-    return directions
+def _dense(rows: Iterable[dict[int, float]], size: int) -> np.ndarray:
+    """Returns an array from the places and values of what is not 0 in each row."""
+    rows = list(rows)
+    array = np.zeros((len(rows), size))
+    for row, entries in zip(array, rows):
+        row[list(entries)] = list(entries.values())
+    return array

@@ -4,6 +4,7 @@ import collections
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -33,6 +34,14 @@ def forms(
         for index, value in zip(level, values, strict=True)
     }
     return known[()], *(_form(form, known) for form in wanted)
+
+
+def num_sweeps(wanted: Sequence[Form]) -> list[int]:
+    """Returns for each order how many derivatives of the order before are swept back."""
+    levels = _levels({index for form in wanted for index, _ in form})
+    return [
+        len({_parent(index, lower) for index in level}) for lower, level in pairwise(levels)
+    ]
 
 
 def _form(form: Form, known: dict):
@@ -67,6 +76,11 @@ def _levels(indices: Iterable[MultiIndex]) -> list[list[MultiIndex]]:
 def _parents(index: MultiIndex) -> list[MultiIndex]:
     """Returns a derivative without one of its axes, in all ways."""
     return sorted({index[:i] + index[i + 1 :] for i in range(len(index))})
+
+
+def _parent(index: MultiIndex, lower: list[MultiIndex]) -> MultiIndex:
+    """Returns the derivative of the order before from which one is made."""
+    return next(each for each in _parents(index) if each in lower)
 
 
 class _Chosen:
@@ -109,7 +123,7 @@ class _Chosen:
                 return tf.stack([tf.reshape(row, (-1, dim)) for row in found], axis=1)
 
             def derivative(index: MultiIndex):
-                parent = next(each for each in _parents(index) if each in components)
+                parent = _parent(index, below)
                 axis = next(a for a in set(index) if index.count(a) > parent.count(a))
                 number = int(np.searchsorted(self.ends, axis, side="right")) - 1
                 like = values[below.index(parent)]

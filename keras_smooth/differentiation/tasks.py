@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from keras_smooth.differentiation import taped_partials, tapes, taylor
+from keras_smooth.differentiation import engines, taped_partials, tapes, taylor
 from keras_smooth.differentiation.passes import Form, passes_for
 
 
@@ -15,16 +15,16 @@ class Task:
     """Something to compute at points.
 
     Args:
-        name: In the table of `engines`.
         entries: Of what is returned, names and orders; y is the first.
         jet: `jet(model, points, *directions, propagate=)`.
         tape: `tape(model, points, *directions, training=)`.
+        jets_are_faster: Of how many numbers a sample has, whether to take jets.
     """
 
-    name: str
     entries: tuple[tuple[str, int], ...]
     jet: Callable
     tape: Callable
+    jets_are_faster: Callable[[int], bool]
 
     @property
     def order(self) -> int:
@@ -39,10 +39,10 @@ def names(order: int) -> list[str]:
 def derivatives(order: int, name: str = "derivatives") -> Task:
     """All partial derivatives up to an order."""
     return Task(
-        name,
         tuple((each, k) for k, each in enumerate(names(order))),
         functools.partial(taylor.derivatives, order=order),
         functools.partial(tapes.derivatives, order=order),
+        functools.partial(engines.jets_are_faster, name, order),
     )
 
 
@@ -61,7 +61,7 @@ def directional(order: int) -> Task:
         return tapes.along(model, points, directions, order, training)
 
     entries = tuple((each, k) for k, each in enumerate(names(order)))
-    return Task("directional", entries, jet, tape)
+    return Task(entries, jet, tape, jets)
 
 
 def along_each(vectors: tf.Tensor, order: int) -> Task:
@@ -79,13 +79,13 @@ def along_each(vectors: tf.Tensor, order: int) -> Task:
         return tapes.along_each(model, points, vectors, order, training)
 
     entries = (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0])))
-    return Task("directional", entries, jet, tape)
+    return Task(entries, jet, tape, jets)
 
 
 def with_laplacian() -> Task:
     """y, all first derivatives and the sum of the second ones along the axes."""
     entries = (("y", 0), ("dy", 1), ("laplacian", 2))
-    return Task("laplacian", entries, taylor.with_laplacian, tapes.with_laplacian)
+    return Task(entries, taylor.with_laplacian, tapes.with_laplacian, jets)
 
 
 def hessian_vector_product() -> Task:
@@ -97,11 +97,15 @@ def hessian_vector_product() -> Task:
     def tape(model, points, *directions, training):
         return tapes.hessian_vector_product(model, points, directions, training)
 
-    return Task("jacobian", (("y", 0), ("hessian_vector_product", 2)), jet, tape)
+    entries = (("y", 0), ("hessian_vector_product", 2))
+    return Task(entries, jet, tape, lambda dim: False)
 
 
 def forms(
-    wanted: Sequence[Form], words: Sequence[str], dim: int, name: str = "forms"
+    wanted: Sequence[Form],
+    words: Sequence[str],
+    dim: int,
+    jets_are_faster: Callable[[int], bool] | None = None,
 ) -> Task:
     """y and sums of partial derivatives.
 
@@ -109,7 +113,8 @@ def forms(
         wanted: The sums.
         words: Their names.
         dim: How many numbers a sample has.
-        name: In the table of `engines`.
+        jets_are_faster: As for a task; None compares the values of jets with the sweeps of
+            tapes.
     """
     wanted = tuple(wanted)
 
@@ -119,5 +124,15 @@ def forms(
     def tape(model, points, *, training):
         return taped_partials.forms(model, points, wanted, training)
 
+    def cost_less(dim: int) -> bool:
+        sweeps = taped_partials.num_sweeps(wanted)
+        return engines.jets_cost_less(passes_for(dim, wanted).num_entries, sweeps)
+
     orders = (len(form[0][0]) for form in wanted)
-    return Task(name, (("y", 0), *zip(words, orders, strict=True)), jet, tape)
+    entries = (("y", 0), *zip(words, orders, strict=True))
+    return Task(entries, jet, tape, jets_are_faster or cost_less)
+
+
+def jets(dim: int) -> bool:
+    """Jets are faster, whatever the dimension."""
+    return True

@@ -289,7 +289,7 @@ def _first_partials(
     """Returns y, which has to be a vector field, and its derivatives by each number of x."""
     dim = sum(points.dims)
     forms = [(((axis,), 1.0),) for axis in range(dim)]
-    task = tasks.forms(forms, [f"by {axis}" for axis in range(dim)], dim, "directional")
+    task = tasks.forms(forms, [f"by {axis}" for axis in range(dim)], dim, tasks.jets)
     values = result(Evaluation(task, model, points, engine, batch_size), verify)
     _check_field(values[0], points)
     return values
