@@ -32,7 +32,7 @@ FUNCTIONS = {
         "advection(model, x, velocity)",
     ),
     **dict.fromkeys(
-        ("lbfgs", "bfgs", "l_bfgs", "minimize", "fit", "optimize"), "fit_lbfgs(model, x, y)"
+        ("bfgs", "l_bfgs", "minimize", "fit", "optimize"), "fit_lbfgs(model, x, y)"
     ),
     **dict.fromkeys(("dense",), "Dense"),
     **dict.fromkeys(("monitor", "derivatives_monitor"), "DerivativeMonitor(x)"),

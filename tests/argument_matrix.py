@@ -259,12 +259,17 @@ _COMMON = {
 }
 
 
+_WITHOUT_WRT = {key: value for key, value in _COMMON.items() if key != "wrt"}
+# Probes need a seed, and a seed probes.
+_PROBES = {"probes": "None", "seed": "None"}
+
+
 def _derivative_call(function: Callable, allowed: dict[str, str], **more: Any) -> Call:
     return Call(
         function,
         lambda: {"model": built(), "x": _data(), **more},
         {**_COMMON, **allowed},
-        {"x": _X},
+        {"x": _X, "velocity": ("velocity", "model"), "vector": ("vector", "model")},
     )
 
 
@@ -274,8 +279,57 @@ CALLS: dict[str, Call] = {
     ),
     **{
         name: _derivative_call(getattr(keras_smooth, name), {})
-        for name in ("gradient", "jacobian", "hessian", "laplacian")
+        for name in ("gradient", "jacobian", "hessian", "vector_laplacian")
     },
+    **{
+        name: _derivative_call(getattr(keras_smooth, name), _PROBES)
+        for name in ("laplacian", "biharmonic", "divergence")
+    },
+    "curl": Call(
+        keras_smooth.curl,
+        lambda: {"model": built(2, 2), "x": np.ones((3, 2))},
+        _COMMON,
+        {"x": _X},
+    ),
+    "advection": _derivative_call(
+        keras_smooth.advection,
+        {"velocity": "integers, uncompiled model, unbuilt layer"},
+        velocity=np.ones((3, 1)),
+    ),
+    "hessian_vector_product": _derivative_call(
+        keras_smooth.hessian_vector_product,
+        {"vector": "integers, uncompiled model, unbuilt layer"},
+        vector=np.ones((3, 1)),
+    ),
+    "partials": Call(
+        keras_smooth.partials,
+        lambda: {"model": built(), "x": _data(), "which": ["xx"], "names": "x"},
+        {**_WITHOUT_WRT, "which": "", "names": ""},
+        {"x": _X, "names": ("names",), "which": ("which",)},
+    ),
+    "plan": Call(
+        keras_smooth.plan,
+        lambda: {"model": built(), "x": _data(), "which": ["xx"], "names": "x"},
+        {
+            "model": f"{_COMMON['model']}, {_FUNCTIONS}",
+            "x": _COMMON["x"],
+            "engine": "",
+            "which": "",
+            "names": "",
+        },
+        {"x": _X, "names": ("names",), "which": ("which",)},
+    ),
+    "linear_operator": Call(
+        keras_smooth.linear_operator,
+        lambda: {
+            "model": built(),
+            "x": _data(),
+            "operator": {"xx": 1.0},
+            "names": "x",
+        },
+        {**_WITHOUT_WRT, **_PROBES, "operator": "", "names": ""},
+        {"x": _X, "names": ("names",), "operator": ("operator",)},
+    ),
     "directional": _derivative_call(
         keras_smooth.directional,
         {"direction": "integers", "order": "1, 2"},

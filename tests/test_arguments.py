@@ -13,6 +13,7 @@ RESULTS = {
     "Comparison",
     "OptimizeResult",
     "OutputChange",
+    "Plan",
     "Status",
     "Verification",
 }

@@ -279,9 +279,7 @@ def test_heat_equation_by_fit_lbfgs(rng):
     data = {"inside": inside, "edges": edges, "values": exact(edges)}
 
     def heat(model, data):
-        _, u_t, u_xx = keras_smooth.partials(
-            model, data["inside"], ["t", "xx"], names="xt"
-        )
+        _, u_t, u_xx = keras_smooth.partials(model, data["inside"], ["t", "xx"], names="xt")
         off = model(data["edges"]) - data["values"]
         return {"equation": ops.mean((u_t - u_xx) ** 2), "edges": ops.mean(off**2)}
 
@@ -370,9 +368,9 @@ def test_directions_are_few_and_their_weights_exact(name):
         ):
             # The coefficient of a monomial in the sum of powers of linear forms.
             counts = [monomial.count(axis) for axis in set(monomial)]
-            orderings = Fraction(
-                np.prod([*range(1, len(index) + 1)], dtype=object)
-            ) / int(np.prod([np.prod([*range(1, c + 1)], dtype=object) for c in counts]))
+            orderings = Fraction(np.prod([*range(1, len(index) + 1)], dtype=object)) / int(
+                np.prod([np.prod([*range(1, c + 1)], dtype=object) for c in counts])
+            )
             total = sum(
                 weight * orderings * np.prod([dict(v).get(a, 0) for a in monomial])
                 for v, weight in own.items()

@@ -379,6 +379,45 @@ def test_collapsed_layer_is_the_sum_over_directions(name, rng):
     )
 
 
+# Two sums of three directions; a direction that has no weight in one.
+WEIGHTS = np.array([[1.0, -0.5, 2.0], [0.0, 3.0, 1.0]])
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+@pytest.mark.parametrize(
+    "name",
+    representatives(
+        LAYERS, ["dense", "conv1d", "softmax", "attention", "multiply", "gru", "lstm"]
+    ),
+)
+def test_sums_of_weighted_directions(name, order, rng):
+    """All layers carry sums of the last derivatives as they carry these."""
+    make, *shapes = LAYERS[name]
+    xs = random_jets(rng, shapes, order=order, directions=3)
+    layer = float64(make)
+    # Built outside of the trace, whose tensors it might keep.
+    primals = [x.primal for x in xs]
+    layer(primals if len(primals) > 1 else primals[0])
+    summed = [
+        Jet(
+            x.primal,
+            [*x.series[:-1], tf.tensordot(WEIGHTS, x.series[-1], 1)],
+            True,
+            weights=WEIGHTS,
+        )
+        for x in xs
+    ]
+    full, sums = (
+        operations.apply(layer, zs if len(zs) > 1 else zs[0]) for zs in (xs, summed)
+    )
+    for k in range(1, order):
+        np.testing.assert_allclose(sums.entry(k), full.entry(k), rtol=1e-12, atol=1e-12)
+    exact = np.tensordot(WEIGHTS, full.entry(order), 1)
+    # The same terms in another order.
+    scale = 1.0 + np.abs(exact).max()
+    np.testing.assert_allclose(sums.entry(order) / scale, exact / scale, atol=1e-11)
+
+
 def _normalized(x, axes, scale, shift, epsilon):
     mean = ops.mean(x, axes, keepdims=True)
     variance = ops.mean(ops.square(x - mean), axes, keepdims=True)

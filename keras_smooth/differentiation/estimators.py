@@ -136,8 +136,9 @@ def sum_of(evaluation: Evaluation, weighted: Sequence[WeightedForm], probes: Pro
             values, number = _sampled(evaluation, own, probes)
             estimates.append(_mean(values, number, 1.0 - len(values) / number))
         else:
-            (y,) = _result(evaluation, tasks.derivatives(0))
-            estimates.append(_mean([summed(own, [y] * len(own))]))
+            forms, words = zip(*((each.form, each.word) for each in own))
+            _, *values = _result(evaluation, tasks.forms(forms, words, 0))
+            estimates.append(_mean([summed(own, values)]))
     return _with_error(estimates)
 
 

@@ -237,11 +237,10 @@ def checked_which(axes: Axes, which: Any) -> list[MultiIndex]:
         TypeError: If `which` is no list of words and tuples.
         ValueError: If it is empty, or has what is no partial derivative.
     """
-    if isinstance(which, str | Mapping) or not isinstance(which, Iterable):
+    if not isinstance(which, list | tuple):
         raise TypeError(
             f"`which` must be a list of partial derivatives, received {shown(which)}. {_HOW}"
         )
-    which = list(which)
     indices = [axes.parsed(each) for each in which]
     if not any(indices):
         raise ValueError(

@@ -8,12 +8,13 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.differentiation import engines, estimators, operators, tasks
+from keras_smooth.differentiation import engines, estimators, operators, tapes, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.linear_operators import laplacian
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
 from keras_smooth.differentiation.results import result
 from keras_smooth.differentiation.verification import with_verification
+from keras_smooth.models import checked_inputs
 
 
 @tf.autograph.experimental.do_not_convert
@@ -158,7 +159,9 @@ def advection(
     array([[ 4., -6.]])
     """
     points = checked_points(model, x, wrt)
-    direction = checked_directions(points, _called(velocity, points), "`velocity`")
+    direction = checked_directions(
+        points, _called("`velocity`", velocity, points), "`velocity`"
+    )
     engines.checked_engine(engine)
     values = result(
         Evaluation(
@@ -211,7 +214,7 @@ def hessian_vector_product(
         Pearlmutter, 1994, "Fast exact multiplication by the Hessian".
     """
     points = checked_points(model, x, wrt)
-    directions = checked_directions(points, _called(vector, points), "`vector`")
+    directions = checked_directions(points, _called("`vector`", vector, points), "`vector`")
     engines.checked_engine(engine)
     task = tasks.hessian_vector_product()
     evaluation = Evaluation(task, model, points, engine, batch_size, directions=directions)
@@ -304,5 +307,9 @@ def _of_one_number(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(value, (-1, *[1] * (like.shape.rank - 1)))
 
 
-def _called(vector: Any, points: Points) -> Any:
-    return vector(points.x) if callable(vector) else vector
+def _called(name: str, vector: Any, points: Points) -> Any:
+    """Returns a vector, or what a function or model makes of x."""
+    if not callable(vector):
+        return vector
+    checked_inputs.check_callable(vector, name)
+    return tapes.call(vector, checked_inputs.tensors(vector, points.x))

@@ -1,0 +1,165 @@
+"""Sums of partial derivatives against closed forms, and the operators that are rows of them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+import keras_smooth
+
+WRAPS = {
+    "eager": lambda f: f,
+    "graph": lambda f: tf.function(f, autograph=False),
+    "xla": lambda f: tf.function(f, autograph=False, jit_compile=True),
+}
+
+
+def bump(x):
+    """exp(a . x) with a = (1, -2), of which each derivative is itself times numbers."""
+    return ops.exp(x[:, :1] - 2 * x[:, 1:])
+
+
+def speed(x):
+    return 1.0 + x[:, :1] ** 2
+
+
+# An operator and the number, or function of x, by which it multiplies the bump.
+OPERATORS = {
+    "Helmholtz": ({"xx": 1.0, "yy": 1.0, "": 3.0}, lambda x: 8.0),
+    "a matrix": ({"xx": 1.0, "xy": 2.0, "yx": -1.0, "yy": 0.5}, lambda x: 1.0 - 2 + 2),
+    "rank 1": ({"xx": 4.0, "xy": 4.0, "yy": 1.0}, lambda x: 0.0),
+    "drift": ({"x": 0.5, "y": -1.0, "xx": 2.0}, lambda x: 0.5 + 2 + 2),
+    "a function": ({"xx": speed, "y": 1.0}, lambda x: speed(x) - 2),
+    "a number a sample": (
+        {"yy": np.arange(5.0), "xx": np.arange(5.0)[:, None], "xy": 1},
+        lambda x: 5 * np.arange(5.0)[:, None] - 2,
+    ),
+    "of the shape of y": ({"y": np.ones((5, 1))}, lambda x: -2.0),
+    "a variable": ({"xx": tf.Variable(2.0), "x": keras.Variable(3.0)}, lambda x: 5.0),
+    "a scalar tensor": ({"xxx": tf.constant(2.0)}, lambda x: 2.0),
+    "fourth order": ({"xxxx": 1.0, "xxyy": 2.0, "yyyy": 1.0, "yy": -1.0}, lambda x: 21.0),
+    "fourth order, no multiple": ({"xxxx": 1.0, "xxyy": 1.0}, lambda x: 5.0),
+    "nothing": ({"xx": 0.0, "xy": 0.0}, lambda x: 0.0),
+    "what cancels": ({"xy": 1.0, "yx": -1.0, "x": 1.0}, lambda x: 1.0),
+}
+
+
+@pytest.mark.parametrize("wrap", ["eager", "graph"])
+@pytest.mark.parametrize("engine", ["jet", "tape", "auto"])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_closed_form(name, engine, wrap, rng):
+    operator, factor = OPERATORS[name]
+    x = rng.normal(size=(5, 2))
+    value = WRAPS[wrap](
+        lambda x: keras_smooth.linear_operator(bump, x, operator, names="xy", engine=engine)
+    )(tf.constant(x))
+    exact = np.asarray(factor(x) * np.exp(x[:, :1] - 2 * x[:, 1:]))
+    assert value.shape == (5, 1)
+    # Terms of 16 times the bump cancel.
+    np.testing.assert_allclose(value, exact, rtol=1e-12, atol=1e-11)
+
+
+def test_compiled_in_batches_and_verified(rng):
+    operator = {"xx": speed, "xy": 2.0, "y": 1.0}
+    x = rng.normal(size=(7, 2))
+    options = {"operator": operator, "names": "xy"}
+    value = keras_smooth.linear_operator(bump, x, **options)
+    compiled = WRAPS["xla"](
+        lambda x: keras_smooth.linear_operator(bump, x, batch_size=3, **options)
+    )(tf.constant(x))
+    # Sums in another order.
+    np.testing.assert_allclose(compiled, value, rtol=1e-13)
+    verified = keras_smooth.linear_operator(bump, x, verify=True, **options)
+    np.testing.assert_array_equal(verified, value)
+    assert verified.verification.ok
+
+
+def test_y_of_several_shapes_and_outputs(rng):
+    def fields(x):
+        return {"flat": ops.sin(x["x"][:, 0]), "wide": ops.sin(x["x"] * np.ones(3))}
+
+    x = {"x": rng.normal(size=(4, 1))}
+    value = keras_smooth.linear_operator(fields, x, {"xx": np.arange(4.0), "": 1.0})
+    exact = (1 - np.arange(4.0)) * np.sin(x["x"][:, 0])
+    np.testing.assert_allclose(value["flat"], exact, atol=1e-14)
+    np.testing.assert_allclose(value["wide"], np.repeat(exact[:, None], 3, 1), atol=1e-14)
+
+
+def test_coefficients_are_trained(rng):
+    """u_t = D u_xx, with D from the solution: an inverse problem."""
+    diffusion = keras.Variable(1.0, dtype="float64")
+    x = rng.normal(size=(20, 2))
+
+    def u(x):  # D = 0.25
+        return ops.exp(-0.25 * x[:, 1:]) * ops.sin(x[:, :1])
+
+    def residual():
+        off = keras_smooth.linear_operator(
+            u, x, {"t": 1.0, "xx": lambda x: -diffusion.value}, names="xt"
+        )
+        return tf.reduce_mean(off**2)
+
+    with tf.GradientTape() as tape:
+        loss = residual()
+    slope = tape.gradient(loss, diffusion.value)
+    exact = 2 * 0.75 * np.mean(np.asarray(u(x)) ** 2)
+    np.testing.assert_allclose(slope, exact, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dim", "engine"),
+    [*((dim, "jet") for dim in (1, 2, 3, 4, 5, 7, 8)), (2, "tape"), (3, "tape")],
+)
+def test_biharmonic(dim, engine, rng):
+    x = rng.normal(size=(4, dim))
+    a = np.linspace(0.5, 1.0, dim)
+
+    def u(x):
+        return ops.sin(ops.sum(a * x, axis=1))
+
+    value = keras_smooth.biharmonic(u, x, engine=engine)
+    exact = np.sum(a**2) ** 2 * np.sin(x @ a)
+    # Fourth powers of sums of dim terms cancel.
+    np.testing.assert_allclose(value, exact, atol=1e-11 * dim)
+    pairs = [(i, j) for i in range(dim) for j in range(dim)]
+    operator = {(i, i, j, j): 0.0 for i, j in pairs}
+    for i, j in pairs:
+        operator[(min(i, j), min(i, j), max(i, j), max(i, j))] += 1.0
+    operator = {index: value for index, value in operator.items() if value}
+    same = keras_smooth.linear_operator(u, x, operator, engine=engine)
+    np.testing.assert_allclose(same, value, atol=1e-11 * dim)
+
+
+def test_biharmonic_of_nets_verified(make_model, rng):
+    value = keras_smooth.biharmonic(
+        make_model("tanh", dim=2), rng.normal(size=(4, 2)), verify=True
+    )
+    assert value.verification["biharmonic"].ok
+
+
+def test_biharmonic_is_the_laplacian_twice(make_model, rng):
+    model, x = make_model("tanh", dim=5), rng.normal(size=(4, 5))
+    twice = keras_smooth.laplacian(lambda x: keras_smooth.laplacian(model, x), x)
+    np.testing.assert_allclose(keras_smooth.biharmonic(model, x), twice, rtol=1e-9)
+
+
+WRONG = {
+    "no dict": (["xx"], TypeError, "must be a dict"),
+    "empty": ({}, ValueError, "must have a partial derivative"),
+    "y alone": ({"": 1.0}, ValueError, "must have a partial derivative"),
+    "a name that is not there": ({"xz": 1.0}, ValueError, "'xz', which is made of no"),
+    "not finite": ({"xx": np.inf}, ValueError, "must be finite"),
+    "a word": ({"xx": "1"}, TypeError, "coefficient of 'xx' must hold real numbers"),
+    "a truth": ({"xx": True}, TypeError, "must hold real numbers, received bool"),
+    "of another shape": ({"xx": np.ones((5, 2))}, ValueError, "one number a sample"),
+    "of another batch": ({"xx": np.ones(3)}, ValueError, "one number a sample"),
+    "order 21": ({"x" * 21: 1.0}, ValueError, "20 or less"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_refused(name, rng):
+    operator, kind, words = WRONG[name]
+    with pytest.raises(kind, match=words):
+        keras_smooth.linear_operator(bump, rng.normal(size=(5, 2)), operator, names="xy")
