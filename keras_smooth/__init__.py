@@ -8,7 +8,7 @@ from keras_smooth.checks import require_keras_on_tensorflow
 # Before anything else imports Keras, so that what is missing is explained.
 require_keras_on_tensorflow()
 
-from keras_smooth import activations, initializers, jet, layers, other_names
+from keras_smooth import activations, initializers, jet, layers
 from keras_smooth.auditing import Audit, audit
 from keras_smooth.callbacks import DerivativeMonitor
 from keras_smooth.comparison import Comparison, compare
@@ -97,6 +97,8 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:
         """Says what is meant by a name that other packages have."""
+        from keras_smooth.presentation.other_names import hint
+
         raise AttributeError(
-            f"module 'keras_smooth' has no attribute {name!r}.{other_names.hint(name)}"
+            f"module 'keras_smooth' has no attribute {name!r}.{hint(name)}"
         )

@@ -25,7 +25,7 @@ OWN_FILES = FILES + [
 
 # A room may import rooms of a lower level only.
 LEVELS = {
-    "checks": 0, "jet": 0, "other_names": 0, "presentation": 0,
+    "checks": 0, "jet": 0, "presentation": 0,
     "models": 1, "operations": 1,
     "registry": 2,
     "activations": 3,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import keras_smooth
-from keras_smooth import other_names
+from keras_smooth.presentation import other_names
 
 
 @pytest.mark.parametrize(

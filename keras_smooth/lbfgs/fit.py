@@ -22,7 +22,7 @@ from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
 from keras_smooth.lbfgs.terms import terms_of
 from keras_smooth.lbfgs.variables import Variable, dtype_of
-from keras_smooth.other_names import refuses
+from keras_smooth.presentation.other_names import refuses
 
 _ITERATIONS = "`epochs`, the largest number of iterations"
 _PAIRS = "`num_correction_pairs`, how many pairs of vectors are remembered"

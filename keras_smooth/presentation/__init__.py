@@ -1,6 +1,7 @@
-"""How results and warnings are shown; knows none of them.
+"""How results, warnings and hints are shown; knows none of them.
 
-figures.py    curves over exact curves, errors over iterations
-tables.py     a result as a table: in print and in a notebook
-warn.py       warnings, at the line of the user's code
+figures.py       curves over exact curves, errors over iterations
+other_names.py   what functions and arguments of other packages are called here
+tables.py        a result as a table: in print and in a notebook
+warn.py          warnings, at the line of the user's code
 """
