@@ -47,8 +47,11 @@ def propagate(
     """
     traces = traces or Traces(model)
     traced = traces.at(points)
+    # One sum of all is what jets make without weights.
+    plain = sums is None or (len(sums) == 1 and bool((sums == 1.0).all()))
+    weights = None if plain else sums
     jets = [
-        Jet(x, [v, *[None] * (order - 1)], sums is not None, weights=sums)
+        Jet(x, [v, *[None] * (order - 1)], sums is not None, weights=weights)
         for x, v in zip(points.moving, directions, strict=True)
     ]
     values = list(points.flat)

@@ -199,19 +199,23 @@ def summed(value: tf.Tensor, weights: np.ndarray | None) -> tf.Tensor:
     """Returns the sums over the directions of a collapsed jet, `(sums, batch, ...)`."""
     if weights is None:
         return tf.reduce_sum(value, axis=0, keepdims=True)
-    return tf.stack([_weighted(value, row) for row in weights])
+    rows = [_weighted(value, row) for row in weights]
+    return tf.concat(rows, axis=0) if len(rows) > 1 else rows[0]
 
 
 def _weighted(value: tf.Tensor, row: np.ndarray) -> tf.Tensor:
+    """Returns one sum over the directions, which stay as an axis of size 1."""
     places = np.flatnonzero(row)
     # What has no weight is left out, also where it is no number.
-    if len(places) < len(row):
-        value = tf.gather(value, places) if len(places) > 1 else value[places[0], None]
+    if len(places) == 1:
+        value = value[places[0], None]
+    elif len(places) < len(row):
+        value = tf.gather(value, places)
     row = row[places]
     if (row != 1.0).any():
         shape = (-1, *[1] * (value.shape.rank - 1))
         value = value * tf.reshape(tf.constant(row, value.dtype), shape)
-    return tf.reduce_sum(value, axis=0) if len(places) > 1 else value[0]
+    return tf.reduce_sum(value, axis=0, keepdims=True) if len(places) > 1 else value
 
 
 def aligned(*xs: Any) -> tuple:
