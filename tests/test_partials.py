@@ -170,6 +170,44 @@ def test_inputs_of_a_model_have_its_names(rng):
     np.testing.assert_allclose(abb, 2.0, rtol=1e-14)
 
 
+def test_inputs_in_a_list_have_places(rng):
+    data = [rng.normal(size=(4, 1)), rng.normal(size=(4, 2))]
+
+    def u(x):
+        return x[0] ** 2 * x[1][:, :1] * x[1][:, 1:]
+
+    a, b = data
+    which = [(0, 0), (0, (1, 1)), ((0, 0), (1, 0), (1, 1))]
+    _, aa, ab, abb = keras_smooth.partials(u, data, which)
+    np.testing.assert_allclose(aa, 2 * b[:, :1] * b[:, 1:], atol=1e-13)
+    np.testing.assert_allclose(ab, 2 * a * b[:, :1], atol=1e-13)
+    np.testing.assert_allclose(abb, 2 * a, atol=1e-13)
+    with pytest.raises(ValueError, match="places from 0 to 1"):
+        keras_smooth.partials(u, data, [(1,)])
+    with pytest.raises(ValueError, match="of 0, 1, and the places in it"):
+        keras_smooth.partials(u, data, [(2,)])
+
+
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_batches_of_any_size_in_one_function(engine, batch_size, rng):
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float64)], autograph=False)
+    def run(x):
+        options = {"names": "xt", "engine": engine, "batch_size": batch_size}
+        operator = {"xx": lambda x: x[:, 0], "t": 1.0}
+        return (
+            *keras_smooth.partials(wave, x, ["xt"], **options),
+            keras_smooth.linear_operator(wave, x, operator, **options),
+        )
+
+    for size in (3, 5):
+        x = rng.normal(size=(size, 2))
+        _, xt, value = run(x)
+        np.testing.assert_allclose(xt, wave_exact("xt", x), atol=1e-13)
+        exact = x[:, :1] * wave_exact("xx", x) + wave_exact("t", x)
+        np.testing.assert_allclose(value, exact, atol=1e-12)
+
+
 def test_what_no_derivative_is_taken_by_is_held(rng):
     """Integers, and floats for which there is no gradient."""
     data = {"x": rng.normal(size=(4, 1)), "kind": np.array([[0], [1], [1], [0]])}

@@ -119,17 +119,19 @@ class Axes:
             if axis not in self.names:
                 raise ValueError(f"{argument}: {self._unknown(axis)}")
             return self.names[axis]
-        key, index = next(iter(self.shapes)), axis
+        key, places = next(iter(self.shapes)), axis
         if len(self.shapes) > 1:
-            key, *index = axis if isinstance(axis, tuple | list) and axis else (axis, None)
-            if key not in self.shapes:
+            key, *places = axis if isinstance(axis, tuple | list) and axis else [axis]
+            if isinstance(key, bool) or key not in self.shapes:
                 raise ValueError(
                     f"{argument}: received {shown(axis)}; with several inputs a number of a "
                     f"sample is a name or a tuple of an input, of {listed(self.shapes)}, and "
                     "the places in it."
                 )
+            shape = self.shapes[key]
+            places = places or ([0] * len(shape) if math.prod(shape) == 1 else [])
         own = self._axes()[list(self.shapes).index(key)]
-        return own[_raveled(index, self.shapes[key], axis, argument)]
+        return own[_raveled(places, self.shapes[key], axis, argument)]
 
 
 def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> int:
