@@ -30,14 +30,14 @@ def squared_laplacian(dim: int) -> Sum:
     """
     if dim == 1:
         return np.ones((1, 1)), np.ones(1)
-    found = [_simplex(dim, 2)]
+    sums = [_simplex(dim, 2)]
     if dim == 3:
-        found.append(_icosahedron())
+        sums.append(_icosahedron())
     if dim == 5:
-        found.append(_simplex(dim, 3))
+        sums.append(_simplex(dim, 3))
     if 4 <= dim <= 6:
-        found.append(_signs(dim))
-    return min(found, key=lambda each: len(each[1]))
+        sums.append(_signs(dim))
+    return min(sums, key=lambda each: len(each[1]))
 
 
 def _icosahedron() -> Sum:

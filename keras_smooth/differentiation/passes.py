@@ -117,9 +117,9 @@ def _order(form: Form) -> int:
 
 def along_directions(forms: Sequence[Form]) -> list[dict[Steps, float]]:
     """Returns forms as sums of derivatives along directions."""
-    found = [_of_its_own(form) for form in forms]
+    known_sums = [_of_its_own(form) for form in forms]
     shared = shared_directions(
-        index for form, own in zip(forms, found) if own is None for index, _ in form
+        index for form, own in zip(forms, known_sums) if own is None for index, _ in form
     )
     known = {direction for own in shared.values() for direction in own}
 
@@ -130,7 +130,7 @@ def along_directions(forms: Sequence[Form]) -> list[dict[Steps, float]]:
             return {((axis, 1),): float(step) for (axis,), step in form}
         return own
 
-    return list(map(sum_of, forms, found))
+    return list(map(sum_of, forms, known_sums))
 
 
 def _combined(form: Form, shared: Mapping) -> dict[Steps, float]:
@@ -149,12 +149,12 @@ def _of_its_own(form: Form) -> dict[Steps, float] | None:
     if len(form) == 1 or order not in _OWN:
         return None
     axes = sorted({axis for index, _ in form for axis in index})
-    found = _OWN[order](form, axes)
-    if found is None:
+    powers = _OWN[order](form, axes)
+    if powers is None:
         return None
     return {
         tuple((axis, step) for axis, step in zip(axes, direction) if step): weight
-        for direction, weight in zip(*(array.tolist() for array in found))
+        for direction, weight in zip(*(array.tolist() for array in powers))
     }
 
 

@@ -109,7 +109,7 @@ class _Chosen:
             @functools.cache
             def rows(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
                 """Returns the derivatives of an output by one input, `(batch, m, d)`."""
-                found = [
+                slopes = [
                     tapes.checked_gradient(
                         tapes.gradient(tape, component, x[number]),
                         self.model,
@@ -120,7 +120,7 @@ class _Chosen:
                     for component in components[parent][output]
                 ]
                 dim = math.prod(x[number].shape[1:])
-                return tf.stack([tf.reshape(row, (-1, dim)) for row in found], axis=1)
+                return tf.stack([tf.reshape(row, (-1, dim)) for row in slopes], axis=1)
 
             def derivative(index: MultiIndex):
                 parent = _parent(index, below)
