@@ -66,11 +66,12 @@ def laplacian(
     engines.checked_engine(engine)
     dim = sum(points.dims)
     drawn = estimators.checked_probes(probes, seed, verify)
+    if drawn is not None:
+        evaluation = Evaluation(tasks.derivatives(0), model, points, engine, batch_size)
+        return estimators.mean_along(evaluation, drawn.signs(dim, points.dtype), 2)
     form = tuple(((axis, axis), 1.0) for axis in range(dim))
     task = tasks.forms([form], ["laplacian"], dim, tasks.jets)
     evaluation = Evaluation(task, model, points, engine, batch_size)
-    if drawn is not None:
-        return estimators.mean_along(evaluation, drawn.signs(dim, points.dtype), 2)
     values = result(evaluation, verify)
     return with_verification(values[1], values)
 
