@@ -1,6 +1,6 @@
 """The engines, what each can do, and which is taken for a task."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from keras_smooth.checks import choice, shown, whole_number
 
@@ -69,12 +69,14 @@ def jets_cost_less(num_values: int, num_sweeps: Sequence[int]) -> bool:
     return num_values <= 1.0 + sum(costs)
 
 
-def chosen(engine: str, are_faster: bool, order: int, tapes_right_to: float) -> str:
+def chosen(
+    engine: str, jets_are_faster: Callable[[], bool], order: int, tapes_right_to: float
+) -> str:
     """Returns the engine that is asked for, or for "auto" the faster one that is right.
 
     Args:
         engine: A name in `ENGINES`.
-        are_faster: Whether jets are faster.
+        jets_are_faster: Whether they are, which is asked where it matters.
         order: Number of derivatives.
         tapes_right_to: Up to which order TensorFlow's own derivatives are right.
     """
@@ -82,4 +84,4 @@ def chosen(engine: str, are_faster: bool, order: int, tapes_right_to: float) -> 
         return engine
     if order > MAX_ORDER:
         return "tape"
-    return "jet" if order > tapes_right_to or are_faster else "tape"
+    return "jet" if order > tapes_right_to or jets_are_faster() else "tape"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import engines, tapes, taylor
+from keras_smooth.differentiation import declared_gradients, engines, tapes, taylor
 from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.tasks import Task
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import calls
-from keras_smooth.presentation.warn import warn
+from keras_smooth.presentation.warn import warn_once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,11 +119,15 @@ class Evaluation:
         try:
             right_to = self.traces.tapes_right_to(self.points)
         except NotTraceableError as error:
-            _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
+            warn_once(
+                self.model,
+                f"{self.traces.name}: {error}. Nested tapes compute its derivatives, which is "
+                "slower.",
+            )
             return "tape"
-        if self.engine != "auto" or self.order > engines.MAX_ORDER:
-            return engines.chosen(self.engine, False, self.order, right_to)
-        are_faster = self.task.jets_are_faster(sum(self.points.dims))
+        if declared_gradients.change_first_derivative(self.traces, self.points):
+            right_to = 0
+        are_faster = functools.partial(self.task.jets_are_faster, sum(self.points.dims))
         return engines.chosen(self.engine, are_faster, self.order, right_to)
 
     def _by(self, engine: str):
@@ -140,8 +144,3 @@ class Evaluation:
             # In a loop of a graph nothing may be left that is of one turn.
             function = functools.partial(calls.without_trace, function)
         return in_batches(function, (*self.points.flat, *self.directions), self.batch_size)
-
-
-@functools.cache
-def _warn_once(name: str, cause: str) -> None:
-    warn(f"{name}: {cause}. Nested tapes compute its derivatives, which is slower.")
