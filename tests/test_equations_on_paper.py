@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-import keras_smooth as ks
+import keras_smooth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,9 @@ def soliton(x):
 
 
 def korteweg_de_vries(u, x, engine):
-    u, u_t, u_x, u_xxx = ks.partials(u, x, ["t", "x", "xxx"], names="xt", engine=engine)
+    u, u_t, u_x, u_xxx = keras_smooth.partials(
+        u, x, ["t", "x", "xxx"], names="xt", engine=engine
+    )
     return u_t + 6 * u * u_x + u_xxx
 
 
@@ -54,11 +56,11 @@ def taylor_green(x):
 def stream_function(psi, x, engine):
     """Navier and Stokes: the vorticity -lap(psi) is carried by the flow and diffuses."""
     which = ["x", "y", "xxt", "yyt", "xxx", "xyy", "xxy", "yyy"]
-    _, p_x, p_y, p_xxt, p_yyt, p_xxx, p_xyy, p_xxy, p_yyy = ks.partials(
+    _, p_x, p_y, p_xxt, p_yyt, p_xxx, p_xyy, p_xxy, p_yyy = keras_smooth.partials(
         psi, x, which, names="xyt", engine=engine
     )
     plate = {"xxxx": 1.0, "xxyy": 2.0, "yyyy": 1.0}
-    diffusion = ks.linear_operator(psi, x, plate, names="xyt", engine=engine)
+    diffusion = keras_smooth.linear_operator(psi, x, plate, names="xyt", engine=engine)
     carried = p_y * (p_xxx + p_xyy) - p_x * (p_xxy + p_yyy)
     return p_xxt + p_yyt + carried - VISCOSITY * diffusion
 
@@ -70,7 +72,9 @@ def standing(x):
 
 def kuramoto_sivashinsky(u, x, engine):
     which = ["t", "x", "xx", "xxxx"]
-    u, u_t, u_x, u_xx, u_xxxx = ks.partials(u, x, which, names="xt", engine=engine)
+    u, u_t, u_x, u_xx, u_xxxx = keras_smooth.partials(
+        u, x, which, names="xt", engine=engine
+    )
     x, t = columns(x)
     force = ops.sin(x) * (ops.cos(x) * ops.cos(2 * t) ** 2 - 2 * ops.sin(2 * t))
     return u_t + u * u_x + u_xx + u_xxxx - force
@@ -83,7 +87,7 @@ def drum(x):
 
 def waves(u, x, engine):
     operator = {"tt": 1.0, "xx": -4.0, "yy": -4.0}
-    return ks.linear_operator(u, x, operator, names="xyt", engine=engine)
+    return keras_smooth.linear_operator(u, x, operator, names="xyt", engine=engine)
 
 
 RATE, VOLATILITY = 0.05, 0.2
@@ -111,7 +115,9 @@ def black_scholes(u, x, engine):
         "s": lambda x: RATE * x[:, 0],
         "": -RATE,
     }
-    return ks.linear_operator(of_price, prices, operator, names="st", engine=engine)
+    return keras_smooth.linear_operator(
+        of_price, prices, operator, names="st", engine=engine
+    )
 
 
 DIFFUSION = np.array([[1.0, 0.3, 0.0], [0.3, 0.5, -0.2], [0.0, -0.2, 0.8]])
@@ -127,7 +133,7 @@ def fokker_planck(p, x, engine):
     matrix = {(i, j): DIFFUSION[i, j] for i in range(3) for j in range(3)}
     drift = {(i,): x[:, i] for i in range(3)}
     operator = {**matrix, **drift, "": 3.0}
-    return ks.linear_operator(p, x, operator, engine=engine)
+    return keras_smooth.linear_operator(p, x, operator, engine=engine)
 
 
 def plane_wave(x):
@@ -150,16 +156,16 @@ def maxwell(fields, x, engine):
 
     e, b = field(0), field(1)
     e_t, b_t = (
-        ks.partials(each, data, ["t"], names={"x": "xyz"}, engine=engine)[1]
+        keras_smooth.partials(each, data, ["t"], names={"x": "xyz"}, engine=engine)[1]
         for each in (e, b)
     )
     options = {"wrt": "x", "engine": engine}
     return ops.concatenate(
         [
-            ks.curl(e, data, **options) + b_t,
-            ks.curl(b, data, **options) - e_t,
-            ks.divergence(e, data, **options),
-            ks.divergence(b, data, **options),
+            keras_smooth.curl(e, data, **options) + b_t,
+            keras_smooth.curl(b, data, **options) - e_t,
+            keras_smooth.divergence(e, data, **options),
+            keras_smooth.divergence(b, data, **options),
         ],
         axis=1,
     )
@@ -173,9 +179,9 @@ def displacement(x):
 def elasticity(u, x, engine):
     """mu lap(u) + (lambda + mu) grad(div(u)) = f."""
     pairs = [(i, j) for i in range(3) for j in range(3)]
-    _, *second = ks.partials(u, x, pairs, engine=engine)
+    _, *second = keras_smooth.partials(u, x, pairs, engine=engine)
     grad_div = [sum(second[3 * i + j][:, j : j + 1] for j in range(3)) for i in range(3)]
-    laplacian = ks.vector_laplacian(u, x, engine=engine)
+    laplacian = keras_smooth.vector_laplacian(u, x, engine=engine)
     x, y, z = columns(x)
     # Of the displacement above, by hand.
     exact_laplacian = [0 * x, -ops.sin(x) * y, 2 * x]
@@ -190,7 +196,9 @@ def free_particles(x):
 
 
 def hamilton_jacobi(s, x, engine):
-    _, s_t, s_x, s_y = ks.partials(s, x, ["t", "x", "y"], names="xyt", engine=engine)
+    _, s_t, s_x, s_y = keras_smooth.partials(
+        s, x, ["t", "x", "y"], names="xyt", engine=engine
+    )
     return s_t + (s_x**2 + s_y**2) / 2
 
 
@@ -200,7 +208,7 @@ def ripple(x):
 
 def helmholtz(u, x, engine):
     operator = {"xx": 1.0, "yy": 1.0, "zz": 1.0, "": 9.0}
-    return ks.linear_operator(u, x, operator, names="xyz", engine=engine)
+    return keras_smooth.linear_operator(u, x, operator, names="xyz", engine=engine)
 
 
 EQUATIONS = {
