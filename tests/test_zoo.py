@@ -63,7 +63,7 @@ WITHOUT_A_MODEL = {
     "activations": "a module", "initializers": "a module", "jet": "a module",
     "layers": "a module", "Activation": "a layer", "Dense": "a layer", "Audit": "a result",
     "Comparison": "a result", "OptimizeResult": "a result", "OutputChange": "a result",
-    "Status": "a result", "Verification": "a result", "Resample": "of points",
+    "Plan": "a result", "Status": "a result", "Verification": "a result", "Resample": "of points",
     "choose_by_residual": "of points", "register_jet_rule": "of a class or function",
     "register_smoothness": "of a class or function", "compare": "makes its own networks",
 }  # fmt: skip

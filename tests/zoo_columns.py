@@ -17,6 +17,7 @@ from richardson import Derivatives
 from zoo import ZOO, Row, in_dtype, made, variables_of
 
 import keras_smooth
+from keras_smooth.differentiation.points import checked_points
 
 # In TOLERANCES of zoo_table.py the place of a loss, behind those of y, y' and y''.
 LOSS = 3
@@ -367,3 +368,114 @@ def saved(case):
     if not _one_to_one(case):
         model = _kept(case, keras_smooth.DerivativeModel(case.model, order=1))
         yield "dy of a DerivativeModel", model(case.x)["dy"], case.exact.dy, 1
+
+
+def _ends(case: Case) -> tuple[list, list[int]]:
+    """Returns the first and the last number of a sample that moves, and their places.
+
+    As `partials` names them: by input where there are several, and their places in it.
+    """
+    inputs = [part.shape[1:] for part in case.moving]
+    if not inputs:
+        return [0, 0], [0, 0]
+    names = checked_points(case.model, case.x).names
+    sizes = [math.prod(shape) for shape in inputs]
+    ends = []
+    for number, place in ((0, 0), (len(inputs) - 1, sizes[-1] - 1)):
+        index = np.unravel_index(place, inputs[number] or (1,))
+        index = tuple(map(int, index))
+        ends.append((names[number], *index) if len(inputs) > 1 else index)
+    return ends, [0, sum(sizes) - 1]
+
+
+@column("derivatives partials", "partials")
+def partials(case):
+    (a, b), (i, j) = _ends(case)
+    y, first, pure, mixed = keras_smooth.partials(
+        case.model, case.x, [(a,), (a, a), (a, b)]
+    )
+    exact = case.exact
+    yield "y", y, exact.y, 0
+    yield "first", first, [d[..., i] for d in exact.first], 1
+    yield "pure", pure, [d[..., i, i] for d in exact.second], 2
+    yield "mixed", mixed, [d[..., i, j] for d in exact.second], 2
+    yield "shapes", shapes(mixed), [y.shape for y in exact.y], 0
+
+
+@column("plan", "plan")
+def plan(case):
+    (a, b), _ = _ends(case)
+    made = keras_smooth.plan(case.model, case.x, [(a, b)])
+    yield "directions", len(made.directions), 1 if a == b else 2, 0
+
+
+@column("derivatives linear_operator", "linear_operator")
+def linear_operator(case):
+    (a, b), (i, j) = _ends(case)
+    operator = (
+        {(a,): 2.0, (a, a): 0.5, (b, a): -1.0} if a != b else {(a,): 2.0, (a, a): -0.5}
+    )
+    got, exact = keras_smooth.linear_operator(case.model, case.x, operator), case.exact
+    right = [
+        2.0 * first[..., i] + 0.5 * second[..., i, i] - second[..., i, j]
+        for first, second in zip(exact.first, exact.second)
+    ]
+    yield "value", got, right, 2
+    yield "shapes", shapes(got), [y.shape for y in exact.y], 0
+
+
+@column("derivatives hessian_vector_product", "hessian_vector_product", _one_number)
+def hessian_vector_product(case):
+    given, v = _direction(case)
+    got, exact = keras_smooth.hessian_vector_product(case.model, case.x, given), case.exact
+    product = np.einsum("nij,nj->ni", exact.second[0].reshape(len(v), *[v.shape[1]] * 2), v)
+    yield "product", got, [product[:, place] for place in exact.places], 2
+    yield "shapes", shapes(got), [part.shape for part in case.moving], 0
+
+
+@column("derivatives advection", "advection")
+def advection(case):
+    given, v = _direction(case)
+    got = keras_smooth.advection(case.model, case.x, given)
+    yield "value", got, case.exact.along(v)[1], 1
+
+
+def _no_field(case: Case) -> str | None:
+    """Returns why a model is no vector field."""
+    y = [tuple(part.shape) for part in tree.flatten(case.outputs)]
+    x = [part.shape for part in case.moving]
+    return None if y == x and len(x) == 1 else "vector field"
+
+
+def _no_plane(case: Case) -> str | None:
+    moving = [part.shape[1:] for part in case.moving]
+    if len(moving) == 1 and moving[0] not in ((2,), (3,)):
+        return "curl needs"
+    return _no_field(case)
+
+
+@column("derivatives divergence", "divergence", _no_field)
+def divergence(case):
+    got, first = keras_smooth.divergence(case.model, case.x), case.exact.first[0]
+    square = first.reshape(len(first), *[first.shape[-1]] * 2)
+    yield "value", got, [np.trace(square, axis1=1, axis2=2)], 1
+
+
+@column("derivatives curl", "curl", _no_plane)
+def curl(case):
+    got, d = keras_smooth.curl(case.model, case.x), case.exact.first[0]
+    pairs = {2: [(1, 0)], 3: [(2, 1), (0, 2), (1, 0)]}[d.shape[-1]]
+    yield "value", got, [np.stack([d[:, i, j] - d[:, j, i] for i, j in pairs], 1)], 1
+
+
+@column("derivatives vector_laplacian", "vector_laplacian", _no_field)
+def vector_laplacian(case):
+    got = keras_smooth.vector_laplacian(case.model, case.x)
+    yield "value", got, case.exact.laplacian, 2
+
+
+@column("derivatives biharmonic", "biharmonic")
+def biharmonic(case):
+    """Its numbers are those of closed forms in test_linear_operators.py."""
+    got, y = keras_smooth.biharmonic(case.model, case.x), case.exact.y
+    yield "shapes", shapes(got), [part.shape for part in y], 0
