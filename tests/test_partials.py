@@ -482,6 +482,7 @@ def test_plan_is_printed(rng):
 # What equations need of a net with one output, and what is the faster engine.
 CHOICES = {
     "gradient of ten": (10, [(i,) for i in range(10)], "tape"),
+    "three gradients of ten": (10, [(i,) for i in range(2)], "jet", 3),
     "heat": (2, EQUATIONS["heat"], "jet"),
     "Hessian of ten": (
         10,
@@ -494,9 +495,12 @@ CHOICES = {
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_auto_takes_the_engine_that_carries_less(name, make_model, rng):
-    dim, which, engine = CHOICES[name]
+    dim, which, engine, *outputs = CHOICES[name]
     x = rng.normal(size=(4, dim))
     plan = keras_smooth.plan(
-        make_model("tanh", dim=dim), x, which, names="xt" if dim == 2 else None
+        make_model("tanh", dim=dim, outputs=sum(outputs) or 1),
+        x,
+        which,
+        names="xt" if dim == 2 else None,
     )
     assert plan.engine == engine

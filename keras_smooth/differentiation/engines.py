@@ -49,7 +49,7 @@ _JETS_ARE_FASTER = {
 _SWEEPS = (1.0, 2.3, 3.7, 7.5)
 
 
-def jets_are_faster(task: str, order: int, dim: int) -> bool:
+def jets_are_faster(task: str, order: int, dim: int, num_outputs: int = 1) -> bool:
     """Returns whether jets are the faster engine for a task of the table above."""
     return _JETS_ARE_FASTER[task](order, dim)
 

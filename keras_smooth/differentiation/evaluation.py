@@ -127,8 +127,13 @@ class Evaluation:
             return "tape"
         if declared_gradients.change_first_derivative(self.traces, self.points):
             right_to = 0
-        are_faster = functools.partial(self.task.jets_are_faster, sum(self.points.dims))
-        return engines.chosen(self.engine, are_faster, self.order, right_to)
+        return engines.chosen(self.engine, self._jets_are_faster, self.order, right_to)
+
+    def _jets_are_faster(self) -> bool:
+        outputs = keras.tree.flatten(self.traces.at(self.points).structure)
+        # What has no size before it is computed counts as one number.
+        sizes = [y.shape[1:].num_elements() or 1 for y in outputs if y is not None]
+        return self.task.jets_are_faster(sum(self.points.dims), sum(sizes))
 
     def _by(self, engine: str):
         number = len(self.points.flat)

@@ -46,9 +46,10 @@ def partials(
         names: Of the columns of x, a string of letters as `"xt"` or a list of names. The inputs
             of a dict, and of a model with several inputs, have their keys as names where a
             sample is one number; for others a dict of such names by input.
-        engine: `"jet"`, Taylor mode along the directions of `plan`; `"tape"`, nested tapes, a
+        engine: `"jet"`, Taylor mode along the directions of `plan`, where a mixed derivative
+            has the rounding of the pure ones beside it; `"tape"`, nested tapes, a
             sweep for each derivative that another one is made from and each output; `"auto"`
-            takes jets, or tapes for first derivatives alone.
+            takes what costs less.
         batch_size: Number of samples at a time; None is all.
         verify: As for `keras_smooth.derivatives`.
 

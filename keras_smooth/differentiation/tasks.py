@@ -18,13 +18,14 @@ class Task:
         entries: Of what is returned, names and orders; y is the first.
         jet: `jet(model, points, *directions, propagate=)`.
         tape: `tape(model, points, *directions, training=)`.
-        jets_are_faster: Of how many numbers a sample has, whether to take jets.
+        jets_are_faster: Of how many numbers a sample of x has, and one of y, whether jets are
+            the faster engine.
     """
 
     entries: tuple[tuple[str, int], ...]
     jet: Callable
     tape: Callable
-    jets_are_faster: Callable[[int], bool]
+    jets_are_faster: Callable[[int, int], bool]
 
     @property
     def order(self) -> int:
@@ -98,14 +99,14 @@ def hessian_vector_product() -> Task:
         return tapes.hessian_vector_product(model, points, directions, training)
 
     entries = (("y", 0), ("hessian_vector_product", 2))
-    return Task(entries, jet, tape, lambda dim: False)
+    return Task(entries, jet, tape, lambda *_: False)
 
 
 def forms(
     wanted: Sequence[Form],
     words: Sequence[str],
     dim: int,
-    jets_are_faster: Callable[[int], bool] | None = None,
+    jets_are_faster: Callable[[int, int], bool] | None = None,
 ) -> Task:
     """y and sums of partial derivatives.
 
@@ -124,8 +125,8 @@ def forms(
     def tape(model, points, *, training):
         return taped_partials.forms(model, points, wanted, training)
 
-    def cost_less(dim: int) -> bool:
-        sweeps = taped_partials.num_sweeps(wanted)
+    def cost_less(dim: int, num_outputs: int) -> bool:
+        sweeps = [number * num_outputs for number in taped_partials.num_sweeps(wanted)]
         return engines.jets_cost_less(passes_for(dim, wanted).num_entries, sweeps)
 
     orders = (len(form[0][0]) for form in wanted)
@@ -133,6 +134,6 @@ def forms(
     return Task(entries, jet, tape, jets_are_faster or cost_less)
 
 
-def jets(dim: int) -> bool:
+def jets(dim: int, num_outputs: int) -> bool:
     """Jets are faster, whatever the dimension."""
     return True
