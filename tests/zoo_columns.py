@@ -402,7 +402,13 @@ def partials(case):
     yield "shapes", shapes(mixed), [y.shape for y in exact.y], 0
 
 
-@column("plan", "plan")
+def _no_points(case: Case) -> str | None:
+    """Returns why the points of a model are refused; what it computes does not matter."""
+    word = case.row.reason("gradient")
+    return word if word in ("quantized", "hold") else None
+
+
+@column("plan", "plan", _no_points)
 def plan(case):
     (a, b), _ = _ends(case)
     made = keras_smooth.plan(case.model, case.x, [(a, b)])
