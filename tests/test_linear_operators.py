@@ -163,3 +163,42 @@ def test_refused(name, rng):
     operator, kind, words = WRONG[name]
     with pytest.raises(kind, match=words):
         keras_smooth.linear_operator(bump, rng.normal(size=(5, 2)), operator, names="xy")
+
+
+def test_weighted_sums_behind_a_narrow_first_layer(rng):
+    """Of which jets carry as many curves as it has units."""
+    model = keras.Sequential(
+        [
+            keras.Input((7,), dtype="float64"),
+            keras.layers.Dense(2, "tanh", dtype="float64"),
+            keras.layers.Dense(3, "tanh", dtype="float64"),
+        ]
+    )
+    x = rng.normal(size=(4, 7))
+    operator = {(i, i): i - 2.5 for i in range(7)} | {(0,): 3.0}
+    by_jets, by_tapes = (
+        keras_smooth.linear_operator(model, x, operator, engine=engine)
+        for engine in ("jet", "tape")
+    )
+    # Rounding of sums of seven terms.
+    np.testing.assert_allclose(by_jets, by_tapes, rtol=1e-11, atol=1e-13)
+
+
+def test_sums_go_through_operations_without_a_rule(rng):
+    """igamma(2, z) = 1 - (1 + z) exp(-z), with the derivative z exp(-z)."""
+
+    def u(x):
+        z = ops.exp(x[:, :1] - x[:, 1:])
+        return ops.sin(tf.math.igamma(tf.constant(2.0, z.dtype), z))
+
+    def exact(x):
+        z = ops.exp(x[:, :1] - x[:, 1:])
+        return ops.sin(1 - (1 + z) * ops.exp(-z))
+
+    x = rng.normal(size=(3, 2))
+    operator = {"xx": 2.0, "xy": -1.0, "yy": 0.5, "x": 1.0, "xxx": 1.0, "xyy": 3.0}
+    with pytest.warns(UserWarning, match="Igamma.*no rule for jets"):
+        value = keras_smooth.linear_operator(u, x, operator, names="xy", engine="jet")
+    right = keras_smooth.linear_operator(exact, x, operator, names="xy", engine="jet")
+    # TensorFlow's Igamma is right to some 1e-15, and so are its derivatives.
+    np.testing.assert_allclose(value, right, rtol=1e-10, atol=1e-12)
