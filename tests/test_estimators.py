@@ -151,3 +151,14 @@ def test_refused(estimate, name, rng):
     options, kind, words = WRONG[name]
     with pytest.raises(kind, match=words):
         ESTIMATES[estimate](rng.normal(size=(3, DIM)), **options)
+
+
+@pytest.mark.parametrize("dim", [2, 5, 30])
+def test_a_radial_quartic_needs_two_directions_of_a_sphere(dim, rng):
+    """|x|^4 is bent alike in all directions: lap lap = 8 d (d + 2)."""
+    value = keras_smooth.biharmonic(
+        lambda x: ops.sum(x**2, axis=1) ** 2, rng.normal(size=(3, dim)), probes=2, seed=0
+    )
+    np.testing.assert_allclose(value, 8 * dim * (dim + 2), rtol=1e-11)
+    # Rounding of the lengths.
+    assert np.abs(value.standard_error).max() < 1e-9 * dim**2

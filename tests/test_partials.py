@@ -12,7 +12,7 @@ from representatives import representatives
 from richardson import derivative
 
 import keras_smooth
-from keras_smooth.differentiation import taped_partials
+from keras_smooth.differentiation import engines, taped_partials
 from keras_smooth.differentiation.directions import shared_directions
 from keras_smooth.differentiation.isotropic import squared_laplacian
 from keras_smooth.differentiation.passes import passes_for
@@ -462,10 +462,24 @@ def test_passes_carry_few_values(name):
     assert passes.num_entries == number
 
 
-def test_tapes_sweep_few_derivatives():
-    forms = [(((0, 1), 1.0),), (((1, 1), 1.0),), (((1,), 1.0),), (((0, 0, 1), 1.0),)]
-    # xt and tt from u_t, and xxt from xt.
-    assert taped_partials.num_sweeps(forms) == [1, 1, 1]
+@pytest.mark.parametrize(
+    ("indices", "sweeps"),
+    [
+        # xt and tt from u_t, and xxt from xt.
+        ([(0, 1), (1, 1), (1,), (0, 0, 1)], [1, 1, 1]),
+        # All from u_t, which is not asked for itself.
+        ([(0, 3), (1, 3), (2, 3)], [1, 1]),
+        ([(0, 0), (1, 1), (2, 2)], [1, 3]),
+    ],
+)
+def test_tapes_sweep_few_derivatives(indices, sweeps):
+    assert taped_partials.num_sweeps([((index, 1.0),) for index in indices]) == sweeps
+
+
+def test_sweeps_cost_twice_as_much_with_each_order():
+    """Far from what anybody measures: 40 values against six orders."""
+    assert engines.jets_cost_less(40, [1] * 6)
+    assert not engines.jets_cost_less(40, [1] * 5)
 
 
 def test_plan_is_printed(rng):
