@@ -12,6 +12,7 @@ from keras_smooth import registry
 from keras_smooth.checks import shown
 from keras_smooth.jet import Jet
 from keras_smooth.operations import rows
+from keras_smooth.operations.registered import Facts
 
 _rules: dict[Any, Callable] = {}
 _versions: list[None] = []
@@ -62,7 +63,8 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
         raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
     _versions.append(None)
     if isinstance(subject, str):
-        rows.add(subject, _unframed(rule))
+        # What else the table knows of the kind stays true.
+        rows.add_column(subject, jet=_unframed(rule), exact=False, program=None)
     else:
         _rules[subject] = rule
 
@@ -85,18 +87,15 @@ def _unframed(rule: Callable) -> Callable:
     return spread_out
 
 
-def rule_of(part: Any) -> tuple[Callable, float] | None:
+def rule_of(part: Any) -> Facts | None:
     """Returns the rule of a layer, an operation or a function, None where it needs none.
 
     Beside those of users it is that of the few functions whose pieces join better than their
     operations tell, as `keras.ops.logaddexp` where its arguments are equal.
-
-    Returns:
-        The rule, and up to which order nested tapes are right without it.
     """
     if isinstance(part, keras.layers.Layer):
         rule = _rules.get(type(part))
-        return None if rule is None else (functools.partial(rule, part), math.inf)
+        return None if rule is None else Facts(functools.partial(rule, part))
     if isinstance(part, keras.Operation):
         known = registry.operation_row(part)
         settings = {} if known is None else registry.settings(part, known.subject)
@@ -104,7 +103,7 @@ def rule_of(part: Any) -> tuple[Callable, float] | None:
         known = registry.row(part)
         settings = registry.unbound(part)[1]
         if isinstance(part, Hashable) and part in _rules:
-            return _rules[part], math.inf
+            return Facts(_rules[part])
     if known is None or known.jet is None or known.tapes_wrong_from == math.inf:
         return None
-    return functools.partial(known.jet, **settings), known.tapes_wrong_from - 1
+    return Facts(functools.partial(known.jet, **settings), known.tapes_wrong_from - 1)
