@@ -1,7 +1,6 @@
 """Rules of users: how their layers, functions and operations carry jets."""
 
 import functools
-import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -87,23 +86,22 @@ def _unframed(rule: Callable) -> Callable:
     return spread_out
 
 
-def rule_of(part: Any) -> Facts | None:
-    """Returns the rule of a layer, an operation or a function, None where it needs none.
+def facts_of(part: Any) -> Facts | None:
+    """Returns what is known of a layer, an operation or a function beside its operations.
 
-    Beside those of users it is that of the few functions whose pieces join better than their
+    Rules of users come before those of the few functions whose pieces join better than their
     operations tell, as `keras.ops.logaddexp` where its arguments are equal.
     """
-    if isinstance(part, keras.layers.Layer):
-        rule = _rules.get(type(part))
-        return None if rule is None else Facts(functools.partial(rule, part))
-    if isinstance(part, keras.Operation):
-        known = registry.operation_row(part)
-        settings = {} if known is None else registry.settings(part, known.subject)
-    else:
-        known = registry.row(part)
-        settings = registry.unbound(part)[1]
-        if isinstance(part, Hashable) and part in _rules:
-            return Facts(_rules[part])
-    if known is None or known.jet is None or known.tapes_wrong_from == math.inf:
-        return None
-    return Facts(functools.partial(known.jet, **settings), known.tapes_wrong_from - 1)
+    facts = registry.facts_of(part)
+    subject = type(part) if isinstance(part, keras.layers.Layer) else part
+    rule = _rules.get(subject) if isinstance(subject, Hashable) else None
+    if rule is None:
+        return facts
+    rule = rule if subject is part else functools.partial(rule, part)
+    return Facts(rule, smoothness=None if facts is None else facts.smoothness)
+
+
+def rule_of(part: Any) -> Facts | None:
+    """Returns the same of what has a rule of jets, None of all else."""
+    facts = facts_of(part)
+    return None if facts is None or facts.jet is None else facts

@@ -338,6 +338,12 @@ def _cast(operation: tf.Operation, x: Jet) -> Jet:
     return x.like(run(operation, [x.primal]), series)
 
 
+def _cast_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Rounding is left out of account, but for floats of 8 bits: these are steps."""
+    dtype = operation.get_attr("DstT")
+    return math.inf if is_smooth(dtype) and dtype.size > 1 else -1
+
+
 def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
     jets = [whole(x) for x in xs if isinstance(x, Jet)]
     result = jets[0]
@@ -374,9 +380,7 @@ add(
     "Cast",
     _cast,
     exact=True,
-    smoothness=lambda operation, moving: (
-        math.inf if is_smooth(operation.get_attr("DstT")) else -1
-    ),
+    smoothness=_cast_class,
 )
 add("Neg", lambda operation, x: -x, exact=True)
 add("Conj", linear(lambda operation, v: tf.math.conj(v)), exact=True)

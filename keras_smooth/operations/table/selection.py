@@ -200,6 +200,7 @@ add("Rint Round", _constant, **_STEPS, breakpoints=lambda o, x: [from_integer(x 
 add("FloorDiv", _constant, exact=True, **_TO_FLOOR)
 add("TruncateDiv", _constant, exact=True, **_TO_ZERO)
 
+
 # What gives integers and booleans has no derivative: what these decide jumps.
 add(
     "Greater GreaterEqual Less LessEqual Equal NotEqual",
