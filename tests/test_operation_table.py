@@ -9,6 +9,7 @@ import numpy as np
 import one_sided
 import pytest
 import tensorflow as tf
+from keras_functions import FUNCTIONS as FUNCTIONS_OF_KERAS
 from representatives import representatives
 from richardson import derivative
 
@@ -237,8 +238,8 @@ WITHOUT_A_RULE = (
 ).split()
 ROWS = {
     row.subject.__name__: row
-    for row in keras_smooth.registry.all_rows()
-    if row.sample is not None and row.smoothness != -1 and row.sample.places()
+    for row in FUNCTIONS_OF_KERAS.values()
+    if row.smoothness != -1 and row.sample.places()
     if row.subject.__name__ not in [*LEFT_OUT, *WITHOUT_A_RULE]
 }
 
@@ -343,6 +344,8 @@ PIECES = {
         for kind in "UnsortedSegmentMax UnsortedSegmentMin".split()
     },
     "SelfAdjointEigV2": (lambda x: RAW.SelfAdjointEigV2(input=tf.linalg.diag(x), compute_v=False)[0], [1.0, 1.0], [1.0, 0.2]),
+    "Svd": (lambda x: RAW.Svd(input=tf.reshape(x, (1, 1)), compute_uv=False)[0], [0.0], [1.0]),
+    "Svd with vectors": (lambda x: tf.abs(tf.stack(RAW.Svd(input=tf.linalg.diag(x))[1])), [1.0, 1.0], [1.0, 0.2]),
     "SelfAdjointEigV2 with vectors": (
         lambda x: tf.abs(tf.stack(RAW.SelfAdjointEigV2(input=tf.linalg.diag(x), compute_v=True)[1])), [1.0, 1.0], [1.0, 0.2]
     ),
@@ -447,7 +450,18 @@ def test_class_where_pieces_meet(name):
 
 
 # Of these a largest number is far from the next one: on both sides.
-GAPS = ("Arg", "Max", "Min", "MaxPool", "Segment", "Unsorted", "TopK", "SelfAdjoint")
+GAPS = (
+    "Arg",
+    "Max",
+    "Min",
+    "MaxPool",
+    "Segment",
+    "Unsorted",
+    "TopK",
+    "SelfAdjoint",
+    "Svd",
+    "Qr",
+)
 
 
 @pytest.mark.parametrize("name", PIECES)
@@ -468,10 +482,11 @@ def test_a_remainder_by_truncation_has_no_breakpoint_at_0():
     assert (np.abs(columns("TruncateMod", case, "breakpoints")) > 0.9).all()
 
 
-# Steps whose places are settings of theirs, and kinds without a kernel for a CPU.
+# Steps whose places are settings of theirs, factors that a line does not show to jump, and
+# kinds without a kernel for a CPU.
 WITHOUT_A_CASE = (
     "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel "
-    "NextAfter QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 "
+    "Lu NextAfter Qr QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 "
     "SegmentMaxV2 SegmentMinV2"
 ).split()
 
@@ -556,6 +571,7 @@ READ = {
     "chosen by a constant": (lambda x: tf.where([True, False], x, 0.0), math.inf, math.inf),
     "chosen by what is held": (lambda x: tf.where(tf.constant([1.0, 2.0]) > 1.0, x, 0.0), math.inf, math.inf),
     "no numbers are no number": (lambda x: tf.where(tf.math.is_nan(x), 0.0, x), math.inf, math.inf),
+    "no number": (lambda x: tf.math.is_nan(x), -1, -1),
     "a comparison": (lambda x: x > 0.0, -1, -1),
     "a comparison beside": (lambda x: (tf.sin(x), x > 0.0), math.inf, math.inf),
     "places that depend on x": (lambda x: tf.gather(x, tf.argmax(x)), -1, -1),

@@ -51,7 +51,8 @@ def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation 
 def between(program: Program, moving: Sequence[bool]) -> Iterator[tf.Operation]:
     """Yields the operations that some inputs reach and that lead to the outputs.
 
-    Those of the bodies of control flow come with them, whatever reaches these.
+    Those of the bodies of control flow come with them, whatever reaches these, but not of a
+    function of which it is known as a whole how far TensorFlow's derivatives are right.
     """
     names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
     for operation, inputs, outputs, _ in program.steps:
@@ -60,8 +61,9 @@ def between(program: Program, moving: Sequence[bool]) -> Iterator[tf.Operation]:
         names.update(outputs)
         yield operation
         for name in _bodies(operation):
-            body = program.bodies(name)
-            yield from between(body, [True] * len(body.inputs))
+            if registered.facts(name).tapes_right_to is None:
+                body = program.bodies(name)
+                yield from between(body, [True] * len(body.inputs))
 
 
 # Attributes that name the functions that an operation runs.
@@ -91,7 +93,7 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
 
 def _right_to(operation: tf.Operation) -> float:
     called = (registered.facts(name).tapes_right_to for name in _bodies(operation))
-    return min([rows.tapes_right_to(operation), *called])
+    return min([rows.tapes_right_to(operation), *(k for k in called if k is not None)])
 
 
 def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False) -> Class:
@@ -107,8 +109,7 @@ def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False)
         None where an operation on the way is unknown.
     """
     known = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
-    is_smooth = any(rows.is_smooth(known[name].dtype) for name in program.outputs)
-    if not is_smooth and any(_Classes(at_edges).of(program, moving)):
+    if not any(rows.is_smooth(known[name].dtype) for name in program.outputs):
         return -1
     return rows.least(k for _, k in classes(program, moving, at_edges))
 

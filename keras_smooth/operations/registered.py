@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import inspect
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,12 +31,13 @@ class Facts:
 
     Args:
         jet: Rule of jets, with the same arguments; None where its operations carry them.
-        tapes_right_to: Up to which order TensorFlow's derivatives of it are right.
+        tapes_right_to: Up to which order TensorFlow's derivatives of it are right; None where
+            its operations tell.
         smoothness: k of the class C^k; None where its operations tell.
     """
 
     jet: Callable | None = None
-    tapes_right_to: float = math.inf
+    tapes_right_to: float | None = None
     smoothness: float | None = None
 
 

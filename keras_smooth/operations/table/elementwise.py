@@ -301,6 +301,15 @@ def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | N
     return min((math.floor(each) for each in np.ravel(broken)), default=math.inf)
 
 
+def _right_at_zero(operation: tf.Operation) -> float:
+    """At 0 the gradient of the power 0 is 0 times infinity: tapes end with a whole power."""
+    exponents = tf.get_static_value(operation.inputs[1])
+    if exponents is None:
+        return math.inf
+    whole = exponents[(exponents >= 0) & (exponents == np.round(exponents))]
+    return min((float(each) for each in np.ravel(whole)), default=math.inf)
+
+
 def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
     """An angle jumps where y is 0 and x is not positive."""
     return [tf.where(x > 0, tf.ones_like(y), y)]
@@ -312,7 +321,13 @@ add("Mul", _of_two(lambda x, y: x * y))
 add("RealDiv Div", _of_two(quotient), domain=_divisor_off_zero)
 add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=_divisor_off_zero)
 add("MulNoNan", _of_two(_product_no_nan))
-add("Pow", _raised, at_edge=_power_at_zero, domain=_base)
+add(
+    "Pow",
+    _raised,
+    at_edge=_power_at_zero,
+    domain=_base,
+    tapes_right_to=_right_at_zero,
+)
 add("SquaredDifference", _of_two(_difference_squared))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
 add("Xlogy", _product_or_zero(jet.log), domain=lambda operation, x, y: [y])

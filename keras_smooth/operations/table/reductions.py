@@ -178,6 +178,8 @@ def _log_softmax(operation: tf.Operation, x: Jet) -> Jet:
     return below - jet.elementwise(jet.log, sums)
 
 
+# Of the gradient that these give as well nothing is differentiated.
+add("SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits")
 add("Softmax", _softmax)
 add("LogSoftmax", _log_softmax)
 
