@@ -105,7 +105,7 @@ class Function:
     mixes: bool = False
 
 
-FUNCTIONS: dict[str, Function] = {}
+SAMPLED: dict[str, Function] = {}
 
 
 def add(names: str, smoothness, *args, joints=(), single=False, **kwargs) -> None:
@@ -117,7 +117,7 @@ def add(names: str, smoothness, *args, joints=(), single=False, **kwargs) -> Non
         if hasattr(home, last):
             function, sample = getattr(home, last), Sample(args, kwargs)
             key = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-            FUNCTIONS[key] = Function(function, sample, smoothness, joints, single)
+            SAMPLED[key] = Function(function, sample, smoothness, joints, single)
 
 
 _X = Floats((2, 3))
@@ -146,7 +146,7 @@ def _add_activations() -> None:
             continue
         x = Floats((2, 4), -0.05, 0.05) if row.mixes else _X
         k = row.smoothness
-        FUNCTIONS[f"nn.{function.__name__}"] = Function(
+        SAMPLED[f"nn.{function.__name__}"] = Function(
             function,
             Sample((x,), row.examples[0]),
             k(**row.examples[0]) if callable(k) else k,

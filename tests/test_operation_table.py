@@ -9,7 +9,7 @@ import numpy as np
 import one_sided
 import pytest
 import tensorflow as tf
-from keras_functions import FUNCTIONS as FUNCTIONS_OF_KERAS
+from keras_functions import SAMPLED
 from representatives import representatives
 from richardson import derivative
 
@@ -238,7 +238,7 @@ WITHOUT_A_RULE = (
 ).split()
 ROWS = {
     row.subject.__name__: row
-    for row in FUNCTIONS_OF_KERAS.values()
+    for row in SAMPLED.values()
     if row.smoothness != -1 and row.sample.places()
     if row.subject.__name__ not in [*LEFT_OUT, *WITHOUT_A_RULE]
 }

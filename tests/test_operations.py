@@ -10,7 +10,7 @@ import one_sided
 import pytest
 import tensorflow as tf
 from keras import ops
-from keras_functions import FUNCTIONS
+from keras_functions import SAMPLED
 from representatives import representatives
 from richardson import derivative
 
@@ -18,7 +18,7 @@ import keras_smooth
 from keras_smooth import registry
 
 DIFFERENTIABLE = {
-    name: row for name, row in FUNCTIONS.items()
+    name: row for name, row in SAMPLED.items()
     if row.sample.places() and row.smoothness is not None
 }  # fmt: skip
 
@@ -173,7 +173,7 @@ def test_functions_of_single_numbers_are_told():
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_class_at_the_ends_of_the_domain(name):
-    row = FUNCTIONS[name]
+    row = SAMPLED[name]
 
     found = least_class_at_ends(functools.partial(_result, row))
     assert found == row.smoothness
@@ -311,7 +311,7 @@ def test_every_function_of_keras_has_a_sample():
         if not name.startswith("_")
     }
     assert len(functions) > 300
-    sampled = {row.subject for row in FUNCTIONS.values()}
+    sampled = {row.subject for row in SAMPLED.values()}
     assert [name for name, function in functions.items() if function not in sampled] == []
 
 
