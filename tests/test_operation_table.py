@@ -603,6 +603,137 @@ def test_class_is_read_from_the_operations(name):
     ] == expected
 
 
+# Up to which order TensorFlow's own derivatives are right.
+MOST = 3
+
+
+def tapes_of(function, x, v, order):
+    """Returns the derivative along a line of a sum that is not linear in the results."""
+    t = tf.constant(0.0, tf.float64)
+
+    def nested(order):
+        if order == 0:
+            return mixed(function(x + t * v))
+        with tf.GradientTape() as tape:
+            tape.watch(t)
+            y = nested(order - 1)
+        return tape.gradient(y, t)
+
+    return nested(order)
+
+
+def mixed(results):
+    """Returns a sum of sines with generic factors: what comes behind an operation counts."""
+    total = tf.constant(0.0, tf.float64)
+    for y in keras.tree.flatten(results):
+        if y.dtype.is_floating or y.dtype.is_complex:
+            real = tf.cast(tf.math.real(y) if y.dtype.is_complex else y, tf.float64)
+            flat = tf.reshape(real, [-1])
+            factors = 1.0 + tf.cos(tf.cast(tf.range(tf.size(flat)), tf.float64))
+            total += tf.reduce_sum(tf.sin(flat) * factors)
+    return total
+
+
+def right_to(function, x, tolerance=1e-8):
+    """Returns up to which order nested tapes agree with jets, infinity if to the third."""
+    (y,), (v,) = along(lambda x: mixed(function(x)), [x], MOST)
+    for order in range(1, MOST + 1):
+        exact = np.asarray(y.entry(order)[0])
+        try:
+            found = tapes_of(function, x, v, order)
+        # What TensorFlow has no gradient of.
+        except LookupError:
+            return order - 1
+        if found is None or not abs(found - exact) <= tolerance * (1.0 + abs(exact)):
+            return order - 1
+    return math.inf
+
+
+# They are right as far as whoever declares them says, which is taken to be order 1.
+OF_AUTHORS = {"IdentityN", "PreventGradient", "StopGradient"}
+# At zeros alone they are wrong.
+AT_ZERO = {
+    "BesselI0": (tf.math.bessel_i0, [0.0, 0.2]),
+    "Cumprod": (lambda x: tf.math.cumprod(x, 0), [0.0, 0.2, 0.5]),
+    "Pow": (lambda x: x ** tf.constant([2.0, 3.0], x.dtype), [0.0, 0.2]),
+    "Prod": (lambda x: tf.reduce_prod(x, 0), [0.0, 0.0, 0.5]),
+}
+
+
+def columns_of(function, x, left_out=()):
+    """Returns the kinds of the operations of a function and the least of their columns."""
+    traced = operations.trace(function, [x])
+    moving = [True, *[False] * len(traced.captured)]
+    found = [
+        each for each in operations.between(traced.program, moving)
+        if each.type not in left_out
+    ]  # fmt: skip
+    least = min(map(operations.rows.tapes_right_to, found), default=math.inf)
+    return {each.type for each in found}, least if least < MOST else math.inf
+
+
+@pytest.mark.parametrize("name", representatives(FUNCTIONS, [*FUNCTIONS][::9]))
+def test_tapes_are_right_as_far_as_the_rows_say(name):
+    function, shape = FUNCTIONS[name]
+    x = tf.constant(np.random.default_rng(1).uniform(0.15, 0.75, shape))
+    kinds, known = columns_of(function, x, AT_ZERO)
+    if kinds.isdisjoint(OF_AUTHORS):
+        assert right_to(function, x) == known
+
+
+@pytest.mark.parametrize("kind", AT_ZERO)
+def test_tapes_are_right_as_far_as_the_rows_say_at_zero(kind):
+    function, x = AT_ZERO[kind][0], tf.constant(AT_ZERO[kind][1], tf.float64)
+    kinds, known = columns_of(function, x)
+    assert kind in kinds and right_to(function, x) == known
+
+
+def of_image(kind, **settings):
+    """Returns an operation that computes in float32."""
+
+    def function(x):
+        name = "image" if kind == "CropAndResize" else "images"
+        y = getattr(RAW, kind)(**{name: tf.cast(tf.sin(x), "float32")}, **settings)
+        return tf.cast(y, x.dtype)
+
+    return function
+
+
+SIZE = {"size": [3, 6]}
+TURNED = {
+    "transforms": [[1.0, 0.1, 0.0, 0.0, 1.0, 0.2, 0.0, 0.0]],
+    "output_shape": [4, 4],
+    "interpolation": "BILINEAR",
+}
+IMAGES = {
+    "ResizeArea": SIZE,
+    "ResizeBicubic": SIZE,
+    "ResizeBilinear": SIZE,
+    "ResizeNearestNeighbor": SIZE,
+    "ScaleAndTranslate": {**SIZE, "scale": [1.0, 1.2], "translation": [0.0, 0.1]},
+    "CropAndResize": {
+        "boxes": [[0.1, 0.1, 0.8, 0.9]], "box_ind": [0], "crop_size": [3, 3]
+    },
+    "ImageProjectiveTransformV2": TURNED,
+    "ImageProjectiveTransformV3": {**TURNED, "fill_value": 0.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_tapes_of_images_are_right_as_far_as_the_rows_say(kind):
+    x = tf.constant(np.random.default_rng(0).normal(size=IMAGE))
+    function = of_image(kind, **IMAGES[kind])
+    # Half the digits of float32, which a wrong derivative does not have.
+    assert right_to(function, x, 1e-3) == columns_of(function, x)[1]
+
+
+def test_what_tapes_have_wrong_has_a_case():
+    rows = [row for row in operations.all_rows() if row.tapes_right_to != math.inf]
+    taped = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
+    elsewhere = {*OF_AUTHORS, *AT_ZERO, *IMAGES, *taped, "CumulativeLogsumexp", "Softsign"}
+    assert {row.kind for row in rows} == elsewhere
+
+
 def test_every_rule_has_a_kind_of_tensorflow():
     kinds = {row.kind for row in operations.all_rows()}
     assert [kind for kind in sorted(kinds) if not hasattr(tf.raw_ops, kind)] == []

@@ -248,5 +248,4 @@ add(
     # Where two eigenvalues meet, these have a kink and the vectors jump.
     smoothness=lambda operation, moving: -1 if operation.get_attr("compute_v") else 0,
     breakpoints=_eigenvalues_apart,
-    tapes_right_to=1,
 )

@@ -150,7 +150,7 @@ def _running_logsumexp(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
 
 
 add("Cumprod", _running_product, tapes_right_to=0)
-add("CumulativeLogsumexp", _running_logsumexp)
+add("CumulativeLogsumexp", _running_logsumexp, tapes_right_to=2)
 add(
     "Cumsum",
     linear(
