@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -100,7 +101,9 @@ def read(subject: Any) -> Reading:
 def _read(subject: Any) -> Reading:
     for ready, args in _candidates(subject):
         try:
-            return of_call(ready(), args, {})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return of_call(ready(), args, {})
         # Whatever a function says of inputs that do not suit it.
         except Exception:
             continue
