@@ -89,6 +89,7 @@ FUNCTIONS = {
     "acosh": (lambda x: tf.acosh(1.5 + tf.square(x)), (2, 3)),
     "ndtri": (lambda x: tf.math.ndtri(0.5 + 0.3 * tf.sin(x)), (2, 3)),
     "expint": (lambda x: tf.math.special.expint(positive(x)), (2, 3)),
+    "polygamma": (lambda x: tf.math.polygamma(tf.constant([2.0, 3.0, 1.0], x.dtype), positive(x)), (2, 3)),
     "bessel_i0": (tf.math.bessel_i0, (2, 3)),
     "pow by a number": (lambda x: positive(x) ** 2.5 + x**3, (2, 3)),
     "pow of a number": (lambda x: 2.0**x, (2, 3)),
@@ -365,6 +366,7 @@ EDGES = {
         kind: (lambda x, kind=kind: getattr(RAW, kind)(x=0.3 + 0.0 * x, y=x), [0.0], [1.0])
         for kind in "Div RealDiv DivNoNan Xdivy Xlogy FloorMod FloorDiv Mod TruncateMod TruncateDiv".split()
     },
+    "Polygamma": (lambda x: RAW.Polygamma(a=tf.ones_like(x), x=x), [0.0], [1.0]),
     "Xlog1py": (lambda x: RAW.Xlog1py(x=0.3 + 0.0 * x, y=x), [-1.0], [1.0]),
     **{
         f"Pow {power}": (lambda x, power=power: RAW.Pow(x=x, y=tf.constant(power, x.dtype)), [0.0], [1.0])

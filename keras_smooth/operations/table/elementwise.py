@@ -272,6 +272,14 @@ def _difference_squared(x: Any, y: Any) -> Jet:
     return jet.square(x - y)
 
 
+def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
+    """psi_n(x), whose derivative is psi_(n + 1)(x)."""
+    if isinstance(n, Jet):
+        return NotImplemented
+    n, x = of_one_rank(n, x)
+    return jet.composed([tf.math.polygamma(n + k, x.primal) for k in range(x.order + 1)], x)
+
+
 def _product_no_nan(x: Any, y: Any) -> Jet:
     zero = primal(y) == 0
     return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
@@ -329,6 +337,7 @@ add(
     tapes_right_to=_right_at_zero,
 )
 add("SquaredDifference", _of_two(_difference_squared))
+add("Polygamma", _polygamma, domain=lambda operation, n, x: _off_poles(operation, x))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
 add("Xlogy", _product_or_zero(jet.log), domain=lambda operation, x, y: [y])
 add("Xlog1py", _product_or_zero(jet.log1p), domain=lambda operation, x, y: [y + 1.0])
