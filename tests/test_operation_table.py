@@ -751,6 +751,7 @@ DECLARED = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*declares another gradient")
 @pytest.mark.parametrize("name", DECLARED)
 def test_auto_reads_what_tapes_have_wrong(name):
     function, x = DECLARED[name], tf.constant([[0.3, -0.4], [0.7, 0.2]], tf.float64)

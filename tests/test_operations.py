@@ -374,6 +374,8 @@ def test_zero_by_one_of_two_inputs():
     np.testing.assert_allclose(second["t"]["t"], 0.0, atol=1e-15)
 
 
+# Of what is computed, which the one that is stopped is told once.
+@pytest.mark.filterwarnings("ignore:.*declares another gradient")
 @pytest.mark.parametrize("engine", ["tape", "jet"])
 @pytest.mark.parametrize("function", [ops.round, ops.floor, ops.stop_gradient])
 def test_derivative_that_is_lost(function, engine):

@@ -51,8 +51,7 @@ def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation 
 def between(program: Program, moving: Sequence[bool]) -> Iterator[tf.Operation]:
     """Yields the operations that some inputs reach and that lead to the outputs.
 
-    Those of the bodies of control flow come with them, whatever reaches these, but not of a
-    function of which it is known as a whole how far TensorFlow's derivatives are right.
+    Those of the bodies of control flow come with them, whatever reaches these.
     """
     names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
     for operation, inputs, outputs, _ in program.steps:
@@ -61,9 +60,8 @@ def between(program: Program, moving: Sequence[bool]) -> Iterator[tf.Operation]:
         names.update(outputs)
         yield operation
         for name in _bodies(operation):
-            if registered.facts(name).tapes_right_to is None:
-                body = program.bodies(name)
-                yield from between(body, [True] * len(body.inputs))
+            body = program.bodies(name)
+            yield from between(body, [True] * len(body.inputs))
 
 
 # Attributes that name the functions that an operation runs.
@@ -93,7 +91,7 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
 
 def _right_to(operation: tf.Operation) -> float:
     called = (registered.facts(name).tapes_right_to for name in _bodies(operation))
-    return min([rows.tapes_right_to(operation), *(k for k in called if k is not None)])
+    return min([rows.tapes_right_to(operation), *called])
 
 
 def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False) -> Class:

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,13 +32,12 @@ class Facts:
 
     Args:
         jet: Rule of jets, with the same arguments; None where its operations carry them.
-        tapes_right_to: Up to which order TensorFlow's derivatives of it are right; None where
-            its operations tell.
+        tapes_right_to: Up to which order TensorFlow's derivatives of it are right.
         smoothness: k of the class C^k; None where its operations tell.
     """
 
     jet: Callable | None = None
-    tapes_right_to: float | None = None
+    tapes_right_to: float = math.inf
     smoothness: float | None = None
 
 

@@ -90,8 +90,8 @@ _ROWS = (
         jet=lambda x: jet.elementwise(jet.sinc, x),
         tapes_right_to=0,
     ),
-    # The largest number is held, taken out and put back.
-    Row(ops.logsumexp, smoothness=math.inf, tapes_right_to=math.inf),
+    # The largest number is taken out and put back.
+    Row(ops.logsumexp, smoothness=math.inf),
     # The sign and the size are put together again.
     Row(getattr(ops, "cbrt", None), smoothness=0),
     # Finite numbers stay as they are.

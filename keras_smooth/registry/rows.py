@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -21,8 +22,7 @@ class Row:
         slope: f'(0), or a callable that gives it from the parameters. None: there is
             none, or the function mixes several numbers.
         jet: How it carries jets, `rule(*args, **parameters)`, where its operations do not.
-        tapes_right_to: The highest order up to which nested tapes are right; None where the
-            operations tell.
+        tapes_right_to: The highest order up to which nested tapes are right.
         joints: The points at which the pieces of the function meet, with the default
             parameters; of a function of several numbers, those t at which it is not
             smooth along (t, -t).
@@ -37,7 +37,7 @@ class Row:
     smoothness: Class | Callable[..., Class] = None
     slope: float | None | Callable[..., float | None] = None
     jet: Callable | None = None
-    tapes_right_to: float | None = None
+    tapes_right_to: float = math.inf
     joints: tuple[float, ...] = ()
     reason: str = ""
     mixes: bool = False
