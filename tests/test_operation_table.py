@@ -577,6 +577,8 @@ READ = {
     "a comparison": (lambda x: x > 0.0, -1, -1),
     "a comparison beside": (lambda x: (tf.sin(x), x > 0.0), math.inf, math.inf),
     "places that depend on x": (lambda x: tf.gather(x, tf.argmax(x)), -1, -1),
+    "cut off beyond all numbers": (lambda x: tf.saturate_cast(x, tf.float32), math.inf, math.inf),
+    "cut off": (lambda x: tf.saturate_cast(x, tf.float16), 0, 0),
     "sorted": (tf.sort, 0, 0),
     "to integers and back": (lambda x: tf.cast(tf.cast(x, tf.int32), x.dtype), -1, -1),
     "to another float": (lambda x: tf.cast(x, tf.float32), math.inf, math.inf),
