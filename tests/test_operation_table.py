@@ -363,11 +363,14 @@ EDGES = {
         )
     },
     **{
-        kind: (lambda x, kind=kind: getattr(RAW, kind)(x=0.3 + 0.0 * x, y=x), [0.0], [1.0])
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(x=tf.constant([0.3], x.dtype), y=x), [0.0], [1.0])
         for kind in "Div RealDiv DivNoNan Xdivy Xlogy FloorMod FloorDiv Mod TruncateMod TruncateDiv".split()
     },
     "Polygamma": (lambda x: RAW.Polygamma(a=tf.ones_like(x), x=x), [0.0], [1.0]),
-    "Xlog1py": (lambda x: RAW.Xlog1py(x=0.3 + 0.0 * x, y=x), [-1.0], [1.0]),
+    "Xlog1py": (lambda x: RAW.Xlog1py(x=tf.constant([0.3], x.dtype), y=x), [-1.0], [1.0]),
+    "Xlogy of both": (lambda x: RAW.Xlogy(x=x, y=x), [0.0], [1.0]),
+    "Xlog1py of both": (lambda x: RAW.Xlog1py(x=x + 1.0, y=x), [-1.0], [1.0]),
+    "Xdivy of both": (lambda x: RAW.Xdivy(x=x, y=x), [0.0], [1.0]),
     **{
         f"Pow {power}": (lambda x, power=power: RAW.Pow(x=x, y=tf.constant(power, x.dtype)), [0.0], [1.0])
         for power in (-1.0, -0.5, 0.5, 1.5, 2.5)
@@ -526,8 +529,11 @@ def _class_from_a_side(values, side) -> float:
         points = side * WIDTHS[:, None] * np.arange(k + 1)
         each = values(points).reshape(points.shape)
         slopes = each @ signs / WIDTHS**k if k else values(side * WIDTHS) - values(0.0)
+        if not k and abs(slopes[-1]) > 0.9 * abs(slopes[0]) > 0.0:
+            # Not nearer to the value at the end.
+            return -1
         changes = np.abs(np.diff(slopes))
-        if changes[-1] > changes[-2] + 1e-5 * (1 + np.abs(each).max()):
+        if changes[-1] > 0.9 * changes[-2] + 1e-5 * (1 + np.abs(each).max()):
             return k - 1
     return math.inf
 
