@@ -90,6 +90,10 @@ FUNCTIONS = {
     "ndtri": (lambda x: tf.math.ndtri(0.5 + 0.3 * tf.sin(x)), (2, 3)),
     "expint": (lambda x: tf.math.special.expint(positive(x)), (2, 3)),
     "polygamma": (lambda x: tf.math.polygamma(tf.constant([2.0, 3.0, 1.0], x.dtype), positive(x)), (2, 3)),
+    "gradients": (
+        lambda x: RAW.TanhGrad(y=tf.sin(x), dy=x * x) + RAW.SigmoidGrad(y=x, dy=tf.ones_like(x))
+        + RAW.SoftplusGrad(gradients=tf.sin(x), features=x[:1] + 0.0 * x), (2, 3)
+    ),
     "bessel_i0": (tf.math.bessel_i0, (2, 3)),
     "pow by a number": (lambda x: positive(x) ** 2.5 + x**3, (2, 3)),
     "pow of a number": (lambda x: 2.0**x, (2, 3)),

@@ -280,6 +280,10 @@ def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
     return jet.composed([tf.math.polygamma(n + k, x.primal) for k in range(x.order + 1)], x)
 
 
+def _slope_of_softplus(x: Any) -> Any:
+    return jet.elementwise(jet.sigmoid, x) if isinstance(x, Jet) else tf.sigmoid(x)
+
+
 def _product_no_nan(x: Any, y: Any) -> Jet:
     zero = primal(y) == 0
     return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
@@ -362,6 +366,10 @@ add(
     at_edge=_where_both_are_zero(-1),
     domain=_divisor_off_zero,
 )
+# Gradients that a model takes itself, as of a potential.
+add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))
+add("SoftplusGrad", _of_two(lambda dy, x: dy * _slope_of_softplus(x)))
+add("TanhGrad", _of_two(lambda y, dy: dy - dy * y * y))
 add(
     "Softsign",
     _of_one(_softsign),
