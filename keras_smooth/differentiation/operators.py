@@ -239,7 +239,10 @@ def _result(evaluation: Evaluation, verify: bool) -> Any:
         ValueError: If the model does not treat each sample by itself.
     """
     independence.check(evaluation.traces, evaluation.points, evaluation.order)
-    return certified(evaluation) if truth("`verify`", verify) else evaluation.result()
+    verify = truth("`verify`", verify)
+    found = certified(evaluation) if verify else evaluation.result()
+    evaluation.warn_of_tapes()
+    return found
 
 
 def _first(

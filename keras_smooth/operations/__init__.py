@@ -24,6 +24,7 @@ from keras_smooth.operations.paths import (
     kept_in_variables,
     reached,
     tapes_right_to,
+    wrong_by_tapes,
 )
 from keras_smooth.operations.rows import Row, all_rows, row
 from keras_smooth.operations.samples import MixedError, axes_of_samples
@@ -44,4 +45,5 @@ __all__ = [
     "table",
     "tapes_right_to",
     "trace",
+    "wrong_by_tapes",
 ]
