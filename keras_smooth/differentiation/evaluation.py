@@ -70,23 +70,25 @@ class Evaluation:
 
     def warn_of_tapes(self) -> None:
         """Says where nested tapes, if asked for, have not the derivatives of the function."""
-        operation = self._wrong_by_tapes(self.order) if self.engine == "tape" else None
-        if operation is not None:
+        # What is in a graph is mostly in a loss, which is differentiated once more.
+        order = self.order if tf.executing_eagerly() else self.order + 1
+        place = self._wrong_by_tapes(order) if self.engine == "tape" else None
+        if place is not None:
             warn_once(
                 self.model,
-                f"{self.traces.name}: engine='tape' gives the derivatives that TensorFlow has, "
-                "which are stopped, replaced or at some points wrong at "
-                f"{operation.type} in {layer_of(operation)}. engine='auto' and engine='jet' "
-                "differentiate what the model computes.",
+                f"{self.traces.name}: TensorFlow's derivatives of order {order} are stopped, "
+                f"replaced or at some points wrong at {place}, and engine='tape' returns them. "
+                "Use engine='auto' or engine='jet' for those of what the model computes.",
             )
 
-    def _wrong_by_tapes(self, order: int) -> tf.Operation | None:
-        """Returns an operation of which TensorFlow's derivatives may be wrong, if any."""
+    def _wrong_by_tapes(self, order: int) -> str | None:
+        """Returns where TensorFlow's derivatives up to an order may be wrong, if anywhere."""
         try:
-            return self.traces.wrong_by_tapes(self.points, order)
+            operation = self.traces.wrong_by_tapes(self.points, order)
         # What cannot be traced nobody can read.
         except NotTraceableError:
             return None
+        return operation and f"{operation.type} in {layer_of(operation)}"
 
     @functools.cached_property
     def traces(self) -> Traces:
@@ -119,10 +121,9 @@ class Evaluation:
 
         So it is of the first derivative by tapes of LayerNormalization, whose mean is held.
         """
-        operation = self._wrong_by_tapes(self.order + 1)
-        if operation is None:
+        place = self._wrong_by_tapes(self.order + 1)
+        if place is None:
             return found
-        place = f"{operation.type} in {layer_of(operation)}"
         message = (
             f"TensorFlow's derivatives of order {self.order + 1} are wrong at {place}. For a "
             "loss of derivatives use engine='jet'."

@@ -140,7 +140,8 @@ def certified(evaluation: Evaluation) -> VerifiedDerivatives:
 
 
 def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
-    reference, first, lost = _Reference(evaluation), None, None
+    reference, first = _Reference(evaluation), None
+    lost: ValueError | None = None
     for candidate in evaluation.candidates():
         try:
             values = candidate.result()
@@ -154,7 +155,7 @@ def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
             verified.verification = verification
             return verified
         first = first or verification
-    if first is None:
+    if lost is not None and first is None:
         raise lost
     raise ValueError(
         f"The derivatives could not be verified.\n{first}\nkeras_smooth.audit(model, x=x) "
