@@ -104,6 +104,31 @@ def test_tapes_that_are_asked_for_say_where_they_may_be_wrong(rng):
         tf.function(lambda x: keras_smooth.gradient(in_a_graph, x, engine="tape"))(x)
 
 
-def test_what_is_right_by_tapes_has_no_warning(rng):
-    model = _model(L.Activation("silu", **FLOAT64))
-    keras_smooth.derivatives(model, rng.normal(size=(3, 2)), 3, engine="tape")
+RIGHT = {
+    "silu": lambda: L.Activation("silu", **FLOAT64),
+    "logsumexp": lambda: L.Lambda(
+        lambda x: tf.reduce_logsumexp(x, -1, keepdims=True), **FLOAT64
+    ),
+    "logsumexp of all": lambda: L.Lambda(
+        lambda x: x * tf.reduce_logsumexp(x, -1)[:, None], **FLOAT64
+    ),
+    "log_softmax": lambda: L.Activation("log_softmax", **FLOAT64),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right_by_tapes_has_no_warning(name, rng):
+    model, x = _model(RIGHT[name]()), rng.normal(size=(3, 2))
+    tape, jet = (
+        keras_smooth.derivatives(model, x, 3, engine=engine) for engine in ("tape", "jet")
+    )
+    for by_tapes, by_jets in zip(tape, jet):
+        np.testing.assert_allclose(by_tapes, by_jets, rtol=1e-9, atol=1e-12)
+
+
+def test_a_maximum_that_is_held_is_no_logsumexp(rng):
+    model = _model(L.Lambda(lambda x: x / tf.stop_gradient(
+        tf.reduce_max(x, -1, keepdims=True)), **FLOAT64))  # fmt: skip
+    with pytest.warns(UserWarning, match="StopGradient"):
+        keras_smooth.hessian(model, rng.normal(size=(3, 2)), engine="tape")

@@ -170,8 +170,9 @@ def _arrays(what: str, structure: Entry, array: Callable | None = None) -> Entry
 
 def _points(what: str, values: Any) -> np.ndarray:
     """Returns points as an array; truths and text are inputs that are held."""
-    held = np.asarray(values)
-    return held if held.dtype.kind in "bUSO" else _array(what, values)
+    name = getattr(getattr(values, "dtype", None), "name", "")
+    is_held = name.startswith(("bool", "str", "bytes"))
+    return np.asarray(values) if is_held else _array(what, values)
 
 
 def _is_list_of_numbers(structure: Entry) -> bool:
