@@ -211,6 +211,8 @@ def test_dtypes(case, dtype):
     assert all(w.dtype == keras.DTypePolicy(dtype).variable_dtype for w in layer.weights)
 
 
+# Keras, of layers without weights.
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
 def test_fit_save_and_load(case, tmp_path):
     make, in_shape, out_shape = case
     model = keras.Sequential([keras.Input(in_shape[1:]), make()])
