@@ -73,15 +73,18 @@ class Met:
 
 
 def outcome(name: str, column: str) -> Outcome:
-    case = case_of(name)
+    with _plainly() as warned:
+        return _outcome(case_of(name), column, warned)
+
+
+def _outcome(case: Case, column: str, warned: list) -> Outcome:
     case.restart()
     word = case.row.reason(column) or RULES[column](case)
     _ = case.exact, case.outputs
     losses = _losses(case)
     case.restart()
     try:
-        with _plainly() as warned:
-            fault = difference(case, COLUMNS[column](case))
+        fault = difference(case, COLUMNS[column](case))
     except AssertionError as error:
         fault = f"wrong: {str(error)[:300]}"
     except Exception as error:
