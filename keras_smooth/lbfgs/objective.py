@@ -92,8 +92,8 @@ class Objective:
         # What is computed again for its gradient cannot be differentiated twice.
         except (LookupError, NotImplementedError, AttributeError) as error:
             raise ValueError(
-                f"TensorFlow has no gradient of the loss by the weights: {error} Replace this "
-                "operation; derivatives in an objective may be had with engine='jet'."
+                f"TensorFlow has no gradient of the loss by the weights ({error}). Replace that "
+                "operation; the derivatives in an objective may be had with engine='jet'."
             ) from error
         self._look(gradients, scope.read, tape.watched_variables())
         # An embedding's gradient is sparse until it is made a tensor.
