@@ -26,10 +26,11 @@ SHORT = (
 )  # fmt: skip
 SLOW = (
     "normalized layers", "a stateful recurrence", "a recomputed gradient",
-    "twins that share weights", "quantized to float8", "a switch beside floats",
-    "text beside floats", "flow on tensor values",
+    "quantized to float8", "text beside floats",
 )  # fmt: skip
-COSTLY = ("audit", "by the weights", "Derivative*", "fit_lbfgs *", "tf.function *")
+COSTLY = (
+    "audit", "by the weights", "Derivative*", "fit_lbfgs *", "saved", "tf.function *", "verify",
+)  # fmt: skip
 
 
 def _mark(name: str, column: str) -> list:
