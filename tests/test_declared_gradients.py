@@ -11,6 +11,9 @@ from richardson import derivative
 
 import keras_smooth
 
+# What is told is looked at where it is the subject.
+pytestmark = pytest.mark.filterwarnings("ignore:.* declares another gradient")
+
 X = np.random.default_rng(0).normal(size=(5, 2))
 ALONG = np.array([0.6, -0.8])
 

@@ -44,7 +44,7 @@ class Row:
         x: Its inputs.
         dtype: Of its layers; its exact derivatives are those of its twin in float64.
         refused: Columns, or patterns of them, that are refused, and a word of the reason.
-        smoothness: Its class; None where code cannot tell.
+        smoothness: Its class; None where it cannot be traced.
         audit: What `audit` finds, as the outcome in both modes.
         step: Of the differences that give its exact derivatives.
         is_graph: Whether it is Sequential or Functional, which alone can be smoothened.
@@ -120,7 +120,7 @@ def subclassed(x: Any, **expected: Any) -> Callable:
             for letter in kind.__name__[1:]
         )
         kind = keras.saving.register_keras_serializable("zoo")(kind)
-        how = {"is_graph": False, "smoothness": None, **expected}
+        how = {"is_graph": False, **expected}
         ZOO[name.lower()] = Row(lambda L: kind(dtype=L.dtype), x, **how)
         return kind
 
@@ -183,17 +183,18 @@ STACKS: dict[str, tuple] = {
         lambda L: [L.Bidirectional(L.LSTM(2)), L.Dense(1)], floats(3, 1)),
     "recurrence of stacked cells": (
         lambda L: [L.RNN(L.StackedRNNCells([L.LSTMCell(2), L.GRUCell(3)])), L.Dense(1)],
-        floats(3, 1), dict(smoothness=None)),
+        floats(3, 1)),
+    # It jumps where a sample becomes 0.
     "masked recurrence": (
         lambda L: [L.Masking(), L.LSTM(2), L.Dense(1)], floats(3, 1),
-        dict(smoothness=None)),
+        dict(smoothness=-1)),
     "own layers of the package": (
         lambda L: [keras_smooth.Dense(3, "logish", dtype=L.dtype),
                    keras_smooth.Activation("sin", dtype=L.dtype), L.Dense(1)], floats(2)),
     "images to images": (
         lambda L: [L.Conv2D(1, 2, padding="same", activation="softplus")], floats(2, 2, 1)),
     "a Lambda": (lambda L: [L.Dense(3), L.Lambda(tf.sin), L.Dense(1)], floats(2),
-                 dict(saved=False, smoothness=None)),
+                 dict(saved=False)),
 }  # fmt: skip
 
 
@@ -313,7 +314,7 @@ graphs(
         "matrices": lambda L, x: ops.matmul(ops.reshape(L.Dense(4, "tanh")(x), (-1, 2, 2)),
                                             ops.expand_dims(x, -1)),
         "a choice by value": (lambda L, x: ops.where(x > 5.0, x, ops.sin(_net(L, x, 2))),
-                              dict(smoothness=None)),
+                              dict(smoothness=-1)),
         "the larger of two": (lambda L, x: ops.maximum(_net(L, x), _net(L, x)),
                               dict(smoothness=0, audit="faulty", step=1e-3)),
         # Keras hands training=True of a fit on, whatever the call in the graph said.
@@ -567,7 +568,7 @@ LOST = {
 MIXED = dict.fromkeys(LOST, "samples")
 OWN = {
     # Name: the layer, what is expected.
-    "raw calls of TensorFlow": (Raw, {}),
+    "raw calls of TensorFlow": (Raw, dict(smoothness=0)),
     "a custom gradient": (CustomGradient, {}),
     "a recomputed gradient": (
         Recomputed,
@@ -584,11 +585,11 @@ OWN = {
         MixedSamples,
         dict(refused={**MIXED, "DerivativeMonitor": "mixes"}, audit="not examined"),
     ),
-    "a rounding": (Rounded, dict(audit="faulty", step=1e-3)),
+    "a rounding": (Rounded, dict(smoothness=-1, audit="faulty", step=1e-3)),
     "Python outside": (
         Outside,
         # A fit by a loss trains what comes after, and names the weights before that stay.
-        dict(refused=LOST, audit="faulty"),
+        dict(smoothness=None, refused=LOST, audit="faulty"),
     ),
 }
 for _name, (_kind, _expected) in OWN.items():
@@ -597,11 +598,11 @@ for _name, (_kind, _expected) in OWN.items():
             [L.Input(2), L.Dense(3, "tanh"), kind(dtype=L.dtype), L.Dense(1)]
         ),
         floats(2),
-        **{"smoothness": None, **_expected},
+        **_expected,
     )
 
 
-@row(floats(3), smoothness=None)
+@row(floats(3))
 def segments_as_the_last_layer(L):
     x = L.Input(3)
     return keras.Model(x, SumOverSegments(dtype=L.dtype)(L.Dense(3, "tanh")(x)))
@@ -642,7 +643,8 @@ class SubclassedWithConfig(SubclassedWithoutConfig):
         return {**super().get_config(), "units": self.units}
 
 
-@subclassed(floats(2), refused={"saved": "not built"})
+# Nothing tells the shapes of its inputs.
+@subclassed(floats(2), smoothness=None, refused={"saved": "not built"})
 class CallOverridden(Base):
     """As code for older versions does; Keras does not see what it is built by."""
 
@@ -669,6 +671,7 @@ class FlowOnPythonValues(Base):
         "DerivativeMonitor": "tf.cond",
         "saved": "not built",
     },
+    smoothness=None,
 )
 class FlowOnTensorValues(Base):
     def call(self, x):
@@ -878,7 +881,7 @@ def a_mixture_of_densities(L):
     return keras.Model(x, ops.logsumexp(logs, axis=-1, keepdims=True))
 
 
-@row(floats(3), step=0.05, audit="faulty", trains_apart=True)
+@row(floats(3), smoothness=0, step=0.05, audit="faulty", trains_apart=True)
 def a_wrapped_layer(L):
     x = L.Input(3)
     h = L.SpectralNormalization(L.Dense(3, "tanh"))(x)
@@ -984,7 +987,11 @@ RESEARCH = {
     "a way by a weight": (Chosen, floats(2), {}),
     "atoms by segments": (Atoms, floats(3), {}),
     "a linear system": (Solved, floats(2), {}),
-    "a mixture of experts": (Experts, floats(2), dict(audit="faulty", step=1e-3)),
+    "a mixture of experts": (
+        Experts,
+        floats(2),
+        dict(smoothness=-1, audit="faulty", step=1e-3),
+    ),
 }
 for _name, (_kind, _x, _expected) in RESEARCH.items():
     ZOO[_name] = Row(
@@ -998,11 +1005,11 @@ for _name, (_kind, _x, _expected) in RESEARCH.items():
             ]
         ),
         _x,
-        **{"smoothness": None, **_expected},
+        **_expected,
     )
 
 
-@subclassed(floats(2), fitted=False, saved=False, audit="not examined",
+@subclassed(floats(2), smoothness=-1, fitted=False, saved=False, audit="not examined",
             refused={"fit_lbfgs *": "tf.function"})  # fmt: skip
 class CompiledCall(Base):
     """Compiled, with a flow that AutoGraph reads: Keras holds its weights, and fits nothing."""

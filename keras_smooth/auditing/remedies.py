@@ -15,11 +15,11 @@ def of(part: keras.Operation, verdict: str, order: int = 2) -> str:
     if graph.is_graph(part):
         helps = any(_is_changed(inner, order) for _, inner in graph.unique(part))
         return "keras_smooth.smoothen(model)" if helps else VERDICTS[verdict].remedy
-    if registry.tapes_wrong_from(part) <= order and verdict != "rough":
-        return 'engine="auto" or "jet" has it right'
     exact = layers.exact_form(type(part))
     if exact is not type(part) and verdict != "rough":
         return f"keras_smooth.layers.{exact.__name__}"
+    if registry.tapes_right_to(part) < order and verdict != "rough":
+        return 'engine="auto" or "jet" has it right'
     if smooth := layers.SMOOTH_FORMS.get(type(part)):
         return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
     within = _of_layers_within(part) if verdict != "rough" else ""

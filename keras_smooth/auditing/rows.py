@@ -15,6 +15,7 @@ from keras_smooth.auditing.report import MODES, LayerAudit
 from keras_smooth.auditing.verdicts import VERDICTS
 from keras_smooth.differentiation import independence
 from keras_smooth.models import calls, graph, references
+from keras_smooth.operations.rows import least
 
 NOTHING = "it takes or gives no floating-point numbers: there is nothing to differentiate"
 
@@ -33,9 +34,6 @@ def known_smoothness(part: keras.Operation) -> float | None:
     """
     if isinstance(part, keras.layers.Layer):
         return registry.smoothness(part)
-    found = registry.operation_row(part)
-    if found is None or callable(found.smoothness) and found.activation is None:
-        return None
     smoothness = registry.smoothness(part)
     return smoothness if smoothness == math.inf else None
 
@@ -95,7 +93,7 @@ def _explained(found: Finding, part: keras.Operation, order: int) -> Finding:
         return found
     is_layer = isinstance(part, keras.layers.Layer)
     functions = list(map(registry.row, _rough_functions(part, order)))
-    known = functions if is_layer else [registry.operation_row(part)]
+    known = functions if is_layer else [registry.row(registry.function_of(part))]
     words = [f"{row.subject.__name__} {row.reason}" for row in known if row and row.reason]
     return dataclasses.replace(found, reason="; ".join(dict.fromkeys(words)))
 
@@ -156,7 +154,7 @@ def of_model(
     """
     if not graph.is_composed(model):
         return dataclasses.replace(rows[0], name=model.name)
-    known = registry.least(row.smoothness for row in rows if row.reason != NOTHING)
+    known = least(row.smoothness for row in rows if row.reason != NOTHING)
     found = {mode: _of_rows(rows, mode) for mode in MODES}
     in_doubt = in_doubt or _joins(model, parts, rows, order)
     plain = graph.is_plain(model) and not in_doubt

@@ -12,7 +12,7 @@ from keras_smooth.operations import registered, taped
 from keras_smooth.operations.lifting import primal, run_folded, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program, signature
-from keras_smooth.operations.rows import row
+from keras_smooth.operations.rows import is_smooth, row
 from keras_smooth.operations.trace import trace
 
 
@@ -88,7 +88,7 @@ def _apply(
         return run_body(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet | JetList) for x in inputs):
         return _listed(run_folded(operation, inputs))
-    if not any(map(_is_smooth, operation.outputs)):
+    if not any(is_smooth(output.dtype) for output in operation.outputs):
         return _listed(run_primals(operation, inputs))
     if known is None or known.jet is None:
         return taped.apply(operation, inputs)
@@ -97,12 +97,6 @@ def _apply(
         return taped.apply(operation, inputs)
     results = _listed(result)
     return results if known.exact else _with_primals(operation, inputs, results)
-
-
-def _is_smooth(output: tf.Tensor) -> bool:
-    """Returns whether an output can have derivatives: integers and booleans have none."""
-    dtype = output.dtype
-    return dtype.is_floating or dtype.is_complex or dtype == tf.variant
 
 
 def _with_primals(operation: tf.Operation, inputs: list, results: list) -> list:

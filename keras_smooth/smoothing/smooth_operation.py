@@ -84,4 +84,5 @@ class SmoothOperation(keras.Operation):
         return {name: getattr(self, name) for name in names}
 
 
+# The largest number is taken out and put back.
 registry.change(SmoothOperation, smoothness=math.inf)

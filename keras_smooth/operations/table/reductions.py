@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
+from keras_smooth.operations.breakpoints import first_gap
 from keras_smooth.operations.lifting import (
     batched,
     linear,
@@ -61,7 +62,20 @@ def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     return x.like(largest, series)
 
 
-add("Max Min", _extreme, exact=True, smoothness=0)
+def _gap(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
+    x = -x if operation.type.endswith("Min") else x
+    return [
+        first_gap(
+            x,
+            lambda v: tf.reduce_max(v, axes, keepdims=True),
+            lambda v: v,
+            lambda v: tf.reduce_sum(v, axes, keepdims=True),
+        )
+    ]
+
+
+add("Max Min", _extreme, exact=True, smoothness=0, breakpoints=_gap)
+add("ArgMax ArgMin", smoothness=-1, breakpoints=_gap)
 
 
 def _product(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
@@ -136,7 +150,7 @@ def _running_logsumexp(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
 
 
 add("Cumprod", _running_product, tapes_right_to=0)
-add("CumulativeLogsumexp", _running_logsumexp)
+add("CumulativeLogsumexp", _running_logsumexp, tapes_right_to=2)
 add(
     "Cumsum",
     linear(
@@ -164,6 +178,8 @@ def _log_softmax(operation: tf.Operation, x: Jet) -> Jet:
     return below - jet.elementwise(jet.log, sums)
 
 
+# Of the gradient that these give as well nothing is differentiated.
+add("SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits")
 add("Softmax", _softmax)
 add("LogSoftmax", _log_softmax)
 
@@ -180,4 +196,9 @@ def _length(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
 
 
 add("L2Loss", _half_square)
-add("EuclideanNorm", _length, smoothness=0)
+add(
+    "EuclideanNorm",
+    _length,
+    at_edge=0,
+    domain=lambda operation, x, axes: [tf.math.reduce_euclidean_norm(x, axes)],
+)
