@@ -31,6 +31,10 @@ def checked_derivatives(order: object, engine: str, least: int = 0) -> int:
 # an order: their directions grow with d^order, but they repeat no sweep within a sweep.
 _LARGEST_DIM = {1: 0, 2: 1}
 _LARGEST_DIM_ELSE = 4
+# A loss of derivatives is differentiated once more, by the weights: up to how many numbers a
+# sample jets are used where TensorFlow is right to the order that is asked for alone. One
+# forward pass a number, where tapes take one reverse sweep an output.
+_LARGEST_DIM_IN_A_LOSS = 32
 # Whether jets are the faster engine for `order` derivatives by `dim` numbers a sample:
 # docs/derivatives.md has the measurements.
 _JETS_ARE_FASTER = {
@@ -58,4 +62,7 @@ def chosen(engine: str, task: str, dim: int, order: int, tapes_right_to: float) 
         return engine
     if order > MAX_ORDER:
         return "tape"
-    return "jet" if order > tapes_right_to or _JETS_ARE_FASTER[task](order, dim) else "tape"
+    if order > tapes_right_to or _JETS_ARE_FASTER[task](order, dim):
+        return "jet"
+    in_a_loss = order + 1 > tapes_right_to and dim <= _LARGEST_DIM_IN_A_LOSS
+    return "jet" if in_a_loss else "tape"

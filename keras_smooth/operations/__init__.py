@@ -28,6 +28,7 @@ from keras_smooth.operations.paths import (
     reached,
     smoothness,
     tapes_right_to,
+    wrong_by_tapes,
 )
 from keras_smooth.operations.rows import Row, all_rows, row
 from keras_smooth.operations.samples import MixedError, axes_of_samples
@@ -50,4 +51,5 @@ __all__ = [
     "table",
     "tapes_right_to",
     "trace",
+    "wrong_by_tapes",
 ]

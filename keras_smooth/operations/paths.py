@@ -90,6 +90,15 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
     return min(map(_right_to, between(program, moving)), default=math.inf)
 
 
+def wrong_by_tapes(
+    program: Program, moving: Sequence[bool], order: int
+) -> tf.Operation | None:
+    """Returns the first operation of which TensorFlow's derivatives up to an order are not
+    known to be right, if any."""
+    on_the_way = between(program, moving)
+    return next((each for each in on_the_way if _right_to(each) < order), None)
+
+
 def _right_to(operation: tf.Operation) -> float:
     called = (registered.facts(name).tapes_right_to for name in _bodies(operation))
     return min([rows.tapes_right_to(operation), *called])
