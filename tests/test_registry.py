@@ -13,7 +13,8 @@ from keras import ops
 from representatives import representatives
 
 import keras_smooth
-from keras_smooth import activations, registry
+from keras_smooth import activations, operations, registry
+from keras_smooth.operations import signs
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -297,3 +298,75 @@ def test_bad_argument():
         keras_smooth.smoothness("tahn")
     with pytest.raises(TypeError, match="received 3"):
         keras_smooth.smoothness(3)
+
+
+WEIGHT = tf.Variable(1.0)
+
+
+def _called(x):
+    return tf.function(lambda z: tf.sqrt(z * z + 1.0))(x)
+
+
+# Functions with a root or a power: does x come to the edge of its domain?
+EDGES = {
+    "a pseudo-Huber": (lambda x: tf.sqrt(x**2 + 1.0), math.inf),
+    "a product": (lambda x: tf.sqrt(x * x + 1e-6), math.inf),
+    "a norm that is kept off 0": (
+        lambda x: tf.sqrt(tf.reduce_sum(tf.square(x), -1, keepdims=True) + 1e-3), math.inf
+    ),
+    "a root mean square": (
+        lambda x: x / ops.sqrt(ops.mean(ops.square(x), -1, keepdims=True) + 1e-7), math.inf
+    ),
+    "of an exponential": (lambda x: tf.sqrt(tf.exp(x)), math.inf),
+    "a power of a softplus": (lambda x: tf.nn.softplus(x) ** 1.5, math.inf),
+    "a quotient": (lambda x: tf.math.divide_no_nan(x, 1.0 + x * x), math.inf),
+    "in a function that is called": (_called, math.inf),
+    "a square alone": (lambda x: tf.sqrt(tf.square(x)), 0),
+    "less than a square": (lambda x: tf.sqrt(x**2 - 1.0), 0),
+    "a third power": (lambda x: tf.sqrt(x**3 + 1.0), 0),
+    "a difference": (lambda x: tf.sqrt(1.0 - x**2), 0),
+    "another edge": (lambda x: tf.acos(tf.sigmoid(x)), 0),
+    "a weight": (lambda x: tf.sqrt(x**2 + WEIGHT), 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_an_edge_counts_where_x_comes_to_it(name):
+    function, expected = EDGES[name]
+    assert keras_smooth.smoothness(function) == expected
+
+
+SIGNED = {
+    "Abs Square SquaredDifference": lambda x: [abs(x), x**2, tf.math.squared_difference(x, 1.0)],
+    "Exp Sigmoid Softplus Cosh Softmax": lambda x: [
+        tf.exp(x), tf.sigmoid(x), tf.nn.softplus(x), tf.cosh(x), tf.nn.softmax(x)
+    ],
+    "sums and products": lambda x: [x * x + 1.0, tf.exp(x) * abs(x), abs(x) / tf.exp(x), x + x],
+    "powers": lambda x: [x**2, x**3, tf.exp(x) ** 0.5, x**4.0],
+    "reductions": lambda x: [
+        tf.reduce_sum(x * x, -1), tf.reduce_mean(tf.exp(x)), tf.reduce_max(x), tf.norm(x)
+    ],
+    "shapes": lambda x: [
+        tf.concat([x * x, tf.exp(x)], 0), tf.stack([x, x * x]), tf.transpose(tf.exp(x)),
+        tf.maximum(x, tf.exp(x)), tf.minimum(tf.exp(x), 1.0), tf.matmul(x * x, tf.exp(x), transpose_b=True)
+    ],
+    "constants": lambda x: [x * 0.0 + np.array([1.0, 0.0]), x + np.array([2.0, 1.0])],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_signs_hold_wherever_x_is(name):
+    """What is read as positive, or never negative, is so at a thousand points."""
+    x = np.random.default_rng(0).normal(scale=3.0, size=(1000, 2))
+    x[:2] = 0.0
+    traced = operations.trace(lambda x: SIGNED[name](x), [tf.constant(x)])
+    known, told = {}, 0
+    for operation, inputs, outputs, _ in traced.program.steps:
+        given = [known.get(each, signs.Sign.UNKNOWN) for each in inputs]
+        known.update(dict.fromkeys(outputs, signs.of_outputs(operation, given)))
+    for value, output in zip(SIGNED[name](tf.constant(x)), traced.program.outputs):
+        told += known[output] != signs.Sign.UNKNOWN
+        # Exponentials of -10 are far from underflow.
+        assert known[output] != signs.Sign.POSITIVE or np.all(value > 0)
+        assert known[output] != signs.Sign.NEVER_NEGATIVE or np.all(value >= 0)
+    assert told or name == "constants"

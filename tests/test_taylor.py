@@ -558,6 +558,9 @@ def test_jets_run_layers_in_training_mode(rng):
         ("derivatives", 1, 7, np.inf, "tape"),
         ("derivatives", 1, 1, np.inf, "tape"),
         ("derivatives", 1, 1, 0, "jet"),
+        ("derivatives", 1, 1, 1, "jet"),
+        ("jacobian", 32, 1, 1, "jet"),
+        ("jacobian", 33, 1, 1, "tape"),
         ("derivatives", 2, 2, np.inf, "tape"),
         ("derivatives", 2, 2, 1, "jet"),
         ("derivatives", 2, 3, np.inf, "jet"),
@@ -568,8 +571,8 @@ def test_jets_run_layers_in_training_mode(rng):
 def test_auto_takes_the_faster_engine_that_is_right(task, dim, order, right_to, engine):
     """The table of docs/derivatives.md."""
     are_faster = functools.partial(engines.jets_are_faster, task, order, dim)
-    assert engines.chosen("auto", are_faster, order, right_to) == engine
-    assert engines.chosen("jet", are_faster, order, right_to) == "jet"
+    assert engines.chosen("auto", are_faster, dim, order, right_to) == engine
+    assert engines.chosen("jet", are_faster, dim, order, right_to) == "jet"
 
 
 def test_order_7_is_for_tapes(make_model, points):

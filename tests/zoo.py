@@ -49,6 +49,7 @@ class Row:
         step: Of the differences that give its exact derivatives.
         is_graph: Whether it is Sequential or Functional, which alone can be smoothened.
         fitted: Whether Keras can fit it, in which `DerivativeMonitor` is.
+        rounds_as: The dtype by whose rounding it is judged, if a part has a coarser one.
         saved: Whether Keras can save and load it.
         trains_apart: Whether it has other outputs in training, as with Dropout.
         compiled: Arguments of `compile`.
@@ -63,6 +64,7 @@ class Row:
     step: float = 0.1
     is_graph: bool = True
     fitted: bool = True
+    rounds_as: str | None = None
     saved: bool = True
     trains_apart: bool = False
     compiled: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -151,7 +153,7 @@ STACKS: dict[str, tuple] = {
                         refused={"DerivativeModel": "training=True"})),
     "normalized layers": (
         lambda L: [L.Dense(3, "tanh"), L.LayerNormalization(), L.Dense(1)], floats(2),
-        dict(audit="faulty", refused={"derivatives tape": "tape"}, step=0.02)),
+        dict(audit="faulty", refused={"derivatives tape": "StopGradient"}, step=0.02)),
     "adapted inputs": (
         lambda L: [_adapted(L, floats(2)), L.Dense(3, "tanh"), L.Dense(1)], floats(2)),
     "dropout": (
@@ -240,6 +242,7 @@ QUANTIZED = {
     "hessian": "quantized", "laplacian": "quantized", "directional": "quantized",
     "verify": "quantized", "tf.function *": "quantized", "fit_lbfgs objective": "quantized",
     "DerivativeModel": "quantized", "DerivativeMonitor": "quantized", "saved": "quantized",
+    "by the weights": "quantized",
 }  # fmt: skip
 
 
@@ -250,7 +253,11 @@ def quantized_to_int8(L):
     return model
 
 
-@row(floats(2), dtype="float32", refused=QUANTIZED, smoothness=-1, audit="faulty")
+# The gradients that Keras gives for its scales are new values for them.
+FLOAT8 = {**QUANTIZED, "fit_lbfgs loss": "float8"}
+
+
+@row(floats(2), dtype="float32", refused=FLOAT8, smoothness=-1, audit="faulty")
 def quantized_to_float8(L):
     model = keras.Sequential([L.Input(2), L.Dense(4, "tanh"), L.Dense(1)])
     model.quantize("float8")
@@ -330,7 +337,8 @@ graphs(
 
 
 def _several(*shapes):
-    return tuple(floats(*shape) for shape in shapes)
+    # Inputs of one shape are not the same numbers: twins would have nothing to compare.
+    return tuple(np.roll(floats(*shape), i, axis=0) for i, shape in enumerate(shapes))
 
 
 @row(list(_several((2,), (1,))))
@@ -391,7 +399,8 @@ def masked_words_beside_floats(L):
 NO_FLOATS = {
     pattern: "hold" for pattern in (
         "derivatives *", "gradient", "jacobian", "hessian", "laplacian", "directional",
-        "verify", "tf.function *", "fit_lbfgs objective", "Derivative*", "saved")
+        "verify", "tf.function *", "fit_lbfgs objective", "Derivative*", "saved",
+        "by the weights")
 }  # fmt: skip
 
 
@@ -553,14 +562,18 @@ class Flagged(keras.layers.Layer):
 LOST = {
     pattern: "lost" for pattern in (
         "derivatives *", "gradient", "jacobian", "hessian", "laplacian", "directional",
-        "verify", "tf.function *", "fit_lbfgs objective", "Derivative*", "saved")
+        "verify", "tf.function *", "fit_lbfgs objective", "Derivative*", "saved",
+        "by the weights")
 }  # fmt: skip
 MIXED = dict.fromkeys(LOST, "samples")
 OWN = {
     # Name: the layer, what is expected.
     "raw calls of TensorFlow": (Raw, dict(smoothness=0)),
     "a custom gradient": (CustomGradient, {}),
-    "a recomputed gradient": (Recomputed, {}),
+    "a recomputed gradient": (
+        Recomputed,
+        dict(refused={"derivatives tape": "recompute_grad"}, audit="faulty"),
+    ),
     "a layer with weights and a loss": (Weighted, dict(dtype="float32")),
     "a loop of TensorFlow": (Loop, {}),
     "a map over samples": (Mapped, {}),
@@ -575,9 +588,8 @@ OWN = {
     "a rounding": (Rounded, dict(smoothness=-1, audit="faulty", step=1e-3)),
     "Python outside": (
         Outside,
-        dict(
-            smoothness=None, refused={**LOST, "fit_lbfgs loss": "gradient"}, audit="faulty"
-        ),
+        # A fit by a loss trains what comes after, and names the weights before that stay.
+        dict(smoothness=None, refused=LOST, audit="faulty"),
     ),
 }
 for _name, (_kind, _expected) in OWN.items():
@@ -632,9 +644,9 @@ class SubclassedWithConfig(SubclassedWithoutConfig):
 
 
 # Nothing tells the shapes of its inputs.
-@subclassed(floats(2), smoothness=None)
+@subclassed(floats(2), smoothness=None, refused={"saved": "not built"})
 class CallOverridden(Base):
-    """As code for older versions does."""
+    """As code for older versions does; Keras does not see what it is built by."""
 
     def __call__(self, x, training=None, mask=None):
         return self.last(self.hidden(tf.convert_to_tensor(x)))
@@ -773,6 +785,267 @@ def a_loaded_model(L):
 @row(floats(2), is_graph=False, fitted=False, saved=False)
 def a_layer(L):
     return L.Dense(2, "tanh")
+
+
+# What research code has: one model for each way to write a network.
+
+
+@row(floats(3, 2), step=0.02, audit="faulty", trains_apart=True,
+     refused={"derivatives tape": "StopGradient"})  # fmt: skip
+def a_transformer_block(L):
+    x = L.Input(3, 2)
+    h = L.Dense(4)(x)
+    a = L.MultiHeadAttention(2, 2, dropout=0.1)(h, h, use_causal_mask=True)
+    h = L.LayerNormalization(epsilon=0.1)(h + a)
+    h = L.LayerNormalization(epsilon=0.1)(h + L.Dense(4)(L.Dense(5, "gelu")(h)))
+    return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling1D()(h)))
+
+
+@row(floats(3, 2))
+def layers_by_time(L):
+    x = L.Input(3, 2)
+    h = L.TimeDistributed(L.Dense(3, "tanh"))(x)
+    h = L.EinsumDense("btd,de->bte", (None, 2), bias_axes="e", activation="silu")(h)
+    return keras.Model(x, L.Dense(1)(L.GlobalAveragePooling1D()(h)))
+
+
+@row(list(_several((2,), (2,))))
+def a_submodel_with_two_outputs(L):
+    inside = L.Input(2)
+    h = L.Dense(3, "tanh")(inside)
+    coder = keras.Model(inside, {"mean": L.Dense(2)(h), "scale": L.Dense(2, "softplus")(h)})
+    a, b = L.Input(2), L.Input(2)
+    first, second = coder(a), coder(b)
+    distance = (first["mean"] - second["mean"]) ** 2 / (first["scale"] + second["scale"])
+    return keras.Model([a, b], {"distance": distance, "first": first["mean"]})
+
+
+# TensorFlow resizes in float32 alone, and has no second derivative of it.
+@row(floats(4, 4, 1) * 3, dtype="float32", audit="faulty", step=0.8,
+     refused={"derivatives tape": "Resizing", "verify": "float64"})  # fmt: skip
+def rescaled_and_resized_images(L):
+    x = L.Input(4, 4, 1)
+    h = L.Resizing(3, 3)(L.Rescaling(0.25, 0.1)(x))
+    h = L.Conv2D(2, 2, activation="tanh")(h)
+    return keras.Model(x, L.Dense(1)(L.Flatten()(h)))
+
+
+@row(floats(2), dtype="float32", rounds_as="mixed_bfloat16", audit="faulty", refused=COARSE)
+def a_coarse_submodel(L):
+    policy = "mixed_bfloat16" if L.dtype == "float32" else L.dtype
+    coarse = Layers(policy)
+    inside = keras.Sequential([coarse.Dense(3, "tanh"), coarse.Dense(3, "tanh")])
+    x = L.Input(2)
+    return keras.Model(x, L.Dense(1)(inside(x)))
+
+
+@row(floats(2))
+def Sequentials_in_a_graph(L):
+    x = L.Input(2)
+    branches = [keras.Sequential([L.Dense(3, "tanh"), L.Dense(2)]) for _ in range(2)]
+    return keras.Model(x, L.Dense(1)(ops.multiply(*(branch(x) for branch in branches))))
+
+
+@row(dict(x=floats(2), place=np.array([["sea"], ["land"], ["sea"], ["ice"]])))
+def text_beside_floats(L):
+    x, place = L.Input(2, name="x"), L.Input(1, name="place", dtype="string")
+    number = keras.layers.StringLookup(vocabulary=["sea", "land"])(place)
+    h = L.Flatten()(L.Embedding(3, 2)(number))
+    return keras.Model({"x": x, "place": place}, _net(L, L.Concatenate()([x, h])))
+
+
+@row(floats(3), smoothness=0)
+def Fourier_features(L):
+    x = L.Input(3)
+    kernel = keras.initializers.RandomNormal(seed=1)
+    phase = L.Dense(4, kernel_initializer=kernel, use_bias=False, trainable=False)(x)
+    h = ops.concatenate([ops.sin(phase), ops.cos(phase)], axis=-1)
+    radius = ops.norm(x, axis=-1, keepdims=True)
+    return keras.Model(x, (1 - radius**2) * _net(L, h))
+
+
+@row(list(_several((2,), (1,))))
+def a_network_that_gives_weights(L):
+    code, point = L.Input(2), L.Input(1)
+    kernel = ops.reshape(L.Dense(9, "tanh")(code), (-1, 3, 3))
+    h = ops.tanh(ops.einsum("bi,bij->bj", L.Dense(3, "tanh")(point), kernel))
+    return keras.Model([code, point], L.Dense(1)(h))
+
+
+@row(floats(2))
+def a_mixture_of_densities(L):
+    x = L.Input(2)
+    share = ops.log_softmax(L.Dense(3)(x))
+    mean, scale = L.Dense(3)(x), L.Dense(3, "softplus")(x) + 0.5
+    logs = share - ((x[:, :1] - mean) / scale) ** 2 / 2 - ops.log(scale)
+    return keras.Model(x, ops.logsumexp(logs, axis=-1, keepdims=True))
+
+
+@row(floats(3), smoothness=0, step=0.05, audit="faulty", trains_apart=True)
+def a_wrapped_layer(L):
+    x = L.Input(3)
+    h = L.SpectralNormalization(L.Dense(3, "tanh"))(x)
+    return keras.Model(x, L.Dense(1)(L.UnitNormalization()(h)))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Scanned(keras.layers.Layer):
+    """Running values over time, as a filter has them."""
+
+    def call(self, x):
+        steps = tf.transpose(x, (1, 0, 2))
+        states = tf.scan(lambda h, z: tf.tanh(0.5 * h + z), steps, tf.zeros_like(steps[0]))
+        return tf.transpose(states, (1, 0, 2))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ScannedByKeras(keras.layers.Layer):
+    def call(self, x):
+        def step(h, z):
+            h = ops.tanh(0.5 * h + z)
+            return h, h
+
+        steps = ops.transpose(x, (1, 0, 2))
+        _, states = ops.scan(step, ops.zeros_like(steps[0]), steps)
+        return ops.transpose(states, (1, 0, 2))
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Flow(keras.layers.Layer):
+    """A differential equation of networks, by a method of Runge and Kutta."""
+
+    def __init__(self, steps=3, **kwargs):
+        super().__init__(**kwargs)
+        self.steps = steps
+        self.field = keras.layers.Dense(2, "tanh", dtype=self.dtype_policy)
+
+    def build(self, shape):
+        self.field.build(shape)
+
+    def call(self, x):
+        h = 1.0 / self.steps
+
+        def step(_, x):
+            return x + h * self.field(x + h / 2 * self.field(x))
+
+        return ops.fori_loop(0, self.steps, step, x)
+
+    def get_config(self):
+        return {**super().get_config(), "steps": self.steps}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Chosen(keras.layers.Layer):
+    """One of two ways for all samples, by a number that is learnt."""
+
+    def build(self, shape):
+        self.switch = self.add_weight(shape=(), initializer="ones", trainable=False)
+
+    def call(self, x):
+        return ops.cond(self.switch > 0, lambda: ops.sin(x), lambda: x)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Atoms(keras.layers.Layer):
+    """Each sample's own sum, by numbers of segments over the batch."""
+
+    def call(self, x):
+        size = ops.shape(x)[0]
+        atoms = ops.reshape(ops.sin(x) * x, (-1, 1))
+        segments = ops.repeat(ops.arange(size), x.shape[1])
+        return ops.segment_sum(atoms, segments, num_segments=size)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Solved(keras.layers.Layer):
+    """A linear system for each sample."""
+
+    def call(self, x):
+        matrix = ops.einsum("bi,bj->bij", x, x) + 2 * tf.eye(x.shape[1], dtype=x.dtype)
+        return ops.solve(matrix, ops.tanh(x)[..., None])[..., 0]
+
+
+@keras.saving.register_keras_serializable("zoo")
+class Experts(keras.layers.Layer):
+    """The two of three experts that a gate likes best."""
+
+    def build(self, shape):
+        self.gate = self.add_weight(shape=(shape[-1], 3))
+        self.expert = self.add_weight(shape=(3, shape[-1], 2))
+
+    def call(self, x):
+        values, which = ops.top_k(ops.matmul(x, self.gate), 2)
+        each = ops.tanh(ops.einsum("bi,eij->bej", x, self.expert))
+        chosen = tf.gather(each, which, batch_dims=1)
+        return ops.sum(ops.softmax(values)[..., None] * chosen, axis=1)
+
+
+RESEARCH = {
+    "a scan of TensorFlow": (Scanned, floats(3, 2), {}),
+    "a scan of Keras": (ScannedByKeras, floats(3, 2), {}),
+    "a neural differential equation": (Flow, floats(2), {}),
+    "a way by a weight": (Chosen, floats(2), {}),
+    "atoms by segments": (Atoms, floats(3), {}),
+    "a linear system": (Solved, floats(2), {}),
+    "a mixture of experts": (
+        Experts,
+        floats(2),
+        dict(smoothness=-1, audit="faulty", step=1e-3),
+    ),
+}
+for _name, (_kind, _x, _expected) in RESEARCH.items():
+    ZOO[_name] = Row(
+        lambda L, kind=_kind, shape=_x.shape[1:]: keras.Sequential(
+            [
+                L.Input(*shape),
+                L.Dense(2, "tanh"),
+                kind(dtype=L.dtype),
+                L.Flatten(),
+                L.Dense(1),
+            ]
+        ),
+        _x,
+        **_expected,
+    )
+
+
+@subclassed(floats(2), smoothness=-1, fitted=False, saved=False, audit="not examined",
+            refused={"fit_lbfgs *": "tf.function"})  # fmt: skip
+class CompiledCall(Base):
+    """Compiled, with a flow that AutoGraph reads: Keras holds its weights, and fits nothing."""
+
+    @tf.function
+    def call(self, x):
+        h = self.hidden(x)
+        if tf.reduce_sum(h) > 1e3:
+            h = h * 0.0
+        return self.last(h)
+
+
+@subclassed(floats(2), saved=False)
+class VariablesOfTensorflow(Base):
+    """Keras neither trains nor keeps the one that is none of its own."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = tf.Variable(tf.ones((), self.dtype_policy.variable_dtype))
+
+    def call(self, x):
+        return super().call(x * self.scale)
+
+
+@subclassed(floats(2))
+class MetricsOfItsOwn(Base):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.tracker = keras.metrics.Mean(name="size")
+        self.blocks = {"first": [self.hidden], "last": self.last}
+
+    def call(self, x):
+        for layer in self.blocks["first"]:
+            x = layer(x)
+        self.tracker.update_state(ops.mean(ops.abs(x)))
+        return self.blocks["last"](x)
 
 
 def made(row: Row, dtype: str | None = None) -> Any:

@@ -37,6 +37,10 @@ def checked_derivatives(
 # an order: their directions grow with d^order, but they repeat no sweep within a sweep.
 _LARGEST_DIM = {1: 0, 2: 1}
 _LARGEST_DIM_ELSE = 4
+# A loss of derivatives is differentiated once more, by the weights: up to how many numbers a
+# sample jets are used where TensorFlow is right to the order that is asked for alone. One
+# forward pass a number, where tapes take one reverse sweep an output.
+_LARGEST_DIM_IN_A_LOSS = 32
 # Whether jets are the faster engine for `order` derivatives by `dim` numbers a sample:
 # docs/derivatives.md has the measurements.
 _JETS_ARE_FASTER = {
@@ -70,13 +74,18 @@ def jets_cost_less(num_values: int, num_sweeps: Sequence[int]) -> bool:
 
 
 def chosen(
-    engine: str, jets_are_faster: Callable[[], bool], order: int, tapes_right_to: float
+    engine: str,
+    jets_are_faster: Callable[[], bool],
+    dim: int,
+    order: int,
+    tapes_right_to: float,
 ) -> str:
     """Returns the engine that is asked for, or for "auto" the faster one that is right.
 
     Args:
         engine: A name in `ENGINES`.
         jets_are_faster: Whether they are, which is asked where it matters.
+        dim: How many numbers of a sample derivatives are taken by.
         order: Number of derivatives.
         tapes_right_to: Up to which order TensorFlow's own derivatives are right.
     """
@@ -84,4 +93,7 @@ def chosen(
         return engine
     if order > MAX_ORDER:
         return "tape"
-    return "jet" if order > tapes_right_to or jets_are_faster() else "tape"
+    if order > tapes_right_to or jets_are_faster():
+        return "jet"
+    in_a_loss = order + 1 > tapes_right_to and dim <= _LARGEST_DIM_IN_A_LOSS
+    return "jet" if in_a_loss else "tape"

@@ -13,6 +13,7 @@ from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.tasks import Task
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import calls
+from keras_smooth.operations.program import layer_of
 from keras_smooth.presentation.warn import warn_once
 
 
@@ -58,6 +59,28 @@ class Evaluation:
         self._check_samples(found)
         return found
 
+    def warn_of_tapes(self) -> None:
+        """Says where nested tapes, if asked for, have not the derivatives of the function."""
+        # What is in a graph is mostly in a loss, which is differentiated once more.
+        order = self.order if tf.executing_eagerly() else self.order + 1
+        place = self._wrong_by_tapes(order) if self.engine == "tape" else None
+        if place is not None:
+            warn_once(
+                self.model,
+                f"{self.traces.name}: TensorFlow's derivatives of order {order} are stopped, "
+                f"replaced or at some points wrong at {place}, and engine='tape' returns them. "
+                "Use engine='auto' or engine='jet' for those of what the model computes.",
+            )
+
+    def _wrong_by_tapes(self, order: int) -> str | None:
+        """Returns where TensorFlow's derivatives up to an order may be wrong, if anywhere."""
+        try:
+            operation = self.traces.wrong_by_tapes(self.points, order)
+        # What cannot be traced nobody can read.
+        except NotTraceableError:
+            return None
+        return operation and f"{operation.type} in {layer_of(operation)}"
+
     @functools.cached_property
     def traces(self) -> Traces:
         """What the model computes."""
@@ -74,13 +97,34 @@ class Evaluation:
     def _found(self):
         engine = self.chosen_engine()
         try:
-            return self._by(engine)
+            found = self._by(engine)
+            is_ours = engine == "tape" != self.engine
+            return self._without_gradient(found) if is_ours and self.order else found
         except tapes.LostError as error:
             # What TensorFlow has no gradient of may have a rule.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
                 return dataclasses.replace(self, engine="jet")._found()
             # AutoGraph knows no other errors than those of Python.
             raise ValueError(str(error)) from error
+
+    def _without_gradient(self, found):
+        """Returns derivatives that refuse to be differentiated where that would be wrong.
+
+        So it is of the first derivative by tapes of LayerNormalization, whose mean is held.
+        """
+        place = self._wrong_by_tapes(self.order + 1)
+        if place is None:
+            return found
+        message = (
+            f"TensorFlow's derivatives of order {self.order + 1} are wrong at {place}. For a "
+            "loss of derivatives use engine='jet'."
+        )
+
+        def refusing(tensor: tf.Tensor) -> tf.Tensor:
+            return tf.raw_ops.PreventGradient(input=tensor, message=message)
+
+        y, *values = found
+        return y, *keras.tree.map_structure(refusing, values)
 
     def _can_use_jets(self) -> bool:
         try:
@@ -127,7 +171,8 @@ class Evaluation:
             return "tape"
         if declared_gradients.change_first_derivative(self.traces, self.points):
             right_to = 0
-        return engines.chosen(self.engine, self._jets_are_faster, self.order, right_to)
+        dim = sum(self.points.dims)
+        return engines.chosen(self.engine, self._jets_are_faster, dim, self.order, right_to)
 
     def _jets_are_faster(self) -> bool:
         outputs = keras.tree.flatten(self.traces.at(self.points).structure)

@@ -25,7 +25,7 @@ def points(x: Entry) -> Entry:
         TypeError: If they hold no floats.
         ValueError: If there are none, or one is not finite.
     """
-    found = _arrays("`x`", x)
+    found = _arrays("`x`", x, _points)
     parts = keras.tree.flatten(found)
     if not any(_is_float(part) for part in parts):
         raise TypeError(
@@ -160,11 +160,19 @@ def _needs(order: int, received: str) -> str:
     )
 
 
-def _arrays(what: str, structure: Entry) -> Entry:
+def _arrays(what: str, structure: Entry, array: Callable | None = None) -> Entry:
     """Returns a structure of real and finite arrays."""
+    array = array or _array
     if _is_list_of_numbers(structure):
-        return _array(what, structure)
-    return keras.tree.map_structure(lambda part: _array(what, part), structure)
+        return array(what, structure)
+    return keras.tree.map_structure(lambda part: array(what, part), structure)
+
+
+def _points(what: str, values: Any) -> np.ndarray:
+    """Returns points as an array; truths and text are inputs that are held."""
+    name = getattr(getattr(values, "dtype", None), "name", "")
+    is_held = name.startswith(("bool", "str", "bytes"))
+    return np.asarray(values) if is_held else _array(what, values)
 
 
 def _is_list_of_numbers(structure: Entry) -> bool:

@@ -15,4 +15,7 @@ def result(evaluation: Evaluation, verify: bool) -> Any:
         ValueError: If the model does not treat each sample by itself.
     """
     independence.check(evaluation.traces, evaluation.points, evaluation.order)
-    return certified(evaluation) if truth("`verify`", verify) else evaluation.result()
+    verify = truth("`verify`", verify)
+    values = certified(evaluation) if verify else evaluation.result()
+    evaluation.warn_of_tapes()
+    return values

@@ -380,10 +380,12 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed=None):
     """Returns a gradient, None where there is no path, or why TensorFlow has none."""
     try:
         found = tape.gradient(y, x, output_gradients=seed)
+    except (LookupError, NotImplementedError) as error:
+        return error
     # What is computed again for its gradient cannot be differentiated twice; of a layer
     # TensorFlow cannot even say so, since it has no __name__.
-    except (LookupError, NotImplementedError, AttributeError) as error:
-        return error
+    except AttributeError:
+        return NotImplementedError("recompute_grad gives one derivative alone")
     # What is gathered has the gradient of the rows that are used.
     return tf.convert_to_tensor(found) if isinstance(found, tf.IndexedSlices) else found
 

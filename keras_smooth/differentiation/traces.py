@@ -13,6 +13,7 @@ from keras_smooth.differentiation import rules, tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls
 from keras_smooth.models.identity import identity
+from keras_smooth.models.tracing import PYTHON_DECIDES
 from keras_smooth.operations import registered
 
 # Tracing takes as long as derivatives at some hundred points.
@@ -84,6 +85,10 @@ class Traces:
                 traced = calls.without_trace(operations.trace, function, points.flat)
         # Whatever Python does with values ends in an error of its own kind.
         except Exception as error:
+            # A graph around it cannot call the model either.
+            decides = isinstance(error, tf.errors.OperatorNotAllowedInGraphError)
+            if decides and not tf.executing_eagerly():
+                raise ValueError(PYTHON_DECIDES) from error
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})"
@@ -102,3 +107,8 @@ class Traces:
     def tapes_right_to(self, points: Points) -> float:
         """Returns up to which order TensorFlow's derivatives by some inputs are right."""
         return operations.tapes_right_to(self.at(points).program, self.moving(points))
+
+    def wrong_by_tapes(self, points: Points, order: int) -> tf.Operation | None:
+        """Returns an operation of which TensorFlow's derivatives may be wrong, if any."""
+        program = self.at(points).program
+        return operations.wrong_by_tapes(program, self.moving(points), order)

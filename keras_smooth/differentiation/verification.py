@@ -141,14 +141,22 @@ def certified(evaluation: Evaluation) -> VerifiedDerivatives:
 
 def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
     reference, first = _Reference(evaluation), None
+    lost: ValueError | None = None
     for candidate in evaluation.candidates():
-        values = candidate.result()
+        try:
+            values = candidate.result()
+        # What one engine has lost the other may have.
+        except ValueError as error:
+            lost = lost or error
+            continue
         verification = reference.compared(candidate.engine, values)
         if verification.ok:
             verified = VerifiedDerivatives(values)
             verified.verification = verification
             return verified
         first = first or verification
+    if lost is not None and first is None:
+        raise lost
     raise ValueError(
         f"The derivatives could not be verified.\n{first}\nkeras_smooth.audit(model, x=x) "
         "finds layers at fault. Where a point lies at a kink there is no derivative; where "

@@ -122,6 +122,12 @@ def _check_trained(variables: Sequence[Variable]) -> None:
                 f"The trainable weight {name} has dtype {dtype}, which has no gradient. "
                 "Make it with add_weight(trainable=False)."
             )
+        if getattr(variable, "overwrite_with_gradient", False):
+            raise ValueError(
+                f"The trainable weight {name} is overwritten with what Keras gives for its "
+                "gradient, as the scales of a layer that is quantized to float8 are: L-BFGS "
+                "needs true gradients. Use the model as it was before `quantize`."
+            )
         if variable.constraint is not None:
             raise ValueError(
                 f"The trainable weight {name} has the constraint "

@@ -87,7 +87,14 @@ class Objective:
             tape.watch(weights)
             with self._scope(weights, others) as scope:
                 loss = self._loss(self._model(), data)
-        gradients = tape.gradient(loss, self._sources(weights))
+        try:
+            gradients = tape.gradient(loss, self._sources(weights))
+        # What is computed again for its gradient cannot be differentiated twice.
+        except (LookupError, NotImplementedError, AttributeError) as error:
+            raise ValueError(
+                f"TensorFlow has no gradient of the loss by the weights ({error}). Replace that "
+                "operation; the derivatives in an objective may be had with engine='jet'."
+            ) from error
         self._look(gradients, scope.read, tape.watched_variables())
         # An embedding's gradient is sparse until it is made a tensor.
         parts = [
@@ -110,7 +117,8 @@ class Objective:
         if len(lost) == len(self.variables):
             raise ValueError(
                 "The loss does not depend on the trainable weights, so that they get no "
-                f"gradient: {names_of(lost)}. Look for tf.stop_gradient in the model; an "
+                f"gradient: {names_of(lost)}. Look for tf.stop_gradient in the model, and for a "
+                "`call` that is a tf.function, in which Keras may hold the weights; an "
                 "objective calls the model that it is given, which may be a copy."
             )
         _warn_without_gradient(self._model(), lost)

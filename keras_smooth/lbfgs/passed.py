@@ -38,10 +38,10 @@ class Passed:
             ValueError: If something does not go together, or as `read_data`.
             TypeError: As `read_data`.
         """
-        if terms is not None:
-            return self._points(options, dtype)
-        check_class_weight(self.class_weight)
         how = Reading(dtype, options.batch_size, strings=takes_strings(model))
+        if terms is not None:
+            return self._points(options, how)
+        check_class_weight(self.class_weight)
         weighted = dataclasses.replace(how, class_weight=self.class_weight)
         data = read_data(self.x, self.y, self.sample_weight, weighted)
         validation = read_validation(self.validation_data, how)
@@ -52,7 +52,7 @@ class Passed:
         return data, validation
 
     def _points(
-        self, options: Options, dtype: str
+        self, options: Options, how: Reading
     ) -> tuple[ObjectivePoints, ObjectivePoints | None]:
         unused = {
             "y": self.y is not None,
@@ -69,5 +69,5 @@ class Passed:
             )
         validation = None
         if self.validation_data is not None:
-            validation = read_points(self.validation_data, dtype, "validation_data")
-        return read_points(self.x, dtype), validation
+            validation = read_points(self.validation_data, how, "validation_data")
+        return read_points(self.x, how), validation

@@ -39,7 +39,8 @@ class Reading:
         """Raises where an array cannot be read."""
         dtype = getattr(array, "dtype", None)
         is_string = dtype == tf.string or getattr(dtype, "kind", None) in ("S", "U")
-        if not (name == "x" and self.strings and is_string):
+        takes_strings = self.strings and name not in ("y", "sample_weight")
+        if not (takes_strings and is_string):
             _check_array(name, array, first_row)
         if name == "sample_weight" and array is not None:
             _check_not_negative(array, first_row)
@@ -90,12 +91,12 @@ def read_data(x: Any, y: Any, sample_weight: Any, how: Reading) -> Data:
     return Data(dataset.apply(known), num_rows)
 
 
-def read_points(x: Any, dtype: str, name: str = "x") -> ObjectivePoints:
+def read_points(x: Any, how: Reading, name: str = "x") -> ObjectivePoints:
     """Returns the checked points of an objective.
 
     Args:
         x: Arrays in any nest, which may have different numbers of rows.
-        dtype: What floating-point arrays are cast to.
+        how: How they are read.
         name: What x is called in messages.
 
     Raises:
@@ -115,9 +116,9 @@ def read_points(x: Any, dtype: str, name: str = "x") -> ObjectivePoints:
                 f"With `objective`, {name} must be arrays in a nest of dicts, lists or "
                 f"tuples, received {shown(leaf)} in it. Pass numpy.array(...)."
             )
-        _check_array(name, leaf)
+        how.check(name, leaf)
     tensors = map_tensors(tf.convert_to_tensor, x)
-    return ObjectivePoints((cast_to(dtype, tensors), None, None))
+    return ObjectivePoints((cast_to(how.dtype, tensors), None, None))
 
 
 def _is_dataset(x: Any) -> bool:

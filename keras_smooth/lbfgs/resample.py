@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_smooth.checks import finite_number, function, real_array, shown, whole_number
 from keras_smooth.lbfgs.data import Data, ObjectivePoints
-from keras_smooth.lbfgs.reading import read_points
+from keras_smooth.lbfgs.inputs import takes_strings
+from keras_smooth.lbfgs.reading import Reading, read_points
 from keras_smooth.lbfgs.terms import Terms
 
 
@@ -101,7 +102,8 @@ class Resample:
         """
         # Of the iteration, not of a state: a resumed run needs no draw of before.
         generator = np.random.default_rng([self.seed, nit])
-        x = read_points(self.draw(model, points.parts[0], generator), dtype)
+        how = Reading(dtype, strings=takes_strings(model))
+        x = read_points(self.draw(model, points.parts[0], generator), how)
         found, expected = _form(x), _form(points)
         if found != expected:
             raise ValueError(

@@ -116,7 +116,9 @@ def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
     @functools.wraps(call)
     def recording(*args, **kwargs):
         output = call(*args, **kwargs)
-        calls.append(Call(args, kwargs, output))
+        # Of a call that is traced within, as for jets, there are no values to look at.
+        if not any(map(tf.is_symbolic_tensor, keras.tree.flatten((args, kwargs, output)))):
+            calls.append(Call(args, kwargs, output))
         return output
 
     if own_call.has_own_call(part):

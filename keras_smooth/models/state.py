@@ -27,7 +27,9 @@ def copy_state(part: keras.Operation, copy: keras.Operation) -> None:
     if not isinstance(part, keras.layers.Layer):
         return
     _assign(part, copy)
-    for _, other in paired(part, copy):
+    for layer, other in paired(part, copy):
+        for ours, others in zip(_states(layer), _states(other)):
+            others.assign(ours.value)
         # What is kept beside the weights is computed from them, as after loading a file.
         if hasattr(other, "finalize_state") and getattr(other, "built", False):
             other.finalize_state()
@@ -128,7 +130,7 @@ def _is_numbers(value: Any) -> bool:
 
 
 def _assign(part: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    ours, others = part.variables, copy.variables
+    ours, others = _alike(part.variables, copy.variables)
     if [tuple(v.shape) for v in ours] != [tuple(v.shape) for v in others]:
         raise ValueError(
             f"the copy of {part.name!r} has variables of shapes "
@@ -138,3 +140,19 @@ def _assign(part: keras.layers.Layer, copy: keras.layers.Layer) -> None:
         if variable.trainable != other.trainable:
             other.trainable = variable.trainable
         other.assign(variable.value)
+
+
+def _alike(ours: list, others: list) -> tuple[list, list]:
+    """Returns the variables of a layer and of its copy in one order.
+
+    A layer that was changed after it was built, as by `quantize`, made them in another order.
+    """
+    by_name = [sorted(each, key=lambda v: v.name) for each in (ours, others)]
+    names = [[variable.name for variable in each] for each in by_name]
+    return (by_name[0], by_name[1]) if names[0] == names[1] else (ours, others)
+
+
+def _states(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Returns the states of a stateful recurrence, which Keras does not count as variables."""
+    states = keras.tree.flatten(getattr(layer, "states", None))
+    return [state for state in states if isinstance(state, keras.Variable)]

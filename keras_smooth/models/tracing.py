@@ -6,6 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 
+PYTHON_DECIDES = (
+    "TensorFlow cannot trace the model: its Python code decides by the values of tensors, with "
+    "`if`, `while` or `for`, and in a graph these have none. Use tf.cond, keras.ops.where or "
+    "keras.ops.while_loop there."
+)
+
 
 def traced(function: Callable, **options: Any) -> Callable:
     """Returns a function as a `tf.function`, without autograph.
@@ -17,4 +23,12 @@ def traced(function: Callable, **options: Any) -> Callable:
         function: Function of tensors.
         **options: Those of `tf.function`.
     """
-    return tf.function(functools.partial(function), autograph=False, **options)
+
+    @functools.wraps(function)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except tf.errors.OperatorNotAllowedInGraphError as error:
+            raise ValueError(PYTHON_DECIDES) from error
+
+    return tf.function(functools.partial(told), autograph=False, **options)

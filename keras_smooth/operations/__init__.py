@@ -12,6 +12,7 @@ evaluation.py   Taylor mode along the operations
 taped.py        nested tapes around one operation without a rule
 registered.py   functions and layers with rules of users
 samples.py      which axis is that of the samples, and what mixes them
+signs.py        what is positive wherever the inputs are
 paths.py        the operations between inputs and outputs
 
 `trace` gives a `Program`, which `evaluate` runs for jets in the place of its inputs: each
@@ -27,6 +28,7 @@ from keras_smooth.operations.paths import (
     reached,
     smoothness,
     tapes_right_to,
+    wrong_by_tapes,
 )
 from keras_smooth.operations.rows import Row, all_rows, row
 from keras_smooth.operations.samples import MixedError, axes_of_samples
@@ -49,4 +51,5 @@ __all__ = [
     "table",
     "tapes_right_to",
     "trace",
+    "wrong_by_tapes",
 ]

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_smooth.operations import registered, rows
 from keras_smooth.operations.program import Program, signature
 from keras_smooth.operations.rows import WITHOUT_VALUES, Class
+from keras_smooth.operations.signs import Sign, keeps_off_its_edge, of_outputs
 
 
 def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
@@ -89,6 +90,15 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
     return min(map(_right_to, between(program, moving)), default=math.inf)
 
 
+def wrong_by_tapes(
+    program: Program, moving: Sequence[bool], order: int
+) -> tf.Operation | None:
+    """Returns the first operation of which TensorFlow's derivatives up to an order are not
+    known to be right, if any."""
+    on_the_way = between(program, moving)
+    return next((each for each in on_the_way if _right_to(each) < order), None)
+
+
 def _right_to(operation: tf.Operation) -> float:
     called = (registered.facts(name).tapes_right_to for name in _bodies(operation))
     return min([rows.tapes_right_to(operation), *called])
@@ -140,21 +150,27 @@ class _Classes:
     def of(self, program: Program, moving: Sequence[bool]) -> list[bool]:
         """Adds the classes of a program; returns for each output whether it moves."""
         names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
+        signs: dict[str, Sign] = {}
         for operation, inputs, outputs, _ in program.steps_to_outputs:
+            known = [signs.get(name, Sign.UNKNOWN) for name in inputs]
+            signs.update(dict.fromkeys(outputs, of_outputs(operation, known)))
             given = [name in names for name in inputs]
             if operation.type in WITHOUT_VALUES or not any(given):
                 continue
             bodies = _bodies(operation)
+            edges = self.at_edges and not keeps_off_its_edge(operation, known)
             moved = (
                 self._of_bodies(operation, bodies, program, given)
                 if bodies
-                else self._of_one(operation, given)
+                else self._of_one(operation, given, edges)
             )
             names.update(name for name, moves in zip(outputs, moved) if moves)
         return [name in names for name in program.outputs]
 
-    def _of_one(self, operation: tf.Operation, moving: list[bool]) -> list[bool]:
-        k = rows.smoothness(operation, moving, self.at_edges)
+    def _of_one(
+        self, operation: tf.Operation, moving: list[bool], at_edges: bool
+    ) -> list[bool]:
+        k = rows.smoothness(operation, moving, at_edges)
         smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
         if any(smooth):
             self.found.append((operation, k))

@@ -71,7 +71,8 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
         x = checked_inputs.tensors(model, x)
     except ValueError as error:
         raise ValueError(f"`{name}`: {error}") from None
-    outputs = model(x)
+    # A recurrence with a state would begin with what the first model left.
+    outputs = calls.without_trace(model, x)
     for output in keras.tree.flatten(outputs):
         if not hasattr(output, "dtype"):
             raise TypeError(f"`{name}` must return tensors, but returned {shown(output)}.")

@@ -417,6 +417,26 @@ def _declared_to(operation: tf.Operation) -> float:
     return math.inf if maker.type == "Mul" and "Sigmoid" in kinds else 1
 
 
+def _stopped_to(operation: tf.Operation) -> float:
+    """Returns up to which order a gradient that is stopped is taken to be the true one.
+
+    The mean that a variance holds is right at order 1. The largest number that
+    `tf.reduce_logsumexp` subtracts within and adds again changes nothing: right at all.
+    """
+    uses = operation.outputs[0].consumers()
+    within = [each for use in uses if use.type == "Sub" for each in _next(use)]
+    again = [each for use in uses if use.type == "Reshape" for each in _next(use)] + uses
+    is_added = any(
+        use.type == "AddV2" and any(x.op.type == "Log" for x in use.inputs) for use in again
+    )
+    is_within = bool(within) and all(use.type == "Exp" for use in within)
+    return math.inf if is_within and is_added else 1
+
+
+def _next(operation: tf.Operation) -> list[tf.Operation]:
+    return operation.outputs[0].consumers()
+
+
 add(
     "CheckNumerics CheckNumericsV2 EnsureShape Identity PlaceholderWithDefault Print PrintV2 "
     "Snapshot",
@@ -425,7 +445,8 @@ add(
 )
 # What a model declares about its gradient, a mean that is held among them, is right at order
 # 1 if at all.
-add("PreventGradient StopGradient", _same, exact=True, tapes_right_to=1)
+add("PreventGradient", _same, exact=True, tapes_right_to=1)
+add("StopGradient", _same, exact=True, tapes_right_to=_stopped_to)
 add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)
 add("AccumulateNV2 AddN", _sum_of_all)
 add(

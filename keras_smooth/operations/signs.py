@@ -1,0 +1,110 @@
+"""Which tensors are positive, or never negative, wherever the inputs are.
+
+The root of 1 + x^2 has an edge at 0, to which no x leads.
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+class Sign(enum.IntEnum):
+    """What is known of all entries of a tensor."""
+
+    UNKNOWN = 0
+    NEVER_NEGATIVE = 1
+    POSITIVE = 2
+
+
+Rule = Callable[[tf.Operation, Sequence[Sign]], Sign]
+
+# The input at whose 0 the domain of an operation ends.
+_EDGE = {"DivNoNan": 1, "Pow": 0, "Sqrt": 0, "Xdivy": 1, "Xlogy": 1}
+
+
+def keeps_off_its_edge(operation: tf.Operation, signs: Sequence[Sign]) -> bool:
+    """Returns whether no inputs lead to the edge of an operation's domain."""
+    place = _EDGE.get(operation.type)
+    return place is not None and signs[place] is Sign.POSITIVE
+
+
+def of_outputs(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    """Returns what is known of the outputs of an operation from its inputs."""
+    if not operation.outputs or not operation.outputs[0].dtype.is_floating:
+        return Sign.UNKNOWN
+    rule = _RULES.get(operation.type)
+    return _of_constant(operation) if rule is None else rule(operation, signs)
+
+
+def _of_constant(operation: tf.Operation) -> Sign:
+    value = tf.get_static_value(operation.outputs[0])
+    if value is None or not np.all(value >= 0):
+        return Sign.UNKNOWN
+    return Sign.POSITIVE if np.all(value > 0) else Sign.NEVER_NEGATIVE
+
+
+def _always(sign: Sign) -> Rule:
+    return lambda operation, signs: sign
+
+
+def _first(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    return signs[0]
+
+
+def _least(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    """Of products, quotients and what puts its inputs together."""
+    floats = [s for x, s in zip(operation.inputs, signs) if x.dtype.is_floating]
+    return min(floats)
+
+
+def _sum(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    return Sign.UNKNOWN if Sign.UNKNOWN in signs else max(signs)
+
+
+def _product(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    x, y = operation.inputs
+    if x is y:
+        return max(signs[0], Sign.NEVER_NEGATIVE)
+    return min(signs)
+
+
+def _quotient(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    return signs[0] if signs[1] is not Sign.UNKNOWN else Sign.UNKNOWN
+
+
+def _power(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    if signs[0] is Sign.POSITIVE:
+        return Sign.POSITIVE
+    exponent = tf.get_static_value(operation.inputs[1])
+    is_even = exponent is not None and np.all(exponent % 2 == 0)
+    return Sign.NEVER_NEGATIVE if is_even else signs[0]
+
+
+def _rectified(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
+    return max(signs[0], Sign.NEVER_NEGATIVE)
+
+
+_RULES: dict[str, Rule] = {
+    kind: rule
+    for kinds, rule in (
+        ("Cosh Exp Erfc Sigmoid Softmax Softplus", _always(Sign.POSITIVE)),
+        ("EuclideanNorm L2Loss", _always(Sign.NEVER_NEGATIVE)),
+        ("Abs ComplexAbs Relu Relu6 Square", _rectified),
+        ("SquaredDifference", _always(Sign.NEVER_NEGATIVE)),
+        ("Add AddV2 AddN", _sum),
+        ("Mul", _product),
+        ("Div DivNoNan RealDiv", _quotient),
+        ("Pow", _power),
+        ("Maximum", lambda operation, signs: max(signs)),
+        ("ConcatV2 MatMul BatchMatMulV2 Minimum Pack", _least),
+        (
+            "BroadcastTo Cast EnsureShape ExpandDims GatherV2 Identity Max Mean Min Prod "
+            "Reciprocal Reshape Rsqrt Slice Sqrt Squeeze StopGradient StridedSlice Sum Tile "
+            "Transpose",
+            _first,
+        ),
+    )
+    for kind in kinds.split()
+}  # fmt: skip

@@ -1,0 +1,134 @@
+"""Losses of derivatives by the weights, where TensorFlow has its own gradients wrong or lost."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_smooth
+
+FLOAT64 = {"dtype": "float64"}
+L = keras.layers
+
+
+class Recomputed(L.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = L.Dense(3, "tanh", dtype=self.dtype_policy)
+
+    def build(self, shape):
+        self.inner.build(shape)
+
+    def call(self, x):
+        return tf.recompute_grad(self.inner)(x)
+
+
+# What is right at order 1 by tapes, and wrong or lost at order 2.
+LAYERS = {
+    "a mean that is held": lambda: L.LayerNormalization(epsilon=0.1, **FLOAT64),
+    "groups": lambda: L.GroupNormalization(1, epsilon=0.1, **FLOAT64),
+    "no second gradient": lambda: L.Activation("softsign", **FLOAT64),
+    "computed again": lambda: Recomputed(**FLOAT64),
+}
+
+
+def _model(layer, dim=2):
+    return keras.Sequential(
+        [L.Input((dim,), **FLOAT64), L.Dense(3, "tanh", **FLOAT64), layer,
+         L.Dense(1, **FLOAT64)]
+    )  # fmt: skip
+
+
+def _loss(model, x):
+    return tf.reduce_mean((keras_smooth.gradient(model, x) - 0.5) ** 2)
+
+
+def _by_differences(model, x, direction, step=1e-4):
+    weights = model.trainable_variables
+    start = [np.asarray(w) for w in weights]
+
+    def at(size):
+        for weight, value, v in zip(weights, start, direction):
+            weight.assign(value + size * v)
+        return float(_loss(model, x))
+
+    slope = (at(step) - at(-step)) / (2 * step)
+    at(0.0)
+    return slope
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_gradient_of_a_loss_of_derivatives(name, rng):
+    model, x = _model(LAYERS[name]()), rng.normal(size=(4, 2))
+    weights = model.trainable_variables
+    direction = [rng.normal(size=w.shape) for w in weights]
+    with tf.GradientTape() as tape:
+        loss = _loss(model, x)
+    gradients = tape.gradient(loss, weights)
+    pairs = zip(gradients, direction)
+    slope = sum(float(tf.reduce_sum(g * v)) for g, v in pairs if g is not None)
+    # The differences are right to the square of their step.
+    assert slope == pytest.approx(_by_differences(model, x, direction), rel=1e-5)
+
+
+LARGE = 40  # more numbers a sample than jets are used for there
+
+
+@pytest.mark.parametrize("way", ["tape", "fit_lbfgs", "fit"])
+def test_where_tapes_are_used_a_wrong_gradient_is_refused(way, rng):
+    model, x = _model(LAYERS["a mean that is held"](), LARGE), rng.normal(size=(3, LARGE))
+    assert np.all(np.isfinite(keras_smooth.gradient(model, x)))
+    with pytest.raises((LookupError, ValueError), match="StopGradient.*engine='jet'"):
+        if way == "tape":
+            with tf.GradientTape() as tape:
+                loss = _loss(model, x)
+            tape.gradient(loss, model.trainable_variables)
+        elif way == "fit_lbfgs":
+            keras_smooth.fit_lbfgs(model, x, objective=_loss, verbose=0, jit_compile=False)
+        else:
+            trained = keras_smooth.DerivativeModel(model, order=1)
+            trained.compile("sgd", {"dy": "mse"}, jit_compile=False)
+            trained.fit(x, {"dy": np.zeros_like(x)}, verbose=0)
+
+
+def test_tapes_that_are_asked_for_say_where_they_may_be_wrong(rng):
+    x = rng.normal(size=(3, 2))
+    model = _model(LAYERS["a mean that is held"]())
+    keras_smooth.derivatives(model, x, 1, engine="tape")  # right, and without a warning
+    with pytest.warns(UserWarning, match="order 2 are .* wrong at StopGradient") as warned:
+        keras_smooth.hessian(model, x, engine="tape")
+        keras_smooth.hessian(model, x, engine="tape")
+    assert len(warned) == 1
+    in_a_graph = _model(LAYERS["a mean that is held"]())
+    with pytest.warns(UserWarning, match="order 2 are .* wrong at StopGradient"):
+        tf.function(lambda x: keras_smooth.gradient(in_a_graph, x, engine="tape"))(x)
+
+
+RIGHT = {
+    "silu": lambda: L.Activation("silu", **FLOAT64),
+    "logsumexp": lambda: L.Lambda(
+        lambda x: tf.reduce_logsumexp(x, -1, keepdims=True), **FLOAT64
+    ),
+    "logsumexp of all": lambda: L.Lambda(
+        lambda x: x * tf.reduce_logsumexp(x, -1)[:, None], **FLOAT64
+    ),
+    "log_softmax": lambda: L.Activation("log_softmax", **FLOAT64),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right_by_tapes_has_no_warning(name, rng):
+    model, x = _model(RIGHT[name]()), rng.normal(size=(3, 2))
+    tape, jet = (
+        keras_smooth.derivatives(model, x, 3, engine=engine) for engine in ("tape", "jet")
+    )
+    for by_tapes, by_jets in zip(tape, jet):
+        np.testing.assert_allclose(by_tapes, by_jets, rtol=1e-9, atol=1e-12)
+
+
+def test_a_maximum_that_is_held_is_no_logsumexp(rng):
+    model = _model(L.Lambda(lambda x: x / tf.stop_gradient(
+        tf.reduce_max(x, -1, keepdims=True)), **FLOAT64))  # fmt: skip
+    with pytest.warns(UserWarning, match="StopGradient"):
+        keras_smooth.hessian(model, rng.normal(size=(3, 2)), engine="tape")
