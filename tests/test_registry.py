@@ -237,6 +237,11 @@ READ = {
     "one that x is compared in": (lambda: lambda x: x if x[0, 0] > 0 else -x, None),
     "a Python function": (lambda: lambda x: tf.numpy_function(np.sin, [x], x.dtype), None),
     "places that are held": (with_places, 0),
+    "a maximum that cancels": (lambda: lambda x: tf.reduce_logsumexp(x, -1), math.inf),
+    "a maximum beside one": (
+        lambda: lambda x: tf.reduce_logsumexp(x, -1) + tf.reduce_max(x, -1),
+        0,
+    ),
     "ELU with parameters": (lambda: keras.layers.ELU(alpha=0.5), 0),
 }
 

@@ -174,6 +174,7 @@ LIES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.* declares another gradient")
 @pytest.mark.parametrize("name", LIES)
 def test_lies_are_found(x, name):
     function, order = LIES[name]

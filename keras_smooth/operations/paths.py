@@ -137,6 +137,21 @@ def classes(
     return collected.found
 
 
+def _needed(program: Program) -> set[str]:
+    """Returns the tensors that outputs depend on.
+
+    The maximum that is held within a log-sum-exp is none of them: whatever it is, it cancels.
+    """
+    needed = set(program.outputs)
+    for operation, inputs, outputs, _ in reversed(program.steps_to_outputs):
+        cancels = operation.type == "StopGradient" and (
+            rows.tapes_right_to(operation) == math.inf
+        )
+        if not (cancels or needed.isdisjoint(outputs)):
+            needed.update(inputs)
+    return needed
+
+
 class _Classes:
     """The classes of all operations on the way from some inputs to the outputs.
 
@@ -151,7 +166,10 @@ class _Classes:
         """Adds the classes of a program; returns for each output whether it moves."""
         names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
         signs: dict[str, Sign] = {}
+        needed = _needed(program)
         for operation, inputs, outputs, _ in program.steps_to_outputs:
+            if needed.isdisjoint(outputs):
+                continue
             known = [signs.get(name, Sign.UNKNOWN) for name in inputs]
             signs.update(dict.fromkeys(outputs, of_outputs(operation, known)))
             given = [name in names for name in inputs]
