@@ -1,9 +1,12 @@
 """The table of operations: jets of each kind against differences of values, in float64."""
 
+import dataclasses
+import math
 import warnings
 
 import keras
 import numpy as np
+import one_sided
 import pytest
 import tensorflow as tf
 from representatives import representatives
@@ -280,6 +283,307 @@ def test_an_operation_without_a_row_goes_through_tapes_and_is_told():
     for k in (1, 2):
         exact, error = derivative(lambda t: np.asarray(function(x + t * v)), k)
         np.testing.assert_allclose(found[0].entry(k)[0], exact, atol=1e-8 + 30 * error)
+
+
+# Kinds of pieces: the operation as a function of a tensor, a point where pieces meet and a
+# direction in which it leaves one of them.
+RAW = tf.raw_ops
+WINDOWS = dict(ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="VALID")
+VOLUMES = dict(ksize=[1, 2, 2, 1, 1], strides=[1, 2, 2, 1, 1], padding="SAME")
+TIE = np.array([0.3, 0.7, 0.7, -0.2])
+APART = np.array([0.1, 1.0, -1.0, 0.2])
+SIXTH = np.arange(6.0)
+PIECES = {
+    **{
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(features=x), [0.0], [1.0])
+        for kind in "Relu Relu6 Elu Selu Softsign LeakyRelu".split()
+    },
+    "Relu6 at 6": (tf.nn.relu6, [6.0], [1.0]),
+    "LeakyRelu without a kink": (lambda x: tf.nn.leaky_relu(x, 1.0), [0.0], [1.0]),
+    **{
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(x=x), [at], [1.0])
+        for kind, at in {
+            "Abs": 0.0, "Sign": 0.0, "Ceil": 2.0, "Floor": -1.0, "Rint": 0.5, "Round": 1.5
+        }.items()
+    },
+    **{
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(x=x, y=x[::-1] + 0.4), [0.7, 0.3], [1.0, 0.2])
+        for kind in "Maximum Minimum Greater GreaterEqual Less LessEqual Equal NotEqual".split()
+    },
+    **{
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(x=x, y=0.5 + 0.0 * x[::-1]), [1.5, -1.0], [1.0, 0.2])
+        for kind in "FloorMod FloorDiv TruncateMod Mod TruncateDiv".split()
+    },
+    "TruncateMod at 0": (lambda x: RAW.TruncateMod(x=x, y=tf.ones_like(x)), [0.0], [1.0]),
+    "Atan2": (lambda x: RAW.Atan2(y=x, x=-tf.ones_like(x)), [0.0], [1.0]),
+    "ClipByValue": (lambda x: RAW.ClipByValue(t=x, clip_value_min=-0.5, clip_value_max=0.5), [0.5], [1.0]),
+    "Bucketize": (lambda x: RAW.Bucketize(input=x, boundaries=[0.0, 1.0]), [1.0], [1.0]),
+    "ArgMax": (lambda x: RAW.ArgMax(input=x, dimension=0), TIE, APART),
+    "ArgMin": (lambda x: RAW.ArgMin(input=x, dimension=0), -TIE, APART),
+    "Max": (lambda x: tf.reduce_max(x, 0), TIE, APART),
+    "Min": (lambda x: tf.reduce_min(x, 0), -TIE, APART),
+    "TopKV2": (lambda x: RAW.TopKV2(input=x, k=2)[0], TIE, APART),
+    "MaxPool": (lambda x: RAW.MaxPool(input=tf.reshape(x, (1, 2, 2, 1)), **WINDOWS), TIE, APART),
+    "MaxPool3D": (lambda x: RAW.MaxPool3D(input=tf.cast(tf.reshape(x, (1, 2, 2, 1, 1)), "float32"), **VOLUMES), TIE, APART),
+    **{
+        kind: (
+            lambda x, kind=kind: getattr(RAW, kind)(data=-x if "Min" in kind else x, segment_ids=[0, 0, 0, 1]),
+            TIE,
+            APART,
+        )
+        for kind in "SegmentMax SegmentMin".split()
+    },
+    **{
+        kind: (
+            lambda x, kind=kind: getattr(RAW, kind)(
+                data=-x if "Min" in kind else x, segment_ids=[0, 0, 0, 1], num_segments=2
+            ),
+            TIE,
+            APART,
+        )
+        for kind in "UnsortedSegmentMax UnsortedSegmentMin".split()
+    },
+    "SelfAdjointEigV2": (lambda x: RAW.SelfAdjointEigV2(input=tf.linalg.diag(x), compute_v=False)[0], [1.0, 1.0], [1.0, 0.2]),
+    "SelfAdjointEigV2 with vectors": (
+        lambda x: tf.abs(tf.stack(RAW.SelfAdjointEigV2(input=tf.linalg.diag(x), compute_v=True)[1])), [1.0, 1.0], [1.0, 0.2]
+    ),
+}  # fmt: skip
+
+EDGES = {
+    **{
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(x=x), [at], [side])
+        for kind, at, side in (
+            ("Acos", 1.0, -1.0), ("Acosh", 1.0, 1.0), ("Asin", -1.0, 1.0), ("Atanh", 1.0, -1.0),
+            ("Digamma", -1.0, 1.0), ("Erfinv", 1.0, -1.0), ("Expint", 0.0, 1.0), ("Inv", 0.0, 1.0),
+            ("Lgamma", -2.0, 1.0), ("Log", 0.0, 1.0), ("Log1p", -1.0, 1.0), ("Ndtri", 1.0, -1.0),
+            ("Reciprocal", 0.0, -1.0), ("Rsqrt", 0.0, 1.0), ("Sqrt", 0.0, 1.0), ("Tan", np.pi / 2, 1.0),
+        )
+    },
+    **{
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(x=0.3 + 0.0 * x, y=x), [0.0], [1.0])
+        for kind in "Div RealDiv DivNoNan Xdivy Xlogy FloorMod FloorDiv Mod TruncateMod TruncateDiv".split()
+    },
+    "Xlog1py": (lambda x: RAW.Xlog1py(x=0.3 + 0.0 * x, y=x), [-1.0], [1.0]),
+    **{
+        f"Pow {power}": (lambda x, power=power: RAW.Pow(x=x, y=tf.constant(power, x.dtype)), [0.0], [1.0])
+        for power in (-1.0, -0.5, 0.5, 1.5, 2.5)
+    },
+    "EuclideanNorm": (lambda x: RAW.EuclideanNorm(input=x, axis=0), [0.0, 0.0], [1.0, -0.3]),
+    "ComplexAbs": (lambda x: RAW.ComplexAbs(x=tf.complex(x, 2 * x), Tout=tf.float64), [0.0], [1.0]),
+    "MatrixInverse": (lambda x: RAW.MatrixInverse(input=tf.linalg.diag(x)), [0.0, 1.0], [1.0, 0.1]),
+    "MatrixDeterminant": (lambda x: RAW.MatrixDeterminant(input=tf.linalg.diag(x)), [0.0, 1.0], [1.0, 0.1]),
+    "LogMatrixDeterminant": (lambda x: RAW.LogMatrixDeterminant(input=tf.linalg.diag(x))[1], [0.0, 1.0], [1.0, 0.1]),
+    "MatrixSolve": (lambda x: RAW.MatrixSolve(matrix=tf.linalg.diag(x), rhs=EYE[:2, :1]), [0.0, 1.0], [1.0, 0.1]),
+    "MatrixTriangularSolve": (lambda x: RAW.MatrixTriangularSolve(matrix=tf.linalg.diag(x), rhs=EYE[:2, :1]), [0.0, 1.0], [1.0, 0.1]),
+    "BatchMatrixTriangularSolve": (lambda x: RAW.BatchMatrixTriangularSolve(matrix=tf.linalg.diag(x), rhs=EYE[:2, :1]), [0.0, 1.0], [1.0, 0.1]),
+    "Cholesky": (lambda x: RAW.Cholesky(input=tf.linalg.diag(x)), [0.0, 1.0], [1.0, 0.1]),
+}  # fmt: skip
+
+# On a line through a place where pieces meet, and to the edge of a domain.
+STEP = 1e-3
+
+
+def line_of(case):
+    """Returns a traced function and its sums with generic factors, as a function of t."""
+    function, at, direction = case
+    at, direction = np.array(at, float), np.array(direction, float)
+    traced = operations.trace(function, [tf.constant(at)])
+
+    def tensors(t):
+        return [tf.constant(at + t * direction), *traced.captured]
+
+    def values(ts):
+        return np.array([_mixed(function, at + t * direction) for t in np.ravel(ts)])
+
+    return traced.program, tensors, values
+
+
+def _mixed(function, x):
+    try:
+        results = keras.tree.flatten(function(tf.constant(x)))
+    # A matrix that has no inverse is an error.
+    except tf.errors.InvalidArgumentError:
+        return math.nan
+    flat = np.concatenate([np.ravel(np.asarray(y, float)) for y in results])
+    return flat @ np.random.default_rng(0).uniform(0.5, 1.0, flat.size)
+
+
+def columns(name, case, column):
+    """Returns what a column of the row says just before, at and just behind t = 0."""
+    program, tensors, _ = line_of(case)
+    (operation,) = (step[0] for step in program.steps if step[0].type == name.split()[0])
+    before = dataclasses.replace(program, outputs=tuple(x.name for x in operation.inputs))
+    found = []
+    for t in (-STEP, 0.0, STEP):
+        inputs = operations.evaluate(before, tensors(t))
+        tensors_of_row = getattr(operations.row(operation.type), column)(operation, *inputs)
+        found.append(np.concatenate([np.ravel(x) for x in tensors_of_row]))
+    return found
+
+
+def known_class(case, at_edges=False):
+    program, tensors, _ = line_of(case)
+    moving = [True, *[False] * (len(tensors(0.0)) - 1)]
+    return operations.smoothness(program, moving, at_edges)
+
+
+def assert_no_more(rows, cases):
+    """Checks that each row that says something has a case."""
+    assert {row.kind for row in rows} - {name.split()[0] for name in cases} == set()
+
+
+# Those of float32, and those that are equal on both sides of a point.
+ROUNDED = {"MaxPool3D": 1e7}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_class_where_pieces_meet(name):
+    *_, values = line_of(PIECES[name])
+    noise = ROUNDED.get(name, 1.0)
+    measured = one_sided.smoothness(values, [0.0], noise=noise)
+    limit = one_sided.limits(values, 0.0, 1, 0)[0]
+    if abs(values(0.0)[0] - limit) > noise * one_sided.TOLERANCE[0]:
+        measured = -1
+    assert measured == known_class(PIECES[name])
+
+
+# Of these a largest number is far from the next one: on both sides.
+GAPS = ("Arg", "Max", "Min", "MaxPool", "Segment", "Unsorted", "TopK", "SelfAdjoint")
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_breakpoints(name):
+    before, at, behind = columns(name, PIECES[name], "breakpoints")
+    meets = np.abs(at) < 1e-12
+    assert meets.any() == (name != NO_JOINT_AT_0)
+    if name.startswith(GAPS) and not name.startswith(("Maximum", "Minimum")):
+        assert (before[meets] > 0).all() and (behind[meets] > 0).all()
+    else:
+        assert (before[meets] * behind[meets] < 0).all()
+    # It is the distance, as far as a direction of some length tells.
+    assert (np.abs(behind[meets]) <= 5 * STEP).all()
+
+
+NO_JOINT_AT_0 = "TruncateMod at 0"
+# Steps whose places are settings of theirs, and kinds without a kernel for a CPU.
+WITHOUT_A_CASE = (
+    "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel "
+    "NextAfter QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 "
+    "SegmentMaxV2 SegmentMinV2"
+).split()
+
+
+def test_every_row_of_pieces_has_a_case():
+    rows = [
+        row for row in operations.all_rows()
+        if row.breakpoints or row.smoothness in (-1, 0, 1)
+        if row.kind not in WITHOUT_A_CASE
+    ]  # fmt: skip
+    assert_no_more(rows, PIECES)
+
+
+WIDTHS = 2.0 ** -np.arange(3, 9)
+
+
+def class_at_an_end(values) -> float:
+    """Returns how many derivatives go to a limit at t = 0, from both sides if there are two.
+
+    Differences of order k over ever smaller steps settle if there are so many, and grow if
+    not. Of third order they round to 3e-6 at the smallest. A pole is no part of the domain.
+    """
+    with np.errstate(all="ignore"):
+        if not abs(values(0.0)[0]) < 1e12:
+            return math.inf
+        sides = [side for side in (1, -1) if np.isfinite(values(side * WIDTHS)).all()]
+        if len(sides) == 2 and 1 > one_sided.smoothness(values, [0.0], 1) >= 0:
+            return 0
+        return min(_class_from_a_side(values, side) for side in sides)
+
+
+def _class_from_a_side(values, side) -> float:
+    for k in range(4):
+        signs = [(-1) ** (k - i) * math.comb(k, i) for i in range(k + 1)]
+        points = side * WIDTHS[:, None] * np.arange(k + 1)
+        each = values(points).reshape(points.shape)
+        slopes = each @ signs / WIDTHS**k if k else values(side * WIDTHS) - values(0.0)
+        changes = np.abs(np.diff(slopes))
+        if changes[-1] > changes[-2] + 1e-5 * (1 + np.abs(each).max()):
+            return k - 1
+    return math.inf
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_class_at_the_edge_of_the_domain(name):
+    *_, values = line_of(EDGES[name])
+    known = known_class(EDGES[name], at_edges=True)
+    # Steps have a class of their own, that of pieces.
+    assert class_at_an_end(values) == known or known_class(EDGES[name]) == -1
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_domain(name):
+    before, at, behind = columns(name, EDGES[name], "domain")
+    assert (behind > 0).all() and (at <= 1e-12).any()
+    *_, values = line_of(EDGES[name])
+    assert np.isfinite(values(STEP)).all()
+    # Where it is not defined on the other side, the domain says so.
+    assert np.isfinite(values(-STEP)).all() == (before > 0).all()
+
+
+def test_every_row_with_a_domain_has_a_case():
+    rows = [row for row in operations.all_rows() if row.domain or row.at_edge != math.inf]
+    # TensorFlow has no kernel of it any more.
+    rows = [row for row in rows if row.kind != "BatchMatrixTriangularSolve"]
+    assert_no_more(rows, EDGES)
+
+
+# What is read along the operations.
+def on_condition(x):
+    return tf.cond(x[0] > 0.0, lambda: x, lambda: -x)
+
+
+def until_large(x):
+    return tf.while_loop(lambda y: y[0] < 1.0, lambda y: [2.0 * y], [x])[0]
+
+
+READ = {
+    "smooth": (lambda x: tf.sin(x) * x, math.inf, math.inf),
+    "least": (lambda x: tf.nn.elu(tf.nn.relu(x)), 0, 0),
+    "beside the way": (lambda x: x + 0.0 * tf.cast(tf.shape(tf.nn.relu(x))[0], x.dtype), math.inf, math.inf),
+    "a root": (tf.sqrt, math.inf, 0),
+    "a chosen number": (lambda x: tf.where(x > 0.0, x, 0.0), -1, -1),
+    "chosen by a constant": (lambda x: tf.where([True, False], x, 0.0), math.inf, math.inf),
+    "chosen by what is held": (lambda x: tf.where(tf.constant([1.0, 2.0]) > 1.0, x, 0.0), math.inf, math.inf),
+    "no numbers are no number": (lambda x: tf.where(tf.math.is_nan(x), 0.0, x), math.inf, math.inf),
+    "a comparison": (lambda x: x > 0.0, -1, -1),
+    "a comparison beside": (lambda x: (tf.sin(x), x > 0.0), math.inf, math.inf),
+    "places that depend on x": (lambda x: tf.gather(x, tf.argmax(x)), -1, -1),
+    "sorted": (tf.sort, 0, 0),
+    "to integers and back": (lambda x: tf.cast(tf.cast(x, tf.int32), x.dtype), -1, -1),
+    "to another float": (lambda x: tf.cast(x, tf.float32), math.inf, math.inf),
+    "a branch that x chooses": (on_condition, -1, -1),
+    "a branch": (lambda x: tf.cond(tf.constant(1) > 0, lambda: tf.nn.relu(x), lambda: x), 0, 0),
+    "a case": (switched, math.inf, math.inf),
+    "a loop that x ends": (until_large, -1, -1),
+    "a loop": (repeated, math.inf, math.inf),
+    "a loop with a kink": (lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, tf.abs(y - 1.0)), [0, x])[1], 0, 0),
+    "a call": (lambda x: tf.function(tf.nn.selu, autograph=False)(x), 0, 0),
+    "Python": (lambda x: tf.py_function(tf.square, [x], x.dtype), None, None),
+    "unknown": (lambda x: tf.math.igamma(x, x), None, None),
+    "another gradient": (with_another_gradient, math.inf, math.inf),
+    "power of a number that moves": (lambda x: x ** tf.abs(tf.constant([1.5, 2.0]) + x), 0, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_class_is_read_from_the_operations(name):
+    function, *expected = READ[name]
+    traced = operations.trace(function, [tf.constant([0.3, -0.4])])
+    moving = [True, *[False] * len(traced.captured)]
+    assert [
+        operations.smoothness(traced.program, moving, at_edges)
+        for at_edges in (False, True)
+    ] == expected
 
 
 def test_every_rule_has_a_kind_of_tensorflow():

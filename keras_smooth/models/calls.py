@@ -94,9 +94,12 @@ def is_told_by_config(function: Callable) -> bool:
 
 
 def record(
-    model: keras.Operation, parts: list[keras.Operation], args: tuple
+    model: keras.Operation,
+    parts: list[keras.Operation],
+    args: tuple,
+    training: bool = False,
 ) -> dict[int, list[Call]]:
-    """Runs a model once in inference mode and returns the calls of each part, by id.
+    """Runs a model once and returns the calls of each part, by id.
 
     Nothing the model assigns on the way is kept.
     """
@@ -104,32 +107,48 @@ def record(
     with contextlib.ExitStack() as stack:
         for part in parts:
             stack.enter_context(_recorded(part, calls[id(part)]))
-        call_without_trace(model, *args)
+        call_without_trace(model, *args, training=training)
     return calls
 
 
 @contextlib.contextmanager
 def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
-    kind = type(part)
-    call = own_call.entry(part)
+    def recording(call: Callable) -> Callable:
+        @functools.wraps(call)
+        def recorded(*args, **kwargs):
+            output = call(*args, **kwargs)
+            calls.append(Call(args, kwargs, output))
+            return output
 
-    @functools.wraps(call)
-    def recording(*args, **kwargs):
-        output = call(*args, **kwargs)
-        calls.append(Call(args, kwargs, output))
-        return output
+        return recorded
 
+    with replaced(part, recording):
+        yield
+
+
+@contextlib.contextmanager
+def replaced(part: keras.Operation, function: Callable) -> Iterator[None]:
+    """Has a part call something else for a while.
+
+    Args:
+        part: Layer, model or operation.
+        function: Returns what is called, from what the part calls.
+    """
+    kind, call = type(part), vars(part).get("call")
+    new = function(own_call.entry(part))
     if own_call.has_own_call(part):
         # Python looks for it in the class alone.
-        part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(recording)})
+        part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(new)})
     else:
         # Not setattr, which Keras uses to track what it takes for a part of the layer.
-        vars(part)["call"] = recording
+        vars(part)["call"] = new
     try:
         yield
     finally:
         part.__class__ = kind
         vars(part).pop("call", None)
+        if call is not None:
+            vars(part)["call"] = call
 
 
 def call_without_trace(
