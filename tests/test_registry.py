@@ -1,5 +1,6 @@
 """Every claimed class of differentiability, against one-sided limits of derivatives."""
 
+import functools
 import math
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 import tensorflow as tf
 from activation_cases import ACTIVATIONS
 from keras import ops
+from representatives import representatives
 
 import keras_smooth
 from keras_smooth import activations, registry
@@ -108,7 +110,13 @@ def test_reference_finds_each_class():
         (keras.layers.MaxPooling1D(), 0),
         (keras.layers.LayerNormalization(), math.inf),
         (keras.layers.Embedding(3, 2), -1),
-        (keras.layers.Lambda(lambda x: x), None),
+        (keras.layers.Lambda(lambda x: x), math.inf),
+        (keras.layers.Lambda(tf.nn.relu), 0),
+        (keras.layers.UnitNormalization(), 0),
+        (keras.layers.Dot(1, normalize=True), 0),
+        (keras.layers.Masking(), -1),
+        (keras.layers.MultiHeadAttention(2, 3), math.inf),
+        (keras.layers.Hashing(3), -1),
         (keras_smooth.Dense(2, "elu", order=1), 1),
         (keras_smooth.Activation("snake"), math.inf),
     ],
@@ -123,9 +131,31 @@ def test_layer_class():
     assert keras_smooth.smoothness(keras.layers.Dense) is None
 
 
-def test_every_layer_name_in_the_table_exists_in_keras():
-    names = [name for _, names in registry.layers._LAYERS for name in names.split()]
-    assert [name for name in names if not hasattr(keras.layers, name)] == []
+# Arguments of layers that need some.
+NEEDED = {
+    "CategoryEncoding": (3,), "Discretization": ([0.0, 1.0],), "Embedding": (3, 2),
+    "GroupedQueryAttention": (2, 2, 1), "Hashing": (3,), "MultiHeadAttention": (2, 2),
+    "Permute": ((1,),), "RepeatVector": (2,), "Rescaling": (2.0,), "Reshape": ((-1,),),
+    **dict.fromkeys("AlphaDropout Dropout GaussianDropout GaussianNoise".split(), (0.5,)),
+    **{f"SpatialDropout{n}D": (0.5,) for n in (1, 2, 3)},
+    **{f"AveragePooling{n}D": (2,) for n in (1, 2, 3)},
+}  # fmt: skip
+# They normalize groups of channels.
+SETTINGS = {"GroupNormalization": {"groups": 1}}
+
+
+def of_classes():
+    kinds = [value for value in vars(keras.layers).values() if isinstance(value, type)]
+    return sorted(
+        {kind for kind in kinds if registry.layers.of_class(kind) is not None},
+        key=lambda kind: kind.__name__,
+    )
+
+
+@pytest.mark.parametrize("kind", representatives(of_classes(), of_classes()[::9]))
+def test_class_of_layers_has_the_smoothness_that_is_read_of_one(kind):
+    layer = kind(*NEEDED.get(kind.__name__, ()), **SETTINGS.get(kind.__name__, {}))
+    assert keras_smooth.smoothness(kind) == keras_smooth.smoothness(layer)
 
 
 def test_model_has_the_class_of_its_least_smooth_part():
@@ -155,7 +185,9 @@ OPERATIONS = {
     ),
     "zeros like": (lambda x: x + ops.zeros_like(x), math.inf),
     "rounded": (ops.round, -1),
-    "stopped": (ops.stop_gradient, None),
+    "stopped": (ops.stop_gradient, math.inf),
+    "a logarithm of a sum": (lambda x: ops.logsumexp(x, axis=(-1,)), math.inf),
+    "finite numbers": (ops.nan_to_num, math.inf),
     "a norm": (lambda x: ops.norm(x, axis=-1), 0),
     "layers as well": (lambda x: ops.exp(keras.layers.Dense(3, "elu")(x)), 1),
 }
@@ -173,34 +205,80 @@ def test_function_of_keras_ops():
     assert keras_smooth.smoothness(ops.absolute) == keras_smooth.smoothness(ops.abs) == 0
 
 
-def test_unknown_is_none_never_a_guess():
-    class Own(keras.Model):
-        def call(self, x):
-            return x
+class Own(keras.Model):
+    def call(self, x):
+        return keras.ops.elu(x, alpha=1.0)
 
-    class Sub(keras.layers.Dense):
-        pass
 
-    x = keras.Input((3,))
-    with_code = keras.Model(x, keras.layers.Lambda(tf.nn.relu)(x))
-    for unknown in (Own(), Sub(2), with_code, lambda x: x):
-        assert keras_smooth.smoothness(unknown) is None
+class Sub(keras.layers.Dense):
+    pass
+
+
+class Beside(keras.layers.Layer):
+    """Has an input for a number and one for places."""
+
+    def call(self, x, places):
+        return keras.ops.take_along_axis(keras.ops.relu(x), places, axis=1)
+
+
+def with_places():
+    x, places = keras.Input((3,)), keras.Input((2,), dtype="int32")
+    return keras.Model([x, places], Beside()(x, places))
+
+
+# Of code of one's own.
+READ = {
+    "a model": (Own, 1),
+    "a subclass": (lambda: Sub(2, "tanh"), math.inf),
+    "a function": (lambda: lambda x: tf.nn.relu(x) + x, 0),
+    "a function of two": (lambda: lambda x, y: tf.sin(x) * y, math.inf),
+    "a partial": (lambda: functools.partial(tf.reduce_max, axis=-1), 0),
+    "one that x is compared in": (lambda: lambda x: x if x[0, 0] > 0 else -x, None),
+    "a Python function": (lambda: lambda x: tf.numpy_function(np.sin, [x], x.dtype), None),
+    "places that are held": (with_places, 0),
+    "ELU with parameters": (lambda: keras.layers.ELU(alpha=0.5), 0),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_smoothness_is_read(name):
+    make, expected = READ[name]
+    assert keras_smooth.smoothness(make()) == expected
+
+
+def test_a_layer_that_is_read_stays_as_it_is():
+    layer = keras.layers.Dense(2, activity_regularizer="l2")
+    assert keras_smooth.smoothness(layer) == math.inf
+    assert not layer.built and not layer.losses
+    layer(np.ones((1, 3)))
+    before = [np.array(w) for w in layer.weights], len(layer.losses)
+    layer.activation = keras.activations.relu
+    assert keras_smooth.smoothness(layer) == 0
+    assert len(layer.losses) == before[1]
+    for weight, old in zip(layer.weights, before[0], strict=True):
+        np.testing.assert_array_equal(weight, old)
 
 
 def test_register_smoothness():
     def cube_plus(x):
         return keras.ops.where(x > 0, x**3, 0.0 * x)
 
-    assert keras_smooth.smoothness(cube_plus) is None
+    # What a comparison chooses may jump.
+    assert keras_smooth.smoothness(cube_plus) == -1
     keras_smooth.register_smoothness(cube_plus, 2, joints=(0.0,), reason="bends at 0")
     assert keras_smooth.smoothness(cube_plus) == keras_smooth.smoothness("cube_plus") == 2
     assert activations.get("cube_plus") is cube_plus
+    dense = keras.layers.Dense(2, cube_plus)
+    assert keras_smooth.smoothness(dense) == 2
+    assert keras_smooth.smoothness(keras.Sequential([keras.Input((3,)), dense])) == 2
 
     class Mine(keras.layers.Layer):
-        pass
+        def call(self, x):
+            return tf.round(x)
 
     keras_smooth.register_smoothness(Mine, lambda layer: 7)
     assert keras_smooth.smoothness(Mine()) == 7
+    assert keras_smooth.smoothness(keras.Sequential([keras.Input((3,)), Mine()])) == 7
 
 
 @pytest.mark.parametrize("smoothness", [-2, 0.5, "1", None, math.nan])

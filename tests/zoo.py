@@ -44,7 +44,7 @@ class Row:
         x: Its inputs.
         dtype: Of its layers; its exact derivatives are those of its twin in float64.
         refused: Columns, or patterns of them, that are refused, and a word of the reason.
-        smoothness: Its class; None where code cannot tell.
+        smoothness: Its class; None where it cannot be traced.
         audit: What `audit` finds, as the outcome in both modes.
         step: Of the differences that give its exact derivatives.
         is_graph: Whether it is Sequential or Functional, which alone can be smoothened.
@@ -118,7 +118,7 @@ def subclassed(x: Any, **expected: Any) -> Callable:
             for letter in kind.__name__[1:]
         )
         kind = keras.saving.register_keras_serializable("zoo")(kind)
-        how = {"is_graph": False, "smoothness": None, **expected}
+        how = {"is_graph": False, **expected}
         ZOO[name.lower()] = Row(lambda L: kind(dtype=L.dtype), x, **how)
         return kind
 
@@ -181,17 +181,18 @@ STACKS: dict[str, tuple] = {
         lambda L: [L.Bidirectional(L.LSTM(2)), L.Dense(1)], floats(3, 1)),
     "recurrence of stacked cells": (
         lambda L: [L.RNN(L.StackedRNNCells([L.LSTMCell(2), L.GRUCell(3)])), L.Dense(1)],
-        floats(3, 1), dict(smoothness=None)),
+        floats(3, 1)),
+    # It jumps where a sample becomes 0.
     "masked recurrence": (
         lambda L: [L.Masking(), L.LSTM(2), L.Dense(1)], floats(3, 1),
-        dict(smoothness=None)),
+        dict(smoothness=-1)),
     "own layers of the package": (
         lambda L: [keras_smooth.Dense(3, "logish", dtype=L.dtype),
                    keras_smooth.Activation("sin", dtype=L.dtype), L.Dense(1)], floats(2)),
     "images to images": (
         lambda L: [L.Conv2D(1, 2, padding="same", activation="softplus")], floats(2, 2, 1)),
     "a Lambda": (lambda L: [L.Dense(3), L.Lambda(tf.sin), L.Dense(1)], floats(2),
-                 dict(saved=False, smoothness=None)),
+                 dict(saved=False)),
 }  # fmt: skip
 
 
@@ -306,7 +307,7 @@ graphs(
         "matrices": lambda L, x: ops.matmul(ops.reshape(L.Dense(4, "tanh")(x), (-1, 2, 2)),
                                             ops.expand_dims(x, -1)),
         "a choice by value": (lambda L, x: ops.where(x > 5.0, x, ops.sin(_net(L, x, 2))),
-                              dict(smoothness=None)),
+                              dict(smoothness=-1)),
         "the larger of two": (lambda L, x: ops.maximum(_net(L, x), _net(L, x)),
                               dict(smoothness=0, audit="faulty", step=1e-3)),
         # Keras hands training=True of a fit on, whatever the call in the graph said.
@@ -557,7 +558,7 @@ LOST = {
 MIXED = dict.fromkeys(LOST, "samples")
 OWN = {
     # Name: the layer, what is expected.
-    "raw calls of TensorFlow": (Raw, {}),
+    "raw calls of TensorFlow": (Raw, dict(smoothness=0)),
     "a custom gradient": (CustomGradient, {}),
     "a recomputed gradient": (Recomputed, {}),
     "a layer with weights and a loss": (Weighted, dict(dtype="float32")),
@@ -571,10 +572,12 @@ OWN = {
         MixedSamples,
         dict(refused={**MIXED, "DerivativeMonitor": "mixes"}, audit="not examined"),
     ),
-    "a rounding": (Rounded, dict(audit="faulty", step=1e-3)),
+    "a rounding": (Rounded, dict(smoothness=-1, audit="faulty", step=1e-3)),
     "Python outside": (
         Outside,
-        dict(refused={**LOST, "fit_lbfgs loss": "gradient"}, audit="faulty"),
+        dict(
+            smoothness=None, refused={**LOST, "fit_lbfgs loss": "gradient"}, audit="faulty"
+        ),
     ),
 }
 for _name, (_kind, _expected) in OWN.items():
@@ -583,11 +586,11 @@ for _name, (_kind, _expected) in OWN.items():
             [L.Input(2), L.Dense(3, "tanh"), kind(dtype=L.dtype), L.Dense(1)]
         ),
         floats(2),
-        **{"smoothness": None, **_expected},
+        **_expected,
     )
 
 
-@row(floats(3), smoothness=None)
+@row(floats(3))
 def segments_as_the_last_layer(L):
     x = L.Input(3)
     return keras.Model(x, SumOverSegments(dtype=L.dtype)(L.Dense(3, "tanh")(x)))
@@ -752,7 +755,7 @@ def a_subclass_of_Functional(L):
     return InheritedGraph(x, _net(L, x) + x[:, :1])
 
 
-@row(floats(1), is_graph=False, smoothness=None)
+@row(floats(1), is_graph=False)
 def a_model_of_derivatives(L):
     inner = keras.Sequential([L.Input(1), L.Dense(3, "tanh"), L.Dense(1)])
     return keras_smooth.DerivativeModel(inner, order=1)

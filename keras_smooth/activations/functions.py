@@ -6,10 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_smooth import jet
 from keras_smooth.activations.rows import activation_row
 from keras_smooth.checks import finite_number
-from keras_smooth.registry import jet_rules
 from keras_smooth.registry.activations import BEND_0, BEND_SOFTSIGN
 
 
@@ -20,7 +18,6 @@ def _positive(name: str, value: float) -> float:
 @activation_row(
     math.inf,
     lambda w0=1.0: w0,
-    lambda x, w0=1.0: jet.sin(w0 * x),
     examples=({}, {"w0": 3.0}),
 )
 def sin(x: Any, w0: float = 1.0) -> Any:
@@ -50,7 +47,6 @@ def sin(x: Any, w0: float = 1.0) -> Any:
 @activation_row(
     math.inf,
     1.0,
-    lambda x, a=1.0: x + jet.square(jet.sin(a * x)) / a,
     examples=({}, {"a": 2.0}),
 )
 def snake(x: Any, a: float = 1.0) -> Any:
@@ -81,7 +77,7 @@ def snake(x: Any, a: float = 1.0) -> Any:
     return x + ops.square(ops.sin(a * x)) / a
 
 
-@activation_row(math.inf, 0.5, lambda x: jet.softplus(x) - math.log(2.0))
+@activation_row(math.inf, 0.5)
 def shifted_softplus(x: Any) -> Any:
     """Softplus through the origin: f(x) = log(1 + exp(x)) - log(2).
 
@@ -103,7 +99,7 @@ def shifted_softplus(x: Any) -> Any:
     return ops.softplus(x) - math.log(2.0)
 
 
-@activation_row(math.inf, 0.5, jet_rules.sharp_softplus, examples=({}, {"sharpness": 5.0}))
+@activation_row(math.inf, 0.5, examples=({}, {"sharpness": 5.0}))
 def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
     """Softplus with sharpness: f(x) = log(1 + exp(sharpness x)) / sharpness.
 
@@ -137,7 +133,6 @@ def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
 @activation_row(
     1,
     0.5,
-    jet_rules.parabola,
     (-1.0, 1.0),
     "has a second derivative that jumps at both joints",
     examples=({}, {"beta": 2.0}),
@@ -173,7 +168,7 @@ def smelu(x: Any, beta: float = 1.0) -> Any:
     return ops.where(x <= -beta, ops.zeros_like(x), ops.where(x < beta, parabola, x))
 
 
-@activation_row(math.inf, 0.0, lambda x: jet.exp(-jet.square(x)))
+@activation_row(math.inf, 0.0)
 def gaussian(x: Any) -> Any:
     """Gaussian bump: f(x) = exp(-x^2).
 
@@ -196,7 +191,7 @@ def gaussian(x: Any) -> Any:
     return ops.exp(-ops.square(x))
 
 
-@activation_row(math.inf, 1.0, lambda x: 2.0 * jet.tanh(0.5 * x))
+@activation_row(math.inf, 1.0)
 def centered_sigmoid(x: Any) -> Any:
     """Sigmoid through the origin with unit slope: f(x) = 4 (sigmoid(x) - 1/2).
 
@@ -223,7 +218,6 @@ def centered_sigmoid(x: Any) -> Any:
 @activation_row(
     1,
     1.0,
-    jet_rules.softsign,
     (0.0,),
     BEND_SOFTSIGN,
     exact_of=keras.activations.softsign,
@@ -257,7 +251,6 @@ def softsign(x: Any) -> Any:
 @activation_row(
     1,
     1.0,
-    jet_rules.celu,
     (0.0,),
     BEND_0,
     examples=({}, {"alpha": 2.0}),
@@ -296,7 +289,7 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
     return ops.where(x > 0, x, alpha * ops.expm1(negative / alpha))
 
 
-@activation_row(math.inf, math.log(1.5), lambda x: x * jet.log1p(jet.sigmoid(x)))
+@activation_row(math.inf, math.log(1.5))
 def logish(x: Any) -> Any:
     """Logish, a smooth ramp with a dip: f(x) = x log(1 + sigmoid(x)).
 

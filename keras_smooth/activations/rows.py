@@ -6,8 +6,6 @@ from typing import Any
 import keras
 
 from keras_smooth import registry
-from keras_smooth.jet import Jet
-from keras_smooth.registry import jet_rules
 
 # Function of Keras and the function of this package.
 EXACT_FORMS: dict[Callable, Callable] = {}
@@ -16,7 +14,6 @@ EXACT_FORMS: dict[Callable, Callable] = {}
 def activation_row(
     smoothness: float,
     slope: float | Callable[..., float],
-    rule: Callable[..., Jet],
     joints: Sequence[float] = (),
     reason: str = "",
     examples: Sequence[dict] = ({},),
@@ -27,7 +24,6 @@ def activation_row(
     Args:
         smoothness: k of the class C^k.
         slope: f'(0), or a callable that gives it from the parameters.
-        rule: The same function of jets.
         joints: Where pieces of the function meet.
         reason: What happens there.
         examples: Parameters with which the tests try it.
@@ -48,9 +44,7 @@ def activation_row(
                 f"function in {function.__module__} another name."
             )
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
-        columns: dict[str, Any] = dict(
-            smoothness=smoothness, slope=slope, jet=jet_rules.elementwise(rule)
-        )
+        columns: dict[str, Any] = dict(smoothness=smoothness, slope=slope)
         columns |= dict(joints=tuple(joints), reason=reason, examples=tuple(examples))
         registry.add(registry.Row(function, **columns))
         registry.name(function)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth import operations, registry
+from keras_smooth import operations
 from keras_smooth.auditing import checks, plan, report, traced
 from keras_smooth.auditing.findings import MODES, Cause, Finding, worst
 from keras_smooth.auditing.judgement import Judge
@@ -18,6 +18,7 @@ from keras_smooth.auditing.samples import Samples
 from keras_smooth.checks import function, shown, whole_number
 from keras_smooth.differentiation import independence
 from keras_smooth.models import calls, copies, graph, references, sample_inputs
+from keras_smooth.operations.rows import least
 
 _NOTHING = "no floating-point input leads here: there is nothing to differentiate"
 
@@ -190,7 +191,7 @@ class _Examined:
         if known is not None:
             return known
         belongs = functools.partial(self._belongs, part, places)
-        return registry.least(k for numbers, k in self.plan.classes if belongs(numbers))
+        return least(k for numbers, k in self.plan.classes if belongs(numbers))
 
     def is_reached(self, part: keras.Operation) -> bool:
         """Returns whether a layer gets something that moves."""
@@ -327,7 +328,7 @@ def _whole(
         }
         reading = examined["inference"]
         classes = [row.smoothness for row in rows if row.reason != _NOTHING]
-        smoothness = registry.least([*classes, reading.smoothness(None, places)])
+        smoothness = least([*classes, reading.smoothness(None, places)])
         whole = report.layer_audit(model.name, model, smoothness, findings, order)
     else:
         whole = dataclasses.replace(rows[0], name=model.name)

@@ -177,10 +177,9 @@ class _Reader:
             self._gradient(step, facts.tapes_right_to, facts.jet is not None)
             if facts.smoothness is None:
                 return walk(bodies[0], given)
-            self._piece(step, facts.smoothness, known=True)
-            return [max(given, key=lambda state: state == _MOVES)] * len(
-                step.operation.outputs
-            )
+            self._piece(_first_of_pieces(step, bodies[0]), facts.smoothness, known=True)
+            state = _MOVES if _MOVES in given else _STEPS
+            return [state] * len(bodies[0].outputs)
         decides, *states = given
         if decides:
             self._piece(step, -1)
@@ -292,7 +291,8 @@ def known_class(part: keras.Operation) -> float | None:
     """Returns the class C^k of a layer of which more is known than its operations tell."""
     if not isinstance(part, keras.layers.Layer) or graph.is_composed(part):
         return None
-    return registry.smoothness(part)
+    registered = registry.registered_smoothness(part)
+    return registry.smoothness(type(part)) if registered is None else registered
 
 
 def words_of(part: keras.Operation, order: int) -> str:
@@ -300,12 +300,21 @@ def words_of(part: keras.Operation, order: int) -> str:
     functions = [*references.functions(part, "activation")]
     activation = registry.as_activation(part)
     functions += [activation[0]] if activation else []
-    known = [(registry.row(f), registry.smoothness(f)) for f in functions if callable(f)]
+    known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions]
     return "; ".join(
         f"{row.subject.__name__} {row.reason}"
         for row, k in known
         if row is not None and row.reason and k is not None and k < order
     )
+
+
+def _first_of_pieces(step: Step, body: Program) -> Step:
+    """Returns the first operation of pieces in a function, which tells where samples lie."""
+    for operation in body.operations:
+        row = rows.row(operation.type)
+        if row is not None and row.breakpoints is not None:
+            return dataclasses.replace(step, operation=operation)
+    return step
 
 
 def _is_in_table(row: Row | None) -> bool:

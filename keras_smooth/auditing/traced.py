@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -80,7 +81,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
         return tapes.call(model, structure, training)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(registered.names(model, rules.rule_of))
+        stack.enter_context(registered.names(model, _facts_of))
         for number, part in enumerate(parts):
             within = functools.partial(_within_scope, number, arguments)
             stack.enter_context(calls.replaced(part, within))
@@ -93,9 +94,26 @@ def are_same(first: Traced, second: Traced) -> bool:
 
     def definition(traced: Traced) -> Any:
         operation = next(iter(traced.program.operations), None)
-        return None if operation is None else operation.graph.as_graph_def()
+        if operation is None:
+            return None
+        # What is registered has a name of its own in each trace.
+        definition = operation.graph.as_graph_def().SerializeToString(deterministic=True)
+        return re.sub(rb"keras_smooth_rule_[0-9]+_[0-9]+", b"", definition)
 
     return definition(first) == definition(second)
+
+
+def _facts_of(part: Any) -> registered.Facts | None:
+    """Returns what is known of a part beside its operations, where these do not tell it."""
+    facts = rules.facts_of(part)
+    if facts is None or facts.jet is not None or facts.tapes_right_to < math.inf:
+        return facts
+    is_plain = facts.smoothness in (None, math.inf) and calls.is_told_by_config(part)
+    return None if is_plain and not _is_of_ours(part) else facts
+
+
+def _is_of_ours(part: Any) -> bool:
+    return (getattr(part, "__module__", None) or "").split(".")[0] == "keras_smooth"
 
 
 def _within_scope(number: int, arguments: dict[int, list[str]], call: Callable) -> Callable:

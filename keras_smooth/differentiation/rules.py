@@ -1,7 +1,6 @@
 """Rules of users: how their layers, functions and operations carry jets."""
 
 import functools
-import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -12,6 +11,7 @@ from keras_smooth import registry
 from keras_smooth.checks import shown
 from keras_smooth.jet import Jet
 from keras_smooth.operations import rows
+from keras_smooth.operations.registered import Facts
 
 _rules: dict[Any, Callable] = {}
 _versions: list[None] = []
@@ -62,7 +62,8 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
         raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
     _versions.append(None)
     if isinstance(subject, str):
-        rows.add(subject, _unframed(rule))
+        # What else the table knows of the kind stays true.
+        rows.add_column(subject, jet=_unframed(rule), exact=False, program=None)
     else:
         _rules[subject] = rule
 
@@ -85,26 +86,22 @@ def _unframed(rule: Callable) -> Callable:
     return spread_out
 
 
-def rule_of(part: Any) -> tuple[Callable, float] | None:
-    """Returns the rule of a layer, an operation or a function, None where it needs none.
+def facts_of(part: Any) -> Facts | None:
+    """Returns what is known of a layer, an operation or a function beside its operations.
 
-    Beside those of users it is that of the few functions whose pieces join better than their
+    Rules of users come before those of the few functions whose pieces join better than their
     operations tell, as `keras.ops.logaddexp` where its arguments are equal.
-
-    Returns:
-        The rule, and up to which order nested tapes are right without it.
     """
-    if isinstance(part, keras.layers.Layer):
-        rule = _rules.get(type(part))
-        return None if rule is None else (functools.partial(rule, part), math.inf)
-    if isinstance(part, keras.Operation):
-        known = registry.operation_row(part)
-        settings = {} if known is None else registry.settings(part, known.subject)
-    else:
-        known = registry.row(part)
-        settings = registry.unbound(part)[1]
-        if isinstance(part, Hashable) and part in _rules:
-            return _rules[part], math.inf
-    if known is None or known.jet is None or known.tapes_wrong_from == math.inf:
-        return None
-    return functools.partial(known.jet, **settings), known.tapes_wrong_from - 1
+    facts = registry.facts_of(part)
+    subject = type(part) if isinstance(part, keras.layers.Layer) else part
+    rule = _rules.get(subject) if isinstance(subject, Hashable) else None
+    if rule is None:
+        return facts
+    rule = rule if subject is part else functools.partial(rule, part)
+    return Facts(rule, smoothness=None if facts is None else facts.smoothness)
+
+
+def rule_of(part: Any) -> Facts | None:
+    """Returns the same of what has a rule of jets, None of all else."""
+    facts = facts_of(part)
+    return None if facts is None or facts.jet is None else facts

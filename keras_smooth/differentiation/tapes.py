@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth import layers, registry
+from keras_smooth import registry
 from keras_smooth.checks import shown
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import graph, own_call
@@ -243,21 +243,6 @@ def _check_floats(tensor: tf.Tensor, subject: Callable, order: int) -> None:
         raise LostError(lost(subject, order, f"its output is {tensor.dtype.name}"))
 
 
-def are_wrong(model: Callable, order: int) -> bool:
-    """Returns whether nested tapes may be wrong where jets are right.
-
-    So it is of layers that have an exact form, from the second derivative on, and of some
-    operations and activations at single points, as of `prod` where a factor is 0.
-    """
-    parts = [part for _, part in graph.unique(model)] if graph.is_graph(model) else [model]
-    return any(_wrong_from(part) <= order for part in parts)
-
-
-def _wrong_from(part: Callable) -> float:
-    inexact = layers.exact_form(type(part)) is not type(part)
-    return min(2 if inexact else math.inf, registry.tapes_wrong_from(part))
-
-
 class Slopes:
     """A step of `nested_tapes`: the derivative by a number t a sample, by two reverse sweeps.
 
@@ -269,8 +254,7 @@ class Slopes:
     def __init__(self, subject: Callable, order: int):
         self.subject = subject
         # Each order takes two sweeps.
-        known = registry.smoothness(subject) is not None
-        self.is_trusted = known and not are_wrong(subject, 2 * order)
+        self.is_trusted = functools.partial(is_certain, subject, 2 * order)
 
     def __call__(self, value, t: tf.Tensor, order: int) -> Callable:
         return lambda tape: keras.tree.map_structure(
@@ -287,7 +271,7 @@ class Slopes:
         row = gradient(inner, total, seed) if isinstance(total, tf.Tensor) else total
         if isinstance(row, Exception):
             raise row
-        if not (self.is_trusted or row is not None and _is_whole(seed, total, row)):
+        if not (row is not None and _is_whole(seed, total, row) or self.is_trusted()):
             raise LookupError("a path has no second gradient")
         return _found(row, self.subject, order, value)
 
@@ -380,7 +364,12 @@ def _found(
 def is_certain(subject: object, order: int) -> bool:
     """Returns whether a derivative of which there is nothing to see is known to be 0."""
     smoothness = registry.smoothness(subject)
-    return smoothness is not None and smoothness >= order
+    # Tapes may leave out what a stopped or declared gradient hides.
+    return (
+        smoothness is not None
+        and smoothness >= order
+        and registry.tapes_right_to(subject) >= max(order, 2)
+    )
 
 
 def lost(subject: object, order: int, cause: object) -> str:

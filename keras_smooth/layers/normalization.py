@@ -325,7 +325,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
-@exact_of(keras.layers.UnitNormalization, smoothness=-1)
+@exact_of(keras.layers.UnitNormalization)
 class UnitNormalization(keras.layers.UnitNormalization):
     """A `keras.layers.UnitNormalization` whose derivatives at zero are 0, not NaN.
 

@@ -23,13 +23,12 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
     owner = type(layer).__name__
     order = whole_number(f"The `order` of {owner}", order, 0)
     for activation in activations:
-        smoothness = registry.smoothness(activation)
-        if order == 0:
-            continue
-        if smoothness is None:
+        known = registry.registered_smoothness(activation)
+        if known is not None and known < order:
+            raise ValueError(_rough(owner, activation, known, order))
+        if known is None and order and (registry.smoothness(activation) or 0) < order:
+            # Pieces may join better than the operations tell.
             _warn_unknown(owner, _name(activation), order)
-        elif smoothness < order:
-            raise ValueError(_rough(owner, activation, smoothness, order))
     return order
 
 

@@ -53,7 +53,7 @@ def _per_image(factor, like):
     return ops.cast(ops.reshape(factor, (-1, 1, 1)), like.dtype)
 
 
-@exact_of(keras.layers.RandomHue, smoothness=None)
+@exact_of(keras.layers.RandomHue)
 class RandomHue(keras.layers.RandomHue):
     """A `keras.layers.RandomHue` that can be differentiated.
 
@@ -119,7 +119,7 @@ class RandomHue(keras.layers.RandomHue):
         return x * (high - low) + low
 
 
-@exact_of(keras.layers.RandomSaturation, smoothness=None)
+@exact_of(keras.layers.RandomSaturation)
 class RandomSaturation(keras.layers.RandomSaturation):
     """A `keras.layers.RandomSaturation` that can be differentiated.
 

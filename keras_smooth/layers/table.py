@@ -10,7 +10,6 @@ from typing import Any
 import keras
 
 from keras_smooth import registry
-from keras_smooth.registry.rows import Class
 
 # Class of Keras and the class of this package.
 ORDERED_FORMS: dict[type, type] = {}
@@ -18,10 +17,9 @@ EXACT_FORMS: dict[type, Any] = {}
 SMOOTH_FORMS: dict[type, Any] = {}
 
 
-def _registered(kind: type, smoothness: Class | Callable[..., Class]) -> type:
-    """Registers a class for saving, for good, and in the table of smoothness."""
-    if smoothness is not None:
-        registry.register_smoothness(kind, smoothness)
+def _registered(kind: type, smoothness: float | None) -> type:
+    """Registers a class for saving, for good, and how smooth all of its layers are."""
+    registry.add_class(kind, smoothness)
     return keras.saving.register_keras_serializable(package="keras_smooth")(kind)
 
 
@@ -29,21 +27,15 @@ def ordered(kind: type) -> type:
     """Says that a class adds an order to the layer of Keras that it is a subclass of."""
     stock = kind.__base__
     ORDERED_FORMS[stock] = kind
-    return _registered(kind, registry.row(stock).smoothness)
+    return _registered(kind, registry.smoothness(stock))
 
 
-def exact_of(stock: type, smoothness: Class = math.inf) -> Callable[[type], type]:
-    """Says that a class has the outputs of Keras' layer and derivatives that hold.
-
-    Args:
-        stock: Class of Keras.
-        smoothness: k of the class C^k of the exact layer; None where training and
-            inference differ, so that an audit has to measure.
-    """
+def exact_of(stock: type) -> Callable[[type], type]:
+    """Says that a class has the outputs of Keras' layer and derivatives that hold."""
 
     def register(kind: type) -> type:
         EXACT_FORMS[stock] = kind
-        return _registered(kind, smoothness)
+        return _registered(kind, registry.smoothness(stock))
 
     return register
 

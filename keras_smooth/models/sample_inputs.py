@@ -1,6 +1,6 @@
 """Inputs on which a model or a layer can be run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -107,6 +107,41 @@ def of_graph(model: keras.Model) -> Any:
     return getattr(model, "input", None)
 
 
+def closed(shape: tuple) -> tuple[int, ...]:
+    """Returns the shape of a few samples, without open sizes."""
+    open_size = OPEN.get(len(shape), OPEN_ELSE)
+    return (SAMPLES, *(open_size if size is None else size for size in shape[1:]))
+
+
+def of_function() -> Iterator[tf.TensorSpec]:
+    """Yields what a function of one tensor may take."""
+    for dtype in ("float32", "float64"):
+        for shape in _SHAPES:
+            yield tf.TensorSpec((SAMPLES, *shape), dtype)
+
+
+def of_layer(layer: keras.layers.Layer) -> Iterator[tuple]:
+    """Yields arguments that a layer may take, by the shapes that it was built with first."""
+    dtype = layer.compute_dtype
+
+    def specification(shape: tuple) -> tf.TensorSpec:
+        return tf.TensorSpec(closed(shape), dtype)
+
+    shapes = _built_shape(layer) if layer.built else None
+    if shapes is not None:
+        named = "input_shape" not in (layer.get_build_config() or {})
+        inputs = keras.tree.map_shape_structure(specification, shapes)
+        yield tuple(inputs.values()) if named else (inputs,)
+    for shape in _SHAPES:
+        x = specification((None, *shape))
+        yield from ((x,), ([x, x],), (x, x))
+
+
+def as_input(specification: tf.TensorSpec) -> keras.KerasTensor:
+    """Returns a symbol with which a layer can be built."""
+    return keras.Input(batch_shape=specification.shape, dtype=specification.dtype.name)
+
+
 def sample(shape: tuple, dtype: str, whole: bool = False) -> tf.Tensor:
     """Returns a random input: normal numbers, or integers and booleans of 0 and 1.
 
@@ -115,8 +150,7 @@ def sample(shape: tuple, dtype: str, whole: bool = False) -> tf.Tensor:
         dtype: Of the input.
         whole: Whether floats are 0 and 1 as well.
     """
-    open_size = OPEN.get(len(shape), OPEN_ELSE)
-    shape = (SAMPLES, *(open_size if size is None else size for size in shape[1:]))
+    shape = closed(shape)
     rng = np.random.default_rng(SEED)
     if dtype == "string":
         return tf.fill(shape, "a")

@@ -7,6 +7,7 @@ rows.py         what a row of the table says
 table/          the rows, by family
 lifting.py      how a function is applied to the entries of a jet
 lists.py        lists of jets, as loops keep them
+breakpoints.py  how far points are from where pieces meet
 evaluation.py   Taylor mode along the operations
 taped.py        nested tapes around one operation without a rule
 registered.py   functions and layers with rules of users
@@ -21,8 +22,10 @@ from keras_smooth.operations import table
 from keras_smooth.operations.evaluation import apply, evaluate
 from keras_smooth.operations.paths import (
     between,
+    classes,
     kept_in_variables,
     reached,
+    smoothness,
     tapes_right_to,
 )
 from keras_smooth.operations.rows import Row, all_rows, row
@@ -37,10 +40,12 @@ __all__ = [
     "apply",
     "axes_of_samples",
     "between",
+    "classes",
     "evaluate",
     "kept_in_variables",
     "reached",
     "row",
+    "smoothness",
     "table",
     "tapes_right_to",
     "trace",

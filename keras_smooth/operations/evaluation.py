@@ -12,26 +12,34 @@ from keras_smooth.operations import registered, taped
 from keras_smooth.operations.lifting import primal, run, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program, signature
-from keras_smooth.operations.rows import row
+from keras_smooth.operations.rows import is_smooth, row
 from keras_smooth.operations.trace import trace
 
 
-def evaluate(program: Program, values: Sequence[Any], effects: bool = True) -> list:
+def evaluate(
+    program: Program,
+    values: Sequence[Any],
+    effects: bool = True,
+    watch: Callable | None = None,
+) -> list:
     """Runs a program for jets in the place of some inputs.
 
     Args:
         program: What is computed.
         values: For each of its inputs a tensor, a variable or a jet.
         effects: Whether to run what changes variables, as a call of the model does.
+        watch: Called with each operation and its inputs, also of bodies of control flow.
 
     Returns:
         For each output a tensor, or a jet where it depends on one of the inputs.
     """
     known = dict(zip(program.inputs, values, strict=True))
-    run_body = functools.partial(evaluate, effects=effects)
+    run_body = functools.partial(evaluate, effects=effects, watch=watch)
     steps = program.steps if effects else program.steps_to_outputs
     for operation, inputs, outputs, ended in steps:
         given = [known[name] for name in inputs]
+        if watch is not None:
+            watch(operation, given)
         results = _apply(operation, given, program.bodies, run_body)
         for name in ended:
             del known[name]
@@ -88,7 +96,7 @@ def _apply(
         return run_body(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet | JetList) for x in inputs):
         return _listed(run(operation, inputs))
-    if not any(map(_is_smooth, operation.outputs)):
+    if not any(is_smooth(output.dtype) for output in operation.outputs):
         return _listed(run_primals(operation, inputs))
     if known is None or known.jet is None:
         return taped.apply(operation, inputs)
@@ -97,12 +105,6 @@ def _apply(
         return taped.apply(operation, inputs)
     results = _listed(result)
     return results if known.exact else _with_primals(operation, inputs, results)
-
-
-def _is_smooth(output: tf.Tensor) -> bool:
-    """Returns whether an output can have derivatives: integers and booleans have none."""
-    dtype = output.dtype
-    return dtype.is_floating or dtype.is_complex or dtype == tf.variant
 
 
 def _with_primals(operation: tf.Operation, inputs: list, results: list) -> list:

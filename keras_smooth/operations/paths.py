@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from keras_smooth.operations import registered, rows
-from keras_smooth.operations.program import Program
-from keras_smooth.operations.rows import WITHOUT_VALUES
+from keras_smooth.operations.program import Program, signature
+from keras_smooth.operations.rows import WITHOUT_VALUES, Class
 
 
 def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
@@ -59,7 +59,7 @@ def between(program: Program, moving: Sequence[bool]) -> Iterator[tf.Operation]:
             continue
         names.update(outputs)
         yield operation
-        for name in _bodies(operation):
+        for name in bodies_of(operation):
             body = program.bodies(name)
             yield from between(body, [True] * len(body.inputs))
 
@@ -75,9 +75,12 @@ _BODIES = {
 }
 
 
-def _bodies(operation: tf.Operation) -> list[str]:
+def bodies_of(operation: tf.Operation) -> list[str]:
     if operation.type in ("Case", "StatelessCase"):
         return [each.name for each in operation.get_attr("branches")]
+    if rows.row(operation.type) is None and signature(operation).function is None:
+        # In the bodies of control flow a call of a function is an operation of its name.
+        return [operation.type]
     return [operation.get_attr(name).name for name in _BODIES.get(operation.type, ())]
 
 
@@ -87,5 +90,106 @@ def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
 
 
 def _right_to(operation: tf.Operation) -> float:
-    called = (registered.tapes_right_to(name) for name in _bodies(operation))
+    called = (registered.facts(name).tapes_right_to for name in bodies_of(operation))
     return min([rows.tapes_right_to(operation), *called])
+
+
+def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False) -> Class:
+    """Returns the class C^k of what a program computes: the least on the way.
+
+    Args:
+        program: Operations.
+        moving: For each input whether it is differentiated by. Others are held.
+        at_edges: Whether the edges of domains count, as 0 of a square root.
+
+    Returns:
+        k of the class C^k, -1 where it jumps or gives nothing but integers and booleans,
+        None where an operation on the way is unknown.
+    """
+    known = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
+    is_smooth = any(rows.is_smooth(known[name].dtype) for name in program.outputs)
+    if not is_smooth and any(_Classes(at_edges).of(program, moving)):
+        return -1
+    return rows.least(k for _, k in classes(program, moving, at_edges))
+
+
+def classes(
+    program: Program, moving: Sequence[bool], at_edges: bool = False
+) -> list[tuple[tf.Operation, Class]]:
+    """Returns the operations on the way from some inputs to the outputs, with their classes.
+
+    Args:
+        program: Operations.
+        moving: For each input whether it is differentiated by. Others are held.
+        at_edges: Whether the edges of domains count.
+    """
+    collected = _Classes(at_edges)
+    collected.of(program, moving)
+    return collected.found
+
+
+class _Classes:
+    """The classes of all operations on the way from some inputs to the outputs.
+
+    Integers and booleans have none of their own: what they decide jumps, if they move.
+    """
+
+    def __init__(self, at_edges: bool) -> None:
+        self.at_edges = at_edges
+        self.found: list[tuple[tf.Operation, Class]] = []
+
+    def of(self, program: Program, moving: Sequence[bool]) -> list[bool]:
+        """Adds the classes of a program; returns for each output whether it moves."""
+        names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
+        for operation, inputs, outputs, _ in program.steps_to_outputs:
+            given = [name in names for name in inputs]
+            if operation.type in WITHOUT_VALUES or not any(given):
+                continue
+            bodies = bodies_of(operation)
+            moved = (
+                self._of_bodies(operation, bodies, program, given)
+                if bodies
+                else self._of_one(operation, given)
+            )
+            names.update(name for name, moves in zip(outputs, moved) if moves)
+        return [name in names for name in program.outputs]
+
+    def _of_one(self, operation: tf.Operation, moving: list[bool]) -> list[bool]:
+        k = rows.smoothness(operation, moving, self.at_edges)
+        smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
+        if any(smooth):
+            self.found.append((operation, k))
+        # Whether a number is finite, say, stays as it is near every point.
+        return [is_smooth or k != math.inf for is_smooth in smooth]
+
+    def _of_bodies(
+        self, operation: tf.Operation, names: list[str], program: Program, moving: list
+    ) -> list[bool]:
+        bodies = [program.bodies(name) for name in names]
+        if operation.type in ("While", "StatelessWhile"):
+            return self._of_loop(operation, bodies, moving)
+        if len(bodies) == 1:
+            known = registered.facts(names[0]).smoothness
+            if known is None:
+                return self.of(bodies[0], moving)
+            self.found.append((operation, known))
+            return [True] * len(operation.outputs)
+        decided, *given = moving
+        columns = zip(*(self.of(body, given) for body in bodies))
+        self._decide(operation, decided)
+        return [decided or any(column) for column in columns]
+
+    def _of_loop(
+        self, operation: tf.Operation, bodies: list[Program], moving: list[bool]
+    ) -> list[bool]:
+        condition, body = bodies
+        before: list[bool] = []
+        while moving != before:
+            before = moving
+            moving = [a or b for a, b in zip(before, self.of(body, before))]
+        self._decide(operation, any(self.of(condition, moving)))
+        return moving
+
+    def _decide(self, operation: tf.Operation, moves: bool) -> None:
+        if moves:
+            self.found.append((operation, -1))

@@ -1,6 +1,10 @@
-"""Functions and layers with rules of users, which a trace knows by names of their own."""
+"""Functions and layers of which more is known than their operations tell.
+
+A trace knows them by names of their own.
+"""
 
 import contextlib
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -16,24 +20,39 @@ from keras_smooth.operations.lifting import primal
 from keras_smooth.presentation.warn import warn
 
 _NAME = "keras_smooth_rule"
-_calls: dict[str, tuple[Callable, float]] = {}
+_calls: dict[str, "Facts"] = {}
 _numbers = itertools.count()
 # Half of the digits, which rounding leaves and a wrong rule does not.
 _TOLERANCES = {"bfloat16": 0.1, "float16": 3e-2, "float32": 3e-4, "float64": 1e-8}
 
 
-def marked(function: Callable, rule: Callable, tapes_right_to: float) -> Callable:
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of a function or a layer beside its operations.
+
+    Args:
+        jet: Rule of jets, with the same arguments; None where its operations carry them.
+        tapes_right_to: Up to which order TensorFlow's derivatives of it are right.
+        smoothness: k of the class C^k; None where its operations tell.
+    """
+
+    jet: Callable | None = None
+    tapes_right_to: float = math.inf
+    smoothness: float | None = None
+
+
+def marked(function: Callable, facts: Facts) -> Callable:
     """Returns a function that runs under a name of its own while it is traced.
 
     Args:
         function: Of tensors.
-        rule: Of jets, with the same arguments.
-        tapes_right_to: Up to which order TensorFlow's derivatives of it are right.
+        facts: What is known of it.
     """
+    rule = facts.jet
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not _takes(rule, args, kwargs):
+        if rule is not None and not _takes(rule, args, kwargs):
             return function(*args, **kwargs)
         tensors = [x for x in keras.tree.flatten((args, kwargs)) if tf.is_tensor(x)]
         name = f"{_NAME}_{next(_numbers)}"
@@ -49,11 +68,11 @@ def marked(function: Callable, rule: Callable, tapes_right_to: float) -> Callabl
             return function(*positional, **named)
 
         def jets(values: list) -> Any:
-            positional, named = filled(values)
-            return rule(*positional, **named)
+            positional, named = filled(values[: len(tensors)])
+            return rule(*positional, **named)  # type: ignore[misc]
 
         body.__name__ = name
-        _calls[name] = (lambda values: jets(values[: len(tensors)]), tapes_right_to)
+        _calls[name] = facts if rule is None else dataclasses.replace(facts, jet=jets)
         return tf.function(body, autograph=False)(*tensors)
 
     return call
@@ -68,29 +87,30 @@ def _takes(rule: Callable, args: tuple, kwargs: dict) -> bool:
 
 
 @contextlib.contextmanager
-def names(subject: Any, rule_of: Callable = lambda part: None) -> Iterator[Callable]:
-    """Lets what has rules run under names of its own, as long as something is traced.
+def names(subject: Any, facts_of: Callable = lambda part: None) -> Iterator[Callable]:
+    """Lets what is known run under names of its own, as long as something is traced.
 
     Args:
         subject: What is traced; the parts of it keep what they call, but for that time.
-        rule_of: Gives the rule of a layer, an operation or a function, and up to which order
-            TensorFlow's derivatives of it are right; or None.
+        facts_of: Gives the `Facts` of a layer, an operation or a function, or None.
 
     Yields:
         What to trace in its place.
     """
     with contextlib.ExitStack() as stack:
         for part in _parts(subject):
-            rule = rule_of(part)
-            if rule is not None:
-                stack.enter_context(_attribute(part, "call", marked(part.call, *rule)))
+            facts = facts_of(part)
+            if facts is not None:
+                stack.enter_context(_attribute(part, "call", marked(part.call, facts)))
             activation: Any = getattr(part, "activation", None)
-            rule = None if isinstance(activation, keras.Operation) else rule_of(activation)
-            if rule is not None:
-                call = marked(activation, *rule)
+            facts = (
+                None if isinstance(activation, keras.Operation) else facts_of(activation)
+            )
+            if facts is not None:
+                call = marked(activation, facts)
                 stack.enter_context(_attribute(part, "activation", call))
-        rule = None if isinstance(subject, keras.Operation) else rule_of(subject)
-        yield subject if rule is None else marked(subject, *rule)
+        facts = None if isinstance(subject, keras.Operation) else facts_of(subject)
+        yield subject if facts is None else marked(subject, facts)
 
 
 @contextlib.contextmanager
@@ -130,7 +150,7 @@ def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | Non
         inputs: Its arguments, and what it captures.
         computed: Returns what its operations give, by which the rule is checked.
     """
-    rule, _ = _call(name)
+    rule = facts(name).jet
     if rule is None or not any(isinstance(x, Jet) for x in inputs):
         return None
     unframed = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
@@ -145,15 +165,11 @@ def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | Non
     return [_checked(*each) for each in zip(results, exact, agree)]
 
 
-def _call(name: str) -> tuple[Callable | None, float]:
+def facts(name: str) -> Facts:
+    """Returns what is known of a function that a trace calls."""
     start = name.find(_NAME)
     key = name[start:].rpartition("_")[0] if start >= 0 else ""
-    return _calls.get(key, (None, math.inf))
-
-
-def tapes_right_to(name: str) -> float:
-    """Returns up to which order TensorFlow's derivatives of a function are right."""
-    return _call(name)[1]
+    return _calls.get(key, Facts())
 
 
 def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:

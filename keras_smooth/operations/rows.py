@@ -2,10 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 Rule = Callable
+Class = float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +22,15 @@ class Row:
             list with one for each output.
         exact: Whether the primal of the rule is computed by the operation itself; that of
             other rules is replaced by what the operation computes.
-        smoothness: k of the class C^k on the open domain.
+        smoothness: k of the class C^k on the open domain, -1 where it jumps, None where
+            nothing is known; or a function that gives it from the operation and from
+            whether each of its inputs moves.
+        at_edge: k of the class C^k at the edge of the domain, where the function is finite
+            there; or such a function.
+        breakpoints: `breakpoints(operation, *inputs)` returns real tensors that are 0 where
+            pieces meet, and whose sign tells the side. None where there are no pieces.
+        domain: `domain(operation, *inputs)` returns tensors that are positive inside the
+            open domain. None where the function is defined everywhere.
         tapes_right_to: The highest order up to which TensorFlow's own derivatives are
             right, 0 where it has none; or a function that gives it from the operation.
         program: How control flow runs: `run(operation, inputs, bodies, evaluate)`, for
@@ -31,7 +42,10 @@ class Row:
     kind: str
     jet: Rule | None = None
     exact: bool = False
-    smoothness: float = math.inf
+    smoothness: Class | Callable[..., Class] = math.inf
+    at_edge: Class | Callable[..., Class] = math.inf
+    breakpoints: Callable[..., list[tf.Tensor]] | None = None
+    domain: Callable[..., list[tf.Tensor]] | None = None
     tapes_right_to: float | Callable[..., float] = math.inf
     program: Callable | None = None
     samples: Callable | None = None
@@ -54,9 +68,9 @@ def add(kinds: str, jet: Rule | None = None, **columns: object) -> None:
 
 
 def add_column(kinds: str, **columns: object) -> None:
-    """Adds a fact to the rows of some kinds."""
+    """Adds a fact to the rows of some kinds; of one without a row nothing else is known."""
     for kind in kinds.split():
-        known = _rows.get(kind, Row(kind))
+        known = _rows.get(kind, Row(kind, smoothness=None))
         _rows[kind] = dataclasses.replace(known, **columns)  # type: ignore[arg-type]
 
 
@@ -70,6 +84,45 @@ def tapes_right_to(operation: Any) -> float:
     known = row(operation.type)
     right_to = math.inf if known is None else known.tapes_right_to
     return right_to(operation) if callable(right_to) else right_to
+
+
+def is_smooth(dtype: tf.DType) -> bool:
+    """Returns whether numbers of a dtype can have derivatives: integers have none."""
+    return dtype.is_floating or dtype.is_complex or dtype == tf.variant
+
+
+def smoothness(
+    operation: tf.Operation, moving: Sequence[bool], at_edges: bool = False
+) -> Class:
+    """Returns k of the class C^k of an operation.
+
+    Args:
+        operation: A traced operation.
+        moving: For each of its inputs whether it depends on x.
+        at_edges: Whether the edges of its domain count where it is finite there.
+
+    Returns:
+        k; -1 where it jumps, as what an integer or a boolean decides that moves; None where
+        the table does not know.
+    """
+    pairs = zip(operation.inputs, moving, strict=True)
+    if any(moves and not is_smooth(x.dtype) for x, moves in pairs):
+        return -1
+    known = row(operation.type)
+    if known is None:
+        return None
+    columns = [known.smoothness, known.at_edge] if at_edges else [known.smoothness]
+    return least(c(operation, moving) if callable(c) else c for c in columns)
+
+
+def least(classes: Iterable[Class]) -> Class:
+    """Returns the smoothness of a composition: the least, unknown if any is unknown."""
+    smallest = math.inf
+    for k in classes:
+        if k is None:
+            return None
+        smallest = min(smallest, k)
+    return smallest
 
 
 def all_rows() -> Iterable[Row]:

@@ -414,8 +414,7 @@ _COLUMNS = {
     _last(1): "Cross FFT IFFT IRFFT LogSoftmax RFFT Softmax",
     _last(2): (
         "Cholesky FFT2D IFFT2D MatrixBandPart MatrixInverse MatrixSolve "
-        "MatrixTriangularSolve BatchMatrixTriangularSolve LogMatrixDeterminant "
-        "MatrixDeterminant"
+        "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant"
     ),
     _reduced: "EuclideanNorm Max Mean Min Prod Sum All Any",
     _reshaped: "Reshape",

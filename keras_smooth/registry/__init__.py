@@ -1,17 +1,15 @@
-"""What is known of each activation, layer and operation: one row each, and the look-up.
+"""What is known of activations and layers beside their operations: one row each; the look-up.
 
 rows.py           what a row says, and the table
 lookup.py         smoothness of anything, names, what to recommend; rows of users
-jet_rules.py      how activations carry jets
-operation_rules.py   how operations carry jets
-samples.py        arguments with which an operation can be tried
+reading.py        smoothness as the operations tell it that TensorFlow traces
+functions_of_keras.py   which function of keras.ops an operation in a graph is
+joined.py         rows of functions whose pieces join better than their operations tell
 activations.py    rows of Keras' activations
-layers.py         rows of Keras' layers
-operations.py     rows of the functions of keras.ops
+layers.py         layers that are an activation, and classes of one smoothness
 
-The last three fill the table when this package is imported. The activations, stand-ins and
-layers of keras_smooth add their own rows next to their definitions. How the operations of
-TensorFlow carry jets is in the room `operations`.
+The activations and stand-ins of keras_smooth add their own rows next to their definitions. What
+is known of the operations of TensorFlow is in the room `operations`.
 """
 
 # isort: off
@@ -20,13 +18,11 @@ from keras_smooth.registry.rows import (
     add,
     all_rows,
     change,
-    least,
-    operation_of_class,
-    operation_row,
     row,
-    settings,
     unbound,
 )
+from keras_smooth.registry.functions_of_keras import function_of, settings
+from keras_smooth.registry.reading import facts_of
 from keras_smooth.registry.lookup import (
     activation_of,
     activation_rows,
@@ -36,16 +32,17 @@ from keras_smooth.registry.lookup import (
     name,
     named,
     nearest,
+    readings_of_parts,
     recommended,
     register_smoothness,
+    registered_smoothness,
     slope_at_zero,
     smoothness,
     smoothness_of_parts,
-    tapes_wrong_from,
+    tapes_right_to,
 )
 from keras_smooth.registry import activations  # noqa: F401  it fills the table
-from keras_smooth.registry.layers import as_activation, of_activation
-from keras_smooth.registry import operations  # noqa: F401  it fills the table
+from keras_smooth.registry.layers import add_class, as_activation
 # isort: on
 
 __all__ = [
@@ -53,26 +50,27 @@ __all__ = [
     "activation_of",
     "activation_rows",
     "add",
+    "add_class",
     "all_rows",
     "as_activation",
     "change",
     "check_subject",
+    "facts_of",
     "function_names",
+    "function_of",
     "has_name",
-    "least",
     "name",
     "named",
     "nearest",
-    "of_activation",
-    "operation_of_class",
-    "operation_row",
+    "readings_of_parts",
     "recommended",
     "register_smoothness",
+    "registered_smoothness",
     "row",
     "settings",
     "slope_at_zero",
     "smoothness",
     "smoothness_of_parts",
-    "tapes_wrong_from",
+    "tapes_right_to",
     "unbound",
 ]

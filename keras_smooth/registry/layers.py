@@ -1,13 +1,11 @@
-"""Rows of Keras' layers: how smooth each is."""
+"""Keras' layers that are an activation, and classes whose smoothness no argument changes."""
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import keras
 
-from keras_smooth.registry.lookup import smoothness
-from keras_smooth.registry.rows import Class, change, least, row
+from keras_smooth.registry.rows import Class
 
 # Layers that are an activation, and its parameters, which are their attributes.
 _ACTIVATIONS = {
@@ -19,73 +17,40 @@ _ACTIVATIONS = {
 }  # fmt: skip
 
 
-def as_activation(layer: keras.layers.Layer) -> tuple[Callable, dict] | None:
+def as_activation(layer: object) -> tuple[Callable, dict] | None:
     """Returns the activation that a layer is and its parameters, None for other layers."""
     function, names = _ACTIVATIONS.get(type(layer), (None, ()))
     return function and (function, {name: getattr(layer, name) for name in names})
 
 
-def _as_activation(layer: keras.layers.Layer) -> Class:
-    function, parameters = as_activation(layer)
-    known: Any = row(function).smoothness
-    return known(**parameters)
+# What is read of a layer is the same for all of its class.
+_OF_CLASSES: dict[type, Class] = {}
+_NAMES = {
+    math.inf: "ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average "
+    "AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Concatenate "
+    "Cropping1D Cropping2D Cropping3D Dropout Flatten GaussianDropout GaussianNoise "
+    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GroupNormalization "
+    "GroupQueryAttention Identity LayerNormalization MultiHeadAttention Multiply Permute "
+    "RMSNormalization RepeatVector Rescaling Reshape Softmax SpatialDropout1D "
+    "SpatialDropout2D SpatialDropout3D Subtract UpSampling1D UpSampling2D UpSampling3D "
+    "ZeroPadding1D ZeroPadding2D ZeroPadding3D",
+    0: "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D MaxPooling1D MaxPooling2D "
+    "MaxPooling3D Maximum Minimum PReLU UnitNormalization",
+    -1: "CategoryEncoding Discretization Embedding Hashing",
+}
 
 
-def of_activation(layer: keras.layers.Layer) -> Class:
-    return smoothness(layer.activation)
+def add_class(kind: type, smoothness: Class) -> None:
+    """Says how smooth each layer of a class is, whatever its arguments."""
+    _OF_CLASSES[kind] = smoothness
 
 
-def _of_gates(layer: keras.layers.Layer) -> Class:
-    return least(map(smoothness, (layer.activation, layer.recurrent_activation)))
+def of_class(kind: type) -> Class:
+    """Returns how smooth each layer of a class is, None if unknown or told by arguments."""
+    return _OF_CLASSES.get(kind)
 
 
-def _of_inner(layer: keras.layers.Layer) -> Class:
-    return smoothness(layer.layer)
-
-
-def _of_directions(layer: keras.layers.Layer) -> Class:
-    return least(map(smoothness, (layer.forward_layer, layer.backward_layer)))
-
-
-def _of_products(layer: keras.layers.Layer) -> Class:
-    """Vectors that are normalized jump at 0."""
-    return -1 if layer.normalize else math.inf
-
-
-_LAYERS = (
-    (
-        math.inf,
-        "ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average "
-        "AveragePooling1D AveragePooling2D AveragePooling3D BatchNormalization Concatenate "
-        "Cropping1D "
-        "Cropping2D Cropping3D Dropout Flatten GaussianDropout GaussianNoise "
-        "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D "
-        "GroupNormalization GroupQueryAttention Identity InputLayer LayerNormalization "
-        "MultiHeadAttention Multiply Normalization Permute RMSNormalization "
-        "RepeatVector Rescaling Reshape Softmax SpatialDropout1D SpatialDropout2D "
-        "SpatialDropout3D Subtract UpSampling1D UpSampling2D "
-        "UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D",
-    ),
-    (
-        of_activation,
-        "Activation Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D "
-        "Conv3DTranspose Dense DepthwiseConv1D DepthwiseConv2D EinsumDense "
-        "SeparableConv1D SeparableConv2D SimpleRNN",
-    ),
-    (_of_gates, "ConvLSTM1D ConvLSTM2D ConvLSTM3D GRU LSTM"),
-    (_of_inner, "SpectralNormalization TimeDistributed"),
-    (_of_directions, "Bidirectional"),
-    (_as_activation, "ELU LeakyReLU ReLU"),
-    (
-        0,
-        "GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D MaxPooling1D "
-        "MaxPooling2D MaxPooling3D Maximum Minimum PReLU",
-    ),
-    (-1, "CategoryEncoding Discretization Embedding Hashing UnitNormalization"),
-    (_of_products, "Dot"),
-)
-
-for _smoothness, _names in _LAYERS:
+for _smoothness, _names in _NAMES.items():
     for _name in _names.split():
         if hasattr(keras.layers, _name):
-            change(getattr(keras.layers, _name), smoothness=_smoothness)
+            add_class(getattr(keras.layers, _name), _smoothness)

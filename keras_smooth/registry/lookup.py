@@ -1,7 +1,6 @@
 """The look-up: how smooth a function, layer or model is, and what to recommend."""
 
 import difflib
-import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -10,17 +9,8 @@ import keras
 
 from keras_smooth.checks import finite_number, shown, text
 from keras_smooth.models import graph
-from keras_smooth.registry.rows import (
-    Class,
-    Row,
-    all_rows,
-    change,
-    least,
-    operation_row,
-    row,
-    settings,
-    unbound,
-)
+from keras_smooth.registry import layers, reading
+from keras_smooth.registry.rows import Class, Row, all_rows, change, row, unbound
 
 _named = {}
 
@@ -133,7 +123,7 @@ def activation_of(function: Callable) -> Callable:
     TensorFlow can be one of `keras.activations`.
     """
     found = row(function)
-    return function if found is None else found.activation or found.subject
+    return function if found is None else found.subject
 
 
 def slope_at_zero(function: Callable) -> float | None:
@@ -143,15 +133,10 @@ def slope_at_zero(function: Callable) -> float | None:
     return slope(**unbound(function)[1]) if callable(slope) else slope
 
 
-def tapes_wrong_from(part: keras.Operation) -> float:
-    """Returns the lowest order at which nested tapes are wrong at points of a part.
-
-    It is that of an operation, or of the activation of a layer; `math.inf` for others.
-    """
-    found = operation_row(part)
-    if isinstance(part, keras.layers.Layer):
-        found = row(getattr(part, "activation", None))
-    return math.inf if found is None else found.tapes_wrong_from
+def tapes_right_to(obj: object) -> float:
+    """Returns up to which order nested tapes are right at all points, `math.inf` if unknown."""
+    facts = reading.facts_of(obj)
+    return reading.read(obj).tapes_right_to if facts is None else facts.tapes_right_to
 
 
 def recommended(order: float = 2) -> list[str]:
@@ -194,19 +179,21 @@ def _keras_activation(name: str) -> Callable | None:
         return None
 
 
-@functools.singledispatch
 def smoothness(obj: object) -> Class:
     """Returns how often a function, layer or model can be differentiated.
 
+    It is read from the operations that TensorFlow traces: the least of all on the way from
+    the inputs to the outputs, at the edges of their domains as well. Pieces that join better
+    than their operations tell, as those of ELU, have what is registered.
+
     Args:
-        obj: An activation (its name or the function), a layer, a layer class whose
-            smoothness does not depend on arguments, or a model. A layer has the
-            smoothness of its activation, a model that of its least smooth part.
+        obj: An activation (its name or the function), any function of tensors, a layer, a
+            layer class whose smoothness does not depend on arguments, or a model.
 
     Returns:
         k of the differentiability class C^k: -1 for a jump, 0 for ReLU, 1 for ELU,
-        `math.inf` for tanh. `None` means unknown: no row, or a model whose `call`
-        is its own code.
+        `math.inf` for tanh. `None` means unknown: TensorFlow cannot trace it, or an operation
+        in it is unknown.
 
     Raises:
         ValueError: If `obj` is a string that names no activation.
@@ -219,66 +206,28 @@ def smoothness(obj: object) -> Class:
     (0, inf)
     >>> keras_smooth.smoothness(keras.layers.Dense(20, activation="elu"))
     1
+    >>> keras_smooth.smoothness(lambda x: keras.ops.maximum(keras.ops.sin(x), 0.0))
+    0
     """
+    if isinstance(obj, str):
+        return smoothness(named(obj))
     if not callable(obj):
         raise TypeError(
             "smoothness expects the name of an activation, a function, a layer or a "
             f"model; received {shown(obj)}."
         )
-    found = row(obj)
-    if found is None:
-        return None
     if isinstance(obj, type):
-        return None if callable(found.smoothness) else found.smoothness
-    if callable(found.smoothness):
-        return found.smoothness(**unbound(obj)[1])
-    return found.smoothness
+        known = row(obj)
+        k = None if known is None else known.smoothness
+        return layers.of_class(obj) if k is None or callable(k) else k
+    registered = registered_smoothness(obj)
+    return reading.read(obj).smoothness if registered is None else registered
 
 
-@smoothness.register
-def _(obj: str) -> Class:
-    return smoothness(named(obj))
-
-
-@smoothness.register
-def _(obj: keras.layers.Layer) -> Class:
-    # The exact class only: a subclass may compute something else.
-    found = row(type(obj))
-    if found is None:
-        return None
-    return found.smoothness(obj) if callable(found.smoothness) else found.smoothness
-
-
-@smoothness.register
-def _(obj: keras.Model) -> Class:
-    kind = graph.graph_class(obj)
-    if kind is None:
-        return None
-    if kind is keras.Sequential:
-        return least(map(smoothness, obj.layers))
-    if all(isinstance(part, keras.layers.Layer) for part in obj.operations):
-        return least(map(smoothness, obj.operations))
-    return least(map(_of_node, graph.nodes(obj)))
-
-
-@smoothness.register
-def _(obj: keras.Operation) -> Class:
-    return _of_call(obj, (), {})
-
-
-def _of_node(node: graph.Node) -> Class:
-    if isinstance(node.operation, keras.layers.Layer):
-        return smoothness(node.operation)
-    return _of_call(node.operation, node.args, node.kwargs)
-
-
-def _of_call(operation: keras.Operation, args: tuple, kwargs: dict) -> Class:
-    """Returns the smoothness of an operation of keras.ops with arguments, if it has some."""
-    found = operation_row(operation)
-    known = None if found is None else found.smoothness
-    if callable(known):
-        return known(*args, **settings(operation, found.subject), **kwargs)
-    return known
+def registered_smoothness(obj: object) -> Class:
+    """Returns what the table says of a function, layer or operation, None if nothing."""
+    facts = reading.facts_of(obj)
+    return None if facts is None else facts.smoothness
 
 
 def smoothness_of_parts(model: keras.Model) -> dict[int, Class]:
@@ -286,16 +235,38 @@ def smoothness_of_parts(model: keras.Model) -> dict[int, Class]:
 
     Operations on what is no float have none.
     """
-    found = {}
+    return {place: each.smoothness for place, each in readings_of_parts(model).items()}
+
+
+def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
+    """Returns what is read of the layers and operations of a graph by id, nested ones too."""
+    found: dict[int, reading.Reading] = {}
     for part in (model, *graph.inner(model)):
         if part is not model and graph.is_graph(part):
-            found |= smoothness_of_parts(part)
+            found |= readings_of_parts(part)
         elif isinstance(part, keras.layers.Layer):
-            found[id(part)] = smoothness(part)
+            found[id(part)] = _known(part) or reading.read(part)
     if graph.graph_class(model) is keras.Function:
         nodes = [n for n in graph.nodes(model) if _takes_floats(n)]
         found |= {id(n.operation): _of_node(n) for n in nodes}
     return found
+
+
+def _known(part: keras.Operation) -> reading.Reading | None:
+    registered = registered_smoothness(part)
+    return None if registered is None else reading.Reading(registered)
+
+
+def _of_node(node: graph.Node) -> reading.Reading:
+    if isinstance(node.operation, keras.layers.Layer):
+        return _known(node.operation) or reading.read(node.operation)
+    try:
+        return _known(node.operation) or reading.of_call(
+            node.operation, node.args, node.kwargs
+        )
+    # Whatever a function says that cannot be traced.
+    except Exception:
+        return reading.Reading()
 
 
 def _takes_floats(node: graph.Node) -> bool:

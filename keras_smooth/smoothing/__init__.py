@@ -6,7 +6,6 @@ smooth_operation.py    those of operations of several numbers, which keep the gr
 lambda_form.py         what takes the place of a Lambda layer
 straight_pieces.py     functions that are made of straight pieces, recognized by their values
 stand_ins.py           the smooth functions that take their place
-unknown_functions.py   functions that stay, and may be rough
 """
 
 from keras_smooth.smoothing.conversion import (

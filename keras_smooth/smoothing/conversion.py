@@ -21,7 +21,7 @@ from keras_smooth.models import (
     state,
 )
 from keras_smooth.presentation.warn import warn
-from keras_smooth.smoothing import smooth_forms, unknown_functions
+from keras_smooth.smoothing import smooth_forms
 from keras_smooth.smoothing.lambda_form import LambdaForm
 from keras_smooth.smoothing.smooth_operation import FORMS, SmoothOperation
 
@@ -195,18 +195,21 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
 
 
 def _warn_rough(smooth: keras.Model, order: int) -> None:
-    rough = [*_rough_parts(smooth, order), *unknown_functions.rough(smooth, order)]
+    # Most models have none.
+    whole = registry.smoothness(smooth)
+    rough = [] if whole is not None and whole >= order else [*_rough_parts(smooth, order)]
     if rough:
         warn(f"These parts have no smooth replacement and stay: {', '.join(rough)}.")
 
 
 def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
     """Yields the layers and operations of a model that are less smooth than an order."""
-    known = registry.smoothness_of_parts(model)
+    known = registry.readings_of_parts(model)
     for path, part in graph.unique(model):
-        smoothness = known.get(id(part))
-        if smoothness is not None and smoothness < order:
-            yield f"{path} ({type(part).__name__}, C^{smoothness})"
+        reading = known.get(id(part))
+        if reading and reading.smoothness is not None and reading.smoothness < order:
+            kinds = "".join(f", {kind}" for kind in reading.rough(order))
+            yield f"{path} ({type(part).__name__}, C^{reading.smoothness}{kinds})"
 
 
 class _Converter:
@@ -261,9 +264,9 @@ class _Converter:
     def _smooth_operation(self, operation: keras.Operation) -> Callable | None:
         """Returns a function of the tensors that the operation is called with in a graph."""
         smoothness = registry.smoothness(operation)
-        if smoothness is None or smoothness >= self.order:
+        subject = registry.function_of(operation)
+        if smoothness is None or smoothness >= self.order or subject is None:
             return None
-        subject = registry.operation_row(operation).subject
         settings = registry.settings(operation, subject)
         if subject.__name__ in FORMS:
             name = operation.name
@@ -303,11 +306,11 @@ class _Converter:
         if smoothness is not None and smoothness >= self.order:
             return self._own(function) or activations.exact_form(function)
         smooth = self._replacement(function)
-        if smooth is None and smoothness is not None:
+        if smooth is None and registry.registered_smoothness(function) is not None:
             name = getattr(registry.activation_of(function), "__name__", "")
             raise ValueError(
                 f"There is no smooth replacement of activation {name!r}, which "
-                f"{'jumps' if smoothness < 0 else f'is of class C^{smoothness}'}. Give one: "
+                f"{'jumps' if smoothness == -1 else f'is of class C^{smoothness}'}. Give one: "
                 f"replacements={{{name!r}: 'tanh'}}."
             )
         return smooth or function

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth import layers, registry
+from keras_smooth import layers
 
 
 @keras.saving.register_keras_serializable(package="keras_smooth")
@@ -22,6 +22,3 @@ class LambdaForm(layers.Activation):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         return self.activation(inputs)
-
-
-registry.change(LambdaForm, smoothness=registry.of_activation)

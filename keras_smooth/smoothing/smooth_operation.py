@@ -4,14 +4,12 @@ A graph keeps its shape: Keras orders the layers of a model by it, and files and
 `get_weights` go by that order.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_smooth import registry
 from keras_smooth.activations import sharp_softplus
 from keras_smooth.layers.smooth_maximum import smooth_maximum
 
@@ -82,6 +80,3 @@ class SmoothOperation(keras.Operation):
     def get_config(self) -> dict:
         names = ("operation", "sharpness", "settings", "name")
         return {name: getattr(self, name) for name in names}
-
-
-registry.change(SmoothOperation, smoothness=math.inf)

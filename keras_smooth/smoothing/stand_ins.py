@@ -8,20 +8,8 @@ import math
 
 from keras import ops
 
-from keras_smooth import activations, jet
+from keras_smooth import activations
 from keras_smooth.activations.rows import activation_row
-from keras_smooth.jet import Jet
-from keras_smooth.registry import jet_rules
-
-
-def _ramp(x: Jet, sharpness: float) -> Jet:
-    return jet_rules.sharp_softplus(x, sharpness)
-
-
-def _ramps(x: Jet, knots, weights, slope=0.0, offset=0.0, sharpness=10.0) -> Jet:
-    pairs = zip(knots, weights, strict=True)
-    total = offset + slope * x
-    return sum((weight * _ramp(x - knot, sharpness) for knot, weight in pairs), total)
 
 
 def _ramps_slope(knots, weights, slope=0.0, offset=0.0, sharpness=10.0) -> float:
@@ -29,25 +17,14 @@ def _ramps_slope(knots, weights, slope=0.0, offset=0.0, sharpness=10.0) -> float
     return slope + sum(w / (1.0 + math.exp(sharpness * knot)) for knot, w in pairs)
 
 
-def _elu(x: Jet, alpha=1.0, scale=1.0, width=1.0, sharpness=10.0) -> Jet:
-    negative = -_ramp(-x, sharpness)
-    return scale * (_ramp(x, sharpness) + alpha * jet.expm1(negative / width))
-
-
 def _elu_slope(alpha=1.0, scale=1.0, width=1.0, sharpness=10.0) -> float:
     decay = math.exp(-math.log(2.0) / (sharpness * width))
     return 0.5 * scale * (1.0 + alpha / width * decay)
 
 
-def _softsign(x: Jet, sharpness=10.0) -> Jet:
-    root = jet.sqrt(jet.square(x) + 1 / sharpness**2)
-    return x / (1.0 + root - 1 / sharpness)
-
-
 @activation_row(
     math.inf,
     _ramps_slope,
-    _ramps,
     examples=(
         {"knots": (0.0,), "weights": (1.0,)},
         {"knots": (-0.5, 0.5), "weights": (-1.0, 1.0), "slope": 1.0, "offset": 0.5},
@@ -78,7 +55,6 @@ def smooth_ramps(x, knots, weights, slope=0.0, offset=0.0, sharpness=10.0):
 @activation_row(
     math.inf,
     _elu_slope,
-    _elu,
     examples=({}, {"alpha": 1.5, "scale": 2.0, "width": 0.5, "sharpness": 4.0}),
 )
 def smooth_elu(x, alpha=1.0, scale=1.0, width=1.0, sharpness=10.0):
@@ -100,7 +76,7 @@ def smooth_elu(x, alpha=1.0, scale=1.0, width=1.0, sharpness=10.0):
     return scale * (positive + alpha * ops.expm1(negative / width))
 
 
-@activation_row(math.inf, 1.0, _softsign, examples=({}, {"sharpness": 3.0}))
+@activation_row(math.inf, 1.0, examples=({}, {"sharpness": 3.0}))
 def smooth_softsign(x, sharpness=10.0):
     """Softsign with a smooth absolute value: x / (1 + sqrt(x^2 + 1/s^2) - 1/s).
 

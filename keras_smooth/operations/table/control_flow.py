@@ -360,5 +360,5 @@ def _described(operation: tf.Operation, handle: JetList) -> Any:
 add("TensorListElementShape TensorListLength", _described, exact=True)
 
 # Python functions: of the gradient of one TensorFlow knows nothing.
-add("PyFunc PyFuncStateless", tapes_right_to=0)
-add("EagerPyFunc", tapes_right_to=1)
+add("PyFunc PyFuncStateless", smoothness=None, tapes_right_to=0)
+add("EagerPyFunc", smoothness=None, tapes_right_to=1)

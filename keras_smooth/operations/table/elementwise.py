@@ -1,16 +1,18 @@
 """Functions of single numbers, and of two numbers that broadcast."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import inner, minus, times, total
+from keras_smooth.operations.breakpoints import from_integer
 from keras_smooth.operations.lifting import linear, of_one_rank, primal, run, whole
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, is_smooth
 
 
 def _of_one(function: Callable[[Jet], Jet]) -> Callable:
@@ -115,9 +117,55 @@ _FUNCTIONS = {
     "Tan": _tan,
     "Tanh": jet.tanh,
 }
+
+
+def _within_one(operation: tf.Operation, x: tf.Tensor) -> list:
+    return [1.0 - tf.abs(x)]
+
+
+def _above_zero(operation: tf.Operation, x: tf.Tensor) -> list:
+    return [x]
+
+
+def _off_zero(operation: tf.Operation, x: tf.Tensor) -> list:
+    return [tf.abs(x)]
+
+
+def _off_poles(operation: tf.Operation, x: tf.Tensor) -> list:
+    """Of the gamma function, at 0 and all integers below."""
+    return [tf.where(x < 0.5, tf.abs(from_integer(x)), x)]
+
+
+# Where a function is not defined everywhere: tensors that are positive inside the domain.
+_DOMAINS: dict[str, Callable] = {
+    "Acos": _within_one,
+    "Acosh": lambda operation, x: [x - 1.0],
+    "Asin": _within_one,
+    "Atanh": _within_one,
+    "Digamma": _off_poles,
+    "Erfinv": _within_one,
+    "Expint": _above_zero,
+    "Inv": _off_zero,
+    "Lgamma": _off_poles,
+    "Log": _above_zero,
+    "Log1p": lambda operation, x: [x + 1.0],
+    "Ndtri": lambda operation, x: [x, 1.0 - x],
+    "Reciprocal": _off_zero,
+    "Rsqrt": _above_zero,
+    "Sqrt": _above_zero,
+    "Tan": lambda operation, x: [tf.abs(tf.cos(x))],
+}
+# They have a value at the edge, and an infinite slope.
+_STEEP = ("Acos", "Acosh", "Asin", "Sqrt")
 for _kind, _function in _FUNCTIONS.items():
-    # At 0 TensorFlow's second derivative of the Bessel function is no number.
-    add(_kind, _of_one(_function), tapes_right_to=1 if _kind == "BesselI0" else math.inf)
+    add(
+        _kind,
+        _of_one(_function),
+        at_edge=0 if _kind in _STEEP else math.inf,
+        domain=_DOMAINS.get(_kind),
+        # At 0 TensorFlow's second derivative of the Bessel function is no number.
+        tapes_right_to=1 if _kind == "BesselI0" else math.inf,
+    )
 
 
 def _of_two(function: Callable) -> Callable:
@@ -229,19 +277,54 @@ def _product_no_nan(x: Any, y: Any) -> Jet:
     return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
 
 
+def _divisor_off_zero(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+    return [tf.abs(y)]
+
+
+def _base(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+    """The numbers that can be raised to a power: all, for one that is whole."""
+    if tf.get_static_value(operation.inputs[1]) is None:
+        return [x]
+    reciprocals = tf.where(y < 0, tf.abs(x), tf.ones_like(x))
+    return [tf.where(y == tf.round(y), reciprocals, x)]
+
+
+def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | None:
+    """A power that is not whole has as many derivatives at 0 as it is large.
+
+    A negative one is not finite there.
+    """
+    base, exponents = map(tf.get_static_value, operation.inputs)
+    if exponents is None:
+        return math.inf if base is not None and np.all(base > 0) else None
+    broken = exponents[(exponents > 0) & (exponents != np.round(exponents))]
+    return min((math.floor(each) for each in np.ravel(broken)), default=math.inf)
+
+
+def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
+    """An angle jumps where y is 0 and x is not positive."""
+    return [tf.where(x > 0, tf.ones_like(y), y)]
+
+
 add("Add AddV2", _of_two(lambda x, y: x + y))
 add("Sub", _of_two(lambda x, y: x - y))
 add("Mul", _of_two(lambda x, y: x * y))
-add("RealDiv Div", _of_two(quotient))
-add("DivNoNan", _of_two(_no_nan))
+add("RealDiv Div", _of_two(quotient), domain=_divisor_off_zero)
+add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=_divisor_off_zero)
 add("MulNoNan", _of_two(_product_no_nan))
-add("Pow", _raised)
+add("Pow", _raised, at_edge=_power_at_zero, domain=_base)
 add("SquaredDifference", _of_two(_difference_squared))
-add("Atan2", _atan2)
-add("Xlogy", _product_or_zero(jet.log))
-add("Xlog1py", _product_or_zero(jet.log1p))
-add("Xdivy", _product_or_zero(jet.reciprocal))
-add("Softsign", _of_one(_softsign), smoothness=1, tapes_right_to=1)
+add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
+add("Xlogy", _product_or_zero(jet.log), domain=lambda operation, x, y: [y])
+add("Xlog1py", _product_or_zero(jet.log1p), domain=lambda operation, x, y: [y + 1.0])
+add("Xdivy", _product_or_zero(jet.reciprocal), domain=_divisor_off_zero)
+add(
+    "Softsign",
+    _of_one(_softsign),
+    smoothness=1,
+    breakpoints=lambda operation, x: [x],
+    tapes_right_to=1,
+)
 
 
 def _same(operation: tf.Operation, *xs: Any) -> list:
@@ -253,6 +336,12 @@ def _cast(operation: tf.Operation, x: Jet) -> Jet:
     dtype = operation.get_attr("DstT")
     series = [None if value is None else tf.cast(value, dtype) for value in x.series]
     return x.like(run(operation, [x.primal]), series)
+
+
+def _cast_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Rounding is left out of account, but for floats of 8 bits: these are steps."""
+    dtype = operation.get_attr("DstT")
+    return math.inf if is_smooth(dtype) and dtype.size > 1 else -1
 
 
 def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
@@ -287,6 +376,11 @@ add(
 add("PreventGradient StopGradient", _same, exact=True, tapes_right_to=1)
 add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)
 add("AccumulateNV2 AddN", _sum_of_all)
-add("Cast", _cast, exact=True)
+add(
+    "Cast",
+    _cast,
+    exact=True,
+    smoothness=_cast_class,
+)
 add("Neg", lambda operation, x: -x, exact=True)
 add("Conj", linear(lambda operation, v: tf.math.conj(v)), exact=True)

@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.operations.breakpoints import first_gap
 from keras_smooth.operations.lifting import (
     behind,
     joint,
@@ -95,11 +96,27 @@ def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any
     return x.like(largest, [None if v is None else lifted(v) for v in x.series])
 
 
+def _gap_in_segments(
+    operation: tf.Operation, x: tf.Tensor, ids: tf.Tensor, *number: tf.Tensor
+) -> list:
+    x = -x if "Min" in operation.type else x
+    size = number[0] if number else tf.reduce_max(tf.pad(ids + 1, [[0, 1]]))
+    return [
+        first_gap(
+            x,
+            lambda v: tf.math.unsorted_segment_max(v, ids, size),
+            lambda v: tf.gather(v, ids),
+            lambda v: tf.math.unsorted_segment_sum(v, ids, size),
+        )
+    ]
+
+
 add(
     "SegmentMax SegmentMaxV2 SegmentMin SegmentMinV2 UnsortedSegmentMax UnsortedSegmentMin",
     _extreme_of_segments,
     exact=True,
     smoothness=0,
+    breakpoints=_gap_in_segments,
 )
 
 

@@ -1,5 +1,7 @@
 """Pooling, resizing and other operations on images, axis 0 of which is a batch."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -17,9 +19,16 @@ add(
 )
 # The gradients of these have none.
 add(
-    "ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate",
+    "ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor",
     folded_linear,
     exact=True,
+    tapes_right_to=0,
+)
+add(
+    "ScaleAndTranslate",
+    folded_linear,
+    exact=True,
+    smoothness=lambda operation, moving: 0 if any(moving[1:]) else math.inf,
     tapes_right_to=0,
 )
 
@@ -40,7 +49,19 @@ def _transformed(operation: tf.Operation, x: Jet, transforms: Any, *others: Any)
     return x.like(run(operation, [x.primal, transforms, *others]), series)
 
 
-add("ImageProjectiveTransformV3", _transformed, exact=True, tapes_right_to=1)
+def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Linear in the images; between two pixels of another slope in where these are read."""
+    nearest = b"NEAREST" in bytes(operation.node_def.attr["interpolation"].s)
+    return (-1 if nearest else 0) if any(moving[1:]) else math.inf
+
+
+add(
+    "ImageProjectiveTransformV3",
+    _transformed,
+    exact=True,
+    smoothness=_by_pixels,
+    tapes_right_to=1,
+)
 
 
 def _largest(second: Any, *names: str):
@@ -67,6 +88,26 @@ def _largest(second: Any, *names: str):
     return rule
 
 
+def _gap(operation: tf.Operation, x: tf.Tensor) -> list:
+    """How far the largest number of each window is above the second largest."""
+    size, strides = operation.get_attr("ksize"), operation.get_attr("strides")
+    if operation.get_attr("data_format").startswith(b"NC"):
+        x = tf.transpose(x, [0, *range(2, x.shape.rank), 1])
+        size, strides = ([s[0], *s[2:], s[1]] for s in (size, strides))
+    # What is filled in at the border is 0, and here the smallest of all.
+    x = x - tf.reduce_min(x) + 1.0
+    padding = operation.get_attr("padding").decode()
+    patches = (
+        tf.image.extract_patches(x, size, strides, [1] * 4, padding)
+        if x.shape.rank == 4
+        else tf.extract_volume_patches(x, size, strides, padding)
+    )
+    shape = tf.concat([tf.shape(patches)[:-1], [-1, tf.shape(x)[-1]]], axis=0)
+    windows = tf.linalg.matrix_transpose(tf.reshape(patches, shape))
+    top = tf.sort(windows, direction="DESCENDING")[..., :2]
+    return [top[..., 0] - top[..., -1]] if math.prod(size) > 1 else []
+
+
 for _kind, _second in (
     ("MaxPool", tf.raw_ops.MaxPoolGradGrad),
     ("MaxPool3D", tf.raw_ops.MaxPool3DGradGrad),
@@ -76,6 +117,7 @@ for _kind, _second in (
         _largest(_second, "ksize", "strides", "padding", "data_format"),
         exact=True,
         smoothness=0,
+        breakpoints=_gap,
         tapes_right_to=1,
     )
 
@@ -95,4 +137,10 @@ def _cropped(operation: tf.Operation, x: Jet, boxes: Any, places: Any, size: Any
     return x.like(y, [None if v is None else lifted(v) for v in whole(x).series])
 
 
-add("CropAndResize", _cropped, exact=True, tapes_right_to=1)
+add(
+    "CropAndResize",
+    _cropped,
+    exact=True,
+    smoothness=lambda operation, moving: 0 if moving[1] else math.inf,
+    tapes_right_to=1,
+)

@@ -40,7 +40,11 @@ def _inverse(operation: tf.Operation, x: Jet) -> Jet:
     return x.like(y[0], y[1:])
 
 
-add("MatrixInverse", _inverse, exact=True)
+def _regular(operation: tf.Operation, a: tf.Tensor, *others: tf.Tensor) -> list:
+    return [tf.abs(tf.linalg.det(a))]
+
+
+add("MatrixInverse", _inverse, exact=True, domain=_regular)
 
 
 def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
@@ -76,7 +80,13 @@ def _solved(operation: tf.Operation, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return run(operation, [tf.broadcast_to(a, shape), b])
 
 
-add("BatchMatrixTriangularSolve MatrixSolve MatrixTriangularSolve", _solve, exact=True)
+add("MatrixSolve", _solve, exact=True, domain=_regular)
+add(
+    "MatrixTriangularSolve",
+    _solve,
+    exact=True,
+    domain=lambda operation, a, b: [tf.abs(tf.linalg.diag_part(a))],
+)
 
 
 def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
@@ -109,7 +119,13 @@ def _half_of(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
     return tf.matmul(wide, half)
 
 
-add("Cholesky", _cholesky, exact=True)
+add(
+    "Cholesky",
+    _cholesky,
+    exact=True,
+    # Eigenvalues are read from the lower triangle, as the factor is.
+    domain=lambda operation, x: [tf.linalg.eigvalsh(x)],
+)
 
 
 def _log_determinant(operation: tf.Operation, x: Jet) -> list:
@@ -153,8 +169,9 @@ def _determinant(operation: tf.Operation, x: Jet) -> Jet:
     return ratio * value
 
 
-add("LogMatrixDeterminant", _log_determinant, exact=True)
-add("MatrixDeterminant", _determinant)
+add("LogMatrixDeterminant", _log_determinant, exact=True, domain=_regular)
+# Its derivatives go through the inverse.
+add("MatrixDeterminant", _determinant, domain=_regular)
 
 
 def _eigen(operation: tf.Operation, x: Jet) -> list:
@@ -203,4 +220,17 @@ def _eigen(operation: tf.Operation, x: Jet) -> list:
     return [spectrum, x.like(vectors, v[1:])]
 
 
-add("SelfAdjointEigV2", _eigen, exact=True, tapes_right_to=1)
+def _eigenvalues_apart(operation: tf.Operation, x: tf.Tensor) -> list:
+    values = tf.linalg.eigvalsh(x)
+    return [values[..., 1:] - values[..., :-1]]
+
+
+add(
+    "SelfAdjointEigV2",
+    _eigen,
+    exact=True,
+    # Where two eigenvalues meet, these have a kink and the vectors jump.
+    smoothness=lambda operation, moving: -1 if operation.get_attr("compute_v") else 0,
+    breakpoints=_eigenvalues_apart,
+    tapes_right_to=1,
+)

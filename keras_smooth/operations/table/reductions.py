@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
+from keras_smooth.operations.breakpoints import first_gap
 from keras_smooth.operations.lifting import (
     batched,
     linear,
@@ -61,7 +62,20 @@ def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     return x.like(largest, series)
 
 
-add("Max Min", _extreme, exact=True, smoothness=0)
+def _gap(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
+    x = -x if operation.type.endswith("Min") else x
+    return [
+        first_gap(
+            x,
+            lambda v: tf.reduce_max(v, axes, keepdims=True),
+            lambda v: v,
+            lambda v: tf.reduce_sum(v, axes, keepdims=True),
+        )
+    ]
+
+
+add("Max Min", _extreme, exact=True, smoothness=0, breakpoints=_gap)
+add("ArgMax ArgMin", smoothness=-1, breakpoints=_gap)
 
 
 def _product(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
@@ -180,4 +194,9 @@ def _length(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
 
 
 add("L2Loss", _half_square)
-add("EuclideanNorm", _length, smoothness=0)
+add(
+    "EuclideanNorm",
+    _length,
+    at_edge=0,
+    domain=lambda operation, x, axes: [tf.math.reduce_euclidean_norm(x, axes)],
+)

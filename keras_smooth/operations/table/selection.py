@@ -1,7 +1,7 @@
 """Functions of pieces: the larger, the clipped, the chosen, and what jumps."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import times
+from keras_smooth.operations.breakpoints import from_integer, from_other_integer
 from keras_smooth.operations.lifting import (
     expanded,
     of_one_rank,
@@ -35,11 +36,26 @@ def _leak(operation: tf.Operation, x: tf.Tensor) -> tf.Tensor:
     return tf.where(x > 0, tf.ones_like(x), operation.get_attr("alpha") * tf.ones_like(x))
 
 
+def _zero(operation: tf.Operation, x: tf.Tensor) -> list:
+    return [x]
+
+
+def _leak_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    return math.inf if operation.get_attr("alpha") == 1.0 else 0
+
+
+_KINK_AT_0 = {"exact": True, "smoothness": 0, "breakpoints": _zero}
 # At the kinks as TensorFlow's own gradients have it.
-add("Relu", _straight(lambda operation, x: x > 0), exact=True, smoothness=0)
-add("Relu6", _straight(lambda operation, x: (x > 0) & (x < 6)), exact=True, smoothness=0)
-add("LeakyRelu", _straight(_leak), exact=True, smoothness=0)
-add("Abs", _straight(lambda operation, x: tf.sign(x)), exact=True, smoothness=0)
+add("Relu", _straight(lambda operation, x: x > 0), **_KINK_AT_0)
+add("Abs", _straight(lambda operation, x: tf.sign(x)), **_KINK_AT_0)
+add("LeakyRelu", _straight(_leak), **_KINK_AT_0 | {"smoothness": _leak_class})
+add(
+    "Relu6",
+    _straight(lambda operation, x: (x > 0) & (x < 6)),
+    exact=True,
+    smoothness=0,
+    breakpoints=lambda operation, x: [x, x - 6.0],
+)
 
 
 def _exponential(x: Jet, factor: float = 1.0) -> Jet:
@@ -58,8 +74,19 @@ def _selu(x: Jet) -> Jet:
     return _SELU_SCALE * jet.where(x.primal >= 0, x, _exponential(x, _SELU_ALPHA))
 
 
-add("Elu", lambda operation, x: jet.elementwise(_elu, x), smoothness=1, tapes_right_to=1)
-add("Selu", lambda operation, x: jet.elementwise(_selu, x), smoothness=0)
+add(
+    "Elu",
+    lambda operation, x: jet.elementwise(_elu, x),
+    smoothness=1,
+    breakpoints=_zero,
+    tapes_right_to=1,
+)
+add(
+    "Selu",
+    lambda operation, x: jet.elementwise(_selu, x),
+    smoothness=0,
+    breakpoints=_zero,
+)
 
 
 def _choose(takes_first: Callable) -> Callable:
@@ -72,8 +99,12 @@ def _choose(takes_first: Callable) -> Callable:
     return rule
 
 
-add("Maximum", _choose(tf.greater_equal), smoothness=0)
-add("Minimum", _choose(tf.less_equal), smoothness=0)
+def _difference(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+    return [x - y]
+
+
+add("Maximum", _choose(tf.greater_equal), smoothness=0, breakpoints=_difference)
+add("Minimum", _choose(tf.less_equal), smoothness=0, breakpoints=_difference)
 
 
 def _clip(operation: tf.Operation, x: Any, low: Any, high: Any) -> Jet:
@@ -83,7 +114,12 @@ def _clip(operation: tf.Operation, x: Any, low: Any, high: Any) -> Jet:
     return jet.where(point < primal(low), low, upper)
 
 
-add("ClipByValue", _clip, smoothness=0)
+add(
+    "ClipByValue",
+    _clip,
+    smoothness=0,
+    breakpoints=lambda operation, x, low, high: [x - low, x - high],
+)
 
 
 def _select(operation: tf.Operation, condition: tf.Tensor, x: Any, y: Any) -> Jet:
@@ -114,7 +150,8 @@ def _grown(x: Any, y: Any, condition: tf.Tensor) -> tuple:
     return grown(x), grown(y)
 
 
-add("Select SelectV2", _select, smoothness=-1)
+# A condition that depends on x makes it jump, see rows.smoothness.
+add("Select SelectV2", _select)
 
 
 def _remainder(quotients: Callable) -> Callable:
@@ -127,10 +164,21 @@ def _remainder(quotients: Callable) -> Callable:
     return rule
 
 
-add("FloorMod", _remainder(tf.floor), smoothness=-1)
-add(
-    "Mod TruncateMod", _remainder(lambda q: tf.sign(q) * tf.floor(tf.abs(q))), smoothness=-1
-)
+def _multiples(distance: Callable) -> Callable:
+    """Returns how far x is from the multiples of y, by how far x / y is from integers."""
+    return lambda operation, x, y: [distance(x / y) * tf.abs(y)]
+
+
+def _divisor(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+    return [tf.abs(y)]
+
+
+_TO_FLOOR = {
+    "smoothness": -1, "breakpoints": _multiples(from_integer), "domain": _divisor
+}  # fmt: skip
+_TO_ZERO = {**_TO_FLOOR, "breakpoints": _multiples(from_other_integer)}
+add("FloorMod", _remainder(tf.floor), **_TO_FLOOR)
+add("Mod TruncateMod", _remainder(lambda q: tf.sign(q) * tf.floor(tf.abs(q))), **_TO_ZERO)
 
 
 def _constant(operation: tf.Operation, *inputs: Any) -> Any:
@@ -139,15 +187,35 @@ def _constant(operation: tf.Operation, *inputs: Any) -> Any:
 
 
 add("OnesLike ZerosLike", _constant, exact=True)
+_STEPS = {"exact": True, "smoothness": -1}
 add(
-    "Ceil FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel "
-    "Floor FloorDiv NextAfter QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 "
-    "QuantizeAndDequantizeV4 Rint Round Sign TruncateDiv",
+    "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel "
+    "NextAfter QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4",
     _constant,
-    exact=True,
-    smoothness=-1,
-    tapes_right_to=math.inf,
+    **_STEPS,
 )
+add("Sign", _constant, **_STEPS, breakpoints=_zero)
+add("Ceil Floor", _constant, **_STEPS, breakpoints=lambda o, x: [from_integer(x)])
+add("Rint Round", _constant, **_STEPS, breakpoints=lambda o, x: [from_integer(x + 0.5)])
+add("FloorDiv", _constant, exact=True, **_TO_FLOOR)
+add("TruncateDiv", _constant, exact=True, **_TO_ZERO)
+
+
+# What gives integers and booleans has no derivative: what these decide jumps.
+add(
+    "Greater GreaterEqual Less LessEqual Equal NotEqual",
+    smoothness=-1,
+    breakpoints=_difference,
+)
+add(
+    "Bucketize",
+    smoothness=-1,
+    breakpoints=lambda operation, x: [
+        x - each for each in operation.get_attr("boundaries")
+    ],
+)
+# Near every point these stay as they are.
+add("IsFinite IsInf IsNan")
 
 
 def _top(operation: tf.Operation, x: Jet, k: Any) -> list:
@@ -163,4 +231,10 @@ def _top(operation: tf.Operation, x: Jet, k: Any) -> list:
     return [x.like(values, series), places]
 
 
-add("TopKV2", _top, exact=True, smoothness=0)
+def _gaps(operation: tf.Operation, x: tf.Tensor, k: tf.Tensor) -> list:
+    """How far each of the largest entries is from the next one."""
+    ordered = tf.sort(x, direction="DESCENDING")
+    return [ordered[..., :-1][..., :k] - ordered[..., 1:][..., :k]]
+
+
+add("TopKV2", _top, exact=True, smoothness=0, breakpoints=_gaps)

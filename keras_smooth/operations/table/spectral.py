@@ -39,4 +39,4 @@ def _modulus(operation: tf.Operation, x: Jet) -> Jet:
 
 
 add("Complex", _complex, exact=True)
-add("ComplexAbs", _modulus, smoothness=0)
+add("ComplexAbs", _modulus, at_edge=0, domain=lambda operation, x: [tf.abs(x)])

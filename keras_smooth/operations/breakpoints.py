@@ -1,0 +1,35 @@
+"""How far points are from where pieces of a function meet, for the rows of the table."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+def from_integer(x: tf.Tensor) -> tf.Tensor:
+    """Returns the signed distance to the nearest integer."""
+    return x - tf.round(x)
+
+
+def from_other_integer(x: tf.Tensor) -> tf.Tensor:
+    """Returns the signed distance to the nearest integer that is not 0."""
+    one = tf.where(x < 0, -tf.ones_like(x), tf.ones_like(x))
+    return x - tf.where(tf.abs(x) < 1, one, tf.round(x))
+
+
+def first_gap(x: tf.Tensor, largest: Callable, spread: Callable, count: Callable):
+    """Returns how far the largest of some numbers is above the second largest.
+
+    It is 0 where several are the largest, and infinite where there is but one number.
+
+    Args:
+        x: Numbers.
+        largest: Returns the largest of each group, from all of them.
+        spread: Returns what belongs to the groups for each number.
+        count: Returns the sum of each group.
+    """
+    top = largest(x)
+    is_largest = x == spread(top)
+    lowest = tf.constant(float("-inf"), x.dtype)
+    second = largest(tf.where(is_largest, lowest, x))
+    tied = count(tf.cast(is_largest, x.dtype)) > 1
+    return tf.where(tied, tf.zeros_like(top), top - second)

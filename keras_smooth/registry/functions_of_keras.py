@@ -1,0 +1,57 @@
+"""Which function of keras.ops an operation in a graph is, and what it was made with."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+# Functions whose operation has a class of another name.
+_CLASSES = {
+    "abs": "absolute",
+    "batch_normalization": "batchnorm",
+    "conj": "conjugate",
+    "hard_swish": "hardsilu",
+    "layer_normalization": "layernorm",
+    "rms_normalization": "rmsnorm",
+    "swish": "silu",
+}
+# The classes of operations have no public name: they are known by those of their functions.
+_FUNCTIONS: dict[str, Callable] = {}
+for _name, _function in inspect.getmembers(ops, inspect.isroutine):
+    _FUNCTIONS.setdefault(_CLASSES.get(_name, _name.replace("_", "")), _function)
+
+# What an operation of an older Keras, as 3.10, calls a parameter of its function.
+_OLDER_NAMES = {"threshold_value": "threshold", "value": "default_value"}
+
+
+def function_of(operation: keras.Operation) -> Callable | None:
+    """Returns the function that builds an operation, None for one that is not of Keras."""
+    kind = type(operation)
+    if kind.__module__.partition(".")[0] != "keras":
+        return None
+    return _FUNCTIONS.get(kind.__name__.lower())
+
+
+def settings(operation: keras.Operation, function: Callable) -> dict[str, Any]:
+    """Returns what an operation in a graph was made with beside the arguments of its call.
+
+    By the names of the function's parameters, without those that have their defaults.
+    """
+    parameters = inspect.signature(function).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    made_with = {
+        name if name in parameters else _OLDER_NAMES.get(name, name): value
+        for name, value in operation.get_config().items()
+    }
+    return {
+        name: value
+        for name, value in made_with.items()
+        if (name in parameters or takes_all and name != "name")
+        and not (name in parameters and _equal(value, parameters[name].default))
+    }
+
+
+def _equal(value: object, default: object) -> bool:
+    return value is default or type(value) is type(default) and value == default

@@ -1,0 +1,100 @@
+"""Functions of keras.ops whose pieces join better than their operations tell.
+
+A rule of jets is `rule(*args)` with the arguments of the function, in which tensors that depend
+on x are jets. NotImplemented leaves the case to the operations.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_smooth import jet
+from keras_smooth.jet import Jet
+from keras_smooth.registry.rows import Row, add
+
+# As Keras has it in every dtype.
+_LOG_2 = float(np.float32(math.log(2.0)))
+
+
+def celu(x: Jet, alpha: float = 1.0) -> Jet:
+    """The exponential sees no positive number."""
+    negative = jet.where(x.primal > 0, 0.0, x)
+    return jet.where(x.primal > 0, x, alpha * jet.expm1(negative * (1.0 / alpha)))
+
+
+def _broadcasts(*xs: Any) -> bool:
+    """Returns whether entries broadcast as the jets do: no argument adds an axis."""
+    ranks = {x.shape.rank for x in xs if isinstance(x, Jet)}
+    others = (len(getattr(x, "shape", ())) for x in xs if not isinstance(x, Jet))
+    return len(ranks) == 1 and max(others, default=0) <= max(ranks)
+
+
+def _of_two(function: Callable) -> Callable:
+    """Returns the rule of what broadcasts."""
+
+    def rule(x1: Any, x2: Any) -> Any:
+        if not _broadcasts(x1, x2):
+            return NotImplemented
+        # Keras rounds a number to its default dtype here.
+        return function(
+            *(x if isinstance(x, Jet) else ops.convert_to_tensor(x) for x in (x1, x2))
+        )
+
+    return rule
+
+
+def _logaddexp2(x1: Any, x2: Any) -> Jet:
+    return x2 + jet.softplus((x1 - x2) * _LOG_2) / _LOG_2
+
+
+def _ldexp(x1: Any, x2: Any) -> Any:
+    """x1 * 2^x2; TensorFlow has the derivative 1 where x1 is 0."""
+    if isinstance(x2, Jet):
+        return NotImplemented
+    return x1 * ops.power(ops.cast(2.0, x1.dtype), ops.cast(x2, x1.dtype))
+
+
+def _hypot(x1: Any, x2: Any) -> Jet:
+    """The root of the sum of squares; nested tapes go through |x1| and |x2|."""
+    squares = [jet.square(x) if isinstance(x, Jet) else x * x for x in (x1, x2)]
+    return jet.sqrt(squares[0] + squares[1])
+
+
+_ROWS = (
+    # Nested tapes go through |x1 - x2|.
+    Row(
+        ops.logaddexp,
+        smoothness=math.inf,
+        jet=_of_two(lambda x1, x2: x2 + jet.softplus(x1 - x2)),
+        tapes_right_to=0,
+    ),
+    Row(getattr(ops, "hypot", None), smoothness=0, jet=_of_two(_hypot), tapes_right_to=1),
+    Row(
+        getattr(ops, "logaddexp2", None),
+        smoothness=math.inf,
+        jet=_of_two(_logaddexp2),
+        tapes_right_to=0,
+    ),
+    Row(
+        getattr(ops, "ldexp", None),
+        smoothness=math.inf,
+        jet=_of_two(_ldexp),
+        tapes_right_to=0,
+    ),
+    Row(
+        getattr(ops, "sinc", None),
+        smoothness=math.inf,
+        jet=lambda x: jet.elementwise(jet.sinc, x),
+        tapes_right_to=0,
+    ),
+    # The largest number is taken out and put back.
+    Row(ops.logsumexp, smoothness=math.inf),
+    # Finite numbers stay as they are.
+    Row(ops.nan_to_num, smoothness=math.inf),
+)
+for _row in _ROWS:
+    if _row.subject is not None:
+        add(_row)

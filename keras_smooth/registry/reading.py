@@ -1,0 +1,197 @@
+"""How smooth something is, read from the operations that TensorFlow traces of it."""
+
+import dataclasses
+import functools
+import inspect
+import math
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import operations
+from keras_smooth.models import calls, copies, own_call, sample_inputs
+from keras_smooth.models.identity import identity
+from keras_smooth.operations import registered
+from keras_smooth.operations.registered import Facts
+from keras_smooth.registry import functions_of_keras, layers
+from keras_smooth.registry.rows import Class, row, unbound, version
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """What the operations of a function tell.
+
+    Args:
+        smoothness: k of the class C^k, None if unknown.
+        tapes_right_to: Up to which order TensorFlow's own derivatives are right.
+        classes: The kinds of the operations on the way, each with its class.
+    """
+
+    smoothness: Class = None
+    tapes_right_to: float = math.inf
+    classes: tuple[tuple[str, Class], ...] = ()
+
+    def rough(self, order: float) -> list[str]:
+        """Returns the kinds of operations that are less smooth than an order, or unknown."""
+        return sorted({kind for kind, k in self.classes if k is None or k < order})
+
+
+def facts_of(subject: Any) -> Facts | None:
+    """Returns what is known of a function, layer or operation beside its operations.
+
+    Args:
+        subject: Anything; a function may have parameters, as of `functools.partial`.
+    """
+    known, parameters = _row_and_parameters(subject)
+    if known is None:
+        return None
+    smoothness = known.smoothness
+    if callable(smoothness):
+        smoothness = smoothness(**parameters)
+    rule = None if known.jet is None else _with(known.jet, parameters)
+    return Facts(rule, known.tapes_right_to, smoothness)
+
+
+def _with(rule: Callable, parameters: dict) -> Callable:
+    return lambda *args, **kwargs: rule(*args, **{**parameters, **kwargs})
+
+
+def _row_and_parameters(subject: Any) -> tuple:
+    if activation := layers.as_activation(subject):
+        return row(activation[0]), activation[1]
+    if isinstance(subject, keras.layers.Layer):
+        # The exact class only: a subclass may compute something else.
+        known = row(type(subject))
+        if known is None or not callable(known.smoothness):
+            return known, {}
+        k = known.smoothness(subject)
+        return dataclasses.replace(known, smoothness=k), {}
+    if isinstance(subject, keras.Operation):
+        function = functions_of_keras.function_of(subject)
+        if function is None:
+            return row(type(subject)), {}
+        return row(function), functions_of_keras.settings(subject, function)
+    return row(subject), unbound(subject)[1]
+
+
+# What was read of a layer, as long as nothing in it has changed.
+_kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def read(subject: Any) -> Reading:
+    """Returns what the operations of a function, layer, operation or model tell.
+
+    They are traced for inputs of the shapes that a layer or model was built with, that an
+    operation has in its graph, or of some that suit a function.
+    """
+    known = identity(subject)
+    key = None if known is None else (version(), known)
+    if key is not None and _kept.get(subject, (None,))[0] == key:
+        return _kept[subject][1]
+    found = _read(subject)
+    if key is not None:
+        _kept[subject] = key, found
+    return found
+
+
+def _read(subject: Any) -> Reading:
+    for ready, args in _candidates(subject):
+        try:
+            return of_call(ready(), args, {})
+        # Whatever a function says of inputs that do not suit it.
+        except Exception:
+            continue
+    return Reading()
+
+
+def of_call(subject: Any, args: tuple, kwargs: dict) -> Reading:
+    """Returns what the operations of a call tell.
+
+    Args:
+        subject: What is called.
+        args: Its arguments, in which symbols stand for the tensors.
+        kwargs: Its keyword arguments, likewise.
+    """
+    leaves = keras.tree.flatten((args, kwargs))
+    places = [i for i, leaf in enumerate(leaves) if _is_symbol(leaf)]
+    symbols = [_specification(leaves[place]) for place in places]
+    mode = own_call.in_mode(subject, False)
+
+    with registered.names(subject, facts_of) as named:
+
+        def function(*tensors: tf.Tensor) -> Any:
+            filled = list(leaves)
+            for place, tensor in zip(places, tensors, strict=True):
+                filled[place] = tensor
+            positional, keywords = keras.tree.pack_sequence_as((args, kwargs), filled)
+            return named(*positional, **{**mode, **keywords})
+
+        traced = calls.without_trace(operations.trace, function, symbols)
+    return _of_program(traced, [symbol.dtype.is_floating for symbol in symbols])
+
+
+def _of_program(traced: operations.Trace, floats: list[bool]) -> Reading:
+    moving = [*floats, *[False] * len(traced.captured)]
+    if operations.kept_in_variables(traced.program, moving) is not None:
+        return Reading()
+    right_to = operations.tapes_right_to(traced.program, moving)
+    # What is given integers alone has no derivative.
+    k = operations.smoothness(traced.program, moving, at_edges=True) if any(floats) else -1
+    classes = operations.classes(traced.program, moving, at_edges=True)
+    return Reading(k, right_to, tuple((each.type, k) for each, k in classes))
+
+
+def _is_symbol(leaf: Any) -> bool:
+    return isinstance(leaf, tf.TensorSpec) or keras.backend.is_keras_tensor(leaf)
+
+
+def _specification(symbol: Any) -> tf.TensorSpec:
+    """Returns a tensor's shape without open sizes, and its dtype."""
+    shape = sample_inputs.closed(tuple(symbol.shape))
+    return tf.TensorSpec(shape, symbol.dtype)
+
+
+def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:
+    """Yields functions that give what to call, and arguments to try, in which symbols stand
+    for tensors."""
+    if isinstance(subject, keras.layers.Layer):
+        structure = _of_graph(subject)
+        inputs = sample_inputs.of_layer(subject) if structure is None else [(structure,)]
+        for args in inputs:
+            yield functools.partial(_ready, subject, args), args
+    elif isinstance(subject, keras.Operation):
+        given = keras.tree.flatten(subject.input)
+        missing = _number_of_arguments(subject.call) - len(given)
+        yield lambda: subject, (*given, *[given[0]] * missing)
+    else:
+        number = _number_of_arguments(subject)
+        for symbol in sample_inputs.of_function():
+            yield lambda: subject, (symbol,) * number
+
+
+def _of_graph(layer: keras.layers.Layer) -> Any:
+    is_graph = isinstance(layer, keras.Model) and layer.built
+    return sample_inputs.of_graph(layer) if is_graph else None
+
+
+def _ready(layer: keras.layers.Layer, args: tuple) -> keras.layers.Layer:
+    """Returns a layer, a copy that is built for some arguments if it is not."""
+    if own_call.is_built(layer):
+        return layer
+    copy = copies.fresh_copy(layer)
+    copy(*keras.tree.map_structure(sample_inputs.as_input, args))
+    return copy
+
+
+def _number_of_arguments(function: Callable) -> int:
+    """Returns how many tensors a function has to be given, at least one."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in parameters if p.default is p.empty and p.kind in kinds]
+    return max(len(needed), 1)
