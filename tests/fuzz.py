@@ -29,6 +29,7 @@ import keras
 import numpy as np
 import plain_differences
 import tensorflow as tf
+from audit_words import mode_cause
 from random_models import RandomModel, in_float64, random_model
 
 import keras_smooth
@@ -227,13 +228,13 @@ def audited(report: Any, twin: RandomModel) -> list[Outcome]:
         own = _guarded("audit", lambda: _evidence(twin.model, recorded[id(twin.model)][0]))
         if isinstance(own, Outcome):
             own = Evidence()
-        found.append(_verdict("audit", report.model.inference, own))
-    elif all(row.inference in ("ok", "unknown") for row in report.rows):
+        found.append(_verdict("audit", report.model, own))
+    elif all(row.inference != "faulty" for row in report.rows):
         own = _guarded("audit", lambda: _evidence(twin.model, recorded[id(twin.model)][0]))
         if isinstance(own, Outcome):
             found.append(Outcome("audit", UNSURE, own.reason))
         else:
-            found.append(_verdict("audit", report.model.inference, own))
+            found.append(_verdict("audit", report.model, own))
     else:
         found.append(Outcome("audit", "faulty, and found"))
     return found
@@ -243,7 +244,7 @@ def _layer(row: Any, part: keras.Operation, recorded: list) -> Outcome:
     evidence = _guarded("layer", lambda: _of_all([_evidence(part, c) for c in recorded]))
     if isinstance(evidence, Outcome):
         return Outcome("layer", UNSURE, f"{row.layer}: {evidence.reason}")
-    return _verdict("layer", row.inference, evidence, f"{row.layer}: ")
+    return _verdict("layer", row, evidence, f"{row.layer}: ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,17 +265,19 @@ def _of_all(found: list[Evidence]) -> Evidence:
     return Evidence(near, near.union(*[each.anywhere for each in found]))
 
 
-def _verdict(claim: str, verdict: str, evidence: Evidence, name: str = "") -> Outcome:
-    if verdict == "unknown":
+def _verdict(claim: str, row: Any, evidence: Evidence, name: str = "") -> Outcome:
+    """Compares what a row says of inference with what differences say."""
+    word = mode_cause(row, "inference")
+    if row.inference == "not examined":
         return Outcome(claim, "not examined", name)
-    if verdict == "imprecise":
+    if word == "imprecise":
         return Outcome(claim, "imprecise", name)
-    if verdict == "ok" and not evidence.near:
+    if word == "ok" and not evidence.near:
         return Outcome(claim, AGREES)
-    if verdict != "ok" and evidence.anywhere:
+    if word != "ok" and evidence.anywhere:
         return Outcome(claim, "faulty, and found")
     says = sorted(evidence.anywhere) or "right"
-    return Outcome(claim, "DISAGREES", f"{name}{verdict!r}, and differences say {says}")
+    return Outcome(claim, "DISAGREES", f"{name}{word!r}, and differences say {says}")
 
 
 def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:

@@ -144,12 +144,13 @@ def worst(findings: Sequence[Finding]) -> Finding:
     """
     if not findings:
         return FINE
-    chosen = max(findings, key=_severity)
+    chosen = max(findings, key=severity)
     same = [f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)]
     return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
 
 
-def _severity(finding: Finding) -> tuple:
+def severity(finding: Finding) -> tuple:
+    """Returns what findings are compared by: the worse, the larger."""
     verdict = list(Verdict).index(finding.cause.verdict)
     # A dtype that loses digits has no order: any other fault says more.
     order = -finding.order if finding.order else -math.inf

@@ -137,7 +137,7 @@ class Judge:
 
     def _sides(self, step: Step) -> str:
         """Returns how many values lie on either side, and how near the nearest is."""
-        found = self.samples.of(step)
+        found = self.samples.of(step) if self.nearby else np.zeros(0)
         found = found[np.isfinite(found)]
         if not len(found):
             return ""

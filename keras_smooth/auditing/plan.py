@@ -124,6 +124,8 @@ class _Reader:
         self.plan = made
         self.parts = made.traced.parts
         self.moving: set[str] = set()
+        # Whether it is within a function of which more is known than of its operations.
+        self.is_known = False
         self.size = self._size_of_numbers()
 
     def read(self) -> None:
@@ -178,8 +180,10 @@ class _Reader:
             if facts.smoothness is None:
                 return walk(bodies[0], given)
             self._piece(_first_of_pieces(step, bodies[0]), facts.smoothness, known=True)
-            state = _MOVES if _MOVES in given else _STEPS
-            return [state] * len(bodies[0].outputs)
+            self.is_known, before = True, self.is_known
+            states = walk(bodies[0], given)
+            self.is_known = before
+            return states
         decides, *states = given
         if decides:
             self._piece(step, -1)
@@ -241,7 +245,8 @@ class _Reader:
         elif k < math.inf:
             self._piece(step, k)
         self._gradient(step, right_to, row is not None and row.jet is not None)
-        if row is not None and row.domain is not None and self.plan.known_of(step) is None:
+        is_known = self.is_known or self.plan.known_of(step) is not None
+        if row is not None and row.domain is not None and not is_known:
             self.plan.domains.append(step)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
         if sizes and min(sizes) < self.size:
@@ -263,6 +268,8 @@ class _Reader:
 
     def _piece(self, step: Step, k: float, known: bool = False) -> None:
         """Notes an operation of pieces, unless its layer is known to be smooth enough."""
+        if self.is_known:
+            return
         of_layer = self.plan.known_of(step)
         self.plan.classes.append((step.parts, k if of_layer is None else of_layer))
         if of_layer is None and not known:
@@ -300,6 +307,7 @@ def words_of(part: keras.Operation, order: int) -> str:
     functions = [*references.functions(part, "activation")]
     activation = registry.as_activation(part)
     functions += [activation[0]] if activation else []
+    functions += [registry.function_of(part)]
     known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions]
     return "; ".join(
         f"{row.subject.__name__} {row.reason}"

@@ -14,6 +14,7 @@ from keras_smooth.auditing.findings import (
     Cause,
     Finding,
     Verdict,
+    severity,
     worst,
     worst_verdict,
 )
@@ -77,8 +78,8 @@ def layer_audit(
         findings: The worst of each mode.
         order: The highest order.
     """
-    chosen = worst(list(findings.values()))
-    same = (m for m in MODES if findings[m].cause == chosen.cause)
+    mode = max(MODES, key=lambda mode: severity(findings[mode]))
+    chosen = findings[mode]
     verdict = chosen.cause.verdict
     engine = "tape" if verdict in (Verdict.PROVEN, Verdict.CHECKED) else ""
     return LayerAudit(
@@ -88,7 +89,7 @@ def layer_audit(
         verdict=verdict,
         cause=chosen.cause,
         order=chosen.order,
-        mode=next(same),
+        mode=mode,
         engine="jet" if chosen.by_jets else engine,
         reason=chosen.reason,
         remedy=remedy(part, chosen, order),
