@@ -66,20 +66,20 @@ class Judge:
         row = rows.row(kind)
         if row is None or row.breakpoints is None or not self._can_look():
             return by_row
-        place = self.samples.reached(step)
-        if place is None:
-            if not self.nearby and rows.is_smooth(step.operation.outputs[0].dtype):
-                return by_row
-            return Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
         try:
-            order = self.samples.jump(place)
+            orders = [self.samples.jump(place) for place in self.samples.places(step)]
         # Of an operation without a rule for jets.
         except Exception:
             return by_row
-        if order is None:
-            words = f"the pieces of {kind} join smoothly where samples come to them"
-            return Finding(Cause.MEASURED, reason=words)
-        return dataclasses.replace(by_row, order=max(order, 1))
+        if not orders:
+            if not self.nearby and rows.is_smooth(step.operation.outputs[0].dtype):
+                return by_row
+            return Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
+        jumps = [order for order in orders if order is not None]
+        if jumps:
+            return dataclasses.replace(by_row, order=max(min(jumps), 1))
+        words = f"the pieces of {kind} join smoothly where samples come to them"
+        return Finding(Cause.MEASURED, reason=words)
 
     def _of_domain(self, step: Step) -> Finding:
         """Returns the finding of an operation that is not defined everywhere."""
@@ -108,14 +108,15 @@ class Judge:
         at_edge = math.inf if row is None else row.at_edge
         if callable(at_edge) or at_edge == math.inf or not self._can_look():
             return fine
-        place = self.samples.reached(step)
         try:
-            order = None if place is None else self.samples.jump(place)
+            orders = [self.samples.jump(place) for place in self.samples.places(step)]
         # Of an operation without a rule for jets.
         except Exception:
             return fine
-        if not order:
+        # At a pole y itself jumps.
+        if not any(orders) or 0 in orders:
             return fine
+        order = min(order for order in orders if order)
         words = f"{kind} comes to the edge of its domain between samples, and has a kink there"
         return Finding(Cause.ROUGH, order, words, kind, self.plan.name_of(step))
 

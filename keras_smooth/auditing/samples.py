@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,15 +93,16 @@ class Samples:
         operations.evaluate(program, values, effects=False, watch=watch)
         return found
 
-    def reached(self, step: Step) -> Place | None:
-        """Returns where an operation comes to where its pieces meet, if it does.
+    def places(self, step: Step) -> Iterator[Place]:
+        """Yields where an operation comes to where its pieces meet.
 
-        That is at a sample, or on the way from one sample to the next.
+        That is at samples, or on the way from each sample to the next.
         """
-        if (self.of(step) == 0.0).any():
-            return Place(self.x, self._drawn(), at_sample=True)
-        if not len(self.of(step)) or self.x[0].shape[0] in (0, 1):
-            return None
+        distances = self.of(step)
+        if (distances == 0.0).any():
+            yield Place(self.x, self._drawn(), at_sample=True)
+        if not len(distances) or self.x[0].shape[0] in (0, 1):
+            return
         way = self._way()
         outputs = tuple(tensor.name for tensor in step.top.outputs)
         program = dataclasses.replace(self.plan.program, outputs=outputs)
@@ -110,8 +111,8 @@ class Samples:
             found = self._distances([step], program, way.moved(t))
             return np.concatenate(found[_key(step)])
 
-        t = _zero(along)
-        return None if t is None else dataclasses.replace(way, x=way.moved(t))
+        for t in _zeros(along):
+            yield dataclasses.replace(way, x=way.moved(t))
 
     def _way(self) -> Place:
         return Place(self.x, [self._to_next(x) for x in self._moving()], at_sample=False)
@@ -187,28 +188,30 @@ def _key(step: Step) -> str:
     return f"{id(step.operation)}"
 
 
-def _zero(along: Callable[[float], np.ndarray]) -> float | None:
-    """Returns where one of several functions on [0, 1] is 0, None where none seems to be."""
-    places = np.linspace(0.0, 1.0, _PLACES)
-    values = np.stack([along(t) for t in places])
+def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
+    """Yields where some of several functions on [0, 1] are 0."""
+    at = np.linspace(0.0, 1.0, _PLACES)
+    values = np.stack([along(t) for t in at])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
     for column in np.flatnonzero(changes.any(axis=0))[:_FOLLOWED]:
         row = int(np.argmax(changes[:, column]))
-        t = _bisected(along, column, places[row], places[row + 1])
+        t = _bisected(along, column, at[row], at[row + 1])
+        # What jumps from one sign to the other is not 0 between.
         if abs(along(t)[column]) <= _ZERO * sizes[column]:
-            return t
+            yield t
+    # What is 0 without a change of sign, as a distance is.
+    rows = 1 + np.argmin(np.abs(values[1:-1]), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        least = np.where(usable, np.abs(values).min(axis=0) / sizes, np.inf)
+        least = np.abs(values[rows, np.arange(len(sizes))]) / sizes
+    least = np.where(usable & ~changes.any(axis=0), least, np.inf)
     for column in np.argsort(least)[:_FOLLOWED]:
-        row = int(np.argmin(np.abs(values[:, column])))
-        if not np.isfinite(least[column]) or row in (0, _PLACES - 1):
-            continue
-        t = _least(along, column, places[row - 1], places[row + 1])
-        if abs(along(t)[column]) <= _ZERO * sizes[column]:
-            return t
-    return None
+        row = rows[column]
+        if np.isfinite(least[column]):
+            t = _least(along, column, at[row - 1], at[row + 1])
+            if abs(along(t)[column]) <= _ZERO * sizes[column]:
+                yield t
 
 
 def _bisected(along: Callable, column: int, low: float, high: float) -> float:
