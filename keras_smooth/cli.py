@@ -187,9 +187,7 @@ def _add_audit(commands) -> None:
     audit.add_argument(
         "--order", type=_integer, default=2, help="number of derivatives (2)"
     )
-    audit.add_argument(
-        "--x", metavar="FILE.npy", help="inputs, at which to look"
-    )
+    audit.add_argument("--x", metavar="FILE.npy", help="inputs, at which to look")
     audit.add_argument(
         "--mode",
         choices=MODES,

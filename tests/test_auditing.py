@@ -246,7 +246,11 @@ IN_A_GRAPH = {
     "of TensorFlow": (L.Dense(4, tf.nn.relu6), "rough", f"use .*, or {SMOOTHEN}"),
     "a jump": (ops.floor, "rough", "use a smooth function"),
     "a choice": (lambda h: ops.where(h > 0, h, 0.0), "rough", "use a smooth function"),
-    "a factor of 0 or 1": (lambda h: h * ops.cast(h > 0.05, "float32"), "rough", "use a smooth"),
+    "a factor of 0 or 1": (
+        lambda h: h * ops.cast(h > 0.05, "float32"),
+        "rough",
+        "use a smooth",
+    ),
     "an argmax": (
         lambda h: h * ops.cast(ops.argmax(h, -1, keepdims=True), "float32"),
         "rough",

@@ -349,7 +349,10 @@ def test_every_room_finds_an_exact_layer(stock):
     inner = stock(**required(stock), name="inner")
     model = keras.Sequential([keras.Input((4, 4, 32)), inner])
     assert type(keras_smooth.smoothen(model).layers[0]) is exact
-    assert report.remedy(inner, Finding(Cause.WRONG, 2), 2) == f"keras_smooth.layers.{exact.__name__}"
+    assert (
+        report.remedy(inner, Finding(Cause.WRONG, 2), 2)
+        == f"keras_smooth.layers.{exact.__name__}"
+    )
 
 
 def test_positional_activation():

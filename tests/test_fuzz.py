@@ -70,5 +70,7 @@ def test_random_models(seed):
 def test_a_verdict_that_differences_deny_is_a_disagreement(verdict, evidence, ok):
     says = frozenset(filter(None, [evidence]))
     found = fuzz.Evidence(says, says)
-    row = types.SimpleNamespace(inference="proven" if verdict == "ok" else "faulty", cause=verdict)
+    row = types.SimpleNamespace(
+        inference="proven" if verdict == "ok" else "faulty", cause=verdict
+    )
     assert fuzz._verdict("audit", row, found).ok == ok

@@ -45,7 +45,7 @@ class Row:
         dtype: Of its layers; its exact derivatives are those of its twin in float64.
         refused: Columns, or patterns of them, that are refused, and a word of the reason.
         smoothness: Its class; None where it cannot be traced.
-        audit: What `audit` finds, as the outcome in both modes.
+        audit: What `audit` finds, the worse verdict of both modes.
         step: Of the differences that give its exact derivatives.
         is_graph: Whether it is Sequential or Functional, which alone can be smoothened.
         fitted: Whether Keras can fit it, in which `DerivativeMonitor` is.
@@ -559,8 +559,8 @@ MIXED = dict.fromkeys(LOST, "samples")
 OWN = {
     # Name: the layer, what is expected.
     "raw calls of TensorFlow": (Raw, dict(smoothness=0)),
-    "a custom gradient": (CustomGradient, {}),
-    "a recomputed gradient": (Recomputed, {}),
+    "a custom gradient": (CustomGradient, dict(audit="checked")),
+    "a recomputed gradient": (Recomputed, dict(audit="faulty")),
     "a layer with weights and a loss": (Weighted, dict(dtype="float32")),
     "a loop of TensorFlow": (Loop, {}),
     "a map over samples": (Mapped, {}),
@@ -651,6 +651,7 @@ class FlowOnPythonValues(Base):
 
 @subclassed(
     floats(2),
+    audit="checked",
     compiled={"run_eagerly": True},
     refused={
         "tf.function *": "tf.cond",
@@ -724,7 +725,7 @@ class TiedWeights(keras.Model):
         return ops.matmul(self.hidden(x), ops.transpose(self.hidden.kernel))
 
 
-@subclassed(floats(2))
+@subclassed(floats(2), audit="checked")
 class Potential(Base):
     """Puts out minus the gradient of a learnt energy."""
 
@@ -755,7 +756,7 @@ def a_subclass_of_Functional(L):
     return InheritedGraph(x, _net(L, x) + x[:, :1])
 
 
-@row(floats(1), is_graph=False)
+@row(floats(1), is_graph=False, audit="checked")
 def a_model_of_derivatives(L):
     inner = keras.Sequential([L.Input(1), L.Dense(3, "tanh"), L.Dense(1)])
     return keras_smooth.DerivativeModel(inner, order=1)

@@ -20,6 +20,8 @@ from keras_smooth.differentiation import independence
 from keras_smooth.models import calls, copies, graph, references, sample_inputs
 from keras_smooth.operations.rows import least
 
+# Of x so many numbers are looked at.
+_NUMBERS = 4096
 _NOTHING = "no floating-point input leads here: there is nothing to differentiate"
 
 
@@ -43,7 +45,8 @@ def audit(
 
     Args:
         model: A model (Sequential, Functional or subclassed) or one layer.
-        x: Inputs. None draws a few at random from the shapes of the inputs, and one of
+        x: Inputs, of which the first 4096 numbers are used, and at least four samples. None
+            draws a few at random from the shapes of the inputs, and one of
             zeros; then each kink counts, wherever it is. A subclassed model needs x; one
             that is neither built nor has a `get_config` is built on it.
         order: How many derivatives with respect to the inputs will be taken, 1 or more.
@@ -76,7 +79,7 @@ def audit(
     if progress is not None:
         function("`progress`", progress, "path", "number", "total")
     with calls.preserved_random_state():
-        model, (inputs,) = sample_inputs.prepared(model, x, copies.fresh_copy)
+        model, (inputs,) = sample_inputs.prepared(model, x, copies.fresh_copy, _NUMBERS)
         inputs = inputs if x is not None else _with_zeros(inputs)
         examined = _examined(model, inputs, order, nearby=x is not None)
         called = set().union(*(each.called for each in examined.values()))
@@ -96,7 +99,8 @@ def audit(
 def _with_zeros(x: Any) -> Any:
     """Returns inputs that were drawn with zeros in the place of the last sample."""
     return keras.tree.map_structure(
-        lambda t: tf.concat([t[:-1], tf.zeros_like(t[-1:])], 0) if calls.is_float(t) else t, x
+        lambda t: tf.concat([t[:-1], tf.zeros_like(t[-1:])], 0) if calls.is_float(t) else t,
+        x,
     )
 
 
@@ -142,9 +146,7 @@ class _Examined:
     ) -> None:
         self.model, self.x, self.order, self.trace = model, x, order, trace
         self.plan = plan.plan(trace, order)
-        not_finite = functools.partial(
-            checks.not_finite, model, x, order, trace.training
-        )
+        not_finite = functools.partial(checks.not_finite, model, x, order, trace.training)
         samples = Samples(self.plan)
         self.judge = Judge(self.plan, samples, functools.cache(not_finite), nearby)
 
@@ -175,7 +177,11 @@ class _Examined:
         )
         words = "; ".join(dict.fromkeys(reasons))
         return [
-            dataclasses.replace(f, reason="; ".join(filter(None, (words, f.reason))))
+            dataclasses.replace(
+                f,
+                reason="; ".join(filter(None, (words, f.reason))),
+                by_jets=f.cause == Cause.WRONG and self.plan.has_rules,
+            )
             for f in found
         ]
 

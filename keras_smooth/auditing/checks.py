@@ -141,9 +141,7 @@ def _along(evaluation: Evaluation, order: int) -> tuple:
     return calls.without_trace(tapes.along, evaluation.model, points, directions, order)
 
 
-def not_finite(
-    model: keras.layers.Layer, x: Any, order: int, training: bool
-) -> int | None:
+def not_finite(model: keras.layers.Layer, x: Any, order: int, training: bool) -> int | None:
     """Returns the lowest order of which a derivative by nested tapes is not finite.
 
     Args:

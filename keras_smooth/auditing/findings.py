@@ -145,7 +145,9 @@ def worst(findings: Sequence[Finding]) -> Finding:
     if not findings:
         return FINE
     chosen = max(findings, key=severity)
-    same = [f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)]
+    same = [
+        f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)
+    ]
     return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
 
 

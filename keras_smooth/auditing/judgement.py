@@ -12,7 +12,7 @@ from keras_smooth.auditing.samples import Samples
 from keras_smooth.operations import rows
 
 # So many places are looked for in one model; what more there is counts as its row says.
-_MOST = 12
+_MOST = 8
 
 
 class Judge:
@@ -74,7 +74,9 @@ class Judge:
         if not orders:
             if not self.nearby and rows.is_smooth(step.operation.outputs[0].dtype):
                 return by_row
-            return Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
+            return Finding(
+                Cause.NONE, reason=f"no sample comes to where {self._meets(step)}"
+            )
         jumps = [order for order in orders if order is not None]
         if jumps:
             return dataclasses.replace(by_row, order=max(min(jumps), 1))
@@ -117,7 +119,9 @@ class Judge:
         if not any(orders) or 0 in orders:
             return fine
         order = min(order for order in orders if order)
-        words = f"{kind} comes to the edge of its domain between samples, and has a kink there"
+        words = (
+            f"{kind} comes to the edge of its domain between samples, and has a kink there"
+        )
         return Finding(Cause.ROUGH, order, words, kind, self.plan.name_of(step))
 
     def _can_look(self) -> bool:
@@ -131,7 +135,7 @@ class Judge:
         return Finding(Cause.ROUGH, max(int(k) + 1, 1), words, kind, layer)
 
     def _meets(self, step: Step) -> str:
-        kind, k = step.operation.type, step.smoothness
+        kind, k = step.operation.type, int(step.smoothness)
         words = {-1: "jumps", 0: "has a kink"}.get(k, f"is of class C^{k} only")
         sides = self._sides(step)
         return f"{kind} {words}" + (f": {sides}" if sides else "")

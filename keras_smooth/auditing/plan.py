@@ -67,7 +67,9 @@ class Plan:
     traced: Traced
     program: Program
     order: int
-    findings: list[tuple[tuple[int, ...], Finding]] = dataclasses.field(default_factory=list)
+    findings: list[tuple[tuple[int, ...], Finding]] = dataclasses.field(
+        default_factory=list
+    )
     pieces: list[Step] = dataclasses.field(default_factory=list)
     settled: list[Step] = dataclasses.field(default_factory=list)
     domains: list[Step] = dataclasses.field(default_factory=list)
@@ -151,7 +153,9 @@ class _Reader:
         known = dict(zip(program.inputs, states, strict=True))
         self.moving |= {name for name, state in known.items() if state}
         for operation, inputs, outputs, _ in program.steps_to_outputs:
-            self.plan.is_random |= operation.op_def.is_stateful and "Random" in operation.type
+            self.plan.is_random |= (
+                operation.op_def.is_stateful and "Random" in operation.type
+            )
             given = [known.get(name, _HELD) for name in inputs]
             if operation.type in rows.WITHOUT_VALUES or not any(given):
                 continue
@@ -173,7 +177,8 @@ class _Reader:
             return self._walk(body, states, step.parts, step.top)
 
         if "While" in step.operation.type:
-            return self._loop(step, *bodies, given, walk)
+            condition, body = bodies
+            return self._loop(step, condition, body, given, walk)
         if len(bodies) == 1:
             facts = registered.facts(names[0])
             self._gradient(step, facts.tapes_right_to, facts.jet is not None)

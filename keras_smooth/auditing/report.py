@@ -150,7 +150,9 @@ def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
         and row.verdict != Verdict.PROVEN
     ]  # fmt: skip
     chosen = worst(found)
-    first = next((f for f in found if (f.cause, f.order) == (chosen.cause, chosen.order)), FINE)
+    first = next(
+        (f for f in found if (f.cause, f.order) == (chosen.cause, chosen.order)), FINE
+    )
     return dataclasses.replace(chosen, reason=first.reason)
 
 

@@ -14,7 +14,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.operations import rows
 
 # Places along the way from one sample to the next, and cuts of the interval of two of them.
-_PLACES, _CUTS = 17, 30
+_PLACES, _CUTS = 17, 26
 # What is this part of its largest value along the way counts as 0.
 _ZERO = 1e-4
 # How far from a place derivatives are compared, and what of them is rounding, by dtype.
@@ -24,7 +24,7 @@ _BESIDE_ELSE = (1e-4, 1e-4)
 _JUMPS = 10.0
 _SEED = 2
 # Elements of which the way to 0 is followed.
-_FOLLOWED = 3
+_FOLLOWED = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,9 @@ class Samples:
                 return
             function = row.domain if step in self.plan.domains else row.breakpoints
             if function is not None:
-                tensors = [tf.cast(each, "float64") for each in function(operation, *inputs)]
+                tensors = [
+                    tf.cast(each, "float64") for each in function(operation, *inputs)
+                ]
                 found.setdefault(_key(step), []).extend(
                     np.ravel(each.numpy()) for each in tensors
                 )

@@ -57,8 +57,12 @@ class Traced:
 
 
 def numbers_of(operation: tf.Operation) -> tuple[int, ...]:
-    """Returns the numbers of the layers that an operation is in, the outermost first."""
-    return tuple(map(int, _NUMBERS.findall(operation.name)))
+    """Returns the numbers of the layers that an operation is in, the outermost first.
+
+    One of a gradient that a model computes itself is in the layer that has the tape.
+    """
+    name = operation.name.partition("gradient_tape/")[0]
+    return tuple(map(int, _NUMBERS.findall(name)))
 
 
 def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:

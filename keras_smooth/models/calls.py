@@ -134,21 +134,22 @@ def replaced(part: keras.Operation, function: Callable) -> Iterator[None]:
         part: Layer, model or operation.
         function: Returns what is called, from what the part calls.
     """
-    kind, call = type(part), vars(part).get("call")
+    kind, name = type(part), own_call.method(part)
+    call = vars(part).get(name)
     new = function(own_call.entry(part))
     if own_call.has_own_call(part):
         # Python looks for it in the class alone.
         part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(new)})
     else:
         # Not setattr, which Keras uses to track what it takes for a part of the layer.
-        vars(part)["call"] = new
+        vars(part)[name] = new
     try:
         yield
     finally:
         part.__class__ = kind
-        vars(part).pop("call", None)
+        vars(part).pop(name, None)
         if call is not None:
-            vars(part)["call"] = call
+            vars(part)[name] = call
 
 
 def call_without_trace(
