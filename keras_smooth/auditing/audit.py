@@ -218,10 +218,7 @@ class _Examined:
             layer = self.trace.parts[numbers[-1]].name if numbers else self.model.name
             words = f"{error.operation.type} in {layer}"
 
-        def run(x: Any) -> Any:
-            return calls.call_without_trace(self.model, x)
-
-        return words if independence.mixes(run, self.x) else ""
+        return words if _mixes(self.model, self.x) else ""
 
 
 class _Untraced:
@@ -283,10 +280,20 @@ class _Untraced:
         return True
 
     def mixes(self) -> str:
-        def run(x: Any) -> Any:
-            return calls.call_without_trace(self.model, x)
+        return "the model" if _mixes(self.model, self.x) else ""
 
-        return "the model" if independence.mixes(run, self.x) else ""
+
+def _mixes(model: keras.layers.Layer, x: Any) -> bool:
+    """Returns whether numbers show that the output for a sample depends on the others."""
+
+    def run(x: Any) -> Any:
+        return calls.call_without_trace(model, x)
+
+    try:
+        return independence.mixes(run, x)
+    # Of an operation that has no derivatives they tell nothing.
+    except ValueError:
+        return False
 
 
 def _row(

@@ -57,7 +57,8 @@ class Judge:
             words = words or words_of(self.plan.traced.parts[number], self.plan.order)
         # In training mode samples lie much as in inference.
         sides = "" if self.plan.traced.training else self._sides(step)
-        return self._rough(step, step.smoothness, "; ".join(filter(None, (words, sides))))
+        words = "; ".join(filter(None, (words, sides))) if words else self._meets(step)
+        return self._rough(step, step.smoothness, words)
 
     def _of_pieces(self, step: Step) -> Finding:
         """Returns the finding of an operation of pieces in code of which no more is known."""
@@ -150,5 +151,5 @@ class Judge:
         nearest = np.abs(found).min()
         sides = f"{left} values of the samples lie on one side and {right} on the other"
         if not left or not right:
-            sides = f"all {len(found)} values of the samples lie on one side"
+            sides = f"{len(found)} values of the samples lie on one side"
         return f"{sides}, the nearest {nearest:.1e} away"

@@ -1,7 +1,6 @@
 """What the table of operations tells of a trace, and what has to be looked at in samples."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +20,10 @@ from keras_smooth.operations.program import Program
 _HELD, _MOVES, _STEPS = range(3)
 # What declares another gradient than that of what it computes.
 _DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
+# Their only kink is at 0, where samples need not come.
+_TOLD_BY_SAMPLES = (keras.layers.UnitNormalization,)
+# What a mask may be made of, beside the inputs themselves.
+_SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
 # Of these a tape has one derivative; that has itself none.
 _RIGHT_ONCE = frozenset(
@@ -62,6 +65,7 @@ class Plan:
         reached: Numbers of the layers that get something that moves.
         is_random: Whether each run gives other numbers.
         has_rules: Whether Taylor mode has a rule for each operation.
+        has_masks: Whether a mask is made of the inputs: what is 0 there is held.
     """
 
     traced: Traced
@@ -80,11 +84,7 @@ class Plan:
     )
     is_random: bool = False
     has_rules: bool = True
-
-    @functools.cached_property
-    def has_masks(self) -> bool:
-        """Whether a layer makes a mask from its inputs."""
-        return any(map(graph.makes_masks, self.traced.parts))
+    has_masks: bool = False
 
     def known_of(self, step: Step) -> float | None:
         """Returns the class of the innermost layer around an operation that has one."""
@@ -108,6 +108,7 @@ def plan(traced: Traced, order: int) -> Plan:
     """
     program = _with_derivatives(traced.program)
     made = Plan(traced, program, order)
+    made.has_masks = any(map(graph.makes_masks, traced.parts))
     _Reader(made).read()
     return made
 
@@ -190,8 +191,6 @@ class _Reader:
             self.is_known = before
             return states
         decides, *states = given
-        if decides:
-            self._piece(step, -1)
         return [
             _MOVES if _MOVES in column else max(*column, _STEPS if decides else _HELD)
             for column in zip(*(walk(body, states) for body in bodies))
@@ -209,8 +208,7 @@ class _Reader:
             states = [
                 _MOVES if _MOVES in pair else max(pair) for pair in zip(before, after)
             ]
-        if any(quiet._walk(condition, states, step.parts, step.top)):
-            self._piece(step, -1)
+        walk(condition, states)
         walk(body, states)
         return states
 
@@ -219,7 +217,7 @@ class _Reader:
         smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
         moves = _MOVES in given
         if moves and not any(smooth):
-            if self._is_of_masks(step):
+            if operation.type == "Bitcast" or self._is_of_masks(step):
                 return [_HELD] * len(smooth)
             k = rows.smoothness(operation, [state == _MOVES for state in given])
             if k != math.inf:
@@ -288,7 +286,10 @@ class _Reader:
 
     def _is_of_masks(self, step: Step) -> bool:
         """Returns whether an operation makes a mask: what is left out stays so near x."""
-        return step.operation.type in _EQUALITIES and self.plan.has_masks
+        if step.operation.type not in _EQUALITIES:
+            return False
+        self.plan.has_masks |= _is_input(step.operation.inputs[0])
+        return self.plan.has_masks
 
     def _found(
         self, step: Step, cause: Cause, order: int, reason: str, by_jets: bool = False
@@ -304,7 +305,9 @@ def known_class(part: keras.Operation) -> float | None:
     if not isinstance(part, keras.layers.Layer) or graph.is_composed(part):
         return None
     registered = registry.registered_smoothness(part)
-    return registry.smoothness(type(part)) if registered is None else registered
+    if registered is not None or type(part) in _TOLD_BY_SAMPLES:
+        return registered
+    return registry.smoothness(type(part))
 
 
 def words_of(part: keras.Operation, order: int) -> str:
@@ -328,6 +331,13 @@ def _first_of_pieces(step: Step, body: Program) -> Step:
         if row is not None and row.breakpoints is not None:
             return dataclasses.replace(step, operation=operation)
     return step
+
+
+def _is_input(tensor: tf.Tensor) -> bool:
+    """Returns whether a tensor has numbers of an input as they are."""
+    while tensor.op.type in _SHAPING:
+        tensor = tensor.op.inputs[0]
+    return bool(tensor.op.type == "Placeholder")
 
 
 def _is_in_table(row: Row | None) -> bool:
