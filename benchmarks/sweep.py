@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_smooth
+from keras_smooth import operations
 
 PAGE = Path(__file__).parent.parent / "docs" / "keras_derivatives.md"
 ORDERS = (1, 2, 3)
@@ -231,9 +232,10 @@ def page(found: dict[str, list[str]]) -> str:
         "",
         f"Right up to order 3: {', '.join(well)}.",
         "",
-        "Functions whose derivatives by nested tapes are wrong, or not finite, at points where "
-        'they are smooth (tests/test_special_points.py); jets, which engine="auto" takes for '
-        "those in bold, are right:",
+        "Functions of Keras and kinds of TensorFlow's operations whose derivatives by nested tapes "
+        "are wrong, not finite or not there from some order on, if only at some points "
+        '(tests/test_operation_table.py, tests/test_special_points.py); jets, which engine="auto" '
+        "takes for them, are right:",
         "",
         *single_points(),
         "",
@@ -246,13 +248,13 @@ def page(found: dict[str, list[str]]) -> str:
 
 
 def single_points() -> list[str]:
-    """Returns an item for each function that tapes have wrong at some points."""
-    rows = keras_smooth.registry.all_rows()
-    wrong = {row.subject.__name__: row for row in rows if row.tapes_wrong_from < math.inf}
+    """Returns an item for each function and operation that tapes have wrong from an order on."""
+    functions = ((row.subject.__name__, row) for row in keras_smooth.registry.all_rows())
+    kinds = ((row.kind, row) for row in operations.all_rows())
     return [
-        f"- {f'**{name}**' if row.jet else name}: from order {row.tapes_wrong_from} on, at "
-        f"{row.tapes_wrong_at}."
-        for name, row in sorted(wrong.items())
+        f"- {name}: right up to order {row.tapes_right_to}."
+        for name, row in sorted([*functions, *kinds], key=lambda pair: pair[0])
+        if not callable(row.tapes_right_to) and row.tapes_right_to < math.inf
     ]
 
 

@@ -12,6 +12,8 @@ from keras_smooth import initializers, registry
 SMOOTH = ("tanh", "sigmoid", "softplus", "silu", "gelu", "mish", "squareplus", "sin")
 
 
+# Keras, of a softmax of one number.
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -264,6 +264,13 @@ LAYERS = {
 }
 
 
+# A bias that a second derivative does not have.
+UNUSED = pytest.mark.filterwarnings(
+    "ignore:The loss does not depend on these trainable weights"
+)
+
+
+@UNUSED
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_is_fitted_by_an_objective(name, tmp_path):
     make, objective, arguments = LAYERS[name]
@@ -281,6 +288,7 @@ def test_a_layer_is_fitted_by_an_objective(name, tmp_path):
     np.testing.assert_allclose(losses[-1], float(found), rtol=rtol)
 
 
+@UNUSED
 def test_a_layer_has_the_steps_of_a_model_of_it():
     layer, other = Pair(), Pair()
     layer(X), other(X)

@@ -1,4 +1,4 @@
-"""Every row of keras.ops against differences, tapes and what Keras builds."""
+"""Every function of keras.ops against differences, tapes and what its operations tell."""
 
 import functools
 import inspect
@@ -10,28 +10,17 @@ import one_sided
 import pytest
 import tensorflow as tf
 from keras import ops
+from keras_functions import SAMPLED
 from representatives import representatives
 from richardson import derivative
 
 import keras_smooth
 from keras_smooth import registry
 
-ROWS = {
-    f"{row.subject.__module__.rpartition('.')[2]}.{row.subject.__name__}": row
-    for row in registry.all_rows()
-    if row.sample is not None
-}
 DIFFERENTIABLE = {
-    name: row for name, row in ROWS.items()
+    name: row for name, row in SAMPLED.items()
     if row.sample.places() and row.smoothness is not None
 }  # fmt: skip
-
-
-def smoothness(row) -> float:
-    """Returns the class with the arguments of the sample."""
-    if callable(row.smoothness):
-        return row.smoothness(*row.sample.args, **row.sample.kwargs)
-    return row.smoothness
 
 
 class OperationLine:
@@ -63,7 +52,7 @@ class OperationLine:
     @property
     def noise(self) -> float:
         """How much coarser it rounds than float64."""
-        return 1e7 if "float32" in self.row.reason else 1.0
+        return 1e7 if self.row.single else 1.0
 
     def __call__(self, ts: np.ndarray) -> np.ndarray:
         return np.stack([self.tensors(tf.constant(t, tf.float64)).numpy() for t in ts])
@@ -107,7 +96,7 @@ def some(names):
 
 # One that jumps without known joints may jump anywhere.
 @pytest.mark.parametrize(
-    "name", some(n for n, r in DIFFERENTIABLE.items() if r.joints or smoothness(r) >= 0)
+    "name", some(n for n, r in DIFFERENTIABLE.items() if r.joints or r.smoothness >= 0)
 )
 def test_class_at_a_generic_point(name):
     assert measured(OperationLine(DIFFERENTIABLE[name])) == math.inf
@@ -116,7 +105,7 @@ def test_class_at_a_generic_point(name):
 @pytest.mark.parametrize("name", [n for n, row in DIFFERENTIABLE.items() if row.joints])
 def test_class_at_the_joints(name):
     row = DIFFERENTIABLE[name]
-    assert min(measured(OperationLine(row, at)) for at in row.joints) == smoothness(row)
+    assert min(measured(OperationLine(row, at)) for at in row.joints) == row.smoothness
 
 
 # Points at which domains of functions of one number end, or pieces of them meet.
@@ -184,10 +173,10 @@ def test_functions_of_single_numbers_are_told():
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_class_at_the_ends_of_the_domain(name):
-    row = ROWS[name]
+    row = SAMPLED[name]
 
     found = least_class_at_ends(functools.partial(_result, row))
-    assert found == smoothness(row)
+    assert found == row.smoothness
 
 
 POWERS = {-1: math.inf, -0.5: math.inf, 0.5: 0, 1: math.inf, 1.5: 1, 2.0: math.inf, 2.5: 2}
@@ -210,8 +199,8 @@ CALLED = {
     "to another float": (lambda x: ops.cast(x, "float32"), math.inf),
     "saturated": (lambda x: ops.cast(ops.saturate_cast(x, "uint8"), x.dtype), -1),
     "root of a square": (lambda x: ops.sqrt(ops.square(x)), 0),
-    "unit": (keras.layers.UnitNormalization(), -1),
-    "cosine": (lambda x: keras.layers.Dot(1, normalize=True)([x, ops.sin(x)]), -1),
+    "unit": (keras.layers.UnitNormalization(), 0),
+    "cosine": (lambda x: keras.layers.Dot(1, normalize=True)([x, ops.sin(x)]), 0),
     "product": (lambda x: keras.layers.Dot(1)([x, ops.sin(x)]), math.inf),
     "factors": (lambda x: ops.qr(ops.reshape(x, (-1, 2, 1)))[0], -1),
 }
@@ -242,6 +231,8 @@ def derivatives(line: OperationLine, order: int) -> list:
 REFUSED = {
     "core.slice_update", "linalg.lu_factor", "nn.softsign", "numpy.unique"
 }  # fmt: skip
+# Their second derivatives are wrong by tapes: a mean is held.
+STOPPED = {"nn.layer_normalization", "nn.moments"}
 # Sparsemax is wrong, see its row; a decoder's score has no gradient, and colours of this
 # sample are next to a kink.
 WRONG_HERE = {"nn.sparsemax", "nn.ctc_decode", "image.hsv_to_rgb"}
@@ -253,6 +244,8 @@ def test_tapes_have_the_derivatives_at_a_generic_point_or_refuse(name):
     line = OperationLine(DIFFERENTIABLE[name])
     # Differences of float32 tell nothing of second derivatives.
     order = 2 if line.noise == 1.0 else 1
+    if name in STOPPED:
+        order = 1
     try:
         found = derivatives(line, order)
     except LookupError:
@@ -271,18 +264,45 @@ def test_tapes_have_the_derivatives_at_a_generic_point_or_refuse(name):
             ), k
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name for name, row in ROWS.items()
-        if row.smoothness != math.inf and not callable(row.smoothness)
-    ],
-)  # fmt: skip
-def test_what_is_not_smooth_has_a_reason(name):
-    assert ROWS[name].reason
+# What operations tell of these is another class.
+OTHERWISE = {
+    # They lead over pieces, which join, or meet beyond all numbers that there are.
+    "core.saturate_cast": 0,
+    "image.resize": 0,
+    "numpy.geomspace": -1,
+    "numpy.nancumprod": -1,
+    "numpy.nancumsum": -1,
+    # A kink at the end of a tiny interval around 0, and one beside the places.
+    "nn.normalize": 0,
+    "math.top_k": 0,
+    # Nothing is known of an operation in them.
+    **dict.fromkeys(
+        [
+            "image.hsv_to_rgb", "image.rgb_to_hsv", "math.segment_prod", "nn.ctc_decode",
+            "numpy.unique",
+        ]
+    ),
+}  # fmt: skip
+# TensorFlow or Keras cannot trace them as they are called here.
+NOT_TRACED = {
+    "core.slice_update", "numpy.corrcoef", "numpy.exp2", "numpy.isin", "numpy.kron"
+}  # fmt: skip
 
 
-def test_every_function_of_keras_has_a_row():
+def read(row):
+    """Returns what the operations of a function tell."""
+    symbols = [tf.TensorSpec(place.shape, "float64") for place in row.sample.places()]
+    args, kwargs = row.sample.filled(symbols)
+    return registry.reading.of_call(row.subject, args, kwargs)
+
+
+@pytest.mark.parametrize("name", [n for n in DIFFERENTIABLE if n not in NOT_TRACED])
+def test_class_is_read(name):
+    row = DIFFERENTIABLE[name]
+    assert read(row).smoothness == OTHERWISE.get(name, row.smoothness)
+
+
+def test_every_function_of_keras_has_a_sample():
     modules = [ops, *(value for _, value in inspect.getmembers(ops, inspect.ismodule))]
     functions = {
         f"{module.__name__}.{name}": function
@@ -291,7 +311,8 @@ def test_every_function_of_keras_has_a_row():
         if not name.startswith("_")
     }
     assert len(functions) > 300
-    assert [name for name, f in functions.items() if registry.row(f) is None] == []
+    sampled = {row.subject for row in SAMPLED.values()}
+    assert [name for name, function in functions.items() if function not in sampled] == []
 
 
 def built(row) -> list:
@@ -309,10 +330,10 @@ def built(row) -> list:
 def test_operation_in_a_graph_is_found(name):
     row = DIFFERENTIABLE[name]
     for operation in built(row):
-        found = registry.operation_row(operation)
+        found = registry.function_of(operation)
         assert found is not None
-        # Not the row itself: a test may have given it another rule, and its own again.
-        assert found.subject is row.subject or "patches" in name
+        # It may have another name.
+        assert found is row.subject or "patches" in name or found in (ops.abs, ops.conj)
 
 
 def _two_inputs():
@@ -353,6 +374,8 @@ def test_zero_by_one_of_two_inputs():
     np.testing.assert_allclose(second["t"]["t"], 0.0, atol=1e-15)
 
 
+# Of what is computed, which the one that is stopped is told once.
+@pytest.mark.filterwarnings("ignore:.*declares another gradient")
 @pytest.mark.parametrize("engine", ["tape", "jet"])
 @pytest.mark.parametrize("function", [ops.round, ops.floor, ops.stop_gradient])
 def test_derivative_that_is_lost(function, engine):

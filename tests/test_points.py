@@ -210,7 +210,7 @@ BAD = {
     "None of two": (wave, {"x": X, "t": None}, None, TypeError, r"x\['t'\] is None"),
     "None in a list": (as_list, [T, None], None, TypeError, r"x\['x'\] is None"),
     "NaN": (one, NAN, None, ValueError, r"x must be finite, but is nan at \[1, 0\]"),
-    "infinite": (one, NAN / 0.0, None, ValueError, "x must be finite, but is inf"),
+    "infinite": (one, np.where(np.isnan(NAN), np.inf, NAN), None, ValueError, "x must be finite, but is inf"),
     "NaN of two": (wave, {"x": X, "t": NAN}, None, ValueError, r"x\['t'\] must be finite"),
     "surplus in a tuple": (one, (T, T), None, ValueError, "takes 1 input .*received 2"),
     "surplus in a dict": (

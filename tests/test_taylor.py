@@ -169,9 +169,11 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("operator", sorted(OPERATORS.keys() - {"DerivativeModel"}))
 def test_straight_pieces_have_the_second_derivative_0(points, operator, name):
-    with pytest.raises(ValueError, match="order 2 is lost"):
-        OPERATORS[operator](FUNCTIONS[name], points[:2], "tape")
-    for engine in ("auto", "jet"):
+    # Where pieces meet, tapes cannot tell that it is 0.
+    if name != "product":
+        with pytest.raises(ValueError, match="order 2 is lost"):
+            OPERATORS[operator](FUNCTIONS[name], points[:2], "tape")
+    for engine in ("auto", "jet", *["tape"] * (name == "product")):
         found = OPERATORS[operator](FUNCTIONS[name], points[:2], engine)
         assert not np.any(found[2] if isinstance(found, tuple) else found)
 

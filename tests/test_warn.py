@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import keras_smooth
+from keras_smooth.presentation.warn import warn_once
 
 PACKAGE = pathlib.Path(keras_smooth.__file__).parent
 X = np.linspace(-1.0, 1.0, 8)[:, None]
@@ -64,3 +65,24 @@ def test_a_warning_points_at_the_line_of_the_user(name):
     own = [each for each in caught if each.filename == files]
     assert own
     assert not [each for each in caught if PACKAGE in pathlib.Path(each.filename).parents]
+
+
+def test_once_for_each_subject_and_message():
+    class Without:
+        __slots__ = ()
+
+    def told(subject, message):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn_once(subject, message)
+        return len(caught)
+
+    first, second = (lambda: None), (lambda: None)
+    assert [told(first, "a"), told(first, "a"), told(first, "b"), told(second, "a")] == [
+        1,
+        0,
+        1,
+        1,
+    ]
+    # Without a hash or weak references: told, and no error.
+    assert [told(Without(), "a"), told([], "a")] == [1, 1]

@@ -10,6 +10,7 @@ batches.py            points in batches
 tapes.py              the engine "tape": nested GradientTape, the reference
 taylor.py             the engine "jet": directions in, partial derivatives out
 traces.py             the operations of a model at points
+declared_gradients.py gradients that a model declares, where they are others than its own
 rules.py              rules of users
 exact_values.py       what derivatives are compared with, from arrays, tables or functions
 differences.py        derivatives from values of the model alone

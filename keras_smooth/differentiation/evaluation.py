@@ -7,12 +7,12 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import engines, tapes, taylor
+from keras_smooth.differentiation import declared_gradients, engines, tapes, taylor
 from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import calls
-from keras_smooth.presentation.warn import warn
+from keras_smooth.presentation.warn import warn_once
 
 # The functions of both engines for each task; "jacobian" is the same as "derivatives".
 _FUNCTIONS: dict[str, dict[str, Callable]] = {
@@ -137,8 +137,14 @@ class Evaluation:
         try:
             right_to = self.traces.tapes_right_to(self.points)
         except NotTraceableError as error:
-            _warn_once(getattr(self.model, "name", repr(self.model)), str(error))
+            warn_once(
+                self.model,
+                f"{self.traces.name}: {error}. Nested tapes compute its derivatives, which is "
+                "slower.",
+            )
             return "tape"
+        if declared_gradients.change_first_derivative(self.traces, self.points):
+            right_to = 0
         task = "laplacian" if self.task == "with_laplacian" else self.task
         dim = sum(self.points.dims)
         return engines.chosen(self.engine, task, dim, self.order, right_to)
@@ -170,8 +176,3 @@ class Evaluation:
 def names(order: int) -> list[str]:
     """Returns the names of the derivatives up to an order: y, dy, d2y, d3y, ..."""
     return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
-
-
-@functools.cache
-def _warn_once(name: str, cause: str) -> None:
-    warn(f"{name}: {cause}. Nested tapes compute its derivatives, which is slower.")

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.differentiation.differences import ROUNDING
-from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.points import Points, drawn
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
 from keras_smooth.models import graph
@@ -24,8 +24,6 @@ MIXES = (
     "its output for a sample depends on the other samples of the batch, so that it has no "
     "derivatives by sample"
 )
-# As many as tell samples apart, if a model takes so few.
-_MOST_DRAWN = 64
 # How strongly each number of a sample moves: not all alike, since differences of what moves
 # alike stay as they are.
 _SEED = (3, 5)
@@ -109,25 +107,12 @@ def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
     # XLA drops what raises in a graph: samples like these are tried before it is made.
     try:
         with tf.init_scope():
-            drawn = _drawn(points)
+            few = drawn(points)
             anew = Traces(traces.model, traces.training)
-            return operation, _derivatives_are_apart(anew.at(drawn), drawn, order)
+            return operation, _derivatives_are_apart(anew.at(few), few, order)
     # What depends on tensors of the graph can be told in the graph alone.
     except Exception:
         return operation, _derivatives_are_apart(traced, points, order)
-
-
-def _drawn(points: Points) -> Points:
-    """Returns a few samples of the shapes of others, of which nothing but these is known."""
-    size = next((x.shape[0] for x in points.flat if x.shape[0] is not None), 4)
-
-    def drawn(x: tf.Tensor) -> tf.Tensor:
-        shape = [min(size, _MOST_DRAWN), *x.shape[1:]]
-        if not x.dtype.is_floating:
-            return tf.zeros(shape, x.dtype)
-        return tf.cast(tf.random.stateless_normal(shape, _SEED), x.dtype)
-
-    return points.at(list(map(drawn, points.flat)))
 
 
 def _derivatives_are_apart(traced: operations.Trace, points: Points, order: int) -> Any:

@@ -12,6 +12,10 @@ from keras_smooth.checks import shown
 from keras_smooth.differentiation import moving_inputs
 from keras_smooth.models import checked_inputs
 
+# As many as tell samples apart, if a model takes so few.
+_MOST_DRAWN = 64
+_SEED = (3, 5)
+
 
 @dataclasses.dataclass(frozen=True)
 class Points:
@@ -99,6 +103,19 @@ def checked_points(model: Callable, x, wrt=None) -> Points:
         keys=tuple(names) if isinstance(x, dict) else None,
         single=not nested or isinstance(wrt, (str, int)),
     )
+
+
+def drawn(points: Points) -> Points:
+    """Returns a few samples of the shapes of others, of which nothing but these is known."""
+    size = next((x.shape[0] for x in points.flat if x.shape[0] is not None), 4)
+
+    def normal(x: tf.Tensor) -> tf.Tensor:
+        shape = [min(size, _MOST_DRAWN), *x.shape[1:]]
+        if not x.dtype.is_floating:
+            return tf.zeros(shape, x.dtype)
+        return tf.cast(tf.random.stateless_normal(shape, _SEED), x.dtype)
+
+    return points.at(list(map(normal, points.flat)))
 
 
 def checked_directions(points: Points, direction) -> tuple[tf.Tensor, ...]:

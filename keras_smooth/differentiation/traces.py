@@ -39,6 +39,12 @@ class Traces:
     def __post_init__(self) -> None:
         self._known: dict[tuple, operations.Trace] = {}
 
+    @property
+    def name(self) -> str:
+        """What messages call the model or function."""
+        model = self.model
+        return str(getattr(model, "name", getattr(model, "__name__", repr(model))))
+
     def at(self, points: Points) -> operations.Trace:
         """Returns the operations for inputs of the shapes of some points.
 

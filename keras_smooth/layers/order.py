@@ -24,9 +24,11 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
     order = whole_number(f"The `order` of {owner}", order, 0)
     for activation in activations:
         known = registry.registered_smoothness(activation)
-        if known is not None and known < order:
+        if not order or known is not None and known >= order:
+            continue
+        if known is not None:
             raise ValueError(_rough(owner, activation, known, order))
-        if known is None and order and (registry.smoothness(activation) or 0) < order:
+        if (registry.smoothness(activation) or 0) < order:
             # Pieces may join better than the operations tell.
             _warn_unknown(owner, _name(activation), order)
     return order

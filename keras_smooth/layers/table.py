@@ -18,7 +18,7 @@ SMOOTH_FORMS: dict[type, Any] = {}
 
 
 def _registered(kind: type, smoothness: float | None) -> type:
-    """Registers a class for saving, for good, and how smooth all of its layers are."""
+    """Registers a class for saving, for good, with the smoothness that its class has."""
     registry.add_class(kind, smoothness)
     return keras.saving.register_keras_serializable(package="keras_smooth")(kind)
 
@@ -45,6 +45,8 @@ def smooth_form_of(stock: type) -> Callable[[type], type]:
 
     def register(kind: type) -> type:
         SMOOTH_FORMS[stock] = kind
+        # Of a smooth maximum the largest number is taken out and put back.
+        registry.register_smoothness(kind, math.inf)
         return _registered(kind, math.inf)
 
     return register

@@ -16,7 +16,7 @@ SEED = 0
 OPEN = {4: 32, 5: 8}
 OPEN_ELSE = 8
 # Tried in turn for a layer that was never built.
-_SHAPES = ((6,), (6, 5), (8, 8, 6), (6, 6, 6, 6))
+_SHAPES = ((6,), (6, 5), (8, 8, 6), (6, 6, 6, 6), (2, 4, 4, 4, 3))
 
 
 def prepared(

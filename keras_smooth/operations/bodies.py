@@ -110,7 +110,8 @@ class _Import:
                     copy.input.append(self._own(reference))
                 # That something imported before has to run first is known by the order.
                 elif not reference.startswith("^"):
-                    key = f"{producer}_{len(outer)}"
+                    # No node of TensorFlow's own has such a name.
+                    key = f"outer.{len(outer)}"
                     outer[f"{key}:0"] = self.tensor(reference)
                     copy.input.append(key)
         for key, tensor in outer.items():

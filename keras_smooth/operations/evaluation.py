@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.operations import registered, taped
-from keras_smooth.operations.lifting import primal, run, run_primals
+from keras_smooth.operations.lifting import primal, run_folded, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program, signature
 from keras_smooth.operations.rows import is_smooth, row
@@ -95,7 +95,7 @@ def _apply(
         # In the bodies of control flow a call of a function is an operation of its name.
         return run_body(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet | JetList) for x in inputs):
-        return _listed(run(operation, inputs))
+        return _listed(run_folded(operation, inputs))
     if not any(is_smooth(output.dtype) for output in operation.outputs):
         return _listed(run_primals(operation, inputs))
     if known is None or known.jet is None:

@@ -10,6 +10,8 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import Entry, aligned, folded
 from keras_smooth.operations.program import signature
 
+_MOST_FOLDED = 1000
+
 
 def run(operation: tf.Operation, inputs: Sequence) -> Any:
     """Computes an operation for other inputs.
@@ -41,6 +43,35 @@ def run(operation: tf.Operation, inputs: Sequence) -> Any:
         else:
             arguments[name], *remaining = remaining
     return called.function(**arguments)
+
+
+def run_folded(operation: tf.Operation, inputs: Sequence) -> Any:
+    """Computes an operation; in a graph, integers that follow from constants are constants.
+
+    XLA has the gradient of a loop only where its number of steps is a constant.
+    """
+    values = None if tf.executing_eagerly() else _constants(operation, inputs)
+    if values is None:
+        return run(operation, inputs)
+    with tf.init_scope():
+        results = run(operation, [tf.constant(value) for value in values])
+        numbers = [result.numpy() for result in tf.nest.flatten(results)]
+    folded = [tf.constant(number) for number in numbers]
+    return tf.nest.pack_sequence_as(results, folded)
+
+
+def _constants(operation: tf.Operation, inputs: Sequence) -> list | None:
+    """Returns the inputs of an operation of a few integers, if they are constants."""
+    if operation.op_def.is_stateful or not operation.inputs or not operation.outputs:
+        return None
+    tensors = (*operation.inputs, *operation.outputs)
+    if not all(x.dtype.is_integer or x.dtype.is_bool for x in tensors):
+        return None
+    sizes = [x.shape.num_elements() for x in inputs]
+    if any(size is None or size > _MOST_FOLDED for size in sizes):
+        return None
+    values = [tf.get_static_value(x) for x in inputs]
+    return None if any(value is None for value in values) else values
 
 
 def primal(x: Any) -> Any:
@@ -174,7 +205,10 @@ def _filled(x: Any, value: Entry, lead: int) -> tf.Tensor:
 
 
 def shifted(axes: Any) -> tf.Tensor:
-    """Returns axes of a tensor as those of an entry."""
+    """Returns axes of a tensor as those of an entry, constants where they are constants."""
+    known = tf.get_static_value(axes)
+    if known is not None:
+        return tf.constant(known + (known >= 0), tf.int32)
     axes = tf.cast(axes, tf.int32)
     return tf.where(axes >= 0, axes + 1, axes)
 

@@ -107,8 +107,7 @@ def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False)
         None where an operation on the way is unknown.
     """
     known = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
-    is_smooth = any(rows.is_smooth(known[name].dtype) for name in program.outputs)
-    if not is_smooth and any(_Classes(at_edges).of(program, moving)):
+    if not any(rows.is_smooth(known[name].dtype) for name in program.outputs):
         return -1
     return rows.least(k for _, k in classes(program, moving, at_edges))
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.operations.lifting import primal
-from keras_smooth.presentation.warn import warn
+from keras_smooth.presentation.warn import warn_once
 
 _NAME = "keras_smooth_rule"
 _calls: dict[str, "Facts"] = {}
@@ -160,7 +160,11 @@ def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | Non
     results, exact = keras.tree.flatten(result), computed()
     agree = [_agree(primal(y), primal(z)) for y, z in zip(results, exact, strict=True)]
     if not all(each for each in agree if isinstance(each, bool)):
-        _warn_once(name)
+        warn_once(
+            rule,
+            "A rule of keras_smooth.register_jet_rule gives another y than its function: the "
+            "operations of the function are used in its place.",
+        )
         return exact
     return [_checked(*each) for each in zip(results, exact, agree)]
 
@@ -198,11 +202,3 @@ def _checked(y: Any, exact: Any, agree: Any) -> Any:
         series[0] if series[0] is not None else tf.reshape(lost, [1] * (y.shape.rank + 1))
     )
     return y.like(primal(exact), series)
-
-
-@functools.cache
-def _warn_once(name: str) -> None:
-    warn(
-        "A rule of keras_smooth.register_jet_rule gives another y than its function: the "
-        "operations of the function are used in its place."
-    )

@@ -391,7 +391,7 @@ _COLUMNS = {
         "ClipByValue Complex Digamma Div DivNoNan Elu Equal Erf Erfc Erfinv Exp Expint Expm1 "
         "Floor FloorDiv FloorMod Greater GreaterEqual Inv IsFinite IsInf IsNan LeakyRelu "
         "Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr Maximum Minimum Mod "
-        "Mul MulNoNan Ndtri Neg NotEqual Pow RealDiv Reciprocal Relu Relu6 Rint Round Rsqrt "
+        "Mul MulNoNan Ndtri Neg NotEqual Polygamma Pow RealDiv Reciprocal Relu Relu6 Rint Round Rsqrt "
         "SelectV2 Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Square "
         "SquaredDifference Sub Tan Tanh TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Abs Real "
         "Imag ComplexAbs Conj"

@@ -10,7 +10,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.operations.lifting import run, run_primals
 from keras_smooth.operations.program import layer_of
 from keras_smooth.operations.rows import tapes_right_to
-from keras_smooth.presentation.warn import warn
+from keras_smooth.presentation.warn import warn_once
 
 
 def apply(operation: tf.Operation, inputs: list) -> list:
@@ -24,7 +24,11 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     order = next(x.order for x in inputs if isinstance(x, Jet))
     if order > tapes_right_to(operation):
         raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
-    _warn_once(operation.type, layer_of(operation))
+    warn_once(
+        apply,
+        f"The operation {operation.type} in {layer_of(operation)} has no rule for jets: nested "
+        "tapes compute its derivatives, which is slower.",
+    )
     inputs = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
     leader = next(x for x in inputs if isinstance(x, Jet))
     lead = max(x.directions for x in inputs if isinstance(x, Jet))
@@ -157,11 +161,3 @@ def _lost(operation: tf.Operation, cause: object) -> str:
 
 def _as_list(results: Any) -> list:
     return list(results) if isinstance(results, (list, tuple)) else [results]
-
-
-@functools.cache
-def _warn_once(kind: str, layer: str) -> None:
-    warn(
-        f"The operation {kind} in {layer} has no rule for jets: nested tapes compute its "
-        "derivatives, which is slower."
-    )

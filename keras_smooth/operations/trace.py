@@ -12,7 +12,8 @@ from keras_smooth.operations import bodies
 from keras_smooth.operations.program import Program
 
 
-@dataclasses.dataclass(frozen=True)
+# Compared as what it is: a trace that is kept is asked for facts by itself.
+@dataclasses.dataclass(frozen=True, eq=False)
 class Trace:
     """A traced function.
 

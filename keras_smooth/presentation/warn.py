@@ -3,6 +3,7 @@
 import inspect
 import types
 import warnings
+import weakref
 
 # Between the user's line and the cause stand frames of these packages.
 _INSIDE = {"keras_smooth", "keras", "tensorflow"}
@@ -20,6 +21,27 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame and frame.f_back and _is_inside(frame):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+_said: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def warn_once(subject: object, message: str) -> None:
+    """Warns at the first call with a subject and a message, and at no other.
+
+    Args:
+        subject: What the message is about, as a model or a function. Of one that is gone
+            nothing is kept.
+        message: What is wrong, and what to do.
+    """
+    try:
+        messages = _said.setdefault(subject, set())
+    # What has no hash or no weak references is told each time, which Python's filters limit.
+    except TypeError:
+        messages = set()
+    if message not in messages:
+        messages.add(message)
+        warn(message)
 
 
 def _is_inside(frame: types.FrameType) -> bool:

@@ -19,8 +19,9 @@ _CLASSES = {
 }
 # The classes of operations have no public name: they are known by those of their functions.
 _FUNCTIONS: dict[str, Callable] = {}
-for _name, _function in inspect.getmembers(ops, inspect.isroutine):
-    _FUNCTIONS.setdefault(_CLASSES.get(_name, _name.replace("_", "")), _function)
+for _module in (ops, ops.image):
+    for _name, _function in inspect.getmembers(_module, inspect.isroutine):
+        _FUNCTIONS.setdefault(_CLASSES.get(_name, _name.replace("_", "")), _function)
 
 # What an operation of an older Keras, as 3.10, calls a parameter of its function.
 _OLDER_NAMES = {"threshold_value": "threshold", "value": "default_value"}

@@ -92,6 +92,8 @@ _ROWS = (
     ),
     # The largest number is taken out and put back.
     Row(ops.logsumexp, smoothness=math.inf),
+    # The sign and the size are put together again.
+    Row(getattr(ops, "cbrt", None), smoothness=0),
     # Finite numbers stay as they are.
     Row(ops.nan_to_num, smoothness=math.inf),
 )

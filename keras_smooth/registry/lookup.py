@@ -135,8 +135,7 @@ def slope_at_zero(function: Callable) -> float | None:
 
 def tapes_right_to(obj: object) -> float:
     """Returns up to which order nested tapes are right at all points, `math.inf` if unknown."""
-    facts = reading.facts_of(obj)
-    return reading.read(obj).tapes_right_to if facts is None else facts.tapes_right_to
+    return reading.read(obj).tapes_right_to
 
 
 def recommended(order: float = 2) -> list[str]:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -100,7 +101,9 @@ def read(subject: Any) -> Reading:
 def _read(subject: Any) -> Reading:
     for ready, args in _candidates(subject):
         try:
-            return of_call(ready(), args, {})
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return of_call(ready(), args, {})
         # Whatever a function says of inputs that do not suit it.
         except Exception:
             continue
@@ -150,8 +153,10 @@ def _is_symbol(leaf: Any) -> bool:
 
 def _specification(symbol: Any) -> tf.TensorSpec:
     """Returns a tensor's shape without open sizes, and its dtype."""
-    shape = sample_inputs.closed(tuple(symbol.shape))
-    return tf.TensorSpec(shape, symbol.dtype)
+    shape = tuple(symbol.shape)
+    return tf.TensorSpec(
+        sample_inputs.closed(shape) if None in shape else shape, symbol.dtype
+    )
 
 
 def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:

@@ -4,12 +4,14 @@ A graph keeps its shape: Keras orders the layers of a model by it, and files and
 `get_weights` go by that order.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_smooth import registry
 from keras_smooth.activations import sharp_softplus
 from keras_smooth.layers.smooth_maximum import smooth_maximum
 
@@ -80,3 +82,7 @@ class SmoothOperation(keras.Operation):
     def get_config(self) -> dict:
         names = ("operation", "sharpness", "settings", "name")
         return {name: getattr(self, name) for name in names}
+
+
+# The largest number is taken out and put back.
+registry.change(SmoothOperation, smoothness=math.inf)

@@ -5,6 +5,7 @@ Plain subprocesses instead of `multiprocessing`: a script that calls `compare` n
 """
 
 import collections
+import contextlib
 import os
 import pickle
 import queue
@@ -125,6 +126,7 @@ class _Pool:
         self._busy.remove(dead)
         if dead.task.starts:
             self._tell(dead)
+        dead.stop()
         if self._new or any(self._begun):
             self._begin()
 
@@ -176,6 +178,9 @@ class _Worker:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._log.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
 
     def obituary(self) -> str:
         """Returns what the process died of, and what it said last."""
@@ -198,11 +203,12 @@ class _Worker:
             pass  # The reader reports that the process is gone.
 
     def _read(self, events: queue.Queue) -> None:
-        try:
-            while True:
-                events.put((self, pickle.load(self._process.stdout)))
-        except (EOFError, pickle.UnpicklingError):
-            events.put((self, None))
+        with self._process.stdout as events_of_process:
+            try:
+                while True:
+                    events.put((self, pickle.load(events_of_process)))
+            except (EOFError, pickle.UnpicklingError):
+                events.put((self, None))
 
 
 def last_words(said: str) -> str:

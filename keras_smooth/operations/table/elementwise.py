@@ -272,6 +272,14 @@ def _difference_squared(x: Any, y: Any) -> Jet:
     return jet.square(x - y)
 
 
+def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
+    """psi_n(x), whose derivative is psi_(n + 1)(x)."""
+    if isinstance(n, Jet):
+        return NotImplemented
+    n, x = of_one_rank(n, x)
+    return jet.composed([tf.math.polygamma(n + k, x.primal) for k in range(x.order + 1)], x)
+
+
 def _product_no_nan(x: Any, y: Any) -> Jet:
     zero = primal(y) == 0
     return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
@@ -301,6 +309,15 @@ def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | N
     return min((math.floor(each) for each in np.ravel(broken)), default=math.inf)
 
 
+def _right_at_zero(operation: tf.Operation) -> float:
+    """At 0 the gradient of the power 0 is 0 times infinity: tapes end with a whole power."""
+    exponents = tf.get_static_value(operation.inputs[1])
+    if exponents is None:
+        return math.inf
+    whole = exponents[(exponents >= 0) & (exponents == np.round(exponents))]
+    return min((float(each) for each in np.ravel(whole)), default=math.inf)
+
+
 def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
     """An angle jumps where y is 0 and x is not positive."""
     return [tf.where(x > 0, tf.ones_like(y), y)]
@@ -312,8 +329,15 @@ add("Mul", _of_two(lambda x, y: x * y))
 add("RealDiv Div", _of_two(quotient), domain=_divisor_off_zero)
 add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=_divisor_off_zero)
 add("MulNoNan", _of_two(_product_no_nan))
-add("Pow", _raised, at_edge=_power_at_zero, domain=_base)
+add(
+    "Pow",
+    _raised,
+    at_edge=_power_at_zero,
+    domain=_base,
+    tapes_right_to=_right_at_zero,
+)
 add("SquaredDifference", _of_two(_difference_squared))
+add("Polygamma", _polygamma, domain=lambda operation, n, x: _off_poles(operation, x))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
 add("Xlogy", _product_or_zero(jet.log), domain=lambda operation, x, y: [y])
 add("Xlog1py", _product_or_zero(jet.log1p), domain=lambda operation, x, y: [y + 1.0])

@@ -12,24 +12,24 @@ from keras_smooth.operations.lifting import folded_linear, run, whole
 from keras_smooth.operations.rows import add
 
 add(
-    "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches "
-    "ImageProjectiveTransformV2 SpaceToDepth",
+    "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches SpaceToDepth",
     folded_linear,
     exact=True,
 )
 # The gradients of these have none.
 add(
-    "ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor",
+    "ResizeBicubic ResizeBilinear ResizeNearestNeighbor",
     folded_linear,
     exact=True,
-    tapes_right_to=0,
+    tapes_right_to=1,
 )
+add("ResizeArea", folded_linear, exact=True, tapes_right_to=0)
 add(
     "ScaleAndTranslate",
     folded_linear,
     exact=True,
     smoothness=lambda operation, moving: 0 if any(moving[1:]) else math.inf,
-    tapes_right_to=0,
+    tapes_right_to=1,
 )
 
 
@@ -55,12 +55,13 @@ def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
     return (-1 if nearest else 0) if any(moving[1:]) else math.inf
 
 
+# Their gradients are those of the inverse transform, between pixels.
 add(
-    "ImageProjectiveTransformV3",
+    "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
     _transformed,
     exact=True,
     smoothness=_by_pixels,
-    tapes_right_to=1,
+    tapes_right_to=0,
 )
 
 
@@ -118,7 +119,6 @@ for _kind, _second in (
         exact=True,
         smoothness=0,
         breakpoints=_gap,
-        tapes_right_to=1,
     )
 
 

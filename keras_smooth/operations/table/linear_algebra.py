@@ -220,6 +220,22 @@ def _eigen(operation: tf.Operation, x: Jet) -> list:
     return [spectrum, x.like(vectors, v[1:])]
 
 
+def _singular_values_apart(operation: tf.Operation, x: tf.Tensor) -> list:
+    values = tf.linalg.svd(x, compute_uv=False)
+    return [values[..., :-1] - values[..., 1:], values[..., -1]]
+
+
+# Where the rank changes factors jump, and singular values have a kink.
+add("Qr", smoothness=-1, breakpoints=_singular_values_apart)
+add(
+    "Svd",
+    smoothness=lambda operation, moving: -1 if operation.get_attr("compute_uv") else 0,
+    breakpoints=_singular_values_apart,
+)
+# Where the largest entry of a column changes.
+add("Lu", smoothness=-1)
+
+
 def _eigenvalues_apart(operation: tf.Operation, x: tf.Tensor) -> list:
     values = tf.linalg.eigvalsh(x)
     return [values[..., 1:] - values[..., :-1]]
@@ -232,5 +248,4 @@ add(
     # Where two eigenvalues meet, these have a kink and the vectors jump.
     smoothness=lambda operation, moving: -1 if operation.get_attr("compute_v") else 0,
     breakpoints=_eigenvalues_apart,
-    tapes_right_to=1,
 )

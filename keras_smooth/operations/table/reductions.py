@@ -150,7 +150,7 @@ def _running_logsumexp(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
 
 
 add("Cumprod", _running_product, tapes_right_to=0)
-add("CumulativeLogsumexp", _running_logsumexp)
+add("CumulativeLogsumexp", _running_logsumexp, tapes_right_to=2)
 add(
     "Cumsum",
     linear(
@@ -178,6 +178,8 @@ def _log_softmax(operation: tf.Operation, x: Jet) -> Jet:
     return below - jet.elementwise(jet.log, sums)
 
 
+# Of the gradient that these give as well nothing is differentiated.
+add("SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits")
 add("Softmax", _softmax)
 add("LogSoftmax", _log_softmax)
 

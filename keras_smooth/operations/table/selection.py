@@ -79,7 +79,6 @@ add(
     lambda operation, x: jet.elementwise(_elu, x),
     smoothness=1,
     breakpoints=_zero,
-    tapes_right_to=1,
 )
 add(
     "Selu",

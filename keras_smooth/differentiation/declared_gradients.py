@@ -1,0 +1,109 @@
+"""Gradients that a model declares, which need not be those of the function it computes.
+
+`tf.stop_gradient` and `tf.custom_gradient` change what TensorFlow's tapes return, jets do not
+see them. Often both agree: TensorFlow's own functions hold the mean of a variance, and save
+memory. Which it is, one derivative along one direction tells.
+"""
+
+import functools
+import weakref
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import operations
+from keras_smooth.differentiation import tapes, taylor
+from keras_smooth.differentiation.differences import ROUNDING
+from keras_smooth.differentiation.points import Points, drawn
+from keras_smooth.differentiation.traces import Traces
+from keras_smooth.models import calls
+from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.rows import tapes_right_to
+from keras_smooth.presentation.warn import warn_once
+
+_SEED = (7, 11)
+# By trace: that of a model of Keras' own layers is kept between calls.
+_known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# TensorFlow's names of what declares a gradient.
+_KINDS = {"StopGradient": "tf.stop_gradient", "IdentityN": "tf.custom_gradient"}
+
+
+def change_first_derivative(traces: Traces, points: Points) -> bool:
+    """Returns whether a model declares another first derivative than it has, and says so.
+
+    It is asked of the points in eager mode, in a graph of points that are drawn. Nothing is
+    known, and False returned, in training mode and where such a derivative is lost.
+
+    Args:
+        traces: What the model computes.
+        points: Where it is differentiated.
+    """
+    operation = _declaring(traces, points)
+    if operation is None or traces.training:
+        return False
+    traced = traces.at(points)
+    if traced not in _known:
+        _known[traced] = _changes(traces, points)
+    if _known[traced]:
+        warn_once(
+            traces.model,
+            f"{traces.name}: {_KINDS[operation.type]} in {layer_of(operation)} declares another "
+            "gradient than that of the function it computes. Its derivatives are those of the "
+            'function; engine="tape" returns those that are declared.',
+        )
+    return _known[traced]
+
+
+def _changes(traces: Traces, points: Points) -> bool:
+    try:
+        if tf.executing_eagerly():
+            return calls.without_trace(_differs, traces, points)
+        with tf.init_scope():
+            anew = Traces(traces.model)
+            return calls.without_trace(_differs, anew, drawn(points))
+    # Whatever a user's gradient raises: the derivative that is asked for may not need it.
+    except Exception:
+        return False
+
+
+def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
+    """Returns the first operation on the way that declares a gradient, if any."""
+    way = operations.between(traces.at(points).program, traces.moving(points))
+    declared = (
+        operation
+        for operation in way
+        if operation.type in _KINDS and tapes_right_to(operation) < 2
+    )
+    return next(declared, None)
+
+
+def _differs(traces: Traces, points: Points) -> bool:
+    """Returns whether tapes and jets have two values of one derivative along a direction."""
+    directions = [_random(x) for x in points.moving]
+    entries = taylor.along(
+        traces.model,
+        points,
+        directions,
+        1,
+        functools.partial(taylor.propagate, traces=traces),
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(points.moving)
+        y = _floats(tapes.call(traces.model, points.x))
+        weighted = tf.add_n([tf.reduce_sum(_random(leaf) * leaf) for leaf in y])
+    rows = tape.gradient(weighted, points.moving, unconnected_gradients="zero")
+    declared = tf.add_n([tf.reduce_sum(row * v) for row, v in zip(rows, directions)])
+    terms = [_random(leaf) * leaf for leaf in _floats(entries[1])]
+    computed = tf.add_n([tf.reduce_sum(term) for term in terms])
+    scale = tf.add_n([tf.reduce_sum(tf.abs(term)) for term in terms]) + tf.abs(declared)
+    # Half of the digits: above rounding, below what is declared. NaN is no difference.
+    tolerance = ROUNDING[points.dtype.name] ** 0.5
+    return bool(tf.abs(computed - declared) > tolerance * scale)
+
+
+def _floats(y: object) -> list[tf.Tensor]:
+    return [leaf for leaf in keras.tree.flatten(y) if leaf.dtype.is_floating]
+
+
+def _random(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.random.stateless_uniform(tf.shape(x), _SEED, 0.5, 1.5), x.dtype)

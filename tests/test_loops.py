@@ -1,0 +1,91 @@
+"""Loops: derivatives of recurrences by their inputs, and of these by weights, in graphs and XLA."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_smooth
+
+L = keras.layers
+
+
+def _scanned(x):
+    """A loop of a user, whose number of steps is its own."""
+    start = (0, x[:, 0])
+    end = tf.while_loop(
+        lambda i, h: i < 3,
+        lambda i, h: (i + 1, tf.tanh(0.5 * h + x[:, i])),
+        start,
+        maximum_iterations=3,
+    )
+    return end[1]
+
+
+LAYERS = {
+    "LSTM": lambda: [L.LSTM(3)],
+    "GRU": lambda: [L.GRU(3)],
+    "sequences": lambda: [L.SimpleRNN(3, return_sequences=True), L.GRU(2)],
+    "both ways": lambda: [L.Bidirectional(L.LSTM(2))],
+    "stacked cells": lambda: [L.RNN(L.StackedRNNCells([L.LSTMCell(2), L.GRUCell(3)]))],
+    "masked": lambda: [L.Masking(), L.LSTM(2)],
+    "a loop of a user": lambda: [L.Dense(3), L.Lambda(_scanned)],
+}
+
+
+LONG = ("both ways", "stacked cells")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.study if name in LONG else pytest.mark.slow)
+        for name in LAYERS
+    ],
+)
+def test_gradients_by_weights_compile(name):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        model = keras.Sequential(
+            [keras.Input((3, 2), dtype="float64"), *LAYERS[name](), L.Dense(1)]
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
+    x = tf.constant(np.random.default_rng(0).normal(size=(4, 3, 2)))
+
+    def gradients(engine):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(keras_smooth.laplacian(model, x, engine=engine) ** 2)
+        # A Laplacian does not depend on the last bias.
+        return tape.gradient(loss, model.trainable_variables[:-1])
+
+    exact = gradients("tape")
+    eager = gradients("jet")
+    graph = tf.function(lambda: gradients("jet"))()
+    compiled = tf.function(lambda: gradients("jet"), jit_compile=True)()
+    for found in (eager, graph, compiled):
+        for value, reference in zip(found, exact, strict=True):
+            # Sums in another order: some hundred roundings.
+            np.testing.assert_allclose(value, reference, rtol=1e-10, atol=1e-13)
+
+
+def test_integers_that_follow_from_constants_are_constants():
+    def counted(x):
+        most = tf.reduce_max(tf.range(3)) + 1
+        return tf.while_loop(
+            lambda i, h: i < most,
+            lambda i, h: (i + 1, tf.sin(h)),
+            (0, x),
+            maximum_iterations=most,
+        )[1]
+
+    @tf.function(jit_compile=True)
+    def slope(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = keras_smooth.directional(counted, x, tf.ones_like(x), 2, engine="jet")[2]
+        return tape.gradient(y, x)
+
+    # The third derivative of sin(sin(sin(x))) at 0.
+    np.testing.assert_allclose(slope(tf.zeros((1, 1), tf.float64)), [[-3.0]], rtol=1e-14)
