@@ -929,6 +929,7 @@ def _damaged(path):
         archive.writestr("config.json", "{}")
 
 
+@pytest.mark.filterwarnings("default:The object being serialized includes a `lambda`")
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_command_says_why_a_file_cannot_be_read(capsys, tmp_path, name):
     file, write, words = UNREADABLE[name]

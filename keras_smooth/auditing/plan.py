@@ -25,10 +25,8 @@ _TOLD_BY_SAMPLES = (keras.layers.UnitNormalization,)
 # What a mask may be made of, beside the inputs themselves.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
-# Of these a tape has one derivative; that has itself none.
-_RIGHT_ONCE = frozenset(
-    ("ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor", "ScaleAndTranslate")
-)
+# Whose gradient is wrong at 0 alone.
+_WRONG_AT_ZERO = frozenset(("BesselI0", "Pow"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,8 +234,6 @@ class _Reader:
         inputs = [m and rows.is_smooth(x.dtype) for m, x in zip(held, operation.inputs)]
         k = rows.smoothness(operation, inputs)
         right_to = rows.tapes_right_to(operation)
-        if operation.type in _RIGHT_ONCE:
-            right_to = max(right_to, 1)
         if k is None or not _is_in_table(row):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"
@@ -260,6 +256,10 @@ class _Reader:
         """Notes an operation of which TensorFlow has not all derivatives."""
         order, operation = self.plan.order, step.operation
         if right_to >= order:
+            return
+        if operation.type in _WRONG_AT_ZERO:
+            reason = f"the derivatives of {operation.type} by tapes are wrong at 0"
+            self.plan.measured.append((step.parts, reason))
             return
         if operation.type in _DECLARING and not _is_mean_of_moments(operation):
             reason = f"{operation.type} declares another gradient than that of its function"

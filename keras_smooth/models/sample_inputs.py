@@ -1,6 +1,7 @@
 """Inputs on which a model or a layer can be run."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,7 +41,10 @@ def prepared(
         x = _first_samples(model, x, numbers)
         if not own_call.is_built(model):
             model = _copied_if_possible(model, copied)
-            model(x)
+            with warnings.catch_warnings():
+                # Keras says of some models that their layers are built by a call.
+                warnings.simplefilter("ignore")
+                model(x)
         return model, (x,)
     if isinstance(model, keras.Model):
         return model, (_of_model(model),)
