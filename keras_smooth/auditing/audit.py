@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.auditing import checks, plan, report, traced
-from keras_smooth.auditing.findings import MODES, Cause, Finding, worst
+from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, worst
 from keras_smooth.auditing.judgement import Judge
 from keras_smooth.auditing.report import Audit, LayerAudit
 from keras_smooth.auditing.samples import Samples
@@ -164,7 +164,8 @@ class _Examined:
         belongs = functools.partial(self._belongs, part, places)
         found = [finding for numbers, finding in self.plan.findings if belongs(numbers)]
         found += self.judge.findings(belongs)
-        found += self._measured(part, belongs)
+        if all(finding.cause.verdict != Verdict.FAULTY for finding in found):
+            found += self._measured(part, belongs)
         return worst(found)
 
     def _measured(self, part: keras.Operation | None, belongs: Callable) -> list[Finding]:

@@ -68,7 +68,7 @@ class Judge:
         if row is None or row.breakpoints is None or not self._can_look():
             return by_row
         try:
-            orders = [self.samples.jump(place) for place in self.samples.places(step)]
+            orders = self._jumps(step)
         # Of an operation without a rule for jets.
         except Exception:
             return by_row
@@ -78,9 +78,8 @@ class Judge:
             return Finding(
                 Cause.NONE, reason=f"no sample comes to where {self._meets(step)}"
             )
-        jumps = [order for order in orders if order is not None]
-        if jumps:
-            return dataclasses.replace(by_row, order=max(min(jumps), 1))
+        if orders[-1] is not None:
+            return dataclasses.replace(by_row, order=max(orders[-1], 1))
         words = f"the pieces of {kind} join smoothly where samples come to them"
         return Finding(Cause.MEASURED, reason=words)
 
@@ -112,18 +111,27 @@ class Judge:
         if callable(at_edge) or at_edge == math.inf or not self._can_look():
             return fine
         try:
-            orders = [self.samples.jump(place) for place in self.samples.places(step)]
+            orders = self._jumps(step)
         # Of an operation without a rule for jets.
         except Exception:
             return fine
         # At a pole y itself jumps.
-        if not any(orders) or 0 in orders:
+        if not orders or not orders[-1]:
             return fine
-        order = min(order for order in orders if order)
+        order = orders[-1]
         words = (
             f"{kind} comes to the edge of its domain between samples, and has a kink there"
         )
         return Finding(Cause.ROUGH, order, words, kind, self.plan.name_of(step))
+
+    def _jumps(self, step: Step) -> list[int | None]:
+        """Returns what jumps where an operation's pieces meet, up to the first jump."""
+        orders: list[int | None] = []
+        for place in self.samples.places(step):
+            orders.append(self.samples.jump(place))
+            if orders[-1] is not None:
+                break
+        return orders
 
     def _can_look(self) -> bool:
         """Returns whether to look for one more place, and counts it."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
 from keras_smooth.auditing.traced import Traced, numbers_of
-from keras_smooth.models import graph, references
+from keras_smooth.models import calls, graph, references
 from keras_smooth.operations import Row, paths, registered, rows
 from keras_smooth.operations.program import Program
 
@@ -20,8 +20,9 @@ from keras_smooth.operations.program import Program
 _HELD, _MOVES, _STEPS = range(3)
 # What declares another gradient than that of what it computes.
 _DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
-# Their only kink is at 0, where samples need not come.
-_TOLD_BY_SAMPLES = (keras.layers.UnitNormalization,)
+# Layers of Keras of which samples tell whether they are smooth: their code is the user's, or
+# they have a kink at 0 alone.
+_TOLD_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
 # What a mask may be made of, beside the inputs themselves.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
@@ -275,7 +276,8 @@ class _Reader:
             return
         of_layer = self.plan.known_of(step)
         self.plan.classes.append((step.parts, k if of_layer is None else of_layer))
-        if of_layer is None and not known:
+        is_stock = bool(step.parts) and _is_stock(self.parts[step.parts[-1]])
+        if of_layer is None and not known and not is_stock:
             if k < self.plan.order:
                 self.plan.pieces.append(dataclasses.replace(step, smoothness=k))
             return
@@ -308,6 +310,15 @@ def known_class(part: keras.Operation) -> float | None:
     if registered is not None or type(part) in _TOLD_BY_SAMPLES:
         return registered
     return registry.smoothness(type(part))
+
+
+def _is_stock(part: keras.Operation) -> bool:
+    """Returns whether a layer is of Keras, without a function of the user's own."""
+    if not isinstance(part, keras.layers.Layer) or type(part) in _TOLD_BY_SAMPLES:
+        return False
+    is_of_keras = type(part).__module__.partition(".")[0] == "keras"
+    functions = references.functions(part)
+    return is_of_keras and all(map(calls.is_told_by_config, functions))
 
 
 def words_of(part: keras.Operation, order: int) -> str:

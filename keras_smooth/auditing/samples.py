@@ -25,8 +25,8 @@ _JUMPS = 10.0
 _SEED = 2
 # Where so many cuts do not halve a distance it is not 0.
 _PATIENCE = 6
-# Elements of which the way to 0 is followed.
-_FOLLOWED = 2
+# Elements of which the way to 0 is followed, and the most of them that are looked at.
+_FOLLOWED, _MOST_ELEMENTS = 8, 2**17
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Samples:
         distances = self.of(step)
         if (distances == 0.0).any():
             yield Place(self.x, self._drawn(), at_sample=True)
-        if not len(distances) or self.x[0].shape[0] in (0, 1):
+        if not 0 < len(distances) <= _MOST_ELEMENTS or self.x[0].shape[0] < 2:
             return
         way = self._way()
         outputs = tuple(tensor.name for tensor in step.top.outputs)
@@ -199,7 +199,9 @@ def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
-    for column in np.flatnonzero(changes.any(axis=0))[:_FOLLOWED]:
+    crossing = np.flatnonzero(changes.any(axis=0))
+    # Some from all over: of what is computed beside not all need be used.
+    for column in crossing[:: 1 + len(crossing) // _FOLLOWED]:
         row = int(np.argmax(changes[:, column]))
         t = _bisected(along, column, at[row], at[row + 1])
         # What jumps from one sign to the other is not 0 between.
