@@ -219,7 +219,7 @@ class _Examined:
             layer = self.trace.parts[numbers[-1]].name if numbers else self.model.name
             words = f"{error.operation.type} in {layer}"
 
-        return words if _mixes(self.model, self.x) else ""
+        return words if _mixes(self.model, self.x, self.plan.has_rules) else ""
 
 
 class _Untraced:
@@ -281,20 +281,16 @@ class _Untraced:
         return True
 
     def mixes(self) -> str:
-        return "the model" if _mixes(self.model, self.x) else ""
+        return "the model" if _mixes(self.model, self.x, has_rules=False) else ""
 
 
-def _mixes(model: keras.layers.Layer, x: Any) -> bool:
+def _mixes(model: keras.layers.Layer, x: Any, has_rules: bool) -> bool:
     """Returns whether numbers show that the output for a sample depends on the others."""
 
     def run(x: Any) -> Any:
         return calls.call_without_trace(model, x)
 
-    try:
-        return independence.mixes(run, x)
-    # Of an operation that has no derivatives they tell nothing.
-    except ValueError:
-        return False
+    return independence.mixes(run, x, by_values=not has_rules)
 
 
 def _row(

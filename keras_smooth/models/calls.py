@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import random
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,10 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.models import graph, own_call, references
-
-# Attributes of these types are told apart by their values.
-_PLAIN = (bool, int, float, str, np.ndarray, np.generic)
+from keras_smooth.models import graph, own_call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,62 +24,6 @@ class Call:
 
     def arguments(self) -> tuple[tuple, dict]:
         return self.args, self.kwargs
-
-
-def key(part: keras.Operation, call: Call) -> str | None:
-    """Returns the kind of a part and the shapes of a call, None if unreadable."""
-    shapes = [
-        (tuple(leaf.shape), leaf.dtype.name) if tf.is_tensor(leaf) else repr(leaf)
-        for leaf in keras.tree.flatten(call.arguments())
-    ]
-    found = kind(part)
-    return None if found is None else f"{found} {shapes}"
-
-
-def outline(call: Call) -> list:
-    """Returns the ranks and dtypes of the arguments of a call, and where an axis has size 1."""
-    return [
-        ([size == 1 for size in leaf.shape], leaf.dtype.name)
-        if tf.is_tensor(leaf)
-        else repr(leaf)
-        for leaf in keras.tree.flatten(call.arguments())
-    ]
-
-
-def kind(part: keras.Operation, besides: tuple[str, ...] = ()) -> str | None:
-    """Returns what parts of one class, config and functions share, None if unreadable.
-
-    Args:
-        part: Layer or operation.
-        besides: Entries of the config in which they may differ, with name and seed.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Keras warns of lambdas in configs that are saved; this one is not.
-            warnings.simplefilter("ignore")
-            config = part.get_config()
-        besides = ("name", "seed", *besides)
-        config = {k: v for k, v in config.items() if k not in besides}
-        name = f"{type(part).__module__}.{type(part).__qualname__}"
-        own = [
-            id(each) for each in references.functions(part) if not is_told_by_config(each)
-        ]
-        beside = _beside_config(part)
-        return f"{name} {id(type(part))} {json.dumps(config)} {own} {beside}"
-    # A part need not have a config, nor one that JSON can hold.
-    except Exception:
-        return None
-
-
-def _beside_config(part: keras.Operation) -> list:
-    """Returns the plain values that layers of the user's own classes have as attributes."""
-    return [
-        (name, value.tobytes() if isinstance(value, np.ndarray) else value)
-        for each in references.parts_within(part)
-        if not is_told_by_config(type(each))
-        for name, value in sorted(vars(each).items())
-        if isinstance(value, _PLAIN) and name != "name" and not name.startswith("_")
-    ]
 
 
 def is_told_by_config(function: Callable) -> bool:
