@@ -52,18 +52,20 @@ class Judge:
 
     def _settled(self, step: Step) -> Finding:
         """Returns the finding of a layer that is known to be rough, whatever it gets."""
-        words = ""
-        for number in reversed(step.parts):
-            words = words or words_of(self.plan.traced.parts[number], self.plan.order)
+        return self._rough(step, step.smoothness, self._words(step))
+
+    def _words(self, step: Step) -> str:
+        """Returns where a layer is rough, as its row says or as its operation tells."""
+        parts = (self.plan.traced.parts[number] for number in reversed(step.parts))
+        words = next(filter(None, (words_of(part, self.plan.order) for part in parts)), "")
         # In training mode samples lie much as in inference.
         sides = "" if self.plan.traced.training else self._sides(step)
-        words = "; ".join(filter(None, (words, sides))) if words else self._meets(step)
-        return self._rough(step, step.smoothness, words)
+        return "; ".join(filter(None, (words, sides))) if words else self._meets(step)
 
     def _of_pieces(self, step: Step) -> Finding:
         """Returns the finding of an operation of pieces in code of which no more is known."""
         kind = step.operation.type
-        by_row = self._rough(step, step.smoothness, self._meets(step))
+        by_row = self._rough(step, step.smoothness, self._words(step))
         row = rows.row(kind)
         if row is None or row.breakpoints is None or not self._can_look():
             return by_row

@@ -112,12 +112,9 @@ def _facts_of(part: Any) -> registered.Facts | None:
     facts = rules.facts_of(part)
     if facts is None or facts.jet is not None or facts.tapes_right_to < math.inf:
         return facts
-    is_plain = facts.smoothness in (None, math.inf) and calls.is_told_by_config(part)
-    return None if is_plain and not _is_of_ours(part) else facts
-
-
-def _is_of_ours(part: Any) -> bool:
-    return (getattr(part, "__module__", None) or "").split(".")[0] == "keras_smooth"
+    # The operations of Keras' own activations tell it; a name of its own takes time.
+    module = getattr(part, "__module__", None) or type(part).__module__
+    return None if module.partition(".")[0] == "keras" else facts
 
 
 def _within_scope(number: int, arguments: dict[int, list[str]], call: Callable) -> Callable:
