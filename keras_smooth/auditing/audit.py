@@ -145,7 +145,7 @@ class _Examined:
         nearby: bool,
     ) -> None:
         self.model, self.x, self.order, self.trace = model, x, order, trace
-        self.plan = plan.plan(trace, order)
+        self.plan = plan.plan(trace, order, nearby)
         not_finite = functools.partial(checks.not_finite, model, x, order, trace.training)
         samples = Samples(self.plan)
         self.judge = Judge(self.plan, samples, functools.cache(not_finite), nearby)

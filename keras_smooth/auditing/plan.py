@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth import registry
@@ -55,6 +56,7 @@ class Plan:
         traced: The trace.
         program: Its operations that lead to outputs with derivatives.
         order: The highest order.
+        nearby: Whether only the samples count.
         findings: What is known without samples: numbers of layers and a finding each.
         classes: The class C^k of operations of pieces: numbers of layers, and k of each.
         pieces: Operations whose pieces meet somewhere.
@@ -70,6 +72,7 @@ class Plan:
     traced: Traced
     program: Program
     order: int
+    nearby: bool
     findings: list[tuple[tuple[int, ...], Finding]] = dataclasses.field(
         default_factory=list
     )
@@ -98,15 +101,16 @@ class Plan:
         return type(self.traced.parts[step.parts[-1]]).__name__ if step.parts else ""
 
 
-def plan(traced: Traced, order: int) -> Plan:
+def plan(traced: Traced, order: int, nearby: bool) -> Plan:
     """Reads a trace.
 
     Args:
         traced: A model in one mode.
         order: The highest order.
+        nearby: Whether only the samples count.
     """
     program = _with_derivatives(traced.program)
-    made = Plan(traced, program, order)
+    made = Plan(traced, program, order, nearby)
     made.has_masks = any(map(graph.makes_masks, traced.parts))
     _Reader(made).read()
     return made
@@ -181,7 +185,12 @@ class _Reader:
             return self._loop(step, condition, body, given, walk)
         if len(bodies) == 1:
             facts = registered.facts(names[0])
-            self._gradient(step, facts.tapes_right_to, facts.jet is not None)
+            if self.plan.nearby and facts.tapes_right_to < self.plan.order:
+                # What is registered counts all points, and few are special.
+                reason = f"tapes are right to order {facts.tapes_right_to} at all points"
+                self.plan.measured.append((step.parts, reason))
+            else:
+                self._gradient(step, facts.tapes_right_to, facts.jet is not None)
             if facts.smoothness is None:
                 return walk(bodies[0], given)
             self._piece(_first_of_pieces(step, bodies[0]), facts.smoothness, known=True)
@@ -199,7 +208,8 @@ class _Reader:
         self, step: Step, condition: Program, body: Program, states: list, walk: Any
     ) -> list[int]:
         """Reads a loop, whose variables depend on x as they do after some turns."""
-        quiet = _Reader(Plan(self.plan.traced, self.plan.program, self.plan.order))
+        plan = self.plan
+        quiet = _Reader(Plan(plan.traced, plan.program, plan.order, plan.nearby))
         before = None
         while states != before:
             before = states
@@ -242,7 +252,7 @@ class _Reader:
                 self.plan.classes.append((step.parts, None))
                 self.plan.has_rules = False
                 return
-        elif k < math.inf:
+        elif k < math.inf and not _is_of_bounds(operation):
             self._piece(step, k)
         self._gradient(step, right_to, row is not None and row.jet is not None)
         is_known = self.is_known or self.plan.known_of(step) is not None
@@ -349,6 +359,15 @@ def _is_input(tensor: tf.Tensor) -> bool:
     while tensor.op.type in _SHAPING:
         tensor = tensor.op.inputs[0]
     return bool(tensor.op.type == "Placeholder")
+
+
+def _is_of_bounds(operation: tf.Operation) -> bool:
+    """Returns whether an operation cuts off what no number of its dtype is beyond."""
+    if operation.type not in ("ClipByValue", "Maximum", "Minimum"):
+        return False
+    values = [tf.get_static_value(x) for x in operation.inputs]
+    bounds = [np.abs(value) for value in values if value is not None]
+    return bool(bounds) and min(map(np.min, bounds)) >= tf.float32.max
 
 
 def _is_in_table(row: Row | None) -> bool:
