@@ -252,6 +252,7 @@ NORMALIZATIONS = {
 }
 
 
+@pytest.mark.filterwarnings("default:You passed `rms_scaling=True`")
 @pytest.mark.parametrize("epsilon", [1e-3, 1e-9, 1e-12])
 @pytest.mark.parametrize("name", NORMALIZATIONS)
 def test_a_small_epsilon_is_no_fault(name, epsilon):
