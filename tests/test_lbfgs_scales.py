@@ -219,6 +219,30 @@ def test_inputs_that_saturate_the_first_activation_are_said_once(name):
     assert not said(model, y, x, ABOUT_INPUTS)
 
 
+def test_what_is_said_of_inputs_is_of_their_columns():
+    """Two columns, one far off and one wide, by a layer that is called by keyword."""
+
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__(**FLOAT64)
+            self.inner = L.Dense(3, "tanh", **FLOAT64)
+            self.last = L.Dense(1, **FLOAT64)
+
+        def call(self, x):
+            return self.last(self.inner(inputs=x))
+
+    x = np.column_stack([np.full(4, 300.0), [-100.0, 100.0, -100.0, 100.0]])
+    model = Net()
+    model(x)
+    kernel = np.array([[0.1, 0.2, 0.0], [0.0, 0.0, 0.01]])
+    model.inner.kernel.assign(kernel)
+    model.compile(loss="mse")
+    (words,) = said(model, np.ones((4, 1)), x, ABOUT_INPUTS)
+    # Arguments are 30, 60 and 1 in size: the median over units.
+    expected = "means up to 300 and standard deviations up to 100, .* arguments of 30 "
+    assert re.search(expected, words)
+
+
 @pytest.mark.parametrize("name", NEAR_INPUTS)
 def test_other_inputs_are_no_cause_for_a_word(name):
     make, x = NEAR_INPUTS[name]

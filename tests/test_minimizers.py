@@ -266,6 +266,21 @@ def test_every_method_minimizes(method):
     )
 
 
+@pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
+def test_evaluations_are_counted(method):
+    counted = tf.Variable(0)
+
+    def objective(x, data):
+        counted.assign_add(1)
+        return quartic(x)
+
+    minimizer = Minimizer(objective, method, 5, jit_compile=False)
+    state = minimizer.begin(tf.fill([6], tf.constant(3.0, tf.float64)), ())
+    assert int(state.num_objective_evaluations) == int(counted) == 1
+    state = minimizer.advance(state, 7, 0.0, ())
+    assert int(state.num_objective_evaluations) == int(counted) > 7
+
+
 def test_cubic_is_exact_for_cubics():
     a, b = -0.5, 3.0
     points = [tf.constant([t, t**3 - 3 * t, 3 * t**2 - 3], tf.float64) for t in (a, b)]

@@ -90,6 +90,10 @@ FUNCTIONS = {
     "ndtri": (lambda x: tf.math.ndtri(0.5 + 0.3 * tf.sin(x)), (2, 3)),
     "expint": (lambda x: tf.math.special.expint(positive(x)), (2, 3)),
     "polygamma": (lambda x: tf.math.polygamma(tf.constant([2.0, 3.0, 1.0], x.dtype), positive(x)), (2, 3)),
+    "gradients": (
+        lambda x: RAW.TanhGrad(y=tf.sin(x), dy=x * x) + RAW.SigmoidGrad(y=x, dy=tf.ones_like(x))
+        + RAW.SoftplusGrad(gradients=tf.sin(x), features=x[:1] + 0.0 * x), (2, 3)
+    ),
     "bessel_i0": (tf.math.bessel_i0, (2, 3)),
     "pow by a number": (lambda x: positive(x) ** 2.5 + x**3, (2, 3)),
     "pow of a number": (lambda x: 2.0**x, (2, 3)),
@@ -363,11 +367,14 @@ EDGES = {
         )
     },
     **{
-        kind: (lambda x, kind=kind: getattr(RAW, kind)(x=0.3 + 0.0 * x, y=x), [0.0], [1.0])
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(x=tf.constant([0.3], x.dtype), y=x), [0.0], [1.0])
         for kind in "Div RealDiv DivNoNan Xdivy Xlogy FloorMod FloorDiv Mod TruncateMod TruncateDiv".split()
     },
     "Polygamma": (lambda x: RAW.Polygamma(a=tf.ones_like(x), x=x), [0.0], [1.0]),
-    "Xlog1py": (lambda x: RAW.Xlog1py(x=0.3 + 0.0 * x, y=x), [-1.0], [1.0]),
+    "Xlog1py": (lambda x: RAW.Xlog1py(x=tf.constant([0.3], x.dtype), y=x), [-1.0], [1.0]),
+    "Xlogy of both": (lambda x: RAW.Xlogy(x=x, y=x), [0.0], [1.0]),
+    "Xlog1py of both": (lambda x: RAW.Xlog1py(x=x + 1.0, y=x), [-1.0], [1.0]),
+    "Xdivy of both": (lambda x: RAW.Xdivy(x=x, y=x), [0.0], [1.0]),
     **{
         f"Pow {power}": (lambda x, power=power: RAW.Pow(x=x, y=tf.constant(power, x.dtype)), [0.0], [1.0])
         for power in (-1.0, -0.5, 0.5, 1.5, 2.5)
@@ -526,8 +533,11 @@ def _class_from_a_side(values, side) -> float:
         points = side * WIDTHS[:, None] * np.arange(k + 1)
         each = values(points).reshape(points.shape)
         slopes = each @ signs / WIDTHS**k if k else values(side * WIDTHS) - values(0.0)
+        if not k and abs(slopes[-1]) > 0.9 * abs(slopes[0]) > 0.0:
+            # Not nearer to the value at the end.
+            return -1
         changes = np.abs(np.diff(slopes))
-        if changes[-1] > changes[-2] + 1e-5 * (1 + np.abs(each).max()):
+        if changes[-1] > 0.9 * changes[-2] + 1e-5 * (1 + np.abs(each).max()):
             return k - 1
     return math.inf
 
@@ -577,6 +587,8 @@ READ = {
     "a comparison": (lambda x: x > 0.0, -1, -1),
     "a comparison beside": (lambda x: (tf.sin(x), x > 0.0), math.inf, math.inf),
     "places that depend on x": (lambda x: tf.gather(x, tf.argmax(x)), -1, -1),
+    "cut off beyond all numbers": (lambda x: tf.saturate_cast(x, tf.float32), math.inf, math.inf),
+    "cut off": (lambda x: tf.saturate_cast(x, tf.float16), 0, 0),
     "sorted": (tf.sort, 0, 0),
     "to integers and back": (lambda x: tf.cast(tf.cast(x, tf.int32), x.dtype), -1, -1),
     "to another float": (lambda x: tf.cast(x, tf.float32), math.inf, math.inf),

@@ -266,9 +266,7 @@ def test_tapes_have_the_derivatives_at_a_generic_point_or_refuse(name):
 
 # What operations tell of these is another class.
 OTHERWISE = {
-    # They lead over pieces, which join, or meet beyond all numbers that there are.
-    "core.saturate_cast": 0,
-    "image.resize": 0,
+    # They lead over pieces, which join.
     "numpy.geomspace": -1,
     "numpy.nancumprod": -1,
     "numpy.nancumsum": -1,

@@ -631,7 +631,8 @@ class SubclassedWithConfig(SubclassedWithoutConfig):
         return {**super().get_config(), "units": self.units}
 
 
-@subclassed(floats(2))
+# Nothing tells the shapes of its inputs.
+@subclassed(floats(2), smoothness=None)
 class CallOverridden(Base):
     """As code for older versions does."""
 
@@ -659,6 +660,7 @@ class FlowOnPythonValues(Base):
         "DerivativeMonitor": "tf.cond",
         "saved": "not built",
     },
+    smoothness=None,
 )
 class FlowOnTensorValues(Base):
     def call(self, x):
@@ -756,7 +758,7 @@ def a_subclass_of_Functional(L):
     return InheritedGraph(x, _net(L, x) + x[:, :1])
 
 
-@row(floats(1), is_graph=False, audit="checked")
+@row(floats(1), is_graph=False, audit="checked", smoothness=None)
 def a_model_of_derivatives(L):
     inner = keras.Sequential([L.Input(1), L.Dense(3, "tanh"), L.Dense(1)])
     return keras_smooth.DerivativeModel(inner, order=1)

@@ -254,7 +254,7 @@ class Slopes:
     def __init__(self, subject: Callable, order: int):
         self.subject = subject
         # Each order takes two sweeps.
-        self.is_trusted = functools.partial(is_certain, subject, 2 * order)
+        self.is_trusted = functools.partial(_are_right, subject, 2 * order)
 
     def __call__(self, value, t: tf.Tensor, order: int) -> Callable:
         return lambda tape: keras.tree.map_structure(
@@ -289,7 +289,7 @@ def _is_whole(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
         row: Its derivative by the seed, `(batch, ...)`.
     """
     if not tf.executing_eagerly():
-        return _can_be_differentiated(seed, total)
+        return False
     allowed = _HALF_OF_DIGITS[min(total.dtype.size, row.dtype.size)]
     # A model in float64 may get its inputs in float32, or the other way round.
     seed, total, row = (tf.cast(each, "float64") for each in (seed, total, row))
@@ -298,42 +298,6 @@ def _is_whole(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
     off = tf.abs(tf.reduce_sum(parts, axis=1) - total)
     # What is not finite agrees with nothing.
     return bool(tf.reduce_all(off <= allowed * size))
-
-
-# Their gradients change the graph that they are asked in.
-_CONTROL_FLOW = ("Call", "While", "If", "Case")
-# A gradient is linear in its seed. One that is computed by logarithms is not finite where
-# these are not, as that of `tf.math.cumulative_logsumexp`.
-_NOT_LINEAR = ("Log", "Log1p", "Exp", "Expm1", "Pow", "Sqrt", "CumulativeLogsumexp")
-
-
-def _can_be_differentiated(x: tf.Tensor, y: tf.Tensor) -> bool:
-    """Returns whether each operation between two tensors of a graph has a gradient."""
-    behind, before = {x.ref()}, {y.ref()}
-    reached = []
-    for operation in x.graph.get_operations():
-        if any(tensor.ref() in behind for tensor in operation.inputs):
-            behind |= {z.ref() for z in operation.outputs if z.dtype.is_floating}
-            reached.append(operation)
-    for operation in reversed(reached):
-        if all(tensor.ref() not in before for tensor in operation.outputs):
-            continue
-        inputs = [tensor for tensor in operation.inputs if tensor.ref() in behind]
-        before |= {tensor.ref() for tensor in inputs}
-        if not _has_gradient(operation, inputs):
-            return False
-    return True
-
-
-def _has_gradient(operation: tf.Operation, inputs: list[tf.Tensor]) -> bool:
-    if operation.type.endswith(_CONTROL_FLOW) or operation.type in _NOT_LINEAR:
-        return False
-    outputs = [tensor for tensor in operation.outputs if tensor.dtype.is_floating]
-    try:
-        found = tf.gradients(outputs, inputs, stop_gradients=inputs)
-    except LookupError:
-        return False
-    return all(each is not None for each in found)
 
 
 def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed=None):
@@ -365,11 +329,14 @@ def is_certain(subject: object, order: int) -> bool:
     """Returns whether a derivative of which there is nothing to see is known to be 0."""
     smoothness = registry.smoothness(subject)
     # Tapes may leave out what a stopped or declared gradient hides.
-    return (
-        smoothness is not None
-        and smoothness >= order
-        and registry.tapes_right_to(subject) >= max(order, 2)
-    )
+    is_smooth = smoothness is not None and smoothness >= order
+    return is_smooth and _are_right(subject, max(order, 2))
+
+
+def _are_right(subject: object, order: int) -> bool:
+    """Returns whether tapes are known to be right up to an order, as far as pieces go."""
+    known = registry.smoothness(subject) is not None
+    return known and registry.tapes_right_to(subject) >= order
 
 
 def lost(subject: object, order: int, cause: object) -> str:

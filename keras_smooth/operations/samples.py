@@ -388,13 +388,14 @@ def _got_from_list(operation: tf.Operation, axes: Axes, program: Program) -> Any
 _COLUMNS = {
     _broadcast: (
         "Acos Acosh Add AddV2 AddN Asin Asinh Atan Atan2 Atanh BesselI0 Ceil Cos Cosh "
-        "ClipByValue Complex Digamma Div DivNoNan Elu Equal Erf Erfc Erfinv Exp Expint Expm1 "
-        "Floor FloorDiv FloorMod Greater GreaterEqual Inv IsFinite IsInf IsNan LeakyRelu "
-        "Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr Maximum Minimum Mod "
-        "Mul MulNoNan Ndtri Neg NotEqual Polygamma Pow RealDiv Reciprocal Relu Relu6 Rint Round Rsqrt "
-        "SelectV2 Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Square "
-        "SquaredDifference Sub Tan Tanh TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Abs Real "
-        "Imag ComplexAbs Conj"
+        "ClipByValue Complex Digamma Div DivNoNan Elu Equal Erf Erfc Erfinv Exp Expint "
+        "Expm1 Floor FloorDiv FloorMod Greater GreaterEqual Inv IsFinite IsInf IsNan "
+        "LeakyRelu Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr "
+        "Maximum Minimum Mod Mul MulNoNan Ndtri Neg NotEqual Polygamma Pow RealDiv "
+        "Reciprocal Relu Relu6 Rint Round Rsqrt SelectV2 Selu Sigmoid SigmoidGrad Sign "
+        "Sin Sinh Softplus SoftplusGrad Softsign Sqrt Square SquaredDifference Sub Tan "
+        "Tanh TanhGrad TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Abs Real Imag "
+        "ComplexAbs Conj"
     ),
     _each: (
         "Cast CheckNumerics CheckNumericsV2 EnsureShape Identity IdentityN PreventGradient "

@@ -56,6 +56,25 @@ def facts_of(subject: Any) -> Facts | None:
     return Facts(rule, known.tapes_right_to, smoothness)
 
 
+def _marks_of(subject: Any) -> Facts | None:
+    """Returns the same, but nothing of a function whose operations tell as much."""
+    if activation := layers.as_activation(subject):
+        subject = functools.partial(activation[0], **activation[1])
+    facts = facts_of(subject)
+    is_function = not isinstance(subject, keras.Operation)
+    if facts is None or facts.jet is not None or not is_function:
+        return facts
+    function, parameters = unbound(subject)
+    key = function, repr(sorted(parameters.items()))
+    if key not in _told:
+        _told[key] = _first(subject, lambda part: None).smoothness
+    return None if _told[key] == facts.smoothness else facts
+
+
+# What the operations of functions tell by themselves.
+_told: dict[tuple, Class] = {}
+
+
 def _with(rule: Callable, parameters: dict) -> Callable:
     return lambda *args, **kwargs: rule(*args, **{**parameters, **kwargs})
 
@@ -92,38 +111,42 @@ def read(subject: Any) -> Reading:
     key = None if known is None else (version(), known)
     if key is not None and _kept.get(subject, (None,))[0] == key:
         return _kept[subject][1]
-    found = _read(subject)
+    found = _first(subject, _marks_of)
     if key is not None:
         _kept[subject] = key, found
     return found
 
 
-def _read(subject: Any) -> Reading:
+def _first(subject: Any, marks_of: Callable) -> Reading:
+    """Returns what is told of the first inputs that suit a subject."""
     for ready, args in _candidates(subject):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return of_call(ready(), args, {})
+                return of_call(ready(), args, {}, marks_of)
         # Whatever a function says of inputs that do not suit it.
         except Exception:
             continue
     return Reading()
 
 
-def of_call(subject: Any, args: tuple, kwargs: dict) -> Reading:
+def of_call(
+    subject: Any, args: tuple, kwargs: dict, marks_of: Callable = _marks_of
+) -> Reading:
     """Returns what the operations of a call tell.
 
     Args:
         subject: What is called.
         args: Its arguments, in which symbols stand for the tensors.
         kwargs: Its keyword arguments, likewise.
+        marks_of: Returns what is known of a part beside its operations.
     """
     leaves = keras.tree.flatten((args, kwargs))
     places = [i for i, leaf in enumerate(leaves) if _is_symbol(leaf)]
     symbols = [_specification(leaves[place]) for place in places]
     mode = own_call.in_mode(subject, False)
 
-    with registered.names(subject, facts_of) as named:
+    with registered.names(subject, marks_of) as named:
 
         def function(*tensors: tf.Tensor) -> Any:
             filled = list(leaves)

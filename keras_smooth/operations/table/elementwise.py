@@ -280,6 +280,10 @@ def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
     return jet.composed([tf.math.polygamma(n + k, x.primal) for k in range(x.order + 1)], x)
 
 
+def _slope_of_softplus(x: Any) -> Any:
+    return jet.elementwise(jet.sigmoid, x) if isinstance(x, Jet) else tf.sigmoid(x)
+
+
 def _product_no_nan(x: Any, y: Any) -> Jet:
     zero = primal(y) == 0
     return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
@@ -318,6 +322,11 @@ def _right_at_zero(operation: tf.Operation) -> float:
     return min((float(each) for each in np.ravel(whole)), default=math.inf)
 
 
+def _where_both_are_zero(smoothness: float) -> Callable:
+    """Returns the class of what is finite at the edge only where x is 0 too, as x log(x)."""
+    return lambda operation, moving: smoothness if all(moving) else math.inf
+
+
 def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
     """An angle jumps where y is 0 and x is not positive."""
     return [tf.where(x > 0, tf.ones_like(y), y)]
@@ -339,9 +348,28 @@ add(
 add("SquaredDifference", _of_two(_difference_squared))
 add("Polygamma", _polygamma, domain=lambda operation, n, x: _off_poles(operation, x))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
-add("Xlogy", _product_or_zero(jet.log), domain=lambda operation, x, y: [y])
-add("Xlog1py", _product_or_zero(jet.log1p), domain=lambda operation, x, y: [y + 1.0])
-add("Xdivy", _product_or_zero(jet.reciprocal), domain=_divisor_off_zero)
+add(
+    "Xlogy",
+    _product_or_zero(jet.log),
+    at_edge=_where_both_are_zero(0),
+    domain=lambda operation, x, y: [y],
+)
+add(
+    "Xlog1py",
+    _product_or_zero(jet.log1p),
+    at_edge=_where_both_are_zero(0),
+    domain=lambda operation, x, y: [y + 1.0],
+)
+add(
+    "Xdivy",
+    _product_or_zero(jet.reciprocal),
+    at_edge=_where_both_are_zero(-1),
+    domain=_divisor_off_zero,
+)
+# Gradients that a model takes itself, as of a potential.
+add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))
+add("SoftplusGrad", _of_two(lambda dy, x: dy * _slope_of_softplus(x)))
+add("TanhGrad", _of_two(lambda y, dy: dy - dy * y * y))
 add(
     "Softsign",
     _of_one(_softsign),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth import jet
@@ -102,8 +103,20 @@ def _difference(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
     return [x - y]
 
 
-add("Maximum", _choose(tf.greater_equal), smoothness=0, breakpoints=_difference)
-add("Minimum", _choose(tf.less_equal), smoothness=0, breakpoints=_difference)
+# Casts are cut off there: beyond are no numbers of float32.
+_LARGEST = float(np.finfo("float32").max)
+
+
+def _choice_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    pairs = zip(operation.inputs, moving, strict=True)
+    held = [tf.get_static_value(x) for x, moves in pairs if not moves]
+    far = [v is not None and np.all(np.abs(v) >= _LARGEST) for v in held]
+    return math.inf if far and all(far) else 0
+
+
+_OF_TWO = {"smoothness": _choice_class, "breakpoints": _difference}
+add("Maximum", _choose(tf.greater_equal), **_OF_TWO)
+add("Minimum", _choose(tf.less_equal), **_OF_TWO)
 
 
 def _clip(operation: tf.Operation, x: Any, low: Any, high: Any) -> Jet:
@@ -116,7 +129,7 @@ def _clip(operation: tf.Operation, x: Any, low: Any, high: Any) -> Jet:
 add(
     "ClipByValue",
     _clip,
-    smoothness=0,
+    smoothness=_choice_class,
     breakpoints=lambda operation, x, low, high: [x - low, x - high],
 )
 
