@@ -171,7 +171,7 @@ MODELS = {
         PADDED, "proven", "ok", 0),
     "relu behind integers": (
         behind_integers, [RNG.integers(0, 5, (10, 2)), points(10, 3)], "proven", "ok", 0),
-    "forces": (lambda: Own(forces, *dense(6, 1)), points(10, 3), "checked", "ok", 0),
+    "forces": (lambda: Own(forces, *dense(6, 1)), points(10, 3), "proven", "ok", 0),
     "the largest of a set": (
         lambda: graph(lambda x: ops.max(L.Dense(6, "tanh", **F64)(x), axis=1), 5, 2),
         points(20, 5, 2), "faulty", "rough", 1),

@@ -727,7 +727,7 @@ class TiedWeights(keras.Model):
         return ops.matmul(self.hidden(x), ops.transpose(self.hidden.kernel))
 
 
-@subclassed(floats(2), audit="checked")
+@subclassed(floats(2))
 class Potential(Base):
     """Puts out minus the gradient of a learnt energy."""
 
@@ -758,7 +758,7 @@ def a_subclass_of_Functional(L):
     return InheritedGraph(x, _net(L, x) + x[:, :1])
 
 
-@row(floats(1), is_graph=False, audit="checked", smoothness=None)
+@row(floats(1), is_graph=False, smoothness=None)
 def a_model_of_derivatives(L):
     inner = keras.Sequential([L.Input(1), L.Dense(3, "tanh"), L.Dense(1)])
     return keras_smooth.DerivativeModel(inner, order=1)
