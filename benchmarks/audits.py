@@ -87,9 +87,9 @@ def row(name: str, make: Callable[[], keras.Model]) -> list[str]:
     found = keras_smooth.audit(model, inputs(model))
     seconds = time.process_time() - start
     faults = {
-        f"{r.layer} ({r.verdict}{' in training' if r.mode == 'training' else ''})"
+        f"{r.layer} ({r.cause}{' in training' if r.mode == 'training' else ''})"
         for r in found.rows
-        if r.outcome != "proven"
+        if r.verdict not in ("proven", "checked")
     }
     twin = made(make, "float64")
     errors = [_cell(error) for mode in (False, True) for error in agreement(twin, mode)]
@@ -248,8 +248,8 @@ def page(rows: list[list[str]]) -> str:
         "",
         f"Keras {keras.__version__}, TensorFlow {tf.__version__}, random weights, images of "
         "the smallest size, small configurations of KerasHub's backbones; written by "
-        "`python benchmarks/audits.py`. `rough` layers are made of pieces, `wrong` ones have "
-        "a wrong derivative in TensorFlow. Seconds are of CPU, on a busy machine.",
+        "`python benchmarks/audits.py`. `rough` layers are made of pieces, of `wrong` ones "
+        "TensorFlow's own derivative is wrong or missing. Seconds are of CPU, on a busy machine.",
         "",
         "The last four columns are another check, without an audit: y' by tapes against "
         "differences of y, and y'' against differences of y', of the whole model in float64 "

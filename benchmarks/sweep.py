@@ -203,13 +203,13 @@ def verdicts(names: list[str] | None = None) -> dict[str, list[str]]:
 def _at_orders(name: str, make: Callable) -> list[str]:
     row = audited(name, make, ORDERS[-1])
     # An audit says at which order the fault begins: the orders below are well.
-    start = row.order or (1 if row.verdict == "unknown" else math.inf)
+    start = row.order or (1 if row.verdict == "not examined" else math.inf)
     return ["ok" if k < start else _words(row) for k in ORDERS]
 
 
 def _words(row: keras_smooth.auditing.LayerAudit) -> str:
-    words = row.verdict if row.mode == "inference" else f"{row.verdict} (training)"
-    if row.verdict != "unknown":
+    words = str(row.cause) if row.mode == "inference" else f"{row.cause} (training)"
+    if row.verdict == "faulty":
         return words
     # The row of an audit has the whole text.
     return f"{words}: {re.split(r'[.;,]', row.reason)[0][:60]}"

@@ -16,8 +16,7 @@ from rich.console import Console
 import keras_smooth
 from keras_smooth import checks
 from keras_smooth.auditing import model_files, progress
-from keras_smooth.auditing.report import MODES
-from keras_smooth.auditing.verdicts import OUTCOMES
+from keras_smooth.auditing.findings import MODES
 from keras_smooth.comparison import (
     article,
     columns,
@@ -180,17 +179,15 @@ def _add_audit(commands) -> None:
     audit = commands.add_parser(
         "audit",
         help="find the layers of a saved model that lose or falsify derivatives",
-        description="Measure the derivatives of every layer of a saved model. Exit status: "
-        "0 all derivatives proven, 1 some faulty, 3 some that could not be examined, 2 bad "
-        "input.",
+        description="Look up the operations of every layer of a saved model, and measure "
+        "what is not known. Exit status: 0 all derivatives proven or checked, 1 some faulty, "
+        "3 some that could not be examined, 2 bad input.",
     )
     audit.add_argument("file", help="a model as Keras saves it, FILE.keras")
     audit.add_argument(
         "--order", type=_integer, default=2, help="number of derivatives (2)"
     )
-    audit.add_argument(
-        "--x", metavar="FILE.npy", help="inputs, around whose values to look"
-    )
+    audit.add_argument("--x", metavar="FILE.npy", help="inputs, at which to look")
     audit.add_argument(
         "--mode",
         choices=MODES,
@@ -223,7 +220,7 @@ def _audit(arguments: argparse.Namespace, console: Console) -> int:
     with progress.ProgressLine(display.console(stderr=True)) as line:
         result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
     print(result.to_json() if arguments.json else display.plain(console, str(result)))
-    return OUTCOMES[getattr(result, arguments.mode or "outcome")]
+    return getattr(result, arguments.mode or "outcome").exit_status
 
 
 def _import(module: str) -> None:

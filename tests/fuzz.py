@@ -29,6 +29,7 @@ import keras
 import numpy as np
 import plain_differences
 import tensorflow as tf
+from audit_words import mode_cause
 from random_models import RandomModel, in_float64, random_model
 
 import keras_smooth
@@ -227,13 +228,13 @@ def audited(report: Any, twin: RandomModel) -> list[Outcome]:
         own = _guarded("audit", lambda: _evidence(twin.model, recorded[id(twin.model)][0]))
         if isinstance(own, Outcome):
             own = Evidence()
-        found.append(_verdict("audit", report.model.inference, own))
-    elif all(row.inference in ("ok", "unknown") for row in report.rows):
+        found.append(_verdict("audit", report.model, own))
+    elif all(row.inference != "faulty" for row in report.rows):
         own = _guarded("audit", lambda: _evidence(twin.model, recorded[id(twin.model)][0]))
         if isinstance(own, Outcome):
             found.append(Outcome("audit", UNSURE, own.reason))
         else:
-            found.append(_verdict("audit", report.model.inference, own))
+            found.append(_verdict("audit", report.model, own))
     else:
         found.append(Outcome("audit", "faulty, and found"))
     return found
@@ -243,7 +244,7 @@ def _layer(row: Any, part: keras.Operation, recorded: list) -> Outcome:
     evidence = _guarded("layer", lambda: _of_all([_evidence(part, c) for c in recorded]))
     if isinstance(evidence, Outcome):
         return Outcome("layer", UNSURE, f"{row.layer}: {evidence.reason}")
-    return _verdict("layer", row.inference, evidence, f"{row.layer}: ")
+    return _verdict("layer", row, evidence, f"{row.layer}: ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,17 +265,19 @@ def _of_all(found: list[Evidence]) -> Evidence:
     return Evidence(near, near.union(*[each.anywhere for each in found]))
 
 
-def _verdict(claim: str, verdict: str, evidence: Evidence, name: str = "") -> Outcome:
-    if verdict == "unknown":
+def _verdict(claim: str, row: Any, evidence: Evidence, name: str = "") -> Outcome:
+    """Compares what a row says of inference with what differences say."""
+    word = mode_cause(row, "inference")
+    if row.inference == "not examined":
         return Outcome(claim, "not examined", name)
-    if verdict == "imprecise":
+    if word == "imprecise":
         return Outcome(claim, "imprecise", name)
-    if verdict == "ok" and not evidence.near:
+    if word == "ok" and not evidence.near:
         return Outcome(claim, AGREES)
-    if verdict != "ok" and evidence.anywhere:
+    if word != "ok" and evidence.anywhere:
         return Outcome(claim, "faulty, and found")
     says = sorted(evidence.anywhere) or "right"
-    return Outcome(claim, "DISAGREES", f"{name}{verdict!r}, and differences say {says}")
+    return Outcome(claim, "DISAGREES", f"{name}{word!r}, and differences say {says}")
 
 
 def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
@@ -305,14 +308,22 @@ def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
         return np.where(leaf == 0, 0, max(leaf.std(), 0.01) * normal(leaf))
 
     lines = [
-        (on(lambda a: a), on(spread), 3.0),
-        (on(normal), on(normal), 3.0),
-        (on(np.zeros_like), on(np.ones_like), 8.0),
-        (on(np.zeros_like), on(normal), 3.0),
+        (on(lambda a: a), on(spread), -3.0, 3.0),
+        (on(normal), on(normal), -3.0, 3.0),
+        (on(np.zeros_like), on(np.ones_like), -8.0, 8.0),
+        (on(np.zeros_like), on(normal), -3.0, 3.0),
     ]
-    near, *others = (frozenset(_along(part, call, *line)) for line in lines)
-    # The samples themselves, of which one may have a zero or a tie, all of whose numbers move.
+    others = [frozenset(_along(part, call, *line)) for line in lines]
+    # The samples themselves, of which one may have a zero or a tie, all of whose numbers move;
+    # and the way from each to the next, on which a kink counts.
     samples = range(max(len(leaf) for leaf in leaves if leaf is not None))
+    near = frozenset().union(
+        *(
+            _along(part, call, here, [None if a is None else b - a for a, b in zip(here, to)],
+                   0.0, 1.0, at=())
+            for here, to in ((on(lambda a: a, i), on(lambda a: a, i + 1)) for i in samples)
+        )
+    )  # fmt: skip
     # So many points: Keras adds (n, 1) to (n, n) along another axis than to (m, n).
     at = np.linspace(0.0, 1.0, 11)
     near = near.union(
@@ -320,7 +331,7 @@ def _evidence(part: keras.Operation, call: calls.Call) -> Evidence:
     )
     anywhere = near.union(*others)
     if isinstance(part, keras.layers.Layer):
-        return Evidence(anywhere, anywhere)
+        return Evidence(near, anywhere)
     # Whether an operation comes to its kink the model tells.
     return Evidence(near - {"kink"}, anywhere)
 
@@ -330,18 +341,21 @@ def _along(
     call: calls.Call,
     base: list,
     direction: list,
-    reach: float = 0.0,
+    low: float = 0.0,
+    high: float = 0.0,
     at: Sequence[float] = (-2.31, -0.87, 0.0, 0.31, 1.29),
 ) -> set[str]:
-    """Returns what is wrong along a line: a kink so far to both sides, derivatives at points."""
+    """Returns what is wrong along a line: a kink between two places, derivatives at points."""
     if graph.makes_masks(part):
         # What is 0 may be left out, and stays.
         pairs = zip(base, direction)
         direction = [None if b is None else np.where(b == 0, 0.0, d) for b, d in pairs]
     curve = _Curve(part, call, base, direction)
     found = set()
-    if reach and plain_differences.kink(curve.values, -reach, reach) is not None:
+    if high > low and plain_differences.kink(curve.values, low, high) is not None:
         found.add("kink")
+    if not len(at):
+        return found
     at = np.array(at)
     exact = plain_differences.derivatives(curve.values, at)
     scale = np.full(len(at), 1e-6)
@@ -425,7 +439,7 @@ def smoothened(made: RandomModel, report: Any, order: int) -> Outcome | None:
     """Holds what `smoothen` returns against the model, where nothing is to be replaced."""
     if not graph.is_plain(made.model):
         return None
-    if order and report.inference != "proven":
+    if order and report.inference not in ("proven", "checked"):
         return None
     smooth = keras_smooth.smoothen(made.model, made.x, order=order)
     before, after = (_numbers(m(made.x, training=False)) for m in (made.model, smooth))
@@ -440,7 +454,7 @@ def smoothened(made: RandomModel, report: Any, order: int) -> Outcome | None:
 # The study.
 
 
-def _is_ours(file: Path) -> bool:
+def _is_of_the_package(file: Path) -> bool:
     """Returns whether it is of the package, whatever folder that lies in, or this file."""
     return file.is_relative_to(PACKAGE) or file == Path(__file__)
 
@@ -453,7 +467,7 @@ def record(seed: int) -> dict:
     except Exception as error:
         frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
         # An operation of Keras may refuse what another one gives.
-        ours = any(_is_ours(Path(name)) for name in frames[2:])
+        ours = any(_is_of_the_package(Path(name)) for name in frames[2:])
         result = "DISAGREES" if ours else NOT_BUILT
         found, used, parts = [Outcome("model", result, _words(error))], {}, []
     else:

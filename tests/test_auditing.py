@@ -13,21 +13,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from audit_words import cause, mode_cause
 from keras import ops
 from representatives import representatives
 from rich.console import Console
 
 import keras_smooth
 from keras_smooth import cli
-from keras_smooth.auditing import (
-    claimed_sizes,
-    grouped_convolutions,
-    lines,
-    measured_call,
-    model_files,
-    progress,
-)
-from keras_smooth.models import calls
+from keras_smooth.auditing import claimed_sizes, model_files, progress
 
 L = keras.layers
 
@@ -51,25 +44,25 @@ class Fault(L.Layer):
             "zero": lambda: ops.sin(stopped) + (x - stopped) * ops.cos(stopped) + 0 * x**2,
             "wrong": lambda: x + self.size * (x - stopped) + 0 * x,
             "nan": lambda: ops.sqrt(ops.square(x)),
-            "raises": lambda: ops.softsign(x),
+            "bend": lambda: ops.softsign(x),
             "right": lambda: ops.sin(x),
         }[self.kind]()
 
 
 FAULTS = [
-    (lambda: Fault("none"), "none", 1),
-    (lambda: Fault("zero"), "zero", 2),
+    (lambda: Fault("none"), "wrong", 1),
+    (lambda: Fault("zero"), "wrong", 2),
     (lambda: Fault("wrong"), "wrong", 1),
-    # Just above the bound of 1e-6, and below it.
-    (lambda: Fault("wrong", 3e-6), "wrong", 1),
-    (lambda: Fault("wrong", 1e-7), "ok", 0),
+    # Far above what differences tell, and below it.
+    (lambda: Fault("wrong", 3e-4), "wrong", 1),
+    (lambda: Fault("wrong", 1e-12), "ok", 0),
     (lambda: Fault("nan"), "nan", 1),
-    (lambda: Fault("raises"), "raises", 2),
+    (lambda: Fault("bend"), "rough", 2),
     (lambda: Fault("right"), "ok", 0),
     (lambda: L.Activation("celu"), "wrong", 1),
     (lambda: L.LayerNormalization(), "wrong", 2),
     (lambda: L.GroupNormalization(2), "wrong", 2),
-    (lambda: L.Dense(4, "softsign"), "raises", 2),
+    (lambda: L.Dense(4, "softsign"), "rough", 2),
     (lambda: L.Dense(4, "relu"), "rough", 1),
     (lambda: L.Dense(4, "elu"), "rough", 2),
     (lambda: L.Lambda(lambda x: ops.maximum(x, 0.3) ** 2), "rough", 1),
@@ -82,7 +75,7 @@ FAULTS = [
 @pytest.mark.parametrize(("make", "verdict", "order"), FAULTS)
 def test_verdict(make, verdict, order):
     row = keras_smooth.audit(make()).rows[0]
-    assert (row.verdict, row.order) == (verdict, order)
+    assert (cause(row), row.order) == (verdict, order)
     assert bool(row.remedy) == (verdict != "ok")
 
 
@@ -108,7 +101,7 @@ def test_what_is_rough_says_where_the_table_knows(make, words):
     for x in (None, np.random.default_rng(0).normal(size=(4, 3)).astype("float32")):
         model = keras.Sequential([keras.Input((3,)), make()])
         row = keras_smooth.audit(model, x).rows[0]
-        assert (row.verdict, row.reason) == ("rough", words)
+        assert row.cause == "rough" and row.reason.startswith(words)
 
 
 def test_operations_say_where_they_are_rough():
@@ -116,7 +109,7 @@ def test_operations_say_where_they_are_rough():
     model = keras.Model(x, ops.relu(x) + ops.abs(L.Dense(3)(x)))
     reasons = {row.layer: row.reason for row in keras_smooth.audit(model).rows}
     assert reasons["Relu"] == f"relu {KINK_0}"
-    assert reasons["Absolute"].endswith("has a kink where pieces meet")
+    assert "Abs has a kink" in reasons["Absolute"]
 
 
 # Right in every order, with sharp bends, large weights or tiny scales.
@@ -140,18 +133,18 @@ RIGHT = {
 def test_no_false_alarm(name, order):
     x = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
     row = keras_smooth.audit(RIGHT[name](), x, order=order).rows[0]
-    assert row.verdict == "ok", row
+    assert cause(row) == "ok", row
 
 
 IMAGES = [
-    (lambda: L.AutoContrast(), "nan", "inference"),
+    (lambda: L.AutoContrast(), "rough", "inference"),
     (lambda: L.RandomContrast(0.5), "rough", "training"),
     (lambda: L.Solarization(), "rough", "training"),
     (lambda: L.RandomPosterization(4), "rough", "training"),
     (lambda: L.RandomRotation(0.2), "wrong", "training"),
-    (lambda: L.RandomHue(0.5), "none", "training"),
+    (lambda: L.RandomHue(0.5), "rough", "training"),
     (lambda: L.RandomFlip(), "ok", "inference"),
-    (lambda: L.Resizing(5, 5, interpolation="bicubic"), "raises", "inference"),
+    (lambda: L.Resizing(5, 5, interpolation="bicubic"), "wrong", "inference"),
     (lambda: keras_smooth.layers.Resizing(5, 5, interpolation="bicubic"), "ok", "inference"),
 ]  # fmt: skip
 
@@ -160,7 +153,7 @@ IMAGES = [
 def test_layers_of_images_are_probed_at_the_range_of_images(make, verdict, mode):
     x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
     row = keras_smooth.audit(make(), x).rows[0]
-    assert (row.verdict, row.mode) == (verdict, mode)
+    assert (cause(row), row.mode) == (verdict, mode)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +163,7 @@ def test_what_computes_in_float32_only_is_held_to_less(make):
     x = np.random.default_rng(0).normal(size=(4, 4, 4, 4, 2)).astype("float32")
     row = keras_smooth.audit(make(), x).rows[0]
     pooled = row.layer == "AveragePooling3D"
-    assert row.verdict == ("ok" if pooled else "wrong")
-    assert not pooled or ("float32" in row.reason and row.error < 1e-6)
+    assert cause(row) == ("ok" if pooled else "wrong")
 
 
 def _in_single_within(x):
@@ -188,43 +180,11 @@ def _in_single_within(x):
         (lambda x: ops.sum(1e5 * x, -1, keepdims=True) - 1e5 * ops.sum(x), False),
     ],
 )
-def test_what_computes_in_float32_within_is_held_to_less(function, single):
+def test_what_computes_in_float32_within_is_imprecise(function, single):
     x = np.random.default_rng(0).normal(size=(4, 6))
     row = keras_smooth.audit(L.Lambda(function, dtype="float64"), x).rows[0]
-    assert row.outcome != "faulty"
+    assert cause(row) == ("imprecise" if single else "ok")
     assert ("float32" in row.reason) == single
-
-
-def _call_of(layer):
-    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 2)))
-    return calls.Call((x,), {}, layer(x))
-
-
-# TensorFlow compiles it with XLA.
-@pytest.mark.slow
-@pytest.mark.parametrize("activation", [None, "silu", "softsign"])
-def test_a_graph_has_the_derivatives_of_a_convolution_in_groups(monkeypatch, activation):
-    first, second = (
-        L.Conv1D(2, 2, groups=2, activation=activation, dtype="float64") for _ in range(2)
-    )
-    fast = measured_call.MeasuredCall(first, _call_of(first), "float64")
-    assert "convolution_op" in vars(fast.copy) and "convolution_op" not in vars(first)
-    fast.load(second, _call_of(second))
-    assert fast.takes_samples_together(False)
-    monkeypatch.setattr(grouped_convolutions, "compile_once", lambda copy: False)
-    slow = measured_call.MeasuredCall(second, _call_of(second), "float64")
-    found, expected = (
-        each.tower(*each.through(lines.GENERIC), np.array([0.0, 0.3]), 2, False)
-        for each in (fast, slow)
-    )
-    assert found.missing == expected.missing and found.raised == expected.raised
-    # A few roundings of float64.
-    np.testing.assert_allclose(found.values, expected.values, atol=1e-14)
-
-
-@pytest.mark.parametrize("layer", [L.Conv1D(2, 2), L.DepthwiseConv1D(2), L.Dense(2)])
-def test_nothing_else_becomes_a_graph(layer):
-    assert not grouped_convolutions.within(layer)
 
 
 def _wrong_in_single(x):
@@ -235,7 +195,7 @@ def _wrong_in_single(x):
 def test_training_mode_is_looked_at():
     x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
     row = keras_smooth.audit(L.BatchNormalization(), x).rows[0]
-    assert (row.verdict, row.order, row.mode) == ("wrong", 2, "training")
+    assert (cause(row), row.order, row.mode) == ("wrong", 2, "training")
 
 
 def _branched():
@@ -252,11 +212,11 @@ def test_nested_models_shared_layers_branches_and_operations():
     result = keras_smooth.audit(_branched())
     names = [row.name for row in result.rows]
     assert names.count("shared") == 1 and "nested/inside" in names and "sum" in names
-    verdicts = {row.name: row.verdict for row in result.rows}
+    verdicts = {row.name: cause(row) for row in result.rows}
     assert {name for name, verdict in verdicts.items() if verdict != "ok"} == {
         "nested/inside"
     }
-    assert result.model.verdict == "wrong" and not result.ok
+    assert cause(result.model) == "wrong" and not result.ok
 
 
 class Subclassed(keras.Model):
@@ -283,14 +243,18 @@ IN_A_GRAPH = {
     "absolute, far from 0": (lambda h: ops.abs(h + 100.0), "rough", SMOOTHEN),
     "elu": (ops.elu, "rough", SMOOTHEN),
     "maximum": (lambda h: ops.maximum(h, 0.1), "rough", SMOOTHEN),
-    "of TensorFlow": (L.Dense(4, tf.nn.relu6), "rough", f"take .*, or {SMOOTHEN}"),
-    "a jump": (ops.floor, "rough", "take another function"),
-    "a choice": (lambda h: ops.where(h > 0, h, 0.0), "rough", None),
-    "a factor of 0 or 1": (lambda h: h * ops.cast(h > 0.05, "float32"), "rough", None),
+    "of TensorFlow": (L.Dense(4, tf.nn.relu6), "rough", f"use .*, or {SMOOTHEN}"),
+    "a jump": (ops.floor, "rough", "use a smooth function"),
+    "a choice": (lambda h: ops.where(h > 0, h, 0.0), "rough", "use a smooth function"),
+    "a factor of 0 or 1": (
+        lambda h: h * ops.cast(h > 0.05, "float32"),
+        "rough",
+        "use a smooth",
+    ),
     "an argmax": (
         lambda h: h * ops.cast(ops.argmax(h, -1, keepdims=True), "float32"),
         "rough",
-        None,
+        "use a smooth function",
     ),
     "a smooth choice": (
         lambda h: ops.where(h > 0, h + ops.log1p(ops.exp(-h)), ops.log1p(ops.exp(h))),
@@ -311,8 +275,8 @@ def test_operations_in_a_graph(name):
     x = keras.Input((4,))
     h = L.Dense(4, "tanh", bias_initializer="normal")(x)
     found = keras_smooth.audit(keras.Model(x, L.Dense(1)(function(h))))
-    assert found.model.verdict == verdict, found
-    faults = [row for row in found.rows if row.outcome == "faulty"]
+    assert cause(found.model) == verdict, found
+    faults = [row for row in found.rows if row.verdict == "faulty"]
     assert bool(faults) == (remedy is not None)
     assert all(re.search(remedy, row.remedy) for row in faults)
 
@@ -322,7 +286,7 @@ def test_subclassed_model_takes_x():
     with pytest.raises(ValueError, match="Pass x"):
         keras_smooth.audit(model)
     result = keras_smooth.audit(model, x=np.ones((2, 4), "float32"))
-    assert [row.verdict for row in result.rows] == ["rough", "ok"]
+    assert [cause(row) for row in result.rows] == ["rough", "ok"]
     assert not model.built
 
 
@@ -371,7 +335,7 @@ def test_layers_of_what_is_used_by_a_method(name, rng):
     make, verdicts, outcome = USED_BY_METHODS[name]
     model = Velocity(ByMethod(*make(), name="part"))
     result = keras_smooth.audit(model, rng.normal(size=(3, 2)).astype("float32"))
-    assert [row.verdict for row in result.rows] == verdicts
+    assert [cause(row) for row in result.rows] == verdicts
     assert result.outcome == outcome
     assert all(row.name.startswith("part/") for row in result.rows)
     assert result.rows[0].name.endswith("/dense")
@@ -381,8 +345,8 @@ def test_what_is_not_called_is_a_row():
     model = NoConfig([L.Dense(1)])
     model.other = ByMethod(L.Dense(1), name="other")
     rows = keras_smooth.audit(model, np.ones((2, 3), "float32")).rows
-    assert [(row.verdict, row.reason) for row in rows] == [
-        ("ok", ""), ("unknown", "it is not called")
+    assert [(cause(row), row.reason) for row in rows] == [
+        ("ok", ""), ("not called", "")
     ]  # fmt: skip
 
 
@@ -402,8 +366,8 @@ class NoConfig(keras.Model):
 def test_a_model_without_a_config_is_built_on_x():
     model = NoConfig([L.Dense(4, "tanh"), L.LayerNormalization(), L.Dense(1)])
     result = keras_smooth.audit(model, np.ones((2, 3), "float32"))
-    assert [row.verdict for row in result.rows] == ["ok", "wrong", "ok"]
-    assert result.inference == "faulty" and result.model.verdict == "wrong"
+    assert [cause(row) for row in result.rows] == ["ok", "wrong", "ok"]
+    assert result.inference == "faulty" and cause(result.model) == "wrong"
 
 
 # Models without a config: their own code, their dtype, and the outcome.
@@ -413,13 +377,13 @@ OWN_CODE = {
     "wrong": (lambda y: y * tf.stop_gradient(y), "float32", "faulty"),
     "wrong in float64": (lambda y: y * tf.stop_gradient(y), "float64", "faulty"),
     "kink": (lambda y: ops.relu(y), "float32", "faulty"),
-    "noise": (lambda y: y + tf.random.normal(y.shape), "float32", "not examined"),
-    "too few digits": (ops.sin, "float16", "not examined"),
+    "noise": (lambda y: y + tf.random.normal(y.shape), "float32", "proven"),
+    "too few digits": (ops.sin, "float16", "faulty"),
 }
 
 
 @pytest.mark.parametrize("name", OWN_CODE)
-def test_models_without_a_copy_are_measured_themselves(name):
+def test_models_without_a_copy_are_read(name):
     class Own(NoConfig):
         def call(self, x):
             return ops.cast(code(super().call(x)), dtype)
@@ -434,14 +398,7 @@ def test_models_without_a_copy_are_measured_themselves(name):
     before = [weight.numpy() for weight in model.weights], sorted(vars(model))
     result = keras_smooth.audit(model, x)
     assert result.outcome == outcome, result
-    assert result.rows[0].outcome == "proven"
-    if outcome != "faulty":
-        assert "get_config" in result.model.reason
-    if outcome == "proven":
-        # What float32 is held to, and float64.
-        assert result.model.bound == pytest.approx(
-            1.2e-4 if dtype == "float32" else 1e-6, rel=0.1
-        )
+    assert result.rows[0].verdict == "proven"
     for old, weight in zip(before[0], model.weights, strict=True):
         np.testing.assert_array_equal(old, weight)
     assert before[1] == sorted(vars(model))
@@ -504,7 +461,7 @@ def _sequential(function):
 def test_kinks_are_found(name):
     keras.utils.set_random_seed(0)
     result = keras_smooth.audit(KINKS[name]())
-    assert result.model.verdict == "rough" and result.model.order == 1
+    assert cause(result.model) == "rough" and result.model.order == 1
     assert result.inference == "faulty"
 
 
@@ -517,7 +474,7 @@ def test_kinks_of_one_mode(function, training):
     result = keras_smooth.audit(model)
     faulty, fine = ("training", "inference") if training else ("inference", "training")
     assert getattr(result, faulty) == "faulty" and getattr(result, fine) == "proven"
-    assert getattr(result.rows[0], faulty) == "rough"
+    assert mode_cause(result.rows[0], faulty) == "rough"
 
 
 @pytest.mark.slow
@@ -525,7 +482,7 @@ def test_kinks_of_one_mode(function, training):
 def test_a_rare_coin_is_no_fault(rate):
     layer = L.Dropout(rate, noise_shape=(None, 1), seed=1)
     row = keras_smooth.audit(layer, np.ones((4, 3), "float32")).rows[0]
-    assert row.inference == row.training == "ok", row
+    assert row.inference == row.training == "proven", row
 
 
 def test_modes_have_separate_outcomes():
@@ -562,30 +519,8 @@ def test_precision_in_the_own_dtype(dtypes, of_input, verdicts):
     result = keras_smooth.audit(
         keras.Sequential([keras.Input((3,), dtype=of_input), *layers])
     )
-    assert [row.verdict for row in result.rows] == verdicts
-    assert result.model.outcome == ("proven" if set(verdicts) == {"ok"} else "faulty")
-
-
-def test_precision_is_that_of_a_direct_measurement():
-    keras.utils.set_random_seed(0)
-    low, x = L.Dense(8, "tanh", dtype="bfloat16"), np.ones((4, 3), "float32")
-    low.build((None, 3))
-    row = keras_smooth.audit(low, x).rows[0]
-    double = L.Dense(8, "tanh", dtype="float64")
-    double(x)
-    double.set_weights([np.asarray(tf.cast(w, "float64")) for w in low.weights])
-
-    def slope(layer, dtype):
-        t = tf.constant(x, dtype)
-        with tf.GradientTape() as tape:
-            tape.watch(t)
-            y = tf.reduce_sum(tf.cast(layer(t), "float64"))
-        return tf.cast(tape.gradient(y, t), "float64").numpy()
-
-    fine, coarse = slope(double, "float64"), slope(low, "bfloat16")
-    true = np.abs(fine - coarse).max() / np.abs(fine).max()
-    # Along other directions: of the same size.
-    assert 0.05 * true < row.precision[0] < 20 * true
+    assert [cause(row) for row in result.rows] == verdicts
+    assert result.model.verdict == ("proven" if set(verdicts) == {"ok"} else "faulty")
 
 
 CODES = {
@@ -651,13 +586,13 @@ def test_code_beside_the_layers_of_a_graph_is_measured(monkeypatch, make, code, 
         model.compile("adam", "mse")
     result = keras_smooth.audit(model)
     _, verdict, order = CODES[code]
-    assert {row.verdict for row in result.rows} == {"ok"}
-    assert (result.model.verdict, result.model.order) == (verdict, order)
+    assert {cause(row) for row in result.rows} == {"ok"}
+    assert (cause(result.model), result.model.order) == (verdict, order)
     assert result.model.smoothness == (0 if code == "ramp" else np.inf)
-    assert keras_smooth.smoothness(model) is None
+    assert keras_smooth.smoothness(model) == result.model.smoothness
 
 
-def test_layer_without_a_copy_is_measured_itself():
+def test_a_layer_without_a_copy_is_read():
     class Bound(L.Layer):
         def __init__(self, table):
             super().__init__()
@@ -668,7 +603,7 @@ def test_layer_without_a_copy_is_measured_itself():
 
     model = keras.Sequential([keras.Input((2,)), Bound(tf.constant(3.0))])
     row = keras_smooth.audit(model).rows[0]
-    assert row.verdict == "ok" and "held to 1e-4; no float64 copy" in row.reason
+    assert row.verdict == "proven"
 
 
 def _state(model):
@@ -695,8 +630,8 @@ def test_a_model_stays_compiled_all_the_while(monkeypatch):
         original(self, name, value)
 
     monkeypatch.setattr(keras.Sequential, "__setattr__", watched)
-    assert keras_smooth.audit(outer).model.verdict == "wrong"
-    assert keras_smooth.audit(model).model.verdict == "wrong"
+    assert cause(keras_smooth.audit(outer).model) == "wrong"
+    assert cause(keras_smooth.audit(model).model) == "wrong"
     # Keras itself notes that a model was called.
     assert not {"compiled", "dtype_policy", "layers"} & set(written)
 
@@ -720,9 +655,9 @@ def test_other_dtypes_are_probed_in_float64(dtype):
     )
     model(x)
     first, second = keras_smooth.audit(model).rows
-    assert first.verdict == ("ok" if dtype == "float64" else "imprecise")
+    assert cause(first) == ("ok" if dtype == "float64" else "imprecise")
     # Which of the two, the points decide, and with them the version of Keras.
-    assert second.verdict in ("wrong", "rough")
+    assert cause(second) in ("wrong", "rough")
 
 
 def test_integers_are_no_fault():
@@ -730,7 +665,7 @@ def test_integers_are_no_fault():
         [keras.Input((3,), dtype="int32"), L.Embedding(4, 2), L.Flatten()]
     )
     rows = keras_smooth.audit(model).rows
-    assert [row.outcome for row in rows] == ["proven", "proven"]
+    assert [row.verdict for row in rows] == ["proven", "proven"]
     assert "nothing to differentiate" in rows[0].reason
 
 
@@ -753,18 +688,14 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize(
-    ("activation", "verdict"), [("relu", "rough"), ("selu", "rough"), ("tanh", "ok")]
-)
-def test_a_network_behind_whole_numbers_is_as_smooth_as_its_activations(
-    name, activation, verdict
-):
+@pytest.mark.parametrize("activation", ["relu", "selu", "tanh"])
+def test_a_network_behind_whole_numbers_has_nothing_to_differentiate(name, activation):
     x, prepared = WHOLE[name]()
     y = L.Dense(1)(L.Dense(4, activation, name="hidden")(prepared(x)))
     found = keras_smooth.audit(keras.Model(x, y))
     (hidden,) = (row for row in found.rows if row.name == "hidden")
-    assert (hidden.verdict, found.model.verdict) == (verdict, verdict)
-    assert ("nothing to differentiate" in found.model.reason) == (verdict == "ok")
+    assert (hidden.verdict, found.model.verdict) == ("proven", "proven")
+    assert "nothing to differentiate" in found.model.reason
 
 
 @pytest.mark.parametrize(
@@ -821,7 +752,7 @@ def test_command(capsys, tmp_path):
     assert _main(capsys, good)[0] == 0
     assert _main(capsys, bad, "--order", 1)[0] == 0
     status, out, _ = _main(capsys, bad, "--json")
-    assert status == 1 and json.loads(out)["rows"][0]["verdict"] == "rough"
+    assert status == 1 and json.loads(out)["rows"][0]["cause"] == "rough"
 
 
 @pytest.mark.slow
@@ -844,7 +775,7 @@ def test_command_on_one_mode_on_inputs_and_on_what_cannot_be_examined(
         "        super().__init__(**kwargs)\n"
         "        self._kept = keras.random.normal(())\n"
         "    def call(self, x):\n"
-        "        return keras.ops.cast(x * self._kept, 'float16')\n"
+        "        return self._kept * (x - keras.ops.mean(x, axis=0))\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -853,7 +784,7 @@ def test_command_on_one_mode_on_inputs_and_on_what_cannot_be_examined(
     own = importlib.import_module("own_layers_of_a_user")
     saved = tmp_path / "own.keras"
     keras.Sequential([keras.Input((2,)), own.Own()]).save(saved)
-    # What it computes with is in no config: there is no faithful copy.
+    # It has no derivatives by sample.
     assert _main(capsys, saved, "--import", "own_layers_of_a_user")[0] == 3
 
 
@@ -998,6 +929,7 @@ def _damaged(path):
         archive.writestr("config.json", "{}")
 
 
+@pytest.mark.filterwarnings("default:The object being serialized includes a `lambda`")
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_command_says_why_a_file_cannot_be_read(capsys, tmp_path, name):
     file, write, words = UNREADABLE[name]
@@ -1093,7 +1025,7 @@ def test_applications(name):
         weights=None, input_shape=(32, 32, 3), classes=10
     )
     result = keras_smooth.audit(model)
-    faults = {(row.layer, row.verdict) for row in result.rows if row.verdict != "ok"}
+    faults = {(row.layer, cause(row)) for row in result.rows if cause(row) != "ok"}
     assert faults <= {
         ("ReLU", "rough"), ("Activation", "rough"), ("MaxPooling2D", "rough"),
         ("BatchNormalization", "wrong"), ("LayerNormalization", "wrong"),
@@ -1101,7 +1033,7 @@ def test_applications(name):
     assert faults
     normalizations = [row for row in result.rows if "Normalization" in row.layer]
     assert all(
-        (row.verdict, row.order) == ("wrong", 2)
+        (cause(row), row.order) == ("wrong", 2)
         for row in normalizations
         if row.layer != "Normalization"
     )

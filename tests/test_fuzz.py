@@ -1,5 +1,7 @@
 """Random models against plain differences and models made in float64: see fuzz.py."""
 
+import types
+
 import fuzz
 import numpy as np
 import plain_differences
@@ -68,4 +70,7 @@ def test_random_models(seed):
 def test_a_verdict_that_differences_deny_is_a_disagreement(verdict, evidence, ok):
     says = frozenset(filter(None, [evidence]))
     found = fuzz.Evidence(says, says)
-    assert fuzz._verdict("audit", verdict, found).ok == ok
+    row = types.SimpleNamespace(
+        inference="proven" if verdict == "ok" else "faulty", cause=verdict
+    )
+    assert fuzz._verdict("audit", row, found).ok == ok

@@ -8,7 +8,8 @@ from representatives import representatives
 
 import keras_smooth
 from keras_smooth import layers
-from keras_smooth.auditing import remedies
+from keras_smooth.auditing import report
+from keras_smooth.auditing.findings import Cause, Finding
 
 # Arguments, shapes of samples of its inputs, the most values that are compared.
 CASES_OF = {
@@ -174,4 +175,4 @@ def test_sharpness_is_positive(sharpness):
 @pytest.mark.parametrize("stock", layers.SMOOTH_FORMS, ids=lambda kind: kind.__name__)
 def test_every_room_finds_a_smooth_form(stock):
     smooth = layers.SMOOTH_FORMS[stock]
-    assert smooth.__name__ in remedies.of(stock(), "rough")
+    assert smooth.__name__ in report.remedy(stock(), Finding(Cause.ROUGH, 1), 2)

@@ -40,7 +40,7 @@ def _net():
 @pytest.mark.filterwarnings("default:.*TensorFlow's derivatives of order 2 are stopped")
 def test_layer_normalization_net_is_repaired():
     model, x = _net(), np.linspace(-1.0, 1.0, 21)[:, None]
-    assert keras_smooth.audit(model).model.verdict == "wrong"
+    assert keras_smooth.audit(model).model.cause == "wrong"
     smooth = keras_smooth.smoothen(model)
     assert keras_smooth.audit(smooth).ok
     # A few roundings of float64.
@@ -405,7 +405,7 @@ def test_inputs_are_drawn_that_a_model_takes(name):
     model = OF_INDICES[name]()
     smooth = keras_smooth.smoothen(model)
     assert smooth.output_change.largest < np.log(2) / 10.0 * 3
-    assert keras_smooth.audit(model, order=1).model.verdict == "rough"
+    assert keras_smooth.audit(model, order=1).model.cause == "rough"
 
 
 def test_a_model_that_runs_on_no_numbers_needs_x():

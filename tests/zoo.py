@@ -45,7 +45,7 @@ class Row:
         dtype: Of its layers; its exact derivatives are those of its twin in float64.
         refused: Columns, or patterns of them, that are refused, and a word of the reason.
         smoothness: Its class; None where it cannot be traced.
-        audit: What `audit` finds, as the outcome in both modes.
+        audit: What `audit` finds, the worse verdict of both modes.
         step: Of the differences that give its exact derivatives.
         is_graph: Whether it is Sequential or Functional, which alone can be smoothened.
         fitted: Whether Keras can fit it, in which `DerivativeMonitor` is.
@@ -569,7 +569,7 @@ MIXED = dict.fromkeys(LOST, "samples")
 OWN = {
     # Name: the layer, what is expected.
     "raw calls of TensorFlow": (Raw, dict(smoothness=0)),
-    "a custom gradient": (CustomGradient, {}),
+    "a custom gradient": (CustomGradient, dict(audit="checked")),
     "a recomputed gradient": (
         Recomputed,
         dict(refused={"derivatives tape": "recompute_grad"}, audit="faulty"),
@@ -664,6 +664,7 @@ class FlowOnPythonValues(Base):
 
 @subclassed(
     floats(2),
+    audit="checked",
     compiled={"run_eagerly": True},
     refused={
         "tf.function *": "tf.cond",

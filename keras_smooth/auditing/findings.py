@@ -1,95 +1,159 @@
-"""Findings: what was measured along a line, and which of several is the worst."""
+"""What can be found of the derivatives of a layer: verdicts and causes, one row each."""
 
 import dataclasses
+import enum
 import math
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 
-from keras_smooth.auditing.verdicts import VERDICTS, severity
+class Verdict(str, enum.Enum):
+    """What is said of a layer or a model, with the exit status of `keras-smooth audit`.
 
-TOLERANCE = 1e-6
-# What a derivative in float32 is held to, in rounding errors: 1e-4.
-SINGLE_FACTOR = 1e3
-# The part of a derivative of lower order that the scale of an error includes.
-LOWER = 1e-3
+    From the best to the worst.
+    """
+
+    PROVEN = "proven"
+    CHECKED = "checked"
+    NOT_EXAMINED = "not examined"
+    FAULTY = "faulty"
+
+    __str__ = str.__str__
+
+    @property
+    def words(self) -> str:
+        return _VERDICTS[self][0]
+
+    @property
+    def exit_status(self) -> int:
+        return _VERDICTS[self][1]
+
+
+_VERDICTS = {
+    Verdict.PROVEN: (
+        "all operations are known, smooth at the samples, and TensorFlow's own derivatives of "
+        "them are right",
+        0,
+    ),
+    Verdict.CHECKED: ("measured at the samples, where the derivatives are right", 0),
+    Verdict.NOT_EXAMINED: ("nothing is known of its derivatives", 3),
+    Verdict.FAULTY: ("a derivative is wrong, not there, or jumps", 1),
+}
+
+
+class Cause(str, enum.Enum):
+    """Why a layer has its verdict, from the least to the most severe of each verdict."""
+
+    NONE = ""
+    MEASURED = "measured"
+    NOT_CALLED = "not called"
+    UNKNOWN = "unknown"
+    MIXED = "mixed"
+    IMPRECISE = "imprecise"
+    WRONG = "wrong"
+    ROUGH = "rough"
+    NAN = "nan"
+
+    __str__ = str.__str__
+
+    @property
+    def verdict(self) -> Verdict:
+        return _CAUSES[self][0]
+
+    @property
+    def words(self) -> str:
+        return _CAUSES[self][1]
+
+    @property
+    def remedy(self) -> str:
+        return _CAUSES[self][2]
+
+
+# Verdict, what it means, and what to do where nothing better is known.
+_CAUSES = {
+    Cause.NONE: (Verdict.PROVEN, "", ""),
+    Cause.MEASURED: (Verdict.CHECKED, "", ""),
+    Cause.NOT_CALLED: (Verdict.NOT_EXAMINED, "the model does not call it", ""),
+    Cause.UNKNOWN: (
+        Verdict.NOT_EXAMINED,
+        "it could neither be read nor measured",
+        "use verify=True, which compares derivatives with values of the model",
+    ),
+    Cause.MIXED: (
+        Verdict.NOT_EXAMINED,
+        "the output for a sample depends on other samples: it has no derivatives by sample",
+        "compute each sample from its own input alone",
+    ),
+    Cause.IMPRECISE: (
+        Verdict.FAULTY,
+        "its dtype loses digits that the model has",
+        "let it compute in the dtype of the model, or in float32 or float64",
+    ),
+    Cause.ROUGH: (
+        Verdict.FAULTY,
+        "its pieces do not join smoothly enough: the derivative jumps",
+        "use a smooth function",
+    ),
+    Cause.WRONG: (
+        Verdict.FAULTY,
+        "TensorFlow's own derivative is wrong or missing",
+        "leave it out where derivatives are needed",
+    ),
+    Cause.NAN: (
+        Verdict.FAULTY,
+        "the samples reach the edge of a domain: the derivative is not finite",
+        "keep its inputs away from the edge, or guard root and division with where",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What was measured along one line.
+    """What was found of a layer in one mode.
 
     Args:
-        verdict: A name in `VERDICTS`.
-        order: The first order at fault; 0 where nothing is.
-        error: The largest relative error of a derivative at a point where it exists.
-        reason: The cause, where there is more to say than the verdict.
-        jump: The lowest order whose derivative was seen to jump; `math.inf` if none was.
-        bound: The relative error up to which a derivative counts as right.
-        precision: Relative errors of the derivatives in the layer's own dtype.
-        in_doubt: Whether a whole model has to tell: away from the values of the call there
-            is a pole, an end of the domain, or a step.
-        affine: Whether it is that of a function that is affine on all lines.
-        note: What was seen away from the values that are asked about.
+        cause: Why.
+        order: The first order that is lost, 0 where none is.
+        reason: What is known beside the words of the cause.
+        operation: The kind of the operation at fault.
+        layer: Name of the class of the layer within, whose code has this operation.
+        by_jets: Whether Taylor mode has the derivative right.
     """
 
-    verdict: str
+    cause: Cause
     order: int = 0
-    error: float = 0.0
     reason: str = ""
-    jump: float = math.inf
-    bound: float = TOLERANCE
-    precision: tuple[float, ...] = ()
-    in_doubt: bool = False
-    affine: bool = False
-    note: str = ""
+    operation: str = ""
+    layer: str = ""
+    by_jets: bool = False
 
 
-# By mode. Training is missing where it does not differ from inference.
-Findings = dict[str, Finding]
+FINE = Finding(Cause.NONE)
+# By mode: "inference" and "training".
+MODES = ("inference", "training")
 
 
-def worst(findings: list[Finding]) -> Finding:
-    """Returns the finding that is lost at the lowest order, the most severe of those.
+def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
+    """Returns the worst of several verdicts, that of nothing is proven."""
+    return max(verdicts, key=list(Verdict).index, default=Verdict.PROVEN)
 
-    Its error is the largest of all, and its jump the lowest.
+
+def worst(findings: Sequence[Finding]) -> Finding:
+    """Returns the worst finding: of faults that of the lowest order, the most severe of those.
+
+    Its reason is that of all with its cause.
     """
-    faults = [found for found in findings if VERDICTS[found.verdict].is_fault]
-    pool = faults or findings
-    first = min(found.order for found in pool)
-    chosen = max(
-        (found for found in pool if not faults or found.order == first),
-        key=lambda found: severity(found.verdict),
-    )
-    return dataclasses.replace(
-        chosen,
-        error=max(found.error for found in findings),
-        jump=min(found.jump for found in findings),
-        bound=max(found.bound for found in findings),
-        in_doubt=any(found.in_doubt for found in findings),
-        affine=all(found.affine for found in findings),
-        note=next((found.note for found in findings if found.note), ""),
-        precision=tuple(map(max, zip(*(f.precision for f in findings if f.precision)))),
-    )
+    if not findings:
+        return FINE
+    chosen = max(findings, key=severity)
+    same = [
+        f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)
+    ]
+    return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
 
 
-def of_error(values: np.ndarray, missing: bool, order: int, error: float) -> Finding:
-    """Returns the finding for derivatives that are wrong: there, zero or None.
-
-    Args:
-        values: The derivatives, where they are wrong.
-        missing: Whether TensorFlow says None.
-        order: Their order.
-        error: The largest relative error.
-    """
-    verdict = "none" if missing else "wrong" if values.any() else "zero"
-    return Finding(verdict, order, error)
-
-
-def tolerance(rounding: float) -> float:
-    """Returns the error up to which a derivative is right."""
-    return max(TOLERANCE, SINGLE_FACTOR * rounding)
-
-
-def is_single(rounding: float) -> bool:
-    """Returns whether a function has no more than float32's digits."""
-    return tolerance(rounding) > TOLERANCE
+def severity(finding: Finding) -> tuple:
+    """Returns what findings are compared by: the worse, the larger."""
+    verdict = list(Verdict).index(finding.cause.verdict)
+    # A dtype that loses digits has no order: any other fault says more.
+    order = -finding.order if finding.order else -math.inf
+    return verdict, order, list(Cause).index(finding.cause)

@@ -3,11 +3,24 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 
-from keras_smooth.auditing.verdicts import VERDICTS, worst_outcome
+import keras
+
+from keras_smooth import layers, registry
+from keras_smooth.auditing.findings import (
+    FINE,
+    MODES,
+    Cause,
+    Finding,
+    Verdict,
+    severity,
+    worst,
+    worst_verdict,
+)
+from keras_smooth.models import graph, references
 from keras_smooth.presentation.tables import ShownAsTable, Table
-
-MODES = ("inference", "training")
+from keras_smooth.smoothing import is_replaced
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,42 +30,130 @@ class LayerAudit:
     Args:
         name: Path of the layer: its name after those of the models it is nested in.
         layer: Name of its class.
-        smoothness: k of the class C^k as measured and as the registry knows it, the
-            lower of both; None if unknown.
-        verdict: "ok"; "imprecise", where its dtype loses digits; "rough", of a class below
-            the order; "zero" or "none", where TensorFlow gives 0 or None for a derivative
-            that is not 0; "raises"; "nan"; "wrong"; "unknown". The worse of those in
-            inference and in training.
+        smoothness: k of the class C^k wherever its inputs are, as the table of operations and
+            what is registered tell it; None if unknown.
+        verdict: `"proven"`, `"checked"`, `"not examined"` or `"faulty"`, the worse of those
+            in inference and in training.
+        cause: Why: `""` for what is proven; `"measured"`; `"not called"`, `"unknown"` and
+            `"mixed"` for what is not examined; `"imprecise"`, where its dtype loses digits,
+            `"rough"`, of a class below the order, `"wrong"`, where TensorFlow's own derivative
+            is wrong or missing, and `"nan"` for what is faulty.
         order: The first order that is lost, 0 if none is.
-        mode: "inference" or "training": where the fault is.
-        error: The largest relative error of a derivative; NaN where there is no number.
-        reason: The cause, where more is known than the verdict says.
+        mode: `"inference"` or `"training"`: where the cause is.
+        engine: `"tape"` where nested tapes have the derivatives, `"jet"` where only Taylor
+            mode has them, else `""`.
+        reason: The operation, and what is known beside the words of the cause.
         remedy: What to do.
         inference: The verdict in inference.
         training: The verdict in training.
-        bound: The relative error up to which a derivative is right.
-        precision: For each order from 1 up, the relative error of the derivative in the
-            layer's own dtype against its copy in float64.
     """
 
     name: str
     layer: str
     smoothness: float | None
-    verdict: str
+    verdict: Verdict
+    cause: Cause
     order: int
     mode: str
-    error: float
+    engine: str
     reason: str
     remedy: str
-    inference: str
-    training: str
-    bound: float
-    precision: tuple[float, ...] = ()
+    inference: Verdict
+    training: Verdict
 
-    @property
-    def outcome(self) -> str:
-        """ "proven", "faulty" or "not examined"."""
-        return VERDICTS[self.verdict].outcome
+
+def layer_audit(
+    name: str,
+    part: keras.Operation,
+    smoothness: float | None,
+    findings: dict[str, Finding],
+    order: int,
+) -> LayerAudit:
+    """Returns the row of a layer or model.
+
+    Args:
+        name: Path.
+        part: The layer, operation or model.
+        smoothness: Its class.
+        findings: The worst of each mode.
+        order: The highest order.
+    """
+    mode = max(MODES, key=lambda mode: severity(findings[mode]))
+    chosen = findings[mode]
+    verdict = chosen.cause.verdict
+    engine = "tape" if verdict in (Verdict.PROVEN, Verdict.CHECKED) else ""
+    return LayerAudit(
+        name=name,
+        layer=type(part).__name__,
+        smoothness=smoothness,
+        verdict=verdict,
+        cause=chosen.cause,
+        order=chosen.order,
+        mode=mode,
+        engine="jet" if chosen.by_jets else engine,
+        reason=chosen.reason,
+        remedy=remedy(part, chosen, order),
+        inference=findings["inference"].cause.verdict,
+        training=findings["training"].cause.verdict,
+    )
+
+
+def remedy(part: keras.Operation, finding: Finding, order: int) -> str:
+    """Returns the advice for a layer or model with a finding, empty if all is well."""
+    cause = finding.cause
+    if cause not in (Cause.ROUGH, Cause.WRONG, Cause.NAN):
+        return cause.remedy
+    if graph.is_graph(part):
+        helps = any(_is_changed(inner, order) for _, inner in graph.unique(part))
+        return "keras_smooth.smoothen(model)" if helps else cause.remedy
+    exact = layers.exact_form(type(part))
+    if exact is not type(part) and cause != Cause.ROUGH:
+        return f"keras_smooth.layers.{exact.__name__}"
+    if smooth := layers.SMOOTH_FORMS.get(type(part)):
+        return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
+    within = _of_layers_within(part) if cause != Cause.ROUGH else ""
+    by_jets = 'engine="auto" or "jet" has it right' if finding.by_jets else ""
+    return within or _of_functions(part, order) or by_jets or cause.remedy
+
+
+def _of_layers_within(part: keras.Operation) -> str:
+    """Returns the advice for a part that is made of layers with an exact form, else nothing."""
+    kinds = {type(each) for each in references.parts_within(part)[1:]}
+    exact = {kind.__name__: layers.exact_form(kind) for kind in kinds}
+    names = sorted(name for name, form in exact.items() if form not in kinds)
+    return "; ".join(
+        f"build it with keras_smooth.layers.{exact[name].__name__} in the place of its {name}"
+        for name in names
+    )
+
+
+def _is_changed(part: keras.Operation, order: int) -> bool:
+    """Returns whether smoothen puts something else in the place of a part."""
+    return layers.exact_form(type(part)) is not type(part) or is_replaced(part, order)
+
+
+def _of_functions(part: keras.Operation, order: int) -> str:
+    """Returns the advice for a part whose activations are at fault, else nothing."""
+    smoothen = "keras_smooth.smoothen" if is_replaced(part, order) else ""
+    if not references.functions(part, "activation"):
+        return smoothen
+    smooth = f"use a smooth activation ({', '.join(registry.recommended(order))})"
+    return f"{smooth}, or {smoothen}" if smoothen else smooth
+
+
+def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
+    """Returns the worst finding of layers in a mode, as that of the model that has them."""
+    found = [
+        Finding(row.cause, row.order, f"see {row.name}", by_jets=row.engine == "jet")
+        for row in rows
+        if getattr(row, mode) == row.verdict and row.cause != Cause.NOT_CALLED
+        and row.verdict != Verdict.PROVEN
+    ]  # fmt: skip
+    chosen = worst(found)
+    first = next(
+        (f for f in found if (f.cause, f.order) == (chosen.cause, chosen.order)), FINE
+    )
+    return dataclasses.replace(chosen, reason=first.reason)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -74,26 +175,25 @@ class Audit(ShownAsTable):
     @property
     def ok(self) -> bool:
         """Whether all derivatives up to the order are there and right, in both modes."""
-        return self.outcome == "proven"
+        return self.outcome in (Verdict.PROVEN, Verdict.CHECKED)
 
     @property
-    def outcome(self) -> str:
-        """The worse of the outcomes in inference and in training."""
-        return worst_outcome([self.inference, self.training])
+    def outcome(self) -> Verdict:
+        """The worse of the verdicts in inference and in training."""
+        return worst_verdict([self.inference, self.training])
 
     @property
-    def inference(self) -> str:
-        """ "proven", "faulty" or "not examined": the outcome in inference."""
-        return self._outcome("inference")
+    def inference(self) -> Verdict:
+        """`"proven"`, `"checked"`, `"not examined"` or `"faulty"` in inference."""
+        return self._verdict("inference")
 
     @property
-    def training(self) -> str:
-        """ "proven", "faulty" or "not examined": the outcome in training."""
-        return self._outcome("training")
+    def training(self) -> Verdict:
+        """`"proven"`, `"checked"`, `"not examined"` or `"faulty"` in training."""
+        return self._verdict("training")
 
-    def _outcome(self, mode: str) -> str:
-        verdicts = [getattr(row, mode) for row in (*self.rows, self.model)]
-        return worst_outcome(VERDICTS[verdict].outcome for verdict in verdicts)
+    def _verdict(self, mode: str) -> Verdict:
+        return worst_verdict(getattr(row, mode) for row in (*self.rows, self.model))
 
     def to_json(self) -> str:
         """Returns everything as one JSON object; what is not finite is a string or null."""
@@ -108,18 +208,22 @@ class Audit(ShownAsTable):
         return json.dumps(content, indent=2, allow_nan=False)
 
     def __repr__(self) -> str:
-        num_good = sum(row.outcome == "proven" for row in self.rows)
-        return f"<Audit: {self._total()}; {num_good} of {len(self.rows)} layers proven>"
+        fine = (Verdict.PROVEN, Verdict.CHECKED)
+        num_good = sum(row.verdict in fine for row in self.rows)
+        return f"<Audit: {self._total()}; {num_good} of {len(self.rows)} layers are fine>"
 
     def _total(self) -> str:
         ends = [f"{mode}: {getattr(self, mode)}" for mode in MODES]
         return f"up to order {self.order}, {' and '.join(ends)}"
 
     def _table(self) -> Table:
-        used = {getattr(row, mode) for row in (*self.rows, self.model) for mode in MODES}
-        legend = [f"{v.name}: {v.words}." for v in VERDICTS.values() if v.name in used]
+        everything = (*self.rows, self.model)
+        verdicts = {getattr(row, mode) for row in everything for mode in MODES}
+        causes = {row.cause for row in everything}
+        legend = [f"{v}: {v.words}." for v in Verdict if v in verdicts]
+        legend += [f"{c}: {c.words}." for c in Cause if c in causes and c.words]
         return Table(
-            head=("layer", "class", "C^k", *MODES, "order", "error", "what to do"),
+            head=("layer", "class", "C^k", *MODES, "cause", "order", "what to do"),
             rows=[*map(_cells, _groups(self.rows)), _cells([self.model])],
             notes=[*legend, f"{self._total().capitalize()}."],
         )
@@ -127,33 +231,30 @@ class Audit(ShownAsTable):
 
 def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
     """Returns rows that say the same of layers of one class together."""
-    groups = {}
+    groups: dict[tuple, list[LayerAudit]] = {}
     for row in rows:
-        same = dataclasses.replace(row, name="", error=0.0, precision=())
+        # Where samples lie is each layer's own.
+        reason = row.reason.partition(":")[0]
+        same = dataclasses.astuple(dataclasses.replace(row, name="", reason=reason))
         groups.setdefault(same, []).append(row)
     return list(groups.values())
 
 
 def _cells(group: list[LayerAudit]) -> tuple[str, ...]:
     row, more = group[0], len(group) - 1
-    errors = [each.error for each in group if math.isfinite(each.error)]
-    advice = "; ".join(filter(None, (row.reason, row.remedy)))
     return (
         row.name + (f" and {more} more" if more else ""),
         row.layer,
         "?" if row.smoothness is None else str(row.smoothness),
-        row.inference,
-        row.training,
+        str(row.inference),
+        str(row.training),
+        str(row.cause),
         str(row.order) if row.order else "",
-        f"{max(errors):.0e}" if errors else "",
-        row.reason if row.verdict == "ok" else advice,
+        "; ".join(filter(None, (row.reason, row.remedy))),
     )
 
 
 def _plain(row: LayerAudit) -> dict:
     content = dataclasses.asdict(row)
-    content["outcome"] = row.outcome
-    content["error"] = row.error if math.isfinite(row.error) else None
-    content["precision"] = [e if math.isfinite(e) else None for e in row.precision]
     content["smoothness"] = "inf" if row.smoothness == math.inf else row.smoothness
     return content

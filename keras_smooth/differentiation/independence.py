@@ -183,16 +183,19 @@ def _alone_as_among_others(traces: Traces, points: Points) -> bool:
     return True
 
 
-def mixes(function: Callable, x: Any) -> bool:
+def mixes(function: Callable, x: Any, by_values: bool = False) -> bool:
     """Returns whether the output of a function for a sample depends on the others.
 
     Args:
         function: Of x.
         x: Tensors of shape `(batch, ...)`.
+        by_values: Whether values are to tell it, where operations have no rule for jets.
     """
     flat = keras.tree.flatten(x)
     places = tuple(i for i, each in enumerate(flat) if each.dtype.is_floating)
     if not places:
         return False
     points = Points(x=x, places=places, keys=None, single=False)
+    if by_values:
+        return not _alone_as_among_others(Traces(function), points)
     return mixing(Traces(function), points)[1] is False

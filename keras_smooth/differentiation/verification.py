@@ -125,6 +125,16 @@ def with_verification(values: Any, found: tuple) -> Any:
     return values
 
 
+def compared(evaluation: Evaluation, values: tuple) -> Verification:
+    """Returns how far derivatives agree with values of the model.
+
+    Args:
+        evaluation: What was asked for.
+        values: The derivatives, in the form of its result.
+    """
+    return _Reference(evaluation).compared(evaluation.engine, values)
+
+
 def certified(evaluation: Evaluation) -> VerifiedDerivatives:
     """Returns the derivatives of an evaluation if they agree with values of the model.
 

@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import random
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,10 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.models import graph, own_call, references
-
-# Attributes of these types are told apart by their values.
-_PLAIN = (bool, int, float, str, np.ndarray, np.generic)
+from keras_smooth.models import graph, own_call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,62 +26,6 @@ class Call:
         return self.args, self.kwargs
 
 
-def key(part: keras.Operation, call: Call) -> str | None:
-    """Returns the kind of a part and the shapes of a call, None if unreadable."""
-    shapes = [
-        (tuple(leaf.shape), leaf.dtype.name) if tf.is_tensor(leaf) else repr(leaf)
-        for leaf in keras.tree.flatten(call.arguments())
-    ]
-    found = kind(part)
-    return None if found is None else f"{found} {shapes}"
-
-
-def outline(call: Call) -> list:
-    """Returns the ranks and dtypes of the arguments of a call, and where an axis has size 1."""
-    return [
-        ([size == 1 for size in leaf.shape], leaf.dtype.name)
-        if tf.is_tensor(leaf)
-        else repr(leaf)
-        for leaf in keras.tree.flatten(call.arguments())
-    ]
-
-
-def kind(part: keras.Operation, besides: tuple[str, ...] = ()) -> str | None:
-    """Returns what parts of one class, config and functions share, None if unreadable.
-
-    Args:
-        part: Layer or operation.
-        besides: Entries of the config in which they may differ, with name and seed.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Keras warns of lambdas in configs that are saved; this one is not.
-            warnings.simplefilter("ignore")
-            config = part.get_config()
-        besides = ("name", "seed", *besides)
-        config = {k: v for k, v in config.items() if k not in besides}
-        name = f"{type(part).__module__}.{type(part).__qualname__}"
-        own = [
-            id(each) for each in references.functions(part) if not is_told_by_config(each)
-        ]
-        beside = _beside_config(part)
-        return f"{name} {id(type(part))} {json.dumps(config)} {own} {beside}"
-    # A part need not have a config, nor one that JSON can hold.
-    except Exception:
-        return None
-
-
-def _beside_config(part: keras.Operation) -> list:
-    """Returns the plain values that layers of the user's own classes have as attributes."""
-    return [
-        (name, value.tobytes() if isinstance(value, np.ndarray) else value)
-        for each in references.parts_within(part)
-        if not is_told_by_config(type(each))
-        for name, value in sorted(vars(each).items())
-        if isinstance(value, _PLAIN) and name != "name" and not name.startswith("_")
-    ]
-
-
 def is_told_by_config(function: Callable) -> bool:
     """Returns whether a function, or the layers of a class, are all that a config says."""
     module = getattr(function, "__module__", None) or type(function).__module__
@@ -94,9 +33,12 @@ def is_told_by_config(function: Callable) -> bool:
 
 
 def record(
-    model: keras.Operation, parts: list[keras.Operation], args: tuple
+    model: keras.Operation,
+    parts: list[keras.Operation],
+    args: tuple,
+    training: bool = False,
 ) -> dict[int, list[Call]]:
-    """Runs a model once in inference mode and returns the calls of each part, by id.
+    """Runs a model once and returns the calls of each part, by id.
 
     Nothing the model assigns on the way is kept.
     """
@@ -104,34 +46,53 @@ def record(
     with contextlib.ExitStack() as stack:
         for part in parts:
             stack.enter_context(_recorded(part, calls[id(part)]))
-        call_without_trace(model, *args)
+        call_without_trace(model, *args, training=training)
     return calls
 
 
 @contextlib.contextmanager
 def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
-    kind = type(part)
-    call = own_call.entry(part)
+    def recording(call: Callable) -> Callable:
+        @functools.wraps(call)
+        def recorded(*args, **kwargs):
+            output = call(*args, **kwargs)
+            # Of a call that is traced within, as for jets, there are no values to look at.
+            if not any(
+                map(tf.is_symbolic_tensor, keras.tree.flatten((args, kwargs, output)))
+            ):
+                calls.append(Call(args, kwargs, output))
+            return output
 
-    @functools.wraps(call)
-    def recording(*args, **kwargs):
-        output = call(*args, **kwargs)
-        # Of a call that is traced within, as for jets, there are no values to look at.
-        if not any(map(tf.is_symbolic_tensor, keras.tree.flatten((args, kwargs, output)))):
-            calls.append(Call(args, kwargs, output))
-        return output
+        return recorded
 
+    with replaced(part, recording):
+        yield
+
+
+@contextlib.contextmanager
+def replaced(part: keras.Operation, function: Callable) -> Iterator[None]:
+    """Has a part call something else for a while.
+
+    Args:
+        part: Layer, model or operation.
+        function: Returns what is called, from what the part calls.
+    """
+    kind, name = type(part), own_call.method(part)
+    call = vars(part).get(name)
+    new = function(own_call.entry(part))
     if own_call.has_own_call(part):
         # Python looks for it in the class alone.
-        part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(recording)})
+        part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(new)})
     else:
         # Not setattr, which Keras uses to track what it takes for a part of the layer.
-        vars(part)["call"] = recording
+        vars(part)[name] = new
     try:
         yield
     finally:
         part.__class__ = kind
-        vars(part).pop("call", None)
+        vars(part).pop(name, None)
+        if call is not None:
+            vars(part)[name] = call
 
 
 def call_without_trace(

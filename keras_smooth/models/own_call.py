@@ -23,9 +23,15 @@ def is_built(layer: keras.layers.Layer) -> bool:
     return all(map(is_built, inner))
 
 
+def method(part: keras.Operation) -> str:
+    """Returns the name of the method that Keras calls: another one of a quantized layer."""
+    is_quantized = getattr(part, "quantization_mode", None) is not None
+    return "quantized_call" if is_quantized else "call"
+
+
 def entry(part: keras.Operation) -> Callable:
     """Returns what computes the outputs of a part: its `call`, or a `__call__` of its own."""
-    return part.__call__ if has_own_call(part) else part.call
+    return part.__call__ if has_own_call(part) else getattr(part, method(part))
 
 
 def accepts_training(call: Callable) -> bool:

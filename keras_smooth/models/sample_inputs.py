@@ -1,5 +1,7 @@
 """Inputs on which a model or a layer can be run."""
 
+import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +21,7 @@ _SHAPES = ((6,), (6, 5), (8, 8, 6), (6, 6, 6, 6), (2, 4, 4, 4, 3))
 
 
 def prepared(
-    model: keras.layers.Layer, x: Any, copied: Callable
+    model: keras.layers.Layer, x: Any, copied: Callable, numbers: int = 0
 ) -> tuple[keras.layers.Layer, tuple]:
     """Returns a model that is built, and the arguments of a call.
 
@@ -30,15 +32,19 @@ def prepared(
         model: Model or layer.
         x: Inputs or None.
         copied: Returns an unbuilt copy of a layer.
+        numbers: As many numbers of x are taken, whole samples, and four samples at least.
 
     Raises:
         ValueError: If x is None and nothing tells the shape of the inputs.
     """
     if x is not None:
-        x = _first_samples(model, x)
+        x = _first_samples(model, x, numbers)
         if not own_call.is_built(model):
             model = _copied_if_possible(model, copied)
-            model(x)
+            with warnings.catch_warnings():
+                # Keras says of some models that their layers are built by a call.
+                warnings.simplefilter("ignore")
+                model(x)
         return model, (x,)
     if isinstance(model, keras.Model):
         return model, (_of_model(model),)
@@ -55,9 +61,12 @@ def _copied_if_possible(model: keras.layers.Layer, copied: Callable) -> keras.la
         return model
 
 
-def _first_samples(model: keras.layers.Layer, x: Any) -> Any:
-    """Returns the first few samples of x, which fit the model."""
-    return keras.tree.map_structure(lambda t: t[:SAMPLES], checked_inputs.tensors(model, x))
+def _first_samples(model: keras.layers.Layer, x: Any, numbers: int) -> Any:
+    """Returns the first samples of x, which fit the model."""
+    tensors = checked_inputs.tensors(model, x)
+    size = max((math.prod(t.shape[1:]) for t in keras.tree.flatten(tensors)), default=1)
+    number = max(SAMPLES, numbers // max(size, 1))
+    return keras.tree.map_structure(lambda t: t[:number], tensors)
 
 
 def _of_model(model: keras.Model) -> Any:

@@ -16,22 +16,30 @@ from keras_smooth.operations.rows import is_smooth, row
 from keras_smooth.operations.trace import trace
 
 
-def evaluate(program: Program, values: Sequence[Any], effects: bool = True) -> list:
+def evaluate(
+    program: Program,
+    values: Sequence[Any],
+    effects: bool = True,
+    watch: Callable | None = None,
+) -> list:
     """Runs a program for jets in the place of some inputs.
 
     Args:
         program: What is computed.
         values: For each of its inputs a tensor, a variable or a jet.
         effects: Whether to run what changes variables, as a call of the model does.
+        watch: Called with each operation and its inputs, also of bodies of control flow.
 
     Returns:
         For each output a tensor, or a jet where it depends on one of the inputs.
     """
     known = dict(zip(program.inputs, values, strict=True))
-    run_body = functools.partial(evaluate, effects=effects)
+    run_body = functools.partial(evaluate, effects=effects, watch=watch)
     steps = program.steps if effects else program.steps_to_outputs
     for operation, inputs, outputs, ended in steps:
         given = [known[name] for name in inputs]
+        if watch is not None:
+            watch(operation, given)
         results = _apply(operation, given, program.bodies, run_body)
         for name in ended:
             del known[name]

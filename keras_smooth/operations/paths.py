@@ -60,7 +60,7 @@ def between(program: Program, moving: Sequence[bool]) -> Iterator[tf.Operation]:
             continue
         names.update(outputs)
         yield operation
-        for name in _bodies(operation):
+        for name in bodies_of(operation):
             body = program.bodies(name)
             yield from between(body, [True] * len(body.inputs))
 
@@ -76,7 +76,7 @@ _BODIES = {
 }
 
 
-def _bodies(operation: tf.Operation) -> list[str]:
+def bodies_of(operation: tf.Operation) -> list[str]:
     if operation.type in ("Case", "StatelessCase"):
         return [each.name for each in operation.get_attr("branches")]
     if rows.row(operation.type) is None and signature(operation).function is None:
@@ -100,7 +100,7 @@ def wrong_by_tapes(
 
 
 def _right_to(operation: tf.Operation) -> float:
-    called = (registered.facts(name).tapes_right_to for name in _bodies(operation))
+    called = (registered.facts(name).tapes_right_to for name in bodies_of(operation))
     return min([rows.tapes_right_to(operation), *called])
 
 
@@ -175,7 +175,7 @@ class _Classes:
             given = [name in names for name in inputs]
             if operation.type in WITHOUT_VALUES or not any(given):
                 continue
-            bodies = _bodies(operation)
+            bodies = bodies_of(operation)
             edges = self.at_edges and not keeps_off_its_edge(operation, known)
             moved = (
                 self._of_bodies(operation, bodies, program, given)

@@ -170,7 +170,11 @@ def audited(model: keras.Model, x: Any) -> str:
     """Returns the outcome of an audit, with the layers that it is not content with."""
     result = keras_smooth.audit(model, x)
     at_fault = sorted(
-        {f"{row.layer} ({row.verdict})" for row in result.rows if row.verdict != "ok"}
+        {
+            f"{row.layer} ({row.cause})"
+            for row in result.rows
+            if row.verdict not in ("proven", "checked")
+        }
     )
     return "; ".join([result.outcome, *at_fault])
 

@@ -1,0 +1,351 @@
+"""audit: which layers of a model lose or falsify derivatives."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import operations
+from keras_smooth.auditing import checks, plan, report, traced
+from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, worst
+from keras_smooth.auditing.judgement import Judge
+from keras_smooth.auditing.report import Audit, LayerAudit
+from keras_smooth.auditing.samples import Samples
+from keras_smooth.checks import function, shown, whole_number
+from keras_smooth.differentiation import independence
+from keras_smooth.models import calls, copies, graph, references, sample_inputs
+from keras_smooth.operations.rows import least
+
+# Of x so many numbers are looked at.
+_NUMBERS = 4096
+_NOTHING = "no floating-point input leads here: there is nothing to differentiate"
+
+
+def audit(
+    model: keras.layers.Layer,
+    x: Any = None,
+    *,
+    order: int = 2,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Audit:
+    """Finds which layers of a model lose or falsify derivatives.
+
+    TensorFlow traces the model, in inference and in training mode, and each operation between
+    the floating-point inputs and the outputs is looked up: how smooth it is, where its pieces
+    meet, and up to which order TensorFlow's own derivatives are right, as nested tapes use
+    them. A layer is `"proven"` where all of its operations are known and smooth at x; where
+    one is not in the table, its layer is measured at x by nested tapes against differences,
+    and `"checked"`. With x only x is judged: a kink that no sample comes to, and a pole
+    elsewhere, is a note. A layer whose activation is rough is `"faulty"` in any case. The
+    model stays as it is.
+
+    Args:
+        model: A model (Sequential, Functional or subclassed) or one layer.
+        x: Inputs, of which the first 4096 numbers are used, and at least four samples. None
+            draws a few at random from the shapes of the inputs, and one of
+            zeros; then each kink counts, wherever it is. A subclassed model needs x; one
+            that is neither built nor has a `get_config` is built on it.
+        order: How many derivatives with respect to the inputs will be taken, 1 or more.
+        progress: Called before each layer is judged as `progress(path, number, total)`: its
+            name after those of the models it is in, its place from 1 on, and how many there
+            are.
+
+    Returns:
+        An `Audit` with `ok`, `outcome`, `inference`, `training`, `rows`, `model` and
+        `to_json()`. It prints as a table.
+
+    Raises:
+        TypeError: If `model` is no layer, `order` is not an integer or x is no dense array.
+        ValueError: If `order` is below 1, or x is needed and not given.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "tanh")])
+    >>> keras_smooth.audit(model).ok
+    True
+    >>> model.add(keras.layers.LayerNormalization())
+    >>> row = keras_smooth.audit(model).rows[-1]
+    >>> print(row.verdict, row.cause, row.order)
+    faulty wrong 2
+    """
+    order = whole_number("`order`", order, 1)
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"`model` must be a Keras model or layer, received {shown(model)}.")
+    if progress is not None:
+        function("`progress`", progress, "path", "number", "total")
+    with calls.preserved_random_state():
+        model, (inputs,) = sample_inputs.prepared(model, x, copies.fresh_copy, _NUMBERS)
+        inputs = inputs if x is not None else _with_zeros(inputs)
+        examined = _examined(model, inputs, order, nearby=x is not None)
+        called = set().union(*(each.called for each in examined.values()))
+        parts = traced.rows_of(model, called)
+        places = {id(part) for _, part in parts}
+        rows = []
+        for number, (path, part) in enumerate(parts, 1):
+            if progress is not None:
+                progress(path, number, len(parts))
+            findings = {m: each.findings(part, places) for m, each in examined.items()}
+            smoothness = examined["inference"].smoothness(part, places)
+            rows.append(_row(path, part, smoothness, findings, examined, order))
+        whole = _whole(model, inputs, rows, examined, places, order)
+        return Audit(order, tuple(rows), whole)
+
+
+def _with_zeros(x: Any) -> Any:
+    """Returns inputs that were drawn with zeros in the place of the last sample."""
+    return keras.tree.map_structure(
+        lambda t: tf.concat([t[:-1], tf.zeros_like(t[-1:])], 0) if calls.is_float(t) else t,
+        x,
+    )
+
+
+def _examined(
+    model: keras.layers.Layer, x: Any, order: int, nearby: bool
+) -> dict[str, "_Examined | _Untraced"]:
+    """Returns what is read of a model in both modes, once where these are the same."""
+    found: dict[str, _Examined | _Untraced] = {}
+    for mode in MODES:
+        training = mode == "training"
+        try:
+            trace = traced.trace(model, x, training)
+        # Whatever Python does with values ends in an error of its own kind.
+        except Exception as error:
+            found[mode] = _Untraced(model, x, order, training, nearby, error)
+            continue
+        first = found.get("inference")
+        if isinstance(first, _Examined) and traced.are_same(first.trace, trace):
+            found[mode] = first
+        else:
+            found[mode] = _Examined(model, x, order, trace, nearby)
+    return found
+
+
+class _Examined:
+    """A model in one mode, as its operations tell.
+
+    Args:
+        model: The model.
+        x: Its inputs.
+        order: The highest order.
+        trace: Its operations.
+        nearby: Whether x is the user's.
+    """
+
+    def __init__(
+        self,
+        model: keras.layers.Layer,
+        x: Any,
+        order: int,
+        trace: traced.Traced,
+        nearby: bool,
+    ) -> None:
+        self.model, self.x, self.order, self.trace = model, x, order, trace
+        self.plan = plan.plan(trace, order, nearby)
+        not_finite = functools.partial(checks.not_finite, model, x, order, trace.training)
+        samples = Samples(self.plan)
+        self.judge = Judge(self.plan, samples, functools.cache(not_finite), nearby)
+
+    @property
+    def called(self) -> set[int]:
+        return {id(self.trace.parts[number]) for number in self.trace.arguments}
+
+    def findings(self, part: keras.Operation | None, places: set[int]) -> Finding:
+        """Returns the worst finding of a layer, or of the model's own code.
+
+        Args:
+            part: The layer, None for what is in no layer.
+            places: Of all layers with a row, `id(layer)`.
+        """
+        belongs = functools.partial(self._belongs, part, places)
+        found = [finding for numbers, finding in self.plan.findings if belongs(numbers)]
+        found += self.judge.findings(belongs)
+        if all(finding.cause.verdict != Verdict.FAULTY for finding in found):
+            found += self._measured(part, belongs)
+        return worst(found)
+
+    def _measured(self, part: keras.Operation | None, belongs: Callable) -> list[Finding]:
+        reasons = [reason for numbers, reason in self.plan.measured if belongs(numbers)]
+        if not reasons:
+            return []
+        subject = self.model if part is None else part
+        found = checks.measured(
+            self.model, subject, self.x, self.order, self.trace.training
+        )
+        words = "; ".join(dict.fromkeys(reasons))
+        return [
+            dataclasses.replace(
+                f,
+                reason="; ".join(filter(None, (words, f.reason))),
+                by_jets=f.cause == Cause.WRONG and self.plan.has_rules,
+            )
+            for f in found
+        ]
+
+    def _belongs(
+        self, part: keras.Operation | None, places: set[int], numbers: Sequence[int]
+    ) -> bool:
+        layers = (self.trace.parts[number] for number in reversed(numbers))
+        return next((each for each in layers if id(each) in places), None) is part
+
+    def smoothness(self, part: keras.Operation | None, places: set[int]) -> float | None:
+        """Returns the class C^k of a layer, or of the model's own code."""
+        known = None if part is None else plan.known_class(part)
+        if known is not None:
+            return known
+        belongs = functools.partial(self._belongs, part, places)
+        return least(k for numbers, k in self.plan.classes if belongs(numbers))
+
+    def is_reached(self, part: keras.Operation) -> bool:
+        """Returns whether a layer gets something that moves."""
+        return any(self.trace.parts[number] is part for number in self.plan.reached)
+
+    def mixes(self) -> str:
+        """Returns the operation that mixes samples, and its layer; "" where none does."""
+        axes = [0 if moves else None for moves in self.trace.moving]
+        if all(axis is None for axis in axes) or self.trace.x[0].shape[:1] == [1]:
+            return ""
+        try:
+            found = operations.axes_of_samples(self.plan.program, axes)
+            if set(found) <= {0, None}:
+                return ""
+            words = "an output"
+        except operations.MixedError as error:
+            numbers = traced.numbers_of(error.operation)
+            layer = self.trace.parts[numbers[-1]].name if numbers else self.model.name
+            words = f"{error.operation.type} in {layer}"
+
+        return words if _mixes(self.model, self.x, self.plan.has_rules) else ""
+
+
+class _Untraced:
+    """A model that TensorFlow cannot trace: its layers one by one, and the whole measured.
+
+    Args:
+        model: The model.
+        x: Its inputs.
+        order: The highest order.
+        training: The mode.
+        nearby: Whether x is the user's.
+        error: What tracing raised.
+    """
+
+    def __init__(
+        self,
+        model: keras.layers.Layer,
+        x: Any,
+        order: int,
+        training: bool,
+        nearby: bool,
+        error: Exception,
+    ) -> None:
+        self.model, self.x, self.order = model, x, order
+        self.training, self.nearby, self.error = training, nearby, error
+        parts = references.parts_within(model)
+        self._calls = calls.record(model, parts, (x,), training)
+
+    @property
+    def called(self) -> set[int]:
+        return {key for key, found in self._calls.items() if found}
+
+    def findings(self, part: keras.Operation | None, places: set[int]) -> Finding:
+        """Returns the worst finding of a layer, or what the whole model is measured to be."""
+        if part is None or part is self.model:
+            found = self._measured(self.model)
+            words = f"TensorFlow cannot trace it ({type(self.error).__name__})"
+            return dataclasses.replace(
+                found, reason="; ".join(filter(None, (words, found.reason)))
+            )
+        return worst([self._of_call(part, call) for call in self._calls[id(part)]])
+
+    def _of_call(self, part: keras.Operation, call: calls.Call) -> Finding:
+        try:
+            (x,) = call.args
+            trace = traced.trace(part, x, self.training)
+        except Exception:
+            return self._measured(part)
+        examined = _Examined(part, x, self.order, trace, self.nearby)
+        return examined.findings(part, {id(part)})
+
+    def _measured(self, part: keras.Operation) -> Finding:
+        return worst(checks.measured(self.model, part, self.x, self.order, self.training))
+
+    def smoothness(self, part: keras.Operation | None, places: set[int]) -> float | None:
+        return None if part is None else plan.known_class(part)
+
+    def is_reached(self, part: keras.Operation) -> bool:
+        return True
+
+    def mixes(self) -> str:
+        return "the model" if _mixes(self.model, self.x, has_rules=False) else ""
+
+
+def _mixes(model: keras.layers.Layer, x: Any, has_rules: bool) -> bool:
+    """Returns whether numbers show that the output for a sample depends on the others."""
+
+    def run(x: Any) -> Any:
+        return calls.call_without_trace(model, x)
+
+    return independence.mixes(run, x, by_values=not has_rules)
+
+
+def _row(
+    path: str,
+    part: keras.Operation,
+    smoothness: float | None,
+    findings: dict[str, Finding],
+    examined: dict[str, Any],
+    order: int,
+) -> LayerAudit:
+    """Returns the row of a layer."""
+    if not any(id(part) in each.called for each in examined.values()):
+        findings = dict.fromkeys(MODES, Finding(Cause.NOT_CALLED))
+    elif not any(each.is_reached(part) for each in examined.values()):
+        smoothness = math.inf if smoothness is None else smoothness
+        findings = dict.fromkeys(MODES, Finding(Cause.NONE, reason=_NOTHING))
+    if not _are_finite(getattr(part, "weights", [])):
+        spoilt = Finding(Cause.NAN, 1, "its weights are not finite")
+        findings = {mode: worst([each, spoilt]) for mode, each in findings.items()}
+    if smoothness is not None and smoothness < order:
+        joined = worst(list(findings.values())).cause == Cause.MEASURED
+        smoothness = None if joined else smoothness
+    return report.layer_audit(path, part, smoothness, findings, order)
+
+
+def _are_finite(weights: Sequence[Any]) -> bool:
+    values = [tf.convert_to_tensor(weight) for weight in weights]
+    floats = [value for value in values if value.dtype.is_floating]
+    return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in floats)
+
+
+def _whole(
+    model: keras.layers.Layer,
+    x: Any,
+    rows: list[LayerAudit],
+    examined: dict[str, Any],
+    places: set[int],
+    order: int,
+) -> LayerAudit:
+    """Returns the row of the model: that of its own code, and the worst of its layers."""
+    if graph.is_composed(model):
+        findings = {
+            mode: worst([each.findings(None, places), report.of_rows(rows, mode)])
+            for mode, each in examined.items()
+        }
+        reading = examined["inference"]
+        classes = [row.smoothness for row in rows if row.reason != _NOTHING]
+        smoothness = least([*classes, reading.smoothness(None, places)])
+        whole = report.layer_audit(model.name, model, smoothness, findings, order)
+    else:
+        whole = dataclasses.replace(rows[0], name=model.name)
+    if not any(calls.is_float(leaf) for leaf in keras.tree.flatten(x)):
+        whole = dataclasses.replace(whole, reason=_NOTHING)
+    words = "" if whole.verdict == Cause.ROUGH.verdict else examined["inference"].mixes()
+    if not words:
+        return whole
+    mixed = dict.fromkeys(MODES, Finding(Cause.MIXED, reason=words))
+    return report.layer_audit(model.name, model, whole.smoothness, mixed, order)

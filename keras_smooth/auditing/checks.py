@@ -1,0 +1,181 @@
+"""What no row tells, measured at samples: nested tapes against differences of the layer."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.auditing.findings import Cause, Finding, Verdict
+from keras_smooth.differentiation import tapes, tasks, verification
+from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.differentiation.points import Points
+from keras_smooth.models import calls, own_call
+
+_SEED = 1
+# Of the samples and calls of a layer so many are measured.
+_SAMPLES, _CALLS = 4, 4
+
+
+def measured(
+    model: keras.layers.Layer, part: keras.Operation, x: Any, order: int, training: bool
+) -> list[Finding]:
+    """Measures the derivatives of a layer in a model.
+
+    Args:
+        model: The model.
+        part: A layer or operation in it, or the model itself.
+        x: Inputs of the model, a structure of tensors.
+        order: The highest order.
+        training: The mode.
+
+    Returns:
+        A finding for each call of the layer.
+    """
+    x = keras.tree.map_structure(lambda t: t[:_SAMPLES], x)
+    try:
+        recorded = calls.record(model, [part], (x,), training)[id(part)]
+    # A model of one size of batch, say: its own code may raise anything.
+    except Exception as error:
+        return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
+    evaluations = [_evaluation(part, call, order, training) for call in recorded[:_CALLS]]
+    return [_compared(each) for each in evaluations if each is not None]
+
+
+def _evaluation(
+    part: keras.Operation, call: calls.Call, order: int, training: bool
+) -> Evaluation | None:
+    """Returns the derivatives of a part along one direction, None if nothing moves."""
+    x, function = _as_function(part, call, training)
+    flat = keras.tree.flatten(x)
+    places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
+    if not places:
+        return None
+    points = Points(x=x, places=places, keys=None, single=len(flat) == 1)
+    directions = _directions(points.moving)
+    task = tasks.directional(order)
+    return Evaluation(task, function, points, "tape", directions=directions)
+
+
+def _as_function(
+    part: keras.Operation, call: calls.Call, training: bool
+) -> tuple[Any, Callable]:
+    """Returns the tensors of a call and a function of them.
+
+    It is the part itself where that can be: in float64 differences have twice the digits.
+    """
+    tensors = [leaf for leaf in keras.tree.flatten(call.arguments()) if tf.is_tensor(leaf)]
+    is_layer = isinstance(part, keras.layers.Layer)
+    if not training and is_layer and len(call.args) == 1 and not call.kwargs:
+        return call.args[0], part
+    places = keras.tree.map_structure(tf.is_tensor, call.arguments())
+    kwargs = own_call.in_mode(part, training) if is_layer else {}
+    mode = {} if "training" in call.kwargs or not kwargs else kwargs
+
+    def function(x: Sequence) -> Any:
+        remaining = iter(x)
+        args, named = keras.tree.map_structure(
+            lambda is_tensor, leaf: next(remaining) if is_tensor else leaf,
+            places,
+            call.arguments(),
+        )
+        return part(*args, **{**named, **mode})
+
+    return tensors, function
+
+
+def _directions(moving: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    rng = np.random.default_rng(_SEED)
+    return tuple(tf.cast(rng.normal(size=x.shape), x.dtype) for x in moving)
+
+
+def _compared(evaluation: Evaluation) -> Finding:
+    """Returns what comparing nested tapes with differences finds."""
+    try:
+        values, lost = _by_tapes(evaluation)
+        if 1 < lost <= evaluation.order:
+            # What is there can be compared in float64.
+            task = tasks.directional(int(lost) - 1)
+            below = _compared(dataclasses.replace(evaluation, task=task))
+            if below.cause.verdict == Verdict.FAULTY:
+                return below
+        found = calls.without_trace(verification.compared, evaluation, values)
+    # Whatever TensorFlow or the layer's own code raises.
+    except Exception as error:
+        return Finding(Cause.UNKNOWN, reason=_first_line(error))
+    for order, row in enumerate(found.agreements):
+        if order and not row.ok:
+            break
+    else:
+        return Finding(Cause.MEASURED, reason=f"measured in {found.dtype}")
+    if not np.isfinite(row.scale):
+        return Finding(Cause.NAN, order)
+    if row.enough_digits and row.difference > 3 * row.error:
+        words = f"nested tapes are off by {row.difference:.0e}, compared with differences"
+        words = f"TensorFlow has none of order {order}" if order >= lost else words
+        return Finding(Cause.WRONG, order, words)
+    words = f"its derivative of order {order} changes faster than differences can follow"
+    return Finding(Cause.UNKNOWN, reason=words)
+
+
+def _by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
+    """Returns the derivatives by nested tapes, and from which order on there are none.
+
+    Those that TensorFlow does not have are 0, as some truly are.
+    """
+    entries, lost = list(_along(evaluation, 0)), math.inf
+    for order in range(1, evaluation.order + 1):
+        try:
+            entries.append(_along(evaluation, order)[-1] if lost == math.inf else None)
+        # An operation has no gradient, or none that has a gradient.
+        except (tapes.LostError, LookupError):
+            lost = order
+            entries.append(None)
+    zeros = keras.tree.map_structure(tf.zeros_like, entries[0])
+    return tuple(zeros if entry is None else entry for entry in entries), lost
+
+
+def _along(evaluation: Evaluation, order: int) -> tuple:
+    points, directions = evaluation.points, list(evaluation.directions)
+    return calls.without_trace(tapes.along, evaluation.model, points, directions, order)
+
+
+def not_finite(model: keras.layers.Layer, x: Any, order: int, training: bool) -> int | None:
+    """Returns the lowest order of which a derivative by nested tapes is not finite.
+
+    Args:
+        model: Model.
+        x: Inputs, a structure of tensors.
+        order: The highest order.
+        training: The mode.
+
+    Returns:
+        The order, 0 for y itself, or None where all are finite.
+    """
+    flat = keras.tree.flatten(x)
+    places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
+    points = Points(x=x, places=places, keys=None, single=len(flat) == 1)
+
+    def function(x: Any) -> Any:
+        return tapes.call(model, x, training)
+
+    directions = _directions(points.moving)
+    evaluation = Evaluation(
+        tasks.directional(order), function, points, directions=directions
+    )
+    for k in range(order + 1):
+        try:
+            entries = _along(evaluation, k)
+        except Exception:
+            return None
+        leaves = [leaf for leaf in keras.tree.flatten(entries[-1]) if calls.is_float(leaf)]
+        if not all(bool(tf.reduce_all(tf.math.is_finite(leaf))) for leaf in leaves):
+            return k
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

@@ -1,0 +1,165 @@
+"""What samples tell of operations whose pieces meet, or that are not defined everywhere."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from keras_smooth.auditing.findings import Cause, Finding
+from keras_smooth.auditing.plan import Plan, Step, words_of
+from keras_smooth.auditing.samples import Samples
+from keras_smooth.operations import rows
+
+# So many places are looked for in one model; what more there is counts as its row says.
+_MOST = 8
+
+
+class Judge:
+    """Judges the operations of pieces of a model in one mode.
+
+    Args:
+        plan: What was read.
+        samples: Where the samples are.
+        not_finite: Returns the first order of a derivative that is not finite at the samples,
+            or None.
+        nearby: Whether the samples are the user's, so that only they count.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        samples: Samples,
+        not_finite: Callable[[], int | None],
+        nearby: bool,
+    ) -> None:
+        self.plan, self.samples, self.nearby = plan, samples, nearby
+        self.not_finite = not_finite
+        self._looked = 0
+
+    def findings(self, belongs: Callable[[Sequence[int]], bool]) -> Iterator[Finding]:
+        """Yields what is found of the operations of a layer.
+
+        Args:
+            belongs: Whether an operation in the layers of some numbers belongs to it.
+        """
+        for step in filter(lambda step: belongs(step.parts), self.plan.settled):
+            yield self._settled(step)
+        for step in filter(lambda step: belongs(step.parts), self.plan.pieces):
+            yield self._of_pieces(step)
+        for step in filter(lambda step: belongs(step.parts), self.plan.domains):
+            yield self._of_domain(step)
+
+    def _settled(self, step: Step) -> Finding:
+        """Returns the finding of a layer that is known to be rough, whatever it gets."""
+        return self._rough(step, step.smoothness, self._words(step))
+
+    def _words(self, step: Step) -> str:
+        """Returns where a layer is rough, as its row says or as its operation tells."""
+        parts = (self.plan.traced.parts[number] for number in reversed(step.parts))
+        words = next(filter(None, (words_of(part, self.plan.order) for part in parts)), "")
+        # In training mode samples lie much as in inference.
+        sides = "" if self.plan.traced.training else self._sides(step)
+        return "; ".join(filter(None, (words, sides))) if words else self._meets(step)
+
+    def _of_pieces(self, step: Step) -> Finding:
+        """Returns the finding of an operation of pieces in code of which no more is known."""
+        kind = step.operation.type
+        by_row = self._rough(step, step.smoothness, self._words(step))
+        row = rows.row(kind)
+        if row is None or row.breakpoints is None or not self._can_look():
+            return by_row
+        try:
+            orders = self._jumps(step)
+        # Of an operation without a rule for jets.
+        except Exception:
+            return by_row
+        if not orders:
+            if not self.nearby and rows.is_smooth(step.operation.outputs[0].dtype):
+                return by_row
+            return Finding(
+                Cause.NONE, reason=f"no sample comes to where {self._meets(step)}"
+            )
+        if orders[-1] is not None:
+            return dataclasses.replace(by_row, order=max(orders[-1], 1))
+        words = f"the pieces of {kind} join smoothly where samples come to them"
+        return Finding(Cause.MEASURED, reason=words)
+
+    def _of_domain(self, step: Step) -> Finding:
+        """Returns the finding of an operation that is not defined everywhere."""
+        inside, kind = self.samples.of(step), step.operation.type
+        if np.all(inside > 0):
+            return self._of_edge(step)
+        words = f"{kind} is at the edge of its domain or beyond at samples"
+        order = self.not_finite()
+        if order is None:
+            return Finding(Cause.MEASURED, reason=f"{words}, and guarded there")
+        if order == 0 and not self.nearby:
+            return Finding(Cause.UNKNOWN, reason=f"{words} that were drawn: pass x")
+        layer = self.plan.name_of(step)
+        return Finding(Cause.NAN, max(order, 1), words, kind, layer)
+
+    def _of_edge(self, step: Step) -> Finding:
+        """Returns the finding of an operation that comes to the edge between samples.
+
+        There a root has a kink, and its derivatives are finite on both sides; a pole is
+        nothing that samples come to.
+        """
+        row, kind = rows.row(step.operation.type), step.operation.type
+        nearest = self.samples.of(step).min(initial=math.inf)
+        note = f"no sample is nearer than {nearest:.1e} to the edge of the domain of {kind}"
+        fine = Finding(Cause.NONE, reason=note)
+        at_edge = math.inf if row is None else row.at_edge
+        if callable(at_edge) or at_edge == math.inf or not self._can_look():
+            return fine
+        try:
+            orders = self._jumps(step)
+        # Of an operation without a rule for jets.
+        except Exception:
+            return fine
+        # At a pole y itself jumps.
+        if not orders or not orders[-1]:
+            return fine
+        order = orders[-1]
+        words = (
+            f"{kind} comes to the edge of its domain between samples, and has a kink there"
+        )
+        return Finding(Cause.ROUGH, order, words, kind, self.plan.name_of(step))
+
+    def _jumps(self, step: Step) -> list[int | None]:
+        """Returns what jumps where an operation's pieces meet, up to the first jump."""
+        orders: list[int | None] = []
+        for place in self.samples.places(step):
+            orders.append(self.samples.jump(place))
+            if orders[-1] is not None:
+                break
+        return orders
+
+    def _can_look(self) -> bool:
+        """Returns whether to look for one more place, and counts it."""
+        self._looked += 1
+        usable = self.plan.has_rules and not self.plan.is_random
+        return usable and self._looked <= _MOST
+
+    def _rough(self, step: Step, k: float, words: str) -> Finding:
+        kind, layer = step.operation.type, self.plan.name_of(step)
+        return Finding(Cause.ROUGH, max(int(k) + 1, 1), words, kind, layer)
+
+    def _meets(self, step: Step) -> str:
+        kind, k = step.operation.type, int(step.smoothness)
+        words = {-1: "jumps", 0: "has a kink"}.get(k, f"is of class C^{k} only")
+        sides = self._sides(step)
+        return f"{kind} {words}" + (f": {sides}" if sides else "")
+
+    def _sides(self, step: Step) -> str:
+        """Returns how many values lie on either side, and how near the nearest is."""
+        found = self.samples.of(step) if self.nearby else np.zeros(0)
+        found = found[np.isfinite(found)]
+        if not len(found):
+            return ""
+        left, right = int((found < 0).sum()), int((found > 0).sum())
+        nearest = np.abs(found).min()
+        sides = f"{left} values of the samples lie on one side and {right} on the other"
+        if not left or not right:
+            sides = f"{len(found)} values of the samples lie on one side"
+        return f"{sides}, the nearest {nearest:.1e} away"

@@ -1,0 +1,391 @@
+"""What the table of operations tells of a trace, and what has to be looked at in samples."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth import registry
+from keras_smooth.auditing.findings import Cause, Finding
+from keras_smooth.auditing.traced import Traced, numbers_of
+from keras_smooth.models import calls, graph, references
+from keras_smooth.operations import Row, paths, registered, rows
+from keras_smooth.operations.program import Program
+
+# How a tensor depends on the inputs: not at all, with derivatives, or by steps alone, as
+# integers and booleans do.
+_HELD, _MOVES, _STEPS = range(3)
+# What declares another gradient than that of what it computes.
+_DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
+# Layers of Keras of which samples tell whether they are smooth: their code is the user's, or
+# they have a kink at 0 alone.
+_TOLD_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
+# What a mask may be made of, beside the inputs themselves.
+_SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
+_EQUALITIES = frozenset(("Equal", "NotEqual"))
+# Whose gradient is wrong at 0 alone.
+_WRONG_AT_ZERO = frozenset(("BesselI0", "Pow"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """An operation on the way from the moving inputs to the outputs.
+
+    Args:
+        operation: What it is.
+        parts: The numbers of the layers that it is in, the outermost first.
+        top: What runs it in the program itself: an operation that has it in its body, or it.
+        smoothness: k of the class C^k, of pieces; `math.inf` where it has none.
+    """
+
+    operation: tf.Operation
+    parts: tuple[int, ...]
+    top: tf.Operation
+    smoothness: float = math.inf
+
+
+@dataclasses.dataclass
+class Plan:
+    """What was read of a trace.
+
+    Args:
+        traced: The trace.
+        program: Its operations that lead to outputs with derivatives.
+        order: The highest order.
+        nearby: Whether only the samples count.
+        findings: What is known without samples: numbers of layers and a finding each.
+        classes: The class C^k of operations of pieces: numbers of layers, and k of each.
+        pieces: Operations whose pieces meet somewhere.
+        settled: Those in layers and functions that are known to be rough, whatever they get.
+        domains: Operations that are not defined everywhere, in code of which no more is known.
+        measured: What no row tells: the numbers of the layers, and why.
+        reached: Numbers of the layers that get something that moves.
+        is_random: Whether each run gives other numbers.
+        has_rules: Whether Taylor mode has a rule for each operation.
+        has_masks: Whether a mask is made of the inputs: what is 0 there is held.
+    """
+
+    traced: Traced
+    program: Program
+    order: int
+    nearby: bool
+    findings: list[tuple[tuple[int, ...], Finding]] = dataclasses.field(
+        default_factory=list
+    )
+    pieces: list[Step] = dataclasses.field(default_factory=list)
+    settled: list[Step] = dataclasses.field(default_factory=list)
+    domains: list[Step] = dataclasses.field(default_factory=list)
+    measured: list[tuple[tuple[int, ...], str]] = dataclasses.field(default_factory=list)
+    reached: set[int] = dataclasses.field(default_factory=set)
+    classes: list[tuple[tuple[int, ...], float | None]] = dataclasses.field(
+        default_factory=list
+    )
+    is_random: bool = False
+    has_rules: bool = True
+    has_masks: bool = False
+
+    def known_of(self, step: Step) -> float | None:
+        """Returns the class of the innermost layer around an operation that has one."""
+        for number in reversed(step.parts):
+            known = known_class(self.traced.parts[number])
+            if known is not None:
+                return known
+        return None
+
+    def name_of(self, step: Step) -> str:
+        """Returns the name of the class of the layer that an operation is in."""
+        return type(self.traced.parts[step.parts[-1]]).__name__ if step.parts else ""
+
+
+def plan(traced: Traced, order: int, nearby: bool) -> Plan:
+    """Reads a trace.
+
+    Args:
+        traced: A model in one mode.
+        order: The highest order.
+        nearby: Whether only the samples count.
+    """
+    program = _with_derivatives(traced.program)
+    made = Plan(traced, program, order, nearby)
+    made.has_masks = any(map(graph.makes_masks, traced.parts))
+    _Reader(made).read()
+    return made
+
+
+def _with_derivatives(program: Program) -> Program:
+    """Returns a program without outputs of integers and booleans, if it has others."""
+    tensors = {tensor.name: tensor for op in program.operations for tensor in op.outputs}
+    outputs = tuple(n for n in program.outputs if rows.is_smooth(tensors[n].dtype))
+    return dataclasses.replace(program, outputs=outputs or program.outputs)
+
+
+class _Reader:
+    """Walks along the operations of a program, and fills a plan."""
+
+    def __init__(self, made: Plan) -> None:
+        self.plan = made
+        self.parts = made.traced.parts
+        self.moving: set[str] = set()
+        # Whether it is within a function of which more is known than of its operations.
+        self.is_known = False
+        self.size = self._size_of_numbers()
+
+    def read(self) -> None:
+        traced = self.plan.traced
+        states = [_MOVES if moves else _HELD for moves in traced.moving]
+        self._walk(self.plan.program, states, (), None)
+        for number, names in traced.arguments.items():
+            if not self.moving.isdisjoint(names):
+                self.plan.reached.add(number)
+
+    def _size_of_numbers(self) -> int:
+        """Returns the bytes of a number of the outputs, at least those of float32."""
+        program = self.plan.program
+        outputs = set(program.outputs)
+        tensors = (t for op in program.operations for t in op.outputs)
+        sizes = (t.dtype.real_dtype.size for t in tensors if t.name in outputs)
+        return max(4, *sizes, 0)
+
+    def _walk(
+        self, program: Program, states: Sequence[int], around: tuple[int, ...], top: Any
+    ) -> list[int]:
+        """Reads the operations of a program; returns how its outputs depend on x."""
+        known = dict(zip(program.inputs, states, strict=True))
+        self.moving |= {name for name, state in known.items() if state}
+        for operation, inputs, outputs, _ in program.steps_to_outputs:
+            self.plan.is_random |= (
+                operation.op_def.is_stateful and "Random" in operation.type
+            )
+            given = [known.get(name, _HELD) for name in inputs]
+            if operation.type in rows.WITHOUT_VALUES or not any(given):
+                continue
+            step = Step(operation, (*around, *numbers_of(operation)), top or operation)
+            names = paths.bodies_of(operation)
+            if names:
+                found = self._bodies(step, names, program, given)
+            else:
+                found = self._operation(step, given)
+            known.update(zip(outputs, found))
+            self.moving |= {name for name, state in zip(outputs, found) if state}
+        return [known.get(name, _HELD) for name in program.outputs]
+
+    def _bodies(self, step: Step, names: list, program: Program, given: list) -> list[int]:
+        """Reads the bodies of control flow and of functions."""
+        bodies = [program.bodies(name) for name in names]
+
+        def walk(body: Program, states: Sequence[int]) -> list[int]:
+            return self._walk(body, states, step.parts, step.top)
+
+        if "While" in step.operation.type:
+            condition, body = bodies
+            return self._loop(step, condition, body, given, walk)
+        if len(bodies) == 1:
+            facts = registered.facts(names[0])
+            if self.plan.nearby and facts.tapes_right_to < self.plan.order:
+                # What is registered counts all points, and few are special.
+                reason = f"tapes are right to order {facts.tapes_right_to} at all points"
+                self.plan.measured.append((step.parts, reason))
+            else:
+                self._gradient(step, facts.tapes_right_to, facts.jet is not None)
+            if facts.smoothness is None:
+                return walk(bodies[0], given)
+            self._piece(_first_of_pieces(step, bodies[0]), facts.smoothness, known=True)
+            self.is_known, before = True, self.is_known
+            states = walk(bodies[0], given)
+            self.is_known = before
+            return states
+        decides, *states = given
+        return [
+            _MOVES if _MOVES in column else max(*column, _STEPS if decides else _HELD)
+            for column in zip(*(walk(body, states) for body in bodies))
+        ]
+
+    def _loop(
+        self, step: Step, condition: Program, body: Program, states: list, walk: Any
+    ) -> list[int]:
+        """Reads a loop, whose variables depend on x as they do after some turns."""
+        plan = self.plan
+        quiet = _Reader(Plan(plan.traced, plan.program, plan.order, plan.nearby))
+        before = None
+        while states != before:
+            before = states
+            after = quiet._walk(body, before, step.parts, step.top)
+            states = [
+                _MOVES if _MOVES in pair else max(pair) for pair in zip(before, after)
+            ]
+        walk(condition, states)
+        walk(body, states)
+        return states
+
+    def _operation(self, step: Step, given: list[int]) -> list[int]:
+        operation = step.operation
+        smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
+        moves = _MOVES in given
+        if moves and not any(smooth):
+            if operation.type == "Bitcast" or self._is_of_masks(step):
+                return [_HELD] * len(smooth)
+            k = rows.smoothness(operation, [state == _MOVES for state in given])
+            if k != math.inf:
+                self._piece(step, -1)
+            return [_HELD if k == math.inf else _STEPS] * len(smooth)
+        if not moves:
+            return [_STEPS] * len(smooth)
+        self._read(step, given)
+        return [_MOVES if is_smooth else _STEPS for is_smooth in smooth]
+
+    def _read(self, step: Step, given: list[int]) -> None:
+        """Reads an operation with derivatives by something that moves."""
+        operation, row = step.operation, rows.row(step.operation.type)
+        # What integers and booleans decide is told where these come from.
+        held = [state == _MOVES for state in given]
+        inputs = [m and rows.is_smooth(x.dtype) for m, x in zip(held, operation.inputs)]
+        k = rows.smoothness(operation, inputs)
+        right_to = rows.tapes_right_to(operation)
+        if k is None or not _is_in_table(row):
+            if right_to > 0:
+                reason = f"{operation.type} is not in the table of operations"
+                self.plan.measured.append((step.parts, reason))
+                self.plan.classes.append((step.parts, None))
+                self.plan.has_rules = False
+                return
+        elif k < math.inf and not _is_of_bounds(operation):
+            self._piece(step, k)
+        self._gradient(step, right_to, row is not None and row.jet is not None)
+        is_known = self.is_known or self.plan.known_of(step) is not None
+        if row is not None and row.domain is not None and not is_known:
+            self.plan.domains.append(step)
+        sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
+        if sizes and min(sizes) < self.size:
+            dtype = operation.outputs[0].dtype.name
+            self._found(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
+
+    def _gradient(self, step: Step, right_to: float, by_jets: bool) -> None:
+        """Notes an operation of which TensorFlow has not all derivatives."""
+        order, operation = self.plan.order, step.operation
+        if right_to >= order:
+            return
+        if operation.type in _WRONG_AT_ZERO:
+            reason = f"the derivatives of {operation.type} by tapes are wrong at 0"
+            self.plan.measured.append((step.parts, reason))
+            return
+        if operation.type in _DECLARING and not _is_mean_of_moments(operation):
+            reason = f"{operation.type} declares another gradient than that of its function"
+            self.plan.measured.append((step.parts, reason))
+            return
+        first = int(right_to) + 1
+        words = f"{_named(operation)} has no right gradient from order {first} on"
+        self._found(step, Cause.WRONG, first, words, by_jets)
+
+    def _piece(self, step: Step, k: float, known: bool = False) -> None:
+        """Notes an operation of pieces, unless its layer is known to be smooth enough."""
+        if self.is_known:
+            return
+        of_layer = self.plan.known_of(step)
+        self.plan.classes.append((step.parts, k if of_layer is None else of_layer))
+        is_stock = bool(step.parts) and _is_stock(self.parts[step.parts[-1]])
+        if of_layer is None and not known and not is_stock:
+            if k < self.plan.order:
+                self.plan.pieces.append(dataclasses.replace(step, smoothness=k))
+            return
+        k = k if of_layer is None else of_layer
+        if k >= self.plan.order:
+            return
+        self.plan.settled.append(dataclasses.replace(step, smoothness=k))
+
+    def _is_of_masks(self, step: Step) -> bool:
+        """Returns whether an operation makes a mask: what is left out stays so near x."""
+        if step.operation.type not in _EQUALITIES:
+            return False
+        self.plan.has_masks |= _is_input(step.operation.inputs[0])
+        return self.plan.has_masks
+
+    def _found(
+        self, step: Step, cause: Cause, order: int, reason: str, by_jets: bool = False
+    ) -> None:
+        layer, kind = self.plan.name_of(step), step.operation.type
+        self.plan.findings.append(
+            (step.parts, Finding(cause, order, reason, kind, layer, by_jets))
+        )
+
+
+def known_class(part: keras.Operation) -> float | None:
+    """Returns the class C^k of a layer of which more is known than its operations tell."""
+    if not isinstance(part, keras.layers.Layer) or graph.is_composed(part):
+        return None
+    registered = registry.registered_smoothness(part)
+    if registered is not None or type(part) in _TOLD_BY_SAMPLES:
+        return registered
+    return registry.smoothness(type(part))
+
+
+def _is_stock(part: keras.Operation) -> bool:
+    """Returns whether a layer is of Keras, without a function of the user's own."""
+    if not isinstance(part, keras.layers.Layer) or type(part) in _TOLD_BY_SAMPLES:
+        return False
+    is_of_keras = type(part).__module__.partition(".")[0] == "keras"
+    functions = references.functions(part)
+    return is_of_keras and all(map(calls.is_told_by_config, functions))
+
+
+def words_of(part: keras.Operation, order: int) -> str:
+    """Returns where the activations of a layer are not smooth enough, as far as is known."""
+    functions = [*references.functions(part, "activation")]
+    activation = registry.as_activation(part)
+    functions += [activation[0]] if activation else []
+    functions += [registry.function_of(part)]
+    known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions]
+    return "; ".join(
+        f"{row.subject.__name__} {row.reason}"
+        for row, k in known
+        if row is not None and row.reason and k is not None and k < order
+    )
+
+
+def _first_of_pieces(step: Step, body: Program) -> Step:
+    """Returns the first operation of pieces in a function, which tells where samples lie."""
+    for operation in body.operations:
+        row = rows.row(operation.type)
+        if row is not None and row.breakpoints is not None:
+            return dataclasses.replace(step, operation=operation)
+    return step
+
+
+def _is_input(tensor: tf.Tensor) -> bool:
+    """Returns whether a tensor has numbers of an input as they are."""
+    while tensor.op.type in _SHAPING:
+        tensor = tensor.op.inputs[0]
+    return bool(tensor.op.type == "Placeholder")
+
+
+def _is_of_bounds(operation: tf.Operation) -> bool:
+    """Returns whether an operation cuts off what no number of its dtype is beyond."""
+    if operation.type not in ("ClipByValue", "Maximum", "Minimum"):
+        return False
+    values = [tf.get_static_value(x) for x in operation.inputs]
+    bounds = [np.abs(value) for value in values if value is not None]
+    return bool(bounds) and min(map(np.min, bounds)) >= tf.float32.max
+
+
+def _is_in_table(row: Row | None) -> bool:
+    return row is not None and (row.jet is not None or row.program is not None)
+
+
+def _is_mean_of_moments(operation: tf.Operation) -> bool:
+    """Returns whether a gradient is stopped at the mean of a variance.
+
+    The derivative of a variance by the mean is 0 there: one derivative is right, and no more.
+    """
+    consumers = operation.outputs[0].consumers()
+    return operation.inputs[0].op.type == "Mean" and all(
+        each.type == "SquaredDifference" for each in consumers
+    )
+
+
+def _named(operation: tf.Operation) -> str:
+    if operation.type == "StopGradient":
+        return "a variance, whose mean is held (StopGradient),"
+    return "the function" if "Call" in operation.type else operation.type

@@ -1,0 +1,247 @@
+"""Where samples lie beside the places where pieces meet and domains end, and what jumps there."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth import operations
+from keras_smooth.auditing.plan import Plan, Step
+from keras_smooth.jet import Jet
+from keras_smooth.operations import rows
+
+# Places along the way from one sample to the next, and cuts of the interval of two of them.
+_PLACES, _CUTS = 17, 24
+# What is this part of its largest value along the way counts as 0.
+_ZERO = 1e-4
+# How far from a place derivatives are compared, and what of them is rounding, by dtype.
+_BESIDE = {"float64": (1e-6, 1e-9)}
+_BESIDE_ELSE = (1e-4, 1e-4)
+# What changes by so many times what it changes on either side jumps.
+_JUMPS = 10.0
+_SEED = 2
+# Where so many cuts do not halve a distance it is not 0.
+_PATIENCE = 6
+# Elements of which the way to 0 is followed, and the most of them that are looked at.
+_FOLLOWED, _MOST_ELEMENTS = 8, 2**17
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A place on the way from each sample to the next, or along a direction from it.
+
+    Args:
+        x: Inputs there.
+        direction: How they move.
+        at_sample: Whether it is at the samples themselves.
+    """
+
+    x: list
+    direction: list
+    at_sample: bool
+
+    def moved(self, t: float) -> list:
+        """Returns inputs beside it."""
+        pairs = zip(self.x, self.direction)
+        return [x if v is None else x + tf.cast(t, x.dtype) * v for x, v in pairs]
+
+
+class Samples:
+    """The values of a program at samples, along ways between them, and derivatives there.
+
+    Args:
+        plan: What was read of the program.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.x = list(plan.traced.x)
+        self.moves = plan.traced.moving[: len(self.x)]
+
+    @functools.cached_property
+    def values(self) -> dict[str, list[np.ndarray]]:
+        """For each operation that was asked for, by name: how far samples are from its places."""
+        settled = [] if self.plan.traced.training else self.plan.settled
+        steps = [*self.plan.pieces, *settled, *self.plan.domains]
+        return self._distances(steps, self.plan.program, self.x) if steps else {}
+
+    def of(self, step: Step) -> np.ndarray:
+        """Returns how far the samples are from the places of an operation, flat."""
+        found = self.values.get(_key(step), [])
+        return np.concatenate(found) if found else np.zeros(0)
+
+    def _distances(
+        self, steps: Sequence[Step], program: Any, x: list
+    ) -> dict[str, list[np.ndarray]]:
+        wanted = {id(step.operation): step for step in steps}
+        found: dict[str, list[np.ndarray]] = {}
+
+        def watch(operation: tf.Operation, inputs: list) -> None:
+            step = wanted.get(id(operation))
+            row = None if step is None else rows.row(operation.type)
+            if step is None or row is None:
+                return
+            function = row.domain if step in self.plan.domains else row.breakpoints
+            if function is not None:
+                tensors = [
+                    tf.cast(each, "float64") for each in function(operation, *inputs)
+                ]
+                found.setdefault(_key(step), []).extend(
+                    np.ravel(each.numpy()) for each in tensors
+                )
+
+        values = self.plan.traced.values(x)
+        operations.evaluate(program, values, effects=False, watch=watch)
+        return found
+
+    def places(self, step: Step) -> Iterator[Place]:
+        """Yields where an operation comes to where its pieces meet.
+
+        That is at samples, or on the way from each sample to the next.
+        """
+        distances = self.of(step)
+        if (distances == 0.0).any():
+            yield Place(self.x, self._drawn(), at_sample=True)
+        if not 0 < len(distances) <= _MOST_ELEMENTS or self.x[0].shape[0] < 2:
+            return
+        way = self._way()
+        outputs = tuple(tensor.name for tensor in step.top.outputs)
+        program = dataclasses.replace(self.plan.program, outputs=outputs)
+
+        def along(t: float) -> np.ndarray:
+            found = self._distances([step], program, way.moved(t))
+            return np.concatenate(found[_key(step)])
+
+        for t in _zeros(along):
+            yield dataclasses.replace(way, x=way.moved(t))
+
+    def _way(self) -> Place:
+        return Place(self.x, [self._to_next(x) for x in self._moving()], at_sample=False)
+
+    def _moving(self) -> list:
+        return [x if moves else None for x, moves in zip(self.x, self.moves)]
+
+    def _to_next(self, x: Any) -> Any:
+        return None if x is None else self._held(tf.roll(x, 1, axis=0) - x, x)
+
+    def _drawn(self) -> list:
+        def draw(x: Any) -> Any:
+            if x is None:
+                return None
+            v = np.random.default_rng(_SEED).normal(size=x.shape)
+            return self._held(tf.cast(v, x.dtype), x)
+
+        return [draw(x) for x in self._moving()]
+
+    def _held(self, v: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+        """Returns a direction in which what a mask may leave out, zeros, stays as it is."""
+        return tf.where(x == 0, tf.zeros_like(v), v) if self.plan.has_masks else v
+
+    def jump(self, place: Place) -> int | None:
+        """Returns the lowest order of a derivative that jumps at a place, None if none does.
+
+        Raises:
+            ValueError: If Taylor mode does not have the derivatives.
+        """
+        dtype = next(x.dtype.name for x, moves in zip(self.x, self.moves) if moves)
+        width, rounding = _BESIDE.get(dtype, _BESIDE_ELSE)
+        sides = [self._derivatives(place, n * width) for n in (-2, -1, 1, 2)]
+        middle = self._derivatives(place, 0.0) if place.at_sample else None
+        for k in range(self.plan.order + 1):
+            left, before, after, right = (each[k] for each in sides)
+            scale = max(np.abs(each[k]).max(initial=0.0) for each in sides)
+            change = np.maximum(np.abs(before - left), np.abs(right - after))
+            limit = _JUMPS * change + rounding * scale
+            jumps = [np.abs(after - before)]
+            if middle is not None:
+                jumps.append(np.abs(middle[k] - (before + after) / 2))
+            with np.errstate(invalid="ignore"):
+                if not all(np.all(jump <= limit) for jump in jumps):
+                    return k
+        return None
+
+    def _derivatives(self, place: Place, t: float) -> list[np.ndarray]:
+        """Returns y and its derivatives along a direction, each flat."""
+        order = self.plan.order
+        jets = [
+            x if v is None else Jet(x, [v[None], *[None] * (order - 1)])
+            for x, v in zip(place.moved(t), place.direction)
+        ]
+        values = self.plan.traced.values(jets)
+        outputs = operations.evaluate(self.plan.program, values, effects=False)
+        return [
+            np.concatenate([np.ravel(_array(_entry(y, k))) for y in outputs])
+            for k in range(order + 1)
+        ]
+
+
+def _entry(y: Any, k: int) -> tf.Tensor:
+    if not isinstance(y, Jet):
+        return y if k == 0 else tf.zeros_like(y)
+    return y.primal if k == 0 else y.entry(k)
+
+
+def _array(value: tf.Tensor) -> np.ndarray:
+    return tf.cast(value, "complex128" if value.dtype.is_complex else "float64").numpy()
+
+
+def _key(step: Step) -> str:
+    return f"{id(step.operation)}"
+
+
+def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
+    """Yields where some of several functions on [0, 1] are 0."""
+    at = np.linspace(0.0, 1.0, _PLACES)
+    values = np.stack([along(t) for t in at])
+    sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
+    usable = np.isfinite(values).all(axis=0) & (sizes > 0)
+    changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
+    crossing = np.flatnonzero(changes.any(axis=0))
+    # Some from all over: of what is computed beside not all need be used.
+    for column in crossing[:: 1 + len(crossing) // _FOLLOWED]:
+        row = int(np.argmax(changes[:, column]))
+        t = _bisected(along, column, at[row], at[row + 1])
+        # What jumps from one sign to the other is not 0 between.
+        if abs(along(t)[column]) <= _ZERO * sizes[column]:
+            yield t
+    # What is 0 without a change of sign, as a distance is.
+    rows = 1 + np.argmin(np.abs(values[1:-1]), axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        least = np.abs(values[rows, np.arange(len(sizes))]) / sizes
+    least = np.where(usable & ~changes.any(axis=0), least, np.inf)
+    for column in np.argsort(least)[:_FOLLOWED]:
+        row = rows[column]
+        if np.isfinite(least[column]):
+            t = _least(along, column, at[row - 1], at[row + 1])
+            if abs(along(t)[column]) <= _ZERO * sizes[column]:
+                yield t
+
+
+def _bisected(along: Callable, column: int, low: float, high: float) -> float:
+    sign = np.sign(along(low)[column])
+    for _ in range(_CUTS):
+        middle = (low + high) / 2
+        if np.sign(along(middle)[column]) == sign:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _least(along: Callable, column: int, low: float, high: float) -> float:
+    """Returns where a function is smallest in size, by the golden section.
+
+    It is left early where that is not 0.
+    """
+    ratio, least = (np.sqrt(5.0) - 1.0) / 2.0, []
+    while len(least) < 2 * _CUTS:
+        first, second = high - ratio * (high - low), low + ratio * (high - low)
+        sizes = [abs(along(t)[column]) for t in (first, second)]
+        low, high = (low, second) if sizes[0] < sizes[1] else (first, high)
+        least.append(min(sizes))
+        if len(least) > _PATIENCE and least[-1] > least[-1 - _PATIENCE] / 2:
+            break
+    return (low + high) / 2

@@ -1,0 +1,161 @@
+"""A model in one mode as the operations that TensorFlow traces, each with its layers."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import operations
+from keras_smooth.differentiation import rules, tapes
+from keras_smooth.models import calls, graph, references
+from keras_smooth.operations import registered
+
+Parts = list[tuple[str, keras.Operation]]
+# Each layer is traced in a scope of its own, which has its number.
+_SCOPE = "keras_smooth_part"
+_NUMBERS = re.compile(f"{_SCOPE}([0-9]+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Traced:
+    """What a model computes in one mode.
+
+    Args:
+        training: The mode.
+        trace: Its operations.
+        x: The flat inputs, tensors.
+        parts: All layers and operations in it, by the numbers that the operations have.
+        arguments: For each of them, by number, the names of the tensors that it was called
+            with.
+    """
+
+    training: bool
+    trace: operations.Trace
+    x: tuple[tf.Tensor, ...]
+    parts: tuple[keras.Operation, ...]
+    arguments: dict[int, list[str]]
+
+    @property
+    def program(self) -> Any:
+        return self.trace.program
+
+    @functools.cached_property
+    def moving(self) -> list[bool]:
+        """For each input of the program whether derivatives are taken by it."""
+        floats = [x.dtype.is_floating for x in self.x]
+        return [*floats, *[False] * len(self.trace.captured)]
+
+    def values(self, x: list) -> list:
+        """Returns the inputs of the program from those of the model, tensors or jets."""
+        return [*x, *self.trace.captured]
+
+
+def numbers_of(operation: tf.Operation) -> tuple[int, ...]:
+    """Returns the numbers of the layers that an operation is in, the outermost first.
+
+    One of a gradient that a model computes itself is in the layer that has the tape.
+    """
+    name = operation.name.partition("gradient_tape/")[0]
+    return tuple(map(int, _NUMBERS.findall(name)))
+
+
+def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
+    """Traces a model.
+
+    Args:
+        model: A model or layer that is built.
+        x: Its inputs, a structure of tensors.
+        training: The mode.
+
+    Raises:
+        Exception: Whatever TensorFlow or the model raises where it cannot be traced.
+    """
+    parts = tuple(references.parts_within(model))
+    flat = tuple(keras.tree.flatten(x))
+    arguments: dict[int, list[str]] = {}
+
+    def function(*tensors: tf.Tensor) -> Any:
+        structure = keras.tree.pack_sequence_as(x, list(tensors))
+        return tapes.call(model, structure, training)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(registered.names(model, _facts_of))
+        for number, part in enumerate(parts):
+            within = functools.partial(_within_scope, number, arguments)
+            stack.enter_context(calls.replaced(part, within))
+        traced = calls.without_trace(operations.trace, function, flat)
+    return Traced(training, traced, flat, parts, arguments)
+
+
+def are_same(first: Traced, second: Traced) -> bool:
+    """Returns whether two traces of a model are of the same operations."""
+
+    def definition(traced: Traced) -> Any:
+        operation = next(iter(traced.program.operations), None)
+        if operation is None:
+            return None
+        # What is registered has a name of its own in each trace.
+        definition = operation.graph.as_graph_def().SerializeToString(deterministic=True)
+        return re.sub(rb"keras_smooth_rule_[0-9]+_[0-9]+", b"", definition)
+
+    return definition(first) == definition(second)
+
+
+def _facts_of(part: Any) -> registered.Facts | None:
+    """Returns what is known of a part beside its operations, where these do not tell it."""
+    facts = rules.facts_of(part)
+    if facts is None or facts.jet is not None or facts.tapes_right_to < math.inf:
+        return facts
+    # The operations of Keras' own activations tell it; a name of its own takes time.
+    module = getattr(part, "__module__", None) or type(part).__module__
+    return None if module.partition(".")[0] == "keras" else facts
+
+
+def _within_scope(number: int, arguments: dict[int, list[str]], call: Callable) -> Callable:
+    @functools.wraps(call)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        names = arguments.setdefault(number, [])
+        leaves = keras.tree.flatten((args, kwargs))
+        names += [leaf.name for leaf in leaves if tf.is_symbolic_tensor(leaf)]
+        with tf.name_scope(f"{_SCOPE}{number}"):
+            return call(*args, **kwargs)
+
+    return traced
+
+
+def rows_of(model: keras.layers.Layer, called: set[int]) -> Parts:
+    """Returns the layers and operations that get a row each, with their paths.
+
+    A layer without calls may be used by a method, as a network by `network.velocity(x)`: the
+    layers in it that are called come in its place. The code of the method is the model's.
+
+    Args:
+        model: The model.
+        called: Of the layers that are called, `id(layer)`.
+    """
+    opened = [
+        each
+        for path, part in graph.unique(model)
+        for each in list(_called_within(path, part, called, set())) or [(path, part)]
+    ]
+    return list({id(part): (path, part) for path, part in opened}.values())
+
+
+def _called_within(
+    path: str, part: keras.Operation, called: set[int], seen: set[int]
+) -> Iterator[tuple[str, keras.Operation]]:
+    if id(part) in seen:
+        return
+    seen.add(id(part))
+    if id(part) in called:
+        yield path, part
+        return
+    for inner in references.held(part):
+        for place, each in graph.walk(inner, f"{path}/"):
+            yield from _called_within(place, each, called, seen)

@@ -1,0 +1,258 @@
+"""Audits of models as people write them: verdicts that differences of the models confirm.
+
+Each is held to what two nested tapes of the user's own say of it, against Richardson's
+extrapolation of differences, where the verdict is about TensorFlow's derivatives.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from audit_words import cause
+from keras import ops
+
+import keras_smooth
+
+L = keras.layers
+RNG = np.random.default_rng(0)
+F64 = {"dtype": "float64"}
+
+
+def points(*shape):
+    return RNG.normal(size=shape)
+
+
+class Own(keras.Model):
+    """A function of the layers and of x."""
+
+    def __init__(self, function, *layers):
+        super().__init__(**F64)
+        self.function, self.parts = function, list(layers)
+
+    def call(self, x):
+        return self.function(self.parts, x)
+
+
+def stacked(function, activation="tanh"):
+    """A function between two layers."""
+    return keras.Sequential(
+        [keras.Input((3,), **F64), L.Dense(4, activation, **F64), L.Lambda(function, **F64),
+         L.Dense(1, **F64)]
+    )  # fmt: skip
+
+
+def graph(function, *shape):
+    x = keras.Input(shape, **F64)
+    return keras.Model(x, function(x))
+
+
+@tf.custom_gradient
+def cube(x):
+    return x**3, lambda g: g * 3 * x**2
+
+
+@tf.custom_gradient
+def cube_once(x):
+    return x**3, lambda g: g * tf.stop_gradient(3 * x**2)
+
+
+@tf.custom_gradient
+def clipped(x):
+    return tf.identity(x), lambda g: tf.clip_by_value(g, -0.1, 0.1)
+
+
+def softplus(h):
+    return tf.maximum(h, 0.0) + tf.math.log1p(tf.exp(-tf.abs(h)))
+
+
+def shifted_softmax(h):
+    powers = tf.exp(h - tf.stop_gradient(tf.reduce_max(h, -1, keepdims=True)))
+    return powers / tf.reduce_sum(powers, -1, keepdims=True)
+
+
+def distance(r):
+    return ops.norm(r[:, 0] - r[:, 1], axis=-1, keepdims=True)
+
+
+def cutoff(r):
+    d = distance(r)
+    return ops.where(d < 1.5, ops.cos(np.pi * d / 1.5) + 1, 0.0)
+
+
+def guarded(parts, x):
+    squares = tf.reduce_sum(x * x, -1, keepdims=True)
+    apart = squares > 0
+    return tf.where(apart, tf.sqrt(tf.where(apart, squares, 1.0)), 0.0)
+
+
+def masked_attention(parts, x):
+    dense, attention = parts
+    mask = ops.any(ops.not_equal(x, 0.0), -1)
+    h = dense(x)
+    return attention(h, h, attention_mask=mask[:, None])
+
+
+def molecule(parts, r):
+    message, readout = parts
+    number = tf.shape(r)[0]
+    atoms = tf.reshape(r, (-1, 3))
+    offsets = tf.repeat(3 * tf.range(number), 6)
+    senders = tf.tile(tf.constant([1, 2, 0, 2, 0, 1]), [number]) + offsets
+    receivers = tf.tile(tf.constant([0, 0, 1, 1, 2, 2]), [number]) + offsets
+    d = tf.norm(tf.gather(atoms, senders) - tf.gather(atoms, receivers), axis=-1)
+    h = tf.math.segment_sum(message(tf.exp(-d[:, None])), receivers)
+    return tf.math.segment_sum(readout(h), tf.repeat(tf.range(number), 3))
+
+
+def forces(parts, x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        energy = parts[1](parts[0](x))
+    return -tape.gradient(energy, x)
+
+
+def behind_integers():
+    word, number = keras.Input((2,), dtype="int32"), keras.Input((3,), **F64)
+    embedded = L.Dense(4, "relu", **F64)(L.Flatten()(L.Embedding(5, 2, **F64)(word)))
+    y = L.Concatenate(**F64)([embedded, L.Dense(4, "tanh", **F64)(number)])
+    return keras.Model([word, number], L.Dense(1, **F64)(y))
+
+
+TRIANGLES = np.eye(3) + 0.2 * points(10, 3, 3)
+PADDED = np.concatenate([points(6, 3, 2), np.zeros((6, 2, 2))], axis=1)
+AT_ZERO = points(10, 2)
+AT_ZERO[0] = 0.0
+
+
+def dense(*sizes):
+    return [L.Dense(size, "tanh", **F64) for size in sizes]
+
+
+# The model, its inputs; the verdict in inference, the cause and the order.
+MODELS = {
+    "raw operations": (
+        lambda: Own(lambda p, x: p[0](tf.sin(tf.einsum("bi,ij->bj", x, tf.eye(3, 5, dtype=x.dtype)))), *dense(4)),
+        points(20, 3), "proven", "ok", 0),
+    "a gradient that is declared, and right": (
+        lambda: stacked(cube), points(20, 3), "checked", "ok", 0),
+    "one without a second": (
+        lambda: stacked(cube_once), points(20, 3), "faulty", "wrong", 2),
+    "one that is another": (lambda: stacked(clipped), points(20, 3), "faulty", "wrong", 1),
+    "a gate that is stopped": (
+        lambda: stacked(lambda h: tf.sin(h) * tf.stop_gradient(tf.cos(h))),
+        points(20, 3), "faulty", "wrong", 1),
+    "straight through a rounding": (
+        lambda: stacked(lambda h: h + tf.stop_gradient(tf.round(h) - h)),
+        points(20, 3), "faulty", "rough", 1),
+    "a stop that changes nothing": (
+        lambda: stacked(shifted_softmax), points(20, 3), "checked", "ok", 0),
+    "softplus by hand": (lambda: stacked(softplus), points(30, 3), "checked", "ok", 0),
+    "relu to the third": (
+        lambda: stacked(lambda h: tf.nn.relu(h) ** 3), points(30, 3), "checked", "ok", 0),
+    "relu to the second": (
+        lambda: stacked(lambda h: tf.nn.relu(h) ** 2), points(30, 3), "faulty", "rough", 2),
+    "an energy of pairs": (
+        lambda: graph(lambda r: 1 / distance(r), 3, 3), TRIANGLES, "proven", "ok", 0),
+    "a cutoff": (
+        lambda: graph(cutoff, 3, 3), np.eye(3) + 0.4 * points(40, 3, 3), "faulty", "rough", 2),
+    "a graph network": (
+        lambda: Own(molecule, *dense(6, 1)), TRIANGLES, "proven", "ok", 0),
+    "a root at 0": (
+        lambda: graph(lambda x: ops.sqrt(ops.sum(x * x, -1, keepdims=True)), 2),
+        AT_ZERO, "faulty", "nan", 1),
+    "a guard at 0": (lambda: Own(guarded), AT_ZERO, "faulty", "rough", 1),
+    "a guard elsewhere": (lambda: Own(guarded), points(10, 2), "proven", "ok", 0),
+    "attention with a mask of x": (
+        lambda: Own(masked_attention, *dense(4), L.MultiHeadAttention(2, 3, **F64)),
+        PADDED, "proven", "ok", 0),
+    "a masked recurrence": (
+        lambda: keras.Sequential(
+            [keras.Input((5, 2), **F64), L.Masking(**F64), L.LSTM(3, **F64)]),
+        PADDED, "proven", "ok", 0),
+    "relu behind integers": (
+        behind_integers, [RNG.integers(0, 5, (10, 2)), points(10, 3)], "proven", "ok", 0),
+    "forces": (lambda: Own(forces, *dense(6, 1)), points(10, 3), "proven", "ok", 0),
+    "the largest of a set": (
+        lambda: graph(lambda x: ops.max(L.Dense(6, "tanh", **F64)(x), axis=1), 5, 2),
+        points(20, 5, 2), "faulty", "rough", 1),
+    "sorted": (lambda: graph(lambda x: ops.sort(x, -1), 5), points(20, 5), "faulty", "rough", 1),
+    "a floor that cancels": (
+        lambda: graph(lambda x: ops.sin(2 * np.pi * (x - ops.floor(x))), 3),
+        points(20, 3), "checked", "ok", 0),
+    "Huber's function": (
+        lambda: graph(lambda x: ops.where(ops.abs(x) <= 1, 0.5 * x * x, ops.abs(x) - 0.5), 3),
+        points(20, 3), "faulty", "rough", 2),
+    "decisions of Python": (
+        lambda: Own(lambda p, x: p[0](x) * (1.0 if float(tf.reduce_sum(x)) < 1e9 else 2.0), *dense(2)),
+        points(10, 3), "checked", "ok", 0),
+    "a mean of the batch": (
+        lambda: Own(lambda p, x: p[0](x - tf.reduce_mean(x, 0)), *dense(2)),
+        points(10, 3), "not examined", "mixed", 0),
+    "an operation without a row": (
+        lambda: stacked(tf.math.special.bessel_j0), points(10, 3), "checked", "ok", 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_verdicts_on_models_as_people_write_them(name):
+    keras.utils.set_random_seed(0)
+    make, x, verdict, word, order = MODELS[name]
+    model = make()
+    model(x)
+    found = keras_smooth.audit(model, x)
+    assert (found.inference, cause(found.model), found.model.order) == (
+        verdict,
+        word,
+        order,
+    )
+
+
+def by_tapes_and_by_differences(model, x):
+    """Returns y' and y'' along a direction by two tapes, and by differences."""
+    x = [tf.constant(each) for each in (x if isinstance(x, list) else [x])]
+    rng = np.random.default_rng(1)
+    # What a mask may leave out stays.
+    v = [np.where(np.asarray(a) == 0, 0.0, rng.normal(size=a.shape)) for a in x]
+
+    def along(t):
+        moved = [a + t * b if a.dtype.is_floating else a for a, b in zip(x, v)]
+        y = model(moved if len(moved) > 1 else moved[0], training=False)
+        return tf.reduce_sum(tf.constant(rng_of(y)) * y)
+
+    def rng_of(y):
+        return np.random.default_rng(2).normal(size=y.shape)
+
+    t = tf.constant(0.0, "float64")
+    with tf.GradientTape() as outer:
+        outer.watch(t)
+        with tf.GradientTape() as inner:
+            inner.watch(t)
+            y = along(t)
+        slope = inner.gradient(y, t)
+    second = outer.gradient(slope, t, unconnected_gradients="zero")
+
+    def values(h):
+        return [float(along(tf.constant(s * h, "float64"))) for s in (-1, 0, 1)]
+
+    def first_and_second(h):
+        left, middle, right = values(h)
+        return np.array([(right - left) / (2 * h), (right - 2 * middle + left) / h**2])
+
+    extrapolated = (4 * first_and_second(1e-3) - first_and_second(2e-3)) / 3
+    return np.array([float(slope), float(second)]), extrapolated
+
+
+FINE = [name for name, row in MODELS.items() if row[2] in ("proven", "checked")]
+WRONG = [name for name, row in MODELS.items() if row[3] == "wrong"]
+
+
+@pytest.mark.parametrize("name", [*FINE, *WRONG])
+def test_nested_tapes_are_what_the_verdict_says(name):
+    keras.utils.set_random_seed(0)
+    make, x, verdict, _, order = MODELS[name]
+    model = make()
+    model(x)
+    found, exact = by_tapes_and_by_differences(model, x)
+    # Steps of 1e-3 leave 1e-12 of y', and rounding 1e-9 of y''; kinks lie farther away.
+    off = np.abs(found - exact) > 1e-5 * (1 + np.abs(exact))
+    assert list(off) == ([False, False] if verdict != "faulty" else [order == 1, True])
