@@ -1,5 +1,6 @@
 """The code of README.md and of the site runs, with short fits."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -159,6 +160,21 @@ def test_no_page_with_code_is_forgotten():
         if blocks(page) and not set(made) & set(page.relative_to(ROOT).parts)
     }
     assert {page.name for page in with_code - set(PAGES)} == ELSEWHERE
+
+
+def test_table_of_operators_has_our_names():
+    page = (ROOT / "docs" / "operators_elsewhere.md").read_text()
+    tables = page.partition("## What is there")[0]
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|", tables, re.MULTILINE)
+    cells = [cell for cell in rows if cell not in ("keras_smooth", "---")]
+    assert cells
+    for cell in cells:
+        # Links whose text is a function, or one with an argument.
+        names = re.findall(r"\[`(\w+)(?:\((\w+)=\))?`\]", cell)
+        assert names, cell
+        for name, argument in names:
+            arguments = inspect.signature(getattr(keras_smooth, name)).parameters
+            assert not argument or argument in arguments
 
 
 @pytest.mark.slow
