@@ -38,7 +38,6 @@ from keras_smooth.registry.lookup import (
     registered_smoothness,
     slope_at_zero,
     smoothness,
-    smoothness_of_parts,
     tapes_right_to,
 )
 from keras_smooth.registry import activations  # noqa: F401  it fills the table
@@ -70,7 +69,6 @@ __all__ = [
     "settings",
     "slope_at_zero",
     "smoothness",
-    "smoothness_of_parts",
     "tapes_right_to",
     "unbound",
 ]

@@ -229,14 +229,6 @@ def registered_smoothness(obj: object) -> Class:
     return None if facts is None else facts.smoothness
 
 
-def smoothness_of_parts(model: keras.Model) -> dict[int, Class]:
-    """Returns the smoothness of the layers and operations of a graph by id, nested ones too.
-
-    Operations on what is no float have none.
-    """
-    return {place: each.smoothness for place, each in readings_of_parts(model).items()}
-
-
 def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
     """Returns what is read of the layers and operations of a graph by id, nested ones too."""
     found: dict[int, reading.Reading] = {}
