@@ -110,6 +110,14 @@ def test_targets_that_are_far_from_the_outputs_are_said_once(name):
     assert not said(model, y)
 
 
+def test_what_is_said_of_targets_is_of_their_column():
+    y = np.hstack([Y, 1e-6 * Y])
+    (words,) = said(net(2), y)
+    mean, deviation = y[:, 1].mean(), y[:, 1].std()
+    assert f"mean {mean:.3g} and standard deviation {deviation:.3g}, the" in words
+    assert f"Fit (y - {mean:.3g}) / {deviation:.3g}" in words
+
+
 @pytest.mark.parametrize("name", NEAR)
 def test_other_targets_are_no_cause_for_a_word(name):
     make, y = NEAR[name]
