@@ -256,3 +256,75 @@ def test_nested_tapes_are_what_the_verdict_says(name):
     # Steps of 1e-3 leave 1e-12 of y', and rounding 1e-9 of y''; kinks lie farther away.
     off = np.abs(found - exact) > 1e-5 * (1 + np.abs(exact))
     assert list(off) == ([False, False] if verdict != "faulty" else [order == 1, True])
+
+
+class Function(L.Layer):
+    """A function of one's own, as a layer."""
+
+    def __init__(self, function):
+        super().__init__(**F64)
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+def _off_zero(x):
+    return tf.where(x != 0, x, tf.ones_like(x))
+
+
+def _spectrum(x):
+    both = tf.concat([x, x * x], 1)
+    return tf.abs(tf.signal.fft(tf.complex(both, tf.zeros_like(both))))
+
+
+def _mean_of_what_is_not_padding(x):
+    mask = tf.cast(x != 0, x.dtype)
+    return tf.reduce_sum(tf.cos(x) * mask, 1, keepdims=True) / tf.reduce_sum(
+        mask, 1, keepdims=True
+    )
+
+
+AT_ZERO = np.array([[0.0], [0.5], [-0.7], [1.3], [2.0]])
+BESIDE = AT_ZERO + 0.25
+PADDED = np.array([[0.3, 0.0], [0.5, 0.2], [-0.7, 0.0], [1.3, 0.9]])
+# Name: function, samples, verdict.
+GUARDED = {
+    "a quotient, wrong at order 1": (
+        lambda x: tf.where(x != 0, tf.math.expm1(x) / _off_zero(x), tf.ones_like(x)),
+        AT_ZERO, "faulty",
+    ),
+    "a quotient, wrong at order 2": (
+        lambda x: tf.where(x != 0, tf.sin(x) / _off_zero(x), tf.ones_like(x)), AT_ZERO, "faulty"
+    ),
+    "the last sample": (
+        lambda x: tf.where(x != 0, tf.sin(x) / _off_zero(x), tf.ones_like(x)),
+        AT_ZERO[::-1], "faulty",
+    ),
+    "equal": (
+        lambda x: tf.where(tf.equal(x, 0.0), tf.ones_like(x), tf.sin(x) / _off_zero(x)),
+        AT_ZERO, "faulty",
+    ),
+    "half a guard": (
+        lambda x: tf.where(x != 0, tf.sin(x) / x, tf.ones_like(x)), AT_ZERO, "faulty"
+    ),
+    "no sample at the guard": (
+        lambda x: tf.where(x != 0, tf.sin(x) / _off_zero(x), tf.ones_like(x)), BESIDE, "proven"
+    ),
+    "a mask": (_mean_of_what_is_not_padding, PADDED, "proven"),
+    "a root": (
+        lambda x: tf.where(x > 0, tf.sqrt(x), tf.zeros_like(x)), AT_ZERO, "not examined"
+    ),
+    "x log x": (lambda x: tf.math.xlogy(x, x), np.abs(AT_ZERO), "not examined"),
+    "a quotient of nothing": (
+        lambda x: tf.math.divide_no_nan(tf.sin(x), x), AT_ZERO, "not examined"
+    ),
+    "a modulus at its kink": (_spectrum, AT_ZERO[:3] + 1.0, "not examined"),
+    "a root that is kept off its edge": (lambda x: tf.sqrt(x * x + 1e-12), AT_ZERO, "proven"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_what_is_guarded_is_measured_at_the_samples_that_need_it(name):
+    function, x, expected = GUARDED[name]
+    assert keras_smooth.audit(Function(function), x).outcome == expected

@@ -148,7 +148,13 @@ class _Examined:
         self.plan = plan.plan(trace, order, nearby)
         not_finite = functools.partial(checks.not_finite, model, x, order, trace.training)
         samples = Samples(self.plan)
-        self.judge = Judge(self.plan, samples, functools.cache(not_finite), nearby)
+        self.judge = Judge(
+            self.plan,
+            samples,
+            functools.cache(not_finite),
+            functools.cache(self._measured_at_all_samples),
+            nearby,
+        )
 
     @property
     def called(self) -> set[int]:
@@ -166,6 +172,12 @@ class _Examined:
         found += self.judge.findings(belongs)
         if all(finding.cause.verdict != Verdict.FAULTY for finding in found):
             found += self._measured(part, belongs)
+        return worst(found)
+
+    def _measured_at_all_samples(self) -> Finding:
+        found = checks.measured(
+            self.model, self.model, self.x, self.order, self.trace.training, None
+        )
         return worst(found)
 
     def _measured(self, part: keras.Operation | None, belongs: Callable) -> list[Finding]:

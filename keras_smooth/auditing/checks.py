@@ -21,7 +21,12 @@ _SAMPLES, _CALLS = 4, 4
 
 
 def measured(
-    model: keras.layers.Layer, part: keras.Operation, x: Any, order: int, training: bool
+    model: keras.layers.Layer,
+    part: keras.Operation,
+    x: Any,
+    order: int,
+    training: bool,
+    num_samples: int | None = _SAMPLES,
 ) -> list[Finding]:
     """Measures the derivatives of a layer in a model.
 
@@ -31,11 +36,12 @@ def measured(
         x: Inputs of the model, a structure of tensors.
         order: The highest order.
         training: The mode.
+        num_samples: How many samples are measured; None is all.
 
     Returns:
         A finding for each call of the layer.
     """
-    x = keras.tree.map_structure(lambda t: t[:_SAMPLES], x)
+    x = keras.tree.map_structure(lambda t: t[:num_samples], x)
     try:
         recorded = calls.record(model, [part], (x,), training)[id(part)]
     # A model of one size of batch, say: its own code may raise anything.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_smooth.auditing.findings import Cause, Finding
+from keras_smooth.auditing.findings import Cause, Finding, Verdict
 from keras_smooth.auditing.plan import Plan, Step, words_of
 from keras_smooth.auditing.samples import Samples
 from keras_smooth.operations import rows
@@ -23,6 +23,7 @@ class Judge:
         samples: Where the samples are.
         not_finite: Returns the first order of a derivative that is not finite at the samples,
             or None.
+        measured: Returns what measuring the model at all samples finds.
         nearby: Whether the samples are the user's, so that only they count.
     """
 
@@ -31,10 +32,11 @@ class Judge:
         plan: Plan,
         samples: Samples,
         not_finite: Callable[[], int | None],
+        measured: Callable[[], Finding],
         nearby: bool,
     ) -> None:
         self.plan, self.samples, self.nearby = plan, samples, nearby
-        self.not_finite = not_finite
+        self.not_finite, self.measured = not_finite, measured
         self._looked = 0
 
     def findings(self, belongs: Callable[[Sequence[int]], bool]) -> Iterator[Finding]:
@@ -49,6 +51,8 @@ class Judge:
             yield self._of_pieces(step)
         for step in filter(lambda step: belongs(step.parts), self.plan.domains):
             yield self._of_domain(step)
+        for step in filter(lambda step: belongs(step.parts), self.plan.equalities):
+            yield self._of_equality(step)
 
     def _settled(self, step: Step) -> Finding:
         """Returns the finding of a layer that is known to be rough, whatever it gets."""
@@ -93,11 +97,37 @@ class Judge:
         words = f"{kind} is at the edge of its domain or beyond at samples"
         order = self.not_finite()
         if order is None:
-            return Finding(Cause.MEASURED, reason=f"{words}, and guarded there")
+            return self._measured(step, words)
         if order == 0 and not self.nearby:
             return Finding(Cause.UNKNOWN, reason=f"{words} that were drawn: pass x")
         layer = self.plan.name_of(step)
         return Finding(Cause.NAN, max(order, 1), words, kind, layer)
+
+    def _measured(self, step: Step, words: str) -> Finding:
+        """Returns what measuring finds where an operation may be guarded."""
+        found = self.measured()
+        reason = "; ".join(filter(None, (words, found.reason)))
+        kind, layer = step.operation.type, self.plan.name_of(step)
+        return dataclasses.replace(found, reason=reason, operation=kind, layer=layer)
+
+    def _of_equality(self, step: Step) -> Finding:
+        """Returns the finding of what is compared for equality, as a mask or a guard.
+
+        What a mask leaves out jumps as soon as it is no longer left out, and is held. Behind a
+        guard of a single point the function goes on, and its derivatives have to be those.
+        """
+        if self.plan.is_random or not np.any(self.samples.of(step) == 0.0):
+            return Finding(Cause.NONE)
+        try:
+            order = self.samples.jump_at_samples()
+        # Of an operation without a rule for jets.
+        except Exception:
+            order = None
+        if not order:
+            return Finding(Cause.NONE)
+        words = f"{step.operation.type} holds at samples"
+        found = self._measured(step, words)
+        return found if found.cause.verdict == Verdict.FAULTY else Finding(Cause.NONE)
 
     def _of_edge(self, step: Step) -> Finding:
         """Returns the finding of an operation that comes to the edge between samples.

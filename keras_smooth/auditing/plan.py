@@ -13,7 +13,7 @@ from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
 from keras_smooth.auditing.traced import Traced, numbers_of
 from keras_smooth.models import calls, graph, references
-from keras_smooth.operations import Row, paths, registered, rows
+from keras_smooth.operations import Row, paths, registered, rows, signs
 from keras_smooth.operations.program import Program
 
 # How a tensor depends on the inputs: not at all, with derivatives, or by steps alone, as
@@ -62,6 +62,7 @@ class Plan:
         pieces: Operations whose pieces meet somewhere.
         settled: Those in layers and functions that are known to be rough, whatever they get.
         domains: Operations that are not defined everywhere, in code of which no more is known.
+        equalities: Comparisons of user's code that make a mask, or guard single points.
         measured: What no row tells: the numbers of the layers, and why.
         reached: Numbers of the layers that get something that moves.
         is_random: Whether each run gives other numbers.
@@ -79,6 +80,7 @@ class Plan:
     pieces: list[Step] = dataclasses.field(default_factory=list)
     settled: list[Step] = dataclasses.field(default_factory=list)
     domains: list[Step] = dataclasses.field(default_factory=list)
+    equalities: list[Step] = dataclasses.field(default_factory=list)
     measured: list[tuple[tuple[int, ...], str]] = dataclasses.field(default_factory=list)
     reached: set[int] = dataclasses.field(default_factory=set)
     classes: list[tuple[tuple[int, ...], float | None]] = dataclasses.field(
@@ -133,6 +135,8 @@ class _Reader:
         # Whether it is within a function of which more is known than of its operations.
         self.is_known = False
         self.size = self._size_of_numbers()
+        self.signs: dict[str, signs.Sign] = {}
+        self.off_edges: set[int] = set()
 
     def read(self) -> None:
         traced = self.plan.traced
@@ -161,6 +165,11 @@ class _Reader:
                 operation.op_def.is_stateful and "Random" in operation.type
             )
             given = [known.get(name, _HELD) for name in inputs]
+            found_signs = [self.signs.get(name, signs.Sign.UNKNOWN) for name in inputs]
+            if signs.keeps_off_its_edge(operation, found_signs):
+                self.off_edges.add(id(operation))
+            sign = signs.of_outputs(operation, found_signs)
+            self.signs.update(dict.fromkeys(outputs, sign))
             if operation.type in rows.WITHOUT_VALUES or not any(given):
                 continue
             step = Step(operation, (*around, *numbers_of(operation)), top or operation)
@@ -256,6 +265,7 @@ class _Reader:
             self._piece(step, k)
         self._gradient(step, right_to, row is not None and row.jet is not None)
         is_known = self.is_known or self.plan.known_of(step) is not None
+        is_known |= id(operation) in self.off_edges
         if row is not None and row.domain is not None and not is_known:
             self.plan.domains.append(step)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
@@ -286,7 +296,7 @@ class _Reader:
             return
         of_layer = self.plan.known_of(step)
         self.plan.classes.append((step.parts, k if of_layer is None else of_layer))
-        is_stock = bool(step.parts) and _is_stock(self.parts[step.parts[-1]])
+        is_stock = self._is_in_stock(step)
         if of_layer is None and not known and not is_stock:
             if k < self.plan.order:
                 self.plan.pieces.append(dataclasses.replace(step, smoothness=k))
@@ -301,7 +311,12 @@ class _Reader:
         if step.operation.type not in _EQUALITIES:
             return False
         self.plan.has_masks |= _is_input(step.operation.inputs[0])
+        if self.plan.has_masks and not self._is_in_stock(step):
+            self.plan.equalities.append(step)
         return self.plan.has_masks
+
+    def _is_in_stock(self, step: Step) -> bool:
+        return bool(step.parts) and _is_stock(self.parts[step.parts[-1]])
 
     def _found(
         self, step: Step, cause: Cause, order: int, reason: str, by_jets: bool = False

@@ -65,7 +65,7 @@ class Samples:
     def values(self) -> dict[str, list[np.ndarray]]:
         """For each operation that was asked for, by name: how far samples are from its places."""
         settled = [] if self.plan.traced.training else self.plan.settled
-        steps = [*self.plan.pieces, *settled, *self.plan.domains]
+        steps = [*self.plan.pieces, *settled, *self.plan.domains, *self.plan.equalities]
         return self._distances(steps, self.plan.program, self.x) if steps else {}
 
     def of(self, step: Step) -> np.ndarray:
@@ -128,13 +128,20 @@ class Samples:
         return None if x is None else self._held(tf.roll(x, 1, axis=0) - x, x)
 
     def _drawn(self) -> list:
+        pairs = zip(self._random(), self._moving())
+        return [None if v is None else self._held(v, x) for v, x in pairs]
+
+    def _random(self) -> list:
         def draw(x: Any) -> Any:
             if x is None:
                 return None
-            v = np.random.default_rng(_SEED).normal(size=x.shape)
-            return self._held(tf.cast(v, x.dtype), x)
+            return tf.cast(np.random.default_rng(_SEED).normal(size=x.shape), x.dtype)
 
         return [draw(x) for x in self._moving()]
+
+    def jump_at_samples(self) -> int | None:
+        """Returns the lowest order of a derivative that is another at samples than beside them."""
+        return self.jump(Place(self.x, self._random(), at_sample=True))
 
     def _held(self, v: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """Returns a direction in which what a mask may leave out, zeros, stays as it is."""

@@ -7,6 +7,7 @@ memory. Which it is, one derivative along one direction tells.
 
 import functools
 import weakref
+from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
@@ -92,13 +93,18 @@ def _differs(traces: Traces, points: Points) -> bool:
         y = _floats(tapes.call(traces.model, points.x))
         weighted = tf.add_n([tf.reduce_sum(_random(leaf) * leaf) for leaf in y])
     rows = tape.gradient(weighted, points.moving, unconnected_gradients="zero")
-    declared = tf.add_n([tf.reduce_sum(row * v) for row, v in zip(rows, directions)])
-    terms = [_random(leaf) * leaf for leaf in _floats(entries[1])]
-    computed = tf.add_n([tf.reduce_sum(term) for term in terms])
-    scale = tf.add_n([tf.reduce_sum(tf.abs(term)) for term in terms]) + tf.abs(declared)
+    reverse = [row * v for row, v in zip(rows, directions)]
+    forward = [_random(leaf) * leaf for leaf in _floats(entries[1])]
+    declared, computed = _sum(reverse), _sum(forward)
+    # Where all terms cancel, as behind a mean that is subtracted, they are rounded as y is.
+    scale = _sum(map(tf.abs, [*reverse, *forward, *y]))
     # Half of the digits: above rounding, below what is declared. NaN is no difference.
     tolerance = ROUNDING[points.dtype.name] ** 0.5
     return bool(tf.abs(computed - declared) > tolerance * scale)
+
+
+def _sum(terms: Iterable[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n([tf.reduce_sum(tf.cast(term, "float64")) for term in terms])
 
 
 def _floats(y: object) -> list[tf.Tensor]:

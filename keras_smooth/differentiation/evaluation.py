@@ -175,6 +175,9 @@ class Evaluation:
         return engines.chosen(self.engine, self._jets_are_faster, dim, self.order, right_to)
 
     def _jets_are_faster(self) -> bool:
+        # XLA compiles the loops of jets, of which the number of steps is known, and none of tapes.
+        if not tf.executing_eagerly() and self.traces.has_loops(self.points):
+            return True
         outputs = keras.tree.flatten(self.traces.at(self.points).structure)
         # What has no size before it is computed counts as one number.
         sizes = [y.shape[1:].num_elements() or 1 for y in outputs if y is not None]

@@ -104,6 +104,11 @@ class Traces:
         inputs = [place in points.places for place in range(len(points.flat))]
         return [*inputs, *[False] * len(captured)]
 
+    def has_loops(self, points: Points) -> bool:
+        """Returns whether a loop is on the way from inputs to outputs."""
+        way = operations.between(self.at(points).program, self.moving(points))
+        return any("While" in operation.type for operation in way)
+
     def tapes_right_to(self, points: Points) -> float:
         """Returns up to which order TensorFlow's derivatives by some inputs are right."""
         return operations.tapes_right_to(self.at(points).program, self.moving(points))

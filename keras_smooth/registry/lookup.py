@@ -182,8 +182,10 @@ def smoothness(obj: object) -> Class:
     """Returns how often a function, layer or model can be differentiated.
 
     It is read from the operations that TensorFlow traces: the least of all on the way from
-    the inputs to the outputs, at the edges of their domains as well. Pieces that join better
-    than their operations tell, as those of ELU, have what is registered.
+    the inputs to the outputs, at the edges of their domains as well where they are finite.
+    Points at which an operation on the way is not finite, as 1 / x or log(x) at 0, are left
+    out. Pieces that join better than their operations tell, as those of ELU, have what is
+    registered; of others, as relu(x)**3, the class may be more than is told.
 
     Args:
         obj: An activation (its name or the function), any function of tensors, a layer, a
