@@ -10,6 +10,7 @@ row. JAX and PyTorch run where they are installed (pip install 'keras-smooth[ben
 
 import argparse
 import dataclasses
+import functools
 import importlib.metadata
 import itertools
 import math
@@ -31,7 +32,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_smooth
-from keras_smooth.differentiation import engines
+from keras_smooth.differentiation import engines, tasks
 from keras_smooth.presentation import figures
 
 FEW, MANY, LOT, MILLION = 100, 10_000, 100_000, 1_000_000
@@ -71,6 +72,12 @@ CHOICES = (
     ("directional", 2, (1, 3, 10)),
     ("directional", 4, (3,)),
 )
+TASKS = {
+    "derivatives": tasks.derivatives,
+    "jacobian": lambda order: tasks.jacobian(),
+    "laplacian": lambda order: tasks.with_laplacian(),
+    "directional": tasks.directional,
+}
 SKIPPED = (
     ("Hessian, d = 10", MILLION, "the result alone takes 0.9 GB"),
     ("Hessian, d = 100", MANY, "5050 directions and a result of 0.8 GB: take tapes"),
@@ -201,7 +208,8 @@ def choice_rows(grid: tuple) -> Iterator[list[str]]:
             for side in sides:
                 seconds(*side)
             ratio = statistics.median(a / b for a, b in rounds(sides))
-            auto = engines.chosen("auto", operator, dim, order, math.inf)
+            faster = functools.partial(TASKS[operator](order).jets_are_faster, dim, 1)
+            auto = engines.chosen("auto", faster, dim, order, math.inf)
             yield [operator, str(order), str(dim), mode, f"{ratio:.2f}", auto]
 
 

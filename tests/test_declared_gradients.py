@@ -118,6 +118,14 @@ def test_in_a_graph_it_is_asked_of_points_that_are_drawn(name):
     np.testing.assert_allclose(dy, keras_smooth.derivatives(model, X, 1)[1], rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", UNCHANGED)
+def test_nothing_is_told_in_a_graph_either(name):
+    model = UNCHANGED[name]()
+    graph = tf.function(lambda x: keras_smooth.derivatives(model, x, 1)[1], autograph=False)
+    _, said = _caught(lambda: graph(tf.constant(X)))
+    assert not said
+
+
 def test_a_gradient_that_raises_ends_nothing():
     @tf.custom_gradient
     def broken(x):

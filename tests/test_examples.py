@@ -120,6 +120,7 @@ def test_the_solution_of_kuramoto_sivashinsky_is_that_of_another_method(monkeypa
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The derivative of order 2 is 0 at every point")
 def test_article(run):
     lines = run("article.py", "--epochs", "60").splitlines()
     assert [line.split()[0] for line in lines] == ["relu", "tanh", "softplus"]

@@ -133,6 +133,7 @@ def test_a_copy_in_float64_is_the_same_model():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The targets have mean")
 @pytest.mark.parametrize("name", ["tiny", "huge", "far off"])
 def test_the_advice_helps(name):
     """The fit as it is has no second derivative; the one that is advised has it."""
@@ -260,6 +261,7 @@ def test_other_inputs_are_no_cause_for_a_word(name):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:What reaches the layer")
 @pytest.mark.parametrize("name", ["wide", "far off"])
 def test_normalized_inputs_help(name):
     """The fit as it is has no second derivative; behind a Normalization it has."""

@@ -223,6 +223,7 @@ def test_the_steps_are_those_without_that_weight():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The loss does not depend on these trainable weights")
 @pytest.mark.parametrize("method", ["bfgs", "tfp_lbfgs"])
 def test_other_methods_keep_it_too(method):
     if method.startswith("tfp"):

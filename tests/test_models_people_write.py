@@ -536,6 +536,8 @@ CELLS = {
 }
 
 
+# Keras makes the stack of a list in its default dtype, which no graph takes.
+@pytest.mark.filterwarnings("ignore:.*TensorFlow cannot trace it")
 @pytest.mark.slow
 @ENGINES
 @pytest.mark.parametrize("name", CELLS)
@@ -690,11 +692,6 @@ APART = {"two functions": apart, "a shared layer": shared, "a model within": wit
 def test_a_path_that_a_graph_does_not_have_is_0(name, engine, compiled):
     model = functional(APART[name], (2,), (2,))
     x = [RNG.normal(size=(3, 2)), RNG.normal(size=(3, 2))]
-    if (name, engine) == ("a model within", "tape"):
-        # Tapes do not look into a model within: they refuse what jets know to be 0.
-        with pytest.raises(ValueError, match="is lost"):
-            keras_smooth.derivatives(model, x, 2, engine=engine)
-        return
     check(model, x, engine, compiled)
     for wrt in (0, 1):
         second = keras_smooth.derivatives(model, x, 2, wrt=wrt, engine=engine)[2]

@@ -5,9 +5,10 @@ see them. Often both agree: TensorFlow's own functions hold the mean of a varian
 memory. Which it is, one derivative along one direction tells.
 """
 
+import concurrent.futures
 import functools
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 import tensorflow as tf
@@ -58,13 +59,17 @@ def change_first_derivative(traces: Traces, points: Points) -> bool:
 def _changes(traces: Traces, points: Points) -> bool:
     try:
         if tf.executing_eagerly():
-            return calls.without_trace(_differs, traces, points)
-        with tf.init_scope():
-            anew = Traces(traces.model)
-            return calls.without_trace(_differs, anew, drawn(points))
+            return bool(calls.without_trace(_differs, traces, points))
+        # Where a graph is built tapes are paused; a thread of its own is eager.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(_differ_at_drawn_points, traces.model, points).result()
     # Whatever a user's gradient raises: the derivative that is asked for may not need it.
     except Exception:
         return False
+
+
+def _differ_at_drawn_points(model: Callable, points: Points) -> bool:
+    return bool(calls.without_trace(_differs, Traces(model), drawn(points)))
 
 
 def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
@@ -78,7 +83,7 @@ def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
     return next(declared, None)
 
 
-def _differs(traces: Traces, points: Points) -> bool:
+def _differs(traces: Traces, points: Points) -> tf.Tensor:
     """Returns whether tapes and jets have two values of one derivative along a direction."""
     directions = [_random(x) for x in points.moving]
     entries = taylor.along(
@@ -100,7 +105,7 @@ def _differs(traces: Traces, points: Points) -> bool:
     scale = _sum(map(tf.abs, [*reverse, *forward, *y]))
     # Half of the digits: above rounding, below what is declared. NaN is no difference.
     tolerance = ROUNDING[points.dtype.name] ** 0.5
-    return bool(tf.abs(computed - declared) > tolerance * scale)
+    return tf.abs(computed - declared) > tolerance * scale
 
 
 def _sum(terms: Iterable[tf.Tensor]) -> tf.Tensor:

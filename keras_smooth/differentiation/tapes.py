@@ -429,9 +429,13 @@ def lost(subject: object, order: int, cause: object) -> str:
 
 
 def _suspects(subject: object, order: int) -> list[str]:
-    parts = graph.parts(subject) if isinstance(subject, keras.Model) else None
-    classes = [(part, registry.smoothness(part)) for part in parts or []]
-    named = [_named(part, k) for part, k in classes if k is None or k < order]
+    parts = graph.inner(subject) if graph.is_graph(subject) else []
+    classes = [(part, registry.smoothness(part)) for part in parts]
+    named = [
+        _named(part, k)
+        for part, k in classes
+        if k is None or min(k, registry.tapes_right_to(part)) < order
+    ]
     return named or [_named(subject, registry.smoothness(subject))]
 
 
