@@ -508,7 +508,7 @@ def test_own_activations_take_part(tmp_path):
     found = keras_smooth.compare([bump, "wave", slow], **asked, out=tmp_path)
     assert [line.smoothness for line in found.summary] == ["inf"] * 3
     assert [line.activation for line in found.summary] == ["bump", "wave", "sin(w0=0.5)"]
-    assert "| bump | unknown |" in (found.save(tmp_path) / report.MARKDOWN).read_text()
+    assert "| bump | C^inf |" in (found.save(tmp_path) / report.MARKDOWN).read_text()
     again = keras_smooth.compare([bump, "wave", slow], **asked, out=tmp_path, resume=True)
     assert again.runs == found.runs
 
