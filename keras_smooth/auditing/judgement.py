@@ -119,7 +119,7 @@ class Judge:
         if self.plan.is_random or not np.any(self.samples.of(step) == 0.0):
             return Finding(Cause.NONE)
         try:
-            order = self.samples.jump_at_samples()
+            order = self.samples.jump_at_samples
         # Of an operation without a rule for jets.
         except Exception:
             order = None

@@ -139,8 +139,9 @@ class Samples:
 
         return [draw(x) for x in self._moving()]
 
+    @functools.cached_property
     def jump_at_samples(self) -> int | None:
-        """Returns the lowest order of a derivative that is another at samples than beside them."""
+        """The lowest order of a derivative that is another at samples than beside them."""
         return self.jump(Place(self.x, self._random(), at_sample=True))
 
     def _held(self, v: tf.Tensor, x: tf.Tensor) -> tf.Tensor:

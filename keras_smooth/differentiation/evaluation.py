@@ -50,7 +50,7 @@ class Evaluation:
         Raises:
             ValueError: If the outputs are not one for each sample.
         """
-        if self.chosen_engine() == "tape" and self.batch_size is None:
+        if self.chosen_engine == "tape" and self.batch_size is None:
             # The one call of the model that this makes is the user's.
             found = self._found()
         else:
@@ -95,7 +95,7 @@ class Evaluation:
             tapes.call(self.model, self.points.x, self.training)
 
     def _found(self):
-        engine = self.chosen_engine()
+        engine = self.chosen_engine
         try:
             found = self._by(engine)
             is_ours = engine == "tape" != self.engine
@@ -146,7 +146,7 @@ class Evaluation:
 
     def candidates(self) -> list["Evaluation"]:
         """Returns the same by the engine that is asked for, for "auto" by either."""
-        first = self.chosen_engine()
+        first = self.chosen_engine
         names = [first]
         if self.engine == "auto" and self._can_use_jets():
             names = [first, "jet" if first == "tape" else "tape"]
@@ -156,6 +156,7 @@ class Evaluation:
         """Returns the same from what something else than jets finds along lines."""
         return self.task.jet(self.model, self.points, *self.directions, propagate=propagate)
 
+    @functools.cached_property
     def chosen_engine(self) -> str:
         """Returns the engine that is asked for, or for "auto" what suits the model."""
         if not self.order or self.engine == "tape":

@@ -34,8 +34,8 @@ def laplacian(
             first layer where that is below d / 2 (forward Laplacian), or `"tape"`, the
             trace of the Hessian; `"auto"` takes jets.
         batch_size: Number of samples at a time; None is all.
-        wrt: As for `keras_smooth.derivatives`. The second derivatives are summed over all inputs that
-            derivatives are taken by.
+        wrt: As for `keras_smooth.derivatives`. The second derivatives are summed over all
+            inputs that derivatives are taken by.
         verify: As for `keras_smooth.gradient`.
         probes, seed: As for `linear_operator`; an estimate is from so many directions of 1
             and -1, whatever the dimension.

@@ -49,10 +49,10 @@ def derivatives(
             takes the faster one for the task, and jets where TensorFlow is known to have no
             gradient or a wrong one, as of bilinear images, or of `ops.prod` at factors that
             are 0; up to 32 numbers a sample also where that is so of one order more, as a
-            loss of derivatives needs it, and beyond these such a loss is an error. What cannot be traced, and a single operation without a rule, goes
-            through nested tapes, with one warning. Functions made of pieces have the
-            derivatives of the piece that a point is on, so that y'' of a ReLU is 0; `audit`
-            finds them. Where nothing leads from x to y, the derivative is 0 with `"auto"`
+            loss of derivatives needs it, and beyond these such a loss is an error. What cannot
+            be traced, and a single operation without a rule, goes through nested tapes, with
+            one warning. Functions made of pieces have the derivatives of the piece that a
+            point is on, so that y'' of a ReLU is 0; `audit` finds them. Where nothing leads from x to y, the derivative is 0 with `"auto"`
             and `"jet"`.
         batch_size: Number of samples at a time, which bounds the memory. None is all. On a
             CPU, 10,000 samples of one number, or 1000 of ten, fit the caches.

@@ -173,7 +173,7 @@ def plan(
     ]
     directions, orders, numbers = zip(*rows)
     return Plan(
-        engine=evaluation.chosen_engine(),
+        engine=evaluation.chosen_engine,
         words=tuple(request.words),
         directions=directions,
         orders=orders,
