@@ -3,6 +3,7 @@
 import functools
 import os
 import signal
+import weakref
 
 # A shell that starts it in the background has it ignore Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -21,6 +22,7 @@ import tensorflow as tf
 
 import keras_smooth
 from keras_smooth.comparison import training
+from keras_smooth.presentation import warn
 
 # Programs that tests start: pytest would import them in search of doctests.
 collect_ignore = ["killed.py", "peak_memory.py", "two_devices.py", "two_workers.py"]
@@ -64,6 +66,14 @@ def pytest_collection_modifyitems(config, items):
 def _seed():
     """Starts of layers without a seed are those of the test alone, in any order."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_said():
+    """What a process says once, each test hears anew, in any order."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warn, "_said", weakref.WeakKeyDictionary())
+        yield
 
 
 @pytest.fixture(scope="module")
