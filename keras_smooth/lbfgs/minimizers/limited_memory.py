@@ -1,7 +1,7 @@
 """Self-scaled L-BFGS: a memory of the last pairs.
 
 Of as many pairs as weights, or more, the matrix itself is smaller and forgets nothing: it is the
-memory then, as of BFGS.
+memory then, updated as by Broyden.
 """
 
 from collections.abc import Callable
@@ -9,11 +9,12 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import (
-    bfgs,
     dense_inverse_hessian,
     inverse_hessian,
     quasi_newton,
+    updates,
 )
+from keras_smooth.lbfgs.minimizers.dense_memory import DenseMemory
 from keras_smooth.lbfgs.minimizers.quasi_newton import State
 
 # A pair costs about as much as three rows of data. Self-scaled, the memory gains until some
@@ -24,6 +25,7 @@ FEWEST_PAIRS, MOST_PAIRS = 50, 300
 SMALL_BYTES, MOST_BYTES = 2**23, 2**28
 TAKES_PAIRS = True
 PACKAGES = ()
+_DENSE = DenseMemory(updates.broyden)
 
 
 def check_installed() -> None:
@@ -45,7 +47,7 @@ def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> State:
     """Returns the state at a position with empty memory, after one evaluation."""
     if num_correction_pairs >= position.shape[0]:
-        return bfgs.begin(function, position, num_correction_pairs)
+        return _DENSE.begin(function, position, num_correction_pairs)
     memory = inverse_hessian.empty(num_correction_pairs, position)
     return quasi_newton.begin(function, position, memory)
 
@@ -53,5 +55,15 @@ def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) ->
 def advance(function: Callable, state: State, num_iterations, tolerance) -> State:
     """Returns the state after at most so many iterations more."""
     if isinstance(state.memory, dense_inverse_hessian.Memory):
-        return bfgs.advance(function, state, num_iterations, tolerance)
+        return _DENSE.advance(function, state, num_iterations, tolerance)
     return quasi_newton.advance(function, inverse_hessian, state, num_iterations, tolerance)
+
+
+def move(state: State, begun: State) -> State:
+    """Returns the state on other data: a matrix stays, pairs do not.
+
+    benchmarks/resample.md has what kept pairs do.
+    """
+    if isinstance(state.memory, dense_inverse_hessian.Memory):
+        return _DENSE.move(state, begun)
+    return begun
