@@ -112,7 +112,7 @@ class Resumable:
     def _restore(self, saved: dict, descent: Descent, history: Any) -> None:
         if "old" in saved:
             warn(
-                "The checkpoint is of version 0.1.0: the fit goes on from its weights and "
+                "The checkpoint is of an older version: the fit goes on from its weights and "
                 "history, but with empty memory."
             )
             descent.restore_without_memory(saved)

@@ -21,8 +21,13 @@ from keras_smooth.lbfgs.minimizers.quasi_newton import State
 # hundred pairs: benchmarks/lbfgs.md.
 ROWS_FOR_A_PAIR = 3
 FEWEST_PAIRS, MOST_PAIRS = 50, 300
-# More memory needs fewer iterations at any cost of an evaluation: where it is small, it is taken.
+# More memory needs fewer iterations at any cost of an evaluation: where it is small, it is used.
 SMALL_BYTES, MOST_BYTES = 2**23, 2**28
+# What an iteration does with a matrix costs as the square of the weights, an evaluation as weights
+# times rows: with four weights a row, of a plain network, six times as much. It gains more than
+# that on the article's net, and was not measured for larger matrices: benchmarks/lbfgs.md.
+MOST_WEIGHTS_A_ROW = 4
+MOST_BYTES_OF_A_MATRIX = 2**26
 TAKES_PAIRS = True
 PACKAGES = ()
 _DENSE = DenseMemory(updates.broyden)
@@ -33,10 +38,11 @@ def check_installed() -> None:
 
 
 def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
-    """Returns how many pairs cost as much as an evaluation, or little in any case."""
+    """Returns how many pairs gain more than they cost beside an evaluation."""
+    matrix = dense_inverse_hessian.num_bytes(num_weights, itemsize)
+    is_worth_it = num_weights <= MOST_WEIGHTS_A_ROW * num_rows
     # In float32 rounding adds up in a matrix, and line searches die of it.
-    is_small = dense_inverse_hessian.num_bytes(num_weights, itemsize) <= SMALL_BYTES
-    if is_small and itemsize == 8:
+    if itemsize == 8 and matrix <= (MOST_BYTES_OF_A_MATRIX if is_worth_it else SMALL_BYTES):
         return num_weights
     bytes_of_a_pair = 2 * num_weights * itemsize
     worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)
