@@ -591,19 +591,20 @@ OPTIMIZERS = {
 
 HEAD = """# Equations without hints
 
-    {command}
+{commands}
 
 One template for all, which `benchmarks/equations_plain.py` describes in its first lines: nothing is
-told of a solution, and points are drawn by residual. Relative L2 errors after so many CPU seconds of
-one core, compilation included; medians of as many seeds as there are, which a cell with more than
-one has in brackets. "reference" is what the reference solution is changed by when it is computed
-half as fine. A published error was reached with what is in brackets behind it; not with this
-network, nor in this time.
+told of a solution, and points are drawn by residual. Relative L2 errors after {seconds:.0f} CPU
+seconds of one core, compilation included, which is 5 to 10 of them; medians of as many seeds as
+there are, which a cell with more than one has in brackets. An empty cell was not run. "reference" is
+what the reference solution is changed by when it is computed half as fine. The last columns are the
+lowest error of a run, however long, and how many times the published one that is; that was reached
+with what is in brackets behind it, not with this network, nor in this time.
 
 """
 
 
-def rows_of(record: Path) -> dict:
+def runs_of(record: Path) -> dict:
     """Returns the runs of a record by problem and optimizer."""
     runs: dict = {}
     for line in record.read_text().splitlines():
@@ -612,33 +613,46 @@ def rows_of(record: Path) -> dict:
     return runs
 
 
-def cell(runs: list | None) -> str:
+def error_at(run: dict, seconds: float) -> float:
+    """Returns the latest error that was noted until some seconds, and a chunk more."""
+    before = [error for spent, _, error in run["curve"] if spent <= seconds + 1.0]
+    return before[-1] if before else float("nan")
+
+
+def cell(runs: list, seconds: float) -> str:
     if not runs:
         return ""
-    error = statistics.median(run["curve"][-1][2] for run in runs)
+    error = statistics.median(error_at(run, seconds) for run in runs)
     return f"{error:.1e}" + (f" ({len(runs)})" if len(runs) > 1 else "")
+
+
+def row(problem: Problem, found: dict, seconds: float) -> str:
+    """Returns the row of a problem."""
+    every = [run for runs in found.values() for run in runs]
+    lowest, spent = min((error, spent) for run in every for spent, _, error in run["curve"])
+    published = problem.published.partition(" ")[0]
+    cells = [
+        problem.title, str(every[0]["weights"]), f"{every[0]['reference']:.0e}",
+        *(cell(found.get(name, []), seconds) for name in OPTIMIZERS),
+        problem.published, f"{lowest:.1e} after {spent:.0f} s",
+        f"{lowest / float(published):.2g}" if published else "",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
 
 
 def page(record: Path, out: Path) -> None:
     """Writes table and figure of a record."""
-    runs = rows_of(record)
-    head = ["problem", "weights", "reference", *OPTIMIZERS, "CPU s", "published"]
+    runs = runs_of(record)
+    every = [run for found in runs.values() for some in found.values() for run in some]
+    seconds = min(run["seconds"] for run in every)
+    head = [
+        "problem", "weights", "reference", *OPTIMIZERS, "published", "lowest", "times published"
+    ]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    commands = set()
-    for name, problem in PROBLEMS.items():
-        found = runs.get(name, {})
-        if not found:
-            continue
-        every = [run for some in found.values() for run in some]
-        commands.update(run["command"] for run in every)
-        cells = [
-            problem.title, str(every[0]["weights"]), f"{every[0]['reference']:.0e}",
-            *(cell(found.get(optimizer)) for optimizer in OPTIMIZERS),
-            "{:.0f}".format(every[0]["seconds"]), problem.published,
-        ]  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    text = HEAD.format(command="\n    ".join(sorted(commands)))
+    lines += [row(PROBLEMS[name], runs[name], seconds) for name in PROBLEMS if name in runs]
+    commands = "\n".join(sorted({f"    {run['command']}" for run in every}))
     figure = "![Errors over CPU seconds](images/equations_plain.png)"
+    text = HEAD.format(commands=commands, seconds=seconds)
     out.write_text(text + "\n".join([*lines, "", figure, ""]))
     draw_figure(runs, out.parent / "images" / "equations_plain.png")
 

@@ -28,7 +28,7 @@ from keras_smooth.lbfgs.minimizers import inverse_hessian
 from keras_smooth.lbfgs.minimizers.inverse_hessian import Memory
 from keras_smooth.lbfgs.minimizers.quasi_newton import State
 from keras_smooth.lbfgs.options import Options
-from keras_smooth.lbfgs.reading import read_points
+from keras_smooth.lbfgs.reading import Reading, read_points
 from keras_smooth.lbfgs.terms import terms_of
 
 HEAD = """# What to keep of the memory when points are drawn anew
@@ -149,7 +149,7 @@ def error(name: str, model: keras.Model, seed: int, draws: int, every: int):
         steps_per_execution=every, tolerance=0.0, target=None, max_seconds=None,
         max_restarts=5,
     )  # fmt: skip
-    points = read_points(generator.uniform(size=(NUM_POINTS, 2)), "float64")
+    points = read_points(generator.uniform(size=(NUM_POINTS, 2)), Reading("float64"))
     minimization = Minimization(model, points, options, terms_of(logarithm, None, ()))
     start = minimization.start()
     descent = Descent(
@@ -161,7 +161,7 @@ def error(name: str, model: keras.Model, seed: int, draws: int, every: int):
         chosen = keras_smooth.choose_by_residual(
             pool, residual(model, pool), NUM_POINTS, generator
         )
-        minimization.move(read_points(chosen, "float64"))
+        minimization.move(read_points(chosen, Reading("float64")))
         move(descent, minimization, keep)
         descent.advance((number + 1) * every)
     x, t = np.meshgrid(np.linspace(0.0, 1.0, 129), np.linspace(0.0, 1.0, 101))

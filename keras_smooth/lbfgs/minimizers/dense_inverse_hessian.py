@@ -5,7 +5,7 @@ Of a step s and u = H y the members of Broyden's class, see updates.py, are
     H_new = H / tau + [s u] K [s u]'
 
 with a matrix K of two rows. Some such updates are kept beside the matrix, so that it is written
-once in as many iterations, and so is the identity that it began with, so that beginning anew
+once in as many iterations, and with them the identity that it began with, so that beginning anew
 costs nothing. Of a symmetric matrix the blocks on and below the diagonal are stored.
 An iteration multiplies them by one vector, the latest gradient g: since H y = H g - H g_before, and
 the second product is known, the update needs no other.
@@ -37,7 +37,7 @@ class Memory(NamedTuple):
         blocks: Those of B on and below the diagonal, row by row, `(k (k + 1) / 2, b, b)` with
             `k b >= n`.
         scale: The matrix is `scale * B + shift * I` and the updates beside it, `()`.
-        shift: Of the identity, `()`.
+        shift: Of the identity, until it is in B, `()`.
         basis: Their s and u, `(UPDATES, 2, n)`.
         inner: Their K, `(UPDATES, 2, 2)`; zeros where there is none.
         num_updates: How many there are.
@@ -97,7 +97,7 @@ def empty(position: tf.Tensor) -> Memory:
 
 @dataclasses.dataclass(frozen=True)
 class DenseInverseHessian:
-    """The two functions of `quasi_newton.InverseHessian` for a member of Broyden's class.
+    """The functions of `quasi_newton.InverseHessian` for a member of Broyden's class.
 
     Args:
         update: `update(b, h)` returns tau and phi; see updates.py.
@@ -191,10 +191,9 @@ def _flushed(memory: Memory) -> Memory:
     is_full = memory.num_updates == UPDATES
     layout = _Layout(memory.product.shape[0])
     return memory._replace(
-        blocks=layout.updated(
-            memory.blocks, memory.scale, memory.basis, memory.inner, is_full
-        ),
+        blocks=layout.updated(memory, is_full),
         scale=tf.where(is_full, tf.ones_like(memory.scale), memory.scale),
+        shift=tf.where(is_full, tf.zeros_like(memory.shift), memory.shift),
         inner=tf.where(is_full, tf.zeros_like(memory.inner), memory.inner),
         num_updates=tf.where(is_full, 0, memory.num_updates),
     )
@@ -230,22 +229,30 @@ class _Layout:
         )
         return tf.reshape(product, (-1,))[: self.num_rows]
 
-    def updated(self, blocks: tf.Tensor, scale, basis, inner, is_due) -> tf.Tensor:
-        """Returns the blocks of `scale * B + sum of [s u] K [s u]'` if that is due."""
-        weighted = tf.reshape(inner @ basis, (-1, self.num_rows))
-        left, right = self._parts(tf.reshape(basis, weighted.shape)), self._parts(weighted)
+    def updated(self, memory: Memory, is_due) -> tf.Tensor:
+        """Returns the blocks with all that is beside them in them if that is due."""
+        weighted = tf.reshape(memory.inner @ memory.basis, (-1, self.num_rows))
+        left = self._parts(tf.reshape(memory.basis, weighted.shape))
+        right = self._parts(weighted)
         rows, columns = tf.constant(self.rows), tf.constant(self.columns)
 
         def update(number, blocks):
-            rows_of_block = tf.gather(left, rows[number], axis=1)
-            columns_of_block = tf.gather(right, columns[number], axis=1)
-            block = _scaled(scale, blocks[number])
-            block += tf.matmul(rows_of_block, columns_of_block, transpose_a=True)
+            row, column = rows[number], columns[number]
+            left_of_block, right_of_block = (
+                tf.gather(parts, place, axis=1)
+                for parts, place in ((left, row), (right, column))
+            )
+            shift = tf.where(row == column, memory.shift, tf.zeros_like(memory.shift))
+            block = _scaled(memory.scale, blocks[number])
+            block += shift * tf.eye(self.size, dtype=block.dtype)
+            block += tf.matmul(left_of_block, right_of_block, transpose_a=True)
             return number + 1, tf.tensor_scatter_nd_update(blocks, [[number]], block[None])
 
         # A block at a time, in its place: all at once would need as much memory again.
         num_due = tf.where(is_due, len(self.rows), 0)
-        return tf.while_loop(lambda number, _: number < num_due, update, (0, blocks))[1]
+        return tf.while_loop(
+            lambda number, _: number < num_due, update, (0, memory.blocks)
+        )[1]
 
     def _parts(self, vectors: tf.Tensor) -> tf.Tensor:
         """Returns vectors as a row for each row of blocks, with zeros behind, `(..., k, b)`."""
