@@ -12,9 +12,9 @@ import tensorflow_probability as tfp
 
 import keras_smooth
 from keras_smooth.lbfgs import Status
-from keras_smooth.lbfgs.micro_batches import map_tensors
+from keras_smooth.lbfgs.data.micro_batches import map_tensors
 from keras_smooth.lbfgs.minimizers import Minimizer
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.objective.objective import Objective
 
 
 def fit(model, data, **arguments):

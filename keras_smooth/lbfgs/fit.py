@@ -9,20 +9,17 @@ from typing import Any
 
 import keras
 
-from keras_smooth.checks import path, shown, truth
-from keras_smooth.lbfgs.advice import advice
-from keras_smooth.lbfgs.descent import Descent
-from keras_smooth.lbfgs.logs import Logs, of_metrics, of_terms
-from keras_smooth.lbfgs.minimization import Minimization
-from keras_smooth.lbfgs.model_checks import check_fittable, trained
-from keras_smooth.lbfgs.options import Options
-from keras_smooth.lbfgs.passed import Passed
-from keras_smooth.lbfgs.resample import Resample, check_resample
-from keras_smooth.lbfgs.result import Status
-from keras_smooth.lbfgs.resume import Resumable
-from keras_smooth.lbfgs.terms import terms_of
-from keras_smooth.lbfgs.variables import Variable, dtype_of
+from keras_smooth.lbfgs.checks.model import check_fittable
+from keras_smooth.lbfgs.data.resample import Resample
+from keras_smooth.lbfgs.history import logs_of
+from keras_smooth.lbfgs.objective.variables import Variable
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
+from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
+from keras_smooth.lbfgs.run.result import Status
+from keras_smooth.lbfgs.run.resume import Resumable
 from keras_smooth.presentation.other_names import refuses
+from keras_smooth.presentation.warn import advice
 
 _ITERATIONS = "`epochs`, the largest number of iterations"
 _PAIRS = "`num_correction_pairs`, how many pairs of vectors are remembered"
@@ -242,54 +239,41 @@ def fit_lbfgs(
         with guaranteed descent and an efficient line search", SIAM Journal on Optimization
         16.
     """
-    _check_manners(callbacks, verbose, checkpoint, throw)
-    options = Options(
-        method=method,
-        num_correction_pairs=num_correction_pairs,
-        jit_compile=jit_compile,
-        dtype=dtype,
-        batch_size=batch_size,
-        validation_split=validation_split,
+    request = Request(**locals())
+    check_fittable(request)
+    data, validation = request.read()
+    problem = FitProblem(request, data, validation)
+    called = keras.callbacks.CallbackList(
+        callbacks,
+        add_history=True,
+        add_progbar=verbose != 0,
+        verbose=verbose,
         epochs=epochs,
-        initial_epoch=initial_epoch,
-        steps_per_execution=steps_per_execution,
-        tolerance=tolerance,
-        target=target,
-        max_seconds=max_seconds,
-        max_restarts=max_restarts,
+        steps=1,
+        model=model,
     )
-    terms = terms_of(objective, loss_weights, variables)
-    check_resample(resample, terms)
-    check_fittable(model, terms, dtype)
-    passed = Passed(x, y, sample_weight, class_weight, validation_data)
-    variables = trained(model, terms)
-    data_dtype = dtype or dtype_of(variables[0])
-    data, validation = passed.read(model, terms, options, data_dtype)
-    num_weights = sum(math.prod(v.shape) for v in variables)
-    options = options.for_size(data.num_rows, num_weights, data_dtype)
-    minimization = Minimization(model, data, options, terms)
-    if validation is not None:
-        minimization.check(validation)
-    called = _callback_list(model, callbacks, epochs, verbose)
-    saved = None
-    if checkpoint is not None:
-        saved = Resumable(checkpoint, minimization, data, options, resample)
+    saved = None if checkpoint is None else Resumable(checkpoint, request, problem)
     model.stop_training = False
     called.on_train_begin()
-    descent = _begin(minimization, saved, model.history, options)
-    if terms is None:
-        logs = of_metrics(model, data, validation, batch_size, called)
-    else:
-        logs = of_terms(minimization, validation)
+    run = OptimizationRun(
+        problem.minimizer,
+        saved.begin(problem.start()) if saved else problem.start(),
+        problem.data,
+        problem.assign,
+        request,
+    )
+    if saved:
+        saved.restore(run, model.history)
+    _warn_precision(model, problem.objective.dtype)
+    logs = logs_of(request, problem, validation, called)
     try:
-        fit = _Fit(model, minimization, options, saved, resample)
-        last = fit.iterate(descent, called, logs)
+        last = _Fit(request, problem, run, saved, called, logs).iterate()
     # An error of a callback, too, must not cost the best weights.
     except BaseException:
-        descent.interrupt()
+        run.interrupt()
         raise
     finally:
-        model.history.result = descent.result()
+        model.history.result = run.result()
         if saved:
             saved.end()
     called.on_train_end(last)
@@ -301,118 +285,62 @@ def fit_lbfgs(
     return model.history
 
 
-def _check_manners(callbacks: Any, verbose: Any, checkpoint: Any, throw: Any) -> None:
-    """Raises where what goes on beside the fit cannot be what it shall be."""
-    is_list = isinstance(callbacks, list | tuple)
-    for each in callbacks if is_list else [callbacks]:
-        known = isinstance(each, keras.callbacks.Callback) or each is callbacks is None
-        if not known:
-            raise TypeError(
-                "`callbacks` must be a list of keras.callbacks.Callback, received "
-                f"{shown(each)}{' in it' if is_list else ''}."
-            )
-    if not isinstance(verbose, str | int) or verbose not in ("auto", 0, 1, 2):
-        raise ValueError(f'`verbose` must be "auto", 0, 1 or 2, received {shown(verbose)}.')
-    if checkpoint is not None:
-        path("`checkpoint`", checkpoint)
-    truth("`throw`", throw)
-
-
-def _callback_list(
-    model: Any, callbacks: Any, epochs: Any, verbose: Any
-) -> keras.callbacks.CallbackList:
-    return keras.callbacks.CallbackList(
-        callbacks,
-        add_history=True,
-        add_progbar=verbose != 0,
-        verbose=verbose,
-        epochs=epochs,
-        steps=1,
-        model=model,
-    )
-
-
-def _begin(minimization: Any, saved: Any, history: Any, options: Any) -> Descent:
-    position = minimization.start()
-    if saved:
-        position = saved.begin(position)
-    descent = Descent(
-        minimization.minimizer, position, minimization.data, minimization.assign, options
-    )
-    if saved:
-        saved.restore(descent, history)
-    _warn_precision(minimization.model, minimization.objective.dtype)
-    return descent
-
-
 @dataclasses.dataclass(frozen=True)
 class _Fit:
-    """What goes on between a descent, its checkpoints and the callbacks."""
+    """What goes on between a run, its checkpoints and the callbacks."""
 
-    model: keras.Model
-    minimization: Minimization
-    options: Options
+    request: Request
+    problem: FitProblem
+    run: OptimizationRun
     saved: Resumable | None
-    resample: Resample | None
+    callbacks: keras.callbacks.CallbackList
+    logs: Callable[[float], dict[str, float]]
 
-    def iterate(self, descent: Descent, callbacks: Any, logs: Logs) -> dict[str, float]:
+    def iterate(self) -> dict[str, float]:
         """Runs chunk after chunk and returns the last logs."""
-        options, history = self.options, self.model.history
-        deadline = math.inf
-        if options.max_seconds is not None:
-            deadline = time.monotonic() + options.max_seconds
-        found = {}
-        descent.stop_if(options.is_reached(descent.best.fun), Status.TARGET)
+        request, run, callbacks = self.request, self.run, self.callbacks
+        model, most, resample = request.model, request.num_iterations, request.resample
+        seconds = math.inf if request.max_seconds is None else request.max_seconds
+        deadline = time.monotonic() + seconds
+        logs: dict[str, float] = {}
+        run.stop_if(request.is_reached(run.best.fun), Status.TARGET)
         # A run that is over at its start is told once, so that its history has a loss.
-        while not history.epoch or (
-            descent.status is None and descent.nit < options.num_iterations
-        ):
-            last = self._next_stop(descent.nit)
-            epoch = options.initial_epoch + last - 1
+        while not model.history.epoch or (run.status is None and run.nit < most):
+            last = min(run.nit + request.chunk, most)
+            if resample:
+                last = min(last, resample.next_draw(run.nit))
+            epoch = request.initial_epoch + last - 1
             callbacks.on_epoch_begin(epoch)
             callbacks.on_train_batch_begin(0)
-            self._follow(descent)
-            self._draw(descent)
-            descent.advance(last)
-            callbacks.on_train_batch_end(0, {"loss": descent.best.fun})
-            found = logs.at(descent.best.fun)
-            callbacks.on_epoch_end(epoch, found)
-            self._follow(descent)
+            self._follow()
+            if resample and resample.is_due(run.nit):
+                self._draw(resample)
+            run.advance(last)
+            callbacks.on_train_batch_end(0, {"loss": run.best.fun})
+            logs = self.logs(run.best.fun)
+            callbacks.on_epoch_end(epoch, logs)
+            self._follow()
             # At its start a run has nothing that another start would not have.
-            if self.saved and descent.nit > 0:
-                self.saved.save(descent, history)
-            self._stop(descent, deadline)
-        return found
-
-    def _next_stop(self, nit: int) -> int:
-        last = min(nit + self.options.chunk, self.options.num_iterations)
-        return min(last, self.resample.next_draw(nit)) if self.resample else last
-
-    def _follow(self, descent: Descent) -> None:
-        """Goes on from what a callback has set, as `fit` does."""
-        if self.minimization.was_changed():
-            descent.jump(self.minimization.start())
-
-    def _draw(self, descent: Descent) -> None:
-        if self.resample and self.resample.is_due(descent.nit):
-            minimization = self.minimization
-            minimization.move(
-                self.resample.drawn(
-                    minimization.worker,
-                    minimization.points,
-                    descent.nit,
-                    minimization.objective.dtype,
-                )
+            if self.saved and run.nit > 0:
+                self.saved.save(run, model.history)
+            stopped, late = self.problem.on_any_worker(
+                model.stop_training, time.monotonic() > deadline
             )
-            descent.move(minimization.data)
+            run.stop_if(stopped, Status.STOPPED)
+            run.stop_if(request.is_reached(run.best.fun), Status.TARGET)
+            run.stop_if(late, Status.TIME_LIMIT)
+        return logs
 
-    def _stop(self, descent: Descent, deadline: float) -> None:
-        stopped, late = self.minimization.on_any_worker(
-            self.model.stop_training, time.monotonic() > deadline
-        )
-        descent.stop_if(stopped, Status.STOPPED)
-        descent.stop_if(self.options.is_reached(descent.best.fun), Status.TARGET)
-        descent.stop_if(late, Status.TIME_LIMIT)
+    def _follow(self) -> None:
+        """Goes on from what a callback has set, as `fit` does."""
+        if self.problem.was_changed():
+            self.run.jump(self.problem.start())
+
+    def _draw(self, resample: Resample) -> None:
+        problem, run = self.problem, self.run
+        dtype = problem.objective.dtype
+        problem.move(resample.drawn(problem.worker, problem.points, run.nit, dtype))
+        run.move(problem.data)
 
 
 @advice

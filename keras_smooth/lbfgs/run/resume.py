@@ -12,15 +12,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.checkpoint import Checkpoint
-from keras_smooth.lbfgs.data import Data, ObjectivePoints
-from keras_smooth.lbfgs.descent import Descent
-from keras_smooth.lbfgs.digests import digest
-from keras_smooth.lbfgs.minimization import Minimization
-from keras_smooth.lbfgs.options import Options
-from keras_smooth.lbfgs.resample import Resample
-from keras_smooth.lbfgs.variables import dtype_of
+from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
+from keras_smooth.lbfgs.objective.variables import dtype_of
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.checkpoint import Checkpoint
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
+from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 from keras_smooth.models import copies
+from keras_smooth.models.identity import digest
 from keras_smooth.presentation.warn import warn
 
 # What reading raises where entries are not as they were written.
@@ -36,43 +35,35 @@ class Resumable:
 
     Args:
         directory: Of the checkpoints.
-        minimization: What is minimized.
-        data: The data of the fit.
-        options: Of the fit: some must be the same to go on.
-        resample: How points are drawn anew, or None.
+        request: Of the fit.
+        problem: What is minimized.
 
     Raises:
         ValueError: If the directory has a checkpoint of another run, also of one from
             another start, or other ones for other workers.
     """
 
-    def __init__(
-        self,
-        directory: str | os.PathLike,
-        minimization: Minimization,
-        data: Data,
-        options: Options,
-        resample: Resample | None = None,
-    ):
-        self._minimization = minimization
-        model = minimization.worker
-        frozen, self._moving = _frozen_and_moving(model, minimization.moving)
+    def __init__(self, directory: str | os.PathLike, request: Request, problem: FitProblem):
+        self._problem = problem
+        model = problem.worker
+        frozen, self._moving = _frozen_and_moving(model, problem.moving)
+        self._moves = request.resample is not None
         identity = {
             "model": _description(model),
-            **_variables(minimization),
+            **_variables(problem),
             "frozen weights": digest(frozen),
-            "data": data.digest,
-            **options.identity,
-            **({"resample": resample.identity} if resample else {}),
+            "data": problem.points.digest,
+            "method": problem.key.method,
+            "num_correction_pairs": problem.key.num_correction_pairs,
+            **({"resample": request.resample.identity} if request.resample else {}),
         }
-        self._moves = resample is not None
-        is_chief = not minimization.replicas or minimization.replicas.is_chief
+        replicas = problem.replicas
+        is_chief = not replicas or replicas.is_chief
         self._checkpoint = Checkpoint(directory, identity, is_chief)
         self._saved = self._checkpoint.load()
         # Before what may raise on one worker alone: the others would wait for it.
-        if minimization.replicas and minimization.replicas.several_workers:
-            saved = digest((self._saved or {}).values())
-            minimization.replicas.check_same(checkpoint=saved)
+        if replicas and replicas.several_workers:
+            replicas.check_same(checkpoint=digest((self._saved or {}).values()))
         self._directory = os.fspath(directory)
         self._start = self._checked_start()
 
@@ -84,11 +75,11 @@ class Resumable:
             for i, variable in enumerate(self._moving):
                 variable.assign(self._saved[f"moving_{i}"])
             if self._moves:
-                self._minimization.move(_restored(self._minimization.points, self._saved))
+                self._problem.move(_restored(self._problem.points, self._saved))
             best = self._saved["best_position"]
             return tf.ensure_shape(tf.constant(best, position.dtype), position.shape)
 
-    def restore(self, descent: Descent, history: keras.callbacks.History) -> None:
+    def restore(self, descent: OptimizationRun, history: keras.callbacks.History) -> None:
         """Lets a run that began there, and its history, go on from the checkpoint.
 
         Raises:
@@ -107,9 +98,9 @@ class Resumable:
             )
         with self._reading():
             self._restore(self._saved, descent, history)
-        self._minimization.restore(descent.best.position)
+        self._problem.assign(descent.best.position, averages=False)
 
-    def _restore(self, saved: dict, descent: Descent, history: Any) -> None:
+    def _restore(self, saved: dict, descent: OptimizationRun, history: Any) -> None:
         if "old" in saved:
             warn(
                 "The checkpoint is of version 0.1.0: the fit goes on from its weights and "
@@ -121,9 +112,9 @@ class Resumable:
         record = json.loads(saved["history"].tobytes())
         history.epoch, history.history = list(record["epoch"]), dict(record["history"])
 
-    def save(self, descent: Descent, history: keras.callbacks.History) -> None:
+    def save(self, descent: OptimizationRun, history: keras.callbacks.History) -> None:
         """Writes a checkpoint of a run and its history."""
-        if self._minimization.replicas and not self._minimization.replicas.is_chief:
+        if self._problem.replicas and not self._problem.replicas.is_chief:
             return
         record = {"epoch": history.epoch, "history": history.history}
         arrays = {f"moving_{i}": np.asarray(v) for i, v in enumerate(self._moving)}
@@ -131,14 +122,14 @@ class Resumable:
             json.dumps(record, default=_as_lists).encode(), "u1"
         )
         if self._moves:
-            arrays |= _saved_points(self._minimization.points)
+            arrays |= _saved_points(self._problem.points)
         arrays["start"] = np.frombuffer(self._start.encode(), "u1")
         self._checkpoint.save(descent.nit, {**descent.snapshot(), **arrays})
 
     def end(self) -> None:
         """Remembers that the weights which the model has now are of this run."""
-        weights = digest(self._minimization.trained())
-        _ends[self._minimization.model] = (weights, self._start)
+        weights = digest(self._problem.trained())
+        _ends[self._problem.model] = (weights, self._start)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -157,15 +148,15 @@ class Resumable:
         Raises:
             ValueError: If the model is neither at the start of the saved run nor at its end.
         """
-        now = digest(self._minimization.trained())
+        now = digest(self._problem.trained())
         if self._saved is None:
             return now
         # Version 0.1.0 did not save it.
         with self._reading():
             as_now = np.frombuffer(now.encode(), "u1")
             start = self._saved.get("start", as_now).tobytes().decode()
-            best = self._minimization.trained(self._saved["best_position"])
-        its_own = (now, start) == _ends.get(self._minimization.model)
+            best = self._problem.trained(self._saved["best_position"])
+        its_own = (now, start) == _ends.get(self._problem.model)
         if now in (start, digest(best)) or its_own:
             return start
         raise ValueError(
@@ -199,27 +190,23 @@ def _description(model: keras.Model) -> list:
     return [type(model).__name__, layers, weights]
 
 
-def _variables(minimization: Minimization) -> dict[str, list]:
+def _variables(problem: FitProblem) -> dict[str, list]:
     """Returns what is trained beside the model, if anything is."""
-    others = minimization.objective.variables[
-        len(minimization.worker.trainable_variables) :
-    ]
+    others = problem.objective.variables[len(problem.worker.trainable_variables) :]
     found = [[list(v.shape), dtype_of(v)] for v in others]
     return {"variables": found} if found else {}
 
 
-def _saved_points(points: Data | ObjectivePoints) -> dict[str, np.ndarray]:
+def _saved_points(points: TrainingData) -> dict[str, np.ndarray]:
     leaves = keras.tree.flatten(points.parts[0])
     return {f"points_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
 
 
-def _restored(
-    points: Data | ObjectivePoints, saved: dict[str, np.ndarray]
-) -> ObjectivePoints:
+def _restored(points: TrainingData, saved: dict[str, np.ndarray]) -> ObjectivePoints:
     """Returns saved points in the nest of others."""
-    x, *others = points.parts
+    x = points.parts[0]
     leaves = [tf.constant(saved[f"points_{i}"]) for i in range(len(keras.tree.flatten(x)))]
-    return ObjectivePoints((keras.tree.pack_sequence_as(x, leaves), *others))
+    return ObjectivePoints(keras.tree.pack_sequence_as(x, leaves))
 
 
 def _as_lists(value: Any) -> Any:

@@ -10,13 +10,13 @@ import pytest
 
 import keras_smooth
 from keras_smooth.comparison import lock
-from keras_smooth.lbfgs import whole_files
+from keras_smooth.lbfgs.run import atomic_files
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
     path = tmp_path / "file"
     for content in (b"first", b"second"):
-        whole_files.write(path, [content[:2], memoryview(content[2:])])
+        atomic_files.write(path, [content[:2], memoryview(content[2:])])
         assert path.read_bytes() == content
     assert os.listdir(tmp_path) == ["file"]
 
@@ -30,7 +30,7 @@ def test_what_fails_leaves_the_old_file(tmp_path, monkeypatch, step):
     path.write_bytes(b"old")
     monkeypatch.setattr(os, step, full)
     with pytest.raises(OSError, match="No space left on device: .*file"):
-        whole_files.write(path, [b"new"])
+        atomic_files.write(path, [b"new"])
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
 
 
@@ -40,18 +40,18 @@ def test_two_writers_have_names_of_their_own(tmp_path, monkeypatch):
     def replace(source, target):
         seen.append(Path(source).name)
         if len(seen) == 1:  # Another one writes meanwhile.
-            whole_files.write(path, [b"other"])
+            atomic_files.write(path, [b"other"])
         original(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    whole_files.write(path, [b"first"])
+    atomic_files.write(path, [b"first"])
     assert len(set(seen)) == 2 and path.read_bytes() == b"first"
 
 
 def test_a_link_under_the_final_name_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "other").write_bytes(b"mine")
     (tmp_path / "file").symlink_to(tmp_path / "other")
-    whole_files.write(tmp_path / "file", [b"new"])
+    atomic_files.write(tmp_path / "file", [b"new"])
     assert (tmp_path / "other").read_bytes() == b"mine"
     assert (tmp_path / "file").read_bytes() == b"new"
 
@@ -60,18 +60,18 @@ def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path, monk
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     monkeypatch.setattr(os, "replace", lambda *_: None)
-    whole_files.write(tmp_path / "file", [b"mine"])  # As if it went on.
+    atomic_files.write(tmp_path / "file", [b"mine"])  # As if it went on.
     (living,) = os.listdir(tmp_path)
     others = [
         living,
-        living.replace(whole_files._host(), "elsewhere").replace(f".{os.getpid()}.", f".{dead.pid}."),
+        living.replace(atomic_files._host(), "elsewhere").replace(f".{os.getpid()}.", f".{dead.pid}."),
         ".mine.partial",
         "file.partial",
     ]  # fmt: skip
     gone = living.replace(f".{os.getpid()}.", f".{dead.pid}.")
     for name in (*others, gone):
         (tmp_path / name).write_bytes(b"")
-    whole_files.remove_leftovers(tmp_path)
+    atomic_files.remove_leftovers(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted(others)
 
 

@@ -8,13 +8,6 @@ import tensorflow as tf
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
 
-def takes_strings(model: keras.Model) -> bool:
-    """Returns whether a model may have strings as inputs."""
-    if not graph.is_graph(model):
-        return True
-    return any(t.dtype == "string" for t in _inputs(model))
-
-
 def outputs_of(model: keras.Model, x: Any) -> Any:
     """Returns the outputs for a few rows.
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import keras
 
-from keras_smooth.lbfgs.exact_losses import (
+from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
+from keras_smooth.lbfgs.objective.exact_losses import (
     compilation,
     compile_exactly,
     is_compiled,
+    loss_weights,
     losses_as_compiled,
 )
-from keras_smooth.lbfgs.loss_weights import loss_weights
-from keras_smooth.lbfgs.losses import has_own_loss
-from keras_smooth.lbfgs.replicas import strategy_of
+from keras_smooth.lbfgs.objective.replicas import strategy_of
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
 # The latest of each model, with what it was made of.

@@ -5,15 +5,22 @@ most float64 models: too coarse for a line search. floatx is global, so that to 
 would change what other threads do meanwhile. Therefore Keras gets losses whose value is 1,
 which it rounds without harm, and multiplies each by a weight: that is where the exact value
 goes. Which loss is of which output stays Keras' affair.
+
+The config of a model alone has the weights of its losses, in public. Keras makes none where a
+loss, a metric, the optimizer or its schedule has none, of which `fit` needs none: then
+`compiled_loss.check_weights` tries whether there are no weights.
 """
 
 import re
+import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.loss_weights import loss_weights
+from keras_smooth.models import copies
+from keras_smooth.presentation.warn import advice
 
 
 def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
@@ -188,3 +195,69 @@ def _weights(model: keras.Model) -> Any:
             f"The model is compiled with {count} losses, but with {len(flat)} loss_weights."
         )
     return keras.tree.pack_sequence_as(losses, flat)
+
+
+def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
+    """Returns the weights of the losses of a model, None where there are none or unread.
+
+    Raises:
+        TypeError: If a weight is no number.
+    """
+    weights = _config(model)[0].get("loss_weights")
+    if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
+        raise TypeError(
+            "The model is compiled with `loss_weights` that are variables or tensors, "
+            "expected numbers: pass float(weight), and compile again when it changes."
+        )
+    return weights
+
+
+def check_loss_weights(model: keras.Model) -> None:
+    """Raises where no loss has a weight, and warns where one has a negative weight.
+
+    Raises:
+        ValueError: If all weights are 0, or one is not finite.
+    """
+    weights = [w for w in keras.tree.flatten(loss_weights(model)) if w is not None]
+    if not np.all(np.isfinite(weights)):
+        raise ValueError(
+            f"The model is compiled with `loss_weights` {weights}, expected finite numbers."
+        )
+    if weights and not any(weights):
+        raise ValueError(
+            "The model is compiled with `loss_weights` that are all 0, so that there is "
+            "nothing to fit. Give one loss a weight above 0."
+        )
+    _warn_of_negative(model, weights)
+
+
+@advice
+def _warn_of_negative(model: keras.Model, weights: list) -> str | None:
+    if min(weights, default=0) >= 0:
+        return None
+    return (
+        f"The model is compiled with `loss_weights` of {min(weights)}: a loss that has no "
+        "upper bound, as most of Keras have none, has no minimum with a negative weight, and "
+        "the fit follows it without end."
+    )
+
+
+def why_unread(model: keras.Model) -> str:
+    """Returns why the weights of the losses of a model cannot be read, "" where they can."""
+    config, reason = _config(model)
+    if reason or config.get("loss") is not None:
+        return reason
+    return "the last call of compile had no loss"
+
+
+def _config(model: keras.Model) -> tuple[dict, str]:
+    """Returns the config of the last call of `compile`, and why there is none."""
+    try:
+        with warnings.catch_warnings():
+            # Keras warns of lambdas in configs that are saved; this one is not.
+            warnings.filterwarnings("ignore", message=".*includes a `lambda`")
+            # The model's own may be of other arguments.
+            return keras.Model.get_compile_config(model) or {}, ""
+    # Whatever the user's own code raises is the reason.
+    except Exception as error:
+        return {}, f"Keras makes no config of what it has ({copies.brief(error)})"

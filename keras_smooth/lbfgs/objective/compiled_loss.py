@@ -9,8 +9,13 @@ import tensorflow as tf
 
 from keras_smooth.checks import shown
 from keras_smooth.differentiation.derivative_model import DerivativeModel
-from keras_smooth.lbfgs.exact_losses import compile_exactly, is_exact, losses_of
-from keras_smooth.lbfgs.loss_weights import check_loss_weights, why_unread
+from keras_smooth.lbfgs.objective.exact_losses import (
+    check_loss_weights,
+    compile_exactly,
+    is_exact,
+    losses_of,
+    why_unread,
+)
 from keras_smooth.models.own_call import accepts_training, entry
 
 

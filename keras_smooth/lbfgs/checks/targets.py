@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.differentiation.derivative_model import DerivativeModel
-from keras_smooth.lbfgs.exact_losses import losses_as_compiled, losses_of
-from keras_smooth.lbfgs.losses import has_own_loss
+from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
+from keras_smooth.lbfgs.objective.exact_losses import losses_as_compiled, losses_of
 
 # Losses whose targets are of another shape than the outputs.
 _FREE = ("ctc",)

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import Minimizer
-from keras_smooth.lbfgs.options import Options
-from keras_smooth.lbfgs.result import OptimizeResult, Status
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.result import OptimizeResult, Status
 
 
 class Best(NamedTuple):
@@ -20,7 +20,7 @@ class Best(NamedTuple):
     grad_norm: float
 
 
-class Descent:
+class OptimizationRun:
     """The way down from a start.
 
     Args:
@@ -28,7 +28,7 @@ class Descent:
         position: Start, `(n,)`.
         data: What the objective takes beside the position.
         assign: Called with the best position after every chunk of iterations.
-        options: Of the fit: `tolerance` and `max_restarts` count here.
+        options: The request of the fit: `tolerance` and `max_restarts` count here.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Descent:
         position: tf.Tensor,
         data: Any,
         assign: Callable,
-        options: Options,
+        options: Request,
     ):
         self._minimizer = minimizer
         self._data = data

@@ -1,17 +1,19 @@
-"""The data of a fit: rows in memory or a stream of batches, or the points of an equation."""
+"""The data of a fit: rows in memory or a dataset of batches, or the points of an equation."""
 
+import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.digests import digest
-from keras_smooth.lbfgs.micro_batches import map_tensors, take
+from keras_smooth.lbfgs.data.micro_batches import map_tensors, take
+from keras_smooth.models.identity import digest
 
 
-class Data(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
     """Rows, to be fitted or for validation.
 
     Args:
@@ -27,22 +29,27 @@ class Data(NamedTuple):
         return not isinstance(self.parts, tf.data.Dataset)
 
     @property
-    def digest(self) -> str:
-        """A hash of all rows, which it takes one pass over them."""
-        return _digest(self.batches())
+    def specification(self) -> tuple:
+        """`(x, y, sample_weight)` of something that has shapes and dtypes."""
+        return self.parts if self.in_memory else self.parts.element_spec
 
     @property
-    def num_targets(self) -> int:
-        """Number of tensors in y."""
-        parts = self.parts if self.in_memory else self.parts.element_spec
-        return len(tf.nest.flatten(parts[1]))
+    def digest(self) -> str:
+        """A hash of all rows, which takes one pass over them."""
+        leaves = (leaf for batch in self.batches() for leaf in keras.tree.flatten(batch))
+        return digest(leaf for leaf in leaves if leaf is not None)
 
     def sample(self, size: int) -> Any:
         """Returns a few rows: spread over arrays, the first of a dataset."""
         size = min(size, self.num_rows)
         if not self.in_memory:
             return next(iter(self.parts.rebatch(size)))
-        return map_tensors(lambda leaf: _spread(leaf, size), self.parts)
+
+        def spread(rows: tf.Tensor) -> tf.Tensor:
+            places = np.unique(np.linspace(0, len(rows) - 1, size).astype(int))
+            return tf.gather(rows, places)
+
+        return map_tensors(spread, self.parts)
 
     def batches(self, batch_size: int | None = None) -> Iterator:
         """Yields `(x, y, sample_weight)`, in memory with so many rows, or None for all."""
@@ -53,7 +60,7 @@ class Data(NamedTuple):
         for start in range(0, self.num_rows, size):
             yield take(self.parts, start, start + size)
 
-    def split(self, fraction: float) -> tuple["Data", "Data"]:
+    def split(self, fraction: float) -> tuple["TrainingData", "TrainingData"]:
         """Returns all but the last rows, and the last rows."""
         if not self.in_memory:
             raise ValueError(
@@ -68,19 +75,19 @@ class Data(NamedTuple):
                 "validate on."
             )
         head, tail = take(self.parts, 0, cut), take(self.parts, cut, size)
-        return Data(head, cut), Data(tail, size - cut)
+        return TrainingData(head, cut), TrainingData(tail, size - cut)
 
-    def in_ranks_of(self, other: "Data") -> "Data":
+    def in_ranks_of(self, other: "TrainingData") -> "TrainingData":
         """Returns it with a last axis of 1 where other data has one, and none where not.
 
         Keras' `evaluate` is compiled for both, and would forget the rank of what it saw twice.
         """
-        form = other.parts if other.in_memory else other.parts.element_spec
-        if self.in_memory:
-            return Data(_in_ranks_of(form, *self.parts), self.num_rows)
-        return Data(
-            self.parts.map(lambda *parts: _in_ranks_of(form, *parts)), self.num_rows
-        )
+
+        def adapted(*parts: Any) -> tuple:
+            return tuple(map(_in_ranks_of, parts, other.specification))
+
+        parts = adapted(*self.parts) if self.in_memory else self.parts.map(adapted)
+        return TrainingData(parts, self.num_rows)
 
     def as_dataset(self, batch_size: int | None) -> tf.data.Dataset:
         """Returns a dataset of batches, whose dtypes Keras leaves as they are."""
@@ -93,57 +100,29 @@ class Data(NamedTuple):
         return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size)
 
 
-class ObjectivePoints(NamedTuple):
-    """Tensors with different numbers of rows, which a user's objective takes as they are.
+class ObjectivePoints(TrainingData):
+    """Tensors with different numbers of rows, which a user's objective gets as they are.
 
     Args:
-        parts: `(x, None, None)`.
+        x: The tensors in any nest.
     """
 
-    parts: tuple
-
-    @property
-    def in_memory(self) -> bool:
-        return True
-
-    @property
-    def num_rows(self) -> int:
-        """Number of rows of all tensors together."""
-        leaves = keras.tree.flatten(self.parts[0])
-        return sum(len(leaf) if leaf.shape.rank else 1 for leaf in leaves)
-
-    @property
-    def digest(self) -> str:
-        """A hash of all tensors."""
-        return _digest(self.batches())
+    def __init__(self, x: Any):
+        leaves = keras.tree.flatten(x)
+        num_rows = sum(len(leaf) if leaf.shape.rank else 1 for leaf in leaves)
+        super().__init__((x, None, None), num_rows)
 
     def sample(self, size: int) -> Any:
-        """Returns a few rows of every tensor, an even number where it has more."""
-        del size
+        """Returns all points, since an objective may need any of them."""
         return self.parts
 
     def batches(self, batch_size: int | None = None) -> Iterator:
         """Yields all at once."""
-        del batch_size
         yield self.parts
 
 
-def _digest(batches: Iterator) -> str:
-    leaves = (leaf for batch in batches for leaf in keras.tree.flatten(batch))
-    return digest(leaf for leaf in leaves if leaf is not None)
-
-
-def _spread(rows: tf.Tensor, size: int) -> tf.Tensor:
-    places = np.unique(np.linspace(0, len(rows) - 1, size).astype(int))
-    return tf.gather(rows, places)
-
-
-def _in_ranks_of(form: tuple, *parts: Any) -> tuple:
-    """Returns x, y and weights in the ranks of others, where those are as many."""
-    return tuple(map(_part_in_ranks_of, parts, form))
-
-
-def _part_in_ranks_of(part: Any, other: Any) -> Any:
+def _in_ranks_of(part: Any, other: Any) -> Any:
+    """Returns x, y or weights in the ranks of others, if those are as many."""
     leaves, others = keras.tree.flatten(part), keras.tree.flatten(other)
     if len(leaves) != len(others):
         return part

@@ -2,35 +2,29 @@
 
 import collections
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.lbfgs.advice import advice
-from keras_smooth.lbfgs.exact_losses import is_compiled
-from keras_smooth.lbfgs.finite import first_non_finite
-from keras_smooth.lbfgs.float64_copy import compute_dtypes
-from keras_smooth.lbfgs.losses import has_own_loss
-from keras_smooth.lbfgs.replicas import replicas_of
-from keras_smooth.lbfgs.terms import Terms
-from keras_smooth.lbfgs.variables import Variable, dtype_of, is_among, name_of
+from keras_smooth.lbfgs.data.array_checks import first_non_finite
+from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
+from keras_smooth.lbfgs.objective.exact_losses import is_compiled
+from keras_smooth.lbfgs.objective.float64_copy import compute_dtypes
+from keras_smooth.lbfgs.objective.replicas import replicas_of
+from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among, name_of
+from keras_smooth.lbfgs.request import Request
 from keras_smooth.models import own_call
+from keras_smooth.presentation.warn import advice
 
 _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
 
 
-def check_fittable(model: Any, terms: Terms | None, dtype: str | None) -> None:
-    """Raises where a model cannot be fitted; warns where what it has is not used.
-
-    Args:
-        model: The model.
-        terms: What is minimized in place of its loss, or None.
-        dtype: `"float64"` for a copy in it, or None.
-    """
+def check_fittable(request: Request) -> None:
+    """Raises an error if a model cannot be fitted; warns of what it has that is not used."""
+    model, terms = request.model, request.terms
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(
             f"`model` must be a keras.Model or a keras.layers.Layer, received {shown(model)}."
@@ -53,19 +47,23 @@ def check_fittable(model: Any, terms: Terms | None, dtype: str | None) -> None:
         _check_loss(model)
     else:
         _warn_unused(model)
-    _check_scope()
-    _check_trained(trained(model, terms))
-    _check_dtypes(model, dtype)
-    if terms is not None:
-        _check_variables(
-            terms.variables, model, dtype or dtype_of(trained(model, terms)[0])
+    # Inside, Keras divides its losses by the number of replicas.
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise ValueError(
+            "fit_lbfgs was called inside strategy.scope(). Build and compile the model "
+            "there, and call fit_lbfgs after it: it finds the strategy of the model."
         )
-    _check_finite([*model.variables, *(terms.variables if terms else ())])
-
-
-def trained(model: keras.Model, terms: Terms | None) -> list[Variable]:
-    """Returns the variables that a fit trains."""
-    return [*model.trainable_variables, *(terms.variables if terms else ())]
+    _check_trained(request.trained)
+    if request.dtype is None:
+        _check_dtypes(model)
+    if terms is not None:
+        _check_variables(terms.variables, model, request.compute_dtype)
+    for variable in (*model.variables, *(terms.variables if terms else ())):
+        if non_finite := first_non_finite(np.asarray(variable)):
+            place, value = non_finite
+            raise ValueError(
+                f"The weights must be finite, but {name_of(variable)}[{place}] is {value}."
+            )
 
 
 def _check_loss(model: keras.Model) -> None:
@@ -100,15 +98,6 @@ def _warn_unused(model: keras.Model) -> str | None:
     )
 
 
-def _check_scope() -> None:
-    # Inside, Keras divides its losses by the number of replicas.
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        raise ValueError(
-            "fit_lbfgs was called inside strategy.scope(). Build and compile the model "
-            "there, and call fit_lbfgs after it: it finds the strategy of the model."
-        )
-
-
 def _check_trained(variables: Sequence[Variable]) -> None:
     if not variables:
         raise ValueError(
@@ -137,9 +126,7 @@ def _check_trained(variables: Sequence[Variable]) -> None:
             )
 
 
-def _check_dtypes(model: keras.Model, dtype: str | None) -> None:
-    if dtype is not None:
-        return
+def _check_dtypes(model: keras.Model) -> None:
     counts = collections.Counter(v.dtype for v in model.trainable_variables)
     if len(counts) > 1:
         usual = counts.most_common(1)[0][0]
@@ -177,15 +164,4 @@ def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: s
             raise ValueError(
                 f"{name} of `variables` is a tf.Variable, which only one device can train. "
                 f'Make it with keras.Variable(value, dtype="{dtype}").'
-            )
-
-
-def _check_finite(variables: Sequence[Variable]) -> None:
-    for variable in variables:
-        values = np.asarray(variable)
-        place = first_non_finite(values)
-        if place is not None:
-            raise ValueError(
-                f"The weights must be finite, but {name_of(variable)}[{place}] is "
-                f"{values[place]}."
             )

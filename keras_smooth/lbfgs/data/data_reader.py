@@ -9,18 +9,18 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.lbfgs.class_weights import weighted
-from keras_smooth.lbfgs.data import Data, ObjectivePoints
-from keras_smooth.lbfgs.finite import first_non_finite
-from keras_smooth.lbfgs.micro_batches import map_tensors
+from keras_smooth.lbfgs.data.array_checks import check_array, check_not_negative
+from keras_smooth.lbfgs.data.class_weights import weighted
+from keras_smooth.lbfgs.data.micro_batches import map_tensors
+from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
+from keras_smooth.models import graph, sample_inputs
 from keras_smooth.models.calls import cast_to
 
-# Strings, bytes, dates and times.
-_NO_NUMBERS = "SUMm"
+_NAMES = ("x", "y", "sample_weight")
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How data is read.
 
     Args:
@@ -36,14 +36,20 @@ class Reading:
     strings: bool = False
 
     def check(self, name: str, array: Any, first_row: int = 0) -> None:
-        """Raises where an array cannot be read."""
+        """Raises an error if an array cannot be read."""
         dtype = getattr(array, "dtype", None)
         is_string = dtype == tf.string or getattr(dtype, "kind", None) in ("S", "U")
-        takes_strings = self.strings and name not in ("y", "sample_weight")
-        if not (takes_strings and is_string):
-            _check_array(name, array, first_row)
+        if not (self.strings and is_string and name not in _NAMES[1:]):
+            check_array(name, array, first_row)
         if name == "sample_weight" and array is not None:
-            _check_not_negative(array, first_row)
+            check_not_negative(array, first_row)
+
+    def check_rows(self, parts: tuple, first_row: int = 0) -> int:
+        """Checks `(x, y, sample_weight)` and returns the number of rows."""
+        for name, part in zip(_NAMES, parts):
+            for array in keras.tree.flatten(part):
+                self.check(name, array, first_row)
+        return _num_rows(parts)
 
     def tensors(self, parts: tuple) -> tuple:
         """Returns `(x, y, sample_weight)` as tensors."""
@@ -53,7 +59,15 @@ class Reading:
         return weighted(tensors, self.class_weight, self.dtype)
 
 
-def read_data(x: Any, y: Any, sample_weight: Any, how: Reading) -> Data:
+def takes_strings(model: keras.Model) -> bool:
+    """Returns whether a model may have strings as inputs."""
+    if not graph.is_graph(model):
+        return True
+    inputs = keras.tree.flatten(sample_inputs.of_graph(model))
+    return any(tensor.dtype == "string" for tensor in inputs)
+
+
+def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> TrainingData:
     """Returns checked data.
 
     Args:
@@ -61,7 +75,7 @@ def read_data(x: Any, y: Any, sample_weight: Any, how: Reading) -> Data:
             `keras.utils.PyDataset`.
         y: Targets, None with a dataset.
         sample_weight: Weights of the samples, None with a dataset.
-        how: What is made of them.
+        options: How they are read.
 
     Raises:
         ValueError: If data is empty, endless, not finite or not in batches, or if numbers
@@ -71,32 +85,39 @@ def read_data(x: Any, y: Any, sample_weight: Any, how: Reading) -> Data:
     if x is None:
         raise ValueError("x is None. Pass the inputs.")
     if not _is_dataset(x):
-        return _of_arrays((x, y, sample_weight), how)
+        return _in_memory((x, y, sample_weight), options)
     if y is not None or sample_weight is not None:
         raise TypeError(
             f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
             "A dataset yields tuples (x, y) or (x, y, sample_weight)."
         )
-    _check_ends(x)
-    _check_first(x)
-    if how.batch_size is None:
-        return _of_arrays(_joined(x), how)
+    _check_dataset(x)
+    if options.batch_size is None:
+        return _in_memory(_joined(x), options)
     dataset = _as_dataset(x).map(
-        lambda *batch: how.tensors(keras.utils.unpack_x_y_sample_weight(batch))
+        lambda *batch: options.tensors(keras.utils.unpack_x_y_sample_weight(batch))
     )
-    dataset = dataset.rebatch(how.batch_size).prefetch(tf.data.AUTOTUNE)
-    num_rows, num_batches = _counted(dataset, how)
+    dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
+    num_rows = num_batches = 0
+    has_weight = False
+    for batch in dataset:
+        num_rows += options.check_rows(batch, num_rows)
+        num_batches += 1
+        has_weight = has_weight or _has_weight(batch)
+    if num_rows == 0:
+        raise ValueError("The dataset is empty.")
+    _check_has_weight(has_weight)
     # Keras warns of every end that it was not told of.
     known = tf.data.experimental.assert_cardinality(num_batches)
-    return Data(dataset.apply(known), num_rows)
+    return TrainingData(dataset.apply(known), num_rows)
 
 
-def read_points(x: Any, how: Reading, name: str = "x") -> ObjectivePoints:
+def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoints:
     """Returns the checked points of an objective.
 
     Args:
         x: Arrays in any nest, which may have different numbers of rows.
-        how: How they are read.
+        options: How they are read.
         name: What x is called in messages.
 
     Raises:
@@ -116,16 +137,11 @@ def read_points(x: Any, how: Reading, name: str = "x") -> ObjectivePoints:
                 f"With `objective`, {name} must be arrays in a nest of dicts, lists or "
                 f"tuples, received {shown(leaf)} in it. Pass numpy.array(...)."
             )
-        how.check(name, leaf)
-    tensors = map_tensors(tf.convert_to_tensor, x)
-    return ObjectivePoints((cast_to(how.dtype, tensors), None, None))
+        options.check(name, leaf)
+    return ObjectivePoints(cast_to(options.dtype, map_tensors(tf.convert_to_tensor, x)))
 
 
-def _is_dataset(x: Any) -> bool:
-    return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset))
-
-
-def read_validation(data: Any, how: Reading) -> Data | None:
+def read_validation(data: Any, options: ReadOptions) -> TrainingData | None:
     """Returns checked data from `(x, y)`, `(x, y, sample_weight)`, a dataset or None.
 
     Raises:
@@ -143,22 +159,24 @@ def read_validation(data: Any, how: Reading) -> Data | None:
             f"a {type(data).__name__}."
         )
     try:
-        return read_data(x, y, sample_weight, how)
+        return read_data(x, y, sample_weight, options)
     except ValueError as error:
         raise ValueError(f"In validation_data: {error}") from error
 
 
-def _of_arrays(parts: tuple, how: Reading) -> Data:
-    for name, part in zip(("x", "y", "sample_weight"), parts):
-        for array in keras.tree.flatten(part):
-            how.check(name, array)
-    tensors = how.tensors(parts)
-    num_rows = _common_num_rows(tensors)
-    _check_counts(_counts(tensors))
-    return Data(tensors, num_rows)
+def _is_dataset(x: Any) -> bool:
+    return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset))
 
 
-def _check_ends(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
+def _in_memory(parts: tuple, options: ReadOptions) -> TrainingData:
+    num_rows = options.check_rows(parts)
+    tensors = options.tensors(parts)
+    _check_has_weight(_has_weight(tensors))
+    return TrainingData(tensors, num_rows)
+
+
+def _check_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
+    """Raises an error if a dataset has no end, nothing in it, or single rows."""
     if isinstance(x, keras.utils.PyDataset):
         endless = x.num_batches is None
     else:
@@ -168,14 +186,11 @@ def _check_ends(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
             "The dataset is endless, but a full-batch fit needs all of it for every step. "
             "Leave out .repeat(), or cut it with .take(n)."
         )
-
-
-def _check_first(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
     first = next(_elements(x), None)
     if first is None:
         raise ValueError("The dataset is empty.")
     try:
-        _common_num_rows(keras.utils.unpack_x_y_sample_weight(first))
+        _num_rows(keras.utils.unpack_x_y_sample_weight(first))
     except ValueError as error:
         raise ValueError(
             f"In the first batch of the dataset: {error} A dataset yields batches: see "
@@ -193,7 +208,7 @@ def _elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
 def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
     parts = [keras.utils.unpack_x_y_sample_weight(element) for element in _elements(x)]
     for part in parts:
-        _common_num_rows(part)
+        _num_rows(part)
     return keras.tree.map_structure(
         lambda *leaves: None if leaves[0] is None else tf.concat(leaves, axis=0), *parts
     )
@@ -205,7 +220,7 @@ def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
 
     def batch(i: int) -> Any:
         parts = keras.utils.unpack_x_y_sample_weight(x[i])
-        # TensorFlow takes the memory of arrays that a generator yields for its own, and
+        # TensorFlow uses the memory of arrays that a generator yields for its own, and
         # writes its results there: it must not be the caller's.
         parts = map_tensors(np.array, parts)
         return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
@@ -219,100 +234,37 @@ def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
     )
 
 
-def _counted(dataset: tf.data.Dataset, how: Reading) -> tuple[int, int]:
-    """Checks every batch, and returns the numbers of rows and of batches."""
-    num_rows = num_batches = 0
-    counts = False
-    for batch in dataset:
-        for name, part in zip(("x", "y", "sample_weight"), batch):
-            for array in keras.tree.flatten(part):
-                how.check(name, array, num_rows)
-        num_rows += _common_num_rows(batch)
-        num_batches += 1
-        counts = counts or _counts(batch)
-    if num_rows == 0:
-        raise ValueError("The dataset is empty.")
-    _check_counts(counts)
-    return num_rows, num_batches
-
-
-def _counts(parts: tuple) -> bool:
+def _has_weight(parts: tuple) -> bool:
     """Returns whether a row has a weight that is not 0."""
     weights = [w for w in keras.tree.flatten(parts[2:]) if w is not None]
     return not weights or any(np.any(np.asarray(weight)) for weight in weights)
 
 
-def _check_counts(counts: bool) -> None:
-    if not counts:
+def _check_has_weight(has_weight: bool) -> None:
+    if not has_weight:
         raise ValueError(
             "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that "
             "there is nothing to fit. Give some rows a weight above 0."
         )
 
 
-def _check_not_negative(array: Any, first_row: int) -> None:
-    array = np.asarray(array)
-    # What is no number, or one for all rows, is refused with the other arrays.
-    if not array.ndim or array.dtype.kind not in "iuf" or not np.any(array < 0):
-        return
-    place = [int(i) for i in np.argwhere(array < 0)[0]]
-    value = array[tuple(place)]
-    place[0] += first_row
-    raise ValueError(
-        f"`sample_weight` must be 0 or more, but sample_weight[{tuple(place)}] is {value}: "
-        "a loss with a negative weight has no minimum."
-    )
-
-
-def _common_num_rows(parts: tuple) -> int:
-    named = [
+def _num_rows(parts: tuple) -> int:
+    """Returns the number of rows that x, y and weights have in common."""
+    shapes = [
         (name, tuple(np.shape(leaf)))
-        for name, part in zip(("x", "y", "sample_weight"), parts)
+        for name, part in zip(_NAMES, parts)
         for leaf in keras.tree.flatten(part)
         if leaf is not None
     ]
-    for name, shape in named:
+    for name, shape in shapes:
         if not shape:
             raise ValueError(
                 f"{name} must be an array with rows along its first axis, received a single "
                 "value. Lists stand for several inputs: pass numpy.array(...)."
             )
-    if len({shape[0] for _, shape in named}) > 1:
-        shapes = ", ".join(f"{name} {shape}" for name, shape in named)
+    if len({shape[0] for _, shape in shapes}) > 1:
         raise ValueError(
             "x, y and sample_weight need the same number of rows, received shapes "
-            f"{shapes}."
+            f"{', '.join(f'{name} {shape}' for name, shape in shapes)}."
         )
-    return named[0][1][0]
-
-
-def _check_array(name: str, array: Any, first_row: int = 0) -> None:
-    if array is None:
-        return
-    if keras.backend.is_keras_tensor(array):
-        raise TypeError(f"{name} must be arrays of numbers, received {shown(array)}.")
-    if isinstance(array, tf.SparseTensor | tf.RaggedTensor) or hasattr(array, "tocsr"):
-        raise TypeError(
-            f"{name} must be dense arrays, received a {type(array).__name__}: pass "
-            f"{name}.toarray(), or {name}.to_tensor(), or tf.sparse.to_dense({name})."
-        )
-    array = np.asarray(array)
-    if array.dtype.kind == "c":
-        raise TypeError(
-            f"{name} must be real, received {array.dtype}: pass its real and imaginary "
-            "parts as two arrays, or as columns."
-        )
-    # A single word is refused for having no rows.
-    words = array.dtype.kind in _NO_NUMBERS and array.ndim
-    if array.dtype == object or array.dtype.names or words:
-        raise TypeError(
-            f"{name} must be arrays of numbers or a dataset, received {array!r:.80}."
-        )
-    if array.size == 0:
-        raise ValueError(f"{name} is empty: it has shape {array.shape}.")
-    place = first_non_finite(array)
-    if place is None:
-        return
-    value = array[place]
-    place = tuple(i + first_row * (axis == 0) for axis, i in enumerate(place))
-    raise ValueError(f"{name} must be finite, but {name}[{place}] is {value}.")
+    return shapes[0][1][0]

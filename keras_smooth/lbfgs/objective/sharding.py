@@ -5,17 +5,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs import micro_batches
-from keras_smooth.lbfgs.data import Data, ObjectivePoints
-from keras_smooth.lbfgs.objective import Objective
-from keras_smooth.lbfgs.replicas import Replicas
+from keras_smooth.lbfgs.data import micro_batches
+from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
+from keras_smooth.lbfgs.objective.objective import Objective
+from keras_smooth.lbfgs.objective.replicas import Replicas
 
 # Rows on which it is tried whether a loss is an average over rows.
 _SAMPLE = 64
 
 
-def lay_out(
-    data: Data | ObjectivePoints,
+def shard(
+    data: TrainingData,
     objective: Objective,
     replicas: Replicas | None,
     batch_size: int | None,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_smooth.lbfgs import whole_files
+from keras_smooth.lbfgs.run import atomic_files
 
 KEEP = 2
 # Of the arrays that a run is kept in.
@@ -67,12 +67,12 @@ class Checkpoint:
         np.savez(buffer, identity=identity, **arrays)  # type: ignore[arg-type]
         content = buffer.getbuffer()
         digest = hashlib.sha256(content).digest()
-        whole_files.write(self._directory / _NAME.format(nit), (digest, content))
+        atomic_files.write(self._directory / _NAME.format(nit), (digest, content))
         for path in self._paths()[KEEP:]:
             # Another process in this directory may have been faster.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-        whole_files.remove_leftovers(self._directory)
+        atomic_files.remove_leftovers(self._directory)
 
     def load(self) -> dict[str, np.ndarray] | None:
         """Returns the arrays of the latest file that is whole, or None where none is there.

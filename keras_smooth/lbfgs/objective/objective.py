@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from keras_smooth.lbfgs.advice import advice, advice_on_each
-from keras_smooth.lbfgs.losses import loss_of
-from keras_smooth.lbfgs.terms import Terms
-from keras_smooth.lbfgs.variables import (
+from keras_smooth.lbfgs.objective.compiled_loss import loss_of
+from keras_smooth.lbfgs.objective.terms import Terms
+from keras_smooth.lbfgs.objective.variables import (
     OtherValues,
     Variable,
     dtype_of,
@@ -19,6 +18,7 @@ from keras_smooth.lbfgs.variables import (
     names_of,
 )
 from keras_smooth.models.tracing import traced
+from keras_smooth.presentation.warn import advice, advice_on_each
 
 
 class Objective:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import checks
-from keras_smooth.lbfgs.variables import Variable, is_among, name_of
+from keras_smooth.lbfgs.objective.variables import Variable, is_among, name_of
 
 
 class Terms:
@@ -109,7 +109,7 @@ def terms_of(objective: Any, loss_weights: Any, variables: Any) -> Terms | None:
     return None
 
 
-def _weakly(function: Callable) -> Callable[[], Callable]:
+def _weakly(function: Callable) -> Callable[[], Any]:
     if inspect.ismethod(function):
         return weakref.WeakMethod(function)
     return weakref.ref(function)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.objective.objective import Objective
 
 
-def settle(
+def recalibrate(
     objective: Objective, variables: list[keras.Variable], batches: Callable
 ) -> None:
     """Gives every moving average the value that it would approach at these weights.

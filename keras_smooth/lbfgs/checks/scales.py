@@ -6,11 +6,11 @@ import keras
 import numpy as np
 
 from keras_smooth.differentiation.derivative_model import DerivativeModel
-from keras_smooth.lbfgs.advice import advice
-from keras_smooth.lbfgs.exact_losses import losses_as_compiled
-from keras_smooth.lbfgs.losses import has_own_loss
-from keras_smooth.lbfgs.targets import in_one_structure, of_losses, own_name
+from keras_smooth.lbfgs.checks.targets import in_one_structure, of_losses, own_name
+from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
+from keras_smooth.lbfgs.objective.exact_losses import losses_as_compiled
 from keras_smooth.models import calls, graph
+from keras_smooth.presentation.warn import advice
 
 # Beyond them an 8 x 20 network lost the second derivative of exp(-x^2) (docs/limits.md).
 _FACTOR, _ARGUMENT = 50.0, 15.0

@@ -1,0 +1,77 @@
+"""What callbacks and `History` are told of a fit: loss, metrics or terms, and validation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth.lbfgs.data.training_data import TrainingData
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
+
+
+def logs_of(
+    request: Request,
+    problem: FitProblem,
+    validation: TrainingData | None,
+    callbacks: keras.callbacks.CallbackList,
+) -> Callable[[float], dict[str, float]]:
+    """Returns a function that makes the logs of an epoch, at the weights that the model has.
+
+    The logs are the loss, which is its argument, metrics or terms, and `val_` of both.
+
+    Args:
+        request: Of the fit.
+        problem: What is minimized: its points may change.
+        validation: Other data, or None.
+        callbacks: They are told of the validation, as by `fit`.
+    """
+    model, objective = request.model, problem.objective
+
+    def evaluated(data: TrainingData, callbacks: Any = None) -> dict[str, float]:
+        if request.terms is None:
+            dataset = data.as_dataset(request.batch_size)
+            return _evaluated(model, dataset, callbacks)
+        loss = objective.value(objective.position, data.parts)
+        return {**objective.terms(data.parts), "loss": float(loss)}
+
+    def logs(loss: float) -> dict[str, float]:
+        if request.terms is not None:
+            found = objective.terms(problem.points.parts)
+        else:
+            # Without metrics the loss says it all; several outputs have a metric each, their
+            # loss, once they are evaluated.
+            several = len(tf.nest.flatten(problem.points.specification[1])) > 1
+            found = evaluated(problem.points) if several or len(model.metrics) > 1 else {}
+        of_validation = evaluated(validation, callbacks) if validation else {}
+        return {**found, "loss": loss} | {f"val_{n}": v for n, v in of_validation.items()}
+
+    return logs
+
+
+def _evaluated(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    callbacks: keras.callbacks.CallbackList | None,
+) -> dict[str, float]:
+    """Returns what `model.evaluate` does, on several devices from the first one alone.
+
+    Keras' own `evaluate` fails there where the rows of the first batch do not divide evenly,
+    and on several workers altogether.
+    """
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return model.evaluate(batches, verbose=0, return_dict=True, callbacks=callbacks)
+    if callbacks:
+        callbacks.on_test_begin()
+    # The variables of metrics cannot be assigned to outside of a replica. They stay as they
+    # are: the scope has the values. Under that of the strategy, new ones are made.
+    with model.distribute_strategy.scope(), keras.StatelessScope():
+        model.reset_metrics()
+        for batch in batches:
+            model.test_step(batch)
+        results = model.get_metrics_result()
+    logs = {name: float(value) for name, value in results.items()}
+    if callbacks:
+        callbacks.on_test_end(logs)
+    return logs
