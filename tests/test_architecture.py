@@ -39,7 +39,8 @@ LEVELS = {
 
 # Data goes through these parts of lbfgs/ one way: none imports a later one.
 PARTS_OF_LBFGS = (
-    "data", "minimizers", "objective", "request", "checks", "run", "history", "fit"
+    "result", "data", "minimizers", "objective", "resample", "request", "checks", "run",
+    "history", "fit",
 )  # fmt: skip
 
 # What runs a room, and is none.

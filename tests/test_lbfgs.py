@@ -2,6 +2,7 @@
 
 import gc
 import math
+import pickle
 import weakref
 
 import keras
@@ -426,3 +427,13 @@ def test_throw():
     with pytest.raises(RuntimeError, match="inf or NaN"):
         minimize(*ENDS["NaN at the start"][:2], throw=True)
     assert minimize(rosenbrock, [-1.2, 1.0], epochs=200, throw=True)[0].success
+
+
+PICKLED = ["result.OptimizeResult", "result.Status", "resample.Resample"]
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_what_0_2_0_has_pickled_can_be_loaded(name):
+    module, kind = name.split(".")
+    pickled = f"ckeras_smooth.lbfgs.{module}\n{kind}\n.".encode()
+    assert pickle.loads(pickled) is getattr(keras_smooth, kind)

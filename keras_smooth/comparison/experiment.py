@@ -18,7 +18,7 @@ from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings, Variant
 from keras_smooth.comparison.training import Report, train
 from keras_smooth.differentiation.operators import derivatives
-from keras_smooth.lbfgs.run.result import BROKEN_OFF
+from keras_smooth.lbfgs.result import BROKEN_OFF
 
 ORDER = 2
 

@@ -1,6 +1,5 @@
 """fit_lbfgs: full-batch L-BFGS for any Keras model."""
 
-import dataclasses
 import math
 import os
 import time
@@ -10,40 +9,39 @@ from typing import Any
 import keras
 
 from keras_smooth.lbfgs.checks.model import check_fittable
-from keras_smooth.lbfgs.data.resample import Resample
 from keras_smooth.lbfgs.history import logs_of
 from keras_smooth.lbfgs.objective.variables import Variable
 from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.resample import Resample
+from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
-from keras_smooth.lbfgs.run.result import Status
 from keras_smooth.lbfgs.run.resume import Resumable
 from keras_smooth.presentation.other_names import refuses
-from keras_smooth.presentation.warn import advice
 
-_ITERATIONS = "`epochs`, the largest number of iterations"
-_PAIRS = "`num_correction_pairs`, how many pairs of vectors are remembered"
-_TOLERANCE = "`tolerance`, the largest entry of the gradient at which the fit is done"
-# What SciPy, PyTorch, Optax, JAXopt and TFP call arguments.
+# What SciPy, PyTorch, Optax, JAXopt and TFP call arguments, and what to use.
+_NAMES_ELSEWHERE = {
+    "max_iter maxiter max_iterations iterations n_iter num_iterations nit steps max_steps": (
+        "`epochs`, the largest number of iterations"
+    ),
+    "m maxcor history_size memory_size memory num_pairs": (
+        "`num_correction_pairs`, how many pairs of vectors are remembered"
+    ),
+    "gtol tol tolerance_grad pgtol": (
+        "`tolerance`, the largest entry of the gradient at which the fit is done"
+    ),
+    "ftol f_tol tolerance_change factr": (
+        "`target`, the loss at which the fit is done, or `tolerance` for the gradient"
+    ),
+    "loss loss_fn fun closure": (
+        "`objective`, a function of the model and x, or `model.compile(loss=...)`"
+    ),
+    "callback": "`callbacks`, a list of Keras callbacks",
+    "timeout max_time": "`max_seconds`",
+    "lr learning_rate": "no learning rate: a line search finds the step",
+}
 _OTHER_NAMES = {
-    **dict.fromkeys(("max_iter", "maxiter", "max_iterations", "iterations"), _ITERATIONS),
-    **dict.fromkeys(("n_iter", "num_iterations", "nit", "steps", "max_steps"), _ITERATIONS),
-    **dict.fromkeys(("m", "maxcor", "history_size", "memory_size"), _PAIRS),
-    **dict.fromkeys(("memory", "num_pairs"), _PAIRS),
-    **dict.fromkeys(("gtol", "tol", "tolerance_grad", "pgtol"), _TOLERANCE),
-    **dict.fromkeys(
-        ("ftol", "f_tol", "tolerance_change", "factr"),
-        "`target`, the loss at which the fit is done, or `tolerance` for the gradient",
-    ),
-    **dict.fromkeys(
-        ("loss", "loss_fn", "fun", "closure"),
-        "`objective`, a function of the model and x, or `model.compile(loss=...)`",
-    ),
-    **dict.fromkeys(("callback",), "`callbacks`, a list of Keras callbacks"),
-    **dict.fromkeys(("timeout", "max_time"), "`max_seconds`"),
-    **dict.fromkeys(
-        ("lr", "learning_rate"), "no learning rate: a line search finds the step"
-    ),
+    name: use for names, use in _NAMES_ELSEWHERE.items() for name in names.split()
 }
 
 
@@ -88,8 +86,8 @@ def fit_lbfgs(
     gradient keeps its value, with a warning, as in `fit`. A run never ends with a larger
     loss than it started with, on the same points, unless a callback sets weights.
 
-    What does not fit is refused before anything is compiled, after a look at all data and
-    one evaluation of a few rows. The first call compiles, which takes seconds; further
+    What does not fit is refused before anything is compiled, after a check of all data and
+    one evaluation of a few rows. The first call compiles, which takes seconds; later
     calls with the same model and shapes of data reuse the compiled function, until the
     model is compiled again: do so, as for `fit`, after a change of its layers or of what
     its `compute_loss` reads from Python. An `objective` is traced for every fit, and
@@ -104,7 +102,7 @@ def fit_lbfgs(
     0.9 GB for `"bfgs"` with 10,401 weights, in float64; TensorFlow with a compiled program
     takes 0.6 to 0.8 GB itself.
 
-    Under a `tf.distribute` strategy every replica takes its share of the rows; every worker
+    Under a `tf.distribute` strategy every replica computes its share of the rows; every worker
     passes the same data. docs/several_devices.md says how to start several workers.
 
     Args:
@@ -134,11 +132,11 @@ def fit_lbfgs(
         class_weight: Weights by class, 0 or more, a dict, in place of `sample_weight`, as
             for `fit`.
         batch_size: Rows to evaluate at once, for data whose activations, or which itself,
-            does not fit into memory: arrays are taken in batches of this size, datasets
-            are read again for every evaluation and cut into such batches. The steps are
+            does not fit into memory: arrays are evaluated in batches of this size; datasets
+            are read again for every evaluation, in such batches. The steps are
             those of all data at once, to rounding. A loss that is neither an average nor
             a sum over rows is refused, as one with BatchNormalization in training mode.
-            None takes all rows at once.
+            None uses all rows at once.
         epochs: Index of the last iteration, as for `fit`.
         initial_epoch: Index to begin at; `epochs - initial_epoch` iterations run at most.
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
@@ -152,11 +150,11 @@ def fit_lbfgs(
             benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
             More pairs need fewer iterations and make each slower; as many as weights, or
-            more, are the dense matrix of `"bfgs"`, which is smaller. None takes that matrix
-            in float64 as far as 8 MiB go, 1254 weights, and else a third of the number of
+            more, are the dense matrix of `"bfgs"`, which is smaller. None uses that matrix
+            in float64 up to 8 MiB, which is 1254 weights, and else a third of the number of
             rows, which costs about as much as an evaluation, but 50 at least, or what fits
             into 8 MiB, and 300 at most; and never more than fit into 256 MiB, or 3.
-            `"tfp_lbfgs"` takes 50; for `"bfgs"` and `"tfp_bfgs"` it has no meaning.
+            `"tfp_lbfgs"` uses 50; for `"bfgs"` and `"tfp_bfgs"` it has no meaning.
             benchmarks/lbfgs.md has what more or fewer do.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
@@ -164,7 +162,7 @@ def fit_lbfgs(
         tolerance: Largest absolute entry of the gradient at which the fit is done.
         target: Loss at which the fit is done.
         max_seconds: Wall time after which no further chunk of iterations begins.
-        max_restarts: How often a dead line search starts again with empty memory.
+        max_restarts: How often a line search that fails starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
             them as the end of that epoch. The default makes about 100 calls.
         callbacks: Keras callbacks. The fit goes on from weights that one sets, with empty
@@ -181,8 +179,8 @@ def fit_lbfgs(
             256 MiB at most by default); of `"bfgs"` with n weights n^2 numbers up to 512,
             3/4 of them up to 1024, and less and less, down to a half (2 GiB at most). In memory
             a fit takes several times as much, see above.
-        throw: Whether to raise where a run breaks off, instead of only saying so in the
-            result.
+        throw: Whether to raise an error if a run breaks off, instead of only saying so in
+            the result.
 
     Returns:
         A `keras.callbacks.History`. Its `result` is an `OptimizeResult` with `success`,
@@ -195,7 +193,7 @@ def fit_lbfgs(
             checkpoint is of another run.
         TypeError: If an argument is of the wrong kind.
         ImportError: If a method of TensorFlow Probability cannot be used here.
-        RuntimeError: With `throw=True`, if the line search died for good, the position
+        RuntimeError: With `throw=True`, if the line search failed for good, the position
             stalled or the loss is not finite. The model has the best weights found.
         KeyboardInterrupt: After an interrupt. The model has the best weights found, and
             `model.history` all that was before it. So it is after an error of a callback.
@@ -264,10 +262,9 @@ def fit_lbfgs(
     )
     if saved:
         saved.restore(run, model.history)
-    _warn_precision(model, problem.objective.dtype)
-    logs = logs_of(request, problem, validation, called)
+    logs_at = logs_of(request, problem, validation, called)
     try:
-        last = _Fit(request, problem, run, saved, called, logs).iterate()
+        last = _iterate(request, problem, run, saved, called, logs_at)
     # An error of a callback, too, must not cost the best weights.
     except BaseException:
         run.interrupt()
@@ -285,69 +282,51 @@ def fit_lbfgs(
     return model.history
 
 
-@dataclasses.dataclass(frozen=True)
-class _Fit:
-    """What goes on between a run, its checkpoints and the callbacks."""
+def _iterate(
+    request: Request,
+    problem: FitProblem,
+    run: OptimizationRun,
+    saved: Resumable | None,
+    callbacks: keras.callbacks.CallbackList,
+    logs_at: Callable[[float], dict[str, float]],
+) -> dict[str, float]:
+    """Runs chunk after chunk, with callbacks and checkpoints, and returns the last logs."""
+    model, most, resample = request.model, request.num_iterations, request.resample
+    seconds = math.inf if request.max_seconds is None else request.max_seconds
+    deadline = time.monotonic() + seconds
+    logs: dict[str, float] = {}
 
-    request: Request
-    problem: FitProblem
-    run: OptimizationRun
-    saved: Resumable | None
-    callbacks: keras.callbacks.CallbackList
-    logs: Callable[[float], dict[str, float]]
+    def follow() -> None:
+        # A callback may have set weights.
+        if problem.was_changed():
+            run.jump(problem.start())
 
-    def iterate(self) -> dict[str, float]:
-        """Runs chunk after chunk and returns the last logs."""
-        request, run, callbacks = self.request, self.run, self.callbacks
-        model, most, resample = request.model, request.num_iterations, request.resample
-        seconds = math.inf if request.max_seconds is None else request.max_seconds
-        deadline = time.monotonic() + seconds
-        logs: dict[str, float] = {}
+    run.stop_if(request.is_reached(run.best.fun), Status.TARGET)
+    # A run that is over at its start is told once, so that its history has a loss.
+    while not model.history.epoch or (run.status is None and run.nit < most):
+        last = min(run.nit + request.chunk, most)
+        if resample:
+            last = min(last, resample.next_draw(run.nit))
+        epoch = request.initial_epoch + last - 1
+        callbacks.on_epoch_begin(epoch)
+        callbacks.on_train_batch_begin(0)
+        follow()
+        if resample and resample.is_due(run.nit):
+            dtype = problem.objective.dtype
+            problem.move(resample.drawn(problem.worker, problem.points, run.nit, dtype))
+            run.move(problem.data)
+        run.advance(last)
+        callbacks.on_train_batch_end(0, {"loss": run.best.fun})
+        logs = logs_at(run.best.fun)
+        callbacks.on_epoch_end(epoch, logs)
+        follow()
+        # At its start a run has nothing that another start would not have.
+        if saved and run.nit > 0:
+            saved.save(run, model.history)
+        stopped, late = problem.on_any_worker(
+            model.stop_training, time.monotonic() > deadline
+        )
+        run.stop_if(stopped, Status.STOPPED)
         run.stop_if(request.is_reached(run.best.fun), Status.TARGET)
-        # A run that is over at its start is told once, so that its history has a loss.
-        while not model.history.epoch or (run.status is None and run.nit < most):
-            last = min(run.nit + request.chunk, most)
-            if resample:
-                last = min(last, resample.next_draw(run.nit))
-            epoch = request.initial_epoch + last - 1
-            callbacks.on_epoch_begin(epoch)
-            callbacks.on_train_batch_begin(0)
-            self._follow()
-            if resample and resample.is_due(run.nit):
-                self._draw(resample)
-            run.advance(last)
-            callbacks.on_train_batch_end(0, {"loss": run.best.fun})
-            logs = self.logs(run.best.fun)
-            callbacks.on_epoch_end(epoch, logs)
-            self._follow()
-            # At its start a run has nothing that another start would not have.
-            if self.saved and run.nit > 0:
-                self.saved.save(run, model.history)
-            stopped, late = self.problem.on_any_worker(
-                model.stop_training, time.monotonic() > deadline
-            )
-            run.stop_if(stopped, Status.STOPPED)
-            run.stop_if(request.is_reached(run.best.fun), Status.TARGET)
-            run.stop_if(late, Status.TIME_LIMIT)
-        return logs
-
-    def _follow(self) -> None:
-        """Goes on from what a callback has set, as `fit` does."""
-        if self.problem.was_changed():
-            self.run.jump(self.problem.start())
-
-    def _draw(self, resample: Resample) -> None:
-        problem, run = self.problem, self.run
-        dtype = problem.objective.dtype
-        problem.move(resample.drawn(problem.worker, problem.points, run.nit, dtype))
-        run.move(problem.data)
-
-
-@advice
-def _warn_precision(model: keras.Model, dtype: str) -> str | None:
-    if dtype == "float64":
-        return None
-    return (
-        f"fit_lbfgs runs in {dtype}: line searches stall at a loss near 1e-8 and y'' is "
-        'noisy. Pass dtype="float64", or build the model with it, to go further.'
-    )
+        run.stop_if(late, Status.TIME_LIMIT)
+    return logs

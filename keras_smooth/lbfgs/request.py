@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import os
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,30 +19,22 @@ from keras_smooth.lbfgs.data.data_reader import (
     read_validation,
     takes_strings,
 )
-from keras_smooth.lbfgs.data.resample import Resample, check_resample
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.minimizers import check_method
 from keras_smooth.lbfgs.objective.terms import Terms, terms_of
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of
+from keras_smooth.lbfgs.resample import Resample, check_resample
 
-# Name: which check, smallest value, whether None is allowed.
-_NUMBERS: dict[str, tuple[Callable, float, bool]] = {
-    "epochs": (whole_number, 1, False),
-    "initial_epoch": (whole_number, 0, False),
-    "num_correction_pairs": (whole_number, 1, True),
-    "max_restarts": (whole_number, 0, False),
-    "steps_per_execution": (whole_number, 1, True),
-    "batch_size": (whole_number, 1, True),
-    "tolerance": (finite_number, 0, False),
-    "target": (finite_number, -math.inf, True),
-    "max_seconds": (finite_number, 0, True),
-    "validation_split": (finite_number, 0, False),
-}
 # What goes with rows, and not with the points of an objective.
 _OF_ROWS = ("y", "sample_weight", "class_weight", "batch_size")
 
 
-@dataclasses.dataclass(frozen=True)
+def _number(check: Callable, least: float) -> Any:
+    """Returns a field of a number, which may be None if its type says so."""
+    return dataclasses.field(metadata={"check": check, "least": least})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
     """The arguments of `fit_lbfgs`; see there.
 
@@ -59,19 +52,19 @@ class Request:
     resample: Resample | None
     sample_weight: Any
     class_weight: Mapping[int, float] | None
-    batch_size: int | None
-    epochs: int
-    initial_epoch: int
+    batch_size: int | None = _number(whole_number, 1)
+    epochs: int = _number(whole_number, 1)
+    initial_epoch: int = _number(whole_number, 0)
     validation_data: Any
-    validation_split: float
+    validation_split: float = _number(finite_number, 0)
     method: str
-    num_correction_pairs: int | None
+    num_correction_pairs: int | None = _number(whole_number, 1)
     dtype: str | None
-    tolerance: float
-    target: float | None
-    max_seconds: float | None
-    max_restarts: int
-    steps_per_execution: int | None
+    tolerance: float = _number(finite_number, 0)
+    target: float | None = _number(finite_number, -math.inf)
+    max_seconds: float | None = _number(finite_number, 0)
+    max_restarts: int = _number(whole_number, 0)
+    steps_per_execution: int | None = _number(whole_number, 1)
     callbacks: list | None
     verbose: str | int
     jit_compile: bool
@@ -91,10 +84,11 @@ class Request:
         truth("`jit_compile`", self.jit_compile)
         if self.dtype is not None:
             choice("`dtype`", self.dtype, ["float64"])
-        for name, (check, least, optional) in _NUMBERS.items():
-            value = getattr(self, name)
-            if value is not None or not optional:
-                check(f"`{name}`", value, least)
+        for field in dataclasses.fields(self):
+            value, number = getattr(self, field.name), field.metadata
+            optional = type(None) in typing.get_args(field.type)
+            if number and not (value is None and optional):
+                number["check"](f"`{field.name}`", value, number["least"])
         if self.validation_split >= 1:
             raise ValueError(
                 f"`validation_split` must be below 1, received {self.validation_split!r}."

@@ -56,15 +56,8 @@ def advice(check: Callable[..., str | None]) -> Callable[..., None]:
         check: Function whose first argument is the subject, as a model. It returns the
             sentence to warn with, or None.
     """
-    return _advice(check, f"{check.__module__}.{check.__qualname__}")
+    topic = f"{check.__module__}.{check.__qualname__}"
 
-
-def advice_on_each(check: Callable[..., str | None]) -> Callable[..., None]:
-    """Does as `advice`, but warns once for each subject and sentence."""
-    return _advice(check, "")
-
-
-def _advice(check: Callable[..., str | None], topic: str) -> Callable[..., None]:
     @functools.wraps(check)
     def advise(subject: object, *args: object) -> None:
         try:

@@ -15,8 +15,7 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
         ValueError: If the model cannot be called on them.
     """
     if graph.is_graph(model):
-        _check_number(model, x)
-        _check_shapes(model, x)
+        _check(sample_inputs.of_graph(model), x)
     try:
         return calls.call_without_trace(model, x)
     except (ValueError, tf.errors.UnimplementedError) as error:
@@ -26,59 +25,47 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
         ) from error
 
 
-def _inputs(model: keras.Model) -> list[keras.KerasTensor]:
-    return keras.tree.flatten(sample_inputs.of_graph(model))
-
-
-def _check_number(model: keras.Model, x: Any) -> None:
-    expected = sample_inputs.of_graph(model)
-    names = [tensor.name for tensor in _inputs(model)]
+def _check(expected: Any, x: Any) -> None:
+    """Raises an error if x has not the number or the shapes of the inputs of a graph."""
+    inputs = keras.tree.flatten(expected)
+    names = [tensor.name for tensor in inputs]
     if isinstance(expected, dict) and isinstance(x, dict):
-        # Keras leaves out what is too much in a dict.
         for name in expected:
             if name not in x:
                 raise ValueError(
                     f'Missing data for input "{name}": x has the keys {", ".join(x)}, the '
                     f"inputs of the model are {', '.join(expected)}."
                 )
-        return
-    size = len(keras.tree.flatten(x))
-    if size != len(names):
+        # Keras leaves out what is too much in a dict.
+        x = {name: x[name] for name in expected}
+    leaves = keras.tree.flatten(x)
+    if len(leaves) != len(inputs):
         raise ValueError(
-            f"x has {size} array{'s' * (size != 1)}, but the model has {len(names)} "
-            f"input{'s' * (len(names) != 1)}: {', '.join(names)}. Pass one array for each."
+            f"x has {len(leaves)} array{'s' * (len(leaves) != 1)}, but the model has "
+            f"{len(names)} input{'s' * (len(names) != 1)}: {', '.join(names)}. Pass one array "
+            "for each."
         )
     if len(names) == 1 and isinstance(x, dict) and not isinstance(expected, dict):
         raise ValueError(
             f"x is a dict with the key {next(iter(x))!r}, but the model has one input: pass "
             "the array itself."
         )
-
-
-def _check_shapes(model: keras.Model, x: Any) -> None:
-    expected = sample_inputs.of_graph(model)
-    if isinstance(expected, dict) and isinstance(x, dict):
-        x = {name: x[name] for name in expected}
-    for leaf, tensor in zip(keras.tree.flatten(x), _inputs(model)):
-        shape, wanted = _of_one_rank(tuple(leaf.shape), tuple(tensor.shape))
-        place = (
-            f"x has shape {_open(leaf.shape)}, but the input {tensor.name} of the model "
+    for leaf, tensor in zip(leaves, inputs):
+        shape, wanted = tuple(leaf.shape), tuple(tensor.shape)
+        has = (
+            f"x has shape {_open(shape)}, but the input {tensor.name} of the model has "
+            f"{wanted}: expected"
         )
-        place += f"has {tuple(tensor.shape)}: expected"
+        # As Keras compares them: with or without a last axis of 1.
+        if len(shape) == len(wanted) + 1 and shape[-1] == 1:
+            shape = shape[:-1]
+        elif len(shape) == len(wanted) - 1 and wanted[-1] == 1:
+            shape = (*shape, 1)
         if len(shape) != len(wanted):
-            raise ValueError(f"{place} {len(wanted)} axes, the first of them for rows.")
+            raise ValueError(f"{has} {len(wanted)} axes, the first of them for rows.")
         for axis in range(-1, -len(shape), -1):
             if wanted[axis] not in (None, shape[axis]):
-                raise ValueError(f"{place} axis {axis} of x to have value {wanted[axis]}.")
-
-
-def _of_one_rank(shape: tuple, wanted: tuple) -> tuple[tuple, tuple]:
-    """Returns two shapes as Keras compares them: with or without a last axis of 1."""
-    if len(shape) == len(wanted) + 1 and shape[-1] == 1:
-        return shape[:-1], wanted
-    if len(shape) == len(wanted) - 1 and wanted[-1] == 1:
-        return (*shape, 1), wanted
-    return shape, wanted
+                raise ValueError(f"{has} axis {axis} of x to have value {wanted[axis]}.")
 
 
 def _open(shape: Any) -> tuple:

@@ -24,7 +24,7 @@ _OF_DIFFERENCES = {
 
 @advice
 def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | None:
-    """Warns, once a model, where its first activation is far from 0 at the start.
+    """Warns, once a model, if its first activation is far from 0 at the start.
 
     Args:
         model: The user's.
@@ -34,59 +34,46 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
     if isinstance(worker, DerivativeModel):
         worker = worker.model
     path, first = _first_trained(worker)
-    if not _bends(first):
+    is_dense = isinstance(first, keras.layers.Dense)
+    if not is_dense or first.activation is keras.activations.linear:
         return None
     for call in calls.record(worker, [first], (x,))[id(first)]:
-        values = (*call.args, *call.kwargs.values())[0]
+        values = np.asarray((*call.args, *call.kwargs.values())[0], "float64")
+        values = values.reshape(-1, values.shape[-1])
         size = _size_of_arguments(first, values)
         if size > _ARGUMENT:
-            return _about_inputs(path, size, np.asarray(values, "float64"))
+            mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
+            return (
+                f"What reaches the layer {path} has means up to {mean:.3g} and standard "
+                f"deviations up to {spread:.3g}, so that its activation gets arguments of "
+                f"{size:.3g} (root mean square): there it is straight or flat, and has no "
+                "derivatives to train. Bring inputs near 0 and 1, as by "
+                "keras.layers.Normalization or (x - mean) / deviation; the derivative of "
+                "order k is then divided by deviation ** k."
+            )
     return None
 
 
 def _first_trained(model: keras.Model) -> tuple[str, Any]:
     """Returns the path and the first layer that has weights to train, `("", None)` if none."""
-    for path, part in graph.unique(model):
+    for path, layer in graph.unique(model):
         # The operations of a graph have none.
-        if isinstance(part, keras.layers.Layer) and part.trainable_weights:
-            return path, part
+        if isinstance(layer, keras.layers.Layer) and layer.trainable_weights:
+            return path, layer
     return "", None
 
 
-def _bends(layer: Any) -> bool:
-    """Returns whether a layer has an activation of what its kernel makes of numbers."""
-    return (
-        isinstance(layer, keras.layers.Dense)
-        and layer.activation is not keras.activations.linear
-        and getattr(layer, "kernel", None) is not None
-    )
-
-
-def _size_of_arguments(layer: Any, values: Any) -> float:
-    """Returns the median over units of what an activation gets; 0 if a graph keeps it."""
-    if not hasattr(values, "numpy"):
-        return 0.0
-    arguments = np.asarray(values, "float64") @ np.asarray(layer.kernel, "float64")
+def _size_of_arguments(layer: Any, values: np.ndarray) -> float:
+    """Returns the median over units of what an activation gets."""
+    arguments = values @ np.asarray(layer.kernel, "float64")
     if layer.use_bias:
         arguments = arguments + np.asarray(layer.bias, "float64")
-    return float(np.median(_size(arguments.reshape(-1, arguments.shape[-1]))))
-
-
-def _about_inputs(path: str, size: float, values: np.ndarray) -> str:
-    values = values.reshape(-1, values.shape[-1])
-    mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
-    return (
-        f"What reaches the layer {path} has means up to {mean:.3g} and standard deviations up "
-        f"to {spread:.3g}, so that its activation gets arguments of {size:.3g} (root mean "
-        "square): there it is straight or flat, and has no derivatives to train. Bring "
-        "inputs near 0 and 1, as by keras.layers.Normalization or (x - mean) / deviation; "
-        "the derivative of order k is then divided by deviation ** k."
-    )
+    return float(np.median(_size(arguments)))
 
 
 @advice
 def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
-    """Warns, once a model, where targets are much larger than the outputs, or vary less.
+    """Warns, once a model, if targets are much larger than the outputs, or vary less.
 
     Args:
         model: Compiled model.
@@ -107,7 +94,15 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
         output, target = _columns(output), _columns(target)
         if output.shape == target.shape and np.any(far := _is_far(output, target)):
             column = int(np.argmax(far))
-            return _about_targets(output[:, column], target[:, column])
+            output, target = output[:, column], target[:, column]
+            mean, spread = target.mean(), target.std()
+            return (
+                f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the "
+                f"outputs at the start {output.mean():.3g} and {output.std():.3g}: a fit over "
+                "such a distance saturates activations or ends early, and derivatives go "
+                f"wrong first. Fit (y - {mean:.3g}) / {spread:.3g}, and multiply the "
+                f"derivatives by {spread:.3g}."
+            )
     return None
 
 
@@ -137,13 +132,3 @@ def _is_far(output: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def _size(values: np.ndarray) -> np.ndarray:
     return np.sqrt(np.mean(values**2, axis=0))
-
-
-def _about_targets(output: np.ndarray, target: np.ndarray) -> str:
-    mean, spread = target.mean(), target.std()
-    return (
-        f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the outputs "
-        f"at the start {output.mean():.3g} and {output.std():.3g}: a fit over such a "
-        "distance saturates activations or ends early, and derivatives go wrong first. Fit "
-        f"(y - {mean:.3g}) / {spread:.3g}, and multiply the derivatives by {spread:.3g}."
-    )

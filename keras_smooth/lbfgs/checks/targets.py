@@ -14,7 +14,7 @@ _FREE = ("ctc",)
 
 
 def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> None:
-    """Raises where targets are missing, or would be broadcast without a word.
+    """Raises an error if targets are missing, or would be broadcast without a word.
 
     Args:
         model: Compiled model.
@@ -39,9 +39,22 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
     alike = None not in losses or compared is not outputs
     if alike:
         compared, targets = in_one_structure(model, compared, targets)
-    _check_structure(y, sample_weight)
-    if alike and all(map(_compares_entries, losses)):
-        _check_shapes(compared, targets)
+    if keras.tree.is_nested(sample_weight):
+        _check_structure(y, sample_weight)
+    # A loss of a user's own may compare outputs and targets in another way.
+    names = [own_name(loss) for loss in losses if loss is not None]
+    if not alike or any(name in ("", *_FREE) for name in names):
+        return
+    for output, target in zip(keras.tree.flatten(compared), keras.tree.flatten(targets)):
+        shape, without = tuple(output.shape), tuple(output.shape[:-1])
+        # These Keras compares as they are meant, not by broadcasting.
+        if tuple(target.shape) not in (shape, without, (*without, 1), (*shape, 1)):
+            raise ValueError(
+                f"The model's output has shape {(None, *output.shape[1:])}, the targets "
+                f"have {(None, *target.shape[1:])}. Give them one shape; classes may be "
+                "without the last axis, or with a last axis of 1."
+            )
+    if sample_weight is not None:
         _check_weights(model, outputs, y, sample_weight)
 
 
@@ -63,29 +76,25 @@ def in_one_structure(model: keras.Model, outputs: Any, y: Any) -> tuple[Any, Any
     flat, targets = keras.tree.flatten(outputs), keras.tree.flatten(y)
     names = list(outputs) if isinstance(outputs, dict) else None
     names = names or getattr(model, "output_names", [model.name])
-    if isinstance(y, dict) and not isinstance(outputs, dict) and set(y) == set(names):
+    # The keys of targets and of outputs, None without keys.
+    keys, expected = (
+        set(each) if isinstance(each, dict) else None for each in (y, outputs)
+    )
+    if keys == set(names) and expected is None:
         return dict(zip(names, flat)), y
-    if isinstance(y, dict) and not keras.tree.is_nested(outputs):
+    if keys is not None and not keras.tree.is_nested(outputs):
         raise ValueError(
             f"y is a dict with the keys {', '.join(map(str, y))}, but the model has one "
             "output: pass the array itself."
         )
-    alike = isinstance(y, dict) == isinstance(outputs, dict)
-    if isinstance(y, dict) and isinstance(outputs, dict):
-        alike = set(y) == set(outputs)
-    if not alike or len(flat) != len(targets) or any(t is None for t in targets):
-        has = f"the keys {', '.join(map(str, y))}" if isinstance(y, dict) else "no keys"
+    if keys != expected or len(flat) != len(targets) or any(t is None for t in targets):
+        has = "no keys" if keys is None else f"the keys {', '.join(map(str, y))}"
         raise ValueError(
             "y and the outputs of the model have different structures: y has "
             f"{sum(t is not None for t in targets)} arrays and {has}, the model has "
             f"{len(flat)} outputs: {', '.join(map(str, names))}."
         )
     return outputs, y
-
-
-def _compares_entries(loss: Any) -> bool:
-    """Returns whether a loss is Keras' own, of outputs and targets entry by entry."""
-    return loss is None or own_name(loss) not in ("", *_FREE)
 
 
 def own_name(loss: Any) -> str:
@@ -97,30 +106,17 @@ def own_name(loss: Any) -> str:
     return kind.__name__.lower() if own else ""
 
 
-def _check_shapes(outputs: Any, y: Any) -> None:
-    for output, target in zip(keras.tree.flatten(outputs), keras.tree.flatten(y)):
-        if not _fit(tuple(output.shape), tuple(target.shape)):
-            raise ValueError(
-                f"The model's output has shape {(None, *output.shape[1:])}, the targets "
-                f"have {(None, *target.shape[1:])}. Give them one shape; classes may be "
-                "without the last axis, or with a last axis of 1."
-            )
-
-
 def _check_weights(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> None:
     """Checks weights against the losses that they are multiplied with."""
-    if sample_weight is None:
-        return
+    names = getattr(model, "output_names", [model.name])
     if isinstance(outputs, dict):
         names = sorted(outputs)
-    else:
-        names = getattr(model, "output_names", [model.name])
     count = len(keras.tree.flatten(outputs))
 
-    def flat(part: Any) -> list:
-        if isinstance(part, dict):
-            part = [part.get(name) for name in names]
-        leaves = keras.tree.flatten(part)
+    def flat(structure: Any) -> list:
+        if isinstance(structure, dict):
+            structure = [structure.get(name) for name in names]
+        leaves = keras.tree.flatten(structure)
         return leaves * count if len(leaves) == 1 else leaves
 
     losses = losses_of(model, keras.tree.flatten(outputs)[0].dtype.name)
@@ -134,9 +130,7 @@ def _check_weight(
 ) -> None:
     # Most losses are without the last axis of the outputs, some have an axis of their own.
     losses = tuple(loss.call(tf.cast(target, output.dtype), output).shape)
-    if not losses:
-        return
-    if losses[0] != shape[0]:
+    if losses and losses[0] != shape[0]:
         raise ValueError(
             f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of "
             f"single rows: of {shape[0]} rows it has shape {losses}. Leave out the weights, or "
@@ -145,7 +139,7 @@ def _check_weight(
     fits = len(shape) == len(losses) and all(
         size in (1, wanted) for size, wanted in zip(shape, losses)
     )
-    if not fits and shape != (*losses, 1):
+    if losses and not fits and shape != (*losses, 1):
         raise ValueError(
             f"`sample_weight` has shape {(None, *shape[1:])}, expected "
             f"{(None, *losses[1:])}: a weight for each row of the output, which has "
@@ -153,25 +147,17 @@ def _check_weight(
         )
 
 
-def _fit(output: tuple, target: tuple) -> bool:
-    """Returns whether Keras compares shapes as they are meant, not by broadcasting."""
-    without = output[:-1]
-    return target in (output, without, (*without, 1), (*output, 1))
-
-
 def _check_structure(y: Any, sample_weight: Any) -> None:
-    if not keras.tree.is_nested(sample_weight):
-        return
-    parts = [keras.tree.lists_to_tuples(part) for part in (y, sample_weight)]
+    structures = [keras.tree.lists_to_tuples(each) for each in (y, sample_weight)]
     try:
-        keras.tree.assert_same_structure(*parts)
+        keras.tree.assert_same_structure(*structures)
     except ValueError as error:
+        # With a star for each array.
+        of_y, of_weights = (
+            str(keras.tree.map_structure(lambda _: "*", each)).replace("'*'", "*")
+            for each in structures
+        )
         raise ValueError(
             "`sample_weight` must be one array, or one for every target in the structure "
-            "of y: y is {}, `sample_weight` is {}.".format(*map(_stars, parts))
+            f"of y: y is {of_y}, `sample_weight` is {of_weights}."
         ) from error
-
-
-def _stars(structure: Any) -> str:
-    """Returns a nest of arrays as text, with a star for each."""
-    return str(keras.tree.map_structure(lambda _: "*", structure)).replace("'*'", "*")

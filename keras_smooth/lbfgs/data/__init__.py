@@ -5,5 +5,4 @@ array_checks.py     whether an array can be used
 class_weights.py    weights of classes, made into weights of rows as Keras' `fit` makes them
 training_data.py    rows in memory or a dataset of batches, or points of an equation
 micro_batches.py    value and gradient over all rows, one batch after another
-resample.py         points that are drawn anew
 """

@@ -11,7 +11,7 @@ from keras_smooth import checks
 
 
 def check_class_weight(class_weight: Any) -> None:
-    """Raises where weights of classes are no dict of finite numbers, 0 or more, by class."""
+    """Raises an error unless weights of classes are a dict of finite numbers, 0 or more."""
     if class_weight is None:
         return
     if not isinstance(class_weight, Mapping):
@@ -50,20 +50,12 @@ def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tup
             f"{'none' if y is None else type(y).__name__}. Pass `sample_weight`, with an "
             "array for each output."
         )
-    labels = _labels(y)
+    if y.shape.rank > 1 and y.shape[-1] > 1:
+        labels = tf.argmax(y, axis=-1, output_type=tf.int32)
+    else:
+        column = y if y.shape.rank == 1 else tf.squeeze(y, axis=-1)
+        labels = tf.cast(tf.round(column) if y.dtype.is_floating else column, tf.int32)
     weights = tf.ones(tf.shape(labels), dtype)
     for label, weight in class_weight.items():
         weights = tf.where(labels == label, tf.constant(weight, dtype), weights)
     return x, y, weights
-
-
-def _labels(y: tf.Tensor) -> tf.Tensor:
-    if y.shape.rank == 1:
-        return _rounded(y)
-    if y.shape[-1] == 1:
-        return _rounded(tf.squeeze(y, axis=-1))
-    return tf.argmax(y, axis=-1, output_type=tf.int32)
-
-
-def _rounded(y: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.round(y) if y.dtype.is_floating else y, tf.int32)

@@ -80,7 +80,7 @@ def cut_into_batches(
         data: Structure of tensors with one number of rows.
         batch_size: Rows in a batch.
         num_batches: Number of batches of this size; what is left is the rest.
-        total: Number of all rows, or None where every batch has the weight 1.
+        total: Number of all rows, or None if every batch has the weight 1.
         dtype: Of the shares.
     """
     size, head = num_rows(data), num_batches * batch_size
@@ -105,38 +105,33 @@ def over_all_rows(function: Callable, position: tf.Tensor, data: Rows | Stream) 
         position: Weights, `(n,)`.
         data: The rows.
     """
+    start = (tf.zeros((), position.dtype), tf.zeros_like(position))
+
+    def add(total: tuple, batch: Any, share: tf.Tensor) -> tuple:
+        return tuple(t + share * p for t, p in zip(total, function(position, batch)))
+
     if isinstance(data, Stream):
-        return _over_stream(function, position, data)
-    total = (tf.zeros((), position.dtype), tf.zeros_like(position))
+
+        def add_batch(total: tuple, batch: Any) -> tuple:
+            size = tf.cast(num_rows(batch), position.dtype)
+            share = tf.where(data.total > 0.0, size / data.total, tf.ones_like(size))
+            return add(total, batch, share)
+
+        return data.dataset.reduce(start, add_batch)
     if data.rest is not None:
-        total = _plus(total, function(position, data.rest), data.shares[1])
-    if data.stacked is not None:
-        total = _over_stacked(function, position, data, total)
-    return total
+        start = add(start, data.rest, data.shares[1])
+    if data.stacked is None:
+        return start
 
-
-def _over_stacked(function, position, data: Rows, total: tuple) -> tuple:
-    def add(i, total):
+    def add_stacked(i: tf.Tensor, total: tuple) -> tuple:
         batch = map_tensors(lambda leaf: leaf[i], data.stacked)
-        return i + 1, _plus(total, function(position, batch), data.shares[0])
+        return i + 1, add(total, batch, data.shares[0])
 
     count = num_rows(data.stacked)
-    # One at a time: two batches at once would take the memory of two.
-    return tf.while_loop(lambda i, _: i < count, add, (0, total), parallel_iterations=1)[1]
-
-
-def _over_stream(function, position, data: Stream) -> tuple:
-    def add(total, *batch):
-        size = tf.cast(num_rows(batch), position.dtype)
-        share = tf.where(data.total > 0.0, size / data.total, tf.ones_like(size))
-        return _plus(total, function(position, batch), share)
-
-    start = (tf.zeros((), position.dtype), tf.zeros_like(position))
-    return data.dataset.reduce(start, lambda total, batch: add(total, *batch))
-
-
-def _plus(total: tuple, part: tuple, share: tf.Tensor) -> tuple:
-    return tuple(t + share * p for t, p in zip(total, part))
+    # One at a time: two batches at once would need the memory of two.
+    return tf.while_loop(
+        lambda i, _: i < count, add_stacked, (0, start), parallel_iterations=1
+    )[1]
 
 
 def is_average(value: Callable, sample: Any) -> bool:

@@ -1,6 +1,6 @@
 """The loss of a compiled model as a function of model and data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import keras
@@ -30,6 +30,7 @@ class CompiledLoss:
         dtypes: In which the losses of Keras and of the user compute.
     """
 
+    dtypes: Collection[str]
     precision = 'Give a loss of your own dtype="{dtype}" in its constructor.'
 
     def __init__(self, model: keras.Model, dtype: str):
@@ -66,10 +67,10 @@ class CompiledLoss:
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
         """Calls the model as in training."""
-        return _forward(model, data[0])
+        return model(data[0], **_training(entry(model)))
 
 
-class OwnLoss:
+class OwnLoss(CompiledLoss):
     """An overridden `compute_loss`.
 
     Where it calls `super().compute_loss`, it gets the compiled loss in the dtype of the
@@ -88,28 +89,24 @@ class OwnLoss:
     )
 
     def __init__(self, model: keras.Model, dtype: str):
-        self._kind = None
+        self._kind: type | None = None
         if model.loss is not None and not is_exact(model):
             self._kind = _with_loss(type(model), CompiledLoss(model, dtype))
 
     def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
         """Returns the loss on `data = (x, y, sample_weight)`."""
-        x, y, sample_weight = data
         y_pred = self.forward(model, data)
-        training = _training(model.compute_loss)
         if self._kind is not None:
-            model = _as_kind(model, self._kind)
-        loss = model.compute_loss(x, y, y_pred, sample_weight, **training)
+            # The same model, not a copy, under another class.
+            state, model = vars(model), object.__new__(self._kind)
+            object.__setattr__(model, "__dict__", state)
+        loss = _computed(model, data, y_pred)
         if loss is None or keras.tree.is_nested(loss):
             raise TypeError(
                 f"compute_loss of {type(model).__name__} must return a scalar, received "
                 f"{shown(loss)}. Return the sum of its parts."
             )
         return tf.convert_to_tensor(loss)
-
-    def forward(self, model: keras.Model, data: tuple) -> Any:
-        """Calls the model as in training."""
-        return _forward(model, data[0])
 
 
 def has_own_loss(model: keras.layers.Layer) -> bool:
@@ -121,14 +118,14 @@ def has_own_loss(model: keras.layers.Layer) -> bool:
     return type(model).compute_loss not in known
 
 
-def loss_of(model: keras.Model, dtype: str) -> CompiledLoss | OwnLoss:
+def loss_of(model: keras.Model, dtype: str) -> CompiledLoss:
     """Returns the loss of a built and compiled model with weights of a dtype."""
     kind = OwnLoss if has_own_loss(model) else CompiledLoss
     return kind(model, dtype)
 
 
 def check_weights(model: keras.Model, data: tuple) -> None:
-    """Raises where the losses of a model have weights that cannot be read.
+    """Raises an error if the losses of a model have weights that cannot be read.
 
     Args:
         model: Built and compiled model.
@@ -139,9 +136,19 @@ def check_weights(model: keras.Model, data: tuple) -> None:
     if not reason:
         return
     # In floatx, as Keras computes: without weights both are the same to the last digits.
-    without = _of_rows(loss_of(model, keras.config.floatx()), model, data)
+    loss = loss_of(model, keras.config.floatx())
+
+    def by_keras(model: keras.Model, data: tuple) -> Any:
+        return _computed(model, data, loss.forward(model, data))
+
+    def of_rows(loss: Callable) -> Any:
+        # Keras makes trackers of several losses, where the variables of the model are.
+        with model.distribute_strategy.scope(), keras.StatelessScope(collect_losses=True):
+            return loss(model, data)
+
+    without = of_rows(loss)
     try:
-        same = np.allclose(_of_rows(_by_keras, model, data), without, rtol=1e-5, atol=0.0)
+        same = np.allclose(of_rows(by_keras), without, rtol=1e-5, atol=0.0)
     # Keras adds no regularizers of float64 to losses of float32.
     except (TypeError, ValueError, AttributeError, tf.errors.OpError):
         same = False
@@ -153,16 +160,10 @@ def check_weights(model: keras.Model, data: tuple) -> None:
         )
 
 
-def _of_rows(loss: Callable, model: keras.Model, data: tuple) -> Any:
-    # Keras makes trackers of several losses, where the variables of the model are.
-    with model.distribute_strategy.scope(), keras.StatelessScope(collect_losses=True):
-        return loss(model, data)
-
-
-def _by_keras(model: keras.Model, data: tuple) -> Any:
+def _computed(model: keras.Model, data: tuple, y_pred: Any) -> Any:
+    """Returns what `compute_loss` of a model makes of its outputs."""
     x, y, sample_weight = data
-    training = _training(model.compute_loss)
-    return model.compute_loss(x, y, _forward(model, x), sample_weight, **training)
+    return model.compute_loss(x, y, y_pred, sample_weight, **_training(model.compute_loss))
 
 
 def _with_loss(kind: type, loss: CompiledLoss) -> type:
@@ -179,17 +180,6 @@ def _with_loss(kind: type, loss: CompiledLoss) -> type:
             return loss.of_outputs(self, y, y_pred, sample_weight)
 
     return type(kind.__name__, (kind, Below), {"__module__": kind.__module__})
-
-
-def _as_kind(model: keras.Model, kind: type) -> keras.Model:
-    """Returns the same model, not a copy, under another class."""
-    same = object.__new__(kind)
-    object.__setattr__(same, "__dict__", vars(model))
-    return same
-
-
-def _forward(model: keras.Model, x: Any) -> Any:
-    return model(x, **_training(entry(model)))
 
 
 def _training(call: Callable) -> dict:

@@ -13,6 +13,7 @@ loss, a metric, the optimizer or its schedule has none, of which `fit` needs non
 
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.models import copies
-from keras_smooth.presentation.warn import advice
+from keras_smooth.presentation.warn import warn_once
 
 
 def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
@@ -32,7 +33,7 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
         lambda loss: None if loss is None else _Around(loss), losses_of(other, dtype)
     )
     weights = keras.tree.map_structure(_Weight, losses, _weights(other))
-    # Keras takes the weight of a single loss from a list alone.
+    # Keras uses the weight of a single loss from a list only.
     if not keras.tree.is_nested(weights):
         weights = [weights]
     model.compile(optimizer=other.optimizer, loss=losses, loss_weights=weights)
@@ -60,25 +61,26 @@ def compilation(model: keras.Model) -> list:
 def losses_as_compiled(model: keras.Model) -> Any:
     """Returns the losses of a model in the structure that they were passed in.
 
-    TensorFlow keeps lists, tuples and dicts in wrappers of its own, which Keras takes for
-    other structures.
+    TensorFlow keeps lists, tuples and dicts in wrappers of its own, which are other
+    structures to Keras.
     """
-    return _unwrapped(model.loss)
 
+    def unwrapped(structure: Any) -> Any:
+        if isinstance(structure, dict):
+            return {key: unwrapped(value) for key, value in structure.items()}
+        if isinstance(structure, list | tuple):
+            return (list if isinstance(structure, list) else tuple)(
+                map(unwrapped, structure)
+            )
+        return structure
 
-def _unwrapped(structure: Any) -> Any:
-    if isinstance(structure, dict):
-        return {key: _unwrapped(value) for key, value in structure.items()}
-    if isinstance(structure, list | tuple):
-        kind = list if isinstance(structure, list) else tuple
-        return kind(map(_unwrapped, structure))
-    return structure
+    return unwrapped(model.loss)
 
 
 def losses_of(model: keras.Model, dtype: str) -> Any:
     """Returns the losses of a compiled model as they are computed in `dtype`.
 
-    They are in the structure that they were passed in, None where an output has none.
+    They are in the structure that they were passed in, None if an output has none.
     """
     return keras.tree.map_structure(
         lambda loss: None if loss is None else _resolved(loss, dtype),
@@ -113,56 +115,49 @@ class _Weight:
 
 
 class _InDtype(keras.losses.Loss):
-    """A loss of Keras that computes in another dtype.
+    """A loss of a function of targets and outputs that computes in a dtype.
 
-    Not made from its config: in those of Huber and CosineSimilarity Keras leaves out delta
-    and axis (3.10.0 to 3.15.1).
+    A loss of Keras is not made from its config: in those of Huber and CosineSimilarity Keras
+    leaves out delta and axis (3.10.0 to 3.15.1).
     """
 
-    def __init__(self, loss: keras.losses.Loss, dtype: str):
-        super().__init__(name=loss.name, reduction=loss.reduction, dtype=dtype)
-        self._call = loss.call
-
-    def call(self, y_true, y_pred):
-        return self._call(y_true, y_pred)
-
-
-class _OfFunction(keras.losses.Loss):
-    """A function of targets and outputs, averaged over the rows.
-
-    Args:
-        function: The function, or None to choose a crossentropy by the shapes.
-        name: Name of the loss.
-        dtype: In which it computes.
-    """
-
-    def __init__(self, function, name: str, dtype: str):
+    def __init__(self, function: Callable, name: str, dtype: str, **reduction: Any):
         # A scope of TensorFlow has no other letters: not those of "<lambda>".
-        super().__init__(name=re.sub("[^A-Za-z0-9_]", "", name) or "loss", dtype=dtype)
+        name = re.sub("[^A-Za-z0-9_]", "", name) or "loss"
+        super().__init__(name=name, dtype=dtype, **reduction)
         self._function = function
 
     def call(self, y_true, y_pred):
-        function = self._function or _crossentropy(y_true, y_pred)
-        if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
-            y_true, y_pred = _of_one_rank(y_true, y_pred)
-        return function(y_true, y_pred)
+        return self._function(y_true, y_pred)
 
 
 def _resolved(loss: Any, dtype: str) -> keras.losses.Loss:
-    """Returns a loss that computes in `dtype`, or in its own where it is the user's."""
+    """Returns a loss that computes in `dtype`, or in its own if it is the user's."""
     if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
-        return _OfFunction(None, loss, dtype)
-    found = keras.losses.get(loss)
-    if not isinstance(found, keras.losses.Loss):
-        name = loss if isinstance(loss, str) else getattr(found, "__name__", "loss")
-        return _OfFunction(found, name, dtype)
-    if type(found).__module__.split(".")[0] != "keras":
-        return found
-    return _InDtype(found, dtype)
+        return _InDtype(_by_rows(None), loss, dtype)
+    known = keras.losses.get(loss)
+    if not isinstance(known, keras.losses.Loss):
+        name = loss if isinstance(loss, str) else getattr(known, "__name__", "loss")
+        return _InDtype(_by_rows(known), name, dtype)
+    if type(known).__module__.split(".")[0] != "keras":
+        return known
+    return _InDtype(known.call, known.name, dtype, reduction=known.reduction)
+
+
+def _by_rows(function: Callable | None) -> Callable:
+    """Returns a function of targets and outputs of one rank; None chooses a crossentropy."""
+
+    def of_one_rank(y_true, y_pred):
+        chosen = function or _crossentropy(y_true, y_pred)
+        if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
+            y_true, y_pred = _of_one_rank(y_true, y_pred)
+        return chosen(y_true, y_pred)
+
+    return of_one_rank
 
 
 def _crossentropy(y_true, y_pred):
-    """Returns the one that Keras takes for targets and outputs of these shapes."""
+    """Returns the one that Keras uses for targets and outputs of these shapes."""
     if y_pred.shape[-1] == 1:
         return keras.losses.binary_crossentropy
     if len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1:
@@ -185,7 +180,7 @@ def _of_one_rank(one, other):
 
 
 def _weights(model: keras.Model) -> Any:
-    """Returns the weights in the structure of the losses, None where there is none."""
+    """Returns the weights in the structure of the losses, None if there is none."""
     weights, losses = loss_weights(model), losses_as_compiled(model)
     if weights is None:
         return keras.tree.map_structure(lambda loss: None, losses)
@@ -198,7 +193,7 @@ def _weights(model: keras.Model) -> Any:
 
 
 def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
-    """Returns the weights of the losses of a model, None where there are none or unread.
+    """Returns the weights of the losses of a model, None if there are none or unread.
 
     Raises:
         TypeError: If a weight is no number.
@@ -213,7 +208,7 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
 
 
 def check_loss_weights(model: keras.Model) -> None:
-    """Raises where no loss has a weight, and warns where one has a negative weight.
+    """Raises an error if no loss has a weight, and warns if one has a negative weight.
 
     Raises:
         ValueError: If all weights are 0, or one is not finite.
@@ -228,18 +223,14 @@ def check_loss_weights(model: keras.Model) -> None:
             "The model is compiled with `loss_weights` that are all 0, so that there is "
             "nothing to fit. Give one loss a weight above 0."
         )
-    _warn_of_negative(model, weights)
-
-
-@advice
-def _warn_of_negative(model: keras.Model, weights: list) -> str | None:
-    if min(weights, default=0) >= 0:
-        return None
-    return (
-        f"The model is compiled with `loss_weights` of {min(weights)}: a loss that has no "
-        "upper bound, as most of Keras have none, has no minimum with a negative weight, and "
-        "the fit follows it without end."
-    )
+    if min(weights, default=0) < 0:
+        warn_once(
+            model,
+            f"The model is compiled with `loss_weights` of {min(weights)}: a loss that has no "
+            "upper bound, as most of Keras have none, has no minimum with a negative weight, "
+            "and the fit follows it without end.",
+            topic="negative loss_weights",
+        )
 
 
 def why_unread(model: keras.Model) -> str:

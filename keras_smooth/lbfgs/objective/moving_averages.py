@@ -18,23 +18,15 @@ def recalibrate(
         variables: The moving averages.
         batches: Returns an iterator over the batches `(x, y, sample_weight)` of all rows.
     """
-    start = _values(variables)
-    first = _step(objective, variables, batches)
-    second = _step(objective, variables, batches)
-    for variable, *values in zip(variables, start, first, second):
-        variable.assign(limit(*values))
-
-
-def _step(objective: Objective, variables: list, batches: Callable) -> list[np.ndarray]:
-    """Moves the averages by one epoch of training and returns them."""
-    for batch in batches():
-        for variable, value in objective.after_training(batch):
-            variable.assign(value)
-    return _values(variables)
-
-
-def _values(variables: list) -> list[np.ndarray]:
-    return [np.asarray(variable) for variable in variables]
+    values = [[np.asarray(variable) for variable in variables]]
+    for _ in range(2):
+        # An epoch of training moves them.
+        for batch in batches():
+            for variable, value in objective.after_training(batch):
+                variable.assign(value)
+        values.append([np.asarray(variable) for variable in variables])
+    for variable, *three in zip(variables, *values):
+        variable.assign(limit(*three))
 
 
 def limit(start: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """The loss of a Keras model as a pure function of one vector of weights."""
 
-import functools
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,19 +12,18 @@ from keras_smooth.lbfgs.objective.compiled_loss import loss_of
 from keras_smooth.lbfgs.objective.terms import Terms
 from keras_smooth.lbfgs.objective.variables import (
     OtherValues,
-    Variable,
     dtype_of,
     is_among,
     names_of,
 )
 from keras_smooth.models.tracing import traced
-from keras_smooth.presentation.warn import advice, advice_on_each
+from keras_smooth.presentation.warn import warn_once
 
 
 class Objective:
     """What `fit` minimizes, over all data at once.
 
-    The model is held weakly, so that whoever keeps an objective keeps no model alive.
+    The model is held weakly, so that an objective keeps no model alive.
 
     Args:
         model: Built Keras model with trainable weights of one dtype; compiled, if there
@@ -44,9 +43,12 @@ class Objective:
         self.shapes = [tuple(variable.shape) for variable in self.variables]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.dtype = dtype_of(self.variables[0])
-        self._loss = terms or loss_of(model, self.dtype)
+        self._loss: Any = terms or loss_of(model, self.dtype)
         for dtype in self._loss.dtypes:
-            _warn_precision(self, dtype, self._loss.precision)
+            self._warn_precision(dtype)
+        # All weights in one call: one by one they cost as much as an iteration.
+        self._assign = traced(self._assign_each)
+        self._traced_terms = traced(self._named_terms)
 
     @property
     def position(self) -> tf.Tensor:
@@ -55,21 +57,16 @@ class Objective:
 
     def assign(self, position: tf.Tensor) -> None:
         """Writes a vector of weights into the model."""
-        self._assignment(position)
+        self._assign(position)
 
-    @functools.cached_property
-    def _assignment(self) -> Callable:
-        """All weights in one call: one by one they cost as much as an iteration."""
-
-        def assign(position: tf.Tensor) -> None:
-            for variable, value in zip(self.variables, self.unflatten(position)):
-                variable.assign(value)
-
-        return traced(assign)
+    def _assign_each(self, position: tf.Tensor) -> None:
+        for variable, value in zip(self.variables, self.unflatten(position)):
+            variable.assign(value)
 
     def value(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
         """Returns the loss on `data = (x, y, sample_weight)` at the weights `position`."""
-        return self._value(self.unflatten(position), data)
+        with self._scope(self.unflatten(position)):
+            return self._checked(self._loss(self._model(), data))
 
     @tf.autograph.experimental.do_not_convert
     def value_and_gradient(
@@ -87,8 +84,12 @@ class Objective:
             tape.watch(weights)
             with self._scope(weights, others) as scope:
                 loss = self._loss(self._model(), data)
+        sources = [
+            variable if isinstance(variable, tf.Variable) else weight
+            for variable, weight in zip(self.variables, weights)
+        ]
         try:
-            gradients = tape.gradient(loss, self._sources(weights))
+            gradients = tape.gradient(loss, sources)
         # What is computed again for its gradient cannot be differentiated twice.
         except (LookupError, NotImplementedError, AttributeError) as error:
             raise ValueError(
@@ -104,15 +105,8 @@ class Objective:
         flat = tf.concat([tf.reshape(part, (-1,)) for part in parts], axis=0)
         return self._checked(loss), flat
 
-    def _sources(self, weights: list[tf.Tensor]) -> list:
-        """Returns what a gradient is taken with respect to."""
-        return [
-            variable if isinstance(variable, tf.Variable) else weight
-            for variable, weight in zip(self.variables, weights)
-        ]
-
     def _look(self, gradients: list, read: list, watched: Sequence) -> None:
-        """Raises where no weight has a gradient, and warns of what is not trained."""
+        """Raises an error if no weight has a gradient, and warns of what is not trained."""
         lost = [v for v, g in zip(self.variables, gradients) if g is None]
         if len(lost) == len(self.variables):
             raise ValueError(
@@ -121,8 +115,24 @@ class Objective:
                 "`call` that is a tf.function, in which Keras may hold the weights; an "
                 "objective calls the model that it is given, which may be a copy."
             )
-        _warn_without_gradient(self._model(), lost)
-        _warn_untrained(self._model(), read, watched, self.variables)
+        if lost:
+            warn_once(
+                self._model(),
+                "The loss does not depend on these trainable weights, so that they keep their "
+                f"values: {names_of(lost)}. Freeze their layers with layer.trainable = False, "
+                "or leave out a bias that only adds a constant (use_bias=False); else look for "
+                "tf.stop_gradient in the model.",
+            )
+        known = [*(variable.value for variable in read), *self.variables]
+        untrained = [variable for variable in read if variable.trainable]
+        untrained += [variable for variable in watched if not is_among(variable, known)]
+        if untrained:
+            warn_once(
+                self._model(),
+                f"The loss reads trainable variables that are not trained: {names_of(untrained)}. "
+                "Pass them to fit_lbfgs in `variables`, or make them with trainable=False; an "
+                "objective calls the model that it is given, which may be a copy.",
+            )
 
     def after_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
         """Returns the floating variables that a step of training would move, and to what."""
@@ -136,26 +146,18 @@ class Objective:
 
     def terms(self, data: tuple) -> dict[str, float]:
         """Returns the terms by name, if they have names, at the weights that are set."""
-        terms = self._compiled_terms(self.position, data)
+        terms = self._traced_terms(self.position, data)
         return {name: float(term) for name, term in terms.items() if name}
 
-    @functools.cached_property
-    def _compiled_terms(self):
-        def terms(position, data):
-            with self._scope(self.unflatten(position)):
-                return self._loss.named(self._model(), data)
-
-        return traced(terms)
+    def _named_terms(self, position: tf.Tensor, data: tuple) -> dict[str, tf.Tensor]:
+        with self._scope(self.unflatten(position)):
+            return self._loss.named(self._model(), data)
 
     def _scope(self, weights: list[tf.Tensor], others: list | None = None) -> OtherValues:
         # Changes of non-trainable variables stay in the scope and are dropped: the seed of
         # Dropout does not advance, so that one mask holds for the whole run.
         variables = [*self.variables, *(self.others if others else ())]
         return OtherValues(variables, [*weights, *(others or ())])
-
-    def _value(self, weights: list[tf.Tensor], data: tuple) -> tf.Tensor:
-        with self._scope(weights):
-            return self._checked(self._loss(self._model(), data))
 
     def _checked(self, loss: tf.Tensor) -> tf.Tensor:
         if loss.shape.rank:
@@ -164,7 +166,7 @@ class Objective:
                 'with reduction="sum_over_batch_size" or "sum", or take the mean in '
                 "compute_loss."
             )
-        _warn_precision(self, loss.dtype.name, self._loss.precision)
+        self._warn_precision(loss.dtype.name)
         return tf.cast(loss, self.dtype)
 
     def unflatten(self, position: tf.Tensor) -> list[tf.Tensor]:
@@ -172,43 +174,12 @@ class Objective:
         parts = tf.split(position, self.sizes)
         return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes)]
 
-
-@advice
-def _warn_precision(objective: Objective, dtype: str, remedy: str) -> str | None:
-    if tf.as_dtype(dtype).size >= tf.as_dtype(objective.dtype).size:
-        return None
-    return (
-        f"The weights are {objective.dtype}, but the loss computes in {dtype}, as all of "
-        f"Keras does unless told otherwise. {remedy}".format(dtype=objective.dtype)
-    )
-
-
-@advice_on_each
-def _warn_without_gradient(model: keras.Model, variables: Sequence[Variable]) -> str | None:
-    if not variables:
-        return None
-    return (
-        "The loss does not depend on these trainable weights, so that they keep their "
-        f"values: {names_of(variables)}. Freeze their layers with layer.trainable = False, "
-        "or leave out a bias that only adds a constant (use_bias=False); else look for "
-        "tf.stop_gradient in the model."
-    )
-
-
-@advice_on_each
-def _warn_untrained(
-    model: keras.Model,
-    read: Sequence[keras.Variable],
-    watched: Sequence[tf.Variable],
-    trained: Sequence[Variable],
-) -> str | None:
-    of_keras = [variable.value for variable in read]
-    untrained = [variable for variable in read if variable.trainable]
-    untrained += [v for v in watched if not is_among(v, [*of_keras, *trained])]
-    if not untrained:
-        return None
-    return (
-        f"The loss reads trainable variables that are not trained: {names_of(untrained)}. "
-        "Pass them to fit_lbfgs in `variables`, or make them with trainable=False; an "
-        "objective calls the model that it is given, which may be a copy."
-    )
+    def _warn_precision(self, dtype: str) -> None:
+        if tf.as_dtype(dtype).size < tf.as_dtype(self.dtype).size:
+            remedy = self._loss.precision.format(dtype=self.dtype)
+            warn_once(
+                self,
+                f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of "
+                f"Keras does unless told otherwise. {remedy}",
+                topic="precision",
+            )

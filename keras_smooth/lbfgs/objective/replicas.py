@@ -1,4 +1,4 @@
-"""The objective on several devices: every replica takes its share of the rows.
+"""The objective on several devices: every replica computes its share of the rows.
 
 The shares are summed, and the same minimizer runs on every worker on the same numbers. What a
 worker knows alone (its clock, its callbacks, its disk) is decided in common: a worker that
@@ -6,7 +6,6 @@ stops by itself would leave the others waiting for its share.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -27,6 +26,7 @@ class Replicas:
 
     Attributes:
         count: Number of replicas, on all workers.
+        places: Which of them are on this worker.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy):
@@ -36,85 +36,32 @@ class Replicas:
         places = strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(context.replica_id_in_sync_group)
         )
-        self._places = [int(p) for p in strategy.experimental_local_results(places)]
+        self.places = [int(p) for p in strategy.experimental_local_results(places)]
         self._compiled_sum = traced(self._sum)
 
     @property
     def is_chief(self) -> bool:
         """Whether this process has the first of the replicas."""
-        return self._places[0] == 0
+        return self.places[0] == 0
 
     @property
     def several_workers(self) -> bool:
         """Whether there are replicas in other processes."""
         return len(self._devices) < self.count
 
-    def distribute(
-        self, data: Any, batch_size: int, total: int | None, dtype: str
-    ) -> tuple[micro_batches.Rows, ...]:
-        """Returns the rows of each replica of this worker.
-
-        Args:
-            data: Structure of tensors with all rows, the same on every worker.
-            batch_size: Rows that a replica evaluates at once; one more in its last batch
-                where the rows do not divide evenly.
-            total: Number of all rows, or None where every batch has the weight 1.
-            dtype: Of the shares.
-
-        Raises:
-            ValueError: If there are fewer rows than replicas.
-        """
-        count, size = self.count, micro_batches.num_rows(data)
-        if size < count:
-            raise ValueError(f"{count} replicas need as many rows, received {size}.")
-        num_batches = (size // count - 1) // batch_size
-        pieces = []
-        for place, device in zip(self._places, self._devices):
+    def each(self, make: Callable, values: Sequence) -> tuple:
+        """Returns what is made of a value for each replica of this worker, on its device."""
+        results = []
+        for value, device in zip(values, self._devices):
             with tf.device(device):
-                part = micro_batches.take(
-                    data, place * size // count, (place + 1) * size // count
-                )
-                pieces.append(
-                    micro_batches.cut_into_batches(
-                        part, batch_size, num_batches, total, dtype
-                    )
-                )
-        return tuple(pieces)
-
-    def distribute_points(
-        self, data: Any, share: float, dtype: str
-    ) -> tuple[micro_batches.Rows, ...]:
-        """Returns the rows of each replica of this worker, of tensors of any sizes.
-
-        Args:
-            data: Structure of tensors.
-            share: What the value of each replica is multiplied by.
-            dtype: Of the share.
-        """
-        pieces = []
-        for place, device in zip(self._places, self._devices):
-            with tf.device(device):
-                part = micro_batches.piece(data, place, self.count)
-                part = micro_batches.map_tensors(tf.identity, part)
-                shares = tf.fill((2,), tf.constant(share, dtype))
-                pieces.append(micro_batches.Rows(stacked=None, rest=part, shares=shares))
-        return tuple(pieces)
-
-    def distribute_stream(
-        self, stream: micro_batches.Stream
-    ) -> tuple[micro_batches.Stream, ...]:
-        """Returns the batches of each replica of this worker."""
-        return tuple(
-            stream._replace(dataset=stream.dataset.shard(self.count, place))
-            for place in self._places
-        )
+                results.append(make(value))
+        return tuple(results)
 
     def over_all_rows(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
         """Returns what `micro_batches.over_all_rows` does, for the rows of all replicas."""
-        parts = []
-        for device, piece in zip(self._devices, data):
-            with tf.device(device):
-                parts.append(micro_batches.over_all_rows(function, position, piece))
+        parts = self.each(
+            lambda rows: micro_batches.over_all_rows(function, position, rows), data
+        )
         return tuple(self._sum(tf.add_n(part)) for part in zip(*parts))
 
     def any_of(self, *flags: bool) -> list[bool]:
@@ -152,7 +99,7 @@ class Replicas:
     def _gathered(self, numbers: Sequence[int]) -> np.ndarray:
         """Returns the numbers of all replicas, a row each."""
         table = np.zeros((self.count, len(numbers)), np.int64)
-        table[self._places] = numbers
+        table[self.places] = numbers
         return self._compiled_sum(tf.constant(table)).numpy()
 
 
@@ -162,6 +109,6 @@ def strategy_of(model: keras.layers.Layer) -> tf.distribute.Strategy:
 
 
 def replicas_of(model: keras.layers.Layer) -> Replicas | None:
-    """Returns the replicas that a model was made for, or None where there is one only."""
+    """Returns the replicas that a model was made for, or None if there is one only."""
     strategy = strategy_of(model)
     return Replicas(strategy) if strategy.num_replicas_in_sync > 1 else None

@@ -15,17 +15,13 @@ from keras_smooth.lbfgs.objective.variables import Variable, is_among, name_of
 class Terms:
     """A function of model and points whose terms are added up.
 
-    The function is held weakly, so that whoever keeps this keeps no model alive that the
-    function may refer to.
+    The function is held weakly, so that this keeps no model alive that the function may refer
+    to.
 
     Args:
         function: `function(model, x)` returns a scalar, or a dict of scalars by name.
-        weights: What terms are multiplied by, 1 where nothing is said.
-        variables: Variables to train beside the weights of the model.
-
-    Raises:
-        TypeError: If one of them is something else.
-        ValueError: If a weight is not finite, or a variable is frozen or there twice.
+        weights: What terms are multiplied by, 1 if not given.
+        variables: Variables to train besides the weights of the model.
 
     Attributes:
         dtypes: In which losses compute that are known before the first call: none.
@@ -40,8 +36,9 @@ class Terms:
         weights: Mapping[str, float] | None = None,
         variables: Sequence[Variable] = (),
     ):
-        _check_arguments(function, weights, variables)
-        self._function = _weakly(function)
+        is_method = inspect.ismethod(function)
+        self._function: Callable[[], Any]
+        self._function = (weakref.WeakMethod if is_method else weakref.ref)(function)
         self.weights = dict(weights or {})
         self.variables = list(variables)
 
@@ -76,13 +73,12 @@ class Terms:
             TypeError: If the function returns something else.
             ValueError: If a term is not a scalar.
         """
-        found = self.forward(model, data)
-        terms = found if isinstance(found, Mapping) else {"": found}
+        returned = self.forward(model, data)
+        terms = returned if isinstance(returned, Mapping) else {"": returned}
         if not terms:
             raise ValueError("The objective returned an empty dict, expected terms in it.")
         for name, term in terms.items():
-            _check_name(name)
-            _check_scalar(name, term)
+            _check_term(name, term)
         return {name: tf.convert_to_tensor(term) for name, term in terms.items()}
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
@@ -91,34 +87,33 @@ class Terms:
 
 
 def terms_of(objective: Any, loss_weights: Any, variables: Any) -> Terms | None:
-    """Returns the terms of an objective, or None where there is none.
+    """Returns the terms of an objective, or None if there is none.
 
     Raises:
-        ValueError: If there is something for an objective, but none.
+        TypeError: If an argument is of another kind.
+        ValueError: If a weight is not finite, a variable is frozen or there twice, or there is
+            something for an objective, but none.
     """
     if objective is not None:
-        return Terms(objective, loss_weights, variables)
-    _check_weights(loss_weights)
-    _check_list(variables)
-    if loss_weights is not None or variables:
+        checks.function("`objective`", objective, "model", "x")
+    if not isinstance(loss_weights, Mapping | type(None)):
+        raise TypeError(
+            "`loss_weights` must be a dict of numbers by the names of terms, received "
+            f"{checks.shown(loss_weights)}."
+        )
+    for name, weight in (loss_weights or {}).items():
+        checks.finite_number(f"`loss_weights[{name!r}]`", weight)
+    if not isinstance(variables, list | tuple):
+        raise TypeError(
+            "`variables` must be a list of keras.Variable or tf.Variable, received "
+            f"{checks.shown(variables)}."
+        )
+    if objective is None and (loss_weights is not None or variables):
         raise ValueError(
             "`loss_weights` and `variables` go with `objective`, which is None. Give the "
             "loss_weights of a compiled model to compile, and make the variables weights of "
             "the model by add_weight."
         )
-    return None
-
-
-def _weakly(function: Callable) -> Callable[[], Any]:
-    if inspect.ismethod(function):
-        return weakref.WeakMethod(function)
-    return weakref.ref(function)
-
-
-def _check_arguments(function: Any, weights: Any, variables: Any) -> None:
-    checks.function("`objective`", function, "model", "x")
-    _check_weights(weights)
-    _check_list(variables)
     for i, variable in enumerate(variables):
         if not isinstance(variable, Variable):
             raise TypeError(
@@ -129,29 +124,10 @@ def _check_arguments(function: Any, weights: Any, variables: Any) -> None:
             raise ValueError(
                 f"{name_of(variable)} of `variables` is frozen or there twice. Leave it out."
             )
+    return None if objective is None else Terms(objective, loss_weights, variables)
 
 
-def _check_weights(weights: Any) -> None:
-    if weights is None:
-        return
-    if not isinstance(weights, Mapping):
-        raise TypeError(
-            "`loss_weights` must be a dict of numbers by the names of terms, received "
-            f"{checks.shown(weights)}."
-        )
-    for name, weight in weights.items():
-        checks.finite_number(f"`loss_weights[{name!r}]`", weight)
-
-
-def _check_list(variables: Any) -> None:
-    if not isinstance(variables, list | tuple):
-        raise TypeError(
-            "`variables` must be a list of keras.Variable or tf.Variable, received "
-            f"{checks.shown(variables)}."
-        )
-
-
-def _check_name(name: Any) -> None:
+def _check_term(name: Any, term: Any) -> None:
     if not isinstance(name, str):
         raise TypeError(f"Terms of the objective have strings as names, received {name!r}.")
     if name == "loss" or name.startswith("val_"):
@@ -159,9 +135,6 @@ def _check_name(name: Any) -> None:
             f"A term of the objective is called {name!r}, which the logs have for the sum of "
             "all terms or for validation. Give it another name."
         )
-
-
-def _check_scalar(name: str, term: Any) -> None:
     which = f"The term {name!r} of the objective" if name else "The objective"
     if term is None or isinstance(term, (str, bytes, list, tuple)):
         raise TypeError(

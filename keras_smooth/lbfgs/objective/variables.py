@@ -55,15 +55,11 @@ class OtherValues(keras.StatelessScope):
             else:
                 mapping.append((variable, value))
         super().__init__(state_mapping=mapping, collect_losses=True)
-        self._read: dict[int, keras.Variable] = {}
-
-    @property
-    def read(self) -> list[keras.Variable]:
-        return list(self._read.values())
+        self.read: list[keras.Variable] = []
 
     def get_current_value(self, variable: keras.Variable) -> Any:
         """Returns the other value of a variable, or None."""
         value = super().get_current_value(variable)
-        if value is None:
-            self._read[id(variable)] = variable
+        if value is None and not is_among(variable, self.read):
+            self.read.append(variable)
         return value

@@ -75,7 +75,7 @@ class Checkpoint:
         atomic_files.remove_leftovers(self._directory)
 
     def load(self) -> dict[str, np.ndarray] | None:
-        """Returns the arrays of the latest file that is whole, or None where none is there.
+        """Returns the arrays of the latest file that is whole, or None if none is there.
 
         Those of version 0.1.0 have the entry "old".
 
@@ -90,11 +90,18 @@ class Checkpoint:
             except FileNotFoundError:
                 # Another process has newer ones.
                 return self.load()
-            if arrays is not None:
-                found = json.loads(arrays.pop("identity").tobytes())
-                is_old = found.get("format") == OLD_FORMAT
-                self._check(path, found, _OPTIONS_OF_OLD if is_old else ())
-                return {**arrays, "old": np.array(True)} if is_old else arrays
+            if arrays is None:
+                continue
+            identity = json.loads(arrays.pop("identity").tobytes())
+            is_old = identity.get("format") == OLD_FORMAT
+            keys = {*identity, *self._identity} - set(_OPTIONS_OF_OLD if is_old else ())
+            others = [k for k in sorted(keys) if identity.get(k) != self._identity.get(k)]
+            if others:
+                raise ValueError(
+                    f"{path} is a checkpoint of another run: {', '.join(others)} of it is "
+                    "not the same. Give this run a directory of its own."
+                )
+            return {**arrays, "old": np.array(True)} if is_old else arrays
         if paths:
             raise ValueError(
                 f"Every checkpoint in {self._directory} is damaged: "
@@ -104,15 +111,6 @@ class Checkpoint:
 
     def _paths(self) -> list[Path]:
         return sorted(self._directory.glob(_PATTERN), reverse=True)
-
-    def _check(self, path: Path, found: dict[str, Any], but: tuple) -> None:
-        keys = sorted({*found, *self._identity} - set(but))
-        other = [key for key in keys if found.get(key) != self._identity.get(key)]
-        if other:
-            raise ValueError(
-                f"{path} is a checkpoint of another run: {', '.join(other)} of it is "
-                "not the same. Give this run a directory of its own."
-            )
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:

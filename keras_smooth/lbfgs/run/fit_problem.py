@@ -21,6 +21,7 @@ from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.program import ProgramKey, program_of
 from keras_smooth.models.identity import digest
+from keras_smooth.presentation.warn import warn_once
 
 # Rows on which a model is tried before anything is compiled.
 _SAMPLE = 64
@@ -40,7 +41,7 @@ class FitProblem:
         moving: Variables that training changes without a gradient.
         replicas: The replicas that share the data, or None.
         points: The rows, or the points of now.
-        data: What the minimizer takes as data.
+        data: What the minimizer gets as data.
 
     Raises:
         ValueError: If shapes do not fit, the loss cannot be taken in batches, or the
@@ -69,6 +70,13 @@ class FitProblem:
         )
         program = program_of(self.worker, compilation(model), terms, self.key, data.parts)
         self.objective, self.minimizer = program.objective, program.minimizer
+        if self.objective.dtype != "float64":
+            warn_once(
+                model,
+                f"fit_lbfgs runs in {self.objective.dtype}: line searches stall at a loss near "
+                "1e-8 and y'' is noisy. Pass dtype=\"float64\", or build the model with it, to "
+                "go further.",
+            )
         outputs = self._check(sample)
         if terms is None:
             check_weights(model, sample)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.lbfgs.request import Request
-from keras_smooth.lbfgs.run.result import OptimizeResult, Status
+from keras_smooth.lbfgs.result import OptimizeResult, Status
 
 
 class Best(NamedTuple):

@@ -44,11 +44,11 @@ class MinimizerWithoutXla:
         return self._tried("sees_non_finite", arguments)
 
     def _tried(self, name: str, arguments: tuple) -> Any:
-        if not self._jit_compile:
-            return getattr(self._minimizer, name)(*arguments)
         try:
             return getattr(self._minimizer, name)(*arguments)
         except _REFUSALS as error:
+            if not self._jit_compile:
+                raise
             slower = self._make(False)
             result = getattr(slower, name)(*arguments)
             _warn(error.message.splitlines()[0][:160])
@@ -58,9 +58,9 @@ class MinimizerWithoutXla:
 
 def supports_xla(model: keras.Model) -> bool:
     """Returns whether no layer says that XLA cannot compile it; warns if one does."""
-    for path, part in graph.walk(model):
-        if not getattr(part, "supports_jit", True):
-            _warn(f"the layer {path} of class {type(part).__name__} does not support it")
+    for path, layer in graph.walk(model):
+        if not getattr(layer, "supports_jit", True):
+            _warn(f"the layer {path} of class {type(layer).__name__} does not support it")
             return False
     return True
 
