@@ -40,7 +40,7 @@ LEVELS = {
 # Data goes through these parts of lbfgs/ one way: none imports a later one.
 PARTS_OF_LBFGS = (
     "result", "data", "minimizers", "objective", "resample", "request", "checks", "run",
-    "history", "fit",
+    "logs", "fit",
 )  # fmt: skip
 
 # What runs a room, and is none.

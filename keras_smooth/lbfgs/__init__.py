@@ -7,8 +7,8 @@ data/          what users pass, read and checked
 objective/     what is minimized, as a function of one vector of weights
 checks/        what is refused, and what only warns
 minimizers/    minimizers of a function of one vector
-run/           one fit: program, iterations, checkpoints, result
-history.py     what callbacks and `History` are told
+run/           one fit: program, iterations, checkpoints
+logs.py        what callbacks and `History` are told
 result.py      how a fit ended
 
 A fit goes one way: `Request`, `TrainingData`, `Objective`, `Program`, `OptimizationRun`,

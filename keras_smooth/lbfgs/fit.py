@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from keras_smooth.lbfgs.checks.model import check_fittable
-from keras_smooth.lbfgs.history import logs_of
+from keras_smooth.lbfgs.logs import logs_of
 from keras_smooth.lbfgs.objective.variables import Variable
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.resample import Resample
