@@ -237,6 +237,7 @@ def fit_lbfgs(
         with guaranteed descent and an efficient line search", SIAM Journal on Optimization
         16.
     """
+    # Nothing else is local yet: these are the arguments.
     request = Request(**locals())
     check_fittable(request)
     data, validation = request.read()

@@ -165,18 +165,18 @@ def _crossentropy(y_true, y_pred):
     return keras.losses.categorical_crossentropy
 
 
-def _of_one_rank(one, other):
+def _of_one_rank(left, right):
     """Returns two tensors without the last axis of 1 that only one of them has.
 
     Against rows alone, (n,), the other is made (n, 1).
     """
-    if len(one.shape) == len(other.shape) + 1:
-        return _of_one_rank(other, one)[::-1]
-    if len(other.shape) == len(one.shape) + 1 and other.shape[-1] == 1:
-        if len(one.shape) == 1:
-            return one[:, None], other
-        return one, tf.squeeze(other, axis=-1)
-    return one, other
+    if len(left.shape) == len(right.shape) + 1:
+        return _of_one_rank(right, left)[::-1]
+    if len(right.shape) == len(left.shape) + 1 and right.shape[-1] == 1:
+        if len(left.shape) == 1:
+            return left[:, None], right
+        return left, tf.squeeze(right, axis=-1)
+    return left, right
 
 
 def _weights(model: keras.Model) -> Any:

@@ -22,8 +22,7 @@ _copies = weakref.WeakKeyDictionary()
 
 def compute_dtypes(model: keras.Model) -> set[str]:
     """Returns the dtypes of floats in which the parts of a model compute and hold weights."""
-    parts = [part for _, part in graph.walk(model)]
-    layers = [part for part in parts if isinstance(part, keras.layers.Layer)]
+    layers = [each for _, each in graph.walk(model) if isinstance(each, keras.layers.Layer)]
     variables = model.trainable_variables
     dtypes = {v.dtype for v in variables} | {layer.compute_dtype for layer in layers}
     # A lookup computes in text or integers, in any model.

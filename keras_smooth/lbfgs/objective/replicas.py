@@ -69,13 +69,13 @@ class Replicas:
         return [bool(column.any()) for column in self._gathered(flags).T]
 
     def check_same(self, **digests: str) -> None:
-        """Raises on every worker where one has other digests.
+        """Raises an error on every worker if one has other digests.
 
         Raises:
             ValueError: If there is another, with its names.
         """
-        found = self._gathered([int(digest[:15], 16) for digest in digests.values()])
-        same = (found == found[0]).all(axis=0)
+        table = self._gathered([int(digest[:15], 16) for digest in digests.values()])
+        same = (table == table[0]).all(axis=0)
         others = [name for name, is_same in zip(digests, same) if not is_same]
         if others:
             raise ValueError(

@@ -75,18 +75,14 @@ def _points(data: ObjectivePoints, objective: Objective, replicas: Replicas | No
             f"{', '.join(map(str, sizes))} rows: pass multiples of {count}."
         )
     position = _moved(objective.position)
+    pieces = [micro_batches.piece(data.parts, i, count) for i in range(count)]
     whole, *values = (
-        objective.value(position, parts).numpy()
-        for parts in (
-            data.parts,
-            *(micro_batches.piece(data.parts, i, count) for i in range(count)),
-        )
+        objective.value(position, points).numpy() for points in (data.parts, *pieces)
     )
     share = _share(whole, values)
 
     def rows(place: int) -> micro_batches.Rows:
-        piece = micro_batches.piece(data.parts, place, count)
-        piece = micro_batches.map_tensors(tf.identity, piece)
+        piece = micro_batches.map_tensors(tf.identity, pieces[place])
         shares = tf.fill((2,), tf.constant(share, dtype))
         return micro_batches.Rows(stacked=None, rest=piece, shares=shares)
 

@@ -20,18 +20,18 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         OSError: If the directory cannot be written, or the disk is full.
     """
     name = f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(8)}.{_SUFFIX}"
-    part = path.with_name(name)
+    partial = path.with_name(name)
     try:
         # Not one that exists, nor a link to anywhere.
-        with open(part, "xb") as file:
+        with open(partial, "xb") as file:
             for content in parts:
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
         # A rename is atomic: a file under its final name is whole.
-        os.replace(part, path)
+        os.replace(partial, path)
     except BaseException as error:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         # A full disk does not say of which file.
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
@@ -42,8 +42,8 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 def remove_leftovers(directory: Path) -> None:
     """Removes what processes of this machine have left that were killed while they wrote."""
     for path in directory.glob(f".*.{_SUFFIX}"):
-        found = re.search(r"\.([^.]*)\.([0-9]+)\.[0-9a-f]{16}\.partial$", path.name)
-        if found and found[1] == _host() and not _runs(int(found[2])):
+        match = re.search(r"\.([^.]*)\.([0-9]+)\.[0-9a-f]{16}\.partial$", path.name)
+        if match and match[1] == _host() and not _runs(int(match[2])):
             path.unlink(missing_ok=True)
 
 

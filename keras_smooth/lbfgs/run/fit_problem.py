@@ -1,6 +1,5 @@
 """A model and its data, made into what a minimizer needs, and the way back."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ from keras_smooth.lbfgs.checks.inputs import outputs_of
 from keras_smooth.lbfgs.checks.scales import warn_of_inputs, warn_of_targets
 from keras_smooth.lbfgs.checks.targets import check_targets
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.minimizers import num_pairs_of
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.exact_losses import compilation
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
@@ -19,7 +17,7 @@ from keras_smooth.lbfgs.objective.replicas import replicas_of
 from keras_smooth.lbfgs.objective.sharding import shard
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
-from keras_smooth.lbfgs.run.program import ProgramKey, program_of
+from keras_smooth.lbfgs.run.program import key_of, program_of
 from keras_smooth.models.identity import digest
 from keras_smooth.presentation.warn import warn_once
 
@@ -36,6 +34,7 @@ class FitProblem:
         validation: Other data, or None.
 
     Attributes:
+        key: What tells its program apart.
         model: The user's.
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
@@ -57,17 +56,7 @@ class FitProblem:
         if request.dtype:
             # Points need not be inputs of the model.
             self.worker = in_float64(model, sample[0] if terms is None else None)
-        num_weights = sum(math.prod(variable.shape) for variable in request.trained)
-        num_pairs = num_pairs_of(
-            request.method,
-            request.num_correction_pairs,
-            data.num_rows,
-            num_weights,
-            request.compute_dtype,
-        )
-        self.key = ProgramKey(
-            request.method, num_pairs, request.jit_compile, data.in_memory
-        )
+        self.key = key_of(request, data)
         program = program_of(self.worker, compilation(model), terms, self.key, data.parts)
         self.objective, self.minimizer = program.objective, program.minimizer
         if self.objective.dtype != "float64":

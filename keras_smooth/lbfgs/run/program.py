@@ -6,6 +6,7 @@ fit, and compiled again where the trace is another.
 """
 
 import functools
+import math
 import weakref
 from typing import Any, NamedTuple
 
@@ -13,10 +14,12 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.lbfgs.data import micro_batches
-from keras_smooth.lbfgs.minimizers import Minimizer
+from keras_smooth.lbfgs.data.training_data import TrainingData
+from keras_smooth.lbfgs.minimizers import Minimizer, num_pairs_of
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.replicas import replicas_of
 from keras_smooth.lbfgs.objective.terms import Terms
+from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.without_xla import MinimizerWithoutXla, supports_xla
 from keras_smooth.models.identity import fingerprint
 from keras_smooth.models.tracing import traced
@@ -38,6 +41,19 @@ class ProgramKey(NamedTuple):
     num_correction_pairs: int
     jit_compile: bool
     in_memory: bool
+
+
+def key_of(request: Request, data: TrainingData) -> ProgramKey:
+    """Returns the key of a fit, with a memory for its size if the request has none."""
+    num_weights = sum(math.prod(variable.shape) for variable in request.trained)
+    num_pairs = num_pairs_of(
+        request.method,
+        request.num_correction_pairs,
+        data.num_rows,
+        num_weights,
+        request.compute_dtype,
+    )
+    return ProgramKey(request.method, num_pairs, request.jit_compile, data.in_memory)
 
 
 class Program:
