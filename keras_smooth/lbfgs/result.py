@@ -104,8 +104,8 @@ class OptimizeResult(ShownAsTable):
         return self.status in BROKEN_OFF
 
     def _table(self) -> Table:
-        values = dataclasses.asdict(self)
+        found = dataclasses.asdict(self)
         name = next(status.name for status in Status if status == self.status)
-        values["status"] = f"{int(self.status)} ({name})"
-        values["fun"], values["grad_norm"] = f"{self.fun:.6g}", f"{self.grad_norm:.3g}"
-        return Table(head=(), rows=[(name, str(value)) for name, value in values.items()])
+        found["status"] = f"{int(self.status)} ({name})"
+        found["fun"], found["grad_norm"] = f"{self.fun:.6g}", f"{self.grad_norm:.3g}"
+        return Table(head=(), rows=[(name, str(value)) for name, value in found.items()])
