@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_smooth.differentiation.derivative_model import DerivativeModel
-from keras_smooth.lbfgs.checks.targets import in_one_structure, of_losses, own_name
+from keras_smooth.lbfgs.checks.shapes import in_one_structure, of_losses, own_name
 from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
 from keras_smooth.lbfgs.objective.exact_losses import losses_as_compiled
 from keras_smooth.models import calls, graph

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.checks.inputs import outputs_of
 from keras_smooth.lbfgs.checks.scales import warn_of_inputs, warn_of_targets
-from keras_smooth.lbfgs.checks.targets import check_targets
+from keras_smooth.lbfgs.checks.shapes import check_targets, outputs_of
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.exact_losses import compilation
