@@ -34,7 +34,7 @@ import resample
 import tensorflow as tf
 
 import keras_smooth
-from keras_smooth.lbfgs import micro_batches
+from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.minimizers import (
     Minimizer,
     inverse_hessian,
@@ -43,8 +43,8 @@ from keras_smooth.lbfgs.minimizers import (
     updates,
 )
 from keras_smooth.lbfgs.minimizers.dense_memory import DenseMemory
-from keras_smooth.lbfgs.objective import Objective
-from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.objective.objective import Objective
+from keras_smooth.lbfgs.objective.terms import Terms
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 import more_garbow_hillstrom

@@ -9,7 +9,7 @@ import pytest
 from lbfgs_nets import Y, at_start, fit, net
 from representatives import representatives
 
-from keras_smooth.lbfgs import checkpoint
+from keras_smooth.lbfgs.run import checkpoint
 
 
 class Break(keras.callbacks.Callback):
