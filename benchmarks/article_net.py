@@ -6,7 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_smooth.comparison import problems
-from keras_smooth.comparison.experiment import Experiment, Start
+from keras_smooth.comparison.runs.experiment import Experiment, Start
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.lbfgs import micro_batches
 from keras_smooth.lbfgs.objective import Objective

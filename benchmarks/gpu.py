@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import keras_smooth
 from keras_smooth.comparison import problems
-from keras_smooth.comparison.experiment import Experiment, Start
+from keras_smooth.comparison.runs.experiment import Experiment, Start
 from keras_smooth.comparison.settings import Settings
 
 CPU, GPU = "CPU:0", "GPU:0"

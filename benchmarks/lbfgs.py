@@ -37,7 +37,7 @@ import tensorflow as tf
 from peers_trace import Trace
 
 from keras_smooth.comparison import problems
-from keras_smooth.comparison.experiment import Experiment, Start
+from keras_smooth.comparison.runs.experiment import Experiment, Start
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.lbfgs.objective import Objective

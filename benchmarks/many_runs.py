@@ -35,7 +35,7 @@ def without_length():
     import numpy as np
 
     from keras_smooth.comparison import learning, problems
-    from keras_smooth.comparison.experiment import Experiment, Outcome, Run, errors
+    from keras_smooth.comparison.runs.experiment import Experiment, Outcome, Run, errors
 
     problem = problems.load_problem("gaussian")
     curves = tuple(exact + 0.1 for exact in problem.exact)

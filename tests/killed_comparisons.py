@@ -36,8 +36,8 @@ from keras_smooth.comparison import (
     tasks,
 )
 from keras_smooth.comparison.executors import worker_processes
-from keras_smooth.comparison.experiment import Experiment, Outcome, Run, Start, errors
-from keras_smooth.comparison.results import Results
+from keras_smooth.comparison.runs.experiment import Experiment, Outcome, Run, Start, errors
+from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.settings import Settings
 
 SETTINGS = Settings(activations=("tanh", "sigmoid", "elu"), seeds=3, epochs=40)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_smooth.comparison import learning, problems
-from keras_smooth.comparison.experiment import Outcome, Run, Start
-from keras_smooth.comparison.results import Key, Results
+from keras_smooth.comparison.runs.experiment import Outcome, Run, Start
+from keras_smooth.comparison.records.results import Key, Results
 from keras_smooth.comparison.settings import Settings, Variant
 from keras_smooth.lbfgs import Status
 

@@ -14,8 +14,8 @@ from scripts import on_a_terminal
 import keras_smooth
 from keras_smooth import cli
 from keras_smooth.comparison import executors, files
-from keras_smooth.comparison.executors.this_process import ThisProcess
-from keras_smooth.comparison.tasks import Finished
+from keras_smooth.comparison.executors.interface import ThisProcess
+from keras_smooth.comparison.runs.events import Finished
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 COMMAND = [sys.executable, "-m", "keras_smooth"]

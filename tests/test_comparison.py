@@ -28,8 +28,8 @@ from keras_smooth.comparison import (
     training,
 )
 from keras_smooth.comparison.executors import this_process, worker_processes
-from keras_smooth.comparison.experiment import Experiment
-from keras_smooth.comparison.results import Results
+from keras_smooth.comparison.runs.experiment import Experiment
+from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.lbfgs import Status
 

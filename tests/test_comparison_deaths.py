@@ -10,9 +10,9 @@ import keras_smooth
 from keras_smooth import cli
 from keras_smooth.comparison import comparing, executors, files
 from keras_smooth.comparison.executors import worker_processes
-from keras_smooth.comparison.experiment import errors
+from keras_smooth.comparison.runs.experiment import errors
 from keras_smooth.comparison.report import markdown, page
-from keras_smooth.comparison.tasks import Died, Finished, Task
+from keras_smooth.comparison.runs.events import Died, Finished, Task
 from tests.made_up_comparison import key_of, made_up, start_of
 
 ONE = {"activations": ["tanh"], "seeds": 1, "architecture": "1x2"}

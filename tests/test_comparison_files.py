@@ -26,8 +26,8 @@ from keras_smooth.comparison import (
     tasks,
 )
 from keras_smooth.comparison.comparing import Comparison
-from keras_smooth.comparison.experiment import Outcome, Run, errors
-from keras_smooth.comparison.results import Results
+from keras_smooth.comparison.runs.experiment import Outcome, Run, errors
+from keras_smooth.comparison.records.results import Results
 from keras_smooth.lbfgs import whole_files
 
 PROBLEMS = problems.load_problems("gaussian")

@@ -13,9 +13,9 @@ from rich.console import Console
 import keras_smooth
 from keras_smooth import comparison
 from keras_smooth.comparison import article, display, learning, problems, report, tasks
-from keras_smooth.comparison.experiment import Outcome, Run
+from keras_smooth.comparison.runs.experiment import Outcome, Run
 from keras_smooth.comparison.report import charts, command, findings, markdown, page
-from keras_smooth.comparison.results import Key, Results
+from keras_smooth.comparison.records.results import Key, Results
 from keras_smooth.comparison.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("without_xla")

@@ -10,8 +10,8 @@ from made_up_comparison import MAIN, key_of, made_up, outcome
 import keras_smooth
 from keras_smooth import cli
 from keras_smooth.comparison import files, journal, resuming, tasks
-from keras_smooth.comparison.experiment import errors
-from keras_smooth.comparison.results import Key
+from keras_smooth.comparison.runs.experiment import errors
+from keras_smooth.comparison.records.results import Key
 from keras_smooth.lbfgs import Status
 
 STORED = {"tanh": (1e-3,) * 2, "elu": (1e-2,) * 2}

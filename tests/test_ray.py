@@ -15,7 +15,7 @@ from scripts import on_a_terminal
 
 import keras_smooth
 from keras_smooth.comparison import executors, files
-from keras_smooth.comparison.tasks import Died, Finished, LeftOut, Progress
+from keras_smooth.comparison.runs.events import Died, Finished, LeftOut, Progress
 
 # Each worker imports TensorFlow, which takes seconds.
 ray = pytest.importorskip("ray")

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from keras_smooth.comparison.experiment import Outcome, Start
-from keras_smooth.comparison.learning import ERRORS
-from keras_smooth.comparison.results import Results
-from keras_smooth.comparison.settings import Settings
-from keras_smooth.comparison.tasks import Died, Event, Finished, LeftOut, Progress
-from keras_smooth.presentation.tables import printable
+from keras_smooth.comparison.records.results import Results
+from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut, Progress
+from keras_smooth.comparison.runs.experiment import Record
+from keras_smooth.comparison.runs.learning import ERRORS
+from keras_smooth.comparison.settings import RunId, Settings
+from keras_smooth.presentation import tables
 
 USUAL_WIDTH = 80
 # Before a level of each factor.
@@ -66,36 +66,34 @@ class Display:
         SHOWN[type(event)](self, event)
 
     def _progress(self, event: Progress) -> None:
-        key = (event.activation, *event.start)
-        if key not in self._lines:
-            self._lines[key] = self._bar.add_task(
-                escape(plain(self._console, self._name(event.activation, event.start))),
+        if event.run not in self._lines:
+            self._lines[event.run] = self._bar.add_task(
+                escape(plain(self._console, self._name(event.run))),
                 total=self._epochs,
                 state="",
             )
         state = f"iteration {event.iteration}, loss {event.loss:.1e}"
-        self._bar.update(self._lines[key], completed=event.iteration, state=state)
+        self._bar.update(self._lines[event.run], completed=event.iteration, state=state)
         self._refresh_total()
 
     def _finish(self, event: Finished) -> None:
-        run = event.outcome.run
-        self._end(run.activation, event.start, done=1)
-        error = _error(event.outcome)
+        run = event.record.run
+        self._end(event.run, done=1)
         mark = f"\n    {run.message}" if run.restarts or run.failed else ""
         self._print(
-            f"{self._name(run.activation, event.start)}: {run.nit} iterations, "
-            f"{run.seconds:.1f} s, {error}{mark}"
+            f"{self._name(event.run)}: {run.nit} iterations, "
+            f"{run.seconds:.1f} s, {_error(event.record)}{mark}"
         )
 
     def _die(self, event: Died) -> None:
-        self._end(event.activation, event.start, done=0 if event.again else 1)
+        self._end(event.run, done=0 if event.again else 1)
         self._print(event.sentence())
 
     def _leave_out(self, event: LeftOut) -> None:
         self._print(event.sentence())
 
-    def _end(self, activation: str, start: Start, done: int) -> None:
-        line = self._lines.pop((activation, *start), None)
+    def _end(self, run: RunId, done: int) -> None:
+        line = self._lines.pop(run, None)
         if line is not None:
             self._bar.remove_task(line)
         self._done += done
@@ -104,11 +102,11 @@ class Display:
     def _print(self, text: str) -> None:
         say(self._console, text)
 
-    def _name(self, activation: str, start: Start) -> str:
+    def _name(self, run: RunId) -> str:
         """Returns what a run is called: what it has in common with all is left out."""
-        apart = start.variant.apart_from(self._settings.main)
+        apart = run.variant.apart_from(self._settings.main)
         levels = [f"{WORDS[factor]} {level}" for factor, level in apart.items()]
-        return ", ".join([activation, f"seed {start.seed}", *levels])
+        return ", ".join([run.activation, f"seed {run.seed}", *levels])
 
     def _refresh_total(self) -> None:
         running = {task.id: task.completed for task in self._bar.tasks}
@@ -128,10 +126,10 @@ SHOWN: dict[type, Callable] = {
 }
 
 
-def _error(outcome: Outcome) -> str:
+def _error(record: Record) -> str:
     """Returns the error of the highest derivative of which it is known."""
-    run = outcome.run
-    if outcome.curves[2] is None:
+    run = record.run
+    if record.curves[2] is None:
         return "y'' is lost"
     known = [i for i, name in enumerate(ERRORS) if getattr(run, name) is not None]
     if not known:
@@ -155,8 +153,7 @@ def say(to: Console, text: str) -> None:
 
 def plain(to: Console, text: str) -> str:
     """Returns text in characters that a console has, and none that a terminal would obey."""
-    known = text.encode(to.encoding, errors="backslashreplace").decode(to.encoding)
-    return "\n".join(map(printable, known.splitlines()))
+    return tables.plain(text, to.encoding)
 
 
 def summary_table(results: Results, to: Console) -> Table:

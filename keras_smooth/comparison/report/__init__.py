@@ -2,7 +2,6 @@
 
 recommendation.py    which activation to use
 findings.py          what the runs say beside that, in words and rows of a table
-command.py           the command that makes the results again
 figures.py           figures as PNG
 markdown.py          report.md
 charts.py            the numbers that the charts of report.html show

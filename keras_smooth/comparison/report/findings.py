@@ -5,12 +5,15 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_smooth import registry
-from keras_smooth.comparison import article, training
-from keras_smooth.comparison.experiment import Outcome, Run
-from keras_smooth.comparison.learning import ERRORS
+from keras_smooth.comparison import article
+from keras_smooth.comparison.options import FACTORS
+from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
+from keras_smooth.comparison.runs import training
+from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.report.recommendation import is_rough, recommended
-from keras_smooth.comparison.results import ActivationSummary, Results, class_of
-from keras_smooth.comparison.settings import FACTORS, Variant
+from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of
+from keras_smooth.comparison.settings import Variant
 
 # Below this a start counts as dead: Glorot's leaves sigmoid 4e-5, tanh 4e-1.
 DEAD_SIGNAL = 1e-3
@@ -94,7 +97,7 @@ def rough(results: Results) -> list[str]:
 
 
 def _all_zero(results: Results, line: ActivationSummary) -> bool:
-    curve = results.median_outcome(line.activation).curves[2]
+    curve = results.median_record(line.activation).curves[2]
     return curve is not None and not np.any(curve)
 
 
@@ -172,7 +175,7 @@ def _shown(results: Results, factor: str, variant: Variant) -> str:
 
 def question(results: Results) -> Answer | None:
     """Answers why sigmoid was inferior with a pair that differs in the start alone."""
-    runs = results.runs("sigmoid", results.from_glorot())
+    runs = results.runs("sigmoid", results.settings.from_glorot())
     if not (results.settings.asks_open_question() and runs):
         return None
     default = results.runs("sigmoid")
@@ -186,7 +189,7 @@ def question(results: Results) -> Answer | None:
     return Answer(
         rows,
         _verdict(
-            results.summary_of("sigmoid", results.from_glorot()),
+            results.summary_of("sigmoid", results.settings.from_glorot()),
             results.summary_of("sigmoid"),
             signal(runs),
             broken,
@@ -216,14 +219,14 @@ def _verdict(
     return f"{text} Here that {effect}."
 
 
-def by_method(results: Results) -> dict[str, Outcome]:
+def by_method(results: Results) -> dict[str, Record]:
     """Returns the run of seed 0 by each method, that of all runs first; nothing if alone."""
     beside = results.beside()
-    mine = results.found(results.settings.activation_beside())
+    mine = results.of_activation(results.settings.activation_beside())
     if not (beside and mine):
         return {}
     own = {results.settings.main.method: mine}
-    return {method: outcomes[0] for method, outcomes in (own | beside).items()}
+    return {method: records[0] for method, records in (own | beside).items()}
 
 
 def optimizers(results: Results) -> Answer | None:
@@ -233,10 +236,10 @@ def optimizers(results: Results) -> Answer | None:
         return None
     columns = ["method", "loss", "MSE y", "MSE y'", "MSE y''", "iterations", "evaluations"]
     rows = [[*columns, "CPU seconds"]]
-    for method, outcome in found.items():
-        run = outcome.run
+    for method, record in found.items():
+        run = record.run
         values = [spread([value]) for value in (run.loss, *_errors(run))]
-        seconds = outcome.learning.get("cpu_seconds", [0.0])[-1]
+        seconds = record.learning.get("cpu_seconds", [0.0])[-1]
         counts = [str(run.nit), str(run.nfev), f"{seconds:.1f}"]
         rows.append([METHODS[method], *values, *counts])
     return Answer(rows, _compared({method: one.run for method, one in found.items()}))
@@ -281,3 +284,11 @@ def missing_methods(results: Results) -> list[str]:
         if method not in results.beside()
     }
     return [f"{METHODS[name]}: {reason}" for name, reason in reasons.items() if reason]
+
+
+def command(results: Results) -> str:
+    """Returns the command that makes the results again, or why there is none."""
+    settings = results.settings
+    if {OWN_DATA, OWN_FUNCTION} & {*settings.problem} or not settings.can_be_named():
+        return "keras_smooth.compare, called with arrays or functions from Python"
+    return settings.command()

@@ -6,12 +6,11 @@ import re
 from pathlib import Path
 
 from keras_smooth.comparison import article
-from keras_smooth.comparison.files import environment
-from keras_smooth.comparison.learning import ERRORS
+from keras_smooth.comparison.records.environment import environment
+from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.report import findings
-from keras_smooth.comparison.report.command import command
 from keras_smooth.comparison.report.recommendation import recommendation
-from keras_smooth.comparison.results import ActivationSummary, Results, class_of
+from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of
 
 
 def page(results: Results, figures: list[str]) -> str:
@@ -135,7 +134,7 @@ def _how(results: Results) -> str:
     ]
     seconds = results.seconds or math.nan
     return (
-        f"## How it was made\n\n{len(results.outcomes)} runs in {seconds:.0f} s of wall time; "
+        f"## How it was made\n\n{len(results.records)} runs in {seconds:.0f} s of wall time; "
         "the first run of an activation includes compiling.\n\n"
-        f"<code>{_plain(command(results))}</code>\n\n{_markdown(rows)}"
+        f"<code>{_plain(findings.command(results))}</code>\n\n{_markdown(rows)}"
     )

@@ -12,12 +12,11 @@ from typing import Any
 import jinja2
 
 from keras_smooth.comparison import article
-from keras_smooth.comparison.files import environment, stored_settings
-from keras_smooth.comparison.learning import ERRORS
+from keras_smooth.comparison.records.environment import environment
+from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.report import charts, findings
-from keras_smooth.comparison.report.command import command
 from keras_smooth.comparison.report.recommendation import recommended
-from keras_smooth.comparison.results import ActivationSummary, Results, class_of, or_inf
+from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of, or_inf
 from keras_smooth.presentation import figures
 
 TITLES = figures.TITLES[: len(ERRORS)]
@@ -57,9 +56,9 @@ def page(results: Results) -> str:
         missing_methods=findings.missing_methods(results),
         settings=_settings(results),
         environment=environment(results.settings),
-        num_runs=len(results.outcomes),
+        num_runs=len(results.records),
         seconds=results.seconds,
-        command=command(results),
+        command=findings.command(results),
         numbers=charts.numbers(results),
         dim=results.problem.dim,
         **_assets(),
@@ -78,7 +77,7 @@ def _headline(text: str) -> tuple[str, str]:
 
 
 def _settings(results: Results) -> dict[str, Any]:
-    stored = stored_settings(results.settings)
+    stored = results.settings.stored()
     return stored | stored.pop("factors")
 
 
@@ -144,7 +143,7 @@ def _row(
         "spread": line.d2y_spread,
         "failures": line.failures,
         "num_seeds": line.seeds,
-        "seed": results.median_outcome(line.activation).run.seed,
+        "seed": results.median_record(line.activation).run.seed,
         "restarts": sum(run.restarts for run in runs),
         "signal": findings.signal(runs),
         "iterations": max(run.nit for run in runs),

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from keras_smooth.checks import path, shown
-from keras_smooth.comparison import columns, exact_problems
-from keras_smooth.comparison.exact_problems import EXACT_PROBLEMS, ExactProblem
+from keras_smooth.comparison.options import check_problem
+from keras_smooth.comparison.problems import columns, exact
+from keras_smooth.comparison.problems.exact import ExactProblem
 from keras_smooth.differentiation import exact_values
 from keras_smooth.lbfgs import digests
-from keras_smooth.registry import nearest
 
 NUM_TRAINING_POINTS = 1000
 NUM_TEST_STEPS = 100
@@ -102,9 +102,6 @@ class Problem:
         """Returns a hash of all numbers, by which data that has changed is known."""
         known = [entry for entry in self.exact if entry is not None]
         return digests.digest([self.x, *known, *self.draw(0)])
-
-
-NAMES = tuple(row.name for row in EXACT_PROBLEMS)
 
 
 def _exact(row: ExactProblem) -> Problem:
@@ -239,14 +236,10 @@ def _loaded(source: Any) -> Problem:
 
 
 def _named(name: str) -> Problem:
-    if row := exact_problems.named(name):
+    check_problem(name)
+    if row := exact.named(name):
         return _exact(row)
-    file = Path(name)
-    if name.lower().endswith(".csv") or file.exists():
-        return _of_data(name, f"the data of {file.name}", columns.read(file))
-    raise ValueError(
-        f"There is no problem named {name!r} and no such file. {nearest(name, NAMES)}"
-    )
+    return _of_data(name, f"the data of {Path(name).name}", columns.read(Path(name)))
 
 
 def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
