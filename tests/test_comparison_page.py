@@ -7,7 +7,7 @@ from headless_browser import Browser, path_of_a_browser
 from made_up_comparison import key_of, made_up
 
 from keras_smooth.comparison import report
-from keras_smooth.comparison.report import command, page
+from keras_smooth.comparison.report import findings, page
 from keras_smooth.comparison.settings import Settings
 
 ERRORS = {
@@ -96,20 +96,20 @@ def test_a_method_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
         lambda name: reason if name == "tfp_lbfgs" else "",
     )  # fmt: skip
     found = made_up({"tanh": (1e-8,)}, beside=("tfp_lbfgs",))
-    del found.outcomes[key_of("tanh", 0, method="tfp_lbfgs")]
+    del found.records[key_of("tanh", 0, method="tfp_lbfgs")]
     text = page.page(found)
     assert "TFP&#39;s L-BFGS: pip install &#39;tf_keras==2.21.*&#39;" in text
 
 
 def test_the_command_makes_the_same_settings():
-    from keras_smooth import cli
+    from keras_smooth.cli import commands, parser
 
     for change in ({}, {"activations": ("tanh", "elu"), "dtype": "float32"}, {"seeds": 7}):
         found = made_up({"tanh": (1e-8,)})
         found.settings = Settings(**change)
-        program, *words = command.command(found).split()
+        program, *words = findings.command(found).split()
         assert program == "keras-smooth"
-        assert cli._settings(cli.parser().parse_args(words), {}) == found.settings
+        assert Settings(**commands.asked(parser.parse(words), {})) == found.settings
 
 
 # In a browser.

@@ -6,17 +6,17 @@ import os
 
 import numpy as np
 import pytest
-from made_up_comparison import key_of, made_up, outcome, start_of
+from made_up_comparison import key_of, made_up, outcome
 from representatives import representatives
 from rich.console import Console
 
 import keras_smooth
-from keras_smooth import comparison
-from keras_smooth.comparison import article, display, learning, problems, report, tasks
-from keras_smooth.comparison.runs.experiment import Outcome, Run
-from keras_smooth.comparison.report import charts, command, findings, markdown, page
-from keras_smooth.comparison.records.results import Key, Results
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison import article, display, problems, report
+from keras_smooth.comparison.records.results import Results
+from keras_smooth.comparison.report import charts, findings, markdown, page
+from keras_smooth.comparison.runs import events, learning
+from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.settings import RunId, Settings
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 
@@ -49,7 +49,7 @@ def unknown(errors_by_name, spread_by_name, judged_by="y", columns=("x", "y"), *
                 *(known.get(each) for each in learning.ERRORS), 1.0,
             )  # fmt: skip
             curve = np.full(num, seed * spread_by_name[name] * np.sqrt(2))
-            found.outcomes[key_of(name, seed, problem="own data")] = Outcome(
+            found.records[key_of(name, seed, problem="own data")] = Record(
                 run, (curve,) * 3, {}
             )
     return found
@@ -143,7 +143,7 @@ def test_a_quick_look_in_which_nothing_is_learned():
 def test_an_activation_whose_worker_died_is_not_one_of_which_no_run_broke_off():
     found = made_up({"tanh": (1e-8, 1e-8), "gelu": (1e-5, 1e-5)})
     key = key_of("tanh", 1)
-    del found.outcomes[key]
+    del found.records[key]
     found.failures[key] = "The run of tanh, seed 1, has failed."
     assert "Take **gelu**" in report.recommendation(found)
     assert ("tanh", "1 of 2") in [(row[0], row[-1]) for row in found.table().rows]
@@ -163,7 +163,7 @@ def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
     path.write_text("x,y,dy,d2y\n" + "".join(f"{i},{i**2},{2 * i},2\n" for i in range(101)))
     named = made_up({"tanh": (1e-5, 4e-5)}, problem=str(path))
     text = (
-        comparison.Comparison(named).save(tmp_path / "out") / report.MARKDOWN
+        keras_smooth.Comparison(named).save(tmp_path / "out") / report.MARKDOWN
     ).read_text()
     assert "<img" not in text
     title = text.splitlines()[0]
@@ -184,7 +184,7 @@ def test_a_terminal_gets_what_it_can_show_and_nothing_that_it_would_obey(
         console = display.console(file=file)
         console.print(display.summary_table(named, console))
         with display.Display(1, named.settings, console) as live:
-            live.handle(tasks.Died("tanh", start_of(problem=str(path)), f"of {path}", True))
+            live.handle(events.Died(key_of("tanh", problem=str(path)), f"of {path}", True))
         file.flush()
         found = written.getvalue()
     assert b"\x1b" not in found and b"\x07" not in found
@@ -203,13 +203,13 @@ def test_runs_are_called_by_what_sets_them_apart():
     found = made_up({"sigmoid": (1e-5,)}, beside=("adam",))
     text = io.StringIO()
     with display.Display(3, found.settings, Console(file=text, width=200)) as live:
-        for start in (
-            start_of(0), start_of(1, initializer="glorot_uniform"),
-            start_of(method="adam"),
+        for run in (
+            key_of("sigmoid"), key_of("sigmoid", 1, initializer="glorot_uniform"),
+            key_of("sigmoid", method="adam"),
         ):  # fmt: skip
-            ended = found.found("sigmoid")[0]
-            live.handle(tasks.Progress("sigmoid", start, 5, 0.1))
-            live.handle(tasks.Finished(start, ended))
+            ended = found.of_activation("sigmoid")[0]
+            live.handle(events.Progress(run, 5, 0.1))
+            live.handle(events.Finished(run, ended))
     assert [line.split(":")[0] for line in text.getvalue().splitlines()] == [
         "sigmoid, seed 0",
         "sigmoid, seed 1, from glorot_uniform",
@@ -230,7 +230,7 @@ def test_other_variants_stand_beside_the_main_one():
         for variant in found.settings.variants():
             made = outcome(found, name, 0, value, True)
             if variant.dtype == "float32":
-                found.outcomes[Key(name, variant, 0)] = made
+                found.records[RunId(name, variant, 0)] = made
     answer = findings.variants(found)
     assert answer.rows[0] == ["problem", "dtype", "best", "MSE y", "MSE y'", "MSE y''"]
     bests = {tuple(row[:2]): row[2] for row in answer.rows[1:]}
@@ -244,9 +244,9 @@ def test_other_variants_stand_beside_the_main_one():
     for text in (markdown.page(found, []), page.page(found)):
         assert "What the factors change" in text and "sine, float32" in text
     assert "What the factors change" not in markdown.page(made_up({"tanh": (1e-5,)}), [])
-    alone = comparison.Comparison(found).variants
+    alone = keras_smooth.Comparison(found).variants
     assert [one.summary[0].d2y_mse for one in alone.values()][::2] == [2.5e-5] * 2
-    assert "--problem gaussian sine" in command.command(found)
+    assert "--problem gaussian sine" in findings.command(found)
 
 
 @pytest.mark.parametrize("name", ["franke", "gaussian_3d"])
@@ -306,9 +306,8 @@ def test_failures_are_listed_and_counted():
 
 def test_median_seed_is_named():
     settings_found = made_up({"tanh": (3.0, 1.0)})
-    assert settings_found.median_outcome("tanh").run.seed == 1
+    assert settings_found.median_record("tanh").run.seed == 1
 
 
 def test_article_table_is_complete():
     assert list(article.MSE) == ["relu", "tanh", "sigmoid", "softplus", "selu", "elu"]
-    assert comparison.compare is keras_smooth.compare

@@ -18,7 +18,7 @@ import keras_smooth
 from keras_smooth import checks
 from keras_smooth.auditing import model_files, progress
 from keras_smooth.cli.parser import BESIDE, DEFAULT_OUT, given_options
-from keras_smooth.comparison import comparing, display, report, termination
+from keras_smooth.comparison import display, report, termination
 from keras_smooth.comparison.options import LOCAL
 from keras_smooth.comparison.records import resuming
 from keras_smooth.differentiation.engines import MAX_ORDER
@@ -49,7 +49,9 @@ def compare(arguments: argparse.Namespace) -> int:
             )
             comparison.save(out)
     except (KeyboardInterrupt, termination.Terminated):
-        display.say(console, f"Interrupted. Go on with the same command and {_resuming(out)}")
+        display.say(
+            console, f"Interrupted. Go on with the same command and {_resuming(out)}"
+        )
         raise
     except RuntimeError as error:  # No run was finished.
         raise RuntimeError(f"{error}\n{_again(out)}") from error
@@ -70,7 +72,7 @@ def compare(arguments: argparse.Namespace) -> int:
 def _warnings_said(console: Any) -> Iterator[None]:
     """Prints warnings as sentences, but for those of runs and nodes, which the display has."""
 
-    def say(message: Warning | str, category: type[Warning], *_: object) -> None:
+    def say(message: Any, category: type[Warning], *_: object, **__: object) -> None:
         if not issubclass(category, RuntimeWarning):
             display.say(console, str(message))
 
@@ -130,7 +132,11 @@ def audit(arguments: argparse.Namespace) -> int:
         )
     with progress.ProgressLine(display.console(stderr=True)) as line:
         result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
-    text = result.to_json() if arguments.json else display.plain(display.console(), str(result))
+    text = (
+        result.to_json()
+        if arguments.json
+        else display.plain(display.console(), str(result))
+    )
     print(text)
     return getattr(result, arguments.mode or "outcome").exit_status
 

@@ -37,7 +37,9 @@ def _bash() -> str:
         f"{'; files=yes' if argument.is_path else ''} ;;"
         for (command, option), argument in after.items()
     ]
-    lists = [f"    {name}) options={shlex.quote(words)} ;;" for name, words in options.items()]
+    lists = [
+        f"    {name}) options={shlex.quote(words)} ;;" for name, words in options.items()
+    ]
     return f"""\
 _keras_smooth() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} command=${{COMP_WORDS[1]}}
@@ -110,7 +112,13 @@ def _fish() -> str:
             f"complete -c keras-smooth -n __fish_use_subcommand -a {name} -d {text}"
         )
     for name, argument in _arguments():
-        words = ["complete", "-c", "keras-smooth", "-n", f"__fish_seen_subcommand_from {name}"]
+        words = [
+            "complete",
+            "-c",
+            "keras-smooth",
+            "-n",
+            f"__fish_seen_subcommand_from {name}",
+        ]
         if argument.name.startswith("-"):
             words += ["-l", argument.name.removeprefix("--")]
             words += ["-r"] if _takes_value(argument) else []

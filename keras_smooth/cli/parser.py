@@ -4,7 +4,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,13 +202,15 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         arguments, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            known = [one.name for one in COMMANDS[self.prog.split()[-1]].arguments if one.text]
+            known = [
+                one.name for one in COMMANDS[self.prog.split()[-1]].arguments if one.text
+            ]
             hints = [_meant(word, known) for word in unknown if word.startswith("-")]
             self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints)}")
         return arguments, unknown
 
 
-def _meant(word: str, known: Sequence[str]) -> str:
+def _meant(word: str, known: Iterable[str]) -> str:
     matches = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
     return f" Did you mean {', '.join(matches)}?" if matches else ""
 
@@ -216,7 +218,7 @@ def _meant(word: str, known: Sequence[str]) -> str:
 def version() -> str:
     """Returns the version of the package, as its file says it: it may not have run yet."""
     text = (Path(__file__).parent.parent / "__init__.py").read_text(encoding="utf-8")
-    return VERSION.search(text)[1]
+    return "".join(VERSION.findall(text))
 
 
 def check(arguments: argparse.Namespace) -> None:

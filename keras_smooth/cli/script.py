@@ -21,6 +21,8 @@ def main() -> int:
 def _known_package(name: str) -> Callable[[], None]:
     """Puts a package where `import` looks, and returns what runs its `__init__`."""
     spec = importlib.util.find_spec(name)
-    package = importlib.util.module_from_spec(spec)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{name} is not installed.")
+    package, loader = importlib.util.module_from_spec(spec), spec.loader
     sys.modules[name] = package
-    return lambda: spec.loader.exec_module(package)
+    return lambda: loader.exec_module(package)

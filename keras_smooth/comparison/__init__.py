@@ -14,6 +14,6 @@ comparing.py     `compare`, which leads through all of these
 
 Data goes one way: `Settings`, checked options, say which runs there are, each known by its `RunId`.
 An `Experiment` makes a `Record` of each, wherever the executor has it. `Results` are all records,
-and the report is made of them. Nothing is imported here, so that the command line can read
-options.py without TensorFlow.
+and the report is made of them. Nothing is imported here: the command line reads the options
+without TensorFlow.
 """

@@ -21,6 +21,7 @@ from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
 
+
 class Comparison(ShownAsTable):
     """The result of `keras_smooth.compare`.
 

@@ -7,7 +7,7 @@ this list. It imports no TensorFlow, so that the command line can explain and ch
 import dataclasses
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,7 @@ def _option(default: Any, text: str, **metadata: Any) -> Any:
 
 
 def _factor(default: str, text: str, **metadata: Any) -> Any:
-    return _option(
-        (default,), text, least="+", metavar="NAME", grow=_union, **metadata
-    )
+    return _option((default,), text, least="+", metavar="NAME", grow=_union, **metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +144,9 @@ class Options:
         """Returns the options by the keys of results.json; of factors the first level."""
         values = {name: getattr(self, name) for name in LIST}
         factors = {stored_key(name): values[name] for name in FACTORS}
-        first = {name: value[0] if name in FACTORS else value for name, value in values.items()}
+        first = {
+            name: value[0] if name in FACTORS else value for name, value in values.items()
+        }
         return {**{stored_key(name): first[name] for name in first}, "factors": factors}
 
     def command(self) -> str:
@@ -173,7 +173,9 @@ class Options:
         ]
         # A table of runs of 1000 iterations has no place for those of 100.
         differing += ["epochs"] if asked.epochs < self.epochs else []
-        changes = [f"{name} was {pairs[name][0]!r}, is {pairs[name][1]!r}" for name in differing]
+        changes = [
+            f"{name} was {pairs[name][0]!r}, is {pairs[name][1]!r}" for name in differing
+        ]
         return grown, changes
 
 

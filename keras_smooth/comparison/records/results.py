@@ -16,6 +16,7 @@ from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.settings import RunId, Settings, Variant
 from keras_smooth.presentation.tables import Table
 
+
 @dataclasses.dataclass(frozen=True)
 class ActivationSummary:
     """The medians of one activation, a line of the summary.
@@ -85,7 +86,9 @@ class Results:
         # Other methods compile for longer than they run; then the longest list first.
         return runs[0].variant.method in self.settings.method, -len(runs)
 
-    def of_activation(self, activation: str, variant: Variant | None = None) -> list[Record]:
+    def of_activation(
+        self, activation: str, variant: Variant | None = None
+    ) -> list[Record]:
         """Returns the records of an activation in the order of their seeds.
 
         Args:

@@ -174,9 +174,7 @@ def _fields(header: dict) -> dict[str, Any]:
     return {names.get(key, key): value for key, value in stored.items()}
 
 
-def _read_settings(
-    path: Path, header: dict, functions: Mapping[str, Callable]
-) -> Settings:
+def _read_settings(path: Path, header: dict, functions: Mapping[str, Callable]) -> Settings:
     fields = _fields(header)
     for name in fields["activations"]:
         if name not in functions and not _is_known(name):

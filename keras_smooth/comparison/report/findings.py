@@ -8,11 +8,11 @@ from keras_smooth import registry
 from keras_smooth.comparison import article
 from keras_smooth.comparison.options import FACTORS
 from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
+from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of
+from keras_smooth.comparison.report.recommendation import is_rough, recommended
 from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.runs.learning import ERRORS
-from keras_smooth.comparison.report.recommendation import is_rough, recommended
-from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of
 from keras_smooth.comparison.settings import Variant
 
 # Below this a start counts as dead: Glorot's leaves sigmoid 4e-5, tanh 4e-1.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from keras_smooth.comparison import article
 from keras_smooth.comparison.records.environment import environment
-from keras_smooth.comparison.runs.learning import ERRORS
+from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of
 from keras_smooth.comparison.report import findings
 from keras_smooth.comparison.report.recommendation import recommendation
-from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of
+from keras_smooth.comparison.runs.learning import ERRORS
 
 
 def page(results: Results, figures: list[str]) -> str:

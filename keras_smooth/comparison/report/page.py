@@ -13,10 +13,15 @@ import jinja2
 
 from keras_smooth.comparison import article
 from keras_smooth.comparison.records.environment import environment
-from keras_smooth.comparison.runs.learning import ERRORS
+from keras_smooth.comparison.records.results import (
+    ActivationSummary,
+    Results,
+    class_of,
+    or_inf,
+)
 from keras_smooth.comparison.report import charts, findings
 from keras_smooth.comparison.report.recommendation import recommended
-from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of, or_inf
+from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.presentation import figures
 
 TITLES = figures.TITLES[: len(ERRORS)]

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
+from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.settings import Settings
 
 # With less than this the order of the activations is that of chance and of the first iterations,

@@ -4,8 +4,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from keras_smooth.comparison.report import figures, markdown, page
 from keras_smooth.comparison.records.results import Results
+from keras_smooth.comparison.report import figures, markdown, page
 from keras_smooth.lbfgs import whole_files
 
 MARKDOWN = "report.md"

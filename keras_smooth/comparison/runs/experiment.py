@@ -160,9 +160,7 @@ class Experiment:
             self._compiled[run.program()] = _NetworkCurves(self.network(run), problem)
         return self._compiled[run.program()]
 
-    def _record(
-        self, measurement: "_NetworkCurves", run: RunId, report: Report
-    ) -> Record:
+    def _record(self, measurement: "_NetworkCurves", run: RunId, report: Report) -> Record:
         """Trains a network that may be compiled already anew, and measures it."""
         started = time.perf_counter()
         model, problem = measurement.model, measurement.problem
