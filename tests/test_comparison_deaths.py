@@ -11,7 +11,7 @@ from keras_smooth import cli
 from keras_smooth.comparison import comparing, executors
 from keras_smooth.comparison.executors import worker_processes
 from keras_smooth.comparison.records import store
-from keras_smooth.comparison.report import markdown, page
+from keras_smooth.comparison.report import pages
 from keras_smooth.comparison.runs.events import Died, Finished
 from keras_smooth.comparison.runs.experiment import errors
 from tests.made_up_comparison import key_of, made_up
@@ -175,7 +175,7 @@ def test_failed_runs_are_warned_of_and_resumed(deadly, tmp_path):
     assert counts == {"tanh": (1, 2), "elu": (0, 2)}
     (reason,) = json.loads((tmp_path / store.RESULTS).read_text())["failed"]
     assert "tanh, seed 1" in reason
-    for report in (markdown.page(found.results, []), page.page(found.results)):
+    for report in (pages.as_markdown(found.results), pages.as_html(found.results)):
         assert (
             "tanh, seed 1 (gaussian, float64, default, lbfgs) has failed: it was killed."
             in report

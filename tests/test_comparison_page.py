@@ -7,7 +7,7 @@ from headless_browser import Browser, path_of_a_browser
 from made_up_comparison import key_of, made_up
 
 from keras_smooth.comparison import report
-from keras_smooth.comparison.report import findings, page
+from keras_smooth.comparison.report import findings, pages
 from keras_smooth.comparison.settings import Settings
 
 ERRORS = {
@@ -67,7 +67,7 @@ def test_the_file_needs_no_other(name, request):
 def test_the_answer_comes_first(written):
     text = written.read_text()
     head = text[: text.index("</header>")]
-    for words in ("Take <strong>tanh</strong>", "line best", ">lost<", "misprint"):
+    for words in ("Use <strong>tanh</strong>", "line best", ">lost<", "misprint"):
         # A quote is escaped, like all that comes from outside.
         assert words in head, words
     body = text[text.index("</header>") :]
@@ -82,9 +82,9 @@ def test_a_headline_is_short_however_many_activations_there_are():
     rough = ("relu", "relu6", "elu", "selu", "celu", "leaky_relu", "softsign", "hard_silu")
     good = ("sin", "mish", "snake", "gelu", "softplus", "sigmoid", "logish")
     errors = dict.fromkeys(good, (1e-8, 1e-8)) | dict.fromkeys(rough, (0.9, 0.9))
-    text = page.page(made_up({"tanh": (1e-8, 1e-8), **errors}))
+    text = pages.as_html(made_up({"tanh": (1e-8, 1e-8), **errors}))
     head = text[text.index("<h1>") : text.index("</h1>")]
-    assert "Take <strong>" in head and head.endswith("no run that broke off.")
+    assert "Use <strong>" in head and head.endswith("no run that broke off.")
     after = text[text.index("</h1>") :]
     assert after.startswith("</h1>\n<p>Within the range") and "hard_silu" in after[:400]
 
@@ -92,12 +92,12 @@ def test_a_headline_is_short_however_many_activations_there_are():
 def test_a_method_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
     reason = "pip install 'tf_keras==2.21.*'"
     monkeypatch.setattr(
-        page.findings.training, "reason_missing",
+        pages.findings.training, "reason_missing",
         lambda name: reason if name == "tfp_lbfgs" else "",
     )  # fmt: skip
     found = made_up({"tanh": (1e-8,)}, beside=("tfp_lbfgs",))
     del found.records[key_of("tanh", 0, method="tfp_lbfgs")]
-    text = page.page(found)
+    text = pages.as_html(found)
     assert "TFP&#39;s L-BFGS: pip install &#39;tf_keras==2.21.*&#39;" in text
 
 

@@ -57,7 +57,8 @@ def compare(arguments: argparse.Namespace) -> int:
         raise RuntimeError(f"{error}\n{_again(out)}") from error
     results = comparison.results
     console.print(display.summary_table(results, console))
-    display.say(console, report.recommendation(results).replace("**", ""))
+    for sentence in report.sentences(results):
+        display.say(console, sentence)
     display.say(console, f"{results.seconds:.0f} s. Report: {out / report.PAGE}")
     if results.failures:
         num_runs = len(results.records) + len(results.failures)

@@ -71,8 +71,8 @@ class Comparison(ShownAsTable):
         )
 
     def _table(self) -> Table:
-        advice = self.recommendation.replace("**", "")
-        return dataclasses.replace(self.results.table(), notes=[advice, *self.failures])
+        notes = [*report.sentences(self.results), *self.failures]
+        return dataclasses.replace(self.results.table(), notes=notes)
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Writes results.json, results.csv, curves, figures, report.md and report.html.

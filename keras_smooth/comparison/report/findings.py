@@ -76,6 +76,12 @@ def signal(runs: list[Run]) -> float:
     return float(np.median([run.signal for run in runs]))
 
 
+def cpu_seconds(records: list[Record]) -> str:
+    """Returns the median of the CPU seconds of runs, as at the axes of learning curves."""
+    known = [record.learning["cpu_seconds"][-1] for record in records if record.learning]
+    return f"{float(np.median(known)):.1f}" if known else "-"
+
+
 def spread(values: list[float | None], missing: str = "lost") -> str:
     """Returns median and range of errors, or what is to stand for one that is missing."""
     if None in values:
@@ -239,8 +245,7 @@ def optimizers(results: Results) -> Answer | None:
     for method, record in found.items():
         run = record.run
         values = [spread([value]) for value in (run.loss, *_errors(run))]
-        seconds = record.learning.get("cpu_seconds", [0.0])[-1]
-        counts = [str(run.nit), str(run.nfev), f"{seconds:.1f}"]
+        counts = [str(run.nit), str(run.nfev), cpu_seconds([record])]
         rows.append([METHODS[method], *values, *counts])
     return Answer(rows, _compared({method: one.run for method, one in found.items()}))
 

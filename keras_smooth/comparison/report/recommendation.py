@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
+from keras_smooth.comparison.report.seeds import LEVEL, TEST, are_told_apart
 from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.settings import Settings
 
@@ -26,17 +27,27 @@ class Recommendation(NamedTuple):
     Args:
         activation: The one to use, or that leads in a quick look; None where none is of use.
         equal: Others that are as good here.
+        banner: Why this is no recommendation; empty where it is one.
         text: The advice in sentences, with the name between two ** each.
     """
 
     activation: str | None
     equal: tuple[str, ...]
     text: str
+    banner: str = ""
 
 
 def recommendation(results: Results) -> str:
     """Returns the advice that follows from the errors of the highest derivative known."""
     return recommended(results).text
+
+
+def sentences(results: Results) -> list[str]:
+    """Returns the advice as plain text, and why it is no recommendation where it is none."""
+    advice = recommended(results)
+    return [
+        sentence for sentence in (advice.text.replace("**", ""), advice.banner) if sentence
+    ]
 
 
 def recommended(results: Results) -> Recommendation:
@@ -93,22 +104,45 @@ def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation
         f"change the order; for a recommendation use {LEAST_SEEDS} seeds and {LEAST_EPOCHS} "
         "iterations or more."
     )
-    return Recommendation(best.activation if best else None, (), text)
+    banner = f"This is a quick look: {seeds}, {settings.epochs} iterations."
+    return Recommendation(best.activation if best else None, (), text, banner)
 
 
 def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
     order = results.problem.known_order
     best, equal = _best_and_equal(results, usable, ERRORS[order])
     if order < 2:
-        return _by_spread(order, [best, *equal])
+        advice = _by_spread(order, [best, *equal])
+        return advice._replace(banner=_not_told_apart(results, best, usable))
     text = (
-        f"Take **{best.activation}**: the lowest {JUDGED_BY[order]} ({best.d2y_mse:.1e}) "
+        f"Use **{best.activation}**: the lowest {JUDGED_BY[order]} ({best.d2y_mse:.1e}) "
         "with no run that broke off."
     )
     names = tuple(one.activation for one in equal)
     if names:
         text += f" Within the range of its seeds, so as good here: {', '.join(names)}."
-    return Recommendation(best.activation, names, text)
+    alike = _not_told_apart(results, best, usable)
+    return Recommendation(best.activation, names, text, alike)
+
+
+def _not_told_apart(
+    results: Results, best: ActivationSummary, usable: list[ActivationSummary]
+) -> str:
+    """Returns a sentence on those that the seeds do not tell apart from the best one."""
+    field = ERRORS[results.problem.known_order]
+    errors = {
+        line.activation: [getattr(run, field) for run in results.runs(line.activation)]
+        for line in usable
+    }
+    lowest = errors.pop(best.activation)
+    alike = [name for name, others in errors.items() if not are_told_apart(lowest, others)]
+    if not alike:
+        return ""
+    more = "" if len(lowest) > 2 else " It takes 3 seeds or more to tell any apart."
+    return (
+        f"{best.activation} and {', '.join(alike)} are not told apart by these {len(lowest)} "
+        f"seeds ({TEST}, at {LEVEL:.0%}).{more}"
+    )
 
 
 def _by_spread(order: int, candidates: list[ActivationSummary]) -> Recommendation:
@@ -121,7 +155,7 @@ def _by_spread(order: int, candidates: list[ActivationSummary]) -> Recommendatio
         else ""
     )
     text = (
-        f"y'' is not known here, so its error is not either. Take **{chosen.activation}**: {JUDGED_BY[order]} "
+        f"y'' is not known here, so its error is not either. Use **{chosen.activation}**: {JUDGED_BY[order]} "
         f"({getattr(chosen, ERRORS[order]):.1e}){apart}."
     )
     return Recommendation(chosen.activation, (), text)

@@ -38,7 +38,7 @@
       const known = runs.filter((run) => run[field] && run[field].some((value) => value > 0));
       if (!known.length) return null;
       return {
-        x: over === "iteration" ? "iteration" : "CPU s",
+        x: over === "iteration" ? "iteration" : "CPU seconds",
         log: true,
         data: uPlot.join(known.map((run) => [run[over], positive(run[field])])),
         series: known.map((run, i) => ({
