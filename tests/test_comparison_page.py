@@ -67,7 +67,7 @@ def test_the_file_needs_no_other(name, request):
 def test_the_answer_comes_first(written):
     text = written.read_text()
     head = text[: text.index("</header>")]
-    for words in ("Use <strong>tanh</strong>", "line best", ">lost<", "misprint"):
+    for words in ("<strong>tanh</strong> leads", "line best", ">lost<", "misprint"):
         # A quote is escaped, like all that comes from outside.
         assert words in head, words
     body = text[text.index("</header>") :]
@@ -84,7 +84,7 @@ def test_a_headline_is_short_however_many_activations_there_are():
     errors = dict.fromkeys(good, (1e-8, 1e-8)) | dict.fromkeys(rough, (0.9, 0.9))
     text = pages.as_html(made_up({"tanh": (1e-8, 1e-8), **errors}))
     head = text[text.index("<h1>") : text.index("</h1>")]
-    assert "Use <strong>" in head and head.endswith("no run that broke off.")
+    assert "</strong> leads" in head and head.endswith("no run that broke off.")
     after = text[text.index("</h1>") :]
     assert after.startswith("</h1>\n<p>Within the range") and "hard_silu" in after[:400]
 

@@ -31,8 +31,8 @@ class Comparison(ShownAsTable):
         results: Settings and outcomes.
         runs: A list with one `Run` a seed.
         summary: A list with the medians of each activation.
-        recommendation: Which activation to use; with fewer than 2 seeds or 1000
-            iterations, which one leads so far.
+        recommendation: Which activation to use; where the seeds do not tell it from others, or
+            with fewer than 2 seeds or 1000 iterations, which one leads.
         failures: A list with a sentence for each run whose worker process died, twice.
         variants: A dict with a `Comparison` of each variant, which is a combination of
             problem, dtype, initializer and method. The first is what the attributes above

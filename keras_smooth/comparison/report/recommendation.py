@@ -13,6 +13,8 @@ from keras_smooth.comparison.settings import Settings
 # With less than this the order of the activations is that of chance and of the first iterations,
 # in which others lead than at the end.
 LEAST_SEEDS, LEAST_EPOCHS = 2, 1000
+# The least that the test of the seeds can tell apart.
+ENOUGH_SEEDS = 3
 # What is judged by, by the order up to which derivatives are known.
 JUDGED_BY = (
     "median error of y at points that were held out",
@@ -101,7 +103,7 @@ def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation
     seeds = "1 seed" if settings.seeds == 1 else f"{settings.seeds} seeds"
     text = (
         f"A quick look, with {seeds} and {settings.epochs} iterations: {leads}. More can "
-        f"change the order; for a recommendation use {LEAST_SEEDS} seeds and {LEAST_EPOCHS} "
+        f"change the order; for a recommendation use {ENOUGH_SEEDS} seeds and {LEAST_EPOCHS} "
         "iterations or more."
     )
     banner = f"This is a quick look: {seeds}, {settings.epochs} iterations."
@@ -111,18 +113,22 @@ def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation
 def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
     order = results.problem.known_order
     best, equal = _best_and_equal(results, usable, ERRORS[order])
+    alike = _not_told_apart(results, best, usable)
+    names = tuple(line.activation for line in equal)
     if order < 2:
-        advice = _by_spread(order, [best, *equal])
-        return advice._replace(banner=_not_told_apart(results, best, usable))
+        chosen, text = _by_spread(order, [best, *equal], bool(alike))
+        return Recommendation(chosen.activation, (), text, alike)
     text = (
-        f"Use **{best.activation}**: the lowest {JUDGED_BY[order]} ({best.d2y_mse:.1e}) "
+        f"{_begin(best, bool(alike))}: the lowest {JUDGED_BY[order]} ({best.d2y_mse:.1e}) "
         "with no run that broke off."
     )
-    names = tuple(one.activation for one in equal)
     if names:
         text += f" Within the range of its seeds, so as good here: {', '.join(names)}."
-    alike = _not_told_apart(results, best, usable)
     return Recommendation(best.activation, names, text, alike)
+
+
+def _begin(line: ActivationSummary, is_open: bool) -> str:
+    return f"**{line.activation}** leads" if is_open else f"Use **{line.activation}**"
 
 
 def _not_told_apart(
@@ -138,27 +144,28 @@ def _not_told_apart(
     alike = [name for name, others in errors.items() if not are_told_apart(lowest, others)]
     if not alike:
         return ""
-    more = "" if len(lowest) > 2 else " It takes 3 seeds or more to tell any apart."
+    more = f" It takes {ENOUGH_SEEDS} seeds or more to tell any apart."
     return (
         f"{best.activation} and {', '.join(alike)} are not told apart by these {len(lowest)} "
-        f"seeds ({TEST}, at {LEVEL:.0%}).{more}"
+        f"seeds ({TEST}, at {LEVEL:.0%}).{more if len(lowest) < ENOUGH_SEEDS else ''}"
     )
 
 
-def _by_spread(order: int, candidates: list[ActivationSummary]) -> Recommendation:
+def _by_spread(
+    order: int, candidates: list[ActivationSummary], is_open: bool
+) -> tuple[ActivationSummary, str]:
     """Chooses among activations that are equally good by what is known of the errors."""
-    chosen = min(candidates, key=lambda one: or_inf(one.d2y_spread))
+    chosen = min(candidates, key=lambda line: or_inf(line.d2y_spread))
     others = ", the least of those within its range" if len(candidates) > 1 else ""
     apart = (
         f", and y'' of its seeds apart by {chosen.d2y_spread:.1e}{others}"
         if chosen.d2y_spread is not None
         else ""
     )
-    text = (
-        f"y'' is not known here, so its error is not either. Use **{chosen.activation}**: {JUDGED_BY[order]} "
-        f"({getattr(chosen, ERRORS[order]):.1e}){apart}."
+    return chosen, (
+        f"y'' is not known here, so its error is not either. {_begin(chosen, is_open)}: "
+        f"{JUDGED_BY[order]} ({getattr(chosen, ERRORS[order]):.1e}){apart}."
     )
-    return Recommendation(chosen.activation, (), text)
 
 
 def _best_and_equal(
