@@ -421,6 +421,13 @@ def test_help_and_errors_do_without_tensorflow(command, name):
 
 def test_names_that_are_known_without_tensorflow_are_those_of_the_tables():
     assert settings.all_activations() == options.ACTIVATIONS
+    for name in {*keras_smooth.registry.function_names(), *vars(keras.activations)}:
+        try:
+            keras_smooth.activations.get(name)
+        except ValueError:
+            continue
+        if name not in ("get", "serialize", "deserialize"):
+            options.check_activation(name)
     assert (*minimizers.MINIMIZERS, "adam") == options.METHODS
     assert tuple(row.name for row in exact.EXACT_PROBLEMS) == options.PROBLEMS
     assert MODES == parser.MODES

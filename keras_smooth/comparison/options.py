@@ -36,6 +36,8 @@ ACTIVATIONS = (
     "snake", "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus",
     "sparse_sigmoid", "sparsemax", "squareplus", "tanh", "tanh_shrink",
 )  # fmt: skip
+# Of what else is known by a name: other names of Keras, and what cannot be a network's.
+OTHER_ACTIVATIONS = ("glu", "hard_swish", "smooth_ramps", "swish", "threshold")
 # A thousandth of signal: beyond, nothing is learned, and squares end at 1e308.
 MOST_NOISE = 1000.0
 # Beyond, what is left to run fills the memory; TensorFlow counts iterations in 32 bits.
@@ -194,7 +196,7 @@ def stored_key(name: str) -> str:
 
 def check_activation(name: str) -> None:
     """Raises ValueError where no activation is known by a name."""
-    if name not in (ALL, *ACTIVATIONS):
+    if name not in (ALL, *ACTIVATIONS, *OTHER_ACTIVATIONS):
         raise ValueError(
             f"There is no activation named {name!r}. {nearest(name, ACTIVATIONS)}"
         )

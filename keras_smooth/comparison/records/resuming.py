@@ -40,7 +40,14 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
         return Results(settings, problems)
     header = _header(path, lines)
     stored = _read_settings(path, header, settings.functions)
-    together = _together(path, stored, settings)
+    grown, changes = stored.together(settings)
+    if changes:
+        raise ValueError(
+            f"Cannot resume: {path} was made with other settings ({'; '.join(changes)}). "
+            "Activations, seeds, iterations, problems, dtypes, initializers and methods can "
+            "be added; for all else use the same settings or another output directory."
+        )
+    together = dataclasses.replace(settings, **grown)
     problems = {
         name: problems.get(name) or _loaded(path, name, together)
         for name in together.problem
@@ -177,35 +184,17 @@ def _fields(header: dict) -> dict[str, Any]:
 def _read_settings(path: Path, header: dict, functions: Mapping[str, Callable]) -> Settings:
     fields = _fields(header)
     for name in fields["activations"]:
-        if name not in functions and not _is_known(name):
+        try:
+            functions.get(name) or activations.get(name)
+        except ValueError:
             raise ValueError(
                 f"Cannot resume: {path} has runs of {name!r}, which is no activation known "
                 "by its name. If it is a function of yours, give it as well."
-            )
+            ) from None
     try:
         return Settings(**fields, functions=functions)
     except (ValueError, TypeError) as error:
         raise ValueError(f"Cannot resume: {path} is damaged ({error}).") from None
-
-
-def _is_known(activation: str) -> bool:
-    try:
-        activations.get(activation)
-    except ValueError:
-        return False
-    return True
-
-
-def _together(path: Path, stored: Settings, asked: Settings) -> Settings:
-    """Returns the settings of a comparison that holds what is stored and what is asked for."""
-    grown, changes = stored.together(asked)
-    if changes:
-        raise ValueError(
-            f"Cannot resume: {path} was made with other settings ({'; '.join(changes)}). "
-            "Activations, seeds, iterations, problems, dtypes, initializers and methods can "
-            "be added; for all else use the same settings or another output directory."
-        )
-    return dataclasses.replace(asked, **grown)
 
 
 def _loaded(path: Path, name: str, settings: Settings) -> Problem:

@@ -8,11 +8,15 @@ from keras_smooth import registry
 from keras_smooth.comparison import article
 from keras_smooth.comparison.options import FACTORS
 from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
-from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of
+from keras_smooth.comparison.records.results import (
+    ActivationSummary,
+    Results,
+    class_of,
+    median,
+)
 from keras_smooth.comparison.report.recommendation import is_rough, recommended
 from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.experiment import Record, Run
-from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.settings import Variant
 
 # Below this a start counts as dead: Glorot's leaves sigmoid 4e-5, tanh 4e-1.
@@ -92,6 +96,11 @@ def spread(values: list[float | None], missing: str = "lost") -> str:
     return f"{middle:.1e} ({low:.0e} to {high:.0e})"
 
 
+def spreads(runs: list[Run]) -> list[str]:
+    """Returns median and range of the errors of y, y', y''."""
+    return [spread(list(errors)) for errors in zip(*(run.errors for run in runs))]
+
+
 def rough(results: Results) -> list[str]:
     """Returns why activations lose y'', a sentence each."""
     return [
@@ -141,10 +150,7 @@ def variants(results: Results) -> Answer | None:
     for variant in settings.variants():
         part = results.of(variant)
         best = recommended(part).activation
-        errors = [
-            spread([getattr(run, name) for run in part.runs(best)]) if best else "-"
-            for name in ERRORS
-        ]
+        errors = spreads(part.runs(best)) if best else ["-"] * 3
         levels = [_shown(results, factor, variant) for factor in factors]
         rows.append([*levels, best or "none of use", *errors])
     return Answer(
@@ -165,8 +171,7 @@ def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
         rows = [["activation", "class", "MSE y", "MSE y'", "MSE y''", "failures"]]
         part = results.of(variant)
         for line in part.summary():
-            runs = part.runs(line.activation)
-            errors = [spread([getattr(run, name) for run in runs]) for name in ERRORS]
+            errors = spreads(part.runs(line.activation))
             failed = f"{line.failures} of {line.seeds}"
             rows.append([line.activation, class_of(line), *errors, failed])
         tables[title] = rows
@@ -185,30 +190,19 @@ def question(results: Results) -> Answer | None:
     if not (results.settings.asks_open_question() and runs):
         return None
     default = results.runs("sigmoid")
-    columns = ["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]
-    rows = [columns]
+    rows = [["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]]
     for name, of_line in (("Glorot's start", runs), ("default start", default)):
-        spreads = [spread([getattr(run, field) for run in of_line]) for field in ERRORS]
         restarts = sum(run.restarts for run in of_line)
-        rows.append([name, f"{signal(of_line):.1e}", *spreads, str(restarts)])
+        rows.append([name, f"{signal(of_line):.1e}", *spreads(of_line), str(restarts)])
     broken = [f"seed {run.seed}" for run in runs if run.restarts or run.failed]
-    return Answer(
-        rows,
-        _verdict(
-            results.summary_of("sigmoid", results.settings.from_glorot()),
-            results.summary_of("sigmoid"),
-            signal(runs),
-            broken,
-        ),
-    )
+    medians = [median([run.d2y_mse for run in of_line]) for of_line in (runs, default)]
+    glorot, by_default = medians
+    text = "" if None in medians else _verdict(glorot, by_default, signal(runs), broken)
+    return Answer(rows, text)
 
 
-def _verdict(
-    glorot: ActivationSummary, default: ActivationSummary, left: float, broken: list[str]
-) -> str:
-    if glorot.d2y_mse is None or default.d2y_mse is None:
-        return ""
-    ratio = glorot.d2y_mse / default.d2y_mse
+def _verdict(glorot: float, default: float, left: float, broken: list[str]) -> str:
+    ratio = glorot / default
     death = f" The line search died for {', '.join(broken)}." if broken else ""
     text = (
         "It is the start, not sigmoid. Each layer multiplies the signal by about "
@@ -220,7 +214,7 @@ def _verdict(
     effect = (
         f"lowers the median error of y'' {_times(ratio)}"
         if ratio > 1
-        else ("did not lower the median error of y'' with these seeds")
+        else "did not lower the median error of y'' with these seeds"
     )
     return f"{text} Here that {effect}."
 
@@ -237,17 +231,16 @@ def by_method(results: Results) -> dict[str, Record]:
 
 def optimizers(results: Results) -> Answer | None:
     """Tells what other methods reach with one activation, from the same start."""
-    found = by_method(results)
-    if not found:
+    records = by_method(results)
+    if not records:
         return None
     columns = ["method", "loss", "MSE y", "MSE y'", "MSE y''", "iterations", "evaluations"]
     rows = [[*columns, "CPU seconds"]]
-    for method, record in found.items():
+    for method, record in records.items():
         run = record.run
-        values = [spread([value]) for value in (run.loss, *_errors(run))]
         counts = [str(run.nit), str(run.nfev), cpu_seconds([record])]
-        rows.append([METHODS[method], *values, *counts])
-    return Answer(rows, _compared({method: one.run for method, one in found.items()}))
+        rows.append([METHODS[method], spread([run.loss]), *spreads([run]), *counts])
+    return Answer(rows, _compared({name: record.run for name, record in records.items()}))
 
 
 def _compared(runs: dict[str, Run]) -> str:
@@ -275,10 +268,6 @@ def _times(ratio: float) -> str:
         return f"{ratio:.1e} times".replace("e+", "e")
     digits = float(f"{ratio:.2g}")
     return f"{digits:,.0f} times" if digits >= 10 else f"{digits:.1f} times"
-
-
-def _errors(run: Run) -> list[float | None]:
-    return [getattr(run, name) for name in ERRORS]
 
 
 def missing_methods(results: Results) -> list[str]:

@@ -49,7 +49,7 @@ def as_html(results: Results) -> str:
         shown=shown,
         titles=TITLES,
         # The picture of the answer has the whole width for its one order.
-        scale=_LogScale(_values(results, ERRORS[shown : shown + 1])),
+        scale=_LogScale(_values(results, [shown])),
         settings=_settings(results),
         csv=tables.as_csv(results),
         latex=tables.as_latex(results),
@@ -67,7 +67,7 @@ def as_markdown(results: Results, pictures: Sequence[str] = ()) -> str:
 
 def _content(results: Results) -> dict[str, Any]:
     """Returns what both pages say."""
-    scale = _LogScale(_values(results, ERRORS))
+    scale = _LogScale(_values(results, range(3)))
     return {
         "advice": recommended(results),
         "formula": results.problem.formula,
@@ -135,12 +135,12 @@ class _LogScale:
         return round(100 * (log - self._low) / (self._high - self._low), 2)
 
 
-def _values(results: Results, names: Iterable[str]) -> Iterator[float | None]:
+def _values(results: Results, orders: Iterable[int]) -> Iterator[float | None]:
     """Gives the errors of all runs, and the article's."""
     from_article = findings.articles_mse(results)
-    for name in names:
-        yield from (getattr(run, name) for run in results.all_runs())
-        yield from (row[ERRORS.index(name)] for row in from_article.values())
+    for order in orders:
+        yield from (run.errors[order] for run in results.all_runs())
+        yield from (row[order] for row in from_article.values())
 
 
 def _row(
@@ -180,18 +180,18 @@ def _error(
     scale: _LogScale,
 ) -> dict[str, Any]:
     """Returns what the pages show of an error of one order."""
-    runs, field = results.runs(line.activation), ERRORS[order]
-    value, of_article = getattr(line, field), article_mse[order] if article_mse else None
+    runs, value = results.runs(line.activation), getattr(line, ERRORS[order])
+    of_article = article_mse[order] if article_mse else None
     missing = "not known" if results.problem.exact[order] is None else "lost"
     return {
         "value": value,
         "missing": missing,
-        "spread": findings.spread([getattr(run, field) for run in runs], missing),
+        "spread": findings.spread([run.errors[order] for run in runs], missing),
         "place": scale.percent(value),
         "seeds": [
-            {"seed": run.seed, "value": getattr(run, field)}
+            {"seed": run.seed, "value": run.errors[order]}
             for run in runs
-            if getattr(run, field)
+            if run.errors[order]
         ],
         "article": of_article,
         "article_place": scale.percent(of_article),

@@ -64,6 +64,11 @@ class Run:
     seconds: float
 
     @property
+    def errors(self) -> tuple[float | None, ...]:
+        """The mean squared errors of y, y', y''."""
+        return self.y_mse, self.dy_mse, self.d2y_mse
+
+    @property
     def failed(self) -> bool:
         """Whether it broke off before its last iteration."""
         return self.status in BROKEN_OFF
