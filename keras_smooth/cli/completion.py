@@ -107,7 +107,7 @@ def _zsh_spec(argument: Argument) -> str:
 def _fish() -> str:
     lines = ["complete -c keras-smooth -f"]
     for name, command in COMMANDS.items():
-        text = shlex.quote(command.text.replace("'", ""))
+        text = shlex.quote(command.text)
         lines.append(
             f"complete -c keras-smooth -n __fish_use_subcommand -a {name} -d {text}"
         )
@@ -124,7 +124,7 @@ def _fish() -> str:
             words += ["-r"] if _takes_value(argument) else []
         words += ["-F"] if argument.is_path else []
         words += ["-a", " ".join(argument.values)] if argument.values else []
-        words += ["-d", argument.text.replace("'", "")]
+        words += ["-d", argument.text]
         lines.append(shlex.join(words))
     return "\n".join(lines) + "\n"
 

@@ -182,9 +182,10 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
             "activations must be a list of names or functions, such as ['tanh'], received "
             f"{shown(given)}."
         )
-    if ALL in given:
-        names = (name for name in given if name != ALL)
-        given = list(dict.fromkeys((*all_activations(), *names)))
+    # Not by `in`: an array is asked for its truth there.
+    if any(isinstance(each, str) and each == ALL for each in given):
+        names = dict.fromkeys(all_activations())
+        given = [*names, *(each for each in given if each not in (ALL, *names))]
     functions: dict[str, Callable] = {}
     for activation in given:
         if not isinstance(activation, str) and not callable(activation):
