@@ -182,10 +182,11 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
             "activations must be a list of names or functions, such as ['tanh'], received "
             f"{shown(given)}."
         )
-    # Not by `in`: an array is asked for its truth there.
-    if any(isinstance(each, str) and each == ALL for each in given):
-        names = dict.fromkeys(all_activations())
-        given = [*names, *(each for each in given if each not in (ALL, *names))]
+    # Of text alone: an array in a list would be asked for its truth.
+    if ALL in [each for each in given if isinstance(each, str)]:
+        known = (*all_activations(), ALL)
+        more = (each for each in given if not isinstance(each, str) or each not in known)
+        given = [*known[:-1], *more]
     functions: dict[str, Callable] = {}
     for activation in given:
         if not isinstance(activation, str) and not callable(activation):
