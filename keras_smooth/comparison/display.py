@@ -1,6 +1,5 @@
 """The live display of a comparison in a terminal."""
 
-from collections.abc import Callable
 from typing import Any
 
 from rich import progress
@@ -63,9 +62,25 @@ class Display:
 
     def handle(self, event: Event) -> None:
         """Shows an event."""
-        SHOWN[type(event)](self, event)
+        match event:
+            case Progress():
+                self._show_progress(event)
+            case Finished(run, record):
+                self._end(run, done=1)
+                numbers = record.run
+                mark = numbers.restarts or numbers.failed
+                say(
+                    self._console,
+                    f"{self._name(run)}: {numbers.nit} iterations, {numbers.seconds:.1f} s, "
+                    f"{_error(record)}" + (f"\n    {numbers.message}" if mark else ""),
+                )
+            case Died(run, _, again):
+                self._end(run, done=0 if again else 1)
+                say(self._console, event.sentence())
+            case LeftOut():
+                say(self._console, event.sentence())
 
-    def _progress(self, event: Progress) -> None:
+    def _show_progress(self, event: Progress) -> None:
         if event.run not in self._lines:
             self._lines[event.run] = self._bar.add_task(
                 escape(plain(self._console, self._name(event.run))),
@@ -76,31 +91,11 @@ class Display:
         self._bar.update(self._lines[event.run], completed=event.iteration, state=state)
         self._refresh_total()
 
-    def _finish(self, event: Finished) -> None:
-        run = event.record.run
-        self._end(event.run, done=1)
-        mark = f"\n    {run.message}" if run.restarts or run.failed else ""
-        self._print(
-            f"{self._name(event.run)}: {run.nit} iterations, "
-            f"{run.seconds:.1f} s, {_error(event.record)}{mark}"
-        )
-
-    def _die(self, event: Died) -> None:
-        self._end(event.run, done=0 if event.again else 1)
-        self._print(event.sentence())
-
-    def _leave_out(self, event: LeftOut) -> None:
-        self._print(event.sentence())
-
     def _end(self, run: RunId, done: int) -> None:
-        line = self._lines.pop(run, None)
-        if line is not None:
-            self._bar.remove_task(line)
+        if run in self._lines:
+            self._bar.remove_task(self._lines.pop(run))
         self._done += done
         self._refresh_total()
-
-    def _print(self, text: str) -> None:
-        say(self._console, text)
 
     def _name(self, run: RunId) -> str:
         """Returns what a run is called: what it has in common with all is left out."""
@@ -116,14 +111,6 @@ class Display:
             completed=self._done * self._epochs + going,
             state=f"{self._done} of {self._num_runs} runs",
         )
-
-
-SHOWN: dict[type, Callable] = {
-    Progress: Display._progress,
-    Finished: Display._finish,
-    Died: Display._die,
-    LeftOut: Display._leave_out,
-}
 
 
 def _error(record: Record) -> str:

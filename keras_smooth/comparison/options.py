@@ -130,7 +130,11 @@ class Options:
         for name, choices in (("method", METHODS), ("dtype", DTYPES)):
             for level in getattr(self, name):
                 _check_choice(name, level, choices)
-        change("beside", _methods_beside(self.beside, self.method))
+        for name in _words("beside", self.beside, "a list of methods"):
+            _check_choice("method", name, METHODS)
+        # Without those that all runs are by.
+        beside = (name for name in dict.fromkeys(self.beside) if name not in self.method)
+        change("beside", tuple(beside))
         _check_choice("device", self.device, DEVICES)
         if finite_number("noise", self.noise, least=0.0) > MOST_NOISE:
             raise ValueError(
@@ -236,28 +240,20 @@ def _check_architecture(text: object) -> None:
         )
 
 
+def _words(name: str, given: Any, wanted: str) -> tuple[str, ...]:
+    """Returns words without repetition."""
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{name} must be {wanted}, received {shown(given)}.")
+    for word in given:
+        if not isinstance(word, str):
+            raise TypeError(f"{name} must be {wanted}, received {shown(word)}.")
+    return tuple(dict.fromkeys(given))
+
+
 def _levels(factor: str, given: Any) -> tuple[str, ...]:
-    """Returns the levels of a factor without repetition; text stands for one level."""
-    if not isinstance(given, str | list | tuple):
-        raise TypeError(f"{factor} must be text or a list of it, received {shown(given)}.")
-    levels = _without_repetition(factor, (given,) if isinstance(given, str) else given)
+    """Returns the levels of a factor; text stands for one."""
+    given = (given,) if isinstance(given, str) else given
+    levels = _words(factor, given, "text or a list of it")
     if not levels:
         raise ValueError(f"Name at least one {factor}.")
     return levels
-
-
-def _without_repetition(name: str, words: Iterable[Any]) -> tuple[str, ...]:
-    for word in words:
-        if not isinstance(word, str):
-            raise TypeError(f"{name} must be text or a list of it, received {shown(word)}.")
-    return tuple(dict.fromkeys(words))
-
-
-def _methods_beside(names: Any, methods: Iterable[str]) -> tuple[str, ...]:
-    """Returns methods without repetition, and without those that all runs are by."""
-    if not isinstance(names, list | tuple):
-        raise TypeError(f"beside must be a list of methods, received {shown(names)}.")
-    names = _without_repetition("beside", names)
-    for name in names:
-        _check_choice("method", name, METHODS)
-    return tuple(name for name in names if name not in methods)
