@@ -147,8 +147,12 @@ def test_answer_is_on_the_first_screen_and_nothing_is_asked_for(
         "[...document.querySelectorAll('.chart')]"
         ".filter(one => !one.querySelector('canvas, .lost')).length"
     )
-    # Ten an activation, and four for the methods.
-    assert charts == 10 * len(ERRORS) + 4 and empty == 0
+    # Ten an activation, three for all, and four for the methods.
+    assert charts == 10 * len(ERRORS) + 3 + 4 and empty == 0
+    labels = browser.value(
+        "[...document.querySelectorAll('.chart')].map(one => one.getAttribute('aria-label'))"
+    )
+    assert all(labels) and len({*labels}) == charts
     lost = browser.value("document.querySelectorAll('.chart .lost').length")
     assert lost == 1  # the error of hard_tanh's y''
     assert browser.errors == []
@@ -229,3 +233,35 @@ def test_hostile_names_are_text(browser, hostile):
     assert HOSTILE in browser.value("document.title")
     assert HOSTILE in browser.value("document.body.innerText")
     assert browser.errors == [] and browser.requests == [hostile.as_uri()]
+
+
+@needs_a_browser
+def test_names_are_filtered(browser, written):
+    browser.open(written)
+    shown = (
+        "[...document.querySelectorAll('[data-name]')].filter(one => !one.hidden)"
+        ".map(one => one.dataset.name)"
+    )
+    assert {*browser.value(shown)} == {*ERRORS}
+    for letters, expected in (("TANH", {"tanh", "hard_tanh"}), ("", {*ERRORS})):
+        browser.value(
+            f"(() => {{ const one = document.getElementById('filter'); one.value = {letters!r};"
+            "one.dispatchEvent(new Event('input')) })()"
+        )
+        assert {*browser.value(shown)} == expected
+    assert browser.errors == []
+
+
+@needs_a_browser
+def test_a_chart_is_saved_as_a_picture(browser, written):
+    browser.open(written)
+    browser.value(DRAW_ALL)
+    name, address = browser.value(
+        "(() => { let saved; HTMLAnchorElement.prototype.click = function () {"
+        " saved = [this.download, this.href] };"
+        "document.querySelector('.png').click(); return saved })()"
+    )
+    assert name.endswith(".png") and address.startswith("data:image/png;base64,iVBOR")
+    buttons = browser.value("document.querySelectorAll('.png').length")
+    drawn = browser.value("document.querySelectorAll('.chart canvas').length")
+    assert buttons == drawn > 0

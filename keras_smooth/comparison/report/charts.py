@@ -49,6 +49,7 @@ def _activation(results: Results, line: ActivationSummary, chosen: np.ndarray) -
         for curve, exact in zip(curves, problem.along_line(problem.exact))
     ]
     return {
+        "name": line.activation,
         "seed": median.run.seed,
         "curves": [_rounded(curve, 6, chosen) for curve in curves],
         "errors": [_rounded(error, 4, chosen) for error in off],
