@@ -289,6 +289,9 @@ def test_csv_of_runs_and_curves(small):
     with open(directory / store.RESULTS_TABLE) as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and float(rows[0]["loss"]) == found.runs[0].loss
+    # As in OptimizeResult: whoever used all iterations has not converged.
+    assert {row["success"] for row in rows} == {"False"}
+    assert all("iteration limit" in row["message"] for row in rows)
     with open(directory / store.CURVES / "relu-seed0.csv") as file:
         curve = list(csv.DictReader(file))
     assert len(curve) == 101 and all(float(row["d2y"]) == 0.0 for row in curve)

@@ -75,7 +75,8 @@
   };
 
   const decades = (chart, splits) =>
-    splits.map((value) => (Number.isInteger(Math.log10(value)) ? value : null));
+    splits.filter((value) => Number.isInteger(Math.log10(value))).length < 2 ? splits
+    : splits.map((value) => (Number.isInteger(Math.log10(value)) ? value : null));
   const axis = (label, size, values, filter) => {
     const line = { stroke: style("--line"), width: 1, ...(filter && { filter }) };
     return {
@@ -86,7 +87,12 @@
   };
   // At most six or so of the powers of ten that have a line have room for a label.
   const power = (chart, values) => {
-    const exponents = values.map((value) => (value > 0 ? Math.round(Math.log10(value)) : null));
+    const exponents = values.map((value) => {
+      const log = Math.log10(value);
+      return Math.abs(log - Math.round(log)) < 1e-9 ? Math.round(log) : null;
+    });
+    // Within a decade or so there is no other power.
+    if (exponents.filter((exponent) => exponent !== null).length < 2) return plain(chart, values);
     const known = exponents.filter((exponent) => exponent !== null);
     const step = Math.ceil((known.length - 1) / 5) || 1;
     const labelled = new Set(known.reverse().filter((exponent, i) => i % step === 0));
@@ -108,7 +114,7 @@
     const legend = 18 * (1 + Math.ceil((content.series.length * 110) / place.clientWidth));
     const chart = new uPlot({
       width: place.clientWidth,
-      height: Math.max(place.clientHeight - legend, 90),
+      height: place.dataset.kind === "together" ? 230 : Math.max(place.clientHeight - legend, 90),
       scales: { x: { time: false }, y: content.log ? { distr: 3 } : {} },
       cursor: { sync: { key: place.dataset.kind + place.dataset.of, scales: ["x", null] },
                 drag: { x: false, y: false }, dataIdx: nearest },
@@ -124,7 +130,7 @@
       ],
       axes: [
         axis(content.x, 30, plain),
-        content.log ? axis(content.y, 44, power, decades) : axis(content.y, 56, plain),
+        { ...(content.log ? axis(content.y, 44, power, decades) : axis(content.y, 56, plain)), space: 24 },
       ],
     }, content.data, place);
     drawn.set(place, chart);
