@@ -20,7 +20,7 @@ from keras_smooth.comparison.records import environment, resuming, store
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs import learning
 from keras_smooth.comparison.runs.experiment import Record, Run, errors
-from keras_smooth.lbfgs import whole_files
+from keras_smooth.lbfgs.run import atomic_files
 
 PROBLEMS = problems.load_problems("gaussian")
 PROBLEM = PROBLEMS["gaussian"]
@@ -335,7 +335,7 @@ def test_measurements_are_apart_evenly_and_end_with_the_run():
 
 def test_what_killed_processes_left_is_removed(written):
     directory, found = written
-    name = f"results.json.{whole_files._host()}.{2**22 + 1}.{'0' * 16}.partial"
+    name = f"results.json.{atomic_files._host()}.{2**22 + 1}.{'0' * 16}.partial"
     places = [directory / f".{name}", directory / store.CURVES / f".{name}"]
     for place in places:
         place.write_text("half")

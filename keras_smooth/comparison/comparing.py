@@ -16,7 +16,7 @@ from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut
 from keras_smooth.comparison.runs.experiment import Experiment, Run
 from keras_smooth.comparison.runs.training import check_installed
 from keras_smooth.comparison.settings import Settings, Variant, by_name
-from keras_smooth.lbfgs import whole_files
+from keras_smooth.lbfgs.run import atomic_files
 from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
@@ -219,7 +219,7 @@ def prepare(
             raise ValueError("resume needs the output directory of the run to go on with.")
         return Results(settings, learned)
     for place in (directory, store.curves_folder(directory)):
-        whole_files.remove_leftovers(place)
+        atomic_files.remove_leftovers(place)
     if resume:
         return resuming.read(settings, learned, directory)
     if any((directory / name).exists() for name in (store.RUNS, store.RESULTS)):

@@ -27,7 +27,8 @@ from keras_smooth.comparison.records.environment import activation_digests, envi
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.settings import GLOROT, RunId, Settings, Variant
-from keras_smooth.lbfgs import digests, whole_files
+from keras_smooth.lbfgs.run import atomic_files
+from keras_smooth.models import identity
 
 RUNS = "runs.jsonl"
 RESULTS = "results.json"
@@ -74,7 +75,7 @@ class Store:
         # Whole or not at all: it takes the place of the runs that are resumed.
         lines = [_header(self._results)]
         lines += [_line(self._results, run) for run in self._results.records]
-        whole_files.write(self._directory / RUNS, lines)
+        atomic_files.write(self._directory / RUNS, lines)
         self._has_begun = True
 
     def _write_results(self) -> None:
@@ -118,7 +119,7 @@ def _signed(content: dict[str, Any], curves: tuple = ()) -> bytes:
 
 def digest(content: dict[str, Any], curves: Iterable[np.ndarray | None] = ()) -> str:
     """Returns a hash of a line without its digest and of the curves that belong to it."""
-    text = json.dumps(content, sort_keys=True) + digests.digest(map(_as_read, curves))
+    text = json.dumps(content, sort_keys=True) + identity.digest(map(_as_read, curves))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -297,4 +298,4 @@ def curves_path(directory: Path, run: RunId, settings: Settings) -> Path:
 
 def _write_text(path: Path, text: str) -> None:
     # The name of a problem that is a file may hold bytes that are no text.
-    whole_files.write(path, [text.encode(errors="backslashreplace")])
+    atomic_files.write(path, [text.encode(errors="backslashreplace")])
