@@ -66,6 +66,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def plain(text: str, encoding: str) -> str:
+    """Returns lines in characters that an encoding has, and none that a terminal would obey."""
+    known = text.encode(encoding, errors="backslashreplace").decode(encoding)
+    return "\n".join(map(printable, known.splitlines()))
+
+
 def _escaped(text: str) -> str:
     return html.escape(printable(text))
 
