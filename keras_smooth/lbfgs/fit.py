@@ -270,13 +270,14 @@ def fit_lbfgs(
     minimization = Minimization(model, data, options, terms)
     if validation is not None:
         minimization.check(validation)
-    called = _callback_list(model, callbacks, epochs, verbose)
+    called = _callback_list(model, callbacks, options, verbose)
     saved = None
     if checkpoint is not None:
         saved = Resumable(checkpoint, minimization, data, options, resample)
     model.stop_training = False
     called.on_train_begin()
     descent = _begin(minimization, saved, model.history, options)
+    called.set_params({**called.params, "initial_epoch": initial_epoch + descent.nit})
     if terms is None:
         logs = of_metrics(model, data, validation, batch_size, called)
     else:
@@ -319,15 +320,16 @@ def _check_manners(callbacks: Any, verbose: Any, checkpoint: Any, throw: Any) ->
 
 
 def _callback_list(
-    model: Any, callbacks: Any, epochs: Any, verbose: Any
+    model: Any, callbacks: Any, options: Options, verbose: Any
 ) -> keras.callbacks.CallbackList:
     return keras.callbacks.CallbackList(
         callbacks,
         add_history=True,
         add_progbar=verbose != 0,
         verbose=verbose,
-        epochs=epochs,
+        epochs=options.epochs,
         steps=1,
+        method=options.method,
         model=model,
     )
 
