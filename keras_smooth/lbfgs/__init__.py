@@ -30,6 +30,8 @@ moving_averages.py   what training moves without a gradient
 minimization.py      all of this for one fit, and the way back to the model
 descent.py           the minimizer's way from a start: restarts and an honest end
 result.py            how it ended
+history.py           what is returned: the logs, and how it ended
+progress.py          what a person sees while it goes on
 whole_files.py       files that are whole or not there
 checkpoint.py        those of a fit, checked when they are read
 resume.py            what is in them, and how a fit goes on

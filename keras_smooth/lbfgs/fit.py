@@ -12,11 +12,13 @@ import keras
 from keras_smooth.checks import path, shown, truth
 from keras_smooth.lbfgs.advice import advice
 from keras_smooth.lbfgs.descent import Descent
+from keras_smooth.lbfgs.history import History
 from keras_smooth.lbfgs.logs import Logs, of_metrics, of_terms
 from keras_smooth.lbfgs.minimization import Minimization
 from keras_smooth.lbfgs.model_checks import check_fittable, trained
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.passed import Passed
+from keras_smooth.lbfgs.progress import Progress
 from keras_smooth.lbfgs.resample import Resample, check_resample
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
@@ -174,7 +176,10 @@ def fit_lbfgs(
             memory, as it does after a change of another variable that the loss reads.
             `BackupAndRestore` gives the weights back, but epochs begin anew; `checkpoint`
             goes on where the run was.
-        verbose: 0, 1 or 2, as for `fit`.
+        verbose: 0 shows nothing. 1 and `"auto"` show a line that is written anew in terminals
+            and notebooks, and about ten lines in a log: iteration, loss, largest gradient,
+            time and what is left of it, evaluations, and what else is in the logs. 2 prints a
+            line at every call of the callbacks.
         jit_compile: Whether to compile with XLA.
         checkpoint: Directory in which the run is saved at every call of the callbacks. A
             run that finds its own checkpoint there goes on from it, bit for bit, also to
@@ -188,8 +193,9 @@ def fit_lbfgs(
             result.
 
     Returns:
-        A `keras.callbacks.History`. Its `result` is an `OptimizeResult` with `success`,
-        `status`, `message`, `fun`, `grad_norm`, `nit`, `nfev` and `restarts`.
+        A `keras.callbacks.History`, which notebooks show with its curves. Its `result` is an
+        `OptimizeResult` with `success`, `status`, `message`, `fun`, `grad_norm`, `nit`, `nfev`
+        and `restarts`.
 
     Raises:
         ValueError: If the model is not compiled or not built or has no trainable
@@ -271,6 +277,7 @@ def fit_lbfgs(
     if validation is not None:
         minimization.check(validation)
     called = _callback_list(model, callbacks, options, verbose)
+    progress = _progress(called, options, verbose)
     saved = None
     if checkpoint is not None:
         saved = Resumable(checkpoint, minimization, data, options, resample)
@@ -283,7 +290,7 @@ def fit_lbfgs(
     else:
         logs = of_terms(minimization, validation)
     try:
-        fit = _Fit(model, minimization, options, saved, resample)
+        fit = _Fit(model, minimization, options, saved, resample, progress)
         last = fit.iterate(descent, called, logs)
     # An error of a callback, too, must not cost the best weights.
     except BaseException:
@@ -291,6 +298,7 @@ def fit_lbfgs(
         raise
     finally:
         model.history.result = descent.result()
+        progress.end(model.history.result)
         if saved:
             saved.end()
     called.on_train_end(last)
@@ -322,16 +330,25 @@ def _check_manners(callbacks: Any, verbose: Any, checkpoint: Any, throw: Any) ->
 def _callback_list(
     model: Any, callbacks: Any, options: Options, verbose: Any
 ) -> keras.callbacks.CallbackList:
+    given = keras.tree.flatten(callbacks) if callbacks else []
+    has_history = any(isinstance(each, keras.callbacks.History) for each in given)
     return keras.callbacks.CallbackList(
-        callbacks,
-        add_history=True,
-        add_progbar=verbose != 0,
+        given if has_history else [*given, History()],
         verbose=verbose,
         epochs=options.epochs,
         steps=1,
         method=options.method,
         model=model,
     )
+
+
+def _progress(
+    called: keras.callbacks.CallbackList, options: Options, verbose: Any
+) -> Progress:
+    """Returns what shows the fit, unless the user's own callback does."""
+    kind = keras.callbacks.ProgbarLogger
+    shows_itself = any(isinstance(each, kind) for each in called.callbacks)
+    return Progress(0 if shows_itself else verbose, options)
 
 
 def _begin(minimization: Any, saved: Any, history: Any, options: Any) -> Descent:
@@ -356,6 +373,7 @@ class _Fit:
     options: Options
     saved: Resumable | None
     resample: Resample | None
+    progress: Progress
 
     def iterate(self, descent: Descent, callbacks: Any, logs: Logs) -> dict[str, float]:
         """Runs chunk after chunk and returns the last logs."""
@@ -379,6 +397,7 @@ class _Fit:
             callbacks.on_train_batch_end(0, {"loss": descent.best.fun})
             found = logs.at(descent.best.fun)
             callbacks.on_epoch_end(epoch, found)
+            self.progress.update(descent, found)
             self._follow(descent)
             # At its start a run has nothing that another start would not have.
             if self.saved and descent.nit > 0:
