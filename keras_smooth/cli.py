@@ -219,7 +219,10 @@ def _audit(arguments: argparse.Namespace, console: Console) -> int:
         )
     with progress.ProgressLine(display.console(stderr=True)) as line:
         result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
-    print(result.to_json() if arguments.json else display.plain(console, str(result)))
+    if arguments.json:
+        print(result.to_json())
+    else:
+        result.show()
     return getattr(result, arguments.mode or "outcome").exit_status
 
 

@@ -21,16 +21,19 @@ from keras_smooth.comparison import (
     termination,
 )
 from keras_smooth.comparison.experiment import Experiment, Run
-from keras_smooth.comparison.results import ActivationSummary, Key, Results
+from keras_smooth.comparison.results import ActivationSummary, Key, Results, or_inf
 from keras_smooth.comparison.settings import Settings, Variant, by_name
 from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs import whole_files
+from keras_smooth.presentation import svg
 from keras_smooth.presentation.figures import require_matplotlib
-from keras_smooth.presentation.tables import ShownAsTable, Table
+from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import warn
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_MOST_CURVES = 6
 
 
 class Comparison(ShownAsTable):
@@ -83,7 +86,29 @@ class Comparison(ShownAsTable):
 
     def _table(self) -> Table:
         advice = self.recommendation.replace("**", "")
-        return dataclasses.replace(self.results.table(), notes=[advice, *self.failures])
+        failed = [line for line in self.summary if line.failures]
+        return dataclasses.replace(
+            self.results.table(),
+            notes=[advice, *self.failures],
+            tones={f"{line.failures} of {line.seeds}": Tone.BAD for line in failed},
+        )
+
+    def _pictures(self) -> Sequence[str]:
+        best = sorted(self.summary, key=lambda line: or_inf(line.d2y_mse))[:_MOST_CURVES]
+        median = {
+            line.activation: self.results.median_outcome(line.activation).learning
+            for line in best
+            if self.results.runs(line.activation)
+        }
+        return [
+            svg.chart(
+                f"MSE of {derivative}, median seed",
+                {name: svg.Curve(c["iteration"], c[error]) for name, c in median.items()},
+                "iteration",
+                logarithmic=True,
+            )
+            for derivative, error in zip(("y", "y''"), ("y_mse", "d2y_mse"))
+        ]
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Writes results.json, results.csv, curves, figures, report.md and report.html.

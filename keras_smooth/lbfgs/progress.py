@@ -10,6 +10,7 @@ from keras_smooth.lbfgs.descent import Descent
 from keras_smooth.lbfgs.options import Options
 from keras_smooth.lbfgs.result import OptimizeResult
 from keras_smooth.presentation.notebook import Line, ipython
+from keras_smooth.presentation.tables import printable
 
 # A log has a line at the first call, after each of so many shares of the fit, and at the end.
 _LINES = 10
@@ -65,7 +66,7 @@ class Progress:
             f"evaluations: {descent.nfev}",
         ]
         words += [f"{name}: {float(v):.4g}" for name, v in logs.items() if name != "loss"]
-        return "  ".join(words)
+        return printable("  ".join(words))
 
     def _seconds_left(self, nit: int, now: float) -> float | None:
         """Returns an estimate, None where there is nothing to make it from."""

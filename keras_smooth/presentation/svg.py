@@ -1,11 +1,13 @@
 """Small curves for a page, as SVG: text in the page's color, lines that light and dark show."""
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from keras_smooth.presentation.tables import escaped
 
 # Each at least three times as bright or as dark as white and as black.
 COLORS = ("#3b82c4", "#d9534f", "#2f9e5b", "#9467bd", "#c9790a", "#7f7f7f")
@@ -24,8 +26,8 @@ class Curve(NamedTuple):
         width: Of the line.
     """
 
-    x: Sequence[float]
-    y: Sequence[float]
+    x: ArrayLike
+    y: ArrayLike
     width: float = 1.5
 
 
@@ -68,7 +70,7 @@ def chart(title: str, curves: Mapping[str, Curve], word: str, logarithmic: bool)
     for number, (name, curve) in enumerate(curves.items()):
         parts.append(_line(points[name], across, upward, COLORS[number % 6], curve.width))
     parts += _legend(list(curves))
-    label = html.escape(f"{title}: {', '.join(curves)}", quote=True)
+    label = escaped(f"{title}: {', '.join(curves)}")
     height = _HEIGHT + 16 * ((len(curves) - 1) // 3)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
@@ -107,7 +109,9 @@ def _ticks(across: _Axis, upward: _Axis, logarithmic: bool, word: str) -> list[s
         texts = [f"1e{power:+03d}" for power in heights]
     else:
         heights = list(np.linspace(upward.low, upward.high, 3))
-        texts = [f"{height:.3g}" for height in heights]
+        # Beside the others it is 0.
+        least = 1e-3 * (upward.high - upward.low)
+        texts = [f"{height:.3g}" if abs(height) > least else "0" for height in heights]
     places = upward.at(np.array(heights, "float64"))
     parts = [_text(_LEFT - 6, y + 4, text, "end") for y, text in zip(places, texts)]
     parts += [
@@ -136,6 +140,4 @@ def _legend(names: list[str]) -> list[str]:
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(text)}</text>'
-    )
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped(text)}</text>'

@@ -72,16 +72,16 @@ class Table:
         Args:
             pictures: SVG that stands below it.
         """
-        parts = [f"<caption>{_escaped(self.title)}</caption>"] if self.title else []
+        parts = [f"<caption>{escaped(self.title)}</caption>"] if self.title else []
         if self.head:
             parts.append(f"<thead>{_row(self.head, len(self.head), {})}</thead>")
         rows = (_row(row, 1, self.tones) for row in self.rows)
         parts += ["<tbody>", *rows, "</tbody>"]
-        notes = "<br>".join(map(_escaped, self.notes))
-        below = f"<div>{notes}</div>" if notes else ""
+        notes = "<br>".join(map(escaped, self.notes))
+        below = f'<div style="white-space: pre-wrap">{notes}</div>' if notes else ""
         drawn = f"<div>{''.join(pictures)}</div>" if pictures else ""
         table = f"<table>{''.join(parts)}</table>"
-        return f'<div style="overflow-x: auto">{table}{below}{drawn}</div>'
+        return f'<div><div style="overflow-x: auto">{table}</div>{below}{drawn}</div>'
 
 
 class ShownAsTable(abc.ABC):
@@ -154,7 +154,8 @@ def _padded(cell: str, width: int, tones: Mapping[str, Tone]) -> str:
     return f"\x1b[{tones[cell].value.code}m{cell}\x1b[0m{padded[len(cell) :]}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Returns a text as a page shows it, whatever it has been."""
     return html.escape(printable(text))
 
 
@@ -170,10 +171,10 @@ def _row(cells: Sequence[str], heads: int, tones: Mapping[str, Tone]) -> str:
 
 def _content(cell: str, tones: Mapping[str, Tone]) -> str:
     if cell not in tones:
-        return _escaped(cell)
+        return escaped(cell)
     background = tones[cell].value.background
     style = f"background: {background}; color: #fff; padding: 0 0.4em; border-radius: 0.3em"
-    return f'<span style="{style}">{_escaped(cell)}</span>'
+    return f'<span style="{style}">{escaped(cell)}</span>'
 
 
 def _style(cell: str) -> str:
