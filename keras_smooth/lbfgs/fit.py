@@ -24,6 +24,7 @@ from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.resume import Resumable
 from keras_smooth.lbfgs.terms import terms_of
 from keras_smooth.lbfgs.variables import Variable, dtype_of
+from keras_smooth.models.checked_inputs import explained_batch
 from keras_smooth.presentation.other_names import refuses
 
 _ITERATIONS = "`epochs`, the largest number of iterations"
@@ -273,7 +274,8 @@ def fit_lbfgs(
     data, validation = passed.read(model, terms, options, data_dtype)
     num_weights = sum(math.prod(v.shape) for v in variables)
     options = options.for_size(data.num_rows, num_weights, data_dtype)
-    minimization = Minimization(model, data, options, terms)
+    with explained_batch(model, data.num_rows, batch_size):
+        minimization = Minimization(model, data, options, terms)
     if validation is not None:
         minimization.check(validation)
     called = _callback_list(model, callbacks, options, verbose)
