@@ -96,6 +96,7 @@ def test_a_terminal_has_one_line(monkeypatch):
     # The last is whole, for whoever scrolls back.
     last, message = written[-1].splitlines()
     assert LINE.fullmatch(last.removesuffix("\x1b[K"))[1] == "40" and message == LIMIT
+    assert " left" in sys.stdout.text and " left" not in last
 
 
 def test_a_notebook_has_one_place(monkeypatch, capsys):

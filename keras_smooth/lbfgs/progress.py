@@ -42,8 +42,12 @@ class Progress:
         try:
             now = time.monotonic()
             self._first = self._first or (descent.nit, now)
-            self._line = self._words(descent, logs, now)
-            self._write(self._line, self._share(descent.nit, now))
+            left = self._seconds_left(descent.nit, now)
+            # Of a fit that has ended nothing is left.
+            self._line = self._words(descent, logs, now, None)
+            self._write(
+                self._words(descent, logs, now, left), self._share(descent.nit, now)
+            )
         except Exception:
             self._write = _nothing
 
@@ -54,9 +58,10 @@ class Progress:
         except Exception:
             self._write = _nothing
 
-    def _words(self, descent: Descent, logs: Mapping[str, Any], now: float) -> str:
+    def _words(
+        self, descent: Descent, logs: Mapping[str, Any], now: float, left: float | None
+    ) -> str:
         options = self._options
-        left = self._seconds_left(descent.nit, now)
         seconds = _duration(now - self._start)
         words = [
             f"{options.initial_epoch + descent.nit}/{options.epochs}",
@@ -143,7 +148,8 @@ def _logging() -> tuple[Callable, Callable]:
             _print_line(line, share)
 
     def end(line: str, message: str) -> None:
-        print(message if line == last[0] else f"{line}\n{message}", flush=True)
+        is_told = line.split(" ")[0] == last[0].split(" ")[0]
+        print(message if is_told else f"{line}\n{message}", flush=True)
 
     return write, end
 
