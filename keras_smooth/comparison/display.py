@@ -13,6 +13,7 @@ from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.results import Results
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.comparison.tasks import Died, Event, Finished, LeftOut, Progress
+from keras_smooth.presentation.notebook import Line, ipython
 from keras_smooth.presentation.tables import printable
 
 USUAL_WIDTH = 80
@@ -23,7 +24,8 @@ WORDS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
 class Display:
     """A bar over all iterations and a line for each run that goes on.
 
-    Where the output is no terminal, only a line for each finished run is printed.
+    In a notebook the same is text, which is written anew in its place. Elsewhere only a line
+    for each finished run is printed.
 
     Args:
         num_runs: Number of runs to come.
@@ -53,6 +55,8 @@ class Display:
         self._num_runs = num_runs
         self._done = 0
         self._lines = {}
+        notebook = None if console.quiet else ipython()
+        self._place = notebook and Line(notebook)
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -118,6 +122,10 @@ class Display:
             completed=self._done * self._epochs + going,
             state=f"{self._done} of {self._num_runs} runs",
         )
+        if self._place:
+            tasks = self._bar.tasks
+            words = [f"{task.description}: {task.fields['state']}" for task in tasks]
+            self._place.write("\n".join(words))
 
 
 SHOWN: dict[type, Callable] = {

@@ -72,7 +72,7 @@ class Table:
         Args:
             pictures: SVG that stands below it.
         """
-        parts = [f"<caption>{escaped(self.title)}</caption>"] if self.title else []
+        parts = []
         if self.head:
             parts.append(f"<thead>{_row(self.head, len(self.head), {})}</thead>")
         rows = (_row(row, 1, self.tones) for row in self.rows)
@@ -80,8 +80,11 @@ class Table:
         notes = "<br>".join(map(escaped, self.notes))
         below = f'<div style="white-space: pre-wrap">{notes}</div>' if notes else ""
         drawn = f"<div>{''.join(pictures)}</div>" if pictures else ""
+        # Not a caption, which would be as wide as the table and scroll with it.
+        above = f"<div><b>{escaped(self.title)}</b></div>" if self.title else ""
         table = f"<table>{''.join(parts)}</table>"
-        return f'<div><div style="overflow-x: auto">{table}</div>{below}{drawn}</div>'
+        scrolling = f'<div style="overflow-x: auto">{table}</div>'
+        return f"<div>{above}{scrolling}{below}{drawn}</div>"
 
 
 class ShownAsTable(abc.ABC):
