@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import keras_smooth
+from keras_smooth.auditing import pictures
 from keras_smooth.auditing.findings import Cause
 from keras_smooth.presentation import svg
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
@@ -338,6 +339,13 @@ def test_an_audit_draws_what_is_wrong():
     assert found.draw(row) == ""
     for other in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
         assert other == found and "<svg" not in other._repr_html_()
+
+
+def test_a_large_layer_has_no_picture(monkeypatch):
+    monkeypatch.setattr(pictures, "_MOST_NUMBERS", 7)
+    # Of 3 numbers to 4 is drawn, of 4 to 4 is not.
+    page = keras_smooth.audit(faulty_model(), POINTS)._repr_html_()
+    assert page.count("<svg") == 1
 
 
 def test_a_picture_that_cannot_be_drawn_is_left_out():

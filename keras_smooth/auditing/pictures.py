@@ -1,5 +1,6 @@
 """Small pictures of a derivative where a layer has it wrong: by tapes, and of the layer's values."""
 
+import math
 from typing import Any
 
 import keras
@@ -18,6 +19,8 @@ from keras_smooth.presentation import svg
 # Points on the line between two samples. Second differences of so many have three digits in
 # float32, which is what a picture shows.
 _NUM_POINTS = 161
+# A layer with more numbers a sample, as a large convolution, would take seconds to draw.
+_MOST_NUMBERS = 20_000
 _SHOWN = (Cause.ROUGH, Cause.WRONG, Cause.NAN)
 
 
@@ -48,7 +51,10 @@ class Pictures:
         with calls.preserved_random_state():
             training = row.mode == "training"
             recorded = calls.record(self._model, [part], (self._x,), training)[id(part)]
-            x, function = checks.as_function(part, recorded[0], training)
+            call = recorded[0]
+            if _size(call.arguments()) + _size(call.output) > _MOST_NUMBERS:
+                return ""
+            x, function = checks.as_function(part, call, training)
             # Where a slope jumps, the next derivative shows it best.
             order = self._order if row.cause == Cause.ROUGH else row.order
             tapes, values = _along_a_line(x, function, order)
@@ -101,6 +107,12 @@ def _along_a_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.nda
     middle = off[_NUM_POINTS // 8 : -_NUM_POINTS // 8]
     column = int(np.argmax((middle if middle.any() else off).max(axis=0)))
     return derivative[:, column], values[:, column]
+
+
+def _size(structure: Any) -> int:
+    """Returns the numbers of a sample in all tensors of a structure."""
+    tensors = filter(tf.is_tensor, keras.tree.flatten(structure))
+    return sum(math.prod(tensor.shape[1:]) for tensor in tensors)
 
 
 def _farthest(leaf: tf.Tensor) -> tuple[int, int]:
