@@ -140,10 +140,11 @@ def test_what_is_left(monkeypatch):
     monkeypatch.setattr(progress, "_writer", lambda _: (lambda *a: lines.append(a), None))
     best = types.SimpleNamespace(fun=1.0, grad_norm=1.0)
     for max_seconds in (None, 500.0):
-        options = types.SimpleNamespace(
-            initial_epoch=0, epochs=100, num_iterations=100, max_seconds=max_seconds
-        )
-        shown = progress.Progress(1, options)
+        request = types.SimpleNamespace(
+            initial_epoch=0, epochs=100, num_iterations=100, max_seconds=max_seconds,
+            callbacks=None, verbose=1,
+        )  # fmt: skip
+        shown = progress.Progress(request)
         for nit, seconds in ((10, 300.0), (20, 310.0), (30, 320.0)):
             clock[0] += seconds - (clock[0] % 1000)
             descent = types.SimpleNamespace(nit=nit, nfev=nit, best=best)

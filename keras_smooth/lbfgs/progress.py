@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keras_smooth.lbfgs.descent import Descent
-from keras_smooth.lbfgs.options import Options
+import keras
+
+from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.result import OptimizeResult
+from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 from keras_smooth.presentation.notebook import Line, ipython
 from keras_smooth.presentation.tables import printable
 
@@ -24,30 +26,31 @@ class Progress:
     It prints nothing that could not be shown, and never raises an error.
 
     Args:
-        verbose: 0 shows nothing; 2 prints a line at every call; else one line is written anew
-            where a terminal or a notebook shows it, and a log has a few.
-        options: Of the fit.
+        request: Of the fit. Its `verbose` 0 shows nothing; 2 prints a line at every call; else
+            one line is written anew where a terminal or a notebook shows it, and a log has a
+            few. Beside a `ProgbarLogger` of the user's own nothing is shown.
     """
 
-    def __init__(self, verbose: str | int, options: Options) -> None:
-        self._options = options
+    def __init__(self, request: Request) -> None:
+        self._request = request
         self._start = time.monotonic()
         # Iterations and time of the first call: what is before it compiles.
         self._first: tuple[int, float] | None = None
         self._line = ""
-        self._write, self._end = _writer(verbose)
+        own = keras.callbacks.ProgbarLogger
+        given = keras.tree.flatten(request.callbacks or [])
+        shows_itself = any(isinstance(each, own) for each in given)
+        self._write, self._end = _writer(0 if shows_itself else request.verbose)
 
-    def update(self, descent: Descent, logs: Mapping[str, Any]) -> None:
-        """Shows a descent after some iterations."""
+    def update(self, run: OptimizationRun, logs: Mapping[str, Any]) -> None:
+        """Shows a run after some iterations."""
         try:
             now = time.monotonic()
-            self._first = self._first or (descent.nit, now)
-            left = self._seconds_left(descent.nit, now)
+            self._first = self._first or (run.nit, now)
+            left = self._seconds_left(run.nit, now)
             # Of a fit that has ended nothing is left.
-            self._line = self._words(descent, logs, now, None)
-            self._write(
-                self._words(descent, logs, now, left), self._share(descent.nit, now)
-            )
+            self._line = self._words(run, logs, now, None)
+            self._write(self._words(run, logs, now, left), self._share(run.nit, now))
         except Exception:
             self._write = _nothing
 
@@ -59,16 +62,16 @@ class Progress:
             self._write = _nothing
 
     def _words(
-        self, descent: Descent, logs: Mapping[str, Any], now: float, left: float | None
+        self, run: OptimizationRun, logs: Mapping[str, Any], now: float, left: float | None
     ) -> str:
-        options = self._options
+        request = self._request
         seconds = _duration(now - self._start)
         words = [
-            f"{options.initial_epoch + descent.nit}/{options.epochs}",
-            f"loss: {descent.best.fun:.4e}",
-            f"gradient: {descent.best.grad_norm:.1e}",
+            f"{request.initial_epoch + run.nit}/{request.epochs}",
+            f"loss: {run.best.fun:.4e}",
+            f"gradient: {run.best.grad_norm:.1e}",
             seconds if left is None else f"{seconds}, {_duration(left)} left",
-            f"evaluations: {descent.nfev}",
+            f"evaluations: {run.nfev}",
         ]
         words += [f"{name}: {float(v):.4g}" for name, v in logs.items() if name != "loss"]
         return printable("  ".join(words))
@@ -78,17 +81,17 @@ class Progress:
         first, begun = self._first or (nit, now)
         left = []
         if nit > first:
-            rest = self._options.num_iterations - nit
+            rest = self._request.num_iterations - nit
             left.append((now - begun) / (nit - first) * rest)
-        if self._options.max_seconds is not None:
-            left.append(max(self._options.max_seconds - (now - self._start), 0.0))
+        if self._request.max_seconds is not None:
+            left.append(max(self._request.max_seconds - (now - self._start), 0.0))
         return min(left, default=None)
 
     def _share(self, nit: int, now: float) -> float:
         """Returns how much of the iterations, or of the time, is used up."""
-        share = nit / self._options.num_iterations
-        if self._options.max_seconds:
-            share = max(share, (now - self._start) / self._options.max_seconds)
+        share = nit / self._request.num_iterations
+        if self._request.max_seconds:
+            share = max(share, (now - self._start) / self._request.max_seconds)
         return share
 
 
