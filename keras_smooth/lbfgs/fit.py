@@ -153,11 +153,11 @@ def fit_lbfgs(
             benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
             More pairs need fewer iterations and make each slower; as many as weights, or
-            more, are the dense matrix of `"bfgs"`, which is smaller. None uses that matrix
-            in float64 up to 8 MiB, which is 1254 weights, and else a third of the number of
+            more, are the dense matrix of `"bfgs"`, which is smaller. None takes that matrix
+            in float64 as far as 8 MiB go, 1254 weights, and else a third of the number of
             rows, which costs about as much as an evaluation, but 50 at least, or what fits
             into 8 MiB, and 300 at most; and never more than fit into 256 MiB, or 3.
-            `"tfp_lbfgs"` uses 50; for `"bfgs"` and `"tfp_bfgs"` it has no meaning.
+            `"tfp_lbfgs"` takes 50; for `"bfgs"` and `"tfp_bfgs"` it has no meaning.
             benchmarks/lbfgs.md has what more or fewer do.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
@@ -185,8 +185,8 @@ def fit_lbfgs(
             256 MiB at most by default); of `"bfgs"` with n weights n^2 numbers up to 512,
             3/4 of them up to 1024, and less and less, down to a half (2 GiB at most). In memory
             a fit takes several times as much, see above.
-        throw: Whether to raise an error if a run breaks off, instead of only saying so in
-            the result.
+        throw: Whether to raise where a run breaks off, instead of only saying so in the
+            result.
 
     Returns:
         A `keras.callbacks.History`, which notebooks show with its curves. Its `result` is an
