@@ -16,8 +16,6 @@ from keras_smooth.presentation.tables import printable
 
 # A log has a line at the first call, after each of so many shares of the fit, and at the end.
 _LINES = 10
-# Deletes what is left of a longer line.
-_ERASE = "\x1b[K"
 
 
 class Progress:
@@ -132,10 +130,12 @@ def _rewriting() -> tuple[Callable, Callable]:
     def write(line: str, share: float) -> None:
         columns = shutil.get_terminal_size().columns - 1
         cut = line if len(line) <= columns else f"{line[: columns - 3]}..."
-        print(f"\r{cut}{_ERASE}", end="", flush=True)
+        # As wide as the terminal, which leaves nothing of a longer line before.
+        print(f"\r{cut:<{columns}}", end="", flush=True)
 
     def end(line: str, message: str) -> None:
-        print(f"\r{line}{_ERASE}\n{message}" if line else message, flush=True)
+        columns = shutil.get_terminal_size().columns - 1
+        print(f"\r{line:<{columns}}\n{message}" if line else message, flush=True)
 
     return write, end
 
