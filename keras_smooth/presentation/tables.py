@@ -81,9 +81,10 @@ class Table:
         below = f'<div style="white-space: pre-wrap">{notes}</div>' if notes else ""
         drawn = f"<div>{''.join(pictures)}</div>" if pictures else ""
         # Not a caption, which would be as wide as the table and scroll with it.
+        # What scrolls can be reached by the keyboard.
         above = f"<div><b>{escaped(self.title)}</b></div>" if self.title else ""
         table = f"<table>{''.join(parts)}</table>"
-        scrolling = f'<div style="overflow-x: auto">{table}</div>'
+        scrolling = f'<div tabindex="0" style="overflow-x: auto">{table}</div>'
         return f"<div>{above}{scrolling}{below}{drawn}</div>"
 
 
