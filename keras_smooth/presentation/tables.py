@@ -158,6 +158,12 @@ def _padded(cell: str, width: int, tones: Mapping[str, Tone]) -> str:
     return f"\x1b[{tones[cell].value.code}m{cell}\x1b[0m{padded[len(cell) :]}"
 
 
+def plain(text: str, encoding: str) -> str:
+    """Returns lines in characters that an encoding has, and none that a terminal would obey."""
+    known = text.encode(encoding, errors="backslashreplace").decode(encoding)
+    return "\n".join(map(printable, known.splitlines()))
+
+
 def escaped(text: str) -> str:
     """Returns a text as a page shows it, whatever it has been."""
     return html.escape(printable(text))
