@@ -5,6 +5,8 @@ import dataclasses
 import io
 import itertools
 import os
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -218,6 +220,31 @@ def test_runs_are_called_by_what_sets_them_apart():
         "sigmoid, seed 1, from glorot_uniform",
         "sigmoid, seed 0, by adam",
     ]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_notebook_has_what_a_terminal_has_in_one_place(monkeypatch, quiet):
+    written = []
+
+    def display_(shown, raw, display_id):
+        written.append(shown["text/plain"])
+        return types.SimpleNamespace(update=lambda s, raw: written.append(s["text/plain"]))
+
+    notebook = types.SimpleNamespace(
+        get_ipython=lambda: types.SimpleNamespace(kernel="a kernel"),
+        display=types.SimpleNamespace(display=display_),
+    )
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    found = made_up({"tanh": (1e-5, 4e-5)})
+    console = Console(file=io.StringIO(), width=200, quiet=quiet)
+    with display.Display(2, found.settings, console) as live:
+        live.handle(events.Progress(key_of("tanh"), 5, 0.1))
+        live.handle(events.Finished(key_of("tanh"), found.of_activation("tanh")[0]))
+    expected = [
+        "all runs: 0 of 2 runs\ntanh, seed 0: iteration 5, loss 1.0e-01",
+        "all runs: 1 of 2 runs",
+    ]
+    assert written == ([] if quiet else expected)
 
 
 def test_other_variants_stand_beside_the_main_one():

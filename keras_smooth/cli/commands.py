@@ -133,12 +133,10 @@ def audit(arguments: argparse.Namespace) -> int:
         )
     with progress.ProgressLine(display.console(stderr=True)) as line:
         result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
-    text = (
-        result.to_json()
-        if arguments.json
-        else display.plain(display.console(), str(result))
-    )
-    print(text)
+    if arguments.json:
+        print(result.to_json())
+    else:
+        result.show()
     return getattr(result, arguments.mode or "outcome").exit_status
 
 

@@ -11,15 +11,18 @@ from keras_smooth import checks
 from keras_smooth.comparison import article, executors, problems, report, termination
 from keras_smooth.comparison.options import LIST, LOCAL
 from keras_smooth.comparison.records import lock, resuming, store
-from keras_smooth.comparison.records.results import ActivationSummary, Results
+from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
 from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut
 from keras_smooth.comparison.runs.experiment import Experiment, Run
 from keras_smooth.comparison.runs.training import check_installed
 from keras_smooth.comparison.settings import Settings, Variant, by_name
 from keras_smooth.lbfgs.run import atomic_files
+from keras_smooth.presentation import svg
 from keras_smooth.presentation.figures import require_matplotlib
-from keras_smooth.presentation.tables import ShownAsTable, Table
+from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import warn
+
+_MOST_CURVES = 6
 
 
 class Comparison(ShownAsTable):
@@ -72,7 +75,29 @@ class Comparison(ShownAsTable):
 
     def _table(self) -> Table:
         notes = [*report.sentences(self.results), *self.failures]
-        return dataclasses.replace(self.results.table(), notes=notes)
+        failed = [line for line in self.summary if line.failures]
+        return dataclasses.replace(
+            self.results.table(),
+            notes=notes,
+            tones={f"{line.failures} of {line.seeds}": Tone.BAD for line in failed},
+        )
+
+    def _pictures(self) -> Sequence[str]:
+        best = sorted(self.summary, key=lambda line: or_inf(line.d2y_mse))[:_MOST_CURVES]
+        median = {
+            line.activation: self.results.median_record(line.activation).learning
+            for line in best
+            if self.results.runs(line.activation)
+        }
+        return [
+            svg.chart(
+                f"MSE of {derivative}, median seed",
+                {name: svg.Curve(c["iteration"], c[error]) for name, c in median.items()},
+                "iteration",
+                logarithmic=True,
+            )
+            for derivative, error in zip(("y", "y''"), ("y_mse", "d2y_mse"))
+        ]
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Writes results.json, results.csv, curves, figures, report.md and report.html.

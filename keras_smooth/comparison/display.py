@@ -13,6 +13,7 @@ from keras_smooth.comparison.runs.experiment import Record
 from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.presentation import tables
+from keras_smooth.presentation.notebook import Line, ipython
 
 USUAL_WIDTH = 80
 # Before a level of each factor.
@@ -22,7 +23,8 @@ WORDS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
 class Display:
     """A bar over all iterations and a line for each run that goes on.
 
-    Where the output is no terminal, only a line for each finished run is printed.
+    In a notebook the same is text, which is written anew in its place. Elsewhere only a line
+    for each finished run is printed.
 
     Args:
         num_runs: Number of runs to come.
@@ -52,6 +54,8 @@ class Display:
         self._num_runs = num_runs
         self._done = 0
         self._lines = {}
+        notebook = None if console.quiet else ipython()
+        self._place = notebook and Line(notebook)
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -111,6 +115,10 @@ class Display:
             completed=self._done * self._epochs + going,
             state=f"{self._done} of {self._num_runs} runs",
         )
+        if self._place:
+            tasks = self._bar.tasks
+            words = [f"{task.description}: {task.fields['state']}" for task in tasks]
+            self._place.write("\n".join(words))
 
 
 def _error(record: Record) -> str:
