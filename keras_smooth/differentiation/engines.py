@@ -20,6 +20,7 @@ def checked_derivatives(
     order: object, engine: str, least: int = 0, argument: str = "`order`"
 ) -> int:
     """Returns a number of derivatives that the engine can take."""
+    checked_engine(engine)
     order = whole_number(argument, order, least)
     if order > MOST_TAPES:
         raise ValueError(

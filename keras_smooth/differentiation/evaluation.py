@@ -40,6 +40,9 @@ class Evaluation:
     training: bool = False
     directions: tuple[tf.Tensor, ...] = ()
 
+    def __post_init__(self) -> None:
+        engines.checked_engine(self.engine)
+
     @property
     def order(self) -> int:
         return self.task.order

@@ -123,7 +123,6 @@ class Request:
 
 def requested(model: Callable, x: Any, which: Any, names: Any, engine: str) -> Request:
     """Returns checked partial derivatives."""
-    engines.checked_engine(engine)
     points = checked_points(model, x)
     axes = axes_of(points, names)
     indices = checked_which(axes, which)
