@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_smooth.auditing.findings import Cause, Finding, Verdict
 from keras_smooth.differentiation import tapes, tasks, verification
 from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls, own_call
 
@@ -137,7 +138,7 @@ def _by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
         try:
             entries.append(_along(evaluation, order)[-1] if lost == math.inf else None)
         # An operation has no gradient, or none that has a gradient.
-        except (tapes.LostError, LookupError):
+        except (LostError, LookupError):
             lost = order
             entries.append(None)
     zeros = keras.tree.map_structure(tf.zeros_like, entries[0])
@@ -146,7 +147,7 @@ def _by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
 
 def _along(evaluation: Evaluation, order: int) -> tuple:
     points, directions = evaluation.points, list(evaluation.directions)
-    return calls.without_trace(tapes.along, evaluation.model, points, directions, order)
+    return calls.without_trace(tapes.along, evaluation.traces, points, directions, order)
 
 
 def not_finite(model: keras.layers.Layer, x: Any, order: int, training: bool) -> int | None:
@@ -166,7 +167,7 @@ def not_finite(model: keras.layers.Layer, x: Any, order: int, training: bool) ->
     points = Points(x=x, places=places, keys=None, single=len(flat) == 1)
 
     def function(x: Any) -> Any:
-        return tapes.call(model, x, training)
+        return own_call.call(model, x, training)
 
     directions = _directions(points.moving)
     evaluation = Evaluation(

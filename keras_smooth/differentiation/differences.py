@@ -18,10 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
-from keras_smooth.models import calls
+from keras_smooth.models import calls, own_call
 from keras_smooth.models.tracing import traced
 
 # The distance from 1 to the next number, by dtype.
@@ -147,7 +146,7 @@ def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _call(model: Callable, x):
     """Calls a model whose state, if it keeps one, stays as it is."""
-    return calls.without_trace(tapes.call, model, x)
+    return calls.without_trace(own_call.call, model, x)
 
 
 def ladder(points: Points) -> np.ndarray:

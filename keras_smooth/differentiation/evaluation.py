@@ -7,8 +7,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import declared_gradients, engines, tapes, taylor
+from keras_smooth.differentiation import declared_gradients, engines, taylor
 from keras_smooth.differentiation.batches import in_batches
+from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.tasks import Task
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
@@ -95,7 +96,7 @@ class Evaluation:
         Nothing is computed where the parts of a model are known to leave nothing.
         """
         if self.training or calls.may_leave_trace(self.model):
-            tapes.call(self.model, self.points.x, self.training)
+            self.traces.called(self.points.x)
 
     def _found(self):
         engine = self.chosen_engine
@@ -103,7 +104,7 @@ class Evaluation:
             found = self._by(engine)
             is_ours = engine == "tape" != self.engine
             return self._without_gradient(found) if is_ours and self.order else found
-        except tapes.LostError as error:
+        except LostError as error:
             # What TensorFlow has no gradient of may have a rule.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
                 return dataclasses.replace(self, engine="jet")._found()
@@ -192,10 +193,10 @@ class Evaluation:
         propagate = functools.partial(taylor.propagate, traces=self.traces)
 
         def function(*flat):
-            arguments = self.model, self.points.at(flat[:number]), *flat[number:]
+            points, directions = self.points.at(flat[:number]), flat[number:]
             if engine == "jet":
-                return self.task.jet(*arguments, propagate=propagate)
-            return self.task.tape(*arguments, training=self.training)
+                return self.task.jet(self.model, points, *directions, propagate=propagate)
+            return self.task.tape(self.traces, points, *directions)
 
         if self.batch_size is not None:
             # In a loop of a graph nothing may be left that is of one turn.

@@ -68,9 +68,8 @@ def laplacian(
     if drawn is not None:
         evaluation = Evaluation(tasks.derivatives(0), model, points, engine, batch_size)
         return estimators.mean_along(evaluation, drawn.signs(dim, points.dtype), 2)
-    form = tuple(((axis, axis), 1.0) for axis in range(dim))
-    task = tasks.forms([form], ["laplacian"], dim, tasks.jets)
-    return last(Evaluation(task, model, points, engine, batch_size), verify)
+    evaluation = Evaluation(tasks.laplacian(dim), model, points, engine, batch_size)
+    return last(evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert

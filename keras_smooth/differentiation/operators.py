@@ -3,12 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_smooth.checks import truth
 from keras_smooth.differentiation import engines, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.points import checked_directions, checked_points
+from keras_smooth.differentiation.points import (
+    checked_directions,
+    checked_points,
+    sample_axes,
+)
 from keras_smooth.differentiation.results import in_place_of_y, last, result
 
 
@@ -217,16 +222,21 @@ def with_laplacian(
     model: Callable,
     x: Any,
     *,
-    wrt: Any = None,
     engine: str = "auto",
-    batch_size: int | None = None,
     training: bool = False,
 ) -> tuple:
-    """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
-    points = checked_points(model, x, wrt)
-    task = tasks.with_laplacian()
-    evaluation = Evaluation(task, model, points, engine, batch_size, training)
-    return result(evaluation, False)
+    """Returns y, y' and the Laplacian together, for one input."""
+    points = checked_points(model, x)
+    task = tasks.laplacian(sum(points.dims), slopes=True)
+    y, *slopes, laplacian = result(
+        Evaluation(task, model, points, engine, training=training), False
+    )
+
+    def behind(tensor: tf.Tensor, *columns: tf.Tensor) -> tf.Tensor:
+        shape = (-1, *tensor.shape[1:], *sample_axes(points.moving[0]))
+        return tf.reshape(tf.stack(columns, axis=-1), shape)
+
+    return y, keras.tree.map_structure(behind, y, *slopes), laplacian
 
 
 @tf.autograph.experimental.do_not_convert

@@ -17,7 +17,7 @@ class Task:
     Args:
         entries: Of what is returned, names and orders; y is the first.
         jet: `jet(model, points, *directions, propagate=)`.
-        tape: `tape(model, points, *directions, training=)`.
+        tape: `tape(traces, points, *directions)`.
         jets_are_faster: Of how many numbers a sample of x has, and one of y, whether jets are
             the faster engine.
     """
@@ -58,8 +58,8 @@ def directional(order: int) -> Task:
     def jet(model, points, *directions, propagate):
         return taylor.along(model, points, directions, order, propagate)
 
-    def tape(model, points, *directions, training):
-        return tapes.along(model, points, directions, order, training)
+    def tape(traces, points, *directions):
+        return tapes.along(traces, points, directions, order)
 
     entries = tuple((each, k) for k, each in enumerate(names(order)))
     return Task(entries, jet, tape, jets)
@@ -76,17 +76,29 @@ def along_each(vectors: tf.Tensor, order: int) -> Task:
     def jet(model, points, *, propagate):
         return taylor.along_each(model, points, vectors, order, propagate)
 
-    def tape(model, points, *, training):
-        return tapes.along_each(model, points, vectors, order, training)
+    def tape(traces, points):
+        return tapes.along_each(traces, points, vectors, order)
 
     entries = (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0])))
     return Task(entries, jet, tape, jets)
 
 
-def with_laplacian() -> Task:
-    """y, all first derivatives and the sum of the second ones along the axes."""
-    entries = (("y", 0), ("dy", 1), ("laplacian", 2))
-    return Task(entries, taylor.with_laplacian, tapes.with_laplacian, jets)
+def laplacian(dim: int, slopes: bool = False) -> Task:
+    """y, all first derivatives if asked for, and the sum of the second ones along the axes.
+
+    Work and memory of jets grow with d, not with d^2: the value, the d first derivatives and
+    the sum of the second ones go through the model together. Behind a first layer of fewer than
+    d / 2 units they grow with their number.
+
+    References:
+        Li et al., 2024, "A computational framework for neural network-based variational
+        Monte Carlo with forward Laplacian", Nature Machine Intelligence 6; Dangel et
+        al., 2025, "Collapsing Taylor mode automatic differentiation".
+    """
+    first = [(((axis,), 1.0),) for axis in range(dim if slopes else 0)]
+    sum_of_second = tuple(((axis, axis), 1.0) for axis in range(dim))
+    words = [*(f"by {axis}" for axis in range(len(first))), "laplacian"]
+    return forms([*first, sum_of_second], words, dim, jets)
 
 
 def hessian_vector_product() -> Task:
@@ -95,8 +107,8 @@ def hessian_vector_product() -> Task:
     def jet(model, points, *directions, propagate):
         return taylor.hessian_vector_product(model, points, directions, propagate)
 
-    def tape(model, points, *directions, training):
-        return tapes.hessian_vector_product(model, points, directions, training)
+    def tape(traces, points, *directions):
+        return tapes.hessian_vector_product(traces, points, directions)
 
     entries = (("y", 0), ("hessian_vector_product", 2))
     return Task(entries, jet, tape, lambda *_: False)
@@ -122,8 +134,8 @@ def forms(
     def jet(model, points, *, propagate):
         return taylor.forms(model, points, passes_for(dim, wanted), propagate)
 
-    def tape(model, points, *, training):
-        return taped_partials.forms(model, points, wanted, training)
+    def tape(traces, points):
+        return taped_partials.forms(traces, points, wanted)
 
     def cost_less(dim: int, num_outputs: int) -> bool:
         sweeps = [number * num_outputs for number in taped_partials.num_sweeps(wanted)]

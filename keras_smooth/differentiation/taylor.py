@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.differentiation import tapes
+from keras_smooth.differentiation.lost import LostError, lost
 from keras_smooth.differentiation.passes import Passes, Term
-from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import total
@@ -67,7 +67,7 @@ def propagate(
             return leaf
         if reaches or not leaf.dtype.is_floating:
             cause = "its output is rounded or counted on the way from x"
-            raise tapes.LostError(tapes.lost(model, 1, cause))
+            raise LostError(lost(model, 1, cause))
         # Nothing leads from x to it.
         return jets[0].like(leaf, [_zeros(directions, leaf), *[None] * (order - 1)])
 
@@ -99,27 +99,6 @@ def derivatives(
     return _primal(y), *(partials(k) for k in range(1, order + 1))
 
 
-def with_laplacian(
-    model: Callable, points: Points, propagate: Callable = propagate
-) -> tuple:
-    """Returns y, y' and the sum of the second derivatives, in one forward pass.
-
-    The value, the d first derivatives and the sum of the second ones go through the
-    model together: work and memory grow with d, not with d^2. Behind a first layer of
-    fewer than d / 2 units they grow with their number.
-
-    References:
-        Li et al., 2024, "A computational framework for neural network-based variational
-        Monte Carlo with forward Laplacian", Nature Machine Intelligence 6; Dangel et
-        al., 2025, "Collapsing Taylor mode automatic differentiation".
-    """
-    y = _summed(model, points, propagate)
-    slopes = keras.tree.map_structure(
-        lambda jet: _structured(jet.entry(1), jet, points, 1), y
-    )
-    return _primal(y), slopes, _single(y, 2)
-
-
 def forms(
     model: Callable, points: Points, passes: Passes, propagate: Callable = propagate
 ) -> tuple:
@@ -147,12 +126,6 @@ def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
         return row if term.factor == 1.0 else row * tf.constant(term.factor, row.dtype)
 
     return [total(map(value, terms)) for terms in passes.terms]
-
-
-def _summed(model: Callable, points: Points, propagate: Callable):
-    """Returns jets along all axes whose second entry is summed over them."""
-    axes = np.eye(sum(points.dims))
-    return propagate(model, points, _rays(axes, points), 2, sums=np.ones((1, len(axes))))
 
 
 def along(
@@ -247,7 +220,7 @@ def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int):
     """
     dims, rank = points.dims, jet.primal.shape.rank
     shape = tail(jet.primal, 0)
-    axes = [tapes.sample_axes(x) for x in points.moving]
+    axes = [sample_axes(x) for x in points.moving]
     if sum(dims) > 1:
         full = tf.reshape(full, [*[sum(dims)] * k, *tf.unstack(tf.shape(jet.primal))])
         full = tf.transpose(full, [*range(k, k + rank), *range(k)])

@@ -8,13 +8,13 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.differentiation import estimators, tapes, tasks
+from keras_smooth.differentiation import estimators, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.linear_operators import laplacian
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
 from keras_smooth.differentiation.results import in_place_of_y, last, result
 from keras_smooth.differentiation.verification import with_verification
-from keras_smooth.models import checked_inputs
+from keras_smooth.models import checked_inputs, own_call
 
 
 @tf.autograph.experimental.do_not_convert
@@ -301,4 +301,4 @@ def _called(name: str, vector: Any, points: Points) -> Any:
     if not callable(vector):
         return vector
     checked_inputs.check_callable(vector, name)
-    return tapes.call(vector, checked_inputs.tensors(vector, points.x))
+    return own_call.call(vector, checked_inputs.tensors(vector, points.x))
