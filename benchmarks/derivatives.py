@@ -75,7 +75,7 @@ CHOICES = (
 TASKS = {
     "derivatives": tasks.derivatives,
     "jacobian": lambda order: tasks.jacobian(),
-    "laplacian": lambda order: tasks.with_laplacian(),
+    "laplacian": lambda order: tasks.laplacian(1),
     "directional": tasks.directional,
 }
 SKIPPED = (

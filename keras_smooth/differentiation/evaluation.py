@@ -65,16 +65,22 @@ class Evaluation:
 
     def warn_of_tapes(self) -> None:
         """Says where nested tapes, if asked for, have not the derivatives of the function."""
+        if self.engine != "tape":
+            return
+        consequences = ["engine='tape' returns them"]
         # What is in a graph is mostly in a loss, which is differentiated once more.
-        order = self.order if tf.executing_eagerly() else self.order + 1
-        place = self._wrong_by_tapes(order) if self.engine == "tape" else None
-        if place is not None:
-            warn_once(
-                self.model,
-                f"{self.traces.name}: TensorFlow's derivatives of order {order} are stopped, "
-                f"replaced or at some points wrong at {place}, and engine='tape' returns them. "
-                "Use engine='auto' or engine='jet' for those of what the model computes.",
-            )
+        if not tf.executing_eagerly():
+            consequences.append("so are gradients of a loss of what engine='tape' returns")
+        for order, consequence in enumerate(consequences, self.order):
+            place = self._wrong_by_tapes(order)
+            if place is not None:
+                warn_once(
+                    self.model,
+                    f"{self.traces.name}: TensorFlow's derivatives of order {order} are stopped, "
+                    f"replaced or at some points wrong at {place}, and {consequence}. Use "
+                    "engine='auto' or engine='jet' for those of what the model computes.",
+                )
+                return
 
     def _wrong_by_tapes(self, order: int) -> str | None:
         """Returns where TensorFlow's derivatives up to an order may be wrong, if anywhere."""

@@ -26,6 +26,11 @@ _HOW = (
 )
 
 
+def of_order(dim: int, order: int) -> list[MultiIndex]:
+    """Returns the multi-indices of all partial derivatives of one order, sorted."""
+    return list(itertools.combinations_with_replacement(range(dim), order))
+
+
 @dataclasses.dataclass(frozen=True)
 class Axes:
     """The numbers of a sample by which derivatives are taken, with their names.

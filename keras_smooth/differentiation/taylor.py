@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 from collections.abc import Callable, Sequence
 
 import keras
@@ -11,7 +10,8 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.differentiation.lost import LostError, lost
-from keras_smooth.differentiation.passes import Passes, Term
+from keras_smooth.differentiation.multi_indices import of_order
+from keras_smooth.differentiation.passes import Passes, Term, all_partials
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
@@ -88,12 +88,14 @@ def derivatives(
         model, points, order: As for `propagate`.
         propagate: What sends lines through the model.
     """
-    dim = sum(points.dims)
-    y = propagate(model, points, _rays(lattice(dim, order), points), order)
+    plan = all_partials(sum(points.dims), order)
+    # The directions of the highest order determine all of the lower ones.
+    (lines,) = plan.passes
+    y = propagate(model, points, _rays(lines.directions, points), order, sums=lines.sums)
 
     def partials(k):
         return keras.tree.map_structure(
-            lambda jet: _structured(_partials(jet, dim, order, k), jet, points, k), y
+            lambda jet: _structured(_partials(jet, plan, k), jet, points, k), y
         )
 
     return _primal(y), *(partials(k) for k in range(1, order + 1))
@@ -200,12 +202,12 @@ def _rays(directions: np.ndarray | tf.Tensor, points: Points) -> list[tf.Tensor]
     ]
 
 
-def _partials(jet: Jet, dim: int, order: int, k: int) -> tf.Tensor:
+def _partials(jet: Jet, plan: Passes, k: int) -> tf.Tensor:
     """Returns all partial derivatives of order k, their d^k axes in front of those of y."""
+    dim = plan.passes[0].directions.shape[1]
     if dim == 1:
         return jet.entry(k)
-    table = tf.constant(_interpolation(dim, order, k), jet.dtype)
-    unique = tf.tensordot(table, jet.entry(k), axes=1)
+    unique = tf.tensordot(tf.constant(plan.table(k), jet.dtype), jet.entry(k), axes=1)
     return tf.gather(unique, _places(dim, k), axis=0)
 
 
@@ -237,47 +239,8 @@ def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int):
 
 
 @functools.cache
-def multi_indices(dim: int, order: int) -> tuple[tuple[int, ...], ...]:
-    """Returns the sets of axes of the partial derivatives of one order, sorted."""
-    return tuple(itertools.combinations_with_replacement(range(dim), order))
-
-
-def lattice(dim: int, order: int) -> np.ndarray:
-    """Returns directions whose n-th derivatives determine all partial ones.
-
-    Whole vectors with entries that sum to the order, divided by it; as many as there are
-    partial derivatives of that order.
-
-    References:
-        Griewank, Utke and Walther, 2000, "Evaluating higher derivative tensors by
-        forward propagation of univariate Taylor series", Mathematics of Computation 69.
-    """
-    rays = np.zeros((math.comb(dim + order - 1, order), dim))
-    for ray, axes in zip(rays, multi_indices(dim, order)):
-        np.add.at(ray, list(axes), 1.0)
-    return rays / order
-
-
-@functools.cache
-def _interpolation(dim: int, order: int, k: int) -> np.ndarray:
-    """Returns the matrix from derivatives of order k along the lattice to partial ones.
-
-    Along v the derivative is the sum over sets of axes of the multinomial coefficient
-    times the entries of v on those axes times the partial derivative.
-    """
-    rays, places = lattice(dim, order), multi_indices(dim, k)
-    columns = [_orderings(axes) * np.prod(rays[:, list(axes)], axis=1) for axes in places]
-    return np.linalg.pinv(np.stack(columns, axis=1))
-
-
-def _orderings(axes: tuple[int, ...]) -> int:
-    counts = (axes.count(axis) for axis in set(axes))
-    return math.factorial(len(axes)) // math.prod(map(math.factorial, counts))
-
-
-@functools.cache
 def _places(dim: int, k: int) -> np.ndarray:
     """Returns for each ordered set of axes where its partial derivative is stored."""
-    index = {axes: i for i, axes in enumerate(multi_indices(dim, k))}
+    index = {axes: i for i, axes in enumerate(of_order(dim, k))}
     ordered = itertools.product(range(dim), repeat=k)
     return np.array([index[tuple(sorted(axes))] for axes in ordered], dtype=np.int32)
