@@ -74,7 +74,7 @@ CHOICES = (
 )
 TASKS = {
     "derivatives": tasks.derivatives,
-    "jacobian": lambda order: tasks.jacobian(),
+    "jacobian": tasks.derivatives,
     "laplacian": lambda order: tasks.laplacian(1),
     "directional": tasks.directional,
 }

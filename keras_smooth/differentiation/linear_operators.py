@@ -65,11 +65,10 @@ def laplacian(
     points = checked_points(model, x, wrt)
     dim = sum(points.dims)
     drawn = estimators.checked_probes(probes, seed, verify)
-    if drawn is not None:
-        evaluation = Evaluation(tasks.derivatives(0), model, points, engine, batch_size)
-        return estimators.mean_along(evaluation, drawn.signs(dim, points.dtype), 2)
     evaluation = Evaluation(tasks.laplacian(dim), model, points, engine, batch_size)
-    return last(evaluation, verify)
+    if drawn is None:
+        return last(evaluation, verify)
+    return estimators.mean_along(evaluation, drawn.signs(dim, points.dtype), 2)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -191,9 +190,7 @@ def linear_operator(
     terms = coefficients.checked_terms(axes, operator, points)
     order = max(len(term.index) for term in terms)
     engines.checked_derivatives(order, engine, 1, "The highest order in `operator`")
-    used = axes.inputs(term.index for term in terms)
-    axes, indices = axes.within(used, [term.index for term in terms])
-    points = points.moved_by(used)
+    points, axes, indices = axes.restricted(points, [term.index for term in terms])
     weighted = coefficients.grouped(axes, indices, terms)
     forms, words = zip(*((each.form, each.word) for each in weighted))
     task = tasks.forms(forms, words, axes.dim)

@@ -131,7 +131,7 @@ def gradient(
     array([[3., 2.]])
     """
     points = checked_points(model, x, wrt)
-    evaluation = Evaluation(tasks.jacobian(), model, points, engine, batch_size)
+    evaluation = Evaluation(tasks.derivatives(1), model, points, engine, batch_size)
     return in_place_of_y("gradient", evaluation, verify)
 
 
@@ -172,7 +172,7 @@ def jacobian(
             [0., 6.]]])
     """
     points = checked_points(model, x, wrt)
-    evaluation = Evaluation(tasks.jacobian(), model, points, engine, batch_size)
+    evaluation = Evaluation(tasks.derivatives(1), model, points, engine, batch_size)
     return last(evaluation, verify)
 
 

@@ -37,19 +37,14 @@ def names(order: int) -> list[str]:
     return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
 
 
-def derivatives(order: int, name: str = "derivatives") -> Task:
+def derivatives(order: int) -> Task:
     """All partial derivatives up to an order."""
     return Task(
         tuple((each, k) for k, each in enumerate(names(order))),
         functools.partial(taylor.derivatives, order=order),
         functools.partial(tapes.derivatives, order=order),
-        functools.partial(engines.jets_are_faster, name, order),
+        functools.partial(engines.jets_are_faster, order),
     )
-
-
-def jacobian() -> Task:
-    """y and all first derivatives."""
-    return derivatives(1, "jacobian")
 
 
 def directional(order: int) -> Task:

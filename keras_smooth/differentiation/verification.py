@@ -1,6 +1,7 @@
 """Verified derivatives: the numbers of an engine against differences of the model."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -123,6 +124,15 @@ def with_verification(values: Any, found: tuple) -> Any:
         for tensor in keras.tree.flatten(values):
             tensor.verification = found.verification
     return values
+
+
+def with_verification_of(found: tuple, values: Iterable) -> tuple:
+    """Returns a tuple of values with the `verification` that others have, if any."""
+    if not isinstance(found, VerifiedDerivatives):
+        return tuple(values)
+    verified = VerifiedDerivatives(values)
+    verified.verification = found.verification
+    return verified
 
 
 def compared(evaluation: Evaluation, values: tuple) -> Verification:
