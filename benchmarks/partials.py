@@ -202,7 +202,9 @@ def iterations(make: Callable, model: keras.Model) -> dict[str, Callable]:
                 loss = tf.reduce_mean(residual(x) ** 2)
             # Of the last bias, which no derivative has, tapes have no gradient.
             return loss, tape.gradient(
-                loss, model.trainable_variables, unconnected_gradients="zero"
+                loss,
+                model.trainable_variables,
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
 
         return loss_and_gradient

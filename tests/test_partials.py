@@ -483,6 +483,13 @@ def test_sweeps_cost_twice_as_much_with_each_order():
     assert not engines.jets_cost_less(40, [1] * 5)
 
 
+def test_of_as_many_values_those_of_lower_orders_are_used():
+    """u_t and u_xxx: in one pass t would go to order 3 as well, for as many values."""
+    plan = keras_smooth.plan(wave, np.ones((3, 2)), ["t", "x", "xxx"], names="xt")
+    assert dict(zip(plan.directions, plan.orders)) == {"x": 3, "t": 1}
+    assert plan.num_values == 6
+
+
 def test_plan_is_printed(rng):
     plan = keras_smooth.plan(
         wave, rng.normal(size=(5, 2)), ["t", "xt", "xxxx"], names="xt", engine="jet"

@@ -115,7 +115,8 @@ def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
         _made(dim, groups, forms, sums)
         for groups in _divided(needed, sorted(set(needed.values()), reverse=True))
     ]
-    return min(made, key=lambda each: each.num_entries)
+    # Of as many values those of lower orders cost less, and programs have y of passes once.
+    return min(made, key=lambda each: (each.num_entries, -len(each.passes)))
 
 
 def _divided(needed: dict[Steps, int], levels: list[int]) -> Iterator[list]:
