@@ -1,6 +1,7 @@
 """What no row tells, measured at samples: nested tapes against differences of the layer."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -146,8 +147,10 @@ def _by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
 
 
 def _along(evaluation: Evaluation, order: int) -> tuple:
-    points, directions = evaluation.points, list(evaluation.directions)
-    return calls.without_trace(tapes.along, evaluation.traces, points, directions, order)
+    along = functools.partial(tapes.along, order=order)
+    return calls.without_trace(
+        along, evaluation.traces, evaluation.points, *evaluation.directions
+    )
 
 
 def not_finite(model: keras.layers.Layer, x: Any, order: int, training: bool) -> int | None:

@@ -86,13 +86,8 @@ def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
 def _differs(traces: Traces, points: Points) -> tf.Tensor:
     """Returns whether tapes and jets have two values of one derivative along a direction."""
     directions = [_random(x) for x in points.moving]
-    entries = taylor.along(
-        traces.model,
-        points,
-        directions,
-        1,
-        functools.partial(taylor.propagate, traces=traces),
-    )
+    propagate = functools.partial(taylor.propagate, traces)
+    entries = taylor.along(propagate, points, *directions, order=1)
     with tf.GradientTape() as tape:
         tape.watch(points.moving)
         y = _floats(traces.called(points.x))

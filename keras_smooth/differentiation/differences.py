@@ -70,20 +70,20 @@ SPREAD = ("error", "rounding", "size", "variation", "steepest")
 class Differences:
     """Takes the place of `taylor.propagate`: jets from values of the model."""
 
-    def __init__(self):
+    def __init__(self, model: Callable) -> None:
+        self.model = model
         self._passes: list[_Pass] = []
 
     def __call__(
         self,
-        model: Callable,
         points: Points,
         directions: list[tf.Tensor],
         order: int,
         sums: np.ndarray | None = None,
     ):
-        y = _call(model, points.x)
+        y = _call(self.model, points.x)
         steps = ladder(points) / max(float(tf.reduce_max(tf.abs(v))) for v in directions)
-        values = _along_lines(model, points, directions, steps)
+        values = _along_lines(self.model, points, directions, steps)
         rows = [
             estimates(samples, steps, order, ROUNDING[tensor.dtype.name])
             for tensor, samples in zip(keras.tree.flatten(y), values, strict=True)

@@ -164,7 +164,7 @@ class Evaluation:
 
     def along_lines(self, propagate: Callable) -> tuple:
         """Returns the same from what something else than jets finds along lines."""
-        return self.task.jet(self.model, self.points, *self.directions, propagate=propagate)
+        return self.task.jet(propagate, self.points, *self.directions)
 
     @functools.cached_property
     def chosen_engine(self) -> str:
@@ -196,13 +196,13 @@ class Evaluation:
 
     def _by(self, engine: str):
         number = len(self.points.flat)
-        propagate = functools.partial(taylor.propagate, traces=self.traces)
 
         def function(*flat):
             points, directions = self.points.at(flat[:number]), flat[number:]
-            if engine == "jet":
-                return self.task.jet(self.model, points, *directions, propagate=propagate)
-            return self.task.tape(self.traces, points, *directions)
+            if engine == "tape":
+                return self.task.tape(self.traces, points, *directions)
+            propagate = functools.partial(taylor.propagate, self.traces)
+            return self.task.jet(propagate, points, *directions)
 
         if self.batch_size is not None:
             # In a loop of a graph nothing may be left that is of one turn.

@@ -19,7 +19,7 @@ from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet.arithmetic import total
 
 
-def forms(traces: Traces, points: Points, wanted: Sequence[Form]) -> tuple:
+def forms(traces: Traces, points: Points, *, wanted: Sequence[Form]) -> tuple:
     """Returns y and sums of partial derivatives."""
 
     def function(moving: list[tf.Tensor]):

@@ -1,7 +1,7 @@
 """Nested tapes: the reference for every derivative."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -13,15 +13,13 @@ from keras_smooth.differentiation.sweeps import Partials, Slopes, nested_tapes
 from keras_smooth.differentiation.traces import Traces
 
 
-def derivatives(traces: Traces, points: Points, order: int) -> tuple:
+def derivatives(traces: Traces, points: Points, *, order: int) -> tuple:
     """Returns y and all its partial derivatives up to an order, for each sample."""
     start, step = points.structured(points.moving), Partials(Ways(traces, points))
     return tuple(nested_tapes(_function(traces, points), start, order, step))
 
 
-def along(
-    traces: Traces, points: Points, directions: Sequence[tf.Tensor], order: int
-) -> tuple:
+def along(traces: Traces, points: Points, *directions: tf.Tensor, order: int) -> tuple:
     """Returns y and its derivatives along one direction a sample.
 
     Args:
@@ -49,19 +47,17 @@ def along(
         return tuple(known[index] for index in indices)
 
 
-def along_each(traces: Traces, points: Points, directions: tf.Tensor, order: int) -> tuple:
+def along_each(traces: Traces, points: Points, *, vectors: tf.Tensor, order: int) -> tuple:
     """Returns y and its derivative of one order along each of several shared directions."""
     results = []
-    for direction in tf.unstack(tf.cast(directions, points.dtype)):
+    for direction in tf.unstack(tf.cast(vectors, points.dtype)):
         parts = zip(tf.split(direction, points.dims), points.moving, strict=True)
         whole = [tf.broadcast_to(tf.reshape(v, x.shape[1:]), tf.shape(x)) for v, x in parts]
-        results.append(along(traces, points, whole, order))
+        results.append(along(traces, points, *whole, order=order))
     return results[0][0], *(entries[order] for entries in results)
 
 
-def hessian_vector_product(
-    traces: Traces, points: Points, directions: Sequence[tf.Tensor]
-) -> tuple:
+def hessian_vector_product(traces: Traces, points: Points, *directions: tf.Tensor) -> tuple:
     """Returns y and the derivatives of its slope along one direction by all inputs."""
     ways, outputs = Ways(traces, points), []
 

@@ -16,7 +16,7 @@ class Task:
 
     Args:
         entries: Of what is returned, names and orders; y is the first.
-        jet: `jet(model, points, *directions, propagate=)`.
+        jet: `jet(propagate, points, *directions)`, where `propagate` sends lines through a model.
         tape: `tape(traces, points, *directions)`.
         jets_are_faster: Of how many numbers a sample of x has, and one of y, whether jets are
             the faster engine.
@@ -49,15 +49,12 @@ def derivatives(order: int) -> Task:
 
 def directional(order: int) -> Task:
     """y and its derivatives along one direction a sample."""
-
-    def jet(model, points, *directions, propagate):
-        return taylor.along(model, points, directions, order, propagate)
-
-    def tape(traces, points, *directions):
-        return tapes.along(traces, points, directions, order)
-
-    entries = tuple((each, k) for k, each in enumerate(names(order)))
-    return Task(entries, jet, tape, jets)
+    return Task(
+        tuple((each, k) for k, each in enumerate(names(order))),
+        functools.partial(taylor.along, order=order),
+        functools.partial(tapes.along, order=order),
+        jets,
+    )
 
 
 def along_each(vectors: tf.Tensor, order: int) -> Task:
@@ -67,15 +64,19 @@ def along_each(vectors: tf.Tensor, order: int) -> Task:
         vectors: Shape `(directions, numbers of a sample)`.
         order: Of the derivatives.
     """
+    return Task(
+        (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0]))),
+        functools.partial(taylor.along_each, vectors=vectors, order=order),
+        functools.partial(tapes.along_each, vectors=vectors, order=order),
+        jets,
+    )
 
-    def jet(model, points, *, propagate):
-        return taylor.along_each(model, points, vectors, order, propagate)
 
-    def tape(traces, points):
-        return tapes.along_each(traces, points, vectors, order)
-
-    entries = (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0])))
-    return Task(entries, jet, tape, jets)
+def hessian_vector_product() -> Task:
+    """y and, by all inputs, the first derivatives of the slope along one direction a sample."""
+    entries = (("y", 0), ("hessian_vector_product", 2))
+    by_jets, by_tapes = taylor.hessian_vector_product, tapes.hessian_vector_product
+    return Task(entries, by_jets, by_tapes, lambda *_: False)
 
 
 def laplacian(dim: int, slopes: bool = False) -> Task:
@@ -96,19 +97,6 @@ def laplacian(dim: int, slopes: bool = False) -> Task:
     return forms([*first, sum_of_second], words, dim, jets)
 
 
-def hessian_vector_product() -> Task:
-    """y and, by all inputs, the first derivatives of the slope along one direction a sample."""
-
-    def jet(model, points, *directions, propagate):
-        return taylor.hessian_vector_product(model, points, directions, propagate)
-
-    def tape(traces, points, *directions):
-        return tapes.hessian_vector_product(traces, points, directions)
-
-    entries = (("y", 0), ("hessian_vector_product", 2))
-    return Task(entries, jet, tape, lambda *_: False)
-
-
 def forms(
     wanted: Sequence[Form],
     words: Sequence[str],
@@ -126,19 +114,15 @@ def forms(
     """
     wanted = tuple(wanted)
 
-    def jet(model, points, *, propagate):
-        return taylor.forms(model, points, passes_for(dim, wanted), propagate)
-
-    def tape(traces, points):
-        return taped_partials.forms(traces, points, wanted)
-
     def cost_less(dim: int, num_outputs: int) -> bool:
         sweeps = [number * num_outputs for number in taped_partials.num_sweeps(wanted)]
         return engines.jets_cost_less(passes_for(dim, wanted).num_entries, sweeps)
 
     orders = (len(form[0][0]) for form in wanted)
     entries = (("y", 0), *zip(words, orders, strict=True))
-    return Task(entries, jet, tape, jets_are_faster or cost_less)
+    by_jets = functools.partial(taylor.forms, wanted=wanted)
+    by_tapes = functools.partial(taped_partials.forms, wanted=wanted)
+    return Task(entries, by_jets, by_tapes, jets_are_faster or cost_less)
 
 
 def jets(dim: int, num_outputs: int) -> bool:

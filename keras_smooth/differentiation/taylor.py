@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_smooth import operations
 from keras_smooth.differentiation.lost import LostError, lost
 from keras_smooth.differentiation.multi_indices import of_order
-from keras_smooth.differentiation.passes import Passes, Term, all_partials
+from keras_smooth.differentiation.passes import Form, Passes, Term, all_partials, passes_for
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
@@ -20,23 +20,21 @@ from keras_smooth.jet.frame import tail
 
 
 def propagate(
-    model: Callable,
+    traces: Traces,
     points: Points,
     directions: list[tf.Tensor],
     order: int,
     sums: np.ndarray | None = None,
-    traces: Traces | None = None,
 ):
     """Sends straight lines through a model: x + t v for each direction v.
 
     Args:
-        model: Layer, model or function.
+        traces: Of the model.
         points: Where the lines begin.
         directions: For each moving input a tensor `(directions, batch or 1, ...)`.
         order: Number of derivatives, 1 or more.
         sums: Array `(sums, directions)` of weights: the sums that stand in the place of the
             last derivatives. None keeps those of all directions.
-        traces: Those of the model; None makes new ones, for inference.
 
     Returns:
         The jet of the model's output, or a structure of jets.
@@ -45,7 +43,6 @@ def propagate(
         NotTraceableError: If the model cannot be traced.
         ValueError: If a derivative is lost.
     """
-    traces = traces or Traces(model)
     traced = traces.at(points)
     # One sum of all is what jets make without weights.
     plain = sums is None or (len(sums) == 1 and bool((sums == 1.0).all()))
@@ -67,7 +64,7 @@ def propagate(
             return leaf
         if reaches or not leaf.dtype.is_floating:
             cause = "its output is rounded or counted on the way from x"
-            raise LostError(lost(model, 1, cause))
+            raise LostError(lost(traces.model, 1, cause))
         # Nothing leads from x to it.
         return jets[0].like(leaf, [_zeros(directions, leaf), *[None] * (order - 1)])
 
@@ -79,19 +76,18 @@ def _zeros(directions: list[tf.Tensor], primal: tf.Tensor) -> tf.Tensor:
     return tf.zeros(tf.concat([lead, tf.shape(primal)], axis=0), primal.dtype)
 
 
-def derivatives(
-    model: Callable, points: Points, order: int, propagate: Callable = propagate
-) -> tuple:
+def derivatives(propagate: Callable, points: Points, *, order: int) -> tuple:
     """Returns y, y', y'' and so on, of the shapes that `operators.derivatives` gives.
 
     Args:
-        model, points, order: As for `propagate`.
         propagate: What sends lines through the model.
+        points: Where.
+        order: Number of derivatives.
     """
     plan = all_partials(sum(points.dims), order)
     # The directions of the highest order determine all of the lower ones.
     (lines,) = plan.passes
-    y = propagate(model, points, _rays(lines.directions, points), order, sums=lines.sums)
+    y = propagate(points, _rays(lines.directions, points), order, sums=lines.sums)
 
     def partials(k):
         return keras.tree.map_structure(
@@ -101,12 +97,11 @@ def derivatives(
     return _primal(y), *(partials(k) for k in range(1, order + 1))
 
 
-def forms(
-    model: Callable, points: Points, passes: Passes, propagate: Callable = propagate
-) -> tuple:
-    """Returns y and sums of partial derivatives, by the passes that were made for them."""
+def forms(propagate: Callable, points: Points, *, wanted: tuple[Form, ...]) -> tuple:
+    """Returns y and sums of partial derivatives."""
+    passes = passes_for(sum(points.dims), wanted)
     jets = [
-        propagate(model, points, _rays(each.directions, points), each.order, sums=each.sums)
+        propagate(points, _rays(each.directions, points), each.order, sums=each.sums)
         for each in passes.passes
     ]
     outputs = zip(*map(keras.tree.flatten, jets), strict=True)
@@ -130,39 +125,26 @@ def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
     return [total(map(value, terms)) for terms in passes.terms]
 
 
-def along(
-    model: Callable,
-    points: Points,
-    directions: Sequence[tf.Tensor],
-    order: int,
-    propagate: Callable = propagate,
-) -> tuple:
+def along(propagate: Callable, points: Points, *directions: tf.Tensor, order: int) -> tuple:
     """Returns y and its derivatives along one direction a sample."""
-    y = propagate(model, points, [v[None] for v in directions], order)
+    y = propagate(points, [v[None] for v in directions], order)
     return _primal(y), *(_single(y, k) for k in range(1, order + 1))
 
 
 def along_each(
-    model: Callable,
-    points: Points,
-    directions: tf.Tensor,
-    order: int,
-    propagate: Callable = propagate,
+    propagate: Callable, points: Points, *, vectors: tf.Tensor, order: int
 ) -> tuple:
     """Returns y and its derivative of one order along each of several shared directions."""
-    y = propagate(model, points, _rays(directions, points), order)
+    y = propagate(points, _rays(vectors, points), order)
 
     def derivative(row: int):
         return keras.tree.map_structure(lambda jet: jet.entry(order)[row], y)
 
-    return _primal(y), *map(derivative, range(directions.shape[0]))
+    return _primal(y), *map(derivative, range(vectors.shape[0]))
 
 
 def hessian_vector_product(
-    model: Callable,
-    points: Points,
-    directions: Sequence[tf.Tensor],
-    propagate: Callable = propagate,
+    propagate: Callable, points: Points, *directions: tf.Tensor
 ) -> tuple:
     """Returns y and the second derivatives by one number of x and along one direction.
 
@@ -177,7 +159,7 @@ def hessian_vector_product(
         for axis, v in zip(axes, directions, strict=True)
     ]
     quarters = np.concatenate([np.eye(dim), -np.eye(dim)], axis=1) / 4
-    y = propagate(model, points, rays, 2, sums=quarters)
+    y = propagate(points, rays, 2, sums=quarters)
     products = keras.tree.map_structure(
         lambda jet: _structured(jet.entry(2), jet, points, 1), y
     )

@@ -240,7 +240,7 @@ class _Reference:
 
 def _measured(evaluation: Evaluation) -> list[Measured]:
     """Returns the derivatives by differences."""
-    propagate = differences.Differences()
+    propagate = differences.Differences(evaluation.model)
     values = _flat(evaluation.along_lines(propagate))
     spread = propagate.spreads(np.random.default_rng(_SEED), _DRAWS)
     spreads = _flat(evaluation.along_lines(spread))
