@@ -95,13 +95,20 @@ def test_tapes_that_are_asked_for_say_where_they_may_be_wrong(rng):
     x = rng.normal(size=(3, 2))
     model = _model(LAYERS["a mean that is held"]())
     keras_smooth.derivatives(model, x, 1, engine="tape")  # right, and without a warning
-    with pytest.warns(UserWarning, match="order 2 are .* wrong at StopGradient") as warned:
+    words = "order 2 are .* wrong at StopGradient.*, and "
+    returns, loss = (
+        words + "engine='tape' returns them",
+        words + "so are gradients of a loss",
+    )
+    with pytest.warns(UserWarning, match=returns) as warned:
         keras_smooth.hessian(model, x, engine="tape")
         keras_smooth.hessian(model, x, engine="tape")
     assert len(warned) == 1
-    in_a_graph = _model(LAYERS["a mean that is held"]())
-    with pytest.warns(UserWarning, match="order 2 are .* wrong at StopGradient"):
-        tf.function(lambda x: keras_smooth.gradient(in_a_graph, x, engine="tape"))(x)
+    # In a graph the first derivatives are right, and only a loss of them is not.
+    for operator, said in ((keras_smooth.gradient, loss), (keras_smooth.hessian, returns)):
+        in_a_graph = _model(LAYERS["a mean that is held"]())
+        with pytest.warns(UserWarning, match=said):
+            tf.function(lambda x: operator(in_a_graph, x, engine="tape"))(x)  # noqa: B023
 
 
 RIGHT = {

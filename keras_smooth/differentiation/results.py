@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import keras
+import tensorflow as tf
+
 from keras_smooth.checks import truth
 from keras_smooth.differentiation import independence
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.verification import certified
+from keras_smooth.differentiation.verification import certified, with_verification
 from keras_smooth.models.checked_inputs import explained_batch
 
 
@@ -23,3 +26,28 @@ def result(evaluation: Evaluation, verify: bool) -> Any:
         values = certified(evaluation) if verify else evaluation.result()
         evaluation.warn_of_tapes()
         return values
+
+
+def last(evaluation: Evaluation, verify: bool) -> Any:
+    """Returns the last entry of what an evaluation gives, with its verification."""
+    values = result(evaluation, verify)
+    return with_verification(values[-1], values)
+
+
+def in_place_of_y(name: str, evaluation: Evaluation, verify: bool) -> Any:
+    """Returns first derivatives of one output number a sample, in the shape of x.
+
+    Raises:
+        ValueError: If there are more output numbers.
+    """
+    values = result(evaluation, verify)
+    y, points = values[0], evaluation.points
+    if keras.tree.is_nested(y) or y.shape[1:].num_elements() != 1:
+        shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape[1:]), y)
+        raise ValueError(
+            f"{name} needs one output number a sample, received outputs of shape {shapes}. "
+            "Use keras_smooth.jacobian."
+        )
+    flat = zip(keras.tree.flatten(values[-1]), points.moving, strict=True)
+    rows = [tf.reshape(value, (-1, *x.shape[1:])) for value, x in flat]
+    return points.structured(with_verification(rows, values))

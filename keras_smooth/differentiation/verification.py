@@ -1,6 +1,7 @@
 """Verified derivatives: the numbers of an engine against differences of the model."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -133,6 +134,15 @@ def with_verification(values: Any, found: tuple) -> Any:
     return values
 
 
+def with_verification_of(found: tuple, values: Iterable) -> tuple:
+    """Returns a tuple of values with the `verification` that others have, if any."""
+    if not isinstance(found, VerifiedDerivatives):
+        return tuple(values)
+    verified = VerifiedDerivatives(values)
+    verified.verification = found.verification
+    return verified
+
+
 def compared(evaluation: Evaluation, values: tuple) -> Verification:
     """Returns how far derivatives agree with values of the model.
 
@@ -238,7 +248,7 @@ class _Reference:
 
 def _measured(evaluation: Evaluation) -> list[Measured]:
     """Returns the derivatives by differences."""
-    propagate = differences.Differences()
+    propagate = differences.Differences(evaluation.model)
     values = _flat(evaluation.along_lines(propagate))
     spread = propagate.spreads(np.random.default_rng(_SEED), _DRAWS)
     spreads = _flat(evaluation.along_lines(spread))
