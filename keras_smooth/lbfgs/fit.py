@@ -145,19 +145,20 @@ def fit_lbfgs(
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
             call of the callbacks; with `objective`, another x.
         validation_split: Fraction of the rows, the last ones, to hold out instead.
-        method: `"lbfgs"`, self-scaled; `"bfgs"`, self-scaled with a dense inverse Hessian,
-            which forgets nothing, for as many weights as fit into 2 GiB, 22,905 in float64;
-            `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
+        method: `"lbfgs"`, self-scaled; `"broyden"` and `"bfgs"`, self-scaled with a dense
+            inverse Hessian, which forgets nothing, for as many weights as fit into 2 GiB,
+            22,905 in float64; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
             every step; or `"tfp_bfgs"`, its BFGS with a dense inverse Hessian. Those two
             need `tf_keras`.
             benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
             More pairs need fewer iterations and make each slower; as many as weights, or
-            more, are the dense matrix of `"bfgs"`, which is smaller. None takes that matrix
-            in float64 as far as 8 MiB go, 1254 weights, and else a third of the number of
+            more, are the dense matrix of `"broyden"`, which is smaller. None uses that matrix
+            in float64 as far as 8 MiB go, 1254 weights, and up to 64 MiB for four weights a
+            row or fewer; else a third of the number of
             rows, which costs about as much as an evaluation, but 50 at least, or what fits
             into 8 MiB, and 300 at most; and never more than fit into 256 MiB, or 3.
-            `"tfp_lbfgs"` takes 50; for `"bfgs"` and `"tfp_bfgs"` it has no meaning.
+            `"tfp_lbfgs"` has 50; for methods with a dense matrix it has no meaning.
             benchmarks/lbfgs.md has what more or fewer do.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
@@ -182,8 +183,9 @@ def fit_lbfgs(
             more epochs, a lower tolerance or a lower target. Its own is one that began at
             the weights that the model has, or ended there. It is weights and curvature
             memory, `2 m + 4` times the weights and `2 m^2` numbers for m pairs (some
-            256 MiB at most by default); of `"bfgs"` with n weights n^2 numbers up to 512,
-            3/4 of them up to 1024, and less and less, down to a half (2 GiB at most). In memory
+            256 MiB at most by default); of `"broyden"` and `"bfgs"` with n weights n^2 numbers
+            up to 512, 3/4 of them up to 1024, and less and less, down to a half (2 GiB at
+            most). In memory
             a fit takes several times as much, see above.
         throw: Whether to raise where a run breaks off, instead of only saying so in the
             result.

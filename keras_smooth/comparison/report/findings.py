@@ -30,6 +30,7 @@ UNKNOWN = (
 )
 METHODS = {
     "lbfgs": "self-scaled L-BFGS",
+    "broyden": "self-scaled Broyden",
     "bfgs": "self-scaled BFGS",
     "tfp_lbfgs": "TFP's L-BFGS",
     "tfp_bfgs": "TFP's BFGS",
