@@ -9,14 +9,17 @@ from typing import Any
 import keras
 
 from keras_smooth.lbfgs.checks.model import check_fittable
+from keras_smooth.lbfgs.history import History
 from keras_smooth.lbfgs.logs import logs_of
 from keras_smooth.lbfgs.objective.variables import Variable
+from keras_smooth.lbfgs.progress import Progress
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.resample import Resample
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 from keras_smooth.lbfgs.run.resume import Resumable
+from keras_smooth.models.checked_inputs import explained_batch
 from keras_smooth.presentation.other_names import refuses
 
 # What SciPy, PyTorch, Optax, JAXopt and TFP call arguments, and what to use.
@@ -170,7 +173,10 @@ def fit_lbfgs(
             memory, as it does after a change of another variable that the loss reads.
             `BackupAndRestore` gives the weights back, but epochs begin anew; `checkpoint`
             goes on where the run was.
-        verbose: 0, 1 or 2, as for `fit`.
+        verbose: 0 shows nothing. 1 and `"auto"` show a line that is written anew in terminals
+            and notebooks, and about ten lines in a log: iteration, loss, largest gradient,
+            time and what is left of it, evaluations, and what else is in the logs. 2 prints a
+            line at every call of the callbacks.
         jit_compile: Whether to compile with XLA.
         checkpoint: Directory in which the run is saved at every call of the callbacks. A
             run that finds its own checkpoint there goes on from it, bit for bit, also to
@@ -185,8 +191,9 @@ def fit_lbfgs(
             result.
 
     Returns:
-        A `keras.callbacks.History`. Its `result` is an `OptimizeResult` with `success`,
-        `status`, `message`, `fun`, `grad_norm`, `nit`, `nfev` and `restarts`.
+        A `keras.callbacks.History`, which notebooks show with its curves. Its `result` is an
+        `OptimizeResult` with `success`, `status`, `message`, `fun`, `grad_norm`, `nit`, `nfev`
+        and `restarts`.
 
     Raises:
         ValueError: If the model is not compiled or not built or has no trainable
@@ -243,16 +250,10 @@ def fit_lbfgs(
     request = Request(**locals())
     check_fittable(request)
     data, validation = request.read()
-    problem = FitProblem(request, data, validation)
-    called = keras.callbacks.CallbackList(
-        callbacks,
-        add_history=True,
-        add_progbar=verbose != 0,
-        verbose=verbose,
-        epochs=epochs,
-        steps=1,
-        model=model,
-    )
+    with explained_batch(model, data.num_rows, batch_size):
+        problem = FitProblem(request, data, validation)
+    called = _callback_list(request)
+    progress = Progress(request)
     saved = None if checkpoint is None else Resumable(checkpoint, request, problem)
     model.stop_training = False
     called.on_train_begin()
@@ -265,15 +266,17 @@ def fit_lbfgs(
     )
     if saved:
         saved.restore(run, model.history)
+    called.set_params({**called.params, "initial_epoch": initial_epoch + run.nit})
     logs_at = logs_of(request, problem, validation, called)
     try:
-        last = _iterate(request, problem, run, saved, called, logs_at)
+        last = _iterate(request, problem, run, saved, called, logs_at, progress)
     # An error of a callback, too, must not cost the best weights.
     except BaseException:
         run.interrupt()
         raise
     finally:
         model.history.result = run.result()
+        progress.end(model.history.result)
         if saved:
             saved.end()
     called.on_train_end(last)
@@ -285,6 +288,20 @@ def fit_lbfgs(
     return model.history
 
 
+def _callback_list(request: Request) -> keras.callbacks.CallbackList:
+    """Returns the callbacks, with a history that shows itself unless the user has one."""
+    given = keras.tree.flatten(request.callbacks or [])
+    has_history = any(isinstance(each, keras.callbacks.History) for each in given)
+    return keras.callbacks.CallbackList(
+        given if has_history else [*given, History()],
+        verbose=request.verbose,
+        epochs=request.epochs,
+        steps=1,
+        method=request.method,
+        model=request.model,
+    )
+
+
 def _iterate(
     request: Request,
     problem: FitProblem,
@@ -292,6 +309,7 @@ def _iterate(
     saved: Resumable | None,
     callbacks: keras.callbacks.CallbackList,
     logs_at: Callable[[float], dict[str, float]],
+    progress: Progress,
 ) -> dict[str, float]:
     """Runs chunk after chunk, with callbacks and checkpoints, and returns the last logs."""
     model, most, resample = request.model, request.num_iterations, request.resample
@@ -322,6 +340,7 @@ def _iterate(
         callbacks.on_train_batch_end(0, {"loss": run.best.fun})
         logs = logs_at(run.best.fun)
         callbacks.on_epoch_end(epoch, logs)
+        progress.update(run, logs)
         follow()
         # At its start a run has nothing that another start would not have.
         if saved and run.nit > 0:
