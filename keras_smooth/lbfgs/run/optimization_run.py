@@ -113,6 +113,7 @@ class OptimizationRun:
             **state,
             "best_position": self.best.position,
             "best": [self.best.fun, self.best.grad_norm],
+            # By the name that checkpoints of all versions have.
             "deaths": np.array(self.restarts, dtype=int),
             "finished": self._finished,
             "status": -1 if self.status is None else int(self.status),
