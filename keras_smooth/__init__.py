@@ -31,7 +31,7 @@ require_keras_on_tensorflow()
 from keras_smooth import activations, initializers, jet, layers
 from keras_smooth.auditing import Audit, audit
 from keras_smooth.callbacks import DerivativeMonitor
-from keras_smooth.comparison import Comparison, compare
+from keras_smooth.comparison.comparing import Comparison, compare
 from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.differentiation.linear_operators import (
     biharmonic,

@@ -10,7 +10,7 @@ import pytest
 from made_up_comparison import made_up
 
 import keras_smooth
-from keras_smooth.comparison import files
+from keras_smooth.comparison.records import store
 
 ROOT = Path(__file__).parent.parent
 # Pages whose code is complete: no name is taken for granted.
@@ -137,7 +137,7 @@ def test_pages(run, page):
 def test_results(run, tmp_path):
     found = made_up({"tanh": [1e-3, 1e-4]})
     (tmp_path / "comparison").mkdir()
-    files.write(found, tmp_path / "comparison")
+    store.save(found, tmp_path / "comparison")
     page = ROOT / "docs" / "results.md"
     names = {}
     for block in blocks(page):

@@ -139,3 +139,27 @@ def test_a_maximum_that_is_held_is_no_logsumexp(rng):
         tf.reduce_max(x, -1, keepdims=True)), **FLOAT64))  # fmt: skip
     with pytest.warns(UserWarning, match="StopGradient"):
         keras_smooth.hessian(model, rng.normal(size=(3, 2)), engine="tape")
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "tf.function"])
+@pytest.mark.parametrize("engine", ["auto", "tape", "jet"])
+def test_a_gradient_that_is_stopped_at_a_weight_is_so_for_every_engine(engine, compiled):
+    x, held, trained = (
+        tf.constant([[0.5], [2.0]], "float64"),
+        tf.Variable(3.0),
+        tf.Variable(2.0),
+    )
+
+    def model(x):
+        held_weight = tf.stop_gradient(tf.cast(held, x.dtype))
+        return held_weight * tf.cast(trained, x.dtype) * x**3
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            d2y = keras_smooth.derivatives(model, x, 2, engine=engine)[2]
+            loss = tf.reduce_sum(d2y)
+        return tape.gradient(loss, [held, trained], unconnected_gradients="zero")
+
+    by_held, by_trained = (tf.function(gradients) if compiled else gradients)()
+    # The sum of 6 x is 15.
+    assert float(by_held) == 0.0 and float(by_trained) == pytest.approx(45.0, rel=1e-6)

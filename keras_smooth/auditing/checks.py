@@ -57,7 +57,7 @@ def _evaluation(
     part: keras.Operation, call: calls.Call, order: int, training: bool
 ) -> Evaluation | None:
     """Returns the derivatives of a part along one direction, None if nothing moves."""
-    x, function = _as_function(part, call, training)
+    x, function = as_function(part, call, training)
     flat = keras.tree.flatten(x)
     places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
     if not places:
@@ -68,7 +68,7 @@ def _evaluation(
     return Evaluation(task, function, points, "tape", directions=directions)
 
 
-def _as_function(
+def as_function(
     part: keras.Operation, call: calls.Call, training: bool
 ) -> tuple[Any, Callable]:
     """Returns the tensors of a call and a function of them.
@@ -103,7 +103,7 @@ def _directions(moving: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
 def _compared(evaluation: Evaluation) -> Finding:
     """Returns what comparing nested tapes with differences finds."""
     try:
-        values, lost = _by_tapes(evaluation)
+        values, lost = by_tapes(evaluation)
         if 1 < lost <= evaluation.order:
             # What is there can be compared in float64.
             task = tasks.directional(int(lost) - 1)
@@ -129,7 +129,7 @@ def _compared(evaluation: Evaluation) -> Finding:
     return Finding(Cause.UNKNOWN, reason=words)
 
 
-def _by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
+def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
     """Returns the derivatives by nested tapes, and from which order on there are none.
 
     Those that TensorFlow does not have are 0, as some truly are.

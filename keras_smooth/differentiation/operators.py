@@ -35,6 +35,10 @@ def derivatives(
     The samples of a batch must not influence each other: what is returned is the
     derivative of every sample's output with respect to its own input.
 
+    A loss of derivatives has gradients by the weights, as any other. `tf.stop_gradient` on a
+    weight in the model stops these with all engines; on what depends on x it stops the
+    derivatives by x with the engine `"tape"` only.
+
     Args:
         model: A Keras model or layer, or a function of tensors.
         x: Points, finite floats of shape `(batch, ...)`; for a model with several inputs

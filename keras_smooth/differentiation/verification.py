@@ -14,7 +14,7 @@ from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.in_float64 import in_float64
 from keras_smooth.models import calls
-from keras_smooth.presentation.tables import ShownAsTable, Table
+from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -88,7 +88,15 @@ class Verification(ShownAsTable):
                 )
                 for row in self.agreements
             ],
+            tones={_verdict(row, self.dtype): _tone(row) for row in self.agreements},
         )
+
+
+def _tone(row: Agreement) -> Tone:
+    if row.ok:
+        return Tone.GOOD
+    is_wrong = row.enough_digits and row.difference > 3 * row.error
+    return Tone.BAD if is_wrong else Tone.UNSURE
 
 
 def _verdict(row: Agreement, dtype: str) -> str:
