@@ -89,12 +89,12 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
     "show_prev_next": False,
-    "secondary_sidebar_items": {"**": ["page-toc"], "coming_from": []},
+    "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
 }
 # Pages with none below them: beside them there is nothing to show.
-html_sidebars = {page: [] for page in ("architecture", "changelog", "coming_from", "faq", "limits", "theory")}
+html_sidebars = {page: [] for page in ("architecture", "changelog", "faq", "limits", "theory")}
 html_show_sourcelink = False
 html_copy_source = False
 
