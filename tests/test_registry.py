@@ -365,10 +365,7 @@ def test_signs_hold_wherever_x_is(name):
     x = np.random.default_rng(0).normal(scale=3.0, size=(1000, 2))
     x[:2] = 0.0
     traced = operations.trace(lambda x: SIGNED[name](x), [tf.constant(x)])
-    known, told = {}, 0
-    for operation, inputs, outputs, _ in traced.program.steps:
-        given = [known.get(each, signs.Sign.UNKNOWN) for each in inputs]
-        known.update(dict.fromkeys(outputs, signs.of_outputs(operation, given)))
+    known, told = traced.program.signs, 0
     for value, output in zip(SIGNED[name](tf.constant(x)), traced.program.outputs):
         told += known[output] != signs.Sign.UNKNOWN
         # Exponentials of -10 are far from underflow.

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,12 +12,11 @@ from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
 from keras_smooth.auditing.traced import Traced, numbers_of
 from keras_smooth.models import calls, graph, references
-from keras_smooth.operations import Row, paths, registered, rows, signs
+from keras_smooth.operations import Row, registered, rows, walk
 from keras_smooth.operations.program import Program
+from keras_smooth.operations.signs import keeps_off_its_edge
+from keras_smooth.operations.walk import State
 
-# How a tensor depends on the inputs: not at all, with derivatives, or by steps alone, as
-# integers and booleans do.
-_HELD, _MOVES, _STEPS = range(3)
 # What declares another gradient than that of what it computes.
 _DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
 # Layers of Keras of which samples tell whether they are smooth: their code is the user's, or
@@ -114,7 +112,17 @@ def plan(traced: Traced, order: int, nearby: bool) -> Plan:
     program = _with_derivatives(traced.program)
     made = Plan(traced, program, order, nearby)
     made.has_masks = any(map(graph.makes_masks, traced.parts))
-    _Reader(made).read()
+    made.is_random = any(
+        operation.op_def.is_stateful and "Random" in operation.type
+        for operation in walk.all_operations(program)
+    )
+    reader = _Reader(made)
+    reader.along(program, [State.MOVES if m else State.HELD for m in traced.moving])
+    made.reached = {
+        number
+        for number, names in traced.arguments.items()
+        if not reader.moving.isdisjoint(names)
+    }
     return made
 
 
@@ -125,26 +133,20 @@ def _with_derivatives(program: Program) -> Program:
     return dataclasses.replace(program, outputs=outputs or program.outputs)
 
 
-class _Reader:
-    """Walks along the operations of a program, and fills a plan."""
+class _Reader(walk.Walk):
+    """Fills a plan on the way along the operations of a program."""
 
     def __init__(self, made: Plan) -> None:
+        super().__init__()
         self.plan = made
         self.parts = made.traced.parts
-        self.moving: set[str] = set()
         # Whether it is within a function of which more is known than of its operations.
         self.is_known = False
         self.size = self._size_of_numbers()
-        self.signs: dict[str, signs.Sign] = {}
-        self.off_edges: set[int] = set()
 
-    def read(self) -> None:
-        traced = self.plan.traced
-        states = [_MOVES if moves else _HELD for moves in traced.moving]
-        self._walk(self.plan.program, states, (), None)
-        for number, names in traced.arguments.items():
-            if not self.moving.isdisjoint(names):
-                self.plan.reached.add(number)
+    def quiet(self) -> walk.Walk:
+        plan = self.plan
+        return _Reader(Plan(plan.traced, plan.program, plan.order, plan.nearby))
 
     def _size_of_numbers(self) -> int:
         """Returns the bytes of a number of the outputs, at least those of float32."""
@@ -154,104 +156,47 @@ class _Reader:
         sizes = (t.dtype.real_dtype.size for t in tensors if t.name in outputs)
         return max(4, *sizes, 0)
 
-    def _walk(
-        self, program: Program, states: Sequence[int], around: tuple[int, ...], top: Any
-    ) -> list[int]:
-        """Reads the operations of a program; returns how its outputs depend on x."""
-        known = dict(zip(program.inputs, states, strict=True))
-        self.moving |= {name for name, state in known.items() if state}
-        for operation, inputs, outputs, _ in program.steps_to_outputs:
-            self.plan.is_random |= (
-                operation.op_def.is_stateful and "Random" in operation.type
-            )
-            given = [known.get(name, _HELD) for name in inputs]
-            found_signs = [self.signs.get(name, signs.Sign.UNKNOWN) for name in inputs]
-            if signs.keeps_off_its_edge(operation, found_signs):
-                self.off_edges.add(id(operation))
-            sign = signs.of_outputs(operation, found_signs)
-            self.signs.update(dict.fromkeys(outputs, sign))
-            if operation.type in rows.WITHOUT_VALUES or not any(given):
-                continue
-            step = Step(operation, (*around, *numbers_of(operation)), top or operation)
-            names = paths.bodies_of(operation)
-            if names:
-                found = self._bodies(step, names, program, given)
-            else:
-                found = self._operation(step, given)
-            known.update(zip(outputs, found))
-            self.moving |= {name for name, state in zip(outputs, found) if state}
-        return [known.get(name, _HELD) for name in program.outputs]
-
-    def _bodies(self, step: Step, names: list, program: Program, given: list) -> list[int]:
-        """Reads the bodies of control flow and of functions."""
-        bodies = [program.bodies(name) for name in names]
-
-        def walk(body: Program, states: Sequence[int]) -> list[int]:
-            return self._walk(body, states, step.parts, step.top)
-
-        if "While" in step.operation.type:
-            condition, body = bodies
-            return self._loop(step, condition, body, given, walk)
-        if len(bodies) == 1:
-            facts = registered.facts(names[0])
-            if self.plan.nearby and facts.tapes_right_to < self.plan.order:
-                # What is registered counts all points, and few are special.
-                reason = f"tapes are right to order {facts.tapes_right_to} at all points"
-                self.plan.measured.append((step.parts, reason))
-            else:
-                self._gradient(step, facts.tapes_right_to, facts.jet is not None)
-            if facts.smoothness is None:
-                return walk(bodies[0], given)
-            self._piece(_first_of_pieces(step, bodies[0]), facts.smoothness, known=True)
-            self.is_known, before = True, self.is_known
-            states = walk(bodies[0], given)
-            self.is_known = before
-            return states
-        decides, *states = given
-        return [
-            _MOVES if _MOVES in column else max(*column, _STEPS if decides else _HELD)
-            for column in zip(*(walk(body, states) for body in bodies))
-        ]
-
-    def _loop(
-        self, step: Step, condition: Program, body: Program, states: list, walk: Any
-    ) -> list[int]:
-        """Reads a loop, whose variables depend on x as they do after some turns."""
-        plan = self.plan
-        quiet = _Reader(Plan(plan.traced, plan.program, plan.order, plan.nearby))
-        before = None
-        while states != before:
-            before = states
-            after = quiet._walk(body, before, step.parts, step.top)
-            states = [
-                _MOVES if _MOVES in pair else max(pair) for pair in zip(before, after)
-            ]
-        walk(condition, states)
-        walk(body, states)
+    def function(self, step: walk.Step, name: str) -> Sequence[State] | None:
+        facts, within = registered.facts(name), _step(step)
+        if self.plan.nearby and facts.tapes_right_to < self.plan.order:
+            # What is registered counts all points, and few are special.
+            reason = f"tapes are right to order {facts.tapes_right_to} at all points"
+            self.plan.measured.append((within.parts, reason))
+        else:
+            self._gradient(within, facts.tapes_right_to, facts.jet is not None)
+        if facts.smoothness is None:
+            return None
+        body = step.program.bodies(name)
+        self._piece(_first_of_pieces(within, body), facts.smoothness, known=True)
+        self.is_known, before = True, self.is_known
+        states = self.along(body, step.given, (*step.around, step.operation))
+        self.is_known = before
         return states
 
-    def _operation(self, step: Step, given: list[int]) -> list[int]:
-        operation = step.operation
+    def operation(self, step: walk.Step) -> Sequence[State]:
+        operation, within = step.operation, _step(step)
         smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
-        moves = _MOVES in given
+        moves = State.MOVES in step.given
         if moves and not any(smooth):
-            if operation.type == "Bitcast" or self._is_of_masks(step):
-                return [_HELD] * len(smooth)
-            k = rows.smoothness(operation, [state == _MOVES for state in given])
-            if k != math.inf:
-                self._piece(step, -1)
-            return [_HELD if k == math.inf else _STEPS] * len(smooth)
-        if not moves:
-            return [_STEPS] * len(smooth)
-        self._read(step, given)
-        return [_MOVES if is_smooth else _STEPS for is_smooth in smooth]
+            if operation.type == "Bitcast" or self._is_of_masks(within):
+                return [State.HELD] * len(smooth)
+            moving = [state == State.MOVES for state in step.given]
+            if rows.smoothness(operation, moving) == math.inf:
+                return [State.HELD] * len(smooth)
+            self._piece(within, -1)
+        if not moves or not any(smooth):
+            return [State.STEPS] * len(smooth)
+        self._read(within, step)
+        return [State.MOVES if is_smooth else State.STEPS for is_smooth in smooth]
 
-    def _read(self, step: Step, given: list[int]) -> None:
+    def _read(self, step: Step, walked: walk.Step) -> None:
         """Reads an operation with derivatives by something that moves."""
         operation, row = step.operation, rows.row(step.operation.type)
         # What integers and booleans decide is told where these come from.
-        held = [state == _MOVES for state in given]
-        inputs = [m and rows.is_smooth(x.dtype) for m, x in zip(held, operation.inputs)]
+        inputs = [
+            state == State.MOVES and rows.is_smooth(x.dtype)
+            for state, x in zip(walked.given, operation.inputs)
+        ]
         k = rows.smoothness(operation, inputs)
         right_to = rows.tapes_right_to(operation)
         if k is None or not _is_in_table(row):
@@ -265,7 +210,7 @@ class _Reader:
             self._piece(step, k)
         self._gradient(step, right_to, row is not None and row.jet is not None)
         is_known = self.is_known or self.plan.known_of(step) is not None
-        is_known |= id(operation) in self.off_edges
+        is_known |= keeps_off_its_edge(operation, walked.program.signs)
         if row is not None and row.domain is not None and not is_known:
             self.plan.domains.append(step)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
@@ -325,6 +270,14 @@ class _Reader:
         self.plan.findings.append(
             (step.parts, Finding(cause, order, reason, kind, layer, by_jets))
         )
+
+
+def _step(walked: walk.Step) -> Step:
+    """Returns an operation with the layers that it is in."""
+    runs = (*walked.around, walked.operation)
+    return Step(
+        walked.operation, tuple(n for each in runs for n in numbers_of(each)), runs[0]
+    )
 
 
 def known_class(part: keras.Operation) -> float | None:

@@ -13,6 +13,7 @@ taped.py        nested tapes around one operation without a rule
 registered.py   functions and layers with rules of users
 samples.py      which axis is that of the samples, and what mixes them
 signs.py        what is positive wherever the inputs are
+walk.py         one way along the operations and their bodies
 paths.py        the operations between inputs and outputs
 
 `trace` gives a `Program`, which `evaluate` runs for jets in the place of its inputs: each

@@ -1,14 +1,19 @@
 """The operations between inputs and outputs: what depends on what."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from keras_smooth.operations import registered, rows
-from keras_smooth.operations.program import Program, signature
+from keras_smooth.operations.program import Program
 from keras_smooth.operations.rows import WITHOUT_VALUES, Class
-from keras_smooth.operations.signs import Sign, keeps_off_its_edge, of_outputs
+from keras_smooth.operations.signs import keeps_off_its_edge
+from keras_smooth.operations.walk import State, Step, Walk, bodies_of
+
+
+def _states(moving: Sequence[bool]) -> list[State]:
+    return [State.MOVES if moves else State.HELD for moves in moving]
 
 
 def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
@@ -18,11 +23,7 @@ def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
         program: Operations.
         moving: For each input whether it counts.
     """
-    names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
-    for operation, inputs, outputs, _ in program.steps:
-        if operation.type not in WITHOUT_VALUES and not names.isdisjoint(inputs):
-            names.update(outputs)
-    return [name in names for name in program.outputs]
+    return [state != State.HELD for state in Walk().along(program, _states(moving))]
 
 
 def unchanged(body: Program) -> list[bool]:
@@ -49,40 +50,25 @@ def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation 
     return None
 
 
-def between(program: Program, moving: Sequence[bool]) -> Iterator[tf.Operation]:
-    """Yields the operations that some inputs reach and that lead to the outputs.
+def between(program: Program, moving: Sequence[bool]) -> list[tf.Operation]:
+    """Returns the operations that some inputs reach and that lead to the outputs.
 
-    Those of the bodies of control flow come with them, whatever reaches these.
+    Those of the bodies of control flow come with what runs them.
     """
-    names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
-    for operation, inputs, outputs, _ in program.steps:
-        if operation.type in WITHOUT_VALUES or names.isdisjoint(inputs):
-            continue
-        names.update(outputs)
-        yield operation
-        for name in bodies_of(operation):
-            body = program.bodies(name)
-            yield from between(body, [True] * len(body.inputs))
+    way = _Way()
+    way.along(program, _states(moving))
+    return way.operations
 
 
-# Attributes that name the functions that an operation runs.
-_BODIES = {
-    "PartitionedCall": ("f",),
-    "StatefulPartitionedCall": ("f",),
-    "If": ("then_branch", "else_branch"),
-    "StatelessIf": ("then_branch", "else_branch"),
-    "While": ("cond", "body"),
-    "StatelessWhile": ("cond", "body"),
-}
+class _Way(Walk):
+    """The operations on the way."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tf.Operation] = []
 
-def bodies_of(operation: tf.Operation) -> list[str]:
-    if operation.type in ("Case", "StatelessCase"):
-        return [each.name for each in operation.get_attr("branches")]
-    if rows.row(operation.type) is None and signature(operation).function is None:
-        # In the bodies of control flow a call of a function is an operation of its name.
-        return [operation.type]
-    return [operation.get_attr(name).name for name in _BODIES.get(operation.type, ())]
+    def visit(self, step: Step) -> None:
+        self.operations.append(step.operation)
 
 
 def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
@@ -132,97 +118,42 @@ def classes(
         moving: For each input whether it is differentiated by. Others are held.
         at_edges: Whether the edges of domains count.
     """
-    collected = _Classes(at_edges)
-    collected.of(program, moving)
-    return collected.found
+    walk = _Classes(at_edges)
+    walk.along(program, _states(moving))
+    return walk.classes
 
 
-def _needed(program: Program) -> set[str]:
-    """Returns the tensors that outputs depend on.
-
-    The maximum that is held within a log-sum-exp is none of them: whatever it is, it cancels.
-    """
-    needed = set(program.outputs)
-    for operation, inputs, outputs, _ in reversed(program.steps_to_outputs):
-        cancels = operation.type == "StopGradient" and (
-            rows.tapes_right_to(operation) == math.inf
-        )
-        if not (cancels or needed.isdisjoint(outputs)):
-            needed.update(inputs)
-    return needed
-
-
-class _Classes:
-    """The classes of all operations on the way from some inputs to the outputs.
+class _Classes(Walk):
+    """The classes of all operations on the way.
 
     Integers and booleans have none of their own: what they decide jumps, if they move.
     """
 
     def __init__(self, at_edges: bool) -> None:
+        super().__init__()
         self.at_edges = at_edges
-        self.found: list[tuple[tf.Operation, Class]] = []
+        self.classes: list[tuple[tf.Operation, Class]] = []
 
-    def of(self, program: Program, moving: Sequence[bool]) -> list[bool]:
-        """Adds the classes of a program; returns for each output whether it moves."""
-        names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
-        signs: dict[str, Sign] = {}
-        needed = _needed(program)
-        for operation, inputs, outputs, _ in program.steps_to_outputs:
-            if needed.isdisjoint(outputs):
-                continue
-            known = [signs.get(name, Sign.UNKNOWN) for name in inputs]
-            signs.update(dict.fromkeys(outputs, of_outputs(operation, known)))
-            given = [name in names for name in inputs]
-            if operation.type in WITHOUT_VALUES or not any(given):
-                continue
-            bodies = bodies_of(operation)
-            edges = self.at_edges and not keeps_off_its_edge(operation, known)
-            moved = (
-                self._of_bodies(operation, bodies, program, given)
-                if bodies
-                else self._of_one(operation, given, edges)
-            )
-            names.update(name for name, moves in zip(outputs, moved) if moves)
-        return [name in names for name in program.outputs]
+    def quiet(self) -> Walk:
+        return _Classes(self.at_edges)
 
-    def _of_one(
-        self, operation: tf.Operation, moving: list[bool], at_edges: bool
-    ) -> list[bool]:
-        k = rows.smoothness(operation, moving, at_edges)
+    def operation(self, step: Step) -> Sequence[State]:
+        operation = step.operation
+        edges = self.at_edges and not keeps_off_its_edge(operation, step.program.signs)
+        k = rows.smoothness(operation, [state != State.HELD for state in step.given], edges)
         smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
         if any(smooth):
-            self.found.append((operation, k))
+            self.classes.append((operation, k))
         # Whether a number is finite, say, stays as it is near every point.
-        return [is_smooth or k != math.inf for is_smooth in smooth]
+        steps = State.HELD if k == math.inf else State.STEPS
+        return [State.MOVES if is_smooth else steps for is_smooth in smooth]
 
-    def _of_bodies(
-        self, operation: tf.Operation, names: list[str], program: Program, moving: list
-    ) -> list[bool]:
-        bodies = [program.bodies(name) for name in names]
-        if operation.type in ("While", "StatelessWhile"):
-            return self._of_loop(operation, bodies, moving)
-        if len(bodies) == 1:
-            known = registered.facts(names[0]).smoothness
-            if known is None:
-                return self.of(bodies[0], moving)
-            self.found.append((operation, known))
-            return [True] * len(operation.outputs)
-        decided, *given = moving
-        columns = zip(*(self.of(body, given) for body in bodies))
-        self._decide(operation, decided)
-        return [decided or any(column) for column in columns]
+    def function(self, step: Step, name: str) -> Sequence[State] | None:
+        known = registered.facts(name).smoothness
+        if known is None:
+            return None
+        self.classes.append((step.operation, known))
+        return [State.MOVES] * len(step.operation.outputs)
 
-    def _of_loop(
-        self, operation: tf.Operation, bodies: list[Program], moving: list[bool]
-    ) -> list[bool]:
-        condition, body = bodies
-        before: list[bool] = []
-        while moving != before:
-            before = moving
-            moving = [a or b for a, b in zip(before, self.of(body, before))]
-        self._decide(operation, any(self.of(condition, moving)))
-        return moving
-
-    def _decide(self, operation: tf.Operation, moves: bool) -> None:
-        if moves:
-            self.found.append((operation, -1))
+    def decision(self, step: Step) -> None:
+        self.classes.append((step.operation, -1))

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
+from keras_smooth.operations.signs import Sign, of_outputs
+
 # Kinds that TensorFlow counts as stateful, though they change nothing.
 _ONLY_READ = frozenset({"Placeholder", "ReadVariableOp", "ResourceGather", "VarHandleOp"})
 
@@ -97,6 +99,15 @@ class Program:
     def steps_to_outputs(self) -> list[Step]:
         """What has to run for the outputs alone."""
         return self._steps(lambda operation: False)
+
+    @functools.cached_property
+    def signs(self) -> dict[str, Sign]:
+        """What is known of the signs of its tensors, by name, whatever the inputs are."""
+        known: dict[str, Sign] = {}
+        for operation, inputs, outputs, _ in self.steps_to_outputs:
+            given = [known.get(name, Sign.UNKNOWN) for name in inputs]
+            known.update(dict.fromkeys(outputs, of_outputs(operation, given)))
+        return known
 
     def _steps(self, runs_anyway: Callable[[tf.Operation], bool]) -> list[Step]:
         needed, steps = set(self.outputs), []

@@ -4,7 +4,7 @@ The root of 1 + x^2 has an edge at 0, to which no x leads.
 """
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -24,10 +24,15 @@ Rule = Callable[[tf.Operation, Sequence[Sign]], Sign]
 _EDGE = {"DivNoNan": 1, "Pow": 0, "Sqrt": 0, "Xdivy": 1, "Xlogy": 1}
 
 
-def keeps_off_its_edge(operation: tf.Operation, signs: Sequence[Sign]) -> bool:
-    """Returns whether no inputs lead to the edge of an operation's domain."""
+def keeps_off_its_edge(operation: tf.Operation, signs: Mapping[str, Sign]) -> bool:
+    """Returns whether no inputs lead to the edge of an operation's domain.
+
+    Args:
+        operation: What has an edge, or none.
+        signs: What is known of the tensors around it, by name.
+    """
     place = _EDGE.get(operation.type)
-    return place is not None and signs[place] is Sign.POSITIVE
+    return place is not None and signs.get(operation.inputs[place].name) is Sign.POSITIVE
 
 
 def of_outputs(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:

@@ -1,0 +1,172 @@
+"""One way along the operations of a program and of its bodies, for all that reads them."""
+
+import dataclasses
+import enum
+import math
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+
+from keras_smooth.operations import rows
+from keras_smooth.operations.program import Program, signature
+from keras_smooth.operations.rows import WITHOUT_VALUES
+
+
+class State(enum.IntEnum):
+    """How a tensor depends on the inputs. The largest one holds for several together."""
+
+    HELD = 0
+    # Piecewise constant, as integers and booleans are.
+    STEPS = 1
+    # With derivatives.
+    MOVES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """An operation that something moves, and that leads to the outputs.
+
+    Args:
+        operation: What it is.
+        program: What it is an operation of.
+        given: The states of its inputs.
+        around: The operations that have it in their bodies, the outermost first.
+    """
+
+    operation: tf.Operation
+    program: Program
+    given: tuple[State, ...]
+    around: tuple[tf.Operation, ...]
+
+
+class Walk:
+    """Follows what moves from the inputs of a program to its outputs.
+
+    A subclass overrides what it makes of an operation, of a function that the program calls
+    and of what decides between bodies.
+
+    A loop is followed until another turn changes nothing, and then once more for the notes.
+    """
+
+    def __init__(self) -> None:
+        # Names of the tensors that depend on the inputs, in all programs.
+        self.moving: set[str] = set()
+
+    def visit(self, step: Step) -> None:
+        """Notes an operation, whether it has bodies or not."""
+
+    def operation(self, step: Step) -> Sequence[State]:
+        """Returns the states of the outputs of an operation without bodies."""
+        return [State.MOVES] * len(step.operation.outputs)
+
+    def function(self, step: Step, name: str) -> Sequence[State] | None:
+        """Returns the states of the outputs of a function, None where its body tells them."""
+        return None
+
+    def decision(self, step: Step) -> None:
+        """Notes that what moves decides which body runs, or how often."""
+
+    def quiet(self) -> "Walk":
+        """Returns a walk by the same rules whose notes are not kept."""
+        return type(self)()
+
+    def along(
+        self, program: Program, given: Sequence[int], around: tuple[tf.Operation, ...] = ()
+    ) -> list[State]:
+        """Visits the operations of a program; returns the states of its outputs.
+
+        Args:
+            program: Operations.
+            given: The states of its inputs.
+            around: The operations that have the program in their bodies.
+        """
+        states = dict(zip(program.inputs, map(State, given), strict=True))
+        self.moving |= {name for name, state in states.items() if state}
+        needed = _needed(program)
+        for operation, inputs, outputs, _ in program.steps_to_outputs:
+            if operation.type in WITHOUT_VALUES or needed.isdisjoint(outputs):
+                continue
+            before = tuple(states.get(name, State.HELD) for name in inputs)
+            if not any(before):
+                continue
+            step = Step(operation, program, before, around)
+            self.visit(step)
+            after = self._bodies(step) if bodies_of(operation) else self.operation(step)
+            states.update(zip(outputs, after))
+            self.moving |= {name for name, state in zip(outputs, after) if state}
+        return [states.get(name, State.HELD) for name in program.outputs]
+
+    def _bodies(self, step: Step) -> Sequence[State]:
+        names = bodies_of(step.operation)
+        bodies = [step.program.bodies(name) for name in names]
+        around = (*step.around, step.operation)
+        if "While" in step.operation.type:
+            condition, body = bodies
+            states = self._after_some_turns(body, step.given, around)
+            if any(self.along(condition, states, around)):
+                self.decision(step)
+            self.along(body, states, around)
+            return states
+        if len(bodies) == 1:
+            known = self.function(step, names[0])
+            return self.along(bodies[0], step.given, around) if known is None else known
+        decides, *given = step.given
+        if decides:
+            self.decision(step)
+        least = State.STEPS if decides else State.HELD
+        columns = zip(*(self.along(body, given, around) for body in bodies))
+        return [max(*column, least) for column in columns]
+
+    def _after_some_turns(
+        self, body: Program, states: Sequence[State], around: tuple[tf.Operation, ...]
+    ) -> Sequence[State]:
+        """Returns the states of the variables of a loop from which on no turn changes them."""
+        quiet, before = self.quiet(), None
+        while states != before:
+            before = states
+            states = tuple(map(max, before, quiet.along(body, before, around)))
+        return states
+
+
+def all_operations(program: Program) -> Iterator[tf.Operation]:
+    """Yields the operations that lead to the outputs of a program, and those in bodies."""
+    for operation, *_ in program.steps_to_outputs:
+        yield operation
+        for name in bodies_of(operation):
+            yield from all_operations(program.bodies(name))
+
+
+def _needed(program: Program) -> set[str]:
+    """Returns the tensors that outputs depend on.
+
+    The maximum that is held within a log-sum-exp is none of them: whatever it is, it cancels.
+    """
+    needed = set(program.outputs)
+    for operation, inputs, outputs, _ in reversed(program.steps_to_outputs):
+        cancels = operation.type == "StopGradient" and (
+            rows.tapes_right_to(operation) == math.inf
+        )
+        if not (cancels or needed.isdisjoint(outputs)):
+            needed.update(inputs)
+    return needed
+
+
+# Attributes that name the functions that an operation runs.
+_BODIES = {
+    "PartitionedCall": ("f",),
+    "StatefulPartitionedCall": ("f",),
+    "If": ("then_branch", "else_branch"),
+    "StatelessIf": ("then_branch", "else_branch"),
+    "While": ("cond", "body"),
+    "StatelessWhile": ("cond", "body"),
+}
+
+
+def bodies_of(operation: tf.Operation) -> list[str]:
+    """Returns the names of the functions that an operation runs."""
+    if operation.type in ("Case", "StatelessCase"):
+        return [each.name for each in operation.get_attr("branches")]
+    if rows.row(operation.type) is None and signature(operation).function is None:
+        # In the bodies of control flow a call of a function is an operation of its name.
+        return [operation.type]
+    return [operation.get_attr(name).name for name in _BODIES.get(operation.type, ())]

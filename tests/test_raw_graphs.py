@@ -1,0 +1,177 @@
+"""Random functions of raw operations: jets, tapes and the choice of both, against differences.
+
+    python tests/test_raw_graphs.py 0 1000
+
+prints what came of each claim, and each disagreement. Nested tapes that are asked for and that
+TensorFlow has wrong are warned of by name; nothing else may be wrong.
+"""
+
+import collections
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import raw_graphs
+from richardson import derivative
+
+import keras_smooth
+
+PACKAGE = str(Path(keras_smooth.__file__).parent)
+ORDERS = {"jet": 4, "auto": 3, "tape": 2}
+# Relative to the largest derivative of a sample and order: differences give their own error,
+# and each order of a composition of nine operations loses some digits of 1e-16 to rounding.
+RELATIVE = (1e-12, 1e-9, 1e-8, 1e-7, 1e-6)
+SHORT, STUDY = 30, 1000
+
+
+def _direction(made):
+    rng = np.random.default_rng([made.seed, 8])
+    return keras.tree.map_structure(lambda x: rng.normal(size=x.shape), made.x)
+
+
+def _held(direction, place):
+    """Returns the direction that moves one input only."""
+    leaves = [
+        v if i == place else 0 * v for i, v in enumerate(keras.tree.flatten(direction))
+    ]
+    return keras.tree.pack_sequence_as(direction, leaves)
+
+
+def _contracted(made, direction, place, engine):
+    """Returns y, y', y'' by one input, multiplied by the direction of that input."""
+    v = keras.tree.flatten(direction)[place]
+    wrt = list(made.x)[place] if isinstance(made.x, dict) else place
+    y, dy, d2y = keras_smooth.derivatives(
+        made.function,
+        made.x,
+        wrt=wrt if isinstance(made.x, (dict, list)) else None,
+        engine=engine,
+    )
+    flat = np.reshape(v, (len(v), -1))
+    dims = flat.shape[1]
+    first = np.reshape(dy, (*y.shape, dims))
+    second = np.reshape(d2y, (*y.shape, dims, dims))
+    return (
+        y,
+        np.einsum("nki,ni->nk", first, flat),
+        np.einsum("nkij,ni,nj->nk", second, flat, flat),
+    )
+
+
+def _exact(made, direction):
+    """Returns derivatives along the direction and how far differences are from settled."""
+
+    def along(t):
+        moved = keras.tree.map_structure(lambda x, v: x + t * v, made.x, direction)
+        return np.asarray(made.function(moved))
+
+    return [(along(0.0), 0.0), *(derivative(along, k, 0.1) for k in range(1, 5))]
+
+
+def _is_a_sentence(error):
+    return isinstance(error, (ValueError, TypeError)) and traceback.extract_tb(
+        error.__traceback__
+    )[-1].filename.startswith(PACKAGE)
+
+
+def outcomes(seed):
+    """Returns what came of each engine: "right", "unsettled", a refusal or "WRONG ..."."""
+    made = raw_graphs.raw_graph(seed)
+    direction = _direction(made)
+    results = {}
+    if not np.isfinite(made.function(made.x)).all():
+        return made, {"none": "not finite"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        claims = {
+            engine: (
+                direction,
+                lambda engine=engine, order=order: keras_smooth.directional(
+                    made.function, made.x, direction, order, engine=engine
+                ),
+            )
+            for engine, order in ORDERS.items()
+        }
+        inputs = keras.tree.flatten(made.x)
+        place = seed % len(inputs)
+        if inputs[place][0].size <= 16:
+            for engine in ("auto", "tape"):
+                claims[f"by one input, {engine}"] = (
+                    _held(direction, place),
+                    lambda engine=engine: _contracted(made, direction, place, engine),
+                )
+        known, warned = {}, False
+        for engine, (along, values_of) in claims.items():
+            if id(along) not in known:
+                known[id(along)] = _exact(made, along), along
+            exact, _ = known[id(along)]
+            try:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    values = values_of()
+            except Exception as error:
+                kind = "refused" if _is_a_sentence(error) else "WRONG"
+                results[engine] = f"{kind}: {type(error).__name__} {str(error)[:200]}"
+            else:
+                result = _compared(values, exact)
+                # Of one function it is said once.
+                warned |= any(
+                    "engine='tape' returns" in str(each.message) for each in caught
+                )
+                is_warned = "tape" in engine and warned and result.startswith("WRONG")
+                results[engine] = result.replace("WRONG", "warned") if is_warned else result
+    return made, results
+
+
+def _compared(values, exact):
+    unsettled = ""
+    for order, (value, (true, error)) in enumerate(zip(values, exact)):
+        scale = max(1.0, np.abs(true).max())
+        if not np.isfinite(error) or error > 1e-3 * scale:
+            unsettled = f"unsettled from order {order}"
+            break
+        off = np.abs(np.asarray(value) - true).max()
+        if not off <= RELATIVE[order] * scale + 30 * error:
+            return f"WRONG: order {order} off by {off / scale:.1e}"
+    return unsettled or "right"
+
+
+def _assert_agreement(seed):
+    made, results = outcomes(seed)
+    wrong = {engine: each for engine, each in results.items() if each.startswith("WRONG")}
+    assert not wrong, (wrong, dict(made.used))
+
+
+@pytest.mark.slow
+def test_random_raw_graphs():
+    for seed in range(SHORT):
+        _assert_agreement(seed)
+
+
+@pytest.mark.study
+def test_many_random_raw_graphs():
+    for seed in range(SHORT, STUDY):
+        _assert_agreement(seed)
+
+
+def main(first, last):
+    """Prints the outcomes of the seeds from first to before last."""
+    counts, drawn = collections.Counter(), collections.Counter()
+    for seed in range(first, last):
+        made, results = outcomes(seed)
+        drawn.update(made.used)
+        for engine, result in results.items():
+            counts[engine, result.split(":")[0].split(" from")[0]] += 1
+            if result.startswith(("WRONG", "refused")):
+                print(seed, engine, result.replace("\n", " "), dict(made.used), flush=True)
+    for (engine, result), count in sorted(counts.items()):
+        print(f"{engine:>5} {result:<12} {count}")
+    print(len(drawn), "kinds:", ", ".join(f"{k} {n}" for k, n in drawn.most_common()))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
