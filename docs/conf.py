@@ -94,7 +94,9 @@ html_theme_options = {
     "footer_end": [],
 }
 # Pages with none below them: beside them there is nothing to show.
-html_sidebars = {page: [] for page in ("architecture", "changelog", "faq", "limits", "theory")}
+html_sidebars = {
+    page: [] for page in ("architecture", "changelog", "faq", "limits", "theory")
+}
 html_show_sourcelink = False
 html_copy_source = False
 
