@@ -1,5 +1,6 @@
 """Each block of code of README.md and of the site runs by itself, with short fits."""
 
+import codeop
 import functools
 import inspect
 import re
@@ -90,6 +91,27 @@ def test_block_runs_by_itself(run, page, block):
     for package in needed(page):
         pytest.importorskip(package)
     run(block, page)
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+def test_block_can_be_pasted(page, block):
+    """Interpreters before Python 3.13 read line by line: a blank line ends what is indented."""
+    if re.search(r"^class ", block, re.MULTILINE):
+        pytest.skip("there are blank lines between the methods of a class")
+    compiled, lines = codeop.CommandCompiler(), []
+    for line in [*block.splitlines(), ""]:
+        lines.append(line)
+        if compiled("\n".join(lines), symbol="single"):
+            lines = []
+    assert lines == []
+
+
+@pytest.mark.parametrize(
+    "words", ["PINN", "second derivative", "Hessian", "forces", "L-BFGS", "Sobolev"]
+)
+def test_the_first_pages_have_the_words_that_people_search_for(words):
+    for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
+        assert words in page.read_text()
 
 
 def needed(page):
