@@ -145,7 +145,7 @@ def test_results(run, tmp_path):
 
 def test_table_of_operators_has_our_names():
     page = (ROOT / "docs" / "operators_elsewhere.md").read_text()
-    tables = page.partition("## What is there")[0]
+    tables = page.partition("## What other libraries have")[0]
     rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|", tables, re.MULTILINE)
     cells = [cell for cell in rows if cell not in ("keras_smooth", "---")]
     assert cells
