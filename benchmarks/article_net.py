@@ -8,8 +8,8 @@ import tensorflow as tf
 from keras_smooth.comparison import problems
 from keras_smooth.comparison.experiment import Experiment, Start
 from keras_smooth.comparison.settings import Settings
-from keras_smooth.lbfgs import micro_batches
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.data import micro_batches
+from keras_smooth.lbfgs.objective.objective import Objective
 
 REPEATS = 50
 

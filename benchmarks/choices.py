@@ -34,15 +34,15 @@ import resample
 import tensorflow as tf
 
 import keras_smooth
-from keras_smooth.lbfgs import micro_batches
+from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.minimizers import (
     Minimizer,
     dense_inverse_hessian,
     inverse_hessian,
     line_search,
 )
-from keras_smooth.lbfgs.objective import Objective
-from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.objective.objective import Objective
+from keras_smooth.lbfgs.objective.terms import Terms
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 import more_garbow_hillstrom

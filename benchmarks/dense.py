@@ -27,10 +27,10 @@ import numpy as np
 import resample
 import tensorflow as tf
 
-from keras_smooth.lbfgs import micro_batches
+from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.minimizers import Minimizer
-from keras_smooth.lbfgs.objective import Objective
-from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.objective.objective import Objective
+from keras_smooth.lbfgs.objective.terms import Terms
 
 CHUNK = 20
 

@@ -22,7 +22,7 @@ if hasattr(os, "sched_setaffinity"):
 import article_net
 import tensorflow as tf
 
-from keras_smooth.lbfgs import micro_batches
+from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.minimizers import Minimizer, inverse_hessian, line_search
 
 # Iterations to a training MSE of 1e-9, about.

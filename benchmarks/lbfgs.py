@@ -40,7 +40,7 @@ from keras_smooth.comparison import problems
 from keras_smooth.comparison.experiment import Experiment, Start
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.differentiation.operators import derivatives
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.presentation import figures
 
 COMPARED = 8.0

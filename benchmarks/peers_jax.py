@@ -16,7 +16,7 @@ import optimistix
 from peers_trace import CHUNK, Trace
 from scipy import optimize
 
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.objective.objective import Objective
 
 jax.config.update("jax_enable_x64", True)
 

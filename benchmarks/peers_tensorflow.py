@@ -6,9 +6,9 @@ from collections.abc import Callable
 import tensorflow as tf
 from peers_trace import CHUNK, Trace
 
-from keras_smooth.lbfgs import micro_batches
+from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.minimizers import Minimizer
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.objective.objective import Objective
 
 
 def keras_system(method: str) -> Callable:

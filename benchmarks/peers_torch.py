@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from peers_trace import CHUNK, Trace
 
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.objective.objective import Objective
 
 torch.set_num_threads(1)
 # torch.optim.LBFGS has absolute thresholds: it drops pairs with s . y below 1e-10 and ends

@@ -10,6 +10,7 @@ residual. `Resample` starts anew; the others are made here, out of the parts of 
 """
 
 import argparse
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,13 +20,12 @@ import tensorflow as tf
 from keras import ops
 
 import keras_smooth
-from keras_smooth.lbfgs.descent import Descent
-from keras_smooth.lbfgs.minimization import Minimization
+from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_points
 from keras_smooth.lbfgs.minimizers import inverse_hessian
 from keras_smooth.lbfgs.minimizers.inverse_hessian import Memory
-from keras_smooth.lbfgs.options import Options
-from keras_smooth.lbfgs.reading import read_points
-from keras_smooth.lbfgs.terms import terms_of
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
+from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 
 HEAD = """# What to keep of the memory when points are drawn anew
 
@@ -81,7 +81,7 @@ KEEP = {
 }
 
 
-def move(descent: Descent, minimization: Minimization, keep: Callable | None) -> None:
+def move(descent: OptimizationRun, minimization: FitProblem, keep: Callable | None) -> None:
     """Takes the new data of a minimization into a descent, with some memory of the old."""
     memory = descent.state.memory
     descent.move(minimization.data)
@@ -105,17 +105,17 @@ def move(descent: Descent, minimization: Minimization, keep: Callable | None) ->
 def error(keep: Callable | None, model: keras.Model, seed: int, draws: int, every: int):
     """Returns the relative L2 error after so many draws."""
     generator = np.random.default_rng(seed)
-    options = Options(
-        method="lbfgs", num_correction_pairs=100, jit_compile=True, dtype=None,
-        batch_size=None, validation_split=0.0, epochs=draws * every, initial_epoch=0,
-        steps_per_execution=every, tolerance=0.0, target=None, max_seconds=None,
-        max_restarts=5,
-    )  # fmt: skip
-    points = read_points(generator.uniform(size=(NUM_POINTS, 2)), "float64")
-    minimization = Minimization(model, points, options, terms_of(logarithm, None, ()))
+    first = generator.uniform(size=(NUM_POINTS, 2))
+    arguments = dict(
+        objective=logarithm, num_correction_pairs=100, epochs=draws * every, tolerance=0.0
+    )
+    parameters = inspect.signature(keras_smooth.fit_lbfgs).parameters.values()
+    defaults = {each.name: each.default for each in parameters}
+    request = Request(**{**defaults, **arguments, "model": model, "x": first})
+    minimization = FitProblem(request, request.read()[0])
     start = minimization.start()
-    descent = Descent(
-        minimization.minimizer, start, minimization.data, minimization.assign, options
+    descent = OptimizationRun(
+        minimization.minimizer, start, minimization.data, minimization.assign, request
     )
     descent.advance(every)
     for number in range(1, draws):
@@ -123,7 +123,7 @@ def error(keep: Callable | None, model: keras.Model, seed: int, draws: int, ever
         chosen = keras_smooth.choose_by_residual(
             pool, residual(model, pool), NUM_POINTS, generator
         )
-        minimization.move(read_points(chosen, "float64"))
+        minimization.move(read_points(chosen, ReadOptions("float64")))
         move(descent, minimization, keep)
         descent.advance((number + 1) * every)
     x, t = np.meshgrid(np.linspace(0.0, 1.0, 129), np.linspace(0.0, 1.0, 101))

@@ -1,12 +1,13 @@
 """A net of 13 weights and 20 rows, which fit_lbfgs compiles in half a second."""
 
 import functools
+import inspect
 
 import keras
 import numpy as np
 
 import keras_smooth
-from keras_smooth.lbfgs.options import Options
+from keras_smooth.lbfgs.request import Request
 
 X = np.random.default_rng(0).normal(size=(20, 2))
 Y = np.sin(X.sum(axis=1, keepdims=True))
@@ -62,15 +63,12 @@ def fit(model, x=X, y=Y, **arguments):
     return keras_smooth.fit_lbfgs(model, x, y, **arguments)
 
 
-def options(**changed):
-    """Returns the options of a short fit."""
-    default = dict(
-        method="lbfgs", num_correction_pairs=5, jit_compile=False, dtype=None,
-        batch_size=None, validation_split=0.0, epochs=5, initial_epoch=0,
-        steps_per_execution=None, tolerance=1e-10, target=None, max_seconds=None,
-        max_restarts=5,
-    )  # fmt: skip
-    return Options(**{**default, **changed})
+def request(model, x=X, y=Y, **changed):
+    """Returns the request of a short fit."""
+    parameters = inspect.signature(keras_smooth.fit_lbfgs).parameters
+    default = {name: parameter.default for name, parameter in parameters.items()}
+    short = {"num_correction_pairs": 5, "epochs": 5, "jit_compile": False}
+    return Request(**{**default, **short, "model": model, "x": x, "y": y, **changed})
 
 
 def same_weights(one, other):

@@ -37,6 +37,12 @@ LEVELS = {
     "cli": 9,
 }  # fmt: skip
 
+# Data goes through these parts of lbfgs/ one way: none imports a later one.
+PARTS_OF_LBFGS = (
+    "result", "data", "minimizers", "objective", "resample", "request", "checks", "run",
+    "logs", "fit",
+)  # fmt: skip
+
 # What runs a room, and is none.
 ENTRIES = {"__init__", "__main__"}
 
@@ -118,6 +124,22 @@ def test_imports_go_down(path):
     # The root has the version, which is written into results.
     others = {room(file) for file in imported_files(path)} - {room(path), "__init__"}
     assert {other for other in others if LEVELS[other] >= LEVELS[room(path)]} == set()
+
+
+def part_of_lbfgs(path: Path) -> str:
+    return path.relative_to(PACKAGE / "lbfgs").parts[0].removesuffix(".py")
+
+
+LBFGS = [path for path in FILES if room(path) == "lbfgs"]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in LBFGS if part_of_lbfgs(path) not in ENTRIES], ids=label
+)
+def test_a_fit_goes_one_way(path):
+    parts = PARTS_OF_LBFGS[: PARTS_OF_LBFGS.index(part_of_lbfgs(path)) + 1]
+    others = {part_of_lbfgs(file) for file in imported_files(path) if file in LBFGS}
+    assert others <= set(parts)
 
 
 def test_no_circle_of_files():

@@ -28,7 +28,7 @@ from keras_smooth.comparison import (
 from keras_smooth.comparison.comparing import Comparison
 from keras_smooth.comparison.experiment import Outcome, Run, errors
 from keras_smooth.comparison.results import Results
-from keras_smooth.lbfgs import whole_files
+from keras_smooth.lbfgs.run import atomic_files
 
 PROBLEMS = problems.load_problems("gaussian")
 PROBLEM = PROBLEMS["gaussian"]
@@ -380,7 +380,7 @@ def test_measurements_are_apart_evenly_and_end_with_the_run():
 
 def test_what_killed_processes_left_is_removed(written):
     directory, found = written
-    name = f"results.json.{whole_files._host()}.{2**22 + 1}.{'0' * 16}.partial"
+    name = f"results.json.{atomic_files._host()}.{2**22 + 1}.{'0' * 16}.partial"
     places = [directory / f".{name}", directory / files.CURVES / f".{name}"]
     for place in places:
         place.write_text("half")

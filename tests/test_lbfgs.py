@@ -2,6 +2,7 @@
 
 import gc
 import math
+import pickle
 import weakref
 
 import keras
@@ -12,9 +13,9 @@ import tensorflow_probability as tfp
 
 import keras_smooth
 from keras_smooth.lbfgs import Status
-from keras_smooth.lbfgs.micro_batches import map_tensors
+from keras_smooth.lbfgs.data.micro_batches import map_tensors
 from keras_smooth.lbfgs.minimizers import Minimizer
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.objective.objective import Objective
 
 
 def fit(model, data, **arguments):
@@ -426,3 +427,13 @@ def test_throw():
     with pytest.raises(RuntimeError, match="inf or NaN"):
         minimize(*ENDS["NaN at the start"][:2], throw=True)
     assert minimize(rosenbrock, [-1.2, 1.0], epochs=200, throw=True)[0].success
+
+
+PICKLED = ["result.OptimizeResult", "result.Status", "resample.Resample"]
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_what_0_2_0_has_pickled_can_be_loaded(name):
+    module, kind = name.split(".")
+    pickled = f"ckeras_smooth.lbfgs.{module}\n{kind}\n.".encode()
+    assert pickle.loads(pickled) is getattr(keras_smooth, kind)

@@ -6,7 +6,7 @@ import keras
 import pytest
 from lbfgs_nets import X, Y, dense, fit, net
 
-from keras_smooth.lbfgs.advice import advice
+from keras_smooth.presentation.warn import advice
 
 FLOAT64 = {"dtype": "float64"}
 
@@ -68,11 +68,11 @@ def test_warnings_that_are_made_errors_are_raised():
 
 # What the checks of a fit by a compiled loss are made of.
 BROKEN = {
-    "the walk through the model": "keras_smooth.lbfgs.scales._first_trained",
-    "the size of the arguments": "keras_smooth.lbfgs.scales._size_of_arguments",
-    "the structure of outputs": "keras_smooth.lbfgs.scales.in_one_structure",
-    "the size of targets": "keras_smooth.lbfgs.scales._is_far",
-    "which losses compare": "keras_smooth.lbfgs.scales._compares_sizes",
+    "the walk through the model": "keras_smooth.lbfgs.checks.scales._first_trained",
+    "the size of the arguments": "keras_smooth.lbfgs.checks.scales._size_of_arguments",
+    "the structure of outputs": "keras_smooth.lbfgs.checks.scales.in_one_structure",
+    "the size of targets": "keras_smooth.lbfgs.checks.scales._is_far",
+    "which losses compare": "keras_smooth.lbfgs.checks.scales._compares_sizes",
 }
 
 

@@ -15,8 +15,8 @@ from scripts import printed
 
 from keras_smooth import fit_lbfgs
 from keras_smooth.lbfgs import Status
-from keras_smooth.lbfgs.checkpoint import Checkpoint
 from keras_smooth.lbfgs.minimizers import Minimizer
+from keras_smooth.lbfgs.run.checkpoint import Checkpoint
 
 X = np.random.default_rng(0).normal(size=(20, 2))
 Y = np.sin(X.sum(axis=1, keepdims=True))

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from lbfgs_nets import X, Y, dense, fit, net, two_nets
 
-from keras_smooth.lbfgs.objective import Objective
+from keras_smooth.lbfgs.objective.objective import Objective
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from lbfgs_nets import WEIGHTS, X, Y, at_start, fit, net, options, two_nets
+from lbfgs_nets import WEIGHTS, X, Y, at_start, fit, net, request, two_nets
 from representatives import representatives
 
-from keras_smooth.lbfgs import micro_batches
-from keras_smooth.lbfgs.minimization import Minimization
-from keras_smooth.lbfgs.reading import Reading, read_data
+from keras_smooth.lbfgs.data import micro_batches
+from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_data
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
 
 # The order of the sum over batches moves the last digits of each of a few iterations:
 # 2e-16 was measured.
@@ -147,7 +147,7 @@ LOSSES = {
 
 
 def minimization(model, data, batch_size):
-    return Minimization(model, data, options(batch_size=batch_size))
+    return FitProblem(request(model, batch_size=batch_size), data)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,10 @@ def test_value_and_gradient_are_those_of_one_batch(loss, batch_size):
         )
 
     model = net(loss=LOSSES[loss])
-    arrays = read_data(X, Y, WEIGHTS, Reading("float64", batch_size))
-    stream = read_data(dataset(X, Y, WEIGHTS), None, None, Reading("float64", batch_size))
+    arrays = read_data(X, Y, WEIGHTS, ReadOptions("float64", batch_size))
+    stream = read_data(
+        dataset(X, Y, WEIGHTS), None, None, ReadOptions("float64", batch_size)
+    )
     expected = evaluate(minimization(model, arrays, None))
     for data in (arrays, stream):
         found = evaluate(minimization(model, data, batch_size))
@@ -223,7 +225,7 @@ def test_weights_that_are_alike_in_the_first_rows_hide_nothing(weights):
     """Only the first 64 rows of a dataset are looked at."""
     x, y = (np.tile(array, (5, 1)) for array in (X, Y))
     data = dataset(x, y, np.concatenate([weights, np.linspace(0.0, 2.0, 20)]))
-    read = read_data(data, None, None, Reading("float64", 13))
+    read = read_data(data, None, None, ReadOptions("float64", 13))
     # A total of 0 rows stands for a sum.
     assert float(minimization(net(loss=LOSSES["sum"]), read, 13).data.total) == 0.0
     assert float(minimization(net(), read, 13).data.total) == 100.0
@@ -281,7 +283,7 @@ def aligned(array):
 @pytest.mark.slow
 def test_arrays_of_a_stream_stay_as_they_are():
     arrays = aligned(X), aligned(Y)
-    stream = read_data(Batches(*arrays), None, None, Reading("float64", 6)).parts
+    stream = read_data(Batches(*arrays), None, None, ReadOptions("float64", 6)).parts
     model = net(metrics=["mae"], jit_compile="auto")
     # Without copies, ten evaluations leave differences in place of targets nearly always.
     for _ in range(20):

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from keras_smooth.lbfgs.checkpoint import Checkpoint
+from keras_smooth.lbfgs.run.checkpoint import Checkpoint
 
 
 def arrays(number):

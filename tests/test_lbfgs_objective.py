@@ -13,9 +13,9 @@ from lbfgs_nets import X, Y, dense, net
 from representatives import representatives
 
 import keras_smooth
-from keras_smooth.lbfgs.objective import Objective
-from keras_smooth.lbfgs.program import Program
-from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.objective.objective import Objective
+from keras_smooth.lbfgs.objective.terms import Terms
+from keras_smooth.lbfgs.run.program import Program
 
 INSIDE = np.random.default_rng(0).uniform(size=(12, 2))
 EDGE = np.random.default_rng(1).uniform(size=(5, 2))

@@ -7,11 +7,11 @@ import tempfile
 import keras
 import numpy as np
 import tensorflow as tf
-from lbfgs_nets import options
+from lbfgs_nets import request
 
 import keras_smooth
-from keras_smooth.lbfgs.minimization import Minimization
-from keras_smooth.lbfgs.reading import Reading, read_data
+from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_data
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
 
 # Before anything of TensorFlow runs.
 tf.config.set_logical_device_configuration(
@@ -111,10 +111,9 @@ def both(make, strategy):
 
 
 def value_and_gradient(model, data, batch_size, jit_compile):
-    data = read_data(*data, *(3 - len(data)) * [None], Reading("float64", batch_size))
-    found = Minimization(
-        model, data, options(batch_size=batch_size, jit_compile=jit_compile)
-    )
+    data = read_data(*data, *(3 - len(data)) * [None], ReadOptions("float64", batch_size))
+    asked = request(model, batch_size=batch_size, jit_compile=jit_compile)
+    found = FitProblem(asked, data)
     state = found.minimizer.begin(found.start(), found.data)
     return np.append(state.objective_gradient, state.objective_value)
 

@@ -24,7 +24,7 @@ from keras_smooth.comparison.experiment import Experiment, Run
 from keras_smooth.comparison.results import ActivationSummary, Key, Results
 from keras_smooth.comparison.settings import Settings, Variant, by_name
 from keras_smooth.comparison.training import check_installed
-from keras_smooth.lbfgs import whole_files
+from keras_smooth.lbfgs.run import atomic_files
 from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn
@@ -263,7 +263,7 @@ def prepare(
             raise ValueError("resume needs the output directory of the run to go on with.")
         return Results(settings, learned)
     for place in (directory, files.curves_folder(directory)):
-        whole_files.remove_leftovers(place)
+        atomic_files.remove_leftovers(place)
     if resume:
         return resuming.read(settings, learned, directory)
     if (directory / files.RESULTS).exists():

@@ -27,7 +27,8 @@ from keras_smooth.comparison.settings import (
     Settings,
     Variant,
 )
-from keras_smooth.lbfgs import digests, whole_files
+from keras_smooth.lbfgs.run import atomic_files
+from keras_smooth.models import identity
 
 RESULTS = "results.json"
 RESULTS_TABLE = "results.csv"
@@ -131,7 +132,7 @@ def digest(content: dict, outcomes: Iterable[Outcome]) -> str:
     """Returns a hash of a content, but for the hash in it, and of the curves."""
     rest = {name: value for name, value in content.items() if name != "digest"}
     curves = [_as_read(curve) for outcome in outcomes for curve in outcome.curves]
-    text = json.dumps(rest, sort_keys=True) + digests.digest(curves)
+    text = json.dumps(rest, sort_keys=True) + identity.digest(curves)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -268,4 +269,4 @@ def curves_path(directory: Path, key: Key, settings: Settings) -> Path:
 
 def _write_text(path: Path, text: str) -> None:
     # The name of a problem that is a file may hold bytes that are no text.
-    whole_files.write(path, [text.encode(errors="backslashreplace")])
+    atomic_files.write(path, [text.encode(errors="backslashreplace")])

@@ -1,6 +1,5 @@
 """fit_lbfgs: full-batch L-BFGS for any Keras model."""
 
-import dataclasses
 import math
 import os
 import time
@@ -9,44 +8,40 @@ from typing import Any
 
 import keras
 
-from keras_smooth.checks import path, shown, truth
-from keras_smooth.lbfgs.advice import advice
-from keras_smooth.lbfgs.descent import Descent
-from keras_smooth.lbfgs.logs import Logs, of_metrics, of_terms
-from keras_smooth.lbfgs.minimization import Minimization
-from keras_smooth.lbfgs.model_checks import check_fittable, trained
-from keras_smooth.lbfgs.options import Options
-from keras_smooth.lbfgs.passed import Passed
-from keras_smooth.lbfgs.resample import Resample, check_resample
+from keras_smooth.lbfgs.checks.model import check_fittable
+from keras_smooth.lbfgs.logs import logs_of
+from keras_smooth.lbfgs.objective.variables import Variable
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.resample import Resample
 from keras_smooth.lbfgs.result import Status
-from keras_smooth.lbfgs.resume import Resumable
-from keras_smooth.lbfgs.terms import terms_of
-from keras_smooth.lbfgs.variables import Variable, dtype_of
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
+from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
+from keras_smooth.lbfgs.run.resume import Resumable
 from keras_smooth.presentation.other_names import refuses
 
-_ITERATIONS = "`epochs`, the largest number of iterations"
-_PAIRS = "`num_correction_pairs`, how many pairs of vectors are remembered"
-_TOLERANCE = "`tolerance`, the largest entry of the gradient at which the fit is done"
-# What SciPy, PyTorch, Optax, JAXopt and TFP call arguments.
+# What SciPy, PyTorch, Optax, JAXopt and TFP call arguments, and what to use.
+_NAMES_ELSEWHERE = {
+    "max_iter maxiter max_iterations iterations n_iter num_iterations nit steps max_steps": (
+        "`epochs`, the largest number of iterations"
+    ),
+    "m maxcor history_size memory_size memory num_pairs": (
+        "`num_correction_pairs`, how many pairs of vectors are remembered"
+    ),
+    "gtol tol tolerance_grad pgtol": (
+        "`tolerance`, the largest entry of the gradient at which the fit is done"
+    ),
+    "ftol f_tol tolerance_change factr": (
+        "`target`, the loss at which the fit is done, or `tolerance` for the gradient"
+    ),
+    "loss loss_fn fun closure": (
+        "`objective`, a function of the model and x, or `model.compile(loss=...)`"
+    ),
+    "callback": "`callbacks`, a list of Keras callbacks",
+    "timeout max_time": "`max_seconds`",
+    "lr learning_rate": "no learning rate: a line search finds the step",
+}
 _OTHER_NAMES = {
-    **dict.fromkeys(("max_iter", "maxiter", "max_iterations", "iterations"), _ITERATIONS),
-    **dict.fromkeys(("n_iter", "num_iterations", "nit", "steps", "max_steps"), _ITERATIONS),
-    **dict.fromkeys(("m", "maxcor", "history_size", "memory_size"), _PAIRS),
-    **dict.fromkeys(("memory", "num_pairs"), _PAIRS),
-    **dict.fromkeys(("gtol", "tol", "tolerance_grad", "pgtol"), _TOLERANCE),
-    **dict.fromkeys(
-        ("ftol", "f_tol", "tolerance_change", "factr"),
-        "`target`, the loss at which the fit is done, or `tolerance` for the gradient",
-    ),
-    **dict.fromkeys(
-        ("loss", "loss_fn", "fun", "closure"),
-        "`objective`, a function of the model and x, or `model.compile(loss=...)`",
-    ),
-    **dict.fromkeys(("callback",), "`callbacks`, a list of Keras callbacks"),
-    **dict.fromkeys(("timeout", "max_time"), "`max_seconds`"),
-    **dict.fromkeys(
-        ("lr", "learning_rate"), "no learning rate: a line search finds the step"
-    ),
+    name: use for names, use in _NAMES_ELSEWHERE.items() for name in names.split()
 }
 
 
@@ -91,8 +86,8 @@ def fit_lbfgs(
     gradient keeps its value, with a warning, as in `fit`. A run never ends with a larger
     loss than it started with, on the same points, unless a callback sets weights.
 
-    What does not fit is refused before anything is compiled, after a look at all data and
-    one evaluation of a few rows. The first call compiles, which takes seconds; further
+    What does not fit is refused before anything is compiled, after a check of all data and
+    one evaluation of a few rows. The first call compiles, which takes seconds; later
     calls with the same model and shapes of data reuse the compiled function, until the
     model is compiled again: do so, as for `fit`, after a change of its layers or of what
     its `compute_loss` reads from Python. An `objective` is traced for every fit, and
@@ -107,7 +102,7 @@ def fit_lbfgs(
     0.9 GB for `"bfgs"` with 10,401 weights, in float64; TensorFlow with a compiled program
     takes 0.6 to 0.8 GB itself.
 
-    Under a `tf.distribute` strategy every replica takes its share of the rows; every worker
+    Under a `tf.distribute` strategy every replica computes its share of the rows; every worker
     passes the same data. docs/several_devices.md says how to start several workers.
 
     Args:
@@ -137,11 +132,11 @@ def fit_lbfgs(
         class_weight: Weights by class, 0 or more, a dict, in place of `sample_weight`, as
             for `fit`.
         batch_size: Rows to evaluate at once, for data whose activations, or which itself,
-            does not fit into memory: arrays are taken in batches of this size, datasets
-            are read again for every evaluation and cut into such batches. The steps are
+            does not fit into memory: arrays are evaluated in batches of this size; datasets
+            are read again for every evaluation, in such batches. The steps are
             those of all data at once, to rounding. A loss that is neither an average nor
             a sum over rows is refused, as one with BatchNormalization in training mode.
-            None takes all rows at once.
+            None uses all rows at once.
         epochs: Index of the last iteration, as for `fit`.
         initial_epoch: Index to begin at; `epochs - initial_epoch` iterations run at most.
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
@@ -167,7 +162,7 @@ def fit_lbfgs(
         tolerance: Largest absolute entry of the gradient at which the fit is done.
         target: Loss at which the fit is done.
         max_seconds: Wall time after which no further chunk of iterations begins.
-        max_restarts: How often a dead line search starts again with empty memory.
+        max_restarts: How often a line search that fails starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
             them as the end of that epoch. The default makes about 100 calls.
         callbacks: Keras callbacks. The fit goes on from weights that one sets, with empty
@@ -198,7 +193,7 @@ def fit_lbfgs(
             checkpoint is of another run.
         TypeError: If an argument is of the wrong kind.
         ImportError: If a method of TensorFlow Probability cannot be used here.
-        RuntimeError: With `throw=True`, if the line search died for good, the position
+        RuntimeError: With `throw=True`, if the line search failed for good, the position
             stalled or the loss is not finite. The model has the best weights found.
         KeyboardInterrupt: After an interrupt. The model has the best weights found, and
             `model.history` all that was before it. So it is after an error of a callback.
@@ -242,54 +237,41 @@ def fit_lbfgs(
         with guaranteed descent and an efficient line search", SIAM Journal on Optimization
         16.
     """
-    _check_manners(callbacks, verbose, checkpoint, throw)
-    options = Options(
-        method=method,
-        num_correction_pairs=num_correction_pairs,
-        jit_compile=jit_compile,
-        dtype=dtype,
-        batch_size=batch_size,
-        validation_split=validation_split,
+    # Nothing else is local yet: these are the arguments.
+    request = Request(**locals())
+    check_fittable(request)
+    data, validation = request.read()
+    problem = FitProblem(request, data, validation)
+    called = keras.callbacks.CallbackList(
+        callbacks,
+        add_history=True,
+        add_progbar=verbose != 0,
+        verbose=verbose,
         epochs=epochs,
-        initial_epoch=initial_epoch,
-        steps_per_execution=steps_per_execution,
-        tolerance=tolerance,
-        target=target,
-        max_seconds=max_seconds,
-        max_restarts=max_restarts,
+        steps=1,
+        model=model,
     )
-    terms = terms_of(objective, loss_weights, variables)
-    check_resample(resample, terms)
-    check_fittable(model, terms, dtype)
-    passed = Passed(x, y, sample_weight, class_weight, validation_data)
-    variables = trained(model, terms)
-    data_dtype = dtype or dtype_of(variables[0])
-    data, validation = passed.read(model, terms, options, data_dtype)
-    num_weights = sum(math.prod(v.shape) for v in variables)
-    options = options.for_size(data.num_rows, num_weights, data_dtype)
-    minimization = Minimization(model, data, options, terms)
-    if validation is not None:
-        minimization.check(validation)
-    called = _callback_list(model, callbacks, epochs, verbose)
-    saved = None
-    if checkpoint is not None:
-        saved = Resumable(checkpoint, minimization, data, options, resample)
+    saved = None if checkpoint is None else Resumable(checkpoint, request, problem)
     model.stop_training = False
     called.on_train_begin()
-    descent = _begin(minimization, saved, model.history, options)
-    if terms is None:
-        logs = of_metrics(model, data, validation, batch_size, called)
-    else:
-        logs = of_terms(minimization, validation)
+    run = OptimizationRun(
+        problem.minimizer,
+        saved.begin(problem.start()) if saved else problem.start(),
+        problem.data,
+        problem.assign,
+        request,
+    )
+    if saved:
+        saved.restore(run, model.history)
+    logs_at = logs_of(request, problem, validation, called)
     try:
-        fit = _Fit(model, minimization, options, saved, resample)
-        last = fit.iterate(descent, called, logs)
+        last = _iterate(request, problem, run, saved, called, logs_at)
     # An error of a callback, too, must not cost the best weights.
     except BaseException:
-        descent.interrupt()
+        run.interrupt()
         raise
     finally:
-        model.history.result = descent.result()
+        model.history.result = run.result()
         if saved:
             saved.end()
     called.on_train_end(last)
@@ -301,125 +283,51 @@ def fit_lbfgs(
     return model.history
 
 
-def _check_manners(callbacks: Any, verbose: Any, checkpoint: Any, throw: Any) -> None:
-    """Raises where what goes on beside the fit cannot be what it shall be."""
-    is_list = isinstance(callbacks, list | tuple)
-    for each in callbacks if is_list else [callbacks]:
-        known = isinstance(each, keras.callbacks.Callback) or each is callbacks is None
-        if not known:
-            raise TypeError(
-                "`callbacks` must be a list of keras.callbacks.Callback, received "
-                f"{shown(each)}{' in it' if is_list else ''}."
-            )
-    if not isinstance(verbose, str | int) or verbose not in ("auto", 0, 1, 2):
-        raise ValueError(f'`verbose` must be "auto", 0, 1 or 2, received {shown(verbose)}.')
-    if checkpoint is not None:
-        path("`checkpoint`", checkpoint)
-    truth("`throw`", throw)
+def _iterate(
+    request: Request,
+    problem: FitProblem,
+    run: OptimizationRun,
+    saved: Resumable | None,
+    callbacks: keras.callbacks.CallbackList,
+    logs_at: Callable[[float], dict[str, float]],
+) -> dict[str, float]:
+    """Runs chunk after chunk, with callbacks and checkpoints, and returns the last logs."""
+    model, most, resample = request.model, request.num_iterations, request.resample
+    seconds = math.inf if request.max_seconds is None else request.max_seconds
+    deadline = time.monotonic() + seconds
+    logs: dict[str, float] = {}
 
+    def follow() -> None:
+        # A callback may have set weights.
+        if problem.was_changed():
+            run.jump(problem.start())
 
-def _callback_list(
-    model: Any, callbacks: Any, epochs: Any, verbose: Any
-) -> keras.callbacks.CallbackList:
-    return keras.callbacks.CallbackList(
-        callbacks,
-        add_history=True,
-        add_progbar=verbose != 0,
-        verbose=verbose,
-        epochs=epochs,
-        steps=1,
-        model=model,
-    )
-
-
-def _begin(minimization: Any, saved: Any, history: Any, options: Any) -> Descent:
-    position = minimization.start()
-    if saved:
-        position = saved.begin(position)
-    descent = Descent(
-        minimization.minimizer, position, minimization.data, minimization.assign, options
-    )
-    if saved:
-        saved.restore(descent, history)
-    _warn_precision(minimization.model, minimization.objective.dtype)
-    return descent
-
-
-@dataclasses.dataclass(frozen=True)
-class _Fit:
-    """What goes on between a descent, its checkpoints and the callbacks."""
-
-    model: keras.Model
-    minimization: Minimization
-    options: Options
-    saved: Resumable | None
-    resample: Resample | None
-
-    def iterate(self, descent: Descent, callbacks: Any, logs: Logs) -> dict[str, float]:
-        """Runs chunk after chunk and returns the last logs."""
-        options, history = self.options, self.model.history
-        deadline = math.inf
-        if options.max_seconds is not None:
-            deadline = time.monotonic() + options.max_seconds
-        found = {}
-        descent.stop_if(options.is_reached(descent.best.fun), Status.TARGET)
-        # A run that is over at its start is told once, so that its history has a loss.
-        while not history.epoch or (
-            descent.status is None and descent.nit < options.num_iterations
-        ):
-            last = self._next_stop(descent.nit)
-            epoch = options.initial_epoch + last - 1
-            callbacks.on_epoch_begin(epoch)
-            callbacks.on_train_batch_begin(0)
-            self._follow(descent)
-            self._draw(descent)
-            descent.advance(last)
-            callbacks.on_train_batch_end(0, {"loss": descent.best.fun})
-            found = logs.at(descent.best.fun)
-            callbacks.on_epoch_end(epoch, found)
-            self._follow(descent)
-            # At its start a run has nothing that another start would not have.
-            if self.saved and descent.nit > 0:
-                self.saved.save(descent, history)
-            self._stop(descent, deadline)
-        return found
-
-    def _next_stop(self, nit: int) -> int:
-        last = min(nit + self.options.chunk, self.options.num_iterations)
-        return min(last, self.resample.next_draw(nit)) if self.resample else last
-
-    def _follow(self, descent: Descent) -> None:
-        """Goes on from what a callback has set, as `fit` does."""
-        if self.minimization.was_changed():
-            descent.jump(self.minimization.start())
-
-    def _draw(self, descent: Descent) -> None:
-        if self.resample and self.resample.is_due(descent.nit):
-            minimization = self.minimization
-            minimization.move(
-                self.resample.drawn(
-                    minimization.worker,
-                    minimization.points,
-                    descent.nit,
-                    minimization.objective.dtype,
-                )
-            )
-            descent.move(minimization.data)
-
-    def _stop(self, descent: Descent, deadline: float) -> None:
-        stopped, late = self.minimization.on_any_worker(
-            self.model.stop_training, time.monotonic() > deadline
+    run.stop_if(request.is_reached(run.best.fun), Status.TARGET)
+    # A run that is over at its start is told once, so that its history has a loss.
+    while not model.history.epoch or (run.status is None and run.nit < most):
+        last = min(run.nit + request.chunk, most)
+        if resample:
+            last = min(last, resample.next_draw(run.nit))
+        epoch = request.initial_epoch + last - 1
+        callbacks.on_epoch_begin(epoch)
+        callbacks.on_train_batch_begin(0)
+        follow()
+        if resample and resample.is_due(run.nit):
+            dtype = problem.objective.dtype
+            problem.move(resample.drawn(problem.worker, problem.points, run.nit, dtype))
+            run.move(problem.data)
+        run.advance(last)
+        callbacks.on_train_batch_end(0, {"loss": run.best.fun})
+        logs = logs_at(run.best.fun)
+        callbacks.on_epoch_end(epoch, logs)
+        follow()
+        # At its start a run has nothing that another start would not have.
+        if saved and run.nit > 0:
+            saved.save(run, model.history)
+        stopped, late = problem.on_any_worker(
+            model.stop_training, time.monotonic() > deadline
         )
-        descent.stop_if(stopped, Status.STOPPED)
-        descent.stop_if(self.options.is_reached(descent.best.fun), Status.TARGET)
-        descent.stop_if(late, Status.TIME_LIMIT)
-
-
-@advice
-def _warn_precision(model: keras.Model, dtype: str) -> str | None:
-    if dtype == "float64":
-        return None
-    return (
-        f"fit_lbfgs runs in {dtype}: line searches stall at a loss near 1e-8 and y'' is "
-        'noisy. Pass dtype="float64", or build the model with it, to go further.'
-    )
+        run.stop_if(stopped, Status.STOPPED)
+        run.stop_if(request.is_reached(run.best.fun), Status.TARGET)
+        run.stop_if(late, Status.TIME_LIMIT)
+    return logs

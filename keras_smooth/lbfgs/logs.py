@@ -1,76 +1,77 @@
-"""What the callbacks of a full-batch fit are told: loss, metrics or terms, and validation."""
+"""What callbacks and `History` are told of a fit: loss, metrics or terms, and validation."""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from keras_smooth.lbfgs import metrics
-from keras_smooth.lbfgs.data import Data, ObjectivePoints
-from keras_smooth.lbfgs.minimization import Minimization
-
-
-class Logs:
-    """The logs of an epoch, at the weights that the model has.
-
-    Args:
-        of_training: Returns what there is to say beside the loss.
-        of_validation: Returns all there is to say of validation.
-    """
-
-    def __init__(self, of_training: Callable[[], dict], of_validation: Callable[[], dict]):
-        self._of_training = of_training
-        self._of_validation = of_validation
-
-    def at(self, loss: float) -> dict[str, float]:
-        """Returns the loss, what belongs to it, and `val_` of both."""
-        logs = {**self._of_training(), "loss": loss}
-        return logs | {f"val_{name}": v for name, v in self._of_validation().items()}
+from keras_smooth.lbfgs.data.training_data import TrainingData
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
 
 
-def of_metrics(
-    model: keras.Model,
-    data: Data,
-    validation: Data | None,
-    batch_size: int | None,
+def logs_of(
+    request: Request,
+    problem: FitProblem,
+    validation: TrainingData | None,
     callbacks: keras.callbacks.CallbackList,
-) -> Logs:
-    """Returns logs of the metrics of a compiled model.
+) -> Callable[[float], dict[str, float]]:
+    """Returns a function that makes the logs of an epoch, at the weights that the model has.
+
+    The logs are the loss, which is its argument, metrics or terms, and `val_` of both.
 
     Args:
-        model: The fitted model.
-        data: The data it is fitted to.
+        request: Of the fit.
+        problem: What is minimized: its points may change.
         validation: Other data, or None.
-        batch_size: Rows to evaluate at once, None for all.
-        callbacks: Told of the validation, as by `fit`.
+        callbacks: They are told of the validation, as by `fit`.
     """
+    model, objective = request.model, problem.objective
 
-    def evaluate(data: Data, callbacks: Any = None) -> dict[str, float]:
-        dataset = data.as_dataset(batch_size)
-        if model.distribute_strategy.num_replicas_in_sync > 1:
-            return metrics.evaluate(model, dataset, callbacks)
-        return model.evaluate(dataset, verbose=0, return_dict=True, callbacks=callbacks)
+    def evaluated(data: TrainingData, callbacks: Any = None) -> dict[str, float]:
+        if request.terms is None:
+            dataset = data.as_dataset(request.batch_size)
+            return _evaluated(model, dataset, callbacks)
+        loss = objective.value(objective.position, data.parts)
+        return {**objective.terms(data.parts), "loss": float(loss)}
 
-    def of_training() -> dict[str, float]:
-        # Without metrics there is nothing that the loss does not say already; several
-        # outputs have a metric each, their loss, once they are evaluated.
-        several = len(model.metrics) > 1 or data.num_targets > 1
-        return evaluate(data) if several else {}
+    def logs(loss: float) -> dict[str, float]:
+        if request.terms is not None:
+            found = objective.terms(problem.points.parts)
+        else:
+            # Without metrics the loss says it all; several outputs have a metric each, their
+            # loss, once they are evaluated.
+            several = len(tf.nest.flatten(problem.points.specification[1])) > 1
+            found = evaluated(problem.points) if several or len(model.metrics) > 1 else {}
+        of_validation = evaluated(validation, callbacks) if validation else {}
+        return {**found, "loss": loss} | {f"val_{n}": v for n, v in of_validation.items()}
 
-    def of_validation() -> dict[str, float]:
-        return {} if validation is None else evaluate(validation, callbacks)
-
-    return Logs(of_training, of_validation)
+    return logs
 
 
-def of_terms(minimization: Minimization, validation: ObjectivePoints | None) -> Logs:
-    """Returns logs of the terms of an objective, on the points of now."""
-    objective = minimization.objective
+def _evaluated(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    callbacks: keras.callbacks.CallbackList | None,
+) -> dict[str, float]:
+    """Returns what `model.evaluate` does, on several devices from the first one alone.
 
-    def of_validation() -> dict[str, float]:
-        if validation is None:
-            return {}
-        loss = objective.value(objective.position, validation.parts)
-        return {**objective.terms(validation.parts), "loss": float(loss)}
-
-    return Logs(lambda: objective.terms(minimization.points.parts), of_validation)
+    Keras' own `evaluate` fails there where the rows of the first batch do not divide evenly,
+    and on several workers altogether.
+    """
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return model.evaluate(batches, verbose=0, return_dict=True, callbacks=callbacks)
+    if callbacks:
+        callbacks.on_test_begin()
+    # The variables of metrics cannot be assigned to outside of a replica. They stay as they
+    # are: the scope has the values. Under that of the strategy, new ones are made.
+    with model.distribute_strategy.scope(), keras.StatelessScope():
+        model.reset_metrics()
+        for batch in batches:
+            model.test_step(batch)
+        results = model.get_metrics_result()
+    logs = {name: float(value) for name, value in results.items()}
+    if callbacks:
+        callbacks.on_test_end(logs)
+    return logs

@@ -8,10 +8,8 @@ import keras
 import numpy as np
 
 from keras_smooth.checks import finite_number, function, real_array, shown, whole_number
-from keras_smooth.lbfgs.data import Data, ObjectivePoints
-from keras_smooth.lbfgs.inputs import takes_strings
-from keras_smooth.lbfgs.reading import Reading, read_points
-from keras_smooth.lbfgs.terms import Terms
+from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_points, takes_strings
+from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Resample:
         return nit > 0 and nit % self.every == 0
 
     def drawn(
-        self, model: keras.Model, points: Data | ObjectivePoints, nit: int, dtype: str
+        self, model: keras.Model, points: TrainingData, nit: int, dtype: str
     ) -> ObjectivePoints:
         """Returns the points of an iteration.
 
@@ -102,7 +100,7 @@ class Resample:
         """
         # Of the iteration, not of a state: a resumed run needs no draw of before.
         generator = np.random.default_rng([self.seed, nit])
-        how = Reading(dtype, strings=takes_strings(model))
+        how = ReadOptions(dtype, strings=takes_strings(model))
         x = read_points(self.draw(model, points.parts[0], generator), how)
         found, expected = _form(x), _form(points)
         if found != expected:
@@ -113,7 +111,7 @@ class Resample:
         return x
 
 
-def check_resample(resample: Any, terms: Terms | None) -> None:
+def check_resample(resample: Any, terms: Any) -> None:
     """Raises where points cannot be drawn anew.
 
     Raises:
@@ -218,7 +216,7 @@ def _rows(name: str, values: Any) -> np.ndarray:
     return array
 
 
-def _form(points: Data | ObjectivePoints) -> Any:
+def _form(points: TrainingData) -> Any:
     """Returns the shapes and dtypes in their nest."""
     return keras.tree.map_structure(
         lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape)}", points.parts[0]

@@ -86,7 +86,7 @@ class OptimizeResult(ShownAsTable):
         grad_norm: Largest absolute entry of the gradient there.
         nit: Number of iterations.
         nfev: Number of evaluations of loss and gradient.
-        restarts: How often a dead line search was started again with empty memory.
+        restarts: How often a line search that failed was started again with empty memory.
     """
 
     success: bool

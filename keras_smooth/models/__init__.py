@@ -9,7 +9,7 @@ references.py       functions that a layer holds, carried through its config by 
 state.py            all that a layer has learned, from one layer to another
 agreement.py        how far two outputs are apart, and how far rounding may take them
 configs.py          configs that Keras writes and its own classes refuse
-identity.py         what tells whether a model computes the same as before
+identity.py         what tells whether arrays, traces and models are the same as before
 tracing.py          functions that TensorFlow traces
 copies.py           faithful copies of layers and models, compared with the original
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_smooth.comparison.report import figures, markdown, page
 from keras_smooth.comparison.results import Results
-from keras_smooth.lbfgs import whole_files
+from keras_smooth.lbfgs.run import atomic_files
 
 MARKDOWN = "report.md"
 PAGE = "report.html"
@@ -27,9 +27,9 @@ def write(results: Results, directory: Path) -> None:
 def _write_figure(path: Path, figure: Any) -> None:
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    whole_files.write(path, [content.getvalue()])
+    atomic_files.write(path, [content.getvalue()])
 
 
 def _write(path: Path, text: str) -> None:
     # The name of a file may hold bytes that are no text.
-    whole_files.write(path, [text.encode(errors="backslashreplace")])
+    atomic_files.write(path, [text.encode(errors="backslashreplace")])

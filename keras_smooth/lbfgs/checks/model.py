@@ -1,0 +1,167 @@
+"""Whether a model can be fitted, before anything is compiled."""
+
+import collections
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.checks import shown
+from keras_smooth.lbfgs.data.array_checks import first_non_finite
+from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
+from keras_smooth.lbfgs.objective.exact_losses import is_compiled
+from keras_smooth.lbfgs.objective.float64_copy import compute_dtypes
+from keras_smooth.lbfgs.objective.replicas import replicas_of
+from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among, name_of
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.models import own_call
+from keras_smooth.presentation.warn import advice
+
+_FLOATS = ("float32", "float64")
+_HALF = ("float16", "bfloat16")
+
+
+def check_fittable(request: Request) -> None:
+    """Raises an error if a model cannot be fitted; warns of what it has that is not used."""
+    model, terms = request.model, request.terms
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(
+            f"`model` must be a keras.Model or a keras.layers.Layer, received {shown(model)}."
+        )
+    if terms is None and not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` is a layer, {type(model).__name__}, which has no loss of its own. Pass "
+            "`objective`, or make it a model that is compiled with a loss."
+        )
+    if terms is None and not is_compiled(model):
+        raise ValueError(
+            "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "
+            "pass `objective`."
+        )
+    if not own_call.is_built(model):
+        raise ValueError(
+            "The model has no weights yet. Build it with an Input or by calling it once."
+        )
+    if terms is None:
+        _check_loss(model)
+    else:
+        _warn_unused(model)
+    # Inside, Keras divides its losses by the number of replicas.
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise ValueError(
+            "fit_lbfgs was called inside strategy.scope(). Build and compile the model "
+            "there, and call fit_lbfgs after it: it finds the strategy of the model."
+        )
+    _check_trained(request.trained)
+    if request.dtype is None:
+        _check_dtypes(model)
+    if terms is not None:
+        _check_variables(terms.variables, model, request.compute_dtype)
+    for variable in (*model.variables, *(terms.variables if terms else ())):
+        if non_finite := first_non_finite(np.asarray(variable)):
+            place, value = non_finite
+            raise ValueError(
+                f"The weights must be finite, but {name_of(variable)}[{place}] is {value}."
+            )
+
+
+def _check_loss(model: keras.Model) -> None:
+    if type(model).train_step is not keras.Model.train_step:
+        raise ValueError(
+            f"{type(model).__name__} overrides train_step, which fit_lbfgs does not run: "
+            "L-BFGS needs the loss as a function of the weights. Move the loss into "
+            "compute_loss(x, y, y_pred, sample_weight, training)."
+        )
+    for name in ("train_step", "compute_loss"):
+        if name in vars(model):
+            raise ValueError(
+                f"{name} was set on the model itself, where fit_lbfgs does not look. Make a "
+                "subclass of keras.Model that has compute_loss as a method."
+            )
+
+
+@advice
+def _warn_unused(model: keras.Model) -> str | None:
+    compiled = is_compiled(model) and model.loss is not None
+    unused = {
+        "the loss that it was compiled with": compiled,
+        "its compute_loss": has_own_loss(model),
+        "its regularizers and add_loss": bool(model.losses),
+    }
+    names = [name for name, is_there in unused.items() if is_there]
+    if not names:
+        return None
+    return (
+        f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
+        f"{', '.join(names)}. Add to the objective what shall count, as sum(model.losses)."
+    )
+
+
+def _check_trained(variables: Sequence[Variable]) -> None:
+    if not variables:
+        raise ValueError(
+            "The model has no trainable weights: fit_lbfgs has nothing to do. Set "
+            "layer.trainable = True where they are frozen."
+        )
+    for variable in variables:
+        name, dtype = name_of(variable), dtype_of(variable)
+        if dtype not in (*_FLOATS, *_HALF):
+            raise ValueError(
+                f"The trainable weight {name} has dtype {dtype}, which has no gradient. "
+                "Make it with add_weight(trainable=False)."
+            )
+        if getattr(variable, "overwrite_with_gradient", False):
+            raise ValueError(
+                f"The trainable weight {name} is overwritten with what Keras gives for its "
+                "gradient, as the scales of a layer that is quantized to float8 are: L-BFGS "
+                "needs true gradients. Use the model as it was before `quantize`."
+            )
+        if variable.constraint is not None:
+            raise ValueError(
+                f"The trainable weight {name} has the constraint "
+                f"{type(variable.constraint).__name__}, which L-BFGS cannot keep: leave out "
+                "the constraint and make the weight of a free one where it is used, as "
+                "keras.ops.exp(free) for one that is positive."
+            )
+
+
+def _check_dtypes(model: keras.Model) -> None:
+    counts = collections.Counter(v.dtype for v in model.trainable_variables)
+    if len(counts) > 1:
+        usual = counts.most_common(1)[0][0]
+        others = [v for v in model.trainable_variables if v.dtype != usual]
+        raise ValueError(
+            f"The trainable weights have the dtypes {', '.join(sorted(counts))}: "
+            f"{others[0].path} is {others[0].dtype}, most are {usual}. Make all with "
+            'dtype="float64", or pass dtype="float64" to fit_lbfgs: it then works on a copy '
+            "in float64."
+        )
+    half = sorted(compute_dtypes(model).intersection(_HALF))
+    if half:
+        raise ValueError(
+            f"The model computes in {half[0]}, which is too coarse for a line search. Pass "
+            'dtype="float64" to fit_lbfgs: it then works on a copy in float64 and writes '
+            "the weights back."
+        )
+
+
+def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: str) -> None:
+    several = replicas_of(model) is not None
+    for variable in variables:
+        name = name_of(variable)
+        if dtype_of(variable) != dtype:
+            raise ValueError(
+                f"{name} of `variables` has dtype {dtype_of(variable)}, but the fit "
+                f'computes in {dtype}. Make it with keras.Variable(value, dtype="{dtype}").'
+            )
+        if is_among(variable, model.trainable_variables):
+            raise ValueError(
+                f"{name} of `variables` is a weight of the model, which is trained anyway. "
+                "Leave it out."
+            )
+        if isinstance(variable, tf.Variable) and several:
+            raise ValueError(
+                f"{name} of `variables` is a tf.Variable, which only one device can train. "
+                f'Make it with keras.Variable(value, dtype="{dtype}").'
+            )

@@ -1,0 +1,134 @@
+"""Whether inputs and targets are of a size that a network learns from."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_smooth.differentiation.derivative_model import DerivativeModel
+from keras_smooth.lbfgs.checks.shapes import in_one_structure, of_losses, own_name
+from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
+from keras_smooth.lbfgs.objective.exact_losses import losses_as_compiled
+from keras_smooth.models import calls, graph
+from keras_smooth.presentation.warn import advice
+
+# Beyond them an 8 x 20 network lost the second derivative of exp(-x^2) (docs/limits.md).
+_FACTOR, _ARGUMENT = 50.0, 15.0
+# Outputs of more columns, as images, count as one.
+_MOST_COLUMNS = 16
+_OF_DIFFERENCES = {
+    "mse", "mean_squared_error", "meansquarederror", "mae", "mean_absolute_error",
+    "meanabsoluteerror", "huber", "log_cosh", "logcosh",
+}  # fmt: skip
+
+
+@advice
+def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | None:
+    """Warns, once a model, if its first activation is far from 0 at the start.
+
+    Args:
+        model: The user's.
+        worker: It, or its copy.
+        x: A few rows that it takes.
+    """
+    if isinstance(worker, DerivativeModel):
+        worker = worker.model
+    path, first = _first_trained(worker)
+    is_dense = isinstance(first, keras.layers.Dense)
+    if not is_dense or first.activation is keras.activations.linear:
+        return None
+    for call in calls.record(worker, [first], (x,))[id(first)]:
+        values = np.asarray((*call.args, *call.kwargs.values())[0], "float64")
+        values = values.reshape(-1, values.shape[-1])
+        size = _size_of_arguments(first, values)
+        if size > _ARGUMENT:
+            mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
+            return (
+                f"What reaches the layer {path} has means up to {mean:.3g} and standard "
+                f"deviations up to {spread:.3g}, so that its activation gets arguments of "
+                f"{size:.3g} (root mean square): there it is straight or flat, and has no "
+                "derivatives to train. Bring inputs near 0 and 1, as by "
+                "keras.layers.Normalization or (x - mean) / deviation; the derivative of "
+                "order k is then divided by deviation ** k."
+            )
+    return None
+
+
+def _first_trained(model: keras.Model) -> tuple[str, Any]:
+    """Returns the path and the first layer that has weights to train, `("", None)` if none."""
+    for path, layer in graph.unique(model):
+        # The operations of a graph have none.
+        if isinstance(layer, keras.layers.Layer) and layer.trainable_weights:
+            return path, layer
+    return "", None
+
+
+def _size_of_arguments(layer: Any, values: np.ndarray) -> float:
+    """Returns the median over units of what an activation gets."""
+    arguments = values @ np.asarray(layer.kernel, "float64")
+    if layer.use_bias:
+        arguments = arguments + np.asarray(layer.bias, "float64")
+    return float(np.median(_size(arguments)))
+
+
+@advice
+def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
+    """Warns, once a model, if targets are much larger than the outputs, or vary less.
+
+    Args:
+        model: Compiled model.
+        outputs: What it returns for a few rows.
+        y: Targets of these rows, which fit them.
+    """
+    if not _compares_sizes(model):
+        return None
+    if isinstance(model, DerivativeModel):
+        y, _ = model.paired(y, outputs)
+    outputs, y = in_one_structure(model, *of_losses(model.loss, outputs, y))
+    if isinstance(model, DerivativeModel):
+        # Derivatives are of the size that y and x make them.
+        outputs, y = outputs.get("y"), y.get("y")
+    for output, target in zip(keras.tree.flatten(outputs), keras.tree.flatten(y)):
+        if target is None:
+            continue
+        output, target = _columns(output), _columns(target)
+        if output.shape == target.shape and np.any(far := _is_far(output, target)):
+            column = int(np.argmax(far))
+            output, target = output[:, column], target[:, column]
+            mean, spread = target.mean(), target.std()
+            return (
+                f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the "
+                f"outputs at the start {output.mean():.3g} and {output.std():.3g}: a fit over "
+                "such a distance saturates activations or ends early, and derivatives go "
+                f"wrong first. Fit (y - {mean:.3g}) / {spread:.3g}, and multiply the "
+                f"derivatives by {spread:.3g}."
+            )
+    return None
+
+
+def _compares_sizes(model: keras.Model) -> bool:
+    """Returns whether all losses are Keras' own, of outputs less targets."""
+    losses = keras.tree.flatten(losses_as_compiled(model))
+    if isinstance(model.loss, dict):
+        losses = [loss for loss in losses if loss is not None]
+    return not has_own_loss(model) and all(
+        own_name(loss) in _OF_DIFFERENCES for loss in losses
+    )
+
+
+def _columns(values: Any) -> np.ndarray:
+    values = np.asarray(values, "float64")
+    width = values.shape[-1] if values.ndim > 1 else 1
+    return values.reshape(-1, width if width <= _MOST_COLUMNS else 1)
+
+
+def _is_far(output: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Returns for each column whether its targets are far from outputs and from 1."""
+    spread = target.std(axis=0)
+    large = _size(target) > _FACTOR * np.maximum(_size(output), 1.0)
+    small = spread < np.minimum(output.std(axis=0), 1.0) / _FACTOR
+    return (spread > 0.0) & (large | small)
+
+
+def _size(values: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.mean(values**2, axis=0))

@@ -1,0 +1,186 @@
+"""The loss of a compiled model as a function of model and data."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.checks import shown
+from keras_smooth.differentiation.derivative_model import DerivativeModel
+from keras_smooth.lbfgs.objective.exact_losses import (
+    check_loss_weights,
+    compile_exactly,
+    is_exact,
+    losses_of,
+    why_unread,
+)
+from keras_smooth.models.own_call import accepts_training, entry
+
+
+class CompiledLoss:
+    """`compile(loss=...)`, regularizers and `add_loss`, in the dtype of the weights.
+
+    Args:
+        model: Built and compiled model.
+        dtype: Of its weights.
+
+    Attributes:
+        dtypes: In which the losses of Keras and of the user compute.
+    """
+
+    dtypes: Collection[str]
+    precision = 'Give a loss of your own dtype="{dtype}" in its constructor.'
+
+    def __init__(self, model: keras.Model, dtype: str):
+        self._dtype = dtype
+        losses = keras.tree.flatten(losses_of(model, dtype))
+        self.dtypes = {loss.dtype for loss in losses if loss is not None}
+        self._twin = None
+        if model.loss is not None:
+            self._twin = keras.Model()
+            if hasattr(model, "output_names"):
+                self._twin.output_names = model.output_names
+            compile_exactly(self._twin, model, dtype)
+
+    def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
+        """Returns the loss on `data = (x, y, sample_weight)`."""
+        _, y, sample_weight = data
+        return self.of_outputs(model, y, self.forward(model, data), sample_weight)
+
+    def of_outputs(
+        self, model: keras.Model, y: Any, y_pred: Any, sample_weight: Any
+    ) -> tf.Tensor:
+        """Returns the loss of outputs."""
+        if isinstance(model, DerivativeModel):
+            y, sample_weight = model.paired(y, y_pred, sample_weight)
+        terms = [tf.reduce_sum(loss) for loss in model.losses]
+        if self._twin is not None:
+            terms.append(self._twin.compute_loss(None, y, y_pred, sample_weight))
+        # Layers add theirs when they are called: until then they are not known.
+        if not terms:
+            raise ValueError(
+                "The model has no loss. Call model.compile(loss=...), or override compute_loss."
+            )
+        return tf.add_n([tf.cast(term, self._dtype) for term in terms])
+
+    def forward(self, model: keras.Model, data: tuple) -> Any:
+        """Calls the model as in training."""
+        return model(data[0], **_training(entry(model)))
+
+
+class OwnLoss(CompiledLoss):
+    """An overridden `compute_loss`.
+
+    Where it calls `super().compute_loss`, it gets the compiled loss in the dtype of the
+    weights.
+
+    Args:
+        model: Built and compiled model.
+        dtype: Of its weights.
+    """
+
+    dtypes = frozenset()
+    precision = (
+        'Give a loss of your own dtype="{dtype}" in its constructor; where compute_loss '
+        "calls keras.Model.compute_loss, call super().compute_loss, or begin the program "
+        'with keras.config.set_floatx("{dtype}").'
+    )
+
+    def __init__(self, model: keras.Model, dtype: str):
+        self._kind: type | None = None
+        if model.loss is not None and not is_exact(model):
+            self._kind = _with_loss(type(model), CompiledLoss(model, dtype))
+
+    def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
+        """Returns the loss on `data = (x, y, sample_weight)`."""
+        y_pred = self.forward(model, data)
+        if self._kind is not None:
+            # The same model, not a copy, under another class.
+            state, model = vars(model), object.__new__(self._kind)
+            object.__setattr__(model, "__dict__", state)
+        loss = _computed(model, data, y_pred)
+        if loss is None or keras.tree.is_nested(loss):
+            raise TypeError(
+                f"compute_loss of {type(model).__name__} must return a scalar, received "
+                f"{shown(loss)}. Return the sum of its parts."
+            )
+        return tf.convert_to_tensor(loss)
+
+
+def has_own_loss(model: keras.layers.Layer) -> bool:
+    """Returns whether the class of a model overrides `compute_loss`; that of a layer has none."""
+    if not isinstance(model, keras.Model):
+        return False
+    # That of DerivativeModel is Keras' own, of targets in the form of the outputs.
+    known = (keras.Model.compute_loss, DerivativeModel.compute_loss)
+    return type(model).compute_loss not in known
+
+
+def loss_of(model: keras.Model, dtype: str) -> CompiledLoss:
+    """Returns the loss of a built and compiled model with weights of a dtype."""
+    kind = OwnLoss if has_own_loss(model) else CompiledLoss
+    return kind(model, dtype)
+
+
+def check_weights(model: keras.Model, data: tuple) -> None:
+    """Raises an error if the losses of a model have weights that cannot be read.
+
+    Args:
+        model: Built and compiled model.
+        data: A few rows `(x, y, sample_weight)`.
+    """
+    check_loss_weights(model)
+    reason = model.loss is not None and why_unread(model)
+    if not reason:
+        return
+    # In floatx, as Keras computes: without weights both are the same to the last digits.
+    loss = loss_of(model, keras.config.floatx())
+
+    def by_keras(model: keras.Model, data: tuple) -> Any:
+        return _computed(model, data, loss.forward(model, data))
+
+    def of_rows(loss: Callable) -> Any:
+        # Keras makes trackers of several losses, where the variables of the model are.
+        with model.distribute_strategy.scope(), keras.StatelessScope(collect_losses=True):
+            return loss(model, data)
+
+    without = of_rows(loss)
+    try:
+        same = np.allclose(of_rows(by_keras), without, rtol=1e-5, atol=0.0)
+    # Keras adds no regularizers of float64 to losses of float32.
+    except (TypeError, ValueError, AttributeError, tf.errors.OpError):
+        same = False
+    if not same:
+        raise ValueError(
+            f"The model is compiled with `loss_weights` that cannot be read: {reason}. "
+            "Compile it again with its losses, and with functions (def) and objects that "
+            "have a get_config alone."
+        )
+
+
+def _computed(model: keras.Model, data: tuple, y_pred: Any) -> Any:
+    """Returns what `compute_loss` of a model makes of its outputs."""
+    x, y, sample_weight = data
+    return model.compute_loss(x, y, y_pred, sample_weight, **_training(model.compute_loss))
+
+
+def _with_loss(kind: type, loss: CompiledLoss) -> type:
+    """Returns a subclass of a class of models in which keras.Model's loss is another.
+
+    Python looks a method up in all of the user's classes first, then here, and in
+    keras.Model last.
+    """
+
+    class Below(keras.Model):
+        def compute_loss(
+            self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+        ):
+            return loss.of_outputs(self, y, y_pred, sample_weight)
+
+    return type(kind.__name__, (kind, Below), {"__module__": kind.__module__})
+
+
+def _training(call: Callable) -> dict:
+    return {"training": True} if accepts_training(call) else {}

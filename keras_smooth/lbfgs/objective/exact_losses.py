@@ -1,0 +1,254 @@
+"""Compiled losses in the dtype of the weights.
+
+`compile` makes a loss that rounds its value to the floatx of that moment, float32 also for
+most float64 models: too coarse for a line search. floatx is global, so that to change it
+would change what other threads do meanwhile. Therefore Keras gets losses whose value is 1,
+which it rounds without harm, and multiplies each by a weight: that is where the exact value
+goes. Which loss is of which output stays Keras' affair.
+
+The config of a model alone has the weights of its losses, in public. Keras makes none where a
+loss, a metric, the optimizer or its schedule has none, of which `fit` needs none: then
+`compiled_loss.check_weights` tries whether there are no weights.
+"""
+
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.models import copies
+from keras_smooth.presentation.warn import warn_once
+
+
+def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
+    """Compiles a model with the loss of another, computed in `dtype`."""
+    if other.loss is None:
+        model.compile(optimizer=other.optimizer)
+        return
+    losses = keras.tree.map_structure(
+        lambda loss: None if loss is None else _Around(loss), losses_of(other, dtype)
+    )
+    weights = keras.tree.map_structure(_Weight, losses, _weights(other))
+    # Keras uses the weight of a single loss from a list only.
+    if not keras.tree.is_nested(weights):
+        weights = [weights]
+    model.compile(optimizer=other.optimizer, loss=losses, loss_weights=weights)
+
+
+def is_exact(model: keras.Model) -> bool:
+    """Returns whether a model was compiled here."""
+    return any(
+        isinstance(loss, _Around) for loss in keras.tree.flatten(losses_as_compiled(model))
+    )
+
+
+def is_compiled(model: keras.layers.Layer) -> bool:
+    """Returns whether a model has been compiled; a layer cannot be."""
+    return isinstance(model, keras.Model) and model.compiled
+
+
+def compilation(model: keras.Model) -> list:
+    """Returns what tells one call of `compile` from the next."""
+    if not is_compiled(model):
+        return []
+    return [model.optimizer, model.loss, loss_weights(model)]
+
+
+def losses_as_compiled(model: keras.Model) -> Any:
+    """Returns the losses of a model in the structure that they were passed in.
+
+    TensorFlow keeps lists, tuples and dicts in wrappers of its own, which are other
+    structures to Keras.
+    """
+
+    def unwrapped(structure: Any) -> Any:
+        if isinstance(structure, dict):
+            return {key: unwrapped(value) for key, value in structure.items()}
+        if isinstance(structure, list | tuple):
+            return (list if isinstance(structure, list) else tuple)(
+                map(unwrapped, structure)
+            )
+        return structure
+
+    return unwrapped(model.loss)
+
+
+def losses_of(model: keras.Model, dtype: str) -> Any:
+    """Returns the losses of a compiled model as they are computed in `dtype`.
+
+    They are in the structure that they were passed in, None if an output has none.
+    """
+    return keras.tree.map_structure(
+        lambda loss: None if loss is None else _resolved(loss, dtype),
+        losses_as_compiled(model),
+    )
+
+
+class _Around(keras.losses.Loss):
+    """A loss of value 1 that keeps its true value for its weight."""
+
+    def __init__(self, loss: keras.losses.Loss):
+        super().__init__(name=loss.name)
+        self.loss = loss
+        self.latest = None
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        self.latest = self.loss(y_true, y_pred, sample_weight)
+        return tf.ones((), self.dtype)
+
+
+class _Weight:
+    """A weight times the latest true value of a loss, as soon as TensorFlow asks for it."""
+
+    def __init__(self, loss: _Around | None, weight: float | None):
+        self._loss = loss
+        self._weight = weight
+
+    def __tf_tensor__(self, dtype=None, name=None):
+        # Not kept: a tensor holds the whole graph that it is of.
+        value, self._loss.latest = self._loss.latest, None
+        return value if self._weight is None else value * self._weight
+
+
+class _InDtype(keras.losses.Loss):
+    """A loss of a function of targets and outputs that computes in a dtype.
+
+    A loss of Keras is not made from its config: in those of Huber and CosineSimilarity Keras
+    leaves out delta and axis (3.10.0 to 3.15.1).
+    """
+
+    def __init__(self, function: Callable, name: str, dtype: str, **reduction: Any):
+        # A scope of TensorFlow has no other letters: not those of "<lambda>".
+        name = re.sub("[^A-Za-z0-9_]", "", name) or "loss"
+        super().__init__(name=name, dtype=dtype, **reduction)
+        self._function = function
+
+    def call(self, y_true, y_pred):
+        return self._function(y_true, y_pred)
+
+
+def _resolved(loss: Any, dtype: str) -> keras.losses.Loss:
+    """Returns a loss that computes in `dtype`, or in its own if it is the user's."""
+    if isinstance(loss, str) and loss.lower() in ("crossentropy", "ce"):
+        return _InDtype(_by_rows(None), loss, dtype)
+    known = keras.losses.get(loss)
+    if not isinstance(known, keras.losses.Loss):
+        name = loss if isinstance(loss, str) else getattr(known, "__name__", "loss")
+        return _InDtype(_by_rows(known), name, dtype)
+    if type(known).__module__.split(".")[0] != "keras":
+        return known
+    return _InDtype(known.call, known.name, dtype, reduction=known.reduction)
+
+
+def _by_rows(function: Callable | None) -> Callable:
+    """Returns a function of targets and outputs of one rank; None chooses a crossentropy."""
+
+    def of_one_rank(y_true, y_pred):
+        chosen = function or _crossentropy(y_true, y_pred)
+        if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
+            y_true, y_pred = _of_one_rank(y_true, y_pred)
+        return chosen(y_true, y_pred)
+
+    return of_one_rank
+
+
+def _crossentropy(y_true, y_pred):
+    """Returns the one that Keras uses for targets and outputs of these shapes."""
+    if y_pred.shape[-1] == 1:
+        return keras.losses.binary_crossentropy
+    if len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1:
+        return keras.losses.sparse_categorical_crossentropy
+    return keras.losses.categorical_crossentropy
+
+
+def _of_one_rank(left, right):
+    """Returns two tensors without the last axis of 1 that only one of them has.
+
+    Against rows alone, (n,), the other is made (n, 1).
+    """
+    if len(left.shape) == len(right.shape) + 1:
+        return _of_one_rank(right, left)[::-1]
+    if len(right.shape) == len(left.shape) + 1 and right.shape[-1] == 1:
+        if len(left.shape) == 1:
+            return left[:, None], right
+        return left, tf.squeeze(right, axis=-1)
+    return left, right
+
+
+def _weights(model: keras.Model) -> Any:
+    """Returns the weights in the structure of the losses, None if there is none."""
+    weights, losses = loss_weights(model), losses_as_compiled(model)
+    if weights is None:
+        return keras.tree.map_structure(lambda loss: None, losses)
+    flat, count = keras.tree.flatten(weights), len(keras.tree.flatten(losses))
+    if len(flat) != count:
+        raise ValueError(
+            f"The model is compiled with {count} losses, but with {len(flat)} loss_weights."
+        )
+    return keras.tree.pack_sequence_as(losses, flat)
+
+
+def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
+    """Returns the weights of the losses of a model, None if there are none or unread.
+
+    Raises:
+        TypeError: If a weight is no number.
+    """
+    weights = _config(model)[0].get("loss_weights")
+    if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
+        raise TypeError(
+            "The model is compiled with `loss_weights` that are variables or tensors, "
+            "expected numbers: pass float(weight), and compile again when it changes."
+        )
+    return weights
+
+
+def check_loss_weights(model: keras.Model) -> None:
+    """Raises an error if no loss has a weight, and warns if one has a negative weight.
+
+    Raises:
+        ValueError: If all weights are 0, or one is not finite.
+    """
+    weights = [w for w in keras.tree.flatten(loss_weights(model)) if w is not None]
+    if not np.all(np.isfinite(weights)):
+        raise ValueError(
+            f"The model is compiled with `loss_weights` {weights}, expected finite numbers."
+        )
+    if weights and not any(weights):
+        raise ValueError(
+            "The model is compiled with `loss_weights` that are all 0, so that there is "
+            "nothing to fit. Give one loss a weight above 0."
+        )
+    if min(weights, default=0) < 0:
+        warn_once(
+            model,
+            f"The model is compiled with `loss_weights` of {min(weights)}: a loss that has no "
+            "upper bound, as most of Keras have none, has no minimum with a negative weight, "
+            "and the fit follows it without end.",
+            topic="negative loss_weights",
+        )
+
+
+def why_unread(model: keras.Model) -> str:
+    """Returns why the weights of the losses of a model cannot be read, "" where they can."""
+    config, reason = _config(model)
+    if reason or config.get("loss") is not None:
+        return reason
+    return "the last call of compile had no loss"
+
+
+def _config(model: keras.Model) -> tuple[dict, str]:
+    """Returns the config of the last call of `compile`, and why there is none."""
+    try:
+        with warnings.catch_warnings():
+            # Keras warns of lambdas in configs that are saved; this one is not.
+            warnings.filterwarnings("ignore", message=".*includes a `lambda`")
+            # The model's own may be of other arguments.
+            return keras.Model.get_compile_config(model) or {}, ""
+    # Whatever the user's own code raises is the reason.
+    except Exception as error:
+        return {}, f"Keras makes no config of what it has ({copies.brief(error)})"

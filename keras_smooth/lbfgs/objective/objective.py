@@ -1,0 +1,185 @@
+"""The loss of a Keras model as a pure function of one vector of weights."""
+
+import math
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth.lbfgs.objective.compiled_loss import loss_of
+from keras_smooth.lbfgs.objective.terms import Terms
+from keras_smooth.lbfgs.objective.variables import (
+    OtherValues,
+    dtype_of,
+    is_among,
+    names_of,
+)
+from keras_smooth.models.tracing import traced
+from keras_smooth.presentation.warn import warn_once
+
+
+class Objective:
+    """What `fit` minimizes, over all data at once.
+
+    The model is held weakly, so that an objective keeps no model alive.
+
+    Args:
+        model: Built Keras model with trainable weights of one dtype; compiled, if there
+            are no terms.
+        terms: What is minimized in place of the loss of the model, or None.
+
+    Attributes:
+        variables: What is trained.
+        others: The other variables of the model.
+        dtype: Of the trained variables.
+    """
+
+    def __init__(self, model: keras.Model, terms: Terms | None = None):
+        self._model = weakref.ref(model)
+        self.variables = [*model.trainable_variables, *(terms.variables if terms else ())]
+        self.others = list(model.non_trainable_variables)
+        self.shapes = [tuple(variable.shape) for variable in self.variables]
+        self.sizes = [math.prod(shape) for shape in self.shapes]
+        self.dtype = dtype_of(self.variables[0])
+        self._loss: Any = terms or loss_of(model, self.dtype)
+        for dtype in self._loss.dtypes:
+            self._warn_precision(dtype)
+        # All weights in one call: one by one they cost as much as an iteration.
+        self._assign = traced(self._assign_each)
+        self._traced_terms = traced(self._named_terms)
+
+    @property
+    def position(self) -> tf.Tensor:
+        """The trainable weights as one vector of shape `(n,)`."""
+        return tf.concat([tf.reshape(v, (-1,)) for v in self.variables], axis=0)
+
+    def assign(self, position: tf.Tensor) -> None:
+        """Writes a vector of weights into the model."""
+        self._assign(position)
+
+    def _assign_each(self, position: tf.Tensor) -> None:
+        for variable, value in zip(self.variables, self.unflatten(position)):
+            variable.assign(value)
+
+    def value(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
+        """Returns the loss on `data = (x, y, sample_weight)` at the weights `position`."""
+        with self._scope(self.unflatten(position)):
+            return self._checked(self._loss(self._model(), data))
+
+    @tf.autograph.experimental.do_not_convert
+    def value_and_gradient(
+        self, position: tf.Tensor, data: tuple, others: list | None = None
+    ) -> tuple:
+        """Returns the loss and its gradient, of shapes `()` and `(n,)`.
+
+        Args:
+            position: Trainable weights, `(n,)`.
+            data: `(x, y, sample_weight)`.
+            others: Values of all other variables, or None to read them.
+        """
+        weights = self.unflatten(position)
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            with self._scope(weights, others) as scope:
+                loss = self._loss(self._model(), data)
+        sources = [
+            variable if isinstance(variable, tf.Variable) else weight
+            for variable, weight in zip(self.variables, weights)
+        ]
+        try:
+            gradients = tape.gradient(loss, sources)
+        # What is computed again for its gradient cannot be differentiated twice.
+        except (LookupError, NotImplementedError, AttributeError) as error:
+            raise ValueError(
+                f"TensorFlow has no gradient of the loss by the weights ({error}). Replace that "
+                "operation; the derivatives in an objective may be had with engine='jet'."
+            ) from error
+        self._look(gradients, scope.read, tape.watched_variables())
+        # An embedding's gradient is sparse until it is made a tensor.
+        parts = [
+            tf.zeros_like(weight) if gradient is None else tf.convert_to_tensor(gradient)
+            for weight, gradient in zip(weights, gradients)
+        ]
+        flat = tf.concat([tf.reshape(part, (-1,)) for part in parts], axis=0)
+        return self._checked(loss), flat
+
+    def _look(self, gradients: list, read: list, watched: Sequence) -> None:
+        """Raises an error if no weight has a gradient, and warns of what is not trained."""
+        lost = [v for v, g in zip(self.variables, gradients) if g is None]
+        if len(lost) == len(self.variables):
+            raise ValueError(
+                "The loss does not depend on the trainable weights, so that they get no "
+                f"gradient: {names_of(lost)}. Look for tf.stop_gradient in the model, and for a "
+                "`call` that is a tf.function, in which Keras may hold the weights; an "
+                "objective calls the model that it is given, which may be a copy."
+            )
+        if lost:
+            warn_once(
+                self._model(),
+                "The loss does not depend on these trainable weights, so that they keep their "
+                f"values: {names_of(lost)}. Freeze their layers with layer.trainable = False, "
+                "or leave out a bias that only adds a constant (use_bias=False); else look for "
+                "tf.stop_gradient in the model.",
+            )
+        known = [*(variable.value for variable in read), *self.variables]
+        untrained = [variable for variable in read if variable.trainable]
+        untrained += [variable for variable in watched if not is_among(variable, known)]
+        if untrained:
+            warn_once(
+                self._model(),
+                f"The loss reads trainable variables that are not trained: {names_of(untrained)}. "
+                "Pass them to fit_lbfgs in `variables`, or make them with trainable=False; an "
+                "objective calls the model that it is given, which may be a copy.",
+            )
+
+    def after_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
+        """Returns the floating variables that a step of training would move, and to what."""
+        floating = [v for v in self.others if v.dtype.startswith("float")]
+        if not floating:
+            return []
+        with keras.StatelessScope() as scope:
+            self._loss.forward(self._model(), data)
+        pairs = [(v, scope.get_current_value(v)) for v in floating]
+        return [(v, new) for v, new in pairs if new is not None]
+
+    def terms(self, data: tuple) -> dict[str, float]:
+        """Returns the terms by name, if they have names, at the weights that are set."""
+        terms = self._traced_terms(self.position, data)
+        return {name: float(term) for name, term in terms.items() if name}
+
+    def _named_terms(self, position: tf.Tensor, data: tuple) -> dict[str, tf.Tensor]:
+        with self._scope(self.unflatten(position)):
+            return self._loss.named(self._model(), data)
+
+    def _scope(self, weights: list[tf.Tensor], others: list | None = None) -> OtherValues:
+        # Changes of non-trainable variables stay in the scope and are dropped: the seed of
+        # Dropout does not advance, so that one mask holds for the whole run.
+        variables = [*self.variables, *(self.others if others else ())]
+        return OtherValues(variables, [*weights, *(others or ())])
+
+    def _checked(self, loss: tf.Tensor) -> tf.Tensor:
+        if loss.shape.rank:
+            raise ValueError(
+                f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile "
+                'with reduction="sum_over_batch_size" or "sum", or take the mean in '
+                "compute_loss."
+            )
+        self._warn_precision(loss.dtype.name)
+        return tf.cast(loss, self.dtype)
+
+    def unflatten(self, position: tf.Tensor) -> list[tf.Tensor]:
+        """Returns a vector of weights in the shapes of the variables."""
+        parts = tf.split(position, self.sizes)
+        return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes)]
+
+    def _warn_precision(self, dtype: str) -> None:
+        if tf.as_dtype(dtype).size < tf.as_dtype(self.dtype).size:
+            remedy = self._loss.precision.format(dtype=self.dtype)
+            warn_once(
+                self,
+                f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of "
+                f"Keras does unless told otherwise. {remedy}",
+                topic="precision",
+            )

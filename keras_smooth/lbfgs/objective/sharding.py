@@ -1,0 +1,122 @@
+"""Data as a minimizer gets it: at once, in batches, or on several devices."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.lbfgs.data import micro_batches
+from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
+from keras_smooth.lbfgs.objective.objective import Objective
+from keras_smooth.lbfgs.objective.replicas import Replicas
+
+# Rows on which it is tried whether a loss is an average over rows.
+_SAMPLE = 64
+
+
+def shard(
+    data: TrainingData,
+    objective: Objective,
+    replicas: Replicas | None,
+    batch_size: int | None,
+) -> Any:
+    """Returns what the minimizer of an objective gets as data.
+
+    Args:
+        data: Rows or points.
+        objective: Tells whether it is an average over rows, if they are cut.
+        replicas: The replicas that share the rows, or None.
+        batch_size: Rows that one device evaluates at once, or None for all; on several
+            devices one more in the last batch if the rows do not divide evenly.
+
+    Raises:
+        ValueError: If the objective is neither an average nor a sum, but must be cut,
+            points cannot be shared evenly, or there are fewer rows than replicas.
+    """
+    if isinstance(data, ObjectivePoints):
+        return _points(data, objective, replicas)
+    dtype, size = objective.dtype, data.num_rows
+    batch_size = batch_size or size
+    at_once = data.in_memory and not replicas and batch_size >= size
+    total = size if at_once or _is_average(objective, data.sample(_SAMPLE)) else None
+    if not data.in_memory:
+        stream = micro_batches.Stream(data.parts, tf.constant(total or 0, dtype))
+        if not replicas:
+            return stream
+        shards = [data.parts.shard(replicas.count, place) for place in replicas.places]
+        return tuple(stream._replace(dataset=dataset) for dataset in shards)
+    if not replicas:
+        num_batches = 0 if at_once else size // batch_size
+        return micro_batches.cut_into_batches(
+            data.parts, batch_size, num_batches, total, dtype
+        )
+    count = replicas.count
+    if size < count:
+        raise ValueError(f"{count} replicas need as many rows, received {size}.")
+
+    def batches(place: int) -> micro_batches.Rows:
+        rows, num_batches = micro_batches.piece(data.parts, place, count), size // count - 1
+        return micro_batches.cut_into_batches(
+            rows, batch_size, num_batches // batch_size, total, dtype
+        )
+
+    return replicas.each(batches, replicas.places)
+
+
+def _points(data: ObjectivePoints, objective: Objective, replicas: Replicas | None) -> Any:
+    dtype = objective.dtype
+    if replicas is None:
+        return micro_batches.at_once(data.parts, dtype)
+    count = replicas.count
+    sizes = [len(leaf) for leaf in tf.nest.flatten(data.parts) if leaf is not None]
+    if any(size % count for size in sizes):
+        raise ValueError(
+            f"{count} replicas share the points of an objective evenly, but x has "
+            f"{', '.join(map(str, sizes))} rows: pass multiples of {count}."
+        )
+    position = _moved(objective.position)
+    pieces = [micro_batches.piece(data.parts, i, count) for i in range(count)]
+    whole, *values = (
+        objective.value(position, points).numpy() for points in (data.parts, *pieces)
+    )
+    share = _share(whole, values)
+
+    def rows(place: int) -> micro_batches.Rows:
+        piece = micro_batches.map_tensors(tf.identity, pieces[place])
+        shares = tf.fill((2,), tf.constant(share, dtype))
+        return micro_batches.Rows(stacked=None, rest=piece, shares=shares)
+
+    return replicas.each(rows, replicas.places)
+
+
+def _share(whole: np.floating, values: list[np.floating]) -> float:
+    """Returns what the values of equal shares are multiplied by to add up to the whole."""
+    scale = max(abs(value) for value in (whole, *values))
+    for share in (1.0 / len(values), 1.0):
+        if abs(share * sum(values) - whole) <= np.sqrt(np.finfo(whole.dtype).eps) * scale:
+            return share
+    raise ValueError(
+        f"The objective is neither an average nor a sum over rows: of all it is {whole:.6g}, "
+        f"of {len(values)} equal shares of the rows "
+        f"{', '.join(f'{value:.6g}' for value in values)}. Several devices cannot share it: "
+        "build the model outside of strategy.scope(), or take means over the rows."
+    )
+
+
+def _is_average(objective: Objective, sample: Any) -> bool:
+    position = _moved(objective.position)
+
+    def spread(sample_weight: tf.Tensor) -> tf.Tensor:
+        # Weights that differ from row to row: those of the first rows may be all alike.
+        size, *others = sample_weight.shape
+        column = tf.reshape(tf.linspace(1.0, 2.0, size), (size, *[1] * len(others)))
+        return tf.cast(tf.broadcast_to(column, sample_weight.shape), sample_weight.dtype)
+
+    x, y, sample_weight = sample
+    sample = (x, y, micro_batches.map_tensors(spread, sample_weight))
+    return micro_batches.is_average(lambda rows: objective.value(position, rows), sample)
+
+
+def _moved(start: tf.Tensor) -> tf.Tensor:
+    # At the start a head of zeros may hide the layers before it.
+    return start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))

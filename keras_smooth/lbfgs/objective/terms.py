@@ -1,0 +1,149 @@
+"""The objective of a user's own: named terms of a model and points."""
+
+import inspect
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_smooth import checks
+from keras_smooth.lbfgs.objective.variables import Variable, is_among, name_of
+
+
+class Terms:
+    """A function of model and points whose terms are added up.
+
+    The function is held weakly, so that this keeps no model alive that the function may refer
+    to.
+
+    Args:
+        function: `function(model, x)` returns a scalar, or a dict of scalars by name.
+        weights: What terms are multiplied by, 1 if not given.
+        variables: Variables to train besides the weights of the model.
+
+    Attributes:
+        dtypes: In which losses compute that are known before the first call: none.
+    """
+
+    dtypes = frozenset()
+    precision = "Make the constants and variables in the objective with the dtype {dtype}."
+
+    def __init__(
+        self,
+        function: Callable,
+        weights: Mapping[str, float] | None = None,
+        variables: Sequence[Variable] = (),
+    ):
+        is_method = inspect.ismethod(function)
+        self._function: Callable[[], Any]
+        self._function = (weakref.WeakMethod if is_method else weakref.ref)(function)
+        self.weights = dict(weights or {})
+        self.variables = list(variables)
+
+    @property
+    def signature(self) -> list:
+        """Equal for two of them that are the same."""
+        return [self._function, self.weights, *map(id, self.variables)]
+
+    def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
+        """Returns the sum of the weighted terms of `data = (x, None, None)`."""
+        terms = self.named(model, data)
+        unknown = sorted(self.weights.keys() - terms.keys())
+        if unknown:
+            raise ValueError(
+                f"`loss_weights` has {', '.join(unknown)}, which is no term of the "
+                f"objective: it has {', '.join(map(str, terms)) or 'none'}."
+            )
+        if not any(self.weights.get(name, 1.0) for name in terms):
+            raise ValueError(
+                "`loss_weights` are 0 for all terms of the objective, so that there is "
+                "nothing to fit. Give one a weight that is not 0."
+            )
+        weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
+        # Of several dtypes the narrowest is what the sum is worth.
+        narrowest = min((term.dtype for term in weighted), key=lambda dtype: dtype.size)
+        return tf.add_n([tf.cast(term, narrowest) for term in weighted])
+
+    def named(self, model: keras.Model, data: tuple) -> dict[str, tf.Tensor]:
+        """Returns the terms by name, without their weights; a scalar is named `""`.
+
+        Raises:
+            TypeError: If the function returns something else.
+            ValueError: If a term is not a scalar.
+        """
+        returned = self.forward(model, data)
+        terms = returned if isinstance(returned, Mapping) else {"": returned}
+        if not terms:
+            raise ValueError("The objective returned an empty dict, expected terms in it.")
+        for name, term in terms.items():
+            _check_term(name, term)
+        return {name: tf.convert_to_tensor(term) for name, term in terms.items()}
+
+    def forward(self, model: keras.Model, data: tuple) -> Any:
+        """Calls the function."""
+        return self._function()(model, data[0])
+
+
+def terms_of(objective: Any, loss_weights: Any, variables: Any) -> Terms | None:
+    """Returns the terms of an objective, or None if there is none.
+
+    Raises:
+        TypeError: If an argument is of another kind.
+        ValueError: If a weight is not finite, a variable is frozen or there twice, or there is
+            something for an objective, but none.
+    """
+    if objective is not None:
+        checks.function("`objective`", objective, "model", "x")
+    if not isinstance(loss_weights, Mapping | type(None)):
+        raise TypeError(
+            "`loss_weights` must be a dict of numbers by the names of terms, received "
+            f"{checks.shown(loss_weights)}."
+        )
+    for name, weight in (loss_weights or {}).items():
+        checks.finite_number(f"`loss_weights[{name!r}]`", weight)
+    if not isinstance(variables, list | tuple):
+        raise TypeError(
+            "`variables` must be a list of keras.Variable or tf.Variable, received "
+            f"{checks.shown(variables)}."
+        )
+    if objective is None and (loss_weights is not None or variables):
+        raise ValueError(
+            "`loss_weights` and `variables` go with `objective`, which is None. Give the "
+            "loss_weights of a compiled model to compile, and make the variables weights of "
+            "the model by add_weight."
+        )
+    for i, variable in enumerate(variables):
+        if not isinstance(variable, Variable):
+            raise TypeError(
+                "`variables` must be keras.Variable or tf.Variable, received "
+                f"{checks.shown(variable)} at {i}."
+            )
+        if not variable.trainable or is_among(variable, variables[:i]):
+            raise ValueError(
+                f"{name_of(variable)} of `variables` is frozen or there twice. Leave it out."
+            )
+    return None if objective is None else Terms(objective, loss_weights, variables)
+
+
+def _check_term(name: Any, term: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"Terms of the objective have strings as names, received {name!r}.")
+    if name == "loss" or name.startswith("val_"):
+        raise ValueError(
+            f"A term of the objective is called {name!r}, which the logs have for the sum of "
+            "all terms or for validation. Give it another name."
+        )
+    which = f"The term {name!r} of the objective" if name else "The objective"
+    if term is None or isinstance(term, (str, bytes, list, tuple)):
+        raise TypeError(
+            f"{which} must be a scalar, or a dict of scalars by name, received "
+            f"{term!r:.60}."
+        )
+    shape = tuple(getattr(term, "shape", ()))
+    if shape:
+        raise ValueError(
+            f"{which} must be a scalar, but it has shape {shape}. Take the mean, as "
+            "keras.ops.mean(residual**2)."
+        )

@@ -1,0 +1,178 @@
+"""The request of a fit: the arguments of `fit_lbfgs`, checked once and handed on."""
+
+import dataclasses
+import functools
+import math
+import os
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_smooth.checks import choice, finite_number, path, shown, truth, whole_number
+from keras_smooth.lbfgs.data.class_weights import check_class_weight
+from keras_smooth.lbfgs.data.data_reader import (
+    ReadOptions,
+    read_data,
+    read_points,
+    read_validation,
+    takes_strings,
+)
+from keras_smooth.lbfgs.data.training_data import TrainingData
+from keras_smooth.lbfgs.minimizers import check_method
+from keras_smooth.lbfgs.objective.terms import Terms, terms_of
+from keras_smooth.lbfgs.objective.variables import Variable, dtype_of
+from keras_smooth.lbfgs.resample import Resample, check_resample
+
+# What goes with rows, and not with the points of an objective.
+_OF_ROWS = ("y", "sample_weight", "class_weight", "batch_size")
+
+
+def _number(check: Callable, least: float) -> Any:
+    """Returns a field of a number, which may be None if its type says so."""
+    return dataclasses.field(metadata={"check": check, "least": least})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments of `fit_lbfgs`; see there.
+
+    Raises:
+        TypeError: If one is of the wrong kind.
+        ValueError: If one is out of range, or some do not go together.
+    """
+
+    model: keras.layers.Layer
+    x: Any
+    y: Any
+    objective: Callable | None
+    loss_weights: Mapping[str, float] | None
+    variables: Sequence[Variable]
+    resample: Resample | None
+    sample_weight: Any
+    class_weight: Mapping[int, float] | None
+    batch_size: int | None = _number(whole_number, 1)
+    epochs: int = _number(whole_number, 1)
+    initial_epoch: int = _number(whole_number, 0)
+    validation_data: Any
+    validation_split: float = _number(finite_number, 0)
+    method: str
+    num_correction_pairs: int | None = _number(whole_number, 1)
+    dtype: str | None
+    tolerance: float = _number(finite_number, 0)
+    target: float | None = _number(finite_number, -math.inf)
+    max_seconds: float | None = _number(finite_number, 0)
+    max_restarts: int = _number(whole_number, 0)
+    steps_per_execution: int | None = _number(whole_number, 1)
+    callbacks: list | None
+    verbose: str | int
+    jit_compile: bool
+    checkpoint: str | os.PathLike | None
+    throw: bool
+
+    def __post_init__(self) -> None:
+        self._check_callbacks()
+        if not isinstance(self.verbose, str | int) or self.verbose not in ("auto", 0, 1, 2):
+            raise ValueError(
+                f'`verbose` must be "auto", 0, 1 or 2, received {shown(self.verbose)}.'
+            )
+        if self.checkpoint is not None:
+            path("`checkpoint`", self.checkpoint)
+        truth("`throw`", self.throw)
+        check_method(self.method)
+        truth("`jit_compile`", self.jit_compile)
+        if self.dtype is not None:
+            choice("`dtype`", self.dtype, ["float64"])
+        for field in dataclasses.fields(self):
+            value, number = getattr(self, field.name), field.metadata
+            optional = type(None) in typing.get_args(field.type)
+            if number and not (value is None and optional):
+                number["check"](f"`{field.name}`", value, number["least"])
+        if self.validation_split >= 1:
+            raise ValueError(
+                f"`validation_split` must be below 1, received {self.validation_split!r}."
+            )
+        if self.initial_epoch >= self.epochs:
+            raise ValueError(
+                "`initial_epoch` must be below `epochs`, received "
+                f"{self.initial_epoch!r} and {self.epochs!r}."
+            )
+        check_resample(self.resample, self.terms)
+
+    def _check_callbacks(self) -> None:
+        is_list = isinstance(self.callbacks, list | tuple)
+        given: Any = self.callbacks if is_list else [self.callbacks]
+        for callback in () if self.callbacks is None else given:
+            if not isinstance(callback, keras.callbacks.Callback):
+                raise TypeError(
+                    "`callbacks` must be a list of keras.callbacks.Callback, received "
+                    f"{shown(callback)}{' in it' if is_list else ''}."
+                )
+
+    @functools.cached_property
+    def terms(self) -> Terms | None:
+        """What is minimized in place of the loss of the model, or None."""
+        return terms_of(self.objective, self.loss_weights, self.variables)
+
+    @property
+    def trained(self) -> list[Variable]:
+        """The variables that the fit trains."""
+        return [
+            *self.model.trainable_variables,
+            *(self.terms.variables if self.terms else ()),
+        ]
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype in which the fit computes."""
+        return self.dtype or dtype_of(self.trained[0])
+
+    @property
+    def num_iterations(self) -> int:
+        """How many iterations run at most."""
+        return self.epochs - self.initial_epoch
+
+    @property
+    def chunk(self) -> int:
+        """Iterations between two calls of the callbacks."""
+        return self.steps_per_execution or math.ceil(self.num_iterations / 100)
+
+    def is_reached(self, loss: float) -> bool:
+        """Returns whether a loss is at the target."""
+        return self.target is not None and loss <= self.target
+
+    def read(self) -> tuple[TrainingData, TrainingData | None]:
+        """Returns the data and that for validation, or None.
+
+        Raises:
+            ValueError: If something does not go together, or as `read_data`.
+            TypeError: As `read_data`.
+        """
+        options = ReadOptions(
+            self.compute_dtype, self.batch_size, strings=takes_strings(self.model)
+        )
+        if self.terms is not None:
+            return self._read_points(options)
+        check_class_weight(self.class_weight)
+        weighted = dataclasses.replace(options, class_weight=self.class_weight)
+        data = read_data(self.x, self.y, self.sample_weight, weighted)
+        validation = read_validation(self.validation_data, options)
+        if validation is not None:
+            return data, validation.in_ranks_of(data)
+        return data.split(self.validation_split) if self.validation_split else (data, None)
+
+    def _read_points(
+        self, options: ReadOptions
+    ) -> tuple[TrainingData, TrainingData | None]:
+        given = [name for name in _OF_ROWS if getattr(self, name) is not None]
+        given += ["validation_split"] * bool(self.validation_split)
+        if given:
+            raise ValueError(
+                f"{' and '.join(f'`{name}`' for name in given)} cannot be used with `objective`, which takes all of "
+                "x as it is: put what it needs into x, as {'points': ..., 'values': ...}."
+            )
+        validation = None
+        if self.validation_data is not None:
+            validation = read_points(self.validation_data, options, "validation_data")
+        return read_points(self.x, options), validation

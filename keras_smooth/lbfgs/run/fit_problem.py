@@ -1,0 +1,148 @@
+"""A model and its data, made into what a minimizer needs, and the way back."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.lbfgs.checks.scales import warn_of_inputs, warn_of_targets
+from keras_smooth.lbfgs.checks.shapes import check_targets, outputs_of
+from keras_smooth.lbfgs.data.training_data import TrainingData
+from keras_smooth.lbfgs.objective.compiled_loss import check_weights
+from keras_smooth.lbfgs.objective.exact_losses import compilation
+from keras_smooth.lbfgs.objective.float64_copy import in_float64
+from keras_smooth.lbfgs.objective.moving_averages import recalibrate
+from keras_smooth.lbfgs.objective.replicas import replicas_of
+from keras_smooth.lbfgs.objective.sharding import shard
+from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.program import key_of, program_of
+from keras_smooth.models.identity import digest
+from keras_smooth.presentation.warn import warn_once
+
+# Rows on which a model is tried before anything is compiled.
+_SAMPLE = 64
+
+
+class FitProblem:
+    """The objective and the minimizer of a fit, its data, and the way back to the model.
+
+    Args:
+        request: Of the fit.
+        data: Rows, or points of an objective.
+        validation: Other data, or None.
+
+    Attributes:
+        key: What tells its program apart.
+        model: The user's.
+        worker: The model that computes: the user's, or its copy.
+        moving: Variables that training changes without a gradient.
+        replicas: The replicas that share the data, or None.
+        points: The rows, or the points of now.
+        data: What the minimizer gets as data.
+
+    Raises:
+        ValueError: If shapes do not fit, the loss cannot be taken in batches, or the
+            model has no copy.
+    """
+
+    def __init__(
+        self, request: Request, data: TrainingData, validation: TrainingData | None = None
+    ):
+        sample, terms = data.sample(_SAMPLE), request.terms
+        self._request, self._rows, self._written = request, data, ""
+        self.model = self.worker = model = request.model
+        if request.dtype:
+            # Points need not be inputs of the model.
+            self.worker = in_float64(model, sample[0] if terms is None else None)
+        self.key = key_of(request, data)
+        program = program_of(self.worker, compilation(model), terms, self.key, data.parts)
+        self.objective, self.minimizer = program.objective, program.minimizer
+        if self.objective.dtype != "float64":
+            warn_once(
+                model,
+                f"fit_lbfgs runs in {self.objective.dtype}: line searches stall at a loss near "
+                "1e-8 and y'' is noisy. Pass dtype=\"float64\", or build the model with it, to "
+                "go further.",
+            )
+        outputs = self._check(sample)
+        if terms is None:
+            check_weights(model, sample)
+            warn_of_inputs(model, self.worker, sample[0])
+            warn_of_targets(model, outputs, sample[1])
+        self.moving = [v for v, _ in self.objective.after_training(sample)]
+        # Seeds, which are integers, move as well.
+        moving = [*self.moving, *(variable.value for variable in self.moving)]
+        self._kept = [
+            variable
+            for variable in (*model.non_trainable_variables, *program.read)
+            if "float" in dtype_of(variable) and not is_among(variable, moving)
+        ]
+        self.replicas = replicas_of(self.worker)
+        self.move(data)
+        if validation is not None:
+            self._check(validation.sample(_SAMPLE))
+
+    def move(self, points: TrainingData) -> None:
+        """Uses other points of the same form as the data."""
+        self.points = points
+        batch_size = self._request.batch_size
+        self.data = shard(points, self.objective, self.replicas, batch_size)
+        if self.replicas and self.replicas.several_workers:
+            weights = digest([*self.worker.variables, *self.objective.variables])
+            self.replicas.check_same(data=points.digest, weights=weights)
+
+    def _check(self, sample: Any) -> Any:
+        """Raises an error if a few rows do not fit the model, without compiling it.
+
+        Returns the outputs for them, if the loss compares them with targets.
+        """
+        outputs = None
+        if self._request.terms is None:
+            x, y, sample_weight = sample
+            outputs = outputs_of(self.worker, x)
+            check_targets(self.worker, outputs, y, sample_weight)
+        self.objective.value_and_gradient(self.objective.position, sample)
+        return outputs
+
+    def start(self) -> tf.Tensor:
+        """Returns the weights that the user's model has now."""
+        if self.worker is not self.model:
+            self.worker.set_weights(self.model.get_weights())
+        self._written = self._digest()
+        return self.objective.position
+
+    def was_changed(self) -> bool:
+        """Returns whether somebody has written other values than the fit did last.
+
+        To weights, to what is frozen, or to a variable that an objective reads.
+        """
+        return self.on_any_worker(self._digest() != self._written)[0]
+
+    def _digest(self) -> str:
+        return digest([*self._request.trained, *self._kept])
+
+    def assign(self, position: tf.Tensor, averages: bool = True) -> None:
+        """Writes weights, and perhaps the averages that belong to them, into the user's model."""
+        self.objective.assign(position)
+        if self.moving and averages:
+            recalibrate(
+                self.objective,
+                self.moving,
+                lambda: self._rows.batches(self._request.batch_size),
+            )
+        if self.worker is not self.model:
+            self.model.set_weights(self.worker.get_weights())
+        self._written = self._digest()
+
+    def trained(self, position: tf.Tensor | None = None) -> list[np.ndarray]:
+        """Returns what is trained in the user's dtypes, as it is or at a position."""
+        variables = self._request.trained
+        values = variables if position is None else self.objective.unflatten(position)
+        return [np.asarray(value, dtype_of(v)) for v, value in zip(variables, values)]
+
+    def on_any_worker(self, *flags: bool) -> list[bool]:
+        """Returns which flags are set on some worker, on every worker the same."""
+        if self.replicas and self.replicas.several_workers:
+            return self.replicas.any_of(*flags)
+        return list(flags)

@@ -1,0 +1,210 @@
+"""A minimizer's way from a start: states one after another, restarts and an honest end."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.lbfgs.minimizers import Minimizer
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.result import OptimizeResult, Status
+
+
+class Best(NamedTuple):
+    """The lowest point so far."""
+
+    position: tf.Tensor
+    fun: float
+    grad_norm: float
+
+
+class OptimizationRun:
+    """The way down from a start.
+
+    Args:
+        minimizer: A compiled minimizer.
+        position: Start, `(n,)`.
+        data: What the objective takes beside the position.
+        assign: Called with the best position after every chunk of iterations.
+        options: The request of the fit: `tolerance` and `max_restarts` count here.
+    """
+
+    def __init__(
+        self,
+        minimizer: Minimizer,
+        position: tf.Tensor,
+        data: Any,
+        assign: Callable,
+        options: Request,
+    ):
+        self._minimizer = minimizer
+        self._data = data
+        self._assign = assign
+        self._options = options
+        self._finished = [0, 0]
+        self.deaths = []
+        self.status: Status | None = None
+        self.state: Any = None
+        self._begin(position)
+
+    @property
+    def nit(self) -> int:
+        return self._finished[0] + int(self.state.num_iterations)
+
+    @property
+    def nfev(self) -> int:
+        return self._finished[1] + int(self.state.num_objective_evaluations)
+
+    @property
+    def _dtype(self) -> str:
+        return self.state.position.dtype.name
+
+    def advance(self, nit: int) -> None:
+        """Iterates until `self.nit == nit` or the descent is over; assigns the best."""
+        while self.status is None and self.nit < nit:
+            before = self.state
+            self.state = self._minimizer.advance(
+                before, nit - self.nit, self._options.tolerance, self._data
+            )
+            self._keep_best()
+            self._judge(before)
+        self._assign(self.best.position)
+
+    def move(self, data: Any) -> None:
+        """Goes on from the best position with other data and empty memory."""
+        self._data = data
+        self.jump(self.best.position)
+
+    def jump(self, position: tf.Tensor) -> None:
+        """Goes on from another position with empty memory, also where it had ended."""
+        self._finished = [self.nit, self.nfev]
+        self.status = None
+        self._begin(position)
+
+    def interrupt(self) -> None:
+        """Ends the descent wherever it is; assigns the best."""
+        self._assign(self.best.position)
+        self.status = Status.INTERRUPTED
+
+    def stop_if(self, condition: bool, status: Status) -> None:
+        """Ends the descent, unless it has ended for another reason."""
+        if condition and self.status is None:
+            self.status = status
+
+    def result(self) -> OptimizeResult:
+        """Returns how the descent ended, or that its iterations are used up."""
+        status = Status.ITERATION_LIMIT if self.status is None else self.status
+        return OptimizeResult(
+            success=status in (Status.TOLERANCE, Status.TARGET),
+            status=int(status),
+            message=" ".join([*self._deaths_in_words(), status.in_dtype(self._dtype)]),
+            fun=self.best.fun,
+            grad_norm=self.best.grad_norm,
+            nit=self.nit,
+            nfev=self.nfev,
+            restarts=len(self.deaths),
+        )
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Returns all that a descent needs to go on, as arrays by name."""
+        state = {f"state_{i}": a for i, a in enumerate(tf.nest.flatten(self.state))}
+        arrays = {
+            **state,
+            "best_position": self.best.position,
+            "best": [self.best.fun, self.best.grad_norm],
+            "deaths": np.array(self.deaths, dtype=int),
+            "finished": self._finished,
+            "status": -1 if self.status is None else int(self.status),
+        }
+        return {name: np.asarray(array) for name, array in arrays.items()}
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Takes over a snapshot of a descent of the same minimizer."""
+        like = tf.nest.flatten(self.state)
+        saved = [
+            tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], part.dtype), part.shape)
+            for i, part in enumerate(like)
+        ]
+        self.state = tf.nest.pack_sequence_as(self.state, saved)
+        self._restore_all_but_state(snapshot)
+
+    def restore_without_memory(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Takes over a snapshot of another minimizer, whose memory is of no use here."""
+        self._restore_all_but_state(snapshot)
+        # The third and fourth of a state, whatever the minimizer.
+        finished = (int(snapshot["state_2"]), int(snapshot["state_3"]))
+        self._finished = [a + b for a, b in zip(self._finished, finished)]
+
+    def _restore_all_but_state(self, snapshot: dict[str, np.ndarray]) -> None:
+        self.best = Best(
+            tf.constant(snapshot["best_position"], self._dtype),
+            *map(float, snapshot["best"]),
+        )
+        self.deaths = snapshot["deaths"].tolist()
+        self._finished = snapshot["finished"].tolist()
+        status = int(snapshot["status"])
+        self.status = None if status < 0 else Status(status)  # type: ignore[call-arg]
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """Lets a finished descent go on where it now may: to a lower tolerance."""
+        if (
+            self.status is Status.TOLERANCE
+            and self.best.grad_norm > self._options.tolerance
+        ):
+            self.status = None
+            self.state = self.state._replace(converged=tf.constant(False))
+
+    def _deaths_in_words(self) -> list[str]:
+        if not self.deaths:
+            return []
+        iterations = ", ".join(map(str, self.deaths))
+        return [
+            f"The line search died at iteration {iterations} and started again with empty "
+            "memory."
+        ]
+
+    def _begin(self, position: tf.Tensor) -> None:
+        self.state = self._minimizer.begin(position, self._data)
+        self.best = _point(self.state)
+        if not math.isfinite(self.best.fun) or not math.isfinite(self.best.grad_norm):
+            self.status = Status.NON_FINITE
+        elif self.best.grad_norm <= self._options.tolerance:
+            self.status = Status.TOLERANCE
+
+    def _keep_best(self) -> None:
+        latest = _point(self.state)
+        finite = np.all(np.isfinite(latest.position)) and math.isfinite(latest.grad_norm)
+        if finite and latest.fun <= self.best.fun:
+            self.best = latest
+
+    def _judge(self, before) -> None:
+        """Tells a reached tolerance, a dead line search and a stall apart."""
+        if self.best.grad_norm <= self._options.tolerance:
+            self.status = Status.TOLERANCE
+            return
+        stalled = bool(tf.reduce_all(self.state.position == before.position))
+        if not (self.state.failed or self.state.converged or stalled):
+            return
+        empty = int(self.state.num_iterations) == 0
+        if empty or len(self.deaths) >= self._options.max_restarts:
+            self.status = self._cause(stalled and not self.state.failed)
+        else:
+            self._restart()
+
+    def _cause(self, stalled: bool) -> Status:
+        if self._minimizer.sees_non_finite(self.best.position, self._data):
+            return Status.NON_FINITE
+        return Status.STALLED if stalled else Status.LINE_SEARCH
+
+    def _restart(self) -> None:
+        self.deaths.append(self.nit)
+        self._finished = [self.nit, self.nfev]
+        self.state = self._minimizer.begin(self.best.position, self._data)
+
+
+def _point(state) -> Best:
+    grad_norm = float(tf.reduce_max(tf.abs(state.objective_gradient)))
+    return Best(state.position, float(state.objective_value), grad_norm)

@@ -1,0 +1,151 @@
+"""One compiled minimizer for a model and its data's form, for as long as the model lives.
+
+A loss of `compile` is compiled until the model is compiled again, as for `fit`. An objective
+is a function of the user's own, which may read anything from Python: it is traced for every
+fit, and compiled again where the trace is another.
+"""
+
+import functools
+import math
+import weakref
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_smooth.lbfgs.data import micro_batches
+from keras_smooth.lbfgs.data.training_data import TrainingData
+from keras_smooth.lbfgs.minimizers import Minimizer, num_pairs_of
+from keras_smooth.lbfgs.objective.objective import Objective
+from keras_smooth.lbfgs.objective.replicas import replicas_of
+from keras_smooth.lbfgs.objective.terms import Terms
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.without_xla import MinimizerWithoutXla, supports_xla
+from keras_smooth.models.identity import fingerprint
+from keras_smooth.models.tracing import traced
+
+_programs = weakref.WeakKeyDictionary()
+
+
+class ProgramKey(NamedTuple):
+    """What tells the programs of one model apart.
+
+    Args:
+        method: Of the minimizer.
+        num_correction_pairs: Its memory.
+        jit_compile: Whether XLA compiles it.
+        in_memory: Whether the data are tensors, or else a dataset.
+    """
+
+    method: str
+    num_correction_pairs: int
+    jit_compile: bool
+    in_memory: bool
+
+
+def key_of(request: Request, data: TrainingData) -> ProgramKey:
+    """Returns the key of a fit, with a memory for its size if the request has none."""
+    num_weights = sum(math.prod(variable.shape) for variable in request.trained)
+    num_pairs = num_pairs_of(
+        request.method,
+        request.num_correction_pairs,
+        data.num_rows,
+        num_weights,
+        request.compute_dtype,
+    )
+    return ProgramKey(request.method, num_pairs, request.jit_compile, data.in_memory)
+
+
+class Program:
+    """The objective of a model and its minimizer.
+
+    Args:
+        model: Built model, compiled if there are no terms.
+        terms: What is minimized in place of the loss of the model, or None.
+        key: What the minimizer is.
+
+    Attributes:
+        objective: What is minimized.
+        minimizer: What minimizes it.
+        read: The variables that an objective reads and that are not trained.
+    """
+
+    def __init__(self, model: keras.Model, terms: Terms | None, key: ProgramKey):
+        self.objective = Objective(model, terms)
+        self._traced: Any = traced(self.objective.value_and_gradient)
+        self._has_terms = terms is not None
+        self.read: list[tf.Variable] = []
+        self._fingerprints: dict[str, str] = {}
+        self._key = key
+        self._replicas = replicas_of(model)
+        jit_compile = key.jit_compile and supports_xla(model)
+        self.minimizer: Any = MinimizerWithoutXla(self._minimizer, jit_compile)
+
+    def computes(self, data: Any) -> bool:
+        """Returns whether an objective still computes what it is compiled to.
+
+        Args:
+            data: What it is evaluated on.
+        """
+        if not self._has_terms:
+            return True
+        form = str(tf.nest.map_structure(_spec, data))
+        is_new = form not in self._fingerprints
+        again: Any = self._traced if is_new else traced(self.objective.value_and_gradient)
+        trace = again.get_concrete_function(self.objective.position, data)
+        self.read = list(trace.variables)
+        now = fingerprint(trace)
+        return self._fingerprints.setdefault(form, now) == now
+
+    def _minimizer(self, jit_compile: bool) -> Minimizer:
+        objective, whole = self.objective, jit_compile
+        function: Any = self._traced if self._has_terms else objective.value_and_gradient
+        if self._replicas or not self._key.in_memory:
+            # Neither a dataset nor a sum over devices can be inside a program of XLA: one
+            # evaluation is such a program, and the loop around it is a graph.
+            compiled = traced(objective.value_and_gradient, jit_compile=jit_compile)
+            whole = False
+
+            def function(position, data):
+                # A program of XLA cannot read a variable that is on another device.
+                others = [tf.convert_to_tensor(v.value) for v in objective.others]
+                return compiled(position, data, others)
+
+        place = self._replicas or micro_batches
+        over_all_rows = functools.partial(place.over_all_rows, function)
+        return Minimizer(
+            over_all_rows, self._key.method, self._key.num_correction_pairs, whole
+        )
+
+
+def program_of(
+    model: keras.Model,
+    compilation: list,
+    terms: Terms | None,
+    key: ProgramKey,
+    data: Any,
+) -> Program:
+    """Returns the program of a model, made anew when the model was changed.
+
+    Args:
+        model: Built model.
+        compilation: What tells one call of `compile` from the next: layers may have
+            changed in between.
+        terms: As for `Program`.
+        key: As for `Program`.
+        data: What the objective is evaluated on.
+    """
+    signature = [*compilation, *map(id, model.trainable_variables)]
+    if terms is not None:
+        signature += terms.signature
+    programs = _programs.setdefault(model, {})
+    known, program = programs.get(key, (None, None))
+    if known != signature or not program.computes(data):
+        program = Program(model, terms, key)
+        programs[key] = (signature, program)
+        program.computes(data)
+    return program
+
+
+def _spec(leaf: Any) -> Any:
+    return None if leaf is None else tf.TensorSpec(leaf.shape, leaf.dtype)

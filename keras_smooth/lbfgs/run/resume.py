@@ -1,0 +1,193 @@
+"""What of a fit is kept in a checkpoint, and how a fit goes on from one."""
+
+import contextlib
+import json
+import math
+import os
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.lbfgs.data.training_data import ObjectivePoints
+from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.checkpoint import Checkpoint
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
+from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
+from keras_smooth.models import copies
+from keras_smooth.models.identity import digest
+from keras_smooth.presentation.warn import warn
+
+# What reading raises where entries are not as they were written.
+_DAMAGES = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+# The weights of a model after its latest run with a checkpoint, and the start of that run.
+_ends = weakref.WeakKeyDictionary()
+
+
+class Resumable:
+    """A fit that saves itself after every chunk of iterations.
+
+    Of several workers the chief writes, and all read what it wrote.
+
+    Args:
+        directory: Of the checkpoints.
+        request: Of the fit.
+        problem: What is minimized.
+
+    Raises:
+        ValueError: If the directory has a checkpoint of another run, also of one from
+            another start, or other ones for other workers.
+    """
+
+    def __init__(self, directory: str | os.PathLike, request: Request, problem: FitProblem):
+        self._problem, self._directory = problem, os.fspath(directory)
+        self._moves = request.resample is not None
+        replicas = problem.replicas
+        self._is_chief = not replicas or replicas.is_chief
+        self._moving, frozen = _moving_and_frozen(problem)
+        identity = {**_identity(problem), "frozen weights": digest(frozen)}
+        if request.resample:
+            identity["resample"] = request.resample.identity
+        self._checkpoint = Checkpoint(directory, identity, self._is_chief)
+        self._saved = self._checkpoint.load()
+        # Before what may raise on one worker alone: the others would wait for it.
+        if replicas and replicas.several_workers:
+            replicas.check_same(checkpoint=digest((self._saved or {}).values()))
+        self._start = self._checked_start()
+
+    def begin(self, position: tf.Tensor) -> tf.Tensor:
+        """Returns the position to begin at, and gives seeds, averages and points back."""
+        if self._saved is None:
+            return position
+        with self._reading() as saved:
+            for i, variable in enumerate(self._moving):
+                variable.assign(saved[f"moving_{i}"])
+            if self._moves:
+                x = self._problem.points.parts[0]
+                count = len(keras.tree.flatten(x))
+                leaves = [tf.constant(saved[f"points_{i}"]) for i in range(count)]
+                self._problem.move(ObjectivePoints(keras.tree.pack_sequence_as(x, leaves)))
+            best = tf.constant(saved["best_position"], position.dtype)
+            return tf.ensure_shape(best, position.shape)
+
+    def restore(self, run: OptimizationRun, history: keras.callbacks.History) -> None:
+        """Lets a run that began there, and its history, go on from the checkpoint.
+
+        Raises:
+            ValueError: If the objective has another value there than it had.
+        """
+        if self._saved is None:
+            return
+        with self._reading() as saved:
+            before, now = float(saved["best"][0]), run.best.fun
+        # Two values of one objective differ by rounding only.
+        eps = np.finfo(run.best.position.dtype.as_numpy_dtype).eps
+        if not math.isclose(before, now, rel_tol=math.sqrt(eps), abs_tol=eps):
+            raise ValueError(
+                f"At the weights of the checkpoint the loss was {before!r} and is {now!r}: "
+                "the checkpoint is of another loss or of another model. Give this run a "
+                "directory of its own."
+            )
+        if "old" in saved:
+            warn(
+                "The checkpoint is of version 0.1.0: the fit goes on from its weights and "
+                "history, but with empty memory."
+            )
+        with self._reading() as saved:
+            if "old" in saved:
+                run.restore_without_memory(saved)
+            else:
+                run.restore(saved)
+            record = json.loads(saved["history"].tobytes())
+            history.epoch, history.history = list(record["epoch"]), dict(record["history"])
+        self._problem.assign(run.best.position, averages=False)
+
+    def save(self, run: OptimizationRun, history: keras.callbacks.History) -> None:
+        """Writes a checkpoint of a run and its history."""
+        if not self._is_chief:
+            return
+        # A metric may be an array, one number a class.
+        record = json.dumps(
+            {"epoch": history.epoch, "history": history.history},
+            default=lambda value: np.asarray(value).tolist(),
+        )
+        points = keras.tree.flatten(self._problem.points.parts[0]) if self._moves else ()
+        arrays = {
+            **run.snapshot(),
+            **{f"moving_{i}": np.asarray(v) for i, v in enumerate(self._moving)},
+            "history": np.frombuffer(record.encode(), "u1"),
+            **{f"points_{i}": np.asarray(leaf) for i, leaf in enumerate(points)},
+            "start": np.frombuffer(self._start.encode(), "u1"),
+        }
+        self._checkpoint.save(run.nit, arrays)
+
+    def end(self) -> None:
+        """Remembers that the weights which the model has now are of this run."""
+        weights = digest(self._problem.trained())
+        _ends[self._problem.model] = (weights, self._start)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yields what was saved, and says of an error in it that the checkpoint is damaged."""
+        try:
+            yield self._saved or {}
+        except (*_DAMAGES, tf.errors.InvalidArgumentError) as error:
+            raise ValueError(
+                f"The checkpoint in {self._directory} is damaged: {copies.brief(error)}. "
+                "Remove it to begin anew."
+            ) from error
+
+    def _checked_start(self) -> str:
+        """Returns what tells the start of the run from others.
+
+        Raises:
+            ValueError: If the model is neither at the start of the saved run nor at its end.
+        """
+        now = digest(self._problem.trained())
+        if self._saved is None:
+            return now
+        # Version 0.1.0 did not save it.
+        with self._reading() as saved:
+            as_now = np.frombuffer(now.encode(), "u1")
+            start = saved.get("start", as_now).tobytes().decode()
+            best = self._problem.trained(saved["best_position"])
+        its_own = (now, start) == _ends.get(self._problem.model)
+        if now in (start, digest(best)) or its_own:
+            return start
+        raise ValueError(
+            f"The checkpoint in {self._directory} is of a run from another start: the "
+            "weights of the model are neither those at which it began nor those at which it "
+            "ended. Give every run a directory of its own, as each seed of a loop; to go on "
+            "with this run, begin as it did, by keras.utils.set_random_seed before the model "
+            "is built."
+        )
+
+
+def _moving_and_frozen(problem: FitProblem) -> tuple[list, list]:
+    """Returns the variables that are not trained: those that training changes, and the others."""
+    variables = problem.worker.non_trainable_variables
+    moving = [v for v in variables if is_among(v, problem.moving) or "float" not in v.dtype]
+    return moving, [v for v in variables if not is_among(v, moving)]
+
+
+def _identity(problem: FitProblem) -> dict[str, Any]:
+    """Returns what must be the same for a run to go on, as JSON.
+
+    Without the names that Keras counts up in a process.
+    """
+    model = problem.worker
+    layers = [type(layer).__name__ for layer in getattr(model, "layers", ())]
+    weights = [[list(v.shape), v.dtype] for v in model.variables]
+    others = problem.objective.variables[len(model.trainable_variables) :]
+    variables = [[list(v.shape), dtype_of(v)] for v in others]
+    return {
+        "model": [type(model).__name__, layers, weights],
+        **({"variables": variables} if variables else {}),
+        "data": problem.points.digest,
+        "method": problem.key.method,
+        "num_correction_pairs": problem.key.num_correction_pairs,
+    }
