@@ -6,8 +6,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_smooth.comparison import problems
-from keras_smooth.comparison.experiment import Experiment, Start
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison.runs.experiment import Experiment
+from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.objective.objective import Objective
 
@@ -21,7 +21,7 @@ def article(
     problem = problems.load_problem("gaussian", noise=noise)
     settings = Settings(activations=(activation,), architecture=architecture)
     experiment = Experiment(settings, {problem.name: problem})
-    model = experiment.network(activation, Start(settings.main, seed))
+    model = experiment.network(RunId(activation, settings.main, seed))
     x, y = (tf.constant(column[:, None]) for column in problem.draw(seed))
     return model, Objective(model), micro_batches.at_once((x, y, None), "float64")
 

@@ -37,10 +37,12 @@ import keras_smooth
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.minimizers import (
     Minimizer,
-    dense_inverse_hessian,
     inverse_hessian,
+    limited_memory,
     line_search,
+    updates,
 )
+from keras_smooth.lbfgs.minimizers.dense_memory import DenseMemory
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.terms import Terms
 
@@ -103,8 +105,8 @@ def plain_scale(memory) -> tf.Tensor:
 def plain(store: Callable) -> Callable:
     """Returns a function that stores a pair with a factor of 1."""
 
-    def plain_store(memory, step, change, gradient, growth):
-        return store(memory, step, change, gradient, tf.ones_like(growth))
+    def plain_store(memory, step, change, gradient, ratio):
+        return store(memory, step, change, gradient, tf.ones_like(ratio))
 
     return plain_store
 
@@ -113,9 +115,11 @@ def patches_of(scaling: str, curvature: float) -> list:
     """Returns the patches with which programs that are made have these choices."""
     stack = [mock.patch.object(line_search, "CURVATURE", curvature)]
     if scaling == "plain":
-        for kind in (inverse_hessian, dense_inverse_hessian):
-            stack.append(mock.patch.object(kind, "store", plain(kind.store)))
+        store = plain(inverse_hessian.store)
+        stack.append(mock.patch.object(inverse_hessian, "store", store))
         stack.append(mock.patch.object(inverse_hessian, "_scale", plain_scale))
+        dense = DenseMemory(lambda b, h: updates.bfgs(tf.ones_like(b), h))
+        stack.append(mock.patch.object(limited_memory, "_DENSE", dense))
     return stack
 
 

@@ -35,13 +35,13 @@ def network(task: str, dtype: str) -> keras.Model:
     return network_of(TASKS[task], dtype)
 
 
-def network_of(dim: int, dtype: str) -> keras.Model:
+def network_of(dim: int, dtype: str, outputs: int = 1) -> keras.Model:
     """Returns the net for points of a dimension, always from the same start."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((dim,), dtype=dtype)])
     for _ in range(8):
         model.add(keras_smooth.Dense(20, "tanh", dtype=dtype))
-    model.add(keras_smooth.Dense(1, dtype=dtype))
+    model.add(keras_smooth.Dense(outputs, dtype=dtype))
     return model
 
 

@@ -74,8 +74,8 @@ CHOICES = (
 )
 TASKS = {
     "derivatives": tasks.derivatives,
-    "jacobian": lambda order: tasks.jacobian(),
-    "laplacian": lambda order: tasks.with_laplacian(),
+    "jacobian": tasks.derivatives,
+    "laplacian": lambda order: tasks.laplacian(1),
     "directional": tasks.directional,
 }
 SKIPPED = (

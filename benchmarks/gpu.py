@@ -17,8 +17,8 @@ import tensorflow as tf
 
 import keras_smooth
 from keras_smooth.comparison import problems
-from keras_smooth.comparison.experiment import Experiment, Start
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison.runs.experiment import Experiment
+from keras_smooth.comparison.settings import RunId, Settings
 
 CPU, GPU = "CPU:0", "GPU:0"
 NO_GPU = (
@@ -107,8 +107,8 @@ def _compare(epochs: int) -> Callable[[], Call]:
         device = _device_now()
         settings = Settings(activations=("tanh",), epochs=epochs, device=device[:3].lower())
         experiment = Experiment(settings, problems.load_problems(settings.problem))
-        start = Start(settings.main, 0)
-        return lambda: list(experiment.outcomes("tanh", [start], lambda *_: None))
+        run = RunId("tanh", settings.main, 0)
+        return lambda: list(experiment.records([run], lambda *_: None))
 
     return make
 

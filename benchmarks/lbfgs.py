@@ -37,8 +37,8 @@ import tensorflow as tf
 from peers_trace import Trace
 
 from keras_smooth.comparison import problems
-from keras_smooth.comparison.experiment import Experiment, Start
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison.runs.experiment import Experiment
+from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.presentation import figures
@@ -113,7 +113,7 @@ def measure(name: str, memory, folder: Path | None, seeds: list[int]) -> Iterato
     experiment = Experiment(settings, {problem.name: problem})
 
     def start(seed: int) -> tuple:
-        model = experiment.network(ACTIVATION, Start(settings.main, seed))
+        model = experiment.network(RunId(ACTIVATION, settings.main, seed))
         x, y = (column[:, None] for column in problem.draw(seed))
         return model, (x, y, Objective(model).position.numpy())
 

@@ -23,19 +23,20 @@ NUM_ACTIVATIONS = 4
 class Here:
     """An executor whose runs end as they begin."""
 
-    def execute(self, experiment, tasks, handle):
+    def execute(self, experiment, programs, handle):
         from keras_smooth.comparison.executors.interface import perform
 
-        for task in tasks:
-            perform(experiment, task, handle)
+        for runs in programs:
+            perform(experiment, runs, handle)
 
 
 def without_length():
     """Returns an experiment that finds the same for every run, at once."""
     import numpy as np
 
-    from keras_smooth.comparison import learning, problems
-    from keras_smooth.comparison.experiment import Experiment, Outcome, Run, errors
+    from keras_smooth.comparison import problems
+    from keras_smooth.comparison.runs import learning
+    from keras_smooth.comparison.runs.experiment import Experiment, Record, Run, errors
 
     problem = problems.load_problem("gaussian")
     curves = tuple(exact + 0.1 for exact in problem.exact)
@@ -45,20 +46,21 @@ def without_length():
     curve |= {"iteration": list(range(learning.NUM_POINTS))}
 
     class WithoutLength(Experiment):
-        def outcomes(self, activation, starts, report):
-            for start in starts:
+        def records(self, runs, report):
+            for each in runs:
                 run = Run(
-                    activation, start.seed, True, 1, "No length.", 0.5, 1000, 1100, 0, 1e-9,
-                    **known, seconds=1.0,
+                    each.activation, each.seed, True, 1, "No length.", 0.5, 1000, 1100, 0,
+                    1e-9, **known, seconds=1.0,
                 )  # fmt: skip
-                yield start, Outcome(run, curves, {name: [*curve[name]] for name in curve})
+                yield each, Record(run, curves, {name: [*curve[name]] for name in curve})
 
     return WithoutLength
 
 
 def measure(executor: str, number: int) -> dict:
     """Returns what a comparison of so many runs costs in this process."""
-    from keras_smooth.comparison import comparing, executors, files, problems, resuming
+    from keras_smooth.comparison import comparing, executors, problems
+    from keras_smooth.comparison.records import resuming, store
     from keras_smooth.comparison.settings import Settings
 
     settings = Settings(
@@ -77,9 +79,9 @@ def measure(executor: str, number: int) -> dict:
         after = resource.getrusage(resource.RUSAGE_SELF)
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
         started = time.perf_counter()
-        assert len(resuming.read(settings, learned, out).outcomes) == number
+        assert len(resuming.read(settings, learned, out).records) == number
         read = time.perf_counter() - started
-        json_size = (out / files.RESULTS).stat().st_size
+        json_size = (out / store.RESULTS).stat().st_size
     return {
         "executor": executor,
         "runs": number,

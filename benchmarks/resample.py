@@ -1,12 +1,15 @@
-"""What to keep of an L-BFGS memory when points are drawn anew: nothing, all, or the pairs.
+"""What to keep of a minimizer's memory when points are drawn anew.
 
     python benchmarks/resample.py [--seeds 2] [--draws 8] [--every 250] --out resample.md
 
 Burgers' equation as in examples/burgers.py, with a smaller net and 500 points that are drawn by
-residual. `Resample` starts anew; the others are made here, out of the parts of the minimizer:
+residual. `Resample` keeps a matrix and starts anew with pairs; the others are made here, out of the
+parts of the minimizer. Of 100 pairs:
 
 - "kept": the memory as it is, with the factors of its self-scaling;
-- "kept, plain": its pairs with factors of 1.
+- "kept, plain": its pairs with factors of 1;
+- "newest 20": those alone, with their factors;
+- "scale alone": an empty memory, whose first step is the identity's factor.
 """
 
 import argparse
@@ -23,6 +26,7 @@ import keras_smooth
 from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_points
 from keras_smooth.lbfgs.minimizers import inverse_hessian
 from keras_smooth.lbfgs.minimizers.inverse_hessian import Memory
+from keras_smooth.lbfgs.minimizers.quasi_newton import State
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
@@ -32,8 +36,7 @@ HEAD = """# What to keep of the memory when points are drawn anew
     {command}
 
 Relative L2 errors of Burgers' equation after as many iterations, by `benchmarks/resample.py`, which
-says what the rows are. `keras_smooth.Resample` does the first, which is ahead in both of two seeds:
-what is kept is of points that are gone.
+says what the rows are. `keras_smooth.Resample` keeps a matrix, and no pairs.
 
 | memory | errors, one a seed |
 | --- | --- |
@@ -74,10 +77,37 @@ def plain(memory: Memory) -> Memory:
     return memory._replace(diagonal=tf.math.divide_no_nan(tf.ones_like(products), products))
 
 
+def newest(memory: Memory, count: int = 20) -> Memory:
+    """The newest pairs alone, with their factors."""
+    size, last = memory.diagonal.shape[0], int(memory.num_pairs)
+    slots = [number % size for number in range(max(last - count, 0), last)]
+    gradient = tf.zeros_like(memory.pairs[0])
+    kept = inverse_hessian.empty(size, gradient)
+    for slot in slots:
+        step, change = memory.pairs[2 * slot], memory.pairs[2 * slot + 1]
+        gradient += change
+        kept = inverse_hessian.store(kept, step, change, gradient, tf.ones_like(change[0]))
+    factors = tf.gather(memory.diagonal, slots)
+    return kept._replace(diagonal=tf.pad(factors, [[0, size - len(slots)]]))
+
+
+def scale_alone(memory: Memory) -> tf.Tensor:
+    size, last = memory.diagonal.shape[0], int(memory.num_pairs)
+    oldest = last % size if last >= size else 0
+    return memory.diagonal[oldest] / memory.products[oldest, oldest]
+
+
+# Method, and what is kept of its memory.
 KEEP = {
-    "anew": None,
-    "kept": lambda memory: memory,
-    "kept, plain": plain,
+    "pairs, begun anew": ("lbfgs", None),
+    "pairs, kept": ("lbfgs", lambda memory: memory),
+    "pairs, kept, plain": ("lbfgs", plain),
+    "newest 20 pairs, kept": ("lbfgs", newest),
+    "pairs, scale alone": ("lbfgs", scale_alone),
+    "Broyden's matrix, begun anew": ("broyden", None),
+    "Broyden's matrix, kept": ("broyden", lambda memory: memory),
+    "BFGS' matrix, begun anew": ("bfgs", None),
+    "BFGS' matrix, kept": ("bfgs", lambda memory: memory),
 }
 
 
@@ -86,29 +116,38 @@ def move(descent: OptimizationRun, minimization: FitProblem, keep: Callable | No
     memory = descent.state.memory
     descent.move(minimization.data)
     if keep is None:
-        return
-    state, memory = descent.state, keep(memory)
-    gradient = state.objective_gradient
-    memory = inverse_hessian.with_gradient(memory, gradient)
-    direction = -inverse_hessian.times_gradient(memory, gradient)
-    slope = tf.tensordot(direction, gradient, 1)
-    if slope < 0.0:
-        descent.state = state._replace(
-            memory=memory,
-            direction=direction,
-            slope=slope,
-            length=tf.ones_like(slope),
-            is_newton=tf.constant(True),
-        )
+        descent.jump(descent.best.position)
+    elif isinstance(memory, Memory):
+        descent.state = with_memory(descent.state, keep(memory))
 
 
-def error(keep: Callable | None, model: keras.Model, seed: int, draws: int, every: int):
+def with_memory(state: State, memory: Memory | tf.Tensor) -> State:
+    """Returns a state that has just begun, with pairs, or with the scale of its first step."""
+    if not isinstance(memory, Memory):
+        return state._replace(length=memory)
+    memory = inverse_hessian.with_gradient(memory, state.objective_gradient)
+    direction = -inverse_hessian.times_gradient(memory, state.objective_gradient)
+    slope = tf.tensordot(direction, state.objective_gradient, 1)
+    if slope >= 0.0:
+        return state
+    return state._replace(
+        memory=memory,
+        direction=direction,
+        slope=slope,
+        length=tf.ones_like(slope),
+        is_newton=tf.constant(True),
+    )
+
+
+def error(name: str, model: keras.Model, seed: int, draws: int, every: int):
     """Returns the relative L2 error after so many draws."""
+    method, keep = KEEP[name]
     generator = np.random.default_rng(seed)
     first = generator.uniform(size=(NUM_POINTS, 2))
     arguments = dict(
-        objective=logarithm, num_correction_pairs=100, epochs=draws * every, tolerance=0.0
-    )
+        objective=logarithm, method=method, num_correction_pairs=100, epochs=draws * every,
+        tolerance=0.0,
+    )  # fmt: skip
     parameters = inspect.signature(keras_smooth.fit_lbfgs).parameters.values()
     defaults = {each.name: each.default for each in parameters}
     request = Request(**{**defaults, **arguments, "model": model, "x": first})
@@ -147,11 +186,11 @@ def main() -> None:
     for seed in range(arguments.seeds):
         keras.utils.set_random_seed(seed)
         starts.append(net().get_weights())
-    for name, keep in KEEP.items():
+    for name in KEEP:
         errors = []
         for seed, start in enumerate(starts):
             model.set_weights(start)
-            errors.append(error(keep, model, seed, arguments.draws, arguments.every))
+            errors.append(error(name, model, seed, arguments.draws, arguments.every))
         cells = ", ".join(f"{value:.1e}" for value in errors)
         rows.append(f"| {name} | {cells} |")
         print(rows[-1], flush=True)

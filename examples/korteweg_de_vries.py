@@ -43,9 +43,10 @@ def exact(points):
 
 
 def objective(model, x):
-    u, u_x, _, u_xxx = keras_smooth.directional(model, x["inside"], [1.0, 0.0], 3)
-    _, u_t = keras_smooth.directional(model, x["inside"], [0.0, 1.0])
-    right, right_x = keras_smooth.directional(model, x["right"], [1.0, 0.0])
+    u, u_t, u_x, u_xxx = keras_smooth.partials(
+        model, x["inside"], ["t", "x", "xxx"], names="xt"
+    )
+    right, right_x = keras_smooth.partials(model, x["right"], ["x"], names="xt")
     terms = (
         u_t + 6.0 * u * u_x + u_xxx,
         model(x["left"]) - x["left value"],
@@ -70,13 +71,14 @@ numbers = np.arange(arguments.points)[:, None] + 0.5
 inside = numbers * 1.32471795724474602596 ** np.array([-1.0, -2.0]) % 1.0
 times = END * 0.5 * (1.0 - np.cos(np.pi * (np.arange(40) + 0.5) / 40))
 left, right = (np.stack([np.full(40, x), times], axis=1) for x in (-LENGTH, LENGTH))
+right_value, right_slope = keras_smooth.partials(exact, right, ["x"], names="xt")
 points = {
     "inside": inside * [2.0 * LENGTH, END] - [LENGTH, 0.0],
     "left": left,
     "left value": exact(left),
     "right": right,
-    "right value": exact(right),
-    "right slope": keras_smooth.gradient(exact, right)[:, :1],
+    "right value": right_value,
+    "right slope": right_slope,
 }
 history = keras_smooth.fit_lbfgs(
     model,

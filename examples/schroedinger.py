@@ -43,8 +43,7 @@ def exact(points):
 
 
 def objective(model, x):
-    h, _, h_xx = keras_smooth.directional(model, x["inside"], [1.0, 0.0], 2)
-    _, h_t = keras_smooth.directional(model, x["inside"], [0.0, 1.0])
+    h, h_t, h_xx = keras_smooth.partials(model, x["inside"], ["t", "xx"], names="xt")
     # i (u + i v)_t has the parts -v_t and u_t.
     turned = ops.stack([-h_t[:, 1], h_t[:, 0]], axis=1)
     square = ops.sum(h**2, axis=1, keepdims=True)

@@ -39,7 +39,7 @@ net = keras.Sequential([keras.Input((2,), dtype="float64")])
 for _ in range(2):
     net.add(keras_smooth.Dense(20, "tanh", dtype="float64"))
 net.add(keras_smooth.Dense(1, dtype="float64"))
-targets = {"y": energy(x), "dy": keras_smooth.jacobian(energy, x)}
+targets = {"y": energy(x), "dy": keras_smooth.gradient(energy, x)}
 model = keras_smooth.DerivativeModel(net, order=1)
 model.compile(loss={"y": "mse", "dy": "mse"})
 history = keras_smooth.fit_lbfgs(model, x, targets, epochs=arguments.epochs, verbose=0)

@@ -1,4 +1,24 @@
-"""Correct, visible and trainable derivatives for Keras on TensorFlow."""
+"""Correct, visible and trainable derivatives for Keras on TensorFlow.
+
+Shapes: a derivative has the shape of y, with the shape of a sample of x behind it once for each
+order. A sample of one number adds no axes. With y of shape `(batch, m)`:
+
+- `derivatives`, `jacobian` and `hessian` keep this rule: y' is `(batch, m, d)` and y'' is
+  `(batch, m, d, d)` for x of shape `(batch, d)`; both are `(batch, m)` for x of shape `(batch, 1)`,
+  and y' is `(batch, m, atoms, 3)` for x of shape `(batch, atoms, 3)`.
+- Of operators that name the numbers of x, sum over them or go along a direction no axes of x are
+  left: `partials`, `linear_operator`, `laplacian`, `vector_laplacian`, `biharmonic`,
+  `directional` and `advection` have the shape of y.
+- `gradient` and `hessian_vector_product` need one output number a sample, and have the shape of
+  x in the place of that of y. So the forces of an energy with x of shape `(batch, atoms, 3)` are
+  `-gradient(energy, x)`, of that shape.
+- `divergence` sums over y and x: `(batch, 1)`, with as many axes as y. `curl` is `(batch, 3)`, in
+  two dimensions `(batch, 1)`.
+
+With several outputs each value has their structure. With several inputs each derivative puts the
+structure of those that it is taken by in the place of the tensor: `dy["out"]["in"]`,
+`d2y["out"]["in"]["in"]`.
+"""
 # ruff: noqa: E402
 
 from typing import TYPE_CHECKING, NoReturn
@@ -11,7 +31,7 @@ require_keras_on_tensorflow()
 from keras_smooth import activations, initializers, jet, layers
 from keras_smooth.auditing import Audit, audit
 from keras_smooth.callbacks import DerivativeMonitor
-from keras_smooth.comparison import Comparison, compare
+from keras_smooth.comparison.comparing import Comparison, compare
 from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.differentiation.linear_operators import (
     biharmonic,

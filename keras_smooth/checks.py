@@ -1,8 +1,10 @@
 """What every argument check shares: numbers, words, functions; and the backend that is needed.
 
-Keras is imported inside of checks alone: the last one has to be asked before Keras is.
+Keras is imported inside of checks alone: the last one has to be asked before Keras is. So is NumPy,
+which the command line does without until it computes.
 """
 
+import difflib
 import importlib
 import importlib.metadata
 import inspect
@@ -15,9 +17,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 # The oldest versions that the package runs with. pip is told of them by an extra only, so that
 # it brings no second TensorFlow beside tensorflow-cpu, tf-nightly or another build.
@@ -37,6 +40,15 @@ def shown(value: object) -> str:
     if len(text) > _MOST_SHOWN:
         return f"{text[: _MOST_SHOWN - 3]}..."
     return text
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns a sentence with the names that a misspelt one may have meant."""
+    names = sorted(names)
+    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return (
+        f"Did you mean {', '.join(matches)}?" if matches else f"Known: {', '.join(names)}."
+    )
 
 
 def choice(name: str, value: Any, choices: Iterable[str]) -> str:
@@ -124,13 +136,15 @@ def path(name: str, value: Any) -> Path:
     return Path(value)
 
 
-def real_array(name: str, value: Any) -> np.ndarray:
+def real_array(name: str, value: Any) -> "np.ndarray":
     """Returns an argument as an array of real numbers; truths are none.
 
     Raises:
         TypeError: If it holds something else.
         ValueError: If its rows are of several lengths.
     """
+    import numpy as np
+
     try:
         found = np.asarray(value)
     except ValueError as error:

@@ -21,7 +21,7 @@ import pytest
 import tensorflow as tf
 
 import keras_smooth
-from keras_smooth.comparison import training
+from keras_smooth.comparison.runs import training
 from keras_smooth.presentation import warn
 
 # Programs that tests start: pytest would import them in search of doctests.

@@ -26,19 +26,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import cli
-from keras_smooth.comparison import (
-    comparing,
-    files,
-    journal,
-    learning,
-    problems,
-    resuming,
-    tasks,
-)
+from keras_smooth.comparison import comparing, problems
 from keras_smooth.comparison.executors import worker_processes
-from keras_smooth.comparison.experiment import Experiment, Outcome, Run, Start, errors
-from keras_smooth.comparison.results import Results
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison.records import resuming, store
+from keras_smooth.comparison.records.results import Results
+from keras_smooth.comparison.runs import learning
+from keras_smooth.comparison.runs.experiment import Experiment, Record, Run, errors
+from keras_smooth.comparison.settings import RunId, Settings
 
 SETTINGS = Settings(activations=("tanh", "sigmoid", "elu"), seeds=3, epochs=40)
 PROBLEMS = problems.load_problems(SETTINGS.problem)
@@ -49,27 +43,27 @@ NUM_RUNS = 12  # sigmoid runs from two starts
 WHOM = ("parent", "worker", "both")
 
 
-def outcome(activation: str, start) -> Outcome:
+def record(of: RunId) -> Record:
     """Returns what a run finds; its curves are off by a number of its own."""
     rng = np.random.default_rng(
-        [*activation.encode(), *start.variant.initializer.encode(), start.seed]
+        [*of.activation.encode(), *of.variant.initializer.encode(), of.seed]
     )
     curves = tuple(exact + rng.normal() for exact in PROBLEM.exact)
     known = errors(PROBLEM, curves)
     run = Run(
-        activation, start.seed, True, 1, "made up", rng.uniform(), 40, 44, 0,
+        of.activation, of.seed, True, 1, "made up", rng.uniform(), 40, 44, 0,
         rng.uniform(), **known, seconds=random.SystemRandom().random(),
     )  # fmt: skip
     curve = {name: [0.5, rng.uniform()] for name in learning.COLUMNS}
-    return Outcome(run, curves, {**curve, "iteration": [20, 40]})
+    return Record(run, curves, {**curve, "iteration": [20, 40]})
 
 
-def outcomes(self, activation, starts, report):
-    for start in starts:
+def records(self, runs, report):
+    for run in runs:
         for iteration in range(0, 40, 4):
-            report(start, iteration, 0.5)
+            report(run, iteration, 0.5)
             time.sleep(0.02)
-        yield start, outcome(activation, start)
+        yield run, record(run)
 
 
 class ForkedWorker:
@@ -117,7 +111,7 @@ class ForkedWorker:
 
 def prepare() -> None:
     """Puts forks and made-up runs where processes and training are; for this process only."""
-    Experiment.outcomes = outcomes
+    Experiment.records = records
     worker_processes.subprocess = type(
         "Forks", (), {"Popen": ForkedWorker, "PIPE": subprocess.PIPE}
     )
@@ -186,15 +180,15 @@ def kill(pids: list[int]) -> None:
 
 def stored(directory: Path) -> dict:
     """Returns the runs that are in the files, by their keys."""
-    return resuming.read(SETTINGS, PROBLEMS, directory).outcomes
+    return resuming.read(SETTINGS, PROBLEMS, directory).records
 
 
 def wrong(found: dict) -> int:
     """Returns how many outcomes are not what their runs find."""
-    return sum(not same(found[key], outcome(key[0], Start(*key[1:]))) for key in found)
+    return sum(not same(found[run], record(run)) for run in found)
 
 
-def same(one: Outcome, other: Outcome, seconds: bool = False) -> bool:
+def same(one: Record, other: Record, seconds: bool = False) -> bool:
     runs = [one.run, other.run]
     if not seconds:
         runs = [dataclasses.replace(run, seconds=0.0) for run in runs]
@@ -293,11 +287,11 @@ DAMAGES = {
 def unfinished(directory: Path) -> None:
     """Writes what a comparison leaves that was killed after ten runs."""
     found = Results(SETTINGS, PROBLEMS)
-    recorder = journal.Recorder(found, directory)
-    for key in itertools.islice(tasks.wanted(SETTINGS), 10):
-        found.outcomes[key] = outcome(key.activation, Start(*key[1:]))
+    recorder = store.Store(found, directory)
+    for run in itertools.islice(SETTINGS.runs(), 10):
+        found.records[run] = record(run)
         found.seconds = 1.0
-        recorder.keep(key)
+        recorder.keep(run)
 
 
 def damages(number: int) -> dict:
@@ -307,10 +301,10 @@ def damages(number: int) -> dict:
         whole = Path(directory)
         unfinished(whole)
         original = stored(whole)
-        files_of_all = [whole / files.RESULTS, whole / journal.JOURNAL]
-        names = sorted(path for path in whole.rglob("*") if path.is_file())
+        # What is read: results.json and results.csv are for others.
+        curves = sorted((whole / store.CURVES).iterdir())
         for name, damage in itertools.islice(itertools.cycle(DAMAGES.items()), number):
-            victim = rng.choice([*files_of_all, rng.choice(names)])
+            victim = rng.choice([whole / store.RUNS, rng.choice(curves)])
             content = victim.read_bytes()
             victim.write_bytes(damage(content, rng))
             counts[name] += 1
@@ -323,8 +317,8 @@ def damages(number: int) -> dict:
                 equal = found.keys() <= original.keys() and all(
                     same(found[key], original[key], seconds=True) for key in found
                 )
-                # The end of the journal is gone, as after a kill.
-                cut = left > 0 and victim.name == journal.JOURNAL
+                # The end of the file is gone, as after a kill.
+                cut = left > 0 and victim.name == store.RUNS
                 effect = "of no effect" if not left else "made again" if cut else "altered"
                 counts[effect if equal else "altered"] += 1
             victim.write_bytes(content)

@@ -1,24 +1,27 @@
 """Results of a comparison that nobody has run."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 
-from keras_smooth.comparison import learning, problems
-from keras_smooth.comparison.experiment import Outcome, Run, Start
-from keras_smooth.comparison.results import Key, Results
-from keras_smooth.comparison.settings import Settings, Variant
+from keras_smooth import comparison
+from keras_smooth.comparison import problems
+from keras_smooth.comparison.records.results import Results
+from keras_smooth.comparison.runs import learning
+from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.settings import RunId, Settings, Variant
 from keras_smooth.lbfgs import Status
 
+SCHEMA = json.loads(
+    (Path(comparison.__file__).parent / "results.schema.json").read_text(encoding="utf-8")
+)
 MAIN = Variant("gaussian", "float64", "default", "lbfgs")
 
 
-def start_of(seed=0, **levels):
-    """Returns a start in the default variant but for some levels."""
-    return Start(MAIN._replace(**levels), seed)
-
-
 def key_of(activation, seed=0, **levels):
-    """Returns the key of a run, in the default variant but for some levels."""
-    return Key(activation, MAIN._replace(**levels), seed)
+    """Returns the id of a run, in the default variant but for some levels."""
+    return RunId(activation, MAIN._replace(**levels), seed)
 
 
 def made_up(d2y_by_name, failed=(), problem="gaussian", beside=(), **factors):
@@ -30,13 +33,13 @@ def made_up(d2y_by_name, failed=(), problem="gaussian", beside=(), **factors):
     for variant in settings.variants():
         for name, values in d2y_by_name.items():
             for seed, value in enumerate(values):
-                found.outcomes[Key(name, variant, seed)] = outcome(
+                found.records[RunId(name, variant, seed)] = outcome(
                     found, name, seed, value, name not in failed
                 )
     for method in beside:
         name = settings.activation_beside()
-        beside_main = Key(name, settings.main._replace(method=method), 0)
-        found.outcomes[beside_main] = outcome(found, name, 0, 0.5, True)
+        beside_main = RunId(name, settings.main._replace(method=method), 0)
+        found.records[beside_main] = outcome(found, name, 0, 0.5, True)
     return found
 
 
@@ -53,4 +56,4 @@ def outcome(results, name, seed, d2y_mse, went_on):
     curves = (np.sin(x), np.cos(x), second)
     if results.problem.dim > 1:
         curves = tuple(exact + 0.1 for exact in results.problem.exact)
-    return Outcome(run, curves, curve)
+    return Record(run, curves, curve)

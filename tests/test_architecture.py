@@ -40,7 +40,7 @@ LEVELS = {
 # Data goes through these parts of lbfgs/ one way: none imports a later one.
 PARTS_OF_LBFGS = (
     "result", "data", "minimizers", "objective", "resample", "request", "checks", "run",
-    "logs", "fit",
+    "logs", "history", "progress", "fit",
 )  # fmt: skip
 
 # What runs a room, and is none.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import keras_smooth
-from keras_smooth.comparison import lock
+from keras_smooth.comparison.records import lock
 from keras_smooth.lbfgs.run import atomic_files
 
 

@@ -719,9 +719,9 @@ def test_bad_input(call, error, words):
 def test_prints_as_a_table_and_as_json():
     result = keras_smooth.audit(_branched())
     lines = str(result).splitlines()
-    assert lines[0].startswith("layer") and "sum" in str(result)
-    assert lines[-1] == "Up to order 2, inference: faulty and training: faulty."
-    assert any(line.startswith("wrong: ") for line in lines)
+    assert lines[0] == "Up to order 2, inference: faulty and training: faulty."
+    assert lines[1].startswith("layer") and "sum" in str(result)
+    assert any(line.startswith("    To do: ") for line in lines)
     content = json.loads(result.to_json())
     assert content["ok"] is False and content["order"] == 2
     assert [row["verdict"] for row in content["rows"]] == [

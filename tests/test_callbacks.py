@@ -304,6 +304,8 @@ def test_log_dir(make_model, gaussian_data, tmp_path):
 class Notebook:
     """IPython as a notebook has it: a shell with a kernel, and displays that change."""
 
+    version_info = (9, 0)  # matplotlib asks for it
+
     def __init__(self):
         self.shown = []
         self.display = types.SimpleNamespace(Image=bytes, display=self._show)
@@ -654,3 +656,151 @@ def test_functions_of_a_dict_whose_mixed_derivatives_are_zero(kind):
 def test_functions_of_a_dict_that_lose_derivatives_are_refused(function):
     with pytest.raises(ValueError, match="`reference`: The derivative of order . is lost"):
         keras_smooth.DerivativeMonitor({"a": A, "b": B}, function)
+
+
+# Several fits, one after another.
+
+
+def in_several_fits(make_model, gaussian_data, **arguments):
+    """Returns a monitor that has watched Adam, L-BFGS and BFGS."""
+    monitor, model = keras_smooth.DerivativeMonitor(X, gaussian, **arguments), make_model()
+    lbfgs = {"callbacks": [monitor], "verbose": 0, "jit_compile": False}
+    fit(model, gaussian_data, [monitor], epochs=3)
+    keras_smooth.fit_lbfgs(
+        model, *gaussian_data, epochs=20, steps_per_execution=10, **lbfgs
+    )
+    keras_smooth.fit_lbfgs(model, *gaussian_data, method="bfgs", epochs=2, **lbfgs)
+    return monitor, model
+
+
+def test_epochs_count_on_over_fits(make_model, gaussian_data):
+    monitor, model = in_several_fits(make_model, gaussian_data)
+    assert monitor.fits == [("Adam", 0), ("L-BFGS", 3), ("BFGS", 23)]
+    assert list(monitor.history["epoch"]) == [0, 1, 2, 12, 22, 23, 24]
+    # Epochs that go on by themselves are as they are, and so is a copy.
+    fit(model, gaussian_data, [monitor], epochs=42, initial_epoch=40)
+    fit(model, gaussian_data, [copy.deepcopy(monitor)], epochs=1)
+    assert monitor.fits[3:] == [("Adam", 40)]
+    fit(model, gaussian_data, [monitor], epochs=2)
+    assert list(monitor.history["epoch"][7:]) == [40, 41, 42, 43]
+    assert len(monitor.fits) == 4
+    best = monitor.history["epoch"][monitor.history["d2y_mse"].argmin()]
+    by = "Adam" if best >= 40 else "BFGS" if best >= 23 else "L-BFGS"
+    assert f"of epoch {best} ({by})." in str(monitor)
+
+
+def test_a_run_that_is_resumed_counts_on(make_model, gaussian_data, tmp_path):
+    monitor, model = keras_smooth.DerivativeMonitor(X, gaussian), make_model()
+    for epochs in (6, 9):
+        keras_smooth.fit_lbfgs(
+            model, *gaussian_data, epochs=epochs, steps_per_execution=3, verbose=0,
+            jit_compile=False, callbacks=[monitor], checkpoint=tmp_path, tolerance=0.0,
+        )  # fmt: skip
+    assert list(monitor.history["epoch"]) == [2, 5, 8]
+
+
+def test_plot_has_a_line_and_a_name_for_each_fit(make_model, gaussian_data):
+    monitor, _ = in_several_fits(make_model, gaussian_data)
+    errors = monitor.plot().axes[0]
+    assert [text.get_text() for text in errors.texts] == ["Adam", "L-BFGS", "BFGS"]
+    lines = [line.get_xdata()[0] for line in errors.get_lines()[3:]]
+    assert lines == [2.5, 22.5]
+    assert not list(measured(make_model(), X, gaussian).plot().axes[0].texts)
+
+
+# Figures of many inputs.
+
+
+def ridge(x):
+    return ops.sin(x[:, :1]) * x[:, 1:2] + ops.square(x[:, 2:])
+
+
+@pytest.fixture(scope="module")
+def of_three_inputs():
+    x = np.random.default_rng(0).normal(size=(11, 3))
+    return measured(
+        keras.layers.Lambda(ridge, dtype="float64"), x, ridge, also=["laplacian"]
+    )
+
+
+ENTRIES = {"y": 0, "dy": [0, (0, 1)], "d2y": (2, 2), "laplacian": 0}
+PANELS = ["y[0]", "dy[0, 0]", "dy[0, 1]", "d2y[0, 2, 2]", "laplacian[0]"]
+
+
+def test_plot_of_chosen_entries(of_three_inputs):
+    panels = of_three_inputs.plot(entries=ENTRIES).axes[1:]
+    assert [panel.get_title() for panel in panels] == PANELS
+    x = of_three_inputs.x
+    expected = [ridge(x), np.cos(x[:, :1]) * x[:, 1:2], np.sin(x[:, :1])]
+    for panel, values in zip(panels, expected):
+        np.testing.assert_allclose(
+            panel.get_lines()[1].get_xdata(), np.ravel(values), rtol=1e-12, atol=1e-14
+        )
+
+
+@pytest.mark.parametrize("along", [1, "samples"])
+def test_plot_of_sorted_samples(of_three_inputs, along):
+    axes = of_three_inputs.plot(along=along, entries=ENTRIES).axes[1:]
+    assert [axis.get_title() for axis in axes[:5]] == PANELS
+    x, slope = of_three_inputs.x, axes[1].get_lines()
+    cosines = np.cos(x[:, 0]) * x[:, 1]
+    order = np.argsort(cosines if along == "samples" else x[:, 1])
+    np.testing.assert_allclose(slope[0].get_ydata(), cosines[order], rtol=1e-12)
+    places = np.arange(11) if along == "samples" else x[order, 1]
+    np.testing.assert_array_equal(slope[1].get_xdata(), places)
+    # All entries of a quantity together are drawn as well.
+    whole = of_three_inputs.plot(along=along).axes[2].get_lines()
+    assert sum(line.get_ydata().size for line in whole if line.get_color() == "C3") == 33
+
+
+@pytest.mark.parametrize("at", ["median", [0.5, 0.25, -0.5]], ids=["median", "point"])
+def test_plot_of_a_slice(of_three_inputs, at):
+    axes = of_three_inputs.plot(along=0, at=at).axes[1:4]
+    x = of_three_inputs.x
+    second = np.median(x[:, 1]) if at == "median" else at[1]
+    for axis, function in zip(axes[1:], (np.cos, lambda x: -np.sin(x))):
+        exact, network = axis.get_lines()
+        points = exact.get_xdata()
+        assert (points.min(), points.max()) == (x[:, 0].min(), x[:, 0].max())
+        for line in (exact, network):
+            np.testing.assert_allclose(
+                line.get_ydata(), second * function(points), atol=1e-12
+            )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"along": 3}, ValueError, "`along` must be below the number of inputs, 3; received 3"),
+        ({"along": "rows"}, TypeError, "`along` must be an integer"),
+        ({"at": "median"}, TypeError, "`along` must be an integer"),
+        ({"along": "samples", "at": "median"}, TypeError, "`along` must be an integer"),
+        ({"along": 0, "at": [1.0]}, ValueError, r"of the shape of a sample, \(3,\)"),
+        ({"along": 0, "at": "median", "entries": {"y": 0}}, ValueError, "leave it out"),
+        ({"entries": ["y"]}, TypeError, "`entries` must be a dict such as"),
+        ({"entries": {"d3y": 0}}, ValueError, "'d3y' is none of y, dy, d2y, laplacian"),
+        ({"entries": {"dy": (0, 3)}}, ValueError, r"shape \(1, 3\), and \(0, 3\) is no index"),
+        ({"entries": {"dy": "x"}}, ValueError, "'x' is no index"),
+    ],
+)  # fmt: skip
+def test_plot_refuses_what_it_cannot_draw(of_three_inputs, arguments, error, words):
+    with pytest.raises(error, match=words):
+        of_three_inputs.plot(**arguments)
+
+
+def test_plot_of_a_slice_needs_a_function(make_model):
+    monitor = measured(make_model(dim=2), PAIR[1][:, 0, :2], [np.zeros((21, 1))], order=0)
+    with pytest.raises(ValueError, match="pass a function as `reference`"):
+        monitor.plot(along=0, at="median")
+
+
+def test_a_figure_that_cannot_be_drawn_ends_no_fit(
+    make_model, gaussian_data, tmp_path, monkeypatch
+):
+    def broken(*_):
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr(figures, "curves", broken)
+    monitor = keras_smooth.DerivativeMonitor(X, gaussian, log_dir=tmp_path)
+    with pytest.warns(UserWarning, match="could not be drawn: RuntimeError: no fonts"):
+        fit(make_model(), gaussian_data, [monitor], epochs=3)

@@ -1,21 +1,31 @@
 """The command line, as a user meets it."""
 
 import errno
+import inspect
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import pytest
+from made_up_comparison import SCHEMA
 from scripts import on_a_terminal
 
 import keras_smooth
 from keras_smooth import cli
-from keras_smooth.comparison import executors, files
-from keras_smooth.comparison.executors.this_process import ThisProcess
-from keras_smooth.comparison.tasks import Finished
+from keras_smooth.auditing.findings import MODES
+from keras_smooth.cli import commands, completion, parser
+from keras_smooth.comparison import executors, options, settings
+from keras_smooth.comparison.executors.interface import ThisProcess
+from keras_smooth.comparison.problems import exact
+from keras_smooth.comparison.records import store
+from keras_smooth.comparison.runs.events import Finished
+from keras_smooth.lbfgs import minimizers
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 COMMAND = [sys.executable, "-m", "keras_smooth"]
@@ -114,6 +124,7 @@ def test_a_number_is_written_as_in_a_file(capsys, text):
 )
 def test_an_audit_of_nothing(capsys, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.keras").write_text("no model")
     status, out, err = main(capsys, "audit", *arguments)
     assert status == 2 and out == "" and words in err
 
@@ -181,7 +192,7 @@ def test_system_errors_are_sentences(capsys, tmp_path, monkeypatch, here):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device", "results.json")
 
-    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(store, "write_results", full)
     status, _, err = main(
         capsys, "compare", *SMALL, "--quick", "--epochs", "1", "--out", str(tmp_path / "a")
     )
@@ -217,11 +228,15 @@ def test_version_and_help(capsys):
 
 def test_default_directory_is_numbered_and_never_overwritten(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli._default_out(resume=False) == cli._default_out(resume=True) == "comparison"
+    assert (
+        commands.default_out(resume=False)
+        == commands.default_out(resume=True)
+        == "comparison"
+    )
     (tmp_path / "comparison").mkdir()
     (tmp_path / "comparison-2").mkdir()
-    assert cli._default_out(resume=False) == "comparison-3"
-    assert cli._default_out(resume=True) == "comparison-2"
+    assert commands.default_out(resume=False) == "comparison-3"
+    assert commands.default_out(resume=True) == "comparison-2"
 
 
 def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
@@ -246,13 +261,13 @@ def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
 class Interrupted(ThisProcess):
     """Ctrl-C comes after the first run."""
 
-    def execute(self, experiment, tasks, handle):
+    def execute(self, experiment, programs, handle):
         def handle_one(event):
             handle(event)
             if isinstance(event, Finished):
                 raise KeyboardInterrupt
 
-        super().execute(experiment, tasks, handle_one)
+        super().execute(experiment, programs, handle_one)
 
 
 @pytest.mark.slow
@@ -332,3 +347,158 @@ def test_glorot_sigmoid_shows_the_articles_failure(capsys, tmp_path, here):
     )  # fmt: skip
     assert status == 0, err
     assert "sigmoid: the start is all but constant" in (tmp_path / "report.md").read_text()
+
+
+# What TensorFlow is not needed for.
+
+
+@pytest.fixture(scope="module")
+def command():
+    """Runs the installed command's module, as a file beside the package, in a new process."""
+    script = Path(cli.__file__).parent / "script.py"
+    program = (
+        "import importlib.util, json, sys\n"
+        f"spec = importlib.util.spec_from_file_location('keras_smooth_command', {os.fspath(script)!r})\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(module)\n"
+        "try:\n"
+        "    status = module.main()\n"
+        "except SystemExit as end:\n"
+        "    status = end.code\n"
+        "heavy = [name for name in ('tensorflow', 'keras', 'numpy') if name in sys.modules]\n"
+        "print(json.dumps(heavy), file=sys.stderr)\n"
+        "sys.exit(status)\n"
+    )
+
+    def run(*arguments, **environment):
+        """Returns status, stdout, stderr and what was imported of TensorFlow's packages."""
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True,
+            env={**without_log_level, **environment},
+        )  # fmt: skip
+        *said, heavy = done.stderr.splitlines()
+        return done.returncode, done.stdout, "\n".join(said), json.loads(heavy)
+
+    without_log_level = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    return run
+
+
+# Arguments, the exit status, and what is said of them.
+AT_ONCE = {
+    "version": (["--version"], 0, keras_smooth.__version__),
+    "help": (["--help"], 0, "compare activations on y, y' and y''"),
+    "help of a command": (["compare", "--help"], 0, "float64 | float32 (default: float64)"),
+    "nothing": ([], 2, "a command is missing. Known: compare, audit, completion."),
+    "a misspelt command": (["comprae"], 2, "no command 'comprae'. Did you mean compare"),
+    "a misspelt option": (["compare", "--sedes", "3"], 2, "--sedes 3 Did you mean --seeds"),
+    "one of audit": (["audit", "m", "--jsno"], 2, "--jsno Did you mean --json"),
+    "an unknown activation": (
+        ["compare", "--activations", "tanh,sotfplus"],
+        2, "There is no activation named 'sotfplus'. Did you mean softplus",
+    ),
+    "foo": (["compare", "--activations", "foo"], 2, "'foo'. Known: celu, "),
+    "an unknown problem": (["compare", "--problem", "sin"], 2, "Did you mean sine"),
+    "a dimension too many": (
+        ["compare", "--problem", "gaussian_21d"], 2, "There is no problem named"
+    ),
+    "an unknown method": (["compare", "--method", "lbgfs"], 2, "Did you mean lbfgs"),
+    "a method beside": (["compare", "--beside", "adan"], 2, "Did you mean adam"),
+    "a number": (["compare", "--seeds", "0"], 2, "seeds must be 1 or more"),
+    "an executor": (["compare", "--executor", "rya"], 2, "executor must be one of"),
+    "no file": (["audit", "absent.keras"], 2, "Cannot read absent.keras: No such file"),
+    "a completion": (["completion", "bash"], 0, "complete -o filenames"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_help_and_errors_do_without_tensorflow(command, name):
+    arguments, expected, words = AT_ONCE[name]
+    status, out, err, heavy = command(*arguments)
+    assert (status, heavy) == (expected, [])
+    assert words in " ".join((out if status == 0 else err).split())
+    assert "Traceback" not in err
+
+
+def test_names_that_are_known_without_tensorflow_are_those_of_the_tables():
+    assert settings.all_activations() == options.ACTIVATIONS
+    for name in {*keras_smooth.registry.function_names(), *vars(keras.activations)}:
+        try:
+            keras_smooth.activations.get(name)
+        except ValueError:
+            continue
+        if name not in ("get", "serialize", "deserialize"):
+            options.check_activation(name)
+    assert (*minimizers.MINIMIZERS, "adam") == options.METHODS
+    assert tuple(row.name for row in exact.EXACT_PROBLEMS) == options.PROBLEMS
+    assert MODES == parser.MODES
+
+
+def test_the_list_of_options_is_the_signature_of_compare():
+    signature = inspect.signature(keras_smooth.compare).parameters
+    defaults = {name: signature[name].default for name in options.LIST}
+    # None are the six of the article; text is a list of one.
+    expected = {
+        name: value[0] if name in options.FACTORS else value
+        for name, value in options.DEFAULTS.items()
+    }
+    assert {**defaults, "activations": options.DEFAULTS["activations"]} == expected
+    keys = {options.stored_key(name) for name in options.LIST} | {"factors"}
+    assert keys == {*SCHEMA["$defs"]["settings"]["properties"]}
+
+
+@pytest.mark.slow
+def test_a_command_starts_tensorflow_without_its_lines_and_with_them(command, tmp_path):
+    keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / "m.keras")
+    arguments = ["audit", str(tmp_path / "m.keras")]
+    status, out, err, heavy = command(*arguments)
+    assert status == 0 and "dense" in out and "tensorflow" in heavy
+    assert err == ""
+    status, _, err, _ = command(*arguments, TF_CPP_MIN_LOG_LEVEL="0")
+    assert status == 0 and err != ""
+
+
+def completed(words):
+    """Returns what bash offers for the last of some words."""
+    program = completion.script("bash") + (
+        f"COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}\n"
+        '_keras_smooth; printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+COMPLETED = {
+    "a command": (["com"], ["compare", "completion"]),
+    "an option": (["compare", "--se"], ["--seeds"]),
+    "an option of audit": (["audit", "m.keras", "--j"], ["--json"]),
+    "a value": (["compare", "--dtype", "float3"], ["float32"]),
+    "another value": (["compare", "--activations", "tanh", "softp"], ["softplus"]),
+    "a path": (["compare", "--out", "ne"], ["new_out"]),
+    "a file": (["audit", "mo"], ["model.keras"]),
+    "a shell": (["completion", "z"], ["zsh"]),
+    "no old option": (["compare", "--iter"], []),
+}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "new_out").mkdir()
+    for name, (words, expected) in COMPLETED.items():
+        assert completed(["keras-smooth", *words]) == expected, name
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_read_its_script(tmp_path, shell):
+    text = completion.script(shell)
+    for name, command in parser.COMMANDS.items():
+        assert name in text
+        for argument in command.arguments:
+            shown = f"-l {argument.name[2:]} " if shell == "fish" else argument.name
+            assert argument.name[0] != "-" or (shown in text) == bool(argument.text)
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell}")
+    (tmp_path / "script").write_text(text)
+    subprocess.run([shell, "-n", tmp_path / "script"], check=True)

@@ -11,25 +11,19 @@ import sys
 from pathlib import Path
 
 import cloudpickle
+import jsonschema
 import keras
 import numpy as np
 import pytest
-from made_up_comparison import key_of, start_of
+from made_up_comparison import SCHEMA, key_of
 
 import keras_smooth
-from keras_smooth.comparison import (
-    executors,
-    files,
-    problems,
-    report,
-    schema,
-    settings,
-    tasks,
-    training,
-)
-from keras_smooth.comparison.executors import this_process, worker_processes
-from keras_smooth.comparison.experiment import Experiment
-from keras_smooth.comparison.results import Results
+from keras_smooth.comparison import executors, problems, report, settings
+from keras_smooth.comparison.executors import interface, worker_processes
+from keras_smooth.comparison.records import environment, store
+from keras_smooth.comparison.records.results import Results
+from keras_smooth.comparison.runs import events, training
+from keras_smooth.comparison.runs.experiment import Experiment
 from keras_smooth.comparison.settings import Settings
 from keras_smooth.lbfgs import Status
 
@@ -110,7 +104,7 @@ def experiment(problem="gaussian", **settings):
 
 def test_start_depends_on_seed_and_not_on_process_or_order():
     one, same, other = (
-        experiment().network("sigmoid", start_of(seed)).get_weights() for seed in (1, 1, 2)
+        experiment().network(key_of("sigmoid", seed)).get_weights() for seed in (1, 1, 2)
     )
     assert all(np.array_equal(a, b) for a, b in zip(one, same))
     assert not np.array_equal(one[0], other[0])
@@ -118,7 +112,7 @@ def test_start_depends_on_seed_and_not_on_process_or_order():
 
 
 def test_architecture():
-    network = experiment(architecture="3x5").network("tanh", start_of(0))
+    network = experiment(architecture="3x5").network(key_of("tanh"))
     assert [layer.units for layer in network.layers] == [5, 5, 5, 1]
 
 
@@ -132,7 +126,7 @@ def test_csv_network_is_scaled(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("x,y\n" + "".join(f"{10 * i},{i**2}\n" for i in range(12)))
     scaled = experiment(str(path))
-    network = scaled.network("tanh", start_of(problem=str(path)))
+    network = scaled.network(key_of("tanh", problem=str(path)))
     (problem,) = scaled.problems.values()
     first, *_, last = network.layers
     # The first layer maps [0, 110] to [-2, 2]; the last adds the mean of y.
@@ -145,7 +139,7 @@ def test_a_network_gets_large_x_within_its_range(scale):
     """Keras makes float32 of the numbers of a Rescaling, which moved these by 14."""
     x = 1.7e9 + scale * np.linspace(0.3, 7.9, 12)
     one = Experiment(Settings(problem=problems.OWN_DATA), problems.load_problems((x, x)))
-    first = one.network("tanh", start_of(problem=problems.OWN_DATA)).layers[0]
+    first = one.network(key_of("tanh", problem=problems.OWN_DATA)).layers[0]
     # x has 2e-7 at best, of a range of 8e-3 at least.
     np.testing.assert_allclose(first(x[[0, -1], None]), [[-2.0], [2.0]], atol=3e-4)
 
@@ -157,10 +151,8 @@ def test_runs_are_the_same_in_all_units_of_y():
     for unit in (1.0, 2.0**-40, 2.0**40):
         learned = problems.load_problems((x, unit * np.sin(3.0 * x)))
         asked = Settings(problem=problems.OWN_DATA, epochs=20, **SMALL)
-        start = start_of(problem=problems.OWN_DATA)
-        ((_, found),) = Experiment(asked, learned).outcomes(
-            "tanh", [start], lambda *_: None
-        )
+        run = key_of("tanh", problem=problems.OWN_DATA)
+        ((_, found),) = Experiment(asked, learned).records([run], lambda *_: None)
         curves = np.concatenate([np.ravel(values) for values in found.curves])
         numbers.append(np.append(curves / unit, [found.run.loss, found.run.y_mse]))
         numbers[-1][-2:] /= unit**2
@@ -182,7 +174,7 @@ def small(tmp_path_factory):
 
 def test_every_run_is_reported(small):
     directory, found = small
-    content = json.loads((directory / files.RESULTS).read_text())
+    content = json.loads((directory / store.RESULTS).read_text())
     assert [(run["activation"], run["seed"]) for run in content["runs"]] == [
         (name, seed) for name in ("tanh", "relu", "hard_tanh", "sigmoid") for seed in (0, 1)
     ]
@@ -200,11 +192,11 @@ def test_every_run_is_reported(small):
 
 def test_summary_is_the_median(small):
     directory, found = small
-    content = json.loads((directory / files.RESULTS).read_text())
+    content = json.loads((directory / store.RESULTS).read_text())
     line = content["summary"][0]
     names = "activation smoothness seeds failures y_mse dy_mse d2y_mse d2y_spread"
     assert list(line) == names.split()
-    curves = [found.results.outcomes[key_of("tanh", seed)].curves[2] for seed in (0, 1)]
+    curves = [found.results.records[key_of("tanh", seed)].curves[2] for seed in (0, 1)]
     # Of two numbers a and b the variance is (a - b)^2 / 2.
     spread = np.sqrt(np.mean((curves[0] - curves[1]) ** 2) / 2)
     assert line["d2y_spread"] == pytest.approx(spread, rel=1e-12)
@@ -218,8 +210,8 @@ def test_summary_is_the_median(small):
 
 def test_learning_curves_end_with_the_run(small):
     directory, found = small
-    content = json.loads((directory / files.RESULTS).read_text())
-    assert schema.fault(content) is None
+    content = json.loads((directory / store.RESULTS).read_text())
+    jsonschema.validate(content, SCHEMA)
     for run in content["runs"]:
         curve = run["learning"]
         assert curve["iteration"] == list(range(1, 31))
@@ -257,7 +249,7 @@ def test_other_methods_beside(tmp_path, monkeypatch):
     asked = {**ONE, "activations": ["relu", "tanh"], "epochs": 30}
     asked |= {"beside": ["tfp_lbfgs", "adam", "adam", "lbfgs"]}
     found = keras_smooth.compare(**asked, out=tmp_path)
-    content = json.loads((tmp_path / files.RESULTS).read_text())
+    content = json.loads((tmp_path / store.RESULTS).read_text())
     assert content["settings"]["beside"] == ["tfp_lbfgs", "adam"]
     assert content["beside"]["activation"] == "tanh"
     assert list(content["beside"]["methods"]) == ["adam"]
@@ -277,7 +269,7 @@ def test_gradient_and_hessian_are_learned():
     # Far below those of 0, which are the mean squares.
     assert run.dy_mse < 1e-2 * np.mean(exact[1] ** 2)
     assert run.d2y_mse < 0.1 * np.mean(exact[2] ** 2)
-    curves = found.results.outcomes[key_of("tanh", problem="gaussian_2d")].curves
+    curves = found.results.records[key_of("tanh", problem="gaussian_2d")].curves
     assert run.d2y_mse == np.mean((curves[2] - exact[2]) ** 2)
     np.testing.assert_allclose(curves[2], np.swapaxes(curves[2], 1, 2), atol=1e-9)
 
@@ -294,20 +286,23 @@ def test_every_combination_of_the_factors_is_trained():
 
 def test_csv_of_runs_and_curves(small):
     directory, found = small
-    with open(directory / files.RESULTS_TABLE) as file:
+    with open(directory / store.RESULTS_TABLE) as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and float(rows[0]["loss"]) == found.runs[0].loss
-    with open(directory / files.CURVES / "relu-seed0.csv") as file:
+    # As in OptimizeResult: whoever used all iterations has not converged.
+    assert {row["success"] for row in rows} == {"False"}
+    assert all("iteration limit" in row["message"] for row in rows)
+    with open(directory / store.CURVES / "relu-seed0.csv") as file:
         curve = list(csv.DictReader(file))
     assert len(curve) == 101 and all(float(row["d2y"]) == 0.0 for row in curve)
-    with open(directory / files.CURVES / "hard_tanh-seed0.csv") as file:
+    with open(directory / store.CURVES / "hard_tanh-seed0.csv") as file:
         assert all(float(row["d2y"]) == 0.0 for row in csv.DictReader(file))
 
 
 def test_errors_are_those_of_the_curves(small):
     directory, found = small
     problem = problems.load_problem("gaussian")
-    with open(directory / files.CURVES / "tanh-seed1.csv") as file:
+    with open(directory / store.CURVES / "tanh-seed1.csv") as file:
         rows = list(csv.DictReader(file))
     for name, true in zip(("y", "dy", "d2y"), problem.exact):
         error = np.mean((np.array([float(row[name]) for row in rows]) - true) ** 2)
@@ -337,7 +332,7 @@ def test_report(small):
 
 def test_open_question_is_measured_with_the_same_seeds(small):
     _, found = small
-    content = files.as_dict(found.results)
+    content = store.as_dict(found.results)
     assert content["open_question"]["initializer"] == "glorot_uniform"
     assert [run["seed"] for run in content["open_question"]["runs"]] == [0, 1]
     glorot, default = content["open_question"]["runs"][0], found.results.runs("sigmoid")[0]
@@ -347,13 +342,13 @@ def test_open_question_is_measured_with_the_same_seeds(small):
 def test_resume_takes_over_what_is_there(small, monkeypatch):
     directory, found = small
     monkeypatch.setattr(
-        Experiment, "outcomes", lambda *_: pytest.fail("nothing is left to run")
+        Experiment, "records", lambda *_: pytest.fail("nothing is left to run")
     )
     again = keras_smooth.compare(**FOUR, out=directory, resume=True)
     assert again.runs == found.runs
     np.testing.assert_array_equal(
-        again.results.outcomes[key_of("tanh", 0)].curves[2],
-        found.results.outcomes[key_of("tanh", 0)].curves[2],
+        again.results.records[key_of("tanh", 0)].curves[2],
+        found.results.records[key_of("tanh", 0)].curves[2],
     )
 
 
@@ -362,10 +357,10 @@ def test_resume_runs_what_is_missing_and_gets_the_same(small, tmp_path):
     asked = {**FOUR, "activations": ["tanh"]}
     key = key_of("tanh", 0)
     partial = Results(
-        Settings(**asked), found.results.problems, {key: found.results.outcomes[key]}
+        Settings(**asked), found.results.problems, {key: found.results.records[key]}
     )
-    files.write_curves(partial, key, tmp_path)
-    files.write(partial, tmp_path)
+    store.write_curves(partial, key, tmp_path)
+    store.save(partial, tmp_path)
     again = keras_smooth.compare(**asked, out=tmp_path, resume=True)
     assert again.runs[0] == found.runs[0]
     assert again.runs[1].loss == found.runs[1].loss
@@ -374,14 +369,14 @@ def test_resume_runs_what_is_missing_and_gets_the_same(small, tmp_path):
 def test_resume_adds_to_what_is_there(small, tmp_path):
     directory, found = small
     out = shutil.copytree(directory, tmp_path / "out")
-    events = []
+    heard = []
     asked = {**FOUR, "activations": ["gelu", "tanh"], "seeds": 1}
-    again = keras_smooth.compare(**asked, out=out, resume=True, handle=events.append)
+    again = keras_smooth.compare(**asked, out=out, resume=True, handle=heard.append)
     assert [line.activation for line in again.summary] == [*FOUR["activations"], "gelu"]
-    made = [one.outcome.run for one in events if isinstance(one, tasks.Finished)]
+    made = [one.record.run for one in heard if isinstance(one, events.Finished)]
     assert [(run.activation, run.seed) for run in made] == [("gelu", 0), ("gelu", 1)]
     assert again.runs[:8] == found.runs
-    assert len(json.loads((out / files.RESULTS).read_text())["runs"]) == 10
+    assert len(json.loads((out / store.RESULTS).read_text())["runs"]) == 10
 
 
 def test_results_are_not_overwritten(small):
@@ -402,9 +397,9 @@ def test_resume_with_other_data_is_refused(tmp_path):
 
 def test_resume_with_other_versions_is_refused(small, monkeypatch):
     directory, _ = small
-    known = files.version
+    known = environment.version
     monkeypatch.setattr(
-        files, "version", lambda name: "3.0.0" if name == "keras" else known(name)
+        environment, "version", lambda name: "3.0.0" if name == "keras" else known(name)
     )
     with pytest.raises(ValueError, match="other versions .*keras was .*, is 3.0.0"):
         keras_smooth.compare(**FOUR, out=directory, resume=True)
@@ -414,7 +409,7 @@ def test_resume_with_other_versions_is_refused(small, monkeypatch):
     "text", ["", "{", "[]", '{"settings": {}}', '{"settings": {"seeds": 0}}']
 )
 def test_resume_of_a_damaged_file_is_refused(tmp_path, text):
-    (tmp_path / files.RESULTS).write_text(text)
+    (tmp_path / store.RESULTS).write_text(text)
     with pytest.raises(ValueError, match="damaged"):
         keras_smooth.compare(["tanh"], out=tmp_path, resume=True)
 
@@ -429,19 +424,17 @@ def test_out_that_is_a_file(tmp_path):
 
 @pytest.mark.slow
 def test_events_and_files_after_every_run(tmp_path):
-    events, written = [], []
+    heard, written = [], []
 
     def look(event):
-        events.append(event)
-        if isinstance(event, tasks.Finished):
-            runs = json.loads((tmp_path / files.RESULTS).read_text())["runs"]
+        heard.append(event)
+        if isinstance(event, events.Finished):
+            runs = json.loads((tmp_path / store.RESULTS).read_text())["runs"]
             written.append(len(runs))
 
     keras_smooth.compare(**{**ONE, "seeds": 2}, epochs=200, out=tmp_path, handle=look)
     assert written == [1, 2]
-    first = [
-        one for one in events if isinstance(one, tasks.Progress) and one.start.seed == 0
-    ]
+    first = [one for one in heard if isinstance(one, events.Progress) and one.run.seed == 0]
     assert [event.iteration for event in first] == list(range(2, 201, 2))
     assert first[-1].loss < first[0].loss
 
@@ -460,7 +453,7 @@ def test_method_that_needs_tf_keras_is_refused_before_a_run(monkeypatch, tmp_pat
     monkeypatch.setitem(sys.modules, "tf_keras", None)
     with pytest.raises(ImportError, match="tf_keras is not installed"):
         keras_smooth.compare(**ONE, epochs=3, method="tfp_bfgs", out=tmp_path)
-    assert not (tmp_path / files.RESULTS).exists()
+    assert not (tmp_path / store.RESULTS).exists()
 
 
 @pytest.mark.slow
@@ -568,7 +561,7 @@ def test_what_a_worker_gets_is_data_and_no_path(tmp_path):
 
 
 def test_executor_is_chosen_by_name_and_number_of_jobs():
-    assert isinstance(executors.chosen(None), this_process.ThisProcess)
+    assert isinstance(executors.chosen(None), interface.ThisProcess)
     assert isinstance(executors.chosen(1), worker_processes.WorkerProcesses)
 
 
@@ -634,7 +627,7 @@ def test_progress_is_shown_unless_it_is_not_wanted(capsys, tmp_path, monkeypatch
         handle=heard.append,
         **asked,
     )
-    assert sum(isinstance(event, tasks.Finished) for event in heard) == 2
+    assert sum(isinstance(event, events.Finished) for event in heard) == 2
     said = capsys.readouterr().out.splitlines()
     if lines is None:
         assert said == []

@@ -8,22 +8,23 @@ import pytest
 
 import keras_smooth
 from keras_smooth import cli
-from keras_smooth.comparison import comparing, executors, files
+from keras_smooth.comparison import comparing, executors
 from keras_smooth.comparison.executors import worker_processes
-from keras_smooth.comparison.experiment import errors
-from keras_smooth.comparison.report import markdown, page
-from keras_smooth.comparison.tasks import Died, Finished, Task
-from tests.made_up_comparison import key_of, made_up, start_of
+from keras_smooth.comparison.records import store
+from keras_smooth.comparison.report import pages
+from keras_smooth.comparison.runs.events import Died, Finished
+from keras_smooth.comparison.runs.experiment import errors
+from tests.made_up_comparison import key_of, made_up
 
 ONE = {"activations": ["tanh"], "seeds": 1, "architecture": "1x2"}
 MADE_UP = made_up({"tanh": [1e-3] * 2, "elu": [1e-2] * 2})
 
 
-def finished(activation, seed):
-    one = MADE_UP.outcomes[key_of(activation, seed)]
+def finished(run):
+    one = MADE_UP.records[run]
     known = errors(MADE_UP.problem, one.curves)
     return Finished(
-        start_of(seed),
+        run,
         dataclasses.replace(one, run=dataclasses.replace(one.run, **known)),
     )
 
@@ -36,8 +37,8 @@ class Death:
     seed: int
     times: int
 
-    def strikes(self, activation, one):
-        if (activation, one.seed) != (self.activation, self.seed) or not self.times:
+    def strikes(self, run):
+        if (run.activation, run.seed) != (self.activation, self.seed) or not self.times:
             return False
         self.times -= 1
         return True
@@ -56,16 +57,15 @@ def deadly(monkeypatch):
                 self.left = collections.deque()
                 begun.append(self)
 
-            def send(self, task):
-                self.task = task
-                for one in task.starts:
-                    if any(death.strikes(task.activation, one) for death in deaths):
-                        self._events.put((self, None))
-                        return
-                    self._events.put((self, finished(task.activation, one.seed)))
+            def send(self, run):
+                self.run = run
+                if any(death.strikes(run) for death in deaths):
+                    self._events.put((self, None))
+                    return
+                self._events.put((self, finished(run)))
                 self._events.put((self, "done"))
 
-            def obituary(self):
+            def failure_message(self):
                 return "it was killed."
 
             def stop(self):
@@ -77,18 +77,18 @@ def deadly(monkeypatch):
     return prepare
 
 
-TASKS = [Task("tanh", (start_of(0), start_of(1))), Task("elu", (start_of(0), start_of(1)))]
+PROGRAMS = [[key_of(name, seed) for seed in (0, 1)] for name in ("tanh", "elu")]
 ALL = [("elu", 0), ("elu", 1), ("tanh", 0), ("tanh", 1)]
 
 
 def heard(jobs):
     events = []
-    executors.chosen(jobs).execute(None, TASKS, events.append)
-    runs = [event.outcome.run for event in events if isinstance(event, Finished)]
+    executors.chosen(jobs).execute(None, PROGRAMS, events.append)
+    runs = [event.record.run for event in events if isinstance(event, Finished)]
     deaths = [event for event in events if isinstance(event, Died)]
     return (
         sorted((run.activation, run.seed) for run in runs),
-        [(death.activation, death.start.seed, death.again) for death in deaths],
+        [(death.run.activation, death.run.seed, death.again) for death in deaths],
     )
 
 
@@ -103,9 +103,9 @@ def test_a_worker_stays_with_its_program_then_begins_another_then_helps(
 ):
     begun, sent = deadly(), []
 
-    def send(worker, task):
-        worker.task = task
-        sent.append((begun.index(worker), task.activation, task.starts[0].seed))
+    def send(worker, run):
+        worker.run = run
+        sent.append((begun.index(worker), run.activation, run.seed))
         # The first takes long: it ends its run when the other has begun its third.
         if len(begun) == 2:
             worker._events.put((worker, "done"))
@@ -113,8 +113,8 @@ def test_a_worker_stays_with_its_program_then_begins_another_then_helps(
             worker._events.put((begun[0], "done"))
 
     monkeypatch.setattr(worker_processes._Worker, "send", send)
-    tasks = [Task("tanh", tuple(map(start_of, range(3)))), TASKS[1]]
-    executors.chosen(2).execute(None, tasks, print)
+    programs = [[key_of("tanh", seed) for seed in range(3)], PROGRAMS[1]]
+    executors.chosen(2).execute(None, programs, print)
     assert sent == [
         (0, "tanh", 0), (1, "elu", 0), (1, "elu", 1), (1, "tanh", 1), (1, "tanh", 2),
     ]  # fmt: skip
@@ -173,18 +173,16 @@ def test_failed_runs_are_warned_of_and_resumed(deadly, tmp_path):
     assert len(found.runs) == 3 and len(found.failures) == 1
     counts = {line.activation: (line.failures, line.seeds) for line in found.summary}
     assert counts == {"tanh": (1, 2), "elu": (0, 2)}
-    (reason,) = json.loads((tmp_path / files.RESULTS).read_text())["failed"]
+    (reason,) = json.loads((tmp_path / store.RESULTS).read_text())["failed"]
     assert "tanh, seed 1" in reason
-    for report in (markdown.page(found.results, []), page.page(found.results)):
+    for report in (pages.as_markdown(found.results), pages.as_html(found.results)):
         assert (
             "tanh, seed 1 (gaussian, float64, default, lbfgs) has failed: it was killed."
             in report
         )
     asked_for = []
     again = keras_smooth.compare(**asked, resume=True, handle=asked_for.append)
-    assert [(one.outcome.run.activation, one.start.seed) for one in asked_for] == [
-        ("tanh", 1)
-    ]
+    assert [(one.record.run.activation, one.run.seed) for one in asked_for] == [("tanh", 1)]
     assert len(again.runs) == 4 and again.failures == []
 
 
@@ -204,7 +202,7 @@ def test_the_exit_status_says_whether_a_run_failed(
     )
     assert ("1 of 4 runs have failed" in shown.err) == bool(status)
     assert (f"--resume --out {tmp_path}" in shown.err) == bool(status)
-    assert (tmp_path / files.RESULTS).exists()
+    assert (tmp_path / store.RESULTS).exists()
 
 
 FRAMES = """Traceback (most recent call last):

@@ -7,7 +7,7 @@ from headless_browser import Browser, path_of_a_browser
 from made_up_comparison import key_of, made_up
 
 from keras_smooth.comparison import report
-from keras_smooth.comparison.report import command, page
+from keras_smooth.comparison.report import findings, pages
 from keras_smooth.comparison.settings import Settings
 
 ERRORS = {
@@ -67,7 +67,7 @@ def test_the_file_needs_no_other(name, request):
 def test_the_answer_comes_first(written):
     text = written.read_text()
     head = text[: text.index("</header>")]
-    for words in ("Take <strong>tanh</strong>", "line best", ">lost<", "misprint"):
+    for words in ("<strong>tanh</strong> leads", "line best", ">lost<", "misprint"):
         # A quote is escaped, like all that comes from outside.
         assert words in head, words
     body = text[text.index("</header>") :]
@@ -82,9 +82,9 @@ def test_a_headline_is_short_however_many_activations_there_are():
     rough = ("relu", "relu6", "elu", "selu", "celu", "leaky_relu", "softsign", "hard_silu")
     good = ("sin", "mish", "snake", "gelu", "softplus", "sigmoid", "logish")
     errors = dict.fromkeys(good, (1e-8, 1e-8)) | dict.fromkeys(rough, (0.9, 0.9))
-    text = page.page(made_up({"tanh": (1e-8, 1e-8), **errors}))
+    text = pages.as_html(made_up({"tanh": (1e-8, 1e-8), **errors}))
     head = text[text.index("<h1>") : text.index("</h1>")]
-    assert "Take <strong>" in head and head.endswith("no run that broke off.")
+    assert "</strong> leads" in head and head.endswith("no run that broke off.")
     after = text[text.index("</h1>") :]
     assert after.startswith("</h1>\n<p>Within the range") and "hard_silu" in after[:400]
 
@@ -92,24 +92,24 @@ def test_a_headline_is_short_however_many_activations_there_are():
 def test_a_method_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
     reason = "pip install 'tf_keras==2.21.*'"
     monkeypatch.setattr(
-        page.findings.training, "reason_missing",
+        pages.findings.training, "reason_missing",
         lambda name: reason if name == "tfp_lbfgs" else "",
     )  # fmt: skip
     found = made_up({"tanh": (1e-8,)}, beside=("tfp_lbfgs",))
-    del found.outcomes[key_of("tanh", 0, method="tfp_lbfgs")]
-    text = page.page(found)
+    del found.records[key_of("tanh", 0, method="tfp_lbfgs")]
+    text = pages.as_html(found)
     assert "TFP&#39;s L-BFGS: pip install &#39;tf_keras==2.21.*&#39;" in text
 
 
 def test_the_command_makes_the_same_settings():
-    from keras_smooth import cli
+    from keras_smooth.cli import commands, parser
 
     for change in ({}, {"activations": ("tanh", "elu"), "dtype": "float32"}, {"seeds": 7}):
         found = made_up({"tanh": (1e-8,)})
         found.settings = Settings(**change)
-        program, *words = command.command(found).split()
+        program, *words = findings.command(found).split()
         assert program == "keras-smooth"
-        assert cli._settings(cli.parser().parse_args(words), {}) == found.settings
+        assert Settings(**commands.asked(parser.parse(words), {})) == found.settings
 
 
 # In a browser.
@@ -147,8 +147,12 @@ def test_answer_is_on_the_first_screen_and_nothing_is_asked_for(
         "[...document.querySelectorAll('.chart')]"
         ".filter(one => !one.querySelector('canvas, .lost')).length"
     )
-    # Ten an activation, and four for the methods.
-    assert charts == 10 * len(ERRORS) + 4 and empty == 0
+    # Ten an activation, three for all, and four for the methods.
+    assert charts == 10 * len(ERRORS) + 3 + 4 and empty == 0
+    labels = browser.value(
+        "[...document.querySelectorAll('.chart')].map(one => one.getAttribute('aria-label'))"
+    )
+    assert all(labels) and len({*labels}) == charts
     lost = browser.value("document.querySelectorAll('.chart .lost').length")
     assert lost == 1  # the error of hard_tanh's y''
     assert browser.errors == []
@@ -229,3 +233,35 @@ def test_hostile_names_are_text(browser, hostile):
     assert HOSTILE in browser.value("document.title")
     assert HOSTILE in browser.value("document.body.innerText")
     assert browser.errors == [] and browser.requests == [hostile.as_uri()]
+
+
+@needs_a_browser
+def test_names_are_filtered(browser, written):
+    browser.open(written)
+    shown = (
+        "[...document.querySelectorAll('[data-name]')].filter(one => !one.hidden)"
+        ".map(one => one.dataset.name)"
+    )
+    assert {*browser.value(shown)} == {*ERRORS}
+    for letters, expected in (("TANH", {"tanh", "hard_tanh"}), ("", {*ERRORS})):
+        browser.value(
+            f"(() => {{ const one = document.getElementById('filter'); one.value = {letters!r};"
+            "one.dispatchEvent(new Event('input')) })()"
+        )
+        assert {*browser.value(shown)} == expected
+    assert browser.errors == []
+
+
+@needs_a_browser
+def test_a_chart_is_saved_as_a_picture(browser, written):
+    browser.open(written)
+    browser.value(DRAW_ALL)
+    name, address = browser.value(
+        "(() => { let saved; HTMLAnchorElement.prototype.click = function () {"
+        " saved = [this.download, this.href] };"
+        "document.querySelector('.png').click(); return saved })()"
+    )
+    assert name.endswith(".png") and address.startswith("data:image/png;base64,iVBOR")
+    buttons = browser.value("document.querySelectorAll('.png').length")
+    drawn = browser.value("document.querySelectorAll('.chart canvas').length")
+    assert buttons == drawn > 0

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import keras_smooth
-from keras_smooth.comparison import exact_problems, problems
-from keras_smooth.comparison.settings import DTYPES
+from keras_smooth.comparison import options, problems
+from keras_smooth.comparison.options import DTYPES
+from keras_smooth.comparison.problems import exact
 
-EXACT = exact_problems.EXACT_PROBLEMS
+EXACT = exact.EXACT_PROBLEMS
 
 
 @pytest.mark.parametrize("exact", EXACT, ids=lambda exact: exact.name)
@@ -46,7 +47,7 @@ def test_derivatives_of_the_table(exact):
     ],
 )
 def test_values_that_are_known_from_elsewhere(name, point, value):
-    found = exact_problems.named(name).y(np.array([point]))
+    found = exact.named(name).y(np.array([point]))
     np.testing.assert_allclose(found, [value], atol=1e-9)
 
 
@@ -339,7 +340,7 @@ def test_data_with_enough_digits_for_a_dtype(x, y, dtype):
     problems.check_precision(problems.load_problems((x, y)), [dtype])
 
 
-@pytest.mark.parametrize("name", problems.NAMES)
+@pytest.mark.parametrize("name", options.PROBLEMS)
 def test_all_dtypes_have_the_digits_for_the_table(name):
     problems.check_precision(problems.load_problems(name), DTYPES)
 

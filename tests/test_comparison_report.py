@@ -1,22 +1,27 @@
 """The words of the report, from made-up runs."""
 
+import csv
 import dataclasses
 import io
+import itertools
 import os
+import sys
+import types
 
 import numpy as np
 import pytest
-from made_up_comparison import key_of, made_up, outcome, start_of
+from made_up_comparison import key_of, made_up, outcome
 from representatives import representatives
 from rich.console import Console
 
 import keras_smooth
-from keras_smooth import comparison
-from keras_smooth.comparison import article, display, learning, problems, report, tasks
-from keras_smooth.comparison.experiment import Outcome, Run
-from keras_smooth.comparison.report import charts, command, findings, markdown, page
-from keras_smooth.comparison.results import Key, Results
-from keras_smooth.comparison.settings import Settings
+from keras_smooth.comparison import article, display, problems, report
+from keras_smooth.comparison.records.results import Results
+from keras_smooth.comparison.report import charts, findings, pages, seeds
+from keras_smooth.comparison.report.recommendation import recommended
+from keras_smooth.comparison.runs import events, learning
+from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.settings import RunId, Settings
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 
@@ -25,7 +30,7 @@ def test_recommendation_is_computed():
     text = report.recommendation(made_up(
         {"tanh": (1e-5, 4e-5), "gelu": (2e-5, 4e-5), "silu": (1e-3, 1e-3), "relu": (0.9, 0.9)}
     ))  # fmt: skip
-    assert "Take **tanh**" in text and "as good here: gelu" in text and "silu" not in text
+    assert "**tanh** leads" in text and "as good here: gelu" in text and "silu" not in text
     assert "Not for second derivatives: relu" in text
 
 
@@ -49,7 +54,7 @@ def unknown(errors_by_name, spread_by_name, judged_by="y", columns=("x", "y"), *
                 *(known.get(each) for each in learning.ERRORS), 1.0,
             )  # fmt: skip
             curve = np.full(num, seed * spread_by_name[name] * np.sqrt(2))
-            found.outcomes[key_of(name, seed, problem="own data")] = Outcome(
+            found.records[key_of(name, seed, problem="own data")] = Record(
                 run, (curve,) * 3, {}
             )
     return found
@@ -67,7 +72,7 @@ def test_without_known_derivatives_errors_of_y_and_spreads_rank():
     assert found.summary()[0].d2y_spread == pytest.approx(0.3)
     text = report.recommendation(found)
     # gelu is within the range of tanh, and its seeds agree better; silu is far off.
-    assert "y'' is not known here" in text and "Take **gelu**" in text
+    assert "y'' is not known here" in text and "**gelu**" in text
     assert "Not for second derivatives: relu" in text and "lost" not in text
     hopeless = unknown({"tanh": (9.0, 9.0)}, spreads)
     assert report.recommendation(hopeless).startswith("None of these")
@@ -89,13 +94,13 @@ def test_the_highest_derivative_that_is_known_is_judged_by(name):
     errors = {"tanh": (1e-2, 1e-2), "gelu": (1e-6, 1e-6), "relu": (0, 0)}
     found = unknown(errors, {"tanh": 0.1, "gelu": 0.2, "relu": 0.1}, judged_by, columns)
     advice = report.recommendation(found)
-    assert "Take **gelu**" in advice and words in advice
+    assert "**gelu**" in advice and words in advice
     trained, problem = found.problem.draw(0)[0], found.problem
     for text in (advice, findings.introduction(found)):
         assert ("held out" in text) == (not np.isin(problem.x, trained).any())
     compared = "can be compared between seeds alone" in findings.introduction(found)
     assert compared == ("d2y" not in columns)
-    assert f"Error of {'y' + '&#39;' * problem.known_order} of each" in page.page(found)
+    assert f"Error of {'y' + '&#39;' * problem.known_order} of each" in pages.as_html(found)
 
 
 def test_a_derivative_that_is_no_better_than_0_is_not_recommended():
@@ -103,13 +108,13 @@ def test_a_derivative_that_is_no_better_than_0_is_not_recommended():
     bad = unknown({"tanh": (41.0, 41.0)}, {"tanh": 0.1}, "dy", ("x", "y", "dy"))
     assert report.recommendation(bad).startswith("None of these")
     good = unknown({"tanh": (37.0, 37.0)}, {"tanh": 0.1}, "dy", ("x", "y", "dy"))
-    assert "Take **tanh**" in report.recommendation(good)
+    assert "Use **tanh**" in report.recommendation(good)
 
 
 # Seeds, iterations, and how the advice begins.
 LOOKS = {
-    "as many as by default": (3, 1000, "Take **tanh**"),
-    "the least": (2, 1000, "Take **tanh**"),
+    "as many as by default": (3, 1000, "Use **tanh**:"),
+    "the least": (2, 1000, "**tanh** leads:"),
     "one seed": (1, 1000, "A quick look, with 1 seed and 1000 iterations: **tanh** has"),
     "short runs": (3, 999, "A quick look, with 3 seeds and 999 iterations: **tanh** has"),
     "--quick": (1, 100, "A quick look, with 1 seed and 100 iterations: **tanh** has"),
@@ -124,12 +129,12 @@ def test_a_quick_look_is_no_advice(name):
     found.settings = dataclasses.replace(found.settings, seeds=seeds, epochs=epochs)
     advice = report.recommendation(found)
     assert advice.startswith(begin)
-    assert ("Take" in advice) == begin.startswith("Take")
-    how = "for a recommendation use 2 seeds and 1000 iterations or more."
+    assert ("Use" in advice) == begin.startswith("Use")
+    how = "for a recommendation use 3 seeds and 1000 iterations or more."
     assert (how in advice) == begin.startswith("A quick look")
     # What is known without any run.
     assert advice.endswith("Not for second derivatives: relu.")
-    assert 'class="line best"' in page.page(found)
+    assert 'class="line best"' in pages.as_html(found)
 
 
 def test_a_quick_look_in_which_nothing_is_learned():
@@ -143,9 +148,9 @@ def test_a_quick_look_in_which_nothing_is_learned():
 def test_an_activation_whose_worker_died_is_not_one_of_which_no_run_broke_off():
     found = made_up({"tanh": (1e-8, 1e-8), "gelu": (1e-5, 1e-5)})
     key = key_of("tanh", 1)
-    del found.outcomes[key]
+    del found.records[key]
     found.failures[key] = "The run of tanh, seed 1, has failed."
-    assert "Take **gelu**" in report.recommendation(found)
+    assert "**gelu**" in report.recommendation(found)
     assert ("tanh", "1 of 2") in [(row[0], row[-1]) for row in found.table().rows]
 
 
@@ -163,7 +168,7 @@ def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
     path.write_text("x,y,dy,d2y\n" + "".join(f"{i},{i**2},{2 * i},2\n" for i in range(101)))
     named = made_up({"tanh": (1e-5, 4e-5)}, problem=str(path))
     text = (
-        comparison.Comparison(named).save(tmp_path / "out") / report.MARKDOWN
+        keras_smooth.Comparison(named).save(tmp_path / "out") / report.MARKDOWN
     ).read_text()
     assert "<img" not in text
     title = text.splitlines()[0]
@@ -184,7 +189,7 @@ def test_a_terminal_gets_what_it_can_show_and_nothing_that_it_would_obey(
         console = display.console(file=file)
         console.print(display.summary_table(named, console))
         with display.Display(1, named.settings, console) as live:
-            live.handle(tasks.Died("tanh", start_of(problem=str(path)), f"of {path}", True))
+            live.handle(events.Died(key_of("tanh", problem=str(path)), f"of {path}", True))
         file.flush()
         found = written.getvalue()
     assert b"\x1b" not in found and b"\x07" not in found
@@ -203,18 +208,43 @@ def test_runs_are_called_by_what_sets_them_apart():
     found = made_up({"sigmoid": (1e-5,)}, beside=("adam",))
     text = io.StringIO()
     with display.Display(3, found.settings, Console(file=text, width=200)) as live:
-        for start in (
-            start_of(0), start_of(1, initializer="glorot_uniform"),
-            start_of(method="adam"),
+        for run in (
+            key_of("sigmoid"), key_of("sigmoid", 1, initializer="glorot_uniform"),
+            key_of("sigmoid", method="adam"),
         ):  # fmt: skip
-            ended = found.found("sigmoid")[0]
-            live.handle(tasks.Progress("sigmoid", start, 5, 0.1))
-            live.handle(tasks.Finished(start, ended))
+            ended = found.of_activation("sigmoid")[0]
+            live.handle(events.Progress(run, 5, 0.1))
+            live.handle(events.Finished(run, ended))
     assert [line.split(":")[0] for line in text.getvalue().splitlines()] == [
         "sigmoid, seed 0",
         "sigmoid, seed 1, from glorot_uniform",
         "sigmoid, seed 0, by adam",
     ]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_notebook_has_what_a_terminal_has_in_one_place(monkeypatch, quiet):
+    written = []
+
+    def display_(shown, raw, display_id):
+        written.append(shown["text/plain"])
+        return types.SimpleNamespace(update=lambda s, raw: written.append(s["text/plain"]))
+
+    notebook = types.SimpleNamespace(
+        get_ipython=lambda: types.SimpleNamespace(kernel="a kernel"),
+        display=types.SimpleNamespace(display=display_),
+    )
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    found = made_up({"tanh": (1e-5, 4e-5)})
+    console = Console(file=io.StringIO(), width=200, quiet=quiet)
+    with display.Display(2, found.settings, console) as live:
+        live.handle(events.Progress(key_of("tanh"), 5, 0.1))
+        live.handle(events.Finished(key_of("tanh"), found.of_activation("tanh")[0]))
+    expected = [
+        "all runs: 0 of 2 runs\ntanh, seed 0: iteration 5, loss 1.0e-01",
+        "all runs: 1 of 2 runs",
+    ]
+    assert written == ([] if quiet else expected)
 
 
 def test_other_variants_stand_beside_the_main_one():
@@ -230,7 +260,7 @@ def test_other_variants_stand_beside_the_main_one():
         for variant in found.settings.variants():
             made = outcome(found, name, 0, value, True)
             if variant.dtype == "float32":
-                found.outcomes[Key(name, variant, 0)] = made
+                found.records[RunId(name, variant, 0)] = made
     answer = findings.variants(found)
     assert answer.rows[0] == ["problem", "dtype", "best", "MSE y", "MSE y'", "MSE y''"]
     bests = {tuple(row[:2]): row[2] for row in answer.rows[1:]}
@@ -241,12 +271,14 @@ def test_other_variants_stand_beside_the_main_one():
     tables = findings.tables_of_variants(found)
     assert list(tables) == ["float32", "sine", "sine, float32"]
     assert [row[0] for row in tables["float32"][1:]] == ["tanh", "softplus", "hard_tanh"]
-    for text in (markdown.page(found, []), page.page(found)):
+    for text in (pages.as_markdown(found), pages.as_html(found)):
         assert "What the factors change" in text and "sine, float32" in text
-    assert "What the factors change" not in markdown.page(made_up({"tanh": (1e-5,)}), [])
-    alone = comparison.Comparison(found).variants
+    assert "What the factors change" not in pages.as_markdown(
+        made_up({"tanh": (1e-5,)}), []
+    )
+    alone = keras_smooth.Comparison(found).variants
     assert [one.summary[0].d2y_mse for one in alone.values()][::2] == [2.5e-5] * 2
-    assert "--problem gaussian sine" in command.command(found)
+    assert "--problem gaussian sine" in findings.command(found)
 
 
 @pytest.mark.parametrize("name", ["franke", "gaussian_3d"])
@@ -254,7 +286,7 @@ def test_several_dimensions(tmp_path, name):
     found = made_up({"tanh": (1e-5, 4e-5)}, problem=name)
     report.write(found, tmp_path)
     text = (tmp_path / report.MARKDOWN).read_text()
-    assert "gradient and Hessian" in text and "Take **tanh**" in text
+    assert "gradient and Hessian" in text and "**tanh**" in text
     assert (tmp_path / "tanh.png").stat().st_size > 10_000
     drawn = charts.numbers(found)
     # An error of 0.1 in each entry is one of 0.1 sqrt(d), and of 0.1 d, along the diagonal.
@@ -265,7 +297,7 @@ def test_several_dimensions(tmp_path, name):
 
 
 def test_lost_and_not_known_are_told_apart():
-    text = markdown.page(made_up({"hard_tanh": (None, None)}), [])
+    text = pages.as_markdown(made_up({"hard_tanh": (None, None)}), [])
     assert "| lost |" in text and "not known" not in text
 
 
@@ -279,7 +311,7 @@ def test_failed_activation_is_not_recommended():
     text = report.recommendation(
         made_up({"tanh": (1e-9, 1e-9), "gelu": (0.1, 0.1)}, {"tanh"})
     )
-    assert "Take **gelu**" in text
+    assert "**gelu**" in text
 
 
 @pytest.mark.slow
@@ -291,7 +323,7 @@ def test_dead_start_is_said():
     dead, alive = (found.results.runs(name)[0].signal for name in ("sigmoid", "tanh"))
     # findings: 0.076 after the first layer, 2.9e-6 after the last.
     assert dead < 1e-3 < 0.1 < alive
-    text = markdown.page(found.results, [])
+    text = pages.as_markdown(found.results)
     assert (
         "sigmoid: the start is all but constant" in text and "tanh: the start" not in text
     )
@@ -300,15 +332,85 @@ def test_dead_start_is_said():
 def test_failures_are_listed_and_counted():
     found = made_up({"tanh": (1e-9, 1e-9)}, {"tanh"})
     assert found.summary()[0].failures == 2
-    text = markdown.page(found, [])
+    text = pages.as_markdown(found)
     assert "tanh, seed 0, ended at iteration 9" in text
 
 
 def test_median_seed_is_named():
     settings_found = made_up({"tanh": (3.0, 1.0)})
-    assert settings_found.median_outcome("tanh").run.seed == 1
+    assert settings_found.median_record("tanh").run.seed == 1
 
 
 def test_article_table_is_complete():
     assert list(article.MSE) == ["relu", "tanh", "sigmoid", "softplus", "selu", "elu"]
-    assert comparison.compare is keras_smooth.compare
+
+
+# What the seeds tell apart.
+
+
+def slow_chance(low, high):
+    """Returns the chance by going through all choices of as many values."""
+    values = np.array([*low, *high])
+    ranks = [np.mean(np.flatnonzero(np.sort(values) == value)) for value in values]
+    sums = [sum(choice) for choice in itertools.combinations(ranks, len(low))]
+    return np.mean(np.array(sums) <= sum(ranks[: len(low)]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_test_of_seeds_counts_all_choices(seed):
+    rng = np.random.default_rng(seed)
+    low, high = (rng.integers(0, 7, size=rng.integers(1, 6)) / 7 for _ in range(2))
+    # Of at most 252 choices each, counted in float64.
+    assert seeds.chance(low, high) == pytest.approx(slow_chance(low, high), rel=1e-12)
+
+
+def test_the_test_of_seeds_has_the_chances_of_the_tables():
+    # Apart, one choice of many; all alike, every choice.
+    assert seeds.chance([1, 2, 3], [4, 5, 6]) == pytest.approx(1 / 20, rel=1e-12)
+    assert seeds.chance([1, 2, 3, 4], [5, 6, 7, 8, 9]) == pytest.approx(1 / 126, rel=1e-12)
+    assert seeds.chance([1.0] * 3, [1.0] * 3) == 1.0
+    assert seeds.chance([4, 5, 6], [1, 2, 3]) == 1.0
+    # Of thousands of seeds, as many as matter.
+    assert seeds.chance(np.arange(5000.0), np.arange(5000.0) + 0.5) > 0.3
+
+
+# Errors of y'' of two activations, and what the banner says.
+BANNERS = {
+    "apart": ((1e-6, 2e-6, 3e-6), (4e-6, 5e-6, 6e-6), ""),
+    "one overlaps": (
+        (1e-6, 2e-6, 5e-6), (4e-6, 5e-6, 6e-6),
+        "tanh and softplus are not told apart by these 3 seeds (exact Wilcoxon-Mann-Whitney "
+        "test, one-sided, at 5%).",
+    ),
+    "two seeds": (
+        (1e-8, 1e-8), (1e-3, 1e-3), "by these 2 seeds (exact Wilcoxon-Mann-Whitney test, "
+        "one-sided, at 5%). It takes 3 seeds or more to tell any apart.",
+    ),
+    "one seed": ((1e-8,), (1e-3,), "This is a quick look: 1 seed, 1000 iterations."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BANNERS)
+def test_a_banner_says_where_there_is_no_recommendation(name):
+    best, other, words = BANNERS[name]
+    found = made_up({"tanh": best, "softplus": other, "relu": (0.9,) * len(best)})
+    found.settings = dataclasses.replace(found.settings, seeds=len(best))
+    banner = recommended(found).banner
+    assert words in banner and bool(words) == bool(banner)
+    for text in (pages.as_markdown(found), pages.as_html(found)):
+        assert ("No recommendation." in text) == bool(banner)
+    assert banner in str(keras_smooth.Comparison(found))
+
+
+def test_the_medians_as_csv_and_latex(tmp_path):
+    found = made_up({"hard_tanh": (None, None), "tanh": (1e-5, 3e-5)})
+    report.write(found, tmp_path)
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["activation"] for row in rows] == ["hard_tanh", "tanh"]
+    assert float(rows[1]["d2y_mse"]) == 2e-5 and rows[0]["d2y_mse"] == ""
+    lines = (tmp_path / "summary.tex").read_text().splitlines()
+    assert lines[4].startswith(r"hard\_tanh & $C^0$ & ") and lines[4].endswith(r"& -- \\")
+    assert lines[5].endswith(r"$2.0 \times 10^{-5}$ \\") and r"$C^\infty$" in lines[5]
+    text = pages.as_html(found)
+    assert r"hard\_tanh &amp; $C^0$" in text and "hard_tanh,0,2,0," in text

@@ -1,17 +1,16 @@
 """What may be added to a comparison, and what would mix: from made-up runs."""
 
 import dataclasses
-import json
 
 import keras
 import pytest
 from made_up_comparison import MAIN, key_of, made_up, outcome
 
 import keras_smooth
-from keras_smooth import cli
-from keras_smooth.comparison import files, journal, resuming, tasks
-from keras_smooth.comparison.experiment import errors
-from keras_smooth.comparison.results import Key
+from keras_smooth.cli import commands, parser
+from keras_smooth.comparison.records import environment, resuming, store
+from keras_smooth.comparison.runs.experiment import errors
+from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.lbfgs import Status
 
 STORED = {"tanh": (1e-3,) * 2, "elu": (1e-2,) * 2}
@@ -22,13 +21,12 @@ BROKEN = key_of("elu", 1)
 def written(found, directory):
     """Returns results whose errors are those of their curves, as their files hold them."""
     if found.settings.asks_open_question():
-        of_glorot = Key("sigmoid", found.from_glorot(), 0)
-        found.outcomes[of_glorot] = outcome(found, "sigmoid", 0, 0.5, True)
-    for key, one in found.outcomes.items():
+        of_glorot = RunId("sigmoid", found.settings.from_glorot(), 0)
+        found.records[of_glorot] = outcome(found, "sigmoid", 0, 0.5, True)
+    for key, one in found.records.items():
         run = dataclasses.replace(one.run, **errors(found.problem, one.curves))
-        found.outcomes[key] = dataclasses.replace(one, run=run)
-        files.write_curves(found, key, directory)
-    files.write(found, directory)
+        found.records[key] = dataclasses.replace(one, run=run)
+    store.save(found, directory)
     return found
 
 
@@ -37,16 +35,15 @@ def stored(tmp_path):
     """Runs of 9 iterations, one of which broke off at its fifth."""
     found = made_up(STORED)
     found.settings = dataclasses.replace(found.settings, epochs=9)
-    for key, one in found.outcomes.items():
+    for key, one in found.records.items():
         broken = {"nit": 5, "status": int(Status.NON_FINITE), "success": False}
         run = dataclasses.replace(
             one.run,
             **{"status": int(Status.ITERATION_LIMIT)} | (broken if key == BROKEN else {}),
             **errors(found.problem, one.curves),
         )
-        found.outcomes[key] = dataclasses.replace(one, run=run)
-        files.write_curves(found, key, tmp_path)
-    files.write(found, tmp_path)
+        found.records[key] = dataclasses.replace(one, run=run)
+    store.save(found, tmp_path)
     return tmp_path, found
 
 
@@ -55,11 +52,7 @@ def asked(found, **change):
 
 
 def missing(found):
-    return {
-        Key(task.activation, *start)
-        for task in tasks.missing(found)
-        for start in task.starts
-    }
+    return {run for runs in found.missing() for run in runs}
 
 
 ALL = {key_of(name, seed) for name in STORED for seed in (0, 1)}
@@ -100,14 +93,14 @@ def test_only_what_is_missing_is_left_to_run(stored, name):
     again = resuming.read(asked(found, **change), found.problems, directory)
     assert again.settings == asked(found, **expected)
     assert missing(again) == left
-    for key, one in again.outcomes.items():
-        assert one.run == found.outcomes[key].run
+    for key, one in again.records.items():
+        assert one.run == found.records[key].run
 
 
 def test_a_problem_that_is_stored_but_not_given_is_loaded_by_its_name(stored):
     directory, found = stored
     again = resuming.read(asked(found), {}, directory)
-    assert again.outcomes.keys() == found.outcomes.keys()
+    assert again.records.keys() == found.records.keys()
 
 
 def test_runs_of_the_open_question_are_read_once(tmp_path):
@@ -115,18 +108,18 @@ def test_runs_of_the_open_question_are_read_once(tmp_path):
     for initializer in ("default", ("default", "glorot_uniform")):
         found = written(made_up({"sigmoid": (1e-3,)}, initializer=initializer), tmp_path)
         again = resuming.read(found.settings, found.problems, tmp_path)
-        assert again.found("sigmoid", again.from_glorot())
-        assert again.outcomes.keys() == found.outcomes.keys()
+        assert again.of_activation("sigmoid", again.settings.from_glorot())
+        assert again.records.keys() == found.records.keys()
 
 
 def test_the_clock_goes_on_from_the_last_run_that_is_kept(stored):
     directory, found = stored
     assert resuming.read(asked(found), found.problems, directory).seconds == 1.0
-    recorder = journal.Recorder(found, directory)
-    for seconds in (3.0, 7.0):  # The first goes into results.json, the second into a line.
-        found.seconds = seconds
-        recorder.keep(BROKEN)
-    assert (directory / journal.JOURNAL).exists()
+    kept = store.Store(found, directory)
+    broken = found.records.pop(BROKEN)
+    for seconds, run in ((3.0, key_of("elu", 0)), (7.0, BROKEN)):  # All, and a line.
+        found.seconds, found.records[BROKEN] = seconds, broken
+        kept.keep(run)
     assert resuming.read(asked(found), found.problems, directory).seconds == 7.0
 
 
@@ -140,10 +133,10 @@ def test_the_clock_goes_on_from_the_last_run_that_is_kept(stored):
 )
 def test_what_would_mix_is_refused(stored, change, words):
     directory, found = stored
-    before = (directory / files.RESULTS).read_bytes()
+    before = (directory / store.RUNS).read_bytes()
     with pytest.raises(ValueError, match=f"made with other settings .*{words}"):
         resuming.read(asked(found, **change), found.problems, directory)
-    assert (directory / files.RESULTS).read_bytes() == before
+    assert (directory / store.RUNS).read_bytes() == before
 
 
 # Methods of all runs and beside, a package, and whether another version of it stops a resume.
@@ -162,24 +155,15 @@ VERSIONS = {
 def test_versions_matter_to_the_methods_that_need_them(tmp_path, monkeypatch, name):
     method, beside, package, matters = VERSIONS[name]
     found = written(made_up({"tanh": (1e-3,)}, method=method, beside=beside), tmp_path)
-    known = files.version
+    known = environment.version
     other = {package: "0.0.1"}
-    monkeypatch.setattr(files, "version", lambda one: other.get(one) or known(one))
+    monkeypatch.setattr(environment, "version", lambda one: other.get(one) or known(one))
     asked = dataclasses.replace(found.settings, beside=("adam", "tfp_lbfgs"))
     if matters:
         with pytest.raises(ValueError, match=f"other versions .{package} was .* is 0.0.1"):
             resuming.read(asked, found.problems, tmp_path)
     else:
-        assert resuming.read(asked, found.problems, tmp_path).outcomes
-
-
-def test_a_digest_of_data_that_no_run_has_is_damage(stored):
-    directory, found = stored
-    content = json.loads((directory / files.RESULTS).read_text())
-    content["data_digests"]["other"] = "0" * 64
-    (directory / files.RESULTS).write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="Cannot resume: .* damaged or was edited"):
-        resuming.read(asked(found), found.problems, directory)
+        assert resuming.read(asked, found.problems, tmp_path).records
 
 
 def named(name, function):
@@ -199,7 +183,7 @@ def test_a_function_that_is_not_given_again_is_asked_for(stored):
     bump = {"bump": named("bump", lambda x: x * keras.ops.exp(-(x**2)))}
     names = ("tanh", "elu", "bump")
     found.settings = asked(found, activations=names, functions=bump)
-    files.write(found, directory)
+    store.save(found, directory)
     with pytest.raises(ValueError, match="runs of 'bump', .* give it as well"):
         resuming.read(asked(found, functions={}), found.problems, directory)
     again = resuming.read(asked(found), found.problems, directory)
@@ -214,8 +198,8 @@ def test_nothing_to_resume_is_warned_of(tmp_path):
 
 
 def settings_of(directory, *words):
-    arguments = cli.parser().parse_args(["compare", "--resume", *words])
-    return cli._settings(arguments, resuming.stored_fields(directory))
+    arguments = parser.parse(["compare", "--resume", *words])
+    return Settings(**commands.asked(arguments, resuming.stored_fields(directory)))
 
 
 def test_options_that_are_not_given_are_those_of_the_directory(stored):

@@ -11,7 +11,7 @@ import pytest
 from made_up_comparison import made_up
 
 import keras_smooth
-from keras_smooth.comparison import files
+from keras_smooth.comparison.records import store
 
 ROOT = Path(__file__).parent.parent
 # Pages whose code has a test of its own.
@@ -134,7 +134,7 @@ def test_pages_say_how_to_install_what_they_need(page):
 def test_results(run, tmp_path):
     found = made_up({"tanh": [1e-3, 1e-4]})
     (tmp_path / "comparison").mkdir()
-    files.write(found, tmp_path / "comparison")
+    store.save(found, tmp_path / "comparison")
     page = ROOT / "docs" / "results.md"
     (block,) = blocks(page)
     names = run(block, page)

@@ -34,6 +34,19 @@ def test_advice_is_given_once_for_each_subject():
     assert words_of(check, other, "look") == ["look"]
 
 
+def test_what_was_said_is_not_looked_for_again():
+    looks = []
+
+    @advice
+    def check(subject):
+        looks.append(subject)
+        return "look"
+
+    subject = Subject()
+    assert [words_of(check, subject) for _ in range(3)] == [["look"], [], []]
+    assert len(looks) == 1
+
+
 @pytest.mark.parametrize(
     "error", [AttributeError, ValueError, RuntimeError, AssertionError]
 )

@@ -8,6 +8,7 @@ from keras import ops
 from lbfgs_nets import at_start, dense
 
 import keras_smooth
+from keras_smooth.lbfgs.minimizers import quasi_newton
 
 X = {
     "inside": np.random.default_rng(0).uniform(size=(12, 1)),
@@ -65,19 +66,42 @@ def alone():
     return resampled(steps_per_execution=1)
 
 
-def test_takes_the_steps_of_a_fit_for_each_draw(alone):
-    """The slow reference: one call of fit_lbfgs after another, with the points of each."""
+def fits_for_each_draw(**arguments):
+    """Weights and result of one call of fit_lbfgs after another, beside those of one call."""
     draw = Draw()
-    found, history = resampled(draw)
+    found, history = resampled(draw, **arguments)
     assert history.result.nit == EPOCHS and len(draw.returned) == 3
     rounds = [X, *({**X, "inside": inside} for inside in draw.returned)]
     model = at_start(net)
     for x, epochs in zip(rounds, (5, 5, 5, 3), strict=True):
         of_round = keras_smooth.fit_lbfgs(
-            model, x, objective=terms, epochs=epochs, jit_compile=False, verbose=0
+            model,
+            x,
+            objective=terms,
+            epochs=epochs,
+            jit_compile=False,
+            verbose=0,
+            **arguments,
         )
-    assert found == weights(model) == alone[0]
-    assert history.result.fun == of_round.result.fun
+    return (found, history.result), (weights(model), of_round.result)
+
+
+def test_pairs_take_the_steps_of_a_fit_for_each_draw():
+    (found, result), (expected, last) = fits_for_each_draw(num_correction_pairs=5)
+    assert found == expected and result.fun == last.fun
+
+
+@pytest.mark.parametrize("arguments", [{}, {"method": "bfgs"}], ids=["default", "bfgs"])
+def test_a_matrix_stays_over_draws(arguments, monkeypatch):
+    """One evaluation a draw, and where it is dropped the steps of a fit for each draw."""
+    kept, (separate, _) = fits_for_each_draw(**arguments)
+    assert kept[0] != separate and kept[1].restarts == 0
+    monkeypatch.setattr(quasi_newton, "LEAST_COSINE", {"float64": 2.0})
+    dropped, (separate, _) = fits_for_each_draw(**arguments)
+    assert dropped[0] == separate
+    # Counts go on over the draws either way.
+    assert kept[1].nit == dropped[1].nit == EPOCHS
+    assert min(kept[1].nfev, dropped[1].nfev) > EPOCHS + 3
 
 
 def test_draws_see_the_points_of_before_and_other_random_numbers():

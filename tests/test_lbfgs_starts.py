@@ -9,6 +9,8 @@ import pytest
 from lbfgs_nets import Y, at_start, fit, net
 from representatives import representatives
 
+from keras_smooth.lbfgs.run import checkpoint
+
 
 class Break(keras.callbacks.Callback):
     """Raises at the end of an epoch, before it is saved."""
@@ -135,7 +137,7 @@ def test_checkpoint_of_an_old_version_goes_on_with_empty_memory(method, now, tmp
     model = net()
     arguments = {"epochs": 6, "steps_per_execution": 1, "checkpoint": tmp_path / method}
     arguments["method"] = now
-    with pytest.warns(UserWarning, match="of version 0.1.0.*empty memory"):
+    with pytest.warns(UserWarning, match="of an older version.*empty memory"):
         history = fit(model, **arguments)
     losses = history.history["loss"]
     assert history.epoch == [0, 1, 2, 3, 4, 5] and history.result.nit == 6
@@ -146,3 +148,15 @@ def test_checkpoint_of_an_old_version_goes_on_with_empty_memory(method, now, tmp
     assert again.history == history.history
     with pytest.raises(ValueError, match=": data of it"):
         fit(net(), y=Y + 1.0, **arguments)
+
+
+def test_checkpoint_of_another_memory_goes_on_with_empty_memory(tmp_path, monkeypatch):
+    """As of version 0.2.0, whose matrix had nothing beside it: weights and history stay."""
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    arguments = {"steps_per_execution": 1, "checkpoint": tmp_path}
+    before = fit(net(), epochs=3, num_correction_pairs=4, **arguments)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match="of an older version.*empty memory"):
+        history = fit(net(), epochs=6, **arguments)
+    assert history.history["loss"][:3] == before.history["loss"]
+    assert history.result.nit == 6 and history.result.fun < before.result.fun

@@ -95,13 +95,20 @@ def test_tapes_that_are_asked_for_say_where_they_may_be_wrong(rng):
     x = rng.normal(size=(3, 2))
     model = _model(LAYERS["a mean that is held"]())
     keras_smooth.derivatives(model, x, 1, engine="tape")  # right, and without a warning
-    with pytest.warns(UserWarning, match="order 2 are .* wrong at StopGradient") as warned:
+    words = "order 2 are .* wrong at StopGradient.*, and "
+    returns, loss = (
+        words + "engine='tape' returns them",
+        words + "so are gradients of a loss",
+    )
+    with pytest.warns(UserWarning, match=returns) as warned:
         keras_smooth.hessian(model, x, engine="tape")
         keras_smooth.hessian(model, x, engine="tape")
     assert len(warned) == 1
-    in_a_graph = _model(LAYERS["a mean that is held"]())
-    with pytest.warns(UserWarning, match="order 2 are .* wrong at StopGradient"):
-        tf.function(lambda x: keras_smooth.gradient(in_a_graph, x, engine="tape"))(x)
+    # In a graph the first derivatives are right, and only a loss of them is not.
+    for operator, said in ((keras_smooth.gradient, loss), (keras_smooth.hessian, returns)):
+        in_a_graph = _model(LAYERS["a mean that is held"]())
+        with pytest.warns(UserWarning, match=said):
+            tf.function(lambda x: operator(in_a_graph, x, engine="tape"))(x)  # noqa: B023
 
 
 RIGHT = {
@@ -132,3 +139,27 @@ def test_a_maximum_that_is_held_is_no_logsumexp(rng):
         tf.reduce_max(x, -1, keepdims=True)), **FLOAT64))  # fmt: skip
     with pytest.warns(UserWarning, match="StopGradient"):
         keras_smooth.hessian(model, rng.normal(size=(3, 2)), engine="tape")
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "tf.function"])
+@pytest.mark.parametrize("engine", ["auto", "tape", "jet"])
+def test_a_gradient_that_is_stopped_at_a_weight_is_so_for_every_engine(engine, compiled):
+    x, held, trained = (
+        tf.constant([[0.5], [2.0]], "float64"),
+        tf.Variable(3.0),
+        tf.Variable(2.0),
+    )
+
+    def model(x):
+        held_weight = tf.stop_gradient(tf.cast(held, x.dtype))
+        return held_weight * tf.cast(trained, x.dtype) * x**3
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            d2y = keras_smooth.derivatives(model, x, 2, engine=engine)[2]
+            loss = tf.reduce_sum(d2y)
+        return tape.gradient(loss, [held, trained], unconnected_gradients="zero")
+
+    by_held, by_trained = (tf.function(gradients) if compiled else gradients)()
+    # The sum of 6 x is 15.
+    assert float(by_held) == 0.0 and float(by_trained) == pytest.approx(45.0, rel=1e-6)

@@ -1,4 +1,4 @@
-"""Self-scaled L-BFGS and BFGS: memories against matrices, line search, test problems."""
+"""Self-scaled L-BFGS, BFGS and Broyden: memories against matrices, line search, test problems."""
 
 import functools
 
@@ -18,53 +18,88 @@ from keras_smooth.lbfgs.minimizers import (
     line_search,
     num_pairs_of,
     pairs,
+    updates,
 )
+from keras_smooth.lbfgs.minimizers.dense_inverse_hessian import DenseInverseHessian
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-3}
 
 
-def updated(matrix, step, change, growth):
+def updated(matrix, step, change, ratio):
     """Al-Baali, 1998: self-scaled BFGS of a dense inverse Hessian, the slow reference."""
     rho = 1.0 / (change @ step)
     v = np.eye(len(step)) - rho * np.outer(change, step)
-    return growth * v.T @ matrix @ v + rho * np.outer(step, step)
+    return max(ratio, 1.0) * v.T @ matrix @ v + rho * np.outer(step, step)
 
 
-def dense(steps, changes, growths):
+def updated_by_broyden(matrix, step, change, ratio):
+    """Kiyani et al., 2025: self-scaled Broyden, by their B and theta, and inverted.
+
+    B is the Hessian: the matrix here is its inverse. Their |sigma|^(1 / (1 - n)) is left out.
+    """
+    hessian = np.linalg.inv(matrix)
+    curvature, image = change @ step, hessian @ step
+    b, h = step @ image / curvature, change @ matrix @ change / curvature
+    # What the minimizer has of its line search.
+    assert ratio == pytest.approx(b, rel=1e-6)
+    a = h * b - 1.0
+    least = min(1.0, h * (1.0 - np.sqrt(a / (1.0 + a))))
+    theta = max((least - 1.0) / a, min(1.0 / least, (1.0 - b) / b))
+    sigma = 1.0 + a * theta
+    tau = min(least, sigma) if theta <= 0.0 else least * min(1.0, 1.0 / theta)
+    w = change / curvature - image / (step @ image)
+    old = hessian - np.outer(image, image) / (step @ image)
+    old += theta * (step @ image) * np.outer(w, w)
+    return np.linalg.inv(tau * old + np.outer(change, change) / curvature)
+
+
+def dense(steps, changes, ratios, update=updated):
     """The inverse Hessian of the pairs that are kept; the first pair scales the identity."""
     scale = steps[0] @ changes[0] / (changes[0] @ changes[0])
     matrix = updated(scale * np.eye(len(steps[0])), steps[0], changes[0], 1.0)
-    for pair in zip(steps[1:], changes[1:], growths[1:]):
-        matrix = updated(matrix, *pair)
+    for pair in zip(steps[1:], changes[1:], ratios[1:]):
+        matrix = update(matrix, *pair)
     return matrix
 
 
+def ratios_of(steps, changes, update):
+    """s.B s / (y.s) of each pair and the matrix before it, inverted; 1 of the first."""
+    ratios = [1.0]
+    for number, (step, change) in enumerate(zip(steps[1:], changes[1:]), 1):
+        matrix = dense(steps[:number], changes[:number], ratios, update)
+        ratios.append(step @ np.linalg.solve(matrix, step) / (step @ change))
+    return np.array(ratios)
+
+
 def random_pairs(num_stored, size):
-    """Pairs of a quadratic function, with positive curvature, growths, the last gradient."""
+    """Pairs of a quadratic function, with positive curvature, ratios, the last gradient."""
     rng = np.random.default_rng(num_stored)
     root = rng.normal(size=(size, size))
     steps = rng.normal(size=(num_stored, size))
     changes = steps @ (root @ root.T / size + np.eye(size))
-    growths = np.maximum(rng.uniform(0.5, 3.0, size=num_stored), 1.0)
-    return steps, changes, growths, rng.normal(size=size)
+    ratios = rng.uniform(0.5, 3.0, size=num_stored)
+    return steps, changes, ratios, rng.normal(size=size)
 
 
-def stored(steps, changes, growths, gradient, num_pairs, dtype="float64"):
+def stored(steps, changes, ratios, gradient, num_pairs, dtype="float64"):
     """The memory of these pairs, at gradients that end with the given one."""
     memory = inverse_hessian.empty(num_pairs, tf.zeros(steps.shape[1], dtype))
-    return filled(inverse_hessian, memory, steps, changes, growths, gradient)
+    return filled(inverse_hessian, memory, steps, changes, ratios, gradient)
 
 
-def stored_densely(steps, changes, growths, gradient, dtype="float64"):
+BFGS, BROYDEN = map(DenseInverseHessian, (updates.bfgs, updates.broyden))
+
+
+def stored_densely(steps, changes, ratios, gradient, dtype="float64", kind=BFGS):
     """The matrix of these pairs, at gradients that end with the given one."""
     memory = dense_inverse_hessian.empty(tf.zeros(steps.shape[1], dtype))
-    return filled(dense_inverse_hessian, memory, steps, changes, growths, gradient)
+    return filled(kind, memory, steps, changes, ratios, gradient)
 
 
-def filled(kind, memory, steps, changes, growths, gradient):
+def filled(kind, memory, steps, changes, ratios, gradient):
     gradients = gradient - changes.sum(0) + np.cumsum(changes, axis=0)
     dtype = memory[0].dtype
-    for row in zip(steps, changes, gradients, growths):
+    for row in zip(steps, changes, gradients, ratios):
         memory = kind.store(memory, *(tf.constant(v, dtype) for v in row))
     return memory
 
@@ -75,12 +110,12 @@ def filled(kind, memory, steps, changes, growths, gradient):
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 1e-2)])
 def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
     num_pairs, size = 5, 20
-    steps, changes, growths, gradient = random_pairs(num_stored, size)
+    steps, changes, ratios, gradient = random_pairs(num_stored, size)
     if not scaled:
-        growths = np.ones(num_stored)
-    memory = stored(steps, changes, growths, gradient, num_pairs, dtype)
+        ratios = np.ones(num_stored)
+    memory = stored(steps, changes, ratios, gradient, num_pairs, dtype)
     kept = slice(-num_pairs, None)
-    expected = dense(steps[kept], changes[kept], growths[kept]) @ gradient
+    expected = dense(steps[kept], changes[kept], ratios[kept]) @ gradient
     found = inverse_hessian.times_gradient(memory, tf.constant(gradient, dtype))
     # The condition of R is about 10: rounding times a few hundred operations.
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
@@ -88,21 +123,28 @@ def test_memory_is_the_dense_matrix(num_stored, scaled, dtype, rtol):
 
 # Rows of a block: one block, one and a remainder, many, each a number.
 @pytest.mark.parametrize("block_rows", [512, 20, 13, 4, 1])
-@pytest.mark.parametrize("num_stored", [1, 3, 13])
-@pytest.mark.parametrize("scaled", [True, False], ids=["self-scaled", "plain"])
+# Pairs, and how many of them are kept beside the matrix: never flushed, just before, often, always.
+@pytest.mark.parametrize(("num_stored", "beside"), [(1, 16), (4, 4), (13, 5), (13, 1)])
+@pytest.mark.parametrize(
+    ("kind", "update"), [(BFGS, updated), (BROYDEN, updated_by_broyden)]
+)
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-8), ("float32", 1e-2)])
 def test_matrix_in_blocks_is_the_dense_matrix(
-    block_rows, num_stored, scaled, dtype, rtol, monkeypatch
+    block_rows, num_stored, beside, kind, update, dtype, rtol, monkeypatch
 ):
     monkeypatch.setattr(dense_inverse_hessian, "BLOCK_ROWS", block_rows)
-    steps, changes, growths, gradient = random_pairs(num_stored, 20)
-    if not scaled:
-        growths = np.ones(num_stored)
-    memory = stored_densely(steps, changes, growths, gradient, dtype)
-    expected = dense(steps, changes, growths) @ gradient
-    found = dense_inverse_hessian.times_gradient(memory, tf.constant(gradient, dtype))
+    monkeypatch.setattr(dense_inverse_hessian, "UPDATES", beside)
+    steps, changes, _, gradient = random_pairs(num_stored, 20)
+    ratios = ratios_of(steps, changes, update)
+    memory = stored_densely(steps, changes, ratios, gradient, dtype, kind)
+    expected = dense(steps, changes, ratios, update) @ gradient
+    found = kind.times_gradient(memory, tf.constant(gradient, dtype))
     # As for the pairs: the product is carried on from update to update.
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol)
+    # And multiplied anew, by what is in the matrix and beside it.
+    anew = kind.with_gradient(memory, tf.constant(2.0 * gradient, dtype))
+    found = kind.times_gradient(anew, tf.constant(2.0 * gradient, dtype))
+    np.testing.assert_allclose(found, 2.0 * expected, rtol=rtol, atol=rtol)
     num_blocks, size, _ = memory.blocks.shape
     # Half of a matrix, and what the blocks on the diagonal have above it.
     assert num_blocks * size**2 <= 20 * (20 + size) / 2 + 20 * size
@@ -124,12 +166,12 @@ def test_matrix_that_does_not_fit_is_refused(num_weights, dtype):
 @pytest.mark.parametrize("num_stored", [1, 2, 3, 4, 13])
 def test_blocks_are_the_whole_matrix(block_bytes, num_rows, num_stored, monkeypatch):
     num_pairs, size = 5, 20
-    steps, changes, growths, gradient = random_pairs(num_stored, size)
+    steps, changes, ratios, gradient = random_pairs(num_stored, size)
     vector = tf.constant(gradient)
-    whole = stored(steps, changes, growths, gradient, num_pairs)
+    whole = stored(steps, changes, ratios, gradient, num_pairs)
     monkeypatch.setattr(pairs, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(pairs, "FEWEST_BLOCKS", 2)
-    memory = stored(steps, changes, growths, gradient, num_pairs)
+    memory = stored(steps, changes, ratios, gradient, num_pairs)
     assert memory.pairs.shape == (num_rows, size)
     found, expected = (inverse_hessian.times_gradient(m, vector) for m in (memory, whole))
     # Sums in another order.
@@ -152,7 +194,7 @@ LOST = {"no change": (0.0, 0.0), "negative": (-1.0, 0.5), "rounding": (1e-17, 1.
     ("kind", "put", "num_kept"),
     [
         (inverse_hessian, functools.partial(stored, num_pairs=3), 3),
-        (dense_inverse_hessian, stored_densely, 4),
+        (BFGS, stored_densely, 4),
     ],
     ids=["pairs", "matrix"],
 )
@@ -174,9 +216,9 @@ def test_curvature_that_is_rounding_is_not_stored(name, num_stored, kind, put, n
 
 
 def test_as_many_pairs_as_weights_are_the_dense_matrix():
-    """The same numbers as "bfgs", to the last bit; with one pair less another memory."""
+    """The same numbers as "broyden", to the last bit; with one pair less another memory."""
     ends = []
-    for method, num_pairs in (("lbfgs", 6), ("lbfgs", 50), ("bfgs", 1), ("lbfgs", 5)):
+    for method, num_pairs in (("lbfgs", 6), ("lbfgs", 50), ("broyden", 1), ("lbfgs", 5)):
         minimizer = Minimizer(lambda x, data: quartic(x), method, num_pairs, False)
         state = minimizer.begin(tf.fill([6], tf.constant(3.0, tf.float64)), ())
         ends.append(minimizer.advance(state, 9, 0.0, ()).position.numpy())
@@ -193,29 +235,121 @@ def quartic(x):
     return value, gradient
 
 
-@pytest.mark.parametrize(("method", "num_kept"), [("lbfgs", 4), ("bfgs", 10)])
-def test_path_is_that_of_dense_self_scaled_bfgs(method, num_kept):
+@pytest.mark.parametrize(
+    ("method", "num_kept", "update"),
+    [("lbfgs", 4, updated), ("bfgs", 10, updated), ("broyden", 10, updated_by_broyden)],
+)
+def test_path_is_that_of_a_dense_matrix(method, num_kept, update):
     """The factor from the line search against s.B s with the dense matrix inverted."""
     minimizer = Minimizer(lambda x, data: quartic(x), method, 4, jit_compile=False)
     state = minimizer.begin(tf.constant([3.0, -2.0, 1.0, 4.0, -1.0, 2.0], tf.float64), ())
-    steps, changes, growths = [], [], []
+    steps, changes, ratios = [], [], []
     while len(steps) < 10:
         after = minimizer.advance(state, 1, 0.0, ())
         step, change = (
             (getattr(after, name) - getattr(state, name)).numpy()
             for name in ("position", "objective_gradient")
         )
-        growth = 1.0
+        ratio = 1.0
         if steps:
-            matrix = dense(*(part[-num_kept:] for part in (steps, changes, growths)))
-            growth = max(step @ np.linalg.solve(matrix, step) / (step @ change), 1.0)
-        steps, changes, growths = [*steps, step], [*changes, change], [*growths, growth]
-        matrix = dense(*(part[-num_kept:] for part in (steps, changes, growths)))
+            kept = (part[-num_kept:] for part in (steps, changes, ratios))
+            ratio = step @ np.linalg.solve(dense(*kept, update), step) / (step @ change)
+        steps, changes, ratios = [*steps, step], [*changes, change], [*ratios, ratio]
+        matrix = dense(*(part[-num_kept:] for part in (steps, changes, ratios)), update)
         expected = -matrix @ after.objective_gradient.numpy()
         # Steps shrink to 1e-4, so that rounding of the positions is 1e-12 of them.
         np.testing.assert_allclose(after.direction, expected, rtol=1e-6)
         state = after
-    assert max(growths) > 1.1 and min(growths[1:]) == 1.0
+    assert max(ratios) > 1.1 and min(ratios) < 1.0
+
+
+def weighted_quartic(x, weights):
+    """The convex function with other weights, as other points would give it."""
+    value, gradient = quartic(x)
+    return (
+        value + tf.reduce_sum(weights * (x - 1.0) ** 2),
+        gradient + 2.0 * weights * (x - 1.0),
+    )
+
+
+def moved(method, change=lambda memory: memory):
+    """The state after 20 iterations and the one on other data, and the gradient there."""
+    minimizer = Minimizer(weighted_quartic, method, 6, jit_compile=False)
+    position, weights = tf.fill([6], tf.constant(3.0, tf.float64)), tf.range(6.0)
+    weights = tf.cast(weights, tf.float64)
+    state = minimizer.advance(minimizer.begin(position, weights), 20, 0.0, weights)
+    state = state._replace(memory=change(state.memory))
+    after = minimizer.move(state, state.position, 3.0 * weights)
+    return state, after, weighted_quartic(state.position, 3.0 * weights)[1]
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "broyden", "bfgs"])
+def test_a_matrix_stays_on_other_data(method):
+    state, after, gradient = moved(method)
+    columns = [
+        BFGS.with_gradient(state.memory, row).product for row in tf.eye(6, dtype="float64")
+    ]
+    # Compiled and not: rounding of sums of a few numbers below 100.
+    np.testing.assert_allclose(after.objective_gradient, gradient, atol=1e-13)
+    # Sums in another order; the condition of the matrix is about 10.
+    expected = -np.stack(columns) @ after.objective_gradient.numpy()
+    np.testing.assert_allclose(after.direction, expected, rtol=1e-10, atol=1e-12)
+    assert float(after.slope) < 0.0 and float(after.length) == 1.0
+    assert int(after.num_iterations) == int(state.num_iterations) == 20
+    evaluations = int(state.num_objective_evaluations) + 1
+    assert int(after.num_objective_evaluations) == evaluations
+
+
+def along(vector, memory):
+    """The memory with v v' as its matrix."""
+    inner = tf.scatter_nd([[0, 0, 0]], tf.ones(1, memory.inner.dtype), memory.inner.shape)
+    basis = tf.broadcast_to(tf.constant(vector, memory.basis.dtype), memory.basis.shape)
+    return memory._replace(
+        scale=0.0 * memory.scale, shift=0.0 * memory.shift, inner=inner, basis=basis
+    )
+
+
+def uphill(memory):
+    changed = {
+        name: -getattr(memory, name) for name in ("scale", "shift", "inner", "product")
+    }
+    return memory._replace(**changed)
+
+
+def across(memory):
+    """A matrix that turns the gradient on the new data by all but 1e-9 of a right angle."""
+    gradient = moved("broyden")[2].numpy()
+    other = np.roll(gradient, 1)
+    other -= (other @ gradient) / (gradient @ gradient) * gradient
+    return along(
+        other / np.linalg.norm(other) + 1e-9 * gradient / np.linalg.norm(gradient), memory
+    )
+
+
+def not_a_number(memory):
+    return memory._replace(shift=memory.shift * np.nan)
+
+
+@pytest.mark.parametrize("spoil", [uphill, across, not_a_number])
+def test_a_matrix_that_gives_no_descent_on_other_data_is_dropped(spoil):
+    _, after, gradient = moved("broyden", spoil)
+    np.testing.assert_allclose(after.objective_gradient, gradient, atol=1e-13)
+    np.testing.assert_array_equal(after.direction, -after.objective_gradient)
+    assert int(after.num_iterations) == 0 and int(after.memory.num_pairs) == 0
+    assert not bool(after.is_newton)
+
+
+def test_a_matrix_that_is_not_positive_begins_anew():
+    """After it, the memory is that of the one pair that told."""
+    steps, changes, ratios, gradient = random_pairs(4, 6)
+    memory = uphill(
+        stored_densely(steps[:3], changes[:3], ratios[:3], gradient - changes[3])
+    )
+    row = (steps[3], changes[3], gradient, 1.0)
+    after = BFGS.store(memory, *(tf.constant(v, tf.float64) for v in row))
+    expected = dense(steps[3:], changes[3:], [1.0]) @ gradient
+    np.testing.assert_allclose(BFGS.times_gradient(after, None), expected, rtol=1e-12)
+    assert int(after.num_pairs) == int(after.num_updates) == 1
 
 
 # Rows, weights and dtype, with the pairs that they give.
@@ -226,17 +360,22 @@ NUM_PAIRS = {
     "a matrix of 8 MiB": ("lbfgs", 1000, 1250, "float64", 1250),
     "very few in float32": ("lbfgs", 10, 5, "float32", 4),
     "no matrix in float32": ("lbfgs", 10, 600, "float32", 599),
-    "a matrix of more": ("lbfgs", 1000, 1300, "float64", 403),
+    "a matrix of more": ("lbfgs", 1000, 1300, "float64", 1300),
+    "a matrix of more for few rows": ("lbfgs", 300, 1300, "float64", 403),
+    "a matrix of 64 MiB": ("lbfgs", 10**4, 3800, "float64", 3800),
+    "a matrix of more than that": ("lbfgs", 10**4, 4000, "float64", 300),
     "cheap in bytes": ("lbfgs", 10, 3000, "float64", 174),
     "cheaper in float32": ("lbfgs", 10, 3000, "float32", 349),
-    "the article's": ("lbfgs", 1000, 3001, "float64", 300),
+    "the article's": ("lbfgs", 1000, 3001, "float64", 3001),
     "a third of the rows": ("lbfgs", 600, 3000, "float64", 200),
-    "many rows": ("lbfgs", 10**6, 3000, "float64", 300),
+    "many rows": ("lbfgs", 10**6, 5000, "float64", 300),
+    "many rows in float32": ("lbfgs", 10**6, 3000, "float32", 349),
     "many weights": ("lbfgs", 10**6, 10**6, "float64", 16),
     "many weights in float32": ("lbfgs", 10**6, 10**6, "float32", 33),
     "too many weights": ("lbfgs", 10**6, 10**9, "float64", 3),
     "two loops": ("tfp_lbfgs", 10**6, 3000, "float64", 50),
     "no pairs": ("bfgs", 10**6, 3000, "float64", 1),
+    "nor of Broyden": ("broyden", 10**6, 3000, "float64", 1),
     "no pairs of TFP": ("tfp_bfgs", 10**6, 3000, "float64", 1),
 }
 
@@ -251,7 +390,9 @@ def test_default_number_of_pairs(name):
 
 
 # TFP's line search takes seconds to trace.
-@pytest.mark.parametrize("method", representatives(MINIMIZERS, ["lbfgs", "bfgs"]))
+@pytest.mark.parametrize(
+    "method", representatives(MINIMIZERS, ["lbfgs", "broyden", "bfgs"])
+)
 def test_every_method_minimizes(method):
     """A row of the table is enough to be used: states have the seven names."""
     minimizer = Minimizer(lambda x, data: quartic(x), method, 5, jit_compile=False)
@@ -266,7 +407,7 @@ def test_every_method_minimizes(method):
     )
 
 
-@pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
+@pytest.mark.parametrize("method", ["lbfgs", "broyden", "bfgs"])
 def test_evaluations_are_counted(method):
     counted = tf.Variable(0)
 
@@ -459,7 +600,7 @@ def test_start_of_the_table(problem):
 @pytest.mark.parametrize(
     "problem", representatives(PROBLEMS, PROBLEMS[::7]), ids=lambda problem: problem.name
 )
-@pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
+@pytest.mark.parametrize("method", ["lbfgs", "broyden", "bfgs"])
 def test_solves_in_float64(problem, method):
     result, unknowns = solve(problem, "float64", 5000, method)
     value, gradient = value_and_gradient(problem, unknowns)
@@ -473,7 +614,7 @@ def test_solves_in_float64(problem, method):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
-@pytest.mark.parametrize("method", ["lbfgs", "bfgs"])
+@pytest.mark.parametrize("method", ["lbfgs", "broyden", "bfgs"])
 def test_no_false_success_in_float32(problem, method):
     result, _ = solve(problem, "float32", 1000, method)
     assert result.success == (result.grad_norm <= TOLERANCE["float32"])

@@ -461,11 +461,11 @@ def test_inputs_in_nests_are_named_by_their_keys(engine):
     angle, growth = a + b[:, :1] + c, np.exp(2 * b[:, 1:] + c)
     sine, cosine = np.sin(angle) * growth, np.cos(angle) * growth
     for key, value in {"p/0": cosine, "q": sine + cosine}.items():
-        near(found[key][..., 0], [value])
+        near(found[key], [value])
         near(keras_smooth.gradient(model, x, wrt=key, engine=engine), [value])
     near(keras_smooth.laplacian(model, x, wrt=1, engine=engine), [3 * sine])
     second = keras_smooth.hessian(model, x, engine=engine)
-    near(second["q"]["p"][1][:, 0, 0, 1], [2 * (sine + cosine)[:, 0]])
+    near(second["q"]["p"][1][:, 0, 1], [2 * (sine + cosine)[:, 0]])
     assert keras_smooth.laplacian(model, x, engine=engine, verify=True).verification.ok
     with pytest.raises(ValueError, match="'p' names several inputs.*'p/0', 'p/1'"):
         keras_smooth.gradient(model, x, wrt="p", engine=engine)
@@ -735,3 +735,36 @@ def test_a_layer_that_is_computed_again(engine):
     else:
         _, second = by_differences(model, x, v)
         near(keras_smooth.directional(model, x, v, 2, engine=engine)[2], second)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "batch_size", "words"),
+    [
+        (8, None, "received 8 samples. Pass 4 samples at once; or"),
+        (8, 4, "received 8 samples and batch_size=4. Pass 4 samples at once, without"),
+        (4, 2, "received 4 samples and batch_size=2. Pass 4 samples at once, without"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["a GRU with a state", "a reshape"])
+def test_another_batch_size_than_the_only_one(name, num_samples, batch_size, words):
+    model, x = FIXED[name](), RNG.normal(size=(num_samples, 2, 2))
+    with pytest.raises(ValueError, match=f"is built for batches of 4 samples, and {words}"):
+        keras_smooth.derivatives(model, x, batch_size=batch_size)
+    model.compile(loss="mse", jit_compile=False)
+    if name == "a GRU with a state":
+        with pytest.raises(
+            ValueError, match=f"is built for batches of 4 samples, and {words}"
+        ):
+            keras_smooth.fit_lbfgs(
+                model, x, x[:, 0, :1], batch_size=batch_size, verbose=0, jit_compile=False
+            )
+
+
+def test_a_model_of_one_batch_size_that_takes_others():
+    model = functional(L.Dense(1, "tanh", **F64), (2,), batch_size=4)
+    assert (
+        keras_smooth.laplacian(model, RNG.normal(size=(7, 2)), batch_size=3).shape[0] == 7
+    )
+    # What else is wrong is told as ever.
+    with pytest.raises(ValueError, match="`engine`"):
+        keras_smooth.laplacian(model, RNG.normal(size=(7, 2)), engine="tapes")

@@ -97,3 +97,11 @@ def test_the_release_turns_links_into_addresses(tmp_path):
     images = re.findall(r"!\[[^]]*\]\(([^)]*)\)", (tmp_path / "README.md").read_text())
     assert images and all("/owner/name/raw/v1.2.3/docs/" in image for image in images)
     assert "[project.urls]" in (tmp_path / "pyproject.toml").read_text()
+
+
+def test_the_command_is_a_module_beside_the_package():
+    """Importing the package would import TensorFlow before it is known whether it is needed."""
+    script = re.search(r'^keras-smooth = "(\w+):main"$', PROJECT, re.MULTILINE)[1]
+    source = re.search(rf'^"(.+)" = "{script}.py"$', PROJECT, re.MULTILINE)[1]
+    assert "def main()" in (ROOT / source).read_text()
+    assert f"- keras-smooth = {script}:main" in RECIPE

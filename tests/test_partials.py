@@ -1,6 +1,7 @@
 """Partial derivatives by name against closed forms, nested tapes and Richardson's differences."""
 
 import itertools
+import math
 from fractions import Fraction
 
 import keras
@@ -15,7 +16,7 @@ import keras_smooth
 from keras_smooth.differentiation import engines, taped_partials
 from keras_smooth.differentiation.directions import shared_directions
 from keras_smooth.differentiation.isotropic import squared_laplacian
-from keras_smooth.differentiation.passes import passes_for
+from keras_smooth.differentiation.passes import all_partials, passes_for
 
 WRAPS = {
     "eager": lambda f: f,
@@ -482,6 +483,13 @@ def test_sweeps_cost_twice_as_much_with_each_order():
     assert not engines.jets_cost_less(40, [1] * 5)
 
 
+def test_of_as_many_values_those_of_lower_orders_are_used():
+    """u_t and u_xxx: in one pass t would go to order 3 as well, for as many values."""
+    plan = keras_smooth.plan(wave, np.ones((3, 2)), ["t", "x", "xxx"], names="xt")
+    assert dict(zip(plan.directions, plan.orders)) == {"x": 3, "t": 1}
+    assert plan.num_values == 6
+
+
 def test_plan_is_printed(rng):
     plan = keras_smooth.plan(
         wave, rng.normal(size=(5, 2)), ["t", "xt", "xxxx"], names="xt", engine="jet"
@@ -518,3 +526,22 @@ def test_auto_takes_the_engine_that_carries_less(name, make_model, rng):
         names="xt" if dim == 2 else None,
     )
     assert plan.engine == engine
+
+
+@pytest.mark.parametrize(("dim", "order"), [(1, 3), (2, 4), (3, 3), (4, 2)])
+def test_all_partials_come_from_as_many_directions_as_the_highest_order_has(dim, order):
+    plan = all_partials(dim, order)
+    (lines,) = plan.passes
+    assert len(lines.directions) == math.comb(dim + order - 1, order)
+    for k in range(1, order + 1):
+        # The derivative of the monomial of each multi-index along a direction, k! v^a / a!,
+        # so that a table of partial derivatives makes the identity of them.
+        indices = list(itertools.combinations_with_replacement(range(dim), k))
+        columns = [
+            len(set(itertools.permutations(index)))
+            * np.prod(lines.directions[:, list(index)], axis=1)
+            for index in indices
+        ]
+        # Sums of some whole numbers to 3^4, times fractions.
+        identity = plan.table(k) @ np.stack(columns, axis=1)
+        np.testing.assert_allclose(identity, np.eye(len(indices)), atol=1e-13)

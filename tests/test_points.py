@@ -61,8 +61,8 @@ def test_all_operators_take_a_dict(data, engine):
     curvature = keras_smooth.hessian(model, data, engine=engine)
     near(found[0][:, 0], y)
     assert found[1]["t"].shape == (6, 1) and found[1]["x"].shape == (6, 1, 2)
-    assert jacobian["t"].shape == (6, 1, 1) and slopes["x"].shape == (6, 2)
-    assert curvature["t"]["x"].shape == (6, 1, 1, 2)
+    assert jacobian["t"].shape == (6, 1) and slopes["x"].shape == (6, 2)
+    assert curvature["t"]["x"].shape == (6, 1, 2)
     assert found[2]["t"]["x"].shape == found[2]["x"]["t"].shape == (6, 1, 2)
     for a, at in PLACES.items():
         for value in (found[1][a], slopes[a], jacobian[a]):

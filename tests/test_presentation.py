@@ -1,6 +1,13 @@
 """Results show themselves: one line, a table in print, and the same table in a notebook."""
 
+import copy
 import html.parser
+import io
+import pickle
+import sys
+import types
+import xml.etree.ElementTree
+from pathlib import Path
 
 import keras
 import made_up_comparison
@@ -8,8 +15,12 @@ import numpy as np
 import pytest
 
 import keras_smooth
-from keras_smooth.presentation.tables import Table
+from keras_smooth.auditing import pictures
+from keras_smooth.auditing.findings import Cause
+from keras_smooth.presentation import svg
+from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 
+ROOT = Path(__file__).parents[1]
 X = np.linspace(-1.0, 1.0, 5)[:, None]
 HOSTILE = "<script>alert('&')</script>\x1b[31m"
 
@@ -37,7 +48,7 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open[-1] in ("td", "th"):
+        if {"td", "th"} & {*self.open}:
             self.rows[-1][-1] += data
 
 
@@ -98,6 +109,16 @@ RESULTS = {
         "<DerivativeMonitor of y_mse, dy_mse, d2y_mse: 5 points, 0 measurements>",
         ["error", "first", "last", "least", "of epoch"],
     ),
+    "history": (
+        lambda: keras_smooth.fit_lbfgs(network(), X, X**2, epochs=3, verbose=0),
+        "<History of 1 logs at 3 epochs: The iteration limit was reached",
+        ["status", "1 (ITERATION_LIMIT)"],
+    ),
+    "plan": (
+        lambda: keras_smooth.plan(keras.ops.sin, X, ["xx"], names="x"),
+        "<Plan: xx: engine ",
+        ["x", "2", "1"],
+    ),
 }
 
 
@@ -129,8 +150,225 @@ def test_names_of_layers_are_text():
 
 
 def test_colors_are_those_of_the_page():
-    """No color is set, so that light and dark pages both can be read."""
+    """No color of text is set alone, so that light and dark pages both can be read."""
     page = Page(Table(("a", "b"), [("1", "2")], "title", ["note"]).html())
     properties = {style.split(":")[0] for all in page.styles for style in all.split("; ")}
     assert properties == {"text-align", "white-space", "overflow-x"}
     assert "style" not in page.tags
+
+
+@pytest.mark.parametrize("tone", Tone)
+def test_letters_can_be_read_on_their_own_background(tone):
+    page = Page(Table(("a", "b"), [("1", "faulty")], tones={"faulty": tone}).html())
+    (style,) = [each for each in page.styles if "color: #fff" in each]
+    background = tone.value.background
+    assert f"background: {background}" in style
+    channels = [int(background[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = np.dot([0.2126, 0.7152, 0.0722], linear)
+    # What WCAG 2 asks for of text, level AA; white has the luminance 1.
+    assert 1.05 / (luminance + 0.05) >= 4.5
+
+
+class Broken(ShownAsTable):
+    """A result that cannot be shown as a table, or has no pictures."""
+
+    def __init__(self, has_table):
+        self.has_table = has_table
+
+    def __repr__(self):
+        return "<Broken>"
+
+    def _table(self):
+        return Table(("a",), [("1",)]) if self.has_table else 1 / 0
+
+    def _pictures(self):
+        raise ValueError("no model")
+
+
+def test_showing_never_raises(capsys, monkeypatch):
+    assert str(Broken(has_table=False)) == "<Broken>"
+    assert Broken(has_table=False)._repr_html_() is None
+    assert Page(Broken(has_table=True)._repr_html_()).rows == [["a"], ["1"]]
+    Broken(has_table=False).show()
+    assert capsys.readouterr().out == "<Broken>\n"
+
+
+def terminal(encoding="utf-8"):
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    file.isatty = lambda: True
+    return file
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_terminal", "is_colored"),
+    [({}, True, True), ({}, False, False), ({"NO_COLOR": "1"}, True, False),
+     ({"TERM": "dumb"}, True, False)],
+)  # fmt: skip
+def test_colors_of_a_terminal(monkeypatch, environment, is_terminal, is_colored):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    file = terminal()
+    file.isatty = lambda: is_terminal
+    result = RESULTS["result"][0]()
+    monkeypatch.setattr(sys, "stdout", file)
+    result.show()
+    file.seek(0)
+    shown = file.read()
+    assert ("\x1b[32m6 (TARGET)\x1b[0m" in shown) == is_colored
+    # Colors move no column.
+    for code in ("\x1b[32m", "\x1b[0m"):
+        shown = shown.replace(code, "")
+    assert shown == f"{result}\n"
+
+
+def test_a_terminal_of_few_characters(monkeypatch):
+    file = terminal("ascii")
+    result = Broken(has_table=True)
+    result._table = lambda: Table(("a",), [("\u03b1",)])
+    monkeypatch.setattr(sys, "stdout", file)
+    result.show()
+    file.seek(0)
+    assert file.read().splitlines()[-1] == "\\u03b1"
+
+
+def test_show_in_a_notebook(monkeypatch, capsys):
+    shown = []
+    notebook = types.SimpleNamespace(
+        get_ipython=lambda: types.SimpleNamespace(kernel="a kernel"),
+        display=types.SimpleNamespace(display=shown.append),
+    )
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    result = Broken(has_table=True)
+    result.show()
+    assert shown == [result] and capsys.readouterr().out == ""
+
+
+# Small curves.
+
+CURVES = {
+    "plain": ([0.0, 1.0, 2.0], [3.0, 1.0, 2.0], 1),
+    "with a gap": ([0.0, 1.0, 2.0, 3.0, 4.0], [3.0, 1.0, np.nan, 2.0, 0.5], 2),
+    "flat": ([0.0, 1.0], [5.0, 5.0], 1),
+    "a point": ([7.0], [5.0], 1),
+    "with lost values": ([0.0, 1.0, 2.0], [None, 1.0, 2.0], 1),
+}
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+@pytest.mark.parametrize("name", CURVES)
+def test_charts_are_pictures_without_cut_edges(name, logarithmic):
+    x, y, num_pieces = CURVES[name]
+    picture = xml.etree.ElementTree.fromstring(
+        svg.chart("title", {"curve": svg.Curve(x, y)}, "x", logarithmic)
+    )
+    width, height = map(float, picture.get("viewBox").split()[2:])
+    (line,) = [p for p in picture if p.get("stroke") == svg.COLORS[0] and p.get("fill")]
+    assert line.get("d").count("M") == num_pieces
+    places = [
+        tuple(map(float, p.split())) for p in line.get("d").replace("L", "M").split("M")[1:]
+    ]
+    assert all(0 <= a <= width and 0 <= b <= height for a, b in places)
+    # Larger values are higher up.
+    known = [value for value in y if value is not None and not np.isnan(value)]
+    assert np.array_equal(np.argsort([-b for _, b in places]), np.argsort(known))
+    # Of letters of 11 pixels 7 at most are wide.
+    for text in (each for each in picture if each.tag.endswith("text")):
+        at, size = float(text.get("x")), 7 * len(text.text)
+        left = (
+            at - size * {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor")]
+        )
+        assert left >= 0 and left + size <= width and float(text.get("y")) <= height
+
+
+def test_charts_are_text_wherever_it_comes_from():
+    chart = svg.chart(HOSTILE, {HOSTILE: svg.Curve([0, 1], [1, 2])}, HOSTILE, False)
+    page = Page(chart)
+    assert "script" not in page.tags and "\x1b" not in chart and not page.open
+
+
+def test_there_is_no_chart_of_nothing():
+    assert svg.chart("title", {"a": svg.Curve([0, 1], [np.nan, None])}, "x", False) == ""
+    assert svg.chart("title", {"a": svg.Curve([0, 1], [0.0, -1.0])}, "x", True) == ""
+    assert svg.chart("title", {}, "x", True) == ""
+
+
+@pytest.mark.parametrize("name", ["history", "comparison"])
+def test_results_with_curves(name):
+    assert "<svg" in RESULTS[name][0]()._repr_html_()
+
+
+# The audit for people.
+
+L = keras.layers
+
+
+def faulty_model():
+    layers = [L.Dense(4, "relu"), L.LayerNormalization(), L.Dense(4, "relu"), L.Dense(1)]
+    return keras.Sequential([keras.Input((3,)), *layers])
+
+
+POINTS = np.random.default_rng(0).normal(size=(9, 3)).astype("float32")
+
+
+def test_an_audit_says_why_and_what_to_do():
+    keras.utils.set_random_seed(0)
+    found = keras_smooth.audit(faulty_model(), POINTS)
+    lines = str(found).splitlines()
+    names = [row.name for row in found.rows]
+    (first,) = [line for line in lines if line.startswith(f"{names[0]} and 1 more: ")]
+    # Where samples lie is each layer's own, and not that of two.
+    assert "relu has a kink at 0" in first and "one side" not in first
+    (second,) = [line for line in lines if line.startswith(f"{names[1]}: ")]
+    assert "TensorFlow's own derivative is wrong or missing, from order 2 on" in second
+    assert "    To do: keras_smooth.layers.LayerNormalization." in lines
+    assert any(line.startswith("See docs/howto/audit_and_repair.md") for line in lines)
+
+
+def test_an_audit_draws_what_is_wrong():
+    found = keras_smooth.audit(faulty_model(), POINTS)
+    page = found._repr_html_()
+    names = [row.name for row in found.rows]
+    # One picture for layers that say the same, none for the model and for what is right.
+    assert page.count("<svg") == 2
+    assert f"y&#x27;&#x27; of {names[0]}" in page and f"of {names[1]}" in page
+    # Of a layer whose derivative is right, tapes and values are the same.
+    row = found.rows[3]
+    assert found.draw(row) == ""
+    for other in (copy.deepcopy(found), pickle.loads(pickle.dumps(found))):
+        assert other == found and "<svg" not in other._repr_html_()
+
+
+def test_a_large_layer_has_no_picture(monkeypatch):
+    monkeypatch.setattr(pictures, "_MOST_NUMBERS", 7)
+    # Of 3 numbers to 4 is drawn, of 4 to 4 is not.
+    page = keras_smooth.audit(faulty_model(), POINTS)._repr_html_()
+    assert page.count("<svg") == 1
+
+
+def test_a_picture_that_cannot_be_drawn_is_left_out():
+    model = faulty_model()
+    found = keras_smooth.audit(model, POINTS)
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("not now")
+
+    model.call = broken
+    page = found._repr_html_()
+    assert "faulty" in page and "<svg" not in page
+
+
+def test_an_audit_of_one_layer_has_one_row():
+    layer = L.Dense(3, "relu")
+    layer.build((None, 3))
+    found = keras_smooth.audit(layer, POINTS)
+    assert [row[1] for row in Page(found._repr_html_()).rows] == ["class", "Dense"]
+    assert str(found).count("kink at 0") == 1
+
+
+@pytest.mark.parametrize("cause", [*Cause])
+def test_causes_name_pages_that_are_there(cause):
+    assert not cause.page or (ROOT / cause.page).exists()
+    assert bool(cause.page) == (cause.verdict == "faulty" or cause in ("unknown", "mixed"))

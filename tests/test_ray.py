@@ -14,8 +14,9 @@ import pytest
 from scripts import on_a_terminal
 
 import keras_smooth
-from keras_smooth.comparison import executors, files
-from keras_smooth.comparison.tasks import Died, Finished, LeftOut, Progress
+from keras_smooth.comparison import executors
+from keras_smooth.comparison.records import store
+from keras_smooth.comparison.runs.events import Died, Finished, LeftOut, Progress
 
 # Each worker imports TensorFlow, which takes seconds.
 ray = pytest.importorskip("ray")
@@ -43,7 +44,7 @@ def numbers(found):
             one.run.loss, one.run.d2y_mse, one.run.nfev, one.learning["d2y_mse"],
             *(None if curve is None else bytes(curve) for curve in one.curves),
         )
-        for key, one in found.results.outcomes.items()
+        for key, one in found.results.records.items()
     }  # fmt: skip
 
 
@@ -196,7 +197,7 @@ def test_all_activations_and_twenty_seeds_on_a_cluster_that_loses_a_node(cluster
     )
     here = keras_smooth.compare(**asked, jobs=os.cpu_count())
     assert node not in cluster.worker_nodes and not on_ray.failures
-    assert len(ended) == len(here.results.outcomes) > 700
+    assert len(ended) == len(here.results.records) > 700
     assert numbers(on_ray) == numbers(here)
     assert on_ray.summary == here.summary
     assert on_ray.recommendation == here.recommendation
@@ -232,7 +233,7 @@ def test_a_ray_of_its_own_is_interrupted_and_resumed_by_processes(tmp_path):
     assert process.wait() == 130, "".join(said) + rest
     assert time.monotonic() - started < 60 and "Go on with the same command" in rest
     assert "as tasks of Ray, local" in "".join(said)
-    runs = json.loads((tmp_path / "out" / files.RESULTS).read_text())["runs"]
+    runs = json.loads((tmp_path / "out" / store.RESULTS).read_text())["runs"]
     assert 1 <= len(runs) <= 3
     after = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("ray")}
     assert after <= before and not (home / ".ray").exists()
@@ -266,7 +267,7 @@ def test_sigterm_keeps_the_runs_and_leaves_nothing_behind(tmp_path, whom):
     assert "Go on with the same command" in said and "Traceback" not in said
     assert "SIGTERM received" not in said and "@ 0x" not in said  # The stack in C++.
     assert said.rfind("\x1b[?25h") > said.rfind("\x1b[?25l") > 0  # The cursor is shown.
-    assert json.loads((tmp_path / files.RESULTS).read_text())["runs"]
+    assert json.loads((tmp_path / store.RESULTS).read_text())["runs"]
     after = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("ray")}
     assert after <= before and not [*tmp_path.rglob("*.partial")]
 

@@ -162,7 +162,17 @@ def shapes(nest: Any) -> list[tuple]:
 def jacobian(case):
     got, exact = keras_smooth.jacobian(case.model, case.x), case.exact
     yield "jacobian", got, exact.dy, 1
-    yield "shapes", shapes(got), [(*y.shape, *x) for y in exact.y for x in exact.inputs], 0
+    yield (
+        "shapes",
+        shapes(got),
+        [(*y.shape, *_axes(x)) for y in exact.y for x in exact.inputs],
+        0,
+    )
+
+
+def _axes(sample: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the axes that a derivative by a sample adds: one number adds none."""
+    return () if math.prod(sample) == 1 else sample
 
 
 @column("hessian", "hessian")
@@ -170,7 +180,12 @@ def hessian(case):
     got, exact = keras_smooth.hessian(case.model, case.x), case.exact
     yield "hessian", got, exact.d2y, 2
     pairs = list(itertools.product(exact.inputs, repeat=2))
-    yield "shapes", shapes(got), [(*y.shape, *a, *b) for y in exact.y for a, b in pairs], 0
+    yield (
+        "shapes",
+        shapes(got),
+        [(*y.shape, *_axes(a), *_axes(b)) for y in exact.y for a, b in pairs],
+        0,
+    )
 
 
 @column("laplacian", "laplacian")

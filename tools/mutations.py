@@ -1,6 +1,6 @@
 """Small changes of a module that its tests do not notice: what they do not look at.
 
-    python tools/mutations.py keras_smooth/comparison/resuming.py --sample 40 \\
+    python tools/mutations.py keras_smooth/comparison/records/resuming.py --sample 40 \\
         -- tests/test_comparison_resuming.py -m "not slow"
 
 Each change is made alone, in a copy of the tree, where the tests after -- then run. Every change

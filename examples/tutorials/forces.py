@@ -41,7 +41,7 @@ net.add(keras_smooth.Dense(1, dtype="float64"))
 
 model = keras_smooth.DerivativeModel(net, order=1)
 model.compile(loss="mse")
-targets = {"y": energy(x), "dy": keras_smooth.jacobian(energy, x)}
+targets = {"y": energy(x), "dy": keras_smooth.gradient(energy, x)}
 history = keras_smooth.fit_lbfgs(model, x, targets, epochs=1500, verbose=0)
 history.result
 

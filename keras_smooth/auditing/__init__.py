@@ -8,6 +8,7 @@ judgement.py      what samples tell of pieces and of edges of domains
 checks.py         what no row tells: nested tapes against differences
 findings.py       verdicts and causes, one row each
 report.py         LayerAudit and Audit, printed as a table or as JSON
+pictures.py       what a notebook shows of a derivative that is wrong
 model_files.py    models in files, and why one cannot be read
 claimed_sizes.py  what a file claims, against its size
 progress.py       a line on the terminal that says which layer is judged

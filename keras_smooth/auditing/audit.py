@@ -13,6 +13,7 @@ from keras_smooth import operations
 from keras_smooth.auditing import checks, plan, report, traced
 from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, worst
 from keras_smooth.auditing.judgement import Judge
+from keras_smooth.auditing.pictures import Pictures
 from keras_smooth.auditing.report import Audit, LayerAudit
 from keras_smooth.auditing.samples import Samples
 from keras_smooth.checks import function, shown, whole_number
@@ -55,7 +56,7 @@ def audit(
             are.
 
     Returns:
-        An `Audit` with `ok`, `outcome`, `inference`, `training`, `rows`, `model` and
+        An `Audit` with `ok`, `outcome`, `inference`, `training`, `rows`, `model`, `show()` and
         `to_json()`. It prints as a table.
 
     Raises:
@@ -93,7 +94,8 @@ def audit(
             smoothness = examined["inference"].smoothness(part, places)
             rows.append(_row(path, part, smoothness, findings, examined, order))
         whole = _whole(model, inputs, rows, examined, places, order)
-        return Audit(order, tuple(rows), whole)
+        draw = Pictures(model, inputs, dict(parts), order).of
+        return Audit(order, tuple(rows), whole, draw)
 
 
 def _with_zeros(x: Any) -> Any:

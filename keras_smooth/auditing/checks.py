@@ -1,6 +1,7 @@
 """What no row tells, measured at samples: nested tapes against differences of the layer."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import tensorflow as tf
 from keras_smooth.auditing.findings import Cause, Finding, Verdict
 from keras_smooth.differentiation import tapes, tasks, verification
 from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls, own_call
 
@@ -55,7 +57,7 @@ def _evaluation(
     part: keras.Operation, call: calls.Call, order: int, training: bool
 ) -> Evaluation | None:
     """Returns the derivatives of a part along one direction, None if nothing moves."""
-    x, function = _as_function(part, call, training)
+    x, function = as_function(part, call, training)
     flat = keras.tree.flatten(x)
     places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
     if not places:
@@ -66,7 +68,7 @@ def _evaluation(
     return Evaluation(task, function, points, "tape", directions=directions)
 
 
-def _as_function(
+def as_function(
     part: keras.Operation, call: calls.Call, training: bool
 ) -> tuple[Any, Callable]:
     """Returns the tensors of a call and a function of them.
@@ -101,7 +103,7 @@ def _directions(moving: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
 def _compared(evaluation: Evaluation) -> Finding:
     """Returns what comparing nested tapes with differences finds."""
     try:
-        values, lost = _by_tapes(evaluation)
+        values, lost = by_tapes(evaluation)
         if 1 < lost <= evaluation.order:
             # What is there can be compared in float64.
             task = tasks.directional(int(lost) - 1)
@@ -127,7 +129,7 @@ def _compared(evaluation: Evaluation) -> Finding:
     return Finding(Cause.UNKNOWN, reason=words)
 
 
-def _by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
+def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
     """Returns the derivatives by nested tapes, and from which order on there are none.
 
     Those that TensorFlow does not have are 0, as some truly are.
@@ -137,7 +139,7 @@ def _by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
         try:
             entries.append(_along(evaluation, order)[-1] if lost == math.inf else None)
         # An operation has no gradient, or none that has a gradient.
-        except (tapes.LostError, LookupError):
+        except (LostError, LookupError):
             lost = order
             entries.append(None)
     zeros = keras.tree.map_structure(tf.zeros_like, entries[0])
@@ -145,8 +147,10 @@ def _by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
 
 
 def _along(evaluation: Evaluation, order: int) -> tuple:
-    points, directions = evaluation.points, list(evaluation.directions)
-    return calls.without_trace(tapes.along, evaluation.model, points, directions, order)
+    along = functools.partial(tapes.along, order=order)
+    return calls.without_trace(
+        along, evaluation.traces, evaluation.points, *evaluation.directions
+    )
 
 
 def not_finite(model: keras.layers.Layer, x: Any, order: int, training: bool) -> int | None:
@@ -166,7 +170,7 @@ def not_finite(model: keras.layers.Layer, x: Any, order: int, training: bool) ->
     points = Points(x=x, places=places, keys=None, single=len(flat) == 1)
 
     def function(x: Any) -> Any:
-        return tapes.call(model, x, training)
+        return own_call.call(model, x, training)
 
     directions = _directions(points.moving)
     evaluation = Evaluation(

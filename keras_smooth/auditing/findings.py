@@ -5,6 +5,8 @@ import enum
 import math
 from collections.abc import Iterable, Sequence
 
+from keras_smooth.presentation.tables import Tone
+
 
 class Verdict(str, enum.Enum):
     """What is said of a layer or a model, with the exit status of `keras-smooth audit`.
@@ -27,16 +29,25 @@ class Verdict(str, enum.Enum):
     def exit_status(self) -> int:
         return _VERDICTS[self][1]
 
+    @property
+    def tone(self) -> Tone:
+        return _VERDICTS[self][2]
+
 
 _VERDICTS = {
     Verdict.PROVEN: (
         "all operations are known, smooth at the samples, and TensorFlow's own derivatives of "
         "them are right",
         0,
+        Tone.GOOD,
     ),
-    Verdict.CHECKED: ("measured at the samples, where the derivatives are right", 0),
-    Verdict.NOT_EXAMINED: ("nothing is known of its derivatives", 3),
-    Verdict.FAULTY: ("a derivative is wrong, not there, or jumps", 1),
+    Verdict.CHECKED: (
+        "measured at the samples, where the derivatives are right",
+        0,
+        Tone.GOOD,
+    ),
+    Verdict.NOT_EXAMINED: ("nothing is known of its derivatives", 3, Tone.UNSURE),
+    Verdict.FAULTY: ("a derivative is wrong, not there, or jumps", 1, Tone.BAD),
 }
 
 
@@ -67,41 +78,53 @@ class Cause(str, enum.Enum):
     def remedy(self) -> str:
         return _CAUSES[self][2]
 
+    @property
+    def page(self) -> str:
+        """The page of the documentation that explains it, empty where none has to."""
+        return _CAUSES[self][3]
 
-# Verdict, what it means, and what to do where nothing better is known.
+
+_REPAIR = "docs/howto/audit_and_repair.md"
+# Verdict, what it means, what to do where nothing better is known, and the page about it.
 _CAUSES = {
-    Cause.NONE: (Verdict.PROVEN, "", ""),
-    Cause.MEASURED: (Verdict.CHECKED, "", ""),
-    Cause.NOT_CALLED: (Verdict.NOT_EXAMINED, "the model does not call it", ""),
+    Cause.NONE: (Verdict.PROVEN, "", "", ""),
+    Cause.MEASURED: (Verdict.CHECKED, "", "", ""),
+    Cause.NOT_CALLED: (Verdict.NOT_EXAMINED, "the model does not call it", "", ""),
     Cause.UNKNOWN: (
         Verdict.NOT_EXAMINED,
         "it could neither be read nor measured",
         "use verify=True, which compares derivatives with values of the model",
+        _REPAIR,
     ),
     Cause.MIXED: (
         Verdict.NOT_EXAMINED,
         "the output for a sample depends on other samples: it has no derivatives by sample",
         "compute each sample from its own input alone",
+        "docs/limits.md",
     ),
     Cause.IMPRECISE: (
         Verdict.FAULTY,
         "its dtype loses digits that the model has",
         "let it compute in the dtype of the model, or in float32 or float64",
+        "docs/howto/precision.md",
     ),
     Cause.ROUGH: (
         Verdict.FAULTY,
         "its pieces do not join smoothly enough: the derivative jumps",
         "use a smooth function",
+        _REPAIR,
     ),
     Cause.WRONG: (
         Verdict.FAULTY,
         "TensorFlow's own derivative is wrong or missing",
         "leave it out where derivatives are needed",
+        "docs/keras_derivatives.md",
     ),
     Cause.NAN: (
         Verdict.FAULTY,
         "the samples reach the edge of a domain: the derivative is not finite",
         "keep its inputs away from the edge, or guard root and division with where",
+        "docs/limits.md",
     ),
 }
 

@@ -1,9 +1,11 @@
 """What an audit found: a row for each layer, printed as a table or as JSON."""
 
+import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -21,6 +23,10 @@ from keras_smooth.auditing.findings import (
 from keras_smooth.models import graph, references
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.smoothing import is_replaced
+
+_MOST_PICTURES = 4
+# What the reason of a kink says of the samples.
+_SIDES = re.compile("[:;] [0-9]+ values of the samples lie .*?(?=;|$)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,17 +166,26 @@ def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
 class Audit(ShownAsTable):
     """The result of `audit`: one row for each layer, and one for the whole model.
 
-    `print` shows it as a table, and so does a notebook.
+    `print` shows it as a table with a sentence for each finding, `show()` in color where the
+    terminal has it, and a notebook with small pictures of derivatives that are wrong.
 
     Args:
         order: The highest order that was looked at.
         rows: `LayerAudit` of the layers, in the order of the model.
         model: `LayerAudit` of the model as a whole.
+        draw: Returns the picture of a row as SVG, for notebooks.
     """
 
     order: int
     rows: tuple[LayerAudit, ...]
     model: LayerAudit
+    draw: Callable[[LayerAudit], str] | None = dataclasses.field(
+        default=None, repr=False, compare=False
+    )
+
+    def __getstate__(self) -> dict:
+        """Returns what a copy has: all but the model, which pictures need."""
+        return {**vars(self), "draw": None}
 
     @property
     def ok(self) -> bool:
@@ -217,41 +232,76 @@ class Audit(ShownAsTable):
         return f"up to order {self.order}, {' and '.join(ends)}"
 
     def _table(self) -> Table:
-        everything = (*self.rows, self.model)
+        groups = self._shown()
+        everything = [row for group in groups for row in group]
         verdicts = {getattr(row, mode) for row in everything for mode in MODES}
-        causes = {row.cause for row in everything}
         legend = [f"{v}: {v.words}." for v in Verdict if v in verdicts]
-        legend += [f"{c}: {c.words}." for c in Cause if c in causes and c.words]
+        pages = sorted({row.cause.page for row in everything} - {""})
+        see = [f"See {' and '.join(pages)} in the documentation."] if pages else []
+        findings = [line for group in groups for line in _finding(group)]
         return Table(
-            head=("layer", "class", "C^k", *MODES, "cause", "order", "what to do"),
-            rows=[*map(_cells, _groups(self.rows)), _cells([self.model])],
-            notes=[*legend, f"{self._total().capitalize()}."],
+            head=("layer", "class", "C^k", *MODES, "cause", "order"),
+            rows=[_cells(group) for group in groups],
+            title=f"{self._total().capitalize()}.",
+            notes=[*findings, *see, *legend],
+            tones={str(verdict): verdict.tone for verdict in Verdict},
         )
+
+    def _shown(self) -> list[list[LayerAudit]]:
+        """Returns the rows that say the same together; one layer alone is the model."""
+        if len(self.rows) == 1 and self.rows[0].layer == self.model.layer:
+            return [[self.model]]
+        return [*_groups(self.rows), [self.model]]
+
+    def _pictures(self) -> Sequence[str]:
+        drawn = []
+        for group in self._shown():
+            if self.draw is None or len(drawn) == _MOST_PICTURES:
+                break
+            # A picture must not cost the table.
+            with contextlib.suppress(Exception):
+                drawn.append(self.draw(group[0]))
+        return list(filter(None, drawn))
 
 
 def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
     """Returns rows that say the same of layers of one class together."""
     groups: dict[tuple, list[LayerAudit]] = {}
     for row in rows:
-        # Where samples lie is each layer's own.
-        reason = row.reason.partition(":")[0]
-        same = dataclasses.astuple(dataclasses.replace(row, name="", reason=reason))
-        groups.setdefault(same, []).append(row)
+        same = dataclasses.replace(row, name="", reason=_SIDES.sub("", row.reason))
+        groups.setdefault(dataclasses.astuple(same), []).append(row)
     return list(groups.values())
 
 
 def _cells(group: list[LayerAudit]) -> tuple[str, ...]:
-    row, more = group[0], len(group) - 1
+    row = group[0]
     return (
-        row.name + (f" and {more} more" if more else ""),
+        _name(group),
         row.layer,
         "?" if row.smoothness is None else str(row.smoothness),
         str(row.inference),
         str(row.training),
         str(row.cause),
         str(row.order) if row.order else "",
-        "; ".join(filter(None, (row.reason, row.remedy))),
     )
+
+
+def _name(group: list[LayerAudit]) -> str:
+    more = len(group) - 1
+    return group[0].name + (f" and {more} more" if more else "")
+
+
+def _finding(group: list[LayerAudit]) -> list[str]:
+    """Returns the finding of layers as lines: what is wrong and why, and what to do."""
+    row = group[0]
+    # Where samples lie is each layer's own.
+    reason = row.reason if len(group) == 1 else _SIDES.sub("", row.reason)
+    since = f", from order {row.order} on" if row.order else ""
+    # What is said of a layer is not said of its model again.
+    words = "" if row.reason.startswith("see ") else row.cause.words
+    why = "; ".join(filter(None, (f"{words}{since}" if words else "", reason)))
+    lines = [f"{_name(group)}: {why}."] if why else []
+    return [*lines, f"    To do: {row.remedy}."] if row.remedy else lines
 
 
 def _plain(row: LayerAudit) -> dict:

@@ -12,8 +12,8 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.differentiation import rules, tapes
-from keras_smooth.models import calls, graph, references
+from keras_smooth.differentiation import rules
+from keras_smooth.models import calls, graph, own_call, references
 from keras_smooth.operations import registered
 
 Parts = list[tuple[str, keras.Operation]]
@@ -82,7 +82,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
 
     def function(*tensors: tf.Tensor) -> Any:
         structure = keras.tree.pack_sequence_as(x, list(tensors))
-        return tapes.call(model, structure, training)
+        return own_call.call(model, structure, training)
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(registered.names(model, _facts_of))

@@ -1,8 +1,10 @@
 """DerivativeMonitor: the errors of y, y', y'' during fit.
 
 monitor.py      DerivativeMonitor: when it measures, what goes into the logs and is drawn
+fits.py         the fits that it watches, one after another
 quantities.py   gradient norm and Laplacian, from the derivatives that are measured
 metrics.py      Keras' metrics, in float64
+drawing.py      what its figures show: curves, slices, samples, one value over another
 displays.py     who sees it while the model trains: TensorBoard, a notebook
 """
 

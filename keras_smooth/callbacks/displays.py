@@ -7,7 +7,6 @@ A display has four functions: `begin()`, `numbers(epoch, errors)`, `figure(epoch
 import importlib.util
 import io
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import path
+from keras_smooth.presentation.notebook import ipython
 from keras_smooth.presentation.warn import warn
 
 
@@ -69,7 +69,7 @@ class Notebook:
 
     def __init__(self) -> None:
         self._handle: Any = None
-        if _notebook() is None:
+        if ipython() is None:
             warn(
                 "`live=True`: this is no notebook, so that no figure is shown. "
                 "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard."
@@ -86,23 +86,16 @@ class Notebook:
         """Shows nothing: the figure has the errors."""
 
     def figure(self, epoch: int, figure: Any) -> None:
-        ipython = _notebook()
-        if ipython is None:
+        module = ipython()
+        if module is None:
             return
         file = io.BytesIO()
         figure.savefig(file, format="png")
-        picture = ipython.display.Image(file.getvalue())
+        picture = module.display.Image(file.getvalue())
         if self._handle is None:
-            self._handle = ipython.display.display(picture, display_id=True)
+            self._handle = module.display.display(picture, display_id=True)
         else:
             self._handle.update(picture)
 
     def end(self) -> None:
         """Leaves the last figure where it is."""
-
-
-def _notebook() -> Any:
-    """Returns IPython where a notebook runs this process, which has imported it; else None."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return ipython if hasattr(shell, "kernel") else None

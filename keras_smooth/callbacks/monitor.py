@@ -9,22 +9,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.callbacks import drawing
 from keras_smooth.callbacks.displays import Notebook, TensorBoard
+from keras_smooth.callbacks.fits import Fits
 from keras_smooth.callbacks.metrics import metric_of
 from keras_smooth.callbacks.quantities import quantities_of
 from keras_smooth.checks import text, truth, whole_number
 from keras_smooth.differentiation import exact_values
-from keras_smooth.differentiation.operators import derivatives
+from keras_smooth.differentiation.operators import derivatives, directional
 from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import calls
 from keras_smooth.models.own_call import is_built
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table
-from keras_smooth.presentation.warn import warn
+from keras_smooth.presentation.warn import warn, warn_once
 
 # What is made anew for a copy, or for each fit.
-_OF_A_FIT = ("metric", "_evaluate", "_compiled_metric")
+_OF_A_FIT = ("metric", "_evaluate", "_compiled_metric", "_function")
 
 
 class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
@@ -40,6 +42,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     `monitor.history["epoch"]`; CSVLogger writes NA; EarlyStopping and ReduceLROnPlateau
     pass such an epoch over, so that their patience counts measurements (Keras warns that
     the key is not available). The file names of ModelCheckpoint must not contain the keys.
+
+    One monitor can watch several fits: its epochs count on, `fits` has the name of each and
+    its first epoch, and `plot` a line between them.
 
     `print` and notebooks show each error at the first and last measurement and its least.
 
@@ -140,6 +145,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self.history = {"epoch": np.array([], int)} | {
             key: np.array([]) for key in self.keys
         }
+        self._fits = Fits()
+        self._function = reference if callable(reference) else None
         self._evaluate: Any = None
         self._compiled_metric: Any = None
         self._warned = False
@@ -167,12 +174,23 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         # Operation by operation, a metric costs more than the derivatives.
         self._compiled_metric = traced(self._metric_of)
         self._measured, self._num_measured, self._drawn = None, 0, None
+        self._fits.begin()
         if is_built(model):
             self._compared()  # Raises now rather than after an epoch if the shapes differ.
         for display in self._displays:
             display.begin()
 
+    @property
+    def fits(self) -> list[tuple[str, int]]:
+        """Name and first epoch of each fit; those of one name in a row are one."""
+        return list(self._fits.rows)
+
+    def on_epoch_begin(self, epoch: Any, logs: Any = None) -> None:
+        self._fits.epoch(epoch, self.model, self.params)
+
     def on_epoch_end(self, epoch: Any, logs: Any = None) -> None:
+        epoch = self._fits.epoch(epoch, self.model, self.params)
+        self._fits.end(epoch)
         if self._measured is not None and epoch - self._measured < self.every:
             return
         errors = self.measure()
@@ -207,7 +225,12 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         of_a_fit = {*vars(keras.callbacks.Callback()), *_OF_A_FIT}
         own = {name: value for name, value in vars(self).items() if name not in of_a_fit}
         displays = [copy.copy(display) for display in self._displays]
-        return {**own, "history": dict(self.history), "_displays": displays}
+        return {
+            **own,
+            "history": dict(self.history),
+            "_displays": displays,
+            "_fits": copy.deepcopy(self._fits),
+        }
 
     def __setstate__(self, state: dict) -> None:
         super().__init__()
@@ -222,50 +245,111 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         return f"{num_points} points, {self.history['epoch'].size} measurements"
 
     def _table(self) -> Table:
-        measured = {key: self.history[key] for key in self.keys if self.history[key].size}
+        epochs = self.history["epoch"]
+        measured = {key: self.history[key] for key in self.keys if epochs.size}
+        best = {key: int(epochs[_least(errors)]) for key, errors in measured.items()}
         return Table(
             title=f"DerivativeMonitor: {self._extent()}",
             head=("error", "first", "last", "least", "of epoch"),
             rows=[
                 (
                     key,
-                    *(f"{error:.1e}" for error in (errors[0], errors[-1], errors.min())),
-                    str(self.history["epoch"][errors.argmin()]),
+                    *(
+                        f"{error:.1e}"
+                        for error in (errors[0], errors[-1], errors[_least(errors)])
+                    ),
+                    str(best[key]),
                 )
                 for key, errors in measured.items()
             ],
+            notes=[
+                f"The least {key} is {np.min(self.history[key]):.1e}, of epoch {epoch} "
+                f"({self._fits.name_of(epoch)})."
+                for key, epoch in [*best.items()][self.order : self.order + 1]
+            ],
         )
 
-    def plot(self) -> Any:
+    def plot(
+        self, along: int | str | None = None, *, at: Any = None, entries: Any = None
+    ) -> Any:
         """Draws the errors over the epochs, and what the network has beside what is exact.
 
         Of one input these are curves, a line for each output; of more, the values of y,
-        gradient, Hessian and `also` over the exact ones.
+        gradient, Hessian and `also` over the exact ones, where what is right is on the line.
+        `along`, `at` and `entries` draw something else below the errors.
+
+        A notebook shows the figure as the value of a cell. In a script with a screen it has a
+        window of pyplot, which opens with `pyplot.show()`, with `show()` of the figure, or when
+        the script ends; and does not open at the end if `savefig` wrote the figure to a file.
+
+        Args:
+            along: The number of an input, as of a column of x: values and errors of all samples
+                over it. `"samples"`: over the samples, sorted by what is exact.
+            at: With a number in `along`: a slice in place of the samples, y and its derivatives
+                by this input along it, with the others at `"median"` or at the point that is
+                given. It needs a function as `reference`.
+            entries: Which entries to draw, a panel for each, by the names y, dy, d2y, ...: a
+                dict such as `{"dy": 0, "d2y": [(0, 0), (0, 1)]}`, indices of a sample of
+                `values()`. Of several outputs the index begins with that of the output.
 
         Returns:
             A `matplotlib.figure.Figure`.
 
         Raises:
-            ValueError: If nothing was measured yet.
+            TypeError: If `along` is no integer, or `entries` is no dict.
+            ValueError: If nothing was measured yet, x is a structure, or there is no such input
+                or entry, or no function for a slice.
         """
         from keras_smooth.presentation import figures
 
+        return self._drawn_in(figures.shown, along, at, entries)
+
+    def _drawn_in(
+        self,
+        new: Callable,
+        along: int | str | None = None,
+        at: Any = None,
+        entries: Any = None,
+    ) -> Any:
+        """Returns a figure that a function makes, with all that is asked for."""
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
-        figure = figures.new(4 * max(len(self._names), 2), 7)
+        draw, num_panels = drawing.chosen(self._values(), along, at, entries, self._lines)
+        from keras_smooth.presentation import figures
+
+        figure = new(4 * max(num_panels, 2), 7)
         above, below = figure.subfigures(2, 1)
         errors = {key: self.history[key] for key in self.keys}
-        figures.errors(above, self.history["epoch"], errors)
-        if isinstance(self.x, np.ndarray) and self.x.size == len(self.x):
-            order = np.argsort(self.x, axis=None)
-            exact, values = (
-                [_columns(leaves)[order] for leaves in entries]
-                for entries in zip(*self._fitting())
-            )
-            figures.curves(below, np.ravel(self.x)[order], exact, values, "network")
-        else:
-            figures.agreement(below, self._names, self._compared())
+        figures.errors(above, self.history["epoch"], errors, self.fits)
+        draw(below)
         return figure
+
+    def _values(self) -> drawing.Values:
+        """Returns what is exact and what the model has, at the points."""
+        if isinstance(self.x, np.ndarray) and self.x.size == len(self.x):
+            pairs = [(_columns(exact), _columns(own)) for exact, own in self._fitting()]
+            return drawing.Values(self.x, self._names[: self.order + 1], pairs)
+        return drawing.Values(self.x, self._names, self._compared())
+
+    def _lines(self, x: np.ndarray, direction: np.ndarray) -> list[list[np.ndarray]]:
+        """Returns y and its derivatives along a direction, exact ones and the model's."""
+        if self._function is None or self.model is None:
+            raise ValueError(
+                "A slice needs exact values between the samples: pass a function as "
+                "`reference`, and the monitor to fit. `plot(along=...)` without `at` draws the "
+                "samples."
+            )
+        double = [array.astype("float64") for array in (x, direction)]
+        called = [(self._function, *double), (self.model, x, direction)]
+        return [
+            [_joined(list(map(np.asarray, keras.tree.flatten(entry)))) for entry in entries]
+            for entries in (
+                calls.without_trace(directional, *each, max(self.order, 1))[
+                    : self.order + 1
+                ]
+                for each in called
+            )
+        ]
 
     def _show(self, epoch: int, errors: Mapping[str, float]) -> None:
         """Shows a measurement, and a figure where one is due."""
@@ -281,10 +365,19 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def _draw(self, epoch: int) -> None:
         self._drawn = epoch
-        if self._displays:
-            figure = self.plot()
+        if not self._displays:
+            return
+        try:
+            from keras_smooth.presentation import figures
+
+            figure = self._drawn_in(figures.new)
             for display in self._displays:
                 display.figure(epoch, figure)
+        # A figure must not end a fit.
+        except Exception as error:
+            warn_once(
+                self, f"The figure could not be drawn: {type(error).__name__}: {error}"
+            )
 
     def _error(self, true: np.ndarray, value: np.ndarray) -> float:
         return float(self._compiled_metric(tf.constant(true), tf.constant(value)))
@@ -335,6 +428,11 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
                 "such as ReLU has none to give. keras_smooth.smoothness(model) tells the "
                 "class of the model."
             )
+
+
+def _least(errors: np.ndarray) -> int:
+    """Returns the place of the least error; the first if none is a number."""
+    return int(np.nanargmin(errors)) if not np.isnan(errors).all() else 0
 
 
 def _joined(leaves: list[np.ndarray]) -> np.ndarray:

@@ -5,32 +5,24 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras_smooth import checks
-from keras_smooth.comparison import (
-    article,
-    executors,
-    files,
-    journal,
-    lock,
-    problems,
-    report,
-    resuming,
-    tasks,
-    termination,
-)
-from keras_smooth.comparison.experiment import Experiment, Run
-from keras_smooth.comparison.results import ActivationSummary, Key, Results
+from keras_smooth.comparison import article, executors, problems, report, termination
+from keras_smooth.comparison.options import LIST, LOCAL
+from keras_smooth.comparison.records import lock, resuming, store
+from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
+from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut
+from keras_smooth.comparison.runs.experiment import Experiment, Run
+from keras_smooth.comparison.runs.training import check_installed
 from keras_smooth.comparison.settings import Settings, Variant, by_name
-from keras_smooth.comparison.training import check_installed
 from keras_smooth.lbfgs.run import atomic_files
+from keras_smooth.presentation import svg
 from keras_smooth.presentation.figures import require_matplotlib
-from keras_smooth.presentation.tables import ShownAsTable, Table
+from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import warn
 
-if TYPE_CHECKING:
-    from rich.console import Console
+_MOST_CURVES = 6
 
 
 class Comparison(ShownAsTable):
@@ -42,8 +34,8 @@ class Comparison(ShownAsTable):
         results: Settings and outcomes.
         runs: A list with one `Run` a seed.
         summary: A list with the medians of each activation.
-        recommendation: Which activation to use; with fewer than 2 seeds or 1000
-            iterations, which one leads so far.
+        recommendation: Which activation to use; where the seeds do not tell it from others, or
+            with fewer than 2 seeds or 1000 iterations, which one leads.
         failures: A list with a sentence for each run whose worker process died, twice.
         variants: A dict with a `Comparison` of each variant, which is a combination of
             problem, dtype, initializer and method. The first is what the attributes above
@@ -82,8 +74,30 @@ class Comparison(ShownAsTable):
         )
 
     def _table(self) -> Table:
-        advice = self.recommendation.replace("**", "")
-        return dataclasses.replace(self.results.table(), notes=[advice, *self.failures])
+        notes = [*report.sentences(self.results), *self.failures]
+        failed = [line for line in self.summary if line.failures]
+        return dataclasses.replace(
+            self.results.table(),
+            notes=notes,
+            tones={f"{line.failures} of {line.seeds}": Tone.BAD for line in failed},
+        )
+
+    def _pictures(self) -> Sequence[str]:
+        best = sorted(self.summary, key=lambda line: or_inf(line.d2y_mse))[:_MOST_CURVES]
+        median = {
+            line.activation: self.results.median_record(line.activation).learning
+            for line in best
+            if self.results.runs(line.activation)
+        }
+        return [
+            svg.chart(
+                f"MSE of {derivative}, median seed",
+                {name: svg.Curve(c["iteration"], c[error]) for name, c in median.items()},
+                "iteration",
+                logarithmic=True,
+            )
+            for derivative, error in zip(("y", "y''"), ("y_mse", "d2y_mse"))
+        ]
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Writes results.json, results.csv, curves, figures, report.md and report.html.
@@ -98,9 +112,7 @@ class Comparison(ShownAsTable):
             ValueError: If the path is a file.
         """
         directory = output_directory(directory, "directory")
-        for key in self.results.outcomes:
-            files.write_curves(self.results, key, directory)
-        files.write(self.results, directory)
+        store.save(self.results, directory)
         report.write(self.results, directory)
         return directory
 
@@ -120,11 +132,11 @@ def compare(
     domain: Sequence[float] = problems.DOMAIN,
     noise: float = 0.0,
     jobs: int | None = None,
-    executor: str = executors.LOCAL,
+    executor: str = LOCAL,
     address: str | None = None,
     out: str | os.PathLike | None = None,
     resume: bool = False,
-    handle: Callable[[tasks.Event], None] | None = None,
+    handle: Callable[[Event], None] | None = None,
     verbose: int = 1,
 ) -> Comparison:
     """Trains the same network with several activations and measures y, y' and y''.
@@ -192,23 +204,13 @@ def compare(
     >>> found.summary[0].activation, found.summary[0].smoothness
     ('tanh', 'inf')
     """
+    given = locals()  # Before there are others: the list of options says which are options.
     functions = by_name(article.ACTIVATIONS if activations is None else activations)
     noise = checks.finite_number("noise", noise, least=0.0)
     learned = problems.load_problems(problem, domain, noise)
-    settings = Settings(
-        activations=tuple(functions),
-        functions=functions,
-        seeds=seeds,
-        epochs=epochs,
-        method=method,
-        initializer=initializer,
-        dtype=dtype,
-        device=device,
-        problem=tuple(learned),
-        architecture=architecture,
-        beside=beside,
-        noise=noise,
-    )
+    options = {name: given[name] for name in LIST}
+    options |= {"activations": tuple(functions), "problem": tuple(learned), "noise": noise}
+    settings = Settings(**options, functions=functions)
     problems.check_precision(learned, settings.dtype)
     resume = checks.truth("resume", resume)
     if handle is not None:
@@ -220,35 +222,14 @@ def compare(
     directory = None if out is None else output_directory(out)
     with lock.locked(directory), termination.raised():
         results = prepare(settings, learned, directory, resume)
-        if resume and not results.outcomes:
-            warn(nothing_to_resume(directory))
-
-        def hear(event: tasks.Event) -> None:
-            _warn_of_node(event)
-            if handle is not None:
-                handle(event)
-
-        show_and_carry_out(results, chosen, directory, _console(quiet=not verbose), hear)
-    if results.failures:
-        _tell_failures(results)
-    return Comparison(results)
-
-
-def _console(quiet: bool) -> "Console":
-    from keras_smooth.comparison import display
-
-    return display.console(quiet=quiet)
-
-
-def _warn_of_node(event: tasks.Event) -> None:
-    if isinstance(event, tasks.LeftOut):
-        warn(event.sentence(), RuntimeWarning)
-
-
-def _tell_failures(results: Results) -> None:
-    if not results.outcomes:
+        if resume and not results.records:
+            warn(f"There is nothing to resume in {directory}: all begins anew.")
+        _show_and_carry_out(results, chosen, directory, handle, quiet=not verbose)
+    if results.failures and not results.records:
         raise RuntimeError("\n".join(["No run was finished.", *results.failures.values()]))
-    warn("\n".join(results.failures.values()), RuntimeWarning)
+    if results.failures:
+        warn("\n".join(results.failures.values()), RuntimeWarning)
+    return Comparison(results)
 
 
 def prepare(
@@ -262,21 +243,16 @@ def prepare(
         if resume:
             raise ValueError("resume needs the output directory of the run to go on with.")
         return Results(settings, learned)
-    for place in (directory, files.curves_folder(directory)):
+    for place in (directory, store.curves_folder(directory)):
         atomic_files.remove_leftovers(place)
     if resume:
         return resuming.read(settings, learned, directory)
-    if (directory / files.RESULTS).exists():
+    if any((directory / name).exists() for name in (store.RUNS, store.RESULTS)):
         raise ValueError(
-            f"{directory} already holds results. Go on with them (resume), or take another "
+            f"{directory} already holds results. Go on with them (resume), or use another "
             "output directory."
         )
     return Results(settings, learned)
-
-
-def nothing_to_resume(directory: Path) -> str:
-    """Returns the sentence for a directory without runs that can be taken over."""
-    return f"There is nothing to resume in {directory}: all begins anew."
 
 
 def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
@@ -293,20 +269,18 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     return directory
 
 
-def show_and_carry_out(
+def _show_and_carry_out(
     results: Results,
     executor: executors.Executor,
     directory: Path | None,
-    console: "Console",
-    handle: Callable[[tasks.Event], None] = lambda event: None,
+    handle: Callable[[Event], None] | None,
+    quiet: bool,
 ) -> None:
-    """Does what `carry_out` does, and shows it on a console."""
-    from keras_smooth.comparison import (
-        display,
-    )  # It takes rich, which importing us does not.
+    # It imports rich, which importing us does not.
+    from keras_smooth.comparison import display
 
-    settings = results.settings
-    todo = sum(len(task.starts) for task in tasks.missing(results))
+    console, settings = display.console(quiet=quiet), results.settings
+    todo = sum(map(len, results.missing()))
     where = "" if directory is None else f"; results in {directory}"
     display.say(
         console,
@@ -315,9 +289,12 @@ def show_and_carry_out(
     )
     with display.Display(todo, settings, console) as live:
 
-        def show(event: tasks.Event) -> None:
+        def show(event: Event) -> None:
             live.handle(event)
-            handle(event)
+            if isinstance(event, LeftOut):
+                warn(event.sentence(), RuntimeWarning)
+            if handle is not None:
+                handle(event)
 
         carry_out(results, executor, directory, show)
 
@@ -326,27 +303,23 @@ def carry_out(
     results: Results,
     executor: executors.Executor,
     directory: Path | None,
-    handle: Callable[[tasks.Event], None],
+    handle: Callable[[Event], None],
 ) -> None:
-    """Runs what is missing, keeps every run, and calls `handle` for each event."""
+    """Makes the runs that are missing, keeps every one, and calls `handle` for each event."""
     started = time.perf_counter() - (results.seconds or 0.0)
-    todo = tasks.missing(results)
-    if todo:
-        for method in results.settings.method:
-            check_installed(method)
+    todo = results.missing()
+    for method in results.settings.method if todo else ():
+        check_installed(method)
+    kept = None if directory is None else store.Store(results, directory)
 
-    recorder = None if directory is None else journal.Recorder(results, directory)
-
-    def keep(event: tasks.Event) -> None:
-        if isinstance(event, tasks.Finished):
-            key = Key(event.outcome.run.activation, *event.start)
-            results.outcomes[key] = event.outcome
+    def keep(event: Event) -> None:
+        if isinstance(event, Finished):
+            results.records[event.run] = event.record
             results.seconds = time.perf_counter() - started
-            if recorder:
-                recorder.keep(key)
-        elif isinstance(event, tasks.Died) and not event.again:
-            key = Key(event.activation, *event.start)
-            results.failures[key] = event.sentence()
+            if kept:
+                kept.keep(event.run)
+        elif isinstance(event, Died) and not event.again:
+            results.failures[event.run] = event.sentence()
         handle(event)
 
     experiment = Experiment(results.settings, results.problems)
@@ -354,7 +327,7 @@ def carry_out(
         executor.execute(experiment, todo, keep)
     finally:
         # Also after Ctrl-C: whoever looks at results.json then finds all of them.
-        if results.outcomes:
+        if results.records:
             results.seconds = time.perf_counter() - started
-            if recorder:
-                recorder.write_all()
+            if kept:
+                kept.write_all()

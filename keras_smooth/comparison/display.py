@@ -1,6 +1,5 @@
 """The live display of a comparison in a terminal."""
 
-from collections.abc import Callable
 from typing import Any
 
 from rich import progress
@@ -8,12 +7,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from keras_smooth.comparison.experiment import Outcome, Start
-from keras_smooth.comparison.learning import ERRORS
-from keras_smooth.comparison.results import Results
-from keras_smooth.comparison.settings import Settings
-from keras_smooth.comparison.tasks import Died, Event, Finished, LeftOut, Progress
-from keras_smooth.presentation.tables import printable
+from keras_smooth.comparison.records.results import Results
+from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut, Progress
+from keras_smooth.comparison.runs.experiment import Record
+from keras_smooth.comparison.runs.learning import ERRORS
+from keras_smooth.comparison.settings import RunId, Settings
+from keras_smooth.presentation import tables
+from keras_smooth.presentation.notebook import Line, ipython
 
 USUAL_WIDTH = 80
 # Before a level of each factor.
@@ -23,7 +23,8 @@ WORDS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
 class Display:
     """A bar over all iterations and a line for each run that goes on.
 
-    Where the output is no terminal, only a line for each finished run is printed.
+    In a notebook the same is text, which is written anew in its place. Elsewhere only a line
+    for each finished run is printed.
 
     Args:
         num_runs: Number of runs to come.
@@ -53,6 +54,8 @@ class Display:
         self._num_runs = num_runs
         self._done = 0
         self._lines = {}
+        notebook = None if console.quiet else ipython()
+        self._place = notebook and Line(notebook)
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -63,52 +66,46 @@ class Display:
 
     def handle(self, event: Event) -> None:
         """Shows an event."""
-        SHOWN[type(event)](self, event)
+        match event:
+            case Progress():
+                self._show_progress(event)
+            case Finished(run, record):
+                self._end(run, done=1)
+                numbers = record.run
+                mark = numbers.restarts or numbers.failed
+                say(
+                    self._console,
+                    f"{self._name(run)}: {numbers.nit} iterations, {numbers.seconds:.1f} s, "
+                    f"{_error(record)}" + (f"\n    {numbers.message}" if mark else ""),
+                )
+            case Died(run, _, again):
+                self._end(run, done=0 if again else 1)
+                say(self._console, event.sentence())
+            case LeftOut():
+                say(self._console, event.sentence())
 
-    def _progress(self, event: Progress) -> None:
-        key = (event.activation, *event.start)
-        if key not in self._lines:
-            self._lines[key] = self._bar.add_task(
-                escape(plain(self._console, self._name(event.activation, event.start))),
+    def _show_progress(self, event: Progress) -> None:
+        if event.run not in self._lines:
+            self._lines[event.run] = self._bar.add_task(
+                escape(plain(self._console, self._name(event.run))),
                 total=self._epochs,
                 state="",
             )
         state = f"iteration {event.iteration}, loss {event.loss:.1e}"
-        self._bar.update(self._lines[key], completed=event.iteration, state=state)
+        self._bar.update(self._lines[event.run], completed=event.iteration, state=state)
         self._refresh_total()
 
-    def _finish(self, event: Finished) -> None:
-        run = event.outcome.run
-        self._end(run.activation, event.start, done=1)
-        error = _error(event.outcome)
-        mark = f"\n    {run.message}" if run.restarts or run.failed else ""
-        self._print(
-            f"{self._name(run.activation, event.start)}: {run.nit} iterations, "
-            f"{run.seconds:.1f} s, {error}{mark}"
-        )
-
-    def _die(self, event: Died) -> None:
-        self._end(event.activation, event.start, done=0 if event.again else 1)
-        self._print(event.sentence())
-
-    def _leave_out(self, event: LeftOut) -> None:
-        self._print(event.sentence())
-
-    def _end(self, activation: str, start: Start, done: int) -> None:
-        line = self._lines.pop((activation, *start), None)
-        if line is not None:
-            self._bar.remove_task(line)
+    def _end(self, run: RunId, done: int) -> None:
+        if run in self._lines:
+            self._bar.remove_task(self._lines.pop(run))
         self._done += done
         self._refresh_total()
 
-    def _print(self, text: str) -> None:
-        say(self._console, text)
-
-    def _name(self, activation: str, start: Start) -> str:
+    def _name(self, run: RunId) -> str:
         """Returns what a run is called: what it has in common with all is left out."""
-        apart = start.variant.apart_from(self._settings.main)
+        apart = run.variant.apart_from(self._settings.main)
         levels = [f"{WORDS[factor]} {level}" for factor, level in apart.items()]
-        return ", ".join([activation, f"seed {start.seed}", *levels])
+        return ", ".join([run.activation, f"seed {run.seed}", *levels])
 
     def _refresh_total(self) -> None:
         running = {task.id: task.completed for task in self._bar.tasks}
@@ -118,20 +115,16 @@ class Display:
             completed=self._done * self._epochs + going,
             state=f"{self._done} of {self._num_runs} runs",
         )
+        if self._place:
+            tasks = self._bar.tasks
+            words = [f"{task.description}: {task.fields['state']}" for task in tasks]
+            self._place.write("\n".join(words))
 
 
-SHOWN: dict[type, Callable] = {
-    Progress: Display._progress,
-    Finished: Display._finish,
-    Died: Display._die,
-    LeftOut: Display._leave_out,
-}
-
-
-def _error(outcome: Outcome) -> str:
+def _error(record: Record) -> str:
     """Returns the error of the highest derivative of which it is known."""
-    run = outcome.run
-    if outcome.curves[2] is None:
+    run = record.run
+    if record.curves[2] is None:
         return "y'' is lost"
     known = [i for i, name in enumerate(ERRORS) if getattr(run, name) is not None]
     if not known:
@@ -155,8 +148,7 @@ def say(to: Console, text: str) -> None:
 
 def plain(to: Console, text: str) -> str:
     """Returns text in characters that a console has, and none that a terminal would obey."""
-    known = text.encode(to.encoding, errors="backslashreplace").decode(to.encoding)
-    return "\n".join(map(printable, known.splitlines()))
+    return tables.plain(text, to.encoding)
 
 
 def summary_table(results: Results, to: Console) -> Table:

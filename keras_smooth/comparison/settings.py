@@ -1,4 +1,4 @@
-"""What a comparison is asked to do, checked before anything runs.
+"""What a comparison is asked to do, checked before anything runs, and the runs that it takes.
 
 Every activation is trained in every variant: one level of each of four factors, problem, dtype,
 initializer and method. The first levels make the main variant, which the report is of; a table
@@ -9,28 +9,17 @@ import dataclasses
 import inspect
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from keras_smooth import activations, registry
-from keras_smooth.checks import finite_number, shown, whole_number
-from keras_smooth.comparison import article
-from keras_smooth.lbfgs import minimizers
-from keras_smooth.registry import nearest
+from keras_smooth.checks import shown
+from keras_smooth.comparison.options import ALL, DEFAULT_INITIALIZER, FACTORS, Options
 
-TRAINING_METHODS = (*minimizers.MINIMIZERS, "adam")
-DTYPES = ("float64", "float32")
-# A thousandth of signal: beyond, nothing is learned, and squares end at 1e308.
-MOST_NOISE = 1000.0
-DEVICES = ("auto", "cpu", "gpu")
-DEFAULT_INITIALIZER = "default"
-ALL = "all"
-# Beyond, what is left to run fills the memory; TensorFlow counts iterations in 32 bits.
-MOST_SEEDS = 100_000
-MOST_EPOCHS = 1_000_000_000
+GLOROT = "glorot_uniform"
 
 
 class Variant(NamedTuple):
@@ -50,70 +39,50 @@ class Variant(NamedTuple):
         }
 
 
-FACTORS = Variant._fields
+class RunId(NamedTuple):
+    """What a run is known by, from the plan to the report."""
+
+    activation: str
+    variant: Variant
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.activation}, seed {self.seed} ({', '.join(self.variant)})"
+
+    def program(self) -> tuple[str, Variant]:
+        """Returns what runs have in common that one compiled program serves."""
+        return self.activation, self.variant._replace(initializer="")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """One comparison. See `keras_smooth.compare` for the arguments.
+class Settings(Options):
+    """The options of one comparison, with what they mean here.
 
     Args:
-        problem, dtype, initializer, method: Levels of the factors; text stands for one.
         functions: The activations that are the user's own functions, by name. They are no
             part of what is stored and compared: their names stand for them.
     """
 
-    activations: tuple[str, ...] = article.ACTIVATIONS
-    seeds: int = 3
-    epochs: int = 1000
-    method: Sequence[str] = ("lbfgs",)
-    initializer: Sequence[str] = (DEFAULT_INITIALIZER,)
-    dtype: Sequence[str] = ("float64",)
-    device: str = "auto"
-    problem: Sequence[str] = (article.PROBLEM,)
-    architecture: str = article.ARCHITECTURE
-    beside: Sequence[str] = ()
-    noise: float = 0.0
     functions: Mapping[str, Callable] = dataclasses.field(
         default_factory=dict, compare=False
     )
 
-    def __post_init__(self):
-        object.__setattr__(self, "activations", tuple(self.activations))
-        if not self.activations:
-            raise ValueError("activations must name at least one activation.")
+    def __post_init__(self) -> None:
+        super().__post_init__()
         for name in self.activations:
-            _check_activation(name, self.function(name))
-        if len(set(self.activations)) < len(self.activations):
-            raise ValueError(
-                f"An activation is named twice: {', '.join(self.activations)}."
-            )
-        _check_count("seeds", self.seeds, MOST_SEEDS)
-        _check_count("epochs", self.epochs, MOST_EPOCHS)
-        for name in FACTORS:
-            object.__setattr__(self, name, _levels(name, getattr(self, name)))
-        for level in self.method:
-            _check_choice("method", level, TRAINING_METHODS)
-        for level in self.dtype:
-            _check_choice("dtype", level, DTYPES)
+            if reason := _reason_unusable(self.function(name)):
+                raise ValueError(
+                    f"The activation {name!r} cannot be used in this network ({reason}): "
+                    "register a function of one tensor that keeps its shape."
+                )
         for level in self.initializer:
             _check_initializer(level)
-        object.__setattr__(self, "beside", _methods_beside(self.beside, self.method))
-        _check_choice("device", self.device, DEVICES)
-        if finite_number("noise", self.noise, least=0.0) > MOST_NOISE:
-            raise ValueError(
-                f"noise must be {MOST_NOISE:g} or less, a fraction of the deviation of y; "
-                f"received {self.noise:g}."
-            )
-        _check_architecture(self.architecture)
         self.device_name()
 
     def variants(self) -> list[Variant]:
         """Returns all variants, the main one first."""
-        return [
-            Variant(*levels)
-            for levels in itertools.product(*(getattr(self, name) for name in FACTORS))
-        ]
+        levels = (getattr(self, name) for name in FACTORS)
+        return [Variant(*each) for each in itertools.product(*levels)]
 
     @property
     def main(self) -> Variant:
@@ -125,6 +94,18 @@ class Settings:
             name: (level,) for name, level in variant._asdict().items()
         }
         return dataclasses.replace(self, **levels, beside=())
+
+    def runs(self) -> Iterator[RunId]:
+        """Gives the runs that are asked for."""
+        for variant in self.variants():
+            for activation in self.activations:
+                for seed in range(self.seeds):
+                    yield RunId(activation, variant, seed)
+        if self.asks_open_question() and GLOROT not in self.initializer:
+            for seed in range(self.seeds):
+                yield RunId("sigmoid", self.from_glorot(), seed)
+        for method in self.beside:
+            yield RunId(self.activation_beside(), self.main._replace(method=method), 0)
 
     def function(self, activation: str) -> Callable:
         """Returns the function of an activation."""
@@ -141,7 +122,7 @@ class Settings:
         if self.device == "gpu" and not has_gpu:
             raise ValueError(
                 "device='gpu', but TensorFlow sees no GPU here. Install keras-smooth[gpu] "
-                "on a machine with one, or take device='auto'."
+                "on a machine with one, or use device='auto'."
             )
         return "GPU:0" if has_gpu and self.device != "cpu" else "CPU:0"
 
@@ -166,6 +147,18 @@ class Settings:
             and self.main.method != "adam"
         )
 
+    def from_glorot(self) -> Variant:
+        """Returns the variant by which the open question is answered."""
+        return self.main._replace(initializer=GLOROT)
+
+    def can_be_named(self) -> bool:
+        """Whether all activations are those that their names stand for in a new process."""
+        known = registry.function_names()
+        return all(
+            name in known and self.function(name) is activations.get(name)
+            for name in self.functions
+        )
+
 
 def all_activations() -> tuple[str, ...]:
     """Returns the names of the activations, of Keras and registered, that a network can have."""
@@ -177,30 +170,34 @@ def all_activations() -> tuple[str, ...]:
 
 
 def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Callable]:
-    """Returns the functions of activations: names, functions, or "all".
+    """Returns the functions of activations: names, functions, or "all", alone or among names.
 
     Raises:
         TypeError: If one is neither.
         ValueError: If a name is unknown, or a function has none that can name files.
     """
-    if isinstance(given, str) and given == ALL:
-        given = all_activations()
+    given = [ALL] if isinstance(given, str) and given == ALL else given
     if not isinstance(given, list | tuple):
         raise TypeError(
             "activations must be a list of names or functions, such as ['tanh'], received "
             f"{shown(given)}."
         )
-    found = {}
+    # Of text alone: an array in a list would be asked for its truth.
+    if ALL in [each for each in given if isinstance(each, str)]:
+        known = (*all_activations(), ALL)
+        more = (each for each in given if not isinstance(each, str) or each not in known)
+        given = [*known[:-1], *more]
+    functions: dict[str, Callable] = {}
     for activation in given:
         if not isinstance(activation, str) and not callable(activation):
             raise TypeError(
                 f"activations must be names or functions, received {shown(activation)}."
             )
         name = activation if isinstance(activation, str) else _name_of(activation)
-        if name in found:
+        if name in functions:
             raise ValueError(f"The activation {name!r} is named twice.")
-        found[name] = activations.get(activation)
-    return found
+        functions[name] = activations.get(activation)
+    return functions
 
 
 def _name_of(function: Callable) -> str:
@@ -213,14 +210,6 @@ def _name_of(function: Callable) -> str:
     return name
 
 
-def _check_activation(name: str, function: Callable) -> None:
-    if reason := _reason_unusable(function):
-        raise ValueError(
-            f"The activation {name!r} cannot be used in this network ({reason}): register a "
-            "function of one tensor that keeps its shape."
-        )
-
-
 def _reason_unusable(function: Callable) -> str:
     try:
         inspect.signature(function).bind(None)
@@ -231,57 +220,6 @@ def _reason_unusable(function: Callable) -> str:
     return ""
 
 
-def _check_count(name: str, value: object, most: int) -> None:
-    if whole_number(name, value, least=1) > most:
-        raise ValueError(f"{name} must be {most:,} or less, received {shown(value)}.")
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if not isinstance(value, str):
-        raise TypeError(
-            f"{name} must be one of {', '.join(choices)}; received {shown(value)}."
-        )
-    if value not in choices:
-        raise ValueError(f"Unknown {name} {shown(value)}. {nearest(value, choices)}")
-
-
-def _check_architecture(text: str) -> None:
-    if not isinstance(text, str) or not re.fullmatch(
-        "[1-9][0-9]{0,3}x[1-9][0-9]{0,3}", text
-    ):
-        raise ValueError(
-            "architecture must be the numbers of hidden layers and of their units, such as "
-            f"{article.ARCHITECTURE!r}; received {shown(text)}."
-        )
-
-
-def _levels(factor: str, given: str | Iterable[str]) -> tuple[str, ...]:
-    """Returns the levels of a factor without repetition."""
-    if not isinstance(given, str | list | tuple):
-        raise TypeError(f"{factor} must be text or a list of it, received {shown(given)}.")
-    names = _without_repetition(factor, (given,) if isinstance(given, str) else given)
-    if not names:
-        raise ValueError(f"Name at least one {factor}.")
-    return names
-
-
-def _without_repetition(name: str, words: Iterable[str]) -> tuple[str, ...]:
-    for word in words:
-        if not isinstance(word, str):
-            raise TypeError(f"{name} must be text or a list of it, received {shown(word)}.")
-    return tuple(dict.fromkeys(words))
-
-
-def _methods_beside(names: Iterable[str], methods: Iterable[str]) -> tuple[str, ...]:
-    """Returns methods without repetition, and without those that all runs are by."""
-    if not isinstance(names, list | tuple):
-        raise TypeError(f"beside must be a list of methods, received {shown(names)}.")
-    names = _without_repetition("beside", names)
-    for name in names:
-        _check_choice("method", name, TRAINING_METHODS)
-    return tuple(name for name in names if name not in methods)
-
-
 def _check_initializer(name: str) -> None:
     if name == DEFAULT_INITIALIZER:
         return
@@ -290,7 +228,7 @@ def _check_initializer(name: str) -> None:
     # One that needs arguments or another package, or makes no kernels, fails in its own way.
     except Exception:
         raise ValueError(
-            f"Unknown initializer {shown(name)}: take {DEFAULT_INITIALIZER!r} or the name of a "
-            "Keras initializer that makes a kernel without arguments, such as "
+            f"Unknown initializer {shown(name)}: use {DEFAULT_INITIALIZER!r} or the name of "
+            "a Keras initializer that makes a kernel without arguments, such as "
             "'glorot_uniform', 'he_normal', 'lecun_normal'."
         ) from None

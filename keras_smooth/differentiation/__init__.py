@@ -20,6 +20,8 @@ results.py            its result: of samples apart, verified where that is asked
 batches.py            points in batches
 tapes.py              the engine "tape": nested GradientTape, the reference
 taped_partials.py     the same for chosen partial derivatives
+sweeps.py             sweeps back through tapes: from one order to the next
+lost.py               what tapes do not find: what is 0, and what is lost
 taylor.py             the engine "jet": directions in, partial derivatives out
 traces.py             the operations of a model at points
 declared_gradients.py gradients that a model declares, where they are others than its own

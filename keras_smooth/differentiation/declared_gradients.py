@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.differentiation import tapes, taylor
+from keras_smooth.differentiation import taylor
 from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.points import Points, drawn
 from keras_smooth.differentiation.traces import Traces
@@ -86,16 +86,11 @@ def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
 def _differs(traces: Traces, points: Points) -> tf.Tensor:
     """Returns whether tapes and jets have two values of one derivative along a direction."""
     directions = [_random(x) for x in points.moving]
-    entries = taylor.along(
-        traces.model,
-        points,
-        directions,
-        1,
-        functools.partial(taylor.propagate, traces=traces),
-    )
+    propagate = functools.partial(taylor.propagate, traces)
+    entries = taylor.along(propagate, points, *directions, order=1)
     with tf.GradientTape() as tape:
         tape.watch(points.moving)
-        y = _floats(tapes.call(traces.model, points.x))
+        y = _floats(traces.called(points.x))
         weighted = tf.add_n([tf.reduce_sum(_random(leaf) * leaf) for leaf in y])
     rows = tape.gradient(weighted, points.moving, unconnected_gradients="zero")
     reverse = [row * v for row, v in zip(rows, directions)]

@@ -44,7 +44,9 @@ class DerivativeModel(keras.Model):
         `keras_smooth.derivatives` returns; a Laplacian has the shape of y. Losses,
         `loss_weights`, metrics, targets and sample weights are dicts with these keys, or
         lists in this order. Axes of length 1 may be left out in targets, so that those of dy
-        may have the shape that `keras_smooth.gradient` returns.
+        may have the shape that `keras_smooth.gradient` returns: of an energy with positions
+        of shape `(batch, atoms, 3)` dy is minus the forces, `{"y": energies, "dy": -forces}`
+        with forces of shape `(batch, atoms, 3)`.
 
     Raises:
         TypeError: If `model` is no Keras model or `order` is not an integer.

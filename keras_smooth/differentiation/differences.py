@@ -18,10 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
-from keras_smooth.models import calls
+from keras_smooth.models import calls, own_call
 from keras_smooth.models.tracing import traced
 
 # The distance from 1 to the next number, by dtype.
@@ -71,20 +70,20 @@ SPREAD = ("error", "rounding", "size", "variation", "steepest")
 class Differences:
     """Takes the place of `taylor.propagate`: jets from values of the model."""
 
-    def __init__(self):
+    def __init__(self, model: Callable) -> None:
+        self.model = model
         self._passes: list[_Pass] = []
 
     def __call__(
         self,
-        model: Callable,
         points: Points,
         directions: list[tf.Tensor],
         order: int,
         sums: np.ndarray | None = None,
     ):
-        y = _call(model, points.x)
+        y = _call(self.model, points.x)
         steps = ladder(points) / max(float(tf.reduce_max(tf.abs(v))) for v in directions)
-        values = _along_lines(model, points, directions, steps)
+        values = _along_lines(self.model, points, directions, steps)
         rows = [
             estimates(samples, steps, order, ROUNDING[tensor.dtype.name])
             for tensor, samples in zip(keras.tree.flatten(y), values, strict=True)
@@ -147,7 +146,7 @@ def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _call(model: Callable, x):
     """Calls a model whose state, if it keeps one, stays as it is."""
-    return calls.without_trace(tapes.call, model, x)
+    return calls.without_trace(own_call.call, model, x)
 
 
 def ladder(points: Points) -> np.ndarray:

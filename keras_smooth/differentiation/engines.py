@@ -20,6 +20,7 @@ def checked_derivatives(
     order: object, engine: str, least: int = 0, argument: str = "`order`"
 ) -> int:
     """Returns a number of derivatives that the engine can take."""
+    checked_engine(engine)
     order = whole_number(argument, order, least)
     if order > MOST_TAPES:
         raise ValueError(
@@ -33,29 +34,23 @@ def checked_derivatives(
     return order
 
 
-# Up to how many numbers a sample jets are the faster engine for all partial derivatives of
-# an order: their directions grow with d^order, but they repeat no sweep within a sweep.
+# Up to how many numbers a sample jets are the faster engine for all partial derivatives of an
+# order: their directions grow with d^order, but they repeat no sweep within a sweep. Of first
+# order tapes take one reverse sweep an output. docs/derivatives.md has the measurements.
 _LARGEST_DIM = {1: 0, 2: 1}
 _LARGEST_DIM_ELSE = 4
 # A loss of derivatives is differentiated once more, by the weights: up to how many numbers a
 # sample jets are used where TensorFlow is right to the order that is asked for alone. One
 # forward pass a number, where tapes take one reverse sweep an output.
 _LARGEST_DIM_IN_A_LOSS = 32
-# Whether jets are the faster engine for `order` derivatives by `dim` numbers a sample:
-# docs/derivatives.md has the measurements.
-_JETS_ARE_FASTER = {
-    "derivatives": lambda order, dim: dim <= _LARGEST_DIM.get(order, _LARGEST_DIM_ELSE),
-    # One reverse sweep an output, whatever the dimension.
-    "jacobian": lambda order, dim: False,
-}
 # What a sweep of nested tapes costs by its order, in values that jets carry; beyond these each
 # order doubles it. Measured by `python benchmarks/partials.py --engines`.
 _SWEEPS = (1.0, 2.3, 3.7, 7.5)
 
 
-def jets_are_faster(task: str, order: int, dim: int, num_outputs: int = 1) -> bool:
-    """Returns whether jets are the faster engine for a task of the table above."""
-    return _JETS_ARE_FASTER[task](order, dim)
+def jets_are_faster(order: int, dim: int, num_outputs: int = 1) -> bool:
+    """Returns whether jets are the faster engine for all derivatives up to an order."""
+    return dim <= _LARGEST_DIM.get(order, _LARGEST_DIM_ELSE)
 
 
 def jets_cost_less(num_values: int, num_sweeps: Sequence[int]) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from keras_smooth.differentiation import declared_gradients, engines, tapes, taylor
+from keras_smooth.differentiation import declared_gradients, engines, taylor
 from keras_smooth.differentiation.batches import in_batches
+from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.tasks import Task
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
@@ -40,6 +41,9 @@ class Evaluation:
     training: bool = False
     directions: tuple[tf.Tensor, ...] = ()
 
+    def __post_init__(self) -> None:
+        engines.checked_engine(self.engine)
+
     @property
     def order(self) -> int:
         return self.task.order
@@ -61,16 +65,22 @@ class Evaluation:
 
     def warn_of_tapes(self) -> None:
         """Says where nested tapes, if asked for, have not the derivatives of the function."""
+        if self.engine != "tape":
+            return
+        consequences = ["engine='tape' returns them"]
         # What is in a graph is mostly in a loss, which is differentiated once more.
-        order = self.order if tf.executing_eagerly() else self.order + 1
-        place = self._wrong_by_tapes(order) if self.engine == "tape" else None
-        if place is not None:
-            warn_once(
-                self.model,
-                f"{self.traces.name}: TensorFlow's derivatives of order {order} are stopped, "
-                f"replaced or at some points wrong at {place}, and engine='tape' returns them. "
-                "Use engine='auto' or engine='jet' for those of what the model computes.",
-            )
+        if not tf.executing_eagerly():
+            consequences.append("so are gradients of a loss of what engine='tape' returns")
+        for order, consequence in enumerate(consequences, self.order):
+            place = self._wrong_by_tapes(order)
+            if place is not None:
+                warn_once(
+                    self.model,
+                    f"{self.traces.name}: TensorFlow's derivatives of order {order} are stopped, "
+                    f"replaced or at some points wrong at {place}, and {consequence}. Use "
+                    "engine='auto' or engine='jet' for those of what the model computes.",
+                )
+                return
 
     def _wrong_by_tapes(self, order: int) -> str | None:
         """Returns where TensorFlow's derivatives up to an order may be wrong, if anywhere."""
@@ -92,7 +102,7 @@ class Evaluation:
         Nothing is computed where the parts of a model are known to leave nothing.
         """
         if self.training or calls.may_leave_trace(self.model):
-            tapes.call(self.model, self.points.x, self.training)
+            self.traces.called(self.points.x)
 
     def _found(self):
         engine = self.chosen_engine
@@ -100,7 +110,7 @@ class Evaluation:
             found = self._by(engine)
             is_ours = engine == "tape" != self.engine
             return self._without_gradient(found) if is_ours and self.order else found
-        except tapes.LostError as error:
+        except LostError as error:
             # What TensorFlow has no gradient of may have a rule.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
                 return dataclasses.replace(self, engine="jet")._found()
@@ -154,7 +164,7 @@ class Evaluation:
 
     def along_lines(self, propagate: Callable) -> tuple:
         """Returns the same from what something else than jets finds along lines."""
-        return self.task.jet(self.model, self.points, *self.directions, propagate=propagate)
+        return self.task.jet(propagate, self.points, *self.directions)
 
     @functools.cached_property
     def chosen_engine(self) -> str:
@@ -186,13 +196,13 @@ class Evaluation:
 
     def _by(self, engine: str):
         number = len(self.points.flat)
-        propagate = functools.partial(taylor.propagate, traces=self.traces)
 
         def function(*flat):
-            arguments = self.model, self.points.at(flat[:number]), *flat[number:]
-            if engine == "jet":
-                return self.task.jet(*arguments, propagate=propagate)
-            return self.task.tape(*arguments, training=self.training)
+            points, directions = self.points.at(flat[:number]), flat[number:]
+            if engine == "tape":
+                return self.task.tape(self.traces, points, *directions)
+            propagate = functools.partial(taylor.propagate, self.traces)
+            return self.task.jet(propagate, points, *directions)
 
         if self.batch_size is not None:
             # In a loop of a graph nothing may be left that is of one turn.

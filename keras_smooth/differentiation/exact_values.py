@@ -97,9 +97,7 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
         # Called itself, it would be one more that TensorFlow counts and warns of.
         found = compiled.get_concrete_function(x)(x)
     except ValueError as error:
-        found = _verified(function, x, order)
-        if found is None:
-            raise ValueError(f"`reference`: {error}") from error
+        raise ValueError(f"`reference`: {error}") from error
     except (AttributeError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise TypeError(
@@ -114,20 +112,6 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
             "x * x."
         )
     return found
-
-
-def _verified(function: Callable, x: Entry, order: int) -> Sequence[Entry] | None:
-    """Returns derivatives of which some have no path from x, if values prove them; else None.
-
-    So it is of sin(x) + cos(t), whose derivative by both is 0.
-    """
-    try:
-        return tuple(
-            calls.without_trace(derivatives, function, x, order, engine="jet", verify=True)
-        )
-    # What the first way said is what the user is told.
-    except Exception:
-        return None
 
 
 def _entries(reference: Any, order: int) -> Sequence[Entry]:

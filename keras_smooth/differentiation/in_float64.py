@@ -6,10 +6,9 @@ from typing import Any
 
 import keras
 
-from keras_smooth.differentiation import tapes
 from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.models import agreement, calls, copies
+from keras_smooth.models import agreement, calls, copies, own_call
 
 
 def in_float64(evaluation: Evaluation) -> Evaluation | None:
@@ -19,7 +18,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     copy, or is a function that does not accept float64 or returns something else for it.
     """
     model, points = evaluation.model, evaluation.points
-    y = calls.without_trace(tapes.call, model, points.x)
+    y = calls.without_trace(own_call.call, model, points.x)
     rounding = _rounding(model, y)
     if rounding <= ROUNDING["float64"]:
         return None
@@ -52,7 +51,7 @@ def _model(model: Callable, x: Any, y: Any, rounding: float) -> Callable:
         return copy
 
     def run(args: tuple, kwargs: dict) -> Any:
-        return tapes.call(model, *args, **kwargs)
+        return own_call.call(model, *args, **kwargs)
 
     outputs = run((x,), {})
     if any(leaf.dtype != "float64" for leaf in keras.tree.flatten(outputs)):

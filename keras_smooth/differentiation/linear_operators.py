@@ -10,7 +10,7 @@ from keras_smooth.differentiation import coefficients, engines, estimators, task
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.multi_indices import axes_of
 from keras_smooth.differentiation.points import checked_points
-from keras_smooth.differentiation.results import result
+from keras_smooth.differentiation.results import last, result
 from keras_smooth.differentiation.verification import with_verification
 
 
@@ -63,15 +63,12 @@ def laplacian(
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6.
     """
     points = checked_points(model, x, wrt)
-    engines.checked_engine(engine)
     dim = sum(points.dims)
     drawn = estimators.checked_probes(probes, seed, verify)
-    if drawn is not None:
-        evaluation = Evaluation(tasks.derivatives(0), model, points, engine, batch_size)
-        return estimators.mean_along(evaluation, drawn.signs(dim, points.dtype), 2)
-    form = tuple(((axis, axis), 1.0) for axis in range(dim))
-    task = tasks.forms([form], ["laplacian"], dim, tasks.jets)
-    return _value(Evaluation(task, model, points, engine, batch_size), verify)
+    evaluation = Evaluation(tasks.laplacian(dim), model, points, engine, batch_size)
+    if drawn is None:
+        return last(evaluation, verify)
+    return estimators.mean_along(evaluation, drawn.signs(dim, points.dtype), 2)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -117,7 +114,6 @@ def biharmonic(
         Reznick, 1992, "Sums of even powers of real linear forms".
     """
     points = checked_points(model, x, wrt)
-    engines.checked_engine(engine)
     dim = sum(points.dims)
     drawn = estimators.checked_probes(probes, seed, verify)
     if drawn is not None:
@@ -127,13 +123,7 @@ def biharmonic(
     pairs = itertools.combinations_with_replacement(range(dim), 2)
     form = tuple(((i, i, j, j), 1.0 if i == j else 2.0) for i, j in pairs)
     task = tasks.forms([form], ["biharmonic"], dim, tasks.jets)
-    return _value(Evaluation(task, model, points, engine, batch_size), verify)
-
-
-def _value(evaluation: Evaluation, verify: bool) -> Any:
-    """Returns the one sum that is asked for beside y."""
-    values = result(evaluation, verify)
-    return with_verification(values[1], values)
+    return last(Evaluation(task, model, points, engine, batch_size), verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -194,16 +184,13 @@ def linear_operator(
     References:
         Dangel et al., 2025, "Collapsing Taylor mode automatic differentiation".
     """
-    engines.checked_engine(engine)
     points = checked_points(model, x)
     axes = axes_of(points, names)
     drawn = estimators.checked_probes(probes, seed, verify)
     terms = coefficients.checked_terms(axes, operator, points)
     order = max(len(term.index) for term in terms)
     engines.checked_derivatives(order, engine, 1, "The highest order in `operator`")
-    used = axes.inputs(term.index for term in terms)
-    axes, indices = axes.within(used, [term.index for term in terms])
-    points = points.moved_by(used)
+    points, axes, indices = axes.restricted(points, [term.index for term in terms])
     weighted = coefficients.grouped(axes, indices, terms)
     forms, words = zip(*((each.form, each.word) for each in weighted))
     task = tasks.forms(forms, words, axes.dim)

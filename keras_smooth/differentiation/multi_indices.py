@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,11 @@ _HOW = (
     'Write "xxt" for names of one letter, ("time", "x1") for longer ones, or a tuple of '
     "integers such as (0, 0, 1)."
 )
+
+
+def of_order(dim: int, order: int) -> list[MultiIndex]:
+    """Returns the multi-indices of all partial derivatives of one order, sorted."""
+    return list(itertools.combinations_with_replacement(range(dim), order))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,20 +48,22 @@ class Axes:
         """How many numbers a sample has."""
         return sum(map(math.prod, self.shapes.values()))
 
-    def inputs(self, indices: Iterable[MultiIndex]) -> list[int]:
-        """Returns which of the inputs derivatives are taken by."""
-        used = {axis for index in indices for axis in index}
-        return [i for i, axes in enumerate(self._axes()) if not used.isdisjoint(axes)]
+    def restricted(
+        self, points: Points, indices: list[MultiIndex]
+    ) -> tuple[Points, "Axes", list[MultiIndex]]:
+        """Returns points of which only those inputs move that derivatives are taken by.
 
-    def within(self, inputs: list[int], indices: list[MultiIndex]) -> tuple:
-        """Returns the numbers of some inputs, and multi-indices among these."""
+        With them come the numbers of these inputs, and the multi-indices among these.
+        """
         axes = self._axes()
+        used = {axis for index in indices for axis in index}
+        inputs = [i for i, own in enumerate(axes) if not used.isdisjoint(own)]
         kept = [axis for i in inputs for axis in axes[i]]
         place = {axis: new for new, axis in enumerate(kept)}
         names = {name: place[axis] for name, axis in self.names.items() if axis in place}
         shapes = [pair for i, pair in enumerate(self.shapes.items()) if i in inputs]
         moved = [tuple(place[axis] for axis in index) for index in indices]
-        return Axes(names, dict(shapes)), moved
+        return points.moved_by(inputs), Axes(names, dict(shapes)), moved
 
     def _axes(self) -> list[range]:
         """Returns the places of the numbers of each input."""

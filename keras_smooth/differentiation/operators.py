@@ -1,6 +1,5 @@
 """Derivatives of a model's outputs with respect to its inputs."""
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,12 @@ import tensorflow as tf
 from keras_smooth.checks import truth
 from keras_smooth.differentiation import engines, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.points import Points, checked_directions, checked_points
-from keras_smooth.differentiation.results import result
-from keras_smooth.differentiation.verification import with_verification
+from keras_smooth.differentiation.points import (
+    checked_directions,
+    checked_points,
+    sample_axes,
+)
+from keras_smooth.differentiation.results import in_place_of_y, last, result
 
 
 # Keras itself calls layers without AutoGraph; it would try to convert this file as well.
@@ -32,6 +34,10 @@ def derivatives(
 
     The samples of a batch must not influence each other: what is returned is the
     derivative of every sample's output with respect to its own input.
+
+    A loss of derivatives has gradients by the weights, as any other. `tf.stop_gradient` on a
+    weight in the model stops these with all engines; on what depends on x it stops the
+    derivatives by x with the engine `"tape"` only.
 
     Args:
         model: A Keras model or layer, or a function of tensors.
@@ -64,20 +70,11 @@ def derivatives(
             training=False only.
 
     Returns:
-        A tuple of `order + 1` tensors: y, y', y'', ... With `verify=True` it has an
-        attribute `verification`.
-
-        - y has the shape `(batch, ...)` of the model's output.
-        - Where a sample of x is one number, as with x of shape `(batch, 1)`, every
-          derivative has the shape of y.
-        - Otherwise each derivative appends the shape of a sample: with x of shape
-          `(batch, d)` and y of shape `(batch, m)`, y' is `(batch, m, d)` and y'' is
-          `(batch, m, d, d)`.
-        - With several outputs each entry has the structure of y; with several inputs
-          each derivative puts the structure of those it is taken by in the place of the
-          tensor: `dy["out"]["in"]`, `d2y["out"]["in"]["in"]`.
-
-        The dtype is that of the model's output.
+        A tuple of `order + 1` tensors: y, y', y'', ..., in the dtype of the model's output.
+        Each has the shape of y, with that of a sample of x behind it once for each order, of
+        which one number adds no axes: the docstring of `keras_smooth` has the rule, also for
+        several inputs and outputs. With `verify=True` the tuple has an attribute
+        `verification`.
 
     Raises:
         TypeError: If x does not hold floats or `order` is not an integer.
@@ -94,7 +91,7 @@ def derivatives(
     (8.0, 12.0, 12.0)
     """
     least = 1 if truth("`verify`", verify) else 0
-    order = engines.checked_derivatives(order, engines.checked_engine(engine), least)
+    order = engines.checked_derivatives(order, engine, least)
     training = truth("`training`", training)
     points = checked_points(model, x, wrt)
     task = tasks.derivatives(order)
@@ -123,8 +120,8 @@ def gradient(
         verify: As for `derivatives`. Each tensor has the attribute `verification`.
 
     Returns:
-        A tensor of the shape of x; for several inputs the structure of those that
-        derivatives are taken by.
+        What `derivatives` returns as y', in the shape of x; for several inputs the structure
+        of those that derivatives are taken by.
 
     Raises:
         TypeError: If x does not hold floats.
@@ -137,22 +134,9 @@ def gradient(
     >>> keras_smooth.gradient(lambda x: x[:, 0] * x[:, 1], np.array([[2.0, 3.0]])).numpy()
     array([[3., 2.]])
     """
-    points, found = _first(model, x, wrt, engine, batch_size, verify)
-    y, slopes = found
-    check_one_number("gradient", y)
-    flat = zip(keras.tree.flatten(slopes), points.moving, strict=True)
-    gradients = [tf.reshape(d, (-1, *x.shape[1:])) for d, x in flat]
-    return points.structured(with_verification(gradients, found))
-
-
-def check_one_number(name: str, y: Any) -> None:
-    """Raises if the output of a model is more than one number a sample."""
-    if keras.tree.is_nested(y) or y.shape[1:].num_elements() != 1:
-        shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape[1:]), y)
-        raise ValueError(
-            f"{name} needs one output number a sample, received outputs of shape {shapes}. "
-            "Take keras_smooth.jacobian."
-        )
+    points = checked_points(model, x, wrt)
+    evaluation = Evaluation(tasks.derivatives(1), model, points, engine, batch_size)
+    return in_place_of_y("gradient", evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -176,8 +160,8 @@ def jacobian(
         wrt, verify: As for `gradient`.
 
     Returns:
-        A tensor of the shape of y with the shape of a sample of x behind it: `(batch, m,
-        d)`, also where m or d is 1; structures as for `derivatives`.
+        What `derivatives` returns as y': a tensor of the shape of y with that of a sample of x
+        behind it, `(batch, m, d)`.
 
     Raises:
         TypeError: If x does not hold floats.
@@ -191,9 +175,9 @@ def jacobian(
     array([[[4., 0.],
             [0., 6.]]])
     """
-    points, found = _first(model, x, wrt, engine, batch_size, verify)
-    y, slopes = found
-    return with_verification(_written_out(points, y, slopes, 1), found)
+    points = checked_points(model, x, wrt)
+    evaluation = Evaluation(tasks.derivatives(1), model, points, engine, batch_size)
+    return last(evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -216,8 +200,8 @@ def hessian(
         wrt, verify: As for `gradient`.
 
     Returns:
-        A tensor of the shape of y with twice the shape of a sample of x behind it:
-        `(batch, m, d, d)`, also where m or d is 1; structures as for `derivatives`.
+        What `derivatives` returns as y'': a tensor of the shape of y with twice that of a
+        sample of x behind it, `(batch, m, d, d)`.
 
     Raises:
         TypeError: If x does not hold floats.
@@ -234,48 +218,29 @@ def hessian(
     True
     """
     points = checked_points(model, x, wrt)
-    engines.checked_engine(engine)
     evaluation = Evaluation(tasks.derivatives(2), model, points, engine, batch_size)
-    found = result(evaluation, verify)
-    return with_verification(_written_out(points, found[0], found[2], 2), found)
-
-
-def _first(
-    model: Callable, x: Any, wrt: Any, engine: str, batch_size: int | None, verify: bool
-) -> tuple:
-    """Returns the points; and y and y'."""
-    points = checked_points(model, x, wrt)
-    engines.checked_engine(engine)
-    evaluation = Evaluation(tasks.jacobian(), model, points, engine, batch_size)
-    return points, result(evaluation, verify)
-
-
-def _written_out(points: Points, y: Any, values: Any, order: int) -> Any:
-    """Returns derivatives of one order with the axes of x, also where these are of size 1."""
-    shapes = itertools.product(
-        [tuple(tensor.shape[1:]) for tensor in keras.tree.flatten(y)],
-        *[[tuple(tensor.shape[1:]) for tensor in points.moving]] * order,
-    )
-    flat = zip(keras.tree.flatten(values), shapes, strict=True)
-    written = [tf.reshape(value, (-1, *sum(parts, ()))) for value, parts in flat]
-    return keras.tree.pack_sequence_as(values, written)
+    return last(evaluation, verify)
 
 
 def with_laplacian(
     model: Callable,
     x: Any,
     *,
-    wrt: Any = None,
     engine: str = "auto",
-    batch_size: int | None = None,
     training: bool = False,
 ) -> tuple:
-    """Returns y, y' and the Laplacian together, with the arguments of `laplacian`."""
-    points = checked_points(model, x, wrt)
-    engines.checked_engine(engine)
-    task = tasks.with_laplacian()
-    evaluation = Evaluation(task, model, points, engine, batch_size, training)
-    return result(evaluation, False)
+    """Returns y, y' and the Laplacian together, for one input."""
+    points = checked_points(model, x)
+    task = tasks.laplacian(sum(points.dims), slopes=True)
+    y, *slopes, laplacian = result(
+        Evaluation(task, model, points, engine, training=training), False
+    )
+
+    def behind(tensor: tf.Tensor, *columns: tf.Tensor) -> tf.Tensor:
+        shape = (-1, *tensor.shape[1:], *sample_axes(points.moving[0]))
+        return tf.reshape(tf.stack(columns, axis=-1), shape)
+
+    return y, keras.tree.map_structure(behind, y, *slopes), laplacian
 
 
 @tf.autograph.experimental.do_not_convert
@@ -320,7 +285,7 @@ def directional(
     >>> float(y[0]), float(dy[0]), float(d2y[0])
     (6.0, 5.0, 2.0)
     """
-    order = engines.checked_derivatives(order, engines.checked_engine(engine), least=1)
+    order = engines.checked_derivatives(order, engine, least=1)
     points = checked_points(model, x, wrt)
     directions = checked_directions(points, direction)
     task = tasks.directional(order)

@@ -15,9 +15,9 @@ from keras_smooth.differentiation.multi_indices import (
     checked_which,
 )
 from keras_smooth.differentiation.passes import Form, passes_for
-from keras_smooth.differentiation.points import Points, checked_points
+from keras_smooth.differentiation.points import checked_points
 from keras_smooth.differentiation.results import result
-from keras_smooth.differentiation.verification import VerifiedDerivatives
+from keras_smooth.differentiation.verification import with_verification_of
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
 
@@ -77,60 +77,34 @@ def partials(
         Griewank, Utke and Walther, 2000, "Evaluating higher derivative tensors by forward
         propagation of univariate Taylor series", Mathematics of Computation 69.
     """
-    request = requested(model, x, which, names, engine)
-    task = tasks.forms(request.forms, request.words, request.dim)
-    evaluation = Evaluation(task, model, request.points, engine, batch_size)
+    evaluation, _, which = _evaluation(model, x, which, names, engine, batch_size)
     values = result(evaluation, verify)
-    place = {index: number for number, index in enumerate(request.distinct, 1)}
-    ordered = tuple(values[place[index] if index else 0] for index in request.which)
-    if not isinstance(values, VerifiedDerivatives):
-        return values[0], *ordered
-    verified = VerifiedDerivatives((values[0], *ordered))
-    verified.verification = values.verification
-    return verified
+    place = {index: number for number, index in enumerate(_distinct(which))}
+    return with_verification_of(values, [values[place[index]] for index in [(), *which]])
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """Partial derivatives that are asked for, checked.
-
-    Args:
-        points: The inputs; only those move by which a derivative is taken.
-        axes: The numbers of a sample that move.
-        which: The multi-indices, in the order in which they are asked for.
-    """
-
-    points: Points
-    axes: Axes
-    which: list[MultiIndex]
-
-    @property
-    def dim(self) -> int:
-        return self.axes.dim
-
-    @property
-    def distinct(self) -> list[MultiIndex]:
-        return [index for index in dict.fromkeys(self.which) if index]
-
-    @property
-    def forms(self) -> list[Form]:
-        return [((index, 1.0),) for index in self.distinct]
-
-    @property
-    def words(self) -> list[str]:
-        return [self.axes.word(index) for index in self.distinct]
-
-
-def requested(model: Callable, x: Any, which: Any, names: Any, engine: str) -> Request:
-    """Returns checked partial derivatives."""
-    engines.checked_engine(engine)
+def _evaluation(
+    model: Callable, x: Any, which: Any, names: Any, engine: str, batch_size: int | None
+) -> tuple[Evaluation, Axes, list[MultiIndex]]:
+    """Returns what is to be computed, the numbers that move, and the multi-indices."""
     points = checked_points(model, x)
     axes = axes_of(points, names)
     indices = checked_which(axes, which)
     order = max(map(len, indices))
     engines.checked_derivatives(order, engine, 1, "The highest order in `which`")
-    used = axes.inputs(indices)
-    return Request(points.moved_by(used), *axes.within(used, indices))
+    points, axes, indices = axes.restricted(points, indices)
+    _, *distinct = _distinct(indices)
+    task = tasks.forms(_forms(distinct), list(map(axes.word, distinct)), axes.dim)
+    return Evaluation(task, model, points, engine, batch_size), axes, indices
+
+
+def _distinct(indices: list[MultiIndex]) -> list[MultiIndex]:
+    """Returns each multi-index once, that of y first."""
+    return list(dict.fromkeys([(), *indices]))
+
+
+def _forms(indices: list[MultiIndex]) -> tuple[Form, ...]:
+    return tuple(((index, 1.0),) for index in indices)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -162,19 +136,18 @@ def plan(
     t          2      1
     x + t      2      1
     """
-    request = requested(model, x, which, names, engine)
-    task = tasks.forms(request.forms, request.words, request.dim)
-    evaluation = Evaluation(task, model, request.points, engine)
-    passes = passes_for(request.dim, tuple(request.forms))
+    evaluation, axes, which = _evaluation(model, x, which, names, engine, None)
+    _, *distinct = _distinct(which)
+    passes = passes_for(axes.dim, _forms(distinct))
     rows = [
-        (_direction(request.axes, steps), each.order, number)
+        (_direction(axes, steps), each.order, number)
         for number, each in enumerate(passes.passes, 1)
         for steps in each.directions
     ]
     directions, orders, numbers = zip(*rows)
     return Plan(
         engine=evaluation.chosen_engine,
-        words=tuple(request.words),
+        words=tuple(map(axes.word, distinct)),
         directions=directions,
         orders=orders,
         passes=numbers,

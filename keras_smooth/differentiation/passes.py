@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_smooth.differentiation.directions import shared_directions
 from keras_smooth.differentiation.isotropic import Sum, squared_laplacian
-from keras_smooth.differentiation.multi_indices import MultiIndex
+from keras_smooth.differentiation.multi_indices import MultiIndex, of_order
 
 # Pairs of a multi-index and its coefficient.
 Form = tuple[tuple[MultiIndex, float], ...]
@@ -59,8 +59,13 @@ class Pass:
     @property
     def num_entries(self) -> int:
         """How many values go through the model, the point itself among them."""
-        last = len(self.directions if self.sums is None else self.sums)
-        return 1 + (self.order - 1) * len(self.directions) + last
+        return 1 + sum(map(self.num_rows, range(1, self.order + 1)))
+
+    def num_rows(self, order: int) -> int:
+        """How many derivatives of one order go through the model."""
+        if order < self.order or self.sums is None:
+            return len(self.directions)
+        return len(self.sums)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +83,19 @@ class Passes:
     @property
     def num_entries(self) -> int:
         return sum(each.num_entries for each in self.passes)
+
+    def table(self, order: int) -> np.ndarray:
+        """Returns the matrix from the entries of the first pass to the forms of one order."""
+        forms = [terms for terms in self.terms if terms[0].order == order]
+        rows = [{term.row: term.factor for term in terms} for terms in forms]
+        return _dense(rows, self.passes[0].num_rows(order))
+
+
+@functools.lru_cache(maxsize=64)
+def all_partials(dim: int, order: int) -> Passes:
+    """Returns the passes for all partial derivatives up to an order."""
+    indices = [index for k in range(1, order + 1) for index in of_order(dim, k)]
+    return passes_for(dim, tuple(((index, 1.0),) for index in indices))
 
 
 @functools.lru_cache(maxsize=64)
@@ -97,7 +115,8 @@ def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
         _made(dim, groups, forms, sums)
         for groups in _divided(needed, sorted(set(needed.values()), reverse=True))
     ]
-    return min(made, key=lambda each: each.num_entries)
+    # Of as many values those of lower orders cost less, and programs have y of passes once.
+    return min(made, key=lambda each: (each.num_entries, -len(each.passes)))
 
 
 def _divided(needed: dict[Steps, int], levels: list[int]) -> Iterator[list]:

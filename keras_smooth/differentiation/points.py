@@ -117,6 +117,11 @@ def checked_points(model: Callable, x, wrt=None) -> Points:
     )
 
 
+def sample_axes(point: tf.Tensor) -> tuple[int, ...]:
+    """Returns the axes that one derivative appends: none where a sample is one number."""
+    return () if math.prod(point.shape[1:]) == 1 else tuple(point.shape[1:])
+
+
 def drawn(points: Points) -> Points:
     """Returns a few samples of the shapes of others, of which nothing but these is known."""
     size = next((x.shape[0] for x in points.flat if x.shape[0] is not None), 4)

@@ -2,20 +2,52 @@
 
 from typing import Any
 
+import keras
+import tensorflow as tf
+
 from keras_smooth.checks import truth
 from keras_smooth.differentiation import independence
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.verification import certified
+from keras_smooth.differentiation.verification import certified, with_verification
+from keras_smooth.models.checked_inputs import explained_batch
 
 
 def result(evaluation: Evaluation, verify: bool) -> Any:
     """Returns what an evaluation gives, verified where that is asked for.
 
     Raises:
-        ValueError: If the model does not treat each sample by itself.
+        ValueError: If the model does not treat each sample by itself, or is built for
+            batches of another size.
     """
-    independence.check(evaluation.traces, evaluation.points, evaluation.order)
     verify = truth("`verify`", verify)
-    values = certified(evaluation) if verify else evaluation.result()
-    evaluation.warn_of_tapes()
-    return values
+    num_samples = evaluation.points.flat[0].shape[0]
+    with explained_batch(evaluation.model, num_samples, evaluation.batch_size):
+        independence.check(evaluation.traces, evaluation.points, evaluation.order)
+        values = certified(evaluation) if verify else evaluation.result()
+        evaluation.warn_of_tapes()
+        return values
+
+
+def last(evaluation: Evaluation, verify: bool) -> Any:
+    """Returns the last entry of what an evaluation gives, with its verification."""
+    values = result(evaluation, verify)
+    return with_verification(values[-1], values)
+
+
+def in_place_of_y(name: str, evaluation: Evaluation, verify: bool) -> Any:
+    """Returns first derivatives of one output number a sample, in the shape of x.
+
+    Raises:
+        ValueError: If there are more output numbers.
+    """
+    values = result(evaluation, verify)
+    y, points = values[0], evaluation.points
+    if keras.tree.is_nested(y) or y.shape[1:].num_elements() != 1:
+        shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape[1:]), y)
+        raise ValueError(
+            f"{name} needs one output number a sample, received outputs of shape {shapes}. "
+            "Use keras_smooth.jacobian."
+        )
+    flat = zip(keras.tree.flatten(values[-1]), points.moving, strict=True)
+    rows = [tf.reshape(value, (-1, *x.shape[1:])) for value, x in flat]
+    return points.structured(with_verification(rows, values))

@@ -10,30 +10,45 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.differentiation import tapes
+from keras_smooth.differentiation.lost import Ways
 from keras_smooth.differentiation.multi_indices import MultiIndex
 from keras_smooth.differentiation.passes import Form
 from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.sweeps import components, gradient, nested_tapes
+from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet.arithmetic import total
 
 
-def forms(
-    model: Callable, points: Points, wanted: Sequence[Form], training: bool = False
-) -> tuple:
+def forms(traces: Traces, points: Points, *, wanted: Sequence[Form]) -> tuple:
     """Returns y and sums of partial derivatives."""
-    levels = _levels({index for form in wanted for index, _ in form})
 
-    def function(moving):
-        return [tapes.call(model, points.whole(moving), training)]
+    def function(moving: list[tf.Tensor]):
+        return traces.called(points.whole(moving))
 
-    step = _Chosen(model, points, levels)
-    entries = tapes.nested_tapes(function, points.moving, len(levels) - 1, step)
-    known = {
+    indices = {index for form in wanted for index, _ in form}
+    known = chosen(function, points.moving, indices, Ways(traces, points))
+    return known[()], *(_form(form, known) for form in wanted)
+
+
+def chosen(
+    function: Callable, x: list[tf.Tensor], indices: Iterable[MultiIndex], ways: Ways
+) -> dict:
+    """Returns the value of a function and chosen partial derivatives, by their multi-indices.
+
+    Args:
+        function: Of x, a list of tensors.
+        x: Where.
+        indices: Of the numbers of all samples of x together.
+        ways: From x to the outputs.
+    """
+    levels = _levels(indices)
+    step = _Chosen(levels, [math.prod(each.shape[1:]) for each in x], ways)
+    entries = nested_tapes(lambda x: [function(x)], x, len(levels) - 1, step)
+    return {
         index: value
         for level, values in zip(levels, entries)
         for index, value in zip(level, values, strict=True)
     }
-    return known[()], *(_form(form, known) for form in wanted)
 
 
 def num_sweeps(wanted: Sequence[Form]) -> list[int]:
@@ -87,21 +102,21 @@ class _Chosen:
     """A step of `nested_tapes`: from the chosen derivatives of one order those of the next.
 
     Args:
-        model: Model, layer or function.
-        points: Its inputs.
         levels: The derivatives of each order.
+        dims: How many numbers a sample of each input has.
+        ways: From the inputs to the outputs.
     """
 
-    def __init__(self, model: Callable, points: Points, levels: list) -> None:
-        self.model = model
-        self.points = points
+    def __init__(self, levels: list, dims: list[int], ways: Ways) -> None:
         self.levels = levels
-        self.ends = np.cumsum([0, *points.dims])
+        self.dims = dims
+        self.ends = np.cumsum([0, *dims])
+        self.ways = ways
 
     def __call__(self, values: list, x: list[tf.Tensor], order: int) -> Callable:
         below, level = self.levels[order - 1], self.levels[order]
-        components = {
-            index: [tapes.components(tensor) for tensor in keras.tree.flatten(value)]
+        split = {
+            index: list(map(components, keras.tree.flatten(value)))
             for index, value in zip(below, values, strict=True)
         }
 
@@ -109,44 +124,35 @@ class _Chosen:
             @functools.cache
             def rows(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
                 """Returns the derivatives of an output by one input, `(batch, m, d)`."""
+                inputs = [number, *map(self._input, parent)]
                 slopes = [
-                    tapes.checked_gradient(
-                        tapes.gradient(tape, component, x[number]),
-                        self.model,
-                        order,
-                        x[number],
-                        functools.partial(self._is_zero, parent, output, number),
-                    )
-                    for component in components[parent][output]
+                    gradient(tape, column, x[number]) for column in split[parent][output]
                 ]
-                dim = math.prod(x[number].shape[1:])
-                return tf.stack([tf.reshape(row, (-1, dim)) for row in slopes], axis=1)
+                rows = [
+                    self.ways.checked(slope, order, x[number], output, inputs)
+                    for slope in slopes
+                ]
+                flat = [tf.reshape(row, (-1, self.dims[number])) for row in rows]
+                return tf.stack(flat, axis=1)
 
             def derivative(index: MultiIndex):
                 parent = _parent(index, below)
                 axis = next(a for a in set(index) if index.count(a) > parent.count(a))
-                number = int(np.searchsorted(self.ends, axis, side="right")) - 1
+                number = self._input(axis)
                 like = values[below.index(parent)]
-                flat = [
-                    tf.cast(
-                        tf.reshape(
-                            rows(parent, output, number)[..., axis - self.ends[number]],
-                            (-1, *tensor.shape[1:]),
-                        ),
-                        tensor.dtype,
-                    )
-                    for output, tensor in enumerate(keras.tree.flatten(like))
-                ]
+
+                def column(output: int, tensor: tf.Tensor) -> tf.Tensor:
+                    slope = rows(parent, output, number)[..., axis - self.ends[number]]
+                    shape = (-1, *tensor.shape[1:])
+                    return tf.cast(tf.reshape(slope, shape), tensor.dtype)
+
+                flat = [column(*each) for each in enumerate(keras.tree.flatten(like))]
                 return keras.tree.pack_sequence_as(like, flat)
 
             return list(map(derivative, level))
 
         return differentiate
 
-    def _is_zero(self, parent: MultiIndex, output: int, number: int) -> bool:
-        """Returns whether the graph of a model shows that a derivative is 0."""
-        inputs = np.searchsorted(self.ends, parent, side="right") - 1
-        return any(
-            tapes.has_no_path(self.model, self.points, output, int(place))
-            for place in {number, *inputs.tolist()}
-        )
+    def _input(self, axis: int) -> int:
+        """Returns the place of the input that a number is of."""
+        return int(np.searchsorted(self.ends, axis, side="right")) - 1

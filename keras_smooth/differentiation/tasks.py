@@ -16,8 +16,8 @@ class Task:
 
     Args:
         entries: Of what is returned, names and orders; y is the first.
-        jet: `jet(model, points, *directions, propagate=)`.
-        tape: `tape(model, points, *directions, training=)`.
+        jet: `jet(propagate, points, *directions)`, where `propagate` sends lines through a model.
+        tape: `tape(traces, points, *directions)`.
         jets_are_faster: Of how many numbers a sample of x has, and one of y, whether jets are
             the faster engine.
     """
@@ -37,32 +37,24 @@ def names(order: int) -> list[str]:
     return ["y", "dy", *(f"d{k}y" for k in range(2, order + 1))][: order + 1]
 
 
-def derivatives(order: int, name: str = "derivatives") -> Task:
+def derivatives(order: int) -> Task:
     """All partial derivatives up to an order."""
     return Task(
         tuple((each, k) for k, each in enumerate(names(order))),
         functools.partial(taylor.derivatives, order=order),
         functools.partial(tapes.derivatives, order=order),
-        functools.partial(engines.jets_are_faster, name, order),
+        functools.partial(engines.jets_are_faster, order),
     )
-
-
-def jacobian() -> Task:
-    """y and all first derivatives."""
-    return derivatives(1, "jacobian")
 
 
 def directional(order: int) -> Task:
     """y and its derivatives along one direction a sample."""
-
-    def jet(model, points, *directions, propagate):
-        return taylor.along(model, points, directions, order, propagate)
-
-    def tape(model, points, *directions, training):
-        return tapes.along(model, points, directions, order, training)
-
-    entries = tuple((each, k) for k, each in enumerate(names(order)))
-    return Task(entries, jet, tape, jets)
+    return Task(
+        tuple((each, k) for k, each in enumerate(names(order))),
+        functools.partial(taylor.along, order=order),
+        functools.partial(tapes.along, order=order),
+        jets,
+    )
 
 
 def along_each(vectors: tf.Tensor, order: int) -> Task:
@@ -72,34 +64,37 @@ def along_each(vectors: tf.Tensor, order: int) -> Task:
         vectors: Shape `(directions, numbers of a sample)`.
         order: Of the derivatives.
     """
-
-    def jet(model, points, *, propagate):
-        return taylor.along_each(model, points, vectors, order, propagate)
-
-    def tape(model, points, *, training):
-        return tapes.along_each(model, points, vectors, order, training)
-
-    entries = (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0])))
-    return Task(entries, jet, tape, jets)
-
-
-def with_laplacian() -> Task:
-    """y, all first derivatives and the sum of the second ones along the axes."""
-    entries = (("y", 0), ("dy", 1), ("laplacian", 2))
-    return Task(entries, taylor.with_laplacian, tapes.with_laplacian, jets)
+    return Task(
+        (("y", 0), *((f"probe {i}", order) for i in range(vectors.shape[0]))),
+        functools.partial(taylor.along_each, vectors=vectors, order=order),
+        functools.partial(tapes.along_each, vectors=vectors, order=order),
+        jets,
+    )
 
 
 def hessian_vector_product() -> Task:
     """y and, by all inputs, the first derivatives of the slope along one direction a sample."""
-
-    def jet(model, points, *directions, propagate):
-        return taylor.hessian_vector_product(model, points, directions, propagate)
-
-    def tape(model, points, *directions, training):
-        return tapes.hessian_vector_product(model, points, directions, training)
-
     entries = (("y", 0), ("hessian_vector_product", 2))
-    return Task(entries, jet, tape, lambda *_: False)
+    by_jets, by_tapes = taylor.hessian_vector_product, tapes.hessian_vector_product
+    return Task(entries, by_jets, by_tapes, lambda *_: False)
+
+
+def laplacian(dim: int, slopes: bool = False) -> Task:
+    """y, all first derivatives if asked for, and the sum of the second ones along the axes.
+
+    Work and memory of jets grow with d, not with d^2: the value, the d first derivatives and
+    the sum of the second ones go through the model together. Behind a first layer of fewer than
+    d / 2 units they grow with their number.
+
+    References:
+        Li et al., 2024, "A computational framework for neural network-based variational
+        Monte Carlo with forward Laplacian", Nature Machine Intelligence 6; Dangel et
+        al., 2025, "Collapsing Taylor mode automatic differentiation".
+    """
+    first = [(((axis,), 1.0),) for axis in range(dim if slopes else 0)]
+    sum_of_second = tuple(((axis, axis), 1.0) for axis in range(dim))
+    words = [*(f"by {axis}" for axis in range(len(first))), "laplacian"]
+    return forms([*first, sum_of_second], words, dim, jets)
 
 
 def forms(
@@ -119,19 +114,15 @@ def forms(
     """
     wanted = tuple(wanted)
 
-    def jet(model, points, *, propagate):
-        return taylor.forms(model, points, passes_for(dim, wanted), propagate)
-
-    def tape(model, points, *, training):
-        return taped_partials.forms(model, points, wanted, training)
-
     def cost_less(dim: int, num_outputs: int) -> bool:
         sweeps = [number * num_outputs for number in taped_partials.num_sweeps(wanted)]
         return engines.jets_cost_less(passes_for(dim, wanted).num_entries, sweeps)
 
     orders = (len(form[0][0]) for form in wanted)
     entries = (("y", 0), *zip(words, orders, strict=True))
-    return Task(entries, jet, tape, jets_are_faster or cost_less)
+    by_jets = functools.partial(taylor.forms, wanted=wanted)
+    by_tapes = functools.partial(taped_partials.forms, wanted=wanted)
+    return Task(entries, by_jets, by_tapes, jets_are_faster or cost_less)
 
 
 def jets(dim: int, num_outputs: int) -> bool:

@@ -2,17 +2,17 @@
 
 import functools
 import itertools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.differentiation import tapes
-from keras_smooth.differentiation.passes import Passes, Term
-from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.lost import LostError, lost
+from keras_smooth.differentiation.multi_indices import of_order
+from keras_smooth.differentiation.passes import Form, Passes, Term, all_partials, passes_for
+from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import total
@@ -20,23 +20,21 @@ from keras_smooth.jet.frame import tail
 
 
 def propagate(
-    model: Callable,
+    traces: Traces,
     points: Points,
     directions: list[tf.Tensor],
     order: int,
     sums: np.ndarray | None = None,
-    traces: Traces | None = None,
 ):
     """Sends straight lines through a model: x + t v for each direction v.
 
     Args:
-        model: Layer, model or function.
+        traces: Of the model.
         points: Where the lines begin.
         directions: For each moving input a tensor `(directions, batch or 1, ...)`.
         order: Number of derivatives, 1 or more.
         sums: Array `(sums, directions)` of weights: the sums that stand in the place of the
             last derivatives. None keeps those of all directions.
-        traces: Those of the model; None makes new ones, for inference.
 
     Returns:
         The jet of the model's output, or a structure of jets.
@@ -45,7 +43,6 @@ def propagate(
         NotTraceableError: If the model cannot be traced.
         ValueError: If a derivative is lost.
     """
-    traces = traces or Traces(model)
     traced = traces.at(points)
     # One sum of all is what jets make without weights.
     plain = sums is None or (len(sums) == 1 and bool((sums == 1.0).all()))
@@ -67,7 +64,7 @@ def propagate(
             return leaf
         if reaches or not leaf.dtype.is_floating:
             cause = "its output is rounded or counted on the way from x"
-            raise tapes.LostError(tapes.lost(model, 1, cause))
+            raise LostError(lost(traces.model, 1, cause))
         # Nothing leads from x to it.
         return jets[0].like(leaf, [_zeros(directions, leaf), *[None] * (order - 1)])
 
@@ -79,53 +76,32 @@ def _zeros(directions: list[tf.Tensor], primal: tf.Tensor) -> tf.Tensor:
     return tf.zeros(tf.concat([lead, tf.shape(primal)], axis=0), primal.dtype)
 
 
-def derivatives(
-    model: Callable, points: Points, order: int, propagate: Callable = propagate
-) -> tuple:
+def derivatives(propagate: Callable, points: Points, *, order: int) -> tuple:
     """Returns y, y', y'' and so on, of the shapes that `operators.derivatives` gives.
 
     Args:
-        model, points, order: As for `propagate`.
         propagate: What sends lines through the model.
+        points: Where.
+        order: Number of derivatives.
     """
-    dim = sum(points.dims)
-    y = propagate(model, points, _rays(lattice(dim, order), points), order)
+    plan = all_partials(sum(points.dims), order)
+    # The directions of the highest order determine all of the lower ones.
+    (lines,) = plan.passes
+    y = propagate(points, _rays(lines.directions, points), order, sums=lines.sums)
 
     def partials(k):
         return keras.tree.map_structure(
-            lambda jet: _structured(_partials(jet, dim, order, k), jet, points, k), y
+            lambda jet: _structured(_partials(jet, plan, k), jet, points, k), y
         )
 
     return _primal(y), *(partials(k) for k in range(1, order + 1))
 
 
-def with_laplacian(
-    model: Callable, points: Points, propagate: Callable = propagate
-) -> tuple:
-    """Returns y, y' and the sum of the second derivatives, in one forward pass.
-
-    The value, the d first derivatives and the sum of the second ones go through the
-    model together: work and memory grow with d, not with d^2. Behind a first layer of
-    fewer than d / 2 units they grow with their number.
-
-    References:
-        Li et al., 2024, "A computational framework for neural network-based variational
-        Monte Carlo with forward Laplacian", Nature Machine Intelligence 6; Dangel et
-        al., 2025, "Collapsing Taylor mode automatic differentiation".
-    """
-    y = _summed(model, points, propagate)
-    slopes = keras.tree.map_structure(
-        lambda jet: _structured(jet.entry(1), jet, points, 1), y
-    )
-    return _primal(y), slopes, _single(y, 2)
-
-
-def forms(
-    model: Callable, points: Points, passes: Passes, propagate: Callable = propagate
-) -> tuple:
-    """Returns y and sums of partial derivatives, by the passes that were made for them."""
+def forms(propagate: Callable, points: Points, *, wanted: tuple[Form, ...]) -> tuple:
+    """Returns y and sums of partial derivatives."""
+    passes = passes_for(sum(points.dims), wanted)
     jets = [
-        propagate(model, points, _rays(each.directions, points), each.order, sums=each.sums)
+        propagate(points, _rays(each.directions, points), each.order, sums=each.sums)
         for each in passes.passes
     ]
     outputs = zip(*map(keras.tree.flatten, jets), strict=True)
@@ -149,45 +125,26 @@ def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
     return [total(map(value, terms)) for terms in passes.terms]
 
 
-def _summed(model: Callable, points: Points, propagate: Callable):
-    """Returns jets along all axes whose second entry is summed over them."""
-    axes = np.eye(sum(points.dims))
-    return propagate(model, points, _rays(axes, points), 2, sums=np.ones((1, len(axes))))
-
-
-def along(
-    model: Callable,
-    points: Points,
-    directions: Sequence[tf.Tensor],
-    order: int,
-    propagate: Callable = propagate,
-) -> tuple:
+def along(propagate: Callable, points: Points, *directions: tf.Tensor, order: int) -> tuple:
     """Returns y and its derivatives along one direction a sample."""
-    y = propagate(model, points, [v[None] for v in directions], order)
+    y = propagate(points, [v[None] for v in directions], order)
     return _primal(y), *(_single(y, k) for k in range(1, order + 1))
 
 
 def along_each(
-    model: Callable,
-    points: Points,
-    directions: tf.Tensor,
-    order: int,
-    propagate: Callable = propagate,
+    propagate: Callable, points: Points, *, vectors: tf.Tensor, order: int
 ) -> tuple:
     """Returns y and its derivative of one order along each of several shared directions."""
-    y = propagate(model, points, _rays(directions, points), order)
+    y = propagate(points, _rays(vectors, points), order)
 
     def derivative(row: int):
         return keras.tree.map_structure(lambda jet: jet.entry(order)[row], y)
 
-    return _primal(y), *map(derivative, range(directions.shape[0]))
+    return _primal(y), *map(derivative, range(vectors.shape[0]))
 
 
 def hessian_vector_product(
-    model: Callable,
-    points: Points,
-    directions: Sequence[tf.Tensor],
-    propagate: Callable = propagate,
+    propagate: Callable, points: Points, *directions: tf.Tensor
 ) -> tuple:
     """Returns y and the second derivatives by one number of x and along one direction.
 
@@ -202,7 +159,7 @@ def hessian_vector_product(
         for axis, v in zip(axes, directions, strict=True)
     ]
     quarters = np.concatenate([np.eye(dim), -np.eye(dim)], axis=1) / 4
-    y = propagate(model, points, rays, 2, sums=quarters)
+    y = propagate(points, rays, 2, sums=quarters)
     products = keras.tree.map_structure(
         lambda jet: _structured(jet.entry(2), jet, points, 1), y
     )
@@ -227,12 +184,12 @@ def _rays(directions: np.ndarray | tf.Tensor, points: Points) -> list[tf.Tensor]
     ]
 
 
-def _partials(jet: Jet, dim: int, order: int, k: int) -> tf.Tensor:
+def _partials(jet: Jet, plan: Passes, k: int) -> tf.Tensor:
     """Returns all partial derivatives of order k, their d^k axes in front of those of y."""
+    dim = plan.passes[0].directions.shape[1]
     if dim == 1:
         return jet.entry(k)
-    table = tf.constant(_interpolation(dim, order, k), jet.dtype)
-    unique = tf.tensordot(table, jet.entry(k), axes=1)
+    unique = tf.tensordot(tf.constant(plan.table(k), jet.dtype), jet.entry(k), axes=1)
     return tf.gather(unique, _places(dim, k), axis=0)
 
 
@@ -247,7 +204,7 @@ def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int):
     """
     dims, rank = points.dims, jet.primal.shape.rank
     shape = tail(jet.primal, 0)
-    axes = [tapes.sample_axes(x) for x in points.moving]
+    axes = [sample_axes(x) for x in points.moving]
     if sum(dims) > 1:
         full = tf.reshape(full, [*[sum(dims)] * k, *tf.unstack(tf.shape(jet.primal))])
         full = tf.transpose(full, [*range(k, k + rank), *range(k)])
@@ -264,47 +221,8 @@ def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int):
 
 
 @functools.cache
-def multi_indices(dim: int, order: int) -> tuple[tuple[int, ...], ...]:
-    """Returns the sets of axes of the partial derivatives of one order, sorted."""
-    return tuple(itertools.combinations_with_replacement(range(dim), order))
-
-
-def lattice(dim: int, order: int) -> np.ndarray:
-    """Returns directions whose n-th derivatives determine all partial ones.
-
-    Whole vectors with entries that sum to the order, divided by it; as many as there are
-    partial derivatives of that order.
-
-    References:
-        Griewank, Utke and Walther, 2000, "Evaluating higher derivative tensors by
-        forward propagation of univariate Taylor series", Mathematics of Computation 69.
-    """
-    rays = np.zeros((math.comb(dim + order - 1, order), dim))
-    for ray, axes in zip(rays, multi_indices(dim, order)):
-        np.add.at(ray, list(axes), 1.0)
-    return rays / order
-
-
-@functools.cache
-def _interpolation(dim: int, order: int, k: int) -> np.ndarray:
-    """Returns the matrix from derivatives of order k along the lattice to partial ones.
-
-    Along v the derivative is the sum over sets of axes of the multinomial coefficient
-    times the entries of v on those axes times the partial derivative.
-    """
-    rays, places = lattice(dim, order), multi_indices(dim, k)
-    columns = [_orderings(axes) * np.prod(rays[:, list(axes)], axis=1) for axes in places]
-    return np.linalg.pinv(np.stack(columns, axis=1))
-
-
-def _orderings(axes: tuple[int, ...]) -> int:
-    counts = (axes.count(axis) for axis in set(axes))
-    return math.factorial(len(axes)) // math.prod(map(math.factorial, counts))
-
-
-@functools.cache
 def _places(dim: int, k: int) -> np.ndarray:
     """Returns for each ordered set of axes where its partial derivative is stored."""
-    index = {axes: i for i, axes in enumerate(multi_indices(dim, k))}
+    index = {axes: i for i, axes in enumerate(of_order(dim, k))}
     ordered = itertools.product(range(dim), repeat=k)
     return np.array([index[tuple(sorted(axes))] for axes in ordered], dtype=np.int32)

@@ -9,9 +9,9 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.differentiation import rules, tapes
+from keras_smooth.differentiation import rules
 from keras_smooth.differentiation.points import Points
-from keras_smooth.models import calls
+from keras_smooth.models import calls, own_call
 from keras_smooth.models.identity import identity
 from keras_smooth.models.tracing import PYTHON_DECIDES
 from keras_smooth.operations import registered
@@ -72,13 +72,17 @@ class Traces:
         return kept[key]
 
     def call(self, points: Points) -> Any:
-        """Returns what the model returns."""
-        return calls.without_trace(tapes.call, self.model, points.x, self.training)
+        """Returns what the model returns, of which nothing is left."""
+        return calls.without_trace(self.called, points.x)
+
+    def called(self, x: Any) -> Any:
+        """Calls the model."""
+        return own_call.call(self.model, x, self.training)
 
     def _traced(self, points: Points) -> operations.Trace:
         def function(*flat):
             x = keras.tree.pack_sequence_as(points.x, list(flat))
-            return tapes.call(model, x, self.training)
+            return own_call.call(model, x, self.training)
 
         try:
             with registered.names(self.model, rules.rule_of) as model:
@@ -103,6 +107,12 @@ class Traces:
         captured = self.at(points).captured
         inputs = [place in points.places for place in range(len(points.flat))]
         return [*inputs, *[False] * len(captured)]
+
+    def reached(self, points: Points) -> list[bool]:
+        """Returns for each output whether the inputs that move lead to it."""
+        traced = self.at(points)
+        reached = operations.reached(traced.program, self.moving(points))
+        return [reached[place] for place in traced.places if place >= 0]
 
     def has_loops(self, points: Points) -> bool:
         """Returns whether a loop is on the way from inputs to outputs."""

@@ -8,13 +8,13 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.differentiation import engines, estimators, operators, tapes, tasks
+from keras_smooth.differentiation import estimators, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.linear_operators import laplacian
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
-from keras_smooth.differentiation.results import result
+from keras_smooth.differentiation.results import in_place_of_y, last, result
 from keras_smooth.differentiation.verification import with_verification
-from keras_smooth.models import checked_inputs
+from keras_smooth.models import checked_inputs, own_call
 
 
 @tf.autograph.experimental.do_not_convert
@@ -55,7 +55,7 @@ def divergence(
     >>> keras_smooth.divergence(field, np.array([[2.0, 3.0, 4.0]])).numpy()
     array([[18.]])
     """
-    points = _field_points(model, x, wrt, engine)
+    points = _field_points(model, x, wrt)
     drawn = estimators.checked_probes(probes, seed, verify)
     if drawn is not None:
         return _estimated(model, points, drawn, engine, batch_size)
@@ -109,7 +109,7 @@ def curl(
     >>> keras_smooth.curl(field, np.array([[2.0, 3.0]])).numpy()
     array([[4.]])
     """
-    points = _field_points(model, x, wrt, engine)
+    points = _field_points(model, x, wrt)
     dim = sum(points.dims)
     if dim not in _CURLS or points.moving[0].shape.rank != 2:
         raise ValueError(
@@ -162,14 +162,9 @@ def advection(
     direction = checked_directions(
         points, _called("`velocity`", velocity, points), "`velocity`"
     )
-    engines.checked_engine(engine)
-    values = result(
-        Evaluation(
-            tasks.directional(1), model, points, engine, batch_size, directions=direction
-        ),
-        verify,
-    )
-    return with_verification(values[1], values)
+    task = tasks.directional(1)
+    evaluation = Evaluation(task, model, points, engine, batch_size, directions=direction)
+    return last(evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -215,14 +210,9 @@ def hessian_vector_product(
     """
     points = checked_points(model, x, wrt)
     directions = checked_directions(points, _called("`vector`", vector, points), "`vector`")
-    engines.checked_engine(engine)
     task = tasks.hessian_vector_product()
     evaluation = Evaluation(task, model, points, engine, batch_size, directions=directions)
-    values = result(evaluation, verify)
-    operators.check_one_number("hessian_vector_product", values[0])
-    flat = zip(keras.tree.flatten(values[1]), points.moving, strict=True)
-    products = [tf.reshape(value, (-1, *x.shape[1:])) for value, x in flat]
-    return points.structured(with_verification(products, values))
+    return in_place_of_y("hessian_vector_product", evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -256,7 +246,7 @@ def vector_laplacian(
     >>> keras_smooth.vector_laplacian(field, np.array([[2.0, 3.0]])).numpy()
     array([[2., 2.]])
     """
-    points = _field_points(model, x, wrt, engine)
+    points = _field_points(model, x, wrt)
     value = laplacian(
         model, x, wrt=wrt, engine=engine, batch_size=batch_size, verify=verify
     )
@@ -264,10 +254,9 @@ def vector_laplacian(
     return value
 
 
-def _field_points(model: Callable, x: Any, wrt: Any, engine: str) -> Points:
+def _field_points(model: Callable, x: Any, wrt: Any) -> Points:
     """Returns points of one input, by which a field is differentiated."""
     points = checked_points(model, x, wrt)
-    engines.checked_engine(engine)
     if len(points.moving) > 1:
         raise ValueError(
             f"`x` has {len(points.moving)} inputs of floats, {shown(list(points.names))}; a "
@@ -312,4 +301,4 @@ def _called(name: str, vector: Any, points: Points) -> Any:
     if not callable(vector):
         return vector
     checked_inputs.check_callable(vector, name)
-    return tapes.call(vector, checked_inputs.tensors(vector, points.x))
+    return own_call.call(vector, checked_inputs.tensors(vector, points.x))

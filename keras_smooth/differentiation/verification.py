@@ -1,6 +1,7 @@
 """Verified derivatives: the numbers of an engine against differences of the model."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.in_float64 import in_float64
 from keras_smooth.models import calls
-from keras_smooth.presentation.tables import ShownAsTable, Table
+from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -87,7 +88,15 @@ class Verification(ShownAsTable):
                 )
                 for row in self.agreements
             ],
+            tones={_verdict(row, self.dtype): _tone(row) for row in self.agreements},
         )
+
+
+def _tone(row: Agreement) -> Tone:
+    if row.ok:
+        return Tone.GOOD
+    is_wrong = row.enough_digits and row.difference > 3 * row.error
+    return Tone.BAD if is_wrong else Tone.UNSURE
 
 
 def _verdict(row: Agreement, dtype: str) -> str:
@@ -123,6 +132,15 @@ def with_verification(values: Any, found: tuple) -> Any:
         for tensor in keras.tree.flatten(values):
             tensor.verification = found.verification
     return values
+
+
+def with_verification_of(found: tuple, values: Iterable) -> tuple:
+    """Returns a tuple of values with the `verification` that others have, if any."""
+    if not isinstance(found, VerifiedDerivatives):
+        return tuple(values)
+    verified = VerifiedDerivatives(values)
+    verified.verification = found.verification
+    return verified
 
 
 def compared(evaluation: Evaluation, values: tuple) -> Verification:
@@ -230,7 +248,7 @@ class _Reference:
 
 def _measured(evaluation: Evaluation) -> list[Measured]:
     """Returns the derivatives by differences."""
-    propagate = differences.Differences()
+    propagate = differences.Differences(evaluation.model)
     values = _flat(evaluation.along_lines(propagate))
     spread = propagate.spreads(np.random.default_rng(_SEED), _DRAWS)
     spreads = _flat(evaluation.along_lines(spread))

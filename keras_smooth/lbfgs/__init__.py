@@ -8,6 +8,8 @@ objective/     what is minimized, as a function of one vector of weights
 checks/        what is refused, and what only warns
 minimizers/    minimizers of a function of one vector
 run/           one fit: program, iterations, checkpoints
+progress.py    what a person sees while it goes on
+history.py     what is returned
 logs.py        what callbacks and `History` are told
 result.py      how a fit ended
 

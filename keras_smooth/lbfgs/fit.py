@@ -9,14 +9,17 @@ from typing import Any
 import keras
 
 from keras_smooth.lbfgs.checks.model import check_fittable
+from keras_smooth.lbfgs.history import History
 from keras_smooth.lbfgs.logs import logs_of
 from keras_smooth.lbfgs.objective.variables import Variable
+from keras_smooth.lbfgs.progress import Progress
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.resample import Resample
 from keras_smooth.lbfgs.result import Status
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 from keras_smooth.lbfgs.run.resume import Resumable
+from keras_smooth.models.checked_inputs import explained_batch
 from keras_smooth.presentation.other_names import refuses
 
 # What SciPy, PyTorch, Optax, JAXopt and TFP call arguments, and what to use.
@@ -143,19 +146,20 @@ def fit_lbfgs(
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
             call of the callbacks; with `objective`, another x.
         validation_split: Fraction of the rows, the last ones, to hold out instead.
-        method: `"lbfgs"`, self-scaled; `"bfgs"`, self-scaled with a dense inverse Hessian,
-            which forgets nothing, for as many weights as fit into 2 GiB, 22,905 in float64;
-            `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
+        method: `"lbfgs"`, self-scaled; `"broyden"` and `"bfgs"`, self-scaled with a dense
+            inverse Hessian, which forgets nothing, for as many weights as fit into 2 GiB,
+            22,905 in float64; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
             every step; or `"tfp_bfgs"`, its BFGS with a dense inverse Hessian. Those two
             need `tf_keras`.
             benchmarks/lbfgs.md compares them.
         num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
             More pairs need fewer iterations and make each slower; as many as weights, or
-            more, are the dense matrix of `"bfgs"`, which is smaller. None takes that matrix
-            in float64 as far as 8 MiB go, 1254 weights, and else a third of the number of
+            more, are the dense matrix of `"broyden"`, which is smaller. None uses that matrix
+            in float64 as far as 8 MiB go, 1254 weights, and up to 64 MiB for four weights a
+            row or fewer; else a third of the number of
             rows, which costs about as much as an evaluation, but 50 at least, or what fits
             into 8 MiB, and 300 at most; and never more than fit into 256 MiB, or 3.
-            `"tfp_lbfgs"` takes 50; for `"bfgs"` and `"tfp_bfgs"` it has no meaning.
+            `"tfp_lbfgs"` has 50; for methods with a dense matrix it has no meaning.
             benchmarks/lbfgs.md has what more or fewer do.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
@@ -170,22 +174,27 @@ def fit_lbfgs(
             empty memory, and so it does if another variable that the loss reads has changed.
             `BackupAndRestore` gives the weights back, but epochs begin anew; `checkpoint`
             goes on where the run was.
-        verbose: 0, 1 or 2, as for `fit`.
+        verbose: 0 shows nothing. 1 and `"auto"` show a line that is written anew in terminals
+            and notebooks, and about ten lines in a log: iteration, loss, largest gradient,
+            time and what is left of it, evaluations, and what else is in the logs. 2 prints a
+            line at every call of the callbacks.
         jit_compile: Whether to compile with XLA.
         checkpoint: Directory in which the run is saved at every call of the callbacks. A
             run that finds its own checkpoint there goes on from it, bit for bit, also to
             more epochs, a lower tolerance or a lower target. Its own is one that began at
             the weights that the model has, or ended there. It is weights and curvature
             memory, `2 m + 4` times the weights and `2 m^2` numbers for m pairs (some
-            256 MiB at most by default); of `"bfgs"` with n weights n^2 numbers up to 512,
-            3/4 of them up to 1024, and less and less, down to a half (2 GiB at most). In memory
+            256 MiB at most by default); of `"broyden"` and `"bfgs"` with n weights n^2 numbers
+            up to 512, 3/4 of them up to 1024, and less and less, down to a half (2 GiB at
+            most). In memory
             a fit takes several times as much, see above.
         throw: Whether to raise where a run breaks off, instead of only saying so in the
             result.
 
     Returns:
-        A `keras.callbacks.History`. Its `result` is an `OptimizeResult` with `success`,
-        `status`, `message`, `fun`, `grad_norm`, `nit`, `nfev` and `restarts`.
+        A `keras.callbacks.History`, which notebooks show with its curves. Its `result` is an
+        `OptimizeResult` with `success`, `status`, `message`, `fun`, `grad_norm`, `nit`, `nfev`
+        and `restarts`.
 
     Raises:
         ValueError: If the model is not compiled or not built or has no trainable
@@ -242,16 +251,10 @@ def fit_lbfgs(
     request = Request(**locals())
     check_fittable(request)
     data, validation = request.read()
-    problem = FitProblem(request, data, validation)
-    called = keras.callbacks.CallbackList(
-        callbacks,
-        add_history=True,
-        add_progbar=verbose != 0,
-        verbose=verbose,
-        epochs=epochs,
-        steps=1,
-        model=model,
-    )
+    with explained_batch(model, data.num_rows, batch_size):
+        problem = FitProblem(request, data, validation)
+    called = _callback_list(request)
+    progress = Progress(request)
     saved = None if checkpoint is None else Resumable(checkpoint, request, problem)
     model.stop_training = False
     called.on_train_begin()
@@ -264,15 +267,17 @@ def fit_lbfgs(
     )
     if saved:
         saved.restore(run, model.history)
+    called.set_params({**called.params, "initial_epoch": initial_epoch + run.nit})
     logs_at = logs_of(request, problem, validation, called)
     try:
-        last = _iterate(request, problem, run, saved, called, logs_at)
+        last = _iterate(request, problem, run, saved, called, logs_at, progress)
     # An error of a callback, too, must not cost the best weights.
     except BaseException:
         run.interrupt()
         raise
     finally:
         model.history.result = run.result()
+        progress.end(model.history.result)
         if saved:
             saved.end()
     called.on_train_end(last)
@@ -284,6 +289,20 @@ def fit_lbfgs(
     return model.history
 
 
+def _callback_list(request: Request) -> keras.callbacks.CallbackList:
+    """Returns the callbacks, with a history that shows itself unless the user has one."""
+    given = keras.tree.flatten(request.callbacks or [])
+    has_history = any(isinstance(each, keras.callbacks.History) for each in given)
+    return keras.callbacks.CallbackList(
+        given if has_history else [*given, History()],
+        verbose=request.verbose,
+        epochs=request.epochs,
+        steps=1,
+        method=request.method,
+        model=request.model,
+    )
+
+
 def _iterate(
     request: Request,
     problem: FitProblem,
@@ -291,6 +310,7 @@ def _iterate(
     saved: Resumable | None,
     callbacks: keras.callbacks.CallbackList,
     logs_at: Callable[[float], dict[str, float]],
+    progress: Progress,
 ) -> dict[str, float]:
     """Runs chunk after chunk, with callbacks and checkpoints, and returns the last logs."""
     model, most, resample = request.model, request.num_iterations, request.resample
@@ -321,6 +341,7 @@ def _iterate(
         callbacks.on_train_batch_end(0, {"loss": run.best.fun})
         logs = logs_at(run.best.fun)
         callbacks.on_epoch_end(epoch, logs)
+        progress.update(run, logs)
         follow()
         # At its start a run has nothing that another start would not have.
         if saved and run.nit > 0:

@@ -16,16 +16,18 @@ from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 class Resample:
     """Draws the points of a `fit_lbfgs(objective=...)` anew, every so many iterations.
 
-    Every draw starts the minimizer again with empty memory, from the weights that it has:
-    benchmarks/resample.py measures what kept curvature does instead. The loss in the logs is that
-    of the points of the time, so that it jumps at a draw.
+    After a draw the minimizer goes on from the weights that it has. A dense inverse Hessian, of
+    `"broyden"` and `"bfgs"` and of `"lbfgs"` for few weights, is kept if it gives a direction of
+    descent on the new points; pairs are not: benchmarks/resample.py measures both. The loss in
+    the logs is that of the points of the time, so that it jumps at a draw.
 
     Args:
         draw: `draw(model, x, generator)` returns the new x, in the shapes of the old one.
             The model is the one that `objective` gets, x has the tensors of before, and
             `generator` is a `numpy.random.Generator`, another one for every draw. A
             checkpoint goes on bit for bit if there is nothing else that it depends on.
-        every: Iterations from one draw to the next. The start takes some hundred of them.
+        every: Iterations from one draw to the next. Where the memory begins empty, it takes some
+            hundred of them to fill.
         seed: Of the generators.
 
     Raises:

@@ -4,7 +4,7 @@ import dataclasses
 import enum
 from typing import Any
 
-from keras_smooth.presentation.tables import ShownAsTable, Table
+from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 
 
 class Status(enum.IntEnum):
@@ -108,4 +108,9 @@ class OptimizeResult(ShownAsTable):
         name = next(status.name for status in Status if status == self.status)
         found["status"] = f"{int(self.status)} ({name})"
         found["fun"], found["grad_norm"] = f"{self.fun:.6g}", f"{self.grad_norm:.3g}"
-        return Table(head=(), rows=[(name, str(value)) for name, value in found.items()])
+        broken_off = Tone.BAD if self.failed else Tone.UNSURE
+        return Table(
+            head=(),
+            rows=[(name, str(value)) for name, value in found.items()],
+            tones={found["status"]: Tone.GOOD if self.success else broken_off},
+        )

@@ -1,6 +1,9 @@
 """What is asked of a model and of x: one way, one set of messages."""
 
+import contextlib
 import dataclasses
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -109,6 +112,59 @@ def tensors(model: Any, x: Any) -> Any:
     """Returns x as tensors, in its structure, which fit the model."""
     found = [part.tensor for part in inputs(model, x)]
     return keras.tree.pack_sequence_as(x, found) if is_structure(x) else found[0]
+
+
+@contextlib.contextmanager
+def explained_batch(
+    model: Any, num_samples: int | None, batch_size: int | None = None
+) -> Iterator[None]:
+    """Explains an error of a model for batches of one size that is given others.
+
+    Some models with such inputs can compute others all the same, so that none is refused.
+
+    Args:
+        model: Model, layer or function.
+        num_samples: How many there are, None where nobody knows yet.
+        batch_size: How many are computed at a time; None is all.
+
+    Raises:
+        ValueError: With what to pass.
+    """
+    try:
+        yield
+    except (ValueError, tf.errors.OpError) as error:
+        expected = _batch_of(model)
+        is_whole = batch_size is None or num_samples is None or batch_size >= num_samples
+        if expected is None or (num_samples in (None, expected) and is_whole):
+            raise
+        at_a_time, without = "", ""
+        if batch_size is not None:
+            at_a_time, without = f" and batch_size={batch_size}", ", without `batch_size`"
+        raise ValueError(
+            f"{_first_line(error)}\n{model.name!r} is built for batches of {expected} samples, "
+            f"and received {num_samples} samples{at_a_time}. Pass {expected} samples at once{without}; "
+            "or build it for batches of any size, which stateful layers cannot have."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Returns the first line of a message that says something; Keras begins with the place."""
+    text = re.sub(r"\x1b\[\d+m|\{\{.*?\}\} ?", "", str(error))
+    lines = [line.strip() for line in text.splitlines()]
+    known = (
+        line for line in lines if line and not line.startswith("Exception encountered")
+    )
+    return next(known, type(error).__name__)
+
+
+def _batch_of(model: Any) -> int | None:
+    """Returns the size of a batch that a model is built for, None for any."""
+    if isinstance(model, keras.Model) and getattr(model, "inputs", None):
+        return model.inputs[0].shape[0]
+    if getattr(model, "stateful", None) is not True:
+        return None
+    states = keras.tree.flatten(getattr(model, "states", None))
+    return next((state.shape[0] for state in states if state is not None), None)
 
 
 def _expected(model: Any, x: Any, flat: list, nested: bool) -> list:

@@ -85,24 +85,6 @@ def nodes(model: keras.Model) -> list[Node]:
     return _nodes[model]
 
 
-def paths(model: Any) -> list[set[int]] | None:
-    """Returns for each output the places of the inputs that lead to it, None if unknown."""
-    if graph_class(model) is not keras.Function:
-        return None
-    function, calls = rebuilt_of_steps(model, lambda operation, *args, **kwargs: None)
-    reached = {id(tensor): {place} for place, tensor in enumerate(function.inputs)}
-    for node in calls:
-        leaves = filter(
-            keras.backend.is_keras_tensor, keras.tree.flatten((node.args, node.kwargs))
-        )
-        sources = [reached.get(id(leaf), set()) for leaf in leaves]
-        outputs = keras.tree.flatten(node.outputs)
-        inner = paths(node.operation) or [set(range(len(sources)))] * len(outputs)
-        for output, places in zip(outputs, inner, strict=True):
-            reached[id(output)] = set().union(*(sources[place] for place in places))
-    return [reached[id(output)] for output in function.outputs]
-
-
 def calls(part: Any) -> list[tuple[keras.Operation, bool | None]]:
     """Returns what a part is known to call, and the `training` that it is called with."""
     kind = graph_class(part)

@@ -5,8 +5,11 @@ Code for older versions has. Keras then neither builds the layer nor runs its `c
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import keras
+
+from keras_smooth.checks import shown
 
 
 def has_own_call(part: object) -> bool:
@@ -40,10 +43,26 @@ def accepts_training(call: Callable) -> bool:
     return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def in_mode(layer: keras.Operation, training: bool) -> dict[str, bool]:
+def in_mode(layer: Any, training: bool) -> dict[str, bool]:
     """Returns the argument `training` of a call, unless a `__call__` takes none."""
     if not isinstance(layer, keras.layers.Layer):
         return {}
     if has_own_call(layer) and not accepts_training(entry(layer)):
         return {}
     return {"training": training}
+
+
+def call(model: Callable, x: Any, training: bool = False) -> Any:
+    """Calls a model, layer or function, in inference mode unless told otherwise.
+
+    Raises:
+        TypeError: If it returns something else than tensors.
+    """
+    outputs = model(x, **in_mode(model, training))
+    for output in keras.tree.flatten(outputs):
+        if not hasattr(output, "shape") or not hasattr(output, "dtype"):
+            raise TypeError(
+                f"The model {getattr(model, 'name', shown(model))!r} must return tensors, but "
+                f"returned {shown(output)}."
+            )
+    return outputs

@@ -31,12 +31,17 @@ def require_matplotlib() -> None:
 def new(width: float, height: float):
     """Returns an empty figure that belongs to no window."""
     require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from keras_smooth.presentation import picture
 
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=120)
-    FigureCanvasAgg(figure)
-    return figure
+    return picture.hidden(width, height)
+
+
+def shown(width: float, height: float):
+    """Returns an empty figure that a notebook shows, and a script in a window if it can."""
+    require_matplotlib()
+    from keras_smooth.presentation import picture
+
+    return picture.shown(width, height)
 
 
 def plain(text: str) -> str:
@@ -45,7 +50,14 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$").replace("_", " _", text.startswith("_"))
 
 
-def curves(figure, x: np.ndarray, exact: Sequence, values: Sequence, label: str) -> None:
+def curves(
+    figure,
+    x: np.ndarray,
+    exact: Sequence,
+    values: Sequence,
+    label: str,
+    word: str = "x",
+) -> None:
     """Draws y, y', y'' of a network over the exact curves, the errors below.
 
     Args:
@@ -54,6 +66,7 @@ def curves(figure, x: np.ndarray, exact: Sequence, values: Sequence, label: str)
         exact: Arrays of shape `(n,)`, or `(n, outputs)`, one for each order.
         values: The network's, in the same form; None where a derivative is lost.
         label: Name of the network in the legend.
+        word: What x is.
     """
     axes = figure.subplots(2, len(exact), sharex=True, squeeze=False, height_ratios=(3, 1))
     for order, (true, value) in enumerate(zip(exact, values, strict=True)):
@@ -61,7 +74,7 @@ def curves(figure, x: np.ndarray, exact: Sequence, values: Sequence, label: str)
         _curve(above, x, true, value, label)
         _error(below, x, true, value)
         above.set_title(TITLES[order] if order < len(TITLES) else f"y^({order})")
-        below.set_xlabel("x")
+        below.set_xlabel(word)
     axes[1, 0].set_ylabel("error")
     axes[0, 0].legend(fontsize="small")
 
@@ -109,8 +122,57 @@ def agreement(figure, names: Sequence[str], pairs: Sequence) -> None:
     axes[0].legend(fontsize="small")
 
 
-def errors(figure, epochs: np.ndarray, series: Mapping[str, np.ndarray]) -> None:
-    """Draws errors over epochs on a logarithmic axis; exact zeros are left out."""
+def beside(
+    figure, names: Sequence[str], places: Sequence, pairs: Sequence, word: str
+) -> None:
+    """Draws values of a network and the exact ones over a number of each sample.
+
+    Args:
+        figure: A figure or subfigure.
+        names: Of the quantities, one a column; the errors are below.
+        places: Arrays `(batch,)`, ascending, the number of each sample, one a quantity.
+        pairs: Arrays `(batch, numbers)`, exact and the network's, one pair a quantity.
+        word: What the number is.
+    """
+    axes = figure.subplots(2, len(pairs), sharex="col", squeeze=False, height_ratios=(3, 1))
+    exact = {"marker": "o", "color": "0.6", "markersize": 5}
+    network = {"marker": ".", "color": "C3", "markersize": 3}
+    columns = zip(axes.T, names, places, pairs, strict=True)
+    for (above, below), name, at, (true, value) in columns:
+        some = _some(len(at), true.shape[1])
+        for label, array, style in (("exact", true, exact), ("network", value, network)):
+            _lines(above, at[some], array[some], label, linestyle="", **style)
+        below.axhline(0.0, color="0.8", linewidth=0.8)
+        below.plot(at[some], (value - true)[some], linestyle="", **network)
+        below.ticklabel_format(axis="y", scilimits=(-2, 2))
+        above.set_title(plain(name))
+        below.set_xlabel(plain(word))
+    axes[1, 0].set_ylabel("error")
+    axes[0, 0].legend(fontsize="small")
+
+
+def _some(num_samples: int, num_numbers: int) -> np.ndarray:
+    """Returns the places of as many samples as a panel shows, in their order."""
+    most = max(MOST_DOTS // num_numbers, 1)
+    if num_samples <= most:
+        return np.arange(num_samples)
+    return np.sort(np.random.default_rng(0).choice(num_samples, most, replace=False))
+
+
+def errors(
+    figure,
+    epochs: np.ndarray,
+    series: Mapping[str, np.ndarray],
+    fits: Sequence[tuple[str, int]] = (),
+) -> None:
+    """Draws errors over epochs on a logarithmic axis; exact zeros are left out.
+
+    Args:
+        figure: A figure or subfigure.
+        epochs: Of the measurements.
+        series: Errors by their names.
+        fits: Name and first epoch of each fit. Between two of them is a line.
+    """
     axis = figure.subplots()
     for label, values in series.items():
         axis.plot(epochs, np.where(values > 0, values, np.nan), ".-", label=plain(label))
@@ -119,3 +181,23 @@ def errors(figure, epochs: np.ndarray, series: Mapping[str, np.ndarray]) -> None
     axis.set_ylabel("error")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
+    if len(fits) > 1:
+        _label_fits(axis, fits, int(epochs[-1]))
+
+
+def _label_fits(axis, fits: Sequence[tuple[str, int]], last: int) -> None:
+    """Draws a line where a fit begins, and its name above its epochs."""
+    ends = [first for _, first in fits[1:]] + [last + 1]
+    for number, ((name, first), end) in enumerate(zip(fits, ends, strict=True)):
+        if number:
+            axis.axvline(first - 0.5, color="0.4", linewidth=1.0, linestyle="--")
+        axis.annotate(
+            plain(name),
+            ((max(first, 0) + end - 1) / 2, 1.0),
+            xycoords=axis.get_xaxis_transform(),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize="small",
+        )

@@ -2,8 +2,29 @@
 
 import abc
 import dataclasses
+import enum
 import html
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from keras_smooth.presentation.notebook import ipython
+
+
+class _Colors(NamedTuple):
+    """How a tone looks: code of a terminal; background on a page, under white letters."""
+
+    code: int
+    background: str
+
+
+class Tone(enum.Enum):
+    """What a cell means: right, wrong, or neither."""
+
+    GOOD = _Colors(32, "#1a7f37")
+    UNSURE = _Colors(33, "#8a5a00")
+    BAD = _Colors(31, "#b42318")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,50 +36,103 @@ class Table:
         rows: Cells, as many a row as there are columns.
         title: What stands above it.
         notes: Sentences that stand below it.
+        tones: What cells of some texts mean, which gives them a color.
     """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
     notes: Sequence[str] = ()
+    tones: Mapping[str, Tone] = dataclasses.field(default_factory=dict)
 
-    def text(self) -> str:
-        """Returns the table for a terminal."""
+    def text(self, colored: bool = False) -> str:
+        """Returns the table for a terminal.
+
+        Args:
+            colored: Whether the terminal shows colors.
+        """
         lines = [
             [printable(cell) for cell in row] for row in (self.head, *self.rows) if row
         ]
         widths = [max(map(len, column)) for column in zip(*lines)]
-        written = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+        tones = self.tones if colored else {}
+        written = [
+            "  ".join(_padded(*cell, tones) for cell in zip(line, widths)).rstrip()
+            for line in lines
+        ]
         if self.head:
             written.insert(1, "-" * len(written[0]))
         above = [printable(self.title)] if self.title else []
         below = ["", *map(printable, self.notes)] if self.notes else []
         return "\n".join([*above, *written, *below])
 
-    def html(self) -> str:
-        """Returns the table for a page, in the page's own colors."""
-        parts = [f"<caption>{_escaped(self.title)}</caption>"] if self.title else []
+    def html(self, pictures: Sequence[str] = ()) -> str:
+        """Returns the table for a page, in the page's own colors.
+
+        Args:
+            pictures: SVG that stands below it.
+        """
+        parts = []
         if self.head:
-            parts.append(f"<thead>{_row(self.head, heads=len(self.head))}</thead>")
-        parts += ["<tbody>", *(_row(row, heads=1) for row in self.rows), "</tbody>"]
-        notes = "<br>".join(map(_escaped, self.notes))
-        below = f"<div>{notes}</div>" if notes else ""
+            parts.append(f"<thead>{_row(self.head, len(self.head), {})}</thead>")
+        rows = (_row(row, 1, self.tones) for row in self.rows)
+        parts += ["<tbody>", *rows, "</tbody>"]
+        notes = "<br>".join(map(escaped, self.notes))
+        below = f'<div style="white-space: pre-wrap">{notes}</div>' if notes else ""
+        drawn = f"<div>{''.join(pictures)}</div>" if pictures else ""
+        # Not a caption, which would be as wide as the table and scroll with it.
+        # What scrolls can be reached by the keyboard.
+        above = f"<div><b>{escaped(self.title)}</b></div>" if self.title else ""
         table = f"<table>{''.join(parts)}</table>"
-        return f'<div style="overflow-x: auto">{table}{below}</div>'
+        scrolling = f'<div tabindex="0" style="overflow-x: auto">{table}</div>'
+        return f"<div>{above}{scrolling}{below}{drawn}</div>"
 
 
 class ShownAsTable(abc.ABC):
-    """A result that `print` and notebooks show as one and the same table."""
+    """A result that `print` and notebooks show as one and the same table.
+
+    Neither raises an error: what only shows a result must not be able to end a program.
+    """
 
     @abc.abstractmethod
     def _table(self) -> Table:
         """Returns what is shown."""
 
-    def __str__(self) -> str:
-        return self._table().text()
+    def _pictures(self) -> Sequence[str]:
+        """Returns SVG for a page."""
+        return ()
 
-    def _repr_html_(self) -> str:
-        return self._table().html()
+    def __str__(self) -> str:
+        return self._text(colored=False)
+
+    def _text(self, colored: bool) -> str:
+        try:
+            return self._table().text(colored)
+        except Exception:
+            return repr(self)
+
+    def _repr_html_(self) -> str | None:
+        try:
+            table = self._table()
+            try:
+                pictures = self._pictures()
+            except Exception:
+                pictures = ()
+            return table.html(pictures)
+        # A notebook then shows what `repr` says.
+        except Exception:
+            return None
+
+    def show(self) -> None:
+        """Shows the table: in a notebook as HTML, in a terminal in color.
+
+        Without color where the output is no terminal, or the environment variable NO_COLOR is
+        set.
+        """
+        if module := ipython():
+            module.display.display(self)
+        else:
+            _say(self._text(colored=_has_colors()))
 
 
 def printable(text: str) -> str:
@@ -66,18 +140,51 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def _escaped(text: str) -> str:
+def _has_colors() -> bool:
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not is_plain and sys.stdout is not None and sys.stdout.isatty()
+
+
+def _say(text: str) -> None:
+    """Prints text in characters that the output has."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, errors="backslashreplace").decode(encoding))
+
+
+def _padded(cell: str, width: int, tones: Mapping[str, Tone]) -> str:
+    padded = cell.ljust(width)
+    if cell not in tones:
+        return padded
+    return f"\x1b[{tones[cell].value.code}m{cell}\x1b[0m{padded[len(cell) :]}"
+
+
+def plain(text: str, encoding: str) -> str:
+    """Returns lines in characters that an encoding has, and none that a terminal would obey."""
+    known = text.encode(encoding, errors="backslashreplace").decode(encoding)
+    return "\n".join(map(printable, known.splitlines()))
+
+
+def escaped(text: str) -> str:
+    """Returns a text as a page shows it, whatever it has been."""
     return html.escape(printable(text))
 
 
-def _row(cells: Sequence[str], heads: int) -> str:
+def _row(cells: Sequence[str], heads: int, tones: Mapping[str, Tone]) -> str:
     """Returns a row whose first cells are heads, to the left as in print."""
     names = ["th"] * heads + ["td"] * (len(cells) - heads)
     written = (
-        f'<{name} style="{_style(cell)}">{_escaped(cell)}</{name}>'
+        f'<{name} style="{_style(cell)}">{_content(cell, tones)}</{name}>'
         for name, cell in zip(names, cells)
     )
     return f"<tr>{''.join(written)}</tr>"
+
+
+def _content(cell: str, tones: Mapping[str, Tone]) -> str:
+    if cell not in tones:
+        return escaped(cell)
+    background = tones[cell].value.background
+    style = f"background: {background}; color: #fff; padding: 0 0.4em; border-radius: 0.3em"
+    return f'<span style="{style}">{escaped(cell)}</span>'
 
 
 def _style(cell: str) -> str:

@@ -1,13 +1,12 @@
 """The look-up: how smooth a function, layer or model is, and what to recommend."""
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 
-from keras_smooth.checks import finite_number, shown, text
+from keras_smooth.checks import finite_number, nearest, shown, text
 from keras_smooth.models import graph
 from keras_smooth.registry import layers, reading
 from keras_smooth.registry.rows import Class, Row, all_rows, change, row, unbound
@@ -160,15 +159,6 @@ def named(name: str) -> Callable:
             f"There is no activation named {name!r}. {nearest(name, function_names())}"
         )
     return function
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns a sentence with the names that a misspelt one may have meant."""
-    names = sorted(names)
-    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return (
-        f"Did you mean {', '.join(matches)}?" if matches else f"Known: {', '.join(names)}."
-    )
 
 
 def _keras_activation(name: str) -> Callable | None:

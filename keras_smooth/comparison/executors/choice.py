@@ -1,13 +1,10 @@
 """The executor that the arguments of `compare` ask for."""
 
 from keras_smooth.checks import choice, text, whole_number
-from keras_smooth.comparison.executors.interface import Executor
+from keras_smooth.comparison.executors.interface import Executor, ThisProcess
 from keras_smooth.comparison.executors.ray_cluster import RayCluster
-from keras_smooth.comparison.executors.this_process import ThisProcess
 from keras_smooth.comparison.executors.worker_processes import WorkerProcesses
-
-LOCAL, RAY = "local", "ray"
-EXECUTORS = (LOCAL, RAY)
+from keras_smooth.comparison.options import EXECUTORS, LOCAL, RAY
 
 
 def chosen(jobs: int | None, executor: str = LOCAL, address: str | None = None) -> Executor:
@@ -23,7 +20,7 @@ def chosen(jobs: int | None, executor: str = LOCAL, address: str | None = None) 
         text("address", address)
     if executor == RAY:
         if jobs is not None:
-            raise ValueError("jobs is for executor='local': Ray takes all cores it has.")
+            raise ValueError("jobs is for executor='local': Ray uses all cores it has.")
         return RayCluster(address)
     if address is not None:
         raise ValueError("address is for executor='ray': it is that of a Ray cluster.")

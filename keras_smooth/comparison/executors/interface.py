@@ -1,35 +1,49 @@
-"""What every executor does, and what all of them share: the work on one task."""
+"""What every executor does, what all of them share, and the simplest one."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from keras_smooth.comparison.experiment import Experiment, Start
-from keras_smooth.comparison.tasks import Event, Finished, Progress, Task
+from keras_smooth.comparison.runs.events import Event, Finished, Progress
+from keras_smooth.comparison.runs.experiment import Experiment
+from keras_smooth.comparison.settings import RunId
+
+# Lists of runs that one compiled program serves, the longest first.
+Programs = Sequence[Sequence[RunId]]
+Handle = Callable[[Event], None]
 
 
 class Executor(Protocol):
-    """Works through tasks wherever it likes, and tells of it in the caller's thread."""
+    """Makes runs wherever it likes, and tells of it in the caller's thread."""
 
     def place(self, num_runs: int) -> str:
         """Returns where so many runs happen, as the end of a sentence."""
 
-    def execute(
-        self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]
-    ) -> None:
-        """Returns when all tasks are done.
+    def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
+        """Returns when all runs are made.
 
         Args:
             experiment: Settings and problem; it can be pickled by cloudpickle.
-            tasks: The tasks, the longest first.
+            programs: The runs.
             handle: Called with each `Progress`, `Finished` and `Died`.
         """
 
 
-def perform(experiment: Experiment, task: Task, handle: Callable[[Event], None]) -> None:
-    """Works through one task in this process."""
+class ThisProcess:
+    """Makes one run after the other here."""
 
-    def report(start: Start, iteration: int, loss: float) -> None:
-        handle(Progress(task.activation, start, iteration, loss))
+    def place(self, num_runs: int) -> str:
+        return "in this process"
 
-    for start, outcome in experiment.outcomes(task.activation, task.starts, report):
-        handle(Finished(start, outcome))
+    def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
+        for runs in programs:
+            perform(experiment, runs, handle)
+
+
+def perform(experiment: Experiment, runs: Sequence[RunId], handle: Handle) -> None:
+    """Makes runs of one program in this process."""
+
+    def report(run: RunId, iteration: int, loss: float) -> None:
+        handle(Progress(run, iteration, loss))
+
+    for run, record in experiment.records(runs, report):
+        handle(Finished(run, record))

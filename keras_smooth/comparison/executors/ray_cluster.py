@@ -22,15 +22,19 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from keras_smooth.comparison import files, termination
+from keras_smooth.comparison import termination
 from keras_smooth.comparison.executors import ray_worker
-from keras_smooth.comparison.executors.ray_nodes import Nodes
-from keras_smooth.comparison.experiment import Experiment, Start
-from keras_smooth.comparison.tasks import Died, Event, LeftOut, Task
+from keras_smooth.comparison.executors.interface import Handle, Programs
+from keras_smooth.comparison.records import environment
+from keras_smooth.comparison.runs.events import Died, LeftOut
+from keras_smooth.comparison.runs.experiment import Experiment
+from keras_smooth.comparison.settings import RunId
 
 # So many runs for each core are given to Ray: enough that none waits, and that a cluster that
 # grows with what is asked of it does.
 RUNS_IN_FLIGHT = 2
+# So often in a row a node may fail before its first run: once may be the fault of a moment.
+MOST_FAULTS = 1
 # Nothing of what these say is the fault of a run: it is made again as often as it takes.
 LOST = ("NodeDiedError", "ObjectLostError", "LocalRayletDiedError")
 SECONDS_TO_CONNECT = 10
@@ -54,11 +58,9 @@ class RayCluster:
     def place(self, num_runs: int) -> str:
         return f"as tasks of Ray, {self._address}"
 
-    def execute(
-        self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]
-    ) -> None:
+    def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
         with _connected(self._address):
-            _Runs(experiment, handle).work(tasks)
+            _Runs(experiment, handle).work(programs)
 
 
 def _ray() -> Any:
@@ -178,24 +180,22 @@ def _on_node() -> Callable:
 class _Runs:
     """The runs that are left and those that Ray works on."""
 
-    def __init__(self, experiment: Experiment, handle: Callable[[Event], None]) -> None:
+    def __init__(self, experiment: Experiment, handle: Handle) -> None:
         self._ray = _ray()
         on_gpu = experiment.settings.device_name() != "CPU:0"
         self._task = self._ray.remote(
             num_cpus=1, num_gpus=int(on_gpu), num_returns="streaming", max_retries=0
         )(_on_node())
-        self._nodes = Nodes(self._ray, "GPU" if on_gpu else "CPU")
-        self._versions = files.versions(experiment.settings.all_methods())
+        self._nodes = _Nodes(self._ray, "GPU" if on_gpu else "CPU")
+        self._versions = environment.versions(experiment.settings.all_methods())
         self._experiment = self._ray.put(ray_worker.dumped(experiment))
         self._handle = handle
-        self._left: collections.deque[tuple[str, Start]] = collections.deque()
-        self._going: dict[Any, tuple[str, Start]] = {}
-        self._died: set[tuple[str, Start]] = set()
+        self._left: collections.deque[RunId] = collections.deque()
+        self._going: dict[Any, RunId] = {}
+        self._died: set[RunId] = set()
 
-    def work(self, tasks: Sequence[Task]) -> None:
-        self._left.extend(
-            (task.activation, start) for task in tasks for start in task.starts
-        )
+    def work(self, programs: Programs) -> None:
+        self._left.extend(run for runs in programs for run in runs)
         try:
             while self._left or self._going:
                 self._begin()
@@ -214,9 +214,9 @@ class _Runs:
         most = RUNS_IN_FLIGHT * max(1, self._nodes.num_places())
         task = self._task.options(scheduling_strategy=self._nodes.strategy())
         while self._left and len(self._going) < most:
-            activation, start = run = self._left.popleft()
+            run = self._left.popleft()
             # What has no class of ours can be read everywhere.
-            sent = pickle.dumps((activation, start.variant, start.seed))
+            sent = pickle.dumps((run.activation, tuple(run.variant), run.seed))
             generator = task.remote(sys.path, self._versions, self._experiment, sent)
             self._going[generator] = run
 
@@ -240,7 +240,7 @@ class _Runs:
         if self._nodes.note(node, fault):
             self._handle(LeftOut(self._nodes.name(node), fault))
 
-    def _lose(self, run: tuple[str, Start], error: Exception) -> None:
+    def _lose(self, run: RunId, error: Exception) -> None:
         """Tells of a run that did not end, and leaves it to others."""
         is_lost = type(error).__name__ in LOST
         again = is_lost or run not in self._died
@@ -248,7 +248,7 @@ class _Runs:
             self._died.add(run)
         if again:
             self._left.appendleft(run)
-        self._handle(Died(*run, _reason(error), again))
+        self._handle(Died(run, _reason(error), again))
 
     def _give_up(self) -> None:
         """Tells of all runs that are left, which no node can do."""
@@ -256,7 +256,7 @@ class _Runs:
         faults = "; ".join(dict.fromkeys(self._nodes.left_out.values()))
         for run in (*self._going.values(), *self._left):
             reason = f"no node of the Ray cluster can do it: {faults}"
-            self._handle(Died(*run, reason, again=False))
+            self._handle(Died(run, reason, again=False))
         self._going.clear()
         self._left.clear()
 
@@ -270,3 +270,62 @@ def _reason(error: Exception) -> str:
     cause = getattr(error, "cause", None) or error
     said = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
     return f"its worker in the Ray cluster ended with {type(cause).__name__}: {said[0]}"
+
+
+class _Nodes:
+    """Which nodes of a cluster work.
+
+    Args:
+        ray: The module.
+        kind: The resource that a run takes one of, "CPU" or "GPU".
+
+    Attributes:
+        left_out: Why nodes are left out, by their ids.
+    """
+
+    def __init__(self, ray: Any, kind: str) -> None:
+        self.left_out: dict[str, str] = {}
+        self._ray = ray
+        self._kind = kind
+        self._num_faults: collections.Counter[str] = collections.Counter()
+
+    def note(self, node: str, fault: str) -> bool:
+        """Notes what a node lacks, if anything; returns whether it is left out from now on."""
+        self._num_faults[node] = self._num_faults[node] + 1 if fault else 0
+        is_new = self._num_faults[node] > MOST_FAULTS and node not in self.left_out
+        if is_new:
+            self.left_out[node] = fault
+        return is_new
+
+    def num_places(self) -> int:
+        """Returns how many runs the nodes that are not left out can do at once."""
+        return sum(
+            int(one["Resources"].get(self._kind, 0))
+            for one in self._alive()
+            if one["NodeID"] not in self.left_out
+        )
+
+    def name(self, node: str) -> str:
+        """Returns what people call a node."""
+        names = {one["NodeID"]: one["NodeManagerHostname"] for one in self._ray.nodes()}
+        return f"{names.get(node, 'unknown')} ({node[:8]})"
+
+    def strategy(self) -> Any:
+        """Returns a scheduling strategy: anywhere, but not on nodes that are left out."""
+        # As long as there is no reason for another: clusters grow with what waits for these.
+        if not self.left_out:
+            return "DEFAULT"
+        strategies = self._ray.util.scheduling_strategies
+        # The label of its own id, whose name has changed between versions of Ray.
+        (label,) = {
+            name
+            for one in self._alive()
+            for name, value in one["Labels"].items()
+            if value == one["NodeID"]
+        }
+        return strategies.NodeLabelSchedulingStrategy(
+            {label: strategies.NotIn(*self.left_out)}
+        )
+
+    def _alive(self) -> list[dict[str, Any]]:
+        return [one for one in self._ray.nodes() if one["Alive"]]

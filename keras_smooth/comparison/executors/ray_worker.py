@@ -9,18 +9,19 @@ from collections.abc import Iterator
 import cloudpickle
 import tensorflow as tf
 
-from keras_smooth.comparison import files
 from keras_smooth.comparison.executors import own_modules
 from keras_smooth.comparison.executors.interface import perform
-from keras_smooth.comparison.experiment import Experiment, Start
-from keras_smooth.comparison.tasks import Event, Task
+from keras_smooth.comparison.records import environment
+from keras_smooth.comparison.runs.events import Event
+from keras_smooth.comparison.runs.experiment import Experiment
+from keras_smooth.comparison.settings import RunId, Variant
 
 _END = None
 
 
 def fault(versions: dict[str, str]) -> str:
     """Returns which packages have other versions here; nothing if none."""
-    here = {name: files.version(name) for name in versions}
+    here = {name: environment.version(name) for name in versions}
     return ", ".join(
         f"{name} is {here[name]} there, and {versions[name]} here"
         for name in versions
@@ -42,7 +43,7 @@ def events(content: bytes, run: bytes) -> Iterator[Event]:
     def work() -> None:
         try:
             activation, variant, seed = pickle.loads(run)
-            perform(experiment, Task(activation, (Start(variant, seed),)), heard.put)
+            perform(experiment, [RunId(activation, Variant(*variant), seed)], heard.put)
             heard.put(_END)
         except BaseException as error:
             heard.put(error)

@@ -1,4 +1,4 @@
-"""Worker processes: tasks go in and events come out, pickled, through pipes.
+"""Worker processes: runs go in and events come out, pickled, through pipes.
 
 Plain subprocesses instead of `multiprocessing`: a script that calls `compare` needs no
 `__main__` guard, and what TensorFlow prints goes into a log instead of over the display.
@@ -16,13 +16,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
 
 import cloudpickle
 
-from keras_smooth.comparison.executors.interface import perform
-from keras_smooth.comparison.experiment import Experiment, Start
-from keras_smooth.comparison.tasks import Died, Event, Finished, Task
+from keras_smooth.comparison.executors.interface import Handle, Programs, perform
+from keras_smooth.comparison.runs.events import Died, Event, Finished
+from keras_smooth.comparison.runs.experiment import Experiment
+from keras_smooth.comparison.settings import RunId
 
 SECONDS_BETWEEN_LOOKS = 1.0
 _DONE = "done"
@@ -31,11 +31,11 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class WorkerProcesses:
-    """Runs tasks in processes of this machine, run by run.
+    """Makes runs in processes of this machine.
 
-    A worker goes on with the task whose program it has compiled; when nothing is left of it, it
-    takes the next that nobody has begun, and then helps with the one that has most left. The run
-    that a worker dies of is tried once more, in a new one.
+    A worker goes on with the program that it has compiled; when no run is left of it, it begins
+    the next that nobody has begun, and then helps with the one that has most left. The run that
+    a worker dies of is tried once more, in a new one.
 
     Args:
         jobs: Number of processes.
@@ -48,14 +48,12 @@ class WorkerProcesses:
         jobs = self._num_workers(num_runs)
         return f"in {jobs} process{'' if jobs == 1 else 'es'}"
 
-    def execute(
-        self, experiment: Experiment, tasks: Sequence[Task], handle: Callable[[Event], None]
-    ) -> None:
-        jobs = self._num_workers(sum(len(task.starts) for task in tasks))
+    def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
+        jobs = self._num_workers(sum(map(len, programs)))
         threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
         # First where to import from: functions of the user may be in modules of their own.
         start = pickle.dumps(sys.path) + cloudpickle.dumps((experiment, threads))
-        _Pool(start, tasks, handle).work(jobs)
+        _Pool(start, programs, handle).work(jobs)
 
     def _num_workers(self, num_runs: int) -> int:
         return min(self._jobs, num_runs)
@@ -64,21 +62,14 @@ class WorkerProcesses:
 class _Pool:
     """Workers, and the runs that are left for them."""
 
-    def __init__(
-        self, start: bytes, tasks: Sequence[Task], handle: Callable[[Event], None]
-    ):
+    def __init__(self, start: bytes, programs: Programs, handle: Handle):
         self._start = start
-        # Runs of one activation each, whose program is the same.
-        programs = [
-            collections.deque(Task(task.activation, (start,)) for start in task.starts)
-            for task in tasks
-        ]
-        self._new = collections.deque(programs)
-        self._begun: list[collections.deque[Task]] = []
+        self._new = collections.deque(map(collections.deque, programs))
+        self._begun: list[collections.deque[RunId]] = []
         self._handle = handle
         self._events: queue.Queue = queue.Queue()
         self._busy: set[_Worker] = set()
-        self._died: set[tuple[str, Start]] = set()
+        self._died: set[RunId] = set()
 
     def work(self, jobs: int) -> None:
         try:
@@ -116,7 +107,7 @@ class _Pool:
             self._busy.remove(worker)
             worker.stop()
 
-    def _next_program(self) -> collections.deque[Task]:
+    def _next_program(self) -> collections.deque[RunId]:
         if self._new:
             self._begun.append(self._new.popleft())
             return self._begun[-1]
@@ -124,33 +115,31 @@ class _Pool:
 
     def _replace(self, dead: "_Worker") -> None:
         self._busy.remove(dead)
-        if dead.task.starts:
-            self._tell(dead)
+        if dead.run:
+            self._tell(dead, dead.run)
         dead.stop()
         if self._new or any(self._begun):
             self._begin()
 
-    def _tell(self, dead: "_Worker") -> None:
+    def _tell(self, dead: "_Worker", run: RunId) -> None:
         """Tells of the run that a worker died of, and leaves it to others."""
-        (start,) = dead.task.starts
-        run = dead.task.activation, start
         again = run not in self._died
         self._died.add(run)
         if again:
-            dead.left.appendleft(dead.task)
-        self._handle(Died(*run, dead.obituary(), again))
+            dead.left.appendleft(run)
+        self._handle(Died(run, dead.failure_message(), again))
 
 
 class _Worker:
     """The parent's end of a process: a pipe in, a thread that reads the pipe out.
 
     Attributes:
-        task: What it has still to do.
+        run: What it has still to do.
         left: The runs of the program that it has compiled, which others may share.
     """
 
-    task: Task
-    left: collections.deque[Task]
+    run: RunId | None
+    left: collections.deque[RunId]
 
     def __init__(self, start: bytes, events: queue.Queue):
         self.left = collections.deque()
@@ -166,14 +155,14 @@ class _Worker:
         self._write(start)
         threading.Thread(target=self._read, args=(events,), daemon=True).start()
 
-    def send(self, task: Task) -> None:
-        self.task = task
-        self._write(pickle.dumps(task))
+    def send(self, run: RunId) -> None:
+        self.run = run
+        self._write(pickle.dumps(run))
 
     def hear(self, event: Event) -> None:
-        """Keeps in `task` what is left of it."""
+        """Keeps in `run` what is left to do."""
         if isinstance(event, Finished):
-            self.task = Task(self.task.activation, self.task.starts[1:])
+            self.run = None
 
     def stop(self) -> None:
         self._process.kill()
@@ -182,7 +171,7 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
 
-    def obituary(self) -> str:
+    def failure_message(self) -> str:
         """Returns what the process died of, and what it said last."""
         status = self._process.wait()
         if status == -signal.SIGKILL:
@@ -237,7 +226,7 @@ def _end_with_parent(parent: int) -> None:
 
 
 def main(parent: int) -> None:
-    """The worker's side: reads experiment and tasks from stdin, writes events to stdout."""
+    """The worker's side: reads experiment and runs from stdin, writes events to stdout."""
     # Whatever prints to stdout must not get between the events.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -253,8 +242,8 @@ def main(parent: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     while True:
         try:
-            task = pickle.load(sys.stdin.buffer)
+            run = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        perform(experiment, task, write)
+        perform(experiment, [run], write)
         write(_DONE)

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_smooth.comparison.experiment import Outcome
+from keras_smooth.comparison.records.results import ActivationSummary, Results
 from keras_smooth.comparison.report.findings import METHODS, by_method
-from keras_smooth.comparison.results import ActivationSummary, Results
+from keras_smooth.comparison.runs.experiment import Record
 
 # Data of the user may have many thousands, of which a chart shows no more.
 MOST_POINTS = 400
@@ -30,8 +30,8 @@ def numbers(results: Results) -> dict[str, Any]:
         ],
         "activations": [_activation(results, line, chosen) for line in results.summary()],
         "methods": [
-            _learning(METHODS[method], outcome)
-            for method, outcome in by_method(results).items()
+            _learning(METHODS[method], record)
+            for method, record in by_method(results).items()
         ],
     }
 
@@ -42,25 +42,26 @@ def _chosen(num_points: int) -> np.ndarray:
 
 
 def _activation(results: Results, line: ActivationSummary, chosen: np.ndarray) -> dict:
-    problem, median = results.problem, results.median_outcome(line.activation)
+    problem, median = results.problem, results.median_record(line.activation)
     curves = problem.along_line(median.curves)
     off = [
         None if curve is None or exact is None else curve - exact
         for curve, exact in zip(curves, problem.along_line(problem.exact))
     ]
     return {
+        "name": line.activation,
         "seed": median.run.seed,
         "curves": [_rounded(curve, 6, chosen) for curve in curves],
         "errors": [_rounded(error, 4, chosen) for error in off],
         "learning": [
-            _learning(f"seed {outcome.run.seed}", outcome)
-            for outcome in results.found(line.activation)
+            _learning(f"seed {record.run.seed}", record)
+            for record in results.of_activation(line.activation)
         ],
     }
 
 
-def _learning(label: str, outcome: Outcome) -> dict:
-    columns = outcome.learning
+def _learning(label: str, record: Record) -> dict:
+    columns = record.learning
     return {"label": label, **{name: _digits(columns[name], 4) for name in columns}}
 
 

@@ -2,41 +2,41 @@
 
 import numpy as np
 
-from keras_smooth.comparison.experiment import Outcome
-from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.problems import Problem
+from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of
 from keras_smooth.comparison.report.findings import articles_mse
-from keras_smooth.comparison.results import ActivationSummary, Results, class_of
+from keras_smooth.comparison.runs.experiment import Record
+from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.presentation import figures
 
 
 def curves(results: Results, line: ActivationSummary):
     """Returns y, y', y'' of the median seed over the exact curves."""
-    problem, outcome = results.problem, results.median_outcome(line.activation)
+    problem, record = results.problem, results.median_record(line.activation)
     figure = figures.new(14, 3.8) if problem.dim == 2 else figures.new(12, 5)
     if problem.dim == 2:
-        _maps(figure, problem, outcome)
+        _maps(figure, problem, record)
     else:
         x, known = problem.line(), problem.along_line(problem.exact)
         exact = [np.full_like(x, np.nan) if one is None else one for one in known]
-        label = f"{line.activation}, seed {outcome.run.seed}"
-        figures.curves(figure, x, exact, problem.along_line(outcome.curves), label)
+        label = f"{line.activation}, seed {record.run.seed}"
+        figures.curves(figure, x, exact, problem.along_line(record.curves), label)
     figure.suptitle(
         figures.plain(
-            f"{line.activation} ({class_of(line)}), seed {outcome.run.seed}: the median of "
+            f"{line.activation} ({class_of(line)}), seed {record.run.seed}: the median of "
             f"{line.seeds} by the error of the highest known derivative"
         )
     )
     return figure
 
 
-def _maps(figure, problem: Problem, outcome: Outcome) -> None:
+def _maps(figure, problem: Problem, record: Record) -> None:
     """Draws y and the Laplacian over the grid of the test points, and their errors."""
     axes = figure.subplots(1, 4, sharex=True, sharey=True)
     for values, error, name, order in zip(
         axes[::2], axes[1::2], ("y", "Laplacian"), (0, 2)
     ):
-        network, exact = outcome.curves[order], problem.exact[order]
+        network, exact = record.curves[order], problem.exact[order]
         off = None if network is None else network - exact
         _map(figure, values, problem, network, name)
         _map(figure, error, problem, off, f"error of {name}")

@@ -5,12 +5,19 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_smooth import registry
-from keras_smooth.comparison import article, training
-from keras_smooth.comparison.experiment import Outcome, Run
-from keras_smooth.comparison.learning import ERRORS
+from keras_smooth.comparison import article
+from keras_smooth.comparison.options import FACTORS
+from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
+from keras_smooth.comparison.records.results import (
+    ActivationSummary,
+    Results,
+    class_of,
+    median,
+)
 from keras_smooth.comparison.report.recommendation import is_rough, recommended
-from keras_smooth.comparison.results import ActivationSummary, Results, class_of
-from keras_smooth.comparison.settings import FACTORS, Variant
+from keras_smooth.comparison.runs import training
+from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.settings import Variant
 
 # Below this a start counts as dead: Glorot's leaves sigmoid 4e-5, tanh 4e-1.
 DEAD_SIGNAL = 1e-3
@@ -23,6 +30,7 @@ UNKNOWN = (
 )
 METHODS = {
     "lbfgs": "self-scaled L-BFGS",
+    "broyden": "self-scaled Broyden",
     "bfgs": "self-scaled BFGS",
     "tfp_lbfgs": "TFP's L-BFGS",
     "tfp_bfgs": "TFP's BFGS",
@@ -73,6 +81,12 @@ def signal(runs: list[Run]) -> float:
     return float(np.median([run.signal for run in runs]))
 
 
+def cpu_seconds(records: list[Record]) -> str:
+    """Returns the median of the CPU seconds of runs, as at the axes of learning curves."""
+    known = [record.learning["cpu_seconds"][-1] for record in records if record.learning]
+    return f"{float(np.median(known)):.1f}" if known else "-"
+
+
 def spread(values: list[float | None], missing: str = "lost") -> str:
     """Returns median and range of errors, or what is to stand for one that is missing."""
     if None in values:
@@ -81,6 +95,11 @@ def spread(values: list[float | None], missing: str = "lost") -> str:
         return f"{values[0]:.1e}"
     low, middle, high = min(values), float(np.median(values)), max(values)
     return f"{middle:.1e} ({low:.0e} to {high:.0e})"
+
+
+def spreads(runs: list[Run]) -> list[str]:
+    """Returns median and range of the errors of y, y', y''."""
+    return [spread(list(errors)) for errors in zip(*(run.errors for run in runs))]
 
 
 def rough(results: Results) -> list[str]:
@@ -94,7 +113,7 @@ def rough(results: Results) -> list[str]:
 
 
 def _all_zero(results: Results, line: ActivationSummary) -> bool:
-    curve = results.median_outcome(line.activation).curves[2]
+    curve = results.median_record(line.activation).curves[2]
     return curve is not None and not np.any(curve)
 
 
@@ -132,10 +151,7 @@ def variants(results: Results) -> Answer | None:
     for variant in settings.variants():
         part = results.of(variant)
         best = recommended(part).activation
-        errors = [
-            spread([getattr(run, name) for run in part.runs(best)]) if best else "-"
-            for name in ERRORS
-        ]
+        errors = spreads(part.runs(best)) if best else ["-"] * 3
         levels = [_shown(results, factor, variant) for factor in factors]
         rows.append([*levels, best or "none of use", *errors])
     return Answer(
@@ -156,8 +172,7 @@ def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
         rows = [["activation", "class", "MSE y", "MSE y'", "MSE y''", "failures"]]
         part = results.of(variant)
         for line in part.summary():
-            runs = part.runs(line.activation)
-            errors = [spread([getattr(run, name) for run in runs]) for name in ERRORS]
+            errors = spreads(part.runs(line.activation))
             failed = f"{line.failures} of {line.seeds}"
             rows.append([line.activation, class_of(line), *errors, failed])
         tables[title] = rows
@@ -172,34 +187,23 @@ def _shown(results: Results, factor: str, variant: Variant) -> str:
 
 def question(results: Results) -> Answer | None:
     """Answers why sigmoid was inferior with a pair that differs in the start alone."""
-    runs = results.runs("sigmoid", results.from_glorot())
+    runs = results.runs("sigmoid", results.settings.from_glorot())
     if not (results.settings.asks_open_question() and runs):
         return None
     default = results.runs("sigmoid")
-    columns = ["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]
-    rows = [columns]
+    rows = [["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]]
     for name, of_line in (("Glorot's start", runs), ("default start", default)):
-        spreads = [spread([getattr(run, field) for run in of_line]) for field in ERRORS]
         restarts = sum(run.restarts for run in of_line)
-        rows.append([name, f"{signal(of_line):.1e}", *spreads, str(restarts)])
+        rows.append([name, f"{signal(of_line):.1e}", *spreads(of_line), str(restarts)])
     broken = [f"seed {run.seed}" for run in runs if run.restarts or run.failed]
-    return Answer(
-        rows,
-        _verdict(
-            results.summary_of("sigmoid", results.from_glorot()),
-            results.summary_of("sigmoid"),
-            signal(runs),
-            broken,
-        ),
-    )
+    medians = [median([run.d2y_mse for run in of_line]) for of_line in (runs, default)]
+    glorot, by_default = medians
+    text = "" if None in medians else _verdict(glorot, by_default, signal(runs), broken)
+    return Answer(rows, text)
 
 
-def _verdict(
-    glorot: ActivationSummary, default: ActivationSummary, left: float, broken: list[str]
-) -> str:
-    if glorot.d2y_mse is None or default.d2y_mse is None:
-        return ""
-    ratio = glorot.d2y_mse / default.d2y_mse
+def _verdict(glorot: float, default: float, left: float, broken: list[str]) -> str:
+    ratio = glorot / default
     death = f" The line search died for {', '.join(broken)}." if broken else ""
     text = (
         "It is the start, not sigmoid. Each layer multiplies the signal by about "
@@ -211,35 +215,33 @@ def _verdict(
     effect = (
         f"lowers the median error of y'' {_times(ratio)}"
         if ratio > 1
-        else ("did not lower the median error of y'' with these seeds")
+        else "did not lower the median error of y'' with these seeds"
     )
     return f"{text} Here that {effect}."
 
 
-def by_method(results: Results) -> dict[str, Outcome]:
+def by_method(results: Results) -> dict[str, Record]:
     """Returns the run of seed 0 by each method, that of all runs first; nothing if alone."""
     beside = results.beside()
-    mine = results.found(results.settings.activation_beside())
+    mine = results.of_activation(results.settings.activation_beside())
     if not (beside and mine):
         return {}
     own = {results.settings.main.method: mine}
-    return {method: outcomes[0] for method, outcomes in (own | beside).items()}
+    return {method: records[0] for method, records in (own | beside).items()}
 
 
 def optimizers(results: Results) -> Answer | None:
     """Tells what other methods reach with one activation, from the same start."""
-    found = by_method(results)
-    if not found:
+    records = by_method(results)
+    if not records:
         return None
     columns = ["method", "loss", "MSE y", "MSE y'", "MSE y''", "iterations", "evaluations"]
     rows = [[*columns, "CPU seconds"]]
-    for method, outcome in found.items():
-        run = outcome.run
-        values = [spread([value]) for value in (run.loss, *_errors(run))]
-        seconds = outcome.learning.get("cpu_seconds", [0.0])[-1]
-        counts = [str(run.nit), str(run.nfev), f"{seconds:.1f}"]
-        rows.append([METHODS[method], *values, *counts])
-    return Answer(rows, _compared({method: one.run for method, one in found.items()}))
+    for method, record in records.items():
+        run = record.run
+        counts = [str(run.nit), str(run.nfev), cpu_seconds([record])]
+        rows.append([METHODS[method], spread([run.loss]), *spreads([run]), *counts])
+    return Answer(rows, _compared({name: record.run for name, record in records.items()}))
 
 
 def _compared(runs: dict[str, Run]) -> str:
@@ -269,10 +271,6 @@ def _times(ratio: float) -> str:
     return f"{digits:,.0f} times" if digits >= 10 else f"{digits:.1f} times"
 
 
-def _errors(run: Run) -> list[float | None]:
-    return [getattr(run, name) for name in ERRORS]
-
-
 def missing_methods(results: Results) -> list[str]:
     """Returns why methods that were asked for are not there, with the remedy."""
     reasons = {
@@ -281,3 +279,11 @@ def missing_methods(results: Results) -> list[str]:
         if method not in results.beside()
     }
     return [f"{METHODS[name]}: {reason}" for name, reason in reasons.items() if reason]
+
+
+def command(results: Results) -> str:
+    """Returns the command that makes the results again, or why there is none."""
+    settings = results.settings
+    if {OWN_DATA, OWN_FUNCTION} & {*settings.problem} or not settings.can_be_named():
+        return "keras_smooth.compare, called with arrays or functions from Python"
+    return settings.command()

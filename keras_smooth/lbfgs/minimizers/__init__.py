@@ -8,8 +8,9 @@ curvature.py               whether a step tells a curvature
 limited_memory.py          self-scaled L-BFGS
 inverse_hessian.py         its memory: steps and changes of the gradient in compact form
 pairs.py                   the steps and changes: one matrix, multiplied as far as it is filled
-bfgs.py                    self-scaled BFGS
-dense_inverse_hessian.py   its memory: a symmetric matrix in blocks
+dense_memory.py            self-scaled BFGS and Broyden
+updates.py                 how these two differ
+dense_inverse_hessian.py   their memory: a symmetric matrix in blocks
 tfp_lbfgs.py               L-BFGS of TensorFlow Probability
 tfp_bfgs.py                dense BFGS of TensorFlow Probability
 tfp.py                     its import, or the command that makes it work

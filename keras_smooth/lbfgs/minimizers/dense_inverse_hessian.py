@@ -1,19 +1,19 @@
-"""The memory of BFGS: a self-scaled inverse Hessian as a dense symmetric matrix.
+"""A self-scaled inverse Hessian as a dense symmetric matrix.
 
-With growth = 1 / tau, a step s, a change of the gradient y and u = growth * H y,
+Of a step s and u = H y the members of Broyden's class, see updates.py, are
 
-    H_new = growth * H - s w' - w s',   w = u / (y.s) - (1 + y.u / (y.s)) / (2 y.s) s
+    H_new = H / tau + [s u] K [s u]'
 
-Of a symmetric matrix the blocks on and below the diagonal are stored. An iteration multiplies them
-by one vector, the latest gradient g: since H y = H g - H g_before, and the second product is
-known, the update needs no other.
-
-References:
-    Nocedal and Wright, 2006, "Numerical optimization", equation 6.17; Al-Baali, 1998,
-    "Numerical experience with a class of self-scaling quasi-Newton algorithms", Journal of
-    Optimization Theory and Applications 96.
+with a matrix K of two rows. Some such updates are kept beside the matrix, so that it is written
+once in as many iterations, and with them the identity that it began with, so that beginning anew
+costs nothing. Of a symmetric matrix the blocks on and below the diagonal are stored.
+An iteration multiplies them by one vector, the latest gradient g: since H y = H g - H g_before, and
+the second product is known, the update needs no other.
 """
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,19 +26,31 @@ from keras_smooth.lbfgs.minimizers.line_search import dot
 # 512 rows, 512 were fastest at 2,001 and 3,001 weights.
 BLOCK_ROWS = 512
 MOST_BYTES = 2**31
+# With 16 updates beside the matrix writing it takes a tenth of an iteration at 3,001 weights.
+UPDATES = 16
 
 
 class Memory(NamedTuple):
-    """The matrix, and its product with the latest gradient.
+    """The matrix, the latest updates of it, and its product with the latest gradient.
 
     Args:
-        blocks: Those on and below the diagonal, row by row, `(k (k + 1) / 2, b, b)` with
+        blocks: Those of B on and below the diagonal, row by row, `(k (k + 1) / 2, b, b)` with
             `k b >= n`.
+        scale: The matrix is `scale * B + shift * I` and the updates beside it, `()`.
+        shift: Of the identity, until it is in B, `()`.
+        basis: Their s and u, `(UPDATES, 2, n)`.
+        inner: Their K, `(UPDATES, 2, 2)`; zeros where there is none.
+        num_updates: How many there are.
         product: The matrix times the latest gradient, `(n,)`; no meaning before a pair.
-        num_pairs: Number of pairs ever stored.
+        num_pairs: Number of pairs stored since the matrix was the identity.
     """
 
     blocks: tf.Tensor
+    scale: tf.Tensor
+    shift: tf.Tensor
+    basis: tf.Tensor
+    inner: tf.Tensor
+    num_updates: tf.Tensor
     product: tf.Tensor
     num_pairs: tf.Tensor
 
@@ -70,44 +82,121 @@ def empty(position: tf.Tensor) -> Memory:
             'Use method="lbfgs" with fewer pairs than weights.'
         )
     layout = _Layout(num_weights)
-    on_diagonal = tf.constant(layout.rows == layout.columns)[:, None, None]
-    identity = tf.eye(layout.size, dtype=position.dtype)
+    zeros = functools.partial(tf.zeros, dtype=position.dtype)
     return Memory(
-        blocks=tf.where(on_diagonal, identity, tf.zeros_like(identity)),
-        product=tf.zeros_like(position),
+        blocks=zeros([len(layout.rows), layout.size, layout.size]),
+        scale=zeros([]),
+        shift=tf.ones([], position.dtype),
+        basis=zeros([UPDATES, 2, num_weights]),
+        inner=zeros([UPDATES, 2, 2]),
+        num_updates=tf.constant(0),
+        product=zeros([num_weights]),
         num_pairs=tf.constant(0),
     )
 
 
-def store(memory: Memory, step, change, gradient, growth) -> Memory:
-    """Takes up a pair, unless its curvature is lost in rounding.
+@dataclasses.dataclass(frozen=True)
+class DenseInverseHessian:
+    """The functions of `quasi_newton.InverseHessian` for a member of Broyden's class.
 
-    The arguments are those of `quasi_newton.InverseHessian`.
+    Args:
+        update: `update(b, h)` returns tau and phi; see updates.py.
     """
-    # Nothing here is conditional: XLA would copy the matrix into every branch.
-    curvature, square, kept = curvature_of(step, change)
-    # The first pair says what the identity has to be multiplied by.
-    is_first = memory.num_pairs == 0
-    growth = tf.where(is_first, curvature / square, growth)
-    growth = tf.where(kept, growth, tf.ones_like(growth))
-    before = tf.where(is_first, gradient - change, memory.product)
-    layout = _Layout(step.shape[0])
-    product = layout.times_vector(memory.blocks, gradient)
-    u = growth * (product - before)
-    step = tf.where(kept, step, tf.zeros_like(step))
-    w = u / curvature - (1.0 + dot(change, u) / curvature) / (2.0 * curvature) * step
-    w = tf.where(kept, w, tf.zeros_like(w))
-    return Memory(
-        blocks=growth * memory.blocks - layout.outer_products(step, w),
-        product=growth * product - step * dot(w, gradient) - w * dot(step, gradient),
-        num_pairs=memory.num_pairs + tf.cast(kept, tf.int32),
+
+    update: Callable
+
+    def store(self, memory: Memory, step, change, gradient, ratio) -> Memory:
+        """Takes up a pair, unless its curvature is lost in rounding."""
+        # Nothing here is conditional: XLA would copy the matrix into every branch.
+        curvature, square, kept = curvature_of(step, change)
+        memory = _flushed(memory)
+        product = _times_vector(memory, gradient)
+        u = product - memory.product
+        # Rounding may spoil a matrix: what is not positive along a pair begins anew.
+        positive = (dot(change, u) > 0.0) & (dot(memory.product, gradient - change) > 0.0)
+        is_first = (memory.num_pairs == 0) | (kept & ~positive)
+        memory = _begun_anew(memory, is_first)
+        product, u = tf.where(is_first, gradient, product), tf.where(is_first, change, u)
+        tau, inner = self._inner(dot(change, u), ratio, curvature, square, is_first)
+        tau = tf.where(kept, tau, tf.ones_like(tau))
+        inner = tf.where(kept, inner, tf.zeros_like(inner))
+        pair = tf.where(kept, tf.stack([step, u]), tf.zeros_like([step, u]))
+        slot, one = memory.num_updates, tf.cast(kept, tf.int32)
+        here = tf.one_hot(slot, UPDATES, dtype=step.dtype)[:, None, None]
+        return memory._replace(
+            scale=memory.scale / tau,
+            shift=memory.shift / tau,
+            basis=tf.tensor_scatter_nd_update(memory.basis, [[slot]], pair[None]),
+            inner=memory.inner / tau + here * inner,
+            num_updates=slot + one,
+            product=product / tau + _combined(pair, inner, gradient),
+            num_pairs=memory.num_pairs + one,
+        )
+
+    def with_gradient(self, memory: Memory, gradient: tf.Tensor) -> Memory:
+        """Returns the memory with another gradient as the latest one."""
+        return memory._replace(product=_times_vector(memory, gradient))
+
+    def times_gradient(self, memory: Memory, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns the inverse Hessian times the latest gradient."""
+        del gradient
+        return memory.product
+
+    def _inner(self, q, ratio, curvature, square, is_first) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns tau and the matrix K of H_new = H / tau + [s u] K [s u]', `(2, 2)`."""
+        tau, phi = self.update(ratio, q / curvature)
+        sane = ~is_first & (tau > 0.0) & tf.math.is_finite(phi / tau)
+        # The first pair says what the identity has to be multiplied by.
+        plain = tf.where(is_first, square / curvature, tf.ones_like(tau))
+        tau, phi = tf.where(sane, tau, plain), tf.where(sane, phi, tf.ones_like(phi))
+        off_diagonal = -phi / (curvature * tau)
+        of_step = 1.0 / curvature - off_diagonal * q / curvature
+        of_u = (phi - 1.0) / (q * tau)
+        return tau, tf.stack([[of_step, off_diagonal], [off_diagonal, of_u]])
+
+
+def _begun_anew(memory: Memory, is_due) -> Memory:
+    """Returns the identity if that is due, and the memory else."""
+    is_due = tf.convert_to_tensor(is_due)
+    return memory._replace(
+        scale=tf.where(is_due, tf.zeros_like(memory.scale), memory.scale),
+        shift=tf.where(is_due, tf.ones_like(memory.shift), memory.shift),
+        inner=tf.where(is_due, tf.zeros_like(memory.inner), memory.inner),
+        num_updates=tf.where(is_due, 0, memory.num_updates),
+        num_pairs=tf.where(is_due, 0, memory.num_pairs),
     )
 
 
-def times_gradient(memory: Memory, gradient: tf.Tensor) -> tf.Tensor:
-    """Returns the inverse Hessian times the latest gradient."""
-    del gradient
-    return memory.product
+def _times_vector(memory: Memory, vector: tf.Tensor) -> tf.Tensor:
+    """Returns the matrix times a vector."""
+    product = _Layout(vector.shape[0]).times_vector(memory.blocks, vector)
+    beside = memory.shift * vector + _combined(memory.basis, memory.inner, vector)
+    return _scaled(memory.scale, product) + beside
+
+
+def _scaled(scale: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Returns values times a scale, of which 0 means that nothing of them is left."""
+    return tf.where(scale > 0.0, scale * values, tf.zeros_like(values))
+
+
+def _combined(basis: tf.Tensor, inner: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of all [s u] K [s u]' times a vector."""
+    weights = tf.linalg.matvec(inner, tf.linalg.matvec(basis, vector))
+    rows = tf.reshape(basis, (-1, vector.shape[0]))
+    return tf.linalg.matvec(rows, tf.reshape(weights, (-1,)), transpose_a=True)
+
+
+def _flushed(memory: Memory) -> Memory:
+    """Returns the memory without updates beside the matrix if there is no room for another."""
+    is_full = memory.num_updates == UPDATES
+    layout = _Layout(memory.product.shape[0])
+    return memory._replace(
+        blocks=layout.updated(memory, is_full),
+        scale=tf.where(is_full, tf.ones_like(memory.scale), memory.scale),
+        shift=tf.where(is_full, tf.zeros_like(memory.shift), memory.shift),
+        inner=tf.where(is_full, tf.zeros_like(memory.inner), memory.inner),
+        num_updates=tf.where(is_full, 0, memory.num_updates),
+    )
 
 
 class _Layout:
@@ -140,19 +229,37 @@ class _Layout:
         )
         return tf.reshape(product, (-1,))[: self.num_rows]
 
-    def outer_products(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """Returns the blocks of a b' + b a'."""
-        picked_rows, picked_columns = self._picked(a.dtype)
-        a, b = self._parts(a), self._parts(b)
-        a_rows, b_rows = (picked_rows @ a)[:, :, None], (picked_rows @ b)[:, :, None]
-        return (
-            a_rows * (picked_columns @ b)[:, None] + b_rows * (picked_columns @ a)[:, None]
-        )
+    def updated(self, memory: Memory, is_due) -> tf.Tensor:
+        """Returns the blocks with all that is beside them in them if that is due."""
+        weighted = tf.reshape(memory.inner @ memory.basis, (-1, self.num_rows))
+        left = self._parts(tf.reshape(memory.basis, weighted.shape))
+        right = self._parts(weighted)
+        rows, columns = tf.constant(self.rows), tf.constant(self.columns)
 
-    def _parts(self, vector: tf.Tensor) -> tf.Tensor:
-        """Returns a vector as a row for each row of blocks, with zeros behind."""
+        def update(number, blocks):
+            row, column = rows[number], columns[number]
+            left_of_block, right_of_block = (
+                tf.gather(parts, place, axis=1)
+                for parts, place in ((left, row), (right, column))
+            )
+            shift = tf.where(row == column, memory.shift, tf.zeros_like(memory.shift))
+            block = _scaled(memory.scale, blocks[number])
+            block += shift * tf.eye(self.size, dtype=block.dtype)
+            block += tf.matmul(left_of_block, right_of_block, transpose_a=True)
+            return number + 1, tf.tensor_scatter_nd_update(blocks, [[number]], block[None])
+
+        # A block at a time, in its place: all at once would need as much memory again.
+        num_due = tf.where(is_due, len(self.rows), 0)
+        return tf.while_loop(
+            lambda number, _: number < num_due, update, (0, memory.blocks)
+        )[1]
+
+    def _parts(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Returns vectors as a row for each row of blocks, with zeros behind, `(..., k, b)`."""
         missing = self.num_parts * self.size - self.num_rows
-        return tf.reshape(tf.pad(vector, [[0, missing]]), (-1, self.size))
+        before = [[0, 0]] * (len(vectors.shape) - 1)
+        padded = tf.pad(vectors, [*before, [0, missing]])
+        return tf.reshape(padded, (*vectors.shape[:-1], self.num_parts, self.size))
 
     def _picked(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the matrices that pick each block's part of a vector, by row and column."""

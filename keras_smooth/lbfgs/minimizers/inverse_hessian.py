@@ -67,7 +67,7 @@ def empty(num_correction_pairs: int, position: tf.Tensor) -> Memory:
     )
 
 
-def store(memory: Memory, step, change, gradient, growth) -> Memory:
+def store(memory: Memory, step, change, gradient, ratio) -> Memory:
     """Puts a pair in the place of the oldest, unless its curvature is lost in rounding.
 
     The arguments are those of `quasi_newton.InverseHessian`.
@@ -75,7 +75,7 @@ def store(memory: Memory, step, change, gradient, growth) -> Memory:
     # Nothing here is conditional: XLA would copy the pairs into every branch. A pair that
     # is not kept changes nothing.
     curvature, square, kept = curvature_of(step, change)
-    growth = tf.where(kept, growth, tf.ones_like(growth))
+    growth = tf.where(kept, tf.maximum(ratio, 1.0), tf.ones_like(ratio))
     count = memory.diagonal.shape[0]
     slot = memory.num_pairs % count
     here = tf.one_hot(slot, count, dtype=step.dtype) * tf.cast(kept, step.dtype)

@@ -1,6 +1,6 @@
 """The table of minimizers: a new one is a file and a row here.
 
-A minimizer is a module with two constants and four functions,
+A minimizer is a module, or an object, with two constants and these functions,
 
     TAKES_PAIRS, whether `num_correction_pairs` has a meaning
     PACKAGES, on whose versions its numbers depend beside TensorFlow's
@@ -8,6 +8,8 @@ A minimizer is a module with two constants and four functions,
     default_num_pairs(num_rows, num_weights, itemsize) -> int, if it takes pairs
     begin(function, position, num_correction_pairs) -> state
     advance(function, state, num_iterations, tolerance) -> state
+    move(state, begun) -> state on other data, with what may be kept of the memory; `begun` is
+        the state there with empty memory
 
 where `function` of a vector `(n,)` returns value and gradient, and a state is a nest of tensors
 with TFP's names: `converged`, `failed`, `num_iterations`, `num_objective_evaluations`,
@@ -17,11 +19,13 @@ with TFP's names: `converged`, `failed`, `num_iterations`, `num_objective_evalua
 import numpy as np
 
 from keras_smooth.checks import choice
-from keras_smooth.lbfgs.minimizers import bfgs, limited_memory, tfp_bfgs, tfp_lbfgs
+from keras_smooth.lbfgs.minimizers import limited_memory, tfp_bfgs, tfp_lbfgs, updates
+from keras_smooth.lbfgs.minimizers.dense_memory import DenseMemory
 
 MINIMIZERS = {
     "lbfgs": limited_memory,
-    "bfgs": bfgs,
+    "broyden": DenseMemory(updates.broyden),
+    "bfgs": DenseMemory(updates.bfgs),
     "tfp_lbfgs": tfp_lbfgs,
     "tfp_bfgs": tfp_bfgs,
 }

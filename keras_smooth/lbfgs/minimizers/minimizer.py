@@ -40,6 +40,10 @@ class Minimizer:
         # Eager: one evaluation, and no loop to compile.
         return self._begin(lambda point: self._function(point, data), position)
 
+    def move(self, state, position: tf.Tensor, data: tuple):
+        """Returns the state at a position with other data, and what fits them of the memory."""
+        return self._method.move(state, self.begin(position, data))
+
     def advance(self, state, num_iterations: int, tolerance: float, data: tuple):
         """Returns the state after at most so many iterations more."""
         dtype = state.position.dtype

@@ -3,8 +3,8 @@
 A program that evaluates the objective at one place is compiled once at that place. The search
 direction comes from an inverse Hessian: a memory of pairs, or a dense matrix.
 
-The old matrix is divided by tau = min(1, 1 / b), b = s.B s / (y.s), before each update. With
-s = a d and B d = -g the number b costs nothing: s.B s = -a^2 (d.g).
+The old matrix is scaled before each update by what b = s.B s / (y.s) says. With s = a d and
+B d = -g the number b costs nothing: s.B s = -a^2 (d.g).
 
 References:
     Al-Baali, 1998, "Numerical experience with a class of self-scaling quasi-Newton
@@ -26,11 +26,15 @@ from keras_smooth.lbfgs.minimizers.line_search import (
     search,
 )
 
+# The cosine between a direction and steepest descent below which the direction is rounding: the
+# square root of the precision, as of a matrix with a condition of its inverse.
+LEAST_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
+
 
 class InverseHessian(Protocol):
-    """The two functions of an inverse Hessian; its memory is a nest of tensors."""
+    """The three functions of an inverse Hessian; its memory is a nest of tensors."""
 
-    def store(self, memory: Any, step, change, gradient, growth) -> Any:
+    def store(self, memory: Any, step, change, gradient, ratio) -> Any:
         """Returns the memory with a pair more, and the gradient as the latest one.
 
         Args:
@@ -38,8 +42,12 @@ class InverseHessian(Protocol):
             step: Change of the position, `(n,)`.
             change: Change of the gradient, `(n,)`.
             gradient: The latest gradient, `(n,)`.
-            growth: 1 / tau, by which the old matrix is multiplied.
+            ratio: s.B s / (y.s) of the step s, the change y and the inverse B of the old
+                matrix; 1 where it is not known.
         """
+
+    def with_gradient(self, memory: Any, gradient: tf.Tensor) -> Any:
+        """Returns the memory with another gradient as the latest one."""
 
     def times_gradient(self, memory: Any, gradient: tf.Tensor) -> tf.Tensor:
         """Returns the inverse Hessian times the latest gradient."""
@@ -91,6 +99,35 @@ def begin(function: Callable, position: tf.Tensor, memory: Any) -> State:
     )
 
 
+def move(inverse_hessian: InverseHessian, state: State, begun: State) -> State:
+    """Returns the state on other data, with the memory of before if that is of use there.
+
+    That is where minus the inverse Hessian times the gradient is a direction of descent, and
+    more than rounding.
+
+    Args:
+        inverse_hessian: What the memory is.
+        state: The state on the data of before.
+        begun: That on the other data with empty memory.
+    """
+    gradient = begun.objective_gradient
+    memory = inverse_hessian.with_gradient(state.memory, gradient)
+    direction = -inverse_hessian.times_gradient(memory, gradient)
+    slope = dot(direction, gradient)
+    least = LEAST_COSINE[gradient.dtype.name] * tf.norm(direction) * tf.norm(gradient)
+    if state.num_iterations == 0 or not slope < -least:
+        return begun
+    return begun._replace(
+        num_iterations=state.num_iterations,
+        num_objective_evaluations=state.num_objective_evaluations + 1,
+        memory=memory,
+        direction=direction,
+        slope=slope,
+        length=tf.ones_like(slope),
+        is_newton=tf.constant(True),
+    )
+
+
 def advance(
     function: Callable,
     inverse_hessian: InverseHessian,
@@ -121,9 +158,9 @@ def _step(inverse_hessian: InverseHessian, state: State, found: Search, toleranc
         tf.where(good, new, old) for new, old in zip(found.place, start)
     )
     step, change = position - start.position, gradient - start.gradient
-    growth = -(found.length**2) * state.slope / dot(step, change)
-    growth = tf.where(state.is_newton, tf.maximum(growth, 1.0), tf.ones_like(growth))
-    memory = inverse_hessian.store(state.memory, step, change, gradient, growth)
+    ratio = -(found.length**2) * state.slope / dot(step, change)
+    ratio = tf.where(state.is_newton, ratio, tf.ones_like(ratio))
+    memory = inverse_hessian.store(state.memory, step, change, gradient, ratio)
     direction = -inverse_hessian.times_gradient(memory, gradient)
     # Rounding may spoil a direction; the steepest descent is always one.
     downhill = dot(direction, gradient) < 0.0

@@ -46,3 +46,9 @@ def advance(function: Callable, state: Any, num_iterations, tolerance) -> Any:
             state.num_objective_evaluations + result.num_objective_evaluations
         ),
     )
+
+
+def move(state: Any, begun: Any) -> Any:
+    """Returns the state on other data, with empty memory."""
+    del state
+    return begun

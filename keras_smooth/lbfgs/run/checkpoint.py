@@ -16,9 +16,10 @@ from keras_smooth.lbfgs.run import atomic_files
 
 KEEP = 2
 # Of the arrays that a run is kept in.
-FORMAT = 2
-# Of version 0.1.0: its options are not compared, since the memory of its minimizers was another.
-OLD_FORMAT = 1
+FORMAT = 3
+# Of versions 0.1.0 and 0.2.0: their options are not compared, since the memory of their minimizers
+# was another.
+OLD_FORMATS = (1, 2)
 _OPTIONS_OF_OLD = ("format", "method", "num_correction_pairs")
 _NAME = "fit_lbfgs-{:012d}.checkpoint"
 # Nothing else that lies in the directory is ever read or removed.
@@ -77,7 +78,7 @@ class Checkpoint:
     def load(self) -> dict[str, np.ndarray] | None:
         """Returns the arrays of the latest file that is whole, or None if none is there.
 
-        Those of version 0.1.0 have the entry "old".
+        Those of older versions have the entry "old".
 
         Raises:
             ValueError: If the file is of another model, other data or other options, or
@@ -93,7 +94,7 @@ class Checkpoint:
             if arrays is None:
                 continue
             identity = json.loads(arrays.pop("identity").tobytes())
-            is_old = identity.get("format") == OLD_FORMAT
+            is_old = identity.get("format") in OLD_FORMATS
             keys = {*identity, *self._identity} - set(_OPTIONS_OF_OLD if is_old else ())
             others = [k for k in sorted(keys) if identity.get(k) != self._identity.get(k)]
             if others:

@@ -46,8 +46,8 @@ class OptimizationRun:
         self._finished = [0, 0]
         self.deaths = []
         self.status: Status | None = None
-        self.state: Any = None
-        self._begin(position)
+        self.state: Any = minimizer.begin(position, data)
+        self._look()
 
     @property
     def nit(self) -> int:
@@ -73,15 +73,13 @@ class OptimizationRun:
         self._assign(self.best.position)
 
     def move(self, data: Any) -> None:
-        """Goes on from the best position with other data and empty memory."""
+        """Goes on from the best position with other data, and what fits them of the memory."""
         self._data = data
-        self.jump(self.best.position)
+        self._go_on(self._minimizer.move(self.state, self.best.position, data))
 
     def jump(self, position: tf.Tensor) -> None:
         """Goes on from another position with empty memory, also where it had ended."""
-        self._finished = [self.nit, self.nfev]
-        self.status = None
-        self._begin(position)
+        self._go_on(self._minimizer.begin(position, self._data))
 
     def interrupt(self) -> None:
         """Ends the descent wherever it is; assigns the best."""
@@ -166,8 +164,16 @@ class OptimizationRun:
             "memory."
         ]
 
-    def _begin(self, position: tf.Tensor) -> None:
-        self.state = self._minimizer.begin(position, self._data)
+    def _go_on(self, state: Any) -> None:
+        """Goes on from a state that one more evaluation has made, also after an end."""
+        nit, nfev = self.nit, self.nfev + 1
+        self.state, self._finished = state, [0, 0]
+        self._finished = [nit - self.nit, nfev - self.nfev]
+        self.status = None
+        self._look()
+
+    def _look(self) -> None:
+        """Begins a record of the best, and ends where nothing is to do."""
         self.best = _point(self.state)
         if not math.isfinite(self.best.fun) or not math.isfinite(self.best.grad_norm):
             self.status = Status.NON_FINITE

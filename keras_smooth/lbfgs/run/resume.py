@@ -94,7 +94,7 @@ class Resumable:
             )
         if "old" in saved:
             warn(
-                "The checkpoint is of version 0.1.0: the fit goes on from its weights and "
+                "The checkpoint is of an older version: the fit goes on from its weights and "
                 "history, but with empty memory."
             )
         with self._reading() as saved:

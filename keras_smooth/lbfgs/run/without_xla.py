@@ -35,6 +35,10 @@ class MinimizerWithoutXla:
         """See `Minimizer`."""
         return self._tried("begin", arguments)
 
+    def move(self, *arguments: Any) -> Any:
+        """See `Minimizer`."""
+        return self._tried("move", arguments)
+
     def advance(self, *arguments: Any) -> Any:
         """See `Minimizer`."""
         return self._tried("advance", arguments)

@@ -3,6 +3,7 @@
 (() => {
   const numbers = JSON.parse(document.getElementById("numbers").textContent);
   const drawn = new Map();
+  const titles = ["y", "y'", "y''"];
   let over = "cpu_seconds";
 
   const style = (name) =>
@@ -26,19 +27,33 @@
       const series = [];
       if (exact) series.push({ label: "exact", values: exact, color: "--soft", width: 4 });
       if (curve) series.push({ label: "network", values: curve, color: "--s1", width: 1.5 });
-      return { x: "x", data: [numbers.x, ...series.map((one) => one.values)], series };
+      return { x: "x", y: titles[order], data: [numbers.x, ...series.map((one) => one.values)], series };
+    },
+    // All over one another; a name in the legend shows or hides its curve.
+    together: ({ order, first }) => {
+      const shownFirst = first.split(" ").map(Number), exact = numbers.exact[order];
+      const series = numbers.activations
+        .map((one, i) => ({
+          label: one.name, values: one.curves[order], color: `--s${i % 6}`, width: 1.5,
+          show: shownFirst.includes(i),
+        }))
+        .filter((one) => one.values);
+      if (exact) series.unshift({ label: "exact", values: exact, color: "--soft", width: 4 });
+      if (!series.length) return null;
+      return { x: "x", y: titles[order], data: [numbers.x, ...series.map((one) => one.values)], series };
     },
     error: ({ of, order }) => {
       const values = numbers.activations[of].errors[order];
       const series = [{ label: "error", color: "--s1", width: 1.5 }];
-      return values && { x: "x", data: [numbers.x, values], series };
+      return values && { x: "x", y: `error of ${titles[order]}`, data: [numbers.x, values], series };
     },
     learning: ({ of, field }) => {
       const runs = of === "methods" ? numbers.methods : numbers.activations[of].learning;
       const known = runs.filter((run) => run[field] && run[field].some((value) => value > 0));
       if (!known.length) return null;
       return {
-        x: over === "iteration" ? "iteration" : "CPU s",
+        y: { loss: "loss" }[field] || `MSE of ${titles[["y_mse", "dy_mse", "d2y_mse"].indexOf(field)]}`,
+        x: over === "iteration" ? "iteration" : "CPU seconds",
         log: true,
         data: uPlot.join(known.map((run) => [run[over], positive(run[field])])),
         series: known.map((run, i) => ({
@@ -60,17 +75,24 @@
   };
 
   const decades = (chart, splits) =>
-    splits.map((value) => (Number.isInteger(Math.log10(value)) ? value : null));
-  const axis = (size, values, filter) => {
+    splits.filter((value) => Number.isInteger(Math.log10(value))).length < 2 ? splits
+    : splits.map((value) => (Number.isInteger(Math.log10(value)) ? value : null));
+  const axis = (label, size, values, filter) => {
     const line = { stroke: style("--line"), width: 1, ...(filter && { filter }) };
     return {
       stroke: style("--soft"), size, font: "11px system-ui, sans-serif",
+      label, labelSize: 16, labelGap: 0, labelFont: "11px system-ui, sans-serif",
       grid: line, ticks: { ...line, size: 5 }, values,
     };
   };
   // At most six or so of the powers of ten that have a line have room for a label.
   const power = (chart, values) => {
-    const exponents = values.map((value) => (value > 0 ? Math.round(Math.log10(value)) : null));
+    const exponents = values.map((value) => {
+      const log = Math.log10(value);
+      return Math.abs(log - Math.round(log)) < 1e-9 ? Math.round(log) : null;
+    });
+    // Within a decade or so there is no other power.
+    if (exponents.filter((exponent) => exponent !== null).length < 2) return plain(chart, values);
     const known = exponents.filter((exponent) => exponent !== null);
     const step = Math.ceil((known.length - 1) / 5) || 1;
     const labelled = new Set(known.reverse().filter((exponent, i) => i % step === 0));
@@ -92,7 +114,7 @@
     const legend = 18 * (1 + Math.ceil((content.series.length * 110) / place.clientWidth));
     const chart = new uPlot({
       width: place.clientWidth,
-      height: Math.max(place.clientHeight - legend, 90),
+      height: place.dataset.kind === "together" ? 230 : Math.max(place.clientHeight - legend, 90),
       scales: { x: { time: false }, y: content.log ? { distr: 3 } : {} },
       cursor: { sync: { key: place.dataset.kind + place.dataset.of, scales: ["x", null] },
                 drag: { x: false, y: false }, dataIdx: nearest },
@@ -101,15 +123,40 @@
         { label: content.x, value: (chart, value) => shown(value) },
         ...content.series.map((one) => ({
           label: one.label, stroke: style(one.color), width: one.width, spanGaps: true,
+          show: one.show !== false,
+          pxAlign: 0,  // Else points are moved to whole pixels, and curves are steps.
           points: { show: false }, value: (chart, value) => shown(value),
         })),
       ],
       axes: [
-        axis(30, plain),
-        content.log ? axis(50, power, decades) : axis(62, plain),
+        axis(content.x, 30, plain),
+        { ...(content.log ? axis(content.y, 44, power, decades) : axis(content.y, 56, plain)), space: 24 },
       ],
     }, content.data, place);
     drawn.set(place, chart);
+    offer(place, chart);
+  }
+
+  // A picture of what is drawn, in the colors of the page.
+  function offer(place, chart) {
+    const caption = place.closest("figure").querySelector("figcaption");
+    const button = caption.querySelector("button") || document.createElement("button");
+    button.type = "button";
+    button.className = "png";
+    button.textContent = "PNG";
+    button.setAttribute("aria-label", `Save as PNG: ${place.getAttribute("aria-label")}`);
+    button.onclick = () => {
+      const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+      Object.assign(canvas, { width: chart.ctx.canvas.width, height: chart.ctx.canvas.height });
+      pen.fillStyle = style("--page");
+      pen.fillRect(0, 0, canvas.width, canvas.height);
+      pen.drawImage(chart.ctx.canvas, 0, 0);
+      const link = document.createElement("a");
+      link.download = `${place.getAttribute("aria-label").replace(/[^\w.-]+/g, "_")}.png`;
+      link.href = canvas.toDataURL("image/png");
+      link.click();
+    };
+    caption.append(" ", button);
   }
 
   // Only what is looked at is drawn.
@@ -153,6 +200,13 @@
   addEventListener("afterprint", () => {
     document.documentElement.classList.remove("on-paper");
     redraw();
+  });
+
+  // Only what has the letters in its name.
+  const wanted = document.getElementById("filter");
+  wanted.addEventListener("input", () => {
+    for (const one of document.querySelectorAll("[data-name]"))
+      one.hidden = !one.dataset.name.toLowerCase().includes(wanted.value.trim().toLowerCase());
   });
 
   // Sorting.

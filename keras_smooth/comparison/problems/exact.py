@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-MOST_DIMENSIONS = 20
+from keras_smooth.comparison.options import MOST_DIMENSIONS
 
 
 @dataclasses.dataclass(frozen=True)

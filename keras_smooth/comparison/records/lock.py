@@ -48,7 +48,7 @@ def _take(file, directory: Path) -> None:
         file.seek(0)
         raise ValueError(
             f"Another comparison, of process {file.read().strip()}, is writing in "
-            f"{directory}. Wait for its end, or take another output directory."
+            f"{directory}. Wait for its end, or use another output directory."
         ) from None
     except OSError:
         return  # A file system without locks.

@@ -5,7 +5,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,21 +13,15 @@ import tensorflow as tf
 from keras import ops
 
 from keras_smooth import activations, initializers, layers
-from keras_smooth.comparison.learning import ERRORS, LearningCurve, LearningMonitor
+from keras_smooth.comparison.options import DEFAULT_INITIALIZER
 from keras_smooth.comparison.problems import Problem
-from keras_smooth.comparison.settings import DEFAULT_INITIALIZER, Settings, Variant
-from keras_smooth.comparison.training import Report, train
+from keras_smooth.comparison.runs.learning import ERRORS, LearningCurve, LearningMonitor
+from keras_smooth.comparison.runs.training import Report, train
+from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.lbfgs.result import BROKEN_OFF
 
 ORDER = 2
-
-
-class Start(NamedTuple):
-    """What a run of an activation begins with."""
-
-    variant: Variant
-    seed: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,13 +64,18 @@ class Run:
     seconds: float
 
     @property
+    def errors(self) -> tuple[float | None, ...]:
+        """The mean squared errors of y, y', y''."""
+        return self.y_mse, self.dy_mse, self.d2y_mse
+
+    @property
     def failed(self) -> bool:
         """Whether it broke off before its last iteration."""
         return self.status in BROKEN_OFF
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class Record:
     """A run with what it leaves.
 
     Args:
@@ -103,34 +102,29 @@ class Experiment:
     problems: Mapping[str, Problem]
     _compiled: dict = dataclasses.field(default_factory=dict, repr=False)
 
-    def outcomes(
-        self,
-        activation: str,
-        starts: Sequence[Start],
-        report: Callable[[Start, int, float], None],
-    ) -> Iterator[tuple[Start, Outcome]]:
-        """Trains one activation from several starts; compiles once.
+    def records(
+        self, runs: Sequence[RunId], report: Callable[[RunId, int, float], None]
+    ) -> Iterator[tuple[RunId, Record]]:
+        """Makes runs that one program serves, which is compiled once.
 
         Args:
-            activation: Its name.
-            starts: Of each run; they may differ in initializer and seed.
-            report: Called as `report(start, iteration, loss)` while a run goes on.
+            runs: They may differ in initializer and seed.
+            report: Called as `report(run, iteration, loss)` while a run goes on.
         """
         with tf.device(self.settings.device_name()):
-            measurement = self._measurement(activation, starts[0])
-            for start in starts:
-                progress = functools.partial(report, start)
-                yield start, self._outcome(measurement, activation, start, progress)
+            for run in runs:
+                measurement = self._measurement(run)
+                yield run, self._record(measurement, run, functools.partial(report, run))
 
-    def network(self, activation: str, start: Start) -> keras.Model:
+    def network(self, run: RunId) -> keras.Model:
         """Returns the network as the seed decides it."""
-        problem, dtype = self._problem(start), start.variant.dtype
+        problem, dtype = self.problems[run.variant.problem], run.variant.dtype
         depth, _ = self.settings.depth_and_width()
         scaled = [keras.Input((problem.dim,), dtype=dtype)]
         if problem.x_scale:
             center, half = problem.x_scale
             scaled.append(_rescaling(2 / half, -2 * center / half, dtype))
-        dense = [self._dense(activation, start, layer) for layer in range(depth + 1)]
+        dense = [self._dense(run, layer) for layer in range(depth + 1)]
         unscaled, loss = [], keras.losses.MeanSquaredError(dtype=dtype)
         if problem.y_scale:
             mean, deviation = problem.y_scale
@@ -141,52 +135,47 @@ class Experiment:
         model.compile(loss=loss)
         return model
 
-    def _dense(self, activation: str, start: Start, layer: int) -> layers.Dense:
+    def _dense(self, run: RunId, layer: int) -> layers.Dense:
         """Returns a layer as the seed decides it; the one behind the hidden ones is linear."""
         depth, width = self.settings.depth_and_width()
         last = layer == depth
-        function = activations.get("linear" if last else self.settings.function(activation))
+        function = activations.get(
+            "linear" if last else self.settings.function(run.activation)
+        )
         return layers.Dense(
             1 if last else width,
             activation=function,
             order=0,
-            dtype=start.variant.dtype,
+            dtype=run.variant.dtype,
             kernel_initializer=_initializer(
-                start.variant.initializer,
+                run.variant.initializer,
                 function,
                 # Apart for all seeds and layers, and the same in every process.
-                seed=start.seed * (depth + 1) + layer,
+                seed=run.seed * (depth + 1) + layer,
             ),
             # Keras would number through all models of the process, and messages name it.
             name="output" if last else f"hidden_{layer + 1}",
         )
 
-    def _measurement(self, activation: str, start: Start) -> "_NetworkCurves":
+    def _measurement(self, run: RunId) -> "_NetworkCurves":
         """Returns the compiled network, that of the last call where it serves."""
-        key = activation, start.variant._replace(initializer="")
-        if key not in self._compiled:
+        if run.program() not in self._compiled:
             self._compiled.clear()
-            network = self.network(activation, start)
-            self._compiled[key] = _NetworkCurves(network, self._problem(start))
-        return self._compiled[key]
+            problem = self.problems[run.variant.problem]
+            self._compiled[run.program()] = _NetworkCurves(self.network(run), problem)
+        return self._compiled[run.program()]
 
-    def _problem(self, start: Start) -> Problem:
-        return self.problems[start.variant.problem]
-
-    def _outcome(
-        self, measurement: "_NetworkCurves", activation: str, start: Start, report: Report
-    ) -> Outcome:
+    def _record(self, measurement: "_NetworkCurves", run: RunId, report: Report) -> Record:
         """Trains a network that may be compiled already anew, and measures it."""
         started = time.perf_counter()
-        model, problem = measurement.model, self._problem(start)
-        begun = self.network(activation, start)
+        model, problem = measurement.model, measurement.problem
+        begun = self.network(run)
         model.set_weights(begun.get_weights())
         signal = _signal(begun, problem.x)
-        x, y = (column.reshape(len(column), -1) for column in problem.draw(start.seed))
+        x, y = (column.reshape(len(column), -1) for column in problem.draw(run.seed))
         learning = LearningMonitor(
             lambda: errors(problem, measurement.curves()), self.settings.epochs
         )
-
         # Of the loss that is minimized.
         unit = problem.y_scale[1] ** 2 if problem.y_scale else 1.0
 
@@ -194,20 +183,20 @@ class Experiment:
             learning.after(iteration, loss * unit)
             report(iteration, loss * unit)
 
-        end = train(model, x, y, self.settings.epochs, start.variant, look)
+        end = train(model, x, y, self.settings.epochs, run.variant, look)
         end["loss"] *= unit
         learning.at_end(end["nit"], end["loss"])
         curves = measurement.curves()
-        run = Run(
-            activation=activation,
-            seed=start.seed,
+        numbers = Run(
+            activation=run.activation,
+            seed=run.seed,
             signal=signal,
             message=" ".join(filter(None, [end.pop("message"), measurement.lost])),
             **end,
             **errors(problem, curves),
             seconds=round(time.perf_counter() - started, 3),
         )
-        return Outcome(run, curves, learning.curve)
+        return Record(numbers, curves, learning.curve)
 
 
 class _RelativeError(keras.losses.Loss):
@@ -259,20 +248,21 @@ class _NetworkCurves:
 
     Attributes:
         model: The network.
+        problem: What it learns.
         lost: Why a derivative is not there; empty where all are.
     """
 
     def __init__(self, model: keras.Model, problem: Problem):
         self.model = model
         self.lost = ""
-        self._problem = problem
+        self.problem = problem
         self._x = tf.constant(problem.x.reshape(len(problem.x), -1))
         self._evaluate = self._compiled()
 
     def curves(self) -> tuple[np.ndarray | None, ...]:
         """Returns y, y', y'' of the model as it is now; None from the lost one on."""
         found = [
-            np.reshape(value, (-1, *self._problem.shape_of(order)))
+            np.reshape(value, (-1, *self.problem.shape_of(order)))
             for order, value in enumerate(self._evaluate(self._x))
         ]
         return tuple(found + [None] * (ORDER + 1 - len(found)))

@@ -1,6 +1,7 @@
 """What is to be learned: a row of the table, data or a function of the user."""
 
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from keras_smooth.checks import path, shown
-from keras_smooth.comparison import columns, exact_problems
-from keras_smooth.comparison.exact_problems import EXACT_PROBLEMS, ExactProblem
+from keras_smooth.comparison.options import check_problem
+from keras_smooth.comparison.problems import columns, exact
+from keras_smooth.comparison.problems.exact import ExactProblem
 from keras_smooth.differentiation import exact_values
 from keras_smooth.models import identity
-from keras_smooth.registry import nearest
 
 NUM_TRAINING_POINTS = 1000
 NUM_TEST_STEPS = 100
@@ -104,9 +105,6 @@ class Problem:
         return identity.digest([self.x, *known, *self.draw(0)])
 
 
-NAMES = tuple(row.name for row in EXACT_PROBLEMS)
-
-
 def _exact(row: ExactProblem) -> Problem:
     """Returns the problem of a row of the table."""
     shape = NUM_TRAINING_POINTS if row.dim == 1 else (NUM_TRAINING_POINTS, row.dim)
@@ -185,31 +183,28 @@ def _noisy(problem: Problem, noise: float) -> Problem:
 
 
 def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
-    low, high = _bounds(domain)
+    """Returns the problem of a function as if it stood in the table."""
 
-    def values(x: np.ndarray, order: int) -> list[np.ndarray]:
+    def derivative(x: np.ndarray, order: int) -> np.ndarray:
         try:
-            found = exact_values.exact_values(function, x[:, None], order)
+            return np.ravel(exact_values.exact_values(function, x[:, None], order)[order])
         except (TypeError, ValueError) as error:
             reason = str(error).removeprefix("`reference`").removeprefix(":").strip()
             raise type(error)(f"problem: {reason}") from error
-        return [np.ravel(value) for value in found]
 
-    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
-        x = np.random.default_rng(seed).uniform(low, high, NUM_TRAINING_POINTS)
-        return x, values(x, 0)[0]
-
-    x = np.linspace(low, high, NUM_TEST_STEPS + 1)
-    y, dy, d2y = values(x, 2)
-    return Problem(
-        name=OWN_FUNCTION,
-        formula=f"{getattr(function, '__name__', OWN_FUNCTION)}(x)",
-        draw=draw,
-        x=x,
-        exact=(y, dy, d2y),
+    y, dy, d2y = (functools.partial(derivative, order=order) for order in range(3))
+    formula = f"{getattr(function, '__name__', OWN_FUNCTION)}(x)"
+    low, high = _bounds(domain)
+    problem = _exact(ExactProblem(OWN_FUNCTION, formula, (low, high), y, dy, d2y))
+    return dataclasses.replace(
+        problem,
         x_scale=((low + high) / 2, (high - low) / 2),
-        y_scale=(float(y.mean()), float(y.std()) or 1.0),
+        y_scale=_scale_of(problem.exact[0]),
     )
+
+
+def _scale_of(y: np.ndarray) -> tuple[float, float]:
+    return float(y.mean()), float(y.std()) or 1.0
 
 
 def _bounds(domain: Sequence[float]) -> tuple[float, float]:
@@ -239,14 +234,10 @@ def _loaded(source: Any) -> Problem:
 
 
 def _named(name: str) -> Problem:
-    if row := exact_problems.named(name):
+    check_problem(name)
+    if row := exact.named(name):
         return _exact(row)
-    file = Path(name)
-    if name.lower().endswith(".csv") or file.exists():
-        return _of_data(name, f"the data of {file.name}", columns.read(file))
-    raise ValueError(
-        f"There is no problem named {name!r} and no such file. {nearest(name, NAMES)}"
-    )
+    return _of_data(name, f"the data of {Path(name).name}", columns.read(Path(name)))
 
 
 def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
@@ -305,7 +296,7 @@ def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
         x=x[test],
         exact=tuple(None if entry is None else entry[test] for entry in exact),
         x_scale=(float(x[0] + x[-1]) / 2, float(x[-1] - x[0]) / 2),
-        y_scale=(float(points[1].mean()), float(points[1].std()) or 1.0),
+        y_scale=_scale_of(points[1]),
     )
 
 

@@ -9,36 +9,15 @@ What could be read in two ways is refused, with the line.
 import codecs
 import csv
 import math
-import re
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from keras_smooth.checks import shown
+from keras_smooth.comparison.options import NUMBER
 
 NAMES = ("x", "y", "dy", "d2y")
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-
-class _TextLine(NamedTuple):
-    number: int
-    text: str
-
-
-class _Layout(NamedTuple):
-    """What the line of names says of those below.
-
-    Args:
-        separator: What is between two fields; None stands for spaces.
-        width: Number of fields.
-        places: Where the columns are among them.
-    """
-
-    separator: str | None
-    width: int
-    places: dict[str, int]
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -48,37 +27,40 @@ def read(path: Path) -> dict[str, np.ndarray]:
         ValueError: If the file cannot be read in exactly one way.
     """
     try:
-        return _columns(path, *_lines(path))
+        return _columns(path)
     except csv.Error as error:  # A field of more than 131,072 characters.
         raise ValueError(f"Cannot read {path}: {error}.") from None
 
 
-def _columns(
-    path: Path, comments: list[_TextLine], lines: list[_TextLine]
-) -> dict[str, np.ndarray]:
+def _columns(path: Path) -> dict[str, np.ndarray]:
+    comments, lines = [], []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        text = line.strip(" ")
+        if text.startswith("#"):
+            comments += [] if lines else [text.lstrip("# ")]
+        elif text.strip():
+            lines.append((number, text))
     if not lines:
         raise ValueError(f"{path} is empty: its first line must name the columns x and y.")
-    head = lines[0]
-    if comments and _is_row_of_numbers(head.text):
+    head = lines[0][1]
+    if comments and all(map(NUMBER.fullmatch, _fields(head, _separator(head)))):
         head = comments[-1]
     else:
         lines = lines[1:]
-    layout = _layout(path, head.text)
-    rows = [_row(path, line, layout) for line in lines]
-    names = list(layout.places)
-    return dict(zip(names, np.array(rows, float).reshape(-1, len(names)).T))
-
-
-def _lines(path: Path) -> tuple[list[_TextLine], list[_TextLine]]:
-    """Returns the comments before the first line of data, and all lines of data."""
-    comments, lines = [], []
-    for number, text in enumerate(_text(path).splitlines(), start=1):
-        text = text.strip(" ")
-        if text.startswith("#"):
-            comments += [] if lines else [_TextLine(number, text.lstrip("# "))]
-        elif text.strip():
-            lines.append(_TextLine(number, text))
-    return comments, lines
+    separator = _separator(head)
+    names = [name.lower() for name in _fields(head, separator)]
+    places = _places(path, names)
+    rows = []
+    for number, text in lines:
+        fields, what = _fields(text, separator), f"{path}, line {number}: "
+        if len(fields) != len(names):
+            hint = " Decimal commas are not read: write points." if separator == "," else ""
+            raise ValueError(
+                f"{what}{len(fields)} fields where the first line names {len(names)} columns: "
+                f"{shown(text)}.{hint}"
+            )
+        rows.append([_number(what + name, fields[place]) for name, place in places.items()])
+    return dict(zip(places, np.array(rows, float).reshape(-1, len(places)).T))
 
 
 def _text(path: Path) -> str:
@@ -106,10 +88,6 @@ def _fields(text: str, separator: str | None) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def _is_row_of_numbers(text: str) -> bool:
-    return all(map(NUMBER.fullmatch, _fields(text, _separator(text))))
-
-
 def _places(path: Path, found: list[str]) -> dict[str, int]:
     """Returns where the columns are in a line."""
     what = f"it names {shown(', '.join(found))}"
@@ -123,28 +101,6 @@ def _places(path: Path, found: list[str]) -> dict[str, int]:
     if repeated:
         raise ValueError(f"{path} has more than one column {repeated[0]}: {what}.")
     return {name: found.index(name) for name in NAMES if name in found}
-
-
-def _layout(path: Path, head: str) -> _Layout:
-    separator = _separator(head)
-    names = [name.lower() for name in _fields(head, separator)]
-    return _Layout(separator, len(names), _places(path, names))
-
-
-def _row(path: Path, line: _TextLine, layout: _Layout) -> list[float]:
-    fields = _fields(line.text, layout.separator)
-    if len(fields) != layout.width:
-        hint = (
-            "" if layout.separator != "," else " Decimal commas are not read: write points."
-        )
-        raise ValueError(
-            f"{path}, line {line.number}: {len(fields)} fields where the first line names "
-            f"{layout.width} columns: {shown(line.text)}.{hint}"
-        )
-    return [
-        _number(f"{path}, line {line.number}: {name}", fields[place])
-        for name, place in layout.places.items()
-    ]
 
 
 def _number(what: str, field: str) -> float:

@@ -1,29 +1,20 @@
 """The finished runs of a comparison and their medians."""
 
+import collections
 import dataclasses
 import math
 import statistics
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from keras_smooth import registry
-from keras_smooth.comparison.experiment import Outcome, Run
-from keras_smooth.comparison.learning import ERRORS
 from keras_smooth.comparison.problems import Problem
-from keras_smooth.comparison.settings import Settings, Variant
+from keras_smooth.comparison.runs import training
+from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.runs.learning import ERRORS
+from keras_smooth.comparison.settings import RunId, Settings, Variant
 from keras_smooth.presentation.tables import Table
-
-GLOROT = "glorot_uniform"
-
-
-class Key(NamedTuple):
-    """How a run is known."""
-
-    activation: str
-    variant: Variant
-    seed: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +51,16 @@ class Results:
     Args:
         settings: What was asked.
         problems: What is learned, by the names in `settings`.
-        outcomes: Finished runs.
+        records: Finished runs.
         seconds: Wall time so far, of all calls that went on with it; None before a run.
-        failures: The runs whose workers died twice, which are in no file: why, by their keys.
+        failures: The runs whose workers died twice, which are in no file: why, by their ids.
     """
 
     settings: Settings
     problems: Mapping[str, Problem]
-    outcomes: dict[Key, Outcome] = dataclasses.field(default_factory=dict)
+    records: dict[RunId, Record] = dataclasses.field(default_factory=dict)
     seconds: float | None = None
-    failures: dict[Key, str] = dataclasses.field(default_factory=dict)
+    failures: dict[RunId, str] = dataclasses.field(default_factory=dict)
 
     @property
     def problem(self) -> Problem:
@@ -80,33 +71,46 @@ class Results:
         """Returns the results of one variant, as if there were no other."""
         return dataclasses.replace(self, settings=self.settings.of(variant))
 
-    def found(self, activation: str, variant: Variant | None = None) -> list[Outcome]:
-        """Returns the outcomes of an activation in the order of their seeds.
+    def missing(self) -> list[list[RunId]]:
+        """Returns what is left to do and can be done here: lists of runs of one program."""
+        programs = collections.defaultdict(list)
+        for run in self.settings.runs():
+            # The methods of all runs are no option: without them there is nothing to do.
+            method = run.variant.method
+            possible = method in self.settings.method or not training.reason_missing(method)
+            if run not in self.records and possible:
+                programs[run.program()].append(run)
+        return sorted(programs.values(), key=self._place)
+
+    def _place(self, runs: list[RunId]) -> tuple[bool, int]:
+        # Other methods compile for longer than they run; then the longest list first.
+        return runs[0].variant.method in self.settings.method, -len(runs)
+
+    def of_activation(
+        self, activation: str, variant: Variant | None = None
+    ) -> list[Record]:
+        """Returns the records of an activation in the order of their seeds.
 
         Args:
             activation: Its name.
             variant: Of which variant; None is the main one.
         """
         variant = variant or self.settings.main
-        keys = [Key(activation, variant, seed) for seed in range(self.settings.seeds)]
-        return [self.outcomes[key] for key in keys if key in self.outcomes]
+        runs = [RunId(activation, variant, seed) for seed in range(self.settings.seeds)]
+        return [self.records[run] for run in runs if run in self.records]
 
-    def from_glorot(self) -> Variant:
-        """Returns the variant by which the open question is answered."""
-        return self.settings.main._replace(initializer=GLOROT)
-
-    def beside(self) -> dict[str, list[Outcome]]:
-        """Returns the outcomes of the methods beside those of all runs, by method."""
+    def beside(self) -> dict[str, list[Record]]:
+        """Returns the records of the methods beside those of all runs, by method."""
         activation, main = self.settings.activation_beside(), self.settings.main
-        found = {
-            method: self.found(activation, main._replace(method=method))
+        records = {
+            method: self.of_activation(activation, main._replace(method=method))
             for method in self.settings.beside
         }
-        return {method: outcomes for method, outcomes in found.items() if outcomes}
+        return {method: known for method, known in records.items() if known}
 
     def runs(self, activation: str, variant: Variant | None = None) -> list[Run]:
         """Returns the finished runs of an activation in the order of their seeds."""
-        return [outcome.run for outcome in self.found(activation, variant)]
+        return [record.run for record in self.of_activation(activation, variant)]
 
     def all_runs(self) -> list[Run]:
         """Returns the runs of all activations in the main variant."""
@@ -131,7 +135,7 @@ class Results:
         """Returns medians, failures and spread of the runs of one activation."""
         variant = variant or self.settings.main
         runs = self.runs(activation, variant)
-        died = sum(key[:2] == (activation, variant) for key in self.failures)
+        died = sum(run[:2] == (activation, variant) for run in self.failures)
         smoothness = registry.smoothness(self.settings.function(activation))
         return ActivationSummary(
             activation=activation,
@@ -140,19 +144,19 @@ class Results:
             failures=sum(run.failed for run in runs) + died,
             **{name: median([getattr(run, name) for run in runs]) for name in ERRORS},
             d2y_spread=_spread(
-                [outcome.curves for outcome in self.found(activation, variant)]
+                [record.curves for record in self.of_activation(activation, variant)]
             ),
         )
 
-    def median_outcome(self, activation: str) -> Outcome:
-        """Returns the outcome of the seed with the (lower) median error of y''."""
+    def median_record(self, activation: str) -> Record:
+        """Returns the record of the seed with the (lower) median error of y''."""
         runs = self.runs(activation)
         last = next(
             (f for f in reversed(ERRORS) if getattr(runs[0], f) is not None), "seed"
         )
         ordered = sorted(runs, key=lambda run: or_inf(getattr(run, last)))
         seed = ordered[(len(ordered) - 1) // 2].seed
-        return self.outcomes[Key(activation, self.settings.main, seed)]
+        return self.records[RunId(activation, self.settings.main, seed)]
 
 
 def or_inf(value: float | None) -> float:

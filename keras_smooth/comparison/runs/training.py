@@ -65,15 +65,8 @@ def _train_lbfgs(model, x, y, epochs: int, method: str, report: Report) -> dict:
         callbacks=[progress],
         verbose=0,
     ).result
-    return {
-        "success": result.success,
-        "status": result.status,
-        "message": result.message,
-        "nit": result.nit,
-        "nfev": result.nfev,
-        "restarts": result.restarts,
-        "loss": result.fun,
-    }
+    names = ("success", "status", "message", "nit", "nfev", "restarts")
+    return {**{name: getattr(result, name) for name in names}, "loss": result.fun}
 
 
 def _train_adam(model, x, y, epochs: int, dtype: str, report: Report) -> dict:

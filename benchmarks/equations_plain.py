@@ -1,0 +1,724 @@
+"""Equations without hints, by one template, optimizers side by side: docs/equations_plain.md.
+
+    python benchmarks/equations_plain.py [--problems NAME ...] [--optimizers NAME ...]
+                                         [--seconds 60] [--seeds 0] [--record FILE] [--page]
+
+The template: a net of 3 hidden layers of tanh; coordinates scaled to [-1, 1], or cosine and sine of
+one period where the equation is periodic; initial and Dirichlet values by factors of the network,
+or, for heat and Poisson, by a term of the loss; the mean square of the plain residual; as
+many points as a row says, uniform at first, drawn anew by residual every 500 iterations; float64.
+Nothing is told of a solution. Seconds are CPU seconds of one core, compilation and drawing
+included, without what measuring errors costs. SciPy's methods (`pip install scipy`) begin anew at
+each draw, as they must. Runs are appended to the record as lines of JSON; --page writes table and
+figure of all that are there.
+"""
+
+import argparse
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+# One core, before any of the libraries counts them.
+if hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(os.environ.get("CORE", "0")) % len(cores)]})
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+import keras_smooth
+from keras_smooth.lbfgs.minimizers import quasi_newton
+
+ROOT = Path(__file__).parent.parent
+EVERY, CHUNK, POOL = 500, 50, 10
+LETTERS = "abcdefghij"
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A row of the benchmark.
+
+    Args:
+        title: In words.
+        names: Of the coordinates, a letter each.
+        low, high: The box of the coordinates.
+        which: Partial derivatives that the equation needs, as for `keras_smooth.partials`.
+        residual: Of u, these derivatives and the columns of the points.
+        form: u of the network's output and the columns of the points.
+        reference: Returns points, u there and its relative error.
+        published: The best published error, and what it was reached with.
+        goal: What this benchmark is to reach.
+        periodic: Coordinates in which the equation is periodic over the box.
+        dirichlet: u at points on the faces of the box, for a term of the loss.
+        faces: The coordinates whose lower, and whose upper faces have such values.
+        width: Units of a hidden layer.
+        num_points: Points of the equation.
+        num_outputs: Components of u.
+    """
+
+    title: str
+    names: str
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    which: tuple[str, ...]
+    residual: Callable
+    form: Callable
+    reference: Callable
+    published: str = ""
+    periodic: str = ""
+    dirichlet: Callable | None = None
+    faces: tuple[str, str] = ("", "")
+    width: int = 20
+    num_points: int = 2000
+    num_outputs: int = 1
+
+    def uniform(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Returns random points of the box."""
+        return generator.uniform(self.low, self.high, (count, len(self.low)))
+
+    def on_faces(self, count: int, generator: np.random.Generator) -> np.ndarray:
+        """Returns random points of the faces with Dirichlet values, as many on each."""
+        faces = [(name, bound) for bound in (0, 1) for name in self.faces[bound]]
+        points = self.uniform(count, generator)
+        for number, (name, bound) in enumerate(faces):
+            column = self.names.index(name)
+            points[number :: len(faces), column] = (self.low, self.high)[bound][column]
+        return points
+
+    def draw(self, count: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """Returns the points of an objective, uniform."""
+        points = {"inside": self.uniform(count, generator)}
+        if self.dirichlet:
+            points["faces"] = self.on_faces(count // 4, generator)
+        return points
+
+    def net(self) -> keras.Model:
+        """Returns the network of the template."""
+        inputs = keras.Input((len(self.names),), dtype="float64")
+        columns, features = columns_of(inputs), []
+        for name, column, low, high in zip(self.names, columns, self.low, self.high):
+            scaled = (2.0 * column - low - high) / (high - low)
+            waves = [ops.cos(np.pi * scaled), ops.sin(np.pi * scaled)]
+            features += waves if name in self.periodic else [scaled]
+        hidden = ops.concatenate(features, axis=1) if len(features) > 1 else features[0]
+        for _ in range(3):
+            hidden = keras_smooth.Dense(self.width, "tanh", dtype="float64")(hidden)
+        output = keras_smooth.Dense(self.num_outputs, dtype="float64")(hidden)
+        return keras.Model(inputs, self.form(output, *columns))
+
+    def residual_of(self, model: keras.Model, points: Any) -> Any:
+        """Returns the residual of the equation at points, a row each."""
+        values = keras_smooth.partials(model, points, list(self.which), names=self.names)
+        return self.residual(*values, *columns_of(tf.convert_to_tensor(points)))
+
+    def objective(self, model: keras.Model, points: dict) -> dict:
+        """Returns the terms of the loss."""
+        terms = {"equation": ops.mean(self.residual_of(model, points["inside"]) ** 2)}
+        if self.dirichlet:
+            expected = self.dirichlet(*columns_of(points["faces"]))
+            terms["faces"] = ops.mean((model(points["faces"]) - expected) ** 2)
+        return terms
+
+
+def columns_of(points: Any) -> list:
+    return [points[:, i : i + 1] for i in range(points.shape[1])]
+
+
+# Reference solutions. Each comes with what twice as fine a computation changes, relative.
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the relative L2 error."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def grid(low, high, sizes) -> np.ndarray:
+    axes = [np.linspace(*of_axis) for of_axis in zip(low, high, sizes)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(sizes))
+
+
+def closed(function: Callable, low, high, sizes: tuple[int, ...]) -> tuple:
+    """A closed form on a grid, or at 10,000 random points where there are many dimensions."""
+    generator = np.random.default_rng(12345)
+    points = (
+        grid(low, high, sizes)
+        if sizes
+        else generator.uniform(low, high, (10_000, len(low)))
+    )
+    return points, np.asarray(function(*columns_of(points))), 1e-15
+
+
+def cole_hopf(viscosity: float) -> tuple:
+    """Burgers' equation from -sin(pi x): Basdevant et al., 1986, by Gauss and Hermite."""
+    points = grid((-1.0, 0.0), (1.0, 1.0), (257, 51))
+    x, t = points.T
+
+    def solution(count):
+        nodes, weights = np.polynomial.hermite.hermgauss(count)
+        start = np.pi * (x[:, None] - np.sqrt(4.0 * viscosity * t[:, None]) * nodes)
+        weights = weights * np.exp(-np.cos(start) / (2.0 * np.pi * viscosity))
+        return -np.sum(weights * np.sin(start), axis=1) / np.sum(weights, axis=1)
+
+    u = solution(200)
+    return points, u[:, None], relative(solution(100), u)
+
+
+def spectral(low, high, end, start, symbol, change, num_modes, num_steps, rows=16) -> tuple:
+    """A periodic equation u_t = L u + N(u), by Fourier modes and Runge-Kutta steps of order 4.
+
+    What is linear is solved exactly (integrating factor), and a third of the modes is left out of
+    products.
+
+    Args:
+        low, high, end: The interval of x, and the time at which it ends.
+        start: u(x, 0).
+        symbol: L of the wave numbers.
+        change: N of u and its x-derivative.
+        num_modes, num_steps: Of the finer one of two computations.
+        rows: Times at which u is compared.
+    """
+
+    def solution(modes, steps):
+        x = low + (high - low) * np.arange(modes) / modes
+        wave = 2.0 * np.pi / (high - low) * np.fft.fftfreq(modes, 1.0 / modes)
+        kept = np.abs(np.fft.fftfreq(modes)) < 1.0 / 3.0
+        step = end / steps
+        half = np.exp(symbol(wave) * step / 2.0)
+
+        def added(u):
+            values, slopes = np.fft.ifft(u), np.fft.ifft(1j * wave * u)
+            return step * kept * np.fft.fft(change(values, slopes))
+
+        u, found = np.fft.fft(start(x).astype(complex)), []
+        for number in range(steps + 1):
+            if number % (steps // rows) == 0:
+                found.append(np.fft.ifft(u)[:: modes // 256])
+            first = added(u)
+            second = added(half * (u + first / 2.0))
+            third = added(half * u + second / 2.0)
+            fourth = added(half * (half * u + third))
+            u = half**2 * (u + first / 6.0) + half * (second + third) / 3.0 + fourth / 6.0
+        return np.array(found)
+
+    fine = solution(num_modes, num_steps)
+    error = relative(solution(num_modes // 2, num_steps // 2), fine)
+    x = low + (high - low) * np.arange(256) / 256
+    t, x = np.meshgrid(np.linspace(0.0, end, rows + 1), x, indexing="ij")
+    return np.stack([x.ravel(), t.ravel()], axis=1), fine.reshape(-1, 1), error
+
+
+def real(reference: tuple) -> tuple:
+    points, values, error = reference
+    return points, values.real, error
+
+
+def components(reference: tuple) -> tuple:
+    points, values, error = reference
+    return points, np.concatenate([values.real, values.imag], axis=1), error
+
+
+# The rows.
+
+
+def sech(x: Any) -> Any:
+    """2 / cosh(x) with the images that make it periodic over 10."""
+    module = np if isinstance(x, np.ndarray) else ops
+    return sum(2.0 / module.cosh(x - 10.0 * shift) for shift in (-2, -1, 0, 1, 2))
+
+
+def burgers(viscosity: float, **others: Any) -> Problem:
+    return Problem(
+        title=f"Burgers, viscosity {viscosity:.3g}",
+        names="xt", low=(-1.0, 0.0), high=(1.0, 1.0), periodic="x",
+        which=("t", "x", "xx"),
+        residual=lambda u, u_t, u_x, u_xx, x, t: u_t + u * u_x - viscosity * u_xx,
+        form=lambda n, x, t: t * n - ops.sin(np.pi * x),
+        reference=functools.partial(cole_hopf, viscosity),
+        **others,
+    )  # fmt: skip
+
+
+def heat(dim: int, **others: Any) -> Problem:
+    names = LETTERS[:dim]
+    low, high = (0.0,) * (dim + 1), (1.0,) * (dim + 1)
+
+    def exact(*columns, module=np):
+        *space, t = columns
+        return module.exp(-t) * sum(module.sin(np.pi * x) for x in space) / dim
+
+    def residual(u, u_t, *others):
+        return u_t - sum(others[:dim]) / np.pi**2
+
+    return Problem(
+        title=f"heat in {dim} dimension{'s' if dim > 1 else ''}",
+        names=names + "t", low=low, high=high, which=("t", *(2 * name for name in names)),
+        residual=residual,
+        form=lambda n, *columns: n,
+        reference=functools.partial(closed, exact, low, high, (101, 101) if dim == 1 else ()),
+        dirichlet=functools.partial(exact, module=ops), faces=(names + "t", names),
+        **others,
+    )  # fmt: skip
+
+
+def poisson(
+    dim: int, exact: Callable, negative_laplacian: Callable, **others: Any
+) -> Problem:
+    names, low, high = LETTERS[:dim], (0.0,) * dim, (1.0,) * dim
+    return Problem(
+        title=f"Poisson in {dim} dimensions",
+        names=names, low=low, high=high, which=tuple(2 * name for name in names),
+        residual=lambda u, *rest: sum(rest[:dim]) + negative_laplacian(*rest[dim:], module=ops),
+        form=lambda n, *columns: n,
+        reference=functools.partial(
+            closed, functools.partial(exact, module=np), low, high, (101, 101) if dim == 2 else ()
+        ),
+        dirichlet=functools.partial(exact, module=ops), faces=(names, names),
+        **others,
+    )  # fmt: skip
+
+
+def sines(x, y, module):
+    return module.sin(np.pi * x) * module.sin(np.pi * y)
+
+
+def cosines(*columns, module):
+    return sum(module.cos(np.pi * x) for x in columns)
+
+
+def times(factor: float, function: Callable) -> Callable:
+    return lambda *columns, module: factor * function(*columns, module=module)
+
+
+def products(*columns, module):
+    return sum(x * y for x, y in zip(columns[::2], columns[1::2]))
+
+
+def two_modes(x, t, module=np):
+    pi = np.pi
+    first = module.sin(pi * x) * module.cos(2.0 * pi * t)
+    return first + 0.5 * module.sin(4.0 * pi * x) * module.cos(8.0 * pi * t)
+
+
+def helmholtz(x, y, module=np):
+    return module.sin(np.pi * x) * module.sin(4.0 * np.pi * y)
+
+
+def schroedinger_residual(h, h_t, h_xx, x, t):
+    u, v = h[:, :1], h[:, 1:]
+    square = u**2 + v**2
+    return ops.concatenate(
+        [
+            -h_t[:, 1:] + 0.5 * h_xx[:, :1] + square * u,
+            h_t[:, :1] + 0.5 * h_xx[:, 1:] + square * v,
+        ],
+        axis=1,
+    )
+
+
+KIYANI = "Kiyani et al., 2025, dense self-scaled Broyden"
+PIRATE = "PirateNets, 2024, Adam on a GPU"
+PROBLEMS = {
+    "burgers": burgers(0.01 / np.pi, published=f"1.6e-8 ({KIYANI}, 50,000 iterations)"),
+    "burgers_001": burgers(0.01, published="8e-14 (DSGNAR, 2026, sketched Gauss-Newton, 346 s of an H100)"),
+    "allen_cahn": Problem(
+        title="Allen-Cahn", names="xt", low=(-1.0, 0.0), high=(1.0, 1.0), periodic="x",
+        which=("t", "xx"),
+        residual=lambda u, u_t, u_xx, x, t: u_t - 1e-4 * u_xx + 5.0 * (u**3 - u),
+        form=lambda n, x, t: x**2 * ops.cos(np.pi * x) + t * n,
+        reference=lambda: real(spectral(
+            -1.0, 1.0, 1.0, lambda x: x**2 * np.cos(np.pi * x),
+            lambda k: 5.0 - 1e-4 * k**2, lambda u, _: -5.0 * u**3, 2048, 3200,
+        )),
+        published=f"9.4e-7 ({KIYANI})",
+    ),
+    "korteweg_de_vries": Problem(
+        title="Korteweg-de Vries from cos(pi x)", names="xt", low=(-1.0, 0.0), high=(1.0, 1.0),
+        periodic="x", which=("t", "x", "xxx"),
+        residual=lambda u, u_t, u_x, u_xxx, x, t: u_t + u * u_x + 0.022**2 * u_xxx,
+        form=lambda n, x, t: ops.cos(np.pi * x) + t * n,
+        reference=lambda: real(spectral(
+            -1.0, 1.0, 1.0, lambda x: np.cos(np.pi * x),
+            lambda k: 1j * 0.022**2 * k**3, lambda u, u_x: -u * u_x, 512, 16_000,
+        )),
+        published=f"4.3e-4 ({PIRATE})",
+    ),
+    "kuramoto_sivashinsky": Problem(
+        title="Kuramoto-Sivashinsky", names="xt", low=(-1.0, 0.0), high=(1.0, 1.0),
+        periodic="x", which=("t", "x", "xx", "xxxx"),
+        residual=lambda u, u_t, u_x, u_xx, u_xxxx, x, t: (
+            u_t + 5.0 * u * u_x + 0.5 * u_xx + 0.005 * u_xxxx
+        ),
+        form=lambda n, x, t: t * n - ops.sin(np.pi * x),
+        reference=lambda: real(spectral(
+            -1.0, 1.0, 1.0, lambda x: -np.sin(np.pi * x),
+            lambda k: 0.5 * k**2 - 0.005 * k**4, lambda u, u_x: -5.0 * u * u_x, 512, 16_000,
+        )),
+        published="3.5e-4 (Wang et al., 2022, in windows of time)",
+    ),
+    "schroedinger": Problem(
+        title="nonlinear Schroedinger", names="xt", low=(-5.0, 0.0), high=(5.0, np.pi / 2.0),
+        periodic="x", which=("t", "xx"), residual=schroedinger_residual,
+        form=lambda n, x, t: ops.concatenate([sech(x), 0.0 * x], axis=1) + t * n,
+        reference=lambda: components(spectral(
+            -5.0, 5.0, np.pi / 2.0, sech,
+            lambda k: -0.5j * k**2, lambda h, _: 1j * np.abs(h) ** 2 * h, 512, 16_000,
+        )),
+        num_outputs=2,
+        published="2.0e-3 (Raissi et al., 2019, without images)",
+    ),
+    "advection": Problem(
+        title="advection with speed 50", names="xt", low=(0.0, 0.0), high=(2.0 * np.pi, 1.0),
+        periodic="x", which=("t", "x"),
+        residual=lambda u, u_t, u_x, x, t: u_t + 50.0 * u_x,
+        form=lambda n, x, t: ops.sin(x) + t * n,
+        reference=functools.partial(
+            closed, lambda x, t: np.sin(x - 50.0 * t), (0.0, 0.0), (2.0 * np.pi, 1.0), (101, 201)
+        ),
+    ),
+    "wave": Problem(
+        title="wave with two modes", names="xt", low=(0.0, 0.0), high=(1.0, 1.0),
+        which=("tt", "xx"),
+        residual=lambda u, u_tt, u_xx, x, t: u_tt - 4.0 * u_xx,
+        form=lambda n, x, t: (
+            ops.sin(np.pi * x) + 0.5 * ops.sin(4.0 * np.pi * x) + t**2 * x * (1.0 - x) * n
+        ),
+        reference=functools.partial(closed, two_modes, (0.0, 0.0), (1.0, 1.0), (101, 101)),
+    ),
+    "heat_1": heat(1),
+    "heat_4": heat(4),
+    "heat_10": heat(10, num_points=1000),
+    "poisson_2": poisson(2, sines, times(2.0 * np.pi**2, sines)),
+    "poisson_5": poisson(
+        5, cosines, times(np.pi**2, cosines),
+        published="5.6e-8 (energy natural gradients, 3000 s of a GPU)",
+    ),
+    "poisson_10": poisson(
+        10, products, times(0.0, products), num_points=1000,
+        published="2.2e-5 (Hessian-free, 6000 s)",
+    ),
+    "helmholtz": Problem(
+        title="Helmholtz, sin(pi x) sin(4 pi y)", names="xy", low=(-1.0, -1.0), high=(1.0, 1.0),
+        which=("xx", "yy"),
+        residual=lambda u, u_xx, u_yy, x, y: (
+            u_xx + u_yy + u + (17.0 * np.pi**2 - 1.0) * helmholtz(x, y, ops)
+        ),
+        form=lambda n, x, y: (1.0 - x**2) * (1.0 - y**2) * n,
+        reference=functools.partial(closed, helmholtz, (-1.0, -1.0), (1.0, 1.0), (101, 101)),
+        published="1.5e-3 (Wang, Teng and Perdikaris, 2021)",
+    ),
+}  # fmt: skip
+
+
+# Optimizers: functions of a run.
+
+
+class Run:
+    """A problem, a start and a clock without what is measured.
+
+    Attributes:
+        curve: CPU seconds, iterations and relative error, one after another.
+    """
+
+    def __init__(self, problem: Problem, seed: int, seconds: float):
+        self.problem, self.seconds = problem, seconds
+        self.points, self.values, self.reference_error = problem.reference()
+        keras.utils.set_random_seed(seed)
+        self.model = problem.net()
+        self.start = problem.draw(problem.num_points, np.random.default_rng(seed))
+        self.curve: list[tuple[float, int, float]] = []
+        self._begin = time.process_time()
+
+    @property
+    def spent(self) -> float:
+        return time.process_time() - self._begin
+
+    def note(self, nit: int) -> bool:
+        """Notes the error, and returns whether the time is over."""
+        spent = self.spent
+        found = self.model(self.points, training=False).numpy()
+        self.curve.append((round(spent, 2), nit, relative(found, self.values)))
+        self._begin = time.process_time() - spent
+        return spent >= self.seconds
+
+    def drawn(
+        self, model: keras.Model, points: dict, generator: np.random.Generator
+    ) -> dict:
+        """Returns other points, by the residual of a model."""
+        count = len(points["inside"])
+        pool = self.problem.draw(POOL * count, generator)["inside"]
+        residual = _compiled_residual(self.problem, model)(tf.constant(pool))
+        chosen = keras_smooth.choose_by_residual(pool, residual, count, generator)
+        return {**self.problem.draw(count, generator), "inside": chosen}
+
+
+_residuals: dict = {}
+
+
+def _compiled_residual(problem: Problem, model: keras.Model) -> Callable:
+    key = (problem.title, id(model))
+    if key not in _residuals:
+        _residuals[key] = tf.function(lambda points: problem.residual_of(model, points))
+    return _residuals[key]
+
+
+class Watch(keras.callbacks.Callback):
+    """Notes errors after chunks, and stops a fit whose time is over."""
+
+    def __init__(self, run: Run):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.run.note(epoch + 1):
+            self.model.stop_training = True
+
+
+def by_fit_lbfgs(run: Run, keep: bool = True, **arguments: Any) -> None:
+    """fit_lbfgs, with the memory of a method kept over draws or begun anew at each."""
+    never = {name: 2.0 for name in quasi_newton.LEAST_COSINE}
+    least = quasi_newton.LEAST_COSINE if keep else never
+    with mock.patch.object(quasi_newton, "LEAST_COSINE", least):
+        history = keras_smooth.fit_lbfgs(
+            run.model,
+            run.start,
+            objective=run.problem.objective,
+            resample=keras_smooth.Resample(run.drawn, every=EVERY),
+            epochs=10**6,
+            steps_per_execution=CHUNK,
+            tolerance=0.0,
+            callbacks=[Watch(run)],
+            verbose=0,
+            **arguments,
+        )
+    run.note(history.result.nit)
+
+
+def by_adam_then_lbfgs(run: Run) -> None:
+    """A third of the time Adam at 1e-3, and then fit_lbfgs."""
+    optimizer = keras.optimizers.Adam(1e-3)
+    variables = run.model.trainable_variables
+    optimizer.build(variables)
+
+    @tf.function(jit_compile=True)
+    def several(points):
+        for _ in tf.range(CHUNK):
+            with tf.GradientTape() as tape:
+                loss = sum(run.problem.objective(run.model, points).values())
+            optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+
+    points = tf.nest.map_structure(tf.constant, run.start)
+    while run.spent < run.seconds / 3.0:
+        several(points)
+        run.note(int(optimizer.iterations))
+    by_fit_lbfgs(run)
+
+
+def by_scipy(run: Run, method: str) -> None:
+    """A method of SciPy over the same objective, compiled by XLA."""
+    import scipy.optimize
+
+    variables = run.model.trainable_variables
+    shapes = [tuple(v.shape) for v in variables]
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+
+    @tf.function(jit_compile=True)
+    def evaluate(points):
+        with tf.GradientTape() as tape:
+            loss = sum(run.problem.objective(run.model, points).values())
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        return loss, tf.concat([tf.reshape(g, [-1]) for g in gradients], 0)
+
+    def assign(vector):
+        for variable, values, shape in zip(variables, np.split(vector, ends[:-1]), shapes):
+            variable.assign(values.reshape(shape))
+
+    points, nit, generator = run.start, 0, np.random.default_rng(0)
+    position = np.concatenate([v.numpy().ravel() for v in variables])
+    while True:
+        tensors = tf.nest.map_structure(tf.constant, points)
+
+        def value_and_gradient(vector, tensors=tensors):
+            assign(vector)
+            return tuple(part.numpy() for part in evaluate(tensors))
+
+        count = itertools.count(nit + 1)
+
+        def after_iteration(vector, count=count):
+            done = next(count)
+            if done % CHUNK == 0:
+                assign(vector)
+                if run.note(done):
+                    raise StopIteration
+
+        options = {"maxiter": EVERY, "gtol": 0.0}
+        if method == "L-BFGS-B":
+            options |= {"maxcor": 50, "ftol": 0.0, "maxfun": 10**6}
+        result = scipy.optimize.minimize(
+            value_and_gradient, position, jac=True, method=method, options=options,
+            callback=after_iteration,
+        )  # fmt: skip
+        position, nit = result.x, next(count) - 1
+        assign(position)
+        if run.note(nit):
+            return
+        points = run.drawn(run.model, points, generator)
+
+
+OPTIMIZERS = {
+    "fit_lbfgs": by_fit_lbfgs,
+    "broyden, begun anew at draws": functools.partial(
+        by_fit_lbfgs, method="broyden", keep=False
+    ),
+    "bfgs": functools.partial(by_fit_lbfgs, method="bfgs"),
+    "lbfgs, 100 pairs": functools.partial(by_fit_lbfgs, num_correction_pairs=100),
+    "Adam, then fit_lbfgs": by_adam_then_lbfgs,
+    "SciPy L-BFGS-B": functools.partial(by_scipy, method="L-BFGS-B"),
+    "SciPy BFGS": functools.partial(by_scipy, method="BFGS"),
+}
+
+
+# The page.
+
+HEAD = """# Equations without hints
+
+{commands}
+
+One template for all, which `benchmarks/equations_plain.py` describes in its first lines: nothing is
+told of a solution, and points are drawn by residual. Relative L2 errors after {seconds:.0f} CPU
+seconds of one core, compilation included, which is 5 to 10 of them; medians of as many seeds as
+there are, which a cell with more than one has in brackets. An empty cell was not run. "reference" is
+what the reference solution is changed by when it is computed half as fine. The last columns are the
+lowest error of a run, however long, and how many times the published one that is; that was reached
+with what is in brackets behind it, not with this network, nor in this time.
+
+"""
+
+
+def runs_of(record: Path) -> dict:
+    """Returns the runs of a record by problem and optimizer."""
+    runs: dict = {}
+    for line in record.read_text().splitlines():
+        run = json.loads(line)
+        runs.setdefault(run["problem"], {}).setdefault(run["optimizer"], []).append(run)
+    return runs
+
+
+def error_at(run: dict, seconds: float) -> float:
+    """Returns the latest error that was noted until some seconds, and a chunk more."""
+    before = [error for spent, _, error in run["curve"] if spent <= seconds + 1.0]
+    return before[-1] if before else float("nan")
+
+
+def cell(runs: list, seconds: float) -> str:
+    if not runs:
+        return ""
+    error = statistics.median(error_at(run, seconds) for run in runs)
+    return f"{error:.1e}" + (f" ({len(runs)})" if len(runs) > 1 else "")
+
+
+def row(problem: Problem, found: dict, seconds: float) -> str:
+    """Returns the row of a problem."""
+    every = [run for runs in found.values() for run in runs]
+    lowest, spent = min((error, spent) for run in every for spent, _, error in run["curve"])
+    published = problem.published.partition(" ")[0]
+    cells = [
+        problem.title, str(every[0]["weights"]), f"{every[0]['reference']:.0e}",
+        *(cell(found.get(name, []), seconds) for name in OPTIMIZERS),
+        problem.published, f"{lowest:.1e} after {spent:.0f} s",
+        f"{lowest / float(published):.2g}" if published else "",
+    ]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def page(record: Path, out: Path) -> None:
+    """Writes table and figure of a record."""
+    runs = runs_of(record)
+    every = [run for found in runs.values() for some in found.values() for run in some]
+    seconds = min(run["seconds"] for run in every)
+    head = [
+        "problem", "weights", "reference", *OPTIMIZERS, "published", "lowest", "times published"
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    lines += [row(PROBLEMS[name], runs[name], seconds) for name in PROBLEMS if name in runs]
+    commands = "\n".join(sorted({f"    {run['command']}" for run in every}))
+    figure = "![Errors over CPU seconds](images/equations_plain.png)"
+    text = HEAD.format(commands=commands, seconds=seconds)
+    out.write_text(text + "\n".join([*lines, "", figure, ""]))
+    draw_figure(runs, out.parent / "images" / "equations_plain.png")
+
+
+def draw_figure(runs: dict, path: Path) -> None:
+    """Draws the errors over time, a panel each problem."""
+    import matplotlib.pyplot as plt
+
+    names = [name for name in PROBLEMS if name in runs]
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(3.2 * columns, 2.6 * rows),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis, name in zip(axes.flat, names):
+        for number, optimizer in enumerate(OPTIMIZERS):
+            for run in runs[name].get(optimizer, []):
+                seconds, _, errors = zip(*run["curve"])
+                axis.semilogy(seconds, errors, color=f"C{number}", linewidth=1)
+        axis.set_title(PROBLEMS[name].title, fontsize=9)
+        axis.tick_params(labelsize=7)
+        axis.set_xlabel("CPU seconds", fontsize=8)
+    for axis in axes.flat[len(names) :]:
+        axis.set_axis_off()
+    lines = [plt.Line2D([], [], color=f"C{i}") for i in range(len(OPTIMIZERS))]
+    figure.legend(lines, OPTIMIZERS, loc="outside lower center", ncols=4, fontsize=8)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    parser.add_argument(
+        "--optimizers", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS)
+    )
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--record", type=Path, default=Path(__file__).with_suffix(".jsonl"))
+    parser.add_argument("--page", action="store_true", help="write the page of the record")
+    arguments = parser.parse_args()
+    if arguments.page:
+        page(arguments.record, ROOT / "docs" / "equations_plain.md")
+        return
+    command = f"python benchmarks/equations_plain.py --seconds {arguments.seconds:g}"
+    for name in arguments.problems:
+        for optimizer in arguments.optimizers:
+            for seed in arguments.seeds:
+                run = Run(PROBLEMS[name], seed, arguments.seconds)
+                OPTIMIZERS[optimizer](run)
+                spent, nit, error = run.curve[-1]
+                print(
+                    name, optimizer, seed, f"{error:.2e}", nit, f"{spent:.0f} s", flush=True
+                )
+                line = {
+                    "problem": name, "optimizer": optimizer, "seed": seed, "command": command,
+                    "seconds": arguments.seconds, "reference": run.reference_error,
+                    "weights": run.model.count_params(), "curve": run.curve,
+                }  # fmt: skip
+                with arguments.record.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()

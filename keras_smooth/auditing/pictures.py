@@ -1,0 +1,127 @@
+"""Small pictures of a derivative where a layer has it wrong: by tapes, and of the layer's values."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.auditing import checks
+from keras_smooth.auditing.findings import Cause
+from keras_smooth.auditing.report import LayerAudit
+from keras_smooth.differentiation import tasks
+from keras_smooth.differentiation.evaluation import Evaluation
+from keras_smooth.differentiation.points import Points
+from keras_smooth.models import calls
+from keras_smooth.presentation import svg
+
+# Points on the line between two samples. Second differences of so many have three digits in
+# float32, which is what a picture shows.
+_NUM_POINTS = 161
+# A layer with more numbers a sample, as a large convolution, would take seconds to draw.
+_MOST_NUMBERS = 20_000
+_SHOWN = (Cause.ROUGH, Cause.WRONG, Cause.NAN)
+
+
+class Pictures:
+    """Draws the layers of a model that was audited, when somebody looks.
+
+    Args:
+        model: The model.
+        x: Its inputs, a structure of tensors.
+        parts: Its layers by their paths.
+        order: The highest order.
+    """
+
+    def __init__(
+        self,
+        model: keras.layers.Layer,
+        x: Any,
+        parts: dict[str, keras.Operation],
+        order: int,
+    ) -> None:
+        self._model, self._x, self._parts, self._order = model, x, parts, order
+
+    def of(self, row: LayerAudit) -> str:
+        """Returns the picture of a layer, empty where there is none to draw."""
+        part = self._parts.get(row.name)
+        if part is None or row.cause not in _SHOWN:
+            return ""
+        with calls.preserved_random_state():
+            training = row.mode == "training"
+            recorded = calls.record(self._model, [part], (self._x,), training)[id(part)]
+            call = recorded[0]
+            if _size(call.arguments()) + _size(call.output) > _MOST_NUMBERS:
+                return ""
+            x, function = checks.as_function(part, call, training)
+            # Where a slope jumps, the next derivative shows it best.
+            order = self._order if row.cause == Cause.ROUGH else row.order
+            tapes, values = _along_a_line(x, function, order)
+        t = np.linspace(0.0, 1.0, _NUM_POINTS)
+        return svg.chart(
+            f"y{min(order, 4) * chr(39)} of {row.name}, from one sample to another",
+            {
+                "its values": svg.Curve(t, values, width=4),
+                "TensorFlow": svg.Curve(t, tapes),
+            },
+            "t",
+            logarithmic=False,
+        )
+
+
+def _along_a_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a derivative by tapes and by differences, of the output where they differ most."""
+    flat = keras.tree.flatten(x)
+    places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
+    start, end = _farthest(flat[places[0]])
+    t = np.linspace(0.0, 1.0, _NUM_POINTS)
+
+    def along(leaf: tf.Tensor) -> tf.Tensor:
+        shape = (-1, *[1] * (leaf.shape.rank - 1))
+        if not calls.is_float(leaf):
+            return tf.repeat(leaf[start : start + 1], _NUM_POINTS, axis=0)
+        step = leaf[end] - leaf[start]
+        return leaf[start] + tf.cast(t.reshape(shape), leaf.dtype) * step
+
+    points = Points(
+        x=keras.tree.map_structure(along, x),
+        places=places,
+        keys=None,
+        single=len(flat) == 1,
+    )
+    directions = tuple(
+        tf.repeat((flat[i][end] - flat[i][start])[None], _NUM_POINTS, axis=0)
+        for i in places
+    )
+    evaluation = Evaluation(
+        tasks.directional(order), function, points, "tape", directions=directions
+    )
+    entries, _ = checks.by_tapes(evaluation)
+    y, derivative = (_columns(entries[k]) for k in (0, order))
+    values = y
+    for _ in range(order):
+        values = np.gradient(values, t, axis=0, edge_order=2)
+    off = np.nan_to_num(np.abs(derivative - values), nan=np.inf, posinf=np.inf)
+    # Where one looks first, if it is wrong there at all.
+    middle = off[_NUM_POINTS // 8 : -_NUM_POINTS // 8]
+    column = int(np.argmax((middle if middle.any() else off).max(axis=0)))
+    return derivative[:, column], values[:, column]
+
+
+def _size(structure: Any) -> int:
+    """Returns the numbers of a sample in all tensors of a structure."""
+    tensors = filter(tf.is_tensor, keras.tree.flatten(structure))
+    return sum(math.prod(tensor.shape[1:]) for tensor in tensors)
+
+
+def _farthest(leaf: tf.Tensor) -> tuple[int, int]:
+    """Returns the first sample, and that which is farthest from it."""
+    samples = _columns(leaf)
+    return 0, int(np.argmax(np.abs(samples - samples[0]).sum(axis=1)))
+
+
+def _columns(structure: Any) -> np.ndarray:
+    flat = keras.tree.flatten(structure)
+    arrays = [np.asarray(tf.cast(leaf, "float64")) for leaf in flat]
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)

@@ -1,0 +1,67 @@
+"""The fits that one monitor watches, one after another, and their epochs, which count on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# What `fit_lbfgs` calls its methods, in words.
+_METHODS = {
+    "lbfgs": "L-BFGS",
+    "bfgs": "BFGS",
+    "tfp_lbfgs": "L-BFGS of TFP",
+    "tfp_bfgs": "BFGS of TFP",
+}
+
+
+class Fits:
+    """The fits so far.
+
+    Attributes:
+        rows: Name and first epoch of each; those of one name that follow each other are one.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, int]] = []
+        self._last = -1
+        self._shift: int | None = None
+
+    def begin(self) -> None:
+        """Says that the next epoch is of another fit."""
+        self._shift = None
+
+    def epoch(self, epoch: int, model: Any, parameters: Mapping | None) -> int:
+        """Returns the number of an epoch, counted on over all fits.
+
+        Args:
+            epoch: Its number in its fit.
+            model: The model that is trained.
+            parameters: Of the callbacks of the fit.
+        """
+        if self._shift is None:
+            # An epoch of `fit_lbfgs` has the number of its last iteration.
+            first = (parameters or {}).get("initial_epoch", epoch)
+            self._shift = 0 if first > self._last else self._last + 1 - first
+            name = _name(model, parameters or {})
+            if not self.rows or self.rows[-1][0] != name:
+                self.rows.append((name, first + self._shift))
+        return epoch + self._shift
+
+    def end(self, epoch: int) -> None:
+        """Says that an epoch is over.
+
+        Args:
+            epoch: As `epoch` returned it.
+        """
+        self._last = epoch
+
+    def name_of(self, epoch: int) -> str:
+        """Returns the name of the fit that has an epoch."""
+        return next((name for name, first in reversed(self.rows) if first <= epoch), "")
+
+
+def _name(model: Any, parameters: Mapping) -> str:
+    if method := parameters.get("method"):
+        return _METHODS.get(method, method)
+    optimizer = getattr(model, "optimizer", None)
+    # Of mixed precision: what scales the loss wraps what trains.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return "fit" if optimizer is None else type(optimizer).__name__

@@ -1,0 +1,175 @@
+"""What the commands do."""
+
+import argparse
+import importlib
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import keras_smooth
+from keras_smooth import checks
+from keras_smooth.auditing import model_files, progress
+from keras_smooth.cli.parser import BESIDE, DEFAULT_OUT, given_options
+from keras_smooth.comparison import display, report, termination
+from keras_smooth.comparison.options import LOCAL
+from keras_smooth.comparison.records import resuming
+from keras_smooth.differentiation.engines import MAX_ORDER
+
+QUICK = {"seeds": 1, "epochs": 100}
+
+
+def see_devices() -> bool:
+    """Whether TensorFlow sees a GPU, for which it looks once and writes about."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Calls `keras_smooth.compare`, writes its report and prints the answer."""
+    # None is no path given; an empty one is a variable of a shell that nobody has set.
+    out = default_out(arguments.resume) if arguments.out is None else arguments.out
+    out = Path(checks.path("--out", out))
+    console = display.console()
+    try:
+        with _warnings_said(console):
+            comparison = keras_smooth.compare(
+                **asked(arguments, resuming.stored_fields(out) if arguments.resume else {}),
+                jobs=_jobs(arguments),
+                executor=arguments.executor,
+                address=arguments.address,
+                out=out,
+                resume=arguments.resume,
+            )
+            comparison.save(out)
+    except (KeyboardInterrupt, termination.Terminated):
+        display.say(
+            console, f"Interrupted. Go on with the same command and {_resuming(out)}"
+        )
+        raise
+    except RuntimeError as error:  # No run was finished.
+        raise RuntimeError(f"{error}\n{_again(out)}") from error
+    results = comparison.results
+    console.print(display.summary_table(results, console))
+    for sentence in report.sentences(results):
+        display.say(console, sentence)
+    display.say(console, f"{results.seconds:.0f} s. Report: {out / report.PAGE}")
+    if results.failures:
+        num_runs = len(results.records) + len(results.failures)
+        raise RuntimeError(
+            "\n".join(results.failures.values())
+            + f"\n{len(results.failures)} of {num_runs} runs have failed. {_again(out)}"
+        )
+    return 0
+
+
+@contextmanager
+def _warnings_said(console: Any) -> Iterator[None]:
+    """Prints warnings as sentences, but for those of runs and nodes, which the display has."""
+
+    def say(message: Any, category: type[Warning], *_: object, **__: object) -> None:
+        if not issubclass(category, RuntimeWarning):
+            display.say(console, str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = say
+        yield
+
+
+def asked(arguments: argparse.Namespace, stored: dict[str, Any]) -> dict[str, Any]:
+    """Returns what is asked for; where nothing is, what is stored, else the defaults."""
+    beside = () if arguments.quick else BESIDE
+    options = {"beside": beside, **stored, **given_options(arguments)}
+    if arguments.quick:
+        for name, most in QUICK.items():
+            options[name] = min(options.get(name, most), most)
+    for name in ("activations", "problem"):
+        if name in options:
+            options[name] = list(options[name])
+    return options
+
+
+def _jobs(arguments: argparse.Namespace) -> int | None:
+    if arguments.jobs is not None or arguments.executor != LOCAL:
+        return arguments.jobs
+    # Two processes on one GPU would share its memory.
+    on_gpu = see_devices() and getattr(arguments, "device", "auto") != "cpu"
+    return 1 if on_gpu else os.cpu_count() or 1
+
+
+def _again(out: Path) -> str:
+    return f"Try them again with the same command and {_resuming(out)}"
+
+
+def _resuming(out: Path) -> str:
+    return shlex.join(["--resume", "--out", str(out)])
+
+
+def default_out(resume: bool) -> str:
+    """Returns the first free name of comparison, comparison-2, ...; the last used to resume."""
+    names = [DEFAULT_OUT, *(f"{DEFAULT_OUT}-{number}" for number in range(2, 10_000))]
+    free = next(i for i, name in enumerate(names) if not Path(name).exists())
+    return names[max(free - 1, 0)] if resume else names[free]
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    """Prints the derivatives of a saved model that are lost or wrong."""
+    for module in arguments.modules:
+        _import(module)
+    if holes := model_files.known_holes():
+        print(f"keras-smooth audit: {holes}", file=sys.stderr)
+    model = model_files.read_model(arguments.file)
+    x = None if arguments.x is None else _array(arguments.x)
+    if arguments.order > MAX_ORDER:
+        raise ValueError(
+            f"--order must be {MAX_ORDER} or less, received {arguments.order}."
+        )
+    with progress.ProgressLine(display.console(stderr=True)) as line:
+        result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
+    if arguments.json:
+        print(result.to_json())
+    else:
+        result.show()
+    return getattr(result, arguments.mode or "outcome").exit_status
+
+
+def _import(module: str) -> None:
+    # As `python -m` does, also from the directory where the command is started.
+    sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(module)
+    # A module of the user's own can raise anything.
+    except Exception as error:
+        raise ValueError(
+            f"cannot import {checks.shown(module)}: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.remove(os.getcwd())
+
+
+def _array(file: str) -> np.ndarray:
+    path = checks.regular_file(checks.path("--x", file))
+    try:
+        # Mapped, an array can be no larger than its file, whatever the header claims.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    # NumPy takes whatever it cannot read for a pickle, and says how to open that all the same.
+    except Exception:
+        found = None
+    if not isinstance(found, np.ndarray):
+        raise ValueError(
+            f"Cannot read {file}: expected one array of numbers, as numpy.save writes it."
+        )
+    return found
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "compare": compare,
+    "audit": audit,
+}

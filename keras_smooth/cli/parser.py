@@ -1,0 +1,256 @@
+"""The arguments of the command line, as a table, and what is wrong with those that are given."""
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keras_smooth import checks
+from keras_smooth.comparison import options
+from keras_smooth.comparison.options import EXECUTORS, LIST, LOCAL
+
+DEFAULT_OUT = "comparison"
+BESIDE = ("tfp_lbfgs", "adam")
+SHELLS = ("bash", "zsh", "fish")
+MODES = ("inference", "training")
+VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
+# So many values have room in the help.
+MOST_VALUES_SHOWN = 12
+LOG = (
+    "TensorFlow's lines at its start are not shown; set the environment variable "
+    "TF_CPP_MIN_LOG_LEVEL to 0 to see them."
+)
+
+
+class Argument(NamedTuple):
+    """An argument of a command.
+
+    Args:
+        name: `--name` of an option, or the name of what is given by its place.
+        text: What it is; empty for one that help does not show.
+        how: How it is read, for `argparse`.
+        values: What it may be, where that is known; for help and shells.
+        is_path: Whether it is the path of a file or directory.
+    """
+
+    name: str
+    text: str
+    how: dict[str, Any] = {}
+    values: tuple[str, ...] = ()
+    is_path: bool = False
+
+
+class Command(NamedTuple):
+    """A command: its line in the list of commands, its own words, and its arguments."""
+
+    text: str
+    description: str
+    arguments: tuple[Argument, ...]
+
+
+class _Renamed(argparse.Action):
+    """An option of version 0.1.0, refused with the new name."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        parser.error(f"{option_string} is {self.const} now, as in fit_lbfgs")
+
+
+def _integer(text: str) -> int:
+    """Returns the number that ASCII digits write: Python reads 1_0, and other scripts, too."""
+    if not re.fullmatch("[+-]?[0-9]{1,1000}", text):
+        raise argparse.ArgumentTypeError(
+            f"must be an integer such as 10, received {checks.shown(text)}"
+        )
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """Returns a number that is written as in a CSV file."""
+    if not options.NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"must be a number such as 0.1, received {checks.shown(text)}"
+        )
+    return float(text)
+
+
+def _of_option(name: str) -> Argument:
+    """Returns the argument that stands for an option of a comparison."""
+    option = LIST[name]
+    default, metadata = option.default, option.metadata
+    how = {"type": {int: _integer, float: _number}.get(type(default), str)}
+    if "least" in metadata:
+        how |= {"nargs": metadata["least"], "metavar": metadata["metavar"]}
+    words = " ".join(default) if isinstance(default, tuple) else str(default)
+    if name == "beside":
+        words = f"{' '.join(BESIDE)}, and none with --quick"
+    values = metadata.get("values", ())
+    listed = f": {' | '.join(values)}" if 0 < len(values) <= MOST_VALUES_SHOWN else ""
+    return Argument(
+        f"--{name}",
+        f"{metadata['text']}{listed} (default: {words})",
+        # One that is not given is that of the directory, or the default of `compare`.
+        {**how, "default": argparse.SUPPRESS},
+        values,
+        is_path=name == "problem",
+    )
+
+
+COMPARE = Command(
+    "compare activations on y, y' and y''",
+    "Train the same network with several activations, measure the errors of y, y' and y'', "
+    "and write tables, figures and a report.",
+    (
+        *map(_of_option, LIST),
+        Argument(
+            "--jobs", "processes (default: the cores, 1 on a GPU)", {"type": _integer}
+        ),
+        Argument(
+            "--executor",
+            f"{' | '.join(EXECUTORS)}: processes of this machine, or tasks of Ray "
+            f"(default: {LOCAL})",
+            {"default": LOCAL},
+            EXECUTORS,
+        ),
+        Argument(
+            "--address",
+            "of a Ray cluster, such as auto (default: RAY_ADDRESS, else one is started here)",
+        ),
+        Argument(
+            "--out",
+            f"output directory (default: {DEFAULT_OUT}, numbered when it is taken)",
+            is_path=True,
+        ),
+        Argument(
+            "--resume",
+            "go on with the runs in the output directory, whose settings stand where none "
+            "are given; more activations, seeds, methods beside and epochs are added",
+            {"action": "store_true"},
+        ),
+        Argument(
+            "--quick",
+            "at most one seed and 100 iterations, for a look",
+            {"action": "store_true"},
+        ),
+        # Options of version 0.1.0, and the words that fit_lbfgs has for the same things.
+        Argument("--iterations", "", {"action": _Renamed, "const": "--epochs"}),
+        Argument("--optimizer", "", {"action": _Renamed, "const": "--method"}),
+    ),
+)
+AUDIT = Command(
+    "find the layers of a saved model that lose or falsify derivatives",
+    "Look up the operations of every layer of a saved model, and measure what is not known. "
+    "Exit status: 0 all derivatives proven or checked, 1 some faulty, 3 some that could not "
+    "be examined, 2 bad input.",
+    (
+        Argument("file", "a model as Keras saves it, FILE.keras", is_path=True),
+        Argument("--order", "number of derivatives (2)", {"type": _integer, "default": 2}),
+        Argument("--x", "inputs, at which to look", {"metavar": "FILE.npy"}, is_path=True),
+        Argument(
+            "--mode",
+            "the mode whose outcome is the exit status (the worse)",
+            {"choices": MODES},
+            MODES,
+        ),
+        Argument(
+            "--import",
+            "a module that registers the custom objects of the model",
+            {"dest": "modules", "metavar": "MODULE", "action": "append", "default": []},
+        ),
+        Argument("--json", "print JSON, not a table", {"action": "store_true"}),
+    ),
+)
+COMPLETION = Command(
+    "print a script by which a shell completes the command",
+    'For bash: eval "$(keras-smooth completion bash)" in ~/.bashrc. For zsh: the same with '
+    "zsh, after compinit, in ~/.zshrc. For fish: keras-smooth completion fish > "
+    "~/.config/fish/completions/keras-smooth.fish",
+    (Argument("shell", " | ".join(SHELLS), {"choices": SHELLS}, SHELLS),),
+)
+COMMANDS = {"compare": COMPARE, "audit": AUDIT, "completion": COMPLETION}
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Returns the arguments, or ends the process with what is wrong with them."""
+    top = argparse.ArgumentParser(
+        prog="keras-smooth",
+        description="Correct, visible and trainable derivatives for Keras on TensorFlow.",
+        epilog=LOG,
+    )
+    top.add_argument("--version", action="version", version=version())
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name, command in COMMANDS.items():
+        parser = commands.add_parser(
+            name, help=command.text, description=command.description, epilog=LOG
+        )
+        for argument in command.arguments:
+            text = argument.text or argparse.SUPPRESS
+            parser.add_argument(argument.name, help=text, **argument.how)
+    words = sys.argv[1:] if argv is None else argv
+    named = next((word for word in words if not word.startswith("-")), None)
+    if not words or named is not None and named not in COMMANDS:
+        what = f"there is no command {named!r}" if named else "a command is missing"
+        top.error(f"{what}.{_meant(named or '', COMMANDS)} Known: {', '.join(COMMANDS)}.")
+    return top.parse_args(words)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser of a command, which says what a misspelt option may have meant."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        arguments, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            known = [
+                one.name for one in COMMANDS[self.prog.split()[-1]].arguments if one.text
+            ]
+            hints = [_meant(word, known) for word in unknown if word.startswith("-")]
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints)}")
+        return arguments, unknown
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f" Did you mean {', '.join(matches)}?" if matches else ""
+
+
+def version() -> str:
+    """Returns the version of the package, as its file says it: it may not have run yet."""
+    text = (Path(__file__).parent.parent / "__init__.py").read_text(encoding="utf-8")
+    return "".join(VERSION.findall(text))
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises an error for what is wrong with arguments, as far as TensorFlow is not needed.
+
+    Raises:
+        TypeError: If an argument is of another kind.
+        ValueError: If an argument has another value than it may have.
+    """
+    if arguments.command == "compare":
+        given = given_options(arguments)
+        for name in given.get("activations", ()):
+            options.check_activation(name)
+        for name in given.get("problem", ()):
+            options.check_problem(name)
+        options.Options(**given)
+        if arguments.jobs is not None:
+            checks.whole_number("--jobs", arguments.jobs, 1)
+        checks.choice("--executor", arguments.executor, EXECUTORS)
+        if arguments.out is not None:
+            # None is no path given; an empty one is a variable of a shell that nobody has set.
+            checks.path("--out", arguments.out)
+    if arguments.command == "audit":
+        checks.regular_file(checks.path("the file", arguments.file))
+        if arguments.x is not None:
+            checks.regular_file(checks.path("--x", arguments.x))
+
+
+def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options of a comparison that are given."""
+    given = {name: value for name, value in vars(arguments).items() if name in LIST}
+    if "activations" in given:
+        names = [name for each in given["activations"] for name in each.split(",")]
+        given["activations"] = [name for name in names if name]
+    return given

@@ -1,0 +1,94 @@
+"""`main`: arguments in, exit status out."""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+
+from keras_smooth.cli import parser
+from keras_smooth.comparison import termination
+from keras_smooth.presentation import tables
+
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+def main(argv: list[str] | None = None, before: Callable[[], None] = lambda: None) -> int:
+    """Runs the command line and returns the exit status.
+
+    Args:
+        argv: The arguments; None are those of the process.
+        before: Called before a command runs: what imports TensorFlow.
+
+    Returns:
+        0, 1 if the worker of a run died twice or an audit finds a fault, 2 for bad input,
+        3 if an audit leaves something unexamined, 130 after Ctrl-C,
+        143 after SIGTERM.
+    """
+    arguments = parser.parse(argv)
+    try:
+        with termination.raised():
+            return _run(arguments, before)
+    except (TypeError, ValueError, ImportError) as error:
+        return _refused(arguments, str(error), BAD_INPUT)
+    except MemoryError as error:
+        return _refused(arguments, f"not enough memory: {error}", BAD_INPUT)
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        return _refused(arguments, f"{named}{error.strerror or error}", BAD_INPUT)
+    except RuntimeError as error:
+        return _refused(arguments, str(error), FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except termination.Terminated:
+        return termination.STATUS
+
+
+def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
+    parser.check(arguments)
+    if arguments.command == "completion":
+        from keras_smooth.cli import completion
+
+        print(completion.script(arguments.shell), end="")
+        return 0
+    with _start_up_lines_aside():
+        before()
+        from keras_smooth.cli import commands
+
+        commands.see_devices()
+    return commands.COMMANDS[arguments.command](arguments)
+
+
+@contextlib.contextmanager
+def _start_up_lines_aside() -> Iterator[None]:
+    """Keeps back what TensorFlow writes when it starts, unless its level is set or it fails.
+
+    The level alone does not do it: the first lines are written before TensorFlow reads it.
+    """
+    if LOG_LEVEL in os.environ or "tensorflow" in sys.modules:
+        yield
+        return
+    os.environ[LOG_LEVEL] = "3"
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            aside.seek(0)
+            os.write(stderr, aside.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _refused(arguments: argparse.Namespace, words: str, status: int) -> int:
+    words = tables.plain(words, sys.stderr.encoding or "utf-8")
+    print(f"keras-smooth {arguments.command}: {words}", file=sys.stderr)
+    return status

@@ -1,0 +1,28 @@
+"""The command `keras-smooth`. This file is installed as the module `keras_smooth_command`.
+
+Python imports a package before what is in it, and importing keras_smooth imports TensorFlow. So
+the package is made known here without being run, `keras_smooth.cli` is imported from it, and the
+package runs when a command needs it.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+
+
+def main() -> int:
+    """Runs the command line and returns the exit status."""
+    run_package = _known_package("keras_smooth")
+    from keras_smooth import cli
+
+    return cli.main(before=run_package)
+
+
+def _known_package(name: str) -> Callable[[], None]:
+    """Puts a package where `import` looks, and returns what runs its `__init__`."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{name} is not installed.")
+    package, loader = importlib.util.module_from_spec(spec), spec.loader
+    sys.modules[name] = package
+    return lambda: loader.exec_module(package)

@@ -1,0 +1,259 @@
+"""The options of a comparison, each listed once: its word, default, values, and what it is.
+
+`compare`, the command line, the keys in what is stored and the command that a report names read
+this list. It imports no TensorFlow, so that the command line can explain and check it at once.
+"""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from keras_smooth.checks import finite_number, nearest, shown, whole_number
+from keras_smooth.comparison import article
+
+ALL = "all"
+DEFAULT_INITIALIZER = "default"
+DTYPES = ("float64", "float32")
+DEVICES = ("auto", "cpu", "gpu")
+# How numbers are written in files and on the command line.
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+LOCAL, RAY = "local", "ray"
+EXECUTORS = (LOCAL, RAY)
+# What the tables of the package hold, for whoever has not imported TensorFlow: a test compares.
+METHODS = ("lbfgs", "bfgs", "tfp_lbfgs", "tfp_bfgs", "adam")
+PROBLEMS = (
+    "gaussian", "sine", "runge", "front", "morse", "chirp", "polynomial", "oscillation",
+    "gaussian_2d", "franke", "himmelblau", "gaussian_5d",
+)  # fmt: skip
+ACTIVATIONS = (
+    "celu", "centered_sigmoid", "elu", "exponential", "gaussian", "gelu", "hard_shrink",
+    "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "linear", "log_sigmoid",
+    "log_softmax", "logish", "mish", "relu", "relu6", "selu", "sharp_softplus",
+    "shifted_softplus", "sigmoid", "silu", "sin", "smelu", "smooth_elu", "smooth_softsign",
+    "snake", "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus",
+    "sparse_sigmoid", "sparsemax", "squareplus", "tanh", "tanh_shrink",
+)  # fmt: skip
+# Of what else is known by a name: other names of Keras, and what cannot be a network's.
+OTHER_ACTIVATIONS = ("glu", "hard_swish", "smooth_ramps", "swish", "threshold")
+# A thousandth of signal: beyond, nothing is learned, and squares end at 1e308.
+MOST_NOISE = 1000.0
+# Beyond, what is left to run fills the memory; TensorFlow counts iterations in 32 bits.
+MOST_SEEDS = 100_000
+MOST_EPOCHS = 1_000_000_000
+MOST_DIMENSIONS = 20
+
+
+def _union(stored: Iterable, asked: Iterable) -> tuple:
+    return tuple(dict.fromkeys((*stored, *asked)))
+
+
+def _option(default: Any, text: str, **metadata: Any) -> Any:
+    """Returns an option.
+
+    Args:
+        default: Its default.
+        text: What it is, for the help of the command line.
+        metadata: `values`, what it may be, for the completion of shells; `least`, how many
+            of a list there must be, as `argparse` writes it; `metavar`; `grow`, which
+            returns the option of a comparison that holds what is stored and what is asked
+            for, where it need not be the same; `key`, its older name in results.json.
+    """
+    return dataclasses.field(default=default, metadata={"text": text, **metadata})
+
+
+def _factor(default: str, text: str, **metadata: Any) -> Any:
+    return _option((default,), text, least="+", metavar="NAME", grow=_union, **metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is asked of a comparison. See `keras_smooth.compare` for the words.
+
+    Raises:
+        TypeError: If an option is of another kind.
+        ValueError: If an option has another value than it may have.
+    """
+
+    activations: tuple[str, ...] = _option(
+        article.ACTIVATIONS,
+        "names of this package's or Keras' activations, separated by spaces or commas; "
+        f"{ALL} for all",
+        values=(ALL, *ACTIVATIONS), least="+", metavar="NAME", grow=_union,
+    )  # fmt: skip
+    seeds: int = _option(3, "number of runs of each activation", grow=max)
+    epochs: int = _option(1000, "iterations of each run", grow=max, key="iterations")
+    method: tuple[str, ...] = _factor(
+        "lbfgs", "how the networks are trained", values=METHODS, key="optimizer"
+    )
+    initializer: tuple[str, ...] = _factor(
+        DEFAULT_INITIALIZER,
+        f"'{DEFAULT_INITIALIZER}', which is that of keras_smooth.Dense, or names of Keras "
+        "initializers",
+    )
+    dtype: tuple[str, ...] = _factor("float64", "of the numbers", values=DTYPES)
+    device: str = _option("auto", "where the runs are computed", values=DEVICES)
+    problem: tuple[str, ...] = _factor(
+        article.PROBLEM,
+        "what is learned: a name, or a CSV file with columns x, y and optionally dy, d2y",
+        values=PROBLEMS,
+    )
+    architecture: str = _option(
+        article.ARCHITECTURE, "numbers of hidden layers and of their units"
+    )
+    beside: tuple[str, ...] = _option(
+        (),
+        "methods that train the first smooth activation once more, from seed 0, to see what "
+        "the optimizer adds",
+        values=METHODS, least="*", metavar="METHOD", grow=_union,
+    )  # fmt: skip
+    noise: float = _option(
+        0.0,
+        "of the y that are trained on, as a fraction of their standard deviation",
+    )
+
+    def __post_init__(self) -> None:
+        change = self._change
+        change("activations", tuple(self.activations))
+        if not self.activations:
+            raise ValueError("activations must name at least one activation.")
+        if len(set(self.activations)) < len(self.activations):
+            raise ValueError(
+                f"An activation is named twice: {', '.join(self.activations)}."
+            )
+        _check_count("seeds", self.seeds, MOST_SEEDS)
+        _check_count("epochs", self.epochs, MOST_EPOCHS)
+        for name in FACTORS:
+            change(name, _levels(name, getattr(self, name)))
+        for name, choices in (("method", METHODS), ("dtype", DTYPES)):
+            for level in getattr(self, name):
+                _check_choice(name, level, choices)
+        for name in _words("beside", self.beside, "a list of methods"):
+            _check_choice("method", name, METHODS)
+        # Without those that all runs are by.
+        beside = (name for name in dict.fromkeys(self.beside) if name not in self.method)
+        change("beside", tuple(beside))
+        _check_choice("device", self.device, DEVICES)
+        if finite_number("noise", self.noise, least=0.0) > MOST_NOISE:
+            raise ValueError(
+                f"noise must be {MOST_NOISE:g} or less, a fraction of the deviation of y; "
+                f"received {self.noise:g}."
+            )
+        _check_architecture(self.architecture)
+
+    def _change(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def stored(self) -> dict[str, Any]:
+        """Returns the options by the keys of results.json; of factors the first level."""
+        values = {name: getattr(self, name) for name in LIST}
+        factors = {stored_key(name): values[name] for name in FACTORS}
+        first = {
+            name: value[0] if name in FACTORS else value for name, value in values.items()
+        }
+        return {**{stored_key(name): first[name] for name in first}, "factors": factors}
+
+    def command(self) -> str:
+        """Returns the command that makes the same comparison."""
+        words = ["keras-smooth", "compare"]
+        for name, option in LIST.items():
+            value = getattr(self, name)
+            # The command has a default of its own for the methods beside.
+            if value != option.default or name == "beside":
+                values = value if isinstance(value, tuple) else (value,)
+                words += [f"--{name}", *map(str, values)]
+        return shlex.join(words)
+
+    def together(self, asked: "Options") -> tuple[dict[str, Any], list[str]]:
+        """Returns these options and those that are asked for, and which cannot both hold."""
+        pairs = {name: (getattr(self, name), getattr(asked, name)) for name in LIST}
+        grown = {
+            name: option.metadata["grow"](*pairs[name])
+            for name, option in LIST.items()
+            if "grow" in option.metadata
+        }
+        differing = [
+            name for name, (old, new) in pairs.items() if name not in grown and old != new
+        ]
+        # A table of runs of 1000 iterations has no place for those of 100.
+        differing += ["epochs"] if asked.epochs < self.epochs else []
+        changes = [
+            f"{name} was {pairs[name][0]!r}, is {pairs[name][1]!r}" for name in differing
+        ]
+        return grown, changes
+
+
+LIST: dict[str, dataclasses.Field] = {
+    option.name: option for option in dataclasses.fields(Options)
+}
+# In the order in which variants are named and stored.
+FACTORS = ("problem", "dtype", "initializer", "method")
+DEFAULTS = {name: option.default for name, option in LIST.items()}
+
+
+def stored_key(name: str) -> str:
+    """Returns the key of an option in results.json, which may be older than its name."""
+    return LIST[name].metadata.get("key", name)
+
+
+def check_activation(name: str) -> None:
+    """Raises ValueError where no activation is known by a name."""
+    if name not in (ALL, *ACTIVATIONS, *OTHER_ACTIVATIONS):
+        raise ValueError(
+            f"There is no activation named {name!r}. {nearest(name, ACTIVATIONS)}"
+        )
+
+
+def check_problem(name: str) -> None:
+    """Raises ValueError where neither a problem nor a file has a name."""
+    dim = re.fullmatch("gaussian_([1-9][0-9]?)d", name)
+    known = name in PROBLEMS or dim and 2 <= int(dim[1]) <= MOST_DIMENSIONS
+    if not (known or name.lower().endswith(".csv") or Path(name).exists()):
+        raise ValueError(
+            f"There is no problem named {name!r} and no such file. "
+            f"{nearest(name, PROBLEMS)}"
+        )
+
+
+def _check_count(name: str, value: object, most: int) -> None:
+    if whole_number(name, value, least=1) > most:
+        raise ValueError(f"{name} must be {most:,} or less, received {shown(value)}.")
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name} must be one of {', '.join(choices)}; received {shown(value)}."
+        )
+    if value not in choices:
+        raise ValueError(f"Unknown {name} {shown(value)}. {nearest(value, choices)}")
+
+
+def _check_architecture(text: object) -> None:
+    number = "[1-9][0-9]{0,3}"
+    if not isinstance(text, str) or not re.fullmatch(f"{number}x{number}", text):
+        raise ValueError(
+            "architecture must be the numbers of hidden layers and of their units, such as "
+            f"{article.ARCHITECTURE!r}; received {shown(text)}."
+        )
+
+
+def _words(name: str, given: Any, wanted: str) -> tuple[str, ...]:
+    """Returns words without repetition."""
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{name} must be {wanted}, received {shown(given)}.")
+    for word in given:
+        if not isinstance(word, str):
+            raise TypeError(f"{name} must be {wanted}, received {shown(word)}.")
+    return tuple(dict.fromkeys(given))
+
+
+def _levels(factor: str, given: Any) -> tuple[str, ...]:
+    """Returns the levels of a factor; text stands for one."""
+    given = (given,) if isinstance(given, str) else given
+    levels = _words(factor, given, "text or a list of it")
+    if not levels:
+        raise ValueError(f"Name at least one {factor}.")
+    return levels

@@ -1,0 +1,26 @@
+"""What is learned: a row of the table, data or a function of the user.
+
+exact.py       the table of functions with exact derivatives
+columns.py     the columns of a text file
+loading.py     one of the table by name, or data or a function of the user
+"""
+
+from keras_smooth.comparison.problems.loading import (
+    DOMAIN,
+    OWN_DATA,
+    OWN_FUNCTION,
+    Problem,
+    check_precision,
+    load_problem,
+    load_problems,
+)
+
+__all__ = [
+    "DOMAIN",
+    "OWN_DATA",
+    "OWN_FUNCTION",
+    "Problem",
+    "check_precision",
+    "load_problem",
+    "load_problems",
+]

@@ -1,0 +1,60 @@
+"""What the numbers of a comparison depend on beside its settings: versions and the machine."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.comparison.options import METHODS
+from keras_smooth.comparison.runs import training
+from keras_smooth.comparison.settings import Settings
+
+# What the numbers of every method depend on.
+PACKAGES = ("keras-smooth", "tensorflow", "keras", "numpy")
+
+
+def environment(settings: Settings) -> dict:
+    """Returns versions and the machine, for the report."""
+    return {
+        "python": platform.python_version(),
+        **versions(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "device": settings.device_name(),
+    }
+
+
+def versions(methods: Iterable[str] = METHODS) -> dict[str, str]:
+    """Returns the versions of the packages that the numbers of some methods depend on."""
+    more = {name for method in methods for name in training.packages(method)}
+    return {name: version(name) for name in (*PACKAGES, *sorted(more))}
+
+
+def version(package: str) -> str:
+    """Returns a version by the name that is installed, or by what the module says.
+
+    TensorFlow is installed as tensorflow-cpu or tf-nightly, too, and Keras as keras-nightly.
+    """
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.import_module(package.replace("-", "_")).__version__
+
+
+def activation_digests(settings: Settings) -> dict[str, str]:
+    """Returns a hash of some values of each activation, to tell functions of a name apart."""
+    return {
+        name: hashlib.sha256(_values(settings.function(name)).encode()).hexdigest()
+        for name in settings.activations
+    }
+
+
+def _values(function: Callable) -> str:
+    # As one point: a softmax of single values is no function of them, and Keras warns.
+    values = function(tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13, axis=1))
+    # Processors differ in the last digits.
+    return " ".join(f"{value:.6g}" for value in np.ravel(values))

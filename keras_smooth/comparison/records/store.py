@@ -1,0 +1,301 @@
+"""The files of a comparison.
+
+The runs are kept in runs.jsonl, of which each line is JSON: the first has the settings, and each
+other one a run, written as soon as it has ended. From it a comparison is resumed. results.json and
+results.csv say the same to readers. To write them after every run would take longer for every run,
+so they are written when the runs outside of them have become many, and at the end. The curves of
+each run are a file of their own.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import math
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_smooth.comparison.options import FACTORS, PROBLEMS, stored_key
+from keras_smooth.comparison.records.environment import activation_digests, environment
+from keras_smooth.comparison.records.results import Results
+from keras_smooth.comparison.runs.experiment import Record, Run
+from keras_smooth.comparison.settings import GLOROT, RunId, Settings, Variant
+from keras_smooth.lbfgs.run import atomic_files
+from keras_smooth.models import identity
+
+RUNS = "runs.jsonl"
+RESULTS = "results.json"
+RESULTS_TABLE = "results.csv"
+CURVES = "curves"
+# results.json is written anew when so many more runs have ended than it holds, as a fraction.
+GROWTH = 0.25
+_LIST_OF_NUMBERS = re.compile(r"\[\n[\s0-9eE.,+\-nul]*\]")
+
+
+class Store:
+    """Keeps the runs of a comparison in a directory.
+
+    Args:
+        results: To which runs are added.
+        directory: Where they are kept.
+    """
+
+    def __init__(self, results: Results, directory: Path) -> None:
+        self._results = results
+        self._directory = directory
+        self._has_begun = False
+        self._num_written = 0
+        self._num_since = 0
+
+    def keep(self, run: RunId) -> None:
+        """Writes a run that has been added to the results."""
+        write_curves(self._results, run, self._directory)
+        if self._has_begun:
+            _append(self._directory / RUNS, [_line(self._results, run)])
+        else:
+            self._begin()
+        self._num_since += 1
+        if self._num_since > GROWTH * self._num_written:
+            self._write_results()
+
+    def write_all(self) -> None:
+        """Writes what is not written yet."""
+        if not self._has_begun:
+            self._begin()
+        self._write_results()
+
+    def _begin(self) -> None:
+        # Whole or not at all: it takes the place of the runs that are resumed.
+        lines = [_header(self._results)]
+        lines += [_line(self._results, run) for run in self._results.records]
+        atomic_files.write(self._directory / RUNS, lines)
+        self._has_begun = True
+
+    def _write_results(self) -> None:
+        write_results(self._results, self._directory)
+        self._num_written, self._num_since = len(self._results.records), 0
+
+
+def save(results: Results, directory: Path) -> None:
+    """Writes all files of a comparison."""
+    for run in results.records:
+        write_curves(results, run, directory)
+    Store(results, directory).write_all()
+
+
+# Lines of runs.jsonl.
+
+
+def _header(results: Results) -> bytes:
+    return _signed(
+        {
+            "settings": results.settings.stored(),
+            "environment": environment(results.settings),
+            **_digests(results),
+        }
+    )
+
+
+def _line(results: Results, run: RunId) -> bytes:
+    record = results.records[run]
+    content = {
+        **stored_levels(run.variant),
+        "run": _stored_run(record),
+        "seconds": results.seconds,
+    }
+    return _signed(content, record.curves)
+
+
+def _signed(content: dict[str, Any], curves: tuple = ()) -> bytes:
+    return (json.dumps({**content, "digest": digest(content, curves)}) + "\n").encode()
+
+
+def digest(content: dict[str, Any], curves: Iterable[np.ndarray | None] = ()) -> str:
+    """Returns a hash of a line without its digest and of the curves that belong to it."""
+    text = json.dumps(content, sort_keys=True) + identity.digest(map(_as_read, curves))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_read(curve: np.ndarray | None) -> np.ndarray:
+    """Returns float64 with one kind of NaN, as text is read; a lost curve is empty."""
+    values = np.asarray([] if curve is None else curve, float)
+    return np.where(np.isnan(values), np.nan, values)
+
+
+def _append(path: Path, lines: Iterable[bytes]) -> None:
+    # Not through a link to a file that is somebody else's.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    with open(os.open(path, flags, 0o666), "ab") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+# results.json and results.csv.
+
+
+def as_dict(results: Results) -> dict:
+    """Returns the content of `results.json`."""
+    settings, glorot = results.settings, results.settings.from_glorot()
+    content: dict[str, Any] = {
+        "environment": environment(settings),
+        "settings": settings.stored(),
+        "data_digest": results.problem.digest(),
+        **_digests(results),
+        **_runs_and_summary(results),
+    }
+    others = [
+        {**stored_levels(variant), **_runs_and_summary(results.of(variant))}
+        for variant in settings.variants()[1:]
+    ]
+    if others:
+        content["variants"] = others
+    if settings.asks_open_question() and results.of_activation("sigmoid", glorot):
+        content["open_question"] = {
+            "initializer": GLOROT,
+            "runs": _stored_runs(results.of_activation("sigmoid", glorot)),
+            "summary": _dicts([results.summary_of("sigmoid", glorot)]),
+        }
+    if beside := results.beside():
+        content["beside"] = {
+            "activation": settings.activation_beside(),
+            "methods": {name: _stored_runs(records) for name, records in beside.items()},
+        }
+    if results.failures:
+        content["failed"] = list(results.failures.values())
+    if results.seconds is not None:
+        content["seconds"] = results.seconds
+    return content
+
+
+def _digests(results: Results) -> dict[str, dict]:
+    return {
+        "data_digests": {
+            name: problem.digest() for name, problem in results.problems.items()
+        },
+        "activation_digests": activation_digests(results.settings),
+    }
+
+
+def _runs_and_summary(results: Results) -> dict[str, list]:
+    """Returns the rows of the main variant."""
+    names = results.settings.activations
+    records = [record for name in names for record in results.of_activation(name)]
+    return {"runs": _stored_runs(records), "summary": _dicts(results.summary())}
+
+
+def stored_levels(variant: Variant) -> dict[str, str]:
+    """Returns the levels of a variant by the keys of `results.json`."""
+    return {stored_key(name): level for name, level in variant._asdict().items()}
+
+
+def _stored_runs(records: Iterable[Record]) -> list[dict]:
+    return [_stored_run(record) for record in records]
+
+
+def _stored_run(record: Record) -> dict:
+    (run,) = _dicts([record.run])
+    return {**run, **({"learning": record.learning} if record.learning else {})}
+
+
+def _dicts(rows: Iterable) -> list[dict]:
+    return [
+        {name: _json_number(value) for name, value in vars(row).items()} for row in rows
+    ]
+
+
+def _json_number(value):
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_results(results: Results, directory: Path) -> None:
+    """Writes `results.json` and `results.csv`; a reader never sees half a file."""
+    content = as_dict(results)
+    _write_text(directory / RESULTS, _as_text(content))
+    table = io.StringIO()
+    names = [field.name for field in dataclasses.fields(Run)]
+    levels = list(map(stored_key, FACTORS))
+    writer = csv.DictWriter(table, [*names, *levels], extrasaction="ignore")
+    writer.writeheader()
+    for section in (content["settings"] | content, *content.get("variants", [])):
+        writer.writerows(
+            {**run, **{name: section[name] for name in levels}} for run in section["runs"]
+        )
+    _write_text(directory / RESULTS_TABLE, table.getvalue())
+
+
+def _as_text(content: dict) -> str:
+    """Returns JSON with a line a value, but lists of numbers in one line."""
+    text = json.dumps(content, indent=2, allow_nan=False)
+    # Text in JSON has no line breaks: what begins so is no text.
+    return _LIST_OF_NUMBERS.sub(lambda numbers: " ".join(numbers[0].split()), text) + "\n"
+
+
+# Curves.
+
+
+def write_curves(results: Results, run: RunId, directory: Path) -> None:
+    """Writes the network's y, y', y'' of one run as `curves/NAME.csv`."""
+    problem, record = results.problems[run.variant.problem], results.records[run]
+    columns = curve_columns(problem.dim)
+    lines = [",".join(itertools.chain(*columns))]
+    for i in range(len(problem.x)):
+        cells: list[str] = []
+        for names, values in zip(columns, (problem.x, *record.curves)):
+            lost = values is None
+            cells += [""] * len(names) if lost else map(repr, np.ravel(values[i]).tolist())
+        lines.append(",".join(cells))
+    curves_folder(directory).mkdir(exist_ok=True)
+    path = curves_path(directory, run, results.settings)
+    _write_text(path, "\n".join(lines) + "\n")
+
+
+def curve_columns(dim: int) -> list[list[str]]:
+    """Returns the columns of x, y, y', y'' in files of curves; d2y1_2 is by x1 and x2."""
+    if dim == 1:
+        return [["x"], ["y"], ["dy"], ["d2y"]]
+    axes = [str(axis) for axis in range(1, dim + 1)]
+    pairs = ["_".join(pair) for pair in itertools.product(axes, axes)]
+    return [
+        [f"x{axis}" for axis in axes],
+        ["y"],
+        [f"dy{axis}" for axis in axes],
+        [f"d2y{pair}" for pair in pairs],
+    ]
+
+
+def curves_folder(directory: Path) -> Path:
+    """Returns where all curves are.
+
+    Raises:
+        ValueError: If it is a link, through which files of somebody else would be replaced.
+    """
+    folder = directory / CURVES
+    if folder.is_symlink():
+        raise ValueError(
+            f"{folder} is a link; expected a folder, or nothing. Move what it leads to "
+            "there, or use another output directory."
+        )
+    return folder
+
+
+def curves_path(directory: Path, run: RunId, settings: Settings) -> Path:
+    """Returns where the curves of a run are."""
+    apart = run.variant.apart_from(settings.main)
+    if "problem" in apart and apart["problem"] not in PROBLEMS:
+        # A path is no name of a file, and two may end in the same one.
+        apart["problem"] = f"data{settings.problem.index(apart['problem'])}"
+    name = "-".join([run.activation, *apart.values(), f"seed{run.seed}"])
+    return directory / CURVES / f"{name}.csv"
+
+
+def _write_text(path: Path, text: str) -> None:
+    # The name of a problem that is a file may hold bytes that are no text.
+    atomic_files.write(path, [text.encode(errors="backslashreplace")])

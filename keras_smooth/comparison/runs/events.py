@@ -1,0 +1,66 @@
+"""What is told of runs while they are made."""
+
+import dataclasses
+
+from keras_smooth.comparison.runs.experiment import Record
+from keras_smooth.comparison.settings import RunId
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """A run that goes on."""
+
+    run: RunId
+    iteration: int
+    loss: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A run that is done."""
+
+    run: RunId
+    record: Record
+
+
+@dataclasses.dataclass(frozen=True)
+class Died:
+    """A run whose worker died.
+
+    Args:
+        run: Which run.
+        reason: What the worker died of, as the end of a sentence.
+        again: Whether the run is tried once more.
+    """
+
+    run: RunId
+    reason: str
+    again: bool
+
+    def sentence(self) -> str:
+        """Returns what happened in words."""
+        end = "is tried once more" if self.again else "has failed"
+        return f"The run of {self.run} {end}: {self.reason}"
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A machine that gets no more runs.
+
+    Args:
+        node: Its name.
+        reason: What it lacks, as the end of a sentence.
+    """
+
+    node: str
+    reason: str
+
+    def sentence(self) -> str:
+        """Returns what happened in words."""
+        return (
+            f"The node {self.node} of the cluster is left out, and its runs go to others: "
+            f"{self.reason}"
+        )
+
+
+Event = Progress | Finished | Died | LeftOut

@@ -1,0 +1,106 @@
+"""Derivatives that tapes do not find: those that are known to be 0, and those that are lost."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth import registry
+from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.traces import NotTraceableError, Traces
+from keras_smooth.models import graph
+
+
+class LostError(ValueError):
+    """Says that TensorFlow has no such derivative."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ways:
+    """The ways from the inputs of a model that move to its outputs.
+
+    Args:
+        traces: What the model computes.
+        points: Its inputs.
+        together: Whether all inputs count as one, as along a line.
+    """
+
+    traces: Traces
+    points: Points
+    together: bool = False
+
+    @property
+    def model(self) -> Any:
+        return self.traces.model
+
+    def checked(
+        self, row: Any, order: int, like: tf.Tensor, output: int, inputs: Sequence[int]
+    ) -> tf.Tensor:
+        """Returns a gradient, zeros where none is the truth, or raises that it is lost.
+
+        Args:
+            row: A gradient, None, or the error that there was in its place.
+            order: Of the derivative.
+            like: What zeros have the shape of.
+            output: Place of the output.
+            inputs: The places of those inputs by which it is derived.
+
+        Raises:
+            LostError: If there is none, though something leads from the inputs to the output.
+        """
+        if isinstance(row, Exception):
+            raise LostError(lost(self.model, order, row.args[0])) from row
+        if row is not None:
+            return row
+        if not self._is_zero(order, output, inputs):
+            raise LostError(
+                lost(self.model, order, "TensorFlow finds no path from x to it")
+            )
+        return tf.zeros_like(like)
+
+    def are_right(self, order: int) -> bool:
+        """Returns whether tapes are known to be right up to an order, as far as pieces go."""
+        known = registry.smoothness(self.model) is not None
+        return known and registry.tapes_right_to(self.model) >= order
+
+    def _is_zero(self, order: int, output: int, inputs: Sequence[int]) -> bool:
+        """Returns whether a derivative of which there is nothing to see is known to be 0."""
+        smoothness = registry.smoothness(self.model)
+        # Tapes may leave out what a stopped or declared gradient hides.
+        if smoothness is not None and smoothness >= order and self.are_right(max(order, 2)):
+            return True
+        try:
+            parts = [self.points.moved_by([i]) for i in set(inputs)]
+            parts = [self.points] if self.together else parts
+            return not all(self.traces.reached(part)[output] for part in parts)
+        except NotTraceableError:
+            return False
+
+
+def lost(model: object, order: int, cause: object) -> str:
+    """Returns the message that a derivative is lost, with what to look at and what to do."""
+    smooth = ", ".join(registry.recommended(order))
+    return (
+        f"The derivative of order {order} is lost: {cause}. To look at: "
+        f"{', '.join(_suspects(model, order))}. Replace rough activations by smooth ones "
+        f"({smooth}) and keras.activations.softsign by the one of keras_smooth; where the "
+        "derivative is truly 0, add 0 * x**order to say so."
+    )
+
+
+def _suspects(model: object, order: int) -> list[str]:
+    parts = graph.inner(model) if graph.is_graph(model) else []
+    classes = [(part, registry.smoothness(part)) for part in parts]
+    named = [
+        _named(part, k)
+        for part, k in classes
+        if k is None or min(k, registry.tapes_right_to(part)) < order
+    ]
+    return named or [_named(model, registry.smoothness(model))]
+
+
+def _named(part: object, smoothness: float | None) -> str:
+    name = getattr(part, "name", None) or getattr(part, "__name__", "the function itself")
+    kind = "unknown smoothness" if smoothness is None else f"C^{smoothness}"
+    return f"{name} ({type(part).__name__}, {kind})"

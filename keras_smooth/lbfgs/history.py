@@ -1,0 +1,43 @@
+"""What `fit_lbfgs` returns: the history of Keras, which shows itself."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_smooth.lbfgs.result import OptimizeResult
+from keras_smooth.presentation import svg
+from keras_smooth.presentation.tables import ShownAsTable, Table
+
+# Curves beside the loss; more are a tangle.
+_MOST_CURVES = 6
+
+
+class History(ShownAsTable, keras.callbacks.History):
+    """The logs of a fit, and how it ended.
+
+    Attributes:
+        epoch: Number of the last iteration before each call of the callbacks.
+        history: A list of each log.
+        result: The `OptimizeResult`, once the fit has ended.
+    """
+
+    result: OptimizeResult | None = None
+
+    def __repr__(self) -> str:
+        ended = "" if self.result is None else f": {self.result.message}"
+        return f"<History of {len(self.history)} logs at {len(self.epoch)} epochs{ended}>"
+
+    def _table(self) -> Table:
+        if self.result is not None:
+            return self.result._table()
+        last = [(name, f"{float(each[-1]):.6g}") for name, each in self.history.items()]
+        return Table(head=(), rows=last)
+
+    def _pictures(self) -> Sequence[str]:
+        names = ["loss", *(name for name in self.history if name != "loss")][:_MOST_CURVES]
+        curves = {
+            name: svg.Curve(self.epoch, self.history[name])
+            for name in names
+            if len(self.history[name]) == len(self.epoch)
+        }
+        return [svg.chart("logs", curves, "epoch", logarithmic=True)]

@@ -1,0 +1,163 @@
+"""What a person sees of a fit: a line that is written anew, or a few lines in a log."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.result import OptimizeResult
+from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
+from keras_smooth.presentation.notebook import Line, ipython
+from keras_smooth.presentation.tables import printable
+
+# A log has a line at the first call, after each of so many shares of the fit, and at the end.
+_LINES = 10
+
+
+class Progress:
+    """Shows iteration, loss, largest gradient, evaluations, seconds and what is left.
+
+    It prints nothing that could not be shown, and never raises an error.
+
+    Args:
+        request: Of the fit. Its `verbose` 0 shows nothing; 2 prints a line at every call; else
+            one line is written anew where a terminal or a notebook shows it, and a log has a
+            few. Beside a `ProgbarLogger` of the user's own nothing is shown.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._start = time.monotonic()
+        # Iterations and time of the first call: what is before it compiles.
+        self._first: tuple[int, float] | None = None
+        self._line = ""
+        own = keras.callbacks.ProgbarLogger
+        given = keras.tree.flatten(request.callbacks or [])
+        shows_itself = any(isinstance(each, own) for each in given)
+        self._write, self._end = _writer(0 if shows_itself else request.verbose)
+
+    def update(self, run: OptimizationRun, logs: Mapping[str, Any]) -> None:
+        """Shows a run after some iterations."""
+        try:
+            now = time.monotonic()
+            self._first = self._first or (run.nit, now)
+            left = self._seconds_left(run.nit, now)
+            # Of a fit that has ended nothing is left.
+            self._line = self._words(run, logs, now, None)
+            self._write(self._words(run, logs, now, left), self._share(run.nit, now))
+        except Exception:
+            self._write = _nothing
+
+    def end(self, result: OptimizeResult) -> None:
+        """Shows how the fit ended."""
+        try:
+            self._end(self._line, result.message)
+        except Exception:
+            self._write = _nothing
+
+    def _words(
+        self, run: OptimizationRun, logs: Mapping[str, Any], now: float, left: float | None
+    ) -> str:
+        request = self._request
+        seconds = _duration(now - self._start)
+        words = [
+            f"{request.initial_epoch + run.nit}/{request.epochs}",
+            f"loss: {run.best.fun:.4e}",
+            f"gradient: {run.best.grad_norm:.1e}",
+            seconds if left is None else f"{seconds}, {_duration(left)} left",
+            f"evaluations: {run.nfev}",
+        ]
+        words += [f"{name}: {float(v):.4g}" for name, v in logs.items() if name != "loss"]
+        return printable("  ".join(words))
+
+    def _seconds_left(self, nit: int, now: float) -> float | None:
+        """Returns an estimate, None where there is nothing to make it from."""
+        first, begun = self._first or (nit, now)
+        left = []
+        if nit > first:
+            rest = self._request.num_iterations - nit
+            left.append((now - begun) / (nit - first) * rest)
+        if self._request.max_seconds is not None:
+            left.append(max(self._request.max_seconds - (now - self._start), 0.0))
+        return min(left, default=None)
+
+    def _share(self, nit: int, now: float) -> float:
+        """Returns how much of the iterations, or of the time, is used up."""
+        share = nit / self._request.num_iterations
+        if self._request.max_seconds:
+            share = max(share, (now - self._start) / self._request.max_seconds)
+        return share
+
+
+def _writer(verbose: str | int) -> tuple[Callable[[str, float], None], Callable]:
+    """Returns what writes a line while a fit goes on, and what writes the last words."""
+    if verbose == 0 or sys.stdout is None:
+        return _nothing, _nothing
+    if verbose == 2:
+        return _print_line, _print_message
+    if module := ipython():
+        return _in_a_notebook(Line(module))
+    return _rewriting() if sys.stdout.isatty() else _logging()
+
+
+def _nothing(*_: Any) -> None:
+    """Shows nothing."""
+
+
+def _print_line(line: str, share: float) -> None:
+    print(line, flush=True)
+
+
+def _print_message(line: str, message: str) -> None:
+    print(message, flush=True)
+
+
+def _in_a_notebook(place: Line) -> tuple[Callable, Callable]:
+    def write(line: str, share: float) -> None:
+        place.write(line)
+
+    def end(line: str, message: str) -> None:
+        place.write(f"{line}\n{message}" if line else message)
+
+    return write, end
+
+
+def _rewriting() -> tuple[Callable, Callable]:
+    def write(line: str, share: float) -> None:
+        columns = shutil.get_terminal_size().columns - 1
+        cut = line if len(line) <= columns else f"{line[: columns - 3]}..."
+        # As wide as the terminal, which leaves nothing of a longer line before.
+        print(f"\r{cut:<{columns}}", end="", flush=True)
+
+    def end(line: str, message: str) -> None:
+        columns = shutil.get_terminal_size().columns - 1
+        print(f"\r{line:<{columns}}\n{message}" if line else message, flush=True)
+
+    return write, end
+
+
+def _logging() -> tuple[Callable, Callable]:
+    shares, last = [0.0], [""]
+
+    def write(line: str, share: float) -> None:
+        if share >= shares[0]:
+            # From share to share, and past those that one call went over.
+            shares[0] = (int(share * _LINES + 1e-9) + 1) / _LINES
+            last[0] = line
+            _print_line(line, share)
+
+    def end(line: str, message: str) -> None:
+        is_told = line.split(" ")[0] == last[0].split(" ")[0]
+        print(message if is_told else f"{line}\n{message}", flush=True)
+
+    return write, end
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

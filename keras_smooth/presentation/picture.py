@@ -1,0 +1,107 @@
+"""Figures that show themselves: below a notebook's cell, or in a window of a script.
+
+This file alone imports matplotlib at its top, and is imported where a figure is made.
+"""
+
+import atexit
+import functools
+import io
+import sys
+import threading
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from keras_smooth.presentation.notebook import ipython
+from keras_smooth.presentation.warn import warn
+
+_OPTIONS: dict[str, Any] = {"layout": "constrained", "dpi": 120}
+
+
+class Picture(Figure):
+    """A figure that a notebook shows as the value of a cell, whether pyplot is there or not."""
+
+    # What was written to a file needs no window.
+    is_saved = False
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        super().savefig(file, format="png")
+        return file.getvalue()
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """Does what `matplotlib.figure.Figure.savefig` does."""
+        self.is_saved = True
+        super().savefig(*args, **kwargs)
+
+    def show(self, warn_if_hidden: bool = True) -> None:
+        """Shows the figure: in a notebook at once, else in its window."""
+        if module := ipython():
+            module.display.display(self)
+        elif self.canvas.manager is not None:
+            super().show(warn_if_hidden)
+        elif warn_if_hidden:
+            warn("There is no screen for the figure. Write it to a file with `savefig`.")
+
+
+def hidden(width: float, height: float) -> Picture:
+    """Returns an empty figure that belongs to no window."""
+    figure = Picture(figsize=(width, height), **_OPTIONS)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def shown(width: float, height: float) -> Picture:
+    """Returns an empty figure with a window where there is a screen, as pyplot makes them.
+
+    The window of a script opens when the script ends, as by `pyplot.show()` in its last line,
+    or before, by that or by `Picture.show`. It does not if the figure was written to a file.
+    """
+    if ipython() or threading.current_thread() is not threading.main_thread():
+        return hidden(width, height)
+    try:
+        return _in_a_window(width, height) or hidden(width, height)
+    # A screen that is set and not there, say: the figure is worth more than its window.
+    except Exception:
+        return hidden(width, height)
+
+
+def _in_a_window(width: float, height: float) -> Picture | None:
+    """Returns a figure with a window, None where figures have none."""
+    from matplotlib import pyplot
+
+    current = pyplot.gcf().number if pyplot.get_fignums() else None
+    figure = pyplot.figure(FigureClass=Picture, figsize=(width, height), **_OPTIONS)
+    # What pyplot draws next goes where it would have gone.
+    if current is not None:
+        pyplot.figure(current)
+    if figure.canvas.required_interactive_framework is None:
+        pyplot.close(figure)
+        return None
+    if hasattr(sys, "ps1"):
+        figure.show()
+    else:
+        _show_at_exit()
+    return figure
+
+
+@functools.cache
+def _show_at_exit() -> None:
+    """Has the windows that nobody has closed by then opened when the process ends."""
+    atexit.register(_open_windows)
+
+
+def _open_windows() -> None:
+    from matplotlib import pyplot
+
+    figures = {number: pyplot.figure(number) for number in pyplot.get_fignums()}
+    waiting = [
+        number
+        for number, figure in figures.items()
+        if isinstance(figure, Picture) and not figure.is_saved
+    ]
+    for number in set(figures) - set(waiting):
+        pyplot.close(number)
+    if waiting:
+        pyplot.show()

@@ -1,0 +1,195 @@
+"""The one rule of shapes, which the docstring of `keras_smooth` says, over all operators."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from keras import ops, tree
+
+import keras_smooth
+
+SIZE = 5
+
+# Shapes of samples of x, and of y.
+INPUTS = {
+    "(batch, d)": (3,),
+    "(batch, atoms, 3)": (2, 3),
+    "(batch, 1)": (1,),
+    "(batch, 1, 1)": (1, 1),
+    "(batch,)": (),
+    "a dict": {"x": (2,), "t": (1,)},
+    "a tuple": ((1,), ()),
+}
+OUTPUTS = {
+    "(batch,)": (),
+    "(batch, 1)": (1,),
+    "(batch, k)": (2,),
+    "(batch, h, w)": (2, 1, 3),
+    "a dict": {"u": (1,), "v": (2,)},
+}
+
+
+def leaves(shapes):
+    """Returns shapes in the order in which Keras flattens a structure of them."""
+    if isinstance(shapes, dict):
+        return [shapes[key] for key in sorted(shapes)]
+    return list(shapes) if shapes and isinstance(shapes[0], tuple) else [shapes]
+
+
+def structured(shapes, make):
+    """Returns what is made of each shape, in their structure."""
+    if isinstance(shapes, dict):
+        return {key: make(shape) for key, shape in shapes.items()}
+    if shapes and isinstance(shapes[0], tuple):
+        return tuple(map(make, shapes))
+    return make(shapes)
+
+
+def function_to(outputs):
+    """Returns a function whose outputs have these shapes, of all numbers of a sample."""
+
+    def function(x):
+        parts = [ops.reshape(part, (SIZE, -1)) for part in tree.flatten(x)]
+        total = ops.sum(ops.sin(ops.concatenate(parts, axis=1)), axis=1, keepdims=True)
+
+        def output(shape):
+            factors = np.arange(1.0, 1.0 + math.prod(shape))
+            return ops.reshape(total * factors, (SIZE, *shape))
+
+        return structured(outputs, output)
+
+    return function
+
+
+def behind(y, x, order):
+    """The rule: the shape of y, with that of a sample of x behind it once for each order."""
+    axes = [() if math.prod(shape) == 1 else shape for shape in leaves(x)]
+    return [
+        (SIZE, *out, *itertools.chain(*by))
+        for out in leaves(y)
+        for by in itertools.product(axes, repeat=order)
+    ]
+
+
+def like_y(y, x):
+    return behind(y, x, 0)
+
+
+def like_x(y, x):
+    return [(SIZE, *shape) for shape in leaves(x)]
+
+
+def first_number(x):
+    """Returns the multi-index of the first number of a sample, by itself."""
+    shape = leaves(x)[0]
+    key = {dict: [sorted(x)[0]]}.get(type(x), [0]) if len(leaves(x)) > 1 else []
+    return (tuple([*key, *([0] * len(shape) or [0] * (not key))]),)
+
+
+# What is asked for, and the shapes of what is returned.
+OPERATORS = {
+    "derivatives": (
+        lambda f, x, _, engine: keras_smooth.derivatives(f, x, 2, engine=engine),
+        lambda y, x: [shape for order in range(3) for shape in behind(y, x, order)],
+    ),
+    "jacobian": (
+        lambda f, x, _, engine: keras_smooth.jacobian(f, x, engine=engine),
+        lambda y, x: behind(y, x, 1),
+    ),
+    "hessian": (
+        lambda f, x, _, engine: keras_smooth.hessian(f, x, engine=engine),
+        lambda y, x: behind(y, x, 2),
+    ),
+    "directional": (
+        lambda f, x, _, engine: keras_smooth.directional(f, x, x, 2, engine=engine)[2],
+        like_y,
+    ),
+    "advection": (
+        lambda f, x, _, engine: keras_smooth.advection(f, x, x, engine=engine),
+        like_y,
+    ),
+    "partials": (
+        lambda f, x, by, engine: keras_smooth.partials(f, x, [by * 2], engine=engine)[1],
+        like_y,
+    ),
+    "linear_operator": (
+        lambda f, x, by, engine: keras_smooth.linear_operator(
+            f, x, {by: 2.0, by * 2: np.ones(SIZE)}, engine=engine
+        ),
+        like_y,
+    ),
+    "laplacian": (
+        lambda f, x, _, engine: keras_smooth.laplacian(f, x, engine=engine),
+        like_y,
+    ),
+    "biharmonic": (lambda f, x, _, engine: keras_smooth.biharmonic(f, x), like_y),
+    "gradient": (
+        lambda f, x, _, engine: keras_smooth.gradient(f, x, engine=engine),
+        like_x,
+    ),
+    "hessian_vector_product": (
+        lambda f, x, _, engine: keras_smooth.hessian_vector_product(f, x, x, engine=engine),
+        like_x,
+    ),
+}
+OF_ONE_NUMBER = ("gradient", "hessian_vector_product")
+
+
+def shapes_of(value):
+    return [tuple(leaf.shape) for leaf in tree.flatten(value)]
+
+
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+@pytest.mark.parametrize("y", OUTPUTS)
+@pytest.mark.parametrize("x", INPUTS)
+def test_all_operators_keep_the_rule(x, y, engine, rng):
+    x, y = INPUTS[x], OUTPUTS[y]
+    points = structured(x, lambda shape: rng.normal(size=(SIZE, *shape)))
+    function, by = function_to(y), first_number(x)
+    for name, (operator, expected) in OPERATORS.items():
+        if name in OF_ONE_NUMBER and (len(leaves(y)) > 1 or math.prod(leaves(y)[0]) > 1):
+            with pytest.raises(ValueError, match=f"{name} needs one output number"):
+                operator(function, points, by, engine)
+            continue
+        value = operator(function, points, by, engine)
+        assert shapes_of(value) == expected(y, x), name
+
+
+# Fields: what is summed over the axes of y leaves them with the size 1.
+FIELDS = {
+    "divergence (batch, d)": ("divergence", (3,), (1,)),
+    "divergence (batch, 1)": ("divergence", (1,), (1,)),
+    "divergence (batch,)": ("divergence", (), ()),
+    "divergence (batch, atoms, 3)": ("divergence", (2, 3), (1, 1)),
+    "curl (batch, 2)": ("curl", (2,), (1,)),
+    "curl (batch, 3)": ("curl", (3,), (3,)),
+    "vector_laplacian (batch, d)": ("vector_laplacian", (4,), (4,)),
+    "vector_laplacian (batch, atoms, 3)": ("vector_laplacian", (2, 3), (2, 3)),
+}
+
+
+@pytest.mark.parametrize("engine", ["jet", "tape"])
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_keep_the_rule(name, engine, rng):
+    operator, shape, expected = FIELDS[name]
+    x = rng.normal(size=(SIZE, *shape))
+    value = getattr(keras_smooth, operator)(ops.sin, x, engine=engine)
+    assert value.shape == (SIZE, *expected)
+
+
+@pytest.mark.parametrize("x", [(3,), (2, 3), (1,), (1, 3)], ids=str)
+@pytest.mark.parametrize("y", [(), (1,), (2,)], ids=str)
+def test_derivatives_of_one_order_agree(x, y, rng):
+    points = rng.normal(size=(SIZE, *x))
+    function = function_to(y)
+    _, slopes, curvature = keras_smooth.derivatives(function, points, 2)
+    jacobian, hessian = (
+        each(function, points) for each in (keras_smooth.jacobian, keras_smooth.hessian)
+    )
+    # A rounding or two: each may come from another engine.
+    np.testing.assert_allclose(jacobian, slopes, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(hessian, curvature, rtol=1e-12, atol=1e-14)
+    if math.prod(y) == 1:
+        gradient = keras_smooth.gradient(function, points)
+        np.testing.assert_allclose(np.ravel(gradient), np.ravel(slopes), atol=1e-14)
