@@ -150,6 +150,18 @@ def test_matrix_in_blocks_is_the_dense_matrix(
     assert num_blocks * size**2 <= 20 * (20 + size) / 2 + 20 * size
 
 
+def test_factors_that_multiply_do_not_spoil_a_matrix():
+    """60 pairs with a factor of 2 each, 1e18 in all: nothing of the identity is left."""
+    steps, changes, _, gradient = random_pairs(60, 6)
+    ratios = np.full(60, 2.0)
+    memory = stored_densely(steps, changes, ratios, gradient)
+    expected = dense(steps, changes, ratios) @ gradient
+    found = BFGS.times_gradient(memory, tf.constant(gradient))
+    # Measured: 1e-12 of the largest entry; of an identity that stays it would be all.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * abs(expected).max())
+    assert int(memory.num_pairs) == 60 and float(memory.shift) == 0.0
+
+
 # Weights and dtype: 22,000 in float64 and 32,000 in float32 do not fit.
 @pytest.mark.parametrize(
     ("num_weights", "dtype"), [(23_000, "float64"), (33_000, "float32")]

@@ -750,6 +750,11 @@ def test_another_batch_size_than_the_only_one(name, num_samples, batch_size, wor
     model, x = FIXED[name](), RNG.normal(size=(num_samples, 2, 2))
     with pytest.raises(ValueError, match=f"is built for batches of 4 samples, and {words}"):
         keras_smooth.derivatives(model, x, batch_size=batch_size)
+    if batch_size is None:
+        with pytest.raises(
+            ValueError, match=f"is built for batches of 4 samples, and {words}"
+        ):
+            keras_smooth.audit(model, x)
     model.compile(loss="mse", jit_compile=False)
     if name == "a GRU with a state":
         with pytest.raises(

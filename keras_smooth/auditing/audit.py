@@ -18,7 +18,14 @@ from keras_smooth.auditing.report import Audit, LayerAudit
 from keras_smooth.auditing.samples import Samples
 from keras_smooth.checks import function, shown, whole_number
 from keras_smooth.differentiation import independence
-from keras_smooth.models import calls, copies, graph, references, sample_inputs
+from keras_smooth.models import (
+    calls,
+    checked_inputs,
+    copies,
+    graph,
+    references,
+    sample_inputs,
+)
 from keras_smooth.operations.rows import least
 
 # Of x so many numbers are looked at.
@@ -82,20 +89,33 @@ def audit(
     with calls.preserved_random_state():
         model, (inputs,) = sample_inputs.prepared(model, x, copies.fresh_copy, _NUMBERS)
         inputs = inputs if x is not None else _with_zeros(inputs)
-        examined = _examined(model, inputs, order, nearby=x is not None)
-        called = set().union(*(each.called for each in examined.values()))
-        parts = traced.rows_of(model, called)
-        places = {id(part) for _, part in parts}
-        rows = []
-        for number, (path, part) in enumerate(parts, 1):
-            if progress is not None:
-                progress(path, number, len(parts))
-            findings = {m: each.findings(part, places) for m, each in examined.items()}
-            smoothness = examined["inference"].smoothness(part, places)
-            rows.append(_row(path, part, smoothness, findings, examined, order))
-        whole = _whole(model, inputs, rows, examined, places, order)
-        draw = Pictures(model, inputs, dict(parts), order).of
-        return Audit(order, tuple(rows), whole, draw)
+        num_samples = keras.tree.flatten(inputs)[0].shape[0]
+        with checked_inputs.explained_batch(model, num_samples):
+            return _audited(model, inputs, order, x is not None, progress)
+
+
+def _audited(
+    model: keras.layers.Layer,
+    inputs: Any,
+    order: int,
+    nearby: bool,
+    progress: Callable[[str, int, int], None] | None,
+) -> Audit:
+    """Returns the audit of a model that is built, at inputs that fit it."""
+    examined = _examined(model, inputs, order, nearby)
+    called = set().union(*(each.called for each in examined.values()))
+    parts = traced.rows_of(model, called)
+    places = {id(part) for _, part in parts}
+    rows = []
+    for number, (path, part) in enumerate(parts, 1):
+        if progress is not None:
+            progress(path, number, len(parts))
+        findings = {m: each.findings(part, places) for m, each in examined.items()}
+        smoothness = examined["inference"].smoothness(part, places)
+        rows.append(_row(path, part, smoothness, findings, examined, order))
+    whole = _whole(model, inputs, rows, examined, places, order)
+    draw = Pictures(model, inputs, dict(parts), order).of
+    return Audit(order, tuple(rows), whole, draw)
 
 
 def _with_zeros(x: Any) -> Any:

@@ -16,13 +16,15 @@ with TFP's names: `converged`, `failed`, `num_iterations`, `num_objective_evalua
 `position`, `objective_value`, `objective_gradient`.
 """
 
+from typing import Any
+
 import numpy as np
 
 from keras_smooth.checks import choice
 from keras_smooth.lbfgs.minimizers import limited_memory, tfp_bfgs, tfp_lbfgs, updates
 from keras_smooth.lbfgs.minimizers.dense_memory import DenseMemory
 
-MINIMIZERS = {
+MINIMIZERS: dict[str, Any] = {
     "lbfgs": limited_memory,
     "broyden": DenseMemory(updates.broyden),
     "bfgs": DenseMemory(updates.bfgs),
