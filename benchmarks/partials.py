@@ -196,16 +196,14 @@ ITERATIONS = {
 def iterations(make: Callable, model: keras.Model) -> dict[str, Callable]:
     """Returns the loss of residuals with its gradient by the weights."""
 
+    variables = [variable.value for variable in model.trainable_variables]
+
     def of_loss(residual: Callable) -> Callable:
         def loss_and_gradient(x):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_mean(residual(x) ** 2)
-            # Of the last bias, which no derivative has, tapes have no gradient.
-            return loss, tape.gradient(
-                loss,
-                model.trainable_variables,
-                unconnected_gradients=tf.UnconnectedGradients.ZERO,
-            )
+            # Tapes have none by the last bias, which no derivative has.
+            return loss, tape.gradient(loss, variables, unconnected_gradients="zero")
 
         return loss_and_gradient
 

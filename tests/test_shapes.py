@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import keras
 import numpy as np
 import pytest
 from keras import ops, tree
@@ -193,3 +194,34 @@ def test_derivatives_of_one_order_agree(x, y, rng):
     if math.prod(y) == 1:
         gradient = keras_smooth.gradient(function, points)
         np.testing.assert_allclose(np.ravel(gradient), np.ravel(slopes), atol=1e-14)
+
+
+@pytest.mark.parametrize("energies", [(), (1,)], ids=str)
+def test_forces_are_targets_as_they_are(energies, rng):
+    """Springs to the origin: E = |x|^2 / 2 with forces -x, an array (batch, atoms, 3)."""
+    inner = keras.Sequential(
+        [keras.Input((2, 3), dtype="float64"), Springs(dtype="float64")]
+    )
+    x = rng.normal(size=(SIZE, 2, 3))
+    energy, forces = np.reshape((x**2).sum(axis=(1, 2)) / 2, (SIZE, *energies)), -x
+    np.testing.assert_allclose(-keras_smooth.gradient(inner, x), forces, atol=1e-14)
+    model = keras_smooth.DerivativeModel(inner, order=1)
+    # With the other sign they are those of another energy.
+    for dy, fits in ((-forces, True), (-forces[:, None], True), (forces, False)):
+        model.compile(loss={"y": "mse", "dy": "mse"}, jit_compile=False)
+        loss = model.evaluate(x, {"y": energy, "dy": dy}, verbose=0, return_dict=True)[
+            "loss"
+        ]
+        monitor = keras_smooth.DerivativeMonitor(x, (energy, dy), order=1)
+        monitor.set_model(inner)
+        monitor.on_train_begin()
+        errors = max(monitor.measure().values())
+        # Keras rounds targets to float32; else there is the rounding of float64.
+        assert (loss < 1e-12 and errors < 1e-25) == fits
+
+
+class Springs(keras.layers.Layer):
+    """Energy of springs to the origin."""
+
+    def call(self, x):
+        return ops.sum(x**2, axis=(1, 2))[:, None] / 2
