@@ -248,14 +248,14 @@ def page(rows: list[list[str]]) -> str:
         "",
         f"Keras {keras.__version__}, TensorFlow {tf.__version__}, random weights, images of "
         "the smallest size, small configurations of KerasHub's backbones; written by "
-        "`python benchmarks/audits.py`. `rough` layers are made of pieces, of `wrong` ones "
+        "`python benchmarks/audits.py`. `rough` layers have kinks or jumps; for `wrong` ones, "
         "TensorFlow's own derivative is wrong or missing. Seconds are of CPU, on a busy machine.",
         "",
-        "The last four columns are another check, without an audit: y' by tapes against "
-        "differences of y, and y'' against differences of y', of the whole model in float64 "
-        "along a line, by the two neighboring steps of 1e-2 to 1e-9 that agree best. Such "
-        "steps are narrow enough to lie between the joints of pieces: what is only `rough` "
-        "agrees. What is `wrong` does not. `unsettled` are derivatives of which no two steps "
+        "The last four columns are an independent check: y' by tapes compared with "
+        "differences of y, and y'' with differences of y', of the whole model in float64 "
+        "along a line, with the two neighboring steps from 1e-2 to 1e-9 that agree best. Such "
+        "small steps lie between the kinks, so that a model that is only `rough` agrees, and "
+        "one that is `wrong` does not. `unsettled` are derivatives of which no two steps "
         "agree to four digits.",
         "",
         f"| {' | '.join(HEAD)} |",

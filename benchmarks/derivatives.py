@@ -80,7 +80,7 @@ TASKS = {
 }
 SKIPPED = (
     ("Hessian, d = 10", MILLION, "the result alone takes 0.9 GB"),
-    ("Hessian, d = 100", MANY, "5050 directions and a result of 0.8 GB: take tapes"),
+    ("Hessian, d = 100", MANY, "5050 directions and a result of 0.8 GB: use tapes"),
     ("Laplacian, d = 100", MILLION, "100 s a round by tapes: 100,000 points instead"),
     ("Laplacian, d = 100, eager", MANY, "65 s a round by tapes: 100 points instead"),
     ("the rest at this number", MILLION, "batches of the same size: see 10,000 points"),
@@ -285,7 +285,7 @@ def page(
         versions=versions,
         tapes=tables[0],
         choices=table(
-            ["operator", "order", "d", "mode", "jet / tape", "auto takes"], choices
+            ["operator", "order", "d", "mode", "jet / tape", "auto uses"], choices
         ),
         peers=tables[1],
         memory=table(memory_columns, memory),
@@ -300,38 +300,38 @@ PAGE = """# What derivatives cost
 An 8 x 20 tanh net on one core, CPU time, one run with {version}
 ({versions}).
 
-A ratio is the jet engine's time over the other's, the median over rounds in which both run
-one after the other: below 1 the jet engine is faster. `difference` is the largest one between
-the highest derivatives, relative to the largest. Points go through the net about 10,000 / d at
-a time, which is a good `batch_size` for a CPU: beyond that the caches overflow. The tapes get
-the same loop. Other programs ran on the machine meanwhile: compare sides, not rows. At order 2
-both sides hang on the memory, and the ratio moves with the load of the machine.
+A ratio is the time of Taylor mode (`engine="jet"`) divided by the other time, the median over rounds in which
+both run one after the other: below 1, Taylor mode is faster. `difference` is the largest difference between
+the highest derivatives, relative to the largest derivative. The points are evaluated in batches of about
+10,000 / d, a good `batch_size` for a CPU: larger ones do not fit into the caches. The tapes use the same
+batches. Other programs ran on the machine at the same time: compare the two sides of a row, not rows. At
+order 2 both sides are limited by the memory, and the ratio depends on the load of the machine.
 
 ![Time for each point over the points, the order and the dimension](derivatives.png)
 
 `order n` is `derivatives(model, x, n)` for one input, `Laplacian` is `laplacian(model, x)`, and
 `Hessian` is y, y' and y'' by `derivatives(model, x, 2)` for d inputs.
 
-## Against nested tapes
+## Compared with nested tapes
 
-As a user of TensorFlow writes them, in the same mode.
+Nested `tf.GradientTape`, as TensorFlow's guide writes them, in the same mode.
 
 {tapes}
-## What `engine="auto"` takes
+## What `engine="auto"` uses
 
-CPU time of `engine="jet"` over that of `engine="tape"`, at 1,000 points in float64. Chosen for
-what is compiled, as fits and long runs are: jets for order 2 of one number, for higher orders
-of up to four, for Laplacians and along directions; tapes for what has one order, and for
-Hessians, where d + 1 reverse sweeps beat d (d + 1) / 2 directions forward. Without XLA the
-overhead of a call weighs more than either.
+CPU time of `engine="jet"` over that of `engine="tape"`, at 1,000 points in float64. The choice is
+made for compiled code, as in fits and long runs: Taylor mode for order 2 of one input, for higher orders of
+up to four inputs, for Laplacians and along directions; tapes for first derivatives, and for Hessians, where
+d + 1 reverse passes are cheaper than d (d + 1) / 2 forward directions. Without XLA, the overhead of a call is
+larger than either.
 
 {choices}
-## Against JAX and PyTorch
+## Compared with JAX and PyTorch
 
 {peers}
 ## Memory
 
-The peak of a process above its model and points, the compiler of XLA included.
+The peak memory of a process, without its model and points, and including the XLA compiler.
 
 {memory}
 ## Left out

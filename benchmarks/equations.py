@@ -19,17 +19,16 @@ ROOT = Path(__file__).parent.parent
 
 HEAD = """# Equations
 
-Scripts of a page in `examples/`, by the public functions alone. Each says in its
-first lines how it does it. Measured by `python benchmarks/equations.py --seeds 3`: the
-median of seeds 0 to 2, and the range of the errors, on one core of a machine that others use as
-well; seconds are CPU seconds of the whole script.
+PINNs in short scripts in `examples/`, which use only public functions. The first lines of each describe
+its method. The errors were measured by `python benchmarks/equations.py --seeds 3`: the median of seeds 0
+to 2, and the range, on one core of a shared machine. Seconds are CPU seconds of the whole script.
 
-Errors are relative L2 errors of the whole solution; of the oscillator that of its coefficients,
-of the molecule that of its frequency.
+Errors are relative L2 errors of the solution; for the oscillator, of its coefficients, and for the
+molecule, of its frequency.
 
-Ours are told more than most that were published: symmetries, where a front is, what a half of the
-equation does alone. Each script says what. The numbers compare ends, not methods. A published
-number with a star is quoted as others quote it, since the source was not at hand.
+These scripts use more prior knowledge than most published ones: symmetries, where a front is, the solution
+of one part of the equation. Each script says what it uses. So the numbers compare results, not methods. A
+published number with a star is quoted from another publication, since the source was not available.
 
 | equation | script | error | CPU seconds | iterations | published | where |
 | --- | --- | --- | --- | --- | --- | --- |"""

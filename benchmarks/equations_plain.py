@@ -596,10 +596,12 @@ HEAD = """# Equations without hints
 One template for all, which `benchmarks/equations_plain.py` describes in its first lines: nothing is
 told of a solution, and points are drawn by residual. Relative L2 errors after {seconds:.0f} CPU
 seconds of one core, compilation included, which is 5 to 10 of them; medians of as many seeds as
-there are, which a cell with more than one has in brackets. An empty cell was not run. "reference" is
-what the reference solution is changed by when it is computed half as fine. The last columns are the
-lowest error of a run, however long, and how many times the published one that is; that was reached
-with what is in brackets behind it, not with this network, nor in this time.
+there are, from 0 on: seed 0 alone, but where a cell has their number in brackets. An empty cell, and
+a problem of the script that has no row, was not run. Runs are in `benchmarks/equations_plain.jsonl`.
+"reference" is what the reference solution is changed by when it is computed half as fine, or
+rounding. The last columns are the lowest error of a run, and how many times the published one that
+is. Published errors are as others quote them, and were reached with what is in brackets, not with
+this network, nor in this time.
 
 """
 
@@ -626,14 +628,14 @@ def cell(runs: list, seconds: float) -> str:
     return f"{error:.1e}" + (f" ({len(runs)})" if len(runs) > 1 else "")
 
 
-def row(problem: Problem, found: dict, seconds: float) -> str:
+def row(problem: Problem, found: dict, optimizers: list[str], seconds: float) -> str:
     """Returns the row of a problem."""
     every = [run for runs in found.values() for run in runs]
     lowest, spent = min((error, spent) for run in every for spent, _, error in run["curve"])
     published = problem.published.partition(" ")[0]
     cells = [
         problem.title, str(every[0]["weights"]), f"{every[0]['reference']:.0e}",
-        *(cell(found.get(name, []), seconds) for name in OPTIMIZERS),
+        *(cell(found.get(name, []), seconds) for name in optimizers),
         problem.published, f"{lowest:.1e} after {spent:.0f} s",
         f"{lowest / float(published):.2g}" if published else "",
     ]  # fmt: skip
@@ -645,11 +647,18 @@ def page(record: Path, out: Path) -> None:
     runs = runs_of(record)
     every = [run for found in runs.values() for some in found.values() for run in some]
     seconds = min(run["seconds"] for run in every)
+    optimizers = [
+        name for name in OPTIMIZERS if any(name in found for found in runs.values())
+    ]
     head = [
-        "problem", "weights", "reference", *OPTIMIZERS, "published", "lowest", "times published"
+        "problem", "weights", "reference", *optimizers, "published", "lowest", "times published"
     ]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    lines += [row(PROBLEMS[name], runs[name], seconds) for name in PROBLEMS if name in runs]
+    lines += [
+        row(PROBLEMS[name], runs[name], optimizers, seconds)
+        for name in PROBLEMS
+        if name in runs
+    ]
     commands = "\n".join(sorted({f"    {run['command']}" for run in every}))
     figure = "![Errors over CPU seconds](images/equations_plain.png)"
     text = HEAD.format(commands=commands, seconds=seconds)

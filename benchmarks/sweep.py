@@ -220,11 +220,13 @@ def page(found: dict[str, list[str]]) -> str:
     faults = {name: row for name, row in found.items() if set(row) != {"ok"}}
     well = sorted(set(found) - set(faults))
     lines = [
-        "# What Keras on TensorFlow loses or falsifies",
+        "# Derivatives that Keras on TensorFlow loses or has wrong",
         "",
         f"Keras {keras.__version__}, TensorFlow {tf.__version__}, CPU, written by "
         "`python benchmarks/sweep.py`. Each layer was audited with random weights and "
-        "inputs: `ok` means that the derivative of that order is there and right.",
+        "inputs. `ok` means that the derivative of that order is right, `rough` that it jumps or "
+        "does not exist at some points, and `wrong` that TensorFlow's own derivative is wrong or "
+        "missing.",
         "",
         "| layer | order 1 | order 2 | order 3 |",
         "|---|---|---|---|",
@@ -233,9 +235,9 @@ def page(found: dict[str, list[str]]) -> str:
         f"Right up to order 3: {', '.join(well)}.",
         "",
         "Functions of Keras and kinds of TensorFlow's operations whose derivatives by nested tapes "
-        "are wrong, not finite or not there from some order on, if only at some points "
-        '(tests/test_operation_table.py, tests/test_special_points.py); jets, which engine="auto" '
-        "takes for them, are right:",
+        "are wrong, not finite or missing from some order on, if only at some points "
+        "(tests/test_operation_table.py, tests/test_special_points.py). Taylor mode, which "
+        'engine="auto" uses for them, is right:',
         "",
         *single_points(),
         "",

@@ -1,5 +1,6 @@
 """The site: `sphinx-build -W --keep-going docs docs/_build`, with the extra `docs`."""
 
+import importlib.util
 import inspect
 import os
 import re
@@ -25,6 +26,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx_gallery.gen_gallery",
     "sphinx_copybutton",
@@ -35,7 +37,7 @@ source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 suppress_warnings = ["config.cache"]
 
 # Pages are read as they stand in the repository, where their links lead to files.
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_typehints_format = "short"
@@ -75,7 +77,11 @@ default_role = "literal"  # single backticks of docstrings are code
 
 html_theme = "pydata_sphinx_theme"
 html_title = "keras_smooth"
-html_static_path = ["_static"]
+# One file of MathJax, from the package: pages ask no other server for it.
+MATHJAX = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
+mathjax_path = "tex-svg.js"
+mathjax3_config = {"options": {"enableMenu": False}}
+html_static_path = ["_static", str(MATHJAX / "static" / "mathjax" / mathjax_path)]
 html_css_files = ["site.css"]
 html_favicon = "images/icon.svg"
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
@@ -88,7 +94,9 @@ html_theme_options = {
     "footer_end": [],
 }
 # Pages with none below them: beside them there is nothing to show.
-html_sidebars = {page: [] for page in ("architecture", "changelog", "limits")}
+html_sidebars = {
+    page: [] for page in ("architecture", "changelog", "faq", "limits", "theory")
+}
 html_show_sourcelink = False
 html_copy_source = False
 

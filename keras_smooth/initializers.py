@@ -1,4 +1,4 @@
-"""Starts that keep y, y' and y'' alive through depth."""
+"""Initializers that keep y, y' and y'' from vanishing with depth."""
 
 import functools
 import math
@@ -32,21 +32,21 @@ def gain(activation: str | Callable) -> float:
 
     gain = 1 / sqrt(max(E[f'(0 z)^2], E[f'(z)^2])), with z ~ N(0, 1)
 
-    E[f'(0 z)^2] is f'(0)^2, and at a kink the mean of the squares of both slopes. The gain is
+    E[f'(0 z)^2] is f'(0)^2, or at a kink the mean of the squares of both slopes. The gain is
     the largest factor with which no layer of a wide network amplifies a small change of its
-    input, whether its pre-activations are near 0 or of variance 1: with a smaller one the
-    signal dies with depth, with a larger one it folds. That is 1 for tanh and sin, 4 for
-    sigmoid, and sqrt(2) for ReLU, which is He's.
+    input, if its pre-activations are near 0 or have the variance 1. With a smaller factor the
+    signal vanishes with depth, with a larger one it becomes chaotic. It is 1 for tanh and sin,
+    4 for sigmoid, and sqrt(2) for ReLU, as in He's initialization.
 
-    It says nothing of larger pre-activations. Functions that are steeper far from 0 than
+    It does not consider larger pre-activations. Functions that are steeper far from 0 than
     near it, such as tanh_shrink, soft_shrink and hard_shrink, have no factor that suits both:
-    small signals die, and large ones grow with depth. Scale their inputs to size 1.
+    small signals vanish, and large ones grow with depth. Scale their inputs to size 1.
 
     Args:
         activation: Name of an activation, or a function that works element by element.
 
     Returns:
-        A positive number; 1 where the slope cannot be had, as for softmax.
+        A positive number; 1 if there is no slope, as for softmax.
 
     Example:
 
@@ -80,7 +80,7 @@ def _quadrature() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
-    """Returns f' at the points, 0 where there is none to be had."""
+    """Returns f' at the points, 0 if there is none."""
     x = tf.constant(points.reshape(-1, 1))
     try:
         with tf.GradientTape() as tape:
@@ -108,13 +108,13 @@ def _mean(activation: Callable) -> float:
 
 @keras.saving.register_keras_serializable(package="keras_smooth")
 class GainScaling(keras.initializers.GlorotUniform):
-    """Glorot's uniform start, scaled and centered for the activation of the layer.
+    """Glorot's uniform initializer, scaled and centered for the activation of the layer.
 
     The kernel is `gain(activation)` times Glorot's. If E[f(z)] is not 0, as for sigmoid,
-    softplus and GELU, the mean of each column is taken out as well: the constant that a
-    layer before with the same activation adds to all its outputs then cancels, and the
-    network starts around 0. It is the default of `keras_smooth.Dense`; for tanh and sin it
-    is Glorot's start itself.
+    softplus and GELU, the mean of each column is subtracted as well: the constant that the
+    previous layer adds to all its outputs then cancels, and the outputs of the network are
+    around 0. It is the default of `keras_smooth.Dense`; for tanh and sin it is Glorot's
+    initializer.
 
     Args:
         activation: Name of an activation, or the function.
@@ -153,7 +153,7 @@ class GainScaling(keras.initializers.GlorotUniform):
         return {**super().get_config(), "activation": activation}
 
     def _axes_of_inputs(self, shape: Any) -> tuple[int, ...]:
-        """Returns the axes of a kernel that are summed over, as EinsumDense tells them."""
+        """Returns the axes of a kernel that are summed over, also of EinsumDense."""
         inputs, outputs = (
             getattr(self, f"{end}_axes", None) for end in ("input", "output")
         )
@@ -163,13 +163,13 @@ class GainScaling(keras.initializers.GlorotUniform):
 
 
 def _centered(kernel: Any, axes: tuple[int, ...], fan_in: int) -> Any:
-    """Takes out the mean of every column and gives the variance back that goes with it."""
+    """Subtracts the mean of every column and restores the variance."""
     mean = keras.ops.mean(kernel, axis=axes, keepdims=True)
     return (kernel - mean) * math.sqrt(fan_in / (fan_in - 1))
 
 
 def default(activation: Callable, seed: Any = None) -> keras.initializers.Initializer:
-    """Returns the start that a layer with this activation has if none is asked for.
+    """Returns the default initializer of a layer with this activation.
 
     Args:
         activation: Activation function of the layer.

@@ -428,7 +428,7 @@ def test_names_that_are_known_without_tensorflow_are_those_of_the_tables():
             continue
         if name not in ("get", "serialize", "deserialize"):
             options.check_activation(name)
-    assert (*minimizers.MINIMIZERS, "adam") == options.METHODS
+    assert (*minimizers.MINIMIZERS, "adam") == tuple(options.METHODS)
     assert tuple(row.name for row in exact.EXACT_PROBLEMS) == options.PROBLEMS
     assert MODES == parser.MODES
 

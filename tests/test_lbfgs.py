@@ -344,9 +344,12 @@ BY_TFP = {
 def test_status(name, method):
     function, start, arguments, status = ENDS[name]
     result, w = minimize(function, start, method=method, **arguments)
-    if status is None:
+    # A path may hit the minimum itself, where the rounded slope is 0.
+    if status is None and result.grad_norm > 0.0:
         assert result.status in (Status.LINE_SEARCH, Status.STALLED)
         assert result.failed
+    elif status is None:
+        assert result.status == Status.TOLERANCE
     else:
         assert result.status == status
         assert result.success == (status == Status.TOLERANCE)

@@ -230,8 +230,8 @@ PAGE = """# Models as people write them
     python tests/zoo_table.py --write docs/zoo.md
 
 `tests/zoo.py` has {models} models: Sequential, Functional and subclassed; with several inputs and
-outputs; with masks, text, states, quantized or mixed precision; with code of TensorFlow in them.
-Each meets every public function that takes a model (Keras {keras}, TensorFlow {tensorflow}, CPU).
+outputs; with masks, text, states, quantized or mixed precision; with raw TensorFlow code.
+Every public function with a model as its argument is called with each (Keras {keras}, TensorFlow {tensorflow}, CPU).
 
 - *right*: the numbers are those of Richardson differences of the model itself, which use no
   derivative of TensorFlow or of this package.
@@ -246,7 +246,7 @@ A few models are left out of a column: those that Keras itself cannot fit or sav
 
 ## By function
 
-"tf.function" is the function in a graph, "by the weights" the gradient of a loss of derivatives,
+"tf.function" is the function inside a `tf.function`, "by the weights" the gradient of a loss of derivatives,
 "saved" the derivatives of the model after `save` and `load_model`.
 
 {functions}

@@ -63,7 +63,7 @@ _TEXTS = {
     "kernel_size": "{sizes}, the size of the kernel.",
     "lora_alpha": "Number by which the low-rank update is multiplied, over its rank; None "
     "is `lora_rank`.",
-    "lora_rank": "Rank of a low-rank update (LoRA) that is trained in the place of the "
+    "lora_rank": "Rank of a low-rank update (LoRA) that is trained instead of the "
     "kernel; None for no update.",
     "momentum": "Number between 0 and 1, how much of the moving averages a step keeps.",
     "moving_mean_initializer": "Initializer of the moving average of the mean.",
@@ -93,7 +93,7 @@ _TEXTS = {
     "reset_after": "Whether the reset gate acts after the product with the recurrent "
     "kernel, as in cuDNN, or before it.",
     "return_sequences": "Whether the output has every step, or the last one only.",
-    "return_state": "Whether the last state is returned beside the output.",
+    "return_state": "Whether to return the last state with the output.",
     "scale": "Whether the result is multiplied by a trained gamma.",
     "seed": "Integer, the seed of the dropout.",
     "shared_axes": "Axes of the input along which the slopes are the same, as [1, 2] for "
@@ -105,7 +105,7 @@ _TEXTS = {
     "unit_forget_bias": "Whether the bias of the forget gate begins at 1.",
     "units": "Positive integer, the size of the output.",
     "unroll": "Whether the loop over the steps is unrolled, which is faster for short "
-    "sequences and takes more memory.",
+    "sequences and uses more memory.",
     "use_bias": "Whether there is a bias.",
     "use_cudnn": 'Whether cuDNN computes on GPUs; "auto" where it can.',
     "width": "Positive integer, the width of the output.",

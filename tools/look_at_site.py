@@ -1,13 +1,13 @@
-"""Looks at the built site with a headless Chromium, and keeps what it has seen.
+"""Opens the built site in a headless Chromium, and keeps screenshots.
 
     sphinx-build -W --keep-going docs docs/_build
     python tools/look_at_site.py docs/_build screenshots
 
-Start page, gallery, an example, a tutorial, a table, a page of the reference and a search, as wide
-as a desktop and as a phone, light and dark; then all pages as a phone shows them, without pictures.
-It fails on whatever a page writes to the console, on a request that leaves the site, on a page that
-is wider than its window, on markup that shows, on a search that finds nothing, and on a link within
-the site, also to a place in a page, that leads nowhere. Links to elsewhere are for Sphinx to try.
+It opens the start page, code side by side, formulas, gallery, an example, a tutorial, a table, a page of
+the reference and a search, with the width of a desktop and of a phone, light and dark; then all pages
+with the width of a phone, without screenshots. It fails if a page writes to the console, sends a request
+to another server, is wider than its window or shows markup, if a search finds nothing, or if a link
+within the site is broken, including those to places in a page. Sphinx checks links to other sites.
 """
 
 import argparse
@@ -27,6 +27,8 @@ import headless_browser  # noqa: E402
 
 PAGES = {
     "start": "index.html",
+    "coming_from": "coming_from.html",
+    "theory": "theory.html",
     "gallery": "gallery/index.html",
     "example": "gallery/repair.html",
     "tutorial": "gallery/tutorials/existing_model.html",
@@ -43,8 +45,9 @@ LINKS = "[...document.links].map(link => link.href)"
 PLACES = "[...document.querySelectorAll('[id]')].map(place => place.id)"
 # Markup that nobody has understood, and arguments of a class that autodoc has not found.
 LEFT_BEHIND = """[...document.querySelectorAll('dt.sig, .bd-article p, .bd-article code')]
-    .map(part => part.textContent)
-    .filter(text => text.includes('`') || text.includes('(*args, **kwargs)'))"""
+    .filter(part => part.textContent.includes('`')
+        || part.matches('dt.sig') && part.textContent.includes('(*args, **kwargs)'))
+    .map(part => part.textContent)"""
 NUM_FOUND = "document.querySelectorAll('#search-results li').length"
 
 

@@ -196,8 +196,8 @@ class {name}(keras.layers.{name}):
 
     Args:
 {arguments}
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:

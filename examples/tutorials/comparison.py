@@ -1,17 +1,16 @@
-"""Which activation, when the second derivative is needed? The comparison from a notebook
-======================================================================================
+"""Which activation has usable second derivatives? The comparison from a notebook
+==============================================================================
 
-``keras-smooth compare`` trains the same network with several activations and measures y, y' and
-y''. In Python it is a function, whose result shows itself, and which takes problems and activations
-of your own.
+``keras-smooth compare`` trains the same network with several activations and measures the errors of y, y'
+and y''. In Python it is a function that accepts your own problems and activations.
 """
 
 # %%
-# The article's question, in short
-# --------------------------------
+# Three activations
+# -----------------
 #
-# An 8 x 20 network learns y = exp(-x^2) by full-batch L-BFGS in float64. Three activations, two
-# seeds each, and 300 iterations in the place of 1000:
+# An 8 x 20 network learns y = exp(-x^2) with full-batch L-BFGS in float64, with two seeds for each
+# activation and 300 iterations instead of 1000:
 import math
 import tempfile
 
@@ -25,13 +24,12 @@ found = keras_smooth.compare(names, seeds=2, epochs=300, verbose=0)
 found
 
 # %%
-# ReLU fits y, and has no second derivative to give. ``runs`` has every seed, with how its training
-# ended:
+# ReLU fits y, but has no second derivative. ``runs`` has every seed, and how its training ended:
 for run in found.runs:
     print(f"{run.activation:9}{run.seed} {run.nit:5} iterations, y'' {run.d2y_mse:.1e}")
 
 # %%
-# ``save`` writes tables, figures, and a report of one file, ``report.html``. One of the figures:
+# ``save`` writes tables, figures, and a report, ``report.html``. This is one of the figures:
 folder = found.save(tempfile.mkdtemp())
 picture = plt.imread(folder / "softplus.png")
 figure = plt.figure(figsize=(10, 10 * picture.shape[0] / picture.shape[1]))
@@ -43,9 +41,8 @@ off = axes.axis("off")
 # Your own problem, and your own activation
 # -----------------------------------------
 #
-# A problem is a function of ``keras.ops``, whose derivatives are taken, or your data. An activation
-# is a function of a tensor. Two calls, which are not needed, tell its class and how it carries
-# Taylor series:
+# A problem is a function written with ``keras.ops``, which is differentiated, or your data. An activation
+# is a function of a tensor. Two optional calls register its class C^k and its rule for Taylor mode:
 
 
 def problem(x):
@@ -69,6 +66,6 @@ keras_smooth.compare(
 )
 
 # %%
-# Where to go on: ``found.save`` writes ``results.json`` too, which has all numbers, and
-# ``keras-smooth compare --help`` has the same options for a terminal, with worker processes and
+# ``save`` also writes ``results.json``, which has all numbers: :doc:`/results`.
+# ``keras-smooth compare --help`` lists the same options for a terminal, with worker processes and
 # ``--resume`` after an interrupt.

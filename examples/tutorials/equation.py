@@ -1,16 +1,17 @@
-"""An equation from nothing: Bratu's, solved, checked and turned around
-====================================================================
+"""A PINN from nothing: Bratu's equation, solved, checked and inverted
+===================================================================
 
 u'' + k exp(u) = 0 on [0, 1] with u = 0 at both ends is a model of a fuel that heats itself. It is
-not linear, and its solution is known, so that it shows whether a network found it.
+nonlinear, and its exact solution is known.
 """
 
 # %%
 # A network for u
 # ---------------
 #
-# In float64, as squares of residuals get small, with the ``Input`` too. ``Dense`` of this package
-# is Keras' own with a start for derivatives; an activation without second derivatives would raise.
+# It is in float64, including the ``Input``, since squares of residuals become small. ``Dense`` of this
+# package is that of Keras with an initialization for derivatives. An activation without second derivatives
+# would raise an error.
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,8 +34,8 @@ def network():
 # The equation
 # ------------
 #
-# The objective is a function of the model and of points: what it returns has names, which stand in
-# the logs. There is no subclass and no ``compile``.
+# The objective is a function of the model and of points. It returns named terms, which are logged
+# separately. There is no subclass and no ``compile``.
 HEAT = 1.0
 
 
@@ -58,15 +59,15 @@ history.result
 # Is it right?
 # ------------
 #
-# A small loss says that the equation holds at 50 points, as far as the derivatives are right. Of
-# those ``verify=True`` makes sure, between the points too:
+# A small loss means that the equation holds at 50 points, if the derivatives are right.
+# ``verify=True`` checks them, also between the points:
 x = np.linspace(0.0, 1.0, 201)[:, None]
 u, du, d2u = found = keras_smooth.derivatives(model, x, verify=True)
 print(f"largest residual {np.abs(d2u + HEAT * np.exp(u)).max():.1e}")
 found.verification
 
 # %%
-# Here the solution is known: -2 log(cosh(a (x - 1/2)) / cosh(a / 2)), where a is the smaller root of
+# The exact solution is -2 log(cosh(a (x - 1/2)) / cosh(a / 2)), where a is the smaller root of
 # 8 a^2 = 4 k cosh(a / 2)^2.
 a = 0.5
 for _ in range(100):
@@ -75,11 +76,11 @@ exact = -2.0 * np.log(np.cosh(a * (x - 0.5)) / np.cosh(a / 2.0))
 print(f"largest error {np.abs(u - exact).max():.1e}")
 
 # %%
-# The same turned around
-# ----------------------
+# The inverse problem
+# -------------------
 #
-# Now k is not known, but u is measured at five points. A ``keras.Variable`` is trained beside the
-# weights, and one term more holds u to the samples.
+# Now k is unknown, but u is measured at five points. A ``keras.Variable`` is trained together with the
+# weights, and another term compares u with the samples.
 heat = keras.Variable(0.0, dtype="float64", name="heat")
 
 
@@ -106,7 +107,7 @@ keras_smooth.fit_lbfgs(
 print(f"k = {float(heat.numpy()):.6f}, exact {HEAT}")
 
 # %%
-# Both solutions, and where they are off:
+# Both solutions, and their errors:
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
 axes[0].plot(x, exact, "k", linewidth=4, alpha=0.25, label="exact")
 axes[0].plot(x, u, "C0", label="network")
@@ -119,6 +120,5 @@ axes[1].set(xlabel="x", title="error of u")
 legend = axes[1].legend()
 
 # %%
-# Where to go on: equations of two and more variables, with fronts, in time, in :doc:`/equations`;
-# points that move to where the residual is large, ``keras_smooth.Resample``; several machines,
-# :doc:`/several_devices`.
+# Read on: equations of two and more variables, with fronts, in time, in :doc:`/equations`; points that
+# move to where the residual is large, ``keras_smooth.Resample``; several machines, :doc:`/several_devices`.

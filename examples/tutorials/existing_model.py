@@ -1,15 +1,15 @@
-"""From a Keras model to second derivatives that can be trusted
-============================================================
+"""From a Keras model to second derivatives that you can trust
+===========================================================
 
-A model that was trained for its outputs is asked for its second derivatives. They are looked at,
-found to be no good, repaired, and at last certified.
+A model was trained for its outputs, and then its second derivatives are needed. This tutorial audits
+them, repairs the model, and checks the result.
 """
 
 # %%
-# A model as there are many
-# -------------------------
+# A typical model
+# ---------------
 #
-# It learnt y = sin(2 a) cos(b) from 1000 samples, with ReLU and by Adam. Its error is small.
+# It learns y = sin(2 a) cos(b) from 1000 samples, with ReLU and Adam. Its error is small.
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,24 +36,24 @@ model.fit(x, y, epochs=80, verbose=0)
 print(f"mean squared error {np.mean((model(x) - y) ** 2):.1e}")
 
 # %%
-# What are its derivatives worth?
-# -------------------------------
+# Are its derivatives right?
+# --------------------------
 #
-# ``audit`` measures it, layer by layer, at your own points. It changes nothing.
+# ``audit`` answers this for each layer, at your own points. It does not change the model.
 found = keras_smooth.audit(model, x[:100])
 found
 
 # %%
-# ReLU is of class C^0: its slope jumps, and its second derivative is 0 wherever there is one.
-# The Laplacian of this model is 0 everywhere, whatever it has learnt, and no line of Keras or
-# TensorFlow says so:
+# ReLU is of class C^0: its slope jumps, and its second derivative is 0 wherever it exists. The
+# Laplacian of this model is 0 everywhere, whatever it has learned, and neither Keras nor TensorFlow
+# raises an error:
 laplacian = keras_smooth.laplacian(model, x[:5])
 print(np.ravel(laplacian))
 print(np.ravel(keras_smooth.laplacian(exact, x[:5])))
 
 # %%
-# With ``verify=True`` that is an error instead of an answer. It compares the numbers with values
-# of the model itself near each point.
+# With ``verify=True`` you get an error instead. It compares the numbers with values of the model near
+# each point.
 try:
     keras_smooth.laplacian(model, x[:5], verify=True)
 except ValueError as error:
@@ -63,29 +63,28 @@ except ValueError as error:
 # Repair
 # ------
 #
-# ``smoothen`` puts smooth activations in the place of those at fault and keeps the weights. The
-# outputs move, and it says how far.
+# ``smoothen`` replaces the activations at fault by smooth ones and keeps the weights. The outputs
+# change, and ``output_change`` says by how much.
 smooth = keras_smooth.smoothen(model)
 print(keras_smooth.output_change(model, smooth, x))
 
 # %%
-# Some steps of full-batch L-BFGS more than make up for it. ``dtype="float64"`` trains a float32
+# Some steps of full-batch L-BFGS more than compensate for this. ``dtype="float64"`` trains a float32
 # model in float64.
 smooth.compile(loss="mse")
 history = keras_smooth.fit_lbfgs(smooth, x, y, epochs=300, dtype="float64", verbose=0)
 history.result
 
 # %%
-# Trust
+# Check
 # -----
 #
-# The audit has nothing to say against it any more:
+# The audit finds no fault any more:
 keras_smooth.audit(smooth, x[:100])
 
 # %%
-# For the numbers themselves, float32 is too little: a second derivative loses about half of the
-# digits. A copy in float64 has the same weights, and its derivatives are certified to the bound
-# that is named.
+# For accurate numbers, float32 is not enough: a second derivative loses about half of the digits. A
+# copy in float64 has the same weights, and its derivatives are checked to the bound that is shown.
 double = keras.models.clone_model(
     smooth,
     keras.Input((2,), dtype="float64"),
@@ -110,6 +109,6 @@ for axis, title, take in (
 legend = axes[0].legend()
 
 # %%
-# Where to go on: :doc:`/gallery/repair` is the same for a function of one variable,
-# :doc:`/howto/lbfgs_after_adam` has the options of the fit, and :doc:`/limits` what no repair
-# can do.
+# Read on: :doc:`/gallery/repair` does the same for a function of one variable,
+# :doc:`/howto/lbfgs_after_adam` has the options of the fit, and :doc:`/limits` says what a repair cannot
+# do.

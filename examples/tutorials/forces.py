@@ -1,17 +1,17 @@
-"""Forces and Hessians of a learnt energy: a minimum, its stiffness and the way over a pass
-========================================================================================
+"""Forces and Hessians of a learned energy: minimum, stiffness, saddle point
+=========================================================================
 
-A network learns the energy of a particle in a plane from samples of it and of its forces, and is
-then asked for what it was not shown: where the minimum is, the Hessian there, and whether a point
-is a minimum or a pass.
+A network learns the energy of a particle in a plane from energies and forces. Then it predicts what was
+not in the data: where the minimum is, the Hessian there, and whether a point is a minimum or a saddle
+point.
 """
 
 # %%
 # The energy
 # ----------
 #
-# Two valleys, x = -1 and x = 1, and a pass between them that is 1 high. Simulations would give such
-# samples; here a formula does.
+# It has two minima, near x = -1 and x = 1, and a saddle point between them, which is 1 higher. In practice
+# the samples come from simulations; here they come from a formula.
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,8 +31,8 @@ x = generator.uniform(-1.5, 1.5, (400, 2))
 # Energies and forces
 # -------------------
 #
-# ``DerivativeModel`` has the outputs ``y`` and ``dy``, each with its own loss: with the slopes,
-# every sample says three numbers in the place of one. It shares its weights with ``net``.
+# ``DerivativeModel`` has the outputs ``y`` and ``dy``, each with its own loss (Sobolev training): with
+# the slopes, every sample has three numbers instead of one. It shares its weights with ``net``.
 keras.utils.set_random_seed(0)
 net = keras.Sequential([keras.Input((2,), dtype="float64")])
 for _ in range(2):
@@ -46,17 +46,17 @@ history = keras_smooth.fit_lbfgs(model, x, targets, epochs=1500, verbose=0)
 history.result
 
 # %%
-# The force is minus the gradient, one row a point:
+# The force is minus the gradient, one row for each point:
 some = np.array([[0.5, 0.0], [-1.2, 0.4]])
 force = -keras_smooth.gradient(net, some)
 print(force.numpy())
 print(-keras_smooth.gradient(energy, some).numpy())
 
 # %%
-# Down to a minimum
-# -----------------
+# Find the minimum
+# ----------------
 #
-# Newton's method: gradient and Hessian of the network, solved. The exact minimum is (1, 0.3).
+# Newton's method uses gradient and Hessian of the network. The exact minimum is (1, 0.3).
 place = np.array([[0.8, 0.0]])
 for _ in range(20):
     slope = keras_smooth.gradient(net, place).numpy().reshape(2)
@@ -65,18 +65,18 @@ for _ in range(20):
 print("minimum", place)
 
 # %%
-# How stiff is it there? The eigenvalues of the Hessian say so. At the pass, (0, 0), one of them is
-# negative: along its eigenvector the particle leaves. No sample of a second derivative was shown
-# to the network, so that ``verify=True`` is worth its price.
+# The eigenvalues of the Hessian are the stiffness. At the saddle point, (0, 0), one of them is negative:
+# along its eigenvector the energy decreases. There were no second derivatives in the data, so that it is
+# worth while to check them with ``verify=True``.
 places = np.concatenate([place, [[0.0, 0.0]]])
 hessians = keras_smooth.hessian(net, places, verify=True)
 exact = keras_smooth.hessian(energy, np.array([[1.0, 0.3], [0.0, 0.0]]))
-for name, one, other in zip(("minimum", "pass"), hessians[:, 0], exact[:, 0]):
+for name, one, other in zip(("minimum", "saddle point"), hessians[:, 0], exact[:, 0]):
     print(f"{name}: {np.linalg.eigvalsh(one)}, exact {np.linalg.eigvalsh(other)}")
 hessians.verification
 
 # %%
-# The landscape of the network with its forces:
+# The energy of the network with its forces:
 axis = np.linspace(-1.5, 1.5, 81)
 grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 coarse = np.stack(np.meshgrid(axis[::8], axis[::8]), axis=-1).reshape(-1, 2)
@@ -93,10 +93,10 @@ levels = panel.contourf(
 figure.colorbar(levels, label="energy")
 panel.quiver(*coarse.T, *pull.T, color="w", scale=30)
 panel.plot(*place.T, "C1o", label="minimum")
-panel.plot(0.0, 0.0, "C3s", label="pass")
+panel.plot(0.0, 0.0, "C3s", label="saddle point")
 panel.set(xlabel="x", ylabel="y")
 legend = panel.legend()
 
 # %%
-# Where to go on: :doc:`/gallery/vibrations`, the frequency of a molecule; :doc:`/derivatives`, what
-# Hessians and Laplacians of many inputs cost.
+# Read on: the frequency of a molecule, :doc:`/gallery/vibrations`; the cost of Hessians and Laplacians
+# of many inputs, :doc:`/derivatives`.

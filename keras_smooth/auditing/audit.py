@@ -40,24 +40,24 @@ def audit(
     order: int = 2,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Audit:
-    """Finds which layers of a model lose or falsify derivatives.
+    """Finds the layers of a model whose derivatives are lost or wrong.
 
     TensorFlow traces the model, in inference and in training mode, and each operation between
-    the floating-point inputs and the outputs is looked up: how smooth it is, where its pieces
-    meet, and up to which order TensorFlow's own derivatives are right, as nested tapes use
-    them. A layer is `"proven"` where all of its operations are known and smooth at x; where
-    one is not in the table, its layer is measured at x by nested tapes against differences,
-    and `"checked"`. With x only x is judged: a kink that no sample comes to, and a pole
-    elsewhere, is a note. A layer whose activation is rough is `"faulty"` in any case. The
-    model stays as it is.
+    the floating-point inputs and the outputs is looked up in a table: how smooth it is, where
+    its breakpoints are, and up to which order TensorFlow's own derivatives are right, which
+    nested tapes use. A layer is `"proven"` if all of its operations are known and smooth at x.
+    If one is not in the table, nested tapes are compared with differences at x, and the layer
+    is `"checked"`. With x, the model is judged at x only: a kink that no sample is near, and a
+    pole elsewhere, are notes. A layer whose activation is rough is `"faulty"` in any case. The
+    model is not changed.
 
     Args:
         model: A model (Sequential, Functional or subclassed) or one layer.
         x: Inputs, of which the first 4096 numbers are used, and at least four samples. None
-            draws a few at random from the shapes of the inputs, and one of
-            zeros; then each kink counts, wherever it is. A subclassed model needs x; one
-            that is neither built nor has a `get_config` is built on it.
-        order: How many derivatives with respect to the inputs will be taken, 1 or more.
+            draws a few at random with the shapes of the inputs, and a sample of zeros; then
+            each kink counts, wherever it is. A subclassed model needs x. One that is neither
+            built nor has a `get_config` is built with x.
+        order: Number of derivatives with respect to the inputs, 1 or more.
         progress: Called before each layer is judged as `progress(path, number, total)`: its
             name after those of the models it is in, its place from 1 on, and how many there
             are.

@@ -30,51 +30,50 @@ _OF_A_FIT = ("metric", "_evaluate", "_compiled_metric", "_function")
 
 
 class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
-    """Shows the errors of y, y' and y'' while a model trains.
+    """Measures the errors of y, y' and y'' while a model is trained.
 
-    After the first epoch, and from then on whenever `every` epochs have gone by since, the
-    derivatives of the model at `x` are computed inside a `tf.function` and compared with a
-    reference. The errors go into `logs` under `y_mse`, `dy_mse`, `d2y_mse`, so that the
-    progress bar, History and every callback further back in the list see them.
+    After the first epoch, and then every `every` epochs, the derivatives of the model at `x`
+    are computed inside a `tf.function` and compared with a reference. The errors are added to
+    `logs` as `y_mse`, `dy_mse`, `d2y_mse`, so that the progress bar, History and all callbacks
+    that come later in the list see them.
 
-    In the epochs between, `logs` has none of these keys: nothing was measured. History and
-    TensorBoard then hold the measured values alone, whose epochs are in
-    `monitor.history["epoch"]`; CSVLogger writes NA; EarlyStopping and ReduceLROnPlateau
-    pass such an epoch over, so that their patience counts measurements (Keras warns that
-    the key is not available). The file names of ModelCheckpoint must not contain the keys.
+    In the epochs between, `logs` does not have these keys. Then History and TensorBoard have
+    only the measured values, whose epochs are in `monitor.history["epoch"]`; CSVLogger writes
+    NA; EarlyStopping and ReduceLROnPlateau skip such an epoch, so that their patience counts
+    measurements (Keras warns that the key is not available). The file names of
+    ModelCheckpoint must not contain the keys.
 
-    One monitor can watch several fits: its epochs count on, `fits` has the name of each and
-    its first epoch, and `plot` a line between them.
+    One monitor can be used in several fits: it continues to count epochs, `fits` has the name
+    and the first epoch of each fit, and `plot` draws a line between them.
 
-    `print` and notebooks show each error at the first and last measurement and its least.
+    `print` and notebooks show the first, the last and the smallest value of each error.
 
     Args:
-        x: Points, floats of shape `(batch, ...)`, as `keras_smooth.derivatives` takes
-            them.
-        reference: The exact values of the shapes that `keras_smooth.derivatives` returns,
-            where axes of length 1 may lack: a tuple of `order + 1` arrays (y, y', y''); a
+        x: Points, floats of shape `(batch, ...)`, as for `keras_smooth.derivatives`.
+        reference: The exact values, with the shapes that `keras_smooth.derivatives` returns;
+            axes of length 1 may be left out: a tuple of `order + 1` arrays (y, y', y''); a
             dict of arrays with the keys "y", "dy", "d2y"; a DataFrame with such columns,
-            among others; or a function of tensors, written with `keras.ops`, whose
-            derivatives are taken in float64.
+            among others; or a function of tensors, written with `keras.ops`, which is
+            differentiated in float64.
         order: Number of derivatives to compare, 0 or more.
         metric: `"mse"`, `"mae"`, or the name, class or an instance of any Keras metric
-            that takes `(y_true, y_pred)`. Its name ends the keys in `logs`. To watch an
-            error with EarlyStopping, give that `mode="min"`.
-        every: Number of epochs from one measurement to the next. `fit_lbfgs` ends an epoch
-            of `steps_per_execution` iterations: it measures at the first such end when as
-            many have gone by.
-        prefix: What the keys begin with, to tell several monitors apart.
-        also: What else is compared, for x as one array of any number of inputs:
+            of `(y_true, y_pred)`. Its name is the end of the keys in `logs`. If EarlyStopping
+            monitors an error, set its `mode="min"`.
+        every: Number of epochs between measurements. Callbacks of `fit_lbfgs` are called
+            every `steps_per_execution` iterations: the monitor measures at the first call
+            after `every` epochs.
+        prefix: Prefix of the keys, to distinguish several monitors.
+        also: Further quantities to compare, for x as one array with any number of columns:
             `"gradient_norm"`, the length of the gradient, and `"laplacian"`, the trace of
             the Hessian. Their keys are `gradient_norm_mse` and `laplacian_mse`; the errors of
-            gradient and Hessian themselves are those of dy and d2y.
+            gradient and Hessian are those of dy and d2y.
         log_dir: Directory for TensorBoard: the errors of each measurement as scalars, and
-            figures as `plot` draws them.
-        live: Whether a notebook shows that figure while the model trains. Elsewhere one
-            sentence says that it is not shown.
-        figure_every: Number of epochs from one such figure to the next. A figure takes some
-            tenths of a second: None draws those of the measurements 1, 2, 4, 8 and so on. The
-            last measurement has one in any case.
+            the figures of `plot`.
+        live: Whether a notebook shows this figure during training. Outside of a notebook a
+            warning says that it is not shown.
+        figure_every: Number of epochs between such figures. Drawing one takes a few tenths of
+            a second: None draws them at the measurements 1, 2, 4, 8 and so on. There is one at
+            the last measurement in any case.
 
     Raises:
         TypeError: If x holds no floats, `order`, `every` or `figure_every` is no integer,

@@ -1,4 +1,9 @@
-"""The numbers and the open question of the article that the experiment comes from."""
+"""The numbers and the open question of the article that the experiment comes from.
+
+References:
+    ryuoujisinta, 2019, "Activation functions reconsidered: differentiability" (in Japanese), Qiita,
+    https://qiita.com/ryuoujisinta/items/6aae36e7e50001ec9cf9.
+"""
 
 PROBLEM = "gaussian"
 ARCHITECTURE = "8x20"
@@ -20,6 +25,7 @@ MISPRINT = (
 )
 
 QUESTION = (
-    "The article's BFGS failed for sigmoid, which it then trained with Adam, and it "
-    "leaves open why sigmoid is inferior."
+    'The article, "Activation functions reconsidered: differentiability" (in Japanese, '
+    "ryuoujisinta, Qiita, 2019, https://qiita.com/ryuoujisinta/items/6aae36e7e50001ec9cf9), "
+    "trained sigmoid with Adam, since BFGS failed, and leaves open why sigmoid is inferior."
 )

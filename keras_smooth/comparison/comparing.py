@@ -143,42 +143,42 @@ def compare(
 
     Args:
         activations: Names of activations, of this package or of Keras, or functions of a
-            tensor, which go by their `__name__`. The default are the six of the article:
-            relu, tanh, sigmoid, softplus, selu, elu. `"all"` takes all that Keras, this
-            package and `register_smoothness` know and that fit this network.
+            tensor, whose names are their `__name__`. The default is the six of the article:
+            relu, tanh, sigmoid, softplus, selu, elu. `"all"` is all of Keras, of this package
+            and of `register_smoothness` that fit this network.
         seeds: Number of runs for each, from the seeds 0, 1, ...
         epochs: Iterations of each run, as in `keras_smooth.fit_lbfgs`.
-        method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch. Of this and
-            the next two several may be named in a list, as of `problem`: then all runs are
-            made in every combination, and the first of each make the main one.
-        initializer: `"default"` is the start of `keras_smooth.Dense`; else the name of a
-            Keras initializer.
+        method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch. This argument,
+            the next two and `problem` may be lists: then all combinations are trained, and the
+            first entries make the main one.
+        initializer: `"default"` is the default of `keras_smooth.Dense`; otherwise the name of
+            a Keras initializer.
         dtype: `"float64"` or `"float32"`.
-        device: `"auto"` takes a GPU if there is one; `"cpu"`, `"gpu"`.
+        device: `"auto"` uses a GPU if there is one; `"cpu"`, `"gpu"`.
         problem: A name from the table of problems: gaussian, sine, runge, front, morse,
             chirp, polynomial, oscillation; in two dimensions gaussian_2d, franke and
-            himmelblau; gaussian_5d and with any other number up to 20. Or the path of a CSV file with columns x, y and
-            optionally dy, d2y; these as arrays, in a tuple, a dict or a DataFrame; or a
-            function of a tensor, made of `keras.ops`, whose derivatives are taken. With x
-            and y alone every fifth point is held out, for the errors of y. dy and d2y are
-            not trained on: activations are judged by the errors of the highest one.
-            Several of them are a list of names or paths.
+            himmelblau; gaussian_5d, or another number up to 20. Or the path of a CSV file with
+            columns x, y and optionally dy, d2y; these as arrays, in a tuple, a dict or a
+            DataFrame; or a function of a tensor, written with `keras.ops`, which is
+            differentiated. With only x and y, every fifth point is held out, for the errors
+            of y. dy and d2y are not trained on: activations are judged by the error of the
+            highest one. A list of names or paths is several problems.
         architecture: Numbers of hidden layers and of their units.
         beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
-            activation from seed 0 once more: what the optimizer adds. Those of TensorFlow
-            Probability are left out where tf_keras is not installed.
+            activation once more from seed 0, to show what the optimizer contributes. Those of
+            TensorFlow Probability are skipped if tf_keras is not installed.
         domain: Lower and upper bound of x for a function; 1000 points are drawn there.
-        noise: Standard deviation of the normal errors of the y that are trained on, as a
-            fraction of that of y. The errors are measured against exact values.
+        noise: Standard deviation of normal errors that are added to the y for training, as a
+            fraction of that of y. The errors of networks are measured with exact values.
         jobs: Number of worker processes. None runs everything in this process.
-        executor: `"local"`, or `"ray"` for a task of Ray a run, on this machine or a
+        executor: `"local"`, or `"ray"` for a Ray task for each run, on this machine or a
             cluster; it needs the extra `ray`. See the page "On a cluster".
-        address: Of the Ray cluster, as `ray.init` takes it, such as `"auto"`. None is the
-            one of the environment variable RAY_ADDRESS, else one that is started here.
-        out: Directory for the results, in which every run is kept as soon as it ends.
-        resume: Whether to take over the runs that are in `out` already. What is asked for
-            beyond them is added; with more iterations than they had, all runs that were
-            ended by that number are made anew.
+        address: Address of the Ray cluster, as for `ray.init`, such as `"auto"`. None is that
+            of the environment variable RAY_ADDRESS, or a cluster that is started here.
+        out: Directory for the results, in which every run is saved as soon as it ends.
+        resume: Whether to keep the runs that are in `out` already and to add what is missing.
+            With more iterations than they had, runs that ended at the former number are
+            repeated.
         handle: Called with every event, for a display of your own.
         verbose: 0 prints nothing; 1 a bar on a terminal, and a line for each run that has
             ended.
@@ -192,10 +192,10 @@ def compare(
             file, cannot be written or is being written by another comparison, or `resume`
             finds other settings, data or versions.
         OSError: If a file cannot be written later on.
-        RuntimeError: If the worker processes of all runs died, each twice. Where some runs
-            are left, the others are warned of and stand in `failures`.
+        RuntimeError: If the worker processes of all runs died, each twice. If only some did, a
+            warning is given and they are in `failures`.
         ImportError: If a method of TensorFlow Probability cannot be used here, or Ray is
-            asked for and not installed.
+            requested and not installed.
 
     Example:
 

@@ -23,7 +23,14 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
 # What the tables of the package hold, for whoever has not imported TensorFlow: a test compares.
-METHODS = ("lbfgs", "bfgs", "tfp_lbfgs", "tfp_bfgs", "adam")
+METHODS = {
+    "lbfgs": "self-scaled L-BFGS",
+    "broyden": "self-scaled Broyden",
+    "bfgs": "self-scaled BFGS",
+    "tfp_lbfgs": "TFP's L-BFGS",
+    "tfp_bfgs": "TFP's BFGS",
+    "adam": "Adam, full batch",
+}
 PROBLEMS = (
     "gaussian", "sine", "runge", "front", "morse", "chirp", "polynomial", "oscillation",
     "gaussian_2d", "franke", "himmelblau", "gaussian_5d",
@@ -86,7 +93,7 @@ class Options:
     seeds: int = _option(3, "number of runs of each activation", grow=max)
     epochs: int = _option(1000, "iterations of each run", grow=max, key="iterations")
     method: tuple[str, ...] = _factor(
-        "lbfgs", "how the networks are trained", values=METHODS, key="optimizer"
+        "lbfgs", "how the networks are trained", values=tuple(METHODS), key="optimizer"
     )
     initializer: tuple[str, ...] = _factor(
         DEFAULT_INITIALIZER,
@@ -107,7 +114,7 @@ class Options:
         (),
         "methods that train the first smooth activation once more, from seed 0, to see what "
         "the optimizer adds",
-        values=METHODS, least="*", metavar="METHOD", grow=_union,
+        values=tuple(METHODS), least="*", metavar="METHOD", grow=_union,
     )  # fmt: skip
     noise: float = _option(
         0.0,
@@ -222,7 +229,7 @@ def _check_count(name: str, value: object, most: int) -> None:
         raise ValueError(f"{name} must be {most:,} or less, received {shown(value)}.")
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     if not isinstance(value, str):
         raise TypeError(
             f"{name} must be one of {', '.join(choices)}; received {shown(value)}."

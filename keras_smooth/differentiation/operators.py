@@ -43,25 +43,25 @@ def derivatives(
         model: A Keras model or layer, or a function of tensors.
         x: Points, finite floats of shape `(batch, ...)`; for a model with several inputs
             a list, tuple or dict of such arrays. They are cast to the dtype of the
-            model's variables. Inputs that hold integers or text are held fixed.
+            model's variables. Inputs of integers or text are held fixed.
         order: Number of derivatives, 0 or more; up to 6 with the engine `"jet"`.
-        wrt: By which inputs, where there are several: the name or place of one, and the
-            derivatives are as by that one alone; or a list of them. The others are held
-            fixed. None is all that hold floats.
-        engine: How they are computed. `"tape"` nests `tf.GradientTape`: gradients that are
-            stopped or custom count, and one that TensorFlow loses is an error. `"jet"` is
+        wrt: The inputs with respect to which to differentiate, if there are several: the name
+            or index of one, for derivatives with the structure of that one; or a list of
+            them. The others are held fixed. None is all inputs of floats.
+        engine: How to compute them. `"tape"` nests `tf.GradientTape`: it uses stopped and
+            custom gradients, and raises an error if TensorFlow loses a derivative. `"jet"` is
             Taylor mode: one forward pass carries all orders through the operations that
             TensorFlow traces, and differentiates the function that these compute. `"auto"`
-            takes the faster one for the task, and jets where TensorFlow is known to have no
-            gradient or a wrong one, as of bilinear images, or of `ops.prod` at factors that
-            are 0; up to 32 numbers a sample also where that is so of one order more, as a
-            loss of derivatives needs it, and beyond these such a loss is an error. What cannot
-            be traced, and a single operation without a rule, goes through nested tapes, with
-            one warning. Functions made of pieces have the derivatives of the piece that a
-            point is on, so that y'' of a ReLU is 0; `audit` finds them. Where nothing leads from x to y, the derivative is 0 with `"auto"`
-            and `"jet"`.
-        batch_size: Number of samples at a time, which bounds the memory. None is all. On a
-            CPU, 10,000 samples of one number, or 1000 of ten, fit the caches.
+            uses the faster one for the task, and Taylor mode if TensorFlow is known to have
+            no gradient or a wrong one, as of bilinear images, or of `ops.prod` at factors of
+            0. Up to 32 numbers per sample it does so also if the next order is lost or wrong,
+            which a loss of derivatives needs; beyond these, such a loss is an error. A model
+            that cannot be traced, or an operation without a rule, is differentiated by nested
+            tapes, with one warning. Functions with breakpoints have the derivatives of the
+            branch that a point is on, so that y'' of a ReLU is 0; `audit` finds them. If no
+            path leads from x to y, the derivative is 0 with `"auto"` and `"jet"`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None is
+            all. On a CPU, 10,000 samples of one number, or 1000 of ten, fit into the caches.
         training: Whether layers such as Dropout run in training mode. Those that mix the
             samples of a batch there, as BatchNormalization, are an error.
         verify: Whether to compare all numbers with differences of the model itself, and

@@ -23,24 +23,24 @@ def version() -> int:
 
 
 def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
-    """Says how a layer, a function or an operation carries jets.
+    """Registers the rule of a layer, a function or an operation for Taylor mode.
 
-    Jets go through the operations that TensorFlow runs, whoever wrote the layer: a rule is
-    needed where an operation has none, and helps where a shorter formula is known.
+    Taylor mode works on the operations that TensorFlow traces, whoever wrote the layer. A rule
+    is needed if an operation has none, and useful if you know a shorter formula.
 
     Args:
-        subject: A class of layers, an activation function, or the kind of an operation of
-            TensorFlow as a string, for example `"Expint"`. A rule of a class holds for
-            exactly that class: a subclass may compute something else.
+        subject: A class of layers, an activation function, or the kind of a TensorFlow
+            operation as a string, for example `"Expint"`. A rule of a class is used for
+            exactly that class, since a subclass may compute something else.
         rule: For a class `rule(layer, *args, **kwargs)` with the arguments of the layer's
             call, in which tensors that depend on x are `keras_smooth.jet.Jet`; for a
             function `rule(*args, **kwargs)`; for an operation `rule(operation, *inputs)`
-            with a `tf.Operation`. It returns a Jet, or a list of one for each output; that
-            of a class or a function may return NotImplemented, which leaves the case to the
-            operations. The functions of `keras_smooth.jet` take and return jets. The rule of
-            a function is used where it is the activation of a layer or is differentiated
-            itself. One that gives another y than its class or function is not used, with a
-            warning; in a graph all numbers are NaN then.
+            with a `tf.Operation`. It returns a Jet, or a list with one for each output. The
+            rule of a class or a function may return NotImplemented: then the rules of the
+            operations are used. The functions of `keras_smooth.jet` map jets to jets. The
+            rule of a function is used if it is the activation of a layer or is
+            differentiated itself. A rule with another y than its class or function is not
+            used, with a warning; in a graph, all numbers are NaN then.
 
     Raises:
         TypeError: If `subject` is neither a function, a class of layers nor a string, or

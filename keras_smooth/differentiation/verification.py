@@ -19,20 +19,20 @@ from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Verification(ShownAsTable):
-    """What `verify=True` found: the numbers of an engine against the model's own values.
+    """The result of `verify=True`: derivatives compared with values of the model.
 
-    The second way uses no derivative of anything: polynomials through values of the model
-    near each point, at several distances, in float64 where the model can be had in it. Every
-    sample and output has a limit of its own, by the size of that derivative. Where y is so
-    large that its rounding leaves less than two digits of a derivative, that is not verified,
+    The comparison uses no automatic differentiation, but polynomials through values of the
+    model near each point, at several distances, in float64 if the model can compute in it.
+    Every sample and output has its own limit, from the size of that derivative. If y is so
+    large that its rounding leaves less than two digits of a derivative, this is not verified,
     and the table says so. `print` and notebooks show a table. It is the attribute
-    `verification` of what `derivatives` and `directional` return, and of each tensor that
+    `verification` of the results of `derivatives` and `directional`, and of each tensor that
     `gradient`, `jacobian`, `hessian` and `laplacian` return.
 
     Args:
-        engine: `"jet"` or `"tape"`, of the numbers.
-        dtype: In which the model computes.
-        num_points: How many points were compared: all.
+        engine: `"jet"` or `"tape"`, which computed the derivatives.
+        dtype: The dtype in which the model computes.
+        num_points: The number of points, all of which were compared.
         agreements: One for each derivative.
 
     Example:

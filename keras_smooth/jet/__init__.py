@@ -1,17 +1,17 @@
 """Truncated Taylor arithmetic: how a function carries derivatives along curves.
 
 arithmetic.py     Jet: sums, products, linear maps, quotients
-lines.py          the jets to begin with
-pieces.py         functions of straight pieces; selection
-frame.py          directions that are made of fewer curves
+lines.py          the jets of the inputs
+pieces.py         piecewise linear functions; selection
+frame.py          directions that are composed of fewer curves
 composition.py    elementwise functions by their derivatives at the points
 functions.py      elementwise functions as series solutions of differential equations
 special.py        functions whose formulas are 0 / 0 at a point
-reductions.py     functions that mix the entries of a sample, as softmax
+reductions.py     functions that mix the entries of a sample, such as softmax
 
 A jet is a point and the derivatives of curves through it; entry k is the k-th derivative,
-not divided by k!. Functions take jets to jets, and none of them knows a layer. With them a
-rule for `keras_smooth.register_jet_rule` is often one line, which `line` tries out:
+not divided by k!. The functions map jets to jets and know nothing of layers. With them, a rule for
+`keras_smooth.register_jet_rule` is often one line, which you can test with `line`:
 
 >>> from keras_smooth import jet
 >>> def rule(x):  # the swish x sigmoid(x)

@@ -1,14 +1,14 @@
 """Drop-in subclasses of Keras layers that know how often they can be differentiated.
 
-table.py         the decorators that say of a class what it is, and the tables that they fill
-order.py         the check that layers with an activation share
-arguments.py     what an older Keras does not have
-dense.py, activation.py                         with an order, and a start that suits
+table.py         the decorators that register a class, and the tables that they fill
+order.py         the check of the activation, which all layers share
+arguments.py     arguments that an older Keras does not have
+dense.py, activation.py                         with an order and an initialization
 convolution.py, transposed_convolution.py, depthwise_convolution.py,
 separable_convolution.py, einsum_dense.py, recurrent.py, convolutional_recurrent.py
                                                 with an order; written by a script
 normalization.py, interpolation.py, random_geometry.py, random_color.py
-                                                exact: Keras' outputs, derivatives that hold
+                                                exact: Keras' outputs, right derivatives
 sampling.py                                     how random_geometry.py reads images
 smooth_pooling.py, smooth_merging.py, smooth_prelu.py
                                                 smooth forms; written by a script

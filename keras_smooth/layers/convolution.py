@@ -36,8 +36,8 @@ class Conv1D(keras.layers.Conv1D):
         activity_regularizer: Regularizer of the outputs, or None.
         kernel_constraint: Constraint of the kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -131,8 +131,8 @@ class Conv2D(keras.layers.Conv2D):
         activity_regularizer: Regularizer of the outputs, or None.
         kernel_constraint: Constraint of the kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -226,8 +226,8 @@ class Conv3D(keras.layers.Conv3D):
         activity_regularizer: Regularizer of the outputs, or None.
         kernel_constraint: Constraint of the kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:

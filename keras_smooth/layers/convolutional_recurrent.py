@@ -45,11 +45,11 @@ class ConvLSTM1D(keras.layers.ConvLSTM1D):
             transformation of the state.
         seed: Integer, the seed of the dropout.
         return_sequences: Whether the output has every step, or the last one only.
-        return_state: Whether the last state is returned beside the output.
+        return_state: Whether to return the last state with the output.
         go_backwards: Whether the sequence is read from its end, and returned reversed.
         stateful: Whether a batch begins with the state that the last one ended with.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -175,11 +175,11 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
             transformation of the state.
         seed: Integer, the seed of the dropout.
         return_sequences: Whether the output has every step, or the last one only.
-        return_state: Whether the last state is returned beside the output.
+        return_state: Whether to return the last state with the output.
         go_backwards: Whether the sequence is read from its end, and returned reversed.
         stateful: Whether a batch begins with the state that the last one ended with.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -305,11 +305,11 @@ class ConvLSTM3D(keras.layers.ConvLSTM3D):
             transformation of the state.
         seed: Integer, the seed of the dropout.
         return_sequences: Whether the output has every step, or the last one only.
-        return_state: Whether the last state is returned beside the output.
+        return_state: Whether to return the last state with the output.
         go_backwards: Whether the sequence is read from its end, and returned reversed.
         stateful: Whether a batch begins with the state that the last one ended with.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:

@@ -1,4 +1,4 @@
-"""Dense with an order and a start that suits its activation."""
+"""Dense with an order and an initialization that suits its activation."""
 
 from typing import Any
 
@@ -20,21 +20,21 @@ class Dense(keras.layers.Dense):
         activation: The name of an activation of this package or of Keras, or a
             function. None is the identity.
         use_bias: Whether there is a bias.
-        kernel_initializer: Initializer of the kernel. None, the default, is the start of
-            `keras_smooth.initializers` that suits the activation.
+        kernel_initializer: Initializer of the kernel. None, the default, is
+            `keras_smooth.initializers.GainScaling` for the activation.
         bias_initializer: Initializer of the bias.
         kernel_regularizer: Regularizer of the kernel, or None.
         bias_regularizer: Regularizer of the bias, or None.
         activity_regularizer: Regularizer of the outputs, or None.
         kernel_constraint: Constraint of the kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        lora_rank: Rank of a low-rank update (LoRA) that is trained in the place of the
+        lora_rank: Rank of a low-rank update (LoRA) that is trained instead of the
             kernel; None for no update.
         lora_alpha: Number by which the low-rank update is multiplied, over its rank; None
             is `lora_rank`.
         quantization_config: A `keras.quantizers.QuantizationConfig`, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:

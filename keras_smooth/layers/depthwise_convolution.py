@@ -34,8 +34,8 @@ class DepthwiseConv1D(keras.layers.DepthwiseConv1D):
         activity_regularizer: Regularizer of the outputs, or None.
         depthwise_constraint: Constraint of the depthwise kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -125,8 +125,8 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         activity_regularizer: Regularizer of the outputs, or None.
         depthwise_constraint: Constraint of the depthwise kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:

@@ -30,15 +30,15 @@ class EinsumDense(keras.layers.EinsumDense):
         bias_regularizer: Regularizer of the bias, or None.
         kernel_constraint: Constraint of the kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        lora_rank: Rank of a low-rank update (LoRA) that is trained in the place of the
-            kernel; None for no update.
+        lora_rank: Rank of a low-rank update (LoRA) that is trained instead of the kernel;
+            None for no update.
         lora_alpha: Number by which the low-rank update is multiplied, over its rank; None
             is `lora_rank`.
         gptq_unpacked_column_size: Columns of the kernel before 4-bit packing, for kernels
             quantized by GPTQ; None else.
         quantization_config: A `keras.quantizers.QuantizationConfig`, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:

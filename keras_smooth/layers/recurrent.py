@@ -34,14 +34,14 @@ class SimpleRNN(keras.layers.SimpleRNN):
         recurrent_dropout: Share between 0 and 1 of the units that is dropped for the linear
             transformation of the state.
         return_sequences: Whether the output has every step, or the last one only.
-        return_state: Whether the last state is returned beside the output.
+        return_state: Whether to return the last state with the output.
         go_backwards: Whether the sequence is read from its end, and returned reversed.
         stateful: Whether a batch begins with the state that the last one ended with.
         unroll: Whether the loop over the steps is unrolled, which is faster for short
-            sequences and takes more memory.
+            sequences and uses more memory.
         seed: Integer, the seed of the dropout.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -144,16 +144,16 @@ class GRU(keras.layers.GRU):
             transformation of the state.
         seed: Integer, the seed of the dropout.
         return_sequences: Whether the output has every step, or the last one only.
-        return_state: Whether the last state is returned beside the output.
+        return_state: Whether to return the last state with the output.
         go_backwards: Whether the sequence is read from its end, and returned reversed.
         stateful: Whether a batch begins with the state that the last one ended with.
         unroll: Whether the loop over the steps is unrolled, which is faster for short
-            sequences and takes more memory.
+            sequences and uses more memory.
         reset_after: Whether the reset gate acts after the product with the recurrent
             kernel, as in cuDNN, or before it.
         use_cudnn: Whether cuDNN computes on GPUs; "auto" where it can.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -263,14 +263,14 @@ class LSTM(keras.layers.LSTM):
             transformation of the state.
         seed: Integer, the seed of the dropout.
         return_sequences: Whether the output has every step, or the last one only.
-        return_state: Whether the last state is returned beside the output.
+        return_state: Whether to return the last state with the output.
         go_backwards: Whether the sequence is read from its end, and returned reversed.
         stateful: Whether a batch begins with the state that the last one ended with.
         unroll: Whether the loop over the steps is unrolled, which is faster for short
-            sequences and takes more memory.
+            sequences and uses more memory.
         use_cudnn: Whether cuDNN computes on GPUs; "auto" where it can.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:

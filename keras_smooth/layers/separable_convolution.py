@@ -38,8 +38,8 @@ class SeparableConv1D(keras.layers.SeparableConv1D):
         depthwise_constraint: Constraint of the depthwise kernel, or None.
         pointwise_constraint: Constraint of the pointwise kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -141,8 +141,8 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
         depthwise_constraint: Constraint of the depthwise kernel, or None.
         pointwise_constraint: Constraint of the pointwise kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:

@@ -37,8 +37,8 @@ class Conv1DTranspose(keras.layers.Conv1DTranspose):
         activity_regularizer: Regularizer of the outputs, or None.
         kernel_constraint: Constraint of the kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -132,8 +132,8 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         activity_regularizer: Regularizer of the outputs, or None.
         kernel_constraint: Constraint of the kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:
@@ -227,8 +227,8 @@ class Conv3DTranspose(keras.layers.Conv3DTranspose):
         activity_regularizer: Regularizer of the outputs, or None.
         kernel_constraint: Constraint of the kernel, or None.
         bias_constraint: Constraint of the bias, or None.
-        order: How many derivatives with respect to the inputs will be taken. An
-            activation less smooth than that raises; 0 allows every activation.
+        order: Number of derivatives with respect to the inputs that the layer must have. An
+            activation with fewer raises an error; 0 allows every activation.
         **kwargs: Arguments of `keras.layers.Layer`, such as `dtype`.
 
     Input shape:

@@ -79,31 +79,32 @@ def fit_lbfgs(
     checkpoint: str | os.PathLike | None = None,
     throw: bool = False,
 ) -> keras.callbacks.History:
-    """Trains a model on all data at once with L-BFGS.
+    """Trains a model with full-batch L-BFGS.
 
-    The loss is the model's own: `compile(loss=...)`, regularizers, `add_loss` and an
-    overridden `compute_loss` included; or it is the sum of the terms of an `objective`, as
-    the residual of an equation and its boundary values. Dropout keeps one mask for the
-    whole run, as a line search needs. Moving averages (BatchNormalization) get the values
-    that they would approach if training went on at the final weights. A weight without a
-    gradient keeps its value, with a warning, as in `fit`. A run never ends with a larger
-    loss than it started with, on the same points, unless a callback sets weights.
+    The loss is that of the model, including `compile(loss=...)`, regularizers, `add_loss` and
+    an overridden `compute_loss`. With an `objective` it is the sum of the terms that this
+    function returns, such as the residual of an equation and its boundary values (a PINN).
+    Dropout keeps one mask for the whole run, since a line search needs a fixed function.
+    Moving averages (BatchNormalization) get the values that they would approach in further
+    training at the final weights. A weight without a gradient keeps its value, with a
+    warning, as in `fit`. A run never ends with a larger loss than at its beginning, on the
+    same points, unless a callback sets weights.
 
-    What does not fit is refused before anything is compiled, after a check of all data and
-    one evaluation of a few rows. The first call compiles, which takes seconds; later
+    Invalid arguments raise an error before anything is compiled, after a check of all data
+    and one evaluation of a few rows. The first call compiles, which takes seconds. Later
     calls with the same model and shapes of data reuse the compiled function, until the
-    model is compiled again: do so, as for `fit`, after a change of its layers or of what
-    its `compute_loss` reads from Python. An `objective` is traced for every fit, and
-    compiled again where the trace is another: when it is another function, or a number, an
+    model is compiled again. As for `fit`, compile it after a change of its layers or of
+    values that its `compute_loss` reads from Python. An `objective` is traced for every fit,
+    and compiled again if the trace has changed: if it is another function, or if a number, an
     array or a branch that it reads from Python has changed, as in a continuation.
 
     Metrics and validation are those of `evaluate`, which computes in the model's precision
     and sums in float32; `loss` in the logs is the objective.
 
-    In memory a fit takes 2.3 times the size of its checkpoint (see `checkpoint`), 3.4 times
-    if it saves one, and up to 4.5 times without XLA: 0.5 GB for 300 pairs of 49,281 weights,
-    0.9 GB for `"bfgs"` with 10,401 weights, in float64; TensorFlow with a compiled program
-    takes 0.6 to 0.8 GB itself.
+    A fit needs 2.3 times as much memory as its checkpoint (see `checkpoint`), 3.4 times if it
+    saves one, and up to 4.5 times without XLA: 0.5 GB for 300 pairs of 49,281 weights, 0.9 GB
+    for `"bfgs"` with 10,401 weights, in float64. TensorFlow with a compiled program needs
+    another 0.6 to 0.8 GB.
 
     Under a `tf.distribute` strategy every replica computes its share of the rows; every worker
     passes the same data. docs/several_devices.md says how to start several workers.
@@ -114,32 +115,32 @@ def fit_lbfgs(
         x: Inputs: an array, or a list or dict of arrays, as for `fit`; or a finite
             `tf.data.Dataset` or `keras.utils.PyDataset` of batches, the same in every pass.
             Floats are cast to the dtype of the weights, or to `dtype`. With `objective`,
-            arrays in any nest, with different numbers of rows.
+            a nested structure of arrays, with different numbers of rows.
         y: Targets, in the same way; None with a dataset or an `objective`.
         objective: `objective(model, x)` returns what is minimized: a scalar, or a dict of
-            scalars by name, whose sum it is. The terms are in the logs, beside `loss`. It
-            gets the model or its copy in float64, and x as tensors, and may call
-            `keras_smooth.derivatives` and its kin. Nothing is added to it: no loss of
-            `compile`, no regularizer. Several devices share the rows if each array of x
-            divides evenly, and terms are means over rows; else that is refused.
-        loss_weights: What the terms of `objective` are multiplied by in the sum, by name;
-            the logs have them without it. A term without an upper bound has no minimum with
-            a negative weight.
-        variables: A list of each `keras.Variable` or `tf.Variable` that `objective` uses and
-            that is trained beside the weights of the model, of the dtype in which the fit
+            named scalars, of which it is the sum. The terms are in the logs, next to `loss`.
+            The function receives the model, or its copy in float64, and x as tensors, and may
+            call `keras_smooth.derivatives` and the other operators. Nothing is added to it: no
+            loss of `compile`, no regularizer. Several devices share the rows if each array of
+            x divides evenly and terms are means over rows; otherwise an error is raised.
+        loss_weights: Factors of the terms of `objective` in the sum, by name; the logs have
+            the terms without them. A term without an upper bound has no minimum with a
+            negative weight.
+        variables: A list of `keras.Variable` or `tf.Variable` that `objective` reads and that
+            are trained together with the weights of the model, in the dtype in which the fit
             computes: the unknowns of an inverse problem, or the weights of another model. A
-            warning names what `objective` reads, could train and does not.
-        resample: A `Resample`, which draws the points of an `objective` anew every so many
+            warning names variables that `objective` reads and that are not trained.
+        resample: A `Resample`, which draws new points of an `objective` every so many
             iterations. None keeps x.
         sample_weight: Weights of the samples, 0 or more; None with a dataset.
         class_weight: Weights by class, 0 or more, a dict, in place of `sample_weight`, as
             for `fit`.
-        batch_size: Rows to evaluate at once, for data whose activations, or which itself,
-            does not fit into memory: arrays are evaluated in batches of this size; datasets
-            are read again for every evaluation, in such batches. The steps are
-            those of all data at once, to rounding. A loss that is neither an average nor
-            a sum over rows is refused, as one with BatchNormalization in training mode.
-            None uses all rows at once.
+        batch_size: Rows to evaluate at once, if the activations or the data do not fit into
+            memory: arrays are evaluated in batches of this size; datasets are read again for
+            every evaluation, in such batches. The steps are those of all data at once, except
+            for rounding. A loss that is neither an average nor a sum over rows, such as one
+            with BatchNormalization in training mode, is an error. None uses all rows at
+            once.
         epochs: Index of the last iteration, as for `fit`.
         initial_epoch: Index to begin at; `epochs - initial_epoch` iterations run at most.
         validation_data: `(x, y)`, `(x, y, sample_weight)` or a dataset, evaluated at every
@@ -169,8 +170,8 @@ def fit_lbfgs(
         max_restarts: How often a line search that fails starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
             them as the end of that epoch. The default makes about 100 calls.
-        callbacks: Keras callbacks. The fit goes on from weights that one sets, with empty
-            memory, as it does after a change of another variable that the loss reads.
+        callbacks: Keras callbacks. If one sets weights, the fit continues from these with an
+            empty memory, and so it does if another variable that the loss reads has changed.
             `BackupAndRestore` gives the weights back, but epochs begin anew; `checkpoint`
             goes on where the run was.
         verbose: 0 shows nothing. 1 and `"auto"` show a line that is written anew in terminals
@@ -205,7 +206,7 @@ def fit_lbfgs(
         RuntimeError: With `throw=True`, if the line search failed for good, the position
             stalled or the loss is not finite. The model has the best weights found.
         KeyboardInterrupt: After an interrupt. The model has the best weights found, and
-            `model.history` all that was before it. So it is after an error of a callback.
+            `model.history` has the epochs before it, as after an error of a callback.
 
     Example:
 

@@ -14,21 +14,21 @@ from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 
 @dataclasses.dataclass(frozen=True)
 class Resample:
-    """Draws the points of a `fit_lbfgs(objective=...)` anew, every so many iterations.
+    """Draws new points for `fit_lbfgs(objective=...)` every so many iterations.
 
-    After a draw the minimizer goes on from the weights that it has. A dense inverse Hessian, of
-    `"broyden"` and `"bfgs"` and of `"lbfgs"` for few weights, is kept if it gives a direction of
-    descent on the new points; pairs are not: benchmarks/resample.py measures both. The loss in
-    the logs is that of the points of the time, so that it jumps at a draw.
+    After a draw the minimizer continues from its weights. A dense inverse Hessian, of
+    `"broyden"` and `"bfgs"` and of `"lbfgs"` for few weights, is kept if it gives a descent
+    direction on the new points; pairs are not kept: benchmarks/resample.py measures both. The
+    loss in the logs is that of the current points, so that it jumps at a draw.
 
     Args:
-        draw: `draw(model, x, generator)` returns the new x, in the shapes of the old one.
-            The model is the one that `objective` gets, x has the tensors of before, and
-            `generator` is a `numpy.random.Generator`, another one for every draw. A
-            checkpoint goes on bit for bit if there is nothing else that it depends on.
-        every: Iterations from one draw to the next. Where the memory begins empty, it takes some
-            hundred of them to fill.
-        seed: Of the generators.
+        draw: `draw(model, x, generator)` returns the new x, with the shapes of the old one.
+            The model is the one that `objective` receives, x has the current tensors, and
+            `generator` is a `numpy.random.Generator`, a new one for every draw. A run continues
+            from a checkpoint bit for bit if `draw` depends on nothing else.
+        every: Iterations between draws. If the memory starts empty, it takes some hundred
+            iterations to fill.
+        seed: Seed of the generators.
 
     Raises:
         TypeError: If `draw` is no function, or a number is none.

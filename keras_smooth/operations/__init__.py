@@ -3,21 +3,21 @@
 trace.py        a model or function as operations
 program.py      operations in order, and how each kind is called
 bodies.py       the bodies of control flow and of functions
-rows.py         what a row of the table says
+rows.py         the columns of a row of the table
 table/          the rows, by family
 lifting.py      how a function is applied to the entries of a jet
 lists.py        lists of jets, as loops keep them
-breakpoints.py  how far points are from where pieces meet
-evaluation.py   Taylor mode along the operations
+breakpoints.py  how far points are from breakpoints
+evaluation.py   Taylor mode on the operations
 taped.py        nested tapes around one operation without a rule
 registered.py   functions and layers with rules of users
-samples.py      which axis is that of the samples, and what mixes them
+samples.py      which axis has the samples, and which operations mix them
 signs.py        what is positive wherever the inputs are
-walk.py         one way along the operations and their bodies
+walk.py         one way through the operations and their bodies
 paths.py        the operations between inputs and outputs
 
-`trace` gives a `Program`, which `evaluate` runs for jets in the place of its inputs: each
-operation by the rule in its row.
+`trace` returns a `Program`, which `evaluate` runs on jets instead of its inputs: each operation by the
+rule in its row.
 """
 
 from keras_smooth.operations import table

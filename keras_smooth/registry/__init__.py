@@ -1,15 +1,15 @@
-"""What is known of activations and layers beside their operations: one row each; the look-up.
+"""The registry: what operations do not show about activations and layers, in one row each.
 
-rows.py           what a row says, and the table
-lookup.py         smoothness of anything, names, what to recommend; rows of users
-reading.py        smoothness as the operations tell it that TensorFlow traces
+rows.py           the columns of a row, and the table
+lookup.py         smoothness of any function, layer or model; names; recommendations; rows of users
+reading.py        smoothness from the operations that TensorFlow traces
 functions_of_keras.py   which function of keras.ops an operation in a graph is
-joined.py         rows of functions whose pieces join better than their operations tell
+joined.py         rows of functions that are smoother than their operations show
 activations.py    rows of Keras' activations
-layers.py         layers that are an activation, and classes of one smoothness
+layers.py         layers that are an activation, and classes with a fixed smoothness
 
 The activations and stand-ins of keras_smooth add their own rows next to their definitions. What
-is known of the operations of TensorFlow is in the room `operations`.
+is known of the operations of TensorFlow is in the module `operations`.
 """
 
 # isort: off

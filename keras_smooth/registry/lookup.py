@@ -27,8 +27,8 @@ def register_smoothness(
             by its `__name__` from then on.
         smoothness: k of the class C^k, an integer of at least -1 or `math.inf`; or a
             callable that gives k from the function's parameters or from the layer.
-        joints: The points at which pieces of the function meet.
-        reason: What goes wrong at the joints, for error messages and reports.
+        joints: The breakpoints, at which the branches of the function meet.
+        reason: What is wrong at the breakpoints, for error messages and reports.
 
     Raises:
         TypeError: If `subject` is not callable.
@@ -171,11 +171,11 @@ def _keras_activation(name: str) -> Callable | None:
 def smoothness(obj: object) -> Class:
     """Returns how often a function, layer or model can be differentiated.
 
-    It is read from the operations that TensorFlow traces: the least of all on the way from
-    the inputs to the outputs, at the edges of their domains as well where they are finite.
-    Points at which an operation on the way is not finite, as 1 / x or log(x) at 0, are left
-    out. Pieces that join better than their operations tell, as those of ELU, have what is
-    registered; of others, as relu(x)**3, the class may be more than is told.
+    It is read from the operations that TensorFlow traces: the smallest class on any path from
+    the inputs to the outputs, including the edges of their domains if they are finite there.
+    Points at which an operation is not finite, such as 0 for 1 / x or log(x), are excluded.
+    Functions that are smoother than their operations show, such as ELU, have the registered
+    class. Of others, such as relu(x)**3, the true class may be larger.
 
     Args:
         obj: An activation (its name or the function), any function of tensors, a layer, a

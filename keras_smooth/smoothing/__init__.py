@@ -2,10 +2,10 @@
 
 conversion.py          smoothen and output_change; what replaces which part
 smooth_forms.py        the table of smooth forms of activations and poolings
-smooth_operation.py    those of operations of several numbers, which keep the graph's shape
-lambda_form.py         what takes the place of a Lambda layer
-straight_pieces.py     functions that are made of straight pieces, recognized by their values
-stand_ins.py           the smooth functions that take their place
+smooth_operation.py    smooth forms of operations of several numbers, which keep the graph's shape
+lambda_form.py         the replacement of a Lambda layer
+straight_pieces.py     piecewise linear functions, recognized by their values
+stand_ins.py           the smooth functions that replace them
 """
 
 from keras_smooth.smoothing.conversion import (

@@ -104,25 +104,25 @@ def smoothen(
 ) -> keras.Model:
     """Returns a model of the same architecture and weights with smooth, exact layers.
 
-    Activations, maxima and minima less smooth than `order` are replaced by smooth ones of
-    nearly the same values, whether they are layers, operations of keras.ops in a graph, or
-    functions of single numbers that are made of straight pieces, such as lambdas of
-    `tf.nn.relu`. Layers whose derivatives Keras gets wrong are replaced by exact ones of
-    this package. All else stays: the same functions, and all state. Before anything is
-    replaced, a copy of the model is compared with it. What is less smooth than `order` and
-    has no replacement is named in a warning.
+    Activations, maxima and minima less smooth than `order` are replaced by smooth ones with
+    nearly the same values. They may be layers, operations of keras.ops in a graph, or
+    piecewise linear functions of single numbers, such as lambdas of `tf.nn.relu`. Layers
+    whose derivatives are wrong in Keras are replaced by exact ones of this package.
+    Everything else is kept: the same functions, and all state. Before anything is replaced,
+    a copy of the model is compared with it. A warning names what is less smooth than `order`
+    and has no replacement.
 
     Args:
-        model: A built Sequential or Functional model; it stays as it is.
-        x: Inputs on which the copy is compared, and the outputs before and after
-            replacing. The first few samples are used. None draws them at random.
-        order: How many derivatives with respect to the inputs will be taken.
-        sharpness: How sharp the bends of the smooth activations are. They move outputs
+        model: A built Sequential or Functional model. It is not changed.
+        x: Inputs at which the copy is compared with the model, and the outputs before and
+            after the replacement. The first few samples are used. None draws them at random.
+        order: Number of derivatives with respect to the inputs that the model must have.
+        sharpness: How sharp the bends of the smooth activations are. They change outputs
             by about log(2) / sharpness and have second derivatives of sharpness / 4. The
-            maximum of n values moves by log(n) / sharpness at most.
-        replacements: What to put in the place of what, before the table of this package:
+            maximum of n values changes by log(n) / sharpness at most.
+        replacements: A dict of replacements, used before the table of this package:
             activations, by name or as functions; and classes of layers, with a class that
-            takes the same config, or a function from the old layer to the new one.
+            accepts the same config, or a function from the old layer to the new one.
 
     Returns:
         The new model, compiled as the old one was, with a fresh optimizer. Its attribute

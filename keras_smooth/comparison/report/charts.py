@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_smooth.comparison.options import METHODS
 from keras_smooth.comparison.records.results import ActivationSummary, Results
-from keras_smooth.comparison.report.findings import METHODS, by_method
+from keras_smooth.comparison.report.findings import by_method
 from keras_smooth.comparison.runs.experiment import Record
 
 # Data of the user may have many thousands, of which a chart shows no more.

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_smooth import registry
 from keras_smooth.comparison import article
-from keras_smooth.comparison.options import FACTORS
+from keras_smooth.comparison.options import FACTORS, METHODS
 from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
 from keras_smooth.comparison.records.results import (
     ActivationSummary,
@@ -28,14 +28,6 @@ UNKNOWN = (
     " y'' is not known, and can be compared between seeds alone. Only y is trained on.",
     "",
 )
-METHODS = {
-    "lbfgs": "self-scaled L-BFGS",
-    "broyden": "self-scaled Broyden",
-    "bfgs": "self-scaled BFGS",
-    "tfp_lbfgs": "TFP's L-BFGS",
-    "tfp_bfgs": "TFP's BFGS",
-    "adam": "Adam, full batch",
-}
 
 
 class Answer(NamedTuple):

@@ -21,14 +21,14 @@ class Best(NamedTuple):
 
 
 class OptimizationRun:
-    """The way down from a start.
+    """The iterations of a minimizer from a start, with restarts and an honest end.
 
     Args:
         minimizer: A compiled minimizer.
         position: Start, `(n,)`.
-        data: What the objective takes beside the position.
+        data: What the objective gets besides the position.
         assign: Called with the best position after every chunk of iterations.
-        options: The request of the fit: `tolerance` and `max_restarts` count here.
+        request: Of the fit: its `tolerance` and `max_restarts` count here.
     """
 
     def __init__(
@@ -37,14 +37,15 @@ class OptimizationRun:
         position: tf.Tensor,
         data: Any,
         assign: Callable,
-        options: Request,
+        request: Request,
     ):
         self._minimizer = minimizer
         self._data = data
         self._assign = assign
-        self._options = options
+        self._request = request
         self._finished = [0, 0]
-        self.deaths = []
+        # The iterations at which a line search that failed began again.
+        self.restarts: list[int] = []
         self.status: Status | None = None
         self.state: Any = minimizer.begin(position, data)
         self._look()
@@ -66,7 +67,7 @@ class OptimizationRun:
         while self.status is None and self.nit < nit:
             before = self.state
             self.state = self._minimizer.advance(
-                before, nit - self.nit, self._options.tolerance, self._data
+                before, nit - self.nit, self._request.tolerance, self._data
             )
             self._keep_best()
             self._judge(before)
@@ -97,29 +98,30 @@ class OptimizationRun:
         return OptimizeResult(
             success=status in (Status.TOLERANCE, Status.TARGET),
             status=int(status),
-            message=" ".join([*self._deaths_in_words(), status.in_dtype(self._dtype)]),
+            message=" ".join([*self._restarts_in_words(), status.in_dtype(self._dtype)]),
             fun=self.best.fun,
             grad_norm=self.best.grad_norm,
             nit=self.nit,
             nfev=self.nfev,
-            restarts=len(self.deaths),
+            restarts=len(self.restarts),
         )
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """Returns all that a descent needs to go on, as arrays by name."""
+        """Returns all that a run needs to go on, as arrays by name."""
         state = {f"state_{i}": a for i, a in enumerate(tf.nest.flatten(self.state))}
         arrays = {
             **state,
             "best_position": self.best.position,
             "best": [self.best.fun, self.best.grad_norm],
-            "deaths": np.array(self.deaths, dtype=int),
+            # By the name that checkpoints of all versions have.
+            "deaths": np.array(self.restarts, dtype=int),
             "finished": self._finished,
             "status": -1 if self.status is None else int(self.status),
         }
         return {name: np.asarray(array) for name, array in arrays.items()}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Takes over a snapshot of a descent of the same minimizer."""
+        """Goes on from a snapshot of a run of the same minimizer."""
         like = tf.nest.flatten(self.state)
         saved = [
             tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], part.dtype), part.shape)
@@ -129,7 +131,7 @@ class OptimizationRun:
         self._restore_all_but_state(snapshot)
 
     def restore_without_memory(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Takes over a snapshot of another minimizer, whose memory is of no use here."""
+        """Goes on from a snapshot of another minimizer, whose memory is of no use here."""
         self._restore_all_but_state(snapshot)
         # The third and fourth of a state, whatever the minimizer.
         finished = (int(snapshot["state_2"]), int(snapshot["state_3"]))
@@ -140,7 +142,7 @@ class OptimizationRun:
             tf.constant(snapshot["best_position"], self._dtype),
             *map(float, snapshot["best"]),
         )
-        self.deaths = snapshot["deaths"].tolist()
+        self.restarts = snapshot["deaths"].tolist()
         self._finished = snapshot["finished"].tolist()
         status = int(snapshot["status"])
         self.status = None if status < 0 else Status(status)  # type: ignore[call-arg]
@@ -150,15 +152,15 @@ class OptimizationRun:
         """Lets a finished descent go on where it now may: to a lower tolerance."""
         if (
             self.status is Status.TOLERANCE
-            and self.best.grad_norm > self._options.tolerance
+            and self.best.grad_norm > self._request.tolerance
         ):
             self.status = None
             self.state = self.state._replace(converged=tf.constant(False))
 
-    def _deaths_in_words(self) -> list[str]:
-        if not self.deaths:
+    def _restarts_in_words(self) -> list[str]:
+        if not self.restarts:
             return []
-        iterations = ", ".join(map(str, self.deaths))
+        iterations = ", ".join(map(str, self.restarts))
         return [
             f"The line search died at iteration {iterations} and started again with empty "
             "memory."
@@ -177,7 +179,7 @@ class OptimizationRun:
         self.best = _point(self.state)
         if not math.isfinite(self.best.fun) or not math.isfinite(self.best.grad_norm):
             self.status = Status.NON_FINITE
-        elif self.best.grad_norm <= self._options.tolerance:
+        elif self.best.grad_norm <= self._request.tolerance:
             self.status = Status.TOLERANCE
 
     def _keep_best(self) -> None:
@@ -188,14 +190,14 @@ class OptimizationRun:
 
     def _judge(self, before) -> None:
         """Tells a reached tolerance, a dead line search and a stall apart."""
-        if self.best.grad_norm <= self._options.tolerance:
+        if self.best.grad_norm <= self._request.tolerance:
             self.status = Status.TOLERANCE
             return
         stalled = bool(tf.reduce_all(self.state.position == before.position))
         if not (self.state.failed or self.state.converged or stalled):
             return
         empty = int(self.state.num_iterations) == 0
-        if empty or len(self.deaths) >= self._options.max_restarts:
+        if empty or len(self.restarts) >= self._request.max_restarts:
             self.status = self._cause(stalled and not self.state.failed)
         else:
             self._restart()
@@ -206,7 +208,7 @@ class OptimizationRun:
         return Status.STALLED if stalled else Status.LINE_SEARCH
 
     def _restart(self) -> None:
-        self.deaths.append(self.nit)
+        self.restarts.append(self.nit)
         self._finished = [self.nit, self.nfev]
         self.state = self._minimizer.begin(self.best.position, self._data)
 
