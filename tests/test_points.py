@@ -275,3 +275,20 @@ def test_bad_input_in_the_same_words_for_all_operators(name, operator):
 def test_bad_direction(data, direction, error, words):
     with pytest.raises(error, match=words):
         keras_smooth.directional(wave(), data, direction)
+
+
+@pytest.mark.parametrize("operator", ["jacobian", "partials"])
+def test_tapes_read_within_functions_what_an_input_leads_to(operator, data):
+    """Of a ReLU nothing is known to be smooth, but its derivative by the other input is 0."""
+    x = {"t": data["t"], "s": 2.0 * data["t"]}
+
+    def parts(x):
+        return {"u": ops.relu(x["s"]) * x["s"], "v": x["t"] ** 3}
+
+    if operator == "jacobian":
+        slopes = keras_smooth.jacobian(parts, x, engine="tape")
+        by_t = {name: slopes[name]["t"] for name in "uv"}
+    else:
+        _, by_t = keras_smooth.partials(parts, x, ["t"], engine="tape")
+    near(by_t["u"], np.zeros((6, 1)))
+    near(by_t["v"], 3.0 * data["t"] ** 2)
