@@ -15,7 +15,6 @@ user of each library would write.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -171,12 +170,13 @@ def main() -> None:
         options.write.write_text(
             "# Operators, timed against other libraries\n\n"
             "    python benchmarks/operators.py --peers PYTHON --write docs/operators_timed.md\n\n"
-            f"An {HIDDEN} x {WIDTH} tanh network in float64 on one core ({platform.machine()}), "
-            f"CPU time, medians of {options.rounds} rounds in which all run one after the other. "
-            "A ratio below 1 means that keras_smooth is faster. The first call traces and "
-            "compiles. "
-            "JAX is compiled by `jax.jit`, TensorFlow by XLA; PyTorch and DeepXDE run eagerly, "
-            f"torch-jet with its simplified (collapsed) graph. Versions: {', '.join(versions)}.\n\n"
+            f"An {HIDDEN} x {WIDTH} tanh network in float64 on one core, in CPU time: medians of\n"
+            f"{options.rounds} rounds in which all run one after the other. A ratio below 1 means\n"
+            "that keras_smooth is faster. The first call traces and compiles. TensorFlow is compiled\n"
+            "by XLA and JAX by `jax.jit`; PyTorch and DeepXDE run eagerly, torch-jet with its\n"
+            "simplified, that is collapsed, graph. The gradient and the Laplacian are two calls in\n"
+            "keras_smooth, and one in folx and torch-jet. A library without a row for an operator\n"
+            f"does not have it.\n\nVersions: {', '.join(versions)}.\n\n"
             + table(rows) + "\n"
         )  # fmt: skip
 

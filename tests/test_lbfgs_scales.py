@@ -264,7 +264,7 @@ def test_other_inputs_are_no_cause_for_a_word(name):
 @pytest.mark.filterwarnings("ignore:What reaches the layer")
 @pytest.mark.parametrize("name", ["wide", "far off"])
 def test_normalized_inputs_help(name):
-    """The fit as it is has no second derivative; behind a Normalization it has."""
+    """Behind a Normalization the fit has a second derivative; as it is, none or a far worse one."""
     x = FAR_INPUTS[name][1]
     unit = (x.max() - x.min()) / (X.max() - X.min())
     exact = (4.0 * X**2 - 2.0) * Y / unit**2
@@ -274,4 +274,4 @@ def test_normalized_inputs_help(name):
         keras_smooth.fit_lbfgs(model, x, Y, epochs=300, verbose=0)
         found = np.asarray(keras_smooth.derivatives(model, x)[2])
         errors.append(np.sqrt(np.mean((found - exact) ** 2)) / np.abs(exact).max())
-    assert errors[0] < 0.01 and errors[1] > 0.1
+    assert errors[0] < 0.01 and errors[1] > 5 * errors[0]

@@ -25,7 +25,7 @@ ORDERS = {"jet": 4, "auto": 3, "tape": 2}
 # Relative to the largest derivative of a sample and order: differences give their own error,
 # and each order of a composition of nine operations loses some digits of 1e-16 to rounding.
 RELATIVE = (1e-12, 1e-9, 1e-8, 1e-7, 1e-6)
-SHORT, STUDY = 30, 1000
+SHORT, STUDY = 8, 1000
 
 
 def _direction(made):

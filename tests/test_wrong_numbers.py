@@ -517,7 +517,8 @@ def test_what_is_not_known_is_not_lost_and_the_rest_is_compared(name):
     errors = UNKNOWN[name]
     text = report.recommendation(unknown(errors, dict.fromkeys(errors, 0.1)))
     assert "is not known here" in text and "lost" not in text
-    assert "ake **" in text
+    # Two seeds are too few for more.
+    assert "** leads" in text
 
 
 # Operations of Keras that depend on how many samples there are.
