@@ -281,6 +281,15 @@ def test_public_names_are_documented(value):
         assert "Args:" in doc and "Example:" in doc
 
 
+def test_public_api_is_the_one_on_file(monkeypatch):
+    """A change of the API is a change of the file: python tools/write_api.py --write docs/api.txt."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "tools"), *sys.path])
+    import write_api
+
+    expected = (ROOT / "docs" / "api.txt").read_text().splitlines()
+    assert write_api.api().splitlines() == expected
+
+
 def python(code: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", code],

@@ -1,0 +1,86 @@
+"""The public API as a file, so that a change of it is a change that a reviewer sees.
+
+    python tools/write_api.py [--write docs/api.txt]
+
+A line for each public function and method, with its arguments and their defaults, and for each
+public class with its bases. What is inherited from Keras is not listed.
+"""
+
+import argparse
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras_smooth
+
+
+def signature(value: Any) -> str:
+    """Returns the arguments with their defaults, without annotations."""
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):
+        return "(...)"
+    plain = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
+    # The default of a sentinel has an address in its text.
+    shown = [
+        each.replace(default=...) if " at 0x" in repr(each.default) else each
+        for each in plain
+    ]
+    return str(inspect.Signature(shown))
+
+
+def lines_of_class(name: str, value: type) -> Iterator[str]:
+    bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
+    yield f"class {name}({bases}){signature(value)}"
+    for member, own in sorted(vars(value).items()):
+        if member.startswith("_"):
+            continue
+        if isinstance(own, property):
+            yield f"{name}.{member}: property"
+        elif isinstance(own, (classmethod, staticmethod)):
+            yield f"{name}.{member}{signature(getattr(value, member))}: {type(own).__name__}"
+        elif inspect.isfunction(own):
+            yield f"{name}.{member}{signature(own)}"
+
+
+def lines_of(name: str, value: Any) -> Iterator[str]:
+    """Yields the lines of a public name."""
+    if isinstance(value, ModuleType):
+        members = getattr(value, "__all__", None) or [
+            member
+            for member, own in vars(value).items()
+            if not member.startswith("_")
+            and getattr(own, "__module__", "") == value.__name__
+        ]
+        for member in sorted(members):
+            yield from lines_of(f"{name}.{member}", getattr(value, member))
+    elif inspect.isclass(value):
+        yield from lines_of_class(name, value)
+    elif callable(value):
+        yield f"{name}{signature(value)}"
+    else:
+        yield f"{name}: {type(value).__name__}"
+
+
+def api() -> str:
+    """Returns all lines, in order."""
+    names = sorted(keras_smooth.__all__)
+    lines = [line for name in names for line in lines_of(name, getattr(keras_smooth, name))]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--write", type=Path, help="file to write, instead of printing")
+    options = parser.parse_args()
+    if options.write:
+        options.write.write_text(api())
+    else:
+        sys.stdout.write(api())
+
+
+if __name__ == "__main__":
+    main()
