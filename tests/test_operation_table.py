@@ -261,10 +261,11 @@ def test_function_of_keras(name):
     assert_jets(function, xs, order=3)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize(
     "name", ["while", "list", "cond", "map", "scan", "gather", "solve"]
 )
-def test_in_a_graph(name):
+def test_in_a_graph(name, jit_compile):
     function, shape = FUNCTIONS[name]
     x = tf.constant(np.random.default_rng(3).normal(size=shape) * 0.5)
 
@@ -273,7 +274,9 @@ def test_in_a_graph(name):
         return [y.primal, *(y.entry(k) for k in range(1, 4))]
 
     for value, exact in zip(
-        tf.function(entries, autograph=False)(x), entries(x), strict=True
+        tf.function(entries, autograph=False, jit_compile=jit_compile)(x),
+        entries(x),
+        strict=True,
     ):
         np.testing.assert_allclose(value, exact, rtol=1e-12, atol=1e-12)
 

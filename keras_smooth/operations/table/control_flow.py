@@ -215,19 +215,31 @@ def _still(value: Any, like: Jet) -> Any:
     """Returns the jet of what does not move, or the list of such jets."""
     if value.dtype != tf.variant:
         return like.like(value, [None] * like.order)
-    shape = tf.raw_ops.TensorListElementShape(input_handle=value, shape_type=tf.int32)
+    shape, length = _shape_and_length(value)
     return JetList(
-        value, tuple(_empty(value, shape, like, k) for k in range(like.order)), like
+        value, tuple(_empty(shape, length, like, k) for k in range(like.order)), like
     )
 
 
-def _empty(value: tf.Tensor, shape: tf.Tensor, like: Jet, k: int) -> tf.Tensor:
+def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the shape of the elements of a list, and their number.
+
+    XLA knows neither of a list that is still empty: the operation that reserved it does.
+    """
+    if not tf.executing_eagerly() and value.op.type == "TensorListReserve":
+        shape, length = value.op.inputs
+        return shape, length
+    shape = tf.raw_ops.TensorListElementShape(input_handle=value, shape_type=tf.int32)
+    return shape, tf.raw_ops.TensorListLength(input_handle=value)
+
+
+def _empty(shape: tf.Tensor, length: tf.Tensor, like: Jet, k: int) -> tf.Tensor:
     lead = like.lead(k + 1)
     static = tf.get_static_value(shape)
     known = -1 if static is None or not static.ndim else [lead, *static]
     return tf.raw_ops.TensorListReserve(
         element_shape=tf.constant(known, tf.int32),
-        num_elements=tf.raw_ops.TensorListLength(input_handle=value),
+        num_elements=length,
         element_dtype=like.dtype,
     )
 
