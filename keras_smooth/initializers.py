@@ -2,6 +2,7 @@
 
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -85,7 +86,7 @@ def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
     try:
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = activation(x)
+            y = _quietly(activation, x)
             if not tf.is_tensor(y):
                 raise TypeError(
                     f"`activation` must return a tensor, but returned {shown(y)}."
@@ -96,11 +97,22 @@ def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
     return np.zeros_like(points) if slope is None else slope.numpy().reshape(points.shape)
 
 
+def _quietly(activation: Callable, x: tf.Tensor) -> Any:
+    """Returns an activation of a column of numbers.
+
+    The column is not the user's: that a softmax of single numbers is 1, as Keras warns, does
+    not concern the layer.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return activation(x)
+
+
 def _mean(activation: Callable) -> float:
     """Returns E[f(z)] with z ~ N(0, 1)."""
     nodes, weights = _quadrature()
     try:
-        values = np.ravel(activation(tf.constant(nodes[:, None])))
+        values = np.ravel(_quietly(activation, tf.constant(nodes[:, None])))
     except ValueError:  # not element by element
         return 0.0
     return float(np.average(values, weights=weights))

@@ -12,8 +12,6 @@ from keras_smooth import initializers, registry
 SMOOTH = ("tanh", "sigmoid", "softplus", "silu", "gelu", "mish", "squareplus", "sin")
 
 
-# Keras, of a softmax of one number.
-@pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1")
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -197,3 +195,10 @@ def test_glorot_kills_the_signal_of_sigmoid():
         "sigmoid", lambda _, seed: keras.initializers.GlorotUniform(seed=seed)
     )
     assert glorot[-1] < 1e-3 * glorot[0]
+
+
+def test_a_layer_with_softmax_does_not_warn():
+    # Warnings are errors in tests. Keras warns of a softmax over an axis of size 1.
+    layer = keras_smooth.Dense(3, "softmax")
+    layer.build((None, 16))
+    assert layer.kernel.shape == (16, 3)

@@ -185,7 +185,7 @@ WRONG = {
     ),
     "Hessian of a field": (
         lambda x: keras_smooth.hessian_vector_product(lambda x: x**2, x, x),
-        "one output number a sample",
+        r"one output number a sample.*Use keras_smooth\.hessian\.",
     ),
     "vector Laplacian of a scalar": (
         lambda x: keras_smooth.vector_laplacian(lambda x: x[:, :1], x),

@@ -136,7 +136,7 @@ def gradient(
     """
     points = checked_points(model, x, wrt)
     evaluation = Evaluation(tasks.derivatives(1), model, points, engine, batch_size)
-    return in_place_of_y("gradient", evaluation, verify)
+    return in_place_of_y("gradient", "jacobian", evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert

@@ -34,8 +34,14 @@ def last(evaluation: Evaluation, verify: bool) -> Any:
     return with_verification(values[-1], values)
 
 
-def in_place_of_y(name: str, evaluation: Evaluation, verify: bool) -> Any:
-    """Returns first derivatives of one output number a sample, in the shape of x.
+def in_place_of_y(name: str, general: str, evaluation: Evaluation, verify: bool) -> Any:
+    """Returns derivatives of one output number a sample, in the shape of x.
+
+    Args:
+        name: Of the operator.
+        general: Name of the one for more output numbers.
+        evaluation: Of y, and of the derivatives.
+        verify: Whether they are verified.
 
     Raises:
         ValueError: If there are more output numbers.
@@ -46,7 +52,7 @@ def in_place_of_y(name: str, evaluation: Evaluation, verify: bool) -> Any:
         shapes = keras.tree.map_structure(lambda tensor: tuple(tensor.shape[1:]), y)
         raise ValueError(
             f"{name} needs one output number a sample, received outputs of shape {shapes}. "
-            "Use keras_smooth.jacobian."
+            f"Use keras_smooth.{general}."
         )
     flat = zip(keras.tree.flatten(values[-1]), points.moving, strict=True)
     rows = [tf.reshape(value, (-1, *x.shape[1:])) for value, x in flat]

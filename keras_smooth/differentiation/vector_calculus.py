@@ -212,7 +212,7 @@ def hessian_vector_product(
     directions = checked_directions(points, _called("`vector`", vector, points), "`vector`")
     task = tasks.hessian_vector_product()
     evaluation = Evaluation(task, model, points, engine, batch_size, directions=directions)
-    return in_place_of_y("hessian_vector_product", evaluation, verify)
+    return in_place_of_y("hessian_vector_product", "hessian", evaluation, verify)
 
 
 @tf.autograph.experimental.do_not_convert
