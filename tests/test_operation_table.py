@@ -281,6 +281,24 @@ def test_in_a_graph(name, jit_compile):
         np.testing.assert_allclose(value, exact, rtol=1e-12, atol=1e-12)
 
 
+def test_a_list_that_grows_is_refused_by_xla():
+    # XLA would return 0 for what is written behind the end.
+    @tf.function
+    def growing(x):
+        rows = tf.TensorArray(x.dtype, size=0, dynamic_size=True)
+        for i in tf.range(2):
+            rows = rows.write(i, tf.sin(x[:, i]))
+        return rows.stack()
+
+    @tf.function(autograph=False, jit_compile=True)
+    def slopes(x):
+        (y,), _ = along(growing, [x], 1)
+        return y.entry(1)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not initialized"):
+        slopes(tf.ones((3, 2), tf.float64))
+
+
 def test_an_operation_without_a_row_goes_through_tapes_and_is_told():
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 3)))
 

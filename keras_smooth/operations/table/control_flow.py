@@ -224,11 +224,13 @@ def _still(value: Any, like: Jet) -> Any:
 def _shape_and_length(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the shape of the elements of a list, and their number.
 
-    XLA knows neither of a list that is still empty: the operation that reserved it does.
+    XLA knows neither of a list that is still empty: the operation that reserved it does. A
+    list of length 0 will grow, which XLA ignores without an error: there it has to refuse.
     """
     if not tf.executing_eagerly() and value.op.type == "TensorListReserve":
         shape, length = value.op.inputs
-        return shape, length
+        if tf.get_static_value(length) != 0:
+            return shape, length
     shape = tf.raw_ops.TensorListElementShape(input_handle=value, shape_type=tf.int32)
     return shape, tf.raw_ops.TensorListLength(input_handle=value)
 
