@@ -39,8 +39,8 @@ def run(capsys, monkeypatch):
             "korteweg_de_vries.py", "", {"error": 1.8e-3}, marks=pytest.mark.study
         ),
         pytest.param("schroedinger.py", "", {"error": 1.8e-3}, marks=pytest.mark.study),
-        # 3.8e-05
-        pytest.param("helmholtz.py", "", {"error": 3.8e-4}, marks=pytest.mark.study),
+        # 3.4e-04 at worst, of seeds 0 to 2
+        pytest.param("helmholtz.py", "", {"error": 3.4e-3}, marks=pytest.mark.study),
         # 4.9e-03
         ("heat.py", "--epochs 100 --points 200", {"error": 4.9e-2}),
         # 1.2e-03
