@@ -24,7 +24,9 @@ import keras_smooth
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--epochs", type=int, default=1500, help="iterations of L-BFGS")
-parser.add_argument("--points", type=int, default=1000, help="points, drawn anew each 100 iterations")
+parser.add_argument(
+    "--points", type=int, default=1000, help="points, drawn anew each 100 iterations"
+)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--figure", help="file for a picture of the result")
 arguments = parser.parse_args()
@@ -49,6 +51,7 @@ for _ in range(2):
     hidden = keras_smooth.Dense(20, "sin", dtype="float64")(hidden)
 u = (1.0 - x**2) * (1.0 - y**2) * keras_smooth.Dense(1, dtype="float64")(hidden)
 model = keras.Model(inputs, u)
+
 
 def draw(model, x, generator):
     """Points that are denser towards the edges, as those of Gauss and Chebyshev."""
