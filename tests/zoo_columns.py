@@ -142,12 +142,17 @@ def verify(case):
     yield from _derivatives(got, case.exact)
 
 
-def _one_number(case: Case) -> str | None:
-    y = tree.flatten(case.outputs)
-    return None if len(y) == 1 and y[0][0].shape.num_elements() == 1 else "jacobian"
+def _one_number(general: str) -> Callable:
+    """Returns the rule that other outputs than a number are refused with what to use."""
+
+    def rule(case: Case) -> str | None:
+        y = tree.flatten(case.outputs)
+        return None if len(y) == 1 and y[0][0].shape.num_elements() == 1 else general
+
+    return rule
 
 
-@column("gradient", "gradient", _one_number)
+@column("gradient", "gradient", _one_number("jacobian"))
 def gradient(case):
     got = keras_smooth.gradient(case.model, case.x)
     yield "gradient", got, case.exact.dy, 1
@@ -494,7 +499,9 @@ def linear_operator(case):
     yield "shapes", shapes(got), [y.shape for y in exact.y], 0
 
 
-@column("derivatives hessian_vector_product", "hessian_vector_product", _one_number)
+@column(
+    "derivatives hessian_vector_product", "hessian_vector_product", _one_number("hessian")
+)
 def hessian_vector_product(case):
     given, v = _direction(case)
     got, exact = keras_smooth.hessian_vector_product(case.model, case.x, given), case.exact
