@@ -18,6 +18,7 @@ import numpy as np
 
 def in_tensorflow(library, operator, layers):
     import keras
+    import partials
     import tensorflow as tf
 
     import keras_smooth
@@ -31,33 +32,18 @@ def in_tensorflow(library, operator, layers):
     model.add(keras_smooth.Dense(layers[-1][0].shape[1], dtype="float64"))
     model.set_weights(list(itertools.chain(*layers)))
 
-    def laplacian_by_tapes(function, x):
+    terms, biharmonic = partials.terms(model), partials.biharmonic(model)
+
+    def laplacian_by_tapes(x):
         with tf.GradientTape(persistent=True) as outer:
             outer.watch(x)
             with tf.GradientTape() as inner:
                 inner.watch(x)
-                y = function(x)
+                y = model(x)
             gradient = inner.gradient(y, x)
             slopes = tf.unstack(gradient, axis=1)
         second = [outer.gradient(slope, x)[:, i] for i, slope in enumerate(slopes)]
-        return y, gradient, tf.add_n(second)[:, None]
-
-    def partials_by_tapes(x):
-        with tf.GradientTape() as fourth:
-            fourth.watch(x)
-            with tf.GradientTape() as third:
-                third.watch(x)
-                with tf.GradientTape() as second:
-                    second.watch(x)
-                    with tf.GradientTape() as first:
-                        first.watch(x)
-                        y = model(x)
-                    dy = first.gradient(y, x)
-                    u_x = dy[:, :1]
-                d2y = second.gradient(u_x, x)
-                u_xx = d2y[:, :1]
-            u_xxx = third.gradient(u_xx, x)[:, :1]
-        return y, dy[:, 1:], u_x, u_xx, d2y[:, 1:], fourth.gradient(u_xxx, x)[:, :1]
+        return gradient, tf.add_n(second)[:, None]
 
     def divergence_by_tapes(x):
         with tf.GradientTape() as tape:
@@ -68,14 +54,12 @@ def in_tensorflow(library, operator, layers):
     functions = {
         ("keras_smooth", "laplacian"): lambda x: (
             keras_smooth.gradient(model, x), keras_smooth.laplacian(model, x)),
-        ("keras_smooth", "biharmonic"): lambda x: keras_smooth.biharmonic(model, x),
-        ("keras_smooth", "partials"): lambda x: keras_smooth.partials(
-            model, x, ["t", "x", "xx", "xt", "xxxx"], names="xt"),
+        ("keras_smooth", "biharmonic"): biharmonic["biharmonic"],
+        ("keras_smooth", "partials"): terms["partials"],
         ("keras_smooth", "divergence"): lambda x: keras_smooth.divergence(model, x),
-        ("nested tapes", "laplacian"): lambda x: laplacian_by_tapes(model, x)[1:],
-        ("nested tapes", "biharmonic"): lambda x: laplacian_by_tapes(
-            lambda x: laplacian_by_tapes(model, x)[2], x)[2],
-        ("nested tapes", "partials"): partials_by_tapes,
+        ("nested tapes", "laplacian"): laplacian_by_tapes,
+        ("nested tapes", "biharmonic"): biharmonic["nested tapes"],
+        ("nested tapes", "partials"): terms["nested tapes"],
         ("nested tapes", "divergence"): divergence_by_tapes,
     }  # fmt: skip
     compiled = tf.function(functions[library, operator], autograph=False, jit_compile=True)

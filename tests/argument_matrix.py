@@ -17,22 +17,20 @@ import os
 import re
 import sys
 import tempfile
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from own_errors import is_ours, origin
 
 import keras_smooth
 from keras_smooth import activations, initializers
 
 OWN = "raised by the user's own function"
-PACKAGE = str(Path(keras_smooth.__file__).parent)
 
 
 class Plain:
@@ -179,13 +177,12 @@ def _fault(call: Call, argument: str, label: str) -> str:
 
 def _fault_of(error: Exception, words: tuple[str, ...]) -> str:
     message = str(error)
-    last = traceback.extract_tb(error.__traceback__)[-1]
     if OWN in message:  # What the user's own function raises is the user's to see.
         return ""
     if type(error) not in (TypeError, ValueError):
         return f"{type(error).__name__}: {message[:200]}"
-    if not last.filename.startswith(PACKAGE):
-        return f"raised in {Path(last.filename).name}: {message[:200]}"
+    if not is_ours(error):
+        return f"raised in {origin(error).name}: {message[:200]}"
     if not any(re.search(rf"\b{re.escape(word)}\b", message) for word in words):
         return f"names no argument: {message[:200]}"
     if len(message) > 700 or "function_node" in message or "Traceback" in message:

@@ -30,6 +30,7 @@ import numpy as np
 import plain_differences
 import tensorflow as tf
 from audit_words import mode_cause
+from own_errors import is_ours, origin
 from random_models import RandomModel, in_float64, random_model
 
 import keras_smooth
@@ -94,23 +95,16 @@ def _guarded(claim: str, check: Callable) -> Any:
             warnings.simplefilter("ignore")
             return check()
     except (ValueError, TypeError) as error:
-        if _is_ours(error):
+        if is_ours(error):
             return Outcome(claim, "refused", str(error).splitlines()[0][:300])
         return Outcome(claim, "DISAGREES", _words(error))
     except Exception as error:
         return Outcome(claim, "DISAGREES", _words(error))
 
 
-def _is_ours(error: Exception) -> bool:
-    """Returns whether the package raised an error itself."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return "keras_smooth" in last.filename
-
-
 def _words(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
     lines = [line for line in str(error).splitlines() if line.strip()][:2]
-    return f"{type(error).__name__} in {Path(last.filename).name}: {' '.join(lines)[:300]}"
+    return f"{type(error).__name__} in {origin(error).name}: {' '.join(lines)[:300]}"
 
 
 # 1. Derivatives.

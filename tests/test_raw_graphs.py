@@ -7,20 +7,19 @@ TensorFlow has wrong are warned of by name; nothing else may be wrong.
 """
 
 import collections
+import functools
 import sys
-import traceback
 import warnings
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import raw_graphs
+from own_errors import is_ours
 from richardson import derivative
 
 import keras_smooth
 
-PACKAGE = str(Path(keras_smooth.__file__).parent)
 ORDERS = {"jet": 4, "auto": 3, "tape": 2}
 # Relative to the largest derivative of a sample and order: differences give their own error,
 # and each order of a composition of nine operations loses some digits of 1e-16 to rounding.
@@ -72,59 +71,64 @@ def _exact(made, direction):
     return [(along(0.0), 0.0), *(derivative(along, k, 0.1) for k in range(1, 5))]
 
 
-def _is_a_sentence(error):
-    return isinstance(error, (ValueError, TypeError)) and traceback.extract_tb(
-        error.__traceback__
-    )[-1].filename.startswith(PACKAGE)
+def _claims(made):
+    """Yields directions, and what gives the derivatives along them, by names."""
+    direction = _direction(made)
+    yield (
+        direction,
+        {
+            engine: functools.partial(
+                keras_smooth.directional,
+                made.function,
+                made.x,
+                direction,
+                order,
+                engine=engine,
+            )
+            for engine, order in ORDERS.items()
+        },
+    )
+    inputs = keras.tree.flatten(made.x)
+    place = made.seed % len(inputs)
+    if inputs[place][0].size <= 16:
+        yield (
+            _held(direction, place),
+            {
+                f"by one input, {engine}": functools.partial(
+                    _contracted, made, direction, place, engine
+                )
+                for engine in ("auto", "tape")
+            },
+        )
 
 
 def outcomes(seed):
     """Returns what came of each engine: "right", "unsettled", a refusal or "WRONG ..."."""
     made = raw_graphs.raw_graph(seed)
-    direction = _direction(made)
-    results = {}
+    results, warned = {}, False
     if not np.isfinite(made.function(made.x)).all():
         return made, {"none": "not finite"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        claims = {
-            engine: (
-                direction,
-                lambda engine=engine, order=order: keras_smooth.directional(
-                    made.function, made.x, direction, order, engine=engine
-                ),
-            )
-            for engine, order in ORDERS.items()
-        }
-        inputs = keras.tree.flatten(made.x)
-        place = seed % len(inputs)
-        if inputs[place][0].size <= 16:
-            for engine in ("auto", "tape"):
-                claims[f"by one input, {engine}"] = (
-                    _held(direction, place),
-                    lambda engine=engine: _contracted(made, direction, place, engine),
-                )
-        known, warned = {}, False
-        for engine, (along, values_of) in claims.items():
-            if id(along) not in known:
-                known[id(along)] = _exact(made, along), along
-            exact, _ = known[id(along)]
-            try:
-                with warnings.catch_warnings(record=True) as caught:
-                    warnings.simplefilter("always")
-                    values = values_of()
-            except Exception as error:
-                kind = "refused" if _is_a_sentence(error) else "WRONG"
-                results[engine] = f"{kind}: {type(error).__name__} {str(error)[:200]}"
-            else:
-                result = _compared(values, exact)
-                # Of one function it is said once.
-                warned |= any(
-                    "engine='tape' returns" in str(each.message) for each in caught
-                )
-                is_warned = "tape" in engine and warned and result.startswith("WRONG")
-                results[engine] = result.replace("WRONG", "warned") if is_warned else result
+    for direction, calls in _claims(made):
+        exact = _exact(made, direction)
+        for name, call in calls.items():
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                result = _outcome(call, exact)
+            # Of one function it is said once.
+            warned |= any("engine='tape' returns" in str(each.message) for each in caught)
+            is_warned = "tape" in name and warned and result.startswith("WRONG: order")
+            results[name] = result.replace("WRONG", "warned") if is_warned else result
     return made, results
+
+
+def _outcome(call, exact):
+    try:
+        values = call()
+    except Exception as error:
+        is_a_sentence = isinstance(error, (ValueError, TypeError)) and is_ours(error)
+        kind = "refused" if is_a_sentence else "WRONG"
+        return f"{kind}: {type(error).__name__} {str(error)[:200]}"
+    return _compared(values, exact)
 
 
 def _compared(values, exact):

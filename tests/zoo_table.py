@@ -19,7 +19,6 @@ import fnmatch
 import os
 import re
 import time
-import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,12 +29,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import tree
+from own_errors import is_ours, origin
 from zoo import ZOO
 from zoo_columns import COLUMNS, RULES, Case, Compared, case_of, shapes
-
-import keras_smooth
-
-PACKAGE = str(Path(keras_smooth.__file__).parent)
 
 # For y, y', y'' and a loss. Differences at 0.1, 0.05, 0.025 and 0.0125 with three
 # extrapolations are right to 1e-9 here. What is left is the rounding of the model, some
@@ -160,14 +156,13 @@ def _left_behind(case: Case, losses: list[float | str]) -> str:
 
 def refusal(error: Exception, word: str | None) -> Outcome:
     message, text = str(error), f"{type(error).__name__}: {str(error)[:400]}"
-    last = traceback.extract_tb(error.__traceback__)[-1]
     # What a graph finds while it runs it can tell in no other way.
     if isinstance(error, tf.errors.InvalidArgumentError) and word and word in message:
         return Outcome("refused", message)
     if not isinstance(error, (TypeError, ValueError)):
         return Outcome("fault", f"raw {text}")
-    if not last.filename.startswith(PACKAGE):
-        return Outcome("fault", f"raised in {Path(last.filename).name}, {text}")
+    if not is_ours(error):
+        return Outcome("fault", f"raised in {origin(error).name}, {text}")
     if "function_node" in message or len(message) > 1500 or not message.endswith("."):
         return Outcome("fault", f"no sentence: {text}")
     if word is None:

@@ -46,16 +46,19 @@ def lines_of_class(name: str, value: type) -> Iterator[str]:
             yield f"{name}.{member}{signature(own)}"
 
 
+def members_of(module: ModuleType) -> list[str]:
+    """Returns the public names of a module: those that it lists, or else makes itself."""
+    return getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+    ]
+
+
 def lines_of(name: str, value: Any) -> Iterator[str]:
     """Yields the lines of a public name."""
     if isinstance(value, ModuleType):
-        members = getattr(value, "__all__", None) or [
-            member
-            for member, own in vars(value).items()
-            if not member.startswith("_")
-            and getattr(own, "__module__", "") == value.__name__
-        ]
-        for member in sorted(members):
+        for member in sorted(members_of(value)):
             yield from lines_of(f"{name}.{member}", getattr(value, member))
     elif inspect.isclass(value):
         yield from lines_of_class(name, value)

@@ -117,7 +117,7 @@ def plan(traced: Traced, order: int, nearby: bool) -> Plan:
         for operation in walk.all_operations(program)
     )
     reader = _Reader(made)
-    reader.along(program, [State.MOVES if m else State.HELD for m in traced.moving])
+    reader.along(program, walk.states_of(traced.moving))
     made.reached = {
         number
         for number, names in traced.arguments.items()

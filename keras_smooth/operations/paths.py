@@ -9,11 +9,7 @@ from keras_smooth.operations import registered, rows
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.rows import WITHOUT_VALUES, Class
 from keras_smooth.operations.signs import keeps_off_its_edge
-from keras_smooth.operations.walk import State, Step, Walk, bodies_of
-
-
-def _states(moving: Sequence[bool]) -> list[State]:
-    return [State.MOVES if moves else State.HELD for moves in moving]
+from keras_smooth.operations.walk import State, Step, Walk, bodies_of, states_of
 
 
 def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
@@ -23,7 +19,7 @@ def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
         program: Operations.
         moving: For each input whether it counts.
     """
-    return [state != State.HELD for state in Walk().along(program, _states(moving))]
+    return [state != State.HELD for state in Walk().along(program, states_of(moving))]
 
 
 def unchanged(body: Program) -> list[bool]:
@@ -56,7 +52,7 @@ def between(program: Program, moving: Sequence[bool]) -> list[tf.Operation]:
     Those of the bodies of control flow come with what runs them.
     """
     way = _Way()
-    way.along(program, _states(moving))
+    way.along(program, states_of(moving))
     return way.operations
 
 
@@ -119,7 +115,7 @@ def classes(
         at_edges: Whether the edges of domains count.
     """
     walk = _Classes(at_edges)
-    walk.along(program, _states(moving))
+    walk.along(program, states_of(moving))
     return walk.classes
 
 

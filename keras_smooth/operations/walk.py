@@ -22,6 +22,11 @@ class State(enum.IntEnum):
     MOVES = 2
 
 
+def states_of(moving: Sequence[bool]) -> list[State]:
+    """Returns the states of inputs of which it is known whether they are differentiated by."""
+    return [State.MOVES if moves else State.HELD for moves in moving]
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """An operation that something moves, and that leads to the outputs.
@@ -71,7 +76,10 @@ class Walk:
         return type(self)()
 
     def along(
-        self, program: Program, given: Sequence[int], around: tuple[tf.Operation, ...] = ()
+        self,
+        program: Program,
+        given: Sequence[State],
+        around: tuple[tf.Operation, ...] = (),
     ) -> list[State]:
         """Visits the operations of a program; returns the states of its outputs.
 
@@ -80,7 +88,7 @@ class Walk:
             given: The states of its inputs.
             around: The operations that have the program in their bodies.
         """
-        states = dict(zip(program.inputs, map(State, given), strict=True))
+        states = dict(zip(program.inputs, given, strict=True))
         self.moving |= {name for name, state in states.items() if state}
         needed = _needed(program)
         for operation, inputs, outputs, _ in program.steps_to_outputs:
@@ -91,13 +99,13 @@ class Walk:
                 continue
             step = Step(operation, program, before, around)
             self.visit(step)
-            after = self._bodies(step) if bodies_of(operation) else self.operation(step)
+            names = bodies_of(operation)
+            after = self._bodies(step, names) if names else self.operation(step)
             states.update(zip(outputs, after))
             self.moving |= {name for name, state in zip(outputs, after) if state}
         return [states.get(name, State.HELD) for name in program.outputs]
 
-    def _bodies(self, step: Step) -> Sequence[State]:
-        names = bodies_of(step.operation)
+    def _bodies(self, step: Step, names: Sequence[str]) -> Sequence[State]:
         bodies = [step.program.bodies(name) for name in names]
         around = (*step.around, step.operation)
         if "While" in step.operation.type:
