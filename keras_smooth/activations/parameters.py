@@ -63,6 +63,7 @@ class partial:
         return self.function, tuple(sorted(self.parameters.items()))
 
     def get_config(self) -> dict:
+        """Returns the config that Keras saves: the function's, and its parameters."""
         function = keras.activations.serialize(self.function)
         return {"function": function, **self.parameters}
 

@@ -166,14 +166,22 @@ def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
 class Audit(ShownAsTable):
     """The result of `audit`: one row for each layer, and one for the whole model.
 
-    `print` shows it as a table with a sentence for each finding, `show()` in color where the
-    terminal has it, and a notebook with small pictures of derivatives that are wrong.
+    `print` shows a table with a sentence for each finding. `show()` uses the colors of the
+    terminal. Notebooks also show small pictures of the derivatives that are wrong.
 
     Args:
-        order: The highest order that was looked at.
-        rows: `LayerAudit` of the layers, in the order of the model.
-        model: `LayerAudit` of the model as a whole.
-        draw: Returns the picture of a row as SVG, for notebooks.
+        order: The highest order of the derivatives.
+        rows: A tuple with a `LayerAudit` for each layer, in the order of the model.
+        model: The `LayerAudit` of the whole model.
+        draw: A function that returns the picture of a row as SVG, for notebooks.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(4, "relu")])
+    >>> audit = keras_smooth.audit(model)
+    >>> audit.ok, audit.rows[0].layer
+    (False, 'Dense')
     """
 
     order: int
@@ -211,7 +219,11 @@ class Audit(ShownAsTable):
         return worst_verdict(getattr(row, mode) for row in (*self.rows, self.model))
 
     def to_json(self) -> str:
-        """Returns everything as one JSON object; what is not finite is a string or null."""
+        """Returns the audit as a JSON object, in which numbers that are not finite are strings.
+
+        Returns:
+            A string of JSON.
+        """
         content = {
             "order": self.order,
             "ok": self.ok,

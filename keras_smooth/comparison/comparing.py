@@ -30,16 +30,15 @@ class Comparison(ShownAsTable):
 
     `print` and notebooks show the medians and the recommendation.
 
-    Attributes:
-        results: Settings and outcomes.
-        runs: A list with one `Run` a seed.
-        summary: A list with the medians of each activation.
-        recommendation: Which activation to use; where the seeds do not tell it from others, or
-            with fewer than 2 seeds or 1000 iterations, which one leads.
-        failures: A list with a sentence for each run whose worker process died, twice.
-        variants: A dict with a `Comparison` of each variant, which is a combination of
-            problem, dtype, initializer and method. The first is what the attributes above
-            are of.
+    Args:
+        results: The settings and all runs.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> comparison = keras_smooth.compare(["tanh"], seeds=1, epochs=20, verbose=0)
+    >>> comparison.runs[0].activation, len(comparison.failures)
+    ('tanh', 0)
     """
 
     def __init__(self, results: Results) -> None:
@@ -47,22 +46,35 @@ class Comparison(ShownAsTable):
 
     @property
     def runs(self) -> list[Run]:
+        """A list with one `Run` for each activation, variant and seed."""
         return self.results.all_runs()
 
     @property
     def summary(self) -> list[ActivationSummary]:
+        """A list with the medians of each activation in the main variant."""
         return self.results.summary()
 
     @property
     def recommendation(self) -> str:
+        """A sentence that says which activation to use, or which one leads.
+
+        It only says which one leads if the seeds do not distinguish it from others, or with
+        fewer than 2 seeds or 1000 iterations.
+        """
         return report.recommendation(self.results)
 
     @property
     def failures(self) -> list[str]:
+        """A list with a sentence for each run whose worker process died twice."""
         return list(self.results.failures.values())
 
     @property
     def variants(self) -> dict[Variant, "Comparison"]:
+        """A dict with a `Comparison` of each variant.
+
+        A variant is a combination of problem, dtype, initializer and method. The first one is
+        the main variant.
+        """
         results = self.results
         return {one: Comparison(results.of(one)) for one in results.settings.variants()}
 
@@ -103,7 +115,7 @@ class Comparison(ShownAsTable):
         """Writes results.json, results.csv, curves, figures, report.md and report.html.
 
         Args:
-            directory: Made if it does not exist.
+            directory: Where to write. It is created if it does not exist.
 
         Returns:
             The path of the directory.

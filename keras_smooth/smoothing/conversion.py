@@ -28,11 +28,18 @@ from keras_smooth.smoothing.smooth_operation import FORMS, SmoothOperation
 
 @dataclasses.dataclass(frozen=True)
 class OutputChange:
-    """How far the outputs of two models are apart.
+    """How far the outputs of two models differ.
 
     Args:
         largest: The largest absolute difference.
-        relative: The same, divided by the largest absolute output of the first.
+        relative: The largest absolute difference, divided by the largest absolute output of
+            the first model.
+
+    Example:
+
+    >>> import numpy as np, keras_smooth
+    >>> print(keras_smooth.output_change(np.cos, np.sin, np.zeros(1)))
+    Outputs moved by 1.0e+00 at most (1.0e+00 relative).
     """
 
     largest: float
