@@ -189,8 +189,9 @@ def compare(
             of the environment variable RAY_ADDRESS, or a cluster that is started here.
         out: Directory for the results, in which every run is saved as soon as it ends.
         resume: Whether to keep the runs that are in `out` already and to add what is missing.
-            With more iterations than they had, runs that ended at the former number are
-            repeated.
+            The problems, dtypes, initializers and methods of those runs stay the main ones;
+            others are added after them, with a recommendation for each added problem. With
+            more iterations, runs that ended at the former number are repeated.
         handle: Called with every event, for a display of your own.
         verbose: 0 prints nothing; 1 a bar on a terminal, and a line for each run that has
             ended.

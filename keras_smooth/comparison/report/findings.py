@@ -14,7 +14,11 @@ from keras_smooth.comparison.records.results import (
     class_of,
     median,
 )
-from keras_smooth.comparison.report.recommendation import is_rough, recommended
+from keras_smooth.comparison.report.recommendation import (
+    is_rough,
+    recommended,
+    sentences,
+)
 from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.settings import Variant
@@ -146,11 +150,12 @@ def variants(results: Results) -> Answer | None:
         errors = spreads(part.runs(best)) if best else ["-"] * 3
         levels = [_shown(results, factor, variant) for factor in factors]
         rows.append([*levels, best or "none of use", *errors])
-    return Answer(
-        rows,
-        "All activations and seeds in every variant, and the best of each. The first is the "
-        "main one, which the rest of this report is of.",
+    text = (
+        "The best activation of each variant. The first variant is the main one, which the "
+        "other sections of this report describe."
     )
+    by_problem = sentences(results) if "problem" in factors else []
+    return Answer(rows, " ".join([text, *by_problem]))
 
 
 def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:

@@ -45,10 +45,19 @@ def recommendation(results: Results) -> str:
 
 
 def sentences(results: Results) -> list[str]:
-    """Returns the advice as plain text, and why it is no recommendation where it is none."""
-    advice = recommended(results)
+    """Returns the advice as plain text, and why it is no recommendation if it is none.
+
+    With several problems there is one advice for each, with its name.
+    """
+    advices = {
+        problem: recommended(results.of(results.settings.main._replace(problem=problem)))
+        for problem in results.settings.problem
+    }
     return [
-        sentence for sentence in (advice.text.replace("**", ""), advice.banner) if sentence
+        f"{results.problems[problem].shown()}: {sentence}" if len(advices) > 1 else sentence
+        for problem, advice in advices.items()
+        for sentence in (advice.text.replace("**", ""), advice.banner)
+        if sentence
     ]
 
 
