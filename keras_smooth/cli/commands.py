@@ -71,7 +71,10 @@ def compare(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _warnings_said(console: Any) -> Iterator[None]:
-    """Prints warnings as sentences, but for those of runs and nodes, which the display has."""
+    """Prints warnings as sentences, except those of runs and nodes, which the display shows.
+
+    Deprecations concern developers, also those of packages that are imported meanwhile.
+    """
 
     def say(message: Any, category: type[Warning], *_: object, **__: object) -> None:
         if not issubclass(category, RuntimeWarning):
@@ -79,6 +82,8 @@ def _warnings_said(console: Any) -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")
+        for category in (DeprecationWarning, PendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
         warnings.showwarning = say
         yield
 
