@@ -230,6 +230,50 @@ def test_lists_of_another_length_are_refused(make_model, points, argument):
         model.compile(**{"loss": "mse", argument: ["mse", "mse"]})
 
 
+@pytest.mark.parametrize(
+    "argument", ["loss", "loss_weights", "metrics", "weighted_metrics"]
+)
+def test_misspelt_outputs_are_refused(make_model, argument):
+    model = keras_smooth.DerivativeModel(make_model(), order=1)
+    with pytest.raises(ValueError, match=f"`{argument}` has the key 'forces', .*'y', 'dy'"):
+        model.compile(**{"loss": "mse", argument: {"y": "mse", "forces": "mse"}})
+
+
+def test_weights_may_be_of_some_outputs(make_model, points):
+    model = keras_smooth.DerivativeModel(make_model(), order=1)
+    model.compile(loss="mse", loss_weights={"dy": 10.0})
+    logs = model.evaluate(points, shifted(model, points), verbose=0, return_dict=True)
+    # Keras averages in float32.
+    assert logs["loss"] == pytest.approx(logs["y_loss"] + 10.0 * logs["dy_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_targets_of_some_outputs(make_model, points, eager):
+    model = keras_smooth.DerivativeModel(make_model(), order=1)
+    model.compile(loss={"dy": "mse"}, run_eagerly=eager)
+    model.fit(points, {"dy": np.cos(points)}, verbose=0)
+    model.compile(loss="mse", run_eagerly=eager)
+    with pytest.raises(ValueError, match="`y` has no targets for 'y', which has a loss"):
+        model.fit(points, {"dy": np.cos(points)}, verbose=0)
+    with pytest.raises(
+        ValueError, match="must have targets for the outputs y, dy, as a dict"
+    ):
+        model.fit(points, np.cos(points), verbose=0)
+
+
+def test_targets_change_between_rows_and_columns(make_model, points):
+    model = keras_smooth.DerivativeModel(make_model(), order=1)
+    model.compile(keras.optimizers.SGD(0.0), loss="mse")
+    column = {"y": np.sin(points), "dy": np.cos(points)}
+    flat = {name: np.ravel(values) for name, values in column.items()}
+    losses = [
+        model.fit(points, each, verbose=0, shuffle=False).history["loss"][0]
+        for each in (column, flat, column)
+    ]
+    # The same numbers in float32.
+    assert losses == pytest.approx(losses[:1] * 3, rel=1e-6)
+
+
 def elementwise(y_true, y_pred):
     return keras.ops.square(y_true - y_pred)
 

@@ -630,6 +630,9 @@ REFUSED = {
         returning({"a": tf.ones(())[None]}), ValueError, "The term 'a' .*must be a scalar",
     ),
     "nothing": (returning(None), TypeError, "must be a scalar, or a dict.*received None"),
+    "integer term": (
+        returning({"a": tf.ones(()), "b": 0}), TypeError, "The term 'b' .*must be a float",
+    ),
     "list": (returning([tf.ones(())]), TypeError, "must be a scalar, or a dict of scalars"),
     "no terms": (returning({}), ValueError, "returned an empty dict"),
     "name": (returning({1: tf.ones(())}), TypeError, "strings as names, received 1"),

@@ -17,7 +17,7 @@ class partial:
 
     Args:
         function: The name of an activation, or the function.
-        **parameters: Its parameters, plain numbers.
+        **parameters: Its parameters, numbers or tuples of numbers.
 
     Raises:
         TypeError: If the function has no such parameter.
@@ -33,7 +33,11 @@ class partial:
 
     def __init__(self, function: str | Callable, **parameters: float) -> None:
         self.function = get(function)
-        self.parameters = parameters
+        # A saved config has lists, which cannot be hashed.
+        self.parameters = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in parameters.items()
+        }
         try:
             inspect.signature(self.function).bind(None, **parameters)
         except TypeError as error:

@@ -130,8 +130,11 @@ class DerivativeModel(keras.Model):
         if keras.tree.is_nested(loss_weights):
             loss = loss if isinstance(loss, dict) else dict.fromkeys(names, loss)
         if isinstance(loss_weights, list | tuple):
-            weights = _in_order("loss_weights", loss_weights, names, loss)
-            loss_weights = {name: weights.get(name) for name in loss}
+            loss_weights = _in_order("loss_weights", loss_weights, names, loss)
+            loss_weights = {name: loss_weights.get(name) for name in loss}
+        if isinstance(loss_weights, dict):
+            by_name("loss_weights", loss_weights, names)
+            loss_weights = {name: loss_weights.get(name, 1.0) for name in loss}
         super().compile(
             optimizer,
             loss=loss,
@@ -179,7 +182,23 @@ class DerivativeModel(keras.Model):
         """
         y = _in_order("y", y, self._names, self.loss)
         if not isinstance(y, dict):
+            if len(self._names) > 1 and y is not None and self.loss is not None:
+                raise ValueError(
+                    f"`y` must have targets for the outputs {', '.join(self._names)}, as a dict "
+                    "with these keys or a list in this order; received one array."
+                )
             return y, sample_weight
+        losses = (
+            self.loss if isinstance(self.loss, dict) else dict.fromkeys(y_pred, self.loss)
+        )
+        for name in y_pred:
+            if name not in y and losses.get(name) is not None:
+                raise ValueError(
+                    f"`y` has no targets for {name!r}, which has a loss. Pass them, or compile "
+                    "the model with a dict of losses for the other outputs."
+                )
+        # Of an output without a loss, which Keras wants all the same.
+        y = {name: y.get(name, values) for name, values in y_pred.items()}
         y = {
             name: in_shape_of(y_pred[name], target, name)
             if tf.is_tensor(y_pred.get(name)) and target is not None
@@ -191,7 +210,6 @@ class DerivativeModel(keras.Model):
         weights = _in_order("sample_weight", sample_weight, self._names, self.loss)
         if not isinstance(weights, dict):
             weights = dict.fromkeys(y_pred, weights)
-        losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(y, self.loss)
 
         def of_rows(name: str) -> Any:
             parts = losses.get(name), weights.get(name), y.get(name)

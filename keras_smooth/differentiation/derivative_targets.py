@@ -20,8 +20,16 @@ def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
         names: Of the outputs.
 
     Raises:
-        ValueError: If the list has another length.
+        ValueError: If the list has another length, or a key of a dict is not a name.
     """
+    if isinstance(values, dict):
+        # Keras sorts the keys, and a misspelt one would count for another output.
+        if unknown := [key for key in values if key not in names]:
+            raise ValueError(
+                f"`{what}` has the key {unknown[0]!r}, but the outputs are "
+                f"{', '.join(map(repr, names))}: use these as keys."
+            )
+        return values
     if not isinstance(values, list | tuple):
         return values
     if len(values) != len(names):
@@ -40,6 +48,10 @@ def in_shape_of(output: tf.Tensor, target: Any, name: str) -> tf.Tensor:
     """
     target = tf.convert_to_tensor(target)
     wanted = tuple(output.shape[1:])
+    is_unknown = target.shape.rank is None or None in target.shape[1:]
+    if is_unknown and None not in wanted and len(_core(output.shape)) < 2:
+        # Keras traced targets of several shapes. No order of axes can be meant but one.
+        return tf.reshape(target, (tf.shape(output)[0], *wanted))
     if target.shape.rank is None or _core(target.shape) != _core(output.shape):
         raise ValueError(_words(name, target.shape, wanted))
     return target if tuple(target.shape[1:]) == wanted else _reshaped(target, wanted)

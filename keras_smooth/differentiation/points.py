@@ -46,6 +46,12 @@ class Points:
     @property
     def dims(self) -> list[int]:
         """How many numbers a sample of each moving input has."""
+        for tensor in self.moving:
+            if tensor.shape.rank is None or None in tensor.shape[1:]:
+                raise ValueError(
+                    f"The shape of a sample must be known, but x has the shape {tensor.shape}. "
+                    "Use a TensorSpec such as (None, 2), or tf.ensure_shape."
+                )
         return [math.prod(tensor.shape[1:]) for tensor in self.moving]
 
     @property

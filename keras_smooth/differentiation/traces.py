@@ -13,7 +13,7 @@ from keras_smooth.differentiation import rules
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls, own_call
 from keras_smooth.models.identity import identity
-from keras_smooth.models.tracing import PYTHON_DECIDES
+from keras_smooth.models.tracing import PYTHON_DECIDES, USES_NUMPY
 from keras_smooth.operations import registered
 
 # Tracing takes as long as derivatives at some hundred points.
@@ -93,6 +93,8 @@ class Traces:
             decides = isinstance(error, tf.errors.OperatorNotAllowedInGraphError)
             if decides and not tf.executing_eagerly():
                 raise ValueError(PYTHON_DECIDES) from error
+            if isinstance(error, NotImplementedError) and "NumPy" in str(error):
+                raise ValueError(USES_NUMPY) from error
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})"

@@ -39,7 +39,7 @@ class OutputChange:
 
     >>> import numpy as np, keras_smooth
     >>> print(keras_smooth.output_change(np.cos, np.sin, np.zeros(1)))
-    Outputs moved by 1.0e+00 at most (1.0e+00 relative).
+    Outputs moved by 1.0e+00 at most on these samples (1.0e+00 relative).
     """
 
     largest: float
@@ -47,7 +47,8 @@ class OutputChange:
 
     def __str__(self) -> str:
         return (
-            f"Outputs moved by {self.largest:.1e} at most ({self.relative:.1e} relative)."
+            f"Outputs moved by {self.largest:.1e} at most on these samples "
+            f"({self.relative:.1e} relative)."
         )
 
 

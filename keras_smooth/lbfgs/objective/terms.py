@@ -141,6 +141,10 @@ def _check_term(name: Any, term: Any) -> None:
             f"{which} must be a scalar, or a dict of scalars by name, received "
             f"{term!r:.60}."
         )
+    if not tf.convert_to_tensor(term).dtype.is_floating:
+        raise TypeError(
+            f"{which} must be a float, received {term!r:.60}. Use a float, such as 0.0."
+        )
     shape = tuple(getattr(term, "shape", ()))
     if shape:
         raise ValueError(
