@@ -154,27 +154,29 @@ def compare(
     """Trains the same network with several activations and measures y, y' and y''.
 
     Args:
-        activations: Names of activations, of this package or of Keras, or functions of a
-            tensor, whose names are their `__name__`. The default is the six of the article:
-            relu, tanh, sigmoid, softplus, selu, elu. `"all"` is all of Keras, of this package
-            and of `register_smoothness` that fit this network.
-        seeds: Number of runs for each, from the seeds 0, 1, ...
+        activations: A list of activations: names, of this package or of Keras, or functions
+            of a tensor, which are named by their `__name__`. A single name is a list of one.
+            None uses the six of the article: relu, tanh, sigmoid, softplus, selu, elu.
+            `"all"` uses all of Keras, of this package and of `register_smoothness` that fit
+            this network.
+        seeds: Number of runs for each activation, with the seeds 0, 1, ...
         epochs: Iterations of each run, as in `keras_smooth.fit_lbfgs`.
         method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch. This argument,
-            the next two and `problem` may be lists: then all combinations are trained, and the
-            first entries make the main one.
+            `initializer`, `dtype` and `problem` may be lists: then all combinations are
+            trained, and the first entries are the main combination.
         initializer: `"default"` is the default of `keras_smooth.Dense`; otherwise the name of
             a Keras initializer.
         dtype: `"float64"` or `"float32"`.
         device: `"auto"` uses a GPU if there is one; `"cpu"`, `"gpu"`.
         problem: A name from the table of problems: gaussian, sine, runge, front, morse,
             chirp, polynomial, oscillation; in two dimensions gaussian_2d, franke and
-            himmelblau; gaussian_5d, or another number up to 20. Or the path of a CSV file with
-            columns x, y and optionally dy, d2y; these as arrays, in a tuple, a dict or a
-            DataFrame; or a function of a tensor, written with `keras.ops`, which is
-            differentiated. With only x and y, every fifth point is held out, for the errors
-            of y. dy and d2y are not trained on: activations are judged by the error of the
-            highest one. A list of names or paths is several problems.
+            himmelblau; gaussian_5d, or another number up to 20. Or the path of a CSV file
+            with the columns x, y and optionally dy, d2y, where x is one number; or these as
+            arrays of shape `(n,)`, in a tuple, a dict or a DataFrame; or a function of a
+            tensor of one number, written with `keras.ops`, which is differentiated. With
+            only x and y, every fifth point is held out for the errors of y. The networks are
+            trained on y only, and judged by the error of the highest derivative that is
+            known. A list of names or paths is several problems.
         architecture: Numbers of hidden layers and of their units.
         beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
             activation once more from seed 0, to show what the optimizer contributes. Those of

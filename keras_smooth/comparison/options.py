@@ -104,7 +104,8 @@ class Options:
     device: str = _option("auto", "where the runs are computed", values=DEVICES)
     problem: tuple[str, ...] = _factor(
         article.PROBLEM,
-        "what is learned: a name, or a CSV file with columns x, y and optionally dy, d2y",
+        "what is learned: a name, or a CSV file with the columns x (one input), y and "
+        "optionally dy, d2y",
         values=PROBLEMS,
     )
     architecture: str = _option(

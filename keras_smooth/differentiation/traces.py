@@ -94,7 +94,7 @@ class Traces:
             if decides and not tf.executing_eagerly():
                 raise ValueError(PYTHON_DECIDES) from error
             if isinstance(error, NotImplementedError) and "NumPy" in str(error):
-                raise ValueError(USES_NUMPY) from error
+                raise TypeError(USES_NUMPY) from error
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})"

@@ -95,7 +95,7 @@ def _places(path: Path, found: list[str]) -> dict[str, int]:
     if missing:
         raise ValueError(
             f"{path} has no column {' and no column '.join(missing)}: the first line must "
-            f"name x, y and optionally dy, d2y; {what}."
+            f"name x (one input), y and optionally dy, d2y; {what}."
         )
     repeated = [name for name in NAMES if found.count(name) > 1]
     if repeated:

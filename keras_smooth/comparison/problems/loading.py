@@ -276,7 +276,8 @@ def _column(name: str, values: Any) -> np.ndarray:
         raise TypeError(f"problem: {name} must be real numbers, received {column.dtype}.")
     if column.ndim == 0 or column.size != len(column):
         raise ValueError(
-            f"problem: {name} must have the shape (n,) or (n, 1), received {column.shape}."
+            f"problem: {name} must have the shape (n,) or (n, 1), received {column.shape}. "
+            "Your own data can have one input only."
         )
     column = column.reshape(-1).astype(float)
     if not np.isfinite(column).all():
