@@ -111,7 +111,12 @@ __all__ = [
 ]
 
 
-# Hidden from type checkers, which would take any name for one that is here.
+def __dir__() -> list[str]:
+    """Lists the public names, without the modules and helpers that are imported."""
+    return [*__all__, "__version__"]
+
+
+# Type checkers would accept any name if they saw it.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:

@@ -147,3 +147,7 @@ def test_methods_are_looked_at_too():
     names = {row.name for row in ROWS}
     assert {"Comparison.save", "DerivativeMonitor.plot", "jet.Jet.order"} <= names
     assert "Dense.get_config" not in names
+
+
+def test_dir_lists_the_public_names():
+    assert dir(keras_smooth) == sorted([*keras_smooth.__all__, "__version__"])

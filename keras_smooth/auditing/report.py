@@ -311,7 +311,9 @@ def _finding(group: list[LayerAudit]) -> list[str]:
     since = f", from order {row.order} on" if row.order else ""
     # What is said of a layer is not said of its model again.
     words = "" if row.reason.startswith("see ") else row.cause.words
-    why = "; ".join(filter(None, (f"{words}{since}" if words else "", reason)))
+    parts = [f"{words}{since}" if words else "", *reason.split("; ")]
+    # Two modes may have one reason.
+    why = "; ".join(dict.fromkeys(filter(None, parts)))
     lines = [f"{_name(group)}: {why}."] if why else []
     return [*lines, f"    To do: {row.remedy}."] if row.remedy else lines
 

@@ -25,7 +25,7 @@ from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn, warn_once
 
-# What is made anew for a copy, or for each fit.
+# Attributes that are created again for a copy, or for each fit.
 _OF_A_FIT = ("metric", "_evaluate", "_compiled_metric", "_function")
 
 
@@ -162,7 +162,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     @property
     def reference(self) -> list[np.ndarray]:
-        """The exact y, y', ...; the arrays of a structure are laid end to end."""
+        """The exact y, y', ...; the arrays of a structure are concatenated."""
         return [_joined(leaves) for leaves in self._exact]
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -215,12 +215,12 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     def values(self) -> list[np.ndarray]:
         """Returns y, y', ... of the model at x, as it is now.
 
-        Each is an array; the tensors of a structure are laid end to end.
+        Each is an array; the tensors of a structure are concatenated.
         """
         return [_joined(leaves) for leaves in self._leaves()]
 
     def __getstate__(self) -> dict:
-        """Returns what a copy has: all that was measured, and nothing of a model."""
+        """Returns the state of a copy: all measurements, but no model."""
         of_a_fit = {*vars(keras.callbacks.Callback()), *_OF_A_FIT}
         own = {name: value for name, value in vars(self).items() if name not in of_a_fit}
         displays = [copy.copy(display) for display in self._displays]
@@ -271,7 +271,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     def plot(
         self, along: int | str | None = None, *, at: Any = None, entries: Any = None
     ) -> Any:
-        """Draws the errors over the epochs, and what the network has beside what is exact.
+        """Draws the errors over the epochs, and the values of the network with the exact ones.
 
         Of one input these are curves, a line for each output; of more, the values of y,
         gradient, Hessian and `also` over the exact ones, where what is right is on the line.
@@ -310,7 +310,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         at: Any = None,
         entries: Any = None,
     ) -> Any:
-        """Returns a figure that a function makes, with all that is asked for."""
+        """Returns the figure of a function, with the requested panels."""
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
         draw, num_panels = drawing.chosen(self._values(), along, at, entries, self._lines)
@@ -324,14 +324,14 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         return figure
 
     def _values(self) -> drawing.Values:
-        """Returns what is exact and what the model has, at the points."""
+        """Returns the exact values and those of the model at the points."""
         if isinstance(self.x, np.ndarray) and self.x.size == len(self.x):
             pairs = [(_columns(exact), _columns(own)) for exact, own in self._fitting()]
             return drawing.Values(self.x, self._names[: self.order + 1], pairs)
         return drawing.Values(self.x, self._names, self._compared())
 
     def _lines(self, x: np.ndarray, direction: np.ndarray) -> list[list[np.ndarray]]:
-        """Returns y and its derivatives along a direction, exact ones and the model's."""
+        """Returns y and its derivatives along a direction, exact and of the model."""
         if self._function is None or self.model is None:
             raise ValueError(
                 "A slice needs exact values between the samples: pass a function as "
@@ -351,7 +351,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         ]
 
     def _show(self, epoch: int, errors: Mapping[str, float]) -> None:
-        """Shows a measurement, and a figure where one is due."""
+        """Shows a measurement, and a figure if one is due."""
         for display in self._displays:
             display.numbers(epoch, errors)
         self._num_measured += 1
@@ -372,7 +372,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             figure = self._drawn_in(figures.new)
             for display in self._displays:
                 display.figure(epoch, figure)
-        # A figure must not end a fit.
+        # An error in a figure must not end a fit.
         except Exception as error:
             warn_once(
                 self, f"The figure could not be drawn: {type(error).__name__}: {error}"
@@ -395,7 +395,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         ]
 
     def _compared(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Returns what is exact beside what the model has, in the order of the keys."""
+        """Returns pairs of exact values and values of the model, in the order of the keys."""
         pairs = self._pairs()
         for quantity in self._quantities.values():
             true, value = pairs[quantity.order]
@@ -406,7 +406,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         return [(_joined(exact), _joined(values)) for exact, values in self._fitting()]
 
     def _fitting(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Returns the exact values beside the model's, in the shapes of the model's."""
+        """Returns pairs of exact values and values of the model, in the shapes of the latter."""
         pairs = []
         for name, exact, values in zip(names(self.order), self._exact, self._leaves()):
             if len(exact) != len(values):
@@ -430,7 +430,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
 
 def _least(errors: np.ndarray) -> int:
-    """Returns the place of the least error; the first if none is a number."""
+    """Returns the index of the smallest error, or 0 if none is a number."""
     return int(np.nanargmin(errors)) if not np.isnan(errors).all() else 0
 
 
@@ -441,5 +441,5 @@ def _joined(leaves: list[np.ndarray]) -> np.ndarray:
 
 
 def _columns(leaves: list[np.ndarray]) -> np.ndarray:
-    """Returns the outputs of one input side by side, `(batch, outputs)`."""
+    """Returns the outputs as columns, of shape `(batch, outputs)`."""
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)

@@ -68,7 +68,8 @@ def derivatives(
             samples of a batch in that mode, such as BatchNormalization, raise an error.
         verify: Whether to compare all numbers with differences of the model, and to raise
             an error if they differ. See `keras_smooth.Verification`. This costs about a
-            hundred forward passes for each direction, and needs `training=False`.
+            hundred forward passes for each direction. It needs `training=False`, and works
+            outside of `tf.function` only.
 
     Returns:
         A tuple of `order + 1` tensors y, y', y'', ... in the dtype of the model's output.

@@ -187,19 +187,21 @@ def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
         raise lost
     raise ValueError(
         f"The derivatives could not be verified.\n{first}\nkeras_smooth.audit(model, x=x) "
-        "finds layers at fault. Where a point lies at a kink there is no derivative; where "
-        "rounding is too much, compute in float64."
+        "finds the layers of a model that are at fault. At a kink there is no derivative; if "
+        "rounding errors are too large, compute in float64."
     )
 
 
 def _check(evaluation: Evaluation) -> None:
     if evaluation.training:
         raise ValueError(
-            "verify=True compares values of the model in inference mode: it takes no "
-            "training=True."
+            "verify=True compares values of the model in inference mode. Do not combine it "
+            "with training=True."
         )
     if not tf.executing_eagerly():
-        raise ValueError("verify=True works outside of tf.function only.")
+        raise ValueError(
+            "verify=True works outside of tf.function only. Verify some points eagerly."
+        )
 
 
 # Signs for errors of unknown sign that go through a sum of directions.

@@ -261,7 +261,8 @@ def numbers(word: str, value) -> tf.Tensor:
     try:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{word} is no array: {str(error).splitlines()[0]}") from None
+        hint = " Pass its arrays." if isinstance(value, tf.data.Dataset) else ""
+        raise TypeError(f"{word} is no array: {str(error).splitlines()[0]}{hint}") from None
     if tensor.dtype.is_complex:
         raise TypeError(
             f"{word} holds {tensor.dtype.name}; derivatives are taken by real numbers. Give "

@@ -79,7 +79,7 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
         x = checked_inputs.tensors(model, x)
     except ValueError as error:
         raise ValueError(f"`{name}`: {error}") from None
-    # A recurrence with a state would begin with what the first model left.
+    # A stateful recurrence would continue from the state that the first model left.
     outputs = calls.without_trace(model, x)
     for output in keras.tree.flatten(outputs):
         if not hasattr(output, "dtype"):
@@ -177,7 +177,7 @@ def smoothen(
 
 
 def _checked_replacements(replacements: Any) -> Mapping:
-    """Returns what the caller wants replaced, with activations as functions."""
+    """Returns the replacements of the caller, with activations as functions."""
     if replacements is None:
         return {}
     if not isinstance(replacements, Mapping):
@@ -196,7 +196,7 @@ def _checked_replacements(replacements: Any) -> Mapping:
 
 
 def _check_copy(model: keras.Model, args: tuple) -> None:
-    """Raises if a copy of the model in which nothing is replaced is not the model."""
+    """Raises an error if a copy without replacements differs from the model."""
     call = calls.Call(args, {}, calls.call_without_trace(model, *args))
     copy = copies.fresh_copy(model)
     copies.build(copy, args, {})
@@ -204,7 +204,7 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
 
 
 def _warn_rough(smooth: keras.Model, order: int) -> None:
-    # Most models have none.
+    # Most models have no operations.
     whole = registry.smoothness(smooth)
     rough = [] if whole is not None and whole >= order else [*_rough_parts(smooth, order)]
     if rough:
@@ -226,8 +226,8 @@ class _Converter:
 
     Args:
         order: Number of derivatives.
-        sharpness: Of the smooth activations.
-        replacements: The caller's own, of activations and of classes of layers.
+        sharpness: Sharpness of the smooth activations.
+        replacements: Replacements of the caller, for activations and classes of layers.
     """
 
     def __init__(self, order: int, sharpness: float, replacements: Mapping) -> None:
@@ -242,7 +242,7 @@ class _Converter:
         }
 
     def part(self, part: keras.Operation) -> Any:
-        """Returns what takes the place of a part, the same for the same part."""
+        """Returns the replacement of a part, always the same for the same part."""
         if id(part) not in self.made:
             self.made[id(part)] = self._made(part)
         return self.made[id(part)]
@@ -255,7 +255,7 @@ class _Converter:
         return self.smooth_form(part) or self._copy(part)
 
     def smooth_form(self, part: keras.Operation) -> Callable | None:
-        """Returns what takes the place of a part that is less smooth than the order."""
+        """Returns the replacement of a part that is less smooth than the order."""
         if not isinstance(part, keras.layers.Layer):
             return self._smooth_operation(part)
         if type(part) in layers.SMOOTH_FORMS and registry.smoothness(part) < self.order:
@@ -300,7 +300,7 @@ class _Converter:
         return copies.from_config(part, change, self.substitute, kind)
 
     def substitute(self, value: Any) -> Any:
-        """Returns what takes the place of a function or of a layer used as activation."""
+        """Returns the replacement of a function, or of a layer used as activation."""
         if isinstance(value, keras.Operation):
             return self.part(value)
         return self.activation(value) if isinstance(value, Hashable) else value
@@ -325,18 +325,18 @@ class _Converter:
         return smooth or function
 
     def _replacement(self, function: Any) -> Callable | None:
-        """Returns what takes the place of a function that is rough or unknown."""
+        """Returns the replacement of a function that is not smooth enough or unknown."""
         return self._own(function) or smooth_forms.of_function(function, self.sharpness)
 
     def _own(self, function: Any) -> Callable | None:
-        """Returns what the caller gave for a function, or for the activation that it is."""
+        """Returns the caller's replacement of a function, or of the activation that it equals."""
         return self.replacements.get(
             function, self.replacements.get(registry.activation_of(function))
         )
 
 
 def is_replaced(part: keras.Operation, order: int) -> bool:
-    """Returns whether smoothen puts something smoother in the place of a part, or in it."""
+    """Returns whether smoothen replaces a part, or something in it."""
     converter = _Converter(order, 1.0, {})
     held = references.functions(part, "activation")
     try:
@@ -356,7 +356,7 @@ def _activation(identifier: Any) -> Callable:
 
 
 def _as_function(part: keras.layers.Layer) -> Callable | None:
-    """Returns the function that a layer is, None if it is more than a function."""
+    """Returns the function that a layer applies, or None if it does more."""
     if type(part) is keras.layers.Lambda:
         return functools.partial(part.function, **part.arguments or {})
     if found := registry.as_activation(part):
