@@ -347,7 +347,10 @@ def test_glorot_sigmoid_shows_the_articles_failure(capsys, tmp_path, here):
         "--seeds", "1", "--epochs", "2", "--jobs", "1", "--out", str(tmp_path),
     )  # fmt: skip
     assert status == 0, err
-    assert "sigmoid: the start is all but constant" in (tmp_path / "report.md").read_text()
+    assert (
+        "sigmoid: the initial network is nearly constant"
+        in (tmp_path / "report.md").read_text()
+    )
 
 
 # What TensorFlow is not needed for.
@@ -507,8 +510,10 @@ def test_a_shell_can_read_its_script(tmp_path, shell):
 
 def test_deprecations_of_other_packages_are_not_shown(capsys, tmp_path, monkeypatch):
     def import_tfp(*_, **__):
-        warnings.warn("distutils Version classes are deprecated", DeprecationWarning)
-        warnings.warn("A sentence for the user.", UserWarning)
+        warnings.warn(
+            "distutils Version classes are deprecated", DeprecationWarning, stacklevel=2
+        )
+        warnings.warn("A sentence for the user.", UserWarning, stacklevel=2)
         raise ValueError("enough")
 
     monkeypatch.setattr(keras_smooth, "compare", import_tfp)

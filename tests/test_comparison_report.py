@@ -328,7 +328,8 @@ def test_dead_start_is_said():
     assert dead < 1e-3 < 0.1 < alive
     text = pages.as_markdown(found.results)
     assert (
-        "sigmoid: the start is all but constant" in text and "tanh: the start" not in text
+        "sigmoid: the initial network is nearly constant" in text
+        and "tanh: the initial" not in text
     )
 
 

@@ -1,4 +1,4 @@
-"""What the table of operations tells of a trace, and what has to be looked at in samples."""
+"""What the table of operations says about a trace, and what samples have to decide."""
 
 import dataclasses
 import math
@@ -17,21 +17,21 @@ from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import keeps_off_its_edge
 from keras_smooth.operations.walk import State
 
-# What declares another gradient than that of what it computes.
+# Operations that declare another gradient than that of their function.
 _DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
 # Layers of Keras of which samples tell whether they are smooth: their code is the user's, or
 # they have a kink at 0 alone.
 _TOLD_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
-# What a mask may be made of, beside the inputs themselves.
+# Operations, apart from the inputs, from which a mask may be made.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
-# Whose gradient is wrong at 0 alone.
+# Operations whose gradient is wrong at 0 only.
 _WRONG_AT_ZERO = frozenset(("BesselI0", "Pow"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """An operation on the way from the moving inputs to the outputs.
+    """An operation between the moving inputs and the outputs.
 
     Args:
         operation: What it is.
@@ -48,7 +48,7 @@ class Step:
 
 @dataclasses.dataclass
 class Plan:
-    """What was read of a trace.
+    """The reading of a trace.
 
     Args:
         traced: The trace.
@@ -134,13 +134,13 @@ def _with_derivatives(program: Program) -> Program:
 
 
 class _Reader(walk.Walk):
-    """Fills a plan on the way along the operations of a program."""
+    """Fills a plan along the operations of a program."""
 
     def __init__(self, made: Plan) -> None:
         super().__init__()
         self.plan = made
         self.parts = made.traced.parts
-        # Whether it is within a function of which more is known than of its operations.
+        # Whether it is in a function with a registered smoothness.
         self.is_known = False
         self.size = self._size_of_numbers()
 
@@ -159,7 +159,7 @@ class _Reader(walk.Walk):
     def function(self, step: walk.Step, name: str) -> Sequence[State] | None:
         facts, within = registered.facts(name), _step(step)
         if self.plan.nearby and facts.tapes_right_to < self.plan.order:
-            # What is registered counts all points, and few are special.
+            # A registered class holds at all points, of which few are special.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
             self.plan.measured.append((within.parts, reason))
         else:
@@ -192,7 +192,7 @@ class _Reader(walk.Walk):
     def _read(self, step: Step, walked: walk.Step) -> None:
         """Reads an operation with derivatives by something that moves."""
         operation, row = step.operation, rows.row(step.operation.type)
-        # What integers and booleans decide is told where these come from.
+        # Decisions by integers and booleans are judged where these come from.
         inputs = [
             state == State.MOVES and rows.is_smooth(x.dtype)
             for state, x in zip(walked.given, operation.inputs)
@@ -219,7 +219,7 @@ class _Reader(walk.Walk):
             self._found(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
 
     def _gradient(self, step: Step, right_to: float, by_jets: bool) -> None:
-        """Notes an operation of which TensorFlow has not all derivatives."""
+        """Notes an operation for which TensorFlow lacks a derivative."""
         order, operation = self.plan.order, step.operation
         if right_to >= order:
             return
@@ -236,7 +236,7 @@ class _Reader(walk.Walk):
         self._found(step, Cause.WRONG, first, words, by_jets)
 
     def _piece(self, step: Step, k: float, known: bool = False) -> None:
-        """Notes an operation of pieces, unless its layer is known to be smooth enough."""
+        """Notes an operation with breakpoints, unless its layer is known to be smooth enough."""
         if self.is_known:
             return
         of_layer = self.plan.known_of(step)
@@ -273,7 +273,7 @@ class _Reader(walk.Walk):
 
 
 def _step(walked: walk.Step) -> Step:
-    """Returns an operation with the layers that it is in."""
+    """Returns an operation with the layers around it."""
     runs = (*walked.around, walked.operation)
     return Step(
         walked.operation, tuple(n for each in runs for n in numbers_of(each)), runs[0]
@@ -291,7 +291,7 @@ def known_class(part: keras.Operation) -> float | None:
 
 
 def _is_stock(part: keras.Operation) -> bool:
-    """Returns whether a layer is of Keras, without a function of the user's own."""
+    """Returns whether a layer is one of Keras, without a function of the user."""
     if not isinstance(part, keras.layers.Layer) or type(part) in _TOLD_BY_SAMPLES:
         return False
     is_of_keras = type(part).__module__.partition(".")[0] == "keras"
@@ -323,7 +323,7 @@ def _first_of_pieces(step: Step, body: Program) -> Step:
 
 
 def _is_input(tensor: tf.Tensor) -> bool:
-    """Returns whether a tensor has numbers of an input as they are."""
+    """Returns whether a tensor has unchanged numbers of an input."""
     while tensor.op.type in _SHAPING:
         tensor = tensor.op.inputs[0]
     return bool(tensor.op.type == "Placeholder")

@@ -1,4 +1,4 @@
-"""compare: run the experiment for several activations and keep what it finds."""
+"""compare: runs the experiment for several activations and keeps the results."""
 
 import dataclasses
 import os
@@ -253,7 +253,7 @@ def prepare(
     directory: Path | None,
     resume: bool,
 ) -> Results:
-    """Returns the results to begin with: none, or those of an earlier comparison."""
+    """Returns empty results, or those of an earlier comparison."""
     if directory is None:
         if resume:
             raise ValueError("resume needs the output directory of the run to go on with.")
@@ -271,7 +271,7 @@ def prepare(
 
 
 def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
-    """Returns a directory, made if need be; messages call the argument by the name."""
+    """Returns a directory, which is created if needed; `name` is that of the argument in messages."""
     directory = checks.path(name, path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -291,7 +291,7 @@ def _show_and_carry_out(
     handle: Callable[[Event], None] | None,
     quiet: bool,
 ) -> None:
-    # It imports rich, which importing us does not.
+    # Imported here, since it imports rich.
     from keras_smooth.comparison import display
 
     console, settings = display.console(quiet=quiet), results.settings
@@ -320,7 +320,7 @@ def carry_out(
     directory: Path | None,
     handle: Callable[[Event], None],
 ) -> None:
-    """Makes the runs that are missing, keeps every one, and calls `handle` for each event."""
+    """Executes the missing runs, saves each, and calls `handle` for each event."""
     started = time.perf_counter() - (results.seconds or 0.0)
     todo = results.missing()
     for method in results.settings.method if todo else ():
@@ -341,7 +341,7 @@ def carry_out(
     try:
         executor.execute(experiment, todo, keep)
     finally:
-        # Also after Ctrl-C: whoever looks at results.json then finds all of them.
+        # Also after Ctrl-C, so that results.json has all finished runs.
         if results.records:
             results.seconds = time.perf_counter() - started
             if kept:

@@ -1,10 +1,10 @@
-"""Configs that Keras writes and its own classes refuse."""
+"""Configs that Keras writes but its classes do not accept."""
 
 import keras
 
 
 def accepted(kind: type, config: dict) -> dict:
-    """Returns a config as its class takes it.
+    """Returns a config that its class accepts.
 
     RandomShear makes of a factor f the range (-f, f), which its config has and its
     constructor refuses.

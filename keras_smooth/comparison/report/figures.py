@@ -59,7 +59,7 @@ def _map(figure, axis, problem: Problem, values: np.ndarray | None, name: str) -
 
 
 def summary(results: Results):
-    """Returns every run as a dot, the medians as bars, one panel for y, y' and y''."""
+    """Draws every run as a dot and the medians as bars, with a panel for each of y, y' and y''."""
     lines, from_article = results.summary(), articles_mse(results)
     figure = figures.new(12, 4.5)
     names = [figures.plain(line.activation) for line in lines]
