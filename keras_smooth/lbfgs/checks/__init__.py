@@ -1,6 +1,6 @@
-"""What is refused before anything is compiled, and what only warns.
+"""Errors before anything is compiled, and warnings.
 
 model.py      whether a model can be fitted
 shapes.py     whether x fits its inputs, and targets and their weights its outputs
-scales.py     advice: inputs and targets that a network does not learn from
+scales.py     warnings of the sizes of inputs and targets
 """
