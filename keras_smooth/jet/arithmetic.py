@@ -445,7 +445,7 @@ def minus(value: Entry) -> Entry:
 
 
 def reciprocal(x: Jet) -> Jet:
-    """1 / x: y x = 1, so that y_k = -y_0 sum_(j >= 1) binomial(k, j) x_j y_(k - j).
+    """Returns 1 / x, from y x = 1: y_k = -y_0 sum_(j >= 1) binomial(k, j) x_j y_(k - j).
 
     Args:
         x: Jet of floats.

@@ -1,8 +1,8 @@
-"""One compiled minimizer for a model and its data's form, for as long as the model lives.
+"""One compiled minimizer for a model and the form of its data, kept with the model.
 
 A loss of `compile` is compiled until the model is compiled again, as for `fit`. An objective
-is a function of the user's own, which may read anything from Python: it is traced for every
-fit, and compiled again where the trace is another.
+is a function of the user, which may read anything from Python: it is traced for every
+fit, and compiled again if the trace has changed.
 """
 
 import functools
@@ -32,7 +32,7 @@ _programs = weakref.WeakKeyDictionary()
 
 
 class ProgramKey(NamedTuple):
-    """What tells the programs of one model apart.
+    """The key of a program among those of one model.
 
     Args:
         method: Of the minimizer.
