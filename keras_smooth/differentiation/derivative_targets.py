@@ -9,15 +9,15 @@ import tensorflow as tf
 
 
 def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
-    """Returns a dict of what was passed as a list, in the order of names; else the same.
+    """Returns a dict for a list in the order of the names; other values are returned unchanged.
 
     Keras gives the entries of a list to the outputs of a dict in the order of sorted keys,
     d2y before dy before y.
 
     Args:
-        what: What messages call the argument.
-        values: A list, or a dict or a single value, which stay.
-        names: Of the outputs.
+        what: The name of the argument in messages.
+        values: A list, or a dict or a single value, which do not change.
+        names: Names of the outputs.
 
     Raises:
         ValueError: If the list has another length, or a key of a dict is not a name.
@@ -41,16 +41,16 @@ def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
 
 
 def in_shape_of(output: tf.Tensor, target: Any, name: str) -> tf.Tensor:
-    """Returns targets in the shape of an output, from which axes of length 1 may lack.
+    """Returns targets in the shape of an output; axes of length 1 may be missing.
 
     Raises:
-        ValueError: If another axis differs: Keras would broadcast them without a word.
+        ValueError: If another axis differs, since Keras would broadcast silently.
     """
     target = tf.convert_to_tensor(target)
     wanted = tuple(output.shape[1:])
     is_unknown = target.shape.rank is None or None in target.shape[1:]
     if is_unknown and None not in wanted and len(_core(output.shape)) < 2:
-        # Keras traced targets of several shapes. No order of axes can be meant but one.
+        # Keras loses the shape after targets of several shapes. Here, only one order of axes is possible.
         return tf.reshape(target, (tf.shape(output)[0], *wanted))
     if target.shape.rank is None or _core(target.shape) != _core(output.shape):
         raise ValueError(_words(name, target.shape, wanted))

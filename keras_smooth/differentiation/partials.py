@@ -1,4 +1,4 @@
-"""Partial derivatives by name, as an equation on paper has them."""
+"""Partial derivatives by name, as in an equation on paper."""
 
 import dataclasses
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def partials(
 def _evaluation(
     model: Callable, x: Any, which: Any, names: Any, engine: str, batch_size: int | None
 ) -> tuple[Evaluation, Axes, list[MultiIndex]]:
-    """Returns what is to be computed, the numbers that move, and the multi-indices."""
+    """Returns the evaluation, the axes, and the multi-indices."""
     points = checked_points(model, x)
     axes = axes_of(points, names)
     indices = checked_which(axes, which)
@@ -106,7 +106,7 @@ def _evaluation(
 
 
 def _distinct(indices: list[MultiIndex]) -> list[MultiIndex]:
-    """Returns each multi-index once, that of y first."""
+    """Returns the distinct multi-indices, that of y first."""
     return list(dict.fromkeys([(), *indices]))
 
 
@@ -222,7 +222,7 @@ class Plan(ShownAsTable):
 
 
 def _direction(axes: Axes, steps: Any) -> str:
-    """Returns a direction in words, as "x - 2 t"."""
+    """Returns the text of a direction, such as "x - 2 t"."""
     text = ""
     for place, step in enumerate(steps):
         if step:

@@ -1,4 +1,4 @@
-"""Divergence, curl and kin: operators on vector fields and along vectors."""
+"""Divergence, curl and other operators on vector fields or along vectors."""
 
 import math
 from collections.abc import Callable
@@ -146,7 +146,7 @@ def curl(
     return with_verification(tf.stack(columns, axis=1), values)
 
 
-# For each component of a curl i and j, with it dy_j / dx_i - dy_i / dx_j.
+# For each component of a curl: i and j of dy_j / dx_i - dy_i / dx_j.
 _CURLS = {2: [(0, 1)], 3: [(1, 2), (2, 0), (0, 1)]}
 
 
@@ -320,7 +320,7 @@ def vector_laplacian(
 
 
 def _field_points(model: Callable, x: Any, wrt: Any) -> Points:
-    """Returns points of one input, by which a field is differentiated."""
+    """Returns points of one input, with respect to which a field is differentiated."""
     points = checked_points(model, x, wrt)
     if len(points.moving) > 1:
         raise ValueError(
@@ -343,7 +343,7 @@ def _check_field(y: Any, points: Points) -> None:
 def _first_partials(
     model: Callable, points: Points, engine: str, batch_size: Any, verify: bool
 ) -> tuple:
-    """Returns y, which has to be a vector field, and its derivatives by each number of x."""
+    """Returns y, a vector field, and its derivatives with respect to each number of x."""
     dim = sum(points.dims)
     forms = [(((axis,), 1.0),) for axis in range(dim)]
     task = tasks.forms(forms, [f"by {axis}" for axis in range(dim)], dim, tasks.jets)
@@ -362,7 +362,7 @@ def _of_one_number(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
 
 
 def _called(name: str, vector: Any, points: Points) -> Any:
-    """Returns a vector, or what a function or model makes of x."""
+    """Returns a vector, or the value of a function or model at x."""
     if not callable(vector):
         return vector
     checked_inputs.check_callable(vector, name)

@@ -1,4 +1,4 @@
-"""Verified derivatives: the numbers of an engine against differences of the model."""
+"""Verified derivatives: the numbers of an engine compared with differences of the model."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -156,7 +156,7 @@ def compared(evaluation: Evaluation, values: tuple) -> Verification:
 def certified(evaluation: Evaluation) -> VerifiedDerivatives:
     """Returns the derivatives of an evaluation if they agree with values of the model.
 
-    With the engine "auto" the other engine is asked where the faster one does not agree.
+    With the engine "auto", the other engine is tried if the faster one does not agree.
 
     Raises:
         ValueError: If they do not; the message has the table.
@@ -173,7 +173,7 @@ def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
     for candidate in evaluation.candidates():
         try:
             values = candidate.result()
-        # What one engine has lost the other may have.
+        # The other engine may have a derivative that one has lost.
         except ValueError as error:
             lost = lost or error
             continue
@@ -209,7 +209,7 @@ _SEED, _DRAWS = 0, 16
 
 
 class _Reference:
-    """The same derivatives from values of the model, and how far these can be trusted.
+    """The same derivatives from values of the model, with their errors.
 
     The values are in float64 where the model can be had in it; then the engine runs in
     float64 as well and is compared there, and its own numbers with those.
@@ -242,7 +242,7 @@ class _Reference:
         if self.finer is not None:
             try:
                 return _flat(dataclasses.replace(self.finer, engine=engine).result())
-            # Whatever a gradient of the user's own raises: it does not compute in float64.
+            # A gradient of the user can raise any error in float64.
             except Exception:
                 self.finer, self.measured = None, _measured(self.evaluation)
         return [None] * len(self.measured)
@@ -258,7 +258,7 @@ def _measured(evaluation: Evaluation) -> list[Measured]:
 
 
 def _largest(spread: np.ndarray) -> np.ndarray:
-    """Returns how large the fields of the estimates become in sums of directions."""
+    """Returns the size of the fields of the estimates in sums over directions."""
     spread = np.abs(spread).reshape(len(differences.SPREAD), _DRAWS, -1, spread.shape[1])
     largest = spread.max(axis=1)
     return np.where(np.isnan(largest), np.inf, largest)

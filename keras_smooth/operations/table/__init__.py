@@ -1,11 +1,11 @@
 """The rows of the table of operations, by family.
 
 elementwise.py      functions of single numbers, and of two that broadcast
-products.py         matrix products, convolutions and what is linear in two inputs
+products.py         matrix products, convolutions and other bilinear operations
 reductions.py       sums, means, products and extremes over axes
-shapes.py           what only moves entries to other places
+shapes.py           operations that only move entries
 gathers.py          indices and segments
-selection.py        pieces: the larger, the clipped, the chosen
+selection.py        piecewise operations: maxima, clipping, selection
 images.py           pooling and resizing
 linear_algebra.py   inverses, factors, determinants
 spectral.py         Fourier transforms and complex numbers
