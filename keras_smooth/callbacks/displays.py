@@ -71,7 +71,7 @@ class Notebook:
         self._handle: Any = None
         if ipython() is None:
             warn(
-                "`live=True`: this is no notebook, so that no figure is shown. "
+                "`live=True`: this is not a notebook, so no figure is shown. "
                 "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard."
             )
 

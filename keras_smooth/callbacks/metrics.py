@@ -41,5 +41,5 @@ def _named(name: str) -> Any:
         return keras.metrics.get(name)
     except ValueError:
         raise ValueError(
-            f"`metric`: Keras has no metric named {name!r}. Take one such as 'mse' or 'mae'."
+            f"`metric`: Keras has no metric named {name!r}. Use a metric such as 'mse' or 'mae'."
         ) from None

@@ -125,8 +125,8 @@ COMPARE = Command(
         ),
         Argument(
             "--resume",
-            "go on with the runs in the output directory, whose settings stand where none "
-            "are given; more activations, seeds, methods beside and epochs are added",
+            "continue the comparison in the output directory; options that are not given keep "
+            "their values there; activations, seeds, problems, methods and epochs can be added",
             {"action": "store_true"},
         ),
         Argument(

@@ -238,7 +238,7 @@ def compare(
     with lock.locked(directory), termination.raised():
         results = prepare(settings, learned, directory, resume)
         if resume and not results.records:
-            warn(f"There is nothing to resume in {directory}: all begins anew.")
+            warn(f"There is nothing to resume in {directory}: a new comparison begins.")
         _show_and_carry_out(results, chosen, directory, handle, quiet=not verbose)
     if results.failures and not results.records:
         raise RuntimeError("\n".join(["No run was finished.", *results.failures.values()]))
@@ -256,7 +256,7 @@ def prepare(
     """Returns empty results, or those of an earlier comparison."""
     if directory is None:
         if resume:
-            raise ValueError("resume needs the output directory of the run to go on with.")
+            raise ValueError("resume needs the output directory of the earlier comparison.")
         return Results(settings, learned)
     for place in (directory, store.curves_folder(directory)):
         atomic_files.remove_leftovers(place)
@@ -264,7 +264,7 @@ def prepare(
         return resuming.read(settings, learned, directory)
     if any((directory / name).exists() for name in (store.RUNS, store.RESULTS)):
         raise ValueError(
-            f"{directory} already holds results. Go on with them (resume), or use another "
+            f"{directory} already holds results. Continue them with resume, or use another "
             "output directory."
         )
     return Results(settings, learned)

@@ -70,14 +70,14 @@ def _words(name: str, shape: tf.TensorShape, wanted: tuple) -> str:
     natural = ", ".join(map(str, ("batch", *(size for size in wanted if size != 1))))
     words = (
         f"The targets of {name!r} have shape {shape}, but the output has shape "
-        f"{(None, *wanted)}: the axes of a sample of y, and behind them those of a sample of "
-        f"x for each derivative. Axes of length 1 may lack: ({natural})."
+        f"{(None, *wanted)}: the axes of a sample of y, followed by those of a sample of x for "
+        f"each derivative. Axes of length 1 may be left out: ({natural})."
     )
     sizes = None if shape.rank is None else tuple(shape)[1:]
     if sizes is None or None in sizes:
         return (
-            f"{words} (Where Keras does not know the shape of the targets any more, since it "
-            "got targets of several shapes, compile the model again.)"
+            f"{words} Keras does not know the shape of the targets after targets of several "
+            "shapes: compile the model again."
         )
     if math.prod(sizes) == math.prod(wanted):
         axes = ", ".join(map(str, (-1, *wanted)))

@@ -28,8 +28,8 @@ def checked_derivatives(
         )
     if engine == "jet" and order > MAX_ORDER:
         raise ValueError(
-            f"{argument}: engine='jet' takes up to {MAX_ORDER} derivatives, received {order}. "
-            f"engine='tape' takes up to {MOST_TAPES}."
+            f"{argument}: engine='jet' computes up to {MAX_ORDER} derivatives, received "
+            f"{order}. engine='tape' computes up to {MOST_TAPES}."
         )
     return order
 

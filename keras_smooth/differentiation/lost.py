@@ -84,8 +84,8 @@ def lost(model: object, order: int, cause: object) -> str:
     return (
         f"The derivative of order {order} is lost: {cause}. To look at: "
         f"{', '.join(_suspects(model, order))}. Replace rough activations by smooth ones "
-        f"({smooth}) and keras.activations.softsign by the one of keras_smooth; where the "
-        "derivative is truly 0, add 0 * x**order to say so."
+        f"({smooth}) and keras.activations.softsign by the one of keras_smooth. If the "
+        "derivative is truly 0, add 0 * x**order to the output."
     )
 
 

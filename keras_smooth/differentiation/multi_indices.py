@@ -113,11 +113,11 @@ class Axes:
     def _unknown(self, word: str) -> str:
         if not self.names:
             return (
-                f"received {word!r}, but x has no names. Give them, as in names='xt' for its "
+                f"received {word!r}, but x has no names. Pass them, such as names='xt' for its "
                 "columns, or use tuples of integers."
             )
         return (
-            f"received {word!r}, which is made of no names of inputs; they are "
+            f"received {word!r}, which does not consist of names; the names are "
             f"{listed(self.names)}. {_HOW}"
         )
 

@@ -106,13 +106,13 @@ def _verdict(row: Agreement, dtype: str) -> str:
         return f"not enough digits in {dtype}: {_REMEDIES[dtype == 'float64']} (point {row.worst})"
     if row.difference > 3 * row.error:
         return f"differs by {row.difference:.1e} at point {row.worst}"
-    return f"cannot be told to better than {row.error:.1e} at point {row.worst}"
+    return f"the differences have an error of {row.error:.1e} at point {row.worst}"
 
 
 # By whether the dtype is float64.
 _REMEDIES = (
     "use float64",
-    "y varies too little beside its size; subtract a constant from y",
+    "y varies too little compared with its size; subtract a constant from y",
 )
 
 

@@ -46,8 +46,8 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
             return (
                 f"What reaches the layer {path} has means up to {mean:.3g} and standard "
                 f"deviations up to {spread:.3g}, so that its activation gets arguments of "
-                f"{size:.3g} (root mean square): there it is straight or flat, and has no "
-                "derivatives to train. Bring inputs near 0 and 1, as by "
+                f"{size:.3g} (root mean square). There it is linear or constant, and has no "
+                "higher derivatives to train. Scale the inputs to mean 0 and deviation 1, by "
                 "keras.layers.Normalization or (x - mean) / deviation; the derivative of "
                 "order k is then divided by deviation ** k."
             )
@@ -98,9 +98,9 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
             mean, spread = target.mean(), target.std()
             return (
                 f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the "
-                f"outputs at the start {output.mean():.3g} and {output.std():.3g}: a fit over "
-                "such a distance saturates activations or ends early, and derivatives go "
-                f"wrong first. Fit (y - {mean:.3g}) / {spread:.3g}, and multiply the "
+                f"outputs at the start {output.mean():.3g} and {output.std():.3g}. A fit over "
+                "such a distance saturates activations or ends early, and derivatives are the "
+                f"first to be wrong. Fit (y - {mean:.3g}) / {spread:.3g}, and multiply the "
                 f"derivatives by {spread:.3g}."
             )
     return None

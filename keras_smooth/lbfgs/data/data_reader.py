@@ -129,13 +129,13 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
     if _is_dataset(x):
         raise TypeError(
             f"Received {name} of class {type(x).__name__}, but an objective takes all its points "
-            "at once: pass arrays, in any nest."
+            "at once: pass arrays, or dicts, lists or tuples of arrays."
         )
     for leaf in keras.tree.flatten(x):
         if not hasattr(leaf, "shape"):
             raise TypeError(
-                f"With `objective`, {name} must be arrays in a nest of dicts, lists or "
-                f"tuples, received {shown(leaf)} in it. Pass numpy.array(...)."
+                f"With `objective`, {name} must be arrays in dicts, lists or tuples, "
+                f"received {shown(leaf)} in it. Pass numpy.array(...)."
             )
         options.check(name, leaf)
     return ObjectivePoints(cast_to(options.dtype, map_tensors(tf.convert_to_tensor, x)))
