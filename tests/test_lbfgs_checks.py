@@ -128,6 +128,9 @@ DATA = {
     "rows differ": (
         (X, Y[:5]), ValueError, r"same number of rows.* x \(20, 2\), y \(5, 1\)",
     ),
+    "a named target of other rows": (
+        (X, {"y": Y, "dy": Y[:5]}), ValueError, r"same number of rows.* y\['dy'\] \(5, 1\)",
+    ),
     "weights of other rows": ((X, Y, np.ones(3)), ValueError, "same number of rows"),
     "x too narrow": ((X[:, :1], Y), ValueError, "expected axis -1 .* to have value 2"),
     "y too wide": (
