@@ -442,7 +442,11 @@ def _mixed(function, x):
 def columns(name, case, column):
     """Returns what a column of the row says just before, at and just behind t = 0."""
     program, tensors, _ = line_of(case)
-    (operation,) = (step[0] for step in program.steps if step[0].type == name.split()[0])
+    (operation,) = (
+        each.operation
+        for each in program.instructions
+        if each.operation.type == name.split()[0]
+    )
     before = dataclasses.replace(program, outputs=tuple(x.name for x in operation.inputs))
     found = []
     for t in (-STEP, 0.0, STEP):

@@ -26,7 +26,7 @@ class Node:
     outputs: Any
 
 
-class Step(keras.Operation):
+class Substitute(keras.Operation):
     """A node of a rebuilt graph: calls a function in the place of the operation.
 
     Args:
@@ -35,7 +35,7 @@ class Step(keras.Operation):
     """
 
     def __init__(self, operation: keras.Operation, function: Callable):
-        super().__init__(name=f"step_{id(self)}")
+        super().__init__(name=f"substitute_{id(self)}")
         self.operation = operation
         self.function = function
 
@@ -49,28 +49,28 @@ class Step(keras.Operation):
         return self.operation.compute_output_spec(*args, **kwargs)
 
 
-def rebuilt_of_steps(
+def with_substitutes(
     model: keras.Model, function: Callable
 ) -> tuple[keras.Function, list[Node]]:
-    """Returns the graph of a Functional model out of steps, and its nodes.
+    """Returns the graph of a Functional model out of substitutes, and its nodes.
 
     It is walked through public API: `keras.models.clone_model` with a `call_function`.
 
     Args:
         model: Functional model, which stays as it is.
-        function: What each step calls.
+        function: What each substitute calls.
     """
     nodes = []
 
-    def step(operation, *args, **kwargs):
-        outputs = Step(operation, function)(*args, **kwargs)
+    def substitute(operation, *args, **kwargs):
+        outputs = Substitute(operation, function)(*args, **kwargs)
         nodes.append(Node(operation, args, kwargs, outputs))
         return outputs
 
     # A model over the same tensors, so that the copy compiles no loss.
     plain = keras.Model(model.inputs, model.outputs, name=model.name)
     copy = keras.models.clone_model(
-        plain, clone_function=lambda layer: layer, call_function=step
+        plain, clone_function=lambda layer: layer, call_function=substitute
     )
     return keras.Function(copy.inputs, copy.outputs), nodes
 
@@ -81,7 +81,7 @@ _nodes = weakref.WeakKeyDictionary()
 def nodes(model: keras.Model) -> list[Node]:
     """Returns the calls in the graph of a Functional model, in the order of the graph."""
     if model not in _nodes:
-        _nodes[model] = rebuilt_of_steps(model, lambda operation, *args, **kwargs: None)[1]
+        _nodes[model] = with_substitutes(model, lambda operation, *args, **kwargs: None)[1]
     return _nodes[model]
 
 

@@ -36,7 +36,7 @@ def axes_of_samples(program: Program, axes: Axes) -> list[int | None]:
         MixedError: If an operation mixes samples, or it cannot be told whether it does.
     """
     known = dict(zip(program.inputs, axes, strict=True))
-    for operation, inputs, outputs, _ in program.steps:
+    for operation, inputs, outputs, _ in program.instructions:
         given = [known[name] for name in inputs]
         known.update(zip(outputs, _of_outputs(operation, given, program)))
     return [known[name] for name in program.outputs]
