@@ -16,7 +16,7 @@ from keras_smooth.differentiation.passes import Form
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.sweeps import components, gradient, nested_tapes
 from keras_smooth.differentiation.traces import Traces
-from keras_smooth.jet.arithmetic import total
+from keras_smooth.jet.entries import total
 
 
 def forms(traces: Traces, points: Points, *, wanted: Sequence[Form]) -> tuple:

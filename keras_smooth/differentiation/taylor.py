@@ -15,7 +15,7 @@ from keras_smooth.differentiation.passes import Form, Passes, Term, all_partials
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import total
+from keras_smooth.jet.entries import total
 from keras_smooth.jet.frame import tail
 
 

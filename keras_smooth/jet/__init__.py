@@ -1,5 +1,6 @@
 """Truncated Taylor arithmetic: how a function carries derivatives along curves.
 
+entries.py        the entries of a series, of which None is 0
 arithmetic.py     Jet: sums, products, linear maps, quotients
 lines.py          the jets of the inputs
 pieces.py         piecewise linear functions; selection

@@ -5,7 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.jet.arithmetic import Entry, Jet, aligned, constant, times
+from keras_smooth.jet.arithmetic import Jet, aligned, constant
+from keras_smooth.jet.entries import Entry, times
 
 
 def straight(function: Callable, x: Jet) -> Jet:

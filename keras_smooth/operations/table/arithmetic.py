@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import inner, minus, times, total
+from keras_smooth.jet.arithmetic import inner
+from keras_smooth.jet.entries import minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, primal, whole
 from keras_smooth.operations.rows import add
 from keras_smooth.operations.table.functions import FUNCTIONS, off_poles

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import aligned, folded
+from keras_smooth.jet.arithmetic import aligned
+from keras_smooth.jet.entries import folded
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import (
     folded_linear,
