@@ -139,6 +139,6 @@ class Program:
 
 
 def layer_of(operation: tf.Operation) -> str:
-    """Returns the name of the layer that an operation is in, by the names of its scopes."""
+    """Returns the layers that an operation is in, within the model, by its scopes."""
     scopes = operation.name.split("/")[:-1]
-    return scopes[-1] if scopes else "the function itself"
+    return "/".join(scopes[1:] or scopes) or "the function itself"
