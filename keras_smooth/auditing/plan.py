@@ -299,7 +299,8 @@ def words_of(part: keras.Operation, order: int) -> str:
     functions = [*references.functions(part, "activation")]
     activation = registry.as_activation(part)
     functions += [activation[0]] if activation else []
-    functions += [registry.function_of(part)]
+    function = registry.function_of(part)
+    functions += [function] if function else []
     known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions]
     return "; ".join(
         f"{row.subject.__name__} {row.reason}"

@@ -13,8 +13,8 @@ Entry: TypeAlias = tf.Tensor | None
 
 def total(terms: Iterable[Entry]) -> Entry:
     """Returns a sum in which None is 0."""
-    terms = [term for term in terms if term is not None]
-    return sum(terms[1:], terms[0]) if terms else None
+    known = [term for term in terms if term is not None]
+    return sum(known[1:], known[0]) if known else None
 
 
 def times(a: Entry, b: Entry, scale: float = 1, product: Callable = tf.multiply) -> Entry:
@@ -55,10 +55,11 @@ def _weighted(value: tf.Tensor, row: np.ndarray) -> tf.Tensor:
 
 def folded(function: Callable, *values: Entry) -> Entry:
     """Applies a function of batches to entries, their directions folded into the batch."""
-    if any(value is None for value in values):
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         return None
-    directions = values[0].shape[0]
-    result = function(*(tf.reshape(value, (-1, *tail(value, 2))) for value in values))
+    directions = known[0].shape[0]
+    result = function(*(tf.reshape(value, (-1, *tail(value, 2))) for value in known))
     # Not the batch of before: a reshape may fold it.
     rows = result.shape[0]
     batch = -1 if rows is None else rows // directions

@@ -44,9 +44,10 @@ def _combined(matrix: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
 
 def tail(value: tf.Tensor, start: int) -> list:
     """Returns the sizes of the axes from `start` on, as integers where they are known."""
-    dynamic = tf.shape(value) if None in value.shape[start:] else None
+    sizes = list(value.shape[start:])
+    if None not in sizes:
+        return sizes
+    dynamic = tf.shape(value)
     return [
-        dynamic[axis] if size is None else size
-        for axis, size in enumerate(value.shape)
-        if axis >= start
+        dynamic[axis] if size is None else size for axis, size in enumerate(sizes, start)
     ]

@@ -33,7 +33,7 @@ class _Recorded(keras.Operation):
         super().__init__(name=f"recorded_{id(self)}")
         self.operation = operation
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         return self.operation.compute_output_spec(*args, **kwargs)
 
 
@@ -51,7 +51,7 @@ def _recorded(model: keras.Model) -> list[Node]:
     """Walks the graph by public API: `keras.models.clone_model` with a `call_function`."""
     calls = []
 
-    def record(operation, *args, **kwargs):
+    def record(operation: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = _Recorded(operation)(*args, **kwargs)
         calls.append(Node(operation, args, kwargs, outputs))
         return outputs

@@ -67,7 +67,13 @@ def empty(num_correction_pairs: int, position: tf.Tensor) -> Memory:
     )
 
 
-def store(memory: Memory, step, change, gradient, ratio) -> Memory:
+def store(
+    memory: Memory,
+    step: tf.Tensor,
+    change: tf.Tensor,
+    gradient: tf.Tensor,
+    ratio: tf.Tensor,
+) -> Memory:
     """Puts a pair in the place of the oldest, unless its curvature is lost in rounding.
 
     The arguments are those of `quasi_newton.InverseHessian`.

@@ -60,7 +60,13 @@ class Search(NamedTuple):
     found: tf.Tensor
 
 
-def search(function: Callable, start: Place, direction, slope, length) -> Search:
+def search(
+    function: Callable,
+    start: Place,
+    direction: tf.Tensor,
+    slope: tf.Tensor,
+    length: tf.Tensor,
+) -> Search:
     """Returns the search along a direction, which has found a good step or has none left.
 
     Args:
@@ -72,11 +78,11 @@ def search(function: Callable, start: Place, direction, slope, length) -> Search
     """
     at_start = tf.stack([tf.zeros_like(slope), start.value, slope])
 
-    def goes_on(now: Search):
+    def goes_on(now: Search) -> tf.Tensor:
         between = (now.low[0] < now.length) & (now.length < now.high[0])
         return ~now.found & between & (now.num_trials < MAX_TRIALS)
 
-    def try_one(now: Search):
+    def try_one(now: Search) -> list[Search]:
         position = start.position + now.length * direction
         place = Place(position, *function(position))
         trial = tf.stack([now.length, place.value, dot(place.gradient, direction)])
@@ -113,7 +119,9 @@ def is_finite(value: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
     return tf.math.is_finite(value) & tf.math.is_finite(slope)
 
 
-def _judge(start: tf.Tensor, trial: tf.Tensor, flat) -> tuple[tf.Tensor, tf.Tensor]:
+def _judge(
+    start: tf.Tensor, trial: tf.Tensor, flat: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns whether the step is too short, and whether it is too long.
 
     Args:
@@ -132,7 +140,7 @@ def _judge(start: tf.Tensor, trial: tf.Tensor, flat) -> tuple[tf.Tensor, tf.Tens
     return short, long
 
 
-def _narrow(now: Search, trial: tf.Tensor, long, flat) -> Search:
+def _narrow(now: Search, trial: tf.Tensor, long: tf.Tensor, flat: tf.Tensor) -> Search:
     """Returns the search with closer bounds and the next step between them."""
     # A value that is not finite bounds the step but says nothing about where to go.
     finite = is_finite(trial[1], trial[2]) | [True, False, False]
@@ -143,7 +151,9 @@ def _narrow(now: Search, trial: tf.Tensor, long, flat) -> Search:
     return now._replace(length=length, low=low, high=high, num_trials=now.num_trials + 1)
 
 
-def _next_step(before, trial, low, high, flat) -> tf.Tensor:
+def _next_step(
+    before: tf.Tensor, trial: tf.Tensor, low: tf.Tensor, high: tf.Tensor, flat: tf.Tensor
+) -> tf.Tensor:
     """Returns the step to try between the bounds, or beyond the lower one."""
     between, beyond = tf.unstack(
         minimum_of_cubic(tf.stack([low, before]), tf.stack([high, trial]))

@@ -65,7 +65,7 @@ add(
 )
 
 
-def _largest(second: Any, *names: str):
+def _largest(second: Any, *names: str) -> Any:
     """Returns the rule of a maximum over windows: entries are taken where the maximum is."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:

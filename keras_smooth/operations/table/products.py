@@ -130,7 +130,7 @@ def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
 
 def _normalized(
     operation: tf.Operation, x: Jet, scale: Any, offset: Any, mean: Any, variance: Any
-):
+) -> Any:
     """Batch normalization by statistics that are given."""
     statistics = (scale, offset, mean, variance)
     if operation.get_attr("is_training") or any(isinstance(v, Jet) for v in statistics):
