@@ -89,6 +89,7 @@ FUNCTIONS = {
     "acosh": (lambda x: tf.acosh(1.5 + tf.square(x)), (2, 3)),
     "ndtri": (lambda x: tf.math.ndtri(0.5 + 0.3 * tf.sin(x)), (2, 3)),
     "expint": (lambda x: tf.math.special.expint(positive(x)), (2, 3)),
+    "dawsn": (tf.math.special.dawsn, (2, 3)),
     "polygamma": (lambda x: tf.math.polygamma(tf.constant([2.0, 3.0, 1.0], x.dtype), positive(x)), (2, 3)),
     "gradients": (
         lambda x: RAW.TanhGrad(y=tf.sin(x), dy=x * x) + RAW.SigmoidGrad(y=x, dy=tf.ones_like(x))

@@ -77,6 +77,16 @@ def _digamma(x: Jet) -> Jet:
     return jet.composed(_polygammas(x.primal, 0, x.order + 1), x)
 
 
+def _dawson(x: Jet) -> Jet:
+    """Dawson's integral, which obeys y' = (1 - 2 x y) x'."""
+
+    def slope(y: list, k: int) -> Any:
+        known = Jet(x.primal, x.series[:k])
+        return (1.0 - 2.0 * known * Jet(y[0], y[1:])).entries[k]
+
+    return jet.solve(x, tf.math.special.dawsn(x.primal), slope)
+
+
 def _bell_curve(scale: float) -> Callable[[Jet], Jet]:
     return lambda x: scale * jet.exp(-jet.square(x))
 
@@ -96,6 +106,7 @@ FUNCTIONS = {
     "BesselI0": jet.i0,
     "Cos": jet.cos,
     "Cosh": _hyperbolic(tf.cosh, tf.sinh),
+    "Dawsn": _dawson,
     "Digamma": _digamma,
     "Erf": jet.erf,
     "Erfc": _inverse(tf.math.erfc, _bell_curve(-2.0 / _ROOT_PI)),

@@ -344,7 +344,7 @@ def _got_from_list(operation: tf.Operation, axes: Axes, program: Program) -> Any
 _COLUMNS = {
     _broadcast: (
         "Acos Acosh Add AddV2 AddN Asin Asinh Atan Atan2 Atanh BesselI0 Ceil Cos Cosh "
-        "ClipByValue Complex Digamma Div DivNoNan Elu Equal Erf Erfc Erfinv Exp Expint "
+        "ClipByValue Complex Dawsn Digamma Div DivNoNan Elu Equal Erf Erfc Erfinv Exp Expint "
         "Expm1 Floor FloorDiv FloorMod Greater GreaterEqual Inv IsFinite IsInf IsNan "
         "LeakyRelu Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr "
         "Maximum Minimum Mod Mul MulNoNan Ndtri Neg NotEqual Polygamma Pow RealDiv "
