@@ -215,10 +215,11 @@ def draw(records: list[dict], path: Path) -> None:
     labels = [f"{row['version']}\n{row['date'][5:10]}" for row in records]
     for axis, (name, title) in zip(figure.subplots(3, 3).flat, TITLES.items()):
         ratios = [row["ratios"].get(name) for row in records]
+        # A version without the measure leaves a gap.
         axis.plot([np.nan if ratio is None else ratio for ratio in ratios], "o-")
         axis.set_title(title.replace(" / ", "\n/ "), fontsize="small")
         axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize="x-small")
-        axis.set_ylim(bottom=0.0)
+        axis.set_ylim(0.0, 1.1 * max(filter(None, ratios)))
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 
