@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_smooth.jet.entries import Entry, folded, minus, summed, times, total
 from keras_smooth.jet.frame import Frame
+from keras_smooth.jet.shapes import OfCurves, Primal
 
 
 class Jet:
@@ -39,8 +40,8 @@ class Jet:
 
     def __init__(
         self,
-        primal: tf.Tensor,
-        series: Sequence[Entry],
+        primal: Primal,
+        series: Sequence[OfCurves | None],
         collapsed: bool = False,
         frame: Frame | None = None,
         weights: np.ndarray | None = None,

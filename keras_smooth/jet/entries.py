@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.jet.frame import tail
+from keras_smooth.jet.shapes import AlongDirections, OneSum, Sums
 
 Entry: TypeAlias = tf.Tensor | None
 
@@ -30,7 +31,7 @@ def minus(value: Entry) -> Entry:
     return None if value is None else -value
 
 
-def summed(value: tf.Tensor, weights: np.ndarray | None) -> tf.Tensor:
+def summed(value: AlongDirections, weights: np.ndarray | None) -> Sums:
     """Returns the sums over the directions of a collapsed jet, `(sums, batch, ...)`."""
     if weights is None:
         return tf.reduce_sum(value, axis=0, keepdims=True)
@@ -38,7 +39,7 @@ def summed(value: tf.Tensor, weights: np.ndarray | None) -> tf.Tensor:
     return tf.concat(rows, axis=0) if len(rows) > 1 else rows[0]
 
 
-def _weighted(value: tf.Tensor, row: np.ndarray) -> tf.Tensor:
+def _weighted(value: AlongDirections, row: np.ndarray) -> OneSum:
     """Returns one sum over the directions, which stay as an axis of size 1."""
     places = np.flatnonzero(row)
     # What has no weight is left out, also where it is no number.

@@ -10,22 +10,22 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers.shapes import OfRows, Rows, Scalar, Vector
+
 # While less than half of the slots are filled, rows are multiplied block by block. A block is
 # copied on the way, so that it must be small enough for the cache, and worth a turn of a loop.
 BLOCK_BYTES = 2**19
 FEWEST_BLOCKS = 8
 
 
-def empty(num_pairs: int, vector: tf.Tensor) -> tf.Tensor:
+def empty(num_pairs: int, vector: Vector) -> Rows:
     """Returns zeros for pairs of vectors of a kind, in whole blocks: `(num_rows, n)`."""
     rows = 2 * num_pairs
     size = _rows_in_a_block(rows, vector)
     return tf.zeros((-(-rows // size) * size, vector.shape[0]), vector.dtype)
 
 
-def write(
-    pairs: tf.Tensor, slot: tf.Tensor, kept: tf.Tensor, step: tf.Tensor, change: tf.Tensor
-) -> tf.Tensor:
+def write(pairs: Rows, slot: Scalar, kept: Scalar, step: Vector, change: Vector) -> Rows:
     """Returns the rows with another pair in a slot, or as they are."""
     for row, vector in ((2 * slot, step), (2 * slot + 1, change)):
         vector = tf.where(kept, vector, pairs[row])
@@ -33,7 +33,7 @@ def write(
     return pairs
 
 
-def times_vector(pairs: tf.Tensor, vector: tf.Tensor, num_filled: tf.Tensor) -> tf.Tensor:
+def times_vector(pairs: Rows, vector: Vector, num_filled: Scalar) -> OfRows:
     """Returns the scalar product of each row and a vector, `(num_rows,)`."""
 
     def multiply(products: tf.Tensor, i: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
@@ -50,7 +50,7 @@ def times_vector(pairs: tf.Tensor, vector: tf.Tensor, num_filled: tf.Tensor) -> 
     )
 
 
-def times_weights(pairs: tf.Tensor, weights: tf.Tensor, num_filled: tf.Tensor) -> tf.Tensor:
+def times_weights(pairs: Rows, weights: OfRows, num_filled: Scalar) -> Vector:
     """Returns the sum of all rows, each times its weight of `(num_rows,)`."""
 
     def add(total: tf.Tensor, i: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
@@ -69,14 +69,14 @@ def times_weights(pairs: tf.Tensor, weights: tf.Tensor, num_filled: tf.Tensor) -
     )
 
 
-def _rows_in_a_block(num_rows: int, vector: tf.Tensor) -> int:
+def _rows_in_a_block(num_rows: int, vector: Vector) -> int:
     """Returns how many rows a block has: all, where less would not pay."""
     size = 2 * (BLOCK_BYTES // (2 * vector.shape[0] * vector.dtype.size))
     return size if 0 < size * FEWEST_BLOCKS <= num_rows else num_rows
 
 
 def _at_once_or(
-    in_blocks: Callable, at_once: Callable, pairs: tf.Tensor, num_filled: tf.Tensor
+    in_blocks: Callable, at_once: Callable, pairs: Rows, num_filled: Scalar
 ) -> tf.Tensor:
     size = _rows_in_a_block(pairs.shape[0], pairs[0])
     if size == pairs.shape[0]:
@@ -85,7 +85,7 @@ def _at_once_or(
 
 
 def _over_blocks(
-    function: Callable, value: tf.Tensor, pairs: tf.Tensor, size: int, num_filled: tf.Tensor
+    function: Callable, value: tf.Tensor, pairs: Rows, size: int, num_filled: Scalar
 ) -> tf.Tensor:
     """Returns `value = function(value, i, block)` of all blocks with pairs in them."""
     num_blocks = (2 * num_filled + size - 1) // size
