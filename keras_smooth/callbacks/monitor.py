@@ -130,7 +130,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         }
         self._fits = Fits()
         self._warned = False
-        self._measured = None
+        self._measured: int | None = None
         self._num_measured = 0
         self._drawn: int | None = None
         self._displays: list[TensorBoard | Notebook] = []
@@ -146,7 +146,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         """The exact y, y', ...; the arrays of a structure are laid end to end."""
         return self._measurement.reference
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self._measurement.begin(self.model)
         self._measured, self._num_measured, self._drawn = None, 0, None
         self._fits.begin()
@@ -161,10 +161,10 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         """Name and first epoch of each fit; those of one name in a row are one."""
         return list(self._fits.rows)
 
-    def on_epoch_begin(self, epoch: Any, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._fits.epoch(epoch, self.model, self.params)
 
-    def on_epoch_end(self, epoch: Any, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         epoch = self._fits.epoch(epoch, self.model, self.params)
         self._fits.end(epoch)
         if self._measured is not None and epoch - self._measured < self.every:
@@ -177,7 +177,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             logs.update(errors)
         self._show(epoch, errors)
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: dict | None = None) -> None:
         if self._measured is not None and self._drawn != self._measured:
             self._draw(self._measured)
         for display in self._displays:
