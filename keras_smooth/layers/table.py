@@ -25,7 +25,7 @@ def _registered(kind: type, smoothness: float | None) -> type:
 
 def ordered(kind: type) -> type:
     """Registers a class that adds an order to its base class of Keras."""
-    stock = kind.__base__
+    (stock,) = kind.__bases__
     ORDERED_FORMS[stock] = kind
     return _registered(kind, registry.smoothness(stock))
 

@@ -11,7 +11,7 @@ breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
 taped.py        nested tapes around one operation without a rule
 registered.py   functions and layers with registered facts
-samples.py      the axis of the samples, and operations that mix them
+samples.py      the axis of the samples in the outputs
 signs.py        tensors that are positive for all inputs
 walk.py         the walk through the operations and their bodies
 paths.py        the operations between inputs and outputs

@@ -1,6 +1,7 @@
 """The distances of points from breakpoints of a function, for the rows of the table."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,7 +17,7 @@ def from_other_integer(x: tf.Tensor) -> tf.Tensor:
     return x - tf.where(tf.abs(x) < 1, one, tf.round(x))
 
 
-def first_gap(x: tf.Tensor, largest: Callable, spread: Callable, count: Callable):
+def first_gap(x: tf.Tensor, largest: Callable, spread: Callable, count: Callable) -> Any:
     """Returns the difference of the largest and the second largest of some numbers.
 
     It is 0 if several are the largest, and infinite if there is only one number.

@@ -62,7 +62,7 @@ def add(row: Row) -> None:
     _changes.append(row.subject)
 
 
-def change(subject: Hashable, **columns) -> None:
+def change(subject: Hashable, **columns: Any) -> None:
     """Changes some columns of a row, or adds the row."""
     add(dataclasses.replace(row(subject) or Row(subject), **columns))
 
