@@ -1,7 +1,6 @@
 """What a comparison learns: the table of exact problems, and CSV files."""
 
 import os
-import types
 
 import keras
 import numpy as np
@@ -254,11 +253,6 @@ def test_arrays(number):
         ((np.arange(12.0),), ValueError, "received 1 of them"),
         ((np.arange(12.0),) * 5, ValueError, "received 5 of them"),
         ({"x": np.arange(12.0)}, ValueError, "must have the keys x, y"),
-        (
-            types.SimpleNamespace(columns=["a", "b"]),
-            ValueError,
-            "columns x, y.*received a, b",
-        ),
         ({"x": [1], "y": [1], "z": [1]}, ValueError, "must have the keys x, y"),
         ((np.arange(12.0), np.arange(13.0)), ValueError, "of one length.*12.*13"),
         ((np.ones((12, 2)), np.arange(12.0)), ValueError, r"x must have the shape \(n,\)"),

@@ -212,36 +212,3 @@ def test_dropout_is_off_unless_training(points):
 def test_bad_input(x, arguments, error, words):
     with pytest.raises(error, match=words):
         keras_smooth.derivatives(lambda x: x**2, x, **arguments)
-
-
-# Name: a function of x of shape (3, 2), words of the error.
-BAD_FUNCTIONS = {
-    "one number for all": (
-        lambda x: keras.ops.sum(x**2),
-        "one number for 3 samples.*axis=-1",
-    ),
-    "NumPy": (lambda x: np.sin(x[:, :1]) * x[:, 1:], "NumPy function.*keras.ops.sin"),
-    "NumPy of a sum": (lambda x: x + np.cos(tf.reduce_sum(x, 1, True)), "NumPy function"),
-}
-
-
-@pytest.mark.parametrize("engine", ["auto", "jet"])
-@pytest.mark.parametrize("name", BAD_FUNCTIONS)
-def test_bad_functions(name, engine):
-    function, words = BAD_FUNCTIONS[name]
-    for operator in (
-        keras_smooth.gradient,
-        keras_smooth.derivatives,
-        keras_smooth.laplacian,
-    ):
-        with pytest.raises((TypeError, ValueError), match=words):
-            operator(function, np.ones((3, 2)), engine=engine)
-
-
-def test_shape_of_a_sample_has_to_be_known():
-    @tf.function(input_signature=[tf.TensorSpec((None, None))])
-    def traced(x):
-        return keras_smooth.derivatives(lambda x: x**2, x)
-
-    with pytest.raises(ValueError, match="shape of a sample must be known.*ensure_shape"):
-        traced(tf.zeros((3, 2)))

@@ -33,11 +33,8 @@ class partial:
 
     def __init__(self, function: str | Callable, **parameters: float) -> None:
         self.function = get(function)
-        # A saved config has lists, which cannot be hashed.
-        self.parameters = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in parameters.items()
-        }
+        # Files hold lists in the place of tuples, which have no hash.
+        self.parameters = {name: _hashable(value) for name, value in parameters.items()}
         try:
             inspect.signature(self.function).bind(None, **parameters)
         except TypeError as error:
@@ -74,6 +71,10 @@ class partial:
     @classmethod
     def from_config(cls, config: dict) -> "partial":
         return cls(**config)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def get(identifier: str | Callable | dict | None) -> Callable:

@@ -129,12 +129,8 @@ class DerivativeModel(keras.Model):
         loss = by_name("loss", loss, names)
         if keras.tree.is_nested(loss_weights):
             loss = loss if isinstance(loss, dict) else dict.fromkeys(names, loss)
-        if isinstance(loss_weights, list | tuple):
-            loss_weights = _in_order("loss_weights", loss_weights, names, loss)
-            loss_weights = {name: loss_weights.get(name) for name in loss}
-        if isinstance(loss_weights, dict):
-            by_name("loss_weights", loss_weights, names)
-            loss_weights = {name: loss_weights.get(name, 1.0) for name in loss}
+            weights = _in_order("loss_weights", loss_weights, names, loss)
+            loss_weights = {name: weights.get(name, 1.0) for name in loss}
         super().compile(
             optimizer,
             loss=loss,
@@ -181,24 +177,9 @@ class DerivativeModel(keras.Model):
             ValueError: If the targets do not fit the outputs.
         """
         y = _in_order("y", y, self._names, self.loss)
+        self._check_targets(y)
         if not isinstance(y, dict):
-            if len(self._names) > 1 and y is not None and self.loss is not None:
-                raise ValueError(
-                    f"`y` must have targets for the outputs {', '.join(self._names)}, as a dict "
-                    "with these keys or a list in this order; received one array."
-                )
             return y, sample_weight
-        losses = (
-            self.loss if isinstance(self.loss, dict) else dict.fromkeys(y_pred, self.loss)
-        )
-        for name in y_pred:
-            if name not in y and losses.get(name) is not None:
-                raise ValueError(
-                    f"`y` has no targets for {name!r}, which has a loss. Pass them, or compile "
-                    "the model with a dict of losses for the other outputs."
-                )
-        # Keras needs targets of all outputs, also of those without a loss.
-        y = {name: y.get(name, values) for name, values in y_pred.items()}
         y = {
             name: in_shape_of(y_pred[name], target, name)
             if tf.is_tensor(y_pred.get(name)) and target is not None
@@ -210,6 +191,7 @@ class DerivativeModel(keras.Model):
         weights = _in_order("sample_weight", sample_weight, self._names, self.loss)
         if not isinstance(weights, dict):
             weights = dict.fromkeys(y_pred, weights)
+        losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(y, self.loss)
 
         def of_rows(name: str) -> Any:
             parts = losses.get(name), weights.get(name), y.get(name)
@@ -218,6 +200,20 @@ class DerivativeModel(keras.Model):
             return row_weights(*parts, y_pred[name])
 
         return y, {name: of_rows(name) for name in y_pred}
+
+    def _check_targets(self, y: Any) -> None:
+        if self.loss is None or y is None:
+            return
+        losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(self._names, 1)
+        needed = [name for name in self._names if losses.get(name) is not None]
+        received = list(y) if isinstance(y, dict) else []
+        if missing := [name for name in needed if name not in received]:
+            raise ValueError(
+                f"Targets are needed for the outputs {', '.join(needed)}, received "
+                f"{', '.join(received) or 'one array'}: pass a dict with these keys, or a list "
+                f"in this order. {', '.join(missing)} can be left out of both if the losses "
+                "are a dict."
+            )
 
     @property
     def _names(self) -> list[str]:

@@ -150,9 +150,9 @@ class Evaluation:
         for leaf in keras.tree.flatten(found[0]):
             if leaf.shape.rank == 0:
                 raise ValueError(
-                    f"The model returns one number for {given} samples, but derivatives are of "
-                    "each sample's output: return an array of shape (batch, ...), such as "
-                    "keras.ops.sum(x**2, axis=-1) in place of keras.ops.sum(x**2)."
+                    "The model returns one number for all samples: derivatives are of each "
+                    "sample's output by its own input. Return one for each sample, for "
+                    "example by keras.ops.sum(..., axis=-1)."
                 )
             if None not in (given, leaf.shape[0]) and leaf.shape[0] != given:
                 raise ValueError(

@@ -54,7 +54,7 @@ def laplacian(
         `standard_error`, a tensor of the same shape.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If x does not fit the model, the engine is unknown, `probes` or `seed`
             is out of range or combined with `verify=True`, the derivative is lost (the
             message names the layers), or the numbers cannot be verified.
@@ -121,7 +121,7 @@ def biharmonic(
         `standard_error`, a tensor of the same shape.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If x does not fit the model, the engine is unknown, `probes` or `seed`
             is out of range or combined with `verify=True`, the derivative is lost (the
             message names the layers), or the numbers cannot be verified.

@@ -135,7 +135,7 @@ def gradient(
         of the inputs in `wrt`.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If the output of a sample is not one number, x does not fit the model,
             the engine is unknown, the derivative is lost (the message names the layers), or
             the numbers cannot be verified.
@@ -184,7 +184,7 @@ def jacobian(
         m, d)` for y of shape `(batch, m)` and x of shape `(batch, d)`.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If x does not fit the model, the engine is unknown, the derivative is
             lost (the message names the layers), or the numbers cannot be verified.
 
@@ -233,7 +233,7 @@ def hessian(
         m, d, d)` for y of shape `(batch, m)` and x of shape `(batch, d)`.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If x does not fit the model, the engine is unknown, the derivative is
             lost (the message names the layers), or the numbers cannot be verified.
 

@@ -47,13 +47,14 @@ class Points:
     @property
     def dims(self) -> list[int]:
         """How many numbers a sample of each moving input has."""
-        for tensor in self.moving:
-            if tensor.shape.rank is None or None in tensor.shape[1:]:
-                raise ValueError(
-                    f"The shape of a sample must be known, but x has the shape {tensor.shape}. "
-                    "Use a TensorSpec such as (None, 2), or tf.ensure_shape."
-                )
-        return [math.prod(tensor.shape[1:]) for tensor in self.moving]
+        sizes = [tensor.shape[1:].num_elements() for tensor in self.moving]
+        if None in sizes:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.moving)
+            raise ValueError(
+                f"The size of a sample must be known, received points of shape {shapes}. Give "
+                "it in the tf.TensorSpec of the function, or by tf.ensure_shape."
+            )
+        return sizes
 
     @property
     def dtype(self) -> tf.DType:

@@ -13,7 +13,7 @@ from keras_smooth.differentiation import rules
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls, own_call
 from keras_smooth.models.identity import identity
-from keras_smooth.models.tracing import PYTHON_DECIDES, USES_NUMPY
+from keras_smooth.models.tracing import PYTHON_DECIDES
 from keras_smooth.operations import registered
 
 # Tracing costs as much as derivatives at some hundred points.
@@ -71,6 +71,19 @@ class Traces:
             kept[key] = self._traced(points)
         return kept[key]
 
+    def hides_values(self, points: Points) -> bool:
+        """Returns whether Python computes with values, as NumPy does, unseen by tapes.
+
+        Of a model in which Python only decides by values, tapes see all that is computed.
+        """
+        try:
+            self.at(points)
+        except NotTraceableError as error:
+            cause = error.__cause__
+            decides = isinstance(cause, tf.errors.OperatorNotAllowedInGraphError)
+            return cause is not None and not decides
+        return False
+
     def call(self, points: Points) -> Any:
         """Returns the output of the model, without side effects."""
         return calls.without_trace(self.called, points.x)
@@ -93,8 +106,6 @@ class Traces:
             decides = isinstance(error, tf.errors.OperatorNotAllowedInGraphError)
             if decides and not tf.executing_eagerly():
                 raise ValueError(PYTHON_DECIDES) from error
-            if isinstance(error, NotImplementedError) and "NumPy" in str(error):
-                raise TypeError(USES_NUMPY) from error
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})"

@@ -55,7 +55,7 @@ def divergence(
         estimate has the attribute `standard_error`, a tensor of the same shape.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If y does not have the shape of x, x does not fit the model, the engine
             is unknown, the derivative is lost (the message names the layers), or the
             numbers cannot be verified.
@@ -123,7 +123,7 @@ def curl(
         1)`, dy_2 / dx_1 - dy_1 / dx_2.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If x does not have two or three columns, y does not have the shape of x,
             the engine is unknown, the derivative is lost (the message names the layers), or
             the numbers cannot be verified.
@@ -186,7 +186,7 @@ def advection(
         A tensor with the shape, structure and dtype of y.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If x or `velocity` does not fit the model, the engine is unknown, the
             derivative is lost (the message names the layers), or the numbers cannot be
             verified.
@@ -244,7 +244,7 @@ def hessian_vector_product(
         of the inputs in `wrt`.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If the output of a sample is not one number, x or `vector` does not fit
             the model, the engine is unknown, the derivative is lost (the message names the
             layers), or the numbers cannot be verified.
@@ -301,7 +301,7 @@ def vector_laplacian(
         A tensor with the shape and dtype of y.
 
     Raises:
-        TypeError: If x does not hold floats, or the model calls NumPy functions.
+        TypeError: If x does not hold floats.
         ValueError: If y does not have the shape of x, x does not fit the model, the engine
             is unknown, the derivative is lost (the message names the layers), or the
             numbers cannot be verified.

@@ -13,12 +13,6 @@ PYTHON_DECIDES = (
 )
 
 
-USES_NUMPY = (
-    "The model calls a NumPy function with a tensor that depends on x. It has no derivative, so "
-    "the result would be wrong. Use keras.ops, such as keras.ops.sin in place of np.sin."
-)
-
-
 def traced(function: Callable, **options: Any) -> Callable:
     """Returns a function as a `tf.function`, without autograph.
 

@@ -231,12 +231,7 @@ def _loaded(source: Any) -> Problem:
         return _named(os.fspath(path("problem", source)))
     if hasattr(source, "columns"):  # A table of pandas or polars.
         known = [name for name in columns.NAMES if name in source.columns]
-        if not {"x", "y"} <= {*known}:
-            raise ValueError(
-                "problem must have the columns x, y and optionally dy, d2y; received "
-                f"{', '.join(map(str, source.columns))}."
-            )
-        source = {name: source[name] for name in known}
+        source = {name: source[name] for name in known or source.columns}
     if isinstance(source, Mapping | Sequence):
         return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
     raise TypeError(
