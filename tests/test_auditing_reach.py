@@ -7,6 +7,7 @@ that cancel.
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from audit_words import cause
 from keras import ops
 
@@ -126,6 +127,34 @@ def test_a_kink_where_the_samples_do_not_come_is_a_note_and_without_samples_a_fa
     assert cause(row) == "ok" and row.smoothness == 0
     assert "no sample comes to where" in row.reason
     assert _audited(FAR_KINKS[name], given=False).verdict == "faulty"
+
+
+def _of_many(piece):
+    """Returns a sum of more pieces than are looked for."""
+    return lambda x: sum(piece(x - 5.0 * n) for n in range(1, 12)) + x**2
+
+
+MANY = {
+    "that no sample comes to": (_of_many(ops.relu), "proven"),
+    "that join smoothly": (
+        _of_many(lambda x: ops.where(x > -3.9, ops.sin(x), ops.sin(x))),
+        "checked",
+    ),
+    # Without rules for jets nobody can look at what is between samples.
+    "beside an operation without a rule": (
+        lambda x: ops.relu(x - 3.0) + tf.math.special.dawsn(x),
+        "checked",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_more_pieces_than_are_looked_for_are_no_fault_in_either_mode(name):
+    function, verdict = MANY[name]
+    model = keras.Sequential([keras.Input((2,)), L.Lambda(function)])
+    x = 1 + 0.1 * np.random.default_rng(0).normal(size=(4, 2))
+    report = keras_smooth.audit(model, x)
+    assert (report.inference, report.training) == (verdict, verdict), report
 
 
 @pytest.mark.parametrize("name", STEEP)

@@ -180,6 +180,8 @@ FUNCTIONS = {
     "inverse": (lambda x: tf.linalg.inv(definite(x)), (2, 3, 3)),
     "cholesky": (lambda x: tf.linalg.cholesky(definite(x)), (2, 3, 3)),
     "eigenvalues": (lambda x: tf.linalg.eigvalsh(definite(x)), (2, 3, 3)),
+    "singular values": (lambda x: tf.linalg.svd(x + EYE[:2], compute_uv=False), (4, 2, 3)),
+    "singular values of high matrices": (lambda x: tf.linalg.svd(x, compute_uv=False), (5, 2)),
     "eigenvectors": (lambda x: tf.abs(tf.linalg.eigh(definite(x))[1]), (2, 3, 3)),
     "determinants": (lambda x: tf.linalg.logdet(definite(x)) + tf.linalg.det(x + 2.0 * EYE), (2, 3, 3)),
     "fft": (lambda x: tf.math.real(tf.signal.ifft(tf.signal.fft(tf.complex(tf.sin(x), x)))), (2, 8)),
@@ -354,6 +356,10 @@ PIECES = {
     "Angle": (lambda x: RAW.Angle(input=tf.complex(-tf.ones_like(x), x), Tout=tf.float64), [0.0], [1.0]),
     "ClipByValue": (lambda x: RAW.ClipByValue(t=x, clip_value_min=-0.5, clip_value_max=0.5), [0.5], [1.0]),
     "Bucketize": (lambda x: RAW.Bucketize(input=x, boundaries=[0.0, 1.0]), [1.0], [1.0]),
+    **{
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(sorted_inputs=tf.cast([[-0.5, 0.0, 1.0]], x.dtype), values=x[None]), [0.0, 0.6], [1.0, 0.2])
+        for kind in ("LowerBound", "UpperBound")
+    },
     "ArgMax": (lambda x: RAW.ArgMax(input=x, dimension=0), TIE, APART),
     "ArgMin": (lambda x: RAW.ArgMin(input=x, dimension=0), -TIE, APART),
     "Max": (lambda x: tf.reduce_max(x, 0), TIE, APART),
