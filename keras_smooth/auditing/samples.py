@@ -17,8 +17,9 @@ from keras_smooth.operations import rows
 _PLACES, _CUTS = 17, 24
 # What is this part of its largest value along the way counts as 0.
 _ZERO = 1e-4
-# How far from a place derivatives are compared, and what of them is rounding, by dtype.
-_BESIDE = {"float64": (1e-6, 1e-9)}
+# How far from a place derivatives are compared, and what of them is rounding, by the bytes of
+# a number.
+_BESIDE = {8: (1e-6, 1e-9)}
 _BESIDE_ELSE = (1e-4, 1e-4)
 # What changes by so many times what it changes on either side jumps.
 _JUMPS = 10.0
@@ -154,8 +155,9 @@ class Samples:
         Raises:
             ValueError: If Taylor mode does not have the derivatives.
         """
-        dtype = next(x.dtype.name for x, moves in zip(self.x, self.moves) if moves)
-        width, rounding = _BESIDE.get(dtype, _BESIDE_ELSE)
+        sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
+        # Inputs of float64 may go through layers of float32.
+        width, rounding = _BESIDE.get(min(self.plan.size, *sizes), _BESIDE_ELSE)
         sides = [self._derivatives(place, n * width) for n in (-2, -1, 1, 2)]
         middle = self._derivatives(place, 0.0) if place.at_sample else None
         for k in range(self.plan.order + 1):
