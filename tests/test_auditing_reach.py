@@ -234,3 +234,22 @@ def test_a_note_is_in_the_table_and_the_fault_without_x_remains():
     assert result.ok
     assert "to the edge of the domain of" in str(result)
     assert not keras_smooth.audit(model).ok
+
+
+class Distilled(L.Layer):
+    """One head learns from the other; neither has a rough activation."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.teacher, self.student = L.Dense(3), L.Dense(3)
+
+    def call(self, x):
+        shares = tf.nn.softmax(self.teacher(x))
+        return tf.nn.softmax_cross_entropy_with_logits(shares, self.student(x))[:, None]
+
+
+def test_a_fault_is_not_that_of_activations_without_any():
+    model = keras.Sequential([keras.Input((2,)), Distilled()])
+    row = keras_smooth.audit(model).rows[0]
+    assert (row.cause, row.order) == ("wrong", 2)
+    assert row.remedy == 'engine="auto" or "jet" has it right'
