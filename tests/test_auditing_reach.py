@@ -157,6 +157,19 @@ def test_more_pieces_than_are_looked_for_are_no_fault_in_either_mode(name):
     assert (report.inference, report.training) == (verdict, verdict), report
 
 
+def _sine_over_angle(x):
+    """By its series near 0, of which the fourth power is left out."""
+    is_small = x**2 < 1e-8
+    safe = ops.where(is_small, 1.0, x)
+    return ops.where(is_small, 1 - x**2 / 6, ops.sin(safe) / safe)
+
+
+def test_a_series_where_a_quotient_has_no_value_is_no_fault():
+    layer = L.Lambda(_sine_over_angle, dtype="float64")
+    x = np.array([[0.0, 0.3], [0.3, 0.0], [-0.2, 1e-3]])
+    assert keras_smooth.audit(layer, x).inference == "checked"
+
+
 @pytest.mark.parametrize("name", STEEP)
 def test_a_steep_function_is_no_kink(name):
     assert _audited(STEEP[name]).verdict == "proven"

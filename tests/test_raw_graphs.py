@@ -1,10 +1,11 @@
 """Random functions of raw operations: jets, tapes and the choice of both, against differences.
 
     python tests/test_raw_graphs.py 0 1000 records.jsonl
+    python tests/test_raw_graphs.py records.jsonl docs/raw_graphs.md
 
-appends what came of each seed that the file does not have, and prints each disagreement and
-the numbers of all claims. Nested tapes that are asked for and that TensorFlow has wrong are
-warned of by name; nothing else may be wrong.
+The first appends what came of each seed that the file does not have, and prints each
+disagreement; the second writes a page of all of them. Nested tapes that are asked for and that
+TensorFlow has wrong are warned of by name; nothing else may be wrong.
 """
 
 import collections
@@ -192,7 +193,7 @@ def _records(path):
 
 
 def main(first, last, path):
-    """Appends the outcomes of the seeds from first to before last, and prints their numbers."""
+    """Appends the outcomes of the seeds from first to before last to a file."""
     known = {record["seed"] for record in _records(path)}
     for seed in sorted(set(range(first, last)) - known):
         made, results = outcomes(seed)
@@ -202,20 +203,73 @@ def main(first, last, path):
         for engine, result in results.items():
             if result.startswith(("WRONG", "refused")):
                 print(seed, engine, result.replace("\n", " "), dict(made.used), flush=True)
-    _print_numbers(_records(path))
 
 
-def _print_numbers(records):
-    counts, drawn = collections.Counter(), collections.Counter()
+KINDS = ("right", "warned", "refused", "unsettled", "not finite", "WRONG")
+PAGE = """# Random graphs of raw operations
+
+    python tests/test_raw_graphs.py 0 1000 records.jsonl
+    python tests/test_raw_graphs.py records.jsonl docs/raw_graphs.md
+
+{number} random functions of three to nine operations of `tf`, custom layers and shared parts, with one
+to three inputs as a tensor, a list or a dict (TensorFlow {tensorflow}, float64). Jets are held to order 4,
+the engine "auto" to order 3 and nested tapes to order 2, against Richardson's differences along one
+direction, where these agree with each other; the last two in turns, and also derivatives by one
+input.
+
+- *warned*: tapes that are asked for return what TensorFlow has, after a warning that names the
+  operation. "auto" and jets are right there.
+- *refused*: an error in one sentence instead of numbers; the sentences are below.
+- *unsettled*: a kink is too near, or values are too steep, for differences; lower orders are
+  compared.
+- *not finite*: the function itself is not.
+
+| claim | {head} |
+|---|{line}
+{rows}
+
+## Refused
+
+| claim | reason | count |
+|---|---|---|
+{refused}
+
+## What the functions are made of
+
+{kinds} kinds, with how often each was drawn: {drawn}.
+"""
+
+
+def page(records):
+    """Returns the page of what came of all seeds."""
+    counts, drawn, refused = (collections.Counter() for _ in range(3))
     for record in records:
         drawn.update(record["used"])
         for engine, result in record["outcomes"].items():
-            counts[engine, result.split(":")[0].split(" from")[0]] += 1
-    print(len(records), "graphs")
-    for (engine, result), count in sorted(counts.items()):
-        print(f"{engine:>18} {result:<12} {count}")
-    print(len(drawn), "kinds:", ", ".join(f"{k} {n}" for k, n in drawn.most_common()))
+            kind = next(kind for kind in KINDS if result.startswith(kind))
+            counts[engine, kind] += 1
+            if kind == "refused":
+                refused[engine, result.partition(": ")[2].partition(". ")[0]] += 1
+    claims = sorted({engine for engine, _ in counts})
+    return PAGE.format(
+        number=len(records),
+        tensorflow=tf.__version__,
+        head=" | ".join(KINDS),
+        line="---|" * len(KINDS),
+        rows="\n".join(
+            f"| {claim} | " + " | ".join(str(counts[claim, kind]) for kind in KINDS) + " |"
+            for claim in claims
+        ),
+        refused="\n".join(
+            f"| {e} | {words} | {n} |" for (e, words), n in refused.most_common()
+        ),
+        kinds=len(drawn),
+        drawn=", ".join(f"{name} {number}" for name, number in drawn.most_common()),
+    )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    if len(sys.argv) == 3:
+        Path(sys.argv[2]).write_text(page(_records(Path(sys.argv[1]))))
+    else:
+        main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -17,9 +17,9 @@ from keras_smooth.operations import rows
 _PLACES, _CUTS = 17, 24
 # What is this part of its largest value along the way counts as 0.
 _ZERO = 1e-4
-# How far from a place derivatives are compared, and what of them is rounding, by the bytes of
-# a number.
-_BESIDE = {8: (1e-6, 1e-9)}
+# How far from a place derivatives are compared, and what of them is rounding or the rest of a
+# series that stands for a function near 0, by the bytes of a number.
+_BESIDE = {8: (1e-6, 1e-7)}
 _BESIDE_ELSE = (1e-4, 1e-4)
 # What changes by so many times what it changes on either side jumps.
 _JUMPS = 10.0
