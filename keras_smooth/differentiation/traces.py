@@ -80,7 +80,7 @@ class Traces:
         return own_call.call(self.model, x, self.training)
 
     def _traced(self, points: Points) -> operations.Trace:
-        def function(*flat):
+        def function(*flat: tf.Tensor) -> Any:
             x = keras.tree.pack_sequence_as(points.x, list(flat))
             return own_call.call(model, x, self.training)
 

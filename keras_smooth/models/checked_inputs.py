@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -87,7 +87,7 @@ def _layers(part: object) -> list:
     return references.parts_within(part)
 
 
-def is_structure(x) -> bool:
+def is_structure(x: Any) -> bool:
     """Returns whether x is a structure of several arrays; lists of numbers are one."""
     return keras.tree.is_nested(x) and not all(
         isinstance(leaf, (int, float)) for leaf in keras.tree.flatten(x)
@@ -210,12 +210,12 @@ def _number_of_inputs(model: keras.Model, known: list, number: int) -> str:
     )
 
 
-def listed(names) -> str:
+def listed(names: Iterable[object]) -> str:
     """Returns names for a message."""
     return ", ".join(map(repr, names))
 
 
-def _names(x, flat: list, expected: list) -> list:
+def _names(x: Any, flat: list, expected: list) -> list:
     if isinstance(x, dict):
         return _paths(x)
     if None not in expected:
@@ -242,14 +242,14 @@ def check_dense(name: str, part: Any) -> None:
         )
 
 
-def outline(structure) -> str:
+def outline(structure: Any) -> str:
     """Returns a structure of tensors with their shapes, for messages."""
     return repr(
         keras.tree.map_structure(lambda tensor: str(tuple(tensor.shape)), structure)
     )
 
 
-def numbers(word: str, value) -> tf.Tensor:
+def numbers(word: str, value: Any) -> tf.Tensor:
     """Returns a tensor of what is no complex number.
 
     Raises:
@@ -272,7 +272,7 @@ def numbers(word: str, value) -> tf.Tensor:
     return tensor
 
 
-def _tensor(word: str, leaf) -> tf.Tensor:
+def _tensor(word: str, leaf: Any) -> tf.Tensor:
     tensor = numbers(word, leaf)
     if tensor.shape.rank == 0 or 0 in tensor.shape:
         raise ValueError(
