@@ -142,7 +142,7 @@ MANY = {
     ),
     # Without rules for jets nobody can look at what is between samples.
     "beside an operation without a rule": (
-        lambda x: ops.relu(x - 3.0) + tf.math.special.dawsn(x),
+        lambda x: ops.relu(x - 3.0) + tf.math.special.spence(x),
         "checked",
     ),
 }
@@ -155,6 +155,23 @@ def test_more_pieces_than_are_looked_for_are_no_fault_in_either_mode(name):
     x = 1 + 0.1 * np.random.default_rng(0).normal(size=(4, 2))
     report = keras_smooth.audit(model, x)
     assert (report.inference, report.training) == (verdict, verdict), report
+
+
+def _of_table(x):
+    """Between the entries of a table, on straight lines."""
+    place = tf.cast(4.0 * x, "int32")
+    rest = 4.0 * x - tf.cast(place, x.dtype)
+    table = tf.constant([0.0, 1.0, 4.0, 9.0, 16.0, 25.0, 36.0], x.dtype)
+    return (1.0 - rest) * tf.gather(table, place) + rest * tf.gather(table, place + 1)
+
+
+@pytest.mark.parametrize(
+    "points, verdict", [((0.8, 0.9), "proven"), ((0.8, 1.1), "faulty")]
+)
+def test_a_table_has_kinks_at_its_entries(points, verdict):
+    layer = L.Lambda(_of_table, dtype="float64")
+    row = keras_smooth.audit(layer, np.reshape(points, (-1, 1)), order=1).rows[0]
+    assert (row.verdict, row.smoothness) == (verdict, -1)
 
 
 def _sine_over_angle(x):

@@ -361,6 +361,7 @@ PIECES = {
         kind: (lambda x, kind=kind: getattr(RAW, kind)(sorted_inputs=tf.cast([[-0.5, 0.0, 1.0]], x.dtype), values=x[None]), [0.0, 0.6], [1.0, 0.2])
         for kind in ("LowerBound", "UpperBound")
     },
+    "Cast to integers": (lambda x: RAW.Cast(x=x, DstT=tf.int32), [2.0], [1.0]),
     "ArgMax": (lambda x: RAW.ArgMax(input=x, dimension=0), TIE, APART),
     "ArgMin": (lambda x: RAW.ArgMin(input=x, dimension=0), -TIE, APART),
     "Max": (lambda x: tf.reduce_max(x, 0), TIE, APART),
