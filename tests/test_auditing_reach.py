@@ -142,7 +142,7 @@ MANY = {
     ),
     # Without rules for jets nobody can look at what is between samples.
     "beside an operation without a rule": (
-        lambda x: ops.relu(x - 3.0) + tf.math.special.dawsn(x),
+        lambda x: ops.relu(x - 3.0) + tf.math.special.spence(x),
         "checked",
     ),
 }
