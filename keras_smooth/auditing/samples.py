@@ -210,9 +210,11 @@ def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
     crossing = np.flatnonzero(changes.any(axis=0))
+    # A distance from the nearest of several places jumps between two of them.
+    gaps = np.where(changes, np.abs(values[1:] - values[:-1]), np.inf)
     # Some from all over: of what is computed beside not all need be used.
     for column in crossing[:: 1 + len(crossing) // _FOLLOWED]:
-        row = int(np.argmax(changes[:, column]))
+        row = int(np.argmin(gaps[:, column]))
         t = _bisected(along, column, at[row], at[row + 1])
         # What jumps from one sign to the other is not 0 between.
         if abs(along(t)[column]) <= _ZERO * sizes[column]:
