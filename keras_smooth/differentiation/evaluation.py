@@ -148,6 +148,12 @@ class Evaluation:
         """Raises where a model makes more or fewer samples of those that it is given."""
         given = self.points.flat[0].shape[0]
         for leaf in keras.tree.flatten(found[0]):
+            if leaf.shape.rank == 0:
+                raise ValueError(
+                    "The model returns one number for all samples: derivatives are of each "
+                    "sample's output by its own input. Return one for each sample, for "
+                    "example by keras.ops.sum(..., axis=-1)."
+                )
             if None not in (given, leaf.shape[0]) and leaf.shape[0] != given:
                 raise ValueError(
                     f"The model returns {leaf.shape[0]} samples for {given}: derivatives are "

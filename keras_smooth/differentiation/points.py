@@ -47,7 +47,14 @@ class Points:
     @property
     def dims(self) -> list[int]:
         """How many numbers a sample of each moving input has."""
-        return [math.prod(tensor.shape[1:]) for tensor in self.moving]
+        sizes = [tensor.shape[1:].num_elements() for tensor in self.moving]
+        if None in sizes:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.moving)
+            raise ValueError(
+                f"The size of a sample must be known, received points of shape {shapes}. Give "
+                "it in the tf.TensorSpec of the function, or by tf.ensure_shape."
+            )
+        return sizes
 
     @property
     def dtype(self) -> tf.DType:

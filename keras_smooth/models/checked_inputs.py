@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import keras
@@ -105,7 +105,15 @@ def inputs(model: Any, x: Any) -> list[Input]:
         word = f"x[{name!r}]" if nested else "x"
         found.append(Input(name, word, _tensor(word, leaf), tensor))
     _check_shapes(model, found)
-    return found
+    return list(map(_of_known_size, found))
+
+
+def _of_known_size(part: Input) -> Input:
+    """Returns an input whose size a graph may not know, with that which the model expects."""
+    if part.expected is None or part.tensor.shape[1:].is_fully_defined():
+        return part
+    tensor = tf.ensure_shape(part.tensor, [None, *part.expected.shape[1:]])
+    return dataclasses.replace(part, tensor=tensor)
 
 
 def tensors(model: Any, x: Any) -> Any:
@@ -261,7 +269,11 @@ def numbers(word: str, value: Any) -> tf.Tensor:
     try:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{word} is no array: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        if not isinstance(value, Sequence | Mapping | Set) and isinstance(value, Iterable):
+            # What TensorFlow says of datasets and generators is about their text.
+            reason = "of a dataset or generator pass the x of its batches, one batch a call"
+        raise TypeError(f"{word} is no array: {reason}") from None
     if tensor.dtype.is_complex:
         raise TypeError(
             f"{word} holds {tensor.dtype.name}; derivatives are taken by real numbers. Give "

@@ -230,7 +230,8 @@ def _loaded(source: Any) -> Problem:
     if isinstance(source, str | os.PathLike):
         return _named(os.fspath(path("problem", source)))
     if hasattr(source, "columns"):  # A table of pandas or polars.
-        source = {name: source[name] for name in columns.NAMES if name in source.columns}
+        known = [name for name in columns.NAMES if name in source.columns]
+        source = {name: source[name] for name in known or source.columns}
     if isinstance(source, Mapping | Sequence):
         return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
     raise TypeError(
