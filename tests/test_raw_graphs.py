@@ -211,11 +211,12 @@ PAGE = """# Random graphs of raw operations
     python tests/test_raw_graphs.py 0 1000 records.jsonl
     python tests/test_raw_graphs.py records.jsonl docs/raw_graphs.md
 
-{number} random functions of three to nine operations of `tf`, custom layers and shared parts, with one
-to three inputs as a tensor, a list or a dict (TensorFlow {tensorflow}, float64). Jets are held to order 4,
-the engine "auto" to order 3 and nested tapes to order 2, against Richardson's differences along one
-direction, where these agree with each other; the last two in turns, and also derivatives by one
-input.
+{number} random functions, those of the seeds {first} to {last} that were run so far, of three to nine
+operations of `tf`, custom layers and shared parts, with one to three inputs as a tensor, a list or a
+dict (TensorFlow {tensorflow}, float64). Jets are held to order 4, the engine "auto" to order 3 and nested
+tapes to order 2, against Richardson's differences along one direction, where these agree with each
+other; the last two in turns, and also derivatives by one input. What disagreed on the way to this page
+is repaired: tests of its classes are in `tests/test_operation_table.py`.
 
 - *warned*: tapes that are asked for return what TensorFlow has, after a warning that names the
   operation. "auto" and jets are right there.
@@ -253,11 +254,13 @@ def page(records):
     claims = sorted({engine for engine, _ in counts})
     return PAGE.format(
         number=len(records),
+        first=min(record["seed"] for record in records),
+        last=max(record["seed"] for record in records),
         tensorflow=tf.__version__,
         head=" | ".join(KINDS),
         line="---|" * len(KINDS),
         rows="\n".join(
-            f"| {claim} | " + " | ".join(str(counts[claim, kind]) for kind in KINDS) + " |"
+            f"| {claim} | " + " | ".join(str(counts[claim, k]) for k in KINDS) + " |"
             for claim in claims
         ),
         refused="\n".join(
