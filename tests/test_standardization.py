@@ -194,13 +194,13 @@ def unbuilt():
 
 REFUSED = {
     "a function": (lambda: np.sin, Z, None, TypeError, "must be a Keras model or layer"),
-    "not built": (unbuilt, Z, None, ValueError, "is not built"),
+    "not built": (unbuilt, Z, None, ValueError, "has no weights yet"),
     "other columns": (sequential, np.ones((3, 2)), None, ValueError, "x"),
     "NaN": (sequential, np.full((3, 1), np.nan), None, ValueError, "x must be finite"),
     "NaN in y": (sequential, Z, np.full((3, 1), np.nan), ValueError, "`y` must be finite"),
     "words": (sequential, Z, [["a"]], TypeError, "`y` must hold real numbers"),
     "too many targets": (sequential, Z, [Z, Z], ValueError, "2 arrays, .* 1 outputs"),
-    "columns of y": (lambda: sequential(width=2), Z, np.ones((3, 3)), ValueError, "are 2, rec"),
+    "columns of y": (lambda: sequential(width=2), Z, np.ones((3, 3)), ValueError, r"\(None, 2\), as"),
 }  # fmt: skip
 
 

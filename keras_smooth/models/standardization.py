@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_smooth.checks import real_array, shown
-from keras_smooth.models import checked_inputs, copies
+from keras_smooth.models import calls, checked_inputs, copies, own_call
 
 # A column that differs by less than so many units in the last place is a constant.
 _ROUNDING = 16
@@ -19,7 +19,8 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     and moved by its mean, for each column of the last axis. These numbers are constants in float64
     and part of the new model, which is saved and loaded as any other. Derivatives of it are by x,
     in the units of x and y, whatever the engine. The weights are those of `model`, shared with it;
-    compile the new model before `fit` or `fit_lbfgs`.
+    compile the new model before `fit` or `fit_lbfgs`. It is a model of Keras' own: a `compute_loss`
+    of the class of `model` is not part of it.
 
     Args:
         model: Built Keras model or layer, with one or several inputs and outputs.
@@ -54,7 +55,10 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     """
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"`model` must be a Keras model or layer, received {shown(model)}.")
-    checked_inputs.check_callable(model)
+    if not own_call.is_built(model):
+        raise ValueError(
+            "`model` has no weights yet. Build it with an Input or by calling it once."
+        )
     arrays = checked_inputs.inputs(model, x)
     leaves = keras.tree.flatten(x) if checked_inputs.is_structure(x) else [x]
     symbols, scaled = [], []
@@ -83,7 +87,7 @@ def _symbol(model: keras.layers.Layer, array: checked_inputs.Input) -> keras.Ker
 
 def _called(model: keras.layers.Layer, inputs: Any) -> Any:
     try:
-        return model(inputs)
+        return calls.without_trace(model, inputs)
     # Whatever the model's own code raises is the reason.
     except Exception as error:
         raise ValueError(
@@ -111,15 +115,19 @@ def _in_units_of(y: Any, outputs: Any) -> Any:
 def _mean_and_deviation(name: str, values: Any, symbol: keras.KerasTensor) -> tuple:
     """Returns mean and standard deviation of each column; 1 for that of a constant."""
     array = real_array(name, values).astype("float64")
-    width = (symbol.shape[-1] if len(symbol.shape) > 1 else 1) or 1
-    if not array.size or array.size % width or (array.ndim > 1 and array.shape[-1] % width):
+    expected = symbol.shape[1:]
+    is_column = array.ndim == 1 and expected in ((), (1,))
+    fits = array.ndim == len(symbol.shape) and all(
+        size in (None, given) for size, given in zip(expected, array.shape[1:])
+    )
+    if not array.size or not (is_column or fits):
         raise ValueError(
-            f"{name} must have columns as the model has, which are {width}, received shape "
+            f"{name} must have shape {(None, *expected)}, as the model has, received "
             f"{array.shape}."
         )
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite, but has inf or NaN in it.")
-    columns = array.reshape(-1, width)
+    columns = array.reshape(-1, (expected or (1,))[-1] or 1)
     mean = columns.mean(axis=0)
     # Squares of what is very large or small would be inf or 0.
     largest = np.abs(columns - mean).max(axis=0)
