@@ -35,10 +35,6 @@ class Minimizer:
         self._num_correction_pairs = num_correction_pairs
         self._compiled = traced(self._advance, jit_compile=jit_compile)
 
-    def evaluate(self, position: tf.Tensor, data: tuple):
-        """Returns value and gradient at a position."""
-        return self._function(position, data)
-
     def begin(self, position: tf.Tensor, data: tuple):
         """Returns the state at a position, with empty memory."""
         # Eager: one evaluation, and no loop to compile.

@@ -33,12 +33,15 @@ class Sizes(NamedTuple):
     gradient: float
 
     def scale(self, dtype: str) -> float:
-        """Returns what brings the gradient to a size of 1: a power of 2, which rounds nothing."""
+        """Returns what brings the gradient to a size of 1.
+
+        A power of 4, which rounds nothing, and neither does its root.
+        """
         if not 0.0 < self.gradient < math.inf:
             return 1.0
-        # In (g / 2, g], but no number that a processor may take for 0.
-        below = math.ldexp(0.5, math.frexp(self.gradient)[1])
-        return max(below, float(np.finfo(dtype).tiny))
+        # In (g / 4, g], but no number that a processor may take for 0.
+        exponent = (math.frexp(self.gradient)[1] - 1) // 2 * 2
+        return max(math.ldexp(1.0, exponent), float(np.finfo(dtype).tiny))
 
 
 class OptimizationRun:
@@ -72,9 +75,12 @@ class OptimizationRun:
         self.restarts: list[int] = []
         self.status: Status | None = None
         self._dtype = position.dtype.name
-        one = ScaledData(data, tf.ones((), position.dtype))
-        value, gradient = minimizer.evaluate(position, one)
-        self._start = Sizes(abs(float(value)), _largest(gradient))
+        begun = minimizer.begin(position, ScaledData(data, tf.ones((), position.dtype)))
+        self._start = Sizes(
+            abs(float(begun.objective_value)), _largest(begun.objective_gradient)
+        )
+        # A dense memory does not fit twice.
+        del begun
         self.state: Any = minimizer.begin(position, self._data)
         self._look()
 

@@ -31,10 +31,6 @@ class MinimizerWithoutXla:
         self._jit_compile = jit_compile
         self._minimizer = make(jit_compile)
 
-    def evaluate(self, *arguments: Any) -> Any:
-        """See `Minimizer`."""
-        return self._tried("evaluate", arguments)
-
     def begin(self, *arguments: Any) -> Any:
         """See `Minimizer`."""
         return self._tried("begin", arguments)
