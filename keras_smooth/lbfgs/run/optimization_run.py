@@ -238,7 +238,7 @@ class OptimizationRun:
         if finite and latest.fun <= self.best.fun:
             self.best = latest
 
-    def _judge(self, before) -> None:
+    def _judge(self, before: Any) -> None:
         """Tells a reached tolerance, a dead line search and a stall apart."""
         if self.best.grad_norm <= self._tolerance:
             self.status = Status.TOLERANCE

@@ -118,7 +118,7 @@ class Program:
             compiled = traced(objective.value_and_gradient, jit_compile=jit_compile)
             whole = False
 
-            def function(position, data):
+            def function(position: tf.Tensor, data: tuple) -> Any:
                 # A program of XLA cannot read a variable that is on another device.
                 others = [tf.convert_to_tensor(v.value) for v in objective.others]
                 return compiled(position, data, others)
@@ -126,7 +126,7 @@ class Program:
         place = self._replicas or micro_batches
         over_all_rows = functools.partial(place.over_all_rows, function)
 
-        def scaled(position, data):
+        def scaled(position: tf.Tensor, data: ScaledData) -> tuple:
             return tuple(v / data.scale for v in over_all_rows(position, data.rows))
 
         return Minimizer(scaled, self._key.method, self._key.num_correction_pairs, whole)
