@@ -1,6 +1,7 @@
 """Each block of code of README.md and of the site runs by itself, with short fits."""
 
 import codeop
+import dataclasses
 import functools
 import inspect
 import re
@@ -57,6 +58,8 @@ def short(function, **changed):
 
     @functools.wraps(function)
     def train(*args, epochs=1, **arguments):
+        if resample := arguments.get("resample"):
+            arguments["resample"] = dataclasses.replace(resample, every=1)
         return function(*args, epochs=min(epochs, 2), **{**arguments, **changed})
 
     return train
