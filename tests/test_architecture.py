@@ -20,6 +20,7 @@ import keras_smooth
 PACKAGE = Path(keras_smooth.__file__).parent
 ROOT = PACKAGE.parent
 sys.path.insert(0, str(ROOT / "tools"))
+import times_of_tests  # noqa: E402
 import write_api  # noqa: E402
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -229,6 +230,27 @@ def test_tree_is_what_is_there():
         "benchmarks", "docs", "examples", "keras_smooth", "recipe", "tests", "tools"
     ]  # fmt: skip
     assert all((ROOT / folder).is_dir() for folder in folders)
+
+
+def test_each_file_of_tests_is_in_a_group_of_the_table_of_times(tmp_path):
+    """tools/times_of_tests.py adds seconds; CONTRIBUTING.md has its table."""
+    paths = (ROOT / "tests").glob("test_*.py")
+    assert {times_of_tests.group_of(str(path)) for path in paths} | {"docstrings"} == set(
+        times_of_tests.GROUPS
+    )
+    assert times_of_tests.group_of("keras_smooth.checks") == "docstrings"
+    (tmp_path / "report.xml").write_text(
+        '<testsuites><testcase classname="tests.test_zoo" name="a" time="1.4"/>'
+        '<testcase classname="tests.test_zoo" name="b" time="2"/></testsuites>'
+    )
+    table = times_of_tests.table([tmp_path / "report.xml"])
+    assert "| the zoo | 2 | 3 |" in table
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    written = re.search(times_of_tests.PLACE, page, re.DOTALL)[0]
+    first = [
+        [line.split(" | ")[0] for line in text.splitlines()] for text in (table, written)
+    ]
+    assert first[0] == first[1]
 
 
 WORKED_EXAMPLE = """

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import strategies
 from keras import ops, tree
 from lbfgs_nets import at_start, fit
 
@@ -95,22 +95,30 @@ class Waves:
         )
 
 
-waves = st.builds(
+waves = strategies.builds(
     Waves,
-    dims=st.dictionaries(st.sampled_from("xyt"), st.integers(1, 3), min_size=1),
-    num_outputs=st.integers(1, 2),
-    num_rows=st.integers(1, 3),
-    dtype=st.sampled_from(sorted(TOLERANCE)),
+    dims=strategies.dictionaries(
+        strategies.sampled_from("xyt"), strategies.integers(1, 3), min_size=1
+    ),
+    num_outputs=strategies.integers(1, 2),
+    num_rows=strategies.integers(1, 3),
+    dtype=strategies.sampled_from(sorted(TOLERANCE)),
 )
-engines = st.sampled_from(["auto", "jet", "tape"])
+engines = strategies.sampled_from(["auto", "jet", "tape"])
 
 
 @drawn
-@given(function=waves, engine=engines, data=st.data())
+@given(function=waves, engine=engines, data=strategies.data())
 def test_derivatives_by_some_inputs_are_those_of_the_closed_form(function, engine, data):
     names = sorted(function.dims)
-    some = data.draw(st.lists(st.sampled_from(names), min_size=1, unique=True).map(sorted))
-    wrt, by = data.draw(st.sampled_from([(None, names), (some, some), (some[0], some[:1])]))
+    some = data.draw(
+        strategies.lists(strategies.sampled_from(names), min_size=1, unique=True).map(
+            sorted
+        )
+    )
+    wrt, by = data.draw(
+        strategies.sampled_from([(None, names), (some, some), (some[0], some[:1])])
+    )
     places = [function.places[name] for name in by]
     arguments = {"wrt": wrt, "engine": engine}
     x = function.points
@@ -131,7 +139,7 @@ def test_derivatives_by_some_inputs_are_those_of_the_closed_form(function, engin
 
 
 @drawn
-@given(function=waves, engine=engines, data=st.data())
+@given(function=waves, engine=engines, data=strategies.data())
 def test_partial_derivatives_of_any_axes_are_those_of_the_closed_form(
     function, engine, data
 ):
@@ -141,8 +149,8 @@ def test_partial_derivatives_of_any_axes_are_those_of_the_closed_form(
         for number, place in enumerate(function.places[name])
     ]
     indices = data.draw(
-        st.lists(
-            st.lists(st.sampled_from(axes), min_size=1, max_size=3),
+        strategies.lists(
+            strategies.lists(strategies.sampled_from(axes), min_size=1, max_size=3),
             min_size=1, max_size=3, unique_by=lambda index: tuple(sorted(index)),
         )
     )  # fmt: skip
@@ -187,10 +195,10 @@ def end(model):
 
 @drawn
 @given(
-    epochs=st.integers(2, 12),
-    steps=st.integers(1, 4),
-    method=st.sampled_from(["lbfgs", "bfgs"]),
-    chunk=st.integers(0, 11),
+    epochs=strategies.integers(2, 12),
+    steps=strategies.integers(1, 4),
+    method=strategies.sampled_from(["lbfgs", "bfgs"]),
+    chunk=strategies.integers(0, 11),
 )
 def test_a_fit_that_breaks_off_anywhere_goes_on_bit_for_bit(epochs, steps, method, chunk):
     arguments = {"epochs": epochs, "steps_per_execution": steps, "method": method}
