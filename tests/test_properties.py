@@ -11,8 +11,7 @@ import tempfile
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies
+from hypothesis import given, settings, strategies
 from keras import ops, tree
 from lbfgs_nets import at_start, fit
 
