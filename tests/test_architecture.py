@@ -232,7 +232,7 @@ def test_tree_is_what_is_there():
     assert all((ROOT / folder).is_dir() for folder in folders)
 
 
-def test_each_file_of_tests_is_in_a_group_of_the_table_of_times(tmp_path):
+def test_each_group_of_the_table_of_times_has_files_of_tests(tmp_path):
     """tools/times_of_tests.py adds seconds; CONTRIBUTING.md has its table."""
     paths = (ROOT / "tests").glob("test_*.py")
     assert {times_of_tests.group_of(str(path)) for path in paths} | {"docstrings"} == set(
@@ -251,38 +251,6 @@ def test_each_file_of_tests_is_in_a_group_of_the_table_of_times(tmp_path):
         [line.split(" | ")[0] for line in text.splitlines()] for text in (table, written)
     ]
     assert first[0] == first[1]
-
-
-WORKED_EXAMPLE = """
-import doctest, math, types, keras, numpy as np, keras_smooth
-from keras_smooth.activations import functions
-
-example = types.ModuleType("example")
-vars(example).update({**vars(functions), "__name__": "example"})
-exec(BLOCK, vars(example))
-serf = example.serf
-assert keras_smooth.activations.get("serf") is serf
-assert keras_smooth.smoothness("serf") == math.inf
-assert keras_smooth.registry.slope_at_zero(serf) == math.erf(math.log(2.0))
-x = np.linspace(-3.0, 3.0, 13)[:, None]
-layer = keras_smooth.Activation("serf", dtype="float64")
-jets, tapes = (keras_smooth.derivatives(layer, x, 2, engine=e) for e in ("jet", "tape"))
-exact = x * np.vectorize(math.erf)(np.logaddexp(0.0, x))
-np.testing.assert_allclose(jets[0], exact, rtol=1e-12)
-for by_jet, by_tape in zip(jets, tapes):
-    # A few roundings of numbers up to 3.
-    np.testing.assert_allclose(by_jet, by_tape, rtol=0, atol=1e-13)
-print(doctest.run_docstring_examples(serf, {}, name="serf"))
-"""
-
-
-def test_worked_example_is_new_and_works():
-    block = re.search(
-        r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL
-    )[1]
-    assert not keras_smooth.registry.has_name("serf")
-    done = python(f"BLOCK = {block!r}\n{WORKED_EXAMPLE}")
-    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
 
 
 # Public names.

@@ -63,28 +63,28 @@ GROUPS = {
         "records, resuming after any death, reports, executors, options",
     ),
     "pages and examples": (
-        "documented_code examples notebook pictures *_benchmark *_benchmarks other_projects",
+        "documented_code examples notebook pictures *_benchmark *_benchmarks track other_projects",
         "each block of code runs by itself, each example in short",
     ),
     "the house": (
-        "architecture arguments checks packaging requirements warn looped mutations other_names "
-        "presentation",
+        "*",
         "imports, names and docstrings; every argument refuses what cannot be meant",
     ),
     "docstrings": ("", "examples of the public functions"),
 }
 
 
-def group_of(file: str) -> str | None:
-    """Returns the group of a module by its dotted name or path, if it has one."""
+def group_of(file: str) -> str:
+    """Returns the group of a module by its dotted name or path."""
     last = file.removesuffix(".py").replace("/", ".").rpartition(".")[2]
     if not last.startswith("test_"):
         return "docstrings"
     name = last.removeprefix("test_")
-    for group, (patterns, _) in GROUPS.items():
-        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns.split()):
-            return group
-    return None
+    return next(
+        group
+        for group, (patterns, _) in GROUPS.items()
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns.split())
+    )
 
 
 def counted(path: str) -> collections.Counter:

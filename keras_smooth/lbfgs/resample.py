@@ -67,7 +67,7 @@ class Resample:
     every: int = 1000
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         function("`draw`", self.draw, "model", "x", "generator")
         whole_number("`every`", self.every, 1)
         whole_number("`seed`", self.seed, 0)

@@ -1,6 +1,7 @@
 """A minimizer, compiled once and advanced a number of iterations at a time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -35,16 +36,18 @@ class Minimizer:
         self._num_correction_pairs = num_correction_pairs
         self._compiled = traced(self._advance, jit_compile=jit_compile)
 
-    def begin(self, position: tf.Tensor, data: tuple):
+    def begin(self, position: tf.Tensor, data: tuple) -> Any:
         """Returns the state at a position, with empty memory."""
         # Eager: one evaluation, and no loop to compile.
         return self._begin(lambda point: self._function(point, data), position)
 
-    def move(self, state, position: tf.Tensor, data: tuple):
+    def move(self, state: Any, position: tf.Tensor, data: tuple) -> Any:
         """Returns the state at a position with other data, and what fits them of the memory."""
         return self._method.move(state, self.begin(position, data))
 
-    def advance(self, state, num_iterations: int, tolerance: float, data: tuple):
+    def advance(
+        self, state: Any, num_iterations: int, tolerance: float, data: tuple
+    ) -> Any:
         """Returns the state after at most so many iterations more."""
         dtype = state.position.dtype
         return self._compiled(
@@ -55,7 +58,7 @@ class Minimizer:
         """Returns whether the first line search from a position meets inf or NaN."""
         seen = []
 
-        def watched(point):
+        def watched(point: tf.Tensor) -> Any:
             value, gradient = self._function(point, data)
             finite = tf.math.is_finite(value) & tf.reduce_all(tf.math.is_finite(gradient))
             seen.append(not bool(finite))
@@ -64,10 +67,12 @@ class Minimizer:
         self._method.advance(watched, self._begin(watched, position), 1, 0.0)
         return any(seen)
 
-    def _begin(self, function, position):
+    def _begin(self, function: Callable, position: tf.Tensor) -> Any:
         return self._method.begin(function, position, self._num_correction_pairs)
 
-    def _advance(self, state, num_iterations, tolerance, data):
+    def _advance(
+        self, state: Any, num_iterations: tf.Tensor, tolerance: tf.Tensor, data: tuple
+    ) -> Any:
         return self._method.advance(
             lambda point: self._function(point, data), state, num_iterations, tolerance
         )

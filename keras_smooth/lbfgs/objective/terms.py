@@ -79,7 +79,7 @@ class Terms:
             raise ValueError("The objective returned an empty dict, expected terms in it.")
         for name, term in terms.items():
             _check_term(name, term)
-        return {name: tf.convert_to_tensor(term) for name, term in terms.items()}
+        return {name: _tensor(term) for name, term in terms.items()}
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
         """Calls the function."""
@@ -127,6 +127,12 @@ def terms_of(objective: Any, loss_weights: Any, variables: Any) -> Terms | None:
     return None if objective is None else Terms(objective, loss_weights, variables)
 
 
+def _tensor(term: Any) -> tf.Tensor:
+    # A number of Python must not make the sum one of float32 or of integers.
+    is_number = isinstance(term, bool | int | float)
+    return tf.constant(float(term), "float64") if is_number else tf.convert_to_tensor(term)
+
+
 def _check_term(name: Any, term: Any) -> None:
     if not isinstance(name, str):
         raise TypeError(f"Terms of the objective have strings as names, received {name!r}.")
@@ -141,6 +147,9 @@ def _check_term(name: Any, term: Any) -> None:
             f"{which} must be a scalar, or a dict of scalars by name, received "
             f"{term!r:.60}."
         )
+    dtype = tf.as_dtype(getattr(term, "dtype", "float64"))
+    if not dtype.is_floating:
+        raise TypeError(f"{which} must be a float, received {dtype.name}. Cast it.")
     shape = tuple(getattr(term, "shape", ()))
     if shape:
         raise ValueError(

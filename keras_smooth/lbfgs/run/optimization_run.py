@@ -188,7 +188,7 @@ class OptimizationRun:
         if finite and latest.fun <= self.best.fun:
             self.best = latest
 
-    def _judge(self, before) -> None:
+    def _judge(self, before: Any) -> None:
         """Tells a reached tolerance, a dead line search and a stall apart."""
         if self.best.grad_norm <= self._request.tolerance:
             self.status = Status.TOLERANCE
@@ -213,6 +213,6 @@ class OptimizationRun:
         self.state = self._minimizer.begin(self.best.position, self._data)
 
 
-def _point(state) -> Best:
+def _point(state: Any) -> Best:
     grad_norm = float(tf.reduce_max(tf.abs(state.objective_gradient)))
     return Best(state.position, float(state.objective_value), grad_norm)

@@ -106,7 +106,7 @@ class Program:
             compiled = traced(objective.value_and_gradient, jit_compile=jit_compile)
             whole = False
 
-            def function(position, data):
+            def function(position: tf.Tensor, data: tuple) -> Any:
                 # A program of XLA cannot read a variable that is on another device.
                 others = [tf.convert_to_tensor(v.value) for v in objective.others]
                 return compiled(position, data, others)
