@@ -60,6 +60,18 @@ def key_of(request: Request, data: TrainingData) -> ProgramKey:
     return ProgramKey(request.method, num_pairs, request.jit_compile, data.in_memory)
 
 
+class ScaledData(NamedTuple):
+    """What the minimizer of a program gets as data.
+
+    Args:
+        rows: The data.
+        scale: What loss and gradient are divided by, `()`.
+    """
+
+    rows: Any
+    scale: tf.Tensor
+
+
 class Program:
     """The objective of a model and its minimizer.
 
@@ -121,9 +133,11 @@ class Program:
 
         place = self._replicas or micro_batches
         over_all_rows = functools.partial(place.over_all_rows, function)
-        return Minimizer(
-            over_all_rows, self._key.method, self._key.num_correction_pairs, whole
-        )
+
+        def scaled(position: tf.Tensor, data: ScaledData) -> tuple:
+            return tuple(v / data.scale for v in over_all_rows(position, data.rows))
+
+        return Minimizer(scaled, self._key.method, self._key.num_correction_pairs, whole)
 
 
 def program_of(
