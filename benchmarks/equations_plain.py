@@ -593,16 +593,16 @@ HEAD = """# Equations without hints
 
 {commands}
 
-One template for all, which `benchmarks/equations_plain.py` describes in its first lines: nothing is
-told of a solution, and points are drawn by residual. Relative L2 errors after {seconds:.0f} CPU
-seconds of one core, compilation included, which is 5 to 10 of them; medians of as many seeds as
-there are, from 0 on: seed 0 alone, but where a cell has their number in brackets. An empty cell, and
-a problem of the script that has no row, was not run. Runs are in `benchmarks/equations_plain.jsonl`.
-"reference" is what the reference solution is changed by when it is computed half as fine, or
-rounding. The last columns are the lowest error of a run, and how many times the published one that
-is. Published errors are as others quote them, and were reached with what is in brackets, not with
-this network, nor in this time. Errors move by a factor of 3 from one draw of points to the next, as
-the figure shows: on one seed, what differs by less is no ranking.
+All problems use one template, which the first lines of `benchmarks/equations_plain.py` describe: it uses
+no knowledge of a solution, and points are drawn by residual. The table has relative L2 errors after {seconds:.0f} CPU
+seconds of one core, including 5 to 10 seconds of compilation: of seed 0, or medians of the seeds from 0 on
+if a cell has their number in brackets. Problems with an empty cell or without a row were not run.
+Runs are in `benchmarks/equations_plain.jsonl`.
+"reference" is the change of the reference solution if it is computed half as fine, or its rounding
+error. The last columns are the lowest error of a run, and its ratio to the published error.
+Published errors are quoted from other papers, and were reached with the methods in brackets, with other
+networks and times. Errors change by a factor of 3 from one draw of points to the next, as the figure
+shows: with one seed, smaller differences are no ranking.
 
 """
 

@@ -1,4 +1,4 @@
-"""fit_lbfgs beside what else could train the same net full batch.
+"""fit_lbfgs compared with other optimizers on the same network, full batch.
 
     python benchmarks/lbfgs.py runs.jsonl [--seeds 16] [--systems NAME ...]
                                [--modified-scipy FOLDER] [--figure FILE]

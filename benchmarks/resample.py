@@ -1,4 +1,4 @@
-"""What to keep of a minimizer's memory when points are drawn anew.
+"""What to keep of a minimizer's memory when new points are drawn.
 
     python benchmarks/resample.py [--seeds 2] [--draws 8] [--every 250] --out resample.md
 
@@ -9,7 +9,7 @@ parts of the minimizer. Of 100 pairs:
 - "kept": the memory as it is, with the factors of its self-scaling;
 - "kept, plain": its pairs with factors of 1;
 - "newest 20": those alone, with their factors;
-- "scale alone": an empty memory, whose first step is the identity's factor.
+- "scale only": an empty memory, whose first step is the identity's factor.
 """
 
 import argparse
@@ -31,11 +31,11 @@ from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 
-HEAD = """# What to keep of the memory when points are drawn anew
+HEAD = """# What to keep of the memory when new points are drawn
 
     {command}
 
-Relative L2 errors of Burgers' equation after as many iterations, by `benchmarks/resample.py`, which
+Relative L2 errors of Burgers' equation after the same number of iterations, by `benchmarks/resample.py`, which
 says what the rows are. `keras_smooth.Resample` keeps a matrix, and no pairs.
 
 | memory | errors, one a seed |
@@ -99,14 +99,14 @@ def scale_alone(memory: Memory) -> tf.Tensor:
 
 # Method, and what is kept of its memory.
 KEEP = {
-    "pairs, begun anew": ("lbfgs", None),
+    "pairs, reset": ("lbfgs", None),
     "pairs, kept": ("lbfgs", lambda memory: memory),
     "pairs, kept, plain": ("lbfgs", plain),
     "newest 20 pairs, kept": ("lbfgs", newest),
-    "pairs, scale alone": ("lbfgs", scale_alone),
-    "Broyden's matrix, begun anew": ("broyden", None),
+    "pairs, scale only": ("lbfgs", scale_alone),
+    "Broyden's matrix, reset": ("broyden", None),
     "Broyden's matrix, kept": ("broyden", lambda memory: memory),
-    "BFGS' matrix, begun anew": ("bfgs", None),
+    "BFGS' matrix, reset": ("bfgs", None),
     "BFGS' matrix, kept": ("bfgs", lambda memory: memory),
 }
 

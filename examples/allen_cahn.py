@@ -1,19 +1,19 @@
 """The Allen-Cahn equation u_t = 0.0001 u_xx + 5 u - 5 u^3 with fronts as sharp as 0.01.
 
-On [-1, 1] x [0, 1], periodic, from x^2 cos(pi x). Diffusion alone and reaction alone have exact
-solutions. One after the other they are the start, one large step of a splitting method, and the
-network, which gets that start as an input, learns what is between them:
+The domain is [-1, 1] x [0, 1], periodic in x, and u(x, 0) = x^2 cos(pi x). Diffusion without
+reaction and reaction without diffusion have exact solutions. One large step of a splitting method
+combines them into an approximation. It is an input of the network, which learns the difference:
 
-- u is even in x, so that half of the interval says all; the network gets cos(pi x), which is even
-  and periodic, also stretched around its zero, where the front is;
-- what is given at t = 0 has a kink at x = 1, which diffusion rounds off as the heat kernel does;
-  the network gets the shape of that;
-- errors of early times grow, and the residual counts for more there;
-- the logarithm of the mean squared residual is minimized with a dense inverse Hessian, as by
-  default for so few weights.
+- u is even in x, so that half of the interval is enough. The network receives cos(pi x), which is
+  even and periodic, and also a version that is stretched around its zero, where the front is.
+- The values at t = 0 have a kink at x = 1, which diffusion smooths as the heat kernel does. The
+  network receives this shape.
+- Errors at early times grow, so that the residual has a larger weight there.
+- The logarithm of the mean squared residual is minimized with a dense inverse Hessian, the default
+  for so few weights.
 
-The solution that it is compared with is of a Fourier method with 1024 modes and fourth-order
-splitting in time; 512 modes give the same to 2e-7.
+The reference solution is from a Fourier method with 1024 modes and fourth-order splitting in time;
+512 modes agree to 2e-7.
 
 References:
     Raissi, Perdikaris and Karniadakis, 2019, "Physics-informed neural networks", Journal of

@@ -1,13 +1,14 @@
 """Burgers' equation u_t + u u_x = nu u_xx, whose solution becomes a shock at x = 0.
 
-With nu = 0.01 / pi and u(x, 0) = -sin(pi x) on [-1, 1] x [0, 1]. Four things make it exact:
+Here nu = 0.01 / pi and u(x, 0) = -sin(pi x) on [-1, 1] x [0, 1]. Four things make the solution
+accurate:
 
-- u is odd in x, so that half of the interval says all, and the shock is at 0: the network gets x
-  also stretched there, arsinh(x / 0.02), as grids for boundary layers are, and half of the points
-  are uniform in that;
-- factors of the model hold the initial and the boundary values;
-- the logarithm of the mean squared residual is minimized;
-- the inverse Hessian is dense and forgets nothing, as by default for so few weights.
+- u is odd in x, so that half of the interval is enough. The shock is at 0: the network also receives
+  arsinh(x / 0.02), which is stretched there as grids for boundary layers are, and half of the points
+  are uniform in it.
+- Factors of the model satisfy the initial and boundary values.
+- The logarithm of the mean squared residual is minimized.
+- The inverse Hessian is a dense matrix, the default for so few weights.
 
 References:
     Basdevant et al., 1986, "Spectral and finite difference solutions of the Burgers

@@ -1,7 +1,7 @@
 """An existing Keras project that gains derivatives by three changed lines.
 
-The lines are marked (1), (2) and (3). It learns a potential from samples, and what is
-wanted of it is the force, the derivative with respect to the input.
+The lines are marked (1), (2) and (3). The project learns a potential from samples, and needs the
+force, its derivative with respect to the input.
 """
 
 import argparse

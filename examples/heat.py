@@ -1,9 +1,9 @@
 """The heat equation u_t = laplacian(u) in ten dimensions, on the unit cube times [0, 1].
 
-The exact solution is exp(-t) times the mean of sin(x_i + i / 10). The model holds the start, and a
-term the values on the faces. The Laplacian of ten inputs is one forward pass, and `wrt` tells it
-from the derivative by t: the model takes x and t apart. The logarithm of the sum of both terms is
-minimized. Errors are of 10,000 random points.
+The exact solution is exp(-t) times the mean of sin(x_i + i / 10). The model satisfies the initial
+values, and a term of the loss has the values on the faces. The Laplacian of ten inputs is one forward
+pass. The model has the inputs x and t, and `wrt` selects one of them. The logarithm of the sum of
+both terms is minimized. Errors are those of 10,000 random points.
 
 References:
     Urban, Stefanou and Pons, 2025, "Unveiling the optimization process of physics informed neural

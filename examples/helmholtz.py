@@ -1,10 +1,10 @@
 """Helmholtz' equation u_xx + u_yy + u = f on the square [-1, 1]^2 with u = 0 on its edge.
 
-The exact solution is sin(pi x) sin(4 pi y), which has the two scales that made this a test of
-such networks. A factor of the model holds the values on the edge, the activation is a sine of
-inputs times pi, and the logarithm of the mean squared residual is minimized with a dense inverse
-Hessian, as by default for so few weights. Points are drawn anew each 100 iterations: at points
-that stay, sines of large weights have a residual of almost 0 and any values between them.
+The exact solution is sin(pi x) sin(4 pi y), whose two scales make this a common test of PINNs. A
+factor of the model satisfies the values on the edge, the activation is a sine of inputs times pi, and
+the logarithm of the mean squared residual is minimized with a dense inverse Hessian, the default for
+so few weights. New points are drawn every 100 iterations: at fixed points, sines of large weights can
+have a residual of almost 0 and any values between them.
 
 References:
     Wang, Teng and Perdikaris, 2021, "Understanding and mitigating gradient flow pathologies in

@@ -1,9 +1,9 @@
 """The equation of Korteweg and de Vries, u_t + 6 u u_x + u_xxx = 0: two solitons meet.
 
-The larger one overtakes the smaller one on [-8, 8] x [0, 6], and the exact solution is Hirota's.
-The model holds the start, and terms hold u at both ends and u_x at the right one. The logarithm of
-the sum of all terms is minimized with a dense inverse Hessian, as by default for so few weights.
-The layers have `order=3`, the highest derivative that is taken.
+The larger one overtakes the smaller one on [-8, 8] x [0, 6]. The exact solution is Hirota's. The
+model satisfies the initial values, and terms of the loss have u at both ends and u_x at the right
+end. The logarithm of the sum of all terms is minimized with a dense inverse Hessian, the default for
+so few weights. The layers have `order=3`, the order of the highest derivative.
 
 References:
     Hirota, 1971, "Exact solution of the Korteweg-de Vries equation for multiple collisions of

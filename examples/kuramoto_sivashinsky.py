@@ -1,19 +1,18 @@
 """The equation of Kuramoto and Sivashinsky, u_t + 5 u u_x + 0.5 u_xx + 0.005 u_xxxx = 0.
 
-On [-1, 1] x [0, 1], periodic, from -sin(pi x). What grows and what damps is of the same size, and
-errors grow with it, so that time is cut into windows: u is what the last window ended with and a
-change, which the network learns anew from the weights of the last window.
+The domain is [-1, 1] x [0, 1], periodic in x, and u(x, 0) = -sin(pi x). Growth and damping have the
+same size, and errors grow too, so that time is divided into windows: u is the end of the last window
+plus a change, which the network learns, starting from the weights of the last window.
 
-- u is odd in x, so that half of the interval says all; the network gets cosines, which are even
-  and periodic, and its output is multiplied by sin(pi x);
-- the points have the same x in all windows: what a window starts from, and its derivatives, are
-  sums at these, and nothing is compiled anew;
-- the logarithm of the mean squared residual is minimized with a dense inverse Hessian, as by
-  default for so few weights.
+- u is odd in x, so that half of the interval is enough. The network receives cosines, which are even
+  and periodic, and its output is multiplied by sin(pi x).
+- The points have the same x in all windows: the start of a window and its derivatives are sums at
+  these points, and nothing is compiled again.
+- The logarithm of the mean squared residual is minimized with a dense inverse Hessian, the default
+  for so few weights.
 
-The solution that it is compared with is of a Fourier method with 256 modes and fourth-order steps
-in time. ETDRK4, another one, with other modes and steps, gives the same to 3e-7:
-`tests/test_examples.py`.
+The reference solution is from a Fourier method with 256 modes and fourth-order steps in time.
+Another method, ETDRK4, with other modes and steps, agrees to 3e-7: `tests/test_examples.py`.
 
 References:
     Wang, Sankaran and Perdikaris, 2022, "Respecting causality is all you need for training

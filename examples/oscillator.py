@@ -1,7 +1,7 @@
 """An inverse problem: damping and stiffness of an oscillator from samples of its motion.
 
-A network u(t) is fitted to the samples and to u'' + c u' + k u = 0 together, and c and k are
-trained beside it. The error that is printed is the larger one of the relative errors of c and k.
+A network u(t) is fitted to the samples and to u'' + c u' + k u = 0, and c and k are trained together
+with it. The printed error is the larger one of the relative errors of c and k.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """A trained ReLU network gets second derivatives: audit, smoothen, a few steps more.
 
-ReLU fits y well, and its second derivative is 0 wherever there is one. `audit` finds the layers
-that are to blame. `smoothen` puts smooth activations in their place and keeps the weights, and
-L-BFGS trains on, as the outputs have moved a little.
+ReLU fits y well, and its second derivative is 0 wherever it exists. `audit` finds the layers at
+fault. `smoothen` replaces their activations by smooth ones and keeps the weights. Since the outputs
+change a little, L-BFGS trains for a few more steps.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """The nonlinear Schroedinger equation i h_t + h_xx / 2 + abs(h)^2 h = 0 from h = 2 / cosh(x).
 
-A breather on [-5, 5] x [0, pi / 2], whose exact solution is that of Satsuma and Yajima. Its real
-and imaginary part are two outputs of a network that is even in x by its inputs. The model holds
-the start, and a term the values at x = 5. The logarithm of the sum of both terms is minimized
-with a dense inverse Hessian, as by default for so few weights.
+The solution is a breather on [-5, 5] x [0, pi / 2], with the exact form of Satsuma and Yajima. Its
+real and imaginary parts are two outputs of a network whose inputs are even in x. The model satisfies
+the initial values, and a term of the loss has the values at x = 5. The logarithm of the sum of both
+terms is minimized with a dense inverse Hessian, the default for so few weights.
 
 References:
     Satsuma and Yajima, 1974, "Initial value problems of one-dimensional self-modulation of

@@ -1,4 +1,4 @@
-"""Sobolev training: twelve points with their derivatives against twelve points without."""
+"""Sobolev training: twelve points with their derivatives, compared with twelve points without."""
 
 import argparse
 

@@ -1,9 +1,9 @@
 """Hessian and vibrational frequency of a learnt energy: a diatomic Morse molecule.
 
-A network learns the energy E(r1, r2) of two atoms from samples of it and of its slopes, minus the
-forces. At the minimum the eigenvalues of the mass-weighted Hessian are the squared angular
-frequencies. Exact are 0 (the molecule moves as a whole) and a sqrt(2 D / mu), with the reduced
-mass mu. The error that is printed is the relative one of the frequency.
+A network learns the energy E(r1, r2) of two atoms from samples of the energy and of its gradient,
+which is minus the forces. At the minimum, the eigenvalues of the mass-weighted Hessian are the
+squared angular frequencies. The exact frequencies are 0 (translation of the molecule) and
+a sqrt(2 D / mu), with the reduced mass mu. The printed error is the relative error of the second one.
 """
 
 import argparse

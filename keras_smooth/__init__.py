@@ -1,23 +1,22 @@
 """Correct, visible and trainable derivatives for Keras on TensorFlow.
 
-Shapes: a derivative has the shape of y, with the shape of a sample of x behind it once for each
+Shapes: a derivative has the shape of y, followed by the shape of a sample of x once for each
 order. A sample of one number adds no axes. With y of shape `(batch, m)`:
 
-- `derivatives`, `jacobian` and `hessian` keep this rule: y' is `(batch, m, d)` and y'' is
+- `derivatives`, `jacobian` and `hessian` follow this rule: y' is `(batch, m, d)` and y'' is
   `(batch, m, d, d)` for x of shape `(batch, d)`; both are `(batch, m)` for x of shape `(batch, 1)`,
   and y' is `(batch, m, atoms, 3)` for x of shape `(batch, atoms, 3)`.
-- Of operators that name the numbers of x, sum over them or go along a direction no axes of x are
-  left: `partials`, `linear_operator`, `laplacian`, `vector_laplacian`, `biharmonic`,
-  `directional` and `advection` have the shape of y.
-- `gradient` and `hessian_vector_product` need one output number a sample, and have the shape of
-  x in the place of that of y. So the forces of an energy with x of shape `(batch, atoms, 3)` are
-  `-gradient(energy, x)`, of that shape.
+- Operators that name numbers of x, sum over them or use a direction have no axes of x:
+  `partials`, `linear_operator`, `laplacian`, `vector_laplacian`, `biharmonic`, `directional` and
+  `advection` return the shape of y.
+- `gradient` and `hessian_vector_product` need one output number per sample, and return the shape
+  of x. The forces of an energy with x of shape `(batch, atoms, 3)` are `-gradient(energy, x)`, of
+  the same shape.
 - `divergence` sums over y and x: `(batch, 1)`, with as many axes as y. `curl` is `(batch, 3)`, in
   two dimensions `(batch, 1)`.
 
-With several outputs each value has their structure. With several inputs each derivative puts the
-structure of those that it is taken by in the place of the tensor: `dy["out"]["in"]`,
-`d2y["out"]["in"]["in"]`.
+With several outputs, each value has their structure. With several inputs, each derivative has the
+structure of the inputs in place of the tensor: `dy["out"]["in"]`, `d2y["out"]["in"]["in"]`.
 """
 # ruff: noqa: E402
 
@@ -114,7 +113,12 @@ __all__ = [
 ]
 
 
-# Hidden from type checkers, which would take any name for one that is here.
+def __dir__() -> list[str]:
+    """Lists the public names, without the modules and helpers that are imported."""
+    return [*__all__, "__version__"]
+
+
+# Type checkers would accept any name if they saw it.
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:

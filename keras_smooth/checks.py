@@ -1,7 +1,7 @@
-"""What every argument check shares: numbers, words, functions; and the backend that is needed.
+"""Checks of arguments that all modules share, and of the installed backend.
 
-Keras is imported inside of checks alone: the last one has to be asked before Keras is. So is NumPy,
-which the command line does without until it computes.
+Keras is imported in functions only, since the last check must run before Keras is imported. So is
+NumPy, which the command line does not need until it computes.
 """
 
 import difflib
@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-# The oldest versions that the package runs with. pip is told of them by an extra only, so that
+# The oldest supported versions. Only an extra tells pip about them, so that
 # it brings no second TensorFlow beside tensorflow-cpu, tf-nightly or another build.
 OLDEST = {"tensorflow": "2.16", "keras": "3.10"}
 _TITLES = {"tensorflow": "TensorFlow", "keras": "Keras"}
 _OTHER_BACKENDS = ("jax", "torch", "openvino")
-# Of what was received, messages show no more characters.
+# Messages show at most so many characters of what was received.
 _MOST_SHOWN = 80
 
 
 def shown(value: object) -> str:
-    """Returns what was received, in one line of a message."""
+    """Returns the text of a value, in one line, for a message."""
     if isinstance(value, str):
-        # Its spaces are its own, and its quotes are closed.
+        # Keep spaces inside of quotes, and close the quotes.
         return repr(value if len(value) <= _MOST_SHOWN else f"{value[:_MOST_SHOWN]}...")
     text = " ".join(repr(value).split())
     if len(text) > _MOST_SHOWN:
@@ -43,7 +43,7 @@ def shown(value: object) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns a sentence with the names that a misspelt one may have meant."""
+    """Returns a sentence with the names that a misspelt name may stand for."""
     names = sorted(names)
     matches = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     return (
@@ -68,7 +68,7 @@ def choice(name: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def truth(name: str, value: Any) -> bool:
-    """Returns an argument that is True or False; NumPy's are, 1 and 0 are not.
+    """Returns a boolean argument; NumPy's booleans are accepted, 1 and 0 are not.
 
     Raises:
         TypeError: If it is neither.
@@ -102,7 +102,7 @@ def function(name: str, value: Any, *arguments: str) -> Any:
             f"{name} must be {what}, received {shown(value)}, which does not take that: "
             f"{error}."
         ) from None
-    # What is built in may have no signature.
+    # A builtin may have no signature.
     except ValueError:
         pass
     return value
@@ -137,7 +137,7 @@ def path(name: str, value: Any) -> Path:
 
 
 def real_array(name: str, value: Any) -> "np.ndarray":
-    """Returns an argument as an array of real numbers; truths are none.
+    """Returns an argument as an array of real numbers; booleans are not accepted.
 
     Raises:
         TypeError: If it holds something else.
@@ -151,17 +151,17 @@ def real_array(name: str, value: Any) -> "np.ndarray":
         raise ValueError(f"{name} cannot be made an array: {error}") from None
     except (TypeError, NotImplementedError) as error:
         raise TypeError(f"{name} cannot be made an array: {error}") from None
-    # NumPy does not know bfloat16, which TensorFlow adds, for a float.
+    # For NumPy, bfloat16, which TensorFlow adds, is not a float.
     if found.dtype.kind not in "iuf" and found.dtype.name != "bfloat16":
         raise TypeError(f"{name} must hold real numbers, received {found.dtype}.")
     return found
 
 
 def regular_file(file: str | Path) -> Path:
-    """Returns the path of a file that can be read without end or wait.
+    """Returns the path of a regular file.
 
     Raises:
-        ValueError: If there is none, or it is something else; opening a FIFO would block.
+        ValueError: If it does not exist, or is something else; opening a FIFO would block.
     """
     try:
         mode = os.stat(file).st_mode
@@ -180,7 +180,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
 
     Args:
         name: What the argument is called in messages.
-        value: The argument; NumPy's integers are integers, True is none.
+        value: The argument. NumPy's integers are accepted, True is not.
         least: The least number that is allowed.
 
     Raises:
@@ -207,7 +207,7 @@ def finite_number(
 
     Args:
         name: What the argument is called in messages.
-        value: The argument; NumPy's numbers are numbers, True is none.
+        value: The argument. NumPy's numbers are accepted, True is not.
         least: The least number that is allowed.
         above: Whether the least number itself is not allowed.
 
@@ -228,7 +228,7 @@ def finite_number(
 def _is_finite(value: Any) -> bool:
     try:
         return math.isfinite(value)
-    # An integer beyond all floats.
+    # An integer that is too large for a float.
     except OverflowError:
         return False
 
@@ -238,13 +238,13 @@ def _is_truth(value: object) -> bool:
 
 
 def require_keras_on_tensorflow() -> None:
-    """Says in one sentence why the package cannot work here, with the command that helps.
+    """Raises an error if the package cannot work here, with the command that helps.
 
     Raises:
         ImportError: If TensorFlow or Keras is not installed or too old, or if Keras has
             another backend.
     """
-    # With a backend that is not installed, importing Keras fails before it can be asked.
+    # If the backend is not installed, importing Keras fails before its name can be read.
     if "keras" not in sys.modules:
         _require_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
     tensorflow, keras = map(_imported, OLDEST)
@@ -275,7 +275,7 @@ def _imported(name: str) -> ModuleType:
 def _require_version(name: str, version: str) -> None:
     oldest = OLDEST[name]
     if _minor(version) < _minor(oldest):
-        # tensorflow-cpu and others bring the same module.
+        # tensorflow-cpu and other packages have the same module.
         builds = importlib.metadata.packages_distributions().get(name, [name])
         raise ImportError(
             f"keras_smooth needs {_TITLES[name]} {oldest} or newer, but {_TITLES[name]} "

@@ -49,6 +49,10 @@ def gain(activation: str | Callable) -> float:
     Returns:
         A positive number; 1 if there is no slope, as for softmax.
 
+    Raises:
+        ValueError: If the name is unknown.
+        TypeError: If `activation` is neither a name nor a function.
+
     Example:
 
     >>> import keras_smooth
@@ -100,8 +104,8 @@ def _slopes(activation: Callable, points: np.ndarray) -> np.ndarray:
 def _quietly(activation: Callable, x: tf.Tensor) -> Any:
     """Returns an activation of a column of numbers.
 
-    The column is not the user's: that a softmax of single numbers is 1, as Keras warns, does
-    not concern the layer.
+    Keras warns that the softmax of single numbers is 1. The column is ours, so the warning does
+    not concern the user.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -130,8 +134,12 @@ class GainScaling(keras.initializers.GlorotUniform):
 
     Args:
         activation: Name of an activation, or the function.
-        seed: As for every Keras initializer.
+        seed: An integer or a `keras.random.SeedGenerator`, as for every Keras initializer.
         **kwargs: Further arguments of `keras.initializers.GlorotUniform`.
+
+    Raises:
+        ValueError: If the name is unknown.
+        TypeError: If `activation` is neither a name nor a function.
 
     Example:
 
@@ -184,11 +192,15 @@ def default(activation: Callable, seed: Any = None) -> keras.initializers.Initia
     """Returns the default initializer of a layer with this activation.
 
     Args:
-        activation: Activation function of the layer.
-        seed: As for every Keras initializer.
+        activation: Name or function of the layer's activation.
+        seed: An integer or a `keras.random.SeedGenerator`, as for every Keras initializer.
 
     Returns:
         A `GainScaling`.
+
+    Raises:
+        ValueError: If the name is unknown.
+        TypeError: If `activation` is neither a name nor a function.
 
     Example:
 

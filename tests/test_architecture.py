@@ -4,7 +4,6 @@ import ast
 import functools
 import graphlib
 import importlib
-import inspect
 import json
 import os
 import re
@@ -254,25 +253,6 @@ def test_each_group_of_the_table_of_times_has_files_of_tests(tmp_path):
 
 
 # Public names.
-
-
-def public():
-    for name in keras_smooth.__all__:
-        value = getattr(keras_smooth, name)
-        if inspect.ismodule(value):
-            yield from (getattr(value, member) for member in write_api.members_of(value))
-        else:
-            yield value
-
-
-@each("value", list(public()))
-def test_public_names_are_documented(value):
-    doc = inspect.getdoc(value)
-    assert doc and len(doc.splitlines()[0]) <= 92
-    if inspect.isfunction(value):
-        hints = value.__annotations__
-        assert "return" in hints or ".activations." in value.__module__
-        assert "Args:" in doc and "Example:" in doc
 
 
 def test_public_api_is_the_one_on_file():

@@ -335,7 +335,7 @@ def test_live(make_model, gaussian_data, monkeypatch):
 
 
 def test_live_outside_of_a_notebook(make_model, gaussian_data):
-    with pytest.warns(UserWarning, match="no notebook"):
+    with pytest.warns(UserWarning, match="not a notebook"):
         monitor = keras_smooth.DerivativeMonitor(gaussian_data[0], gaussian, live=True)
     fit(make_model(), gaussian_data, [monitor], epochs=1)
 

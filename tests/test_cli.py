@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -346,7 +347,10 @@ def test_glorot_sigmoid_shows_the_articles_failure(capsys, tmp_path, here):
         "--seeds", "1", "--epochs", "2", "--jobs", "1", "--out", str(tmp_path),
     )  # fmt: skip
     assert status == 0, err
-    assert "sigmoid: the start is all but constant" in (tmp_path / "report.md").read_text()
+    assert (
+        "sigmoid: the initial network is nearly constant"
+        in (tmp_path / "report.md").read_text()
+    )
 
 
 # What TensorFlow is not needed for.
@@ -502,3 +506,17 @@ def test_a_shell_can_read_its_script(tmp_path, shell):
         pytest.skip(f"there is no {shell}")
     (tmp_path / "script").write_text(text)
     subprocess.run([shell, "-n", tmp_path / "script"], check=True)
+
+
+def test_deprecations_of_other_packages_are_not_shown(capsys, tmp_path, monkeypatch):
+    def import_tfp(*_, **__):
+        warnings.warn(
+            "distutils Version classes are deprecated", DeprecationWarning, stacklevel=2
+        )
+        warnings.warn("A sentence for the user.", UserWarning, stacklevel=2)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(keras_smooth, "compare", import_tfp)
+    status, out, err = main(capsys, "compare", "--out", str(tmp_path / "a"))
+    assert status == 2 and "enough" in err
+    assert "A sentence for the user." in out and "distutils" not in out + err

@@ -265,3 +265,26 @@ def test_a_chart_is_saved_as_a_picture(browser, written):
     buttons = browser.value("document.querySelectorAll('.png').length")
     drawn = browser.value("document.querySelectorAll('.chart canvas').length")
     assert buttons == drawn > 0
+
+
+# An A4 page in CSS pixels, within the margins of Chromium.
+PAPER = 718, 1047
+
+
+@needs_a_browser
+def test_print_has_whole_tables_and_an_activation_a_page(browser, written):
+    browser.open(written)
+    browser.value("dispatchEvent(new Event('beforeprint'))")
+    browser.resize(*PAPER)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    closed = browser.value("document.querySelectorAll('details:not([open])').length")
+    wide = browser.value(
+        "[...document.querySelectorAll('table, .charts, figure')]"
+        f".filter(each => each.getBoundingClientRect().right > {PAPER[0]}).length"
+    )
+    heights = browser.value(
+        "[...document.querySelectorAll('details.activation')].map(each => each.offsetHeight)"
+    )
+    browser.call("Emulation.setEmulatedMedia", media="")
+    assert (closed, wide) == (0, 0)
+    assert max(heights) < PAPER[1]

@@ -284,6 +284,9 @@ def test_other_variants_stand_beside_the_main_one():
     assert "What the factors change" not in pages.as_markdown(
         made_up({"tanh": (1e-5,)}), []
     )
+    for sentence, problem in zip(report.sentences(found)[::2], ("gaussian", "sine")):
+        assert sentence.startswith(f"{problem}: ") and "tanh" in sentence
+        assert sentence in answer.text
     alone = keras_smooth.Comparison(found).variants
     assert [one.summary[0].d2y_mse for one in alone.values()][::2] == [2.5e-5] * 2
     assert "--problem gaussian sine" in findings.command(found)
@@ -333,7 +336,8 @@ def test_dead_start_is_said():
     assert dead < 1e-3 < 0.1 < alive
     text = pages.as_markdown(found.results)
     assert (
-        "sigmoid: the start is all but constant" in text and "tanh: the start" not in text
+        "sigmoid: the initial network is nearly constant" in text
+        and "tanh: the initial" not in text
     )
 
 

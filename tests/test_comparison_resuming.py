@@ -191,7 +191,9 @@ def test_a_function_that_is_not_given_again_is_asked_for(stored):
 
 
 def test_nothing_to_resume_is_warned_of(tmp_path):
-    with pytest.warns(UserWarning, match="nothing to resume in .*: all begins anew"):
+    with pytest.warns(
+        UserWarning, match="nothing to resume in .*: a new comparison begins"
+    ):
         keras_smooth.compare(
             ["tanh"], 1, epochs=1, architecture="1x2", out=tmp_path, resume=True
         )

@@ -132,7 +132,7 @@ def test_trained_by_lbfgs_with_one_seed(rng):
 
 WRONG = {
     "no seed": ({"probes": 3}, ValueError, "`seed` must be given with probes="),
-    "no probes": ({"seed": 3}, ValueError, "`seed` is that of probes"),
+    "no probes": ({"seed": 3}, ValueError, "`seed` needs `probes`"),
     "one probe": ({"probes": 1, "seed": 0}, ValueError, "`probes` must be 2 or more"),
     "half a probe": ({"probes": 2.5, "seed": 0}, TypeError, "`probes` must be an integer"),
     "a word": ({"probes": 2, "seed": "a"}, TypeError, "`seed` must be a whole number or"),

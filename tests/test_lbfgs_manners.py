@@ -100,6 +100,23 @@ class OfPython(keras.layers.Layer):
         return x + tf.ensure_shape(tf.stop_gradient(twice - 2.0 * x), x.shape)
 
 
+class GrowingList(keras.layers.Layer):
+    """A loop that writes behind the end of a list, which XLA ignores without an error."""
+
+    def call(self, x):
+        states = tf.TensorArray(x.dtype, 0, dynamic_size=True, element_shape=x.shape)
+        _, _, states = tf.while_loop(
+            lambda i, state, states: i < 3,
+            lambda i, state, states: (
+                i + 1,
+                tf.tanh(state + x),
+                states.write(i, tf.tanh(state + x)),
+            ),
+            (0, x, states),
+        )
+        return tf.reduce_sum(states.stack(), axis=0)
+
+
 class SaysNo(keras.layers.Layer):
     """A layer that says so itself, as Keras' own do."""
 
@@ -122,17 +139,29 @@ def printing(y_true, y_pred):
     return keras.ops.mean((y_true - y_pred) ** 2, axis=-1)
 
 
+def growing():
+    """A list in front of all weights: XLA itself refuses the gradient of one behind them."""
+    layers = [GrowingList(dtype="float64"), dense(1, dtype="float64")]
+    model = keras.Sequential([keras.Input((2,), dtype="float64"), *layers])
+    model.compile(loss="mse")
+    return model
+
+
 # Name: model, data; each in memory, in batches of a stream, and of equations.
 NOT_FOR_XLA = {
     "Python": lambda: net(OfPython(dtype="float64")),
     "says no": lambda: net(SaysNo(dtype="float64")),
+    # In front of all weights: XLA itself refuses the gradient of such a list.
+    "a list that grows": growing,
     "spectral": lambda: net(spectral()),
     "loss": lambda: net(loss=printing),
 }
 
 
 # XLA takes seconds to refuse; a layer that says so itself is not compiled at all.
-@pytest.mark.parametrize("name", representatives(NOT_FOR_XLA, ["says no"]))
+@pytest.mark.parametrize(
+    "name", representatives(NOT_FOR_XLA, ["says no", "a list that grows"])
+)
 def test_what_xla_cannot_compile_is_run_without_it_with_one_warning(name):
     model = NOT_FOR_XLA[name]()
     start = [np.array(v) for v in model.variables]

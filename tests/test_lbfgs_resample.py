@@ -244,7 +244,7 @@ def test_needs_an_objective_and_a_resample():
     model = net()
     model.compile(loss="mse")
     resample = keras_smooth.Resample(_draw)
-    with pytest.raises(ValueError, match="goes with `objective`"):
+    with pytest.raises(ValueError, match="needs an `objective`"):
         keras_smooth.fit_lbfgs(model, X["inside"], X["inside"], resample=resample)
     with pytest.raises(TypeError, match=r"keras_smooth\.Resample"):
         keras_smooth.fit_lbfgs(model, X, objective=terms, resample=len)

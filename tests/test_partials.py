@@ -329,7 +329,12 @@ def test_heat_equation_by_fit_lbfgs(rng):
 
 
 WRONG = {
-    "a name that is not there": (["y"], "xt", ValueError, "'y', which is made of no names"),
+    "a name that is not there": (
+        ["y"],
+        "xt",
+        ValueError,
+        "'y', which does not consist of names",
+    ),
     "no names": (["x"], None, ValueError, "x has no names"),
     "one word": ("xt", "xt", TypeError, "must be a list"),
     "nothing": ([], "xt", ValueError, "must have a partial derivative"),

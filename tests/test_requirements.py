@@ -177,7 +177,7 @@ def monitor(**arguments):
     return keras_smooth.DerivativeMonitor(x, keras.ops.sin, 1, **arguments)
 
 
-@pytest.mark.filterwarnings("ignore:.*this is no notebook")
+@pytest.mark.filterwarnings("ignore:.*this is not a notebook")
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_without_matplotlib_name_the_command(name, tmp_path, monkeypatch):
     """NumPy is held by it: what matplotlib needs would bring NumPy 2 in the place of 1."""

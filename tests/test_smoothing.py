@@ -224,6 +224,16 @@ def test_operations_are_replaced(name):
         assert error < 1e-4 * (1.0 + np.abs(true).max())
 
 
+def test_a_saved_repair_is_proven_as_before(tmp_path):
+    smooth = keras_smooth.smoothen(
+        keras.Sequential([keras.Input((2,)), L.Dense(8, "relu"), L.LeakyReLU(), L.Dense(1)])
+    )
+    smooth.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert hash(again.layers[0].activation) == hash(smooth.layers[0].activation)
+    assert keras_smooth.audit(again).outcome == "proven"
+
+
 def test_replaced_operations_are_saved(tmp_path):
     function = lambda x: ops.minimum(ops.abs(x), ops.max(x, axis=1, keepdims=True))  # noqa: E731
     smooth = keras_smooth.smoothen(_operated(function, "float32"))

@@ -87,7 +87,7 @@ _TEXTS = {
     "recurrent_dropout": f"Share between 0 and 1 {_DROPPED} state.",
     "recurrent_initializer": "Initializer of the recurrent kernel, which acts on the state.",
     "recurrent_regularizer": "Regularizer of the recurrent kernel, or None.",
-    "renorm": "Whether to take batch renormalization; True is refused.",
+    "renorm": "Whether to use batch renormalization; True raises an error.",
     "renorm_clipping": "As in Keras; without effect.",
     "renorm_momentum": "As in Keras; without effect.",
     "reset_after": "Whether the reset gate acts after the product with the recurrent "
@@ -101,7 +101,7 @@ _TEXTS = {
     "size": "Integer or 2 integers, the factors for height and width.",
     "stateful": "Whether a batch begins with the state that the last one ended with.",
     "strides": "{sizes}, the step from one window to the next.",
-    "synchronized": "Whether to take moments over all replicas; True is refused.",
+    "synchronized": "Whether to compute moments over all replicas; True raises an error.",
     "unit_forget_bias": "Whether the bias of the forget gate begins at 1.",
     "units": "Positive integer, the size of the output.",
     "unroll": "Whether the loop over the steps is unrolled, which is faster for short "

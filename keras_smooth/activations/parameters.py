@@ -17,7 +17,7 @@ class partial:
 
     Args:
         function: The name of an activation, or the function.
-        **parameters: Its parameters, plain numbers.
+        **parameters: Its parameters, numbers or tuples of numbers.
 
     Raises:
         TypeError: If the function has no such parameter.
@@ -64,6 +64,7 @@ class partial:
         return self.function, tuple(sorted(self.parameters.items()))
 
     def get_config(self) -> dict:
+        """Returns the config that Keras saves: the function's, and its parameters."""
         function = keras.activations.serialize(self.function)
         return {"function": function, **self.parameters}
 

@@ -28,7 +28,7 @@ from keras_smooth.models import (
 )
 from keras_smooth.operations.rows import least
 
-# Of x so many numbers are looked at.
+# The number of numbers of x that are used.
 _NUMBERS = 4096
 _NOTHING = "no floating-point input leads here: there is nothing to differentiate"
 
@@ -101,7 +101,7 @@ def _audited(
     nearby: bool,
     progress: Callable[[str, int, int], None] | None,
 ) -> Audit:
-    """Returns the audit of a model that is built, at inputs that fit it."""
+    """Returns the audit of a built model at inputs that fit it."""
     examined = _examined(model, inputs, order, nearby)
     called = set().union(*(each.called for each in examined.values()))
     parts = traced.rows_of(model, called)
@@ -128,7 +128,7 @@ def _in_modes(examined: dict[str, Any], function: Callable) -> dict[str, Finding
 
 
 def _with_zeros(x: Any) -> Any:
-    """Returns inputs that were drawn with zeros in the place of the last sample."""
+    """Returns drawn inputs, with zeros as the last sample."""
     return keras.tree.map_structure(
         lambda t: tf.concat([t[:-1], tf.zeros_like(t[-1:])], 0) if calls.is_float(t) else t,
         x,
@@ -138,13 +138,13 @@ def _with_zeros(x: Any) -> Any:
 def _examined(
     model: keras.layers.Layer, x: Any, order: int, nearby: bool
 ) -> dict[str, "_Examined | _Untraced"]:
-    """Returns what is read of a model in both modes, once where these are the same."""
+    """Returns the readings of a model in both modes; one object if both are the same."""
     found: dict[str, _Examined | _Untraced] = {}
     for mode in MODES:
         training = mode == "training"
         try:
             trace = traced.trace(model, x, training)
-        # Whatever Python does with values ends in an error of its own kind.
+        # Tracing can raise any error.
         except Exception as error:
             found[mode] = _Untraced(model, x, order, training, nearby, error)
             continue
@@ -157,14 +157,14 @@ def _examined(
 
 
 class _Examined:
-    """A model in one mode, as its operations tell.
+    """A model in one mode, described by its operations.
 
     Args:
         model: The model.
         x: Its inputs.
         order: The highest order.
         trace: Its operations.
-        nearby: Whether x is the user's.
+        nearby: Whether the user passed x.
     """
 
     def __init__(
@@ -273,7 +273,7 @@ class _Untraced:
         x: Its inputs.
         order: The highest order.
         training: The mode.
-        nearby: Whether x is the user's.
+        nearby: Whether the user passed x.
         error: What tracing raised.
     """
 

@@ -1,4 +1,4 @@
-"""What no row tells, measured at samples: nested tapes against differences of the layer."""
+"""Nested tapes compared with differences of a layer, for operations without a row."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls, own_call
 
 _SEED = 1
-# Of the samples and calls of a layer so many are measured.
+# The numbers of samples and of calls of a layer that are measured.
 _SAMPLES, _CALLS = 4, 4
 
 
@@ -46,7 +46,7 @@ def measured(
     x = keras.tree.map_structure(lambda t: t[:num_samples], x)
     try:
         recorded = calls.record(model, [part], (x,), training)[id(part)]
-    # A model of one size of batch, say: its own code may raise anything.
+    # The code of a model can raise any error, for example for another size of batch.
     except Exception as error:
         return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
     evaluations = [_evaluation(part, call, order, training) for call in recorded[:_CALLS]]
@@ -73,7 +73,7 @@ def as_function(
 ) -> tuple[Any, Callable]:
     """Returns the tensors of a call and a function of them.
 
-    It is the part itself where that can be: in float64 differences have twice the digits.
+    It is the part itself if possible: in float64, differences have twice the digits.
     """
     tensors = [leaf for leaf in keras.tree.flatten(call.arguments()) if tf.is_tensor(leaf)]
     is_layer = isinstance(part, keras.layers.Layer)
@@ -101,17 +101,17 @@ def _directions(moving: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
 
 
 def _compared(evaluation: Evaluation) -> Finding:
-    """Returns what comparing nested tapes with differences finds."""
+    """Returns the finding of a comparison of nested tapes with differences."""
     try:
         values, lost = by_tapes(evaluation)
         if 1 < lost <= evaluation.order:
-            # What is there can be compared in float64.
+            # Derivatives that exist are compared in float64.
             task = tasks.directional(int(lost) - 1)
             below = _compared(dataclasses.replace(evaluation, task=task))
             if below.cause.verdict == Verdict.FAULTY:
                 return below
         found = calls.without_trace(verification.compared, evaluation, values)
-    # Whatever TensorFlow or the layer's own code raises.
+    # TensorFlow or the layer's code can raise any error.
     except Exception as error:
         return Finding(Cause.UNKNOWN, reason=_first_line(error))
     for order, row in enumerate(found.agreements):
@@ -132,13 +132,13 @@ def _compared(evaluation: Evaluation) -> Finding:
 def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
     """Returns the derivatives by nested tapes, and from which order on there are none.
 
-    Those that TensorFlow does not have are 0, as some truly are.
+    Derivatives that TensorFlow does not have are 0, as some are in truth.
     """
     entries, lost = list(_along(evaluation, 0)), math.inf
     for order in range(1, evaluation.order + 1):
         try:
             entries.append(_along(evaluation, order)[-1] if lost == math.inf else None)
-        # An operation has no gradient, or none that has a gradient.
+        # An operation has no gradient, or its gradient has none.
         except (LostError, LookupError):
             lost = order
             entries.append(None)

@@ -1,4 +1,4 @@
-"""What a model file claims, held against its size before memory is used.
+"""The sizes in a model file, compared with the size of the file before memory is used.
 
 A few bytes of a config can ask for any number of weights, a few of an archive or of HDF5 can
 stand for any number of zeros.
@@ -18,7 +18,7 @@ import tensorflow as tf
 from keras_smooth.models import graph, sample_inputs
 
 _WEIGHTS = "model.weights.h5"
-# Weights are hardly smaller when they are packed, and text is not a hundred times smaller.
+# Compression hardly makes weights smaller, and makes text less than a hundred times smaller.
 _MOST_PACKED = 100
 # A layer may compute some of its weights anew, and has small ones in any case.
 _MOST_BESIDE = 4
@@ -28,11 +28,11 @@ _MOST_NUMBERS = 2**28
 
 
 class TooLarge(ValueError):
-    """Says in one clause what is claimed."""
+    """An error whose message is one clause."""
 
 
 def bytes_of_weights(path: Path) -> int:
-    """Returns how many bytes of weights are in a model file.
+    """Returns the number of bytes of weights in a model file.
 
     Raises:
         TooLarge: If the archive, or the weights in it, claim to be more than the file can
@@ -68,7 +68,7 @@ def _bytes_of_datasets(file: h5py.File) -> int:
 
 @contextlib.contextmanager
 def limited_to(size: int) -> Iterator[None]:
-    """Refuses variables of more bytes than a file has, before they are made.
+    """Raises an error for variables of more bytes than a file has, before they are created.
 
     Args:
         size: Bytes of weights in the file.
@@ -92,7 +92,7 @@ def limited_to(size: int) -> Iterator[None]:
     try:
         with tf.variable_creator_scope(create):
             yield
-    # Keras wraps errors, or goes on without what it cannot build.
+    # Keras wraps errors, or continues without the parts that it cannot build.
     except Exception as error:
         raise refused or error from None
     if refused:
@@ -106,7 +106,7 @@ def _bytes_of_variable(initial_value: Any = None, dtype: Any = None, **_: Any) -
             value = initial_value() if callable(initial_value) else initial_value
             dtype = tf.as_dtype(value.dtype if dtype is None else dtype)
             return math.prod(value.shape) * dtype.size
-    # An initializer of the user's own may need more than symbols.
+    # An initializer of the user may need values, not symbols.
     except Exception:
         return 0
 

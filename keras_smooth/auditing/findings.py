@@ -1,4 +1,4 @@
-"""What can be found of the derivatives of a layer: verdicts and causes, one row each."""
+"""Verdicts and causes of findings, one row each."""
 
 import dataclasses
 import enum
@@ -9,7 +9,7 @@ from keras_smooth.presentation.tables import Tone
 
 
 class Verdict(str, enum.Enum):
-    """What is said of a layer or a model, with the exit status of `keras-smooth audit`.
+    """The verdict on a layer or a model, with the exit status of `keras-smooth audit`.
 
     From the best to the worst.
     """
@@ -80,12 +80,12 @@ class Cause(str, enum.Enum):
 
     @property
     def page(self) -> str:
-        """The page of the documentation that explains it, empty where none has to."""
+        """The page of the documentation that explains it, or ""."""
         return _CAUSES[self][3]
 
 
 _REPAIR = "docs/howto/audit_and_repair.md"
-# Verdict, what it means, what to do where nothing better is known, and the page about it.
+# Verdict, meaning, default advice, and the page of the documentation.
 _CAUSES = {
     Cause.NONE: (Verdict.PROVEN, "", "", ""),
     Cause.MEASURED: (Verdict.CHECKED, "", "", ""),
@@ -131,7 +131,7 @@ _CAUSES = {
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What was found of a layer in one mode.
+    """A finding on a layer in one mode.
 
     Args:
         cause: Why.
@@ -156,7 +156,7 @@ MODES = ("inference", "training")
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
-    """Returns the worst of several verdicts, that of nothing is proven."""
+    """Returns the worst of several verdicts; without any it is proven."""
     return max(verdicts, key=list(Verdict).index, default=Verdict.PROVEN)
 
 
@@ -177,6 +177,6 @@ def worst(findings: Sequence[Finding]) -> Finding:
 def severity(finding: Finding) -> tuple:
     """Returns what findings are compared by: the worse, the larger."""
     verdict = list(Verdict).index(finding.cause.verdict)
-    # A dtype that loses digits has no order: any other fault says more.
+    # An imprecise dtype has no order; any other fault is more specific.
     order = -finding.order if finding.order else -math.inf
     return verdict, order, list(Cause).index(finding.cause)

@@ -1,4 +1,4 @@
-"""What samples tell of operations whose pieces meet, or that are not defined everywhere."""
+"""Verdicts from samples on operations with breakpoints or edges of domains."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from keras_smooth.auditing.plan import LayerStep, Plan, words_of
 from keras_smooth.auditing.samples import Samples
 from keras_smooth.operations import rows
 
-# So many places are looked for in one model; what more there is counts as its row says.
+# At most so many places are examined in one model; others are judged by their rows.
 _MOST = 8
 
 
@@ -19,8 +19,8 @@ class Judge:
     """Judges the operations of pieces of a model in one mode.
 
     Args:
-        plan: What was read.
-        samples: Where the samples are.
+        plan: The plan of the model.
+        samples: The samples.
         not_finite: Returns the first order of a derivative that is not finite at the samples,
             or None.
         measured: Returns what measuring the model at all samples finds.
@@ -40,7 +40,7 @@ class Judge:
         self._looked = 0
 
     def findings(self, belongs: Callable[[Sequence[int]], bool]) -> Iterator[Finding]:
-        """Yields what is found of the operations of a layer.
+        """Yields the findings on the operations of a layer.
 
         Args:
             belongs: Whether an operation in the layers of some numbers belongs to it.
@@ -55,19 +55,19 @@ class Judge:
             yield self._of_equality(step)
 
     def _settled(self, step: LayerStep) -> Finding:
-        """Returns the finding of a layer that is known to be rough, whatever it gets."""
+        """Returns the finding of a layer that is known to be rough for all inputs."""
         return self._rough(step, step.smoothness, self._words(step))
 
     def _words(self, step: LayerStep) -> str:
         """Returns where a layer is rough, as its row says or as its operation tells."""
         parts = (self.plan.traced.parts[number] for number in reversed(step.parts))
         words = next(filter(None, (words_of(part, self.plan.order) for part in parts)), "")
-        # In training mode samples lie much as in inference.
+        # In training mode, the samples are nearly the same as in inference.
         sides = "" if self.plan.traced.training else self._sides(step)
         return "; ".join(filter(None, (words, sides))) if words else self._meets(step)
 
     def _of_pieces(self, step: LayerStep) -> Finding:
-        """Returns the finding of an operation of pieces in code of which no more is known."""
+        """Returns the finding of an operation with breakpoints in unknown code."""
         kind = step.operation.type
         by_row = self._rough(step, step.smoothness, self._words(step))
         row = rows.row(kind)
@@ -118,7 +118,7 @@ class Judge:
         return dataclasses.replace(found, reason=reason, operation=kind, layer=layer)
 
     def _of_equality(self, step: LayerStep) -> Finding:
-        """Returns the finding of what is compared for equality, as a mask or a guard.
+        """Returns the finding of a comparison for equality, as in a mask or a guard.
 
         What a mask leaves out jumps as soon as it is no longer left out, and is held. Behind a
         guard of a single point the function goes on, and its derivatives have to be those.
@@ -154,7 +154,7 @@ class Judge:
         # Of an operation without a rule for jets.
         except Exception:
             return fine
-        # At a pole y itself jumps.
+        # At a pole, y itself jumps.
         if not orders or not orders[-1]:
             return fine
         order = orders[-1]
@@ -173,7 +173,7 @@ class Judge:
         return orders
 
     def _can_look(self) -> bool:
-        """Returns whether to look for one more place, and counts it."""
+        """Counts a place, and returns whether to examine it."""
         self._looked += 1
         usable = self.plan.has_rules and not self.plan.is_random
         return usable and self._looked <= _MOST
@@ -189,7 +189,7 @@ class Judge:
         return f"{kind} {words}" + (f": {sides}" if sides else "")
 
     def _sides(self, step: LayerStep) -> str:
-        """Returns how many values lie on either side, and how near the nearest is."""
+        """Returns a text with the numbers of values on either side, and the smallest distance."""
         found = self.samples.of(step) if self.nearby else np.zeros(0)
         found = found[np.isfinite(found)]
         if not len(found):

@@ -9,10 +9,10 @@ import keras
 from keras_smooth.auditing import claimed_sizes
 from keras_smooth.checks import regular_file
 
-# What every file that Keras writes has in it.
+# The members of every file that Keras writes.
 _CONFIG = "config.json"
 _HDF5 = b"\x89HDF"
-# Published holes in Keras' reading of files: which versions have them, and their names.
+# Published vulnerabilities of Keras in reading files: versions and names.
 _HOLES = (
     (((0,), (3, 12, 1)), "CVE-2026-0897, CVE-2026-1462, CVE-2026-1669"),
     (((3, 13), (3, 13, 2)), "CVE-2026-0897, CVE-2026-1462, CVE-2026-1669"),
@@ -50,7 +50,7 @@ def read_model(file: str) -> keras.Model:
         return model
     except claimed_sizes.TooLarge as error:
         raise ValueError(f"Cannot read {file}: {error}.") from None
-    # A damaged file can raise anything.
+    # A damaged file can raise any error.
     except Exception as error:
         raise ValueError(f"Cannot read {file}: {_cause(error)}.") from error
 

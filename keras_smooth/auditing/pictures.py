@@ -25,7 +25,7 @@ _SHOWN = (Cause.ROUGH, Cause.WRONG, Cause.NAN)
 
 
 class Pictures:
-    """Draws the layers of a model that was audited, when somebody looks.
+    """Draws the layers of an audited model, when they are shown.
 
     Args:
         model: The model.
@@ -44,7 +44,7 @@ class Pictures:
         self._model, self._x, self._parts, self._order = model, x, parts, order
 
     def of(self, row: LayerAudit) -> str:
-        """Returns the picture of a layer, empty where there is none to draw."""
+        """Returns the picture of a layer, or "" if there is nothing to draw."""
         part = self._parts.get(row.name)
         if part is None or row.cause not in _SHOWN:
             return ""
@@ -55,7 +55,7 @@ class Pictures:
             if _size(call.arguments()) + _size(call.output) > _MOST_NUMBERS:
                 return ""
             x, function = checks.as_function(part, call, training)
-            # Where a slope jumps, the next derivative shows it best.
+            # If a derivative jumps, the next one shows it best.
             order = self._order if row.cause == Cause.ROUGH else row.order
             tapes, values = _along_a_line(x, function, order)
         t = np.linspace(0.0, 1.0, _NUM_POINTS)
@@ -103,7 +103,7 @@ def _along_a_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.nda
     for _ in range(order):
         values = np.gradient(values, t, axis=0, edge_order=2)
     off = np.nan_to_num(np.abs(derivative - values), nan=np.inf, posinf=np.inf)
-    # Where one looks first, if it is wrong there at all.
+    # Readers look at the middle first.
     middle = off[_NUM_POINTS // 8 : -_NUM_POINTS // 8]
     column = int(np.argmax((middle if middle.any() else off).max(axis=0)))
     return derivative[:, column], values[:, column]

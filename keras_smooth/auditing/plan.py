@@ -1,4 +1,4 @@
-"""What the table of operations tells of a trace, and what has to be looked at in samples."""
+"""What the table of operations says about a trace, and what samples have to decide."""
 
 import dataclasses
 import functools
@@ -18,15 +18,15 @@ from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import keeps_off_its_edge
 from keras_smooth.operations.walk import State, Step
 
-# What declares another gradient than that of what it computes.
+# Operations that declare another gradient than that of their function.
 _DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
 # Layers of Keras of which samples tell whether they are smooth: their code is the user's, or
 # they have a kink at 0 alone.
 _TOLD_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
-# What a mask may be made of, beside the inputs themselves.
+# Operations, apart from the inputs, from which a mask may be made.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
-# Whose gradient is wrong at 0 alone.
+# Operations whose gradient is wrong at 0 only.
 _WRONG_AT_ZERO = frozenset(("BesselI0", "Pow"))
 
 
@@ -45,7 +45,7 @@ class LayerStep(Step):
 
 @dataclasses.dataclass
 class Plan:
-    """What was read of a trace.
+    """The reading of a trace.
 
     Args:
         traced: The trace.
@@ -139,13 +139,13 @@ def _with_derivatives(program: Program) -> Program:
 
 
 class _Reader(walk.Walk):
-    """Fills a plan on the way along the operations of a program."""
+    """Fills a plan along the operations of a program."""
 
     def __init__(self, made: Plan) -> None:
         super().__init__()
         self.plan = made
         self.parts = made.traced.parts
-        # Whether it is within a function of which more is known than of its operations.
+        # Whether it is in a function with a registered smoothness.
         self.is_known = False
 
     def quiet(self) -> walk.Walk:
@@ -155,7 +155,7 @@ class _Reader(walk.Walk):
     def function(self, step: Step, name: str) -> Sequence[State] | None:
         facts, within = registered.facts(name), _in_layers(step)
         if self.plan.nearby and facts.tapes_right_to < self.plan.order:
-            # What is registered counts all points, and few are special.
+            # A registered class holds at all points, of which few are special.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
             self.plan.measured.append((within.parts, reason))
         else:
@@ -188,7 +188,7 @@ class _Reader(walk.Walk):
     def _read(self, step: LayerStep) -> None:
         """Reads an operation with derivatives by something that moves."""
         operation, row = step.operation, rows.row(step.operation.type)
-        # What integers and booleans decide is told where these come from.
+        # Decisions by integers and booleans are judged where these come from.
         inputs = [
             state == State.MOVES and rows.is_smooth(x.dtype)
             for state, x in zip(step.given, operation.inputs)
@@ -215,7 +215,7 @@ class _Reader(walk.Walk):
             self._found(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
 
     def _gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
-        """Notes an operation of which TensorFlow has not all derivatives."""
+        """Notes an operation for which TensorFlow lacks a derivative."""
         order, operation = self.plan.order, step.operation
         if right_to >= order:
             return
@@ -232,7 +232,7 @@ class _Reader(walk.Walk):
         self._found(step, Cause.WRONG, first, words, by_jets)
 
     def _piece(self, step: LayerStep, k: float, known: bool = False) -> None:
-        """Notes an operation of pieces, unless its layer is known to be smooth enough."""
+        """Notes an operation with breakpoints, unless its layer is known to be smooth enough."""
         if self.is_known:
             return
         of_layer = self.plan.known_of(step)
@@ -286,7 +286,7 @@ def known_class(part: keras.Operation) -> float | None:
 
 
 def _is_stock(part: keras.Operation) -> bool:
-    """Returns whether a layer is of Keras, without a function of the user's own."""
+    """Returns whether a layer is one of Keras, without a function of the user."""
     if not isinstance(part, keras.layers.Layer) or type(part) in _TOLD_BY_SAMPLES:
         return False
     is_of_keras = type(part).__module__.partition(".")[0] == "keras"
@@ -322,7 +322,7 @@ def _first_of_pieces(step: LayerStep, body: Program) -> LayerStep:
 
 
 def _is_input(tensor: tf.Tensor) -> bool:
-    """Returns whether a tensor has numbers of an input as they are."""
+    """Returns whether a tensor has unchanged numbers of an input."""
     while tensor.op.type in _SHAPING:
         tensor = tensor.op.inputs[0]
     return bool(tensor.op.type == "Placeholder")

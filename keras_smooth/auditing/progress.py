@@ -1,23 +1,23 @@
-"""A line on the terminal that says which layer is measured."""
+"""A line in the terminal with the current layer."""
 
 import time
 
 from rich.console import Console
 from rich.markup import escape
 
-# An audit that takes less needs no word.
+# A shorter audit needs no line.
 SECONDS = 3.0
 
 
 class ProgressLine:
-    """Says on a terminal which layer is measured, and leaves no trace there.
+    """Shows the current layer in a terminal, and removes the line at the end.
 
     As a context it is the argument `progress` of `audit`. Where the console is no terminal
-    it says nothing.
+    it shows nothing.
 
     Args:
         console: Of stderr.
-        seconds: After which it begins.
+        seconds: Seconds before the line is shown.
     """
 
     def __init__(self, console: Console, seconds: float = SECONDS) -> None:

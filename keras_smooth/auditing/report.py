@@ -1,4 +1,4 @@
-"""What an audit found: a row for each layer, printed as a table or as JSON."""
+"""The result of an audit: a row for each layer, printed as a table or as JSON."""
 
 import contextlib
 import dataclasses
@@ -25,13 +25,13 @@ from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.smoothing import is_replaced
 
 _MOST_PICTURES = 4
-# What the reason of a kink says of the samples.
+# The part of a reason that describes the samples.
 _SIDES = re.compile("[:;] [0-9]+ values of the samples lie .*?(?=;|$)")
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerAudit:
-    """What was found for one layer, or for the whole model.
+    """The result for one layer, or for the whole model.
 
     Args:
         name: Path of the layer: its name after those of the models it is nested in.
@@ -105,7 +105,7 @@ def layer_audit(
 
 
 def remedy(part: keras.Operation, finding: Finding, order: int) -> str:
-    """Returns the advice for a layer or model with a finding, empty if all is well."""
+    """Returns the advice for a layer or model with a finding, or ""."""
     cause = finding.cause
     if cause not in (Cause.ROUGH, Cause.WRONG, Cause.NAN):
         return cause.remedy
@@ -134,7 +134,7 @@ def _of_layers_within(part: keras.Operation) -> str:
 
 
 def _is_changed(part: keras.Operation, order: int) -> bool:
-    """Returns whether smoothen puts something else in the place of a part."""
+    """Returns whether smoothen replaces a part."""
     return layers.exact_form(type(part)) is not type(part) or is_replaced(part, order)
 
 
@@ -167,14 +167,22 @@ def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
 class Audit(ShownAsTable):
     """The result of `audit`: one row for each layer, and one for the whole model.
 
-    `print` shows it as a table with a sentence for each finding, `show()` in color where the
-    terminal has it, and a notebook with small pictures of derivatives that are wrong.
+    `print` shows a table with a sentence for each finding. `show()` uses the colors of the
+    terminal. Notebooks also show small pictures of the derivatives that are wrong.
 
     Args:
-        order: The highest order that was looked at.
-        rows: `LayerAudit` of the layers, in the order of the model.
-        model: `LayerAudit` of the model as a whole.
-        draw: Returns the picture of a row as SVG, for notebooks.
+        order: The highest order of the derivatives.
+        rows: A tuple with a `LayerAudit` for each layer, in the order of the model.
+        model: The `LayerAudit` of the whole model.
+        draw: A function that returns the picture of a row as SVG, for notebooks.
+
+    Example:
+
+    >>> import keras, keras_smooth
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(4, "relu")])
+    >>> audit = keras_smooth.audit(model)
+    >>> audit.ok, audit.rows[0].layer
+    (False, 'Dense')
     """
 
     order: int
@@ -185,12 +193,12 @@ class Audit(ShownAsTable):
     )
 
     def __getstate__(self) -> dict:
-        """Returns what a copy has: all but the model, which pictures need."""
+        """Returns the state of a copy, without the model, which pictures need."""
         return {**vars(self), "draw": None}
 
     @property
     def ok(self) -> bool:
-        """Whether all derivatives up to the order are there and right, in both modes."""
+        """Whether all derivatives up to the order exist and are right, in both modes."""
         return self.outcome in (Verdict.PROVEN, Verdict.CHECKED)
 
     @property
@@ -212,7 +220,11 @@ class Audit(ShownAsTable):
         return worst_verdict(getattr(row, mode) for row in (*self.rows, self.model))
 
     def to_json(self) -> str:
-        """Returns everything as one JSON object; what is not finite is a string or null."""
+        """Returns the audit as a JSON object, in which numbers that are not finite are strings.
+
+        Returns:
+            A string of JSON.
+        """
         content = {
             "order": self.order,
             "ok": self.ok,
@@ -249,7 +261,7 @@ class Audit(ShownAsTable):
         )
 
     def _shown(self) -> list[list[LayerAudit]]:
-        """Returns the rows that say the same together; one layer alone is the model."""
+        """Returns groups of rows with the same content; a single layer is the model."""
         if len(self.rows) == 1 and self.rows[0].layer == self.model.layer:
             return [[self.model]]
         return [*_groups(self.rows), [self.model]]
@@ -259,14 +271,14 @@ class Audit(ShownAsTable):
         for group in self._shown():
             if self.draw is None or len(drawn) == _MOST_PICTURES:
                 break
-            # A picture must not cost the table.
+            # An error in a picture must not hide the table.
             with contextlib.suppress(Exception):
                 drawn.append(self.draw(group[0]))
         return list(filter(None, drawn))
 
 
 def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
-    """Returns rows that say the same of layers of one class together."""
+    """Returns groups of rows with the same content for layers of one class."""
     groups: dict[tuple, list[LayerAudit]] = {}
     for row in rows:
         same = dataclasses.replace(row, name="", reason=_SIDES.sub("", row.reason))
@@ -293,14 +305,16 @@ def _name(group: list[LayerAudit]) -> str:
 
 
 def _finding(group: list[LayerAudit]) -> list[str]:
-    """Returns the finding of layers as lines: what is wrong and why, and what to do."""
+    """Returns lines that say what is wrong with some layers, why, and what to do."""
     row = group[0]
-    # Where samples lie is each layer's own.
+    # The samples differ between layers.
     reason = row.reason if len(group) == 1 else _SIDES.sub("", row.reason)
     since = f", from order {row.order} on" if row.order else ""
-    # What is said of a layer is not said of its model again.
+    # The model does not repeat the text of a layer.
     words = "" if row.reason.startswith("see ") else row.cause.words
-    why = "; ".join(filter(None, (f"{words}{since}" if words else "", reason)))
+    parts = [f"{words}{since}" if words else "", *reason.split("; ")]
+    # Two modes may have one reason.
+    why = "; ".join(dict.fromkeys(filter(None, parts)))
     lines = [f"{_name(group)}: {why}."] if why else []
     return [*lines, f"    To do: {row.remedy}."] if row.remedy else lines
 

@@ -1,4 +1,4 @@
-"""Where samples lie beside the places where pieces meet and domains end, and what jumps there."""
+"""The distances of samples from breakpoints and edges of domains, and jumps at these."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from keras_smooth.operations import rows
 
 # Places along the way from one sample to the next, and cuts of the interval of two of them.
 _PLACES, _CUTS = 17, 24
-# What is this part of its largest value along the way counts as 0.
+# A value below this fraction of the largest one along the way counts as 0.
 _ZERO = 1e-4
 # How far from a place derivatives are compared, and what of them is rounding or the rest of a
 # series that stands for a function near 0, by the bytes of a number.
@@ -24,7 +24,7 @@ _BESIDE_ELSE = (1e-4, 1e-4)
 # What changes by so many times what it changes on either side jumps.
 _JUMPS = 10.0
 _SEED = 2
-# Where so many cuts do not halve a distance it is not 0.
+# If so many cuts do not halve a distance, it is not 0.
 _PATIENCE = 6
 # Elements of which the way to 0 is followed, and the most of them that are looked at.
 _FOLLOWED, _MOST_ELEMENTS = 8, 2**17
@@ -32,7 +32,7 @@ _FOLLOWED, _MOST_ELEMENTS = 8, 2**17
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A place on the way from each sample to the next, or along a direction from it.
+    """A point on the line from each sample to the next, or along a direction.
 
     Args:
         x: Inputs there.
@@ -45,7 +45,7 @@ class Place:
     at_sample: bool
 
     def moved(self, t: float) -> list:
-        """Returns inputs beside it."""
+        """Returns inputs near the place."""
         pairs = zip(self.x, self.direction)
         return [x if v is None else x + tf.cast(t, x.dtype) * v for x, v in pairs]
 
@@ -54,7 +54,7 @@ class Samples:
     """The values of a program at samples, along ways between them, and derivatives there.
 
     Args:
-        plan: What was read of the program.
+        plan: The plan of the program.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -70,7 +70,7 @@ class Samples:
         return self._distances(steps, self.plan.program, self.x) if steps else {}
 
     def of(self, step: LayerStep) -> np.ndarray:
-        """Returns how far the samples are from the places of an operation, flat."""
+        """Returns the distances of the samples from the breakpoints of an operation, as a vector."""
         found = self.values.get(_key(step), [])
         return np.concatenate(found) if found else np.zeros(0)
 
@@ -142,7 +142,7 @@ class Samples:
 
     @functools.cached_property
     def jump_at_samples(self) -> int | None:
-        """The lowest order of a derivative that is another at samples than beside them."""
+        """The lowest order of a derivative that differs at samples from that near them."""
         return self.jump(Place(self.x, self._random(), at_sample=True))
 
     def _held(self, v: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
@@ -150,7 +150,7 @@ class Samples:
         return tf.where(x == 0, tf.zeros_like(v), v) if self.plan.has_masks else v
 
     def jump(self, place: Place) -> int | None:
-        """Returns the lowest order of a derivative that jumps at a place, None if none does.
+        """Returns the lowest order of a derivative that jumps at a place, or None.
 
         Raises:
             ValueError: If Taylor mode does not have the derivatives.
@@ -216,10 +216,10 @@ def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
     for column in crossing[:: 1 + len(crossing) // _FOLLOWED]:
         row = int(np.argmin(gaps[:, column]))
         t = _bisected(along, column, at[row], at[row + 1])
-        # What jumps from one sign to the other is not 0 between.
+        # A function that jumps from one sign to the other has no zero there.
         if abs(along(t)[column]) <= _ZERO * sizes[column]:
             yield t
-    # What is 0 without a change of sign, as a distance is.
+    # Zeros without a change of sign, such as those of a distance.
     rows = 1 + np.argmin(np.abs(values[1:-1]), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         least = np.abs(values[rows, np.arange(len(sizes))]) / sizes
@@ -246,7 +246,7 @@ def _bisected(along: Callable, column: int, low: float, high: float) -> float:
 def _least(along: Callable, column: int, low: float, high: float) -> float:
     """Returns where a function is smallest in size, by the golden section.
 
-    It is left early where that is not 0.
+    It ends early if that is not 0.
     """
     ratio, least = (np.sqrt(5.0) - 1.0) / 2.0, []
     while len(least) < 2 * _CUTS:

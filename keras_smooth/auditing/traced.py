@@ -24,7 +24,7 @@ _NUMBERS = re.compile(f"{_SCOPE}([0-9]+)")
 
 @dataclasses.dataclass(frozen=True)
 class Traced:
-    """What a model computes in one mode.
+    """The operations of a model in one mode.
 
     Args:
         training: The mode.
@@ -74,7 +74,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
         training: The mode.
 
     Raises:
-        Exception: Whatever TensorFlow or the model raises where it cannot be traced.
+        Exception: Any error of TensorFlow or the model if it cannot be traced.
     """
     parts = tuple(references.parts_within(model))
     flat = tuple(keras.tree.flatten(x))
@@ -94,13 +94,13 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
 
 
 def are_same(first: Traced, second: Traced) -> bool:
-    """Returns whether two traces of a model are of the same operations."""
+    """Returns whether two traces of a model have the same operations."""
 
     def definition(traced: Traced) -> Any:
         operation = next(iter(traced.program.operations), None)
         if operation is None:
             return None
-        # What is registered has a name of its own in each trace.
+        # Names of registered functions differ between traces.
         definition = operation.graph.as_graph_def().SerializeToString(deterministic=True)
         return re.sub(rb"keras_smooth_rule_[0-9]+_[0-9]+", b"", definition)
 
@@ -108,7 +108,7 @@ def are_same(first: Traced, second: Traced) -> bool:
 
 
 def _facts_of(part: Any) -> registered.Facts | None:
-    """Returns what is known of a part beside its operations, where these do not tell it."""
+    """Returns the registered facts of a part that its operations do not show."""
     facts = rules.facts_of(part)
     if facts is None or facts.jet is not None or facts.tapes_right_to < math.inf:
         return facts
@@ -130,7 +130,7 @@ def _within_scope(number: int, arguments: dict[int, list[str]], call: Callable) 
 
 
 def rows_of(model: keras.layers.Layer, called: set[int]) -> Parts:
-    """Returns the layers and operations that get a row each, with their paths.
+    """Returns the layers and operations that have a row, with their paths.
 
     A layer without calls may be used by a method, as a network by `network.velocity(x)`: the
     layers in it that are called come in its place. The code of the method is the model's.

@@ -6,7 +6,7 @@ fits.py         the fits that it watches, one after another
 quantities.py   gradient norm and Laplacian, from the derivatives that are measured
 metrics.py      Keras' metrics, in float64
 drawing.py      what its figures show: curves, slices, samples, one value over another
-displays.py     who sees it while the model trains: TensorBoard, a notebook
+displays.py     TensorBoard and notebooks, while the model trains
 """
 
 from keras_smooth.callbacks.monitor import DerivativeMonitor

@@ -1,4 +1,4 @@
-"""Who sees numbers and figures while a model trains: TensorBoard, a notebook.
+"""Displays of numbers and figures while a model trains: TensorBoard, a notebook.
 
 A display has four functions: `begin()`, `numbers(epoch, errors)`, `figure(epoch, figure)` and
 `end()`.
@@ -22,8 +22,8 @@ class TensorBoard:
     """Scalars and figures in a directory of TensorBoard.
 
     Args:
-        log_dir: The directory, which `tensorboard --logdir` is given.
-        name: Of the figure.
+        log_dir: The directory for `tensorboard --logdir`.
+        name: Name of the figure.
 
     Raises:
         TypeError: If `log_dir` is no path.
@@ -41,7 +41,7 @@ class TensorBoard:
         self._writer: Any = None
 
     def __getstate__(self) -> dict:
-        """Returns what a copy has, which opens a file of its own."""
+        """Returns the state of a copy, which opens its own file."""
         return {**vars(self), "_writer": None}
 
     def begin(self) -> None:
@@ -65,25 +65,25 @@ class TensorBoard:
 
 
 class Notebook:
-    """One figure below a notebook's cell, drawn anew in its place."""
+    """One figure below a cell of a notebook, which is redrawn in place."""
 
     def __init__(self) -> None:
         self._handle: Any = None
         if ipython() is None:
             warn(
-                "`live=True`: this is no notebook, so that no figure is shown. "
+                "`live=True`: this is not a notebook, so no figure is shown. "
                 "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard."
             )
 
     def __getstate__(self) -> dict:
-        """Returns what a copy has, which shows a figure of its own."""
+        """Returns the state of a copy, which shows its own figure."""
         return {"_handle": None}
 
     def begin(self) -> None:
         self._handle = None
 
     def numbers(self, epoch: int, errors: Mapping[str, float]) -> None:
-        """Shows nothing: the figure has the errors."""
+        """Does nothing, since the figure shows the errors."""
 
     def figure(self, epoch: int, figure: Any) -> None:
         module = ipython()
@@ -98,4 +98,4 @@ class Notebook:
             self._handle.update(picture)
 
     def end(self) -> None:
-        """Leaves the last figure where it is."""
+        """Keeps the last figure."""

@@ -1,4 +1,4 @@
-"""What `DerivativeMonitor.plot` draws below the learning curves, one function a form."""
+"""The panels of `DerivativeMonitor.plot` below the learning curves, a function for each."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,11 @@ _NUM_POINTS = 201
 
 
 class Values(NamedTuple):
-    """What is exact and what the network has, at points.
+    """Exact values and values of the network at points.
 
     Args:
         x: Points, `(batch, ...)`.
-        names: Of the quantities: y, its derivatives, and what else is compared.
+        names: Names of the quantities: y, its derivatives, and others that are compared.
         pairs: Exact and of the network, `(batch, ...)`, one pair a quantity.
     """
 
@@ -28,7 +28,7 @@ class Values(NamedTuple):
     pairs: Sequence[tuple[np.ndarray, np.ndarray]]
 
     def chosen(self, entries: Mapping[str, Any] | None) -> "Values":
-        """Returns some entries alone, a quantity of each.
+        """Returns some entries only, each as a quantity.
 
         Args:
             entries: By the name of a quantity the index of an entry of a sample, or a list of
@@ -131,7 +131,7 @@ def curves(figure: Any, values: Values) -> None:
 
 
 def agreement(figure: Any, values: Values) -> None:
-    """Draws the values of the network over the exact ones."""
+    """Draws the values of the network against the exact ones."""
     figures.agreement(figure, values.names, values.pairs)
 
 
@@ -176,7 +176,7 @@ def along_a_slice(
             derivatives along a direction, from points and the direction.
 
     Raises:
-        ValueError: If `at` does not fit.
+        ValueError: If `at` does not have the shape of a sample.
     """
     flat = x.reshape(len(x), -1)
     held = np.median(flat, axis=0) if isinstance(at, str) else _held(at, x)

@@ -1,9 +1,9 @@
-"""The fits that one monitor watches, one after another, and their epochs, which count on."""
+"""The fits that one monitor watches in turn, with continued numbers of epochs."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# What `fit_lbfgs` calls its methods, in words.
+# Names of the methods of `fit_lbfgs` in figures.
 _METHODS = {
     "lbfgs": "L-BFGS",
     "bfgs": "BFGS",
@@ -25,11 +25,11 @@ class Fits:
         self._shift: int | None = None
 
     def begin(self) -> None:
-        """Says that the next epoch is of another fit."""
+        """Notes that the next epoch belongs to another fit."""
         self._shift = None
 
     def epoch(self, epoch: int, model: Any, parameters: Mapping | None) -> int:
-        """Returns the number of an epoch, counted on over all fits.
+        """Returns the number of an epoch, counted over all fits.
 
         Args:
             epoch: Its number in its fit.
@@ -46,7 +46,7 @@ class Fits:
         return epoch + self._shift
 
     def end(self, epoch: int) -> None:
-        """Says that an epoch is over.
+        """Notes that an epoch is over.
 
         Args:
             epoch: As `epoch` returned it.
@@ -54,7 +54,7 @@ class Fits:
         self._last = epoch
 
     def name_of(self, epoch: int) -> str:
-        """Returns the name of the fit that has an epoch."""
+        """Returns the name of the fit to which an epoch belongs."""
         return next((name for name, first in reversed(self.rows) if first <= epoch), "")
 
 
@@ -62,6 +62,6 @@ def _name(model: Any, parameters: Mapping) -> str:
     if method := parameters.get("method"):
         return _METHODS.get(method, method)
     optimizer = getattr(model, "optimizer", None)
-    # Of mixed precision: what scales the loss wraps what trains.
+    # With mixed precision, a LossScaleOptimizer wraps the optimizer.
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return "fit" if optimizer is None else type(optimizer).__name__

@@ -8,7 +8,7 @@ from keras_smooth.checks import function, shown
 
 
 def metric_of(identifier: Any) -> keras.metrics.Metric:
-    """Returns the metric; one that is made here computes in float64.
+    """Returns the metric; a metric that is created here computes in float64.
 
     Raises:
         TypeError: If it is no metric, and no name or function of one.
@@ -30,7 +30,7 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
     name = getattr(found, "__name__", type(found).__name__)
 
     def in_float64(y_true: Any, y_pred: Any) -> Any:
-        # Those of the model are in its dtype: a function may subtract one from the other.
+        # In the same dtype, since a function may subtract one from the other.
         return found(keras.ops.cast(y_true, "float64"), keras.ops.cast(y_pred, "float64"))
 
     return keras.metrics.MeanMetricWrapper(in_float64, name=name, dtype="float64")
@@ -41,5 +41,5 @@ def _named(name: str) -> Any:
         return keras.metrics.get(name)
     except ValueError:
         raise ValueError(
-            f"`metric`: Keras has no metric named {name!r}. Take one such as 'mse' or 'mae'."
+            f"`metric`: Keras has no metric named {name!r}. Use a metric such as 'mse' or 'mae'."
         ) from None

@@ -143,7 +143,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     @property
     def reference(self) -> list[np.ndarray]:
-        """The exact y, y', ...; the arrays of a structure are laid end to end."""
+        """The exact y, y', ...; the arrays of a structure are concatenated."""
         return self._measurement.reference
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -193,12 +193,12 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     def values(self) -> list[np.ndarray]:
         """Returns y, y', ... of the model at x, as it is now.
 
-        Each is an array; the tensors of a structure are laid end to end.
+        Each is an array; the tensors of a structure are concatenated.
         """
         return self._measurement.values()
 
     def __getstate__(self) -> dict:
-        """Returns what a copy has: all that was measured, and nothing of a model."""
+        """Returns the state of a copy: all measurements, but no model."""
         of_a_fit = vars(keras.callbacks.Callback())
         own = {name: value for name, value in vars(self).items() if name not in of_a_fit}
         displays = [copy.copy(display) for display in self._displays]
@@ -249,7 +249,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     def plot(
         self, along: int | str | None = None, *, at: Any = None, entries: Any = None
     ) -> Any:
-        """Draws the errors over the epochs, and what the network has beside what is exact.
+        """Draws the errors over the epochs, and the values of the network with the exact ones.
 
         Of one input these are curves, a line for each output; of more, the values of y,
         gradient, Hessian and `also` over the exact ones, where what is right is on the line.
@@ -288,7 +288,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         at: Any = None,
         entries: Any = None,
     ) -> Any:
-        """Returns a figure that a function makes, with all that is asked for."""
+        """Returns the figure of a function, with the requested panels."""
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
         draw, num_panels = drawing.chosen(
@@ -304,7 +304,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         return figure
 
     def _show(self, epoch: int, errors: Mapping[str, float]) -> None:
-        """Shows a measurement, and a figure where one is due."""
+        """Shows a measurement, and a figure if one is due."""
         for display in self._displays:
             display.numbers(epoch, errors)
         self._num_measured += 1
@@ -325,7 +325,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             figure = self._drawn_in(figures.new)
             for display in self._displays:
                 display.figure(epoch, figure)
-        # A figure must not end a fit.
+        # An error in a figure must not end a fit.
         except Exception as error:
             warn_once(
                 self, f"The figure could not be drawn: {type(error).__name__}: {error}"
@@ -343,5 +343,5 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
 
 def _least(errors: np.ndarray) -> int:
-    """Returns the place of the least error; the first if none is a number."""
+    """Returns the index of the smallest error, or 0 if none is a number."""
     return int(np.nanargmin(errors)) if not np.isnan(errors).all() else 0

@@ -1,4 +1,4 @@
-"""What else is compared: gradient norm and Laplacian, from the derivatives that are measured."""
+"""Gradient norm and Laplacian, from the derivatives that are measured."""
 
 import functools
 from collections.abc import Callable, Sequence

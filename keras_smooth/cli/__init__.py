@@ -1,12 +1,12 @@
 """The command line: `keras-smooth compare` and `keras-smooth audit`.
 
-script.py        what is installed beside the package, so that TensorFlow is not imported
+script.py        the entry point next to the package, which does not import TensorFlow
 running.py       arguments in, exit status out
-parser.py        the arguments, and what is wrong with them
-completion.py    how shells complete them
+parser.py        the arguments and their checks
+completion.py    completion in shells
 commands.py      what the commands do; imports TensorFlow
 
-Whatever is not commands.py imports nothing that imports TensorFlow: help and errors come at once.
+Only commands.py imports TensorFlow, so that help and errors are shown at once.
 """
 
 from keras_smooth.cli.running import main

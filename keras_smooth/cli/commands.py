@@ -27,7 +27,7 @@ QUICK = {"seeds": 1, "epochs": 100}
 
 
 def see_devices() -> bool:
-    """Whether TensorFlow sees a GPU, for which it looks once and writes about."""
+    """Returns whether TensorFlow sees a GPU. The first call makes TensorFlow print messages."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
@@ -71,7 +71,10 @@ def compare(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _warnings_said(console: Any) -> Iterator[None]:
-    """Prints warnings as sentences, but for those of runs and nodes, which the display has."""
+    """Prints warnings as sentences, except those of runs and nodes, which the display shows.
+
+    Deprecations concern developers, also those of packages that are imported meanwhile.
+    """
 
     def say(message: Any, category: type[Warning], *_: object, **__: object) -> None:
         if not issubclass(category, RuntimeWarning):
@@ -79,12 +82,14 @@ def _warnings_said(console: Any) -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("default")
+        for category in (DeprecationWarning, PendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
         warnings.showwarning = say
         yield
 
 
 def asked(arguments: argparse.Namespace, stored: dict[str, Any]) -> dict[str, Any]:
-    """Returns what is asked for; where nothing is, what is stored, else the defaults."""
+    """Returns the options that are given, and for others the stored ones or the defaults."""
     beside = () if arguments.quick else BESIDE
     options = {"beside": beside, **stored, **given_options(arguments)}
     if arguments.quick:
@@ -113,7 +118,7 @@ def _resuming(out: Path) -> str:
 
 
 def default_out(resume: bool) -> str:
-    """Returns the first free name of comparison, comparison-2, ...; the last used to resume."""
+    """Returns the first free name of comparison, comparison-2, ..., or the last used one to resume."""
     names = [DEFAULT_OUT, *(f"{DEFAULT_OUT}-{number}" for number in range(2, 10_000))]
     free = next(i for i, name in enumerate(names) if not Path(name).exists())
     return names[max(free - 1, 0)] if resume else names[free]
@@ -145,7 +150,7 @@ def _import(module: str) -> None:
     sys.path.insert(0, os.getcwd())
     try:
         importlib.import_module(module)
-    # A module of the user's own can raise anything.
+    # A module of the user can raise any error.
     except Exception as error:
         raise ValueError(
             f"cannot import {checks.shown(module)}: {type(error).__name__}: {error}"
@@ -157,9 +162,9 @@ def _import(module: str) -> None:
 def _array(file: str) -> np.ndarray:
     path = checks.regular_file(checks.path("--x", file))
     try:
-        # Mapped, an array can be no larger than its file, whatever the header claims.
+        # A mapped array cannot be larger than its file, whatever the header says.
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    # NumPy takes whatever it cannot read for a pickle, and says how to open that all the same.
+    # NumPy reports a file that it cannot read as a pickle, and advises to allow pickles.
     except Exception:
         found = None
     if not isinstance(found, np.ndarray):

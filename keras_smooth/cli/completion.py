@@ -1,4 +1,4 @@
-"""Scripts by which shells complete the command, made of its table of arguments."""
+"""Scripts with which shells complete the command, from its table of arguments."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def _bash() -> str:
         name: " ".join(["--help", *(each.name for each in command.arguments if each.text)])
         for name, command in COMMANDS.items()
     }
-    # An argument by its place comes after the command itself.
+    # Positional arguments follow the command.
     after = {
         (command, argument.name if argument.name.startswith("-") else command): argument
         for command, argument in _arguments()
@@ -99,7 +99,7 @@ def _zsh_spec(argument: Argument) -> str:
         return f"1:{argument.name}:{action}"
     if not _takes_value(argument):
         return f"{argument.name}[{text}]"
-    # Of a list all words up to the next option.
+    # A list has all words up to the next option.
     more = "*-*" if "nargs" in argument.how else ""
     return f"{argument.name}[{text}]:{more}{':' if more else ''}value:{action}"
 

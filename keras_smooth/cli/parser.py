@@ -1,4 +1,4 @@
-"""The arguments of the command line, as a table, and what is wrong with those that are given."""
+"""The arguments of the command line, as a table, and their checks."""
 
 import argparse
 import difflib
@@ -17,7 +17,7 @@ BESIDE = ("tfp_lbfgs", "adam")
 SHELLS = ("bash", "zsh", "fish")
 MODES = ("inference", "training")
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
-# So many values have room in the help.
+# The help has room for so many values.
 MOST_VALUES_SHOWN = 12
 LOG = (
     "TensorFlow's lines at its start are not shown; set the environment variable "
@@ -30,9 +30,9 @@ class Argument(NamedTuple):
 
     Args:
         name: `--name` of an option, or the name of what is given by its place.
-        text: What it is; empty for one that help does not show.
-        how: How it is read, for `argparse`.
-        values: What it may be, where that is known; for help and shells.
+        text: Its description; empty to hide it in the help.
+        how: Its settings for `argparse`.
+        values: Its possible values, if known, for the help and shells.
         is_path: Whether it is the path of a file or directory.
     """
 
@@ -44,7 +44,7 @@ class Argument(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A command: its line in the list of commands, its own words, and its arguments."""
+    """A command: its line in the list of commands, its description, and its arguments."""
 
     text: str
     description: str
@@ -52,7 +52,7 @@ class Command(NamedTuple):
 
 
 class _Renamed(argparse.Action):
-    """An option of version 0.1.0, refused with the new name."""
+    """An option of version 0.1.0, which raises an error with the new name."""
 
     def __call__(
         self,
@@ -83,7 +83,7 @@ def _number(text: str) -> float:
 
 
 def _of_option(name: str) -> Argument:
-    """Returns the argument that stands for an option of a comparison."""
+    """Returns the argument for an option of a comparison."""
     option = LIST[name]
     default, metadata = option.default, option.metadata
     how = {"type": {int: _integer, float: _number}.get(type(default), str)}
@@ -97,7 +97,7 @@ def _of_option(name: str) -> Argument:
     return Argument(
         f"--{name}",
         f"{metadata['text']}{listed} (default: {words})",
-        # One that is not given is that of the directory, or the default of `compare`.
+        # An option that is not given is read from the directory, or is the default of `compare`.
         {**how, "default": argparse.SUPPRESS},
         values,
         is_path=name == "problem",
@@ -131,8 +131,8 @@ COMPARE = Command(
         ),
         Argument(
             "--resume",
-            "go on with the runs in the output directory, whose settings stand where none "
-            "are given; more activations, seeds, methods beside and epochs are added",
+            "continue the comparison in the output directory; options that are not given keep "
+            "their values there; activations, seeds, problems, methods and epochs can be added",
             {"action": "store_true"},
         ),
         Argument(
@@ -140,7 +140,7 @@ COMPARE = Command(
             "at most one seed and 100 iterations, for a look",
             {"action": "store_true"},
         ),
-        # Options of version 0.1.0, and the words that fit_lbfgs has for the same things.
+        # Options of version 0.1.0, and the names in fit_lbfgs of the same things.
         Argument("--iterations", "", {"action": _Renamed, "const": "--epochs"}),
         Argument("--optimizer", "", {"action": _Renamed, "const": "--method"}),
     ),
@@ -179,7 +179,7 @@ COMMANDS = {"compare": COMPARE, "audit": AUDIT, "completion": COMPLETION}
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Returns the arguments, or ends the process with what is wrong with them."""
+    """Returns the arguments, or ends the process with an error message."""
     top = argparse.ArgumentParser(
         prog="keras-smooth",
         description="Correct, visible and trainable derivatives for Keras on TensorFlow.",
@@ -203,7 +203,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser of a command, which says what a misspelt option may have meant."""
+    """A parser of a command, which suggests names for misspelt options."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         arguments, unknown = super().parse_known_args(args, namespace)
@@ -222,13 +222,13 @@ def _meant(word: str, known: Iterable[str]) -> str:
 
 
 def version() -> str:
-    """Returns the version of the package, as its file says it: it may not have run yet."""
+    """Returns the version from the package's file, since the package may not be imported."""
     text = (Path(__file__).parent.parent / "__init__.py").read_text(encoding="utf-8")
     return "".join(VERSION.findall(text))
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Raises an error for what is wrong with arguments, as far as TensorFlow is not needed.
+    """Raises an error for wrong arguments that can be found without TensorFlow.
 
     Raises:
         TypeError: If an argument is of another kind.

@@ -21,8 +21,8 @@ def main(argv: list[str] | None = None, before: Callable[[], None] = lambda: Non
     """Runs the command line and returns the exit status.
 
     Args:
-        argv: The arguments; None are those of the process.
-        before: Called before a command runs: what imports TensorFlow.
+        argv: The arguments. None uses those of the process.
+        before: Called before a command runs; it imports TensorFlow.
 
     Returns:
         0, 1 if the worker of a run died twice or an audit finds a fault, 2 for bad input,
@@ -65,9 +65,9 @@ def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def _start_up_lines_aside() -> Iterator[None]:
-    """Keeps back what TensorFlow writes when it starts, unless its level is set or it fails.
+    """Hides the lines that TensorFlow writes when it starts, unless its log level is set or it fails.
 
-    The level alone does not do it: the first lines are written before TensorFlow reads it.
+    The log level is not enough: TensorFlow writes the first lines before it reads the level.
     """
     if LOG_LEVEL in os.environ or "tensorflow" in sys.modules:
         yield

@@ -1,7 +1,7 @@
 """The command `keras-smooth`. This file is installed as the module `keras_smooth_command`.
 
-Python imports a package before what is in it, and importing keras_smooth imports TensorFlow. So
-the package is made known here without being run, `keras_smooth.cli` is imported from it, and the
+Python imports a package before its modules, and importing keras_smooth imports TensorFlow. So
+this module registers the package without running it, imports `keras_smooth.cli` from it, and the
 package runs when a command needs it.
 """
 
@@ -19,7 +19,7 @@ def main() -> int:
 
 
 def _known_package(name: str) -> Callable[[], None]:
-    """Puts a package where `import` looks, and returns what runs its `__init__`."""
+    """Registers a package for `import`, and returns a function that runs its `__init__`."""
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None:
         raise ImportError(f"{name} is not installed.")

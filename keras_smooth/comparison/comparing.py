@@ -1,4 +1,4 @@
-"""compare: run the experiment for several activations and keep what it finds."""
+"""compare: runs the experiment for several activations and keeps the results."""
 
 import dataclasses
 import os
@@ -30,16 +30,15 @@ class Comparison(ShownAsTable):
 
     `print` and notebooks show the medians and the recommendation.
 
-    Attributes:
-        results: Settings and outcomes.
-        runs: A list with one `Run` a seed.
-        summary: A list with the medians of each activation.
-        recommendation: Which activation to use; where the seeds do not tell it from others, or
-            with fewer than 2 seeds or 1000 iterations, which one leads.
-        failures: A list with a sentence for each run whose worker process died, twice.
-        variants: A dict with a `Comparison` of each variant, which is a combination of
-            problem, dtype, initializer and method. The first is what the attributes above
-            are of.
+    Args:
+        results: The settings and all runs.
+
+    Example:
+
+    >>> import keras_smooth
+    >>> comparison = keras_smooth.compare(["tanh"], seeds=1, epochs=20, verbose=0)
+    >>> comparison.runs[0].activation, len(comparison.failures)
+    ('tanh', 0)
     """
 
     def __init__(self, results: Results) -> None:
@@ -47,22 +46,35 @@ class Comparison(ShownAsTable):
 
     @property
     def runs(self) -> list[Run]:
+        """A list with one `Run` for each activation, variant and seed."""
         return self.results.all_runs()
 
     @property
     def summary(self) -> list[ActivationSummary]:
+        """A list with the medians of each activation in the main variant."""
         return self.results.summary()
 
     @property
     def recommendation(self) -> str:
+        """A sentence that says which activation to use, or which one leads.
+
+        It only says which one leads if the seeds do not distinguish it from others, or with
+        fewer than 2 seeds or 1000 iterations.
+        """
         return report.recommendation(self.results)
 
     @property
     def failures(self) -> list[str]:
+        """A list with a sentence for each run whose worker process died twice."""
         return list(self.results.failures.values())
 
     @property
     def variants(self) -> dict[Variant, "Comparison"]:
+        """A dict with a `Comparison` of each variant.
+
+        A variant is a combination of problem, dtype, initializer and method. The first one is
+        the main variant.
+        """
         results = self.results
         return {one: Comparison(results.of(one)) for one in results.settings.variants()}
 
@@ -103,7 +115,7 @@ class Comparison(ShownAsTable):
         """Writes results.json, results.csv, curves, figures, report.md and report.html.
 
         Args:
-            directory: Made if it does not exist.
+            directory: Where to write. It is created if it does not exist.
 
         Returns:
             The path of the directory.
@@ -142,27 +154,29 @@ def compare(
     """Trains the same network with several activations and measures y, y' and y''.
 
     Args:
-        activations: Names of activations, of this package or of Keras, or functions of a
-            tensor, whose names are their `__name__`. The default is the six of the article:
-            relu, tanh, sigmoid, softplus, selu, elu. `"all"` is all of Keras, of this package
-            and of `register_smoothness` that fit this network.
-        seeds: Number of runs for each, from the seeds 0, 1, ...
+        activations: A list of activations: names, of this package or of Keras, or functions
+            of a tensor, which are named by their `__name__`. A single name is a list of one.
+            None uses the six of the article: relu, tanh, sigmoid, softplus, selu, elu.
+            `"all"` uses all of Keras, of this package and of `register_smoothness` that fit
+            this network.
+        seeds: Number of runs for each activation, with the seeds 0, 1, ...
         epochs: Iterations of each run, as in `keras_smooth.fit_lbfgs`.
         method: A method of `keras_smooth.fit_lbfgs`, or `"adam"`; full batch. This argument,
-            the next two and `problem` may be lists: then all combinations are trained, and the
-            first entries make the main one.
+            `initializer`, `dtype` and `problem` may be lists: then all combinations are
+            trained, and the first entries are the main combination.
         initializer: `"default"` is the default of `keras_smooth.Dense`; otherwise the name of
             a Keras initializer.
         dtype: `"float64"` or `"float32"`.
         device: `"auto"` uses a GPU if there is one; `"cpu"`, `"gpu"`.
         problem: A name from the table of problems: gaussian, sine, runge, front, morse,
             chirp, polynomial, oscillation; in two dimensions gaussian_2d, franke and
-            himmelblau; gaussian_5d, or another number up to 20. Or the path of a CSV file with
-            columns x, y and optionally dy, d2y; these as arrays, in a tuple, a dict or a
-            DataFrame; or a function of a tensor, written with `keras.ops`, which is
-            differentiated. With only x and y, every fifth point is held out, for the errors
-            of y. dy and d2y are not trained on: activations are judged by the error of the
-            highest one. A list of names or paths is several problems.
+            himmelblau; gaussian_5d, or another number up to 20. Or the path of a CSV file
+            with the columns x, y and optionally dy, d2y, where x is one number; or these as
+            arrays of shape `(n,)`, in a tuple, a dict or a DataFrame; or a function of a
+            tensor of one number, written with `keras.ops`, which is differentiated. With
+            only x and y, every fifth point is held out for the errors of y. The networks are
+            trained on y only, and judged by the error of the highest derivative that is
+            known. A list of names or paths is several problems.
         architecture: Numbers of hidden layers and of their units.
         beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
             activation once more from seed 0, to show what the optimizer contributes. Those of
@@ -177,8 +191,9 @@ def compare(
             of the environment variable RAY_ADDRESS, or a cluster that is started here.
         out: Directory for the results, in which every run is saved as soon as it ends.
         resume: Whether to keep the runs that are in `out` already and to add what is missing.
-            With more iterations than they had, runs that ended at the former number are
-            repeated.
+            The problems, dtypes, initializers and methods of those runs stay the main ones;
+            others are added after them, with a recommendation for each added problem. With
+            more iterations, runs that ended at the former number are repeated.
         handle: Called with every event, for a display of your own.
         verbose: 0 prints nothing; 1 a bar on a terminal, and a line for each run that has
             ended.
@@ -223,7 +238,7 @@ def compare(
     with lock.locked(directory), termination.raised():
         results = prepare(settings, learned, directory, resume)
         if resume and not results.records:
-            warn(f"There is nothing to resume in {directory}: all begins anew.")
+            warn(f"There is nothing to resume in {directory}: a new comparison begins.")
         _show_and_carry_out(results, chosen, directory, handle, quiet=not verbose)
     if results.failures and not results.records:
         raise RuntimeError("\n".join(["No run was finished.", *results.failures.values()]))
@@ -238,10 +253,10 @@ def prepare(
     directory: Path | None,
     resume: bool,
 ) -> Results:
-    """Returns the results to begin with: none, or those of an earlier comparison."""
+    """Returns empty results, or those of an earlier comparison."""
     if directory is None:
         if resume:
-            raise ValueError("resume needs the output directory of the run to go on with.")
+            raise ValueError("resume needs the output directory of the earlier comparison.")
         return Results(settings, learned)
     for place in (directory, store.curves_folder(directory)):
         atomic_files.remove_leftovers(place)
@@ -249,14 +264,14 @@ def prepare(
         return resuming.read(settings, learned, directory)
     if any((directory / name).exists() for name in (store.RUNS, store.RESULTS)):
         raise ValueError(
-            f"{directory} already holds results. Go on with them (resume), or use another "
+            f"{directory} already holds results. Continue them with resume, or use another "
             "output directory."
         )
     return Results(settings, learned)
 
 
 def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
-    """Returns a directory, made if need be; messages call the argument by the name."""
+    """Returns a directory, which is created if needed; `name` is that of the argument in messages."""
     directory = checks.path(name, path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -276,7 +291,7 @@ def _show_and_carry_out(
     handle: Callable[[Event], None] | None,
     quiet: bool,
 ) -> None:
-    # It imports rich, which importing us does not.
+    # Imported here, since it imports rich.
     from keras_smooth.comparison import display
 
     console, settings = display.console(quiet=quiet), results.settings
@@ -305,7 +320,7 @@ def carry_out(
     directory: Path | None,
     handle: Callable[[Event], None],
 ) -> None:
-    """Makes the runs that are missing, keeps every one, and calls `handle` for each event."""
+    """Executes the missing runs, saves each, and calls `handle` for each event."""
     started = time.perf_counter() - (results.seconds or 0.0)
     todo = results.missing()
     for method in results.settings.method if todo else ():
@@ -326,7 +341,7 @@ def carry_out(
     try:
         executor.execute(experiment, todo, keep)
     finally:
-        # Also after Ctrl-C: whoever looks at results.json then finds all of them.
+        # Also after Ctrl-C, so that results.json has all finished runs.
         if results.records:
             results.seconds = time.perf_counter() - started
             if kept:

@@ -21,14 +21,14 @@ WORDS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
 
 
 class Display:
-    """A bar over all iterations and a line for each run that goes on.
+    """A bar over all iterations and a line for each run in progress.
 
-    In a notebook the same is text, which is written anew in its place. Elsewhere only a line
+    In a notebook it is text that is updated in place. Elsewhere only a line
     for each finished run is printed.
 
     Args:
         num_runs: Number of runs to come.
-        settings: What is asked of them.
+        settings: The settings of the comparison.
         console: Where to print.
     """
 
@@ -102,7 +102,7 @@ class Display:
         self._refresh_total()
 
     def _name(self, run: RunId) -> str:
-        """Returns what a run is called: what it has in common with all is left out."""
+        """Returns the name of a run, without what all runs have in common."""
         apart = run.variant.apart_from(self._settings.main)
         levels = [f"{WORDS[factor]} {level}" for factor, level in apart.items()]
         return ", ".join([run.activation, f"seed {run.seed}", *levels])
@@ -122,7 +122,7 @@ class Display:
 
 
 def _error(record: Record) -> str:
-    """Returns the error of the highest derivative of which it is known."""
+    """Returns the error of the highest derivative whose exact values are known."""
     run = record.run
     if record.curves[2] is None:
         return "y'' is lost"
@@ -142,12 +142,12 @@ def console(**options: Any) -> Console:
 
 
 def say(to: Console, text: str) -> None:
-    """Prints text as it is: names of files may look like markup."""
+    """Prints text without markup, since names of files may look like markup."""
     to.print(plain(to, text), highlight=False, soft_wrap=True, markup=False)
 
 
 def plain(to: Console, text: str) -> str:
-    """Returns text in characters that a console has, and none that a terminal would obey."""
+    """Returns text in characters of a console, without control characters of terminals."""
     return tables.plain(text, to.encoding)
 
 

@@ -18,11 +18,11 @@ ALL = "all"
 DEFAULT_INITIALIZER = "default"
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "gpu")
-# How numbers are written in files and on the command line.
+# The form of numbers in files and on the command line.
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
-# What the tables of the package hold, for whoever has not imported TensorFlow: a test compares.
+# Names of the tables of the package, without importing TensorFlow; a test compares them.
 METHODS = {
     "lbfgs": "self-scaled L-BFGS",
     "broyden": "self-scaled Broyden",
@@ -45,7 +45,7 @@ ACTIVATIONS = (
 )  # fmt: skip
 # Of what else is known by a name: other names of Keras, and what cannot be a network's.
 OTHER_ACTIVATIONS = ("glu", "hard_swish", "smooth_ramps", "swish", "threshold")
-# A thousandth of signal: beyond, nothing is learned, and squares end at 1e308.
+# Above, the signal is below a thousandth, so that nothing is learned.
 MOST_NOISE = 1000.0
 # Beyond, what is left to run fills the memory; TensorFlow counts iterations in 32 bits.
 MOST_SEEDS = 100_000
@@ -77,7 +77,7 @@ def _factor(default: str, text: str, **metadata: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is asked of a comparison. See `keras_smooth.compare` for the words.
+    """The options of a comparison, which `keras_smooth.compare` explains.
 
     Raises:
         TypeError: If an option is of another kind.
@@ -104,7 +104,8 @@ class Options:
     device: str = _option("auto", "where the runs are computed", values=DEVICES)
     problem: tuple[str, ...] = _factor(
         article.PROBLEM,
-        "what is learned: a name, or a CSV file with columns x, y and optionally dy, d2y",
+        "what is learned: a name, or a CSV file with the columns x (one input), y and "
+        "optionally dy, d2y",
         values=PROBLEMS,
     )
     architecture: str = _option(
@@ -139,7 +140,7 @@ class Options:
                 _check_choice(name, level, choices)
         for name in _words("beside", self.beside, "a list of methods"):
             _check_choice("method", name, METHODS)
-        # Without those that all runs are by.
+        # Without the methods of all runs.
         beside = (name for name in dict.fromkeys(self.beside) if name not in self.method)
         change("beside", tuple(beside))
         _check_choice("device", self.device, DEVICES)
@@ -167,14 +168,14 @@ class Options:
         words = ["keras-smooth", "compare"]
         for name, option in LIST.items():
             value = getattr(self, name)
-            # The command has a default of its own for the methods beside.
+            # The command has another default for `beside`.
             if value != option.default or name == "beside":
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{name}", *map(str, values)]
         return shlex.join(words)
 
     def together(self, asked: "Options") -> tuple[dict[str, Any], list[str]]:
-        """Returns these options and those that are asked for, and which cannot both hold."""
+        """Returns these options together with the requested ones, and those that contradict."""
         pairs = {name: (getattr(self, name), getattr(asked, name)) for name in LIST}
         grown = {
             name: option.metadata["grow"](*pairs[name])
@@ -184,7 +185,7 @@ class Options:
         differing = [
             name for name, (old, new) in pairs.items() if name not in grown and old != new
         ]
-        # A table of runs of 1000 iterations has no place for those of 100.
+        # Runs of 100 iterations do not fit into a table of runs of 1000.
         differing += ["epochs"] if asked.epochs < self.epochs else []
         changes = [
             f"{name} was {pairs[name][0]!r}, is {pairs[name][1]!r}" for name in differing
@@ -206,7 +207,7 @@ def stored_key(name: str) -> str:
 
 
 def check_activation(name: str) -> None:
-    """Raises ValueError where no activation is known by a name."""
+    """Raises a ValueError if there is no activation of that name."""
     if name not in (ALL, *ACTIVATIONS, *OTHER_ACTIVATIONS):
         raise ValueError(
             f"There is no activation named {name!r}. {nearest(name, ACTIVATIONS)}"
@@ -214,7 +215,7 @@ def check_activation(name: str) -> None:
 
 
 def check_problem(name: str) -> None:
-    """Raises ValueError where neither a problem nor a file has a name."""
+    """Raises a ValueError if there is neither a problem nor a file of that name."""
     dim = re.fullmatch("gaussian_([1-9][0-9]?)d", name)
     known = name in PROBLEMS or dim and 2 <= int(dim[1]) <= MOST_DIMENSIONS
     if not (known or name.lower().endswith(".csv") or Path(name).exists()):

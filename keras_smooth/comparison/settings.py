@@ -1,4 +1,4 @@
-"""What a comparison is asked to do, checked before anything runs, and the runs that it takes.
+"""The settings of a comparison, validated before anything runs, and its runs.
 
 Every activation is trained in every variant: one level of each of four factors, problem, dtype,
 initializer and method. The first levels make the main variant, which the report is of; a table
@@ -23,7 +23,7 @@ GLOROT = "glorot_uniform"
 
 
 class Variant(NamedTuple):
-    """What a network learns, and how: a level of each factor."""
+    """A level of each factor: what a network learns, and how."""
 
     problem: str
     dtype: str
@@ -40,7 +40,7 @@ class Variant(NamedTuple):
 
 
 class RunId(NamedTuple):
-    """What a run is known by, from the plan to the report."""
+    """The id of a run, from the plan to the report."""
 
     activation: str
     variant: Variant
@@ -96,7 +96,7 @@ class Settings(Options):
         return dataclasses.replace(self, **levels, beside=())
 
     def runs(self) -> Iterator[RunId]:
-        """Gives the runs that are asked for."""
+        """Yields all runs."""
         for variant in self.variants():
             for activation in self.activations:
                 for seed in range(self.seeds):
@@ -182,7 +182,7 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
             "activations must be a list of names or functions, such as ['tanh'], received "
             f"{shown(given)}."
         )
-    # Of text alone: an array in a list would be asked for its truth.
+    # Compare strings only: the truth of an array raises an error.
     if ALL in [each for each in given if isinstance(each, str)]:
         known = (*all_activations(), ALL)
         more = (each for each in given if not isinstance(each, str) or each not in known)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-# As a shell has it for a process that this signal has ended.
+# The exit status in a shell of a process that this signal ended.
 STATUS = 128 + signal.SIGTERM
 
 
@@ -41,6 +41,6 @@ def kept() -> Iterator[None]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # Whoever asks again would break off the way out.
+    # A second signal must not interrupt the clean-up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated

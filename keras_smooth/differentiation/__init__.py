@@ -6,34 +6,34 @@ linear_operators.py   sums of partial derivatives: laplacian, biharmonic, any ot
 vector_calculus.py    divergence, curl, advection, vectors times the Hessian
 estimators.py         sums from random directions, with their standard errors
 coefficients.py       the coefficients of a linear operator
-multi_indices.py      by which numbers of a sample a partial derivative is taken
+multi_indices.py      partial derivatives as multi-indices
 directions.py         few directions that determine partial derivatives, with exact weights
 isotropic.py          few directions for the biharmonic operator
-passes.py             which directions go through a model together, and what is summed
-moving_inputs.py      which of the inputs move, and in which dtype
+passes.py             groups of directions in one forward pass, and sums of derivatives
+moving_inputs.py      the inputs that move, and their dtype
 independence.py       whether the samples of a batch influence each other
 points.py             the inputs that move and those that are held
-engines.py            the engines by name, and which is taken for a task
+engines.py            the engines by name, and the choice for a task
 tasks.py              what can be computed, by a function of each engine
 evaluation.py         one evaluation: task, engine, batches, jets where tapes lose
-results.py            its result: of samples apart, verified where that is asked for
+results.py            its result: of independent samples, verified if requested
 batches.py            points in batches
 tapes.py              the engine "tape": nested GradientTape, the reference
 taped_partials.py     the same for chosen partial derivatives
 sweeps.py             sweeps back through tapes: from one order to the next
-lost.py               what tapes do not find: what is 0, and what is lost
+lost.py               derivatives that tapes do not find: known zeros and lost ones
 taylor.py             the engine "jet": directions in, partial derivatives out
 traces.py             the operations of a model at points
-declared_gradients.py gradients that a model declares, where they are others than its own
+declared_gradients.py gradients that a model declares and that differ from the true ones
 rules.py              rules of users
-exact_values.py       what derivatives are compared with, from arrays, tables or functions
+exact_values.py       exact values to compare with, from arrays, tables or functions
 differences.py        derivatives from values of the model alone
-in_float64.py         an evaluation once more in float64
-agreements.py         how far numbers and differences agree, and what is accepted
-verification.py       verify=True: the numbers of an engine against such differences
+in_float64.py         the same evaluation in float64
+agreements.py         the comparison of numbers with differences, and its limits
+verification.py       verify=True: the numbers of an engine compared with differences
 derivative_targets.py targets of derivatives, by name and in the shapes of the outputs
 derivative_model.py   DerivativeModel: y, y', y'' as outputs to train on
 
-An operator has its arguments checked into `Points`, hands an `Evaluation` to an engine, and
-shapes what comes back.
+An operator validates its arguments into `Points`, evaluates an `Evaluation` by an engine, and
+gives the result its shape.
 """

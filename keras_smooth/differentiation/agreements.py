@@ -1,8 +1,8 @@
-"""How far the numbers of an engine agree with differences, and what is accepted.
+"""The comparison of the numbers of an engine with differences, and its limits.
 
 Every sample, output and input has its own limit. It comes from the size of that derivative,
-and from the rounding of y where that is what bounds it. The size of y itself plays no part:
-`10**9 + sin(x)` has the derivatives of `sin(x)`, and fewer digits to see them by.
+and from the rounding of y if that is larger. The size of y itself does not matter:
+`10**9 + sin(x)` has the derivatives of `sin(x)`, with fewer digits.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ _TWO_DIGITS = 3e-3
 _SMALL = 3e-4
 # What is this part of the largest variation in the range of the points counts as 0 there.
 _NOTHING = 1e-12
-# What is no larger than a few errors cannot be told from 0.
+# A number that is not larger than a few errors may be 0.
 _FEW = 4.0
-# What is off by so many errors is wrong, whatever the digits.
+# A number that differs by this many errors is wrong in any case.
 _CLEARLY = 10.0
 # Roundings within an engine, in parts of the largest derivative near a point.
 _ROUNDINGS = 100.0
@@ -32,7 +32,7 @@ _MOST = 2e-3
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How far two ways to one derivative agree.
+    """The agreement of two ways to compute one derivative.
 
     Every sample and output has a limit of its own. `difference`, `error` and `limit` are
     those of the number with the largest bound or, where some exceed their limits, of the
@@ -60,7 +60,7 @@ class Agreement:
 
     @property
     def bound(self) -> float:
-        """How wrong the numbers can be at most, if the error is not underestimated."""
+        """The largest possible error of the numbers, if `error` is not underestimated."""
         return self.difference + self.error
 
     @property
@@ -103,7 +103,7 @@ class Measured:
         return np.where(np.isfinite(self.error), limits, 0.0)
 
     def coarse_limits(self, k: int, rounding: float) -> np.ndarray:
-        """Returns the same for numbers in a coarser dtype than what they agree with."""
+        """Returns the limits of numbers in a coarser dtype than that of the reference."""
         size = np.maximum(np.abs(self.value), self.size)
         engine = np.maximum(half_of_digits(k, rounding) * size, self._roundings(rounding))
         return 2 * self.error + engine
@@ -125,7 +125,7 @@ def agree(
     rounding: float,
     finer: np.ndarray | None = None,
 ) -> Agreement:
-    """Returns how far the numbers of an engine agree with differences.
+    """Returns the agreement of the numbers of an engine with differences.
 
     Args:
         name: Of the derivative.
@@ -148,7 +148,7 @@ def agree(
         difference = np.maximum(difference, apart)
         limits = np.where(agrees, coarse, limits)
     bounds = difference + error
-    # Rounding may hide what a tenth of the step would show.
+    # Rounding may hide a difference that a tenth of the step would show.
     told = np.maximum(_CLEARLY * error, 10.0**k * measured.rounding)
     wrong = ~too_coarse & (bounds > limits) & (apart > told)
     place = _worst(bounds, limits, wrong)
@@ -165,7 +165,7 @@ def agree(
 
 
 def _apart(found: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Returns the differences; what is no number is infinitely far from all."""
+    """Returns the absolute differences, infinite for NaN."""
     with np.errstate(invalid="ignore"):
         difference = np.abs(found - value)
     return np.where(np.isnan(difference), np.inf, difference)

@@ -1,4 +1,4 @@
-"""Functions of points in batches, which bounds the memory."""
+"""Functions of points in batches, which limits the memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ def in_batches(function: Callable, arguments: tuple, batch_size: int | None) -> 
     batch_size = min(batch_size, size) if isinstance(size, int) else batch_size
     number = -(-size // batch_size)
 
-    # Known to be whole, no batch is filled up, and nothing is copied for it.
+    # If the batches divide the samples evenly, nothing is copied.
     whole = isinstance(size, int) and number * batch_size == size
 
     def split(x: Any) -> Any:
@@ -44,7 +44,7 @@ def _mapped(function: Callable, parts: tuple) -> tf.Tensor:
         results = [function(*part) for part in zip(*map(tf.unstack, parts))]
         return keras.tree.map_structure(lambda *ys: tf.stack(ys), *results)
     specs = [tf.TensorSpec(x.shape[1:], x.dtype) for x in parts]
-    # Traced for its shapes alone: XLA cannot compile the gradient of a loop over it.
+    # Traced for its shapes only, since XLA cannot compile the gradient of a loop over it.
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     signature = keras.tree.map_structure(_spec, traced.structured_outputs)
     return tf.map_fn(

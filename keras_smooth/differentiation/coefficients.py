@@ -1,4 +1,4 @@
-"""Coefficients of a linear operator: numbers, which are summed on the way, and tensors."""
+"""Coefficients of a linear operator: numbers, which are used inside a pass, and tensors."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ class Term:
     Args:
         index: The derivative.
         coefficient: A float, or a tensor.
-        word: What messages call it.
+        word: Its name in messages.
         source: What was given, which tells coefficients that are one and the same.
     """
 
@@ -139,7 +139,7 @@ def grouped(
     weighted = []
     for (order, key), form in forms.items():
         word, factor = factors.get(key, (f"order {order}", None))
-        # A coefficient of 0 asks for no derivative; where all are 0, so is the sum.
+        # A coefficient of 0 needs no derivative; if all are 0, so is the sum.
         if not any(form.values()):
             form, factor = {next(iter(form)): 1.0}, tf.constant(0.0)
         form = {index: coefficient for index, coefficient in form.items() if coefficient}

@@ -1,8 +1,8 @@
 """Gradients that a model declares, which need not be those of the function it computes.
 
 `tf.stop_gradient` and `tf.custom_gradient` change what TensorFlow's tapes return, jets do not
-see them. Often both agree: TensorFlow's own functions hold the mean of a variance, and save
-memory. Which it is, one derivative along one direction tells.
+use them. Often both agree: TensorFlow's own functions stop the gradient of a mean, or save
+memory. One derivative along one direction shows whether they agree.
 """
 
 import concurrent.futures
@@ -24,14 +24,14 @@ from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
 _SEED = (7, 11)
-# By trace: that of a model of Keras' own layers is kept between calls.
+# By trace, which is kept between calls for models of Keras' own layers.
 _known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 # TensorFlow's names of what declares a gradient.
 _KINDS = {"StopGradient": "tf.stop_gradient", "IdentityN": "tf.custom_gradient"}
 
 
 def change_first_derivative(traces: Traces, points: Points) -> bool:
-    """Returns whether a model declares another first derivative than it has, and says so.
+    """Returns whether a model declares a wrong first derivative, and warns if so.
 
     It is asked of the points in eager mode, in a graph of points that are drawn. Nothing is
     known, and False returned, in training mode and where such a derivative is lost.
@@ -60,10 +60,10 @@ def _changes(traces: Traces, points: Points) -> bool:
     try:
         if tf.executing_eagerly():
             return bool(calls.without_trace(_differs, traces, points))
-        # Where a graph is built tapes are paused; a thread of its own is eager.
+        # Tapes are paused while a graph is built; another thread is eager.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             return pool.submit(_differ_at_drawn_points, traces.model, points).result()
-    # Whatever a user's gradient raises: the derivative that is asked for may not need it.
+    # A gradient of the user can raise any error, and may not be needed.
     except Exception:
         return False
 
@@ -73,7 +73,7 @@ def _differ_at_drawn_points(model: Callable, points: Points) -> bool:
 
 
 def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
-    """Returns the first operation on the way that declares a gradient, if any."""
+    """Returns the first operation between inputs and outputs that declares a gradient, if any."""
     way = operations.between(traces.at(points).program, traces.moving(points))
     declared = (
         operation
@@ -84,7 +84,7 @@ def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
 
 
 def _differs(traces: Traces, points: Points) -> tf.Tensor:
-    """Returns whether tapes and jets have two values of one derivative along a direction."""
+    """Returns whether tapes and jets differ in a derivative along a direction."""
     directions = [_random(x) for x in points.moving]
     propagate = functools.partial(taylor.propagate, traces)
     entries = taylor.along(propagate, points, *directions, order=1)

@@ -1,4 +1,4 @@
-"""DerivativeModel: a model that also puts out its own derivatives."""
+"""DerivativeModel: a model whose outputs are y and its derivatives."""
 
 import math
 from typing import Any
@@ -21,7 +21,7 @@ SECOND = ("hessian", "laplacian")
 
 @keras.saving.register_keras_serializable(package="keras_smooth")
 class DerivativeModel(keras.Model):
-    """A model that puts out y and its derivatives, to be trained on any of them.
+    """A model whose outputs are y and its derivatives, to be trained on any of them.
 
     It shares the weights of the inner model. `compile`, `fit`, `evaluate`, `predict`,
     `keras_smooth.fit_lbfgs` and `save` work as for every model: this is Sobolev
@@ -83,7 +83,7 @@ class DerivativeModel(keras.Model):
             raise TypeError(f"`model` must be a Keras model, received {shown(model)}.")
         checked_inputs.check_callable(model)
         checked_inputs.check_not_quantized(model)
-        # Keras casts what enters a model to its dtype, which is float32 unless said.
+        # Keras casts the inputs of a model to its dtype, which is float32 by default.
         super().__init__(**{"dtype": moving_inputs.weights_dtype(model), **kwargs})
         engines.checked_engine(engine)
         self.order = engines.checked_derivatives(order, engine, least=1)
@@ -160,7 +160,7 @@ class DerivativeModel(keras.Model):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict:
-        # Metrics take weights of rows for outputs of any shape.
+        # Metrics accept weights of rows for outputs of any shape.
         y, _ = self.paired(y, y_pred)
         weights = _in_order("sample_weight", sample_weight, self._names, self.loss)
         return super().compute_metrics(x, y, y_pred, weights)
@@ -258,7 +258,7 @@ def _checked_second(second: Any, order: int) -> str:
 
 
 def _check_ends(model: keras.Model) -> None:
-    # A subclassed model has none to look at: its ends are counted when it is called.
+    # The inputs and outputs of a subclassed model are counted when it is called.
     for ends, word in (("inputs", "input"), ("outputs", "output")):
         tensors = getattr(model, ends, None)
         if tensors is not None and len(tensors) != 1:
@@ -273,13 +273,13 @@ def _one(word: str, model: keras.Model, number: int) -> str:
 
 
 def _without_structure(value: Any) -> Any:
-    """Returns the tensor of a structure of one, as of a dict with one input in it."""
+    """Returns the tensor in a structure of one tensor, such as a dict with one key."""
     leaves = keras.tree.flatten(value)
     return leaves[0] if len(leaves) == 1 else value
 
 
 def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
-    """Returns the shape that a model was built for, None where it does not say."""
+    """Returns the input shape of a built model, or None if unknown."""
     inputs = getattr(model, "inputs", None)
     if inputs:
         return inputs[0].shape
@@ -287,7 +287,7 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
 
 
 def _in_order(what: str, values: Any, names: list[str], loss: Any) -> Any:
-    """Returns by name what is a list for all outputs, or for all that have a loss."""
+    """Returns values by name, from a list for all outputs or for those with a loss."""
     if isinstance(loss, dict) and isinstance(values, list | tuple):
         with_loss = [name for name in names if loss.get(name) is not None]
         names = with_loss if len(values) == len(with_loss) else names

@@ -9,15 +9,15 @@ import tensorflow as tf
 
 
 def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
-    """Returns a dict of what was passed as a list, in the order of names; else the same.
+    """Returns a dict for a list in the order of the names; other values are returned unchanged.
 
     Keras gives the entries of a list to the outputs of a dict in the order of sorted keys,
     d2y before dy before y.
 
     Args:
-        what: What messages call the argument.
-        values: A list, or a dict or a single value, which stay.
-        names: Of the outputs.
+        what: The name of the argument in messages.
+        values: A list, or a dict or a single value, which do not change.
+        names: Names of the outputs.
 
     Raises:
         ValueError: If a list has another length, or a dict has keys that are no names.
@@ -41,10 +41,10 @@ def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
 
 
 def in_shape_of(output: tf.Tensor, target: Any, name: str) -> tf.Tensor:
-    """Returns targets in the shape of an output, from which axes of length 1 may lack.
+    """Returns targets in the shape of an output; axes of length 1 may be missing.
 
     Raises:
-        ValueError: If another axis differs: Keras would broadcast them without a word.
+        ValueError: If another axis differs, since Keras would broadcast silently.
     """
     target = tf.convert_to_tensor(target)
     wanted = tuple(output.shape[1:])
@@ -85,14 +85,14 @@ def _words(name: str, shape: tf.TensorShape, wanted: tuple) -> str:
     natural = ", ".join(map(str, ("batch", *(size for size in wanted if size != 1))))
     words = (
         f"The targets of {name!r} have shape {shape}, but the output has shape "
-        f"{(None, *wanted)}: the axes of a sample of y, and behind them those of a sample of "
-        f"x for each derivative. Axes of length 1 may lack: ({natural})."
+        f"{(None, *wanted)}: the axes of a sample of y, followed by those of a sample of x for "
+        f"each derivative. Axes of length 1 may be left out: ({natural})."
     )
     sizes = None if shape.rank is None else tuple(shape)[1:]
     if sizes is None or None in sizes:
         return (
-            f"{words} (Where Keras does not know the shape of the targets any more, since it "
-            "got targets of several shapes, compile the model again.)"
+            f"{words} Keras does not know the shape of the targets after targets of several "
+            "shapes: compile the model again."
         )
     if math.prod(sizes) == math.prod(wanted):
         axes = ", ".join(map(str, (-1, *wanted)))

@@ -28,14 +28,14 @@ ROUNDING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 
 
 _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
-# Where a derivative is looked at to see how large it is near a point, in steps.
+# Positions, in steps, at which the size of a derivative near a point is measured.
 _NEARBY = _MIDDLE + np.linspace(-0.4, 0.4, 9)
 # The ladder reaches from a few times the size of the points to a small part of it.
 _FACTOR = 3.0
 _MOST, _LEAST = 3.0, 1e-4
 # Standard deviations of the scatter of values that count as an error.
 _DEVIATIONS = 3.0
-# What one call of a model is given at most.
+# The largest number of rows in one call of a model.
 _ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
 
 
@@ -68,7 +68,7 @@ SPREAD = ("error", "rounding", "size", "variation", "steepest")
 
 
 class Differences:
-    """Takes the place of `taylor.propagate`: jets from values of the model."""
+    """Replaces `taylor.propagate`: jets from values of the model."""
 
     def __init__(self, model: Callable) -> None:
         self.model = model
@@ -92,7 +92,7 @@ class Differences:
         return self._passes[-1].values()
 
     def spreads(self, rng: np.random.Generator, draws: int) -> Callable:
-        """Returns what gives the errors and sizes of the same calls, in their order."""
+        """Returns a function that gives the errors and sizes of the same calls, in their order."""
         jets = iter([each.spreads(rng, draws) for each in self._passes])
         return lambda *_, **__: next(jets)
 
@@ -139,13 +139,13 @@ class _Pass:
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Returns a sum over directions; what has no weight may be infinite."""
+    """Returns a sum over directions; entries without a weight may be infinite."""
     counts = weights != 0.0
     return np.tensordot(weights[counts], values[counts], axes=1)
 
 
 def _call(model: Callable, x: Any) -> Any:
-    """Calls a model whose state, if it keeps one, stays as it is."""
+    """Calls a model without changing its state."""
     return calls.without_trace(own_call.call, model, x)
 
 
@@ -157,7 +157,7 @@ def ladder(points: Points) -> np.ndarray:
 
 
 def extent(points: Points) -> float:
-    """Returns how large the points are, at least 1."""
+    """Returns the size of the points, at least 1."""
     return max(1.0, _largest(points))
 
 
@@ -228,9 +228,9 @@ def _best(
     lost = rounding / 2 * summed(np.abs(weights), sizes)
     scatter = _DEVIATIONS * np.linalg.norm(weights) * _scatter(changes) / scale
     error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
-    # What is one number wherever it was looked at is constant.
+    # Equal values at all points mean a constant.
     error = np.where((moves == 0.0).all(axis=0), 0.0, error)
-    # What overflows, or leaves the domain of the model, says nothing.
+    # Values that overflow, or are outside of the domain, are not used.
     error = np.where(np.isfinite(error), error, np.inf)
     nearby = [np.abs(summed(_weights(k, _DEGREES[0], at), changes)) for at in _NEARBY]
     size, variation = np.max(nearby, axis=0), math.factorial(k) * moves / scale
@@ -294,7 +294,7 @@ def takes_other_batches(model: Callable, points: Points) -> bool:
     try:
         outputs = zip(_values(model, points.x), _values(model, longer.x), strict=True)
         return all(_is_continued(y, beside) for y, beside in outputs)
-    # Whatever the code of a model raises at another shape: it is of this one.
+    # The code of a model can raise any error at another shape.
     except Exception:
         return False
 
@@ -312,7 +312,7 @@ def _is_continued(y: np.ndarray, longer: np.ndarray) -> bool:
 def _of_one_batch(model: Callable, points: Points) -> Callable:
     """Returns a model as a graph for one batch, which it is called with many times.
 
-    Itself if TensorFlow cannot trace it.
+    The model itself is returned if TensorFlow cannot trace it.
     """
 
     def call(*flat: tf.Tensor) -> Any:
@@ -325,7 +325,7 @@ def _of_one_batch(model: Callable, points: Points) -> Callable:
 
     try:
         run(points.x)
-    # Whatever Python does with values ends in an error of its own kind.
+    # Tracing can raise any error.
     except Exception:
         return model
     return run

@@ -24,7 +24,7 @@ from keras_smooth.differentiation.multi_indices import MultiIndex
 
 # A direction: the places of the numbers that it moves, and how far, whole numbers.
 Direction = tuple[tuple[int, int], ...]
-# Beyond so many numbers there are too many directions of -1, 0 and 1 to try.
+# For more numbers, there are too many directions of -1, 0 and 1.
 _MOST_TRIED = 3
 
 
@@ -33,8 +33,8 @@ def shared_directions(
 ) -> dict[MultiIndex, dict[Direction, Fraction]]:
     """Returns each partial derivative as a sum of derivatives along few directions.
 
-    Those of the highest order choose first, and pure ones before mixed ones: what is there
-    already costs nothing.
+    The highest order is first, and pure derivatives before mixed ones, since directions that
+    exist already cost nothing.
     """
     chosen: dict[frozenset, list[Direction]] = {}
     sums = {}

@@ -1,4 +1,4 @@
-"""The engines, what each can do, and which is taken for a task."""
+"""The engines, their limits, and the choice for a task."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from keras_smooth.checks import choice, shown, whole_number
 ENGINES = ("auto", "tape", "jet")
 # The rules are tested to this order.
 MAX_ORDER = 6
-# Each more doubles the graph of nested tapes: beyond, nobody lives to see the result.
+# Each order doubles the graph of nested tapes.
 MOST_TAPES = 20
 
 
@@ -19,7 +19,7 @@ def checked_engine(engine: object) -> str:
 def checked_derivatives(
     order: object, engine: str, least: int = 0, argument: str = "`order`"
 ) -> int:
-    """Returns a number of derivatives that the engine can take."""
+    """Returns a number of derivatives that the engine can compute."""
     checked_engine(engine)
     order = whole_number(argument, order, least)
     if order > MOST_TAPES:
@@ -28,8 +28,8 @@ def checked_derivatives(
         )
     if engine == "jet" and order > MAX_ORDER:
         raise ValueError(
-            f"{argument}: engine='jet' takes up to {MAX_ORDER} derivatives, received {order}. "
-            f"engine='tape' takes up to {MOST_TAPES}."
+            f"{argument}: engine='jet' computes up to {MAX_ORDER} derivatives, received "
+            f"{order}. engine='tape' computes up to {MOST_TAPES}."
         )
     return order
 
@@ -75,11 +75,11 @@ def chosen(
     order: int,
     tapes_right_to: float,
 ) -> str:
-    """Returns the engine that is asked for, or for "auto" the faster one that is right.
+    """Returns the requested engine, or for "auto" the faster one that is right.
 
     Args:
         engine: A name in `ENGINES`.
-        jets_are_faster: Whether they are, which is asked where it matters.
+        jets_are_faster: A function that returns whether they are.
         dim: How many numbers of a sample derivatives are taken by.
         order: Number of derivatives.
         tapes_right_to: Up to which order TensorFlow's own derivatives are right.

@@ -1,7 +1,7 @@
 """Estimates of operators from a few random directions, with their standard errors.
 
-Directions are the same for all samples of a batch: what they cost in memory is their number
-times that of the inputs, and a first layer is applied to each of them once.
+All samples of a batch share the directions: their memory is their number
+times that of one sample, and a first layer is applied to each direction once.
 
 References:
     Hutchinson, 1989, "A stochastic estimator of the trace of the influence matrix for Laplacian
@@ -29,33 +29,33 @@ from keras_smooth.differentiation.results import result
 
 @dataclasses.dataclass(frozen=True)
 class Probes:
-    """How many random directions, and from which numbers.
+    """The number of random directions, and their seed.
 
     Args:
-        number: Of the directions.
-        seed: A whole number or a `keras.random.SeedGenerator`.
+        number: The number of directions.
+        seed: An integer or a `keras.random.SeedGenerator`.
     """
 
     number: int
     seed: Any
 
     def signs(self, dim: int, dtype: tf.DType) -> tf.Tensor:
-        """Returns directions of 1 and -1: of v v^T the mean is the identity (Rademacher)."""
+        """Returns random directions of 1 and -1; the mean of v v^T is the identity (Rademacher)."""
         draws = keras.random.uniform((self.number, dim), dtype="float32", seed=self.seed)
         return tf.where(draws < 0.5, tf.constant(-1.0, dtype), tf.constant(1.0, dtype))
 
     def on_sphere(self, dim: int, dtype: tf.DType) -> tf.Tensor:
-        """Returns directions of length sqrt(dim), all alike likely."""
+        """Returns random directions of length sqrt(dim), uniformly distributed."""
         draws = keras.random.normal((self.number, dim), dtype=dtype.name, seed=self.seed)
         return draws * dim**0.5 / tf.norm(draws, axis=1, keepdims=True)
 
     def places(self, number: int) -> tf.Tensor:
-        """Returns places below a number, each at most once."""
+        """Returns random distinct integers below a number."""
         return keras.random.shuffle(tf.range(number), seed=self.seed)[: self.number]
 
 
 def checked_probes(probes: Any, seed: Any, verify: Any) -> Probes | None:
-    """Returns what an estimate is made from, None where none is asked for.
+    """Returns the probes of an estimate, or None.
 
     Raises:
         TypeError: If an argument is of the wrong kind.
@@ -65,8 +65,8 @@ def checked_probes(probes: Any, seed: Any, verify: Any) -> Probes | None:
     if probes is None:
         if seed is not None:
             raise ValueError(
-                f"`seed` is that of probes, which were not asked for: received {shown(seed)}. "
-                "Give probes= as well, or no seed."
+                f"`seed` needs `probes`, which is None: received seed={shown(seed)}. "
+                "Pass probes= as well, or no seed."
             )
         return None
     number = whole_number("`probes`", probes, 2)
@@ -170,7 +170,7 @@ def _sampled(
 
 
 def _vectors(directions: Sequence[Steps], places: tf.Tensor, dim: int) -> tf.Tensor:
-    """Returns some of the directions, `(places, dim)`, without ever having all of them."""
+    """Returns some of the directions, `(places, dim)`, without computing all of them."""
     most = max(map(len, directions))
     axes = np.zeros((len(directions), most), np.int64)
     steps = np.zeros((len(directions), most))

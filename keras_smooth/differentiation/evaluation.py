@@ -1,4 +1,4 @@
-"""One evaluation of derivatives: what is asked, by which engine, in which batches."""
+"""One evaluation of derivatives: task, engine and batches."""
 
 import dataclasses
 import functools
@@ -21,10 +21,10 @@ from keras_smooth.presentation.warn import warn_once
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Derivatives that are asked for.
+    """A request of derivatives.
 
     Args:
-        task: What is computed.
+        task: The task.
         model: Model, layer or function.
         points: Checked.
         engine: A name in `engines.ENGINES`.
@@ -56,7 +56,7 @@ class Evaluation:
             ValueError: If the outputs are not one for each sample.
         """
         if self.chosen_engine == "tape" and self.batch_size is None:
-            # The one call of the model that this makes is the user's.
+            # Side effects of the model happen once, as in one call of the user.
             found = self._found()
         else:
             found = calls.without_trace(self._found)
@@ -65,11 +65,11 @@ class Evaluation:
         return found
 
     def warn_of_tapes(self) -> None:
-        """Says where nested tapes, if asked for, have not the derivatives of the function."""
+        """Warns if nested tapes are requested but do not have the true derivatives."""
         if self.engine != "tape":
             return
         consequences = ["engine='tape' returns them"]
-        # What is in a graph is mostly in a loss, which is differentiated once more.
+        # A graph is mostly a loss, which is differentiated once more.
         if not tf.executing_eagerly():
             consequences.append("so are gradients of a loss of what engine='tape' returns")
         for order, consequence in enumerate(consequences, self.order):
@@ -84,21 +84,21 @@ class Evaluation:
                 return
 
     def _wrong_by_tapes(self, order: int) -> str | None:
-        """Returns where TensorFlow's derivatives up to an order may be wrong, if anywhere."""
+        """Returns the place where TensorFlow's derivatives up to an order may be wrong, or None."""
         try:
             operation = self.traces.wrong_by_tapes(self.points, order)
-        # What cannot be traced nobody can read.
+        # Without a trace, nothing is known.
         except NotTraceableError:
             return None
         return operation and f"{operation.type} in {layer_of(operation)}"
 
     @functools.cached_property
     def traces(self) -> Traces:
-        """What the model computes."""
+        """The traces of the model."""
         return Traces(self.model, self.training)
 
     def leave_trace(self) -> None:
-        """Leaves what one call of the model leaves: losses, metrics, seeds and state.
+        """Calls the model once for its side effects: losses, metrics, seeds and state.
 
         Nothing is computed where the parts of a model are known to leave nothing.
         """
@@ -112,16 +112,16 @@ class Evaluation:
             is_ours = engine == "tape" != self.engine
             return self._without_gradient(found) if is_ours and self.order else found
         except LostError as error:
-            # What TensorFlow has no gradient of may have a rule.
+            # Operations without a gradient of TensorFlow may have a rule.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
                 return dataclasses.replace(self, engine="jet")._found()
-            # AutoGraph knows no other errors than those of Python.
+            # AutoGraph can only re-raise errors of Python.
             raise ValueError(str(error)) from error
 
     def _without_gradient(self, found: Any) -> Any:
-        """Returns derivatives that refuse to be differentiated where that would be wrong.
+        """Returns derivatives that raise an error when differentiated, if that would be wrong.
 
-        So it is of the first derivative by tapes of LayerNormalization, whose mean is held.
+        An example is the first derivative by tapes of LayerNormalization.
         """
         place = self._wrong_by_tapes(self.order + 1)
         if place is None:
@@ -145,7 +145,7 @@ class Evaluation:
         return 1 <= self.order <= engines.MAX_ORDER
 
     def _check_samples(self, found: Any) -> None:
-        """Raises where a model makes more or fewer samples of those that it is given."""
+        """Raises an error if a model returns more or fewer samples than it receives."""
         given = self.points.flat[0].shape[0]
         for leaf in keras.tree.flatten(found[0]):
             if leaf.shape.rank == 0:
@@ -162,7 +162,7 @@ class Evaluation:
                 )
 
     def candidates(self) -> list["Evaluation"]:
-        """Returns the same by the engine that is asked for, for "auto" by either."""
+        """Returns the evaluations by the requested engine, or for "auto" by either."""
         first = self.chosen_engine
         names = [first]
         if self.engine == "auto" and self._can_use_jets():
@@ -170,12 +170,12 @@ class Evaluation:
         return [dataclasses.replace(self, engine=name) for name in names]
 
     def along_lines(self, propagate: Callable) -> tuple:
-        """Returns the same from what something else than jets finds along lines."""
+        """Returns the result with another function in place of Taylor mode along lines."""
         return self.task.jet(propagate, self.points, *self.directions)
 
     @functools.cached_property
     def chosen_engine(self) -> str:
-        """Returns the engine that is asked for, or for "auto" what suits the model."""
+        """Returns the requested engine, or for "auto" the one that suits the model."""
         if not self.order or self.engine == "tape":
             return "tape"
         try:
@@ -193,11 +193,11 @@ class Evaluation:
         return engines.chosen(self.engine, self._jets_are_faster, dim, self.order, right_to)
 
     def _jets_are_faster(self) -> bool:
-        # XLA compiles the loops of jets, of which the number of steps is known, and none of tapes.
+        # XLA compiles loops of jets, whose number of steps is known, but not those of tapes.
         if not tf.executing_eagerly() and self.traces.has_loops(self.points):
             return True
         outputs = keras.tree.flatten(self.traces.at(self.points).structure)
-        # What has no size before it is computed counts as one number.
+        # An unknown size counts as one number.
         sizes = [y.shape[1:].num_elements() or 1 for y in outputs if y is not None]
         return self.task.jets_are_faster(sum(self.points.dims), sum(sizes))
 
@@ -212,6 +212,6 @@ class Evaluation:
             return self.task.jet(propagate, points, *directions)
 
         if self.batch_size is not None:
-            # In a loop of a graph nothing may be left that is of one turn.
+            # Tensors of one iteration of a loop must not be kept.
             function = functools.partial(calls.without_trace, function)
         return in_batches(function, (*self.points.flat, *self.directions), self.batch_size)

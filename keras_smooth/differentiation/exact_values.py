@@ -1,4 +1,4 @@
-"""The exact y, y', y'' that derivatives are held against, from whatever a user has them in."""
+"""The exact y, y', y'' to compare with, from arrays, tables or functions of the user."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -71,12 +71,12 @@ def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
 
 
 def aligned(name: str, exact: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Returns exact values in the shape of a model's, from which axes of length 1 may lack.
+    """Returns exact values in the shape of the model's; axes of length 1 may be missing.
 
     Raises:
         ValueError: If any other axis differs.
     """
-    # (batch,) against (batch, 1) would broadcast to (batch, batch) without a word.
+    # (batch,) and (batch, 1) would broadcast to (batch, batch) silently.
     if _core(exact.shape) != _core(value.shape):
         raise ValueError(
             f"`reference`: {name} has shape {exact.shape}, but the model's has shape "
@@ -89,7 +89,7 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
     x = keras.tree.map_structure(
         lambda part: tf.constant(part.astype("float64") if _is_float(part) else part), x
     )
-    # In a graph NumPy cannot take part: eagerly it would, and its derivative be lost.
+    # In a graph, NumPy functions raise an error. Eagerly, their derivatives would be lost.
     compiled = tf.function(
         lambda x: calls.without_trace(derivatives, function, x, order), autograph=False
     )
@@ -181,7 +181,7 @@ def _is_float(array: np.ndarray) -> bool:
 
 def _check_shapes(entries: list[Entry], x: Entry, order: int) -> None:
     if keras.tree.is_nested(x) or any(map(keras.tree.is_nested, entries)):
-        return  # Which shapes fit, the model will tell.
+        return  # The shapes are compared with those of the model later.
     sample = x.shape[1:] if x[0].size > 1 else ()
     for k, (name, entry) in enumerate(zip(names(order), entries)):
         shape = (len(x), *entries[0].shape[1:], *(k * sample))

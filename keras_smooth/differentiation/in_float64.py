@@ -1,4 +1,4 @@
-"""An evaluation once more in float64, where its model computes in less."""
+"""The same evaluation in float64, for a model of another dtype."""
 
 import dataclasses
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     finer = points.at(calls.cast_to("float64", points.flat))
     try:
         model = _model(model, finer.x, y, rounding)
-    # Whatever a model's own code raises: it does not compute in float64.
+    # The model's code can raise any error in float64.
     except Exception:
         return None
     directions = tuple(calls.cast_to("float64", list(evaluation.directions)))
@@ -39,7 +39,7 @@ def _rounding(model: Callable, y: Any) -> float:
 
 
 def _model(model: Callable, x: Any, y: Any, rounding: float) -> Callable:
-    """Returns what computes the outputs y of a model in float64.
+    """Returns a function or model that computes the outputs y in float64.
 
     Raises:
         ValueError: If there is none.

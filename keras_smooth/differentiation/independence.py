@@ -1,4 +1,4 @@
-"""Whether the samples of a batch are independent, as every derivative by sample needs them.
+"""Whether the samples of a batch are independent, as derivatives of each sample need.
 
 Of a model that subtracts the mean of its batch, tapes give the sum of what all samples do
 to one input: no derivative of any sample, and another number in another batch. Most models
@@ -32,7 +32,7 @@ _FACTOR = 681
 
 
 def check(traces: Traces, points: Points, order: int = 1) -> None:
-    """Raises if the output of a model for a sample depends on the others.
+    """Raises an error if the output of a model for a sample depends on the others.
 
     In a graph the check of derivatives is part of the graph, which raises
     InvalidArgumentError.

@@ -29,25 +29,35 @@ def laplacian(
     """Returns the sum of the second derivatives of each output along the axes of x.
 
     Args:
-        model, x: As for `keras_smooth.derivatives`, with outputs of any shape.
-        engine: `"jet"`, one forward pass whose work grows with d, or with the width of the
-            first layer where that is below d / 2 (forward Laplacian), or `"tape"`, the
-            trace of the Hessian; `"auto"` takes jets.
-        batch_size: Number of samples at a time; None is all.
-        wrt: As for `keras_smooth.derivatives`. The second derivatives are summed over all
-            inputs that derivatives are taken by.
-        verify: As for `keras_smooth.gradient`.
-        probes, seed: As for `linear_operator`; an estimate is from so many directions of 1
-            and -1, whatever the dimension.
+        model: A Keras model or layer, or a function of tensors. Its outputs may have any
+            shape.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        wrt: The inputs to differentiate with respect to, by name or index. The others are
+            held fixed. None uses all inputs of floats. The sum is over all numbers of these
+            inputs.
+        engine: `"jet"` is one forward pass, whose cost grows with d, or with the width of
+            the first layer if that is below d / 2 (forward Laplacian). `"tape"` computes
+            the trace of the Hessian. `"auto"` uses jets. See `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. Each tensor then has the
+            attribute `verification`.
+        probes: Number of random directions of 1 and -1, for an estimate whose cost does not
+            depend on the dimension. None computes the exact value.
+        seed: An integer uses the same directions in each call, as a line search needs; a
+            `keras.random.SeedGenerator` draws others in each call. Only with `probes`.
 
     Returns:
-        A tensor of the shape of y, or the structure of y. That of an estimate has the
-        attribute `standard_error`, of its shape.
+        A tensor with the shape, structure and dtype of y. An estimate has the attribute
+        `standard_error`, a tensor of the same shape.
 
     Raises:
         TypeError: If x does not hold floats.
-        ValueError: If x does not fit the model, the engine is unknown, or the derivative
-            is lost on the way.
+        ValueError: If x does not fit the model, the engine is unknown, `probes` or `seed`
+            is out of range or combined with `verify=True`, the derivative is lost (the
+            message names the layers), or the numbers cannot be verified.
 
     Example:
 
@@ -86,20 +96,35 @@ def biharmonic(
     """Returns the Laplacian of the Laplacian of each output: the sum of all u_iijj.
 
     Args:
-        model, x: As for `keras_smooth.derivatives`, with outputs of any shape.
-        engine: `"jet"`, one forward pass of fourth order along as few directions as are known,
-            3 for d = 2, 6 for 3, 16 for 5, and (d + 1) (d + 2) / 2 from 7 on; or `"tape"`,
-            nested tapes; `"auto"` takes jets.
-        batch_size, verify, wrt: As for `keras_smooth.laplacian`.
-        probes, seed: As for `linear_operator`; an estimate is from so many directions of a
-            sphere, whatever the dimension.
+        model: A Keras model or layer, or a function of tensors. Its outputs may have any
+            shape.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        wrt: The inputs to differentiate with respect to, by name or index. The others are
+            held fixed. None uses all inputs of floats. The sum is over all pairs of numbers
+            of these inputs.
+        engine: `"jet"` is one forward pass of fourth order along few directions: 3 for d =
+            2, 6 for 3, 16 for 5, and (d + 1) (d + 2) / 2 from 7 on. `"tape"` nests tapes.
+            `"auto"` uses jets. See `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. Each tensor then has the
+            attribute `verification`.
+        probes: Number of random directions on a sphere, for an estimate whose cost does not
+            depend on the dimension. None computes the exact value.
+        seed: An integer uses the same directions in each call, as a line search needs; a
+            `keras.random.SeedGenerator` draws others in each call. Only with `probes`.
 
     Returns:
-        A tensor of the shape of y, or the structure of y. That of an estimate has the
-        attribute `standard_error`, of its shape.
+        A tensor with the shape, structure and dtype of y. An estimate has the attribute
+        `standard_error`, a tensor of the same shape.
 
     Raises:
-        TypeError, ValueError: As `keras_smooth.laplacian`.
+        TypeError: If x does not hold floats.
+        ValueError: If x does not fit the model, the engine is unknown, `probes` or `seed`
+            is out of range or combined with `verify=True`, the derivative is lost (the
+            message names the layers), or the numbers cannot be verified.
 
     Example:
 
@@ -141,34 +166,43 @@ def linear_operator(
 ) -> Any:
     """Returns a sum of partial derivatives of a model with coefficients.
 
-    Derivatives of one order with constant coefficients are summed on the way: of a second
-    order they cost one direction for each rank of the matrix of coefficients, and the last
-    derivatives are those of one direction, however many there are.
+    Derivatives of one order with constant coefficients are summed inside the forward pass.
+    Second derivatives need as many directions as their matrix of coefficients has rank, and
+    of the highest derivatives only the sum is carried.
 
     Args:
-        model, x: As for `keras_smooth.derivatives`.
-        operator: A dict of partial derivatives, as `keras_smooth.partials` has them, and
+        model: A Keras model or layer, or a function of tensors. Its outputs may have any
+            shape.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        operator: A dict of partial derivatives, written as for `keras_smooth.partials`, and
             coefficients: `{"xx": 1.0, "xy": 2.0, "": k**2}`. A coefficient is a number, a
-            variable, an array or tensor of one number a sample, or of the shape of y, or a
-            function of x that returns such. What is there under several orders of its letters
-            is summed, so that both `"xy"` and `"yx"` of a matrix count.
-        names: As for `keras_smooth.partials`.
-        engine, batch_size, verify: As for `keras_smooth.partials`. Sums with constant
-            coefficients are verified as such.
-        probes: If it is given, an estimate: of the derivatives along all directions only so
-            many, drawn at random without replacement. What it costs is that of the probes.
-        seed: For probes: a whole number, for the same directions in each call, as a line
-            search needs them; or a `keras.random.SeedGenerator`, for others in each call.
+            variable, an array or tensor with one number for each sample or with the shape
+            of y, or a function of x that returns one of these. Entries with the same
+            letters in another order are added, so that `"xy"` and `"yx"` of a matrix both
+            count.
+        names: Names of the columns of x, as for `keras_smooth.partials`.
+        engine: `"jet"` sums derivatives with constant coefficients inside the forward pass;
+            `"tape"` nests tapes. `"auto"` uses the cheaper one.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. Sums with constant
+            coefficients are compared as sums.
+        probes: Number of directions, drawn at random without replacement from those that
+            the exact value needs, for an estimate. None computes the exact value.
+        seed: An integer uses the same directions in each call, as a line search needs; a
+            `keras.random.SeedGenerator` draws others in each call. Only with `probes`.
 
     Returns:
-        A tensor of the shape of y, or the structure of y. That of an estimate has the
-        attribute `standard_error`, of its shape.
+        A tensor with the shape, structure and dtype of y. An estimate has the attribute
+        `standard_error`, a tensor of the same shape.
 
     Raises:
-        TypeError: If x does not hold floats, or an argument is of the wrong kind.
-        ValueError: If x does not fit the model, a name or place does not exist, a coefficient
-            does not fit y, the order is too high for the engine, a derivative is lost on the
-            way, or the numbers cannot be verified.
+        TypeError: If x does not hold floats, or an argument has the wrong type.
+        ValueError: If x does not fit the model, a name or index does not exist, a
+            coefficient does not fit y, the order is too high for the engine, a derivative
+            is lost (the message names the layers), or the numbers cannot be verified.
 
     Example: Helmholtz' operator, u_xx + u_yy + 2 u, of u = sin(x) sin(y).
 

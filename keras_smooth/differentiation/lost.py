@@ -1,4 +1,4 @@
-"""Derivatives that tapes do not find: those that are known to be 0, and those that are lost."""
+"""Derivatives that tapes do not find: known zeros, and lost ones."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from keras_smooth.models import graph
 
 
 class LostError(ValueError):
-    """Says that TensorFlow has no such derivative."""
+    """An error that says that TensorFlow does not have a derivative."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ways:
-    """The ways from the inputs of a model that move to its outputs.
+    """The paths from the moving inputs of a model to its outputs.
 
     Args:
-        traces: What the model computes.
+        traces: The traces of the model.
         points: Its inputs.
         together: Whether all inputs count as one, as along a line.
     """
@@ -37,7 +37,7 @@ class Ways:
     def checked(
         self, row: Any, order: int, like: tf.Tensor, output: int, inputs: Sequence[int]
     ) -> tf.Tensor:
-        """Returns a gradient, zeros where none is the truth, or raises that it is lost.
+        """Returns a gradient, or zeros if it is 0, or raises an error if it is lost.
 
         Args:
             row: A gradient, None, or the error that there was in its place.
@@ -79,13 +79,13 @@ class Ways:
 
 
 def lost(model: object, order: int, cause: object) -> str:
-    """Returns the message that a derivative is lost, with what to look at and what to do."""
+    """Returns the message of a lost derivative, with the layers and the advice."""
     smooth = ", ".join(registry.recommended(order))
     return (
         f"The derivative of order {order} is lost: {cause}. To look at: "
         f"{', '.join(_suspects(model, order))}. Replace rough activations by smooth ones "
-        f"({smooth}) and keras.activations.softsign by the one of keras_smooth; where the "
-        "derivative is truly 0, add 0 * x**order to say so."
+        f"({smooth}) and keras.activations.softsign by the one of keras_smooth. If the "
+        "derivative is truly 0, add 0 * x**order to the output."
     )
 
 

@@ -1,4 +1,4 @@
-"""Which of the inputs move when derivatives are taken, and in which dtype."""
+"""The inputs with respect to which derivatives are computed, and their dtype."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from keras_smooth.models.checked_inputs import Input, listed
 
 
 def places(found: list[Input], wrt: Any) -> tuple[int, ...]:
-    """Returns the places of the inputs that derivatives are taken by, in the order of x."""
+    """Returns the indices of the moving inputs, in the order of x."""
     if wrt is None:
         for part in found:
             if not part.is_float and part.expected is not None and part.expects_floats:
@@ -35,7 +35,7 @@ def places(found: list[Input], wrt: Any) -> tuple[int, ...]:
 
 
 def _place(found: list[Input], name: Any) -> int:
-    """Returns the place of an input by its name, or by its place itself."""
+    """Returns the index of an input from its name or index."""
     if isinstance(name, str):
         return _place_of_name(found, name)
     if not isinstance(name, bool):
@@ -84,7 +84,7 @@ def _no_floats(part: Input) -> str:
 
 
 def cast(model: Callable, found: list[Input], moving: Sequence[int]) -> list[tf.Tensor]:
-    """Returns the tensors, the floats among them in the dtype of the model's weights."""
+    """Returns the tensors, with floats cast to the dtype of the model's weights."""
     dtype = weights_dtype(model)
     if dtype is not None:
         return [
@@ -102,6 +102,6 @@ def cast(model: Callable, found: list[Input], moving: Sequence[int]) -> list[tf.
 
 def weights_dtype(model: Callable) -> str | None:
     """Returns the dtype of a model's weights, None if it has none."""
-    # Not model.dtype: a Sequential of float64 layers calls itself float32.
+    # Not model.dtype, which is float32 for a Sequential model of float64 layers.
     dtypes = (weight.dtype for weight in getattr(model, "weights", []))
     return next((dtype for dtype in dtypes if dtype.startswith(("float", "bfloat"))), None)

@@ -1,4 +1,4 @@
-"""Multi-indices: by which numbers of a sample a partial derivative is taken, and how often.
+"""Multi-indices: the numbers of a sample with respect to which a derivative is taken.
 
 A multi-index is the sorted tuple of the places of these numbers among all that move, one for
 each derivative: with x of shape `(batch, 2)`, `(0, 1, 1)` is the derivative by the first
@@ -71,7 +71,7 @@ class Axes:
         return [range(*pair) for pair in itertools.pairwise(ends)]
 
     def parsed(self, which: Any, argument: str = "`which`") -> MultiIndex:
-        """Returns the multi-index that a word or a tuple means.
+        """Returns the multi-index of a word or a tuple.
 
         Raises:
             TypeError: If it is neither.
@@ -91,7 +91,7 @@ class Axes:
         return names.get(axis, str(axis))
 
     def word(self, index: MultiIndex) -> str:
-        """Returns a multi-index in words, as "xxt"."""
+        """Returns the word of a multi-index, such as "xxt"."""
         words = list(map(self.name, index))
         if all(len(word) == 1 and not word.isdigit() for word in words):
             return "".join(words)
@@ -113,11 +113,11 @@ class Axes:
     def _unknown(self, word: str) -> str:
         if not self.names:
             return (
-                f"received {word!r}, but x has no names. Give them, as in names='xt' for its "
+                f"received {word!r}, but x has no names. Pass them, such as names='xt' for its "
                 "columns, or use tuples of integers."
             )
         return (
-            f"received {word!r}, which is made of no names of inputs; they are "
+            f"received {word!r}, which does not consist of names; the names are "
             f"{listed(self.names)}. {_HOW}"
         )
 

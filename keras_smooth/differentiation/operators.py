@@ -32,56 +32,59 @@ def derivatives(
 ) -> tuple:
     """Returns y, y', y'' and so on of a model at the points x.
 
-    The samples of a batch must not influence each other: what is returned is the
-    derivative of every sample's output with respect to its own input.
+    The output for a sample must depend only on that sample: the result is the derivative of
+    each sample's output with respect to its own input.
 
-    A loss of derivatives has gradients by the weights, as any other. `tf.stop_gradient` on a
-    weight in the model stops these with all engines; on what depends on x it stops the
-    derivatives by x with the engine `"tape"` only.
+    A loss of derivatives has gradients with respect to the weights, as any other loss. A
+    `tf.stop_gradient` on a weight stops them with all engines. A `tf.stop_gradient` on a value
+    that depends on x stops the derivatives with respect to x with the engine `"tape"` only.
 
     Args:
         model: A Keras model or layer, or a function of tensors.
-        x: Points, finite floats of shape `(batch, ...)`; for a model with several inputs
-            a list, tuple or dict of such arrays. They are cast to the dtype of the
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the
             model's variables. Inputs of integers or text are held fixed.
         order: Number of derivatives, 0 or more; up to 6 with the engine `"jet"`.
-        wrt: The inputs with respect to which to differentiate, if there are several: the name
-            or index of one, for derivatives with the structure of that one; or a list of
-            them. The others are held fixed. None is all inputs of floats.
-        engine: How to compute them. `"tape"` nests `tf.GradientTape`: it uses stopped and
-            custom gradients, and raises an error if TensorFlow loses a derivative. `"jet"` is
-            Taylor mode: one forward pass carries all orders through the operations that
-            TensorFlow traces, and differentiates the function that these compute. `"auto"`
-            uses the faster one for the task, and Taylor mode if TensorFlow is known to have
-            no gradient or a wrong one, as of bilinear images, or of `ops.prod` at factors of
-            0. Up to 32 numbers per sample it does so also if the next order is lost or wrong,
-            which a loss of derivatives needs; beyond these, such a loss is an error. A model
-            that cannot be traced, or an operation without a rule, is differentiated by nested
-            tapes, with one warning. Functions with breakpoints have the derivatives of the
-            branch that a point is on, so that y'' of a ReLU is 0; `audit` finds them. If no
-            path leads from x to y, the derivative is 0 with `"auto"` and `"jet"`.
-        batch_size: Number of samples to evaluate at a time, which limits the memory. None is
-            all. On a CPU, 10,000 samples of one number, or 1000 of ten, fit into the caches.
-        training: Whether layers such as Dropout run in training mode. Those that mix the
-            samples of a batch there, as BatchNormalization, are an error.
-        verify: Whether to compare all numbers with differences of the model itself, and
-            to return them only where they agree; see `keras_smooth.Verification`. That
-            takes the work of about a hundred forward passes for each direction. It goes with
-            training=False only.
+        wrt: The inputs to differentiate with respect to, if there are several. The name or
+            index of one returns derivatives with the structure of that input; a list returns
+            those of several. The others are held fixed. None uses all inputs of floats.
+        engine: How to compute the derivatives. `"tape"` nests `tf.GradientTape`. It uses
+            stopped and custom gradients, and raises an error if TensorFlow loses a
+            derivative. `"jet"` is Taylor mode: one forward pass carries all orders through
+            the operations that TensorFlow traces, and differentiates the function that they
+            compute. `"auto"` uses the faster engine, and Taylor mode if TensorFlow is known
+            to have no gradient or a wrong one, as for bilinear images, or for `ops.prod` at
+            factors of 0. For up to 32 numbers per sample it also does so if the next order is
+            lost or wrong, since a loss of derivatives needs it; for more numbers, such a loss
+            raises an error. A model that cannot be traced, or an operation without a rule, is
+            differentiated by nested tapes, with one warning. At a breakpoint of a function,
+            the derivatives are those of one of its branches: y'' of a ReLU is 0. `audit`
+            finds such functions. If no path leads from x to y, the derivative is 0 with
+            `"auto"` and `"jet"`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all. On a CPU, 10,000 samples of one number, or 1000 of ten, fit into the
+            caches.
+        training: Whether layers such as Dropout run in training mode. Layers that mix the
+            samples of a batch in that mode, such as BatchNormalization, raise an error.
+        verify: Whether to compare all numbers with differences of the model, and to raise
+            an error if they differ. See `keras_smooth.Verification`. This costs about a
+            hundred forward passes for each direction. It needs `training=False`, and works
+            outside of `tf.function` only.
 
     Returns:
-        A tuple of `order + 1` tensors: y, y', y'', ..., in the dtype of the model's output.
-        Each has the shape of y, with that of a sample of x behind it once for each order, of
-        which one number adds no axes: the docstring of `keras_smooth` has the rule, also for
-        several inputs and outputs. With `verify=True` the tuple has an attribute
-        `verification`.
+        A tuple of `order + 1` tensors y, y', y'', ... in the dtype of the model's output.
+        The shape of each is that of y, followed by the shape of a sample of x once for each
+        order; a sample of one number adds no axes. For y of shape `(batch, m)` and x of shape
+        `(batch, d)`, y'' has the shape `(batch, m, d, d)`. The docstring of `keras_smooth`
+        has the rule for several inputs and outputs. With `verify=True` the tuple has the
+        attribute `verification`.
 
     Raises:
         TypeError: If x does not hold floats or `order` is not an integer.
         ValueError: If x is empty, not finite or of the wrong shape, `wrt` names no input,
             `order` is out of range, the engine is unknown, the model is not built, its
-            output for a sample depends on other samples, a derivative is lost on the way
-            (the message names the layers at fault), or the numbers cannot be verified.
+            output for a sample depends on other samples, a derivative is lost (the message
+            names the layers), or the numbers cannot be verified.
 
     Example:
 
@@ -112,21 +115,30 @@ def gradient(
     """Returns the gradient of a model with one output number a sample.
 
     Args:
-        model, x: As for `derivatives`.
-        engine: `"tape"`, one reverse sweep whatever the dimension, or `"jet"`; `"auto"`
-            takes tapes unless these are known to be wrong.
-        batch_size: Number of samples at a time, which bounds the memory. None is all.
-        wrt: As for `derivatives`.
-        verify: As for `derivatives`. Each tensor has the attribute `verification`.
+        model: A Keras model or layer, or a function of tensors. Its output has one number
+            for each sample.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        wrt: The inputs to differentiate with respect to, by name or index. The others are
+            held fixed. None uses all inputs of floats.
+        engine: `"tape"` is one reverse sweep, whatever the dimension; `"jet"` is Taylor
+            mode. `"auto"` uses tapes unless TensorFlow's derivatives are known to be wrong.
+            See `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. Each tensor then has the
+            attribute `verification`.
 
     Returns:
-        What `derivatives` returns as y', in the shape of x; for several inputs the structure
-        of those that derivatives are taken by.
+        A tensor with the shape of x and the dtype of y. For several inputs, the structure
+        of the inputs in `wrt`.
 
     Raises:
         TypeError: If x does not hold floats.
-        ValueError: If a sample of the output is not one number, x does not fit the
-            model, the engine is unknown, or the derivative is lost on the way.
+        ValueError: If the output of a sample is not one number, x does not fit the model,
+            the engine is unknown, the derivative is lost (the message names the layers), or
+            the numbers cannot be verified.
 
     Example:
 
@@ -152,21 +164,29 @@ def jacobian(
     """Returns the first derivatives of all outputs by all inputs.
 
     Args:
-        model, x: As for `gradient`, with outputs of any shape.
-        engine: `"tape"`, a reverse sweep for each output, or `"jet"`, one forward pass
-            with a direction for each input; `"auto"` takes tapes unless these are known to
-            be wrong.
-        batch_size: Number of samples at a time; None is all.
-        wrt, verify: As for `gradient`.
+        model: A Keras model or layer, or a function of tensors. Its outputs may have any
+            shape.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        wrt: The inputs to differentiate with respect to, by name or index. The others are
+            held fixed. None uses all inputs of floats.
+        engine: `"tape"` is a reverse sweep for each output number; `"jet"` is one forward
+            pass with a direction for each number of x. `"auto"` uses tapes unless
+            TensorFlow's derivatives are known to be wrong. See `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. Each tensor then has the
+            attribute `verification`.
 
     Returns:
-        What `derivatives` returns as y': a tensor of the shape of y with that of a sample of x
-        behind it, `(batch, m, d)`.
+        The y' of `keras_smooth.derivatives`, in the dtype of y: a tensor of shape `(batch,
+        m, d)` for y of shape `(batch, m)` and x of shape `(batch, d)`.
 
     Raises:
         TypeError: If x does not hold floats.
-        ValueError: If x does not fit the model, the engine is unknown, or the derivative
-            is lost on the way.
+        ValueError: If x does not fit the model, the engine is unknown, the derivative is
+            lost (the message names the layers), or the numbers cannot be verified.
 
     Example:
 
@@ -193,20 +213,29 @@ def hessian(
     """Returns the second derivatives of all outputs by all pairs of inputs.
 
     Args:
-        model, x: As for `gradient`, with outputs of any shape.
-        engine: `"tape"`, or `"jet"`, one forward pass with d (d + 1) / 2 directions;
-            `"auto"` takes jets where d is 1 or tapes are known to be wrong.
-        batch_size: Number of samples at a time; None is all.
-        wrt, verify: As for `gradient`.
+        model: A Keras model or layer, or a function of tensors. Its outputs may have any
+            shape.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        wrt: The inputs to differentiate with respect to, by name or index. The others are
+            held fixed. None uses all inputs of floats.
+        engine: `"tape"` nests tapes; `"jet"` is one forward pass with d (d + 1) / 2
+            directions. `"auto"` uses jets if d is 1 or TensorFlow's derivatives are known
+            to be wrong. See `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. Each tensor then has the
+            attribute `verification`.
 
     Returns:
-        What `derivatives` returns as y'': a tensor of the shape of y with twice that of a
-        sample of x behind it, `(batch, m, d, d)`.
+        The y'' of `keras_smooth.derivatives`, in the dtype of y: a tensor of shape `(batch,
+        m, d, d)` for y of shape `(batch, m)` and x of shape `(batch, d)`.
 
     Raises:
         TypeError: If x does not hold floats.
-        ValueError: If x does not fit the model, the engine is unknown, or the derivative
-            is lost on the way.
+        ValueError: If x does not fit the model, the engine is unknown, the derivative is
+            lost (the message names the layers), or the numbers cannot be verified.
 
     Example:
 
@@ -258,22 +287,33 @@ def directional(
     """Returns y and its derivatives along a direction: those of y(x + t v) at t = 0.
 
     Args:
-        model, x: As for `gradient`, with outputs of any shape.
-        direction: v, of the shape of x, or of a sample of x for one that all share; for
-            several inputs in the structure of those that derivatives are taken by.
+        model: A Keras model or layer, or a function of tensors. Its outputs may have any
+            shape.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        direction: v, with the shape of x, or with the shape of one sample of x for a
+            direction that all samples share. For several inputs, the structure of the
+            inputs in `wrt`.
         order: Number of derivatives, 1 or more; up to 6 with the engine `"jet"`.
-        engine: `"jet"`, one forward pass, or `"tape"`, nested tapes over t; `"auto"` takes
-            jets.
-        batch_size: Number of samples at a time; None is all.
-        wrt, verify: As for `derivatives`.
+        wrt: The inputs to differentiate with respect to, by name or index. The others are
+            held fixed. None uses all inputs of floats.
+        engine: `"jet"` is one forward pass; `"tape"` nests tapes over t. `"auto"` uses
+            jets. See `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. The tuple then has the
+            attribute `verification`.
 
     Returns:
-        A tuple of `order + 1` tensors of the shape of y.
+        A tuple of `order + 1` tensors, y and its derivatives with respect to t, with the
+        shape and dtype of y.
 
     Raises:
         TypeError: If x does not hold floats or `order` is not an integer.
-        ValueError: If x or the direction does not fit, `order` is out of range, the
-            engine is unknown, or a derivative is lost on the way.
+        ValueError: If x or `direction` does not fit the model, `order` is out of range, the
+            engine is unknown, a derivative is lost (the message names the layers), or the
+            numbers cannot be verified.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Partial derivatives by name, as an equation on paper has them."""
+"""Partial derivatives by name, as in an equation on paper."""
 
 import dataclasses
 from collections.abc import Callable
@@ -34,34 +34,41 @@ def partials(
 ) -> tuple:
     """Returns y and the partial derivatives of a model that an equation needs.
 
-    All of them share few directions, in as few passes as are found: see `plan`.
+    They share directions, so that few forward passes compute all of them: see `plan`.
 
     Args:
-        model, x: As for `keras_smooth.derivatives`.
-        which: A list of partial derivatives. `"xxt"` is by x twice and by t once, for names of
-            one letter; for longer names a tuple, as `("time", "x1")`; without names a tuple of
-            columns, as `(0, 0, 1)`. Where a sample of x has several axes, a number of it is a
-            tuple of places: `((0, 2), (0, 2))` is the second derivative by `x[:, 0, 2]`. The
-            order in which derivatives are taken does not matter; `""` is y.
-        names: Of the columns of x, a string of letters as `"xt"` or a list of names. The inputs
-            of a dict, and of a model with several inputs, have their keys as names where a
-            sample is one number; for others a dict of such names by input.
-        engine: `"jet"`, Taylor mode along the directions of `plan`, where a mixed derivative
-            has the rounding of the pure ones beside it; `"tape"`, nested tapes, a
-            sweep for each derivative that another one is made from and each output; `"auto"`
-            takes what costs less.
-        batch_size: Number of samples at a time; None is all.
-        verify: As for `keras_smooth.derivatives`.
+        model: A Keras model or layer, or a function of tensors.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        which: A list of partial derivatives. `"xxt"` is the derivative with respect to x
+            twice and to t once, for names of one letter. Use a tuple for longer names, such
+            as `("time", "x1")`, and a tuple of columns without names, such as `(0, 0, 1)`.
+            If a sample of x has several axes, a number of it is a tuple of indices: `((0,
+            2), (0, 2))` is the second derivative with respect to `x[:, 0, 2]`. The order of
+            the letters does not matter; `""` is y.
+        names: Names of the columns of x: a string of letters, such as `"xt"`, or a list.
+            The inputs of a dict, and of a model with several inputs, are named by their
+            keys if each sample is one number; otherwise use a dict with such names for each
+            input.
+        engine: `"jet"` is Taylor mode along the directions of `plan`; a mixed derivative
+            then has the rounding errors of the pure ones in its directions. `"tape"` nests
+            tapes, with a sweep for each output and each derivative on the way. `"auto"`
+            uses the cheaper one.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. The tuple then has the
+            attribute `verification`.
 
     Returns:
-        A tuple of y and the partial derivatives in the order of `which`, each of the shape of
-        y, or the structure of y. With `verify=True` it has an attribute `verification`.
+        A tuple of y and the partial derivatives in the order of `which`. Each has the
+        shape, structure and dtype of y.
 
     Raises:
-        TypeError: If x does not hold floats, or `which` or `names` is of the wrong kind.
-        ValueError: If x does not fit the model, a name or place does not exist, the order is
-            too high for the engine, a derivative is lost on the way, or the numbers cannot be
-            verified.
+        TypeError: If x does not hold floats, or `which` or `names` has the wrong type.
+        ValueError: If x does not fit the model, a name or index does not exist, the order
+            is too high for the engine, a derivative is lost (the message names the layers),
+            or the numbers cannot be verified.
 
     Example: the heat equation, u_t = u_xx, for u = exp(-t) sin(x).
 
@@ -86,7 +93,7 @@ def partials(
 def _evaluation(
     model: Callable, x: Any, which: Any, names: Any, engine: str, batch_size: int | None
 ) -> tuple[Evaluation, Axes, list[MultiIndex]]:
-    """Returns what is to be computed, the numbers that move, and the multi-indices."""
+    """Returns the evaluation, the axes, and the multi-indices."""
     points = checked_points(model, x)
     axes = axes_of(points, names)
     indices = checked_which(axes, which)
@@ -99,7 +106,7 @@ def _evaluation(
 
 
 def _distinct(indices: list[MultiIndex]) -> list[MultiIndex]:
-    """Returns each multi-index once, that of y first."""
+    """Returns the distinct multi-indices, that of y first."""
     return list(dict.fromkeys([(), *indices]))
 
 
@@ -114,15 +121,21 @@ def plan(
     """Returns how `partials` computes partial derivatives: directions, orders, passes, engine.
 
     Args:
-        model, x, which, names, engine: As for `keras_smooth.partials`. Of x the shape counts.
+        model: A Keras model or layer, or a function of tensors.
+        x: Points, as for `partials`. Only their shape matters.
+        which: A list of partial derivatives, as for `partials`.
+        names: Names of the columns of x, as for `partials`.
+        engine: `"auto"`, `"jet"` or `"tape"`, as for `partials`.
 
     Returns:
         A `Plan`, which `print` and notebooks show as a table.
 
     Raises:
-        TypeError, ValueError: As `keras_smooth.partials`.
+        TypeError: If x does not hold floats, or `which` or `names` has the wrong type.
+        ValueError: If x does not fit the model, a name or index does not exist, or the
+            order is too high for the engine.
 
-    Example: u_xt by one direction more than u_xx and u_tt have.
+    Example: u_xt needs one direction more than u_xx and u_tt.
 
     >>> import keras, keras_smooth, numpy as np
     >>> plan = keras_smooth.plan(
@@ -157,16 +170,25 @@ def plan(
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Plan(ShownAsTable):
-    """How partial derivatives are computed.
+    """How partial derivatives are computed, the result of `keras_smooth.plan`.
 
     Args:
-        engine: `"jet"` or `"tape"`, what is used for them.
-        words: The partial derivatives.
-        directions: Along which lines go through the model with Taylor mode, in words.
-        orders: Number of derivatives along each.
-        passes: The pass of each, from 1.
-        num_values: How many values go through the model in all passes: the points, and the
-            derivatives along each direction, of which the last ones may be summed.
+        engine: The engine that is used, `"jet"` or `"tape"`.
+        words: The partial derivatives, such as `"xx"`.
+        directions: The directions of Taylor mode, such as `"x + t"`.
+        orders: Number of derivatives along each direction.
+        passes: The pass in which each direction is computed, from 1.
+        num_values: Number of values that go through the model in all passes, for each number
+            of y: the points, and the derivatives along each direction or their sums.
+
+    Example:
+
+    >>> import keras, keras_smooth, numpy as np
+    >>> plan = keras_smooth.plan(
+    ...     keras.ops.sin, np.ones((5, 2)), ["xt"], names="xt", engine="jet"
+    ... )
+    >>> plan.directions
+    ('x + t', 'x - t')
     """
 
     engine: str
@@ -200,7 +222,7 @@ class Plan(ShownAsTable):
 
 
 def _direction(axes: Axes, steps: Any) -> str:
-    """Returns a direction in words, as "x - 2 t"."""
+    """Returns the text of a direction, such as "x - 2 t"."""
     text = ""
     for place, step in enumerate(steps):
         if step:

@@ -1,6 +1,6 @@
-"""Passes through a model: which directions go together, to which order, and what is summed.
+"""Passes through a model: groups of directions, their orders, and sums.
 
-What is asked for are forms: sums of partial derivatives of one order with constant
+The requested derivatives are forms: sums of partial derivatives of one order with constant
 coefficients. A single partial derivative is a form, and so is a Laplacian.
 """
 
@@ -20,7 +20,7 @@ from keras_smooth.differentiation.multi_indices import MultiIndex, of_order
 Form = tuple[tuple[MultiIndex, float], ...]
 # A direction: the places of the numbers that it moves, and how far.
 Steps = tuple[tuple[int, float], ...]
-# What of a matrix of coefficients counts as 0, in parts of its largest eigenvalue.
+# Eigenvalues below this fraction of the largest one count as 0.
 _NOTHING = 1e-14
 
 
@@ -43,7 +43,7 @@ class Term:
 
 @dataclasses.dataclass(frozen=True)
 class Pass:
-    """Lines that go through a model together.
+    """Directions that go through a model together.
 
     Args:
         directions: Array `(directions, numbers of a sample)`.
@@ -100,7 +100,7 @@ def all_partials(dim: int, order: int) -> Passes:
 
 @functools.lru_cache(maxsize=64)
 def passes_for(dim: int, forms: tuple[Form, ...]) -> Passes:
-    """Returns the passes for forms, with as few values through the model as are found.
+    """Returns the passes for forms, with as few values through the model as possible.
 
     Args:
         dim: How many numbers a sample has.

@@ -1,4 +1,4 @@
-"""Points: the inputs of a model that move, by which derivatives are taken, and the rest."""
+"""Points: the inputs of a model, some of which move and some of which are held fixed."""
 
 import dataclasses
 import functools
@@ -13,17 +13,17 @@ from keras_smooth.checks import shown
 from keras_smooth.differentiation import moving_inputs
 from keras_smooth.models import checked_inputs
 
-# As many as tell samples apart, if a model takes so few.
+# Number of samples that are drawn, enough to detect mixed samples.
 _MOST_DRAWN = 64
 _SEED = (3, 5)
 
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """Inputs of a model, some of which move, while the others are held.
+    """Inputs of a model, some of which move, while the others are held fixed.
 
     Args:
-        x: All inputs, tensors in the structure in which the model takes them.
+        x: All inputs, tensors in the structure that the model accepts.
         places: Which of the flat inputs move.
         keys: The keys of these where x is a dict, else None.
         single: Whether derivatives are by one tensor, without a structure.
@@ -61,7 +61,7 @@ class Points:
         return self.moving[0].dtype
 
     def structured(self, values: Sequence) -> Any:
-        """Returns a value for each moving input in the structure that derivatives have."""
+        """Returns values of the moving inputs in the structure of the derivatives."""
         if self.single:
             return values[0]
         if len(values) == len(self.flat):
@@ -126,12 +126,12 @@ def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
 
 
 def sample_axes(point: tf.Tensor) -> tuple[int, ...]:
-    """Returns the axes that one derivative appends: none where a sample is one number."""
+    """Returns the axes that one derivative appends: none if a sample is one number."""
     return () if math.prod(point.shape[1:]) == 1 else tuple(point.shape[1:])
 
 
 def drawn(points: Points) -> Points:
-    """Returns a few samples of the shapes of others, of which nothing but these is known."""
+    """Returns a few random samples with given shapes."""
     size = next((x.shape[0] for x in points.flat if x.shape[0] is not None), 4)
 
     def normal(x: tf.Tensor) -> tf.Tensor:
@@ -146,7 +146,7 @@ def drawn(points: Points) -> Points:
 def checked_directions(
     points: Points, direction: Any, name: str = "`direction`"
 ) -> tuple[tf.Tensor, ...]:
-    """Returns a direction for each moving input, of its shape.
+    """Returns a direction for each moving input, with its shape.
 
     Raises:
         TypeError: If a direction holds no real numbers.

@@ -1,4 +1,4 @@
-"""The result of an evaluation: of independent samples, verified where that is asked for."""
+"""The result of an evaluation: of independent samples, verified if requested."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from keras_smooth.models.checked_inputs import explained_batch
 
 
 def result(evaluation: Evaluation, verify: bool) -> Any:
-    """Returns what an evaluation gives, verified where that is asked for.
+    """Returns the result of an evaluation, verified if requested.
 
     Raises:
         ValueError: If the model does not treat each sample by itself, or is built for
@@ -35,13 +35,13 @@ def result(evaluation: Evaluation, verify: bool) -> Any:
 
 
 def last(evaluation: Evaluation, verify: bool) -> Any:
-    """Returns the last entry of what an evaluation gives, with its verification."""
+    """Returns the last entry of the result of an evaluation, with its verification."""
     values = result(evaluation, verify)
     return with_verification(values[-1], values)
 
 
 def in_place_of_y(name: str, general: str, evaluation: Evaluation, verify: bool) -> Any:
-    """Returns derivatives of one output number a sample, in the shape of x.
+    """Returns derivatives of one output number per sample, in the shape of x.
 
     Args:
         name: Of the operator.

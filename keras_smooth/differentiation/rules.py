@@ -1,4 +1,4 @@
-"""Rules of users: how their layers, functions and operations carry jets."""
+"""Rules of users for jets of their layers, functions and operations."""
 
 import functools
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
         raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
     _versions.append(None)
     if isinstance(subject, str):
-        # What else the table knows of the kind stays true.
+        # The other columns of the row stay.
         rows.add_column(subject, jet=_unframed(rule), exact=False, program=None)
     else:
         _rules[subject] = rule
@@ -87,7 +87,7 @@ def _unframed(rule: Callable) -> Callable:
 
 
 def facts_of(part: Any) -> Facts | None:
-    """Returns what is known of a layer, an operation or a function beside its operations.
+    """Returns the registered facts of a layer, an operation or a function.
 
     Rules of users come before those of the few functions whose pieces join better than their
     operations tell, as `keras.ops.logaddexp` where its arguments are equal.
@@ -110,6 +110,6 @@ def _rule(subject: Any) -> Callable | None:
 
 
 def rule_of(part: Any) -> Facts | None:
-    """Returns the same of what has a rule of jets, None of all else."""
+    """Returns the registered facts of a subject with a rule of jets, or None."""
     facts = facts_of(part)
     return None if facts is None or facts.jet is None else facts

@@ -1,4 +1,4 @@
-"""Sweeps back through tapes: the steps from derivatives of one order to those of the next."""
+"""Reverse sweeps through tapes: the steps from one order to the next."""
 
 import math
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from keras_smooth.differentiation.points import sample_axes
 def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list:
     """Returns [y, y', ...]: each tape differentiates what the tapes inside it return.
 
-    The one recursion of the package. A step says what a derivative is and what to make of
-    one that TensorFlow does not give.
+    A step defines the derivative and handles
+    a derivative that TensorFlow does not have.
 
     Args:
         function: Of x.
@@ -122,7 +122,7 @@ class Slopes:
     ) -> tf.Tensor:
         if not value.dtype.is_floating:
             raise LookupError(f"the output is {value.dtype.name}")
-        # Of any seed the derivative is the same; one of random numbers hides no path.
+        # The derivative is the same for any seed; a random one hides no path.
         seed = tf.random.stateless_normal(tf.shape(value), (0, 0), dtype=value.dtype)
         with tf.GradientTape() as inner:
             inner.watch(seed)
@@ -131,7 +131,7 @@ class Slopes:
         if isinstance(row, Exception):
             raise row
         is_whole = row is not None and _is_whole(seed, total, row)
-        # Each order takes two sweeps.
+        # Each order needs two sweeps.
         if not (is_whole or self.ways.are_right(2 * self.order)):
             raise LookupError("a path has no second gradient")
         return self.ways.checked(row, order, value, output, ())
@@ -157,12 +157,12 @@ def _is_whole(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
     parts = tf.reshape(seed * row, (tf.shape(total)[0], -1))
     size = tf.reduce_sum(tf.abs(parts), axis=1) + tf.abs(total)
     off = tf.abs(tf.reduce_sum(parts, axis=1) - total)
-    # What is not finite agrees with nothing.
+    # Values that are not finite do not agree.
     return bool(tf.reduce_all(off <= allowed * size))
 
 
 def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed: Any = None) -> Any:
-    """Returns a gradient, None where there is no path, or why TensorFlow has none."""
+    """Returns a gradient, None if there is no path, or the error of TensorFlow."""
     try:
         row = tape.gradient(y, x, output_gradients=seed)
     except (LookupError, NotImplementedError) as error:
@@ -171,7 +171,7 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed: Any = None
     # TensorFlow cannot even say so, since it has no __name__.
     except AttributeError:
         return NotImplementedError("recompute_grad gives one derivative alone")
-    # What is gathered has the gradient of the rows that are used.
+    # The gradient of a gather has only the rows that are used.
     return tf.convert_to_tensor(row) if isinstance(row, tf.IndexedSlices) else row
 
 

@@ -1,4 +1,4 @@
-"""Chosen partial derivatives by nested tapes, without all the others."""
+"""Selected partial derivatives by nested tapes."""
 
 import collections
 import functools
@@ -53,7 +53,7 @@ def chosen(
 
 
 def num_sweeps(wanted: Sequence[Form]) -> list[int]:
-    """Returns for each order how many derivatives of the order before are swept back."""
+    """Returns for each order the number of reverse sweeps."""
     levels = _levels({index for form in wanted for index, _ in form})
     return [
         len({_parent(index, lower) for index in level}) for lower, level in pairwise(levels)
@@ -90,12 +90,12 @@ def _levels(indices: Iterable[MultiIndex]) -> list[list[MultiIndex]]:
 
 
 def _parents(index: MultiIndex) -> list[MultiIndex]:
-    """Returns a derivative without one of its axes, in all ways."""
+    """Returns all derivatives with one axis less."""
     return sorted({index[:i] + index[i + 1 :] for i in range(len(index))})
 
 
 def _parent(index: MultiIndex, lower: list[MultiIndex]) -> MultiIndex:
-    """Returns the derivative of the order before from which one is made."""
+    """Returns the derivative of the previous order from which one is computed."""
     return next(each for each in _parents(index) if each in lower)
 
 
@@ -155,5 +155,5 @@ class _Chosen:
         return differentiate
 
     def _input(self, axis: int) -> int:
-        """Returns the place of the input that a number is of."""
+        """Returns the index of the input of a number."""
         return int(np.searchsorted(self.ends, axis, side="right")) - 1

@@ -21,7 +21,7 @@ def derivatives(traces: Traces, points: Points, *, order: int) -> tuple:
 
 
 def along(traces: Traces, points: Points, *directions: tf.Tensor, order: int) -> tuple:
-    """Returns y and its derivatives along one direction a sample.
+    """Returns y and its derivatives along one direction for each sample.
 
     Args:
         traces: Of the model.
@@ -41,7 +41,7 @@ def along(traces: Traces, points: Points, *directions: tf.Tensor, order: int) ->
     ways = Ways(traces, points, together=True)
     try:
         return tuple(nested_tapes(curve, t, order, Slopes(ways, order)))
-    # A layer that is computed again for its gradient has one sweep only.
+    # A layer with recomputed gradients allows one sweep only.
     except (LookupError, NotImplementedError, AttributeError):
         indices = [(0,) * k for k in range(order + 1)]
         known = taped_partials.chosen(lambda x: curve(*x), [t], indices, ways)

@@ -1,4 +1,4 @@
-"""What can be computed: a function of each engine, and what its results are called."""
+"""The tasks: a function of each engine, and the names of the results."""
 
 import dataclasses
 import functools
@@ -12,10 +12,10 @@ from keras_smooth.differentiation.passes import Form, passes_for
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Something to compute at points.
+    """A computation at points.
 
     Args:
-        entries: Of what is returned, names and orders; y is the first.
+        entries: Names and orders of the results; the first is y.
         jet: `jet(propagate, points, *directions)`, where `propagate` sends lines through a model.
         tape: `tape(traces, points, *directions)`.
         jets_are_faster: Of how many numbers a sample of x has, and one of y, whether jets are
@@ -126,5 +126,5 @@ def forms(
 
 
 def jets(dim: int, num_outputs: int) -> bool:
-    """Jets are faster, whatever the dimension."""
+    """Returns True: jets are faster for all dimensions."""
     return True

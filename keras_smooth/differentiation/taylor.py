@@ -1,4 +1,4 @@
-"""Derivatives of a model from jets: directions in, partial derivatives out."""
+"""Derivatives of a model from jets along directions."""
 
 import functools
 import itertools
@@ -45,7 +45,7 @@ def propagate(
         ValueError: If a derivative is lost.
     """
     traced = traces.at(points)
-    # One sum of all is what jets make without weights.
+    # Without weights, jets sum over all directions.
     plain = sums is None or (len(sums) == 1 and bool((sums == 1.0).all()))
     weights = None if plain else sums
     jets = [
@@ -66,7 +66,7 @@ def propagate(
         if reaches or not leaf.dtype.is_floating:
             cause = "its output is rounded or counted on the way from x"
             raise LostError(lost(traces.model, 1, cause))
-        # Nothing leads from x to it.
+        # No path leads from x to it.
         return jets[0].like(leaf, [_zeros(directions, leaf), *[None] * (order - 1)])
 
     return traced.packed(list(map(complete, outputs, reached)))
@@ -81,7 +81,7 @@ def derivatives(propagate: Callable, points: Points, *, order: int) -> tuple:
     """Returns y, y', y'' and so on, of the shapes that `operators.derivatives` gives.
 
     Args:
-        propagate: What sends lines through the model.
+        propagate: Function that propagates lines through the model.
         points: Where.
         order: Number of derivatives.
     """
@@ -127,7 +127,7 @@ def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
 
 
 def along(propagate: Callable, points: Points, *directions: tf.Tensor, order: int) -> tuple:
-    """Returns y and its derivatives along one direction a sample."""
+    """Returns y and its derivatives along one direction for each sample."""
     y = propagate(points, [v[None] for v in directions], order)
     return _primal(y), *(_single(y, k) for k in range(1, order + 1))
 
@@ -177,7 +177,7 @@ def _single(y: Any, k: int) -> Any:
 
 
 def _rays(directions: np.ndarray | tf.Tensor, points: Points) -> list[tf.Tensor]:
-    """Returns directions that all samples share, for each moving input its own part."""
+    """Returns directions that all samples share, split by the moving inputs."""
     parts = tf.split(tf.cast(directions, points.dtype), points.dims, axis=1)
     return [
         tf.reshape(part, (part.shape[0], 1, *x.shape[1:]))

@@ -16,18 +16,18 @@ from keras_smooth.models.identity import identity
 from keras_smooth.models.tracing import PYTHON_DECIDES
 from keras_smooth.operations import registered
 
-# Tracing takes as long as derivatives at some hundred points.
+# Tracing costs as much as derivatives at some hundred points.
 _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _MOST_KEPT = 8
 
 
 class NotTraceableError(ValueError):
-    """Says that TensorFlow cannot trace a model, as one in which Python decides by values."""
+    """An error that says that TensorFlow cannot trace a model."""
 
 
 @dataclasses.dataclass
 class Traces:
-    """What a model computes, in one mode.
+    """The operations of a model in one mode, for each shape.
 
     Args:
         model: Model, layer or function.
@@ -42,7 +42,7 @@ class Traces:
 
     @property
     def name(self) -> str:
-        """What messages call the model or function."""
+        """The name of the model or function in messages."""
         model = self.model
         return str(getattr(model, "name", getattr(model, "__name__", repr(model))))
 
@@ -58,7 +58,7 @@ class Traces:
         return self._known[key]
 
     def _kept_or_traced(self, points: Points, key: tuple) -> operations.Trace:
-        """Returns the operations of before where a model is known to compute the same."""
+        """Returns a kept trace if the model is known to compute the same, or a new one."""
         known = identity(self.model) if tf.executing_eagerly() else None
         if known is None:
             return self._traced(points)
@@ -85,7 +85,7 @@ class Traces:
         return False
 
     def call(self, points: Points) -> Any:
-        """Returns what the model returns, of which nothing is left."""
+        """Returns the output of the model, without side effects."""
         return calls.without_trace(self.called, points.x)
 
     def called(self, x: Any) -> Any:
@@ -100,9 +100,9 @@ class Traces:
         try:
             with registered.names(self.model, rules.rule_of) as model:
                 traced = calls.without_trace(operations.trace, function, points.flat)
-        # Whatever Python does with values ends in an error of its own kind.
+        # Tracing can raise any error.
         except Exception as error:
-            # A graph around it cannot call the model either.
+            # An outer graph cannot call the model either.
             decides = isinstance(error, tf.errors.OperatorNotAllowedInGraphError)
             if decides and not tf.executing_eagerly():
                 raise ValueError(PYTHON_DECIDES) from error
@@ -133,10 +133,10 @@ class Traces:
         return any("While" in operation.type for operation in way)
 
     def tapes_right_to(self, points: Points) -> float:
-        """Returns up to which order TensorFlow's derivatives by some inputs are right."""
+        """Returns the order up to which TensorFlow's derivatives with respect to some inputs are right."""
         return operations.tapes_right_to(self.at(points).program, self.moving(points))
 
     def wrong_by_tapes(self, points: Points, order: int) -> tf.Operation | None:
-        """Returns an operation of which TensorFlow's derivatives may be wrong, if any."""
+        """Returns an operation whose derivatives may be wrong in TensorFlow, if any."""
         program = self.at(points).program
         return operations.wrong_by_tapes(program, self.moving(points), order)

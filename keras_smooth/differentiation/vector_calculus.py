@@ -1,4 +1,4 @@
-"""Divergence, curl and kin: operators on vector fields and along vectors."""
+"""Divergence, curl and other operators on vector fields or along vectors."""
 
 import math
 from collections.abc import Callable
@@ -32,21 +32,33 @@ def divergence(
     """Returns the divergence of a vector field: the sum of dy_i / dx_i.
 
     Args:
-        model, x: As for `keras_smooth.derivatives`, with y of the shape of x.
-        wrt: The name or place of the input that counts as x, where there are several.
-        engine: `"jet"`, one forward pass along all axes, or `"tape"`, a reverse sweep for each
-            output; `"auto"` takes jets.
-        batch_size, verify: As for `keras_smooth.derivatives`.
-        probes, seed: As for `keras_smooth.linear_operator`; an estimate is from so many
-            directions of 1 and -1.
+        model: A Keras model or layer, or a function of tensors. Its output has the shape of
+            x.
+        x: Points, finite floats of the shape of y, such as `(batch, d)`. They are cast to
+            the dtype of the model.
+        wrt: The name or index of the input that counts as x, if there are several. The
+            others are held fixed.
+        engine: `"jet"` is one forward pass along all axes; `"tape"` is a reverse sweep for
+            each output number. `"auto"` uses jets. See `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. The tensor then has the
+            attribute `verification`.
+        probes: Number of random directions of 1 and -1, for an estimate whose cost does not
+            depend on the dimension. None computes the exact value.
+        seed: An integer uses the same directions in each call, as a line search needs; a
+            `keras.random.SeedGenerator` draws others in each call. Only with `probes`.
 
     Returns:
-        A tensor of shape `(batch, 1)`, with as many axes as y has, all but the first of size 1.
-        That of an estimate has the attribute `standard_error`.
+        A tensor of shape `(batch, 1)` in the dtype of y, with as many axes as y. An
+        estimate has the attribute `standard_error`, a tensor of the same shape.
 
     Raises:
         TypeError: If x does not hold floats.
-        ValueError: If y has not the shape of x, or as for `keras_smooth.jacobian`.
+        ValueError: If y does not have the shape of x, x does not fit the model, the engine
+            is unknown, the derivative is lost (the message names the layers), or the
+            numbers cannot be verified.
 
     Example:
 
@@ -92,17 +104,29 @@ def curl(
     """Returns the curl of a vector field in two or three dimensions.
 
     Args:
-        model, x: As for `keras_smooth.derivatives`, with x and y of shape `(batch, 2)` or
-            `(batch, 3)`.
-        wrt, engine, batch_size, verify: As for `keras_smooth.divergence`.
+        model: A Keras model or layer, or a function of tensors. Its output has the shape of
+            x.
+        x: Points, finite floats of shape `(batch, 2)` or `(batch, 3)`. They are cast to the
+            dtype of the model.
+        wrt: The name or index of the input that counts as x, if there are several. The
+            others are held fixed.
+        engine: `"jet"` is one forward pass along all axes; `"tape"` is a reverse sweep for
+            each output number. `"auto"` uses jets. See `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. The tensor then has the
+            attribute `verification`.
 
     Returns:
-        A tensor of shape `(batch, 3)`; in two dimensions `(batch, 1)`, dy_2 / dx_1 -
-        dy_1 / dx_2.
+        A tensor in the dtype of y, of shape `(batch, 3)`, or in two dimensions `(batch,
+        1)`, dy_2 / dx_1 - dy_1 / dx_2.
 
     Raises:
-        TypeError, ValueError: As `keras_smooth.divergence`, and if there are not two or three
-            numbers a sample.
+        TypeError: If x does not hold floats.
+        ValueError: If x does not have two or three columns, y does not have the shape of x,
+            the engine is unknown, the derivative is lost (the message names the layers), or
+            the numbers cannot be verified.
 
     Example: a rotation with the angular velocity 2.
 
@@ -124,7 +148,7 @@ def curl(
     return with_verification(tf.stack(columns, axis=1), values)
 
 
-# For each component of a curl i and j, with it dy_j / dx_i - dy_i / dx_j.
+# For each component of a curl: i and j of dy_j / dx_i - dy_i / dx_j.
 _CURLS = {2: [(0, 1)], 3: [(1, 2), (2, 0), (0, 1)]}
 
 
@@ -142,16 +166,30 @@ def advection(
     """Returns the derivative of each output along a velocity: (velocity . grad) y.
 
     Args:
-        model, x: As for `keras_smooth.derivatives`, with outputs of any shape.
-        velocity: Of the shape of x, or of a sample of x; or a function of x that returns
-            such, as a model does.
-        wrt, engine, batch_size, verify: As for `keras_smooth.directional`.
+        model: A Keras model or layer, or a function of tensors. Its outputs may have any
+            shape.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        velocity: An array with the shape of x, or of one sample of x, or a function or
+            model that returns such an array for x.
+        wrt: The inputs to differentiate with respect to, by name or index. The others are
+            held fixed. None uses all inputs of floats.
+        engine: `"jet"` is one forward pass; `"tape"` uses a tape. `"auto"` uses jets. See
+            `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. Each tensor then has the
+            attribute `verification`.
 
     Returns:
-        A tensor of the shape of y, or the structure of y.
+        A tensor with the shape, structure and dtype of y.
 
     Raises:
-        TypeError, ValueError: As `keras_smooth.directional`.
+        TypeError: If x does not hold floats.
+        ValueError: If x or `velocity` does not fit the model, the engine is unknown, the
+            derivative is lost (the message names the layers), or the numbers cannot be
+            verified.
 
     Example:
 
@@ -183,20 +221,33 @@ def hessian_vector_product(
     """Returns the Hessian times a vector, of a model with one output number a sample.
 
     Args:
-        model, x: As for `keras_smooth.derivatives`.
-        vector: Of the shape of x, or of a sample of x for one that all share; or a function of
-            x that returns such.
-        engine: `"tape"`, two reverse sweeps whatever the dimension, or `"jet"`, one forward
-            pass along two directions for each number of x; `"auto"` takes tapes unless these
-            are known to be wrong.
-        wrt, batch_size, verify: As for `keras_smooth.gradient`.
+        model: A Keras model or layer, or a function of tensors. Its output has one number
+            for each sample.
+        x: Points, finite floats of shape `(batch, ...)`, or a list, tuple or dict of such
+            arrays for a model with several inputs. They are cast to the dtype of the model.
+        vector: An array with the shape of x, or with the shape of one sample of x for a
+            vector that all samples share, or a function of x that returns such an array.
+        wrt: The inputs to differentiate with respect to, by name or index. The others are
+            held fixed. None uses all inputs of floats.
+        engine: `"tape"` is two reverse sweeps, whatever the dimension; `"jet"` is one
+            forward pass with two directions for each number of x. `"auto"` uses tapes
+            unless TensorFlow's derivatives are known to be wrong. See
+            `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. Each tensor then has the
+            attribute `verification`.
 
     Returns:
-        A tensor of the shape of x; for several inputs the structure of those that derivatives
-        are taken by.
+        A tensor with the shape of x and the dtype of y. For several inputs, the structure
+        of the inputs in `wrt`.
 
     Raises:
-        TypeError, ValueError: As `keras_smooth.gradient`, and if the vector does not fit x.
+        TypeError: If x does not hold floats.
+        ValueError: If the output of a sample is not one number, x or `vector` does not fit
+            the model, the engine is unknown, the derivative is lost (the message names the
+            layers), or the numbers cannot be verified.
 
     Example:
 
@@ -232,14 +283,28 @@ def vector_laplacian(
     It is `keras_smooth.laplacian` for y of the shape of x.
 
     Args:
-        model, x: As for `keras_smooth.derivatives`, with y of the shape of x.
-        wrt, engine, batch_size, verify: As for `keras_smooth.laplacian`.
+        model: A Keras model or layer, or a function of tensors. Its output has the shape of
+            x.
+        x: Points, finite floats of the shape of y, `(batch, d)`. They are cast to the dtype
+            of the model.
+        wrt: The name or index of the input that counts as x, if there are several. The
+            others are held fixed.
+        engine: `"jet"` is one forward pass; `"tape"` computes the trace of the Hessian.
+            `"auto"` uses jets. See `keras_smooth.derivatives`.
+        batch_size: Number of samples to evaluate at a time, which limits the memory. None
+            uses all.
+        verify: Whether to compare the result with differences of the model, and to raise an
+            error if it differs. See `keras_smooth.Verification`. The tensor then has the
+            attribute `verification`.
 
     Returns:
-        A tensor of the shape of y.
+        A tensor with the shape and dtype of y.
 
     Raises:
-        TypeError, ValueError: As `keras_smooth.divergence`.
+        TypeError: If x does not hold floats.
+        ValueError: If y does not have the shape of x, x does not fit the model, the engine
+            is unknown, the derivative is lost (the message names the layers), or the
+            numbers cannot be verified.
 
     Example:
 
@@ -257,7 +322,7 @@ def vector_laplacian(
 
 
 def _field_points(model: Callable, x: Any, wrt: Any) -> Points:
-    """Returns points of one input, by which a field is differentiated."""
+    """Returns points of one input, with respect to which a field is differentiated."""
     points = checked_points(model, x, wrt)
     if len(points.moving) > 1:
         raise ValueError(
@@ -280,7 +345,7 @@ def _check_field(y: Any, points: Points) -> None:
 def _first_partials(
     model: Callable, points: Points, engine: str, batch_size: Any, verify: bool
 ) -> tuple:
-    """Returns y, which has to be a vector field, and its derivatives by each number of x."""
+    """Returns y, a vector field, and its derivatives with respect to each number of x."""
     dim = sum(points.dims)
     forms = [(((axis,), 1.0),) for axis in range(dim)]
     task = tasks.forms(forms, [f"by {axis}" for axis in range(dim)], dim, tasks.jets)
@@ -299,7 +364,7 @@ def _of_one_number(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
 
 
 def _called(name: str, vector: Any, points: Points) -> Any:
-    """Returns a vector, or what a function or model makes of x."""
+    """Returns a vector, or the value of a function or model at x."""
     if not callable(vector):
         return vector
     checked_inputs.check_callable(vector, name)

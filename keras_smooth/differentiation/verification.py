@@ -1,4 +1,4 @@
-"""Verified derivatives: the numbers of an engine against differences of the model."""
+"""Verified derivatives: the numbers of an engine compared with differences of the model."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -108,13 +108,13 @@ def _verdict(row: Agreement, dtype: str) -> str:
         return f"not enough digits in {dtype}: {_REMEDIES[dtype == 'float64']} (point {row.worst})"
     if is_wrong(row):
         return f"differs by {row.difference:.1e} at point {row.worst}"
-    return f"cannot be told to better than {row.error:.1e} at point {row.worst}"
+    return f"the differences have an error of {row.error:.1e} at point {row.worst}"
 
 
 # By whether the dtype is float64.
 _REMEDIES = (
     "use float64",
-    "y varies too little beside its size; subtract a constant from y",
+    "y varies too little compared with its size; subtract a constant from y",
 )
 
 
@@ -158,7 +158,7 @@ def compared(evaluation: Evaluation, values: tuple) -> Verification:
 def certified(evaluation: Evaluation) -> VerifiedDerivatives:
     """Returns the derivatives of an evaluation if they agree with values of the model.
 
-    With the engine "auto" the other engine is asked where the faster one does not agree.
+    With the engine "auto", the other engine is tried if the faster one does not agree.
 
     Raises:
         ValueError: If they do not; the message has the table.
@@ -223,7 +223,7 @@ def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
     for candidate in evaluation.candidates():
         try:
             values = candidate.result()
-        # What one engine has lost the other may have.
+        # The other engine may have a derivative that one has lost.
         except ValueError as error:
             lost = lost or error
             continue
@@ -237,19 +237,21 @@ def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
         raise lost
     raise ValueError(
         f"The derivatives could not be verified.\n{first}\nkeras_smooth.audit(model, x=x) "
-        "finds layers at fault. Where a point lies at a kink there is no derivative; where "
-        "rounding is too much, compute in float64."
+        "finds the layers of a model that are at fault. At a kink there is no derivative; if "
+        "rounding errors are too large, compute in float64."
     )
 
 
 def _check(evaluation: Evaluation) -> None:
     if evaluation.training:
         raise ValueError(
-            "verify=True compares values of the model in inference mode: it takes no "
-            "training=True."
+            "verify=True compares values of the model in inference mode. Do not combine it "
+            "with training=True."
         )
     if not tf.executing_eagerly():
-        raise ValueError("verify=True works outside of tf.function only.")
+        raise ValueError(
+            "verify=True works outside of tf.function only. Verify some points eagerly."
+        )
 
 
 # So many points tell whether something is hidden.
@@ -259,7 +261,7 @@ _SEED, _DRAWS = 0, 16
 
 
 class _Reference:
-    """The same derivatives from values of the model, and how far these can be trusted.
+    """The same derivatives from values of the model, with their errors.
 
     The values are in float64 where the model can be had in it; then the engine runs in
     float64 as well and is compared there, and its own numbers with those.
@@ -292,7 +294,7 @@ class _Reference:
         if self.finer is not None:
             try:
                 return _flat(dataclasses.replace(self.finer, engine=engine).result())
-            # Whatever a gradient of the user's own raises: it does not compute in float64.
+            # A gradient of the user can raise any error in float64.
             except Exception:
                 self.finer, self.measured = None, _measured(self.evaluation)
         return [None] * len(self.measured)
@@ -308,7 +310,7 @@ def _measured(evaluation: Evaluation) -> list[Measured]:
 
 
 def _largest(spread: np.ndarray) -> np.ndarray:
-    """Returns how large the fields of the estimates become in sums of directions."""
+    """Returns the size of the fields of the estimates in sums over directions."""
     spread = np.abs(spread).reshape(len(differences.SPREAD), _DRAWS, -1, spread.shape[1])
     largest = spread.max(axis=1)
     return np.where(np.isnan(largest), np.inf, largest)

@@ -12,7 +12,7 @@ special.py        functions whose formulas are 0 / 0 at a point
 reductions.py     functions that mix the entries of a sample, such as softmax
 
 A jet is a point and the derivatives of curves through it; entry k is the k-th derivative,
-not divided by k!. The functions map jets to jets and know nothing of layers. With them, a rule for
+not divided by k!. The functions map jets to jets. With them, a rule for
 `keras_smooth.register_jet_rule` is often one line, which you can test with `line`:
 
 >>> from keras_smooth import jet

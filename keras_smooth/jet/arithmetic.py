@@ -1,8 +1,8 @@
 """Truncated Taylor arithmetic: how a function carries derivatives along curves.
 
-A jet is a point and what happens to it along a curve x(t): the primal x(0) and the series
-x'(0), x''(0), ... Entry k is the k-th derivative, not divided by k!, as in
-jax.experimental.jet. This room knows no layer; this file has sums and products.
+A jet is a point on a curve x(t) and the derivatives of the curve there: the primal x(0) and the
+series x'(0), x''(0), ... Entry k is the k-th derivative, not divided by k!, as in
+jax.experimental.jet. This file has the class, and linear functions and products of jets.
 """
 
 import math
@@ -20,22 +20,34 @@ from keras_smooth.jet.shapes import OfCurves, Primal
 class Jet:
     """A point and the derivatives of curves through it.
 
+    Sums, products and quotients of jets and constants are jets. Most users get jets from
+    `keras_smooth.jet.line` or as the arguments of a rule.
+
     Args:
-        primal: The point x(0), of shape `(batch, ...)`.
-        series: Entries x'(0), x''(0), ... for each of several curves, which share the
-            primal: shape `(directions, batch, ...)`. The batch axis may be 1 where all
-            samples agree. None is 0.
-        collapsed: Whether the last entry is summed over the directions (and has 1 in
-            their place). That is all a Laplacian needs, and it costs less.
-        frame: Says how the directions are made of fewer curves, which the series then
-            holds in their place. For collapsed jets of order 2. None: the series holds
-            the directions themselves.
-        weights: Of the directions in the sums of a collapsed jet, an array
-            `(sums, directions)`; the last entry has as many sums in front. None is one sum
-            with the weight 1 for all.
+        primal: The point x(0), a tensor of shape `(batch, ...)`.
+        series: The derivatives x'(0), x''(0), ... of several curves through the same point,
+            tensors of shape `(directions, batch, ...)` in the dtype of the primal. The batch
+            axis may be 1 if all samples agree. None is 0.
+        collapsed: Whether the last entry is summed over the directions and has an axis of 1
+            in their place. That is all that a Laplacian needs, and it costs less.
+        frame: How the directions are composed of fewer curves, which the series then holds
+            instead. Only for collapsed jets of order 2. None if the series holds the
+            directions themselves.
+        weights: Weights of the directions in the sums of a collapsed jet, an array of shape
+            `(sums, directions)`. The first axis of the last entry then has one place for each
+            sum. None is one sum in which all weights are 1.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from keras_smooth import jet
+    >>> t = jet.Jet(tf.constant([3.0]), [tf.constant([[1.0]]), None])
+    >>> y = t * t + 1.0
+    >>> float(y.primal[0]), [float(y.entry(k)[0, 0]) for k in (1, 2)]
+    (10.0, [6.0, 2.0])
     """
 
-    # NumPy would spread an operation with one of its arrays over the entries of that.
+    # Without it, NumPy applies an operator of an array and a jet to each entry of the array.
     __array_ufunc__ = None
 
     def __init__(
@@ -59,20 +71,22 @@ class Jet:
 
     @property
     def shape(self) -> tf.TensorShape:
+        """The shape of the primal."""
         return self.primal.shape
 
     @property
     def dtype(self) -> tf.DType:
+        """The dtype of the primal."""
         return self.primal.dtype
 
     @property
     def entries(self) -> list[Entry]:
-        """The primal and the series, so that entry k is the k-th derivative."""
+        """A list of the primal and the series, in which entry k is the k-th derivative."""
         return [self.primal, *self.series]
 
     @property
     def directions(self) -> int:
-        """The number of directions; 1 where every entry that would tell is 0."""
+        """The number of directions; 1 if all entries that have this axis are None."""
         return self.frame.directions if self.frame else self._curves
 
     @property
@@ -81,28 +95,51 @@ class Jet:
         return max((value.shape[0] for value in along if value is not None), default=1)
 
     def lead(self, order: int) -> int:
-        """Returns the size of the first axis of an entry: of the directions, or of the sums."""
+        """Returns the size of the first axis of an entry.
+
+        Args:
+            order: The number of the entry, 1 or more.
+
+        Returns:
+            The number of directions, or of sums for the last entry of a collapsed jet.
+        """
         if not self.collapsed or order < self.order:
             return self.directions
         return 1 if self.weights is None else len(self.weights)
 
     def cast(self, dtype: str) -> "Jet":
-        """Returns the jet in another precision."""
+        """Returns the jet in another dtype.
+
+        Args:
+            dtype: Name of the dtype, such as `"float64"`.
+
+        Returns:
+            A Jet; the same one if it has that dtype.
+        """
         if self.dtype == dtype:
             return self
         series = [None if value is None else tf.cast(value, dtype) for value in self.series]
         return self.like(tf.cast(self.primal, dtype), series)
 
     def like(self, primal: tf.Tensor, series: Sequence[Entry]) -> "Jet":
-        """Returns another jet along the same curves."""
+        """Returns a jet with other values and the same directions.
+
+        Args:
+            primal: The point.
+            series: The derivatives, as for `Jet`.
+
+        Returns:
+            A Jet.
+        """
         return Jet(primal, series, self.collapsed, self.frame, self.weights)
 
     def framed(self) -> "Jet":
-        """Returns the jet with fewer curves where that saves work.
+        """Returns the jet with fewer curves if that saves work.
 
-        Straight lines, the same for all samples, that outnumber the numbers of a sample
-        twice and more are made of as many unit directions as there are numbers: the sum
-        over d directions of a first layer that is narrower than x costs its width.
+        If there are more than twice as many straight lines as numbers in a sample, and all
+        samples share them, they are composed of one unit direction for each number. For a
+        Laplacian with d directions, a first layer that is narrower than x then costs its
+        width, not d.
         """
         size = math.prod(self.shape[1:]) if None not in self.shape[1:] else 0
         if not self._is_shared_lines() or self._curves <= 2 * size or not size:
@@ -128,7 +165,14 @@ class Jet:
         return Jet(self.primal, [first, last], self.collapsed, weights=self.weights)
 
     def entry(self, order: int) -> tf.Tensor:
-        """Returns the derivative of one order with all its axes, also where it is 0."""
+        """Returns the derivative of one order as a tensor, also if it is stored as None.
+
+        Args:
+            order: The number of the derivative, 1 or more.
+
+        Returns:
+            A tensor of shape `(directions, batch, ...)`.
+        """
         value = self.unframed().series[order - 1]
         shape = tf.concat([[self.lead(order)], tf.shape(self.primal)], axis=0)
         if value is None:
@@ -162,15 +206,15 @@ class Jet:
 
 
 def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multiply) -> Entry:
-    """Returns a sum of products of lower entries, as a part of entry k of a result.
+    """Returns the terms of entry k of a result that are products of lower entries.
 
-    Where that entry is a collapsed one, it is summed over the directions as well.
+    If entry k is collapsed, they are summed over the directions as well.
 
     Args:
-        x: Jet that tells the directions.
-        k: Which entry.
+        x: The jet whose directions they have.
+        k: The number of the entry.
         terms: Triples of two entries and a factor.
-        product: Of two entries.
+        product: The product of two entries.
     """
     last = x.collapsed and k == x.order
     if last and x.frame:
@@ -182,7 +226,7 @@ def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multipl
 
 
 def aligned(*xs: Any) -> tuple:
-    """Returns arguments whose jets, if there are several, have the same curves."""
+    """Returns the arguments, with the same curves in all jets."""
     frames = {id(x.frame) for x in xs if isinstance(x, Jet)}
     if len(frames) < 2:
         return xs
@@ -215,7 +259,7 @@ def linear(function: Callable, x: Jet) -> Jet:
     """Applies a linear function of tensors.
 
     Args:
-        function: Maps tensors `(batch, ...)` to such tensors.
+        function: A linear function from a tensor of shape `(batch, ...)` to such a tensor.
         x: Jet of floats.
 
     Returns:
@@ -236,7 +280,7 @@ def joint(function: Callable, *xs: Any) -> Jet:
     """Applies a linear function of several arguments.
 
     Args:
-        function: Of as many tensors `(batch, ...)`.
+        function: A linear function of as many tensors of shape `(batch, ...)`.
         *xs: Jets and constants, at least one jet.
 
     Returns:
@@ -266,7 +310,7 @@ def _primal(x: Any) -> tf.Tensor:
 
 
 def _whole(x: Any, value: Entry, lead: int) -> tf.Tensor:
-    """Returns an entry with its directions and batch written out."""
+    """Returns an entry broadcast to its directions and to the batch."""
     primal = tf.convert_to_tensor(_primal(x))
     shape = tf.concat([[lead], tf.shape(primal)], axis=0)
     whole = (
@@ -276,12 +320,12 @@ def _whole(x: Any, value: Entry, lead: int) -> tf.Tensor:
 
 
 def bilinear(function: Callable, x: Any, y: Any) -> Jet:
-    """Applies a product: `function(a, b)` is linear in a and in b and broadcasts.
+    """Applies a product, a function of two tensors that is linear in each and broadcasts.
 
     Entry k is sum_j binomial(k, j) x_j y_(k - j), Leibniz' rule.
 
     Args:
-        function: Of two tensors.
+        function: The product, a function of two tensors.
         x: Jet or constant.
         y: Jet or constant; one of the two is a jet.
 
@@ -309,10 +353,10 @@ def bilinear(function: Callable, x: Any, y: Any) -> Jet:
 
 
 def folded_bilinear(function: Callable, x: Any, y: Any) -> Jet:
-    """Applies a product that takes two batches of the same size and nothing else.
+    """Applies a product that needs two batches of the same size and does not broadcast.
 
     Args:
-        function: Of two tensors `(batch, ...)`, linear in each.
+        function: The product, a function of two tensors of shape `(batch, ...)`.
         x: Jet or constant.
         y: Jet or constant; one of the two is a jet.
 
@@ -347,7 +391,7 @@ def leibniz(x: Jet, a: Sequence, b: Sequence, k: int, product: Any = tf.multiply
 
 
 def reciprocal(x: Jet) -> Jet:
-    """1 / x: y x = 1, so that y_k = -y_0 sum_(j >= 1) binomial(k, j) x_j y_(k - j).
+    """Returns 1 / x, from y x = 1: y_k = -y_0 sum_(j >= 1) binomial(k, j) x_j y_(k - j).
 
     Args:
         x: Jet of floats.

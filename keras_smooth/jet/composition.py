@@ -4,8 +4,8 @@ With f', f'', ... at the point, a curve x(t) gives
 
     y_n = sum_k f^(k)(x_0) B_(n, k)(x_1, ..., x_(n - k + 1)),
 
-where B are the partial Bell polynomials. The derivatives of f are taken once a point and
-not once a direction, and a sum over directions has them as factors in front of it.
+where B are the partial Bell polynomials. The derivatives of f are computed once for each point and
+not for each direction, and are factors of a sum over directions.
 
 References:
     Faa di Bruno's formula in the form of Comtet, 1974, "Advanced combinatorics", section
@@ -22,10 +22,10 @@ from keras_smooth.jet.entries import Entry, times, total
 
 
 def elementwise(function: Callable[[Jet], Jet], x: Jet) -> Jet:
-    """Applies an elementwise function of jets; one direction goes straight through it.
+    """Applies an elementwise function to a jet; many directions share its derivatives.
 
     Args:
-        function: Of a jet, element by element.
+        function: A function of a jet that works element by element.
         x: Jet of floats.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Directions that are made of fewer curves."""
+"""Directions that are composed of fewer curves."""
 
 import numpy as np
 import tensorflow as tf
@@ -17,12 +17,12 @@ class Frame:
 
     A sum over the directions of products a(v_k) b(v_k) of quantities that are linear in
     the direction is then sum_i a(c_i) sum_j (matrix^T matrix)[i, j] b(c_j). With d
-    directions of m curves that takes m (m + 1) products and not d: it is the covariance
+    directions of m curves it needs m (m + 1) products, not d: it is the covariance
     form of the forward Laplacian.
 
     Args:
         matrix: Shape `(directions, curves)`.
-        weights: Of the directions in the sum, None for 1 each.
+        weights: Weights of the directions in the sum; None is 1 for each.
     """
 
     def __init__(self, matrix: DirectionMatrix, weights: np.ndarray | None = None) -> None:
@@ -40,7 +40,7 @@ class Frame:
         return _combined(self.matrix, value)
 
     def measured(self, value: AlongCurves | None) -> AlongCurves | None:
-        """Returns what to multiply with an entry to get the sum over the directions."""
+        """Returns the factor of an entry in the sum over the directions."""
         return None if value is None else _combined(self.metric, value)
 
 

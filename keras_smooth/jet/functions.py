@@ -87,11 +87,10 @@ def primitive(x: Jet, primal: tf.Tensor, derivative: Callable[[Jet], Jet]) -> Je
 
 
 def square(x: Jet) -> Jet:
-    """x^2.
+    """Returns x^2.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -108,11 +107,10 @@ def square(x: Jet) -> Jet:
 
 
 def exp(x: Jet) -> Jet:
-    """y' = y x'.
+    """Returns exp(x), from y' = y x'.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -128,11 +126,10 @@ def exp(x: Jet) -> Jet:
 
 
 def expm1(x: Jet) -> Jet:
-    """exp(x) - 1 without cancellation: y' = (y + 1) x'.
+    """Returns exp(x) - 1 without cancellation, from y' = (y + 1) x'.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -148,11 +145,10 @@ def expm1(x: Jet) -> Jet:
 
 
 def tanh(x: Jet) -> Jet:
-    """y' = (1 - y^2) x'.
+    """Returns tanh(x), from y' = (1 - y^2) x'.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -172,11 +168,10 @@ def tanh(x: Jet) -> Jet:
 
 
 def sigmoid(x: Jet) -> Jet:
-    """y' = y (1 - y) x'.
+    """Returns sigmoid(x), from y' = y (1 - y) x'.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -198,11 +193,10 @@ def sigmoid(x: Jet) -> Jet:
 
 
 def softplus(x: Jet) -> Jet:
-    """log(1 + exp(x)): y' = sigmoid(x) x'.
+    """Returns log(1 + exp(x)), from y' = sigmoid(x) x'.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -218,11 +212,10 @@ def softplus(x: Jet) -> Jet:
 
 
 def erf(x: Jet) -> Jet:
-    """y' = 2 / sqrt(pi) exp(-x^2) x'.
+    """Returns erf(x), from y' = 2 / sqrt(pi) exp(-x^2) x'.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -239,11 +232,10 @@ def erf(x: Jet) -> Jet:
 
 
 def log(x: Jet) -> Jet:
-    """y' = x' / x.
+    """Returns log(x), from y' = x' / x.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -259,11 +251,10 @@ def log(x: Jet) -> Jet:
 
 
 def log1p(x: Jet) -> Jet:
-    """log(1 + x) without cancellation: y' = x' / (1 + x).
+    """Returns log(1 + x) without cancellation, from y' = x' / (1 + x).
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -279,11 +270,10 @@ def log1p(x: Jet) -> Jet:
 
 
 def sin(x: Jet) -> Jet:
-    """y' = cos(x) x'.
+    """Returns sin(x), from y' = cos(x) x'.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -299,11 +289,10 @@ def sin(x: Jet) -> Jet:
 
 
 def cos(x: Jet) -> Jet:
-    """y' = -sin(x) x'.
+    """Returns cos(x), from y' = -sin(x) x'.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -326,11 +315,10 @@ def _sin_and_cos(x: Jet) -> tuple[Jet, Jet]:
 
 
 def sqrt(x: Jet) -> Jet:
-    """y^2 = x, so that 2 y_0 y_k = x_k less the inner terms of entry k of y^2.
+    """Returns sqrt(x), from y^2 = x: 2 y_0 y_k is x_k minus the inner terms of y^2.
 
     Args:
         x: Jet of floats.
-
 
     Returns:
         Jet of the shape of `x`.
@@ -351,12 +339,11 @@ def sqrt(x: Jet) -> Jet:
 
 
 def power(x: Jet, exponent: int) -> Jet:
-    """x to a whole power, by squaring.
+    """Returns x to an integer power, by repeated squaring.
 
     Args:
         x: Jet of floats.
-        exponent: Whole number, also a negative one.
-
+        exponent: An integer, which may be negative.
 
     Returns:
         Jet of the shape of `x`.

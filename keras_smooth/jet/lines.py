@@ -1,4 +1,4 @@
-"""The jets to begin with."""
+"""The jets of straight lines."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras_smooth.jet.arithmetic import Jet
 
 
 def line(points: Any, order: int = 2) -> Jet:
-    """Returns the straight line x + t through points: what a rule is tried on.
+    """Returns the jet of the straight line x + t through points, to test a rule.
 
     Entry k of an elementwise function of it is the k-th derivative at the points.
 

@@ -1,4 +1,4 @@
-"""Functions that are made of pieces, and what selects between jets."""
+"""Piecewise linear functions of jets, and selection."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from keras_smooth.jet.entries import Entry, times
 
 
 def straight(function: Callable, x: Jet) -> Jet:
-    """Applies an elementwise function of straight pieces: y_k = f'(x_0) x_k.
+    """Applies a piecewise linear elementwise function: y_k = f'(x_0) x_k.
 
     Args:
-        function: Of a tensor.
+        function: A function of a tensor.
         x: Jet of floats.
 
     Returns:
@@ -35,7 +35,7 @@ def straight(function: Callable, x: Jet) -> Jet:
 
 
 def where(condition: tf.Tensor, x: Any, y: Any) -> Jet:
-    """Takes x where the condition holds at the point, else y.
+    """Returns x where the condition holds at the point, and y elsewhere.
 
     Args:
         condition: Tensor of booleans.

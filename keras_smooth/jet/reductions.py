@@ -11,7 +11,7 @@ Axes = int | Sequence[int]
 
 
 def softmax(x: Jet, axis: Axes = -1) -> Jet:
-    """Returns exp(x) over its sum, shifted by the largest entry.
+    """Returns exp(x) divided by its sum, shifted by the largest entry.
 
     Args:
         x: Jet of shape `(batch, ...)`.
@@ -78,7 +78,7 @@ def logsumexp(x: Jet, axis: Axes, keepdims: bool = False) -> Jet:
 def cumprod(x: Jet, axis: int) -> Jet:
     """Returns the products of the first 1, 2, ... entries along an axis.
 
-    A derivative by an entry that is 0 is a product of the others, and no quotient by it.
+    Entries of 0 have the right derivatives, since nothing is divided by them.
 
     Args:
         x: Jet of shape `(batch, ...)`, with as many entries along the axis as its shape says.
@@ -96,7 +96,7 @@ def cumprod(x: Jet, axis: int) -> Jet:
     """
     axis %= x.shape.rank
     size, shift = x.shape[axis], 1
-    # Each entry takes in as many before it as it has: Hillis and Steele, 1986.
+    # Parallel prefix products: Hillis and Steele, 1986.
     while shift < size:
         x = x * _shifted(x, axis, shift)
         shift *= 2
@@ -104,7 +104,7 @@ def cumprod(x: Jet, axis: int) -> Jet:
 
 
 def _shifted(x: Jet, axis: int, shift: int) -> Jet:
-    """Returns the entries so many places before each along an axis, and 1 where none is."""
+    """Returns the entries shifted along an axis, with 1 for missing ones."""
     padding = [[shift if i == axis else 0, 0] for i in range(x.shape.rank)]
     begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
     size[axis] = x.shape[axis] - shift

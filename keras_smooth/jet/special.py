@@ -1,4 +1,4 @@
-"""Functions whose derivatives by their formulas are 0 / 0 at a point where they are smooth."""
+"""Functions whose formulas are 0 / 0 at a point where they are smooth."""
 
 import math
 
@@ -14,7 +14,7 @@ _BESSEL_SERIES, _BESSEL_TERMS = 8.0, 40
 
 
 def sinc(x: Jet) -> Jet:
-    """sin(pi x) / (pi x), and 1 at 0.
+    """Returns sin(pi x) / (pi x), which is 1 at 0.
 
     Args:
         x: Jet of floats.
@@ -53,7 +53,7 @@ def _sinc_derivatives(u: tf.Tensor, order: int) -> list[tf.Tensor]:
 
 
 def i0(x: Jet) -> Jet:
-    """The modified Bessel function of the first kind and order 0.
+    """Returns the modified Bessel function of the first kind and order 0.
 
     Args:
         x: Jet of floats.
@@ -95,7 +95,7 @@ def _modified_bessel(x: tf.Tensor, order: int) -> list[tf.Tensor]:
 
 
 def _polynomial(coefficients: list[float], x: tf.Tensor) -> tf.Tensor:
-    # Horner's scheme; what is too small for float32 is no part of its sum.
+    # Horner's scheme; terms that are too small for float32 are left out.
     fine = np.finfo(x.dtype.as_numpy_dtype).tiny
     kept = [0.0 if abs(c) < fine else c for c in coefficients]
     return tf.math.polyval([tf.constant(c, x.dtype) for c in reversed(kept)], x)

@@ -1,4 +1,4 @@
-"""What an older Keras does not have."""
+"""Arguments that an older Keras does not have."""
 
 import functools
 import inspect
@@ -8,7 +8,7 @@ import keras
 
 
 def installed(kind: type, **arguments: Any) -> dict[str, Any]:
-    """Returns those of some arguments that the installed Keras has.
+    """Returns the arguments that the installed Keras has.
 
     Args:
         kind: Class of this package, the subclass of a layer of Keras.

@@ -1,6 +1,6 @@
 """Layers that interpolate images, which can be differentiated more than once.
 
-Interpolation is linear in the image, and the same along each axis: one matrix for the
+Interpolation is linear in the image and works along each axis: it is one matrix for the
 rows and one for the columns, read off what Keras makes of unit vectors.
 """
 
@@ -32,7 +32,7 @@ def interpolated(images: Any, resize: Callable, data_format: str) -> Any:
 
 
 def _matrix(resize: Callable, size: int, axis: int, last: bool) -> Any:
-    """Returns what an interpolation makes of each unit vector along one axis."""
+    """Returns the matrix of an interpolation along one axis."""
     shape = [size, 1, 1]
     shape[axis + 1] = size
     images = ops.reshape(ops.eye(size, dtype="float32"), shape)

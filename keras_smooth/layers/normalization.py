@@ -15,7 +15,7 @@ from keras_smooth.layers.table import exact_of
 
 
 def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple:
-    """Returns mean and variance of x, with nothing stopped in their derivatives.
+    """Returns mean and variance of x, without a stopped gradient.
 
     In half precision they are computed in float32, as Keras does.
 
@@ -224,10 +224,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         gamma_regularizer: Regularizer of the scale, or None.
         beta_constraint: Constraint of the offset, or None.
         gamma_constraint: Constraint of the scale, or None.
-        renorm: Whether to take batch renormalization; True is refused.
+        renorm: Whether to use batch renormalization; True raises an error.
         renorm_clipping: As in Keras; without effect.
         renorm_momentum: As in Keras; without effect.
-        synchronized: Whether to take moments over all replicas; True is refused.
+        synchronized: Whether to compute moments over all replicas; True raises an error.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Input shape:
@@ -302,7 +302,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        # With a mask, Keras computes the moments itself, and without the fault.
+        # With a mask, Keras computes the moments in another way, which is right.
         if not (training and self.trainable) or mask is not None:
             return super().call(inputs, training=training, mask=mask)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
@@ -365,6 +365,6 @@ class UnitNormalization(keras.layers.UnitNormalization):
     def call(self, inputs: Any) -> Any:
         square = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)
         zero = ops.equal(square, 0)
-        # The root sees no 0, so that the branch not taken has no infinite derivative.
+        # The argument of the root is never 0, so that the other branch has no infinite derivative.
         norm = ops.sqrt(ops.where(zero, ops.ones_like(square), square))
         return inputs * ops.where(zero, ops.zeros_like(square), 1.0 / norm)

@@ -1,4 +1,4 @@
-"""The check that every layer with an activation and an order shares."""
+"""The check of the activations of a layer with an order."""
 
 import functools
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from keras_smooth.presentation.warn import warn
 
 
 def checked_order(layer: object, order: int, *activations: Callable) -> int:
-    """Returns the order of a layer whose activations can be differentiated so often.
+    """Returns the order of a layer, if its activations can be differentiated as often.
 
     Args:
         layer: The layer, for its class name in messages.
@@ -29,7 +29,7 @@ def checked_order(layer: object, order: int, *activations: Callable) -> int:
         if known is not None:
             raise ValueError(_rough(owner, activation, known, order))
         if (registry.smoothness(activation) or 0) < order:
-            # Pieces may join better than the operations tell.
+            # A function may be smoother than its operations show.
             _warn_unknown(owner, _name(activation), order)
     return order
 

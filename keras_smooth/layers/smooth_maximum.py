@@ -1,11 +1,11 @@
-"""What the smooth forms of maximum layers and of PReLU compute.
+"""The functions of the smooth forms of maximum layers and of PReLU.
 
-The maximum of x_1 .. x_n becomes log(sum_i exp(sharpness x_i)) / sharpness. With the sum it
-lies above the maximum by log(n) / sharpness at most, and by almost nothing where one value
-leads; with the mean in its place it would lie below by log(n) / sharpness wherever one
-value leads, which is nearly everywhere. For 4 standard normal values at sharpness 10 the sum moves
-the maximum by 0.009 on average and 0.13 at most, the mean by 0.13 and 0.14. Of two values it is x_1 + softplus(x_2 - x_1) with
-that sharpness: the maximum of x and 0 is the smooth ReLU of `smoothen`.
+The maximum of x_1, ..., x_n becomes log(sum_i exp(sharpness x_i)) / sharpness. It is larger than
+the maximum by log(n) / sharpness at most, and by almost nothing if one value is much larger than
+the others. With the mean in place of the sum, it would be smaller by log(n) / sharpness in that
+case, which is the usual one. For 4 standard normal values and sharpness 10, the sum moves the maximum
+by 0.009 on average and by 0.13 at most, the mean by 0.13 and 0.14. For two values it is
+x_1 + softplus(x_2 - x_1) with that sharpness: the maximum of x and 0 is the smooth ReLU of `smoothen`.
 """
 
 import functools
@@ -36,8 +36,8 @@ def smooth_maximum(
 ) -> tf.Tensor:
     """Returns log(sum(exp(sharpness x))) / sharpness over some axes.
 
-    The largest value is taken out of the sum before it can overflow. The result does not
-    depend on what is taken out, and no derivative goes through it.
+    The largest value is subtracted first, so that the sum cannot overflow. The result does not
+    depend on this value, and it is held constant in derivatives.
 
     Args:
         x: Tensor of floats.
@@ -45,7 +45,7 @@ def smooth_maximum(
         sharpness: Positive number.
         keepdims: Whether the axes stay, with size 1.
     """
-    # Keras 3.10 takes no single axis in a graph.
+    # Keras 3.10 does not accept a single axis in a graph.
     axes = (axis,) if isinstance(axis, int) else axis
     return ops.logsumexp(sharpness * x, axis=axes, keepdims=keepdims) / sharpness
 

@@ -1,6 +1,6 @@
-"""Which layer of this package takes the place of which of Keras', and why.
+"""The layers of this package that replace layers of Keras, and why.
 
-A decorator beside the class says it; everything else reads the tables.
+A decorator of the class adds it to a table, which everything else reads.
 """
 
 import math
@@ -18,20 +18,20 @@ SMOOTH_FORMS: dict[type, Any] = {}
 
 
 def _registered(kind: type, smoothness: float | None) -> type:
-    """Registers a class for saving, for good, with the smoothness that its class has."""
+    """Registers a class for saving, under a permanent name, and its smoothness."""
     registry.add_class(kind, smoothness)
     return keras.saving.register_keras_serializable(package="keras_smooth")(kind)
 
 
 def ordered(kind: type) -> type:
-    """Says that a class adds an order to the layer of Keras that it is a subclass of."""
+    """Registers a class that adds an order to its base class of Keras."""
     (stock,) = kind.__bases__
     ORDERED_FORMS[stock] = kind
     return _registered(kind, registry.smoothness(stock))
 
 
 def exact_of(stock: type) -> Callable[[type], type]:
-    """Says that a class has the outputs of Keras' layer and derivatives that hold."""
+    """Registers a class with the outputs of Keras' layer and right derivatives."""
 
     def register(kind: type) -> type:
         EXACT_FORMS[stock] = kind
@@ -41,11 +41,11 @@ def exact_of(stock: type) -> Callable[[type], type]:
 
 
 def smooth_form_of(stock: type) -> Callable[[type], type]:
-    """Says that a class with a sharpness is near to a layer of Keras that has kinks."""
+    """Registers a class with a sharpness that approximates a layer of Keras with kinks."""
 
     def register(kind: type) -> type:
         SMOOTH_FORMS[stock] = kind
-        # Of a smooth maximum the largest number is taken out and put back.
+        # A smooth maximum subtracts the largest number and adds it again.
         registry.register_smoothness(kind, math.inf)
         return _registered(kind, math.inf)
 
@@ -53,5 +53,5 @@ def smooth_form_of(stock: type) -> Callable[[type], type]:
 
 
 def exact_form(kind: type) -> type:
-    """Returns the exact drop-in for a class of Keras layers, or the class itself."""
+    """Returns the exact replacement of a class of Keras layers, or the class itself."""
     return EXACT_FORMS.get(kind, kind)

@@ -1,20 +1,20 @@
 """Full-batch L-BFGS for Keras models.
 
-fit.py         fit_lbfgs: its arguments, and the order of things
-request.py     these arguments, checked once
-resample.py    points that are drawn anew
-data/          what users pass, read and checked
-objective/     what is minimized, as a function of one vector of weights
-checks/        what is refused, and what only warns
+fit.py         fit_lbfgs
+request.py     its arguments, validated once
+resample.py    points that are drawn again during a run
+data/          the user's data, validated and read
+objective/     the loss as a function of one vector of weights
+checks/        errors and warnings before a fit
 minimizers/    minimizers of a function of one vector
-run/           one fit: program, iterations, checkpoints
-progress.py    what a person sees while it goes on
-history.py     what is returned
-logs.py        what callbacks and `History` are told
+run/           program, iterations, checkpoints
+progress.py    the progress of a fit on a screen or in a log
+history.py     the `History` that is returned
+logs.py        the logs of callbacks and `History`
 result.py      how a fit ended
 
-A fit goes one way: `Request`, `TrainingData`, `Objective`, `Program`, `OptimizationRun`,
-`History`. Positions come back from the run, chunk by chunk, into the model, the logs and the
+A fit uses them in this order: `Request`, `TrainingData`, `Objective`, `Program`, `OptimizationRun`,
+`History`. After each chunk of iterations, the weights are written to the model, the logs and the
 checkpoints.
 """
 

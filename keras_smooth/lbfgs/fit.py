@@ -22,7 +22,7 @@ from keras_smooth.lbfgs.run.resume import Resumable
 from keras_smooth.models.checked_inputs import explained_batch
 from keras_smooth.presentation.other_names import refuses
 
-# What SciPy, PyTorch, Optax, JAXopt and TFP call arguments, and what to use.
+# Names of arguments in SciPy, PyTorch, Optax, JAXopt and TFP, and what to use here.
 _NAMES_ELSEWHERE = {
     "max_iter maxiter max_iterations iterations n_iter num_iterations nit steps max_steps": (
         "`epochs`, the largest number of iterations"
@@ -155,15 +155,15 @@ def fit_lbfgs(
             every step; or `"tfp_bfgs"`, its BFGS with a dense inverse Hessian. Those two
             need `tf_keras`.
             benchmarks/lbfgs.md compares them.
-        num_correction_pairs: Memory of L-BFGS, in pairs of vectors as long as the weights.
-            More pairs need fewer iterations and make each slower; as many as weights, or
-            more, are the dense matrix of `"broyden"`, which is smaller. None uses that matrix
-            in float64 as far as 8 MiB go, 1254 weights, and up to 64 MiB for four weights a
-            row or fewer; else a third of the number of
-            rows, which costs about as much as an evaluation, but 50 at least, or what fits
-            into 8 MiB, and 300 at most; and never more than fit into 256 MiB, or 3.
-            `"tfp_lbfgs"` has 50; for methods with a dense matrix it has no meaning.
-            benchmarks/lbfgs.md has what more or fewer do.
+        num_correction_pairs: Memory of `"lbfgs"`, in pairs of vectors with one number for each
+            weight. More pairs need fewer iterations and make each one slower. As many pairs
+            as weights, or more, use the dense matrix of `"broyden"` instead, which is
+            smaller. None, the default, uses this matrix in float64 for up to 1254 weights
+            (8 MiB), or up to 64 MiB if there are at most four weights for each row.
+            Otherwise, it uses a third of the number of rows, which costs about as much as an
+            evaluation, but at least 50 pairs, or as many as fit into 8 MiB, and at most 300,
+            or as many as fit into 256 MiB. `"tfp_lbfgs"` uses 50 by default. Methods with a
+            dense matrix ignore it. benchmarks/lbfgs.md compares numbers of pairs.
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
             `get_config`.
@@ -176,26 +176,25 @@ def fit_lbfgs(
         max_restarts: How often a line search that fails starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
             them as the end of that epoch. The default makes about 100 calls.
-        callbacks: Keras callbacks. If one sets weights, the fit continues from these with an
-            empty memory, and so it does if another variable that the loss reads has changed.
-            `BackupAndRestore` gives the weights back, but epochs begin anew; `checkpoint`
-            goes on where the run was.
-        verbose: 0 shows nothing. 1 and `"auto"` show a line that is written anew in terminals
-            and notebooks, and about ten lines in a log: iteration, loss, largest gradient,
-            time and what is left of it, evaluations, and what else is in the logs. 2 prints a
-            line at every call of the callbacks.
+        callbacks: Keras callbacks. If a callback sets weights, the fit continues from these
+            with an empty memory. It does the same if another variable that the loss reads
+            has changed. `BackupAndRestore` restores the weights, but starts again at epoch
+            0; `checkpoint` continues where the run was.
+        verbose: 0 shows nothing. 1 and `"auto"` show a line that is updated in terminals and
+            notebooks, and about ten lines in a log: iteration, loss, largest gradient,
+            elapsed and remaining time, evaluations, and the other logs. 2 prints a line at
+            every call of the callbacks.
         jit_compile: Whether to compile with XLA.
-        checkpoint: Directory in which the run is saved at every call of the callbacks. A
-            run that finds its own checkpoint there goes on from it, bit for bit, also to
-            more epochs, a lower tolerance or a lower target. Its own is one that began at
-            the weights that the model has, or ended there. It is weights and curvature
-            memory, `2 m + 4` times the weights and `2 m^2` numbers for m pairs (some
-            256 MiB at most by default); of `"broyden"` and `"bfgs"` with n weights n^2 numbers
-            up to 512, 3/4 of them up to 1024, and less and less, down to a half (2 GiB at
-            most). In memory
-            a fit takes several times as much, see above.
-        throw: Whether to raise where a run breaks off, instead of only saying so in the
-            result.
+        checkpoint: Directory in which the run is saved at every call of the callbacks. If
+            the directory has a checkpoint of the same run, the fit continues from it, bit for
+            bit, also with more epochs, a lower tolerance or a lower target. A checkpoint is
+            of the same run if the model has the weights with which that run began or ended.
+            Its size is `2 m + 4` vectors of weights and `2 m^2` numbers for m pairs (by
+            default at most about 256 MiB). For `"broyden"` and `"bfgs"` with n weights it is
+            n^2 numbers for n up to 512, 3/4 n^2 up to 1024, and approaches n^2 / 2 for large
+            n (at most 2 GiB). A fit needs several times as much memory, see above.
+        throw: Whether to raise a RuntimeError if the run fails, instead of only noting it in
+            the result.
 
     Returns:
         A `keras.callbacks.History`, which notebooks show with its curves. Its `result` is an
@@ -209,9 +208,10 @@ def fit_lbfgs(
             checkpoint is of another run.
         TypeError: If an argument is of the wrong kind.
         ImportError: If a method of TensorFlow Probability cannot be used here.
-        RuntimeError: With `throw=True`, if the line search failed for good, the position
-            stalled or the loss is not finite. The model has the best weights found.
-        KeyboardInterrupt: After an interrupt. The model has the best weights found, and
+        RuntimeError: With `throw=True`, if the line search failed after all restarts, the
+            weights no longer changed or the loss is not finite. The model has the best
+            weights.
+        KeyboardInterrupt: After an interrupt. The model has the best weights, and
             `model.history` has the epochs before it, as after an error of a callback.
 
     Example:
@@ -277,7 +277,7 @@ def fit_lbfgs(
     logs_at = logs_of(request, problem, validation, called)
     try:
         last = _iterate(request, problem, run, saved, called, logs_at, progress)
-    # An error of a callback, too, must not cost the best weights.
+    # Keep the best weights, also after an error in a callback.
     except BaseException:
         run.interrupt()
         raise
@@ -287,7 +287,7 @@ def fit_lbfgs(
         if saved:
             saved.end()
     called.on_train_end(last)
-    # A callback may have given other weights back.
+    # A callback may have restored other weights.
     if saved:
         saved.end()
     if throw and model.history.result.failed:
@@ -296,7 +296,7 @@ def fit_lbfgs(
 
 
 def _callback_list(request: Request) -> keras.callbacks.CallbackList:
-    """Returns the callbacks, with a history that shows itself unless the user has one."""
+    """Returns the callbacks, with a `History` unless the user has one."""
     given = keras.tree.flatten(request.callbacks or [])
     has_history = any(isinstance(each, keras.callbacks.History) for each in given)
     return keras.callbacks.CallbackList(
@@ -330,7 +330,7 @@ def _iterate(
             run.jump(problem.start())
 
     run.stop_if(run.is_at_target, Status.TARGET)
-    # A run that is over at its start is told once, so that its history has a loss.
+    # Log a run that ends at its start once, so that its history has a loss.
     while not model.history.epoch or (run.status is None and run.nit < most):
         last = min(run.nit + request.chunk, most)
         if resample:
@@ -349,7 +349,7 @@ def _iterate(
         callbacks.on_epoch_end(epoch, logs)
         progress.update(run, logs)
         follow()
-        # At its start a run has nothing that another start would not have.
+        # A run at its start needs no checkpoint.
         if saved and run.nit > 0:
             saved.save(run, model.history)
         stopped, late = problem.on_any_worker(

@@ -1,4 +1,4 @@
-"""What `fit_lbfgs` returns: the history of Keras, which shows itself."""
+"""The `History` of `fit_lbfgs`, which notebooks show with its curves."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from keras_smooth.lbfgs.result import OptimizeResult
 from keras_smooth.presentation import svg
 from keras_smooth.presentation.tables import ShownAsTable, Table
 
-# Curves beside the loss; more are a tangle.
+# At most so many curves besides the loss.
 _MOST_CURVES = 6
 
 

@@ -1,4 +1,4 @@
-"""What callbacks and `History` are told of a fit: loss, metrics or terms, and validation."""
+"""The logs of callbacks and `History`: loss, metrics or terms, and validation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,15 +17,15 @@ def logs_of(
     validation: TrainingData | None,
     callbacks: keras.callbacks.CallbackList,
 ) -> Callable[[float], dict[str, float]]:
-    """Returns a function that makes the logs of an epoch, at the weights that the model has.
+    """Returns a function that computes the logs of an epoch, at the current weights.
 
     The logs are the loss, which is its argument, metrics or terms, and `val_` of both.
 
     Args:
         request: Of the fit.
-        problem: What is minimized: its points may change.
+        problem: The fit problem, whose points may change.
         validation: Other data, or None.
-        callbacks: They are told of the validation, as by `fit`.
+        callbacks: Callbacks, which are called for the validation as in `fit`.
     """
     model, objective = request.model, problem.objective
 
@@ -40,8 +40,8 @@ def logs_of(
         if request.terms is not None:
             found = objective.terms(problem.points.parts)
         else:
-            # Without metrics the loss says it all; several outputs have a metric each, their
-            # loss, once they are evaluated.
+            # Without metrics, the loss is enough. With several outputs, each loss is a metric,
+            # after the first evaluation.
             several = len(tf.nest.flatten(problem.points.specification[1])) > 1
             found = evaluated(problem.points) if several or len(model.metrics) > 1 else {}
         of_validation = evaluated(validation, callbacks) if validation else {}
@@ -55,7 +55,7 @@ def _evaluated(
     batches: tf.data.Dataset,
     callbacks: keras.callbacks.CallbackList | None,
 ) -> dict[str, float]:
-    """Returns what `model.evaluate` does, on several devices from the first one alone.
+    """Returns the result of `model.evaluate`, on several devices from the first one only.
 
     Keras' own `evaluate` fails there where the rows of the first batch do not divide evenly,
     and on several workers altogether.

@@ -1,4 +1,4 @@
-"""What a person sees of a fit: a line that is written anew, or a few lines in a log."""
+"""The progress of a fit: a line that is updated, or a few lines in a log."""
 
 import shutil
 import sys
@@ -14,14 +14,14 @@ from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
 from keras_smooth.presentation.notebook import Line, ipython
 from keras_smooth.presentation.tables import printable
 
-# A log has a line at the first call, after each of so many shares of the fit, and at the end.
+# A log has a line at the first call, after each of this many parts of the fit, and at the end.
 _LINES = 10
 
 
 class Progress:
-    """Shows iteration, loss, largest gradient, evaluations, seconds and what is left.
+    """Shows iteration, loss, largest gradient, evaluations, elapsed and remaining seconds.
 
-    It prints nothing that could not be shown, and never raises an error.
+    It prints only characters of the output's encoding, and never raises an error.
 
     Args:
         request: Of the fit. Its `verbose` 0 shows nothing; 2 prints a line at every call; else
@@ -32,7 +32,7 @@ class Progress:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._start = time.monotonic()
-        # Iterations and time of the first call: what is before it compiles.
+        # Iterations and time of the first call, before which the program is compiled.
         self._first: tuple[int, float] | None = None
         self._line = ""
         own = keras.callbacks.ProgbarLogger
@@ -46,7 +46,7 @@ class Progress:
             now = time.monotonic()
             self._first = self._first or (run.nit, now)
             left = self._seconds_left(run.nit, now)
-            # Of a fit that has ended nothing is left.
+            # A fit that has ended has no remaining time.
             self._line = self._words(run, logs, now, None)
             self._write(self._words(run, logs, now, left), self._share(run.nit, now))
         except Exception:
@@ -75,7 +75,7 @@ class Progress:
         return printable("  ".join(words))
 
     def _seconds_left(self, nit: int, now: float) -> float | None:
-        """Returns an estimate, None where there is nothing to make it from."""
+        """Returns an estimate of the remaining seconds, or None."""
         first, begun = self._first or (nit, now)
         left = []
         if nit > first:
@@ -86,7 +86,7 @@ class Progress:
         return min(left, default=None)
 
     def _share(self, nit: int, now: float) -> float:
-        """Returns how much of the iterations, or of the time, is used up."""
+        """Returns the used fraction of the iterations or of the time."""
         share = nit / self._request.num_iterations
         if self._request.max_seconds:
             share = max(share, (now - self._start) / self._request.max_seconds)
@@ -94,7 +94,7 @@ class Progress:
 
 
 def _writer(verbose: str | int) -> tuple[Callable[[str, float], None], Callable]:
-    """Returns what writes a line while a fit goes on, and what writes the last words."""
+    """Returns two functions: one writes a line during a fit, one the last lines."""
     if verbose == 0 or sys.stdout is None:
         return _nothing, _nothing
     if verbose == 2:
@@ -130,7 +130,7 @@ def _rewriting() -> tuple[Callable, Callable]:
     def write(line: str, share: float) -> None:
         columns = shutil.get_terminal_size().columns - 1
         cut = line if len(line) <= columns else f"{line[: columns - 3]}..."
-        # As wide as the terminal, which leaves nothing of a longer line before.
+        # Padded to the width of the terminal, to cover a longer line before.
         print(f"\r{cut:<{columns}}", end="", flush=True)
 
     def end(line: str, message: str) -> None:
@@ -145,7 +145,7 @@ def _logging() -> tuple[Callable, Callable]:
 
     def write(line: str, share: float) -> None:
         if share >= shares[0]:
-            # From share to share, and past those that one call went over.
+            # The next part that is not done yet.
             shares[0] = (int(share * _LINES + 1e-9) + 1) / _LINES
             last[0] = line
             _print_line(line, share)

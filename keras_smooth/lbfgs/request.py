@@ -1,4 +1,4 @@
-"""The request of a fit: the arguments of `fit_lbfgs`, checked once and handed on."""
+"""The request of a fit: the arguments of `fit_lbfgs`, validated once."""
 
 import dataclasses
 import functools
@@ -25,12 +25,12 @@ from keras_smooth.lbfgs.objective.terms import Terms, terms_of
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of
 from keras_smooth.lbfgs.resample import Resample, check_resample
 
-# What goes with rows, and not with the points of an objective.
+# Arguments for rows, which an objective does not use.
 _OF_ROWS = ("y", "sample_weight", "class_weight", "batch_size")
 
 
 def _number(check: Callable, least: float) -> Any:
-    """Returns a field of a number, which may be None if its type says so."""
+    """Returns a dataclass field for a number, which may be None if its type allows it."""
     return dataclasses.field(metadata={"check": check, "least": least})
 
 
@@ -114,7 +114,7 @@ class Request:
 
     @functools.cached_property
     def terms(self) -> Terms | None:
-        """What is minimized in place of the loss of the model, or None."""
+        """The objective of the user, or None for the loss of the model."""
         return terms_of(self.objective, self.loss_weights, self.variables)
 
     @property
@@ -132,7 +132,7 @@ class Request:
 
     @property
     def num_iterations(self) -> int:
-        """How many iterations run at most."""
+        """The largest number of iterations."""
         return self.epochs - self.initial_epoch
 
     @property

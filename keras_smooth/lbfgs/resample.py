@@ -14,7 +14,7 @@ from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 
 @dataclasses.dataclass(frozen=True)
 class Resample:
-    """Draws new points for `fit_lbfgs(objective=...)` every so many iterations.
+    """Draws new points for `fit_lbfgs(objective=...)` every `every` iterations.
 
     After a draw the minimizer continues from its weights. A dense inverse Hessian, of
     `"broyden"` and `"bfgs"` and of `"lbfgs"` for few weights, is kept if it gives a descent
@@ -31,7 +31,7 @@ class Resample:
         seed: Seed of the generators.
 
     Raises:
-        TypeError: If `draw` is no function, or a number is none.
+        TypeError: If `draw` is not a function, or `every` or `seed` is not an integer.
         ValueError: If a number is out of range.
 
     Example:
@@ -74,51 +74,69 @@ class Resample:
 
     @property
     def identity(self) -> list[int]:
-        """What must be the same for a run to go on from a checkpoint."""
+        """What must be the same for a run to continue from a checkpoint."""
         return [self.every, self.seed]
 
     def next_draw(self, nit: int) -> int:
-        """Returns the iteration of the first draw after an iteration."""
+        """Returns the iteration of the first draw after an iteration.
+
+        Args:
+            nit: The number of the iteration.
+
+        Returns:
+            A larger number, a multiple of `every`.
+        """
         return (nit // self.every + 1) * self.every
 
     def is_due(self, nit: int) -> bool:
-        """Returns whether points are drawn at an iteration."""
+        """Returns whether points are drawn at an iteration.
+
+        Args:
+            nit: The number of the iteration.
+
+        Returns:
+            True at each multiple of `every` but 0.
+        """
         return nit > 0 and nit % self.every == 0
 
     def drawn(
         self, model: keras.Model, points: TrainingData, nit: int, dtype: str
     ) -> ObjectivePoints:
-        """Returns the points of an iteration.
+        """Returns the points that are drawn at an iteration.
 
         Args:
-            model: The one that the objective gets.
-            points: Those of before.
-            nit: The iteration.
-            dtype: What floating-point points are cast to.
+            model: The model that the objective receives.
+            points: The points before the draw.
+            nit: The number of the iteration.
+            dtype: The dtype to which floats are cast.
+
+        Returns:
+            Points with the shapes of the old ones.
 
         Raises:
-            ValueError: If they are of another form than those of before, or as `read_points`.
-            TypeError: As `read_points`.
+            ValueError: If the new points have other shapes or dtypes than the old ones, are
+                empty or not finite.
+            TypeError: If `draw` does not return arrays of numbers.
         """
-        # Of the iteration, not of a state: a resumed run needs no draw of before.
+        # Seeded by the iteration, so that a resumed run needs no state of earlier draws.
         generator = np.random.default_rng([self.seed, nit])
         how = ReadOptions(dtype, strings=takes_strings(model))
         x = read_points(self.draw(model, points.parts[0], generator), how)
         found, expected = _form(x), _form(points)
         if found != expected:
             raise ValueError(
-                f"`draw` of `resample` returned {found}, but x is {expected}: the compiled "
-                "program takes points of one form. Return as many as there were."
+                f"`draw` of `resample` returned {found}, but x is {expected}. The compiled "
+                "program needs one form: return arrays with the shapes and dtypes of x."
             )
         return x
 
 
 def check_resample(resample: Any, terms: Any) -> None:
-    """Raises where points cannot be drawn anew.
+    """Raises an error if points cannot be drawn.
 
     Raises:
-        TypeError: If it is something else than a `Resample` or None.
-        ValueError: If there is no objective whose points it would draw.
+        TypeError: If `resample` is neither a `Resample` nor None.
+        ValueError: If there is no objective.
     """
     if resample is None:
         return
@@ -129,8 +147,8 @@ def check_resample(resample: Any, terms: Any) -> None:
         )
     if terms is None:
         raise ValueError(
-            "`resample` goes with `objective`, which is None: the targets of new rows are not "
-            "known. Write the loss as an objective, which gets the points."
+            "`resample` needs an `objective`, which is None: the targets of new rows are not "
+            "known. Write the loss as an objective, which receives the points."
         )
 
 
@@ -143,27 +161,28 @@ def choose_by_residual(
     power: float = 1.0,
     offset: float = 1.0,
 ) -> np.ndarray:
-    """Chooses points by residual: where it is large, more of them.
+    """Chooses points at random, more of them where the residual is large.
 
     A point is drawn with a probability proportional to `e / mean(e) + offset` with
     `e = |residual|^power`, and no point is drawn twice.
 
     Args:
-        points: Array of floats `(n, dim)`, many of them, as 20 times `num_points`.
-        residual: Of the equation there, `(n,)` or `(n, m)`, whose rows then count with
-            their norm.
-        num_points: How many to choose.
-        generator: Of the random numbers.
-        power: The k of Wu et al.: 0 is uniform.
-        offset: Their c: the larger, the nearer to uniform.
+        points: Candidates, an array of floats of shape `(n, dim)`, with n much larger than
+            `num_points`, such as 20 times.
+        residual: Residual of the equation at the candidates, of shape `(n,)`, or `(n, m)` to
+            use the norms of the rows.
+        num_points: How many points to choose.
+        generator: A `numpy.random.Generator`.
+        power: The k of Wu et al.; 0 is a uniform distribution.
+        offset: The c of Wu et al.; larger values are closer to a uniform distribution.
 
     Returns:
-        Array `(num_points, dim)`.
+        Array of shape `(num_points, dim)`.
 
     Raises:
         ValueError: If the residual is not finite or has another number of rows, or a number
             is out of range.
-        TypeError: If a number is none.
+        TypeError: If `num_points`, `power` or `offset` is not a number.
 
     Example:
 

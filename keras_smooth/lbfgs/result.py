@@ -8,7 +8,7 @@ from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 
 
 class Status(enum.IntEnum):
-    """Why a fit ended: a number, as in SciPy, with its sentence as `message`.
+    """Why a fit ended: a number, as in SciPy, with a `message`.
 
     Example:
 
@@ -26,36 +26,43 @@ class Status(enum.IntEnum):
     )
     LINE_SEARCH = (
         2,
-        "The line search found no step to take. Try another start or a smoother activation; "
-        "tf.stop_gradient in the loss gives a gradient that is not its own, and a loss that "
-        "falls without end has no step at which to stop.",
+        "The line search found no step to take. Try other initial weights or a smoother "
+        "activation. With tf.stop_gradient in the loss, the gradient is not that of the loss; "
+        "and a loss without a lower bound has no step at which to stop.",
     )
     STALLED = (
         3,
-        "The position no longer changes, though the gradient is above the tolerance: "
-        "rounding is in the way. Try a larger tolerance.",
+        "The weights no longer change, although the gradient is above the tolerance, because "
+        "of rounding. Try a larger tolerance.",
     )
     NON_FINITE = (
         4,
-        "The loss is inf or NaN on the way. Look at the data, the start and logarithms or "
+        "The loss became inf or NaN. Check the data, the initial weights, and logarithms or "
         "roots in the model.",
     )
     STOPPED = 5, "A callback stopped the training."
     TARGET = 6, "The loss is at or below the target."
     TIME_LIMIT = (
         7,
-        "The time limit was reached; the gradient is above the tolerance. Give it more "
-        "seconds, or a loss to aim for with `target`.",
+        "The time limit was reached; the gradient is above the tolerance. Increase "
+        "`max_seconds`, or set a loss to reach with `target`.",
     )
     INTERRUPTED = (
         8,
-        "Interrupted, from the keyboard or by an error; the model has the best weights.",
+        "Interrupted from the keyboard or by an error; the model has the best weights.",
     )
 
     message: str
 
     def in_dtype(self, dtype: str) -> str:
-        """Returns the sentence, with advice to a fit that computes in less than float64."""
+        """Returns the message, with the advice to use float64 if that may help.
+
+        Args:
+            dtype: The dtype in which the fit computed, such as `"float32"`.
+
+        Returns:
+            A string of one or more sentences.
+        """
         hampered = self in (Status.LINE_SEARCH, Status.STALLED) and dtype != "float64"
         return f"{self.message} Or try float64." if hampered else self.message
 
@@ -67,26 +74,39 @@ class Status(enum.IntEnum):
         return status
 
 
-# Ends that are no ends: neither the tolerance nor a limit nor a callback.
+# Neither a tolerance nor a limit nor a callback ended the fit.
 BROKEN_OFF = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizeResult(ShownAsTable):
-    """How a full-batch fit ended; the names are SciPy's.
+    """How a fit ended, with the names of SciPy's `OptimizeResult`.
 
-    `print` and notebooks show a line for each.
+    `fit_lbfgs` returns it as `history.result`. `print` and notebooks show a line for each
+    field.
 
     Args:
-        success: Whether the gradient is below the tolerance, or the loss at the target.
-        status: Number of the `keras_smooth.Status`, which says why it ended.
+        success: Whether the gradient is below the tolerance, or the loss has reached the
+            target.
+        status: A number of `keras_smooth.Status`, which says why the fit ended.
         message: The status in words, with advice.
-        fun: Loss of the weights that the model has now, unless a callback changed them
-            since, as `EarlyStopping(restore_best_weights=True)` does.
-        grad_norm: Largest absolute entry of the gradient there.
+        fun: The loss at the final weights. Callbacks that set weights at the end of the
+            training, such as `EarlyStopping(restore_best_weights=True)`, do not change it.
+        grad_norm: Largest absolute entry of the gradient at the final weights.
         nit: Number of iterations.
         nfev: Number of evaluations of loss and gradient.
-        restarts: How often a line search that failed was started again with empty memory.
+        restarts: How often a failed line search was started again with an empty memory.
+
+    Example:
+
+    >>> import keras, keras_smooth, numpy as np
+    >>> model = keras.Sequential([keras.Input((1,), dtype="float64")])
+    >>> model.add(keras_smooth.Dense(1, dtype="float64"))
+    >>> model.compile(loss="mse")
+    >>> x = np.linspace(-1.0, 1.0, 11)[:, None]
+    >>> result = keras_smooth.fit_lbfgs(model, x, 3.0 * x, verbose=0).result
+    >>> result.success, result.message
+    (True, 'The gradient is below the tolerance.')
     """
 
     success: bool
@@ -100,7 +120,7 @@ class OptimizeResult(ShownAsTable):
 
     @property
     def failed(self) -> bool:
-        """Whether the run broke off: neither the tolerance nor a limit nor a callback."""
+        """Whether the line search failed, the position stalled or the loss was not finite."""
         return self.status in BROKEN_OFF
 
     def _table(self) -> Table:

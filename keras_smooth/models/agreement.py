@@ -1,4 +1,4 @@
-"""How far apart two outputs are, and how far rounding alone may take them."""
+"""The distance of two outputs, and the distance that rounding may cause."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_smooth.models import calls, graph
 
-# What one rounding of the inputs moves, every operation within may move as well.
+# Each operation may round as much as one rounding of the inputs changes.
 ROUNDINGS = 100.0
 _EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10,
             "bfloat16": 2.0**-7}  # fmt: skip
@@ -19,7 +19,7 @@ _EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10,
 def distance(one: Any, other: Any) -> float:
     """Returns the largest difference of two structures, relative to the larger values.
 
-    Infinity if they differ in shapes, in what is no float, or in where they are finite.
+    Infinity if they differ in shapes, in values that are not floats, or in which are finite.
     """
     leaves = keras.tree.flatten(one), keras.tree.flatten(other)
     if len(leaves[0]) != len(leaves[1]):
@@ -54,12 +54,12 @@ def epsilon(part: keras.Operation, output: Any) -> float:
 
 
 def allowed(run: Callable, arguments: tuple, output: Any, rounding: float) -> float:
-    """Returns how far rounding may take the outputs of a function.
+    """Returns the distance by which rounding may change the outputs of a function.
 
     Args:
         run: The function of args and kwargs, in a finer dtype.
         arguments: Its args and kwargs.
-        output: What it gives for them.
+        output: Its output for them.
         rounding: Relative rounding error of the coarser dtype.
     """
     rng = np.random.default_rng(0)

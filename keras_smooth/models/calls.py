@@ -1,4 +1,4 @@
-"""Calls of a model's parts: what each was called with, without a trace in the model."""
+"""Calls of a model's parts: their arguments, recorded without side effects."""
 
 import contextlib
 import dataclasses
@@ -40,7 +40,7 @@ def record(
 ) -> dict[int, list[Call]]:
     """Runs a model once and returns the calls of each part, by id.
 
-    Nothing the model assigns on the way is kept.
+    Assignments of the model are undone.
     """
     calls = {id(part): [] for part in parts}
     with contextlib.ExitStack() as stack:
@@ -56,7 +56,7 @@ def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
         @functools.wraps(call)
         def recorded(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
-            # Of a call that is traced within, as for jets, there are no values to look at.
+            # Within a trace, as for jets, there are no values.
             if not any(
                 map(tf.is_symbolic_tensor, keras.tree.flatten((args, kwargs, output)))
             ):
@@ -71,7 +71,7 @@ def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(part: keras.Operation, function: Callable) -> Iterator[None]:
-    """Has a part call something else for a while.
+    """Replaces the call of a part temporarily.
 
     Args:
         part: Layer, model or operation.
@@ -81,7 +81,7 @@ def replaced(part: keras.Operation, function: Callable) -> Iterator[None]:
     call = vars(part).get(name)
     new = function(own_call.entry(part))
     if own_call.has_own_call(part):
-        # Python looks for it in the class alone.
+        # Python looks up `__call__` in the class only.
         part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(new)})
     else:
         # Not setattr, which Keras uses to track what it takes for a part of the layer.
@@ -98,7 +98,7 @@ def replaced(part: keras.Operation, function: Callable) -> Iterator[None]:
 def call_without_trace(
     part: keras.Operation, *args: Any, training: bool = False, **kwargs: Any
 ) -> Any:
-    """Calls a part so that it leaves no loss, metric, seed or state."""
+    """Calls a part without changing losses, metrics, seeds or state."""
     return without_trace(part, *args, **own_call.in_mode(part, training), **kwargs)
 
 
@@ -106,7 +106,7 @@ def may_leave_trace(part: Callable) -> bool:
     """Returns whether a call in inference mode may leave losses, metrics, seeds or state."""
     if graph.is_graph(part):
         return any(map(may_leave_trace, graph.inner(part)))
-    # Nobody knows what a user's own code does.
+    # Code of a user can do anything.
     has_own_code = isinstance(part, keras.Model | keras.layers.Lambda)
     if has_own_code or not is_told_by_config(type(part)):
         return True
@@ -116,7 +116,7 @@ def may_leave_trace(part: Callable) -> bool:
 
 
 def without_trace(function: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Calls a function so that no layer in it leaves a loss, metric, seed or state.
+    """Calls a function so that no layer in it changes losses, metrics, seeds or state.
 
     Losses that were there before stay. Variables have the values that they have outside,
     and what is assigned to them is kept until the function returns.
@@ -136,7 +136,7 @@ def without_trace(function: Callable, *args: Any, **kwargs: Any) -> Any:
         else:
             _outermost_layer()(call=call)
     if "error" in outcome:
-        # Without what is kept here an error would keep itself alive, and all of its frames.
+        # Otherwise the error would keep itself and all of its frames alive.
         raise outcome.pop("error")
     return outcome["value"]
 

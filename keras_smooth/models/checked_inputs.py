@@ -1,4 +1,4 @@
-"""What is asked of a model and of x: one way, one set of messages."""
+"""Validation of a model and of x, with one set of messages."""
 
 import contextlib
 import dataclasses
@@ -22,9 +22,9 @@ class Input:
 
     Args:
         name: Its key in x, or the name of the model's input, or its place.
-        word: What messages call it.
+        word: Its name in messages.
         tensor: Its values.
-        expected: What a model with known inputs expects there, else None.
+        expected: The input that the model expects there, or None if unknown.
     """
 
     name: str | int
@@ -42,7 +42,7 @@ class Input:
 
 
 def check_callable(model: object, name: str = "`model`") -> None:
-    """Raises if a model cannot be called on points yet.
+    """Raises an error if a model cannot be called on points yet.
 
     Args:
         model: The model.
@@ -62,7 +62,7 @@ def check_callable(model: object, name: str = "`model`") -> None:
 
 
 def check_not_quantized(model: object) -> None:
-    """Raises if a layer rounds its numbers to a few bits, as after `model.quantize`.
+    """Raises an error if a layer rounds its numbers to a few bits, as after `model.quantize`.
 
     Its outputs are steps, whose derivatives are 0 or none; TensorFlow is given other slopes.
     """
@@ -126,9 +126,9 @@ def tensors(model: Any, x: Any) -> Any:
 def explained_batch(
     model: Any, num_samples: int | None, batch_size: int | None = None
 ) -> Iterator[None]:
-    """Explains an error of a model for batches of one size that is given others.
+    """Explains an error of a model with a fixed batch size that is called with another one.
 
-    Some models with such inputs can compute others all the same, so that none is refused.
+    Some models with a fixed size can compute others, so that none is refused in advance.
 
     Args:
         model: Model, layer or function.
@@ -238,7 +238,7 @@ def _paths(x: dict) -> list:
 
 
 def check_dense(name: str, part: Any) -> None:
-    """Raises if something is no dense array.
+    """Raises an error if something is not a dense array.
 
     Raises:
         TypeError: If it is ragged or sparse.
@@ -258,7 +258,7 @@ def outline(structure: Any) -> str:
 
 
 def numbers(word: str, value: Any) -> tf.Tensor:
-    """Returns a tensor of what is no complex number.
+    """Returns a tensor of real numbers.
 
     Raises:
         TypeError: If it is none.
@@ -331,7 +331,7 @@ def _check_shapes(model: Any, found: list[Input]) -> None:
 
 
 def _check_layer(layer: Any, x: tf.Tensor) -> None:
-    """Raises if points do not fit a layer that says what it takes."""
+    """Raises an error if points do not fit the input specification of a layer."""
     for spec in keras.tree.flatten(getattr(layer, "input_spec", None)):
         if spec is not None and not _fits(spec, x.shape):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Configs that Keras writes and its own classes refuse."""
+"""Configs that Keras writes but its classes do not accept."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import keras
 
 
 def accepted(kind: type, config: dict) -> dict:
-    """Returns a config as its class takes it.
+    """Returns a config that its class accepts.
 
     RandomShear makes of a factor f the range (-f, f), which its config has and its
     constructor refuses.

@@ -19,7 +19,7 @@ _WRAPPED = ("layer", "backward_layer")
 
 
 class CannotCopy(ValueError):
-    """Says why a part has no faithful copy."""
+    """An error that says why a part has no faithful copy."""
 
 
 def fill_and_compare(

@@ -1,4 +1,4 @@
-"""Operations: what a model computes, as TensorFlow traces it, and what is known of each kind.
+"""Operations: the operations of a model that TensorFlow traces, and facts on each kind.
 
 trace.py        a model or function as operations
 program.py      operations in order, and how each kind is called
@@ -7,13 +7,13 @@ rows.py         the columns of a row of the table
 table/          the rows, by family
 lifting.py      how a function is applied to the entries of a jet
 lists.py        lists of jets, as loops keep them
-breakpoints.py  how far points are from breakpoints
+breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
 taped.py        nested tapes around one operation without a rule
-registered.py   functions and layers with rules of users
-samples.py      which axis of the outputs has the samples
-signs.py        what is positive wherever the inputs are
-walk.py         one way through the operations and their bodies
+registered.py   functions and layers with registered facts
+samples.py      the axis of the samples in the outputs
+signs.py        tensors that are positive for all inputs
+walk.py         the walk through the operations and their bodies
 paths.py        the operations between inputs and outputs
 
 `trace` returns a `Program`, which `evaluate` runs on jets instead of its inputs: each operation by the

@@ -1,4 +1,4 @@
-"""How far points are from where pieces of a function meet, for the rows of the table."""
+"""The distances of points from breakpoints of a function, for the rows of the table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +18,9 @@ def from_other_integer(x: tf.Tensor) -> tf.Tensor:
 
 
 def first_gap(x: tf.Tensor, largest: Callable, spread: Callable, count: Callable) -> Any:
-    """Returns how far the largest of some numbers is above the second largest.
+    """Returns the difference of the largest and the second largest of some numbers.
 
-    It is 0 where several are the largest, and infinite where there is but one number.
+    It is 0 if several are the largest, and infinite if there is only one number.
 
     Args:
         x: Numbers.

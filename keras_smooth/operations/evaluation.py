@@ -1,4 +1,4 @@
-"""Operations on jets: Taylor mode along what TensorFlow traced."""
+"""Taylor mode: the operations that TensorFlow traced, evaluated on jets."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -22,12 +22,12 @@ def evaluate(
     effects: bool = True,
     watch: Callable | None = None,
 ) -> list:
-    """Runs a program for jets in the place of some inputs.
+    """Runs a program with jets in place of some inputs.
 
     Args:
-        program: What is computed.
+        program: The program.
         values: For each of its inputs a tensor, a variable or a jet.
-        effects: Whether to run what changes variables, as a call of the model does.
+        effects: Whether to run operations that change variables, as a call of the model does.
         watch: Called with each operation and its inputs, also of bodies of control flow.
 
     Returns:
@@ -116,7 +116,7 @@ def _with_primals(operation: tf.Operation, inputs: list, results: list) -> list:
 
 
 def _listed(results: Any) -> list:
-    """Returns what an operation gives as a list, whatever the number of its outputs."""
+    """Returns the outputs of an operation as a list."""
     if results is None or isinstance(results, tf.Operation):
         return []
     return list(results) if isinstance(results, (list, tuple)) else [results]

@@ -15,7 +15,7 @@ _MOST_FOLDED = 1000
 
 
 def run(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Computes an operation for other inputs.
+    """Evaluates an operation for other inputs.
 
     Args:
         operation: A traced operation.
@@ -47,7 +47,7 @@ def run(operation: tf.Operation, inputs: Sequence) -> Any:
 
 
 def run_folded(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Computes an operation; in a graph, integers that follow from constants are constants.
+    """Evaluates an operation; in a graph, integers that depend on constants only are constants.
 
     XLA has the gradient of a loop only where its number of steps is a constant.
     """
@@ -76,12 +76,12 @@ def _constants(operation: tf.Operation, inputs: Sequence) -> list | None:
 
 
 def primal(x: Any) -> Any:
-    """Returns the value of a jet, or what is no jet."""
+    """Returns the primal of a jet, or another value unchanged."""
     return x.primal if isinstance(x, Jet) else x
 
 
 def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
-    """Computes an operation for the points of its inputs."""
+    """Evaluates an operation for the primals of its inputs."""
     return run(operation, [primal(x) for x in inputs])
 
 

@@ -1,4 +1,4 @@
-"""Lists of tensors, as loops keep them, that hold jets."""
+"""Lists of jets, as loops use them."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,7 @@ from keras_smooth.jet import Jet
 
 @dataclasses.dataclass(frozen=True)
 class JetList:
-    """A list of tensors with, for each entry of a jet, the list of these entries.
+    """A list of tensors, with a list of derivatives for each order.
 
     Args:
         primal: The list.

@@ -1,4 +1,4 @@
-"""The operations between inputs and outputs: what depends on what."""
+"""The operations between inputs and outputs."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from keras_smooth.operations.walk import State, Step, Walk, bodies_of, states_of
 
 
 def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
-    """Returns for each output whether the values of some inputs reach it.
+    """Returns for each output whether it depends on some inputs.
 
     Args:
         program: Operations.
@@ -23,7 +23,7 @@ def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
 
 
 def unchanged(body: Program) -> list[bool]:
-    """Returns for each variable of a loop whether a step gives it back as it is."""
+    """Returns for each variable of a loop whether a step returns it unchanged."""
     sources = {name: name for name in body.inputs}
     for operation, inputs, outputs, _ in body.instructions:
         if operation.type == "Identity" and inputs[0] in sources:
@@ -35,7 +35,7 @@ def unchanged(body: Program) -> list[bool]:
 
 
 def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation | None:
-    """Returns an operation that writes what depends on some inputs to a variable, if any."""
+    """Returns an operation that writes a value that depends on some inputs to a variable, if any."""
     names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
     for operation, inputs, outputs, _ in program.instructions:
         if operation.type in WITHOUT_VALUES or names.isdisjoint(inputs):
@@ -68,7 +68,7 @@ class _Way(Walk):
 
 
 def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
-    """Returns up to which order TensorFlow's derivatives are right on all of the way."""
+    """Returns the order up to which TensorFlow's derivatives are right on all paths."""
     return min(map(_right_to, between(program, moving)), default=math.inf)
 
 
@@ -87,7 +87,7 @@ def _right_to(operation: tf.Operation) -> float:
 
 
 def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False) -> Class:
-    """Returns the class C^k of what a program computes: the least on the way.
+    """Returns the class C^k of a program: the smallest class on any path.
 
     Args:
         program: Operations.
@@ -140,7 +140,7 @@ class _Classes(Walk):
         smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
         if any(smooth):
             self.classes.append((operation, k))
-        # Whether a number is finite, say, stays as it is near every point.
+        # For example, whether a number is finite does not change near a point.
         steps = State.HELD if k == math.inf else State.STEPS
         return [State.MOVES if is_smooth else steps for is_smooth in smooth]
 

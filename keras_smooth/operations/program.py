@@ -1,4 +1,4 @@
-"""What a traced function is made of: operations in order, and how each kind is called."""
+"""A traced function: its operations in order, and how to call each kind."""
 
 import dataclasses
 import functools
@@ -104,17 +104,17 @@ class Program:
 
     @functools.cached_property
     def instructions(self) -> list[Instruction]:
-        """What has to run, also for what it changes beside the outputs."""
+        """The operations to run, also for their side effects."""
         return self._instructions(lambda operation: signature(operation).has_effects)
 
     @functools.cached_property
     def instructions_to_outputs(self) -> list[Instruction]:
-        """What has to run for the outputs alone."""
+        """The operations to run for the outputs only."""
         return self._instructions(lambda operation: False)
 
     @functools.cached_property
     def signs(self) -> dict[str, Sign]:
-        """What is known of the signs of its tensors, by name, whatever the inputs are."""
+        """The known signs of its tensors, by name, for all inputs."""
         known: dict[str, Sign] = {}
         for operation, inputs, outputs, _ in self.instructions_to_outputs:
             given = [known.get(name, Sign.UNKNOWN) for name in inputs]

@@ -1,6 +1,6 @@
-"""Functions and layers of which more is known than their operations tell.
+"""Functions and layers with registered facts that their operations do not show.
 
-A trace knows them by names of their own.
+In a trace they have names of their own.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ from keras_smooth.presentation.warn import warn_once
 _NAME = "keras_smooth_rule"
 _calls: dict[str, "Facts"] = {}
 _numbers = itertools.count()
-# Half of the digits, which rounding leaves and a wrong rule does not.
+# Half of the digits: above rounding, and below the error of a wrong rule.
 _TOLERANCES = {"bfloat16": 0.1, "float16": 3e-2, "float32": 3e-4, "float64": 1e-8}
 
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What is known of a function or a layer beside its operations.
+    """Registered facts of a function or a layer.
 
     Args:
         jet: Rule of jets, with the same arguments; None where its operations carry them.
@@ -42,7 +42,7 @@ class Facts:
 
 
 def marked(function: Callable, facts: Facts) -> Callable:
-    """Returns a function that runs under a name of its own while it is traced.
+    """Returns a function that has a name of its own in a trace.
 
     Args:
         function: Of tensors.
@@ -143,7 +143,7 @@ def _parts(subject: Any) -> list:
 
 
 def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | None:
-    """Returns what a rule makes of the call of a function, None if there is none for it.
+    """Returns the result of a rule for the call of a function, or None if it has no rule.
 
     Args:
         name: Of the function that is called.
@@ -170,14 +170,14 @@ def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | Non
 
 
 def facts(name: str) -> Facts:
-    """Returns what is known of a function that a trace calls."""
+    """Returns the registered facts of a function that a trace calls."""
     start = name.find(_NAME)
     key = name[start:].rpartition("_")[0] if start >= 0 else ""
     return _calls.get(key, Facts())
 
 
 def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
-    """Returns whether values differ by rounding alone, in a graph a tensor."""
+    """Returns whether values differ by rounding only; in a graph, a tensor."""
     if not exact.dtype.is_floating:
         return True
     tolerance = _TOLERANCES[exact.dtype.name]

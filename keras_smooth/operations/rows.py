@@ -13,7 +13,7 @@ Class = float | None
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What is known of one kind of operation of TensorFlow.
+    """Facts on one kind of operation of TensorFlow.
 
     Args:
         kind: Its name, as in `tf.Operation.type`.
@@ -51,7 +51,7 @@ class Row:
     samples: Callable | None = None
 
 
-# What depends on the shape of an input alone: no derivative is lost there.
+# Operations that depend on the shape of an input only, where no derivative is lost.
 WITHOUT_VALUES = frozenset(
     "OnesLike Rank Shape ShapeN Size TensorListElementShape TensorListLength "
     "ZerosLike".split()
@@ -61,26 +61,26 @@ _rows: dict[str, Row] = {}
 
 
 def add(kinds: str, jet: Rule | None = None, **columns: object) -> None:
-    """Adds a row for each of some kinds, which are separated by blanks."""
+    """Adds a row for each of some kinds, which are separated by spaces."""
     for kind in kinds.split():
         samples = _rows[kind].samples if kind in _rows else None
         _rows[kind] = Row(kind, jet, samples=samples, **columns)  # type: ignore[arg-type]
 
 
 def add_column(kinds: str, **columns: object) -> None:
-    """Adds a fact to the rows of some kinds; of one without a row nothing else is known."""
+    """Adds a fact to the rows of some kinds; a kind without a row gets one."""
     for kind in kinds.split():
         known = _rows.get(kind, Row(kind, smoothness=None))
         _rows[kind] = dataclasses.replace(known, **columns)  # type: ignore[arg-type]
 
 
 def row(kind: str) -> Row | None:
-    """Returns what is known of a kind of operation."""
+    """Returns the row of a kind of operation."""
     return _rows.get(kind)
 
 
 def tapes_right_to(operation: Any) -> float:
-    """Returns up to which order TensorFlow's own derivatives of an operation are right."""
+    """Returns the order up to which TensorFlow's own derivatives of an operation are right."""
     known = row(operation.type)
     right_to = math.inf if known is None else known.tapes_right_to
     return right_to(operation) if callable(right_to) else right_to
@@ -116,7 +116,7 @@ def smoothness(
 
 
 def least(classes: Iterable[Class]) -> Class:
-    """Returns the smoothness of a composition: the least, unknown if any is unknown."""
+    """Returns the smoothness of a composition: the smallest, or None if any is unknown."""
     smallest = math.inf
     for k in classes:
         if k is None:

@@ -1,4 +1,4 @@
-"""Which axis of each tensor is that of the samples, and which operations mix them.
+"""The axis of the samples in each tensor, and operations that mix samples.
 
 A tensor has an axis of the samples where its entries at index i depend on sample i alone.
 Functions here say so of the outputs of an operation, from the axes of its inputs; None is
@@ -16,7 +16,7 @@ Axes = Sequence[int | None]
 
 
 class MixedError(Exception):
-    """Says that an operation mixes samples, or that it is not known whether it does."""
+    """An error that says that an operation mixes samples, or may mix them."""
 
     def __init__(self, operation: tf.Operation) -> None:
         super().__init__(f"{operation.type} in {layer_of(operation)}")
@@ -49,7 +49,7 @@ def _of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
         raise MixedError(operation)
     try:
         found = known.samples(operation, axes, program)
-    # Of an unknown rank nothing can be read.
+    # Nothing is known of a tensor of unknown rank.
     except (IndexError, TypeError, ValueError):
         found = NotImplemented
     if found is NotImplemented:

@@ -1,6 +1,6 @@
-"""Which tensors are positive, or never negative, wherever the inputs are.
+"""Tensors that are positive, or never negative, for all inputs.
 
-The root of 1 + x^2 has an edge at 0, to which no x leads.
+The square root has an edge at 0, which 1 + x^2 does not reach for any x.
 """
 
 import enum
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 class Sign(enum.IntEnum):
-    """What is known of all entries of a tensor."""
+    """The known sign of all entries of a tensor."""
 
     UNKNOWN = 0
     NEVER_NEGATIVE = 1

@@ -1,4 +1,4 @@
-"""Nested tapes around a single operation: what carries jets where the table has no rule."""
+"""Nested tapes around a single operation, for jets of operations without a rule."""
 
 import functools
 import math
@@ -15,7 +15,7 @@ from keras_smooth.presentation.warn import warn_once
 
 
 def apply(operation: tf.Operation, inputs: list) -> list:
-    """Carries jets through an operation of which the table has no rule.
+    """Evaluates an operation without a rule on jets.
 
     Along each direction it is a function of a number t, which is differentiated at 0.
 

@@ -1,4 +1,4 @@
-"""What a model or function computes: the operations that TensorFlow traces."""
+"""The operations of a model or function, as TensorFlow traces them."""
 
 import dataclasses
 import functools
@@ -12,13 +12,13 @@ from keras_smooth.operations import bodies
 from keras_smooth.operations.program import Program
 
 
-# Compared as what it is: a trace that is kept is asked for facts by itself.
+# Compared by identity, since facts are kept for each trace.
 @dataclasses.dataclass(frozen=True, eq=False)
 class Trace:
     """A traced function.
 
     Args:
-        program: What it computes.
+        program: Its operations.
         captured: The tensors and variables that it uses beside its arguments.
         structure: Its outputs, graph tensors, in the structure that it returns.
         places: For each leaf of that structure the place in the program's outputs, or -1

@@ -1,4 +1,4 @@
-"""One way along the operations of a program and of its bodies, for all that reads them."""
+"""The walk along the operations of a program and of its bodies."""
 
 import dataclasses
 import enum
@@ -13,7 +13,7 @@ from keras_smooth.operations.rows import WITHOUT_VALUES
 
 
 class State(enum.IntEnum):
-    """How a tensor depends on the inputs. The largest one holds for several together."""
+    """How a tensor depends on the inputs. Several together have the largest state."""
 
     HELD = 0
     # Piecewise constant, as integers and booleans are.
@@ -29,7 +29,7 @@ def states_of(moving: Sequence[bool]) -> list[State]:
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """An operation that something moves, and that leads to the outputs.
+    """An operation that depends on a moving input and leads to the outputs.
 
     Args:
         operation: What it is.

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 TITLES = ("y", "y'", "y''", "y'''")
-# Of more values than these a panel shows as many: nobody sees more, and they take seconds.
+# A panel shows at most so many values: more cannot be seen, and drawing them takes seconds.
 MOST_DOTS = 5000
 
 
 def require_matplotlib() -> None:
-    """Says how to install matplotlib, which figures need and nothing else does.
+    """Raises an error with the command that installs matplotlib, which only figures need.
 
     Raises:
         ImportError: If it is not installed.
@@ -46,8 +46,8 @@ def shown(width: float, height: float) -> Any:
 
 
 def plain(text: str) -> str:
-    """Returns text so that matplotlib shows it as it is, no formula and nothing hidden."""
-    # Between two $ it would read a formula, and it leaves out labels that begin with _.
+    """Returns text escaped for matplotlib, so that no part is a formula or is hidden."""
+    # matplotlib reads a formula between two $, and leaves out labels that begin with _.
     return text.replace("$", r"\$").replace("_", " _", text.startswith("_"))
 
 
@@ -91,7 +91,7 @@ def _curve(
 
 
 def _lines(axis: Any, x: np.ndarray, y: np.ndarray, label: str, **style: Any) -> None:
-    """Draws y, or its columns, which share a line of the legend."""
+    """Draws y, or its columns, which share one entry of the legend."""
     axis.plot(x, y, **style)[0].set_label(label)
 
 
@@ -103,7 +103,7 @@ def _error(axis: Any, x: np.ndarray, true: np.ndarray, value: np.ndarray) -> Non
 
 
 def agreement(figure: Any, names: Sequence[str], pairs: Sequence) -> None:
-    """Draws values of a network over the exact ones: right are those on the line.
+    """Draws values of a network against the exact ones; correct values are on the line.
 
     Args:
         figure: A figure or subfigure.
@@ -155,7 +155,7 @@ def beside(
 
 
 def _some(num_samples: int, num_numbers: int) -> np.ndarray:
-    """Returns the places of as many samples as a panel shows, in their order."""
+    """Returns the indices of the samples that a panel shows, in order."""
     most = max(MOST_DOTS // num_numbers, 1)
     if num_samples <= most:
         return np.arange(num_samples)
@@ -172,9 +172,9 @@ def errors(
 
     Args:
         figure: A figure or subfigure.
-        epochs: Of the measurements.
+        epochs: The epochs of the measurements.
         series: Errors by their names.
-        fits: Name and first epoch of each fit. Between two of them is a line.
+        fits: Name and first epoch of each fit. There is a line between two fits.
     """
     axis = figure.subplots()
     for label, values in series.items():

@@ -6,14 +6,14 @@ from typing import Any
 
 
 def ipython() -> Any:
-    """Returns IPython where a notebook runs this process, which has imported it; else None."""
+    """Returns IPython if a notebook runs this process, which has then imported it; else None."""
     module = sys.modules.get("IPython")
     shell = module.get_ipython() if module else None
     return module if hasattr(shell, "kernel") else None
 
 
 class Line:
-    """A line below a notebook's cell that is written anew in its place.
+    """A line below a cell of a notebook that can be overwritten.
 
     Args:
         module: IPython.
@@ -24,7 +24,7 @@ class Line:
         self._handle: Any = None
 
     def write(self, text: str) -> None:
-        """Shows text in the place of what was there."""
+        """Replaces the text that is shown."""
         shown = {
             "text/plain": text,
             "text/html": f'<div style="white-space: pre-wrap">{html.escape(text)}</div>',

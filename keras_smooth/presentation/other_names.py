@@ -1,4 +1,4 @@
-"""What functions and arguments of other packages are called here."""
+"""Names that functions and arguments of other packages have in this one."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What other packages call it, in lower case, and what to use.
+# The name in other packages, in lower case, and what to use here.
 FUNCTIONS = {
     **dict.fromkeys(("jvp", "pushforward"), "directional(model, x, direction)"),
     **dict.fromkeys(("vjp", "pullback"), "gradient(model, x), of outputs times a vector"),
@@ -42,18 +42,18 @@ FUNCTIONS = {
 
 
 def hint(name: str) -> str:
-    """Returns the sentence of a name that is not here, empty where nothing is meant by it."""
+    """Returns a sentence for a name that does not exist here, or "" if none is known."""
     meant = FUNCTIONS.get(name.lower())
     return "" if meant is None else f" Use keras_smooth.{meant}."
 
 
 def refuses(other_names: Mapping[str, str]) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Returns what has a function say which argument is meant by another name.
+    """Returns a decorator that makes a function name the argument that is meant.
 
     The function keeps its signature, so that editors and type checkers see what it takes.
 
     Args:
-        other_names: For each name the argument that is meant, and how.
+        other_names: For each other name, the argument that is meant, and how to use it.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:

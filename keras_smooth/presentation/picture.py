@@ -20,9 +20,9 @@ _OPTIONS: dict[str, Any] = {"layout": "constrained", "dpi": 120}
 
 
 class Picture(Figure):
-    """A figure that a notebook shows as the value of a cell, whether pyplot is there or not."""
+    """A figure that a notebook shows as the value of a cell, with or without pyplot."""
 
-    # What was written to a file needs no window.
+    # A figure that was written to a file needs no window.
     is_saved = False
 
     def _repr_png_(self) -> bytes:
@@ -36,7 +36,7 @@ class Picture(Figure):
         super().savefig(*args, **kwargs)
 
     def show(self, warn_if_hidden: bool = True) -> None:
-        """Shows the figure: in a notebook at once, else in its window."""
+        """Shows the figure: in a notebook at once, otherwise in its window."""
         if module := ipython():
             module.display.display(self)
         elif self.canvas.manager is not None:
@@ -62,18 +62,18 @@ def shown(width: float, height: float) -> Picture:
         return hidden(width, height)
     try:
         return _in_a_window(width, height) or hidden(width, height)
-    # A screen that is set and not there, say: the figure is worth more than its window.
+    # DISPLAY may name a screen that does not exist: return the figure without a window.
     except Exception:
         return hidden(width, height)
 
 
 def _in_a_window(width: float, height: float) -> Picture | None:
-    """Returns a figure with a window, None where figures have none."""
+    """Returns a figure with a window, or None if there is no screen."""
     from matplotlib import pyplot
 
     current = pyplot.gcf().number if pyplot.get_fignums() else None
     figure = pyplot.figure(FigureClass=Picture, figsize=(width, height), **_OPTIONS)
-    # What pyplot draws next goes where it would have gone.
+    # The current figure of pyplot stays the current one.
     if current is not None:
         pyplot.figure(current)
     if figure.canvas.required_interactive_framework is None:
@@ -88,7 +88,7 @@ def _in_a_window(width: float, height: float) -> Picture | None:
 
 @functools.cache
 def _show_at_exit() -> None:
-    """Has the windows that nobody has closed by then opened when the process ends."""
+    """Opens the windows that are not closed when the process ends."""
     atexit.register(_open_windows)
 
 

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 
 from keras_smooth.presentation.tables import escaped
 
-# Each at least three times as bright or as dark as white and as black.
+# Each has a contrast of at least 3 with white and with black.
 COLORS = ("#3b82c4", "#d9534f", "#2f9e5b", "#9467bd", "#c9790a", "#7f7f7f")
 _WIDTH, _HEIGHT = 420, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 412, 24, 152
-# Of more points nobody sees more.
+# More points cannot be seen.
 _MOST_POINTS = 400
 
 
@@ -21,9 +21,10 @@ class Curve(NamedTuple):
     """A curve.
 
     Args:
-        x: Where, `(n,)`.
-        y: What, `(n,)`; what is not finite, or on a logarithmic axis not above 0, is left out.
-        width: Of the line.
+        x: Positions, of shape `(n,)`.
+        y: Values, of shape `(n,)`. Values that are not finite are left out, and on a logarithmic
+            axis those that are not positive.
+        width: Width of the line.
     """
 
     x: ArrayLike
@@ -84,7 +85,7 @@ def _points(curve: Curve, logarithmic: bool) -> np.ndarray:
     """Returns what is drawn, `(n, 2)`, with NaN where nothing is."""
     x, y = (np.asarray(values, "float64") for values in (curve.x, curve.y))
     step = -(-len(x) // _MOST_POINTS) or 1
-    # The last point is the one that people look at.
+    # Keep the last point, which readers look at.
     x, y = x[::-1][::step][::-1], y[::-1][::step][::-1]
     if logarithmic:
         y = np.log10(np.where(y > 0, y, np.nan))
@@ -109,7 +110,7 @@ def _ticks(across: _Axis, upward: _Axis, logarithmic: bool, word: str) -> list[s
         texts = [f"1e{power:+03d}" for power in heights]
     else:
         heights = list(np.linspace(upward.low, upward.high, 3))
-        # Beside the others it is 0.
+        # Compared with the other values it is 0.
         least = 1e-3 * (upward.high - upward.low)
         texts = [f"{height:.3g}" if abs(height) > least else "0" for height in heights]
     places = upward.at(np.array(heights, "float64"))

@@ -1,4 +1,4 @@
-"""Tables: what a result says of itself, in print and in a notebook."""
+"""Tables that show a result, in print and in a notebook."""
 
 import abc
 import dataclasses
@@ -13,14 +13,14 @@ from keras_smooth.presentation.notebook import ipython
 
 
 class _Colors(NamedTuple):
-    """How a tone looks: code of a terminal; background on a page, under white letters."""
+    """The colors of a tone: a code for terminals, and a background for white letters on a page."""
 
     code: int
     background: str
 
 
 class Tone(enum.Enum):
-    """What a cell means: right, wrong, or neither."""
+    """The meaning of a cell: right, wrong, or neither."""
 
     GOOD = _Colors(32, "#1a7f37")
     UNSURE = _Colors(33, "#8a5a00")
@@ -29,14 +29,14 @@ class Tone(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of text, before it is known where it will be shown.
+    """A table of text that can be shown in a terminal or on a page.
 
     Args:
         head: Names of the columns; none where the first column names the rows.
         rows: Cells, as many a row as there are columns.
-        title: What stands above it.
-        notes: Sentences that stand below it.
-        tones: What cells of some texts mean, which gives them a color.
+        title: Text above the table.
+        notes: Sentences below the table.
+        tones: Tones of cells by their text.
     """
 
     head: Sequence[str]
@@ -81,7 +81,7 @@ class Table:
         below = f'<div style="white-space: pre-wrap">{notes}</div>' if notes else ""
         drawn = f"<div>{''.join(pictures)}</div>" if pictures else ""
         # Not a caption, which would be as wide as the table and scroll with it.
-        # What scrolls can be reached by the keyboard.
+        # An element that scrolls must be reachable by the keyboard.
         above = f"<div><b>{escaped(self.title)}</b></div>" if self.title else ""
         table = f"<table>{''.join(parts)}</table>"
         scrolling = f'<div tabindex="0" style="overflow-x: auto">{table}</div>'
@@ -89,9 +89,9 @@ class Table:
 
 
 class ShownAsTable(abc.ABC):
-    """A result that `print` and notebooks show as one and the same table.
+    """A result that `print` and notebooks show as the same table.
 
-    Neither raises an error: what only shows a result must not be able to end a program.
+    Neither raises an error, so that showing a result cannot end a program.
     """
 
     @abc.abstractmethod
@@ -119,7 +119,7 @@ class ShownAsTable(abc.ABC):
             except Exception:
                 pictures = ()
             return table.html(pictures)
-        # A notebook then shows what `repr` says.
+        # A notebook then uses `repr`.
         except Exception:
             return None
 
@@ -136,7 +136,7 @@ class ShownAsTable(abc.ABC):
 
 
 def printable(text: str) -> str:
-    """Returns a text without characters that a terminal would obey."""
+    """Returns a text without control characters of terminals."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -146,7 +146,7 @@ def _has_colors() -> bool:
 
 
 def _say(text: str) -> None:
-    """Prints text in characters that the output has."""
+    """Prints text in characters that the encoding of the output has."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, errors="backslashreplace").decode(encoding))
 
@@ -159,13 +159,13 @@ def _padded(cell: str, width: int, tones: Mapping[str, Tone]) -> str:
 
 
 def plain(text: str, encoding: str) -> str:
-    """Returns lines in characters that an encoding has, and none that a terminal would obey."""
+    """Returns lines in characters of an encoding, without control characters of terminals."""
     known = text.encode(encoding, errors="backslashreplace").decode(encoding)
     return "\n".join(map(printable, known.splitlines()))
 
 
 def escaped(text: str) -> str:
-    """Returns a text as a page shows it, whatever it has been."""
+    """Returns a text escaped for HTML."""
     return html.escape(printable(text))
 
 
@@ -188,6 +188,6 @@ def _content(cell: str, tones: Mapping[str, Tone]) -> str:
 
 
 def _style(cell: str) -> str:
-    # No color is said: what a notebook gives to its tables is right in light and in dark.
+    # No colors: those of the notebook's own tables suit its light and dark themes.
     words = "normal" if " " in cell else "nowrap"  # 1e-09 has a hyphen, and is one word
     return f"text-align: left; white-space: {words}"

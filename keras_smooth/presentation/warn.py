@@ -7,16 +7,16 @@ import warnings
 import weakref
 from collections.abc import Callable
 
-# Between the user's line and the cause stand frames of these packages.
+# Packages whose frames are between the user's line and the cause.
 _INSIDE = {"keras_smooth", "keras", "tensorflow"}
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warns at the innermost line of code that belongs to none of the packages used here.
+    """Warns at the innermost line that is in none of the packages above.
 
     Args:
         message: What is wrong, and what to do.
-        category: Of the warning.
+        category: Category of the warning.
     """
     level = 1
     frame = inspect.currentframe()
@@ -29,7 +29,7 @@ _said: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def warn_once(subject: object, message: str, topic: str = "") -> None:
-    """Warns at the first call with a subject and a message, and at no other.
+    """Warns at the first call with a subject and a message only.
 
     Args:
         subject: What the message is about, as a model or a function. Of one that is gone
@@ -39,7 +39,7 @@ def warn_once(subject: object, message: str, topic: str = "") -> None:
     """
     try:
         messages = _said.setdefault(subject, set())
-    # What has no hash or no weak references is told each time, which Python's filters limit.
+    # Without a hash or weak references it warns each time, as often as Python's filters allow.
     except TypeError:
         messages = set()
     if (topic or message) not in messages:
@@ -48,9 +48,9 @@ def warn_once(subject: object, message: str, topic: str = "") -> None:
 
 
 def advice(check: Callable[..., str | None]) -> Callable[..., None]:
-    """Makes a check warn of what it returns, once for each subject.
+    """Makes a check warn with the sentence that it returns, once for each subject.
 
-    An error in the check is dropped: what only advises cannot end anything.
+    Errors in the check are ignored, since advice must not end a program.
 
     Args:
         check: Function whose first argument is the subject, as a model. It returns the
@@ -65,7 +65,7 @@ def advice(check: Callable[..., str | None]) -> Callable[..., None]:
         # A model's own code may raise anything.
         except Exception:
             return
-        # Not inside of the try: who makes warnings errors gets this one.
+        # Outside of the try, so that filters can make it an error.
         if message:
             warn_once(subject, message, topic)
 
@@ -73,5 +73,5 @@ def advice(check: Callable[..., str | None]) -> Callable[..., None]:
 
 
 def _is_inside(frame: types.FrameType) -> bool:
-    # By the module's name: a function that AutoGraph has rewritten lies in another file.
+    # Compare names of modules: functions that AutoGraph has rewritten are in other files.
     return frame.f_globals.get("__name__", "").split(".")[0] in _INSIDE

@@ -1,9 +1,9 @@
-"""The registry: what operations do not show about activations and layers, in one row each.
+"""The registry: a row for each activation or layer with what its operations do not show.
 
 rows.py           the columns of a row, and the table
 lookup.py         smoothness of any function, layer or model; names; recommendations; rows of users
 reading.py        smoothness from the operations that TensorFlow traces
-functions_of_keras.py   which function of keras.ops an operation in a graph is
+functions_of_keras.py   the function of keras.ops of an operation in a graph
 joined.py         rows of functions that are smoother than their operations show
 activations.py    rows of Keras' activations
 layers.py         layers that are an activation, and classes with a fixed smoothness

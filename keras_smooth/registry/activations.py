@@ -1,4 +1,4 @@
-"""Rows of Keras' activations; those of this package stand next to their functions."""
+"""Rows of Keras' activations; the rows of this package are next to their functions."""
 
 import math
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def _threshold_slope(threshold: float, default_value: float) -> float | None:
 
 
 def _named(name: str, **columns: Any) -> Row:
-    """Returns the row of an activation; one that this Keras lacks has None as subject."""
+    """Returns the row of an activation, with None as subject if this Keras lacks it."""
     return Row(getattr(keras.activations, name, None), **columns)
 
 
@@ -75,7 +75,7 @@ def _of_pieces(
     return _named(name, smoothness=smoothness, **columns)
 
 
-# The recommended ones come first, in the order in which messages name them.
+# The recommended ones are first, in the order of the messages.
 _KERAS = (
     _smooth("tanh", 1.0, recommended=True),
     _smooth("softplus", 0.5, recommended=True),
@@ -188,7 +188,7 @@ for _row in _KERAS:
     if _row.subject is not None:
         add(_row)
 
-# They are also functions of TensorFlow and operations of keras.ops.
+# These are also functions of TensorFlow and operations of keras.ops.
 _TENSORFLOW = (
     "elu gelu leaky_relu log_softmax relu relu6 selu sigmoid silu softmax softplus softsign "
     "tanh"

@@ -1,4 +1,4 @@
-"""Which function of keras.ops an operation in a graph is, and what it was made with."""
+"""The function of keras.ops of an operation in a graph, and its arguments."""
 
 import inspect
 from collections.abc import Callable
@@ -17,18 +17,18 @@ _CLASSES = {
     "rms_normalization": "rmsnorm",
     "swish": "silu",
 }
-# The classes of operations have no public name: they are known by those of their functions.
+# The classes of operations have no public name, so they are found by their functions.
 _FUNCTIONS: dict[str, Callable] = {}
 for _module in (ops, ops.image):
     for _name, _function in inspect.getmembers(_module, inspect.isroutine):
         _FUNCTIONS.setdefault(_CLASSES.get(_name, _name.replace("_", "")), _function)
 
-# What an operation of an older Keras, as 3.10, calls a parameter of its function.
+# Names of parameters in the operations of an older Keras, such as 3.10.
 _OLDER_NAMES = {"threshold_value": "threshold", "value": "default_value"}
 
 
 def function_of(operation: keras.Operation) -> Callable | None:
-    """Returns the function that builds an operation, None for one that is not of Keras."""
+    """Returns the function that builds an operation, or None if it is not an operation of Keras."""
     kind = type(operation)
     if kind.__module__.partition(".")[0] != "keras":
         return None
@@ -36,7 +36,7 @@ def function_of(operation: keras.Operation) -> Callable | None:
 
 
 def settings(operation: keras.Operation, function: Callable) -> dict[str, Any]:
-    """Returns what an operation in a graph was made with beside the arguments of its call.
+    """Returns the arguments of an operation in a graph that are not tensors.
 
     By the names of the function's parameters, without those that have their defaults.
     """

@@ -1,4 +1,4 @@
-"""Functions of keras.ops whose pieces join better than their operations tell.
+"""Functions of keras.ops that are smoother than their operations show.
 
 A rule of jets is `rule(*args)` with the arguments of the function, in which tensors that depend
 on x are jets. NotImplemented leaves the case to the operations.
@@ -15,7 +15,7 @@ from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.registry.rows import Row, add
 
-# As Keras has it in every dtype.
+# Keras uses it for every dtype.
 _LOG_2 = float(np.float32(math.log(2.0)))
 
 
@@ -33,7 +33,7 @@ def _broadcasts(*xs: Any) -> bool:
 
 
 def _of_two(function: Callable) -> Callable:
-    """Returns the rule of what broadcasts."""
+    """Returns a rule for arguments that broadcast."""
 
     def rule(x1: Any, x2: Any) -> Any:
         if not _broadcasts(x1, x2):
@@ -90,11 +90,11 @@ _ROWS = (
         jet=lambda x: jet.elementwise(jet.sinc, x),
         tapes_right_to=0,
     ),
-    # The largest number is taken out and put back.
+    # The largest number is subtracted and added again.
     Row(ops.logsumexp, smoothness=math.inf),
-    # The sign and the size are put together again.
+    # The sign times the size.
     Row(getattr(ops, "cbrt", None), smoothness=0),
-    # Finite numbers stay as they are.
+    # Finite numbers do not change.
     Row(ops.nan_to_num, smoothness=math.inf),
 )
 for _row in _ROWS:

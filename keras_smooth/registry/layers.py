@@ -1,4 +1,4 @@
-"""Keras' layers that are an activation, and classes whose smoothness no argument changes."""
+"""Keras' layers that are an activation, and classes with a fixed smoothness."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import keras
 
 from keras_smooth.registry.rows import Class
 
-# Layers that are an activation, and its parameters, which are their attributes.
+# Layers that are an activation, whose parameters are attributes of the layer.
 _ACTIVATIONS = {
     keras.layers.ELU: (keras.activations.elu, ("alpha",)),
     keras.layers.LeakyReLU: (keras.activations.leaky_relu, ("negative_slope",)),
@@ -18,12 +18,12 @@ _ACTIVATIONS = {
 
 
 def as_activation(layer: object) -> tuple[Callable, dict] | None:
-    """Returns the activation that a layer is and its parameters, None for other layers."""
+    """Returns the activation of such a layer and its parameters, or None for other layers."""
     function, names = _ACTIVATIONS.get(type(layer), (None, ()))
     return function and (function, {name: getattr(layer, name) for name in names})
 
 
-# What is read of a layer is the same for all of its class.
+# These attributes are the same for all layers of a class.
 _OF_CLASSES: dict[type, Class] = {}
 _NAMES = {
     math.inf: "ActivityRegularization Add AdditiveAttention AlphaDropout Attention Average "
@@ -41,12 +41,12 @@ _NAMES = {
 
 
 def add_class(kind: type, smoothness: Class) -> None:
-    """Says how smooth each layer of a class is, whatever its arguments."""
+    """Registers the smoothness of all layers of a class, whatever their arguments."""
     _OF_CLASSES[kind] = smoothness
 
 
 def of_class(kind: type) -> Class:
-    """Returns how smooth each layer of a class is, None if unknown or told by arguments."""
+    """Returns the smoothness of all layers of a class, or None if it depends on arguments."""
     return _OF_CLASSES.get(kind)
 
 

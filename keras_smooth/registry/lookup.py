@@ -52,7 +52,7 @@ def register_smoothness(
 
 
 def check_subject(subject: object) -> None:
-    """Raises if something is neither a function nor a class of layers.
+    """Raises an error if a subject is neither a function nor a class of layers.
 
     Raises:
         TypeError: If so.
@@ -77,7 +77,7 @@ def _check_smoothness(smoothness: object) -> None:
 def _checked_joints(joints: Any) -> tuple[float, ...]:
     try:
         found = None if isinstance(joints, str | bytes | Mapping) else list(joints)
-    # What cannot be gone through: numbers, arrays without axes, symbolic tensors.
+    # Numbers, arrays without axes and symbolic tensors cannot be iterated over.
     except (TypeError, NotImplementedError):
         found = None
     if found is None:
@@ -86,7 +86,7 @@ def _checked_joints(joints: Any) -> tuple[float, ...]:
 
 
 def name(function: Callable) -> None:
-    """Lets a function be found by its `__name__`."""
+    """Registers a function under its `__name__`."""
     _named[function.__name__] = function
 
 
@@ -116,9 +116,9 @@ def activation_rows() -> list[Row]:
 
 
 def activation_of(function: Callable) -> Callable:
-    """Returns the activation that a function is under another name, or the function.
+    """Returns the activation that a function equals, or the function itself.
 
-    With parameters fixed, it is the activation without; a function of keras.ops or of
+    Parameters are left out; a function of keras.ops or of
     TensorFlow can be one of `keras.activations`.
     """
     found = row(function)
@@ -126,14 +126,14 @@ def activation_of(function: Callable) -> Callable:
 
 
 def slope_at_zero(function: Callable) -> float | None:
-    """Returns f'(0) of an activation, None if the table does not have it."""
+    """Returns f'(0) of an activation, or None if the table does not have it."""
     found = row(function)
     slope = None if found is None else found.slope
     return slope(**unbound(function)[1]) if callable(slope) else slope
 
 
 def tapes_right_to(obj: object) -> float:
-    """Returns up to which order nested tapes are right at all points, `math.inf` if unknown."""
+    """Returns the order up to which nested tapes are right everywhere, `math.inf` if unknown."""
     return reading.read(obj).tapes_right_to
 
 
@@ -144,10 +144,10 @@ def has_derivatives(obj: object, order: float) -> bool:
 
 
 def recommended(order: float = 2) -> list[str]:
-    """Returns the names of the activations to take where an order is asked for.
+    """Returns the names of the activations to recommend for an order.
 
     Args:
-        order: Number of derivatives that will be taken.
+        order: Number of derivatives.
     """
     names = (found.subject.__name__ for found in all_rows() if found.recommended)
     return [n for n in names if (k := smoothness(n)) is not None and k >= order]
@@ -222,13 +222,13 @@ def smoothness(obj: object) -> Class:
 
 
 def registered_smoothness(obj: object) -> Class:
-    """Returns what the table says of a function, layer or operation, None if nothing."""
+    """Returns the registered smoothness of a function, layer or operation, or None."""
     facts = reading.facts_of(obj)
     return None if facts is None else facts.smoothness
 
 
 def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
-    """Returns what is read of the layers and operations of a graph by id, nested ones too."""
+    """Returns the readings of all layers and operations of a graph by id, also of nested ones."""
     found: dict[int, reading.Reading] = {}
     for part in (model, *graph.inner(model)):
         if part is not model and graph.is_graph(part):
@@ -253,7 +253,7 @@ def _of_node(node: graph.Node) -> reading.Reading:
         return _known(node.operation) or reading.of_call(
             node.operation, node.args, node.kwargs
         )
-    # Whatever a function says that cannot be traced.
+    # A function that cannot be traced can raise any error.
     except Exception:
         return reading.Reading()
 

@@ -1,4 +1,4 @@
-"""How smooth something is, read from the operations that TensorFlow traces of it."""
+"""Smoothness, from the operations that TensorFlow traces."""
 
 import dataclasses
 import functools
@@ -23,12 +23,12 @@ from keras_smooth.registry.rows import Class, row, unbound, version
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """What the operations of a function tell.
+    """What the operations of a function show.
 
     Args:
         smoothness: k of the class C^k, None if unknown.
-        tapes_right_to: Up to which order TensorFlow's own derivatives are right.
-        classes: The kinds of the operations on the way, each with its class.
+        tapes_right_to: The order up to which TensorFlow's own derivatives are right.
+        classes: The kinds of the operations between inputs and outputs, with their classes.
     """
 
     smoothness: Class = None
@@ -41,7 +41,7 @@ class Reading:
 
 
 def facts_of(subject: Any) -> Facts | None:
-    """Returns what is known of a function, layer or operation beside its operations.
+    """Returns the registered facts of a function, layer or operation.
 
     Args:
         subject: Anything; a function may have parameters, as of `functools.partial`.
@@ -57,7 +57,7 @@ def facts_of(subject: Any) -> Facts | None:
 
 
 def _marks_of(subject: Any) -> Facts | None:
-    """Returns the same, but nothing of a function whose operations tell as much."""
+    """Returns the registered facts, without those that the operations of a function show."""
     if activation := layers.as_activation(subject):
         subject = functools.partial(activation[0], **activation[1])
     facts = facts_of(subject)
@@ -71,7 +71,7 @@ def _marks_of(subject: Any) -> Facts | None:
     return None if _told[key] == facts.smoothness else facts
 
 
-# What the operations of functions tell by themselves.
+# What the operations of functions show.
 _told: dict[tuple, Class] = {}
 
 
@@ -97,12 +97,12 @@ def _row_and_parameters(subject: Any) -> tuple:
     return row(subject), unbound(subject)[1]
 
 
-# What was read of a layer, as long as nothing in it has changed.
+# Readings of layers, kept as long as the layer does not change.
 _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def read(subject: Any) -> Reading:
-    """Returns what the operations of a function, layer, operation or model tell.
+    """Returns what the operations of a function, layer, operation or model show.
 
     They are traced for inputs of the shapes that a layer or model was built with, that an
     operation has in its graph, or of some that suit a function.
@@ -118,13 +118,13 @@ def read(subject: Any) -> Reading:
 
 
 def _first(subject: Any, marks_of: Callable) -> Reading:
-    """Returns what is told of the first inputs that suit a subject."""
+    """Returns the reading for the first inputs that a subject accepts."""
     for ready, args in _candidates(subject):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return of_call(ready(), args, {}, marks_of)
-        # Whatever a function says of inputs that do not suit it.
+        # Inputs that do not fit can raise any error.
         except Exception:
             continue
     return Reading()
@@ -133,13 +133,13 @@ def _first(subject: Any, marks_of: Callable) -> Reading:
 def of_call(
     subject: Any, args: tuple, kwargs: dict, marks_of: Callable = _marks_of
 ) -> Reading:
-    """Returns what the operations of a call tell.
+    """Returns what the operations of a call show.
 
     Args:
-        subject: What is called.
-        args: Its arguments, in which symbols stand for the tensors.
-        kwargs: Its keyword arguments, likewise.
-        marks_of: Returns what is known of a part beside its operations.
+        subject: The function, layer or model that is called.
+        args: Its arguments, with symbols in place of tensors.
+        kwargs: Its keyword arguments, with symbols in place of tensors.
+        marks_of: A function that returns the registered facts of a part.
     """
     leaves = keras.tree.flatten((args, kwargs))
     places = [i for i, leaf in enumerate(leaves) if _is_symbol(leaf)]
@@ -164,7 +164,7 @@ def _of_program(traced: operations.Trace, floats: list[bool]) -> Reading:
     if operations.kept_in_variables(traced.program, moving) is not None:
         return Reading()
     right_to = operations.tapes_right_to(traced.program, moving)
-    # What is given integers alone has no derivative.
+    # A function of integers only has no derivative.
     k = operations.smoothness(traced.program, moving, at_edges=True) if any(floats) else -1
     classes = operations.classes(traced.program, moving, at_edges=True)
     return Reading(k, right_to, tuple((each.type, k) for each, k in classes))
@@ -206,7 +206,7 @@ def _of_graph(layer: keras.layers.Layer) -> Any:
 
 
 def _ready(layer: keras.layers.Layer, args: tuple) -> keras.layers.Layer:
-    """Returns a layer, a copy that is built for some arguments if it is not."""
+    """Returns a layer, or a copy that is built for the arguments if it is not built."""
     if own_call.is_built(layer):
         return layer
     copy = copies.fresh_copy(layer)
@@ -215,7 +215,7 @@ def _ready(layer: keras.layers.Layer, args: tuple) -> keras.layers.Layer:
 
 
 def _number_of_arguments(function: Callable) -> int:
-    """Returns how many tensors a function has to be given, at least one."""
+    """Returns the number of tensors that a function needs, at least one."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -12,7 +12,7 @@ from keras_smooth.operations.rows import Class
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What is known of a function or a class of layers beside its operations.
+    """What is known of a function or a class of layers that its operations do not show.
 
     Args:
         subject: The function or the layer class.
@@ -21,7 +21,7 @@ class Row:
             parameters of the function, or from the layer.
         slope: f'(0), or a callable that gives it from the parameters. None: there is
             none, or the function mixes several numbers.
-        jet: How it carries jets, `rule(*args, **parameters)`, where its operations do not.
+        jet: A rule for jets, `rule(*args, **parameters)`, if its operations have none.
         tapes_right_to: The highest order up to which nested tapes are right.
         joints: The points at which the pieces of the function meet, with the default
             parameters; of a function of several numbers, those t at which it is not
@@ -63,7 +63,7 @@ def add(row: Row) -> None:
 
 
 def change(subject: Hashable, **columns: Any) -> None:
-    """Gives a row other values in some columns; there need not have been one."""
+    """Changes some columns of a row, or adds the row."""
     add(dataclasses.replace(row(subject) or Row(subject), **columns))
 
 
@@ -76,7 +76,7 @@ _aliases: dict[Callable, Callable] = {}
 
 
 def add_alias(function: Callable, known: Callable) -> None:
-    """Says that a function is another one of the table, by another name."""
+    """Registers a function as another name of a function in the table."""
     _aliases[function] = known
 
 
@@ -85,7 +85,7 @@ def row(subject: Any) -> Row | None:
     try:
         subject, parameters = unbound(subject)
         known = _aliases.get(subject, subject)
-        # TensorFlow may call a parameter otherwise than Keras.
+        # TensorFlow may have another name for a parameter than Keras.
         if known is not subject and not parameters.keys() <= _parameters(known):
             return None
         return _rows.get(known)
@@ -100,7 +100,7 @@ def _parameters(function: Callable) -> set[str]:
 def unbound(function: Any) -> tuple[Any, dict]:
     """Returns the function without the parameters that are fixed in it, and these.
 
-    Both those of `keras_smooth.activations.partial` and of `functools.partial`, by name.
+    The parameters are those of `keras_smooth.activations.partial` or `functools.partial`.
     """
     if isinstance(function, functools.partial) and not function.args:
         inner, parameters = unbound(function.func)

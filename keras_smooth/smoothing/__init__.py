@@ -1,6 +1,6 @@
 """smoothen: the same architecture and weights, in smooth and exact layers.
 
-conversion.py          smoothen and output_change; what replaces which part
+conversion.py          smoothen and output_change
 smooth_forms.py        the table of smooth forms of activations and poolings
 smooth_operation.py    smooth forms of operations of several numbers, which keep the graph's shape
 lambda_form.py         the replacement of a Lambda layer

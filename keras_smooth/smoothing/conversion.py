@@ -28,11 +28,18 @@ from keras_smooth.smoothing.smooth_operation import FORMS, SmoothOperation
 
 @dataclasses.dataclass(frozen=True)
 class OutputChange:
-    """How far the outputs of two models are apart.
+    """How far the outputs of two models differ.
 
     Args:
         largest: The largest absolute difference.
-        relative: The same, divided by the largest absolute output of the first.
+        relative: The largest absolute difference, divided by the largest absolute output of
+            the first model.
+
+    Example:
+
+    >>> import numpy as np, keras_smooth
+    >>> print(keras_smooth.output_change(np.cos, np.sin, np.zeros(1)))
+    Outputs moved by 1.0e+00 at most on these samples (1.0e+00 relative).
     """
 
     largest: float
@@ -40,7 +47,8 @@ class OutputChange:
 
     def __str__(self) -> str:
         return (
-            f"Outputs moved by {self.largest:.1e} at most ({self.relative:.1e} relative)."
+            f"Outputs moved by {self.largest:.1e} at most on these samples "
+            f"({self.relative:.1e} relative)."
         )
 
 
@@ -71,7 +79,7 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
         x = checked_inputs.tensors(model, x)
     except ValueError as error:
         raise ValueError(f"`{name}`: {error}") from None
-    # A recurrence with a state would begin with what the first model left.
+    # A stateful recurrence would continue from the state that the first model left.
     outputs = calls.without_trace(model, x)
     for output in keras.tree.flatten(outputs):
         if not hasattr(output, "dtype"):
@@ -169,7 +177,7 @@ def smoothen(
 
 
 def _checked_replacements(replacements: Any) -> Mapping:
-    """Returns what the caller wants replaced, with activations as functions."""
+    """Returns the replacements of the caller, with activations as functions."""
     if replacements is None:
         return {}
     if not isinstance(replacements, Mapping):
@@ -188,7 +196,7 @@ def _checked_replacements(replacements: Any) -> Mapping:
 
 
 def _check_copy(model: keras.Model, args: tuple) -> None:
-    """Raises if a copy of the model in which nothing is replaced is not the model."""
+    """Raises an error if a copy without replacements differs from the model."""
     call = calls.Call(args, {}, calls.call_without_trace(model, *args))
     copy = copies.fresh_copy(model)
     copies.build(copy, args, {})
@@ -196,7 +204,7 @@ def _check_copy(model: keras.Model, args: tuple) -> None:
 
 
 def _warn_rough(smooth: keras.Model, order: int) -> None:
-    # Most models have none.
+    # Most models have no operations.
     whole = registry.smoothness(smooth)
     rough = [] if whole is not None and whole >= order else [*_rough_parts(smooth, order)]
     if rough:
@@ -218,8 +226,8 @@ class _Converter:
 
     Args:
         order: Number of derivatives.
-        sharpness: Of the smooth activations.
-        replacements: The caller's own, of activations and of classes of layers.
+        sharpness: Sharpness of the smooth activations.
+        replacements: Replacements of the caller, for activations and classes of layers.
     """
 
     def __init__(self, order: int, sharpness: float, replacements: Mapping) -> None:
@@ -234,7 +242,7 @@ class _Converter:
         }
 
     def part(self, part: keras.Operation) -> Any:
-        """Returns what takes the place of a part, the same for the same part."""
+        """Returns the replacement of a part, always the same for the same part."""
         if id(part) not in self.made:
             self.made[id(part)] = self._made(part)
         return self.made[id(part)]
@@ -247,7 +255,7 @@ class _Converter:
         return self.smooth_form(part) or self._copy(part)
 
     def smooth_form(self, part: keras.Operation) -> Callable | None:
-        """Returns what takes the place of a part that is less smooth than the order."""
+        """Returns the replacement of a part that is less smooth than the order."""
         if not isinstance(part, keras.layers.Layer):
             return self._smooth_operation(part)
         k = registry.smoothness(part)
@@ -293,7 +301,7 @@ class _Converter:
         return copies.from_config(part, change, self.substitute, kind)
 
     def substitute(self, value: Any) -> Any:
-        """Returns what takes the place of a function or of a layer used as activation."""
+        """Returns the replacement of a function, or of a layer used as activation."""
         if isinstance(value, keras.Operation):
             return self.part(value)
         return self.activation(value) if isinstance(value, Hashable) else value
@@ -318,18 +326,18 @@ class _Converter:
         return smooth or function
 
     def _replacement(self, function: Any) -> Callable | None:
-        """Returns what takes the place of a function that is rough or unknown."""
+        """Returns the replacement of a function that is not smooth enough or unknown."""
         return self._own(function) or smooth_forms.of_function(function, self.sharpness)
 
     def _own(self, function: Any) -> Callable | None:
-        """Returns what the caller gave for a function, or for the activation that it is."""
+        """Returns the caller's replacement of a function, or of the activation that it equals."""
         return self.replacements.get(
             function, self.replacements.get(registry.activation_of(function))
         )
 
 
 def is_replaced(part: keras.Operation, order: int) -> bool:
-    """Returns whether smoothen puts something smoother in the place of a part, or in it."""
+    """Returns whether smoothen replaces a part, or something in it."""
     converter = _Converter(order, 1.0, {})
     held = references.functions(part, "activation")
     try:
@@ -349,7 +357,7 @@ def _activation(identifier: Any) -> Callable:
 
 
 def _as_function(part: keras.layers.Layer) -> Callable | None:
-    """Returns the function that a layer is, None if it is more than a function."""
+    """Returns the function that a layer applies, or None if it does more."""
     if type(part) is keras.layers.Lambda:
         return functools.partial(part.function, **part.arguments or {})
     if found := registry.as_activation(part):

@@ -1,4 +1,4 @@
-"""What takes the place of a Lambda layer."""
+"""The replacement of a Lambda layer."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from keras_smooth import layers
 
 @keras.saving.register_keras_serializable(package="keras_smooth")
 class LambdaForm(layers.Activation):
-    """An activation that treats masks as a Lambda does: it is given one and hands none on.
+    """An activation that accepts a mask and does not pass it on, as a Lambda does.
 
     Args:
         activation: A function.

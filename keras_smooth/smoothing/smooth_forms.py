@@ -1,6 +1,6 @@
-"""What takes the place of activations and of poolings that are made of pieces.
+"""The replacements of piecewise activations and of poolings.
 
-Functions of straight pieces are measured; a table has those of curved ones.
+Piecewise linear functions are measured; a table has the others.
 """
 
 from collections.abc import Callable
@@ -77,6 +77,6 @@ def _max_pool(sharpness: float, x: Any, **arguments: Any) -> Any:
     return layers.SMOOTH_FORMS[kind](sharpness=sharpness, dtype=x.dtype, **arguments)(x)
 
 
-# By the name of the function of keras.ops: `form(sharpness, tensor, name, **settings)`,
+# By the name of the function in keras.ops: `form(sharpness, tensor, name, **settings)`,
 # a layer.
 OF_WINDOWS: dict[str, Callable] = {"max_pool": _max_pool}

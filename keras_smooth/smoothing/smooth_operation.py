@@ -50,7 +50,7 @@ def _range(sharpness: float, x: Any, **axes: Any) -> Any:
     return _largest(sharpness, x, **axes) - _smallest(sharpness, x, **axes)
 
 
-# By the name of the function of keras.ops.
+# By the name of the function in keras.ops.
 FORMS: dict[str, Callable] = {
     "amax": _largest,
     "amin": _smallest,
@@ -96,5 +96,5 @@ class SmoothOperation(keras.Operation):
         return {name: getattr(self, name) for name in names}
 
 
-# The largest number is taken out and put back.
+# Subtracted and added again, so that exp cannot overflow.
 registry.change(SmoothOperation, smoothness=math.inf)

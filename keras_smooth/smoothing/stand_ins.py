@@ -1,4 +1,4 @@
-"""Smooth stand-ins for activations that are made of pieces.
+"""Smooth replacements of piecewise activations.
 
 Each ramp max(x, 0) in an activation becomes log(1 + exp(sharpness x)) / sharpness, which
 differs from it by log(2) / sharpness at most.
@@ -56,8 +56,8 @@ def smooth_ramps(
         knots: Where the ramps begin.
         weights: Their slopes.
         slope: Slope at minus infinity.
-        offset: Added to all.
-        sharpness: Of the softplus; the larger, the closer to straight pieces.
+        offset: Number that is added.
+        sharpness: Sharpness of the softplus; larger values are closer to the straight pieces.
 
     Returns:
         Tensor of the shape and dtype of `x`.
@@ -86,9 +86,9 @@ def smooth_elu(
     Args:
         x: Tensor of floats.
         alpha: Minus the limit at minus infinity, before scaling.
-        scale: Factor of all.
-        width: Over which the exponential decays.
-        sharpness: Of the ramps x+ and -x-.
+        scale: Factor of the result.
+        width: Length over which the exponential decays.
+        sharpness: Sharpness of the ramps x+ and -x-.
 
     Returns:
         Tensor of the shape and dtype of `x`.

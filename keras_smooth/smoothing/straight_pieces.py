@@ -1,4 +1,4 @@
-"""The straight pieces that a function of single numbers is made of, measured."""
+"""The pieces of a piecewise linear function of single numbers, from its values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-# No joint of a known activation falls on one of these.
+# No breakpoint of a known activation is one of these.
 _GRID = np.linspace(-12.0, 12.0, 385) + 0.0137
-# Far out there may be another piece, which the grid does not show.
+# Far from 0 there may be another piece, which the grid does not show.
 _ELSEWHERE = np.array([-1e4, -321.0, -33.3, *(_GRID[3:-3] + 0.021), 33.3, 321.0, 1e4])
 _WIDTH = 5
 _MOST = 8
@@ -17,7 +17,7 @@ _DIGITS = 12
 
 
 def measured(function: Callable) -> dict[str, Any] | None:
-    """Returns the arguments of `smooth_ramps` that stand for a function.
+    """Returns the arguments with which `smooth_ramps` replaces a function.
 
     Args:
         function: Of a tensor.
@@ -45,13 +45,13 @@ def measured(function: Callable) -> dict[str, Any] | None:
 
 
 def _values(function: Callable, x: np.ndarray) -> np.ndarray | None:
-    """Returns the values at points, None unless each is a function of its point alone."""
+    """Returns the values at points, or None if a value depends on other points."""
     try:
         found, other = (
             np.asarray(function(tf.constant(each.reshape(shape))))
             for each, shape in ((x, (-1, _WIDTH)), (x[::-1], (_WIDTH, -1)))
         )
-    # A function of something else raises whatever it likes.
+    # A function of other arguments can raise any error.
     except Exception:
         return None
     alone = found.size == x.size and np.array_equal(found.ravel(), other.ravel()[::-1])
@@ -59,7 +59,7 @@ def _values(function: Callable, x: np.ndarray) -> np.ndarray | None:
 
 
 def _lines(slopes: np.ndarray, values: np.ndarray) -> np.ndarray | None:
-    """Returns slope and offset of the pieces, None if they are not straight or too many."""
+    """Returns slopes and offsets of the pieces, or None if they are curved or too many."""
     allowed = _TOLERANCE * (1.0 + np.abs(slopes).max())
     same = np.abs(np.diff(slopes)) <= allowed
     # A piece is a run of intervals of one slope; a knot lies in the interval between two.

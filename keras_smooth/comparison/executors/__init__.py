@@ -1,11 +1,11 @@
-"""Where runs are made, behind one interface, `Executor`.
+"""Where runs are executed, behind one interface, `Executor`.
 
-interface.py           `Executor`, how any of them makes runs, and the one of this process
+interface.py           `Executor`, and the executor of this process
 worker_processes.py    several processes of this machine
-ray_cluster.py         the cores of a Ray cluster, and the nodes that cannot do the runs
-ray_worker.py          what a worker does there
+ray_cluster.py         the cores of a Ray cluster, and nodes that cannot execute runs
+ray_worker.py          the code of a worker there
 own_modules.py         the user's modules that are sent with a run
-choice.py              the executor that is asked for
+choice.py              the requested executor
 """
 
 from keras_smooth.comparison.executors.choice import chosen

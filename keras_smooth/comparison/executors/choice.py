@@ -1,4 +1,4 @@
-"""The executor that the arguments of `compare` ask for."""
+"""The executor for the arguments of `compare`."""
 
 from keras_smooth.checks import choice, text, whole_number
 from keras_smooth.comparison.executors.interface import Executor, ThisProcess

@@ -1,4 +1,4 @@
-"""What every executor does, what all of them share, and the simplest one."""
+"""The interface of executors, and the executor of this process."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -13,10 +13,10 @@ Handle = Callable[[Event], None]
 
 
 class Executor(Protocol):
-    """Makes runs wherever it likes, and tells of it in the caller's thread."""
+    """Executes runs, and reports their events in the caller's thread."""
 
     def place(self, num_runs: int) -> str:
-        """Returns where so many runs happen, as the end of a sentence."""
+        """Returns where a number of runs is executed, as the end of a sentence."""
 
     def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
         """Returns when all runs are made.
@@ -29,7 +29,7 @@ class Executor(Protocol):
 
 
 class ThisProcess:
-    """Makes one run after the other here."""
+    """Executes one run after the other in this process."""
 
     def place(self, num_runs: int) -> str:
         return "in this process"

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# On every machine, also where they are installed from a folder of their sources.
+# These are on every machine, even if they are installed from their source folder.
 _ALWAYS_THERE = {"keras_smooth", "keras", "tensorflow", "ray"}
 _INSTALLED = {"site-packages", "dist-packages"}
 
@@ -27,7 +27,7 @@ class Source:
     """A module.
 
     Args:
-        path: Where it is here.
+        path: Its path on this machine.
         text: Its source.
         is_package: Whether it is a package.
     """
@@ -43,7 +43,7 @@ def named_in(content: bytes) -> dict[str, Source]:
     Of every module that it names, these are all that have been imported from the same folder or
     package: the module itself, and what it imports, and what that imports.
     """
-    # Names of modules are among all of its text.
+    # All strings in the pickle, among which are the names of modules.
     texts = {text for _, text, _ in pickletools.genops(content) if isinstance(text, str)}
     roots = {_root(name) for name in texts & sys.modules.keys()} - {None}
     sources = {name: _source(name) for name in list(sys.modules) if _root(name) in roots}
@@ -56,7 +56,7 @@ def _root(name: str) -> Path | None:
     if name.partition(".")[0] in _ALWAYS_THERE or path is None or _is_installed(path):
         return None
     folder = path.parent if path.stem == "__init__" else path
-    # As many levels up as its name has.
+    # One level up for each part of its name.
     return [*folder.parents][: name.count(".") + 1][-1]
 
 
@@ -65,7 +65,7 @@ def _path(name: str) -> Path | None:
     module = sys.modules[name]
     if not isinstance(module, types.ModuleType):
         return None
-    # Not by attributes, for which some modules import others.
+    # Not by getattr, with which some modules import others.
     known = vars(module)
     if file := known.get("__file__"):
         return Path(file).absolute()
@@ -82,7 +82,7 @@ def _is_installed(path: Path) -> bool:
 
 
 def _source(name: str) -> Source | None:
-    """Returns the source of a module; None for the program, which is sent in another way."""
+    """Returns the source of a module, or None for the main program, which cloudpickle sends."""
     path = _path(name)
     if path is None or name == "__main__" or path.suffix != ".py":
         return None
@@ -92,12 +92,16 @@ def _source(name: str) -> Source | None:
     try:
         with tokenize.open(path) as file:
             return Source(os.fspath(path), file.read(), is_package)
-    except (OSError, SyntaxError, UnicodeDecodeError):  # It has changed since.
+    except (
+        OSError,
+        SyntaxError,
+        UnicodeDecodeError,
+    ):  # The file has changed since the import.
         return None
 
 
 def install(sources: Mapping[str, Source]) -> None:
-    """Makes modules importable that are not here; those of an earlier call are no longer."""
+    """Makes missing modules importable, in place of those of an earlier call."""
     for finder in [one for one in sys.meta_path if isinstance(one, _Finder)]:
         sys.meta_path.remove(finder)
         for name in finder.sources:

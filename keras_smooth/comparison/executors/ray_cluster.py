@@ -1,7 +1,7 @@
-"""Tasks of Ray, one a run: on all cores of a cluster, or of this machine.
+"""Tasks of Ray, one for each run, on all cores of a cluster or of this machine.
 
-What a worker gets is data; what comes back are the events of its run, one by one, from a
-generator task. Ray itself repeats nothing: here it is known which runs are done, and which nodes
+A worker receives data and returns the events of its run one by one, from a
+generator task. Ray itself does not retry: this module knows which runs are done, and which nodes
 cannot do any.
 """
 
@@ -33,9 +33,9 @@ from keras_smooth.comparison.settings import RunId
 # So many runs for each core are given to Ray: enough that none waits, and that a cluster that
 # grows with what is asked of it does.
 RUNS_IN_FLIGHT = 2
-# So often in a row a node may fail before its first run: once may be the fault of a moment.
+# A node may fail this many times in a row before its first run, since one failure may be transient.
 MOST_FAULTS = 1
-# Nothing of what these say is the fault of a run: it is made again as often as it takes.
+# These errors are not the fault of a run, which is repeated as often as needed.
 LOST = ("NodeDiedError", "ObjectLostError", "LocalRayletDiedError")
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_WAIT = 5
@@ -82,7 +82,7 @@ def _connected(address: str) -> Iterator[None]:
         return
     _check_reachable(address)
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    variables = {"RAY_USAGE_STATS_ENABLED": "0"}  # Nobody is told that it was used.
+    variables = {"RAY_USAGE_STATS_ENABLED": "0"}  # Do not report usage.
     # Not below the output directory: sockets in it may have paths of 107 characters at most.
     place = tempfile.mkdtemp(prefix="ray-")
     if address == "local":
@@ -91,7 +91,7 @@ def _connected(address: str) -> Iterator[None]:
             variables["RAY_AUTH_TOKEN"] = _token()
     with _environment(variables):
         try:
-            with termination.kept():  # Ray's would end all at once.
+            with termination.kept():  # Ray's handler would end the process at once.
                 ray.init(address=address, **options)
             yield
         except ConnectionError as error:
@@ -102,7 +102,7 @@ def _connected(address: str) -> Iterator[None]:
 
 
 def _leave(ray: Any) -> None:
-    """Ends the connection, and at the exit of Python does not try again what had no end."""
+    """Ends the connection, and does not retry at the exit of Python if that did not return."""
     if not _ends(ray.shutdown):
         atexit.unregister(ray.shutdown)
 
@@ -120,7 +120,7 @@ def _ends(call: Callable[[], object]) -> bool:
 
 
 def _check_reachable(address: str) -> None:
-    """Raises where nobody listens, for which Ray would wait many minutes."""
+    """Raises an error if nothing listens at the address, since Ray would wait many minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not (host and re.fullmatch("[0-9]{1,9}", port)):
         return  # Ray finds out where "auto" is.
@@ -132,7 +132,7 @@ def _check_reachable(address: str) -> None:
 
 @functools.cache
 def _token() -> str:
-    """Returns what keeps others out; Ray would keep one in the home directory."""
+    """Returns a token that keeps others out; Ray would store one in the home directory."""
     return secrets.token_hex(32)
 
 
@@ -168,7 +168,7 @@ def _on_node() -> Callable:
             from keras_smooth.comparison.executors import ray_worker
 
             missing = ray_worker.fault(versions)
-        except Exception as error:  # An installation can be broken in any way.
+        except Exception as error:  # A broken installation can raise any error.
             missing = f"{type(error).__name__}: {error}"
         yield ray.get_runtime_context().get_node_id(), missing
         if not missing:
@@ -200,7 +200,7 @@ class _Runs:
             while self._left or self._going:
                 self._begin()
                 going = list(self._going)
-                # Not for ever: where nodes are left out, the last of the others can be lost.
+                # With a timeout: if nodes are left out, the last other node can be lost.
                 for generator in self._ray.wait(going, timeout=SECONDS_TO_WAIT)[0]:
                     self._hear(generator)
                 if self._nodes.left_out and not self._nodes.num_places():
@@ -215,7 +215,7 @@ class _Runs:
         task = self._task.options(scheduling_strategy=self._nodes.strategy())
         while self._left and len(self._going) < most:
             run = self._left.popleft()
-            # What has no class of ours can be read everywhere.
+            # Objects without our classes can be unpickled everywhere.
             sent = pickle.dumps((run.activation, tuple(run.variant), run.seed))
             generator = task.remote(sys.path, self._versions, self._experiment, sent)
             self._going[generator] = run
@@ -241,7 +241,7 @@ class _Runs:
             self._handle(LeftOut(self._nodes.name(node), fault))
 
     def _lose(self, run: RunId, error: Exception) -> None:
-        """Tells of a run that did not end, and leaves it to others."""
+        """Reports a run that did not end, and leaves it to other nodes."""
         is_lost = type(error).__name__ in LOST
         again = is_lost or run not in self._died
         if not is_lost:
@@ -251,7 +251,7 @@ class _Runs:
         self._handle(Died(run, _reason(error), again))
 
     def _give_up(self) -> None:
-        """Tells of all runs that are left, which no node can do."""
+        """Reports all remaining runs, which no node can execute."""
         self._cancel()
         faults = "; ".join(dict.fromkeys(self._nodes.left_out.values()))
         for run in (*self._going.values(), *self._left):
@@ -306,17 +306,17 @@ class _Nodes:
         )
 
     def name(self, node: str) -> str:
-        """Returns what people call a node."""
+        """Returns the name of a node for messages."""
         names = {one["NodeID"]: one["NodeManagerHostname"] for one in self._ray.nodes()}
         return f"{names.get(node, 'unknown')} ({node[:8]})"
 
     def strategy(self) -> Any:
         """Returns a scheduling strategy: anywhere, but not on nodes that are left out."""
-        # As long as there is no reason for another: clusters grow with what waits for these.
+        # The default while all nodes work: clusters grow with the tasks that wait for it.
         if not self.left_out:
             return "DEFAULT"
         strategies = self._ray.util.scheduling_strategies
-        # The label of its own id, whose name has changed between versions of Ray.
+        # The label with the id of a node, whose name differs between versions of Ray.
         (label,) = {
             name
             for one in self._alive()

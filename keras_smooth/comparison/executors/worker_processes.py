@@ -32,7 +32,7 @@ _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class WorkerProcesses:
-    """Makes runs in processes of this machine.
+    """Executes runs in processes of this machine.
 
     A worker goes on with the program that it has compiled; when no run is left of it, it begins
     the next that nobody has begun, and then helps with the one that has most left. The run that
@@ -52,7 +52,7 @@ class WorkerProcesses:
     def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
         jobs = self._num_workers(sum(map(len, programs)))
         threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
-        # First where to import from: functions of the user may be in modules of their own.
+        # sys.path first, since functions of the user may be in their own modules.
         start = pickle.dumps(sys.path) + cloudpickle.dumps((experiment, threads))
         _Pool(start, programs, handle).work(jobs)
 
@@ -123,7 +123,7 @@ class _Pool:
             self._begin()
 
     def _tell(self, dead: "_Worker", run: RunId) -> None:
-        """Tells of the run that a worker died of, and leaves it to others."""
+        """Reports the run during which a worker died, and leaves it to others."""
         again = run not in self._died
         self._died.add(run)
         if again:
@@ -135,7 +135,7 @@ class _Worker:
     """The parent's end of a process: a pipe in, a thread that reads the pipe out.
 
     Attributes:
-        run: What it has still to do.
+        run: The run that is not finished.
         left: The runs of the program that it has compiled, which others may share.
     """
 
@@ -150,7 +150,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            # Ctrl-C is for the parent, which then stops its workers.
+            # Only the parent receives Ctrl-C, and stops its workers.
             start_new_session=True,
         )
         self._stdin = cast(IO[bytes], self._process.stdin)
@@ -163,7 +163,7 @@ class _Worker:
         self._write(pickle.dumps(run))
 
     def hear(self, event: Event) -> None:
-        """Keeps in `run` what is left to do."""
+        """Clears `run` when it is finished."""
         if isinstance(event, Finished):
             self.run = None
 
@@ -175,7 +175,7 @@ class _Worker:
             self._stdin.close()
 
     def failure_message(self) -> str:
-        """Returns what the process died of, and what it said last."""
+        """Returns the cause of death of the process, and its last output."""
         status = self._process.wait()
         if status == -signal.SIGKILL:
             return (
@@ -222,7 +222,7 @@ def _name_of(number: int) -> str:
 
 
 def _end_with_parent(parent: int) -> None:
-    # A parent that is killed cannot stop its workers, who would compute for nobody.
+    # A parent that is killed cannot stop its workers.
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os._exit(1)
@@ -230,7 +230,7 @@ def _end_with_parent(parent: int) -> None:
 
 def main(parent: int) -> None:
     """The worker's side: reads experiment and runs from stdin, writes events to stdout."""
-    # Whatever prints to stdout must not get between the events.
+    # Other output must not get between the events.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()

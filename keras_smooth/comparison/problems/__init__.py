@@ -1,8 +1,8 @@
-"""What is learned: a row of the table, data or a function of the user.
+"""Problems: rows of the table, data, or a function of the user.
 
 exact.py       the table of functions with exact derivatives
 columns.py     the columns of a text file
-loading.py     one of the table by name, or data or a function of the user
+loading.py     loads a problem by name, from data or from a function
 """
 
 from keras_smooth.comparison.problems.loading import (

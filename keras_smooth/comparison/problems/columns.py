@@ -1,6 +1,6 @@
-"""The columns of a text file: what a spreadsheet, NumPy or an instrument writes.
+"""The columns of a text file of a spreadsheet, NumPy or an instrument.
 
-The first line names the columns, in any order and in upper or lower case; others are left
+The first line names the columns, in any order and in upper or lower case; others are ignored.
 alone. They are apart by commas, semicolons, tabs or spaces. Empty lines and lines that begin
 with # are passed over; where numpy.savetxt has put the names behind a #, they are found there.
 What could be read in two ways is refused, with the line.
@@ -77,7 +77,7 @@ def _text(path: Path) -> str:
 
 
 def _separator(head: str) -> str | None:
-    """Returns what is between the names; None stands for spaces."""
+    """Returns the separator of the names; None stands for spaces."""
     return next((mark for mark in ";\t," if mark in head), None)
 
 
@@ -89,13 +89,13 @@ def _fields(text: str, separator: str | None) -> list[str]:
 
 
 def _places(path: Path, found: list[str]) -> dict[str, int]:
-    """Returns where the columns are in a line."""
+    """Returns the index of each column."""
     what = f"it names {shown(', '.join(found))}"
     missing = [name for name in NAMES[:2] if name not in found]
     if missing:
         raise ValueError(
             f"{path} has no column {' and no column '.join(missing)}: the first line must "
-            f"name x, y and optionally dy, d2y; {what}."
+            f"name x (one input), y and optionally dy, d2y; {what}."
         )
     repeated = [name for name in NAMES if found.count(name) > 1]
     if repeated:

@@ -18,8 +18,8 @@ class ExactProblem:
     """A row of the table.
 
     Args:
-        name: What it is called.
-        formula: What it is, in ASCII.
+        name: Its name.
+        formula: Its formula, in ASCII.
         domain: Lower and upper bound of each coordinate.
         y: The function.
         dy: Its first derivative, or its gradient.
@@ -41,7 +41,7 @@ def _sech2(x: np.ndarray) -> np.ndarray:
 
 
 def _gaussian(dim: int) -> ExactProblem:
-    # As wide as leaves something of it in most of the domain.
+    # So wide that it is not negligible in most of the domain.
     c = 2.0 / dim
 
     def y(x: np.ndarray) -> np.ndarray:

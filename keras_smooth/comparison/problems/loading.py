@@ -1,4 +1,4 @@
-"""What is to be learned: a row of the table, data or a function of the user."""
+"""Loads a problem: a row of the table, data, or a function of the user."""
 
 import dataclasses
 import functools
@@ -83,7 +83,7 @@ class Problem:
         return () if self.dim == 1 else (self.dim,) * order
 
     def line(self) -> np.ndarray:
-        """Returns the points that curves are drawn over: x, or lengths along the diagonal."""
+        """Returns the x axis of curves: x, or lengths along the diagonal."""
         if self.diagonal is None:
             return self.x
         return self.x[self.diagonal].sum(axis=1) / np.sqrt(self.dim)
@@ -106,7 +106,7 @@ class Problem:
         return self.name.encode(errors="backslashreplace").decode()
 
     def digest(self) -> str:
-        """Returns a hash of all numbers, by which data that has changed is known."""
+        """Returns a hash of all numbers, which changes with the data."""
         known = [entry for entry in self.exact if entry is not None]
         return identity.digest([self.x, *known, *self.draw(0)])
 
@@ -181,7 +181,7 @@ def load_problems(
 def _noisy(problem: Problem, noise: float) -> Problem:
     def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
         x, y = problem.draw(seed)
-        # Numbers apart from those that the points are drawn by.
+        # Independent of the numbers by which the points are drawn.
         errors = np.random.default_rng([seed, 1]).normal(size=y.shape)
         return x, y + noise * y.std() * errors
 
@@ -189,7 +189,7 @@ def _noisy(problem: Problem, noise: float) -> Problem:
 
 
 def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
-    """Returns the problem of a function as if it stood in the table."""
+    """Returns the problem of a function as if it were in the table."""
 
     def derivative(x: np.ndarray, order: int) -> np.ndarray:
         try:
@@ -277,7 +277,8 @@ def _column(name: str, values: Any) -> np.ndarray:
         raise TypeError(f"problem: {name} must be real numbers, received {column.dtype}.")
     if column.ndim == 0 or column.size != len(column):
         raise ValueError(
-            f"problem: {name} must have the shape (n,) or (n, 1), received {column.shape}."
+            f"problem: {name} must have the shape (n,) or (n, 1), received {column.shape}. "
+            "Your own data can have one input only."
         )
     column = column.reshape(-1).astype(float)
     if not np.isfinite(column).all():
@@ -293,7 +294,10 @@ def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
     exact = (y, data.get("dy"), data.get("d2y"))
     test = np.ones(len(x), bool)
     points = x, y
-    if set(data) == {"x", "y"}:  # Errors of y' and y'' are of what is not trained on.
+    if set(data) == {
+        "x",
+        "y",
+    }:  # y' and y'' are not trained on, so their errors need no held-out points.
         test = _held_out(x)
         points = x[~test], y[~test]
     return Problem(
@@ -340,7 +344,7 @@ def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
 
 
 def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> None:
-    """Raises ValueError where the numbers of a dtype are too few for a problem."""
+    """Raises a ValueError if a dtype has too few numbers for a problem."""
     for problem in learned.values():
         for dtype in dtypes:
             _check_precision(problem, dtype)

@@ -1,7 +1,7 @@
-"""What is kept of the runs, in memory and in files.
+"""The records of runs, in memory and in files.
 
 results.py       the records of a comparison and their medians
-environment.py   versions and the machine, by which runs of elsewhere are known
+environment.py   versions and the machine
 store.py         the files: runs.jsonl, and results.json, results.csv and curves for readers
 resuming.py      the runs of an earlier comparison, read from these files
 lock.py          one comparison at a time in a directory

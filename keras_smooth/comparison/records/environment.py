@@ -1,4 +1,4 @@
-"""What the numbers of a comparison depend on beside its settings: versions and the machine."""
+"""Versions and the machine, on which the numbers of a comparison depend."""
 
 import hashlib
 import importlib.metadata
@@ -13,7 +13,7 @@ from keras_smooth.comparison.options import METHODS
 from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.settings import Settings
 
-# What the numbers of every method depend on.
+# Packages on which the numbers of every method depend.
 PACKAGES = ("keras-smooth", "tensorflow", "keras", "numpy")
 
 
@@ -56,5 +56,5 @@ def activation_digests(settings: Settings) -> dict[str, str]:
 def _values(function: Callable) -> str:
     # As one point: a softmax of single values is no function of them, and Keras warns.
     values = function(tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13, axis=1))
-    # Processors differ in the last digits.
+    # Rounded, since processors differ in the last digits.
     return " ".join(f"{value:.6g}" for value in np.ravel(values))

@@ -9,7 +9,7 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # Windows has none.
+except ImportError:  # Windows does not have it.
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
@@ -19,7 +19,7 @@ NAME = ".lock"
 def locked(directory: Path | None) -> Iterator[None]:
     """Keeps other comparisons out of a directory; None is no directory.
 
-    The system takes the lock away when the process ends, however it does.
+    The system releases the lock when the process ends in any way.
 
     Raises:
         ValueError: If another comparison writes there, or nobody can.
@@ -28,7 +28,7 @@ def locked(directory: Path | None) -> Iterator[None]:
         yield
         return
     try:
-        # Not through a link to a file that is somebody else's.
+        # Do not follow a link to another file.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         file = open(os.open(directory / NAME, flags, 0o666), "r+")
         # The lock may be of an earlier comparison, in a directory that takes no new files.
@@ -52,7 +52,7 @@ def _take(file: IO[str], directory: Path) -> None:
             f"{directory}. Wait for its end, or use another output directory."
         ) from None
     except OSError:
-        return  # A file system without locks.
+        return  # The file system has no locks.
     file.seek(0)
     file.truncate()
     file.write(str(os.getpid()))

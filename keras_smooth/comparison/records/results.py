@@ -46,10 +46,10 @@ class ActivationSummary:
 
 @dataclasses.dataclass
 class Results:
-    """What a comparison has found so far.
+    """The settings and finished runs of a comparison.
 
     Args:
-        settings: What was asked.
+        settings: The settings.
         problems: What is learned, by the names in `settings`.
         records: Finished runs.
         seconds: Wall time so far, of all calls that went on with it; None before a run.
@@ -72,10 +72,10 @@ class Results:
         return dataclasses.replace(self, settings=self.settings.of(variant))
 
     def missing(self) -> list[list[RunId]]:
-        """Returns what is left to do and can be done here: lists of runs of one program."""
+        """Returns the missing runs that can be executed here, as lists of runs of one program."""
         programs = collections.defaultdict(list)
         for run in self.settings.runs():
-            # The methods of all runs are no option: without them there is nothing to do.
+            # The methods of all runs are required.
             method = run.variant.method
             possible = method in self.settings.method or not training.reason_missing(method)
             if run not in self.records and possible:
@@ -83,7 +83,7 @@ class Results:
         return sorted(programs.values(), key=self._place)
 
     def _place(self, runs: list[RunId]) -> tuple[bool, int]:
-        # Other methods compile for longer than they run; then the longest list first.
+        # Methods of `beside` first, since they compile for long; then the longest list.
         return runs[0].variant.method in self.settings.method, -len(runs)
 
     def of_activation(
@@ -160,7 +160,7 @@ class Results:
 
 
 def or_inf(value: float | None) -> float:
-    """Returns an error to sort by: one that is missing is the largest."""
+    """Returns an error to sort by; a missing one is infinite."""
     return math.inf if value is None else value
 
 

@@ -1,4 +1,4 @@
-"""The runs of an earlier comparison, read from its files: nothing is used unchecked.
+"""The runs of an earlier comparison, read from its files and validated.
 
 To a comparison one may add activations, seeds, iterations, methods beside and levels of the
 factors. What would mix is refused: other settings, data, functions or versions.
@@ -58,7 +58,7 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
         run, records[run], seconds = _read_record(path, number, line, stored, problems)
     _check_versions(path, header["environment"], records)
     if together.epochs > stored.epochs:
-        # They would have gone on with more iterations.
+        # These runs would have continued.
         records = {
             run: record
             for run, record in records.items()
@@ -99,10 +99,10 @@ def _lines(path: Path) -> list[bytes]:
 
 @contextlib.contextmanager
 def _refusing(path: Path, number: int, why: str = "") -> Iterator[None]:
-    """Makes a sentence of whatever is raised by a line that is not what was written."""
+    """Turns errors of a damaged line into a sentence."""
     try:
         yield
-    # A file can be damaged in any way.
+    # A damaged file can raise any of these errors.
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"Cannot resume: {path}, line {number}, is damaged{why} "
@@ -198,7 +198,7 @@ def _read_settings(path: Path, header: dict, functions: Mapping[str, Callable]) 
 
 
 def _loaded(path: Path, name: str, settings: Settings) -> Problem:
-    """Returns a problem that is stored, but was not asked for."""
+    """Returns a problem that is stored, but not requested."""
     try:
         return load_problem(name, noise=settings.noise)
     except ValueError as error:
@@ -211,7 +211,7 @@ def _loaded(path: Path, name: str, settings: Settings) -> Problem:
 def _check_unchanged(
     path: Path, header: dict, settings: Settings, problems: Mapping[str, Problem]
 ) -> None:
-    """Raises where runs would be mixed with those of other data or functions."""
+    """Raises an error if runs of other data or functions would be mixed."""
     for name, digest in header["data_digests"].items():
         if problems[name].digest() != digest:
             raise ValueError(
@@ -228,7 +228,7 @@ def _check_unchanged(
 
 
 def _check_versions(path: Path, there: dict, runs: Iterable[RunId]) -> None:
-    """Raises where runs are of other versions of what their numbers depend on."""
+    """Raises an error if the runs were made with other versions of the packages."""
     here = environment.versions({run.variant.method for run in runs})
     changes = [
         f"{name} was {there.get(name)}, is {here[name]}"

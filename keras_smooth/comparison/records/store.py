@@ -34,7 +34,7 @@ RUNS = "runs.jsonl"
 RESULTS = "results.json"
 RESULTS_TABLE = "results.csv"
 CURVES = "curves"
-# results.json is written anew when so many more runs have ended than it holds, as a fraction.
+# results.json is rewritten when the number of runs has grown by this fraction.
 GROWTH = 0.25
 _LIST_OF_NUMBERS = re.compile(r"\[\n[\s0-9eE.,+\-nul]*\]")
 
@@ -43,8 +43,8 @@ class Store:
     """Keeps the runs of a comparison in a directory.
 
     Args:
-        results: To which runs are added.
-        directory: Where they are kept.
+        results: The results, to which runs are added.
+        directory: The directory.
     """
 
     def __init__(self, results: Results, directory: Path) -> None:
@@ -72,7 +72,7 @@ class Store:
         self._write_results()
 
     def _begin(self) -> None:
-        # Whole or not at all: it takes the place of the runs that are resumed.
+        # Atomically, since it replaces the runs that are resumed.
         lines = [_header(self._results)]
         lines += [_line(self._results, run) for run in self._results.records]
         atomic_files.write(self._directory / RUNS, lines)
@@ -124,13 +124,13 @@ def digest(content: dict[str, Any], curves: Iterable[np.ndarray | None] = ()) ->
 
 
 def _as_read(curve: np.ndarray | None) -> np.ndarray:
-    """Returns float64 with one kind of NaN, as text is read; a lost curve is empty."""
+    """Returns float64 with one kind of NaN, as read from text; a lost curve is empty."""
     values = np.asarray([] if curve is None else curve, float)
     return np.where(np.isnan(values), np.nan, values)
 
 
 def _append(path: Path, lines: Iterable[bytes]) -> None:
-    # Not through a link to a file that is somebody else's.
+    # Do not follow a link to another file.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     with open(os.open(path, flags, 0o666), "ab") as file:
         file.writelines(lines)
@@ -232,7 +232,7 @@ def write_results(results: Results, directory: Path) -> None:
 
 
 def _as_text(content: dict) -> str:
-    """Returns JSON with a line a value, but lists of numbers in one line."""
+    """Returns JSON with a line for each value, and lists of numbers in one line."""
     text = json.dumps(content, indent=2, allow_nan=False)
     # Text in JSON has no line breaks: what begins so is no text.
     return _LIST_OF_NUMBERS.sub(lambda numbers: " ".join(numbers[0].split()), text) + "\n"
@@ -274,7 +274,7 @@ def curve_columns(dim: int) -> list[list[str]]:
 
 
 def curves_folder(directory: Path) -> Path:
-    """Returns where all curves are.
+    """Returns the folder of all curves.
 
     Raises:
         ValueError: If it is a link, through which files of somebody else would be replaced.
@@ -289,15 +289,15 @@ def curves_folder(directory: Path) -> Path:
 
 
 def curves_path(directory: Path, run: RunId, settings: Settings) -> Path:
-    """Returns where the curves of a run are."""
+    """Returns the path of the curves of a run."""
     apart = run.variant.apart_from(settings.main)
     if "problem" in apart and apart["problem"] not in PROBLEMS:
-        # A path is no name of a file, and two may end in the same one.
+        # A path is not a valid file name, and two paths may have the same last part.
         apart["problem"] = f"data{settings.problem.index(apart['problem'])}"
     name = "-".join([run.activation, *apart.values(), f"seed{run.seed}"])
     return directory / CURVES / f"{name}.csv"
 
 
 def _write_text(path: Path, text: str) -> None:
-    # The name of a problem that is a file may hold bytes that are no text.
+    # The name of a file may have bytes that are not text.
     atomic_files.write(path, [text.encode(errors="backslashreplace")])

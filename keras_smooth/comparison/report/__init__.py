@@ -1,8 +1,8 @@
-"""The report of a comparison, from its results: words, figures, tables, report.md and report.html.
+"""The report of a comparison: text, figures, tables, report.md and report.html.
 
-recommendation.py    which activation to use, and whether the seeds tell
-seeds.py             a test of what the seeds tell apart
-findings.py          what the runs say beside that, in words and rows of a table
+recommendation.py    which activation to use, and whether the seeds are enough
+seeds.py             a test of whether seeds distinguish two activations
+findings.py          other findings, as text and rows of tables
 tables.py            the medians as CSV and LaTeX
 figures.py           figures as PNG
 charts.py            the numbers that the charts of report.html show

@@ -1,4 +1,4 @@
-"""The numbers that the charts of report.html show, as JSON has them."""
+"""The numbers that the charts of report.html show, for JSON."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +15,7 @@ MOST_POINTS = 400
 
 
 def numbers(results: Results) -> dict[str, Any]:
-    """Returns what the script of the page draws.
+    """Returns the numbers that the script of the page draws.
 
     Returns:
         The points `x`, the exact curves, and lists for `activations` and `methods`, whose

@@ -63,7 +63,7 @@ def _map(
 
 
 def summary(results: Results) -> Any:
-    """Returns every run as a dot, the medians as bars, one panel for y, y' and y''."""
+    """Draws every run as a dot and the medians as bars, with a panel for each of y, y' and y''."""
     lines, from_article = results.summary(), articles_mse(results)
     figure = figures.new(12, 4.5)
     names = [figures.plain(line.activation) for line in lines]

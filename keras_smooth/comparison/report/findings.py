@@ -1,4 +1,4 @@
-"""What the runs say beside the recommendation, in words and in rows of a table."""
+"""Findings other than the recommendation, as text and as rows of tables."""
 
 from typing import NamedTuple
 
@@ -14,12 +14,16 @@ from keras_smooth.comparison.records.results import (
     class_of,
     median,
 )
-from keras_smooth.comparison.report.recommendation import is_rough, recommended
+from keras_smooth.comparison.report.recommendation import (
+    is_rough,
+    recommended,
+    sentences,
+)
 from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.settings import Variant
 
-# Below this a start counts as dead: Glorot's leaves sigmoid 4e-5, tanh 4e-1.
+# Below this, an initialization counts as dead: Glorot's has 4e-5 for sigmoid, 4e-1 for tanh.
 DEAD_SIGNAL = 1e-3
 # By the order up to which derivatives are known.
 UNKNOWN = (
@@ -31,14 +35,14 @@ UNKNOWN = (
 
 
 class Answer(NamedTuple):
-    """An answer with the table that it stands on; the first row names the columns."""
+    """An answer with its table; the first row has the names of the columns."""
 
     rows: list[list[str]]
     text: str
 
 
 def introduction(results: Results) -> str:
-    """Returns what was done, in sentences."""
+    """Returns sentences that describe the experiment."""
     settings, problem, main = results.settings, results.problem, results.settings.main
     depth, width = settings.depth_and_width()
     seeds = "seed" if settings.seeds == 1 else "seeds"
@@ -69,7 +73,7 @@ def articles_mse(results: Results) -> dict[str, tuple[float, float, float]]:
 
 
 def signal(runs: list[Run]) -> float:
-    """Returns the median of what the starts let through of the signal."""
+    """Returns the median of the signals at the start."""
     return float(np.median([run.signal for run in runs]))
 
 
@@ -118,7 +122,7 @@ def _all_zero(results: Results, line: ActivationSummary) -> bool:
 
 
 def failures(results: Results) -> list[str]:
-    """Returns what went wrong: dead workers, all but constant starts, dead line searches."""
+    """Returns sentences on dead workers, nearly constant initial networks and failed runs."""
     lines = list(results.failures.values())
     for line in results.summary():
         runs = results.runs(line.activation)
@@ -134,15 +138,15 @@ def failures(results: Results) -> list[str]:
 
 def _dead_start(left: float) -> str:
     return (
-        f"the start is all but constant: of the signal after the first layer {left:.0e} is "
-        "left after the last hidden one, and the gradient dies on the way back just so. The "
-        "optimizer has next to nothing to work with; its line search may die at once, or it "
-        "crawls. keras_smooth's default initializer cures it."
+        f"the initial network is nearly constant: of the signal after the first layer {left:.0e} is "
+        "left after the last hidden layer, and the gradient vanishes in the same way. The "
+        "optimizer then makes little progress, or its line search fails. "
+        "keras_smooth's default initializer avoids this."
     )
 
 
 def variants(results: Results) -> Answer | None:
-    """Tells what other problems, dtypes, initializers and methods change."""
+    """Compares the variants."""
     settings = results.settings
     if len(settings.variants()) == 1:
         return None
@@ -154,11 +158,12 @@ def variants(results: Results) -> Answer | None:
         errors = spreads(part.runs(best)) if best else ["-"] * 3
         levels = [_shown(results, factor, variant) for factor in factors]
         rows.append([*levels, best or "none of use", *errors])
-    return Answer(
-        rows,
-        "All activations and seeds in every variant, and the best of each. The first is the "
-        "main one, which the rest of this report is of.",
+    text = (
+        "The best activation of each variant. The first variant is the main one, which the "
+        "other sections of this report describe."
     )
+    by_problem = sentences(results) if "problem" in factors else []
+    return Answer(rows, " ".join([text, *by_problem]))
 
 
 def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
@@ -186,7 +191,7 @@ def _shown(results: Results, factor: str, variant: Variant) -> str:
 
 
 def question(results: Results) -> Answer | None:
-    """Answers why sigmoid was inferior with a pair that differs in the start alone."""
+    """Answers why sigmoid was inferior, with two sets of runs that differ in the initializer only."""
     runs = results.runs("sigmoid", results.settings.from_glorot())
     if not (results.settings.asks_open_question() and runs):
         return None
@@ -206,13 +211,13 @@ def question(results: Results) -> Answer | None:
 
 def _verdict(glorot: float, default: float, left: float, broken: list[str]) -> str:
     ratio = glorot / default
-    death = f" The line search died for {', '.join(broken)}." if broken else ""
+    death = f" The line search failed for {', '.join(broken)}." if broken else ""
     text = (
-        "It is the start, not sigmoid. Each layer multiplies the signal by about "
-        f"sigmoid'(0) = 1/4, so that from Glorot's start {left:.0e} of it is left after the "
-        "last hidden layer: the network is all but constant, and the first layers get almost "
-        f"no gradient.{death} The default start takes 4 times the slope and takes out the "
-        "constant sigmoid(0) = 1/2."
+        "The cause is the initialization, not sigmoid. Each layer multiplies the signal by about "
+        f"sigmoid'(0) = 1/4, so that with Glorot's initializer {left:.0e} of it is left after the "
+        "last hidden layer: the network is nearly constant, and the first layers get almost "
+        f"no gradient.{death} The default initializer multiplies the weights by 4 and subtracts the "
+        "constant that sigmoid(0) = 1/2 adds."
     )
     effect = (
         f"lowers the median error of y'' {_times(ratio)}"
@@ -223,7 +228,7 @@ def _verdict(glorot: float, default: float, left: float, broken: list[str]) -> s
 
 
 def by_method(results: Results) -> dict[str, Record]:
-    """Returns the run of seed 0 by each method, that of all runs first; nothing if alone."""
+    """Returns the run of seed 0 by each method, or {} if there is only one method."""
     beside = results.beside()
     mine = results.of_activation(results.settings.activation_beside())
     if not (beside and mine):
@@ -233,7 +238,7 @@ def by_method(results: Results) -> dict[str, Record]:
 
 
 def optimizers(results: Results) -> Answer | None:
-    """Tells what other methods reach with one activation, from the same start."""
+    """Compares methods on one activation, from the same initial weights."""
     records = by_method(results)
     if not records:
         return None
@@ -274,7 +279,7 @@ def _times(ratio: float) -> str:
 
 
 def missing_methods(results: Results) -> list[str]:
-    """Returns why methods that were asked for are not there, with the remedy."""
+    """Returns why requested methods are missing, with the remedy."""
     reasons = {
         method: training.reason_missing(method)
         for method in results.settings.beside
@@ -284,7 +289,7 @@ def missing_methods(results: Results) -> list[str]:
 
 
 def command(results: Results) -> str:
-    """Returns the command that makes the results again, or why there is none."""
+    """Returns the command that reproduces the results, or a sentence if there is none."""
     settings = results.settings
     if {OWN_DATA, OWN_FUNCTION} & {*settings.problem} or not settings.can_be_named():
         return "keras_smooth.compare, called with arrays or functions from Python"

@@ -1,6 +1,6 @@
 """report.html and report.md: two templates of one content, which is gathered here.
 
-report.html is one file that asks nobody for anything; its script draws the charts. The templates
+report.html is one file that loads nothing; its script draws the charts. The templates
 escape what they are given.
 """
 
@@ -28,7 +28,7 @@ from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.presentation import figures
 
 TITLES = figures.TITLES[: len(ERRORS)]
-# What is read at a glance, in characters.
+# Longest headline, in characters.
 LONGEST_HEADLINE = 200
 # Marks of Markdown, but for the * of names that stand out.
 _MARKS = re.compile(r"([\\`_{}\[\]|#$~])")
@@ -48,7 +48,7 @@ def as_html(results: Results) -> str:
         others=others,
         shown=shown,
         titles=TITLES,
-        # The picture of the answer has the whole width for its one order.
+        # The figure of the answer shows only this order.
         scale=_LogScale(_values(results, [shown])),
         settings=_settings(results),
         csv=tables.as_csv(results),
@@ -66,7 +66,7 @@ def as_markdown(results: Results, pictures: Sequence[str] = ()) -> str:
 
 
 def _content(results: Results) -> dict[str, Any]:
-    """Returns what both pages say."""
+    """Returns the content of both pages."""
     scale = _LogScale(_values(results, range(3)))
     return {
         "advice": recommended(results),
@@ -111,7 +111,7 @@ def _settings(results: Results) -> dict[str, Any]:
 
 
 class _LogScale:
-    """Where errors are on an axis that they share.
+    """A logarithmic axis of errors.
 
     Args:
         values: The errors; None and 0 have no place.
@@ -128,7 +128,7 @@ class _LogScale:
         self.decades = list(range(self._low, self._high + 1, step))
 
     def percent(self, value: float | None) -> float | None:
-        """Returns the place of an error from 0 to 100; None for one that has none."""
+        """Returns the position of an error from 0 to 100, or None if it has none."""
         return self.percent_of_log(math.log10(value)) if value else None
 
     def percent_of_log(self, log: float) -> float:

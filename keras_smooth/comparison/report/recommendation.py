@@ -10,12 +10,12 @@ from keras_smooth.comparison.report.seeds import LEVEL, TEST, are_told_apart
 from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.settings import Settings
 
-# With less than this the order of the activations is that of chance and of the first iterations,
+# With fewer, the order of the activations is due to chance and to the first iterations,
 # in which others lead than at the end.
 LEAST_SEEDS, LEAST_EPOCHS = 2, 1000
-# The least that the test of the seeds can tell apart.
+# The smallest number with which the test can distinguish two activations.
 ENOUGH_SEEDS = 3
-# What is judged by, by the order up to which derivatives are known.
+# The criterion, by the order up to which derivatives are known.
 JUDGED_BY = (
     "median error of y at points that were held out",
     "median error of y', which was not trained on",
@@ -28,7 +28,7 @@ class Recommendation(NamedTuple):
 
     Args:
         activation: The one to use, or that leads in a quick look; None where none is of use.
-        equal: Others that are as good here.
+        equal: Other activations that are equally good here.
         banner: Why this is no recommendation; empty where it is one.
         text: The advice in sentences, with the name between two ** each.
     """
@@ -45,10 +45,19 @@ def recommendation(results: Results) -> str:
 
 
 def sentences(results: Results) -> list[str]:
-    """Returns the advice as plain text, and why it is no recommendation where it is none."""
-    advice = recommended(results)
+    """Returns the advice as plain text, and why it is no recommendation if it is none.
+
+    With several problems there is one advice for each, with its name.
+    """
+    advices = {
+        problem: recommended(results.of(results.settings.main._replace(problem=problem)))
+        for problem in results.settings.problem
+    }
     return [
-        sentence for sentence in (advice.text.replace("**", ""), advice.banner) if sentence
+        f"{results.problems[problem].shown()}: {sentence}" if len(advices) > 1 else sentence
+        for problem, advice in advices.items()
+        for sentence in (advice.text.replace("**", ""), advice.banner)
+        if sentence
     ]
 
 
@@ -85,13 +94,13 @@ def is_quick(settings: Settings) -> bool:
 
 
 def _error_of_a_constant(problem: Problem) -> float:
-    """Returns the least error that a constant has, whose derivatives are 0."""
+    """Returns the smallest error of a constant, whose derivatives are 0."""
     *_, highest = (values for values in problem.exact if values is not None)
     return float(np.mean(highest**2) if problem.known_order else np.var(highest))
 
 
 def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation:
-    """Tells which activation leads in a quick look, and how to get an advice."""
+    """Returns which activation leads in a quick look, and how to get a recommendation."""
     settings, order = results.settings, results.problem.known_order
     best = min(usable, key=lambda line: getattr(line, ERRORS[order]), default=None)
     leads = (
@@ -134,7 +143,7 @@ def _begin(line: ActivationSummary, is_open: bool) -> str:
 def _not_told_apart(
     results: Results, best: ActivationSummary, usable: list[ActivationSummary]
 ) -> str:
-    """Returns a sentence on those that the seeds do not tell apart from the best one."""
+    """Returns a sentence on activations that the seeds do not distinguish from the best one."""
     field = ERRORS[results.problem.known_order]
     errors = {
         line.activation: [getattr(run, field) for run in results.runs(line.activation)]

@@ -1,4 +1,4 @@
-"""What a few seeds tell apart: the exact Wilcoxon-Mann-Whitney test.
+"""Whether seeds distinguish two activations: the exact Wilcoxon-Mann-Whitney test.
 
 Mann and Whitney, 1947, "On a test of whether one of two random variables is stochastically larger
 than the other", https://doi.org/10.1214/aoms/1177730491.

@@ -12,7 +12,7 @@ LATEX = "summary.tex"
 
 
 def as_csv(results: Results) -> str:
-    """Returns a line an activation, with the names of results.json."""
+    """Returns a line for each activation, with the names of results.json."""
     rows = [vars(line) for line in results.summary()]
     table = io.StringIO()
     writer = csv.DictWriter(table, rows[0] if rows else [], lineterminator="\n")

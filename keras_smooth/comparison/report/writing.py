@@ -26,7 +26,7 @@ def write(results: Results, directory: Path) -> None:
         (tables.CSV, tables.as_csv(results)),
         (tables.LATEX, tables.as_latex(results)),
     ):
-        # The name of a file may hold bytes that are no text.
+        # The name of a file may have bytes that are not text.
         atomic_files.write(directory / name, [text.encode(errors="backslashreplace")])
 
 

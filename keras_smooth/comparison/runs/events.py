@@ -1,4 +1,4 @@
-"""What is told of runs while they are made."""
+"""Events of runs in progress."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from keras_smooth.comparison.settings import RunId
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """A run that goes on."""
+    """A run in progress."""
 
     run: RunId
     iteration: int
@@ -29,7 +29,7 @@ class Died:
 
     Args:
         run: Which run.
-        reason: What the worker died of, as the end of a sentence.
+        reason: The cause of death, as the end of a sentence.
         again: Whether the run is tried once more.
     """
 

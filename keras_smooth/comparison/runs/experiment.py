@@ -76,12 +76,12 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A run with what it leaves.
+    """A run with its curves.
 
     Args:
         run: Its numbers.
         curves: The network's y, y', y'' at the test points, None where lost.
-        learning: The loss and the errors while it went on.
+        learning: The loss and the errors during training.
     """
 
     run: Run
@@ -105,7 +105,7 @@ class Experiment:
     def records(
         self, runs: Sequence[RunId], report: Callable[[RunId, int, float], None]
     ) -> Iterator[tuple[RunId, Record]]:
-        """Makes runs that one program serves, which is compiled once.
+        """Executes runs that share one compiled program.
 
         Args:
             runs: They may differ in initializer and seed.
@@ -117,7 +117,7 @@ class Experiment:
                 yield run, self._record(measurement, run, functools.partial(report, run))
 
     def network(self, run: RunId) -> keras.Model:
-        """Returns the network as the seed decides it."""
+        """Returns the network of a seed."""
         problem, dtype = self.problems[run.variant.problem], run.variant.dtype
         depth, _ = self.settings.depth_and_width()
         scaled = [keras.Input((problem.dim,), dtype=dtype)]
@@ -239,7 +239,7 @@ def _signal(model: keras.Model, x: np.ndarray) -> float:
         if isinstance(layer, layers.Dense):
             deviations.append(float(np.mean(np.std(value, axis=0))))
     first, last = deviations[0], deviations[-2]
-    # From zeros on, nothing gets through.
+    # If the first layer is constant, the signal is 0.
     return last / first if first else 0.0
 
 

@@ -13,7 +13,7 @@ LearningCurve = dict[str, list]
 
 
 class LearningMonitor:
-    """Measures a network while it trains, and leaves out the time which that takes.
+    """Measures a network while it trains, without counting the time of the measurements.
 
     The clock starts at the first point, because the program is compiled before it.
 
@@ -31,11 +31,11 @@ class LearningMonitor:
         self._every = epochs / NUM_POINTS
         self._due = 0.0
         self._clock = time.process_time
-        # The time that is not the training's, once its clock has started.
+        # Time of measurements since the clock has started.
         self._aside: float | None = None
 
     def after(self, iteration: int, loss: float) -> None:
-        """Measures if it is time to."""
+        """Measures if a measurement is due."""
         if iteration >= self._due:
             self._measure(iteration, loss)
             self._due = iteration + self._every

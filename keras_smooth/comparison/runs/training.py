@@ -16,7 +16,7 @@ Report = Callable[[int, float], None]  # called with iteration and loss
 
 
 def check_installed(method: str) -> None:
-    """Raises ImportError where a method needs what is not installed."""
+    """Raises an ImportError if a method needs a package that is not installed."""
     if method != "adam":
         minimizers.check_method(method)
 
@@ -107,7 +107,7 @@ def _train_adam(
     loss = float(model.evaluate(batch, verbose=0))
     finite = math.isfinite(loss)
     return {
-        "success": False,  # It looks at no gradient by which to tell.
+        "success": False,  # Adam does not test the gradient.
         "status": int(Status.ITERATION_LIMIT if finite else Status.NON_FINITE),
         "message": "Adam took all its steps." if finite else "The loss is not finite.",
         "nit": epochs,

@@ -1,4 +1,4 @@
-"""What is refused before anything is compiled, and what only warns.
+"""Errors before anything is compiled, and warnings.
 
 model.py      whether a model can be fitted
 shapes.py     whether x fits its inputs, and targets and their weights its outputs

@@ -23,7 +23,7 @@ _HALF = ("float16", "bfloat16")
 
 
 def check_fittable(request: Request) -> None:
-    """Raises an error if a model cannot be fitted; warns of what it has that is not used."""
+    """Raises an error if a model cannot be fitted; warns of parts that are not used."""
     model, terms = request.model, request.terms
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(
@@ -47,7 +47,7 @@ def check_fittable(request: Request) -> None:
         _check_loss(model)
     else:
         _warn_unused(model)
-    # Inside, Keras divides its losses by the number of replicas.
+    # Inside `strategy.run`, Keras divides its losses by the number of replicas.
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise ValueError(
             "fit_lbfgs was called inside strategy.scope(). Build and compile the model "

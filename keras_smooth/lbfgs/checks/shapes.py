@@ -32,7 +32,7 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
 
 
 def _check_inputs(expected: Any, x: Any) -> None:
-    """Raises an error if x has not the number or the shapes of the inputs of a graph."""
+    """Raises an error if x does not have the number or the shapes of the inputs of a graph."""
     inputs = keras.tree.flatten(expected)
     names = [tensor.name for tensor in inputs]
     if isinstance(expected, dict) and isinstance(x, dict):
@@ -42,7 +42,7 @@ def _check_inputs(expected: Any, x: Any) -> None:
                     f'Missing data for input "{name}": x has the keys {", ".join(x)}, the '
                     f"inputs of the model are {', '.join(expected)}."
                 )
-        # Keras leaves out what is too much in a dict.
+        # Keras ignores additional keys of a dict.
         x = {name: x[name] for name in expected}
     leaves = keras.tree.flatten(x)
     if len(leaves) != len(inputs):
@@ -62,7 +62,7 @@ def _check_inputs(expected: Any, x: Any) -> None:
             f"x has shape {_open(shape)}, but the input {tensor.name} of the model has "
             f"{wanted}: expected"
         )
-        # As Keras compares them: with or without a last axis of 1.
+        # Keras accepts shapes with or without a last axis of 1.
         if len(shape) == len(wanted) + 1 and shape[-1] == 1:
             shape = shape[:-1]
         elif len(shape) == len(wanted) - 1 and wanted[-1] == 1:
@@ -79,11 +79,11 @@ def _open(shape: Any) -> tuple:
 
 
 def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> None:
-    """Raises an error if targets are missing, or would be broadcast without a word.
+    """Raises an error if targets are missing, or would be broadcast silently.
 
     Args:
         model: Compiled model.
-        outputs: What it returns for a few rows.
+        outputs: Its outputs for a few rows.
         y: Targets of these rows.
         sample_weight: Their weights.
 
@@ -106,13 +106,13 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
         compared, targets = in_one_structure(model, compared, targets)
     if keras.tree.is_nested(sample_weight):
         _check_structure(y, sample_weight)
-    # A loss of a user's own may compare outputs and targets in another way.
+    # A loss of the user may compare outputs and targets in another way.
     names = [own_name(loss) for loss in losses if loss is not None]
     if not alike or any(name in ("", *_FREE) for name in names):
         return
     for output, target in zip(keras.tree.flatten(compared), keras.tree.flatten(targets)):
         shape, without = tuple(output.shape), tuple(output.shape[:-1])
-        # These Keras compares as they are meant, not by broadcasting.
+        # Keras handles these shapes without broadcasting.
         if tuple(target.shape) not in (shape, without, (*without, 1), (*shape, 1)):
             raise ValueError(
                 f"The model's output has shape {(None, *output.shape[1:])}, the targets "
@@ -124,9 +124,9 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
 
 
 def of_losses(loss: Any, outputs: Any, y: Any) -> tuple[Any, Any]:
-    """Returns all but the outputs and targets that a dict or list of losses leaves out."""
+    """Returns the outputs and targets that have a loss in a dict or list of losses."""
     if all(isinstance(each, list | tuple) for each in (loss, outputs, y)):
-        # Keras compares as many as there are losses.
+        # Keras compares as many outputs as there are losses.
         some = len(loss) < len(outputs)
         return (outputs[: len(loss)], y[: len(loss)]) if some else (outputs, y)
     if not all(isinstance(each, dict) for each in (loss, outputs, y)):
@@ -141,7 +141,7 @@ def in_one_structure(model: keras.Model, outputs: Any, y: Any) -> tuple[Any, Any
     flat, targets = keras.tree.flatten(outputs), keras.tree.flatten(y)
     names = list(outputs) if isinstance(outputs, dict) else None
     names = names or getattr(model, "output_names", [model.name])
-    # The keys of targets and of outputs, None without keys.
+    # The keys of targets and of outputs, or None.
     keys, expected = (
         set(each) if isinstance(each, dict) else None for each in (y, outputs)
     )
@@ -163,7 +163,7 @@ def in_one_structure(model: keras.Model, outputs: Any, y: Any) -> tuple[Any, Any
 
 
 def own_name(loss: Any) -> str:
-    """Returns the name of a function or class of Keras in small letters, "" of another."""
+    """Returns the name of a function or class of Keras in lower case, or ""."""
     if isinstance(loss, str):
         return loss.lower()
     kind = loss if hasattr(loss, "__name__") else type(loss)
@@ -172,7 +172,7 @@ def own_name(loss: Any) -> str:
 
 
 def _check_weights(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> None:
-    """Checks weights against the losses that they are multiplied with."""
+    """Raises an error if weights do not fit the losses that they multiply."""
     names = getattr(model, "output_names", [model.name])
     if isinstance(outputs, dict):
         names = sorted(outputs)

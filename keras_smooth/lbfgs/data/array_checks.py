@@ -1,4 +1,4 @@
-"""Whether an array can be used as data."""
+"""Checks of arrays of data."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ _NO_NUMBERS = "SUMm"
 
 
 def first_non_finite(array: np.ndarray, first_row: int = 0) -> tuple[tuple, Any] | None:
-    """Returns the first place of an inf or NaN and the value there, or None if there is none.
+    """Returns the first index of an inf or NaN and the value there, or None.
 
     Args:
         array: The array.
@@ -33,7 +33,7 @@ def _first(mask: np.ndarray, array: np.ndarray, first_row: int) -> tuple[tuple, 
 def check_not_negative(array: Any, first_row: int = 0) -> None:
     """Raises an error if a weight of a row is negative.
 
-    An array without numbers, or a single number, is refused with the other arrays.
+    `check_array` raises the errors of arrays without numbers and of single numbers.
     """
     array = np.asarray(array)
     if array.ndim and array.dtype.kind in "iuf" and np.any(array < 0):
@@ -61,7 +61,7 @@ def check_array(name: str, array: Any, first_row: int = 0) -> None:
             f"{name} must be real, received {array.dtype}: pass its real and imaginary "
             "parts as two arrays, or as columns."
         )
-    # A single word is refused for having no rows.
+    # A single string raises the error of a scalar.
     words = array.dtype.kind in _NO_NUMBERS and array.ndim
     if array.dtype == object or array.dtype.names or words:
         raise TypeError(

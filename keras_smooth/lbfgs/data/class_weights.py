@@ -1,4 +1,4 @@
-"""Weights of classes, made into weights of rows as Keras' `fit` makes them."""
+"""Weights of rows from weights of classes, as in Keras' `fit`."""
 
 from collections.abc import Mapping
 from typing import Any

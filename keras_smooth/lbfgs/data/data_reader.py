@@ -1,4 +1,4 @@
-"""What users pass as data, checked and read into tensors or a dataset of batches."""
+"""Validates the user's data and reads it into tensors or a dataset of batches."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ class ReadOptions:
     """How data is read.
 
     Args:
-        dtype: What floating-point data is cast to.
+        dtype: The dtype to which floats are cast.
         batch_size: With a dataset, the rows to hold in memory at a time, or None for all.
         class_weight: Weights by class, or None.
         strings: Whether x may have arrays of strings.
@@ -107,7 +107,7 @@ def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> Train
     if num_rows == 0:
         raise ValueError("The dataset is empty.")
     _check_has_weight(has_weight)
-    # Keras warns of every end that it was not told of.
+    # Keras warns if a dataset ends without a known cardinality.
     known = tf.data.experimental.assert_cardinality(num_batches)
     return TrainingData(dataset.apply(known), num_rows)
 
@@ -116,7 +116,7 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
     """Returns the checked points of an objective.
 
     Args:
-        x: Arrays in any nest, which may have different numbers of rows.
+        x: A structure of arrays, which may have different numbers of rows.
         options: How they are read.
         name: What x is called in messages.
 
@@ -129,13 +129,13 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
     if _is_dataset(x):
         raise TypeError(
             f"Received {name} of class {type(x).__name__}, but an objective takes all its points "
-            "at once: pass arrays, in any nest."
+            "at once: pass arrays, or dicts, lists or tuples of arrays."
         )
     for leaf in keras.tree.flatten(x):
         if not hasattr(leaf, "shape"):
             raise TypeError(
-                f"With `objective`, {name} must be arrays in a nest of dicts, lists or "
-                f"tuples, received {shown(leaf)} in it. Pass numpy.array(...)."
+                f"With `objective`, {name} must be arrays in dicts, lists or tuples, "
+                f"received {shown(leaf)} in it. Pass numpy.array(...)."
             )
         options.check(name, leaf)
     return ObjectivePoints(cast_to(options.dtype, map_tensors(tf.convert_to_tensor, x)))
@@ -176,7 +176,7 @@ def _in_memory(parts: tuple, options: ReadOptions) -> TrainingData:
 
 
 def _check_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
-    """Raises an error if a dataset has no end, nothing in it, or single rows."""
+    """Raises an error if a dataset is infinite, empty, or not in batches."""
     if isinstance(x, keras.utils.PyDataset):
         endless = x.num_batches is None
     else:
@@ -199,7 +199,7 @@ def _check_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
 
 
 def _elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
-    """Returns what a dataset yields, once."""
+    """Returns an iterator over the elements of a dataset."""
     if isinstance(x, keras.utils.PyDataset):
         return (x[i] for i in range(x.num_batches))
     return iter(x)

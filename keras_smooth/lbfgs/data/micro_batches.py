@@ -1,4 +1,4 @@
-"""The objective over all rows, one batch after another.
+"""The objective over all rows, batch by batch.
 
 Every loss that is an average over rows is the sum, over batches, of its value on the batch
 times the share of the batch; a loss that is a sum over rows has shares of 1.
@@ -28,7 +28,7 @@ class Rows(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """Rows that are read anew for every evaluation.
+    """Rows that are read again for every evaluation.
 
     Args:
         dataset: `tf.data.Dataset` of batches `(x, y, sample_weight)`.
@@ -58,7 +58,7 @@ def take(structure: Any, start: int, stop: int) -> Any:
 
 
 def at_once(data: Any, dtype: str) -> Rows:
-    """Returns data as one batch that is never cut."""
+    """Returns data as one batch that is never split."""
     return Rows(stacked=None, rest=data, shares=tf.ones(2, dtype))
 
 
@@ -74,7 +74,7 @@ def piece(structure: Any, i: int, count: int) -> Any:
 def cut_into_batches(
     data: Any, batch_size: int, num_batches: int, total: int | None, dtype: str
 ) -> Rows:
-    """Returns rows in batches of equal size, and a rest.
+    """Returns rows in batches of equal size, and the remaining rows.
 
     Args:
         data: Structure of tensors with one number of rows.
@@ -147,7 +147,7 @@ def is_average(value: Callable, sample: Any) -> bool:
     """
     size = num_rows(sample)
     if size < 2:
-        # It cannot be cut, and is never evaluated in batches.
+        # One row is never evaluated in batches.
         return True
     # Parts of unequal size tell the average of all rows from the average of averages.
     cut = max(1, (2 * size) // 3)
@@ -157,7 +157,7 @@ def is_average(value: Callable, sample: Any) -> bool:
     average = (cut * first + (size - cut) * second) / size
     scale = np.abs([first, second, whole]).max()
     tolerance = np.sqrt(np.finfo(whole.dtype).eps) * scale
-    # A loss that is not finite is for the run to report.
+    # The run reports a loss that is not finite.
     if abs(average - whole) <= tolerance or not np.isfinite(scale):
         return True
     if abs(first + second - whole) <= tolerance:

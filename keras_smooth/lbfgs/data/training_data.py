@@ -61,7 +61,7 @@ class TrainingData:
             yield take(self.parts, start, start + size)
 
     def split(self, fraction: float) -> tuple["TrainingData", "TrainingData"]:
-        """Returns all but the last rows, and the last rows."""
+        """Returns the rows without the last ones, and the last ones."""
         if not self.in_memory:
             raise ValueError(
                 "`validation_split` needs arrays, but x is a dataset that is read in "
@@ -101,7 +101,7 @@ class TrainingData:
 
 
 class ObjectivePoints(TrainingData):
-    """Tensors with different numbers of rows, which a user's objective gets as they are.
+    """Tensors with different numbers of rows, which the user's objective receives unchanged.
 
     Args:
         x: The tensors in any nest.
@@ -122,7 +122,7 @@ class ObjectivePoints(TrainingData):
 
 
 def _in_ranks_of(part: Any, other: Any) -> Any:
-    """Returns x, y or weights in the ranks of others, if those are as many."""
+    """Returns x, y or weights with the ranks of others, if the numbers of arrays agree."""
     leaves, others = keras.tree.flatten(part), keras.tree.flatten(other)
     if len(leaves) != len(others):
         return part

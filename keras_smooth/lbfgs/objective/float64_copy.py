@@ -16,7 +16,7 @@ from keras_smooth.lbfgs.objective.exact_losses import (
 from keras_smooth.lbfgs.objective.replicas import strategy_of
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
-# The latest of each model, with what it was made of.
+# The latest copy of each model, with its key.
 _copies = weakref.WeakKeyDictionary()
 
 
@@ -79,7 +79,7 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
             losses, weights = losses_as_compiled(model), loss_weights(model)
             copy.compile(optimizer=model.optimizer, loss=losses, loss_weights=weights)
         return copy
-    # Whatever the model's own code raises is the reason.
+    # The model's code can raise any error, which is the reason.
     except Exception as error:
         raise ValueError(
             f'dtype="float64" needs a copy of {type(model).__name__}, which Keras cannot '

@@ -1,4 +1,4 @@
-"""Variables that training moves without a gradient, as BatchNormalization's averages."""
+"""Variables that training changes without a gradient, such as moving averages."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ def recalibrate(
     """
     values = [[np.asarray(variable) for variable in variables]]
     for _ in range(2):
-        # An epoch of training moves them.
+        # One epoch of training.
         for batch in batches():
             for variable, value in objective.after_training(batch):
                 variable.assign(value)

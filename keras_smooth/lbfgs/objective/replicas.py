@@ -51,7 +51,7 @@ class Replicas:
         return len(self._devices) < self.count
 
     def each(self, make: Callable, values: Sequence) -> tuple:
-        """Returns what is made of a value for each replica of this worker, on its device."""
+        """Returns the results of a function for each replica of this worker, on its device."""
         results = []
         for value, device in zip(values, self._devices):
             with tf.device(device):
@@ -59,7 +59,7 @@ class Replicas:
         return tuple(results)
 
     def over_all_rows(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
-        """Returns what `micro_batches.over_all_rows` does, for the rows of all replicas."""
+        """Returns value and gradient over the rows of all replicas; see `micro_batches.over_all_rows`."""
         parts = self.each(
             lambda rows: micro_batches.over_all_rows(function, position, rows), data
         )

@@ -1,4 +1,4 @@
-"""Data as a minimizer gets it: at once, in batches, or on several devices."""
+"""The data of a minimizer: at once, in batches, or on several devices."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.replicas import Replicas
 
-# Rows on which it is tried whether a loss is an average over rows.
+# Number of rows with which a loss is tested for being an average over rows.
 _SAMPLE = 64
 
 
@@ -20,7 +20,7 @@ def shard(
     replicas: Replicas | None,
     batch_size: int | None,
 ) -> Any:
-    """Returns what the minimizer of an objective gets as data.
+    """Returns the data of the minimizer of an objective.
 
     Args:
         data: Rows or points.

@@ -1,4 +1,4 @@
-"""The objective of a user's own: named terms of a model and points."""
+"""The objective of the user: named terms of a model and points."""
 
 import inspect
 import weakref
@@ -13,14 +13,14 @@ from keras_smooth.lbfgs.objective.variables import Variable, is_among, name_of
 
 
 class Terms:
-    """A function of model and points whose terms are added up.
+    """A function of model and points whose terms are summed.
 
     The function is held weakly, so that this keeps no model alive that the function may refer
     to.
 
     Args:
         function: `function(model, x)` returns a scalar, or a dict of scalars by name.
-        weights: What terms are multiplied by, 1 if not given.
+        weights: Factors of the terms, 1 if not given.
         variables: Variables to train besides the weights of the model.
 
     Attributes:
@@ -62,7 +62,7 @@ class Terms:
                 "nothing to fit. Give one a weight that is not 0."
             )
         weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
-        # Of several dtypes the narrowest is what the sum is worth.
+        # The sum is as precise as the narrowest dtype.
         narrowest = min((term.dtype for term in weighted), key=lambda dtype: dtype.size)
         return tf.add_n([tf.cast(term, narrowest) for term in weighted])
 
@@ -90,7 +90,7 @@ def terms_of(objective: Any, loss_weights: Any, variables: Any) -> Terms | None:
     """Returns the terms of an objective, or None if there is none.
 
     Raises:
-        TypeError: If an argument is of another kind.
+        TypeError: If an argument has the wrong type.
         ValueError: If a weight is not finite, a variable is frozen or there twice, or there is
             something for an objective, but none.
     """

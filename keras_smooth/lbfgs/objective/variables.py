@@ -1,4 +1,4 @@
-"""What is trained: variables of Keras, which are given other values, and of TensorFlow."""
+"""The variables of a fit: those of Keras, whose values are replaced, and of TensorFlow."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-# More names than these make no sentence.
+# Messages list at most so many names.
 _MOST_NAMES = 8
 
 Variable: TypeAlias = keras.Variable | tf.Variable
@@ -18,7 +18,7 @@ def name_of(variable: Variable) -> str:
 
 
 def dtype_of(variable: Variable) -> str:
-    """Returns the dtype of a variable as a word."""
+    """Returns the name of the dtype of a variable."""
     return tf.as_dtype(variable.dtype).name
 
 
@@ -30,7 +30,7 @@ def names_of(variables: Sequence[Variable]) -> str:
 
 
 def is_among(variable: Variable, variables: Iterable[Variable]) -> bool:
-    """Returns whether a variable itself is there, whatever its value."""
+    """Returns whether a variable is in a list, by identity."""
     return any(variable is other for other in variables)
 
 

@@ -1,4 +1,4 @@
-"""Files that are written as a whole or not at all, whoever else writes or dies meanwhile."""
+"""Files that are written atomically, also if processes write or die at the same time."""
 
 import os
 import re
@@ -11,10 +11,10 @@ _SUFFIX = "partial"
 
 
 def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
-    """Writes a file under a name of its own, which it then gives the final one.
+    """Writes a file under a temporary name, and then renames it.
 
-    A reader sees the file that was there before or the new one. The new one is on disk before
-    it has its name, so that a machine that loses its power leaves no half of it either.
+    A reader sees the old file or the new one. The new one is flushed to disk before
+    it is renamed, so that a loss of power does not leave a partial file either.
 
     Raises:
         OSError: If the directory cannot be written, or the disk is full.
@@ -22,7 +22,7 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     name = f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(8)}.{_SUFFIX}"
     partial = path.with_name(name)
     try:
-        # Not one that exists, nor a link to anywhere.
+        # Neither an existing file nor a link.
         with open(partial, "xb") as file:
             for content in parts:
                 file.write(content)
@@ -32,7 +32,7 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
         os.replace(partial, path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
-        # A full disk does not say of which file.
+        # The error of a full disk lacks the name of the file.
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
@@ -40,7 +40,7 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Removes what processes of this machine have left that were killed while they wrote."""
+    """Removes temporary files of processes of this machine that were killed."""
     for path in directory.glob(f".*.{_SUFFIX}"):
         match = re.search(r"\.([^.]*)\.([0-9]+)\.[0-9a-f]{16}\.partial$", path.name)
         if match and match[1] == _host() and not _runs(int(match[2])):
@@ -53,13 +53,13 @@ def _host() -> str:
 
 def _runs(process: int) -> bool:
     if os.name != "posix":
-        return True  # There a signal 0 would end it.
+        return True  # On Windows, signal 0 would end the process.
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # It runs, as another user.
+        pass  # The process runs as another user.
     return True
 
 

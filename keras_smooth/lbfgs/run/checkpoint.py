@@ -1,4 +1,4 @@
-"""Checkpoints of a run on disk: written as a whole or not at all, and checked when read."""
+"""Checkpoints of a run on disk: written atomically, and validated when read."""
 
 import contextlib
 import hashlib
@@ -22,9 +22,9 @@ FORMAT = 3
 OLD_FORMATS = (1, 2)
 _OPTIONS_OF_OLD = ("format", "method", "num_correction_pairs")
 _NAME = "fit_lbfgs-{:012d}.checkpoint"
-# Nothing else that lies in the directory is ever read or removed.
+# No other files of the directory are read or removed.
 _PATTERN = "fit_lbfgs-" + 12 * "[0-9]" + ".checkpoint"
-# What reading raises where a file is not as it was written.
+# Errors of reading a damaged file.
 _DAMAGES = (ValueError, KeyError, TypeError, AttributeError)
 _DIGEST = hashlib.sha256().digest_size
 
@@ -33,8 +33,8 @@ class Checkpoint:
     """The checkpoints of one run in one directory, the latest two.
 
     Args:
-        directory: Made where it does not exist.
-        identity: What the run is of, as JSON: a checkpoint with another is refused.
+        directory: The directory, created if it does not exist.
+        identity: The identity of the run, as JSON; a checkpoint with another one is an error.
         writes: Whether this process will save there.
 
     Raises:
@@ -53,7 +53,7 @@ class Checkpoint:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             if writes:
-                # It has no name: nothing is left there.
+                # A temporary file without a name, which leaves nothing.
                 tempfile.TemporaryFile(dir=self._directory).close()
         except OSError as error:
             raise ValueError(
@@ -70,13 +70,13 @@ class Checkpoint:
         digest = hashlib.sha256(content).digest()
         atomic_files.write(self._directory / _NAME.format(nit), (digest, content))
         for path in self._paths()[KEEP:]:
-            # Another process in this directory may have been faster.
+            # Another process may have removed it.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         atomic_files.remove_leftovers(self._directory)
 
     def load(self) -> dict[str, np.ndarray] | None:
-        """Returns the arrays of the latest file that is whole, or None if none is there.
+        """Returns the arrays of the latest valid file, or None if there is no file.
 
         Those of older versions have the entry "old".
 
@@ -89,7 +89,7 @@ class Checkpoint:
             try:
                 arrays = _read(path)
             except FileNotFoundError:
-                # Another process has newer ones.
+                # Another process has written newer files.
                 return self.load()
             if arrays is None:
                 continue
@@ -115,7 +115,7 @@ class Checkpoint:
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
-    """Returns the arrays of a file, or None if it is not as it was written."""
+    """Returns the arrays of a file, or None if it is damaged."""
     content = path.read_bytes()
     if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
         return None
@@ -123,7 +123,7 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
         with np.load(io.BytesIO(content[_DIGEST:]), allow_pickle=False) as file:
             arrays = dict(file)
         is_whole = isinstance(json.loads(arrays["identity"].tobytes()), dict)
-    # What somebody else has made may be anything, with a digest that is right.
+    # A crafted file may have any content and the right digest.
     except (*_DAMAGES, OSError, EOFError, zipfile.BadZipFile):
         return None
     return arrays if is_whole else None

@@ -1,4 +1,4 @@
-"""A model and its data, made into what a minimizer needs, and the way back."""
+"""A model and its data, in the form that a minimizer needs."""
 
 from typing import Any
 
@@ -24,12 +24,12 @@ from keras_smooth.lbfgs.run.program import key_of, program_of
 from keras_smooth.models.identity import digest
 from keras_smooth.presentation.warn import warn_once
 
-# Rows on which a model is tried before anything is compiled.
+# Number of rows on which a model is evaluated before anything is compiled.
 _SAMPLE = 64
 
 
 class FitProblem:
-    """The objective and the minimizer of a fit, its data, and the way back to the model.
+    """The objective, minimizer and data of a fit; it also writes weights to the model.
 
     Args:
         request: Of the fit.
@@ -37,13 +37,13 @@ class FitProblem:
         validation: Other data, or None.
 
     Attributes:
-        key: What tells its program apart.
-        model: The user's.
+        key: The key of its program.
+        model: The user's model.
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
         replicas: The replicas that share the data, or None.
-        points: The rows, or the points of now.
-        data: What the minimizer gets as data.
+        points: The rows, or the current points.
+        data: The data of the minimizer.
 
     Raises:
         ValueError: If shapes do not fit, the loss cannot be taken in batches, or the
@@ -57,7 +57,7 @@ class FitProblem:
         self._request, self._rows, self._written = request, data, ""
         self.model = self.worker = model = request.model
         if request.dtype:
-            # Points need not be inputs of the model.
+            # The points of an objective need not be inputs of the model.
             self.worker = in_float64(model, sample[0] if terms is None else None)
         self.key = key_of(request, data)
         program = program_of(self.worker, compilation(model), terms, self.key, data.parts)
@@ -77,7 +77,7 @@ class FitProblem:
         else:
             warn_of_terms(model, self.objective, data.parts[0])
         self.moving = [v for v, _ in self.objective.after_training(sample)]
-        # Seeds, which are integers, move as well.
+        # Seeds, which are integers, change as well.
         moving = [*self.moving, *(variable.value for variable in self.moving)]
         self._kept = [
             variable
@@ -90,7 +90,7 @@ class FitProblem:
             self._check(validation.sample(_SAMPLE))
 
     def move(self, points: TrainingData) -> None:
-        """Uses other points of the same form as the data."""
+        """Replaces the data by other points of the same form."""
         self.points = points
         batch_size = self._request.batch_size
         self.data = shard(points, self.objective, self.replicas, batch_size)
@@ -112,16 +112,16 @@ class FitProblem:
         return outputs
 
     def start(self) -> tf.Tensor:
-        """Returns the weights that the user's model has now."""
+        """Returns the current weights of the user's model."""
         if self.worker is not self.model:
             self.worker.set_weights(self.model.get_weights())
         self._written = self._digest()
         return self.objective.position
 
     def was_changed(self) -> bool:
-        """Returns whether somebody has written other values than the fit did last.
+        """Returns whether values were changed since the fit last wrote them.
 
-        To weights, to what is frozen, or to a variable that an objective reads.
+        The values are those of weights, frozen variables, or variables that an objective reads.
         """
         return self.on_any_worker(self._digest() != self._written)[0]
 
@@ -129,7 +129,7 @@ class FitProblem:
         return digest([*self._request.trained, *self._kept])
 
     def assign(self, position: tf.Tensor, averages: bool = True) -> None:
-        """Writes weights, and perhaps the averages that belong to them, into the user's model."""
+        """Writes weights, and optionally their moving averages, to the user's model."""
         self.objective.assign(position)
         if self.moving and averages:
             recalibrate(
@@ -142,7 +142,7 @@ class FitProblem:
         self._written = self._digest()
 
     def trained(self, position: tf.Tensor | None = None) -> list[np.ndarray]:
-        """Returns what is trained in the user's dtypes, as it is or at a position."""
+        """Returns the trained values in the user's dtypes, the current ones or those of a position."""
         variables = self._request.trained
         values = variables if position is None else self.objective.unflatten(position)
         return [np.asarray(value, dtype_of(v)) for v, value in zip(variables, values)]

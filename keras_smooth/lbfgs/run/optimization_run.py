@@ -1,4 +1,4 @@
-"""A minimizer's way from a start: states one after another, restarts and an honest end."""
+"""The iterations of a minimizer, with restarts, and their result."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from keras_smooth.lbfgs.run.program import ScaledData
 
 
 class Best(NamedTuple):
-    """The lowest point so far."""
+    """The point with the lowest loss so far."""
 
     position: tf.Tensor
     fun: float
@@ -45,7 +45,7 @@ class Sizes(NamedTuple):
 
 
 class OptimizationRun:
-    """The iterations of a minimizer from a start, with restarts and an honest end.
+    """The iterations of a minimizer from a start, with restarts, and their result.
 
     Args:
         minimizer: A compiled minimizer.
@@ -71,7 +71,7 @@ class OptimizationRun:
         self._assign = assign
         self._request = request
         self._finished = [0, 1]
-        # The iterations at which a line search that failed began again.
+        # The iterations at which a failed line search was restarted.
         self.restarts: list[int] = []
         self.status: Status | None = None
         self._dtype = position.dtype.name
@@ -114,7 +114,7 @@ class OptimizationRun:
         return ScaledData(self._rows, tf.constant(self._scale, self._dtype))
 
     def advance(self, nit: int) -> None:
-        """Iterates until `self.nit == nit` or the descent is over; assigns the best."""
+        """Iterates until `self.nit == nit` or the end; assigns the best position."""
         while self.status is None and self.nit < nit:
             before = self.state
             self.state = self._minimizer.advance(
@@ -125,26 +125,26 @@ class OptimizationRun:
         self._assign(self.best.position)
 
     def move(self, data: Any) -> None:
-        """Goes on from the best position with other data, and what fits them of the memory."""
+        """Continues from the best position with other data, and the part of the memory that fits."""
         self._rows = data
         self._go_on(self._minimizer.move(self.state, self.best.position, self._data))
 
     def jump(self, position: tf.Tensor) -> None:
-        """Goes on from another position with empty memory, also where it had ended."""
+        """Continues from another position with an empty memory, also after an end."""
         self._go_on(self._minimizer.begin(position, self._data))
 
     def interrupt(self) -> None:
-        """Ends the descent wherever it is; assigns the best."""
+        """Ends the run; assigns the best position."""
         self._assign(self.best.position)
         self.status = Status.INTERRUPTED
 
     def stop_if(self, condition: bool, status: Status) -> None:
-        """Ends the descent, unless it has ended for another reason."""
+        """Ends the run, unless it has ended for another reason."""
         if condition and self.status is None:
             self.status = status
 
     def result(self) -> OptimizeResult:
-        """Returns how the descent ended, or that its iterations are used up."""
+        """Returns the result of the run."""
         status = Status.ITERATION_LIMIT if self.status is None else self.status
         return OptimizeResult(
             success=status in (Status.TOLERANCE, Status.TARGET),
@@ -158,13 +158,13 @@ class OptimizationRun:
         )
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """Returns all that a run needs to go on, as arrays by name."""
+        """Returns the state of a run as arrays by name."""
         state = {f"state_{i}": a for i, a in enumerate(tf.nest.flatten(self.state))}
         arrays = {
             **state,
             "best_position": self.best.position,
             "best": [self.best.fun, self.best.grad_norm],
-            # By the name that checkpoints of all versions have.
+            # The name is the same in checkpoints of all versions.
             "deaths": np.array(self.restarts, dtype=int),
             "finished": self._finished,
             "sizes": self._start,
@@ -173,7 +173,7 @@ class OptimizationRun:
         return {name: np.asarray(array) for name, array in arrays.items()}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Goes on from a snapshot of a run of the same minimizer."""
+        """Continues from a snapshot of a run of the same minimizer."""
         like = tf.nest.flatten(self.state)
         saved = [
             tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], part.dtype), part.shape)
@@ -184,7 +184,7 @@ class OptimizationRun:
         self._restore_all_but_state(snapshot)
 
     def restore_without_memory(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Goes on from a snapshot of another minimizer, whose memory is of no use here."""
+        """Continues from a snapshot of another minimizer, without its memory."""
         self._restore_all_but_state(snapshot)
         # The third and fourth of a state, whatever the minimizer.
         finished = (int(snapshot["state_2"]), int(snapshot["state_3"]))
@@ -217,7 +217,7 @@ class OptimizationRun:
         ]
 
     def _go_on(self, state: Any) -> None:
-        """Goes on from a state that one more evaluation has made, also after an end."""
+        """Continues from a state of one more evaluation, also after an end."""
         nit, nfev = self.nit, self.nfev + 1
         self.state, self._finished = state, [0, 0]
         self._finished = [nit - self.nit, nfev - self.nfev]
@@ -225,7 +225,7 @@ class OptimizationRun:
         self._look()
 
     def _look(self) -> None:
-        """Begins a record of the best, and ends where nothing is to do."""
+        """Records the best position, and ends the run if nothing is left to do."""
         self.best = self._point()
         if not math.isfinite(self.best.fun) or not math.isfinite(self.best.grad_norm):
             self.status = Status.NON_FINITE
@@ -239,7 +239,7 @@ class OptimizationRun:
             self.best = latest
 
     def _judge(self, before: Any) -> None:
-        """Tells a reached tolerance, a dead line search and a stall apart."""
+        """Determines the status: tolerance reached, line search failed or stalled."""
         if self.best.grad_norm <= self._tolerance:
             self.status = Status.TOLERANCE
             return

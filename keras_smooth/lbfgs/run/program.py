@@ -1,8 +1,8 @@
-"""One compiled minimizer for a model and its data's form, for as long as the model lives.
+"""One compiled minimizer for a model and the form of its data, kept with the model.
 
 A loss of `compile` is compiled until the model is compiled again, as for `fit`. An objective
-is a function of the user's own, which may read anything from Python: it is traced for every
-fit, and compiled again where the trace is another.
+is a function of the user, which may read anything from Python: it is traced for every
+fit, and compiled again if the trace has changed.
 """
 
 import functools
@@ -20,7 +20,11 @@ from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.replicas import replicas_of
 from keras_smooth.lbfgs.objective.terms import Terms
 from keras_smooth.lbfgs.request import Request
-from keras_smooth.lbfgs.run.without_xla import MinimizerWithoutXla, supports_xla
+from keras_smooth.lbfgs.run.without_xla import (
+    MinimizerWithoutXla,
+    refusing_lists_that_grow,
+    supports_xla,
+)
 from keras_smooth.models.identity import fingerprint
 from keras_smooth.models.tracing import traced
 
@@ -28,7 +32,7 @@ _programs = weakref.WeakKeyDictionary()
 
 
 class ProgramKey(NamedTuple):
-    """What tells the programs of one model apart.
+    """The key of a program among those of one model.
 
     Args:
         method: Of the minimizer.
@@ -111,11 +115,15 @@ class Program:
 
     def _minimizer(self, jit_compile: bool) -> Minimizer:
         objective, whole = self.objective, jit_compile
-        function: Any = self._traced if self._has_terms else objective.value_and_gradient
-        if self._replicas or not self._key.in_memory:
+        is_evaluated_alone = self._replicas or not self._key.in_memory
+        is_traced = self._has_terms and not is_evaluated_alone
+        function: Any = self._traced if is_traced else objective.value_and_gradient
+        if jit_compile:
+            function = refusing_lists_that_grow(function)
+        if is_evaluated_alone:
             # Neither a dataset nor a sum over devices can be inside a program of XLA: one
             # evaluation is such a program, and the loop around it is a graph.
-            compiled = traced(objective.value_and_gradient, jit_compile=jit_compile)
+            compiled = traced(function, jit_compile=jit_compile)
             whole = False
 
             def function(position: tf.Tensor, data: tuple) -> Any:

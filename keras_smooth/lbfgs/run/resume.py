@@ -1,4 +1,4 @@
-"""What of a fit is kept in a checkpoint, and how a fit goes on from one."""
+"""The content of a checkpoint, and how a fit continues from one."""
 
 import contextlib
 import json
@@ -22,14 +22,14 @@ from keras_smooth.models import copies
 from keras_smooth.models.identity import digest
 from keras_smooth.presentation.warn import warn
 
-# What reading raises where entries are not as they were written.
+# Errors of reading damaged entries.
 _DAMAGES = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 # The weights of a model after its latest run with a checkpoint, and the start of that run.
 _ends = weakref.WeakKeyDictionary()
 
 
 class Resumable:
-    """A fit that saves itself after every chunk of iterations.
+    """A fit that is saved after every chunk of iterations.
 
     Of several workers the chief writes, and all read what it wrote.
 
@@ -54,13 +54,13 @@ class Resumable:
             identity["resample"] = request.resample.identity
         self._checkpoint = Checkpoint(directory, identity, self._is_chief)
         self._saved = self._checkpoint.load()
-        # Before what may raise on one worker alone: the others would wait for it.
+        # Before anything that may raise an error on one worker only, since others would wait.
         if replicas and replicas.several_workers:
             replicas.check_same(checkpoint=digest((self._saved or {}).values()))
         self._start = self._checked_start()
 
     def begin(self, position: tf.Tensor) -> tf.Tensor:
-        """Returns the position to begin at, and gives seeds, averages and points back."""
+        """Returns the position to start at, and restores seeds, averages and points."""
         if self._saved is None:
             return position
         with self._reading() as saved:
@@ -75,7 +75,7 @@ class Resumable:
             return tf.ensure_shape(best, position.shape)
 
     def restore(self, run: OptimizationRun, history: keras.callbacks.History) -> None:
-        """Lets a run that began there, and its history, go on from the checkpoint.
+        """Restores a run and its history from the checkpoint.
 
         Raises:
             ValueError: If the objective has another value there than it had.
@@ -126,13 +126,13 @@ class Resumable:
         self._checkpoint.save(run.nit, arrays)
 
     def end(self) -> None:
-        """Remembers that the weights which the model has now are of this run."""
+        """Remembers that the current weights of the model are of this run."""
         weights = digest(self._problem.trained())
         _ends[self._problem.model] = (weights, self._start)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[dict[str, np.ndarray]]:
-        """Yields what was saved, and says of an error in it that the checkpoint is damaged."""
+        """Yields the saved arrays; an error in reading them says that the checkpoint is damaged."""
         try:
             yield self._saved or {}
         except (*_DAMAGES, tf.errors.InvalidArgumentError) as error:
@@ -142,7 +142,7 @@ class Resumable:
             ) from error
 
     def _checked_start(self) -> str:
-        """Returns what tells the start of the run from others.
+        """Returns the identity of the start of the run.
 
         Raises:
             ValueError: If the model is neither at the start of the saved run nor at its end.
@@ -175,7 +175,7 @@ def _moving_and_frozen(problem: FitProblem) -> tuple[list, list]:
 
 
 def _identity(problem: FitProblem) -> dict[str, Any]:
-    """Returns what must be the same for a run to go on, as JSON.
+    """Returns what must be the same for a run to continue, as JSON.
 
     Without the names that Keras counts up in a process.
     """

@@ -1,5 +1,7 @@
-"""What XLA cannot compile is run without it, with one warning."""
+"""Fits that XLA cannot compile run without it, with one warning."""
 
+import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.models import graph
 from keras_smooth.presentation.warn import warn
 
-# Of these classes are XLA's refusals; what fails without XLA as well is no refusal.
+# XLA refuses with these errors. An error that occurs without XLA as well is not a refusal.
 _REFUSALS = (
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
@@ -58,6 +60,35 @@ class MinimizerWithoutXla:
             _warn(error.message.splitlines()[0][:160])
         self._minimizer, self._jit_compile = slower, False
         return result
+
+
+def refusing_lists_that_grow(function: Callable) -> Callable:
+    """Returns a function that refuses XLA if a `tf.TensorArray` in it has a dynamic size.
+
+    XLA ignores what is written behind the end of such an array, without an error, so that the
+    numbers would be wrong.
+
+    Args:
+        function: Function of tensors that returns a tuple of tensors, called while it is traced.
+    """
+
+    @functools.wraps(function)
+    def checked(*args: Any) -> Any:
+        values = function(*args)
+        graph = values[0].graph.as_graph_def()
+        bodies = (body.node_def for body in graph.library.function)
+        if any(map(_grows_a_list, itertools.chain(graph.node, *bodies))):
+            raise tf.errors.InvalidArgumentError(
+                None, None, "it ignores a tf.TensorArray with dynamic_size=True"
+            )
+        return values
+
+    return checked
+
+
+def _grows_a_list(node: Any) -> bool:
+    grows = "resize_if_index_out_of_bounds"
+    return node.op == "TensorListResize" or grows in node.attr and node.attr[grows].b
 
 
 def supports_xla(model: keras.Model) -> bool:

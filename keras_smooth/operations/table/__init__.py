@@ -2,12 +2,12 @@
 
 functions.py        functions of single numbers
 arithmetic.py       functions of two numbers that broadcast
-identities.py       what gives its inputs back, also with another gradient
-products.py         matrix products, convolutions and what is linear in two inputs
+identities.py       operations that return their inputs, also with another gradient
+products.py         matrix products, convolutions and other bilinear operations
 reductions.py       sums, means, products and extremes over axes
-shapes.py           what only moves entries to other places
+shapes.py           operations that only move entries
 gathers.py          indices and segments
-selection.py        pieces: the larger, the clipped, the chosen
+selection.py        piecewise operations: maxima, clipping, selection
 images.py           pooling and resizing
 linear_algebra.py   inverses, factors, determinants
 spectral.py         Fourier transforms and complex numbers

@@ -1,4 +1,4 @@
-"""Indices and segments: entries that are taken from places, or put together in others."""
+"""Gathers, scatters and segments."""
 
 from typing import Any
 

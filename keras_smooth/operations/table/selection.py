@@ -1,4 +1,4 @@
-"""Functions of pieces: the larger, the clipped, the chosen, and what jumps."""
+"""Piecewise operations: maxima, clipping, selection, and jumps."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What only moves entries to other places."""
+"""Operations that only move entries."""
 
 from typing import Any
 
