@@ -15,9 +15,15 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.minimizers import Minimizer, num_pairs_of
+from keras_smooth.lbfgs.minimizers import (
+    LeastSquares,
+    Minimizer,
+    needs_residuals,
+    num_pairs_of,
+)
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.replicas import replicas_of
+from keras_smooth.lbfgs.objective.residuals import Residuals
 from keras_smooth.lbfgs.objective.terms import Terms
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.without_xla import MinimizerWithoutXla, supports_xla
@@ -67,11 +73,14 @@ class Program:
     Attributes:
         objective: What is minimized.
         minimizer: What minimizes it.
+        residuals: What it squares, or None if that is not needed.
         read: The variables that an objective reads and that are not trained.
     """
 
     def __init__(self, model: keras.Model, terms: Terms | None, key: ProgramKey):
         self.objective = Objective(model, terms)
+        of_residuals = needs_residuals(key.method)
+        self.residuals = Residuals(self.objective) if of_residuals else None
         self._traced: Any = traced(self.objective.value_and_gradient)
         self._has_terms = terms is not None
         self.read: list[tf.Variable] = []
@@ -98,6 +107,8 @@ class Program:
         return self._fingerprints.setdefault(form, now) == now
 
     def _minimizer(self, jit_compile: bool) -> Minimizer:
+        if self.residuals is not None:
+            return self._least_squares(self.residuals, jit_compile)
         objective, whole = self.objective, jit_compile
         function: Any = self._traced if self._has_terms else objective.value_and_gradient
         if self._replicas or not self._key.in_memory:
@@ -116,6 +127,20 @@ class Program:
         return Minimizer(
             over_all_rows, self._key.method, self._key.num_correction_pairs, whole
         )
+
+    def _least_squares(self, residuals: Residuals, jit_compile: bool) -> Minimizer:
+        # XLA takes ten times as long as TensorFlow to decompose a matrix: it compiles evaluations,
+        # and the loop around them is a graph.
+        functions = LeastSquares(
+            self.objective.value_and_gradient, residuals.values, residuals.linearized
+        )
+
+        def over_all_rows(function):
+            compiled = traced(function, jit_compile=jit_compile)
+            return lambda position, rows: compiled(position, rows.rest)
+
+        over_all = tf.nest.map_structure(over_all_rows, functions)
+        return Minimizer(over_all, self._key.method, self._key.num_correction_pairs, False)
 
 
 def program_of(

@@ -1,0 +1,269 @@
+"""Damped Gauss-Newton for sums of squares, with one Jacobian an iteration and several steps of it.
+
+Of residuals r with the Jacobian J at a position p, the damped step d solves
+
+    (J'J + damping I) d = -J' r    or its dual    d = -J' z, (J J' + damping I) z = r
+
+whichever is smaller. A Jacobian and its product with itself cost a hundred times what residuals
+do. So the step is corrected with the same matrix until r(p + d), not only its linear model,
+satisfies the equation: d += -(J'J + damping I)^-1 (J' r(p + d) + damping d), a chord method. Its
+first correction is the geodesic acceleration of Transtrum and Sethna. And the damping is not
+guessed from the ratio of actual and predicted decrease: powers of ten of it are tried until the
+lowest loss is between two of them.
+
+References:
+    Marquardt, 1963, "An algorithm for least-squares estimation of nonlinear parameters", Journal
+    of the Society for Industrial and Applied Mathematics 11; Transtrum and Sethna, 2012,
+    "Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares minimization",
+    arXiv:1201.5885; Kelley, 2003, "Solving nonlinear equations with Newton's method", section 2.3
+    (the chord method).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_smooth.lbfgs.minimizers.line_search import is_finite
+from keras_smooth.lbfgs.minimizers.quasi_newton import is_below
+
+TAKES_PAIRS = False
+NEEDS_RESIDUALS = True
+PACKAGES = ()
+# The first damping as a fraction of the trace of J'J, what one is multiplied by, and the most.
+FIRST_DAMPING = 1e-3
+FACTOR = 10.0
+MOST_DAMPING = 1e12
+# Steps with one matrix: on the article's net 4 need twice as many iterations as 12, 40 as many.
+MOST_CORRECTIONS = 12
+
+
+class LeastSquares(NamedTuple):
+    """A sum of squares: functions of a vector `(n,)`.
+
+    Args:
+        value_and_gradient: Returns the sum and its gradient.
+        residuals: Returns what is squared, `(m,)`.
+        linearized: Returns it and its Jacobian, `(m, n)`.
+    """
+
+    value_and_gradient: Callable
+    residuals: Callable
+    linearized: Callable
+
+
+class State(NamedTuple):
+    """Where the minimizer is; the first seven names are TFP's.
+
+    Args:
+        damping: Of the latest step, 0 before the first.
+    """
+
+    converged: tf.Tensor
+    failed: tf.Tensor
+    num_iterations: tf.Tensor
+    num_objective_evaluations: tf.Tensor
+    position: tf.Tensor
+    objective_value: tf.Tensor
+    objective_gradient: tf.Tensor
+    damping: tf.Tensor
+
+
+class Trials(NamedTuple):
+    """What dampings gave that were tried.
+
+    Args:
+        value: The lowest sum of squares.
+        step: Its step, `(n,)`.
+        damping: Its damping.
+        low: The smallest damping that was tried.
+        high: The largest one.
+        num_evaluations: Number of evaluations of the residuals.
+    """
+
+    value: tf.Tensor
+    step: tf.Tensor
+    damping: tf.Tensor
+    low: tf.Tensor
+    high: tf.Tensor
+    num_evaluations: tf.Tensor
+
+
+def check_installed() -> None:
+    """Raises nothing: TensorFlow is all that it needs."""
+
+
+def begin(function: LeastSquares, position: tf.Tensor, num_correction_pairs: int) -> State:
+    """Returns the state at a position; the number of pairs has no meaning here."""
+    del num_correction_pairs
+    value, gradient = function.value_and_gradient(position)
+    return State(
+        converged=tf.constant(False),
+        failed=~is_finite(value, tf.reduce_sum(gradient)),
+        num_iterations=tf.constant(0),
+        num_objective_evaluations=tf.constant(1),
+        position=position,
+        objective_value=value,
+        objective_gradient=gradient,
+        damping=tf.zeros_like(value),
+    )
+
+
+def move(state: State, begun: State) -> State:
+    """Returns the state on other data, with the damping of before."""
+    return begun._replace(damping=state.damping)
+
+
+def advance(function: LeastSquares, state: State, num_iterations, tolerance) -> State:
+    """Returns the state after at most so many iterations more."""
+    limit = state.num_iterations + num_iterations
+
+    def goes_on(state: State):
+        return (state.num_iterations < limit) & ~state.converged & ~state.failed
+
+    return tf.while_loop(
+        goes_on, lambda state: [_iterate(function, state, tolerance)], [state]
+    )[0]
+
+
+def _iterate(function: LeastSquares, state: State, tolerance) -> State:
+    """Returns the state after an iteration: with the same position if no step is lower."""
+    residuals, jacobian = function.linearized(state.position)
+    system = DampedSystem(residuals, jacobian)
+    before = tf.reduce_sum(residuals**2)
+    smallest = residuals.dtype.as_numpy_dtype(2.0 ** -_DIGITS[residuals.dtype]) * system.trace
+    first = tf.where(state.damping > 0.0, state.damping, FIRST_DAMPING * system.trace)
+
+    def tried(damping):
+        return system.solve(
+            lambda step: function.residuals(state.position + step), damping
+        )
+
+    best = _lowest(tried, before, tf.maximum(first, smallest), smallest)
+    good = best.value < before
+    position = tf.where(good, state.position + best.step, state.position)
+    value, gradient = function.value_and_gradient(position)
+    return State(
+        converged=is_below(tolerance, gradient),
+        failed=~good,
+        num_iterations=state.num_iterations + tf.cast(good, tf.int32),
+        num_objective_evaluations=state.num_objective_evaluations
+        + best.num_evaluations
+        + 2,
+        position=position,
+        objective_value=value,
+        objective_gradient=gradient,
+        damping=best.damping,
+    )
+
+
+# Of the damping that is added to a matrix with a trace, less is lost in rounding.
+_DIGITS = {tf.float64: 53, tf.float32: 24}
+
+
+def _lowest(tried: Callable, before, first, smallest) -> Trials:
+    """Returns trials whose best damping has a larger and a smaller one beside it.
+
+    Args:
+        tried: Returns value, step and number of evaluations of a damping.
+        before: The value to be below.
+        first: The damping to try first.
+        smallest: The smallest one.
+    """
+
+    def goes_down(now: Trials):
+        return (now.value < before) & (now.damping == now.low) & (now.low > smallest)
+
+    def goes_up(now: Trials):
+        return ((now.damping == now.high) | ~(now.value < before)) & (
+            now.high < MOST_DAMPING * first
+        )
+
+    def try_one(now: Trials):
+        is_down = goes_down(now)
+        down, up = tf.maximum(now.low / FACTOR, smallest), now.high * FACTOR
+        damping = tf.where(is_down, down, up)
+        value, step, count = tried(damping)
+        is_better = value < now.value
+        return [
+            Trials(
+                value=tf.where(is_better, value, now.value),
+                step=tf.where(is_better, step, now.step),
+                damping=tf.where(is_better, damping, now.damping),
+                low=tf.where(is_down, damping, now.low),
+                high=tf.where(is_down, now.high, damping),
+                num_evaluations=now.num_evaluations + count,
+            )
+        ]
+
+    value, step, count = tried(first)
+    begun = Trials(value, step, first, first, first, count)
+    return tf.while_loop(lambda now: goes_down(now) | goes_up(now), try_one, [begun])[0]
+
+
+class DampedSystem:
+    """The equation of a damped step: the normal equation, or its dual if that is smaller.
+
+    Its unknown u is minus the step, or what minus the step is J' times.
+
+    Args:
+        residuals: At the position, `(m,)`.
+        jacobian: There, `(m, n)`.
+    """
+
+    def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor):
+        num_residuals, num_weights = jacobian.shape
+        self._residuals, self._jacobian = residuals, jacobian
+        self._is_dual = num_residuals <= num_weights
+        matrix = tf.matmul(
+            jacobian, jacobian, transpose_a=not self._is_dual, transpose_b=self._is_dual
+        )
+        trace = tf.linalg.trace(matrix)
+        # A decomposition of what is not finite, or of zeros, is an error.
+        usable = tf.math.is_finite(trace) & (trace > 0.0)
+        self.trace = tf.where(usable, trace, tf.ones_like(trace))
+        self._matrix = tf.where(usable, matrix, tf.zeros_like(matrix))
+
+    def solve(self, residuals_after: Callable, damping: tf.Tensor) -> tuple:
+        """Returns the lowest sum of squares, its step, and the number of evaluations.
+
+        Args:
+            residuals_after: Returns the residuals after a step.
+            damping: What is added to the diagonal.
+        """
+        diagonal = tf.linalg.diag_part(self._matrix) + damping
+        # Unlike Cholesky's it is no error of TensorFlow where rounding makes the matrix indefinite:
+        # such steps are judged as all others.
+        decomposition = tf.linalg.lu(tf.linalg.set_diag(self._matrix, diagonal))
+
+        def goes_on(count, unknown, residuals, value, best, lowest, falls):
+            return falls
+
+        def correct(count, unknown, residuals, value, best, lowest, falls):
+            error = self._transposed(residuals) - damping * unknown
+            unknown += tf.linalg.lu_solve(*decomposition, error[:, None])[:, 0]
+            step = self._step(unknown)
+            residuals = residuals_after(step)
+            after = tf.reduce_sum(residuals**2)
+            falls = (after < value) & (count + 1 < MOST_CORRECTIONS)
+            best = tf.where(after < lowest, step, best)
+            return count + 1, unknown, residuals, after, best, tf.minimum(after, lowest), falls
+
+        infinity = tf.constant(float("inf"), self._residuals.dtype)
+        unknown = tf.zeros_like(diagonal)
+        begun = (
+            tf.constant(0), unknown, self._residuals, infinity, self._step(unknown), infinity,
+            tf.constant(True),
+        )  # fmt: skip
+        count, *_, step, value, _ = tf.while_loop(goes_on, correct, begun)
+        return value, step, count
+
+    def _transposed(self, residuals: tf.Tensor) -> tf.Tensor:
+        if self._is_dual:
+            return residuals
+        return tf.linalg.matvec(self._jacobian, residuals, transpose_a=True)
+
+    def _step(self, unknown: tf.Tensor) -> tf.Tensor:
+        if self._is_dual:
+            return -tf.linalg.matvec(self._jacobian, unknown, transpose_a=True)
+        return -unknown
