@@ -36,6 +36,8 @@ FACTOR = 10.0
 MOST_DAMPING = 1e12
 # Steps with one matrix: on the article's net 4 need twice as many iterations as 12, 40 as many.
 MOST_CORRECTIONS = 12
+# What a correction has to leave of the sum of squares for another one to be tried.
+WORTH_IT = 0.9
 
 
 class LeastSquares(NamedTuple):
@@ -131,21 +133,22 @@ def _iterate(function: LeastSquares, state: State, tolerance) -> State:
     residuals, jacobian = function.linearized(state.position)
     system = DampedSystem(residuals, jacobian)
     before = tf.reduce_sum(residuals**2)
-    smallest = residuals.dtype.as_numpy_dtype(2.0 ** -_DIGITS[residuals.dtype]) * system.trace
+    smallest = (
+        residuals.dtype.as_numpy_dtype(2.0 ** -_DIGITS[residuals.dtype]) * system.trace
+    )
     first = tf.where(state.damping > 0.0, state.damping, FIRST_DAMPING * system.trace)
 
     def tried(damping):
-        return system.solve(
-            lambda step: function.residuals(state.position + step), damping
-        )
+        return system.solve(lambda step: function.residuals(state.position + step), damping)
 
     best = _lowest(tried, before, tf.maximum(first, smallest), smallest)
     good = best.value < before
     position = tf.where(good, state.position + best.step, state.position)
     value, gradient = function.value_and_gradient(position)
     return State(
-        converged=is_below(tolerance, gradient),
-        failed=~good,
+        # Where no step of any length is lower, the run finds the position where it was.
+        converged=is_below(tolerance, gradient) | ~good,
+        failed=~tf.math.is_finite(best.value),
         num_iterations=state.num_iterations + tf.cast(good, tf.int32),
         num_objective_evaluations=state.num_objective_evaluations
         + best.num_evaluations
@@ -245,9 +248,17 @@ class DampedSystem:
             step = self._step(unknown)
             residuals = residuals_after(step)
             after = tf.reduce_sum(residuals**2)
-            falls = (after < value) & (count + 1 < MOST_CORRECTIONS)
+            falls = (after < WORTH_IT * value) & (count + 1 < MOST_CORRECTIONS)
             best = tf.where(after < lowest, step, best)
-            return count + 1, unknown, residuals, after, best, tf.minimum(after, lowest), falls
+            return (
+                count + 1,
+                unknown,
+                residuals,
+                after,
+                best,
+                tf.minimum(after, lowest),
+                falls,
+            )
 
         infinity = tf.constant(float("inf"), self._residuals.dtype)
         unknown = tf.zeros_like(diagonal)

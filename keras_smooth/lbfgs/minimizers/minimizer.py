@@ -60,7 +60,9 @@ class Minimizer:
         def watch(function):
             def watched(point):
                 found = function(point)
-                finite = [tf.reduce_all(tf.math.is_finite(a)) for a in tf.nest.flatten(found)]
+                finite = [
+                    tf.reduce_all(tf.math.is_finite(a)) for a in tf.nest.flatten(found)
+                ]
                 seen.append(not all(map(bool, finite)))
                 return found
 
