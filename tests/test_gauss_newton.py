@@ -49,28 +49,26 @@ def test_step_solves_the_damped_least_squares_problem(size, damping):
     # The normal equations square the condition, which is below 1e4 with the damping: 1e-16 * 1e8.
     np.testing.assert_allclose(step, expected, rtol=1e-7, atol=1e-8)
     assert float(value) == pytest.approx(
-        np.sum((residuals + jacobian @ step) ** 2), rel=1e-12
+        np.sum((residuals + jacobian @ step.numpy()) ** 2), rel=1e-12
     )
     # Of a linear function there is nothing to correct.
     assert int(count) == 2
 
 
-@pytest.mark.parametrize("size", [(5, 9), (9, 5)])
-def test_corrections_satisfy_the_equation_of_the_curved_residuals(size, monkeypatch):
-    monkeypatch.setattr(gauss_newton, "MOST_CORRECTIONS", 100)
-    monkeypatch.setattr(gauss_newton, "WORTH_IT", 1.0)
-    jacobian, residuals = system(*size)
+def test_corrections_find_what_the_linear_model_misses():
+    jacobian, residuals = system(5, 9)
+    damping = tf.constant(1e-6, tf.float64)
 
     def after(step):
         linear = tf.linalg.matvec(jacobian, step)
         return residuals + linear + 0.03 * linear**2
 
     solved = gauss_newton.DampedSystem(tf.constant(residuals), tf.constant(jacobian))
-    _, step, count = solved.solve(after, tf.constant(1.0, tf.float64))
-    plain = solved.solve(lambda step: residuals + tf.linalg.matvec(jacobian, step), 1.0)[1]
-    error = [jacobian.T @ after(s).numpy() + s.numpy() for s in (plain, step)]
-    # The lowest sum is a step or two from the fixed point, which is closer tenfold each time.
-    assert int(count) > 3 and np.abs(error[1]).max() < 0.1 * np.abs(error[0]).max()
+    value, step, count = solved.solve(after, damping)
+    _, plain, _ = solved.solve(lambda s: residuals + tf.linalg.matvec(jacobian, s), damping)
+    # With 9 weights 5 residuals can be 0, but for the damping: 1e-6 squared.
+    assert float(tf.reduce_sum(after(plain) ** 2)) > 1e-4 and float(value) < 1e-10
+    assert float(value) == float(tf.reduce_sum(after(step) ** 2)) and 3 < int(count) <= 12
 
 
 # The method.
@@ -87,7 +85,7 @@ def least_squares(function):
         return value, tape.gradient(value, position)
 
     def linearized(position, data):
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=True) as tape:
             tape.watch(position)
             found = function(position)
         return found, tape.jacobian(found, position, experimental_use_pfor=False)
@@ -106,11 +104,10 @@ def solved(function, start, num_iterations, tolerance=1e-6, dtype="float64"):
 )
 def test_solves_the_problems_of_more_garbow_and_hillstrom(problem):
     state = solved(problem.residuals, problem.start, 1000)
-    assert bool(tf.reduce_all(tf.abs(state.objective_gradient) <= 1e-6)) or (
-        problem.is_minimum(float(state.objective_value))
-    )
     assert problem.is_minimum(float(state.objective_value))
-    assert float(state.objective_value) <= float(problem(state.position)) * (1 + 1e-12)
+    # Residuals are rounded by 1e-16 of their parts, their squares by twice that times them.
+    value = pytest.approx(float(problem(state.position)), rel=1e-9, abs=1e-22)
+    assert float(state.objective_value) == value
 
 
 def test_evaluations_are_counted():
@@ -170,7 +167,7 @@ OBJECTIVES = {
         lambda: net(keras.layers.BatchNormalization(dtype="float64")), None, (X, Y, None), [False],
     ),
     "an equation": (oscillator_net, oscillator, (POINTS, None, None), [True, True]),
-    "an integral": (oscillator_net, with_an_integral, (POINTS, None, None), [False, False]),
+    "an integral": (oscillator_net, with_an_integral, (POINTS, None, None), [True, False]),
 }  # fmt: skip
 
 
@@ -279,28 +276,39 @@ def plane(start):
     return model
 
 
-def above_one(model, x):
-    """Its lowest value is where it ends: rounding hides what is below."""
-    return 1.0 + 1e-9 * rosenbrock(model, x)
+def exponentials(model, x):
+    """Residuals that cannot all be 0: at the lowest place rounding leaves a gradient."""
+    w = model.trainable_variables[0][:, 0]
+    return tf.stack([tf.exp(w[0]) - 2.0, tf.exp(w[0]) - 3.1, w[1] - 0.3])
 
 
+def errors(model, x):
+    return model(x) - Y
+
+
+def at_rosenbrocks_start():
+    return plane([-1.2, 1.0])
+
+
+# Name: objective, model, arguments, the status that it must end with.
 ENDS = {
-    "tolerance": (rosenbrock, [-1.2, 1.0], {}, Status.TOLERANCE),
-    "at the minimum already": (rosenbrock, [1.0, 1.0], {}, Status.TOLERANCE),
-    "iteration limit": (rosenbrock, [-1.2, 1.0], {"epochs": 1}, Status.ITERATION_LIMIT),
-    "target": (rosenbrock, [-1.2, 1.0], {"target": 1e-3}, Status.TARGET),
-    "stalled": (above_one, [-1.2, 1.0], {"tolerance": 0.0}, Status.STALLED),
+    "tolerance": (rosenbrock, at_rosenbrocks_start, {}, Status.TOLERANCE),
+    "at the minimum already": (rosenbrock, lambda: plane([1.0, 1.0]), {}, Status.TOLERANCE),
+    "iteration limit": (errors, at_start, {"epochs": 2}, Status.ITERATION_LIMIT),
+    "target": (errors, at_start, {"target": 1e-2}, Status.TARGET),
+    "stalled": (exponentials, at_rosenbrocks_start, {"tolerance": 0.0}, Status.STALLED),
     "NaN at the start": (
-        lambda model, x: tf.math.log(rosenbrock(model, x)), [-1.2, 1.0], {}, Status.NON_FINITE,
+        lambda model, x: tf.math.log(rosenbrock(model, x)), at_rosenbrocks_start, {}, Status.NON_FINITE,
     ),
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
 @pytest.mark.parametrize("name", ENDS)
 def test_status(name):
-    objective, start, arguments, status = ENDS[name]
+    objective, make, arguments, status = ENDS[name]
     result = fit_lbfgs(
-        plane(start), X, objective=objective, **{"epochs": 200, **arguments, **GAUSS_NEWTON}
+        make(), X, objective=objective, **{"epochs": 200, **arguments, **GAUSS_NEWTON}
     ).result
     assert result.status == status
     assert result.success == (status in (Status.TOLERANCE, Status.TARGET))

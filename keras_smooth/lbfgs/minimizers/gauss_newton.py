@@ -30,13 +30,12 @@ from keras_smooth.lbfgs.minimizers.quasi_newton import is_below
 TAKES_PAIRS = False
 NEEDS_RESIDUALS = True
 PACKAGES = ()
-# The first damping as a fraction of the trace of J'J, what one is multiplied by, and the most.
+# The first damping as a fraction of the trace of J'J, and what one is multiplied by.
 FIRST_DAMPING = 1e-3
 FACTOR = 10.0
-MOST_DAMPING = 1e12
 # Steps with one matrix: on the article's net 4 need twice as many iterations as 12, 40 as many.
 MOST_CORRECTIONS = 12
-# What a correction has to leave of the sum of squares for another one to be tried.
+# What a correction, or less damping, has to leave of the sum of squares to be followed.
 WORTH_IT = 0.9
 
 
@@ -133,15 +132,15 @@ def _iterate(function: LeastSquares, state: State, tolerance) -> State:
     residuals, jacobian = function.linearized(state.position)
     system = DampedSystem(residuals, jacobian)
     before = tf.reduce_sum(residuals**2)
-    smallest = (
-        residuals.dtype.as_numpy_dtype(2.0 ** -_DIGITS[residuals.dtype]) * system.trace
-    )
+    # Of a damping less is lost in rounding; with one above the trace by as much a step is.
+    eps = 2.0**-52 if residuals.dtype == tf.float64 else 2.0**-23
+    bounds = system.trace * eps, system.trace / eps
     first = tf.where(state.damping > 0.0, state.damping, FIRST_DAMPING * system.trace)
 
     def tried(damping):
         return system.solve(lambda step: function.residuals(state.position + step), damping)
 
-    best = _lowest(tried, before, tf.maximum(first, smallest), smallest)
+    best = _lowest(tried, before, tf.clip_by_value(first, *bounds), bounds)
     good = best.value < before
     position = tf.where(good, state.position + best.step, state.position)
     value, gradient = function.value_and_gradient(position)
@@ -160,34 +159,33 @@ def _iterate(function: LeastSquares, state: State, tolerance) -> State:
     )
 
 
-# Of the damping that is added to a matrix with a trace, less is lost in rounding.
-_DIGITS = {tf.float64: 53, tf.float32: 24}
-
-
-def _lowest(tried: Callable, before, first, smallest) -> Trials:
+def _lowest(tried: Callable, before, first, bounds: tuple) -> Trials:
     """Returns trials whose best damping has a larger and a smaller one beside it.
 
     Args:
         tried: Returns value, step and number of evaluations of a damping.
         before: The value to be below.
         first: The damping to try first.
-        smallest: The smallest one.
+        bounds: The smallest one and the largest one.
     """
+    smallest, largest = bounds
 
     def goes_down(now: Trials):
         return (now.value < before) & (now.damping == now.low) & (now.low > smallest)
 
     def goes_up(now: Trials):
-        return ((now.damping == now.high) | ~(now.value < before)) & (
-            now.high < MOST_DAMPING * first
-        )
+        is_best = (now.damping == now.high) | ~(now.value < before)
+        return is_best & (now.high < largest)
 
     def try_one(now: Trials):
         is_down = goes_down(now)
         down, up = tf.maximum(now.low / FACTOR, smallest), now.high * FACTOR
         damping = tf.where(is_down, down, up)
         value, step, count = tried(damping)
-        is_better = value < now.value
+        # Less damping must be worth a decomposition: leave less, or take off more.
+        much_lower = value < WORTH_IT * now.value
+        much_lower |= before - now.value < WORTH_IT * (before - value)
+        is_better = (value < now.value) & (much_lower | ~is_down)
         return [
             Trials(
                 value=tf.where(is_better, value, now.value),
@@ -202,6 +200,26 @@ def _lowest(tried: Callable, before, first, smallest) -> Trials:
     value, step, count = tried(first)
     begun = Trials(value, step, first, first, first, count)
     return tf.while_loop(lambda now: goes_down(now) | goes_up(now), try_one, [begun])[0]
+
+
+class Corrections(NamedTuple):
+    """The steps with one matrix.
+
+    Args:
+        count: How many there were.
+        unknown: Of the system, for the latest one.
+        residuals: After the latest one.
+        step: The one with the lowest sum of squares.
+        value: That sum.
+        falls: Whether another one is worth it.
+    """
+
+    count: tf.Tensor
+    unknown: tf.Tensor
+    residuals: tf.Tensor
+    step: tf.Tensor
+    value: tf.Tensor
+    falls: tf.Tensor
 
 
 class DampedSystem:
@@ -239,35 +257,38 @@ class DampedSystem:
         # such steps are judged as all others.
         decomposition = tf.linalg.lu(tf.linalg.set_diag(self._matrix, diagonal))
 
-        def goes_on(count, unknown, residuals, value, best, lowest, falls):
-            return falls
-
-        def correct(count, unknown, residuals, value, best, lowest, falls):
-            error = self._transposed(residuals) - damping * unknown
-            unknown += tf.linalg.lu_solve(*decomposition, error[:, None])[:, 0]
+        def correct(now: Corrections):
+            error = self._transposed(now.residuals) - damping * now.unknown
+            unknown = now.unknown + tf.linalg.lu_solve(*decomposition, error[:, None])[:, 0]
             step = self._step(unknown)
             residuals = residuals_after(step)
-            after = tf.reduce_sum(residuals**2)
-            falls = (after < WORTH_IT * value) & (count + 1 < MOST_CORRECTIONS)
-            best = tf.where(after < lowest, step, best)
-            return (
-                count + 1,
-                unknown,
-                residuals,
-                after,
-                best,
-                tf.minimum(after, lowest),
-                falls,
-            )
+            value = tf.reduce_sum(residuals**2)
+            # Not what is NaN.
+            is_lower = value < now.value
+            falls = (value < WORTH_IT * now.value) & (now.count + 1 < MOST_CORRECTIONS)
+            return [
+                Corrections(
+                    count=now.count + 1,
+                    unknown=unknown,
+                    residuals=residuals,
+                    step=tf.where(is_lower, step, now.step),
+                    value=tf.where(is_lower, value, now.value),
+                    falls=falls,
+                )
+            ]
 
-        infinity = tf.constant(float("inf"), self._residuals.dtype)
         unknown = tf.zeros_like(diagonal)
-        begun = (
-            tf.constant(0), unknown, self._residuals, infinity, self._step(unknown), infinity,
+        infinity = tf.constant(float("inf"), diagonal.dtype)
+        begun = Corrections(
+            tf.constant(0),
+            unknown,
+            self._residuals,
+            self._step(unknown),
+            infinity,
             tf.constant(True),
-        )  # fmt: skip
-        count, *_, step, value, _ = tf.while_loop(goes_on, correct, begun)
-        return value, step, count
+        )
+        end = tf.while_loop(lambda now: now.falls, correct, [begun])[0]
+        return end.value, end.step, end.count
 
     def _transposed(self, residuals: tf.Tensor) -> tf.Tensor:
         if self._is_dual:

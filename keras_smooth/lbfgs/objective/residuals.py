@@ -161,8 +161,12 @@ def _of_entries(function: Any, data: tuple, sources: list) -> tf.Tensor:
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(sources)
         residuals = tf.reshape(_scaled(function(data)), (-1,))
-    parts = tape.jacobian(residuals, sources, unconnected_gradients="zero")
-    return tf.concat([tf.reshape(part, (len(residuals), -1)) for part in parts], axis=1)
+    # One after another: all sweeps at once would need the memory of as many evaluations.
+    parts = tape.jacobian(
+        residuals, sources, unconnected_gradients="zero", experimental_use_pfor=False
+    )
+    size = residuals.shape[0]
+    return tf.concat([tf.reshape(part, (size, -1)) for part in parts], axis=1)
 
 
 def _flat(tape: tf.GradientTape, entry: tf.Tensor, sources: list) -> tf.Tensor:
