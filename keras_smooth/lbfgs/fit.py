@@ -154,7 +154,8 @@ def fit_lbfgs(
             a dict of them. The terms are then their mean squares. An iteration takes some
             hundred times as long as an evaluation, and some dozen iterations are a fit. It needs
             all rows at once, on one device, and has matrices of as many rows as there are
-            residuals or weights, whichever are fewer, 8192 at most; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
+            residuals or weights, whichever are fewer, 8192 at most, and a Jacobian of 2 GiB at
+            most; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
             every step; or `"tfp_bfgs"`, its BFGS with a dense inverse Hessian. Those two
             need `tf_keras`.
             benchmarks/lbfgs.md compares them.
