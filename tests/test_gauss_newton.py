@@ -13,7 +13,6 @@ from representatives import representatives
 import keras_smooth
 from keras_smooth import Status, fit_lbfgs
 from keras_smooth.lbfgs.minimizers import LeastSquares, Minimizer, gauss_newton
-from keras_smooth.lbfgs.objective import residuals as residuals_module
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.residuals import Residuals
 from keras_smooth.lbfgs.objective.sharding import moved
@@ -256,11 +255,17 @@ def growth(rate, capital):
 def test_variables_are_trained(kind):
     rate, capital = (kind(value, dtype="float64") for value in (0.1, 1.0))
     x = np.linspace(0.0, 1.0, 9)[:, None]
-    result = fit_lbfgs(
-        oscillator_net(), {"x": x, "y": 2.0 * np.exp(0.7 * x)}, objective=growth(rate, capital),
-        variables=[rate, capital], epochs=50, **GAUSS_NEWTON,
-    ).result  # fmt: skip
-    assert result.success
+
+    def fit(**arguments):
+        return fit_lbfgs(
+            oscillator_net(), {"x": x, "y": 2.0 * np.exp(0.7 * x)}, epochs=50,
+            objective=growth(rate, capital), variables=[rate, capital],
+            **arguments, **GAUSS_NEWTON,
+        ).result  # fmt: skip
+
+    # A fit that has nothing to do begins, and ends, where they were.
+    assert fit(target=1e9).nit == 0 and (float(rate), float(capital)) == (0.1, 1.0)
+    assert fit().success
     assert (float(rate), float(capital)) == pytest.approx((0.7, 2.0), rel=1e-8)
 
 
@@ -353,6 +358,6 @@ def test_refusals(name):
 
 
 def test_too_large_a_matrix_is_refused_with_its_size(monkeypatch):
-    monkeypatch.setattr(residuals_module, "MOST_ROWS", 12)
+    monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MOST_ROWS", 12)
     with pytest.raises(ValueError, match="20 residuals by 13 weights.*matrix of 13 rows"):
         fit_lbfgs(net(), X, Y, **GAUSS_NEWTON)

@@ -253,13 +253,11 @@ class DampedSystem:
             damping: What is added to the diagonal.
         """
         diagonal = tf.linalg.diag_part(self._matrix) + damping
-        # Unlike Cholesky's it is no error of TensorFlow where rounding makes the matrix indefinite:
-        # such steps are judged as all others.
-        decomposition = tf.linalg.lu(tf.linalg.set_diag(self._matrix, diagonal))
+        inverse = _inverse(tf.linalg.set_diag(self._matrix, diagonal))
 
         def correct(now: Corrections):
             error = self._transposed(now.residuals) - damping * now.unknown
-            unknown = now.unknown + tf.linalg.lu_solve(*decomposition, error[:, None])[:, 0]
+            unknown = now.unknown + inverse(error)
             step = self._step(unknown)
             residuals = residuals_after(step)
             value = tf.reduce_sum(residuals**2)
@@ -299,3 +297,20 @@ class DampedSystem:
         if self._is_dual:
             return -tf.linalg.matvec(self._jacobian, unknown, transpose_a=True)
         return -unknown
+
+
+def _inverse(matrix: tf.Tensor) -> Callable:
+    """Returns a function that multiplies a vector by the inverse of a matrix."""
+    # Unlike Cholesky's it is no error of TensorFlow where rounding makes a matrix indefinite: such
+    # steps are judged as all others.
+    upper, places = tf.linalg.lu(matrix)
+    # tf.linalg.lu_solve would copy it for each vector.
+    lower = tf.linalg.band_part(upper, -1, 0)
+    lower = tf.linalg.set_diag(lower, tf.ones_like(upper[0]))
+
+    def times(vector: tf.Tensor) -> tf.Tensor:
+        column = tf.gather(vector, places)[:, None]
+        column = tf.linalg.triangular_solve(lower, column, lower=True)
+        return tf.linalg.triangular_solve(upper, column, lower=False)[:, 0]
+
+    return times

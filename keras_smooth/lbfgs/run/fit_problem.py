@@ -69,7 +69,10 @@ class FitProblem:
         self.replicas = replicas_of(self.worker)
         if program.residuals is not None:
             self._check_at_once()
-            program.residuals.examine(moved(self.objective.position), data.parts)
+            start = self.objective.position
+            program.residuals.examine(moved(start), data.parts)
+            # A variable of TensorFlow keeps the values at which an objective is evaluated.
+            self.objective.assign(start)
         if terms is None:
             check_weights(model, sample)
             warn_of_inputs(model, self.worker, sample[0])
