@@ -1,7 +1,7 @@
 """Where Gauss-Newton is ahead of the default method: the article's net, CPU seconds.
 
     python benchmarks/gauss_newton.py [--activations tanh sigmoid softplus] [--seeds 0]
-                                      [--architectures 8x20] [--seconds 20]
+                                      [--architectures 8x20] [--points 1000] [--seconds 20]
 
 Prints a row for each fit: CPU seconds of one core, compilation included and the measuring left out,
 until the mean square error of y'' is 1e-9, and loss and error when the time is over. Equations are
@@ -26,7 +26,9 @@ import keras_smooth
 GOAL = 1e-9
 # An iteration of Gauss-Newton costs a hundred evaluations.
 METHODS = {"lbfgs": 25, "gauss_newton": 1}
-HEAD = "| net | weights | seed | method | s to 1e-9 | iterations | s | loss | y'' |"
+HEAD = (
+    "| net | weights | points | seed | method | s to 1e-9 | iterations | s | loss | y'' |"
+)
 
 
 class Watch(keras.callbacks.Callback):
@@ -50,18 +52,18 @@ class Watch(keras.callbacks.Callback):
 
 
 def fitted(
-    activation: str, architecture: str, seed: int, method: str, seconds: float
+    activation: str, architecture: str, points: int, seed: int, method: str, seconds: float
 ) -> str:
-    """Returns the row of a fit."""
+    """Returns the row of a fit to the first points."""
     model, _, rows = article_net.article(activation, seed, architecture=architecture)
-    x, y, _ = rows.rest
+    x, y = (column[:points] for column in rows.rest[:2])
     watch = Watch(seconds)
     result = keras_smooth.fit_lbfgs(
         model, x, y, method=method, epochs=10**6, tolerance=0.0, callbacks=[watch],
         steps_per_execution=METHODS[method], verbose=0,
     ).result  # fmt: skip
     cells = (
-        f"{architecture} {activation}", model.count_params(), seed, method,
+        f"{architecture} {activation}", model.count_params(), len(x), seed, method,
         f"{watch.to_goal:.1f}", result.nit, f"{watch.spent:.0f}", f"{result.fun:.1e}",
         f"{watch.error:.1e}",
     )  # fmt: skip
@@ -73,6 +75,7 @@ def main() -> None:
     parser.add_argument("--activations", nargs="+", default=["tanh", "sigmoid", "softplus"])
     parser.add_argument("--architectures", nargs="+", default=["8x20"])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--seconds", type=float, default=20.0)
     arguments = parser.parse_args()
@@ -81,7 +84,14 @@ def main() -> None:
         for activation in arguments.activations:
             for seed in arguments.seeds:
                 for method in arguments.methods:
-                    row = fitted(activation, architecture, seed, method, arguments.seconds)
+                    row = fitted(
+                        activation,
+                        architecture,
+                        arguments.points,
+                        seed,
+                        method,
+                        arguments.seconds,
+                    )
                     print(row, flush=True)
 
 

@@ -152,7 +152,8 @@ def fit_lbfgs(
             22,905 in float64; `"gauss_newton"`, for mean squares: `compile(loss="mse")` without
             anything beside it, or an `objective` that returns residuals, arrays of any shape, or
             a dict of them. The terms are then their mean squares. An iteration takes some
-            hundred times as long as an evaluation, and some dozen iterations are a fit. It needs
+            hundred times as long as an evaluation, and some dozen iterations are a fit:
+            docs/howto/lbfgs_after_adam.md has where it is ahead. It needs
             all rows at once, on one device, and has matrices of as many rows as there are
             residuals or weights, whichever are fewer, 8192 at most, and a Jacobian of 2 GiB at
             most; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
