@@ -2,8 +2,9 @@
 
     python benchmarks/scales.py
 
-fits y = m + s * exp(-x^2) with x = t + u * z, z in [-2, 2], by `fit_lbfgs` and prints the mean
-squared error of y'' in units of s / u^2, medians over the seeds; docs/limits.md has the table.
+fits y = m + s * exp(-x^2) with x = t + u * z, z in [-2, 2], by `fit_lbfgs`, with a network as it is
+and with the same one in `keras_smooth.standardized`, and prints the mean squared errors of y'' in
+units of s / u^2, medians over the seeds; docs/limits.md has the table.
 """
 
 import argparse
@@ -41,42 +42,55 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1000)
     arguments = parser.parse_args()
-    print("| data | MSE of y'' | how the fits ended | warned |\n| --- | --- | --- | --- |")
-    for name, (of_y, of_x) in ROWS.items():
-        runs = [
-            run(seed, arguments.epochs, *of_y, *of_x) for seed in range(arguments.seeds)
-        ]
-        errors, ends, warned = zip(*runs)
-        ended = ", ".join(sorted(set(ends)))
-        said = "yes" if any(warned) else ""
-        print(
-            f"| {name} | {statistics.median(errors):.1e} | {ended} | {said} |", flush=True
-        )
+    starts = [net(seed).get_weights() for seed in range(arguments.seeds)]
+    print("| data | as it is | how it ended | warned | standardized | how it ended |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, ((scale, mean), (unit, middle)) in ROWS.items():
+        z = np.linspace(-2.0, 2.0, 400)[:, None]
+        x, y = middle + unit * z, mean + scale * np.exp(-(z**2))
+        exact = (4.0 * z**2 - 2.0) * np.exp(-(z**2))
+        plain, inner = net(0), net(0)
+        wrapped = keras_smooth.standardized(inner, x, y)
+        cells = []
+        for network, model in ((plain, plain), (inner, wrapped)):
+            model.compile(loss="mse")
+            runs = []
+            for start in starts:
+                network.set_weights(start)
+                ended, warned = run(model, x, y, arguments.epochs)
+                found = np.asarray(keras_smooth.derivatives(model, x)[2])
+                error = np.mean((found * unit**2 / scale - exact) ** 2)
+                runs.append((error, ended, warned))
+            errors, ends, warned = zip(*runs)
+            said = "yes" if any(warned) else ""
+            cells += [
+                f"{statistics.median(errors):.1e}",
+                ", ".join(sorted(set(ends))),
+                said,
+            ]
+        # Nothing is said of the standardized one.
+        print(f"| {' | '.join([name, *cells[:5]])} |", flush=True)
+        assert not cells[5], name
 
 
-def run(
-    seed: int, epochs: int, scale: float, mean: float, unit: float, middle: float
-) -> tuple[float, str, bool]:
-    """Returns the error of y'', how the fit ended, and whether it warned."""
+def net(seed: int) -> keras.Model:
+    """Returns the network as it is before a fit."""
     keras.utils.set_random_seed(seed)
     model = keras.Sequential([keras.Input((1,), dtype="float64")])
     for _ in range(8):
         model.add(keras_smooth.Dense(20, "tanh", dtype="float64"))
     model.add(keras_smooth.Dense(1, dtype="float64"))
-    model.compile(loss="mse")
-    z = np.linspace(-2.0, 2.0, 400)[:, None]
-    y = np.exp(-(z**2))
-    x = middle + unit * z
+    return model
+
+
+def run(model: keras.Model, x: np.ndarray, y: np.ndarray, epochs: int) -> tuple[str, bool]:
+    """Returns how a fit ended, and whether it warned."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        history = keras_smooth.fit_lbfgs(
-            model, x, mean + scale * y, epochs=epochs, verbose=0
-        )
-    found = np.asarray(keras_smooth.derivatives(model, x)[2])
-    error = np.mean((found * unit**2 / scale - (4.0 * z**2 - 2.0) * y) ** 2)
+        history = keras_smooth.fit_lbfgs(model, x, y, epochs=epochs, verbose=0)
     said = " ".join(str(each.message) for each in caught)
     warned = "targets have mean" in said or "What reaches the layer" in said
-    return float(error), keras_smooth.Status(history.result.status).name, warned
+    return keras_smooth.Status(history.result.status).name, warned
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ from keras_smooth.lbfgs import (
     choose_by_residual,
     fit_lbfgs,
 )
+from keras_smooth.models.standardization import standardized
 from keras_smooth.registry import register_smoothness, smoothness
 from keras_smooth.smoothing import OutputChange, output_change, smoothen
 
@@ -108,6 +109,7 @@ __all__ = [
     "register_smoothness",
     "smoothen",
     "smoothness",
+    "standardized",
     "vector_laplacian",
 ]
 

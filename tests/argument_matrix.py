@@ -207,8 +207,12 @@ def _quiet() -> Iterator[None]:
             os.chdir(here)
 
 
+# Operators leave a model as it is, so that one is enough for thousands of values.
+_looked_at = functools.cache(built)
+
+
 def _operator(**more: Any) -> dict[str, Any]:
-    return {"model": built(), "x": _data(), **more}
+    return {"model": _looked_at(), "x": _data(), **more}
 
 
 def _data() -> np.ndarray:
@@ -379,6 +383,16 @@ CALLS: dict[str, Call] = {
         },
         {"x": _X},
     ),
+    "standardized": Call(
+        keras_smooth.standardized,
+        lambda: {"model": built(), "x": _data()},
+        {
+            "model": "uncompiled model",
+            "x": "seven rows, integers, truths",
+            "y": "None, vector, seven rows, integers",
+        },
+        {"x": _X, "y": ("`y`",)},
+    ),
     "output_change": Call(
         keras_smooth.output_change,
         lambda: {"before": built(), "after": built(), "x": _data()},
@@ -497,6 +511,7 @@ CALLS: dict[str, Call] = {
             "dtype": "None",
             "tolerance": f"0, {_POSITIVE}",
             "target": f"None, {_NUMBERS}",
+            "relative": _TRUTHS,
             "max_seconds": f"None, 0, {_POSITIVE}",
             "max_restarts": "0, 1, 2",
             "steps_per_execution": f"None, {_COUNTS}",

@@ -3,7 +3,6 @@
 import functools
 import os
 import signal
-import weakref
 
 # A shell that starts it in the background has it ignore Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -19,10 +18,10 @@ import numpy as np
 import older_versions
 import pytest
 import tensorflow as tf
+from fresh_start import fresh_start
 
 import keras_smooth
 from keras_smooth.comparison.runs import training
-from keras_smooth.presentation import warn
 
 # Programs that tests start: pytest would import them in search of doctests.
 collect_ignore = ["killed.py", "peak_memory.py", "two_devices.py", "two_workers.py"]
@@ -63,16 +62,8 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(autouse=True)
-def _seed():
-    """Starts of layers without a seed are those of the test alone, in any order."""
-    keras.utils.set_random_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_was_said():
-    """What a process says once, each test hears anew, in any order."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warn, "_said", weakref.WeakKeyDictionary())
+def _fresh_start():
+    with fresh_start():
         yield
 
 

@@ -1,6 +1,7 @@
 """The shape of the package: rooms and their maps, the direction of imports, nothing on import."""
 
 import ast
+import functools
 import graphlib
 import importlib
 import inspect
@@ -12,12 +13,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from looped import each
 
 import keras_smooth
 
 PACKAGE = Path(keras_smooth.__file__).parent
 ROOT = PACKAGE.parent
 sys.path.insert(0, str(ROOT / "tools"))
+import times_of_tests  # noqa: E402
 import write_api  # noqa: E402
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -58,12 +61,16 @@ SHORT_NAMES = {
 }
 
 
+@functools.cache
+def all_nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def nodes(path: Path, *kinds: type) -> list:
-    return [
-        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)
-    ]
+    return [node for node in all_nodes(path) if isinstance(node, kinds)]
 
 
+@functools.cache
 def imports(path: Path) -> list[str]:
     """Returns the dotted names that a file imports, also inside functions."""
     found = []
@@ -79,6 +86,7 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
 def file_of(name: str) -> Path | None:
     """Returns the file of ours in which a dotted name is found: a module's, or a member's."""
     for dotted in (name, name.rpartition(".")[0]):
@@ -97,8 +105,11 @@ def label(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
-def in_all_files(function):
-    return pytest.mark.parametrize("path", FILES, ids=label)(function)
+@pytest.fixture(scope="module", autouse=True)
+def trees():
+    """Each file is read once for all tests here, and its tree kept no longer than that."""
+    yield
+    all_nodes.cache_clear()
 
 
 # Rooms.
@@ -109,7 +120,7 @@ def test_rooms_have_a_level_and_are_few():
     assert len(LEVELS) <= 16
 
 
-@pytest.mark.parametrize("name", LEVELS)
+@each("name", LEVELS)
 def test_no_room_is_all_but_empty(name):
     lines = [
         line
@@ -120,9 +131,7 @@ def test_no_room_is_all_but_empty(name):
     assert len(lines) >= 30
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in FILES if room(path) not in ENTRIES], ids=label
-)
+@each("path", [path for path in FILES if room(path) not in ENTRIES])
 def test_imports_go_down(path):
     # The root has the version, which is written into results.
     others = {room(file) for file in imported_files(path)} - {room(path), "__init__"}
@@ -136,9 +145,7 @@ def part_of_lbfgs(path: Path) -> str:
 LBFGS = [path for path in FILES if room(path) == "lbfgs"]
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in LBFGS if part_of_lbfgs(path) not in ENTRIES], ids=label
-)
+@each("path", [path for path in LBFGS if part_of_lbfgs(path) not in ENTRIES])
 def test_a_fit_goes_one_way(path):
     parts = PARTS_OF_LBFGS[: PARTS_OF_LBFGS.index(part_of_lbfgs(path)) + 1]
     others = {part_of_lbfgs(file) for file in imported_files(path) if file in LBFGS}
@@ -155,7 +162,7 @@ def test_no_circle_of_files():
         pytest.fail(" -> ".join(map(label, error.args[1])))
 
 
-@in_all_files
+@each("path", FILES)
 def test_imports_are_public(path):
     assert not [name for name in imports(path) if name.startswith(FORBIDDEN)]
     modules = set()
@@ -169,7 +176,7 @@ def test_imports_are_public(path):
             assert not private, f"{node.value.id}.{node.attr}"
 
 
-@pytest.mark.parametrize("path", OWN_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@each("path", OWN_FILES)
 def test_no_second_names(path):
     for node in nodes(path, ast.Import, ast.ImportFrom):
         for alias in node.names:
@@ -195,7 +202,7 @@ def inside(folder: Path) -> set[str]:
     return files | {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=label)
+@each("folder", FOLDERS)
 def test_docstring_of_a_folder_is_its_map(folder):
     """A line begins with a file, or with several and commas between them."""
     doc = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
@@ -204,12 +211,11 @@ def test_docstring_of_a_folder_is_its_map(folder):
     assert sorted(filter(None, named)) == sorted(inside(folder))
 
 
-@pytest.mark.parametrize("path", FILES, ids=label)
+@each("path", FILES)
 def test_markup_of_docstrings_ends_before_a_word_goes_on(path):
     """The site takes `Task`s for the beginning of a longer piece of code."""
-    parts = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    found = [one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, parts)]
-    docs = [ast.get_docstring(one) or "" for one in found]
+    documented = nodes(path, ast.Module, ast.ClassDef, ast.FunctionDef)
+    docs = [ast.get_docstring(node) or "" for node in documented]
     ends = (end for doc in docs for end in re.findall(r"`[^`]*`(\w*)", doc))
     assert list(filter(None, ends)) == []
 
@@ -226,36 +232,25 @@ def test_tree_is_what_is_there():
     assert all((ROOT / folder).is_dir() for folder in folders)
 
 
-WORKED_EXAMPLE = """
-import doctest, math, types, keras, numpy as np, keras_smooth
-from keras_smooth.activations import functions
-
-example = types.ModuleType("example")
-vars(example).update({**vars(functions), "__name__": "example"})
-exec(BLOCK, vars(example))
-serf = example.serf
-assert keras_smooth.activations.get("serf") is serf
-assert keras_smooth.smoothness("serf") == math.inf
-assert keras_smooth.registry.slope_at_zero(serf) == math.erf(math.log(2.0))
-x = np.linspace(-3.0, 3.0, 13)[:, None]
-layer = keras_smooth.Activation("serf", dtype="float64")
-jets, tapes = (keras_smooth.derivatives(layer, x, 2, engine=e) for e in ("jet", "tape"))
-exact = x * np.vectorize(math.erf)(np.logaddexp(0.0, x))
-np.testing.assert_allclose(jets[0], exact, rtol=1e-12)
-for by_jet, by_tape in zip(jets, tapes):
-    # A few roundings of numbers up to 3.
-    np.testing.assert_allclose(by_jet, by_tape, rtol=0, atol=1e-13)
-print(doctest.run_docstring_examples(serf, {}, name="serf"))
-"""
-
-
-def test_worked_example_is_new_and_works():
-    block = re.search(
-        r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL
-    )[1]
-    assert not keras_smooth.registry.has_name("serf")
-    done = python(f"BLOCK = {block!r}\n{WORKED_EXAMPLE}")
-    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
+def test_each_group_of_the_table_of_times_has_files_of_tests(tmp_path):
+    """tools/times_of_tests.py adds seconds; CONTRIBUTING.md has its table."""
+    paths = (ROOT / "tests").glob("test_*.py")
+    assert {times_of_tests.group_of(str(path)) for path in paths} | {"docstrings"} == set(
+        times_of_tests.GROUPS
+    )
+    assert times_of_tests.group_of("keras_smooth.checks") == "docstrings"
+    (tmp_path / "report.xml").write_text(
+        '<testsuites><testcase classname="tests.test_zoo" name="a" time="1.4"/>'
+        '<testcase classname="tests.test_zoo" name="b" time="2"/></testsuites>'
+    )
+    table = times_of_tests.table([tmp_path / "report.xml"])
+    assert "| the zoo | 2 | 3 |" in table
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    written = re.search(times_of_tests.PLACE, page, re.DOTALL)[0]
+    first = [
+        [line.split(" | ")[0] for line in text.splitlines()] for text in (table, written)
+    ]
+    assert first[0] == first[1]
 
 
 # Public names.
@@ -270,7 +265,7 @@ def public():
             yield value
 
 
-@pytest.mark.parametrize("value", list(public()), ids=lambda value: value.__name__)
+@each("value", list(public()))
 def test_public_names_are_documented(value):
     doc = inspect.getdoc(value)
     assert doc and len(doc.splitlines()[0]) <= 92

@@ -509,8 +509,6 @@ def test_own_activations_take_part(tmp_path):
 @pytest.mark.parametrize(
     ("activations", "error", "words"),
     [
-        ("tanh", TypeError, "a list of names or functions"),
-        (bump, TypeError, "a list of names or functions"),
         (7, TypeError, "a list of names or functions"),
         (["tanh", None], TypeError, "must be names or functions, received None"),
         ([lambda x: x], ValueError, "no name that tables and files can have"),
@@ -640,3 +638,8 @@ def test_progress_is_shown_unless_it_is_not_wanted(capsys, tmp_path, monkeypatch
 def test_verbose_is_a_number(verbose):
     with pytest.raises((TypeError, ValueError), match="verbose must be"):
         keras_smooth.compare(**ONE, epochs=1, verbose=verbose)
+
+
+@pytest.mark.parametrize("given", ["tanh", bump], ids=["name", "function"])
+def test_one_activation_needs_no_list(given):
+    assert settings.by_name(given) == settings.by_name([given])

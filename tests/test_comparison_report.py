@@ -10,6 +10,7 @@ import types
 
 import numpy as np
 import pytest
+from keras import ops
 from made_up_comparison import key_of, made_up, outcome
 from representatives import representatives
 from rich.console import Console
@@ -32,6 +33,13 @@ def test_recommendation_is_computed():
     ))  # fmt: skip
     assert "**tanh** leads" in text and "as good here: gelu" in text and "silu" not in text
     assert "Not for second derivatives: relu" in text
+
+
+def test_a_function_of_ones_own_that_is_not_smooth_is_reported_without_a_row():
+    results = made_up(
+        {"bent": (0.9, 0.9)}, functions={"bent": lambda x: ops.maximum(x, 0.1 * x)}
+    )
+    assert findings.rough(results) == ["bent has no continuous second derivative."]
 
 
 X = np.linspace(0.0, 1.0, 50)

@@ -1,6 +1,7 @@
 """Each block of code of README.md and of the site runs by itself, with short fits."""
 
 import codeop
+import dataclasses
 import functools
 import inspect
 import re
@@ -57,19 +58,35 @@ def short(function, **changed):
 
     @functools.wraps(function)
     def train(*args, epochs=1, **arguments):
+        if resample := arguments.get("resample"):
+            arguments["resample"] = dataclasses.replace(resample, every=1)
         return function(*args, epochs=min(epochs, 2), **{**arguments, **changed})
 
     return train
 
 
+def traced(fit):
+    """Returns `fit` of a Keras model without XLA, which takes seconds to compile a step."""
+
+    @functools.wraps(fit)
+    def train(model, *args, **arguments):
+        model.jit_compile = False
+        return fit(model, *args, **arguments)
+
+    return train
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Returns a function that runs code in a namespace and a folder of its own."""
+def run(tmp_path, monkeypatch, without_xla):
+    """Returns a function that runs code in a namespace and a folder of its own.
+
+    The job of the site runs the tutorials in full, with XLA.
+    """
     monkeypatch.chdir(tmp_path)
     fit_lbfgs = short(keras_smooth.fit_lbfgs, jit_compile=False, verbose=0)
     monkeypatch.setattr(keras_smooth, "fit_lbfgs", fit_lbfgs)
     monkeypatch.setattr(keras_smooth, "compare", short(keras_smooth.compare))
-    monkeypatch.setattr(keras.Model, "fit", short(keras.Model.fit))
+    monkeypatch.setattr(keras.Model, "fit", short(traced(keras.Model.fit)))
 
     def run(code, page):
         names = {"__name__": "__main__"}

@@ -6,6 +6,7 @@ import fuzz
 import numpy as np
 import plain_differences
 import pytest
+from looped import each
 
 # Of a function, its lowest derivative that jumps within 8 of 0.
 KINKS = {
@@ -53,7 +54,7 @@ def test_random_model(seed):
 
 
 @pytest.mark.study
-@pytest.mark.parametrize("seed", range(SHORT, STUDY))
+@each("seed", range(SHORT, STUDY))
 def test_random_models(seed):
     _assert_agreement(seed)
 

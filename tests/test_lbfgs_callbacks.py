@@ -392,7 +392,7 @@ def test_an_error_of_a_callback_leaves_the_best_weights():
 
 
 def test_target():
-    result = train(target=1e-2)[1].result
+    result = train(target=1e-2, relative=False)[1].result
     assert result.status == Status.TARGET and result.success
     assert result.fun <= 1e-2 and result.nit < 20
 

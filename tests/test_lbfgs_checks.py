@@ -128,6 +128,9 @@ DATA = {
     "rows differ": (
         (X, Y[:5]), ValueError, r"same number of rows.* x \(20, 2\), y \(5, 1\)",
     ),
+    "rows of a dict differ": (
+        (X, {"a": Y, "b": Y[:5]}), ValueError, r"same number of rows.*y\['a'\] .*y\['b'\] \(5",
+    ),
     "weights of other rows": ((X, Y, np.ones(3)), ValueError, "same number of rows"),
     "x too narrow": ((X[:, :1], Y), ValueError, "expected axis -1 .* to have value 2"),
     "y too wide": (
@@ -189,7 +192,7 @@ SEVERAL = {
     "weights missing": (
         (TWO_X, TWO_Y, {"p": np.ones(20)}), "`sample_weight` must be one array.*'q'",
     ),
-    "rows differ": (({"a": X, "b": X[:4]}, TWO_Y, None), r"x \(20, 2\), x \(4, 2\)"),
+    "rows differ": (({"a": X, "b": X[:4]}, TWO_Y, None), r"x\['a'\] \(20, 2\), x\['b'\] \(4, 2\)"),
 }  # fmt: skip
 
 

@@ -294,6 +294,10 @@ SENTENCES = {
     "ragged": (net, (tf.RaggedTensor.from_tensor(X), Y), TypeError, r"Ragged.*x.to_tensor\(\)"),
     "records": (net, (X, ones().astype([("a", "f8")])), TypeError, f"y {NO_NUMBERS}"),
     "dates": (net, (X, ones(1).astype("datetime64[D]")), TypeError, f"y {NO_NUMBERS}"),
+    "a generator": (
+        net, ((row for row in X), Y), TypeError,
+        f"{NO_NUMBERS}, received <generator object <genexpr> at 0x[0-9a-f]+>. Of a gen.* times.$",
+    ),
 }  # fmt: skip
 
 

@@ -629,6 +629,9 @@ REFUSED = {
     "vector term": (
         returning({"a": tf.ones(())[None]}), ValueError, "The term 'a' .*must be a scalar",
     ),
+    "integers": (
+        returning({"a": tf.ones((), tf.int32)}), TypeError, "'a' .*must be a float, received int32",
+    ),
     "nothing": (returning(None), TypeError, "must be a scalar, or a dict.*received None"),
     "list": (returning([tf.ones(())]), TypeError, "must be a scalar, or a dict of scalars"),
     "no terms": (returning({}), ValueError, "returned an empty dict"),
@@ -659,6 +662,27 @@ REFUSED = {
     "integer": ({"variables": [variable("int32")]}, ValueError, "int32, which has no gradient"),
     "frozen": ({"variables": [variable(trainable=False)]}, ValueError, "frozen or there twice"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [0, 0.0, 1, True, np.float64(0.25)])
+def test_a_term_may_be_a_number(number):
+    def objective(model, points):
+        return {
+            "squares": ops.mean((model(points["inside"]) - 1.0) ** 2),
+            "switched off": number,
+        }
+
+    def alone(model, points):
+        return {"squares": ops.mean((model(points["inside"]) - 1.0) ** 2)}
+
+    losses = []
+    for function in (objective, alone):
+        keras.utils.set_random_seed(0)
+        history = fit(bare(), objective=function, loss_weights={}, epochs=3)
+        losses.append(np.array(history.history["loss"]))
+    # Of float64: a Python number does not make the sum one of float32.
+    assert losses[0].dtype == np.float64
+    np.testing.assert_allclose(losses[0] - float(number), losses[1], rtol=1e-13)
 
 
 @pytest.mark.parametrize("name", REFUSED)

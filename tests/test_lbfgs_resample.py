@@ -1,5 +1,7 @@
 """fit_lbfgs(resample=...): points that are drawn anew, and their choice by residual."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from lbfgs_nets import at_start, dense
 
 import keras_smooth
 from keras_smooth.lbfgs.minimizers import quasi_newton
+from keras_smooth.lbfgs.run.optimization_run import Sizes
 
 X = {
     "inside": np.random.default_rng(0).uniform(size=(12, 1)),
@@ -86,13 +89,19 @@ def fits_for_each_draw(**arguments):
     return (found, history.result), (weights(model), of_round.result)
 
 
-def test_pairs_take_the_steps_of_a_fit_for_each_draw():
+@pytest.fixture
+def same_units(monkeypatch):
+    """Fits from different starts work in the same units, which changes first steps alone."""
+    monkeypatch.setattr(Sizes, "scale", lambda sizes, dtype: 1.0)
+
+
+def test_pairs_take_the_steps_of_a_fit_for_each_draw(same_units):
     (found, result), (expected, last) = fits_for_each_draw(num_correction_pairs=5)
     assert found == expected and result.fun == last.fun
 
 
 @pytest.mark.parametrize("arguments", [{}, {"method": "bfgs"}], ids=["default", "bfgs"])
-def test_a_matrix_stays_over_draws(arguments, monkeypatch):
+def test_a_matrix_stays_over_draws(arguments, monkeypatch, same_units):
     """One evaluation a draw, and where it is dropped the steps of a fit for each draw."""
     kept, (separate, _) = fits_for_each_draw(**arguments)
     assert kept[0] != separate and kept[1].restarts == 0
@@ -102,6 +111,18 @@ def test_a_matrix_stays_over_draws(arguments, monkeypatch):
     # Counts go on over the draws either way.
     assert kept[1].nit == dropped[1].nit == EPOCHS
     assert min(kept[1].nfev, dropped[1].nfev) > EPOCHS + 3
+
+
+@pytest.mark.parametrize(("every", "is_said"), [(EPOCHS, True), (EPOCHS - 1, False)])
+def test_a_fit_that_draws_no_points_says_so_once(every, is_said):
+    draw = Draw()
+    for told in (is_said, False):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            resampled(draw, every)
+        words = [w for w in caught if "draws no points" in str(w.message)]
+        assert len(words) == told
+    assert len(draw.returned) == (0 if is_said else 2)
 
 
 def test_draws_see_the_points_of_before_and_other_random_numbers():

@@ -103,6 +103,10 @@ def reads_a_model(model, x):
     return ops.mean((model(x) - BESIDE(x)) ** 2)
 
 
+def reads_derivatives(model, x):
+    return ops.mean((model(x) - keras_smooth.derivatives(BESIDE, x, 1)[1]) ** 2)
+
+
 def reads_an_attribute(model, x):
     return ops.mean((model(x) - Unknown.rate) ** 2)
 
@@ -120,6 +124,10 @@ FORGOTTEN = {
     "weights of another model": (
         reads_a_model,
         "another_model/.*kernel.*another_model/.*bias",
+    ),
+    "derivatives of another model": (
+        reads_derivatives,
+        "another_model/.*kernel.*another_model/.*kernel",
     ),
     "a variable of TensorFlow": (reads_an_attribute, "rate_of_an_object"),
     "a variable of Keras": (reads_a_global, "rate_of_keras"),

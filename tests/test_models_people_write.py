@@ -3,6 +3,7 @@
 Whatever engine is inside: each operator gives these numbers, or refuses in one sentence.
 """
 
+import functools
 import itertools
 
 import keras
@@ -536,16 +537,22 @@ CELLS = {
 }
 
 
+@functools.cache
+def cells_and_laplacian(name):
+    """Returns a model, its points, and the Laplacian by nested tapes, which takes seconds."""
+    model, x = functional(CELLS[name](), (2, 2)), RNG.normal(size=(3, 2, 2))
+    # Keras stacks cells in float32, too coarse for differences.
+    second = np.asarray(keras_smooth.hessian(model, x, engine="tape"))
+    return model, x, np.trace(second.reshape(3, -1, 4, 4), axis1=2, axis2=3)
+
+
 # Keras makes the stack of a list in its default dtype, which no graph takes.
 @pytest.mark.filterwarnings("ignore:.*TensorFlow cannot trace it")
 @pytest.mark.slow
 @ENGINES
 @pytest.mark.parametrize("name", CELLS)
 def test_cells_in_a_list(name, engine):
-    model, x = functional(CELLS[name](), (2, 2)), RNG.normal(size=(3, 2, 2))
-    # Keras stacks cells in float32, too coarse for differences.
-    second = np.asarray(keras_smooth.hessian(model, x, engine="tape"))
-    exact = np.trace(second.reshape(3, -1, 4, 4), axis1=2, axis2=3)
+    model, x, exact = cells_and_laplacian(name)
     for _ in range(2):
         near(keras_smooth.laplacian(model, x, engine=engine), [exact], 1e-4)
 

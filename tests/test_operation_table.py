@@ -89,6 +89,7 @@ FUNCTIONS = {
     "acosh": (lambda x: tf.acosh(1.5 + tf.square(x)), (2, 3)),
     "ndtri": (lambda x: tf.math.ndtri(0.5 + 0.3 * tf.sin(x)), (2, 3)),
     "expint": (lambda x: tf.math.special.expint(positive(x)), (2, 3)),
+    "dawsn": (tf.math.special.dawsn, (2, 3)),
     "polygamma": (lambda x: tf.math.polygamma(tf.constant([2.0, 3.0, 1.0], x.dtype), positive(x)), (2, 3)),
     "gradients": (
         lambda x: RAW.TanhGrad(y=tf.sin(x), dy=x * x) + RAW.SigmoidGrad(y=x, dy=tf.ones_like(x))
@@ -442,7 +443,11 @@ def _mixed(function, x):
 def columns(name, case, column):
     """Returns what a column of the row says just before, at and just behind t = 0."""
     program, tensors, _ = line_of(case)
-    (operation,) = (step[0] for step in program.steps if step[0].type == name.split()[0])
+    (operation,) = (
+        each.operation
+        for each in program.instructions
+        if each.operation.type == name.split()[0]
+    )
     before = dataclasses.replace(program, outputs=tuple(x.name for x in operation.inputs))
     found = []
     for t in (-STEP, 0.0, STEP):

@@ -292,3 +292,29 @@ def test_tapes_read_within_functions_what_an_input_leads_to(operator, data):
         _, by_t = keras_smooth.partials(parts, x, ["t"], engine="tape")
     near(by_t["u"], np.zeros((6, 1)))
     near(by_t["v"], 3.0 * data["t"] ** 2)
+
+
+STREAMS = {
+    "dataset": lambda x: tf.data.Dataset.from_tensor_slices(x).batch(2),
+    "generator": lambda x: (row for row in x),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_of_a_stream_of_batches_an_array_is_asked_for(name):
+    x = np.ones((4, 2), "float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    for operator in (keras_smooth.derivatives, keras_smooth.audit):
+        with pytest.raises(TypeError, match="pass the x of its batches"):
+            operator(model, STREAMS[name](x))
+
+
+def test_the_size_of_a_sample_is_known_from_the_model_or_asked_for():
+    x = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "tanh")])
+    open_shape = [tf.TensorSpec((None, None))]
+    of_model = tf.function(lambda x: keras_smooth.hessian(model, x), open_shape)
+    # Rounding of float32.
+    np.testing.assert_allclose(of_model(x), keras_smooth.hessian(model, x), atol=1e-6)
+    with pytest.raises(ValueError, match="size of a sample must be known"):
+        tf.function(lambda x: keras_smooth.hessian(keras.ops.tanh, x), open_shape)(x)

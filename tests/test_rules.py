@@ -1,5 +1,6 @@
 """Every rule against nested tapes over the layer itself, in float64."""
 
+import dataclasses
 import math
 import warnings
 
@@ -716,3 +717,24 @@ def test_non_differentiable_layer_is_named():
     )
     with pytest.raises(ValueError, match=r"lost.*bins"):
         keras_smooth.derivatives(model, np.ones((2, 1)), 1, engine="jet")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+    """A function with a hash by its values, of which one has none."""
+
+    factors: list
+
+    def __call__(self, x):
+        return self.factors[0] * tf.tanh(x)
+
+
+def test_functions_without_a_hash_are_differentiated_and_audited():
+    activation, x = Scaled([2.0]), np.linspace(-1.0, 1.0, 5)[:, None]
+    with pytest.raises(TypeError):
+        hash(activation)
+    _, dy = keras_smooth.derivatives(activation, x, 1, engine="jet")
+    np.testing.assert_allclose(dy, 2.0 / np.cosh(x) ** 2, rtol=1e-13)  # Rounding.
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3, activation)])
+    assert keras_smooth.audit(model, x).outcome == "proven"
+    assert keras_smooth.smoothness(model) == np.inf

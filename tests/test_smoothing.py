@@ -233,6 +233,26 @@ def test_replaced_operations_are_saved(tmp_path):
     np.testing.assert_array_equal(again(x), smooth(x))
 
 
+def test_a_repaired_model_from_a_file_is_read_as_before(tmp_path):
+    layers = [
+        L.Dense(3, smooth_forms.of_function(ROUGH[name], 10.0), name=name)
+        for name in ROUGH
+        if name not in JUMPS
+    ]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
+    # A model that cannot be traced would warn.
+    np.testing.assert_array_equal(
+        keras_smooth.hessian(again, x, engine="jet"),
+        keras_smooth.hessian(model, x, engine="jet"),
+    )
+    assert keras_smooth.audit(again, x).outcome == keras_smooth.audit(model, x).outcome
+    kept = [layer.activation for layer in again.layers]
+    assert list(map(hash, kept)) == [hash(layer.activation) for layer in model.layers]
+
+
 @pytest.mark.parametrize(
     "layer",
     [

@@ -284,3 +284,86 @@ def test_bad_arguments(make_model, x):
             keras_smooth.derivatives(make_model(), x, verify=True, **arguments)
     with pytest.raises(ValueError, match="outside of tf.function"):
         tf.function(lambda x: keras_smooth.derivatives(make_model(), x, verify=True))(x)
+
+
+KINKS = {
+    "relu": lambda: keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)]
+    ),
+    "maximum": lambda: (
+        lambda x: ops.maximum(x[:, :1], 0.5 * x[:, 1:]) + 0.1 * x[:, 1:] ** 2
+    ),
+    "absolute": lambda: lambda x: ops.abs(x[:, :1]) * x[:, 1:],
+    "pooling": lambda: lambda x: ops.max(x, axis=-1, keepdims=True),
+}
+
+
+@pytest.mark.parametrize("name", KINKS)
+def test_kinks_between_the_points_are_told(name):
+    model, x = KINKS[name](), np.array([[0.31, -0.72], [-0.55, 0.43]])
+    # A first derivative of straight pieces is what it is.
+    keras_smooth.gradient(model, x, verify=True)
+    with pytest.warns(UserWarning, match="has kinks"):
+        keras_smooth.hessian(model, x, verify=True)
+    # Once for each model.
+    keras_smooth.hessian(model, x, verify=True)
+
+
+SMOOTH = {
+    "elu": lambda x: ops.elu(x),
+    "distance": lambda x: ops.sqrt(ops.sum(x**2, axis=-1, keepdims=True)),
+    "guarded": lambda x: ops.where(x > 5.0, 0.0, x**2),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_of_what_has_no_kinks_nothing_is_told(name):
+    keras_smooth.hessian(SMOOTH[name], np.array([[0.31], [0.72]]), verify=True)
+
+
+def by_numpy(x):
+    return np.sin(x[:, :1]) * x[:, 1:]
+
+
+def by_its_array(x):
+    return tf.constant(np.exp(x.numpy()))[:, :1] + x[:, 1:] ** 2
+
+
+class Frozen(keras.layers.Layer):
+    def call(self, x):
+        return tf.tanh(x) * np.cosh(x)
+
+
+HIDDEN = {"NumPy": by_numpy, "array": by_its_array, "layer": Frozen()}
+
+
+@pytest.mark.parametrize("engine", ["auto", "tape", "jet"])
+@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
+def test_what_python_computes_unseen_by_tapes_is_an_error(name, engine):
+    x = np.random.default_rng(0).uniform(0.2, 1.0, (5, 2))
+    with pytest.raises(TypeError, match="keras.ops in the place of NumPy"):
+        keras_smooth.jacobian(HIDDEN[name], x, engine=engine)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
+def test_python_may_decide_by_values(dtype):
+    def model(x):
+        return ops.sin(3.0 * x) if x.numpy().max() > 0.0 else ops.cos(x)
+
+    x = np.linspace(0.1, 1.0, 7, dtype=dtype)[:, None]
+    _, dy, d2y = keras_smooth.derivatives(model, x)
+    # Rounding of float32: measured 4e-7 and 2e-6.
+    np.testing.assert_allclose(
+        dy, 3 * np.cos(3 * x), atol=2e-5 if dtype == "float32" else 1e-12
+    )
+    np.testing.assert_allclose(
+        d2y, -9 * np.sin(3 * x), atol=2e-5 if dtype == "float32" else 1e-12
+    )
+
+
+def test_one_number_for_all_samples_is_an_error(x):
+    for engine in ("auto", "tape", "jet"):
+        with pytest.raises(ValueError, match="one number for all samples"):
+            keras_smooth.gradient(lambda x: ops.sum(x**2), x, engine=engine)

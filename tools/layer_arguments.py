@@ -137,6 +137,42 @@ def text(layer: str, argument: str) -> str:
     return found.replace("{sizes}", sizes)
 
 
+# The types of arguments whose names end so; those with a default of True or False are bool.
+_FUNCTION, _SIZES = "str | dict | Callable", "int | Sequence[int]"
+_TYPES = {
+    "_initializer": _FUNCTION,
+    "_regularizer": _FUNCTION,
+    "_constraint": _FUNCTION,
+    "activation": "str | Callable | None",
+    "kernel_size": _SIZES,
+    "pool_size": _SIZES,
+    "strides": _SIZES,
+    "dilation_rate": _SIZES,
+    "output_padding": _SIZES,
+    "output_shape": "int | Sequence[int | None]",
+    "shared_axes": "Sequence[int]",
+    "use_cudnn": "bool | str",
+    "quantization_config": "Any",
+    **dict.fromkeys(("dropout", "lora_alpha"), "float"),
+    **dict.fromkeys(("bias_axes", "data_format", "equation", "name", "padding"), "str"),
+    **dict.fromkeys(("column_size", "depth_multiplier", "filters", "groups"), "int"),
+    **dict.fromkeys(("lora_rank", "seed", "units"), "int"),
+}
+
+
+def annotation(argument: str, default: object) -> str:
+    """Returns the type of an argument, as it is written in a signature.
+
+    Raises:
+        StopIteration: If the argument has no type yet.
+    """
+    if isinstance(default, bool):
+        return "bool"
+    kind = next(kind for end, kind in _TYPES.items() if argument.endswith(end))
+    takes_none = kind == "Any" or kind.endswith("None")
+    return kind if takes_none or default is not None else f"{kind} | None"
+
+
 def keras_version() -> str:
     """Returns the minor version of the installed Keras, as "3.15"."""
     return ".".join(keras.__version__.split(".")[:2])

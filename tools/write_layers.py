@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 
 import keras
-from layer_arguments import keras_version, text
+from layer_arguments import annotation, keras_version, text
 
 FOLDER = Path(__file__).parents[1] / "keras_smooth" / "layers"
 # The Keras whose signatures are in the files.
@@ -185,7 +185,9 @@ _HEAD = '''"""{title}
 Written by tools/write_layers.py for the signatures of Keras {version}: change that, not this.
 """
 
-import keras
+{standard}
+
+{others}
 
 '''
 _ORDERED = '''
@@ -222,8 +224,8 @@ class {name}(keras.layers.{name}):
 {parameters}
         *,
         order: int = 2,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
 {passed}
         )
@@ -270,14 +272,14 @@ class Smooth{name}(keras.layers.{name}):
 {parameters}
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
 {passed}
         )
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: {inputs}) -> tf.Tensor:
         return {call}(self, inputs)
 
     def get_config(self) -> dict:
@@ -301,7 +303,7 @@ def _ordered_file(file: str, rows: list[Layer]) -> str:
     ]
     if "installed(" in body:
         imports.insert(1, "from keras_smooth.layers.arguments import installed")
-    return _head(file, imports) + body
+    return _head(file, imports, body) + body
 
 
 def _smooth_file(file: str, rows: list[Layer]) -> str:
@@ -311,6 +313,7 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
             _SMOOTH,
             row,
             call=calls[row.name.partition("Pooling")[0]],
+            inputs="list[tf.Tensor]" if file == "smooth_merging" else "tf.Tensor",
             what=_paragraph(
                 f"It computes {row.formula}. Arguments, weights and shapes are those of "
                 f"Keras' layer. {row.bound}",
@@ -324,11 +327,18 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
         f"from keras_smooth.layers.smooth_maximum import {names}",
         "from keras_smooth.layers.table import smooth_form_of",
     ]
-    return _head(file, imports) + body
+    return _head(file, imports, body) + body
 
 
-def _head(file: str, imports: list[str]) -> str:
-    head = _HEAD.format(title=_TITLES[file], version=KERAS)
+def _head(file: str, imports: list[str], body: str) -> str:
+    names = [name for name in ("Callable", "Sequence") if name in body]
+    standard = [f"from collections.abc import {', '.join(names)}"] if names else []
+    head = _HEAD.format(
+        title=_TITLES[file],
+        version=KERAS,
+        standard="\n".join([*standard, "from typing import Any"]),
+        others="import keras" + ("\nimport tensorflow as tf" if "tf." in body else ""),
+    )
     return head + "\n".join(imports) + "\n"
 
 
@@ -378,9 +388,10 @@ def _parameters(name: str) -> dict[str, inspect.Parameter]:
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
+    typed = f"        {parameter.name}: {annotation(parameter.name, parameter.default)}"
     if parameter.default is parameter.empty:
-        return f"        {parameter.name},"
-    return f"        {parameter.name}={_literal(parameter.default)},"
+        return f"{typed},"
+    return f"{typed} = {_literal(parameter.default)},"
 
 
 def _literal(value: object) -> str:

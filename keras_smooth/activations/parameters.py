@@ -33,7 +33,8 @@ class partial:
 
     def __init__(self, function: str | Callable, **parameters: float) -> None:
         self.function = get(function)
-        self.parameters = parameters
+        # Files hold lists in the place of tuples, which have no hash.
+        self.parameters = {name: _hashable(value) for name, value in parameters.items()}
         try:
             inspect.signature(self.function).bind(None, **parameters)
         except TypeError as error:
@@ -69,6 +70,10 @@ class partial:
     @classmethod
     def from_config(cls, config: dict) -> "partial":
         return cls(**config)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def get(identifier: str | Callable | dict | None) -> Callable:

@@ -121,7 +121,7 @@ def _compared(evaluation: Evaluation) -> Finding:
         return Finding(Cause.MEASURED, reason=f"measured in {found.dtype}")
     if not np.isfinite(row.scale):
         return Finding(Cause.NAN, order)
-    if row.enough_digits and row.difference > 3 * row.error:
+    if verification.is_wrong(row):
         words = f"nested tapes are off by {row.difference:.0e}, compared with differences"
         words = f"TensorFlow has none of order {order}" if order >= lost else words
         return Finding(Cause.WRONG, order, words)

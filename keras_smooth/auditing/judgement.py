@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from keras_smooth.auditing.findings import Cause, Finding, Verdict
-from keras_smooth.auditing.plan import Plan, Step, words_of
+from keras_smooth.auditing.plan import LayerStep, Plan, words_of
 from keras_smooth.auditing.samples import Samples
 from keras_smooth.operations import rows
 
@@ -54,11 +54,11 @@ class Judge:
         for step in filter(lambda step: belongs(step.parts), self.plan.equalities):
             yield self._of_equality(step)
 
-    def _settled(self, step: Step) -> Finding:
+    def _settled(self, step: LayerStep) -> Finding:
         """Returns the finding of a layer that is known to be rough, whatever it gets."""
         return self._rough(step, step.smoothness, self._words(step))
 
-    def _words(self, step: Step) -> str:
+    def _words(self, step: LayerStep) -> str:
         """Returns where a layer is rough, as its row says or as its operation tells."""
         parts = (self.plan.traced.parts[number] for number in reversed(step.parts))
         words = next(filter(None, (words_of(part, self.plan.order) for part in parts)), "")
@@ -66,7 +66,7 @@ class Judge:
         sides = "" if self.plan.traced.training else self._sides(step)
         return "; ".join(filter(None, (words, sides))) if words else self._meets(step)
 
-    def _of_pieces(self, step: Step) -> Finding:
+    def _of_pieces(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation of pieces in code of which no more is known."""
         kind = step.operation.type
         by_row = self._rough(step, step.smoothness, self._words(step))
@@ -89,7 +89,7 @@ class Judge:
         words = f"the pieces of {kind} join smoothly where samples come to them"
         return Finding(Cause.MEASURED, reason=words)
 
-    def _of_domain(self, step: Step) -> Finding:
+    def _of_domain(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation that is not defined everywhere."""
         inside, kind = self.samples.of(step), step.operation.type
         if np.all(inside > 0):
@@ -103,14 +103,14 @@ class Judge:
         layer = self.plan.name_of(step)
         return Finding(Cause.NAN, max(order, 1), words, kind, layer)
 
-    def _measured(self, step: Step, words: str) -> Finding:
+    def _measured(self, step: LayerStep, words: str) -> Finding:
         """Returns what measuring finds where an operation may be guarded."""
         found = self.measured()
         reason = "; ".join(filter(None, (words, found.reason)))
         kind, layer = step.operation.type, self.plan.name_of(step)
         return dataclasses.replace(found, reason=reason, operation=kind, layer=layer)
 
-    def _of_equality(self, step: Step) -> Finding:
+    def _of_equality(self, step: LayerStep) -> Finding:
         """Returns the finding of what is compared for equality, as a mask or a guard.
 
         What a mask leaves out jumps as soon as it is no longer left out, and is held. Behind a
@@ -129,7 +129,7 @@ class Judge:
         found = self._measured(step, words)
         return found if found.cause.verdict == Verdict.FAULTY else Finding(Cause.NONE)
 
-    def _of_edge(self, step: Step) -> Finding:
+    def _of_edge(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation that comes to the edge between samples.
 
         There a root has a kink, and its derivatives are finite on both sides; a pole is
@@ -156,7 +156,7 @@ class Judge:
         )
         return Finding(Cause.ROUGH, order, words, kind, self.plan.name_of(step))
 
-    def _jumps(self, step: Step) -> list[int | None]:
+    def _jumps(self, step: LayerStep) -> list[int | None]:
         """Returns what jumps where an operation's pieces meet, up to the first jump."""
         orders: list[int | None] = []
         for place in self.samples.places(step):
@@ -171,17 +171,17 @@ class Judge:
         usable = self.plan.has_rules and not self.plan.is_random
         return usable and self._looked <= _MOST
 
-    def _rough(self, step: Step, k: float, words: str) -> Finding:
+    def _rough(self, step: LayerStep, k: float, words: str) -> Finding:
         kind, layer = step.operation.type, self.plan.name_of(step)
         return Finding(Cause.ROUGH, max(int(k) + 1, 1), words, kind, layer)
 
-    def _meets(self, step: Step) -> str:
+    def _meets(self, step: LayerStep) -> str:
         kind, k = step.operation.type, int(step.smoothness)
         words = {-1: "jumps", 0: "has a kink"}.get(k, f"is of class C^{k} only")
         sides = self._sides(step)
         return f"{kind} {words}" + (f": {sides}" if sides else "")
 
-    def _sides(self, step: Step) -> str:
+    def _sides(self, step: LayerStep) -> str:
         """Returns how many values lie on either side, and how near the nearest is."""
         found = self.samples.of(step) if self.nearby else np.zeros(0)
         found = found[np.isfinite(found)]

@@ -15,7 +15,7 @@ from keras_smooth.models import calls, graph, references
 from keras_smooth.operations import Row, registered, rows, walk
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import keeps_off_its_edge
-from keras_smooth.operations.walk import State
+from keras_smooth.operations.walk import State, Step
 
 # What declares another gradient than that of what it computes.
 _DECLARING = frozenset(("IdentityN", "PreventGradient", "StopGradient"))
@@ -30,19 +30,15 @@ _WRONG_AT_ZERO = frozenset(("BesselI0", "Pow"))
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
-    """An operation on the way from the moving inputs to the outputs.
+class LayerStep(Step):
+    """A step of the walk, with the layers that it is in.
 
     Args:
-        operation: What it is.
-        parts: The numbers of the layers that it is in, the outermost first.
-        top: What runs it in the program itself: an operation that has it in its body, or it.
+        parts: The numbers of the layers, the outermost first.
         smoothness: k of the class C^k, of pieces; `math.inf` where it has none.
     """
 
-    operation: tf.Operation
     parts: tuple[int, ...]
-    top: tf.Operation
     smoothness: float = math.inf
 
 
@@ -75,10 +71,10 @@ class Plan:
     findings: list[tuple[tuple[int, ...], Finding]] = dataclasses.field(
         default_factory=list
     )
-    pieces: list[Step] = dataclasses.field(default_factory=list)
-    settled: list[Step] = dataclasses.field(default_factory=list)
-    domains: list[Step] = dataclasses.field(default_factory=list)
-    equalities: list[Step] = dataclasses.field(default_factory=list)
+    pieces: list[LayerStep] = dataclasses.field(default_factory=list)
+    settled: list[LayerStep] = dataclasses.field(default_factory=list)
+    domains: list[LayerStep] = dataclasses.field(default_factory=list)
+    equalities: list[LayerStep] = dataclasses.field(default_factory=list)
     measured: list[tuple[tuple[int, ...], str]] = dataclasses.field(default_factory=list)
     reached: set[int] = dataclasses.field(default_factory=set)
     classes: list[tuple[tuple[int, ...], float | None]] = dataclasses.field(
@@ -88,7 +84,7 @@ class Plan:
     has_rules: bool = True
     has_masks: bool = False
 
-    def known_of(self, step: Step) -> float | None:
+    def known_of(self, step: LayerStep) -> float | None:
         """Returns the class of the innermost layer around an operation that has one."""
         for number in reversed(step.parts):
             known = known_class(self.traced.parts[number])
@@ -96,7 +92,7 @@ class Plan:
                 return known
         return None
 
-    def name_of(self, step: Step) -> str:
+    def name_of(self, step: LayerStep) -> str:
         """Returns the name of the class of the layer that an operation is in."""
         return type(self.traced.parts[step.parts[-1]]).__name__ if step.parts else ""
 
@@ -156,8 +152,8 @@ class _Reader(walk.Walk):
         sizes = (t.dtype.real_dtype.size for t in tensors if t.name in outputs)
         return max(4, *sizes, 0)
 
-    def function(self, step: walk.Step, name: str) -> Sequence[State] | None:
-        facts, within = registered.facts(name), _step(step)
+    def function(self, step: Step, name: str) -> Sequence[State] | None:
+        facts, within = registered.facts(name), _in_layers(step)
         if self.plan.nearby and facts.tapes_right_to < self.plan.order:
             # What is registered counts all points, and few are special.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
@@ -173,8 +169,8 @@ class _Reader(walk.Walk):
         self.is_known = before
         return states
 
-    def operation(self, step: walk.Step) -> Sequence[State]:
-        operation, within = step.operation, _step(step)
+    def operation(self, step: Step) -> Sequence[State]:
+        operation, within = step.operation, _in_layers(step)
         smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
         moves = State.MOVES in step.given
         if moves and not any(smooth):
@@ -186,16 +182,16 @@ class _Reader(walk.Walk):
             self._piece(within, -1)
         if not moves or not any(smooth):
             return [State.STEPS] * len(smooth)
-        self._read(within, step)
+        self._read(within)
         return [State.MOVES if is_smooth else State.STEPS for is_smooth in smooth]
 
-    def _read(self, step: Step, walked: walk.Step) -> None:
+    def _read(self, step: LayerStep) -> None:
         """Reads an operation with derivatives by something that moves."""
         operation, row = step.operation, rows.row(step.operation.type)
         # What integers and booleans decide is told where these come from.
         inputs = [
             state == State.MOVES and rows.is_smooth(x.dtype)
-            for state, x in zip(walked.given, operation.inputs)
+            for state, x in zip(step.given, operation.inputs)
         ]
         k = rows.smoothness(operation, inputs)
         right_to = rows.tapes_right_to(operation)
@@ -210,7 +206,7 @@ class _Reader(walk.Walk):
             self._piece(step, k)
         self._gradient(step, right_to, row is not None and row.jet is not None)
         is_known = self.is_known or self.plan.known_of(step) is not None
-        is_known |= keeps_off_its_edge(operation, walked.program.signs)
+        is_known |= keeps_off_its_edge(operation, step.program.signs)
         if row is not None and row.domain is not None and not is_known:
             self.plan.domains.append(step)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
@@ -218,7 +214,7 @@ class _Reader(walk.Walk):
             dtype = operation.outputs[0].dtype.name
             self._found(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
 
-    def _gradient(self, step: Step, right_to: float, by_jets: bool) -> None:
+    def _gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
         """Notes an operation of which TensorFlow has not all derivatives."""
         order, operation = self.plan.order, step.operation
         if right_to >= order:
@@ -235,7 +231,7 @@ class _Reader(walk.Walk):
         words = f"{_named(operation)} has no right gradient from order {first} on"
         self._found(step, Cause.WRONG, first, words, by_jets)
 
-    def _piece(self, step: Step, k: float, known: bool = False) -> None:
+    def _piece(self, step: LayerStep, k: float, known: bool = False) -> None:
         """Notes an operation of pieces, unless its layer is known to be smooth enough."""
         if self.is_known:
             return
@@ -251,7 +247,7 @@ class _Reader(walk.Walk):
             return
         self.plan.settled.append(dataclasses.replace(step, smoothness=k))
 
-    def _is_of_masks(self, step: Step) -> bool:
+    def _is_of_masks(self, step: LayerStep) -> bool:
         """Returns whether an operation makes a mask: what is left out stays so near x."""
         if step.operation.type not in _EQUALITIES:
             return False
@@ -260,11 +256,11 @@ class _Reader(walk.Walk):
             self.plan.equalities.append(step)
         return self.plan.has_masks
 
-    def _is_in_stock(self, step: Step) -> bool:
+    def _is_in_stock(self, step: LayerStep) -> bool:
         return bool(step.parts) and _is_stock(self.parts[step.parts[-1]])
 
     def _found(
-        self, step: Step, cause: Cause, order: int, reason: str, by_jets: bool = False
+        self, step: LayerStep, cause: Cause, order: int, reason: str, by_jets: bool = False
     ) -> None:
         layer, kind = self.plan.name_of(step), step.operation.type
         self.plan.findings.append(
@@ -272,12 +268,11 @@ class _Reader(walk.Walk):
         )
 
 
-def _step(walked: walk.Step) -> Step:
-    """Returns an operation with the layers that it is in."""
-    runs = (*walked.around, walked.operation)
-    return Step(
-        walked.operation, tuple(n for each in runs for n in numbers_of(each)), runs[0]
-    )
+def _in_layers(step: Step) -> LayerStep:
+    """Returns a step with the layers that it is in."""
+    runs = (*step.around, step.operation)
+    parts = tuple(number for each in runs for number in numbers_of(each))
+    return LayerStep(step.operation, step.program, step.given, step.around, parts)
 
 
 def known_class(part: keras.Operation) -> float | None:
@@ -304,7 +299,8 @@ def words_of(part: keras.Operation, order: int) -> str:
     functions = [*references.functions(part, "activation")]
     activation = registry.as_activation(part)
     functions += [activation[0]] if activation else []
-    functions += [registry.function_of(part)]
+    function = registry.function_of(part)
+    functions += [function] if function else []
     known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions]
     return "; ".join(
         f"{row.subject.__name__} {row.reason}"
@@ -313,12 +309,15 @@ def words_of(part: keras.Operation, order: int) -> str:
     )
 
 
-def _first_of_pieces(step: Step, body: Program) -> Step:
+def _first_of_pieces(step: LayerStep, body: Program) -> LayerStep:
     """Returns the first operation of pieces in a function, which tells where samples lie."""
     for operation in body.operations:
         row = rows.row(operation.type)
         if row is not None and row.breakpoints is not None:
-            return dataclasses.replace(step, operation=operation)
+            around = (*step.around, step.operation)
+            return dataclasses.replace(
+                step, operation=operation, program=body, around=around
+            )
     return step
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.auditing.plan import Plan, Step
+from keras_smooth.auditing.plan import LayerStep, Plan
 from keras_smooth.jet import Jet
 from keras_smooth.operations import rows
 
@@ -68,13 +68,13 @@ class Samples:
         steps = [*self.plan.pieces, *settled, *self.plan.domains, *self.plan.equalities]
         return self._distances(steps, self.plan.program, self.x) if steps else {}
 
-    def of(self, step: Step) -> np.ndarray:
+    def of(self, step: LayerStep) -> np.ndarray:
         """Returns how far the samples are from the places of an operation, flat."""
         found = self.values.get(_key(step), [])
         return np.concatenate(found) if found else np.zeros(0)
 
     def _distances(
-        self, steps: Sequence[Step], program: Any, x: list
+        self, steps: Sequence[LayerStep], program: Any, x: list
     ) -> dict[str, list[np.ndarray]]:
         wanted = {id(step.operation): step for step in steps}
         found: dict[str, list[np.ndarray]] = {}
@@ -97,7 +97,7 @@ class Samples:
         operations.evaluate(program, values, effects=False, watch=watch)
         return found
 
-    def places(self, step: Step) -> Iterator[Place]:
+    def places(self, step: LayerStep) -> Iterator[Place]:
         """Yields where an operation comes to where its pieces meet.
 
         That is at samples, or on the way from each sample to the next.
@@ -196,7 +196,7 @@ def _array(value: tf.Tensor) -> np.ndarray:
     return tf.cast(value, "complex128" if value.dtype.is_complex else "float64").numpy()
 
 
-def _key(step: Step) -> str:
+def _key(step: LayerStep) -> str:
     return f"{id(step.operation)}"
 
 

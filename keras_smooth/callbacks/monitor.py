@@ -1,32 +1,23 @@
 """DerivativeMonitor: the errors of y, y', y'' during fit."""
 
 import copy
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_smooth.callbacks import drawing
 from keras_smooth.callbacks.displays import Notebook, TensorBoard
 from keras_smooth.callbacks.fits import Fits
-from keras_smooth.callbacks.metrics import metric_of
-from keras_smooth.callbacks.quantities import quantities_of
+from keras_smooth.callbacks.measurement import Measurement
 from keras_smooth.checks import text, truth, whole_number
-from keras_smooth.differentiation import exact_values
-from keras_smooth.differentiation.operators import derivatives, directional
-from keras_smooth.differentiation.tasks import names
-from keras_smooth.models import calls
 from keras_smooth.models.own_call import is_built
-from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.figures import require_matplotlib
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.presentation.warn import warn, warn_once
-
-# What is made anew for a copy, or for each fit.
-_OF_A_FIT = ("metric", "_evaluate", "_compiled_metric", "_function")
 
 
 class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
@@ -124,32 +115,22 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         super().__init__()
         self.order = whole_number("`order`", order, least=0)
         self.every = whole_number("`every`", every, least=1)
-        self.x = exact_values.points(x)
-        self._given_metric = metric
-        self.metric = metric_of(metric)
-        self._quantities = quantities_of(also, self.x, self.order)
+        self._measurement = Measurement(x, reference, self.order, metric, also)
+        self.x = self._measurement.x
         prefix = text("`prefix`", prefix)
-        short = metric if isinstance(metric, str) else self.metric.name
-        self._names = [*names(self.order), *self._quantities]
-        self.keys = [f"{prefix}{name}_{short}" for name in self._names]
+        self.keys = [
+            f"{prefix}{name}_{self._measurement.metric_name}"
+            for name in self._measurement.names
+        ]
         self._figure_every = figure_every
         if figure_every is not None:
             self._figure_every = whole_number("`figure_every`", figure_every, least=1)
-        self._exact = [
-            keras.tree.flatten(entry)
-            for entry in exact_values.exact_values(reference, self.x, self.order)
-        ]
-        if self._quantities and any(len(leaves) > 1 for leaves in self._exact):
-            raise ValueError("`also` needs a reference whose y is one array.")
         self.history = {"epoch": np.array([], int)} | {
             key: np.array([]) for key in self.keys
         }
         self._fits = Fits()
-        self._function = reference if callable(reference) else None
-        self._evaluate: Any = None
-        self._compiled_metric: Any = None
         self._warned = False
-        self._measured = None
+        self._measured: int | None = None
         self._num_measured = 0
         self._drawn: int | None = None
         self._displays: list[TensorBoard | Notebook] = []
@@ -163,19 +144,15 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     @property
     def reference(self) -> list[np.ndarray]:
         """The exact y, y', ...; the arrays of a structure are laid end to end."""
-        return [_joined(leaves) for leaves in self._exact]
+        return self._measurement.reference
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        model = self.model
-        self._evaluate = traced(
-            lambda: calls.without_trace(derivatives, model, self.x, self.order)
-        )
-        # Operation by operation, a metric costs more than the derivatives.
-        self._compiled_metric = traced(self._metric_of)
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._measurement.begin(self.model)
         self._measured, self._num_measured, self._drawn = None, 0, None
         self._fits.begin()
-        if is_built(model):
-            self._compared()  # Raises now rather than after an epoch if the shapes differ.
+        if is_built(self.model):
+            # Raises now rather than after an epoch if the shapes differ.
+            self._measurement.pairs()
         for display in self._displays:
             display.begin()
 
@@ -184,10 +161,10 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         """Name and first epoch of each fit; those of one name in a row are one."""
         return list(self._fits.rows)
 
-    def on_epoch_begin(self, epoch: Any, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._fits.epoch(epoch, self.model, self.params)
 
-    def on_epoch_end(self, epoch: Any, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         epoch = self._fits.epoch(epoch, self.model, self.params)
         self._fits.end(epoch)
         if self._measured is not None and epoch - self._measured < self.every:
@@ -200,7 +177,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             logs.update(errors)
         self._show(epoch, errors)
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: dict | None = None) -> None:
         if self._measured is not None and self._drawn != self._measured:
             self._draw(self._measured)
         for display in self._displays:
@@ -208,20 +185,21 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def measure(self) -> dict[str, float]:
         """Returns the errors of the model as it is now, by key."""
-        pairs = self._compared()
+        pairs = self._measurement.pairs()
         self._warn_if_zero([value for _, value in pairs])
-        return {key: self._error(*pair) for key, pair in zip(self.keys, pairs)}
+        errors = itertools.starmap(self._measurement.error, pairs)
+        return dict(zip(self.keys, errors, strict=True))
 
     def values(self) -> list[np.ndarray]:
         """Returns y, y', ... of the model at x, as it is now.
 
         Each is an array; the tensors of a structure are laid end to end.
         """
-        return [_joined(leaves) for leaves in self._leaves()]
+        return self._measurement.values()
 
     def __getstate__(self) -> dict:
         """Returns what a copy has: all that was measured, and nothing of a model."""
-        of_a_fit = {*vars(keras.callbacks.Callback()), *_OF_A_FIT}
+        of_a_fit = vars(keras.callbacks.Callback())
         own = {name: value for name, value in vars(self).items() if name not in of_a_fit}
         displays = [copy.copy(display) for display in self._displays]
         return {
@@ -229,12 +207,12 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             "history": dict(self.history),
             "_displays": displays,
             "_fits": copy.deepcopy(self._fits),
+            "_measurement": copy.copy(self._measurement),
         }
 
     def __setstate__(self, state: dict) -> None:
         super().__init__()
-        self.__dict__.update(state, **dict.fromkeys(_OF_A_FIT))
-        self.metric = metric_of(self._given_metric)
+        self.__dict__.update(state)
 
     def __repr__(self) -> str:
         return f"<DerivativeMonitor of {', '.join(self.keys)}: {self._extent()}>"
@@ -313,7 +291,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         """Returns a figure that a function makes, with all that is asked for."""
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
-        draw, num_panels = drawing.chosen(self._values(), along, at, entries, self._lines)
+        draw, num_panels = drawing.chosen(
+            self._measurement.drawn(), along, at, entries, self._measurement.lines
+        )
         from keras_smooth.presentation import figures
 
         figure = new(4 * max(num_panels, 2), 7)
@@ -322,33 +302,6 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         figures.errors(above, self.history["epoch"], errors, self.fits)
         draw(below)
         return figure
-
-    def _values(self) -> drawing.Values:
-        """Returns what is exact and what the model has, at the points."""
-        if isinstance(self.x, np.ndarray) and self.x.size == len(self.x):
-            pairs = [(_columns(exact), _columns(own)) for exact, own in self._fitting()]
-            return drawing.Values(self.x, self._names[: self.order + 1], pairs)
-        return drawing.Values(self.x, self._names, self._compared())
-
-    def _lines(self, x: np.ndarray, direction: np.ndarray) -> list[list[np.ndarray]]:
-        """Returns y and its derivatives along a direction, exact ones and the model's."""
-        if self._function is None or self.model is None:
-            raise ValueError(
-                "A slice needs exact values between the samples: pass a function as "
-                "`reference`, and the monitor to fit. `plot(along=...)` without `at` draws the "
-                "samples."
-            )
-        double = [array.astype("float64") for array in (x, direction)]
-        called = [(self._function, *double), (self.model, x, direction)]
-        return [
-            [_joined(list(map(np.asarray, keras.tree.flatten(entry)))) for entry in entries]
-            for entries in (
-                calls.without_trace(directional, *each, max(self.order, 1))[
-                    : self.order + 1
-                ]
-                for each in called
-            )
-        ]
 
     def _show(self, epoch: int, errors: Mapping[str, float]) -> None:
         """Shows a measurement, and a figure where one is due."""
@@ -378,46 +331,6 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
                 self, f"The figure could not be drawn: {type(error).__name__}: {error}"
             )
 
-    def _error(self, true: np.ndarray, value: np.ndarray) -> float:
-        return float(self._compiled_metric(tf.constant(true), tf.constant(value)))
-
-    def _metric_of(self, true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-        self.metric.reset_state()
-        self.metric.update_state(true, value)
-        return self.metric.result()
-
-    def _leaves(self) -> list[list[np.ndarray]]:
-        if self._evaluate is None:
-            raise ValueError("The monitor has no model yet: pass it to fit as a callback.")
-        return [
-            [np.asarray(leaf) for leaf in keras.tree.flatten(entry)]
-            for entry in self._evaluate()
-        ]
-
-    def _compared(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Returns what is exact beside what the model has, in the order of the keys."""
-        pairs = self._pairs()
-        for quantity in self._quantities.values():
-            true, value = pairs[quantity.order]
-            pairs.append((quantity.of(true, self.x), quantity.of(value, self.x)))
-        return pairs
-
-    def _pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [(_joined(exact), _joined(values)) for exact, values in self._fitting()]
-
-    def _fitting(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Returns the exact values beside the model's, in the shapes of the model's."""
-        pairs = []
-        for name, exact, values in zip(names(self.order), self._exact, self._leaves()):
-            if len(exact) != len(values):
-                raise ValueError(
-                    f"`reference`: {name} has {len(exact)} arrays, but the model's has "
-                    f"{len(values)}. See keras_smooth.derivatives for the structure."
-                )
-            fitting = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
-            pairs.append((fitting, values))
-        return pairs
-
     def _warn_if_zero(self, values: list[np.ndarray]) -> None:
         zero = [k for k in range(1, self.order + 1) if not np.any(values[k])]
         if zero and not self._warned:
@@ -432,14 +345,3 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 def _least(errors: np.ndarray) -> int:
     """Returns the place of the least error; the first if none is a number."""
     return int(np.nanargmin(errors)) if not np.isnan(errors).all() else 0
-
-
-def _joined(leaves: list[np.ndarray]) -> np.ndarray:
-    if len(leaves) == 1:
-        return leaves[0]
-    return np.concatenate([np.ravel(leaf) for leaf in leaves])
-
-
-def _columns(leaves: list[np.ndarray]) -> np.ndarray:
-    """Returns the outputs of one input side by side, `(batch, outputs)`."""
-    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)

@@ -54,7 +54,13 @@ class Command(NamedTuple):
 class _Renamed(argparse.Action):
     """An option of version 0.1.0, refused with the new name."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         parser.error(f"{option_string} is {self.const} now, as in fit_lbfgs")
 
 
@@ -199,7 +205,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 class _Parser(argparse.ArgumentParser):
     """A parser of a command, which says what a misspelt option may have meant."""
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         arguments, unknown = super().parse_known_args(args, namespace)
         if unknown:
             known = [

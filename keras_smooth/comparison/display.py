@@ -61,7 +61,7 @@ class Display:
         self._bar.start()
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: Any) -> None:
         self._bar.stop()
 
     def handle(self, event: Event) -> None:

@@ -176,7 +176,7 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
         TypeError: If one is neither.
         ValueError: If a name is unknown, or a function has none that can name files.
     """
-    given = [ALL] if isinstance(given, str) and given == ALL else given
+    given = [given] if isinstance(given, str) or callable(given) else given
     if not isinstance(given, list | tuple):
         raise TypeError(
             "activations must be a list of names or functions, such as ['tanh'], received "

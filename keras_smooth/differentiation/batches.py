@@ -1,6 +1,7 @@
 """Functions of points in batches, which bounds the memory."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -8,7 +9,7 @@ import tensorflow as tf
 from keras_smooth.checks import whole_number
 
 
-def in_batches(function: Callable, arguments: tuple, batch_size: int | None):
+def in_batches(function: Callable, arguments: tuple, batch_size: int | None) -> Any:
     """Applies a function of tensors `(batch, ...)` to `batch_size` samples at a time.
 
     The last batch is filled up with copies of the first sample, so that all have the
@@ -24,13 +25,13 @@ def in_batches(function: Callable, arguments: tuple, batch_size: int | None):
     # Known to be whole, no batch is filled up, and nothing is copied for it.
     whole = isinstance(size, int) and number * batch_size == size
 
-    def split(x):
+    def split(x: Any) -> Any:
         if not whole:
             filling = tf.repeat(x[:1], number * batch_size - size, axis=0)
             x = tf.concat([x, filling], axis=0)
         return tf.reshape(x, (number, batch_size, *x.shape[1:]))
 
-    def join(y):
+    def join(y: Any) -> Any:
         y = tf.reshape(y, (-1, *y.shape[2:]))
         return y if whole else y[:size]
 
@@ -38,7 +39,7 @@ def in_batches(function: Callable, arguments: tuple, batch_size: int | None):
     return keras.tree.map_structure(join, _mapped(function, parts))
 
 
-def _mapped(function: Callable, parts: tuple):
+def _mapped(function: Callable, parts: tuple) -> tf.Tensor:
     if tf.executing_eagerly():
         results = [function(*part) for part in zip(*map(tf.unstack, parts))]
         return keras.tree.map_structure(lambda *ys: tf.stack(ys), *results)
@@ -52,5 +53,5 @@ def _mapped(function: Callable, parts: tuple):
     )  # fmt: skip
 
 
-def _spec(y) -> tf.TensorSpec:
+def _spec(y: Any) -> tf.TensorSpec:
     return tf.TensorSpec(y.shape, y.dtype)

@@ -14,7 +14,7 @@ from keras_smooth.checks import shown
 from keras_smooth.differentiation.multi_indices import Axes, MultiIndex
 from keras_smooth.differentiation.passes import Form
 from keras_smooth.differentiation.points import Points
-from keras_smooth.jet.arithmetic import total
+from keras_smooth.jet.entries import total
 from keras_smooth.models import checked_inputs
 
 

@@ -129,9 +129,8 @@ class DerivativeModel(keras.Model):
         loss = by_name("loss", loss, names)
         if keras.tree.is_nested(loss_weights):
             loss = loss if isinstance(loss, dict) else dict.fromkeys(names, loss)
-        if isinstance(loss_weights, list | tuple):
             weights = _in_order("loss_weights", loss_weights, names, loss)
-            loss_weights = {name: weights.get(name) for name in loss}
+            loss_weights = {name: weights.get(name, 1.0) for name in loss}
         super().compile(
             optimizer,
             loss=loss,
@@ -178,6 +177,7 @@ class DerivativeModel(keras.Model):
             ValueError: If the targets do not fit the outputs.
         """
         y = _in_order("y", y, self._names, self.loss)
+        self._check_targets(y)
         if not isinstance(y, dict):
             return y, sample_weight
         y = {
@@ -200,6 +200,20 @@ class DerivativeModel(keras.Model):
             return row_weights(*parts, y_pred[name])
 
         return y, {name: of_rows(name) for name in y_pred}
+
+    def _check_targets(self, y: Any) -> None:
+        if self.loss is None or y is None:
+            return
+        losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(self._names, 1)
+        needed = [name for name in self._names if losses.get(name) is not None]
+        received = list(y) if isinstance(y, dict) else []
+        if missing := [name for name in needed if name not in received]:
+            raise ValueError(
+                f"Targets are needed for the outputs {', '.join(needed)}, received "
+                f"{', '.join(received) or 'one array'}: pass a dict with these keys, or a list "
+                f"in this order. {', '.join(missing)} can be left out of both if the losses "
+                "are a dict."
+            )
 
     @property
     def _names(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Targets, losses and weights of derivatives: by name, and in the shapes of the outputs."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -20,8 +20,16 @@ def by_name(what: str, values: Any, names: Sequence[str]) -> Any:
         names: Of the outputs.
 
     Raises:
-        ValueError: If the list has another length.
+        ValueError: If a list has another length, or a dict has keys that are no names.
     """
+    if isinstance(values, Mapping):
+        if unknown := [key for key in values if key not in names]:
+            # Keras would give them to outputs by the order of the keys.
+            raise ValueError(
+                f"`{what}` has the keys {', '.join(map(repr, unknown))}, but the outputs are "
+                f"{', '.join(names)}."
+            )
+        return values
     if not isinstance(values, list | tuple):
         return values
     if len(values) != len(names):
@@ -40,9 +48,28 @@ def in_shape_of(output: tf.Tensor, target: Any, name: str) -> tf.Tensor:
     """
     target = tf.convert_to_tensor(target)
     wanted = tuple(output.shape[1:])
-    if target.shape.rank is None or _core(target.shape) != _core(output.shape):
+    if target.shape.rank is None:
+        return _of_unknown_shape(target, wanted, name)
+    if _core(target.shape) != _core(output.shape):
         raise ValueError(_words(name, target.shape, wanted))
     return target if tuple(target.shape[1:]) == wanted else _reshaped(target, wanted)
+
+
+def _of_unknown_shape(target: tf.Tensor, wanted: tuple, name: str) -> tf.Tensor:
+    """Returns targets of which Keras has traced several shapes, checked when they come."""
+    core = [size for size in wanted if size != 1]
+    sizes = tf.shape(target)[1:]
+    counts = tf.cast(sizes != 1, tf.int32)
+    # The sizes that are not 1 one after another, by operations that XLA compiles too.
+    places = tf.one_hot(tf.cumsum(counts) - 1, len(core), dtype=tf.int32)
+    kept = tf.reduce_sum((counts * sizes)[:, None] * places, axis=0)
+    fits = tf.reduce_all(kept == core) & (tf.reduce_sum(counts) == len(core))
+    words = _words(name, target.shape, wanted)
+    with tf.control_dependencies([tf.debugging.Assert(fits, [words, sizes])]):
+        target = tf.reshape(target, (-1, *wanted))
+    # XLA leaves assertions out.
+    lost = tf.where(fits, 0.0, float("nan"))
+    return target + tf.cast(lost, target.dtype) if target.dtype.is_floating else target
 
 
 def _reshaped(target: tf.Tensor, sample: tuple[int, ...]) -> tf.Tensor:

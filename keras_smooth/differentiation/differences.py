@@ -80,7 +80,7 @@ class Differences:
         directions: list[tf.Tensor],
         order: int,
         sums: np.ndarray | None = None,
-    ):
+    ) -> Any:
         y = _call(self.model, points.x)
         steps = ladder(points) / max(float(tf.reduce_max(tf.abs(v))) for v in directions)
         values = _along_lines(self.model, points, directions, steps)
@@ -106,11 +106,11 @@ class _Pass:
     num_directions: int
     sums: np.ndarray | None
 
-    def values(self):
+    def values(self) -> Any:
         """Returns jets of the derivatives."""
         return self._jets([[row.value for row in rows] for rows in self.estimates])
 
-    def spreads(self, rng: np.random.Generator, draws: int):
+    def spreads(self, rng: np.random.Generator, draws: int) -> Any:
         """Returns jets of all fields but the values, one after another in the batch.
 
         Each field comes once for each draw, with a sign for each direction.
@@ -126,7 +126,7 @@ class _Pass:
         with np.errstate(invalid="ignore"):
             return self._jets([list(map(spread, rows)) for rows in self.estimates])
 
-    def _jets(self, outputs: list[list[np.ndarray]]):
+    def _jets(self, outputs: list[list[np.ndarray]]) -> Any:
         """Returns jets in the structure of y, from y and its derivatives for each output."""
         jets = []
         for primal, *series in outputs:
@@ -144,7 +144,7 @@ def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.tensordot(weights[counts], values[counts], axes=1)
 
 
-def _call(model: Callable, x):
+def _call(model: Callable, x: Any) -> Any:
     """Calls a model whose state, if it keeps one, stays as it is."""
     return calls.without_trace(own_call.call, model, x)
 
@@ -277,7 +277,7 @@ def _along_lines(
     return found
 
 
-def _values(model: Callable, x) -> list[np.ndarray]:
+def _values(model: Callable, x: Any) -> list[np.ndarray]:
     """Returns the outputs of a model in float64."""
     y = keras.tree.flatten(_call(model, x))
     return [np.asarray(tf.cast(each, "float64")) for each in y]
@@ -315,12 +315,12 @@ def _of_one_batch(model: Callable, points: Points) -> Callable:
     Itself if TensorFlow cannot trace it.
     """
 
-    def call(*flat: tf.Tensor):
+    def call(*flat: tf.Tensor) -> Any:
         return _call(model, points.at(flat).x)
 
     compiled = traced(call)
 
-    def run(x):
+    def run(x: Any) -> Any:
         return compiled(*keras.tree.flatten(x))
 
     try:

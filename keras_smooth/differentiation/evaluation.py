@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -48,7 +49,7 @@ class Evaluation:
     def order(self) -> int:
         return self.task.order
 
-    def result(self):
+    def result(self) -> Any:
         """Returns what the functions of the task return.
 
         Raises:
@@ -104,7 +105,7 @@ class Evaluation:
         if self.training or calls.may_leave_trace(self.model):
             self.traces.called(self.points.x)
 
-    def _found(self):
+    def _found(self) -> Any:
         engine = self.chosen_engine
         try:
             found = self._by(engine)
@@ -117,7 +118,7 @@ class Evaluation:
             # AutoGraph knows no other errors than those of Python.
             raise ValueError(str(error)) from error
 
-    def _without_gradient(self, found):
+    def _without_gradient(self, found: Any) -> Any:
         """Returns derivatives that refuse to be differentiated where that would be wrong.
 
         So it is of the first derivative by tapes of LayerNormalization, whose mean is held.
@@ -143,10 +144,16 @@ class Evaluation:
             return False
         return 1 <= self.order <= engines.MAX_ORDER
 
-    def _check_samples(self, found) -> None:
+    def _check_samples(self, found: Any) -> None:
         """Raises where a model makes more or fewer samples of those that it is given."""
         given = self.points.flat[0].shape[0]
         for leaf in keras.tree.flatten(found[0]):
+            if leaf.shape.rank == 0:
+                raise ValueError(
+                    "The model returns one number for all samples: derivatives are of each "
+                    "sample's output by its own input. Return one for each sample, for "
+                    "example by keras.ops.sum(..., axis=-1)."
+                )
             if None not in (given, leaf.shape[0]) and leaf.shape[0] != given:
                 raise ValueError(
                     f"The model returns {leaf.shape[0]} samples for {given}: derivatives are "
@@ -194,10 +201,10 @@ class Evaluation:
         sizes = [y.shape[1:].num_elements() or 1 for y in outputs if y is not None]
         return self.task.jets_are_faster(sum(self.points.dims), sum(sizes))
 
-    def _by(self, engine: str):
+    def _by(self, engine: str) -> Any:
         number = len(self.points.flat)
 
-        def function(*flat):
+        def function(*flat: tf.Tensor) -> Any:
             points, directions = self.points.at(flat[:number]), flat[number:]
             if engine == "tape":
                 return self.task.tape(self.traces, points, *directions)

@@ -6,7 +6,7 @@ are seen to keep samples apart by reading their operations. Of the others, as of
 are joined over the batch, the derivatives at the points themselves tell it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -17,7 +17,6 @@ from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.points import Points, drawn
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
-from keras_smooth.models import graph
 from keras_smooth.operations.program import layer_of
 
 MIXES = (
@@ -45,36 +44,18 @@ def check(traces: Traces, points: Points, order: int = 1) -> None:
     """
     model = traces.model
     name = repr(getattr(model, "name", repr(model)))
-    for part, training in _calls(model, traces.training):
-        if not training or not isinstance(part, keras.layers.BatchNormalization):
-            continue
-        if part.trainable:
-            raise ValueError(
-                f"{part.name} ({type(part).__name__}) is called with training=True and "
-                f"normalizes by the statistics of the batch, so that the model {name} mixes "
-                f"samples: {MIXES}. Set its `trainable` to False, which has it use its moving "
-                "statistics, call it with training=False, or use LayerNormalization."
-            )
     operation, agrees = mixing(traces, points, order)
     if agrees is True:
         return
     mode = " in training mode" if traces.training else ""
     words = (
         f"The model {name} mixes samples{mode}: {MIXES}{_place(operation)}. Compute each "
-        "sample from its own input alone."
+        "sample from its own input alone, as BatchNormalization does with training=False or "
+        "`trainable=False`, and LayerNormalization always."
     )
     if agrees is False:
         raise ValueError(words)
     tf.debugging.Assert(agrees, [words])
-
-
-def _calls(part: Callable, training: bool) -> Iterator[tuple[Any, bool]]:
-    """Yields each layer or operation that a model is known to call, with its mode."""
-    calls = graph.calls(part)
-    if not calls:
-        yield part, training
-    for inner, mode in calls:
-        yield from _calls(inner, training if mode is None else bool(mode))
 
 
 def _place(operation: tf.Operation | None) -> str:

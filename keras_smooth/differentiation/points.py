@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -46,13 +47,20 @@ class Points:
     @property
     def dims(self) -> list[int]:
         """How many numbers a sample of each moving input has."""
-        return [math.prod(tensor.shape[1:]) for tensor in self.moving]
+        sizes = [tensor.shape[1:].num_elements() for tensor in self.moving]
+        if None in sizes:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.moving)
+            raise ValueError(
+                f"The size of a sample must be known, received points of shape {shapes}. Give "
+                "it in the tf.TensorSpec of the function, or by tf.ensure_shape."
+            )
+        return sizes
 
     @property
     def dtype(self) -> tf.DType:
         return self.moving[0].dtype
 
-    def structured(self, values: Sequence):
+    def structured(self, values: Sequence) -> Any:
         """Returns a value for each moving input in the structure that derivatives have."""
         if self.single:
             return values[0]
@@ -62,7 +70,7 @@ class Points:
             return dict(zip(self.keys, values, strict=True))
         return list(values)
 
-    def whole(self, values: Sequence):
+    def whole(self, values: Sequence) -> Any:
         """Returns the model's argument with other values of the moving inputs."""
         flat = list(self.flat)
         for place, value in zip(self.places, values, strict=True):
@@ -87,7 +95,7 @@ class Points:
         return self.at([tensor[some] for tensor in self.flat])
 
 
-def checked_points(model: Callable, x, wrt=None) -> Points:
+def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
     """Returns the points of a model.
 
     Args:
@@ -136,7 +144,7 @@ def drawn(points: Points) -> Points:
 
 
 def checked_directions(
-    points: Points, direction, name: str = "`direction`"
+    points: Points, direction: Any, name: str = "`direction`"
 ) -> tuple[tf.Tensor, ...]:
     """Returns a direction for each moving input, of its shape.
 
@@ -160,7 +168,7 @@ def checked_directions(
     return tuple(_direction(name, "its input", *part) for part in parts)
 
 
-def _direction(name: str, word: str, x: tf.Tensor, direction) -> tf.Tensor:
+def _direction(name: str, word: str, x: tf.Tensor, direction: Any) -> tf.Tensor:
     direction = checked_inputs.numbers(name, direction)
     if not (direction.dtype.is_floating or direction.dtype.is_integer):
         raise TypeError(f"{name} must hold real numbers, received {direction.dtype.name}.")

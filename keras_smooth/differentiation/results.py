@@ -8,7 +8,11 @@ import tensorflow as tf
 from keras_smooth.checks import truth
 from keras_smooth.differentiation import independence
 from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.verification import certified, with_verification
+from keras_smooth.differentiation.verification import (
+    certified,
+    check_hidden,
+    with_verification,
+)
 from keras_smooth.models.checked_inputs import explained_batch
 
 
@@ -24,6 +28,8 @@ def result(evaluation: Evaluation, verify: bool) -> Any:
     with explained_batch(evaluation.model, num_samples, evaluation.batch_size):
         independence.check(evaluation.traces, evaluation.points, evaluation.order)
         values = certified(evaluation) if verify else evaluation.result()
+        if not verify and evaluation.order:
+            check_hidden(evaluation)
         evaluation.warn_of_tapes()
         return values
 

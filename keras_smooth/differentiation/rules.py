@@ -1,7 +1,7 @@
 """Rules of users: how their layers, functions and operations carry jets."""
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -94,11 +94,19 @@ def facts_of(part: Any) -> Facts | None:
     """
     facts = registry.facts_of(part)
     subject = type(part) if isinstance(part, keras.layers.Layer) else part
-    rule = _rules.get(subject) if isinstance(subject, Hashable) else None
+    rule = _rule(subject)
     if rule is None:
         return facts
     rule = rule if subject is part else functools.partial(rule, part)
     return Facts(rule, smoothness=None if facts is None else facts.smoothness)
+
+
+def _rule(subject: Any) -> Callable | None:
+    try:
+        return _rules.get(subject)
+    # Of functions that users write as objects, some have no hash.
+    except TypeError:
+        return None
 
 
 def rule_of(part: Any) -> Facts | None:

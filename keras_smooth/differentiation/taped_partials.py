@@ -5,6 +5,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,13 +17,13 @@ from keras_smooth.differentiation.passes import Form
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.sweeps import components, gradient, nested_tapes
 from keras_smooth.differentiation.traces import Traces
-from keras_smooth.jet.arithmetic import total
+from keras_smooth.jet.entries import total
 
 
 def forms(traces: Traces, points: Points, *, wanted: Sequence[Form]) -> tuple:
     """Returns y and sums of partial derivatives."""
 
-    def function(moving: list[tf.Tensor]):
+    def function(moving: list[tf.Tensor]) -> Any:
         return traces.called(points.whole(moving))
 
     indices = {index for form in wanted for index, _ in form}
@@ -59,8 +60,8 @@ def num_sweeps(wanted: Sequence[Form]) -> list[int]:
     ]
 
 
-def _form(form: Form, known: dict):
-    def summed(*tensors):
+def _form(form: Form, known: dict) -> Any:
+    def summed(*tensors: Any) -> Any:
         return total(
             tensor if factor == 1.0 else tensor * tf.constant(factor, tensor.dtype)
             for tensor, (_, factor) in zip(tensors, form)
@@ -135,7 +136,7 @@ class _Chosen:
                 flat = [tf.reshape(row, (-1, self.dims[number])) for row in rows]
                 return tf.stack(flat, axis=1)
 
-            def derivative(index: MultiIndex):
+            def derivative(index: MultiIndex) -> Any:
                 parent = _parent(index, below)
                 axis = next(a for a in set(index) if index.count(a) > parent.count(a))
                 number = self._input(axis)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -29,7 +30,7 @@ def along(traces: Traces, points: Points, *directions: tf.Tensor, order: int) ->
         order: Number of derivatives.
     """
 
-    def curve(t: tf.Tensor):
+    def curve(t: tf.Tensor) -> Any:
         moved = [
             x + v * tf.reshape(t, (-1, *[1] * (x.shape.rank - 1)))
             for x, v in zip(points.moving, directions, strict=True)
@@ -61,11 +62,11 @@ def hessian_vector_product(traces: Traces, points: Points, *directions: tf.Tenso
     """Returns y and the derivatives of its slope along one direction by all inputs."""
     ways, outputs = Ways(traces, points), []
 
-    def contracted(tensor: tf.Tensor, slopes) -> tf.Tensor:
+    def contracted(tensor: tf.Tensor, slopes: Any) -> tf.Tensor:
         parts = zip(keras.tree.flatten(slopes), directions, strict=True)
         return tf.add_n([_contracted(tensor, *part) for part in parts])
 
-    def slope(moving):
+    def slope(moving: Any) -> Any:
         y, slopes = nested_tapes(_function(traces, points), moving, 1, Partials(ways))
         outputs.append(y)
         return keras.tree.map_structure_up_to(y, contracted, y, slopes)

@@ -2,7 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from keras_smooth.differentiation.passes import Form, Passes, Term, all_partials
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import total
+from keras_smooth.jet.entries import total
 from keras_smooth.jet.frame import tail
 
 
@@ -25,7 +26,7 @@ def propagate(
     directions: list[tf.Tensor],
     order: int,
     sums: np.ndarray | None = None,
-):
+) -> Any:
     """Sends straight lines through a model: x + t v for each direction v.
 
     Args:
@@ -59,7 +60,7 @@ def propagate(
     )
     reached = operations.reached(traced.program, traces.moving(points))
 
-    def complete(leaf, reaches):
+    def complete(leaf: Any, reaches: bool) -> Any:
         if isinstance(leaf, Jet) and leaf.dtype.is_floating:
             return leaf
         if reaches or not leaf.dtype.is_floating:
@@ -89,7 +90,7 @@ def derivatives(propagate: Callable, points: Points, *, order: int) -> tuple:
     (lines,) = plan.passes
     y = propagate(points, _rays(lines.directions, points), order, sums=lines.sums)
 
-    def partials(k):
+    def partials(k: int) -> Any:
         return keras.tree.map_structure(
             lambda jet: _structured(_partials(jet, plan, k), jet, points, k), y
         )
@@ -137,7 +138,7 @@ def along_each(
     """Returns y and its derivative of one order along each of several shared directions."""
     y = propagate(points, _rays(vectors, points), order)
 
-    def derivative(row: int):
+    def derivative(row: int) -> Any:
         return keras.tree.map_structure(lambda jet: jet.entry(order)[row], y)
 
     return _primal(y), *map(derivative, range(vectors.shape[0]))
@@ -166,11 +167,11 @@ def hessian_vector_product(
     return _primal(y), products
 
 
-def _primal(y):
+def _primal(y: Any) -> Any:
     return keras.tree.map_structure(lambda jet: jet.primal, y)
 
 
-def _single(y, k: int):
+def _single(y: Any, k: int) -> Any:
     """Returns entry k of jets with one direction."""
     return keras.tree.map_structure(lambda jet: jet.entry(k)[0], y)
 
@@ -193,7 +194,7 @@ def _partials(jet: Jet, plan: Passes, k: int) -> tf.Tensor:
     return tf.gather(unique, _places(dim, k), axis=0)
 
 
-def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int):
+def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int) -> Any:
     """Returns partial derivatives by input, the axes of the inputs behind those of y.
 
     Args:
@@ -209,7 +210,7 @@ def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int):
         full = tf.reshape(full, [*[sum(dims)] * k, *tf.unstack(tf.shape(jet.primal))])
         full = tf.transpose(full, [*range(k, k + rank), *range(k)])
 
-    def blocks(tensor, level, behind):
+    def blocks(tensor: tf.Tensor, level: int, behind: Sequence[int]) -> Any:
         if level == k:
             return tf.reshape(tensor, [*shape, *behind])
         parts = [tensor] if len(dims) == 1 else tf.split(tensor, dims, axis=rank + level)

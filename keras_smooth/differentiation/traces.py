@@ -71,6 +71,19 @@ class Traces:
             kept[key] = self._traced(points)
         return kept[key]
 
+    def hides_values(self, points: Points) -> bool:
+        """Returns whether Python computes with values, as NumPy does, unseen by tapes.
+
+        Of a model in which Python only decides by values, tapes see all that is computed.
+        """
+        try:
+            self.at(points)
+        except NotTraceableError as error:
+            cause = error.__cause__
+            decides = isinstance(cause, tf.errors.OperatorNotAllowedInGraphError)
+            return cause is not None and not decides
+        return False
+
     def call(self, points: Points) -> Any:
         """Returns what the model returns, of which nothing is left."""
         return calls.without_trace(self.called, points.x)
@@ -80,7 +93,7 @@ class Traces:
         return own_call.call(self.model, x, self.training)
 
     def _traced(self, points: Points) -> operations.Trace:
-        def function(*flat):
+        def function(*flat: tf.Tensor) -> Any:
             x = keras.tree.pack_sequence_as(points.x, list(flat))
             return own_call.call(model, x, self.training)
 

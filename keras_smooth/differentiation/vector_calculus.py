@@ -64,7 +64,9 @@ def divergence(
     return with_verification(_of_one_number(tf.add_n(diagonal), values[0]), values)
 
 
-def _estimated(model, points, drawn, engine, batch_size) -> tf.Tensor:
+def _estimated(
+    model: Callable, points: Points, drawn: tf.Tensor, engine: str, batch_size: int | None
+) -> tf.Tensor:
     """Returns the mean of v . (J v) over directions v."""
     signs = drawn.signs(sum(points.dims), points.dtype)
     task = tasks.along_each(signs, 1)

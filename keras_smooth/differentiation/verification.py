@@ -1,20 +1,23 @@
 """Verified derivatives: the numbers of an engine against differences of the model."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.differentiation import differences
+from keras_smooth import registry
+from keras_smooth.differentiation import differences, tasks
 from keras_smooth.differentiation.agreements import Agreement, Measured, agree
 from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.in_float64 import in_float64
 from keras_smooth.models import calls
+from keras_smooth.operations import rows
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
+from keras_smooth.presentation.warn import advice
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -95,8 +98,7 @@ class Verification(ShownAsTable):
 def _tone(row: Agreement) -> Tone:
     if row.ok:
         return Tone.GOOD
-    is_wrong = row.enough_digits and row.difference > 3 * row.error
-    return Tone.BAD if is_wrong else Tone.UNSURE
+    return Tone.BAD if is_wrong(row) else Tone.UNSURE
 
 
 def _verdict(row: Agreement, dtype: str) -> str:
@@ -104,7 +106,7 @@ def _verdict(row: Agreement, dtype: str) -> str:
         return "agrees"
     if not row.enough_digits:
         return f"not enough digits in {dtype}: {_REMEDIES[dtype == 'float64']} (point {row.worst})"
-    if row.difference > 3 * row.error:
+    if is_wrong(row):
         return f"differs by {row.difference:.1e} at point {row.worst}"
     return f"cannot be told to better than {row.error:.1e} at point {row.worst}"
 
@@ -163,8 +165,56 @@ def certified(evaluation: Evaluation) -> VerifiedDerivatives:
     """
     _check(evaluation)
     verified = calls.without_trace(_certified, evaluation)
+    _advise_on_kinks(evaluation.model, evaluation.order)
     evaluation.leave_trace()
     return verified
+
+
+def check_hidden(evaluation: Evaluation) -> None:
+    """Raises if tapes do not see all that a function computes, as where it calls NumPy.
+
+    A function that cannot be traced, but for decisions of Python, is compared with differences
+    along one direction at some points.
+
+    Raises:
+        TypeError: If the first derivatives differ.
+    """
+    if not evaluation.traces.hides_values(evaluation.points):
+        return
+    points = evaluation.points.rows(slice(_SOME))
+    rng = np.random.default_rng(_SEED)
+    directions = tuple(tf.cast(rng.normal(size=x.shape), x.dtype) for x in points.moving)
+    first = Evaluation(
+        tasks.directional(1), evaluation.model, points, "tape", directions=directions
+    )
+    row = calls.without_trace(lambda: compared(first, first.result()).agreements[-1])
+    if is_wrong(row):
+        raise TypeError(
+            f"{evaluation.traces.name}: the derivative of order 1 is wrong by "
+            f"{row.difference:.1e}, since TensorFlow does not see all that is computed. Use "
+            "keras.ops in the place of NumPy and math, such as keras.ops.sin for np.sin, and "
+            "no `.numpy()` or `float()` of what depends on x."
+        )
+
+
+@advice
+def _advise_on_kinks(model: Callable, order: int) -> str | None:
+    """Returns what agreement at points leaves out: kinks between them."""
+    rough = registry.reading.read(model).rough(order - 1)
+    kinds = [kind for kind in rough if (row := rows.row(kind)) and row.breakpoints]
+    if not kinds:
+        return None
+    return (
+        f"{getattr(model, 'name', 'The function')} has kinks ({', '.join(kinds)}). At the points "
+        f"the derivatives of order {order} agree with differences of the model, and of a "
+        "network of straight pieces they are 0 there: the kinks between them hold what is "
+        "missing. keras_smooth.audit names the layers, keras_smooth.smoothen replaces them."
+    )
+
+
+def is_wrong(row: Agreement) -> bool:
+    """Returns whether a derivative differs by more than differences can be off by."""
+    return not row.ok and row.enough_digits and row.difference > 3 * row.error
 
 
 def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
@@ -202,6 +252,8 @@ def _check(evaluation: Evaluation) -> None:
         raise ValueError("verify=True works outside of tf.function only.")
 
 
+# So many points tell whether something is hidden.
+_SOME = 16
 # Signs for errors of unknown sign that go through a sum of directions.
 _SEED, _DRAWS = 0, 16
 

@@ -1,8 +1,10 @@
 """Truncated Taylor arithmetic: how a function carries derivatives along curves.
 
+entries.py        the entries of a series, of which None is 0
 arithmetic.py     Jet: sums, products, linear maps, quotients
 lines.py          the jets of the inputs
 pieces.py         piecewise linear functions; selection
+shapes.py         tensors by their shapes, for annotations
 frame.py          directions that are composed of fewer curves
 composition.py    elementwise functions by their derivatives at the points
 functions.py      elementwise functions as series solutions of differential equations

@@ -7,14 +7,14 @@ jax.experimental.jet. This room knows no layer; this file has sums and products.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.jet.frame import Frame, tail
-
-Entry: TypeAlias = tf.Tensor | None
+from keras_smooth.jet.entries import Entry, folded, minus, summed, times, total
+from keras_smooth.jet.frame import Frame
+from keras_smooth.jet.shapes import OfCurves, Primal
 
 
 class Jet:
@@ -40,8 +40,8 @@ class Jet:
 
     def __init__(
         self,
-        primal: tf.Tensor,
-        series: Sequence[Entry],
+        primal: Primal,
+        series: Sequence[OfCurves | None],
         collapsed: bool = False,
         frame: Frame | None = None,
         weights: np.ndarray | None = None,
@@ -161,20 +161,6 @@ class Jet:
         return reciprocal(self) * other
 
 
-def total(terms: Iterable[Entry]) -> Entry:
-    """Returns a sum in which None is 0."""
-    terms = [term for term in terms if term is not None]
-    return sum(terms[1:], terms[0]) if terms else None
-
-
-def times(a: Entry, b: Entry, scale: float = 1, product: Callable = tf.multiply) -> Entry:
-    """Returns a scaled product in which None is 0."""
-    if a is None or b is None:
-        return None
-    value = product(a, b)
-    return value if scale == 1 else scale * value
-
-
 def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multiply) -> Entry:
     """Returns a sum of products of lower entries, as a part of entry k of a result.
 
@@ -193,29 +179,6 @@ def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multipl
     if not last or sum_ is None:
         return sum_
     return summed(sum_, None if x.frame else x.weights)
-
-
-def summed(value: tf.Tensor, weights: np.ndarray | None) -> tf.Tensor:
-    """Returns the sums over the directions of a collapsed jet, `(sums, batch, ...)`."""
-    if weights is None:
-        return tf.reduce_sum(value, axis=0, keepdims=True)
-    rows = [_weighted(value, row) for row in weights]
-    return tf.concat(rows, axis=0) if len(rows) > 1 else rows[0]
-
-
-def _weighted(value: tf.Tensor, row: np.ndarray) -> tf.Tensor:
-    """Returns one sum over the directions, which stay as an axis of size 1."""
-    places = np.flatnonzero(row)
-    # What has no weight is left out, also where it is no number.
-    if len(places) == 1:
-        value = value[places[0], None]
-    elif len(places) < len(row):
-        value = tf.gather(value, places)
-    row = row[places]
-    if (row != 1.0).any():
-        shape = (-1, *[1] * (value.shape.rank - 1))
-        value = value * tf.reshape(tf.constant(row, value.dtype), shape)
-    return tf.reduce_sum(value, axis=0, keepdims=True) if len(places) > 1 else value
 
 
 def aligned(*xs: Any) -> tuple:
@@ -267,18 +230,6 @@ def linear(function: Callable, x: Jet) -> Jet:
     [2.0, 0.0]
     """
     return x.like(function(x.primal), [folded(function, value) for value in x.series])
-
-
-def folded(function: Callable, *values: Entry) -> Entry:
-    """Applies a function of batches to entries, their directions folded into the batch."""
-    if any(value is None for value in values):
-        return None
-    directions = values[0].shape[0]
-    result = function(*(tf.reshape(value, (-1, *tail(value, 2))) for value in values))
-    # Not the batch of before: a reshape may fold it.
-    rows = result.shape[0]
-    batch = -1 if rows is None else rows // directions
-    return tf.reshape(result, (directions, batch, *tail(result, 1)))
 
 
 def joint(function: Callable, *xs: Any) -> Jet:
@@ -393,11 +344,6 @@ def leibniz(x: Jet, a: Sequence, b: Sequence, k: int, product: Any = tf.multiply
     terms = ((a[j], b[k - j], math.comb(k, j)) for j in range(1, k))
     ends = [times(a[0], b[k], 1, product), times(a[k], b[0], 1, product)]
     return total([*ends, inner(x, k, terms, product)])
-
-
-def minus(value: Entry) -> Entry:
-    """Returns the negative, in which None is 0."""
-    return None if value is None else -value
 
 
 def reciprocal(x: Jet) -> Jet:

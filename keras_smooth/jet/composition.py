@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from keras_smooth.jet.arithmetic import Entry, Jet, inner, times, total
+from keras_smooth.jet.arithmetic import Jet, inner
+from keras_smooth.jet.entries import Entry, times, total
 
 
 def elementwise(function: Callable[[Jet], Jet], x: Jet) -> Jet:

@@ -3,6 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
+from keras_smooth.jet.shapes import (
+    AlongCurves,
+    AlongDirections,
+    Combination,
+    Combined,
+    DirectionMatrix,
+)
+
 
 class Frame:
     """Directions as combinations of curves: v_k = sum_j matrix[k, j] c_j.
@@ -17,7 +25,7 @@ class Frame:
         weights: Of the directions in the sum, None for 1 each.
     """
 
-    def __init__(self, matrix: tf.Tensor, weights: np.ndarray | None = None) -> None:
+    def __init__(self, matrix: DirectionMatrix, weights: np.ndarray | None = None) -> None:
         self.directions = matrix.shape[0]
         self.matrix = matrix
         weighted = (
@@ -27,16 +35,16 @@ class Frame:
         )
         self.metric = tf.matmul(matrix, weighted, transpose_a=True)
 
-    def spread(self, value: tf.Tensor) -> tf.Tensor:
+    def spread(self, value: AlongCurves) -> AlongDirections:
         """Returns the entry of each direction from those of the curves."""
         return _combined(self.matrix, value)
 
-    def measured(self, value: tf.Tensor | None) -> tf.Tensor | None:
+    def measured(self, value: AlongCurves | None) -> AlongCurves | None:
         """Returns what to multiply with an entry to get the sum over the directions."""
         return None if value is None else _combined(self.metric, value)
 
 
-def _combined(matrix: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+def _combined(matrix: Combination, value: AlongCurves) -> Combined:
     flat = tf.reshape(value, (value.shape[0], -1))
     combined = tf.matmul(tf.cast(matrix, value.dtype), flat)
     return tf.reshape(combined, (matrix.shape[0], *tail(value, 1)))
@@ -44,9 +52,10 @@ def _combined(matrix: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
 
 def tail(value: tf.Tensor, start: int) -> list:
     """Returns the sizes of the axes from `start` on, as integers where they are known."""
-    dynamic = tf.shape(value) if None in value.shape[start:] else None
+    sizes = list(value.shape[start:])
+    if None not in sizes:
+        return sizes
+    dynamic = tf.shape(value)
     return [
-        dynamic[axis] if size is None else size
-        for axis, size in enumerate(value.shape)
-        if axis >= start
+        dynamic[axis] if size is None else size for axis, size in enumerate(sizes, start)
     ]

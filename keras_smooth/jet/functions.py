@@ -14,15 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.jet.arithmetic import (
-    Entry,
-    Jet,
-    inner,
-    minus,
-    reciprocal,
-    times,
-    total,
-)
+from keras_smooth.jet.arithmetic import Jet, inner, reciprocal
+from keras_smooth.jet.entries import Entry, minus, times, total
 
 
 def _square_entry(x: Jet, a: Sequence, k: int) -> Entry:

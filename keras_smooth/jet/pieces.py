@@ -5,7 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.jet.arithmetic import Entry, Jet, aligned, constant, times
+from keras_smooth.jet.arithmetic import Jet, aligned, constant
+from keras_smooth.jet.entries import Entry, times
 
 
 def straight(function: Callable, x: Jet) -> Jet:
@@ -65,7 +66,8 @@ def where(condition: tf.Tensor, x: Any, y: Any) -> Jet:
 
 
 def _select(condition: tf.Tensor, a: Entry, b: Entry) -> Entry:
-    if a is None and b is None:
+    known = b if a is None else a
+    if known is None:
         return None
-    zero = tf.zeros([], (b if a is None else a).dtype)
+    zero = tf.zeros([], known.dtype)
     return tf.where(condition, zero if a is None else a, zero if b is None else b)

@@ -3,6 +3,9 @@
 Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 
 from keras_smooth import activations
@@ -60,24 +63,24 @@ class EinsumDense(keras.layers.EinsumDense):
 
     def __init__(
         self,
-        equation,
-        output_shape,
-        activation=None,
-        bias_axes=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        lora_rank=None,
-        lora_alpha=None,
-        gptq_unpacked_column_size=None,
-        quantization_config=None,
+        equation: str,
+        output_shape: int | Sequence[int | None],
+        activation: str | Callable | None = None,
+        bias_axes: str | None = None,
+        kernel_initializer: str | dict | Callable = "glorot_uniform",
+        bias_initializer: str | dict | Callable = "zeros",
+        kernel_regularizer: str | dict | Callable | None = None,
+        bias_regularizer: str | dict | Callable | None = None,
+        kernel_constraint: str | dict | Callable | None = None,
+        bias_constraint: str | dict | Callable | None = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        gptq_unpacked_column_size: int | None = None,
+        quantization_config: Any = None,
         *,
         order: int = 2,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             equation=equation,
             output_shape=output_shape,

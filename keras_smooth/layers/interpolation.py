@@ -4,7 +4,7 @@ Interpolation is linear in the image, and the same along each axis: one matrix f
 rows and one for the columns, read off what Keras makes of unit vectors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -81,9 +81,9 @@ class UpSampling2D(keras.layers.UpSampling2D):
 
     def __init__(
         self,
-        size: Any = (2, 2),
-        data_format: Any = None,
-        interpolation: Any = "nearest",
+        size: int | Sequence[int] = (2, 2),
+        data_format: str | None = None,
+        interpolation: str = "nearest",
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -149,15 +149,15 @@ class Resizing(keras.layers.Resizing):
 
     def __init__(
         self,
-        height: Any,
-        width: Any,
-        interpolation: Any = "bilinear",
-        crop_to_aspect_ratio: Any = False,
-        pad_to_aspect_ratio: Any = False,
-        fill_mode: Any = "constant",
-        fill_value: Any = 0.0,
-        antialias: Any = False,
-        data_format: Any = None,
+        height: int,
+        width: int,
+        interpolation: str = "bilinear",
+        crop_to_aspect_ratio: bool = False,
+        pad_to_aspect_ratio: bool = False,
+        fill_mode: str = "constant",
+        fill_value: float = 0.0,
+        antialias: bool = False,
+        data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(

@@ -4,6 +4,7 @@ Keras takes mean and variance from `tf.nn.moments`, which stops the gradient of 
 inside the variance: harmless for one derivative, wrong for two.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -70,16 +71,16 @@ class LayerNormalization(keras.layers.LayerNormalization):
 
     def __init__(
         self,
-        axis: Any = -1,
-        epsilon: Any = 0.001,
-        center: Any = True,
-        scale: Any = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | dict | Callable = "zeros",
+        gamma_initializer: str | dict | Callable = "ones",
+        beta_regularizer: str | dict | Callable | None = None,
+        gamma_regularizer: str | dict | Callable | None = None,
+        beta_constraint: str | dict | Callable | None = None,
+        gamma_constraint: str | dict | Callable | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -156,17 +157,17 @@ class GroupNormalization(keras.layers.GroupNormalization):
 
     def __init__(
         self,
-        groups: Any = 32,
-        axis: Any = -1,
-        epsilon: Any = 0.001,
-        center: Any = True,
-        scale: Any = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
+        groups: int = 32,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | dict | Callable = "zeros",
+        gamma_initializer: str | dict | Callable = "ones",
+        beta_regularizer: str | dict | Callable | None = None,
+        gamma_regularizer: str | dict | Callable | None = None,
+        beta_constraint: str | dict | Callable | None = None,
+        gamma_constraint: str | dict | Callable | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -251,23 +252,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def __init__(
         self,
-        axis: Any = -1,
-        momentum: Any = 0.99,
-        epsilon: Any = 0.001,
-        center: Any = True,
-        scale: Any = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        moving_mean_initializer: Any = "zeros",
-        moving_variance_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
-        renorm: Any = False,
-        renorm_clipping: Any = None,
-        renorm_momentum: Any = 0.99,
-        synchronized: Any = False,
+        axis: int | Sequence[int] = -1,
+        momentum: float = 0.99,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | dict | Callable = "zeros",
+        gamma_initializer: str | dict | Callable = "ones",
+        moving_mean_initializer: str | dict | Callable = "zeros",
+        moving_variance_initializer: str | dict | Callable = "ones",
+        beta_regularizer: str | dict | Callable | None = None,
+        gamma_regularizer: str | dict | Callable | None = None,
+        beta_constraint: str | dict | Callable | None = None,
+        gamma_constraint: str | dict | Callable | None = None,
+        renorm: bool = False,
+        renorm_clipping: dict | None = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
         for name, value in (("synchronized", synchronized), ("renorm", renorm)):
@@ -353,7 +354,7 @@ class UnitNormalization(keras.layers.UnitNormalization):
 
     def __init__(
         self,
-        axis: Any = -1,
+        axis: int | Sequence[int] = -1,
         **kwargs: Any,
     ) -> None:
         super().__init__(

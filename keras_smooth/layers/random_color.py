@@ -1,12 +1,16 @@
 """Random changes of colors that can be differentiated."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_smooth.layers.table import exact_of
 
 
-def hue_saturation_value(images, axis: int) -> tuple:
+def hue_saturation_value(images: tf.Tensor, axis: int) -> tuple:
     """Returns hue, saturation and value of images of red, green and blue.
 
     Args:
@@ -31,12 +35,14 @@ def hue_saturation_value(images, axis: int) -> tuple:
     return ops.where(hue < 0, hue + 1.0, hue), saturation, value
 
 
-def _guarded(x):
+def _guarded(x: tf.Tensor) -> tf.Tensor:
     """Returns x, and 1 for what is not positive: no derivative divides by it."""
     return ops.where(x > 0, x, ops.ones_like(x))
 
 
-def red_green_blue(hue, saturation, value, axis: int):
+def red_green_blue(
+    hue: tf.Tensor, saturation: tf.Tensor, value: tf.Tensor, axis: int
+) -> tf.Tensor:
     """Returns images of red, green and blue, the channels along an axis."""
     red = ops.abs(hue * 6.0 - 3.0) - 1.0
     green = 2.0 - ops.abs(hue * 6.0 - 2.0)
@@ -48,7 +54,7 @@ def red_green_blue(hue, saturation, value, axis: int):
     return ops.stack(parts, axis)
 
 
-def _per_image(factor, like):
+def _per_image(factor: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Returns one number for each image, to be multiplied with its pixels."""
     return ops.cast(ops.reshape(factor, (-1, 1, 1)), like.dtype)
 
@@ -91,12 +97,12 @@ class RandomHue(keras.layers.RandomHue):
 
     def __init__(
         self,
-        factor,
-        value_range=(0, 255),
-        data_format=None,
-        seed=None,
-        **kwargs,
-    ):
+        factor: float | Sequence[float],
+        value_range: Sequence[float] = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             factor=factor,
             value_range=value_range,
@@ -105,7 +111,9 @@ class RandomHue(keras.layers.RandomHue):
             **kwargs,
         )
 
-    def transform_images(self, images, transformation=None, training=True):
+    def transform_images(
+        self, images: tf.Tensor, transformation: Any = None, training: bool = True
+    ) -> tf.Tensor:
         if not training:
             return super().transform_images(images, transformation, training)
         low, high = self.value_range
@@ -157,12 +165,12 @@ class RandomSaturation(keras.layers.RandomSaturation):
 
     def __init__(
         self,
-        factor,
-        value_range=(0, 255),
-        data_format=None,
-        seed=None,
-        **kwargs,
-    ):
+        factor: float | Sequence[float],
+        value_range: Sequence[float] = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             factor=factor,
             value_range=value_range,
@@ -171,7 +179,9 @@ class RandomSaturation(keras.layers.RandomSaturation):
             **kwargs,
         )
 
-    def transform_images(self, images, transformation=None, training=True):
+    def transform_images(
+        self, images: tf.Tensor, transformation: Any = None, training: bool = True
+    ) -> tf.Tensor:
         if not training:
             return super().transform_images(images, transformation, training)
         axis = -1 if self.data_format == "channels_last" else -3

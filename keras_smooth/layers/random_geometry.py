@@ -1,6 +1,10 @@
 """Random geometric transformations of images with exact derivatives."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_smooth.layers.sampling import transformed
@@ -44,14 +48,14 @@ class RandomRotation(keras.layers.RandomRotation):
 
     def __init__(
         self,
-        factor,
-        fill_mode="reflect",
-        interpolation="bilinear",
-        seed=None,
-        fill_value=0.0,
-        data_format=None,
-        **kwargs,
-    ):
+        factor: float | Sequence[float],
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             factor=factor,
             fill_mode=fill_mode,
@@ -62,7 +66,9 @@ class RandomRotation(keras.layers.RandomRotation):
             **kwargs,
         )
 
-    def transform_images(self, images, transformation, training=True):
+    def transform_images(
+        self, images: tf.Tensor, transformation: dict, training: bool = True
+    ) -> tf.Tensor:
         if not training or transformation is None:
             return super().transform_images(images, transformation, training)
         matrix = transformation["rotation_matrix"]
@@ -106,15 +112,15 @@ class RandomTranslation(keras.layers.RandomTranslation):
 
     def __init__(
         self,
-        height_factor,
-        width_factor,
-        fill_mode="reflect",
-        interpolation="bilinear",
-        seed=None,
-        fill_value=0.0,
-        data_format=None,
-        **kwargs,
-    ):
+        height_factor: float | Sequence[float],
+        width_factor: float | Sequence[float],
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             height_factor=height_factor,
             width_factor=width_factor,
@@ -126,7 +132,9 @@ class RandomTranslation(keras.layers.RandomTranslation):
             **kwargs,
         )
 
-    def transform_images(self, images, transformation, training=True):
+    def transform_images(
+        self, images: tf.Tensor, transformation: dict, training: bool = True
+    ) -> tf.Tensor:
         if not training or transformation is None:
             return super().transform_images(images, transformation, training)
         matrix = _shift(transformation["translations"])
@@ -170,15 +178,15 @@ class RandomZoom(keras.layers.RandomZoom):
 
     def __init__(
         self,
-        height_factor,
-        width_factor=None,
-        fill_mode="reflect",
-        interpolation="bilinear",
-        seed=None,
-        fill_value=0.0,
-        data_format=None,
-        **kwargs,
-    ):
+        height_factor: float | Sequence[float],
+        width_factor: float | Sequence[float] | None = None,
+        fill_mode: str = "reflect",
+        interpolation: str = "bilinear",
+        seed: int | None = None,
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             height_factor=height_factor,
             width_factor=width_factor,
@@ -190,7 +198,9 @@ class RandomZoom(keras.layers.RandomZoom):
             **kwargs,
         )
 
-    def transform_images(self, images, transformation, training=True):
+    def transform_images(
+        self, images: tf.Tensor, transformation: dict, training: bool = True
+    ) -> tf.Tensor:
         if not training or transformation is None:
             return super().transform_images(images, transformation, training)
         matrix = _zoom(transformation, ops.shape(images), self.data_format)
@@ -233,15 +243,15 @@ class RandomShear(keras.layers.RandomShear):
 
     def __init__(
         self,
-        x_factor=0.0,
-        y_factor=0.0,
-        interpolation="bilinear",
-        fill_mode="reflect",
-        fill_value=0.0,
-        data_format=None,
-        seed=None,
-        **kwargs,
-    ):
+        x_factor: float | Sequence[float] = 0.0,
+        y_factor: float | Sequence[float] = 0.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             x_factor=x_factor,
             y_factor=y_factor,
@@ -253,7 +263,9 @@ class RandomShear(keras.layers.RandomShear):
             **kwargs,
         )
 
-    def transform_images(self, images, transformation, training=True):
+    def transform_images(
+        self, images: tf.Tensor, transformation: dict, training: bool = True
+    ) -> tf.Tensor:
         if not training or transformation is None:
             return super().transform_images(images, transformation, training)
         matrix = _shear(transformation["shear_factor"])
@@ -300,14 +312,14 @@ class RandomPerspective(keras.layers.RandomPerspective):
 
     def __init__(
         self,
-        factor=1.0,
-        scale=1.0,
-        interpolation="bilinear",
-        fill_value=0.0,
-        seed=None,
-        data_format=None,
-        **kwargs,
-    ):
+        factor: float | Sequence[float] = 1.0,
+        scale: float = 1.0,
+        interpolation: str = "bilinear",
+        fill_value: float = 0.0,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             factor=factor,
             scale=scale,
@@ -318,7 +330,9 @@ class RandomPerspective(keras.layers.RandomPerspective):
             **kwargs,
         )
 
-    def transform_images(self, images, transformation, training=True):
+    def transform_images(
+        self, images: tf.Tensor, transformation: dict, training: bool = True
+    ) -> tf.Tensor:
         if not training or transformation is None:
             return super().transform_images(images, transformation, training)
         matrix = _perspective(transformation)
@@ -327,7 +341,7 @@ class RandomPerspective(keras.layers.RandomPerspective):
         return ops.where(chosen, moved, ops.cast(images, moved.dtype))
 
 
-def _zoom(transformation: dict, shape: tuple, data_format: str):
+def _zoom(transformation: dict, shape: tuple, data_format: str) -> tf.Tensor:
     """Returns the map that scales about the middle of the image."""
     x, y = transformation["width_zoom"], transformation["height_zoom"]
     height, width = shape[-3:-1] if data_format == "channels_last" else shape[-2:]
@@ -339,19 +353,19 @@ def _zoom(transformation: dict, shape: tuple, data_format: str):
     return ops.concatenate([x, zero, right, zero, y, down, zero, zero], axis=1)
 
 
-def _shift(translations):
+def _shift(translations: tf.Tensor) -> tf.Tensor:
     right, down = translations[:, :1], translations[:, 1:]
     one, zero = ops.ones_like(right), ops.zeros_like(right)
     return ops.concatenate([one, zero, -right, zero, one, -down, zero, zero], axis=1)
 
 
-def _shear(factors):
+def _shear(factors: tf.Tensor) -> tf.Tensor:
     x, y = factors[:, :1], factors[:, 1:]
     one, zero = ops.ones_like(x), ops.zeros_like(x)
     return ops.concatenate([one, x, zero, y, one, zero, zero, zero], axis=1)
 
 
-def _perspective(transformation: dict):
+def _perspective(transformation: dict) -> tf.Tensor:
     """Returns the map that takes four end points to their start points."""
     starts, ends = (
         ops.cast(transformation[key], "float32") for key in ("start_points", "end_points")

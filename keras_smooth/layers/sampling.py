@@ -10,7 +10,9 @@ import tensorflow as tf
 from keras import ops
 
 
-def transformed(layer: keras.layers.Layer, images, matrix, fill_mode: str):
+def transformed(
+    layer: keras.layers.Layer, images: tf.Tensor, matrix: tf.Tensor, fill_mode: str
+) -> tf.Tensor:
     """Returns images seen through projective maps, as Keras computes them.
 
     Args:
@@ -32,7 +34,7 @@ def transformed(layer: keras.layers.Layer, images, matrix, fill_mode: str):
     return tf.ensure_shape(ops.cast(x, layer.compute_dtype), images.shape)
 
 
-def _places(matrix, height, width) -> tuple:
+def _places(matrix: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tuple:
     """Returns row and column at which each pixel of the outputs reads."""
     matrix = tf.reshape(tf.cast(matrix, tf.float32), (-1, 8, 1, 1))
     a0, a1, a2, b0, b1, b2, c0, c1 = tf.unstack(matrix, axis=1)
@@ -47,7 +49,7 @@ def _places(matrix, height, width) -> tuple:
     return row, column
 
 
-def _mapped(place, size, fill_mode: str):
+def _mapped(place: tf.Tensor, size: tf.Tensor, fill_mode: str) -> tf.Tensor:
     """Returns the place inside an axis that stands for one outside."""
     last = tf.cast(size - 1, tf.float32)
     if fill_mode == "constant":
@@ -57,11 +59,11 @@ def _mapped(place, size, fill_mode: str):
     return tf.clip_by_value(place, 0.0, last)
 
 
-def _nearest(place, last):
+def _nearest(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
     return place
 
 
-def _reflected(place, last):
+def _reflected(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
     """abcd becomes dcba|abcd|dcba; between two copies of a pixel there is nothing else."""
     size = last + 1.0
     below = tf.math.floormod(place, -2.0 * size)
@@ -71,7 +73,7 @@ def _reflected(place, last):
     return tf.where(place < 0.0, below, tf.where(place > last, above, place))
 
 
-def _wrapped(place, last):
+def _wrapped(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
     """abcd becomes abcd|abcd|abcd; the kernel counts copies by the gaps between pixels."""
     gaps, size = tf.maximum(last, 1.0), last + 1.0
     below = place + size * (tf.floor(-place / gaps) + 1.0)
@@ -82,7 +84,13 @@ def _wrapped(place, last):
 _RULES = {"nearest": _nearest, "reflect": _reflected, "wrap": _wrapped}
 
 
-def _sampled(images, rows, columns, interpolation: str, fill_value: float):
+def _sampled(
+    images: tf.Tensor,
+    rows: tf.Tensor,
+    columns: tf.Tensor,
+    interpolation: str,
+    fill_value: float,
+) -> tf.Tensor:
     """Returns the images, batch and channels last, at rows and columns."""
     wide = ops.cast(images, keras.backend.result_type(images.dtype, "float32"))
     shape = tf.shape(images)
@@ -100,7 +108,7 @@ def _sampled(images, rows, columns, interpolation: str, fill_value: float):
     return total
 
 
-def _neighbors(place, interpolation: str) -> list[tuple]:
+def _neighbors(place: tf.Tensor, interpolation: str) -> list[tuple]:
     """Returns index and weight of the pixels around a place along one axis."""
     if interpolation == "nearest":
         # Halves go away from 0, as in the kernel.

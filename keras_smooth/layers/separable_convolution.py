@@ -3,6 +3,9 @@
 Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 
 from keras_smooth import activations
@@ -62,29 +65,29 @@ class SeparableConv1D(keras.layers.SeparableConv1D):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=1,
-        padding="valid",
-        data_format=None,
-        dilation_rate=1,
-        depth_multiplier=1,
-        activation=None,
-        use_bias=True,
-        depthwise_initializer="glorot_uniform",
-        pointwise_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        depthwise_regularizer=None,
-        pointwise_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        depthwise_constraint=None,
-        pointwise_constraint=None,
-        bias_constraint=None,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = 1,
+        depth_multiplier: int = 1,
+        activation: str | Callable | None = None,
+        use_bias: bool = True,
+        depthwise_initializer: str | dict | Callable = "glorot_uniform",
+        pointwise_initializer: str | dict | Callable = "glorot_uniform",
+        bias_initializer: str | dict | Callable = "zeros",
+        depthwise_regularizer: str | dict | Callable | None = None,
+        pointwise_regularizer: str | dict | Callable | None = None,
+        bias_regularizer: str | dict | Callable | None = None,
+        activity_regularizer: str | dict | Callable | None = None,
+        depthwise_constraint: str | dict | Callable | None = None,
+        pointwise_constraint: str | dict | Callable | None = None,
+        bias_constraint: str | dict | Callable | None = None,
         *,
         order: int = 2,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             filters=filters,
             kernel_size=kernel_size,
@@ -165,29 +168,29 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=(1, 1),
-        padding="valid",
-        data_format=None,
-        dilation_rate=(1, 1),
-        depth_multiplier=1,
-        activation=None,
-        use_bias=True,
-        depthwise_initializer="glorot_uniform",
-        pointwise_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        depthwise_regularizer=None,
-        pointwise_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        depthwise_constraint=None,
-        pointwise_constraint=None,
-        bias_constraint=None,
+        filters: int,
+        kernel_size: int | Sequence[int],
+        strides: int | Sequence[int] = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | Sequence[int] = (1, 1),
+        depth_multiplier: int = 1,
+        activation: str | Callable | None = None,
+        use_bias: bool = True,
+        depthwise_initializer: str | dict | Callable = "glorot_uniform",
+        pointwise_initializer: str | dict | Callable = "glorot_uniform",
+        bias_initializer: str | dict | Callable = "zeros",
+        depthwise_regularizer: str | dict | Callable | None = None,
+        pointwise_regularizer: str | dict | Callable | None = None,
+        bias_regularizer: str | dict | Callable | None = None,
+        activity_regularizer: str | dict | Callable | None = None,
+        depthwise_constraint: str | dict | Callable | None = None,
+        pointwise_constraint: str | dict | Callable | None = None,
+        bias_constraint: str | dict | Callable | None = None,
         *,
         order: int = 2,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             filters=filters,
             kernel_size=kernel_size,

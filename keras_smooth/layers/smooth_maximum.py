@@ -10,8 +10,10 @@ that sharpness: the maximum of x and 0 is the smooth ReLU of `smoothen`.
 
 import functools
 import math
+from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_smooth.activations import sharp_softplus
@@ -29,7 +31,9 @@ def checked_sharpness(layer: keras.layers.Layer, sharpness: float) -> float:
     return finite_number(name, sharpness, 0.0, above=True)
 
 
-def smooth_maximum(x, axis, sharpness: float, keepdims: bool = False):
+def smooth_maximum(
+    x: tf.Tensor, axis: int | Sequence[int] | None, sharpness: float, keepdims: bool = False
+) -> tf.Tensor:
     """Returns log(sum(exp(sharpness x))) / sharpness over some axes.
 
     The largest value is taken out of the sum before it can overflow. The result does not
@@ -37,7 +41,7 @@ def smooth_maximum(x, axis, sharpness: float, keepdims: bool = False):
 
     Args:
         x: Tensor of floats.
-        axis: One axis or several.
+        axis: One axis or several; None is all.
         sharpness: Positive number.
         keepdims: Whether the axes stay, with size 1.
     """
@@ -46,7 +50,7 @@ def smooth_maximum(x, axis, sharpness: float, keepdims: bool = False):
     return ops.logsumexp(sharpness * x, axis=axes, keepdims=keepdims) / sharpness
 
 
-def windows(x, axis: int, size: int, stride: int, padding: str):
+def windows(x: tf.Tensor, axis: int, size: int, stride: int, padding: str) -> tf.Tensor:
     """Returns the windows along one axis, stacked as a new last axis.
 
     What lies beyond the ends is minus infinity.
@@ -65,7 +69,7 @@ def windows(x, axis: int, size: int, stride: int, padding: str):
     return ops.stack(parts, axis=-1)
 
 
-def _padded(x, axis: int, size: int, stride: int):
+def _padded(x: tf.Tensor, axis: int, size: int, stride: int) -> tf.Tensor:
     length = ops.shape(x)[axis]
     missing = ops.maximum((-(-length // stride) - 1) * stride + size - length, 0)
     widths = [[0, 0] for _ in x.shape]
@@ -73,7 +77,7 @@ def _padded(x, axis: int, size: int, stride: int):
     return ops.pad(x, widths, constant_values=-math.inf)
 
 
-def _wide(x):
+def _wide(x: tf.Tensor) -> tf.Tensor:
     """Returns x in float32 at least: exponents in half precision have few digits."""
     return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
@@ -85,7 +89,7 @@ def spans(layer: keras.layers.Layer) -> list[tuple[int, int, int]]:
     return list(zip(axes, layer.pool_size, layer.strides))
 
 
-def pooled(layer: keras.layers.Layer, inputs):
+def pooled(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over a layer's windows."""
     x = _wide(inputs)
     # The sum over a box is one along each axis in turn.
@@ -101,13 +105,13 @@ def space_axes(layer: keras.layers.Layer) -> tuple[int, ...]:
     return tuple(range(1, rank - 1) if last else range(2, rank))
 
 
-def pooled_globally(layer: keras.layers.Layer, inputs):
+def pooled_globally(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over all of space."""
     x = smooth_maximum(_wide(inputs), space_axes(layer), layer.sharpness, layer.keepdims)
     return ops.cast(x, layer.compute_dtype)
 
 
-def largest(layer: keras.layers.Layer, inputs: list, sign: float = 1.0):
+def largest(layer: keras.layers.Layer, inputs: list, sign: float = 1.0) -> tf.Tensor:
     """Returns the smooth maximum of several tensors."""
     rank = max(len(x.shape) for x in inputs)
     values = [sign * _expanded(_wide(x), rank) for x in inputs]
@@ -117,18 +121,18 @@ def largest(layer: keras.layers.Layer, inputs: list, sign: float = 1.0):
     return ops.cast(sign * total, layer.compute_dtype)
 
 
-def smallest(layer: keras.layers.Layer, inputs: list):
+def smallest(layer: keras.layers.Layer, inputs: list) -> tf.Tensor:
     """Returns the smooth minimum of several tensors."""
     return largest(layer, inputs, sign=-1.0)
 
 
-def _expanded(x, rank: int):
+def _expanded(x: tf.Tensor, rank: int) -> tf.Tensor:
     """Returns x with new axes after the batch, as Keras merges tensors of unlike rank."""
     axes = tuple(range(1, 1 + rank - len(x.shape)))
     return ops.expand_dims(x, axes) if axes else x
 
 
-def ramps(layer: keras.layers.Layer, inputs):
+def ramps(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns softplus(x) - alpha softplus(-x) with the slopes alpha of a layer."""
     positive, negative = (sharp_softplus(x, layer.sharpness) for x in (inputs, -inputs))
     return positive - layer.alpha * negative

@@ -3,7 +3,10 @@
 Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
 """
 
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from keras_smooth.layers.smooth_maximum import checked_sharpness, largest, smallest
 from keras_smooth.layers.table import smooth_form_of
@@ -45,12 +48,12 @@ class SmoothMaximum(keras.layers.Maximum):
         self,
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         return largest(self, inputs)
 
     def get_config(self) -> dict:
@@ -93,12 +96,12 @@ class SmoothMinimum(keras.layers.Minimum):
         self,
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         return smallest(self, inputs)
 
     def get_config(self) -> dict:

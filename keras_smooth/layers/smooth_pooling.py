@@ -3,7 +3,11 @@
 Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from keras_smooth.layers.smooth_maximum import checked_sharpness, pooled, pooled_globally
 from keras_smooth.layers.table import smooth_form_of
@@ -51,15 +55,15 @@ class SmoothMaxPooling1D(keras.layers.MaxPooling1D):
 
     def __init__(
         self,
-        pool_size=2,
-        strides=None,
-        padding="valid",
-        data_format=None,
-        name=None,
+        pool_size: int | Sequence[int] = 2,
+        strides: int | Sequence[int] | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             pool_size=pool_size,
             strides=strides,
@@ -70,7 +74,7 @@ class SmoothMaxPooling1D(keras.layers.MaxPooling1D):
         )
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled(self, inputs)
 
     def get_config(self) -> dict:
@@ -119,15 +123,15 @@ class SmoothMaxPooling2D(keras.layers.MaxPooling2D):
 
     def __init__(
         self,
-        pool_size=(2, 2),
-        strides=None,
-        padding="valid",
-        data_format=None,
-        name=None,
+        pool_size: int | Sequence[int] = (2, 2),
+        strides: int | Sequence[int] | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             pool_size=pool_size,
             strides=strides,
@@ -138,7 +142,7 @@ class SmoothMaxPooling2D(keras.layers.MaxPooling2D):
         )
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled(self, inputs)
 
     def get_config(self) -> dict:
@@ -187,15 +191,15 @@ class SmoothMaxPooling3D(keras.layers.MaxPooling3D):
 
     def __init__(
         self,
-        pool_size=(2, 2, 2),
-        strides=None,
-        padding="valid",
-        data_format=None,
-        name=None,
+        pool_size: int | Sequence[int] = (2, 2, 2),
+        strides: int | Sequence[int] | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             pool_size=pool_size,
             strides=strides,
@@ -206,7 +210,7 @@ class SmoothMaxPooling3D(keras.layers.MaxPooling3D):
         )
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled(self, inputs)
 
     def get_config(self) -> dict:
@@ -251,12 +255,12 @@ class SmoothGlobalMaxPooling1D(keras.layers.GlobalMaxPooling1D):
 
     def __init__(
         self,
-        data_format=None,
-        keepdims=False,
+        data_format: str | None = None,
+        keepdims: bool = False,
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             data_format=data_format,
             keepdims=keepdims,
@@ -264,7 +268,7 @@ class SmoothGlobalMaxPooling1D(keras.layers.GlobalMaxPooling1D):
         )
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled_globally(self, inputs)
 
     def get_config(self) -> dict:
@@ -309,12 +313,12 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
 
     def __init__(
         self,
-        data_format=None,
-        keepdims=False,
+        data_format: str | None = None,
+        keepdims: bool = False,
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             data_format=data_format,
             keepdims=keepdims,
@@ -322,7 +326,7 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
         )
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled_globally(self, inputs)
 
     def get_config(self) -> dict:
@@ -367,12 +371,12 @@ class SmoothGlobalMaxPooling3D(keras.layers.GlobalMaxPooling3D):
 
     def __init__(
         self,
-        data_format=None,
-        keepdims=False,
+        data_format: str | None = None,
+        keepdims: bool = False,
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             data_format=data_format,
             keepdims=keepdims,
@@ -380,7 +384,7 @@ class SmoothGlobalMaxPooling3D(keras.layers.GlobalMaxPooling3D):
         )
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled_globally(self, inputs)
 
     def get_config(self) -> dict:

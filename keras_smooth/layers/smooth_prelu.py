@@ -3,7 +3,11 @@
 Written by tools/write_layers.py for the signatures of Keras 3.15: change that, not this.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 
 from keras_smooth.layers.smooth_maximum import checked_sharpness, ramps
 from keras_smooth.layers.table import smooth_form_of
@@ -48,14 +52,14 @@ class SmoothPReLU(keras.layers.PReLU):
 
     def __init__(
         self,
-        alpha_initializer="Zeros",
-        alpha_regularizer=None,
-        alpha_constraint=None,
-        shared_axes=None,
+        alpha_initializer: str | dict | Callable = "Zeros",
+        alpha_regularizer: str | dict | Callable | None = None,
+        alpha_constraint: str | dict | Callable | None = None,
+        shared_axes: Sequence[int] | None = None,
         *,
         sharpness: float = 10.0,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             alpha_initializer=alpha_initializer,
             alpha_regularizer=alpha_regularizer,
@@ -65,7 +69,7 @@ class SmoothPReLU(keras.layers.PReLU):
         )
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return ramps(self, inputs)
 
     def get_config(self) -> dict:

@@ -25,7 +25,7 @@ def _registered(kind: type, smoothness: float | None) -> type:
 
 def ordered(kind: type) -> type:
     """Says that a class adds an order to the layer of Keras that it is a subclass of."""
-    stock = kind.__base__
+    (stock,) = kind.__bases__
     ORDERED_FORMS[stock] = kind
     return _registered(kind, registry.smoothness(stock))
 

@@ -31,10 +31,12 @@ _NAMES_ELSEWHERE = {
         "`num_correction_pairs`, how many pairs of vectors are remembered"
     ),
     "gtol tol tolerance_grad pgtol": (
-        "`tolerance`, the largest entry of the gradient at which the fit is done"
+        "`tolerance`, the largest entry of the gradient at which the fit is done, in parts of that "
+        "at the start"
     ),
     "ftol f_tol tolerance_change factr": (
-        "`target`, the loss at which the fit is done, or `tolerance` for the gradient"
+        "`target`, the loss at which the fit is done in parts of that at the start, or `tolerance` "
+        "for the gradient"
     ),
     "loss loss_fn fun closure": (
         "`objective`, a function of the model and x, or `model.compile(loss=...)`"
@@ -70,6 +72,7 @@ def fit_lbfgs(
     dtype: str | None = None,
     tolerance: float = 1e-10,
     target: float | None = None,
+    relative: bool = True,
     max_seconds: float | None = None,
     max_restarts: int = 5,
     steps_per_execution: int | None = None,
@@ -172,8 +175,11 @@ def fit_lbfgs(
         dtype: `"float64"` computes in float64 also for a float32 or mixed precision model,
             on a copy, and writes the weights back rounded. A subclassed model needs a
             `get_config`.
-        tolerance: Largest absolute entry of the gradient at which the fit is done.
-        target: Loss at which the fit is done.
+        tolerance: Largest absolute entry of the gradient at which the fit is done, in parts of
+            that at the start.
+        target: Loss at which the fit is done, in parts of its absolute value at the start.
+        relative: False if `tolerance` and `target` are not parts, but the gradient and the loss
+            themselves.
         max_seconds: Wall time after which no further chunk of iterations begins.
         max_restarts: How often a line search that fails starts again with empty memory.
         steps_per_execution: Iterations between two calls of the callbacks, which see
@@ -332,7 +338,7 @@ def _iterate(
         if problem.was_changed():
             run.jump(problem.start())
 
-    run.stop_if(request.is_reached(run.best.fun), Status.TARGET)
+    run.stop_if(run.is_at_target, Status.TARGET)
     # A run that is over at its start is told once, so that its history has a loss.
     while not model.history.epoch or (run.status is None and run.nit < most):
         last = min(run.nit + request.chunk, most)
@@ -359,6 +365,6 @@ def _iterate(
             model.stop_training, time.monotonic() > deadline
         )
         run.stop_if(stopped, Status.STOPPED)
-        run.stop_if(request.is_reached(run.best.fun), Status.TARGET)
+        run.stop_if(run.is_at_target, Status.TARGET)
         run.stop_if(late, Status.TIME_LIMIT)
     return logs

@@ -62,6 +62,7 @@ class Request:
     dtype: str | None
     tolerance: float = _number(finite_number, 0)
     target: float | None = _number(finite_number, -math.inf)
+    relative: bool
     max_seconds: float | None = _number(finite_number, 0)
     max_restarts: int = _number(whole_number, 0)
     steps_per_execution: int | None = _number(whole_number, 1)
@@ -80,6 +81,7 @@ class Request:
         if self.checkpoint is not None:
             path("`checkpoint`", self.checkpoint)
         truth("`throw`", self.throw)
+        truth("`relative`", self.relative)
         check_method(self.method)
         truth("`jit_compile`", self.jit_compile)
         if self.dtype is not None:
@@ -142,10 +144,6 @@ class Request:
     def chunk(self) -> int:
         """Iterations between two calls of the callbacks."""
         return self.steps_per_execution or math.ceil(self.num_iterations / 100)
-
-    def is_reached(self, loss: float) -> bool:
-        """Returns whether a loss is at the target."""
-        return self.target is not None and loss <= self.target
 
     def read(self) -> tuple[TrainingData, TrainingData | None]:
         """Returns the data and that for validation, or None.

@@ -26,7 +26,7 @@ class Resample:
             The model is the one that `objective` receives, x has the current tensors, and
             `generator` is a `numpy.random.Generator`, a new one for every draw. A run continues
             from a checkpoint bit for bit if `draw` depends on nothing else.
-        every: Iterations between draws. If the memory starts empty, it takes some hundred
+        every: Iterations between draws, fewer than the fit has. If the memory starts empty, it takes some hundred
             iterations to fill.
         seed: Seed of the generators.
 
@@ -67,7 +67,7 @@ class Resample:
     every: int = 1000
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         function("`draw`", self.draw, "model", "x", "generator")
         whole_number("`every`", self.every, 1)
         whole_number("`seed`", self.seed, 0)

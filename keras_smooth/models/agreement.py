@@ -1,6 +1,7 @@
 """How far apart two outputs are, and how far rounding alone may take them."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -52,7 +53,7 @@ def epsilon(part: keras.Operation, output: Any) -> float:
     return max((_EPSILON[name] for name in dtypes if name in _EPSILON), default=0.0)
 
 
-def allowed(run, arguments: tuple, output: Any, rounding: float) -> float:
+def allowed(run: Callable, arguments: tuple, output: Any, rounding: float) -> float:
     """Returns how far rounding may take the outputs of a function.
 
     Args:
@@ -63,7 +64,7 @@ def allowed(run, arguments: tuple, output: Any, rounding: float) -> float:
     """
     rng = np.random.default_rng(0)
 
-    def rounded(leaf):
+    def rounded(leaf: Any) -> Any:
         if not calls.is_float(leaf):
             return leaf
         signs = rng.choice([-1.0, 1.0], leaf.shape)

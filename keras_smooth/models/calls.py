@@ -54,7 +54,7 @@ def record(
 def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
     def recording(call: Callable) -> Callable:
         @functools.wraps(call)
-        def recorded(*args, **kwargs):
+        def recorded(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
             # Of a call that is traced within, as for jets, there are no values to look at.
             if not any(
@@ -96,7 +96,7 @@ def replaced(part: keras.Operation, function: Callable) -> Iterator[None]:
 
 
 def call_without_trace(
-    part: keras.Operation, *args, training: bool = False, **kwargs
+    part: keras.Operation, *args: Any, training: bool = False, **kwargs: Any
 ) -> Any:
     """Calls a part so that it leaves no loss, metric, seed or state."""
     return without_trace(part, *args, **own_call.in_mode(part, training), **kwargs)
@@ -115,7 +115,7 @@ def may_leave_trace(part: Callable) -> bool:
     return any(map(may_leave_trace, graph.wrapped(part)))
 
 
-def without_trace(function: Callable, *args, **kwargs) -> Any:
+def without_trace(function: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a function so that no layer in it leaves a loss, metric, seed or state.
 
     Losses that were there before stay. Variables have the values that they have outside,

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import keras
@@ -87,7 +87,7 @@ def _layers(part: object) -> list:
     return references.parts_within(part)
 
 
-def is_structure(x) -> bool:
+def is_structure(x: Any) -> bool:
     """Returns whether x is a structure of several arrays; lists of numbers are one."""
     return keras.tree.is_nested(x) and not all(
         isinstance(leaf, (int, float)) for leaf in keras.tree.flatten(x)
@@ -105,7 +105,15 @@ def inputs(model: Any, x: Any) -> list[Input]:
         word = f"x[{name!r}]" if nested else "x"
         found.append(Input(name, word, _tensor(word, leaf), tensor))
     _check_shapes(model, found)
-    return found
+    return list(map(_of_known_size, found))
+
+
+def _of_known_size(part: Input) -> Input:
+    """Returns an input whose size a graph may not know, with that which the model expects."""
+    if part.expected is None or part.tensor.shape[1:].is_fully_defined():
+        return part
+    tensor = tf.ensure_shape(part.tensor, [None, *part.expected.shape[1:]])
+    return dataclasses.replace(part, tensor=tensor)
 
 
 def tensors(model: Any, x: Any) -> Any:
@@ -210,12 +218,12 @@ def _number_of_inputs(model: keras.Model, known: list, number: int) -> str:
     )
 
 
-def listed(names) -> str:
+def listed(names: Iterable[object]) -> str:
     """Returns names for a message."""
     return ", ".join(map(repr, names))
 
 
-def _names(x, flat: list, expected: list) -> list:
+def _names(x: Any, flat: list, expected: list) -> list:
     if isinstance(x, dict):
         return _paths(x)
     if None not in expected:
@@ -242,14 +250,14 @@ def check_dense(name: str, part: Any) -> None:
         )
 
 
-def outline(structure) -> str:
+def outline(structure: Any) -> str:
     """Returns a structure of tensors with their shapes, for messages."""
     return repr(
         keras.tree.map_structure(lambda tensor: str(tuple(tensor.shape)), structure)
     )
 
 
-def numbers(word: str, value) -> tf.Tensor:
+def numbers(word: str, value: Any) -> tf.Tensor:
     """Returns a tensor of what is no complex number.
 
     Raises:
@@ -261,7 +269,11 @@ def numbers(word: str, value) -> tf.Tensor:
     try:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{word} is no array: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        if not isinstance(value, Sequence | Mapping | Set) and isinstance(value, Iterable):
+            # What TensorFlow says of datasets and generators is about their text.
+            reason = "of a dataset or generator pass the x of its batches, one batch a call"
+        raise TypeError(f"{word} is no array: {reason}") from None
     if tensor.dtype.is_complex:
         raise TypeError(
             f"{word} holds {tensor.dtype.name}; derivatives are taken by real numbers. Give "
@@ -272,7 +284,7 @@ def numbers(word: str, value) -> tf.Tensor:
     return tensor
 
 
-def _tensor(word: str, leaf) -> tf.Tensor:
+def _tensor(word: str, leaf: Any) -> tf.Tensor:
     tensor = numbers(word, leaf)
     if tensor.shape.rank == 0 or 0 in tensor.shape:
         raise ValueError(

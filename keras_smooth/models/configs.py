@@ -1,5 +1,7 @@
 """Configs that Keras writes and its own classes refuse."""
 
+from typing import Any
+
 import keras
 
 
@@ -19,7 +21,7 @@ def accepted(kind: type, config: dict) -> dict:
     return {**config, **{key: _one_number(config[key]) for key in keys}}
 
 
-def _one_number(factor):
+def _one_number(factor: Any) -> bool:
     if isinstance(factor, (tuple, list)) and len(factor) == 2 and factor[0] == -factor[1]:
         return factor[1]
     return factor

@@ -38,7 +38,7 @@ def fill_and_compare(
     """
     args, kwargs = arguments_in(dtype, call)
 
-    def run(args, kwargs):
+    def run(args: Any, kwargs: Any) -> Any:
         return calls.call_without_trace(copy, *args, **kwargs)
 
     try:
@@ -211,7 +211,7 @@ def _copied_layer(value: Any, change: Callable) -> Any:
     return value
 
 
-def _read(kind: Any, part, config: dict, references: References) -> keras.Operation:
+def _read(kind: Any, part: Any, config: dict, references: References) -> keras.Operation:
     with keras.saving.custom_object_scope({**_classes(part), **references.objects}):
         copy = kind.from_config(accepted(kind, config))
     for layer, other in state.paired(part, copy):
@@ -258,7 +258,7 @@ def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
     )
 
 
-def _called(part: Callable, *args, **kwargs) -> Any:
+def _called(part: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a part without a mask if it takes none, as what a user puts in a Lambda's place."""
     if "mask" in kwargs and not _takes_mask(part):
         del kwargs["mask"]
@@ -270,7 +270,7 @@ def _takes_mask(part: Callable) -> bool:
     return "mask" in inspect.signature(call).parameters
 
 
-def _input_in(dtype: str | None, tensor) -> keras.KerasTensor:
+def _input_in(dtype: str | None, tensor: Any) -> keras.KerasTensor:
     dtype = dtype if dtype and tensor.dtype in _FLOATS else tensor.dtype
     return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
 

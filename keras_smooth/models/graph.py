@@ -26,53 +26,15 @@ class Node:
     outputs: Any
 
 
-class Step(keras.Operation):
-    """A node of a rebuilt graph: calls a function in the place of the operation.
+class _Recorded(keras.Operation):
+    """Stands in a copy of a graph for an operation, of which it has the shapes alone."""
 
-    Args:
-        operation: What the node calls in the model.
-        function: Called as `function(operation, *args, **kwargs)`.
-    """
-
-    def __init__(self, operation: keras.Operation, function: Callable):
-        super().__init__(name=f"step_{id(self)}")
+    def __init__(self, operation: keras.Operation):
+        super().__init__(name=f"recorded_{id(self)}")
         self.operation = operation
-        self.function = function
 
-    def __call__(self, *args, **kwargs):
-        leaves = keras.tree.flatten((args, kwargs))
-        if any(keras.backend.is_keras_tensor(leaf) for leaf in leaves):
-            return super().__call__(*args, **kwargs)
-        return self.function(self.operation, *args, **kwargs)
-
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         return self.operation.compute_output_spec(*args, **kwargs)
-
-
-def rebuilt_of_steps(
-    model: keras.Model, function: Callable
-) -> tuple[keras.Function, list[Node]]:
-    """Returns the graph of a Functional model out of steps, and its nodes.
-
-    It is walked through public API: `keras.models.clone_model` with a `call_function`.
-
-    Args:
-        model: Functional model, which stays as it is.
-        function: What each step calls.
-    """
-    nodes = []
-
-    def step(operation, *args, **kwargs):
-        outputs = Step(operation, function)(*args, **kwargs)
-        nodes.append(Node(operation, args, kwargs, outputs))
-        return outputs
-
-    # A model over the same tensors, so that the copy compiles no loss.
-    plain = keras.Model(model.inputs, model.outputs, name=model.name)
-    copy = keras.models.clone_model(
-        plain, clone_function=lambda layer: layer, call_function=step
-    )
-    return keras.Function(copy.inputs, copy.outputs), nodes
 
 
 _nodes = weakref.WeakKeyDictionary()
@@ -81,18 +43,25 @@ _nodes = weakref.WeakKeyDictionary()
 def nodes(model: keras.Model) -> list[Node]:
     """Returns the calls in the graph of a Functional model, in the order of the graph."""
     if model not in _nodes:
-        _nodes[model] = rebuilt_of_steps(model, lambda operation, *args, **kwargs: None)[1]
+        _nodes[model] = _recorded(model)
     return _nodes[model]
 
 
-def calls(part: Any) -> list[tuple[keras.Operation, bool | None]]:
-    """Returns what a part is known to call, and the `training` that it is called with."""
-    kind = graph_class(part)
-    if kind is keras.Function:
-        return [(node.operation, node.kwargs.get("training")) for node in nodes(part)]
-    if kind is keras.Sequential:
-        return [(layer, None) for layer in part.layers]
-    return [(part.layer, None)] if isinstance(part, keras.layers.Wrapper) else []
+def _recorded(model: keras.Model) -> list[Node]:
+    """Walks the graph by public API: `keras.models.clone_model` with a `call_function`."""
+    calls = []
+
+    def record(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = _Recorded(operation)(*args, **kwargs)
+        calls.append(Node(operation, args, kwargs, outputs))
+        return outputs
+
+    # A model over the same tensors, so that the copy compiles no loss.
+    plain = keras.Model(model.inputs, model.outputs, name=model.name)
+    keras.models.clone_model(
+        plain, clone_function=lambda layer: layer, call_function=record
+    )
+    return calls
 
 
 def graph_class(model: Any) -> type | None:

@@ -109,7 +109,7 @@ class References:
         return value
 
     def _stand_in(self, value: Callable, found: Any) -> Callable:
-        def reference(*args, **kwargs):
+        def reference(*args: Any, **kwargs: Any) -> Any:
             return value(*args, **kwargs)
 
         name = f"keras_smooth_reference_{next(_numbers)}"

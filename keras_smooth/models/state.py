@@ -47,7 +47,7 @@ def prepare(part: keras.Operation, copy: keras.Operation) -> None:
             _copy_numbers(layer, other)
 
 
-def _pairs_of_graphs(part, copy) -> Iterator[tuple]:
+def _pairs_of_graphs(part: Any, copy: Any) -> Iterator[tuple]:
     others = {layer.name: layer for layer in copy.layers}
     same_kinds = list(map(type, part.layers)) == list(map(type, copy.layers))
     # A layer that makes a model itself has Keras number its layers anew.
@@ -82,7 +82,7 @@ def paired(part: keras.Operation, copy: keras.Operation) -> Iterator[tuple]:
         ]
 
 
-def _children(path: tuple, value) -> Iterator[tuple]:
+def _children(path: tuple, value: Any) -> Iterator[tuple]:
     if isinstance(value, keras.layers.Layer):
         yield path, value
     elif isinstance(value, dict):

@@ -11,7 +11,7 @@ breakpoints.py  how far points are from breakpoints
 evaluation.py   Taylor mode on the operations
 taped.py        nested tapes around one operation without a rule
 registered.py   functions and layers with rules of users
-samples.py      which axis has the samples, and which operations mix them
+samples.py      which axis of the outputs has the samples
 signs.py        what is positive wherever the inputs are
 walk.py         one way through the operations and their bodies
 paths.py        the operations between inputs and outputs

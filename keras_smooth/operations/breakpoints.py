@@ -1,6 +1,7 @@
 """How far points are from where pieces of a function meet, for the rows of the table."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -16,7 +17,7 @@ def from_other_integer(x: tf.Tensor) -> tf.Tensor:
     return x - tf.where(tf.abs(x) < 1, one, tf.round(x))
 
 
-def first_gap(x: tf.Tensor, largest: Callable, spread: Callable, count: Callable):
+def first_gap(x: tf.Tensor, largest: Callable, spread: Callable, count: Callable) -> Any:
     """Returns how far the largest of some numbers is above the second largest.
 
     It is 0 where several are the largest, and infinite where there is but one number.

@@ -35,7 +35,7 @@ def evaluate(
     """
     known = dict(zip(program.inputs, values, strict=True))
     run_body = functools.partial(evaluate, effects=effects, watch=watch)
-    steps = program.steps if effects else program.steps_to_outputs
+    steps = program.instructions if effects else program.instructions_to_outputs
     for operation, inputs, outputs, ended in steps:
         given = [known[name] for name in inputs]
         if watch is not None:

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import Entry, aligned, folded
+from keras_smooth.jet.arithmetic import aligned
+from keras_smooth.jet.entries import Entry, folded
 from keras_smooth.operations.program import signature
 
 _MOST_FOLDED = 1000

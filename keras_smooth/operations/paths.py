@@ -25,7 +25,7 @@ def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
 def unchanged(body: Program) -> list[bool]:
     """Returns for each variable of a loop whether a step gives it back as it is."""
     sources = {name: name for name in body.inputs}
-    for operation, inputs, outputs, _ in body.steps:
+    for operation, inputs, outputs, _ in body.instructions:
         if operation.type == "Identity" and inputs[0] in sources:
             sources[outputs[0]] = sources[inputs[0]]
     return [
@@ -37,7 +37,7 @@ def unchanged(body: Program) -> list[bool]:
 def kept_in_variables(program: Program, moving: Sequence[bool]) -> tf.Operation | None:
     """Returns an operation that writes what depends on some inputs to a variable, if any."""
     names = {name for name, moves in zip(program.inputs, moving, strict=True) if moves}
-    for operation, inputs, outputs, _ in program.steps:
+    for operation, inputs, outputs, _ in program.instructions:
         if operation.type in WITHOUT_VALUES or names.isdisjoint(inputs):
             continue
         names.update(outputs)

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -70,8 +70,20 @@ def _names(definition: Any, parameters: list[str]) -> tuple[tuple, tuple]:
     return names, (*pairs, *zip(renamed, others))
 
 
-# An operation, the names of its inputs and outputs, and the inputs that nothing needs later.
-Step: TypeAlias = tuple[tf.Operation, list[str], list[str], list[str]]
+class Instruction(NamedTuple):
+    """An operation that has to run, with the names of its tensors.
+
+    Args:
+        operation: What it is.
+        inputs: Names of its inputs.
+        outputs: Names of its outputs.
+        last_uses: The inputs that nothing needs later.
+    """
+
+    operation: tf.Operation
+    inputs: list[str]
+    outputs: list[str]
+    last_uses: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,26 +103,28 @@ class Program:
     bodies: Callable[[str], "Program"]
 
     @functools.cached_property
-    def steps(self) -> list[Step]:
+    def instructions(self) -> list[Instruction]:
         """What has to run, also for what it changes beside the outputs."""
-        return self._steps(lambda operation: signature(operation).has_effects)
+        return self._instructions(lambda operation: signature(operation).has_effects)
 
     @functools.cached_property
-    def steps_to_outputs(self) -> list[Step]:
+    def instructions_to_outputs(self) -> list[Instruction]:
         """What has to run for the outputs alone."""
-        return self._steps(lambda operation: False)
+        return self._instructions(lambda operation: False)
 
     @functools.cached_property
     def signs(self) -> dict[str, Sign]:
         """What is known of the signs of its tensors, by name, whatever the inputs are."""
         known: dict[str, Sign] = {}
-        for operation, inputs, outputs, _ in self.steps_to_outputs:
+        for operation, inputs, outputs, _ in self.instructions_to_outputs:
             given = [known.get(name, Sign.UNKNOWN) for name in inputs]
             known.update(dict.fromkeys(outputs, of_outputs(operation, given)))
         return known
 
-    def _steps(self, runs_anyway: Callable[[tf.Operation], bool]) -> list[Step]:
-        needed, steps = set(self.outputs), []
+    def _instructions(
+        self, runs_anyway: Callable[[tf.Operation], bool]
+    ) -> list[Instruction]:
+        needed, instructions = set(self.outputs), []
         given = set(self.inputs)
         for operation in reversed(self.operations):
             outputs = [tensor.name for tensor in operation.outputs]
@@ -118,12 +132,13 @@ class Program:
             if not wanted or not given.isdisjoint(outputs):
                 continue
             inputs = [tensor.name for tensor in operation.inputs]
-            steps.append((operation, inputs, outputs, sorted(set(inputs) - needed)))
+            last_uses = sorted(set(inputs) - needed)
+            instructions.append(Instruction(operation, inputs, outputs, last_uses))
             needed.update(inputs)
-        return steps[::-1]
+        return instructions[::-1]
 
 
 def layer_of(operation: tf.Operation) -> str:
-    """Returns the name of the layer that an operation is in, by the names of its scopes."""
+    """Returns the layers that an operation is in, within the model, by its scopes."""
     scopes = operation.name.split("/")[:-1]
-    return scopes[-1] if scopes else "the function itself"
+    return "/".join(scopes[1:] or scopes) or "the function itself"

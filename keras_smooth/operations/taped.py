@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import summed
+from keras_smooth.jet.entries import summed
 from keras_smooth.operations.lifting import primal, run, run_primals
 from keras_smooth.operations.program import layer_of
 from keras_smooth.operations.rows import tapes_right_to

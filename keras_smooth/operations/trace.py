@@ -55,7 +55,7 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     >>> import tensorflow as tf
     >>> from keras_smooth.operations.trace import trace
     >>> traced = trace(lambda x: tf.tanh(x) * 2.0, [tf.zeros((3, 1))])
-    >>> [operation.type for operation, *_ in traced.program.steps]
+    >>> [operation.type for operation, *_ in traced.program.instructions]
     ['Tanh', 'Const', 'Mul', 'Identity']
     """
     specifications = [tf.TensorSpec(x.shape, x.dtype) for x in arguments]

@@ -43,6 +43,11 @@ class Step:
     given: tuple[State, ...]
     around: tuple[tf.Operation, ...]
 
+    @property
+    def top(self) -> tf.Operation:
+        """What runs it in the outermost program: an operation with it in its body, or it."""
+        return (*self.around, self.operation)[0]
+
 
 class Walk:
     """Follows what moves from the inputs of a program to its outputs.
@@ -91,7 +96,7 @@ class Walk:
         states = dict(zip(program.inputs, given, strict=True))
         self.moving |= {name for name, state in states.items() if state}
         needed = _needed(program)
-        for operation, inputs, outputs, _ in program.steps_to_outputs:
+        for operation, inputs, outputs, _ in program.instructions_to_outputs:
             if operation.type in WITHOUT_VALUES or needed.isdisjoint(outputs):
                 continue
             before = tuple(states.get(name, State.HELD) for name in inputs)
@@ -138,7 +143,7 @@ class Walk:
 
 def all_operations(program: Program) -> Iterator[tf.Operation]:
     """Yields the operations that lead to the outputs of a program, and those in bodies."""
-    for operation, *_ in program.steps_to_outputs:
+    for operation, *_ in program.instructions_to_outputs:
         yield operation
         for name in bodies_of(operation):
             yield from all_operations(program.bodies(name))
@@ -150,7 +155,7 @@ def _needed(program: Program) -> set[str]:
     The maximum that is held within a log-sum-exp is none of them: whatever it is, it cancels.
     """
     needed = set(program.outputs)
-    for operation, inputs, outputs, _ in reversed(program.steps_to_outputs):
+    for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
         cancels = operation.type == "StopGradient" and (
             rows.tapes_right_to(operation) == math.inf
         )

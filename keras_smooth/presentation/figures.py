@@ -5,6 +5,7 @@ matplotlib is imported where a figure is made, and without pyplot: nothing globa
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def require_matplotlib() -> None:
         )
 
 
-def new(width: float, height: float):
+def new(width: float, height: float) -> Any:
     """Returns an empty figure that belongs to no window."""
     require_matplotlib()
     from keras_smooth.presentation import picture
@@ -36,7 +37,7 @@ def new(width: float, height: float):
     return picture.hidden(width, height)
 
 
-def shown(width: float, height: float):
+def shown(width: float, height: float) -> Any:
     """Returns an empty figure that a notebook shows, and a script in a window if it can."""
     require_matplotlib()
     from keras_smooth.presentation import picture
@@ -51,7 +52,7 @@ def plain(text: str) -> str:
 
 
 def curves(
-    figure,
+    figure: Any,
     x: np.ndarray,
     exact: Sequence,
     values: Sequence,
@@ -79,7 +80,9 @@ def curves(
     axes[0, 0].legend(fontsize="small")
 
 
-def _curve(axis, x, true, value, label: str) -> None:
+def _curve(
+    axis: Any, x: np.ndarray, true: np.ndarray, value: np.ndarray, label: str
+) -> None:
     _lines(axis, x, true, "exact", color="0.6", linewidth=3)
     if value is None:
         axis.text(0.5, 0.5, "lost", transform=axis.transAxes, ha="center")
@@ -87,19 +90,19 @@ def _curve(axis, x, true, value, label: str) -> None:
         _lines(axis, x, value, plain(label), color="C3", linewidth=1.2)
 
 
-def _lines(axis, x, y, label: str, **style) -> None:
+def _lines(axis: Any, x: np.ndarray, y: np.ndarray, label: str, **style: Any) -> None:
     """Draws y, or its columns, which share a line of the legend."""
     axis.plot(x, y, **style)[0].set_label(label)
 
 
-def _error(axis, x, true, value) -> None:
+def _error(axis: Any, x: np.ndarray, true: np.ndarray, value: np.ndarray) -> None:
     axis.axhline(0.0, color="0.8", linewidth=0.8)
     if value is not None:
         axis.plot(x, np.asarray(value) - true, color="C3", linewidth=1.0)
     axis.ticklabel_format(axis="y", scilimits=(-2, 2))
 
 
-def agreement(figure, names: Sequence[str], pairs: Sequence) -> None:
+def agreement(figure: Any, names: Sequence[str], pairs: Sequence) -> None:
     """Draws values of a network over the exact ones: right are those on the line.
 
     Args:
@@ -123,7 +126,7 @@ def agreement(figure, names: Sequence[str], pairs: Sequence) -> None:
 
 
 def beside(
-    figure, names: Sequence[str], places: Sequence, pairs: Sequence, word: str
+    figure: Any, names: Sequence[str], places: Sequence, pairs: Sequence, word: str
 ) -> None:
     """Draws values of a network and the exact ones over a number of each sample.
 
@@ -160,7 +163,7 @@ def _some(num_samples: int, num_numbers: int) -> np.ndarray:
 
 
 def errors(
-    figure,
+    figure: Any,
     epochs: np.ndarray,
     series: Mapping[str, np.ndarray],
     fits: Sequence[tuple[str, int]] = (),
@@ -185,7 +188,7 @@ def errors(
         _label_fits(axis, fits, int(epochs[-1]))
 
 
-def _label_fits(axis, fits: Sequence[tuple[str, int]], last: int) -> None:
+def _label_fits(axis: Any, fits: Sequence[tuple[str, int]], last: int) -> None:
     """Draws a line where a fit begins, and its name above its epochs."""
     ends = [first for _, first in fits[1:]] + [last + 1]
     for number, ((name, first), end) in enumerate(zip(fits, ends, strict=True)):

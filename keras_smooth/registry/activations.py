@@ -1,6 +1,8 @@
 """Rows of Keras' activations; those of this package stand next to their functions."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -24,7 +26,9 @@ def leaky_relu_class(negative_slope: float = 0.2) -> Class:
     return math.inf if negative_slope == 1 else 0
 
 
-def relu_class(negative_slope=0.0, max_value=None, threshold=0.0) -> Class:
+def relu_class(
+    negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> Class:
     if threshold:
         return -1
     return 0 if max_value is not None else leaky_relu_class(negative_slope)
@@ -34,7 +38,9 @@ def _elu_slope(alpha: float = 1.0) -> float | None:
     return 1.0 if alpha == 1 else None
 
 
-def _relu_slope(negative_slope=0.0, max_value=None, threshold=0.0) -> float | None:
+def _relu_slope(
+    negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> float | None:
     if threshold:
         return negative_slope if threshold > 0 else 1.0
     return 1.0 if negative_slope == 1 and max_value is None else None
@@ -44,20 +50,27 @@ def _threshold_slope(threshold: float, default_value: float) -> float | None:
     return float(threshold < 0) if threshold else None
 
 
-def _named(name: str, **columns) -> Row:
+def _named(name: str, **columns: Any) -> Row:
     """Returns the row of an activation; one that this Keras lacks has None as subject."""
     return Row(getattr(keras.activations, name, None), **columns)
 
 
-def _smooth(name: str, slope: float, **columns) -> Row:
+def _smooth(name: str, slope: float, **columns: Any) -> Row:
     return _named(name, smoothness=math.inf, slope=slope, **columns)
 
 
-def _mixing(name: str, smoothness: Class = math.inf, **columns) -> Row:
+def _mixing(name: str, smoothness: Class = math.inf, **columns: Any) -> Row:
     return _named(name, smoothness=smoothness, mixes=True, **columns)
 
 
-def _of_pieces(name: str, smoothness, slope, joints, reason, **columns) -> Row:
+def _of_pieces(
+    name: str,
+    smoothness: Class | Callable[..., Class],
+    slope: float | None | Callable[..., float | None],
+    joints: tuple[float, ...],
+    reason: str,
+    **columns: Any,
+) -> Row:
     columns = dict(columns, slope=slope, joints=joints, reason=reason)
     return _named(name, smoothness=smoothness, **columns)
 

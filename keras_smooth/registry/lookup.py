@@ -144,7 +144,7 @@ def recommended(order: float = 2) -> list[str]:
         order: Number of derivatives that will be taken.
     """
     names = (found.subject.__name__ for found in all_rows() if found.recommended)
-    return [name for name in names if smoothness(name) >= order]
+    return [n for n in names if (k := smoothness(n)) is not None and k >= order]
 
 
 def named(name: str) -> Callable:

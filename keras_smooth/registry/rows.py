@@ -62,7 +62,7 @@ def add(row: Row) -> None:
     _changes.append(row.subject)
 
 
-def change(subject: Hashable, **columns) -> None:
+def change(subject: Hashable, **columns: Any) -> None:
     """Gives a row other values in some columns; there need not have been one."""
     add(dataclasses.replace(row(subject) or Row(subject), **columns))
 

@@ -250,7 +250,8 @@ class _Converter:
         """Returns what takes the place of a part that is less smooth than the order."""
         if not isinstance(part, keras.layers.Layer):
             return self._smooth_operation(part)
-        if type(part) in layers.SMOOTH_FORMS and registry.smoothness(part) < self.order:
+        k = registry.smoothness(part)
+        if type(part) in layers.SMOOTH_FORMS and (k is None or k < self.order):
             config = {**part.get_config(), "sharpness": self.sharpness}
             return layers.SMOOTH_FORMS[type(part)].from_config(config)
         function = _as_function(part)

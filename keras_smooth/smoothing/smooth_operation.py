@@ -5,7 +5,7 @@ A graph keeps its shape: Keras orders the layers of a model by it, and files and
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -24,12 +24,24 @@ def _minimum(sharpness: float, x1: Any, x2: Any) -> Any:
     return ops.subtract(x1, sharp_softplus(ops.subtract(x1, x2), sharpness))
 
 
-def _largest(sharpness: float, x: Any, axis=None, keepdims=False, initial=None) -> Any:
+def _largest(
+    sharpness: float,
+    x: Any,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+) -> Any:
     y = smooth_maximum(x, axis, sharpness, keepdims)
     return y if initial is None else _maximum(sharpness, y, initial)
 
 
-def _smallest(sharpness: float, x: Any, axis=None, keepdims=False, initial=None) -> Any:
+def _smallest(
+    sharpness: float,
+    x: Any,
+    axis: int | Sequence[int] | None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+) -> Any:
     y = -smooth_maximum(-x, axis, sharpness, keepdims)
     return y if initial is None else _minimum(sharpness, y, initial)
 

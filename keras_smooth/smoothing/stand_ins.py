@@ -5,6 +5,8 @@ differs from it by log(2) / sharpness at most.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from keras import ops
 
@@ -12,12 +14,20 @@ from keras_smooth import activations
 from keras_smooth.activations.rows import activation_row
 
 
-def _ramps_slope(knots, weights, slope=0.0, offset=0.0, sharpness=10.0) -> float:
+def _ramps_slope(
+    knots: Sequence[float],
+    weights: Sequence[float],
+    slope: float = 0.0,
+    offset: float = 0.0,
+    sharpness: float = 10.0,
+) -> float:
     pairs = zip(knots, weights, strict=True)
     return slope + sum(w / (1.0 + math.exp(sharpness * knot)) for knot, w in pairs)
 
 
-def _elu_slope(alpha=1.0, scale=1.0, width=1.0, sharpness=10.0) -> float:
+def _elu_slope(
+    alpha: float = 1.0, scale: float = 1.0, width: float = 1.0, sharpness: float = 10.0
+) -> float:
     decay = math.exp(-math.log(2.0) / (sharpness * width))
     return 0.5 * scale * (1.0 + alpha / width * decay)
 
@@ -31,7 +41,14 @@ def _elu_slope(alpha=1.0, scale=1.0, width=1.0, sharpness=10.0) -> float:
         {"knots": (0.2,), "weights": (0.8,), "sharpness": 3.0},
     ),
 )
-def smooth_ramps(x, knots, weights, slope=0.0, offset=0.0, sharpness=10.0):
+def smooth_ramps(
+    x: Any,
+    knots: Sequence[float],
+    weights: Sequence[float],
+    slope: float = 0.0,
+    offset: float = 0.0,
+    sharpness: float = 10.0,
+) -> Any:
     """Sum of smooth ramps: offset + slope x + sum_i weights_i softplus(x - knots_i).
 
     Args:
@@ -57,7 +74,13 @@ def smooth_ramps(x, knots, weights, slope=0.0, offset=0.0, sharpness=10.0):
     _elu_slope,
     examples=({}, {"alpha": 1.5, "scale": 2.0, "width": 0.5, "sharpness": 4.0}),
 )
-def smooth_elu(x, alpha=1.0, scale=1.0, width=1.0, sharpness=10.0):
+def smooth_elu(
+    x: Any,
+    alpha: float = 1.0,
+    scale: float = 1.0,
+    width: float = 1.0,
+    sharpness: float = 10.0,
+) -> Any:
     """ELU, SELU or CELU with smooth ramps: scale (x+ + alpha (exp(x- / width) - 1)).
 
     Args:
@@ -77,7 +100,7 @@ def smooth_elu(x, alpha=1.0, scale=1.0, width=1.0, sharpness=10.0):
 
 
 @activation_row(math.inf, 1.0, examples=({}, {"sharpness": 3.0}))
-def smooth_softsign(x, sharpness=10.0):
+def smooth_softsign(x: Any, sharpness: float = 10.0) -> Any:
     """Softsign with a smooth absolute value: x / (1 + sqrt(x^2 + 1/s^2) - 1/s).
 
     Args:

@@ -15,6 +15,7 @@ import tokenize
 import types
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 # On every machine, also where they are installed from a folder of their sources.
 _ALWAYS_THERE = {"keras_smooth", "keras", "tensorflow", "ray"}
@@ -83,7 +84,7 @@ def _is_installed(path: Path) -> bool:
 def _source(name: str) -> Source | None:
     """Returns the source of a module; None for the program, which is sent in another way."""
     path = _path(name)
-    if name == "__main__" or path.suffix != ".py":
+    if path is None or name == "__main__" or path.suffix != ".py":
         return None
     is_package = path.stem == "__init__"
     if is_package and not path.exists():
@@ -110,7 +111,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
     def __init__(self, sources: Mapping[str, Source]) -> None:
         self.sources = sources
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
         if fullname in self.sources:
             return importlib.util.spec_from_loader(fullname, self)
         return None

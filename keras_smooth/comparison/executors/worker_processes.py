@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from typing import IO, cast
 
 import cloudpickle
 
@@ -152,6 +153,8 @@ class _Worker:
             # Ctrl-C is for the parent, which then stops its workers.
             start_new_session=True,
         )
+        self._stdin = cast(IO[bytes], self._process.stdin)
+        self._stdout = cast(IO[bytes], self._process.stdout)
         self._write(start)
         threading.Thread(target=self._read, args=(events,), daemon=True).start()
 
@@ -169,7 +172,7 @@ class _Worker:
         self._process.wait()
         self._log.close()
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._stdin.close()
 
     def failure_message(self) -> str:
         """Returns what the process died of, and what it said last."""
@@ -186,13 +189,13 @@ class _Worker:
 
     def _write(self, message: bytes) -> None:
         try:
-            self._process.stdin.write(message)
-            self._process.stdin.flush()
+            self._stdin.write(message)
+            self._stdin.flush()
         except BrokenPipeError:
             pass  # The reader reports that the process is gone.
 
     def _read(self, events: queue.Queue) -> None:
-        with self._process.stdout as events_of_process:
+        with self._stdout as events_of_process:
             try:
                 while True:
                     events.put((self, pickle.load(events_of_process)))

@@ -36,7 +36,7 @@ class ExactProblem:
     dim: int = 1
 
 
-def _sech2(x):
+def _sech2(x: np.ndarray) -> np.ndarray:
     return 1.0 - np.tanh(x) ** 2
 
 
@@ -44,13 +44,13 @@ def _gaussian(dim: int) -> ExactProblem:
     # As wide as leaves something of it in most of the domain.
     c = 2.0 / dim
 
-    def y(x):
+    def y(x: np.ndarray) -> np.ndarray:
         return np.exp(-c * np.sum(x**2, axis=1))
 
-    def dy(x):
+    def dy(x: np.ndarray) -> np.ndarray:
         return -2.0 * c * x * y(x)[:, None]
 
-    def d2y(x):
+    def d2y(x: np.ndarray) -> np.ndarray:
         outer = 4.0 * c**2 * x[:, :, None] * x[:, None, :]
         return (outer - 2.0 * c * np.eye(dim)) * y(x)[:, None, None]
 
@@ -87,7 +87,7 @@ _FRANKE = (
 )
 
 
-def _franke(x, order):
+def _franke(x: np.ndarray, order: int) -> np.ndarray:
     total = np.zeros((len(x),) + (2,) * order)
     for a, p, q in _FRANKE:
         values = [
@@ -105,12 +105,12 @@ def _franke(x, order):
     return total
 
 
-def _himmelblau(x):
+def _himmelblau(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the two squares of Himmelblau's function, before they are squared."""
     return x[:, 0] ** 2 + x[:, 1] - 11.0, x[:, 0] + x[:, 1] ** 2 - 7.0
 
 
-def _himmelblau_hessian(x):
+def _himmelblau_hessian(x: np.ndarray) -> np.ndarray:
     u, v = _himmelblau(x)
     mixed = 4.0 * (x[:, 0] + x[:, 1])
     first = np.stack([4.0 * u + 8.0 * x[:, 0] ** 2 + 2.0, mixed], axis=1)

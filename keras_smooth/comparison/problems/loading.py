@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -69,6 +69,11 @@ class Problem:
         return 1 if self.diagonal is None else self.x.shape[1]
 
     @property
+    def y(self) -> np.ndarray:
+        """The exact y at the test points, which each problem has."""
+        return cast(np.ndarray, self.exact[0])
+
+    @property
     def known_order(self) -> int:
         """Order of the highest derivative whose exact values are known."""
         return max(i for i, values in enumerate(self.exact) if values is not None)
@@ -89,10 +94,11 @@ class Problem:
             return values
         along = []
         for order, value in enumerate(values):
-            part = None if value is None else value[self.diagonal]
-            for _ in range(order if part is not None else 0):
-                part = part.sum(axis=-1) / np.sqrt(self.dim)
-            along.append(part)
+            if value is not None:
+                value = value[self.diagonal]
+                for _ in range(order):
+                    value = value.sum(axis=-1) / np.sqrt(self.dim)
+            along.append(value)
         return tuple(along)
 
     def shown(self) -> str:
@@ -199,7 +205,7 @@ def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
     return dataclasses.replace(
         problem,
         x_scale=((low + high) / 2, (high - low) / 2),
-        y_scale=_scale_of(problem.exact[0]),
+        y_scale=_scale_of(problem.y),
     )
 
 
@@ -224,7 +230,8 @@ def _loaded(source: Any) -> Problem:
     if isinstance(source, str | os.PathLike):
         return _named(os.fspath(path("problem", source)))
     if hasattr(source, "columns"):  # A table of pandas or polars.
-        source = {name: source[name] for name in columns.NAMES if name in source.columns}
+        known = [name for name in columns.NAMES if name in source.columns]
+        source = {name: source[name] for name in known or source.columns}
     if isinstance(source, Mapping | Sequence):
         return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
     raise TypeError(
@@ -340,7 +347,7 @@ def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> No
 
 
 def _check_precision(problem: Problem, dtype: str) -> None:
-    x, y = problem.x, problem.exact[0]
+    x, y = problem.x, problem.y
     for key, column in {"x": x, "y": y}.items():
         rounding = np.finfo(dtype).eps * np.abs(column).max()
         if np.ptp(column) and np.ptp(column) < LEAST_NUMBERS * rounding:

@@ -5,11 +5,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 try:
     import fcntl
 except ImportError:  # Windows has none.
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
 
@@ -41,7 +42,7 @@ def locked(directory: Path | None) -> Iterator[None]:
         yield
 
 
-def _take(file, directory: Path) -> None:
+def _take(file: IO[str], directory: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -181,7 +181,8 @@ def _cells(line: ActivationSummary) -> tuple[str, ...]:
 
 def median(values: list[float | None]) -> float | None:
     """Returns the median, None if any value is missing."""
-    return None if None in values else statistics.median(values)
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if len(known) == len(values) else None
 
 
 def _spread(curves: list[tuple]) -> float | None:

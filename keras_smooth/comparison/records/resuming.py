@@ -158,7 +158,7 @@ def _read_curves(path: Path, problem: Problem) -> tuple:
             )
             for i, names in enumerate(store.curve_columns(problem.dim))
         )
-        if not np.array_equal(x, problem.x):
+        if x is None or not np.array_equal(x, problem.x):
             raise ValueError("its x are not the test points")
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise ValueError(f"{path} is missing or damaged: {error}") from None
@@ -175,7 +175,7 @@ def _read_columns(
 
 def _fields(header: dict) -> dict[str, Any]:
     """Returns the stored settings by the names of `Settings`."""
-    stored = dict(header["settings"])
+    stored: dict[str, Any] = dict(header["settings"])
     stored |= stored.pop("factors")
     names = {stored_key(name): name for name in LIST}
     return {names.get(key, key): value for key, value in stored.items()}

@@ -211,7 +211,7 @@ def _dicts(rows: Iterable) -> list[dict]:
     ]
 
 
-def _json_number(value):
+def _json_number(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -249,8 +249,10 @@ def write_curves(results: Results, run: RunId, directory: Path) -> None:
     for i in range(len(problem.x)):
         cells: list[str] = []
         for names, values in zip(columns, (problem.x, *record.curves)):
-            lost = values is None
-            cells += [""] * len(names) if lost else map(repr, np.ravel(values[i]).tolist())
+            if values is None:
+                cells += [""] * len(names)
+            else:
+                cells += map(repr, np.ravel(values[i]).tolist())
         lines.append(",".join(cells))
     curves_folder(directory).mkdir(exist_ok=True)
     path = curves_path(directory, run, results.settings)

@@ -1,5 +1,7 @@
 """Figures as PNG: the curves of an activation, and all errors."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_smooth.comparison.problems import Problem
@@ -10,7 +12,7 @@ from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.presentation import figures
 
 
-def curves(results: Results, line: ActivationSummary):
+def curves(results: Results, line: ActivationSummary) -> Any:
     """Returns y, y', y'' of the median seed over the exact curves."""
     problem, record = results.problem, results.median_record(line.activation)
     figure = figures.new(14, 3.8) if problem.dim == 2 else figures.new(12, 5)
@@ -30,7 +32,7 @@ def curves(results: Results, line: ActivationSummary):
     return figure
 
 
-def _maps(figure, problem: Problem, record: Record) -> None:
+def _maps(figure: Any, problem: Problem, record: Record) -> None:
     """Draws y and the Laplacian over the grid of the test points, and their errors."""
     axes = figure.subplots(1, 4, sharex=True, sharey=True)
     for values, error, name, order in zip(
@@ -42,7 +44,9 @@ def _maps(figure, problem: Problem, record: Record) -> None:
         _map(figure, error, problem, off, f"error of {name}")
 
 
-def _map(figure, axis, problem: Problem, values: np.ndarray | None, name: str) -> None:
+def _map(
+    figure: Any, axis: Any, problem: Problem, values: np.ndarray | None, name: str
+) -> None:
     axis.set(title=name, xlabel="x1", ylabel="x2")
     if values is None:
         axis.text(0.5, 0.5, "lost", transform=axis.transAxes, ha="center")
@@ -58,7 +62,7 @@ def _map(figure, axis, problem: Problem, values: np.ndarray | None, name: str) -
     figure.colorbar(image, ax=axis, location="bottom", shrink=0.8)
 
 
-def summary(results: Results):
+def summary(results: Results) -> Any:
     """Returns every run as a dot, the medians as bars, one panel for y, y' and y''."""
     lines, from_article = results.summary(), articles_mse(results)
     figure = figures.new(12, 4.5)

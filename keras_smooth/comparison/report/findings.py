@@ -81,11 +81,12 @@ def cpu_seconds(records: list[Record]) -> str:
 
 def spread(values: list[float | None], missing: str = "lost") -> str:
     """Returns median and range of errors, or what is to stand for one that is missing."""
-    if None in values:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         return missing
-    if len(values) == 1:
-        return f"{values[0]:.1e}"
-    low, middle, high = min(values), float(np.median(values)), max(values)
+    if len(known) == 1:
+        return f"{known[0]:.1e}"
+    low, middle, high = min(known), float(np.median(known)), max(known)
     return f"{middle:.1e} ({low:.0e} to {high:.0e})"
 
 
@@ -94,10 +95,17 @@ def spreads(runs: list[Run]) -> list[str]:
     return [spread(list(errors)) for errors in zip(*(run.errors for run in runs))]
 
 
+def _why_rough(results: Results, line: ActivationSummary) -> str:
+    known = registry.row(results.settings.function(line.activation))
+    # Of a function of the user's own the operations tell the class, and no more.
+    reason = "" if known is None else known.reason
+    return reason or "has no continuous second derivative"
+
+
 def rough(results: Results) -> list[str]:
     """Returns why activations lose y'', a sentence each."""
     return [
-        f"{line.activation} {registry.row(results.settings.function(line.activation)).reason}."
+        f"{line.activation} {_why_rough(results, line)}."
         + (" Its y'' is exactly 0." if _all_zero(results, line) else "")
         for line in results.summary()
         if is_rough(line)
@@ -188,10 +196,12 @@ def question(results: Results) -> Answer | None:
         restarts = sum(run.restarts for run in of_line)
         rows.append([name, f"{signal(of_line):.1e}", *spreads(of_line), str(restarts)])
     broken = [f"seed {run.seed}" for run in runs if run.restarts or run.failed]
-    medians = [median([run.d2y_mse for run in of_line]) for of_line in (runs, default)]
-    glorot, by_default = medians
-    text = "" if None in medians else _verdict(glorot, by_default, signal(runs), broken)
-    return Answer(rows, text)
+    glorot, by_default = (
+        median([run.d2y_mse for run in of_line]) for of_line in (runs, default)
+    )
+    if glorot is None or by_default is None:
+        return Answer(rows, "")
+    return Answer(rows, _verdict(glorot, by_default, signal(runs), broken))
 
 
 def _verdict(glorot: float, default: float, left: float, broken: list[str]) -> str:

@@ -86,8 +86,8 @@ def is_quick(settings: Settings) -> bool:
 
 def _error_of_a_constant(problem: Problem) -> float:
     """Returns the least error that a constant has, whose derivatives are 0."""
-    exact = problem.exact[problem.known_order]
-    return float(np.mean(exact**2) if problem.known_order else np.var(exact))
+    *_, highest = (values for values in problem.exact if values is not None)
+    return float(np.mean(highest**2) if problem.known_order else np.var(highest))
 
 
 def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation:

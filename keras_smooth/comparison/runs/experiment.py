@@ -210,7 +210,7 @@ class _RelativeError(keras.losses.Loss):
         super().__init__(name="relative_error", dtype=dtype)
         self._deviation = deviation
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         deviation = ops.convert_to_tensor(self._deviation, y_pred.dtype)
         return ops.mean(ops.square((y_pred - y_true) / deviation), axis=-1)
 

@@ -49,7 +49,14 @@ def train(
     return _train_lbfgs(model, x, y, epochs, variant.method, report)
 
 
-def _train_lbfgs(model, x, y, epochs: int, method: str, report: Report) -> dict:
+def _train_lbfgs(
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    epochs: int,
+    method: str,
+    report: Report,
+) -> dict:
     chunk = math.ceil(epochs / NUM_REPORTS)
     progress = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: report(epoch + 1, logs["loss"])
@@ -69,7 +76,14 @@ def _train_lbfgs(model, x, y, epochs: int, method: str, report: Report) -> dict:
     return {**{name: getattr(result, name) for name in names}, "loss": result.fun}
 
 
-def _train_adam(model, x, y, epochs: int, dtype: str, report: Report) -> dict:
+def _train_adam(
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    epochs: int,
+    dtype: str,
+    report: Report,
+) -> dict:
     """Full-batch Adam, a chunk of steps in one call of the compiled function."""
     chunk = _divisor(epochs, math.ceil(epochs / NUM_REPORTS))
     model.compile(

@@ -54,6 +54,7 @@ def check_fittable(request: Request) -> None:
             "there, and call fit_lbfgs after it: it finds the strategy of the model."
         )
     _check_trained(request.trained)
+    _warn_of_draws(model, request)
     if request.dtype is None:
         _check_dtypes(model)
     if terms is not None:
@@ -95,6 +96,17 @@ def _warn_unused(model: keras.Model) -> str | None:
     return (
         f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
         f"{', '.join(names)}. Add to the objective what shall count, as sum(model.losses)."
+    )
+
+
+@advice
+def _warn_of_draws(model: keras.layers.Layer, request: Request) -> str | None:
+    resample, most = request.resample, request.num_iterations
+    if resample is None or resample.every < most:
+        return None
+    return (
+        f"`resample` draws no points: it would draw after {resample.every} iterations, and the "
+        f"fit has {most}. Pass Resample(draw, every=...) with fewer."
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether inputs and targets are of a size that a network learns from."""
+"""Whether inputs, targets and terms are of a size that a network learns from."""
 
 from typing import Any
 
@@ -9,11 +9,14 @@ from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.lbfgs.checks.shapes import in_one_structure, of_losses, own_name
 from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
 from keras_smooth.lbfgs.objective.exact_losses import losses_as_compiled
+from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.models import calls, graph
 from keras_smooth.presentation.warn import advice
 
 # Beyond them an 8 x 20 network lost the second derivative of exp(-x^2) (docs/limits.md).
 _FACTOR, _ARGUMENT = 50.0, 15.0
+# So many times the next one a term of an objective hides it.
+_TERM = 1e4
 # Outputs of more columns, as images, count as one.
 _MOST_COLUMNS = 16
 _OF_DIFFERENCES = {
@@ -47,9 +50,8 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
                 f"What reaches the layer {path} has means up to {mean:.3g} and standard "
                 f"deviations up to {spread:.3g}, so that its activation gets arguments of "
                 f"{size:.3g} (root mean square): there it is straight or flat, and has no "
-                "derivatives to train. Bring inputs near 0 and 1, as by "
-                "keras.layers.Normalization or (x - mean) / deviation; the derivative of "
-                "order k is then divided by deviation ** k."
+                "derivatives to train. Fit keras_smooth.standardized(model, x, y), whose network "
+                "gets (x - mean) / deviation, and whose derivatives are by x as it is."
             )
     return None
 
@@ -100,10 +102,35 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
                 f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the "
                 f"outputs at the start {output.mean():.3g} and {output.std():.3g}: a fit over "
                 "such a distance saturates activations or ends early, and derivatives go "
-                f"wrong first. Fit (y - {mean:.3g}) / {spread:.3g}, and multiply the "
-                f"derivatives by {spread:.3g}."
+                "wrong first. Fit keras_smooth.standardized(model, x, y), whose network learns "
+                "(y - mean) / deviation, and which returns y and its derivatives as they are."
             )
     return None
+
+
+@advice
+def warn_of_terms(model: keras.layers.Layer, objective: Objective, x: Any) -> str | None:
+    """Warns, once a model, if one term of an objective is far larger than all others.
+
+    Args:
+        model: The user's.
+        objective: What is minimized, at the start.
+        x: Its points.
+    """
+    terms = objective.weighted_terms((x, None, None))
+    sizes = {name: abs(term) for name, term in terms.items()}
+    first, *others = sorted(sizes, key=sizes.__getitem__, reverse=True)
+    # A term that is 0 may be met by the start.
+    others = [name for name in others if sizes[name] > 0.0]
+    if not others or sizes[first] < _TERM * sizes[others[0]]:
+        return None
+    ratio = sizes[first] / sizes[others[0]]
+    return (
+        f"The term {first!r} of the objective is {sizes[first]:.3g} at the start, "
+        f"{ratio:.1g} times as much as the next one, {others[0]!r} ({sizes[others[0]]:.3g}): a "
+        f"fit sees little of the others. Pass loss_weights={{{first!r}: {1.0 / ratio:.0e}}}, or "
+        "write the equation in units in which its coefficients are near 1."
+    )
 
 
 def _compares_sizes(model: keras.Model) -> bool:

@@ -55,7 +55,7 @@ def check_array(name: str, array: Any, first_row: int = 0) -> None:
             f"{name} must be dense arrays, received a {type(array).__name__}: pass "
             f"{name}.toarray(), or {name}.to_tensor(), or tf.sparse.to_dense({name})."
         )
-    array = np.asarray(array)
+    received, array = shown(array), np.asarray(array)
     if array.dtype.kind == "c":
         raise TypeError(
             f"{name} must be real, received {array.dtype}: pass its real and imaginary "
@@ -65,7 +65,8 @@ def check_array(name: str, array: Any, first_row: int = 0) -> None:
     words = array.dtype.kind in _NO_NUMBERS and array.ndim
     if array.dtype == object or array.dtype.names or words:
         raise TypeError(
-            f"{name} must be arrays of numbers or a dataset, received {array!r:.80}."
+            f"{name} must be arrays of numbers or a dataset, received {received}. Of a generator "
+            "make arrays, or a tf.data.Dataset by from_generator: it is read many times."
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}.")

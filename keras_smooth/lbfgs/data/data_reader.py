@@ -251,9 +251,9 @@ def _check_has_weight(has_weight: bool) -> None:
 def _num_rows(parts: tuple) -> int:
     """Returns the number of rows that x, y and weights have in common."""
     shapes = [
-        (name, tuple(np.shape(leaf)))
+        (name + "".join(f"[{key!r}]" for key in keys), tuple(np.shape(leaf)))
         for name, part in zip(_NAMES, parts)
-        for leaf in keras.tree.flatten(part)
+        for keys, leaf in keras.tree.flatten_with_path(part)
         if leaf is not None
     ]
     for name, shape in shapes:

@@ -65,7 +65,7 @@ def at_once(data: Any, dtype: str) -> Rows:
 def piece(structure: Any, i: int, count: int) -> Any:
     """Returns the i-th of so many shares of every tensor's rows."""
 
-    def rows(leaf):
+    def rows(leaf: Any) -> Any:
         return leaf[i * len(leaf) // count : (i + 1) * len(leaf) // count]
 
     return map_tensors(rows, structure)
@@ -85,7 +85,7 @@ def cut_into_batches(
     """
     size, head = num_rows(data), num_batches * batch_size
 
-    def stack(leaf):
+    def stack(leaf: Any) -> Any:
         return tf.reshape(leaf[:head], (num_batches, batch_size, *leaf.shape[1:]))
 
     sizes = [batch_size, size - head]

@@ -7,6 +7,7 @@ line_search.py             its line search: unit step first, then cubic steps
 curvature.py               whether a step tells a curvature
 limited_memory.py          self-scaled L-BFGS
 inverse_hessian.py         its memory: steps and changes of the gradient in compact form
+shapes.py                  tensors by their shapes, for annotations
 pairs.py                   the steps and changes: one matrix, multiplied as far as it is filled
 dense_memory.py            self-scaled BFGS and Broyden
 updates.py                 how these two differ

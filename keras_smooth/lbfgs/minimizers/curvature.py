@@ -3,9 +3,10 @@
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.line_search import dot
+from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
 
 
-def curvature_of(step: tf.Tensor, change: tf.Tensor) -> tuple:
+def curvature_of(step: Vector, change: Vector) -> tuple[Scalar, Scalar, Scalar]:
     """Returns y.s, y.y, and whether the pair is kept: y.s is above what rounding makes.
 
     Args:

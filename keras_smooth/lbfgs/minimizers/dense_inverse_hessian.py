@@ -14,7 +14,7 @@ the second product is known, the update needs no other.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -105,7 +105,14 @@ class DenseInverseHessian:
 
     update: Callable
 
-    def store(self, memory: Memory, step, change, gradient, ratio) -> Memory:
+    def store(
+        self,
+        memory: Memory,
+        step: tf.Tensor,
+        change: tf.Tensor,
+        gradient: tf.Tensor,
+        ratio: tf.Tensor,
+    ) -> Memory:
         """Takes up a pair, unless its curvature is lost in rounding."""
         # Nothing here is conditional: XLA would copy the matrix into every branch.
         curvature, square, kept = curvature_of(step, change)
@@ -142,7 +149,14 @@ class DenseInverseHessian:
         del gradient
         return memory.product
 
-    def _inner(self, q, ratio, curvature, square, is_first) -> tuple[tf.Tensor, tf.Tensor]:
+    def _inner(
+        self,
+        q: tf.Tensor,
+        ratio: tf.Tensor,
+        curvature: tf.Tensor,
+        square: tf.Tensor,
+        is_first: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns tau and the matrix K of H_new = H / tau + [s u] K [s u]', `(2, 2)`."""
         tau, phi = self.update(ratio, q / curvature)
         sane = ~is_first & (tau > 0.0) & tf.math.is_finite(phi / tau)
@@ -155,7 +169,7 @@ class DenseInverseHessian:
         return tau, tf.stack([[of_step, off_diagonal], [off_diagonal, of_u]])
 
 
-def _begun_anew(memory: Memory, is_due) -> Memory:
+def _begun_anew(memory: Memory, is_due: tf.Tensor) -> Memory:
     """Returns the identity if that is due, and the memory else."""
     is_due = tf.convert_to_tensor(is_due)
     return memory._replace(
@@ -229,14 +243,14 @@ class _Layout:
         )
         return tf.reshape(product, (-1,))[: self.num_rows]
 
-    def updated(self, memory: Memory, is_due) -> tf.Tensor:
+    def updated(self, memory: Memory, is_due: tf.Tensor) -> tf.Tensor:
         """Returns the blocks with all that is beside them in them if that is due."""
         weighted = tf.reshape(memory.inner @ memory.basis, (-1, self.num_rows))
         left = self._parts(tf.reshape(memory.basis, weighted.shape))
         right = self._parts(weighted)
         rows, columns = tf.constant(self.rows), tf.constant(self.columns)
 
-        def update(number, blocks):
+        def update(number: tf.Tensor, blocks: tf.Tensor) -> Any:
             row, column = rows[number], columns[number]
             left_of_block, right_of_block = (
                 tf.gather(parts, place, axis=1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -26,7 +27,9 @@ class DenseMemory:
     def check_installed(self) -> None:
         """Raises nothing: TensorFlow is all that it needs."""
 
-    def begin(self, function: Callable, position: tf.Tensor, num_correction_pairs: int):
+    def begin(
+        self, function: Callable, position: tf.Tensor, num_correction_pairs: int
+    ) -> Any:
         """Returns the state at a position; the number of pairs has no meaning here.
 
         Raises:
@@ -36,7 +39,13 @@ class DenseMemory:
         memory = dense_inverse_hessian.empty(position)
         return quasi_newton.begin(function, position, memory)
 
-    def advance(self, function: Callable, state: State, num_iterations, tolerance) -> State:
+    def advance(
+        self,
+        function: Callable,
+        state: State,
+        num_iterations: tf.Tensor,
+        tolerance: tf.Tensor,
+    ) -> State:
         """Returns the state after at most so many iterations more."""
         return quasi_newton.advance(
             function, DenseInverseHessian(self.update), state, num_iterations, tolerance

@@ -115,11 +115,13 @@ def move(state: State, begun: State) -> State:
     return begun._replace(damping=state.damping)
 
 
-def advance(function: LeastSquares, state: State, num_iterations, tolerance) -> State:
+def advance(
+    function: LeastSquares, state: State, num_iterations: tf.Tensor, tolerance: tf.Tensor
+) -> State:
     """Returns the state after at most so many iterations more."""
     limit = state.num_iterations + num_iterations
 
-    def goes_on(state: State):
+    def goes_on(state: State) -> tf.Tensor:
         return (state.num_iterations < limit) & ~state.converged & ~state.failed
 
     return tf.while_loop(
@@ -127,7 +129,7 @@ def advance(function: LeastSquares, state: State, num_iterations, tolerance) -> 
     )[0]
 
 
-def _iterate(function: LeastSquares, state: State, tolerance) -> State:
+def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> State:
     """Returns the state after an iteration: with the same position if no step is lower."""
     residuals, jacobian = function.linearized(state.position)
     system = DampedSystem(residuals, jacobian)
@@ -137,7 +139,7 @@ def _iterate(function: LeastSquares, state: State, tolerance) -> State:
     bounds = system.trace * eps, system.trace / eps
     first = tf.where(state.damping > 0.0, state.damping, FIRST_DAMPING * system.trace)
 
-    def tried(damping):
+    def tried(damping: tf.Tensor) -> tuple:
         return system.solve(lambda step: function.residuals(state.position + step), damping)
 
     best = _lowest(tried, before, tf.clip_by_value(first, *bounds), bounds)
@@ -159,7 +161,7 @@ def _iterate(function: LeastSquares, state: State, tolerance) -> State:
     )
 
 
-def _lowest(tried: Callable, before, first, bounds: tuple) -> Trials:
+def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple) -> Trials:
     """Returns trials whose best damping has a larger and a smaller one beside it.
 
     Args:
@@ -170,14 +172,14 @@ def _lowest(tried: Callable, before, first, bounds: tuple) -> Trials:
     """
     smallest, largest = bounds
 
-    def goes_down(now: Trials):
+    def goes_down(now: Trials) -> tf.Tensor:
         return (now.value < before) & (now.damping == now.low) & (now.low > smallest)
 
-    def goes_up(now: Trials):
+    def goes_up(now: Trials) -> tf.Tensor:
         is_best = (now.damping == now.high) | ~(now.value < before)
         return is_best & (now.high < largest)
 
-    def try_one(now: Trials):
+    def try_one(now: Trials) -> list:
         is_down = goes_down(now)
         down, up = tf.maximum(now.low / FACTOR, smallest), now.high * FACTOR
         damping = tf.where(is_down, down, up)
@@ -255,7 +257,7 @@ class DampedSystem:
         diagonal = tf.linalg.diag_part(self._matrix) + damping
         inverse = _inverse(tf.linalg.set_diag(self._matrix, diagonal))
 
-        def correct(now: Corrections):
+        def correct(now: Corrections) -> list:
             error = self._transposed(now.residuals) - damping * now.unknown
             unknown = now.unknown + inverse(error)
             step = self._step(unknown)

@@ -26,6 +26,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import pairs
 from keras_smooth.lbfgs.minimizers.curvature import curvature_of
+from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
 
 
 class Memory(NamedTuple):
@@ -50,7 +51,7 @@ class Memory(NamedTuple):
     num_pairs: tf.Tensor
 
 
-def empty(num_correction_pairs: int, position: tf.Tensor) -> Memory:
+def empty(num_correction_pairs: int, position: Vector) -> Memory:
     """Returns the identity: a memory without pairs."""
 
     def zeros(*shape: int) -> tf.Tensor:
@@ -67,7 +68,13 @@ def empty(num_correction_pairs: int, position: tf.Tensor) -> Memory:
     )
 
 
-def store(memory: Memory, step, change, gradient, ratio) -> Memory:
+def store(
+    memory: Memory,
+    step: Vector,
+    change: Vector,
+    gradient: Vector,
+    ratio: Scalar,
+) -> Memory:
     """Puts a pair in the place of the oldest, unless its curvature is lost in rounding.
 
     The arguments are those of `quasi_newton.InverseHessian`.
@@ -101,14 +108,14 @@ def store(memory: Memory, step, change, gradient, ratio) -> Memory:
     )
 
 
-def with_gradient(memory: Memory, gradient: tf.Tensor) -> Memory:
+def with_gradient(memory: Memory, gradient: Vector) -> Memory:
     """Returns the memory with another gradient as the latest one."""
     count = memory.diagonal.shape[0]
     products = pairs.times_vector(memory.pairs, gradient, memory.num_pairs)
     return memory._replace(along=tf.reshape(products[: 2 * count], (-1, 2)))
 
 
-def times_gradient(memory: Memory, gradient: tf.Tensor) -> tf.Tensor:
+def times_gradient(memory: Memory, gradient: Vector) -> Vector:
     """Returns the inverse Hessian times the latest gradient."""
     scale = _scale(memory)
     along_steps, along_changes = tf.unstack(memory.along, axis=1)
@@ -123,7 +130,7 @@ def times_gradient(memory: Memory, gradient: tf.Tensor) -> tf.Tensor:
     return scale * gradient + combined
 
 
-def _scale(memory: Memory) -> tf.Tensor:
+def _scale(memory: Memory) -> Scalar:
     """Returns gamma: the identity's factor, from the oldest pair that is kept."""
     count = memory.diagonal.shape[0]
     oldest = tf.where(memory.num_pairs < count, 0, memory.num_pairs % count)

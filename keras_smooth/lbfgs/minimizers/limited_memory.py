@@ -59,7 +59,9 @@ def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) ->
     return quasi_newton.begin(function, position, memory)
 
 
-def advance(function: Callable, state: State, num_iterations, tolerance) -> State:
+def advance(
+    function: Callable, state: State, num_iterations: tf.Tensor, tolerance: tf.Tensor
+) -> State:
     """Returns the state after at most so many iterations more."""
     if isinstance(state.memory, dense_inverse_hessian.Memory):
         return _DENSE.advance(function, state, num_iterations, tolerance)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers.shapes import Lengths, Scalar, Trial, Trials, Vector
+
 # Sufficient decrease and curvature. With 0.5 a search of plain L-BFGS takes 1.45 evaluations
 # where 0.9, the usual value, takes 1.2, and it needs half the iterations.
 DECREASE = 1e-4
@@ -60,7 +62,13 @@ class Search(NamedTuple):
     found: tf.Tensor
 
 
-def search(function: Callable, start: Place, direction, slope, length) -> Search:
+def search(
+    function: Callable,
+    start: Place,
+    direction: Vector,
+    slope: Scalar,
+    length: Scalar,
+) -> Search:
     """Returns the search along a direction, which has found a good step or has none left.
 
     Args:
@@ -72,11 +80,11 @@ def search(function: Callable, start: Place, direction, slope, length) -> Search
     """
     at_start = tf.stack([tf.zeros_like(slope), start.value, slope])
 
-    def goes_on(now: Search):
+    def goes_on(now: Search) -> tf.Tensor:
         between = (now.low[0] < now.length) & (now.length < now.high[0])
         return ~now.found & between & (now.num_trials < MAX_TRIALS)
 
-    def try_one(now: Search):
+    def try_one(now: Search) -> list[Search]:
         position = start.position + now.length * direction
         place = Place(position, *function(position))
         trial = tf.stack([now.length, place.value, dot(place.gradient, direction)])
@@ -103,17 +111,17 @@ def search(function: Callable, start: Place, direction, slope, length) -> Search
     return tf.while_loop(goes_on, try_one, [begun])[0]
 
 
-def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+def dot(a: Vector, b: Vector) -> Scalar:
     """Returns the scalar product of two vectors."""
     return tf.tensordot(a, b, 1)
 
 
-def is_finite(value: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+def is_finite(value: Scalar, slope: Scalar) -> Scalar:
     """Returns whether value and slope, to which all of the gradient adds, are numbers."""
     return tf.math.is_finite(value) & tf.math.is_finite(slope)
 
 
-def _judge(start: tf.Tensor, trial: tf.Tensor, flat) -> tuple[tf.Tensor, tf.Tensor]:
+def _judge(start: Trial, trial: Trial, flat: Scalar) -> tuple[Scalar, Scalar]:
     """Returns whether the step is too short, and whether it is too long.
 
     Args:
@@ -132,7 +140,7 @@ def _judge(start: tf.Tensor, trial: tf.Tensor, flat) -> tuple[tf.Tensor, tf.Tens
     return short, long
 
 
-def _narrow(now: Search, trial: tf.Tensor, long, flat) -> Search:
+def _narrow(now: Search, trial: Trial, long: Scalar, flat: Scalar) -> Search:
     """Returns the search with closer bounds and the next step between them."""
     # A value that is not finite bounds the step but says nothing about where to go.
     finite = is_finite(trial[1], trial[2]) | [True, False, False]
@@ -143,7 +151,9 @@ def _narrow(now: Search, trial: tf.Tensor, long, flat) -> Search:
     return now._replace(length=length, low=low, high=high, num_trials=now.num_trials + 1)
 
 
-def _next_step(before, trial, low, high, flat) -> tf.Tensor:
+def _next_step(
+    before: Trial, trial: Trial, low: Trial, high: Trial, flat: Scalar
+) -> Scalar:
     """Returns the step to try between the bounds, or beyond the lower one."""
     between, beyond = tf.unstack(
         minimum_of_cubic(tf.stack([low, before]), tf.stack([high, trial]))
@@ -158,7 +168,7 @@ def _next_step(before, trial, low, high, flat) -> tf.Tensor:
     return tf.where(tf.math.is_finite(high[0]), between, beyond)
 
 
-def minimum_of_cubic(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+def minimum_of_cubic(a: Trials, b: Trials) -> Lengths:
     """Returns where the cubics through pairs of points `(..., 3)` have their minima.
 
     Nocedal and Wright, 2006, equation 3.59, with a before b.
@@ -172,5 +182,5 @@ def minimum_of_cubic(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return b_step - (b_step - a_step) * fraction
 
 
-def _at_infinity(like: tf.Tensor) -> tf.Tensor:
+def _at_infinity(like: tf.Tensor) -> Trial:
     return tf.constant(3 * [float("inf")], like.dtype)

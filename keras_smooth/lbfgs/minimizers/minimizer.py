@@ -1,6 +1,7 @@
 """A minimizer, compiled once and advanced a number of iterations at a time."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -37,16 +38,18 @@ class Minimizer:
         self._num_correction_pairs = num_correction_pairs
         self._compiled = traced(self._advance, jit_compile=jit_compile)
 
-    def begin(self, position: tf.Tensor, data: tuple):
+    def begin(self, position: tf.Tensor, data: tuple) -> Any:
         """Returns the state at a position, with empty memory."""
         # Eager: one evaluation, and no loop to compile.
         return self._begin(self._bound(data), position)
 
-    def move(self, state, position: tf.Tensor, data: tuple):
+    def move(self, state: Any, position: tf.Tensor, data: tuple) -> Any:
         """Returns the state at a position with other data, and what fits them of the memory."""
         return self._method.move(state, self.begin(position, data))
 
-    def advance(self, state, num_iterations: int, tolerance: float, data: tuple):
+    def advance(
+        self, state: Any, num_iterations: int, tolerance: float, data: tuple
+    ) -> Any:
         """Returns the state after at most so many iterations more."""
         dtype = state.position.dtype
         return self._compiled(
@@ -57,8 +60,8 @@ class Minimizer:
         """Returns whether the first line search from a position meets inf or NaN."""
         seen = []
 
-        def watch(function):
-            def watched(point):
+        def watch(function: Callable) -> Callable:
+            def watched(point: tf.Tensor) -> Any:
                 found = function(point)
                 finite = [
                     tf.reduce_all(tf.math.is_finite(a)) for a in tf.nest.flatten(found)
@@ -72,16 +75,18 @@ class Minimizer:
         self._method.advance(watched, self._begin(watched, position), 1, 0.0)
         return any(seen)
 
-    def _begin(self, function, position):
+    def _begin(self, function: Callable, position: tf.Tensor) -> Any:
         return self._method.begin(function, position, self._num_correction_pairs)
 
-    def _advance(self, state, num_iterations, tolerance, data):
+    def _advance(
+        self, state: Any, num_iterations: tf.Tensor, tolerance: tf.Tensor, data: tuple
+    ) -> Any:
         return self._method.advance(self._bound(data), state, num_iterations, tolerance)
 
-    def _bound(self, data):
+    def _bound(self, data: tuple) -> Any:
         """Returns the function, or each one, as a function of the position alone."""
 
-        def bound(function):
+        def bound(function: Callable) -> Callable:
             return lambda point: function(point, data)
 
         return tf.nest.map_structure(bound, self._function)

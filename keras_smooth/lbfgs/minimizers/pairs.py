@@ -10,20 +10,22 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers.shapes import OfRows, Rows, Scalar, Vector
+
 # While less than half of the slots are filled, rows are multiplied block by block. A block is
 # copied on the way, so that it must be small enough for the cache, and worth a turn of a loop.
 BLOCK_BYTES = 2**19
 FEWEST_BLOCKS = 8
 
 
-def empty(num_pairs: int, vector: tf.Tensor) -> tf.Tensor:
+def empty(num_pairs: int, vector: Vector) -> Rows:
     """Returns zeros for pairs of vectors of a kind, in whole blocks: `(num_rows, n)`."""
     rows = 2 * num_pairs
     size = _rows_in_a_block(rows, vector)
     return tf.zeros((-(-rows // size) * size, vector.shape[0]), vector.dtype)
 
 
-def write(pairs: tf.Tensor, slot, kept, step: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
+def write(pairs: Rows, slot: Scalar, kept: Scalar, step: Vector, change: Vector) -> Rows:
     """Returns the rows with another pair in a slot, or as they are."""
     for row, vector in ((2 * slot, step), (2 * slot + 1, change)):
         vector = tf.where(kept, vector, pairs[row])
@@ -31,15 +33,15 @@ def write(pairs: tf.Tensor, slot, kept, step: tf.Tensor, change: tf.Tensor) -> t
     return pairs
 
 
-def times_vector(pairs: tf.Tensor, vector: tf.Tensor, num_filled) -> tf.Tensor:
+def times_vector(pairs: Rows, vector: Vector, num_filled: Scalar) -> OfRows:
     """Returns the scalar product of each row and a vector, `(num_rows,)`."""
 
-    def multiply(products, i, block):
+    def multiply(products: tf.Tensor, i: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
         return tf.tensor_scatter_nd_update(
             products, [[i]], tf.linalg.matvec(block, vector)[None]
         )
 
-    def in_blocks(size):
+    def in_blocks(size: int) -> tf.Tensor:
         products = tf.zeros((pairs.shape[0] // size, size), vector.dtype)
         return tf.reshape(_over_blocks(multiply, products, pairs, size, num_filled), (-1,))
 
@@ -48,15 +50,15 @@ def times_vector(pairs: tf.Tensor, vector: tf.Tensor, num_filled) -> tf.Tensor:
     )
 
 
-def times_weights(pairs: tf.Tensor, weights: tf.Tensor, num_filled) -> tf.Tensor:
+def times_weights(pairs: Rows, weights: OfRows, num_filled: Scalar) -> Vector:
     """Returns the sum of all rows, each times its weight of `(num_rows,)`."""
 
-    def add(total, i, block):
+    def add(total: tf.Tensor, i: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
         size = block.shape[0]
         part = tf.slice(weights, [i * size], [size])
         return total + tf.linalg.matvec(block, part, transpose_a=True)
 
-    def in_blocks(size):
+    def in_blocks(size: int) -> tf.Tensor:
         return _over_blocks(add, tf.zeros_like(pairs[0]), pairs, size, num_filled)
 
     return _at_once_or(
@@ -67,24 +69,28 @@ def times_weights(pairs: tf.Tensor, weights: tf.Tensor, num_filled) -> tf.Tensor
     )
 
 
-def _rows_in_a_block(num_rows: int, vector: tf.Tensor) -> int:
+def _rows_in_a_block(num_rows: int, vector: Vector) -> int:
     """Returns how many rows a block has: all, where less would not pay."""
     size = 2 * (BLOCK_BYTES // (2 * vector.shape[0] * vector.dtype.size))
     return size if 0 < size * FEWEST_BLOCKS <= num_rows else num_rows
 
 
-def _at_once_or(in_blocks: Callable, at_once: Callable, pairs, num_filled) -> tf.Tensor:
+def _at_once_or(
+    in_blocks: Callable, at_once: Callable, pairs: Rows, num_filled: Scalar
+) -> tf.Tensor:
     size = _rows_in_a_block(pairs.shape[0], pairs[0])
     if size == pairs.shape[0]:
         return at_once()
     return tf.cond(4 * num_filled < pairs.shape[0], lambda: in_blocks(size), at_once)
 
 
-def _over_blocks(function: Callable, value, pairs, size: int, num_filled) -> tf.Tensor:
+def _over_blocks(
+    function: Callable, value: tf.Tensor, pairs: Rows, size: int, num_filled: Scalar
+) -> tf.Tensor:
     """Returns `value = function(value, i, block)` of all blocks with pairs in them."""
     num_blocks = (2 * num_filled + size - 1) // size
 
-    def next_block(i, value):
+    def next_block(i: tf.Tensor, value: tf.Tensor) -> tuple:
         block = tf.slice(pairs, [i * size, 0], [size, pairs.shape[1]])
         return i + 1, function(value, i, block)
 

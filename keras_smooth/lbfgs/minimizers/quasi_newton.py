@@ -34,7 +34,14 @@ LEAST_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
 class InverseHessian(Protocol):
     """The three functions of an inverse Hessian; its memory is a nest of tensors."""
 
-    def store(self, memory: Any, step, change, gradient, ratio) -> Any:
+    def store(
+        self,
+        memory: Any,
+        step: tf.Tensor,
+        change: tf.Tensor,
+        gradient: tf.Tensor,
+        ratio: tf.Tensor,
+    ) -> Any:
         """Returns the memory with a pair more, and the gradient as the latest one.
 
         Args:
@@ -132,16 +139,16 @@ def advance(
     function: Callable,
     inverse_hessian: InverseHessian,
     state: State,
-    num_iterations,
-    tolerance,
+    num_iterations: tf.Tensor,
+    tolerance: tf.Tensor,
 ) -> State:
     """Returns the state after at most so many iterations more."""
     limit = state.num_iterations + num_iterations
 
-    def goes_on(state: State):
+    def goes_on(state: State) -> tf.Tensor:
         return (state.num_iterations < limit) & ~state.converged & ~state.failed
 
-    def iterate(state: State):
+    def iterate(state: State) -> list[State]:
         start = Place(state.position, state.objective_value, state.objective_gradient)
         found = search(function, start, state.direction, state.slope, state.length)
         return [_step(inverse_hessian, state, found, tolerance)]
@@ -149,7 +156,9 @@ def advance(
     return tf.while_loop(goes_on, iterate, [state])[0]
 
 
-def _step(inverse_hessian: InverseHessian, state: State, found: Search, tolerance) -> State:
+def _step(
+    inverse_hessian: InverseHessian, state: State, found: Search, tolerance: tf.Tensor
+) -> State:
     """Returns the state after a line search: where it failed, with no step and no pair."""
     good = found.found
     start = Place(state.position, state.objective_value, state.objective_gradient)
@@ -181,7 +190,7 @@ def _step(inverse_hessian: InverseHessian, state: State, found: Search, toleranc
     )
 
 
-def is_below(tolerance, gradient: tf.Tensor) -> tf.Tensor:
+def is_below(tolerance: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
     """Returns whether no entry is above the tolerance, or NaN."""
     # A product compiles in a fifth of the time that a maximum takes.
     above = tf.cast(~(tf.abs(gradient) <= tolerance), gradient.dtype)

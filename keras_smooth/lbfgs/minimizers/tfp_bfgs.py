@@ -25,7 +25,9 @@ def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) ->
     return state._replace(scale_initial_inverse_hessian=tf.constant(True))
 
 
-def advance(function: Callable, state: Any, num_iterations, tolerance) -> Any:
+def advance(
+    function: Callable, state: Any, num_iterations: tf.Tensor, tolerance: tf.Tensor
+) -> Any:
     """Returns the state after at most so many iterations more.
 
     bfgs_minimize cannot resume: it starts anew from the position and the inverse Hessian,

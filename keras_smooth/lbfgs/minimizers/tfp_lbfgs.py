@@ -34,7 +34,9 @@ def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) ->
     )
 
 
-def advance(function: Callable, state: Any, num_iterations, tolerance) -> Any:
+def advance(
+    function: Callable, state: Any, num_iterations: tf.Tensor, tolerance: tf.Tensor
+) -> Any:
     """Returns the state after at most so many iterations more."""
     result = tfp.optimizer().lbfgs_minimize(
         function,
@@ -53,6 +55,6 @@ def move(state: Any, begun: Any) -> Any:
     return begun
 
 
-def completed(result) -> tf.Tensor:
+def completed(result: Any) -> tf.Tensor:
     """Returns the number of iterations; TFP counts the one whose line search died."""
     return result.num_iterations - tf.cast(result.failed, result.num_iterations.dtype)

@@ -186,8 +186,13 @@ def _with_loss(kind: type, loss: CompiledLoss) -> type:
 
     class Below(keras.Model):
         def compute_loss(
-            self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-        ):
+            self,
+            x: Any = None,
+            y: Any = None,
+            y_pred: Any = None,
+            sample_weight: Any = None,
+            training: bool = True,
+        ) -> Any:
             return loss.of_outputs(self, y, y_pred, sample_weight)
 
     return type(kind.__name__, (kind, Below), {"__module__": kind.__module__})

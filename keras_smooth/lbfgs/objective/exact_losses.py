@@ -94,9 +94,9 @@ class _Around(keras.losses.Loss):
     def __init__(self, loss: keras.losses.Loss):
         super().__init__(name=loss.name)
         self.loss = loss
-        self.latest = None
+        self.latest: Any = None
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         self.latest = self.loss(y_true, y_pred, sample_weight)
         return tf.ones((), self.dtype)
 
@@ -104,11 +104,11 @@ class _Around(keras.losses.Loss):
 class _Weight:
     """A weight times the latest true value of a loss, as soon as TensorFlow asks for it."""
 
-    def __init__(self, loss: _Around | None, weight: float | None):
+    def __init__(self, loss: _Around, weight: float | None):
         self._loss = loss
         self._weight = weight
 
-    def __tf_tensor__(self, dtype=None, name=None):
+    def __tf_tensor__(self, dtype: Any = None, name: Any = None) -> Any:
         # Not kept: a tensor holds the whole graph that it is of.
         value, self._loss.latest = self._loss.latest, None
         return value if self._weight is None else value * self._weight
@@ -127,7 +127,7 @@ class _InDtype(keras.losses.Loss):
         super().__init__(name=name, dtype=dtype, **reduction)
         self._function = function
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         return self._function(y_true, y_pred)
 
 
@@ -147,7 +147,7 @@ def _resolved(loss: Any, dtype: str) -> keras.losses.Loss:
 def _by_rows(function: Callable | None) -> Callable:
     """Returns a function of targets and outputs of one rank; None chooses a crossentropy."""
 
-    def of_one_rank(y_true, y_pred):
+    def of_one_rank(y_true: Any, y_pred: Any) -> Any:
         chosen = function or _crossentropy(y_true, y_pred)
         if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
             y_true, y_pred = _of_one_rank(y_true, y_pred)
@@ -156,7 +156,7 @@ def _by_rows(function: Callable | None) -> Callable:
     return of_one_rank
 
 
-def _crossentropy(y_true, y_pred):
+def _crossentropy(y_true: Any, y_pred: Any) -> Any:
     """Returns the one that Keras uses for targets and outputs of these shapes."""
     if y_pred.shape[-1] == 1:
         return keras.losses.binary_crossentropy
@@ -165,7 +165,7 @@ def _crossentropy(y_true, y_pred):
     return keras.losses.categorical_crossentropy
 
 
-def _of_one_rank(left, right):
+def _of_one_rank(left: Any, right: Any) -> Any:
     """Returns two tensors without the last axis of 1 that only one of them has.
 
     Against rows alone, (n,), the other is made (n, 1).

@@ -6,6 +6,7 @@ stops by itself would leave the others waiting for its share.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -88,7 +89,7 @@ class Replicas:
         if not self.several_workers:
             return value
 
-        def share(value):
+        def share(value: Any) -> Any:
             place = tf.distribute.get_replica_context().replica_id_in_sync_group
             first = place % len(self._devices) == 0
             return tf.where(first, value, tf.zeros_like(value))

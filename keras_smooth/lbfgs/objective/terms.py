@@ -79,7 +79,7 @@ class Terms:
     def scalar(self, name: str, term: Any) -> tf.Tensor:
         """Returns a term of the sum of what the function has returned by a name."""
         _check_term(name, term)
-        return tf.convert_to_tensor(term)
+        return _tensor(term)
 
     def _returned(self, model: keras.Model, data: tuple) -> dict[str, Any]:
         returned = self.forward(model, data)
@@ -171,6 +171,12 @@ def terms_of(
     return kind(objective, loss_weights, variables)
 
 
+def _tensor(term: Any) -> tf.Tensor:
+    # A number of Python must not make the sum one of float32 or of integers.
+    is_number = isinstance(term, bool | int | float)
+    return tf.constant(float(term), "float64") if is_number else tf.convert_to_tensor(term)
+
+
 def _check_name(name: Any) -> None:
     if not isinstance(name, str):
         raise TypeError(f"Terms of the objective have strings as names, received {name!r}.")
@@ -215,6 +221,9 @@ def _check_term(name: str, term: Any) -> None:
             f"{which} must be a scalar, or a dict of scalars by name, received "
             f"{term!r:.60}."
         )
+    dtype = tf.as_dtype(getattr(term, "dtype", "float64"))
+    if not dtype.is_floating:
+        raise TypeError(f"{which} must be a float, received {dtype.name}. Cast it.")
     shape = tuple(getattr(term, "shape", ()))
     if shape:
         raise ValueError(

@@ -5,7 +5,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.checks.scales import warn_of_inputs, warn_of_targets
+from keras_smooth.lbfgs.checks.scales import (
+    warn_of_inputs,
+    warn_of_targets,
+    warn_of_terms,
+)
 from keras_smooth.lbfgs.checks.shapes import check_targets, outputs_of
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
@@ -77,6 +81,8 @@ class FitProblem:
             check_weights(model, sample)
             warn_of_inputs(model, self.worker, sample[0])
             warn_of_targets(model, outputs, sample[1])
+        else:
+            warn_of_terms(model, self.objective, data.parts[0])
         self.moving = [v for v, _ in self.objective.after_training(sample)]
         # Seeds, which are integers, move as well.
         moving = [*self.moving, *(variable.value for variable in self.moving)]

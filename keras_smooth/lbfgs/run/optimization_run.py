@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.result import OptimizeResult, Status
+from keras_smooth.lbfgs.run.program import ScaledData
 
 
 class Best(NamedTuple):
@@ -20,6 +21,29 @@ class Best(NamedTuple):
     grad_norm: float
 
 
+class Sizes(NamedTuple):
+    """How large loss and gradient are at the start of a run.
+
+    Args:
+        loss: Absolute value.
+        gradient: Largest absolute entry.
+    """
+
+    loss: float
+    gradient: float
+
+    def scale(self, dtype: str) -> float:
+        """Returns what brings the gradient to a size of 1.
+
+        A power of 4, which rounds nothing, and neither does its root.
+        """
+        if not 0.0 < self.gradient < math.inf:
+            return 1.0
+        # In (g / 4, g], but no number that a processor may take for 0.
+        exponent = (math.frexp(self.gradient)[1] - 1) // 2 * 2
+        return max(math.ldexp(1.0, exponent), float(np.finfo(dtype).tiny))
+
+
 class OptimizationRun:
     """The iterations of a minimizer from a start, with restarts and an honest end.
 
@@ -28,7 +52,10 @@ class OptimizationRun:
         position: Start, `(n,)`.
         data: What the objective gets besides the position.
         assign: Called with the best position after every chunk of iterations.
-        request: Of the fit: its `tolerance` and `max_restarts` count here.
+        request: Of the fit: its `tolerance`, `target` and `max_restarts` count here.
+
+    The minimizer works on loss and gradient in units of `_scale`, so that losses of any size are
+    minimized by the same steps.
     """
 
     def __init__(
@@ -40,14 +67,21 @@ class OptimizationRun:
         request: Request,
     ):
         self._minimizer = minimizer
-        self._data = data
+        self._rows = data
         self._assign = assign
         self._request = request
-        self._finished = [0, 0]
+        self._finished = [0, 1]
         # The iterations at which a line search that failed began again.
         self.restarts: list[int] = []
         self.status: Status | None = None
-        self.state: Any = minimizer.begin(position, data)
+        self._dtype = position.dtype.name
+        begun = minimizer.begin(position, ScaledData(data, tf.ones((), position.dtype)))
+        self._start = Sizes(
+            abs(float(begun.objective_value)), _largest(begun.objective_gradient)
+        )
+        # A dense memory does not fit twice.
+        del begun
+        self.state: Any = minimizer.begin(position, self._data)
         self._look()
 
     @property
@@ -59,15 +93,32 @@ class OptimizationRun:
         return self._finished[1] + int(self.state.num_objective_evaluations)
 
     @property
-    def _dtype(self) -> str:
-        return self.state.position.dtype.name
+    def is_at_target(self) -> bool:
+        """Whether the lowest loss is at the target."""
+        target, unit = self._request.target, self._unit(self._start.loss)
+        return target is not None and self.best.fun <= target * unit
+
+    @property
+    def _tolerance(self) -> float:
+        return self._request.tolerance * self._unit(self._start.gradient)
+
+    def _unit(self, size: float) -> float:
+        return size if self._request.relative else 1.0
+
+    @property
+    def _scale(self) -> float:
+        return self._start.scale(self._dtype)
+
+    @property
+    def _data(self) -> ScaledData:
+        return ScaledData(self._rows, tf.constant(self._scale, self._dtype))
 
     def advance(self, nit: int) -> None:
         """Iterates until `self.nit == nit` or the descent is over; assigns the best."""
         while self.status is None and self.nit < nit:
             before = self.state
             self.state = self._minimizer.advance(
-                before, nit - self.nit, self._request.tolerance, self._data
+                before, nit - self.nit, self._tolerance / self._scale, self._data
             )
             self._keep_best()
             self._judge(before)
@@ -75,8 +126,8 @@ class OptimizationRun:
 
     def move(self, data: Any) -> None:
         """Goes on from the best position with other data, and what fits them of the memory."""
-        self._data = data
-        self._go_on(self._minimizer.move(self.state, self.best.position, data))
+        self._rows = data
+        self._go_on(self._minimizer.move(self.state, self.best.position, self._data))
 
     def jump(self, position: tf.Tensor) -> None:
         """Goes on from another position with empty memory, also where it had ended."""
@@ -116,6 +167,7 @@ class OptimizationRun:
             # By the name that checkpoints of all versions have.
             "deaths": np.array(self.restarts, dtype=int),
             "finished": self._finished,
+            "sizes": self._start,
             "status": -1 if self.status is None else int(self.status),
         }
         return {name: np.asarray(array) for name, array in arrays.items()}
@@ -128,6 +180,7 @@ class OptimizationRun:
             for i, part in enumerate(like)
         ]
         self.state = tf.nest.pack_sequence_as(self.state, saved)
+        self._start = Sizes(*map(float, snapshot["sizes"]))
         self._restore_all_but_state(snapshot)
 
     def restore_without_memory(self, snapshot: dict[str, np.ndarray]) -> None:
@@ -150,10 +203,7 @@ class OptimizationRun:
 
     def _reopen(self) -> None:
         """Lets a finished descent go on where it now may: to a lower tolerance."""
-        if (
-            self.status is Status.TOLERANCE
-            and self.best.grad_norm > self._request.tolerance
-        ):
+        if self.status is Status.TOLERANCE and self.best.grad_norm > self._tolerance:
             self.status = None
             self.state = self.state._replace(converged=tf.constant(False))
 
@@ -176,21 +226,21 @@ class OptimizationRun:
 
     def _look(self) -> None:
         """Begins a record of the best, and ends where nothing is to do."""
-        self.best = _point(self.state)
+        self.best = self._point()
         if not math.isfinite(self.best.fun) or not math.isfinite(self.best.grad_norm):
             self.status = Status.NON_FINITE
-        elif self.best.grad_norm <= self._request.tolerance:
+        elif self.best.grad_norm <= self._tolerance:
             self.status = Status.TOLERANCE
 
     def _keep_best(self) -> None:
-        latest = _point(self.state)
+        latest = self._point()
         finite = np.all(np.isfinite(latest.position)) and math.isfinite(latest.grad_norm)
         if finite and latest.fun <= self.best.fun:
             self.best = latest
 
-    def _judge(self, before) -> None:
+    def _judge(self, before: Any) -> None:
         """Tells a reached tolerance, a dead line search and a stall apart."""
-        if self.best.grad_norm <= self._request.tolerance:
+        if self.best.grad_norm <= self._tolerance:
             self.status = Status.TOLERANCE
             return
         stalled = bool(tf.reduce_all(self.state.position == before.position))
@@ -212,7 +262,11 @@ class OptimizationRun:
         self._finished = [self.nit, self.nfev]
         self.state = self._minimizer.begin(self.best.position, self._data)
 
+    def _point(self) -> Best:
+        state, scale = self.state, self._scale
+        grad_norm = _largest(state.objective_gradient)
+        return Best(state.position, scale * float(state.objective_value), scale * grad_norm)
 
-def _point(state) -> Best:
-    grad_norm = float(tf.reduce_max(tf.abs(state.objective_gradient)))
-    return Best(state.position, float(state.objective_value), grad_norm)
+
+def _largest(gradient: tf.Tensor) -> float:
+    return float(tf.reduce_max(tf.abs(gradient)))

@@ -8,6 +8,7 @@ fit, and compiled again where the trace is another.
 import functools
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -60,6 +61,18 @@ def key_of(request: Request, data: TrainingData) -> ProgramKey:
         request.compute_dtype,
     )
     return ProgramKey(request.method, num_pairs, request.jit_compile, data.in_memory)
+
+
+class ScaledData(NamedTuple):
+    """What the minimizer of a program gets as data.
+
+    Args:
+        rows: The data.
+        scale: What loss and gradient are divided by, `()`.
+    """
+
+    rows: Any
+    scale: tf.Tensor
 
 
 class Program:
@@ -117,16 +130,18 @@ class Program:
             compiled = traced(objective.value_and_gradient, jit_compile=jit_compile)
             whole = False
 
-            def function(position, data):
+            def function(position: tf.Tensor, data: tuple) -> Any:
                 # A program of XLA cannot read a variable that is on another device.
                 others = [tf.convert_to_tensor(v.value) for v in objective.others]
                 return compiled(position, data, others)
 
         place = self._replicas or micro_batches
         over_all_rows = functools.partial(place.over_all_rows, function)
-        return Minimizer(
-            over_all_rows, self._key.method, self._key.num_correction_pairs, whole
-        )
+
+        def scaled(position: tf.Tensor, data: ScaledData) -> tuple:
+            return tuple(v / data.scale for v in over_all_rows(position, data.rows))
+
+        return Minimizer(scaled, self._key.method, self._key.num_correction_pairs, whole)
 
     def _least_squares(self, residuals: Residuals, jit_compile: bool) -> Minimizer:
         # XLA takes ten times as long as TensorFlow to decompose a matrix: it compiles evaluations,
@@ -135,7 +150,7 @@ class Program:
             self.objective.value_and_gradient, residuals.values, residuals.linearized
         )
 
-        def over_all_rows(function):
+        def over_all_rows(function: Callable) -> Callable:
             compiled = traced(function, jit_compile=jit_compile)
             return lambda position, rows: compiled(position, rows.rest)
 

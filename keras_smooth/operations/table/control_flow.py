@@ -339,8 +339,8 @@ def _stack(operation: tf.Operation, handle: JetList, shape: Any) -> Jet:
 def _unstacked(operation: tf.Operation, x: Jet, shape: Any) -> JetList:
     x = _filled(x, True, x)
     series = tuple(
-        run(operation, [_swapped(entry), _shape_in_front(shape, entry.shape[0])])
-        for entry in x.series
+        run(operation, [_swapped(entry), _shape_in_front(shape, x.lead(k))])
+        for k, entry in enumerate(x.series, 1)
     )
     return JetList(run(operation, [x.primal, shape]), series, x)
 

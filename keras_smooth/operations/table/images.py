@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import folded
+from keras_smooth.jet.entries import folded
 from keras_smooth.operations.lifting import folded_linear, run, whole
 from keras_smooth.operations.rows import add
 
@@ -65,7 +65,7 @@ add(
 )
 
 
-def _largest(second: Any, *names: str):
+def _largest(second: Any, *names: str) -> Any:
     """Returns the rule of a maximum over windows: entries are taken where the maximum is."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:

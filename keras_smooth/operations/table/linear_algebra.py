@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import Entry, inner, minus, times, total
+from keras_smooth.jet.arithmetic import inner
+from keras_smooth.jet.entries import Entry, minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, primal, run, run_primals, whole
 from keras_smooth.operations.rows import add
 

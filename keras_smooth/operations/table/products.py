@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import aligned, folded
+from keras_smooth.jet.arithmetic import aligned
+from keras_smooth.jet.entries import folded
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import (
     folded_linear,
@@ -129,7 +130,7 @@ def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
 
 def _normalized(
     operation: tf.Operation, x: Jet, scale: Any, offset: Any, mean: Any, variance: Any
-):
+) -> Any:
     """Batch normalization by statistics that are given."""
     statistics = (scale, offset, mean, variance)
     if operation.get_attr("is_training") or any(isinstance(v, Jet) for v in statistics):

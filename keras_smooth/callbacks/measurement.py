@@ -1,0 +1,167 @@
+"""What is exact and what a model has at points, and the errors of y, y', y'' between them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.callbacks.drawing import Values
+from keras_smooth.callbacks.metrics import metric_of
+from keras_smooth.callbacks.quantities import quantities_of
+from keras_smooth.differentiation import exact_values
+from keras_smooth.differentiation.operators import derivatives, directional
+from keras_smooth.differentiation.tasks import names
+from keras_smooth.models import calls
+from keras_smooth.models.tracing import traced
+
+# What belongs to a model or cannot be pickled: a copy is without it.
+_NOT_COPIED = ("_metric", "_model", "_evaluate", "_compiled_metric", "_function")
+
+
+class Measurement:
+    """Compares the derivatives of a model with exact ones.
+
+    Args:
+        x: Points, `(batch, ...)`.
+        reference: The exact values, as of `DerivativeMonitor`.
+        order: The highest order.
+        metric: Of `(y_true, y_pred)`.
+        also: Names of further quantities.
+
+    Raises:
+        TypeError: If an argument is of the wrong kind.
+        ValueError: If the reference does not fit x or the order, or a name is unknown.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        reference: Callable | Sequence | Mapping,
+        order: int,
+        metric: str | type | keras.metrics.Metric,
+        also: Sequence[str],
+    ) -> None:
+        self.x, self.order = exact_values.points(x), order
+        self._given_metric = metric
+        self._metric = metric_of(metric)
+        self.metric_name = metric if isinstance(metric, str) else self._metric.name
+        self._quantities = quantities_of(also, self.x, order)
+        self.names = [*names(order), *self._quantities]
+        self._exact = [
+            keras.tree.flatten(entry)
+            for entry in exact_values.exact_values(reference, self.x, order)
+        ]
+        if self._quantities and any(len(leaves) > 1 for leaves in self._exact):
+            raise ValueError("`also` needs a reference whose y is one array.")
+        self._function = reference if callable(reference) else None
+        self._model: Any = None
+        self._evaluate: Any = None
+        self._compiled_metric: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), **dict.fromkeys(_NOT_COPIED)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._metric = metric_of(self._given_metric)
+
+    def begin(self, model: keras.Model) -> None:
+        """Measures a model from now on."""
+        self._model = model
+        self._evaluate = traced(
+            lambda: calls.without_trace(derivatives, model, self.x, self.order)
+        )
+        # Operation by operation, a metric costs more than the derivatives.
+        self._compiled_metric = traced(self._metric_of)
+
+    @property
+    def reference(self) -> list[np.ndarray]:
+        """The exact y, y', ...; the arrays of a structure are laid end to end."""
+        return [_joined(leaves) for leaves in self._exact]
+
+    def values(self) -> list[np.ndarray]:
+        """Returns y, y', ... of the model as it is now, laid end to end."""
+        return [_joined(leaves) for leaves in self._leaves()]
+
+    def pairs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns what is exact and what the model has, in the order of the names."""
+        pairs = [(_joined(exact), _joined(values)) for exact, values in self._fitting()]
+        for quantity in self._quantities.values():
+            true, value = pairs[quantity.order]
+            pairs.append((quantity.of(true, self.x), quantity.of(value, self.x)))
+        return pairs
+
+    def error(self, true: np.ndarray, value: np.ndarray) -> float:
+        """Returns the metric of one pair."""
+        return float(self._compiled_metric(tf.constant(true), tf.constant(value)))
+
+    def drawn(self) -> Values:
+        """Returns what figures show."""
+        if isinstance(self.x, np.ndarray) and self.x.size == len(self.x):
+            pairs = [(_columns(exact), _columns(own)) for exact, own in self._fitting()]
+            return Values(self.x, self.names[: self.order + 1], pairs)
+        return Values(self.x, self.names, self.pairs())
+
+    def lines(self, x: np.ndarray, direction: np.ndarray) -> list[list[np.ndarray]]:
+        """Returns y and its derivatives along a direction, exact ones and the model's."""
+        if self._function is None or self._model is None:
+            raise ValueError(
+                "A slice needs exact values between the samples: pass a function as "
+                "`reference`, and the monitor to fit. `plot(along=...)` without `at` draws the "
+                "samples."
+            )
+        double = [array.astype("float64") for array in (x, direction)]
+        return [
+            self._line(*each)
+            for each in ((self._function, *double), (self._model, x, direction))
+        ]
+
+    def _line(
+        self, function: Callable, x: np.ndarray, direction: np.ndarray
+    ) -> list[np.ndarray]:
+        entries = calls.without_trace(
+            directional, function, x, direction, max(self.order, 1)
+        )
+        return [
+            _joined([np.asarray(leaf) for leaf in keras.tree.flatten(entry)])
+            for entry in entries[: self.order + 1]
+        ]
+
+    def _metric_of(self, true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+        self._metric.reset_state()
+        self._metric.update_state(true, value)
+        return self._metric.result()
+
+    def _leaves(self) -> list[list[np.ndarray]]:
+        if self._evaluate is None:
+            raise ValueError("The monitor has no model yet: pass it to fit as a callback.")
+        return [
+            [np.asarray(leaf) for leaf in keras.tree.flatten(entry)]
+            for entry in self._evaluate()
+        ]
+
+    def _fitting(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
+        """Returns the exact values beside the model's, in the shapes of the model's."""
+        pairs = []
+        for name, exact, values in zip(names(self.order), self._exact, self._leaves()):
+            if len(exact) != len(values):
+                raise ValueError(
+                    f"`reference`: {name} has {len(exact)} arrays, but the model's has "
+                    f"{len(values)}. See keras_smooth.derivatives for the structure."
+                )
+            fitting = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
+            pairs.append((fitting, values))
+        return pairs
+
+
+def _joined(leaves: list[np.ndarray]) -> np.ndarray:
+    if len(leaves) == 1:
+        return leaves[0]
+    return np.concatenate([np.ravel(leaf) for leaf in leaves])
+
+
+def _columns(leaves: list[np.ndarray]) -> np.ndarray:
+    """Returns the outputs of one input side by side, `(batch, outputs)`."""
+    return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)

@@ -1,0 +1,152 @@
+"""A network between scales of its inputs and outputs: what it computes has the units of the data."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_smooth.checks import real_array, shown
+from keras_smooth.models import calls, checked_inputs, copies, own_call
+
+# A column that differs by less than so many units in the last place is a constant.
+_ROUNDING = 16
+
+
+def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Model:
+    """Returns a model that computes in standardized numbers, and takes and returns those of x, y.
+
+    The network gets `(x - mean) / deviation`, and its output is multiplied by the deviation of y
+    and moved by its mean, for each column of the last axis. These numbers are constants in float64
+    and part of the new model, which is saved and loaded as any other. Derivatives of it are by x,
+    in the units of x and y, whatever the engine. The weights are those of `model`, shared with it;
+    compile the new model before `fit` or `fit_lbfgs`. It is a model of Keras' own: a `compute_loss`
+    of the class of `model` is not part of it.
+
+    Args:
+        model: Built Keras model or layer, with one or several inputs and outputs.
+        x: Inputs of it, some or all of the data: an array, or a list or dict of arrays. Integers
+            are passed on as they are.
+        y: Targets, in the structure of the outputs, which move and scale them; with None the
+            outputs stay as they are, as for the objective of an equation whose solution is of
+            size 1.
+
+    Returns:
+        A `keras.Model` with the inputs of `model`.
+
+    Raises:
+        TypeError: If `model` is not a Keras layer, or x or y are not numbers.
+        ValueError: If `model` is not built or cannot be a part of another model, or x or y do not
+            fit it or are not finite.
+
+    Example:
+
+    >>> import keras, keras_smooth, numpy as np
+    >>> net = keras.Sequential([keras.Input((1,), dtype="float64")])
+    >>> net.add(keras_smooth.Dense(8, "tanh", dtype="float64"))
+    >>> net.add(keras_smooth.Dense(1, dtype="float64"))
+    >>> x = np.linspace(300.0, 400.0, 21)[:, None]
+    >>> y = 1e5 + 20.0 * np.sin(x / 10.0)
+    >>> model = keras_smooth.standardized(net, x, y)
+    >>> model.compile(loss="mse")
+    >>> history = keras_smooth.fit_lbfgs(model, x, y, epochs=200, jit_compile=False, verbose=0)
+    >>> slope = np.asarray(keras_smooth.derivatives(model, x, 1)[1])
+    >>> bool(np.abs(slope - 2.0 * np.cos(x / 10.0)).max() < 0.1)
+    True
+    """
+    if not isinstance(model, keras.layers.Layer):
+        raise TypeError(f"`model` must be a Keras model or layer, received {shown(model)}.")
+    if not own_call.is_built(model):
+        raise ValueError(
+            "`model` has no weights yet. Build it with an Input or by calling it once."
+        )
+    arrays = checked_inputs.inputs(model, x)
+    leaves = keras.tree.flatten(x) if checked_inputs.is_structure(x) else [x]
+    symbols, scaled = [], []
+    for array, leaf in zip(arrays, leaves):
+        symbol = _symbol(model, array)
+        symbols.append(symbol)
+        if array.is_float and array.expects_floats:
+            mean, deviation = _mean_and_deviation(array.word, leaf, symbol)
+            # By turns: near the mean a difference is exact.
+            symbol = _rescaled(_rescaled(symbol, 1.0, -mean), 1.0 / deviation, 0.0)
+        scaled.append(symbol)
+    outputs = _called(model, _packed_as(x, scaled))
+    if y is not None:
+        outputs = _in_units_of(y, outputs)
+    return keras.Model(_packed_as(x, symbols), outputs)
+
+
+def _symbol(model: keras.layers.Layer, array: checked_inputs.Input) -> keras.KerasTensor:
+    """Returns a symbolic input for one of the arrays in x."""
+    like = array.expected
+    if like is not None:
+        return keras.Input(batch_shape=like.shape, dtype=like.dtype, name=like.name)
+    dtype = model.compute_dtype if array.is_float else array.tensor.dtype.name
+    return keras.Input(array.tensor.shape[1:], dtype=dtype)
+
+
+def _called(model: keras.layers.Layer, inputs: Any) -> Any:
+    try:
+        return calls.without_trace(model, inputs)
+    # Whatever the model's own code raises is the reason.
+    except Exception as error:
+        raise ValueError(
+            "`model` cannot be called on symbolic inputs, as a part of another model: "
+            f"{copies.brief(error)}. Scale x and y by yourself, or write its call by keras.ops."
+        ) from error
+
+
+def _in_units_of(y: Any, outputs: Any) -> Any:
+    """Returns symbolic outputs with the means and deviations of y."""
+    symbols = keras.tree.flatten(outputs)
+    targets = keras.tree.flatten(y) if checked_inputs.is_structure(y) else [y]
+    if len(targets) != len(symbols):
+        raise ValueError(
+            f"`y` has {len(targets)} arrays, but the model has {len(symbols)} outputs. Pass "
+            "targets in the structure of the outputs."
+        )
+    rescaled = []
+    for symbol, target in zip(symbols, targets):
+        mean, deviation = _mean_and_deviation("`y`", target, symbol)
+        rescaled.append(_rescaled(symbol, deviation, mean))
+    return keras.tree.pack_sequence_as(outputs, rescaled)
+
+
+def _mean_and_deviation(name: str, values: Any, symbol: keras.KerasTensor) -> tuple:
+    """Returns mean and standard deviation of each column; 1 for that of a constant."""
+    array = real_array(name, values).astype("float64")
+    expected = symbol.shape[1:]
+    is_column = array.ndim == 1 and expected in ((), (1,))
+    fits = array.ndim == len(symbol.shape) and all(
+        size in (None, given) for size, given in zip(expected, array.shape[1:])
+    )
+    if not array.size or not (is_column or fits):
+        raise ValueError(
+            f"{name} must have shape {(None, *expected)}, as the model has, received "
+            f"{array.shape}."
+        )
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite, but has inf or NaN in it.")
+    columns = array.reshape(-1, (expected or (1,))[-1] or 1)
+    mean = columns.mean(axis=0)
+    # Squares of what is very large or small would be inf or 0.
+    largest = np.abs(columns - mean).max(axis=0)
+    rounding = _ROUNDING * np.finfo("float64").eps * np.abs(columns).max(axis=0)
+    varies = largest > rounding
+    unit = np.where(varies, largest, 1.0)
+    deviation = unit * ((columns - mean) / unit).std(axis=0)
+    return mean, np.where(varies, deviation, 1.0)
+
+
+def _rescaled(symbol: keras.KerasTensor, scale: Any, offset: Any) -> keras.KerasTensor:
+    """Returns `scale * symbol + offset`, which half precision would spoil."""
+    dtype = "float64" if symbol.dtype == "float64" else "float32"
+    # Of a number of Python the layer keeps float32 only.
+    scale, offset = np.asarray(scale, "float64"), np.asarray(offset, "float64")
+    return keras.layers.Rescaling(scale, offset, dtype=dtype)(symbol)
+
+
+def _packed_as(x: Any, leaves: list) -> Any:
+    if not checked_inputs.is_structure(x):
+        return leaves[0]
+    return keras.tree.pack_sequence_as(x, leaves)

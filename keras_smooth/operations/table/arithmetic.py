@@ -1,0 +1,217 @@
+"""Functions of two numbers that broadcast: sums, products, quotients, powers, angles."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth import jet
+from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import inner
+from keras_smooth.jet.entries import minus, times, total
+from keras_smooth.operations.lifting import of_one_rank, primal, whole
+from keras_smooth.operations.rows import add
+from keras_smooth.operations.table.functions import FUNCTIONS, off_poles
+
+
+def _of_two(function: Callable) -> Callable:
+    """Returns the rule of a function of two numbers, from one of jets of one rank."""
+    return lambda operation, x, y: function(*of_one_rank(x, y))
+
+
+def quotient(x: Any, y: Any) -> Jet:
+    """x / y: z y = x, so that z_k y_0 = x_k less the other terms of entry k of z y."""
+    if not isinstance(y, Jet):
+        return x.like(x.primal / y, [None if v is None else v / y for v in x.series])
+    numerators = x.series if isinstance(x, Jet) else [None] * y.order
+    z, s = [primal(x) / y.primal], y.entries
+    for k in range(1, y.order + 1):
+        terms = ((s[j], z[k - j], math.comb(k, j)) for j in range(1, k))
+        known = total([times(s[k], z[0]), inner(y, k, terms)])
+        rest = total([_grown(numerators[k - 1], z[0]), minus(known)])
+        z.append(None if rest is None else rest / y.primal)
+    return y.like(z[0], z[1:])
+
+
+def _grown(value: Any, like: tf.Tensor) -> Any:
+    """Returns an entry that is broadcast, but for the axis of the samples."""
+    if value is None or value.shape[2:] == like.shape[1:]:
+        return value
+    return value * tf.ones_like(like)
+
+
+def _raised(operation: tf.Operation, x: Any, y: Any) -> Jet:
+    """x^y; by a constant, its derivatives are y (y - 1) ... (y - n + 1) x^(y - n)."""
+    x, y = of_one_rank(x, y)
+    if isinstance(y, Jet):
+        logarithm = jet.log(x) if isinstance(x, Jet) else tf.math.log(x)
+        return jet.exp(y * logarithm)
+    x = x if x.shape[1:] == tf.broadcast_static_shape(x.shape, y.shape)[1:] else (
+        x * tf.ones_like(x.primal + y)
+    )  # fmt: skip
+    values, factor = [], tf.ones_like(y)
+    for n in range(x.order + 1):
+        power = tf.pow(x.primal, y - n)
+        # Where the factor is 0 the power may be infinite.
+        values.append(tf.where(factor == 0, tf.zeros_like(power), factor * power))
+        factor = factor * (y - n)
+    return jet.composed(values, x)
+
+
+def _atan2(operation: tf.Operation, y: Any, x: Any) -> Jet:
+    """The angle: atan(y / x), or -atan(x / y) where y is the larger, up to a constant."""
+    y, x = of_one_rank(y, x)
+    flat = tf.abs(primal(x)) >= tf.abs(primal(y))
+    ones = tf.ones_like(primal(x) + primal(y))
+    first = _divided(y, jet.where(flat, x, ones))
+    second = _divided(x, jet.where(flat, ones, y))
+    angle = FUNCTIONS["Atan"]
+    return jet.where(flat, jet.elementwise(angle, first), -jet.elementwise(angle, second))
+
+
+def _divided(x: Any, y: Any) -> Any:
+    return quotient(x, y) if isinstance(x, Jet) or isinstance(y, Jet) else x / y
+
+
+def _product_or_zero(function: Callable) -> Callable:
+    """Returns x f(y), which is 0 where x is."""
+
+    def apply(x: Any, y: Any) -> Any:
+        zero = primal(x) == 0
+        safe = _ones_where(zero, y)
+        is_jet = isinstance(safe, Jet)
+        return x * (function(safe) if is_jet else _of_tensor(function, safe))
+
+    return _of_two(apply)
+
+
+def _ones_where(condition: tf.Tensor, y: Any) -> Any:
+    """Returns y, and 1 where a condition holds."""
+    where = jet.where if isinstance(y, Jet) else tf.where
+    return where(condition, tf.ones_like(primal(y)), y)
+
+
+def _of_tensor(function: Callable, value: tf.Tensor) -> tf.Tensor:
+    return function(Jet(value, [])).primal
+
+
+def _no_nan(x: Any, y: Any) -> Any:
+    """x / y, and 0 where y is."""
+    zero = primal(y) == 0
+    safe = _ones_where(zero, y)
+    return jet.where(zero, tf.zeros_like(primal(x) / primal(safe)), quotient(x, safe))
+
+
+def _difference_squared(x: Any, y: Any) -> Jet:
+    return jet.square(x - y)
+
+
+def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
+    """psi_n(x), whose derivative is psi_(n + 1)(x)."""
+    if isinstance(n, Jet):
+        return NotImplemented
+    n, x = of_one_rank(n, x)
+    return jet.composed([tf.math.polygamma(n + k, x.primal) for k in range(x.order + 1)], x)
+
+
+def _slope_of_softplus(x: Any) -> Any:
+    return jet.elementwise(jet.sigmoid, x) if isinstance(x, Jet) else tf.sigmoid(x)
+
+
+def _product_no_nan(x: Any, y: Any) -> Jet:
+    zero = primal(y) == 0
+    return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
+
+
+def _divisor_off_zero(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+    return [tf.abs(y)]
+
+
+def _base(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+    """The numbers that can be raised to a power: all, for one that is whole."""
+    if tf.get_static_value(operation.inputs[1]) is None:
+        return [x]
+    reciprocals = tf.where(y < 0, tf.abs(x), tf.ones_like(x))
+    return [tf.where(y == tf.round(y), reciprocals, x)]
+
+
+def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | None:
+    """A power that is not whole has as many derivatives at 0 as it is large.
+
+    A negative one is not finite there.
+    """
+    base, exponents = map(tf.get_static_value, operation.inputs)
+    if exponents is None:
+        return math.inf if base is not None and np.all(base > 0) else None
+    broken = exponents[(exponents > 0) & (exponents != np.round(exponents))]
+    return min((math.floor(each) for each in np.ravel(broken)), default=math.inf)
+
+
+def _right_at_zero(operation: tf.Operation) -> float:
+    """At 0 the gradient of the power 0 is 0 times infinity: tapes end with a whole power."""
+    exponents = tf.get_static_value(operation.inputs[1])
+    if exponents is None:
+        return math.inf
+    whole = exponents[(exponents >= 0) & (exponents == np.round(exponents))]
+    return min((float(each) for each in np.ravel(whole)), default=math.inf)
+
+
+def _where_both_are_zero(smoothness: float) -> Callable:
+    """Returns the class of what is finite at the edge only where x is 0 too, as x log(x)."""
+    return lambda operation, moving: smoothness if all(moving) else math.inf
+
+
+def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
+    """An angle jumps where y is 0 and x is not positive."""
+    return [tf.where(x > 0, tf.ones_like(y), y)]
+
+
+def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
+    jets = [whole(x) for x in xs if isinstance(x, Jet)]
+    result = jets[0]
+    for other in jets[1:]:
+        result = result + other
+    return result
+
+
+add("Add AddV2", _of_two(lambda x, y: x + y))
+add("Sub", _of_two(lambda x, y: x - y))
+add("Mul", _of_two(lambda x, y: x * y))
+add("RealDiv Div", _of_two(quotient), domain=_divisor_off_zero)
+add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=_divisor_off_zero)
+add("MulNoNan", _of_two(_product_no_nan))
+add(
+    "Pow",
+    _raised,
+    at_edge=_power_at_zero,
+    domain=_base,
+    tapes_right_to=_right_at_zero,
+)
+add("SquaredDifference", _of_two(_difference_squared))
+add("Polygamma", _polygamma, domain=lambda operation, n, x: off_poles(operation, x))
+add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
+add(
+    "Xlogy",
+    _product_or_zero(jet.log),
+    at_edge=_where_both_are_zero(0),
+    domain=lambda operation, x, y: [y],
+)
+add(
+    "Xlog1py",
+    _product_or_zero(jet.log1p),
+    at_edge=_where_both_are_zero(0),
+    domain=lambda operation, x, y: [y + 1.0],
+)
+add(
+    "Xdivy",
+    _product_or_zero(jet.reciprocal),
+    at_edge=_where_both_are_zero(-1),
+    domain=_divisor_off_zero,
+)
+# Gradients that a model takes itself, as of a potential.
+add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))
+add("SoftplusGrad", _of_two(lambda dy, x: dy * _slope_of_softplus(x)))
+add("TanhGrad", _of_two(lambda y, dy: dy - dy * y * y))
+add("AccumulateNV2 AddN", _sum_of_all)

@@ -1,0 +1,190 @@
+"""Functions of single numbers, with the edges of their domains."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth import jet
+from keras_smooth.jet import Jet
+from keras_smooth.operations.breakpoints import from_integer
+from keras_smooth.operations.lifting import linear
+from keras_smooth.operations.rows import add
+
+
+def _of_one(function: Callable[[Jet], Jet]) -> Callable:
+    """Returns the rule of a function of single numbers, from one of jets."""
+    return lambda operation, x: jet.elementwise(function, x)
+
+
+def _square_plus(x: Jet, constant: float, sign: float = 1.0) -> Jet:
+    return sign * jet.square(x) + constant
+
+
+def _tan(x: Jet) -> Jet:
+    def slope(y: list, k: int) -> Any:
+        return jet.square(Jet(y[0], y[1:])).entries[k] if k else 1.0 + tf.square(y[0])
+
+    return jet.solve(x, tf.tan(x.primal), slope)
+
+
+def _hyperbolic(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
+    """Returns a function whose derivatives are two functions in turns."""
+
+    def function(x: Jet) -> Jet:
+        values = [first(x.primal), second(x.primal)]
+        return jet.composed([values[n % 2] for n in range(x.order + 1)], x)
+
+    return function
+
+
+def _inverse(function: Callable, slope: Callable[[Jet], Jet]) -> Callable[[Jet], Jet]:
+    """Returns a function whose derivative is a known function of jets."""
+    return lambda x: jet.primitive(x, function(x.primal), slope)
+
+
+def _reciprocal_root(x: Jet) -> Jet:
+    return jet.reciprocal(jet.sqrt(x))
+
+
+def _inverse_of_integral(function: Callable, scale: float, rate: float) -> Callable:
+    """Returns a function that obeys y' = scale exp(rate y^2) x'."""
+
+    def apply(x: Jet) -> Jet:
+        def slope(y: list, k: int) -> Any:
+            return (scale * jet.exp(rate * jet.square(Jet(y[0], y[1:])))).entries[k]
+
+        return jet.solve(x, function(x.primal), slope)
+
+    return apply
+
+
+def _lgamma(x: Jet) -> Jet:
+    values = [tf.math.lgamma(x.primal), *_polygammas(x.primal, 0, x.order)]
+    return jet.composed(values[: x.order + 1], x)
+
+
+def _polygammas(x: tf.Tensor, least: int, number: int) -> list[tf.Tensor]:
+    values = [
+        tf.math.polygamma(tf.cast(least + n, x.dtype) * tf.ones_like(x), x)
+        for n in range(number)
+    ]
+    return [tf.math.digamma(x), *values[1:]] if least == 0 and number else values
+
+
+def _digamma(x: Jet) -> Jet:
+    return jet.composed(_polygammas(x.primal, 0, x.order + 1), x)
+
+
+def _dawson(x: Jet) -> Jet:
+    """Dawson's integral, which obeys y' = (1 - 2 x y) x'."""
+
+    def slope(y: list, k: int) -> Any:
+        known = Jet(x.primal, x.series[:k])
+        return (1.0 - 2.0 * known * Jet(y[0], y[1:])).entries[k]
+
+    return jet.solve(x, tf.math.special.dawsn(x.primal), slope)
+
+
+def _bell_curve(scale: float) -> Callable[[Jet], Jet]:
+    return lambda x: scale * jet.exp(-jet.square(x))
+
+
+def _softsign(x: Jet) -> Jet:
+    return x / (jet.where(x.primal < 0, -x, x) + 1.0)
+
+
+_ROOT_PI = math.sqrt(math.pi)
+FUNCTIONS = {
+    "Acos": _inverse(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
+    "Acosh": _inverse(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
+    "Asin": _inverse(tf.asin, lambda x: _reciprocal_root(_square_plus(x, 1.0, -1.0))),
+    "Asinh": _inverse(tf.asinh, lambda x: _reciprocal_root(_square_plus(x, 1.0))),
+    "Atan": _inverse(tf.atan, lambda x: jet.reciprocal(_square_plus(x, 1.0))),
+    "Atanh": _inverse(tf.atanh, lambda x: jet.reciprocal(_square_plus(x, 1.0, -1.0))),
+    "BesselI0": jet.i0,
+    "Cos": jet.cos,
+    "Cosh": _hyperbolic(tf.cosh, tf.sinh),
+    "Dawsn": _dawson,
+    "Digamma": _digamma,
+    "Erf": jet.erf,
+    "Erfc": _inverse(tf.math.erfc, _bell_curve(-2.0 / _ROOT_PI)),
+    "Erfinv": _inverse_of_integral(tf.math.erfinv, _ROOT_PI / 2.0, 1.0),
+    "Exp": jet.exp,
+    "Expint": _inverse(tf.math.special.expint, lambda x: jet.exp(x) / x),
+    "Expm1": jet.expm1,
+    "Inv": jet.reciprocal,
+    "Lgamma": _lgamma,
+    "Log": jet.log,
+    "Log1p": jet.log1p,
+    "Ndtri": _inverse_of_integral(tf.math.ndtri, math.sqrt(2.0 * math.pi), 0.5),
+    "Reciprocal": jet.reciprocal,
+    "Rsqrt": _reciprocal_root,
+    "Sigmoid": jet.sigmoid,
+    "Sin": jet.sin,
+    "Sinh": _hyperbolic(tf.sinh, tf.cosh),
+    "Softplus": jet.softplus,
+    "Sqrt": jet.sqrt,
+    "Square": jet.square,
+    "Tan": _tan,
+    "Tanh": jet.tanh,
+}
+
+
+def _within_one(operation: tf.Operation, x: tf.Tensor) -> list:
+    return [1.0 - tf.abs(x)]
+
+
+def _above_zero(operation: tf.Operation, x: tf.Tensor) -> list:
+    return [x]
+
+
+def _off_zero(operation: tf.Operation, x: tf.Tensor) -> list:
+    return [tf.abs(x)]
+
+
+def off_poles(operation: tf.Operation, x: tf.Tensor) -> list:
+    """Of the gamma function, at 0 and all integers below."""
+    return [tf.where(x < 0.5, tf.abs(from_integer(x)), x)]
+
+
+# Where a function is not defined everywhere: tensors that are positive inside the domain.
+_DOMAINS: dict[str, Callable] = {
+    "Acos": _within_one,
+    "Acosh": lambda operation, x: [x - 1.0],
+    "Asin": _within_one,
+    "Atanh": _within_one,
+    "Digamma": off_poles,
+    "Erfinv": _within_one,
+    "Expint": _above_zero,
+    "Inv": _off_zero,
+    "Lgamma": off_poles,
+    "Log": _above_zero,
+    "Log1p": lambda operation, x: [x + 1.0],
+    "Ndtri": lambda operation, x: [x, 1.0 - x],
+    "Reciprocal": _off_zero,
+    "Rsqrt": _above_zero,
+    "Sqrt": _above_zero,
+    "Tan": lambda operation, x: [tf.abs(tf.cos(x))],
+}
+# They have a value at the edge, and an infinite slope.
+_STEEP = ("Acos", "Acosh", "Asin", "Sqrt")
+for _kind, _function in FUNCTIONS.items():
+    add(
+        _kind,
+        _of_one(_function),
+        at_edge=0 if _kind in _STEEP else math.inf,
+        domain=_DOMAINS.get(_kind),
+        # At 0 TensorFlow's second derivative of the Bessel function is no number.
+        tapes_right_to=1 if _kind == "BesselI0" else math.inf,
+    )
+add(
+    "Softsign",
+    _of_one(_softsign),
+    smoothness=1,
+    breakpoints=lambda operation, x: [x],
+    tapes_right_to=1,
+)
+add("Neg", lambda operation, x: -x, exact=True)
+add("Conj", linear(lambda operation, v: tf.math.conj(v)), exact=True)

@@ -1,0 +1,80 @@
+"""What gives its inputs back: identities, casts, and what declares or stops a gradient."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_smooth.jet import Jet
+from keras_smooth.operations.lifting import run
+from keras_smooth.operations.rows import add, is_smooth
+
+
+def _same(operation: tf.Operation, *xs: Any) -> list:
+    """The rule of what gives its inputs back, whatever its gradient is declared to be."""
+    return list(xs[: len(operation.outputs)])
+
+
+def _cast(operation: tf.Operation, x: Jet) -> Jet:
+    dtype = operation.get_attr("DstT")
+    series = [None if value is None else tf.cast(value, dtype) for value in x.series]
+    return x.like(run(operation, [x.primal]), series)
+
+
+def _cast_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Rounding is left out of account, but for floats of 8 bits: these are steps."""
+    dtype = operation.get_attr("DstT")
+    return math.inf if is_smooth(dtype) and dtype.size > 1 else -1
+
+
+def _declared_to(operation: tf.Operation) -> float:
+    """Returns up to which order a gradient that is declared is taken to be the true one.
+
+    That of a function's author holds at order 1, as for `tf.custom_gradient`; the one that
+    TensorFlow declares for x sigmoid(x), which saves memory, holds at all.
+    """
+    if "_gradient_op_type" not in operation.node_def.attr:
+        return math.inf
+    maker = operation.inputs[0].op
+    kinds = {each.op.type for each in maker.inputs}
+    return math.inf if maker.type == "Mul" and "Sigmoid" in kinds else 1
+
+
+def _stopped_to(operation: tf.Operation) -> float:
+    """Returns up to which order a gradient that is stopped is taken to be the true one.
+
+    The mean that a variance holds is right at order 1. The largest number that
+    `tf.reduce_logsumexp` subtracts within and adds again changes nothing: right at all.
+    """
+    uses = operation.outputs[0].consumers()
+    within = [each for use in uses if use.type == "Sub" for each in _next(use)]
+    again = [each for use in uses if use.type == "Reshape" for each in _next(use)] + uses
+    is_added = any(
+        use.type == "AddV2" and any(x.op.type == "Log" for x in use.inputs) for use in again
+    )
+    is_within = bool(within) and all(use.type == "Exp" for use in within)
+    return math.inf if is_within and is_added else 1
+
+
+def _next(operation: tf.Operation) -> list[tf.Operation]:
+    return operation.outputs[0].consumers()
+
+
+add(
+    "CheckNumerics CheckNumericsV2 EnsureShape Identity PlaceholderWithDefault Print PrintV2 "
+    "Snapshot",
+    _same,
+    exact=True,
+)
+# What a model declares about its gradient, a mean that is held among them, is right at order
+# 1 if at all.
+add("PreventGradient", _same, exact=True, tapes_right_to=1)
+add("StopGradient", _same, exact=True, tapes_right_to=_stopped_to)
+add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)
+add(
+    "Cast",
+    _cast,
+    exact=True,
+    smoothness=_cast_class,
+)

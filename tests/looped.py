@@ -1,0 +1,52 @@
+"""One test that goes through many cases, each of which costs less than an item of pytest."""
+
+import functools
+import inspect
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from fresh_start import fresh_start
+
+
+def each(name: str, cases: Iterable) -> Callable:
+    """Makes one test of a check: it goes through all cases, and tells each that fails.
+
+    An item costs some milliseconds in every process that collects or runs it, and some more
+    to report. Each case begins as a test does; other fixtures are those of all cases.
+
+    Args:
+        name: The argument of the check.
+        cases: Its values, told by their names if they have one.
+    """
+    cases = list(cases)
+
+    def decorate(check: Callable) -> Callable:
+        @functools.wraps(check)
+        def test(**fixtures: Any) -> None:
+            failures = []
+            for case in cases:
+                if failure := _failure(
+                    functools.partial(check, **{name: case}, **fixtures)
+                ):
+                    failures.append(f"{getattr(case, 'name', case)}: {failure}")
+            told = "\n".join(failures)
+            assert not failures, f"{len(failures)} of {len(cases)} cases fail:\n{told}"
+
+        signature = inspect.signature(check)
+        fixtures = [each for each in signature.parameters.values() if each.name != name]
+        test.__signature__ = signature.replace(parameters=fixtures)
+        return test
+
+    return decorate
+
+
+def _failure(check: Callable[[], None]) -> str:
+    """Returns how a check fails, or nothing."""
+    try:
+        with fresh_start():
+            check()
+    except (Exception, pytest.fail.Exception):
+        return traceback.format_exc(limit=-2)
+    return ""

@@ -1,0 +1,121 @@
+"""Losses of any size: the same steps, tolerances in parts of the start, absolute ones on request."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from lbfgs_nets import X, Y, dense, fit, same_weights
+
+from keras_smooth import Status
+
+POWERS = (2.0**-100, 2.0**66)
+
+
+def net(dtype="float64"):
+    layers = [dense(3, "tanh", 1, dtype=dtype), dense(1, seed=2, dtype=dtype)]
+    return keras.Sequential([keras.Input((2,), dtype=dtype), *layers])
+
+
+def line(dtype="float64"):
+    return keras.Sequential([keras.Input((2,), dtype=dtype), dense(1, dtype=dtype)])
+
+
+def minimized(size, make=net, **arguments):
+    """Returns the model and the result of a fit whose loss is multiplied by a size."""
+    model = make()
+
+    def objective(model, x):
+        y = ops.cast(Y, model.inputs[0].dtype)
+        return size * ops.mean((model(x) - y) ** 2)
+
+    return model, fit(model, X, None, objective=objective, **arguments).result
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [
+        ("lbfgs", "float64"),
+        ("lbfgs", "float32"),
+        slow("bfgs", "float64"),
+        slow("tfp_lbfgs", "float64"),
+        slow("tfp_bfgs", "float64"),
+    ],
+)
+def test_a_power_of_two_changes_no_bit(method, dtype):
+    if method.startswith("tfp"):
+        pytest.importorskip("tf_keras")
+    arguments = {"make": lambda: net(dtype), "method": method, "epochs": 12}
+    model, expected = minimized(1.0, **arguments)
+    assert expected.nit == 12 and expected.fun < 0.1
+    for size in POWERS:
+        scaled, result = minimized(size, **arguments)
+        assert same_weights(model, scaled)
+        found = (result.fun / size, result.grad_norm / size, result.nfev, result.status)
+        of_one = (expected.fun, expected.grad_norm, expected.nfev, expected.status)
+        assert found == of_one
+
+
+@pytest.mark.filterwarnings("ignore:fit_lbfgs runs in float32")
+@pytest.mark.parametrize(
+    ("dtype", "size", "places"),
+    # Of the weights: the condition of the squares is about 3, and float32 ends sooner.
+    [*(("float64", 10.0**k, 9) for k in (-30, -20, 20, 30)), ("float32", 1e-20, 3),
+     ("float32", 1e20, 3)],
+)  # fmt: skip
+def test_losses_of_any_size_are_minimized(dtype, size, places):
+    model, result = minimized(size, lambda: line(dtype), epochs=30)
+    columns = np.column_stack([X, np.ones(len(X))])
+    expected = np.linalg.lstsq(columns, Y[:, 0], rcond=None)[0]
+    found = np.concatenate([np.asarray(w, "float64").ravel() for w in model.weights])
+    np.testing.assert_allclose(found, expected, atol=10.0**-places)
+    assert result.success or dtype == "float32"
+
+
+def start(make=line):
+    """Returns loss and largest entry of the gradient at the start of the line."""
+    result = minimized(1.0, make, tolerance=10.0)[1]
+    assert result.nit == 0 and result.status == Status.TOLERANCE
+    return result.fun, result.grad_norm
+
+
+# Tolerance, target, whether they are relative, size of the loss, the end, and whether at once.
+ENDS = {
+    "parts of the gradient": ({"tolerance": 0.5}, 1e-20, Status.TOLERANCE, False),
+    "the gradient": ({"tolerance": 0.5, "relative": False}, 1e-20, Status.TOLERANCE, True),
+    "parts of the loss": ({"target": 0.9}, 1e-20, Status.TARGET, False),
+    "the loss": (
+        {"target": 0.9, "relative": False, "tolerance": 0.0}, 1e-20, Status.TARGET, True,
+    ),
+    "parts of a large loss": ({"target": 0.9}, 1e20, Status.TARGET, False),
+    "no such loss": (
+        {"target": 0.9, "relative": False}, 1e20, Status.TOLERANCE, False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_tolerance_and_target(name):
+    arguments, size, status, at_once = ENDS[name]
+    arguments = {"steps_per_execution": 1, "epochs": 60, **arguments}
+    if name == "no such loss":
+        arguments["tolerance"] = 1e-10 * size
+    loss, gradient = start()
+    result = minimized(size, line, **arguments)[1]
+    assert (result.status, result.nit == 0) == (status, at_once) and result.success
+    if arguments.get("relative", True):
+        assert result.fun <= arguments.get("target", 1.0) * loss * size
+        assert result.grad_norm <= gradient * size
+
+
+def test_a_run_goes_on_in_its_own_units(tmp_path):
+    """The saved tolerance is in parts of the first start, not of the weights it begins at now."""
+    arguments = {"size": 1e-20, "checkpoint": tmp_path, "steps_per_execution": 2}
+    _, whole = minimized(1e-20, epochs=150, tolerance=1e-3, steps_per_execution=2)
+    for epochs in (4, 8, 150):
+        _, result = minimized(make=net, epochs=epochs, tolerance=1e-3, **arguments)
+    assert result == whole and result.status == Status.TOLERANCE

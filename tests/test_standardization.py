@@ -1,0 +1,211 @@
+"""standardized: a network between scales of its data, exact and saved with the model."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_smooth
+
+L, FLOAT64 = keras.layers, {"dtype": "float64"}
+Z = np.linspace(-2.0, 2.0, 21)[:, None]
+
+
+def dense(units, activation=None, seed=0, **arguments):
+    start = keras.initializers.GlorotUniform(seed=seed)
+    return keras_smooth.Dense(units, activation, kernel_initializer=start, **arguments)
+
+
+def layers(dtype="float64", width=1):
+    return dense(5, "tanh", 1, dtype=dtype), dense(width, seed=2, dtype=dtype)
+
+
+def sequential(dtype="float64", width=1, inputs=1):
+    return keras.Sequential([keras.Input((inputs,), dtype=dtype), *layers(dtype, width)])
+
+
+def functional():
+    x = keras.Input((1,), name="position", **FLOAT64)
+    hidden, last = layers()
+    return keras.Model(x, last(hidden(x)) + 0.1 * keras.ops.sin(x))
+
+
+def subclassed():
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__(**FLOAT64)
+            self.parts = layers()
+
+        def call(self, x):
+            return self.parts[1](self.parts[0](x))
+
+    model = Net()
+    model(Z)
+    return model
+
+
+MODELS = {"sequential": sequential, "functional": functional, "subclassed": subclassed}
+# Scale and mean of x, and of y.
+SIZES = {
+    "large": (1e3, 1e6, 1e8, -1e9),
+    "small": (1e-9, 1e-3, 1e-30, 1e-29),
+    "out of range of squares": (1e200, 0.0, 1e-200, 0.0),
+    "constant targets": (1.0, 3.0, 0.0, 0.1),
+}
+
+
+def of_size(name):
+    scale, mean, of_y, mean_of_y = SIZES[name]
+    return mean + scale * Z, mean_of_y + of_y * np.exp(-(Z**2))
+
+
+@pytest.mark.parametrize("engine", ["tape", "jet", "auto"])
+@pytest.mark.parametrize("name", MODELS)
+def test_derivatives_are_those_of_the_network_in_other_units(name, engine):
+    network = MODELS[name]()
+    x, y = of_size("large")
+    model = keras_smooth.standardized(network, x, y)
+    found = keras_smooth.derivatives(model, x, engine=engine)
+    inner = keras_smooth.derivatives(network, (x - x.mean()) / x.std(), engine="tape")
+    for order, (value, of_network) in enumerate(zip(found, inner)):
+        expected = np.asarray(of_network) * y.std() / x.std() ** order
+        expected += y.mean() if order == 0 else 0.0
+        # Rounding of some ten operations, and of means of 21 numbers.
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_network_sees_and_returns_numbers_of_size_1(name):
+    x, y = of_size(name)
+    network = sequential()
+    model = keras_smooth.standardized(network, x, y)
+    inner = np.asarray(network((x - x.mean()) / spread_of(x)))
+    assert 0.1 < np.abs(inner).max() < 10.0
+    # x in the small units is itself rounded by 1e-10 of them.
+    tolerance = 1e-9 * spread_of(y)
+    np.testing.assert_allclose(
+        model(x), y.mean() + spread_of(y) * inner, rtol=1e-15, atol=tolerance
+    )
+
+
+def spread_of(y):
+    """Standard deviation without squares of large or small numbers; 1 of a constant."""
+    largest = np.abs(y - y.mean()).max()
+    return largest * ((y - y.mean()) / largest).std() if np.ptp(y) else 1.0
+
+
+def test_audit_proves_it():
+    x, y = of_size("large")
+    audit = keras_smooth.audit(keras_smooth.standardized(sequential(), x, y), x)
+    assert audit.ok and "inference: proven and training: proven" in str(audit)
+
+
+def test_partials_of_columns_of_other_sizes():
+    """Each column has its own scale: a mixed derivative has both."""
+    rng = np.random.default_rng(0)
+    x = np.array([1e3, -5.0]) + rng.normal(size=(20, 2)) * [10.0, 1e-3]
+    network = sequential(inputs=2)
+    model = keras_smooth.standardized(network, x)
+    found = keras_smooth.partials(model, x, ["xt", "tt"], names="xt")
+    scales = x.std(axis=0)
+    inner = keras_smooth.partials(
+        network, (x - x.mean(axis=0)) / scales, ["xt", "tt"], names="xt"
+    )
+    factors = (1.0, scales[0] * scales[1], scales[1] ** 2)
+    for value, of_network, factor in zip(found, inner, factors):
+        np.testing.assert_allclose(value, of_network / factor, rtol=1e-9)
+
+
+def two_inputs(as_dict):
+    a, b = (keras.Input((1,), name=name, **FLOAT64) for name in "ab")
+    k = keras.Input((1,), name="k", dtype="int32")
+    embedded = L.Flatten(**FLOAT64)(L.Embedding(3, 2, **FLOAT64)(k))
+    hidden = dense(5, "tanh", **FLOAT64)(L.Concatenate(**FLOAT64)([a, b, embedded]))
+    p, q = (dense(1, seed=i, name=n, **FLOAT64)(hidden) for i, n in enumerate("pq"))
+    if as_dict:
+        return keras.Model({"a": a, "b": b, "k": k}, {"p": p, "q": q})
+    return keras.Model([a, b, k], [p, q])
+
+
+@pytest.mark.parametrize("as_dict", [True, False])
+def test_several_inputs_and_outputs(as_dict):
+    """Integers go through as they are."""
+    a, b, k = 1e3 + Z, 1e-3 * Z, (np.arange(21) % 3)[:, None]
+    p, q = 1e6 * np.sin(Z), 5.0 + Z**2
+    x, y = [a, b, k], [p, q]
+    inner = [(a - a.mean()) / a.std(), (b - b.mean()) / b.std(), k]
+    if as_dict:
+        x, inner, y = dict(zip("abk", x)), dict(zip("abk", inner)), dict(zip("pq", y))
+    network = two_inputs(as_dict)
+    model = keras_smooth.standardized(network, x, y)
+    found, expected = map(keras.tree.flatten, (model(x), network(inner)))
+    for value, of_network, target in zip(found, expected, (p, q)):
+        of_network = target.mean() + target.std() * np.asarray(of_network)
+        np.testing.assert_allclose(value, of_network, rtol=1e-10)
+
+
+LOADED = """
+import keras, keras_smooth, numpy as np
+model = keras.saving.load_model("model.keras")
+print(*(np.asarray(d).tobytes().hex() for d in keras_smooth.derivatives(model, np.load("x.npy"))))
+"""
+
+
+def test_another_process_loads_it(tmp_path):
+    x, y = of_size("large")
+    model = keras_smooth.standardized(sequential(), x, y)
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", x)
+    output = subprocess.run(
+        [sys.executable, "-c", LOADED], cwd=tmp_path, check=True, text=True,
+        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ).stdout  # fmt: skip
+    derivatives = keras_smooth.derivatives(model, x)
+    assert output.split()[-3:] == [np.asarray(d).tobytes().hex() for d in derivatives]
+
+
+def test_float32_and_its_copy_in_float64():
+    x, y = 300.0 + Z, 1e3 + Z**2
+    network = sequential("float32")
+    model = keras_smooth.standardized(network, x, y)
+    assert keras.tree.flatten(model(x.astype("float32")))[0].dtype == "float32"
+    model.compile(loss="mse", jit_compile=False)
+    history = keras_smooth.fit_lbfgs(
+        model, x, y, dtype="float64", epochs=50, jit_compile=False, verbose=0
+    )
+    losses = history.history["loss"]
+    # A start in units of y: the loss is about its variance.
+    assert losses[0] < 20.0 * y.var() and losses[-1] < 1e-3 * y.var()
+
+
+def test_the_weights_are_shared():
+    network = sequential()
+    model = keras_smooth.standardized(network, Z, 5.0 * Z)
+    assert all(a is b for a, b in zip(model.weights, network.weights, strict=True))
+
+
+def unbuilt():
+    return keras.Sequential([dense(1)])
+
+
+REFUSED = {
+    "a function": (lambda: np.sin, Z, None, TypeError, "must be a Keras model or layer"),
+    "not built": (unbuilt, Z, None, ValueError, "has no weights yet"),
+    "other columns": (sequential, np.ones((3, 2)), None, ValueError, "x"),
+    "NaN": (sequential, np.full((3, 1), np.nan), None, ValueError, "x must be finite"),
+    "NaN in y": (sequential, Z, np.full((3, 1), np.nan), ValueError, "`y` must be finite"),
+    "words": (sequential, Z, [["a"]], TypeError, "`y` must hold real numbers"),
+    "too many targets": (sequential, Z, [Z, Z], ValueError, "2 arrays, .* 1 outputs"),
+    "columns of y": (lambda: sequential(width=2), Z, np.ones((3, 3)), ValueError, r"\(None, 2\), as"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses(name):
+    make, x, y, kind, words = REFUSED[name]
+    with pytest.raises(kind, match=words):
+        keras_smooth.standardized(make(), x, y)

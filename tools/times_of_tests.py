@@ -1,0 +1,136 @@
+"""What the tests cost by group of files, and what each group holds: the table of CONTRIBUTING.md.
+
+    python -m pytest --junitxml=all.xml
+    python -m pytest -m "not slow" --junitxml=fast.xml
+    python tools/times_of_tests.py all.xml fast.xml --write CONTRIBUTING.md
+
+Seconds are those of the items themselves, added over the processes: a run on n processes takes
+an n-th of them, and the import of TensorFlow and the collection before.
+"""
+
+import argparse
+import collections
+import fnmatch
+import re
+import xml.etree.ElementTree
+from pathlib import Path
+
+# Patterns of names of test files, without "test_", and what the group holds to. The first that
+# fits counts.
+GROUPS = {
+    "operations and rules": (
+        "operation* rules jet raw_graphs fuzz walk tracing declared_gradients lost_in_composition "
+        "loops smooth_maximum registry special_points",
+        "values to the last bit, jets and tapes against differences, classes at every breakpoint",
+    ),
+    "operators": (
+        "taylor partials operators linear_operators vector_calculus estimators shapes points "
+        "differences losses_of_derivatives derivative_model properties equations_on_paper "
+        "without_trace independence callbacks identity gpu",
+        "derivatives against closed forms and nested tapes, shapes, `wrt`, dtypes, batches",
+    ),
+    "the zoo": (
+        "zoo",
+        "every public function with every model: right numbers, or a sentence",
+    ),
+    "models as people write them": (
+        "models_people_write wrong_numbers legitimate_use saved_models copies own_modules "
+        "quantized_models",
+        "what users reported, as a class of cases each",
+    ),
+    "verification": (
+        "verification agreements",
+        "wrong numbers are refused, and right ones pass",
+    ),
+    "activations and layers": (
+        "activations exact_layers layers initializers",
+        "Keras' signatures, outputs and weights; classes, slopes, saving",
+    ),
+    "audit and smoothen": (
+        "audit* smoothing sweep",
+        "verdicts on models whose derivatives are known, in words that are right",
+    ),
+    "minimizers": (
+        "minimizers",
+        "memories against dense matrices, line searches, the problems of More, Garbow and Hillstrom",
+    ),
+    "fit_lbfgs": (
+        "lbfgs*",
+        "data, losses, objectives, callbacks, checkpoints that go on bit by bit, devices",
+    ),
+    "compare and the command line": (
+        "comparison* killed_comparisons cli ray atomic_files",
+        "records, resuming after any death, reports, executors, options",
+    ),
+    "pages and examples": (
+        "documented_code examples notebook pictures *_benchmark *_benchmarks track other_projects",
+        "each block of code runs by itself, each example in short",
+    ),
+    "the house": (
+        "*",
+        "imports, names and docstrings; every argument refuses what cannot be meant",
+    ),
+    "docstrings": ("", "examples of the public functions"),
+}
+
+
+def group_of(file: str) -> str:
+    """Returns the group of a module by its dotted name or path."""
+    last = file.removesuffix(".py").replace("/", ".").rpartition(".")[2]
+    if not last.startswith("test_"):
+        return "docstrings"
+    name = last.removeprefix("test_")
+    return next(
+        group
+        for group, (patterns, _) in GROUPS.items()
+        if any(fnmatch.fnmatch(name, pattern) for pattern in patterns.split())
+    )
+
+
+def counted(path: str) -> collections.Counter:
+    """Returns the items and seconds of each group in a report of pytest."""
+    counts: collections.Counter = collections.Counter()
+    for case in xml.etree.ElementTree.parse(path).iter("testcase"):
+        # A class is named behind its module, and no module begins with a capital letter.
+        parts = case.get("classname", "").split(".")
+        module = ".".join(part for part in parts if not part[:1].isupper())
+        group = group_of(module)
+        counts[group, "items"] += 1
+        counts[group, "seconds"] += float(case.get("time", 0.0))
+    return counts
+
+
+def table(reports: list[str]) -> str:
+    """Returns the table: items and seconds of each report by group, and what it holds to."""
+    results = [counted(path) for path in reports]
+    lines = [
+        "| tests of | " + " | ".join("items | seconds" for _ in reports) + " | hold to |",
+        "| --- | " + " | ".join("---: | ---:" for _ in reports) + " | --- |",
+    ]
+    for group, (_, holds_to) in GROUPS.items():
+        cells = [
+            f"{counts[group, 'items']} | {counts[group, 'seconds']:.0f}"
+            for counts in results
+        ]
+        lines.append(f"| {group} | {' | '.join(cells)} | {holds_to} |")
+    return "\n".join(lines)
+
+
+# Between these two, a page has the table.
+PLACE = r"(?<=<!-- times of tests -->\n).*?(?=\n<!-- end of times -->)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("reports", nargs="+", help="files of pytest --junitxml")
+    parser.add_argument("--write", type=Path, help="the page whose table is replaced")
+    given = parser.parse_args()
+    text = table(given.reports)
+    print(text)
+    if given.write:
+        page = given.write.read_text()
+        given.write.write_text(re.sub(PLACE, lambda match: text, page, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    main()
