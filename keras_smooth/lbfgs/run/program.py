@@ -150,12 +150,21 @@ class Program:
             self.objective.value_and_gradient, residuals.values, residuals.linearized
         )
 
-        def over_all_rows(function: Callable) -> Callable:
-            compiled = traced(function, jit_compile=jit_compile)
-            return lambda position, rows: compiled(position, rows.rest)
+        # The squares of residuals are in units of the scale.
+        powers = LeastSquares(1.0, 0.5, 0.5)
 
-        over_all = tf.nest.map_structure(over_all_rows, functions)
-        return Minimizer(over_all, self._key.method, self._key.num_correction_pairs, False)
+        def scaled(function: Callable, power: float) -> Callable:
+            compiled = traced(function, jit_compile=jit_compile)
+
+            def over_all_rows(position: tf.Tensor, data: ScaledData) -> Any:
+                unit = data.scale**power
+                computed = compiled(position, data.rows.rest)
+                return tf.nest.map_structure(lambda value: value / unit, computed)
+
+            return over_all_rows
+
+        functions = tf.nest.map_structure(scaled, functions, powers)
+        return Minimizer(functions, self._key.method, self._key.num_correction_pairs, False)
 
 
 def program_of(
