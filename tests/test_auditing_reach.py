@@ -7,6 +7,7 @@ that cancel.
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from audit_words import cause
 from keras import ops
 
@@ -128,6 +129,64 @@ def test_a_kink_where_the_samples_do_not_come_is_a_note_and_without_samples_a_fa
     assert _audited(FAR_KINKS[name], given=False).verdict == "faulty"
 
 
+def _of_many(piece):
+    """Returns a sum of more pieces than are looked for."""
+    return lambda x: sum(piece(x - 5.0 * n) for n in range(1, 12)) + x**2
+
+
+MANY = {
+    "that no sample comes to": (_of_many(ops.relu), "proven"),
+    "that join smoothly": (
+        _of_many(lambda x: ops.where(x > -3.9, ops.sin(x), ops.sin(x))),
+        "checked",
+    ),
+    # Without rules for jets nobody can look at what is between samples.
+    "beside an operation without a rule": (
+        lambda x: ops.relu(x - 3.0) + tf.math.special.spence(x),
+        "checked",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_more_pieces_than_are_looked_for_are_no_fault_in_either_mode(name):
+    function, verdict = MANY[name]
+    model = keras.Sequential([keras.Input((2,)), L.Lambda(function)])
+    x = 1 + 0.1 * np.random.default_rng(0).normal(size=(4, 2))
+    report = keras_smooth.audit(model, x)
+    assert (report.inference, report.training) == (verdict, verdict), report
+
+
+def _of_table(x):
+    """Between the entries of a table, on straight lines."""
+    place = tf.cast(4.0 * x, "int32")
+    rest = 4.0 * x - tf.cast(place, x.dtype)
+    table = tf.constant([0.0, 1.0, 4.0, 9.0, 16.0, 25.0, 36.0], x.dtype)
+    return (1.0 - rest) * tf.gather(table, place) + rest * tf.gather(table, place + 1)
+
+
+@pytest.mark.parametrize(
+    "points, verdict", [((0.8, 0.9), "proven"), ((0.8, 1.1), "faulty")]
+)
+def test_a_table_has_kinks_at_its_entries(points, verdict):
+    layer = L.Lambda(_of_table, dtype="float64")
+    row = keras_smooth.audit(layer, np.reshape(points, (-1, 1)), order=1).rows[0]
+    assert (row.verdict, row.smoothness) == (verdict, -1)
+
+
+def _sine_over_angle(x):
+    """By its series near 0, of which the fourth power is left out."""
+    is_small = x**2 < 1e-8
+    safe = ops.where(is_small, 1.0, x)
+    return ops.where(is_small, 1 - x**2 / 6, ops.sin(safe) / safe)
+
+
+def test_a_series_where_a_quotient_has_no_value_is_no_fault():
+    layer = L.Lambda(_sine_over_angle, dtype="float64")
+    x = np.array([[0.0, 0.3], [0.3, 0.0], [-0.2, 1e-3]])
+    assert keras_smooth.audit(layer, x).inference == "checked"
+
+
 @pytest.mark.parametrize("name", STEEP)
 def test_a_steep_function_is_no_kink(name):
     assert _audited(STEEP[name]).verdict == "proven"
@@ -205,3 +264,22 @@ def test_a_note_is_in_the_table_and_the_fault_without_x_remains():
     assert result.ok
     assert "to the edge of the domain of" in str(result)
     assert not keras_smooth.audit(model).ok
+
+
+class Distilled(L.Layer):
+    """One head learns from the other; neither has a rough activation."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.teacher, self.student = L.Dense(3), L.Dense(3)
+
+    def call(self, x):
+        shares = tf.nn.softmax(self.teacher(x))
+        return tf.nn.softmax_cross_entropy_with_logits(shares, self.student(x))[:, None]
+
+
+def test_a_fault_is_not_that_of_activations_without_any():
+    model = keras.Sequential([keras.Input((2,)), Distilled()])
+    row = keras_smooth.audit(model).rows[0]
+    assert (row.cause, row.order) == ("wrong", 2)
+    assert row.remedy == 'engine="auto" or "jet" has it right'

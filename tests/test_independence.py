@@ -114,3 +114,13 @@ def test_what_keeps_samples_apart_in_training_mode_is_accepted(kind, x):
     for _ in range(3):
         dy = keras_smooth.derivatives(net(APART[kind]()), x, 1, training=True)[1]
         assert dy.shape == (16, 1, 2) and np.any(dy)
+
+
+@pytest.mark.parametrize("apart", [1, 2, 4, 6, 8])
+def test_samples_that_are_far_apart_are_seen_to_mix(apart, rng):
+    others = np.arange(16) ^ apart
+    x = rng.normal(size=(16, 2))
+    with pytest.raises(ValueError, match="mixes samples"):
+        keras_smooth.gradient(
+            lambda x: tf.reduce_sum(x * tf.gather(tf.sin(x), others), -1), x
+        )

@@ -124,6 +124,16 @@ FUNCTIONS = {
     "cumulative logsumexp": (lambda x: tf.math.cumulative_logsumexp(x, 1), (2, 4)),
     "softmax": (lambda x: tf.nn.softmax(x) + tf.nn.log_softmax(x * x), (2, 3)),
     "softmax of a vector": (lambda x: tf.nn.softmax(x), (3,)),
+    "cross entropy": (
+        lambda x: tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(tf.cos(x)), x)
+        + RAW.SoftmaxCrossEntropyWithLogits(features=0.2 + EYE[:2], labels=tf.sin(x))[0], (2, 3)
+    ),
+    "cross entropy of held labels": (lambda x: tf.nn.softmax_cross_entropy_with_logits([[0.2, 0.3, 0.5]] * 2, tf.sin(x)), (2, 3)),
+    "cross entropy of classes": (lambda x: tf.nn.sparse_softmax_cross_entropy_with_logits([2, 0], tf.sin(x)), (2, 3)),
+    "gradients of cross entropies": (
+        lambda x: RAW.SoftmaxCrossEntropyWithLogits(features=x, labels=tf.sin(x))[1]
+        + RAW.SparseSoftmaxCrossEntropyWithLogits(features=tf.sin(x), labels=[2, 0])[1], (2, 3)
+    ),
     "logsumexp": (lambda x: tf.reduce_logsumexp(x, 0), (2, 3)),
     "l2_loss": (lambda x: tf.nn.l2_loss(tf.sin(x)), (2, 3)),
     "norm": (lambda x: tf.norm(x, axis=-1) + tf.math.reduce_euclidean_norm(x, 1), (2, 3)),
@@ -171,9 +181,12 @@ FUNCTIONS = {
     "inverse": (lambda x: tf.linalg.inv(definite(x)), (2, 3, 3)),
     "cholesky": (lambda x: tf.linalg.cholesky(definite(x)), (2, 3, 3)),
     "eigenvalues": (lambda x: tf.linalg.eigvalsh(definite(x)), (2, 3, 3)),
+    "singular values": (lambda x: tf.linalg.svd(x + EYE[:2], compute_uv=False), (4, 2, 3)),
+    "singular values of high matrices": (lambda x: tf.linalg.svd(x, compute_uv=False), (5, 2)),
     "eigenvectors": (lambda x: tf.abs(tf.linalg.eigh(definite(x))[1]), (2, 3, 3)),
     "determinants": (lambda x: tf.linalg.logdet(definite(x)) + tf.linalg.det(x + 2.0 * EYE), (2, 3, 3)),
     "fft": (lambda x: tf.math.real(tf.signal.ifft(tf.signal.fft(tf.complex(tf.sin(x), x)))), (2, 8)),
+    "angle": (lambda x: tf.math.angle(tf.complex(x, 1.0 + x[:, :1] ** 2)), (2, 3)),
     "rfft": (lambda x: tf.abs(tf.signal.rfft(tf.sin(x)) + 3.0), (2, 8)),
     "stft": (lambda x: tf.math.imag(tf.signal.stft(tf.sin(x), 8, 4, window_fn=None)), (2, 16)),
     "cond": (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: tf.sin(x), lambda: tf.cos(x)), (2, 3)),
@@ -239,9 +252,7 @@ LEFT_OUT = (
 # Its log-probabilities have a floor: differences and jets are 5e-6 apart, not settled yet.
 LEFT_OUT += ["ctc_loss"]
 # Those that go through nested tapes.
-WITHOUT_A_RULE = (
-    "eig hsv_to_rgb qr segment_prod slice_update sparse_categorical_crossentropy"
-).split()
+WITHOUT_A_RULE = ("eig hsv_to_rgb qr segment_prod slice_update").split()
 ROWS = {
     row.subject.__name__: row
     for row in SAMPLED.values()
@@ -343,8 +354,14 @@ PIECES = {
         for kind in "FloorMod FloorDiv TruncateMod Mod TruncateDiv".split()
     },
     "Atan2": (lambda x: RAW.Atan2(y=x, x=-tf.ones_like(x)), [0.0], [1.0]),
+    "Angle": (lambda x: RAW.Angle(input=tf.complex(-tf.ones_like(x), x), Tout=tf.float64), [0.0], [1.0]),
     "ClipByValue": (lambda x: RAW.ClipByValue(t=x, clip_value_min=-0.5, clip_value_max=0.5), [0.5], [1.0]),
     "Bucketize": (lambda x: RAW.Bucketize(input=x, boundaries=[0.0, 1.0]), [1.0], [1.0]),
+    **{
+        kind: (lambda x, kind=kind: getattr(RAW, kind)(sorted_inputs=tf.cast([[-0.5, 0.0, 1.0]], x.dtype), values=x[None]), [0.0, 0.6], [1.0, 0.2])
+        for kind in ("LowerBound", "UpperBound")
+    },
+    "Cast to integers": (lambda x: RAW.Cast(x=x, DstT=tf.int32), [2.0], [1.0]),
     "ArgMax": (lambda x: RAW.ArgMax(input=x, dimension=0), TIE, APART),
     "ArgMin": (lambda x: RAW.ArgMin(input=x, dimension=0), -TIE, APART),
     "Max": (lambda x: tf.reduce_max(x, 0), TIE, APART),
@@ -770,7 +787,15 @@ def test_tapes_of_images_are_right_as_far_as_the_rows_say(kind):
 def test_what_tapes_have_wrong_has_a_case():
     rows = [row for row in operations.all_rows() if row.tapes_right_to != math.inf]
     taped = {"EagerPyFunc", "PyFunc", "PyFuncStateless"}
-    elsewhere = {*OF_AUTHORS, *AT_ZERO, *IMAGES, *taped, "CumulativeLogsumexp", "Softsign"}
+    elsewhere = {
+        *OF_AUTHORS,
+        *AT_ZERO,
+        *IMAGES,
+        *taped,
+        "CumulativeLogsumexp",
+        "Softsign",
+        "SoftmaxCrossEntropyWithLogits",
+    }
     assert {row.kind for row in rows} == elsewhere
 
 
@@ -786,6 +811,7 @@ DECLARED = {
     "softsign": tf.nn.softsign,
     "a product of zeros": lambda x: tf.reduce_prod(x * [0.0, 1.0], -1, keepdims=True),
     "layer normalization": lambda x: keras.ops.layer_normalization(tf.sin(x)),
+    "labels that move": lambda x: tf.nn.softmax_cross_entropy_with_logits(tf.cos(x), x),
 }
 
 

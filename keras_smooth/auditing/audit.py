@@ -110,12 +110,21 @@ def _audited(
     for number, (path, part) in enumerate(parts, 1):
         if progress is not None:
             progress(path, number, len(parts))
-        findings = {m: each.findings(part, places) for m, each in examined.items()}
+        findings = _in_modes(examined, lambda each, p=part: each.findings(p, places))
         smoothness = examined["inference"].smoothness(part, places)
         rows.append(_row(path, part, smoothness, findings, examined, order))
     whole = _whole(model, inputs, rows, examined, places, order)
     draw = Pictures(model, inputs, dict(parts), order).of
     return Audit(order, tuple(rows), whole, draw)
+
+
+def _in_modes(examined: dict[str, Any], function: Callable) -> dict[str, Finding]:
+    """Returns what a function of a model finds in each mode, once where both are the same."""
+    found: dict[int, Finding] = {}
+    for each in examined.values():
+        if id(each) not in found:
+            found[id(each)] = function(each)
+    return {mode: found[id(each)] for mode, each in examined.items()}
 
 
 def _with_zeros(x: Any) -> Any:
@@ -366,10 +375,8 @@ def _whole(
 ) -> LayerAudit:
     """Returns the row of the model: that of its own code, and the worst of its layers."""
     if graph.is_composed(model):
-        findings = {
-            mode: worst([each.findings(None, places), report.of_rows(rows, mode)])
-            for mode, each in examined.items()
-        }
+        own = _in_modes(examined, lambda each: each.findings(None, places))
+        findings = {m: worst([own[m], report.of_rows(rows, m)]) for m in examined}
         reading = examined["inference"]
         classes = [row.smoothness for row in rows if row.reason != _NOTHING]
         smoothness = least([*classes, reading.smoothness(None, places)])

@@ -71,23 +71,30 @@ class Judge:
         kind = step.operation.type
         by_row = self._rough(step, step.smoothness, self._words(step))
         row = rows.row(kind)
-        if row is None or row.breakpoints is None or not self._can_look():
+        if row is None or row.breakpoints is None:
             return by_row
+        afar = Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
+        at_samples = afar if self.nearby and self._on_one_side(step) else by_row
+        if not self._can_look():
+            return at_samples
         try:
             orders = self._jumps(step)
         # Of an operation without a rule for jets.
         except Exception:
-            return by_row
+            return at_samples
         if not orders:
             if not self.nearby and rows.is_smooth(step.operation.outputs[0].dtype):
                 return by_row
-            return Finding(
-                Cause.NONE, reason=f"no sample comes to where {self._meets(step)}"
-            )
+            return afar
         if orders[-1] is not None:
             return dataclasses.replace(by_row, order=max(orders[-1], 1))
         words = f"the pieces of {kind} join smoothly where samples come to them"
         return Finding(Cause.MEASURED, reason=words)
+
+    def _on_one_side(self, step: LayerStep) -> bool:
+        """Returns whether no sample is where pieces meet, and none beyond."""
+        distances = self.samples.of(step)
+        return bool(len(distances)) and bool(np.all(distances > 0) or np.all(distances < 0))
 
     def _of_domain(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation that is not defined everywhere."""

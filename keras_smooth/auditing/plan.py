@@ -1,6 +1,7 @@
 """What the table of operations tells of a trace, and what has to be looked at in samples."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 
@@ -84,6 +85,14 @@ class Plan:
     has_rules: bool = True
     has_masks: bool = False
 
+    @functools.cached_property
+    def size(self) -> int:
+        """The bytes of a number of the outputs, at least those of float32."""
+        outputs = set(self.program.outputs)
+        tensors = (t for op in self.program.operations for t in op.outputs)
+        sizes = (t.dtype.real_dtype.size for t in tensors if t.name in outputs)
+        return max(4, *sizes, 0)
+
     def known_of(self, step: LayerStep) -> float | None:
         """Returns the class of the innermost layer around an operation that has one."""
         for number in reversed(step.parts):
@@ -138,19 +147,10 @@ class _Reader(walk.Walk):
         self.parts = made.traced.parts
         # Whether it is within a function of which more is known than of its operations.
         self.is_known = False
-        self.size = self._size_of_numbers()
 
     def quiet(self) -> walk.Walk:
         plan = self.plan
         return _Reader(Plan(plan.traced, plan.program, plan.order, plan.nearby))
-
-    def _size_of_numbers(self) -> int:
-        """Returns the bytes of a number of the outputs, at least those of float32."""
-        program = self.plan.program
-        outputs = set(program.outputs)
-        tensors = (t for op in program.operations for t in op.outputs)
-        sizes = (t.dtype.real_dtype.size for t in tensors if t.name in outputs)
-        return max(4, *sizes, 0)
 
     def function(self, step: Step, name: str) -> Sequence[State] | None:
         facts, within = registered.facts(name), _in_layers(step)
@@ -210,7 +210,7 @@ class _Reader(walk.Walk):
         if row is not None and row.domain is not None and not is_known:
             self.plan.domains.append(step)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
-        if sizes and min(sizes) < self.size:
+        if sizes and min(sizes) < self.plan.size:
             dtype = operation.outputs[0].dtype.name
             self._found(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
 

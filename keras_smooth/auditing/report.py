@@ -141,7 +141,8 @@ def _is_changed(part: keras.Operation, order: int) -> bool:
 def _of_functions(part: keras.Operation, order: int) -> str:
     """Returns the advice for a part whose activations are at fault, else nothing."""
     smoothen = "keras_smooth.smoothen" if is_replaced(part, order) else ""
-    if not references.functions(part, "activation"):
+    functions = references.functions(part, "activation")
+    if all(registry.has_derivatives(each, order) for each in functions):
         return smoothen
     smooth = f"use a smooth activation ({', '.join(registry.recommended(order))})"
     return f"{smooth}, or {smoothen}" if smoothen else smooth

@@ -17,8 +17,9 @@ from keras_smooth.operations import rows
 _PLACES, _CUTS = 17, 24
 # What is this part of its largest value along the way counts as 0.
 _ZERO = 1e-4
-# How far from a place derivatives are compared, and what of them is rounding, by dtype.
-_BESIDE = {"float64": (1e-6, 1e-9)}
+# How far from a place derivatives are compared, and what of them is rounding or the rest of a
+# series that stands for a function near 0, by the bytes of a number.
+_BESIDE = {8: (1e-6, 1e-7)}
 _BESIDE_ELSE = (1e-4, 1e-4)
 # What changes by so many times what it changes on either side jumps.
 _JUMPS = 10.0
@@ -154,8 +155,9 @@ class Samples:
         Raises:
             ValueError: If Taylor mode does not have the derivatives.
         """
-        dtype = next(x.dtype.name for x, moves in zip(self.x, self.moves) if moves)
-        width, rounding = _BESIDE.get(dtype, _BESIDE_ELSE)
+        sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
+        # Inputs of float64 may go through layers of float32.
+        width, rounding = _BESIDE.get(min(self.plan.size, *sizes), _BESIDE_ELSE)
         sides = [self._derivatives(place, n * width) for n in (-2, -1, 1, 2)]
         middle = self._derivatives(place, 0.0) if place.at_sample else None
         for k in range(self.plan.order + 1):
@@ -208,9 +210,11 @@ def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
     crossing = np.flatnonzero(changes.any(axis=0))
+    # A distance from the nearest of several places jumps between two of them.
+    gaps = np.where(changes, np.abs(values[1:] - values[:-1]), np.inf)
     # Some from all over: of what is computed beside not all need be used.
     for column in crossing[:: 1 + len(crossing) // _FOLLOWED]:
-        row = int(np.argmax(changes[:, column]))
+        row = int(np.argmin(gaps[:, column]))
         t = _bisected(along, column, at[row], at[row + 1])
         # What jumps from one sign to the other is not 0 between.
         if abs(along(t)[column]) <= _ZERO * sizes[column]:

@@ -26,6 +26,9 @@ MIXES = (
 # How strongly each number of a sample moves: not all alike, since differences of what moves
 # alike stay as they are.
 _SEED = (3, 5)
+# Whether the binary digits of its multiples have an even sum looks random, and is another for
+# places 2 apart among the first four.
+_FACTOR = 681
 
 
 def check(traces: Traces, points: Points, order: int = 1) -> None:
@@ -119,10 +122,15 @@ def _derivatives_are_apart(traced: operations.Trace, points: Points, order: int)
 
 
 def _masks(size: tf.Tensor) -> tf.Tensor:
-    """Returns which samples move, in four ways: each pair is told apart by one of them."""
+    """Returns which samples move, in four ways.
+
+    They tell apart all samples that are an odd number apart, and more than a third of those at
+    any other distance: of what mixes samples in some order, some are told apart.
+    """
     places = tf.range(size)
-    half, even = places < size // 2, places % 2 == 0
-    return tf.stack([half, ~half, even, ~even])
+    scattered = tf.cast(tf.raw_ops.PopulationCount(x=places * _FACTOR), tf.int32)
+    even, scattered = places % 2 == 0, scattered % 2 == 0
+    return tf.stack([even, ~even, scattered, ~scattered])
 
 
 def _stay(y: Jet, order: int, masks: tf.Tensor) -> Any:

@@ -91,16 +91,12 @@ def lost(model: object, order: int, cause: object) -> str:
 
 def _suspects(model: object, order: int) -> list[str]:
     parts = graph.inner(model) if graph.is_graph(model) else []
-    classes = [(part, registry.smoothness(part)) for part in parts]
-    named = [
-        _named(part, k)
-        for part, k in classes
-        if k is None or min(k, registry.tapes_right_to(part)) < order
-    ]
-    return named or [_named(model, registry.smoothness(model))]
+    named = [_named(part) for part in parts if not registry.has_derivatives(part, order)]
+    return named or [_named(model)]
 
 
-def _named(part: object, smoothness: float | None) -> str:
+def _named(part: object) -> str:
+    smoothness = registry.smoothness(part)
     name = getattr(part, "name", None) or getattr(part, "__name__", "the function itself")
     kind = "unknown smoothness" if smoothness is None else f"C^{smoothness}"
     return f"{name} ({type(part).__name__}, {kind})"

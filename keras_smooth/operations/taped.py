@@ -98,32 +98,30 @@ def _along(
 
 
 def _is_zero(
-    operation: tf.Operation, inputs: list, curves: list, place: int, order: int
+    operation: tf.Operation,
+    inputs: list,
+    curves: list,
+    place: int,
+    order: int,
+    number: int,
 ) -> bool:
-    """Returns whether values on a line tell that a derivative of some order is 0.
+    """Returns whether values on a line tell that a derivative of an output is 0.
 
     At order 1 they are equal, above that on a straight line: of nothing else is it asked.
     """
     if not tf.executing_eagerly():
         return False
 
-    def values(t: float) -> list:
+    def values(t: float) -> tf.Tensor:
         moved = [
             x.primal + t * entries[0][place % entries[0].shape[0]] if entries else primal(x)
             for x, entries in zip(inputs, curves)
         ]
-        results = _as_list(run(operation, moved))
-        return [y for y in results if y.dtype.is_floating or y.dtype.is_complex]
+        return _as_list(run(operation, moved))[number]
 
-    columns = zip(values(0.0), values(0.5), values(1.0), strict=True)
-    sides = [
-        (last - first if order == 1 else first - 2 * middle + last, last)
-        for first, middle, last in columns
-    ]
-    return all(
-        bool(tf.reduce_all(tf.abs(difference) <= _ROUNDING * tf.abs(last)))
-        for difference, last in sides
-    )
+    first, middle, last = map(values, (0.0, 0.5, 1.0))
+    difference = last - first if order == 1 else first - 2 * middle + last
+    return bool(tf.reduce_all(tf.abs(difference) <= _ROUNDING * tf.abs(last)))
 
 
 # Far above what rounding leaves of a second difference, in float32 as well.
@@ -141,7 +139,7 @@ def _nested(
         entries = _nested(operation, function, t, order - 1, is_zero)
         last = entries[-1]
     slopes = [_slope(operation, tape, value, t) for value in last]
-    if any(slope is None for slope in slopes) and not is_zero(order):
+    if any(s is None and not is_zero(order, number) for number, s in enumerate(slopes)):
         raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
     return [
         *entries,

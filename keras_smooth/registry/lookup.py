@@ -137,6 +137,12 @@ def tapes_right_to(obj: object) -> float:
     return reading.read(obj).tapes_right_to
 
 
+def has_derivatives(obj: object, order: float) -> bool:
+    """Returns whether a function or layer is known to have derivatives, by tapes as well."""
+    k = smoothness(obj)
+    return k is not None and min(k, tapes_right_to(obj)) >= order
+
+
 def recommended(order: float = 2) -> list[str]:
     """Returns the names of the activations to take where an order is asked for.
 

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.operations.breakpoints import from_other_integer
 from keras_smooth.operations.lifting import run
 from keras_smooth.operations.rows import add, is_smooth
 
@@ -26,6 +27,14 @@ def _cast_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Rounding is left out of account, but for floats of 8 bits: these are steps."""
     dtype = operation.get_attr("DstT")
     return math.inf if is_smooth(dtype) and dtype.size > 1 else -1
+
+
+def _where_a_cast_jumps(operation: tf.Operation, x: tf.Tensor) -> list:
+    """A cast to integers rounds towards 0, one to booleans asks for 0."""
+    dtype = operation.get_attr("DstT")
+    if is_smooth(dtype) or not x.dtype.is_floating:
+        return []
+    return [x if dtype.is_bool else from_other_integer(x)]
 
 
 def _declared_to(operation: tf.Operation) -> float:
@@ -77,4 +86,5 @@ add(
     _cast,
     exact=True,
     smoothness=_cast_class,
+    breakpoints=_where_a_cast_jumps,
 )

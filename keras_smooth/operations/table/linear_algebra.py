@@ -176,15 +176,18 @@ add("MatrixDeterminant", _determinant, domain=_regular)
 
 
 def _eigen(operation: tf.Operation, x: Jet) -> list:
+    values, vectors = _spectrum(x)
+    return [values, vectors if operation.get_attr("compute_v") else None]
+
+
+def _spectrum(x: Jet) -> tuple[Jet, Jet]:
     """A V = V L of symmetric matrices with different eigenvalues.
 
     With V_k = V C, order k of both sides is (L C - C L) = L_k + V^T S, whose diagonal gives
     L_k and the rest C; the diagonal of C follows from V^T V = 1.
     """
     x = whole(x).unframed()
-    values, vectors = run(operation, [x.primal])
-    if not operation.get_attr("compute_v"):
-        vectors = tf.linalg.eigh(x.primal)[1]
+    values, vectors = tf.linalg.eigh(x.primal)
     a: list[Entry] = [x.primal, *(_symmetric(value) for value in x.series)]
     gaps = values[..., :, None] - values[..., None, :]
     v: list[Entry] = [vectors]
@@ -215,10 +218,28 @@ def _eigen(operation: tf.Operation, x: Jet) -> list:
             mixed -= 0.5 * tf.linalg.diag(tf.linalg.diag_part(scale))
         v.append(tf.matmul(vectors * tf.ones_like(mixed), mixed))
     series = [None if value is None else tf.linalg.diag_part(value) for value in w[1:]]
-    spectrum = x.like(values, series)
-    if not operation.get_attr("compute_v"):
-        return [spectrum, run(operation, [x.primal])[1]]
-    return [spectrum, x.like(vectors, v[1:])]
+    return x.like(values, series), x.like(vectors, v[1:])
+
+
+def _singular(operation: tf.Operation, x: Jet) -> Any:
+    """Singular values of A are the eigenvalues of [[0, A], [A^T, 0]] that are not negative."""
+    if operation.get_attr("compute_uv"):
+        return NotImplemented
+    x, number = whole(x), min(x.shape[-2:])
+    both = x.like(
+        _beside_its_transpose(x.primal),
+        [None if value is None else _beside_its_transpose(value) for value in x.series],
+    )
+    values, _ = _spectrum(both)
+    series = [None if v is None else v[..., ::-1][..., :number] for v in values.series]
+    return [x.like(values.primal, series), None, None]
+
+
+def _beside_its_transpose(v: tf.Tensor) -> tf.Tensor:
+    turned = tf.linalg.adjoint(v)
+    above = tf.concat([tf.zeros_like(tf.matmul(v, turned)), v], axis=-1)
+    below = tf.concat([turned, tf.zeros_like(tf.matmul(turned, v))], axis=-1)
+    return tf.concat([above, below], axis=-2)
 
 
 def _singular_values_apart(operation: tf.Operation, x: tf.Tensor) -> list:
@@ -230,6 +251,7 @@ def _singular_values_apart(operation: tf.Operation, x: tf.Tensor) -> list:
 add("Qr", smoothness=-1, breakpoints=_singular_values_apart)
 add(
     "Svd",
+    _singular,
     smoothness=lambda operation, moving: -1 if operation.get_attr("compute_uv") else 0,
     breakpoints=_singular_values_apart,
 )
@@ -245,7 +267,6 @@ def _eigenvalues_apart(operation: tf.Operation, x: tf.Tensor) -> list:
 add(
     "SelfAdjointEigV2",
     _eigen,
-    exact=True,
     # Where two eigenvalues meet, these have a kink and the vectors jump.
     smoothness=lambda operation, moving: -1 if operation.get_attr("compute_v") else 0,
     breakpoints=_eigenvalues_apart,

@@ -178,10 +178,45 @@ def _log_softmax(operation: tf.Operation, x: Jet) -> Jet:
     return below - jet.elementwise(jet.log, sums)
 
 
-# Of the gradient that these give as well nothing is differentiated.
-add("SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits")
+def _cross_entropy(operation: tf.Operation, logits: Any, shares: Any) -> list:
+    """The loss of each row, and its derivative by the logits."""
+    if not isinstance(logits, Jet):
+        logs = tf.nn.log_softmax(logits)
+        return [-summed(shares * logs, [1], keepdims=False), tf.exp(logs) - shares]
+    logs = _log_softmax(operation, logits)
+    loss = -summed(shares * logs, [1], keepdims=False)
+    return [loss, jet.elementwise(jet.exp, logs) - shares]
+
+
+def _cross_entropy_of_classes(operation: tf.Operation, logits: Jet, classes: Any) -> list:
+    shares = tf.one_hot(classes, logits.shape[1], dtype=logits.dtype)
+    return _cross_entropy(operation, logits, shares)
+
+
+def _right_for_held_labels(operation: tf.Operation) -> float:
+    """TensorFlow leaves out how the derivative by the logits depends on the labels."""
+    if not _may_move(operation.inputs[1]):
+        return math.inf
+    return 0 if operation.outputs[1].consumers() else 1
+
+
+def _may_move(tensor: tf.Tensor) -> bool:
+    """Returns whether an input of floats leads to a tensor."""
+    waiting, names = [tensor.op], {tensor.op.name}
+    while waiting:
+        operation = waiting.pop()
+        if operation.type == "Placeholder" and operation.outputs[0].dtype.is_floating:
+            return True
+        before = {x.op.name: x.op for x in operation.inputs if x.op.name not in names}
+        waiting += before.values()
+        names |= before.keys()
+    return False
+
+
 add("Softmax", _softmax)
 add("LogSoftmax", _log_softmax)
+add("SoftmaxCrossEntropyWithLogits", _cross_entropy, tapes_right_to=_right_for_held_labels)
+add("SparseSoftmaxCrossEntropyWithLogits", _cross_entropy_of_classes)
 
 
 def _half_square(operation: tf.Operation, x: Jet) -> Jet:

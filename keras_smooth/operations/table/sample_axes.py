@@ -350,7 +350,7 @@ _COLUMNS = {
         "Maximum Minimum Mod Mul MulNoNan Ndtri Neg NotEqual Polygamma Pow RealDiv "
         "Reciprocal Relu Relu6 Rint Round Rsqrt SelectV2 Selu Sigmoid SigmoidGrad Sign "
         "Sin Sinh Softplus SoftplusGrad Softsign Sqrt Square SquaredDifference Sub Tan "
-        "Tanh TanhGrad TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Abs Real Imag "
+        "Tanh TanhGrad TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Abs Angle Real Imag "
         "ComplexAbs Conj"
     ),
     _each: (

@@ -226,6 +226,11 @@ add(
         x - each for each in operation.get_attr("boundaries")
     ],
 )
+add(
+    "LowerBound UpperBound",
+    smoothness=-1,
+    breakpoints=lambda operation, places, x: [x[:, :, None] - places[:, None, :]],
+)
 # Near every point these stay as they are.
 add("IsFinite IsInf IsNan")
 

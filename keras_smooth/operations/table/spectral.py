@@ -28,15 +28,30 @@ def _complex(operation: tf.Operation, real: Any, imaginary: Any) -> Jet:
     return joint(exact, (real, imaginary), lambda values: tf.complex(*values))
 
 
-def _modulus(operation: tf.Operation, x: Jet) -> Jet:
+def _parts(x: Jet) -> list[Jet]:
+    """Returns the real and the imaginary part."""
     x = whole(x)
-    parts = [
+    return [
         x.like(part(x.primal), [None if v is None else part(v) for v in x.series])
         for part in (tf.math.real, tf.math.imag)
     ]
-    squares = [jet.square(part) for part in parts]
-    return jet.elementwise(jet.sqrt, squares[0] + squares[1])
+
+
+def _modulus(operation: tf.Operation, x: Jet) -> Jet:
+    real, imaginary = map(jet.square, _parts(x))
+    return jet.elementwise(jet.sqrt, real + imaginary)
+
+
+def _angle(operation: tf.Operation, x: Jet) -> Jet:
+    return _parts(jet.elementwise(jet.log, x))[1]
+
+
+def _off_the_cut(operation: tf.Operation, x: tf.Tensor) -> list:
+    """An angle jumps at the negative real numbers."""
+    real, imaginary = tf.math.real(x), tf.math.imag(x)
+    return [tf.where(real > 0, tf.ones_like(real), imaginary)]
 
 
 add("Complex", _complex, exact=True)
 add("ComplexAbs", _modulus, at_edge=0, domain=lambda operation, x: [tf.abs(x)])
+add("Angle", _angle, smoothness=-1, breakpoints=_off_the_cut)
