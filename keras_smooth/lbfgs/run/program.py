@@ -146,13 +146,6 @@ class Program:
     def _least_squares(self, residuals: Residuals, jit_compile: bool) -> Minimizer:
         # XLA takes ten times as long as TensorFlow to decompose a matrix: it compiles evaluations,
         # and the loop around them is a graph.
-        functions = LeastSquares(
-            self.objective.value_and_gradient, residuals.values, residuals.linearized
-        )
-
-        # The squares of residuals are in units of the scale.
-        powers = LeastSquares(1.0, 0.5, 0.5)
-
         def scaled(function: Callable, power: float) -> Callable:
             compiled = traced(function, jit_compile=jit_compile)
 
@@ -163,7 +156,12 @@ class Program:
 
             return over_all_rows
 
-        functions = tf.nest.map_structure(scaled, functions, powers)
+        # The squares of residuals are in units of the scale.
+        functions = LeastSquares(
+            scaled(self.objective.value_and_gradient, 1.0),
+            scaled(residuals.values, 0.5),
+            scaled(residuals.linearized, 0.5),
+        )
         return Minimizer(functions, self._key.method, self._key.num_correction_pairs, False)
 
 
