@@ -121,13 +121,18 @@ class Problem:
         values = keras_smooth.partials(model, points, list(self.which), names=self.names)
         return self.residual(*values, *columns_of(tf.convert_to_tensor(points)))
 
-    def objective(self, model: keras.Model, points: dict) -> dict:
-        """Returns the terms of the loss."""
-        terms = {"equation": ops.mean(self.residual_of(model, points["inside"]) ** 2)}
+    def residuals(self, model: keras.Model, points: dict) -> dict:
+        """Returns what is squared in the terms of the loss."""
+        residuals = {"equation": self.residual_of(model, points["inside"])}
         if self.dirichlet:
             expected = self.dirichlet(*columns_of(points["faces"]))
-            terms["faces"] = ops.mean((model(points["faces"]) - expected) ** 2)
-        return terms
+            residuals["faces"] = model(points["faces"]) - expected
+        return residuals
+
+    def objective(self, model: keras.Model, points: dict) -> dict:
+        """Returns the terms of the loss."""
+        residuals = self.residuals(model, points)
+        return {name: ops.mean(residual**2) for name, residual in residuals.items()}
 
 
 def columns_of(points: Any) -> list:
@@ -483,7 +488,9 @@ class Watch(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def by_fit_lbfgs(run: Run, keep: bool = True, **arguments: Any) -> None:
+def by_fit_lbfgs(
+    run: Run, keep: bool = True, every: int = EVERY, chunk: int = CHUNK, **arguments: Any
+) -> None:
     """fit_lbfgs, with the memory of a method kept over draws or begun anew at each."""
     never = {name: 2.0 for name in quasi_newton.LEAST_COSINE}
     least = quasi_newton.LEAST_COSINE if keep else never
@@ -491,16 +498,22 @@ def by_fit_lbfgs(run: Run, keep: bool = True, **arguments: Any) -> None:
         history = keras_smooth.fit_lbfgs(
             run.model,
             run.start,
-            objective=run.problem.objective,
-            resample=keras_smooth.Resample(run.drawn, every=EVERY),
+            resample=keras_smooth.Resample(run.drawn, every=every),
             epochs=10**6,
-            steps_per_execution=CHUNK,
+            steps_per_execution=chunk,
             tolerance=0.0,
             callbacks=[Watch(run)],
             verbose=0,
-            **arguments,
+            **{"objective": run.problem.objective, **arguments},
         )
     run.note(history.result.nit)
+
+
+def by_gauss_newton(run: Run) -> None:
+    """Gauss-Newton, an iteration of which costs a hundred evaluations."""
+    by_fit_lbfgs(
+        run, every=20, chunk=5, method="gauss_newton", objective=run.problem.residuals
+    )
 
 
 def by_adam_then_lbfgs(run: Run) -> None:
@@ -580,6 +593,7 @@ OPTIMIZERS = {
         by_fit_lbfgs, method="broyden", keep=False
     ),
     "bfgs": functools.partial(by_fit_lbfgs, method="bfgs"),
+    "gauss_newton": by_gauss_newton,
     "lbfgs, 100 pairs": functools.partial(by_fit_lbfgs, num_correction_pairs=100),
     "Adam, then fit_lbfgs": by_adam_then_lbfgs,
     "SciPy L-BFGS-B": functools.partial(by_scipy, method="L-BFGS-B"),

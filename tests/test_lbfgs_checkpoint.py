@@ -91,6 +91,7 @@ def batches():
 RUNS = {
     "lbfgs, compiled": (net, {"jit_compile": True}),
     "bfgs": (net, {"method": "bfgs"}),
+    "gauss_newton": (net, {"method": "gauss_newton", "jit_compile": False}),
     "tfp_lbfgs": (net, {"method": "tfp_lbfgs"}),
     "tfp_bfgs": (net, {"method": "tfp_bfgs"}),
     "float32": (lambda: net(dtype="float32"), {}),

@@ -58,7 +58,7 @@ ARGUMENTS = {
     "initial_epoch below 0": ({"initial_epoch": -1}, ValueError, "0 or more, received -1"),
     "method": (
         {"method": "newton"}, ValueError,
-        "`method` must be one of 'lbfgs', 'broyden', 'bfgs', 'tfp_lbfgs', 'tfp_bfgs'; received 'newton'",
+        "`method` must be one of 'lbfgs', 'broyden', 'bfgs', 'gauss_newton', 'tfp_lbfgs', 'tfp_bfgs'; received 'newton'",
     ),
     "dtype": ({"dtype": "float32"}, ValueError, "`dtype` must be one of 'float64'; received 'float32'"),
     "batch_size 0": ({"batch_size": 0}, ValueError, "`batch_size` must be 1 or more"),

@@ -27,6 +27,7 @@ METHODS = {
     "lbfgs": "self-scaled L-BFGS",
     "broyden": "self-scaled Broyden",
     "bfgs": "self-scaled BFGS",
+    "gauss_newton": "damped Gauss-Newton",
     "tfp_lbfgs": "TFP's L-BFGS",
     "tfp_bfgs": "TFP's BFGS",
     "adam": "Adam, full batch",

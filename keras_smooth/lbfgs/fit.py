@@ -121,7 +121,8 @@ def fit_lbfgs(
             a nested structure of arrays, with different numbers of rows.
         y: Targets, in the same way; None with a dataset or an `objective`.
         objective: `objective(model, x)` returns what is minimized: a scalar, or a dict of
-            named scalars, of which it is the sum. The terms are in the logs, next to `loss`.
+            named scalars, of which it is the sum; with `method="gauss_newton"` residuals in place
+            of scalars. The terms are in the logs, next to `loss`.
             The function receives the model, or its copy in float64, and x as tensors, and may
             call `keras_smooth.derivatives` and the other operators. Nothing is added to it: no
             loss of `compile`, no regularizer. Several devices share the rows if each array of
@@ -151,7 +152,14 @@ def fit_lbfgs(
         validation_split: Fraction of the rows, the last ones, to hold out instead.
         method: `"lbfgs"`, self-scaled; `"broyden"` and `"bfgs"`, self-scaled with a dense
             inverse Hessian, which forgets nothing, for as many weights as fit into 2 GiB,
-            22,905 in float64; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
+            22,905 in float64; `"gauss_newton"`, for mean squares: `compile(loss="mse")` without
+            anything beside it, or an `objective` that returns residuals, arrays of any shape, or
+            a dict of them. The terms are then their mean squares. An iteration takes some
+            hundred times as long as an evaluation, and some dozen iterations are a fit:
+            docs/howto/lbfgs_after_adam.md has where it is ahead. It needs
+            all rows at once, on one device, and has matrices of as many rows as there are
+            residuals or weights, whichever are fewer, 8192 at most, and a Jacobian of 2 GiB at
+            most; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
             every step; or `"tfp_bfgs"`, its BFGS with a dense inverse Hessian. Those two
             need `tf_keras`.
             benchmarks/lbfgs.md compares them.
@@ -251,7 +259,8 @@ def fit_lbfgs(
         with a class of self-scaling quasi-Newton algorithms", Journal of Optimization
         Theory and Applications 96; Hager and Zhang, 2005, "A new conjugate gradient method
         with guaranteed descent and an efficient line search", SIAM Journal on Optimization
-        16.
+        16; Transtrum and Sethna, 2012, "Improvements to the Levenberg-Marquardt algorithm for
+        nonlinear least-squares minimization", arXiv:1201.5885.
     """
     # Nothing else is local yet: these are the arguments.
     request = Request(**locals())

@@ -20,7 +20,7 @@ from keras_smooth.lbfgs.data.data_reader import (
     takes_strings,
 )
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.minimizers import check_method
+from keras_smooth.lbfgs.minimizers import check_method, needs_residuals
 from keras_smooth.lbfgs.objective.terms import Terms, terms_of
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of
 from keras_smooth.lbfgs.resample import Resample, check_resample
@@ -115,7 +115,12 @@ class Request:
     @functools.cached_property
     def terms(self) -> Terms | None:
         """The objective of the user, or None for the loss of the model."""
-        return terms_of(self.objective, self.loss_weights, self.variables)
+        return terms_of(
+            self.objective,
+            self.loss_weights,
+            self.variables,
+            needs_residuals(self.method),
+        )
 
     @property
     def trained(self) -> list[Variable]:

@@ -12,16 +12,26 @@ pairs.py                   the steps and changes: one matrix, multiplied as far 
 dense_memory.py            self-scaled BFGS and Broyden
 updates.py                 how these two differ
 dense_inverse_hessian.py   their memory: a symmetric matrix in blocks
+gauss_newton.py            damped Gauss-Newton, of sums of squares
 tfp_lbfgs.py               L-BFGS of TensorFlow Probability
 tfp_bfgs.py                dense BFGS of TensorFlow Probability
 tfp.py                     its import, or the command that makes it work
 """
 
+from keras_smooth.lbfgs.minimizers.gauss_newton import LeastSquares
 from keras_smooth.lbfgs.minimizers.methods import (
     MINIMIZERS,
     check_method,
+    needs_residuals,
     num_pairs_of,
 )
 from keras_smooth.lbfgs.minimizers.minimizer import Minimizer
 
-__all__ = ["MINIMIZERS", "Minimizer", "check_method", "num_pairs_of"]
+__all__ = [
+    "MINIMIZERS",
+    "LeastSquares",
+    "Minimizer",
+    "check_method",
+    "needs_residuals",
+    "num_pairs_of",
+]

@@ -21,6 +21,7 @@ class DenseMemory:
 
     update: Callable
     TAKES_PAIRS = False
+    NEEDS_RESIDUALS = False
     PACKAGES = ()
 
     def check_installed(self) -> None:

@@ -1,8 +1,9 @@
 """The table of minimizers: a new one is a file and a row here.
 
-A minimizer is a module, or an object, with two constants and these functions,
+A minimizer is a module, or an object, with three constants and these functions,
 
     TAKES_PAIRS, whether `num_correction_pairs` has a meaning
+    NEEDS_RESIDUALS, whether `function` is a `LeastSquares` and not one function
     PACKAGES, on whose versions its numbers depend beside TensorFlow's
     check_installed() -> None, or ImportError with a remedy
     default_num_pairs(num_rows, num_weights, itemsize) -> int, if it takes pairs
@@ -21,13 +22,20 @@ from typing import Any
 import numpy as np
 
 from keras_smooth.checks import choice
-from keras_smooth.lbfgs.minimizers import limited_memory, tfp_bfgs, tfp_lbfgs, updates
+from keras_smooth.lbfgs.minimizers import (
+    gauss_newton,
+    limited_memory,
+    tfp_bfgs,
+    tfp_lbfgs,
+    updates,
+)
 from keras_smooth.lbfgs.minimizers.dense_memory import DenseMemory
 
 MINIMIZERS: dict[str, Any] = {
     "lbfgs": limited_memory,
     "broyden": DenseMemory(updates.broyden),
     "bfgs": DenseMemory(updates.bfgs),
+    "gauss_newton": gauss_newton,
     "tfp_lbfgs": tfp_lbfgs,
     "tfp_bfgs": tfp_bfgs,
 }
@@ -42,6 +50,11 @@ def check_method(name: str) -> None:
         ImportError: With the command that installs what it needs.
     """
     MINIMIZERS[choice("`method`", name, MINIMIZERS)].check_installed()
+
+
+def needs_residuals(method: str) -> bool:
+    """Returns whether a method minimizes a sum of squares, and not any function."""
+    return MINIMIZERS[method].NEEDS_RESIDUALS
 
 
 def num_pairs_of(

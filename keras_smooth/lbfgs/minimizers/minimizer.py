@@ -5,18 +5,20 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers.gauss_newton import LeastSquares
 from keras_smooth.lbfgs.minimizers.methods import MINIMIZERS
 from keras_smooth.models.tracing import traced
 
 
 class Minimizer:
-    """A minimizer of `value_and_gradient(position, data)`.
+    """A minimizer of a function of a position and data.
 
     Start point, state, data and tolerance are arguments of the compiled function, so that it
     serves every seed.
 
     Args:
-        value_and_gradient: Function of a vector `(n,)` and of data.
+        function: Returns value and gradient from a vector `(n,)` and data; or a `LeastSquares` of
+            functions of both, for a method that needs residuals.
         method: A name of `MINIMIZERS`.
         num_correction_pairs: Memory of L-BFGS.
         jit_compile: Whether to compile with XLA.
@@ -24,14 +26,14 @@ class Minimizer:
 
     def __init__(
         self,
-        value_and_gradient: Callable,
+        function: Callable | LeastSquares,
         method: str,
         num_correction_pairs: int,
         jit_compile: bool = True,
     ):
         # As a function of its own it is traced once, not at each of the places where a line
         # search of TFP calls it.
-        self._function = traced(value_and_gradient)
+        self._function = tf.nest.map_structure(traced, function)
         self._method = MINIMIZERS[method]
         self._num_correction_pairs = num_correction_pairs
         self._compiled = traced(self._advance, jit_compile=jit_compile)
@@ -39,7 +41,7 @@ class Minimizer:
     def begin(self, position: tf.Tensor, data: tuple) -> Any:
         """Returns the state at a position, with empty memory."""
         # Eager: one evaluation, and no loop to compile.
-        return self._begin(lambda point: self._function(point, data), position)
+        return self._begin(self._bound(data), position)
 
     def move(self, state: Any, position: tf.Tensor, data: tuple) -> Any:
         """Returns the state at a position with other data, and what fits them of the memory."""
@@ -58,12 +60,18 @@ class Minimizer:
         """Returns whether the first line search from a position meets inf or NaN."""
         seen = []
 
-        def watched(point: tf.Tensor) -> Any:
-            value, gradient = self._function(point, data)
-            finite = tf.math.is_finite(value) & tf.reduce_all(tf.math.is_finite(gradient))
-            seen.append(not bool(finite))
-            return value, gradient
+        def watch(function: Callable) -> Callable:
+            def watched(point: tf.Tensor) -> Any:
+                found = function(point)
+                finite = [
+                    tf.reduce_all(tf.math.is_finite(a)) for a in tf.nest.flatten(found)
+                ]
+                seen.append(not all(map(bool, finite)))
+                return found
 
+            return watched
+
+        watched = tf.nest.map_structure(watch, self._bound(data))
         self._method.advance(watched, self._begin(watched, position), 1, 0.0)
         return any(seen)
 
@@ -73,6 +81,12 @@ class Minimizer:
     def _advance(
         self, state: Any, num_iterations: tf.Tensor, tolerance: tf.Tensor, data: tuple
     ) -> Any:
-        return self._method.advance(
-            lambda point: self._function(point, data), state, num_iterations, tolerance
-        )
+        return self._method.advance(self._bound(data), state, num_iterations, tolerance)
+
+    def _bound(self, data: tuple) -> Any:
+        """Returns the function, or each one, as a function of the position alone."""
+
+        def bound(function: Callable) -> Callable:
+            return lambda point: function(point, data)
+
+        return tf.nest.map_structure(bound, self._function)

@@ -9,6 +9,7 @@ from keras_smooth.lbfgs.minimizers import tfp
 from keras_smooth.lbfgs.minimizers.tfp_lbfgs import ONLY_THE_GRADIENT, completed
 
 TAKES_PAIRS = False
+NEEDS_RESIDUALS = False
 PACKAGES = ("tensorflow-probability",)
 
 

@@ -12,6 +12,7 @@ ONLY_THE_GRADIENT = {
     "x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0,
 }  # fmt: skip
 TAKES_PAIRS = True
+NEEDS_RESIDUALS = False
 PACKAGES = ("tensorflow-probability",)
 
 

@@ -65,6 +65,17 @@ class CompiledLoss:
             )
         return tf.add_n([tf.cast(term, self._dtype) for term in terms])
 
+    def residuals(self, model: keras.Model, data: tuple) -> list[tf.Tensor]:
+        """Returns what a mean squared error squares, of each output."""
+        _, y, sample_weight = data
+        y_pred = self.forward(model, data)
+        if isinstance(model, DerivativeModel):
+            y, sample_weight = model.paired(y, y_pred, sample_weight)
+        outputs, targets, weights = map(keras.tree.flatten, (y_pred, y, sample_weight))
+        if weights in ([], [None]):
+            weights = [None] * len(outputs)
+        return [_error(*parts) for parts in zip(outputs, targets, weights)]
+
     def forward(self, model: keras.Model, data: tuple) -> Any:
         """Calls the model as in training."""
         return model(data[0], **_training(entry(model)))
@@ -185,6 +196,15 @@ def _with_loss(kind: type, loss: CompiledLoss) -> type:
             return loss.of_outputs(self, y, y_pred, sample_weight)
 
     return type(kind.__name__, (kind, Below), {"__module__": kind.__module__})
+
+
+def _error(output: tf.Tensor, target: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
+    """Returns the error of an output, times the roots of the weights of rows."""
+    error = output - tf.reshape(tf.cast(target, output.dtype), output.shape)
+    if weight is None:
+        return error
+    axes = [1] * (len(error.shape) - len(weight.shape))
+    return error * tf.reshape(tf.sqrt(weight), (*weight.shape, *axes))
 
 
 def _training(call: Callable) -> dict:

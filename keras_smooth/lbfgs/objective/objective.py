@@ -84,12 +84,8 @@ class Objective:
             tape.watch(weights)
             with self._scope(weights, others) as scope:
                 loss = self._loss(self._model(), data)
-        sources = [
-            variable if isinstance(variable, tf.Variable) else weight
-            for variable, weight in zip(self.variables, weights)
-        ]
         try:
-            gradients = tape.gradient(loss, sources)
+            gradients = tape.gradient(loss, self.sources(weights))
         # What is computed again for its gradient cannot be differentiated twice.
         except (LookupError, NotImplementedError, AttributeError) as error:
             raise ValueError(
@@ -104,6 +100,13 @@ class Objective:
         ]
         flat = tf.concat([tf.reshape(part, (-1,)) for part in parts], axis=0)
         return self._checked(loss), flat
+
+    def sources(self, weights: list[tf.Tensor]) -> list:
+        """Returns what a tape differentiates by: the weights, but variables of TensorFlow."""
+        return [
+            variable if isinstance(variable, tf.Variable) else weight
+            for variable, weight in zip(self.variables, weights)
+        ]
 
     def _look(self, gradients: list, read: list, watched: Sequence) -> None:
         """Raises an error if no weight has a gradient, and warns of what is not trained."""
@@ -133,6 +136,17 @@ class Objective:
                 "Pass them to fit_lbfgs in `variables`, or make them with trainable=False; an "
                 "objective calls the model that it is given, which may be a copy.",
             )
+
+    def residuals(self, weights: list[tf.Tensor], data: tuple) -> list[tf.Tensor]:
+        """Returns the residuals of each term, whose mean squares add up to the loss.
+
+        Args:
+            weights: Values of what is trained.
+            data: `(x, y, sample_weight)`.
+        """
+        with self._scope(weights):
+            terms = self._loss.residuals(self._model(), data)
+        return [tf.cast(term, self.dtype) for term in terms]
 
     def after_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
         """Returns the floating variables that a step of training would move, and to what."""

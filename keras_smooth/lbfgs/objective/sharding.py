@@ -74,7 +74,7 @@ def _points(data: ObjectivePoints, objective: Objective, replicas: Replicas | No
             f"{count} replicas share the points of an objective evenly, but x has "
             f"{', '.join(map(str, sizes))} rows: pass multiples of {count}."
         )
-    position = _moved(objective.position)
+    position = moved(objective.position)
     pieces = [micro_batches.piece(data.parts, i, count) for i in range(count)]
     whole, *values = (
         objective.value(position, points).numpy() for points in (data.parts, *pieces)
@@ -104,7 +104,7 @@ def _share(whole: np.floating, values: list[np.floating]) -> float:
 
 
 def _is_average(objective: Objective, sample: Any) -> bool:
-    position = _moved(objective.position)
+    position = moved(objective.position)
 
     def spread(sample_weight: tf.Tensor) -> tf.Tensor:
         # Weights that differ from row to row: those of the first rows may be all alike.
@@ -117,6 +117,7 @@ def _is_average(objective: Objective, sample: Any) -> bool:
     return micro_batches.is_average(lambda rows: objective.value(position, rows), sample)
 
 
-def _moved(start: tf.Tensor) -> tf.Tensor:
+def moved(start: tf.Tensor) -> tf.Tensor:
+    """Returns other weights, at which nothing is 0 because a layer begins so."""
     # At the start a head of zeros may hide the layers before it.
     return start + 0.1 * tf.cos(tf.range(len(start), dtype=start.dtype))

@@ -1,6 +1,7 @@
 """The objective of the user: named terms of a model and points."""
 
 import inspect
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -73,21 +74,61 @@ class Terms:
             TypeError: If the function returns something else.
             ValueError: If a term is not a scalar.
         """
+        return {n: self.scalar(n, term) for n, term in self._returned(model, data).items()}
+
+    def scalar(self, name: str, term: Any) -> tf.Tensor:
+        """Returns a term of the sum of what the function has returned by a name."""
+        _check_term(name, term)
+        return _tensor(term)
+
+    def _returned(self, model: keras.Model, data: tuple) -> dict[str, Any]:
         returned = self.forward(model, data)
-        terms = returned if isinstance(returned, Mapping) else {"": returned}
+        terms = dict(returned) if isinstance(returned, Mapping) else {"": returned}
         if not terms:
             raise ValueError("The objective returned an empty dict, expected terms in it.")
-        for name, term in terms.items():
-            _check_term(name, term)
-        return {name: _tensor(term) for name, term in terms.items()}
+        for name in terms:
+            _check_name(name)
+        return terms
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
         """Calls the function."""
         return self._function()(model, data[0])
 
 
-def terms_of(objective: Any, loss_weights: Any, variables: Any) -> Terms | None:
+class ResidualTerms(Terms):
+    """A function of model and points that returns residuals: terms are their mean squares."""
+
+    def scalar(self, name: str, term: Any) -> tf.Tensor:
+        """Returns the mean square of residuals."""
+        return tf.reduce_mean(tf.square(_residual(name, term)))
+
+    def residuals(self, model: keras.Model, data: tuple) -> list[tf.Tensor]:
+        """Returns the residuals times the roots of their weights.
+
+        Raises:
+            ValueError: If a weight is negative.
+        """
+        if min(self.weights.values(), default=0.0) < 0.0:
+            raise ValueError(
+                'With method="gauss_newton" `loss_weights` must be 0 or more, received '
+                f"{self.weights}."
+            )
+        return [
+            math.sqrt(self.weights.get(name, 1.0)) * _residual(name, term)
+            for name, term in self._returned(model, data).items()
+        ]
+
+
+def terms_of(
+    objective: Any, loss_weights: Any, variables: Any, of_residuals: bool = False
+) -> Terms | None:
     """Returns the terms of an objective, or None if there is none.
+
+    Args:
+        objective: A function, or None.
+        loss_weights: Factors of its terms by name, or None.
+        variables: What is trained besides the weights of the model.
+        of_residuals: Whether the function returns residuals, and not terms.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -124,7 +165,10 @@ def terms_of(objective: Any, loss_weights: Any, variables: Any) -> Terms | None:
             raise ValueError(
                 f"{name_of(variable)} of `variables` is frozen or there twice. Leave it out."
             )
-    return None if objective is None else Terms(objective, loss_weights, variables)
+    if objective is None:
+        return None
+    kind = ResidualTerms if of_residuals else Terms
+    return kind(objective, loss_weights, variables)
 
 
 def _tensor(term: Any) -> tf.Tensor:
@@ -133,7 +177,7 @@ def _tensor(term: Any) -> tf.Tensor:
     return tf.constant(float(term), "float64") if is_number else tf.convert_to_tensor(term)
 
 
-def _check_term(name: Any, term: Any) -> None:
+def _check_name(name: Any) -> None:
     if not isinstance(name, str):
         raise TypeError(f"Terms of the objective have strings as names, received {name!r}.")
     if name == "loss" or name.startswith("val_"):
@@ -141,7 +185,37 @@ def _check_term(name: Any, term: Any) -> None:
             f"A term of the objective is called {name!r}, which the logs have for the sum of "
             "all terms or for validation. Give it another name."
         )
-    which = f"The term {name!r} of the objective" if name else "The objective"
+
+
+def _residual(name: str, term: Any) -> tf.Tensor:
+    """Returns residuals as a tensor of one axis or more.
+
+    Raises:
+        TypeError: If they are no array.
+        ValueError: If they are a scalar.
+    """
+    which = _which(name)
+    if term is None or isinstance(term, (str, bytes, list, tuple)):
+        raise TypeError(
+            f'{which} must be an array of residuals with method="gauss_newton", received '
+            f"{term!r:.60}."
+        )
+    residual = tf.convert_to_tensor(term)
+    if not residual.shape.rank:
+        raise ValueError(
+            f'{which} must be an array of residuals with method="gauss_newton", which squares '
+            "them, but it is a scalar. Return the residual itself in place of "
+            "keras.ops.mean(residual**2)."
+        )
+    return residual
+
+
+def _which(name: str) -> str:
+    return f"The term {name!r} of the objective" if name else "The objective"
+
+
+def _check_term(name: str, term: Any) -> None:
+    which = _which(name)
     if term is None or isinstance(term, (str, bytes, list, tuple)):
         raise TypeError(
             f"{which} must be a scalar, or a dict of scalars by name, received "

@@ -17,7 +17,7 @@ from keras_smooth.lbfgs.objective.exact_losses import compilation
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
 from keras_smooth.lbfgs.objective.moving_averages import recalibrate
 from keras_smooth.lbfgs.objective.replicas import replicas_of
-from keras_smooth.lbfgs.objective.sharding import shard
+from keras_smooth.lbfgs.objective.sharding import moved, shard
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.program import key_of, program_of
@@ -70,6 +70,13 @@ class FitProblem:
                 "go further.",
             )
         outputs = self._check(sample)
+        self.replicas = replicas_of(self.worker)
+        if program.residuals is not None:
+            self._check_at_once()
+            start = self.objective.position
+            program.residuals.examine(moved(start), data.parts)
+            # A variable of TensorFlow keeps the values at which an objective is evaluated.
+            self.objective.assign(start)
         if terms is None:
             check_weights(model, sample)
             warn_of_inputs(model, self.worker, sample[0])
@@ -84,7 +91,6 @@ class FitProblem:
             for variable in (*model.non_trainable_variables, *program.read)
             if "float" in dtype_of(variable) and not is_among(variable, moving)
         ]
-        self.replicas = replicas_of(self.worker)
         self.move(data)
         if validation is not None:
             self._check(validation.sample(_SAMPLE))
@@ -110,6 +116,20 @@ class FitProblem:
             check_targets(self.worker, outputs, y, sample_weight)
         self.objective.value_and_gradient(self.objective.position, sample)
         return outputs
+
+    def _check_at_once(self) -> None:
+        """Raises an error if rows are evaluated one batch, or one device, after another."""
+        cut = {
+            "`batch_size`": self._request.batch_size is not None,
+            "a dataset that does not fit into memory": not self._rows.in_memory,
+            "a strategy of several devices": self.replicas is not None,
+        }
+        given = [name for name, is_given in cut.items() if is_given]
+        if given:
+            raise ValueError(
+                f'method="gauss_newton" needs all rows at once, in memory on one device, received '
+                f"{' and '.join(given)}. Leave that out, or use another method."
+            )
 
     def start(self) -> tf.Tensor:
         """Returns the current weights of the user's model."""

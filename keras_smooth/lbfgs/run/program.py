@@ -8,6 +8,7 @@ fit, and compiled again if the trace has changed.
 import functools
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -15,9 +16,15 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.minimizers import Minimizer, num_pairs_of
+from keras_smooth.lbfgs.minimizers import (
+    LeastSquares,
+    Minimizer,
+    needs_residuals,
+    num_pairs_of,
+)
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.replicas import replicas_of
+from keras_smooth.lbfgs.objective.residuals import Residuals
 from keras_smooth.lbfgs.objective.terms import Terms
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.without_xla import (
@@ -83,11 +90,14 @@ class Program:
     Attributes:
         objective: What is minimized.
         minimizer: What minimizes it.
+        residuals: What it squares, or None if that is not needed.
         read: The variables that an objective reads and that are not trained.
     """
 
     def __init__(self, model: keras.Model, terms: Terms | None, key: ProgramKey):
         self.objective = Objective(model, terms)
+        of_residuals = needs_residuals(key.method)
+        self.residuals = Residuals(self.objective) if of_residuals else None
         self._traced: Any = traced(self.objective.value_and_gradient)
         self._has_terms = terms is not None
         self.read: list[tf.Variable] = []
@@ -114,6 +124,8 @@ class Program:
         return self._fingerprints.setdefault(form, now) == now
 
     def _minimizer(self, jit_compile: bool) -> Minimizer:
+        if self.residuals is not None:
+            return self._least_squares(self.residuals, jit_compile)
         objective, whole = self.objective, jit_compile
         is_evaluated_alone = self._replicas or not self._key.in_memory
         is_traced = self._has_terms and not is_evaluated_alone
@@ -138,6 +150,27 @@ class Program:
             return tuple(v / data.scale for v in over_all_rows(position, data.rows))
 
         return Minimizer(scaled, self._key.method, self._key.num_correction_pairs, whole)
+
+    def _least_squares(self, residuals: Residuals, jit_compile: bool) -> Minimizer:
+        # XLA takes ten times as long as TensorFlow to decompose a matrix: it compiles evaluations,
+        # and the loop around them is a graph.
+        def scaled(function: Callable, power: float) -> Callable:
+            compiled = traced(function, jit_compile=jit_compile)
+
+            def over_all_rows(position: tf.Tensor, data: ScaledData) -> Any:
+                unit = data.scale**power
+                computed = compiled(position, data.rows.rest)
+                return tf.nest.map_structure(lambda value: value / unit, computed)
+
+            return over_all_rows
+
+        # The squares of residuals are in units of the scale.
+        functions = LeastSquares(
+            scaled(self.objective.value_and_gradient, 1.0),
+            scaled(residuals.values, 0.5),
+            scaled(residuals.linearized, 0.5),
+        )
+        return Minimizer(functions, self._key.method, self._key.num_correction_pairs, False)
 
 
 def program_of(

@@ -1,0 +1,318 @@
+"""Damped Gauss-Newton for sums of squares, with one Jacobian an iteration and several steps of it.
+
+Of residuals r with the Jacobian J at a position p, the damped step d solves
+
+    (J'J + damping I) d = -J' r    or its dual    d = -J' z, (J J' + damping I) z = r
+
+whichever is smaller. A Jacobian and its product with itself cost a hundred times what residuals
+do. So the step is corrected with the same matrix until r(p + d), not only its linear model,
+satisfies the equation: d += -(J'J + damping I)^-1 (J' r(p + d) + damping d), a chord method. Its
+first correction is the geodesic acceleration of Transtrum and Sethna. And the damping is not
+guessed from the ratio of actual and predicted decrease: powers of ten of it are tried until the
+lowest loss is between two of them.
+
+References:
+    Marquardt, 1963, "An algorithm for least-squares estimation of nonlinear parameters", Journal
+    of the Society for Industrial and Applied Mathematics 11; Transtrum and Sethna, 2012,
+    "Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares minimization",
+    arXiv:1201.5885; Kelley, 2003, "Solving nonlinear equations with Newton's method", section 2.3
+    (the chord method).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_smooth.lbfgs.minimizers.line_search import is_finite
+from keras_smooth.lbfgs.minimizers.quasi_newton import is_below
+
+TAKES_PAIRS = False
+NEEDS_RESIDUALS = True
+PACKAGES = ()
+# The first damping as a fraction of the trace of J'J, and what one is multiplied by.
+FIRST_DAMPING = 1e-3
+FACTOR = 10.0
+# Steps with one matrix: on the article's net 4 need twice as many iterations as 12, 40 as many.
+MOST_CORRECTIONS = 12
+# What a correction, or less damping, has to leave of the sum of squares to be followed.
+WORTH_IT = 0.9
+
+
+class LeastSquares(NamedTuple):
+    """A sum of squares: functions of a vector `(n,)`.
+
+    Args:
+        value_and_gradient: Returns the sum and its gradient.
+        residuals: Returns what is squared, `(m,)`.
+        linearized: Returns it and its Jacobian, `(m, n)`.
+    """
+
+    value_and_gradient: Callable
+    residuals: Callable
+    linearized: Callable
+
+
+class State(NamedTuple):
+    """Where the minimizer is; the first seven names are TFP's.
+
+    Args:
+        damping: Of the latest step, 0 before the first.
+    """
+
+    converged: tf.Tensor
+    failed: tf.Tensor
+    num_iterations: tf.Tensor
+    num_objective_evaluations: tf.Tensor
+    position: tf.Tensor
+    objective_value: tf.Tensor
+    objective_gradient: tf.Tensor
+    damping: tf.Tensor
+
+
+class Trials(NamedTuple):
+    """What dampings gave that were tried.
+
+    Args:
+        value: The lowest sum of squares.
+        step: Its step, `(n,)`.
+        damping: Its damping.
+        low: The smallest damping that was tried.
+        high: The largest one.
+        num_evaluations: Number of evaluations of the residuals.
+    """
+
+    value: tf.Tensor
+    step: tf.Tensor
+    damping: tf.Tensor
+    low: tf.Tensor
+    high: tf.Tensor
+    num_evaluations: tf.Tensor
+
+
+def check_installed() -> None:
+    """Raises nothing: TensorFlow is all that it needs."""
+
+
+def begin(function: LeastSquares, position: tf.Tensor, num_correction_pairs: int) -> State:
+    """Returns the state at a position; the number of pairs has no meaning here."""
+    del num_correction_pairs
+    value, gradient = function.value_and_gradient(position)
+    return State(
+        converged=tf.constant(False),
+        failed=~is_finite(value, tf.reduce_sum(gradient)),
+        num_iterations=tf.constant(0),
+        num_objective_evaluations=tf.constant(1),
+        position=position,
+        objective_value=value,
+        objective_gradient=gradient,
+        damping=tf.zeros_like(value),
+    )
+
+
+def move(state: State, begun: State) -> State:
+    """Returns the state on other data, with the damping of before."""
+    return begun._replace(damping=state.damping)
+
+
+def advance(
+    function: LeastSquares, state: State, num_iterations: tf.Tensor, tolerance: tf.Tensor
+) -> State:
+    """Returns the state after at most so many iterations more."""
+    limit = state.num_iterations + num_iterations
+
+    def goes_on(state: State) -> tf.Tensor:
+        return (state.num_iterations < limit) & ~state.converged & ~state.failed
+
+    return tf.while_loop(
+        goes_on, lambda state: [_iterate(function, state, tolerance)], [state]
+    )[0]
+
+
+def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> State:
+    """Returns the state after an iteration: with the same position if no step is lower."""
+    residuals, jacobian = function.linearized(state.position)
+    system = DampedSystem(residuals, jacobian)
+    before = tf.reduce_sum(residuals**2)
+    # Of a damping less is lost in rounding; with one above the trace by as much a step is.
+    eps = 2.0**-52 if residuals.dtype == tf.float64 else 2.0**-23
+    bounds = system.trace * eps, system.trace / eps
+    first = tf.where(state.damping > 0.0, state.damping, FIRST_DAMPING * system.trace)
+
+    def tried(damping: tf.Tensor) -> tuple:
+        return system.solve(lambda step: function.residuals(state.position + step), damping)
+
+    best = _lowest(tried, before, tf.clip_by_value(first, *bounds), bounds)
+    good = best.value < before
+    position = tf.where(good, state.position + best.step, state.position)
+    value, gradient = function.value_and_gradient(position)
+    return State(
+        # Where no step of any length is lower, the run finds the position where it was.
+        converged=is_below(tolerance, gradient) | ~good,
+        failed=~tf.math.is_finite(best.value),
+        num_iterations=state.num_iterations + tf.cast(good, tf.int32),
+        num_objective_evaluations=state.num_objective_evaluations
+        + best.num_evaluations
+        + 2,
+        position=position,
+        objective_value=value,
+        objective_gradient=gradient,
+        damping=best.damping,
+    )
+
+
+def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple) -> Trials:
+    """Returns trials whose best damping has a larger and a smaller one beside it.
+
+    Args:
+        tried: Returns value, step and number of evaluations of a damping.
+        before: The value to be below.
+        first: The damping to try first.
+        bounds: The smallest one and the largest one.
+    """
+    smallest, largest = bounds
+
+    def goes_down(now: Trials) -> tf.Tensor:
+        return (now.value < before) & (now.damping == now.low) & (now.low > smallest)
+
+    def goes_up(now: Trials) -> tf.Tensor:
+        is_best = (now.damping == now.high) | ~(now.value < before)
+        return is_best & (now.high < largest)
+
+    def try_one(now: Trials) -> list:
+        is_down = goes_down(now)
+        down, up = tf.maximum(now.low / FACTOR, smallest), now.high * FACTOR
+        damping = tf.where(is_down, down, up)
+        value, step, count = tried(damping)
+        # Less damping must be worth a decomposition: leave less, or take off more.
+        much_lower = value < WORTH_IT * now.value
+        much_lower |= before - now.value < WORTH_IT * (before - value)
+        is_better = (value < now.value) & (much_lower | ~is_down)
+        return [
+            Trials(
+                value=tf.where(is_better, value, now.value),
+                step=tf.where(is_better, step, now.step),
+                damping=tf.where(is_better, damping, now.damping),
+                low=tf.where(is_down, damping, now.low),
+                high=tf.where(is_down, now.high, damping),
+                num_evaluations=now.num_evaluations + count,
+            )
+        ]
+
+    value, step, count = tried(first)
+    begun = Trials(value, step, first, first, first, count)
+    return tf.while_loop(lambda now: goes_down(now) | goes_up(now), try_one, [begun])[0]
+
+
+class Corrections(NamedTuple):
+    """The steps with one matrix.
+
+    Args:
+        count: How many there were.
+        unknown: Of the system, for the latest one.
+        residuals: After the latest one.
+        step: The one with the lowest sum of squares.
+        value: That sum.
+        falls: Whether another one is worth it.
+    """
+
+    count: tf.Tensor
+    unknown: tf.Tensor
+    residuals: tf.Tensor
+    step: tf.Tensor
+    value: tf.Tensor
+    falls: tf.Tensor
+
+
+class DampedSystem:
+    """The equation of a damped step: the normal equation, or its dual if that is smaller.
+
+    Its unknown u is minus the step, or what minus the step is J' times.
+
+    Args:
+        residuals: At the position, `(m,)`.
+        jacobian: There, `(m, n)`.
+    """
+
+    def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor):
+        num_residuals, num_weights = jacobian.shape
+        self._residuals, self._jacobian = residuals, jacobian
+        self._is_dual = num_residuals <= num_weights
+        matrix = tf.matmul(
+            jacobian, jacobian, transpose_a=not self._is_dual, transpose_b=self._is_dual
+        )
+        trace = tf.linalg.trace(matrix)
+        # A decomposition of what is not finite, or of zeros, is an error.
+        usable = tf.math.is_finite(trace) & (trace > 0.0)
+        self.trace = tf.where(usable, trace, tf.ones_like(trace))
+        self._matrix = tf.where(usable, matrix, tf.zeros_like(matrix))
+
+    def solve(self, residuals_after: Callable, damping: tf.Tensor) -> tuple:
+        """Returns the lowest sum of squares, its step, and the number of evaluations.
+
+        Args:
+            residuals_after: Returns the residuals after a step.
+            damping: What is added to the diagonal.
+        """
+        diagonal = tf.linalg.diag_part(self._matrix) + damping
+        inverse = _inverse(tf.linalg.set_diag(self._matrix, diagonal))
+
+        def correct(now: Corrections) -> list:
+            error = self._transposed(now.residuals) - damping * now.unknown
+            unknown = now.unknown + inverse(error)
+            step = self._step(unknown)
+            residuals = residuals_after(step)
+            value = tf.reduce_sum(residuals**2)
+            # Not what is NaN.
+            is_lower = value < now.value
+            falls = (value < WORTH_IT * now.value) & (now.count + 1 < MOST_CORRECTIONS)
+            return [
+                Corrections(
+                    count=now.count + 1,
+                    unknown=unknown,
+                    residuals=residuals,
+                    step=tf.where(is_lower, step, now.step),
+                    value=tf.where(is_lower, value, now.value),
+                    falls=falls,
+                )
+            ]
+
+        unknown = tf.zeros_like(diagonal)
+        infinity = tf.constant(float("inf"), diagonal.dtype)
+        begun = Corrections(
+            tf.constant(0),
+            unknown,
+            self._residuals,
+            self._step(unknown),
+            infinity,
+            tf.constant(True),
+        )
+        end = tf.while_loop(lambda now: now.falls, correct, [begun])[0]
+        return end.value, end.step, end.count
+
+    def _transposed(self, residuals: tf.Tensor) -> tf.Tensor:
+        if self._is_dual:
+            return residuals
+        return tf.linalg.matvec(self._jacobian, residuals, transpose_a=True)
+
+    def _step(self, unknown: tf.Tensor) -> tf.Tensor:
+        if self._is_dual:
+            return -tf.linalg.matvec(self._jacobian, unknown, transpose_a=True)
+        return -unknown
+
+
+def _inverse(matrix: tf.Tensor) -> Callable:
+    """Returns a function that multiplies a vector by the inverse of a matrix."""
+    # Unlike Cholesky's it is no error of TensorFlow where rounding makes a matrix indefinite: such
+    # steps are judged as all others.
+    upper, places = tf.linalg.lu(matrix)
+    # tf.linalg.lu_solve would copy it for each vector.
+    lower = tf.linalg.band_part(upper, -1, 0)
+    lower = tf.linalg.set_diag(lower, tf.ones_like(upper[0]))
+
+    def times(vector: tf.Tensor) -> tf.Tensor:
+        column = tf.gather(vector, places)[:, None]
+        column = tf.linalg.triangular_solve(lower, column, lower=True)
+        return tf.linalg.triangular_solve(upper, column, lower=False)[:, 0]
+
+    return times
