@@ -41,6 +41,7 @@ from keras_smooth.lbfgs.minimizers import quasi_newton
 
 ROOT = Path(__file__).parent.parent
 EVERY, CHUNK, POOL = 500, 50, 10
+CAVITY_DEGREE = 26
 LETTERS = "abcdefghij"
 
 
@@ -64,6 +65,9 @@ class Problem:
         width: Units of a hidden layer.
         num_points: Points of the equation.
         num_outputs: Components of u.
+        coefficient: Where the logarithm of an unknown coefficient begins, None if all are known;
+            the residual has the coefficient as its last argument.
+        observed: Observations of u as rows of coordinates and u, for a term of the loss.
     """
 
     title: str
@@ -81,6 +85,8 @@ class Problem:
     width: int = 20
     num_points: int = 2000
     num_outputs: int = 1
+    coefficient: float | None = None
+    observed: Callable | None = None
 
     def uniform(self, count: int, generator: np.random.Generator) -> np.ndarray:
         """Returns random points of the box."""
@@ -100,6 +106,8 @@ class Problem:
         points = {"inside": self.uniform(count, generator)}
         if self.dirichlet:
             points["faces"] = self.on_faces(count // 4, generator)
+        if self.observed:
+            points["observed"] = self.observed()
         return points
 
     def net(self) -> keras.Model:
@@ -114,12 +122,17 @@ class Problem:
         for _ in range(3):
             hidden = keras_smooth.Dense(self.width, "tanh", dtype="float64")(hidden)
         output = keras_smooth.Dense(self.num_outputs, dtype="float64")(hidden)
+        if self.coefficient is not None:
+            output = Coefficient(self.coefficient, name="coefficient")(output)
         return keras.Model(inputs, self.form(output, *columns))
 
     def residual_of(self, model: keras.Model, points: Any) -> Any:
         """Returns the residual of the equation at points, a row each."""
         values = keras_smooth.partials(model, points, list(self.which), names=self.names)
-        return self.residual(*values, *columns_of(tf.convert_to_tensor(points)))
+        columns = columns_of(tf.convert_to_tensor(points))
+        if self.coefficient is not None:
+            columns.append(ops.exp(model.get_layer("coefficient").logarithm))
+        return self.residual(*values, *columns)
 
     def residuals(self, model: keras.Model, points: dict) -> dict:
         """Returns what is squared in the terms of the loss."""
@@ -127,12 +140,28 @@ class Problem:
         if self.dirichlet:
             expected = self.dirichlet(*columns_of(points["faces"]))
             residuals["faces"] = model(points["faces"]) - expected
+        if self.observed:
+            coordinates, values = points["observed"][:, :-1], points["observed"][:, -1:]
+            residuals["observations"] = model(coordinates) - values
         return residuals
 
     def objective(self, model: keras.Model, points: dict) -> dict:
         """Returns the terms of the loss."""
         residuals = self.residuals(model, points)
         return {name: ops.mean(residual**2) for name, residual in residuals.items()}
+
+
+class Coefficient(keras.layers.Layer):
+    """Returns its inputs; its weight is the logarithm of an unknown coefficient."""
+
+    def __init__(self, start: float, **arguments: Any):
+        super().__init__(dtype="float64", **arguments)
+        self.logarithm = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(start), name="logarithm"
+        )
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
 
 
 def columns_of(points: Any) -> list:
@@ -222,6 +251,70 @@ def spectral(low, high, end, start, symbol, change, num_modes, num_steps, rows=1
     return np.stack([x.ravel(), t.ravel()], axis=1), fine.reshape(-1, 1), error
 
 
+def observed_burgers(viscosity: float, noise: float, count: int) -> np.ndarray:
+    """Returns observations of Burgers' equation with normal noise, as rows of x, t and u."""
+    points, values, _ = cole_hopf(viscosity)
+    generator = np.random.default_rng(2026)
+    chosen = generator.choice(len(points), count, replace=False)
+    noisy = values[chosen] + noise * np.std(values) * generator.normal(size=(count, 1))
+    return np.concatenate([points[chosen], noisy], axis=1)
+
+
+def cavity(reynolds: float) -> tuple:
+    """The stream function of a cavity whose lid has the speed 16 x^2 (1 - x)^2.
+
+    By Galerkin's method, since fourth derivatives are singular at the corners: the function of the
+    boundary values, and products of x^2 (1 - x)^2 T_i(2 x - 1) in x and y, to which Newton's method
+    finds the factors, at ever larger Reynolds numbers.
+    """
+    # Powers of x would lose all digits at such degrees.
+    series = np.polynomial.Chebyshev
+    identity = series.identity([0.0, 1.0])
+    bump = (identity * (1.0 - identity)) ** 2
+
+    def tables(functions, at):
+        return [
+            np.stack([f.deriv(k)(at) if k else f(at) for f in functions]) for k in range(3)
+        ]
+
+    def solution(count):
+        basis = [bump * series.basis(i, [0.0, 1.0]) for i in range(count)]
+        nodes, weights = np.polynomial.legendre.leggauss(2 * count)
+        weights = np.outer(weights, weights).ravel() / 4.0
+        table, of_speed, of_rise = (
+            tables(functions, (nodes + 1.0) / 2.0)
+            for functions in (basis, [16.0 * bump], [identity**2 * (identity - 1.0)])
+        )
+        orders = ((1, 0), (0, 1), (2, 0), (0, 2))
+        x, y, xx, yy = (np.kron(table[i], table[j]) for i, j in orders)
+        lid = [np.outer(of_speed[i], of_rise[j]).ravel() for i, j in orders]
+        laplacian, stiffness = xx + yy, (weights * (xx + yy)) @ (xx + yy).T
+        factors = np.zeros(count**2)
+        for number in [
+            number for number in (1.0, 100.0, 200.0, 400.0) if number <= reynolds
+        ]:
+            for _ in range(20):
+                u_x, u_y = factors @ x + lid[0], factors @ y + lid[1]
+                u_laplacian = factors @ laplacian + lid[2] + lid[3]
+                along = weights * (u_y * x - u_x * y)
+                residual = (
+                    along @ u_laplacian + laplacian @ (weights * u_laplacian) / number
+                )
+                turned = (weights * u_laplacian * x) @ y.T
+                jacobian = along @ laplacian.T + turned - turned.T + stiffness / number
+                step = np.linalg.solve(jacobian, residual)
+                factors = factors - step
+                if np.abs(step).max() < 1e-12 * np.abs(factors).max():
+                    break
+        axis = np.linspace(0.0, 1.0, 101)
+        at_axis = tables(basis, axis)[0]
+        of_lid = np.outer(16.0 * bump(axis), axis**2 * (axis - 1.0))
+        return (at_axis.T @ factors.reshape(count, count) @ at_axis + of_lid).reshape(-1, 1)
+
+    points, fine = grid((0.0, 0.0), (1.0, 1.0), (101, 101)), solution(CAVITY_DEGREE)
+    return points, fine, relative(solution(CAVITY_DEGREE - 6), fine)
+
+
 def real(reference: tuple) -> tuple:
     points, values, error = reference
     return points, values.real, error
@@ -249,6 +342,24 @@ def burgers(viscosity: float, **others: Any) -> Problem:
         residual=lambda u, u_t, u_x, u_xx, x, t: u_t + u * u_x - viscosity * u_xx,
         form=lambda n, x, t: t * n - ops.sin(np.pi * x),
         reference=functools.partial(cole_hopf, viscosity),
+        **others,
+    )  # fmt: skip
+
+
+def navier_stokes(reynolds: float, **others: Any) -> Problem:
+    def residual(psi, x, y, xxx, xyy, xxy, yyy, xxxx, xxyy, yyyy, *_):
+        return y * (xxx + xyy) - x * (xxy + yyy) - (xxxx + 2.0 * xxyy + yyyy) / reynolds
+
+    def form(n, x, y):
+        wall = 16.0 * (x * (1.0 - x)) ** 2
+        return wall * y**2 * (y - 1.0) + wall * (y * (1.0 - y)) ** 2 * n
+
+    return Problem(
+        title=f"cavity, Reynolds number {reynolds:.0f}",
+        names="xy", low=(0.0, 0.0), high=(1.0, 1.0),
+        which=("x", "y", "xxx", "xyy", "xxy", "yyy", "xxxx", "xxyy", "yyyy"),
+        residual=residual, form=form,
+        reference=functools.partial(cavity, reynolds),
         **others,
     )  # fmt: skip
 
@@ -344,7 +455,7 @@ PROBLEMS = {
             -1.0, 1.0, 1.0, lambda x: x**2 * np.cos(np.pi * x),
             lambda k: 5.0 - 1e-4 * k**2, lambda u, _: -5.0 * u**3, 2048, 3200,
         )),
-        published=f"9.4e-7 ({KIYANI})",
+        width=30, published=f"9.4e-7 ({KIYANI})",
     ),
     "korteweg_de_vries": Problem(
         title="Korteweg-de Vries from cos(pi x)", names="xt", low=(-1.0, 0.0), high=(1.0, 1.0),
@@ -355,7 +466,7 @@ PROBLEMS = {
             -1.0, 1.0, 1.0, lambda x: np.cos(np.pi * x),
             lambda k: 1j * 0.022**2 * k**3, lambda u, u_x: -u * u_x, 512, 16_000,
         )),
-        published=f"4.3e-4 ({PIRATE})",
+        width=30, published=f"4.3e-4 ({PIRATE})",
     ),
     "kuramoto_sivashinsky": Problem(
         title="Kuramoto-Sivashinsky", names="xt", low=(-1.0, 0.0), high=(1.0, 1.0),
@@ -368,7 +479,7 @@ PROBLEMS = {
             -1.0, 1.0, 1.0, lambda x: -np.sin(np.pi * x),
             lambda k: 0.5 * k**2 - 0.005 * k**4, lambda u, u_x: -5.0 * u * u_x, 512, 16_000,
         )),
-        published="3.5e-4 (Wang et al., 2022, in windows of time)",
+        width=30, published="3.5e-4 (Wang et al., 2022, in windows of time)",
     ),
     "schroedinger": Problem(
         title="nonlinear Schroedinger", names="xt", low=(-5.0, 0.0), high=(5.0, np.pi / 2.0),
@@ -420,6 +531,15 @@ PROBLEMS = {
         form=lambda n, x, y: (1.0 - x**2) * (1.0 - y**2) * n,
         reference=functools.partial(closed, helmholtz, (-1.0, -1.0), (1.0, 1.0), (101, 101)),
         published="1.5e-3 (Wang, Teng and Perdikaris, 2021)",
+    ),
+    "cavity_100": navier_stokes(100.0, num_points=1000),
+    "cavity_400": navier_stokes(400.0, num_points=1000),
+    "burgers_inverse": dataclasses.replace(
+        burgers(0.01 / np.pi),
+        title="Burgers, viscosity unknown, 2000 values with 1 % noise",
+        residual=lambda u, u_t, u_x, u_xx, x, t, viscosity: u_t + u * u_x - viscosity * u_xx,
+        coefficient=np.log(0.05),
+        observed=functools.partial(observed_burgers, 0.01 / np.pi, 0.01, 2000),
     ),
 }  # fmt: skip
 
@@ -536,8 +656,16 @@ def by_adam_then_lbfgs(run: Run) -> None:
     by_fit_lbfgs(run)
 
 
-def by_scipy(run: Run, method: str) -> None:
-    """A method of SciPy over the same objective, compiled by XLA."""
+def by_scipy(run: Run, method: str, changed: str | None = None) -> None:
+    """A method of SciPy over the same objective, compiled by XLA.
+
+    Args:
+        run: What is solved.
+        method: Name of the method.
+        changed: That of an update of the changed SciPy of Urban et al., which keeps its matrix over
+            draws: github.com/jorgeurban/self_scaled_algorithms_pinns, whose two files replace those
+            of SciPy 1.12 (and NumPy 1.26).
+    """
     import scipy.optimize
 
     variables = run.model.trainable_variables
@@ -555,7 +683,7 @@ def by_scipy(run: Run, method: str) -> None:
         for variable, values, shape in zip(variables, np.split(vector, ends[:-1]), shapes):
             variable.assign(values.reshape(shape))
 
-    points, nit, generator = run.start, 0, np.random.default_rng(0)
+    points, nit, generator, matrix = run.start, 0, np.random.default_rng(0), None
     position = np.concatenate([v.numpy().ravel() for v in variables])
     while True:
         tensors = tf.nest.map_structure(tf.constant, points)
@@ -576,15 +704,29 @@ def by_scipy(run: Run, method: str) -> None:
         options = {"maxiter": EVERY, "gtol": 0.0}
         if method == "L-BFGS-B":
             options |= {"maxcor": 50, "ftol": 0.0, "maxfun": 10**6}
+        if changed:
+            options |= {"method_bfgs": changed, "hess_inv0": matrix}
         result = scipy.optimize.minimize(
             value_and_gradient, position, jac=True, method=method, options=options,
             callback=after_iteration,
         )  # fmt: skip
         position, nit = result.x, next(count) - 1
+        if changed:
+            matrix = positive(result.hess_inv)
         assign(position)
         if run.note(nit):
             return
         points = run.drawn(run.model, points, generator)
+
+
+def positive(matrix: np.ndarray) -> np.ndarray | None:
+    """Returns a matrix as Urban et al. keep it: symmetric, or None if it is not positive."""
+    matrix = (matrix + matrix.T) / 2.0
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return None
+    return matrix
 
 
 OPTIMIZERS = {
@@ -598,6 +740,9 @@ OPTIMIZERS = {
     "Adam, then fit_lbfgs": by_adam_then_lbfgs,
     "SciPy L-BFGS-B": functools.partial(by_scipy, method="L-BFGS-B"),
     "SciPy BFGS": functools.partial(by_scipy, method="BFGS"),
+    "SciPy of Urban et al., SSBroyden2": functools.partial(
+        by_scipy, method="BFGS", changed="SSBroyden2"
+    ),
 }
 
 
@@ -717,6 +862,15 @@ def draw_figure(runs: dict, path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
+def thinned(curve: list) -> list:
+    """Returns the notes of a minute, of those after it each twentieth, and the last one."""
+    return [
+        note
+        for place, note in enumerate(curve)
+        if note[0] < 60.0 or place % 20 == 0 or note is curve[-1]
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
@@ -744,7 +898,7 @@ def main() -> None:
                 line = {
                     "problem": name, "optimizer": optimizer, "seed": seed, "command": command,
                     "seconds": arguments.seconds, "reference": run.reference_error,
-                    "weights": run.model.count_params(), "curve": run.curve,
+                    "weights": run.model.count_params(), "curve": thinned(run.curve),
                 }  # fmt: skip
                 with arguments.record.open("a") as file:
                     file.write(json.dumps(line) + "\n")
