@@ -115,7 +115,8 @@ __all__ = [
 
 def __dir__() -> list[str]:
     """Lists the public names, without the modules and helpers that are imported."""
-    return [*__all__, "__version__"]
+    # Tools such as Sphinx look for `__all__` here.
+    return [*__all__, "__all__", "__doc__", "__version__"]
 
 
 # Type checkers would accept any name if they saw it.
