@@ -51,6 +51,11 @@ class Status(enum.IntEnum):
         8,
         "Interrupted from the keyboard or by an error; the model has the best weights.",
     )
+    RANDOM = (
+        10,
+        "The loss differs from call to call with the same weights. Draw random numbers once, "
+        "outside of it; the seeds of Keras' generators, as in Dropout, are held by the fit.",
+    )
 
     message: str
 
@@ -75,7 +80,7 @@ class Status(enum.IntEnum):
 
 
 # Neither a tolerance nor a limit nor a callback ended the fit.
-BROKEN_OFF = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
+BROKEN_OFF = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE, Status.RANDOM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +125,7 @@ class OptimizeResult(ShownAsTable):
 
     @property
     def failed(self) -> bool:
-        """Whether the line search failed, the position stalled or the loss was not finite."""
+        """Whether the line search failed, the position stalled or the loss was no number."""
         return self.status in BROKEN_OFF
 
     def _table(self) -> Table:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import Minimizer
+from keras_smooth.lbfgs.minimizers.line_search import ROUNDINGS
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.result import OptimizeResult, Status
 from keras_smooth.lbfgs.run.program import ScaledData
@@ -235,7 +236,9 @@ class OptimizationRun:
     def _keep_best(self) -> None:
         latest = self._point()
         finite = np.all(np.isfinite(latest.position)) and math.isfinite(latest.grad_norm)
-        if finite and latest.fun <= self.best.fun:
+        rounding = ROUNDINGS * float(np.finfo(self._dtype).eps) * abs(self.best.fun)
+        is_flatter = latest.grad_norm < self.best.grad_norm
+        if finite and latest.fun <= self.best.fun + (rounding if is_flatter else 0.0):
             self.best = latest
 
     def _judge(self, before: Any) -> None:
@@ -255,7 +258,16 @@ class OptimizationRun:
     def _cause(self, stalled: bool) -> Status:
         if self._minimizer.sees_non_finite(self.best.position, self._data):
             return Status.NON_FINITE
+        if self._is_random():
+            return Status.RANDOM
         return Status.STALLED if stalled else Status.LINE_SEARCH
+
+    def _is_random(self) -> bool:
+        """Returns whether the loss differs from call to call, by more than rounding."""
+        tolerance = math.sqrt(np.finfo(self._dtype).eps)
+        states = (self._minimizer.begin(self.best.position, self._data) for _ in range(2))
+        losses = [float(state.objective_value) for state in states]
+        return not math.isclose(*losses, rel_tol=tolerance)
 
     def _restart(self) -> None:
         self.restarts.append(self.nit)
