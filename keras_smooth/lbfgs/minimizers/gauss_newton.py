@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers.line_search import ROUNDINGS, is_finite
+from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, is_finite
 from keras_smooth.lbfgs.minimizers.quasi_newton import is_below
 
 TAKES_PAIRS = False
@@ -144,7 +144,7 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     def tried(damping: tf.Tensor) -> tuple:
         return system.solve(lambda step: function.residuals(state.position + step), damping)
 
-    level = before * (1.0 + ROUNDINGS * eps)
+    level = before * (1.0 + LOSS_ROUNDINGS * eps)
     best = _lowest(tried, level, tf.clip_by_value(first, *bounds), bounds)
     position = state.position + best.step
     value, gradient = function.value_and_gradient(position)
