@@ -268,7 +268,7 @@ class OptimizationRun:
         The gradient is that if it is no larger than what rounding of the weights changes in it.
         """
         lowered = self._start.loss - self.best.fun
-        if not 0.0 <= lowered <= ROUNDING * self._start.loss:
+        if not abs(lowered) <= ROUNDING * self._start.loss:
             return False
         signs = np.random.default_rng(0).choice([-1.0, 1.0], self.best.position.shape)
         rounded = 1.0 + float(np.finfo(self._dtype).eps) * signs
