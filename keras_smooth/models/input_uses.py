@@ -15,7 +15,8 @@ class Use:
     """How a model uses one of its inputs.
 
     Args:
-        has_units: Whether outputs have derivatives by it: not by indices, as of an Embedding.
+        has_units: Whether it may be scaled: no indices, as of an Embedding, which are whole
+            numbers by which outputs have no derivatives.
         masking: The layer that makes a mask of it, None without one.
     """
 
@@ -35,7 +36,8 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
         ValueError: If a mask depends on an input in another way than by a Masking of it.
     """
     is_structure = checked_inputs.is_structure(x)
-    samples = list(map(_sample, keras.tree.flatten(x) if is_structure else [x], symbols))
+    leaves = keras.tree.flatten(x) if is_structure else [x]
+    samples = list(map(_sample, leaves, symbols))
     packed = keras.tree.pack_sequence_as(x, samples) if is_structure else samples[0]
     makers = list(filter(graph.may_make_mask, references.parts_within(model)))
     with tf.GradientTape(persistent=True) as tape:
@@ -50,10 +52,14 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
         # One that only passes masks on returns None, as it got none.
         if maker.compute_mask(argument, None) is not None
     ]
-    return [
-        _use(tape, sample, outputs, compared) if calls.is_float(sample) else Use(False)
-        for sample in samples
-    ]
+    uses = []
+    for values, sample in zip(leaves, samples):
+        # What Python computes outside of TensorFlow has no derivatives, but units.
+        has_units = calls.is_float(sample) and (
+            _depends(tape, outputs, sample) or not _are_whole(values)
+        )
+        uses.append(Use(has_units, _masking(tape, sample, compared) if has_units else None))
+    return uses
 
 
 def _sample(values: Any, symbol: keras.KerasTensor) -> tf.Tensor:
@@ -62,10 +68,16 @@ def _sample(values: Any, symbol: keras.KerasTensor) -> tf.Tensor:
     return tf.repeat(sample, symbol.shape[0] or 1, axis=0)
 
 
-def _use(tape: tf.GradientTape, sample: tf.Tensor, outputs: list, compared: list) -> Use:
-    if not _depends(tape, outputs, sample):
-        return Use(False)
-    use = Use(True)
+def _are_whole(values: Any) -> bool:
+    values = tf.cast(values, "float64")
+    return bool(tf.reduce_all(values == tf.round(values)))
+
+
+def _masking(
+    tape: tf.GradientTape, sample: tf.Tensor, compared: list
+) -> keras.layers.Masking | None:
+    """Returns the layer that makes a mask of an input, None if there is none."""
+    masking = None
     for maker, argument in compared:
         if not _depends(tape, argument, sample):
             continue
@@ -76,8 +88,8 @@ def _use(tape: tf.GradientTape, sample: tf.Tensor, outputs: list, compared: list
                 "change. Have a keras.layers.Masking do so, as the first layer after the "
                 "Input, or scale x by yourself."
             )
-        use = Use(True, maker)
-    return use
+        masking = maker
+    return masking
 
 
 def _depends(tape: tf.GradientTape, values: Any, sample: tf.Tensor) -> bool:

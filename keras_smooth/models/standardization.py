@@ -30,7 +30,7 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
         model: Built Keras model or layer, with one or several inputs and outputs.
         x: Inputs of it, some or all of the data: an array, or a list or dict of arrays. Integers
             are passed on as they are to an Input of integers, an Embedding (whatever has no
-            derivative by them), and a model without Inputs. So are padded steps, which have the
+            derivative by whole numbers), and a model without Inputs. So are padded steps, which have the
             value of a Masking of the input in all features and do not count in the mean.
         y: Targets, in the structure of the outputs, which move and scale them. Outputs whose
             target is None, or not in a dict, stay as they are, as for the objective of an
@@ -52,7 +52,7 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     >>> net = keras.Sequential([keras.Input((1,), dtype="float64")])
     >>> net.add(keras_smooth.Dense(8, "tanh", dtype="float64"))
     >>> net.add(keras_smooth.Dense(1, dtype="float64"))
-    >>> x = np.linspace(300.0, 400.0, 21)[:, None]
+    >>> x = np.linspace(300.0, 350.0, 21)[:, None]
     >>> y = 1e5 + 20.0 * np.sin(x / 10.0)
     >>> model = keras_smooth.standardized(net, x, y)
     >>> model.compile(loss="mse")
@@ -140,6 +140,8 @@ def _in_units_of(y: Any, outputs: Any) -> Any:
             f"`y` has {len(targets)} arrays, but the model has {len(symbols)} outputs. Pass "
             "targets in the structure of the outputs."
         )
+    if all(target is None for target in targets):
+        raise ValueError("`y` has no targets in it. Pass y=None for outputs as they are.")
     rescaled = [
         symbol if target is None else _in_units_of_targets(target, symbol)
         for symbol, target in zip(symbols, targets)
