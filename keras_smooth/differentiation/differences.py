@@ -45,7 +45,9 @@ _NODE_PARTS = 2**8
 # Standard deviations of the scatter of values that count as an error.
 _DEVIATIONS = 3.0
 # Values that scatter by more than this part of their range are on no polynomial.
-_RESOLVED = 0.05
+_RESOLVED = 0.01
+# An error of this part of the derivative nearby is small enough.
+_ENOUGH = 1e-12
 # Estimates that differ by more of their errors than this contradict each other.
 _CONTRADICTS = 3.0
 # The largest number of rows in one call of a model.
@@ -274,15 +276,16 @@ def _best(
     scatter = np.fmax.accumulate(scatter[::-1])[::-1]
     scatter = _DEVIATIONS * np.linalg.norm(weights) * scatter / scale
     error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
-    error = _with_contradictions(high, error)
     error = np.where(resolved, error, np.inf)
+    error = _with_contradictions(high, error, moves == 0.0)
     # Equal values at all points mean a constant.
     error = np.where((moves == 0.0).all(axis=0), 0.0, error)
     # Values that overflow, or are outside of the domain, are not used.
     error = np.where(np.isfinite(error), error, np.inf)
     nearby = [np.abs(summed(_weights(k, _DEGREES[0], at), changes)) for at in _NEARBY]
     size, variation = np.max(nearby, axis=0), math.factorial(k) * moves / scale
-    place = np.argmin(error, axis=0)[None]
+    # The longest of those with enough digits: near a root shorter ones have ever more of them.
+    place = np.argmin(np.where(error <= _ENOUGH * size, 0.0, error), axis=0)[None]
     longer = np.arange(len(steps)).reshape(-1, *[1] * (place.ndim - 1)) <= place
 
     def best(field: np.ndarray) -> np.ndarray:
@@ -304,14 +307,24 @@ def _with_shorter(combine: Callable, values: np.ndarray) -> np.ndarray:
     return combine(values, np.concatenate([values[1:], values[-1:]]))
 
 
-def _with_contradictions(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Returns the errors of estimates, with what those of shorter steps tell otherwise."""
-    errors = errors.copy()
+def _with_contradictions(
+    values: np.ndarray, errors: np.ndarray, flat: np.ndarray
+) -> np.ndarray:
+    """Returns the errors of estimates, with what those of shorter steps tell otherwise.
+
+    Where nothing moves at short steps, but at longer ones, the model rounds within: there the
+    longer ones tell.
+    """
+    result = errors.copy()
     for shorter in range(1, len(values)):
         apart = np.abs(values[:shorter] - values[shorter])
+        beside = flat[shorter] & ~flat[:shorter]
         # `fmax` leaves out what has no number.
-        errors[:shorter] = np.fmax(errors[:shorter], apart - _CONTRADICTS * errors[shorter])
-    return errors
+        aliased = np.where(beside, 0.0, apart - _CONTRADICTS * errors[shorter])
+        result[:shorter] = np.fmax(result[:shorter], aliased)
+        rounded = np.where(beside, apart - _CONTRADICTS * errors[:shorter], 0.0)
+        result[shorter] = np.fmax(result[shorter], np.fmax.reduce(rounded))
+    return result
 
 
 def _scatter(changes: np.ndarray) -> np.ndarray:
