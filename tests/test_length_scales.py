@@ -120,6 +120,19 @@ def test_columns_of_unlike_scale(lengths, rng):
         assert outcome(of(wrong), x, engine="tape") == "wrong"
 
 
+@pytest.mark.filterwarnings("ignore:.*stopped, replaced or at some points wrong")
+@pytest.mark.filterwarnings("ignore:.*declares another gradient")
+@pytest.mark.parametrize("lengths", COLUMNS, ids=str)
+def test_a_small_derivative_beside_large_ones_has_its_own_limit(lengths, rng):
+    x = np.sort(rng.uniform(0.2, 1.0, (6, 2)), axis=0) * lengths
+
+    def function(x):
+        y = lost(x[:, :1] / lengths[0]) + ops.tanh(x[:, 1:] / lengths[1])
+        return y + 0.0 * ops.sum(x, axis=1, keepdims=True) ** 4
+
+    assert outcome(function, x, engine="tape") == "wrong"
+
+
 DATA = {
     "nm": (0.0, 1e-6),
     "unix time": (1.7e9, 1.0),
@@ -155,9 +168,11 @@ def test_audits_of_what_cannot_be_traced(shift, length):
     x = shift + length * np.linspace(-1.0, 1.0, 9)[:, None]
     layer = Decides(shift, length)
     layer(tf.constant(x))
-    assert keras_smooth.audit(layer, x).layers[0].inference == "checked"
+    row = keras_smooth.audit(layer, x).rows[0]
+    assert row.inference == row.training == "checked"
 
 
+@pytest.mark.filterwarnings("ignore:.*has kinks")
 def test_rounding_within_is_not_the_function():
     """Steps below a rounding to 2^-20 see straight pieces, which tell nothing of the slope."""
 
