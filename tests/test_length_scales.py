@@ -133,6 +133,20 @@ def test_a_small_derivative_beside_large_ones_has_its_own_limit(lengths, rng):
     assert outcome(function, x, engine="tape") == "wrong"
 
 
+def test_columns_that_change_nothing_beside_steep_ones(rng):
+    """Vectorized functions round by place, so that what is constant moves by a rounding."""
+    lengths = np.array([1.0, 1.0, 1e-6])
+
+    def function(x):
+        u = x / lengths
+        steep = 1e6 * ops.tanh(u[:, 2:])
+        lost_digits = ops.sin(u[:, :1]) + ops.exp(u[:, 2:]) - ops.exp(u[:, 2:] / 1.000001)
+        return ops.concatenate([ops.sin(u[:, :1]), steep, lost_digits], axis=1)
+
+    x = rng.uniform(-1, 1, (6, 3)) * lengths
+    assert [outcome(function, x, order) for order in (1, 2, 3)] == 3 * ["verified"]
+
+
 DATA = {
     "nm": (0.0, 1e-6),
     "unix time": (1.7e9, 1.0),

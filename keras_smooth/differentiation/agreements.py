@@ -93,7 +93,8 @@ class Measured:
         most = np.maximum(_TWO_DIGITS * own, _SMALL * size)
         # Sums of directions round: what is in them counts, also where the sum is 0.
         error = np.maximum(self.error, _SUMMED * ROUNDING["float64"] * size)
-        steepest = np.maximum(self.steepest, size)
+        # What is 0 by one column may still round beside what it is by others.
+        steepest = np.maximum(self.steepest, np.max(size, axis=-1, keepdims=True))
         smallest = np.maximum(_SMALL * self.variation, _NOTHING * steepest)
         is_zero = (size <= _FEW * error) & (error <= smallest)
         within = np.minimum(_MOST * own, half_of_digits(k, rounding) * size)

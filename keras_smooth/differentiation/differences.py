@@ -44,6 +44,8 @@ _MOST, _LEAST = 4.0, 2.0**10
 _NODE_PARTS = 2**8
 # Standard deviations of the scatter of values that count as an error.
 _DEVIATIONS = 3.0
+# Roundings within a model that its values scatter by.
+_ROUNDINGS = 4.0
 # Values that scatter by more than this part of their range are on no polynomial.
 _RESOLVED = 0.01
 # An error of this part of the derivative nearby is small enough.
@@ -270,7 +272,9 @@ def _best(
     # At small steps few numbers are left, which are soon the same by chance.
     lost = rounding / 2 * summed(np.abs(weights), sizes)
     scatter = _scatter(changes)
-    rounded = scatter <= rounding * sizes.max(axis=1)
+    # Where y passes through 0 it is rounded as at other points.
+    beside = sizes[0, 0].max(axis=(0, 1))
+    rounded = scatter <= _ROUNDINGS * rounding * np.maximum(sizes.max(axis=1), beside)
     resolved = _with_shorter(np.logical_and, rounded | (scatter <= _RESOLVED * moves))
     # What shorter steps scatter by is there at longer ones.
     scatter = np.fmax.accumulate(scatter[::-1])[::-1]
