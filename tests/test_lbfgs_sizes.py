@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 from lbfgs_nets import X, Y, dense, fit, same_weights
 
+import keras_smooth
 from keras_smooth import Status
 
 POWERS = (2.0**-100, 2.0**66)
@@ -119,3 +120,51 @@ def test_a_run_goes_on_in_its_own_units(tmp_path):
     for epochs in (4, 8, 150):
         _, result = minimized(make=net, epochs=epochs, tolerance=1e-3, **arguments)
     assert result == whole and result.status == Status.TOLERANCE
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "bfgs", "broyden", "tfp_lbfgs"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_fit_that_begins_at_the_minimum_is_a_success(method, dtype):
+    x = np.linspace(-1.0, 1.0, 50)
+    model = keras.Sequential(
+        [keras.Input((2,), dtype=dtype), keras.layers.Dense(1, dtype=dtype)]
+    )
+    model.compile(loss="mse")
+    rows, y = np.c_[x, x**2], np.exp(x)[:, None]
+    arguments = {"epochs": 200, "method": method, "verbose": 0, "jit_compile": False}
+    # The loss at the minimum is not 0, so that rounding ends the descent.
+    keras_smooth.fit_lbfgs(model, rows, y, **arguments)
+    again = keras_smooth.fit_lbfgs(model, rows, y, **arguments, throw=True).result
+    assert again.success and again.status in (Status.ROUNDING, Status.TOLERANCE)
+    exact = np.linalg.lstsq(np.c_[rows, np.ones(50)], y)[0]
+    # The root of float32's rounding, and of its condition.
+    np.testing.assert_allclose(
+        np.ravel(model.get_weights()[0]),
+        exact[:2, 0],
+        rtol=1e-3 if dtype == "float32" else 1e-7,
+    )
+
+
+def test_a_fit_that_has_stalled_far_from_a_minimum_is_none():
+    def objective(model, x):
+        # A kink in a steep slope: no step is lower, and the gradient is large.
+        w = model.trainable_variables[0].value
+        return ops.sum(ops.abs(w)) + ops.sum(
+            ops.abs(10.0 * w + 1e-3 * ops.roll(w, 1, axis=0))
+        )
+
+    model = keras.Sequential([keras.Input((3,), dtype="float64")])
+    model.add(
+        keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros", dtype="float64")
+    )
+    model.trainable_variables[0].assign([[1e-9], [-1e-9], [1e-9]])
+    for _ in range(2):
+        result = keras_smooth.fit_lbfgs(
+            model,
+            np.ones((2, 3)),
+            objective=objective,
+            epochs=50,
+            verbose=0,
+            jit_compile=False,
+        ).result
+    assert result.status != Status.ROUNDING

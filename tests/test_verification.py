@@ -303,7 +303,7 @@ def test_kinks_between_the_points_are_told(name):
     model, x = KINKS[name](), np.array([[0.31, -0.72], [-0.55, 0.43]])
     # A first derivative of straight pieces is what it is.
     keras_smooth.gradient(model, x, verify=True)
-    with pytest.warns(UserWarning, match="has kinks"):
+    with pytest.warns(UserWarning, match="operations with kinks"):
         keras_smooth.hessian(model, x, verify=True)
     # Once for each model.
     keras_smooth.hessian(model, x, verify=True)
@@ -367,3 +367,38 @@ def test_one_number_for_all_samples_is_an_error(x):
     for engine in ("auto", "tape", "jet"):
         with pytest.raises(ValueError, match="one number for all samples"):
             keras_smooth.gradient(lambda x: ops.sum(x**2), x, engine=engine)
+
+
+def implicit(x):
+    """The root of u^3 = x + 3 by one step of Newton's method: right in the first order alone."""
+    u = tf.constant(np.cbrt(np.asarray(x) + 3.0))
+    return u - (u**3 - x - 3.0) / (3.0 * u**2)
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
+def test_all_orders_and_points_are_compared_of_what_python_computes():
+    x = np.linspace(-1.0, 1.0, 3001)[:, None]
+    exact = (x + 3.0) ** (-2 / 3) / 3.0
+    np.testing.assert_allclose(keras_smooth.gradient(implicit, x), exact, rtol=1e-12)
+    with pytest.raises(TypeError, match="order 2 is wrong.*keras.ops"):
+        keras_smooth.derivatives(lambda x: implicit(x) + x**2, x)
+    with pytest.raises(TypeError, match="order 1 is wrong.*keras.ops"):
+        keras_smooth.gradient(
+            lambda x: x**2 + tf.constant(np.maximum(np.asarray(x) - 0.8, 0)), x
+        )
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot trace it:UserWarning")
+def test_numpy_is_named_in_graphs_objectives_and_lost_derivatives(x):
+    with pytest.raises(ValueError, match="keras.ops in the place of NumPy"):
+        keras_smooth.gradient(lambda x: tf.constant(np.sin(x)), x)
+    with pytest.raises(ValueError, match="keras.ops in the place of NumPy"):
+        tf.function(lambda x: keras_smooth.gradient(by_numpy, x))(np.ones((3, 2)))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "tanh")])
+    for objective in (
+        lambda model, x: ops.mean(np.sin(model(x))),
+        lambda model, x: ops.mean(model(x)) * float(x[0, 0]),
+        lambda model, x: ops.mean(model(x) * x.numpy()),
+    ):
+        with pytest.raises(ValueError, match="keras.ops in the place of NumPy"):
+            keras_smooth.fit_lbfgs(model, np.ones((3, 1)), objective=objective, verbose=0)

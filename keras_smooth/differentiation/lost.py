@@ -10,6 +10,7 @@ from keras_smooth import registry
 from keras_smooth.differentiation.points import Points
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.models import graph
+from keras_smooth.models.tracing import PYTHON_COMPUTES
 
 
 class LostError(ValueError):
@@ -54,6 +55,10 @@ class Ways:
         if row is not None:
             return row
         if not self._is_zero(order, output, inputs):
+            if self.traces.hides_values(self.points):
+                raise LostError(
+                    f"The derivative of order {order} is lost. {PYTHON_COMPUTES}"
+                )
             raise LostError(
                 lost(self.model, order, "TensorFlow finds no path from x to it")
             )

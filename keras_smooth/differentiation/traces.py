@@ -13,7 +13,11 @@ from keras_smooth.differentiation import rules
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls, own_call
 from keras_smooth.models.identity import identity
-from keras_smooth.models.tracing import PYTHON_DECIDES
+from keras_smooth.models.tracing import (
+    PYTHON_COMPUTES,
+    PYTHON_DECIDES,
+    computes_with_values,
+)
 from keras_smooth.operations import registered
 
 # Tracing costs as much as derivatives at some hundred points.
@@ -106,6 +110,8 @@ class Traces:
             decides = isinstance(error, tf.errors.OperatorNotAllowedInGraphError)
             if decides and not tf.executing_eagerly():
                 raise ValueError(PYTHON_DECIDES) from error
+            if computes_with_values(error) and not tf.executing_eagerly():
+                raise ValueError(PYTHON_COMPUTES) from error
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})"

@@ -15,6 +15,7 @@ from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.in_float64 import in_float64
 from keras_smooth.models import calls
+from keras_smooth.models.tracing import PYTHON_COMPUTES
 from keras_smooth.operations import rows
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
 from keras_smooth.presentation.warn import advice
@@ -173,28 +174,31 @@ def certified(evaluation: Evaluation) -> VerifiedDerivatives:
 def check_hidden(evaluation: Evaluation) -> None:
     """Raises if tapes do not see all that a function computes, as where it calls NumPy.
 
-    A function that cannot be traced, but for decisions of Python, is compared with differences
+    A function that cannot be traced, except for decisions of Python, is compared with differences
     along one direction at some points.
 
     Raises:
-        TypeError: If the first derivatives differ.
+        TypeError: If the derivatives differ.
     """
     if not evaluation.traces.hides_values(evaluation.points):
         return
-    points = evaluation.points.rows(slice(_SOME))
+    # From all places: what is hidden may be so beyond a threshold only.
+    num_points = int(evaluation.points.flat[0].shape[0])
+    chosen = np.unique(np.linspace(0, num_points - 1, min(num_points, _SOME)).astype(int))
+    points = evaluation.points.at([tf.gather(x, chosen) for x in evaluation.points.flat])
     rng = np.random.default_rng(_SEED)
     directions = tuple(tf.cast(rng.normal(size=x.shape), x.dtype) for x in points.moving)
-    first = Evaluation(
-        tasks.directional(1), evaluation.model, points, "tape", directions=directions
-    )
-    row = calls.without_trace(lambda: compared(first, first.result()).agreements[-1])
-    if is_wrong(row):
-        raise TypeError(
-            f"{evaluation.traces.name}: the derivative of order 1 is wrong by "
-            f"{row.difference:.1e}, since TensorFlow does not see all that is computed. Use "
-            "keras.ops in the place of NumPy and math, such as keras.ops.sin for np.sin, and "
-            "no `.numpy()` or `float()` of what depends on x."
-        )
+    along = Evaluation(
+        tasks.directional(evaluation.order), evaluation.model, points, "tape",
+        directions=directions,
+    )  # fmt: skip
+    agreements = calls.without_trace(lambda: compared(along, along.result()).agreements)
+    for order, row in enumerate(agreements):
+        if is_wrong(row):
+            raise TypeError(
+                f"{evaluation.traces.name}: the derivative of order {order} is wrong by "
+                f"{row.difference:.1e}. {PYTHON_COMPUTES}"
+            )
 
 
 @advice
@@ -205,10 +209,11 @@ def _advise_on_kinks(model: Callable, order: int) -> str | None:
     if not kinds:
         return None
     return (
-        f"{getattr(model, 'name', 'The function')} has kinks ({', '.join(kinds)}). At the points "
-        f"the derivatives of order {order} agree with differences of the model, and of a "
-        "network of straight pieces they are 0 there: the kinks between them hold what is "
-        "missing. keras_smooth.audit names the layers, keras_smooth.smoothen replaces them."
+        f"{getattr(model, 'name', 'The function')} contains operations with kinks "
+        f"({', '.join(kinds)}). At the points the derivatives of order {order} agree with "
+        "differences of the model, but those of straight pieces are 0 between the kinks. "
+        "keras_smooth.audit names the layers where kinks matter, keras_smooth.smoothen replaces "
+        "them."
     )
 
 
@@ -255,7 +260,7 @@ def _check(evaluation: Evaluation) -> None:
 
 
 # So many points tell whether something is hidden.
-_SOME = 16
+_SOME = 256
 # Signs for errors of unknown sign that go through a sum of directions.
 _SEED, _DRAWS = 0, 16
 

@@ -51,6 +51,11 @@ class Status(enum.IntEnum):
         8,
         "Interrupted from the keyboard or by an error; the model has the best weights.",
     )
+    ROUNDING = (
+        9,
+        "The fit began where the gradient is 0 up to rounding: the loss cannot become lower in "
+        "this precision.",
+    )
 
     message: str
 
@@ -74,6 +79,7 @@ class Status(enum.IntEnum):
         return status
 
 
+SUCCESSES = (Status.TOLERANCE, Status.TARGET, Status.ROUNDING)
 # Neither a tolerance nor a limit nor a callback ended the fit.
 BROKEN_OFF = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
 
@@ -86,8 +92,8 @@ class OptimizeResult(ShownAsTable):
     field.
 
     Args:
-        success: Whether the gradient is below the tolerance, or the loss has reached the
-            target.
+        success: Whether the gradient is below the tolerance, or was 0 up to rounding at the
+            start, or the loss has reached the target.
         status: A number of `keras_smooth.Status`, which says why the fit ended.
         message: The status in words, with advice.
         fun: The loss at the final weights. Callbacks that set weights at the end of the

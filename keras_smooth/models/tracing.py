@@ -12,6 +12,20 @@ PYTHON_DECIDES = (
     "keras.ops.while_loop there."
 )
 
+PYTHON_COMPUTES = (
+    "Python computes with values, which TensorFlow does not see. Use keras.ops in the place of "
+    "NumPy and math, such as keras.ops.sin for np.sin, and no `.numpy()` or `float()` of what "
+    "depends on x."
+)
+# What Python and TensorFlow say of symbols in the place of values.
+_OF_SYMBOLS = ("NumPy", "'numpy'", "SymbolicTensor")
+
+
+def computes_with_values(error: Exception) -> bool:
+    """Returns whether an error is that of a graph in which Python asks for values."""
+    kinds = NotImplementedError | AttributeError | TypeError
+    return isinstance(error, kinds) and any(word in str(error) for word in _OF_SYMBOLS)
+
 
 def traced(function: Callable, **options: Any) -> Callable:
     """Returns a function as a `tf.function`, without autograph.
@@ -30,5 +44,9 @@ def traced(function: Callable, **options: Any) -> Callable:
             return function(*args, **kwargs)
         except tf.errors.OperatorNotAllowedInGraphError as error:
             raise ValueError(PYTHON_DECIDES) from error
+        except (NotImplementedError, AttributeError, TypeError) as error:
+            if not computes_with_values(error):
+                raise
+            raise ValueError(PYTHON_COMPUTES) from error
 
     return tf.function(functools.partial(told), autograph=False, **options)

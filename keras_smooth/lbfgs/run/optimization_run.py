@@ -8,9 +8,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import Minimizer
+from keras_smooth.lbfgs.minimizers.line_search import ROUNDING
 from keras_smooth.lbfgs.request import Request
-from keras_smooth.lbfgs.result import OptimizeResult, Status
+from keras_smooth.lbfgs.result import SUCCESSES, OptimizeResult, Status
 from keras_smooth.lbfgs.run.program import ScaledData
+
+# What is computed from rounded weights is rounded as well. In float32 the rounding of a steep
+# direction may hide the slope along a flat one, as in problem 10 of More, Garbow and Hillstrom.
+_ROUNDINGS = {"float64": 10.0, "float32": 1.0}
 
 
 class Best(NamedTuple):
@@ -147,7 +152,7 @@ class OptimizationRun:
         """Returns the result of the run."""
         status = Status.ITERATION_LIMIT if self.status is None else self.status
         return OptimizeResult(
-            success=status in (Status.TOLERANCE, Status.TARGET),
+            success=status in SUCCESSES,
             status=int(status),
             message=" ".join([*self._restarts_in_words(), status.in_dtype(self._dtype)]),
             fun=self.best.fun,
@@ -246,11 +251,34 @@ class OptimizationRun:
         stalled = bool(tf.reduce_all(self.state.position == before.position))
         if not (self.state.failed or self.state.converged or stalled):
             return
+        if self._began_at_rounding():
+            self.status = Status.ROUNDING
+            return
         empty = int(self.state.num_iterations) == 0
         if empty or len(self.restarts) >= self._request.max_restarts:
             self.status = self._cause(stalled and not self.state.failed)
         else:
             self._restart()
+
+    def _began_at_rounding(self) -> bool:
+        """Returns whether the loss has not become lower, and rounding is all of the gradient.
+
+        The gradient is that if it is no larger than what rounding of the weights changes in it.
+        """
+        lowered = self._start.loss - self.best.fun
+        if not 0.0 <= lowered <= ROUNDING * self._start.loss:
+            return False
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], self.best.position.shape)
+        rounded = 1.0 + float(np.finfo(self._dtype).eps) * signs
+        gradients = [
+            self._minimizer.begin(position, self._data).objective_gradient
+            for position in (
+                self.best.position,
+                self.best.position * tf.constant(rounded, self._dtype),
+            )
+        ]
+        change = _largest(gradients[1] - gradients[0])
+        return _largest(gradients[0]) <= _ROUNDINGS[self._dtype] * change
 
     def _cause(self, stalled: bool) -> Status:
         if self._minimizer.sees_non_finite(self.best.position, self._data):
