@@ -70,16 +70,12 @@ def test_size_is_that_nearby(k):
 
 
 def test_variation_is_by_the_step():
-    """Of a straight line: k! 1.2 |slope| h / h^k at the middle of the interval beside 0."""
+    """Of a straight line: k! 1.2 |slope| h / h^k; longer steps vary less where k > 1."""
     for k, row in enumerate(estimates(lambda x: 7.0 * x, [0.5])[1:], 1):
-        # The farthest node is 1.2 steps away, but for cos(pi / 30).
-        reach = 0.2 + math.cos(math.pi / 30)
+        reach = NODES.max()
         expected = math.factorial(k) * 7.0 * reach * row.step ** (1 - k)
         np.testing.assert_allclose(row.variation, expected, rtol=1e-9)
-        np.testing.assert_allclose(
-            row.steepest,
-            math.factorial(k) * 7.0 * reach * STEPS[-1 if k > 1 else 1] ** (1 - k),
-        )
+        np.testing.assert_allclose(row.steepest, row.variation, rtol=1e-9)
     assert np.all(estimates(lambda x: 7.0 * x, [0.5])[2].size < 1e-10)
 
 
@@ -138,21 +134,35 @@ def test_kinks_have_errors_at_all_steps():
         assert row.error > 0.1 * slope and row.error > 1e3 * row.rounding
 
 
-# Points, largest and smallest step at most.
+# Points, direction, largest and smallest step and the length with four steps to 1/64 of it.
 LADDERS = {
-    "unit": ([[1.0]], 3.0, 1e-4),
-    "origin": ([[0.0]], 3.0, 1e-4),
-    "large": ([[-1e5], [1.0]], 3e5, 1e-4),
-    "small": ([[1e-4]], 3.0, 1e-8),
+    "unit": ([[1.0]], [1.0], 4.0, 2.0**-42, 4.0),
+    "origin": ([[0.0]], [1.0], 4.0, 2.0**-42, 4.0),
+    "a long way off": ([[1e5], [1e5 + 1.0]], [1.0], 2.0**19, 2.0**-25, 4.0),
+    "small": ([[1e-4]], [1.0], 4.0, 2.0**-55, 2.0**-11),
+    "small column": ([[1.0, 1e-6], [2.0, 3e-6]], [0.0, 1.0], 4.0, 2.0**-60, 2.0**-17),
+    "long direction": ([[1.0]], [2.0], 2.0, 2.0**-43, 2.0),
 }
 
 
 @pytest.mark.parametrize("name", LADDERS)
 def test_ladder(name):
-    x, largest, smallest = LADDERS[name]
-    steps = differences.ladder(checked_points(tf.sin, np.array(x)))
-    assert steps[0] == largest and smallest / 3 < steps[-1] <= smallest
-    np.testing.assert_allclose(steps[:-1] / steps[1:], 3.0)
+    x, direction, largest, smallest, length = LADDERS[name]
+    points = checked_points(tf.sin, np.array(x))
+    steps = differences.ladder(points, [tf.constant([[direction]], "float64")])
+    assert steps.shape[1:] == (1, len(x))
+    steps = steps[:, 0, 0]
+    assert steps[0] == largest and steps[-1] == smallest
+    assert np.all((steps[:-1] / steps[1:] >= 1.0) & (steps[:-1] / steps[1:] <= 16.0))
+    assert {length * 4.0**-k for k in range(4)} <= set(steps)
+
+
+def test_places_on_axes_are_exact():
+    x, steps = np.array([[0.7], [1e5 + 0.3], [3e-6]]), 2.0 ** np.arange(-60.0, 3.0)
+    for value in x.ravel():
+        steps_there = steps[steps >= 2.0**10 * np.spacing(value)]
+        places = np.multiply.outer(steps_there[steps_there < value], NODES)
+        assert np.all((value + places) - value == places)
 
 
 @pytest.mark.parametrize("most", [1, 4, 7, 100])
@@ -167,7 +177,7 @@ def test_calls_of_the_model_are_of_limited_size(monkeypatch, most):
 
     points = checked_points(model, x)
     directions = [tf.constant([[[1.0, 0.0]], [[0.5, 0.5]]], "float64")]
-    steps = np.array([2.0, 1.0])
+    steps = np.broadcast_to([[[2.0]], [[1.0]]], (2, 2, 3))
     for rows, numbers in ((most, 10**6), (10**6, 2 * most)):
         monkeypatch.setattr(differences, "_ROWS_AT_A_TIME", rows)
         monkeypatch.setattr(differences, "_NUMBERS_AT_A_TIME", numbers)
@@ -175,7 +185,7 @@ def test_calls_of_the_model_are_of_limited_size(monkeypatch, most):
         (values,) = differences._along_lines(model, points, directions, steps)
         # The first are of the points themselves, and of one more.
         assert sizes[:3] == [3, 4, 3] and max(sizes[3:]) <= most
-        t = steps[:, None] * NODES
-        moved = x + t[..., None, None, None] * np.asarray(directions[0])
+        t = steps[:, None] * NODES[:, None, None]
+        moved = x + t[..., None] * np.asarray(directions[0])
         expected = np.stack([moved[..., 0] * moved[..., 1], moved[..., 0]], axis=-1)
         np.testing.assert_allclose(values, expected, atol=1e-14)

@@ -261,6 +261,15 @@ def test_other_inputs_are_no_cause_for_a_word(name):
     assert not said(model, Y, x, ABOUT_INPUTS)
 
 
+def test_a_standardized_model_is_not_told_to_become_one():
+    """Its scales are of other data."""
+    for y, x, words in [(Y, WIDE, ABOUT_INPUTS), (1e6 * Y, X, "targets have mean")]:
+        model = keras_smooth.standardized(net(), X, Y)
+        model.compile(loss="mse")
+        (found,) = said(model, y, x, words)
+        assert "for other data" in found and "standardized(model" not in found
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:What reaches the layer")
 @pytest.mark.parametrize("name", ["wide", "far off"])

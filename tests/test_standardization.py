@@ -7,11 +7,13 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_smooth
 
 L, FLOAT64 = keras.layers, {"dtype": "float64"}
 Z = np.linspace(-2.0, 2.0, 21)[:, None]
+KINDS = (np.arange(21) % 3)[:, None]
 
 
 def dense(units, activation=None, seed=0, **arguments):
@@ -133,8 +135,8 @@ def two_inputs(as_dict):
 
 @pytest.mark.parametrize("as_dict", [True, False])
 def test_several_inputs_and_outputs(as_dict):
-    """Integers go through as they are."""
-    a, b, k = 1e3 + Z, 1e-3 * Z, (np.arange(21) % 3)[:, None]
+    """Those of integers get them as they are."""
+    a, b, k = 1e3 + Z, 1e-3 * Z, KINDS
     p, q = 1e6 * np.sin(Z), 5.0 + Z**2
     x, y = [a, b, k], [p, q]
     inner = [(a - a.mean()) / a.std(), (b - b.mean()) / b.std(), k]
@@ -148,24 +150,195 @@ def test_several_inputs_and_outputs(as_dict):
         np.testing.assert_allclose(value, of_network, rtol=1e-10)
 
 
+# Padded sequences: mask value, data of the steps. The mean of the second is a number of it, where
+# what the network gets is the mask value.
+rng = np.random.default_rng(0)
+STEPS = {
+    "two features": (0.0, rng.normal(5.0, 2.0, (20, 6, 2))),
+    "steps at the mean": (0.0, 4.0 + np.arange(120).reshape(20, 6, 1) % 3),
+    "another value": (-1.0, rng.normal(5.0, 2.0, (20, 6, 1))),
+}
+LENGTHS = np.arange(20) % 6 + 1
+
+
+def padded(name):
+    value, steps = STEPS[name]
+    is_data = np.arange(6) < LENGTHS[:, None]
+    return np.where(is_data[..., None], steps, value), steps[is_data], is_data
+
+
+def masked(value=0.0, features=2, dtype="float64"):
+    gru = L.GRU(4, kernel_initializer=keras.initializers.GlorotUniform(3), dtype=dtype)
+    parts = L.Masking(value, dtype=dtype), gru, L.Dense(1, dtype=dtype)
+    return keras.Sequential([keras.Input((None, features), dtype=dtype), *parts])
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_padded_steps_stay_padded_and_do_not_count(name):
+    x, data, is_data = padded(name)
+    network = masked(STEPS[name][0], x.shape[-1])
+    y = x.sum((1, 2))[:, None]
+    model = keras_smooth.standardized(network, x, y)
+    values = np.asarray(model(x))
+    for row, length in enumerate(LENGTHS):
+        alone = model(x[row : row + 1, :length])
+        np.testing.assert_allclose(values[row], alone[0], rtol=1e-13)
+    inner = (x - data.mean(axis=0)) / data.std(axis=0)
+    # The network sees a step that has the mask value at a distance of rounding from it.
+    inner = np.where(is_data[..., None], inner + (inner == STEPS[name][0]) * 1e-12, x)
+    inner[~is_data] = STEPS[name][0]
+    expected = y.mean() + y.std() * np.asarray(network(inner))
+    # Rounding, and weights of about 1 times that distance.
+    np.testing.assert_allclose(
+        values, expected, rtol=0, atol=1e-11 * np.abs(expected).max()
+    )
+
+
+@pytest.mark.parametrize("engine", ["tape", "jet", "auto"])
+def test_derivatives_of_padded_sequences(engine):
+    """Of padding they are 0; of data those of the sequence without it."""
+    x, _, is_data = padded("steps at the mean")
+    model = keras_smooth.standardized(masked(features=1), x)
+    seed = np.where(is_data[..., None], 1.0, 5.0)
+    _, slope, curvature = keras_smooth.directional(model, x, seed, 2, engine=engine)
+    for row in range(6):
+        short = x[row : row + 1, : LENGTHS[row]]
+        _, first, second = keras_smooth.directional(
+            model, short, np.ones_like(short), 2, engine="tape"
+        )
+        np.testing.assert_allclose(slope[row], first[0], rtol=1e-12)
+        np.testing.assert_allclose(curvature[row], second[0], rtol=1e-12)
+
+
+def images():
+    convolution = L.Conv2D(2, 3, **FLOAT64)
+    return keras.Sequential([keras.Input((4, 4, 2), **FLOAT64), convolution, L.Flatten()])
+
+
+def embedding(**arguments):
+    parts = L.Embedding(5, 2, **arguments), L.GRU(2), L.Dense(1)
+    # Its Input is in float32, as Keras makes it.
+    model = keras.Sequential(parts)
+    model(INDICES)
+    return model
+
+
+INDICES = rng.integers(0, 5, (9, 3))
+YEARS = np.arange(1950, 2020)[:, None]
+# Integers for a network: whether it gets them in standardized numbers.
+INTEGERS = {
+    "years": (sequential, YEARS, True),
+    "images": (images, rng.integers(0, 255, (9, 4, 4, 2)).astype("uint8"), True),
+    "indices": (embedding, INDICES, False),
+    "indices as floats": (embedding, INDICES.astype("float32"), False),
+    "indices with padding": (lambda: embedding(mask_zero=True), INDICES, False),
+    "a model without Input": (subclassed, YEARS, False),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_are_scaled_if_the_network_takes_floats(name):
+    make, x, is_scaled = INTEGERS[name]
+    network = make()
+    columns = x.reshape(-1, x.shape[-1]).astype("float64")
+    inner = (x - columns.mean(axis=0)) / columns.std(axis=0) if is_scaled else x
+    found = keras_smooth.standardized(network, x)(x)
+    np.testing.assert_allclose(found, network(inner), rtol=1e-12, atol=1e-12)
+
+
+def test_what_python_computes_is_scaled():
+    class Outside(L.Layer):
+        def call(self, x):
+            y = tf.numpy_function(np.tanh, [x], tf.float64) if tf.is_tensor(x) else x
+            return keras.ops.reshape(y, keras.ops.shape(x))
+
+    network = keras.Sequential([keras.Input((1,), **FLOAT64), Outside(**FLOAT64)])
+    x = 300.0 + Z
+    model = keras_smooth.standardized(network, x)
+    np.testing.assert_allclose(model(x), np.tanh((x - x.mean()) / x.std()), rtol=1e-12)
+
+
+def passes_on(**arguments):
+    class Layer(L.Layer):
+        def call(self, x):
+            return x
+
+        def compute_mask(self, x, mask=None):
+            return mask
+
+    return Layer(**arguments)
+
+
+def test_a_layer_that_makes_no_mask_is_no_obstacle():
+    network = keras.Sequential(
+        [keras.Input((1,), **FLOAT64), passes_on(**FLOAT64), *layers()]
+    )
+    keras_smooth.standardized(network, Z)
+
+
+# Targets of the outputs p and q, by dict or list: which of them are scaled.
+SOME_TARGETS = {
+    "no key": (True, {"q": 5.0 + Z}, "q"),
+    "None in a dict": (True, {"p": 1e6 * Z, "q": None}, "p"),
+    "None in a list": (False, [None, 5.0 + Z], "q"),
+}
+
+
+@pytest.mark.parametrize("name", SOME_TARGETS)
+def test_outputs_without_targets_stay_as_they_are(name):
+    as_dict, y, scaled = SOME_TARGETS[name]
+    network = two_inputs(as_dict)
+    x = [Z, Z, KINDS]
+    x = dict(zip("abk", x)) if as_dict else x
+    outputs = keras.tree.flatten(keras_smooth.standardized(network, x, y)(x))
+    plain = keras.tree.flatten(keras_smooth.standardized(network, x)(x))
+    for key, found, before in zip("pq", outputs, plain):
+        assert (key in scaled) != np.array_equal(found, before)
+
+
+# Scale and mean of x and of y, and what is said to be rounded in float32.
+ROUNDED = {
+    "x": (1.0, 1e5, 1.0, 0.0, "x is rounded to float32"),
+    "y": (1.0, 0.0, 0.01, 1e5, "`y` is rounded to float32"),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_digits_that_float32_loses_are_said(name):
+    scale, mean, of_y, mean_of_y, words = ROUNDED[name]
+    x, y = mean + scale * Z, mean_of_y + of_y * Z
+    with pytest.warns(UserWarning, match=words):
+        keras_smooth.standardized(sequential("float32"), x, y)
+    # An error in the tests.
+    keras_smooth.standardized(sequential(), x, y)
+
+
 LOADED = """
 import keras, keras_smooth, numpy as np
-model = keras.saving.load_model("model.keras")
-print(*(np.asarray(d).tobytes().hex() for d in keras_smooth.derivatives(model, np.load("x.npy"))))
+for name in "dense", "masked":
+    model = keras.saving.load_model(name + ".keras")
+    derivatives = keras_smooth.directional(model, *np.load(name + ".npy"), 2)
+    print(*(np.asarray(d).tobytes().hex() for d in derivatives))
 """
 
 
 def test_another_process_loads_it(tmp_path):
-    x, y = of_size("large")
-    model = keras_smooth.standardized(sequential(), x, y)
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "x.npy", x)
+    expected = []
+    sequences = padded("two features")[0]
+    for name, network, (x, y) in [
+        ("dense", sequential(), of_size("large")),
+        ("masked", masked(), (sequences, sequences.sum((1, 2))[:, None])),
+    ]:
+        model = keras_smooth.standardized(network, x, y)
+        model.save(tmp_path / f"{name}.keras")
+        np.save(tmp_path / f"{name}.npy", [x, np.ones_like(x)])
+        derivatives = keras_smooth.directional(model, x, np.ones_like(x), 2)
+        expected += [np.asarray(d).tobytes().hex() for d in derivatives]
     output = subprocess.run(
         [sys.executable, "-c", LOADED], cwd=tmp_path, check=True, text=True,
         stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ).stdout  # fmt: skip
-    derivatives = keras_smooth.derivatives(model, x)
-    assert output.split()[-3:] == [np.asarray(d).tobytes().hex() for d in derivatives]
+    assert output.split()[-6:] == expected
 
 
 def test_float32_and_its_copy_in_float64():
@@ -188,10 +361,30 @@ def test_the_weights_are_shared():
     assert all(a is b for a, b in zip(model.weights, network.weights, strict=True))
 
 
+def mask_of_own():
+    class Own(L.Layer):
+        def call(self, x):
+            return x
+
+        def compute_mask(self, x, mask=None):
+            return keras.ops.any(x != 0.0, axis=-1)
+
+    return behind(Own(name="own", **FLOAT64))
+
+
+def behind(*parts):
+    return keras.Sequential([keras.Input((6, 1), **FLOAT64), *parts, L.GRU(2, **FLOAT64)])
+
+
+def mask_inside():
+    return behind(L.Dense(1, **FLOAT64), L.Masking(name="inside", **FLOAT64))
+
+
 def unbuilt():
     return keras.Sequential([dense(1)])
 
 
+SEQUENCES = np.ones((3, 6, 1))
 REFUSED = {
     "a function": (lambda: np.sin, Z, None, TypeError, "must be a Keras model or layer"),
     "not built": (unbuilt, Z, None, ValueError, "has no weights yet"),
@@ -200,6 +393,10 @@ REFUSED = {
     "NaN in y": (sequential, Z, np.full((3, 1), np.nan), ValueError, "`y` must be finite"),
     "words": (sequential, Z, [["a"]], TypeError, "`y` must hold real numbers"),
     "too many targets": (sequential, Z, [Z, Z], ValueError, "2 arrays, .* 1 outputs"),
+    "a mask of its own": (mask_of_own, SEQUENCES, None, ValueError, "'own' makes a mask from"),
+    "a mask inside": (mask_inside, SEQUENCES, None, ValueError, "'inside' makes a mask from"),
+    "only padding": (lambda: masked(features=1), 0.0 * SEQUENCES, None, ValueError, "x has padded"),
+    "no targets": (lambda: two_inputs(False), [Z, Z, KINDS], [None, None], ValueError, "no targets"),
     "columns of y": (lambda: sequential(width=2), Z, np.ones((3, 3)), ValueError, r"\(None, 2\), as"),
 }  # fmt: skip
 

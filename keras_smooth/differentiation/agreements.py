@@ -91,10 +91,10 @@ class Measured:
         """
         own, size = np.abs(self.value), np.maximum(np.abs(self.value), self.size)
         most = np.maximum(_TWO_DIGITS * own, _SMALL * size)
-        # Sums of directions round: one that is 0 has the rounding of the largest of a sample.
-        largest = np.max(size, axis=-1, keepdims=True)
-        error = np.maximum(self.error, _SUMMED * ROUNDING["float64"] * largest)
-        steepest = np.maximum(self.steepest, largest)
+        # Sums of directions round: what is in them counts, also where the sum is 0.
+        error = np.maximum(self.error, _SUMMED * ROUNDING["float64"] * size)
+        # What is 0 by one column may still round beside what it is by others.
+        steepest = np.maximum(self.steepest, np.max(size, axis=-1, keepdims=True))
         smallest = np.maximum(_SMALL * self.variation, _NOTHING * steepest)
         is_zero = (size <= _FEW * error) & (error <= smallest)
         within = np.minimum(_MOST * own, half_of_digits(k, rounding) * size)

@@ -6,6 +6,12 @@ these values and of two of lower degree differ by what either the step or the ro
 leaves: the step with the smallest difference is used for each entry, and the difference, or
 what rounding of the values makes of it, is its error. Two, since one may agree by chance. The
 interval has its middle beside 0, so that also a kink at 0 makes them differ.
+
+Steps that are long beside the length on which a function changes have small differences as
+well: sin(x) at steps of 10^5 has a second derivative of 10^-10, whatever the degree. Therefore
+the ladder of each line reaches down to the resolution of x, a step counts only where its values
+and those of the next shorter one are on a polynomial, and what shorter steps tell otherwise is
+an error of the longer ones.
 """
 
 import dataclasses
@@ -30,11 +36,22 @@ _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
 # Positions, in steps, at which the size of a derivative near a point is measured.
 _NEARBY = _MIDDLE + np.linspace(-0.4, 0.4, 9)
-# The ladder reaches from a few times the size of the points to a small part of it.
-_FACTOR = 3.0
-_MOST, _LEAST = 3.0, 1e-4
+# Near the length on which an input varies the ladder is dense. From there it reaches to a few
+# times the size of the points, and down to many spacings of the numbers there. Lengths, steps
+# and nodes are dyadic, so that points on lines along the axes are exact.
+_FACTOR, _DENSE, _SPARSE_FACTOR = 4.0, 8, 16.0
+_MOST, _LEAST = 4.0, 2.0**10
+_NODE_PARTS = 2**8
 # Standard deviations of the scatter of values that count as an error.
 _DEVIATIONS = 3.0
+# Roundings within a model that its values scatter by.
+_ROUNDINGS = 4.0
+# Values that scatter by more than this part of their range are on no polynomial.
+_RESOLVED = 0.01
+# An error of this part of the derivative nearby is small enough.
+_ENOUGH = 1e-12
+# Estimates that differ by more of their errors than this contradict each other.
+_CONTRADICTS = 3.0
 # The largest number of rows in one call of a model.
 _ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME = 16384, 2**17
 
@@ -51,7 +68,7 @@ class Estimate:
             passes through 0, this is what it is small beside.
         variation: The same as the change of y over the step tells it, k! |change| / h^k:
             what a derivative that is 0 all around is small beside.
-        steepest: The largest variation over all steps up to the size of the points.
+        steepest: The largest variation over all steps that are not shorter than that used.
         step: The step that is used, in the length of the direction.
     """
 
@@ -82,7 +99,7 @@ class Differences:
         sums: np.ndarray | None = None,
     ) -> Any:
         y = _call(self.model, points.x)
-        steps = ladder(points) / max(float(tf.reduce_max(tf.abs(v))) for v in directions)
+        steps = ladder(points, directions)
         values = _along_lines(self.model, points, directions, steps)
         rows = [
             estimates(samples, steps, order, ROUNDING[tensor.dtype.name])
@@ -149,26 +166,53 @@ def _call(model: Callable, x: Any) -> Any:
     return calls.without_trace(own_call.call, model, x)
 
 
-def ladder(points: Points) -> np.ndarray:
-    """Returns the steps, from the size of the points down."""
-    least = _LEAST * min(1.0, _largest(points) or 1.0)
-    number = 1 + math.ceil(math.log(_MOST * extent(points) / least, _FACTOR))
-    return _MOST * extent(points) * _FACTOR ** -np.arange(number)
+def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
+    """Returns the steps of each line, of shape `(steps, directions, batch)`, from long to short.
+
+    Columns of x may have unlike units: a line has the lengths of the inputs that it moves.
+    """
+    x = np.concatenate([_rows(each, 1) for each in points.moving], axis=-1)
+    speed = np.abs(np.concatenate([_rows(each, 2) for each in directions], axis=-1))
+    extent, spread = np.abs(x).max(axis=0), np.ptp(x, axis=0)
+    extent = np.where(extent > 0.0, extent, 1.0)
+    moves = speed > 0.0
+    with np.errstate(divide="ignore"):
+        length = (np.where(spread > 0.0, spread, extent) / speed).min(axis=-1)
+        least = np.where(moves, extent / speed, 0.0).max(axis=-1)
+    most = np.where(moves, np.maximum(extent, 1.0), 0.0).max(axis=-1) / speed.max(axis=-1)
+    # A direction that does not move anything.
+    length, most = (np.where(np.isfinite(each), each, 1.0) for each in (length, most))
+    least = _LEAST * ROUNDING[points.dtype.name] * least
+    length, most, least = map(_dyadic, (_MOST * length, _MOST * most, least))
+    longer, dense = _factors(most / length, 0), _FACTOR ** -np.arange(_DENSE)
+    shorter = 1.0 / _factors(length * dense[-1] / least, 1)
+    factors = np.concatenate([longer[::-1], dense, dense[-1] * shorter])
+    steps = factors.reshape(-1, *[1] * length.ndim) * length
+    steps = np.maximum(np.minimum(steps, np.maximum(most, length)), least)
+    return np.broadcast_to(steps, (*steps.shape[:2], len(x)))
 
 
-def extent(points: Points) -> float:
-    """Returns the size of the points, at least 1."""
-    return max(1.0, _largest(points))
+def _rows(tensor: tf.Tensor, axes: int) -> np.ndarray:
+    """Returns a tensor in float64, with all axes after the first ones as one."""
+    array = np.asarray(tf.cast(tensor, "float64"))
+    return array.reshape(*array.shape[:axes], -1)
 
 
-def _largest(points: Points) -> float:
-    return max(float(tf.reduce_max(tf.abs(tensor))) for tensor in points.moving)
+def _dyadic(lengths: np.ndarray) -> np.ndarray:
+    return 2.0 ** np.round(np.log2(lengths))
+
+
+def _factors(ranges: np.ndarray, least: int) -> np.ndarray:
+    """Returns powers of the sparse ladder that cover the largest of some ranges."""
+    number = math.ceil(math.log(max(1.0, ranges.max()), _SPARSE_FACTOR))
+    return _SPARSE_FACTOR ** np.arange(1, 1 + max(number, least))
 
 
 def _nodes() -> np.ndarray:
-    """Returns Chebyshev's points, with the middle beside 0."""
+    """Returns Chebyshev's points, with the middle beside 0, to a few binary digits."""
     number = _DEGREES[0] + 1
-    return _MIDDLE + np.cos(np.pi * (np.arange(number) + 0.5) / number)
+    nodes = _MIDDLE + np.cos(np.pi * (np.arange(number) + 0.5) / number)
+    return np.round(nodes * _NODE_PARTS) / _NODE_PARTS
 
 
 @functools.cache
@@ -196,7 +240,7 @@ def estimates(
 
     Args:
         samples: Values, of shape `(steps, nodes, directions, batch, ...)`, at 0 first.
-        steps: Of the ladder.
+        steps: Of the ladder, of shape `(steps,)` or `(steps, directions, batch)`.
         order: Number of derivatives.
         rounding: Distance from 1 to the next number, of the values.
     """
@@ -216,7 +260,8 @@ def _best(
     changes: np.ndarray, sizes: np.ndarray, steps: np.ndarray, k: int, rounding: float
 ) -> Estimate:
     """Returns the k-th derivative by the step with the smallest error for each entry."""
-    scale = steps.reshape(-1, *[1] * (changes.ndim - 2)) ** k
+    steps = steps.reshape(*steps.shape, *[1] * (changes.ndim - 1 - steps.ndim))
+    scale = steps**k
 
     def summed(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.tensordot(weights, values, axes=(0, 1)) / scale
@@ -226,15 +271,26 @@ def _best(
     weights = _weights(k, _DEGREES[0])
     # At small steps few numbers are left, which are soon the same by chance.
     lost = rounding / 2 * summed(np.abs(weights), sizes)
-    scatter = _DEVIATIONS * np.linalg.norm(weights) * _scatter(changes) / scale
+    scatter = _scatter(changes)
+    # Where y passes through 0 it is rounded as at other points.
+    beside = sizes[0, 0].max(axis=(0, 1))
+    rounded = scatter <= _ROUNDINGS * rounding * np.maximum(sizes.max(axis=1), beside)
+    resolved = _with_shorter(np.logical_and, rounded | (scatter <= _RESOLVED * moves))
+    # What shorter steps scatter by is there at longer ones.
+    scatter = np.fmax.accumulate(scatter[::-1])[::-1]
+    scatter = _DEVIATIONS * np.linalg.norm(weights) * scatter / scale
     error = np.max([lost, scatter, *(np.abs(high - low) for low in lower)], axis=0)
+    error = np.where(resolved, error, np.inf)
+    error = _with_contradictions(high, error, moves == 0.0)
     # Equal values at all points mean a constant.
     error = np.where((moves == 0.0).all(axis=0), 0.0, error)
     # Values that overflow, or are outside of the domain, are not used.
     error = np.where(np.isfinite(error), error, np.inf)
     nearby = [np.abs(summed(_weights(k, _DEGREES[0], at), changes)) for at in _NEARBY]
     size, variation = np.max(nearby, axis=0), math.factorial(k) * moves / scale
-    place = np.argmin(error, axis=0)[None]
+    # The longest of those with enough digits: near a root shorter ones have ever more of them.
+    place = np.argmin(np.where(error <= _ENOUGH * size, 0.0, error), axis=0)[None]
+    longer = np.arange(len(steps)).reshape(-1, *[1] * (place.ndim - 1)) <= place
 
     def best(field: np.ndarray) -> np.ndarray:
         return np.take_along_axis(field, place, 0)[0]
@@ -245,9 +301,34 @@ def _best(
         rounding=best(lost),
         size=best(size),
         variation=best(variation),
-        steepest=np.where(np.isfinite(variation), variation, 0.0)[1:].max(axis=0),
-        step=steps[place[0]],
+        steepest=np.where(longer & np.isfinite(variation), variation, 0.0).max(axis=0),
+        step=best(np.broadcast_to(steps, error.shape)),
     )
+
+
+def _with_shorter(combine: Callable, values: np.ndarray) -> np.ndarray:
+    """Returns what is combined from each step and the next shorter one; the last has none."""
+    return combine(values, np.concatenate([values[1:], values[-1:]]))
+
+
+def _with_contradictions(
+    values: np.ndarray, errors: np.ndarray, flat: np.ndarray
+) -> np.ndarray:
+    """Returns the errors of estimates, with what those of shorter steps tell otherwise.
+
+    Where nothing moves at short steps, but at longer ones, the model rounds within: there the
+    longer ones tell.
+    """
+    result = errors.copy()
+    for shorter in range(1, len(values)):
+        apart = np.abs(values[:shorter] - values[shorter])
+        beside = flat[shorter] & ~flat[:shorter]
+        # `fmax` leaves out what has no number.
+        aliased = np.where(beside, 0.0, apart - _CONTRADICTS * errors[shorter])
+        result[:shorter] = np.fmax(result[:shorter], aliased)
+        rounded = np.where(beside, apart - _CONTRADICTS * errors[:shorter], 0.0)
+        result[shorter] = np.fmax(result[shorter], np.fmax.reduce(rounded))
+    return result
 
 
 def _scatter(changes: np.ndarray) -> np.ndarray:
@@ -267,8 +348,9 @@ def _along_lines(
 ) -> list[np.ndarray]:
     """Returns the values of each output at the nodes of all lines, that at 0 first."""
     lines = _Lines(model, points, directions)
-    places = np.outer(steps, _nodes()).ravel()
-    shape = len(steps), -1, len(directions[0]), points.flat[0].shape[0]
+    places = steps[:, None] * _nodes().reshape(-1, 1, 1)
+    shape = places.shape
+    places = places.reshape(shape[0] * shape[1], -1)
     found = []
     for y, value in zip(_values(model, points.x), lines(places), strict=True):
         value = value.reshape(*shape, *y.shape[1:])
@@ -347,7 +429,11 @@ class _Lines:
         ]
 
     def __call__(self, places: np.ndarray) -> list[np.ndarray]:
-        """Returns the values of each output, those at one place after those at another."""
+        """Returns the values of each output, those at one place after those at another.
+
+        Args:
+            places: On the lines, of shape `(places, directions * batch)`.
+        """
         rows = len(self.directions[0])
         most = self._most_rows()
         if rows <= most:
@@ -375,9 +461,8 @@ class _Lines:
             return tf.tile(tensor[rows], (len(places), *[1] * (tensor.shape.rank - 1)))
 
         points = self.points.at(list(map(tiled, self.points.flat)))
-        number = points.flat[0].shape[0] // len(places)
         moved = []
         for x, v in zip(points.moving, self.directions, strict=True):
-            t = tf.constant(np.repeat(places, number), x.dtype)
+            t = tf.constant(places[:, rows].ravel(), x.dtype)
             moved.append(x + tf.reshape(t, (-1, *[1] * (x.shape.rank - 1))) * tiled(v))
         return _values(self.model, points.whole(moved))

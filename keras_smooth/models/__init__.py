@@ -12,6 +12,7 @@ configs.py          configs that Keras writes but its classes do not accept
 identity.py         whether arrays, traces and models are the same as before
 tracing.py          functions that TensorFlow traces
 copies.py           faithful copies of layers and models, compared with the original
+input_uses.py       whether a model can get an input in other units: indices, masks
 standardization.py  a model between scales of its inputs and outputs
 
 Data flows from the graph and the inputs to recorded calls, and from these to copies.

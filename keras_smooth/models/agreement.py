@@ -12,8 +12,9 @@ from keras_smooth.models import calls, graph
 
 # Each operation may round as much as one rounding of the inputs changes.
 ROUNDINGS = 100.0
-_EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10,
-            "bfloat16": 2.0**-7}  # fmt: skip
+# The distance from 1 to the next number; NumPy does not know bfloat16.
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10,
+           "bfloat16": 2.0**-7}  # fmt: skip
 
 
 def distance(one: Any, other: Any) -> float:
@@ -50,7 +51,7 @@ def epsilon(part: keras.Operation, output: Any) -> float:
     dtypes = {layer.compute_dtype for layer in layers}
     leaves = filter(calls.is_float, keras.tree.flatten(output))
     dtypes |= {leaf.dtype.name for leaf in leaves}
-    return max((_EPSILON[name] for name in dtypes if name in _EPSILON), default=0.0)
+    return max((EPSILON[name] for name in dtypes if name in EPSILON), default=0.0)
 
 
 def allowed(run: Callable, arguments: tuple, output: Any, rounding: float) -> float:

@@ -110,14 +110,19 @@ def unique(model: keras.Operation) -> list[tuple[str, keras.Operation]]:
 
 def makes_masks(part: object) -> bool:
     """Returns whether a layer makes a mask, or one inside it does, at any depth."""
-    if isinstance(part, keras.layers.Masking) or getattr(part, "mask_zero", False):
+    if may_make_mask(part):
         return True
     if not isinstance(part, keras.layers.Layer):
         return False
-    if _is_users(type(part).compute_mask):
-        return True
     inside = wrapped(part) + (inner(part) if isinstance(part, keras.Model) else [])
     return any(makes_masks(layer) for layer in inside if layer is not part)
+
+
+def may_make_mask(part: object) -> bool:
+    """Returns whether a layer itself makes a mask, or has a `compute_mask` that is not Keras'."""
+    if isinstance(part, keras.layers.Masking) or getattr(part, "mask_zero", False):
+        return True
+    return isinstance(part, keras.layers.Layer) and _is_users(type(part).compute_mask)
 
 
 def wrapped(part: object) -> list:

@@ -6,18 +6,22 @@ import keras
 import numpy as np
 
 from keras_smooth.checks import real_array, shown
-from keras_smooth.models import calls, checked_inputs, copies, own_call
+from keras_smooth.models import agreement, calls, checked_inputs, copies, own_call
+from keras_smooth.models.input_uses import input_uses
+from keras_smooth.presentation.warn import warn
 
 # A column that differs by less than so many units in the last place is a constant.
 _ROUNDING = 16
+# A network learns a function no better than so much of the deviation of what is rounded.
+_LOST = 1e-3
 
 
 def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Model:
     """Returns a model that computes in standardized numbers, and takes and returns those of x, y.
 
     The network gets `(x - mean) / deviation`, and its output is multiplied by the deviation of y
-    and moved by its mean, for each column of the last axis. These numbers are constants in float64
-    and part of the new model, which is saved and loaded as any other. Derivatives of it are by x,
+    and moved by its mean, for each column of the last axis. These numbers are constants,
+    used in the dtype of the network, of the new model, which is saved and loaded as any other. Derivatives of it are by x,
     in the units of x and y, whatever the engine. The weights are those of `model`, shared with it;
     compile the new model before `fit` or `fit_lbfgs`. It is a model of Keras' own: a `compute_loss`
     of the class of `model` is not part of it.
@@ -25,10 +29,13 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     Args:
         model: Built Keras model or layer, with one or several inputs and outputs.
         x: Inputs of it, some or all of the data: an array, or a list or dict of arrays. Integers
-            are passed on as they are.
-        y: Targets, in the structure of the outputs, which move and scale them; with None the
-            outputs stay as they are, as for the objective of an equation whose solution is of
-            size 1.
+            are passed on as they are to an Input of integers, an Embedding (whatever has no
+            derivative by whole numbers), and a model without Inputs. So are padded steps, which have the
+            value of a Masking of the input in all features and do not count in the mean.
+        y: Targets, in the structure of the outputs, which move and scale them. Outputs whose
+            target is None, or not in a dict, stay as they are, as for the objective of an
+            equation whose solution is of size 1. Masks of outputs are not known here: of padded
+            sequences pass those, or their first steps, without padding.
 
     Returns:
         A `keras.Model` with the inputs of `model`.
@@ -36,7 +43,8 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     Raises:
         TypeError: If `model` is not a Keras layer, or x or y are not numbers.
         ValueError: If `model` is not built or cannot be a part of another model, or x or y do not
-            fit it or are not finite.
+            fit it or are not finite, or a mask is made from x by another layer than a Masking
+            of the input.
 
     Example:
 
@@ -44,7 +52,7 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
     >>> net = keras.Sequential([keras.Input((1,), dtype="float64")])
     >>> net.add(keras_smooth.Dense(8, "tanh", dtype="float64"))
     >>> net.add(keras_smooth.Dense(1, dtype="float64"))
-    >>> x = np.linspace(300.0, 400.0, 21)[:, None]
+    >>> x = np.linspace(300.0, 350.0, 21)[:, None]
     >>> y = 1e5 + 20.0 * np.sin(x / 10.0)
     >>> model = keras_smooth.standardized(net, x, y)
     >>> model.compile(loss="mse")
@@ -61,15 +69,14 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
         )
     arrays = checked_inputs.inputs(model, x)
     leaves = keras.tree.flatten(x) if checked_inputs.is_structure(x) else [x]
-    symbols, scaled = [], []
-    for array, leaf in zip(arrays, leaves):
-        symbol = _symbol(model, array)
-        symbols.append(symbol)
-        if array.is_float and array.expects_floats:
-            mean, deviation = _mean_and_deviation(array.word, leaf, symbol)
-            # By turns: near the mean a difference is exact.
-            symbol = _rescaled(_rescaled(symbol, 1.0, -mean), 1.0 / deviation, 0.0)
-        scaled.append(symbol)
+    symbols = [_symbol(model, array) for array in arrays]
+    uses = input_uses(model, x, symbols)
+    scaled = [
+        _in_units_of_the_network(array.word, leaf, symbol, use.masking)
+        if use.has_units
+        else symbol
+        for array, leaf, symbol, use in zip(arrays, leaves, symbols, uses)
+    ]
     outputs = _called(model, _packed_as(x, scaled))
     if y is not None:
         outputs = _in_units_of(y, outputs)
@@ -96,8 +103,36 @@ def _called(model: keras.layers.Layer, inputs: Any) -> Any:
         ) from error
 
 
+def _in_units_of_the_network(
+    word: str,
+    values: Any,
+    symbol: keras.KerasTensor,
+    masking: keras.layers.Masking | None,
+) -> keras.KerasTensor:
+    """Returns a symbolic input less its mean, over its deviation; padded steps as they are."""
+    mean, deviation = _mean_and_deviation(word, values, symbol, masking)
+    _warn_of_rounding(word, mean, deviation, symbol.dtype)
+    # By turns: near the mean a difference is exact.
+    scaled = _rescaled(_rescaled(symbol, 1.0, -mean), 1.0 / deviation, 0.0)
+    if masking is None:
+        return scaled
+    # A step of data that has the mask value now, as 0 at the mean, is none of padding.
+    size = max(1.0, float(np.max(np.abs(masking.mask_value))))
+    moved = scaled + 4.0 * agreement.EPSILON[masking.compute_dtype] * size
+    is_seen = keras.ops.expand_dims(_is_data(masking, scaled), -1)
+    is_data = keras.ops.expand_dims(_is_data(masking, symbol), -1)
+    return keras.ops.where(is_data, keras.ops.where(is_seen, scaled, moved), symbol)
+
+
+def _is_data(masking: keras.layers.Masking, x: Any) -> Any:
+    """Returns which steps of x are no padding, as the layer sees them."""
+    return masking.compute_mask(keras.ops.cast(x, masking.compute_dtype), None)
+
+
 def _in_units_of(y: Any, outputs: Any) -> Any:
     """Returns symbolic outputs with the means and deviations of y."""
+    if isinstance(outputs, dict) and isinstance(y, dict) and set(y) < set(outputs):
+        y = {key: y.get(key) for key in outputs}
     symbols = keras.tree.flatten(outputs)
     targets = keras.tree.flatten(y) if checked_inputs.is_structure(y) else [y]
     if len(targets) != len(symbols):
@@ -105,15 +140,42 @@ def _in_units_of(y: Any, outputs: Any) -> Any:
             f"`y` has {len(targets)} arrays, but the model has {len(symbols)} outputs. Pass "
             "targets in the structure of the outputs."
         )
-    rescaled = []
-    for symbol, target in zip(symbols, targets):
-        mean, deviation = _mean_and_deviation("`y`", target, symbol)
-        rescaled.append(_rescaled(symbol, deviation, mean))
+    if all(target is None for target in targets):
+        raise ValueError("`y` has no targets in it. Pass y=None for outputs as they are.")
+    rescaled = [
+        symbol if target is None else _in_units_of_targets(target, symbol)
+        for symbol, target in zip(symbols, targets)
+    ]
     return keras.tree.pack_sequence_as(outputs, rescaled)
 
 
-def _mean_and_deviation(name: str, values: Any, symbol: keras.KerasTensor) -> tuple:
-    """Returns mean and standard deviation of each column; 1 for that of a constant."""
+def _in_units_of_targets(values: Any, symbol: keras.KerasTensor) -> keras.KerasTensor:
+    mean, deviation = _mean_and_deviation("`y`", values, symbol)
+    rescaled = _rescaled(symbol, deviation, mean)
+    _warn_of_rounding("`y`", mean, deviation, rescaled.dtype)
+    return rescaled
+
+
+def _warn_of_rounding(
+    name: str, mean: np.ndarray, deviation: np.ndarray, dtype: str
+) -> None:
+    """Warns if numbers lose digits before their mean is subtracted, or after it is added."""
+    lost = np.max(agreement.EPSILON[dtype] * np.abs(mean / deviation))
+    if lost > _LOST:
+        warn(
+            f"{name} is rounded to {dtype}, the dtype of the network, by {lost:.1g} of its "
+            "deviation, since its mean is so much larger. Build the network with "
+            'dtype="float64", or subtract the mean from the data.'
+        )
+
+
+def _mean_and_deviation(
+    name: str, values: Any, symbol: keras.KerasTensor, masking: Any = None
+) -> tuple:
+    """Returns mean and standard deviation of each column; 1 for that of a constant.
+
+    Padded steps do not count.
+    """
     array = real_array(name, values).astype("float64")
     expected = symbol.shape[1:]
     is_column = array.ndim == 1 and expected in ((), (1,))
@@ -127,6 +189,10 @@ def _mean_and_deviation(name: str, values: Any, symbol: keras.KerasTensor) -> tu
         )
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite, but has inf or NaN in it.")
+    if masking is not None:
+        array = array[np.asarray(_is_data(masking, array.astype(symbol.dtype)))]
+        if not array.size:
+            raise ValueError(f"{name} has padded steps only, of {masking.mask_value}.")
     columns = array.reshape(-1, (expected or (1,))[-1] or 1)
     mean = columns.mean(axis=0)
     # Squares of what is very large or small would be inf or 0.

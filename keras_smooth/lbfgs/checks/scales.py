@@ -50,10 +50,24 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
                 f"What reaches the layer {path} has means up to {mean:.3g} and standard "
                 f"deviations up to {spread:.3g}, so that its activation gets arguments of "
                 f"{size:.3g} (root mean square): there it is straight or flat, and has no "
-                "derivatives to train. Fit keras_smooth.standardized(model, x, y), whose network "
-                "gets (x - mean) / deviation, and whose derivatives are by x as it is."
+                "derivatives to train. "
+                + _remedy(
+                    worker, "gets (x - mean) / deviation, and whose derivatives are by x"
+                )
             )
     return None
+
+
+def _remedy(model: keras.Model, words: str) -> str:
+    """Returns what to do, for a model with scales or without."""
+    if isinstance(model, DerivativeModel):
+        model = model.model
+    if any(isinstance(layer, keras.layers.Rescaling) for layer in model.layers):
+        return (
+            "The model has layers of Rescaling, for other data: pass these x and y to "
+            "keras_smooth.standardized, and as model the network without its scales."
+        )
+    return f"Fit keras_smooth.standardized(model, x, y), whose network {words} as they are."
 
 
 def _first_trained(model: keras.Model) -> tuple[str, Any]:
@@ -102,8 +116,11 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
                 f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the "
                 f"outputs at the start {output.mean():.3g} and {output.std():.3g}: a fit over "
                 "such a distance saturates activations or ends early, and derivatives go "
-                "wrong first. Fit keras_smooth.standardized(model, x, y), whose network learns "
-                "(y - mean) / deviation, and which returns y and its derivatives as they are."
+                "wrong first. "
+                + _remedy(
+                    model,
+                    "learns (y - mean) / deviation, and which returns y and its derivatives",
+                )
             )
     return None
 

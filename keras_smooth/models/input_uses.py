@@ -1,0 +1,101 @@
+"""Whether a model can get an input in other units: not indices, nor what its masks compare."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_smooth.models import calls, checked_inputs, graph, references
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """How a model uses one of its inputs.
+
+    Args:
+        has_units: Whether it may be scaled: no indices, as of an Embedding, which are whole
+            numbers by which outputs have no derivatives.
+        masking: The layer that makes a mask of it, None without one.
+    """
+
+    has_units: bool
+    masking: keras.layers.Masking | None = None
+
+
+def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
+    """Returns how a model uses each of its inputs, as a call of it shows.
+
+    Args:
+        model: Built model or layer.
+        x: Its inputs.
+        symbols: Symbolic inputs, whose dtypes and batch the call has.
+
+    Raises:
+        ValueError: If a mask depends on an input in another way than by a Masking of it.
+    """
+    is_structure = checked_inputs.is_structure(x)
+    leaves = keras.tree.flatten(x) if is_structure else [x]
+    samples = list(map(_sample, leaves, symbols))
+    packed = keras.tree.pack_sequence_as(x, samples) if is_structure else samples[0]
+    makers = list(filter(graph.may_make_mask, references.parts_within(model)))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([sample for sample in samples if calls.is_float(sample)])
+        recorded = calls.record(model, [model, *makers], (packed,))
+    outputs = [call.output for call in recorded[id(model)]]
+    compared = [
+        (maker, argument)
+        for maker in makers
+        for call in recorded[id(maker)]
+        for argument in [(*call.args, *call.kwargs.values())[0]]
+        # One that only passes masks on returns None, as it got none.
+        if maker.compute_mask(argument, None) is not None
+    ]
+    uses = []
+    for values, sample in zip(leaves, samples):
+        # What Python computes outside of TensorFlow has no derivatives, but units.
+        has_units = calls.is_float(sample) and (
+            _depends(tape, outputs, sample) or not _are_whole(values)
+        )
+        uses.append(Use(has_units, _masking(tape, sample, compared) if has_units else None))
+    return uses
+
+
+def _sample(values: Any, symbol: keras.KerasTensor) -> tf.Tensor:
+    """Returns one sample of an input, as often as a batch has to have it."""
+    sample = tf.cast(tf.convert_to_tensor(values)[:1], symbol.dtype)
+    return tf.repeat(sample, symbol.shape[0] or 1, axis=0)
+
+
+def _are_whole(values: Any) -> bool:
+    values = tf.cast(values, "float64")
+    return bool(tf.reduce_all(values == tf.round(values)))
+
+
+def _masking(
+    tape: tf.GradientTape, sample: tf.Tensor, compared: list
+) -> keras.layers.Masking | None:
+    """Returns the layer that makes a mask of an input, None if there is none."""
+    masking = None
+    for maker, argument in compared:
+        if not _depends(tape, argument, sample):
+            continue
+        is_input = np.array_equal(argument, tf.cast(sample, argument.dtype))
+        if not isinstance(maker, keras.layers.Masking) or not is_input:
+            raise ValueError(
+                f"The layer {maker.name!r} makes a mask from numbers that scales of x would "
+                "change. Have a keras.layers.Masking do so, as the first layer after the "
+                "Input, or scale x by yourself."
+            )
+        masking = maker
+    return masking
+
+
+def _depends(tape: tf.GradientTape, values: Any, sample: tf.Tensor) -> bool:
+    floats = list(filter(calls.is_float, keras.tree.flatten(values)))
+    try:
+        return bool(floats) and tape.gradient(floats, sample) is not None
+    # Of an operation without a gradient, which the sample has reached.
+    except Exception:
+        return True
