@@ -1,5 +1,6 @@
 """Damped Gauss-Newton: steps against dense algebra, Jacobians against differences, refusals."""
 
+import logging
 import math
 
 import keras
@@ -146,27 +147,105 @@ POINTS = {"inside": np.linspace(0.0, 1.0, 7)[:, None], "start": np.zeros((1, 1))
 TWO = ({"a": X, "b": X[::-1]}, {"p": Y, "q": 2.0 * Y})
 
 
+def recurrent(kind=keras.layers.GRU, **arguments):
+    seeded = {name: keras.initializers.GlorotUniform(seed=i) for i, name in enumerate(
+        ("kernel_initializer", "recurrent_initializer"))}  # fmt: skip
+    layer = kind(2, dtype="float64", **seeded, **arguments)
+    model = keras.Sequential(
+        [keras.Input((4, 2), dtype="float64"), layer, dense(1, seed=2, dtype="float64")]
+    )
+    model.compile(loss="mse")
+    return model
+
+
+def with_a_while_loop(model, x):
+    u = model(x["inside"])
+    return tf.while_loop(lambda i, a: i < 3, lambda i, a: (i + 1, a * u + 1.0), (0, u))[1]
+
+
+def with_map_fn(model, x):
+    return tf.map_fn(lambda row: model(row[None])[0] ** 2, x["inside"])
+
+
+def three_heads(loss, as_dict=True):
+    """Returns a compiled model whose outputs are not in the order of their names."""
+    x = keras.Input((2,), dtype="float64")
+    heads = {
+        name: dense(1, "tanh", seed, dtype="float64", name=name)(x)
+        for seed, name in enumerate("zpq")
+    }
+    model = keras.Model(x, heads if as_dict else list(heads.values()))
+    model.compile(loss=loss)
+    return model
+
+
+def derivative_model(loss):
+    model = keras_smooth.DerivativeModel(oscillator_net(), order=2)
+    model.compile(loss=loss)
+    return model
+
+
+SEQUENCES = np.random.default_rng(2).normal(size=(5, 4, 2))
+SUMS = SEQUENCES.sum(axis=(1, 2))[:, None]
+SINE = {
+    "y": np.sin(POINTS["inside"]), "dy": np.cos(POINTS["inside"]), "d2y": -np.sin(POINTS["inside"])
+}  # fmt: skip
+
+
 def squares():
     model = two_nets()
     model.compile(loss={"p": "mse", "q": "mse"})
     return model
 
 
-# Name: model, objective, data, which residuals belong to a row each.
+# Name: model, objective, data, how each term is differentiated.
 OBJECTIVES = {
-    "mse": (net, None, (X, Y, None), [True]),
-    "targets without an axis": (net, None, (X, Y[:, 0], None), [True]),
-    "sample weights": (net, None, (X, Y, WEIGHTS), [True]),
-    "two outputs": (squares, None, (*TWO, None), [True, True]),
+    "mse": (net, None, (X, Y, None), ["rows"]),
+    "targets without an axis": (net, None, (X, Y[:, 0], None), ["rows"]),
+    "sample weights": (net, None, (X, Y, WEIGHTS), ["rows"]),
+    "two outputs": (squares, None, (*TWO, None), ["rows", "rows"]),
     "several units": (
         lambda: net(head=dense(3, seed=2, dtype="float64")), None, (X, np.sin(X @ np.ones((2, 3))), None),
-        [True],
+        ["rows"],
     ),
     "rows that are not alone": (
-        lambda: net(keras.layers.BatchNormalization(dtype="float64")), None, (X, Y, None), [False],
+        lambda: net(keras.layers.BatchNormalization(dtype="float64")), None, (X, Y, None), ["entries"],
     ),
-    "an equation": (oscillator_net, oscillator, (POINTS, None, None), [True, True]),
-    "an integral": (oscillator_net, with_an_integral, (POINTS, None, None), [True, False]),
+    "an equation": (oscillator_net, oscillator, (POINTS, None, None), ["rows", "rows"]),
+    "a GRU": (recurrent, None, (SEQUENCES, SUMS, None), ["loop"]),
+    "an LSTM with weights": (
+        lambda: recurrent(keras.layers.LSTM), None, (SEQUENCES, SUMS, WEIGHTS[:5]), ["loop"],
+    ),
+    "a simple RNN": (
+        lambda: recurrent(keras.layers.SimpleRNN), None, (SEQUENCES, SUMS, None), ["loop"],
+    ),
+    "a while loop": (oscillator_net, with_a_while_loop, (POINTS, None, None), ["loop"]),
+    "map_fn": (oscillator_net, with_map_fn, (POINTS, None, None), ["loop"]),
+    "a loss on the first output": (
+        lambda: three_heads({"z": "mse"}), None, (X, {"z": Y}, None), ["rows"],
+    ),
+    "a loss on the last output": (
+        lambda: three_heads({"q": "mse"}), None, (X, {"q": Y}, {"q": WEIGHTS}), ["rows"],
+    ),
+    "losses on two of three outputs": (
+        lambda: three_heads({"z": "mse", "p": "mse"}), None, (X, {"z": Y, "p": 2.0 * Y}, None),
+        ["rows", "rows"],
+    ),
+    "a list of losses with None": (
+        lambda: three_heads(["mse", None, "mse"], False), None, (X, [Y, 3.0 * Y, 2.0 * Y], None),
+        ["rows", "rows"],
+    ),
+    "y and its second derivative": (
+        lambda: derivative_model({"y": "mse", "d2y": "mse"}), None,
+        (POINTS["inside"], {name: SINE[name] for name in ("y", "d2y")}, None), ["rows", "rows"],
+    ),
+    "all derivatives": (
+        lambda: derivative_model("mse"), None, (POINTS["inside"], SINE, None), ["rows"] * 3,
+    ),
+    "one target for three units": (
+        lambda: net(head=dense(3, seed=2, dtype="float64")), None, (X, Y, None), ["rows"],
+    ),
+    "an integral": (oscillator_net, with_an_integral, (POINTS, None, None), ["rows", "entries"]),
 }  # fmt: skip
 
 
@@ -174,16 +253,17 @@ def as_tensors(data):
     return tf.nest.map_structure(lambda a: None if a is None else tf.constant(a), data)
 
 
+@pytest.mark.filterwarnings("ignore:The loss does not depend on these trainable weights")
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_jacobian(name):
-    make, function, data, by_rows = OBJECTIVES[name]
+    make, function, data, ways = OBJECTIVES[name]
     model, data = make(), as_tensors(data)
     weights = {"equation": 4.0} if name == "an equation" else None
     terms = None if function is None else ResidualTerms(function, weights)
     objective = Objective(model, terms)
     residuals, position = Residuals(objective), moved(objective.position)
     residuals.examine(position, data)
-    assert list(residuals._by_rows.values()) == [by_rows]
+    assert list(residuals._ways.values()) == [ways]
     values, jacobian = tf.function(residuals.linearized, autograph=False)(position, data)
     value, gradient = objective.value_and_gradient(position, data)
     assert float(tf.reduce_sum(values**2)) == pytest.approx(float(value), rel=1e-12)
@@ -198,6 +278,44 @@ def test_jacobian(name):
         (along[0] - along[1]) / 2e-6,
         rtol=1e-5,
         atol=1e-8,
+    )
+
+
+def jacobian_of(model, data):
+    objective = Objective(model)
+    residuals, position = Residuals(objective), moved(objective.position)
+    residuals.examine(position, data)
+    return residuals.linearized(position, data)[1]
+
+
+def test_rows_in_a_loop_have_the_jacobian_of_vectorized_ones_without_a_word():
+    logged = []
+    handler = logging.Handler()
+    handler.emit = logged.append
+    tf.get_logger().addHandler(handler)
+    try:
+        data = as_tensors((SEQUENCES, SUMS, None))
+        loop, rows = (jacobian_of(recurrent(unroll=u), data) for u in (False, True))
+    finally:
+        tf.get_logger().removeHandler(handler)
+    # The same sums in another order.
+    np.testing.assert_allclose(loop, rows, rtol=1e-12, atol=1e-14)
+    assert not logged
+
+
+def test_spectral_normalization():
+    inner = dense(3, "tanh", dtype="float64")
+    model = net(keras.layers.SpectralNormalization(inner, dtype="float64"))
+    objective, data = Objective(model), as_tensors((X, Y, None))
+    residuals, position = Residuals(objective), moved(objective.position)
+    residuals.examine(position, data)
+    values, jacobian = residuals.linearized(position, data)
+    # Keras stops the gradient of its power iteration: there are no differences to compare with.
+    np.testing.assert_allclose(
+        2.0 * tf.linalg.matvec(jacobian, values, transpose_a=True),
+        objective.value_and_gradient(position, data)[1],
+        rtol=1e-10,
+        atol=1e-12,
     )
 
 
@@ -222,6 +340,22 @@ def test_with_xla_it_is_the_same():
         for jit_compile in (True, False)
     ]
     assert fits[0].result.fun == pytest.approx(fits[1].result.fun, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_linear_least_squares_with_weights_end_at_the_solution(seed):
+    rng = np.random.default_rng(seed)
+    x, weights = rng.normal(size=(30, 8)), rng.uniform(0.1, 2.0, 30)
+    y = x @ np.arange(1.0, 9.0)[:, None] + rng.normal(size=(30, 1))
+    model = keras.Sequential([keras.Input((8,), dtype="float64")])
+    model.add(dense(1, use_bias=False, dtype="float64"))
+    model.compile(loss="mse")
+    result = fit_lbfgs(model, x, y, sample_weight=weights, epochs=50, **GAUSS_NEWTON).result
+    root = np.sqrt(weights)[:, None]
+    expected = np.linalg.lstsq(root * x, root * y)[0]
+    assert result.status == Status.TOLERANCE and result.restarts == 0
+    # 1e-10 of a gradient of some tens, over a curvature near 1.
+    np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-8, atol=1e-9)
 
 
 def test_terms_are_logged_as_mean_squares_without_weights():
@@ -302,6 +436,10 @@ ENDS = {
     "iteration limit": (errors, at_start, {"epochs": 2}, Status.ITERATION_LIMIT),
     "target": (errors, at_start, {"target": 1e-2}, Status.TARGET),
     "stalled": (exponentials, at_rosenbrocks_start, {"tolerance": 0.0}, Status.STALLED),
+    "an array of one number": (
+        lambda model, x: {"all": rosenbrock(model, x), "number": (model(x)[0, 0] - 1.0)[None]},
+        lambda: plane([1.0, 0.5]), {}, Status.TOLERANCE,
+    ),
     "NaN at the start": (
         lambda model, x: tf.math.log(rosenbrock(model, x)), at_rosenbrocks_start, {}, Status.NON_FINITE,
     ),
@@ -326,21 +464,52 @@ def dataset():
     return tf.data.Dataset.from_tensor_slices((X, Y)).batch(5)
 
 
+def own_loss():
+    class OwnLoss(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
+            return tf.reduce_mean((y - y_pred) ** 2)
+
+    model = OwnLoss([keras.Input((2,), dtype="float64"), dense(1, dtype="float64")])
+    model.compile(loss="mse")
+    return model
+
+
 REFUSALS = {
     "another loss": (lambda: net(loss="mae"), {}, "the mean squared error is"),
     "a regularizer": (
         lambda: net(dense(3, dtype="float64", kernel_regularizer="l2")), {},
-        "without loss_weights, regularizers",
+        "the model has regularizers or add_loss",
     ),
     "batches": (net, {"batch_size": 5}, "all rows at once.*`batch_size`"),
     "scalars": (
         net, {"y": None, "objective": lambda model, x: tf.reduce_mean(model(x) ** 2)},
-        r"The objective must be an array of residuals.*Return the residual itself",
+        r"The objective must be an array of residuals.*Return the residual itself.*number\[None\]",
     ),
     "a named scalar": (
         net, {"y": None, "objective": lambda model, x: {"a": model(x), "b": 0.0 * model(x)[0, 0]}},
         "The term 'b' of the objective must be an array",
     ),
+    "complex numbers": (
+        net, {"y": None, "objective": lambda model, x: tf.complex(model(x), model(x))},
+        "The objective must be .* real floats, received complex128.*imaginary parts",
+    ),
+    "integers": (
+        net, {"y": None, "objective": lambda model, x: {"a": model(x), "b": tf.constant([1, 2])}},
+        "The term 'b' of the objective must be .* real floats, received int32",
+    ),
+    "no residuals": (
+        net, {"y": None, "objective": lambda model, x: {"a": model(x), "b": model(x)[:0]}},
+        r"The term 'b' of the objective .* is empty, of shape \(0, 1\)",
+    ),
+    "random numbers": (
+        net, {"y": None, "objective": lambda model, x: model(x) - tf.random.normal((20, 1), dtype=x.dtype)},
+        "at the next. The loss differs from call to call",
+    ),
+    "a tiny regularizer": (
+        lambda: net(dense(3, dtype="float64", kernel_regularizer=keras.regularizers.L2(1e-12))), {},
+        "the model has regularizers",
+    ),
+    "a loss of its own": (lambda: own_loss(), {}, "does not see what compute_loss"),
     "a negative weight": (
         net, {"y": None, "objective": lambda model, x: {"a": model(x)}, "loss_weights": {"a": -1.0}},
         "`loss_weights` must be 0 or more",
@@ -353,7 +522,7 @@ REFUSALS = {
 @pytest.mark.parametrize("name", REFUSALS)
 def test_refusals(name):
     make, arguments, words = REFUSALS[name]
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         fit_lbfgs(make(), **{"x": X, "y": Y, **arguments, **GAUSS_NEWTON})
 
 
@@ -361,3 +530,39 @@ def test_too_large_a_matrix_is_refused_with_its_size(monkeypatch):
     monkeypatch.setattr("keras_smooth.lbfgs.objective.residuals.MOST_ROWS", 12)
     with pytest.raises(ValueError, match="20 residuals by 13 weights.*matrix of 13 rows"):
         fit_lbfgs(net(), X, Y, **GAUSS_NEWTON)
+
+
+# Name: objective, what a warning says, the status.
+ODD = {
+    "float32": (
+        lambda model, x: tf.cast(errors(model, x), "float32"), "the loss computes in float32",
+        Status.ITERATION_LIMIT,
+    ),
+    "NaN in a term": (
+        lambda model, x: {"a": errors(model, x), "b": tf.math.log(model(x) - 1e3)},
+        "these terms of the objective are inf or NaN: b", Status.NON_FINITE,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
+@pytest.mark.parametrize("name", ODD)
+def test_warnings(name):
+    objective, words, status = ODD[name]
+    with pytest.warns(UserWarning, match=words):
+        result = fit_lbfgs(net(), X, objective=objective, epochs=3, **GAUSS_NEWTON).result
+    assert result.status == status
+
+
+@pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
+@pytest.mark.parametrize("method", ["lbfgs", "bfgs", "tfp_lbfgs"])
+def test_a_random_loss_is_said_to_be_so(method):
+    def objective(model, x):
+        return tf.reduce_mean(
+            (errors(model, x) - tf.random.normal((20, 1), dtype=x.dtype)) ** 2
+        )
+
+    arguments = {**GAUSS_NEWTON, "method": method}
+    result = fit_lbfgs(net(), X, objective=objective, epochs=200, **arguments).result
+    assert result.status == Status.RANDOM and result.failed
+    assert "differs from call to call" in result.message

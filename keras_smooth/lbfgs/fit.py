@@ -153,8 +153,9 @@ def fit_lbfgs(
         method: `"lbfgs"`, self-scaled; `"broyden"` and `"bfgs"`, self-scaled with a dense
             inverse Hessian, which forgets nothing, for as many weights as fit into 2 GiB,
             22,905 in float64; `"gauss_newton"`, for mean squares: `compile(loss="mse")` without
-            anything beside it, or an `objective` that returns residuals, arrays of any shape, or
-            a dict of them. The terms are then their mean squares. An iteration takes some
+            anything beside it, or an `objective` that returns residuals, arrays of any shape (a
+            single number as `number[None]`, since a scalar may be a mean by mistake), or a dict
+            of them. The terms are then their mean squares. An iteration takes some
             hundred times as long as an evaluation, and some dozen iterations are a fit:
             docs/howto/lbfgs_after_adam.md has where it is ahead. It needs
             all rows at once, on one device, and has matrices of as many rows as there are

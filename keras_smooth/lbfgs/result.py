@@ -56,6 +56,11 @@ class Status(enum.IntEnum):
         "The fit began where the gradient is 0 up to rounding: the loss cannot become lower in "
         "this precision.",
     )
+    RANDOM = (
+        10,
+        "The loss differs from call to call with the same weights. Draw random numbers once, "
+        "outside of it; the seeds of Keras' generators, as in Dropout, are held by the fit.",
+    )
 
     message: str
 
@@ -81,7 +86,7 @@ class Status(enum.IntEnum):
 
 SUCCESSES = (Status.TOLERANCE, Status.TARGET, Status.ROUNDING)
 # Neither a tolerance nor a limit nor a callback ended the fit.
-BROKEN_OFF = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE)
+BROKEN_OFF = (Status.LINE_SEARCH, Status.STALLED, Status.NON_FINITE, Status.RANDOM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +131,7 @@ class OptimizeResult(ShownAsTable):
 
     @property
     def failed(self) -> bool:
-        """Whether the line search failed, the position stalled or the loss was not finite."""
+        """Whether the line search failed, the position stalled or the loss was no number."""
         return self.status in BROKEN_OFF
 
     def _table(self) -> Table:

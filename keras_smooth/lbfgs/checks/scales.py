@@ -127,7 +127,7 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
 
 @advice
 def warn_of_terms(model: keras.layers.Layer, objective: Objective, x: Any) -> str | None:
-    """Warns, once a model, if one term of an objective is far larger than all others.
+    """Warns, once a model, of a term that is no number or far larger than all others.
 
     Args:
         model: The user's.
@@ -136,6 +136,8 @@ def warn_of_terms(model: keras.layers.Layer, objective: Objective, x: Any) -> st
     """
     terms = objective.weighted_terms((x, None, None))
     sizes = {name: abs(term) for name, term in terms.items()}
+    if undefined := [name for name in terms if not np.isfinite(terms[name])]:
+        return f"At the start these terms of the objective are inf or NaN: {', '.join(undefined)}."
     first, *others = sorted(sizes, key=sizes.__getitem__, reverse=True)
     # A term that is 0 may be met by the start.
     others = [name for name in others if sizes[name] > 0.0]

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers.line_search import is_finite
+from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, is_finite
 from keras_smooth.lbfgs.minimizers.quasi_newton import is_below
 
 TAKES_PAIRS = False
@@ -37,6 +37,8 @@ FACTOR = 10.0
 MOST_CORRECTIONS = 12
 # What a correction, or less damping, has to leave of the sum of squares to be followed.
 WORTH_IT = 0.9
+# What a step that is lower only up to rounding has to leave of the gradient.
+FLATTER = 0.5
 
 
 class LeastSquares(NamedTuple):
@@ -142,10 +144,18 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     def tried(damping: tf.Tensor) -> tuple:
         return system.solve(lambda step: function.residuals(state.position + step), damping)
 
-    best = _lowest(tried, before, tf.clip_by_value(first, *bounds), bounds)
-    good = best.value < before
-    position = tf.where(good, state.position + best.step, state.position)
+    level = before * (1.0 + LOSS_ROUNDINGS * eps)
+    best = _lowest(tried, level, tf.clip_by_value(first, *bounds), bounds)
+    position = state.position + best.step
     value, gradient = function.value_and_gradient(position)
+    # Near a minimum rounding hides the decrease, and the gradient tells.
+    is_flatter = tf.norm(gradient) < FLATTER * tf.norm(state.objective_gradient)
+    good = (best.value < before) | (best.value < level) & is_flatter
+    before_or_after = zip(
+        (position, value, gradient),
+        (state.position, state.objective_value, state.objective_gradient),
+    )
+    position, value, gradient = (tf.where(good, *pair) for pair in before_or_after)
     return State(
         # Where no step of any length is lower, the run finds the position where it was.
         converged=is_below(tolerance, gradient) | ~good,

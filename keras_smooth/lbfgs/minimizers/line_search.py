@@ -25,6 +25,8 @@ DECREASE = 1e-4
 CURVATURE = 0.5
 # Changes of the objective below this fraction of it are taken for rounding.
 ROUNDING = 1e-6
+# Below so many times the precision two objectives are the same, whatever the gradient.
+LOSS_ROUNDINGS = 64.0
 # At a kink the slope jumps over all that is flat: after so many trials a step that is lower
 # and no longer too short will do.
 FLAT_TRIALS = 4

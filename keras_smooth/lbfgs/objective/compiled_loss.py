@@ -11,9 +11,11 @@ from keras_smooth.checks import shown
 from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.lbfgs.objective.exact_losses import (
     check_loss_weights,
+    compared,
     compile_exactly,
     is_exact,
     losses_of,
+    of_one_rank,
     why_unread,
 )
 from keras_smooth.models.own_call import accepts_training, entry
@@ -32,12 +34,12 @@ class CompiledLoss:
 
     dtypes: Collection[str]
     precision = 'Give a loss of your own dtype="{dtype}" in its constructor.'
+    _twin: keras.Model | None = None
 
     def __init__(self, model: keras.Model, dtype: str):
         self._dtype = dtype
         losses = keras.tree.flatten(losses_of(model, dtype))
         self.dtypes = {loss.dtype for loss in losses if loss is not None}
-        self._twin = None
         if model.loss is not None:
             self._twin = keras.Model()
             if hasattr(model, "output_names"):
@@ -66,15 +68,28 @@ class CompiledLoss:
         return tf.add_n([tf.cast(term, self._dtype) for term in terms])
 
     def residuals(self, model: keras.Model, data: tuple) -> list[tf.Tensor]:
-        """Returns what a mean squared error squares, of each output."""
+        """Returns what a mean squared error squares, of each output with a loss.
+
+        Raises:
+            ValueError: If there are losses that are no squares.
+        """
+        if self._twin is None:
+            raise ValueError(
+                'method="gauss_newton" does not see what compute_loss and add_loss square. Pass '
+                "an `objective` that returns residuals, or use another method."
+            )
         _, y, sample_weight = data
         y_pred = self.forward(model, data)
+        # Values, outside of a graph. Those of 0 change nothing.
+        if any(tf.get_static_value(loss) for loss in model.losses):
+            raise ValueError(
+                'method="gauss_newton" minimizes mean squares, but the model has regularizers '
+                "or add_loss. Leave them out, pass an `objective` that returns residuals, or use "
+                "another method."
+            )
         if isinstance(model, DerivativeModel):
             y, sample_weight = model.paired(y, y_pred, sample_weight)
-        outputs, targets, weights = map(keras.tree.flatten, (y_pred, y, sample_weight))
-        if weights in ([], [None]):
-            weights = [None] * len(outputs)
-        return [_error(*parts) for parts in zip(outputs, targets, weights)]
+        return [_error(*each) for each in compared(self._twin, y, y_pred, sample_weight)]
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
         """Calls the model as in training."""
@@ -198,13 +213,15 @@ def _with_loss(kind: type, loss: CompiledLoss) -> type:
     return type(kind.__name__, (kind, Below), {"__module__": kind.__module__})
 
 
-def _error(output: tf.Tensor, target: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
+def _error(target: Any, output: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
     """Returns the error of an output, times the roots of the weights of rows."""
-    error = output - tf.reshape(tf.cast(target, output.dtype), output.shape)
+    target, output = of_one_rank(tf.cast(target, output.dtype), output)
+    error = output - target
     if weight is None:
         return error
-    axes = [1] * (len(error.shape) - len(weight.shape))
-    return error * tf.reshape(tf.sqrt(weight), (*weight.shape, *axes))
+    rank = len(error.shape)
+    shape = (*weight.shape, *[1] * rank)[:rank]
+    return error * tf.reshape(tf.sqrt(tf.cast(weight, error.dtype)), shape)
 
 
 def _training(call: Callable) -> dict:

@@ -88,15 +88,44 @@ def losses_of(model: keras.Model, dtype: str) -> Any:
     )
 
 
+def compared(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> list[tuple]:
+    """Returns target, output and weights of each loss, in pairs as Keras makes them.
+
+    Args:
+        model: Compiled by `compile_exactly`.
+        y: Targets.
+        y_pred: Outputs.
+        sample_weight: Weights of the targets, or None.
+    """
+    losses = [loss for loss in keras.tree.flatten(losses_as_compiled(model)) if loss]
+    record: list[tuple] = []
+    for loss in losses:
+        loss.record = record
+    try:
+        model.compute_loss(None, y, y_pred, sample_weight)
+    finally:
+        for loss in losses:
+            loss.record = None
+    return record
+
+
 class _Around(keras.losses.Loss):
-    """A loss of value 1 that keeps its true value for its weight."""
+    """A loss of value 1 that keeps its true value for its weight.
+
+    Attributes:
+        latest: That value.
+        record: A list that gets what the loss compares, or None.
+    """
 
     def __init__(self, loss: keras.losses.Loss):
         super().__init__(name=loss.name)
         self.loss = loss
         self.latest: Any = None
+        self.record: list[tuple] | None = None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if self.record is not None:
+            self.record.append((y_true, y_pred, sample_weight))
         self.latest = self.loss(y_true, y_pred, sample_weight)
         return tf.ones((), self.dtype)
 
@@ -147,13 +176,13 @@ def _resolved(loss: Any, dtype: str) -> keras.losses.Loss:
 def _by_rows(function: Callable | None) -> Callable:
     """Returns a function of targets and outputs of one rank; None chooses a crossentropy."""
 
-    def of_one_rank(y_true: Any, y_pred: Any) -> Any:
+    def with_one_rank(y_true: Any, y_pred: Any) -> Any:
         chosen = function or _crossentropy(y_true, y_pred)
         if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
-            y_true, y_pred = _of_one_rank(y_true, y_pred)
+            y_true, y_pred = of_one_rank(y_true, y_pred)
         return chosen(y_true, y_pred)
 
-    return of_one_rank
+    return with_one_rank
 
 
 def _crossentropy(y_true: Any, y_pred: Any) -> Any:
@@ -165,13 +194,13 @@ def _crossentropy(y_true: Any, y_pred: Any) -> Any:
     return keras.losses.categorical_crossentropy
 
 
-def _of_one_rank(left: Any, right: Any) -> Any:
+def of_one_rank(left: Any, right: Any) -> Any:
     """Returns two tensors without the last axis of 1 that only one of them has.
 
     Against rows alone, (n,), the other is made (n, 1).
     """
     if len(left.shape) == len(right.shape) + 1:
-        return _of_one_rank(right, left)[::-1]
+        return of_one_rank(right, left)[::-1]
     if len(right.shape) == len(left.shape) + 1 and right.shape[-1] == 1:
         if len(left.shape) == 1:
             return left[:, None], right

@@ -145,8 +145,7 @@ class Objective:
             data: `(x, y, sample_weight)`.
         """
         with self._scope(weights):
-            terms = self._loss.residuals(self._model(), data)
-        return [tf.cast(term, self.dtype) for term in terms]
+            return self._loss.residuals(self._model(), data)
 
     def after_training(self, data: tuple) -> list[tuple[keras.Variable, tf.Tensor]]:
         """Returns the floating variables that a step of training would move, and to what."""

@@ -191,21 +191,29 @@ def _residual(name: str, term: Any) -> tf.Tensor:
     """Returns residuals as a tensor of one axis or more.
 
     Raises:
-        TypeError: If they are no array.
-        ValueError: If they are a scalar.
+        TypeError: If they are no array of real floats.
+        ValueError: If they are a scalar, or none.
     """
-    which = _which(name)
+    must = f'{_which(name)} must be an array of residuals with method="gauss_newton"'
     if term is None or isinstance(term, (str, bytes, list, tuple)):
-        raise TypeError(
-            f'{which} must be an array of residuals with method="gauss_newton", received '
-            f"{term!r:.60}."
-        )
+        raise TypeError(f"{must}, received {term!r:.60}.")
     residual = tf.convert_to_tensor(term)
+    if not residual.dtype.is_floating:
+        raise TypeError(
+            f"{must}, real floats, received {residual.dtype.name}. Cast integers; of complex "
+            "numbers return real and imaginary parts, as two terms."
+        )
+    # A mean of squares would be squared again, without an error.
     if not residual.shape.rank:
         raise ValueError(
-            f'{which} must be an array of residuals with method="gauss_newton", which squares '
-            "them, but it is a scalar. Return the residual itself in place of "
-            "keras.ops.mean(residual**2)."
+            f"{must}, which squares them, but it is a scalar. Return the residual itself in "
+            "place of keras.ops.mean(residual**2); a residual that is a single number as an "
+            "array of one, number[None]."
+        )
+    if 0 in residual.shape:
+        raise ValueError(
+            f"{must}, but it is empty, of shape {tuple(residual.shape)}. Leave it out, or look "
+            "for a mask or a slice that selects nothing."
         )
     return residual
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import Minimizer
-from keras_smooth.lbfgs.minimizers.line_search import ROUNDING
+from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, ROUNDING
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.result import SUCCESSES, OptimizeResult, Status
 from keras_smooth.lbfgs.run.program import ScaledData
@@ -240,7 +240,9 @@ class OptimizationRun:
     def _keep_best(self) -> None:
         latest = self._point()
         finite = np.all(np.isfinite(latest.position)) and math.isfinite(latest.grad_norm)
-        if finite and latest.fun <= self.best.fun:
+        rounding = LOSS_ROUNDINGS * float(np.finfo(self._dtype).eps) * abs(self.best.fun)
+        is_flatter = latest.grad_norm < self.best.grad_norm
+        if finite and latest.fun <= self.best.fun + (rounding if is_flatter else 0.0):
             self.best = latest
 
     def _judge(self, before: Any) -> None:
@@ -266,7 +268,7 @@ class OptimizationRun:
         The gradient is that if it is no larger than what rounding of the weights changes in it.
         """
         lowered = self._start.loss - self.best.fun
-        if not 0.0 <= lowered <= ROUNDING * self._start.loss:
+        if not abs(lowered) <= ROUNDING * self._start.loss:
             return False
         signs = np.random.default_rng(0).choice([-1.0, 1.0], self.best.position.shape)
         rounded = 1.0 + float(np.finfo(self._dtype).eps) * signs
@@ -283,7 +285,16 @@ class OptimizationRun:
     def _cause(self, stalled: bool) -> Status:
         if self._minimizer.sees_non_finite(self.best.position, self._data):
             return Status.NON_FINITE
+        if self._is_random():
+            return Status.RANDOM
         return Status.STALLED if stalled else Status.LINE_SEARCH
+
+    def _is_random(self) -> bool:
+        """Returns whether the loss differs from call to call, by more than rounding."""
+        tolerance = math.sqrt(np.finfo(self._dtype).eps)
+        states = (self._minimizer.begin(self.best.position, self._data) for _ in range(2))
+        losses = [float(state.objective_value) for state in states]
+        return not math.isclose(*losses, rel_tol=tolerance)
 
     def _restart(self) -> None:
         self.restarts.append(self.nit)

@@ -155,6 +155,8 @@ class Program:
         # XLA takes ten times as long as TensorFlow to decompose a matrix: it compiles evaluations,
         # and the loop around them is a graph.
         def scaled(function: Callable, power: float) -> Callable:
+            if jit_compile:
+                function = refusing_lists_that_grow(function)
             compiled = traced(function, jit_compile=jit_compile)
 
             def over_all_rows(position: tf.Tensor, data: ScaledData) -> Any:

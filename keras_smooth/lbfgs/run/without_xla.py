@@ -69,13 +69,13 @@ def refusing_lists_that_grow(function: Callable) -> Callable:
     numbers would be wrong.
 
     Args:
-        function: Function of tensors that returns a tuple of tensors, called while it is traced.
+        function: Function of tensors that returns tensors, called while it is traced.
     """
 
     @functools.wraps(function)
     def checked(*args: Any) -> Any:
         values = function(*args)
-        graph = values[0].graph.as_graph_def()
+        graph = tf.nest.flatten(values)[0].graph.as_graph_def()
         bodies = (body.node_def for body in graph.library.function)
         if any(map(_grows_a_list, itertools.chain(graph.node, *bodies))):
             raise tf.errors.InvalidArgumentError(
