@@ -846,7 +846,7 @@ def draw_figure(runs: dict, path: Path) -> None:
                 seconds, _, errors = zip(*run["curve"])
                 axis.semilogy(seconds, errors, color=f"C{number}", linewidth=1)
         axis.set_title(PROBLEMS[name].title, fontsize=9)
-        axis.tick_params(labelsize=7)
+        axis.tick_params(labelsize=7, which="both")
         axis.set_xlabel("CPU seconds", fontsize=8)
     for axis in axes.flat[len(names) :]:
         axis.set_axis_off()
