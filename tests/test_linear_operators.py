@@ -148,7 +148,11 @@ WRONG = {
     "no dict": (["xx"], TypeError, "must be a dict"),
     "empty": ({}, ValueError, "must have a partial derivative"),
     "y alone": ({"": 1.0}, ValueError, "must have a partial derivative"),
-    "a name that is not there": ({"xz": 1.0}, ValueError, "'xz', which is made of no"),
+    "a name that is not there": (
+        {"xz": 1.0},
+        ValueError,
+        "'xz', which does not consist of names",
+    ),
     "not finite": ({"xx": np.inf}, ValueError, "must be finite"),
     "a word": ({"xx": "1"}, TypeError, "coefficient of 'xx' must hold real numbers"),
     "a truth": ({"xx": True}, TypeError, "must hold real numbers, received bool"),

@@ -18,6 +18,23 @@ from keras_smooth.operations import signs
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_model_in_another_one_is_read_as_before():
+    class Named(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(2, "tanh")
+
+        def call(self, x):
+            return self.dense(x["x"]) * x["t"]
+
+    model = Named()
+    model({"x": np.ones((3, 2)), "t": np.ones((3, 1))})
+    assert keras_smooth.smoothness(model) == np.inf
+    # A call on symbols gives the model an attribute `input`.
+    model({"x": keras.Input((2,)), "t": keras.Input((1,))})
+    assert keras_smooth.smoothness(model) == np.inf
+
+
 def test_class_of_activation(name):
     case = ACTIVATIONS[name]
     measured = one_sided.smoothness(case.along, case.joints())

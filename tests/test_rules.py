@@ -622,13 +622,17 @@ def test_samples_that_are_mixed_between_two_reshapes_are_refused(engine):
 
 
 @pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
-def test_training_mode_inside_a_graph_that_mixes_samples_is_refused(engine):
+def test_the_mode_inside_a_graph_is_that_of_the_call(engine):
     def make(x):
         inner = keras.Model(x, layers.BatchNormalization(name="norm")(x, training=True))
         return keras.Sequential([inner])(ops.sin(x))
 
-    with pytest.raises(ValueError, match="norm.*mixes samples"):
-        keras_smooth.derivatives(functional(make, (3,)), np.eye(3), 2, engine=engine)
+    model, x = functional(make, (3,)), np.eye(3)
+    # As in `predict`, the mode of the call counts.
+    y, *_ = keras_smooth.derivatives(model, x, 2, engine=engine)
+    np.testing.assert_allclose(y, model(x, training=False), rtol=1e-12)
+    with pytest.raises(ValueError, match="mixes samples.*norm"):
+        keras_smooth.derivatives(model, x, 2, engine=engine, training=True)
 
 
 def test_the_walk_leaves_the_model_as_it_is(rng):

@@ -12,6 +12,7 @@ from lbfgs_nets import request
 import keras_smooth
 from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_data
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
+from keras_smooth.lbfgs.run.program import ScaledData
 
 # Before anything of TensorFlow runs.
 tf.config.set_logical_device_configuration(
@@ -114,7 +115,8 @@ def value_and_gradient(model, data, batch_size, jit_compile):
     data = read_data(*data, *(3 - len(data)) * [None], ReadOptions("float64", batch_size))
     asked = request(model, batch_size=batch_size, jit_compile=jit_compile)
     found = FitProblem(asked, data)
-    state = found.minimizer.begin(found.start(), found.data)
+    scaled = ScaledData(found.data, tf.ones((), "float64"))
+    state = found.minimizer.begin(found.start(), scaled)
     return np.append(state.objective_gradient, state.objective_value)
 
 

@@ -148,7 +148,8 @@ class Evaluation:
         """Raises an error if a model returns more or fewer samples than it receives."""
         given = self.points.flat[0].shape[0]
         for leaf in keras.tree.flatten(found[0]):
-            if leaf.shape.rank == 0:
+            # NumPy's shapes have no rank.
+            if tf.TensorShape(leaf.shape).rank == 0:
                 raise ValueError(
                     "The model returns one number for all samples: derivatives are of each "
                     "sample's output by its own input. Return one for each sample, for "

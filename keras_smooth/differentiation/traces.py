@@ -84,8 +84,7 @@ class Traces:
             self.at(points)
         except NotTraceableError as error:
             cause = error.__cause__
-            decides = isinstance(cause, tf.errors.OperatorNotAllowedInGraphError)
-            return cause is not None and not decides
+            return isinstance(cause, Exception) and computes_with_values(cause)
         return False
 
     def call(self, points: Points) -> Any:

@@ -113,7 +113,8 @@ def of_graph(model: keras.Model) -> Any:
     """Returns the symbolic inputs of a Sequential or Functional model, else None."""
     if isinstance(model, keras.Sequential):
         return model.inputs[0] if model.built else None
-    return getattr(model, "input", None)
+    # Any model that was called in another one has an `input`, but not in its structure.
+    return model.input if isinstance(model, keras.Function) else None
 
 
 def closed(shape: tuple) -> tuple[int, ...]:
