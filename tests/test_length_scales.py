@@ -187,6 +187,7 @@ def test_audits_of_what_cannot_be_traced(shift, length):
 
 
 @pytest.mark.filterwarnings("ignore:.*has kinks")
+@pytest.mark.filterwarnings("ignore:.*operations with kinks:UserWarning")
 def test_rounding_within_is_not_the_function():
     """Steps below a rounding to 2^-20 see straight pieces, which tell nothing of the slope."""
 

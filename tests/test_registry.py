@@ -17,7 +17,6 @@ from keras_smooth import activations, operations, registry
 from keras_smooth.operations import signs
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_model_in_another_one_is_read_as_before():
     class Named(keras.Model):
         def __init__(self):
@@ -35,6 +34,7 @@ def test_a_model_in_another_one_is_read_as_before():
     assert keras_smooth.smoothness(model) == np.inf
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_class_of_activation(name):
     case = ACTIVATIONS[name]
     measured = one_sided.smoothness(case.along, case.joints())

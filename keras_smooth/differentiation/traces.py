@@ -110,7 +110,7 @@ class Traces:
             if decides and not tf.executing_eagerly():
                 raise ValueError(PYTHON_DECIDES) from error
             if computes_with_values(error) and not tf.executing_eagerly():
-                raise ValueError(PYTHON_COMPUTES) from error
+                raise TypeError(PYTHON_COMPUTES) from error
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})"

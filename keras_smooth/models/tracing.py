@@ -47,6 +47,6 @@ def traced(function: Callable, **options: Any) -> Callable:
         except (NotImplementedError, AttributeError, TypeError) as error:
             if not computes_with_values(error):
                 raise
-            raise ValueError(PYTHON_COMPUTES) from error
+            raise TypeError(PYTHON_COMPUTES) from error
 
     return tf.function(functools.partial(told), autograph=False, **options)
