@@ -14,7 +14,7 @@ from keras_smooth.auditing.findings import Cause, Finding, Verdict
 from keras_smooth.differentiation import tapes, tasks, verification
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
-from keras_smooth.differentiation.points import Points
+from keras_smooth.differentiation.points import Points, random_directions
 from keras_smooth.models import calls, own_call
 
 _SEED = 1
@@ -63,7 +63,7 @@ def _evaluation(
     if not places:
         return None
     points = Points(x=x, places=places, keys=None, single=len(flat) == 1)
-    directions = _directions(points.moving)
+    directions = random_directions(points, _SEED)
     task = tasks.directional(order)
     return Evaluation(task, function, points, "tape", directions=directions)
 
@@ -93,11 +93,6 @@ def as_function(
         return part(*args, **{**named, **mode})
 
     return tensors, function
-
-
-def _directions(moving: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
-    rng = np.random.default_rng(_SEED)
-    return tuple(tf.cast(rng.normal(size=x.shape), x.dtype) for x in moving)
 
 
 def _compared(evaluation: Evaluation) -> Finding:
@@ -172,7 +167,7 @@ def not_finite(model: keras.layers.Layer, x: Any, order: int, training: bool) ->
     def function(x: Any) -> Any:
         return own_call.call(model, x, training)
 
-    directions = _directions(points.moving)
+    directions = random_directions(points, _SEED)
     evaluation = Evaluation(
         tasks.directional(order), function, points, directions=directions
     )

@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_smooth.differentiation.differences import ROUNDING
+from keras_smooth.models.agreement import EPSILON
 
 # A derivative is told to two digits if its differences are sure to this part of it.
 _TWO_DIGITS = 3e-3
@@ -92,7 +92,7 @@ class Measured:
         own, size = np.abs(self.value), np.maximum(np.abs(self.value), self.size)
         most = np.maximum(_TWO_DIGITS * own, _SMALL * size)
         # Sums of directions round: what is in them counts, also where the sum is 0.
-        error = np.maximum(self.error, _SUMMED * ROUNDING["float64"] * size)
+        error = np.maximum(self.error, _SUMMED * EPSILON["float64"] * size)
         # What is 0 by one column may still round beside what it is by others.
         steepest = np.maximum(self.steepest, np.max(size, axis=-1, keepdims=True))
         smallest = np.maximum(_SMALL * self.variation, _NOTHING * steepest)
@@ -141,7 +141,7 @@ def agree(
         apart, too_coarse = difference, np.zeros(found.shape, bool)
     else:
         apart = _apart(finer, measured.value)
-        limits = measured.limits(k, ROUNDING["float64"])
+        limits = measured.limits(k, EPSILON["float64"])
         agrees = apart + error <= limits
         coarse = measured.coarse_limits(k, rounding)
         too_coarse = agrees & (difference + error > coarse)

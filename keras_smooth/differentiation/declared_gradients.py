@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.differentiation import taylor
-from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.points import Points, drawn
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.models import calls
+from keras_smooth.models.agreement import EPSILON
 from keras_smooth.operations.program import layer_of
 from keras_smooth.operations.rows import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
@@ -99,7 +99,7 @@ def _differs(traces: Traces, points: Points) -> tf.Tensor:
     # Where all terms cancel, as behind a mean that is subtracted, they are rounded as y is.
     scale = _sum(map(tf.abs, [*reverse, *forward, *y]))
     # Half of the digits: above rounding, below what is declared. NaN is no difference.
-    tolerance = ROUNDING[points.dtype.name] ** 0.5
+    tolerance = EPSILON[points.dtype.name] ** 0.5
     return tf.abs(computed - declared) > tolerance * scale
 
 

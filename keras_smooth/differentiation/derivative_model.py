@@ -204,8 +204,7 @@ class DerivativeModel(keras.Model):
     def _check_targets(self, y: Any) -> None:
         if self.loss is None or y is None:
             return
-        losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(self._names, 1)
-        needed = [name for name in self._names if losses.get(name) is not None]
+        needed = _with_loss(self._names, self.loss)
         received = list(y) if isinstance(y, dict) else []
         if missing := [name for name in needed if name not in received]:
             raise ValueError(
@@ -288,7 +287,14 @@ def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:
 
 def _in_order(what: str, values: Any, names: list[str], loss: Any) -> Any:
     """Returns values by name, from a list for all outputs or for those with a loss."""
-    if isinstance(loss, dict) and isinstance(values, list | tuple):
-        with_loss = [name for name in names if loss.get(name) is not None]
-        names = with_loss if len(values) == len(with_loss) else names
-    return by_name(what, values, names)
+    with_loss = _with_loss(names, loss)
+    is_list = isinstance(values, list | tuple)
+    return by_name(
+        what, values, with_loss if is_list and len(values) == len(with_loss) else names
+    )
+
+
+def _with_loss(names: list[str], loss: Any) -> list[str]:
+    """Returns the names of the outputs that a compiled loss compares."""
+    is_of_some = isinstance(loss, dict)
+    return [name for name in names if not is_of_some or loss.get(name) is not None]

@@ -27,10 +27,10 @@ import tensorflow as tf
 from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls, own_call
+from keras_smooth.models.agreement import EPSILON
 from keras_smooth.models.tracing import traced
 
 # The distance from 1 to the next number, by dtype.
-ROUNDING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 2**-52}
 
 _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
@@ -102,7 +102,7 @@ class Differences:
         steps = ladder(points, directions)
         values = _along_lines(self.model, points, directions, steps)
         rows = [
-            estimates(samples, steps, order, ROUNDING[tensor.dtype.name])
+            estimates(samples, steps, order, EPSILON[tensor.dtype.name])
             for tensor, samples in zip(keras.tree.flatten(y), values, strict=True)
         ]
         self._passes.append(_Pass(y, rows, len(directions[0]), sums))
@@ -182,7 +182,7 @@ def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
     most = np.where(moves, np.maximum(extent, 1.0), 0.0).max(axis=-1) / speed.max(axis=-1)
     # A direction that does not move anything.
     length, most = (np.where(np.isfinite(each), each, 1.0) for each in (length, most))
-    least = _LEAST * ROUNDING[points.dtype.name] * least
+    least = _LEAST * EPSILON[points.dtype.name] * least
     length, most, least = map(_dyadic, (_MOST * length, _MOST * most, least))
     longer, dense = _factors(most / length, 0), _FACTOR ** -np.arange(_DENSE)
     shorter = 1.0 / _factors(length * dense[-1] / least, 1)
@@ -385,7 +385,7 @@ def _is_continued(y: np.ndarray, longer: np.ndarray) -> bool:
     """Returns whether an output is another with its last row in front of it."""
     expected = np.concatenate([y[-1:], y])
     # Half of the digits of float32: a larger batch may be rounded in another way.
-    limit = ROUNDING["float32"] ** 0.5 * np.abs(y).max()
+    limit = EPSILON["float32"] ** 0.5 * np.abs(y).max()
     return longer.shape == expected.shape and bool(
         (np.abs(longer - expected) <= limit).all()
     )

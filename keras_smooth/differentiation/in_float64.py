@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.models import agreement, calls, copies, own_call
+from keras_smooth.models.agreement import EPSILON
 
 
 def in_float64(evaluation: Evaluation) -> Evaluation | None:
@@ -20,7 +20,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     model, points = evaluation.model, evaluation.points
     y = calls.without_trace(own_call.call, model, points.x)
     rounding = _rounding(model, y)
-    if rounding <= ROUNDING["float64"]:
+    if rounding <= EPSILON["float64"]:
         return None
     finer = points.at(calls.cast_to("float64", points.flat))
     try:
@@ -35,7 +35,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
 def _rounding(model: Callable, y: Any) -> float:
     if isinstance(model, keras.Operation):
         return agreement.epsilon(model, y)
-    return max(ROUNDING.get(leaf.dtype.name, 0.0) for leaf in keras.tree.flatten(y))
+    return max(EPSILON.get(leaf.dtype.name, 0.0) for leaf in keras.tree.flatten(y))
 
 
 def _model(model: Callable, x: Any, y: Any, rounding: float) -> Callable:

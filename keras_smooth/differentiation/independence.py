@@ -13,10 +13,10 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.points import Points, drawn
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
+from keras_smooth.models.agreement import EPSILON
 from keras_smooth.operations.program import layer_of
 
 MIXES = (
@@ -144,7 +144,7 @@ def _stay(y: Jet, order: int, masks: tf.Tensor) -> Any:
     moved = tf.reduce_max(tf.where(stays, entry, tf.zeros_like(entry)))
     largest = tf.reduce_max(entry)
     # Half of the digits: far above rounding, far below what other samples do.
-    tolerance = ROUNDING[y.dtype.name] ** 0.5
+    tolerance = EPSILON[y.dtype.name] ** 0.5
     return (moved <= tolerance * largest) | ~tf.math.is_finite(largest)
 
 
@@ -164,7 +164,7 @@ def _alone_as_among_others(traces: Traces, points: Points) -> bool:
         for y, repeated, alone in zip(several, again, outputs(points.at(copies))):
             if not tf.is_tensor(y) or not y.dtype.is_floating or y.shape[:1] != [size]:
                 continue
-            tolerance = ROUNDING[y.dtype.name] ** 0.5
+            tolerance = EPSILON[y.dtype.name] ** 0.5
             scale = tf.reduce_max(tf.abs(y)) + tf.reduce_max(tf.abs(alone))
             same = tf.reduce_max(tf.abs(y[end] - alone[end])) <= tolerance * scale
             if bool(tf.reduce_all(y == repeated)) and not bool(same):

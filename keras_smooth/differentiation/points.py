@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
@@ -141,6 +142,12 @@ def drawn(points: Points) -> Points:
         return tf.cast(tf.random.stateless_normal(shape, _SEED), x.dtype)
 
     return points.at(list(map(normal, points.flat)))
+
+
+def random_directions(points: Points, seed: int) -> tuple[tf.Tensor, ...]:
+    """Returns normal numbers in the shape of each moving input."""
+    rng = np.random.default_rng(seed)
+    return tuple(tf.cast(rng.normal(size=x.shape), x.dtype) for x in points.moving)
 
 
 def checked_directions(

@@ -11,10 +11,11 @@ import tensorflow as tf
 from keras_smooth import registry
 from keras_smooth.differentiation import differences, tasks
 from keras_smooth.differentiation.agreements import Agreement, Measured, agree
-from keras_smooth.differentiation.differences import ROUNDING
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.in_float64 import in_float64
+from keras_smooth.differentiation.points import random_directions
 from keras_smooth.models import calls
+from keras_smooth.models.agreement import EPSILON
 from keras_smooth.models.tracing import PYTHON_COMPUTES
 from keras_smooth.operations import rows
 from keras_smooth.presentation.tables import ShownAsTable, Table, Tone
@@ -186,8 +187,7 @@ def check_hidden(evaluation: Evaluation) -> None:
     num_points = int(evaluation.points.flat[0].shape[0])
     chosen = np.unique(np.linspace(0, num_points - 1, min(num_points, _SOME)).astype(int))
     points = evaluation.points.at([tf.gather(x, chosen) for x in evaluation.points.flat])
-    rng = np.random.default_rng(_SEED)
-    directions = tuple(tf.cast(rng.normal(size=x.shape), x.dtype) for x in points.moving)
+    directions = random_directions(points, _SEED)
     along = Evaluation(
         tasks.directional(evaluation.order), evaluation.model, points, "tape",
         directions=directions,
@@ -282,7 +282,7 @@ class _Reference:
         finer = self._in_float64(engine)
         dtype = keras.tree.flatten(values)[0].dtype.name
         agreements = [
-            agree(name, k, entry, measured, ROUNDING[dtype], fine)
+            agree(name, k, entry, measured, EPSILON[dtype], fine)
             for (name, k), entry, measured, fine in zip(
                 self.evaluation.task.entries,
                 _flat(values),

@@ -272,13 +272,8 @@ class OptimizationRun:
             return False
         signs = np.random.default_rng(0).choice([-1.0, 1.0], self.best.position.shape)
         rounded = 1.0 + float(np.finfo(self._dtype).eps) * signs
-        gradients = [
-            self._minimizer.begin(position, self._data).objective_gradient
-            for position in (
-                self.best.position,
-                self.best.position * tf.constant(rounded, self._dtype),
-            )
-        ]
+        rounded = self.best.position * tf.constant(rounded, self._dtype)
+        gradients = [self._evaluated(p)[1] for p in (self.best.position, rounded)]
         change = _largest(gradients[1] - gradients[0])
         return _largest(gradients[0]) <= _ROUNDINGS[self._dtype] * change
 
@@ -292,9 +287,13 @@ class OptimizationRun:
     def _is_random(self) -> bool:
         """Returns whether the loss differs from call to call, by more than rounding."""
         tolerance = math.sqrt(np.finfo(self._dtype).eps)
-        states = (self._minimizer.begin(self.best.position, self._data) for _ in range(2))
-        losses = [float(state.objective_value) for state in states]
+        losses = [float(self._evaluated(self.best.position)[0]) for _ in range(2)]
         return not math.isclose(*losses, rel_tol=tolerance)
+
+    def _evaluated(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns loss and gradient in units of the scale; the memory beside them is dropped."""
+        state = self._minimizer.begin(position, self._data)
+        return state.objective_value, state.objective_gradient
 
     def _restart(self) -> None:
         self.restarts.append(self.nit)
