@@ -53,12 +53,14 @@ def follow(root: Path, block: str) -> subprocess.CompletedProcess:
     inserted(names, '    "sharp_softplus",\n', '    "serf",\n', 1)
     options = root / "keras_smooth" / "comparison" / "options.py"
     inserted(options, '"sharp_softplus",', '"serf", ', 1)
+    # Without the options that this run was started with, as those of coverage.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTEST_ADDOPTS"}
     return subprocess.run(
         [sys.executable, "-c", RUN, *COMMANDS],
         capture_output=True,
         text=True,
         cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**environment, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
 
 

@@ -60,6 +60,21 @@ def test_errors_hold(name):
         assert np.all(row.size >= np.abs(row.value))
 
 
+def test_rounding_of_the_shortest_step_does_not_refuse_the_others():
+    """Of many points some have values there that scatter less than they are rounded."""
+    steps = np.concatenate(
+        [4.0 ** (1 - np.arange(12.0)), 4.0**-10 * 16.0 ** -np.arange(1.0, 5.0)]
+    )
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1.5, 1.5, 20000)
+    values = np.sin(x + steps[:, None, None, None] * NODES[:, None, None])
+    values *= 1.0 + 100.0 * DOUBLE * rng.standard_normal(values.shape)
+    _, row = differences.estimates(values, steps, 1, DOUBLE)
+    assert np.all(np.abs(row.value - np.cos(x)) <= 3.0 * row.error)
+    # 100 roundings at a step of 1, in a first derivative by 15 values.
+    assert row.error.max() <= 1e-10
+
+
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_size_is_that_nearby(k):
     """Where sin, or its curvature, passes through 0 its neighbours do not."""

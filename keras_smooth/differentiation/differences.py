@@ -30,8 +30,6 @@ from keras_smooth.models import calls, own_call
 from keras_smooth.models.agreement import EPSILON
 from keras_smooth.models.tracing import traced
 
-# The distance from 1 to the next number, by dtype.
-
 _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
 # Positions, in steps, at which the size of a derivative near a point is measured.
@@ -316,19 +314,26 @@ def _with_contradictions(
 ) -> np.ndarray:
     """Returns the errors of estimates, with what those of shorter steps tell otherwise.
 
-    Where nothing moves at short steps, but at longer ones, the model rounds within: there the
-    longer ones tell.
+    Two of these have to tell it where there are two: the rounding of few values is at times larger
+    than they scatter, and the shortest step would refuse all others by that. Where nothing moves
+    at short steps, but at longer ones, the model rounds within: there the longer ones tell.
     """
     result = errors.copy()
+    contradictions = np.zeros((2, *errors.shape))
     for shorter in range(1, len(values)):
         apart = np.abs(values[:shorter] - values[shorter])
         beside = flat[shorter] & ~flat[:shorter]
         # `fmax` leaves out what has no number.
-        aliased = np.where(beside, 0.0, apart - _CONTRADICTS * errors[shorter])
-        result[:shorter] = np.fmax(result[:shorter], aliased)
+        aliased = np.fmax(
+            0.0, np.where(beside, 0.0, apart - _CONTRADICTS * errors[shorter])
+        )
+        most, second = contradictions[:, :shorter]
+        second[:] = np.maximum(second, np.minimum(most, aliased))
+        most[:] = np.maximum(most, aliased)
         rounded = np.where(beside, apart - _CONTRADICTS * errors[:shorter], 0.0)
         result[shorter] = np.fmax(result[shorter], np.fmax.reduce(rounded))
-    return result
+    most, second = contradictions
+    return np.maximum(result, np.concatenate([second[:-2], most[-2:]]))
 
 
 def _scatter(changes: np.ndarray) -> np.ndarray:
