@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.sampling import transformed
 from keras_smooth.layers.table import exact_of
 from keras_smooth.models.configs import accepted
@@ -56,15 +57,7 @@ class RandomRotation(keras.layers.RandomRotation):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            factor=factor,
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            seed=seed,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: dict, training: bool = True
@@ -121,16 +114,7 @@ class RandomTranslation(keras.layers.RandomTranslation):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            height_factor=height_factor,
-            width_factor=width_factor,
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            seed=seed,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: dict, training: bool = True
@@ -187,16 +171,7 @@ class RandomZoom(keras.layers.RandomZoom):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            height_factor=height_factor,
-            width_factor=width_factor,
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            seed=seed,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: dict, training: bool = True
@@ -252,16 +227,7 @@ class RandomShear(keras.layers.RandomShear):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            x_factor=x_factor,
-            y_factor=y_factor,
-            interpolation=interpolation,
-            fill_mode=fill_mode,
-            fill_value=fill_value,
-            data_format=data_format,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: dict, training: bool = True
@@ -320,15 +286,7 @@ class RandomPerspective(keras.layers.RandomPerspective):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            factor=factor,
-            scale=scale,
-            interpolation=interpolation,
-            fill_value=fill_value,
-            seed=seed,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: dict, training: bool = True
