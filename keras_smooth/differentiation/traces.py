@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth import operations
+from keras_smooth import operations, registry
 from keras_smooth.differentiation import rules
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls, own_call
@@ -18,7 +18,6 @@ from keras_smooth.models.tracing import (
     PYTHON_DECIDES,
     computes_with_values,
 )
-from keras_smooth.operations import registered
 
 # Tracing costs as much as derivatives at some hundred points.
 _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -26,7 +25,16 @@ _MOST_KEPT = 8
 
 
 class NotTraceableError(ValueError):
-    """An error that says that TensorFlow cannot trace a model."""
+    """An error that says that TensorFlow cannot trace a model.
+
+    Args:
+        reason: Why.
+        hides_values: Whether Python computes with values, as NumPy does, unseen by tapes.
+    """
+
+    def __init__(self, reason: str, hides_values: bool = False) -> None:
+        super().__init__(reason)
+        self.hides_values = hides_values
 
 
 @dataclasses.dataclass
@@ -42,7 +50,7 @@ class Traces:
     training: bool = False
 
     def __post_init__(self) -> None:
-        self._known: dict[tuple, operations.Trace] = {}
+        self._known: dict[tuple, Any] = {}
 
     @property
     def name(self) -> str:
@@ -58,8 +66,15 @@ class Traces:
         """
         key = tuple((tuple(x.shape), x.dtype) for x in points.flat)
         if key not in self._known:
-            self._known[key] = self._kept_or_traced(points, key)
-        return self._known[key]
+            try:
+                self._known[key] = self._kept_or_traced(points, key)
+            # Of an error the frames, with the tensors in them, would live as long as this.
+            except NotTraceableError as error:
+                self._known[key] = str(error), error.hides_values
+        known = self._known[key]
+        if isinstance(known, tuple):
+            raise NotTraceableError(*known)
+        return known
 
     def _kept_or_traced(self, points: Points, key: tuple) -> operations.Trace:
         """Returns a kept trace if the model is known to compute the same, or a new one."""
@@ -83,8 +98,7 @@ class Traces:
         try:
             self.at(points)
         except NotTraceableError as error:
-            cause = error.__cause__
-            return isinstance(cause, Exception) and computes_with_values(cause)
+            return error.hides_values
         return False
 
     def call(self, points: Points) -> Any:
@@ -101,7 +115,7 @@ class Traces:
             return own_call.call(model, x, self.training)
 
         try:
-            with registered.names(self.model, rules.rule_of) as model:
+            with registry.reading.named(self.model, rules.rule_of) as model:
                 traced = calls.without_trace(operations.trace, function, points.flat)
         # Tracing can raise any error.
         except Exception as error:
@@ -113,7 +127,8 @@ class Traces:
                 raise TypeError(PYTHON_COMPUTES) from error
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
-                f"TensorFlow cannot trace it ({type(error).__name__}: {first})"
+                f"TensorFlow cannot trace it ({type(error).__name__}: {first})",
+                computes_with_values(error),
             ) from error
         moving = [*[True] * len(points.flat), *[False] * len(traced.captured)]
         if operations.kept_in_variables(traced.program, moving) is not None:

@@ -4,16 +4,15 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.operations import registered, taped
+from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import primal, run_folded, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program, signature
 from keras_smooth.operations.rows import is_smooth, row
-from keras_smooth.operations.trace import trace
+from keras_smooth.operations.trace import openings, trace
 
 
 def evaluate(
@@ -66,22 +65,15 @@ def apply(function: Callable, *args: Any, **kwargs: Any) -> Any:
     >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
     [0.0, 1.0]
     """
-    leaves = keras.tree.flatten((args, kwargs))
-    places = [
-        i for i, leaf in enumerate(leaves) if isinstance(leaf, Jet) or tf.is_tensor(leaf)
-    ]
-    values = [leaves[place] for place in places]
+    values, filled = openings(
+        (args, kwargs), lambda leaf: isinstance(leaf, Jet) or tf.is_tensor(leaf)
+    )
 
-    with registered.names(function) as named:
+    def of_tensors(*tensors: tf.Tensor) -> Any:
+        positional, keywords = filled(tensors)
+        return function(*positional, **keywords)
 
-        def of_tensors(*tensors: tf.Tensor) -> Any:
-            filled = list(leaves)
-            for place, tensor in zip(places, tensors, strict=True):
-                filled[place] = tensor
-            positional, keywords = keras.tree.pack_sequence_as((args, kwargs), filled)
-            return named(*positional, **keywords)
-
-        traced = trace(of_tensors, [primal(value) for value in values])
+    traced = trace(of_tensors, [primal(value) for value in values])
     return traced.packed(evaluate(traced.program, [*values, *traced.captured]))
 
 

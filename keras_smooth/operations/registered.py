@@ -3,20 +3,21 @@
 In a trace they have names of their own.
 """
 
-import contextlib
 import dataclasses
 import functools
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.operations.lifting import primal
+from keras_smooth.operations.trace import openings
 from keras_smooth.presentation.warn import warn_once
 
 _NAME = "keras_smooth_rule"
@@ -54,17 +55,11 @@ def marked(function: Callable, facts: Facts) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         if rule is not None and not _takes(rule, args, kwargs):
             return function(*args, **kwargs)
-        tensors = [x for x in keras.tree.flatten((args, kwargs)) if tf.is_tensor(x)]
+        tensors, filled = openings((args, kwargs), tf.is_tensor)
         name = f"{_NAME}_{next(_numbers)}"
 
-        def filled(values: list) -> tuple:
-            remaining = iter(values)
-            return keras.tree.map_structure(
-                lambda x: next(remaining) if tf.is_tensor(x) else x, (args, kwargs)
-            )
-
         def body(*values: tf.Tensor) -> Any:
-            positional, named = filled(list(values))
+            positional, named = filled(values)
             return function(*positional, **named)
 
         def jets(values: list) -> Any:
@@ -84,62 +79,6 @@ def _takes(rule: Callable, args: tuple, kwargs: dict) -> bool:
     except TypeError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def names(subject: Any, facts_of: Callable = lambda part: None) -> Iterator[Callable]:
-    """Lets what is known run under names of its own, as long as something is traced.
-
-    Args:
-        subject: What is traced; the parts of it keep what they call, but for that time.
-        facts_of: Gives the `Facts` of a layer, an operation or a function, or None.
-
-    Yields:
-        What to trace in its place.
-    """
-    with contextlib.ExitStack() as stack:
-        for part in _parts(subject):
-            facts = facts_of(part)
-            if facts is not None:
-                stack.enter_context(_attribute(part, "call", marked(part.call, facts)))
-            activation: Any = getattr(part, "activation", None)
-            facts = (
-                None if isinstance(activation, keras.Operation) else facts_of(activation)
-            )
-            if facts is not None:
-                call = marked(activation, facts)
-                stack.enter_context(_attribute(part, "activation", call))
-        facts = None if isinstance(subject, keras.Operation) else facts_of(subject)
-        yield subject if facts is None else marked(subject, facts)
-
-
-@contextlib.contextmanager
-def _attribute(layer: Any, name: str, value: Any) -> Iterator[None]:
-    missing = object()
-    before = vars(layer).get(name, missing)
-    vars(layer)[name] = value
-    try:
-        yield
-    finally:
-        if before is missing:
-            del vars(layer)[name]
-        else:
-            vars(layer)[name] = before
-
-
-def _parts(subject: Any) -> list:
-    """Returns all layers and operations in a layer, itself the first, wherever they are."""
-    waiting, seen = [subject], {}
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, keras.Operation) and id(part) not in seen:
-            seen[id(part)] = part
-            waiting += list(vars(part).values()) + list(getattr(part, "operations", []))
-        elif isinstance(part, dict):
-            waiting += list(part.values())
-        elif isinstance(part, (list, tuple)):
-            waiting += list(part)
-    return list(seen.values())
 
 
 def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | None:
@@ -197,8 +136,7 @@ def _checked(y: Any, exact: Any, agree: Any) -> Any:
     if isinstance(agree, bool):
         return y.like(primal(exact), y.series)
     lost = tf.where(agree, tf.zeros([], y.dtype), tf.constant(float("nan"), y.dtype))
-    series = [None if value is None else value + lost for value in y.series]
-    series[0] = (
-        series[0] if series[0] is not None else tf.reshape(lost, [1] * (y.shape.rank + 1))
-    )
-    return y.like(primal(exact), series)
+    y = mapped(y, primal(exact), lambda v: v + lost)
+    if y.series[0] is None:
+        y.series[0] = tf.reshape(lost, [1] * (y.shape.rank + 1))
+    return y

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.operations.breakpoints import from_integer
-from keras_smooth.operations.lifting import linear
+from keras_smooth.operations.lifting import add_linear, of_last_axes
 from keras_smooth.operations.rows import add
 
 
@@ -187,4 +187,4 @@ add(
     tapes_right_to=1,
 )
 add("Neg", lambda operation, x: -x, exact=True)
-add("Conj", linear(lambda operation, v: tf.math.conj(v)), exact=True)
+add_linear("Conj", of_last_axes)

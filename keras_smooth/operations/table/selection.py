@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.jet.entries import times
 from keras_smooth.operations.breakpoints import from_integer, from_other_integer
 from keras_smooth.operations.lifting import (
@@ -20,6 +21,7 @@ from keras_smooth.operations.lifting import (
     whole,
 )  # fmt: skip
 from keras_smooth.operations.rows import add
+from keras_smooth.operations.table.arithmetic import divisor_off_zero
 
 
 def _straight(slope: Callable) -> Callable:
@@ -181,12 +183,8 @@ def _multiples(distance: Callable) -> Callable:
     return lambda operation, x, y: [distance(x / y) * tf.abs(y)]
 
 
-def _divisor(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
-    return [tf.abs(y)]
-
-
 _TO_FLOOR = {
-    "smoothness": -1, "breakpoints": _multiples(from_integer), "domain": _divisor
+    "smoothness": -1, "breakpoints": _multiples(from_integer), "domain": divisor_off_zero
 }  # fmt: skip
 _TO_ZERO = {**_TO_FLOOR, "breakpoints": _multiples(from_other_integer)}
 add("FloorMod", _remainder(tf.floor), **_TO_FLOOR)
@@ -240,12 +238,11 @@ def _top(operation: tf.Operation, x: Jet, k: Any) -> list:
     values, places = run(operation, [x.primal, k])
     rank = x.shape.rank
 
-    def taken(v: tf.Tensor) -> tf.Tensor:
+    def at_places(v: tf.Tensor) -> tf.Tensor:
         spread = tf.broadcast_to(places, tf.concat([tf.shape(v)[:1], tf.shape(places)], 0))
         return tf.gather(v, spread, batch_dims=rank)
 
-    series = [None if v is None else taken(v) for v in whole(x).series]
-    return [x.like(values, series), places]
+    return [mapped(whole(x), values, at_places), places]
 
 
 def _gaps(operation: tf.Operation, x: tf.Tensor, k: tf.Tensor) -> list:
