@@ -67,7 +67,7 @@ class Estimate:
         variation: The same as the change of y over the step tells it, k! |change| / h^k:
             what a derivative that is 0 all around is small beside.
         steepest: The largest variation over all steps that are not shorter than that used.
-        step: The step that is used, in the length of the direction.
+        step: The step that is used, in the length of the direction; None of a sum of several.
     """
 
     value: np.ndarray
@@ -76,7 +76,7 @@ class Estimate:
     size: np.ndarray
     variation: np.ndarray
     steepest: np.ndarray
-    step: np.ndarray
+    step: np.ndarray | None = None
 
 
 SPREAD = ("error", "rounding", "size", "variation", "steepest")

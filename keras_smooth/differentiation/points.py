@@ -91,10 +91,6 @@ class Points:
             names=tuple(self.names[i] for i in some),
         )
 
-    def rows(self, some: slice) -> "Points":
-        """Returns some of the samples."""
-        return self.at([tensor[some] for tensor in self.flat])
-
 
 def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
     """Returns the points of a model.
@@ -118,7 +114,7 @@ def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
     nested = checked_inputs.is_structure(x)
     names = [inputs[place].name for place in places]
     return Points(
-        x=keras.tree.pack_sequence_as(x, tensors) if nested else tensors[0],
+        x=checked_inputs.packed_as(x, tensors),
         places=places,
         keys=tuple(names) if isinstance(x, dict) else None,
         single=not nested or isinstance(wrt, (str, int)),

@@ -20,6 +20,7 @@ paths.py        the operations between inputs and outputs
 rule in its row.
 """
 
+# ruff: noqa: F401  names for the other rooms
 from keras_smooth.operations import table
 from keras_smooth.operations.evaluation import apply, evaluate
 from keras_smooth.operations.paths import (
@@ -34,23 +35,3 @@ from keras_smooth.operations.paths import (
 from keras_smooth.operations.rows import Row, all_rows, row
 from keras_smooth.operations.samples import MixedError, axes_of_samples
 from keras_smooth.operations.trace import Trace, trace
-
-__all__ = [
-    "MixedError",
-    "Row",
-    "Trace",
-    "all_rows",
-    "apply",
-    "axes_of_samples",
-    "between",
-    "classes",
-    "evaluate",
-    "kept_in_variables",
-    "reached",
-    "row",
-    "smoothness",
-    "table",
-    "tapes_right_to",
-    "trace",
-    "wrong_by_tapes",
-]

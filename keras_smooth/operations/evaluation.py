@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.operations import taped
-from keras_smooth.operations.lifting import primal, run_folded, run_primals
+from keras_smooth.operations.lifting import listed, primal, run_folded, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program, signature
 from keras_smooth.operations.rows import is_smooth, row
@@ -87,28 +87,21 @@ def _apply(
         # In the bodies of control flow a call of a function is an operation of its name.
         return run_body(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet | JetList) for x in inputs):
-        return _listed(run_folded(operation, inputs))
+        return listed(run_folded(operation, inputs))
     if not any(is_smooth(output.dtype) for output in operation.outputs):
-        return _listed(run_primals(operation, inputs))
+        return listed(run_primals(operation, inputs))
     if known is None or known.jet is None:
         return taped.apply(operation, inputs)
     result = known.jet(operation, *inputs)
     if result is NotImplemented:
         return taped.apply(operation, inputs)
-    results = _listed(result)
+    results = listed(result)
     return results if known.exact else _with_primals(operation, inputs, results)
 
 
 def _with_primals(operation: tf.Operation, inputs: list, results: list) -> list:
-    exact = _listed(run_primals(operation, inputs))
+    exact = listed(run_primals(operation, inputs))
     return [
         y.like(value, y.series) if isinstance(y, Jet) else value
         for y, value in zip(results, exact, strict=True)
     ]
-
-
-def _listed(results: Any) -> list:
-    """Returns the outputs of an operation as a list."""
-    if results is None or isinstance(results, tf.Operation):
-        return []
-    return list(results) if isinstance(results, (list, tuple)) else [results]

@@ -48,6 +48,13 @@ def run(operation: tf.Operation, inputs: Sequence) -> Any:
     return called.function(**arguments)
 
 
+def listed(results: Any) -> list:
+    """Returns the outputs of an operation as a list."""
+    if results is None or isinstance(results, tf.Operation):
+        return []
+    return list(results) if isinstance(results, (list, tuple)) else [results]
+
+
 def run_folded(operation: tf.Operation, inputs: Sequence) -> Any:
     """Evaluates an operation; in a graph, integers that depend on constants only are constants.
 

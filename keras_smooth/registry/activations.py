@@ -80,12 +80,7 @@ _KERAS = (
     _smooth("tanh", 1.0, recommended=True),
     _smooth("softplus", 0.5, recommended=True),
     _smooth("silu", 0.5, recommended=True),
-    _smooth(
-        "gelu",
-        0.5,
-        recommended=True,
-        examples=({}, {"approximate": True}),
-    ),
+    _smooth("gelu", 0.5, recommended=True, examples=({}, {"approximate": True})),
     _smooth("exponential", 1.0),
     _smooth("linear", 1.0),
     _smooth("log_sigmoid", 0.5),
@@ -123,14 +118,7 @@ _KERAS = (
         # The slope at 0.
         tapes_right_to=0,
     ),
-    _of_pieces(
-        "elu",
-        elu_class,
-        _elu_slope,
-        (0.0,),
-        BEND_0,
-        examples=({}, {"alpha": 2.0}),
-    ),
+    _of_pieces("elu", elu_class, _elu_slope, (0.0,), BEND_0, examples=({}, {"alpha": 2.0})),
     _of_pieces("hard_silu", 0, 0.5, (-3.0, 3.0), "has kinks at -3 and 3"),
     _of_pieces(
         "selu",
@@ -141,11 +129,7 @@ _KERAS = (
     ),
     _of_pieces("softsign", 1, 1.0, (0.0,), BEND_SOFTSIGN),
     _of_pieces(
-        "sparse_plus",
-        1,
-        0.5,
-        (-1.0, 1.0),
-        "has a second derivative that jumps at -1 and 1",
+        "sparse_plus", 1, 0.5, (-1.0, 1.0), "has a second derivative that jumps at -1 and 1"
     ),
     _of_pieces("hard_shrink", -1, 0.0, (-0.5, 0.5), "jumps at both thresholds"),
     _of_pieces("hard_sigmoid", 0, 1 / 6, (-3.0, 3.0), _FLAT),

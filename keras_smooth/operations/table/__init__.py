@@ -15,6 +15,7 @@ control_flow.py     branches, loops, calls and lists of tensors
 sample_axes.py      a column of all rows: which axis has the samples
 """
 
+# ruff: noqa: F401  they fill the table
 from keras_smooth.operations.table import (
     arithmetic,
     control_flow,
@@ -30,19 +31,3 @@ from keras_smooth.operations.table import (
     shapes,
     spectral,
 )
-
-__all__ = [
-    "arithmetic",
-    "control_flow",
-    "functions",
-    "gathers",
-    "identities",
-    "images",
-    "linear_algebra",
-    "products",
-    "reductions",
-    "sample_axes",
-    "selection",
-    "shapes",
-    "spectral",
-]

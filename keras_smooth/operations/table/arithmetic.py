@@ -183,13 +183,7 @@ add("Mul", _of_two(lambda x, y: x * y))
 add("RealDiv Div", _of_two(quotient), domain=divisor_off_zero)
 add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
 add("MulNoNan", _of_two(_product_no_nan))
-add(
-    "Pow",
-    _raised,
-    at_edge=_power_at_zero,
-    domain=_base,
-    tapes_right_to=_right_at_zero,
-)
+add("Pow", _raised, at_edge=_power_at_zero, domain=_base, tapes_right_to=_right_at_zero)
 add("SquaredDifference", _of_two(_difference_squared))
 add("Polygamma", _polygamma, domain=lambda operation, n, x: off_poles(operation, x))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import written_out
 from keras_smooth.operations import registered
-from keras_smooth.operations.lifting import primal, run, run_primals
+from keras_smooth.operations.lifting import listed, primal, run, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.paths import reached, unchanged
 from keras_smooth.operations.rows import add
@@ -91,7 +91,7 @@ def _switched(index: tf.Tensor, branches: list, values: list, evaluate: Callable
     results = tf.switch_case(
         index, [functools.partial(flat, branch) for branch in branches]
     )
-    return _packed(templates, results if isinstance(results, (list, tuple)) else [results])
+    return _packed(templates, listed(results))
 
 
 add("If StatelessIf Case StatelessCase", program=_branched)

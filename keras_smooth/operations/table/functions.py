@@ -13,7 +13,7 @@ from keras_smooth.operations.lifting import add_linear, of_last_axes
 from keras_smooth.operations.rows import add
 
 
-def _of_one(function: Callable[[Jet], Jet]) -> Callable:
+def of_one(function: Callable[[Jet], Jet]) -> Callable:
     """Returns the rule of a function of single numbers, from one of jets."""
     return lambda operation, x: jet.elementwise(function, x)
 
@@ -173,7 +173,7 @@ _STEEP = ("Acos", "Acosh", "Asin", "Sqrt")
 for _kind, _function in FUNCTIONS.items():
     add(
         _kind,
-        _of_one(_function),
+        of_one(_function),
         at_edge=0 if _kind in _STEEP else math.inf,
         domain=_DOMAINS.get(_kind),
         # At 0 TensorFlow's second derivative of the Bessel function is no number.
@@ -181,7 +181,7 @@ for _kind, _function in FUNCTIONS.items():
     )
 add(
     "Softsign",
-    _of_one(_softsign),
+    of_one(_softsign),
     smoothness=1,
     breakpoints=lambda operation, x: [x],
     tapes_right_to=1,

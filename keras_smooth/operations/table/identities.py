@@ -83,10 +83,4 @@ add(
 add("PreventGradient", _same, exact=True, tapes_right_to=1)
 add("StopGradient", _same, exact=True, tapes_right_to=_stopped_to)
 add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)
-add(
-    "Cast",
-    _cast,
-    exact=True,
-    smoothness=_cast_class,
-    breakpoints=_where_a_cast_jumps,
-)
+add("Cast", _cast, exact=True, smoothness=_cast_class, breakpoints=_where_a_cast_jumps)

@@ -22,6 +22,7 @@ from keras_smooth.operations.lifting import (
 )  # fmt: skip
 from keras_smooth.operations.rows import add
 from keras_smooth.operations.table.arithmetic import divisor_off_zero
+from keras_smooth.operations.table.functions import of_one
 
 
 def _straight(slope: Callable) -> Callable:
@@ -77,18 +78,8 @@ def _selu(x: Jet) -> Jet:
     return _SELU_SCALE * jet.where(x.primal >= 0, x, _exponential(x, _SELU_ALPHA))
 
 
-add(
-    "Elu",
-    lambda operation, x: jet.elementwise(_elu, x),
-    smoothness=1,
-    breakpoints=_zero,
-)
-add(
-    "Selu",
-    lambda operation, x: jet.elementwise(_selu, x),
-    smoothness=0,
-    breakpoints=_zero,
-)
+add("Elu", of_one(_elu), smoothness=1, breakpoints=_zero)
+add("Selu", of_one(_selu), smoothness=0, breakpoints=_zero)
 
 
 def _choose(takes_first: Callable) -> Callable:
