@@ -30,7 +30,6 @@ from keras_smooth.registry.lookup import (
     recommended,
     register_smoothness,
     registered_smoothness,
-    slope_at_zero,
     smoothness,
     tapes_right_to,
 )

@@ -9,7 +9,7 @@ import keras
 from keras_smooth.checks import finite_number, nearest, shown, text
 from keras_smooth.models import graph
 from keras_smooth.registry import layers, reading
-from keras_smooth.registry.rows import Class, Row, all_rows, change, row, unbound
+from keras_smooth.registry.rows import Class, Row, all_rows, change, row
 
 _named = {}
 
@@ -123,13 +123,6 @@ def activation_of(function: Callable) -> Callable:
     """
     found = row(function)
     return function if found is None else found.subject
-
-
-def slope_at_zero(function: Callable) -> float | None:
-    """Returns f'(0) of an activation, or None if the table does not have it."""
-    found = row(function)
-    slope = None if found is None else found.slope
-    return slope(**unbound(function)[1]) if callable(slope) else slope
 
 
 def tapes_right_to(obj: object) -> float:

@@ -19,8 +19,6 @@ class Row:
         smoothness: k of the class C^k: -1 for a jump, 0 for ReLU, `math.inf` for
             tanh, None where the operations tell. A callable gives it from the
             parameters of the function, or from the layer.
-        slope: f'(0), or a callable that gives it from the parameters. None: there is
-            none, or the function mixes several numbers.
         jet: A rule for jets, `rule(*args, **parameters)`, if its operations have none.
         tapes_right_to: The highest order up to which nested tapes are right.
         joints: The points at which the pieces of the function meet, with the default
@@ -35,7 +33,6 @@ class Row:
 
     subject: Any  # hashable
     smoothness: Class | Callable[..., Class] = None
-    slope: float | None | Callable[..., float | None] = None
     jet: Callable | None = None
     tapes_right_to: float = math.inf
     joints: tuple[float, ...] = ()
