@@ -9,6 +9,7 @@ import numpy as np
 import one_sided
 import pytest
 import tensorflow as tf
+from applied_to_jets import apply
 from keras_functions import SAMPLED
 from representatives import representatives
 from richardson import derivative
@@ -208,7 +209,7 @@ def along(function, xs, order):
     rng = np.random.default_rng(0)
     vs = [tf.constant(rng.normal(size=x.shape) * 0.3) for x in xs]
     jets = [Jet(x, [v[None], *[None] * (order - 1)]) for x, v in zip(xs, vs, strict=True)]
-    return keras.tree.flatten(operations.apply(function, *jets)), vs
+    return keras.tree.flatten(apply(function, *jets)), vs
 
 
 def assert_jets(function, xs, order=ORDER):
@@ -912,7 +913,7 @@ def test_settings_that_move(name):
 
 def along32(function, x):
     v = tf.constant([1.0, 0.5, -0.5])
-    return keras.tree.flatten(operations.apply(function, Jet(x, [v[None]]))), [v]
+    return keras.tree.flatten(apply(function, Jet(x, [v[None]]))), [v]
 
 
 def test_what_a_variable_keeps_goes_through_tapes():

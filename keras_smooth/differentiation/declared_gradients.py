@@ -74,7 +74,7 @@ def _differ_at_drawn_points(model: Callable, points: Points) -> bool:
 
 def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
     """Returns the first operation between inputs and outputs that declares a gradient, if any."""
-    way = operations.between(traces.at(points).program, traces.moving(points))
+    way = traces.of_program(operations.between, points)
     declared = (
         operation
         for operation in way

@@ -439,20 +439,13 @@ class _Lines:
         Args:
             places: On the lines, of shape `(places, directions * batch)`.
         """
-        rows = len(self.directions[0])
-        most = self._most_rows()
-        if rows <= most:
-            number = most // rows
-            parts = [
-                self._part(places[start : start + number], slice(None))
-                for start in range(0, len(places), number)
-            ]
-        else:
-            parts = [
-                self._part(place[None], slice(start, start + most))
-                for place in places
-                for start in range(0, rows, most)
-            ]
+        rows, most = len(self.directions[0]), self._most_rows()
+        number = max(1, most // rows)
+        parts = [
+            self._part(places[first : first + number], slice(start, start + most))
+            for first in range(0, len(places), number)
+            for start in range(0, rows, most)
+        ]
         return [np.concatenate(column) for column in zip(*parts)]
 
     def _most_rows(self) -> int:

@@ -109,9 +109,7 @@ def _derivatives_are_apart(traced: operations.Trace, points: Points, order: int)
         size = tf.random.stateless_uniform(tf.shape(x), _SEED, 0.5, 1.5)
         direction = tf.cast(moves, x.dtype) * tf.cast(size, x.dtype)
         values[place] = Jet(x, [direction, *[None] * (order - 1)])
-    outputs = operations.evaluate(
-        traced.program, [*values, *traced.captured], effects=False
-    )
+    outputs = operations.evaluate(traced.program, [*values, *traced.captured])
     jets = [y for y in outputs if isinstance(y, Jet) and y.dtype.is_floating]
     apart = [_stay(y, k, masks) for y in jets for k in range(1, order + 1)]
     apart = [each for each in apart if each is not True]

@@ -172,10 +172,7 @@ def checked_directions(
 
 
 def _direction(name: str, word: str, x: tf.Tensor, direction: Any) -> tf.Tensor:
-    direction = checked_inputs.numbers(name, direction)
-    if not (direction.dtype.is_floating or direction.dtype.is_integer):
-        raise TypeError(f"{name} must hold real numbers, received {direction.dtype.name}.")
-    direction = tf.cast(direction, x.dtype)
+    direction = checked_inputs.real_numbers(name, direction, x.dtype)
     if direction.shape.is_compatible_with(x.shape):
         return direction
     if not direction.shape.is_compatible_with(x.shape[1:]):

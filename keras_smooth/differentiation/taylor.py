@@ -55,10 +55,8 @@ def propagate(
     values = list(points.flat)
     for place, jet in zip(points.places, jets, strict=True):
         values[place] = jet
-    outputs = operations.evaluate(
-        traced.program, [*values, *traced.captured], effects=False
-    )
-    reached = operations.reached(traced.program, traces.moving(points))
+    outputs = operations.evaluate(traced.program, [*values, *traced.captured])
+    reached = traces.of_program(operations.reached, points)
 
     def complete(leaf: Any, reaches: bool) -> Any:
         if isinstance(leaf, Jet) and leaf.dtype.is_floating:

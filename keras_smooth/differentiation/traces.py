@@ -141,22 +141,22 @@ class Traces:
         inputs = [place in points.places for place in range(len(points.flat))]
         return [*inputs, *[False] * len(captured)]
 
+    def of_program(self, function: Callable, points: Points, *arguments: Any) -> Any:
+        """Returns a function of the program, and of which of its inputs move.
+
+        Args:
+            function: Such as `operations.between`.
+            points: The inputs.
+            *arguments: Further ones of the function.
+        """
+        return function(self.at(points).program, self.moving(points), *arguments)
+
     def reached(self, points: Points) -> list[bool]:
         """Returns for each output whether the inputs that move lead to it."""
-        traced = self.at(points)
-        reached = operations.reached(traced.program, self.moving(points))
-        return [reached[place] for place in traced.places if place >= 0]
+        reached = self.of_program(operations.reached, points)
+        return [reached[place] for place in self.at(points).places if place >= 0]
 
     def has_loops(self, points: Points) -> bool:
         """Returns whether a loop is on the way from inputs to outputs."""
-        way = operations.between(self.at(points).program, self.moving(points))
+        way = self.of_program(operations.between, points)
         return any("While" in operation.type for operation in way)
-
-    def tapes_right_to(self, points: Points) -> float:
-        """Returns the order up to which TensorFlow's derivatives with respect to some inputs are right."""
-        return operations.tapes_right_to(self.at(points).program, self.moving(points))
-
-    def wrong_by_tapes(self, points: Points, order: int) -> tf.Operation | None:
-        """Returns an operation whose derivatives may be wrong in TensorFlow, if any."""
-        program = self.at(points).program
-        return operations.wrong_by_tapes(program, self.moving(points), order)

@@ -292,6 +292,18 @@ def numbers(word: str, value: Any) -> tf.Tensor:
     return tensor
 
 
+def real_numbers(word: str, value: Any, dtype: tf.DType) -> tf.Tensor:
+    """Returns a tensor of floats or integers in a dtype.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    tensor = numbers(word, value)
+    if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
+        raise TypeError(f"{word} must hold real numbers, received {tensor.dtype.name}.")
+    return tf.cast(tensor, dtype)
+
+
 def _tensor(word: str, leaf: Any) -> tf.Tensor:
     tensor = numbers(word, leaf)
     if tensor.shape.rank == 0 or 0 in tensor.shape:

@@ -22,7 +22,7 @@ rule in its row.
 
 # ruff: noqa: F401  names for the other rooms
 from keras_smooth.operations import table
-from keras_smooth.operations.evaluation import apply, evaluate
+from keras_smooth.operations.evaluation import evaluate
 from keras_smooth.operations.paths import (
     between,
     classes,

@@ -8,34 +8,28 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.operations import taped
-from keras_smooth.operations.lifting import listed, primal, run_folded, run_primals
+from keras_smooth.operations.lifting import listed, run_folded, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program, signature
 from keras_smooth.operations.rows import is_smooth, row
-from keras_smooth.operations.trace import openings, trace
 
 
 def evaluate(
-    program: Program,
-    values: Sequence[Any],
-    effects: bool = True,
-    watch: Callable | None = None,
+    program: Program, values: Sequence[Any], watch: Callable | None = None
 ) -> list:
-    """Runs a program with jets in place of some inputs.
+    """Runs the operations that lead to the outputs of a program, with jets for some inputs.
 
     Args:
         program: The program.
         values: For each of its inputs a tensor, a variable or a jet.
-        effects: Whether to run operations that change variables, as a call of the model does.
         watch: Called with each operation and its inputs, also of bodies of control flow.
 
     Returns:
         For each output a tensor, or a jet where it depends on one of the inputs.
     """
     known = dict(zip(program.inputs, values, strict=True))
-    run_body = functools.partial(evaluate, effects=effects, watch=watch)
-    steps = program.instructions if effects else program.instructions_to_outputs
-    for operation, inputs, outputs, ended in steps:
+    run_body = functools.partial(evaluate, watch=watch)
+    for operation, inputs, outputs, ended in program.instructions_to_outputs:
         given = [known[name] for name in inputs]
         if watch is not None:
             watch(operation, given)
@@ -44,37 +38,6 @@ def evaluate(
             del known[name]
         known.update(zip(outputs, results, strict=True))
     return [known[name] for name in program.outputs]
-
-
-def apply(function: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Applies a function, layer or model to jets.
-
-    Args:
-        function: What is called.
-        *args: Its arguments, in which some tensors may be jets.
-        **kwargs: Its keyword arguments, likewise.
-
-    Returns:
-        What the function returns, with jets in the place of tensors that depend on one.
-
-    Example:
-
-    >>> import tensorflow as tf
-    >>> from keras_smooth import jet, operations
-    >>> y = operations.apply(tf.math.cosh, jet.line([0.0]))
-    >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
-    [0.0, 1.0]
-    """
-    values, filled = openings(
-        (args, kwargs), lambda leaf: isinstance(leaf, Jet) or tf.is_tensor(leaf)
-    )
-
-    def of_tensors(*tensors: tf.Tensor) -> Any:
-        positional, keywords = filled(tensors)
-        return function(*positional, **keywords)
-
-    traced = trace(of_tensors, [primal(value) for value in values])
-    return traced.packed(evaluate(traced.program, [*values, *traced.captured]))
 
 
 def _apply(
