@@ -8,7 +8,7 @@ memory. One derivative along one direction shows whether they agree.
 import concurrent.futures
 import functools
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
@@ -62,14 +62,11 @@ def _changes(traces: Traces, points: Points) -> bool:
             return bool(calls.without_trace(_differs, traces, points))
         # Tapes are paused while a graph is built; another thread is eager.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(_differ_at_drawn_points, traces.model, points).result()
+            anew = Traces(traces.model), drawn(points)
+            return bool(pool.submit(calls.without_trace, _differs, *anew).result())
     # A gradient of the user can raise any error, and may not be needed.
     except Exception:
         return False
-
-
-def _differ_at_drawn_points(model: Callable, points: Points) -> bool:
-    return bool(calls.without_trace(_differs, Traces(model), drawn(points)))
 
 
 def _declaring(traces: Traces, points: Points) -> tf.Operation | None:

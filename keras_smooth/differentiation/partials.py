@@ -212,12 +212,7 @@ class Plan(ShownAsTable):
         return Table(
             title=self._title().capitalize(),
             head=("direction", "order", "pass"),
-            rows=[
-                (direction, str(order), str(number))
-                for direction, order, number in zip(
-                    self.directions, self.orders, self.passes
-                )
-            ],
+            rows=list(zip(self.directions, map(str, self.orders), map(str, self.passes))),
         )
 
 

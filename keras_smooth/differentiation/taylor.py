@@ -127,7 +127,11 @@ def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
 def along(propagate: Callable, points: Points, *directions: tf.Tensor, order: int) -> tuple:
     """Returns y and its derivatives along one direction for each sample."""
     y = propagate(points, [v[None] for v in directions], order)
-    return _primal(y), *(_single(y, k) for k in range(1, order + 1))
+
+    def derivative(k: int) -> Any:
+        return keras.tree.map_structure(lambda jet: jet.entry(k)[0], y)
+
+    return _primal(y), *map(derivative, range(1, order + 1))
 
 
 def along_each(
@@ -167,11 +171,6 @@ def hessian_vector_product(
 
 def _primal(y: Any) -> Any:
     return keras.tree.map_structure(lambda jet: jet.primal, y)
-
-
-def _single(y: Any, k: int) -> Any:
-    """Returns entry k of jets with one direction."""
-    return keras.tree.map_structure(lambda jet: jet.entry(k)[0], y)
 
 
 def _rays(directions: np.ndarray | tf.Tensor, points: Points) -> list[tf.Tensor]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -106,11 +107,8 @@ def _dense(concrete: Any) -> Any:
 
 
 def _places(leaves: Sequence) -> tuple[int, ...]:
-    places, number = [], 0
-    for leaf in leaves:
-        places.append(-1 if leaf is None else number)
-        number += leaf is not None
-    return tuple(places)
+    numbers = itertools.count()
+    return tuple(-1 if leaf is None else next(numbers) for leaf in leaves)
 
 
 def _captured(concrete: Any) -> tuple[Any, ...]:

@@ -164,22 +164,20 @@ def _needed(program: Program) -> set[str]:
     return needed
 
 
-# Attributes that name the functions that an operation runs.
+# Attributes that name the functions that an operation runs, with state or without.
 _BODIES = {
     "PartitionedCall": ("f",),
-    "StatefulPartitionedCall": ("f",),
     "If": ("then_branch", "else_branch"),
-    "StatelessIf": ("then_branch", "else_branch"),
+    "Case": ("branches",),
     "While": ("cond", "body"),
-    "StatelessWhile": ("cond", "body"),
 }
 
 
 def bodies_of(operation: tf.Operation) -> list[str]:
     """Returns the names of the functions that an operation runs."""
-    if operation.type in ("Case", "StatelessCase"):
-        return [each.name for each in operation.get_attr("branches")]
     if rows.row(operation.type) is None and signature(operation).function is None:
         # In the bodies of control flow a call of a function is an operation of its name.
         return [operation.type]
-    return [operation.get_attr(name).name for name in _BODIES.get(operation.type, ())]
+    kind = operation.type.removeprefix("Stateless").removeprefix("Stateful")
+    attributes = [operation.get_attr(name) for name in _BODIES.get(kind, ())]
+    return [each.name for each in tf.nest.flatten(attributes)]

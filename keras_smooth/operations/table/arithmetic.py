@@ -82,7 +82,7 @@ def _product_or_zero(function: Callable) -> Callable:
         zero = primal(x) == 0
         safe = _ones_where(zero, y)
         is_jet = isinstance(safe, Jet)
-        return x * (function(safe) if is_jet else _of_tensor(function, safe))
+        return x * (function(safe) if is_jet else function(Jet(safe, [])).primal)
 
     return _of_two(apply)
 
@@ -93,19 +93,11 @@ def _ones_where(condition: tf.Tensor, y: Any) -> Any:
     return where(condition, tf.ones_like(primal(y)), y)
 
 
-def _of_tensor(function: Callable, value: tf.Tensor) -> tf.Tensor:
-    return function(Jet(value, [])).primal
-
-
 def _no_nan(x: Any, y: Any) -> Any:
     """x / y, and 0 where y is."""
     zero = primal(y) == 0
     safe = _ones_where(zero, y)
     return jet.where(zero, tf.zeros_like(primal(x) / primal(safe)), quotient(x, safe))
-
-
-def _difference_squared(x: Any, y: Any) -> Jet:
-    return jet.square(x - y)
 
 
 def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
@@ -184,7 +176,7 @@ add("RealDiv Div", _of_two(quotient), domain=divisor_off_zero)
 add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
 add("MulNoNan", _of_two(_product_no_nan))
 add("Pow", _raised, at_edge=_power_at_zero, domain=_base, tapes_right_to=_right_at_zero)
-add("SquaredDifference", _of_two(_difference_squared))
+add("SquaredDifference", _of_two(lambda x, y: jet.square(x - y)))
 add("Polygamma", _polygamma, domain=lambda operation, n, x: off_poles(operation, x))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
 add(

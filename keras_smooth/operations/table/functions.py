@@ -60,21 +60,19 @@ def _inverse_of_integral(function: Callable, scale: float, rate: float) -> Calla
     return apply
 
 
+def _polygammas(x: tf.Tensor, number: int) -> list[tf.Tensor]:
+    """Returns the digamma function and its derivatives."""
+    orders = (tf.cast(n, x.dtype) * tf.ones_like(x) for n in range(1, number))
+    return [tf.math.digamma(x), *(tf.math.polygamma(n, x) for n in orders)]
+
+
 def _lgamma(x: Jet) -> Jet:
-    values = [tf.math.lgamma(x.primal), *_polygammas(x.primal, 0, x.order)]
+    values = [tf.math.lgamma(x.primal), *_polygammas(x.primal, x.order)]
     return jet.composed(values[: x.order + 1], x)
 
 
-def _polygammas(x: tf.Tensor, least: int, number: int) -> list[tf.Tensor]:
-    values = [
-        tf.math.polygamma(tf.cast(least + n, x.dtype) * tf.ones_like(x), x)
-        for n in range(number)
-    ]
-    return [tf.math.digamma(x), *values[1:]] if least == 0 and number else values
-
-
 def _digamma(x: Jet) -> Jet:
-    return jet.composed(_polygammas(x.primal, 0, x.order + 1), x)
+    return jet.composed(_polygammas(x.primal, x.order + 1), x)
 
 
 def _dawson(x: Jet) -> Jet:
@@ -85,10 +83,6 @@ def _dawson(x: Jet) -> Jet:
         return (1.0 - 2.0 * known * Jet(y[0], y[1:])).entries[k]
 
     return jet.solve(x, tf.math.special.dawsn(x.primal), slope)
-
-
-def _bell_curve(scale: float) -> Callable[[Jet], Jet]:
-    return lambda x: scale * jet.exp(-jet.square(x))
 
 
 def _softsign(x: Jet) -> Jet:
@@ -109,7 +103,7 @@ FUNCTIONS = {
     "Dawsn": _dawson,
     "Digamma": _digamma,
     "Erf": jet.erf,
-    "Erfc": _inverse(tf.math.erfc, _bell_curve(-2.0 / _ROOT_PI)),
+    "Erfc": _inverse(tf.math.erfc, lambda x: -2.0 / _ROOT_PI * jet.exp(-jet.square(x))),
     "Erfinv": _inverse_of_integral(tf.math.erfinv, _ROOT_PI / 2.0, 1.0),
     "Exp": jet.exp,
     "Expint": _inverse(tf.math.special.expint, lambda x: jet.exp(x) / x),

@@ -66,12 +66,15 @@ add_linear(
 )
 
 
-def _largest(second: Any, *names: str) -> Any:
+_SETTINGS = ("ksize", "strides", "padding", "data_format")
+
+
+def _largest(second: Any) -> Any:
     """Returns the rule of a maximum over windows: entries are taken where the maximum is."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:
         y = run(operation, [x.primal])
-        settings = {name: operation.get_attr(name) for name in names}
+        settings = {name: operation.get_attr(name) for name in _SETTINGS}
 
         def selected(v: tf.Tensor) -> tf.Tensor:
             copies = [v.shape[0], *[1] * (x.shape.rank - 1)]
@@ -116,7 +119,7 @@ for _kind, _second in (
 ):
     add(
         _kind,
-        _largest(_second, "ksize", "strides", "padding", "data_format"),
+        _largest(_second),
         exact=True,
         smoothness=0,
         breakpoints=_gap,
