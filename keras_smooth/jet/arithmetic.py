@@ -235,16 +235,18 @@ def aligned(*xs: Any) -> tuple:
 def _plus(x: Jet, other: Any) -> Jet:
     if not isinstance(other, Jet):
         primal = x.primal + constant(other, x.dtype)
-        return x.like(primal, _grown(x, primal).series)
+        return x.like(primal, grown(x, primal).series)
     x, other = aligned(x, other)
     primal = x.primal + other.primal
-    pairs = zip(_grown(x, primal).series, _grown(other, primal).series, strict=True)
+    pairs = zip(grown(x, primal).series, grown(other, primal).series, strict=True)
     return x.like(primal, [total(pair) for pair in pairs])
 
 
-def _grown(x: Jet, primal: tf.Tensor) -> Jet:
-    """Returns x broadcast to the shape of a tensor."""
-    return x if x.shape[1:] == primal.shape[1:] else x * tf.ones_like(primal)
+def grown(x: Any, like: tf.Tensor) -> Any:
+    """Returns a jet broadcast to the shape of a tensor, or another value unchanged."""
+    if not isinstance(x, Jet) or x.shape[1:] == like.shape[1:]:
+        return x
+    return x * tf.ones_like(like)
 
 
 def constant(value: Any, dtype: tf.DType) -> tf.Tensor:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
+from keras_smooth.jet.arithmetic import grown, mapped
 from keras_smooth.jet.entries import times
 from keras_smooth.operations.breakpoints import from_integer, from_other_integer
 from keras_smooth.operations.lifting import (
@@ -134,25 +134,8 @@ def _select(operation: tf.Operation, condition: tf.Tensor, x: Any, y: Any) -> Je
         condition = tf.reshape(condition, [-1] + [1] * (rank - 1))
     rank = max(rank, condition.shape.rank)
     x, y, condition = expanded(x, rank), expanded(y, rank), expanded(condition, rank)
-    return jet.where(condition, *_grown(x, y, condition))
-
-
-def _grown(x: Any, y: Any, condition: tf.Tensor) -> tuple:
-    """Returns jets as large as the result, but for the axis of the samples."""
-    shape = tf.broadcast_static_shape(
-        condition.shape, tf.broadcast_static_shape(primal(x).shape, primal(y).shape)
-    )
-    size = tf.broadcast_dynamic_shape(
-        tf.shape(condition),
-        tf.broadcast_dynamic_shape(tf.shape(primal(x)), tf.shape(primal(y))),
-    )
-
-    def grown(z: Any) -> Any:
-        if not isinstance(z, Jet) or z.shape[1:] == shape[1:]:
-            return z
-        return z * tf.ones(size, z.dtype)
-
-    return grown(x), grown(y)
+    like = tf.where(condition, primal(x), primal(y))
+    return jet.where(condition, grown(x, like), grown(y, like))
 
 
 # A condition that depends on x makes it jump, see rows.smoothness.
