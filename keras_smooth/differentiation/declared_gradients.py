@@ -62,8 +62,11 @@ def _changes(traces: Traces, points: Points) -> bool:
             return bool(calls.without_trace(_differs, traces, points))
         # Tapes are paused while a graph is built; another thread is eager.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            anew = Traces(traces.model), drawn(points)
-            return bool(pool.submit(calls.without_trace, _differs, *anew).result())
+            return pool.submit(
+                lambda: bool(
+                    calls.without_trace(_differs, Traces(traces.model), drawn(points))
+                )
+            ).result()
     # A gradient of the user can raise any error, and may not be needed.
     except Exception:
         return False

@@ -71,12 +71,16 @@ class Points:
             return dict(zip(self.keys, values, strict=True))
         return list(values)
 
-    def whole(self, values: Sequence) -> Any:
-        """Returns the model's argument with other values of the moving inputs."""
+    def filled(self, values: Sequence) -> list:
+        """Returns the flat inputs with other values of those that move."""
         flat = list(self.flat)
         for place, value in zip(self.places, values, strict=True):
             flat[place] = value
-        return keras.tree.pack_sequence_as(self.x, flat)
+        return flat
+
+    def whole(self, values: Sequence) -> Any:
+        """Returns the model's argument with other values of the moving inputs."""
+        return keras.tree.pack_sequence_as(self.x, self.filled(values))
 
     def at(self, flat: Sequence[tf.Tensor]) -> "Points":
         """Returns the same inputs for other samples."""

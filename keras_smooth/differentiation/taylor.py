@@ -52,10 +52,8 @@ def propagate(
         Jet(x, [v, *[None] * (order - 1)], sums is not None, weights=weights)
         for x, v in zip(points.moving, directions, strict=True)
     ]
-    values = list(points.flat)
-    for place, jet in zip(points.places, jets, strict=True):
-        values[place] = jet
-    outputs = operations.evaluate(traced.program, [*values, *traced.captured])
+    inputs = [*points.filled(jets), *traced.captured]
+    outputs = operations.evaluate(traced.program, inputs)
     reached = traces.of_program(operations.reached, points)
 
     def complete(leaf: Any, reaches: bool) -> Any:

@@ -195,7 +195,12 @@ def _expected(model: Any, x: Any, number: int) -> list:
         return [None] * number
     if not isinstance(x, dict):
         if number != len(known):
-            raise ValueError(_number_of_inputs(model, known, number))
+            names = listed(tensor.name for tensor in known)
+            raise ValueError(
+                f"The model {model.name!r} takes {len(known)} "
+                f"{'input' if len(known) == 1 else 'inputs'} ({names}), received {number} in "
+                "x. Give several as a list or a dict of arrays."
+            )
         return list(known)
     by_name = {tensor.name: tensor for tensor in known}
     # A Sequential model that was not called has no `input`.
@@ -215,15 +220,6 @@ def _expected(model: Any, x: Any, number: int) -> list:
             f"received x with the inputs {listed(_paths(x))}."
         ) from None
     return keras.tree.flatten(known)
-
-
-def _number_of_inputs(model: keras.Model, known: list, number: int) -> str:
-    names = listed(tensor.name for tensor in known)
-    return (
-        f"The model {model.name!r} takes {len(known)} "
-        f"{'input' if len(known) == 1 else 'inputs'} ({names}), received {number} in x. Give "
-        "several as a list or a dict of arrays."
-    )
 
 
 def listed(names: Iterable[object]) -> str:

@@ -250,14 +250,10 @@ def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
 
 def _called(part: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a part without a mask if it takes none, as what a user puts in a Lambda's place."""
-    if "mask" in kwargs and not _takes_mask(part):
+    call = part.call if isinstance(part, keras.layers.Layer) else part
+    if "mask" in kwargs and "mask" not in inspect.signature(call).parameters:
         del kwargs["mask"]
     return part(*args, **kwargs)
-
-
-def _takes_mask(part: Callable) -> bool:
-    call = part.call if isinstance(part, keras.layers.Layer) else part
-    return "mask" in inspect.signature(call).parameters
 
 
 def _input_in(dtype: str | None, tensor: Any) -> keras.KerasTensor:

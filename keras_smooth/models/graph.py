@@ -84,11 +84,6 @@ def is_graph(part: object) -> bool:
     return graph_class(part) is not None
 
 
-def is_plain(part: object) -> bool:
-    """Returns whether a part is nothing but its layers: no model in it has its own `call`."""
-    return not is_composed(part) or is_graph(part) and all(map(is_plain, inner(part)))
-
-
 def inner(model: keras.Model) -> list:
     found = parts(model) or getattr(model, "operations", model.layers)
     return [part for part in found if not isinstance(part, keras.layers.InputLayer)]

@@ -104,10 +104,7 @@ def _called(model: keras.layers.Layer, inputs: Any) -> Any:
 
 
 def _in_units_of_the_network(
-    word: str,
-    values: Any,
-    symbol: keras.KerasTensor,
-    masking: keras.layers.Masking | None,
+    word: str, values: Any, symbol: keras.KerasTensor, masking: keras.layers.Masking | None
 ) -> keras.KerasTensor:
     """Returns a symbolic input less its mean, over its deviation; padded steps as they are."""
     mean, deviation = _mean_and_deviation(word, values, symbol, masking)

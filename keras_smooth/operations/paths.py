@@ -51,20 +51,9 @@ def between(program: Program, moving: Sequence[bool]) -> list[tf.Operation]:
 
     Those of the bodies of control flow come with what runs them.
     """
-    way = _Way()
-    way.along(program, states_of(moving))
-    return way.operations
-
-
-class _Way(Walk):
-    """The operations on the way."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations: list[tf.Operation] = []
-
-    def visit(self, step: Step) -> None:
-        self.operations.append(step.operation)
+    walk = Walk()
+    walk.along(program, states_of(moving))
+    return [step.operation for step in walk.steps]
 
 
 def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:

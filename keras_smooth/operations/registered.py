@@ -81,22 +81,22 @@ def _takes(rule: Callable, args: tuple, kwargs: dict) -> bool:
     return True
 
 
-def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | None:
-    """Returns the result of a rule for the call of a function, or None if it has no rule.
+def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:
+    """Returns the result of the call of a function, by its rule if it has one.
 
     Args:
         name: Of the function that is called.
         inputs: Its arguments, and what it captures.
-        computed: Returns what its operations give, by which the rule is checked.
+        computed: Returns what its operations give, by which a rule is checked.
     """
     rule = facts(name).jet
     if rule is None or not any(isinstance(x, Jet) for x in inputs):
-        return None
+        return computed()
     unframed = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
-    result = rule(unframed)
+    result, exact = rule(unframed), computed()
     if result is NotImplemented:
-        return None
-    results, exact = keras.tree.flatten(result), computed()
+        return exact
+    results = keras.tree.flatten(result)
     agree = [_agree(primal(y), primal(z)) for y, z in zip(results, exact, strict=True)]
     if not all(each for each in agree if isinstance(each, bool)):
         warn_once(
@@ -122,9 +122,8 @@ def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
     tolerance = _TOLERANCES[exact.dtype.name]
     y, exact = tf.cast(y, "float64"), tf.cast(exact, "float64")
     scale = tf.reduce_max(tf.abs(exact))
-    agree = (tf.reduce_max(tf.abs(y - exact)) <= tolerance * scale) | ~tf.math.is_finite(
-        scale
-    )
+    apart = tf.reduce_max(tf.abs(y - exact))
+    agree = (apart <= tolerance * scale) | ~tf.math.is_finite(scale)
     return bool(agree) if tf.executing_eagerly() else agree
 
 

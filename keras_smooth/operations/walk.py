@@ -61,9 +61,8 @@ class Walk:
     def __init__(self) -> None:
         # Names of the tensors that depend on the inputs, in all programs.
         self.moving: set[str] = set()
-
-    def visit(self, step: Step) -> None:
-        """Notes an operation, whether it has bodies or not."""
+        # The operations on the way, whether they have bodies or not.
+        self.steps: list[Step] = []
 
     def operation(self, step: Step) -> Sequence[State]:
         """Returns the states of the outputs of an operation without bodies."""
@@ -103,7 +102,7 @@ class Walk:
             if not any(before):
                 continue
             step = Step(operation, program, before, around)
-            self.visit(step)
+            self.steps.append(step)
             names = bodies_of(operation)
             after = self._bodies(step, names) if names else self.operation(step)
             states.update(zip(outputs, after))

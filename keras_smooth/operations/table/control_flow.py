@@ -28,8 +28,7 @@ def _call(
             return _compiled(bodies(name), inputs, evaluate)
         return evaluate(bodies(name), inputs)
 
-    results = registered.applied(name, inputs, computed)
-    return computed() if results is None else results
+    return registered.applied(name, inputs, computed)
 
 
 def _must_compile(operation: tf.Operation) -> bool:

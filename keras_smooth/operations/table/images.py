@@ -117,13 +117,7 @@ for _kind, _second in (
     ("MaxPool", tf.raw_ops.MaxPoolGradGrad),
     ("MaxPool3D", tf.raw_ops.MaxPool3DGradGrad),
 ):
-    add(
-        _kind,
-        _largest(_second),
-        exact=True,
-        smoothness=0,
-        breakpoints=_gap,
-    )
+    add(_kind, _largest(_second), exact=True, smoothness=0, breakpoints=_gap)
 
 
 def _cropped(
