@@ -168,10 +168,9 @@ class Evaluation:
     def candidates(self) -> list["Evaluation"]:
         """Returns the evaluations by the requested engine, or for "auto" by either."""
         first = self.chosen_engine
-        names = [first]
-        if self.engine == "auto" and self._can_use_jets():
-            names = [first, "jet" if first == "tape" else "tape"]
-        return [dataclasses.replace(self, engine=name) for name in names]
+        both = [first, "jet" if first == "tape" else "tape"]
+        is_free = self.engine == "auto" and self._can_use_jets()
+        return [dataclasses.replace(self, engine=name) for name in both[: 1 + is_free]]
 
     def along_lines(self, propagate: Callable) -> tuple:
         """Returns the result with another function in place of Taylor mode along lines."""

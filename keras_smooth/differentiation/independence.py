@@ -16,6 +16,7 @@ from keras_smooth import operations
 from keras_smooth.differentiation.points import Points, drawn
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
+from keras_smooth.models import calls
 from keras_smooth.models.agreement import EPSILON
 from keras_smooth.operations.program import layer_of
 
@@ -154,7 +155,7 @@ def _alone_as_among_others(traces: Traces, points: Points) -> bool:
     """
 
     def outputs(points: Points) -> list:
-        return keras.tree.flatten(traces.call(points))
+        return keras.tree.flatten(calls.without_trace(traces.called, points.x))
 
     size = points.flat[0].shape[0]
     several, again = outputs(points), outputs(points)

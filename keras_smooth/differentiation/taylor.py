@@ -16,6 +16,7 @@ from keras_smooth.differentiation.passes import Form, Passes, Term, all_partials
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import written_out
 from keras_smooth.jet.entries import total
 from keras_smooth.jet.frame import tail
 
@@ -63,14 +64,10 @@ def propagate(
             cause = "its output is rounded or counted on the way from x"
             raise LostError(lost(traces.model, 1, cause))
         # No path leads from x to it.
-        return jets[0].like(leaf, [_zeros(directions, leaf), *[None] * (order - 1)])
+        nothing = written_out(leaf, None, directions[0].shape[0])
+        return jets[0].like(leaf, [nothing, *[None] * (order - 1)])
 
     return traced.packed(list(map(complete, outputs, reached)))
-
-
-def _zeros(directions: list[tf.Tensor], primal: tf.Tensor) -> tf.Tensor:
-    lead = tf.shape(directions[0])[:1]
-    return tf.zeros(tf.concat([lead, tf.shape(primal)], axis=0), primal.dtype)
 
 
 def derivatives(propagate: Callable, points: Points, *, order: int) -> tuple:

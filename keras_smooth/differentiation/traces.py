@@ -82,7 +82,7 @@ class Traces:
         if known is None:
             return self._traced(points)
         outline = keras.tree.map_structure(lambda x: None, points.x)
-        key = (known, self.training, rules.version(), key, repr(outline))
+        key = (known, self.training, registry.rows.version(), key, repr(outline))
         kept = _kept.setdefault(self.model, {})
         if key not in kept:
             for old in list(kept)[: max(0, len(kept) + 1 - _MOST_KEPT)]:
@@ -100,10 +100,6 @@ class Traces:
         except NotTraceableError as error:
             return error.hides_values
         return False
-
-    def call(self, points: Points) -> Any:
-        """Returns the output of the model, without side effects."""
-        return calls.without_trace(self.called, points.x)
 
     def called(self, x: Any) -> Any:
         """Calls the model."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -117,7 +117,9 @@ def may_make_mask(part: object) -> bool:
     """Returns whether a layer itself makes a mask, or has a `compute_mask` that is not Keras'."""
     if isinstance(part, keras.layers.Masking) or getattr(part, "mask_zero", False):
         return True
-    return isinstance(part, keras.layers.Layer) and _is_users(type(part).compute_mask)
+    if not isinstance(part, keras.layers.Layer):
+        return False
+    return type(part).compute_mask.__module__.split(".")[0] != "keras"
 
 
 def wrapped(part: object) -> list:
@@ -128,7 +130,3 @@ def wrapped(part: object) -> list:
 
 # Where wrappers keep the layers that they call.
 _WRAPPED = ("layer", "forward_layer", "backward_layer", "cell")
-
-
-def _is_users(method: Callable) -> bool:
-    return method.__module__.split(".")[0] != "keras"

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import aligned, mapped, written_out
+from keras_smooth.jet.frame import tail
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import signature
 from keras_smooth.operations.rows import add
@@ -108,13 +109,11 @@ def expanded(x: Any, rank: int) -> Any:
         return x
     if not isinstance(x, Jet):
         return tf.reshape(x, tf.concat([[1] * missing, tf.shape(x)], axis=0))
-    return mapped(x, expanded(x.primal, rank), lambda v: _spaced(v, missing))
-
-
-def _spaced(value: tf.Tensor, missing: int) -> tf.Tensor:
-    for _ in range(missing):
-        value = tf.expand_dims(value, 1)
-    return value
+    return mapped(
+        x,
+        expanded(x.primal, rank),
+        lambda v: tf.reshape(v, [v.shape[0], *[1] * missing, *tail(v, 1)]),
+    )
 
 
 def of_one_rank(*xs: Any) -> tuple:

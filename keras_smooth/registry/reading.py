@@ -210,7 +210,8 @@ def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:
     """Yields functions that give what to call, and arguments to try, in which symbols stand
     for tensors."""
     if isinstance(subject, keras.layers.Layer):
-        structure = _of_graph(subject)
+        is_model = isinstance(subject, keras.Model) and subject.built
+        structure = sample_inputs.of_graph(subject) if is_model else None
         inputs = sample_inputs.of_layer(subject) if structure is None else [(structure,)]
         for args in inputs:
             yield functools.partial(_ready, subject, args), args
@@ -222,11 +223,6 @@ def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:
         number = _number_of_arguments(subject)
         for symbol in sample_inputs.of_function():
             yield lambda: subject, (symbol,) * number
-
-
-def _of_graph(layer: keras.layers.Layer) -> Any:
-    is_graph = isinstance(layer, keras.Model) and layer.built
-    return sample_inputs.of_graph(layer) if is_graph else None
 
 
 def _ready(layer: keras.layers.Layer, args: tuple) -> keras.layers.Layer:

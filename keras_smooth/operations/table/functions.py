@@ -130,7 +130,8 @@ def _within_one(operation: tf.Operation, x: tf.Tensor) -> list:
     return [1.0 - tf.abs(x)]
 
 
-def _above_zero(operation: tf.Operation, x: tf.Tensor) -> list:
+def itself(operation: tf.Operation, x: tf.Tensor) -> list:
+    """A domain above 0, or a breakpoint there."""
     return [x]
 
 
@@ -151,15 +152,15 @@ _DOMAINS: dict[str, Callable] = {
     "Atanh": _within_one,
     "Digamma": off_poles,
     "Erfinv": _within_one,
-    "Expint": _above_zero,
+    "Expint": itself,
     "Inv": _off_zero,
     "Lgamma": off_poles,
-    "Log": _above_zero,
+    "Log": itself,
     "Log1p": lambda operation, x: [x + 1.0],
     "Ndtri": lambda operation, x: [x, 1.0 - x],
     "Reciprocal": _off_zero,
-    "Rsqrt": _above_zero,
-    "Sqrt": _above_zero,
+    "Rsqrt": itself,
+    "Sqrt": itself,
     "Tan": lambda operation, x: [tf.abs(tf.cos(x))],
 }
 # They have a value at the edge, and an infinite slope.
@@ -177,7 +178,7 @@ add(
     "Softsign",
     of_one(_softsign),
     smoothness=1,
-    breakpoints=lambda operation, x: [x],
+    breakpoints=itself,
     tapes_right_to=1,
 )
 add("Neg", lambda operation, x: -x, exact=True)

@@ -1,5 +1,6 @@
 """Gathers, scatters and segments."""
 
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -82,14 +83,10 @@ def _gap_in_segments(
 ) -> list:
     x = -x if "Min" in operation.type else x
     size = number[0] if number else tf.reduce_max(tf.pad(ids + 1, [[0, 1]]))
-    return [
-        first_gap(
-            x,
-            lambda v: tf.math.unsorted_segment_max(v, ids, size),
-            lambda v: tf.gather(v, ids),
-            lambda v: tf.math.unsorted_segment_sum(v, ids, size),
-        )
-    ]
+    groups = {"segment_ids": ids, "num_segments": size}
+    largest = functools.partial(tf.math.unsorted_segment_max, **groups)
+    count = functools.partial(tf.math.unsorted_segment_sum, **groups)
+    return [first_gap(x, largest, lambda v: tf.gather(v, ids), count)]
 
 
 add(

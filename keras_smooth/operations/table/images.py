@@ -12,19 +12,16 @@ from keras_smooth.jet.entries import folded
 from keras_smooth.operations.lifting import add_linear, folded_linear, run, whole
 from keras_smooth.operations.rows import add
 
-add(
-    "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches SpaceToDepth",
-    folded_linear,
-    exact=True,
-)
-# The gradients of these have none.
-add(
-    "ResizeBicubic ResizeBilinear ResizeNearestNeighbor",
-    folded_linear,
-    exact=True,
-    tapes_right_to=1,
-)
-add("ResizeArea", folded_linear, exact=True, tapes_right_to=0)
+for _kinds, _order in (
+    (
+        "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches SpaceToDepth",
+        math.inf,
+    ),
+    # The gradients of these have none.
+    ("ResizeBicubic ResizeBilinear ResizeNearestNeighbor", 1),
+    ("ResizeArea", 0),
+):
+    add(_kinds, folded_linear, exact=True, tapes_right_to=_order)
 add(
     "ScaleAndTranslate",
     folded_linear,

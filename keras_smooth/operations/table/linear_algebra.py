@@ -67,7 +67,9 @@ def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
         terms = [(matrices[j], y[k - j], math.comb(k, j)) for j in range(1, k)]
         known = [times(matrices[k], y[0], 1, tf.matmul), inner(leader, k, terms, tf.matmul)]
         rest = total([targets[k - 1], minus(total(known))])
-        y.append(None if rest is None else _solved(operation, primal(a), rest))
+        y.append(
+            None if rest is None else run(operation, [_as_many(primal(a), rest), rest])
+        )
     return leader.like(y[0], y[1:])
 
 
@@ -84,9 +86,10 @@ def _entries(operation: tf.Operation, a: Any, leader: Jet) -> list:
     return entries
 
 
-def _solved(operation: tf.Operation, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    shape = tf.concat([tf.shape(b)[:-2], tf.shape(a)[-2:]], axis=0)
-    return run(operation, [tf.broadcast_to(a, shape), b])
+def _as_many(matrix: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Returns a matrix for each of several others."""
+    shape = tf.concat([tf.shape(others)[:-2], tf.shape(matrix)[-2:]], axis=0)
+    return tf.broadcast_to(matrix, shape)
 
 
 add("MatrixSolve", _solve, exact=True, domain=_regular)
@@ -120,8 +123,7 @@ def _symmetric(value: Entry) -> Entry:
 
 
 def _half_of(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
-    shape = tf.concat([tf.shape(rest)[:-2], tf.shape(root)[-2:]], axis=0)
-    wide = tf.broadcast_to(root, shape)
+    wide = _as_many(root, rest)
     left = tf.linalg.triangular_solve(wide, rest)
     both = tf.linalg.adjoint(tf.linalg.triangular_solve(wide, tf.linalg.adjoint(left)))
     half = tf.linalg.band_part(both, -1, 0) - 0.5 * tf.linalg.band_part(both, 0, 0)

@@ -75,14 +75,12 @@ def _one_by_one(product: Callable, x: Any, kernel: Any) -> Jet:
         if not any(leads):
             return product(*values)
         number = max(value.shape[0] for value, lead in zip(values, leads) if lead)
-        return tf.stack(
-            [
-                product(
-                    *(v[i % v.shape[0]] if lead else v for v, lead in zip(values, leads))
-                )
-                for i in range(number)
-            ]
-        )
+
+        def along(i: int) -> tf.Tensor:
+            pairs = zip(values, leads)
+            return product(*(v[i % v.shape[0]] if lead else v for v, lead in pairs))
+
+        return tf.stack(list(map(along, range(number))))
 
     return jet.bilinear(applied, *aligned(whole(x), whole(kernel)))
 

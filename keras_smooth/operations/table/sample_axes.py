@@ -60,13 +60,14 @@ def _each(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return list(axes[: len(operation.outputs)])
 
 
-def _of_first(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of operations axis 0 of whose first input is a batch."""
-    return 0 if list(axes) == [0, *[None] * (len(axes) - 1)] else NotImplemented
+def _batch_of(place: int) -> Callable:
+    """Of operations axis 0 of one of whose inputs is a batch."""
 
+    def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+        known = {i: axis for i, axis in enumerate(axes) if axis is not None}
+        return 0 if known == {place: 0} else NotImplemented
 
-def _of_third(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    return 0 if list(axes) == [None, None, 0] else NotImplemented
+    return axis_of
 
 
 def _kept(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -300,12 +301,12 @@ _COLUMNS = {
         "Snapshot StopGradient"
     ),
     _kept: "BiasAdd BiasAddV1 TensorListFromTensor TensorListStack",
-    _of_first: (
+    _batch_of(0): (
         "AvgPool AvgPool3D Conv Conv2D Conv3D DepthToSpace DepthwiseConv2dNative "
         "ExtractImagePatches ImageProjectiveTransformV3 MaxPool MaxPool3D ResizeArea "
         "ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate SpaceToDepth"
     ),
-    _of_third: (
+    _batch_of(2): (
         "Conv2DBackpropInput Conv3DBackpropInputV2 DepthwiseConv2dNativeBackpropInput"
     ),
     _along(1): "Cumprod Cumsum CumulativeLogsumexp ReverseV2",

@@ -22,7 +22,7 @@ from keras_smooth.operations.lifting import (
 )  # fmt: skip
 from keras_smooth.operations.rows import add
 from keras_smooth.operations.table.arithmetic import divisor_off_zero
-from keras_smooth.operations.table.functions import of_one
+from keras_smooth.operations.table.functions import itself, of_one
 
 
 def _straight(slope: Callable) -> Callable:
@@ -40,15 +40,11 @@ def _leak(operation: tf.Operation, x: tf.Tensor) -> tf.Tensor:
     return tf.where(x > 0, tf.ones_like(x), operation.get_attr("alpha") * tf.ones_like(x))
 
 
-def _zero(operation: tf.Operation, x: tf.Tensor) -> list:
-    return [x]
-
-
 def _leak_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
     return math.inf if operation.get_attr("alpha") == 1.0 else 0
 
 
-_KINK_AT_0 = {"exact": True, "smoothness": 0, "breakpoints": _zero}
+_KINK_AT_0 = {"exact": True, "smoothness": 0, "breakpoints": itself}
 # At the kinks as TensorFlow's own gradients have it.
 add("Relu", _straight(lambda operation, x: x > 0), **_KINK_AT_0)
 add("Abs", _straight(lambda operation, x: tf.sign(x)), **_KINK_AT_0)
@@ -78,8 +74,8 @@ def _selu(x: Jet) -> Jet:
     return _SELU_SCALE * jet.where(x.primal >= 0, x, _exponential(x, _SELU_ALPHA))
 
 
-add("Elu", of_one(_elu), smoothness=1, breakpoints=_zero)
-add("Selu", of_one(_selu), smoothness=0, breakpoints=_zero)
+add("Elu", of_one(_elu), smoothness=1, breakpoints=itself)
+add("Selu", of_one(_selu), smoothness=0, breakpoints=itself)
 
 
 def _choose(takes_first: Callable) -> Callable:
@@ -178,7 +174,7 @@ add(
     _constant,
     **_STEPS,
 )
-add("Sign", _constant, **_STEPS, breakpoints=_zero)
+add("Sign", _constant, **_STEPS, breakpoints=itself)
 add("Ceil Floor", _constant, **_STEPS, breakpoints=lambda o, x: [from_integer(x)])
 add("Rint Round", _constant, **_STEPS, breakpoints=lambda o, x: [from_integer(x + 0.5)])
 add("FloorDiv", _constant, exact=True, **_TO_FLOOR)
