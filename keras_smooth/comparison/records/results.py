@@ -43,6 +43,11 @@ class ActivationSummary:
     d2y_mse: float | None
     d2y_spread: float | None
 
+    @property
+    def class_name(self) -> str:
+        """The class in words."""
+        return "unknown" if self.smoothness is None else f"C^{self.smoothness}"
+
 
 @dataclasses.dataclass
 class Results:
@@ -164,16 +169,11 @@ def or_inf(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def class_of(line: ActivationSummary) -> str:
-    """Returns the class of an activation in words."""
-    return "unknown" if line.smoothness is None else f"C^{line.smoothness}"
-
-
 def _cells(line: ActivationSummary) -> tuple[str, ...]:
     errors = (line.y_mse, line.dy_mse, line.d2y_mse)
     return (
         line.activation,
-        class_of(line),
+        line.class_name,
         *("-" if error is None else f"{error:.1e}" for error in errors),
         f"{line.failures} of {line.seeds}",
     )

@@ -3,7 +3,7 @@
 recommendation.py    which activation to use, and whether the seeds are enough
 seeds.py             a test of whether seeds distinguish two activations
 findings.py          other findings, as text and rows of tables
-tables.py            the medians as CSV and LaTeX
+tables.py            the medians as CSV and, by page/summary.tex, as LaTeX
 figures.py           figures as PNG
 charts.py            the numbers that the charts of report.html show
 pages.py             report.html and report.md, of the templates, style and script in page/

@@ -11,7 +11,6 @@ from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
 from keras_smooth.comparison.records.results import (
     ActivationSummary,
     Results,
-    class_of,
     median,
 )
 from keras_smooth.comparison.report.recommendation import (
@@ -179,7 +178,7 @@ def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
         for line in part.summary():
             errors = spreads(part.runs(line.activation))
             failed = f"{line.failures} of {line.seeds}"
-            rows.append([line.activation, class_of(line), *errors, failed])
+            rows.append([line.activation, line.class_name, *errors, failed])
         tables[title] = rows
     return tables
 

@@ -1,0 +1,69 @@
+"""Texts of Jinja templates: pages, pictures, scripts of shells."""
+
+import functools
+import html
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+_PACKAGE = Path(__file__).parents[1]
+# Marks of Markdown, but for the * of names that stand out.
+_MARKS = re.compile(r"([\\`_{}\[\]|#$~])")
+
+
+def render(path: str, **values: Any) -> str:
+    """Returns the text of a template with some values.
+
+    Args:
+        path: The template, from the folder of this package.
+        **values: Its values.
+    """
+    return _environment().get_template(path).render(**values)
+
+
+def printable(text: str) -> str:
+    """Returns a text without control characters of terminals."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def escaped(text: str) -> str:
+    """Returns a text escaped for HTML."""
+    return html.escape(printable(text))
+
+
+def asset(path: str) -> str:
+    """Returns the text of a file of this package."""
+    return (_PACKAGE / path).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_PACKAGE),
+        autoescape=lambda path: path == "comparison/report/page/template.html",
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "error": "{:.1e}".format,
+        "escaped": escaped,
+        "latex": _latex,
+        "plain": _plain,
+        "quote": shlex.quote,
+    }
+    return environment
+
+
+def _plain(text: object, names: bool = False) -> str:
+    """Returns text that is not ours so that Markdown and HTML show it as it is."""
+    text = _MARKS.sub(r"\\\1", html.escape(str(text), quote=False))
+    return " ".join((text if names else text.replace("*", r"\*")).split())
+
+
+def _latex(text: str) -> str:
+    return re.sub(r"([&%$#_{}])", r"\\\1", text)
