@@ -1,10 +1,10 @@
 """The files of a comparison.
 
 The runs are kept in runs.jsonl, of which each line is JSON: the first has the settings, and each
-other one a run, written as soon as it has ended. From it a comparison is resumed. results.json and
-results.csv say the same to readers. To write them after every run would take longer for every run,
-so they are written when the runs outside of them have become many, and at the end. The curves of
-each run are a file of their own.
+other one a run, written as soon as it has ended. From it a comparison is resumed. results.json,
+results.csv and a file with the curves of each run say the same to readers. To write the first two
+after every run would take longer for every run, so they are written when the runs outside of them
+have become many, and at the end.
 """
 
 import csv
@@ -22,13 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_smooth.comparison.options import FACTORS, PROBLEMS, stored_key
+from keras_smooth.comparison.options import FACTORS, LIST, PROBLEMS, stored_key
 from keras_smooth.comparison.records.environment import activation_digests, environment
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.settings import GLOROT, RunId, Settings, Variant
 from keras_smooth.lbfgs.run import atomic_files
-from keras_smooth.models import identity
 
 RUNS = "runs.jsonl"
 RESULTS = "results.json"
@@ -52,7 +51,6 @@ class Store:
         self._directory = directory
         self._has_begun = False
         self._num_written = 0
-        self._num_since = 0
 
     def keep(self, run: RunId) -> None:
         """Writes a run that has been added to the results."""
@@ -61,8 +59,7 @@ class Store:
             _append(self._directory / RUNS, [_line(self._results, run)])
         else:
             self._begin()
-        self._num_since += 1
-        if self._num_since > GROWTH * self._num_written:
+        if len(self._results.records) > (1 + GROWTH) * self._num_written:
             self._write_results()
 
     def write_all(self) -> None:
@@ -80,7 +77,7 @@ class Store:
 
     def _write_results(self) -> None:
         write_results(self._results, self._directory)
-        self._num_written, self._num_since = len(self._results.records), 0
+        self._num_written = len(self._results.records)
 
 
 def save(results: Results, directory: Path) -> None:
@@ -94,10 +91,11 @@ def save(results: Results, directory: Path) -> None:
 
 
 def _header(results: Results) -> bytes:
+    settings = results.settings
     return _signed(
         {
-            "settings": results.settings.stored(),
-            "environment": environment(results.settings),
+            "settings": {name: getattr(settings, name) for name in LIST},
+            "environment": environment(settings),
             **_digests(results),
         }
     )
@@ -105,28 +103,29 @@ def _header(results: Results) -> bytes:
 
 def _line(results: Results, run: RunId) -> bytes:
     record = results.records[run]
-    content = {
-        **stored_levels(run.variant),
-        "run": _stored_run(record),
-        "seconds": results.seconds,
-    }
-    return _signed(content, record.curves)
+    return _signed(
+        {
+            "variant": run.variant,
+            "run": vars(record.run),
+            "learning": record.learning,
+            "curves": [_as_list(curve) for curve in record.curves],
+            "seconds": results.seconds,
+        }
+    )
 
 
-def _signed(content: dict[str, Any], curves: tuple = ()) -> bytes:
-    return (json.dumps({**content, "digest": digest(content, curves)}) + "\n").encode()
+def _as_list(curve: np.ndarray | None) -> list | None:
+    # In float64 numbers are read as they are written.
+    return None if curve is None else np.asarray(curve, float).tolist()
 
 
-def digest(content: dict[str, Any], curves: Iterable[np.ndarray | None] = ()) -> str:
-    """Returns a hash of a line without its digest and of the curves that belong to it."""
-    text = json.dumps(content, sort_keys=True) + identity.digest(map(_as_read, curves))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _signed(content: dict[str, Any]) -> bytes:
+    return (json.dumps({**content, "digest": digest(content)}) + "\n").encode()
 
 
-def _as_read(curve: np.ndarray | None) -> np.ndarray:
-    """Returns float64 with one kind of NaN, as read from text; a lost curve is empty."""
-    values = np.asarray([] if curve is None else curve, float)
-    return np.where(np.isnan(values), np.nan, values)
+def digest(content: dict[str, Any]) -> str:
+    """Returns a hash of a line without its digest."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _append(path: Path, lines: Iterable[bytes]) -> None:
