@@ -157,12 +157,10 @@ class Options:
 
     def stored(self) -> dict[str, Any]:
         """Returns the options by the keys of results.json; of factors the first level."""
-        values = {name: getattr(self, name) for name in LIST}
-        factors = {stored_key(name): values[name] for name in FACTORS}
-        first = {
-            name: value[0] if name in FACTORS else value for name, value in values.items()
-        }
-        return {**{stored_key(name): first[name] for name in first}, "factors": factors}
+        values = {stored_key(name): getattr(self, name) for name in LIST}
+        factors = {key: values[key] for key in map(stored_key, FACTORS)}
+        first = {key: levels[0] for key, levels in factors.items()}
+        return {**values, **first, "factors": factors}
 
     def command(self) -> str:
         """Returns the command that makes the same comparison."""

@@ -183,7 +183,7 @@ class Experiment:
             learning.after(iteration, loss * unit)
             report(iteration, loss * unit)
 
-        end = train(model, x, y, self.settings.epochs, run.variant, look)
+        end = train(model, (x, y), self.settings.epochs, run.variant, look)
         end["loss"] *= unit
         learning.at_end(end["nit"], end["loss"])
         curves = measurement.curves()
