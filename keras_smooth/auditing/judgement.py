@@ -20,22 +20,18 @@ class Judge:
 
     Args:
         plan: The plan of the model.
-        samples: The samples.
         not_finite: Returns the first order of a derivative that is not finite at the samples,
             or None.
         measured: Returns what measuring the model at all samples finds.
-        nearby: Whether the samples are the user's, so that only they count.
     """
 
     def __init__(
         self,
         plan: Plan,
-        samples: Samples,
         not_finite: Callable[[], int | None],
         measured: Callable[[], Finding],
-        nearby: bool,
     ) -> None:
-        self.plan, self.samples, self.nearby = plan, samples, nearby
+        self.plan, self.samples, self.nearby = plan, Samples(plan), plan.nearby
         self.not_finite, self.measured = not_finite, measured
         self._looked = 0
 
@@ -46,17 +42,13 @@ class Judge:
             belongs: Whether an operation in the layers of some numbers belongs to it.
         """
         for step in filter(lambda step: belongs(step.parts), self.plan.settled):
-            yield self._settled(step)
+            yield self._rough(step)
         for step in filter(lambda step: belongs(step.parts), self.plan.pieces):
             yield self._of_pieces(step)
         for step in filter(lambda step: belongs(step.parts), self.plan.domains):
             yield self._of_domain(step)
         for step in filter(lambda step: belongs(step.parts), self.plan.equalities):
             yield self._of_equality(step)
-
-    def _settled(self, step: LayerStep) -> Finding:
-        """Returns the finding of a layer that is known to be rough for all inputs."""
-        return self._rough(step, step.smoothness, self._words(step))
 
     def _words(self, step: LayerStep) -> str:
         """Returns where a layer is rough, as its row says or as its operation tells."""
@@ -68,8 +60,7 @@ class Judge:
 
     def _of_pieces(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation with breakpoints in unknown code."""
-        kind = step.operation.type
-        by_row = self._rough(step, step.smoothness, self._words(step))
+        kind, by_row = step.operation.type, self._rough(step)
         row = rows.row(kind)
         if row is None or row.breakpoints is None:
             return by_row
@@ -107,8 +98,7 @@ class Judge:
             return self._measured(step, words)
         if order == 0 and not self.nearby:
             return Finding(Cause.UNKNOWN, reason=f"{words} that were drawn: pass x")
-        layer = self.plan.name_of(step)
-        return Finding(Cause.NAN, max(order, 1), words, kind, layer)
+        return self.plan.finding(step, Cause.NAN, max(order, 1), words)
 
     def _measured(self, step: LayerStep, words: str) -> Finding:
         """Returns what measuring finds where an operation may be guarded."""
@@ -157,11 +147,8 @@ class Judge:
         # At a pole, y itself jumps.
         if not orders or not orders[-1]:
             return fine
-        order = orders[-1]
-        words = (
-            f"{kind} comes to the edge of its domain between samples, and has a kink there"
-        )
-        return Finding(Cause.ROUGH, order, words, kind, self.plan.name_of(step))
+        words = "comes to the edge of its domain between samples, and has a kink there"
+        return self.plan.finding(step, Cause.ROUGH, orders[-1], f"{kind} {words}")
 
     def _jumps(self, step: LayerStep) -> list[int | None]:
         """Returns what jumps where an operation's pieces meet, up to the first jump."""
@@ -178,9 +165,10 @@ class Judge:
         usable = self.plan.has_rules and not self.plan.is_random
         return usable and self._looked <= _MOST
 
-    def _rough(self, step: LayerStep, k: float, words: str) -> Finding:
-        kind, layer = step.operation.type, self.plan.name_of(step)
-        return Finding(Cause.ROUGH, max(int(k) + 1, 1), words, kind, layer)
+    def _rough(self, step: LayerStep) -> Finding:
+        """Returns the finding of a layer that is rough as its class tells."""
+        order = max(int(step.smoothness) + 1, 1)
+        return self.plan.finding(step, Cause.ROUGH, order, self._words(step))
 
     def _meets(self, step: LayerStep) -> str:
         kind, k = step.operation.type, int(step.smoothness)

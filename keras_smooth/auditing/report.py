@@ -17,7 +17,6 @@ from keras_smooth.auditing.findings import (
     Finding,
     Verdict,
     severity,
-    worst,
     worst_verdict,
 )
 from keras_smooth.models import graph, references
@@ -156,11 +155,7 @@ def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
         if getattr(row, mode) == row.verdict and row.cause != Cause.NOT_CALLED
         and row.verdict != Verdict.PROVEN
     ]  # fmt: skip
-    chosen = worst(found)
-    first = next(
-        (f for f in found if (f.cause, f.order) == (chosen.cause, chosen.order)), FINE
-    )
-    return dataclasses.replace(chosen, reason=first.reason)
+    return max(found, key=severity, default=FINE)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

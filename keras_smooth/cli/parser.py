@@ -4,7 +4,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,22 +65,21 @@ class Command(NamedTuple):
     arguments: tuple[Argument, ...]
 
 
-def _integer(text: str) -> int:
-    """Returns the number that ASCII digits write: Python reads 1_0, and other scripts, too."""
-    if not re.fullmatch("[+-]?[0-9]{1,1000}", text):
-        raise argparse.ArgumentTypeError(
-            f"must be an integer such as 10, received {checks.shown(text)}"
-        )
-    return int(text)
+def _reader(kind: type, pattern: str, words: str) -> Callable[[str], Any]:
+    """Returns a function that reads numbers; Python itself reads 1_0, and other scripts."""
+
+    def read(text: str) -> Any:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(
+                f"must be {words}, received {checks.shown(text)}"
+            )
+        return kind(text)
+
+    return read
 
 
-def _number(text: str) -> float:
-    """Returns a number that is written as in a CSV file."""
-    if not options.NUMBER.fullmatch(text):
-        raise argparse.ArgumentTypeError(
-            f"must be a number such as 0.1, received {checks.shown(text)}"
-        )
-    return float(text)
+_integer = _reader(int, "[+-]?[0-9]{1,1000}", "an integer such as 10")
+_number = _reader(float, options.NUMBER.pattern, "a number such as 0.1")
 
 
 def _of_option(name: str) -> Argument:

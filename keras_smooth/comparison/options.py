@@ -213,10 +213,15 @@ def check_activation(name: str) -> None:
         )
 
 
+def gaussian_dim(name: str) -> int:
+    """Returns the number of dimensions in a name such as gaussian_7d; 0 in others."""
+    match = re.fullmatch("gaussian_([1-9][0-9]?)d", name)
+    return int(match[1]) if match and 2 <= int(match[1]) <= MOST_DIMENSIONS else 0
+
+
 def check_problem(name: str) -> None:
     """Raises a ValueError if there is neither a problem nor a file of that name."""
-    dim = re.fullmatch("gaussian_([1-9][0-9]?)d", name)
-    known = name in PROBLEMS or dim and 2 <= int(dim[1]) <= MOST_DIMENSIONS
+    known = name in PROBLEMS or gaussian_dim(name)
     if not (known or name.lower().endswith(".csv") or Path(name).exists()):
         raise ValueError(
             f"There is no problem named {name!r} and no such file. "

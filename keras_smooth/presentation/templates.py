@@ -24,6 +24,13 @@ def render(path: str, **values: Any) -> str:
     return _environment().get_template(path).render(**values)
 
 
+def sentences(path: str, macro: str, *values: Any) -> str:
+    """Returns what a macro of a template writes, in one line."""
+    return " ".join(
+        getattr(_environment().get_template(path).module, macro)(*values).split()
+    )
+
+
 def printable(text: str) -> str:
     """Returns a text without control characters of terminals."""
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -44,6 +44,11 @@ class ActivationSummary:
     d2y_spread: float | None
 
     @property
+    def errors(self) -> tuple[float | None, ...]:
+        """The medians of y, y', y''."""
+        return self.y_mse, self.dy_mse, self.d2y_mse
+
+    @property
     def class_name(self) -> str:
         """The class in words."""
         return "unknown" if self.smoothness is None else f"C^{self.smoothness}"
@@ -170,11 +175,10 @@ def or_inf(value: float | None) -> float:
 
 
 def _cells(line: ActivationSummary) -> tuple[str, ...]:
-    errors = (line.y_mse, line.dy_mse, line.d2y_mse)
     return (
         line.activation,
         line.class_name,
-        *("-" if error is None else f"{error:.1e}" for error in errors),
+        *("-" if error is None else f"{error:.1e}" for error in line.errors),
         f"{line.failures} of {line.seeds}",
     )
 

@@ -150,19 +150,23 @@ def _check_unchanged(
     path: Path, header: dict, settings: Settings, problems: Mapping[str, Problem]
 ) -> None:
     """Raises an error if runs of other data or functions would be mixed."""
-    for name, digest in header["data_digests"].items():
-        if problems[name].digest() != digest:
-            raise ValueError(
-                f"Cannot resume: {path} was made with other data of {name!r}. Use the same "
-                "data or another output directory."
-            )
-    here = environment.activation_digests(settings)
-    for name, digest in header["activation_digests"].items():
-        if here[name] != digest:
-            raise ValueError(
-                f"Cannot resume: {path} was made with another function named {name!r}. Give "
-                "it another name, or use another output directory."
-            )
+    data = {name: problem.digest() for name, problem in problems.items()}
+    functions = environment.activation_digests(settings)
+    for key, here, what, remedy in (
+        ("data_digests", data, "other data of", "Use the same data"),
+        (
+            "activation_digests",
+            functions,
+            "another function named",
+            "Give it another name,",
+        ),
+    ):
+        for name, digest in header[key].items():
+            if here[name] != digest:
+                raise ValueError(
+                    f"Cannot resume: {path} was made with {what} {name!r}. {remedy} or use "
+                    "another output directory."
+                )
 
 
 def _check_versions(path: Path, there: dict, runs: Iterable[RunId]) -> None:

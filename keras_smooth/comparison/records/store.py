@@ -142,7 +142,7 @@ def _append(path: Path, lines: Iterable[bytes]) -> None:
 
 def as_dict(results: Results) -> dict:
     """Returns the content of `results.json`."""
-    settings, glorot = results.settings, results.settings.from_glorot()
+    settings, glorot = results.settings, results.settings.open_question()
     content: dict[str, Any] = {
         "environment": environment(settings),
         "settings": settings.stored(),
@@ -156,11 +156,11 @@ def as_dict(results: Results) -> dict:
     ]
     if others:
         content["variants"] = others
-    if settings.asks_open_question() and results.of_activation("sigmoid", glorot):
+    if glorot and results.of_activation("sigmoid", glorot):
         content["open_question"] = {
             "initializer": GLOROT,
             "runs": _stored_runs(results.of_activation("sigmoid", glorot)),
-            "summary": _dicts([results.summary_of("sigmoid", glorot)]),
+            "summary": [_dict(results.summary_of("sigmoid", glorot))],
         }
     if beside := results.beside():
         content["beside"] = {
@@ -187,7 +187,7 @@ def _runs_and_summary(results: Results) -> dict[str, list]:
     """Returns the rows of the main variant."""
     names = results.settings.activations
     records = [record for name in names for record in results.of_activation(name)]
-    return {"runs": _stored_runs(records), "summary": _dicts(results.summary())}
+    return {"runs": _stored_runs(records), "summary": [*map(_dict, results.summary())]}
 
 
 def stored_levels(variant: Variant) -> dict[str, str]:
@@ -195,19 +195,15 @@ def stored_levels(variant: Variant) -> dict[str, str]:
     return {stored_key(name): level for name, level in variant._asdict().items()}
 
 
-def _stored_runs(records: Iterable[Record]) -> list[dict]:
-    return [_stored_run(record) for record in records]
-
-
-def _stored_run(record: Record) -> dict:
-    (run,) = _dicts([record.run])
-    return {**run, **({"learning": record.learning} if record.learning else {})}
-
-
-def _dicts(rows: Iterable) -> list[dict]:
+def _stored_runs(records: list[Record]) -> list[dict]:
     return [
-        {name: _json_number(value) for name, value in vars(row).items()} for row in rows
+        _dict(record.run) | ({"learning": record.learning} if record.learning else {})
+        for record in records
     ]
+
+
+def _dict(row: Any) -> dict:
+    return {name: _json_number(value) for name, value in vars(row).items()}
 
 
 def _json_number(value: Any) -> Any:
@@ -243,32 +239,30 @@ def _as_text(content: dict) -> str:
 def write_curves(results: Results, run: RunId, directory: Path) -> None:
     """Writes the network's y, y', y'' of one run as `curves/NAME.csv`."""
     problem, record = results.problems[run.variant.problem], results.records[run]
-    columns = curve_columns(problem.dim)
-    lines = [",".join(itertools.chain(*columns))]
-    for i in range(len(problem.x)):
-        cells: list[str] = []
-        for names, values in zip(columns, (problem.x, *record.curves)):
-            if values is None:
-                cells += [""] * len(names)
-            else:
-                cells += map(repr, np.ravel(values[i]).tolist())
-        lines.append(",".join(cells))
+    columns, num = curve_columns(problem.dim), len(problem.x)
+    blocks = [
+        [[""] * len(names)] * num
+        if values is None
+        else np.reshape(values, (num, -1)).tolist()
+        for names, values in zip(columns, (problem.x, *record.curves))
+    ]
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerows(itertools.chain(*row) for row in (columns, *zip(*blocks)))
     curves_folder(directory).mkdir(exist_ok=True)
-    path = curves_path(directory, run, results.settings)
-    _write_text(path, "\n".join(lines) + "\n")
+    _write_text(curves_path(directory, run, results.settings), table.getvalue())
 
 
 def curve_columns(dim: int) -> list[list[str]]:
     """Returns the columns of x, y, y', y'' in files of curves; d2y1_2 is by x1 and x2."""
     if dim == 1:
         return [["x"], ["y"], ["dy"], ["d2y"]]
-    axes = [str(axis) for axis in range(1, dim + 1)]
-    pairs = ["_".join(pair) for pair in itertools.product(axes, axes)]
+    axes = range(1, dim + 1)
     return [
         [f"x{axis}" for axis in axes],
         ["y"],
         [f"dy{axis}" for axis in axes],
-        [f"d2y{pair}" for pair in pairs],
+        [f"d2y{i}_{j}" for i, j in itertools.product(axes, axes)],
     ]
 
 
