@@ -21,7 +21,7 @@ from keras_smooth.activations.functions import (
     softsign,
 )
 from keras_smooth.activations.parameters import (
-    exact_form,  # noqa: F401  for the other rooms
+    exact_form,
     get,
     partial,
 )

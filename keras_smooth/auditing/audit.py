@@ -156,7 +156,11 @@ class _Examined:
         self.judge = Judge(
             self.plan,
             functools.cache(functools.partial(checks.not_finite, question, trace.training)),
-            functools.cache(self._measured_at_all_samples),
+            functools.cache(
+                lambda: worst(
+                    checks.measured(question, question.model, trace.training, None)
+                )
+            ),
         )
 
     @property
@@ -176,10 +180,6 @@ class _Examined:
         if all(finding.cause.verdict != Verdict.FAULTY for finding in found):
             found += self._measured(part, belongs)
         return worst(found)
-
-    def _measured_at_all_samples(self) -> Finding:
-        model, training = self.question.model, self.trace.training
-        return worst(checks.measured(self.question, model, training, None))
 
     def _measured(self, part: keras.Operation | None, belongs: Callable) -> list[Finding]:
         reasons = [reason for numbers, reason in self.plan.measured if belongs(numbers)]

@@ -109,7 +109,9 @@ def remedy(part: keras.Operation, finding: Finding, order: int) -> str:
     if cause not in (Cause.ROUGH, Cause.WRONG, Cause.NAN):
         return cause.remedy
     if graph.is_graph(part):
-        helps = any(_is_changed(inner, order) for _, inner in graph.unique(part))
+        parts = [inner for _, inner in graph.unique(part)]
+        exact = any(layers.exact_form(type(inner)) is not type(inner) for inner in parts)
+        helps = exact or any(is_replaced(inner, order) for inner in parts)
         return "keras_smooth.smoothen(model)" if helps else cause.remedy
     exact = layers.exact_form(type(part))
     if exact is not type(part) and cause != Cause.ROUGH:
@@ -130,11 +132,6 @@ def _of_layers_within(part: keras.Operation) -> str:
         f"build it with keras_smooth.layers.{exact[name].__name__} in the place of its {name}"
         for name in names
     )
-
-
-def _is_changed(part: keras.Operation, order: int) -> bool:
-    """Returns whether smoothen replaces a part."""
-    return layers.exact_form(type(part)) is not type(part) or is_replaced(part, order)
 
 
 def _of_functions(part: keras.Operation, order: int) -> str:

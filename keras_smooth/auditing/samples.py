@@ -108,7 +108,8 @@ class Samples:
             yield Place(self.x, self._held(self._random()), at_sample=True)
         if not 0 < len(distances) <= _MOST_ELEMENTS or self.x[0].shape[0] < 2:
             return
-        way = self._way()
+        steps = [None if x is None else tf.roll(x, 1, axis=0) - x for x in self._moving()]
+        way = Place(self.x, self._held(steps), at_sample=False)
         outputs = tuple(tensor.name for tensor in step.top.outputs)
         program = dataclasses.replace(self.plan.program, outputs=outputs)
 
@@ -118,10 +119,6 @@ class Samples:
 
         for t in _zeros(along):
             yield dataclasses.replace(way, x=way.moved(t))
-
-    def _way(self) -> Place:
-        steps = [None if x is None else tf.roll(x, 1, axis=0) - x for x in self._moving()]
-        return Place(self.x, self._held(steps), at_sample=False)
 
     def _moving(self) -> list:
         return [x if moves else None for x, moves in zip(self.x, self.moves)]

@@ -10,5 +10,3 @@ Only commands.py imports TensorFlow, so that help and errors are shown at once.
 """
 
 from keras_smooth.cli.running import main
-
-__all__ = ["main"]

@@ -5,6 +5,7 @@ this list. It imports no TensorFlow, so that the command line can explain and ch
 """
 
 import dataclasses
+import functools
 import re
 import shlex
 from collections.abc import Iterable
@@ -124,7 +125,7 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        change = self._change
+        change = functools.partial(object.__setattr__, self)
         change("activations", tuple(self.activations))
         if not self.activations:
             raise ValueError("activations must name at least one activation.")
@@ -151,9 +152,6 @@ class Options:
                 f"received {self.noise:g}."
             )
         _check_architecture(self.architecture)
-
-    def _change(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
 
     def stored(self) -> dict[str, Any]:
         """Returns the options by the keys of results.json; of factors the first level."""

@@ -34,23 +34,3 @@ from keras_smooth.operations.paths import (
 from keras_smooth.operations.rows import Row, all_rows, row
 from keras_smooth.operations.samples import MixedError, axes_of_samples
 from keras_smooth.operations.trace import Trace, trace
-
-__all__ = [
-    "MixedError",
-    "Row",
-    "Trace",
-    "all_rows",
-    "apply",
-    "axes_of_samples",
-    "between",
-    "classes",
-    "evaluate",
-    "kept_in_variables",
-    "reached",
-    "row",
-    "smoothness",
-    "table",
-    "tapes_right_to",
-    "trace",
-    "wrong_by_tapes",
-]

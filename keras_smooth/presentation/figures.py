@@ -5,6 +5,7 @@ matplotlib is imported where a figure is made, and without pyplot: nothing globa
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,18 +32,17 @@ def require_matplotlib() -> None:
 
 def new(width: float, height: float) -> Any:
     """Returns an empty figure that belongs to no window."""
-    require_matplotlib()
-    from keras_smooth.presentation import picture
-
-    return picture.hidden(width, height)
+    return _picture().hidden(width, height)
 
 
 def shown(width: float, height: float) -> Any:
     """Returns an empty figure that a notebook shows, and a script in a window if it can."""
-    require_matplotlib()
-    from keras_smooth.presentation import picture
+    return _picture().shown(width, height)
 
-    return picture.shown(width, height)
+
+def _picture() -> ModuleType:
+    require_matplotlib()
+    return importlib.import_module("keras_smooth.presentation.picture")
 
 
 def plain(text: str) -> str:

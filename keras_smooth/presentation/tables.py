@@ -120,18 +120,12 @@ class ShownAsTable(abc.ABC):
         if module := ipython():
             module.display.display(self)
         else:
-            _say(self._text(colored=_has_colors()))
-
-
-def _has_colors() -> bool:
-    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return not is_plain and sys.stdout is not None and sys.stdout.isatty()
-
-
-def _say(text: str) -> None:
-    """Prints text in characters that the encoding of the output has."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, errors="backslashreplace").decode(encoding))
+            is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+            has_colors = not is_plain and sys.stdout is not None and sys.stdout.isatty()
+            # In characters that the encoding of the output has.
+            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+            text = self._text(has_colors).encode(encoding, errors="backslashreplace")
+            print(text.decode(encoding))
 
 
 def _padded(cell: str, width: int, tones: Mapping[str, Tone]) -> str:

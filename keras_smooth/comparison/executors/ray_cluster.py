@@ -97,14 +97,10 @@ def _connected(address: str) -> Iterator[None]:
         except ConnectionError as error:
             raise ValueError(f"There is no Ray cluster at {address!r}: {error}") from None
         finally:
-            _leave(ray)
+            # Not again at the exit of Python if it did not return.
+            if not _ends(ray.shutdown):
+                atexit.unregister(ray.shutdown)
             shutil.rmtree(place, ignore_errors=True)
-
-
-def _leave(ray: Any) -> None:
-    """Ends the connection, and does not retry at the exit of Python if that did not return."""
-    if not _ends(ray.shutdown):
-        atexit.unregister(ray.shutdown)
 
 
 def _ends(call: Callable[[], object]) -> bool:

@@ -114,20 +114,17 @@ class _Pool:
         return max(self._begun, key=len)
 
     def _replace(self, dead: "_Worker") -> None:
+        """Reports the run during which a worker died, and leaves it to others."""
         self._busy.remove(dead)
-        if dead.run:
-            self._tell(dead, dead.run)
+        if run := dead.run:
+            again = run not in self._died
+            self._died.add(run)
+            if again:
+                dead.left.appendleft(run)
+            self._handle(Died(run, dead.failure_message(), again))
         dead.stop()
         if self._new or any(self._begun):
             self._begin()
-
-    def _tell(self, dead: "_Worker", run: RunId) -> None:
-        """Reports the run during which a worker died, and leaves it to others."""
-        again = run not in self._died
-        self._died.add(run)
-        if again:
-            dead.left.appendleft(run)
-        self._handle(Died(run, dead.failure_message(), again))
 
 
 class _Worker:

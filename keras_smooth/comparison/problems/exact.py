@@ -60,8 +60,8 @@ def _gaussian(dim: int) -> ExactProblem:
 
 
 # Franke, A Critical Comparison of Some Methods for Interpolation of Scattered Data (1979): terms
-# a exp(-g), of which g is the sum of (9 x + b)^n / c for both coordinates; a row has a, and b, n, c
-# of each.
+# a exp(-g), of which g is the sum of (9 x + b)^n / c for both coordinates, n being 1 or 2; a row has
+# a, and b, n, c of each.
 _FRANKE = (
     (0.75, (-2.0, 2, 4.0), (-2.0, 2, 4.0)),
     (0.75, (1.0, 2, 49.0), (1.0, 1, 10.0)),
@@ -75,8 +75,8 @@ def _franke(x: np.ndarray, order: int) -> np.ndarray:
     for a, *powers in _FRANKE:
         b, n, c = np.transpose(powers)
         u = 9 * x + b
-        term = a * np.exp(-(u**n / c).sum(axis=1))
-        dg, d2g = 9 * n * u ** (n - 1) / c, 81 * n * (n - 1) / c
+        term = a * np.exp(-(np.where(n == 2, u * u, u) / c).sum(axis=1))
+        dg, d2g = 9 * np.where(n == 2, 2 * u, 1) / c, 81 * n * (n - 1) / c
         if order == 0:
             total += term
         elif order == 1:

@@ -90,11 +90,12 @@ class Results:
             possible = method in self.settings.method or not training.reason_missing(method)
             if run not in self.records and possible:
                 programs[run.program()].append(run)
-        return sorted(programs.values(), key=self._place)
-
-    def _place(self, runs: list[RunId]) -> tuple[bool, int]:
         # Methods of `beside` first, since they compile for long; then the longest list.
-        return runs[0].variant.method in self.settings.method, -len(runs)
+        beside = self.settings.beside
+        return sorted(
+            programs.values(),
+            key=lambda runs: (runs[0].variant.method not in beside, -len(runs)),
+        )
 
     def of_activation(
         self, activation: str, variant: Variant | None = None

@@ -15,5 +15,3 @@ and activations come from outside. page/ also holds uPlot, which draws the chart
 
 from keras_smooth.comparison.report.recommendation import recommendation, sentences
 from keras_smooth.comparison.report.writing import MARKDOWN, PAGE, write
-
-__all__ = ["MARKDOWN", "PAGE", "recommendation", "sentences", "write"]

@@ -9,7 +9,6 @@ from keras_smooth.comparison import article
 from keras_smooth.comparison.options import FACTORS, METHODS
 from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
 from keras_smooth.comparison.records.results import (
-    ActivationSummary,
     Results,
     median,
 )
@@ -74,26 +73,18 @@ def spreads(runs: list[Run]) -> list[str]:
     return [spread(list(errors)) for errors in zip(*(run.errors for run in runs))]
 
 
-def _why_rough(results: Results, line: ActivationSummary) -> str:
-    known = registry.row(results.settings.function(line.activation))
-    # Of a function of the user's own the operations tell the class, and no more.
-    reason = "" if known is None else known.reason
-    return reason or "has no continuous second derivative"
-
-
 def rough(results: Results) -> list[str]:
     """Returns why activations lose y'', a sentence each."""
-    return [
-        f"{line.activation} {_why_rough(results, line)}."
-        + (" Its y'' is exactly 0." if _all_zero(results, line) else "")
-        for line in results.summary()
-        if is_rough(line)
-    ]
-
-
-def _all_zero(results: Results, line: ActivationSummary) -> bool:
-    curve = results.median_record(line.activation).curves[2]
-    return curve is not None and not np.any(curve)
+    reasons = []
+    for line in filter(is_rough, results.summary()):
+        known = registry.row(results.settings.function(line.activation))
+        # Of a function of the user's own the operations tell the class, and no more.
+        reason = known and known.reason or "has no continuous second derivative"
+        curve = results.median_record(line.activation).curves[2]
+        is_zero = curve is not None and not np.any(curve)
+        zero = " Its y'' is exactly 0." if is_zero else ""
+        reasons.append(f"{line.activation} {reason}.{zero}")
+    return reasons
 
 
 def failures(results: Results) -> list[str]:

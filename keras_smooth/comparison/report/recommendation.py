@@ -7,7 +7,6 @@ import numpy as np
 from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
 from keras_smooth.comparison.report.seeds import LEVEL, TEST, are_told_apart
-from keras_smooth.comparison.settings import Settings
 from keras_smooth.presentation import templates
 
 # With fewer, the order of the activations is due to chance and to the first iterations,
@@ -68,7 +67,8 @@ def recommended(results: Results) -> Recommendation:
         for line in summary
         if not (is_rough(line) or line.failures) and or_inf(line.errors[order]) < bound
     ]
-    if is_quick(results.settings):
+    settings = results.settings
+    if settings.seeds < LEAST_SEEDS or settings.epochs < LEAST_EPOCHS:
         advice = _so_far(results, usable)
     elif usable:
         advice = _best(results, usable)
@@ -91,11 +91,6 @@ def is_rough(line: ActivationSummary) -> bool:
     return not isinstance(line.smoothness, str | None) and line.smoothness < 2
 
 
-def is_quick(settings: Settings) -> bool:
-    """Whether the runs are too few or too short for an advice."""
-    return settings.seeds < LEAST_SEEDS or settings.epochs < LEAST_EPOCHS
-
-
 def _error_of_a_constant(problem: Problem) -> float:
     """Returns the smallest error of a constant, whose derivatives are 0."""
     *_, highest = (values for values in problem.exact if values is not None)
@@ -105,7 +100,7 @@ def _error_of_a_constant(problem: Problem) -> float:
 def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation:
     """Returns which activation leads in a quick look, and how to get a recommendation."""
     settings, order = results.settings, results.problem.known_order
-    best = min(usable, key=lambda line: line.errors[order], default=None)
+    best = min(usable, key=lambda line: or_inf(line.errors[order]), default=None)
     error = best and best.errors[order]
     return Recommendation(
         best and best.activation,
