@@ -104,9 +104,7 @@ def _audited(question: Question, progress: Callable[[str, int, int], None] | Non
     for number, (path, part) in enumerate(parts, 1):
         if progress is not None:
             progress(path, number, len(parts))
-        findings = _in_modes(examined, lambda each, p=part: each.findings(p, places))
-        smoothness = examined["inference"].smoothness(part, places)
-        rows.append(_row(path, part, smoothness, findings, examined, order))
+        rows.append(_row(path, part, examined, places, order))
     whole = _whole(question, rows, examined, places)
     return Audit(order, tuple(rows), whole, Pictures(question, dict(parts)).of)
 
@@ -289,14 +287,11 @@ def _mixes(question: Question, has_rules: bool) -> bool:
 
 
 def _row(
-    path: str,
-    part: keras.Operation,
-    smoothness: float | None,
-    findings: dict[str, Finding],
-    examined: dict[str, Any],
-    order: int,
+    path: str, part: keras.Operation, examined: dict, places: set[int], order: int
 ) -> LayerAudit:
     """Returns the row of a layer."""
+    findings = _in_modes(examined, lambda each: each.findings(part, places))
+    smoothness = examined["inference"].smoothness(part, places)
     if not any(id(part) in each.called for each in examined.values()):
         findings = dict.fromkeys(MODES, Finding(Cause.NOT_CALLED))
     elif not any(each.is_reached(part) for each in examined.values()):

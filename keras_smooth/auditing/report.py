@@ -109,9 +109,10 @@ def remedy(part: keras.Operation, finding: Finding, order: int) -> str:
     if cause not in (Cause.ROUGH, Cause.WRONG, Cause.NAN):
         return cause.remedy
     if graph.is_graph(part):
-        parts = [inner for _, inner in graph.unique(part)]
-        exact = any(layers.exact_form(type(inner)) is not type(inner) for inner in parts)
-        helps = exact or any(is_replaced(inner, order) for inner in parts)
+        helps = any(
+            layers.exact_form(type(inner)) is not type(inner) or is_replaced(inner, order)
+            for _, inner in graph.unique(part)
+        )
         return "keras_smooth.smoothen(model)" if helps else cause.remedy
     exact = layers.exact_form(type(part))
     if exact is not type(part) and cause != Cause.ROUGH:

@@ -4,16 +4,17 @@ report.html is one file that loads nothing; its script draws the charts. The tem
 escape what they are given.
 """
 
+import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from keras_smooth.comparison import article
 from keras_smooth.comparison.records.environment import environment
 from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
-from keras_smooth.comparison.report import charts, findings, tables
-from keras_smooth.comparison.report.recommendation import recommended
+from keras_smooth.comparison.report import charts, findings
+from keras_smooth.comparison.report.recommendation import recommended, words
 from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.presentation import figures, templates
 
@@ -43,8 +44,8 @@ def as_html(results: Results) -> str:
         scale=_LogScale(_values(results, [shown])),
         all_scale=_LogScale(_values(results, range(3))),
         settings=stored | stored.pop("factors"),
-        csv=tables.as_csv(results),
-        latex=tables.as_latex(results),
+        csv=as_csv(results),
+        latex=as_latex(results),
         numbers=charts.numbers(results),
         style=_assets("uPlot.min.css", "style.css"),
         script=_assets("uPlot.iife.min.js", "script.js"),
@@ -57,13 +58,28 @@ def as_markdown(results: Results, pictures: Sequence[str] = ()) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
+def as_csv(results: Results) -> str:
+    """Returns summary.csv: a line for each activation, with the names of results.json."""
+    rows = [vars(line) for line in results.summary()]
+    table = io.StringIO()
+    writer = csv.DictWriter(table, rows[0] if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue()
+
+
+def as_latex(results: Results) -> str:
+    """Returns summary.tex: a table for the package booktabs."""
+    return templates.render(f"{_PAGE}/summary.tex", lines=results.summary())
+
+
 def _content(results: Results) -> dict[str, Any]:
     """Returns the content of both pages."""
     return {
         "advice": recommended(results),
         "formula": results.problem.formula,
         "introduction": findings.introduction(results),
-        "misprint": article.MISPRINT if findings.articles_mse(results) else "",
+        "misprint": words("misprint") if findings.articles_mse(results) else "",
         "rows": [
             _row(results, index, line) for index, line in enumerate(results.summary())
         ],
@@ -73,7 +89,7 @@ def _content(results: Results) -> dict[str, Any]:
         "variants": findings.variants(results),
         "tables_of_variants": findings.tables_of_variants(results),
         "question": findings.question(results),
-        "open_question": article.QUESTION,
+        "open_question": words("article"),
         "optimizers": findings.optimizers(results),
         "missing_methods": findings.missing_methods(results),
         "environment": environment(results.settings),

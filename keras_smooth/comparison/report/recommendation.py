@@ -103,7 +103,7 @@ def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation
     best = min(usable, key=lambda line: or_inf(line.errors[order]), default=None)
     error = best and best.errors[order]
     return Recommendation(
-        best and best.activation,
+        best.activation if best else None,
         (),
         words("so_far", settings, best, error, JUDGED_BY[order]),
         words("quick", settings),
