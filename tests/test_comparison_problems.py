@@ -209,10 +209,10 @@ def test_what_is_no_text_file(tmp_path):
     with pytest.raises(ValueError, match="no UTF-8 text"):
         problems.load_problem(tmp_path / "bytes.csv")
     for path in (tmp_path, "/dev/null"):
-        with pytest.raises(ValueError, match="no regular file"):
+        with pytest.raises(ValueError, match="expected a regular file"):
             problems.load_problem(path)
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(ValueError, match="no regular file"):  # It would block for ever.
+    with pytest.raises(ValueError, match="expected a regular file"):  # It would block for ever.
         problems.load_problem(tmp_path / "fifo")
     with pytest.raises(ValueError, match="Cannot read missing.csv: No such file"):
         problems.load_problem("missing.csv")

@@ -1,5 +1,6 @@
 """Verdicts from samples on operations with breakpoints or edges of domains."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -66,12 +67,8 @@ class Judge:
             return by_row
         afar = Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
         at_samples = afar if self.nearby and self._on_one_side(step) else by_row
-        if not self._can_look():
-            return at_samples
-        try:
-            orders = self._jumps(step)
-        # Of an operation without a rule for jets.
-        except Exception:
+        orders = self._jumps(step)
+        if orders is None:
             return at_samples
         if not orders:
             if not self.nearby and rows.is_smooth(step.operation.outputs[0].dtype):
@@ -115,11 +112,10 @@ class Judge:
         """
         if self.plan.is_random or not np.any(self.samples.of(step) == 0.0):
             return Finding(Cause.NONE)
-        try:
+        order = None
+        # An operation may have no rule for jets.
+        with contextlib.suppress(Exception):
             order = self.samples.jump_at_samples
-        # Of an operation without a rule for jets.
-        except Exception:
-            order = None
         if not order:
             return Finding(Cause.NONE)
         words = f"{step.operation.type} holds at samples"
@@ -137,33 +133,32 @@ class Judge:
         note = f"no sample is nearer than {nearest:.1e} to the edge of the domain of {kind}"
         fine = Finding(Cause.NONE, reason=note)
         at_edge = math.inf if row is None else row.at_edge
-        if callable(at_edge) or at_edge == math.inf or not self._can_look():
+        if callable(at_edge) or at_edge == math.inf:
             return fine
-        try:
-            orders = self._jumps(step)
-        # Of an operation without a rule for jets.
-        except Exception:
-            return fine
+        orders = self._jumps(step)
         # At a pole, y itself jumps.
         if not orders or not orders[-1]:
             return fine
         words = "comes to the edge of its domain between samples, and has a kink there"
         return self.plan.finding(step, Cause.ROUGH, orders[-1], f"{kind} {words}")
 
-    def _jumps(self, step: LayerStep) -> list[int | None]:
-        """Returns what jumps where an operation's pieces meet, up to the first jump."""
-        orders: list[int | None] = []
-        for place in self.samples.places(step):
-            orders.append(self.samples.jump(place))
-            if orders[-1] is not None:
-                break
-        return orders
+    def _jumps(self, step: LayerStep) -> list[int | None] | None:
+        """Returns what jumps where an operation's pieces meet, up to the first jump.
 
-    def _can_look(self) -> bool:
-        """Counts a place, and returns whether to examine it."""
+        It is None if that cannot be examined, or enough others were.
+        """
         self._looked += 1
-        usable = self.plan.has_rules and not self.plan.is_random
-        return usable and self._looked <= _MOST
+        if self.plan.is_random or not self.plan.has_rules or self._looked > _MOST:
+            return None
+        orders: list[int | None] = []
+        with contextlib.suppress(Exception):
+            for place in self.samples.places(step):
+                orders.append(self.samples.jump(place))
+                if orders[-1] is not None:
+                    break
+            return orders
+        # An operation has no rule for jets.
+        return None
 
     def _rough(self, step: LayerStep) -> Finding:
         """Returns the finding of a layer that is rough as its class tells."""

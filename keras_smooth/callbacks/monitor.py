@@ -17,7 +17,7 @@ from keras_smooth.checks import text, truth, whole_number
 from keras_smooth.models.own_call import is_built
 from keras_smooth.presentation import figures
 from keras_smooth.presentation.tables import ShownAsTable, Table
-from keras_smooth.presentation.warn import warn, warn_once
+from keras_smooth.presentation.warn import warn_once
 
 
 class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
@@ -126,7 +126,6 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             key: np.array([]) for key in self.keys
         }
         self._fits = Fits()
-        self._warned = False
         self._measured: int | None = None
         self._num_measured = 0
         self._drawn: int | None = None
@@ -222,7 +221,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         epochs, rows, notes = self.history["epoch"], [], []
         for order, key in enumerate(self.keys if epochs.size else ()):
             errors = self.history[key]
-            least = _least(errors)
+            least = 0 if np.isnan(errors).all() else np.nanargmin(errors)
             epoch = int(epochs[least])
             numbers = (f"{errors[i]:.1e}" for i in (0, -1, least))
             rows.append((key, *numbers, str(epoch)))
@@ -314,15 +313,11 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def _warn_if_zero(self, values: list[np.ndarray]) -> None:
         zero = [k for k in range(1, self.order + 1) if not np.any(values[k])]
-        if zero and not self._warned:
-            self._warned = True
-            warn(
+        if zero:
+            warn_once(
+                self,
                 f"The derivative of order {zero[0]} is 0 at every point: an activation "
                 "such as ReLU has none to give. keras_smooth.smoothness(model) tells the "
-                "class of the model."
+                "class of the model.",
+                topic="zero",
             )
-
-
-def _least(errors: np.ndarray) -> int:
-    """Returns the index of the smallest error, or 0 if none is a number."""
-    return int(np.nanargmin(errors)) if not np.isnan(errors).all() else 0

@@ -228,7 +228,12 @@ def _bounds(domain: Sequence[float]) -> tuple[float, float]:
 
 def _loaded(source: Any) -> Problem:
     if isinstance(source, str | os.PathLike):
-        return _named(os.fspath(path("problem", source)))
+        name = os.fspath(path("problem", source))
+        check_problem(name)
+        if row := exact.named(name):
+            return _exact(row)
+        file = Path(name)
+        return _of_data(name, f"the data of {file.name}", columns.read(file))
     if hasattr(source, "columns"):  # A table of pandas or polars.
         known = [name for name in columns.NAMES if name in source.columns]
         source = {name: source[name] for name in known or source.columns}
@@ -238,13 +243,6 @@ def _loaded(source: Any) -> Problem:
         "problem must be a name, the path of a file, a function, or arrays (x, y), "
         f"(x, y, dy), (x, y, dy, d2y); received {shown(source)}."
     )
-
-
-def _named(name: str) -> Problem:
-    check_problem(name)
-    if row := exact.named(name):
-        return _exact(row)
-    return _of_data(name, f"the data of {Path(name).name}", columns.read(Path(name)))
 
 
 def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:

@@ -137,7 +137,15 @@ class Results:
         return Table(
             title=f"Median MSE over the seeds, {self.problem.shown()}",
             head=("activation", "class", "y", "y'", "y''", "failures"),
-            rows=[_cells(line) for line in self.summary()],
+            rows=[
+                (
+                    line.activation,
+                    line.class_name,
+                    *("-" if error is None else f"{error:.1e}" for error in line.errors),
+                    f"{line.failures} of {line.seeds}",
+                )
+                for line in self.summary()
+            ],
         )
 
     def summary_of(
@@ -173,15 +181,6 @@ class Results:
 def or_inf(value: float | None) -> float:
     """Returns an error to sort by; a missing one is infinite."""
     return math.inf if value is None else value
-
-
-def _cells(line: ActivationSummary) -> tuple[str, ...]:
-    return (
-        line.activation,
-        line.class_name,
-        *("-" if error is None else f"{error:.1e}" for error in line.errors),
-        f"{line.failures} of {line.seeds}",
-    )
 
 
 def median(values: list[float | None]) -> float | None:
