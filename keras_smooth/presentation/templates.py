@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 
 _PACKAGE = Path(__file__).parents[1]
 # Marks of Markdown, but for the * of names that stand out.
@@ -15,7 +16,7 @@ _MARKS = re.compile(r"([\\`_{}\[\]|#$~])")
 
 
 def render(path: str, **values: Any) -> str:
-    """Returns the text of a template with some values.
+    """Returns the text of a template with some values, which pages and pictures escape.
 
     Args:
         path: The template, from the folder of this package.
@@ -36,11 +37,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def escaped(text: str) -> str:
-    """Returns a text escaped for HTML."""
-    return html.escape(printable(text))
-
-
 def asset(path: str) -> str:
     """Returns the text of a file of this package."""
     return (_PACKAGE / path).read_text(encoding="utf-8")
@@ -50,7 +46,7 @@ def asset(path: str) -> str:
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_PACKAGE),
-        autoescape=lambda path: path == "comparison/report/page/template.html",
+        autoescape=jinja2.select_autoescape(["html", "svg"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -58,7 +54,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "error": "{:.1e}".format,
-        "escaped": escaped,
+        "escaped": lambda text: markupsafe.Markup(html.escape(printable(text))),
         "latex": _latex,
         "plain": _plain,
         "quote": shlex.quote,
