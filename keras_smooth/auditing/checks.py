@@ -79,7 +79,10 @@ def as_function(
     """
     tensors = [leaf for leaf in keras.tree.flatten(call.arguments()) if tf.is_tensor(leaf)]
     is_layer = isinstance(part, keras.layers.Layer)
-    if not training and is_layer and len(call.args) == 1 and not call.kwargs:
+    says = any(
+        value is not None for name, value in call.kwargs.items() if name != "training"
+    )
+    if not training and is_layer and len(call.args) == 1 and not says:
         return call.args[0], part
     places = keras.tree.map_structure(tf.is_tensor, call.arguments())
     kwargs = own_call.in_mode(part, training) if is_layer else {}
@@ -111,11 +114,11 @@ def _compared(evaluation: Evaluation) -> Finding:
     # TensorFlow or the layer's code can raise any error.
     except Exception as error:
         return Finding(Cause.UNKNOWN, reason=_first_line(error))
-    for order, row in enumerate(found.agreements):
-        if order and not row.ok:
-            break
-    else:
+    differing = [each for each in enumerate(found.agreements) if each[0] and not each[1].ok]
+    if not differing:
         return Finding(Cause.MEASURED, reason=f"measured in {found.dtype}")
+    wrong = (each for each in differing if verification.is_wrong(each[1]))
+    order, row = next(wrong, differing[0])
     if not np.isfinite(row.scale):
         return Finding(Cause.NAN, order)
     if verification.is_wrong(row):
@@ -123,6 +126,8 @@ def _compared(evaluation: Evaluation) -> Finding:
         words = f"TensorFlow has none of order {order}" if order >= lost else words
         return Finding(Cause.WRONG, order, words)
     words = f"its derivative of order {order} changes faster than differences can follow"
+    if not row.enough_digits:
+        words = f"{found.dtype} leaves too few digits to measure its derivative of order {order}"
     return Finding(Cause.UNKNOWN, reason=words)
 
 

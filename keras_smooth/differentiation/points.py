@@ -145,9 +145,17 @@ def drawn(points: Points) -> Points:
 
 
 def random_directions(points: Points, seed: int) -> tuple[tf.Tensor, ...]:
-    """Returns normal numbers in the shape of each moving input."""
+    """Returns numbers of both signs and like sizes in the shape of each moving input.
+
+    Of a small number, what depends on that entry alone would keep few digits.
+    """
     rng = np.random.default_rng(seed)
-    return tuple(tf.cast(rng.normal(size=x.shape), x.dtype) for x in points.moving)
+
+    def numbers(x: tf.Tensor) -> tf.Tensor:
+        signed = rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.75, 1.5, x.shape)
+        return tf.cast(signed, x.dtype)
+
+    return tuple(map(numbers, points.moving))
 
 
 def checked_directions(
