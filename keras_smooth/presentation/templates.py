@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import markupsafe
 
 _PACKAGE = Path(__file__).parents[1]
 # Marks of Markdown, but for the * of names that stand out.
@@ -54,9 +53,9 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "error": "{:.1e}".format,
-        "escaped": lambda text: markupsafe.Markup(html.escape(printable(text))),
         "latex": _latex,
         "plain": _plain,
+        "printable": printable,
         "quote": shlex.quote,
     }
     return environment
