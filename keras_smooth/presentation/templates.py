@@ -7,8 +7,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 _PACKAGE = Path(__file__).parents[1]
 # Marks of Markdown, but for the * of names that stand out.
 _MARKS = re.compile(r"([\\`_{}\[\]|#$~])")
@@ -42,7 +40,10 @@ def asset(path: str) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _environment() -> Any:
+    # Imported here, since the command line is to answer at once.
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_PACKAGE),
         autoescape=jinja2.select_autoescape(["html", "svg"]),
