@@ -9,8 +9,12 @@ from keras_smooth.comparison import article
 from keras_smooth.comparison.options import FACTORS, METHODS
 from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
 from keras_smooth.comparison.records.results import Results, median
-from keras_smooth.comparison.report import recommendation
-from keras_smooth.comparison.report.recommendation import is_rough, recommended, words
+from keras_smooth.comparison.report.recommendation import (
+    is_rough,
+    recommended,
+    sentences,
+    words,
+)
 from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.settings import Variant
@@ -108,7 +112,7 @@ def variants(results: Results) -> Answer | None:
         errors = spreads(part.runs(best)) if best else ["-"] * 3
         levels = [_shown(results, factor, variant) for factor in factors]
         rows.append([*levels, best or "none of use", *errors])
-    by_problem = recommendation.sentences(results) if "problem" in factors else []
+    by_problem = sentences(results) if "problem" in factors else []
     return Answer(rows, " ".join([words("variants"), *by_problem]))
 
 
