@@ -170,10 +170,9 @@ class Results:
     def median_record(self, activation: str) -> Record:
         """Returns the record of the seed with the (lower) median error of y''."""
         runs = self.runs(activation)
-        last = next(
-            (f for f in reversed(ERRORS) if getattr(runs[0], f) is not None), "seed"
-        )
-        ordered = sorted(runs, key=lambda run: or_inf(getattr(run, last)))
+        known = [order for order, error in enumerate(runs[0].errors) if error is not None]
+        highest = max(known, default=0)
+        ordered = sorted(runs, key=lambda run: or_inf(run.errors[highest]))
         seed = ordered[(len(ordered) - 1) // 2].seed
         return self.records[RunId(activation, self.settings.main, seed)]
 
