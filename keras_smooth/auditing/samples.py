@@ -87,12 +87,9 @@ class Samples:
                 return
             function = row.domain if step in self.plan.domains else row.breakpoints
             if function is not None:
-                tensors = [
-                    tf.cast(each, "float64") for each in function(operation, *inputs)
-                ]
-                found.setdefault(id(step.operation), []).extend(
-                    np.ravel(each.numpy()) for each in tensors
-                )
+                tensors = function(operation, *inputs)
+                distances = (np.ravel(tf.cast(each, "float64")) for each in tensors)
+                found.setdefault(id(step.operation), []).extend(distances)
 
         values = self.plan.traced.values(x)
         operations.evaluate(program, values, effects=False, watch=watch)

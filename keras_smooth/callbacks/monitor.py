@@ -122,9 +122,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self._figure_every = figure_every
         if figure_every is not None:
             self._figure_every = whole_number("`figure_every`", figure_every, least=1)
-        self.history = {"epoch": np.array([], int)} | {
-            key: np.array([]) for key in self.keys
-        }
+        self.history = dict.fromkeys(["epoch", *self.keys], np.array([]))
+        self.history["epoch"] = np.array([], int)
         self._fits = Fits()
         self._measured: int | None = None
         self._num_measured = 0

@@ -173,20 +173,14 @@ class Options:
 
     def together(self, asked: "Options") -> tuple[dict[str, Any], list[str]]:
         """Returns these options together with the requested ones, and those that contradict."""
-        pairs = {name: (getattr(self, name), getattr(asked, name)) for name in LIST}
-        grown = {
-            name: option.metadata["grow"](*pairs[name])
-            for name, option in LIST.items()
-            if "grow" in option.metadata
-        }
-        differing = [
-            name for name, (old, new) in pairs.items() if name not in grown and old != new
-        ]
-        # Runs of 100 iterations do not fit into a table of runs of 1000.
-        differing += ["epochs"] if asked.epochs < self.epochs else []
-        changes = [
-            f"{name} was {pairs[name][0]!r}, is {pairs[name][1]!r}" for name in differing
-        ]
+        grown, changes = {}, []
+        for name, option in LIST.items():
+            old, new = getattr(self, name), getattr(asked, name)
+            if grow := option.metadata.get("grow"):
+                grown[name] = grow(old, new)
+            # Runs of 100 iterations do not fit into a table of runs of 1000.
+            if new < old if name == "epochs" else not grow and new != old:
+                changes.append(f"{name} was {old!r}, is {new!r}")
         return grown, changes
 
 
