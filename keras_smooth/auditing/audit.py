@@ -13,7 +13,7 @@ from keras_smooth import operations
 from keras_smooth.auditing import checks, plan, report, traced
 from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, worst
 from keras_smooth.auditing.judgement import Judge
-from keras_smooth.auditing.pictures import Pictures
+from keras_smooth.auditing.pictures import picture
 from keras_smooth.auditing.report import Audit, LayerAudit
 from keras_smooth.auditing.traced import Question
 from keras_smooth.checks import function, shown, whole_number
@@ -106,7 +106,8 @@ def _audited(question: Question, progress: Callable[[str, int, int], None] | Non
             progress(path, number, len(parts))
         rows.append(_row(path, part, examined, places, order))
     whole = _whole(question, rows, examined, places)
-    return Audit(order, tuple(rows), whole, Pictures(question, dict(parts)).of)
+    draw = functools.partial(picture, question, dict(parts))
+    return Audit(order, tuple(rows), whole, draw)
 
 
 def _in_modes(examined: dict[str, Any], function: Callable) -> dict[str, Finding]:
@@ -151,15 +152,7 @@ class _Examined:
     def __init__(self, question: Question, trace: traced.Traced) -> None:
         self.question, self.trace = question, trace
         self.plan = plan.plan(trace, question.order, question.nearby)
-        self.judge = Judge(
-            self.plan,
-            functools.cache(functools.partial(checks.not_finite, question, trace.training)),
-            functools.cache(
-                lambda: worst(
-                    checks.measured(question, question.model, trace.training, None)
-                )
-            ),
-        )
+        self.judge = Judge(self.plan, question)
 
     @property
     def called(self) -> set[int]:

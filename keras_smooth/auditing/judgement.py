@@ -2,14 +2,17 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_smooth.auditing.findings import Cause, Finding, Verdict
+from keras_smooth.auditing import checks
+from keras_smooth.auditing.findings import Cause, Finding, Verdict, worst
 from keras_smooth.auditing.plan import LayerStep, Plan, words_of
 from keras_smooth.auditing.samples import Samples
+from keras_smooth.auditing.traced import Question
 from keras_smooth.operations import rows
 
 # At most so many places are examined in one model; others are judged by their rows.
@@ -21,19 +24,18 @@ class Judge:
 
     Args:
         plan: The plan of the model.
-        not_finite: Returns the first order of a derivative that is not finite at the samples,
-            or None.
-        measured: Returns what measuring the model at all samples finds.
+        question: The model and its samples.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        not_finite: Callable[[], int | None],
-        measured: Callable[[], Finding],
-    ) -> None:
+    def __init__(self, plan: Plan, question: Question) -> None:
         self.plan, self.samples, self.nearby = plan, Samples(plan), plan.nearby
-        self.not_finite, self.measured = not_finite, measured
+        training = plan.traced.training
+        # The first order of a derivative that is not finite at the samples, or None.
+        self.not_finite = functools.cache(lambda: checks.not_finite(question, training))
+        # What measuring the model at all samples finds.
+        self.measured = functools.cache(
+            lambda: worst(checks.measured(question, question.model, training, None))
+        )
         self._looked = 0
 
     def findings(self, belongs: Callable[[Sequence[int]], bool]) -> Iterator[Finding]:

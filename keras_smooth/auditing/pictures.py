@@ -22,41 +22,33 @@ _MOST_NUMBERS = 20_000
 _SHOWN = (Cause.ROUGH, Cause.WRONG, Cause.NAN)
 
 
-class Pictures:
-    """Draws the layers of an audited model, when they are shown.
+def picture(question: Question, parts: dict[str, keras.Operation], row: LayerAudit) -> str:
+    """Returns the picture of a layer, or "" if there is nothing to draw.
 
     Args:
         question: The model and its inputs.
         parts: Its layers by their paths.
+        row: What is known of the layer.
     """
-
-    def __init__(self, question: Question, parts: dict[str, keras.Operation]) -> None:
-        self._question, self._parts = question, parts
-
-    def of(self, row: LayerAudit) -> str:
-        """Returns the picture of a layer, or "" if there is nothing to draw."""
-        part, (model, x, order, _) = self._parts.get(row.name), self._question
-        if part is None or row.cause not in _SHOWN:
+    part, (model, x, order, _) = parts.get(row.name), question
+    if part is None or row.cause not in _SHOWN:
+        return ""
+    with calls.preserved_random_state():
+        training = row.mode == "training"
+        call = calls.record(model, [part], (x,), training)[id(part)][0]
+        if _size(call.arguments()) + _size(call.output) > _MOST_NUMBERS:
             return ""
-        with calls.preserved_random_state():
-            training = row.mode == "training"
-            call = calls.record(model, [part], (x,), training)[id(part)][0]
-            if _size(call.arguments()) + _size(call.output) > _MOST_NUMBERS:
-                return ""
-            x, function = checks.as_function(part, call, training)
-            # If a derivative jumps, the next one shows it best.
-            order = order if row.cause == Cause.ROUGH else row.order
-            tapes, values = _along_a_line(x, function, order)
-        t = np.linspace(0.0, 1.0, _NUM_POINTS)
-        return svg.chart(
-            f"y{min(order, 4) * chr(39)} of {row.name}, from one sample to another",
-            {
-                "its values": svg.Curve(t, values, width=4),
-                "TensorFlow": svg.Curve(t, tapes),
-            },
-            "t",
-            logarithmic=False,
-        )
+        x, function = checks.as_function(part, call, training)
+        # If a derivative jumps, the next one shows it best.
+        order = order if row.cause == Cause.ROUGH else row.order
+        tapes, values = _along_a_line(x, function, order)
+    t = np.linspace(0.0, 1.0, _NUM_POINTS)
+    curves = {
+        "its values": svg.Curve(t, values, width=4),
+        "TensorFlow": svg.Curve(t, tapes),
+    }
+    title = f"y{min(order, 4) * chr(39)} of {row.name}, from one sample to another"
+    return svg.chart(title, curves, "t", logarithmic=False)
 
 
 def _along_a_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.ndarray]:
