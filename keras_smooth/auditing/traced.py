@@ -6,7 +6,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -20,6 +20,22 @@ Parts = list[tuple[str, keras.Operation]]
 # Each layer is traced in a scope of its own, which has its number.
 _SCOPE = "keras_smooth_part"
 _NUMBERS = re.compile(f"{_SCOPE}([0-9]+)")
+
+
+class Question(NamedTuple):
+    """What is audited.
+
+    Args:
+        model: A model or layer that is built.
+        x: Its inputs, a structure of tensors.
+        order: The highest order of derivatives.
+        nearby: Whether x is the user's, so that only its samples count.
+    """
+
+    model: keras.layers.Layer
+    x: Any
+    order: int
+    nearby: bool
 
 
 @dataclasses.dataclass(frozen=True)

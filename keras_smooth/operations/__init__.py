@@ -10,6 +10,7 @@ lists.py        lists of jets, as loops keep them
 breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
 taped.py        nested tapes around one operation without a rule
+without_gradient.py  inputs by which TensorFlow has no gradient
 registered.py   functions and layers with registered facts
 samples.py      the axis of the samples in the outputs
 signs.py        tensors that are positive for all inputs

@@ -11,7 +11,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.entries import summed
 from keras_smooth.operations.lifting import listed, primal, run, run_primals
 from keras_smooth.operations.program import layer_of
-from keras_smooth.operations.rows import tapes_right_to
+from keras_smooth.operations.without_gradient import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
 
@@ -24,7 +24,7 @@ def apply(operation: tf.Operation, inputs: list) -> list:
         ValueError: If TensorFlow has no such derivative of the operation.
     """
     order = next(x.order for x in inputs if isinstance(x, Jet))
-    if order > tapes_right_to(operation):
+    if order > tapes_right_to(operation, [isinstance(x, Jet) for x in inputs]):
         raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
     warn_once(
         apply,

@@ -177,7 +177,12 @@ add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
 add("MulNoNan", _of_two(_product_no_nan))
 add("Pow", _raised, at_edge=_power_at_zero, domain=_base, tapes_right_to=_right_at_zero)
 add("SquaredDifference", _of_two(lambda x, y: jet.square(x - y)))
-add("Polygamma", _polygamma, domain=lambda operation, n, x: off_poles(operation, x))
+add(
+    "Polygamma",
+    _polygamma,
+    domain=lambda operation, n, x: off_poles(operation, x),
+    no_gradient_by=(0,),
+)
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
 add(
     "Xlogy",
