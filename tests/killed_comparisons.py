@@ -301,10 +301,9 @@ def damages(number: int) -> dict:
         whole = Path(directory)
         unfinished(whole)
         original = stored(whole)
-        # What is read: results.json and results.csv are for others.
-        curves = sorted((whole / store.CURVES).iterdir())
+        # What is read: the other files are for others.
+        victim = whole / store.RUNS
         for name, damage in itertools.islice(itertools.cycle(DAMAGES.items()), number):
-            victim = rng.choice([whole / store.RUNS, rng.choice(curves)])
             content = victim.read_bytes()
             victim.write_bytes(damage(content, rng))
             counts[name] += 1
@@ -318,8 +317,7 @@ def damages(number: int) -> dict:
                     same(found[key], original[key], seconds=True) for key in found
                 )
                 # The end of the file is gone, as after a kill.
-                cut = left > 0 and victim.name == store.RUNS
-                effect = "of no effect" if not left else "made again" if cut else "altered"
+                effect = "made again" if left else "of no effect"
                 counts[effect if equal else "altered"] += 1
             victim.write_bytes(content)
     return {"damages": number, **counts}

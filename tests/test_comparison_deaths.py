@@ -63,7 +63,6 @@ def deadly(monkeypatch):
                     self._events.put((self, None))
                     return
                 self._events.put((self, finished(run)))
-                self._events.put((self, "done"))
 
             def failure_message(self):
                 return "it was killed."
@@ -108,9 +107,9 @@ def test_a_worker_stays_with_its_program_then_begins_another_then_helps(
         sent.append((begun.index(worker), run.activation, run.seed))
         # The first takes long: it ends its run when the other has begun its third.
         if len(begun) == 2:
-            worker._events.put((worker, "done"))
+            worker._events.put((worker, Finished(run, None)))
         if len(sent) == 4:
-            worker._events.put((begun[0], "done"))
+            worker._events.put((begun[0], Finished(begun[0].run, None)))
 
     monkeypatch.setattr(worker_processes._Worker, "send", send)
     programs = [[key_of("tanh", seed) for seed in range(3)], PROGRAMS[1]]

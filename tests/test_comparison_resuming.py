@@ -20,8 +20,8 @@ BROKEN = key_of("elu", 1)
 
 def written(found, directory):
     """Returns results whose errors are those of their curves, as their files hold them."""
-    if found.settings.asks_open_question():
-        of_glorot = RunId("sigmoid", found.settings.from_glorot(), 0)
+    if found.settings.open_question():
+        of_glorot = RunId("sigmoid", found.settings.open_question(), 0)
         found.records[of_glorot] = outcome(found, "sigmoid", 0, 0.5, True)
     for key, one in found.records.items():
         run = dataclasses.replace(one.run, **errors(found.problem, one.curves))
@@ -108,7 +108,7 @@ def test_runs_of_the_open_question_are_read_once(tmp_path):
     for initializer in ("default", ("default", "glorot_uniform")):
         found = written(made_up({"sigmoid": (1e-3,)}, initializer=initializer), tmp_path)
         again = resuming.read(found.settings, found.problems, tmp_path)
-        assert again.of_activation("sigmoid", again.settings.from_glorot())
+        assert again.of_activation("sigmoid", again.settings.open_question())
         assert again.records.keys() == found.records.keys()
 
 

@@ -1,6 +1,7 @@
 """Callbacks of fit_lbfgs: those of Keras and DerivativeMonitor, with what they write."""
 
 import csv
+import re
 
 import keras
 import numpy as np
@@ -76,6 +77,42 @@ def test_history():
     assert model.history is history and history.model is model
     assert history.epoch == [3, 7, 11, 15, 19]
     assert history.history["loss"] == sorted(history.history["loss"], reverse=True)
+
+
+def of_two_outputs_with_a_regularizer():
+    """Keras adds losses in float32 to those of the float64 weights, and fails."""
+    inputs = keras.Input((2,), dtype="float64")
+    hidden = dense(4, "tanh", dtype="float64", kernel_regularizer="l2")(inputs)
+    heads = {name: dense(1, dtype="float64", name=name)(hidden) for name in "ab"}
+    model = keras.Model(inputs, heads)
+    model.compile(loss={"a": "mse", "b": "mae"})
+    return model
+
+
+def broken_metric(y_true, y_pred):
+    raise KeyError("a mistake of the user")
+
+
+# Model, targets, words of the warning.
+NOT_EVALUATED = {
+    "two outputs, regularizer": (
+        of_two_outputs_with_a_regularizer, {"a": Y, "b": Y**2}, "set_floatx.'float64'."
+    ),
+    "broken metric": (lambda: net(metrics=[broken_metric]), Y, "a mistake of the user"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("name", NOT_EVALUATED)
+def test_a_model_that_keras_cannot_evaluate_is_fitted(name, validated):
+    make, y, words = NOT_EVALUATED[name]
+    model = make()
+    with pytest.warns(UserWarning, match="the logs have the loss alone") as told:
+        history = fit(model, X, y, epochs=4, validation_data=(X, y) if validated else None)
+    (message,) = {str(each.message) for each in told if "alone" in str(each.message)}
+    assert re.search(words, message)
+    assert list(history.history) == ["loss"] and len(history.history["loss"]) == 4
+    assert history.history["loss"][-1] < history.history["loss"][0]
 
 
 def test_history_of_the_user():

@@ -333,7 +333,7 @@ def test_an_audit_draws_what_is_wrong():
     names = [row.name for row in found.rows]
     # One picture for layers that say the same, none for the model and for what is right.
     assert page.count("<svg") == 2
-    assert f"y&#x27;&#x27; of {names[0]}" in page and f"of {names[1]}" in page
+    assert f"y&#39;&#39; of {names[0]}" in page and f"of {names[1]}" in page
     # Of a layer whose derivative is right, tapes and values are the same.
     row = found.rows[3]
     assert found.draw(row) == ""

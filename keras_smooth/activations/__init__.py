@@ -20,11 +20,7 @@ from keras_smooth.activations.functions import (
     snake,
     softsign,
 )
-from keras_smooth.activations.parameters import (
-    exact_form,  # noqa: F401  for the other rooms
-    get,
-    partial,
-)
+from keras_smooth.activations.parameters import exact_form, get, partial
 
 __all__ = [
     "celu",

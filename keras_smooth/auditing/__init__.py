@@ -19,5 +19,3 @@ in samples or measured; findings become rows of a report.
 
 from keras_smooth.auditing.audit import audit
 from keras_smooth.auditing.report import Audit, LayerAudit
-
-__all__ = ["Audit", "LayerAudit", "audit"]

@@ -13,9 +13,9 @@ from keras_smooth import operations
 from keras_smooth.auditing import checks, plan, report, traced
 from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, worst
 from keras_smooth.auditing.judgement import Judge
-from keras_smooth.auditing.pictures import Pictures
+from keras_smooth.auditing.pictures import picture
 from keras_smooth.auditing.report import Audit, LayerAudit
-from keras_smooth.auditing.samples import Samples
+from keras_smooth.auditing.traced import Question
 from keras_smooth.checks import function, shown, whole_number
 from keras_smooth.differentiation import independence
 from keras_smooth.models import (
@@ -91,18 +91,12 @@ def audit(
         inputs = inputs if x is not None else _with_zeros(inputs)
         num_samples = keras.tree.flatten(inputs)[0].shape[0]
         with checked_inputs.explained_batch(model, num_samples):
-            return _audited(model, inputs, order, x is not None, progress)
+            return _audited(Question(model, inputs, order, x is not None), progress)
 
 
-def _audited(
-    model: keras.layers.Layer,
-    inputs: Any,
-    order: int,
-    nearby: bool,
-    progress: Callable[[str, int, int], None] | None,
-) -> Audit:
+def _audited(question: Question, progress: Callable[[str, int, int], None] | None) -> Audit:
     """Returns the audit of a built model at inputs that fit it."""
-    examined = _examined(model, inputs, order, nearby)
+    examined, (model, _, order, _) = _examined(question), question
     called = set().union(*(each.called for each in examined.values()))
     parts = traced.rows_of(model, called)
     places = {id(part) for _, part in parts}
@@ -110,21 +104,16 @@ def _audited(
     for number, (path, part) in enumerate(parts, 1):
         if progress is not None:
             progress(path, number, len(parts))
-        findings = _in_modes(examined, lambda each, p=part: each.findings(p, places))
-        smoothness = examined["inference"].smoothness(part, places)
-        rows.append(_row(path, part, smoothness, findings, examined, order))
-    whole = _whole(model, inputs, rows, examined, places, order)
-    draw = Pictures(model, inputs, dict(parts), order).of
+        rows.append(_row(path, part, examined, places, order))
+    whole = _whole(question, rows, examined, places)
+    draw = functools.partial(picture, question, dict(parts))
     return Audit(order, tuple(rows), whole, draw)
 
 
 def _in_modes(examined: dict[str, Any], function: Callable) -> dict[str, Finding]:
     """Returns what a function of a model finds in each mode, once where both are the same."""
-    found: dict[int, Finding] = {}
-    for each in examined.values():
-        if id(each) not in found:
-            found[id(each)] = function(each)
-    return {mode: found[id(each)] for mode, each in examined.items()}
+    found = {each: function(each) for each in dict.fromkeys(examined.values())}
+    return {mode: found[each] for mode, each in examined.items()}
 
 
 def _with_zeros(x: Any) -> Any:
@@ -135,24 +124,20 @@ def _with_zeros(x: Any) -> Any:
     )
 
 
-def _examined(
-    model: keras.layers.Layer, x: Any, order: int, nearby: bool
-) -> dict[str, "_Examined | _Untraced"]:
+def _examined(question: Question) -> dict[str, "_Examined | _Untraced"]:
     """Returns the readings of a model in both modes; one object if both are the same."""
     found: dict[str, _Examined | _Untraced] = {}
     for mode in MODES:
         training = mode == "training"
         try:
-            trace = traced.trace(model, x, training)
+            trace = traced.trace(question.model, question.x, training)
         # Tracing can raise any error.
         except Exception as error:
-            found[mode] = _Untraced(model, x, order, training, nearby, error)
+            found[mode] = _Untraced(question, training, error)
             continue
         first = found.get("inference")
-        if isinstance(first, _Examined) and traced.are_same(first.trace, trace):
-            found[mode] = first
-        else:
-            found[mode] = _Examined(model, x, order, trace, nearby)
+        is_same = isinstance(first, _Examined) and traced.are_same(first.trace, trace)
+        found[mode] = first if first and is_same else _Examined(question, trace)
     return found
 
 
@@ -160,32 +145,14 @@ class _Examined:
     """A model in one mode, described by its operations.
 
     Args:
-        model: The model.
-        x: Its inputs.
-        order: The highest order.
+        question: What is audited.
         trace: Its operations.
-        nearby: Whether the user passed x.
     """
 
-    def __init__(
-        self,
-        model: keras.layers.Layer,
-        x: Any,
-        order: int,
-        trace: traced.Traced,
-        nearby: bool,
-    ) -> None:
-        self.model, self.x, self.order, self.trace = model, x, order, trace
-        self.plan = plan.plan(trace, order, nearby)
-        not_finite = functools.partial(checks.not_finite, model, x, order, trace.training)
-        samples = Samples(self.plan)
-        self.judge = Judge(
-            self.plan,
-            samples,
-            functools.cache(not_finite),
-            functools.cache(self._measured_at_all_samples),
-            nearby,
-        )
+    def __init__(self, question: Question, trace: traced.Traced) -> None:
+        self.question, self.trace = question, trace
+        self.plan = plan.plan(trace, question.order, question.nearby)
+        self.judge = Judge(self.plan, question)
 
     @property
     def called(self) -> set[int]:
@@ -205,20 +172,12 @@ class _Examined:
             found += self._measured(part, belongs)
         return worst(found)
 
-    def _measured_at_all_samples(self) -> Finding:
-        found = checks.measured(
-            self.model, self.model, self.x, self.order, self.trace.training, None
-        )
-        return worst(found)
-
     def _measured(self, part: keras.Operation | None, belongs: Callable) -> list[Finding]:
         reasons = [reason for numbers, reason in self.plan.measured if belongs(numbers)]
         if not reasons:
             return []
-        subject = self.model if part is None else part
-        found = checks.measured(
-            self.model, subject, self.x, self.order, self.trace.training
-        )
+        subject = self.question.model if part is None else part
+        found = checks.measured(self.question, subject, self.trace.training)
         words = "; ".join(dict.fromkeys(reasons))
         return [
             dataclasses.replace(
@@ -259,37 +218,24 @@ class _Examined:
             words = "an output"
         except operations.MixedError as error:
             numbers = traced.numbers_of(error.operation)
-            layer = self.trace.parts[numbers[-1]].name if numbers else self.model.name
-            words = f"{error.operation.type} in {layer}"
-
-        return words if _mixes(self.model, self.x, self.plan.has_rules) else ""
+            layer = self.trace.parts[numbers[-1]] if numbers else self.question.model
+            words = f"{error.operation.type} in {layer.name}"
+        return words if _mixes(self.question, self.plan.has_rules) else ""
 
 
 class _Untraced:
     """A model that TensorFlow cannot trace: its layers one by one, and the whole measured.
 
     Args:
-        model: The model.
-        x: Its inputs.
-        order: The highest order.
+        question: What is audited.
         training: The mode.
-        nearby: Whether the user passed x.
         error: What tracing raised.
     """
 
-    def __init__(
-        self,
-        model: keras.layers.Layer,
-        x: Any,
-        order: int,
-        training: bool,
-        nearby: bool,
-        error: Exception,
-    ) -> None:
-        self.model, self.x, self.order = model, x, order
-        self.training, self.nearby, self.error = training, nearby, error
-        parts = references.parts_within(model)
-        self._calls = calls.record(model, parts, (x,), training)
+    def __init__(self, question: Question, training: bool, error: Exception) -> None:
+        self.question, self.training, self.error = question, training, error
+        parts = references.parts_within(question.model)
+        self._calls = calls.record(question.model, parts, (question.x,), training)
 
     @property
     def called(self) -> set[int]:
@@ -297,8 +243,8 @@ class _Untraced:
 
     def findings(self, part: keras.Operation | None, places: set[int]) -> Finding:
         """Returns the worst finding of a layer, or what the whole model is measured to be."""
-        if part is None or part is self.model:
-            found = self._measured(self.model)
+        if part is None or part is self.question.model:
+            found = self._measured(self.question.model)
             words = f"TensorFlow cannot trace it ({type(self.error).__name__})"
             return dataclasses.replace(
                 found, reason="; ".join(filter(None, (words, found.reason)))
@@ -311,11 +257,11 @@ class _Untraced:
             trace = traced.trace(part, x, self.training)
         except Exception:
             return self._measured(part)
-        examined = _Examined(part, x, self.order, trace, self.nearby)
+        examined = _Examined(self.question._replace(model=part, x=x), trace)
         return examined.findings(part, {id(part)})
 
     def _measured(self, part: keras.Operation) -> Finding:
-        return worst(checks.measured(self.model, part, self.x, self.order, self.training))
+        return worst(checks.measured(self.question, part, self.training))
 
     def smoothness(self, part: keras.Operation | None, places: set[int]) -> float | None:
         return None if part is None else plan.known_class(part)
@@ -324,27 +270,21 @@ class _Untraced:
         return True
 
     def mixes(self) -> str:
-        return "the model" if _mixes(self.model, self.x, has_rules=False) else ""
+        return "the model" if _mixes(self.question, has_rules=False) else ""
 
 
-def _mixes(model: keras.layers.Layer, x: Any, has_rules: bool) -> bool:
+def _mixes(question: Question, has_rules: bool) -> bool:
     """Returns whether numbers show that the output for a sample depends on the others."""
-
-    def run(x: Any) -> Any:
-        return calls.call_without_trace(model, x)
-
-    return independence.mixes(run, x, by_values=not has_rules)
+    run = functools.partial(calls.call_without_trace, question.model)
+    return independence.mixes(run, question.x, by_values=not has_rules)
 
 
 def _row(
-    path: str,
-    part: keras.Operation,
-    smoothness: float | None,
-    findings: dict[str, Finding],
-    examined: dict[str, Any],
-    order: int,
+    path: str, part: keras.Operation, examined: dict, places: set[int], order: int
 ) -> LayerAudit:
     """Returns the row of a layer."""
+    findings = _in_modes(examined, lambda each: each.findings(part, places))
+    smoothness = examined["inference"].smoothness(part, places)
     if not any(id(part) in each.called for each in examined.values()):
         findings = dict.fromkeys(MODES, Finding(Cause.NOT_CALLED))
     elif not any(each.is_reached(part) for each in examined.values()):
@@ -366,14 +306,10 @@ def _are_finite(weights: Sequence[Any]) -> bool:
 
 
 def _whole(
-    model: keras.layers.Layer,
-    x: Any,
-    rows: list[LayerAudit],
-    examined: dict[str, Any],
-    places: set[int],
-    order: int,
+    question: Question, rows: list[LayerAudit], examined: dict[str, Any], places: set[int]
 ) -> LayerAudit:
     """Returns the row of the model: that of its own code, and the worst of its layers."""
+    model, x, order, _ = question
     if graph.is_composed(model):
         own = _in_modes(examined, lambda each: each.findings(None, places))
         findings = {m: worst([own[m], report.of_rows(rows, m)]) for m in examined}

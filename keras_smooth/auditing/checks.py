@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.auditing.findings import Cause, Finding, Verdict
+from keras_smooth.auditing.traced import Question
 from keras_smooth.differentiation import tapes, tasks, verification
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
@@ -23,47 +24,48 @@ _SAMPLES, _CALLS = 4, 4
 
 
 def measured(
-    model: keras.layers.Layer,
+    question: Question,
     part: keras.Operation,
-    x: Any,
-    order: int,
     training: bool,
     num_samples: int | None = _SAMPLES,
 ) -> list[Finding]:
     """Measures the derivatives of a layer in a model.
 
     Args:
-        model: The model.
+        question: The model and its inputs.
         part: A layer or operation in it, or the model itself.
-        x: Inputs of the model, a structure of tensors.
-        order: The highest order.
         training: The mode.
         num_samples: How many samples are measured; None is all.
 
     Returns:
         A finding for each call of the layer.
     """
-    x = keras.tree.map_structure(lambda t: t[:num_samples], x)
+    x = keras.tree.map_structure(lambda t: t[:num_samples], question.x)
     try:
-        recorded = calls.record(model, [part], (x,), training)[id(part)]
+        recorded = calls.record(question.model, [part], (x,), training)[id(part)]
     # The code of a model can raise any error, for example for another size of batch.
     except Exception as error:
         return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
-    evaluations = [_evaluation(part, call, order, training) for call in recorded[:_CALLS]]
-    return [_compared(each) for each in evaluations if each is not None]
+    functions = [as_function(part, call, training) for call in recorded[:_CALLS]]
+    return [
+        _compared(along(function, points(x), question.order))
+        for x, function in functions
+        if points(x).places
+    ]
 
 
-def _evaluation(
-    part: keras.Operation, call: calls.Call, order: int, training: bool
-) -> Evaluation | None:
-    """Returns the derivatives of a part along one direction, None if nothing moves."""
-    x, function = as_function(part, call, training)
+def points(x: Any) -> Points:
+    """Returns inputs, of which those of floats move."""
     flat = keras.tree.flatten(x)
     places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
-    if not places:
-        return None
-    points = Points(x=x, places=places, keys=None, single=len(flat) == 1)
-    directions = random_directions(points, _SEED)
+    return Points(x=x, places=places, keys=None, single=len(flat) == 1)
+
+
+def along(
+    function: Callable, points: Points, order: int, directions: tuple | None = None
+) -> Evaluation:
+    """Returns the derivatives of a function by nested tapes, along drawn directions if none are given."""
+    directions = directions or random_directions(points, _SEED)
     task = tasks.directional(order)
     return Evaluation(task, function, points, "tape", directions=directions)
 
@@ -77,7 +79,10 @@ def as_function(
     """
     tensors = [leaf for leaf in keras.tree.flatten(call.arguments()) if tf.is_tensor(leaf)]
     is_layer = isinstance(part, keras.layers.Layer)
-    if not training and is_layer and len(call.args) == 1 and not call.kwargs:
+    says = any(
+        value is not None for name, value in call.kwargs.items() if name != "training"
+    )
+    if not training and is_layer and len(call.args) == 1 and not says:
         return call.args[0], part
     places = keras.tree.map_structure(tf.is_tensor, call.arguments())
     kwargs = own_call.in_mode(part, training) if is_layer else {}
@@ -109,11 +114,11 @@ def _compared(evaluation: Evaluation) -> Finding:
     # TensorFlow or the layer's code can raise any error.
     except Exception as error:
         return Finding(Cause.UNKNOWN, reason=_first_line(error))
-    for order, row in enumerate(found.agreements):
-        if order and not row.ok:
-            break
-    else:
+    differing = [each for each in enumerate(found.agreements) if each[0] and not each[1].ok]
+    if not differing:
         return Finding(Cause.MEASURED, reason=f"measured in {found.dtype}")
+    wrong = (each for each in differing if verification.is_wrong(each[1]))
+    order, row = next(wrong, differing[0])
     if not np.isfinite(row.scale):
         return Finding(Cause.NAN, order)
     if verification.is_wrong(row):
@@ -121,6 +126,8 @@ def _compared(evaluation: Evaluation) -> Finding:
         words = f"TensorFlow has none of order {order}" if order >= lost else words
         return Finding(Cause.WRONG, order, words)
     words = f"its derivative of order {order} changes faster than differences can follow"
+    if not row.enough_digits:
+        words = f"{found.dtype} leaves too few digits to measure its derivative of order {order}"
     return Finding(Cause.UNKNOWN, reason=words)
 
 
@@ -142,36 +149,28 @@ def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
 
 
 def _along(evaluation: Evaluation, order: int) -> tuple:
-    along = functools.partial(tapes.along, order=order)
+    by_tapes = functools.partial(tapes.along, order=order)
     return calls.without_trace(
-        along, evaluation.traces, evaluation.points, *evaluation.directions
+        by_tapes, evaluation.traces, evaluation.points, *evaluation.directions
     )
 
 
-def not_finite(model: keras.layers.Layer, x: Any, order: int, training: bool) -> int | None:
+def not_finite(question: Question, training: bool) -> int | None:
     """Returns the lowest order of which a derivative by nested tapes is not finite.
 
     Args:
-        model: Model.
-        x: Inputs, a structure of tensors.
-        order: The highest order.
+        question: The model and its inputs.
         training: The mode.
 
     Returns:
         The order, 0 for y itself, or None where all are finite.
     """
-    flat = keras.tree.flatten(x)
-    places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
-    points = Points(x=x, places=places, keys=None, single=len(flat) == 1)
 
     def function(x: Any) -> Any:
-        return own_call.call(model, x, training)
+        return own_call.call(question.model, x, training)
 
-    directions = random_directions(points, _SEED)
-    evaluation = Evaluation(
-        tasks.directional(order), function, points, directions=directions
-    )
-    for k in range(order + 1):
+    evaluation = along(function, points(question.x), question.order)
+    for k in range(question.order + 1):
         try:
             entries = _along(evaluation, k)
         except Exception:

@@ -14,119 +14,108 @@ class Verdict(str, enum.Enum):
     From the best to the worst.
     """
 
-    PROVEN = "proven"
-    CHECKED = "checked"
-    NOT_EXAMINED = "not examined"
-    FAULTY = "faulty"
+    words: str
+    exit_status: int
+    tone: Tone
 
-    __str__ = str.__str__
-
-    @property
-    def words(self) -> str:
-        return _VERDICTS[self][0]
-
-    @property
-    def exit_status(self) -> int:
-        return _VERDICTS[self][1]
-
-    @property
-    def tone(self) -> Tone:
-        return _VERDICTS[self][2]
-
-
-_VERDICTS = {
-    Verdict.PROVEN: (
+    PROVEN = (
+        "proven",
         "all operations are known, smooth at the samples, and TensorFlow's own derivatives of "
         "them are right",
         0,
         Tone.GOOD,
-    ),
-    Verdict.CHECKED: (
+    )
+    CHECKED = (
+        "checked",
         "measured at the samples, where the derivatives are right",
         0,
         Tone.GOOD,
-    ),
-    Verdict.NOT_EXAMINED: ("nothing is known of its derivatives", 3, Tone.UNSURE),
-    Verdict.FAULTY: ("a derivative is wrong, not there, or jumps", 1, Tone.BAD),
-}
-
-
-class Cause(str, enum.Enum):
-    """Why a layer has its verdict, from the least to the most severe of each verdict."""
-
-    NONE = ""
-    MEASURED = "measured"
-    NOT_CALLED = "not called"
-    UNKNOWN = "unknown"
-    MIXED = "mixed"
-    IMPRECISE = "imprecise"
-    WRONG = "wrong"
-    ROUGH = "rough"
-    NAN = "nan"
+    )
+    NOT_EXAMINED = ("not examined", "nothing is known of its derivatives", 3, Tone.UNSURE)
+    FAULTY = ("faulty", "a derivative is wrong, not there, or jumps", 1, Tone.BAD)
 
     __str__ = str.__str__
 
-    @property
-    def verdict(self) -> Verdict:
-        return _CAUSES[self][0]
-
-    @property
-    def words(self) -> str:
-        return _CAUSES[self][1]
-
-    @property
-    def remedy(self) -> str:
-        return _CAUSES[self][2]
-
-    @property
-    def page(self) -> str:
-        """The page of the documentation that explains it, or ""."""
-        return _CAUSES[self][3]
+    def __new__(cls, value: str, words: str, exit_status: int, tone: Tone) -> "Verdict":
+        verdict = str.__new__(cls, value)
+        verdict._value_ = value
+        verdict.words, verdict.exit_status, verdict.tone = words, exit_status, tone
+        return verdict
 
 
 _REPAIR = "docs/howto/audit_and_repair.md"
-# Verdict, meaning, default advice, and the page of the documentation.
-_CAUSES = {
-    Cause.NONE: (Verdict.PROVEN, "", "", ""),
-    Cause.MEASURED: (Verdict.CHECKED, "", "", ""),
-    Cause.NOT_CALLED: (Verdict.NOT_EXAMINED, "the model does not call it", "", ""),
-    Cause.UNKNOWN: (
+
+
+class Cause(str, enum.Enum):
+    """Why a layer has its verdict, from the least to the most severe of each verdict.
+
+    Attributes:
+        verdict: The verdict.
+        words: Its meaning.
+        remedy: The default advice.
+        page: The page of the documentation that explains it, or "".
+    """
+
+    verdict: Verdict
+    words: str
+    remedy: str
+    page: str
+
+    NONE = ("", Verdict.PROVEN)
+    MEASURED = ("measured", Verdict.CHECKED)
+    NOT_CALLED = ("not called", Verdict.NOT_EXAMINED, "the model does not call it")
+    UNKNOWN = (
+        "unknown",
         Verdict.NOT_EXAMINED,
         "it could neither be read nor measured",
         "use verify=True, which compares derivatives with values of the model",
         _REPAIR,
-    ),
-    Cause.MIXED: (
+    )
+    MIXED = (
+        "mixed",
         Verdict.NOT_EXAMINED,
         "the output for a sample depends on other samples: it has no derivatives by sample",
         "compute each sample from its own input alone",
         "docs/limits.md",
-    ),
-    Cause.IMPRECISE: (
+    )
+    IMPRECISE = (
+        "imprecise",
         Verdict.FAULTY,
         "its dtype loses digits that the model has",
         "let it compute in the dtype of the model, or in float32 or float64",
         "docs/howto/precision.md",
-    ),
-    Cause.ROUGH: (
-        Verdict.FAULTY,
-        "its pieces do not join smoothly enough: the derivative jumps",
-        "use a smooth function",
-        _REPAIR,
-    ),
-    Cause.WRONG: (
+    )
+    WRONG = (
+        "wrong",
         Verdict.FAULTY,
         "TensorFlow's own derivative is wrong or missing",
         "leave it out where derivatives are needed",
         "docs/keras_derivatives.md",
-    ),
-    Cause.NAN: (
+    )
+    ROUGH = (
+        "rough",
+        Verdict.FAULTY,
+        "its pieces do not join smoothly enough: the derivative jumps",
+        "use a smooth function",
+        _REPAIR,
+    )
+    NAN = (
+        "nan",
         Verdict.FAULTY,
         "the samples reach the edge of a domain: the derivative is not finite",
         "keep its inputs away from the edge, or guard root and division with where",
         "docs/limits.md",
-    ),
-}
+    )
+
+    __str__ = str.__str__
+
+    def __new__(
+        cls, value: str, verdict: Verdict, words: str = "", remedy: str = "", page: str = ""
+    ) -> "Cause":
+        cause = str.__new__(cls, value)
+        cause._value_, cause.verdict = value, verdict
+        cause.words, cause.remedy, cause.page = words, remedy, page
+        return cause
 
 
 @dataclasses.dataclass(frozen=True)

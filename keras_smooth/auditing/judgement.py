@@ -1,14 +1,18 @@
 """Verdicts from samples on operations with breakpoints or edges of domains."""
 
+import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_smooth.auditing.findings import Cause, Finding, Verdict
+from keras_smooth.auditing import checks
+from keras_smooth.auditing.findings import Cause, Finding, Verdict, worst
 from keras_smooth.auditing.plan import LayerStep, Plan, words_of
 from keras_smooth.auditing.samples import Samples
+from keras_smooth.auditing.traced import Question
 from keras_smooth.operations import rows
 
 # At most so many places are examined in one model; others are judged by their rows.
@@ -20,23 +24,18 @@ class Judge:
 
     Args:
         plan: The plan of the model.
-        samples: The samples.
-        not_finite: Returns the first order of a derivative that is not finite at the samples,
-            or None.
-        measured: Returns what measuring the model at all samples finds.
-        nearby: Whether the samples are the user's, so that only they count.
+        question: The model and its samples.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        samples: Samples,
-        not_finite: Callable[[], int | None],
-        measured: Callable[[], Finding],
-        nearby: bool,
-    ) -> None:
-        self.plan, self.samples, self.nearby = plan, samples, nearby
-        self.not_finite, self.measured = not_finite, measured
+    def __init__(self, plan: Plan, question: Question) -> None:
+        self.plan, self.samples, self.nearby = plan, Samples(plan), plan.nearby
+        training = plan.traced.training
+        # The first order of a derivative that is not finite at the samples, or None.
+        self.not_finite = functools.cache(lambda: checks.not_finite(question, training))
+        # What measuring the model at all samples finds.
+        self.measured = functools.cache(
+            lambda: worst(checks.measured(question, question.model, training, None))
+        )
         self._looked = 0
 
     def findings(self, belongs: Callable[[Sequence[int]], bool]) -> Iterator[Finding]:
@@ -46,17 +45,13 @@ class Judge:
             belongs: Whether an operation in the layers of some numbers belongs to it.
         """
         for step in filter(lambda step: belongs(step.parts), self.plan.settled):
-            yield self._settled(step)
+            yield self._rough(step)
         for step in filter(lambda step: belongs(step.parts), self.plan.pieces):
             yield self._of_pieces(step)
         for step in filter(lambda step: belongs(step.parts), self.plan.domains):
             yield self._of_domain(step)
         for step in filter(lambda step: belongs(step.parts), self.plan.equalities):
             yield self._of_equality(step)
-
-    def _settled(self, step: LayerStep) -> Finding:
-        """Returns the finding of a layer that is known to be rough for all inputs."""
-        return self._rough(step, step.smoothness, self._words(step))
 
     def _words(self, step: LayerStep) -> str:
         """Returns where a layer is rough, as its row says or as its operation tells."""
@@ -68,19 +63,14 @@ class Judge:
 
     def _of_pieces(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation with breakpoints in unknown code."""
-        kind = step.operation.type
-        by_row = self._rough(step, step.smoothness, self._words(step))
+        kind, by_row = step.operation.type, self._rough(step)
         row = rows.row(kind)
         if row is None or row.breakpoints is None:
             return by_row
         afar = Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
         at_samples = afar if self.nearby and self._on_one_side(step) else by_row
-        if not self._can_look():
-            return at_samples
-        try:
-            orders = self._jumps(step)
-        # Of an operation without a rule for jets.
-        except Exception:
+        orders = self._jumps(step)
+        if orders is None:
             return at_samples
         if not orders:
             if not self.nearby and rows.is_smooth(step.operation.outputs[0].dtype):
@@ -107,8 +97,7 @@ class Judge:
             return self._measured(step, words)
         if order == 0 and not self.nearby:
             return Finding(Cause.UNKNOWN, reason=f"{words} that were drawn: pass x")
-        layer = self.plan.name_of(step)
-        return Finding(Cause.NAN, max(order, 1), words, kind, layer)
+        return self.plan.finding(step, Cause.NAN, max(order, 1), words)
 
     def _measured(self, step: LayerStep, words: str) -> Finding:
         """Returns what measuring finds where an operation may be guarded."""
@@ -125,11 +114,10 @@ class Judge:
         """
         if self.plan.is_random or not np.any(self.samples.of(step) == 0.0):
             return Finding(Cause.NONE)
-        try:
+        order = None
+        # An operation may have no rule for jets.
+        with contextlib.suppress(Exception):
             order = self.samples.jump_at_samples
-        # Of an operation without a rule for jets.
-        except Exception:
-            order = None
         if not order:
             return Finding(Cause.NONE)
         words = f"{step.operation.type} holds at samples"
@@ -147,40 +135,37 @@ class Judge:
         note = f"no sample is nearer than {nearest:.1e} to the edge of the domain of {kind}"
         fine = Finding(Cause.NONE, reason=note)
         at_edge = math.inf if row is None else row.at_edge
-        if callable(at_edge) or at_edge == math.inf or not self._can_look():
+        if callable(at_edge) or at_edge == math.inf:
             return fine
-        try:
-            orders = self._jumps(step)
-        # Of an operation without a rule for jets.
-        except Exception:
-            return fine
+        orders = self._jumps(step)
         # At a pole, y itself jumps.
         if not orders or not orders[-1]:
             return fine
-        order = orders[-1]
-        words = (
-            f"{kind} comes to the edge of its domain between samples, and has a kink there"
-        )
-        return Finding(Cause.ROUGH, order, words, kind, self.plan.name_of(step))
+        words = "comes to the edge of its domain between samples, and has a kink there"
+        return self.plan.finding(step, Cause.ROUGH, orders[-1], f"{kind} {words}")
 
-    def _jumps(self, step: LayerStep) -> list[int | None]:
-        """Returns what jumps where an operation's pieces meet, up to the first jump."""
-        orders: list[int | None] = []
-        for place in self.samples.places(step):
-            orders.append(self.samples.jump(place))
-            if orders[-1] is not None:
-                break
-        return orders
+    def _jumps(self, step: LayerStep) -> list[int | None] | None:
+        """Returns what jumps where an operation's pieces meet, up to the first jump.
 
-    def _can_look(self) -> bool:
-        """Counts a place, and returns whether to examine it."""
+        It is None if that cannot be examined, or enough others were.
+        """
         self._looked += 1
-        usable = self.plan.has_rules and not self.plan.is_random
-        return usable and self._looked <= _MOST
+        if self.plan.is_random or not self.plan.has_rules or self._looked > _MOST:
+            return None
+        orders: list[int | None] = []
+        with contextlib.suppress(Exception):
+            for place in self.samples.places(step):
+                orders.append(self.samples.jump(place))
+                if orders[-1] is not None:
+                    break
+            return orders
+        # An operation has no rule for jets.
+        return None
 
-    def _rough(self, step: LayerStep, k: float, words: str) -> Finding:
-        kind, layer = step.operation.type, self.plan.name_of(step)
-        return Finding(Cause.ROUGH, max(int(k) + 1, 1), words, kind, layer)
+    def _rough(self, step: LayerStep) -> Finding:
+        """Returns the finding of a layer that is rough as its class tells."""
+        order = max(int(step.smoothness) + 1, 1)
+        return self.plan.finding(step, Cause.ROUGH, order, self._words(step))
 
     def _meets(self, step: LayerStep) -> str:
         kind, k = step.operation.type, int(step.smoothness)

@@ -10,9 +10,7 @@ import tensorflow as tf
 from keras_smooth.auditing import checks
 from keras_smooth.auditing.findings import Cause
 from keras_smooth.auditing.report import LayerAudit
-from keras_smooth.differentiation import tasks
-from keras_smooth.differentiation.evaluation import Evaluation
-from keras_smooth.differentiation.points import Points
+from keras_smooth.auditing.traced import Question
 from keras_smooth.models import calls
 from keras_smooth.presentation import svg
 
@@ -24,57 +22,39 @@ _MOST_NUMBERS = 20_000
 _SHOWN = (Cause.ROUGH, Cause.WRONG, Cause.NAN)
 
 
-class Pictures:
-    """Draws the layers of an audited model, when they are shown.
+def picture(question: Question, parts: dict[str, keras.Operation], row: LayerAudit) -> str:
+    """Returns the picture of a layer, or "" if there is nothing to draw.
 
     Args:
-        model: The model.
-        x: Its inputs, a structure of tensors.
+        question: The model and its inputs.
         parts: Its layers by their paths.
-        order: The highest order.
+        row: What is known of the layer.
     """
-
-    def __init__(
-        self,
-        model: keras.layers.Layer,
-        x: Any,
-        parts: dict[str, keras.Operation],
-        order: int,
-    ) -> None:
-        self._model, self._x, self._parts, self._order = model, x, parts, order
-
-    def of(self, row: LayerAudit) -> str:
-        """Returns the picture of a layer, or "" if there is nothing to draw."""
-        part = self._parts.get(row.name)
-        if part is None or row.cause not in _SHOWN:
+    part, (model, x, order, _) = parts.get(row.name), question
+    if part is None or row.cause not in _SHOWN:
+        return ""
+    with calls.preserved_random_state():
+        training = row.mode == "training"
+        call = calls.record(model, [part], (x,), training)[id(part)][0]
+        if _size(call.arguments()) + _size(call.output) > _MOST_NUMBERS:
             return ""
-        with calls.preserved_random_state():
-            training = row.mode == "training"
-            recorded = calls.record(self._model, [part], (self._x,), training)[id(part)]
-            call = recorded[0]
-            if _size(call.arguments()) + _size(call.output) > _MOST_NUMBERS:
-                return ""
-            x, function = checks.as_function(part, call, training)
-            # If a derivative jumps, the next one shows it best.
-            order = self._order if row.cause == Cause.ROUGH else row.order
-            tapes, values = _along_a_line(x, function, order)
-        t = np.linspace(0.0, 1.0, _NUM_POINTS)
-        return svg.chart(
-            f"y{min(order, 4) * chr(39)} of {row.name}, from one sample to another",
-            {
-                "its values": svg.Curve(t, values, width=4),
-                "TensorFlow": svg.Curve(t, tapes),
-            },
-            "t",
-            logarithmic=False,
-        )
+        x, function = checks.as_function(part, call, training)
+        # If a derivative jumps, the next one shows it best.
+        order = order if row.cause == Cause.ROUGH else row.order
+        tapes, values = _along_a_line(x, function, order)
+    t = np.linspace(0.0, 1.0, _NUM_POINTS)
+    curves = {
+        "its values": svg.Curve(t, values, width=4),
+        "TensorFlow": svg.Curve(t, tapes),
+    }
+    title = f"y{min(order, 4) * chr(39)} of {row.name}, from one sample to another"
+    return svg.chart(title, curves, "t", logarithmic=False)
 
 
 def _along_a_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns a derivative by tapes and by differences, of the output where they differ most."""
-    flat = keras.tree.flatten(x)
-    places = tuple(i for i, leaf in enumerate(flat) if calls.is_float(leaf))
-    start, end = _farthest(flat[places[0]])
+    samples = checks.points(x)
+    start, end = _farthest(samples.moving[0])
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
 
     def along(leaf: tf.Tensor) -> tf.Tensor:
@@ -84,19 +64,12 @@ def _along_a_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.nda
         step = leaf[end] - leaf[start]
         return leaf[start] + tf.cast(t.reshape(shape), leaf.dtype) * step
 
-    points = Points(
-        x=keras.tree.map_structure(along, x),
-        places=places,
-        keys=None,
-        single=len(flat) == 1,
-    )
     directions = tuple(
-        tf.repeat((flat[i][end] - flat[i][start])[None], _NUM_POINTS, axis=0)
-        for i in places
+        tf.repeat((leaf[end] - leaf[start])[None], _NUM_POINTS, axis=0)
+        for leaf in samples.moving
     )
-    evaluation = Evaluation(
-        tasks.directional(order), function, points, "tape", directions=directions
-    )
+    line = samples.at([along(leaf) for leaf in samples.flat])
+    evaluation = checks.along(function, line, order, directions)
     entries, _ = checks.by_tapes(evaluation)
     y, derivative = (_columns(entries[k]) for k in (0, order))
     values = y

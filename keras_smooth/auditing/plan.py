@@ -13,7 +13,7 @@ from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
 from keras_smooth.auditing.traced import Traced, numbers_of
 from keras_smooth.models import calls, graph, references
-from keras_smooth.operations import Row, registered, rows, walk
+from keras_smooth.operations import Row, registered, rows, walk, without_gradient
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import keeps_off_its_edge
 from keras_smooth.operations.walk import State, Step
@@ -29,6 +29,9 @@ _EQUALITIES = frozenset(("Equal", "NotEqual"))
 # Operations whose gradient is wrong at 0 only.
 _WRONG_AT_ZERO = frozenset(("BesselI0", "Pow"))
 
+# Of the layers that an operation is in, the outermost first.
+Numbers = tuple[int, ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerStep(Step):
@@ -39,7 +42,7 @@ class LayerStep(Step):
         smoothness: k of the class C^k, of pieces; `math.inf` where it has none.
     """
 
-    parts: tuple[int, ...]
+    parts: Numbers
     smoothness: float = math.inf
 
 
@@ -69,18 +72,14 @@ class Plan:
     program: Program
     order: int
     nearby: bool
-    findings: list[tuple[tuple[int, ...], Finding]] = dataclasses.field(
-        default_factory=list
-    )
+    findings: list[tuple[Numbers, Finding]] = dataclasses.field(default_factory=list)
     pieces: list[LayerStep] = dataclasses.field(default_factory=list)
     settled: list[LayerStep] = dataclasses.field(default_factory=list)
     domains: list[LayerStep] = dataclasses.field(default_factory=list)
     equalities: list[LayerStep] = dataclasses.field(default_factory=list)
-    measured: list[tuple[tuple[int, ...], str]] = dataclasses.field(default_factory=list)
+    measured: list[tuple[Numbers, str]] = dataclasses.field(default_factory=list)
     reached: set[int] = dataclasses.field(default_factory=set)
-    classes: list[tuple[tuple[int, ...], float | None]] = dataclasses.field(
-        default_factory=list
-    )
+    classes: list[tuple[Numbers, float | None]] = dataclasses.field(default_factory=list)
     is_random: bool = False
     has_rules: bool = True
     has_masks: bool = False
@@ -104,6 +103,13 @@ class Plan:
     def name_of(self, step: LayerStep) -> str:
         """Returns the name of the class of the layer that an operation is in."""
         return type(self.traced.parts[step.parts[-1]]).__name__ if step.parts else ""
+
+    def finding(
+        self, step: LayerStep, cause: Cause, order: int, reason: str, by_jets: bool = False
+    ) -> Finding:
+        """Returns a finding on an operation."""
+        kind, layer = step.operation.type, self.name_of(step)
+        return Finding(cause, order, reason, kind, layer, by_jets)
 
 
 def plan(traced: Traced, order: int, nearby: bool) -> Plan:
@@ -194,7 +200,7 @@ class _Reader(walk.Walk):
             for state, x in zip(step.given, operation.inputs)
         ]
         k = rows.smoothness(operation, inputs)
-        right_to = rows.tapes_right_to(operation)
+        right_to = without_gradient.tapes_right_to(operation, inputs)
         if k is None or not _is_in_table(row):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"
@@ -212,7 +218,8 @@ class _Reader(walk.Walk):
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
         if sizes and min(sizes) < self.plan.size:
             dtype = operation.outputs[0].dtype.name
-            self._found(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
+            found = self.plan.finding(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
+            self.plan.findings.append((step.parts, found))
 
     def _gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
         """Notes an operation for which TensorFlow lacks a derivative."""
@@ -221,31 +228,27 @@ class _Reader(walk.Walk):
             return
         if operation.type in _WRONG_AT_ZERO:
             reason = f"the derivatives of {operation.type} by tapes are wrong at 0"
-            self.plan.measured.append((step.parts, reason))
-            return
-        if operation.type in _DECLARING and not _is_mean_of_moments(operation):
+        elif operation.type in _DECLARING and not _is_mean_of_moments(operation):
             reason = f"{operation.type} declares another gradient than that of its function"
-            self.plan.measured.append((step.parts, reason))
+        else:
+            first = int(right_to) + 1
+            words = f"{_named(operation)} has no right gradient from order {first} on"
+            found = self.plan.finding(step, Cause.WRONG, first, words, by_jets)
+            self.plan.findings.append((step.parts, found))
             return
-        first = int(right_to) + 1
-        words = f"{_named(operation)} has no right gradient from order {first} on"
-        self._found(step, Cause.WRONG, first, words, by_jets)
+        self.plan.measured.append((step.parts, reason))
 
     def _piece(self, step: LayerStep, k: float, known: bool = False) -> None:
         """Notes an operation with breakpoints, unless its layer is known to be smooth enough."""
         if self.is_known:
             return
         of_layer = self.plan.known_of(step)
-        self.plan.classes.append((step.parts, k if of_layer is None else of_layer))
-        is_stock = self._is_in_stock(step)
-        if of_layer is None and not known and not is_stock:
-            if k < self.plan.order:
-                self.plan.pieces.append(dataclasses.replace(step, smoothness=k))
-            return
         k = k if of_layer is None else of_layer
-        if k >= self.plan.order:
-            return
-        self.plan.settled.append(dataclasses.replace(step, smoothness=k))
+        self.plan.classes.append((step.parts, k))
+        is_settled = of_layer is not None or known or self._is_in_stock(step)
+        if k < self.plan.order:
+            steps = self.plan.settled if is_settled else self.plan.pieces
+            steps.append(dataclasses.replace(step, smoothness=k))
 
     def _is_of_masks(self, step: LayerStep) -> bool:
         """Returns whether an operation makes a mask: what is left out stays so near x."""
@@ -258,14 +261,6 @@ class _Reader(walk.Walk):
 
     def _is_in_stock(self, step: LayerStep) -> bool:
         return bool(step.parts) and _is_stock(self.parts[step.parts[-1]])
-
-    def _found(
-        self, step: LayerStep, cause: Cause, order: int, reason: str, by_jets: bool = False
-    ) -> None:
-        layer, kind = self.plan.name_of(step), step.operation.type
-        self.plan.findings.append(
-            (step.parts, Finding(cause, order, reason, kind, layer, by_jets))
-        )
 
 
 def _in_layers(step: Step) -> LayerStep:

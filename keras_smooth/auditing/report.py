@@ -17,7 +17,6 @@ from keras_smooth.auditing.findings import (
     Finding,
     Verdict,
     severity,
-    worst,
     worst_verdict,
 )
 from keras_smooth.models import graph, references
@@ -110,7 +109,10 @@ def remedy(part: keras.Operation, finding: Finding, order: int) -> str:
     if cause not in (Cause.ROUGH, Cause.WRONG, Cause.NAN):
         return cause.remedy
     if graph.is_graph(part):
-        helps = any(_is_changed(inner, order) for _, inner in graph.unique(part))
+        helps = any(
+            layers.exact_form(type(inner)) is not type(inner) or is_replaced(inner, order)
+            for _, inner in graph.unique(part)
+        )
         return "keras_smooth.smoothen(model)" if helps else cause.remedy
     exact = layers.exact_form(type(part))
     if exact is not type(part) and cause != Cause.ROUGH:
@@ -133,11 +135,6 @@ def _of_layers_within(part: keras.Operation) -> str:
     )
 
 
-def _is_changed(part: keras.Operation, order: int) -> bool:
-    """Returns whether smoothen replaces a part."""
-    return layers.exact_form(type(part)) is not type(part) or is_replaced(part, order)
-
-
 def _of_functions(part: keras.Operation, order: int) -> str:
     """Returns the advice for a part whose activations are at fault, else nothing."""
     smoothen = "keras_smooth.smoothen" if is_replaced(part, order) else ""
@@ -156,11 +153,7 @@ def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
         if getattr(row, mode) == row.verdict and row.cause != Cause.NOT_CALLED
         and row.verdict != Verdict.PROVEN
     ]  # fmt: skip
-    chosen = worst(found)
-    first = next(
-        (f for f in found if (f.cause, f.order) == (chosen.cause, chosen.order)), FINE
-    )
-    return dataclasses.replace(chosen, reason=first.reason)
+    return max(found, key=severity, default=FINE)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

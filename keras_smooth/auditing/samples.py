@@ -63,22 +63,22 @@ class Samples:
         self.moves = plan.traced.moving[: len(self.x)]
 
     @functools.cached_property
-    def values(self) -> dict[str, list[np.ndarray]]:
-        """For each operation that was asked for, by name: how far samples are from its places."""
+    def values(self) -> dict[int, list[np.ndarray]]:
+        """For each operation that was asked for, by its id: how far samples are from its places."""
         settled = [] if self.plan.traced.training else self.plan.settled
         steps = [*self.plan.pieces, *settled, *self.plan.domains, *self.plan.equalities]
         return self._distances(steps, self.plan.program, self.x) if steps else {}
 
     def of(self, step: LayerStep) -> np.ndarray:
         """Returns the distances of the samples from the breakpoints of an operation, as a vector."""
-        found = self.values.get(_key(step), [])
+        found = self.values.get(id(step.operation), [])
         return np.concatenate(found) if found else np.zeros(0)
 
     def _distances(
         self, steps: Sequence[LayerStep], program: Any, x: list
-    ) -> dict[str, list[np.ndarray]]:
+    ) -> dict[int, list[np.ndarray]]:
         wanted = {id(step.operation): step for step in steps}
-        found: dict[str, list[np.ndarray]] = {}
+        found: dict[int, list[np.ndarray]] = {}
 
         def watch(operation: tf.Operation, inputs: list) -> None:
             step = wanted.get(id(operation))
@@ -87,15 +87,12 @@ class Samples:
                 return
             function = row.domain if step in self.plan.domains else row.breakpoints
             if function is not None:
-                tensors = [
-                    tf.cast(each, "float64") for each in function(operation, *inputs)
-                ]
-                found.setdefault(_key(step), []).extend(
-                    np.ravel(each.numpy()) for each in tensors
-                )
+                tensors = function(operation, *inputs)
+                distances = (np.ravel(tf.cast(each, "float64")) for each in tensors)
+                found.setdefault(id(step.operation), []).extend(distances)
 
         values = self.plan.traced.values(x)
-        operations.evaluate(program, values, effects=False, watch=watch)
+        operations.evaluate(program, values, watch=watch)
         return found
 
     def places(self, step: LayerStep) -> Iterator[Place]:
@@ -105,49 +102,43 @@ class Samples:
         """
         distances = self.of(step)
         if (distances == 0.0).any():
-            yield Place(self.x, self._drawn(), at_sample=True)
+            yield Place(self.x, self._held(self._random()), at_sample=True)
         if not 0 < len(distances) <= _MOST_ELEMENTS or self.x[0].shape[0] < 2:
             return
-        way = self._way()
+        steps = [None if x is None else tf.roll(x, 1, axis=0) - x for x in self._moving()]
+        way = Place(self.x, self._held(steps), at_sample=False)
         outputs = tuple(tensor.name for tensor in step.top.outputs)
         program = dataclasses.replace(self.plan.program, outputs=outputs)
 
         def along(t: float) -> np.ndarray:
             found = self._distances([step], program, way.moved(t))
-            return np.concatenate(found[_key(step)])
+            return np.concatenate(found[id(step.operation)])
 
         for t in _zeros(along):
             yield dataclasses.replace(way, x=way.moved(t))
 
-    def _way(self) -> Place:
-        return Place(self.x, [self._to_next(x) for x in self._moving()], at_sample=False)
-
     def _moving(self) -> list:
         return [x if moves else None for x, moves in zip(self.x, self.moves)]
 
-    def _to_next(self, x: Any) -> Any:
-        return None if x is None else self._held(tf.roll(x, 1, axis=0) - x, x)
-
-    def _drawn(self) -> list:
-        pairs = zip(self._random(), self._moving())
-        return [None if v is None else self._held(v, x) for v, x in pairs]
-
     def _random(self) -> list:
         def draw(x: Any) -> Any:
-            if x is None:
-                return None
             return tf.cast(np.random.default_rng(_SEED).normal(size=x.shape), x.dtype)
 
-        return [draw(x) for x in self._moving()]
+        return [None if x is None else draw(x) for x in self._moving()]
 
     @functools.cached_property
     def jump_at_samples(self) -> int | None:
         """The lowest order of a derivative that differs at samples from that near them."""
         return self.jump(Place(self.x, self._random(), at_sample=True))
 
-    def _held(self, v: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """Returns a direction in which what a mask may leave out, zeros, stays as it is."""
-        return tf.where(x == 0, tf.zeros_like(v), v) if self.plan.has_masks else v
+    def _held(self, directions: list) -> list:
+        """Returns directions in which what a mask may leave out, zeros, stays as it is."""
+        if not self.plan.has_masks:
+            return directions
+        return [
+            None if v is None else tf.where(x == 0, tf.zeros_like(v), v)
+            for v, x in zip(directions, self.x)
+        ]
 
     def jump(self, place: Place) -> int | None:
         """Returns the lowest order of a derivative that jumps at a place, or None.
@@ -181,7 +172,7 @@ class Samples:
             for x, v in zip(place.moved(t), place.direction)
         ]
         values = self.plan.traced.values(jets)
-        outputs = operations.evaluate(self.plan.program, values, effects=False)
+        outputs = operations.evaluate(self.plan.program, values)
         return [
             np.concatenate([np.ravel(_array(_entry(y, k))) for y in outputs])
             for k in range(order + 1)
@@ -196,10 +187,6 @@ def _entry(y: Any, k: int) -> tf.Tensor:
 
 def _array(value: tf.Tensor) -> np.ndarray:
     return tf.cast(value, "complex128" if value.dtype.is_complex else "float64").numpy()
-
-
-def _key(step: LayerStep) -> str:
-    return f"{id(step.operation)}"
 
 
 def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:

@@ -6,12 +6,12 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from keras_smooth import operations
+from keras_smooth import operations, registry
 from keras_smooth.differentiation import rules
 from keras_smooth.models import calls, graph, own_call, references
 from keras_smooth.operations import registered
@@ -20,6 +20,22 @@ Parts = list[tuple[str, keras.Operation]]
 # Each layer is traced in a scope of its own, which has its number.
 _SCOPE = "keras_smooth_part"
 _NUMBERS = re.compile(f"{_SCOPE}([0-9]+)")
+
+
+class Question(NamedTuple):
+    """What is audited.
+
+    Args:
+        model: A model or layer that is built.
+        x: Its inputs, a structure of tensors.
+        order: The highest order of derivatives.
+        nearby: Whether x is the user's, so that only its samples count.
+    """
+
+    model: keras.layers.Layer
+    x: Any
+    order: int
+    nearby: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +101,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
         return own_call.call(model, structure, training)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(registered.names(model, _facts_of))
+        stack.enter_context(registry.reading.named(model, _facts_of))
         for number, part in enumerate(parts):
             within = functools.partial(_within_scope, number, arguments)
             stack.enter_context(calls.replaced(part, within))

@@ -10,5 +10,3 @@ displays.py     TensorBoard and notebooks, while the model trains
 """
 
 from keras_smooth.callbacks.monitor import DerivativeMonitor
-
-__all__ = ["DerivativeMonitor"]

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import path
-from keras_smooth.presentation.notebook import ipython
+from keras_smooth.presentation.notebook import Place, ipython
 from keras_smooth.presentation.warn import warn
 
 
@@ -51,14 +51,14 @@ class TensorBoard:
         with self._writer.as_default(step=epoch):
             for key, error in errors.items():
                 tf.summary.scalar(key, error)
-        self._writer.flush()
+            tf.summary.flush()
 
     def figure(self, epoch: int, figure: Any) -> None:
         figure.canvas.draw()
         pixels = np.asarray(figure.canvas.buffer_rgba())
         with self._writer.as_default(step=epoch):
             tf.summary.image(self._name, pixels[None])
-        self._writer.flush()
+            tf.summary.flush()
 
     def end(self) -> None:
         self._writer.close()
@@ -68,7 +68,7 @@ class Notebook:
     """One figure below a cell of a notebook, which is redrawn in place."""
 
     def __init__(self) -> None:
-        self._handle: Any = None
+        self._place: Place | None = None
         if ipython() is None:
             warn(
                 "`live=True`: this is not a notebook, so no figure is shown. "
@@ -77,10 +77,10 @@ class Notebook:
 
     def __getstate__(self) -> dict:
         """Returns the state of a copy, which shows its own figure."""
-        return {"_handle": None}
+        return {"_place": None}
 
     def begin(self) -> None:
-        self._handle = None
+        self._place = None
 
     def numbers(self, epoch: int, errors: Mapping[str, float]) -> None:
         """Does nothing, since the figure shows the errors."""
@@ -91,11 +91,8 @@ class Notebook:
             return
         file = io.BytesIO()
         figure.savefig(file, format="png")
-        picture = module.display.Image(file.getvalue())
-        if self._handle is None:
-            self._handle = module.display.display(picture, display_id=True)
-        else:
-            self._handle.update(picture)
+        self._place = self._place or Place(module)
+        self._place.show(module.display.Image(file.getvalue()))
 
     def end(self) -> None:
         """Keeps the last figure."""

@@ -102,9 +102,10 @@ def chosen(
     if is_curve and along is None and entries is None:
         return functools.partial(curves, values=values), len(values.names)
     values = values.chosen(entries)
-    if along is None:
-        return functools.partial(agreement, values=values), len(values.names)
-    return functools.partial(samples, values=values, along=along), len(values.names)
+    draw = functools.partial(figures.agreement, names=values.names, pairs=values.pairs)
+    if along is not None:
+        draw = functools.partial(samples, values=values, along=along)
+    return draw, len(values.names)
 
 
 def _checked_along(along: Any, at: Any, x: Any) -> int | str:
@@ -130,11 +131,6 @@ def curves(figure: Any, values: Values) -> None:
     figures.curves(figure, np.ravel(values.x)[order], exact, network, "network")
 
 
-def agreement(figure: Any, values: Values) -> None:
-    """Draws the values of the network against the exact ones."""
-    figures.agreement(figure, values.names, values.pairs)
-
-
 def samples(figure: Any, values: Values, along: int | str) -> None:
     """Draws the samples in the order of a column of x, or of what is exact.
 
@@ -143,22 +139,20 @@ def samples(figure: Any, values: Values, along: int | str) -> None:
         values: What is drawn.
         along: The number of a column of x; or `"samples"`, which sorts each panel's numbers.
     """
-    if along == "samples":
-        pairs = [(true.reshape(-1, 1), own.reshape(-1, 1)) for true, own in values.pairs]
-        orders = [np.argsort(true[:, 0], kind="stable") for true, _ in pairs]
+    is_sorted = along == "samples"
+    shape = (-1, 1) if is_sorted else (len(values.x), -1)
+    pairs = [(true.reshape(shape), own.reshape(shape)) for true, own in values.pairs]
+    flat = values.x.reshape(len(values.x), -1)
+    numbers = [true[:, 0] if is_sorted else flat[:, int(along)] for true, _ in pairs]
+    orders = [np.argsort(each, kind="stable") for each in numbers]
+    pairs = [(true[o], own[o]) for (true, own), o in zip(pairs, orders)]
+    if is_sorted:
         places, word = (
-            [np.arange(len(order)) for order in orders],
+            [*map(np.arange, map(len, orders))],
             "value, in the order of the exact ones",
         )
     else:
-        num = len(values.x)
-        pairs = [
-            (true.reshape(num, -1), own.reshape(num, -1)) for true, own in values.pairs
-        ]
-        column = values.x.reshape(len(values.x), -1)[:, int(along)]
-        orders = [np.argsort(column, kind="stable")] * len(pairs)
-        places, word = [column[order] for order in orders], f"x[{along}]"
-    pairs = [(true[o], own[o]) for (true, own), o in zip(pairs, orders)]
+        places, word = [each[o] for each, o in zip(numbers, orders)], f"x[{along}]"
     figures.beside(figure, values.names, places, pairs, word)
 
 

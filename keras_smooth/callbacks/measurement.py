@@ -113,21 +113,14 @@ class Measurement:
                 "samples."
             )
         double = [array.astype("float64") for array in (x, direction)]
-        return [
-            self._line(*each)
-            for each in ((self._function, *double), (self._model, x, direction))
-        ]
+        return [self._line(self._function, *double), self._line(self._model, x, direction)]
 
     def _line(
         self, function: Callable, x: np.ndarray, direction: np.ndarray
     ) -> list[np.ndarray]:
-        entries = calls.without_trace(
-            directional, function, x, direction, max(self.order, 1)
-        )
-        return [
-            _joined([np.asarray(leaf) for leaf in keras.tree.flatten(entry)])
-            for entry in entries[: self.order + 1]
-        ]
+        order = max(self.order, 1)
+        entries = calls.without_trace(directional, function, x, direction, order)
+        return [_joined(_flat(entry)) for entry in entries[: self.order + 1]]
 
     def _metric_of(self, true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         self._metric.reset_state()
@@ -137,10 +130,7 @@ class Measurement:
     def _leaves(self) -> list[list[np.ndarray]]:
         if self._evaluate is None:
             raise ValueError("The monitor has no model yet: pass it to fit as a callback.")
-        return [
-            [np.asarray(leaf) for leaf in keras.tree.flatten(entry)]
-            for entry in self._evaluate()
-        ]
+        return list(map(_flat, self._evaluate()))
 
     def _fitting(self) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
         """Returns the exact values beside the model's, in the shapes of the model's."""
@@ -154,6 +144,10 @@ class Measurement:
             fitting = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
             pairs.append((fitting, values))
         return pairs
+
+
+def _flat(structure: Any) -> list[np.ndarray]:
+    return list(map(np.asarray, keras.tree.flatten(structure)))
 
 
 def _joined(leaves: list[np.ndarray]) -> np.ndarray:

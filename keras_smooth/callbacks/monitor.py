@@ -15,9 +15,9 @@ from keras_smooth.callbacks.fits import Fits
 from keras_smooth.callbacks.measurement import Measurement
 from keras_smooth.checks import text, truth, whole_number
 from keras_smooth.models.own_call import is_built
-from keras_smooth.presentation.figures import require_matplotlib
+from keras_smooth.presentation import figures
 from keras_smooth.presentation.tables import ShownAsTable, Table
-from keras_smooth.presentation.warn import warn, warn_once
+from keras_smooth.presentation.warn import warn_once
 
 
 class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
@@ -117,19 +117,14 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self.every = whole_number("`every`", every, least=1)
         self._measurement = Measurement(x, reference, self.order, metric, also)
         self.x = self._measurement.x
-        prefix = text("`prefix`", prefix)
-        self.keys = [
-            f"{prefix}{name}_{self._measurement.metric_name}"
-            for name in self._measurement.names
-        ]
+        prefix, metric_name = text("`prefix`", prefix), self._measurement.metric_name
+        self.keys = [f"{prefix}{name}_{metric_name}" for name in self._measurement.names]
         self._figure_every = figure_every
         if figure_every is not None:
             self._figure_every = whole_number("`figure_every`", figure_every, least=1)
-        self.history = {"epoch": np.array([], int)} | {
-            key: np.array([]) for key in self.keys
-        }
+        self.history = dict.fromkeys(["epoch", *self.keys], np.array([]))
+        self.history["epoch"] = np.array([], int)
         self._fits = Fits()
-        self._warned = False
         self._measured: int | None = None
         self._num_measured = 0
         self._drawn: int | None = None
@@ -139,7 +134,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         if truth("`live`", live):
             self._displays.append(Notebook())
         if self._displays:
-            require_matplotlib()
+            figures.require_matplotlib()
 
     @property
     def reference(self) -> list[np.ndarray]:
@@ -222,28 +217,22 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         return f"{num_points} points, {self.history['epoch'].size} measurements"
 
     def _table(self) -> Table:
-        epochs = self.history["epoch"]
-        measured = {key: self.history[key] for key in self.keys if epochs.size}
-        best = {key: int(epochs[_least(errors)]) for key, errors in measured.items()}
+        epochs, rows, notes = self.history["epoch"], [], []
+        for order, key in enumerate(self.keys if epochs.size else ()):
+            errors = self.history[key]
+            least = 0 if np.isnan(errors).all() else np.nanargmin(errors)
+            epoch = int(epochs[least])
+            numbers = (f"{errors[i]:.1e}" for i in (0, -1, least))
+            rows.append((key, *numbers, str(epoch)))
+            if order == self.order:
+                fit = self._fits.name_of(epoch)
+                words = f"{np.min(errors):.1e}, of epoch {epoch} ({fit})."
+                notes.append(f"The least {key} is {words}")
         return Table(
             title=f"DerivativeMonitor: {self._extent()}",
             head=("error", "first", "last", "least", "of epoch"),
-            rows=[
-                (
-                    key,
-                    *(
-                        f"{error:.1e}"
-                        for error in (errors[0], errors[-1], errors[_least(errors)])
-                    ),
-                    str(best[key]),
-                )
-                for key, errors in measured.items()
-            ],
-            notes=[
-                f"The least {key} is {np.min(self.history[key]):.1e}, of epoch {epoch} "
-                f"({self._fits.name_of(epoch)})."
-                for key, epoch in [*best.items()][self.order : self.order + 1]
-            ],
+            rows=rows,
+            notes=notes,
         )
 
     def plot(
@@ -277,16 +266,10 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
             ValueError: If nothing was measured yet, x is a structure, or there is no such input
                 or entry, or no function for a slice.
         """
-        from keras_smooth.presentation import figures
-
         return self._drawn_in(figures.shown, along, at, entries)
 
     def _drawn_in(
-        self,
-        new: Callable,
-        along: int | str | None = None,
-        at: Any = None,
-        entries: Any = None,
+        self, new: Callable, along: Any = None, at: Any = None, entries: Any = None
     ) -> Any:
         """Returns the figure of a function, with the requested panels."""
         if not self.history["epoch"].size:
@@ -294,8 +277,6 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         draw, num_panels = drawing.chosen(
             self._measurement.drawn(), along, at, entries, self._measurement.lines
         )
-        from keras_smooth.presentation import figures
-
         figure = new(4 * max(num_panels, 2), 7)
         above, below = figure.subfigures(2, 1)
         errors = {key: self.history[key] for key in self.keys}
@@ -320,8 +301,6 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         if not self._displays:
             return
         try:
-            from keras_smooth.presentation import figures
-
             figure = self._drawn_in(figures.new)
             for display in self._displays:
                 display.figure(epoch, figure)
@@ -333,15 +312,11 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def _warn_if_zero(self, values: list[np.ndarray]) -> None:
         zero = [k for k in range(1, self.order + 1) if not np.any(values[k])]
-        if zero and not self._warned:
-            self._warned = True
-            warn(
+        if zero:
+            warn_once(
+                self,
                 f"The derivative of order {zero[0]} is 0 at every point: an activation "
                 "such as ReLU has none to give. keras_smooth.smoothness(model) tells the "
-                "class of the model."
+                "class of the model.",
+                topic="zero",
             )
-
-
-def _least(errors: np.ndarray) -> int:
-    """Returns the index of the smallest error, or 0 if none is a number."""
-    return int(np.nanargmin(errors)) if not np.isnan(errors).all() else 0

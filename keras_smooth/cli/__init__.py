@@ -3,12 +3,10 @@
 script.py        the entry point next to the package, which does not import TensorFlow
 running.py       arguments in, exit status out
 parser.py        the arguments and their checks
-completion.py    completion in shells
+completion.py    completion in shells, by the templates in shells/
 commands.py      what the commands do; imports TensorFlow
 
 Only commands.py imports TensorFlow, so that help and errors are shown at once.
 """
 
 from keras_smooth.cli.running import main
-
-__all__ = ["main"]

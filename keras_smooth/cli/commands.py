@@ -1,4 +1,4 @@
-"""What the commands do."""
+"""What the commands do, in functions of their names."""
 
 import argparse
 import importlib
@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -172,9 +172,3 @@ def _array(file: str) -> np.ndarray:
             f"Cannot read {file}: expected one array of numbers, as numpy.save writes it."
         )
     return found
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "compare": compare,
-    "audit": audit,
-}

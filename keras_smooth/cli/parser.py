@@ -4,7 +4,7 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ BESIDE = ("tfp_lbfgs", "adam")
 SHELLS = ("bash", "zsh", "fish")
 MODES = ("inference", "training")
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
+# Options of version 0.1.0, whose names are those of fit_lbfgs now.
+RENAMED = {"--iterations": "--epochs", "--optimizer": "--method"}
 # The help has room for so many values.
 MOST_VALUES_SHOWN = 12
 LOG = (
@@ -30,7 +32,7 @@ class Argument(NamedTuple):
 
     Args:
         name: `--name` of an option, or the name of what is given by its place.
-        text: Its description; empty to hide it in the help.
+        text: Its description.
         how: Its settings for `argparse`.
         values: Its possible values, if known, for the help and shells.
         is_path: Whether it is the path of a file or directory.
@@ -42,6 +44,18 @@ class Argument(NamedTuple):
     values: tuple[str, ...] = ()
     is_path: bool = False
 
+    @property
+    def is_option(self) -> bool:
+        return self.name.startswith("-")
+
+    @property
+    def has_value(self) -> bool:
+        return self.how.get("action", "append") == "append"
+
+    @property
+    def is_list(self) -> bool:
+        return "nargs" in self.how
+
 
 class Command(NamedTuple):
     """A command: its line in the list of commands, its description, and its arguments."""
@@ -51,35 +65,21 @@ class Command(NamedTuple):
     arguments: tuple[Argument, ...]
 
 
-class _Renamed(argparse.Action):
-    """An option of version 0.1.0, which raises an error with the new name."""
+def _reader(kind: type, pattern: str, words: str) -> Callable[[str], Any]:
+    """Returns a function that reads numbers; Python itself reads 1_0, and other scripts."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        parser.error(f"{option_string} is {self.const} now, as in fit_lbfgs")
+    def read(text: str) -> Any:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(
+                f"must be {words}, received {checks.shown(text)}"
+            )
+        return kind(text)
 
-
-def _integer(text: str) -> int:
-    """Returns the number that ASCII digits write: Python reads 1_0, and other scripts, too."""
-    if not re.fullmatch("[+-]?[0-9]{1,1000}", text):
-        raise argparse.ArgumentTypeError(
-            f"must be an integer such as 10, received {checks.shown(text)}"
-        )
-    return int(text)
+    return read
 
 
-def _number(text: str) -> float:
-    """Returns a number that is written as in a CSV file."""
-    if not options.NUMBER.fullmatch(text):
-        raise argparse.ArgumentTypeError(
-            f"must be a number such as 0.1, received {checks.shown(text)}"
-        )
-    return float(text)
+_integer = _reader(int, "[+-]?[0-9]{1,1000}", "an integer such as 10")
+_number = _reader(float, options.NUMBER.pattern, "a number such as 0.1")
 
 
 def _of_option(name: str) -> Argument:
@@ -140,9 +140,6 @@ COMPARE = Command(
             "at most one seed and 100 iterations, for a look",
             {"action": "store_true"},
         ),
-        # Options of version 0.1.0, and the names in fit_lbfgs of the same things.
-        Argument("--iterations", "", {"action": _Renamed, "const": "--epochs"}),
-        Argument("--optimizer", "", {"action": _Renamed, "const": "--method"}),
     ),
 )
 AUDIT = Command(
@@ -192,8 +189,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             name, help=command.text, description=command.description, epilog=LOG
         )
         for argument in command.arguments:
-            text = argument.text or argparse.SUPPRESS
-            parser.add_argument(argument.name, help=text, **argument.how)
+            parser.add_argument(argument.name, help=argument.text, **argument.how)
     words = sys.argv[1:] if argv is None else argv
     named = next((word for word in words if not word.startswith("-")), None)
     if not words or named is not None and named not in COMMANDS:
@@ -207,10 +203,12 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         arguments, unknown = super().parse_known_args(args, namespace)
+        for word in unknown:
+            name = word.partition("=")[0]
+            if name in RENAMED:
+                self.error(f"{name} is {RENAMED[name]} now, as in fit_lbfgs")
         if unknown:
-            known = [
-                one.name for one in COMMANDS[self.prog.split()[-1]].arguments if one.text
-            ]
+            known = [each.name for each in COMMANDS[self.prog.split()[-1]].arguments]
             hints = [_meant(word, known) for word in unknown if word.startswith("-")]
             self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints)}")
         return arguments, unknown

@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
         from keras_smooth.cli import commands
 
         commands.see_devices()
-    return commands.COMMANDS[arguments.command](arguments)
+    return getattr(commands, arguments.command)(arguments)
 
 
 @contextlib.contextmanager

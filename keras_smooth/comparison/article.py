@@ -18,14 +18,3 @@ MSE = {
     "elu": (1.2e-3, 1.3e-2, 4.7e-1),
 }
 ACTIVATIONS = tuple(MSE)
-
-MISPRINT = (
-    "The article prints y'' = (4x^2 - x) exp(-x^2). That is a misprint: the second "
-    "derivative of exp(-x^2) is (4x^2 - 2) exp(-x^2), and this report uses it."
-)
-
-QUESTION = (
-    'The article, "Activation functions reconsidered: differentiability" (in Japanese, '
-    "ryuoujisinta, Qiita, 2019, https://qiita.com/ryuoujisinta/items/6aae36e7e50001ec9cf9), "
-    "trained sigmoid with Adam, since BFGS failed, and leaves open why sigmoid is inferior."
-)

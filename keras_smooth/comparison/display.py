@@ -10,10 +10,9 @@ from rich.table import Table
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut, Progress
 from keras_smooth.comparison.runs.experiment import Record
-from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.presentation import tables
-from keras_smooth.presentation.notebook import Line, ipython
+from keras_smooth.presentation.notebook import Place, ipython
 
 USUAL_WIDTH = 80
 # Before a level of each factor.
@@ -55,7 +54,7 @@ class Display:
         self._done = 0
         self._lines = {}
         notebook = None if console.quiet else ipython()
-        self._place = notebook and Line(notebook)
+        self._place = notebook and Place(notebook)
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -123,15 +122,14 @@ class Display:
 
 def _error(record: Record) -> str:
     """Returns the error of the highest derivative whose exact values are known."""
-    run = record.run
     if record.curves[2] is None:
         return "y'' is lost"
-    known = [i for i, name in enumerate(ERRORS) if getattr(run, name) is not None]
+    known = [(i, e) for i, e in enumerate(record.run.errors) if e is not None]
     if not known:
         return "not finite"
-    derivative = "y" + "'" * known[-1]
-    lacking = ", y'' is not known" if known[-1] < 2 else ""
-    return f"MSE of {derivative} {getattr(run, ERRORS[known[-1]]):.1e}{lacking}"
+    order, error = known[-1]
+    lacking = ", y'' is not known" if order < 2 else ""
+    return f"MSE of y{chr(39) * order} {error:.1e}{lacking}"
 
 
 def console(**options: Any) -> Console:

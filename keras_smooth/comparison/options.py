@@ -5,6 +5,7 @@ this list. It imports no TensorFlow, so that the command line can explain and ch
 """
 
 import dataclasses
+import functools
 import re
 import shlex
 from collections.abc import Iterable
@@ -124,7 +125,7 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        change = self._change
+        change = functools.partial(object.__setattr__, self)
         change("activations", tuple(self.activations))
         if not self.activations:
             raise ValueError("activations must name at least one activation.")
@@ -152,17 +153,12 @@ class Options:
             )
         _check_architecture(self.architecture)
 
-    def _change(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-
     def stored(self) -> dict[str, Any]:
         """Returns the options by the keys of results.json; of factors the first level."""
-        values = {name: getattr(self, name) for name in LIST}
-        factors = {stored_key(name): values[name] for name in FACTORS}
-        first = {
-            name: value[0] if name in FACTORS else value for name, value in values.items()
-        }
-        return {**{stored_key(name): first[name] for name in first}, "factors": factors}
+        values = {stored_key(name): getattr(self, name) for name in LIST}
+        factors = {key: values[key] for key in map(stored_key, FACTORS)}
+        first = {key: levels[0] for key, levels in factors.items()}
+        return {**values, **first, "factors": factors}
 
     def command(self) -> str:
         """Returns the command that makes the same comparison."""
@@ -177,20 +173,14 @@ class Options:
 
     def together(self, asked: "Options") -> tuple[dict[str, Any], list[str]]:
         """Returns these options together with the requested ones, and those that contradict."""
-        pairs = {name: (getattr(self, name), getattr(asked, name)) for name in LIST}
-        grown = {
-            name: option.metadata["grow"](*pairs[name])
-            for name, option in LIST.items()
-            if "grow" in option.metadata
-        }
-        differing = [
-            name for name, (old, new) in pairs.items() if name not in grown and old != new
-        ]
-        # Runs of 100 iterations do not fit into a table of runs of 1000.
-        differing += ["epochs"] if asked.epochs < self.epochs else []
-        changes = [
-            f"{name} was {pairs[name][0]!r}, is {pairs[name][1]!r}" for name in differing
-        ]
+        grown, changes = {}, []
+        for name, option in LIST.items():
+            old, new = getattr(self, name), getattr(asked, name)
+            if grow := option.metadata.get("grow"):
+                grown[name] = grow(old, new)
+            # Runs of 100 iterations do not fit into a table of runs of 1000.
+            if new < old if name == "epochs" else not grow and new != old:
+                changes.append(f"{name} was {old!r}, is {new!r}")
         return grown, changes
 
 
@@ -215,10 +205,15 @@ def check_activation(name: str) -> None:
         )
 
 
+def gaussian_dim(name: str) -> int:
+    """Returns the number of dimensions in a name such as gaussian_7d; 0 in others."""
+    match = re.fullmatch("gaussian_([1-9][0-9]?)d", name)
+    return int(match[1]) if match and 2 <= int(match[1]) <= MOST_DIMENSIONS else 0
+
+
 def check_problem(name: str) -> None:
     """Raises a ValueError if there is neither a problem nor a file of that name."""
-    dim = re.fullmatch("gaussian_([1-9][0-9]?)d", name)
-    known = name in PROBLEMS or dim and 2 <= int(dim[1]) <= MOST_DIMENSIONS
+    known = name in PROBLEMS or gaussian_dim(name)
     if not (known or name.lower().endswith(".csv") or Path(name).exists()):
         raise ValueError(
             f"There is no problem named {name!r} and no such file. "

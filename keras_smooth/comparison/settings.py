@@ -101,9 +101,10 @@ class Settings(Options):
             for activation in self.activations:
                 for seed in range(self.seeds):
                     yield RunId(activation, variant, seed)
-        if self.asks_open_question() and GLOROT not in self.initializer:
+        question = self.open_question()
+        if question and GLOROT not in self.initializer:
             for seed in range(self.seeds):
-                yield RunId("sigmoid", self.from_glorot(), seed)
+                yield RunId("sigmoid", question, seed)
         for method in self.beside:
             yield RunId(self.activation_beside(), self.main._replace(method=method), 0)
 
@@ -126,10 +127,6 @@ class Settings(Options):
             )
         return "GPU:0" if has_gpu and self.device != "cpu" else "CPU:0"
 
-    def all_methods(self) -> tuple[str, ...]:
-        """Returns the methods of all runs and those beside."""
-        return (*self.method, *self.beside)
-
     def activation_beside(self) -> str:
         """Returns the activation that the methods of `beside` train: the first smooth one."""
         smooth = (
@@ -139,16 +136,14 @@ class Settings(Options):
         )
         return next(smooth, self.activations[0])
 
-    def asks_open_question(self) -> bool:
-        """Whether sigmoid is to run from Glorot's start as well, beside the default."""
-        return (
-            "sigmoid" in self.activations
-            and self.main.initializer == DEFAULT_INITIALIZER
-            and self.main.method != "adam"
-        )
+    def open_question(self) -> Variant | None:
+        """Returns the variant in which sigmoid runs from Glorot's start, beside the default.
 
-    def from_glorot(self) -> Variant:
-        """Returns the variant by which the open question is answered."""
+        It is None if the question of the article, why sigmoid is inferior, is not asked.
+        """
+        is_asked = "sigmoid" in self.activations and self.main.method != "adam"
+        if not is_asked or self.main.initializer != DEFAULT_INITIALIZER:
+            return None
         return self.main._replace(initializer=GLOROT)
 
     def can_be_named(self) -> bool:

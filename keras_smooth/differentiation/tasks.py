@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from keras_smooth.differentiation import engines, taped_partials, tapes, taylor
-from keras_smooth.differentiation.passes import Form, passes_for
+from keras_smooth.differentiation.multi_indices import of_order
+from keras_smooth.differentiation.passes import Form, partials, passes_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,22 +40,19 @@ def names(order: int) -> list[str]:
 
 def derivatives(order: int) -> Task:
     """All partial derivatives up to an order."""
-    return Task(
-        tuple((each, k) for k, each in enumerate(names(order))),
-        functools.partial(taylor.derivatives, order=order),
-        functools.partial(tapes.derivatives, order=order),
-        functools.partial(engines.jets_are_faster, order),
-    )
+    faster = functools.partial(engines.jets_are_faster, order)
+    return _up_to(order, taylor.derivatives, tapes.derivatives, faster)
 
 
 def directional(order: int) -> Task:
     """y and its derivatives along one direction a sample."""
-    return Task(
-        tuple((each, k) for k, each in enumerate(names(order))),
-        functools.partial(taylor.along, order=order),
-        functools.partial(tapes.along, order=order),
-        jets,
-    )
+    return _up_to(order, taylor.along, tapes.along, jets)
+
+
+def _up_to(order: int, jet: Callable, tape: Callable, jets_are_faster: Callable) -> Task:
+    entries = tuple((each, k) for k, each in enumerate(names(order)))
+    by_jets, by_tapes = (functools.partial(each, order=order) for each in (jet, tape))
+    return Task(entries, by_jets, by_tapes, jets_are_faster)
 
 
 def along_each(vectors: tf.Tensor, order: int) -> Task:
@@ -91,7 +89,7 @@ def laplacian(dim: int, slopes: bool = False) -> Task:
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6; Dangel et
         al., 2025, "Collapsing Taylor mode automatic differentiation".
     """
-    first = [(((axis,), 1.0),) for axis in range(dim if slopes else 0)]
+    first = partials(of_order(dim, 1)) if slopes else ()
     sum_of_second = tuple(((axis, axis), 1.0) for axis in range(dim))
     words = [*(f"by {axis}" for axis in range(len(first))), "laplacian"]
     return forms([*first, sum_of_second], words, dim, jets)

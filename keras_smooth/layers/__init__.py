@@ -48,7 +48,7 @@ from keras_smooth.layers.smooth_pooling import (
     SmoothMaxPooling3D,
 )
 from keras_smooth.layers.smooth_prelu import SmoothPReLU
-from keras_smooth.layers.table import (  # noqa: F401  for the other rooms
+from keras_smooth.layers.table import (
     EXACT_FORMS,
     ORDERED_FORMS,
     SMOOTH_FORMS,

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.table import exact_of
 
 
@@ -83,6 +84,9 @@ class RandomHue(keras.layers.RandomHue):
     Output shape:
         That of the input.
 
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
+
     Example:
 
     >>> import keras, keras_smooth
@@ -103,13 +107,7 @@ class RandomHue(keras.layers.RandomHue):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            factor=factor,
-            value_range=value_range,
-            data_format=data_format,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: Any = None, training: bool = True
@@ -151,6 +149,9 @@ class RandomSaturation(keras.layers.RandomSaturation):
     Output shape:
         That of the input.
 
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
+
     Example:
 
     >>> import keras, keras_smooth
@@ -171,13 +172,7 @@ class RandomSaturation(keras.layers.RandomSaturation):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            factor=factor,
-            value_range=value_range,
-            data_format=data_format,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: Any = None, training: bool = True

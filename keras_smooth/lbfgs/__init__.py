@@ -21,5 +21,3 @@ checkpoints.
 from keras_smooth.lbfgs.fit import fit_lbfgs
 from keras_smooth.lbfgs.resample import Resample, choose_by_residual
 from keras_smooth.lbfgs.result import OptimizeResult, Status
-
-__all__ = ["OptimizeResult", "Resample", "Status", "choose_by_residual", "fit_lbfgs"]

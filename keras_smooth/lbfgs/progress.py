@@ -11,7 +11,7 @@ import keras
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.result import OptimizeResult
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
-from keras_smooth.presentation.notebook import Line, ipython
+from keras_smooth.presentation.notebook import Place, ipython
 from keras_smooth.presentation.tables import printable
 
 # A log has a line at the first call, after each of this many parts of the fit, and at the end.
@@ -100,7 +100,7 @@ def _writer(verbose: str | int) -> tuple[Callable[[str, float], None], Callable]
     if verbose == 2:
         return _print_line, _print_message
     if module := ipython():
-        return _in_a_notebook(Line(module))
+        return _in_a_notebook(Place(module))
     return _rewriting() if sys.stdout.isatty() else _logging()
 
 
@@ -116,7 +116,7 @@ def _print_message(line: str, message: str) -> None:
     print(message, flush=True)
 
 
-def _in_a_notebook(place: Line) -> tuple[Callable, Callable]:
+def _in_a_notebook(place: Place) -> tuple[Callable, Callable]:
     def write(line: str, share: float) -> None:
         place.write(line)
 

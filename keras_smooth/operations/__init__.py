@@ -10,6 +10,7 @@ lists.py        lists of jets, as loops keep them
 breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
 taped.py        nested tapes around one operation without a rule
+without_gradient.py  inputs by which TensorFlow has no gradient
 registered.py   functions and layers with registered facts
 samples.py      the axis of the samples in the outputs
 signs.py        tensors that are positive for all inputs
@@ -21,7 +22,7 @@ rule in its row.
 """
 
 from keras_smooth.operations import table
-from keras_smooth.operations.evaluation import apply, evaluate
+from keras_smooth.operations.evaluation import evaluate
 from keras_smooth.operations.paths import (
     between,
     classes,
@@ -34,23 +35,3 @@ from keras_smooth.operations.paths import (
 from keras_smooth.operations.rows import Row, all_rows, row
 from keras_smooth.operations.samples import MixedError, axes_of_samples
 from keras_smooth.operations.trace import Trace, trace
-
-__all__ = [
-    "MixedError",
-    "Row",
-    "Trace",
-    "all_rows",
-    "apply",
-    "axes_of_samples",
-    "between",
-    "classes",
-    "evaluate",
-    "kept_in_variables",
-    "reached",
-    "row",
-    "smoothness",
-    "table",
-    "tapes_right_to",
-    "trace",
-    "wrong_by_tapes",
-]

@@ -5,6 +5,7 @@ matplotlib is imported where a figure is made, and without pyplot: nothing globa
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,18 +32,17 @@ def require_matplotlib() -> None:
 
 def new(width: float, height: float) -> Any:
     """Returns an empty figure that belongs to no window."""
-    require_matplotlib()
-    from keras_smooth.presentation import picture
-
-    return picture.hidden(width, height)
+    return _picture().hidden(width, height)
 
 
 def shown(width: float, height: float) -> Any:
     """Returns an empty figure that a notebook shows, and a script in a window if it can."""
-    require_matplotlib()
-    from keras_smooth.presentation import picture
+    return _picture().shown(width, height)
 
-    return picture.shown(width, height)
+
+def _picture() -> ModuleType:
+    require_matplotlib()
+    return importlib.import_module("keras_smooth.presentation.picture")
 
 
 def plain(text: str) -> str:
@@ -70,24 +70,20 @@ def curves(
         word: What x is.
     """
     axes = figure.subplots(2, len(exact), sharex=True, squeeze=False, height_ratios=(3, 1))
-    for order, (true, value) in enumerate(zip(exact, values, strict=True)):
-        above, below = axes[:, order]
-        _curve(above, x, true, value, label)
-        _error(below, x, true, value)
+    columns = zip(axes.T, exact, values, strict=True)
+    for order, ((above, below), true, value) in enumerate(columns):
+        _lines(above, x, true, "exact", color="0.6", linewidth=3)
+        if value is None:
+            above.text(0.5, 0.5, "lost", transform=above.transAxes, ha="center")
+            off = None
+        else:
+            _lines(above, x, value, plain(label), color="C3", linewidth=1.2)
+            off = np.asarray(value) - true
+        _error(below, x, off, color="C3", linewidth=1.0)
         above.set_title(TITLES[order] if order < len(TITLES) else f"y^({order})")
         below.set_xlabel(word)
     axes[1, 0].set_ylabel("error")
     axes[0, 0].legend(fontsize="small")
-
-
-def _curve(
-    axis: Any, x: np.ndarray, true: np.ndarray, value: np.ndarray, label: str
-) -> None:
-    _lines(axis, x, true, "exact", color="0.6", linewidth=3)
-    if value is None:
-        axis.text(0.5, 0.5, "lost", transform=axis.transAxes, ha="center")
-    else:
-        _lines(axis, x, value, plain(label), color="C3", linewidth=1.2)
 
 
 def _lines(axis: Any, x: np.ndarray, y: np.ndarray, label: str, **style: Any) -> None:
@@ -95,10 +91,10 @@ def _lines(axis: Any, x: np.ndarray, y: np.ndarray, label: str, **style: Any) ->
     axis.plot(x, y, **style)[0].set_label(label)
 
 
-def _error(axis: Any, x: np.ndarray, true: np.ndarray, value: np.ndarray) -> None:
+def _error(axis: Any, x: np.ndarray, off: np.ndarray | None, **style: Any) -> None:
     axis.axhline(0.0, color="0.8", linewidth=0.8)
-    if value is not None:
-        axis.plot(x, np.asarray(value) - true, color="C3", linewidth=1.0)
+    if off is not None:
+        axis.plot(x, off, **style)
     axis.ticklabel_format(axis="y", scilimits=(-2, 2))
 
 
@@ -145,9 +141,7 @@ def beside(
         some = _some(len(at), true.shape[1])
         for label, array, style in (("exact", true, exact), ("network", value, network)):
             _lines(above, at[some], array[some], label, linestyle="", **style)
-        below.axhline(0.0, color="0.8", linewidth=0.8)
-        below.plot(at[some], (value - true)[some], linestyle="", **network)
-        below.ticklabel_format(axis="y", scilimits=(-2, 2))
+        _error(below, at[some], (value - true)[some], linestyle="", **network)
         above.set_title(plain(name))
         below.set_xlabel(plain(word))
     axes[1, 0].set_ylabel("error")

@@ -12,8 +12,8 @@ def ipython() -> Any:
     return module if hasattr(shell, "kernel") else None
 
 
-class Line:
-    """A line below a cell of a notebook that can be overwritten.
+class Place:
+    """A place below a cell of a notebook whose content can be replaced.
 
     Args:
         module: IPython.
@@ -23,13 +23,14 @@ class Line:
         self._display = module.display.display
         self._handle: Any = None
 
+    def show(self, content: Any, **options: Any) -> None:
+        """Replaces what is shown."""
+        if self._handle is None:
+            self._handle = self._display(content, display_id=True, **options)
+        else:
+            self._handle.update(content, **options)
+
     def write(self, text: str) -> None:
         """Replaces the text that is shown."""
-        shown = {
-            "text/plain": text,
-            "text/html": f'<div style="white-space: pre-wrap">{html.escape(text)}</div>',
-        }
-        if self._handle is None:
-            self._handle = self._display(shown, raw=True, display_id=True)
-        else:
-            self._handle.update(shown, raw=True)
+        page = f'<div style="white-space: pre-wrap">{html.escape(text)}</div>'
+        self.show({"text/plain": text, "text/html": page}, raw=True)

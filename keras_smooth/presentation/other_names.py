@@ -7,38 +7,32 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# The name in other packages, in lower case, and what to use here.
-FUNCTIONS = {
-    **dict.fromkeys(("jvp", "pushforward"), "directional(model, x, direction)"),
-    **dict.fromkeys(("vjp", "pullback"), "gradient(model, x), of outputs times a vector"),
-    **dict.fromkeys(("hvp", "hessp"), "hessian_vector_product(model, x, vector)"),
-    **dict.fromkeys(("grad", "grads", "nabla", "value_and_grad"), "gradient(model, x)"),
-    **dict.fromkeys(
-        ("partial", "mixed", "diff", "derivative", "deriv", "pde", "mixed_partial"),
-        'partials(model, x, ["t", "xx", "xt"], names="xt")',
+# What to use here, and the names of it in other packages, in lower case.
+_ROWS = {
+    "directional(model, x, direction)": "jvp pushforward",
+    "gradient(model, x), of outputs times a vector": "vjp pullback",
+    "hessian_vector_product(model, x, vector)": "hvp hessp",
+    "gradient(model, x)": "grad grads nabla value_and_grad",
+    'partials(model, x, ["t", "xx", "xt"], names="xt")': (
+        "partial mixed diff derivative deriv pde mixed_partial"
     ),
-    **dict.fromkeys(("jac", "jacfwd", "jacrev", "jacobians"), "jacobian(model, x)"),
-    **dict.fromkeys(("hess", "hessians"), "hessian(model, x)"),
-    **dict.fromkeys(("lap", "laplace", "laplacians"), "laplacian(model, x)"),
-    **dict.fromkeys(("bilaplacian", "bilaplace", "biharm"), "biharmonic(model, x)"),
-    **dict.fromkeys(
-        ("operator", "differential_operator", "diff_operator"),
-        'linear_operator(model, x, {"xx": 1.0, "yy": 1.0}, names="xy")',
+    "jacobian(model, x)": "jac jacfwd jacrev jacobians",
+    "hessian(model, x)": "hess hessians",
+    "laplacian(model, x)": "lap laplace laplacians",
+    "biharmonic(model, x)": "bilaplacian bilaplace biharm",
+    'linear_operator(model, x, {"xx": 1.0, "yy": 1.0}, names="xy")': (
+        "operator differential_operator diff_operator"
     ),
-    "div": "divergence(model, x)",
-    **dict.fromkeys(("rot", "rotor", "vorticity"), "curl(model, x)"),
-    **dict.fromkeys(
-        ("convection", "convective", "material_derivative"),
-        "advection(model, x, velocity)",
-    ),
-    **dict.fromkeys(
-        ("bfgs", "l_bfgs", "minimize", "fit", "optimize"), "fit_lbfgs(model, x, y)"
-    ),
-    **dict.fromkeys(("dense",), "Dense"),
-    **dict.fromkeys(("monitor", "derivatives_monitor"), "DerivativeMonitor(x)"),
-    **dict.fromkeys(("sobolev", "sobolev_model"), "DerivativeModel(model)"),
-    **dict.fromkeys(("smooth", "smoothed"), "smoothen(model)"),
+    "divergence(model, x)": "div",
+    "curl(model, x)": "rot rotor vorticity",
+    "advection(model, x, velocity)": "convection convective material_derivative",
+    "fit_lbfgs(model, x, y)": "bfgs l_bfgs minimize fit optimize",
+    "Dense": "dense",
+    "DerivativeMonitor(x)": "monitor derivatives_monitor",
+    "DerivativeModel(model)": "sobolev sobolev_model",
+    "smoothen(model)": "smooth smoothed",
 }
+FUNCTIONS = {name: use for use, names in _ROWS.items() for name in names.split()}
 
 
 def hint(name: str) -> str:

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_smooth.presentation.tables import escaped
+from keras_smooth.presentation import templates
 
 # Each has a contrast of at least 3 with white and with black.
 COLORS = ("#3b82c4", "#d9534f", "#2f9e5b", "#9467bd", "#c9790a", "#7f7f7f")
-_WIDTH, _HEIGHT = 420, 190
+# The place of the curves in a picture of 420 by 190.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 412, 24, 152
 # More points cannot be seen.
 _MOST_POINTS = 400
@@ -40,7 +40,7 @@ class _Axis(NamedTuple):
     start: float
     end: float
 
-    def at(self, values: np.ndarray) -> np.ndarray:
+    def at(self, values: Any) -> Any:
         width = self.high - self.low or 1.0
         return self.start + (values - self.low) / width * (self.end - self.start)
 
@@ -62,22 +62,18 @@ def chart(title: str, curves: Mapping[str, Curve], word: str, logarithmic: bool)
     if logarithmic and high - low < 1.0:
         low, high = math.floor(low), math.ceil(high + 1e-9)
     across, upward = _Axis(left, right, _LEFT, _RIGHT), _Axis(low, high, _BOTTOM, _TOP)
-    parts = [
-        _text(_LEFT, 14, title, "start"),
-        f'<path d="M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}" fill="none" stroke="currentColor" '
-        'stroke-opacity="0.5"/>',
-        *_ticks(across, upward, logarithmic, word),
-    ]
-    for number, (name, curve) in enumerate(curves.items()):
-        parts.append(_line(points[name], across, upward, COLORS[number % 6], curve.width))
-    parts += _legend(list(curves))
-    label = escaped(f"{title}: {', '.join(curves)}")
-    height = _HEIGHT + 16 * ((len(curves) - 1) // 3)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="{label}" width="{_WIDTH}" height="{height}" '
-        'style="max-width: 100%; height: auto; font: 11px sans-serif" fill="currentColor">'
-        f"{''.join(parts)}</svg>"
+    return templates.render(
+        "presentation/chart.svg",
+        title=title,
+        word=word,
+        across=across,
+        upward=upward,
+        ticks=[(upward.at(height), text) for height, text in _ticks(upward, logarithmic)],
+        curves=[
+            (name, curve.width, _path(points[name], across, upward))
+            for name, curve in curves.items()
+        ],
+        colors=COLORS,
     )
 
 
@@ -92,53 +88,21 @@ def _points(curve: Curve, logarithmic: bool) -> np.ndarray:
     return np.stack([x, np.where(np.isfinite(y), y, np.nan)], axis=1)
 
 
-def _line(
-    points: np.ndarray, across: _Axis, upward: _Axis, color: str, width: float
-) -> str:
+def _path(points: np.ndarray, across: _Axis, upward: _Axis) -> str:
     path, is_down = "", False
     for x, y in zip(across.at(points[:, 0]), upward.at(points[:, 1])):
         if math.isfinite(x) and math.isfinite(y):
             path += f"{'L' if is_down else 'M'}{x:.1f} {y:.1f}"
         is_down = math.isfinite(x) and math.isfinite(y)
-    return f'<path d="{path}" fill="none" stroke="{color}" stroke-width="{width}"/>'
+    return path
 
 
-def _ticks(across: _Axis, upward: _Axis, logarithmic: bool, word: str) -> list[str]:
+def _ticks(upward: _Axis, logarithmic: bool) -> list[tuple[float, str]]:
     if logarithmic:
         first, last = math.ceil(upward.low), math.floor(upward.high)
-        heights = list(range(first, last + 1, max(1, -(-(last - first) // 4))))
-        texts = [f"1e{power:+03d}" for power in heights]
-    else:
-        heights = list(np.linspace(upward.low, upward.high, 3))
-        # Compared with the other values it is 0.
-        least = 1e-3 * (upward.high - upward.low)
-        texts = [f"{height:.3g}" if abs(height) > least else "0" for height in heights]
-    places = upward.at(np.array(heights, "float64"))
-    parts = [_text(_LEFT - 6, y + 4, text, "end") for y, text in zip(places, texts)]
-    parts += [
-        f'<path d="M{_LEFT} {y:.1f}H{_RIGHT}" stroke="currentColor" stroke-opacity="0.15"/>'
-        for y in places
-    ]
-    below = _BOTTOM + 14
-    return [
-        *parts,
-        _text(_LEFT, below, f"{across.low:.4g}", "start"),
-        _text((_LEFT + _RIGHT) / 2, below, word, "middle"),
-        _text(_RIGHT, below, f"{across.high:.4g}", "end"),
-    ]
-
-
-def _legend(names: list[str]) -> list[str]:
-    parts = []
-    for number, name in enumerate(names):
-        x, y = _LEFT + 118 * (number % 3), _HEIGHT - 6 + 16 * (number // 3)
-        color = COLORS[number % 6]
-        parts.append(f'<path d="M{x} {y - 4}h16" stroke="{color}" stroke-width="3"/>')
-        parts.append(
-            _text(x + 21, y, name if len(name) <= 17 else f"{name[:16]}…", "start")
-        )
-    return parts
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escaped(text)}</text>'
+        step = max(1, -(-(last - first) // 4))
+        return [(power, f"1e{power:+03d}") for power in range(first, last + 1, step)]
+    # Compared with the other values it is 0.
+    least = 1e-3 * (upward.high - upward.low)
+    heights = np.linspace(upward.low, upward.high, 3)
+    return [(y, f"{y:.3g}" if abs(y) > least else "0") for y in heights]

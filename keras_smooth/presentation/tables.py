@@ -3,13 +3,14 @@
 import abc
 import dataclasses
 import enum
-import html
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from keras_smooth.presentation import templates
 from keras_smooth.presentation.notebook import ipython
+from keras_smooth.presentation.templates import printable
 
 
 class _Colors(NamedTuple):
@@ -72,20 +73,7 @@ class Table:
         Args:
             pictures: SVG that stands below it.
         """
-        parts = []
-        if self.head:
-            parts.append(f"<thead>{_row(self.head, len(self.head), {})}</thead>")
-        rows = (_row(row, 1, self.tones) for row in self.rows)
-        parts += ["<tbody>", *rows, "</tbody>"]
-        notes = "<br>".join(map(escaped, self.notes))
-        below = f'<div style="white-space: pre-wrap">{notes}</div>' if notes else ""
-        drawn = f"<div>{''.join(pictures)}</div>" if pictures else ""
-        # Not a caption, which would be as wide as the table and scroll with it.
-        # An element that scrolls must be reachable by the keyboard.
-        above = f"<div><b>{escaped(self.title)}</b></div>" if self.title else ""
-        table = f"<table>{''.join(parts)}</table>"
-        scrolling = f'<div tabindex="0" style="overflow-x: auto">{table}</div>'
-        return f"<div>{above}{scrolling}{below}{drawn}</div>"
+        return templates.render("presentation/table.html", table=self, pictures=pictures)
 
 
 class ShownAsTable(abc.ABC):
@@ -132,23 +120,12 @@ class ShownAsTable(abc.ABC):
         if module := ipython():
             module.display.display(self)
         else:
-            _say(self._text(colored=_has_colors()))
-
-
-def printable(text: str) -> str:
-    """Returns a text without control characters of terminals."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
-def _has_colors() -> bool:
-    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return not is_plain and sys.stdout is not None and sys.stdout.isatty()
-
-
-def _say(text: str) -> None:
-    """Prints text in characters that the encoding of the output has."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    print(text.encode(encoding, errors="backslashreplace").decode(encoding))
+            is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+            has_colors = not is_plain and sys.stdout is not None and sys.stdout.isatty()
+            # In characters that the encoding of the output has.
+            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+            text = self._text(has_colors).encode(encoding, errors="backslashreplace")
+            print(text.decode(encoding))
 
 
 def _padded(cell: str, width: int, tones: Mapping[str, Tone]) -> str:
@@ -162,32 +139,3 @@ def plain(text: str, encoding: str) -> str:
     """Returns lines in characters of an encoding, without control characters of terminals."""
     known = text.encode(encoding, errors="backslashreplace").decode(encoding)
     return "\n".join(map(printable, known.splitlines()))
-
-
-def escaped(text: str) -> str:
-    """Returns a text escaped for HTML."""
-    return html.escape(printable(text))
-
-
-def _row(cells: Sequence[str], heads: int, tones: Mapping[str, Tone]) -> str:
-    """Returns a row whose first cells are heads, to the left as in print."""
-    names = ["th"] * heads + ["td"] * (len(cells) - heads)
-    written = (
-        f'<{name} style="{_style(cell)}">{_content(cell, tones)}</{name}>'
-        for name, cell in zip(names, cells)
-    )
-    return f"<tr>{''.join(written)}</tr>"
-
-
-def _content(cell: str, tones: Mapping[str, Tone]) -> str:
-    if cell not in tones:
-        return escaped(cell)
-    background = tones[cell].value.background
-    style = f"background: {background}; color: #fff; padding: 0 0.4em; border-radius: 0.3em"
-    return f'<span style="{style}">{escaped(cell)}</span>'
-
-
-def _style(cell: str) -> str:
-    # No colors: those of the notebook's own tables suit its light and dark themes.
-    words = "normal" if " " in cell else "nowrap"  # 1e-09 has a hyphen, and is one word
-    return f"text-align: left; white-space: {words}"

@@ -36,39 +36,9 @@ from keras_smooth.registry.lookup import (
     recommended,
     register_smoothness,
     registered_smoothness,
-    slope_at_zero,
     smoothness,
     tapes_right_to,
 )
-from keras_smooth.registry import activations  # noqa: F401  it fills the table
+from keras_smooth.registry import activations  # It fills the table.
 from keras_smooth.registry.layers import add_class, as_activation
 # isort: on
-
-__all__ = [
-    "Row",
-    "activation_of",
-    "activation_rows",
-    "add",
-    "add_class",
-    "all_rows",
-    "as_activation",
-    "change",
-    "check_subject",
-    "facts_of",
-    "function_names",
-    "has_derivatives",
-    "function_of",
-    "has_name",
-    "name",
-    "named",
-    "readings_of_parts",
-    "recommended",
-    "register_smoothness",
-    "registered_smoothness",
-    "row",
-    "settings",
-    "slope_at_zero",
-    "smoothness",
-    "tapes_right_to",
-    "unbound",
-]

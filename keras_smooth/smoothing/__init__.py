@@ -10,9 +10,7 @@ stand_ins.py           the smooth functions that replace them
 
 from keras_smooth.smoothing.conversion import (
     OutputChange,
-    is_replaced,  # noqa: F401  for the other rooms
+    is_replaced,
     output_change,
     smoothen,
 )
-
-__all__ = ["OutputChange", "output_change", "smoothen"]

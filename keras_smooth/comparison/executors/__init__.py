@@ -10,5 +10,3 @@ choice.py              the requested executor
 
 from keras_smooth.comparison.executors.choice import chosen
 from keras_smooth.comparison.executors.interface import Executor
-
-__all__ = ["Executor", "chosen"]

@@ -92,11 +92,8 @@ def _source(name: str) -> Source | None:
     try:
         with tokenize.open(path) as file:
             return Source(os.fspath(path), file.read(), is_package)
-    except (
-        OSError,
-        SyntaxError,
-        UnicodeDecodeError,
-    ):  # The file has changed since the import.
+    # The file has changed since the import.
+    except (OSError, SyntaxError, UnicodeDecodeError):
         return None
 
 

@@ -97,14 +97,10 @@ def _connected(address: str) -> Iterator[None]:
         except ConnectionError as error:
             raise ValueError(f"There is no Ray cluster at {address!r}: {error}") from None
         finally:
-            _leave(ray)
+            # Not again at the exit of Python if it did not return.
+            if not _ends(ray.shutdown):
+                atexit.unregister(ray.shutdown)
             shutil.rmtree(place, ignore_errors=True)
-
-
-def _leave(ray: Any) -> None:
-    """Ends the connection, and does not retry at the exit of Python if that did not return."""
-    if not _ends(ray.shutdown):
-        atexit.unregister(ray.shutdown)
 
 
 def _ends(call: Callable[[], object]) -> bool:
@@ -182,12 +178,13 @@ class _Runs:
 
     def __init__(self, experiment: Experiment, handle: Handle) -> None:
         self._ray = _ray()
-        on_gpu = experiment.settings.device_name() != "CPU:0"
+        settings = experiment.settings
+        on_gpu = settings.device_name() != "CPU:0"
         self._task = self._ray.remote(
             num_cpus=1, num_gpus=int(on_gpu), num_returns="streaming", max_retries=0
         )(_on_node())
         self._nodes = _Nodes(self._ray, "GPU" if on_gpu else "CPU")
-        self._versions = environment.versions(experiment.settings.all_methods())
+        self._versions = environment.versions((*settings.method, *settings.beside))
         self._experiment = self._ray.put(ray_worker.dumped(experiment))
         self._handle = handle
         self._left: collections.deque[RunId] = collections.deque()

@@ -26,7 +26,6 @@ from keras_smooth.comparison.runs.experiment import Experiment
 from keras_smooth.comparison.settings import RunId
 
 SECONDS_BETWEEN_LOOKS = 1.0
-_DONE = "done"
 _TRACEBACK = "Traceback (most recent call last):"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -87,15 +86,15 @@ class _Pool:
         self._busy.add(worker)
         self._send_next(worker)
 
-    def _hear(self, worker: "_Worker", event: Event | str | None) -> None:
+    def _hear(self, worker: "_Worker", event: Event | None) -> None:
         if worker not in self._busy:
             return  # It was stopped.
         if event is None:
             self._replace(worker)
-        elif not isinstance(event, str):
-            worker.hear(event)
-            self._handle(event)
-        else:
+            return
+        self._handle(event)
+        if isinstance(event, Finished):
+            worker.run = None
             self._send_next(worker)
 
     def _send_next(self, worker: "_Worker") -> None:
@@ -115,20 +114,17 @@ class _Pool:
         return max(self._begun, key=len)
 
     def _replace(self, dead: "_Worker") -> None:
+        """Reports the run during which a worker died, and leaves it to others."""
         self._busy.remove(dead)
-        if dead.run:
-            self._tell(dead, dead.run)
+        if run := dead.run:
+            again = run not in self._died
+            self._died.add(run)
+            if again:
+                dead.left.appendleft(run)
+            self._handle(Died(run, dead.failure_message(), again))
         dead.stop()
         if self._new or any(self._begun):
             self._begin()
-
-    def _tell(self, dead: "_Worker", run: RunId) -> None:
-        """Reports the run during which a worker died, and leaves it to others."""
-        again = run not in self._died
-        self._died.add(run)
-        if again:
-            dead.left.appendleft(run)
-        self._handle(Died(run, dead.failure_message(), again))
 
 
 class _Worker:
@@ -161,11 +157,6 @@ class _Worker:
     def send(self, run: RunId) -> None:
         self.run = run
         self._write(pickle.dumps(run))
-
-    def hear(self, event: Event) -> None:
-        """Clears `run` when it is finished."""
-        if isinstance(event, Finished):
-            self.run = None
 
     def stop(self) -> None:
         self._process.kill()
@@ -249,4 +240,3 @@ def main(parent: int) -> None:
         except EOFError:
             return
         perform(experiment, [run], write)
-        write(_DONE)

@@ -14,13 +14,3 @@ from keras_smooth.comparison.problems.loading import (
     load_problem,
     load_problems,
 )
-
-__all__ = [
-    "DOMAIN",
-    "OWN_DATA",
-    "OWN_FUNCTION",
-    "Problem",
-    "check_precision",
-    "load_problem",
-    "load_problems",
-]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_smooth.checks import shown
+from keras_smooth.checks import regular_file, shown
 from keras_smooth.comparison.options import NUMBER
 
 NAMES = ("x", "y", "dy", "d2y")
@@ -64,14 +64,9 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
 
 
 def _text(path: Path) -> str:
-    if path.exists() and not path.is_file():
-        raise ValueError(f"Cannot read {path}: it is no regular file.")
+    content = regular_file(path).read_bytes()
     try:
-        content = path.read_bytes()
-        encoding = "utf-16" if content.startswith(_UTF_16) else "utf-8-sig"
-        return content.decode(encoding)
-    except OSError as error:
-        raise ValueError(f"Cannot read {path}: {error.strerror or error}.") from None
+        return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"Cannot read {path}: it is no UTF-8 text ({error}).") from None
 

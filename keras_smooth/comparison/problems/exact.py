@@ -5,12 +5,11 @@ dimensions of x of shape `(n, d)`, with values of shape `(n,)`, `(n, d)` and `(n
 """
 
 import dataclasses
-import re
 from collections.abc import Callable
 
 import numpy as np
 
-from keras_smooth.comparison.options import MOST_DIMENSIONS
+from keras_smooth.comparison.options import gaussian_dim
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,60 +53,48 @@ def _gaussian(dim: int) -> ExactProblem:
         outer = 4.0 * c**2 * x[:, :, None] * x[:, None, :]
         return (outer - 2.0 * c * np.eye(dim)) * y(x)[:, None, None]
 
-    width = f" {2 / dim:.3g}" if dim != 2 else ""
+    width = "" if dim == 2 else f"{c:.3g} "
     return ExactProblem(
-        f"gaussian_{dim}d", f"exp(-{width.strip()}{' ' * bool(width)}|x|^2)", (-2.0, 2.0),
-        y, dy, d2y, dim,
-    )  # fmt: skip
+        f"gaussian_{dim}d", f"exp(-{width}|x|^2)", (-2.0, 2.0), y, dy, d2y, dim
+    )
 
 
 # Franke, A Critical Comparison of Some Methods for Interpolation of Scattered Data (1979): terms
-# a exp(-g), of which g is a sum of p(x1) and q(x2); each row has a, and p, p', p'' and so for q.
+# a exp(-g), of which g is the sum of (9 x + b)^n / c for both coordinates, n being 1 or 2; a row has
+# a, and b, n, c of each.
 _FRANKE = (
-    (
-        0.75,
-        lambda x: ((9 * x - 2) ** 2 / 4, 9 * (9 * x - 2) / 2, 81 / 2),
-        lambda x: ((9 * x - 2) ** 2 / 4, 9 * (9 * x - 2) / 2, 81 / 2),
-    ),
-    (
-        0.75,
-        lambda x: ((9 * x + 1) ** 2 / 49, 18 * (9 * x + 1) / 49, 162 / 49),
-        lambda x: ((9 * x + 1) / 10, 9 / 10, 0.0),
-    ),
-    (
-        0.5,
-        lambda x: ((9 * x - 7) ** 2 / 4, 9 * (9 * x - 7) / 2, 81 / 2),
-        lambda x: ((9 * x - 3) ** 2 / 4, 9 * (9 * x - 3) / 2, 81 / 2),
-    ),
-    (
-        -0.2,
-        lambda x: ((9 * x - 4) ** 2, 18 * (9 * x - 4), 162.0),
-        lambda x: ((9 * x - 7) ** 2, 18 * (9 * x - 7), 162.0),
-    ),
+    (0.75, (-2.0, 2, 4.0), (-2.0, 2, 4.0)),
+    (0.75, (1.0, 2, 49.0), (1.0, 1, 10.0)),
+    (0.5, (-7.0, 2, 4.0), (-3.0, 2, 4.0)),
+    (-0.2, (-4.0, 2, 1.0), (-7.0, 2, 1.0)),
 )
 
 
 def _franke(x: np.ndarray, order: int) -> np.ndarray:
     total = np.zeros((len(x),) + (2,) * order)
-    for a, p, q in _FRANKE:
-        values = [
-            np.broadcast_arrays(x[:, 0], *f(x[:, i]))[1:] for i, f in enumerate((p, q))
-        ]
-        g, dg, d2g = (np.stack(pair, axis=1) for pair in zip(*values))
-        term = a * np.exp(-g.sum(axis=1))
+    for a, *powers in _FRANKE:
+        b, n, c = np.transpose(powers)
+        u = 9 * x + b
+        term = a * np.exp(-(np.where(n == 2, u * u, u) / c).sum(axis=1))
+        dg, d2g = 9 * np.where(n == 2, 2 * u, 1) / c, 81 * n * (n - 1) / c
         if order == 0:
             total += term
         elif order == 1:
             total -= term[:, None] * dg
         else:
-            bent = d2g[:, :, None] * np.eye(2)
-            total += term[:, None, None] * (dg[:, :, None] * dg[:, None, :] - bent)
+            outer = dg[:, :, None] * dg[:, None, :]
+            total += term[:, None, None] * (outer - d2g * np.eye(2))
     return total
 
 
 def _himmelblau(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the two squares of Himmelblau's function, before they are squared."""
     return x[:, 0] ** 2 + x[:, 1] - 11.0, x[:, 0] + x[:, 1] ** 2 - 7.0
+
+
+def _himmelblau_gradient(x: np.ndarray) -> np.ndarray:
+    u, v = _himmelblau(x)
+    return np.stack([4.0 * x[:, 0] * u + 2.0 * v, 2.0 * u + 4.0 * x[:, 1] * v], 1) / 200.0
 
 
 def _himmelblau_hessian(x: np.ndarray) -> np.ndarray:
@@ -134,16 +121,7 @@ _IN_SEVERAL_DIMENSIONS = (
         "((x1^2 + x2 - 11)^2 + (x1 + x2^2 - 7)^2) / 200",
         (-5.0, 5.0),
         lambda x: sum(square**2 for square in _himmelblau(x)) / 200.0,
-        lambda x: (
-            np.stack(
-                [
-                    4.0 * x[:, 0] * _himmelblau(x)[0] + 2.0 * _himmelblau(x)[1],
-                    2.0 * _himmelblau(x)[0] + 4.0 * x[:, 1] * _himmelblau(x)[1],
-                ],
-                axis=1,
-            )
-            / 200.0
-        ),
+        _himmelblau_gradient,
         _himmelblau_hessian,
         dim=2,
     ),
@@ -222,7 +200,6 @@ EXACT_PROBLEMS = (
 
 def named(name: str) -> ExactProblem | None:
     """Returns a row by its name, where gaussian_7d has any number of dimensions."""
-    found = re.fullmatch("gaussian_([1-9][0-9]?)d", name)
-    if found and 2 <= int(found[1]) <= MOST_DIMENSIONS:
-        return _gaussian(int(found[1]))
+    if dim := gaussian_dim(name):
+        return _gaussian(dim)
     return next((row for row in EXACT_PROBLEMS if row.name == name), None)

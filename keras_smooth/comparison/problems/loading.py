@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -10,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from keras_smooth.checks import path, shown
+from keras_smooth.checks import path, real_array, shown
 from keras_smooth.comparison.options import check_problem
 from keras_smooth.comparison.problems import columns, exact
 from keras_smooth.comparison.problems.exact import ExactProblem
@@ -92,14 +93,13 @@ class Problem:
         """Returns y and its derivatives along that line, of y, gradient and Hessian."""
         if self.diagonal is None:
             return values
-        along = []
-        for order, value in enumerate(values):
-            if value is not None:
-                value = value[self.diagonal]
-                for _ in range(order):
-                    value = value.sum(axis=-1) / np.sqrt(self.dim)
-            along.append(value)
-        return tuple(along)
+        num, length = len(self.diagonal), np.sqrt(self.dim)
+        return tuple(
+            None
+            if value is None
+            else value[self.diagonal].reshape(num, -1).sum(axis=1) / length**order
+            for order, value in enumerate(values)
+        )
 
     def shown(self) -> str:
         """Returns the name as text: that of a file may hold bytes that are none."""
@@ -228,7 +228,12 @@ def _bounds(domain: Sequence[float]) -> tuple[float, float]:
 
 def _loaded(source: Any) -> Problem:
     if isinstance(source, str | os.PathLike):
-        return _named(os.fspath(path("problem", source)))
+        name = os.fspath(path("problem", source))
+        check_problem(name)
+        if row := exact.named(name):
+            return _exact(row)
+        file = Path(name)
+        return _of_data(name, f"the data of {file.name}", columns.read(file))
     if hasattr(source, "columns"):  # A table of pandas or polars.
         known = [name for name in columns.NAMES if name in source.columns]
         source = {name: source[name] for name in known or source.columns}
@@ -238,13 +243,6 @@ def _loaded(source: Any) -> Problem:
         "problem must be a name, the path of a file, a function, or arrays (x, y), "
         f"(x, y, dy), (x, y, dy, d2y); received {shown(source)}."
     )
-
-
-def _named(name: str) -> Problem:
-    check_problem(name)
-    if row := exact.named(name):
-        return _exact(row)
-    return _of_data(name, f"the data of {Path(name).name}", columns.read(Path(name)))
 
 
 def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
@@ -269,12 +267,7 @@ def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
 
 
 def _column(name: str, values: Any) -> np.ndarray:
-    try:
-        column = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"problem: {name} cannot be made an array: {error}") from None
-    if column.dtype.kind not in "iuf":
-        raise TypeError(f"problem: {name} must be real numbers, received {column.dtype}.")
+    column = real_array(f"problem: {name}", values)
     if column.ndim == 0 or column.size != len(column):
         raise ValueError(
             f"problem: {name} must have the shape (n,) or (n, 1), received {column.shape}. "
@@ -292,12 +285,9 @@ def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
     data = {key: column[order] for key, column in data.items()}
     x, y = data["x"], data["y"]
     exact = (y, data.get("dy"), data.get("d2y"))
-    test = np.ones(len(x), bool)
-    points = x, y
-    if set(data) == {
-        "x",
-        "y",
-    }:  # y' and y'' are not trained on, so their errors need no held-out points.
+    test, points = np.ones(len(x), bool), (x, y)
+    # y' and y'' are not trained on, so their errors need no held-out points.
+    if len(data) == 2:
         test = _held_out(x)
         points = x[~test], y[~test]
     return Problem(
@@ -345,16 +335,15 @@ def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
 
 def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> None:
     """Raises a ValueError if a dtype has too few numbers for a problem."""
-    for problem in learned.values():
-        for dtype in dtypes:
-            _check_precision(problem, dtype)
+    for problem, dtype in itertools.product(learned.values(), dtypes):
+        _check_precision(problem, dtype)
 
 
 def _check_precision(problem: Problem, dtype: str) -> None:
     x, y = problem.x, problem.y
     for key, column in {"x": x, "y": y}.items():
         rounding = np.finfo(dtype).eps * np.abs(column).max()
-        if np.ptp(column) and np.ptp(column) < LEAST_NUMBERS * rounding:
+        if 0 < np.ptp(column) < LEAST_NUMBERS * rounding:
             raise ValueError(
                 f"{problem.shown()}: {dtype} has too few numbers between {key} = "
                 f"{column.min()} and {column.max()}. Subtract a constant from {key}"

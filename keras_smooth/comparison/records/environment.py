@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -47,14 +47,14 @@ def version(package: str) -> str:
 
 def activation_digests(settings: Settings) -> dict[str, str]:
     """Returns a hash of some values of each activation, to tell functions of a name apart."""
-    return {
-        name: hashlib.sha256(_values(settings.function(name)).encode()).hexdigest()
+    # As one point: a softmax of single values is no function of them, and Keras warns.
+    x = tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13, axis=1)
+    # Rounded, since processors differ in the last digits.
+    values = {
+        name: [f"{value:.6g}" for value in np.ravel(settings.function(name)(x))]
         for name in settings.activations
     }
-
-
-def _values(function: Callable) -> str:
-    # As one point: a softmax of single values is no function of them, and Keras warns.
-    values = function(tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13, axis=1))
-    # Rounded, since processors differ in the last digits.
-    return " ".join(f"{value:.6g}" for value in np.ravel(values))
+    return {
+        name: hashlib.sha256(" ".join(digits).encode()).hexdigest()
+        for name, digits in values.items()
+    }

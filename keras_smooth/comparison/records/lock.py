@@ -5,7 +5,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 try:
     import fcntl
@@ -38,22 +37,16 @@ def locked(directory: Path | None) -> Iterator[None]:
             f"Cannot write in the output directory {directory}: {error.strerror}."
         ) from None
     with file:
-        _take(file, directory)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"Another comparison, of process {file.read().strip()}, is writing in "
+                f"{directory}. Wait for its end, or use another output directory."
+            ) from None
+        except OSError:
+            pass  # The file system has no locks.
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
-
-
-def _take(file: IO[str], directory: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise ValueError(
-            f"Another comparison, of process {file.read().strip()}, is writing in "
-            f"{directory}. Wait for its end, or use another output directory."
-        ) from None
-    except OSError:
-        return  # The file system has no locks.
-    file.seek(0)
-    file.truncate()
-    file.write(str(os.getpid()))
-    file.flush()

@@ -43,6 +43,16 @@ class ActivationSummary:
     d2y_mse: float | None
     d2y_spread: float | None
 
+    @property
+    def errors(self) -> tuple[float | None, ...]:
+        """The medians of y, y', y''."""
+        return self.y_mse, self.dy_mse, self.d2y_mse
+
+    @property
+    def class_name(self) -> str:
+        """The class in words."""
+        return "unknown" if self.smoothness is None else f"C^{self.smoothness}"
+
 
 @dataclasses.dataclass
 class Results:
@@ -80,11 +90,12 @@ class Results:
             possible = method in self.settings.method or not training.reason_missing(method)
             if run not in self.records and possible:
                 programs[run.program()].append(run)
-        return sorted(programs.values(), key=self._place)
-
-    def _place(self, runs: list[RunId]) -> tuple[bool, int]:
         # Methods of `beside` first, since they compile for long; then the longest list.
-        return runs[0].variant.method in self.settings.method, -len(runs)
+        beside = self.settings.beside
+        return sorted(
+            programs.values(),
+            key=lambda runs: (runs[0].variant.method not in beside, -len(runs)),
+        )
 
     def of_activation(
         self, activation: str, variant: Variant | None = None
@@ -126,7 +137,15 @@ class Results:
         return Table(
             title=f"Median MSE over the seeds, {self.problem.shown()}",
             head=("activation", "class", "y", "y'", "y''", "failures"),
-            rows=[_cells(line) for line in self.summary()],
+            rows=[
+                (
+                    line.activation,
+                    line.class_name,
+                    *("-" if error is None else f"{error:.1e}" for error in line.errors),
+                    f"{line.failures} of {line.seeds}",
+                )
+                for line in self.summary()
+            ],
         )
 
     def summary_of(
@@ -151,10 +170,9 @@ class Results:
     def median_record(self, activation: str) -> Record:
         """Returns the record of the seed with the (lower) median error of y''."""
         runs = self.runs(activation)
-        last = next(
-            (f for f in reversed(ERRORS) if getattr(runs[0], f) is not None), "seed"
-        )
-        ordered = sorted(runs, key=lambda run: or_inf(getattr(run, last)))
+        known = [order for order, error in enumerate(runs[0].errors) if error is not None]
+        highest = max(known, default=0)
+        ordered = sorted(runs, key=lambda run: or_inf(run.errors[highest]))
         seed = ordered[(len(ordered) - 1) // 2].seed
         return self.records[RunId(activation, self.settings.main, seed)]
 
@@ -162,21 +180,6 @@ class Results:
 def or_inf(value: float | None) -> float:
     """Returns an error to sort by; a missing one is infinite."""
     return math.inf if value is None else value
-
-
-def class_of(line: ActivationSummary) -> str:
-    """Returns the class of an activation in words."""
-    return "unknown" if line.smoothness is None else f"C^{line.smoothness}"
-
-
-def _cells(line: ActivationSummary) -> tuple[str, ...]:
-    errors = (line.y_mse, line.dy_mse, line.d2y_mse)
-    return (
-        line.activation,
-        class_of(line),
-        *("-" if error is None else f"{error:.1e}" for error in errors),
-        f"{line.failures} of {line.seeds}",
-    )
 
 
 def median(values: list[float | None]) -> float | None:

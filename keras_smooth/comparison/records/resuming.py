@@ -4,19 +4,15 @@ To a comparison one may add activations, seeds, iterations, methods beside and l
 factors. What would mix is refused: other settings, data, functions or versions.
 """
 
-import contextlib
-import csv
 import dataclasses
 import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_smooth import activations, checks
-from keras_smooth.comparison.options import FACTORS, LIST, stored_key
 from keras_smooth.comparison.problems import Problem, load_problem
 from keras_smooth.comparison.records import environment, store
 from keras_smooth.comparison.records.results import Results
@@ -38,7 +34,7 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
     lines = _lines(path)
     if not lines:
         return Results(settings, problems)
-    header = _header(path, lines)
+    header = _content(path, 1, lines[0])
     stored = _read_settings(path, header, settings.functions)
     grown, changes = stored.together(settings)
     if changes:
@@ -55,7 +51,13 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
     _check_unchanged(path, header, together, problems)
     records, seconds = {}, None
     for number, line in enumerate(lines[1:], start=2):
-        run, records[run], seconds = _read_record(path, number, line, stored, problems)
+        content = _content(path, number, line)
+        run, seconds = Run(**content["run"]), content["seconds"]
+        curves = tuple(
+            None if curve is None else np.array(curve, float) for curve in content["curves"]
+        )
+        key = RunId(run.activation, Variant(*content["variant"]), run.seed)
+        records[key] = Record(run, curves, content["learning"])
     _check_versions(path, header["environment"], records)
     if together.epochs > stored.epochs:
         # These runs would have continued.
@@ -75,7 +77,7 @@ def stored_fields(directory: Path) -> dict[str, Any]:
     """
     path = directory / store.RUNS
     lines = _lines(path)
-    return _fields(_header(path, lines)) if lines else {}
+    return _content(path, 1, lines[0])["settings"] if lines else {}
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -97,92 +99,28 @@ def _lines(path: Path) -> list[bytes]:
     return lines
 
 
-@contextlib.contextmanager
-def _refusing(path: Path, number: int, why: str = "") -> Iterator[None]:
-    """Turns errors of a damaged line into a sentence."""
+def _content(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Returns what is in a line: the settings in the first, a run in each other one."""
+    kind, older = (
+        ("settings", " or of version 0.2 or older") if number == 1 else ("run", "")
+    )
     try:
-        yield
+        content = json.loads(line)
+        if content.pop("digest") != store.digest(content):
+            raise ValueError("its digest is not that of its content")
+        if kind not in content:
+            raise ValueError(f"it has no {kind}")
+        return content
     # A damaged file can raise any of these errors.
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"Cannot resume: {path}, line {number}, is damaged{why} "
+            f"Cannot resume: {path}, line {number}, is damaged{older} "
             f"({type(error).__name__}: {error}). Use another output directory."
         ) from None
 
 
-def _check_digest(content: dict[str, Any], curves: tuple = ()) -> None:
-    if content.pop("digest") != store.digest(content, curves):
-        raise ValueError("its digest is not that of its content and of its curves")
-
-
-def _header(path: Path, lines: list[bytes]) -> dict[str, Any]:
-    """Returns the first line, in which the settings are."""
-    with _refusing(path, 1, " or of version 0.2 or older"):
-        header = json.loads(lines[0])
-        _check_digest(header)
-        if not isinstance(header["settings"], dict):
-            raise ValueError("it has no settings")
-        return header
-
-
-def _read_record(
-    path: Path,
-    number: int,
-    line: bytes,
-    settings: Settings,
-    problems: Mapping[str, Problem],
-) -> tuple[RunId, Record, float]:
-    """Returns a run with its curves, and the seconds up to its end."""
-    with _refusing(path, number):
-        content = json.loads(line)
-        fields = dict(content["run"])
-        levels = {name: content[stored_key(name)] for name in FACTORS}
-        run = RunId(fields["activation"], Variant(**levels), fields["seed"])
-        place = store.curves_path(path.parent, run, settings)
-        curves = _read_curves(place, problems[run.variant.problem])
-        _check_digest(content, curves)
-        learning = fields.pop("learning", {})
-        if fields["signal"] is None:
-            fields["signal"] = math.nan
-        return run, Record(Run(**fields), curves, learning), content["seconds"]
-
-
-def _read_curves(path: Path, problem: Problem) -> tuple:
-    """Returns the curves of a run at the test points."""
-    try:
-        with checks.regular_file(path).open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        x, *curves = (
-            _read_columns(
-                rows, names, problem.x.shape[1:] if i == 0 else problem.shape_of(i - 1)
-            )
-            for i, names in enumerate(store.curve_columns(problem.dim))
-        )
-        if x is None or not np.array_equal(x, problem.x):
-            raise ValueError("its x are not the test points")
-    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
-        raise ValueError(f"{path} is missing or damaged: {error}") from None
-    return tuple(curves)
-
-
-def _read_columns(
-    rows: list[dict], names: list[str], shape: tuple[int, ...]
-) -> np.ndarray | None:
-    """Returns an array with this shape for each row; None where there are no numbers."""
-    cells = [row[name] for row in rows for name in names]
-    return None if "" in cells else np.array(cells, float).reshape(-1, *shape)
-
-
-def _fields(header: dict) -> dict[str, Any]:
-    """Returns the stored settings by the names of `Settings`."""
-    stored: dict[str, Any] = dict(header["settings"])
-    stored |= stored.pop("factors")
-    names = {stored_key(name): name for name in LIST}
-    return {names.get(key, key): value for key, value in stored.items()}
-
-
 def _read_settings(path: Path, header: dict, functions: Mapping[str, Callable]) -> Settings:
-    fields = _fields(header)
+    fields = header["settings"]
     for name in fields["activations"]:
         try:
             functions.get(name) or activations.get(name)
@@ -212,19 +150,23 @@ def _check_unchanged(
     path: Path, header: dict, settings: Settings, problems: Mapping[str, Problem]
 ) -> None:
     """Raises an error if runs of other data or functions would be mixed."""
-    for name, digest in header["data_digests"].items():
-        if problems[name].digest() != digest:
-            raise ValueError(
-                f"Cannot resume: {path} was made with other data of {name!r}. Use the same "
-                "data or another output directory."
-            )
-    here = environment.activation_digests(settings)
-    for name, digest in header["activation_digests"].items():
-        if here[name] != digest:
-            raise ValueError(
-                f"Cannot resume: {path} was made with another function named {name!r}. Give "
-                "it another name, or use another output directory."
-            )
+    data = {name: problem.digest() for name, problem in problems.items()}
+    functions = environment.activation_digests(settings)
+    for key, here, what, remedy in (
+        ("data_digests", data, "other data of", "Use the same data"),
+        (
+            "activation_digests",
+            functions,
+            "another function named",
+            "Give it another name,",
+        ),
+    ):
+        for name, digest in header[key].items():
+            if here[name] != digest:
+                raise ValueError(
+                    f"Cannot resume: {path} was made with {what} {name!r}. {remedy} or use "
+                    "another output directory."
+                )
 
 
 def _check_versions(path: Path, there: dict, runs: Iterable[RunId]) -> None:

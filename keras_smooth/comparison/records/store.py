@@ -1,10 +1,10 @@
 """The files of a comparison.
 
 The runs are kept in runs.jsonl, of which each line is JSON: the first has the settings, and each
-other one a run, written as soon as it has ended. From it a comparison is resumed. results.json and
-results.csv say the same to readers. To write them after every run would take longer for every run,
-so they are written when the runs outside of them have become many, and at the end. The curves of
-each run are a file of their own.
+other one a run, written as soon as it has ended. From it a comparison is resumed. results.json,
+results.csv and a file with the curves of each run say the same to readers. To write the first two
+after every run would take longer for every run, so they are written when the runs outside of them
+have become many, and at the end.
 """
 
 import csv
@@ -22,13 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_smooth.comparison.options import FACTORS, PROBLEMS, stored_key
+from keras_smooth.comparison.options import FACTORS, LIST, PROBLEMS, stored_key
 from keras_smooth.comparison.records.environment import activation_digests, environment
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.settings import GLOROT, RunId, Settings, Variant
 from keras_smooth.lbfgs.run import atomic_files
-from keras_smooth.models import identity
 
 RUNS = "runs.jsonl"
 RESULTS = "results.json"
@@ -52,7 +51,6 @@ class Store:
         self._directory = directory
         self._has_begun = False
         self._num_written = 0
-        self._num_since = 0
 
     def keep(self, run: RunId) -> None:
         """Writes a run that has been added to the results."""
@@ -61,8 +59,7 @@ class Store:
             _append(self._directory / RUNS, [_line(self._results, run)])
         else:
             self._begin()
-        self._num_since += 1
-        if self._num_since > GROWTH * self._num_written:
+        if len(self._results.records) > (1 + GROWTH) * self._num_written:
             self._write_results()
 
     def write_all(self) -> None:
@@ -80,7 +77,7 @@ class Store:
 
     def _write_results(self) -> None:
         write_results(self._results, self._directory)
-        self._num_written, self._num_since = len(self._results.records), 0
+        self._num_written = len(self._results.records)
 
 
 def save(results: Results, directory: Path) -> None:
@@ -94,10 +91,11 @@ def save(results: Results, directory: Path) -> None:
 
 
 def _header(results: Results) -> bytes:
+    settings = results.settings
     return _signed(
         {
-            "settings": results.settings.stored(),
-            "environment": environment(results.settings),
+            "settings": {name: getattr(settings, name) for name in LIST},
+            "environment": environment(settings),
             **_digests(results),
         }
     )
@@ -105,28 +103,29 @@ def _header(results: Results) -> bytes:
 
 def _line(results: Results, run: RunId) -> bytes:
     record = results.records[run]
-    content = {
-        **stored_levels(run.variant),
-        "run": _stored_run(record),
-        "seconds": results.seconds,
-    }
-    return _signed(content, record.curves)
+    return _signed(
+        {
+            "variant": run.variant,
+            "run": vars(record.run),
+            "learning": record.learning,
+            "curves": [_as_list(curve) for curve in record.curves],
+            "seconds": results.seconds,
+        }
+    )
 
 
-def _signed(content: dict[str, Any], curves: tuple = ()) -> bytes:
-    return (json.dumps({**content, "digest": digest(content, curves)}) + "\n").encode()
+def _as_list(curve: np.ndarray | None) -> list | None:
+    # In float64 numbers are read as they are written.
+    return None if curve is None else np.asarray(curve, float).tolist()
 
 
-def digest(content: dict[str, Any], curves: Iterable[np.ndarray | None] = ()) -> str:
-    """Returns a hash of a line without its digest and of the curves that belong to it."""
-    text = json.dumps(content, sort_keys=True) + identity.digest(map(_as_read, curves))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _signed(content: dict[str, Any]) -> bytes:
+    return (json.dumps({**content, "digest": digest(content)}) + "\n").encode()
 
 
-def _as_read(curve: np.ndarray | None) -> np.ndarray:
-    """Returns float64 with one kind of NaN, as read from text; a lost curve is empty."""
-    values = np.asarray([] if curve is None else curve, float)
-    return np.where(np.isnan(values), np.nan, values)
+def digest(content: dict[str, Any]) -> str:
+    """Returns a hash of a line without its digest."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _append(path: Path, lines: Iterable[bytes]) -> None:
@@ -143,7 +142,7 @@ def _append(path: Path, lines: Iterable[bytes]) -> None:
 
 def as_dict(results: Results) -> dict:
     """Returns the content of `results.json`."""
-    settings, glorot = results.settings, results.settings.from_glorot()
+    settings, glorot = results.settings, results.settings.open_question()
     content: dict[str, Any] = {
         "environment": environment(settings),
         "settings": settings.stored(),
@@ -157,11 +156,11 @@ def as_dict(results: Results) -> dict:
     ]
     if others:
         content["variants"] = others
-    if settings.asks_open_question() and results.of_activation("sigmoid", glorot):
+    if glorot and results.of_activation("sigmoid", glorot):
         content["open_question"] = {
             "initializer": GLOROT,
             "runs": _stored_runs(results.of_activation("sigmoid", glorot)),
-            "summary": _dicts([results.summary_of("sigmoid", glorot)]),
+            "summary": [_dict(results.summary_of("sigmoid", glorot))],
         }
     if beside := results.beside():
         content["beside"] = {
@@ -188,7 +187,7 @@ def _runs_and_summary(results: Results) -> dict[str, list]:
     """Returns the rows of the main variant."""
     names = results.settings.activations
     records = [record for name in names for record in results.of_activation(name)]
-    return {"runs": _stored_runs(records), "summary": _dicts(results.summary())}
+    return {"runs": _stored_runs(records), "summary": [*map(_dict, results.summary())]}
 
 
 def stored_levels(variant: Variant) -> dict[str, str]:
@@ -196,19 +195,15 @@ def stored_levels(variant: Variant) -> dict[str, str]:
     return {stored_key(name): level for name, level in variant._asdict().items()}
 
 
-def _stored_runs(records: Iterable[Record]) -> list[dict]:
-    return [_stored_run(record) for record in records]
-
-
-def _stored_run(record: Record) -> dict:
-    (run,) = _dicts([record.run])
-    return {**run, **({"learning": record.learning} if record.learning else {})}
-
-
-def _dicts(rows: Iterable) -> list[dict]:
+def _stored_runs(records: list[Record]) -> list[dict]:
     return [
-        {name: _json_number(value) for name, value in vars(row).items()} for row in rows
+        _dict(record.run) | ({"learning": record.learning} if record.learning else {})
+        for record in records
     ]
+
+
+def _dict(row: Any) -> dict:
+    return {name: _json_number(value) for name, value in vars(row).items()}
 
 
 def _json_number(value: Any) -> Any:
@@ -244,32 +239,30 @@ def _as_text(content: dict) -> str:
 def write_curves(results: Results, run: RunId, directory: Path) -> None:
     """Writes the network's y, y', y'' of one run as `curves/NAME.csv`."""
     problem, record = results.problems[run.variant.problem], results.records[run]
-    columns = curve_columns(problem.dim)
-    lines = [",".join(itertools.chain(*columns))]
-    for i in range(len(problem.x)):
-        cells: list[str] = []
-        for names, values in zip(columns, (problem.x, *record.curves)):
-            if values is None:
-                cells += [""] * len(names)
-            else:
-                cells += map(repr, np.ravel(values[i]).tolist())
-        lines.append(",".join(cells))
+    columns, num = curve_columns(problem.dim), len(problem.x)
+    blocks = [
+        [[""] * len(names)] * num
+        if values is None
+        else np.reshape(values, (num, -1)).tolist()
+        for names, values in zip(columns, (problem.x, *record.curves))
+    ]
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerows(itertools.chain(*row) for row in (columns, *zip(*blocks)))
     curves_folder(directory).mkdir(exist_ok=True)
-    path = curves_path(directory, run, results.settings)
-    _write_text(path, "\n".join(lines) + "\n")
+    _write_text(curves_path(directory, run, results.settings), table.getvalue())
 
 
 def curve_columns(dim: int) -> list[list[str]]:
     """Returns the columns of x, y, y', y'' in files of curves; d2y1_2 is by x1 and x2."""
     if dim == 1:
         return [["x"], ["y"], ["dy"], ["d2y"]]
-    axes = [str(axis) for axis in range(1, dim + 1)]
-    pairs = ["_".join(pair) for pair in itertools.product(axes, axes)]
+    axes = range(1, dim + 1)
     return [
         [f"x{axis}" for axis in axes],
         ["y"],
         [f"dy{axis}" for axis in axes],
-        [f"d2y{pair}" for pair in pairs],
+        [f"d2y{i}_{j}" for i, j in itertools.product(axes, axes)],
     ]
 
 

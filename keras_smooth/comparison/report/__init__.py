@@ -3,10 +3,9 @@
 recommendation.py    which activation to use, and whether the seeds are enough
 seeds.py             a test of whether seeds distinguish two activations
 findings.py          other findings, as text and rows of tables
-tables.py            the medians as CSV and LaTeX
 figures.py           figures as PNG
 charts.py            the numbers that the charts of report.html show
-pages.py             report.html and report.md, of the templates, style and script in page/
+pages.py             report.html, report.md and tables, of the templates, style and script in page/
 writing.py           all of it into a directory
 
 Words are plain text here. Each page escapes them in its own way, since names of files, columns
@@ -15,5 +14,3 @@ and activations come from outside. page/ also holds uPlot, which draws the chart
 
 from keras_smooth.comparison.report.recommendation import recommendation, sentences
 from keras_smooth.comparison.report.writing import MARKDOWN, PAGE, write
-
-__all__ = ["MARKDOWN", "PAGE", "recommendation", "sentences", "write"]

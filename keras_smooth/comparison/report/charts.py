@@ -1,6 +1,5 @@
 """The numbers that the charts of report.html show, for JSON."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ def numbers(results: Results) -> dict[str, Any]:
     """
     problem = results.problem
     line = problem.line()
-    chosen = _chosen(len(line))
+    chosen = slice(None, None, -(-len(line) // MOST_POINTS))
     return {
-        "x": _rounded(line[chosen], 6),
+        "x": _rounded(line, 6, chosen),
         "exact": [
             _rounded(curve, 6, chosen) for curve in problem.along_line(problem.exact)
         ],
@@ -37,17 +36,12 @@ def numbers(results: Results) -> dict[str, Any]:
     }
 
 
-def _chosen(num_points: int) -> np.ndarray:
-    step = -(-num_points // MOST_POINTS)
-    return np.arange(0, num_points, step)
-
-
-def _activation(results: Results, line: ActivationSummary, chosen: np.ndarray) -> dict:
+def _activation(results: Results, line: ActivationSummary, chosen: slice) -> dict:
     problem, median = results.problem, results.median_record(line.activation)
-    curves = problem.along_line(median.curves)
+    curves, exact = map(problem.along_line, (median.curves, problem.exact))
     off = [
-        None if curve is None or exact is None else curve - exact
-        for curve, exact in zip(curves, problem.along_line(problem.exact))
+        None if curve is None or true is None else curve - true
+        for curve, true in zip(curves, exact)
     ]
     return {
         "name": line.activation,
@@ -62,24 +56,15 @@ def _activation(results: Results, line: ActivationSummary, chosen: np.ndarray) -
 
 
 def _learning(label: str, record: Record) -> dict:
-    columns = record.learning
-    return {"label": label, **{name: _digits(columns[name], 4) for name in columns}}
+    columns = {name: _rounded(column, 4) for name, column in record.learning.items()}
+    return {"label": label, **columns}
 
 
-def _rounded(
-    values: np.ndarray | None, digits: int, chosen: np.ndarray | None = None
-) -> list | None:
-    if values is None:
-        return None
-    return _digits(values if chosen is None else values[chosen], digits)
+def _rounded(values: Any, digits: int, chosen: slice = slice(None)) -> list | None:
+    return None if values is None else [_number(v, digits) for v in values[chosen]]
 
 
-def _digits(values: Iterable, digits: int) -> list:
-    return [
-        value
-        if value is None or isinstance(value, int)
-        else float(f"{value:.{digits}g}")
-        if np.isfinite(value)
-        else None
-        for value in values
-    ]
+def _number(value: float | None, digits: int) -> float | None:
+    if value is None or isinstance(value, int):
+        return value
+    return float(f"{value:.{digits}g}") if np.isfinite(value) else None

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from keras_smooth.comparison.problems import Problem
-from keras_smooth.comparison.records.results import ActivationSummary, Results, class_of
+from keras_smooth.comparison.records.results import ActivationSummary, Results
 from keras_smooth.comparison.report.findings import articles_mse
 from keras_smooth.comparison.runs.experiment import Record
 from keras_smooth.comparison.runs.learning import ERRORS
@@ -25,7 +25,7 @@ def curves(results: Results, line: ActivationSummary) -> Any:
         figures.curves(figure, x, exact, problem.along_line(record.curves), label)
     figure.suptitle(
         figures.plain(
-            f"{line.activation} ({class_of(line)}), seed {record.run.seed}: the median of "
+            f"{line.activation} ({line.class_name}), seed {record.run.seed}: the median of "
             f"{line.seeds} by the error of the highest known derivative"
         )
     )

@@ -8,16 +8,12 @@ from keras_smooth import registry
 from keras_smooth.comparison import article
 from keras_smooth.comparison.options import FACTORS, METHODS
 from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
-from keras_smooth.comparison.records.results import (
-    ActivationSummary,
-    Results,
-    class_of,
-    median,
-)
+from keras_smooth.comparison.records.results import Results, median
 from keras_smooth.comparison.report.recommendation import (
     is_rough,
     recommended,
     sentences,
+    words,
 )
 from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.experiment import Record, Run
@@ -25,13 +21,6 @@ from keras_smooth.comparison.settings import Variant
 
 # Below this, an initialization counts as dead: Glorot's has 4e-5 for sigmoid, 4e-1 for tanh.
 DEAD_SIGNAL = 1e-3
-# By the order up to which derivatives are known.
-UNKNOWN = (
-    " y' and y'' are not known: the points of the errors of y were held out of the training, "
-    "and y'' can be compared between seeds alone.",
-    " y'' is not known, and can be compared between seeds alone. Only y is trained on.",
-    "",
-)
 
 
 class Answer(NamedTuple):
@@ -43,26 +32,8 @@ class Answer(NamedTuple):
 
 def introduction(results: Results) -> str:
     """Returns sentences that describe the experiment."""
-    settings, problem, main = results.settings, results.problem, results.settings.main
-    depth, width = settings.depth_and_width()
-    seeds = "seed" if settings.seeds == 1 else "seeds"
-    text = (
-        f"A network of {depth} layers of {width} units learns y = {problem.formula} from "
-        f"{len(problem.draw(0)[0])} points, full batch, with {main.method}, "
-        f"{settings.epochs} iterations and {settings.seeds} {seeds} in {main.dtype}, "
-        f"initializer {main.initializer}{_noise(settings.noise)}. Mean squared errors "
-        f"(MSE) of y, y', y'' at {len(problem.x)} points: median over the seeds, and range."
-    )
-    if problem.dim > 1:
-        text += (
-            f" In {problem.dim} dimensions y' and y'' are gradient and Hessian, their errors "
-            "means over all entries; curves are drawn along the diagonal of the domain."
-        )
-    return text + UNKNOWN[problem.known_order]
-
-
-def _noise(noise: float) -> str:
-    return f", with noise of {noise:.3g} of the deviation of y" if noise else ""
+    settings = results.settings
+    return words("introduction", results, settings, results.problem, settings.main)
 
 
 def articles_mse(results: Results) -> dict[str, tuple[float, float, float]]:
@@ -99,26 +70,18 @@ def spreads(runs: list[Run]) -> list[str]:
     return [spread(list(errors)) for errors in zip(*(run.errors for run in runs))]
 
 
-def _why_rough(results: Results, line: ActivationSummary) -> str:
-    known = registry.row(results.settings.function(line.activation))
-    # Of a function of the user's own the operations tell the class, and no more.
-    reason = "" if known is None else known.reason
-    return reason or "has no continuous second derivative"
-
-
 def rough(results: Results) -> list[str]:
     """Returns why activations lose y'', a sentence each."""
-    return [
-        f"{line.activation} {_why_rough(results, line)}."
-        + (" Its y'' is exactly 0." if _all_zero(results, line) else "")
-        for line in results.summary()
-        if is_rough(line)
-    ]
-
-
-def _all_zero(results: Results, line: ActivationSummary) -> bool:
-    curve = results.median_record(line.activation).curves[2]
-    return curve is not None and not np.any(curve)
+    reasons = []
+    for line in filter(is_rough, results.summary()):
+        known = registry.row(results.settings.function(line.activation))
+        # Of a function of the user's own the operations tell the class, and no more.
+        reason = known and known.reason or "has no continuous second derivative"
+        curve = results.median_record(line.activation).curves[2]
+        is_zero = curve is not None and not np.any(curve)
+        zero = " Its y'' is exactly 0." if is_zero else ""
+        reasons.append(f"{line.activation} {reason}.{zero}")
+    return reasons
 
 
 def failures(results: Results) -> list[str]:
@@ -127,22 +90,13 @@ def failures(results: Results) -> list[str]:
     for line in results.summary():
         runs = results.runs(line.activation)
         if signal(runs) < DEAD_SIGNAL:
-            lines.append(f"{line.activation}: {_dead_start(signal(runs))}")
+            lines.append(words("dead_start", line.activation, signal(runs)))
         lines += [
             f"{run.activation}, seed {run.seed}, ended at iteration {run.nit}: {run.message}"
             for run in runs
             if run.restarts or run.failed
         ]
     return lines
-
-
-def _dead_start(left: float) -> str:
-    return (
-        f"the initial network is nearly constant: of the signal after the first layer {left:.0e} is "
-        "left after the last hidden layer, and the gradient vanishes in the same way. The "
-        "optimizer then makes little progress, or its line search fails. "
-        "keras_smooth's default initializer avoids this."
-    )
 
 
 def variants(results: Results) -> Answer | None:
@@ -158,12 +112,8 @@ def variants(results: Results) -> Answer | None:
         errors = spreads(part.runs(best)) if best else ["-"] * 3
         levels = [_shown(results, factor, variant) for factor in factors]
         rows.append([*levels, best or "none of use", *errors])
-    text = (
-        "The best activation of each variant. The first variant is the main one, which the "
-        "other sections of this report describe."
-    )
     by_problem = sentences(results) if "problem" in factors else []
-    return Answer(rows, " ".join([text, *by_problem]))
+    return Answer(rows, " ".join([words("variants"), *by_problem]))
 
 
 def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
@@ -179,7 +129,7 @@ def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
         for line in part.summary():
             errors = spreads(part.runs(line.activation))
             failed = f"{line.failures} of {line.seeds}"
-            rows.append([line.activation, class_of(line), *errors, failed])
+            rows.append([line.activation, line.class_name, *errors, failed])
         tables[title] = rows
     return tables
 
@@ -192,8 +142,9 @@ def _shown(results: Results, factor: str, variant: Variant) -> str:
 
 def question(results: Results) -> Answer | None:
     """Answers why sigmoid was inferior, with two sets of runs that differ in the initializer only."""
-    runs = results.runs("sigmoid", results.settings.from_glorot())
-    if not (results.settings.asks_open_question() and runs):
+    glorot = results.settings.open_question()
+    runs = results.runs("sigmoid", glorot) if glorot else []
+    if not runs:
         return None
     default = results.runs("sigmoid")
     rows = [["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]]
@@ -201,30 +152,10 @@ def question(results: Results) -> Answer | None:
         restarts = sum(run.restarts for run in of_line)
         rows.append([name, f"{signal(of_line):.1e}", *spreads(of_line), str(restarts)])
     broken = [f"seed {run.seed}" for run in runs if run.restarts or run.failed]
-    glorot, by_default = (
-        median([run.d2y_mse for run in of_line]) for of_line in (runs, default)
-    )
-    if glorot is None or by_default is None:
+    errors = [median([run.d2y_mse for run in of_line]) for of_line in (runs, default)]
+    if None in errors:
         return Answer(rows, "")
-    return Answer(rows, _verdict(glorot, by_default, signal(runs), broken))
-
-
-def _verdict(glorot: float, default: float, left: float, broken: list[str]) -> str:
-    ratio = glorot / default
-    death = f" The line search failed for {', '.join(broken)}." if broken else ""
-    text = (
-        "The cause is the initialization, not sigmoid. Each layer multiplies the signal by about "
-        f"sigmoid'(0) = 1/4, so that with Glorot's initializer {left:.0e} of it is left after the "
-        "last hidden layer: the network is nearly constant, and the first layers get almost "
-        f"no gradient.{death} The default initializer multiplies the weights by 4 and subtracts the "
-        "constant that sigmoid(0) = 1/2 adds."
-    )
-    effect = (
-        f"lowers the median error of y'' {_times(ratio)}"
-        if ratio > 1
-        else "did not lower the median error of y'' with these seeds"
-    )
-    return f"{text} Here that {effect}."
+    return Answer(rows, words("question", *errors, signal(runs), broken))
 
 
 def by_method(results: Results) -> dict[str, Record]:
@@ -248,34 +179,8 @@ def optimizers(results: Results) -> Answer | None:
         run = record.run
         counts = [str(run.nit), str(run.nfev), cpu_seconds([record])]
         rows.append([METHODS[method], spread([run.loss]), *spreads([run]), *counts])
-    return Answer(rows, _compared({name: record.run for name, record in records.items()}))
-
-
-def _compared(runs: dict[str, Run]) -> str:
-    first, *others = runs
-    text = (
-        f"{runs[first].activation} from the start of seed 0, by each method with the same "
-        "number of iterations. It is one seed: what differs by less than some ten times may "
-        "be chance. CPU seconds leave out compiling."
-    )
-    reached = runs[first].d2y_mse
-    for other in others:
-        value = runs[other].d2y_mse
-        if reached and value:
-            text += (
-                f" {METHODS[other]} ends with {_times(value / reached)} the error of y''."
-            )
-    return text
-
-
-def _times(ratio: float) -> str:
-    """Returns a ratio in words, with two digits."""
-    if ratio < 1:
-        return f"1/{_times(1 / ratio).removesuffix(' times')} of"
-    if ratio >= 1e6:
-        return f"{ratio:.1e} times".replace("e+", "e")
-    digits = float(f"{ratio:.2g}")
-    return f"{digits:,.0f} times" if digits >= 10 else f"{digits:.1f} times"
+    runs = {method: record.run for method, record in records.items()}
+    return Answer(rows, words("optimizers", runs, METHODS))
 
 
 def missing_methods(results: Results) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_smooth.comparison.records.results import Results
-from keras_smooth.comparison.report import figures, pages, tables
+from keras_smooth.comparison.report import figures, pages
 from keras_smooth.lbfgs.run import atomic_files
 
 MARKDOWN = "report.md"
@@ -23,8 +23,8 @@ def write(results: Results, directory: Path) -> None:
     for name, text in (
         (MARKDOWN, pages.as_markdown(results, names)),
         (PAGE, pages.as_html(results)),
-        (tables.CSV, tables.as_csv(results)),
-        (tables.LATEX, tables.as_latex(results)),
+        ("summary.csv", pages.as_csv(results)),
+        ("summary.tex", pages.as_latex(results)),
     ):
         # The name of a file may have bytes that are not text.
         atomic_files.write(directory / name, [text.encode(errors="backslashreplace")])

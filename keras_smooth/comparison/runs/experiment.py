@@ -159,11 +159,12 @@ class Experiment:
 
     def _measurement(self, run: RunId) -> "_NetworkCurves":
         """Returns the compiled network, that of the last call where it serves."""
-        if run.program() not in self._compiled:
+        program = run.program()
+        if program not in self._compiled:
             self._compiled.clear()
             problem = self.problems[run.variant.problem]
-            self._compiled[run.program()] = _NetworkCurves(self.network(run), problem)
-        return self._compiled[run.program()]
+            self._compiled[program] = _NetworkCurves(self.network(run), problem)
+        return self._compiled[program]
 
     def _record(self, measurement: "_NetworkCurves", run: RunId, report: Report) -> Record:
         """Trains a network that may be compiled already anew, and measures it."""
@@ -183,7 +184,7 @@ class Experiment:
             learning.after(iteration, loss * unit)
             report(iteration, loss * unit)
 
-        end = train(model, x, y, self.settings.epochs, run.variant, look)
+        end = train(model, (x, y), self.settings.epochs, run.variant, look)
         end["loss"] *= unit
         learning.at_end(end["nit"], end["loss"])
         curves = measurement.curves()

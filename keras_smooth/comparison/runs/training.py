@@ -12,6 +12,7 @@ from keras_smooth.lbfgs import Status, fit_lbfgs, minimizers
 
 NUM_REPORTS = 100
 
+Data = tuple[np.ndarray, np.ndarray]  # x and y
 Report = Callable[[int, float], None]  # called with iteration and loss
 
 
@@ -36,26 +37,15 @@ def reason_missing(method: str) -> str:
 
 
 def train(
-    model: keras.Model,
-    x: np.ndarray,
-    y: np.ndarray,
-    epochs: int,
-    variant: Variant,
-    report: Report,
+    model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
     """Trains and returns success, status, message, nit, nfev, restarts and loss."""
-    if variant.method == "adam":
-        return _train_adam(model, x, y, epochs, variant.dtype, report)
-    return _train_lbfgs(model, x, y, epochs, variant.method, report)
+    function = _train_adam if variant.method == "adam" else _train_lbfgs
+    return function(model, data, epochs, variant, report)
 
 
 def _train_lbfgs(
-    model: keras.Model,
-    x: np.ndarray,
-    y: np.ndarray,
-    epochs: int,
-    method: str,
-    report: Report,
+    model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
     chunk = math.ceil(epochs / NUM_REPORTS)
     progress = keras.callbacks.LambdaCallback(
@@ -63,10 +53,9 @@ def _train_lbfgs(
     )
     result = fit_lbfgs(
         model,
-        x,
-        y,
+        *data,
         epochs=epochs,
-        method=method,
+        method=variant.method,
         tolerance=0.0,  # Every run gets the same number of iterations.
         steps_per_execution=chunk,
         callbacks=[progress],
@@ -77,12 +66,7 @@ def _train_lbfgs(
 
 
 def _train_adam(
-    model: keras.Model,
-    x: np.ndarray,
-    y: np.ndarray,
-    epochs: int,
-    dtype: str,
-    report: Report,
+    model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
     """Full-batch Adam, a chunk of steps in one call of the compiled function."""
     chunk = _divisor(epochs, math.ceil(epochs / NUM_REPORTS))
@@ -93,8 +77,8 @@ def _train_adam(
         on_epoch_end=lambda epoch, logs: report((epoch + 1) * chunk, logs["loss"])
     )
     # As a dataset: Keras would round float64 arrays to float32.
-    batch = tf.data.Dataset.from_tensors((x, y)).map(
-        lambda *pair: [tf.cast(part, dtype) for part in pair]
+    batch = tf.data.Dataset.from_tensors(data).map(
+        lambda *pair: [tf.cast(column, variant.dtype) for column in pair]
     )
     model.fit(
         batch.repeat(),

@@ -26,12 +26,3 @@ from keras_smooth.lbfgs.minimizers.methods import (
     num_pairs_of,
 )
 from keras_smooth.lbfgs.minimizers.minimizer import Minimizer
-
-__all__ = [
-    "MINIMIZERS",
-    "LeastSquares",
-    "Minimizer",
-    "check_method",
-    "needs_residuals",
-    "num_pairs_of",
-]

@@ -30,19 +30,3 @@ from keras_smooth.operations.table import (
     shapes,
     spectral,
 )
-
-__all__ = [
-    "arithmetic",
-    "control_flow",
-    "functions",
-    "gathers",
-    "identities",
-    "images",
-    "linear_algebra",
-    "products",
-    "reductions",
-    "sample_axes",
-    "selection",
-    "shapes",
-    "spectral",
-]
