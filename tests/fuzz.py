@@ -429,9 +429,15 @@ class _Curve:
 # 4. Smoothen.
 
 
+def _is_plain(part: object) -> bool:
+    """Returns whether no model in a model has a `call` of its own."""
+    inner = graph.inner(part) if graph.is_composed(part) else []
+    return not inner or graph.is_graph(part) and all(map(_is_plain, inner))
+
+
 def smoothened(made: RandomModel, report: Any, order: int) -> Outcome | None:
     """Holds what `smoothen` returns against the model, where nothing is to be replaced."""
-    if not graph.is_plain(made.model):
+    if not _is_plain(made.model):
         return None
     if order and report.inference not in ("proven", "checked"):
         return None

@@ -224,7 +224,7 @@ add(
     "ldexp",
     math.inf, _X, np.array([1, 2, 3]),
 )  # fmt: skip
-add("nextafter", None, _X, _Y)
+add("nextafter", math.inf, _X, _Y)
 add("polar", math.inf, _POSITIVE, _X)
 
 # Comparisons and what else is no number.

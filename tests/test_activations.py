@@ -149,7 +149,7 @@ def test_a_name_is_registered_once(name):
 
     another.__name__ = name
     with pytest.raises(ValueError, match=f"an activation named '{name}' already"):
-        activation_row(math.inf, 1.0, lambda x: x)(another)
+        activation_row(math.inf)(another)
     assert registry.named(name) is before and registry.row(another) is None
 
 

@@ -212,7 +212,9 @@ def test_what_is_no_text_file(tmp_path):
         with pytest.raises(ValueError, match="expected a regular file"):
             problems.load_problem(path)
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(ValueError, match="expected a regular file"):  # It would block for ever.
+    with pytest.raises(
+        ValueError, match="expected a regular file"
+    ):  # It would block for ever.
         problems.load_problem(tmp_path / "fifo")
     with pytest.raises(ValueError, match="Cannot read missing.csv: No such file"):
         problems.load_problem("missing.csv")

@@ -14,7 +14,7 @@ from layer_table import ALL, OWN_ARGUMENTS, made, parameters, stock_of, unusual
 
 import keras_smooth
 from keras_smooth import layers
-from keras_smooth.layers.arguments import installed
+from keras_smooth.layers.arguments import keras_arguments
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -119,20 +119,22 @@ def test_script_has_written_the_files():
 
 
 class _Old:
-    def __init__(self, units):
+    def __init__(self, units, activation=None, **kwargs):
         pass
 
 
 class _New(_Old):
-    def __init__(self, units, rank=None, scale=0.5):
-        pass
+    def __init__(self, units, activation=None, rank=None, *, order=2, **kwargs):
+        self.passed = keras_arguments(locals())
+        super().__init__(**self.passed)
 
 
 def test_arguments_that_an_older_keras_lacks():
-    assert installed(_New, rank=None, scale=0.5) == {}
-    assert installed(_New, units=3, scale=0.5) == {"units": 3}
+    tanh = keras.activations.tanh
+    made = _New(3, "tanh", order=1, name="a")
+    assert made.passed == {"units": 3, "activation": tanh, "name": "a"}
     with pytest.raises(TypeError, match="_New received rank=4, which Keras .* not have"):
-        installed(_New, units=3, rank=4)
+        _New(3, rank=4)
 
 
 @every_ordered_layer

@@ -1,5 +1,6 @@
 """The table of operations: jets of each kind against differences of values, in float64."""
 
+import contextlib
 import dataclasses
 import math
 import warnings
@@ -9,6 +10,7 @@ import numpy as np
 import one_sided
 import pytest
 import tensorflow as tf
+from applied_to_jets import apply
 from keras_functions import SAMPLED
 from representatives import representatives
 from richardson import derivative
@@ -16,6 +18,7 @@ from richardson import derivative
 import keras_smooth
 from keras_smooth import operations
 from keras_smooth.jet import Jet
+from keras_smooth.operations import walk, without_gradient
 
 ORDER = 4
 EYE = np.eye(3)
@@ -208,7 +211,7 @@ def along(function, xs, order):
     rng = np.random.default_rng(0)
     vs = [tf.constant(rng.normal(size=x.shape) * 0.3) for x in xs]
     jets = [Jet(x, [v[None], *[None] * (order - 1)]) for x, v in zip(xs, vs, strict=True)]
-    return keras.tree.flatten(operations.apply(function, *jets)), vs
+    return keras.tree.flatten(apply(function, *jets)), vs
 
 
 def assert_jets(function, xs, order=ORDER):
@@ -538,7 +541,7 @@ def test_a_remainder_by_truncation_has_no_breakpoint_at_0():
 # kinds without a kernel for a CPU.
 WITHOUT_A_CASE = (
     "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel "
-    "Lu NextAfter Qr QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 "
+    "Lu Qr QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 "
     "SegmentMaxV2 SegmentMinV2"
 ).split()
 
@@ -738,6 +741,84 @@ def test_tapes_are_right_as_far_as_the_rows_say(name):
         assert right_to(function, x) == known
 
 
+def operations_of_two(name):
+    """Returns operations with several inputs that have a rule, in a function of a table."""
+    function, shape = FUNCTIONS[name]
+    x = tf.constant(np.random.default_rng(1).uniform(0.15, 0.75, shape))
+    for operation in walk.all_operations(operations.trace(function, [x]).program):
+        row = operations.row(operation.type)
+        numbers = [y for y in operation.inputs if y.dtype.is_floating or y.dtype.is_complex]
+        if row and row.jet and row.program is None and len(numbers) > 1:
+            yield operation
+
+
+def test_what_tapes_leave_out_stands_in_the_rows():
+    """Of one of each kind: other settings have the same gradients."""
+    by_kind = {op.type: op for name in FUNCTIONS for op in operations_of_two(name)}
+    assert len(by_kind) > 40 and {"PadV2", "Polygamma"} <= set(by_kind)
+    told = {kind: set(operations.row(kind).no_gradient_by) for kind in by_kind}
+    measured = {}
+    for kind, operation in by_kind.items():
+        # Some have no gradient at all.
+        with contextlib.suppress(LookupError):
+            measured[kind] = set(without_gradient.measured(operation))
+    assert {kind: told[kind] for kind in measured} == measured
+
+
+# Functions of which TensorFlow has derivatives by one argument only, and both depend on x.
+LEFT_OUT_BY_TAPES = {
+    "zeta": lambda x: tf.math.zeta(x + 1.5, x + 1.0),
+    "zeta of a constant": lambda x: tf.math.zeta(x + 1.5, 2.0 + 0.0 * x),
+    "betainc": lambda x: tf.math.betainc(x + 1.0, x + 2.0, x / 4.0),
+    "in a branch": lambda x: tf.cond(
+        tf.reduce_sum(x) > 0.0, lambda: tf.math.zeta(x + 1.5, x + 1.0), lambda: x
+    ),
+    "polygamma": lambda x: tf.math.polygamma(x + 1.0, x + 1.0),
+}
+
+
+@pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
+@pytest.mark.parametrize("name", LEFT_OUT_BY_TAPES)
+def test_an_input_that_tapes_leave_out_is_told(name, engine):
+    x = np.array([[0.7], [1.3]])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            keras_smooth.derivatives(LEFT_OUT_BY_TAPES[name], x, 1, engine=engine)
+        except ValueError as error:
+            assert "is lost at" in str(error)
+            return
+    assert engine == "tape" and "engine='tape' returns them" in str(caught[-1].message)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_padding_that_moves_has_its_derivative(order):
+    """TensorFlow's gradient leaves out what it is filled with."""
+
+    def function(x):
+        filled = tf.pad(x**2, [[0, 0], [1, 1]], constant_values=0.0)
+        filling = RAW.PadV2(
+            input=x**2, paddings=[[0, 0], [0, 1]], constant_values=x[0, 0] ** 3
+        )
+        return filling + filled[:, 1:]
+
+    x = np.array([[0.7]])
+    values = keras_smooth.derivatives(function, x, order)
+    exact = {1: [[4 * 0.7, 3 * 0.7**2]], 2: [[4.0, 6 * 0.7]]}[order]
+    np.testing.assert_allclose(np.reshape(values[order], (1, 2)), exact, rtol=1e-13)
+    with pytest.warns(UserWarning, match="PadV2 .*engine='tape' returns them"):
+        keras_smooth.derivatives(function, x, order, engine="tape")
+
+
+def test_the_next_number_moves_with_x():
+    x = np.array([[0.7]])
+    for engine in ("jet", "tape"):
+        values = keras_smooth.derivatives(
+            lambda x: x * tf.math.nextafter(x, x + 1.0), x, engine=engine
+        )
+        np.testing.assert_allclose(np.ravel(values), [0.49, 1.4, 2.0], rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", AT_ZERO)
 def test_tapes_are_right_as_far_as_the_rows_say_at_zero(kind):
     function, x = AT_ZERO[kind][0], tf.constant(AT_ZERO[kind][1], tf.float64)
@@ -912,7 +993,7 @@ def test_settings_that_move(name):
 
 def along32(function, x):
     v = tf.constant([1.0, 0.5, -0.5])
-    return keras.tree.flatten(operations.apply(function, Jet(x, [v[None]]))), [v]
+    return keras.tree.flatten(apply(function, Jet(x, [v[None]]))), [v]
 
 
 def test_what_a_variable_keeps_goes_through_tapes():

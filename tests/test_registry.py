@@ -50,21 +50,6 @@ def test_joints_of_activation(name):
         assert measured == registry.smoothness(case.function), joint
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_slope_of_activation_at_zero(name):
-    case = ACTIVATIONS[name]
-    slope = registry.slope_at_zero(case.function)
-    if case.row.mixes:
-        assert slope is None
-        return
-    left, right = (one_sided.limits(case.along, 0.0, side, 1) for side in (-1, 1))
-    if slope is None:
-        assert one_sided.smoothness(case.along, [0.0], 1) < 1
-    else:
-        # Chebyshev's error in a derivative, as in one_sided.
-        np.testing.assert_allclose([left[1], right[1]], slope, atol=1e-8)
-
-
 def test_every_activation_of_keras_and_of_this_package_has_a_row():
     of_keras = [
         getattr(keras.activations, name) for name in dir(keras.activations)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from activation_cases import ACTIVATIONS
+from applied_to_jets import apply
 from keras import layers, ops
 from representatives import representatives
 
@@ -228,7 +229,7 @@ def calling(layer):
 
 
 def carrying(layer):
-    return lambda *xs: operations.apply(layer, list(xs) if len(xs) > 1 else xs[0])
+    return lambda *xs: apply(layer, list(xs) if len(xs) > 1 else xs[0])
 
 
 def moved(x, s, order):
@@ -275,7 +276,7 @@ def test_activation_to_order_4(name, rng):
     case, (x,) = ACTIVATIONS[name], random_jets(rng, [(4,)], 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        y = operations.apply(case.function, x)
+        y = apply(case.function, x)
     if case.row.mixes:
         assert_agrees(y, reference_of(case), [x], 4)
     else:
@@ -290,7 +291,7 @@ RECOMMENDED = [name for name, case in ACTIVATIONS.items() if case.row.recommende
 def test_activation_to_order_6(name, rng):
     case = ACTIVATIONS[name]
     assert_each_order_is_the_derivative_of_the_last(
-        lambda x: operations.apply(case.function, x),
+        lambda x: apply(case.function, x),
         reference_of(case),
         random_jets(rng, [(4,)], 6),
     )
@@ -350,7 +351,7 @@ def test_upsampling_interpolates_every_entry(interpolation, rng):
         for kind in (keras_smooth.layers.UpSampling2D, layers.UpSampling2D)
     )
     (x,) = random_jets(rng, [(3, 3, 2)], order=6)
-    exact, found = operations.apply(ours, x), operations.apply(theirs, x)
+    exact, found = apply(ours, x), apply(theirs, x)
     for k in range(1, 7):
         # Keras' layer rounds to float32, which has 7 digits.
         np.testing.assert_allclose(found.entry(k), exact.entry(k), atol=1e-5)
@@ -361,7 +362,7 @@ def test_multi_head_attention_to_order_6(rng):
     (x,) = random_jets(rng, [(3, 4)], order=6)
     layer(x.primal, x.primal)
     assert_each_order_is_the_derivative_of_the_last(
-        lambda x: operations.apply(layer, x, x), lambda x: layer(x, x), [x]
+        lambda x: apply(layer, x, x), lambda x: layer(x, x), [x]
     )
 
 
@@ -376,9 +377,7 @@ def test_collapsed_layer_is_the_sum_over_directions(name, rng):
         Jet(x.primal, [x.series[0], tf.reduce_sum(x.series[1], 0, keepdims=True)], True)
         for x in xs
     ]
-    full, total = (
-        operations.apply(layer, zs if len(zs) > 1 else zs[0]) for zs in (xs, collapsed)
-    )
+    full, total = (apply(layer, zs if len(zs) > 1 else zs[0]) for zs in (xs, collapsed))
     np.testing.assert_allclose(total.entry(1), full.entry(1), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(
         total.entry(2)[0], np.sum(full.entry(2), axis=0), rtol=1e-10, atol=1e-10
@@ -413,9 +412,7 @@ def test_sums_of_weighted_directions(name, order, rng):
         )
         for x in xs
     ]
-    full, sums = (
-        operations.apply(layer, zs if len(zs) > 1 else zs[0]) for zs in (xs, summed)
-    )
+    full, sums = (apply(layer, zs if len(zs) > 1 else zs[0]) for zs in (xs, summed))
     for k in range(1, order):
         np.testing.assert_allclose(sums.entry(k), full.entry(k), rtol=1e-12, atol=1e-12)
     exact = np.tensordot(WEIGHTS, full.entry(order), 1)
@@ -437,7 +434,7 @@ def test_layer_normalization_is_exact_where_tapes_are_not(axis, rng):
     layer(xs[0].primal)
     randomize(layer)
     scale, shift = np.asarray(layer.gamma), np.asarray(layer.beta)
-    y = operations.apply(layer, xs[0])
+    y = apply(layer, xs[0])
     np.testing.assert_allclose(y.primal, layer(xs[0].primal), rtol=1e-12)
     assert_agrees(
         y, lambda x: _normalized(x, axis, scale, shift, layer.epsilon), xs, order=3
@@ -456,7 +453,7 @@ def test_group_normalization(rng):
         groups = _normalized(groups, (1, 3), 1.0, 0.0, layer.epsilon)
         return tf.reshape(groups, (-1, 3, 4)) * scale + shift
 
-    y = operations.apply(layer, xs[0])
+    y = apply(layer, xs[0])
     np.testing.assert_allclose(y.primal, layer(xs[0].primal), rtol=1e-12)
     assert_agrees(y, function, xs, order=3)
 
@@ -467,17 +464,15 @@ def test_multi_head_attention(causal, rng):
     xs = random_jets(rng, [(3, 4)], order=2)
     arguments = {"use_causal_mask": True} if causal else {}
     layer(xs[0].primal, xs[0].primal)
-    y = operations.apply(layer, xs[0], xs[0], **arguments)
+    y = apply(layer, xs[0], xs[0], **arguments)
     assert_agrees(y, lambda x: layer(x, x, **arguments), xs, order=2)
 
 
 def test_embedding_of_constants_and_of_jets(rng):
     layer = float64(lambda: layers.Embedding(5, 3))
-    assert operations.apply(layer, tf.constant([[1, 2]])).shape == (1, 2, 3)
+    assert apply(layer, tf.constant([[1, 2]])).shape == (1, 2, 3)
     # A number of a row is an integer: nothing moves behind it.
-    assert not isinstance(
-        operations.apply(layer, random_jets(rng, [(2,)], order=1)[0]), Jet
-    )
+    assert not isinstance(apply(layer, random_jets(rng, [(2,)], order=1)[0]), Jet)
 
 
 def functional(function, *shapes):
@@ -542,7 +537,7 @@ def test_layer_normalization_as_an_operation_with_a_scale(axis, rng):
         lambda x: ops.layer_normalization(x, scale, shift, axis=axis, epsilon=0.01), (3, 4)
     )
     (x,) = random_jets(rng, [(3, 4)], order=2)
-    y = operations.apply(model, x)
+    y = apply(model, x)
     assert_agrees(y, lambda x: _normalized(x, axis, scale, shift, 0.01), [x], order=2)
 
 
@@ -562,7 +557,7 @@ def test_call_with_arguments(name, rng):
     function, *shapes = CALLS[name]
     model = functional(function, *shapes)
     (x,) = random_jets(rng, shapes, order=2)
-    assert_agrees(operations.apply(model, x), model, [x], order=2)
+    assert_agrees(apply(model, x), model, [x], order=2)
 
 
 MIXING = {
@@ -639,7 +634,7 @@ def test_the_walk_leaves_the_model_as_it_is(rng):
     model = functional(_branches, (3,))
     nodes = [layer.name for layer in model.layers]
     output = model.layers[-1].output
-    operations.apply(model, random_jets(rng, [(3,)], order=1)[0])
+    apply(model, random_jets(rng, [(3,)], order=1)[0])
     assert [layer.name for layer in model.layers] == nodes
     assert model.layers[-1].output is output
 
@@ -653,7 +648,7 @@ def test_masks_go_with_jets(rng):
     model = float64(make)
     x = random_jets(rng, [(3, 2)], order=2)[0]
     x = Jet(tf.concat([x.primal[:, :2], tf.zeros((2, 1, 2), x.dtype)], axis=1), x.series)
-    assert_agrees(operations.apply(model, x), model, [x], order=2)
+    assert_agrees(apply(model, x), model, [x], order=2)
 
 
 def test_subclassed_model(rng):
@@ -668,7 +663,7 @@ def test_subclassed_model(rng):
     model = Own()
     xs = random_jets(rng, [(3,)], order=3)
     model(xs[0].primal)
-    assert_agrees(operations.apply(model, xs[0]), model, xs, order=3)
+    assert_agrees(apply(model, xs[0]), model, xs, order=3)
 
 
 def test_register_jet_rule_for_a_layer_and_a_function(rng):
@@ -684,7 +679,7 @@ def test_register_jet_rule_for_a_layer_and_a_function(rng):
     xs = random_jets(rng, [(3,)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        y = operations.apply(cubed, operations.apply(Doubled(dtype="float64"), xs[0]))
+        y = apply(cubed, apply(Doubled(dtype="float64"), xs[0]))
     assert_agrees(y, lambda x: cubed(2.0 * x), xs)
 
 
@@ -700,7 +695,7 @@ def test_register_jet_rule_for_an_operation(rng):
     try:
         model = functional(lambda x: ops.tan(0.3 * x) + x, (3,))
         (x,) = random_jets(rng, [(3,)], order=3)
-        assert_agrees(operations.apply(model, x), model, [x], order=3)
+        assert_agrees(apply(model, x), model, [x], order=3)
     finally:
         operations.rows.add_column("Tan", jet=before)
     assert taken == ["Tan"]

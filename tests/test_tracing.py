@@ -3,9 +3,11 @@
 import functools
 import logging
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_smooth
 from keras_smooth.models.tracing import traced
 
 
@@ -32,3 +34,18 @@ def test_each_counts_alone(caplog):
 def test_tensorflow_itself_counts_them_together(caplog):
     # If it no longer does, `traced` is not needed.
     assert _warnings(functools.partial(tf.function, autograph=False), caplog)
+
+
+def test_what_cannot_be_traced_is_tried_once_in_a_call():
+    tried = []
+
+    def decides(x):
+        if tf.is_symbolic_tensor(x):
+            tried.append(x.shape)
+        return tf.sin(x) if x[0, 0] > 0 else x
+
+    x = np.linspace(0.5, 1.0, 4)[:, None]
+    with pytest.warns(UserWarning, match="cannot trace it"):
+        _, dy, _ = keras_smooth.derivatives(decides, x, 2)
+    np.testing.assert_allclose(dy, np.cos(x), rtol=1e-15)
+    assert len(tried) == 1

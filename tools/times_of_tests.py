@@ -44,7 +44,7 @@ GROUPS = {
     ),
     "activations and layers": (
         "activations exact_layers layers initializers",
-        "Keras' signatures, outputs and weights; classes, slopes, saving",
+        "Keras' signatures, outputs and weights; classes, saving",
     ),
     "audit and smoothen": (
         "audit* smoothing sweep",

@@ -18,8 +18,6 @@ from layer_arguments import annotation, keras_version, text
 FOLDER = Path(__file__).parents[1] / "keras_smooth" / "layers"
 # The Keras whose signatures are in the files.
 KERAS = "3.15"
-# Arguments that Keras 3.10, the oldest that is supported, does not have.
-NEWER = ("gptq_unpacked_column_size", "output_padding", "quantization_config")
 _WIDTH = 92
 
 
@@ -226,9 +224,7 @@ class {name}(keras.layers.{name}):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-{passed}
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, {activations})
 
     def get_config(self) -> dict:
@@ -274,9 +270,7 @@ class Smooth{name}(keras.layers.{name}):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-{passed}
-        )
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: {inputs}) -> tf.Tensor:
@@ -297,12 +291,10 @@ def files() -> dict[str, str]:
 def _ordered_file(file: str, rows: list[Layer]) -> str:
     body = "".join(_filled(_ORDERED, row, activations=_functions(row)) for row in rows)
     imports = [
-        "from keras_smooth import activations",
+        "from keras_smooth.layers.arguments import keras_arguments",
         "from keras_smooth.layers.order import checked_order",
         "from keras_smooth.layers.table import ordered",
     ]
-    if "installed(" in body:
-        imports.insert(1, "from keras_smooth.layers.arguments import installed")
     return _head(file, imports, body) + body
 
 
@@ -324,6 +316,7 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
     )
     names = ", ".join(sorted(["checked_sharpness", *calls.values()]))
     imports = [
+        "from keras_smooth.layers.arguments import keras_arguments",
         f"from keras_smooth.layers.smooth_maximum import {names}",
         "from keras_smooth.layers.table import smooth_form_of",
     ]
@@ -357,16 +350,12 @@ def _filled(template: str, row: Layer, **more: str) -> str:
         example_input=example_input,
         example_shape=shape,
         parameters="\n".join(_parameter(each) for each in parameters.values()),
-        passed=_passed(row.name, list(parameters)),
         **more,
     )
     # A layer without arguments of its own.
-    return (
-        filled.replace("Args:\n\n", "Args:\n")
-        .replace("self,\n\n        *", "self,\n        *")
-        .replace("super().__init__(\n            **kwargs,\n        )",
-                 "super().__init__(**kwargs)")
-    )  # fmt: skip
+    return filled.replace("Args:\n\n", "Args:\n").replace(
+        "self,\n\n        *", "self,\n        *"
+    )
 
 
 def _example(row: Layer) -> tuple[tuple, str]:
@@ -396,30 +385,6 @@ def _parameter(parameter: inspect.Parameter) -> str:
 
 def _literal(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
-def _passed(name: str, parameters: list[str]) -> str:
-    """Returns the arguments that are handed to Keras' layer, one a line."""
-    newer = [key for key in parameters if key in NEWER]
-    lines = [f"{key}={_value(key)}" for key in parameters if key not in NEWER]
-    if newer:
-        both = ", ".join(f"{key}={key}" for key in newer)
-        lines.append(f"**installed({name}, {both})")
-    lines.append("**kwargs")
-    return "\n".join(_broken(line) for line in lines)
-
-
-def _broken(line: str) -> str:
-    whole = f"            {line},"
-    if len(whole) <= _WIDTH:
-        return whole
-    call, _, rest = line.rstrip(")").partition("(")
-    inner = ",\n".join(f"                {part}" for part in rest.split(", "))
-    return f"            {call}(\n{inner},\n            ),"
-
-
-def _value(key: str) -> str:
-    return f"activations.get({key})" if key in _KEYS else key
 
 
 _KEYS = ("activation", "recurrent_activation")

@@ -15,11 +15,7 @@ def _positive(name: str, value: float) -> float:
     return finite_number(f"`{name}`", value, 0.0, above=True)
 
 
-@activation_row(
-    math.inf,
-    lambda w0=1.0: w0,
-    examples=({}, {"w0": 3.0}),
-)
+@activation_row(math.inf, examples=({}, {"w0": 3.0}))
 def sin(x: Any, w0: float = 1.0) -> Any:
     """Sine with angular frequency `w0`: f(x) = sin(w0 x).
 
@@ -44,11 +40,7 @@ def sin(x: Any, w0: float = 1.0) -> Any:
     return ops.sin(w0 * ops.convert_to_tensor(x))
 
 
-@activation_row(
-    math.inf,
-    1.0,
-    examples=({}, {"a": 2.0}),
-)
+@activation_row(math.inf, examples=({}, {"a": 2.0}))
 def snake(x: Any, a: float = 1.0) -> Any:
     """Snake, a line with a ripple: f(x) = x + sin(a x)^2 / a.
 
@@ -77,7 +69,7 @@ def snake(x: Any, a: float = 1.0) -> Any:
     return x + ops.square(ops.sin(a * x)) / a
 
 
-@activation_row(math.inf, 0.5)
+@activation_row(math.inf)
 def shifted_softplus(x: Any) -> Any:
     """Softplus through the origin: f(x) = log(1 + exp(x)) - log(2).
 
@@ -99,7 +91,7 @@ def shifted_softplus(x: Any) -> Any:
     return ops.softplus(x) - math.log(2.0)
 
 
-@activation_row(math.inf, 0.5, examples=({}, {"sharpness": 5.0}))
+@activation_row(math.inf, examples=({}, {"sharpness": 5.0}))
 def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
     """Softplus with sharpness: f(x) = log(1 + exp(sharpness x)) / sharpness.
 
@@ -132,7 +124,6 @@ def sharp_softplus(x: Any, sharpness: float = 1.0) -> Any:
 
 @activation_row(
     1,
-    0.5,
     (-1.0, 1.0),
     "has a second derivative that jumps at both joints",
     examples=({}, {"beta": 2.0}),
@@ -168,7 +159,7 @@ def smelu(x: Any, beta: float = 1.0) -> Any:
     return ops.where(x <= -beta, ops.zeros_like(x), ops.where(x < beta, parabola, x))
 
 
-@activation_row(math.inf, 0.0)
+@activation_row(math.inf)
 def gaussian(x: Any) -> Any:
     """Gaussian bump: f(x) = exp(-x^2).
 
@@ -191,7 +182,7 @@ def gaussian(x: Any) -> Any:
     return ops.exp(-ops.square(x))
 
 
-@activation_row(math.inf, 1.0)
+@activation_row(math.inf)
 def centered_sigmoid(x: Any) -> Any:
     """Sigmoid through the origin with unit slope: f(x) = 4 (sigmoid(x) - 1/2).
 
@@ -215,13 +206,7 @@ def centered_sigmoid(x: Any) -> Any:
     return 2.0 * ops.tanh(0.5 * ops.convert_to_tensor(x))
 
 
-@activation_row(
-    1,
-    1.0,
-    (0.0,),
-    BEND_SOFTSIGN,
-    exact_of=keras.activations.softsign,
-)
+@activation_row(1, (0.0,), BEND_SOFTSIGN, exact_of=keras.activations.softsign)
 def softsign(x: Any) -> Any:
     """Softsign with all its derivatives: f(x) = x / (1 + abs(x)).
 
@@ -249,12 +234,7 @@ def softsign(x: Any) -> Any:
 
 
 @activation_row(
-    1,
-    1.0,
-    (0.0,),
-    BEND_0,
-    examples=({}, {"alpha": 2.0}),
-    exact_of=keras.activations.celu,
+    1, (0.0,), BEND_0, examples=({}, {"alpha": 2.0}), exact_of=keras.activations.celu
 )
 def celu(x: Any, alpha: float = 1.0) -> Any:
     """CELU with the right slope at 0: x for x > 0, else alpha (exp(x / alpha) - 1).
@@ -289,7 +269,7 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
     return ops.where(x > 0, x, alpha * ops.expm1(negative / alpha))
 
 
-@activation_row(math.inf, math.log(1.5))
+@activation_row(math.inf)
 def logish(x: Any) -> Any:
     """Logish, a smooth ramp with a dip: f(x) = x log(1 + sigmoid(x)).
 

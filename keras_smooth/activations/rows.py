@@ -13,7 +13,6 @@ EXACT_FORMS: dict[Callable, Callable] = {}
 
 def activation_row(
     smoothness: float,
-    slope: float | Callable[..., float],
     joints: Sequence[float] = (),
     reason: str = "",
     examples: Sequence[dict] = ({},),
@@ -23,7 +22,6 @@ def activation_row(
 
     Args:
         smoothness: k of the class C^k.
-        slope: f'(0), or a callable that gives it from the parameters.
         joints: Where pieces of the function meet.
         reason: What happens there.
         examples: Parameters with which the tests try it.
@@ -44,9 +42,8 @@ def activation_row(
                 f"function in {function.__module__} another name."
             )
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
-        columns: dict[str, Any] = dict(smoothness=smoothness, slope=slope)
-        columns |= dict(joints=tuple(joints), reason=reason, examples=tuple(examples))
-        registry.add(registry.Row(function, **columns))
+        columns: dict[str, Any] = dict(joints=tuple(joints), examples=tuple(examples))
+        registry.add(registry.Row(function, smoothness, reason=reason, **columns))
         registry.name(function)
         if exact_of is not None:
             EXACT_FORMS[exact_of] = function

@@ -13,7 +13,7 @@ from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
 from keras_smooth.auditing.traced import Traced, numbers_of
 from keras_smooth.models import calls, graph, references
-from keras_smooth.operations import Row, registered, rows, walk
+from keras_smooth.operations import Row, registered, rows, walk, without_gradient
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import keeps_off_its_edge
 from keras_smooth.operations.walk import State, Step
@@ -200,7 +200,7 @@ class _Reader(walk.Walk):
             for state, x in zip(step.given, operation.inputs)
         ]
         k = rows.smoothness(operation, inputs)
-        right_to = rows.tapes_right_to(operation)
+        right_to = without_gradient.tapes_right_to(operation, inputs)
         if k is None or not _is_in_table(row):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"

@@ -92,7 +92,7 @@ class Samples:
                 found.setdefault(id(step.operation), []).extend(distances)
 
         values = self.plan.traced.values(x)
-        operations.evaluate(program, values, effects=False, watch=watch)
+        operations.evaluate(program, values, watch=watch)
         return found
 
     def places(self, step: LayerStep) -> Iterator[Place]:
@@ -172,7 +172,7 @@ class Samples:
             for x, v in zip(place.moved(t), place.direction)
         ]
         values = self.plan.traced.values(jets)
-        outputs = operations.evaluate(self.plan.program, values, effects=False)
+        outputs = operations.evaluate(self.plan.program, values)
         return [
             np.concatenate([np.ravel(_array(_entry(y, k))) for y in outputs])
             for k in range(order + 1)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_smooth import operations
+from keras_smooth import operations, registry
 from keras_smooth.differentiation import rules
 from keras_smooth.models import calls, graph, own_call, references
 from keras_smooth.operations import registered
@@ -101,7 +101,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
         return own_call.call(model, structure, training)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(registered.names(model, _facts_of))
+        stack.enter_context(registry.reading.named(model, _facts_of))
         for number, part in enumerate(parts):
             within = functools.partial(_within_scope, number, arguments)
             stack.enter_context(calls.replaced(part, within))

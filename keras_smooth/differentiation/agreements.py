@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_smooth.differentiation.differences import Estimate
 from keras_smooth.models.agreement import EPSILON
 
 # A derivative is told to two digits if its differences are sure to this part of it.
@@ -68,19 +69,8 @@ class Agreement:
         return bool(self.bound <= self.limit)
 
 
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """One derivative by differences, in arrays of shape `(batch, numbers)`.
-
-    The fields are those of `differences.Estimate`.
-    """
-
-    value: np.ndarray
-    error: np.ndarray
-    rounding: np.ndarray
-    size: np.ndarray
-    variation: np.ndarray
-    steepest: np.ndarray
+class Measured(Estimate):
+    """One derivative by differences, in arrays of shape `(batch, numbers)`."""
 
     def limits(self, k: int, rounding: float) -> np.ndarray:
         """Returns the largest bounds that are accepted for numbers of an engine.

@@ -46,12 +46,10 @@ def _mapped(function: Callable, parts: tuple) -> tf.Tensor:
     specs = [tf.TensorSpec(x.shape[1:], x.dtype) for x in parts]
     # Traced for its shapes only, since XLA cannot compile the gradient of a loop over it.
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
-    signature = keras.tree.map_structure(_spec, traced.structured_outputs)
+    signature = keras.tree.map_structure(
+        lambda y: tf.TensorSpec(y.shape, y.dtype), traced.structured_outputs
+    )
     return tf.map_fn(
         lambda part: function(*part), parts, fn_output_signature=signature,
         parallel_iterations=1,
     )  # fmt: skip
-
-
-def _spec(y: Any) -> tf.TensorSpec:
-    return tf.TensorSpec(y.shape, y.dtype)

@@ -111,10 +111,7 @@ def _coefficient(word: str, value: Any, points: Points) -> Any:
         if not math.isfinite(value):
             raise ValueError(f"{word} must be finite, received {shown(value)}.")
         return float(value)
-    tensor = checked_inputs.numbers(word, value)
-    if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
-        raise TypeError(f"{word} must hold real numbers, received {tensor.dtype.name}.")
-    return tf.cast(tensor, points.dtype)
+    return checked_inputs.real_numbers(word, value, points.dtype)
 
 
 def grouped(

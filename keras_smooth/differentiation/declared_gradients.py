@@ -8,7 +8,7 @@ memory. One derivative along one direction shows whether they agree.
 import concurrent.futures
 import functools
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import keras
 import tensorflow as tf
@@ -62,19 +62,19 @@ def _changes(traces: Traces, points: Points) -> bool:
             return bool(calls.without_trace(_differs, traces, points))
         # Tapes are paused while a graph is built; another thread is eager.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            return pool.submit(_differ_at_drawn_points, traces.model, points).result()
+            return pool.submit(
+                lambda: bool(
+                    calls.without_trace(_differs, Traces(traces.model), drawn(points))
+                )
+            ).result()
     # A gradient of the user can raise any error, and may not be needed.
     except Exception:
         return False
 
 
-def _differ_at_drawn_points(model: Callable, points: Points) -> bool:
-    return bool(calls.without_trace(_differs, Traces(model), drawn(points)))
-
-
 def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
     """Returns the first operation between inputs and outputs that declares a gradient, if any."""
-    way = operations.between(traces.at(points).program, traces.moving(points))
+    way = traces.of_program(operations.between, points)
     declared = (
         operation
         for operation in way

@@ -98,18 +98,11 @@ class DerivativeModel(keras.Model):
         if (number := len(keras.tree.flatten(inputs))) > 1:
             raise ValueError(_one("input", self.model, number))
         dim = sum(math.prod(x.shape[1:]) for x in keras.tree.flatten(inputs))
+        how: dict[str, Any] = {"engine": self.engine, "training": bool(training)}
         if self.second == "laplacian" and dim > 1:
-            values = operators.with_laplacian(
-                self.model, inputs, engine=self.engine, training=bool(training)
-            )
+            values = operators.with_laplacian(self.model, inputs, **how)
         else:
-            values = operators.derivatives(
-                self.model,
-                inputs,
-                self.order,
-                engine=self.engine,
-                training=bool(training),
-            )
+            values = operators.derivatives(self.model, inputs, self.order, **how)
         number = len(keras.tree.flatten(values[0]))
         if number > 1:
             raise ValueError(_one("output", self.model, number))

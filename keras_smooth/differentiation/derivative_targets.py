@@ -1,7 +1,7 @@
 """Targets, losses and weights of derivatives: by name, and in the shapes of the outputs."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -115,12 +115,9 @@ def row_weights(loss: Any, weight: Any, target: tf.Tensor, output: tf.Tensor) ->
     weight = tf.convert_to_tensor(weight)
     if weight.shape.rank is None or _core(weight.shape):
         return weight
-    losses = _losses(loss)(tf.cast(target, output.dtype), output)
+    function = keras.losses.get(loss)
+    # That of a class averages over rows.
+    function = function.call if isinstance(function, keras.losses.Loss) else function
+    losses = function(tf.cast(target, output.dtype), output)
     rank = max(getattr(losses.shape, "rank", 1) or 1, 1)
     return _reshaped(weight, (1,) * (rank - 1))
-
-
-def _losses(loss: Any) -> Callable:
-    """Returns the function of a loss that does not average over rows."""
-    found = keras.losses.get(loss)
-    return found.call if isinstance(found, keras.losses.Loss) else found

@@ -67,7 +67,7 @@ class Estimate:
         variation: The same as the change of y over the step tells it, k! |change| / h^k:
             what a derivative that is 0 all around is small beside.
         steepest: The largest variation over all steps that are not shorter than that used.
-        step: The step that is used, in the length of the direction.
+        step: The step that is used, in the length of the direction; None of a sum of several.
     """
 
     value: np.ndarray
@@ -76,7 +76,7 @@ class Estimate:
     size: np.ndarray
     variation: np.ndarray
     steepest: np.ndarray
-    step: np.ndarray
+    step: np.ndarray | None = None
 
 
 SPREAD = ("error", "rounding", "size", "variation", "steepest")
@@ -181,7 +181,9 @@ def ladder(points: Points, directions: list[tf.Tensor]) -> np.ndarray:
     # A direction that does not move anything.
     length, most = (np.where(np.isfinite(each), each, 1.0) for each in (length, most))
     least = _LEAST * EPSILON[points.dtype.name] * least
-    length, most, least = map(_dyadic, (_MOST * length, _MOST * most, least))
+    length, most, least = (
+        2.0 ** np.round(np.log2(each)) for each in (_MOST * length, _MOST * most, least)
+    )
     longer, dense = _factors(most / length, 0), _FACTOR ** -np.arange(_DENSE)
     shorter = 1.0 / _factors(length * dense[-1] / least, 1)
     factors = np.concatenate([longer[::-1], dense, dense[-1] * shorter])
@@ -194,10 +196,6 @@ def _rows(tensor: tf.Tensor, axes: int) -> np.ndarray:
     """Returns a tensor in float64, with all axes after the first ones as one."""
     array = np.asarray(tf.cast(tensor, "float64"))
     return array.reshape(*array.shape[:axes], -1)
-
-
-def _dyadic(lengths: np.ndarray) -> np.ndarray:
-    return 2.0 ** np.round(np.log2(lengths))
 
 
 def _factors(ranges: np.ndarray, least: int) -> np.ndarray:
@@ -273,7 +271,9 @@ def _best(
     # Where y passes through 0 it is rounded as at other points.
     beside = sizes[0, 0].max(axis=(0, 1))
     rounded = scatter <= _ROUNDINGS * rounding * np.maximum(sizes.max(axis=1), beside)
-    resolved = _with_shorter(np.logical_and, rounded | (scatter <= _RESOLVED * moves))
+    resolved = rounded | (scatter <= _RESOLVED * moves)
+    # So have to be the values at the next shorter step.
+    resolved[:-1] &= resolved[1:].copy()
     # What shorter steps scatter by is there at longer ones.
     scatter = np.fmax.accumulate(scatter[::-1])[::-1]
     scatter = _DEVIATIONS * np.linalg.norm(weights) * scatter / scale
@@ -302,11 +302,6 @@ def _best(
         steepest=np.where(longer & np.isfinite(variation), variation, 0.0).max(axis=0),
         step=best(np.broadcast_to(steps, error.shape)),
     )
-
-
-def _with_shorter(combine: Callable, values: np.ndarray) -> np.ndarray:
-    """Returns what is combined from each step and the next shorter one; the last has none."""
-    return combine(values, np.concatenate([values[1:], values[-1:]]))
 
 
 def _with_contradictions(
@@ -439,20 +434,13 @@ class _Lines:
         Args:
             places: On the lines, of shape `(places, directions * batch)`.
         """
-        rows = len(self.directions[0])
-        most = self._most_rows()
-        if rows <= most:
-            number = most // rows
-            parts = [
-                self._part(places[start : start + number], slice(None))
-                for start in range(0, len(places), number)
-            ]
-        else:
-            parts = [
-                self._part(place[None], slice(start, start + most))
-                for place in places
-                for start in range(0, rows, most)
-            ]
+        rows, most = len(self.directions[0]), self._most_rows()
+        number = max(1, most // rows)
+        parts = [
+            self._part(places[first : first + number], slice(start, start + most))
+            for first in range(0, len(places), number)
+            for start in range(0, rows, most)
+        ]
         return [np.concatenate(column) for column in zip(*parts)]
 
     def _most_rows(self) -> int:

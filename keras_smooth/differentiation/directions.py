@@ -121,7 +121,7 @@ def _reduced(
     directions = [*known, *new]
     matrix = _powers(exponents, directions).astype(float)
     matrix /= np.linalg.norm(matrix, axis=0)
-    target = np.array([float(row == exponents) for row in _monomials_of(exponents)])
+    target = np.array([float(row == exponents) for row in _monomials(exponents)])
     kept = list(range(len(directions)))
     if not _spans(matrix, target):
         return None
@@ -139,10 +139,11 @@ def _spans(matrix: np.ndarray, target: np.ndarray) -> bool:
 
 
 @functools.cache
-def _monomials(dim: int, order: int) -> list[tuple[int, ...]]:
-    """Returns the exponents of all monomials of an order."""
-    axes = itertools.combinations_with_replacement(range(dim), order)
-    return [tuple(row.count(axis) for axis in range(dim)) for row in axes]
+def _monomials(exponents: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Returns the exponents of all monomials of the same order and as many numbers."""
+    axes = range(len(exponents))
+    rows = itertools.combinations_with_replacement(axes, sum(exponents))
+    return [tuple(row.count(axis) for axis in axes) for row in rows]
 
 
 def _powers(exponents: tuple[int, ...], directions: list[Direction]) -> np.ndarray:
@@ -156,20 +157,16 @@ def _powers(exponents: tuple[int, ...], directions: list[Direction]) -> np.ndarr
         math.factorial(order)
         // math.prod(map(math.factorial, monomial))
         * np.prod(steps ** np.array(monomial), axis=1)
-        for monomial in _monomials_of(exponents)
+        for monomial in _monomials(exponents)
     ]
     return np.array(rows, dtype=object).reshape(-1, len(directions))
-
-
-def _monomials_of(exponents: tuple[int, ...]) -> list[tuple[int, ...]]:
-    return _monomials(len(exponents), sum(exponents))
 
 
 def _exact_weights(
     exponents: tuple[int, ...], directions: list[Direction]
 ) -> list[Fraction]:
     """Returns the weights of the powers in a monomial, by elimination in rational numbers."""
-    target = [Fraction(row == exponents) for row in _monomials_of(exponents)]
+    target = [Fraction(row == exponents) for row in _monomials(exponents)]
     rows = [
         [*map(Fraction, row), right]
         for row, right in zip(_powers(exponents, directions), target)

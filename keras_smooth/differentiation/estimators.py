@@ -176,10 +176,7 @@ def _vectors(directions: Sequence[Steps], places: tf.Tensor, dim: int) -> tf.Ten
     steps = np.zeros((len(directions), most))
     for row, direction in enumerate(directions):
         axes[row, : len(direction)], steps[row, : len(direction)] = zip(*direction)
-    axes, steps = (
-        tf.gather(tf.constant(axes), places),
-        tf.gather(tf.constant(steps), places),
-    )
+    axes, steps = (tf.gather(tf.constant(each), places) for each in (axes, steps))
     number = places.shape[0]
     rows = tf.repeat(tf.range(number, dtype=tf.int64)[:, None], most, axis=1)
     return tf.scatter_nd(tf.stack([rows, axes], axis=-1), steps, (number, dim))

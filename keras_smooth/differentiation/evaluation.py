@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_smooth import operations
 from keras_smooth.differentiation import declared_gradients, engines, taylor
 from keras_smooth.differentiation.batches import in_batches
 from keras_smooth.differentiation.lost import LostError
@@ -86,7 +87,9 @@ class Evaluation:
     def _wrong_by_tapes(self, order: int) -> str | None:
         """Returns the place where TensorFlow's derivatives up to an order may be wrong, or None."""
         try:
-            operation = self.traces.wrong_by_tapes(self.points, order)
+            operation = self.traces.of_program(
+                operations.wrong_by_tapes, self.points, order
+            )
         # Without a trace, nothing is known.
         except NotTraceableError:
             return None
@@ -165,10 +168,9 @@ class Evaluation:
     def candidates(self) -> list["Evaluation"]:
         """Returns the evaluations by the requested engine, or for "auto" by either."""
         first = self.chosen_engine
-        names = [first]
-        if self.engine == "auto" and self._can_use_jets():
-            names = [first, "jet" if first == "tape" else "tape"]
-        return [dataclasses.replace(self, engine=name) for name in names]
+        both = [first, "jet" if first == "tape" else "tape"]
+        is_free = self.engine == "auto" and self._can_use_jets()
+        return [dataclasses.replace(self, engine=name) for name in both[: 1 + is_free]]
 
     def along_lines(self, propagate: Callable) -> tuple:
         """Returns the result with another function in place of Taylor mode along lines."""
@@ -180,7 +182,7 @@ class Evaluation:
         if not self.order or self.engine == "tape":
             return "tape"
         try:
-            right_to = self.traces.tapes_right_to(self.points)
+            right_to = self.traces.of_program(operations.tapes_right_to, self.points)
         except NotTraceableError as error:
             warn_once(
                 self.model,

@@ -10,8 +10,7 @@ import tensorflow as tf
 from keras_smooth.checks import real_array, shown
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.differentiation.tasks import names
-from keras_smooth.models import calls
-from keras_smooth.models.checked_inputs import check_callable
+from keras_smooth.models import calls, checked_inputs
 from keras_smooth.models.own_call import is_built
 
 # Arrays, or structures of them where there are several inputs or outputs.
@@ -61,7 +60,7 @@ def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
             "arrays or a function, or build and train it first."
         )
     if callable(reference):
-        check_callable(reference, "`reference`")
+        checked_inputs.check_callable(reference, "`reference`")
         entries = _of_function(reference, x, order)
     else:
         entries = _entries(reference, order)
@@ -146,10 +145,9 @@ def _needs(order: int, received: str) -> str:
 
 def _arrays(what: str, structure: Entry, array: Callable | None = None) -> Entry:
     """Returns a structure of real and finite arrays."""
-    array = array or _array
-    if _is_list_of_numbers(structure):
-        return array(what, structure)
-    return keras.tree.map_structure(lambda part: array(what, part), structure)
+    leaves = checked_inputs.flat(structure)
+    arrays = [(array or _array)(what, leaf) for leaf in leaves]
+    return checked_inputs.packed_as(structure, arrays)
 
 
 def _points(what: str, values: Any) -> np.ndarray:
@@ -157,13 +155,6 @@ def _points(what: str, values: Any) -> np.ndarray:
     name = getattr(getattr(values, "dtype", None), "name", "")
     is_held = name.startswith(("bool", "str", "bytes"))
     return np.asarray(values) if is_held else _array(what, values)
-
-
-def _is_list_of_numbers(structure: Entry) -> bool:
-    leaves = keras.tree.flatten(structure)
-    return isinstance(structure, list | tuple) and all(
-        isinstance(leaf, int | float) for leaf in leaves
-    )
 
 
 def _array(what: str, values: Any) -> np.ndarray:

@@ -56,9 +56,6 @@ def _model(model: Callable, x: Any, y: Any, rounding: float) -> Callable:
     outputs = run((x,), {})
     if any(leaf.dtype != "float64" for leaf in keras.tree.flatten(outputs)):
         raise ValueError("It returns another dtype.")
-    distance = agreement.distance(outputs, y)
-    if distance <= agreement.ROUNDINGS * rounding or (
-        distance <= agreement.allowed(run, ((x,), {}), outputs, rounding)
-    ):
+    if agreement.agrees(run, ((x,), {}), outputs, y, rounding):
         return model
     raise ValueError("It returns other values.")

@@ -16,6 +16,7 @@ from keras_smooth import operations
 from keras_smooth.differentiation.points import Points, drawn
 from keras_smooth.differentiation.traces import NotTraceableError, Traces
 from keras_smooth.jet import Jet
+from keras_smooth.models import calls
 from keras_smooth.models.agreement import EPSILON
 from keras_smooth.operations.program import layer_of
 
@@ -103,15 +104,14 @@ def _derivatives_are_apart(traced: operations.Trace, points: Points, order: int)
     """Returns whether samples that stay do not change where others move."""
     order = max(1, min(order, 2))
     masks = _masks(tf.shape(points.flat[0])[0])
-    values = list(points.flat)
-    for place, x in zip(points.places, points.moving, strict=True):
+    moving = []
+    for x in points.moving:
         moves = tf.reshape(masks, [4, -1, *[1] * (x.shape.rank - 1)])
         size = tf.random.stateless_uniform(tf.shape(x), _SEED, 0.5, 1.5)
         direction = tf.cast(moves, x.dtype) * tf.cast(size, x.dtype)
-        values[place] = Jet(x, [direction, *[None] * (order - 1)])
-    outputs = operations.evaluate(
-        traced.program, [*values, *traced.captured], effects=False
-    )
+        moving.append(Jet(x, [direction, *[None] * (order - 1)]))
+    inputs = [*points.filled(moving), *traced.captured]
+    outputs = operations.evaluate(traced.program, inputs)
     jets = [y for y in outputs if isinstance(y, Jet) and y.dtype.is_floating]
     apart = [_stay(y, k, masks) for y in jets for k in range(1, order + 1)]
     apart = [each for each in apart if each is not True]
@@ -155,7 +155,7 @@ def _alone_as_among_others(traces: Traces, points: Points) -> bool:
     """
 
     def outputs(points: Points) -> list:
-        return keras.tree.flatten(traces.call(points))
+        return keras.tree.flatten(calls.without_trace(traces.called, points.x))
 
     size = points.flat[0].shape[0]
     several, again = outputs(points), outputs(points)

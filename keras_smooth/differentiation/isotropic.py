@@ -46,7 +46,9 @@ def _icosahedron() -> Sum:
     corners = [
         np.roll([0.0, 1.0, sign * golden], shift) for sign in (1, -1) for shift in range(3)
     ]
-    return _scaled(np.array(corners), np.ones(6))
+    directions = np.array(corners)
+    # The sum is 1 for a unit vector, such as the first one.
+    return directions, np.full(6, 1 / (np.ones(6) @ directions[:, 0] ** 4))
 
 
 def _signs(dim: int) -> Sum:
@@ -111,9 +113,3 @@ def _lines(directions: np.ndarray) -> np.ndarray:
 
 def _samples(dim: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(dim, 12))
-
-
-def _scaled(directions: np.ndarray, weights: np.ndarray) -> Sum:
-    """Returns weights in proportion to some, of which the sum is |k|^4."""
-    k = np.eye(directions.shape[1])[0]
-    return directions, weights / (weights @ (directions @ k) ** 4)

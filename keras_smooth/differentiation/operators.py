@@ -252,11 +252,7 @@ def hessian(
 
 
 def with_laplacian(
-    model: Callable,
-    x: Any,
-    *,
-    engine: str = "auto",
-    training: bool = False,
+    model: Callable, x: Any, *, engine: str = "auto", training: bool = False
 ) -> tuple:
     """Returns y, y' and the Laplacian together, for one input."""
     points = checked_points(model, x)

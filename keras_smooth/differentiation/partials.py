@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.differentiation import engines, tasks
+from keras_smooth.differentiation import engines, passes, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.multi_indices import (
     Axes,
@@ -14,7 +14,6 @@ from keras_smooth.differentiation.multi_indices import (
     axes_of,
     checked_which,
 )
-from keras_smooth.differentiation.passes import Form, passes_for
 from keras_smooth.differentiation.points import checked_points
 from keras_smooth.differentiation.results import result
 from keras_smooth.differentiation.verification import with_verification_of
@@ -101,17 +100,13 @@ def _evaluation(
     engines.checked_derivatives(order, engine, 1, "The highest order in `which`")
     points, axes, indices = axes.restricted(points, indices)
     _, *distinct = _distinct(indices)
-    task = tasks.forms(_forms(distinct), list(map(axes.word, distinct)), axes.dim)
+    task = tasks.forms(passes.partials(distinct), list(map(axes.word, distinct)), axes.dim)
     return Evaluation(task, model, points, engine, batch_size), axes, indices
 
 
 def _distinct(indices: list[MultiIndex]) -> list[MultiIndex]:
     """Returns the distinct multi-indices, that of y first."""
     return list(dict.fromkeys([(), *indices]))
-
-
-def _forms(indices: list[MultiIndex]) -> tuple[Form, ...]:
-    return tuple(((index, 1.0),) for index in indices)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -151,10 +146,10 @@ def plan(
     """
     evaluation, axes, which = _evaluation(model, x, which, names, engine, None)
     _, *distinct = _distinct(which)
-    passes = passes_for(axes.dim, _forms(distinct))
+    planned = passes.passes_for(axes.dim, passes.partials(distinct))
     rows = [
         (_direction(axes, steps), each.order, number)
-        for number, each in enumerate(passes.passes, 1)
+        for number, each in enumerate(planned.passes, 1)
         for steps in each.directions
     ]
     directions, orders, numbers = zip(*rows)
@@ -164,7 +159,7 @@ def plan(
         directions=directions,
         orders=orders,
         passes=numbers,
-        num_values=passes.num_entries,
+        num_values=planned.num_entries,
     )
 
 
@@ -212,12 +207,7 @@ class Plan(ShownAsTable):
         return Table(
             title=self._title().capitalize(),
             head=("direction", "order", "pass"),
-            rows=[
-                (direction, str(order), str(number))
-                for direction, order, number in zip(
-                    self.directions, self.orders, self.passes
-                )
-            ],
+            rows=list(zip(self.directions, map(str, self.orders), map(str, self.passes))),
         )
 
 

@@ -95,7 +95,12 @@ class Passes:
 def all_partials(dim: int, order: int) -> Passes:
     """Returns the passes for all partial derivatives up to an order."""
     indices = [index for k in range(1, order + 1) for index in of_order(dim, k)]
-    return passes_for(dim, tuple(((index, 1.0),) for index in indices))
+    return passes_for(dim, partials(indices))
+
+
+def partials(indices: Iterable[MultiIndex]) -> tuple[Form, ...]:
+    """Returns the form of each of some partial derivatives."""
+    return tuple(((index, 1.0),) for index in indices)
 
 
 @functools.lru_cache(maxsize=64)

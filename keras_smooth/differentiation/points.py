@@ -71,12 +71,16 @@ class Points:
             return dict(zip(self.keys, values, strict=True))
         return list(values)
 
-    def whole(self, values: Sequence) -> Any:
-        """Returns the model's argument with other values of the moving inputs."""
+    def filled(self, values: Sequence) -> list:
+        """Returns the flat inputs with other values of those that move."""
         flat = list(self.flat)
         for place, value in zip(self.places, values, strict=True):
             flat[place] = value
-        return keras.tree.pack_sequence_as(self.x, flat)
+        return flat
+
+    def whole(self, values: Sequence) -> Any:
+        """Returns the model's argument with other values of the moving inputs."""
+        return keras.tree.pack_sequence_as(self.x, self.filled(values))
 
     def at(self, flat: Sequence[tf.Tensor]) -> "Points":
         """Returns the same inputs for other samples."""
@@ -90,10 +94,6 @@ class Points:
             keys=None if self.keys is None else tuple(self.keys[i] for i in some),
             names=tuple(self.names[i] for i in some),
         )
-
-    def rows(self, some: slice) -> "Points":
-        """Returns some of the samples."""
-        return self.at([tensor[some] for tensor in self.flat])
 
 
 def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
@@ -118,7 +118,7 @@ def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
     nested = checked_inputs.is_structure(x)
     names = [inputs[place].name for place in places]
     return Points(
-        x=keras.tree.pack_sequence_as(x, tensors) if nested else tensors[0],
+        x=checked_inputs.packed_as(x, tensors),
         places=places,
         keys=tuple(names) if isinstance(x, dict) else None,
         single=not nested or isinstance(wrt, (str, int)),
@@ -184,10 +184,7 @@ def checked_directions(
 
 
 def _direction(name: str, word: str, x: tf.Tensor, direction: Any) -> tf.Tensor:
-    direction = checked_inputs.numbers(name, direction)
-    if not (direction.dtype.is_floating or direction.dtype.is_integer):
-        raise TypeError(f"{name} must hold real numbers, received {direction.dtype.name}.")
-    direction = tf.cast(direction, x.dtype)
+    direction = checked_inputs.real_numbers(name, direction, x.dtype)
     if direction.shape.is_compatible_with(x.shape):
         return direction
     if not direction.shape.is_compatible_with(x.shape[1:]):

@@ -14,12 +14,6 @@ from keras_smooth.operations import rows
 from keras_smooth.operations.registered import Facts
 
 _rules: dict[Any, Callable] = {}
-_versions: list[None] = []
-
-
-def version() -> int:
-    """Returns a number that changes with each rule that is registered."""
-    return len(_versions)
 
 
 def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
@@ -60,7 +54,7 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
         registry.check_subject(subject)
     if not callable(rule) or isinstance(rule, type | keras.layers.Layer):
         raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
-    _versions.append(None)
+    registry.rows.changed()
     if isinstance(subject, str):
         # The other columns of the row stay.
         rows.add_column(subject, jet=_unframed(rule), exact=False, program=None)

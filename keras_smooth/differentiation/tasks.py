@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from keras_smooth.differentiation import engines, taped_partials, tapes, taylor
-from keras_smooth.differentiation.passes import Form, passes_for
+from keras_smooth.differentiation.multi_indices import of_order
+from keras_smooth.differentiation.passes import Form, partials, passes_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,7 @@ def laplacian(dim: int, slopes: bool = False) -> Task:
         Monte Carlo with forward Laplacian", Nature Machine Intelligence 6; Dangel et
         al., 2025, "Collapsing Taylor mode automatic differentiation".
     """
-    first = [(((axis,), 1.0),) for axis in range(dim if slopes else 0)]
+    first = partials(of_order(dim, 1)) if slopes else ()
     sum_of_second = tuple(((axis, axis), 1.0) for axis in range(dim))
     words = [*(f"by {axis}" for axis in range(len(first))), "laplacian"]
     return forms([*first, sum_of_second], words, dim, jets)

@@ -16,6 +16,7 @@ from keras_smooth.differentiation.passes import Form, Passes, Term, all_partials
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import written_out
 from keras_smooth.jet.entries import total
 from keras_smooth.jet.frame import tail
 
@@ -52,13 +53,9 @@ def propagate(
         Jet(x, [v, *[None] * (order - 1)], sums is not None, weights=weights)
         for x, v in zip(points.moving, directions, strict=True)
     ]
-    values = list(points.flat)
-    for place, jet in zip(points.places, jets, strict=True):
-        values[place] = jet
-    outputs = operations.evaluate(
-        traced.program, [*values, *traced.captured], effects=False
-    )
-    reached = operations.reached(traced.program, traces.moving(points))
+    inputs = [*points.filled(jets), *traced.captured]
+    outputs = operations.evaluate(traced.program, inputs)
+    reached = traces.of_program(operations.reached, points)
 
     def complete(leaf: Any, reaches: bool) -> Any:
         if isinstance(leaf, Jet) and leaf.dtype.is_floating:
@@ -67,14 +64,10 @@ def propagate(
             cause = "its output is rounded or counted on the way from x"
             raise LostError(lost(traces.model, 1, cause))
         # No path leads from x to it.
-        return jets[0].like(leaf, [_zeros(directions, leaf), *[None] * (order - 1)])
+        nothing = written_out(leaf, None, directions[0].shape[0])
+        return jets[0].like(leaf, [nothing, *[None] * (order - 1)])
 
     return traced.packed(list(map(complete, outputs, reached)))
-
-
-def _zeros(directions: list[tf.Tensor], primal: tf.Tensor) -> tf.Tensor:
-    lead = tf.shape(directions[0])[:1]
-    return tf.zeros(tf.concat([lead, tf.shape(primal)], axis=0), primal.dtype)
 
 
 def derivatives(propagate: Callable, points: Points, *, order: int) -> tuple:
@@ -129,7 +122,11 @@ def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
 def along(propagate: Callable, points: Points, *directions: tf.Tensor, order: int) -> tuple:
     """Returns y and its derivatives along one direction for each sample."""
     y = propagate(points, [v[None] for v in directions], order)
-    return _primal(y), *(_single(y, k) for k in range(1, order + 1))
+
+    def derivative(k: int) -> Any:
+        return keras.tree.map_structure(lambda jet: jet.entry(k)[0], y)
+
+    return _primal(y), *map(derivative, range(1, order + 1))
 
 
 def along_each(
@@ -169,11 +166,6 @@ def hessian_vector_product(
 
 def _primal(y: Any) -> Any:
     return keras.tree.map_structure(lambda jet: jet.primal, y)
-
-
-def _single(y: Any, k: int) -> Any:
-    """Returns entry k of jets with one direction."""
-    return keras.tree.map_structure(lambda jet: jet.entry(k)[0], y)
 
 
 def _rays(directions: np.ndarray | tf.Tensor, points: Points) -> list[tf.Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth import operations
+from keras_smooth import operations, registry
 from keras_smooth.differentiation import rules
 from keras_smooth.differentiation.points import Points
 from keras_smooth.models import calls, own_call
@@ -18,7 +18,6 @@ from keras_smooth.models.tracing import (
     PYTHON_DECIDES,
     computes_with_values,
 )
-from keras_smooth.operations import registered
 
 # Tracing costs as much as derivatives at some hundred points.
 _kept: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -26,7 +25,16 @@ _MOST_KEPT = 8
 
 
 class NotTraceableError(ValueError):
-    """An error that says that TensorFlow cannot trace a model."""
+    """An error that says that TensorFlow cannot trace a model.
+
+    Args:
+        reason: Why.
+        hides_values: Whether Python computes with values, as NumPy does, unseen by tapes.
+    """
+
+    def __init__(self, reason: str, hides_values: bool = False) -> None:
+        super().__init__(reason)
+        self.hides_values = hides_values
 
 
 @dataclasses.dataclass
@@ -42,7 +50,7 @@ class Traces:
     training: bool = False
 
     def __post_init__(self) -> None:
-        self._known: dict[tuple, operations.Trace] = {}
+        self._known: dict[tuple, Any] = {}
 
     @property
     def name(self) -> str:
@@ -58,8 +66,15 @@ class Traces:
         """
         key = tuple((tuple(x.shape), x.dtype) for x in points.flat)
         if key not in self._known:
-            self._known[key] = self._kept_or_traced(points, key)
-        return self._known[key]
+            try:
+                self._known[key] = self._kept_or_traced(points, key)
+            # Of an error the frames, with the tensors in them, would live as long as this.
+            except NotTraceableError as error:
+                self._known[key] = str(error), error.hides_values
+        known = self._known[key]
+        if isinstance(known, tuple):
+            raise NotTraceableError(*known)
+        return known
 
     def _kept_or_traced(self, points: Points, key: tuple) -> operations.Trace:
         """Returns a kept trace if the model is known to compute the same, or a new one."""
@@ -67,7 +82,7 @@ class Traces:
         if known is None:
             return self._traced(points)
         outline = keras.tree.map_structure(lambda x: None, points.x)
-        key = (known, self.training, rules.version(), key, repr(outline))
+        key = (known, self.training, registry.rows.version(), key, repr(outline))
         kept = _kept.setdefault(self.model, {})
         if key not in kept:
             for old in list(kept)[: max(0, len(kept) + 1 - _MOST_KEPT)]:
@@ -83,13 +98,8 @@ class Traces:
         try:
             self.at(points)
         except NotTraceableError as error:
-            cause = error.__cause__
-            return isinstance(cause, Exception) and computes_with_values(cause)
+            return error.hides_values
         return False
-
-    def call(self, points: Points) -> Any:
-        """Returns the output of the model, without side effects."""
-        return calls.without_trace(self.called, points.x)
 
     def called(self, x: Any) -> Any:
         """Calls the model."""
@@ -101,7 +111,7 @@ class Traces:
             return own_call.call(model, x, self.training)
 
         try:
-            with registered.names(self.model, rules.rule_of) as model:
+            with registry.reading.named(self.model, rules.rule_of) as model:
                 traced = calls.without_trace(operations.trace, function, points.flat)
         # Tracing can raise any error.
         except Exception as error:
@@ -113,7 +123,8 @@ class Traces:
                 raise TypeError(PYTHON_COMPUTES) from error
             first = str(error).strip().partition("\n")[0]
             raise NotTraceableError(
-                f"TensorFlow cannot trace it ({type(error).__name__}: {first})"
+                f"TensorFlow cannot trace it ({type(error).__name__}: {first})",
+                computes_with_values(error),
             ) from error
         moving = [*[True] * len(points.flat), *[False] * len(traced.captured)]
         if operations.kept_in_variables(traced.program, moving) is not None:
@@ -126,22 +137,22 @@ class Traces:
         inputs = [place in points.places for place in range(len(points.flat))]
         return [*inputs, *[False] * len(captured)]
 
+    def of_program(self, function: Callable, points: Points, *arguments: Any) -> Any:
+        """Returns a function of the program, and of which of its inputs move.
+
+        Args:
+            function: Such as `operations.between`.
+            points: The inputs.
+            *arguments: Further ones of the function.
+        """
+        return function(self.at(points).program, self.moving(points), *arguments)
+
     def reached(self, points: Points) -> list[bool]:
         """Returns for each output whether the inputs that move lead to it."""
-        traced = self.at(points)
-        reached = operations.reached(traced.program, self.moving(points))
-        return [reached[place] for place in traced.places if place >= 0]
+        reached = self.of_program(operations.reached, points)
+        return [reached[place] for place in self.at(points).places if place >= 0]
 
     def has_loops(self, points: Points) -> bool:
         """Returns whether a loop is on the way from inputs to outputs."""
-        way = operations.between(self.at(points).program, self.moving(points))
+        way = self.of_program(operations.between, points)
         return any("While" in operation.type for operation in way)
-
-    def tapes_right_to(self, points: Points) -> float:
-        """Returns the order up to which TensorFlow's derivatives with respect to some inputs are right."""
-        return operations.tapes_right_to(self.at(points).program, self.moving(points))
-
-    def wrong_by_tapes(self, points: Points, order: int) -> tf.Operation | None:
-        """Returns an operation whose derivatives may be wrong in TensorFlow, if any."""
-        program = self.at(points).program
-        return operations.wrong_by_tapes(program, self.moving(points), order)

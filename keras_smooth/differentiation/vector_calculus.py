@@ -11,6 +11,8 @@ from keras_smooth.checks import shown
 from keras_smooth.differentiation import estimators, tasks
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.linear_operators import laplacian
+from keras_smooth.differentiation.multi_indices import of_order
+from keras_smooth.differentiation.passes import partials
 from keras_smooth.differentiation.points import Points, checked_directions, checked_points
 from keras_smooth.differentiation.results import in_place_of_y, last, result
 from keras_smooth.differentiation.verification import with_verification
@@ -347,8 +349,8 @@ def _first_partials(
 ) -> tuple:
     """Returns y, a vector field, and its derivatives with respect to each number of x."""
     dim = sum(points.dims)
-    forms = [(((axis,), 1.0),) for axis in range(dim)]
-    task = tasks.forms(forms, [f"by {axis}" for axis in range(dim)], dim, tasks.jets)
+    words = [f"by {axis}" for axis in range(dim)]
+    task = tasks.forms(partials(of_order(dim, 1)), words, dim, tasks.jets)
     values = result(Evaluation(task, model, points, engine, batch_size), verify)
     _check_field(values[0], points)
     return values

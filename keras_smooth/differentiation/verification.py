@@ -67,13 +67,13 @@ class Verification(ShownAsTable):
         raise KeyError(name)
 
     def __repr__(self) -> str:
-        found = (f"{row.name} to {row.bound:.1e}" for row in self.agreements if row.ok)
-        refused = (
-            f"{row.name} {_verdict(row, self.dtype)}"
-            for row in self.agreements
-            if not row.ok
+        rows = sorted(self.agreements, key=lambda row: not row.ok)
+        words = (
+            f"{row.name} "
+            + (f"to {row.bound:.1e}" if row.ok else _verdict(row, self.dtype))
+            for row in rows
         )
-        return f"<Verification: {self._ways()}: {', '.join([*found, *refused])}>"
+        return f"<Verification: {self._ways()}: {', '.join(words)}>"
 
     def _ways(self) -> str:
         return (

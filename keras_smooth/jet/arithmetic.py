@@ -118,8 +118,7 @@ class Jet:
         """
         if self.dtype == dtype:
             return self
-        series = [None if value is None else tf.cast(value, dtype) for value in self.series]
-        return self.like(tf.cast(self.primal, dtype), series)
+        return mapped(self, tf.cast(self.primal, dtype), lambda v: tf.cast(v, dtype))
 
     def like(self, primal: tf.Tensor, series: Sequence[Entry]) -> "Jet":
         """Returns a jet with other values and the same directions.
@@ -236,16 +235,18 @@ def aligned(*xs: Any) -> tuple:
 def _plus(x: Jet, other: Any) -> Jet:
     if not isinstance(other, Jet):
         primal = x.primal + constant(other, x.dtype)
-        return x.like(primal, _grown(x, primal).series)
+        return x.like(primal, grown(x, primal).series)
     x, other = aligned(x, other)
     primal = x.primal + other.primal
-    pairs = zip(_grown(x, primal).series, _grown(other, primal).series, strict=True)
+    pairs = zip(grown(x, primal).series, grown(other, primal).series, strict=True)
     return x.like(primal, [total(pair) for pair in pairs])
 
 
-def _grown(x: Jet, primal: tf.Tensor) -> Jet:
-    """Returns x broadcast to the shape of a tensor."""
-    return x if x.shape[1:] == primal.shape[1:] else x * tf.ones_like(primal)
+def grown(x: Any, like: tf.Tensor) -> Any:
+    """Returns a jet broadcast to the shape of a tensor, or another value unchanged."""
+    if not isinstance(x, Jet) or x.shape[1:] == like.shape[1:]:
+        return x
+    return x * tf.ones_like(like)
 
 
 def constant(value: Any, dtype: tf.DType) -> tf.Tensor:
@@ -294,29 +295,48 @@ def joint(function: Callable, *xs: Any) -> Jet:
     >>> jet.joint(lambda a, b: tf.concat([a, b], -1), x, jet.exp(x)).shape
     TensorShape([2, 2])
     """
+    primals = map(primal, xs)
+    return jointly(function(*primals), lambda *values: folded(function, *values), xs)
+
+
+def jointly(exact: Any, lift: Callable, xs: Sequence) -> Jet:
+    """Returns the jet of what is linear in several arguments together.
+
+    Args:
+        exact: Its value at the points.
+        lift: `lift(*values)` applies it to an entry of each argument, with all directions.
+        xs: Jets and constants, at least one jet.
+    """
     xs = aligned(*xs)
     leader = next(x for x in xs if isinstance(x, Jet))
     series = []
     for k in range(leader.order):
         values = [x.series[k] if isinstance(x, Jet) else None for x in xs]
         lead = max((value.shape[0] for value in values if value is not None), default=0)
-        whole = [_whole(*pair, lead) for pair in zip(xs, values)]
-        series.append(folded(function, *whole) if lead else None)
-    return leader.like(function(*(_primal(x) for x in xs)), series)
+        whole = (written_out(*pair, lead) for pair in zip(xs, values))
+        series.append(lift(*whole) if lead else None)
+    return leader.like(exact, series)
 
 
-def _primal(x: Any) -> tf.Tensor:
+def primal(x: Any) -> Any:
+    """Returns the primal of a jet, or another value unchanged."""
     return x.primal if isinstance(x, Jet) else x
 
 
-def _whole(x: Any, value: Entry, lead: int) -> tf.Tensor:
-    """Returns an entry broadcast to its directions and to the batch."""
-    primal = tf.convert_to_tensor(_primal(x))
-    shape = tf.concat([[lead], tf.shape(primal)], axis=0)
-    whole = (
-        tf.zeros(shape, primal.dtype) if value is None else tf.broadcast_to(value, shape)
-    )
-    return tf.ensure_shape(whole, (lead, *primal.shape))
+def mapped(x: Jet, y: Any, function: Callable) -> Jet:
+    """Returns a jet of a value y and of a function of each entry of x that is not 0."""
+    return x.like(y, [None if value is None else function(value) for value in x.series])
+
+
+def written_out(x: Any, value: Entry, lead: int) -> tf.Tensor:
+    """Returns an entry broadcast to its directions and to the batch of a jet or constant."""
+    like = tf.convert_to_tensor(primal(x))
+    size = (lead, *like.shape)
+    if value is not None and value.shape.is_fully_defined() and value.shape == size:
+        return value
+    shape = tf.concat([[lead], tf.shape(like)], axis=0)
+    whole = tf.zeros(shape, like.dtype) if value is None else tf.broadcast_to(value, shape)
+    return tf.ensure_shape(whole, size)
 
 
 def bilinear(function: Callable, x: Any, y: Any) -> Jet:
@@ -374,11 +394,10 @@ def folded_bilinear(function: Callable, x: Any, y: Any) -> Jet:
     """
 
     def product(a: Any, b: Any) -> Any:
-        if a.shape.rank == b.shape.rank == _primal(x).shape.rank:
+        if a.shape.rank == b.shape.rank == primal(x).shape.rank:
             return function(a, b)
         lead = max(v.shape[0] for v, z in ((a, x), (b, y)) if v.shape.rank > z.shape.rank)
-        pairs = ((a, x), (b, y))
-        return folded(function, *(_whole(z, v, lead) for v, z in pairs))
+        return folded(function, written_out(x, a, lead), written_out(y, b, lead))
 
     return bilinear(product, x, y)
 

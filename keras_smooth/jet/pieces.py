@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.jet.arithmetic import Jet, aligned, constant
+from keras_smooth.jet.arithmetic import Jet, aligned, constant, primal
 from keras_smooth.jet.entries import Entry, times
 
 
@@ -55,14 +55,13 @@ def where(condition: tf.Tensor, x: Any, y: Any) -> Jet:
     """
     x, y = aligned(x, y)
     leader = x if isinstance(x, Jet) else y
-    primal = tf.where(
-        condition,
-        *(constant(z.primal if isinstance(z, Jet) else z, leader.dtype) for z in (x, y)),
-    )
+    points = (constant(primal(z), leader.dtype) for z in (x, y))
     pairs = zip(
         *(z.series if isinstance(z, Jet) else [None] * leader.order for z in (x, y))
     )
-    return leader.like(primal, [_select(condition, *pair) for pair in pairs])
+    return leader.like(
+        tf.where(condition, *points), [_select(condition, *pair) for pair in pairs]
+    )
 
 
 def _select(condition: tf.Tensor, a: Entry, b: Entry) -> Entry:

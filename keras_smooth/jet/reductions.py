@@ -98,20 +98,19 @@ def cumprod(x: Jet, axis: int) -> Jet:
     size, shift = x.shape[axis], 1
     # Parallel prefix products: Hillis and Steele, 1986.
     while shift < size:
-        x = x * _shifted(x, axis, shift)
+        x = x * shifted_by(x, axis, shift, 1.0)
         shift *= 2
     return x
 
 
-def _shifted(x: Jet, axis: int, shift: int) -> Jet:
-    """Returns the entries shifted along an axis, with 1 for missing ones."""
+def shifted_by(x: Jet, axis: int, shift: int, first: float) -> Jet:
+    """Returns the entries shifted along an axis, with a number in the place of missing ones."""
     padding = [[shift if i == axis else 0, 0] for i in range(x.shape.rank)]
     begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
     size[axis] = x.shape[axis] - shift
-    ones = tf.pad(
-        tf.zeros_like(tf.slice(x.primal, begin, size)), padding, constant_values=1
-    )
-    return linear(lambda v: tf.pad(tf.slice(v, begin, size), padding), x) + ones
+    y = linear(lambda v: tf.pad(tf.slice(v, begin, size), padding), x)
+    kept = tf.slice(x.primal, begin, size)
+    return y.like(tf.pad(kept, padding, constant_values=first), y.series)
 
 
 def prod(x: Jet, axis: int) -> Jet:

@@ -1,4 +1,4 @@
-"""Arguments that an older Keras does not have."""
+"""The arguments of a layer of this package for the constructor of Keras' layer."""
 
 import functools
 import inspect
@@ -6,29 +6,39 @@ from typing import Any
 
 import keras
 
+from keras_smooth import activations
 
-def installed(kind: type, **arguments: Any) -> dict[str, Any]:
-    """Returns the arguments that the installed Keras has.
+# What layers of this package have beside the arguments of Keras.
+_OWN = ("order", "sharpness")
+
+
+def keras_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments for the constructor of the class of Keras.
+
+    Activations are functions in them, and those of the names of this package are known.
 
     Args:
-        kind: Class of this package, the subclass of a layer of Keras.
-        **arguments: Arguments that some version of Keras does not have.
+        given: The `locals()` of the constructor of a class whose base is a layer of Keras.
 
     Raises:
         TypeError: If one that the installed Keras does not have is asked for.
+        ValueError: If there is no activation of a name.
     """
-    known = _defaults(kind.__base__)
-    missing = {name: value for name, value in arguments.items() if name not in known}
-    for name, value in missing.items():
-        if value != _defaults(kind)[name]:
+    kind = given["__class__"]
+    known, arguments = _defaults(kind.__base__), dict(given["kwargs"])
+    for name, default in _defaults(kind).items():
+        if name in known:
+            is_function = name.endswith("activation")
+            arguments[name] = activations.get(given[name]) if is_function else given[name]
+        elif name not in _OWN and given[name] != default:
             raise TypeError(
-                f"{kind.__name__} received {name}={value!r}, which Keras "
+                f"{kind.__name__} received {name}={given[name]!r}, which Keras "
                 f"{keras.__version__} does not have. Leave it out, or take a newer Keras."
             )
-    return {name: value for name, value in arguments.items() if name in known}
+    return arguments
 
 
 @functools.cache
 def _defaults(kind: type) -> dict[str, Any]:
-    parameters = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
-    return {name: parameter.default for name, parameter in parameters.items()}
+    _, *parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc]
+    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth import activations
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.order import checked_order
 from keras_smooth.layers.table import ordered
 
@@ -83,25 +83,7 @@ class Conv1D(keras.layers.Conv1D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            filters=filters,
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            groups=groups,
-            activation=activations.get(activation),
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:
@@ -178,25 +160,7 @@ class Conv2D(keras.layers.Conv2D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            filters=filters,
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            groups=groups,
-            activation=activations.get(activation),
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:
@@ -273,25 +237,7 @@ class Conv3D(keras.layers.Conv3D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            filters=filters,
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            groups=groups,
-            activation=activations.get(activation),
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:

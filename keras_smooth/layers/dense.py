@@ -7,7 +7,7 @@ import keras
 
 from keras_smooth import activations, initializers
 from keras_smooth.checks import whole_number
-from keras_smooth.layers.arguments import installed
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.order import checked_order
 from keras_smooth.layers.table import ordered
 
@@ -79,25 +79,10 @@ class Dense(keras.layers.Dense):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        activation = activations.get(activation)
+        units, activation = whole_number("`units`", units, 1), activations.get(activation)
         if kernel_initializer is None:
             kernel_initializer = initializers.default(activation)
-        super().__init__(
-            units=whole_number("`units`", units, 1),
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            lora_rank=lora_rank,
-            lora_alpha=lora_alpha,
-            **installed(Dense, quantization_config=quantization_config),
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:

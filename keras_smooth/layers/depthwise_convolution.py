@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth import activations
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.order import checked_order
 from keras_smooth.layers.table import ordered
 
@@ -80,24 +80,7 @@ class DepthwiseConv1D(keras.layers.DepthwiseConv1D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            depth_multiplier=depth_multiplier,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activations.get(activation),
-            use_bias=use_bias,
-            depthwise_initializer=depthwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:
@@ -171,24 +154,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            depth_multiplier=depth_multiplier,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activations.get(activation),
-            use_bias=use_bias,
-            depthwise_initializer=depthwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:

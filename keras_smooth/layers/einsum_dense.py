@@ -8,8 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth import activations
-from keras_smooth.layers.arguments import installed
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.order import checked_order
 from keras_smooth.layers.table import ordered
 
@@ -81,26 +80,7 @@ class EinsumDense(keras.layers.EinsumDense):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            equation=equation,
-            output_shape=output_shape,
-            activation=activations.get(activation),
-            bias_axes=bias_axes,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            lora_rank=lora_rank,
-            lora_alpha=lora_alpha,
-            **installed(
-                EinsumDense,
-                gptq_unpacked_column_size=gptq_unpacked_column_size,
-                quantization_config=quantization_config,
-            ),
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.table import exact_of
 
 
@@ -86,12 +87,7 @@ class UpSampling2D(keras.layers.UpSampling2D):
         interpolation: str = "nearest",
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            size=size,
-            data_format=data_format,
-            interpolation=interpolation,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any) -> Any:
         axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
@@ -160,18 +156,7 @@ class Resizing(keras.layers.Resizing):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            height=height,
-            width=width,
-            interpolation=interpolation,
-            crop_to_aspect_ratio=crop_to_aspect_ratio,
-            pad_to_aspect_ratio=pad_to_aspect_ratio,
-            fill_mode=fill_mode,
-            fill_value=fill_value,
-            antialias=antialias,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: Any, transformation: Any = None, training: Any = True

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_smooth.layers.arguments import installed
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.table import exact_of
 
 
@@ -83,19 +83,7 @@ class LayerNormalization(keras.layers.LayerNormalization):
         gamma_constraint: str | dict | Callable | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            axis=axis,
-            epsilon=epsilon,
-            center=center,
-            scale=scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any) -> Any:
         if self.rms_scaling:
@@ -170,20 +158,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
         gamma_constraint: str | dict | Callable | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            groups=groups,
-            axis=axis,
-            epsilon=epsilon,
-            center=center,
-            scale=scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any) -> Any:
         axis = self.axis % len(inputs.shape)
@@ -202,6 +177,15 @@ class GroupNormalization(keras.layers.GroupNormalization):
         if self.center:
             outputs = outputs + _broadcast(self.beta, x, [axis])
         return ops.cast(outputs, self.compute_dtype)
+
+
+def _refuse(**arguments: bool) -> None:
+    for name, value in arguments.items():
+        if value:
+            raise ValueError(
+                f"BatchNormalization received {name}=True, for which there are no exact "
+                "derivatives. Leave it out, or take Keras' own layer."
+            )
 
 
 @exact_of(keras.layers.BatchNormalization)
@@ -271,35 +255,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
-        for name, value in (("synchronized", synchronized), ("renorm", renorm)):
-            if value:
-                raise ValueError(
-                    f"BatchNormalization received {name}=True, for which there are no "
-                    f"exact derivatives. Leave it out, or take Keras' own layer."
-                )
-        super().__init__(
-            axis=axis,
-            momentum=momentum,
-            epsilon=epsilon,
-            center=center,
-            scale=scale,
-            beta_initializer=beta_initializer,
-            gamma_initializer=gamma_initializer,
-            moving_mean_initializer=moving_mean_initializer,
-            moving_variance_initializer=moving_variance_initializer,
-            beta_regularizer=beta_regularizer,
-            gamma_regularizer=gamma_regularizer,
-            beta_constraint=beta_constraint,
-            gamma_constraint=gamma_constraint,
-            synchronized=synchronized,
-            **installed(
-                BatchNormalization,
-                renorm=renorm,
-                renorm_clipping=renorm_clipping,
-                renorm_momentum=renorm_momentum,
-            ),
-            **kwargs,
-        )
+        _refuse(synchronized=synchronized, renorm=renorm)
+        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         # With a mask, Keras computes the moments in another way, which is right.
@@ -357,10 +314,7 @@ class UnitNormalization(keras.layers.UnitNormalization):
         axis: int | Sequence[int] = -1,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            axis=axis,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any) -> Any:
         square = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)

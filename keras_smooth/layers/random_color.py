@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.table import exact_of
 
 
@@ -103,13 +104,7 @@ class RandomHue(keras.layers.RandomHue):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            factor=factor,
-            value_range=value_range,
-            data_format=data_format,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: Any = None, training: bool = True
@@ -171,13 +166,7 @@ class RandomSaturation(keras.layers.RandomSaturation):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            factor=factor,
-            value_range=value_range,
-            data_format=data_format,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: Any = None, training: bool = True

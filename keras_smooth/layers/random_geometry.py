@@ -1,15 +1,64 @@
 """Random geometric transformations of images with exact derivatives."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.sampling import transformed
 from keras_smooth.layers.table import exact_of
 from keras_smooth.models.configs import accepted
+
+
+def _seen_through(stock: Any, matrix_of: Callable) -> Callable:
+    """Returns the method of a layer that sees images through the maps that are drawn.
+
+    Args:
+        stock: The class of Keras.
+        matrix_of: `matrix_of(layer, images, drawn)` returns the maps.
+    """
+
+    def transform_images(
+        self: Any, images: tf.Tensor, transformation: dict, training: bool = True
+    ) -> tf.Tensor:
+        if not training or transformation is None:
+            return stock.transform_images(self, images, transformation, training)
+        matrix = matrix_of(self, images, transformation)
+        return transformed(self, images, matrix, self.fill_mode)
+
+    return transform_images
+
+
+def _rotation(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
+    return drawn["rotation_matrix"]
+
+
+def _zoom(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
+    """Returns the map that scales about the middle of the image."""
+    x, y = drawn["width_zoom"], drawn["height_zoom"]
+    shape = ops.shape(images)
+    height, width = shape[-3:-1] if layer.data_format == "channels_last" else shape[-2:]
+    right, down = (
+        (ops.cast(size, "float32") - 1.0) / 2.0 * (1.0 - zoom)
+        for size, zoom in ((width, x), (height, y))
+    )
+    zero = ops.zeros_like(x)
+    return ops.concatenate([x, zero, right, zero, y, down, zero, zero], axis=1)
+
+
+def _shift(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
+    right, down = tf.split(drawn["translations"], 2, axis=1)
+    one, zero = ops.ones_like(right), ops.zeros_like(right)
+    return ops.concatenate([one, zero, -right, zero, one, -down, zero, zero], axis=1)
+
+
+def _shear(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
+    x, y = tf.split(drawn["shear_factor"], 2, axis=1)
+    one, zero = ops.ones_like(x), ops.zeros_like(x)
+    return ops.concatenate([one, x, zero, y, one, zero, zero, zero], axis=1)
 
 
 @exact_of(keras.layers.RandomRotation)
@@ -56,23 +105,9 @@ class RandomRotation(keras.layers.RandomRotation):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            factor=factor,
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            seed=seed,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
-    def transform_images(
-        self, images: tf.Tensor, transformation: dict, training: bool = True
-    ) -> tf.Tensor:
-        if not training or transformation is None:
-            return super().transform_images(images, transformation, training)
-        matrix = transformation["rotation_matrix"]
-        return transformed(self, images, matrix, self.fill_mode)
+    transform_images = _seen_through(keras.layers.RandomRotation, _rotation)
 
 
 @exact_of(keras.layers.RandomTranslation)
@@ -121,24 +156,9 @@ class RandomTranslation(keras.layers.RandomTranslation):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            height_factor=height_factor,
-            width_factor=width_factor,
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            seed=seed,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
-    def transform_images(
-        self, images: tf.Tensor, transformation: dict, training: bool = True
-    ) -> tf.Tensor:
-        if not training or transformation is None:
-            return super().transform_images(images, transformation, training)
-        matrix = _shift(transformation["translations"])
-        return transformed(self, images, matrix, self.fill_mode)
+    transform_images = _seen_through(keras.layers.RandomTranslation, _shift)
 
 
 @exact_of(keras.layers.RandomZoom)
@@ -187,24 +207,9 @@ class RandomZoom(keras.layers.RandomZoom):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            height_factor=height_factor,
-            width_factor=width_factor,
-            fill_mode=fill_mode,
-            interpolation=interpolation,
-            seed=seed,
-            fill_value=fill_value,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
-    def transform_images(
-        self, images: tf.Tensor, transformation: dict, training: bool = True
-    ) -> tf.Tensor:
-        if not training or transformation is None:
-            return super().transform_images(images, transformation, training)
-        matrix = _zoom(transformation, ops.shape(images), self.data_format)
-        return transformed(self, images, matrix, self.fill_mode)
+    transform_images = _seen_through(keras.layers.RandomZoom, _zoom)
 
 
 @exact_of(keras.layers.RandomShear)
@@ -252,24 +257,9 @@ class RandomShear(keras.layers.RandomShear):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            x_factor=x_factor,
-            y_factor=y_factor,
-            interpolation=interpolation,
-            fill_mode=fill_mode,
-            fill_value=fill_value,
-            data_format=data_format,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
-    def transform_images(
-        self, images: tf.Tensor, transformation: dict, training: bool = True
-    ) -> tf.Tensor:
-        if not training or transformation is None:
-            return super().transform_images(images, transformation, training)
-        matrix = _shear(transformation["shear_factor"])
-        return transformed(self, images, matrix, self.fill_mode)
+    transform_images = _seen_through(keras.layers.RandomShear, _shear)
 
     @classmethod
     def from_config(cls, config: dict) -> "RandomShear":
@@ -320,15 +310,7 @@ class RandomPerspective(keras.layers.RandomPerspective):
         data_format: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            factor=factor,
-            scale=scale,
-            interpolation=interpolation,
-            fill_value=fill_value,
-            seed=seed,
-            data_format=data_format,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: dict, training: bool = True
@@ -339,30 +321,6 @@ class RandomPerspective(keras.layers.RandomPerspective):
         moved = transformed(self, images, matrix, "constant")
         chosen = transformation["apply_perspective"][:, None, None, None]
         return ops.where(chosen, moved, ops.cast(images, moved.dtype))
-
-
-def _zoom(transformation: dict, shape: tuple, data_format: str) -> tf.Tensor:
-    """Returns the map that scales about the middle of the image."""
-    x, y = transformation["width_zoom"], transformation["height_zoom"]
-    height, width = shape[-3:-1] if data_format == "channels_last" else shape[-2:]
-    right, down = (
-        (ops.cast(size, "float32") - 1.0) / 2.0 * (1.0 - zoom)
-        for size, zoom in ((width, x), (height, y))
-    )
-    zero = ops.zeros_like(x)
-    return ops.concatenate([x, zero, right, zero, y, down, zero, zero], axis=1)
-
-
-def _shift(translations: tf.Tensor) -> tf.Tensor:
-    right, down = translations[:, :1], translations[:, 1:]
-    one, zero = ops.ones_like(right), ops.zeros_like(right)
-    return ops.concatenate([one, zero, -right, zero, one, -down, zero, zero], axis=1)
-
-
-def _shear(factors: tf.Tensor) -> tf.Tensor:
-    x, y = factors[:, :1], factors[:, 1:]
-    one, zero = ops.ones_like(x), ops.zeros_like(x)
-    return ops.concatenate([one, x, zero, y, one, zero, zero, zero], axis=1)
 
 
 def _perspective(transformation: dict) -> tf.Tensor:

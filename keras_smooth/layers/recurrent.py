@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth import activations
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.order import checked_order
 from keras_smooth.layers.table import ordered
 
@@ -91,30 +91,7 @@ class SimpleRNN(keras.layers.SimpleRNN):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units=units,
-            activation=activations.get(activation),
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:
@@ -206,33 +183,7 @@ class GRU(keras.layers.GRU):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units=units,
-            activation=activations.get(activation),
-            recurrent_activation=activations.get(recurrent_activation),
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            reset_after=reset_after,
-            use_cudnn=use_cudnn,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation, self.recurrent_activation)
 
     def get_config(self) -> dict:
@@ -323,33 +274,7 @@ class LSTM(keras.layers.LSTM):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units=units,
-            activation=activations.get(activation),
-            recurrent_activation=activations.get(recurrent_activation),
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            unit_forget_bias=unit_forget_bias,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            return_sequences=return_sequences,
-            return_state=return_state,
-            go_backwards=go_backwards,
-            stateful=stateful,
-            unroll=unroll,
-            use_cudnn=use_cudnn,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation, self.recurrent_activation)
 
     def get_config(self) -> dict:

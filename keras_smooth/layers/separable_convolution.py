@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth import activations
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.order import checked_order
 from keras_smooth.layers.table import ordered
 
@@ -88,28 +88,7 @@ class SeparableConv1D(keras.layers.SeparableConv1D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            filters=filters,
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            depth_multiplier=depth_multiplier,
-            activation=activations.get(activation),
-            use_bias=use_bias,
-            depthwise_initializer=depthwise_initializer,
-            pointwise_initializer=pointwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            pointwise_regularizer=pointwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            pointwise_constraint=pointwise_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:
@@ -191,28 +170,7 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
         order: int = 2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            filters=filters,
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            depth_multiplier=depth_multiplier,
-            activation=activations.get(activation),
-            use_bias=use_bias,
-            depthwise_initializer=depthwise_initializer,
-            pointwise_initializer=pointwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            pointwise_regularizer=pointwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            pointwise_constraint=pointwise_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
     def get_config(self) -> dict:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, largest, smallest
 from keras_smooth.layers.table import smooth_form_of
 
@@ -50,7 +51,7 @@ class SmoothMaximum(keras.layers.Maximum):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
@@ -98,7 +99,7 @@ class SmoothMinimum(keras.layers.Minimum):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, pooled, pooled_globally
 from keras_smooth.layers.table import smooth_form_of
 
@@ -64,14 +65,7 @@ class SmoothMaxPooling1D(keras.layers.MaxPooling1D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            pool_size=pool_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            name=name,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -132,14 +126,7 @@ class SmoothMaxPooling2D(keras.layers.MaxPooling2D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            pool_size=pool_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            name=name,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -200,14 +187,7 @@ class SmoothMaxPooling3D(keras.layers.MaxPooling3D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            pool_size=pool_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            name=name,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -261,11 +241,7 @@ class SmoothGlobalMaxPooling1D(keras.layers.GlobalMaxPooling1D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            data_format=data_format,
-            keepdims=keepdims,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -319,11 +295,7 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            data_format=data_format,
-            keepdims=keepdims,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -377,11 +349,7 @@ class SmoothGlobalMaxPooling3D(keras.layers.GlobalMaxPooling3D):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            data_format=data_format,
-            keepdims=keepdims,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

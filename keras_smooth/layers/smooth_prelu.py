@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, ramps
 from keras_smooth.layers.table import smooth_form_of
 
@@ -60,13 +61,7 @@ class SmoothPReLU(keras.layers.PReLU):
         sharpness: float = 10.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            alpha_initializer=alpha_initializer,
-            alpha_regularizer=alpha_regularizer,
-            alpha_constraint=alpha_constraint,
-            shared_axes=shared_axes,
-            **kwargs,
-        )
+        super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:

@@ -77,22 +77,34 @@ def replaced(part: keras.Operation, function: Callable) -> Iterator[None]:
         part: Layer, model or operation.
         function: Returns what is called, from what the part calls.
     """
-    kind, name = type(part), own_call.method(part)
-    call = vars(part).get(name)
     new = function(own_call.entry(part))
-    if own_call.has_own_call(part):
-        # Python looks up `__call__` in the class only.
-        part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(new)})
-    else:
-        # Not setattr, which Keras uses to track what it takes for a part of the layer.
-        vars(part)[name] = new
+    if not own_call.has_own_call(part):
+        with attribute(part, own_call.method(part), new):
+            yield
+        return
+    kind = type(part)
+    # Python looks up `__call__` in the class only.
+    part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(new)})
     try:
         yield
     finally:
         part.__class__ = kind
-        vars(part).pop(name, None)
-        if call is not None:
-            vars(part)[name] = call
+
+
+@contextlib.contextmanager
+def attribute(part: keras.Operation, name: str, value: Any) -> Iterator[None]:
+    """Gives a part another attribute temporarily."""
+    # Not setattr, which Keras uses to track what it takes for a part of the layer.
+    attributes = vars(part)
+    has_own, before = name in attributes, attributes.get(name)
+    attributes[name] = value
+    try:
+        yield
+    finally:
+        if has_own:
+            attributes[name] = before
+        else:
+            del attributes[name]
 
 
 def call_without_trace(

@@ -94,15 +94,24 @@ def is_structure(x: Any) -> bool:
     )
 
 
+def flat(x: Any) -> list:
+    """Returns the arrays in x."""
+    return keras.tree.flatten(x) if is_structure(x) else [x]
+
+
+def packed_as(x: Any, leaves: list) -> Any:
+    """Returns others in the place of the arrays in x."""
+    return keras.tree.pack_sequence_as(x, leaves) if is_structure(x) else leaves[0]
+
+
 def inputs(model: Any, x: Any) -> list[Input]:
     """Returns the arrays in x, which fit the model."""
-    nested = is_structure(x)
-    flat = keras.tree.flatten(x) if nested else [x]
-    expected = _expected(model, x, flat, nested)
-    names = _names(x, flat, expected)
+    leaves = flat(x)
+    expected = _expected(model, x, len(leaves))
+    names = _names(x, expected)
     found = []
-    for name, leaf, tensor in zip(names, flat, expected, strict=True):
-        word = f"x[{name!r}]" if nested else "x"
+    for name, leaf, tensor in zip(names, leaves, expected, strict=True):
+        word = f"x[{name!r}]" if is_structure(x) else "x"
         found.append(Input(name, word, _tensor(word, leaf), tensor))
     _check_shapes(model, found)
     return list(map(_of_known_size, found))
@@ -118,8 +127,7 @@ def _of_known_size(part: Input) -> Input:
 
 def tensors(model: Any, x: Any) -> Any:
     """Returns x as tensors, in its structure, which fit the model."""
-    found = [part.tensor for part in inputs(model, x)]
-    return keras.tree.pack_sequence_as(x, found) if is_structure(x) else found[0]
+    return packed_as(x, [part.tensor for part in inputs(model, x)])
 
 
 @contextlib.contextmanager
@@ -149,20 +157,20 @@ def explained_batch(
         if batch_size is not None:
             at_a_time, without = f" and batch_size={batch_size}", ", without `batch_size`"
         raise ValueError(
-            f"{_first_line(error)}\n{model.name!r} is built for batches of {expected} samples, "
+            f"{first_line(error) or type(error).__name__}\n{model.name!r} is built for batches of {expected} samples, "
             f"and received {num_samples} samples{at_a_time}. Pass {expected} samples at once{without}; "
             "or build it for batches of any size, which stateful layers cannot have."
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Returns the first line of a message that says something; Keras begins with the place."""
     text = re.sub(r"\x1b\[\d+m|\{\{.*?\}\} ?", "", str(error))
     lines = [line.strip() for line in text.splitlines()]
     known = (
         line for line in lines if line and not line.startswith("Exception encountered")
     )
-    return next(known, type(error).__name__)
+    return next(known, "")
 
 
 def _batch_of(model: Any) -> int | None:
@@ -175,19 +183,24 @@ def _batch_of(model: Any) -> int | None:
     return next((state.shape[0] for state in states if state is not None), None)
 
 
-def _expected(model: Any, x: Any, flat: list, nested: bool) -> list:
+def _expected(model: Any, x: Any, number: int) -> list:
     """Returns what a model says of its inputs, in the order of x; None where it does not."""
     known = getattr(model, "inputs", None) if isinstance(model, keras.Model) else None
     if not known:
         spec = getattr(model, "input_spec", None)
-        if isinstance(spec, keras.layers.InputSpec) and len(flat) > 1:
+        if isinstance(spec, keras.layers.InputSpec) and number > 1:
             raise ValueError(
-                f"The layer {model.name!r} takes one input, received {len(flat)} in x."
+                f"The layer {model.name!r} takes one input, received {number} in x."
             )
-        return [None] * len(flat)
+        return [None] * number
     if not isinstance(x, dict):
-        if len(flat) != len(known):
-            raise ValueError(_number_of_inputs(model, known, len(flat)))
+        if number != len(known):
+            names = listed(tensor.name for tensor in known)
+            raise ValueError(
+                f"The model {model.name!r} takes {len(known)} "
+                f"{'input' if len(known) == 1 else 'inputs'} ({names}), received {number} in "
+                "x. Give several as a list or a dict of arrays."
+            )
         return list(known)
     by_name = {tensor.name: tensor for tensor in known}
     # A Sequential model that was not called has no `input`.
@@ -209,26 +222,17 @@ def _expected(model: Any, x: Any, flat: list, nested: bool) -> list:
     return keras.tree.flatten(known)
 
 
-def _number_of_inputs(model: keras.Model, known: list, number: int) -> str:
-    names = listed(tensor.name for tensor in known)
-    return (
-        f"The model {model.name!r} takes {len(known)} "
-        f"{'input' if len(known) == 1 else 'inputs'} ({names}), received {number} in x. Give "
-        "several as a list or a dict of arrays."
-    )
-
-
 def listed(names: Iterable[object]) -> str:
     """Returns names for a message."""
     return ", ".join(map(repr, names))
 
 
-def _names(x: Any, flat: list, expected: list) -> list:
+def _names(x: Any, expected: list) -> list:
     if isinstance(x, dict):
         return _paths(x)
     if None not in expected:
         return [tensor.name for tensor in expected]
-    return list(range(len(flat)))
+    return list(range(len(expected)))
 
 
 def _paths(x: dict) -> list:
@@ -282,6 +286,18 @@ def numbers(word: str, value: Any) -> tf.Tensor:
     if tensor.dtype.is_floating and tf.executing_eagerly():
         _check_finite(word, tensor)
     return tensor
+
+
+def real_numbers(word: str, value: Any, dtype: tf.DType) -> tf.Tensor:
+    """Returns a tensor of floats or integers in a dtype.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    tensor = numbers(word, value)
+    if not (tensor.dtype.is_floating or tensor.dtype.is_integer):
+        raise TypeError(f"{word} must hold real numbers, received {tensor.dtype.name}.")
+    return tf.cast(tensor, dtype)
 
 
 def _tensor(word: str, leaf: Any) -> tf.Tensor:

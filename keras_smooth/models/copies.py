@@ -2,13 +2,13 @@
 
 import functools
 import inspect
-import re
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_smooth.models import agreement, calls, sample_inputs, state
+from keras_smooth.models.checked_inputs import first_line
 from keras_smooth.models.configs import accepted
 from keras_smooth.models.graph import is_graph
 from keras_smooth.models.references import References, parts_within
@@ -48,11 +48,9 @@ def fill_and_compare(
     except Exception as error:
         where = f"in {dtype}, " if dtype else ""
         raise CannotCopy(f"{where}{brief(error)}") from error
-    distance = agreement.distance(output, call.output)
     rounding = agreement.epsilon(part, call.output)
-    if not distance <= agreement.ROUNDINGS * rounding and not (
-        distance <= agreement.allowed(run, (args, kwargs), output, rounding)
-    ):
+    if not agreement.agrees(run, (args, kwargs), output, call.output, rounding):
+        distance = agreement.distance(output, call.output)
         raise CannotCopy(
             f"the copy of {part.name!r} ({type(part).__name__}) from its config computes "
             f"other values, by {distance:.0e} relative. Put all that it computes with into "
@@ -104,12 +102,8 @@ def brief(error: Exception) -> str:
     """Returns class and first informative line of an error."""
     if isinstance(error, NotImplementedError) and "get_config" in str(error):
         return "its class has no get_config that holds its arguments: give it one"
-    lines = [line.strip() for line in str(error).splitlines()]
-    lines = [
-        line for line in lines if line and not line.startswith("Exception encountered")
-    ]
-    text = ": ".join([type(error).__name__, *lines[:1]])[:200]
-    return re.sub(r"\x1b\[\d+m", "", text)  # TensorFlow prints in bold
+    words = [type(error).__name__, first_line(error)]
+    return ": ".join(filter(None, words))[:200]
 
 
 def fresh_copy(
@@ -222,12 +216,8 @@ def _read(kind: Any, part: Any, config: dict, references: References) -> keras.O
 
 def _classes(part: keras.Operation) -> dict[str, type]:
     """Returns the classes of all parts by name, so that unregistered ones are found."""
-    own = [type(found) for found in parts_within(part) if not _is_keras(type(found))]
-    return {kind.__name__: kind for kind in own}
-
-
-def _is_keras(kind: type) -> bool:
-    return kind.__module__.split(".")[0] in ("keras", "keras_smooth")
+    kinds = map(type, parts_within(part))
+    return {kind.__name__: kind for kind in kinds if not calls.is_told_by_config(kind)}
 
 
 def _rebuilt_graph(
@@ -260,14 +250,10 @@ def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
 
 def _called(part: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a part without a mask if it takes none, as what a user puts in a Lambda's place."""
-    if "mask" in kwargs and not _takes_mask(part):
+    call = part.call if isinstance(part, keras.layers.Layer) else part
+    if "mask" in kwargs and "mask" not in inspect.signature(call).parameters:
         del kwargs["mask"]
     return part(*args, **kwargs)
-
-
-def _takes_mask(part: Callable) -> bool:
-    call = part.call if isinstance(part, keras.layers.Layer) else part
-    return "mask" in inspect.signature(call).parameters
 
 
 def _input_in(dtype: str | None, tensor: Any) -> keras.KerasTensor:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -84,11 +84,6 @@ def is_graph(part: object) -> bool:
     return graph_class(part) is not None
 
 
-def is_plain(part: object) -> bool:
-    """Returns whether a part is nothing but its layers: no model in it has its own `call`."""
-    return not is_composed(part) or is_graph(part) and all(map(is_plain, inner(part)))
-
-
 def inner(model: keras.Model) -> list:
     found = parts(model) or getattr(model, "operations", model.layers)
     return [part for part in found if not isinstance(part, keras.layers.InputLayer)]
@@ -122,7 +117,9 @@ def may_make_mask(part: object) -> bool:
     """Returns whether a layer itself makes a mask, or has a `compute_mask` that is not Keras'."""
     if isinstance(part, keras.layers.Masking) or getattr(part, "mask_zero", False):
         return True
-    return isinstance(part, keras.layers.Layer) and _is_users(type(part).compute_mask)
+    if not isinstance(part, keras.layers.Layer):
+        return False
+    return type(part).compute_mask.__module__.split(".")[0] != "keras"
 
 
 def wrapped(part: object) -> list:
@@ -133,7 +130,3 @@ def wrapped(part: object) -> list:
 
 # Where wrappers keep the layers that they call.
 _WRAPPED = ("layer", "forward_layer", "backward_layer", "cell")
-
-
-def _is_users(method: Callable) -> bool:
-    return method.__module__.split(".")[0] != "keras"

@@ -88,10 +88,7 @@ def _collect(value: Any, found: list, seen: set[int]) -> None:
         for item in value:
             _collect(item, found, seen)
     elif isinstance(value, dict):
-        found.append(len(value))
-        for key, item in value.items():
-            _collect(key, found, seen)
-            _collect(item, found, seen)
+        _collect(list(value.items()), found, seen)
     elif id(value) in seen:
         found.append(_Same(value))
     else:

@@ -35,10 +35,9 @@ def input_uses(model: keras.layers.Layer, x: Any, symbols: list) -> list[Use]:
     Raises:
         ValueError: If a mask depends on an input in another way than by a Masking of it.
     """
-    is_structure = checked_inputs.is_structure(x)
-    leaves = keras.tree.flatten(x) if is_structure else [x]
+    leaves = checked_inputs.flat(x)
     samples = list(map(_sample, leaves, symbols))
-    packed = keras.tree.pack_sequence_as(x, samples) if is_structure else samples[0]
+    packed = checked_inputs.packed_as(x, samples)
     makers = list(filter(graph.may_make_mask, references.parts_within(model)))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([sample for sample in samples if calls.is_float(sample)])

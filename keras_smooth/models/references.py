@@ -14,6 +14,8 @@ from typing import Any
 
 import keras
 
+from keras_smooth.models import calls
+
 _numbers = itertools.count()
 # Two threads that replace attributes of one layer would put each other's back.
 _lock = threading.RLock()
@@ -69,16 +71,10 @@ class References:
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """Has the part and all its parts hold stand-ins, which call what they stand for."""
-        with _lock:
-            changes = list(self._changes())
-            try:
-                for layer, name, _, new in changes:
-                    # Not setattr, which Keras uses to track what it takes for a part.
-                    vars(layer)[name] = new
-                yield
-            finally:
-                for layer, name, old, _ in changes:
-                    vars(layer)[name] = old
+        with _lock, contextlib.ExitStack() as stack:
+            for change in list(self._changes()):
+                stack.enter_context(calls.attribute(*change))
+            yield
 
     def _changes(self) -> Iterator[tuple]:
         for layer in parts_within(self._part):
@@ -88,7 +84,7 @@ class References:
                     continue
                 new = self._replaced(value, name)
                 if new is not value:
-                    yield layer, name, value, new
+                    yield layer, name, new
 
     def _replaced(self, value: Any, name: str) -> Any:
         if is_function(value, name.endswith("activation")):

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_smooth.checks import real_array, shown
 from keras_smooth.models import agreement, calls, checked_inputs, copies, own_call
+from keras_smooth.models.checked_inputs import flat, packed_as
 from keras_smooth.models.input_uses import input_uses
 from keras_smooth.presentation.warn import warn
 
@@ -68,19 +69,18 @@ def standardized(model: keras.layers.Layer, x: Any, y: Any = None) -> keras.Mode
             "`model` has no weights yet. Build it with an Input or by calling it once."
         )
     arrays = checked_inputs.inputs(model, x)
-    leaves = keras.tree.flatten(x) if checked_inputs.is_structure(x) else [x]
     symbols = [_symbol(model, array) for array in arrays]
     uses = input_uses(model, x, symbols)
     scaled = [
         _in_units_of_the_network(array.word, leaf, symbol, use.masking)
         if use.has_units
         else symbol
-        for array, leaf, symbol, use in zip(arrays, leaves, symbols, uses)
+        for array, leaf, symbol, use in zip(arrays, flat(x), symbols, uses)
     ]
-    outputs = _called(model, _packed_as(x, scaled))
+    outputs = _called(model, packed_as(x, scaled))
     if y is not None:
         outputs = _in_units_of(y, outputs)
-    return keras.Model(_packed_as(x, symbols), outputs)
+    return keras.Model(packed_as(x, symbols), outputs)
 
 
 def _symbol(model: keras.layers.Layer, array: checked_inputs.Input) -> keras.KerasTensor:
@@ -104,10 +104,7 @@ def _called(model: keras.layers.Layer, inputs: Any) -> Any:
 
 
 def _in_units_of_the_network(
-    word: str,
-    values: Any,
-    symbol: keras.KerasTensor,
-    masking: keras.layers.Masking | None,
+    word: str, values: Any, symbol: keras.KerasTensor, masking: keras.layers.Masking | None
 ) -> keras.KerasTensor:
     """Returns a symbolic input less its mean, over its deviation; padded steps as they are."""
     mean, deviation = _mean_and_deviation(word, values, symbol, masking)
@@ -134,7 +131,7 @@ def _in_units_of(y: Any, outputs: Any) -> Any:
     if isinstance(outputs, dict) and isinstance(y, dict) and set(y) < set(outputs):
         y = {key: y.get(key) for key in outputs}
     symbols = keras.tree.flatten(outputs)
-    targets = keras.tree.flatten(y) if checked_inputs.is_structure(y) else [y]
+    targets = flat(y)
     if len(targets) != len(symbols):
         raise ValueError(
             f"`y` has {len(targets)} arrays, but the model has {len(symbols)} outputs. Pass "
@@ -210,9 +207,3 @@ def _rescaled(symbol: keras.KerasTensor, scale: Any, offset: Any) -> keras.Keras
     # Of a number of Python the layer keeps float32 only.
     scale, offset = np.asarray(scale, "float64"), np.asarray(offset, "float64")
     return keras.layers.Rescaling(scale, offset, dtype=dtype)(symbol)
-
-
-def _packed_as(x: Any, leaves: list) -> Any:
-    if not checked_inputs.is_structure(x):
-        return leaves[0]
-    return keras.tree.pack_sequence_as(x, leaves)

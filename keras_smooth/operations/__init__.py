@@ -10,6 +10,7 @@ lists.py        lists of jets, as loops keep them
 breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
 taped.py        nested tapes around one operation without a rule
+without_gradient.py  inputs by which TensorFlow has no gradient
 registered.py   functions and layers with registered facts
 samples.py      the axis of the samples in the outputs
 signs.py        tensors that are positive for all inputs
@@ -20,8 +21,9 @@ paths.py        the operations between inputs and outputs
 rule in its row.
 """
 
+# ruff: noqa: F401  names for the other rooms
 from keras_smooth.operations import table
-from keras_smooth.operations.evaluation import apply, evaluate
+from keras_smooth.operations.evaluation import evaluate
 from keras_smooth.operations.paths import (
     between,
     classes,

@@ -4,39 +4,32 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.operations import registered, taped
-from keras_smooth.operations.lifting import primal, run_folded, run_primals
+from keras_smooth.operations import taped
+from keras_smooth.operations.lifting import listed, run_folded, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program, signature
 from keras_smooth.operations.rows import is_smooth, row
-from keras_smooth.operations.trace import trace
 
 
 def evaluate(
-    program: Program,
-    values: Sequence[Any],
-    effects: bool = True,
-    watch: Callable | None = None,
+    program: Program, values: Sequence[Any], watch: Callable | None = None
 ) -> list:
-    """Runs a program with jets in place of some inputs.
+    """Runs the operations that lead to the outputs of a program, with jets for some inputs.
 
     Args:
         program: The program.
         values: For each of its inputs a tensor, a variable or a jet.
-        effects: Whether to run operations that change variables, as a call of the model does.
         watch: Called with each operation and its inputs, also of bodies of control flow.
 
     Returns:
         For each output a tensor, or a jet where it depends on one of the inputs.
     """
     known = dict(zip(program.inputs, values, strict=True))
-    run_body = functools.partial(evaluate, effects=effects, watch=watch)
-    steps = program.instructions if effects else program.instructions_to_outputs
-    for operation, inputs, outputs, ended in steps:
+    run_body = functools.partial(evaluate, watch=watch)
+    for operation, inputs, outputs, ended in program.instructions_to_outputs:
         given = [known[name] for name in inputs]
         if watch is not None:
             watch(operation, given)
@@ -45,44 +38,6 @@ def evaluate(
             del known[name]
         known.update(zip(outputs, results, strict=True))
     return [known[name] for name in program.outputs]
-
-
-def apply(function: Callable, *args: Any, **kwargs: Any) -> Any:
-    """Applies a function, layer or model to jets.
-
-    Args:
-        function: What is called.
-        *args: Its arguments, in which some tensors may be jets.
-        **kwargs: Its keyword arguments, likewise.
-
-    Returns:
-        What the function returns, with jets in the place of tensors that depend on one.
-
-    Example:
-
-    >>> import tensorflow as tf
-    >>> from keras_smooth import jet, operations
-    >>> y = operations.apply(tf.math.cosh, jet.line([0.0]))
-    >>> [float(y.entry(k)[0, 0]) for k in (1, 2)]
-    [0.0, 1.0]
-    """
-    leaves = keras.tree.flatten((args, kwargs))
-    places = [
-        i for i, leaf in enumerate(leaves) if isinstance(leaf, Jet) or tf.is_tensor(leaf)
-    ]
-    values = [leaves[place] for place in places]
-
-    with registered.names(function) as named:
-
-        def of_tensors(*tensors: tf.Tensor) -> Any:
-            filled = list(leaves)
-            for place, tensor in zip(places, tensors, strict=True):
-                filled[place] = tensor
-            positional, keywords = keras.tree.pack_sequence_as((args, kwargs), filled)
-            return named(*positional, **keywords)
-
-        traced = trace(of_tensors, [primal(value) for value in values])
-    return traced.packed(evaluate(traced.program, [*values, *traced.captured]))
 
 
 def _apply(
@@ -95,28 +50,21 @@ def _apply(
         # In the bodies of control flow a call of a function is an operation of its name.
         return run_body(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet | JetList) for x in inputs):
-        return _listed(run_folded(operation, inputs))
+        return listed(run_folded(operation, inputs))
     if not any(is_smooth(output.dtype) for output in operation.outputs):
-        return _listed(run_primals(operation, inputs))
+        return listed(run_primals(operation, inputs))
     if known is None or known.jet is None:
         return taped.apply(operation, inputs)
     result = known.jet(operation, *inputs)
     if result is NotImplemented:
         return taped.apply(operation, inputs)
-    results = _listed(result)
+    results = listed(result)
     return results if known.exact else _with_primals(operation, inputs, results)
 
 
 def _with_primals(operation: tf.Operation, inputs: list, results: list) -> list:
-    exact = _listed(run_primals(operation, inputs))
+    exact = listed(run_primals(operation, inputs))
     return [
         y.like(value, y.series) if isinstance(y, Jet) else value
         for y, value in zip(results, exact, strict=True)
     ]
-
-
-def _listed(results: Any) -> list:
-    """Returns the outputs of an operation as a list."""
-    if results is None or isinstance(results, tf.Operation):
-        return []
-    return list(results) if isinstance(results, (list, tuple)) else [results]

@@ -6,10 +6,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import aligned
-from keras_smooth.jet.entries import Entry, folded
+from keras_smooth.jet.arithmetic import aligned, mapped, written_out
+from keras_smooth.jet.frame import tail
+from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import signature
+from keras_smooth.operations.rows import add
 
 _MOST_FOLDED = 1000
 
@@ -46,6 +49,13 @@ def run(operation: tf.Operation, inputs: Sequence) -> Any:
     return called.function(**arguments)
 
 
+def listed(results: Any) -> list:
+    """Returns the outputs of an operation as a list."""
+    if results is None or isinstance(results, tf.Operation):
+        return []
+    return list(results) if isinstance(results, (list, tuple)) else [results]
+
+
 def run_folded(operation: tf.Operation, inputs: Sequence) -> Any:
     """Evaluates an operation; in a graph, integers that depend on constants only are constants.
 
@@ -76,26 +86,20 @@ def _constants(operation: tf.Operation, inputs: Sequence) -> list | None:
 
 
 def primal(x: Any) -> Any:
-    """Returns the primal of a jet, or another value unchanged."""
-    return x.primal if isinstance(x, Jet) else x
+    """Returns the primal of a jet or of a list of jets, or another value unchanged."""
+    return x.primal if isinstance(x, Jet | JetList) else x
 
 
 def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
     """Evaluates an operation for the primals of its inputs."""
-    return run(operation, [primal(x) for x in inputs])
+    return run(operation, list(map(primal, inputs)))
 
 
-def whole(x: Jet) -> Jet:
+def whole(x: Any) -> Any:
     """Returns a jet whose entries are as large as its primal, also where samples agree."""
-    return x.like(x.primal, [_written_out(value, x.primal) for value in x.series])
-
-
-def _written_out(value: Entry, like: tf.Tensor) -> Entry:
-    if value is None or value.shape[1:] == like.shape and like.shape.is_fully_defined():
-        return value
-    lead = value.shape[0]
-    shape = tf.concat([[lead], tf.shape(like)], axis=0)
-    return tf.ensure_shape(tf.broadcast_to(value, shape), (lead, *like.shape))
+    if not isinstance(x, Jet):
+        return x
+    return mapped(x, x.primal, lambda v: written_out(x, v, v.shape[0]))
 
 
 def expanded(x: Any, rank: int) -> Any:
@@ -105,16 +109,11 @@ def expanded(x: Any, rank: int) -> Any:
         return x
     if not isinstance(x, Jet):
         return tf.reshape(x, tf.concat([[1] * missing, tf.shape(x)], axis=0))
-    return x.like(
+    return mapped(
+        x,
         expanded(x.primal, rank),
-        [None if value is None else _spaced(value, missing) for value in x.series],
+        lambda v: tf.reshape(v, [v.shape[0], *[1] * missing, *tail(v, 1)]),
     )
-
-
-def _spaced(value: tf.Tensor, missing: int) -> tf.Tensor:
-    for _ in range(missing):
-        value = tf.expand_dims(value, 1)
-    return value
 
 
 def of_one_rank(*xs: Any) -> tuple:
@@ -126,83 +125,71 @@ def of_one_rank(*xs: Any) -> tuple:
 def batched(function: Callable[[Jet], Jet], x: Jet) -> Jet:
     """Applies a function of jets with a batch axis to a jet that has none of its own."""
     y = function(expanded(whole(x), x.shape.rank + 1))
-    series = [None if value is None else tf.squeeze(value, 1) for value in y.series]
-    return y.like(tf.squeeze(y.primal, 0), series)
+    return mapped(y, tf.squeeze(y.primal, 0), lambda v: tf.squeeze(v, 1))
 
 
-def linear(lift: Callable) -> Callable:
-    """Returns the rule of an operation that is linear in its first input.
+def linear(lift: Callable, place: int = 0) -> Callable:
+    """Returns the rule of an operation that is linear in one of its inputs.
 
     Args:
         lift: `lift(operation, entry, *others)` applies it to an entry, an axis of
             directions in front, with the other inputs of the operation.
+        place: Which of its inputs that is.
     """
 
-    def rule(operation: tf.Operation, x: Any, *others: Any) -> Any:
+    def rule(operation: tf.Operation, *inputs: Any) -> Any:
+        x, others = inputs[place], [*inputs[:place], *inputs[place + 1 :]]
         if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
             # As a padding with a value that moves: not what the table speaks of.
             return NotImplemented
-        x = whole(x)
-        y = run(operation, [x.primal, *others])
-        if not isinstance(y, list):
-            return x.like(y, _each(lambda v: lift(operation, v, *others), x.series))
-        lifted = _each(lambda v: lift(operation, v, *others), x.series)
-        return [
-            x.like(value, [None if entry is None else entry[i] for entry in lifted])
-            for i, value in enumerate(y)
-        ]
+        y = run_primals(operation, inputs)
+        lifted = mapped(whole(x), y, lambda v: lift(operation, v, *others))
+        return _each_output(lifted) if isinstance(y, list) else lifted
 
     return rule
 
 
-def _each(function: Callable, series: Sequence[Entry]) -> list:
-    return [None if value is None else function(value) for value in series]
+def _each_output(y: Jet) -> list[Jet]:
+    """Returns the jets of several outputs from one with lists of them."""
+    return [
+        mapped(y, output, lambda values, i=i: values[i])
+        for i, output in enumerate(y.primal)
+    ]
+
+
+def add_linear(kinds: str, lift: Callable, place: int = 0, **columns: Any) -> None:
+    """Adds the rows of operations that are linear in one of their inputs, see `linear`."""
+    add(kinds, linear(lift, place), exact=True, **columns)
 
 
 def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Any:
     """The rule of an operation that is linear in its first input, axis 0 of which is a batch."""
     if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
         return NotImplemented
-
-    def function(v: tf.Tensor) -> tf.Tensor:
-        return run(operation, [v, *others])
-
-    return x.like(function(x.primal), [folded(function, value) for value in x.series])
+    return jet.linear(lambda v: run(operation, [v, *others]), x)
 
 
-def behind(function: Callable[[tf.Tensor], tf.Tensor], value: tf.Tensor) -> tf.Tensor:
+def of_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
+    """Applies an operation on the last axes to an entry: axes in front are only more of them."""
+    return run(operation, [v, *others])
+
+
+def of_first_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
+    """Applies an operation on the first axes to an entry."""
+    return behind(lambda z: run(operation, [z, *others]), v)
+
+
+def of_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
+    """Applies an operation on the axes that its last input names to an entry."""
+    *settings, axes = others
+    return run(operation, [v, *settings, shifted(axes)])
+
+
+def behind(function: Callable, *values: tf.Tensor) -> tf.Tensor:
     """Applies a function that works along leading axes, with the directions as the last."""
-    rank = value.shape.rank
-    y = function(tf.transpose(value, [*range(1, rank), 0]))
-    rank = y.shape.rank
-    return tf.transpose(y, [rank - 1, *range(rank - 1)])
-
-
-def joint(exact: Any, inputs: Sequence, lift: Callable) -> Jet:
-    """Returns what is linear in several inputs together.
-
-    Args:
-        exact: Its value at the points.
-        inputs: Jets and tensors.
-        lift: `lift(values)` applies it to an entry of each input.
-    """
-    inputs = aligned(*(whole(x) if isinstance(x, Jet) else x for x in inputs))
-    leader = next(x for x in inputs if isinstance(x, Jet))
-    series = []
-    for k in range(leader.order):
-        values = [x.series[k] if isinstance(x, Jet) else None for x in inputs]
-        leads = [value.shape[0] for value in values if value is not None]
-        full = leads and [_filled(*pair, max(leads)) for pair in zip(inputs, values)]
-        series.append(lift(full) if leads else None)
-    return leader.like(exact, series)
-
-
-def _filled(x: Any, value: Entry, lead: int) -> tf.Tensor:
-    """Returns an entry with all directions, zeros where there is none."""
-    point = tf.convert_to_tensor(primal(x))
-    shape = tf.concat([[lead], tf.shape(point)], axis=0)
-    full = tf.zeros(shape, point.dtype) if value is None else tf.broadcast_to(value, shape)
-    return tf.ensure_shape(full, (lead, *point.shape))
+    y = function(*(tf.transpose(v, [*range(1, v.shape.rank), 0]) for v in values))
+    last = y.shape.rank - 1
+    return tf.transpose(y, [last, *range(last)])
 
 
 def shifted(axes: Any) -> tf.Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from keras_smooth.operations import registered, rows
+from keras_smooth.operations import registered, rows, without_gradient
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.rows import WITHOUT_VALUES, Class
 from keras_smooth.operations.signs import keeps_off_its_edge
@@ -51,25 +51,18 @@ def between(program: Program, moving: Sequence[bool]) -> list[tf.Operation]:
 
     Those of the bodies of control flow come with what runs them.
     """
-    way = _Way()
-    way.along(program, states_of(moving))
-    return way.operations
+    return [step.operation for step in _steps(program, moving)]
 
 
-class _Way(Walk):
-    """The operations on the way."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations: list[tf.Operation] = []
-
-    def visit(self, step: Step) -> None:
-        self.operations.append(step.operation)
+def _steps(program: Program, moving: Sequence[bool]) -> list[Step]:
+    walk = Walk()
+    walk.along(program, states_of(moving))
+    return walk.steps
 
 
 def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
     """Returns the order up to which TensorFlow's derivatives are right on all paths."""
-    return min(map(_right_to, between(program, moving)), default=math.inf)
+    return min(map(_right_to, _steps(program, moving)), default=math.inf)
 
 
 def wrong_by_tapes(
@@ -77,13 +70,17 @@ def wrong_by_tapes(
 ) -> tf.Operation | None:
     """Returns the first operation of which TensorFlow's derivatives up to an order are not
     known to be right, if any."""
-    on_the_way = between(program, moving)
-    return next((each for each in on_the_way if _right_to(each) < order), None)
+    wrong = (step for step in _steps(program, moving) if _right_to(step) < order)
+    return next((step.operation for step in wrong), None)
 
 
-def _right_to(operation: tf.Operation) -> float:
-    called = (registered.facts(name).tapes_right_to for name in bodies_of(operation))
-    return min([rows.tapes_right_to(operation), *called])
+def _right_to(step: Step) -> float:
+    bodies = bodies_of(step.operation)
+    if not bodies:
+        moving = [state == State.MOVES for state in step.given]
+        return without_gradient.tapes_right_to(step.operation, moving)
+    called = (registered.facts(name).tapes_right_to for name in bodies)
+    return min([rows.tapes_right_to(step.operation), *called])
 
 
 def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False) -> Class:

@@ -3,20 +3,21 @@
 In a trace they have names of their own.
 """
 
-import contextlib
 import dataclasses
 import functools
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.operations.lifting import primal
+from keras_smooth.operations.trace import openings
 from keras_smooth.presentation.warn import warn_once
 
 _NAME = "keras_smooth_rule"
@@ -54,17 +55,11 @@ def marked(function: Callable, facts: Facts) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         if rule is not None and not _takes(rule, args, kwargs):
             return function(*args, **kwargs)
-        tensors = [x for x in keras.tree.flatten((args, kwargs)) if tf.is_tensor(x)]
+        tensors, filled = openings((args, kwargs), tf.is_tensor)
         name = f"{_NAME}_{next(_numbers)}"
 
-        def filled(values: list) -> tuple:
-            remaining = iter(values)
-            return keras.tree.map_structure(
-                lambda x: next(remaining) if tf.is_tensor(x) else x, (args, kwargs)
-            )
-
         def body(*values: tf.Tensor) -> Any:
-            positional, named = filled(list(values))
+            positional, named = filled(values)
             return function(*positional, **named)
 
         def jets(values: list) -> Any:
@@ -86,78 +81,22 @@ def _takes(rule: Callable, args: tuple, kwargs: dict) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def names(subject: Any, facts_of: Callable = lambda part: None) -> Iterator[Callable]:
-    """Lets what is known run under names of its own, as long as something is traced.
-
-    Args:
-        subject: What is traced; the parts of it keep what they call, but for that time.
-        facts_of: Gives the `Facts` of a layer, an operation or a function, or None.
-
-    Yields:
-        What to trace in its place.
-    """
-    with contextlib.ExitStack() as stack:
-        for part in _parts(subject):
-            facts = facts_of(part)
-            if facts is not None:
-                stack.enter_context(_attribute(part, "call", marked(part.call, facts)))
-            activation: Any = getattr(part, "activation", None)
-            facts = (
-                None if isinstance(activation, keras.Operation) else facts_of(activation)
-            )
-            if facts is not None:
-                call = marked(activation, facts)
-                stack.enter_context(_attribute(part, "activation", call))
-        facts = None if isinstance(subject, keras.Operation) else facts_of(subject)
-        yield subject if facts is None else marked(subject, facts)
-
-
-@contextlib.contextmanager
-def _attribute(layer: Any, name: str, value: Any) -> Iterator[None]:
-    missing = object()
-    before = vars(layer).get(name, missing)
-    vars(layer)[name] = value
-    try:
-        yield
-    finally:
-        if before is missing:
-            del vars(layer)[name]
-        else:
-            vars(layer)[name] = before
-
-
-def _parts(subject: Any) -> list:
-    """Returns all layers and operations in a layer, itself the first, wherever they are."""
-    waiting, seen = [subject], {}
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, keras.Operation) and id(part) not in seen:
-            seen[id(part)] = part
-            waiting += list(vars(part).values()) + list(getattr(part, "operations", []))
-        elif isinstance(part, dict):
-            waiting += list(part.values())
-        elif isinstance(part, (list, tuple)):
-            waiting += list(part)
-    return list(seen.values())
-
-
-def applied(name: str, inputs: list, computed: Callable[[], list]) -> list | None:
-    """Returns the result of a rule for the call of a function, or None if it has no rule.
+def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:
+    """Returns the result of the call of a function, by its rule if it has one.
 
     Args:
         name: Of the function that is called.
         inputs: Its arguments, and what it captures.
-        computed: Returns what its operations give, by which the rule is checked.
+        computed: Returns what its operations give, by which a rule is checked.
     """
     rule = facts(name).jet
     if rule is None or not any(isinstance(x, Jet) for x in inputs):
-        return None
+        return computed()
     unframed = [x.unframed() if isinstance(x, Jet) else x for x in inputs]
-    result = rule(unframed)
+    result, exact = rule(unframed), computed()
     if result is NotImplemented:
-        return None
-    results, exact = keras.tree.flatten(result), computed()
+        return exact
+    results = keras.tree.flatten(result)
     agree = [_agree(primal(y), primal(z)) for y, z in zip(results, exact, strict=True)]
     if not all(each for each in agree if isinstance(each, bool)):
         warn_once(
@@ -183,9 +122,8 @@ def _agree(y: tf.Tensor, exact: tf.Tensor) -> Any:
     tolerance = _TOLERANCES[exact.dtype.name]
     y, exact = tf.cast(y, "float64"), tf.cast(exact, "float64")
     scale = tf.reduce_max(tf.abs(exact))
-    agree = (tf.reduce_max(tf.abs(y - exact)) <= tolerance * scale) | ~tf.math.is_finite(
-        scale
-    )
+    apart = tf.reduce_max(tf.abs(y - exact))
+    agree = (apart <= tolerance * scale) | ~tf.math.is_finite(scale)
     return bool(agree) if tf.executing_eagerly() else agree
 
 
@@ -197,8 +135,7 @@ def _checked(y: Any, exact: Any, agree: Any) -> Any:
     if isinstance(agree, bool):
         return y.like(primal(exact), y.series)
     lost = tf.where(agree, tf.zeros([], y.dtype), tf.constant(float("nan"), y.dtype))
-    series = [None if value is None else value + lost for value in y.series]
-    series[0] = (
-        series[0] if series[0] is not None else tf.reshape(lost, [1] * (y.shape.rank + 1))
-    )
-    return y.like(primal(exact), series)
+    y = mapped(y, primal(exact), lambda v: v + lost)
+    if y.series[0] is None:
+        y.series[0] = tf.reshape(lost, [1] * (y.shape.rank + 1))
+    return y

@@ -50,22 +50,10 @@ def _of_constant(operation: tf.Operation) -> Sign:
     return Sign.POSITIVE if np.all(value > 0) else Sign.NEVER_NEGATIVE
 
 
-def _always(sign: Sign) -> Rule:
-    return lambda operation, signs: sign
-
-
-def _first(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
-    return signs[0]
-
-
 def _least(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
     """Of products, quotients and what puts its inputs together."""
     floats = [s for x, s in zip(operation.inputs, signs) if x.dtype.is_floating]
     return min(floats)
-
-
-def _sum(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
-    return Sign.UNKNOWN if Sign.UNKNOWN in signs else max(signs)
 
 
 def _product(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
@@ -73,10 +61,6 @@ def _product(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
     if x is y:
         return max(signs[0], Sign.NEVER_NEGATIVE)
     return min(signs)
-
-
-def _quotient(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
-    return signs[0] if signs[1] is not Sign.UNKNOWN else Sign.UNKNOWN
 
 
 def _power(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
@@ -87,20 +71,22 @@ def _power(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
     return Sign.NEVER_NEGATIVE if is_even else signs[0]
 
 
-def _rectified(operation: tf.Operation, signs: Sequence[Sign]) -> Sign:
-    return max(signs[0], Sign.NEVER_NEGATIVE)
-
-
+# UNKNOWN counts as false: where it is, nothing is known of a sum or a quotient.
 _RULES: dict[str, Rule] = {
     kind: rule
     for kinds, rule in (
-        ("Cosh Exp Erfc Sigmoid Softmax Softplus", _always(Sign.POSITIVE)),
-        ("EuclideanNorm L2Loss", _always(Sign.NEVER_NEGATIVE)),
-        ("Abs ComplexAbs Relu Relu6 Square", _rectified),
-        ("SquaredDifference", _always(Sign.NEVER_NEGATIVE)),
-        ("Add AddV2 AddN", _sum),
+        ("Cosh Exp Erfc Sigmoid Softmax Softplus", lambda operation, signs: Sign.POSITIVE),
+        (
+            "EuclideanNorm L2Loss SquaredDifference",
+            lambda operation, signs: Sign.NEVER_NEGATIVE,
+        ),
+        (
+            "Abs ComplexAbs Relu Relu6 Square",
+            lambda operation, signs: max(signs[0], Sign.NEVER_NEGATIVE),
+        ),
+        ("Add AddV2 AddN", lambda operation, signs: min(signs) and max(signs)),
         ("Mul", _product),
-        ("Div DivNoNan RealDiv", _quotient),
+        ("Div DivNoNan RealDiv", lambda operation, signs: signs[1] and signs[0]),
         ("Pow", _power),
         ("Maximum", lambda operation, signs: max(signs)),
         ("ConcatV2 MatMul BatchMatMulV2 Minimum Pack", _least),
@@ -108,7 +94,7 @@ _RULES: dict[str, Rule] = {
             "BroadcastTo Cast EnsureShape ExpandDims GatherV2 Identity Max Mean Min Prod "
             "Reciprocal Reshape Rsqrt Slice Sqrt Squeeze StopGradient StridedSlice Sum Tile "
             "Transpose",
-            _first,
+            lambda operation, signs: signs[0],
         ),
     )
     for kind in kinds.split()

@@ -2,15 +2,16 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.jet.entries import summed
-from keras_smooth.operations.lifting import primal, run, run_primals
+from keras_smooth.operations.lifting import listed, primal, run, run_primals
 from keras_smooth.operations.program import layer_of
-from keras_smooth.operations.rows import tapes_right_to
+from keras_smooth.operations.without_gradient import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
 
@@ -23,7 +24,7 @@ def apply(operation: tf.Operation, inputs: list) -> list:
         ValueError: If TensorFlow has no such derivative of the operation.
     """
     order = next(x.order for x in inputs if isinstance(x, Jet))
-    if order > tapes_right_to(operation):
+    if order > tapes_right_to(operation, [isinstance(x, Jet) for x in inputs]):
         raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
     warn_once(
         apply,
@@ -40,7 +41,7 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     num_sums = leader.lead(order) if leader.collapsed else 0
     lines = [_along(operation, inputs, last, 1, place) for place in range(num_sums)]
     results = []
-    for number, value in enumerate(_as_list(run_primals(operation, inputs))):
+    for number, value in enumerate(listed(run_primals(operation, inputs))):
         if rays[0][number] is None:
             results.append(value)
             continue
@@ -70,26 +71,16 @@ def _along(
         place: Which of the curves.
     """
 
-    def moved(x: Any, entries: list, t: tf.Tensor) -> Any:
-        if not entries:
-            return primal(x)
-        terms = [
-            entry[place % entry.shape[0]] / math.factorial(k)
-            for k, entry in enumerate(entries, 1)
+    def outputs(t: Any, most: int | None = None) -> list:
+        """Returns the outputs at a number t, with so many entries of the curves at most."""
+        moved = [
+            _moved(x, [entry[place % entry.shape[0]] for entry in entries[:most]], t)
+            for x, entries in zip(inputs, curves)
         ]
-        # Horner's scheme: the derivatives of powers at 0 are no numbers.
-        total = terms[-1]
-        for term in terms[-2::-1]:
-            total = term + tf.cast(t, x.dtype) * total
-        return x.primal + tf.cast(t, x.dtype) * total
-
-    def function(t: tf.Tensor) -> list:
-        moving = [moved(x, entries, t) for x, entries in zip(inputs, curves)]
-        return _as_list(run(operation, moving))
+        return listed(run(operation, moved))
 
     real = next(x for x in inputs if isinstance(x, Jet)).dtype.real_dtype
-    is_zero = functools.partial(_is_zero, operation, inputs, curves, place)
-    values = _nested(operation, function, tf.zeros((), real), order, is_zero)
+    values = _nested(operation, outputs, tf.zeros((), real), order)
     return [
         None if not (output.dtype.is_floating or output.dtype.is_complex)
         else [value[number] for value in values[1:]]
@@ -97,54 +88,48 @@ def _along(
     ]  # fmt: skip
 
 
-def _is_zero(
-    operation: tf.Operation,
-    inputs: list,
-    curves: list,
-    place: int,
-    order: int,
-    number: int,
-) -> bool:
-    """Returns whether values on a line tell that a derivative of an output is 0.
-
-    At order 1 they are equal, above that on a straight line: of nothing else is it asked.
-    """
-    if not tf.executing_eagerly():
-        return False
-
-    def values(t: float) -> tf.Tensor:
-        moved = [
-            x.primal + t * entries[0][place % entries[0].shape[0]] if entries else primal(x)
-            for x, entries in zip(inputs, curves)
-        ]
-        return _as_list(run(operation, moved))[number]
-
-    first, middle, last = map(values, (0.0, 0.5, 1.0))
-    difference = last - first if order == 1 else first - 2 * middle + last
-    return bool(tf.reduce_all(tf.abs(difference) <= _ROUNDING * tf.abs(last)))
+def _moved(x: Any, entries: list, t: Any) -> Any:
+    """Returns an input at a number t of a curve through it."""
+    if not entries:
+        return primal(x)
+    terms = [entry / math.factorial(k) for k, entry in enumerate(entries, 1)]
+    t = tf.cast(t, x.dtype)
+    # Horner's scheme: the derivatives of powers at 0 are no numbers.
+    return x.primal + t * functools.reduce(
+        lambda total, term: term + t * total, terms[::-1]
+    )
 
 
 # Far above what rounding leaves of a second difference, in float32 as well.
 _ROUNDING = 1e-5
 
 
-def _nested(
-    operation: tf.Operation, function: Any, t: tf.Tensor, order: int, is_zero: Any
-) -> list:
+def _is_zero(outputs: Callable, order: int, number: int) -> bool:
+    """Returns whether values on a line tell that a derivative of an output is 0.
+
+    At order 1 they are equal, above that on a straight line: of nothing else is it asked.
+    """
+    if not tf.executing_eagerly():
+        return False
+    first, middle, last = (outputs(t, most=1)[number] for t in (0.0, 0.5, 1.0))
+    difference = last - first if order == 1 else first - 2 * middle + last
+    return bool(tf.reduce_all(tf.abs(difference) <= _ROUNDING * tf.abs(last)))
+
+
+def _nested(operation: tf.Operation, outputs: Callable, t: tf.Tensor, order: int) -> list:
     """Returns the values of a function of a number and their derivatives up to an order."""
     if order == 0:
-        return [function(t)]
+        return [outputs(t)]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(t)
-        entries = _nested(operation, function, t, order - 1, is_zero)
+        entries = _nested(operation, outputs, t, order - 1)
         last = entries[-1]
     slopes = [_slope(operation, tape, value, t) for value in last]
-    if any(s is None and not is_zero(order, number) for number, s in enumerate(slopes)):
-        raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
-    return [
-        *entries,
-        [tf.zeros_like(v) if slope is None else slope for v, slope in zip(last, slopes)],
-    ]
+    for number, slope in enumerate(slopes):
+        if slope is None and not _is_zero(outputs, order, number):
+            raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
+    slopes = [tf.zeros_like(v) if s is None else s for v, s in zip(last, slopes)]
+    return [*entries, slopes]
 
 
 def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Tensor) -> Any:
@@ -171,7 +156,3 @@ def _lost(operation: tf.Operation, cause: object) -> str:
         f"The derivative is lost at {operation.type} in {layer_of(operation)}: {cause}. "
         "Replace it, or register a rule with keras_smooth.register_jet_rule."
     )
-
-
-def _as_list(results: Any) -> list:
-    return list(results) if isinstance(results, (list, tuple)) else [results]

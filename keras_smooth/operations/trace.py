@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,6 +79,25 @@ def trace(function: Callable, arguments: Sequence[tf.Tensor]) -> Trace:
     )
 
 
+def openings(structure: Any, is_open: Callable) -> tuple[list, Callable]:
+    """Returns some leaves of a structure, and a function that puts others in their places.
+
+    Args:
+        structure: Any; such as args and kwargs.
+        is_open: Returns of a leaf whether it is one of them.
+    """
+    leaves = keras.tree.flatten(structure)
+    places = [place for place, leaf in enumerate(leaves) if is_open(leaf)]
+
+    def filled(values: Sequence) -> Any:
+        new = list(leaves)
+        for place, value in zip(places, values, strict=True):
+            new[place] = value
+        return keras.tree.pack_sequence_as(structure, new)
+
+    return [leaves[place] for place in places], filled
+
+
 def _dense(concrete: Any) -> Any:
     with concrete.graph.as_default():
         return keras.tree.map_structure(
@@ -87,11 +107,8 @@ def _dense(concrete: Any) -> Any:
 
 
 def _places(leaves: Sequence) -> tuple[int, ...]:
-    places, number = [], 0
-    for leaf in leaves:
-        places.append(-1 if leaf is None else number)
-        number += leaf is not None
-    return tuple(places)
+    numbers = itertools.count()
+    return tuple(-1 if leaf is None else next(numbers) for leaf in leaves)
 
 
 def _captured(concrete: Any) -> tuple[Any, ...]:

@@ -61,9 +61,8 @@ class Walk:
     def __init__(self) -> None:
         # Names of the tensors that depend on the inputs, in all programs.
         self.moving: set[str] = set()
-
-    def visit(self, step: Step) -> None:
-        """Notes an operation, whether it has bodies or not."""
+        # The operations on the way, whether they have bodies or not.
+        self.steps: list[Step] = []
 
     def operation(self, step: Step) -> Sequence[State]:
         """Returns the states of the outputs of an operation without bodies."""
@@ -103,7 +102,7 @@ class Walk:
             if not any(before):
                 continue
             step = Step(operation, program, before, around)
-            self.visit(step)
+            self.steps.append(step)
             names = bodies_of(operation)
             after = self._bodies(step, names) if names else self.operation(step)
             states.update(zip(outputs, after))
@@ -164,22 +163,20 @@ def _needed(program: Program) -> set[str]:
     return needed
 
 
-# Attributes that name the functions that an operation runs.
+# Attributes that name the functions that an operation runs, with state or without.
 _BODIES = {
     "PartitionedCall": ("f",),
-    "StatefulPartitionedCall": ("f",),
     "If": ("then_branch", "else_branch"),
-    "StatelessIf": ("then_branch", "else_branch"),
+    "Case": ("branches",),
     "While": ("cond", "body"),
-    "StatelessWhile": ("cond", "body"),
 }
 
 
 def bodies_of(operation: tf.Operation) -> list[str]:
     """Returns the names of the functions that an operation runs."""
-    if operation.type in ("Case", "StatelessCase"):
-        return [each.name for each in operation.get_attr("branches")]
     if rows.row(operation.type) is None and signature(operation).function is None:
         # In the bodies of control flow a call of a function is an operation of its name.
         return [operation.type]
-    return [operation.get_attr(name).name for name in _BODIES.get(operation.type, ())]
+    kind = operation.type.removeprefix("Stateless").removeprefix("Stateful")
+    attributes = [operation.get_attr(name) for name in _BODIES.get(kind, ())]
+    return [each.name for each in tf.nest.flatten(attributes)]

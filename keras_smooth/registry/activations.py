@@ -34,86 +34,51 @@ def relu_class(
     return 0 if max_value is not None else leaky_relu_class(negative_slope)
 
 
-def _elu_slope(alpha: float = 1.0) -> float | None:
-    return 1.0 if alpha == 1 else None
-
-
-def _relu_slope(
-    negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
-) -> float | None:
-    if threshold:
-        return negative_slope if threshold > 0 else 1.0
-    return 1.0 if negative_slope == 1 and max_value is None else None
-
-
-def _threshold_slope(threshold: float, default_value: float) -> float | None:
-    return float(threshold < 0) if threshold else None
-
-
-def _named(name: str, **columns: Any) -> Row:
-    """Returns the row of an activation, with None as subject if this Keras lacks it."""
-    return Row(getattr(keras.activations, name, None), **columns)
-
-
-def _smooth(name: str, slope: float, **columns: Any) -> Row:
-    return _named(name, smoothness=math.inf, slope=slope, **columns)
-
-
-def _mixing(name: str, smoothness: Class = math.inf, **columns: Any) -> Row:
-    return _named(name, smoothness=smoothness, mixes=True, **columns)
-
-
-def _of_pieces(
+def _row(
     name: str,
-    smoothness: Class | Callable[..., Class],
-    slope: float | None | Callable[..., float | None],
-    joints: tuple[float, ...],
-    reason: str,
+    smoothness: Class | Callable[..., Class] = math.inf,
+    joints: tuple[float, ...] = (),
+    reason: str = "",
     **columns: Any,
 ) -> Row:
-    columns = dict(columns, slope=slope, joints=joints, reason=reason)
-    return _named(name, smoothness=smoothness, **columns)
+    """Returns the row of an activation, with None as subject if this Keras lacks it."""
+    function = getattr(keras.activations, name, None)
+    return Row(function, smoothness, joints=joints, reason=reason, **columns)
 
 
 # The recommended ones are first, in the order of the messages.
 _KERAS = (
-    _smooth("tanh", 1.0, recommended=True),
-    _smooth("softplus", 0.5, recommended=True),
-    _smooth("silu", 0.5, recommended=True),
-    _smooth(
-        "gelu",
-        0.5,
-        recommended=True,
-        examples=({}, {"approximate": True}),
-    ),
-    _smooth("exponential", 1.0),
-    _smooth("linear", 1.0),
-    _smooth("log_sigmoid", 0.5),
-    _smooth("mish", 0.6),
-    _smooth("sigmoid", 0.25),
-    _smooth("tanh_shrink", 0.0),
-    _named(
+    _row("tanh", recommended=True),
+    _row("softplus", recommended=True),
+    _row("silu", recommended=True),
+    _row("gelu", recommended=True, examples=({}, {"approximate": True})),
+    _row("exponential"),
+    _row("linear"),
+    _row("log_sigmoid"),
+    _row("mish"),
+    _row("sigmoid"),
+    _row("tanh_shrink"),
+    _row(
         "squareplus",
-        smoothness=lambda b=4: math.inf if b > 0 else 0,
-        slope=lambda b=4: 0.5 if b > 0 else None,
+        lambda b=4: math.inf if b > 0 else 0,
         examples=({}, {"b": 1.0}, {"b": 0.0}),
     ),
-    _mixing("glu"),
-    _mixing("log_softmax"),
-    _mixing("softmax"),
+    _row("glu", mixes=True),
+    _row("log_softmax", mixes=True),
+    _row("softmax", mixes=True),
     # Sparsemax is continuous, but Keras 3.15 computes its threshold wrongly: of (0.4, -0.4)
     # it makes (0.7, 0) instead of (0.9, 0.1), and it jumps where the support changes.
     # Nested tapes differentiate what it computes.
-    _mixing(
+    _row(
         "sparsemax",
+        mixes=True,
         smoothness=-1,
         joints=(-0.5, 0.5),
         reason="jumps where the number of its outputs above 0 changes",
     ),
-    _of_pieces(
+    _row(
         "celu",
         1,
-        1.0,
         (0.0,),
         BEND_0,
         examples=({}, {"alpha": 2.0}),
@@ -123,45 +88,26 @@ _KERAS = (
         # The slope at 0.
         tapes_right_to=0,
     ),
-    _of_pieces(
-        "elu",
-        elu_class,
-        _elu_slope,
-        (0.0,),
-        BEND_0,
-        examples=({}, {"alpha": 2.0}),
+    _row("elu", elu_class, (0.0,), BEND_0, examples=({}, {"alpha": 2.0})),
+    _row("hard_silu", 0, (-3.0, 3.0), "has kinks at -3 and 3"),
+    _row(
+        "selu", 0, (0.0,), "has a kink at 0 and is straight for x > 0, so y'' is lost there"
     ),
-    _of_pieces("hard_silu", 0, 0.5, (-3.0, 3.0), "has kinks at -3 and 3"),
-    _of_pieces(
-        "selu",
-        0,
-        None,
-        (0.0,),
-        "has a kink at 0 and is straight for x > 0, so y'' is lost there",
-    ),
-    _of_pieces("softsign", 1, 1.0, (0.0,), BEND_SOFTSIGN),
-    _of_pieces(
-        "sparse_plus",
-        1,
-        0.5,
-        (-1.0, 1.0),
-        "has a second derivative that jumps at -1 and 1",
-    ),
-    _of_pieces("hard_shrink", -1, 0.0, (-0.5, 0.5), "jumps at both thresholds"),
-    _of_pieces("hard_sigmoid", 0, 1 / 6, (-3.0, 3.0), _FLAT),
-    _of_pieces("hard_tanh", 0, 1.0, (-1.0, 1.0), _FLAT),
-    _of_pieces(
+    _row("softsign", 1, (0.0,), BEND_SOFTSIGN),
+    _row("sparse_plus", 1, (-1.0, 1.0), "has a second derivative that jumps at -1 and 1"),
+    _row("hard_shrink", -1, (-0.5, 0.5), "jumps at both thresholds"),
+    _row("hard_sigmoid", 0, (-3.0, 3.0), _FLAT),
+    _row("hard_tanh", 0, (-1.0, 1.0), _FLAT),
+    _row(
         "leaky_relu",
         leaky_relu_class,
-        lambda negative_slope=0.2: _relu_slope(negative_slope),
         (0.0,),
         _KINK_0,
         examples=({}, {"negative_slope": 0.3}, {"negative_slope": 1.0}),
     ),
-    _of_pieces(
+    _row(
         "relu",
         relu_class,
-        _relu_slope,
         (0.0,),
         _KINK_0,
         examples=(
@@ -171,22 +117,21 @@ _KERAS = (
             {"negative_slope": 0.5, "threshold": 1.0},
         ),
     ),
-    _of_pieces("relu6", 0, None, (0.0, 6.0), _FLAT),
-    _of_pieces("soft_shrink", 0, 0.0, (-0.5, 0.5), _FLAT),
-    _of_pieces("sparse_sigmoid", 0, 0.5, (-1.0, 1.0), _FLAT),
-    _of_pieces(
+    _row("relu6", 0, (0.0, 6.0), _FLAT),
+    _row("soft_shrink", 0, (-0.5, 0.5), _FLAT),
+    _row("sparse_sigmoid", 0, (-1.0, 1.0), _FLAT),
+    _row(
         "threshold",
         -1,
-        _threshold_slope,
         (0.5,),
         "jumps at its threshold",
         examples=({"threshold": 0.5, "default_value": 0.0},),
     ),
 )
 
-for _row in _KERAS:
-    if _row.subject is not None:
-        add(_row)
+for _known in _KERAS:
+    if _known.subject is not None:
+        add(_known)
 
 # These are also functions of TensorFlow and operations of keras.ops.
 _TENSORFLOW = (
@@ -195,6 +140,6 @@ _TENSORFLOW = (
 )
 for _name in _TENSORFLOW.split():
     add_alias(getattr(tf.nn, _name), getattr(keras.activations, _name))
-for _row in _KERAS:
-    if _row.subject is not None and hasattr(ops, _row.subject.__name__):
-        add_alias(getattr(ops, _row.subject.__name__), _row.subject)
+for _known in _KERAS:
+    if _known.subject is not None and hasattr(ops, _known.subject.__name__):
+        add_alias(getattr(ops, _known.subject.__name__), _known.subject)

@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.registry.rows import Row, add
+from keras_smooth.registry.rows import Class, Row, add
 
 # Keras uses it for every dtype.
 _LOG_2 = float(np.float32(math.log(2.0)))
@@ -63,40 +63,30 @@ def _hypot(x1: Any, x2: Any) -> Jet:
     return jet.sqrt(squares[0] + squares[1])
 
 
+def _row(name: str, smoothness: Class, **columns: Any) -> Row:
+    """Returns the row of a function, with None as subject if this Keras lacks it."""
+    return Row(getattr(ops, name, None), smoothness=smoothness, **columns)
+
+
 _ROWS = (
     # Nested tapes go through |x1 - x2|.
-    Row(
-        ops.logaddexp,
-        smoothness=math.inf,
+    _row(
+        "logaddexp",
+        math.inf,
         jet=_of_two(lambda x1, x2: x2 + jet.softplus(x1 - x2)),
         tapes_right_to=0,
     ),
-    Row(getattr(ops, "hypot", None), smoothness=0, jet=_of_two(_hypot), tapes_right_to=1),
-    Row(
-        getattr(ops, "logaddexp2", None),
-        smoothness=math.inf,
-        jet=_of_two(_logaddexp2),
-        tapes_right_to=0,
-    ),
-    Row(
-        getattr(ops, "ldexp", None),
-        smoothness=math.inf,
-        jet=_of_two(_ldexp),
-        tapes_right_to=0,
-    ),
-    Row(
-        getattr(ops, "sinc", None),
-        smoothness=math.inf,
-        jet=lambda x: jet.elementwise(jet.sinc, x),
-        tapes_right_to=0,
-    ),
+    _row("hypot", 0, jet=_of_two(_hypot), tapes_right_to=1),
+    _row("logaddexp2", math.inf, jet=_of_two(_logaddexp2), tapes_right_to=0),
+    _row("ldexp", math.inf, jet=_of_two(_ldexp), tapes_right_to=0),
+    _row("sinc", math.inf, jet=lambda x: jet.elementwise(jet.sinc, x), tapes_right_to=0),
     # The largest number is subtracted and added again.
-    Row(ops.logsumexp, smoothness=math.inf),
+    _row("logsumexp", math.inf),
     # The sign times the size.
-    Row(getattr(ops, "cbrt", None), smoothness=0),
+    _row("cbrt", 0),
     # Finite numbers do not change.
-    Row(ops.nan_to_num, smoothness=math.inf),
+    _row("nan_to_num", math.inf),
 )
-for _row in _ROWS:
-    if _row.subject is not None:
-        add(_row)
+for _known in _ROWS:
+    if _known.subject is not None:
+        add(_known)

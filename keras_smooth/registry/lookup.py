@@ -9,7 +9,7 @@ import keras
 from keras_smooth.checks import finite_number, nearest, shown, text
 from keras_smooth.models import graph
 from keras_smooth.registry import layers, reading
-from keras_smooth.registry.rows import Class, Row, all_rows, change, row, unbound
+from keras_smooth.registry.rows import Class, Row, all_rows, change, row
 
 _named = {}
 
@@ -125,13 +125,6 @@ def activation_of(function: Callable) -> Callable:
     return function if found is None else found.subject
 
 
-def slope_at_zero(function: Callable) -> float | None:
-    """Returns f'(0) of an activation, or None if the table does not have it."""
-    found = row(function)
-    slope = None if found is None else found.slope
-    return slope(**unbound(function)[1]) if callable(slope) else slope
-
-
 def tapes_right_to(obj: object) -> float:
     """Returns the order up to which nested tapes are right everywhere, `math.inf` if unknown."""
     return reading.read(obj).tapes_right_to
@@ -230,14 +223,13 @@ def registered_smoothness(obj: object) -> Class:
 def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
     """Returns the readings of all layers and operations of a graph by id, also of nested ones."""
     found: dict[int, reading.Reading] = {}
-    for part in (model, *graph.inner(model)):
-        if part is not model and graph.is_graph(part):
+    for part in graph.inner(model):
+        if graph.is_graph(part):
             found |= readings_of_parts(part)
         elif isinstance(part, keras.layers.Layer):
             found[id(part)] = _known(part) or reading.read(part)
     if graph.graph_class(model) is keras.Function:
-        nodes = [n for n in graph.nodes(model) if _takes_floats(n)]
-        found |= {id(n.operation): _of_node(n) for n in nodes}
+        found |= {id(n.operation): _of_node(n) for n in graph.nodes(model) if _is_read(n)}
     return found
 
 
@@ -247,19 +239,17 @@ def _known(part: keras.Operation) -> reading.Reading | None:
 
 
 def _of_node(node: graph.Node) -> reading.Reading:
-    if isinstance(node.operation, keras.layers.Layer):
-        return _known(node.operation) or reading.read(node.operation)
     try:
-        return _known(node.operation) or reading.of_call(
-            node.operation, node.args, node.kwargs
-        )
+        known = _known(node.operation)
+        return known or reading.of_call(node.operation, node.args, node.kwargs)
     # A function that cannot be traced can raise any error.
     except Exception:
         return reading.Reading()
 
 
-def _takes_floats(node: graph.Node) -> bool:
-    tensors = filter(
-        keras.backend.is_keras_tensor, keras.tree.flatten((node.args, node.kwargs))
-    )
-    return any("float" in tensor.dtype for tensor in tensors)
+def _is_read(node: graph.Node) -> bool:
+    """Returns whether a node calls an operation, of floats among others."""
+    leaves = keras.tree.flatten((node.args, node.kwargs))
+    symbols = filter(keras.backend.is_keras_tensor, leaves)
+    is_layer = isinstance(node.operation, keras.layers.Layer)
+    return not is_layer and any("float" in symbol.dtype for symbol in symbols)

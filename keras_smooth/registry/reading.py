@@ -1,5 +1,6 @@
 """Smoothness, from the operations that TensorFlow traces."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -13,10 +14,11 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.models import calls, copies, own_call, sample_inputs
+from keras_smooth.models import calls, copies, own_call, references, sample_inputs
 from keras_smooth.models.identity import identity
 from keras_smooth.operations import registered
 from keras_smooth.operations.registered import Facts
+from keras_smooth.operations.trace import openings
 from keras_smooth.registry import functions_of_keras, layers
 from keras_smooth.registry.rows import Class, row, unbound, version
 
@@ -141,22 +143,44 @@ def of_call(
         kwargs: Its keyword arguments, with symbols in place of tensors.
         marks_of: A function that returns the registered facts of a part.
     """
-    leaves = keras.tree.flatten((args, kwargs))
-    places = [i for i, leaf in enumerate(leaves) if _is_symbol(leaf)]
-    symbols = [_specification(leaves[place]) for place in places]
+    symbols, filled = openings((args, kwargs), _is_symbol)
+    symbols = list(map(_specification, symbols))
     mode = own_call.in_mode(subject, False)
 
-    with registered.names(subject, marks_of) as named:
+    with named(subject, marks_of) as marked:
 
         def function(*tensors: tf.Tensor) -> Any:
-            filled = list(leaves)
-            for place, tensor in zip(places, tensors, strict=True):
-                filled[place] = tensor
-            positional, keywords = keras.tree.pack_sequence_as((args, kwargs), filled)
-            return named(*positional, **{**mode, **keywords})
+            positional, keywords = filled(tensors)
+            return marked(*positional, **{**mode, **keywords})
 
         traced = calls.without_trace(operations.trace, function, symbols)
     return _of_program(traced, [symbol.dtype.is_floating for symbol in symbols])
+
+
+@contextlib.contextmanager
+def named(subject: Any, facts_of: Callable) -> Iterator[Callable]:
+    """Lets what is known run under names of its own, as long as something is traced.
+
+    Args:
+        subject: What is traced; the parts of it keep what they call, but for that time.
+        facts_of: Gives the `Facts` of a layer, an operation or a function, or None.
+
+    Yields:
+        What to trace in its place.
+    """
+    is_part = isinstance(subject, keras.Operation)
+    with contextlib.ExitStack() as stack:
+        for part in references.parts_within(subject) if is_part else ():
+            activation = getattr(part, "activation", None)
+            held = {"call": (part.call, facts_of(part))}
+            if not isinstance(activation, keras.Operation):
+                held["activation"] = activation, facts_of(activation)
+            for name, (function, facts) in held.items():
+                if facts is not None:
+                    call = registered.marked(function, facts)
+                    stack.enter_context(calls.attribute(part, name, call))
+        facts = None if is_part else facts_of(subject)
+        yield subject if facts is None else registered.marked(subject, facts)
 
 
 def _of_program(traced: operations.Trace, floats: list[bool]) -> Reading:
@@ -186,7 +210,8 @@ def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:
     """Yields functions that give what to call, and arguments to try, in which symbols stand
     for tensors."""
     if isinstance(subject, keras.layers.Layer):
-        structure = _of_graph(subject)
+        is_model = isinstance(subject, keras.Model) and subject.built
+        structure = sample_inputs.of_graph(subject) if is_model else None
         inputs = sample_inputs.of_layer(subject) if structure is None else [(structure,)]
         for args in inputs:
             yield functools.partial(_ready, subject, args), args
@@ -198,11 +223,6 @@ def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:
         number = _number_of_arguments(subject)
         for symbol in sample_inputs.of_function():
             yield lambda: subject, (symbol,) * number
-
-
-def _of_graph(layer: keras.layers.Layer) -> Any:
-    is_graph = isinstance(layer, keras.Model) and layer.built
-    return sample_inputs.of_graph(layer) if is_graph else None
 
 
 def _ready(layer: keras.layers.Layer, args: tuple) -> keras.layers.Layer:

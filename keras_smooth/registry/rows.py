@@ -19,8 +19,6 @@ class Row:
         smoothness: k of the class C^k: -1 for a jump, 0 for ReLU, `math.inf` for
             tanh, None where the operations tell. A callable gives it from the
             parameters of the function, or from the layer.
-        slope: f'(0), or a callable that gives it from the parameters. None: there is
-            none, or the function mixes several numbers.
         jet: A rule for jets, `rule(*args, **parameters)`, if its operations have none.
         tapes_right_to: The highest order up to which nested tapes are right.
         joints: The points at which the pieces of the function meet, with the default
@@ -35,7 +33,6 @@ class Row:
 
     subject: Any  # hashable
     smoothness: Class | Callable[..., Class] = None
-    slope: float | None | Callable[..., float | None] = None
     jet: Callable | None = None
     tapes_right_to: float = math.inf
     joints: tuple[float, ...] = ()
@@ -48,18 +45,23 @@ class Row:
 _rows: dict[Hashable, Row] = {}
 
 
-_changes: list[Hashable] = []
+_versions: list[None] = []
 
 
 def version() -> int:
-    """Returns a number that changes with each row that is added or replaced."""
-    return len(_changes)
+    """Returns a number that changes with each fact that is registered."""
+    return len(_versions)
+
+
+def changed() -> None:
+    """Notes that there is another fact: what was read before is read again."""
+    _versions.append(None)
 
 
 def add(row: Row) -> None:
     """Adds a row, or replaces the one of its subject."""
     _rows[row.subject] = row
-    _changes.append(row.subject)
+    changed()
 
 
 def change(subject: Hashable, **columns: Any) -> None:
@@ -86,15 +88,11 @@ def row(subject: Any) -> Row | None:
         subject, parameters = unbound(subject)
         known = _aliases.get(subject, subject)
         # TensorFlow may have another name for a parameter than Keras.
-        if known is not subject and not parameters.keys() <= _parameters(known):
+        if known is not subject and parameters.keys() - inspect.signature(known).parameters:
             return None
         return _rows.get(known)
     except TypeError:
         return None
-
-
-def _parameters(function: Callable) -> set[str]:
-    return set(inspect.signature(function).parameters)
 
 
 def unbound(function: Any) -> tuple[Any, dict]:

@@ -24,26 +24,23 @@ def _minimum(sharpness: float, x1: Any, x2: Any) -> Any:
     return ops.subtract(x1, sharp_softplus(ops.subtract(x1, x2), sharpness))
 
 
-def _largest(
-    sharpness: float,
-    x: Any,
-    axis: int | Sequence[int] | None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-) -> Any:
-    y = smooth_maximum(x, axis, sharpness, keepdims)
-    return y if initial is None else _maximum(sharpness, y, initial)
+def _extreme(sign: float, combined: Callable) -> Callable:
+    """Returns the smooth form of the largest number, or with a sign of -1 of the smallest."""
+
+    def form(
+        sharpness: float,
+        x: Any,
+        axis: int | Sequence[int] | None = None,
+        keepdims: bool = False,
+        initial: Any = None,
+    ) -> Any:
+        y = sign * smooth_maximum(sign * x, axis, sharpness, keepdims)
+        return y if initial is None else combined(sharpness, y, initial)
+
+    return form
 
 
-def _smallest(
-    sharpness: float,
-    x: Any,
-    axis: int | Sequence[int] | None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-) -> Any:
-    y = -smooth_maximum(-x, axis, sharpness, keepdims)
-    return y if initial is None else _minimum(sharpness, y, initial)
+_largest, _smallest = _extreme(1.0, _maximum), _extreme(-1.0, _minimum)
 
 
 def _range(sharpness: float, x: Any, **axes: Any) -> Any:

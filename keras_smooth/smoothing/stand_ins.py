@@ -14,27 +14,8 @@ from keras_smooth import activations
 from keras_smooth.activations.rows import activation_row
 
 
-def _ramps_slope(
-    knots: Sequence[float],
-    weights: Sequence[float],
-    slope: float = 0.0,
-    offset: float = 0.0,
-    sharpness: float = 10.0,
-) -> float:
-    pairs = zip(knots, weights, strict=True)
-    return slope + sum(w / (1.0 + math.exp(sharpness * knot)) for knot, w in pairs)
-
-
-def _elu_slope(
-    alpha: float = 1.0, scale: float = 1.0, width: float = 1.0, sharpness: float = 10.0
-) -> float:
-    decay = math.exp(-math.log(2.0) / (sharpness * width))
-    return 0.5 * scale * (1.0 + alpha / width * decay)
-
-
 @activation_row(
     math.inf,
-    _ramps_slope,
     examples=(
         {"knots": (0.0,), "weights": (1.0,)},
         {"knots": (-0.5, 0.5), "weights": (-1.0, 1.0), "slope": 1.0, "offset": 0.5},
@@ -70,9 +51,7 @@ def smooth_ramps(
 
 
 @activation_row(
-    math.inf,
-    _elu_slope,
-    examples=({}, {"alpha": 1.5, "scale": 2.0, "width": 0.5, "sharpness": 4.0}),
+    math.inf, examples=({}, {"alpha": 1.5, "scale": 2.0, "width": 0.5, "sharpness": 4.0})
 )
 def smooth_elu(
     x: Any,
@@ -99,7 +78,7 @@ def smooth_elu(
     return scale * (positive + alpha * ops.expm1(negative / width))
 
 
-@activation_row(math.inf, 1.0, examples=({}, {"sharpness": 3.0}))
+@activation_row(math.inf, examples=({}, {"sharpness": 3.0}))
 def smooth_softsign(x: Any, sharpness: float = 10.0) -> Any:
     """Softsign with a smooth absolute value: x / (1 + sqrt(x^2 + 1/s^2) - 1/s).
 

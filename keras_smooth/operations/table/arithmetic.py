@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import inner
+from keras_smooth.jet.arithmetic import inner, mapped
 from keras_smooth.jet.entries import minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, primal, whole
 from keras_smooth.operations.rows import add
@@ -24,7 +24,7 @@ def _of_two(function: Callable) -> Callable:
 def quotient(x: Any, y: Any) -> Jet:
     """x / y: z y = x, so that z_k y_0 = x_k less the other terms of entry k of z y."""
     if not isinstance(y, Jet):
-        return x.like(x.primal / y, [None if v is None else v / y for v in x.series])
+        return mapped(x, x.primal / y, lambda v: v / y)
     numerators = x.series if isinstance(x, Jet) else [None] * y.order
     z, s = [primal(x) / y.primal], y.entries
     for k in range(1, y.order + 1):
@@ -82,7 +82,7 @@ def _product_or_zero(function: Callable) -> Callable:
         zero = primal(x) == 0
         safe = _ones_where(zero, y)
         is_jet = isinstance(safe, Jet)
-        return x * (function(safe) if is_jet else _of_tensor(function, safe))
+        return x * (function(safe) if is_jet else function(Jet(safe, [])).primal)
 
     return _of_two(apply)
 
@@ -93,19 +93,11 @@ def _ones_where(condition: tf.Tensor, y: Any) -> Any:
     return where(condition, tf.ones_like(primal(y)), y)
 
 
-def _of_tensor(function: Callable, value: tf.Tensor) -> tf.Tensor:
-    return function(Jet(value, [])).primal
-
-
 def _no_nan(x: Any, y: Any) -> Any:
     """x / y, and 0 where y is."""
     zero = primal(y) == 0
     safe = _ones_where(zero, y)
     return jet.where(zero, tf.zeros_like(primal(x) / primal(safe)), quotient(x, safe))
-
-
-def _difference_squared(x: Any, y: Any) -> Jet:
-    return jet.square(x - y)
 
 
 def _polygamma(operation: tf.Operation, n: Any, x: Any) -> Any:
@@ -125,7 +117,8 @@ def _product_no_nan(x: Any, y: Any) -> Jet:
     return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
 
 
-def _divisor_off_zero(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+def divisor_off_zero(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
+    """Quotients are defined where the divisor is not 0."""
     return [tf.abs(y)]
 
 
@@ -179,18 +172,17 @@ def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
 add("Add AddV2", _of_two(lambda x, y: x + y))
 add("Sub", _of_two(lambda x, y: x - y))
 add("Mul", _of_two(lambda x, y: x * y))
-add("RealDiv Div", _of_two(quotient), domain=_divisor_off_zero)
-add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=_divisor_off_zero)
+add("RealDiv Div", _of_two(quotient), domain=divisor_off_zero)
+add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
 add("MulNoNan", _of_two(_product_no_nan))
+add("Pow", _raised, at_edge=_power_at_zero, domain=_base, tapes_right_to=_right_at_zero)
+add("SquaredDifference", _of_two(lambda x, y: jet.square(x - y)))
 add(
-    "Pow",
-    _raised,
-    at_edge=_power_at_zero,
-    domain=_base,
-    tapes_right_to=_right_at_zero,
+    "Polygamma",
+    _polygamma,
+    domain=lambda operation, n, x: off_poles(operation, x),
+    no_gradient_by=(0,),
 )
-add("SquaredDifference", _of_two(_difference_squared))
-add("Polygamma", _polygamma, domain=lambda operation, n, x: off_poles(operation, x))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
 add(
     "Xlogy",
@@ -208,7 +200,7 @@ add(
     "Xdivy",
     _product_or_zero(jet.reciprocal),
     at_edge=_where_both_are_zero(-1),
-    domain=_divisor_off_zero,
+    domain=divisor_off_zero,
 )
 # Gradients that a model takes itself, as of a potential.
 add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))

@@ -1,23 +1,26 @@
 """Branches, loops, calls of functions, and lists of tensors, which loops keep."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import written_out
 from keras_smooth.operations import registered
-from keras_smooth.operations.lifting import run, run_primals
+from keras_smooth.operations.lifting import listed, primal, run, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.paths import reached, unchanged
 from keras_smooth.operations.rows import add
+from keras_smooth.operations.walk import bodies_of
 
 
 def _call(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
     """A function that is called: its operations take its place, or the rule of a user."""
-    name = operation.get_attr("f").name
+    (name,) = bodies_of(operation)
 
     def computed() -> list:
         # Some kernels, as that of a grouped convolution's gradient, are XLA's alone.
@@ -25,8 +28,7 @@ def _call(
             return _compiled(bodies(name), inputs, evaluate)
         return evaluate(bodies(name), inputs)
 
-    results = registered.applied(name, inputs, computed)
-    return computed() if results is None else results
+    return registered.applied(name, inputs, computed)
 
 
 def _must_compile(operation: tf.Operation) -> bool:
@@ -35,7 +37,7 @@ def _must_compile(operation: tf.Operation) -> bool:
 
 
 def _compiled(body: Any, inputs: list, evaluate: Callable) -> list:
-    leader = next((x for x in inputs if _moves(x)), None)
+    leader = _leader(inputs)
     given = [_filled(x, _moves(x), leader) for x in inputs]
     passed = [x for x in given if not isinstance(x, tf.Variable)]
     templates: list = []
@@ -57,76 +59,54 @@ def _compiled(body: Any, inputs: list, evaluate: Callable) -> list:
 add("PartitionedCall StatefulPartitionedCall", program=_call)
 
 
-def _conditional(
+def _branched(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    condition, *values = inputs
-    names = (operation.get_attr("then_branch").name, operation.get_attr("else_branch").name)
-    branches = [bodies(name) for name in names]
-    chosen = tf.cast(tf.reshape(condition, []), tf.bool)
-    if tf.executing_eagerly():
-        return evaluate(branches[0 if chosen else 1], values)
-    return _switched(tf.where(chosen, 0, 1), branches, values, operation, evaluate)
-
-
-def _case(
-    operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
-) -> list:
-    index, *values = inputs
-    branches = [bodies(each.name) for each in operation.get_attr("branches")]
-    last = len(branches) - 1
-    index = tf.where((index < 0) | (index > last), last, index)
+    """One of several functions: the first of two if a condition holds, or that of an index."""
+    choice, *values = inputs
+    branches = list(map(bodies, bodies_of(operation)))
+    if operation.type.endswith("If"):
+        index = tf.where(tf.cast(tf.reshape(choice, []), tf.bool), 0, 1)
+    else:
+        last = len(branches) - 1
+        index = tf.where((choice < 0) | (choice > last), last, choice)
     if tf.executing_eagerly():
         return evaluate(branches[int(index)], values)
-    return _switched(index, branches, values, operation, evaluate)
+    return _switched(index, branches, values, evaluate)
 
 
-def _switched(
-    index: tf.Tensor,
-    branches: list,
-    values: list,
-    operation: tf.Operation,
-    evaluate: Callable,
-) -> list:
+def _switched(index: tf.Tensor, branches: list, values: list, evaluate: Callable) -> list:
     """Runs one of several branches, whose outputs are made alike."""
-    moving = [
-        any(column)
-        for column in zip(
-            *(reached(branch, list(map(_moves, values))) for branch in branches)
-        )
-    ]
-    leader = next((x for x in values if _moves(x)), None)
+    moves = list(map(_moves, values))
+    moving = list(map(any, zip(*(reached(branch, moves) for branch in branches))))
+    leader = _leader(values)
     templates: list = []
 
-    def flat(branch: Any) -> Callable:
-        def function() -> list:
-            results = evaluate(branch, values)
-            filled = [_filled(*pair, leader) for pair in zip(results, moving)]
-            templates[:] = filled
-            return [tensor for value in filled for tensor in _tensors(value)]
+    def flat(branch: Any) -> list:
+        results = evaluate(branch, values)
+        templates[:] = [_filled(*pair, leader) for pair in zip(results, moving)]
+        return [tensor for value in templates for tensor in _tensors(value)]
 
-        return function
-
-    results = tf.switch_case(index, [flat(branch) for branch in branches])
-    return _packed(templates, results if isinstance(results, (list, tuple)) else [results])
+    results = tf.switch_case(
+        index, [functools.partial(flat, branch) for branch in branches]
+    )
+    return _packed(templates, listed(results))
 
 
-add("If StatelessIf", program=_conditional)
-add("Case StatelessCase", program=_case)
+add("If StatelessIf Case StatelessCase", program=_branched)
 
 
 def _loop(
     operation: tf.Operation, inputs: list, bodies: Callable, evaluate: Callable
 ) -> list:
-    body = bodies(operation.get_attr("body").name)
-    condition = bodies(operation.get_attr("cond").name)
+    condition, body = map(bodies, bodies_of(operation))
     if tf.executing_eagerly():
-        while bool(evaluate(condition, list(map(_point, inputs)))[0]):
+        while bool(evaluate(condition, list(map(primal, inputs)))[0]):
             inputs = evaluate(body, inputs)
         return inputs
     kept = unchanged(body)
     inputs = _steady(body, inputs)
-    leader = next((x for x in inputs if _moves(x)), None)
+    leader = _leader(inputs)
     changing = [x for x, stays in zip(inputs, kept) if not stays]
 
     def whole(flat: Any) -> list:
@@ -134,7 +114,7 @@ def _loop(
         return [x if stays else next(values) for x, stays in zip(inputs, kept)]
 
     def goes_on(*flat: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(evaluate(condition, list(map(_point, whole(flat))))[0], [])
+        return tf.reshape(evaluate(condition, list(map(primal, whole(flat))))[0], [])
 
     def step(*flat: tf.Tensor) -> list:
         results = zip(evaluate(body, whole(flat)), inputs, kept)
@@ -168,13 +148,11 @@ add("StatelessWhile While", program=_loop)
 
 def _steady(body: Any, inputs: list) -> list:
     """Returns the variables of a loop, as jets all that depend on x in some step."""
-    moving = list(map(_moves, inputs))
-    while True:
-        after = [a or b for a, b in zip(moving, reached(body, moving))]
-        if after == moving:
-            break
-        moving = after
-    leader = next((x for x in inputs if _moves(x)), None)
+    before, moving = None, list(map(_moves, inputs))
+    while moving != before:
+        before = moving
+        moving = [a or b for a, b in zip(before, reached(body, before))]
+    leader = _leader(inputs)
     return [_filled(value, moves, leader) for value, moves in zip(inputs, moving)]
 
 
@@ -182,32 +160,23 @@ def _moves(value: Any) -> bool:
     return isinstance(value, Jet | JetList)
 
 
-def _point(value: Any) -> Any:
-    return value.primal if _moves(value) else value
+def _leader(values: list) -> Any:
+    """Returns a jet, or a list of jets, along the curves of all, None without one."""
+    return next(filter(_moves, values), None)
 
 
 def _filled(value: Any, moves: bool, leader: Any) -> Any:
     """Returns a value as a jet with all entries written out, where it has to be one."""
     if not moves:
         return value
-    like = leader.like if isinstance(leader, JetList) else leader
-    like = like.unframed()
+    like = (leader.like if isinstance(leader, JetList) else leader).unframed()
+    if not _moves(value):
+        value = _still(value, like)
     if isinstance(value, JetList):
         return value
-    if not isinstance(value, Jet):
-        value = _still(value, like)
-        if isinstance(value, JetList):
-            return value
     value = value.unframed()
-    series = []
-    for k in range(1, value.order + 1):
-        size = like.lead(k)
-        shape = tf.concat([[size], tf.shape(value.primal)], axis=0)
-        entry = value.series[k - 1]
-        full = (
-            tf.zeros(shape, value.dtype) if entry is None else tf.broadcast_to(entry, shape)
-        )
-        series.append(tf.ensure_shape(full, [size, *value.shape]))
+    entries = enumerate(value.series, 1)
+    series = [written_out(value, entry, like.lead(k)) for k, entry in entries]
     return value.like(value.primal, series)
 
 
@@ -264,33 +233,15 @@ def _packed(templates: list, tensors: Any) -> list:
     return values
 
 
-def _element(value: Any, k: int, like: Jet) -> tf.Tensor:
-    """Returns an entry of an element of a list, written out."""
-    return _filled(value, True, like).series[k]
-
-
-def _as_list(handle: Any, like: Jet) -> JetList:
-    return handle if isinstance(handle, JetList) else _still(handle, like)
-
-
-def _set(operation: tf.Operation, handle: Any, index: Any, item: Any) -> JetList:
+def _written(operation: tf.Operation, handle: Any, *inputs: Any) -> JetList:
+    """A list in which an element is put: at an index, or at the end."""
+    *place, item = inputs
     like = handle.like if isinstance(handle, JetList) else item
-    target = _as_list(handle, like)
-    series = tuple(
-        run(operation, [entry, index, _element(item, k, like)])
-        for k, entry in enumerate(target.series)
-    )
-    return JetList(run(operation, [target.primal, index, _point(item)]), series, like)
-
-
-def _pushed(operation: tf.Operation, handle: Any, item: Any) -> JetList:
-    like = handle.like if isinstance(handle, JetList) else item
-    target = _as_list(handle, like)
-    series = tuple(
-        run(operation, [entry, _element(item, k, like)])
-        for k, entry in enumerate(target.series)
-    )
-    return JetList(run(operation, [target.primal, _point(item)]), series, like)
+    target = _filled(handle, True, like)
+    element = _filled(item, True, like)
+    pairs = zip(target.series, element.series)
+    series = tuple(run(operation, [entry, *place, value]) for entry, value in pairs)
+    return JetList(run(operation, [target.primal, *place, element.primal]), series, like)
 
 
 def _shape_in_front(shape: Any, lead: Any) -> Any:
@@ -299,14 +250,29 @@ def _shape_in_front(shape: Any, lead: Any) -> Any:
     return shape if shape.shape.rank == 0 else tf.concat([[lead], shape], axis=0)
 
 
-def _got(operation: tf.Operation, handle: JetList, index: Any, shape: Any) -> Jet:
-    y = run(operation, [handle.primal, index, shape])
-    series = []
-    for k, entry in enumerate(handle.series):
-        lead = handle.like.lead(k + 1)
-        value = run(operation, [entry, index, _shape_in_front(shape, lead)])
-        series.append(tf.ensure_shape(value, [lead, *y.shape]))
-    return handle.like.like(y, series)
+def _read(arranged: Callable) -> Callable:
+    """Returns the rule of what reads elements of a list.
+
+    Args:
+        arranged: `arranged(value, lead, shape)` has the directions of an entry in front, whose
+            elements have a shape.
+    """
+
+    def rule(operation: tf.Operation, handle: JetList, *inputs: Any) -> Jet:
+        *place, shape = inputs
+        y = run(operation, [handle.primal, *place, shape])
+        series = []
+        for k, entry in enumerate(handle.series, 1):
+            lead = handle.like.lead(k)
+            value = run(operation, [entry, *place, _shape_in_front(shape, lead)])
+            series.append(arranged(value, lead, y.shape))
+        return handle.like.like(y, series)
+
+    return rule
+
+
+def _stacked(value: tf.Tensor, lead: int, shape: tf.TensorShape) -> tf.Tensor:
+    return _swapped(tf.ensure_shape(value, [shape[0], lead, *shape[1:]]))
 
 
 def _popped(operation: tf.Operation, handle: JetList, shape: Any) -> list:
@@ -325,17 +291,6 @@ def _swapped(value: tf.Tensor) -> tf.Tensor:
     return tf.transpose(value, [1, 0, *range(2, value.shape.rank)])
 
 
-def _stack(operation: tf.Operation, handle: JetList, shape: Any) -> Jet:
-    y = run(operation, [handle.primal, shape])
-    series = []
-    for k, entry in enumerate(handle.series):
-        lead = handle.like.lead(k + 1)
-        value = run(operation, [entry, _shape_in_front(shape, lead)])
-        value = tf.ensure_shape(value, [y.shape[0], lead, *y.shape[1:]])
-        series.append(_swapped(value))
-    return handle.like.like(y, series)
-
-
 def _unstacked(operation: tf.Operation, x: Jet, shape: Any) -> JetList:
     x = _filled(x, True, x)
     series = tuple(
@@ -345,26 +300,22 @@ def _unstacked(operation: tf.Operation, x: Jet, shape: Any) -> JetList:
     return JetList(run(operation, [x.primal, shape]), series, x)
 
 
-add("TensorListSetItem", _set, exact=True)
-add("TensorListPushBack", _pushed, exact=True)
-add("TensorListGetItem", _got, exact=True)
-add("TensorListPopBack", _popped, exact=True)
-add("TensorListStack", _stack, exact=True)
-add("TensorListFromTensor", _unstacked, exact=True)
-
-
 def _resized(operation: tf.Operation, handle: JetList, size: Any) -> JetList:
     series = tuple(run(operation, [entry, size]) for entry in handle.series)
     return JetList(run(operation, [handle.primal, size]), series, handle.like)
 
 
-add("TensorListResize", _resized, exact=True)
-
-
 def _described(operation: tf.Operation, handle: JetList) -> Any:
-    return run_primals(operation, [handle.primal])
+    return run_primals(operation, [handle])
 
 
+_got = _read(lambda value, lead, shape: tf.ensure_shape(value, [lead, *shape]))
+add("TensorListSetItem TensorListPushBack", _written, exact=True)
+add("TensorListGetItem", _got, exact=True)
+add("TensorListPopBack", _popped, exact=True)
+add("TensorListStack", _read(_stacked), exact=True)
+add("TensorListFromTensor", _unstacked, exact=True)
+add("TensorListResize", _resized, exact=True)
 add("TensorListElementShape TensorListLength", _described, exact=True)
 
 # Python functions: of the gradient of one TensorFlow knows nothing.

@@ -9,11 +9,11 @@ import tensorflow as tf
 from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.operations.breakpoints import from_integer
-from keras_smooth.operations.lifting import linear
+from keras_smooth.operations.lifting import add_linear, of_last_axes
 from keras_smooth.operations.rows import add
 
 
-def _of_one(function: Callable[[Jet], Jet]) -> Callable:
+def of_one(function: Callable[[Jet], Jet]) -> Callable:
     """Returns the rule of a function of single numbers, from one of jets."""
     return lambda operation, x: jet.elementwise(function, x)
 
@@ -60,21 +60,19 @@ def _inverse_of_integral(function: Callable, scale: float, rate: float) -> Calla
     return apply
 
 
+def _polygammas(x: tf.Tensor, number: int) -> list[tf.Tensor]:
+    """Returns the digamma function and its derivatives."""
+    orders = (tf.cast(n, x.dtype) * tf.ones_like(x) for n in range(1, number))
+    return [tf.math.digamma(x), *(tf.math.polygamma(n, x) for n in orders)]
+
+
 def _lgamma(x: Jet) -> Jet:
-    values = [tf.math.lgamma(x.primal), *_polygammas(x.primal, 0, x.order)]
+    values = [tf.math.lgamma(x.primal), *_polygammas(x.primal, x.order)]
     return jet.composed(values[: x.order + 1], x)
 
 
-def _polygammas(x: tf.Tensor, least: int, number: int) -> list[tf.Tensor]:
-    values = [
-        tf.math.polygamma(tf.cast(least + n, x.dtype) * tf.ones_like(x), x)
-        for n in range(number)
-    ]
-    return [tf.math.digamma(x), *values[1:]] if least == 0 and number else values
-
-
 def _digamma(x: Jet) -> Jet:
-    return jet.composed(_polygammas(x.primal, 0, x.order + 1), x)
+    return jet.composed(_polygammas(x.primal, x.order + 1), x)
 
 
 def _dawson(x: Jet) -> Jet:
@@ -85,10 +83,6 @@ def _dawson(x: Jet) -> Jet:
         return (1.0 - 2.0 * known * Jet(y[0], y[1:])).entries[k]
 
     return jet.solve(x, tf.math.special.dawsn(x.primal), slope)
-
-
-def _bell_curve(scale: float) -> Callable[[Jet], Jet]:
-    return lambda x: scale * jet.exp(-jet.square(x))
 
 
 def _softsign(x: Jet) -> Jet:
@@ -109,7 +103,7 @@ FUNCTIONS = {
     "Dawsn": _dawson,
     "Digamma": _digamma,
     "Erf": jet.erf,
-    "Erfc": _inverse(tf.math.erfc, _bell_curve(-2.0 / _ROOT_PI)),
+    "Erfc": _inverse(tf.math.erfc, lambda x: -2.0 / _ROOT_PI * jet.exp(-jet.square(x))),
     "Erfinv": _inverse_of_integral(tf.math.erfinv, _ROOT_PI / 2.0, 1.0),
     "Exp": jet.exp,
     "Expint": _inverse(tf.math.special.expint, lambda x: jet.exp(x) / x),
@@ -136,7 +130,8 @@ def _within_one(operation: tf.Operation, x: tf.Tensor) -> list:
     return [1.0 - tf.abs(x)]
 
 
-def _above_zero(operation: tf.Operation, x: tf.Tensor) -> list:
+def itself(operation: tf.Operation, x: tf.Tensor) -> list:
+    """A domain above 0, or a breakpoint there."""
     return [x]
 
 
@@ -157,15 +152,15 @@ _DOMAINS: dict[str, Callable] = {
     "Atanh": _within_one,
     "Digamma": off_poles,
     "Erfinv": _within_one,
-    "Expint": _above_zero,
+    "Expint": itself,
     "Inv": _off_zero,
     "Lgamma": off_poles,
-    "Log": _above_zero,
+    "Log": itself,
     "Log1p": lambda operation, x: [x + 1.0],
     "Ndtri": lambda operation, x: [x, 1.0 - x],
     "Reciprocal": _off_zero,
-    "Rsqrt": _above_zero,
-    "Sqrt": _above_zero,
+    "Rsqrt": itself,
+    "Sqrt": itself,
     "Tan": lambda operation, x: [tf.abs(tf.cos(x))],
 }
 # They have a value at the edge, and an infinite slope.
@@ -173,7 +168,7 @@ _STEEP = ("Acos", "Acosh", "Asin", "Sqrt")
 for _kind, _function in FUNCTIONS.items():
     add(
         _kind,
-        _of_one(_function),
+        of_one(_function),
         at_edge=0 if _kind in _STEEP else math.inf,
         domain=_DOMAINS.get(_kind),
         # At 0 TensorFlow's second derivative of the Bessel function is no number.
@@ -181,10 +176,10 @@ for _kind, _function in FUNCTIONS.items():
     )
 add(
     "Softsign",
-    _of_one(_softsign),
+    of_one(_softsign),
     smoothness=1,
-    breakpoints=lambda operation, x: [x],
+    breakpoints=itself,
     tapes_right_to=1,
 )
 add("Neg", lambda operation, x: -x, exact=True)
-add("Conj", linear(lambda operation, v: tf.math.conj(v)), exact=True)
+add_linear("Conj", of_last_axes)

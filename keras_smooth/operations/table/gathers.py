@@ -1,17 +1,19 @@
 """Gathers, scatters and segments."""
 
+import functools
 from typing import Any
 
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import jointly, mapped
 from keras_smooth.operations.breakpoints import first_gap
 from keras_smooth.operations.lifting import (
+    add_linear,
     behind,
-    joint,
-    linear,
-    primal,
+    of_first_axes,
     run,
+    run_primals,
     shifted,
     whole,
 )  # fmt: skip
@@ -32,53 +34,33 @@ def _gather(
     )
 
 
-def _behind(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    """Of operations whose places are in the leading axes."""
-    return behind(lambda z: run(operation, [z, *others]), v)
-
-
-add("Gather GatherV2", linear(_gather), exact=True)
-add(
+add_linear("Gather GatherV2", _gather)
+add_linear(
     "GatherNd SegmentMean SegmentSum SparseSegmentMean SparseSegmentSum SparseSegmentSqrtN "
     "UnsortedSegmentSum",
-    linear(_behind),
-    exact=True,
+    of_first_axes,
 )
 
 
-def _with_directions(shape: Any, v: tf.Tensor) -> tf.Tensor:
-    return tf.concat([shape, tf.cast(tf.shape(v)[:1], shape.dtype)], axis=0)
+def _scatter(operation: tf.Operation, v: tf.Tensor, indices: Any, shape: Any) -> tf.Tensor:
+    target = tf.concat([shape, tf.cast(tf.shape(v)[:1], shape.dtype)], axis=0)
+    return behind(lambda z: tf.scatter_nd(indices, z, target), v)
 
 
-def _scatter(operation: tf.Operation, indices: Any, x: Jet, shape: Any) -> Jet:
-    def lifted(v: tf.Tensor) -> tf.Tensor:
-        target = _with_directions(shape, v)
-        return behind(lambda z: tf.scatter_nd(indices, z, target), v)
-
-    series = [None if v is None else lifted(v) for v in whole(x).series]
-    return x.like(run(operation, [indices, x.primal, shape]), series)
-
-
-add("ScatterNd", _scatter, exact=True)
+add_linear("ScatterNd", _scatter, place=1)
 
 
 def _written(operation: tf.Operation, tensor: Any, indices: Any, updates: Any) -> Jet:
     """Values that are put or added in places of a tensor."""
 
-    def lifted(values: list) -> tf.Tensor:
-        moved = [tf.transpose(v, [*range(1, v.shape.rank), 0]) for v in values]
-        y = run(operation, [moved[0], indices, moved[1]])
-        return tf.transpose(y, [y.shape.rank - 1, *range(y.shape.rank - 1)])
+    def lifted(*values: tf.Tensor) -> tf.Tensor:
+        return behind(lambda old, new: run(operation, [old, indices, new]), *values)
 
-    exact = run(operation, [primal(tensor), indices, primal(updates)])
-    return joint(exact, (tensor, updates), lifted)
+    exact = run_primals(operation, [tensor, indices, updates])
+    return jointly(exact, lifted, (tensor, updates))
 
 
-add(
-    "TensorScatterAdd TensorScatterSub TensorScatterUpdate",
-    _written,
-    exact=True,
-)
+add("TensorScatterAdd TensorScatterSub TensorScatterUpdate", _written, exact=True)
 
 
 def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any) -> Jet:
@@ -93,7 +75,7 @@ def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any
     def lifted(v: tf.Tensor) -> tf.Tensor:
         return behind(lambda z: tf.math.unsorted_segment_sum(z, ids, size), share * v)
 
-    return x.like(largest, [None if v is None else lifted(v) for v in x.series])
+    return mapped(x, largest, lifted)
 
 
 def _gap_in_segments(
@@ -101,14 +83,10 @@ def _gap_in_segments(
 ) -> list:
     x = -x if "Min" in operation.type else x
     size = number[0] if number else tf.reduce_max(tf.pad(ids + 1, [[0, 1]]))
-    return [
-        first_gap(
-            x,
-            lambda v: tf.math.unsorted_segment_max(v, ids, size),
-            lambda v: tf.gather(v, ids),
-            lambda v: tf.math.unsorted_segment_sum(v, ids, size),
-        )
-    ]
+    groups = {"segment_ids": ids, "num_segments": size}
+    largest = functools.partial(tf.math.unsorted_segment_max, **groups)
+    count = functools.partial(tf.math.unsorted_segment_sum, **groups)
+    return [first_gap(x, largest, lambda v: tf.gather(v, ids), count)]
 
 
 add(
@@ -124,33 +102,20 @@ def _stitched(operation: tf.Operation, *inputs: Any) -> Jet:
     number = operation.get_attr("N")
     indices, data = inputs[:number], inputs[number:]
 
-    def lifted(values: list) -> tf.Tensor:
-        moved = [tf.transpose(v, [*range(1, v.shape.rank), 0]) for v in values]
-        y = run(operation, [*indices, *moved])
-        return tf.transpose(y, [y.shape.rank - 1, *range(y.shape.rank - 1)])
+    def lifted(*values: tf.Tensor) -> tf.Tensor:
+        return behind(lambda *parts: run(operation, [*indices, *parts]), *values)
 
-    exact = run(operation, [*indices, *map(primal, data)])
-    return joint(exact, data, lifted)
+    return jointly(run_primals(operation, inputs), lifted, data)
 
 
 add("DynamicStitch ParallelDynamicStitch", _stitched, exact=True)
 
 
-def _partitioned(operation: tf.Operation, x: Jet, partitions: Any) -> list:
-    number = operation.get_attr("num_partitions")
-    values = run(operation, [x.primal, partitions])
+def _partitioned(operation: tf.Operation, v: tf.Tensor, partitions: Any) -> list:
+    def partition(place: int) -> tf.Tensor:
+        return behind(lambda z: run(operation, [z, partitions])[place], v)
 
-    def lifted_to(place: int, v: tf.Tensor) -> tf.Tensor:
-        return behind(lambda z: tf.dynamic_partition(z, partitions, number)[place], v)
-
-    lifted = [
-        None if v is None else [lifted_to(place, v) for place in range(number)]
-        for v in whole(x).series
-    ]
-    return [
-        x.like(value, [None if entry is None else entry[i] for entry in lifted])
-        for i, value in enumerate(values)
-    ]
+    return list(map(partition, range(operation.get_attr("num_partitions"))))
 
 
-add("DynamicPartition", _partitioned, exact=True)
+add_linear("DynamicPartition", _partitioned)

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.operations.breakpoints import from_other_integer
 from keras_smooth.operations.lifting import run
 from keras_smooth.operations.rows import add, is_smooth
@@ -18,9 +19,10 @@ def _same(operation: tf.Operation, *xs: Any) -> list:
 
 
 def _cast(operation: tf.Operation, x: Jet) -> Jet:
-    dtype = operation.get_attr("DstT")
-    series = [None if value is None else tf.cast(value, dtype) for value in x.series]
-    return x.like(run(operation, [x.primal]), series)
+    def cast(v: tf.Tensor) -> tf.Tensor:
+        return run(operation, [v])
+
+    return mapped(x, cast(x.primal), cast)
 
 
 def _cast_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
@@ -81,10 +83,4 @@ add(
 add("PreventGradient", _same, exact=True, tapes_right_to=1)
 add("StopGradient", _same, exact=True, tapes_right_to=_stopped_to)
 add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)
-add(
-    "Cast",
-    _cast,
-    exact=True,
-    smoothness=_cast_class,
-    breakpoints=_where_a_cast_jumps,
-)
+add("Cast", _cast, exact=True, smoothness=_cast_class, breakpoints=_where_a_cast_jumps)

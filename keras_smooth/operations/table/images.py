@@ -7,23 +7,21 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.jet.entries import folded
-from keras_smooth.operations.lifting import folded_linear, run, whole
+from keras_smooth.operations.lifting import add_linear, folded_linear, run, whole
 from keras_smooth.operations.rows import add
 
-add(
-    "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches SpaceToDepth",
-    folded_linear,
-    exact=True,
-)
-# The gradients of these have none.
-add(
-    "ResizeBicubic ResizeBilinear ResizeNearestNeighbor",
-    folded_linear,
-    exact=True,
-    tapes_right_to=1,
-)
-add("ResizeArea", folded_linear, exact=True, tapes_right_to=0)
+for _kinds, _order in (
+    (
+        "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches SpaceToDepth",
+        math.inf,
+    ),
+    # The gradients of these have none.
+    ("ResizeBicubic ResizeBilinear ResizeNearestNeighbor", 1),
+    ("ResizeArea", 0),
+):
+    add(_kinds, folded_linear, exact=True, tapes_right_to=_order)
 add(
     "ScaleAndTranslate",
     folded_linear,
@@ -33,20 +31,21 @@ add(
 )
 
 
-def _transformed(operation: tf.Operation, x: Jet, transforms: Any, *others: Any) -> Jet:
+def _transformed(
+    operation: tf.Operation, v: tf.Tensor, transforms: Any, *others: Any
+) -> Any:
     """A projective transform, one for all images or one for each."""
 
-    def applied(v: tf.Tensor) -> tf.Tensor:
-        times = tf.shape(v)[0] // tf.shape(transforms)[0]
+    def applied(images: tf.Tensor) -> tf.Tensor:
+        times = tf.shape(images)[0] // tf.shape(transforms)[0]
         given = tf.cond(
             tf.shape(transforms)[0] == 1,
             lambda: transforms,
             lambda: tf.tile(transforms, [times, 1]),
         )
-        return run(operation, [v, given, *others])
+        return run(operation, [images, given, *others])
 
-    series = [folded(applied, value) for value in whole(x).series]
-    return x.like(run(operation, [x.primal, transforms, *others]), series)
+    return folded(applied, v)
 
 
 def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
@@ -56,21 +55,23 @@ def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 # Their gradients are those of the inverse transform, between pixels.
-add(
+add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
     _transformed,
-    exact=True,
     smoothness=_by_pixels,
     tapes_right_to=0,
 )
 
 
-def _largest(second: Any, *names: str) -> Any:
+_SETTINGS = ("ksize", "strides", "padding", "data_format")
+
+
+def _largest(second: Any) -> Any:
     """Returns the rule of a maximum over windows: entries are taken where the maximum is."""
 
     def rule(operation: tf.Operation, x: Jet) -> Jet:
         y = run(operation, [x.primal])
-        settings = {name: operation.get_attr(name) for name in names}
+        settings = {name: operation.get_attr(name) for name in _SETTINGS}
 
         def selected(v: tf.Tensor) -> tf.Tensor:
             copies = [v.shape[0], *[1] * (x.shape.rank - 1)]
@@ -84,7 +85,7 @@ def _largest(second: Any, *names: str) -> Any:
             shape = tf.concat([tf.shape(v)[:1], tf.shape(y)], axis=0)
             return tf.ensure_shape(tf.reshape(chosen, shape), [v.shape[0], *y.shape])
 
-        return x.like(y, [None if v is None else selected(v) for v in whole(x).series])
+        return mapped(whole(x), y, selected)
 
     return rule
 
@@ -113,34 +114,23 @@ for _kind, _second in (
     ("MaxPool", tf.raw_ops.MaxPoolGradGrad),
     ("MaxPool3D", tf.raw_ops.MaxPool3DGradGrad),
 ):
-    add(
-        _kind,
-        _largest(_second, "ksize", "strides", "padding", "data_format"),
-        exact=True,
-        smoothness=0,
-        breakpoints=_gap,
-    )
+    add(_kind, _largest(_second), exact=True, smoothness=0, breakpoints=_gap)
 
 
-def _cropped(operation: tf.Operation, x: Jet, boxes: Any, places: Any, size: Any) -> Jet:
+def _cropped(
+    operation: tf.Operation, v: tf.Tensor, boxes: Any, places: Any, size: Any
+) -> tf.Tensor:
     """Boxes that are cut out and resized, each from one image."""
-    y = run(operation, [x.primal, boxes, places, size])
-    number, count = tf.shape(x.primal)[0], tf.shape(places)[0]
-
-    def lifted(v: tf.Tensor) -> tf.Tensor:
-        lead = v.shape[0]
-        flat = tf.reshape(v, tf.concat([[-1], tf.shape(v)[2:]], axis=0))
-        moved = tf.reshape(places[None] + number * tf.range(lead)[:, None], [-1])
-        cut = run(operation, [flat, tf.tile(boxes, [lead, 1]), moved, size])
-        return tf.reshape(cut, tf.concat([[lead, count], tf.shape(cut)[1:]], axis=0))
-
-    return x.like(y, [None if v is None else lifted(v) for v in whole(x).series])
+    lead, number, count = v.shape[0], tf.shape(v)[1], tf.shape(places)[0]
+    flat = tf.reshape(v, tf.concat([[-1], tf.shape(v)[2:]], axis=0))
+    moved = tf.reshape(places[None] + number * tf.range(lead)[:, None], [-1])
+    cut = run(operation, [flat, tf.tile(boxes, [lead, 1]), moved, size])
+    return tf.reshape(cut, tf.concat([[lead, count], tf.shape(cut)[1:]], axis=0))
 
 
-add(
+add_linear(
     "CropAndResize",
     _cropped,
-    exact=True,
     smoothness=lambda operation, moving: 0 if moving[1] else math.inf,
     tapes_right_to=1,
 )

@@ -7,19 +7,21 @@ References:
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import inner
+from keras_smooth.jet.arithmetic import inner, mapped
 from keras_smooth.jet.entries import Entry, minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, primal, run, run_primals, whole
 from keras_smooth.operations.rows import add
 
 
-def _whole(x: Any) -> Any:
+def _spread(x: Any) -> Any:
+    """Returns a jet with all entries written out, for each direction."""
     return whole(x).unframed() if isinstance(x, Jet) else x
 
 
@@ -29,16 +31,22 @@ def _adjoint(value: Entry) -> Entry:
 
 def _inverse(operation: tf.Operation, x: Jet) -> Jet:
     """Y X = 1, so that Y_k = -sum_(j >= 1) binomial(k, j) Y_(k - j) X_j Y_0."""
-    x = whole(x).unframed()
-    y = [run(operation, [x.primal])]
-    s = x.entries
-    if operation.get_attr("adjoint"):
-        s = [x.primal if i == 0 else _adjoint(v) for i, v in enumerate(s)]
+    x = _spread(x)
+    entries = (
+        [_adjoint(v) for v in x.entries] if operation.get_attr("adjoint") else x.entries
+    )
+    inverse = _inverse_entries(x, run(operation, [x.primal]), entries)
+    return x.like(inverse[0], inverse[1:])
+
+
+def _inverse_entries(x: Jet, y: tf.Tensor, s: Sequence[Entry]) -> list[Entry]:
+    """Returns the entries of an inverse y of a series s with the directions of x."""
+    inverse = [y]
     for k in range(1, x.order + 1):
-        terms = [(y[k - j], s[j], math.comb(k, j)) for j in range(1, k)]
-        known = total([times(y[0], s[k], 1, tf.matmul), inner(x, k, terms, tf.matmul)])
-        y.append(minus(times(known, y[0], 1, tf.matmul)))
-    return x.like(y[0], y[1:])
+        terms = [(inverse[k - j], s[j], math.comb(k, j)) for j in range(1, k)]
+        known = total([times(y, s[k], 1, tf.matmul), inner(x, k, terms, tf.matmul)])
+        inverse.append(minus(times(known, y, 1, tf.matmul)))
+    return inverse
 
 
 def _regular(operation: tf.Operation, a: tf.Tensor, *others: tf.Tensor) -> list:
@@ -50,7 +58,7 @@ add("MatrixInverse", _inverse, exact=True, domain=_regular)
 
 def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
     """A Y = B, so that Y_k = A^-1 (B_k - sum_(j >= 1) binomial(k, j) A_j Y_(k - j))."""
-    a, b = of_one_rank(_whole(a), _whole(b))
+    a, b = of_one_rank(_spread(a), _spread(b))
     leader = a if isinstance(a, Jet) else b
     matrices = _entries(operation, a, leader)
     targets = b.series if isinstance(b, Jet) else [None] * leader.order
@@ -59,7 +67,9 @@ def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
         terms = [(matrices[j], y[k - j], math.comb(k, j)) for j in range(1, k)]
         known = [times(matrices[k], y[0], 1, tf.matmul), inner(leader, k, terms, tf.matmul)]
         rest = total([targets[k - 1], minus(total(known))])
-        y.append(None if rest is None else _solved(operation, primal(a), rest))
+        y.append(
+            None if rest is None else run(operation, [_as_many(primal(a), rest), rest])
+        )
     return leader.like(y[0], y[1:])
 
 
@@ -76,9 +86,10 @@ def _entries(operation: tf.Operation, a: Any, leader: Jet) -> list:
     return entries
 
 
-def _solved(operation: tf.Operation, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    shape = tf.concat([tf.shape(b)[:-2], tf.shape(a)[-2:]], axis=0)
-    return run(operation, [tf.broadcast_to(a, shape), b])
+def _as_many(matrix: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Returns a matrix for each of several others."""
+    shape = tf.concat([tf.shape(others)[:-2], tf.shape(matrix)[-2:]], axis=0)
+    return tf.broadcast_to(matrix, shape)
 
 
 add("MatrixSolve", _solve, exact=True, domain=_regular)
@@ -92,7 +103,7 @@ add(
 
 def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
     """L L^T = X, so that L_k = L_0 phi(L_0^-1 R L_0^-T), R = X_k less the inner terms."""
-    x = whole(x).unframed()
+    x = _spread(x)
     factors = [run(operation, [x.primal])]
     root = factors[0]
     product = functools.partial(tf.matmul, adjoint_b=True)
@@ -112,8 +123,7 @@ def _symmetric(value: Entry) -> Entry:
 
 
 def _half_of(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
-    shape = tf.concat([tf.shape(rest)[:-2], tf.shape(root)[-2:]], axis=0)
-    wide = tf.broadcast_to(root, shape)
+    wide = _as_many(root, rest)
     left = tf.linalg.triangular_solve(wide, rest)
     both = tf.linalg.adjoint(tf.linalg.triangular_solve(wide, tf.linalg.adjoint(left)))
     half = tf.linalg.band_part(both, -1, 0) - 0.5 * tf.linalg.band_part(both, 0, 0)
@@ -131,14 +141,15 @@ add(
 
 def _log_determinant(operation: tf.Operation, x: Jet) -> list:
     """The logarithm l of |det X| obeys l' = tr(X^-1 X')."""
-    x = whole(x).unframed()
+    x = _spread(x)
     sign, logarithm = run(operation, [x.primal])
     return [sign, x.like(logarithm, _traces(x))]
 
 
 def _traces(x: Jet) -> list[Entry]:
     """Returns the entries of the logarithm of |det X|, from those of the inverse."""
-    inverse = _inverse_entries(Jet(x.primal, x.series[:-1]))
+    below = Jet(x.primal, x.series[:-1])
+    inverse = _inverse_entries(below, tf.linalg.inv(x.primal), below.entries)
     series = []
     for k in range(1, x.order + 1):
         terms = (
@@ -150,20 +161,9 @@ def _traces(x: Jet) -> list[Entry]:
     return series
 
 
-def _inverse_entries(x: Jet) -> list[Entry]:
-    inverse = [tf.linalg.inv(x.primal)]
-    for k in range(1, x.order + 1):
-        products = (
-            times(inverse[k - j], x.series[j - 1], math.comb(k, j), tf.matmul)
-            for j in range(1, k + 1)
-        )
-        inverse.append(minus(times(total(products), inverse[0], 1, tf.matmul)))
-    return inverse
-
-
 def _determinant(operation: tf.Operation, x: Jet) -> Jet:
     """det X obeys d' = d tr(X^-1 X')."""
-    x = whole(x).unframed()
+    x = _spread(x)
     value = run(operation, [x.primal])
     logarithm = x.like(tf.zeros_like(value), _traces(x))
     ratio = jet.elementwise(jet.exp, logarithm)
@@ -186,7 +186,7 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
     With V_k = V C, order k of both sides is (L C - C L) = L_k + V^T S, whose diagonal gives
     L_k and the rest C; the diagonal of C follows from V^T V = 1.
     """
-    x = whole(x).unframed()
+    x = _spread(x)
     values, vectors = tf.linalg.eigh(x.primal)
     a: list[Entry] = [x.primal, *(_symmetric(value) for value in x.series)]
     gaps = values[..., :, None] - values[..., None, :]
@@ -196,16 +196,8 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
         moved = [(a[j], v[k - j], math.comb(k, j)) for j in range(1, k)]
         turned = [(v[j], w[k - j], math.comb(k, j)) for j in range(1, k)]
         lengths = [(_adjoint(v[j]), v[k - j], math.comb(k, j)) for j in range(1, k)]
-        rest = total(
-            [
-                inner(x, k, turned, tf.matmul),
-                minus(
-                    total(
-                        [times(a[k], vectors, 1, tf.matmul), inner(x, k, moved, tf.matmul)]
-                    )
-                ),
-            ]
-        )
+        products = [times(a[k], vectors, 1, tf.matmul), inner(x, k, moved, tf.matmul)]
+        rest = total([inner(x, k, turned, tf.matmul), minus(total(products))])
         if rest is None:
             v.append(None)
             w.append(None)
@@ -226,13 +218,10 @@ def _singular(operation: tf.Operation, x: Jet) -> Any:
     if operation.get_attr("compute_uv"):
         return NotImplemented
     x, number = whole(x), min(x.shape[-2:])
-    both = x.like(
-        _beside_its_transpose(x.primal),
-        [None if value is None else _beside_its_transpose(value) for value in x.series],
-    )
+    both = mapped(x, _beside_its_transpose(x.primal), _beside_its_transpose)
     values, _ = _spectrum(both)
-    series = [None if v is None else v[..., ::-1][..., :number] for v in values.series]
-    return [x.like(values.primal, series), None, None]
+    largest = mapped(values, values.primal, lambda v: v[..., ::-1][..., :number])
+    return [largest, None, None]
 
 
 def _beside_its_transpose(v: tf.Tensor) -> tf.Tensor:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import aligned
+from keras_smooth.jet.arithmetic import aligned, mapped
 from keras_smooth.jet.entries import folded
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import (
@@ -18,30 +18,25 @@ from keras_smooth.operations.lifting import (
     of_one_rank,
     primal,
     run,
+    run_primals,
     whole,
 )  # fmt: skip
 from keras_smooth.operations.rows import add
-
-
-def _whole(x: Any) -> Any:
-    return whole(x) if isinstance(x, Jet) else x
 
 
 def _matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
     first, second = operation.get_attr("transpose_a"), operation.get_attr("transpose_b")
     if not isinstance(y, Jet) and not first:
         # One product of all rows; a narrow layer takes fewer directions from here on.
-        product = functools.partial(tf.matmul, b=y, transpose_b=second)
-        series = [folded(product, value) for value in x.series]
-        return x.like(run(operation, [x.primal, y]), series).framed()
+        return jet.linear(lambda v: run(operation, [v, y]), x).framed()
     product = functools.partial(tf.matmul, transpose_a=first, transpose_b=second)
-    return jet.bilinear(product, *aligned(_whole(x), _whole(y)))
+    return jet.bilinear(product, *aligned(whole(x), whole(y)))
 
 
 def _batch_matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
     first, second = operation.get_attr("adj_x"), operation.get_attr("adj_y")
     product = functools.partial(tf.matmul, adjoint_a=first, adjoint_b=second)
-    return jet.bilinear(product, *of_one_rank(_whole(x), _whole(y)))
+    return jet.bilinear(product, *of_one_rank(whole(x), whole(y)))
 
 
 def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
@@ -61,7 +56,7 @@ def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
 
     if len(inputs) == 1:
         return linear(lambda operation, v: product(v))(operation, *inputs)
-    return jet.bilinear(product, *aligned(*map(_whole, inputs)))
+    return jet.bilinear(product, *aligned(*map(whole, inputs)))
 
 
 def _kernel(operation: tf.Operation, x: Any, kernel: Any, *others: Any) -> Any:
@@ -80,16 +75,14 @@ def _one_by_one(product: Callable, x: Any, kernel: Any) -> Jet:
         if not any(leads):
             return product(*values)
         number = max(value.shape[0] for value, lead in zip(values, leads) if lead)
-        return tf.stack(
-            [
-                product(
-                    *(v[i % v.shape[0]] if lead else v for v, lead in zip(values, leads))
-                )
-                for i in range(number)
-            ]
-        )
 
-    return jet.bilinear(applied, *aligned(_whole(x), _whole(kernel)))
+        def along(i: int) -> tf.Tensor:
+            pairs = zip(values, leads)
+            return product(*(v[i % v.shape[0]] if lead else v for v, lead in pairs))
+
+        return tf.stack(list(map(along, range(number))))
+
+    return jet.bilinear(applied, *aligned(whole(x), whole(kernel)))
 
 
 def _transposed_convolution(
@@ -103,8 +96,9 @@ def _transposed_convolution(
         batch = tf.cast(tf.shape(v)[:1], sizes.dtype)
         return run(operation, [tf.concat([batch, sizes[1:]], axis=0), kernel, v])
 
-    series = [folded(applied, value) for value in x.series]
-    return x.like(run(operation, [sizes, kernel, x.primal]), series)
+    return mapped(
+        x, run_primals(operation, [sizes, kernel, x]), lambda v: folded(applied, v)
+    )
 
 
 def _bias(operation: tf.Operation, x: Any, bias: Any) -> Jet:
@@ -113,11 +107,9 @@ def _bias(operation: tf.Operation, x: Any, bias: Any) -> Jet:
     axes = primal(x).shape.rank
     if operation.get_attr("data_format") == b"NCHW":
         shape = [1, -1] + [1] * (axes - 2)
-        series = [
-            None if v is None else tf.reshape(v, [v.shape[0], *shape]) for v in bias.series
-        ]
-        bias = bias.like(tf.reshape(bias.primal, shape), series)
-    first, second = of_one_rank(x, _whole(bias))
+        point = tf.reshape(bias.primal, shape)
+        bias = mapped(bias, point, lambda v: tf.reshape(v, [v.shape[0], *shape]))
+    first, second = of_one_rank(x, whole(bias))
     return first + second
 
 
@@ -125,7 +117,7 @@ def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
     def product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         return tf.linalg.cross(a + tf.zeros_like(b), b + tf.zeros_like(a))
 
-    return jet.bilinear(product, *of_one_rank(_whole(x), _whole(y)))
+    return jet.bilinear(product, *of_one_rank(whole(x), whole(y)))
 
 
 def _normalized(
@@ -139,7 +131,7 @@ def _normalized(
     if operation.get_attr("data_format") == b"NCHW":
         factor = tf.reshape(factor, [-1, 1, 1])
     y, *others = run(operation, [x.primal, *statistics])
-    return [x.like(y, [None if v is None else v * factor for v in x.series]), *others]
+    return [mapped(x, y, lambda v: v * factor), *others]
 
 
 add("MatMul", _matmul, exact=True)

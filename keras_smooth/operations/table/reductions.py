@@ -2,44 +2,35 @@
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import mapped
+from keras_smooth.jet.reductions import shifted_by
 from keras_smooth.operations.breakpoints import first_gap
 from keras_smooth.operations.lifting import (
+    add_linear,
     batched,
-    linear,
+    of_axes,
     run,
-    shifted,
     static_axes,
     whole,
 )  # fmt: skip
 from keras_smooth.operations.rows import add
 
 
-def _reduced(function: Callable) -> Callable:
-    def lift(operation: tf.Operation, v: tf.Tensor, axes: Any) -> tf.Tensor:
-        return function(v, shifted(axes), keepdims=operation.get_attr("keep_dims"))
-
-    return linear(lift)
-
-
 def summed(x: Jet, axes: list[int], keepdims: bool = True) -> Jet:
     """Returns the sum over axes, which are numbers of at least 0."""
     x = whole(x)
     behind = [axis + 1 for axis in axes]
-    series = [
-        None if v is None else tf.reduce_sum(v, behind, keepdims=keepdims) for v in x.series
-    ]
-    return x.like(tf.reduce_sum(x.primal, axes, keepdims=keepdims), series)
+    point = tf.reduce_sum(x.primal, axes, keepdims=keepdims)
+    return mapped(x, point, lambda v: tf.reduce_sum(v, behind, keepdims=keepdims))
 
 
-add("Sum", _reduced(tf.reduce_sum), exact=True)
-add("Mean", _reduced(tf.reduce_mean), exact=True)
+add_linear("Cumsum Mean Sum", of_axes)
 
 
 def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
@@ -55,23 +46,14 @@ def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     chosen = tf.cast(x.primal == tf.reshape(largest, shape), x.dtype)
     share = chosen / tf.reduce_sum(chosen, axes, keepdims=True)
     behind = [axis + 1 for axis in axes]
-    series = [
-        None if v is None else tf.reduce_sum(share * v, behind, keepdims=keep)
-        for v in x.series
-    ]
-    return x.like(largest, series)
+    return mapped(x, largest, lambda v: tf.reduce_sum(share * v, behind, keepdims=keep))
 
 
 def _gap(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
     x = -x if operation.type.endswith("Min") else x
-    return [
-        first_gap(
-            x,
-            lambda v: tf.reduce_max(v, axes, keepdims=True),
-            lambda v: v,
-            lambda v: tf.reduce_sum(v, axes, keepdims=True),
-        )
-    ]
+    largest = functools.partial(tf.reduce_max, axis=axes, keepdims=True)
+    count = functools.partial(tf.reduce_sum, axis=axes, keepdims=True)
+    return [first_gap(x, largest, lambda v: v, count)]
 
 
 add("Max Min", _extreme, exact=True, smoothness=0, breakpoints=_gap)
@@ -88,10 +70,8 @@ def _product(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
 def _squeezed(x: Jet, axes: list[int]) -> Jet:
     if not axes:
         return x
-    series = [
-        None if v is None else tf.squeeze(v, [axis + 1 for axis in axes]) for v in x.series
-    ]
-    return x.like(tf.squeeze(x.primal, axes), series)
+    behind = [axis + 1 for axis in axes]
+    return mapped(x, tf.squeeze(x.primal, axes), lambda v: tf.squeeze(v, behind))
 
 
 # TensorFlow's second derivative of a product is wrong where a factor is 0.
@@ -118,16 +98,7 @@ def _exclusive(x: Jet, operation: tf.Operation, axis: int, first: float) -> Jet:
     """Returns each entry in the next place, where an operation leaves out its own."""
     if not operation.get_attr("exclusive"):
         return x
-    return _moved(x, axis, 1, first)
-
-
-def _moved(x: Jet, axis: int, shift: int, first: float) -> Jet:
-    padding = [[shift if i == axis else 0, 0] for i in range(x.shape.rank)]
-    begin, size = [0] * x.shape.rank, [-1] * x.shape.rank
-    size[axis] = x.shape[axis] - shift
-    y = jet.linear(lambda v: tf.pad(tf.slice(v, begin, size), padding), x)
-    kept = tf.slice(x.primal, begin, size)
-    return y.like(tf.pad(kept, padding, constant_values=first), y.series)
+    return shifted_by(x, axis, 1, first)
 
 
 def _running_logsumexp(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
@@ -137,7 +108,7 @@ def _running_logsumexp(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
     def function(z: Jet) -> Jet:
         y, shift = _reversed(z, operation, axis + 1), 1
         while shift < z.shape[axis + 1]:
-            others = _moved(y, axis + 1, shift, -math.inf)
+            others = shifted_by(y, axis + 1, shift, -math.inf)
             none = tf.math.is_inf(others.primal)
             safe = jet.where(none, y, others)
             joined = safe + jet.elementwise(jet.softplus, y - safe)
@@ -151,18 +122,6 @@ def _running_logsumexp(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
 
 add("Cumprod", _running_product, tapes_right_to=0)
 add("CumulativeLogsumexp", _running_logsumexp, tapes_right_to=2)
-add(
-    "Cumsum",
-    linear(
-        lambda operation, v, axis: tf.cumsum(
-            v,
-            shifted(axis),
-            exclusive=operation.get_attr("exclusive"),
-            reverse=operation.get_attr("reverse"),
-        )
-    ),
-    exact=True,
-)
 
 
 def _softmax(operation: tf.Operation, x: Jet) -> Jet:
@@ -220,7 +179,6 @@ add("SparseSoftmaxCrossEntropyWithLogits", _cross_entropy_of_classes)
 
 
 def _half_square(operation: tf.Operation, x: Jet) -> Jet:
-    x = whole(x)
     return 0.5 * summed(jet.square(x), list(range(x.shape.rank)), keepdims=False)
 
 

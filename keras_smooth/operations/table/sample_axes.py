@@ -4,46 +4,70 @@ A function gets the axes of the inputs, at least one of which has samples. `NotI
 that the operation mixes samples, or that it cannot be told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from keras_smooth.operations.lifting import static_axes
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.rows import add_column
 from keras_smooth.operations.samples import Axes, axes_of_samples
+from keras_smooth.operations.walk import bodies_of
 
 
 def _shape(operation: tf.Operation, place: int = 0) -> tf.TensorShape:
     return operation.inputs[place].shape
 
 
+def _static(operation: tf.Operation, place: int) -> Any:
+    return tf.get_static_value(operation.inputs[place])
+
+
+def _touched(operation: tf.Operation, place: int, of: int = 0) -> set[int]:
+    """Returns the axes of one input that another one names."""
+    return set(static_axes(operation.inputs[place], _shape(operation, of).rank))
+
+
+def _only(axes: Iterable[int | None]) -> int:
+    """Returns the one axis that there is among some; several, or none, are an error."""
+    (axis,) = {axis for axis in axes if axis is not None}
+    return axis
+
+
+def _apart(axis: int | None, touched: Container[int] = ()) -> int:
+    """Returns the axis of the samples if it is none of some that are mixed."""
+    if axis is None or axis in touched:
+        raise ValueError("the samples are mixed")
+    return axis
+
+
+def _without(axis: int | None, dropped: set[int]) -> int:
+    """Returns the place of the axis of the samples after others are gone."""
+    axis = _apart(axis, dropped)
+    return axis - sum(each < axis for each in dropped)
+
+
 def _broadcast(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     """Of operations on single numbers, which broadcast from the last axis on."""
     shape = operation.outputs[0].shape
-    behind = {
-        x.shape.rank - axis
-        for x, axis in zip(operation.inputs, axes) if axis is not None
-    }  # fmt: skip
-    if len(behind) > 1:
-        return NotImplemented
-    axis = shape.rank - behind.pop()
-    sizes = {x.shape[a] for x, a in zip(operation.inputs, axes) if a is not None}
-    return axis if sizes == {shape[axis]} else NotImplemented
+    pairs = [(x.shape, a) for x, a in zip(operation.inputs, axes) if a is not None]
+    axis = shape.rank - _only(each.rank - a for each, a in pairs)
+    return axis if {each[a] for each, a in pairs} == {shape[axis]} else NotImplemented
 
 
 def _each(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return list(axes[: len(operation.outputs)])
 
 
-def _of_first(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of operations axis 0 of whose first input is a batch."""
-    return 0 if list(axes) == [0, *[None] * (len(axes) - 1)] else NotImplemented
+def _batch_of(place: int) -> Callable:
+    """Of operations axis 0 of one of whose inputs is a batch."""
 
+    def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+        known = {i: axis for i, axis in enumerate(axes) if axis is not None}
+        return 0 if known == {place: 0} else NotImplemented
 
-def _of_third(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    return 0 if list(axes) == [None, None, 0] else NotImplemented
+    return axis_of
 
 
 def _kept(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -51,109 +75,64 @@ def _kept(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     return axes[0] if all(axis is None for axis in axes[1:]) else NotImplemented
 
 
-def _along(place: int) -> Callable:
-    """Of operations that mix along the axes in one of their inputs, and no others."""
-
-    def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-        touched = _static(operation, place)
-        if touched is None:
-            return NotImplemented
-        rank = _shape(operation).rank
-        mixed = {int(each) % rank for each in np.reshape(touched, -1)}
-        return NotImplemented if axes[0] in mixed else axes[0]
-
-    return axis_of
+def _along(place: int, of: int = 0) -> Callable:
+    """Of operations that mix along the axes of one input that another one names alone."""
+    return lambda operation, axes, program: _apart(axes[of], _touched(operation, place, of))
 
 
 def _last(number: int) -> Callable:
     """Of operations that mix along the last axes alone."""
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-        rank = max(x.shape.rank for x in operation.inputs)
-        axis = _broadcast_front(operation, axes)
-        return axis if axis is not None and axis < rank - number else NotImplemented
+        ranks = [x.shape.rank for x in operation.inputs]
+        pairs = zip(ranks, axes)
+        axis = max(ranks) + _only(a if a is None else a - rank for rank, a in pairs)
+        return axis if axis < max(ranks) - number else NotImplemented
 
     return axis_of
 
 
-def _broadcast_front(operation: tf.Operation, axes: Axes) -> int | None:
-    rank = max(x.shape.rank for x in operation.inputs)
-    found = {
-        rank - x.shape.rank + axis
-        for x, axis in zip(operation.inputs, axes) if axis is not None
-    }  # fmt: skip
-    return found.pop() if len(found) == 1 else None
-
-
-def _static(operation: tf.Operation, place: int) -> Any:
-    return tf.get_static_value(operation.inputs[place])
-
-
 def _reduced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    touched = _static(operation, 1)
-    if touched is None or axes[0] is None:
-        return NotImplemented
-    mixed = {int(each) % _shape(operation).rank for each in np.reshape(touched, -1)}
-    if axes[0] in mixed:
-        return NotImplemented
-    attributes = operation.node_def.attr
-    if attributes["keep_dims"].b:
-        return axes[0]
-    return axes[0] - sum(each < axes[0] for each in mixed)
+    touched = _touched(operation, 1)
+    # What finds the place of the largest has no such attribute.
+    keeps = operation.node_def.attr["keep_dims"].b
+    return (_apart if keeps else _without)(axes[0], touched)
 
 
 def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    old, new = _shape(operation), operation.outputs[0].shape
-    if axes[0] is None or new.rank is None:
+    def around(shape: tf.TensorShape, axis: int) -> list[int | None]:
+        return [shape[:axis].num_elements(), shape[axis + 1 :].num_elements()]
+
+    old, new, axis = _shape(operation), operation.outputs[0].shape, _apart(axes[0])
+    sizes = around(old, axis)
+    # Of an open size, what is before and behind it tells the place.
+    if None in sizes:
         return NotImplemented
-    size, before, behind = old[axes[0]], old[: axes[0]], old[axes[0] + 1 :]
-    for axis in range(new.rank):
-        parts = (new[:axis], new[axis + 1 :])
-        if new[axis] != size:
-            continue
-        # Of an open size, what is before and behind it tells the place.
-        if _product(parts[0]) == _product(before) and _product(parts[1]) == _product(
-            behind
-        ):
-            if None not in (_product(before), _product(behind)):
-                return axis
-    return NotImplemented
-
-
-def _product(shape: tf.TensorShape) -> int | None:
-    return shape.num_elements()
+    found = (i for i in range(new.rank) if new[i] == old[axis] and around(new, i) == sizes)
+    return next(found, NotImplemented)
 
 
 def _transposed(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    order = _static(operation, 1)
-    rank = _shape(operation).rank
-    return NotImplemented if order is None else [p % rank for p in order].index(axes[0])
+    order = static_axes(operation.inputs[1], _shape(operation).rank)
+    return order.index(_apart(axes[0]))
 
 
 def _expanded(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    place = _static(operation, 1)
-    if place is None:
-        return NotImplemented
-    place = int(np.reshape(place, -1)[0]) % (_shape(operation).rank + 1)
-    return axes[0] + (place <= axes[0])
+    (place,) = static_axes(operation.inputs[1], _shape(operation).rank + 1)
+    axis = _apart(axes[0])
+    return axis + (place <= axis)
 
 
 def _squeezed(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     shape = _shape(operation)
-    given = operation.get_attr("squeeze_dims")
-    dropped = {axis % shape.rank for axis in given} or {
-        axis for axis, size in enumerate(shape) if size == 1
-    }
-    return NotImplemented if axes[0] in dropped else (
-        axes[0] - sum(axis < axes[0] for axis in dropped)
-    )  # fmt: skip
+    given = {axis % shape.rank for axis in operation.get_attr("squeeze_dims")}
+    return _without(axes[0], given or {i for i, size in enumerate(shape) if size == 1})
 
 
 def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     """Of slices that leave the axis whole."""
-    axis = axes[0]
+    axis, begin = axes[0], _static(operation, 1)
     whole = _shape(operation)[axis] == operation.outputs[0].shape[axis]
-    begin = _static(operation, 1)
     fine = begin is not None and begin[axis] == 0
     return axis if whole and fine and axes[1:] == [None, None] else NotImplemented
 
@@ -194,48 +173,30 @@ def _strided(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 def _concatenated(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     *parts, last = axes
-    place = _static(operation, len(parts))
-    moving = {axis for axis in parts if axis is not None}
-    if place is None or last is not None or len(moving) > 1:
-        return NotImplemented
-    axis = moving.pop()
-    return NotImplemented if int(place) % _shape(operation).rank == axis else axis
+    touched = _touched(operation, len(parts))
+    return _apart(_only(parts), touched) if last is None else NotImplemented
 
 
 def _packed(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    moving = {axis for axis in axes if axis is not None}
-    if len(moving) > 1:
-        return NotImplemented
     place = operation.get_attr("axis") % operation.outputs[0].shape.rank
-    axis = moving.pop()
+    axis = _only(axes)
     return axis + (place <= axis)
 
 
 def _unpacked(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    place = operation.get_attr("axis") % _shape(operation).rank
-    return NotImplemented if place == axes[0] else axes[0] - (place < axes[0])
-
-
-def _split(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    place, value = (0, 1) if operation.type == "Split" else (2, 0)
-    axis = _static(operation, place)
-    rank = _shape(operation, value).rank
-    if axis is None or axes[value] is None or int(axis) % rank == axes[value]:
-        return NotImplemented
-    return axes[value]
+    return _without(axes[0], {operation.get_attr("axis") % _shape(operation).rank})
 
 
 def _gathered(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     if operation.type != "GatherV2" or any(axis is not None for axis in axes[2:]):
         return NotImplemented
-    place, dims = _static(operation, 2), operation.get_attr("batch_dims")
-    if place is None:
-        return NotImplemented
-    rank, indices = _shape(operation).rank, _shape(operation, 1).rank
-    place, dims = int(place) % rank, dims % (indices + 1)
+    (place,), dims = _touched(operation, 2), operation.get_attr("batch_dims")
+    indices = _shape(operation, 1).rank
+    dims %= indices + 1
     if axes[0] is None:
         # A table that no sample changes.
-        return place + axes[1] - dims if axes[1] >= dims else axes[1]
+        axis = _apart(axes[1])
+        return place + axis - dims if axis >= dims else axis
     if axes[1] is not None and not (axes[0] == axes[1] < dims) or axes[0] == place:
         return NotImplemented
     return axes[0] if axes[0] < place else axes[0] - 1 + indices - dims
@@ -265,76 +226,58 @@ def _product_of_matrices(operation: tf.Operation, axes: Axes, program: Program) 
         for a, b in (("transpose_a", "adj_x"), ("transpose_b", "adj_y"))
     ]
     ranks = [x.shape.rank for x in operation.inputs[:2]]
-    rank = max(ranks)
-    found = set()
-    for place, (axis, size) in enumerate(zip(axes, ranks)):
-        if axis is None:
-            continue
-        if axis < size - 2:
-            found.add(rank - size + axis)
-            continue
+
+    def place_of(place: int, axis: int | None) -> int | None:
+        size = ranks[place]
+        if axis is None or axis < size - 2:
+            return axis if axis is None else max(ranks) - size + axis
         is_row = (axis == size - 2) != turned[place]
         if is_row == (place == 1):
-            # The axis that is summed over.
-            return NotImplemented
-        found.add(rank - 2 + place)
-    return found.pop() if len(found) == 1 else NotImplemented
+            raise ValueError("the samples are summed over")
+        return max(ranks) - 2 + place
+
+    return _only(place_of(*each) for each in enumerate(axes))
 
 
 def _summed_product(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     terms, result = operation.get_attr("equation").decode().split("->")
     if "." in result:
         return NotImplemented
-    letters = {term[axis] for term, axis in zip(terms.split(","), axes) if axis is not None}
-    letter = letters.pop()
-    return NotImplemented if letters or letter not in result else result.index(letter)
-
-
-def _arg(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    place = _static(operation, 1)
-    if place is None or int(place) % _shape(operation).rank == axes[0]:
-        return NotImplemented
-    return axes[0] - (int(place) % _shape(operation).rank < axes[0])
+    pairs = zip(terms.split(","), axes)
+    letter = _only(term[axis] for term, axis in pairs if axis is not None)
+    return result.index(letter)
 
 
 def _called(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    body = program.bodies(operation.get_attr("f").name)
-    return axes_of_samples(body, axes)
+    (name,) = bodies_of(operation)
+    return axes_of_samples(program.bodies(name), axes)
 
 
 def _of_branches(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     if axes[0] is not None:
         return NotImplemented
-    names = (operation.get_attr(each).name for each in ("then_branch", "else_branch"))
-    first, second = (axes_of_samples(program.bodies(name), axes[1:]) for name in names)
-    return _joined(first, second)
+    bodies = map(program.bodies, bodies_of(operation))
+    return _joined(*(axes_of_samples(body, axes[1:]) for body in bodies))
 
 
-def _joined(first: Axes, second: Axes) -> Any:
-    pairs = list(zip(first, second))
-    if any(None not in pair and pair[0] != pair[1] for pair in pairs):
-        return NotImplemented
-    return [a if b is None else b for a, b in pairs]
+def _joined(*several: Axes) -> list[int | None]:
+    """Returns the axes of what is one of several, all along one or without samples."""
+    return [None if set(axes) == {None} else _only(axes) for axes in zip(*several)]
 
 
 def _of_loop(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    body = program.bodies(operation.get_attr("body").name)
-    condition = program.bodies(operation.get_attr("cond").name)
-    while True:
-        after = _joined(axes, axes_of_samples(body, axes))
-        if after is NotImplemented or after == list(axes):
-            break
-        axes = after
-    if after is NotImplemented or axes_of_samples(condition, axes) != [None]:
-        return NotImplemented
-    return list(axes)
+    condition, body = map(program.bodies, bodies_of(operation))
+    before = None
+    while axes != before:
+        before = axes
+        axes = _joined(axes, axes_of_samples(body, axes))
+    return axes if axes_of_samples(condition, axes) == [None] else NotImplemented
 
 
 def _set_in_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     # The axis of a list is that of its elements stacked.
     item = None if axes[-1] is None else axes[-1] + 1
-    joined = _joined([axes[0]], [item])
-    return joined if joined is NotImplemented else joined[0]
+    return _joined([axes[0]], [item])
 
 
 def _got_from_list(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -358,22 +301,23 @@ _COLUMNS = {
         "Snapshot StopGradient"
     ),
     _kept: "BiasAdd BiasAddV1 TensorListFromTensor TensorListStack",
-    _of_first: (
+    _batch_of(0): (
         "AvgPool AvgPool3D Conv Conv2D Conv3D DepthToSpace DepthwiseConv2dNative "
         "ExtractImagePatches ImageProjectiveTransformV3 MaxPool MaxPool3D ResizeArea "
         "ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate SpaceToDepth"
     ),
-    _of_third: (
+    _batch_of(2): (
         "Conv2DBackpropInput Conv3DBackpropInputV2 DepthwiseConv2dNativeBackpropInput"
     ),
     _along(1): "Cumprod Cumsum CumulativeLogsumexp ReverseV2",
-    _along(2): "Roll",
+    _along(2): "Roll SplitV",
+    _along(0, of=1): "Split",
     _last(1): "Cross FFT IFFT IRFFT LogSoftmax RFFT Softmax",
     _last(2): (
         "Cholesky FFT2D IFFT2D MatrixBandPart MatrixInverse MatrixSolve "
         "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant"
     ),
-    _reduced: "EuclideanNorm Max Mean Min Prod Sum All Any",
+    _reduced: "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
     _reshaped: "Reshape",
     _transposed: "Transpose",
     _expanded: "ExpandDims",
@@ -383,14 +327,12 @@ _COLUMNS = {
     _concatenated: "ConcatV2",
     _packed: "Pack",
     _unpacked: "Unpack",
-    _split: "Split SplitV",
     _gathered: "GatherV2",
     _tiled: "Tile",
     _padded: "MirrorPad Pad PadV2",
     _widened: "BroadcastTo",
     _product_of_matrices: "BatchMatMul BatchMatMulV2 BatchMatMulV3 MatMul",
     _summed_product: "Einsum",
-    _arg: "ArgMax ArgMin",
     _called: "PartitionedCall StatefulPartitionedCall",
     _of_branches: "If StatelessIf",
     _of_loop: "StatelessWhile While",

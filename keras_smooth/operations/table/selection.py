@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import grown, mapped
 from keras_smooth.jet.entries import times
 from keras_smooth.operations.breakpoints import from_integer, from_other_integer
 from keras_smooth.operations.lifting import (
@@ -20,6 +21,8 @@ from keras_smooth.operations.lifting import (
     whole,
 )  # fmt: skip
 from keras_smooth.operations.rows import add
+from keras_smooth.operations.table.arithmetic import divisor_off_zero
+from keras_smooth.operations.table.functions import itself, of_one
 
 
 def _straight(slope: Callable) -> Callable:
@@ -37,15 +40,11 @@ def _leak(operation: tf.Operation, x: tf.Tensor) -> tf.Tensor:
     return tf.where(x > 0, tf.ones_like(x), operation.get_attr("alpha") * tf.ones_like(x))
 
 
-def _zero(operation: tf.Operation, x: tf.Tensor) -> list:
-    return [x]
-
-
 def _leak_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
     return math.inf if operation.get_attr("alpha") == 1.0 else 0
 
 
-_KINK_AT_0 = {"exact": True, "smoothness": 0, "breakpoints": _zero}
+_KINK_AT_0 = {"exact": True, "smoothness": 0, "breakpoints": itself}
 # At the kinks as TensorFlow's own gradients have it.
 add("Relu", _straight(lambda operation, x: x > 0), **_KINK_AT_0)
 add("Abs", _straight(lambda operation, x: tf.sign(x)), **_KINK_AT_0)
@@ -75,18 +74,8 @@ def _selu(x: Jet) -> Jet:
     return _SELU_SCALE * jet.where(x.primal >= 0, x, _exponential(x, _SELU_ALPHA))
 
 
-add(
-    "Elu",
-    lambda operation, x: jet.elementwise(_elu, x),
-    smoothness=1,
-    breakpoints=_zero,
-)
-add(
-    "Selu",
-    lambda operation, x: jet.elementwise(_selu, x),
-    smoothness=0,
-    breakpoints=_zero,
-)
+add("Elu", of_one(_elu), smoothness=1, breakpoints=itself)
+add("Selu", of_one(_selu), smoothness=0, breakpoints=itself)
 
 
 def _choose(takes_first: Callable) -> Callable:
@@ -141,25 +130,8 @@ def _select(operation: tf.Operation, condition: tf.Tensor, x: Any, y: Any) -> Je
         condition = tf.reshape(condition, [-1] + [1] * (rank - 1))
     rank = max(rank, condition.shape.rank)
     x, y, condition = expanded(x, rank), expanded(y, rank), expanded(condition, rank)
-    return jet.where(condition, *_grown(x, y, condition))
-
-
-def _grown(x: Any, y: Any, condition: tf.Tensor) -> tuple:
-    """Returns jets as large as the result, but for the axis of the samples."""
-    shape = tf.broadcast_static_shape(
-        condition.shape, tf.broadcast_static_shape(primal(x).shape, primal(y).shape)
-    )
-    size = tf.broadcast_dynamic_shape(
-        tf.shape(condition),
-        tf.broadcast_dynamic_shape(tf.shape(primal(x)), tf.shape(primal(y))),
-    )
-
-    def grown(z: Any) -> Any:
-        if not isinstance(z, Jet) or z.shape[1:] == shape[1:]:
-            return z
-        return z * tf.ones(size, z.dtype)
-
-    return grown(x), grown(y)
+    like = tf.where(condition, primal(x), primal(y))
+    return jet.where(condition, grown(x, like), grown(y, like))
 
 
 # A condition that depends on x makes it jump, see rows.smoothness.
@@ -181,12 +153,8 @@ def _multiples(distance: Callable) -> Callable:
     return lambda operation, x, y: [distance(x / y) * tf.abs(y)]
 
 
-def _divisor(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
-    return [tf.abs(y)]
-
-
 _TO_FLOOR = {
-    "smoothness": -1, "breakpoints": _multiples(from_integer), "domain": _divisor
+    "smoothness": -1, "breakpoints": _multiples(from_integer), "domain": divisor_off_zero
 }  # fmt: skip
 _TO_ZERO = {**_TO_FLOOR, "breakpoints": _multiples(from_other_integer)}
 add("FloorMod", _remainder(tf.floor), **_TO_FLOOR)
@@ -202,11 +170,12 @@ add("OnesLike ZerosLike", _constant, exact=True)
 _STEPS = {"exact": True, "smoothness": -1}
 add(
     "FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel "
-    "NextAfter QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4",
+    "QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4",
     _constant,
     **_STEPS,
 )
-add("Sign", _constant, **_STEPS, breakpoints=_zero)
+add("NextAfter", lambda operation, x, y: x)
+add("Sign", _constant, **_STEPS, breakpoints=itself)
 add("Ceil Floor", _constant, **_STEPS, breakpoints=lambda o, x: [from_integer(x)])
 add("Rint Round", _constant, **_STEPS, breakpoints=lambda o, x: [from_integer(x + 0.5)])
 add("FloorDiv", _constant, exact=True, **_TO_FLOOR)
@@ -240,12 +209,11 @@ def _top(operation: tf.Operation, x: Jet, k: Any) -> list:
     values, places = run(operation, [x.primal, k])
     rank = x.shape.rank
 
-    def taken(v: tf.Tensor) -> tf.Tensor:
+    def at_places(v: tf.Tensor) -> tf.Tensor:
         spread = tf.broadcast_to(places, tf.concat([tf.shape(v)[:1], tf.shape(places)], 0))
         return tf.gather(v, spread, batch_dims=rank)
 
-    series = [None if v is None else taken(v) for v in whole(x).series]
-    return [x.like(values, series), places]
+    return [mapped(whole(x), values, at_places), places]
 
 
 def _gaps(operation: tf.Operation, x: tf.Tensor, k: tf.Tensor) -> list:

@@ -5,10 +5,13 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import jointly, mapped
 from keras_smooth.operations.lifting import (
-    behind,
-    joint,
+    add_linear,
     linear,
+    of_axes,
+    of_first_axes,
+    of_last_axes,
     of_one_rank,
     run,
     run_primals,
@@ -32,19 +35,16 @@ def _zero_in_front(numbers: Any, first: int = 0) -> tf.Tensor:
 
 def _reshape(operation: tf.Operation, x: Jet, shape: Any) -> Jet:
     y = run(operation, [x.primal, shape])
-    if _keeps_samples(x, y):
-        target = tf.convert_to_tensor(shape)[1:]
-        one = tf.ones([1], target.dtype)
+    if not _keeps_samples(x, y):
+        return mapped(whole(x), y, lambda v: tf.reshape(v, _in_front(v, shape)))
+    target = tf.convert_to_tensor(shape)[1:]
+    one = tf.ones([1], target.dtype)
 
-        def reshaped(v: tf.Tensor) -> tf.Tensor:
-            first = one if v.shape[1] == 1 else tf.cast(tf.shape(v)[1:2], target.dtype)
-            return tf.reshape(v, _in_front(v, tf.concat([first, target], axis=0)))
+    def reshaped(v: tf.Tensor) -> tf.Tensor:
+        first = one if v.shape[1] == 1 else tf.cast(tf.shape(v)[1:2], target.dtype)
+        return tf.reshape(v, _in_front(v, tf.concat([first, target], axis=0)))
 
-        return x.like(y, [None if v is None else reshaped(v) for v in x.series])
-    series = whole(x).series
-    return x.like(
-        y, [None if v is None else tf.reshape(v, _in_front(v, shape)) for v in series]
-    )
+    return mapped(x, y, reshaped)
 
 
 def _keeps_samples(x: Jet, y: tf.Tensor) -> bool:
@@ -93,32 +93,18 @@ def _padded(operation: tf.Operation, v: tf.Tensor, padding: Any, *value: Any) ->
     return tf.pad(v, _zero_in_front(padding))
 
 
-def _mirrored(operation: tf.Operation, v: tf.Tensor, padding: Any) -> tf.Tensor:
-    mode = operation.get_attr("mode")
-    mode = mode.decode() if isinstance(mode, bytes) else mode
-    return tf.pad(v, _zero_in_front(padding), mode=mode)
-
-
 def _unstacked(operation: tf.Operation, v: tf.Tensor) -> list:
     axis = operation.get_attr("axis")
     return tf.unstack(v, num=operation.get_attr("num"), axis=axis + (axis >= 0))
 
 
 add("Reshape", _reshape, exact=True)
-add(
-    "ExpandDims",
-    linear(lambda operation, v, axis: tf.expand_dims(v, shifted(axis))),
-    exact=True,
-)
-add("Squeeze", linear(_squeezed), exact=True)
-add("Transpose", linear(_transposed), exact=True)
-add(
-    "ConjugateTranspose",
-    linear(lambda o, v, p: tf.math.conj(_transposed(o, v, p))),
-    exact=True,
-)
-add("Slice", linear(_sliced), exact=True)
-add("StridedSlice", linear(_strided), exact=True)
+add_linear("ExpandDims ReverseV2 Roll SplitV", of_axes)
+add_linear("Squeeze", _squeezed)
+add_linear("Transpose", _transposed)
+add_linear("ConjugateTranspose", lambda o, v, order: tf.math.conj(_transposed(o, v, order)))
+add_linear("Slice", _sliced)
+add_linear("StridedSlice", _strided)
 
 
 def _filling(lift: Any) -> Any:
@@ -140,33 +126,14 @@ def _filling(lift: Any) -> Any:
     return filled
 
 
-add("Pad", linear(_padded), exact=True)
-add("PadV2", _filling(_padded))
-add("MirrorPad", linear(_mirrored), exact=True)
-add("Unpack", linear(_unstacked), exact=True)
-add(
-    "Tile",
-    linear(lambda operation, v, times: tf.tile(v, _zero_in_front(times, 1))),
-    exact=True,
-)
-add(
-    "BroadcastTo",
-    linear(lambda operation, v, shape: _broadcast(v, shape)),
-    exact=True,
-)
-add(
-    "ReverseV2",
-    linear(lambda operation, v, axes: tf.reverse(v, shifted(axes))),
-    exact=True,
-)
-add(
-    "Roll",
-    linear(lambda operation, v, shift, axis: tf.roll(v, shift, shifted(axis))),
-    exact=True,
-)
+add_linear("Pad", _padded)
+add("PadV2", _filling(_padded), no_gradient_by=(2,))
+add_linear("MirrorPad", lambda o, v, padding: run(o, [v, _zero_in_front(padding)]))
+add_linear("Unpack", _unstacked)
+add_linear("Tile", lambda o, v, times: run(o, [v, _zero_in_front(times, 1)]))
 
 
-def _broadcast(value: tf.Tensor, shape: Any) -> tf.Tensor:
+def _broadcast(operation: tf.Operation, value: tf.Tensor, shape: Any) -> tf.Tensor:
     missing = tf.size(shape) - (value.shape.rank - 1)
     ones = tf.ones([missing], tf.int32)
     sizes = tf.shape(value)
@@ -174,73 +141,35 @@ def _broadcast(value: tf.Tensor, shape: Any) -> tf.Tensor:
     return tf.broadcast_to(value, _in_front(value, shape))
 
 
-def _split(operation: tf.Operation, axis: Any, x: Jet) -> list:
-    x = whole(x)
-    number = operation.get_attr("num_split")
-    lifted = [
-        None if v is None else tf.split(v, number, axis=shifted(axis)) for v in x.series
-    ]
-    return _of_outputs(x, run(operation, [axis, x.primal]), lifted)
-
-
-def _split_sizes(operation: tf.Operation, x: Jet, sizes: Any, axis: Any) -> list:
-    x = whole(x)
-    number = operation.get_attr("num_split")
-    lifted = [
-        None if v is None else tf.raw_ops.SplitV(
-            value=v, size_splits=sizes, axis=shifted(axis), num_split=number
-        )
-        for v in x.series
-    ]  # fmt: skip
-    return _of_outputs(x, run(operation, [x.primal, sizes, axis]), lifted)
-
-
-def _of_outputs(x: Jet, values: list, lifted: list) -> list:
-    return [
-        x.like(value, [None if entry is None else entry[i] for entry in lifted])
-        for i, value in enumerate(values)
-    ]
-
-
-add("Split", _split, exact=True)
-add("SplitV", _split_sizes, exact=True)
+add_linear("BroadcastTo", _broadcast)
+add_linear("Split", lambda o, v, axis: run(o, [shifted(axis), v]), place=1)
 
 
 def _concatenated(operation: tf.Operation, *inputs: Any) -> Jet:
     *values, axis = inputs
     exact = run_primals(operation, inputs)
-    return joint(exact, values, lambda vs: tf.concat(vs, shifted(axis)))
-
-
-add("ConcatV2", _concatenated, exact=True)
+    return jointly(exact, lambda *vs: tf.concat(vs, shifted(axis)), values)
 
 
 def _stacked(operation: tf.Operation, *inputs: Any) -> Jet:
     axis = operation.get_attr("axis")
     exact = run_primals(operation, inputs)
-    return joint(exact, inputs, lambda vs: tf.stack(vs, axis + (axis >= 0)))
+    return jointly(exact, lambda *vs: tf.stack(vs, axis + (axis >= 0)), inputs)
 
 
+add("ConcatV2", _concatenated, exact=True)
 add("Pack", _stacked, exact=True)
-
-
-def _spaces(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    return behind(lambda z: run(operation, [z, *others]), v)
-
-
-add("BatchToSpaceND SpaceToBatchND", linear(_spaces), exact=True)
+add_linear("BatchToSpaceND SpaceToBatchND", of_first_axes)
 
 # Matrices are the last axes: axes in front are only more of them.
-_LAST_AXES = "MatrixBandPart MatrixDiag MatrixDiagPart"
-_FILLED_AXES = "MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3"
+add_linear("MatrixBandPart MatrixDiag MatrixDiagPart", of_last_axes)
 
 
 def _of_matrices(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    if operation.type in _FILLED_AXES.split():
-        # What is filled in is constant.
-        others = (*others[:-1], tf.zeros_like(others[-1]))
-    return run(operation, [v, *others])
+    # What is filled in is constant.
+    *settings, value = others
+    return run(operation, [v, *settings, tf.zeros_like(value)])
 
 
-add(_LAST_AXES, linear(_of_matrices), exact=True)
-add(_FILLED_AXES, _filling(_of_matrices))
+add("MatrixDiagPartV2 MatrixDiagPartV3", _filling(_of_matrices), no_gradient_by=(2,))
+add("MatrixDiagV2 MatrixDiagV3", _filling(_of_matrices), no_gradient_by=(4,))

@@ -6,35 +6,25 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.operations.lifting import joint, linear, run, run_primals, whole
+from keras_smooth.jet.arithmetic import jointly, mapped
+from keras_smooth.operations.lifting import add_linear, of_last_axes, run_primals, whole
 from keras_smooth.operations.rows import add
 
-
-def _of_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tensor:
-    return run(operation, [v, *others])
-
-
-add(
-    "FFT FFT2D FFT3D IFFT IFFT2D IFFT3D IRFFT IRFFT2D IRFFT3D RFFT RFFT2D RFFT3D",
-    linear(_of_last_axes),
-    exact=True,
+add_linear(
+    "FFT FFT2D FFT3D IFFT IFFT2D IFFT3D IRFFT IRFFT2D IRFFT3D RFFT RFFT2D RFFT3D Real Imag",
+    of_last_axes,
 )
-add("Real", linear(lambda operation, v: tf.math.real(v)), exact=True)
-add("Imag", linear(lambda operation, v: tf.math.imag(v)), exact=True)
 
 
 def _complex(operation: tf.Operation, real: Any, imaginary: Any) -> Jet:
     exact = run_primals(operation, [real, imaginary])
-    return joint(exact, (real, imaginary), lambda values: tf.complex(*values))
+    return jointly(exact, tf.complex, (real, imaginary))
 
 
 def _parts(x: Jet) -> list[Jet]:
     """Returns the real and the imaginary part."""
     x = whole(x)
-    return [
-        x.like(part(x.primal), [None if v is None else part(v) for v in x.series])
-        for part in (tf.math.real, tf.math.imag)
-    ]
+    return [mapped(x, part(x.primal), part) for part in (tf.math.real, tf.math.imag)]
 
 
 def _modulus(operation: tf.Operation, x: Jet) -> Jet:

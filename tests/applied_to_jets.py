@@ -1,0 +1,22 @@
+"""Functions, layers and models that are applied to jets, as Taylor mode does to a model's inputs."""
+
+import tensorflow as tf
+
+from keras_smooth import operations
+from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import primal
+from keras_smooth.operations.trace import openings
+
+
+def apply(function, *args, **kwargs):
+    """Returns what a function of tensors returns, with jets in the place of some of them."""
+    values, filled = openings(
+        (args, kwargs), lambda leaf: isinstance(leaf, Jet) or tf.is_tensor(leaf)
+    )
+
+    def of_tensors(*tensors):
+        positional, keywords = filled(tensors)
+        return function(*positional, **keywords)
+
+    traced = operations.trace(of_tensors, list(map(primal, values)))
+    return traced.packed(operations.evaluate(traced.program, [*values, *traced.captured]))
