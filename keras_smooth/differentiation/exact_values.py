@@ -145,9 +145,10 @@ def _needs(order: int, received: str) -> str:
 
 def _arrays(what: str, structure: Entry, array: Callable | None = None) -> Entry:
     """Returns a structure of real and finite arrays."""
-    leaves = checked_inputs.flat(structure)
-    arrays = [(array or _array)(what, leaf) for leaf in leaves]
-    return checked_inputs.packed_as(structure, arrays)
+    array = array or _array
+    if isinstance(structure, list | tuple) and not checked_inputs.is_structure(structure):
+        return array(what, structure)
+    return keras.tree.map_structure(lambda part: array(what, part), structure)
 
 
 def _points(what: str, values: Any) -> np.ndarray:

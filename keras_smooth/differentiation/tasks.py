@@ -40,22 +40,19 @@ def names(order: int) -> list[str]:
 
 def derivatives(order: int) -> Task:
     """All partial derivatives up to an order."""
-    return Task(
-        tuple((each, k) for k, each in enumerate(names(order))),
-        functools.partial(taylor.derivatives, order=order),
-        functools.partial(tapes.derivatives, order=order),
-        functools.partial(engines.jets_are_faster, order),
-    )
+    faster = functools.partial(engines.jets_are_faster, order)
+    return _up_to(order, taylor.derivatives, tapes.derivatives, faster)
 
 
 def directional(order: int) -> Task:
     """y and its derivatives along one direction a sample."""
-    return Task(
-        tuple((each, k) for k, each in enumerate(names(order))),
-        functools.partial(taylor.along, order=order),
-        functools.partial(tapes.along, order=order),
-        jets,
-    )
+    return _up_to(order, taylor.along, tapes.along, jets)
+
+
+def _up_to(order: int, jet: Callable, tape: Callable, jets_are_faster: Callable) -> Task:
+    entries = tuple((each, k) for k, each in enumerate(names(order)))
+    by_jets, by_tapes = (functools.partial(each, order=order) for each in (jet, tape))
+    return Task(entries, by_jets, by_tapes, jets_are_faster)
 
 
 def along_each(vectors: tf.Tensor, order: int) -> Task:

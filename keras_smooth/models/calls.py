@@ -45,28 +45,23 @@ def record(
     calls = {id(part): [] for part in parts}
     with contextlib.ExitStack() as stack:
         for part in parts:
-            stack.enter_context(_recorded(part, calls[id(part)]))
+            recording = functools.partial(_recorded, calls[id(part)])
+            stack.enter_context(replaced(part, recording))
         call_without_trace(model, *args, training=training)
     return calls
 
 
-@contextlib.contextmanager
-def _recorded(part: keras.Operation, calls: list[Call]) -> Iterator[None]:
-    def recording(call: Callable) -> Callable:
-        @functools.wraps(call)
-        def recorded(*args: Any, **kwargs: Any) -> Any:
-            output = call(*args, **kwargs)
-            # Within a trace, as for jets, there are no values.
-            if not any(
-                map(tf.is_symbolic_tensor, keras.tree.flatten((args, kwargs, output)))
-            ):
-                calls.append(Call(args, kwargs, output))
-            return output
+def _recorded(calls: list[Call], call: Callable) -> Callable:
+    @functools.wraps(call)
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        output = call(*args, **kwargs)
+        # Within a trace, as for jets, there are no values.
+        leaves = keras.tree.flatten((args, kwargs, output))
+        if not any(map(tf.is_symbolic_tensor, leaves)):
+            calls.append(Call(args, kwargs, output))
+        return output
 
-        return recorded
-
-    with replaced(part, recording):
-        yield
+    return recorded
 
 
 @contextlib.contextmanager

@@ -241,19 +241,6 @@ def _paths(x: dict) -> list:
     return [path[0] if len(path) == 1 else "/".join(map(str, path)) for path in paths]
 
 
-def check_dense(name: str, part: Any) -> None:
-    """Raises an error if something is not a dense array.
-
-    Raises:
-        TypeError: If it is ragged or sparse.
-    """
-    if isinstance(part, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
-        raise TypeError(
-            f"{name} is a {type(part).__name__}; expected a dense array, in which all samples "
-            "have one shape."
-        )
-
-
 def outline(structure: Any) -> str:
     """Returns a structure of tensors with their shapes, for messages."""
     return repr(
@@ -269,7 +256,11 @@ def numbers(word: str, value: Any) -> tf.Tensor:
     """
     if value is None:
         raise TypeError(f"{word} is None; expected an array.")
-    check_dense(word, value)
+    if isinstance(value, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
+        raise TypeError(
+            f"{word} is a {type(value).__name__}; expected a dense array, in which all samples "
+            "have one shape."
+        )
     try:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:

@@ -21,7 +21,6 @@ paths.py        the operations between inputs and outputs
 rule in its row.
 """
 
-# ruff: noqa: F401  names for the other rooms
 from keras_smooth.operations import table
 from keras_smooth.operations.evaluation import evaluate
 from keras_smooth.operations.paths import (

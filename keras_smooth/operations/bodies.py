@@ -60,7 +60,7 @@ class _Import:
         self._import(
             [_placeholder(x, function.arg_attr[i]) for i, x in enumerate(arguments)]
         )
-        pending = _in_order(self.nodes)
+        pending = list(function.node_def)
         while pending:
             batch = self._next_batch(pending)
             self._import(batch)
@@ -147,19 +147,3 @@ def _placeholder(argument: Any, known: Any) -> Any:
     if shapes and argument.type != tf.resource.as_datatype_enum:
         node.attr["shape"].shape.CopyFrom(shapes[0])
     return node
-
-
-def _in_order(nodes: dict[str, Any]) -> list:
-    """Returns the nodes of a function, each behind those that it takes from."""
-    ordered, seen = [], set()
-    for root in nodes:
-        waiting = [(root, False)]
-        while waiting:
-            name, done = waiting.pop()
-            if done:
-                ordered.append(nodes[name])
-            elif name not in seen and name in nodes:
-                seen.add(name)
-                waiting.append((name, True))
-                waiting += [(_producer(each), False) for each in nodes[name].input]
-    return ordered

@@ -12,9 +12,15 @@ The activations and stand-ins of keras_smooth add their own rows next to their d
 is known of the operations of TensorFlow is in the module `operations`.
 """
 
-# ruff: noqa: F401  names for the other rooms
 # isort: off
-from keras_smooth.registry.rows import Row, add, all_rows, change, row, unbound
+from keras_smooth.registry.rows import (
+    Row,
+    add,
+    all_rows,
+    change,
+    row,
+    unbound,
+)
 from keras_smooth.registry.functions_of_keras import function_of, settings
 from keras_smooth.registry.reading import facts_of
 from keras_smooth.registry.lookup import (

@@ -15,7 +15,6 @@ control_flow.py     branches, loops, calls and lists of tensors
 sample_axes.py      a column of all rows: which axis has the samples
 """
 
-# ruff: noqa: F401  they fill the table
 from keras_smooth.operations.table import (
     arithmetic,
     control_flow,

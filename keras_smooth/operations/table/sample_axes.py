@@ -13,6 +13,7 @@ from keras_smooth.operations.lifting import static_axes
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.rows import add_column
 from keras_smooth.operations.samples import Axes, axes_of_samples
+from keras_smooth.operations.table.functions import FUNCTIONS
 from keras_smooth.operations.walk import bodies_of
 
 
@@ -285,16 +286,14 @@ def _got_from_list(operation: tf.Operation, axes: Axes, program: Program) -> Any
 
 
 _COLUMNS = {
-    _broadcast: (
-        "Acos Acosh Add AddV2 AddN Asin Asinh Atan Atan2 Atanh BesselI0 Ceil Cos Cosh "
-        "ClipByValue Complex Dawsn Digamma Div DivNoNan Elu Equal Erf Erfc Erfinv Exp Expint "
-        "Expm1 Floor FloorDiv FloorMod Greater GreaterEqual Inv IsFinite IsInf IsNan "
-        "LeakyRelu Less LessEqual Lgamma Log Log1p LogicalAnd LogicalNot LogicalOr "
-        "Maximum Minimum Mod Mul MulNoNan Ndtri Neg NotEqual Polygamma Pow RealDiv "
-        "Reciprocal Relu Relu6 Rint Round Rsqrt SelectV2 Selu Sigmoid SigmoidGrad Sign "
-        "Sin Sinh Softplus SoftplusGrad Softsign Sqrt Square SquaredDifference Sub Tan "
-        "Tanh TanhGrad TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Abs Angle Real Imag "
-        "ComplexAbs Conj"
+    _broadcast: " ".join(FUNCTIONS)
+    + (
+        " Abs Add AddN AddV2 Angle Atan2 Ceil ClipByValue Complex ComplexAbs Conj Div "
+        "DivNoNan Elu Equal Floor FloorDiv FloorMod Greater GreaterEqual Imag IsFinite "
+        "IsInf IsNan LeakyRelu Less LessEqual LogicalAnd LogicalNot LogicalOr Maximum "
+        "Minimum Mod Mul MulNoNan Neg NotEqual Polygamma Pow Real RealDiv Relu Relu6 "
+        "Rint Round SelectV2 Selu SigmoidGrad Sign SoftplusGrad Softsign "
+        "SquaredDifference Sub TanhGrad TruncateDiv TruncateMod Xdivy Xlog1py Xlogy"
     ),
     _each: (
         "Cast CheckNumerics CheckNumericsV2 EnsureShape Identity IdentityN PreventGradient "
