@@ -68,6 +68,9 @@ class UpSampling2D(keras.layers.UpSampling2D):
     Output shape:
         Likewise, height and width multiplied by `size`.
 
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
+
     Example:
 
     >>> import numpy as np, keras_smooth
@@ -130,6 +133,9 @@ class Resizing(keras.layers.Resizing):
 
     Output shape:
         Likewise, with the new height and width.
+
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
 
     Example:
 

@@ -57,6 +57,9 @@ class LayerNormalization(keras.layers.LayerNormalization):
     Output shape:
         That of the input.
 
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
+
     Example:
 
     >>> import keras, keras_smooth
@@ -131,6 +134,9 @@ class GroupNormalization(keras.layers.GroupNormalization):
 
     Output shape:
         That of the input.
+
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
 
     Example:
 
@@ -299,6 +305,9 @@ class UnitNormalization(keras.layers.UnitNormalization):
 
     Output shape:
         That of the input.
+
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
 
     Example:
 

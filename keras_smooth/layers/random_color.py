@@ -84,6 +84,9 @@ class RandomHue(keras.layers.RandomHue):
     Output shape:
         That of the input.
 
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
+
     Example:
 
     >>> import keras, keras_smooth
@@ -145,6 +148,9 @@ class RandomSaturation(keras.layers.RandomSaturation):
 
     Output shape:
         That of the input.
+
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
 
     Example:
 

@@ -86,6 +86,9 @@ class RandomRotation(keras.layers.RandomRotation):
     Output shape:
         That of the input.
 
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
+
     Example:
 
     >>> import keras, keras_smooth
@@ -135,6 +138,9 @@ class RandomTranslation(keras.layers.RandomTranslation):
 
     Output shape:
         That of the input.
+
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
 
     Example:
 
@@ -187,6 +193,9 @@ class RandomZoom(keras.layers.RandomZoom):
     Output shape:
         That of the input.
 
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
+
     Example:
 
     >>> import keras, keras_smooth
@@ -236,6 +245,9 @@ class RandomShear(keras.layers.RandomShear):
 
     Output shape:
         That of the input.
+
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
 
     Example:
 
@@ -290,6 +302,9 @@ class RandomPerspective(keras.layers.RandomPerspective):
 
     Output shape:
         That of the input.
+
+    Raises:
+        TypeError: If it is given an argument that the installed Keras does not have.
 
     Example:
 
