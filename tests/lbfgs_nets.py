@@ -7,7 +7,10 @@ import keras
 import numpy as np
 
 import keras_smooth
+from keras_smooth.lbfgs.checks.model import check_fittable
 from keras_smooth.lbfgs.request import Request
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
+from keras_smooth.models.tracing import traced
 
 X = np.random.default_rng(0).normal(size=(20, 2))
 Y = np.sin(X.sum(axis=1, keepdims=True))
@@ -38,10 +41,10 @@ def two_nets(as_dicts=True):
     )
     if as_dicts:
         model = keras.Model({"a": a, "b": b}, {"p": p, "q": q})
-        model.compile(loss={"p": "mse", "q": "mae"})
+        model.compile(loss={"p": "mse", "q": "mae"}, jit_compile=False)
     else:
         model = keras.Model([a, b], [p, q])
-        model.compile(loss=["mse", "mae"])
+        model.compile(loss=["mse", "mae"], jit_compile=False)
     return model
 
 
@@ -69,6 +72,19 @@ def request(model, x=X, y=Y, **changed):
     default = {name: parameter.default for name, parameter in parameters.items()}
     short = {"num_correction_pairs": 5, "epochs": 5, "jit_compile": False}
     return Request(**{**default, **short, "model": model, "x": x, "y": y, **changed})
+
+
+def loss_at_start(model, x=X, y=Y, **arguments):
+    """Returns the loss that a fit begins with and its gradient, without a minimizer to trace."""
+    asked = request(model, x, y, **arguments)
+    check_fittable(asked)
+    data, _ = asked.read()
+    problem = FitProblem(asked, data)
+    # As a fit computes them: in a graph.
+    value, gradient = traced(problem.objective.value_and_gradient)(
+        problem.start(), data.parts
+    )
+    return float(value), np.asarray(gradient)
 
 
 def same_weights(one, other):

@@ -10,7 +10,9 @@ import tensorflow as tf
 from lbfgs_nets import X, Y, at_start, dense, fit, net, same_weights
 
 import keras_smooth
+from keras_smooth.callbacks.fits import Fits
 from keras_smooth.lbfgs import Status
+from keras_smooth.lbfgs.minimizers import MINIMIZERS
 
 
 class Recorder(keras.callbacks.Callback):
@@ -451,3 +453,13 @@ def test_interrupt_leaves_the_weights_of_the_last_chunk():
     with pytest.raises(KeyboardInterrupt):
         train(keras.callbacks.LambdaCallback(on_epoch_end=interrupt), model=model)
     assert float(np.mean((model(X) - Y) ** 2)) < start
+
+
+def test_every_method_has_a_title_of_its_own_in_figures():
+    titles = {method: minimizer.TITLE for method, minimizer in MINIMIZERS.items()}
+    assert len(set(titles.values())) == len(MINIMIZERS)
+    recorder = Recorder()
+    fit(at_start(), method="broyden", epochs=1, callbacks=[recorder])
+    fits = Fits()
+    fits.epoch(0, recorder.model, recorder.params)
+    assert fits.name_of(0) == titles["broyden"] == "Broyden"

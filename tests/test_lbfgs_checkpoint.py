@@ -34,7 +34,7 @@ def net(*extra, dtype="float64", loss="mse", metrics=None):
         if not seed:
             for layer in extra:
                 model.add(layer)
-    model.compile(loss=loss, metrics=metrics)
+    model.compile(loss=loss, metrics=metrics, jit_compile=False)
     return model
 
 

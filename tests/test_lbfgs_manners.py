@@ -11,6 +11,8 @@ import tensorflow as tf
 from lbfgs_nets import X, Y, at_start, dense, fit, net, two_nets
 from representatives import representatives
 
+from keras_smooth.lbfgs.data.class_weights import weighted
+
 # Nothing of Keras is touched.
 
 
@@ -405,31 +407,36 @@ BY_CLASS = {0: 0.5, 2: 3.0}
 OF_ROWS = np.array([BY_CLASS.get(label, 1.0) for label in CLASSES])
 
 
-def classifier(loss="sparse_categorical_crossentropy"):
+def classifier():
     model = keras.Sequential([keras.Input((2,), dtype="float64")])
     model.add(dense(3, "softmax", dtype="float64"))
-    model.compile(loss=loss)
+    model.compile(loss="sparse_categorical_crossentropy", jit_compile=False)
     return model
 
 
-ONE_HOT = np.eye(3)[CLASSES]
-CLASS_WEIGHTS = {
-    "classes": (classifier, CLASSES),
-    "column": (classifier, CLASSES[:, None]),
-    "floats": (classifier, CLASSES[:, None].astype(float)),
-    "one-hot": (lambda: classifier("categorical_crossentropy"), ONE_HOT),
+# Targets of the same classes.
+TARGETS = {
+    "classes": CLASSES,
+    "column": CLASSES[:, None],
+    "floats": CLASSES[:, None].astype(float),
+    "one-hot": np.eye(3)[CLASSES],
 }
 
 
-@pytest.mark.parametrize("name", representatives(CLASS_WEIGHTS, ["classes"]))
+@pytest.mark.parametrize("name", TARGETS)
 def test_class_weight_is_a_weight_of_each_row(name):
-    make, y = CLASS_WEIGHTS[name]
-    expected = fit(at_start(make), X, y, sample_weight=OF_ROWS).result
-    assert fit(at_start(make), X, y, class_weight=BY_CLASS).result == expected
-    stream = tf.data.Dataset.from_tensor_slices((X, y)).batch(7)
+    x, y = map(tf.constant, (X, TARGETS[name]))
+    of_rows = weighted((x, y, None), BY_CLASS, "float64")[2]
+    np.testing.assert_array_equal(of_rows, OF_ROWS)
+
+
+def test_class_weight_in_memory_and_in_batches():
+    expected = fit(at_start(classifier), X, CLASSES, sample_weight=OF_ROWS).result
+    assert fit(at_start(classifier), X, CLASSES, class_weight=BY_CLASS).result == expected
+    stream = tf.data.Dataset.from_tensor_slices((X, CLASSES)).batch(7)
     for batch_size in (None, 6):
         found = fit(
-            at_start(make), stream, None, batch_size=batch_size, class_weight=BY_CLASS
+            at_start(classifier), stream, None, batch_size=batch_size, class_weight=BY_CLASS
         )
         assert found.result.fun == pytest.approx(expected.fun, rel=1e-12)
 
@@ -439,7 +446,7 @@ def test_class_weight_is_that_of_keras():
     model = classifier()
     start = fit(model, X, CLASSES, class_weight=BY_CLASS, target=1e9).result.fun
     logs = model.evaluate(X, CLASSES, sample_weight=OF_ROWS, verbose=0, return_dict=True)
-    model.compile(loss=model.loss, optimizer=keras.optimizers.SGD(0.0))
+    model.compile(keras.optimizers.SGD(0.0), model.loss, jit_compile=False)
     arguments = {"class_weight": BY_CLASS, "verbose": 0, "batch_size": 20}
     keras_fit = model.fit(X, CLASSES, **arguments).history
     # Keras computes in float32.

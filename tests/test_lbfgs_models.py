@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from lbfgs_nets import X, Y, dense, fit
+from lbfgs_nets import X, Y, dense, fit, loss_at_start
 
 import keras_smooth
 
@@ -132,6 +132,20 @@ def check(model, x, y):
 
 @pytest.mark.parametrize("make", ONE_OUTPUT)
 def test_a_compiled_loss(make):
+    model = make()
+    model.compile(loss="mse", jit_compile=False)
+    value, gradient = loss_at_start(model)
+    with tf.GradientTape() as tape:
+        expected = tf.reduce_mean((model(X) - Y) ** 2)
+    parts = tape.gradient(expected, [v.value for v in model.trainable_variables])
+    # To the order of the sums.
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    expected = np.concatenate([np.ravel(part) for part in parts])
+    np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("make", [joined, own_class])
+def test_a_compiled_loss_is_fitted(make):
     model = make()
     model.compile(loss="mse", jit_compile=False)
     check(model, X, Y)

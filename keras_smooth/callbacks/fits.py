@@ -3,14 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-# Names of the methods of `fit_lbfgs` in figures.
-_METHODS = {
-    "lbfgs": "L-BFGS",
-    "bfgs": "BFGS",
-    "tfp_lbfgs": "L-BFGS of TFP",
-    "tfp_bfgs": "BFGS of TFP",
-}
-
 
 class Fits:
     """The fits so far.
@@ -59,8 +51,9 @@ class Fits:
 
 
 def _name(model: Any, parameters: Mapping) -> str:
-    if method := parameters.get("method"):
-        return _METHODS.get(method, method)
+    # Of `fit_lbfgs`; Keras' own `fit` gives none.
+    if title := parameters.get("title"):
+        return title
     optimizer = getattr(model, "optimizer", None)
     # With mixed precision, a LossScaleOptimizer wraps the optimizer.
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)

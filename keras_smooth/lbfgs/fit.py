@@ -11,6 +11,7 @@ import keras
 from keras_smooth.lbfgs.checks.model import check_fittable
 from keras_smooth.lbfgs.history import History
 from keras_smooth.lbfgs.logs import logs_of
+from keras_smooth.lbfgs.minimizers import MINIMIZERS
 from keras_smooth.lbfgs.objective.variables import Variable
 from keras_smooth.lbfgs.progress import Progress
 from keras_smooth.lbfgs.request import Request
@@ -315,6 +316,7 @@ def _callback_list(request: Request) -> keras.callbacks.CallbackList:
         epochs=request.epochs,
         steps=1,
         method=request.method,
+        title=MINIMIZERS[request.method].TITLE,
         model=request.model,
     )
 

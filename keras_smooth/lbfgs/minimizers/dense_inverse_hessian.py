@@ -120,11 +120,14 @@ class DenseInverseHessian:
         product = _times_vector(memory, gradient)
         u = product - memory.product
         # Rounding may spoil a matrix: what is not positive along a pair begins anew.
-        positive = (dot(change, u) > 0.0) & (dot(memory.product, gradient - change) > 0.0)
+        q = dot(change, u)
+        positive = (q > 0.0) & (dot(memory.product, gradient - change) > 0.0)
         is_first = (memory.num_pairs == 0) | (kept & ~positive)
         memory = _begun_anew(memory, is_first)
         product, u = tf.where(is_first, gradient, product), tf.where(is_first, change, u)
-        tau, inner = self._inner(dot(change, u), ratio, curvature, square, is_first)
+        tau, inner = self._inner(
+            tf.where(is_first, square, q), ratio, curvature, square, is_first
+        )
         tau = tf.where(kept, tau, tf.ones_like(tau))
         inner = tf.where(kept, inner, tf.zeros_like(inner))
         pair = tf.where(kept, tf.stack([step, u]), tf.zeros_like([step, u]))
@@ -233,13 +236,11 @@ class _Layout:
     def times_vector(self, blocks: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
         """Returns the matrix times a vector."""
         parts = self._parts(vector)
-        picked_rows, picked_columns = self._picked(vector.dtype)
-        off_diagonal = tf.constant(self.rows != self.columns)[:, None]
-        below = tf.linalg.matvec(blocks, picked_columns @ parts)
-        above = tf.linalg.matvec(blocks, picked_rows @ parts, transpose_a=True)
-        above = tf.where(off_diagonal, above, tf.zeros_like(above))
-        product = tf.matmul(picked_rows, below, transpose_a=True) + tf.matmul(
-            picked_columns, above, transpose_a=True
+        rows, columns, below_diagonal = self._picked(vector.dtype)
+        below = tf.linalg.matvec(blocks, columns @ parts)
+        above = tf.linalg.matvec(blocks, rows @ parts, transpose_a=True)
+        product = tf.matmul(rows, below, transpose_a=True) + tf.matmul(
+            below_diagonal, above, transpose_a=True
         )
         return tf.reshape(product, (-1,))[: self.num_rows]
 
@@ -275,7 +276,11 @@ class _Layout:
         padded = tf.pad(vectors, [*before, [0, missing]])
         return tf.reshape(padded, (*vectors.shape[:-1], self.num_parts, self.size))
 
-    def _picked(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the matrices that pick each block's part of a vector, by row and column."""
-        identity = np.eye(self.num_parts)
-        return tuple(tf.constant(identity[i], dtype) for i in (self.rows, self.columns))
+    def _picked(self, dtype: tf.DType) -> list[tf.Tensor]:
+        """Returns matrices that pick each block's part of a vector.
+
+        They pick by row, by column, and by column but for blocks on the diagonal.
+        """
+        rows, columns = (np.eye(self.num_parts)[i] for i in (self.rows, self.columns))
+        below_diagonal = columns * (self.rows != self.columns)[:, None]
+        return [tf.constant(matrix, dtype) for matrix in (rows, columns, below_diagonal)]

@@ -16,16 +16,15 @@ class DenseMemory:
     """A method with a dense inverse Hessian, as a row of methods.py.
 
     Args:
+        TITLE: Its name in figures.
         update: Which member of Broyden's class; see updates.py.
     """
 
+    TITLE: str
     update: Callable
     TAKES_PAIRS = False
     NEEDS_RESIDUALS = False
     PACKAGES = ()
-
-    def check_installed(self) -> None:
-        """Raises nothing: TensorFlow is all that it needs."""
 
     def begin(
         self, function: Callable, position: tf.Tensor, num_correction_pairs: int

@@ -27,6 +27,7 @@ import tensorflow as tf
 from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, is_finite
 from keras_smooth.lbfgs.minimizers.quasi_newton import is_below
 
+TITLE = "Gauss-Newton"
 TAKES_PAIRS = False
 NEEDS_RESIDUALS = True
 PACKAGES = ()
@@ -90,10 +91,6 @@ class Trials(NamedTuple):
     low: tf.Tensor
     high: tf.Tensor
     num_evaluations: tf.Tensor
-
-
-def check_installed() -> None:
-    """Raises nothing: TensorFlow is all that it needs."""
 
 
 def begin(function: LeastSquares, position: tf.Tensor, num_correction_pairs: int) -> State:

@@ -28,14 +28,11 @@ SMALL_BYTES, MOST_BYTES = 2**23, 2**28
 # that on the article's net, and was not measured for larger matrices: benchmarks/lbfgs.md.
 MOST_WEIGHTS_A_ROW = 4
 MOST_BYTES_OF_A_MATRIX = 2**26
+TITLE = "L-BFGS"
 TAKES_PAIRS = True
 NEEDS_RESIDUALS = False
 PACKAGES = ()
-_DENSE = DenseMemory(updates.broyden)
-
-
-def check_installed() -> None:
-    """Raises nothing: TensorFlow is all that it needs."""
+_DENSE = DenseMemory("Broyden", updates.broyden)
 
 
 def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers.shapes import Lengths, Scalar, Trial, Trials, Vector
+from keras_smooth.lbfgs.minimizers.shapes import Scalar, Trial, Vector
 
 # Sufficient decrease and curvature. With 0.5 a search of plain L-BFGS takes 1.45 evaluations
 # where 0.9, the usual value, takes 1.2, and it needs half the iterations.
@@ -157,26 +157,23 @@ def _next_step(
     before: Trial, trial: Trial, low: Trial, high: Trial, flat: Scalar
 ) -> Scalar:
     """Returns the step to try between the bounds, or beyond the lower one."""
-    between, beyond = tf.unstack(
-        minimum_of_cubic(tf.stack([low, before]), tf.stack([high, trial]))
-    )
-    # A cubic knows no kinks.
+    bounded = tf.math.is_finite(high[0])
+    cubic = minimum_of_cubic(tf.where(bounded, low, before), tf.where(bounded, high, trial))
     width = high[0] - low[0]
-    middle = low[0] + 0.3 * width
-    between = tf.where(flat & tf.math.is_finite(between), between, middle)
-    between = tf.clip_by_value(between, low[0] + 0.1 * width, low[0] + 0.9 * width)
-    beyond = tf.where(tf.math.is_finite(beyond), beyond, 4.0 * trial[0])
-    beyond = tf.clip_by_value(beyond, 2.0 * trial[0], 10.0 * trial[0])
-    return tf.where(tf.math.is_finite(high[0]), between, beyond)
+    least = tf.where(bounded, low[0] + 0.1 * width, 2.0 * trial[0])
+    most = tf.where(bounded, low[0] + 0.9 * width, 10.0 * trial[0])
+    # A cubic knows no kinks.
+    usable = tf.math.is_finite(cubic) & (flat | ~bounded)
+    step = tf.where(bounded, low[0] + 0.3 * width, 4.0 * trial[0])
+    return tf.clip_by_value(tf.where(usable, cubic, step), least, most)
 
 
-def minimum_of_cubic(a: Trials, b: Trials) -> Lengths:
-    """Returns where the cubics through pairs of points `(..., 3)` have their minima.
+def minimum_of_cubic(a: Trial, b: Trial) -> Scalar:
+    """Returns where the cubic through two points `(3,)` has its minimum.
 
     Nocedal and Wright, 2006, equation 3.59, with a before b.
     """
-    a_step, a_value, a_slope = tf.unstack(a, axis=-1)
-    b_step, b_value, b_slope = tf.unstack(b, axis=-1)
+    (a_step, a_value, a_slope), (b_step, b_value, b_slope) = map(tf.unstack, (a, b))
     d1 = a_slope + b_slope - 3.0 * (a_value - b_value) / (a_step - b_step)
     square = d1**2 - a_slope * b_slope
     d2 = tf.sqrt(tf.maximum(square, tf.zeros_like(square)))

@@ -1,11 +1,11 @@
 """The table of minimizers: a new one is a file and a row here.
 
-A minimizer is a module, or an object, with three constants and these functions,
+A minimizer is a module, or an object, with four constants and these functions,
 
+    TITLE, its name in figures
     TAKES_PAIRS, whether `num_correction_pairs` has a meaning
     NEEDS_RESIDUALS, whether `function` is a `LeastSquares` and not one function
     PACKAGES, on whose versions its numbers depend beside TensorFlow's
-    check_installed() -> None, or ImportError with a remedy
     default_num_pairs(num_rows, num_weights, itemsize) -> int, if it takes pairs
     begin(function, position, num_correction_pairs) -> state
     advance(function, state, num_iterations, tolerance) -> state
@@ -25,6 +25,7 @@ from keras_smooth.checks import choice
 from keras_smooth.lbfgs.minimizers import (
     gauss_newton,
     limited_memory,
+    tfp,
     tfp_bfgs,
     tfp_lbfgs,
     updates,
@@ -33,8 +34,8 @@ from keras_smooth.lbfgs.minimizers.dense_memory import DenseMemory
 
 MINIMIZERS: dict[str, Any] = {
     "lbfgs": limited_memory,
-    "broyden": DenseMemory(updates.broyden),
-    "bfgs": DenseMemory(updates.bfgs),
+    "broyden": DenseMemory("Broyden", updates.broyden),
+    "bfgs": DenseMemory("BFGS", updates.bfgs),
     "gauss_newton": gauss_newton,
     "tfp_lbfgs": tfp_lbfgs,
     "tfp_bfgs": tfp_bfgs,
@@ -49,7 +50,8 @@ def check_method(name: str) -> None:
         TypeError: If it is no name.
         ImportError: With the command that installs what it needs.
     """
-    MINIMIZERS[choice("`method`", name, MINIMIZERS)].check_installed()
+    if MINIMIZERS[choice("`method`", name, MINIMIZERS)].PACKAGES:
+        tfp.optimizer()
 
 
 def needs_residuals(method: str) -> bool:

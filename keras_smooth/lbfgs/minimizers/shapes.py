@@ -11,7 +11,5 @@ Scalar: TypeAlias = Annotated[tf.Tensor, ""]
 Vector: TypeAlias = Annotated[tf.Tensor, "n"]
 # Step length, value and slope of a point of a line search.
 Trial: TypeAlias = Annotated[tf.Tensor, "3"]
-Trials: TypeAlias = Annotated[tf.Tensor, "*pairs 3"]
-Lengths: TypeAlias = Annotated[tf.Tensor, "*pairs"]
 Rows: TypeAlias = Annotated[tf.Tensor, "rows n"]
 OfRows: TypeAlias = Annotated[tf.Tensor, "rows"]

@@ -6,16 +6,13 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import tfp
-from keras_smooth.lbfgs.minimizers.tfp_lbfgs import ONLY_THE_GRADIENT, completed
+from keras_smooth.lbfgs.minimizers.tfp_lbfgs import ONLY_THE_GRADIENT, completed, move
 
+__all__ = ["advance", "begin", "move"]
+TITLE = "BFGS of TFP"
 TAKES_PAIRS = False
 NEEDS_RESIDUALS = False
 PACKAGES = ("tensorflow-probability",)
-
-
-def check_installed() -> None:
-    """Raises where TensorFlow Probability cannot be imported."""
-    tfp.optimizer()
 
 
 def begin(function: Callable, position: tf.Tensor, num_correction_pairs: int) -> Any:
@@ -49,9 +46,3 @@ def advance(
             state.num_objective_evaluations + result.num_objective_evaluations
         ),
     )
-
-
-def move(state: Any, begun: Any) -> Any:
-    """Returns the state on other data, with empty memory."""
-    del state
-    return begun

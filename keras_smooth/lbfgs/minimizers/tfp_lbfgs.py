@@ -11,14 +11,10 @@ from keras_smooth.lbfgs.minimizers import tfp
 ONLY_THE_GRADIENT = {
     "x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0,
 }  # fmt: skip
+TITLE = "L-BFGS of TFP"
 TAKES_PAIRS = True
 NEEDS_RESIDUALS = False
 PACKAGES = ("tensorflow-probability",)
-
-
-def check_installed() -> None:
-    """Raises where TensorFlow Probability cannot be imported."""
-    tfp.optimizer()
 
 
 def default_num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:

@@ -47,7 +47,7 @@ class Objective:
         for dtype in self._loss.dtypes:
             self._warn_precision(dtype)
         # All weights in one call: one by one they cost as much as an iteration.
-        self._assign = traced(self._assign_each)
+        self.assign = traced(self._assign_each)
         self._traced_terms = traced(self._named_terms)
 
     @property
@@ -55,11 +55,8 @@ class Objective:
         """The trainable weights as one vector of shape `(n,)`."""
         return tf.concat([tf.reshape(v, (-1,)) for v in self.variables], axis=0)
 
-    def assign(self, position: tf.Tensor) -> None:
-        """Writes a vector of weights into the model."""
-        self._assign(position)
-
     def _assign_each(self, position: tf.Tensor) -> None:
+        """Writes a vector of weights into the model."""
         for variable, value in zip(self.variables, self.unflatten(position)):
             variable.assign(value)
 

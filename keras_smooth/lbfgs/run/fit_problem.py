@@ -69,7 +69,8 @@ class FitProblem:
                 "1e-8 and y'' is noisy. Pass dtype=\"float64\", or build the model with it, to "
                 "go further.",
             )
-        outputs = self._check(sample)
+        # To trace an objective has checked it.
+        outputs = self._check(sample) if terms is None else None
         self.replicas = replicas_of(self.worker)
         if program.residuals is not None:
             self._check_at_once()
