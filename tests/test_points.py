@@ -223,6 +223,8 @@ BAD = {
     "missing": (wave, {"x": X}, None, ValueError, "none may be missing"),
     "one of two": (wave, X, None, ValueError, "takes 2 inputs .*received 1"),
     "ragged": (one, [[1.0, 2.0], [1.0]], None, TypeError, "x is no array"),
+    "objects": (one, np.array([[1.0]], object), None, TypeError, "dtype is object. Convert it"),
+    "more digits": (one, np.ones((2, 1), np.longdouble), None, TypeError, "Convert it to float64"),
     "text": (one, np.array([["a"]]), None, TypeError, "expects numbers for .*received x of text"),
     "text where it is expected": (
         of_text, tf.constant([["a"]]), None, TypeError, r"x holds text\. Name the inputs"
