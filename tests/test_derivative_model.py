@@ -74,7 +74,9 @@ def test_fit_lbfgs_learns_from_derivatives(make_model, points):
     inner = make_model(width=10)
     model = keras_smooth.DerivativeModel(inner)
     model.compile(loss={"y": "mse", "dy": "mse", "d2y": "mse"})
-    keras_smooth.fit_lbfgs(model, points, targets(points), epochs=200, verbose=0)
+    keras_smooth.fit_lbfgs(
+        model, points, targets(points), epochs=200, verbose=0, jit_compile=False
+    )
     d2y = keras_smooth.derivatives(inner, points)[2]
     # Measured: 1.1e-7; with y alone in the loss it is 6.7e-4.
     assert np.mean(np.square(d2y - targets(points)["d2y"])) < 1e-5
@@ -117,14 +119,14 @@ def test_targets_that_would_be_broadcast_are_refused(make_model, eager, name, re
     x = np.linspace(-1.0, 1.0, 15).reshape(5, 3)
     model = keras_smooth.DerivativeModel(make_model(dim=3))
     fitting = {key: np.asarray(value) for key, value in model(x).items()}
-    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager)
+    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager, jit_compile=False)
     # Measured: 5e-16. Keras rounds targets to float32.
     assert model.evaluate(x, fitting, verbose=0, return_dict=True)["loss"] < 1e-13
     wrong = {**fitting, name: reshape(fitting[name])}
     # Keras has generalized over shapes by now, up to an unknown rank.
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="shape"):
         model.evaluate(x, wrong, verbose=0)
-    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager)
+    model.compile(loss=dict.fromkeys(fitting, "mse"), run_eagerly=eager, jit_compile=False)
     for method in (model.evaluate, model.fit):
         with pytest.raises(ValueError, match=f"targets of '{name}' have shape"):
             method(x, wrong, verbose=0)
@@ -203,7 +205,12 @@ def test_metrics_are_in_the_order_of_the_derivatives(make_model, points, metric)
 @pytest.mark.parametrize("form", FORMS)
 def test_fits_learn_from_lists(make_model, points, form):
     model = keras_smooth.DerivativeModel(make_model(), order=1)
-    model.compile(keras.optimizers.SGD(0.0), loss=["mse", "mse"], loss_weights=[1, 0])
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        loss=["mse", "mse"],
+        loss_weights=[1, 0],
+        jit_compile=False,
+    )
     data = FORMS[form](points, shifted(model, points))
     logs = model.fit(*data, validation_data=data if len(data) == 2 else data[0], verbose=0)
     logs = {key: values[0] for key, values in logs.history.items()}
@@ -301,7 +308,7 @@ def test_targets_may_have_the_shapes_of_gradient(dims, eager, rng):
         np.asarray(keras_smooth.gradient(inner, x)),
         np.reshape(keras_smooth.hessian(inner, x), (5, *shape, *shape)),
     )
-    model.compile(loss="mse", run_eagerly=eager)
+    model.compile(loss="mse", run_eagerly=eager, jit_compile=False)
     # Keras rounds targets to float32; where they were broadcast it would be 0.1.
     assert model.evaluate(x, targets, verbose=0)[0] < 1e-13
     history = keras_smooth.fit_lbfgs(model, x, targets, verbose=0, jit_compile=False)
@@ -515,7 +522,7 @@ WEIGHTS = {
 def test_loss_weights_go_to_the_outputs_of_their_names(surface, name, loss):
     model, x, exact = surface
     weights, of_y, of_dy = WEIGHTS[name]
-    model.compile(loss=loss, loss_weights=weights)
+    model.compile(loss=loss, loss_weights=weights, jit_compile=False)
     found = model.evaluate(x, exact, return_dict=True, verbose=0)
     y, dy = keras_smooth.derivatives(model.model, x, 1)
     squares = np.mean((y - exact["y"]) ** 2), np.mean((dy[:, 0] - exact["dy"]) ** 2)

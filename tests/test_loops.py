@@ -14,10 +14,10 @@ def _scanned(x):
     """A loop of a user, whose number of steps is its own."""
     start = (0, x[:, 0])
     end = tf.while_loop(
-        lambda i, h: i < 3,
+        lambda i, h: i < 2,
         lambda i, h: (i + 1, tf.tanh(0.5 * h + x[:, i])),
         start,
-        maximum_iterations=3,
+        maximum_iterations=2,
     )
     return end[1]
 
@@ -48,11 +48,11 @@ def test_gradients_by_weights_compile(name):
     keras.config.set_dtype_policy("float64")
     try:
         model = keras.Sequential(
-            [keras.Input((3, 2), dtype="float64"), *LAYERS[name](), L.Dense(1)]
+            [keras.Input((2, 2), dtype="float64"), *LAYERS[name](), L.Dense(1)]
         )
     finally:
         keras.config.set_dtype_policy(policy)
-    x = tf.constant(np.random.default_rng(0).normal(size=(4, 3, 2)))
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 2, 2)))
 
     def gradients(engine):
         with tf.GradientTape() as tape:
@@ -75,12 +75,12 @@ def test_partial_derivatives_of_a_recurrence_compile():
     """Jets are the engine in a graph: XLA compiles no loop of tapes."""
     model = keras.Sequential(
         [
-            keras.Input((3, 2), dtype="float64"),
+            keras.Input((2, 2), dtype="float64"),
             L.GRU(2, dtype="float64"),
             L.Dense(1, dtype="float64"),
         ]
     )
-    x = tf.constant(np.random.default_rng(0).normal(size=(4, 3, 2)))
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 2, 2)))
     which = [((0, 0), (0, 0)), ((0, 0), (1, 1))]
 
     def gradients():

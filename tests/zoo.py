@@ -180,7 +180,7 @@ STACKS: dict[str, tuple] = {
                    L.Flatten(), L.Dense(1)], floats(3, 1),
         dict(smoothness=0, audit="faulty", step=1e-3)),
     "recurrence both ways": (
-        lambda L: [L.Bidirectional(L.LSTM(2)), L.Dense(1)], floats(3, 1)),
+        lambda L: [L.Bidirectional(L.LSTM(2)), L.Dense(1)], floats(2, 1)),
     "recurrence of stacked cells": (
         lambda L: [L.RNN(L.StackedRNNCells([L.LSTMCell(2), L.GRUCell(3)])), L.Dense(1)],
         floats(3, 1)),

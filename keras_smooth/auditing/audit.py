@@ -181,9 +181,7 @@ class _Examined:
         words = "; ".join(dict.fromkeys(reasons))
         return [
             dataclasses.replace(
-                f,
-                reason="; ".join(filter(None, (words, f.reason))),
-                by_jets=f.cause == Cause.WRONG and self.plan.has_rules,
+                f.because(words), by_jets=f.cause == Cause.WRONG and self.plan.has_rules
             )
             for f in found
         ]
@@ -244,11 +242,8 @@ class _Untraced:
     def findings(self, part: keras.Operation | None, places: set[int]) -> Finding:
         """Returns the worst finding of a layer, or what the whole model is measured to be."""
         if part is None or part is self.question.model:
-            found = self._measured(self.question.model)
             words = f"TensorFlow cannot trace it ({type(self.error).__name__})"
-            return dataclasses.replace(
-                found, reason="; ".join(filter(None, (words, found.reason)))
-            )
+            return self._measured(self.question.model).because(words)
         return worst([self._of_call(part, call) for call in self._calls[id(part)]])
 
     def _of_call(self, part: keras.Operation, call: calls.Call) -> Finding:

@@ -138,6 +138,11 @@ class Finding:
     layer: str = ""
     by_jets: bool = False
 
+    def because(self, words: str) -> "Finding":
+        """Returns the finding with words before its reason."""
+        reason = "; ".join(filter(None, (words, self.reason)))
+        return dataclasses.replace(self, reason=reason)
+
 
 FINE = Finding(Cause.NONE)
 # By mode: "inference" and "training".

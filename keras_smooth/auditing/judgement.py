@@ -101,10 +101,8 @@ class Judge:
 
     def _measured(self, step: LayerStep, words: str) -> Finding:
         """Returns what measuring finds where an operation may be guarded."""
-        found = self.measured()
-        reason = "; ".join(filter(None, (words, found.reason)))
-        kind, layer = step.operation.type, self.plan.name_of(step)
-        return dataclasses.replace(found, reason=reason, operation=kind, layer=layer)
+        found, layer = self.measured().because(words), self.plan.name_of(step)
+        return dataclasses.replace(found, operation=step.operation.type, layer=layer)
 
     def _of_equality(self, step: LayerStep) -> Finding:
         """Returns the finding of a comparison for equality, as in a mask or a guard.

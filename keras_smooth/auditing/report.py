@@ -86,7 +86,7 @@ def layer_audit(
     mode = max(MODES, key=lambda mode: severity(findings[mode]))
     chosen = findings[mode]
     verdict = chosen.cause.verdict
-    engine = "tape" if verdict in (Verdict.PROVEN, Verdict.CHECKED) else ""
+    engine = "tape" if verdict.exit_status == 0 else ""
     return LayerAudit(
         name=name,
         layer=type(part).__name__,
@@ -192,7 +192,7 @@ class Audit(ShownAsTable):
     @property
     def ok(self) -> bool:
         """Whether all derivatives up to the order exist and are right, in both modes."""
-        return self.outcome in (Verdict.PROVEN, Verdict.CHECKED)
+        return self.outcome.exit_status == 0
 
     @property
     def outcome(self) -> Verdict:
@@ -229,8 +229,7 @@ class Audit(ShownAsTable):
         return json.dumps(content, indent=2, allow_nan=False)
 
     def __repr__(self) -> str:
-        fine = (Verdict.PROVEN, Verdict.CHECKED)
-        num_good = sum(row.verdict in fine for row in self.rows)
+        num_good = sum(row.verdict.exit_status == 0 for row in self.rows)
         return f"<Audit: {self._total()}; {num_good} of {len(self.rows)} layers are fine>"
 
     def _total(self) -> str:

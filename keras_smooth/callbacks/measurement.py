@@ -45,8 +45,8 @@ class Measurement:
     ) -> None:
         self.x, self.order = exact_values.points(x), order
         self._given_metric = metric
-        self._metric = metric_of(metric)
-        self.metric_name = metric if isinstance(metric, str) else self._metric.name
+        name = metric_of(metric).name
+        self.metric_name = metric if isinstance(metric, str) else name
         self._quantities = quantities_of(also, self.x, order)
         self.names = [*names(order), *self._quantities]
         self._exact = [
@@ -57,19 +57,16 @@ class Measurement:
             raise ValueError("`also` needs a reference whose y is one array.")
         self._function = reference if callable(reference) else None
         self._model: Any = None
+        self._metric: Any = None
         self._evaluate: Any = None
         self._compiled_metric: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), **dict.fromkeys(_NOT_COPIED)}
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._metric = metric_of(self._given_metric)
-
     def begin(self, model: keras.Model) -> None:
         """Measures a model from now on."""
-        self._model = model
+        self._model, self._metric = model, metric_of(self._given_metric)
         self._evaluate = traced(
             lambda: calls.without_trace(derivatives, model, self.x, self.order)
         )

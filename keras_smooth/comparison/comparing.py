@@ -275,12 +275,11 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     directory = checks.path(name, path)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ValueError(
-            f"The output path {directory} is a file, not a directory."
-        ) from None
     except OSError as error:
-        raise ValueError(f"Cannot make the output directory {directory}: {error}") from None
+        reason = f"Cannot make the output directory {directory}: {error}"
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            reason = f"The output path {directory} is a file, not a directory."
+        raise ValueError(reason) from None
     return directory
 
 

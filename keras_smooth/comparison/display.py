@@ -19,7 +19,7 @@ USUAL_WIDTH = 80
 WORDS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
 
 
-class Display:
+class Display(progress.Progress):
     """A bar over all iterations and a line for each run in progress.
 
     In a notebook it is text that is updated in place. Elsewhere only a line
@@ -32,10 +32,7 @@ class Display:
     """
 
     def __init__(self, num_runs: int, settings: Settings, console: Console):
-        self._console = console
-        self._settings = settings
-        self._epochs = settings.epochs
-        self._bar = progress.Progress(
+        super().__init__(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),
             progress.TextColumn("{task.percentage:>3.0f}%"),
@@ -47,21 +44,13 @@ class Display:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._total = self._bar.add_task(
+        self._settings, self._num_runs, self._done = settings, num_runs, 0
+        self._lines: dict[RunId, progress.TaskID] = {}
+        self._total = self.add_task(
             "all runs", total=num_runs * settings.epochs, state=f"0 of {num_runs} runs"
         )
-        self._num_runs = num_runs
-        self._done = 0
-        self._lines = {}
         notebook = None if console.quiet else ipython()
         self._place = notebook and Place(notebook)
-
-    def __enter__(self) -> "Display":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._bar.stop()
 
     def handle(self, event: Event) -> None:
         """Shows an event."""
@@ -73,30 +62,30 @@ class Display:
                 numbers = record.run
                 mark = numbers.restarts or numbers.failed
                 say(
-                    self._console,
+                    self.console,
                     f"{self._name(run)}: {numbers.nit} iterations, {numbers.seconds:.1f} s, "
                     f"{_error(record)}" + (f"\n    {numbers.message}" if mark else ""),
                 )
             case Died(run, _, again):
                 self._end(run, done=0 if again else 1)
-                say(self._console, event.sentence())
+                say(self.console, event.sentence())
             case LeftOut():
-                say(self._console, event.sentence())
+                say(self.console, event.sentence())
 
     def _show_progress(self, event: Progress) -> None:
         if event.run not in self._lines:
-            self._lines[event.run] = self._bar.add_task(
-                escape(plain(self._console, self._name(event.run))),
-                total=self._epochs,
+            self._lines[event.run] = self.add_task(
+                escape(plain(self.console, self._name(event.run))),
+                total=self._settings.epochs,
                 state="",
             )
         state = f"iteration {event.iteration}, loss {event.loss:.1e}"
-        self._bar.update(self._lines[event.run], completed=event.iteration, state=state)
+        self.update(self._lines[event.run], completed=event.iteration, state=state)
         self._refresh_total()
 
     def _end(self, run: RunId, done: int) -> None:
         if run in self._lines:
-            self._bar.remove_task(self._lines.pop(run))
+            self.remove_task(self._lines.pop(run))
         self._done += done
         self._refresh_total()
 
@@ -107,15 +96,14 @@ class Display:
         return ", ".join([run.activation, f"seed {run.seed}", *levels])
 
     def _refresh_total(self) -> None:
-        running = {task.id: task.completed for task in self._bar.tasks}
-        going = sum(running[line] for line in self._lines.values())
-        self._bar.update(
+        going = sum(task.completed for task in self.tasks[1:])
+        self.update(
             self._total,
-            completed=self._done * self._epochs + going,
+            completed=self._done * self._settings.epochs + going,
             state=f"{self._done} of {self._num_runs} runs",
         )
         if self._place:
-            tasks = self._bar.tasks
+            tasks = self.tasks
             words = [f"{task.description}: {task.fields['state']}" for task in tasks]
             self._place.write("\n".join(words))
 

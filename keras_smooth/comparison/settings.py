@@ -97,14 +97,12 @@ class Settings(Options):
 
     def runs(self) -> Iterator[RunId]:
         """Yields all runs."""
-        for variant in self.variants():
-            for activation in self.activations:
-                for seed in range(self.seeds):
-                    yield RunId(activation, variant, seed)
+        seeds = range(self.seeds)
+        every = itertools.product(self.variants(), self.activations, seeds)
+        yield from (RunId(activation, variant, seed) for variant, activation, seed in every)
         question = self.open_question()
         if question and GLOROT not in self.initializer:
-            for seed in range(self.seeds):
-                yield RunId("sigmoid", question, seed)
+            yield from (RunId("sigmoid", question, seed) for seed in seeds)
         for method in self.beside:
             yield RunId(self.activation_beside(), self.main._replace(method=method), 0)
 
@@ -157,11 +155,8 @@ class Settings(Options):
 
 def all_activations() -> tuple[str, ...]:
     """Returns the names of the activations, of Keras and registered, that a network can have."""
-    return tuple(
-        name
-        for name in registry.function_names()
-        if not _reason_unusable(activations.get(name))
-    )
+    names = registry.function_names()
+    return tuple(name for name in names if not _reason_unusable(activations.get(name)))
 
 
 def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Callable]:

@@ -85,7 +85,6 @@ class DerivativeModel(keras.Model):
         checked_inputs.check_not_quantized(model)
         # Keras casts the inputs of a model to its dtype, which is float32 by default.
         super().__init__(**{"dtype": moving_inputs.weights_dtype(model), **kwargs})
-        engines.checked_engine(engine)
         self.order = engines.checked_derivatives(order, engine, least=1)
         self.engine = engine
         self.second = _checked_second(second, self.order)

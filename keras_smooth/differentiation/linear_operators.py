@@ -227,7 +227,7 @@ def linear_operator(
     points, axes, indices = axes.restricted(points, [term.index for term in terms])
     weighted = coefficients.grouped(axes, indices, terms)
     forms, words = zip(*((each.form, each.word) for each in weighted))
-    task = tasks.forms(forms, words, axes.dim)
+    task = tasks.forms(forms, words, sum(points.dims))
     evaluation = Evaluation(task, model, points, engine, batch_size)
     if drawn is not None:
         return estimators.sum_of(evaluation, weighted, drawn)

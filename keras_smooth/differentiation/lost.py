@@ -31,10 +31,6 @@ class Ways:
     points: Points
     together: bool = False
 
-    @property
-    def model(self) -> Any:
-        return self.traces.model
-
     def checked(
         self, row: Any, order: int, like: tf.Tensor, output: int, inputs: Sequence[int]
     ) -> tf.Tensor:
@@ -51,7 +47,7 @@ class Ways:
             LostError: If there is none, though something leads from the inputs to the output.
         """
         if isinstance(row, Exception):
-            raise LostError(lost(self.model, order, row.args[0])) from row
+            raise LostError(lost(self.traces.model, order, row.args[0])) from row
         if row is not None:
             return row
         if not self._is_zero(order, output, inputs):
@@ -60,18 +56,18 @@ class Ways:
                     f"The derivative of order {order} is lost. {PYTHON_COMPUTES}"
                 )
             raise LostError(
-                lost(self.model, order, "TensorFlow finds no path from x to it")
+                lost(self.traces.model, order, "TensorFlow finds no path from x to it")
             )
         return tf.zeros_like(like)
 
     def are_right(self, order: int) -> bool:
         """Returns whether tapes are known to be right up to an order, as far as pieces go."""
-        known = registry.smoothness(self.model) is not None
-        return known and registry.tapes_right_to(self.model) >= order
+        known = registry.smoothness(self.traces.model) is not None
+        return known and registry.tapes_right_to(self.traces.model) >= order
 
     def _is_zero(self, order: int, output: int, inputs: Sequence[int]) -> bool:
         """Returns whether a derivative of which there is nothing to see is known to be 0."""
-        smoothness = registry.smoothness(self.model)
+        smoothness = registry.smoothness(self.traces.model)
         # Tapes may leave out what a stopped or declared gradient hides.
         if smoothness is not None and smoothness >= order and self.are_right(max(order, 2)):
             return True

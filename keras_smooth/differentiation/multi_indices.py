@@ -43,11 +43,6 @@ class Axes:
     names: dict[str, int]
     shapes: dict[Any, tuple[int, ...]]
 
-    @property
-    def dim(self) -> int:
-        """How many numbers a sample has."""
-        return sum(map(math.prod, self.shapes.values()))
-
     def restricted(
         self, points: Points, indices: list[MultiIndex]
     ) -> tuple[Points, "Axes", list[MultiIndex]]:

@@ -100,7 +100,9 @@ def _evaluation(
     engines.checked_derivatives(order, engine, 1, "The highest order in `which`")
     points, axes, indices = axes.restricted(points, indices)
     _, *distinct = _distinct(indices)
-    task = tasks.forms(passes.partials(distinct), list(map(axes.word, distinct)), axes.dim)
+    task = tasks.forms(
+        passes.partials(distinct), list(map(axes.word, distinct)), sum(points.dims)
+    )
     return Evaluation(task, model, points, engine, batch_size), axes, indices
 
 
@@ -146,7 +148,7 @@ def plan(
     """
     evaluation, axes, which = _evaluation(model, x, which, names, engine, None)
     _, *distinct = _distinct(which)
-    planned = passes.passes_for(axes.dim, passes.partials(distinct))
+    planned = passes.passes_for(sum(evaluation.points.dims), passes.partials(distinct))
     rows = [
         (_direction(axes, steps), each.order, number)
         for number, each in enumerate(planned.passes, 1)

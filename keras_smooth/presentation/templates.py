@@ -24,9 +24,8 @@ def render(path: str, **values: Any) -> str:
 
 def sentences(path: str, macro: str, *values: Any) -> str:
     """Returns what a macro of a template writes, in one line."""
-    return " ".join(
-        getattr(_environment().get_template(path).module, macro)(*values).split()
-    )
+    macros = _environment().get_template(path).module
+    return " ".join(getattr(macros, macro)(*values).split())
 
 
 def printable(text: str) -> str:

@@ -13,14 +13,7 @@ is known of the operations of TensorFlow is in the module `operations`.
 """
 
 # isort: off
-from keras_smooth.registry.rows import (
-    Row,
-    add,
-    all_rows,
-    change,
-    row,
-    unbound,
-)
+from keras_smooth.registry.rows import Row, add, all_rows, change, row, unbound
 from keras_smooth.registry.functions_of_keras import function_of, settings
 from keras_smooth.registry.reading import facts_of
 from keras_smooth.registry.lookup import (

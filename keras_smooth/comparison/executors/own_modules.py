@@ -4,37 +4,32 @@ What is sent elsewhere names functions by their modules. Those of installed pack
 well; those of the user are in some folder here, and import others from it.
 """
 
-import dataclasses
 import importlib.abc
 import importlib.util
 import os
 import pickletools
 import sys
 import sysconfig
-import tokenize
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # These are on every machine, even if they are installed from their source folder.
 _ALWAYS_THERE = {"keras_smooth", "keras", "tensorflow", "ray"}
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A module.
 
     Args:
         path: Its path on this machine.
-        text: Its source.
-        is_package: Whether it is a package.
+        content: Its source, as bytes of any encoding.
     """
 
     path: str
-    text: str
-    is_package: bool
+    content: bytes
 
 
 def named_in(content: bytes) -> dict[str, Source]:
@@ -86,14 +81,12 @@ def _source(name: str) -> Source | None:
     path = _path(name)
     if path is None or name == "__main__" or path.suffix != ".py":
         return None
-    is_package = path.stem == "__init__"
-    if is_package and not path.exists():
-        return Source(os.fspath(path), "", is_package)
+    if path.stem == "__init__" and not path.exists():
+        return Source(os.fspath(path), b"")
     try:
-        with tokenize.open(path) as file:
-            return Source(os.fspath(path), file.read(), is_package)
-    # The file has changed since the import.
-    except (OSError, SyntaxError, UnicodeDecodeError):
+        return Source(os.fspath(path), path.read_bytes())
+    # It has gone since the import.
+    except OSError:
         return None
 
 
@@ -106,7 +99,7 @@ def install(sources: Mapping[str, Source]) -> None:
     sys.meta_path.insert(0, _Finder(sources))
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):  # type: ignore[misc]
     """Imports modules from their sources."""
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
@@ -117,11 +110,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
             return importlib.util.spec_from_loader(fullname, self)
         return None
 
-    def is_package(self, fullname: str) -> bool:
-        return self.sources[fullname].is_package
-
-    def get_source(self, fullname: str) -> str:
-        return self.sources[fullname].text
-
     def get_filename(self, fullname: str) -> str:
         return self.sources[fullname].path
+
+    def get_data(self, path: Any) -> bytes:
+        return {source.path: source.content for source in self.sources.values()}[path]

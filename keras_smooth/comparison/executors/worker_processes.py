@@ -135,11 +135,9 @@ class _Worker:
         left: The runs of the program that it has compiled, which others may share.
     """
 
-    run: RunId | None
-    left: collections.deque[RunId]
-
     def __init__(self, start: bytes, events: queue.Queue):
-        self.left = collections.deque()
+        self.run: RunId | None = None
+        self.left: collections.deque[RunId] = collections.deque()
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-c", f"from {__name__} import main; main({os.getpid()})"],

@@ -101,9 +101,7 @@ def _lines(path: Path) -> list[bytes]:
 
 def _content(path: Path, number: int, line: bytes) -> dict[str, Any]:
     """Returns what is in a line: the settings in the first, a run in each other one."""
-    kind, older = (
-        ("settings", " or of version 0.2 or older") if number == 1 else ("run", "")
-    )
+    kind = "settings" if number == 1 else "run"
     try:
         content = json.loads(line)
         if content.pop("digest") != store.digest(content):
@@ -113,6 +111,7 @@ def _content(path: Path, number: int, line: bytes) -> dict[str, Any]:
         return content
     # A damaged file can raise any of these errors.
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        older = " or of version 0.2 or older" if number == 1 else ""
         raise ValueError(
             f"Cannot resume: {path}, line {number}, is damaged{older} "
             f"({type(error).__name__}: {error}). Use another output directory."

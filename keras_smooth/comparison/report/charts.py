@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import numpy as np
-
 from keras_smooth.comparison.options import METHODS
 from keras_smooth.comparison.records.results import ActivationSummary, Results
 from keras_smooth.comparison.report.findings import by_method
 from keras_smooth.comparison.runs.experiment import Record
+from keras_smooth.comparison.runs.learning import rounded
 
 # Data of the user may have many thousands, of which a chart shows no more.
 MOST_POINTS = 400
@@ -61,10 +60,4 @@ def _learning(label: str, record: Record) -> dict:
 
 
 def _rounded(values: Any, digits: int, chosen: slice = slice(None)) -> list | None:
-    return None if values is None else [_number(v, digits) for v in values[chosen]]
-
-
-def _number(value: float | None, digits: int) -> float | None:
-    if value is None or isinstance(value, int):
-        return value
-    return float(f"{value:.{digits}g}") if np.isfinite(value) else None
+    return None if values is None else [rounded(v, digits) for v in values[chosen]]

@@ -8,7 +8,6 @@ from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.records.results import ActivationSummary, Results
 from keras_smooth.comparison.report.findings import articles_mse
 from keras_smooth.comparison.runs.experiment import Record
-from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.presentation import figures
 
 
@@ -67,19 +66,18 @@ def summary(results: Results) -> Any:
     lines, from_article = results.summary(), articles_mse(results)
     figure = figures.new(12, 4.5)
     names = [figures.plain(line.activation) for line in lines]
-    for axis, field, title in zip(figure.subplots(1, 3), ERRORS, figures.TITLES):
+    for order, axis in enumerate(figure.subplots(1, 3)):
         for place, line in enumerate(lines):
-            values = [getattr(run, field) for run in results.runs(line.activation)]
-            dots = [value for value in values if value]
+            errors = [run.errors[order] for run in results.runs(line.activation)]
+            dots = [error for error in errors if error]
             axis.plot([place] * len(dots), dots, "o", color="C0", alpha=0.5)
-            if middle := getattr(line, field):
+            if middle := line.errors[order]:
                 axis.hlines(middle, place - 0.3, place + 0.3, color="C3", linewidth=2)
             if line.activation in from_article:
-                value = from_article[line.activation][ERRORS.index(field)]
-                axis.plot(place, value, "x", color="0.5")
+                axis.plot(place, from_article[line.activation][order], "x", color="0.5")
         axis.set_yscale("log")
         axis.set_xticks(range(len(lines)), names, rotation=40)
-        axis.set_title(f"MSE of {title}")
+        axis.set_title(f"MSE of {figures.TITLES[order]}")
         axis.grid(axis="y", alpha=0.3)
     legend = "dots: seeds, bars: medians" + (", crosses: article" if from_article else "")
     figure.suptitle(figures.plain(f"{results.problem.shown()}: {legend}"))

@@ -121,9 +121,8 @@ def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
     main, *others = results.settings.variants()
     tables = {}
     for variant in others:
-        title = ", ".join(
-            _shown(results, factor, variant) for factor in variant.apart_from(main)
-        )
+        apart = variant.apart_from(main)
+        title = ", ".join(_shown(results, factor, variant) for factor in apart)
         rows = [["activation", "class", "MSE y", "MSE y'", "MSE y''", "failures"]]
         part = results.of(variant)
         for line in part.summary():

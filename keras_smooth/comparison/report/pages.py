@@ -15,10 +15,9 @@ from keras_smooth.comparison.records.environment import environment
 from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
 from keras_smooth.comparison.report import charts, findings
 from keras_smooth.comparison.report.recommendation import recommended, words
-from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.presentation import figures, templates
 
-TITLES = figures.TITLES[: len(ERRORS)]
+TITLES = figures.TITLES[:3]
 # Longest headline, in characters.
 LONGEST_HEADLINE = 200
 _PAGE = "comparison/report/page"
@@ -149,11 +148,11 @@ def _row(results: Results, index: int, line: ActivationSummary) -> dict[str, Any
     runs = results.runs(line.activation)
     of_article = findings.articles_mse(results).get(line.activation, [None] * 3)
     errors = []
-    for order, name in enumerate(ERRORS):
+    for order, value in enumerate(line.errors):
         missing = "not known" if results.problem.exact[order] is None else "lost"
         errors.append(
             {
-                "value": getattr(line, name),
+                "value": value,
                 "missing": missing,
                 "spread": findings.spread([run.errors[order] for run in runs], missing),
                 "seeds": [(run.seed, run.errors[order]) for run in runs],

@@ -139,9 +139,8 @@ class Experiment:
         """Returns a layer as the seed decides it; the one behind the hidden ones is linear."""
         depth, width = self.settings.depth_and_width()
         last = layer == depth
-        function = activations.get(
-            "linear" if last else self.settings.function(run.activation)
-        )
+        linear = activations.get("linear")
+        function = linear if last else self.settings.function(run.activation)
         return layers.Dense(
             1 if last else width,
             activation=function,

@@ -51,11 +51,12 @@ class LearningMonitor:
             self._aside = now
         point = {"iteration": iteration, "cpu_seconds": now - self._aside, "loss": loss}
         for name, value in {**point, **self._errors()}.items():
-            self.curve[name].append(_rounded(value))
+            self.curve[name].append(rounded(value, 6))
         self._aside += self._clock() - now
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None, digits: int) -> float | None:
+    """Returns a number with some digits; an integer with all, None where it is not finite."""
     if value is None or not math.isfinite(value):
         return None
-    return value if isinstance(value, int) else float(f"{value:.6g}")
+    return value if isinstance(value, int) else float(f"{value:.{digits}g}")

@@ -70,9 +70,8 @@ def _train_adam(
 ) -> dict:
     """Full-batch Adam, a chunk of steps in one call of the compiled function."""
     chunk = _divisor(epochs, math.ceil(epochs / NUM_REPORTS))
-    model.compile(
-        optimizer=keras.optimizers.Adam(), loss=model.loss, steps_per_execution=chunk
-    )
+    adam = keras.optimizers.Adam()
+    model.compile(optimizer=adam, loss=model.loss, steps_per_execution=chunk)
     progress = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: report((epoch + 1) * chunk, logs["loss"])
     )
