@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_smooth import operations
 from keras_smooth.auditing.plan import LayerStep, Plan
 from keras_smooth.jet import Jet
+from keras_smooth.models.tracing import traced_if_possible
 from keras_smooth.operations import rows
 
 # Places along the way from one sample to the next, and cuts of the interval of two of them.
@@ -100,8 +101,14 @@ class Samples:
     def _distances(
         self, steps: Sequence[LayerStep], program: Any, x: list
     ) -> dict[int, list[np.ndarray]]:
+        found = self._tensors(steps, program, x)
+        return {key: [each.numpy() for each in tensors] for key, tensors in found.items()}
+
+    def _tensors(
+        self, steps: Sequence[LayerStep], program: Any, x: Sequence
+    ) -> dict[int, list[tf.Tensor]]:
         wanted = {id(step.operation): step for step in steps}
-        found: dict[int, list[np.ndarray]] = {}
+        found: dict[int, list[tf.Tensor]] = {}
 
         def watch(operation: tf.Operation, inputs: list) -> None:
             step = wanted.get(id(operation))
@@ -111,10 +118,10 @@ class Samples:
             function = row.domain if step in self.plan.domains else row.breakpoints
             if function is not None:
                 tensors = function(operation, *inputs)
-                distances = (np.ravel(tf.cast(each, "float64")) for each in tensors)
+                distances = (tf.reshape(tf.cast(each, "float64"), [-1]) for each in tensors)
                 found.setdefault(id(step.operation), []).extend(distances)
 
-        values = self.plan.traced.values(x)
+        values = self.plan.traced.values(list(x))
         operations.evaluate(program, values, watch=watch)
         return found
 
@@ -133,11 +140,12 @@ class Samples:
         outputs = tuple(tensor.name for tensor in step.top.outputs)
         program = dataclasses.replace(self.plan.program, outputs=outputs)
 
-        def along(t: float) -> np.ndarray:
-            found = self._distances([step], program, way.moved(t))
-            return np.concatenate(found[id(step.operation)])
+        def distances_at(*x: tf.Tensor) -> tf.Tensor:
+            return tf.concat(self._tensors([step], program, x)[id(step.operation)], axis=0)
 
-        for t in _zeros(along):
+        # A step of a loop has no value in a graph.
+        run = traced_if_possible(distances_at, *way.x)
+        for t in _zeros(lambda t: run(*way.moved(t)).numpy()):
             yield dataclasses.replace(way, x=way.moved(t))
 
     def _moving(self) -> list:
@@ -198,17 +206,23 @@ class Samples:
 
     def _derivatives(self, place: Place, t: float) -> list[np.ndarray]:
         """Returns y and its derivatives along a direction, each flat."""
+        entries = self._run(place.moved(t), place.direction)
+        return [np.concatenate([np.ravel(_array(y)) for y in each]) for each in entries]
+
+    @functools.cached_property
+    def _run(self) -> Callable:
+        """A function of inputs and a direction that returns y and its derivatives."""
         order = self.plan.order
-        jets = [
-            x if v is None else Jet(x, [v[None], *[None] * (order - 1)])
-            for x, v in zip(place.moved(t), place.direction)
-        ]
-        values = self.plan.traced.values(jets)
-        outputs = operations.evaluate(self.plan.program, values)
-        return [
-            np.concatenate([np.ravel(_array(_entry(y, k))) for y in outputs])
-            for k in range(order + 1)
-        ]
+
+        def run(x: list, direction: list) -> list[list[tf.Tensor]]:
+            jets = [
+                x if v is None else Jet(x, [v[None], *[None] * (order - 1)])
+                for x, v in zip(x, direction)
+            ]
+            outputs = operations.evaluate(self.plan.program, self.plan.traced.values(jets))
+            return [[_entry(y, k) for y in outputs] for k in range(order + 1)]
+
+        return traced_if_possible(run, self.x, self._random())
 
 
 def _entry(y: Any, k: int) -> tf.Tensor:

@@ -28,7 +28,7 @@ from keras_smooth.differentiation.points import Points
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls, own_call
 from keras_smooth.models.agreement import EPSILON
-from keras_smooth.models.tracing import traced
+from keras_smooth.models.tracing import traced_if_possible
 
 _DEGREES = (14, 12, 10)
 _MIDDLE = 0.2
@@ -392,25 +392,13 @@ def _is_continued(y: np.ndarray, longer: np.ndarray) -> bool:
 
 
 def _of_one_batch(model: Callable, points: Points) -> Callable:
-    """Returns a model as a graph for one batch, which it is called with many times.
-
-    The model itself is returned if TensorFlow cannot trace it.
-    """
+    """Returns a model as a graph for one batch, if TensorFlow can trace it."""
 
     def call(*flat: tf.Tensor) -> Any:
         return _call(model, points.at(flat).x)
 
-    compiled = traced(call)
-
-    def run(x: Any) -> Any:
-        return compiled(*keras.tree.flatten(x))
-
-    try:
-        run(points.x)
-    # Tracing can raise any error.
-    except Exception:
-        return model
-    return run
+    run = traced_if_possible(call, *points.flat)
+    return lambda x: run(*keras.tree.flatten(x))
 
 
 class _Lines:

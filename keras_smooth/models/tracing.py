@@ -27,6 +27,20 @@ def computes_with_values(error: Exception) -> bool:
     return isinstance(error, kinds) and any(word in str(error) for word in _OF_SYMBOLS)
 
 
+def traced_if_possible(function: Callable, *arguments: Any) -> Callable:
+    """Returns a function that is called many times as a `tf.function`.
+
+    The function itself is returned if TensorFlow cannot trace it with some arguments.
+    """
+    compiled = traced(function)
+    try:
+        compiled(*arguments)
+    # Tracing can raise any error.
+    except Exception:
+        return function
+    return compiled
+
+
 def traced(function: Callable, **options: Any) -> Callable:
     """Returns a function as a `tf.function`, without autograph.
 
