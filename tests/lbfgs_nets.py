@@ -74,16 +74,19 @@ def request(model, x=X, y=Y, **changed):
     return Request(**{**default, **short, "model": model, "x": x, "y": y, **changed})
 
 
-def loss_at_start(model, x=X, y=Y, **arguments):
-    """Returns the loss that a fit begins with and its gradient, without a minimizer to trace."""
+def problem(model, x=X, y=Y, **arguments):
+    """Returns what a fit begins with, after all of its checks, without a minimizer to trace."""
     asked = request(model, x, y, **arguments)
     check_fittable(asked)
-    data, _ = asked.read()
-    problem = FitProblem(asked, data)
+    return FitProblem(asked, *asked.read())
+
+
+def loss_at_start(model, x=X, y=Y, **arguments):
+    """Returns the loss that a fit begins with, and its gradient."""
+    begun = problem(model, x, y, **arguments)
     # As a fit computes them: in a graph.
-    value, gradient = traced(problem.objective.value_and_gradient)(
-        problem.start(), data.parts
-    )
+    compute = traced(begun.objective.value_and_gradient)
+    value, gradient = compute(begun.start(), begun.points.parts)
     return float(value), np.asarray(gradient)
 
 

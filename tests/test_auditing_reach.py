@@ -180,6 +180,45 @@ def test_an_operation_without_a_row_is_measured_in_float64_in_a_float32_model(na
     assert (report.inference, report.training) == ("checked", "checked"), report
 
 
+def _squared_distance(x):
+    return tf.reduce_sum((x - CENTRE) ** 2, axis=-1, keepdims=True)
+
+
+def _matern(r):
+    """Of the smoothness 5/2: C^2 at r = 0, where its second derivatives are not 0."""
+    return (1.0 + 5**0.5 * r + 5 / 3 * r**2) * tf.exp(-(5**0.5) * r)
+
+
+def _root(r2):
+    """Of 1 in the place of 0."""
+    return tf.sqrt(tf.where(r2 > 0, r2, 1.0))
+
+
+CENTRE = np.array([[0.1, 0.2]])
+# Functions of the squared distance with a guard for 0, and the verdict at the centre.
+GUARDS = {
+    "maximum": (lambda r2: _matern(tf.sqrt(tf.maximum(r2, 1e-24))), "faulty"),
+    "where": (lambda r2: _matern(tf.where(r2 > 0, _root(r2), 0.0)), "faulty"),
+    "sinc": (lambda r2: tf.where(r2 > 0, tf.sin(_root(r2)) / _root(r2), 1.0), "faulty"),
+    "maximum of a square": (lambda r2: tf.exp(-tf.maximum(r2, 1e-24)), "faulty"),
+    "a sum": (lambda r2: tf.exp(-r2) * tf.sqrt(r2 + 1.0), "proven"),
+    # The pieces go on in each other.
+    "equal pieces": (lambda r2: tf.where(r2 > 0, tf.exp(-r2), tf.exp(-r2)), "proven"),
+}
+
+
+@pytest.mark.parametrize("others", [0, 5])
+@pytest.mark.parametrize("name", GUARDS)
+def test_a_guard_at_a_sample_is_a_fault_where_the_function_goes_on(name, others, rng):
+    function, verdict = GUARDS[name]
+    layer = L.Lambda(lambda x: function(_squared_distance(x)), dtype="float64")
+    beside = rng.uniform(-1.0, 1.0, (others, 2))
+    row = keras_smooth.audit(layer, np.concatenate([CENTRE, beside])).rows[0]
+    assert row.verdict == verdict if verdict == "faulty" else row.verdict != "faulty", row
+    if verdict == "faulty":
+        assert "holds at samples" in row.reason
+
+
 def _of_table(x):
     """Between the entries of a table, on straight lines."""
     place = tf.cast(4.0 * x, "int32")

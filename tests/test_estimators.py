@@ -136,6 +136,11 @@ WRONG = {
     "one probe": ({"probes": 1, "seed": 0}, ValueError, "`probes` must be 2 or more"),
     "half a probe": ({"probes": 2.5, "seed": 0}, TypeError, "`probes` must be an integer"),
     "a word": ({"probes": 2, "seed": "a"}, TypeError, "`seed` must be a whole number or"),
+    "too many bits": (
+        {"probes": 2, "seed": 2**70},
+        ValueError,
+        "`seed` must be .* 63 bits",
+    ),
     "a truth": ({"probes": 2, "seed": True}, TypeError, "`seed` must be a whole number"),
     "verified": (
         {"probes": 2, "seed": 0, "verify": True},

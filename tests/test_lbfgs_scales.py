@@ -7,6 +7,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from lbfgs_nets import problem
 
 import keras_smooth
 
@@ -96,9 +97,7 @@ NEAR = {
 def said(model, y, x=X, words="targets have mean", **arguments):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        keras_smooth.fit_lbfgs(
-            model, x, y, epochs=1, verbose=0, jit_compile=False, **arguments
-        )
+        problem(model, x, y, **arguments)
     return [text for w in caught if words in (text := str(w.message))]
 
 
@@ -142,10 +141,10 @@ def test_the_advice_helps(name):
     model = keras_smooth.standardized(net(), X, y)
     model.compile(loss="mse")
     assert not said(model, y)
-    keras_smooth.fit_lbfgs(model, X, y, epochs=300, verbose=0)
+    keras_smooth.fit_lbfgs(model, X, y, epochs=300, jit_compile=False, verbose=0)
     found = np.asarray(keras_smooth.derivatives(model, X)[2])
     assert np.sqrt(np.mean((found - exact) ** 2)) < 0.01 * np.abs(exact).max()
-    keras_smooth.fit_lbfgs(plain := net(), X, y, epochs=300, verbose=0)
+    keras_smooth.fit_lbfgs(plain := net(), X, y, epochs=300, jit_compile=False, verbose=0)
     found = np.asarray(keras_smooth.derivatives(plain, X)[2])
     assert np.sqrt(np.mean((found - exact) ** 2)) > 0.1 * np.abs(exact).max()
 
@@ -281,7 +280,7 @@ def test_normalized_inputs_help(name):
     errors = []
     for model in (normalized(x), net()):
         model.compile(loss="mse")
-        keras_smooth.fit_lbfgs(model, x, Y, epochs=300, verbose=0)
+        keras_smooth.fit_lbfgs(model, x, Y, epochs=300, jit_compile=False, verbose=0)
         found = np.asarray(keras_smooth.derivatives(model, x)[2])
         errors.append(np.sqrt(np.mean((found - exact) ** 2)) / np.abs(exact).max())
     assert errors[0] < 0.01 and errors[1] > 5 * errors[0]

@@ -70,6 +70,14 @@ def with_another_gradient(x):
     return tf.sin(x), lambda upstream: 7.0 * upstream
 
 
+def slope_of(function, x):
+    """Returns the gradient by x of a function, as models of forces compute it."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x)
+    return tape.gradient(y, x)
+
+
 SEGMENTS = np.array([0, 0, 1, 1, 2, 2])
 IMAGE = (2, 4, 4, 3)
 # Functions of one tensor, with its shape.
@@ -144,6 +152,8 @@ FUNCTIONS = {
     "shapes": (lambda x: tf.transpose(tf.reshape(tf.sin(x), (-1, 2)), (1, 0))[None], (2, 3)),
     "squeeze": (lambda x: tf.squeeze(tf.sin(x)[:, None, :, None]), (2, 3)),
     "slices": (lambda x: tf.sin(x)[::-1, 1:, None] * x[0, 0] + tf.slice(x, (0, 1), (2, 1))[..., None], (2, 3)),
+    "gradient of a slice": (lambda x: slope_of(lambda z: z[:, 0] * z[..., 1] ** 2 + z[:, -1] ** 3, x), (2, 3)),
+    "gradient of steps": (lambda x: slope_of(lambda z: tf.sin(z[..., ::2, 1:]) * z[:, :2, None, 0], x), (2, 4, 3)),
     "strided": (lambda x: tf.exp(x)[..., 0:3:2, ::2], (2, 3, 4)),
     "pads": (lambda x: tf.pad(x * x, ((1, 0), (0, 2)), constant_values=3.0) + tf.pad(tf.sin(x), ((1, 0), (2, 0)), "REFLECT"), (2, 3)),
     "concat": (lambda x: tf.concat([x * x, np.ones((2, 1)), tf.sin(x)], -1), (2, 3)),

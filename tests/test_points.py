@@ -223,6 +223,8 @@ BAD = {
     "missing": (wave, {"x": X}, None, ValueError, "none may be missing"),
     "one of two": (wave, X, None, ValueError, "takes 2 inputs .*received 1"),
     "ragged": (one, [[1.0, 2.0], [1.0]], None, TypeError, "x is no array"),
+    "objects": (one, np.array([[1.0]], object), None, TypeError, "dtype is object. Convert it"),
+    "more digits": (one, np.ones((2, 1), np.longdouble), None, TypeError, "Convert it to float64"),
     "text": (one, np.array([["a"]]), None, TypeError, "expects numbers for .*received x of text"),
     "text where it is expected": (
         of_text, tf.constant([["a"]]), None, TypeError, r"x holds text\. Name the inputs"
@@ -260,6 +262,50 @@ def test_bad_input_in_the_same_words_for_all_operators(name, operator):
     make, x, wrt, error, words = BAD[name]
     with pytest.raises(error, match=words):
         OPERATORS[operator](make(), x, wrt=wrt)
+
+
+def complex_net():
+    layer = keras.layers.Lambda(lambda y: tf.complex(y, y**2), dtype="float64")
+    return keras.Sequential([keras.Input((1,), dtype="float64"), layer])
+
+
+# What has no derivatives by real numbers, and words of the error. TensorFlow's tapes return those
+# of the real part.
+OUTPUTS = {
+    "complex": (
+        lambda: lambda x: tf.exp(tf.complex(x, 2.0 * x)),
+        "complex128.* keras.ops.real",
+    ),
+    "complex of a net": (complex_net, "complex128.* keras.ops.real"),
+    "complex of two": (
+        lambda: lambda x: {"a": x, "b": tf.cast(x, "complex64")},
+        "complex64",
+    ),
+    "ragged": (
+        lambda: lambda x: tf.RaggedTensor.from_row_lengths(x[:, 0], [1, 3]),
+        "a RaggedTensor.* dense tensor",
+    ),
+}
+OF_OUTPUTS = {
+    **{name: operator for name, operator in OPERATORS.items() if name != "directional"},
+    "directional": lambda f, x: keras_smooth.directional(f, x, [1.0]),
+    "tape": lambda f, x: keras_smooth.laplacian(f, x, engine="tape"),
+    "jet": lambda f, x: keras_smooth.laplacian(f, x, engine="jet"),
+    "verified": lambda f, x: keras_smooth.derivatives(f, x, 1, verify=True),
+    "partials": lambda f, x: keras_smooth.partials(f, x, ["x"], names="x"),
+    "in a graph": lambda f, x: tf.function(lambda x: keras_smooth.gradient(f, x))(
+        tf.constant(x)
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*cannot trace it")
+@pytest.mark.parametrize("operator", OF_OUTPUTS)
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs_without_derivatives_by_real_numbers_are_refused(name, operator):
+    make, words = OUTPUTS[name]
+    with pytest.raises(TypeError, match=words):
+        OF_OUTPUTS[operator](make(), T)
 
 
 @pytest.mark.parametrize(

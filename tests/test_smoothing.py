@@ -2,6 +2,7 @@
 
 import functools
 import json
+import random
 import subprocess
 import sys
 
@@ -86,6 +87,21 @@ def test_branches_shared_nested_and_wrapped_layers(tmp_path, rng):
     np.testing.assert_array_equal(again(x), smooth(x))
     # A file knows lists only, no tuples.
     assert json.dumps(again.get_config()) == json.dumps(smooth.get_config())
+
+
+def test_random_numbers_of_a_program_stay():
+    """Initializers of new layers draw seeds from Python's generator."""
+
+    def drawn(repair):
+        keras.utils.set_random_seed(5)
+        if repair:
+            keras_smooth.smoothen(model)
+        return random.random(), np.random.rand(), float(keras.random.uniform(()))
+
+    model = keras.Sequential(
+        [keras.Input((2,)), L.Dense(3, "relu"), L.Dropout(0.1), L.Dense(1)]
+    )
+    assert drawn(repair=True) == drawn(repair=False)
 
 
 def test_the_model_itself_stays():

@@ -67,6 +67,8 @@ class Judge:
         row = rows.row(kind)
         if row is None or row.breakpoints is None:
             return by_row
+        if self.nearby and self._is_guard(step) and (fault := self._of_guard(step)):
+            return fault
         afar = Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
         at_samples = afar if self.nearby and self._on_one_side(step) else by_row
         orders = self._jumps(step)
@@ -112,15 +114,25 @@ class Judge:
         """
         if self.plan.is_random or not np.any(self.samples.of(step) == 0.0):
             return Finding(Cause.NONE)
+        return self._of_guard(step) or Finding(Cause.NONE)
+
+    def _is_guard(self, step: LayerStep) -> bool:
+        """Returns whether a piece is there at samples only."""
+        with contextlib.suppress(Exception):
+            return not self.plan.is_random and self.samples.is_left_at_once(step)
+        # An operation cannot be run at other inputs.
+        return False
+
+    def _of_guard(self, step: LayerStep) -> Finding | None:
+        """Returns what is wrong with what holds at samples only, None if nothing is."""
         order = None
         # An operation may have no rule for jets.
         with contextlib.suppress(Exception):
             order = self.samples.jump_at_samples
         if not order:
-            return Finding(Cause.NONE)
-        words = f"{step.operation.type} holds at samples"
-        found = self._measured(step, words)
-        return found if found.cause.verdict == Verdict.FAULTY else Finding(Cause.NONE)
+            return None
+        found = self._measured(step, f"{step.operation.type} holds at samples")
+        return found if found.cause.verdict == Verdict.FAULTY else None
 
     def _of_edge(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation that comes to the edge between samples.

@@ -69,6 +69,29 @@ class Samples:
         steps = [*self.plan.pieces, *settled, *self.plan.domains, *self.plan.equalities]
         return self._distances(steps, self.plan.program, self.x) if steps else {}
 
+    @functools.cached_property
+    def _values_beside(self) -> list[dict[int, list[np.ndarray]]]:
+        """The same of pieces, a little on either side of the samples."""
+        at = self._at_samples
+        return [
+            self._distances(
+                self.plan.pieces, self.plan.program, at.moved(sign * self._beside[0])
+            )
+            for sign in (-1.0, 1.0)
+        ]
+
+    def is_left_at_once(self, step: LayerStep) -> bool:
+        """Returns whether a sample is on a piece that ends next to it, on both sides.
+
+        As `maximum(r**2, 1e-24)` at r = 0: the guard of a root, which no other point comes to.
+        """
+        here = np.sign(self.of(step))
+        before, after = (
+            np.sign(np.concatenate(values[id(step.operation)]))
+            for values in self._values_beside
+        )
+        return bool(np.any((before == after) & (before != here)))
+
     def of(self, step: LayerStep) -> np.ndarray:
         """Returns the distances of the samples from the breakpoints of an operation, as a vector."""
         found = self.values.get(id(step.operation), [])
@@ -127,9 +150,20 @@ class Samples:
         return [None if x is None else draw(x) for x in self._moving()]
 
     @functools.cached_property
+    def _at_samples(self) -> Place:
+        return Place(self.x, self._random(), at_sample=True)
+
+    @functools.cached_property
     def jump_at_samples(self) -> int | None:
         """The lowest order of a derivative that differs at samples from that near them."""
-        return self.jump(Place(self.x, self._random(), at_sample=True))
+        return self.jump(self._at_samples)
+
+    @functools.cached_property
+    def _beside(self) -> tuple[float, float]:
+        """How far from a place derivatives are compared, and how far they differ by rounding."""
+        sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
+        # Inputs of float64 may go through layers of float32.
+        return _BESIDE.get(min(self.plan.size, *sizes), _BESIDE_ELSE)
 
     def _held(self, directions: list) -> list:
         """Returns directions in which what a mask may leave out, zeros, stays as it is."""
@@ -146,9 +180,7 @@ class Samples:
         Raises:
             ValueError: If Taylor mode does not have the derivatives.
         """
-        sizes = [x.dtype.size for x, moves in zip(self.x, self.moves) if moves]
-        # Inputs of float64 may go through layers of float32.
-        width, rounding = _BESIDE.get(min(self.plan.size, *sizes), _BESIDE_ELSE)
+        width, rounding = self._beside
         sides = [self._derivatives(place, n * width) for n in (-2, -1, 1, 2)]
         middle = self._derivatives(place, 0.0) if place.at_sample else None
         for k in range(self.plan.order + 1):

@@ -54,6 +54,9 @@ class Probes:
         return keras.random.shuffle(tf.range(number), seed=self.seed)[: self.number]
 
 
+_LARGEST_SEED = 2**63 - 1
+
+
 def checked_probes(probes: Any, seed: Any, verify: Any) -> Probes | None:
     """Returns the probes of an estimate, or None.
 
@@ -87,15 +90,13 @@ def _checked_seed(seed: Any) -> Any:
         )
     if isinstance(seed, keras.random.SeedGenerator):
         return seed
-    try:
-        if not isinstance(seed, bool):
-            return operator.index(seed)
-    except TypeError:
-        pass
-    raise TypeError(
-        "`seed` must be a whole number or a keras.random.SeedGenerator, received "
-        f"{shown(seed)}."
-    )
+    words = "`seed` must be a whole number or a keras.random.SeedGenerator, received"
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise TypeError(f"{words} {shown(seed)}.")
+    number = operator.index(seed)
+    if abs(number) > _LARGEST_SEED:
+        raise ValueError(f"{words} {number}, which has more than 63 bits.")
+    return number
 
 
 def mean_along(

@@ -18,7 +18,7 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     copy, or is a function that does not accept float64 or returns something else for it.
     """
     model, points = evaluation.model, evaluation.points
-    y = calls.without_trace(own_call.call, model, points.x)
+    y = calls.without_trace(evaluation.traces.called, points.x)
     rounding = _rounding(model, y)
     if rounding <= EPSILON["float64"]:
         return None

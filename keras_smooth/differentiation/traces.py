@@ -102,13 +102,34 @@ class Traces:
         return False
 
     def called(self, x: Any) -> Any:
-        """Calls the model."""
-        return own_call.call(self.model, x, self.training)
+        """Calls the model.
+
+        Raises:
+            TypeError: If it returns what has no derivatives by real numbers.
+        """
+        return self._checked(own_call.call(self.model, x, self.training))
+
+    def _checked(self, y: Any) -> Any:
+        for leaf in keras.tree.flatten(y):
+            if isinstance(leaf, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
+                raise TypeError(
+                    f"{self.name} returned a {type(leaf).__name__}; derivatives need a dense tensor."
+                )
+            if tf.as_dtype(leaf.dtype).is_complex:
+                raise TypeError(
+                    f"{self.name} returned {tf.as_dtype(leaf.dtype).name}; derivatives are those of "
+                    "real numbers. Return keras.ops.real(y) and keras.ops.imag(y), as two columns "
+                    "or two outputs."
+                )
+        return y
 
     def _traced(self, points: Points) -> operations.Trace:
+        outputs = []
+
         def function(*flat: tf.Tensor) -> Any:
             x = keras.tree.pack_sequence_as(points.x, list(flat))
-            return own_call.call(model, x, self.training)
+            outputs.append(own_call.call(model, x, self.training))
+            return outputs[-1]
 
         try:
             with registry.reading.named(self.model, rules.rule_of) as model:
@@ -126,6 +147,7 @@ class Traces:
                 f"TensorFlow cannot trace it ({type(error).__name__}: {first})",
                 computes_with_values(error),
             ) from error
+        self._checked(outputs[-1])
         moving = [*[True] * len(points.flat), *[False] * len(traced.captured)]
         if operations.kept_in_variables(traced.program, moving) is not None:
             raise NotTraceableError("It writes what depends on x to a variable")

@@ -265,10 +265,14 @@ def numbers(word: str, value: Any) -> tf.Tensor:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        if not isinstance(value, Sequence | Mapping | Set) and isinstance(value, Iterable):
+        if isinstance(value, np.ndarray):
+            reason = f"its dtype is {value.dtype}. Convert it to float64 or float32"
+        elif not isinstance(value, Sequence | Mapping | Set) and isinstance(
+            value, Iterable
+        ):
             # What TensorFlow says of datasets and generators is about their text.
             reason = "of a dataset or generator pass the x of its batches, one batch a call"
-        raise TypeError(f"{word} is no array: {reason}") from None
+        raise TypeError(f"{word} is no array of numbers: {reason}") from None
     if tensor.dtype.is_complex:
         raise TypeError(
             f"{word} holds {tensor.dtype.name}; derivatives are taken by real numbers. Give "

@@ -163,12 +163,13 @@ def smoothen(
     order = whole_number("`order`", order, 0)
     sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
     replacements = _checked_replacements(replacements)
+    # Layers that are made draw seeds for weights, which are replaced.
     with calls.preserved_random_state():
         model, args = sample_inputs.prepared(model, x, copies.fresh_copy)
-    _check_copy(model, args)
-    smooth = _Converter(order, sharpness, replacements).part(model)
-    copies.build(smooth, args, {})
-    state.copy_state(model, smooth)
+        _check_copy(model, args)
+        smooth = _Converter(order, sharpness, replacements).part(model)
+        copies.build(smooth, args, {})
+        state.copy_state(model, smooth)
     _warn_rough(smooth, order)
     smooth.output_change = _change(
         calls.call_without_trace(model, *args), calls.call_without_trace(smooth, *args)

@@ -139,16 +139,33 @@ def _sliced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 
 
 def _strided(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    """Of slices with steps: goes through what they say of each axis."""
-    axis, values = axes[0], [_static(operation, place) for place in (1, 2, 3)]
-    held = all(other is None for other in axes[1:])
-    if axis is None or not held or any(value is None for value in values):
+    axis, *others = axes
+    held = all(other is None for other in others)
+    return _after_slice(operation, axis, _shape(operation)) if held else NotImplemented
+
+
+def _strided_back(operation: tf.Operation, axes: Axes, program: Program) -> Any:
+    """Of the gradient of such a slice: the axis that it brings to that of the slice."""
+    *others, axis = axes
+    shape = operation.outputs[0].shape
+    if any(other is not None for other in others) or shape.rank is None:
+        return NotImplemented
+    sources = range(shape.rank)
+    return next(
+        (i for i in sources if _after_slice(operation, i, shape) == axis), NotImplemented
+    )
+
+
+def _after_slice(operation: tf.Operation, axis: Any, shape: tf.TensorShape) -> Any:
+    """Returns where an axis is after a slice with steps: goes through what it says of each."""
+    values = [_static(operation, place) for place in (1, 2, 3)]
+    if axis is None or any(value is None for value in values):
         return NotImplemented
     masks = {
         name: operation.get_attr(f"{name}_mask")
         for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
     }
-    rank, number = _shape(operation).rank, len(values[0])
+    rank, number = shape.rank, len(values[0])
     source = target = 0
     for place in range(number):
         says = {name: bool(mask >> place & 1) for name, mask in masks.items()}
@@ -163,7 +180,7 @@ def _strided(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         else:
             if source == axis:
                 begin, end, stride = (value[place] for value in values)
-                size = _shape(operation)[source]
+                size = shape[source]
                 starts = says["begin"] or begin == 0
                 ends = says["end"] or (size is not None and end >= size)
                 fine = starts and ends and stride == 1 and not says["shrink_axis"]
@@ -323,6 +340,7 @@ _COLUMNS = {
     _squeezed: "Squeeze",
     _sliced: "Slice",
     _strided: "StridedSlice",
+    _strided_back: "StridedSliceGrad",
     _concatenated: "ConcatV2",
     _packed: "Pack",
     _unpacked: "Unpack",

@@ -77,16 +77,28 @@ _MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_ax
 def _strided(
     operation: tf.Operation, v: tf.Tensor, begin: Any, end: Any, strides: Any
 ) -> tf.Tensor:
+    return tf.raw_ops.StridedSlice(input=v, **_behind(operation, begin, end, strides))
+
+
+def _strided_back(
+    operation: tf.Operation, v: tf.Tensor, shape: Any, begin: Any, end: Any, strides: Any
+) -> tf.Tensor:
+    shape = tf.concat([tf.shape(v, shape.dtype)[:1], shape], axis=0)
+    sliced = _behind(operation, begin, end, strides)
+    return tf.raw_ops.StridedSliceGrad(shape=shape, dy=v, **sliced)
+
+
+def _behind(operation: tf.Operation, begin: Any, end: Any, strides: Any) -> dict[str, Any]:
+    """Returns the arguments of a slice with steps behind an axis that stays whole."""
     masks = {name: operation.get_attr(name) << 1 for name in _MASKS}
     masks["begin_mask"] |= 1
     masks["end_mask"] |= 1
-    return tf.raw_ops.StridedSlice(
-        input=v,
-        begin=_zero_in_front(begin),
-        end=_zero_in_front(end),
-        strides=_zero_in_front(strides, 1),
+    return {
+        "begin": _zero_in_front(begin),
+        "end": _zero_in_front(end),
+        "strides": _zero_in_front(strides, 1),
         **masks,
-    )
+    }
 
 
 def _padded(operation: tf.Operation, v: tf.Tensor, padding: Any, *value: Any) -> tf.Tensor:
@@ -105,6 +117,7 @@ add_linear("Transpose", _transposed)
 add_linear("ConjugateTranspose", lambda o, v, order: tf.math.conj(_transposed(o, v, order)))
 add_linear("Slice", _sliced)
 add_linear("StridedSlice", _strided)
+add_linear("StridedSliceGrad", _strided_back, place=4)
 
 
 def _filling(lift: Any) -> Any:
