@@ -801,6 +801,35 @@ def test_an_input_that_tapes_leave_out_is_told(name, engine):
     assert engine == "tape" and "engine='tape' returns them" in str(caught[-1].message)
 
 
+# By the argument of which there is a derivative, and this derivative.
+HELD_BY_TAPES = {
+    "zeta": (
+        lambda x: tf.math.zeta(tf.constant(3.0, x.dtype), x),
+        lambda x: -3.0 * tf.math.zeta(tf.constant(4.0, x.dtype), x),
+    ),
+    "betainc": (
+        lambda x: tf.math.betainc(
+            tf.constant(2.0, x.dtype), tf.constant(3.0, x.dtype), x / 2
+        ),
+        lambda x: 6.0 * (x / 2) * (1.0 - x / 2) ** 2,
+    ),
+    "polygamma": (
+        lambda x: tf.math.polygamma(tf.ones_like(x), x),
+        lambda x: tf.math.polygamma(tf.ones_like(x) * 2.0, x),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The operation")
+@pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
+@pytest.mark.parametrize("name", HELD_BY_TAPES)
+def test_an_input_that_stays_may_have_no_gradient(name, engine):
+    function, slope = HELD_BY_TAPES[name]
+    x = np.array([[0.7], [1.3]])
+    dy = keras_smooth.derivatives(function, x, 1, engine=engine)[1]
+    np.testing.assert_allclose(np.ravel(dy), np.ravel(slope(tf.constant(x))), rtol=1e-12)
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_a_padding_that_moves_has_its_derivative(order):
     """TensorFlow's gradient leaves out what it is filled with."""
