@@ -784,7 +784,17 @@ LEFT_OUT_BY_TAPES = {
         tf.reduce_sum(x) > 0.0, lambda: tf.math.zeta(x + 1.5, x + 1.0), lambda: x
     ),
     "polygamma": lambda x: tf.math.polygamma(x + 1.0, x + 1.0),
+    # By one argument alone, and by another path beside.
+    "zeta beside x": lambda x: tf.math.zeta(x + 1.5, tf.ones_like(x)) + x,
+    "an operation without a gradient beside x": lambda x: glimpse(x) + x,
 }
+
+
+def glimpse(x):
+    image = tf.cast(tf.reshape(x, (-1, 1, 1, 1)), "float32")
+    places = tf.zeros((x.shape[0], 2))
+    seen = RAW.ExtractGlimpse(input=image, size=[1, 1], offsets=places)
+    return tf.cast(tf.reshape(seen, x.shape), x.dtype)
 
 
 @pytest.mark.parametrize("engine", ["auto", "jet", "tape"])
@@ -847,6 +857,19 @@ def test_a_padding_that_moves_has_its_derivative(order):
     np.testing.assert_allclose(np.reshape(values[order], (1, 2)), exact, rtol=1e-13)
     with pytest.warns(UserWarning, match="PadV2 .*engine='tape' returns them"):
         keras_smooth.derivatives(function, x, order, engine="tape")
+
+
+@pytest.mark.parametrize("engine", ["auto", "jet"])
+def test_a_padding_of_a_constant_has_its_derivative(engine):
+    def function(x):
+        ones, filling = tf.ones_like(x), x[0, 0] ** 3
+        return RAW.PadV2(input=ones, paddings=[[0, 0], [0, 1]], constant_values=filling)
+
+    x = np.array([[0.7]])
+    dy = keras_smooth.derivatives(function, x, 1, engine=engine)[1]
+    np.testing.assert_allclose(np.ravel(dy), [0.0, 3 * 0.7**2], rtol=1e-13)
+    with pytest.raises(ValueError, match="lost"):
+        keras_smooth.derivatives(function, x, 1, engine="tape")
 
 
 def test_the_next_number_moves_with_x():

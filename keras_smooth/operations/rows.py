@@ -33,8 +33,7 @@ class Row:
             open domain. None where the function is defined everywhere.
         tapes_right_to: The highest order up to which TensorFlow's own derivatives are
             right, 0 where it has none; or a function that gives it from the operation.
-        no_gradient_by: Places of the inputs by which TensorFlow has no gradient, though it
-            has one by others.
+        no_gradient_by: Places of the inputs by which TensorFlow has no gradient.
         program: How control flow runs: `run(operation, inputs, bodies, evaluate)`, for
             inputs with and without jets. None for other operations.
         samples: Which axis of its outputs is that of the samples, from those of its

@@ -1,6 +1,6 @@
-"""Inputs of operations by which TensorFlow has no gradient, though it has one by others.
+"""Inputs of operations by which TensorFlow has no gradient.
 
-Nested tapes leave out such an input without an error where another one moves as well.
+Nested tapes leave out such an input without an error where another path leads from x as well.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +26,7 @@ def tapes_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """
     pairs = zip(operation.inputs, moving, strict=True)
     moved = {place for place, (x, moves) in enumerate(pairs) if moves and _is_number(x)}
-    if len(moved) > 1 and moved.intersection(_left_out(operation)):
+    if moved and moved.intersection(_left_out(operation)):
         return 0
     return rows.tapes_right_to(operation)
 
@@ -51,7 +51,8 @@ def _left_out(operation: tf.Operation) -> Collection[int]:
 
 def measured(operation: tf.Operation) -> frozenset[int]:
     """Returns the same as TensorFlow has it."""
-    if signature(operation).function is None:
+    no_numbers = not any(map(_is_number, operation.outputs))
+    if no_numbers or signature(operation).function is None:
         return frozenset()
     numbers = [place for place, x in enumerate(operation.inputs) if _is_number(x)]
 
