@@ -88,9 +88,14 @@ def tapes_right_to(operation: Any) -> float:
     return right_to(operation) if callable(right_to) else right_to
 
 
+def is_number(dtype: tf.DType) -> bool:
+    """Returns whether numbers of a dtype are real or complex."""
+    return dtype.is_floating or dtype.is_complex
+
+
 def is_smooth(dtype: tf.DType) -> bool:
     """Returns whether numbers of a dtype can have derivatives: integers have none."""
-    return dtype.is_floating or dtype.is_complex or dtype == tf.variant
+    return is_number(dtype) or dtype == tf.variant
 
 
 def smoothness(

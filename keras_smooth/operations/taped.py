@@ -11,6 +11,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.entries import summed
 from keras_smooth.operations.lifting import listed, primal, run, run_primals
 from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.rows import is_number
 from keras_smooth.operations.without_gradient import tapes_right_to
 from keras_smooth.presentation.warn import warn_once
 
@@ -82,7 +83,7 @@ def _along(
     real = next(x for x in inputs if isinstance(x, Jet)).dtype.real_dtype
     values = _nested(operation, outputs, tf.zeros((), real), order)
     return [
-        None if not (output.dtype.is_floating or output.dtype.is_complex)
+        None if not is_number(output.dtype)
         else [value[number] for value in values[1:]]
         for number, output in enumerate(operation.outputs)
     ]  # fmt: skip
@@ -137,7 +138,7 @@ def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Ten
 
     It is the gradient of what is linear in a seed, by the seed (Townsend, 2017).
     """
-    if not (value.dtype.is_floating or value.dtype.is_complex):
+    if not is_number(value.dtype):
         return tf.zeros_like(value)
     seed = tf.ones_like(value)
     try:

@@ -25,7 +25,9 @@ def tapes_right_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
         The order, 0 where they leave out an input that depends on x.
     """
     pairs = zip(operation.inputs, moving, strict=True)
-    moved = {place for place, (x, moves) in enumerate(pairs) if moves and _is_number(x)}
+    moved = {
+        place for place, (x, moves) in enumerate(pairs) if moves and rows.is_number(x.dtype)
+    }
     if moved and moved.intersection(_left_out(operation)):
         return 0
     return rows.tapes_right_to(operation)
@@ -51,10 +53,10 @@ def _left_out(operation: tf.Operation) -> Collection[int]:
 
 def measured(operation: tf.Operation) -> frozenset[int]:
     """Returns the same as TensorFlow has it."""
-    no_numbers = not any(map(_is_number, operation.outputs))
+    no_numbers = not any(rows.is_number(y.dtype) for y in operation.outputs)
     if no_numbers or signature(operation).function is None:
         return frozenset()
-    numbers = [place for place, x in enumerate(operation.inputs) if _is_number(x)]
+    numbers = [place for place, x in enumerate(operation.inputs) if rows.is_number(x.dtype)]
 
     def gradients(*tensors: tf.Tensor) -> list:
         inputs = list(map(_constant, operation.inputs))
@@ -62,7 +64,7 @@ def measured(operation: tf.Operation) -> frozenset[int]:
             inputs[place] = tensor
         with tf.GradientTape() as tape:
             tape.watch(tensors)
-            outputs = [y for y in listed(run(operation, inputs)) if _is_number(y)]
+            outputs = [y for y in listed(run(operation, inputs)) if rows.is_number(y.dtype)]
         return tape.gradient(outputs, tensors)
 
     specifications = [tf.TensorSpec.from_tensor(operation.inputs[n]) for n in numbers]
@@ -78,7 +80,3 @@ def _constant(tensor: tf.Tensor) -> tf.Tensor:
     if value is not None:
         return tf.constant(value)
     return tf.zeros([size or 1 for size in tensor.shape], tensor.dtype)
-
-
-def _is_number(tensor: tf.Tensor) -> bool:
-    return tensor.dtype.is_floating or tensor.dtype.is_complex
