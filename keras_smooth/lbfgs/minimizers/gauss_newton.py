@@ -38,20 +38,32 @@ FACTOR = 10.0
 MOST_CORRECTIONS = 12
 # What a correction, or less damping, has to leave of the sum of squares to be followed.
 WORTH_IT = 0.9
+# The rows of the first sample. A step that leaves more than so much of the sum over all rows
+# doubles it.
+FIRST_ROWS = 100
+ENOUGH = 0.9
+# How much more damping than before is tried with a sample, before a larger one is.
+MOST_DAMPED = 1e3
 # What a step that is lower only up to rounding has to leave of the gradient.
 FLATTER = 0.5
 
 
 class LeastSquares(NamedTuple):
-    """A sum of squares: functions of a vector `(n,)`.
+    """A mean of squares: functions of a vector `(n,)`, and of a sample of its rows.
 
     Args:
-        value_and_gradient: Returns the sum and its gradient.
-        residuals: Returns what is squared, `(m,)`.
-        linearized: Returns it and its Jacobian, `(m, n)`.
+        value_and_gradient: `value_and_gradient(position)` returns the mean over all rows and
+            its gradient.
+        value: `value(position)` returns the mean over all rows.
+        draw: `draw(size, seed)` returns a random sample of at most so many rows, in any form,
+            and whether there is none with more.
+        residuals: `residuals(position, rows)` returns what is squared, `(m,)`.
+        linearized: `linearized(position, rows)` returns it and its Jacobian, `(m, n)`.
     """
 
     value_and_gradient: Callable
+    value: Callable
+    draw: Callable
     residuals: Callable
     linearized: Callable
 
@@ -61,6 +73,7 @@ class State(NamedTuple):
 
     Args:
         damping: Of the latest step, 0 before the first.
+        num_rows: Of the next sample.
     """
 
     converged: tf.Tensor
@@ -71,6 +84,7 @@ class State(NamedTuple):
     objective_value: tf.Tensor
     objective_gradient: tf.Tensor
     damping: tf.Tensor
+    num_rows: tf.Tensor
 
 
 class Trials(NamedTuple):
@@ -106,12 +120,13 @@ def begin(function: LeastSquares, position: tf.Tensor, num_correction_pairs: int
         objective_value=value,
         objective_gradient=gradient,
         damping=tf.zeros_like(value),
+        num_rows=tf.constant(FIRST_ROWS),
     )
 
 
 def move(state: State, begun: State) -> State:
-    """Returns the state on other data, with the damping of before."""
-    return begun._replace(damping=state.damping)
+    """Returns the state on other data, with the damping and the size of a sample of before."""
+    return begun._replace(damping=state.damping, num_rows=state.num_rows)
 
 
 def advance(
@@ -130,24 +145,31 @@ def advance(
 
 def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> State:
     """Returns the state after an iteration: with the same position if no step is lower."""
-    residuals, jacobian = function.linearized(state.position)
+    rows, are_all = function.draw(state.num_rows, state.num_objective_evaluations)
+    residuals, jacobian = function.linearized(state.position, rows)
     system = DampedSystem(residuals, jacobian)
-    before = tf.reduce_sum(residuals**2)
+    before = function.value(state.position)
     # Of a damping less is lost in rounding; with one above the trace by as much a step is.
     eps = 2.0**-52 if residuals.dtype == tf.float64 else 2.0**-23
-    bounds = system.trace * eps, system.trace / eps
     first = tf.where(state.damping > 0.0, state.damping, FIRST_DAMPING * system.trace)
+    smallest, largest = system.trace * eps, system.trace / eps
+    first = tf.clip_by_value(first, smallest, largest)
+    largest = tf.where(are_all, largest, tf.minimum(largest, first * MOST_DAMPED))
 
     def tried(damping: tf.Tensor) -> tuple:
-        return system.solve(lambda step: function.residuals(state.position + step), damping)
+        step, count = system.solve(
+            lambda step: function.residuals(state.position + step, rows), damping
+        )
+        return function.value(state.position + step), step, count + 1
 
     level = before * (1.0 + LOSS_ROUNDINGS * eps)
-    best = _lowest(tried, level, tf.clip_by_value(first, *bounds), bounds)
+    best = _lowest(tried, level, first, (smallest, largest))
     position = state.position + best.step
     value, gradient = function.value_and_gradient(position)
     # Near a minimum rounding hides the decrease, and the gradient tells.
     is_flatter = tf.norm(gradient) < FLATTER * tf.norm(state.objective_gradient)
     good = (best.value < before) | (best.value < level) & is_flatter
+    is_worth_it = good & (best.value < ENOUGH * before)
     before_or_after = zip(
         (position, value, gradient),
         (state.position, state.objective_value, state.objective_gradient),
@@ -155,16 +177,17 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     position, value, gradient = (tf.where(good, *pair) for pair in before_or_after)
     return State(
         # Where no step of any length is lower, the run finds the position where it was.
-        converged=is_below(tolerance, gradient) | ~good,
-        failed=~tf.math.is_finite(best.value),
+        converged=is_below(tolerance, gradient) | ~good & are_all,
+        failed=~tf.math.is_finite(best.value) & are_all,
         num_iterations=state.num_iterations + tf.cast(good, tf.int32),
         num_objective_evaluations=state.num_objective_evaluations
         + best.num_evaluations
-        + 2,
+        + 3,
         position=position,
         objective_value=value,
         objective_gradient=gradient,
-        damping=best.damping,
+        damping=tf.where(good, best.damping, state.damping),
+        num_rows=tf.where(is_worth_it | are_all, state.num_rows, 2 * state.num_rows),
     )
 
 
@@ -242,11 +265,12 @@ class DampedSystem:
     """
 
     def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor):
-        num_residuals, num_weights = jacobian.shape
         self._residuals, self._jacobian = residuals, jacobian
-        self._is_dual = num_residuals <= num_weights
-        matrix = tf.matmul(
-            jacobian, jacobian, transpose_a=not self._is_dual, transpose_b=self._is_dual
+        self._is_dual = tf.shape(jacobian)[0] <= tf.shape(jacobian)[1]
+        matrix = tf.cond(
+            self._is_dual,
+            lambda: tf.matmul(jacobian, jacobian, transpose_b=True),
+            lambda: tf.matmul(jacobian, jacobian, transpose_a=True),
         )
         trace = tf.linalg.trace(matrix)
         # A decomposition of what is not finite, or of zeros, is an error.
@@ -255,7 +279,7 @@ class DampedSystem:
         self._matrix = tf.where(usable, matrix, tf.zeros_like(matrix))
 
     def solve(self, residuals_after: Callable, damping: tf.Tensor) -> tuple:
-        """Returns the lowest sum of squares, its step, and the number of evaluations.
+        """Returns the step with the lowest sum of squares, and the number of evaluations.
 
         Args:
             residuals_after: Returns the residuals after a step.
@@ -284,28 +308,31 @@ class DampedSystem:
                 )
             ]
 
-        unknown = tf.zeros_like(diagonal)
         infinity = tf.constant(float("inf"), diagonal.dtype)
         begun = Corrections(
-            tf.constant(0),
-            unknown,
-            self._residuals,
-            self._step(unknown),
-            infinity,
-            tf.constant(True),
+            count=tf.constant(0),
+            unknown=tf.zeros_like(diagonal),
+            residuals=self._residuals,
+            step=tf.zeros_like(self._jacobian[0]),
+            value=infinity,
+            falls=tf.constant(True),
         )
         end = tf.while_loop(lambda now: now.falls, correct, [begun])[0]
-        return end.value, end.step, end.count
+        return end.step, end.count
 
     def _transposed(self, residuals: tf.Tensor) -> tf.Tensor:
-        if self._is_dual:
-            return residuals
-        return tf.linalg.matvec(self._jacobian, residuals, transpose_a=True)
+        return tf.cond(
+            self._is_dual, lambda: residuals, lambda: self._times_transposed(residuals)
+        )
 
     def _step(self, unknown: tf.Tensor) -> tf.Tensor:
-        if self._is_dual:
-            return -tf.linalg.matvec(self._jacobian, unknown, transpose_a=True)
-        return -unknown
+        step = tf.cond(
+            self._is_dual, lambda: self._times_transposed(unknown), lambda: unknown
+        )
+        return -tf.ensure_shape(step, self._jacobian.shape[1:])
+
+    def _times_transposed(self, vector: tf.Tensor) -> tf.Tensor:
+        return tf.linalg.matvec(self._jacobian, vector, transpose_a=True)
 
 
 def _inverse(matrix: tf.Tensor) -> Callable:

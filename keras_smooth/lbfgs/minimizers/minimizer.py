@@ -61,10 +61,12 @@ class Minimizer:
         seen = []
 
         def watch(function: Callable) -> Callable:
-            def watched(point: tf.Tensor) -> Any:
-                found = function(point)
+            def watched(*arguments: Any) -> Any:
+                found = function(*arguments)
                 finite = [
-                    tf.reduce_all(tf.math.is_finite(a)) for a in tf.nest.flatten(found)
+                    tf.reduce_all(tf.math.is_finite(a))
+                    for a in tf.nest.flatten(found)
+                    if a.dtype.is_floating
                 ]
                 seen.append(not all(map(bool, finite)))
                 return found
@@ -84,9 +86,9 @@ class Minimizer:
         return self._method.advance(self._bound(data), state, num_iterations, tolerance)
 
     def _bound(self, data: tuple) -> Any:
-        """Returns the function, or each one, as a function of the position alone."""
+        """Returns the function, or each one, without its last argument, the data."""
 
         def bound(function: Callable) -> Callable:
-            return lambda point: function(point, data)
+            return lambda *arguments: function(*arguments, data)
 
         return tf.nest.map_structure(bound, self._function)

@@ -1,18 +1,20 @@
 """What an objective squares, and its Jacobian: a reverse sweep for each row, all at once.
 
 Most residuals belong to a row of the data each. Then the Jacobian costs as much as some gradients,
-since each row is differentiated alone. Whether it is so is tried: residuals of single rows are
-compared with those of all rows. Rows with a loop in them, which TensorFlow cannot vectorize, are
-differentiated one after another. What is computed of all rows together, such as an integral, is
-differentiated for each of its entries, which costs as many evaluations.
+since each row is differentiated alone, and a sample of the rows has residuals of its own. Whether
+it is so is tried: residuals of single rows are compared with those of all rows. Rows with a loop in
+them, which TensorFlow cannot vectorize, are differentiated one after another. What is computed of
+all rows together, such as an integral, is differentiated for each of its entries, which costs as
+many evaluations.
 """
 
 import contextlib
 import functools
+import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +29,32 @@ MOST_ROWS = 8192
 MOST_BYTES = 2**31
 
 
+class Term(NamedTuple):
+    """How a term of the residuals is differentiated.
+
+    Args:
+        way: A name of `JACOBIANS`.
+        leaves: Places of the tensors in the data that have a row for each row of the term.
+        num_rows: Number of these rows, 0 if the term has no other number of them.
+    """
+
+    way: str
+    leaves: tuple[int, ...] = ()
+    num_rows: int = 0
+
+
+class Layout(NamedTuple):
+    """What is known of the residuals of data of one form.
+
+    Args:
+        terms: How they are differentiated.
+        most_rows: The largest number of rows of a sample, 0 if all rows have to be used.
+    """
+
+    terms: tuple[Term, ...]
+    most_rows: int
+
+
 class Residuals:
     """The residuals of an objective, whose sum of squares is the loss.
 
@@ -36,10 +64,10 @@ class Residuals:
 
     def __init__(self, objective: Objective):
         self._objective = objective
-        # Of each form of data, how residuals are differentiated: a name of `JACOBIANS`.
-        self._ways: dict[str, list[str]] = {}
-        # By way and place of a term.
-        self._jacobians: dict[tuple[str, int], Callable] = {}
+        # By the form of the data.
+        self._layouts: dict[str, Layout] = {}
+        # By place and way of a term.
+        self._jacobians: dict[tuple[int, Term], Callable] = {}
 
     def values(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
         """Returns all residuals over the root of how many there are of a term, `(m,)`."""
@@ -47,13 +75,51 @@ class Residuals:
         flat = [tf.reshape(_scaled(term), (-1,)) for term in terms]
         return tf.concat([tf.cast(term, position.dtype) for term in flat], axis=0)
 
-    def linearized(self, position: tf.Tensor, data: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns `values` and their Jacobian, of shapes `(m,)` and `(m, n)`."""
-        blocks = [
-            self._jacobian(way, place)(position, data)
-            for place, way in enumerate(self._ways[_form(data)])
-        ]
+    def linearized(
+        self, position: tf.Tensor, data: tuple, terms: tuple[Term, ...]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns `values` and their Jacobian, of shapes `(m,)` and `(m, n)`.
+
+        Args:
+            position: Weights, `(n,)`.
+            data: `(x, y, sample_weight)`, or a sample of their rows.
+            terms: Those of the `layout` of the data.
+        """
+        blocks = [self._jacobian(*each)(position, data) for each in enumerate(terms)]
         return self.values(position, data), tf.concat(blocks, axis=0)
+
+    def layout(self, data: tuple) -> Layout:
+        """Returns what is known of data of a form that was examined."""
+        return self._layouts[_form(data)]
+
+    def draw(
+        self, data: tuple, size: tf.Tensor, seed: tf.Tensor
+    ) -> tuple[tuple, tf.Tensor]:
+        """Returns random rows of the data, and whether there can be no more of them.
+
+        Args:
+            data: `(x, y, sample_weight)`.
+            size: Number of rows of tensors that have more, `()`.
+            seed: An integer, `()`.
+        """
+        terms, most_rows = self.layout(data)
+        if not most_rows:
+            return data, tf.constant(True)
+        number_of = {leaf: term.num_rows for term in terms for leaf in term.leaves}
+        size = tf.minimum(size, most_rows)
+
+        def rows(number: int) -> tf.Tensor:
+            both = tf.stack([seed, number])
+            return tf.random.experimental.stateless_shuffle(tf.range(number), both)[:size]
+
+        drawn = {number: rows(number) for number in set(number_of.values())}
+        places = itertools.count()
+
+        def chosen(leaf: tf.Tensor) -> tf.Tensor:
+            number = number_of.get(next(places))
+            return leaf if number is None else tf.gather(leaf, drawn[number])
+
+        return micro_batches.map_tensors(chosen, data), size == most_rows
 
     def examine(self, position: tf.Tensor, data: tuple) -> None:
         """Finds out how residuals are differentiated, and whether they make up the loss.
@@ -65,59 +131,62 @@ class Residuals:
         Raises:
             ValueError: If the loss is not their sum of squares, or they are too many.
         """
-        terms = self._objective.residuals(self._objective.unflatten(position), data)
-        self._check(position, data, terms)
+        values = self._objective.residuals(self._objective.unflatten(position), data)
+        self._check_loss(position, data, values)
         form = _form(data)
         # What failed once is not tried again.
-        known = self._ways.get(form) or [""] * len(terms)
-        self._ways[form] = [
-            self._way(place, position, data, term, known[place] or "rows")
-            for place, term in enumerate(terms)
-        ]
+        layout = self._layouts.get(form)
+        known = layout.terms if layout else [Term("rows")] * len(values)
+        terms = tuple(
+            self._examined(place, position, data, value, known[place].way)
+            for place, value in enumerate(values)
+        )
+        self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
 
-    def _way(
-        self, place: int, position: tf.Tensor, data: tuple, term: tf.Tensor, first: str
-    ) -> str:
+    def _examined(
+        self, place: int, position: tf.Tensor, data: tuple, value: tf.Tensor, first: str
+    ) -> Term:
         """Returns the fastest way to differentiate a term, from a first one on."""
         weights = self._objective.unflatten(position)
         function = functools.partial(self._term, place, weights)
+        number = value.shape[0]
+        leaves = _leaves_of(data, number)
         for way in list(MAPS)[list(JACOBIANS).index(first) :]:
-            try:
-                if not _is_close(_by_rows(MAPS[way], function, data, term), term):
-                    break
-                self._jacobian(way, place).get_concrete_function(position, data)
-                return way
-            # The user's code, or an operation that TensorFlow cannot vectorize, may raise anything.
-            except Exception:
-                continue
-        return "entries"
+            for num_rows in (number, 0):
+                term = Term(way, leaves, num_rows)
+                try:
+                    if not _is_close(
+                        _by_rows(MAPS[way], function, data, leaves, value.dtype), value
+                    ):
+                        return Term("entries")
+                    self._jacobian(place, term).get_concrete_function(
+                        position, _of_any_number(data, term)
+                    )
+                    return term
+                # The user's code, or an operation that TensorFlow cannot vectorize, may raise
+                # anything.
+                except Exception:
+                    continue
+        return Term("entries")
 
-    def _jacobian(self, way: str, place: int) -> Any:
+    def _jacobian(self, place: int, term: Term) -> Any:
         """Returns the Jacobian of a term as a traced function of position and data."""
 
         def jacobian(position: tf.Tensor, data: tuple) -> tf.Tensor:
             weights = self._objective.unflatten(position)
             function = functools.partial(self._term, place, weights)
-            return JACOBIANS[way](function, data, self._objective.sources(weights))
+            sources = self._objective.sources(weights)
+            return JACOBIANS[term.way](function, data, sources, term.leaves)
 
-        return self._jacobians.setdefault((way, place), traced(jacobian))
+        return self._jacobians.setdefault((place, term), traced(jacobian))
 
     def _term(self, place: int, weights: list[tf.Tensor], data: tuple) -> tf.Tensor:
         return self._objective.residuals(weights, data)[place]
 
-    def _check(self, position: tf.Tensor, data: tuple, terms: list[tf.Tensor]) -> None:
-        count, size = sum(math.prod(term.shape) for term in terms), len(position)
-        num_bytes = count * size * position.dtype.size
-        if min(count, size) > MOST_ROWS or num_bytes > MOST_BYTES:
-            raise ValueError(
-                f'method="gauss_newton" needs a Jacobian of {count} residuals by {size} weights, '
-                f"{num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, size)} rows. It has at "
-                f"most {MOST_BYTES / 2**30:.0f} GiB and {MOST_ROWS} rows: use fewer rows or weights, "
-                'or method="lbfgs".'
-            )
+    def _check_loss(self, position: tf.Tensor, data: tuple, values: list) -> None:
         loss, again = (float(self._objective.value(position, data)) for _ in range(2))
         squares = float(tf.reduce_sum(self.values(position, data) ** 2))
-        tolerance = max(map(_rounding, [position, *terms]))
+        tolerance = max(map(_rounding, [position, *values]))
         if not math.isfinite(loss) or math.isclose(loss, squares, rel_tol=tolerance):
             return
         if not math.isclose(loss, again, rel_tol=tolerance):
@@ -133,9 +202,35 @@ class Residuals:
         )
 
 
+def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
+    """Returns the largest number of rows of a sample, 0 if there are no samples.
+
+    Raises:
+        ValueError: If all rows have to be used, and are too many.
+    """
+    count, num_weights = sum(math.prod(value.shape) for value in values), len(position)
+    num_bytes = num_weights * position.dtype.size
+    limit = MOST_BYTES // num_bytes
+    if num_weights > MOST_ROWS:
+        limit = min(limit, MOST_ROWS)
+    is_sampled = all(term.num_rows for term in terms)
+    number = max(term.num_rows for term in terms)
+    if count <= limit:
+        return number if is_sampled else 0
+    entries = sum(math.prod(value.shape[1:]) for value in values)
+    if is_sampled and limit >= entries:
+        return min(limit // entries, number)
+    raise ValueError(
+        f'method="gauss_newton" needs a Jacobian of {count} residuals by {num_weights} weights, '
+        f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. It "
+        f"has at most {MOST_BYTES / 2**30:.0f} GiB and {MOST_ROWS} rows: use fewer rows or weights, "
+        'or method="lbfgs".'
+    )
+
+
 def _scaled(term: tf.Tensor) -> tf.Tensor:
     """Returns residuals whose sum of squares is the mean square."""
-    return term / math.sqrt(math.prod(term.shape))
+    return term / tf.sqrt(tf.cast(tf.size(term), term.dtype))
 
 
 def _form(data: tuple) -> str:
@@ -143,37 +238,51 @@ def _form(data: tuple) -> str:
     return str(micro_batches.map_tensors(lambda leaf: tuple(leaf.shape), data))
 
 
-def _sliced(data: tuple, num_rows: int) -> tuple[list, Any]:
-    """Returns the tensors of a number of rows, and a function that puts others in their place."""
-    leaves: list[tf.Tensor] = []
+def _leaves_of(data: tuple, num_rows: int) -> tuple[int, ...]:
+    """Returns the places of the tensors that have a number of rows."""
+    return tuple(i for i, t in enumerate(_tensors(data)) if t.shape[:1] == [num_rows])
 
-    def collect(leaf: tf.Tensor) -> None:
-        if leaf.shape.rank and leaf.shape[0] == num_rows:
-            leaves.append(leaf)
 
-    micro_batches.map_tensors(collect, data)
+def _tensors(data: tuple) -> list[tf.Tensor]:
+    tensors: list[tf.Tensor] = []
+    micro_batches.map_tensors(tensors.append, data)
+    return tensors
 
-    def with_row(rows: list) -> tuple:
-        left = iter(rows)
 
-        def place(leaf: tf.Tensor) -> tf.Tensor:
-            is_sliced = leaf.shape.rank and leaf.shape[0] == num_rows
-            return next(left)[None] if is_sliced else leaf
+def _with(data: tuple, values: dict[int, Any]) -> tuple:
+    """Returns data with other tensors in some places."""
+    places = itertools.count()
+    return micro_batches.map_tensors(lambda leaf: values.get(next(places), leaf), data)
 
-        return micro_batches.map_tensors(place, data)
 
-    return leaves, with_row
+def _rows_of(data: tuple, leaves: Sequence[int]) -> tuple[list, Callable]:
+    """Returns the tensors in some places, and a function that puts a row of each there."""
+    tensors = _tensors(data)
+
+    def with_row(row: list) -> tuple:
+        return _with(data, {leaf: each[None] for leaf, each in zip(leaves, row)})
+
+    return [tensors[leaf] for leaf in leaves], with_row
+
+
+def _of_any_number(data: tuple, term: Term) -> tuple:
+    """Returns data of any number of rows, if the term may have other numbers of them."""
+    places = itertools.count()
+
+    def spec(leaf: tf.Tensor) -> tf.TensorSpec:
+        is_open = next(places) in term.leaves and term.num_rows
+        return tf.TensorSpec((None, *leaf.shape[1:]) if is_open else leaf.shape, leaf.dtype)
+
+    return micro_batches.map_tensors(spec, data)
 
 
 def _by_rows(
-    over_rows: Callable, function: Callable, data: tuple, whole: tf.Tensor
+    over_rows: Callable, function: Callable, data: tuple, leaves: Sequence[int], dtype: Any
 ) -> tf.Tensor:
     """Returns residuals of each row computed alone."""
-    leaves, with_row = _sliced(data, whole.shape[0])
+    rows, with_row = _rows_of(data, leaves)
     # In a graph, since TensorFlow counts what it vectorizes outside of one.
-    return traced(
-        lambda: over_rows(lambda row: function(with_row(row))[0], leaves, whole.dtype)
-    )()
+    return traced(lambda: over_rows(lambda row: function(with_row(row))[0], rows, dtype))()
 
 
 def _is_close(rows: tf.Tensor, whole: tf.Tensor) -> bool:
@@ -191,11 +300,10 @@ def _rounding(values: tf.Tensor) -> float:
 
 
 def _of_rows(
-    over_rows: Callable, function: Callable, data: tuple, sources: list
+    over_rows: Callable, function: Callable, data: tuple, sources: list, leaves: tuple
 ) -> tf.Tensor:
     """Returns the Jacobian of residuals that belong to a row each."""
-    whole = function(data)
-    leaves, with_row = _sliced(data, whole.shape[0])
+    rows, with_row = _rows_of(data, leaves)
 
     def of_row(row: list) -> tf.Tensor:
         with tf.GradientTape(persistent=True) as tape:
@@ -203,13 +311,14 @@ def _of_rows(
             entries = tf.unstack(tf.reshape(function(with_row(row)), (-1,)))
         return tf.stack([_flat(tape, entry, sources) for entry in entries])
 
-    jacobian = over_rows(of_row, leaves, sources[0].dtype)
+    jacobian = over_rows(of_row, rows, sources[0].dtype)
     flat = tf.reshape(jacobian, (-1, jacobian.shape[-1]))
-    return flat / math.sqrt(math.prod(whole.shape))
+    return flat / tf.sqrt(tf.cast(tf.shape(flat)[0], flat.dtype))
 
 
-def _of_entries(function: Any, data: tuple, sources: list) -> tf.Tensor:
+def _of_entries(function: Any, data: tuple, sources: list, leaves: tuple) -> tf.Tensor:
     """Returns the Jacobian of any residuals, entry by entry."""
+    del leaves
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(sources)
         residuals = tf.reshape(_scaled(function(data)), (-1,))

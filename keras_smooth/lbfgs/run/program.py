@@ -154,23 +154,35 @@ class Program:
     def _least_squares(self, residuals: Residuals, jit_compile: bool) -> Minimizer:
         # XLA takes ten times as long as TensorFlow to decompose a matrix: it compiles evaluations,
         # and the loop around them is a graph.
-        def scaled(function: Callable, power: float) -> Callable:
+        def compiled(function: Callable) -> Any:
             if jit_compile:
                 function = refusing_lists_that_grow(function)
-            compiled = traced(function, jit_compile=jit_compile)
+            return traced(function, jit_compile=jit_compile)
 
-            def over_all_rows(position: tf.Tensor, data: ScaledData) -> Any:
-                unit = data.scale**power
-                computed = compiled(position, data.rows.rest)
-                return tf.nest.map_structure(lambda value: value / unit, computed)
-
-            return over_all_rows
+        value_and_gradient = compiled(self.objective.value_and_gradient)
+        values, linearized = compiled(residuals.values), compiled(residuals.linearized)
 
         # The squares of residuals are in units of the scale.
+        def scaled(computed: Any, data: ScaledData, power: float) -> Any:
+            unit = data.scale**power
+            return tf.nest.map_structure(lambda value: value / unit, computed)
+
         functions = LeastSquares(
-            scaled(self.objective.value_and_gradient, 1.0),
-            scaled(residuals.values, 0.5),
-            scaled(residuals.linearized, 0.5),
+            value_and_gradient=lambda position, data: scaled(
+                value_and_gradient(position, data.rows.rest), data, 1.0
+            ),
+            value=lambda position, data: scaled(
+                tf.reduce_sum(values(position, data.rows.rest) ** 2), data, 1.0
+            ),
+            draw=lambda size, seed, data: residuals.draw(data.rows.rest, size, seed),
+            residuals=lambda position, rows, data: scaled(
+                values(position, rows), data, 0.5
+            ),
+            linearized=lambda position, rows, data: scaled(
+                linearized(position, rows, residuals.layout(data.rows.rest).terms),
+                data,
+                0.5,
+            ),
         )
         return Minimizer(functions, self._key.method, self._key.num_correction_pairs, False)
 
