@@ -1,13 +1,12 @@
 """The table of minimizers: a new one is a file and a row here.
 
-A minimizer is a module, or an object, with four constants and these functions,
+A minimizer is a module, or an object, with three constants and these functions,
 
     TITLE, its name in figures
-    TAKES_PAIRS, whether `num_correction_pairs` has a meaning
     NEEDS_RESIDUALS, whether `function` is a `LeastSquares` and not one function
     PACKAGES, on whose versions its numbers depend beside TensorFlow's
-    default_num_pairs(num_rows, num_weights, itemsize) -> int, if it takes pairs
-    begin(function, position, num_correction_pairs) -> state
+    default_num_pairs(num_rows, num_weights, itemsize) -> int, or None where pairs have no meaning
+    begin(function, position, num_pairs) -> state
     advance(function, state, num_iterations, tolerance) -> state
     move(state, begun) -> state on other data, with what may be kept of the memory; `begun` is
         the state there with empty memory
@@ -22,23 +21,42 @@ from typing import Any
 import numpy as np
 
 from keras_smooth.checks import choice
-from keras_smooth.lbfgs.minimizers import (
-    gauss_newton,
-    limited_memory,
-    tfp,
-    tfp_bfgs,
-    tfp_lbfgs,
-    updates,
-)
-from keras_smooth.lbfgs.minimizers.dense_memory import DenseMemory
+from keras_smooth.lbfgs.minimizers import dense_inverse_hessian, gauss_newton, tfp, updates
+from keras_smooth.lbfgs.minimizers.quasi_newton import QuasiNewton
+
+# A pair costs about as much as three rows of data. Self-scaled, the memory gains until some
+# hundred pairs: benchmarks/lbfgs.md.
+ROWS_FOR_A_PAIR = 3
+FEWEST_PAIRS, MOST_PAIRS = 50, 300
+# More memory needs fewer iterations at any cost of an evaluation: where it is small, it is used.
+SMALL_BYTES, MOST_BYTES = 2**23, 2**28
+# What an iteration does with a matrix costs as the square of the weights, an evaluation as weights
+# times rows: with four weights a row, of a plain network, six times as much. It gains more than
+# that on the article's net, and was not measured for larger matrices: benchmarks/lbfgs.md.
+MOST_WEIGHTS_A_ROW = 4
+MOST_BYTES_OF_A_MATRIX = 2**26
+
+
+def _num_pairs(num_rows: int, num_weights: int, itemsize: int) -> int:
+    """Returns how many pairs gain more than they cost beside an evaluation."""
+    matrix = dense_inverse_hessian.num_bytes(num_weights, itemsize)
+    is_worth_it = num_weights <= MOST_WEIGHTS_A_ROW * num_rows
+    # In float32 rounding adds up in a matrix, and line searches die of it.
+    if itemsize == 8 and matrix <= (MOST_BYTES_OF_A_MATRIX if is_worth_it else SMALL_BYTES):
+        return num_weights
+    bytes_of_a_pair = 2 * num_weights * itemsize
+    worth_it = min(max(num_rows // ROWS_FOR_A_PAIR, FEWEST_PAIRS), MOST_PAIRS)
+    wanted = max(worth_it, SMALL_BYTES // bytes_of_a_pair)
+    return max(min(wanted, num_weights - 1, MOST_BYTES // bytes_of_a_pair), 3)
+
 
 MINIMIZERS: dict[str, Any] = {
-    "lbfgs": limited_memory,
-    "broyden": DenseMemory("Broyden", updates.broyden),
-    "bfgs": DenseMemory("BFGS", updates.bfgs),
+    "lbfgs": QuasiNewton("L-BFGS", updates.broyden, _num_pairs),
+    "broyden": QuasiNewton("Broyden", updates.broyden),
+    "bfgs": QuasiNewton("BFGS", updates.bfgs),
     "gauss_newton": gauss_newton,
-    "tfp_lbfgs": tfp_lbfgs,
-    "tfp_bfgs": tfp_bfgs,
+    "tfp_lbfgs": tfp.Lbfgs(),
+    "tfp_bfgs": tfp.Bfgs(),
 }
 
 
@@ -66,9 +84,7 @@ def num_pairs_of(
 
     A method without pairs has the same memory whatever is given.
     """
-    minimizer = MINIMIZERS[method]
-    if not minimizer.TAKES_PAIRS:
+    default = MINIMIZERS[method].default_num_pairs
+    if default is None:
         return 1
-    if given is not None:
-        return given
-    return minimizer.default_num_pairs(num_rows, num_weights, np.dtype(dtype).itemsize)
+    return given or default(num_rows, num_weights, np.dtype(dtype).itemsize)
