@@ -109,7 +109,7 @@ DATA = {
     ),
     "weights below 0": (
         (X, Y, changed(np.ones(20), 9, -0.5)), ValueError,
-        r"sample_weight\[\(9,\)\] is -0.5: a loss with a negative weight has no minimum",
+        r"a loss with a negative weight has no minimum, but sample_weight\[\(9,\)\] is -0.5",
     ),
     "weights below 0 in a dataset": (
         (dataset(X, Y, changed(np.ones(20), 9, -0.5)).batch(7),), ValueError,

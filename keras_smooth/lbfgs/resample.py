@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_smooth.checks import finite_number, function, real_array, shown, whole_number
 from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_points, takes_strings
+from keras_smooth.lbfgs.data.micro_batches import form
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 
 
@@ -122,7 +123,7 @@ class Resample:
         generator = np.random.default_rng([self.seed, nit])
         how = ReadOptions(dtype, strings=takes_strings(model))
         x = read_points(self.draw(model, points.parts[0], generator), how)
-        found, expected = _form(x), _form(points)
+        found, expected = form(x.parts[0]), form(points.parts[0])
         if found != expected:
             raise ValueError(
                 f"`draw` of `resample` returned {found}, but x is {expected}. The compiled "
@@ -235,10 +236,3 @@ def _rows(name: str, values: Any) -> np.ndarray:
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite, but has inf or NaN in it.")
     return array
-
-
-def _form(points: TrainingData) -> Any:
-    """Returns the shapes and dtypes in their nest."""
-    return keras.tree.map_structure(
-        lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape)}", points.parts[0]
-    )

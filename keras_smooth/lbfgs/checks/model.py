@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.lbfgs.data.array_checks import first_non_finite
+from keras_smooth.lbfgs.data.array_checks import check_finite
 from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
 from keras_smooth.lbfgs.objective.exact_losses import is_compiled
 from keras_smooth.lbfgs.objective.float64_copy import compute_dtypes
@@ -60,11 +60,7 @@ def check_fittable(request: Request) -> None:
     if terms is not None:
         _check_variables(terms.variables, model, request.compute_dtype)
     for variable in (*model.variables, *(terms.variables if terms else ())):
-        if non_finite := first_non_finite(np.asarray(variable)):
-            place, value = non_finite
-            raise ValueError(
-                f"The weights must be finite, but {name_of(variable)}[{place}] is {value}."
-            )
+        check_finite("The weights must be finite", name_of(variable), np.asarray(variable))
 
 
 def _check_loss(model: keras.Model) -> None:

@@ -126,15 +126,21 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
 
 
 @advice
-def warn_of_terms(model: keras.layers.Layer, objective: Objective, x: Any) -> str | None:
+def warn_of_terms(
+    model: keras.layers.Layer,
+    objective: Objective,
+    weights: dict[str, float],
+    points: tuple,
+) -> str | None:
     """Warns, once a model, of a term that is no number or far larger than all others.
 
     Args:
         model: The user's.
         objective: What is minimized, at the start.
-        x: Its points.
+        weights: Factors of its terms, 1 if not given.
+        points: Its points.
     """
-    terms = objective.weighted_terms((x, None, None))
+    terms = {n: weights.get(n, 1.0) * v for n, v in objective.terms(points).items()}
     sizes = {name: abs(term) for name, term in terms.items()}
     if undefined := [name for name in terms if not np.isfinite(terms[name])]:
         return f"At the start these terms of the objective are inf or NaN: {', '.join(undefined)}."

@@ -12,41 +12,41 @@ from keras_smooth.checks import shown
 _NO_NUMBERS = "SUMm"
 
 
-def first_non_finite(array: np.ndarray, first_row: int = 0) -> tuple[tuple, Any] | None:
-    """Returns the first index of an inf or NaN and the value there, or None.
+def check_finite(must: str, name: str, array: np.ndarray, first_row: int = 0) -> None:
+    """Raises an error with the first inf or NaN of an array.
 
     Args:
+        must: Begins the message.
+        name: Of the array.
         array: The array.
         first_row: Number of its first row, where it is one of several batches.
     """
-    if not np.issubdtype(array.dtype, np.floating) or np.all(np.isfinite(array)):
-        return None
-    return _first(~np.isfinite(array), array, first_row)
+    is_float = np.issubdtype(array.dtype, np.floating)
+    _check_entries(must, name, array, np.isfinite(array) if is_float else True, first_row)
 
 
-def _first(mask: np.ndarray, array: np.ndarray, first_row: int) -> tuple[tuple, Any]:
-    place = np.argwhere(mask)[0]
+def _check_entries(
+    must: str, name: str, array: np.ndarray, good: Any, first_row: int
+) -> None:
+    if np.all(good):
+        return
+    place = np.argwhere(~good)[0]
     shifted = tuple(int(i) + first_row * (axis == 0) for axis, i in enumerate(place))
-    return shifted, array[tuple(place)]
+    raise ValueError(f"{must}, but {name}[{shifted}] is {array[tuple(place)]}.")
 
 
-def check_not_negative(array: Any, first_row: int = 0) -> None:
-    """Raises an error if a weight of a row is negative.
+def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False) -> None:
+    """Raises an error if an array is not dense, real, finite, or has no entries.
 
-    `check_array` raises the errors of arrays without numbers and of single numbers.
+    Args:
+        name: What it is called; weights of rows must not be negative.
+        array: The array, or None.
+        first_row: Number of its first row, where it is one of several batches.
+        strings: Whether it may be of strings.
     """
-    array = np.asarray(array)
-    if array.ndim and array.dtype.kind in "iuf" and np.any(array < 0):
-        place, value = _first(array < 0, array, first_row)
-        raise ValueError(
-            f"`sample_weight` must be 0 or more, but sample_weight[{place}] is {value}: "
-            "a loss with a negative weight has no minimum."
-        )
-
-
-def check_array(name: str, array: Any, first_row: int = 0) -> None:
-    """Raises an error if an array is not dense, real, finite, or has no entries."""
-    if array is None:
+    dtype = getattr(array, "dtype", None)
+    is_string = dtype == tf.string or getattr(dtype, "kind", None) in ("S", "U")
+    if array is None or (strings and is_string):
         return
     if keras.backend.is_keras_tensor(array):
         raise TypeError(f"{name} must be arrays of numbers, received {shown(array)}.")
@@ -70,6 +70,9 @@ def check_array(name: str, array: Any, first_row: int = 0) -> None:
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}.")
-    if non_finite := first_non_finite(array, first_row):
-        place, value = non_finite
-        raise ValueError(f"{name} must be finite, but {name}[{place}] is {value}.")
+    check_finite(f"{name} must be finite", name, array, first_row)
+    if name == "sample_weight":
+        must = (
+            f"{name} must be 0 or more, since a loss with a negative weight has no minimum"
+        )
+        _check_entries(must, name, array, array >= 0, first_row)

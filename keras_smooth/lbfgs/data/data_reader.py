@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.lbfgs.data.array_checks import check_array, check_not_negative
+from keras_smooth.lbfgs.data.array_checks import check_array
 from keras_smooth.lbfgs.data.class_weights import weighted
 from keras_smooth.lbfgs.data.micro_batches import map_tensors
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
@@ -35,20 +35,11 @@ class ReadOptions:
     class_weight: Mapping[int, float] | None = None
     strings: bool = False
 
-    def check(self, name: str, array: Any, first_row: int = 0) -> None:
-        """Raises an error if an array cannot be read."""
-        dtype = getattr(array, "dtype", None)
-        is_string = dtype == tf.string or getattr(dtype, "kind", None) in ("S", "U")
-        if not (self.strings and is_string and name not in _NAMES[1:]):
-            check_array(name, array, first_row)
-        if name == "sample_weight" and array is not None:
-            check_not_negative(array, first_row)
-
     def check_rows(self, parts: tuple, first_row: int = 0) -> int:
         """Checks `(x, y, sample_weight)` and returns the number of rows."""
         for name, part in zip(_NAMES, parts):
             for array in keras.tree.flatten(part):
-                self.check(name, array, first_row)
+                check_array(name, array, first_row, self.strings and name == "x")
         return _num_rows(parts)
 
     def tensors(self, parts: tuple) -> tuple:
@@ -84,32 +75,26 @@ def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> Train
     """
     if x is None:
         raise ValueError("x is None. Pass the inputs.")
-    if not _is_dataset(x):
-        return _in_memory((x, y, sample_weight), options)
-    if y is not None or sample_weight is not None:
+    is_dataset = _is_dataset(x)
+    if is_dataset and (y is not None or sample_weight is not None):
         raise TypeError(
             f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
             "A dataset yields tuples (x, y) or (x, y, sample_weight)."
         )
-    _check_dataset(x)
-    if options.batch_size is None:
-        return _in_memory(_joined(x), options)
-    dataset = _as_dataset(x).map(
-        lambda *batch: options.tensors(keras.utils.unpack_x_y_sample_weight(batch))
-    )
-    dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
-    num_rows = num_batches = 0
-    has_weight = False
-    for batch in dataset:
-        num_rows += options.check_rows(batch, num_rows)
-        num_batches += 1
-        has_weight = has_weight or _has_weight(batch)
-    if num_rows == 0:
-        raise ValueError("The dataset is empty.")
-    _check_has_weight(has_weight)
-    # Keras warns if a dataset ends without a known cardinality.
-    known = tf.data.experimental.assert_cardinality(num_batches)
-    return TrainingData(dataset.apply(known), num_rows)
+    if is_dataset:
+        _check_dataset(x)
+    if is_dataset and options.batch_size is not None:
+        data = _stream(x, options)
+    else:
+        parts = _joined(x) if is_dataset else (x, y, sample_weight)
+        num_rows = options.check_rows(parts)
+        data = TrainingData(options.tensors(parts), num_rows)
+    if not any(map(_has_weight, data.batches())):
+        raise ValueError(
+            "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that "
+            "there is nothing to fit. Give some rows a weight above 0."
+        )
+    return data
 
 
 def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoints:
@@ -137,7 +122,7 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
                 f"With `objective`, {name} must be arrays in dicts, lists or tuples, "
                 f"received {shown(leaf)} in it. Pass numpy.array(...)."
             )
-        options.check(name, leaf)
+        check_array(name, leaf, strings=options.strings)
     return ObjectivePoints(cast_to(options.dtype, map_tensors(tf.convert_to_tensor, x)))
 
 
@@ -166,13 +151,6 @@ def read_validation(data: Any, options: ReadOptions) -> TrainingData | None:
 
 def _is_dataset(x: Any) -> bool:
     return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset))
-
-
-def _in_memory(parts: tuple, options: ReadOptions) -> TrainingData:
-    num_rows = options.check_rows(parts)
-    tensors = options.tensors(parts)
-    _check_has_weight(_has_weight(tensors))
-    return TrainingData(tensors, num_rows)
 
 
 def _check_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
@@ -214,10 +192,26 @@ def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
     )
 
 
-def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
-    if isinstance(x, tf.data.Dataset):
-        return x
+def _stream(
+    x: tf.data.Dataset | keras.utils.PyDataset, options: ReadOptions
+) -> TrainingData:
+    """Returns checked data that is read again in every pass."""
+    dataset = (x if isinstance(x, tf.data.Dataset) else _as_dataset(x)).map(
+        lambda *batch: options.tensors(keras.utils.unpack_x_y_sample_weight(batch))
+    )
+    dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
+    num_rows = num_batches = 0
+    for batch in dataset:
+        num_rows += options.check_rows(batch, num_rows)
+        num_batches += 1
+    if num_rows == 0:
+        raise ValueError("The dataset is empty.")
+    # Keras warns if a dataset ends without a known cardinality.
+    known = tf.data.experimental.assert_cardinality(num_batches)
+    return TrainingData(dataset.apply(known), num_rows)
 
+
+def _as_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
     def batch(i: int) -> Any:
         parts = keras.utils.unpack_x_y_sample_weight(x[i])
         # TensorFlow uses the memory of arrays that a generator yields for its own, and
@@ -238,14 +232,6 @@ def _has_weight(parts: tuple) -> bool:
     """Returns whether a row has a weight that is not 0."""
     weights = [w for w in keras.tree.flatten(parts[2:]) if w is not None]
     return not weights or any(np.any(np.asarray(weight)) for weight in weights)
-
-
-def _check_has_weight(has_weight: bool) -> None:
-    if not has_weight:
-        raise ValueError(
-            "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that "
-            "there is nothing to fit. Give some rows a weight above 0."
-        )
 
 
 def _num_rows(parts: tuple) -> int:

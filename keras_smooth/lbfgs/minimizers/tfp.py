@@ -20,11 +20,8 @@ class Lbfgs:
     TITLE = "L-BFGS of TFP"
     NEEDS_RESIDUALS = False
     PACKAGES = ("tensorflow-probability",)
-
-    def default_num_pairs(self, num_rows: int, num_weights: int, itemsize: int) -> int:
-        """Returns 50: its two loops over the pairs are not parallel."""
-        del num_rows, num_weights, itemsize
-        return 50
+    # Its two loops over the pairs are not parallel.
+    default_num_pairs: Callable | None = staticmethod(lambda *_: 50)
 
     def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> Any:
         """Returns the state at a position with empty memory."""

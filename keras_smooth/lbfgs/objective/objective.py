@@ -159,11 +159,6 @@ class Objective:
         terms = self._traced_terms(self.position, data)
         return {name: float(term) for name, term in terms.items() if name}
 
-    def weighted_terms(self, data: tuple) -> dict[str, float]:
-        """Returns the terms times their weights in the sum."""
-        weights = self._loss.weights
-        return {n: weights.get(n, 1.0) * term for n, term in self.terms(data).items()}
-
     def _named_terms(self, position: tf.Tensor, data: tuple) -> dict[str, tf.Tensor]:
         with self._scope(self.unflatten(position)):
             return self._loss.named(self._model(), data)

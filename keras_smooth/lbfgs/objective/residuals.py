@@ -51,7 +51,7 @@ class Residuals:
         """Returns `values` and their Jacobian, of shapes `(m,)` and `(m, n)`."""
         blocks = [
             self._jacobian(way, place)(position, data)
-            for place, way in enumerate(self._ways[_form(data)])
+            for place, way in enumerate(self._ways[str(micro_batches.form(data))])
         ]
         return self.values(position, data), tf.concat(blocks, axis=0)
 
@@ -67,7 +67,7 @@ class Residuals:
         """
         terms = self._objective.residuals(self._objective.unflatten(position), data)
         self._check(position, data, terms)
-        form = _form(data)
+        form = str(micro_batches.form(data))
         # What failed once is not tried again.
         known = self._ways.get(form) or [""] * len(terms)
         self._ways[form] = [
@@ -136,11 +136,6 @@ class Residuals:
 def _scaled(term: tf.Tensor) -> tf.Tensor:
     """Returns residuals whose sum of squares is the mean square."""
     return term / math.sqrt(math.prod(term.shape))
-
-
-def _form(data: tuple) -> str:
-    """Returns what tells the shapes of data apart."""
-    return str(micro_batches.map_tensors(lambda leaf: tuple(leaf.shape), data))
 
 
 def _sliced(data: tuple, num_rows: int) -> tuple[list, Any]:

@@ -38,7 +38,7 @@ def shard(
     dtype, size = objective.dtype, data.num_rows
     batch_size = batch_size or size
     at_once = data.in_memory and not replicas and batch_size >= size
-    total = size if at_once or _is_average(objective, data.sample(_SAMPLE)) else None
+    total = size if at_once or _is_average_over_rows(data, objective) else None
     if not data.in_memory:
         stream = micro_batches.Stream(data.parts, tf.constant(total or 0, dtype))
         if not replicas:
@@ -74,12 +74,8 @@ def _points(data: ObjectivePoints, objective: Objective, replicas: Replicas | No
             f"{count} replicas share the points of an objective evenly, but x has "
             f"{', '.join(map(str, sizes))} rows: pass multiples of {count}."
         )
-    position = moved(objective.position)
     pieces = [micro_batches.piece(data.parts, i, count) for i in range(count)]
-    whole, *values = (
-        objective.value(position, points).numpy() for points in (data.parts, *pieces)
-    )
-    share = _share(whole, values)
+    share = 1.0 / count if _is_average(objective, data.parts, pieces, count * [1]) else 1.0
 
     def rows(place: int) -> micro_batches.Rows:
         piece = micro_batches.map_tensors(tf.identity, pieces[place])
@@ -89,22 +85,8 @@ def _points(data: ObjectivePoints, objective: Objective, replicas: Replicas | No
     return replicas.each(rows, replicas.places)
 
 
-def _share(whole: np.floating, values: list[np.floating]) -> float:
-    """Returns what the values of equal shares are multiplied by to add up to the whole."""
-    scale = max(abs(value) for value in (whole, *values))
-    for share in (1.0 / len(values), 1.0):
-        if abs(share * sum(values) - whole) <= np.sqrt(np.finfo(whole.dtype).eps) * scale:
-            return share
-    raise ValueError(
-        f"The objective is neither an average nor a sum over rows: of all it is {whole:.6g}, "
-        f"of {len(values)} equal shares of the rows "
-        f"{', '.join(f'{value:.6g}' for value in values)}. Several devices cannot share it: "
-        "build the model outside of strategy.scope(), or take means over the rows."
-    )
-
-
-def _is_average(objective: Objective, sample: Any) -> bool:
-    position = moved(objective.position)
+def _is_average_over_rows(data: TrainingData, objective: Objective) -> bool:
+    """Returns whether a few rows say so; that it is, if there is one row, which is never cut."""
 
     def spread(sample_weight: tf.Tensor) -> tf.Tensor:
         # Weights that differ from row to row: those of the first rows may be all alike.
@@ -112,9 +94,38 @@ def _is_average(objective: Objective, sample: Any) -> bool:
         column = tf.reshape(tf.linspace(1.0, 2.0, size), (size, *[1] * len(others)))
         return tf.cast(tf.broadcast_to(column, sample_weight.shape), sample_weight.dtype)
 
-    x, y, sample_weight = sample
+    x, y, sample_weight = data.sample(_SAMPLE)
     sample = (x, y, micro_batches.map_tensors(spread, sample_weight))
-    return micro_batches.is_average(lambda rows: objective.value(position, rows), sample)
+    size = micro_batches.num_rows(sample)
+    # Parts of unequal size tell the average of all rows from the average of averages.
+    cut = max(1, (2 * size) // 3)
+    parts = [micro_batches.take(sample, *ends) for ends in ((0, cut), (cut, size))]
+    return size < 2 or _is_average(objective, sample, parts, [cut, size - cut])
+
+
+def _is_average(objective: Objective, whole: Any, parts: list, sizes: list[int]) -> bool:
+    """Returns whether an objective is the average of that of parts, or else their sum.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    position = moved(objective.position)
+    loss, *losses = (objective.value(position, rows).numpy() for rows in (whole, *parts))
+    scale = np.abs([loss, *losses]).max()
+    tolerance = np.sqrt(np.finfo(loss.dtype).eps) * scale
+    # The run reports a loss that is not finite.
+    if not np.isfinite(scale) or abs(np.average(losses, weights=sizes) - loss) <= tolerance:
+        return True
+    if abs(sum(losses) - loss) <= tolerance:
+        return False
+    raise ValueError(
+        f"The loss is neither an average nor a sum over rows: of all at once it is {loss:.6g}, of "
+        f"parts in the ratio of {':'.join(map(str, sizes))} "
+        f"{' and '.join(f'{value:.6g}' for value in losses)}. In batches, or on several devices, "
+        "it would be another loss. BatchNormalization in training mode, Dropout, masks and a sum "
+        "beside a regularizer do this: leave out `batch_size`, build the model outside of "
+        "strategy.scope(), freeze such layers, or take means over the rows."
+    )
 
 
 def moved(start: tf.Tensor) -> tf.Tensor:

@@ -13,14 +13,13 @@ from keras_smooth.lbfgs.checks.scales import (
 from keras_smooth.lbfgs.checks.shapes import check_targets, outputs_of
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
-from keras_smooth.lbfgs.objective.exact_losses import compilation
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
 from keras_smooth.lbfgs.objective.moving_averages import recalibrate
 from keras_smooth.lbfgs.objective.replicas import replicas_of
 from keras_smooth.lbfgs.objective.sharding import moved, shard
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
-from keras_smooth.lbfgs.run.program import key_of, program_of
+from keras_smooth.lbfgs.run.program import program_of
 from keras_smooth.models.identity import digest
 from keras_smooth.presentation.warn import warn_once
 
@@ -37,7 +36,7 @@ class FitProblem:
         validation: Other data, or None.
 
     Attributes:
-        key: The key of its program.
+        program: Its objective and minimizer, compiled.
         model: The user's model.
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
@@ -59,8 +58,7 @@ class FitProblem:
         if request.dtype:
             # The points of an objective need not be inputs of the model.
             self.worker = in_float64(model, sample[0] if terms is None else None)
-        self.key = key_of(request, data)
-        program = program_of(self.worker, compilation(model), terms, self.key, data.parts)
+        self.program = program = program_of(request, self.worker, data)
         self.objective, self.minimizer = program.objective, program.minimizer
         if self.objective.dtype != "float64":
             warn_once(
@@ -83,7 +81,7 @@ class FitProblem:
             warn_of_inputs(model, self.worker, sample[0])
             warn_of_targets(model, outputs, sample[1])
         else:
-            warn_of_terms(model, self.objective, data.parts[0])
+            warn_of_terms(model, self.objective, terms.weights, data.parts)
         self.moving = [v for v, _ in self.objective.after_training(sample)]
         # Seeds, which are integers, change as well.
         moving = [*self.moving, *(variable.value for variable in self.moving)]

@@ -48,10 +48,13 @@ class Resumable:
         self._moves = request.resample is not None
         replicas = problem.replicas
         self._is_chief = not replicas or replicas.is_chief
-        self._moving, frozen = _moving_and_frozen(problem)
-        identity = {**_identity(problem), "frozen weights": digest(frozen)}
-        if request.resample:
-            identity["resample"] = request.resample.identity
+        others = problem.worker.non_trainable_variables
+        # Training changes these.
+        self._moving = [
+            v for v in others if is_among(v, problem.moving) or "float" not in v.dtype
+        ]
+        frozen = digest(v for v in others if not is_among(v, self._moving))
+        identity = _identity(request, problem, frozen)
         self._checkpoint = Checkpoint(directory, identity, self._is_chief)
         self._saved = self._checkpoint.load()
         # Before anything that may raise an error on one worker only, since others would wait.
@@ -82,28 +85,24 @@ class Resumable:
         """
         if self._saved is None:
             return
+        now = run.best.fun
         with self._reading() as saved:
-            before, now = float(saved["best"][0]), run.best.fun
+            run.restore(saved)
+            record = json.loads(saved["history"].tobytes())
+            history.epoch, history.history = list(record["epoch"]), dict(record["history"])
         # Two values of one objective differ by rounding only.
-        eps = np.finfo(run.best.position.dtype.as_numpy_dtype).eps
+        before, eps = run.best.fun, np.finfo(run.best.position.dtype.as_numpy_dtype).eps
         if not math.isclose(before, now, rel_tol=math.sqrt(eps), abs_tol=eps):
             raise ValueError(
                 f"At the weights of the checkpoint the loss was {before!r} and is {now!r}: "
                 "the checkpoint is of another loss or of another model. Give this run a "
                 "directory of its own."
             )
-        if "old" in saved:
+        if "old" in self._saved:
             warn(
                 "The checkpoint is of an older version: the fit goes on from its weights and "
                 "history, but with empty memory."
             )
-        with self._reading() as saved:
-            if "old" in saved:
-                run.restore_without_memory(saved)
-            else:
-                run.restore(saved)
-            record = json.loads(saved["history"].tobytes())
-            history.epoch, history.history = list(record["epoch"]), dict(record["history"])
         self._problem.assign(run.best.position, averages=False)
 
     def save(self, run: OptimizationRun, history: keras.callbacks.History) -> None:
@@ -167,14 +166,7 @@ class Resumable:
         )
 
 
-def _moving_and_frozen(problem: FitProblem) -> tuple[list, list]:
-    """Returns the variables that are not trained: those that training changes, and the others."""
-    variables = problem.worker.non_trainable_variables
-    moving = [v for v in variables if is_among(v, problem.moving) or "float" not in v.dtype]
-    return moving, [v for v in variables if not is_among(v, moving)]
-
-
-def _identity(problem: FitProblem) -> dict[str, Any]:
+def _identity(request: Request, problem: FitProblem, frozen: str) -> dict[str, Any]:
     """Returns what must be the same for a run to continue, as JSON.
 
     Without the names that Keras counts up in a process.
@@ -188,6 +180,8 @@ def _identity(problem: FitProblem) -> dict[str, Any]:
         "model": [type(model).__name__, layers, weights],
         **({"variables": variables} if variables else {}),
         "data": problem.points.digest,
-        "method": problem.key.method,
-        "num_correction_pairs": problem.key.num_correction_pairs,
+        "method": request.method,
+        "num_correction_pairs": problem.program.num_correction_pairs,
+        "frozen weights": frozen,
+        **({"resample": request.resample.identity} if request.resample else {}),
     }
