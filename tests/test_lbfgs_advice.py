@@ -83,9 +83,8 @@ def test_warnings_that_are_made_errors_are_raised():
 BROKEN = {
     "the walk through the model": "keras_smooth.lbfgs.checks.scales._first_trained",
     "the size of the arguments": "keras_smooth.lbfgs.checks.scales._size_of_arguments",
-    "the structure of outputs": "keras_smooth.lbfgs.checks.scales.in_one_structure",
+    "the columns of outputs": "keras_smooth.lbfgs.checks.scales._columns",
     "the size of targets": "keras_smooth.lbfgs.checks.scales._is_far",
-    "which losses compare": "keras_smooth.lbfgs.checks.scales._compares_sizes",
 }
 
 

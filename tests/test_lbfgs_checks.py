@@ -184,13 +184,13 @@ def test_first_place_that_is_not_finite():
 TWO_X, TWO_Y = {"a": X, "b": X}, {"p": Y, "q": Y}
 
 SEVERAL = {
-    "input missing": (({"a": X}, TWO_Y, None), 'Missing data for input "b"'),
+    "input missing": (({"a": X}, TWO_Y, None), "1 array with the keys a, but .* 2 inputs: a, b"),
     "target missing": ((TWO_X, {"p": Y}, None), "different structures"),
     "target too wide": (
         (TWO_X, {"p": Y, "q": np.tile(Y, (1, 2))}, None), r"targets have \(None, 2\)",
     ),
     "weights missing": (
-        (TWO_X, TWO_Y, {"p": np.ones(20)}), "`sample_weight` must be one array.*'q'",
+        (TWO_X, TWO_Y, {"p": np.ones(20)}), r"`sample_weight`, which is {'p': \*}, is neither one array",
     ),
     "rows differ": (({"a": X, "b": X[:4]}, TWO_Y, None), r"x\['a'\] \(20, 2\), x\['b'\] \(4, 2\)"),
 }  # fmt: skip

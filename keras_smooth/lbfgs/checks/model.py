@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.lbfgs.data.array_checks import check_finite
+from keras_smooth.lbfgs.data.data_reader import check_finite
 from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
 from keras_smooth.lbfgs.objective.exact_losses import is_compiled
 from keras_smooth.lbfgs.objective.float64_copy import compute_dtypes
-from keras_smooth.lbfgs.objective.replicas import replicas_of
+from keras_smooth.lbfgs.objective.sharding import replicas_of
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among, name_of
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.models import own_call
@@ -156,20 +156,17 @@ def _check_dtypes(model: keras.Model) -> None:
 
 def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: str) -> None:
     several = replicas_of(model) is not None
+    make = f'Make it with keras.Variable(value, dtype="{dtype}").'
     for variable in variables:
-        name = name_of(variable)
-        if dtype_of(variable) != dtype:
-            raise ValueError(
-                f"{name} of `variables` has dtype {dtype_of(variable)}, but the fit "
-                f'computes in {dtype}. Make it with keras.Variable(value, dtype="{dtype}").'
-            )
-        if is_among(variable, model.trainable_variables):
-            raise ValueError(
-                f"{name} of `variables` is a weight of the model, which is trained anyway. "
-                "Leave it out."
-            )
-        if isinstance(variable, tf.Variable) and several:
-            raise ValueError(
-                f"{name} of `variables` is a tf.Variable, which only one device can train. "
-                f'Make it with keras.Variable(value, dtype="{dtype}").'
-            )
+        is_other = dtype_of(variable) != dtype
+        reasons = {
+            f"has dtype {dtype_of(variable)}, but the fit computes in {dtype}. {make}": is_other,
+            "is a weight of the model, which is trained anyway. Leave it out.": is_among(
+                variable, model.trainable_variables
+            ),
+            f"is a tf.Variable, which only one device can train. {make}": several
+            and isinstance(variable, tf.Variable),
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                raise ValueError(f"{name_of(variable)} of `variables` {reason}")

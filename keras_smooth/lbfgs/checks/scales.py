@@ -6,9 +6,6 @@ import keras
 import numpy as np
 
 from keras_smooth.differentiation.derivative_model import DerivativeModel
-from keras_smooth.lbfgs.checks.shapes import in_one_structure, of_losses, own_name
-from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
-from keras_smooth.lbfgs.objective.exact_losses import losses_as_compiled
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.models import calls, graph
 from keras_smooth.presentation.warn import advice
@@ -88,24 +85,20 @@ def _size_of_arguments(layer: Any, values: np.ndarray) -> float:
 
 
 @advice
-def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
+def warn_of_targets(model: keras.Model, outputs: Any, rows: list[tuple]) -> str | None:
     """Warns, once a model, if targets are much larger than the outputs, or vary less.
 
     Args:
         model: Compiled model.
         outputs: What it returns for a few rows.
-        y: Targets of these rows, which fit them.
+        rows: Loss, target, output and weights of each loss.
     """
-    if not _compares_sizes(model):
+    if any(loss.own_name not in _OF_DIFFERENCES for loss, *_ in rows):
         return None
-    if isinstance(model, DerivativeModel):
-        y, _ = model.paired(y, outputs)
-    outputs, y = in_one_structure(model, *of_losses(model.loss, outputs, y))
-    if isinstance(model, DerivativeModel):
+    is_derived = isinstance(model, DerivativeModel)
+    for _, target, output, _ in rows:
         # Derivatives are of the size that y and x make them.
-        outputs, y = outputs.get("y"), y.get("y")
-    for output, target in zip(keras.tree.flatten(outputs), keras.tree.flatten(y)):
-        if target is None:
+        if is_derived and output is not outputs["y"]:
             continue
         output, target = _columns(output), _columns(target)
         if output.shape == target.shape and np.any(far := _is_far(output, target)):
@@ -155,16 +148,6 @@ def warn_of_terms(
         f"{ratio:.1g} times as much as the next one, {others[0]!r} ({sizes[others[0]]:.3g}): a "
         f"fit sees little of the others. Pass loss_weights={{{first!r}: {1.0 / ratio:.0e}}}, or "
         "write the equation in units in which its coefficients are near 1."
-    )
-
-
-def _compares_sizes(model: keras.Model) -> bool:
-    """Returns whether all losses are Keras' own, of outputs less targets."""
-    losses = keras.tree.flatten(losses_as_compiled(model))
-    if isinstance(model.loss, dict):
-        losses = [loss for loss in losses if loss is not None]
-    return not has_own_loss(model) and all(
-        own_name(loss) in _OF_DIFFERENCES for loss in losses
     )
 
 

@@ -8,6 +8,5 @@ objective.py          either of them, with its gradient
 residuals.py          what is squared, and its Jacobian, if a method needs it
 moving_averages.py    what training changes without a gradient
 float64_copy.py       a copy of a model that computes in float64
-replicas.py           several devices, each with a share of the rows
-sharding.py           data at once, in batches or on several devices
+sharding.py           data at once, in batches or on several devices, each with a share of the rows
 """

@@ -30,7 +30,8 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
         model.compile(optimizer=other.optimizer)
         return
     losses = keras.tree.map_structure(
-        lambda loss: None if loss is None else _Around(loss), losses_of(other, dtype)
+        lambda loss: None if loss is None else _Around(loss, dtype),
+        losses_as_compiled(other),
     )
     weights = keras.tree.map_structure(_Weight, losses, _weights(other))
     # Keras uses the weight of a single loss from a list only.
@@ -77,19 +78,11 @@ def losses_as_compiled(model: keras.Model) -> Any:
     return unwrapped(model.loss)
 
 
-def losses_of(model: keras.Model, dtype: str) -> Any:
-    """Returns the losses of a compiled model as they are computed in `dtype`.
-
-    They are in the structure that they were passed in, None if an output has none.
-    """
-    return keras.tree.map_structure(
-        lambda loss: None if loss is None else _resolved(loss, dtype),
-        losses_as_compiled(model),
-    )
-
-
 def compared(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> list[tuple]:
-    """Returns target, output and weights of each loss, in pairs as Keras makes them.
+    """Returns loss, target, output and weights of each loss, in pairs as Keras makes them.
+
+    The losses are not computed. They have the attributes `loss`, which is in the dtype of the
+    model, and `own_name`.
 
     Args:
         model: Compiled by `compile_exactly`.
@@ -112,22 +105,31 @@ def compared(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> lis
 class _Around(keras.losses.Loss):
     """A loss of value 1 that keeps its true value for its weight.
 
+    Args:
+        loss: A loss as it was compiled.
+        dtype: In which it is computed, unless it is the user's and has its own.
+
     Attributes:
-        latest: That value.
-        record: A list that gets what the loss compares, or None.
+        loss: The loss that is computed.
+        own_name: Name of a function or class of Keras in lower case, or "".
+        latest: The latest value.
+        record: A list that gets what the loss compares, in place of a value, or None.
     """
 
-    def __init__(self, loss: keras.losses.Loss):
-        super().__init__(name=loss.name)
-        self.loss = loss
+    def __init__(self, loss: Any, dtype: str):
+        self.loss, self.own_name = _resolved(loss, dtype), _own_name(loss)
+        super().__init__(name=self.loss.name)
         self.latest: Any = None
         self.record: list[tuple] | None = None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        if self.record is not None:
-            self.record.append((y_true, y_pred, sample_weight))
-        self.latest = self.loss(y_true, y_pred, sample_weight)
-        return tf.ones((), self.dtype)
+        one = tf.ones((), self.dtype)
+        if self.record is None:
+            self.latest = self.loss(y_true, y_pred, sample_weight)
+        else:
+            self.record.append((self, y_true, y_pred, sample_weight))
+            self.latest = one
+        return one
 
 
 class _Weight:
@@ -171,6 +173,14 @@ def _resolved(loss: Any, dtype: str) -> keras.losses.Loss:
     if type(known).__module__.split(".")[0] != "keras":
         return known
     return _InDtype(known.call, known.name, dtype, reduction=known.reduction)
+
+
+def _own_name(loss: Any) -> str:
+    if isinstance(loss, str):
+        return loss.lower()
+    kind = loss if hasattr(loss, "__name__") else type(loss)
+    own = (getattr(kind, "__module__", None) or "").startswith("keras.")
+    return kind.__name__.lower() if own else ""
 
 
 def _by_rows(function: Callable | None) -> Callable:

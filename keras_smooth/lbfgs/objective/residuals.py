@@ -7,13 +7,13 @@ differentiated one after another. What is computed of all rows together, such as
 differentiated for each of its entries, which costs as many evaluations.
 """
 
-import contextlib
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -140,24 +140,19 @@ def _scaled(term: tf.Tensor) -> tf.Tensor:
 
 def _sliced(data: tuple, num_rows: int) -> tuple[list, Any]:
     """Returns the tensors of a number of rows, and a function that puts others in their place."""
-    leaves: list[tf.Tensor] = []
-
-    def collect(leaf: tf.Tensor) -> None:
-        if leaf.shape.rank and leaf.shape[0] == num_rows:
-            leaves.append(leaf)
-
-    micro_batches.map_tensors(collect, data)
+    flat = keras.tree.flatten(data)
+    places = [
+        i
+        for i, leaf in enumerate(flat)
+        if leaf is not None and leaf.shape[:1] == [num_rows]
+    ]
 
     def with_row(rows: list) -> tuple:
-        left = iter(rows)
+        given = dict(zip(places, rows))
+        leaves = [given[i][None] if i in given else leaf for i, leaf in enumerate(flat)]
+        return keras.tree.pack_sequence_as(data, leaves)
 
-        def place(leaf: tf.Tensor) -> tf.Tensor:
-            is_sliced = leaf.shape.rank and leaf.shape[0] == num_rows
-            return next(left)[None] if is_sliced else leaf
-
-        return micro_batches.map_tensors(place, data)
-
-    return leaves, with_row
+    return [flat[i] for i in places], with_row
 
 
 def _by_rows(
@@ -224,27 +219,21 @@ def _flat(tape: tf.GradientTape, entry: tf.Tensor, sources: list) -> tf.Tensor:
 
 
 def _vectorized(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
-    with _quiet():
-        return tf.vectorized_map(function, rows, warn=False)
-
-
-def _one_after_another(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
-    return tf.map_fn(function, rows, fn_output_signature=dtype)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps TensorFlow from logging what it cannot vectorize."""
     logger = tf.get_logger()
 
     def is_other(record: logging.LogRecord) -> bool:
         return "parallel_for" not in record.pathname
 
+    # TensorFlow would log what it cannot vectorize.
     logger.addFilter(is_other)
     try:
-        yield
+        return tf.vectorized_map(function, rows, warn=False)
     finally:
         logger.removeFilter(is_other)
+
+
+def _one_after_another(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
+    return tf.map_fn(function, rows, fn_output_signature=dtype)
 
 
 # How a function is called with each row, the fastest first.

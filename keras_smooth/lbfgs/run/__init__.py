@@ -1,7 +1,6 @@
 """One fit: from an objective to the end of its iterations.
 
 program.py             objective and minimizer, compiled once for each model
-without_xla.py         fits that XLA cannot compile
 fit_problem.py         a model and its data in the form that a minimizer needs
 optimization_run.py    iterations, restarts and the result
 checkpoint.py          files of a run, validated when they are read

@@ -15,8 +15,7 @@ from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
 from keras_smooth.lbfgs.objective.moving_averages import recalibrate
-from keras_smooth.lbfgs.objective.replicas import replicas_of
-from keras_smooth.lbfgs.objective.sharding import moved, shard
+from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.program import program_of
@@ -68,7 +67,7 @@ class FitProblem:
                 "go further.",
             )
         # To trace an objective has checked it.
-        outputs = self._check(sample) if terms is None else None
+        checked = self._check(sample) if terms is None else ()
         self.replicas = replicas_of(self.worker)
         if program.residuals is not None:
             self._check_at_once()
@@ -79,7 +78,7 @@ class FitProblem:
         if terms is None:
             check_weights(model, sample)
             warn_of_inputs(model, self.worker, sample[0])
-            warn_of_targets(model, outputs, sample[1])
+            warn_of_targets(model, *checked)
         else:
             warn_of_terms(model, self.objective, terms.weights, data.parts)
         self.moving = [v for v, _ in self.objective.after_training(sample)]
@@ -103,18 +102,18 @@ class FitProblem:
             weights = digest([*self.worker.variables, *self.objective.variables])
             self.replicas.check_same(data=points.digest, weights=weights)
 
-    def _check(self, sample: Any) -> Any:
+    def _check(self, sample: Any) -> tuple:
         """Raises an error if a few rows do not fit the model, without compiling it.
 
-        Returns the outputs for them, if the loss compares them with targets.
+        Returns the outputs for them, and what the losses compare.
         """
-        outputs = None
+        checked = None, []
         if self._request.terms is None:
             x, y, sample_weight = sample
             outputs = outputs_of(self.worker, x)
-            check_targets(self.worker, outputs, y, sample_weight)
+            checked = outputs, check_targets(self.worker, outputs, y, sample_weight)
         self.objective.value_and_gradient(self.objective.position, sample)
-        return outputs
+        return checked
 
     def _check_at_once(self) -> None:
         """Raises an error if rows are evaluated one batch, or one device, after another."""
