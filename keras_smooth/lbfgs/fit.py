@@ -17,9 +17,9 @@ from keras_smooth.lbfgs.progress import Progress
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.resample import Resample
 from keras_smooth.lbfgs.result import Status
+from keras_smooth.lbfgs.run.checkpoint import Resumable
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
-from keras_smooth.lbfgs.run.resume import Resumable
 from keras_smooth.models.checked_inputs import explained_batch
 from keras_smooth.presentation.other_names import refuses
 

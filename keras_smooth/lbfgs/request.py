@@ -23,7 +23,7 @@ from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.minimizers import check_method, needs_residuals
 from keras_smooth.lbfgs.objective.terms import Terms, terms_of
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of
-from keras_smooth.lbfgs.resample import Resample, check_resample
+from keras_smooth.lbfgs.resample import Resample
 
 # Arguments for rows, which an objective does not use.
 _OF_ROWS = ("y", "sample_weight", "class_weight", "batch_size")
@@ -100,7 +100,16 @@ class Request:
                 "`initial_epoch` must be below `epochs`, received "
                 f"{self.initial_epoch!r} and {self.epochs!r}."
             )
-        check_resample(self.resample, self.terms)
+        if not isinstance(self.resample, Resample | None):
+            raise TypeError(
+                "`resample` must be a keras_smooth.Resample(draw, every=...), received "
+                f"{self.resample!r:.80}."
+            )
+        if self.terms is None and self.resample is not None:
+            raise ValueError(
+                "`resample` needs an `objective`, which is None: the targets of new rows are not "
+                "known. Write the loss as an objective, which receives the points."
+            )
 
     @functools.cached_property
     def terms(self) -> Terms | None:

@@ -132,27 +132,6 @@ class Resample:
         return x
 
 
-def check_resample(resample: Any, terms: Any) -> None:
-    """Raises an error if points cannot be drawn.
-
-    Raises:
-        TypeError: If `resample` is neither a `Resample` nor None.
-        ValueError: If there is no objective.
-    """
-    if resample is None:
-        return
-    if not isinstance(resample, Resample):
-        raise TypeError(
-            "`resample` must be a keras_smooth.Resample(draw, every=...), received "
-            f"{resample!r:.80}."
-        )
-    if terms is None:
-        raise ValueError(
-            "`resample` needs an `objective`, which is None: the targets of new rows are not "
-            "known. Write the loss as an objective, which receives the points."
-        )
-
-
 def choose_by_residual(
     points: Any,
     residual: Any,

@@ -80,18 +80,18 @@ def _check_loss(model: keras.Model) -> None:
 
 @advice
 def _warn_unused(model: keras.Model) -> str | None:
-    compiled = is_compiled(model) and model.loss is not None
-    unused = {
-        "the loss that it was compiled with": compiled,
-        "its compute_loss": has_own_loss(model),
-        "its regularizers and add_loss": bool(model.losses),
-    }
-    names = [name for name, is_there in unused.items() if is_there]
-    if not names:
-        return None
-    return (
-        f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
-        f"{', '.join(names)}. Add to the objective what shall count, as sum(model.losses)."
+    unused = [
+        (
+            "the loss that it was compiled with",
+            is_compiled(model) and model.loss is not None,
+        ),
+        ("its compute_loss", has_own_loss(model)),
+        ("its regularizers and add_loss", bool(model.losses)),
+    ]
+    names = ", ".join(name for name, is_there in unused if is_there)
+    return names and (
+        f"fit_lbfgs minimizes `objective` alone: of the model it does not use {names}. Add to the "
+        "objective what shall count, as sum(model.losses)."
     )
 
 

@@ -238,11 +238,19 @@ class DampedSystem:
 
     def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor):
         num_residuals, num_weights = jacobian.shape
-        self._residuals, self._jacobian = residuals, jacobian
-        self._is_dual = num_residuals <= num_weights
-        matrix = tf.matmul(
-            jacobian, jacobian, transpose_a=not self._is_dual, transpose_b=self._is_dual
-        )
+        self._residuals = residuals
+        is_dual = num_residuals <= num_weights
+
+        def identity(vector: tf.Tensor) -> tf.Tensor:
+            return vector
+
+        def transposed(vector: tf.Tensor) -> tf.Tensor:
+            return tf.linalg.matvec(jacobian, vector, transpose_a=True)
+
+        # What residuals are multiplied by in the equation, and an unknown to be minus the step.
+        self._of_residuals = identity if is_dual else transposed
+        self._of_unknown = transposed if is_dual else identity
+        matrix = tf.matmul(jacobian, jacobian, transpose_a=not is_dual, transpose_b=is_dual)
         trace = tf.linalg.trace(matrix)
         # A decomposition of what is not finite, or of zeros, is an error.
         usable = tf.math.is_finite(trace) & (trace > 0.0)
@@ -260,9 +268,9 @@ class DampedSystem:
         inverse = _inverse(tf.linalg.set_diag(self._matrix, diagonal))
 
         def correct(now: Corrections) -> list:
-            error = self._transposed(now.residuals) - damping * now.unknown
+            error = self._of_residuals(now.residuals) - damping * now.unknown
             unknown = now.unknown + inverse(error)
-            step = self._step(unknown)
+            step = -self._of_unknown(unknown)
             residuals = residuals_after(step)
             value = tf.reduce_sum(residuals**2)
             # Not what is NaN.
@@ -285,22 +293,12 @@ class DampedSystem:
             tf.constant(0),
             unknown,
             self._residuals,
-            self._step(unknown),
+            -self._of_unknown(unknown),
             infinity,
             tf.constant(True),
         )
         end = tf.while_loop(lambda now: now.falls, correct, [begun])[0]
         return end.value, end.step, end.count
-
-    def _transposed(self, residuals: tf.Tensor) -> tf.Tensor:
-        if self._is_dual:
-            return residuals
-        return tf.linalg.matvec(self._jacobian, residuals, transpose_a=True)
-
-    def _step(self, unknown: tf.Tensor) -> tf.Tensor:
-        if self._is_dual:
-            return -tf.linalg.matvec(self._jacobian, unknown, transpose_a=True)
-        return -unknown
 
 
 def _inverse(matrix: tf.Tensor) -> Callable:

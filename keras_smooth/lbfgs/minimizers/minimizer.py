@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.gauss_newton import LeastSquares
@@ -62,18 +63,15 @@ class Minimizer:
 
         def watch(function: Callable) -> Callable:
             def watched(point: tf.Tensor) -> Any:
-                found = function(point)
-                finite = [
-                    tf.reduce_all(tf.math.is_finite(a)) for a in tf.nest.flatten(found)
-                ]
-                seen.append(not all(map(bool, finite)))
-                return found
+                values = function(point)
+                seen.extend(np.all(np.isfinite(value)) for value in tf.nest.flatten(values))
+                return values
 
             return watched
 
         watched = tf.nest.map_structure(watch, self._bound(data))
         self._method.advance(watched, self._begin(watched, position), 1, 0.0)
-        return any(seen)
+        return not all(seen)
 
     def _begin(self, function: Callable, position: tf.Tensor) -> Any:
         return self._method.begin(function, position, self._num_correction_pairs)

@@ -33,10 +33,16 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
         lambda loss: None if loss is None else _Around(loss, dtype),
         losses_as_compiled(other),
     )
-    weights = keras.tree.map_structure(_Weight, losses, _weights(other))
+    flat, given = keras.tree.flatten(losses), loss_weights(other)
+    given = len(flat) * [None] if given is None else keras.tree.flatten(given)
+    if len(given) != len(flat):
+        raise ValueError(
+            f"The model is compiled with {len(flat)} losses, but with {len(given)} loss_weights."
+        )
+    weights = list(map(_Weight, flat, given))
     # Keras uses the weight of a single loss from a list only.
-    if not keras.tree.is_nested(weights):
-        weights = [weights]
+    if keras.tree.is_nested(losses):
+        weights = keras.tree.pack_sequence_as(losses, weights)
     model.compile(optimizer=other.optimizer, loss=losses, loss_weights=weights)
 
 
@@ -216,19 +222,6 @@ def of_one_rank(left: Any, right: Any) -> Any:
             return left[:, None], right
         return left, tf.squeeze(right, axis=-1)
     return left, right
-
-
-def _weights(model: keras.Model) -> Any:
-    """Returns the weights in the structure of the losses, None if there is none."""
-    weights, losses = loss_weights(model), losses_as_compiled(model)
-    if weights is None:
-        return keras.tree.map_structure(lambda loss: None, losses)
-    flat, count = keras.tree.flatten(weights), len(keras.tree.flatten(losses))
-    if len(flat) != count:
-        raise ValueError(
-            f"The model is compiled with {count} losses, but with {len(flat)} loss_weights."
-        )
-    return keras.tree.pack_sequence_as(losses, flat)
 
 
 def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:

@@ -14,7 +14,7 @@ from keras_smooth.lbfgs.checks.shapes import check_targets, outputs_of
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
-from keras_smooth.lbfgs.objective.moving_averages import recalibrate
+from keras_smooth.lbfgs.objective.objective import recalibrate
 from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
@@ -117,16 +117,15 @@ class FitProblem:
 
     def _check_at_once(self) -> None:
         """Raises an error if rows are evaluated one batch, or one device, after another."""
-        cut = {
-            "`batch_size`": self._request.batch_size is not None,
-            "a dataset that does not fit into memory": not self._rows.in_memory,
-            "a strategy of several devices": self.replicas is not None,
-        }
-        given = [name for name, is_given in cut.items() if is_given]
-        if given:
+        cut = [
+            ("`batch_size`", self._request.batch_size is not None),
+            ("a dataset that does not fit into memory", not self._rows.in_memory),
+            ("a strategy of several devices", self.replicas is not None),
+        ]
+        if given := " and ".join(name for name, is_given in cut if is_given):
             raise ValueError(
-                f'method="gauss_newton" needs all rows at once, in memory on one device, received '
-                f"{' and '.join(given)}. Leave that out, or use another method."
+                'method="gauss_newton" needs all rows at once, in memory on one device, received '
+                f"{given}. Leave that out, or use another method."
             )
 
     def start(self) -> tf.Tensor:

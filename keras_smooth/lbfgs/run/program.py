@@ -210,23 +210,8 @@ class MinimizerWithoutXla:
         self._jit_compile = jit_compile
         self._minimizer = make(jit_compile)
 
-    def begin(self, *arguments: Any) -> Any:
-        """See `Minimizer`."""
-        return self._tried("begin", arguments)
-
-    def move(self, *arguments: Any) -> Any:
-        """See `Minimizer`."""
-        return self._tried("move", arguments)
-
-    def advance(self, *arguments: Any) -> Any:
-        """See `Minimizer`."""
-        return self._tried("advance", arguments)
-
-    def sees_non_finite(self, *arguments: Any) -> bool:
-        """See `Minimizer`."""
-        return self._tried("sees_non_finite", arguments)
-
-    def _tried(self, name: str, arguments: tuple) -> Any:
+    def _tried(self, name: str, *arguments: Any) -> Any:
+        """Calls a method of `Minimizer`."""
         try:
             return getattr(self._minimizer, name)(*arguments)
         except _REFUSALS as error:
@@ -237,6 +222,11 @@ class MinimizerWithoutXla:
             _warn(error.message.splitlines()[0][:160])
         self._minimizer, self._jit_compile = slower, False
         return result
+
+    begin = functools.partialmethod(_tried, "begin")
+    move = functools.partialmethod(_tried, "move")
+    advance = functools.partialmethod(_tried, "advance")
+    sees_non_finite = functools.partialmethod(_tried, "sees_non_finite")
 
 
 def refusing_lists_that_grow(function: Callable) -> Callable:
