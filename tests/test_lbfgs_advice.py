@@ -81,8 +81,7 @@ def test_warnings_that_are_made_errors_are_raised():
 
 # What the checks of a fit by a compiled loss are made of.
 BROKEN = {
-    "the walk through the model": "keras_smooth.lbfgs.checks.scales._first_trained",
-    "the size of the arguments": "keras_smooth.lbfgs.checks.scales._size_of_arguments",
+    "the size of the arguments": "keras_smooth.lbfgs.checks.scales._size",
     "the columns of outputs": "keras_smooth.lbfgs.checks.scales._columns",
     "the size of targets": "keras_smooth.lbfgs.checks.scales._is_far",
 }

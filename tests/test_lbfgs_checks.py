@@ -185,12 +185,12 @@ TWO_X, TWO_Y = {"a": X, "b": X}, {"p": Y, "q": Y}
 
 SEVERAL = {
     "input missing": (({"a": X}, TWO_Y, None), "1 array with the keys a, but .* 2 inputs: a, b"),
-    "target missing": ((TWO_X, {"p": Y}, None), "different structures"),
+    "target missing": ((TWO_X, {"p": Y}, None), "need one structure"),
     "target too wide": (
         (TWO_X, {"p": Y, "q": np.tile(Y, (1, 2))}, None), r"targets have \(None, 2\)",
     ),
     "weights missing": (
-        (TWO_X, TWO_Y, {"p": np.ones(20)}), r"`sample_weight`, which is {'p': \*}, is neither one array",
+        (TWO_X, TWO_Y, {"p": np.ones(20)}), r"`sample_weight` is {'p': \*}",
     ),
     "rows differ": (({"a": X, "b": X[:4]}, TWO_Y, None), r"x\['a'\] \(20, 2\), x\['b'\] \(4, 2\)"),
 }  # fmt: skip

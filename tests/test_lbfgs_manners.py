@@ -310,7 +310,7 @@ SENTENCES = {
     "targets of two": (net, (X, {"a": Y, "b": Y}), ValueError, r"y is {'a': \*, 'b': \*}, the outputs are \*"),
     "one target for two": (two_nets, (PAIR, Y), ValueError, r"y is \*, the outputs are {'p': \*, 'q': \*}"),
     "other keys": (two_nets, (PAIR, {"p": Y, "z": Y}), ValueError, r"y is {'p': \*, 'z': \*}, the outputs are {'p'"),
-    "no target": (two_nets, (PAIR, {"p": Y, "q": None}), ValueError, "different structures"),
+    "no target": (two_nets, (PAIR, {"p": Y, "q": None}), ValueError, "need one structure"),
     "too wide": (net, (ones(3), Y), ValueError, r"x has shape \(None, 3\), .*value 2"),
     "too wide by name": (two_nets, ({"a": X, "b": ones(3)}, TARGETS), ValueError, "input b of"),
     "too high": (images, (ones(5, 4, 1), ones(8)), ValueError, "axis -3 of x to have value 4"),

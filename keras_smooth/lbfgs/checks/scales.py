@@ -33,14 +33,24 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
     """
     if isinstance(worker, DerivativeModel):
         worker = worker.model
-    path, first = _first_trained(worker)
+    # The operations of a graph have no weights.
+    trained = (
+        (path, part)
+        for path, part in graph.unique(worker)
+        if isinstance(part, keras.layers.Layer) and part.trainable_weights
+    )
+    path, first = next(trained, ("", None))
     is_dense = isinstance(first, keras.layers.Dense)
     if not is_dense or first.activation is keras.activations.linear:
         return None
     for call in calls.record(worker, [first], (x,))[id(first)]:
         values = np.asarray((*call.args, *call.kwargs.values())[0], "float64")
         values = values.reshape(-1, values.shape[-1])
-        size = _size_of_arguments(first, values)
+        arguments = values @ np.asarray(first.kernel, "float64")
+        if first.use_bias:
+            arguments = arguments + np.asarray(first.bias, "float64")
+        # The median over units of what the activation gets.
+        size = float(np.median(_size(arguments)))
         if size > _ARGUMENT:
             mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
             return (
@@ -65,23 +75,6 @@ def _remedy(model: keras.Model, words: str) -> str:
             "keras_smooth.standardized, and as model the network without its scales."
         )
     return f"Fit keras_smooth.standardized(model, x, y), whose network {words} as they are."
-
-
-def _first_trained(model: keras.Model) -> tuple[str, Any]:
-    """Returns the path and the first layer that has weights to train, `("", None)` if none."""
-    for path, layer in graph.unique(model):
-        # The operations of a graph have none.
-        if isinstance(layer, keras.layers.Layer) and layer.trainable_weights:
-            return path, layer
-    return "", None
-
-
-def _size_of_arguments(layer: Any, values: np.ndarray) -> float:
-    """Returns the median over units of what an activation gets."""
-    arguments = values @ np.asarray(layer.kernel, "float64")
-    if layer.use_bias:
-        arguments = arguments + np.asarray(layer.bias, "float64")
-    return float(np.median(_size(arguments)))
 
 
 @advice

@@ -104,9 +104,9 @@ def check_targets(
             for each in (y, outputs, sample_weight)
         ]
         raise ValueError(
-            f"y and the outputs of the model have different structures: y is {stars[0]}, the "
-            f"outputs are {stars[1]}. Or `sample_weight`, which is {stars[2]}, is neither one array "
-            "nor one for each output."
+            "y, the outputs of the model and `sample_weight` need one structure, where "
+            f"`sample_weight` may be one array: y is {stars[0]}, the outputs are {stars[1]}, "
+            f"`sample_weight` is {stars[2]}."
         )
     for loss, target, output, weight in rows:
         # A loss of the user may compare outputs and targets in another way.
