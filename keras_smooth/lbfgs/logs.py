@@ -7,13 +7,11 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.presentation.warn import warn_once
 
 
 def logs_of(
-    request: Request,
     problem: FitProblem,
     validation: TrainingData | None,
     callbacks: keras.callbacks.CallbackList,
@@ -23,12 +21,11 @@ def logs_of(
     The logs are the loss, which is its argument, metrics or terms, and `val_` of both.
 
     Args:
-        request: Of the fit.
         problem: The fit problem, whose points may change.
         validation: Other data, or None.
         callbacks: Callbacks, which are called for the validation as in `fit`.
     """
-    model, objective = request.model, problem.objective
+    request, model, objective = problem.request, problem.model, problem.objective
 
     def evaluated(data: TrainingData, callbacks: Any = None) -> dict[str, float]:
         if request.terms is None:

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -43,7 +43,7 @@ class Progress:
 
     def update(self, run: OptimizationRun, logs: Mapping[str, Any]) -> None:
         """Shows a run after some iterations."""
-        with self._harmless():
+        with contextlib.suppress(Exception):
             now = time.monotonic()
             self._first = self._first or (run.nit, now)
             left = self._seconds_left(run.nit, now)
@@ -53,15 +53,8 @@ class Progress:
 
     def end(self, result: OptimizeResult) -> None:
         """Shows how the fit ended."""
-        with self._harmless():
+        with contextlib.suppress(Exception):
             self._write(self._line, 0.0, result.message)
-
-    @contextlib.contextmanager
-    def _harmless(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception:
-            self._write = _nothing
 
     def _words(
         self, run: OptimizationRun, logs: Mapping[str, Any], now: float, left: float | None

@@ -34,12 +34,14 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
     if isinstance(worker, DerivativeModel):
         worker = worker.model
     # The operations of a graph have no weights.
-    trained = (
+    trained: list[tuple[str, Any]] = [
         (path, part)
         for path, part in graph.unique(worker)
         if isinstance(part, keras.layers.Layer) and part.trainable_weights
-    )
-    path, first = next(trained, ("", None))
+    ]
+    if not trained:
+        return None
+    path, first = trained[0]
     is_dense = isinstance(first, keras.layers.Dense)
     if not is_dense or first.activation is keras.activations.linear:
         return None

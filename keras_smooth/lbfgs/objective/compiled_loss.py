@@ -12,11 +12,11 @@ from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.lbfgs.objective.exact_losses import (
     check_loss_weights,
     compared,
+    compile_config,
     compile_exactly,
     is_exact,
     losses_as_compiled,
     of_one_rank,
-    why_unread,
 )
 from keras_smooth.models.own_call import accepts_training, entry
 
@@ -167,7 +167,7 @@ def check_weights(model: keras.Model, data: tuple) -> None:
         data: A few rows `(x, y, sample_weight)`.
     """
     check_loss_weights(model)
-    reason = model.loss is not None and why_unread(model)
+    reason = model.loss is not None and compile_config(model)[1]
     if not reason:
         return
     # In floatx, as Keras computes: without weights both are the same to the last digits.

@@ -230,7 +230,7 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
     Raises:
         TypeError: If a weight is no number.
     """
-    weights = _config(model)[0].get("loss_weights")
+    weights = compile_config(model)[0].get("loss_weights")
     if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
         raise TypeError(
             "The model is compiled with `loss_weights` that are variables or tensors, "
@@ -265,22 +265,16 @@ def check_loss_weights(model: keras.Model) -> None:
         )
 
 
-def why_unread(model: keras.Model) -> str:
-    """Returns why the weights of the losses of a model cannot be read, "" where they can."""
-    config, reason = _config(model)
-    if reason or config.get("loss") is not None:
-        return reason
-    return "the last call of compile had no loss"
-
-
-def _config(model: keras.Model) -> tuple[dict, str]:
-    """Returns the config of the last call of `compile`, and why there is none."""
+def compile_config(model: keras.Model) -> tuple[dict, str]:
+    """Returns the config of the last call of `compile`, and why it lacks the losses, or ""."""
     try:
         with warnings.catch_warnings():
             # Keras warns of lambdas in configs that are saved; this one is not.
             warnings.filterwarnings("ignore", message=".*includes a `lambda`")
             # The model's own may be of other arguments.
-            return keras.Model.get_compile_config(model) or {}, ""
+            config = keras.Model.get_compile_config(model) or {}
     # Whatever the user's own code raises is the reason.
     except Exception as error:
         return {}, f"Keras makes no config of what it has ({copies.brief(error)})"
+    has_loss = config.get("loss") is not None
+    return config, "" if has_loss else "the last call of compile had no loss"

@@ -19,7 +19,6 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
-from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run import atomic_files
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
@@ -151,7 +150,6 @@ class Resumable:
 
     Args:
         directory: Of the checkpoints.
-        request: Of the fit.
         problem: What is minimized.
 
     Raises:
@@ -159,9 +157,9 @@ class Resumable:
             another start, or other ones for other workers.
     """
 
-    def __init__(self, directory: str | os.PathLike, request: Request, problem: FitProblem):
+    def __init__(self, directory: str | os.PathLike, problem: FitProblem):
         self._problem, self._directory = problem, os.fspath(directory)
-        self._moves = request.resample is not None
+        self._moves = problem.request.resample is not None
         replicas = problem.replicas
         self._is_chief = not replicas or replicas.is_chief
         others = problem.worker.non_trainable_variables
@@ -170,8 +168,8 @@ class Resumable:
             v for v in others if is_among(v, problem.moving) or "float" not in v.dtype
         ]
         frozen = digest(v for v in others if not is_among(v, self._moving))
-        identity = _identity(request, problem, frozen)
-        self._checkpoint = Checkpoint(directory, identity, self._is_chief)
+        identity = _identity(problem, frozen)
+        self._checkpoint = Checkpoint(self._directory, identity, self._is_chief)
         self._saved = self._checkpoint.load()
         # Before anything that may raise an error on one worker only, since others would wait.
         if replicas and replicas.several_workers:
@@ -282,12 +280,12 @@ class Resumable:
         )
 
 
-def _identity(request: Request, problem: FitProblem, frozen: str) -> dict[str, Any]:
+def _identity(problem: FitProblem, frozen: str) -> dict[str, Any]:
     """Returns what must be the same for a run to continue, as JSON.
 
     Without the names that Keras counts up in a process.
     """
-    model = problem.worker
+    model, request = problem.worker, problem.request
     layers = [type(layer).__name__ for layer in getattr(model, "layers", ())]
     weights = [[list(v.shape), v.dtype] for v in model.variables]
     others = problem.objective.variables[len(model.trainable_variables) :]

@@ -35,6 +35,7 @@ class FitProblem:
         validation: Other data, or None.
 
     Attributes:
+        request: The request.
         program: Its objective and minimizer, compiled.
         model: The user's model.
         worker: The model that computes: the user's, or its copy.
@@ -52,7 +53,7 @@ class FitProblem:
         self, request: Request, data: TrainingData, validation: TrainingData | None = None
     ):
         sample, terms = data.sample(_SAMPLE), request.terms
-        self._request, self._rows, self._written = request, data, ""
+        self.request, self._rows, self._written = request, data, ""
         self.model = self.worker = model = request.model
         if request.dtype:
             # The points of an objective need not be inputs of the model.
@@ -96,7 +97,7 @@ class FitProblem:
     def move(self, points: TrainingData) -> None:
         """Replaces the data by other points of the same form."""
         self.points = points
-        batch_size = self._request.batch_size
+        batch_size = self.request.batch_size
         self.data = shard(points, self.objective, self.replicas, batch_size)
         if self.replicas and self.replicas.several_workers:
             weights = digest([*self.worker.variables, *self.objective.variables])
@@ -108,7 +109,7 @@ class FitProblem:
         Returns the outputs for them, and what the losses compare.
         """
         checked = None, []
-        if self._request.terms is None:
+        if self.request.terms is None:
             x, y, sample_weight = sample
             outputs = outputs_of(self.worker, x)
             checked = outputs, check_targets(self.worker, outputs, y, sample_weight)
@@ -118,7 +119,7 @@ class FitProblem:
     def _check_at_once(self) -> None:
         """Raises an error if rows are evaluated one batch, or one device, after another."""
         cut = [
-            ("`batch_size`", self._request.batch_size is not None),
+            ("`batch_size`", self.request.batch_size is not None),
             ("a dataset that does not fit into memory", not self._rows.in_memory),
             ("a strategy of several devices", self.replicas is not None),
         ]
@@ -143,7 +144,7 @@ class FitProblem:
         return self.on_any_worker(self._digest() != self._written)[0]
 
     def _digest(self) -> str:
-        return digest([*self._request.trained, *self._kept])
+        return digest([*self.request.trained, *self._kept])
 
     def assign(self, position: tf.Tensor, averages: bool = True) -> None:
         """Writes weights, and optionally their moving averages, to the user's model."""
@@ -152,7 +153,7 @@ class FitProblem:
             recalibrate(
                 self.objective,
                 self.moving,
-                lambda: self._rows.batches(self._request.batch_size),
+                lambda: self._rows.batches(self.request.batch_size),
             )
         if self.worker is not self.model:
             self.model.set_weights(self.worker.get_weights())
@@ -160,7 +161,7 @@ class FitProblem:
 
     def trained(self, position: tf.Tensor | None = None) -> list[np.ndarray]:
         """Returns the trained values in the user's dtypes, the current ones or those of a position."""
-        variables = self._request.trained
+        variables = self.request.trained
         values = variables if position is None else self.objective.unflatten(position)
         return [np.asarray(value, dtype_of(v)) for v, value in zip(variables, values)]
 

@@ -1,16 +1,14 @@
 """The iterations of a minimizer, with restarts, and their result."""
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, ROUNDING
-from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.result import SUCCESSES, OptimizeResult, Status
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.program import ScaledData
 
 # What is computed from rounded weights is rounded as well. In float32 the rounding of a steep
@@ -53,34 +51,25 @@ class OptimizationRun:
     """The iterations of a minimizer from a start, with restarts, and their result.
 
     Args:
-        minimizer: A compiled minimizer.
+        problem: Its minimizer, and its data, which may move. It gets the best position after every
+            chunk of iterations. Of its request `tolerance`, `target` and `max_restarts` count here.
         position: Start, `(n,)`.
-        data: What the objective gets besides the position.
-        assign: Called with the best position after every chunk of iterations.
-        request: Of the fit: its `tolerance`, `target` and `max_restarts` count here.
 
     The minimizer works on loss and gradient in units of `_scale`, so that losses of any size are
     minimized by the same steps.
     """
 
-    def __init__(
-        self,
-        minimizer: Minimizer,
-        position: tf.Tensor,
-        data: Any,
-        assign: Callable,
-        request: Request,
-    ):
-        self._minimizer = minimizer
-        self._rows = data
-        self._assign = assign
-        self._request = request
+    def __init__(self, problem: FitProblem, position: tf.Tensor):
+        self._problem, self._request = problem, problem.request
+        self._minimizer = minimizer = problem.minimizer
         self._finished = [0, 1]
         # The iterations at which a failed line search was restarted.
         self.restarts: list[int] = []
         self.status: Status | None = None
         self._dtype = position.dtype.name
-        begun = minimizer.begin(position, ScaledData(data, tf.ones((), position.dtype)))
+        begun = minimizer.begin(
+            position, ScaledData(problem.data, tf.ones((), position.dtype))
+        )
         self._start = Sizes(
             abs(float(begun.objective_value)), _largest(begun.objective_gradient)
         )
@@ -116,7 +105,7 @@ class OptimizationRun:
 
     @property
     def _data(self) -> ScaledData:
-        return ScaledData(self._rows, tf.constant(self._scale, self._dtype))
+        return ScaledData(self._problem.data, tf.constant(self._scale, self._dtype))
 
     def advance(self, nit: int) -> None:
         """Iterates until `self.nit == nit` or the end; assigns the best position."""
@@ -127,11 +116,10 @@ class OptimizationRun:
             )
             self._keep_best()
             self._judge(before)
-        self._assign(self.best.position)
+        self._problem.assign(self.best.position)
 
-    def move(self, data: Any) -> None:
-        """Continues from the best position with other data, and the part of the memory that fits."""
-        self._rows = data
+    def move(self) -> None:
+        """Continues from the best position with moved data, and the part of the memory that fits."""
         self._go_on(self._minimizer.move(self.state, self.best.position, self._data))
 
     def jump(self, position: tf.Tensor) -> None:
@@ -140,7 +128,7 @@ class OptimizationRun:
 
     def interrupt(self) -> None:
         """Ends the run; assigns the best position."""
-        self._assign(self.best.position)
+        self._problem.assign(self.best.position)
         self.status = Status.INTERRUPTED
 
     def stop_if(self, condition: bool, status: Status) -> None:
