@@ -1,7 +1,6 @@
 """Minimizers of a function of one vector, compiled once, that can stop and go on.
 
-minimizer.py               what is compiled once and advanced; the only way in
-methods.py                 the table of methods, and what a method is
+methods.py                 what is compiled once and advanced, the only way in; the table of methods
 quasi_newton.py            self-scaled methods: a loop with one evaluation a turn
 line_search.py             its line search: unit step first, then cubic steps
 curvature.py               whether a step tells a curvature
@@ -17,8 +16,8 @@ tfp.py                     those of TensorFlow Probability
 from keras_smooth.lbfgs.minimizers.gauss_newton import LeastSquares
 from keras_smooth.lbfgs.minimizers.methods import (
     MINIMIZERS,
+    Minimizer,
     check_method,
     needs_residuals,
     num_pairs_of,
 )
-from keras_smooth.lbfgs.minimizers.minimizer import Minimizer
