@@ -158,15 +158,20 @@ def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: s
     several = replicas_of(model) is not None
     make = f'Make it with keras.Variable(value, dtype="{dtype}").'
     for variable in variables:
-        is_other = dtype_of(variable) != dtype
-        reasons = {
-            f"has dtype {dtype_of(variable)}, but the fit computes in {dtype}. {make}": is_other,
-            "is a weight of the model, which is trained anyway. Leave it out.": is_among(
-                variable, model.trainable_variables
+        reasons = [
+            (
+                dtype_of(variable) != dtype,
+                f"has dtype {dtype_of(variable)}, but the fit computes in {dtype}. {make}",
             ),
-            f"is a tf.Variable, which only one device can train. {make}": several
-            and isinstance(variable, tf.Variable),
-        }
-        for reason, holds in reasons.items():
+            (
+                is_among(variable, model.trainable_variables),
+                "is a weight of the model, which is trained anyway. Leave it out.",
+            ),
+            (
+                several and isinstance(variable, tf.Variable),
+                f"is a tf.Variable, which only one device can train. {make}",
+            ),
+        ]
+        for holds, reason in reasons:
             if holds:
                 raise ValueError(f"{name_of(variable)} of `variables` {reason}")

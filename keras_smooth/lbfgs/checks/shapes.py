@@ -90,11 +90,11 @@ def check_targets(
             "targets. Pass y, or compile without a loss and use add_loss."
         )
     y, sample_weight = paired(model, y, outputs, sample_weight)
-    loss = CompiledLoss(model, keras.tree.flatten(outputs)[0].dtype.name)
+    compiled = CompiledLoss(model, keras.tree.flatten(outputs)[0].dtype.name)
     rows = None
     # What Keras cannot pair is an error, or has a key in the place of a tensor.
     with contextlib.suppress(ValueError, TypeError, LookupError), keras.StatelessScope():
-        rows = loss.compared(y, outputs, sample_weight)
+        rows = compiled.compared(y, outputs, sample_weight)
     if rows is None or not all(
         tf.is_tensor(target) and (weight is None or tf.is_tensor(weight))
         for _, target, _, weight in rows
