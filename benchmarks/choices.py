@@ -13,6 +13,7 @@ evaluations.
 """
 
 import argparse
+import dataclasses
 import functools
 import itertools
 import os
@@ -36,13 +37,12 @@ import tensorflow as tf
 import keras_smooth
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.minimizers import (
+    MINIMIZERS,
     Minimizer,
     inverse_hessian,
-    limited_memory,
     line_search,
     updates,
 )
-from keras_smooth.lbfgs.minimizers.dense_memory import DenseMemory
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.terms import Terms
 
@@ -118,8 +118,10 @@ def patches_of(scaling: str, curvature: float) -> list:
         store = plain(inverse_hessian.store)
         stack.append(mock.patch.object(inverse_hessian, "store", store))
         stack.append(mock.patch.object(inverse_hessian, "_scale", plain_scale))
-        dense = DenseMemory(lambda b, h: updates.bfgs(tf.ones_like(b), h))
-        stack.append(mock.patch.object(limited_memory, "_DENSE", dense))
+        plain_lbfgs = dataclasses.replace(
+            MINIMIZERS["lbfgs"], update=lambda b, h: updates.bfgs(tf.ones_like(b), h)
+        )
+        stack.append(mock.patch.dict(MINIMIZERS, lbfgs=plain_lbfgs))
     return stack
 
 

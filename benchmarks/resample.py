@@ -114,7 +114,7 @@ KEEP = {
 def move(descent: OptimizationRun, minimization: FitProblem, keep: Callable | None) -> None:
     """Takes the new data of a minimization into a descent, with some memory of the old."""
     memory = descent.state.memory
-    descent.move(minimization.data)
+    descent.move()
     if keep is None:
         descent.jump(descent.best.position)
     elif isinstance(memory, Memory):
@@ -153,9 +153,7 @@ def error(name: str, model: keras.Model, seed: int, draws: int, every: int):
     request = Request(**{**defaults, **arguments, "model": model, "x": first})
     minimization = FitProblem(request, request.read()[0])
     start = minimization.start()
-    descent = OptimizationRun(
-        minimization.minimizer, start, minimization.data, minimization.assign, request
-    )
+    descent = OptimizationRun(minimization, start)
     descent.advance(every)
     for number in range(1, draws):
         pool = generator.uniform(size=(20 * NUM_POINTS, 2))

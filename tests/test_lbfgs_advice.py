@@ -81,11 +81,9 @@ def test_warnings_that_are_made_errors_are_raised():
 
 # What the checks of a fit by a compiled loss are made of.
 BROKEN = {
-    "the walk through the model": "keras_smooth.lbfgs.checks.scales._first_trained",
-    "the size of the arguments": "keras_smooth.lbfgs.checks.scales._size_of_arguments",
-    "the structure of outputs": "keras_smooth.lbfgs.checks.scales.in_one_structure",
+    "the size of the arguments": "keras_smooth.lbfgs.checks.scales._size",
+    "the columns of outputs": "keras_smooth.lbfgs.checks.scales._columns",
     "the size of targets": "keras_smooth.lbfgs.checks.scales._is_far",
-    "which losses compare": "keras_smooth.lbfgs.checks.scales._compares_sizes",
 }
 
 

@@ -109,7 +109,7 @@ DATA = {
     ),
     "weights below 0": (
         (X, Y, changed(np.ones(20), 9, -0.5)), ValueError,
-        r"sample_weight\[\(9,\)\] is -0.5: a loss with a negative weight has no minimum",
+        r"a loss with a negative weight has no minimum, but sample_weight\[\(9,\)\] is -0.5",
     ),
     "weights below 0 in a dataset": (
         (dataset(X, Y, changed(np.ones(20), 9, -0.5)).batch(7),), ValueError,
@@ -184,13 +184,13 @@ def test_first_place_that_is_not_finite():
 TWO_X, TWO_Y = {"a": X, "b": X}, {"p": Y, "q": Y}
 
 SEVERAL = {
-    "input missing": (({"a": X}, TWO_Y, None), 'Missing data for input "b"'),
-    "target missing": ((TWO_X, {"p": Y}, None), "different structures"),
+    "input missing": (({"a": X}, TWO_Y, None), "1 array with the keys a, but .* 2 inputs: a, b"),
+    "target missing": ((TWO_X, {"p": Y}, None), "need one structure"),
     "target too wide": (
         (TWO_X, {"p": Y, "q": np.tile(Y, (1, 2))}, None), r"targets have \(None, 2\)",
     ),
     "weights missing": (
-        (TWO_X, TWO_Y, {"p": np.ones(20)}), "`sample_weight` must be one array.*'q'",
+        (TWO_X, TWO_Y, {"p": np.ones(20)}), r"`sample_weight` is {'p': \*}",
     ),
     "rows differ": (({"a": X, "b": X[:4]}, TWO_Y, None), r"x\['a'\] \(20, 2\), x\['b'\] \(4, 2\)"),
 }  # fmt: skip

@@ -215,7 +215,7 @@ NO_AVERAGES = {
 def test_refuses_batches_of_what_is_no_average(name):
     make, arguments = NO_AVERAGES[name]
     with pytest.raises(
-        ValueError, match="not an average over rows.*leave out `batch_size`"
+        ValueError, match="neither an average nor a sum over rows.*leave out `batch_size`"
     ):
         fit(make(), batch_size=6, **arguments)
 
@@ -229,7 +229,7 @@ def test_weights_that_are_alike_in_the_first_rows_hide_nothing(weights):
     # A total of 0 rows stands for a sum.
     assert float(minimization(net(loss=LOSSES["sum"]), read, 13).data.total) == 0.0
     assert float(minimization(net(), read, 13).data.total) == 100.0
-    with pytest.raises(ValueError, match="not an average"):
+    with pytest.raises(ValueError, match="neither an average"):
         minimization(net(loss=BY_WEIGHT), read, 13)
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from lbfgs_nets import X, Y, at_start, dense, fit, net, two_nets
 from representatives import representatives
 
-from keras_smooth.lbfgs.data.class_weights import weighted
+from keras_smooth.lbfgs.data.data_reader import weighted
 
 # Nothing of Keras is touched.
 
@@ -295,8 +295,8 @@ SENTENCES = {
     "three for two": (LISTED, ([X, X, X], [Y, Y]), ValueError, "3 arrays, .* 2 inputs"),
     "two for one": (net, ([X, X], Y), ValueError, "2 arrays, but the model has 1 input:"),
     "two for a subclass": (sub, ([X, X], Y), ValueError, "cannot be called on x of shape"),
-    "dict for one": (net, ({"a": X}, Y), ValueError, "dict with the key 'a', .*itself"),
-    "key": (two_nets, ({"a": X, "z": X}, TARGETS), ValueError, 'input "b".*keys a, z'),
+    "dict for one": (net, ({"a": X}, Y), ValueError, "1 array with the keys a, but .* 1 input:.*alone"),
+    "key": (two_nets, ({"a": X, "z": X}, TARGETS), ValueError, "1 array with the keys a, z, but .* 2 inputs: a, b"),
     "complex x": (net, (X + 1j, Y), TypeError, "x must be real, received complex128"),
     "complex y": (net, (X, (Y + 1j).astype("complex64")), TypeError, "y must be real"),
     "complex weights": (net, (X, Y, ones() * 1j), TypeError, "sample_weight must be real"),
@@ -306,11 +306,11 @@ SENTENCES = {
     "one weight too deep": (net, (X, Y, ones(1, 1)), ValueError, r"\(None, 1, 1\), expected"),
     "weights of steps": (steps, (ones(5, 2), ones(5, 1), ones(3)), ValueError, r"\(None, 5\)"),
     "weights of two": (two_nets, (PAIR, TARGETS, ones(3)), ValueError, r"expected \(None,\)"),
-    "dict of targets": (net, (X, {"y": Y}), ValueError, "keys y, .*one output: pass the array"),
-    "targets of two": (net, (X, {"a": Y, "b": Y}), ValueError, "keys a, b, .*one output"),
-    "one target for two": (two_nets, (PAIR, Y), ValueError, "1 arrays and no keys.*2 outputs"),
-    "other keys": (two_nets, (PAIR, {"p": Y, "z": Y}), ValueError, "keys p, z.*outputs: p, q"),
-    "no target": (two_nets, (PAIR, {"p": Y, "q": None}), ValueError, "different structures"),
+    "dict of targets": (net, (X, {"y": Y}), ValueError, r"y is {'y': \*}, the outputs are \*"),
+    "targets of two": (net, (X, {"a": Y, "b": Y}), ValueError, r"y is {'a': \*, 'b': \*}, the outputs are \*"),
+    "one target for two": (two_nets, (PAIR, Y), ValueError, r"y is \*, the outputs are {'p': \*, 'q': \*}"),
+    "other keys": (two_nets, (PAIR, {"p": Y, "z": Y}), ValueError, r"y is {'p': \*, 'z': \*}, the outputs are {'p'"),
+    "no target": (two_nets, (PAIR, {"p": Y, "q": None}), ValueError, "need one structure"),
     "too wide": (net, (ones(3), Y), ValueError, r"x has shape \(None, 3\), .*value 2"),
     "too wide by name": (two_nets, ({"a": X, "b": ones(3)}, TARGETS), ValueError, "input b of"),
     "too high": (images, (ones(5, 4, 1), ones(8)), ValueError, "axis -3 of x to have value 4"),

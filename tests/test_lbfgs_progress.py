@@ -137,7 +137,7 @@ def test_what_is_left(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     lines = []
-    monkeypatch.setattr(progress, "_writer", lambda _: (lambda *a: lines.append(a), None))
+    monkeypatch.setattr(progress, "_writer", lambda _: lambda *a: lines.append(a[:2]))
     best = types.SimpleNamespace(fun=1.0, grad_norm=1.0)
     for max_seconds in (None, 500.0):
         request = types.SimpleNamespace(

@@ -7,7 +7,7 @@ import tensorflow as tf
 from lbfgs_nets import X, Y, dense, fit, net
 from representatives import representatives
 
-from keras_smooth.lbfgs.objective.moving_averages import limit
+from keras_smooth.lbfgs.objective.objective import limit
 
 
 def normalization(**arguments):

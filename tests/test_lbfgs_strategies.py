@@ -72,8 +72,8 @@ def test_an_objective_is_shared_evenly_or_refused(mirrored):
 def test_errors(mirrored):
     errors = mirrored["errors"]
     assert errors["fewer rows"] == "2 replicas need as many rows, received 1."
-    assert "The loss is not an average over rows" in errors["normalization"]
-    assert "The loss is not an average over rows" in errors["dropout"]
+    assert "neither an average nor a sum over rows" in errors["normalization"]
+    assert "neither an average nor a sum over rows" in errors["dropout"]
     assert "called inside strategy.scope()" in mirrored["inside"]
 
 

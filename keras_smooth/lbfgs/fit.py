@@ -17,9 +17,9 @@ from keras_smooth.lbfgs.progress import Progress
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.resample import Resample
 from keras_smooth.lbfgs.result import Status
+from keras_smooth.lbfgs.run.checkpoint import Resumable
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
-from keras_smooth.lbfgs.run.resume import Resumable
 from keras_smooth.models.checked_inputs import explained_batch
 from keras_smooth.presentation.other_names import refuses
 
@@ -272,22 +272,17 @@ def fit_lbfgs(
         problem = FitProblem(request, data, validation)
     called = _callback_list(request)
     progress = Progress(request)
-    saved = None if checkpoint is None else Resumable(checkpoint, request, problem)
+    saved = None if checkpoint is None else Resumable(checkpoint, problem)
     model.stop_training = False
     called.on_train_begin()
-    run = OptimizationRun(
-        problem.minimizer,
-        saved.begin(problem.start()) if saved else problem.start(),
-        problem.data,
-        problem.assign,
-        request,
-    )
+    start = problem.start()
+    run = OptimizationRun(problem, saved.begin(start) if saved else start)
     if saved:
         saved.restore(run, model.history)
     called.set_params({**called.params, "initial_epoch": initial_epoch + run.nit})
-    logs_at = logs_of(request, problem, validation, called)
+    logs_at = logs_of(problem, validation, called)
     try:
-        last = _iterate(request, problem, run, saved, called, logs_at, progress)
+        last = _iterate(problem, run, saved, called, logs_at, progress)
     # Keep the best weights, also after an error in a callback.
     except BaseException:
         run.interrupt()
@@ -322,7 +317,6 @@ def _callback_list(request: Request) -> keras.callbacks.CallbackList:
 
 
 def _iterate(
-    request: Request,
     problem: FitProblem,
     run: OptimizationRun,
     saved: Resumable | None,
@@ -331,7 +325,8 @@ def _iterate(
     progress: Progress,
 ) -> dict[str, float]:
     """Runs chunk after chunk, with callbacks and checkpoints, and returns the last logs."""
-    model, most, resample = request.model, request.num_iterations, request.resample
+    request, model, resample = problem.request, problem.model, problem.request.resample
+    most = request.num_iterations
     seconds = math.inf if request.max_seconds is None else request.max_seconds
     deadline = time.monotonic() + seconds
     logs: dict[str, float] = {}
@@ -354,7 +349,7 @@ def _iterate(
         if resample and resample.is_due(run.nit):
             dtype = problem.objective.dtype
             problem.move(resample.drawn(problem.worker, problem.points, run.nit, dtype))
-            run.move(problem.data)
+            run.move()
         run.advance(last)
         callbacks.on_train_batch_end(0, {"loss": run.best.fun})
         logs = logs_at(run.best.fun)

@@ -7,13 +7,11 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.presentation.warn import warn_once
 
 
 def logs_of(
-    request: Request,
     problem: FitProblem,
     validation: TrainingData | None,
     callbacks: keras.callbacks.CallbackList,
@@ -23,12 +21,11 @@ def logs_of(
     The logs are the loss, which is its argument, metrics or terms, and `val_` of both.
 
     Args:
-        request: Of the fit.
         problem: The fit problem, whose points may change.
         validation: Other data, or None.
         callbacks: Callbacks, which are called for the validation as in `fit`.
     """
-    model, objective = request.model, problem.objective
+    request, model, objective = problem.request, problem.model, problem.objective
 
     def evaluated(data: TrainingData, callbacks: Any = None) -> dict[str, float]:
         if request.terms is None:
@@ -36,7 +33,14 @@ def logs_of(
                 return _evaluated(model, data.as_dataset(request.batch_size), callbacks)
             # Keras' own code, or a metric of the user, can raise any error. The fit needs neither.
             except Exception as error:
-                warn_once(model, _failed(model, error), "logs")
+                words = f"model.evaluate failed, so that the logs have the loss alone: {error!r}."
+                floatx, dtype = keras.config.floatx(), model.trainable_variables[0].dtype
+                if dtype != floatx:
+                    words += (
+                        f" Keras computes losses in {floatx} and the model in {dtype}: call "
+                        f"keras.config.set_floatx({dtype!r}) before you make the model."
+                    )
+                warn_once(model, words, "logs")
                 return {}
         loss = objective.value(objective.position, data.parts)
         return {**objective.terms(data.parts), "loss": float(loss)}
@@ -53,18 +57,6 @@ def logs_of(
         return {**found, "loss": loss} | {f"val_{n}": v for n, v in of_validation.items()}
 
     return logs
-
-
-def _failed(model: keras.Model, error: Exception) -> str:
-    """Returns the words for a model that Keras cannot evaluate."""
-    words = f"model.evaluate failed, so that the logs have the loss alone: {error!r}."
-    floatx, dtype = keras.config.floatx(), model.trainable_variables[0].dtype
-    if dtype == floatx:
-        return words
-    return (
-        f"{words} Keras computes losses in {floatx} and the model in {dtype}: call "
-        f"keras.config.set_floatx({dtype!r}) before you make the model."
-    )
 
 
 def _evaluated(

@@ -1,5 +1,6 @@
 """The progress of a fit: a line that is updated, or a few lines in a log."""
 
+import contextlib
 import shutil
 import sys
 import time
@@ -38,26 +39,22 @@ class Progress:
         own = keras.callbacks.ProgbarLogger
         given = keras.tree.flatten(request.callbacks or [])
         shows_itself = any(isinstance(each, own) for each in given)
-        self._write, self._end = _writer(0 if shows_itself else request.verbose)
+        self._write = _writer(0 if shows_itself else request.verbose)
 
     def update(self, run: OptimizationRun, logs: Mapping[str, Any]) -> None:
         """Shows a run after some iterations."""
-        try:
+        with contextlib.suppress(Exception):
             now = time.monotonic()
             self._first = self._first or (run.nit, now)
             left = self._seconds_left(run.nit, now)
             # A fit that has ended has no remaining time.
             self._line = self._words(run, logs, now, None)
-            self._write(self._words(run, logs, now, left), self._share(run.nit, now))
-        except Exception:
-            self._write = _nothing
+            self._write(self._words(run, logs, now, left), self._share(run.nit, now), "")
 
     def end(self, result: OptimizeResult) -> None:
         """Shows how the fit ended."""
-        try:
-            self._end(self._line, result.message)
-        except Exception:
-            self._write = _nothing
+        with contextlib.suppress(Exception):
+            self._write(self._line, 0.0, result.message)
 
     def _words(
         self, run: OptimizationRun, logs: Mapping[str, Any], now: float, left: float | None
@@ -93,68 +90,51 @@ class Progress:
         return share
 
 
-def _writer(verbose: str | int) -> tuple[Callable[[str, float], None], Callable]:
-    """Returns two functions: one writes a line during a fit, one the last lines."""
+def _writer(verbose: str | int) -> Callable[[str, float, str], None]:
+    """Returns what shows a line, the fraction of the fit that is done, and at its end a message."""
     if verbose == 0 or sys.stdout is None:
-        return _nothing, _nothing
+        return _nothing
     if verbose == 2:
-        return _print_line, _print_message
+        return _logging(0)
     if module := ipython():
-        return _in_a_notebook(Place(module))
-    return _rewriting() if sys.stdout.isatty() else _logging()
+        place = Place(module)
+        return lambda line, _, message: place.write(
+            "\n".join(filter(None, (line, message)))
+        )
+    return _rewrite if sys.stdout.isatty() else _logging(_LINES)
 
 
 def _nothing(*_: Any) -> None:
     """Shows nothing."""
 
 
-def _print_line(line: str, share: float) -> None:
-    print(line, flush=True)
-
-
-def _print_message(line: str, message: str) -> None:
-    print(message, flush=True)
-
-
-def _in_a_notebook(place: Place) -> tuple[Callable, Callable]:
-    def write(line: str, share: float) -> None:
-        place.write(line)
-
-    def end(line: str, message: str) -> None:
-        place.write(f"{line}\n{message}" if line else message)
-
-    return write, end
-
-
-def _rewriting() -> tuple[Callable, Callable]:
-    def write(line: str, share: float) -> None:
-        columns = shutil.get_terminal_size().columns - 1
-        cut = line if len(line) <= columns else f"{line[: columns - 3]}..."
-        # Padded to the width of the terminal, to cover a longer line before.
-        print(f"\r{cut:<{columns}}", end="", flush=True)
-
-    def end(line: str, message: str) -> None:
-        columns = shutil.get_terminal_size().columns - 1
+def _rewrite(line: str, share: float, message: str) -> None:
+    columns = shutil.get_terminal_size().columns - 1
+    if message:
         print(f"\r{line:<{columns}}\n{message}" if line else message, flush=True)
+        return
+    cut = line if len(line) <= columns else f"{line[: columns - 3]}..."
+    # Padded to the width of the terminal, to cover a longer line before.
+    print(f"\r{cut:<{columns}}", end="", flush=True)
 
-    return write, end
 
+def _logging(num_lines: int) -> Callable[[str, float, str], None]:
+    """Returns a function that prints after each of so many parts of a fit; 0 prints all lines."""
+    due, last = 0.0, ""
 
-def _logging() -> tuple[Callable, Callable]:
-    shares, last = [0.0], [""]
-
-    def write(line: str, share: float) -> None:
-        if share >= shares[0]:
+    def write(line: str, share: float, message: str) -> None:
+        nonlocal due, last
+        # At the end, a line of this iteration may be there already.
+        is_new = line.split(" ")[0] != last.split(" ")[0]
+        if is_new if message else share >= due:
             # The next part that is not done yet.
-            shares[0] = (int(share * _LINES + 1e-9) + 1) / _LINES
-            last[0] = line
-            _print_line(line, share)
+            due = num_lines and (int(share * num_lines + 1e-9) + 1) / num_lines
+            last = line
+            print(line, flush=True)
+        if message:
+            print(message, flush=True)
 
-    def end(line: str, message: str) -> None:
-        is_told = line.split(" ")[0] == last[0].split(" ")[0]
-        print(message if is_told else f"{line}\n{message}", flush=True)
-
-    return write, end
+    return write
 
 
 def _duration(seconds: float) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 
 from keras_smooth.checks import choice, finite_number, path, shown, truth, whole_number
-from keras_smooth.lbfgs.data.class_weights import check_class_weight
 from keras_smooth.lbfgs.data.data_reader import (
     ReadOptions,
+    check_class_weight,
     read_data,
     read_points,
     read_validation,
@@ -23,15 +23,15 @@ from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.minimizers import check_method, needs_residuals
 from keras_smooth.lbfgs.objective.terms import Terms, terms_of
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of
-from keras_smooth.lbfgs.resample import Resample, check_resample
+from keras_smooth.lbfgs.resample import Resample
 
 # Arguments for rows, which an objective does not use.
 _OF_ROWS = ("y", "sample_weight", "class_weight", "batch_size")
 
 
-def _number(check: Callable, least: float) -> Any:
-    """Returns a dataclass field for a number, which may be None if its type allows it."""
-    return dataclasses.field(metadata={"check": check, "least": least})
+def _checked(check: Callable, *arguments: Any) -> Any:
+    """Returns a dataclass field for what a check admits, and None if its type allows it."""
+    return dataclasses.field(metadata={"check": check, "arguments": arguments})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,45 +52,45 @@ class Request:
     resample: Resample | None
     sample_weight: Any
     class_weight: Mapping[int, float] | None
-    batch_size: int | None = _number(whole_number, 1)
-    epochs: int = _number(whole_number, 1)
-    initial_epoch: int = _number(whole_number, 0)
+    batch_size: int | None = _checked(whole_number, 1)
+    epochs: int = _checked(whole_number, 1)
+    initial_epoch: int = _checked(whole_number, 0)
     validation_data: Any
-    validation_split: float = _number(finite_number, 0)
+    validation_split: float = _checked(finite_number, 0)
     method: str
-    num_correction_pairs: int | None = _number(whole_number, 1)
-    dtype: str | None
-    tolerance: float = _number(finite_number, 0)
-    target: float | None = _number(finite_number, -math.inf)
-    relative: bool
-    max_seconds: float | None = _number(finite_number, 0)
-    max_restarts: int = _number(whole_number, 0)
-    steps_per_execution: int | None = _number(whole_number, 1)
+    num_correction_pairs: int | None = _checked(whole_number, 1)
+    dtype: str | None = _checked(choice, ["float64"])
+    tolerance: float = _checked(finite_number, 0)
+    target: float | None = _checked(finite_number, -math.inf)
+    relative: bool = _checked(truth)
+    max_seconds: float | None = _checked(finite_number, 0)
+    max_restarts: int = _checked(whole_number, 0)
+    steps_per_execution: int | None = _checked(whole_number, 1)
     callbacks: list | None
     verbose: str | int
-    jit_compile: bool
-    checkpoint: str | os.PathLike | None
-    throw: bool
+    jit_compile: bool = _checked(truth)
+    checkpoint: str | os.PathLike | None = _checked(path)
+    throw: bool = _checked(truth)
 
     def __post_init__(self) -> None:
-        self._check_callbacks()
+        check_method(self.method)
+        for callback in keras.tree.flatten(
+            () if self.callbacks is None else self.callbacks
+        ):
+            if not isinstance(callback, keras.callbacks.Callback):
+                raise TypeError(
+                    "`callbacks` must be a list of keras.callbacks.Callback, received "
+                    f"{shown(callback)}."
+                )
         if not isinstance(self.verbose, str | int) or self.verbose not in ("auto", 0, 1, 2):
             raise ValueError(
                 f'`verbose` must be "auto", 0, 1 or 2, received {shown(self.verbose)}.'
             )
-        if self.checkpoint is not None:
-            path("`checkpoint`", self.checkpoint)
-        truth("`throw`", self.throw)
-        truth("`relative`", self.relative)
-        check_method(self.method)
-        truth("`jit_compile`", self.jit_compile)
-        if self.dtype is not None:
-            choice("`dtype`", self.dtype, ["float64"])
         for field in dataclasses.fields(self):
-            value, number = getattr(self, field.name), field.metadata
+            value, metadata = getattr(self, field.name), field.metadata
             optional = type(None) in typing.get_args(field.type)
-            if number and not (value is None and optional):
-                number["check"](f"`{field.name}`", value, number["least"])
+            if metadata and not (value is None and optional):
+                metadata["check"](f"`{field.name}`", value, *metadata["arguments"])
         if self.validation_split >= 1:
             raise ValueError(
                 f"`validation_split` must be below 1, received {self.validation_split!r}."
@@ -100,17 +100,16 @@ class Request:
                 "`initial_epoch` must be below `epochs`, received "
                 f"{self.initial_epoch!r} and {self.epochs!r}."
             )
-        check_resample(self.resample, self.terms)
-
-    def _check_callbacks(self) -> None:
-        is_list = isinstance(self.callbacks, list | tuple)
-        given: Any = self.callbacks if is_list else [self.callbacks]
-        for callback in () if self.callbacks is None else given:
-            if not isinstance(callback, keras.callbacks.Callback):
-                raise TypeError(
-                    "`callbacks` must be a list of keras.callbacks.Callback, received "
-                    f"{shown(callback)}{' in it' if is_list else ''}."
-                )
+        if not isinstance(self.resample, Resample | None):
+            raise TypeError(
+                "`resample` must be a keras_smooth.Resample(draw, every=...), received "
+                f"{self.resample!r:.80}."
+            )
+        if self.terms is None and self.resample is not None:
+            raise ValueError(
+                "`resample` needs an `objective`, which is None: the targets of new rows are not "
+                "known. Write the loss as an objective, which receives the points."
+            )
 
     @functools.cached_property
     def terms(self) -> Terms | None:
@@ -156,7 +155,18 @@ class Request:
             self.compute_dtype, self.batch_size, strings=takes_strings(self.model)
         )
         if self.terms is not None:
-            return self._read_points(options)
+            given = [name for name in _OF_ROWS if getattr(self, name) is not None]
+            given += ["validation_split"] * bool(self.validation_split)
+            if given:
+                raise ValueError(
+                    f"{' and '.join(f'`{name}`' for name in given)} cannot be used with "
+                    "`objective`, which takes all of x as it is: put what it needs into x, as "
+                    "{'points': ..., 'values': ...}."
+                )
+            validation: TrainingData | None = None
+            if self.validation_data is not None:
+                validation = read_points(self.validation_data, options, "validation_data")
+            return read_points(self.x, options), validation
         check_class_weight(self.class_weight)
         weighted = dataclasses.replace(options, class_weight=self.class_weight)
         data = read_data(self.x, self.y, self.sample_weight, weighted)
@@ -164,18 +174,3 @@ class Request:
         if validation is not None:
             return data, validation.in_ranks_of(data)
         return data.split(self.validation_split) if self.validation_split else (data, None)
-
-    def _read_points(
-        self, options: ReadOptions
-    ) -> tuple[TrainingData, TrainingData | None]:
-        given = [name for name in _OF_ROWS if getattr(self, name) is not None]
-        given += ["validation_split"] * bool(self.validation_split)
-        if given:
-            raise ValueError(
-                f"{' and '.join(f'`{name}`' for name in given)} cannot be used with `objective`, which takes all of "
-                "x as it is: put what it needs into x, as {'points': ..., 'values': ...}."
-            )
-        validation = None
-        if self.validation_data is not None:
-            validation = read_points(self.validation_data, options, "validation_data")
-        return read_points(self.x, options), validation

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_smooth.checks import finite_number, function, real_array, shown, whole_number
 from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_points, takes_strings
+from keras_smooth.lbfgs.data.micro_batches import form
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 
 
@@ -122,34 +123,13 @@ class Resample:
         generator = np.random.default_rng([self.seed, nit])
         how = ReadOptions(dtype, strings=takes_strings(model))
         x = read_points(self.draw(model, points.parts[0], generator), how)
-        found, expected = _form(x), _form(points)
+        found, expected = form(x.parts[0]), form(points.parts[0])
         if found != expected:
             raise ValueError(
                 f"`draw` of `resample` returned {found}, but x is {expected}. The compiled "
                 "program needs one form: return arrays with the shapes and dtypes of x."
             )
         return x
-
-
-def check_resample(resample: Any, terms: Any) -> None:
-    """Raises an error if points cannot be drawn.
-
-    Raises:
-        TypeError: If `resample` is neither a `Resample` nor None.
-        ValueError: If there is no objective.
-    """
-    if resample is None:
-        return
-    if not isinstance(resample, Resample):
-        raise TypeError(
-            "`resample` must be a keras_smooth.Resample(draw, every=...), received "
-            f"{resample!r:.80}."
-        )
-    if terms is None:
-        raise ValueError(
-            "`resample` needs an `objective`, which is None: the targets of new rows are not "
-            "known. Write the loss as an objective, which receives the points."
-        )
 
 
 def choose_by_residual(
@@ -235,10 +215,3 @@ def _rows(name: str, values: Any) -> np.ndarray:
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite, but has inf or NaN in it.")
     return array
-
-
-def _form(points: TrainingData) -> Any:
-    """Returns the shapes and dtypes in their nest."""
-    return keras.tree.map_structure(
-        lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape)}", points.parts[0]
-    )

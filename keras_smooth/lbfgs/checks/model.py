@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.checks import shown
-from keras_smooth.lbfgs.data.array_checks import first_non_finite
+from keras_smooth.lbfgs.data.data_reader import check_finite
 from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
 from keras_smooth.lbfgs.objective.exact_losses import is_compiled
 from keras_smooth.lbfgs.objective.float64_copy import compute_dtypes
-from keras_smooth.lbfgs.objective.replicas import replicas_of
+from keras_smooth.lbfgs.objective.sharding import replicas_of
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among, name_of
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.models import own_call
@@ -60,11 +60,7 @@ def check_fittable(request: Request) -> None:
     if terms is not None:
         _check_variables(terms.variables, model, request.compute_dtype)
     for variable in (*model.variables, *(terms.variables if terms else ())):
-        if non_finite := first_non_finite(np.asarray(variable)):
-            place, value = non_finite
-            raise ValueError(
-                f"The weights must be finite, but {name_of(variable)}[{place}] is {value}."
-            )
+        check_finite("The weights must be finite", name_of(variable), np.asarray(variable))
 
 
 def _check_loss(model: keras.Model) -> None:
@@ -84,18 +80,18 @@ def _check_loss(model: keras.Model) -> None:
 
 @advice
 def _warn_unused(model: keras.Model) -> str | None:
-    compiled = is_compiled(model) and model.loss is not None
-    unused = {
-        "the loss that it was compiled with": compiled,
-        "its compute_loss": has_own_loss(model),
-        "its regularizers and add_loss": bool(model.losses),
-    }
-    names = [name for name, is_there in unused.items() if is_there]
-    if not names:
-        return None
-    return (
-        f"fit_lbfgs minimizes `objective` alone: of the model it does not use "
-        f"{', '.join(names)}. Add to the objective what shall count, as sum(model.losses)."
+    unused = [
+        (
+            "the loss that it was compiled with",
+            is_compiled(model) and model.loss is not None,
+        ),
+        ("its compute_loss", has_own_loss(model)),
+        ("its regularizers and add_loss", bool(model.losses)),
+    ]
+    names = ", ".join(name for name, is_there in unused if is_there)
+    return names and (
+        f"fit_lbfgs minimizes `objective` alone: of the model it does not use {names}. Add to the "
+        "objective what shall count, as sum(model.losses)."
     )
 
 
@@ -160,20 +156,22 @@ def _check_dtypes(model: keras.Model) -> None:
 
 def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: str) -> None:
     several = replicas_of(model) is not None
+    make = f'Make it with keras.Variable(value, dtype="{dtype}").'
     for variable in variables:
-        name = name_of(variable)
-        if dtype_of(variable) != dtype:
-            raise ValueError(
-                f"{name} of `variables` has dtype {dtype_of(variable)}, but the fit "
-                f'computes in {dtype}. Make it with keras.Variable(value, dtype="{dtype}").'
-            )
-        if is_among(variable, model.trainable_variables):
-            raise ValueError(
-                f"{name} of `variables` is a weight of the model, which is trained anyway. "
-                "Leave it out."
-            )
-        if isinstance(variable, tf.Variable) and several:
-            raise ValueError(
-                f"{name} of `variables` is a tf.Variable, which only one device can train. "
-                f'Make it with keras.Variable(value, dtype="{dtype}").'
-            )
+        reasons = [
+            (
+                dtype_of(variable) != dtype,
+                f"has dtype {dtype_of(variable)}, but the fit computes in {dtype}. {make}",
+            ),
+            (
+                is_among(variable, model.trainable_variables),
+                "is a weight of the model, which is trained anyway. Leave it out.",
+            ),
+            (
+                several and isinstance(variable, tf.Variable),
+                f"is a tf.Variable, which only one device can train. {make}",
+            ),
+        ]
+        for holds, reason in reasons:
+            if holds:
+                raise ValueError(f"{name_of(variable)} of `variables` {reason}")

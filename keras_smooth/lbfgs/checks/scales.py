@@ -6,9 +6,6 @@ import keras
 import numpy as np
 
 from keras_smooth.differentiation.derivative_model import DerivativeModel
-from keras_smooth.lbfgs.checks.shapes import in_one_structure, of_losses, own_name
-from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
-from keras_smooth.lbfgs.objective.exact_losses import losses_as_compiled
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.models import calls, graph
 from keras_smooth.presentation.warn import advice
@@ -36,14 +33,26 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
     """
     if isinstance(worker, DerivativeModel):
         worker = worker.model
-    path, first = _first_trained(worker)
+    # The operations of a graph have no weights.
+    trained: list[tuple[str, Any]] = [
+        (path, part)
+        for path, part in graph.unique(worker)
+        if isinstance(part, keras.layers.Layer) and part.trainable_weights
+    ]
+    if not trained:
+        return None
+    path, first = trained[0]
     is_dense = isinstance(first, keras.layers.Dense)
     if not is_dense or first.activation is keras.activations.linear:
         return None
     for call in calls.record(worker, [first], (x,))[id(first)]:
         values = np.asarray((*call.args, *call.kwargs.values())[0], "float64")
         values = values.reshape(-1, values.shape[-1])
-        size = _size_of_arguments(first, values)
+        arguments = values @ np.asarray(first.kernel, "float64")
+        if first.use_bias:
+            arguments = arguments + np.asarray(first.bias, "float64")
+        # The median over units of what the activation gets.
+        size = float(np.median(_size(arguments)))
         if size > _ARGUMENT:
             mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
             return (
@@ -70,42 +79,21 @@ def _remedy(model: keras.Model, words: str) -> str:
     return f"Fit keras_smooth.standardized(model, x, y), whose network {words} as they are."
 
 
-def _first_trained(model: keras.Model) -> tuple[str, Any]:
-    """Returns the path and the first layer that has weights to train, `("", None)` if none."""
-    for path, layer in graph.unique(model):
-        # The operations of a graph have none.
-        if isinstance(layer, keras.layers.Layer) and layer.trainable_weights:
-            return path, layer
-    return "", None
-
-
-def _size_of_arguments(layer: Any, values: np.ndarray) -> float:
-    """Returns the median over units of what an activation gets."""
-    arguments = values @ np.asarray(layer.kernel, "float64")
-    if layer.use_bias:
-        arguments = arguments + np.asarray(layer.bias, "float64")
-    return float(np.median(_size(arguments)))
-
-
 @advice
-def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
+def warn_of_targets(model: keras.Model, outputs: Any, rows: list[tuple]) -> str | None:
     """Warns, once a model, if targets are much larger than the outputs, or vary less.
 
     Args:
         model: Compiled model.
         outputs: What it returns for a few rows.
-        y: Targets of these rows, which fit them.
+        rows: Loss, target, output and weights of each loss.
     """
-    if not _compares_sizes(model):
+    if any(loss.own_name not in _OF_DIFFERENCES for loss, *_ in rows):
         return None
-    if isinstance(model, DerivativeModel):
-        y, _ = model.paired(y, outputs)
-    outputs, y = in_one_structure(model, *of_losses(model.loss, outputs, y))
-    if isinstance(model, DerivativeModel):
+    is_derived = isinstance(model, DerivativeModel)
+    for _, target, output, _ in rows:
         # Derivatives are of the size that y and x make them.
-        outputs, y = outputs.get("y"), y.get("y")
-    for output, target in zip(keras.tree.flatten(outputs), keras.tree.flatten(y)):
-        if target is None:
+        if is_derived and output is not outputs["y"]:
             continue
         output, target = _columns(output), _columns(target)
         if output.shape == target.shape and np.any(far := _is_far(output, target)):
@@ -126,15 +114,21 @@ def warn_of_targets(model: keras.Model, outputs: Any, y: Any) -> str | None:
 
 
 @advice
-def warn_of_terms(model: keras.layers.Layer, objective: Objective, x: Any) -> str | None:
+def warn_of_terms(
+    model: keras.layers.Layer,
+    objective: Objective,
+    weights: dict[str, float],
+    points: tuple,
+) -> str | None:
     """Warns, once a model, of a term that is no number or far larger than all others.
 
     Args:
         model: The user's.
         objective: What is minimized, at the start.
-        x: Its points.
+        weights: Factors of its terms, 1 if not given.
+        points: Its points.
     """
-    terms = objective.weighted_terms((x, None, None))
+    terms = {n: weights.get(n, 1.0) * v for n, v in objective.terms(points).items()}
     sizes = {name: abs(term) for name, term in terms.items()}
     if undefined := [name for name in terms if not np.isfinite(terms[name])]:
         return f"At the start these terms of the objective are inf or NaN: {', '.join(undefined)}."
@@ -149,16 +143,6 @@ def warn_of_terms(model: keras.layers.Layer, objective: Objective, x: Any) -> st
         f"{ratio:.1g} times as much as the next one, {others[0]!r} ({sizes[others[0]]:.3g}): a "
         f"fit sees little of the others. Pass loss_weights={{{first!r}: {1.0 / ratio:.0e}}}, or "
         "write the equation in units in which its coefficients are near 1."
-    )
-
-
-def _compares_sizes(model: keras.Model) -> bool:
-    """Returns whether all losses are Keras' own, of outputs less targets."""
-    losses = keras.tree.flatten(losses_as_compiled(model))
-    if isinstance(model.loss, dict):
-        losses = [loss for loss in losses if loss is not None]
-    return not has_own_loss(model) and all(
-        own_name(loss) in _OF_DIFFERENCES for loss in losses
     )
 
 

@@ -8,15 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.checks import shown
-from keras_smooth.lbfgs.data.array_checks import check_array, check_not_negative
-from keras_smooth.lbfgs.data.class_weights import weighted
+from keras_smooth.checks import finite_number, shown
 from keras_smooth.lbfgs.data.micro_batches import map_tensors
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 from keras_smooth.models import graph, sample_inputs
 from keras_smooth.models.calls import cast_to
 
 _NAMES = ("x", "y", "sample_weight")
+# Strings, bytes, dates and times.
+_NO_NUMBERS = "SUMm"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,20 +35,11 @@ class ReadOptions:
     class_weight: Mapping[int, float] | None = None
     strings: bool = False
 
-    def check(self, name: str, array: Any, first_row: int = 0) -> None:
-        """Raises an error if an array cannot be read."""
-        dtype = getattr(array, "dtype", None)
-        is_string = dtype == tf.string or getattr(dtype, "kind", None) in ("S", "U")
-        if not (self.strings and is_string and name not in _NAMES[1:]):
-            check_array(name, array, first_row)
-        if name == "sample_weight" and array is not None:
-            check_not_negative(array, first_row)
-
     def check_rows(self, parts: tuple, first_row: int = 0) -> int:
         """Checks `(x, y, sample_weight)` and returns the number of rows."""
         for name, part in zip(_NAMES, parts):
             for array in keras.tree.flatten(part):
-                self.check(name, array, first_row)
+                check_array(name, array, first_row, self.strings and name == "x")
         return _num_rows(parts)
 
     def tensors(self, parts: tuple) -> tuple:
@@ -84,32 +75,26 @@ def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> Train
     """
     if x is None:
         raise ValueError("x is None. Pass the inputs.")
-    if not _is_dataset(x):
-        return _in_memory((x, y, sample_weight), options)
-    if y is not None or sample_weight is not None:
+    is_dataset = _is_dataset(x)
+    if is_dataset and (y is not None or sample_weight is not None):
         raise TypeError(
             f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
             "A dataset yields tuples (x, y) or (x, y, sample_weight)."
         )
-    _check_dataset(x)
-    if options.batch_size is None:
-        return _in_memory(_joined(x), options)
-    dataset = _as_dataset(x).map(
-        lambda *batch: options.tensors(keras.utils.unpack_x_y_sample_weight(batch))
-    )
-    dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
-    num_rows = num_batches = 0
-    has_weight = False
-    for batch in dataset:
-        num_rows += options.check_rows(batch, num_rows)
-        num_batches += 1
-        has_weight = has_weight or _has_weight(batch)
-    if num_rows == 0:
-        raise ValueError("The dataset is empty.")
-    _check_has_weight(has_weight)
-    # Keras warns if a dataset ends without a known cardinality.
-    known = tf.data.experimental.assert_cardinality(num_batches)
-    return TrainingData(dataset.apply(known), num_rows)
+    if is_dataset:
+        _check_dataset(x)
+    if is_dataset and options.batch_size is not None:
+        data = _stream(x, options)
+    else:
+        parts = _joined(x) if is_dataset else (x, y, sample_weight)
+        num_rows = options.check_rows(parts)
+        data = TrainingData(options.tensors(parts), num_rows)
+    if not any(map(_has_weight, data.batches())):
+        raise ValueError(
+            "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that "
+            "there is nothing to fit. Give some rows a weight above 0."
+        )
+    return data
 
 
 def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoints:
@@ -137,7 +122,7 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
                 f"With `objective`, {name} must be arrays in dicts, lists or tuples, "
                 f"received {shown(leaf)} in it. Pass numpy.array(...)."
             )
-        options.check(name, leaf)
+        check_array(name, leaf, strings=options.strings)
     return ObjectivePoints(cast_to(options.dtype, map_tensors(tf.convert_to_tensor, x)))
 
 
@@ -166,13 +151,6 @@ def read_validation(data: Any, options: ReadOptions) -> TrainingData | None:
 
 def _is_dataset(x: Any) -> bool:
     return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset))
-
-
-def _in_memory(parts: tuple, options: ReadOptions) -> TrainingData:
-    num_rows = options.check_rows(parts)
-    tensors = options.tensors(parts)
-    _check_has_weight(_has_weight(tensors))
-    return TrainingData(tensors, num_rows)
 
 
 def _check_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
@@ -214,10 +192,26 @@ def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
     )
 
 
-def _as_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> tf.data.Dataset:
-    if isinstance(x, tf.data.Dataset):
-        return x
+def _stream(
+    x: tf.data.Dataset | keras.utils.PyDataset, options: ReadOptions
+) -> TrainingData:
+    """Returns checked data that is read again in every pass."""
+    dataset = (x if isinstance(x, tf.data.Dataset) else _as_dataset(x)).map(
+        lambda *batch: options.tensors(keras.utils.unpack_x_y_sample_weight(batch))
+    )
+    dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
+    num_rows = num_batches = 0
+    for batch in dataset:
+        num_rows += options.check_rows(batch, num_rows)
+        num_batches += 1
+    if num_rows == 0:
+        raise ValueError("The dataset is empty.")
+    # Keras warns if a dataset ends without a known cardinality.
+    known = tf.data.experimental.assert_cardinality(num_batches)
+    return TrainingData(dataset.apply(known), num_rows)
 
+
+def _as_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
     def batch(i: int) -> Any:
         parts = keras.utils.unpack_x_y_sample_weight(x[i])
         # TensorFlow uses the memory of arrays that a generator yields for its own, and
@@ -240,14 +234,6 @@ def _has_weight(parts: tuple) -> bool:
     return not weights or any(np.any(np.asarray(weight)) for weight in weights)
 
 
-def _check_has_weight(has_weight: bool) -> None:
-    if not has_weight:
-        raise ValueError(
-            "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that "
-            "there is nothing to fit. Give some rows a weight above 0."
-        )
-
-
 def _num_rows(parts: tuple) -> int:
     """Returns the number of rows that x, y and weights have in common."""
     shapes = [
@@ -268,3 +254,120 @@ def _num_rows(parts: tuple) -> int:
             f"{', '.join(f'{name} {shape}' for name, shape in shapes)}."
         )
     return shapes[0][1][0]
+
+
+def check_finite(must: str, name: str, array: np.ndarray, first_row: int = 0) -> None:
+    """Raises an error with the first inf or NaN of an array.
+
+    Args:
+        must: Begins the message.
+        name: Of the array.
+        array: The array.
+        first_row: Number of its first row, where it is one of several batches.
+    """
+    is_float = np.issubdtype(array.dtype, np.floating)
+    _check_entries(must, name, array, np.isfinite(array) if is_float else True, first_row)
+
+
+def _check_entries(
+    must: str, name: str, array: np.ndarray, good: Any, first_row: int
+) -> None:
+    if np.all(good):
+        return
+    place = np.argwhere(~good)[0]
+    shifted = tuple(int(i) + first_row * (axis == 0) for axis, i in enumerate(place))
+    raise ValueError(f"{must}, but {name}[{shifted}] is {array[tuple(place)]}.")
+
+
+def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False) -> None:
+    """Raises an error if an array is not dense, real, finite, or has no entries.
+
+    Args:
+        name: What it is called; weights of rows must not be negative.
+        array: The array, or None.
+        first_row: Number of its first row, where it is one of several batches.
+        strings: Whether it may be of strings.
+    """
+    dtype = getattr(array, "dtype", None)
+    is_string = dtype == tf.string or getattr(dtype, "kind", None) in ("S", "U")
+    if array is None or (strings and is_string):
+        return
+    if keras.backend.is_keras_tensor(array):
+        raise TypeError(f"{name} must be arrays of numbers, received {shown(array)}.")
+    if isinstance(array, tf.SparseTensor | tf.RaggedTensor) or hasattr(array, "tocsr"):
+        raise TypeError(
+            f"{name} must be dense arrays, received a {type(array).__name__}: pass "
+            f"{name}.toarray(), or {name}.to_tensor(), or tf.sparse.to_dense({name})."
+        )
+    received, array = shown(array), np.asarray(array)
+    if array.dtype.kind == "c":
+        raise TypeError(
+            f"{name} must be real, received {array.dtype}: pass its real and imaginary "
+            "parts as two arrays, or as columns."
+        )
+    # A single string raises the error of a scalar.
+    words = array.dtype.kind in _NO_NUMBERS and array.ndim
+    if array.dtype == object or array.dtype.names or words:
+        raise TypeError(
+            f"{name} must be arrays of numbers or a dataset, received {received}. Of a generator "
+            "make arrays, or a tf.data.Dataset by from_generator: it is read many times."
+        )
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: it has shape {array.shape}.")
+    check_finite(f"{name} must be finite", name, array, first_row)
+    if name == "sample_weight":
+        must = (
+            f"{name} must be 0 or more, since a loss with a negative weight has no minimum"
+        )
+        _check_entries(must, name, array, array >= 0, first_row)
+
+
+def check_class_weight(class_weight: Any) -> None:
+    """Raises an error unless weights of classes are a dict of finite numbers, 0 or more."""
+    if class_weight is None:
+        return
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(
+            "`class_weight` must be a dict of weights by class, as {0: 1.0, 1: 5.0}, "
+            f"received {class_weight!r:.80}."
+        )
+    for label, weight in class_weight.items():
+        if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+            raise TypeError(
+                f"The classes in `class_weight` must be integers, received {label!r}."
+            )
+        finite_number(f"`class_weight[{label}]`", weight, 0)
+
+
+def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tuple:
+    """Returns `(x, y, sample_weight)` with the weight of each row's class.
+
+    Args:
+        parts: `(x, y, None)`; y are classes, `(n,)` or `(n, 1)`, or one-hot rows.
+        class_weight: Weights by class, 1 for a class that is not there.
+        dtype: Of the weights of rows.
+
+    Raises:
+        ValueError: If there are weights of rows already, or not one y.
+    """
+    x, y, sample_weight = parts
+    if sample_weight is not None:
+        raise ValueError(
+            "`class_weight` and `sample_weight` are given both, expected one of them: "
+            "multiply the weights of rows by those of their classes."
+        )
+    if y is None or keras.tree.is_nested(y):
+        raise ValueError(
+            "`class_weight` needs one array of targets, received "
+            f"{'none' if y is None else type(y).__name__}. Pass `sample_weight`, with an "
+            "array for each output."
+        )
+    if y.shape.rank > 1 and y.shape[-1] > 1:
+        labels = tf.argmax(y, axis=-1, output_type=tf.int32)
+    else:
+        column = y if y.shape.rank == 1 else tf.squeeze(y, axis=-1)
+        labels = tf.cast(tf.round(column) if y.dtype.is_floating else column, tf.int32)
+    weights = tf.ones(tf.shape(labels), dtype)
+    for label, weight in class_weight.items():
+        weights = tf.where(labels == label, tf.constant(weight, dtype), weights)
+    return x, y, weights

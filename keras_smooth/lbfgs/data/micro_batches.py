@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 
@@ -44,6 +43,11 @@ def map_tensors(function: Callable, structure: Any) -> Any:
     return keras.tree.map_structure(
         lambda leaf: None if leaf is None else function(leaf), structure
     )
+
+
+def form(structure: Any) -> Any:
+    """Returns a structure with words for shapes and dtypes in the place of its tensors."""
+    return map_tensors(lambda leaf: f"{leaf.dtype.name}{tuple(leaf.shape)}", structure)
 
 
 def num_rows(structure: Any) -> int | tf.Tensor:
@@ -132,40 +136,3 @@ def over_all_rows(function: Callable, position: tf.Tensor, data: Rows | Stream) 
     return tf.while_loop(
         lambda i, _: i < count, add_stacked, (0, start), parallel_iterations=1
     )[1]
-
-
-def is_average(value: Callable, sample: Any) -> bool:
-    """Returns whether a loss is an average over rows, and not a sum.
-
-    Args:
-        value: Returns the loss of a structure of rows.
-        sample: A few rows.
-
-    Raises:
-        ValueError: If the loss of the sample is neither the average nor the sum of the
-            losses of its parts.
-    """
-    size = num_rows(sample)
-    if size < 2:
-        # One row is never evaluated in batches.
-        return True
-    # Parts of unequal size tell the average of all rows from the average of averages.
-    cut = max(1, (2 * size) // 3)
-    whole, first, second = (
-        value(take(sample, *ends)).numpy() for ends in ((0, size), (0, cut), (cut, size))
-    )
-    average = (cut * first + (size - cut) * second) / size
-    scale = np.abs([first, second, whole]).max()
-    tolerance = np.sqrt(np.finfo(whole.dtype).eps) * scale
-    # The run reports a loss that is not finite.
-    if abs(average - whole) <= tolerance or not np.isfinite(scale):
-        return True
-    if abs(first + second - whole) <= tolerance:
-        return False
-    raise ValueError(
-        f"The loss is not an average over rows: of {size} rows at once it is {whole:.6g}, "
-        f"of {cut} and {size - cut} of them {first:.6g} and {second:.6g}. In batches, or on "
-        "several devices, it would be another loss. BatchNormalization in training mode, "
-        "Dropout, masks and a sum beside a regularizer do this: leave out `batch_size`, "
-        "freeze such layers, or change the loss."
-    )

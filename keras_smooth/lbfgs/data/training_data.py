@@ -126,14 +126,14 @@ def _in_ranks_of(part: Any, other: Any) -> Any:
     leaves, others = keras.tree.flatten(part), keras.tree.flatten(other)
     if len(leaves) != len(others):
         return part
-    return keras.tree.pack_sequence_as(part, list(map(_in_rank_of, leaves, others)))
 
-
-def _in_rank_of(leaf: Any, other: Any) -> Any:
-    if leaf is None or other is None:
+    def adapted(leaf: Any, other: Any) -> Any:
+        if leaf is None or other is None:
+            return leaf
+        if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:
+            return leaf[..., None]
+        if leaf.shape.rank == other.shape.rank + 1 and leaf.shape[-1] == 1:
+            return leaf[..., 0]
         return leaf
-    if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:
-        return leaf[..., None]
-    if leaf.shape.rank == other.shape.rank + 1 and leaf.shape[-1] == 1:
-        return leaf[..., 0]
-    return leaf
+
+    return keras.tree.pack_sequence_as(part, list(map(adapted, leaves, others)))

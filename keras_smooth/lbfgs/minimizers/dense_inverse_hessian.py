@@ -97,7 +97,7 @@ def empty(position: tf.Tensor) -> Memory:
 
 @dataclasses.dataclass(frozen=True)
 class DenseInverseHessian:
-    """The functions of `quasi_newton.InverseHessian` for a member of Broyden's class.
+    """The inverse Hessian of `quasi_newton.QuasiNewton` for a member of Broyden's class.
 
     Args:
         update: `update(b, h)` returns tau and phi; see updates.py.
@@ -116,14 +116,17 @@ class DenseInverseHessian:
         """Takes up a pair, unless its curvature is lost in rounding."""
         # Nothing here is conditional: XLA would copy the matrix into every branch.
         curvature, square, kept = curvature_of(step, change)
-        memory = _flushed(memory)
+        is_full = memory.num_updates == UPDATES
+        blocks = _Layout(step.shape[0]).updated(memory, is_full)
+        memory = _emptied(memory, is_full, 1.0, 0.0)._replace(blocks=blocks)
         product = _times_vector(memory, gradient)
         u = product - memory.product
         # Rounding may spoil a matrix: what is not positive along a pair begins anew.
         q = dot(change, u)
         positive = (q > 0.0) & (dot(memory.product, gradient - change) > 0.0)
         is_first = (memory.num_pairs == 0) | (kept & ~positive)
-        memory = _begun_anew(memory, is_first)
+        memory = _emptied(memory, is_first, 0.0, 1.0)
+        num_pairs = tf.where(is_first, 0, memory.num_pairs)
         product, u = tf.where(is_first, gradient, product), tf.where(is_first, change, u)
         tau, inner = self._inner(
             tf.where(is_first, square, q), ratio, curvature, square, is_first
@@ -140,7 +143,7 @@ class DenseInverseHessian:
             inner=memory.inner / tau + here * inner,
             num_updates=slot + one,
             product=product / tau + _combined(pair, inner, gradient),
-            num_pairs=memory.num_pairs + one,
+            num_pairs=num_pairs + one,
         )
 
     def with_gradient(self, memory: Memory, gradient: tf.Tensor) -> Memory:
@@ -172,15 +175,14 @@ class DenseInverseHessian:
         return tau, tf.stack([[of_step, off_diagonal], [off_diagonal, of_u]])
 
 
-def _begun_anew(memory: Memory, is_due: tf.Tensor) -> Memory:
-    """Returns the identity if that is due, and the memory else."""
-    is_due = tf.convert_to_tensor(is_due)
+def _emptied(memory: Memory, is_due: tf.Tensor, scale: float, shift: float) -> Memory:
+    """Returns the memory with other factors and no updates beside the matrix, if that is due."""
+    dtype = memory.scale.dtype
     return memory._replace(
-        scale=tf.where(is_due, tf.zeros_like(memory.scale), memory.scale),
-        shift=tf.where(is_due, tf.ones_like(memory.shift), memory.shift),
+        scale=tf.where(is_due, tf.constant(scale, dtype), memory.scale),
+        shift=tf.where(is_due, tf.constant(shift, dtype), memory.shift),
         inner=tf.where(is_due, tf.zeros_like(memory.inner), memory.inner),
         num_updates=tf.where(is_due, 0, memory.num_updates),
-        num_pairs=tf.where(is_due, 0, memory.num_pairs),
     )
 
 
@@ -201,19 +203,6 @@ def _combined(basis: tf.Tensor, inner: tf.Tensor, vector: tf.Tensor) -> tf.Tenso
     weights = tf.linalg.matvec(inner, tf.linalg.matvec(basis, vector))
     rows = tf.reshape(basis, (-1, vector.shape[0]))
     return tf.linalg.matvec(rows, tf.reshape(weights, (-1,)), transpose_a=True)
-
-
-def _flushed(memory: Memory) -> Memory:
-    """Returns the memory without updates beside the matrix if there is no room for another."""
-    is_full = memory.num_updates == UPDATES
-    layout = _Layout(memory.product.shape[0])
-    return memory._replace(
-        blocks=layout.updated(memory, is_full),
-        scale=tf.where(is_full, tf.ones_like(memory.scale), memory.scale),
-        shift=tf.where(is_full, tf.zeros_like(memory.shift), memory.shift),
-        inner=tf.where(is_full, tf.zeros_like(memory.inner), memory.inner),
-        num_updates=tf.where(is_full, 0, memory.num_updates),
-    )
 
 
 class _Layout:

@@ -25,10 +25,10 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, is_finite
-from keras_smooth.lbfgs.minimizers.quasi_newton import is_below
+from keras_smooth.lbfgs.minimizers.quasi_newton import is_below, iterated
 
 TITLE = "Gauss-Newton"
-TAKES_PAIRS = False
+default_num_pairs = None
 NEEDS_RESIDUALS = True
 PACKAGES = ()
 # The first damping as a fraction of the trace of J'J, and what one is multiplied by.
@@ -107,9 +107,9 @@ class Trials(NamedTuple):
     num_evaluations: tf.Tensor
 
 
-def begin(function: LeastSquares, position: tf.Tensor, num_correction_pairs: int) -> State:
+def begin(function: LeastSquares, position: tf.Tensor, num_pairs: int) -> State:
     """Returns the state at a position; the number of pairs has no meaning here."""
-    del num_correction_pairs
+    del num_pairs
     value, gradient = function.value_and_gradient(position)
     return State(
         converged=tf.constant(False),
@@ -133,14 +133,9 @@ def advance(
     function: LeastSquares, state: State, num_iterations: tf.Tensor, tolerance: tf.Tensor
 ) -> State:
     """Returns the state after at most so many iterations more."""
-    limit = state.num_iterations + num_iterations
-
-    def goes_on(state: State) -> tf.Tensor:
-        return (state.num_iterations < limit) & ~state.converged & ~state.failed
-
-    return tf.while_loop(
-        goes_on, lambda state: [_iterate(function, state, tolerance)], [state]
-    )[0]
+    return iterated(
+        lambda state: _iterate(function, state, tolerance), state, num_iterations
+    )
 
 
 def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> State:

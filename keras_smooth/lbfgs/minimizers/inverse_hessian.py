@@ -77,7 +77,7 @@ def store(
 ) -> Memory:
     """Puts a pair in the place of the oldest, unless its curvature is lost in rounding.
 
-    The arguments are those of `quasi_newton.InverseHessian`.
+    The arguments are those of `quasi_newton.QuasiNewton`.
     """
     # Nothing here is conditional: XLA would copy the pairs into every branch. A pair that
     # is not kept changes nothing.

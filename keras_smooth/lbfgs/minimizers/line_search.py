@@ -92,15 +92,13 @@ def search(
         trial = tf.stack([now.length, place.value, dot(place.gradient, direction)])
         flat = now.num_trials < FLAT_TRIALS
         short, long = _judge(at_start, trial, flat)
-        after = _narrow(now, trial, long, flat)
+        # A value that is not finite bounds the step but says nothing about where to go.
+        finite = is_finite(trial[1], trial[2]) | [True, False, False]
+        low = tf.where(long, now.low, trial)
+        high = tf.where(long, tf.where(finite, trial, _at_infinity(slope)), now.high)
         found = ~(short | long)
-        return [
-            after._replace(
-                place=place,
-                length=tf.where(found, now.length, after.length),
-                found=found,
-            )
-        ]
+        length = tf.where(found, now.length, _next_step(now.low, trial, low, high, flat))
+        return [Search(place, length, low, high, now.num_trials + 1, found)]
 
     begun = Search(
         place=start,
@@ -140,17 +138,6 @@ def _judge(start: Trial, trial: Trial, flat: Scalar) -> tuple[Scalar, Scalar]:
     short = finite & decrease & (slope < CURVATURE * start_slope)
     long = ~finite | ~decrease | (flat & (slope > -CURVATURE * start_slope))
     return short, long
-
-
-def _narrow(now: Search, trial: Trial, long: Scalar, flat: Scalar) -> Search:
-    """Returns the search with closer bounds and the next step between them."""
-    # A value that is not finite bounds the step but says nothing about where to go.
-    finite = is_finite(trial[1], trial[2]) | [True, False, False]
-    bound = tf.where(finite, trial, _at_infinity(now.length))
-    low = tf.where(long, now.low, trial)
-    high = tf.where(long, bound, now.high)
-    length = _next_step(now.low, trial, low, high, flat)
-    return now._replace(length=length, low=low, high=high, num_trials=now.num_trials + 1)
 
 
 def _next_step(

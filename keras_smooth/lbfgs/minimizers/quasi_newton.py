@@ -13,51 +13,19 @@ References:
     Computational Physics 523 (with the dense matrix).
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers.line_search import (
-    Place,
-    Search,
-    dot,
-    is_finite,
-    search,
-)
+from keras_smooth.lbfgs.minimizers import dense_inverse_hessian, inverse_hessian
+from keras_smooth.lbfgs.minimizers.dense_inverse_hessian import DenseInverseHessian
+from keras_smooth.lbfgs.minimizers.line_search import Place, dot, is_finite, search
 
 # The cosine between a direction and steepest descent below which the direction is rounding: the
 # square root of the precision, as of a matrix with a condition of its inverse.
 LEAST_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
-
-
-class InverseHessian(Protocol):
-    """The three functions of an inverse Hessian; its memory is a nest of tensors."""
-
-    def store(
-        self,
-        memory: Any,
-        step: tf.Tensor,
-        change: tf.Tensor,
-        gradient: tf.Tensor,
-        ratio: tf.Tensor,
-    ) -> Any:
-        """Returns the memory with a pair more, and the gradient as the latest one.
-
-        Args:
-            memory: The memory before, whose latest gradient is `gradient - change`.
-            step: Change of the position, `(n,)`.
-            change: Change of the gradient, `(n,)`.
-            gradient: The latest gradient, `(n,)`.
-            ratio: s.B s / (y.s) of the step s, the change y and the inverse B of the old
-                matrix; 1 where it is not known.
-        """
-
-    def with_gradient(self, memory: Any, gradient: tf.Tensor) -> Any:
-        """Returns the memory with another gradient as the latest one."""
-
-    def times_gradient(self, memory: Any, gradient: tf.Tensor) -> tf.Tensor:
-        """Returns the inverse Hessian times the latest gradient."""
 
 
 class State(NamedTuple):
@@ -85,83 +53,123 @@ class State(NamedTuple):
     is_newton: tf.Tensor
 
 
-def begin(function: Callable, position: tf.Tensor, memory: Any) -> State:
-    """Returns the state at a position with a memory that is empty, after one evaluation."""
-    value, gradient = function(position)
-    slope = -dot(gradient, gradient)
-    return State(
-        converged=tf.constant(False),
-        failed=~is_finite(value, slope),
-        num_iterations=tf.constant(0),
-        num_objective_evaluations=tf.constant(1),
-        position=position,
-        objective_value=value,
-        objective_gradient=gradient,
-        memory=memory,
-        direction=-gradient,
-        slope=slope,
-        # Without curvature there is no scale: the first step has length 1 at most.
-        length=1.0 / tf.maximum(tf.norm(gradient), tf.ones_like(value)),
-        is_newton=tf.constant(False),
-    )
+@dataclasses.dataclass(frozen=True)
+class QuasiNewton:
+    """A self-scaled method, as a row of methods.py.
 
+    Its inverse Hessian is an object or module with the functions
 
-def move(inverse_hessian: InverseHessian, state: State, begun: State) -> State:
-    """Returns the state on other data, with the memory of before if that is of use there.
+        store(memory, step, change, gradient, ratio) -> the memory with a pair more, whose latest
+            gradient is this one; `ratio` is s.B s / (y.s) with the inverse B of the matrix before,
+            1 where it is not known
+        with_gradient(memory, gradient) -> the memory with another gradient as the latest one
+        times_gradient(memory, gradient) -> the matrix times the latest gradient
 
-    That is where minus the inverse Hessian times the gradient is a direction of descent, and
-    more than rounding.
+    Of as many pairs as weights, or more, the matrix itself is smaller and forgets nothing: it is
+    the memory then.
 
     Args:
-        inverse_hessian: What the memory is.
-        state: The state on the data of before.
-        begun: That on the other data with empty memory.
+        TITLE: Its name in figures.
+        update: Which member of Broyden's class a matrix is; see updates.py.
+        default_num_pairs: How many pairs are its memory; None for a matrix.
     """
-    gradient = begun.objective_gradient
-    memory = inverse_hessian.with_gradient(state.memory, gradient)
-    direction = -inverse_hessian.times_gradient(memory, gradient)
-    slope = dot(direction, gradient)
-    least = LEAST_COSINE[gradient.dtype.name] * tf.norm(direction) * tf.norm(gradient)
-    if state.num_iterations == 0 or not slope < -least:
-        return begun
-    return begun._replace(
-        num_iterations=state.num_iterations,
-        num_objective_evaluations=state.num_objective_evaluations + 1,
-        memory=memory,
-        direction=direction,
-        slope=slope,
-        length=tf.ones_like(slope),
-        is_newton=tf.constant(True),
-    )
+
+    TITLE: str
+    update: Callable
+    default_num_pairs: Callable | None = None
+    NEEDS_RESIDUALS = False
+    PACKAGES = ()
+
+    def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> State:
+        """Returns the state at a position with empty memory, after one evaluation.
+
+        Raises:
+            ValueError: If a matrix would not fit into 2 GiB.
+        """
+        has_pairs = self.default_num_pairs and num_pairs < position.shape[0]
+        value, gradient = function(position)
+        slope = -dot(gradient, gradient)
+        return State(
+            converged=tf.constant(False),
+            failed=~is_finite(value, slope),
+            num_iterations=tf.constant(0),
+            num_objective_evaluations=tf.constant(1),
+            position=position,
+            objective_value=value,
+            objective_gradient=gradient,
+            memory=inverse_hessian.empty(num_pairs, position)
+            if has_pairs
+            else dense_inverse_hessian.empty(position),
+            direction=-gradient,
+            slope=slope,
+            # Without curvature there is no scale: the first step has length 1 at most.
+            length=1.0 / tf.maximum(tf.norm(gradient), tf.ones_like(value)),
+            is_newton=tf.constant(False),
+        )
+
+    def move(self, state: State, begun: State) -> State:
+        """Returns the state on other data, with the matrix of before if that is of use there.
+
+        That is where minus the inverse Hessian times the gradient is a direction of descent, and
+        more than rounding. Pairs do not stay: benchmarks/resample.md has what kept pairs do.
+
+        Args:
+            state: The state on the data of before.
+            begun: That on the other data with empty memory.
+        """
+        matrix = self._inverse_hessian(state)
+        if matrix is inverse_hessian:
+            return begun
+        gradient = begun.objective_gradient
+        memory = matrix.with_gradient(state.memory, gradient)
+        direction = -matrix.times_gradient(memory, gradient)
+        slope = dot(direction, gradient)
+        least = LEAST_COSINE[gradient.dtype.name] * tf.norm(direction) * tf.norm(gradient)
+        if state.num_iterations == 0 or not slope < -least:
+            return begun
+        return begun._replace(
+            num_iterations=state.num_iterations,
+            num_objective_evaluations=state.num_objective_evaluations + 1,
+            memory=memory,
+            direction=direction,
+            slope=slope,
+            length=tf.ones_like(slope),
+            is_newton=tf.constant(True),
+        )
+
+    def advance(
+        self,
+        function: Callable,
+        state: State,
+        num_iterations: tf.Tensor,
+        tolerance: tf.Tensor,
+    ) -> State:
+        """Returns the state after at most so many iterations more."""
+        kind = self._inverse_hessian(state)
+        return iterated(
+            lambda state: _iterate(kind, function, state, tolerance), state, num_iterations
+        )
+
+    def _inverse_hessian(self, state: State) -> Any:
+        has_pairs = isinstance(state.memory, inverse_hessian.Memory)
+        return inverse_hessian if has_pairs else DenseInverseHessian(self.update)
 
 
-def advance(
-    function: Callable,
-    inverse_hessian: InverseHessian,
-    state: State,
-    num_iterations: tf.Tensor,
-    tolerance: tf.Tensor,
-) -> State:
-    """Returns the state after at most so many iterations more."""
+def iterated(iterate: Callable, state: Any, num_iterations: tf.Tensor) -> Any:
+    """Returns the state after at most so many iterations more, fewer if it ends before."""
     limit = state.num_iterations + num_iterations
 
-    def goes_on(state: State) -> tf.Tensor:
+    def goes_on(state: Any) -> tf.Tensor:
         return (state.num_iterations < limit) & ~state.converged & ~state.failed
 
-    def iterate(state: State) -> list[State]:
-        start = Place(state.position, state.objective_value, state.objective_gradient)
-        found = search(function, start, state.direction, state.slope, state.length)
-        return [_step(inverse_hessian, state, found, tolerance)]
-
-    return tf.while_loop(goes_on, iterate, [state])[0]
+    return tf.while_loop(goes_on, lambda state: [iterate(state)], [state])[0]
 
 
-def _step(
-    inverse_hessian: InverseHessian, state: State, found: Search, tolerance: tf.Tensor
-) -> State:
+def _iterate(kind: Any, function: Callable, state: State, tolerance: tf.Tensor) -> State:
     """Returns the state after a line search: where it failed, with no step and no pair."""
-    good = found.found
     start = Place(state.position, state.objective_value, state.objective_gradient)
+    found = search(function, start, state.direction, state.slope, state.length)
+    good = found.found
     # Nothing here is conditional: XLA would copy the memory into every branch.
     position, value, gradient = (
         tf.where(good, new, old) for new, old in zip(found.place, start)
@@ -169,8 +177,8 @@ def _step(
     step, change = position - start.position, gradient - start.gradient
     ratio = -(found.length**2) * state.slope / dot(step, change)
     ratio = tf.where(state.is_newton, ratio, tf.ones_like(ratio))
-    memory = inverse_hessian.store(state.memory, step, change, gradient, ratio)
-    direction = -inverse_hessian.times_gradient(memory, gradient)
+    memory = kind.store(state.memory, step, change, gradient, ratio)
+    direction = -kind.times_gradient(memory, gradient)
     # Rounding may spoil a direction; the steepest descent is always one.
     downhill = dot(direction, gradient) < 0.0
     direction = tf.where(downhill, direction, -gradient)

@@ -1,12 +1,102 @@
-"""TensorFlow Probability, imported where it is used, or the command that makes it usable."""
+"""The minimizers of TensorFlow Probability, which is imported where it is used."""
 
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 # The last TensorFlow Probability of an old TensorFlow; newer ones take the newest.
 _LAST_OF = {"2.16": "0.24", "2.17": "0.24"}
+# No change of the objective is not convergence: these tests are switched off.
+_ONLY_THE_GRADIENT = {
+    "x_tolerance": -1.0, "f_relative_tolerance": -1.0, "f_absolute_tolerance": -1.0,
+}  # fmt: skip
+
+
+class Lbfgs:
+    """L-BFGS, whose line search brackets every step; a row of methods.py."""
+
+    TITLE = "L-BFGS of TFP"
+    NEEDS_RESIDUALS = False
+    PACKAGES = ("tensorflow-probability",)
+    # Its two loops over the pairs are not parallel.
+    default_num_pairs: Callable | None = staticmethod(lambda *_: 50)
+
+    def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> Any:
+        """Returns the state at a position with empty memory."""
+        return optimizer().lbfgs_minimize(
+            function, position, num_correction_pairs=num_pairs, max_iterations=0
+        )
+
+    def advance(
+        self,
+        function: Callable,
+        state: Any,
+        num_iterations: tf.Tensor,
+        tolerance: tf.Tensor,
+    ) -> Any:
+        """Returns the state after at most so many iterations more."""
+        result = optimizer().lbfgs_minimize(
+            function,
+            None,
+            previous_optimizer_results=state,
+            max_iterations=state.num_iterations + num_iterations,
+            tolerance=tolerance,
+            **_ONLY_THE_GRADIENT,
+        )
+        return result._replace(num_iterations=_completed(result))
+
+    def move(self, state: Any, begun: Any) -> Any:
+        """Returns the state on other data, with empty memory."""
+        del state
+        return begun
+
+
+class Bfgs(Lbfgs):
+    """BFGS with a dense inverse Hessian, n^2 numbers."""
+
+    TITLE = "BFGS of TFP"
+    default_num_pairs = None
+
+    def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> Any:
+        """Returns the state at a position; the number of pairs has no meaning here."""
+        del num_pairs
+        state = optimizer().bfgs_minimize(function, position, max_iterations=0)
+        return state._replace(scale_initial_inverse_hessian=tf.constant(True))
+
+    def advance(
+        self,
+        function: Callable,
+        state: Any,
+        num_iterations: tf.Tensor,
+        tolerance: tf.Tensor,
+    ) -> Any:
+        """Returns the state after at most so many iterations more.
+
+        bfgs_minimize cannot resume: it starts anew from the position and the inverse Hessian,
+        which costs one evaluation.
+        """
+        result = optimizer().bfgs_minimize(
+            function,
+            state.position,
+            initial_inverse_hessian_estimate=state.inverse_hessian_estimate,
+            scale_initial_inverse_hessian=tf.equal(state.num_iterations, 0),
+            validate_args=False,
+            max_iterations=num_iterations,
+            tolerance=tolerance,
+            **_ONLY_THE_GRADIENT,
+        )
+        evaluations = state.num_objective_evaluations + result.num_objective_evaluations
+        return result._replace(
+            num_iterations=state.num_iterations + _completed(result),
+            num_objective_evaluations=evaluations,
+        )
+
+
+def _completed(result: Any) -> tf.Tensor:
+    """Returns the number of iterations; TFP counts the one whose line search died."""
+    return result.num_iterations - tf.cast(result.failed, result.num_iterations.dtype)
 
 
 def optimizer() -> Any:

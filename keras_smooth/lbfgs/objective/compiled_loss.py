@@ -12,11 +12,11 @@ from keras_smooth.differentiation.derivative_model import DerivativeModel
 from keras_smooth.lbfgs.objective.exact_losses import (
     check_loss_weights,
     compared,
+    compile_config,
     compile_exactly,
     is_exact,
-    losses_of,
+    losses_as_compiled,
     of_one_rank,
-    why_unread,
 )
 from keras_smooth.models.own_call import accepts_training, entry
 
@@ -38,13 +38,14 @@ class CompiledLoss:
 
     def __init__(self, model: keras.Model, dtype: str):
         self._dtype = dtype
-        losses = keras.tree.flatten(losses_of(model, dtype))
-        self.dtypes = {loss.dtype for loss in losses if loss is not None}
+        self.dtypes = set()
         if model.loss is not None:
             self._twin = keras.Model()
             if hasattr(model, "output_names"):
                 self._twin.output_names = model.output_names
             compile_exactly(self._twin, model, dtype)
+            losses = keras.tree.flatten(losses_as_compiled(self._twin))
+            self.dtypes = {each.loss.dtype for each in losses if each is not None}
 
     def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
         """Returns the loss on `data = (x, y, sample_weight)`."""
@@ -55,8 +56,7 @@ class CompiledLoss:
         self, model: keras.Model, y: Any, y_pred: Any, sample_weight: Any
     ) -> tf.Tensor:
         """Returns the loss of outputs."""
-        if isinstance(model, DerivativeModel):
-            y, sample_weight = model.paired(y, y_pred, sample_weight)
+        y, sample_weight = paired(model, y, y_pred, sample_weight)
         terms = [tf.reduce_sum(loss) for loss in model.losses]
         if self._twin is not None:
             terms.append(self._twin.compute_loss(None, y, y_pred, sample_weight))
@@ -78,7 +78,6 @@ class CompiledLoss:
                 'method="gauss_newton" does not see what compute_loss and add_loss square. Pass '
                 "an `objective` that returns residuals, or use another method."
             )
-        _, y, sample_weight = data
         y_pred = self.forward(model, data)
         # Values, outside of a graph. Those of 0 change nothing.
         if any(tf.get_static_value(loss) for loss in model.losses):
@@ -87,9 +86,12 @@ class CompiledLoss:
                 "or add_loss. Leave them out, pass an `objective` that returns residuals, or use "
                 "another method."
             )
-        if isinstance(model, DerivativeModel):
-            y, sample_weight = model.paired(y, y_pred, sample_weight)
-        return [_error(*each) for each in compared(self._twin, y, y_pred, sample_weight)]
+        y, sample_weight = paired(model, data[1], y_pred, data[2])
+        return [_error(*each) for _, *each in self.compared(y, y_pred, sample_weight)]
+
+    def compared(self, y: Any, y_pred: Any, sample_weight: Any) -> list[tuple]:
+        """Returns loss, target, output and weights of each loss, in pairs as Keras makes them."""
+        return compared(self._twin, y, y_pred, sample_weight)
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
         """Calls the model as in training."""
@@ -135,6 +137,13 @@ class OwnLoss(CompiledLoss):
         return tf.convert_to_tensor(loss)
 
 
+def paired(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> tuple:
+    """Returns targets and weights, of a model of derivatives by the names of its outputs."""
+    if isinstance(model, DerivativeModel):
+        return model.paired(y, y_pred, sample_weight)
+    return y, sample_weight
+
+
 def has_own_loss(model: keras.layers.Layer) -> bool:
     """Returns whether the class of a model overrides `compute_loss`; that of a layer has none."""
     if not isinstance(model, keras.Model):
@@ -158,7 +167,7 @@ def check_weights(model: keras.Model, data: tuple) -> None:
         data: A few rows `(x, y, sample_weight)`.
     """
     check_loss_weights(model)
-    reason = model.loss is not None and why_unread(model)
+    reason = model.loss is not None and compile_config(model)[1]
     if not reason:
         return
     # In floatx, as Keras computes: without weights both are the same to the last digits.

@@ -30,12 +30,19 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
         model.compile(optimizer=other.optimizer)
         return
     losses = keras.tree.map_structure(
-        lambda loss: None if loss is None else _Around(loss), losses_of(other, dtype)
+        lambda loss: None if loss is None else _Around(loss, dtype),
+        losses_as_compiled(other),
     )
-    weights = keras.tree.map_structure(_Weight, losses, _weights(other))
+    flat, given = keras.tree.flatten(losses), loss_weights(other)
+    given = len(flat) * [None] if given is None else keras.tree.flatten(given)
+    if len(given) != len(flat):
+        raise ValueError(
+            f"The model is compiled with {len(flat)} losses, but with {len(given)} loss_weights."
+        )
+    weights = list(map(_Weight, flat, given))
     # Keras uses the weight of a single loss from a list only.
-    if not keras.tree.is_nested(weights):
-        weights = [weights]
+    if keras.tree.is_nested(losses):
+        weights = keras.tree.pack_sequence_as(losses, weights)
     model.compile(optimizer=other.optimizer, loss=losses, loss_weights=weights)
 
 
@@ -77,19 +84,11 @@ def losses_as_compiled(model: keras.Model) -> Any:
     return unwrapped(model.loss)
 
 
-def losses_of(model: keras.Model, dtype: str) -> Any:
-    """Returns the losses of a compiled model as they are computed in `dtype`.
-
-    They are in the structure that they were passed in, None if an output has none.
-    """
-    return keras.tree.map_structure(
-        lambda loss: None if loss is None else _resolved(loss, dtype),
-        losses_as_compiled(model),
-    )
-
-
 def compared(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> list[tuple]:
-    """Returns target, output and weights of each loss, in pairs as Keras makes them.
+    """Returns loss, target, output and weights of each loss, in pairs as Keras makes them.
+
+    The losses are not computed. They have the attributes `loss`, which is in the dtype of the
+    model, and `own_name`.
 
     Args:
         model: Compiled by `compile_exactly`.
@@ -112,22 +111,31 @@ def compared(model: keras.Model, y: Any, y_pred: Any, sample_weight: Any) -> lis
 class _Around(keras.losses.Loss):
     """A loss of value 1 that keeps its true value for its weight.
 
+    Args:
+        loss: A loss as it was compiled.
+        dtype: In which it is computed, unless it is the user's and has its own.
+
     Attributes:
-        latest: That value.
-        record: A list that gets what the loss compares, or None.
+        loss: The loss that is computed.
+        own_name: Name of a function or class of Keras in lower case, or "".
+        latest: The latest value.
+        record: A list that gets what the loss compares, in place of a value, or None.
     """
 
-    def __init__(self, loss: keras.losses.Loss):
-        super().__init__(name=loss.name)
-        self.loss = loss
+    def __init__(self, loss: Any, dtype: str):
+        self.loss, self.own_name = _resolved(loss, dtype), _own_name(loss)
+        super().__init__(name=self.loss.name)
         self.latest: Any = None
         self.record: list[tuple] | None = None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        if self.record is not None:
-            self.record.append((y_true, y_pred, sample_weight))
-        self.latest = self.loss(y_true, y_pred, sample_weight)
-        return tf.ones((), self.dtype)
+        one = tf.ones((), self.dtype)
+        if self.record is None:
+            self.latest = self.loss(y_true, y_pred, sample_weight)
+        else:
+            self.record.append((self, y_true, y_pred, sample_weight))
+            self.latest = one
+        return one
 
 
 class _Weight:
@@ -173,6 +181,14 @@ def _resolved(loss: Any, dtype: str) -> keras.losses.Loss:
     return _InDtype(known.call, known.name, dtype, reduction=known.reduction)
 
 
+def _own_name(loss: Any) -> str:
+    if isinstance(loss, str):
+        return loss.lower()
+    kind = loss if hasattr(loss, "__name__") else type(loss)
+    own = (getattr(kind, "__module__", None) or "").startswith("keras.")
+    return kind.__name__.lower() if own else ""
+
+
 def _by_rows(function: Callable | None) -> Callable:
     """Returns a function of targets and outputs of one rank; None chooses a crossentropy."""
 
@@ -208,26 +224,13 @@ def of_one_rank(left: Any, right: Any) -> Any:
     return left, right
 
 
-def _weights(model: keras.Model) -> Any:
-    """Returns the weights in the structure of the losses, None if there is none."""
-    weights, losses = loss_weights(model), losses_as_compiled(model)
-    if weights is None:
-        return keras.tree.map_structure(lambda loss: None, losses)
-    flat, count = keras.tree.flatten(weights), len(keras.tree.flatten(losses))
-    if len(flat) != count:
-        raise ValueError(
-            f"The model is compiled with {count} losses, but with {len(flat)} loss_weights."
-        )
-    return keras.tree.pack_sequence_as(losses, flat)
-
-
 def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
     """Returns the weights of the losses of a model, None if there are none or unread.
 
     Raises:
         TypeError: If a weight is no number.
     """
-    weights = _config(model)[0].get("loss_weights")
+    weights = compile_config(model)[0].get("loss_weights")
     if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
         raise TypeError(
             "The model is compiled with `loss_weights` that are variables or tensors, "
@@ -262,22 +265,16 @@ def check_loss_weights(model: keras.Model) -> None:
         )
 
 
-def why_unread(model: keras.Model) -> str:
-    """Returns why the weights of the losses of a model cannot be read, "" where they can."""
-    config, reason = _config(model)
-    if reason or config.get("loss") is not None:
-        return reason
-    return "the last call of compile had no loss"
-
-
-def _config(model: keras.Model) -> tuple[dict, str]:
-    """Returns the config of the last call of `compile`, and why there is none."""
+def compile_config(model: keras.Model) -> tuple[dict, str]:
+    """Returns the config of the last call of `compile`, and why it lacks the losses, or ""."""
     try:
         with warnings.catch_warnings():
             # Keras warns of lambdas in configs that are saved; this one is not.
             warnings.filterwarnings("ignore", message=".*includes a `lambda`")
             # The model's own may be of other arguments.
-            return keras.Model.get_compile_config(model) or {}, ""
+            config = keras.Model.get_compile_config(model) or {}
     # Whatever the user's own code raises is the reason.
     except Exception as error:
         return {}, f"Keras makes no config of what it has ({copies.brief(error)})"
+    has_loss = config.get("loss") is not None
+    return config, "" if has_loss else "the last call of compile had no loss"

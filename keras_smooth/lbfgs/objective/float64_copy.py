@@ -13,7 +13,7 @@ from keras_smooth.lbfgs.objective.exact_losses import (
     loss_weights,
     losses_as_compiled,
 )
-from keras_smooth.lbfgs.objective.replicas import strategy_of
+from keras_smooth.lbfgs.objective.sharding import strategy_of
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
 # The latest copy of each model, with its key.

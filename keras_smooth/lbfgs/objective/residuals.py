@@ -10,12 +10,12 @@ many evaluations.
 
 import contextlib
 import functools
-import itertools
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -90,7 +90,7 @@ class Residuals:
 
     def layout(self, data: tuple) -> Layout:
         """Returns what is known of data of a form that was examined."""
-        return self._layouts[_form(data)]
+        return self._layouts[str(micro_batches.form(data))]
 
     def draw(
         self, data: tuple, size: tf.Tensor, seed: tf.Tensor
@@ -113,13 +113,10 @@ class Residuals:
             return tf.random.experimental.stateless_shuffle(tf.range(number), both)[:size]
 
         drawn = {number: rows(number) for number in set(number_of.values())}
-        places = itertools.count()
-
-        def chosen(leaf: tf.Tensor) -> tf.Tensor:
-            number = number_of.get(next(places))
-            return leaf if number is None else tf.gather(leaf, drawn[number])
-
-        return micro_batches.map_tensors(chosen, data), size == most_rows
+        flat = keras.tree.flatten(data)
+        for leaf, number in number_of.items():
+            flat[leaf] = tf.gather(flat[leaf], drawn[number])
+        return keras.tree.pack_sequence_as(data, flat), size == most_rows
 
     def examine(self, position: tf.Tensor, data: tuple) -> None:
         """Finds out how residuals are differentiated, and whether they make up the loss.
@@ -133,7 +130,7 @@ class Residuals:
         """
         values = self._objective.residuals(self._objective.unflatten(position), data)
         self._check_loss(position, data, values)
-        form = _form(data)
+        form = str(micro_batches.form(data))
         # What failed once is not tried again.
         layout = self._layouts.get(form)
         known = layout.terms if layout else [Term("rows")] * len(values)
@@ -151,22 +148,18 @@ class Residuals:
         function = functools.partial(self._term, place, weights)
         number = value.shape[0]
         leaves = _leaves_of(data, number)
+        other_numbers = _changed(data, leaves, _of_any_number)
         for way in list(MAPS)[list(JACOBIANS).index(first) :]:
-            for num_rows in (number, 0):
+            # The user's code, or an operation that TensorFlow cannot vectorize, may raise anything,
+            # and some code needs the number of rows that it was written for.
+            for num_rows, like in ((number, other_numbers), (0, data)):
                 term = Term(way, leaves, num_rows)
-                try:
-                    if not _is_close(
-                        _by_rows(MAPS[way], function, data, leaves, value.dtype), value
-                    ):
+                with contextlib.suppress(Exception):
+                    alone = _by_rows(MAPS[way], function, data, leaves, value.dtype)
+                    if not _is_close(alone, value):
                         return Term("entries")
-                    self._jacobian(place, term).get_concrete_function(
-                        position, _of_any_number(data, term)
-                    )
+                    self._jacobian(place, term).get_concrete_function(position, like)
                     return term
-                # The user's code, or an operation that TensorFlow cannot vectorize, may raise
-                # anything.
-                except Exception:
-                    continue
         return Term("entries")
 
     def _jacobian(self, place: int, term: Term) -> Any:
@@ -233,47 +226,34 @@ def _scaled(term: tf.Tensor) -> tf.Tensor:
     return term / tf.sqrt(tf.cast(tf.size(term), term.dtype))
 
 
-def _form(data: tuple) -> str:
-    """Returns what tells the shapes of data apart."""
-    return str(micro_batches.map_tensors(lambda leaf: tuple(leaf.shape), data))
-
-
 def _leaves_of(data: tuple, num_rows: int) -> tuple[int, ...]:
     """Returns the places of the tensors that have a number of rows."""
-    return tuple(i for i, t in enumerate(_tensors(data)) if t.shape[:1] == [num_rows])
+    flat = enumerate(keras.tree.flatten(data))
+    return tuple(i for i, t in flat if t is not None and t.shape[:1] == [num_rows])
 
 
-def _tensors(data: tuple) -> list[tf.Tensor]:
-    tensors: list[tf.Tensor] = []
-    micro_batches.map_tensors(tensors.append, data)
-    return tensors
+def _changed(data: tuple, leaves: Sequence[int], change: Callable) -> tuple:
+    """Returns data with a function applied to the tensors in some places."""
+    flat = keras.tree.flatten(data)
+    for leaf in leaves:
+        flat[leaf] = change(flat[leaf])
+    return keras.tree.pack_sequence_as(data, flat)
 
 
-def _with(data: tuple, values: dict[int, Any]) -> tuple:
-    """Returns data with other tensors in some places."""
-    places = itertools.count()
-    return micro_batches.map_tensors(lambda leaf: values.get(next(places), leaf), data)
+def _of_any_number(tensor: tf.Tensor) -> tf.TensorSpec:
+    """Returns what stands for a tensor with another number of rows."""
+    return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
 
 
 def _rows_of(data: tuple, leaves: Sequence[int]) -> tuple[list, Callable]:
     """Returns the tensors in some places, and a function that puts a row of each there."""
-    tensors = _tensors(data)
+    flat = keras.tree.flatten(data)
 
     def with_row(row: list) -> tuple:
-        return _with(data, {leaf: each[None] for leaf, each in zip(leaves, row)})
+        left = iter(row)
+        return _changed(data, leaves, lambda leaf: next(left)[None])
 
-    return [tensors[leaf] for leaf in leaves], with_row
-
-
-def _of_any_number(data: tuple, term: Term) -> tuple:
-    """Returns data of any number of rows, if the term may have other numbers of them."""
-    places = itertools.count()
-
-    def spec(leaf: tf.Tensor) -> tf.TensorSpec:
-        is_open = next(places) in term.leaves and term.num_rows
-        return tf.TensorSpec((None, *leaf.shape[1:]) if is_open else leaf.shape, leaf.dtype)
-
-    return micro_batches.map_tensors(spec, data)
+    return [flat[leaf] for leaf in leaves], with_row
 
 
 def _by_rows(
@@ -338,27 +318,21 @@ def _flat(tape: tf.GradientTape, entry: tf.Tensor, sources: list) -> tf.Tensor:
 
 
 def _vectorized(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
-    with _quiet():
-        return tf.vectorized_map(function, rows, warn=False)
-
-
-def _one_after_another(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
-    return tf.map_fn(function, rows, fn_output_signature=dtype)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps TensorFlow from logging what it cannot vectorize."""
     logger = tf.get_logger()
 
     def is_other(record: logging.LogRecord) -> bool:
         return "parallel_for" not in record.pathname
 
+    # TensorFlow would log what it cannot vectorize.
     logger.addFilter(is_other)
     try:
-        yield
+        return tf.vectorized_map(function, rows, warn=False)
     finally:
         logger.removeFilter(is_other)
+
+
+def _one_after_another(function: Callable, rows: list, dtype: Any) -> tf.Tensor:
+    return tf.map_fn(function, rows, fn_output_signature=dtype)
 
 
 # How a function is called with each row, the fastest first.

@@ -78,8 +78,14 @@ class Terms:
 
     def scalar(self, name: str, term: Any) -> tf.Tensor:
         """Returns a term of the sum of what the function has returned by a name."""
-        _check_term(name, term)
-        return _tensor(term)
+        must = f"{_which(name)} must be a scalar, or a dict of scalars by name"
+        scalar = _floats(must, term)
+        if scalar.shape.rank:
+            raise ValueError(
+                f"{must}, but it has shape {tuple(scalar.shape)}. Take the mean, as "
+                "keras.ops.mean(residual**2)."
+            )
+        return scalar
 
     def _returned(self, model: keras.Model, data: tuple) -> dict[str, Any]:
         returned = self.forward(model, data)
@@ -87,7 +93,15 @@ class Terms:
         if not terms:
             raise ValueError("The objective returned an empty dict, expected terms in it.")
         for name in terms:
-            _check_name(name)
+            if not isinstance(name, str):
+                raise TypeError(
+                    f"Terms of the objective have strings as names, received {name!r}."
+                )
+            if name == "loss" or name.startswith("val_"):
+                raise ValueError(
+                    f"A term of the objective is called {name!r}, which the logs have for the "
+                    "sum of all terms or for validation. Give it another name."
+                )
         return terms
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
@@ -171,20 +185,28 @@ def terms_of(
     return kind(objective, loss_weights, variables)
 
 
-def _tensor(term: Any) -> tf.Tensor:
+def _which(name: str) -> str:
+    return f"The term {name!r} of the objective" if name else "The objective"
+
+
+def _floats(must: str, term: Any) -> tf.Tensor:
+    """Returns what an objective returned as a tensor.
+
+    Raises:
+        TypeError: If it is no number or array of real floats.
+    """
+    if term is None or isinstance(term, (str, bytes, list, tuple)):
+        raise TypeError(f"{must}, received {term!r:.60}.")
     # A number of Python must not make the sum one of float32 or of integers.
-    is_number = isinstance(term, bool | int | float)
-    return tf.constant(float(term), "float64") if is_number else tf.convert_to_tensor(term)
-
-
-def _check_name(name: Any) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"Terms of the objective have strings as names, received {name!r}.")
-    if name == "loss" or name.startswith("val_"):
-        raise ValueError(
-            f"A term of the objective is called {name!r}, which the logs have for the sum of "
-            "all terms or for validation. Give it another name."
+    if isinstance(term, bool | int | float):
+        return tf.constant(float(term), "float64")
+    tensor = tf.convert_to_tensor(term)
+    if not tensor.dtype.is_floating:
+        raise TypeError(
+            f"{must}, real floats, received {tensor.dtype.name}. Cast integers; of complex "
+            "numbers return real and imaginary parts, as two terms."
         )
+    return tensor
 
 
 def _residual(name: str, term: Any) -> tf.Tensor:
@@ -195,14 +217,7 @@ def _residual(name: str, term: Any) -> tf.Tensor:
         ValueError: If they are a scalar, or none.
     """
     must = f'{_which(name)} must be an array of residuals with method="gauss_newton"'
-    if term is None or isinstance(term, (str, bytes, list, tuple)):
-        raise TypeError(f"{must}, received {term!r:.60}.")
-    residual = tf.convert_to_tensor(term)
-    if not residual.dtype.is_floating:
-        raise TypeError(
-            f"{must}, real floats, received {residual.dtype.name}. Cast integers; of complex "
-            "numbers return real and imaginary parts, as two terms."
-        )
+    residual = _floats(must, term)
     # A mean of squares would be squared again, without an error.
     if not residual.shape.rank:
         raise ValueError(
@@ -216,25 +231,3 @@ def _residual(name: str, term: Any) -> tf.Tensor:
             "for a mask or a slice that selects nothing."
         )
     return residual
-
-
-def _which(name: str) -> str:
-    return f"The term {name!r} of the objective" if name else "The objective"
-
-
-def _check_term(name: str, term: Any) -> None:
-    which = _which(name)
-    if term is None or isinstance(term, (str, bytes, list, tuple)):
-        raise TypeError(
-            f"{which} must be a scalar, or a dict of scalars by name, received "
-            f"{term!r:.60}."
-        )
-    dtype = tf.as_dtype(getattr(term, "dtype", "float64"))
-    if not dtype.is_floating:
-        raise TypeError(f"{which} must be a float, received {dtype.name}. Cast it.")
-    shape = tuple(getattr(term, "shape", ()))
-    if shape:
-        raise ValueError(
-            f"{which} must be a scalar, but it has shape {shape}. Take the mean, as "
-            "keras.ops.mean(residual**2)."
-        )

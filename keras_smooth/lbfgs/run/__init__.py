@@ -1,10 +1,8 @@
 """One fit: from an objective to the end of its iterations.
 
 program.py             objective and minimizer, compiled once for each model
-without_xla.py         fits that XLA cannot compile
 fit_problem.py         a model and its data in the form that a minimizer needs
 optimization_run.py    iterations, restarts and the result
-checkpoint.py          files of a run, validated when they are read
-resume.py              the content of checkpoints, and how a fit continues
+checkpoint.py          files of a run, validated when they are read, and how a fit continues
 atomic_files.py        files that are written atomically
 """

@@ -1,18 +1,30 @@
-"""Checkpoints of a run on disk: written atomically, and validated when read."""
+"""Checkpoints of a run: written atomically, validated when read; how a fit continues from one."""
 
 import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
+import weakref
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
+from keras_smooth.lbfgs.data.training_data import ObjectivePoints
+from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.run import atomic_files
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
+from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
+from keras_smooth.models import copies
+from keras_smooth.models.identity import digest
+from keras_smooth.presentation.warn import warn
 
 KEEP = 2
 # Of the arrays that a run is kept in.
@@ -25,8 +37,10 @@ _NAME = "fit_lbfgs-{:012d}.checkpoint"
 # No other files of the directory are read or removed.
 _PATTERN = "fit_lbfgs-" + 12 * "[0-9]" + ".checkpoint"
 # Errors of reading a damaged file.
-_DAMAGES = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGES = (LookupError, TypeError, ValueError, AttributeError)
 _DIGEST = hashlib.sha256().digest_size
+# The weights of a model after its latest run with a checkpoint, and the start of that run.
+_ends = weakref.WeakKeyDictionary()
 
 
 class Checkpoint:
@@ -127,3 +141,161 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
     except (*_DAMAGES, OSError, EOFError, zipfile.BadZipFile):
         return None
     return arrays if is_whole else None
+
+
+class Resumable:
+    """A fit that is saved after every chunk of iterations.
+
+    Of several workers the chief writes, and all read what it wrote.
+
+    Args:
+        directory: Of the checkpoints.
+        problem: What is minimized.
+
+    Raises:
+        ValueError: If the directory has a checkpoint of another run, also of one from
+            another start, or other ones for other workers.
+    """
+
+    def __init__(self, directory: str | os.PathLike, problem: FitProblem):
+        self._problem, self._directory = problem, os.fspath(directory)
+        self._moves = problem.request.resample is not None
+        replicas = problem.replicas
+        self._is_chief = not replicas or replicas.is_chief
+        others = problem.worker.non_trainable_variables
+        # Training changes these.
+        self._moving = [
+            v for v in others if is_among(v, problem.moving) or "float" not in v.dtype
+        ]
+        frozen = digest(v for v in others if not is_among(v, self._moving))
+        identity = _identity(problem, frozen)
+        self._checkpoint = Checkpoint(self._directory, identity, self._is_chief)
+        self._saved = self._checkpoint.load()
+        # Before anything that may raise an error on one worker only, since others would wait.
+        if replicas and replicas.several_workers:
+            replicas.check_same(checkpoint=digest((self._saved or {}).values()))
+        self._start = self._checked_start()
+
+    def begin(self, position: tf.Tensor) -> tf.Tensor:
+        """Returns the position to start at, and restores seeds, averages and points."""
+        if self._saved is None:
+            return position
+        with self._reading() as saved:
+            for i, variable in enumerate(self._moving):
+                variable.assign(saved[f"moving_{i}"])
+            if self._moves:
+                x = self._problem.points.parts[0]
+                count = len(keras.tree.flatten(x))
+                leaves = [tf.constant(saved[f"points_{i}"]) for i in range(count)]
+                self._problem.move(ObjectivePoints(keras.tree.pack_sequence_as(x, leaves)))
+            best = tf.constant(saved["best_position"], position.dtype)
+            return tf.ensure_shape(best, position.shape)
+
+    def restore(self, run: OptimizationRun, history: keras.callbacks.History) -> None:
+        """Restores a run and its history from the checkpoint.
+
+        Raises:
+            ValueError: If the objective has another value there than it had.
+        """
+        if self._saved is None:
+            return
+        now = run.best.fun
+        with self._reading() as saved:
+            run.restore(saved)
+            record = json.loads(saved["history"].tobytes())
+            history.epoch, history.history = list(record["epoch"]), dict(record["history"])
+        # Two values of one objective differ by rounding only.
+        before, eps = run.best.fun, np.finfo(run.best.position.dtype.as_numpy_dtype).eps
+        if not math.isclose(before, now, rel_tol=math.sqrt(eps), abs_tol=eps):
+            raise ValueError(
+                f"At the weights of the checkpoint the loss was {before!r} and is {now!r}: "
+                "the checkpoint is of another loss or of another model. Give this run a "
+                "directory of its own."
+            )
+        if "old" in self._saved:
+            warn(
+                "The checkpoint is of an older version: the fit goes on from its weights and "
+                "history, but with empty memory."
+            )
+        self._problem.assign(run.best.position, averages=False)
+
+    def save(self, run: OptimizationRun, history: keras.callbacks.History) -> None:
+        """Writes a checkpoint of a run and its history."""
+        if not self._is_chief:
+            return
+        # A metric may be an array, one number a class.
+        record = json.dumps(
+            {"epoch": history.epoch, "history": history.history},
+            default=lambda value: np.asarray(value).tolist(),
+        )
+        points = keras.tree.flatten(self._problem.points.parts[0]) if self._moves else ()
+        arrays = {
+            **run.snapshot(),
+            **{f"moving_{i}": np.asarray(v) for i, v in enumerate(self._moving)},
+            "history": np.frombuffer(record.encode(), "u1"),
+            **{f"points_{i}": np.asarray(leaf) for i, leaf in enumerate(points)},
+            "start": np.frombuffer(self._start.encode(), "u1"),
+        }
+        self._checkpoint.save(run.nit, arrays)
+
+    def end(self) -> None:
+        """Remembers that the current weights of the model are of this run."""
+        weights = digest(self._problem.trained())
+        _ends[self._problem.model] = (weights, self._start)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the saved arrays; an error in reading them says that the checkpoint is damaged."""
+        try:
+            yield self._saved or {}
+        except (*_DAMAGES, tf.errors.InvalidArgumentError) as error:
+            raise ValueError(
+                f"The checkpoint in {self._directory} is damaged: {copies.brief(error)}. "
+                "Remove it to begin anew."
+            ) from error
+
+    def _checked_start(self) -> str:
+        """Returns the identity of the start of the run.
+
+        Raises:
+            ValueError: If the model is neither at the start of the saved run nor at its end.
+        """
+        now = digest(self._problem.trained())
+        if self._saved is None:
+            return now
+        # Version 0.1.0 did not save it.
+        with self._reading() as saved:
+            as_now = np.frombuffer(now.encode(), "u1")
+            start = saved.get("start", as_now).tobytes().decode()
+            best = self._problem.trained(saved["best_position"])
+        its_own = (now, start) == _ends.get(self._problem.model)
+        if now in (start, digest(best)) or its_own:
+            return start
+        raise ValueError(
+            f"The checkpoint in {self._directory} is of a run from another start: the "
+            "weights of the model are neither those at which it began nor those at which it "
+            "ended. Give every run a directory of its own, as each seed of a loop; to go on "
+            "with this run, begin as it did, by keras.utils.set_random_seed before the model "
+            "is built."
+        )
+
+
+def _identity(problem: FitProblem, frozen: str) -> dict[str, Any]:
+    """Returns what must be the same for a run to continue, as JSON.
+
+    Without the names that Keras counts up in a process.
+    """
+    model, request = problem.worker, problem.request
+    layers = [type(layer).__name__ for layer in getattr(model, "layers", ())]
+    weights = [[list(v.shape), v.dtype] for v in model.variables]
+    others = problem.objective.variables[len(model.trainable_variables) :]
+    variables = [[list(v.shape), dtype_of(v)] for v in others]
+    return {
+        "model": [type(model).__name__, layers, weights],
+        **({"variables": variables} if variables else {}),
+        "data": problem.points.digest,
+        "method": request.method,
+        "num_correction_pairs": problem.program.num_correction_pairs,
+        "frozen weights": frozen,
+        **({"resample": request.resample.identity} if request.resample else {}),
+    }

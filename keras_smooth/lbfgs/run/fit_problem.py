@@ -13,14 +13,12 @@ from keras_smooth.lbfgs.checks.scales import (
 from keras_smooth.lbfgs.checks.shapes import check_targets, outputs_of
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
-from keras_smooth.lbfgs.objective.exact_losses import compilation
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
-from keras_smooth.lbfgs.objective.moving_averages import recalibrate
-from keras_smooth.lbfgs.objective.replicas import replicas_of
-from keras_smooth.lbfgs.objective.sharding import moved, shard
+from keras_smooth.lbfgs.objective.objective import recalibrate
+from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
-from keras_smooth.lbfgs.run.program import key_of, program_of
+from keras_smooth.lbfgs.run.program import program_of
 from keras_smooth.models.identity import digest
 from keras_smooth.presentation.warn import warn_once
 
@@ -37,7 +35,8 @@ class FitProblem:
         validation: Other data, or None.
 
     Attributes:
-        key: The key of its program.
+        request: The request.
+        program: Its objective and minimizer, compiled.
         model: The user's model.
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
@@ -54,13 +53,12 @@ class FitProblem:
         self, request: Request, data: TrainingData, validation: TrainingData | None = None
     ):
         sample, terms = data.sample(_SAMPLE), request.terms
-        self._request, self._rows, self._written = request, data, ""
+        self.request, self._rows, self._written = request, data, ""
         self.model = self.worker = model = request.model
         if request.dtype:
             # The points of an objective need not be inputs of the model.
             self.worker = in_float64(model, sample[0] if terms is None else None)
-        self.key = key_of(request, data)
-        program = program_of(self.worker, compilation(model), terms, self.key, data.parts)
+        self.program = program = program_of(request, self.worker, data)
         self.objective, self.minimizer = program.objective, program.minimizer
         if self.objective.dtype != "float64":
             warn_once(
@@ -70,7 +68,7 @@ class FitProblem:
                 "go further.",
             )
         # To trace an objective has checked it.
-        outputs = self._check(sample) if terms is None else None
+        checked = self._check(sample) if terms is None else ()
         self.replicas = replicas_of(self.worker)
         if program.residuals is not None:
             self._check_at_once()
@@ -81,9 +79,9 @@ class FitProblem:
         if terms is None:
             check_weights(model, sample)
             warn_of_inputs(model, self.worker, sample[0])
-            warn_of_targets(model, outputs, sample[1])
+            warn_of_targets(model, *checked)
         else:
-            warn_of_terms(model, self.objective, data.parts[0])
+            warn_of_terms(model, self.objective, terms.weights, data.parts)
         self.moving = [v for v, _ in self.objective.after_training(sample)]
         # Seeds, which are integers, change as well.
         moving = [*self.moving, *(variable.value for variable in self.moving)]
@@ -99,37 +97,36 @@ class FitProblem:
     def move(self, points: TrainingData) -> None:
         """Replaces the data by other points of the same form."""
         self.points = points
-        batch_size = self._request.batch_size
+        batch_size = self.request.batch_size
         self.data = shard(points, self.objective, self.replicas, batch_size)
         if self.replicas and self.replicas.several_workers:
             weights = digest([*self.worker.variables, *self.objective.variables])
             self.replicas.check_same(data=points.digest, weights=weights)
 
-    def _check(self, sample: Any) -> Any:
+    def _check(self, sample: Any) -> tuple:
         """Raises an error if a few rows do not fit the model, without compiling it.
 
-        Returns the outputs for them, if the loss compares them with targets.
+        Returns the outputs for them, and what the losses compare.
         """
-        outputs = None
-        if self._request.terms is None:
+        checked = None, []
+        if self.request.terms is None:
             x, y, sample_weight = sample
             outputs = outputs_of(self.worker, x)
-            check_targets(self.worker, outputs, y, sample_weight)
+            checked = outputs, check_targets(self.worker, outputs, y, sample_weight)
         self.objective.value_and_gradient(self.objective.position, sample)
-        return outputs
+        return checked
 
     def _check_at_once(self) -> None:
         """Raises an error if rows are evaluated one batch, or one device, after another."""
-        cut = {
-            "`batch_size`": self._request.batch_size is not None,
-            "a dataset that does not fit into memory": not self._rows.in_memory,
-            "a strategy of several devices": self.replicas is not None,
-        }
-        given = [name for name, is_given in cut.items() if is_given]
-        if given:
+        cut = [
+            ("`batch_size`", self.request.batch_size is not None),
+            ("a dataset that does not fit into memory", not self._rows.in_memory),
+            ("a strategy of several devices", self.replicas is not None),
+        ]
+        if given := " and ".join(name for name, is_given in cut if is_given):
             raise ValueError(
-                f'method="gauss_newton" needs all rows at once, in memory on one device, received '
-                f"{' and '.join(given)}. Leave that out, or use another method."
+                'method="gauss_newton" needs all rows at once, in memory on one device, received '
+                f"{given}. Leave that out, or use another method."
             )
 
     def start(self) -> tf.Tensor:
@@ -147,7 +144,7 @@ class FitProblem:
         return self.on_any_worker(self._digest() != self._written)[0]
 
     def _digest(self) -> str:
-        return digest([*self._request.trained, *self._kept])
+        return digest([*self.request.trained, *self._kept])
 
     def assign(self, position: tf.Tensor, averages: bool = True) -> None:
         """Writes weights, and optionally their moving averages, to the user's model."""
@@ -156,7 +153,7 @@ class FitProblem:
             recalibrate(
                 self.objective,
                 self.moving,
-                lambda: self._rows.batches(self._request.batch_size),
+                lambda: self._rows.batches(self.request.batch_size),
             )
         if self.worker is not self.model:
             self.model.set_weights(self.worker.get_weights())
@@ -164,7 +161,7 @@ class FitProblem:
 
     def trained(self, position: tf.Tensor | None = None) -> list[np.ndarray]:
         """Returns the trained values in the user's dtypes, the current ones or those of a position."""
-        variables = self._request.trained
+        variables = self.request.trained
         values = variables if position is None else self.objective.unflatten(position)
         return [np.asarray(value, dtype_of(v)) for v, value in zip(variables, values)]
 

@@ -1,16 +1,14 @@
 """The iterations of a minimizer, with restarts, and their result."""
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers import Minimizer
 from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, ROUNDING
-from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.result import SUCCESSES, OptimizeResult, Status
+from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.program import ScaledData
 
 # What is computed from rounded weights is rounded as well. In float32 the rounding of a steep
@@ -53,34 +51,25 @@ class OptimizationRun:
     """The iterations of a minimizer from a start, with restarts, and their result.
 
     Args:
-        minimizer: A compiled minimizer.
+        problem: Its minimizer, and its data, which may move. It gets the best position after every
+            chunk of iterations. Of its request `tolerance`, `target` and `max_restarts` count here.
         position: Start, `(n,)`.
-        data: What the objective gets besides the position.
-        assign: Called with the best position after every chunk of iterations.
-        request: Of the fit: its `tolerance`, `target` and `max_restarts` count here.
 
     The minimizer works on loss and gradient in units of `_scale`, so that losses of any size are
     minimized by the same steps.
     """
 
-    def __init__(
-        self,
-        minimizer: Minimizer,
-        position: tf.Tensor,
-        data: Any,
-        assign: Callable,
-        request: Request,
-    ):
-        self._minimizer = minimizer
-        self._rows = data
-        self._assign = assign
-        self._request = request
+    def __init__(self, problem: FitProblem, position: tf.Tensor):
+        self._problem, self._request = problem, problem.request
+        self._minimizer = minimizer = problem.minimizer
         self._finished = [0, 1]
         # The iterations at which a failed line search was restarted.
         self.restarts: list[int] = []
         self.status: Status | None = None
         self._dtype = position.dtype.name
-        begun = minimizer.begin(position, ScaledData(data, tf.ones((), position.dtype)))
+        begun = minimizer.begin(
+            position, ScaledData(problem.data, tf.ones((), position.dtype))
+        )
         self._start = Sizes(
             abs(float(begun.objective_value)), _largest(begun.objective_gradient)
         )
@@ -116,7 +105,7 @@ class OptimizationRun:
 
     @property
     def _data(self) -> ScaledData:
-        return ScaledData(self._rows, tf.constant(self._scale, self._dtype))
+        return ScaledData(self._problem.data, tf.constant(self._scale, self._dtype))
 
     def advance(self, nit: int) -> None:
         """Iterates until `self.nit == nit` or the end; assigns the best position."""
@@ -127,11 +116,10 @@ class OptimizationRun:
             )
             self._keep_best()
             self._judge(before)
-        self._assign(self.best.position)
+        self._problem.assign(self.best.position)
 
-    def move(self, data: Any) -> None:
-        """Continues from the best position with other data, and the part of the memory that fits."""
-        self._rows = data
+    def move(self) -> None:
+        """Continues from the best position with moved data, and the part of the memory that fits."""
         self._go_on(self._minimizer.move(self.state, self.best.position, self._data))
 
     def jump(self, position: tf.Tensor) -> None:
@@ -140,7 +128,7 @@ class OptimizationRun:
 
     def interrupt(self) -> None:
         """Ends the run; assigns the best position."""
-        self._assign(self.best.position)
+        self._problem.assign(self.best.position)
         self.status = Status.INTERRUPTED
 
     def stop_if(self, condition: bool, status: Status) -> None:
@@ -151,10 +139,16 @@ class OptimizationRun:
     def result(self) -> OptimizeResult:
         """Returns the result of the run."""
         status = Status.ITERATION_LIMIT if self.status is None else self.status
+        message = status.in_dtype(self._dtype)
+        if self.restarts:
+            message = (
+                f"The line search died at iteration {', '.join(map(str, self.restarts))} and "
+                f"started again with empty memory. {message}"
+            )
         return OptimizeResult(
             success=status in SUCCESSES,
             status=int(status),
-            message=" ".join([*self._restarts_in_words(), status.in_dtype(self._dtype)]),
+            message=message,
             fun=self.best.fun,
             grad_norm=self.best.grad_norm,
             nit=self.nit,
@@ -178,48 +172,30 @@ class OptimizationRun:
         return {name: np.asarray(array) for name, array in arrays.items()}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Continues from a snapshot of a run of the same minimizer."""
-        like = tf.nest.flatten(self.state)
-        saved = [
-            tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], part.dtype), part.shape)
-            for i, part in enumerate(like)
-        ]
-        self.state = tf.nest.pack_sequence_as(self.state, saved)
-        self._start = Sizes(*map(float, snapshot["sizes"]))
-        self._restore_all_but_state(snapshot)
-
-    def restore_without_memory(self, snapshot: dict[str, np.ndarray]) -> None:
-        """Continues from a snapshot of another minimizer, without its memory."""
-        self._restore_all_but_state(snapshot)
-        # The third and fourth of a state, whatever the minimizer.
-        finished = (int(snapshot["state_2"]), int(snapshot["state_3"]))
-        self._finished = [a + b for a, b in zip(self._finished, finished)]
-
-    def _restore_all_but_state(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Continues from a snapshot of a run, without the memory of an "old" minimizer."""
         self.best = Best(
             tf.constant(snapshot["best_position"], self._dtype),
             *map(float, snapshot["best"]),
         )
         self.restarts = snapshot["deaths"].tolist()
         self._finished = snapshot["finished"].tolist()
+        if "old" in snapshot:
+            # The third and fourth of a state, whatever the minimizer.
+            before = (int(snapshot["state_2"]), int(snapshot["state_3"]))
+            self._finished = [a + b for a, b in zip(self._finished, before)]
+        else:
+            saved = [
+                tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], part.dtype), part.shape)
+                for i, part in enumerate(tf.nest.flatten(self.state))
+            ]
+            self.state = tf.nest.pack_sequence_as(self.state, saved)
+            self._start = Sizes(*map(float, snapshot["sizes"]))
         status = int(snapshot["status"])
         self.status = None if status < 0 else Status(status)  # type: ignore[call-arg]
-        self._reopen()
-
-    def _reopen(self) -> None:
-        """Lets a finished descent go on where it now may: to a lower tolerance."""
+        # A finished descent goes on where it now may: to a lower tolerance.
         if self.status is Status.TOLERANCE and self.best.grad_norm > self._tolerance:
             self.status = None
             self.state = self.state._replace(converged=tf.constant(False))
-
-    def _restarts_in_words(self) -> list[str]:
-        if not self.restarts:
-            return []
-        iterations = ", ".join(map(str, self.restarts))
-        return [
-            f"The line search died at iteration {iterations} and started again with empty "
-            "memory."
-        ]
 
     def _go_on(self, state: Any) -> None:
         """Continues from a state of one more evaluation, also after an end."""
@@ -260,7 +236,9 @@ class OptimizationRun:
         if empty or len(self.restarts) >= self._request.max_restarts:
             self.status = self._cause(stalled and not self.state.failed)
         else:
-            self._restart()
+            self.restarts.append(self.nit)
+            self._finished = [self.nit, self.nfev]
+            self.state = self._minimizer.begin(self.best.position, self._data)
 
     def _began_at_rounding(self) -> bool:
         """Returns whether the loss has not become lower, and rounding is all of the gradient.
@@ -280,25 +258,16 @@ class OptimizationRun:
     def _cause(self, stalled: bool) -> Status:
         if self._minimizer.sees_non_finite(self.best.position, self._data):
             return Status.NON_FINITE
-        if self._is_random():
+        # It may differ from call to call, by more than rounding.
+        losses = [float(self._evaluated(self.best.position)[0]) for _ in range(2)]
+        if not math.isclose(*losses, rel_tol=math.sqrt(np.finfo(self._dtype).eps)):
             return Status.RANDOM
         return Status.STALLED if stalled else Status.LINE_SEARCH
-
-    def _is_random(self) -> bool:
-        """Returns whether the loss differs from call to call, by more than rounding."""
-        tolerance = math.sqrt(np.finfo(self._dtype).eps)
-        losses = [float(self._evaluated(self.best.position)[0]) for _ in range(2)]
-        return not math.isclose(*losses, rel_tol=tolerance)
 
     def _evaluated(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns loss and gradient in units of the scale; the memory beside them is dropped."""
         state = self._minimizer.begin(position, self._data)
         return state.objective_value, state.objective_gradient
-
-    def _restart(self) -> None:
-        self.restarts.append(self.nit)
-        self._finished = [self.nit, self.nfev]
-        self.state = self._minimizer.begin(self.best.position, self._data)
 
     def _point(self) -> Best:
         state, scale = self.state, self._scale

@@ -2,10 +2,11 @@
 
 A loss of `compile` is compiled until the model is compiled again, as for `fit`. An objective
 is a function of the user, which may read anything from Python: it is traced for every
-fit, and compiled again if the trace has changed.
+fit, and compiled again if the trace has changed. What XLA cannot compile runs without it.
 """
 
 import functools
+import itertools
 import math
 import weakref
 from collections.abc import Callable
@@ -22,49 +23,24 @@ from keras_smooth.lbfgs.minimizers import (
     needs_residuals,
     num_pairs_of,
 )
+from keras_smooth.lbfgs.objective.exact_losses import compilation
 from keras_smooth.lbfgs.objective.objective import Objective
-from keras_smooth.lbfgs.objective.replicas import replicas_of
 from keras_smooth.lbfgs.objective.residuals import Residuals
+from keras_smooth.lbfgs.objective.sharding import replicas_of
 from keras_smooth.lbfgs.objective.terms import Terms
 from keras_smooth.lbfgs.request import Request
-from keras_smooth.lbfgs.run.without_xla import (
-    MinimizerWithoutXla,
-    refusing_lists_that_grow,
-    supports_xla,
-)
+from keras_smooth.models import graph
 from keras_smooth.models.identity import fingerprint
 from keras_smooth.models.tracing import traced
+from keras_smooth.presentation.warn import warn
 
 _programs = weakref.WeakKeyDictionary()
-
-
-class ProgramKey(NamedTuple):
-    """The key of a program among those of one model.
-
-    Args:
-        method: Of the minimizer.
-        num_correction_pairs: Its memory.
-        jit_compile: Whether XLA compiles it.
-        in_memory: Whether the data are tensors, or else a dataset.
-    """
-
-    method: str
-    num_correction_pairs: int
-    jit_compile: bool
-    in_memory: bool
-
-
-def key_of(request: Request, data: TrainingData) -> ProgramKey:
-    """Returns the key of a fit, with a memory for its size if the request has none."""
-    num_weights = sum(math.prod(variable.shape) for variable in request.trained)
-    num_pairs = num_pairs_of(
-        request.method,
-        request.num_correction_pairs,
-        data.num_rows,
-        num_weights,
-        request.compute_dtype,
-    )
-    return ProgramKey(request.method, num_pairs, request.jit_compile, data.in_memory)
+# XLA refuses with these errors. An error that occurs without XLA as well is not a refusal.
+_REFUSALS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.UnimplementedError,
+)
 
 
 class ScaledData(NamedTuple):
@@ -85,7 +61,10 @@ class Program:
     Args:
         model: Built model, compiled if there are no terms.
         terms: What is minimized in place of the loss of the model, or None.
-        key: What the minimizer is.
+        method: Of the minimizer.
+        num_correction_pairs: Its memory.
+        jit_compile: Whether XLA compiles it.
+        in_memory: Whether the data are tensors, or else a dataset.
 
     Attributes:
         objective: What is minimized.
@@ -94,17 +73,27 @@ class Program:
         read: The variables that an objective reads and that are not trained.
     """
 
-    def __init__(self, model: keras.Model, terms: Terms | None, key: ProgramKey):
+    def __init__(
+        self,
+        model: keras.Model,
+        terms: Terms | None,
+        method: str,
+        num_correction_pairs: int,
+        jit_compile: bool,
+        in_memory: bool,
+    ):
+        self.method, self.num_correction_pairs = method, num_correction_pairs
         self.objective = Objective(model, terms)
-        of_residuals = needs_residuals(key.method)
+        of_residuals = needs_residuals(method)
         self.residuals = Residuals(self.objective) if of_residuals else None
         self._traced: Any = traced(self.objective.value_and_gradient)
         self._has_terms = terms is not None
         self.read: list[tf.Variable] = []
         self._fingerprints: dict[str, str] = {}
-        self._key = key
-        self._replicas = replicas_of(model)
-        jit_compile = key.jit_compile and supports_xla(model)
+        self._replicas, self._in_memory = replicas_of(model), in_memory
+        # XLA takes ten times as long as TensorFlow to decompose a matrix, and compiles anew for
+        # each number of rows.
+        jit_compile = jit_compile and not of_residuals and supports_xla(model)
         self.minimizer: Any = MinimizerWithoutXla(self._minimizer, jit_compile)
 
     def computes(self, data: Any) -> bool:
@@ -115,7 +104,7 @@ class Program:
         """
         if not self._has_terms:
             return True
-        form = str(tf.nest.map_structure(_spec, data))
+        form = str(micro_batches.form(data))
         is_new = form not in self._fingerprints
         again: Any = self._traced if is_new else traced(self.objective.value_and_gradient)
         trace = again.get_concrete_function(self.objective.position, data)
@@ -125,17 +114,16 @@ class Program:
 
     def _minimizer(self, jit_compile: bool) -> Minimizer:
         if self.residuals is not None:
-            return self._least_squares(self.residuals, jit_compile)
+            functions = self._least_squares(self.residuals)
+            return Minimizer(functions, self.method, self.num_correction_pairs, jit_compile)
         objective, whole = self.objective, jit_compile
-        is_evaluated_alone = self._replicas or not self._key.in_memory
+        is_evaluated_alone = self._replicas or not self._in_memory
         is_traced = self._has_terms and not is_evaluated_alone
         function: Any = self._traced if is_traced else objective.value_and_gradient
-        if jit_compile:
-            function = refusing_lists_that_grow(function)
         if is_evaluated_alone:
             # Neither a dataset nor a sum over devices can be inside a program of XLA: one
             # evaluation is such a program, and the loop around it is a graph.
-            compiled = traced(function, jit_compile=jit_compile)
+            compiled = _compiled(function, jit_compile)
             whole = False
 
             def function(position: tf.Tensor, data: tuple) -> Any:
@@ -143,31 +131,25 @@ class Program:
                 others = [tf.convert_to_tensor(v.value) for v in objective.others]
                 return compiled(position, data, others)
 
+        elif jit_compile:
+            function = refusing_lists_that_grow(function)
         place = self._replicas or micro_batches
         over_all_rows = functools.partial(place.over_all_rows, function)
 
         def scaled(position: tf.Tensor, data: ScaledData) -> tuple:
             return tuple(v / data.scale for v in over_all_rows(position, data.rows))
 
-        return Minimizer(scaled, self._key.method, self._key.num_correction_pairs, whole)
+        return Minimizer(scaled, self.method, self.num_correction_pairs, whole)
 
-    def _least_squares(self, residuals: Residuals, jit_compile: bool) -> Minimizer:
-        # XLA takes ten times as long as TensorFlow to decompose a matrix: it compiles evaluations,
-        # and the loop around them is a graph.
-        def compiled(function: Callable) -> Any:
-            if jit_compile:
-                function = refusing_lists_that_grow(function)
-            return traced(function, jit_compile=jit_compile)
-
-        value_and_gradient = compiled(self.objective.value_and_gradient)
-        values, linearized = compiled(residuals.values), compiled(residuals.linearized)
-
-        # The squares of residuals are in units of the scale.
+    def _least_squares(self, residuals: Residuals) -> LeastSquares:
         def scaled(computed: Any, data: ScaledData, power: float) -> Any:
             unit = data.scale**power
             return tf.nest.map_structure(lambda value: value / unit, computed)
 
-        functions = LeastSquares(
+        value_and_gradient = traced(self.objective.value_and_gradient)
+        values, linearized = traced(residuals.values), traced(residuals.linearized)
+        # The squares of residuals are in units of the scale.
+        return LeastSquares(
             value_and_gradient=lambda position, data: scaled(
                 value_and_gradient(position, data.rows.rest), data, 1.0
             ),
@@ -184,37 +166,117 @@ class Program:
                 0.5,
             ),
         )
-        return Minimizer(functions, self._key.method, self._key.num_correction_pairs, False)
 
 
-def program_of(
-    model: keras.Model,
-    compilation: list,
-    terms: Terms | None,
-    key: ProgramKey,
-    data: Any,
-) -> Program:
-    """Returns the program of a model, made anew when the model was changed.
+def _compiled(function: Callable, jit_compile: bool) -> Callable:
+    if jit_compile:
+        function = refusing_lists_that_grow(function)
+    return traced(function, jit_compile=jit_compile)
+
+
+def program_of(request: Request, model: keras.Model, data: TrainingData) -> Program:
+    """Returns the program of a fit, made anew when its model was changed.
 
     Args:
-        model: Built model.
-        compilation: What tells one call of `compile` from the next: layers may have
-            changed in between.
-        terms: As for `Program`.
-        key: As for `Program`.
+        request: Of the fit, with a memory for its size if the request has none.
+        model: The user's, or its copy.
         data: What the objective is evaluated on.
     """
-    signature = [*compilation, *map(id, model.trainable_variables)]
+    terms, method = request.terms, request.method
+    num_weights = sum(math.prod(variable.shape) for variable in request.trained)
+    num_pairs = num_pairs_of(
+        method,
+        request.num_correction_pairs,
+        data.num_rows,
+        num_weights,
+        request.compute_dtype,
+    )
+    key = method, num_pairs, request.jit_compile, data.in_memory
+    # Layers may have changed between two calls of `compile`.
+    signature = [*compilation(request.model), *map(id, model.trainable_variables)]
     if terms is not None:
         signature += terms.signature
     programs = _programs.setdefault(model, {})
     known, program = programs.get(key, (None, None))
-    if known != signature or not program.computes(data):
-        program = Program(model, terms, key)
+    if known != signature or not program.computes(data.parts):
+        program = Program(model, terms, *key)
         programs[key] = (signature, program)
-        program.computes(data)
+        program.computes(data.parts)
     return program
 
 
-def _spec(leaf: Any) -> Any:
-    return None if leaf is None else tf.TensorSpec(leaf.shape, leaf.dtype)
+class MinimizerWithoutXla:
+    """A minimizer that is compiled by XLA until XLA refuses.
+
+    Args:
+        make: Returns a minimizer, compiled by XLA or not.
+        jit_compile: Whether to try.
+    """
+
+    def __init__(self, make: Callable[[bool], Minimizer], jit_compile: bool):
+        self._make = make
+        self._jit_compile = jit_compile
+        self._minimizer = make(jit_compile)
+
+    def _tried(self, name: str, *arguments: Any) -> Any:
+        """Calls a method of `Minimizer`."""
+        try:
+            return getattr(self._minimizer, name)(*arguments)
+        except _REFUSALS as error:
+            if not self._jit_compile:
+                raise
+            slower = self._make(False)
+            result = getattr(slower, name)(*arguments)
+            _warn(error.message.splitlines()[0][:160])
+        self._minimizer, self._jit_compile = slower, False
+        return result
+
+    begin = functools.partialmethod(_tried, "begin")
+    move = functools.partialmethod(_tried, "move")
+    advance = functools.partialmethod(_tried, "advance")
+    sees_non_finite = functools.partialmethod(_tried, "sees_non_finite")
+
+
+def refusing_lists_that_grow(function: Callable) -> Callable:
+    """Returns a function that refuses XLA if a `tf.TensorArray` in it has a dynamic size.
+
+    XLA ignores what is written behind the end of such an array, without an error, so that the
+    numbers would be wrong.
+
+    Args:
+        function: Function of tensors that returns tensors, called while it is traced.
+    """
+
+    @functools.wraps(function)
+    def checked(*args: Any) -> Any:
+        values = function(*args)
+        graph = tf.nest.flatten(values)[0].graph.as_graph_def()
+        bodies = (body.node_def for body in graph.library.function)
+        if any(map(_grows_a_list, itertools.chain(graph.node, *bodies))):
+            raise tf.errors.InvalidArgumentError(
+                None, None, "it ignores a tf.TensorArray with dynamic_size=True"
+            )
+        return values
+
+    return checked
+
+
+def _grows_a_list(node: Any) -> bool:
+    grows = "resize_if_index_out_of_bounds"
+    return node.op == "TensorListResize" or grows in node.attr and node.attr[grows].b
+
+
+def supports_xla(model: keras.Model) -> bool:
+    """Returns whether no layer says that XLA cannot compile it; warns if one does."""
+    for path, layer in graph.walk(model):
+        if not getattr(layer, "supports_jit", True):
+            _warn(f"the layer {path} of class {type(layer).__name__} does not support it")
+            return False
+    return True
+
+
+def _warn(reason: str) -> None:
+    warn(
+        f"XLA cannot compile this model ({reason}): fit_lbfgs runs without it, which is "
+        "slower. Pass jit_compile=False to ask for that, or leave out the layer."
+    )
