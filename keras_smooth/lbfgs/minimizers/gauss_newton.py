@@ -261,8 +261,11 @@ class DampedSystem:
 
     def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor):
         self._residuals, self._jacobian = residuals, jacobian
-        self._is_dual = tf.shape(jacobian)[0] <= tf.shape(jacobian)[1]
-        matrix = tf.cond(
+        num_residuals, num_weights = jacobian.shape
+        self._is_dual = (
+            tf.shape(jacobian)[0] if num_residuals is None else num_residuals
+        ) <= num_weights
+        matrix = _if(
             self._is_dual,
             lambda: tf.matmul(jacobian, jacobian, transpose_b=True),
             lambda: tf.matmul(jacobian, jacobian, transpose_a=True),
@@ -316,18 +319,23 @@ class DampedSystem:
         return end.step, end.count
 
     def _transposed(self, residuals: tf.Tensor) -> tf.Tensor:
-        return tf.cond(
+        return _if(
             self._is_dual, lambda: residuals, lambda: self._times_transposed(residuals)
         )
 
     def _step(self, unknown: tf.Tensor) -> tf.Tensor:
-        step = tf.cond(
-            self._is_dual, lambda: self._times_transposed(unknown), lambda: unknown
-        )
+        step = _if(self._is_dual, lambda: self._times_transposed(unknown), lambda: unknown)
         return -tf.ensure_shape(step, self._jacobian.shape[1:])
 
     def _times_transposed(self, vector: tf.Tensor) -> tf.Tensor:
         return tf.linalg.matvec(self._jacobian, vector, transpose_a=True)
+
+
+def _if(condition: bool | tf.Tensor, yes: Callable, no: Callable) -> tf.Tensor:
+    """Returns what one of two functions returns, of which the other may have no fitting shapes."""
+    if isinstance(condition, bool):
+        return yes() if condition else no()
+    return tf.cond(condition, yes, no)
 
 
 def _inverse(matrix: tf.Tensor) -> Callable:

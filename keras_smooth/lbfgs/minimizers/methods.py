@@ -149,7 +149,9 @@ class Minimizer:
         def watch(function: Callable) -> Callable:
             def watched(*arguments: Any) -> Any:
                 values = function(*arguments)
-                seen.extend(np.all(np.isfinite(value)) for value in tf.nest.flatten(values))
+                tensors = filter(tf.is_tensor, tf.nest.flatten(values))
+                numbers = [v for v in tensors if v.dtype.is_floating]
+                seen.extend(np.all(np.isfinite(value)) for value in numbers)
                 return values
 
             return watched

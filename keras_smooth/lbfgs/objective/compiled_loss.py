@@ -228,9 +228,9 @@ def _error(target: Any, output: tf.Tensor, weight: tf.Tensor | None) -> tf.Tenso
     error = output - target
     if weight is None:
         return error
-    rank = len(error.shape)
-    shape = (*weight.shape, *[1] * rank)[:rank]
-    return error * tf.reshape(tf.sqrt(tf.cast(weight, error.dtype)), shape)
+    missing = [1] * (len(error.shape) - len(weight.shape))
+    weight = tf.reshape(weight, tf.concat([tf.shape(weight), missing], axis=0))
+    return error * tf.sqrt(tf.cast(weight, error.dtype))
 
 
 def _training(call: Callable) -> dict:

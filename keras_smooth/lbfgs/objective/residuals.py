@@ -159,6 +159,7 @@ class Residuals:
                     if not _is_close(alone, value):
                         return Term("entries")
                     self._jacobian(place, term).get_concrete_function(position, like)
+                    traced(function).get_concrete_function(like)
                     return term
         return Term("entries")
 
