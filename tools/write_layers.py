@@ -226,13 +226,10 @@ class {name}(keras.layers.{name}):
     ) -> None:
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, {activations})
-
-    def get_config(self) -> dict:
-        return {{**super().get_config(), "order": self.order}}
 '''
 _SMOOTH = '''
 
-@smooth_form_of(keras.layers.{name})
+@smooth
 class Smooth{name}(keras.layers.{name}):
     """A smooth `keras.layers.{name}`.
 
@@ -275,9 +272,6 @@ class Smooth{name}(keras.layers.{name}):
 
     def call(self, inputs: {inputs}) -> tf.Tensor:
         return {call}(self, inputs)
-
-    def get_config(self) -> dict:
-        return {{**super().get_config(), "sharpness": self.sharpness}}
 '''
 
 
@@ -318,7 +312,7 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
     imports = [
         "from keras_smooth.layers.arguments import keras_arguments",
         f"from keras_smooth.layers.smooth_maximum import {names}",
-        "from keras_smooth.layers.table import smooth_form_of",
+        "from keras_smooth.layers.table import smooth",
     ]
     return _head(file, imports, body) + body
 

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.table import exact_of
+from keras_smooth.layers.table import exact
 
 
 def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple:
@@ -32,7 +32,7 @@ def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple:
     return ops.cast(mean, dtype), ops.cast(variance, dtype)
 
 
-@exact_of(keras.layers.LayerNormalization)
+@exact
 class LayerNormalization(keras.layers.LayerNormalization):
     """A `keras.layers.LayerNormalization` with exact derivatives of every order.
 
@@ -57,9 +57,6 @@ class LayerNormalization(keras.layers.LayerNormalization):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras, keras_smooth
@@ -71,22 +68,6 @@ class LayerNormalization(keras.layers.LayerNormalization):
         Ba et al., 2016, "Layer normalization", https://arxiv.org/abs/1607.06450,
         equation 3.
     """
-
-    def __init__(
-        self,
-        axis: int | Sequence[int] = -1,
-        epsilon: float = 0.001,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: str | dict | Callable = "zeros",
-        gamma_initializer: str | dict | Callable = "ones",
-        beta_regularizer: str | dict | Callable | None = None,
-        gamma_regularizer: str | dict | Callable | None = None,
-        beta_constraint: str | dict | Callable | None = None,
-        gamma_constraint: str | dict | Callable | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any) -> Any:
         if self.rms_scaling:
@@ -108,7 +89,7 @@ def _broadcast(weight: Any, x: Any, axes: Any) -> Any:
     return ops.cast(ops.reshape(weight, shape), x.dtype)
 
 
-@exact_of(keras.layers.GroupNormalization)
+@exact
 class GroupNormalization(keras.layers.GroupNormalization):
     """A `keras.layers.GroupNormalization` with exact derivatives of every order.
 
@@ -135,9 +116,6 @@ class GroupNormalization(keras.layers.GroupNormalization):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras_smooth
@@ -148,23 +126,6 @@ class GroupNormalization(keras.layers.GroupNormalization):
         Wu and He, 2018, "Group normalization", https://arxiv.org/abs/1803.08494,
         equation 7.
     """
-
-    def __init__(
-        self,
-        groups: int = 32,
-        axis: int | Sequence[int] = -1,
-        epsilon: float = 0.001,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: str | dict | Callable = "zeros",
-        gamma_initializer: str | dict | Callable = "ones",
-        beta_regularizer: str | dict | Callable | None = None,
-        gamma_regularizer: str | dict | Callable | None = None,
-        beta_constraint: str | dict | Callable | None = None,
-        gamma_constraint: str | dict | Callable | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any) -> Any:
         axis = self.axis % len(inputs.shape)
@@ -185,16 +146,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
-def _refuse(**arguments: bool) -> None:
-    for name, value in arguments.items():
-        if value:
-            raise ValueError(
-                f"BatchNormalization received {name}=True, for which there are no exact "
-                "derivatives. Leave it out, or take Keras' own layer."
-            )
-
-
-@exact_of(keras.layers.BatchNormalization)
+@exact
 class BatchNormalization(keras.layers.BatchNormalization):
     """A `keras.layers.BatchNormalization` with exact derivatives in training mode too.
 
@@ -261,7 +213,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
-        _refuse(synchronized=synchronized, renorm=renorm)
+        for name, value in (("synchronized", synchronized), ("renorm", renorm)):
+            if value:
+                raise ValueError(
+                    f"BatchNormalization received {name}=True, for which there are no exact "
+                    "derivatives. Leave it out, or take Keras' own layer."
+                )
         super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
@@ -289,7 +246,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
-@exact_of(keras.layers.UnitNormalization)
+@exact
 class UnitNormalization(keras.layers.UnitNormalization):
     """A `keras.layers.UnitNormalization` whose derivatives at zero are 0, not NaN.
 
@@ -306,9 +263,6 @@ class UnitNormalization(keras.layers.UnitNormalization):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import numpy as np, keras_smooth
@@ -317,13 +271,6 @@ class UnitNormalization(keras.layers.UnitNormalization):
     >>> bool(np.isfinite(d2y).all())
     True
     """
-
-    def __init__(
-        self,
-        axis: int | Sequence[int] = -1,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any) -> Any:
         square = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, largest, smallest
-from keras_smooth.layers.table import smooth_form_of
+from keras_smooth.layers.table import smooth
 
 
-@smooth_form_of(keras.layers.Maximum)
+@smooth
 class SmoothMaximum(keras.layers.Maximum):
     """A smooth `keras.layers.Maximum`.
 
@@ -57,11 +57,8 @@ class SmoothMaximum(keras.layers.Maximum):
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         return largest(self, inputs)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
 
-
-@smooth_form_of(keras.layers.Minimum)
+@smooth
 class SmoothMinimum(keras.layers.Minimum):
     """A smooth `keras.layers.Minimum`.
 
@@ -104,6 +101,3 @@ class SmoothMinimum(keras.layers.Minimum):
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         return smallest(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}

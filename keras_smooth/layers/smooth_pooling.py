@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, pooled, pooled_globally
-from keras_smooth.layers.table import smooth_form_of
+from keras_smooth.layers.table import smooth
 
 
-@smooth_form_of(keras.layers.MaxPooling1D)
+@smooth
 class SmoothMaxPooling1D(keras.layers.MaxPooling1D):
     """A smooth `keras.layers.MaxPooling1D`.
 
@@ -71,11 +71,8 @@ class SmoothMaxPooling1D(keras.layers.MaxPooling1D):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled(self, inputs)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
 
-
-@smooth_form_of(keras.layers.MaxPooling2D)
+@smooth
 class SmoothMaxPooling2D(keras.layers.MaxPooling2D):
     """A smooth `keras.layers.MaxPooling2D`.
 
@@ -132,11 +129,8 @@ class SmoothMaxPooling2D(keras.layers.MaxPooling2D):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled(self, inputs)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
 
-
-@smooth_form_of(keras.layers.MaxPooling3D)
+@smooth
 class SmoothMaxPooling3D(keras.layers.MaxPooling3D):
     """A smooth `keras.layers.MaxPooling3D`.
 
@@ -193,11 +187,8 @@ class SmoothMaxPooling3D(keras.layers.MaxPooling3D):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled(self, inputs)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
 
-
-@smooth_form_of(keras.layers.GlobalMaxPooling1D)
+@smooth
 class SmoothGlobalMaxPooling1D(keras.layers.GlobalMaxPooling1D):
     """A smooth `keras.layers.GlobalMaxPooling1D`.
 
@@ -247,11 +238,8 @@ class SmoothGlobalMaxPooling1D(keras.layers.GlobalMaxPooling1D):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled_globally(self, inputs)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
 
-
-@smooth_form_of(keras.layers.GlobalMaxPooling2D)
+@smooth
 class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
     """A smooth `keras.layers.GlobalMaxPooling2D`.
 
@@ -301,11 +289,8 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled_globally(self, inputs)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
 
-
-@smooth_form_of(keras.layers.GlobalMaxPooling3D)
+@smooth
 class SmoothGlobalMaxPooling3D(keras.layers.GlobalMaxPooling3D):
     """A smooth `keras.layers.GlobalMaxPooling3D`.
 
@@ -354,6 +339,3 @@ class SmoothGlobalMaxPooling3D(keras.layers.GlobalMaxPooling3D):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return pooled_globally(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, ramps
-from keras_smooth.layers.table import smooth_form_of
+from keras_smooth.layers.table import smooth
 
 
-@smooth_form_of(keras.layers.PReLU)
+@smooth
 class SmoothPReLU(keras.layers.PReLU):
     """A smooth `keras.layers.PReLU`.
 
@@ -66,6 +66,3 @@ class SmoothPReLU(keras.layers.PReLU):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         return ramps(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
