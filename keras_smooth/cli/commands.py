@@ -55,17 +55,12 @@ def compare(arguments: argparse.Namespace) -> int:
         raise
     except RuntimeError as error:  # No run was finished.
         raise RuntimeError(f"{error}\n{_again(out)}") from error
+    comparison.show()
     results = comparison.results
-    console.print(display.summary_table(results, console))
-    for sentence in report.sentences(results):
-        display.say(console, sentence)
     display.say(console, f"{results.seconds:.0f} s. Report: {out / report.PAGE}")
-    if results.failures:
-        num_runs = len(results.records) + len(results.failures)
-        raise RuntimeError(
-            "\n".join(results.failures.values())
-            + f"\n{len(results.failures)} of {num_runs} runs have failed. {_again(out)}"
-        )
+    if failures := comparison.failures:
+        num_runs = len(results.records) + len(failures)
+        raise RuntimeError(f"{len(failures)} of {num_runs} runs have failed. {_again(out)}")
     return 0
 
 

@@ -1,6 +1,5 @@
 """compare: runs the experiment for several activations and keeps the results."""
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -86,12 +85,21 @@ class Comparison(ShownAsTable):
         )
 
     def _table(self) -> Table:
-        notes = [*report.sentences(self.results), *self.failures]
-        failed = [line for line in self.summary if line.failures]
-        return dataclasses.replace(
-            self.results.table(),
-            notes=notes,
-            tones={f"{line.failures} of {line.seeds}": Tone.BAD for line in failed},
+        rows = [
+            (
+                line.activation,
+                line.class_name,
+                *("-" if error is None else f"{error:.1e}" for error in line.errors),
+                f"{line.failures} of {line.seeds}",
+            )
+            for line in self.summary
+        ]
+        return Table(
+            title=f"Median MSE over the seeds, {self.results.problem.shown()}",
+            head=("activation", "class", "y", "y'", "y''", "failures"),
+            rows=rows,
+            notes=[*report.sentences(self.results), *self.failures],
+            tones={row[-1]: Tone.BAD for row in rows if not row[-1].startswith("0 ")},
         )
 
     def _pictures(self) -> Sequence[str]:

@@ -5,9 +5,7 @@ from typing import Any
 from rich import progress
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut, Progress
 from keras_smooth.comparison.runs.experiment import Record
 from keras_smooth.comparison.settings import RunId, Settings
@@ -75,7 +73,7 @@ class Display(progress.Progress):
     def _show_progress(self, event: Progress) -> None:
         if event.run not in self._lines:
             self._lines[event.run] = self.add_task(
-                escape(plain(self.console, self._name(event.run))),
+                escape(tables.plain(self._name(event.run), self.console.encoding)),
                 total=self._settings.epochs,
                 state="",
             )
@@ -129,20 +127,4 @@ def console(**options: Any) -> Console:
 
 def say(to: Console, text: str) -> None:
     """Prints text without markup, since names of files may look like markup."""
-    to.print(plain(to, text), highlight=False, soft_wrap=True, markup=False)
-
-
-def plain(to: Console, text: str) -> str:
-    """Returns text in characters of a console, without control characters of terminals."""
-    return tables.plain(text, to.encoding)
-
-
-def summary_table(results: Results, to: Console) -> Table:
-    """Returns the medians as a table for a console."""
-    found = results.table()
-    table = Table(title=escape(plain(to, found.title)))
-    for name in found.head:
-        table.add_column(name, justify="left" if name == "activation" else "right")
-    for cells in found.rows:
-        table.add_row(*(escape(plain(to, cell)) for cell in cells))
-    return table
+    to.print(tables.plain(text, to.encoding), highlight=False, soft_wrap=True, markup=False)
