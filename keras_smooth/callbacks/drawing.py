@@ -140,19 +140,16 @@ def samples(figure: Any, values: Values, along: int | str) -> None:
         along: The number of a column of x; or `"samples"`, which sorts each panel's numbers.
     """
     is_sorted = along == "samples"
+    word = "value, in the order of the exact ones" if is_sorted else f"x[{along}]"
     shape = (-1, 1) if is_sorted else (len(values.x), -1)
-    pairs = [(true.reshape(shape), own.reshape(shape)) for true, own in values.pairs]
-    flat = values.x.reshape(len(values.x), -1)
-    numbers = [true[:, 0] if is_sorted else flat[:, int(along)] for true, _ in pairs]
-    orders = [np.argsort(each, kind="stable") for each in numbers]
-    pairs = [(true[o], own[o]) for (true, own), o in zip(pairs, orders)]
-    if is_sorted:
-        places, word = (
-            [*map(np.arange, map(len, orders))],
-            "value, in the order of the exact ones",
-        )
-    else:
-        places, word = [each[o] for each, o in zip(numbers, orders)], f"x[{along}]"
+    places, pairs = [], []
+    for true, own in values.pairs:
+        true, own = true.reshape(shape), own.reshape(shape)
+        flat = true if is_sorted else values.x.reshape(shape)
+        numbers = flat[:, 0 if is_sorted else int(along)]
+        order = np.argsort(numbers, kind="stable")
+        places.append(np.arange(len(order)) if is_sorted else numbers[order])
+        pairs.append((true[order], own[order]))
     figures.beside(figure, values.names, places, pairs, word)
 
 

@@ -60,7 +60,7 @@ class Comparison(ShownAsTable):
         It only says which one leads if the seeds do not distinguish it from others, or with
         fewer than 2 seeds or 1000 iterations.
         """
-        return report.recommendation(self.results)
+        return report.recommended(self.results).text
 
     @property
     def failures(self) -> list[str]:
@@ -284,10 +284,9 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"Cannot make the output directory {directory}: {error}"
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            reason = f"The output path {directory} is a file, not a directory."
-        raise ValueError(reason) from None
+        raise ValueError(
+            f"Cannot make the output directory {directory}: {error.strerror}."
+        ) from None
     return directory
 
 

@@ -95,13 +95,9 @@ def _show_at_exit() -> None:
 def _open_windows() -> None:
     from matplotlib import pyplot
 
-    figures = {number: pyplot.figure(number) for number in pyplot.get_fignums()}
-    waiting = [
-        number
-        for number, figure in figures.items()
-        if isinstance(figure, Picture) and not figure.is_saved
-    ]
-    for number in set(figures) - set(waiting):
-        pyplot.close(number)
-    if waiting:
+    for number in pyplot.get_fignums():
+        figure = pyplot.figure(number)
+        if not isinstance(figure, Picture) or figure.is_saved:
+            pyplot.close(number)
+    if pyplot.get_fignums():
         pyplot.show()

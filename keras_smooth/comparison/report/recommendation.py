@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
 from keras_smooth.comparison.report.seeds import LEVEL, TEST, are_told_apart
 from keras_smooth.presentation import templates
@@ -36,11 +35,6 @@ class Recommendation(NamedTuple):
     banner: str = ""
 
 
-def recommendation(results: Results) -> str:
-    """Returns the advice that follows from the errors of the highest derivative known."""
-    return recommended(results).text
-
-
 def sentences(results: Results) -> list[str]:
     """Returns the advice as plain text, and why it is no recommendation if it is none.
 
@@ -61,7 +55,9 @@ def sentences(results: Results) -> list[str]:
 def recommended(results: Results) -> Recommendation:
     """Returns the advice with the names that are in it."""
     summary, order = results.summary(), results.problem.known_order
-    bound = _error_of_a_constant(results.problem)
+    # The smallest error of a constant, whose derivatives are 0.
+    highest: Any = results.problem.exact[order]
+    bound = np.mean(highest**2) if order else np.var(highest)
     usable = [
         line
         for line in summary
@@ -89,12 +85,6 @@ def words(name: str, *values: Any) -> str:
 def is_rough(line: ActivationSummary) -> bool:
     """Whether an activation is known to have no continuous second derivative."""
     return not isinstance(line.smoothness, str | None) and line.smoothness < 2
-
-
-def _error_of_a_constant(problem: Problem) -> float:
-    """Returns the smallest error of a constant, whose derivatives are 0."""
-    *_, highest = (values for values in problem.exact if values is not None)
-    return float(np.mean(highest**2) if problem.known_order else np.var(highest))
 
 
 def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation:
