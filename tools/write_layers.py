@@ -185,7 +185,7 @@ Written by tools/write_layers.py for the signatures of Keras {version}: change t
 
 {standard}
 
-{others}
+import keras
 
 '''
 _ORDERED = '''
@@ -270,8 +270,7 @@ class Smooth{name}(keras.layers.{name}):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: {inputs}) -> tf.Tensor:
-        return {call}(self, inputs)
+    call = {call}
 '''
 
 
@@ -299,7 +298,6 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
             _SMOOTH,
             row,
             call=calls[row.name.partition("Pooling")[0]],
-            inputs="list[tf.Tensor]" if file == "smooth_merging" else "tf.Tensor",
             what=_paragraph(
                 f"It computes {row.formula}. Arguments, weights and shapes are those of "
                 f"Keras' layer. {row.bound}",
@@ -324,7 +322,6 @@ def _head(file: str, imports: list[str], body: str) -> str:
         title=_TITLES[file],
         version=KERAS,
         standard="\n".join([*standard, "from typing import Any"]),
-        others="import keras" + ("\nimport tensorflow as tf" if "tf." in body else ""),
     )
     return head + "\n".join(imports) + "\n"
 

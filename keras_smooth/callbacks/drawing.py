@@ -170,7 +170,15 @@ def along_a_slice(
         ValueError: If `at` does not have the shape of a sample.
     """
     flat = x.reshape(len(x), -1)
-    held = np.median(flat, axis=0) if isinstance(at, str) else _held(at, x)
+    held = np.median(flat, axis=0)
+    if not isinstance(at, str):
+        numbers = real_array("`at`", at)
+        if numbers.size != x[0].size:
+            raise ValueError(
+                f'`at` must be "median" or of the shape of a sample, {x.shape[1:]}; received '
+                f"shape {numbers.shape}."
+            )
+        held = np.ravel(numbers).astype(x.dtype)
     points = np.repeat(held[None], _NUM_POINTS, axis=0)
     points[:, along] = np.linspace(flat[:, along].min(), flat[:, along].max(), _NUM_POINTS)
     direction = np.zeros_like(held)
@@ -184,13 +192,3 @@ def along_a_slice(
     others = [f"x[{i}] = {v:.3g}" for i, v in enumerate(held) if i != along]
     if len(others) <= 5:
         figure.suptitle(f"at {', '.join(others)}", fontsize="small")
-
-
-def _held(at: Any, x: np.ndarray) -> np.ndarray:
-    numbers = real_array("`at`", at)
-    if numbers.size != x[0].size:
-        raise ValueError(
-            f'`at` must be "median" or of the shape of a sample, {x.shape[1:]}; received shape '
-            f"{numbers.shape}."
-        )
-    return np.ravel(numbers).astype(x.dtype)

@@ -53,8 +53,14 @@ class Display(progress.Progress):
     def handle(self, event: Event) -> None:
         """Shows an event."""
         match event:
-            case Progress():
-                self._show_progress(event)
+            case Progress(run, iteration, loss):
+                if run not in self._lines:
+                    name = tables.plain(self._name(run), self.console.encoding)
+                    epochs = self._settings.epochs
+                    self._lines[run] = self.add_task(escape(name), total=epochs, state="")
+                state = f"iteration {iteration}, loss {loss:.1e}"
+                self.update(self._lines[run], completed=iteration, state=state)
+                self._refresh_total()
             case Finished(run, record):
                 self._end(run, done=1)
                 numbers = record.run
@@ -69,17 +75,6 @@ class Display(progress.Progress):
                 say(self.console, event.sentence())
             case LeftOut():
                 say(self.console, event.sentence())
-
-    def _show_progress(self, event: Progress) -> None:
-        if event.run not in self._lines:
-            self._lines[event.run] = self.add_task(
-                escape(tables.plain(self._name(event.run), self.console.encoding)),
-                total=self._settings.epochs,
-                state="",
-            )
-        state = f"iteration {event.iteration}, loss {event.loss:.1e}"
-        self.update(self._lines[event.run], completed=event.iteration, state=state)
-        self._refresh_total()
 
     def _end(self, run: RunId, done: int) -> None:
         if run in self._lines:

@@ -74,19 +74,18 @@ class LayerNormalization(keras.layers.LayerNormalization):
             return super().call(inputs)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         mean, variance = moments(x, self.axis, keepdims=True)
-        outputs = (x - mean) * ops.rsqrt(variance + self.epsilon)
-        if self.gamma is not None:
-            outputs = outputs * _broadcast(self.gamma, x, self.axis)
-        if self.beta is not None:
-            outputs = outputs + _broadcast(self.beta, x, self.axis)
-        return ops.cast(outputs, self.compute_dtype)
+        return _scaled(self, (x - mean) * ops.rsqrt(variance + self.epsilon), self.axis)
 
 
-def _broadcast(weight: Any, x: Any, axes: Any) -> Any:
+def _scaled(layer: keras.layers.Layer, x: Any, axes: Sequence[int]) -> Any:
+    """Returns x times gamma plus beta of a layer, as far as it has them, along some axes."""
     shape = [1] * len(x.shape)
     for axis in axes:
         shape[axis] = x.shape[axis]
-    return ops.cast(ops.reshape(weight, shape), x.dtype)
+    for weight, operation in ((layer.gamma, ops.multiply), (layer.beta, ops.add)):
+        if weight is not None:
+            x = operation(x, ops.cast(ops.reshape(weight, shape), x.dtype))
+    return ops.cast(x, layer.compute_dtype)
 
 
 @exact
@@ -138,12 +137,7 @@ class GroupNormalization(keras.layers.GroupNormalization):
         axes = [i for i in range(1, len(grouped.shape)) if i != axis]
         mean, variance = moments(grouped, axes, keepdims=True)
         grouped = (grouped - mean) * ops.rsqrt(variance + self.epsilon)
-        outputs = ops.reshape(grouped, shape)
-        if self.scale:
-            outputs = outputs * _broadcast(self.gamma, x, [axis])
-        if self.center:
-            outputs = outputs + _broadcast(self.beta, x, [axis])
-        return ops.cast(outputs, self.compute_dtype)
+        return _scaled(self, ops.reshape(grouped, shape), [axis])
 
 
 @exact

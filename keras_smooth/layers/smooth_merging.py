@@ -6,7 +6,6 @@ Written by tools/write_layers.py for the signatures of Keras 3.15: change that, 
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, largest, smallest
@@ -54,8 +53,7 @@ class SmoothMaximum(keras.layers.Maximum):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return largest(self, inputs)
+    call = largest
 
 
 @smooth
@@ -99,5 +97,4 @@ class SmoothMinimum(keras.layers.Minimum):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return smallest(self, inputs)
+    call = smallest

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, pooled, pooled_globally
@@ -68,8 +67,7 @@ class SmoothMaxPooling1D(keras.layers.MaxPooling1D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled(self, inputs)
+    call = pooled
 
 
 @smooth
@@ -126,8 +124,7 @@ class SmoothMaxPooling2D(keras.layers.MaxPooling2D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled(self, inputs)
+    call = pooled
 
 
 @smooth
@@ -184,8 +181,7 @@ class SmoothMaxPooling3D(keras.layers.MaxPooling3D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled(self, inputs)
+    call = pooled
 
 
 @smooth
@@ -235,8 +231,7 @@ class SmoothGlobalMaxPooling1D(keras.layers.GlobalMaxPooling1D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled_globally(self, inputs)
+    call = pooled_globally
 
 
 @smooth
@@ -286,8 +281,7 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled_globally(self, inputs)
+    call = pooled_globally
 
 
 @smooth
@@ -337,5 +331,4 @@ class SmoothGlobalMaxPooling3D(keras.layers.GlobalMaxPooling3D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled_globally(self, inputs)
+    call = pooled_globally

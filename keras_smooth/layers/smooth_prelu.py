@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, ramps
@@ -64,5 +63,4 @@ class SmoothPReLU(keras.layers.PReLU):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return ramps(self, inputs)
+    call = ramps

@@ -103,31 +103,24 @@ def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation
 def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
     """Returns the activation of the lowest median, and those within the range of its seeds."""
     order = results.problem.known_order
-    best = min(usable, key=lambda line: or_inf(line.errors[order]))
-    worst = max(or_inf(run.errors[order]) for run in results.runs(best.activation))
-    equal = [
-        line for line in usable if line is not best and or_inf(line.errors[order]) <= worst
-    ]
-    alike = _not_told_apart(results, best, usable)
-    if order < 2:
-        # Among those that are equally good, by what is known of the errors.
-        best = min([best, *equal], key=lambda line: or_inf(line.d2y_spread))
-    macro, names = "by_spread" if order < 2 else "best", [line.activation for line in equal]
-    text = words(macro, best, names, best.errors[order], JUDGED_BY[order], bool(alike))
-    return Recommendation(best.activation, tuple(names if order == 2 else ()), text, alike)
-
-
-def _not_told_apart(
-    results: Results, best: ActivationSummary, usable: list[ActivationSummary]
-) -> str:
-    """Returns a sentence on activations that the seeds do not distinguish from the best one."""
-    order = results.problem.known_order
     errors = {
         line.activation: [
             or_inf(run.errors[order]) for run in results.runs(line.activation)
         ]
         for line in usable
     }
-    lowest = errors.pop(best.activation)
-    alike = [name for name, others in errors.items() if not are_told_apart(lowest, others)]
-    return words("alike", best.activation, alike, len(lowest), TEST, LEVEL) if alike else ""
+    best = min(usable, key=lambda line: or_inf(line.errors[order]))
+    lowest, banner = errors.pop(best.activation), ""
+    if alike := [name for name in errors if not are_told_apart(lowest, errors[name])]:
+        banner = words("alike", best.activation, alike, len(lowest), TEST, LEVEL)
+    equal = [
+        line
+        for line in usable
+        if line is not best and or_inf(line.errors[order]) <= max(lowest)
+    ]
+    if order < 2:
+        # Among those that are equally good, by what is known of the errors.
+        best = min([best, *equal], key=lambda line: or_inf(line.d2y_spread))
+    macro, names = "by_spread" if order < 2 else "best", [line.activation for line in equal]
+    text = words(macro, best, names, best.errors[order], JUDGED_BY[order], bool(alike))
+    return Recommendation(best.activation, tuple(names if order == 2 else ()), text, banner)
