@@ -19,8 +19,6 @@ ALL = "all"
 DEFAULT_INITIALIZER = "default"
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "gpu")
-# The form of numbers in files and on the command line.
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
 # Names of the tables of the package, without importing TensorFlow; a test compares them.
