@@ -170,13 +170,10 @@ def errors(
     axis.set_ylabel("error")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
-    if len(fits) > 1:
-        _label_fits(axis, fits, int(epochs[-1]))
-
-
-def _label_fits(axis: Any, fits: Sequence[tuple[str, int]], last: int) -> None:
-    """Draws a line where a fit begins, and its name above its epochs."""
-    ends = [first for _, first in fits[1:]] + [last + 1]
+    if len(fits) < 2:
+        return
+    # A line where a fit begins, and its name above its epochs.
+    ends = [first for _, first in fits[1:]] + [int(epochs[-1]) + 1]
     for number, ((name, first), end) in enumerate(zip(fits, ends, strict=True)):
         if number:
             axis.axvline(first - 0.5, color="0.4", linewidth=1.0, linestyle="--")

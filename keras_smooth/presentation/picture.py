@@ -61,29 +61,24 @@ def shown(width: float, height: float) -> Picture:
     if ipython() or threading.current_thread() is not threading.main_thread():
         return hidden(width, height)
     try:
-        return _in_a_window(width, height) or hidden(width, height)
+        from matplotlib import pyplot
+
+        current = pyplot.gcf().number if pyplot.get_fignums() else None
+        figure = pyplot.figure(FigureClass=Picture, figsize=(width, height), **_OPTIONS)
+        # The current figure of pyplot stays the current one.
+        if current is not None:
+            pyplot.figure(current)
+        if figure.canvas.required_interactive_framework is None:
+            pyplot.close(figure)
+            return hidden(width, height)
+        if hasattr(sys, "ps1"):
+            figure.show()
+        else:
+            _show_at_exit()
+        return figure
     # DISPLAY may name a screen that does not exist: return the figure without a window.
     except Exception:
         return hidden(width, height)
-
-
-def _in_a_window(width: float, height: float) -> Picture | None:
-    """Returns a figure with a window, or None if there is no screen."""
-    from matplotlib import pyplot
-
-    current = pyplot.gcf().number if pyplot.get_fignums() else None
-    figure = pyplot.figure(FigureClass=Picture, figsize=(width, height), **_OPTIONS)
-    # The current figure of pyplot stays the current one.
-    if current is not None:
-        pyplot.figure(current)
-    if figure.canvas.required_interactive_framework is None:
-        pyplot.close(figure)
-        return None
-    if hasattr(sys, "ps1"):
-        figure.show()
-    else:
-        _show_at_exit()
-    return figure
 
 
 @functools.cache

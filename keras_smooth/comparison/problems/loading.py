@@ -164,7 +164,16 @@ def load_problem(
         ValueError: If the name is unknown, or the data cannot be used.
     """
     problem = _of_function(source, domain) if callable(source) else _loaded(source)
-    return _noisy(problem, noise) if noise else problem
+    if not noise:
+        return problem
+
+    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        x, y = problem.draw(seed)
+        # Independent of the numbers by which the points are drawn.
+        errors = np.random.default_rng([seed, 1]).normal(size=y.shape)
+        return x, y + noise * y.std() * errors
+
+    return dataclasses.replace(problem, draw=draw)
 
 
 def load_problems(
@@ -176,16 +185,6 @@ def load_problems(
         source = [source]
     found = [load_problem(one, domain, noise) for one in source]
     return {problem.name: problem for problem in found}
-
-
-def _noisy(problem: Problem, noise: float) -> Problem:
-    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
-        x, y = problem.draw(seed)
-        # Independent of the numbers by which the points are drawn.
-        errors = np.random.default_rng([seed, 1]).normal(size=y.shape)
-        return x, y + noise * y.std() * errors
-
-    return dataclasses.replace(problem, draw=draw)
 
 
 def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
