@@ -428,8 +428,8 @@ def test_events_and_files_after_every_run(tmp_path):
     def look(event):
         heard.append(event)
         if isinstance(event, events.Finished):
-            # The first line has the settings.
-            written.append(len((tmp_path / store.RUNS).read_text().splitlines()) - 1)
+            runs = json.loads((tmp_path / store.RESULTS).read_text())["runs"]
+            written.append(len(runs))
 
     keras_smooth.compare(**{**ONE, "seeds": 2}, epochs=200, out=tmp_path, handle=look)
     assert written == [1, 2]

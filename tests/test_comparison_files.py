@@ -258,9 +258,15 @@ def recorded(directory, number):
     return found
 
 
-def test_no_run_is_missing(tmp_path):
+def test_results_are_written_seldom_and_no_run_is_missing(tmp_path, monkeypatch):
+    written, write = [], store.write_results
+    monkeypatch.setattr(
+        store, "write_results", lambda results, _: (written.append(len(results.records)),
+                                                    write(results, _))
+    )  # fmt: skip
     found = recorded(tmp_path, 40)
-    assert not (tmp_path / store.RESULTS).exists()
+    # A quarter more than there was each time: the sum is at most five times the last.
+    assert written == [1, 2, 3, 4, 6, 8, 11, 14, 18, 23, 29, 37]
     again = resuming.read(found.settings, PROBLEMS, tmp_path)
     assert again.records.keys() == found.records.keys() and again.seconds == 40.0
     for key, one in found.records.items():

@@ -2,8 +2,9 @@
 
 The runs are kept in runs.jsonl, of which each line is JSON: the first has the settings, and each
 other one a run, written as soon as it has ended. From it a comparison is resumed. results.json,
-results.csv and a file with the curves of each run say the same to readers. The first two
-are written at the end, since to write them after every run would take longer for every run.
+results.csv and a file with the curves of each run say the same to readers. To write the first two
+after every run would take longer for every run, so they are written when the runs outside of them
+have become many, and at the end.
 """
 
 import csv
@@ -31,6 +32,8 @@ RUNS = "runs.jsonl"
 RESULTS = "results.json"
 RESULTS_TABLE = "results.csv"
 CURVES = "curves"
+# results.json is rewritten when the number of runs has grown by this fraction.
+GROWTH = 0.25
 _LIST_OF_NUMBERS = re.compile(r"\[\n[\s0-9eE.,+\-nul]*\]")
 
 
@@ -46,6 +49,7 @@ class Store:
         self._results = results
         self._directory = directory
         self._has_begun = False
+        self._num_written = 0
 
     def keep(self, run: RunId) -> None:
         """Writes a run that has been added to the results."""
@@ -54,12 +58,14 @@ class Store:
             _append(self._directory / RUNS, _line(self._results, run))
         else:
             self._begin()
+        if len(self._results.records) > (1 + GROWTH) * self._num_written:
+            self._write_results()
 
     def write_all(self) -> None:
         """Writes what is not written yet."""
         if not self._has_begun:
             self._begin()
-        write_results(self._results, self._directory)
+        self._write_results()
 
     def _begin(self) -> None:
         settings = self._results.settings
@@ -72,6 +78,10 @@ class Store:
         # Atomically, since it replaces the runs that are resumed.
         atomic_files.write(self._directory / RUNS, [_signed(header), *lines])
         self._has_begun = True
+
+    def _write_results(self) -> None:
+        write_results(self._results, self._directory)
+        self._num_written = len(self._results.records)
 
 
 def save(results: Results, directory: Path) -> None:
