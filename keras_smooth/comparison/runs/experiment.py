@@ -113,8 +113,14 @@ class Experiment:
         """
         with tf.device(self.settings.device_name()):
             for run in runs:
-                measurement = self._measurement(run)
-                yield run, self._record(measurement, run, functools.partial(report, run))
+                program = run.program()
+                # That of the last run where it serves.
+                if program not in self._compiled:
+                    self._compiled.clear()
+                    problem = self.problems[run.variant.problem]
+                    self._compiled[program] = _NetworkCurves(self.network(run), problem)
+                curves = self._compiled[program]
+                yield run, self._record(curves, run, functools.partial(report, run))
 
     def network(self, run: RunId) -> keras.Model:
         """Returns the network of a seed."""
@@ -155,15 +161,6 @@ class Experiment:
             # Keras would number through all models of the process, and messages name it.
             name="output" if last else f"hidden_{layer + 1}",
         )
-
-    def _measurement(self, run: RunId) -> "_NetworkCurves":
-        """Returns the compiled network, that of the last call where it serves."""
-        program = run.program()
-        if program not in self._compiled:
-            self._compiled.clear()
-            problem = self.problems[run.variant.problem]
-            self._compiled[program] = _NetworkCurves(self.network(run), problem)
-        return self._compiled[program]
 
     def _record(self, measurement: "_NetworkCurves", run: RunId, report: Report) -> Record:
         """Trains a network that may be compiled already anew, and measures it."""
