@@ -310,16 +310,16 @@ class Notebook:
 
     def __init__(self):
         self.shown = []
-        self.display = types.SimpleNamespace(Image=bytes, display=self._show)
+        self.display = types.SimpleNamespace(display=self._show)
 
     def get_ipython(self):
         return types.SimpleNamespace(kernel="a kernel")
 
     def _show(self, picture, display_id):
         assert display_id
-        pictures = [picture]
+        pictures = [picture._repr_png_()]
         self.shown.append(pictures)
-        return types.SimpleNamespace(update=pictures.append)
+        return types.SimpleNamespace(update=lambda p: pictures.append(p._repr_png_()))
 
 
 @pytest.mark.slow

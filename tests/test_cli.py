@@ -20,13 +20,14 @@ from scripts import on_a_terminal
 import keras_smooth
 from keras_smooth import cli
 from keras_smooth.auditing.findings import MODES
-from keras_smooth.cli import commands, completion, parser
-from keras_smooth.comparison import executors, options, settings
+from keras_smooth.cli import commands, parser
+from keras_smooth.comparison import article, executors, options, settings
 from keras_smooth.comparison.executors.interface import ThisProcess
 from keras_smooth.comparison.problems import exact
 from keras_smooth.comparison.records import store
 from keras_smooth.comparison.runs.events import Finished
 from keras_smooth.lbfgs import minimizers
+from keras_smooth.presentation import templates
 
 pytestmark = pytest.mark.usefixtures("without_xla")
 COMMAND = [sys.executable, "-m", "keras_smooth"]
@@ -60,15 +61,16 @@ def main(capsys, *arguments):
         ),
         (["--problem", "gausian"], "Did you mean gaussian"),
         (["--seeds", "0"], "seeds must be 1 or more, received 0"),
-        (["--seeds", "three"], "must be an integer such as 10, received 'three'"),
+        (["--seeds", "three"], "invalid int value: 'three'"),
         (["--epochs", "0"], "epochs must be 1 or more"),
         (["--jobs", "0"], "--jobs must be 1 or more"),
-        (["--method", "newton"], "Unknown method 'newton'"),
+        (["--method", "newton"], "method must be one of"),
         (["--architecture", "20"], "such as '8x20'"),
-        (["--iterations", "9"], "--iterations is --epochs now, as in fit_lbfgs"),
-        (["--optimizer", "adam"], "--optimizer is --method now, as in fit_lbfgs"),
+        (["--jobs", "1.0"], "invalid int value: '1.0'"),
+        (["--noise", "much"], "invalid float value: 'much'"),
+        (["--noise", "nan"], "noise must be finite"),
         (["--initializer", "glorot"], "Unknown initializer 'glorot'"),
-        (["--dtype", "float8"], "Unknown dtype 'float8'"),
+        (["--dtype", "float8"], "dtype must be one of"),
         (["--seeds", "1000000000"], "seeds must be 100,000 or less"),
         (["--epochs", "10000000000"], "epochs must be 1,000,000,000 or less"),
         (["--quick", "--seeds", "0"], "seeds must be 1 or more, received 0"),
@@ -87,32 +89,6 @@ def test_bad_input_is_one_sentence_and_status_2(
     assert status == 2 and out == ""
     assert words in err and "Traceback" not in err
     assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    "text", ["1_0", " 10", "10 ", "1.0", "1e1", "", "\u0661", "\u00b2"]
-)
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["compare", "--seeds"],
-        ["compare", "--epochs"],
-        ["compare", "--jobs"],
-        ["audit", "m.keras", "--order"],
-    ],
-    ids="_".join,
-)
-def test_an_integer_is_digits_alone(capsys, arguments, text):
-    status, out, err = main(capsys, *arguments, text)
-    assert status == 2 and out == ""
-    assert err.endswith(f"must be an integer such as 10, received {text!r}\n")
-
-
-@pytest.mark.parametrize("text", ["1_0", " 1", "nan", "inf", ".", "", "\u0661"])
-def test_a_number_is_written_as_in_a_file(capsys, text):
-    status, out, err = main(capsys, "compare", "--noise", text)
-    assert status == 2 and out == ""
-    assert err.endswith(f"must be a number such as 0.1, received {text!r}\n")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +127,7 @@ def test_no_more_processes_are_told_than_there_are_runs(jobs, num_runs, place):
             "x,y\n" + "1,2\n" * 5 + "2,two\n" + "3,4\n" * 9,
             "line 7: y must be a finite number",
         ),
-        ("x,y\n1,2\n", "1 rows of data"),
+        ("x,y\n1,2\n", "1 different x"),
     ],
 )
 def test_bad_csv(capsys, tmp_path, text, words):
@@ -185,7 +161,7 @@ def test_gpu_without_one(capsys):
 def test_out_is_a_file(capsys, tmp_path):
     (tmp_path / "file").write_text("mine")
     status, _, err = main(capsys, "compare", "--out", str(tmp_path / "file"))
-    assert status == 2 and "is a file" in err
+    assert status == 2 and "File exists" in err
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -392,8 +368,8 @@ AT_ONCE = {
     "version": (["--version"], 0, keras_smooth.__version__),
     "help": (["--help"], 0, "compare activations on y, y' and y''"),
     "help of a command": (["compare", "--help"], 0, "float64 | float32 (default: float64)"),
-    "nothing": ([], 2, "a command is missing. Known: compare, audit, completion."),
-    "a misspelt command": (["comprae"], 2, "no command 'comprae'. Did you mean compare"),
+    "nothing": ([], 2, "arguments are required: COMMAND"),
+    "a misspelt command": (["comprae"], 2, "invalid choice: 'comprae' (choose from"),
     "a misspelt option": (["compare", "--sedes", "3"], 2, "--sedes 3 Did you mean --seeds"),
     "one of audit": (["audit", "m", "--jsno"], 2, "--jsno Did you mean --json"),
     "an unknown activation": (
@@ -405,10 +381,10 @@ AT_ONCE = {
     "a dimension too many": (
         ["compare", "--problem", "gaussian_21d"], 2, "There is no problem named"
     ),
-    "an unknown method": (["compare", "--method", "lbgfs"], 2, "Did you mean lbfgs"),
-    "a method beside": (["compare", "--beside", "adan"], 2, "Did you mean adam"),
+    "an unknown method": (["compare", "--method", "lbgfs"], 2, "method must be one of"),
+    "a method beside": (["compare", "--beside", "adan"], 2, "method must be one of"),
     "a number": (["compare", "--seeds", "0"], 2, "seeds must be 1 or more"),
-    "an executor": (["compare", "--executor", "rya"], 2, "executor must be one of"),
+    "an executor": (["compare", "--executor", "rya"], 2, "invalid choice: 'rya' (choose from"),
     "no file": (["audit", "absent.keras"], 2, "Cannot read absent.keras: No such file"),
     "a completion": (["completion", "bash"], 0, "complete -o filenames"),
 }  # fmt: skip
@@ -442,10 +418,11 @@ def test_the_list_of_options_is_the_signature_of_compare():
     defaults = {name: signature[name].default for name in options.LIST}
     # None are the six of the article; text is a list of one.
     expected = {
-        name: value[0] if name in options.FACTORS else value
-        for name, value in options.DEFAULTS.items()
+        name: option.default[0] if name in options.FACTORS else option.default
+        for name, option in options.LIST.items()
     }
-    assert {**defaults, "activations": options.DEFAULTS["activations"]} == expected
+    assert defaults.pop("activations") is None
+    assert {**defaults, "activations": article.ACTIVATIONS} == expected
     keys = {options.stored_key(name) for name in options.LIST} | {"factors"}
     assert keys == {*SCHEMA["$defs"]["settings"]["properties"]}
 
@@ -461,9 +438,13 @@ def test_a_command_starts_tensorflow_without_its_lines_and_with_them(command, tm
     assert status == 0 and err != ""
 
 
+def script(shell):
+    return templates.render(f"cli/shells/{shell}", commands=parser.COMMANDS)
+
+
 def completed(words):
     """Returns what bash offers for the last of some words."""
-    program = completion.script("bash") + (
+    program = script("bash") + (
         f"COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}\n"
         '_keras_smooth; printf "%s\\n" "${COMPREPLY[@]}"\n'
     )
@@ -496,7 +477,7 @@ def test_bash_completes(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_can_read_its_script(tmp_path, shell):
-    text = completion.script(shell)
+    text = script(shell)
     for name, command in parser.COMMANDS.items():
         assert name in text
         for argument in command.arguments:

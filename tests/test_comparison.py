@@ -42,14 +42,13 @@ pytestmark = pytest.mark.usefixtures("without_xla")
             "'threshold' cannot be used in this network .*missing",
         ),
         ({"activations": ("glu",)}, "'glu' cannot be used in this network .*shape"),
-        ({"activations": ("tanh", "tanh")}, "named twice"),
         ({"seeds": 0}, "seeds must be 1 or more"),
         ({"epochs": -1}, "epochs must be 1 or more"),
-        ({"method": "lbgfs"}, "Unknown method 'lbgfs'. Did you mean lbfgs"),
-        ({"beside": ("sgd",)}, "Unknown method 'sgd'"),
+        ({"method": "lbgfs"}, "method must be one of 'lbfgs', .*; received 'lbgfs'"),
+        ({"beside": ("sgd",)}, "received 'sgd'"),
         ({"noise": -1.0}, "noise must be 0.0 or more"),
-        ({"dtype": "float16"}, "Unknown dtype 'float16'. Did you mean float"),
-        ({"device": "tpu"}, "Unknown device 'tpu'"),
+        ({"dtype": "float16"}, "dtype must be one of .*; received 'float16'"),
+        ({"device": "tpu"}, "device must be one of .*; received 'tpu'"),
         ({"initializer": "glorot"}, "Unknown initializer 'glorot'"),
         ({"initializer": "constant"}, "Unknown initializer 'constant'.*without arguments"),
         ({"initializer": "stft"}, "Unknown initializer 'stft'"),
@@ -417,7 +416,7 @@ def test_resume_of_a_damaged_file_is_refused(tmp_path, text):
 def test_out_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ValueError, match="is a file"):
+        with pytest.raises(ValueError, match="Cannot make the output directory"):
             keras_smooth.compare(["tanh"], out=path)
     assert (tmp_path / "file").read_text() == "mine"
 

@@ -28,9 +28,9 @@ pytestmark = pytest.mark.usefixtures("without_xla")
 
 
 def test_recommendation_is_computed():
-    text = report.recommendation(made_up(
+    text = report.recommended(made_up(
         {"tanh": (1e-5, 4e-5), "gelu": (2e-5, 4e-5), "silu": (1e-3, 1e-3), "relu": (0.9, 0.9)}
-    ))  # fmt: skip
+    )).text  # fmt: skip
     assert "**tanh** leads" in text and "as good here: gelu" in text and "silu" not in text
     assert "Not for second derivatives: relu" in text
 
@@ -78,12 +78,12 @@ def test_without_known_derivatives_errors_of_y_and_spreads_rank():
     spreads = {"tanh": 0.3, "gelu": 0.2, "silu": 0.1, "relu": 0.0}
     found = unknown(errors, spreads)
     assert found.summary()[0].d2y_spread == pytest.approx(0.3)
-    text = report.recommendation(found)
+    text = report.recommended(found).text
     # gelu is within the range of tanh, and its seeds agree better; silu is far off.
     assert "y'' is not known here" in text and "**gelu**" in text
     assert "Not for second derivatives: relu" in text and "lost" not in text
     hopeless = unknown({"tanh": (9.0, 9.0)}, spreads)
-    assert report.recommendation(hopeless).startswith("None of these")
+    assert report.recommended(hopeless).text.startswith("None of these")
 
 
 # Columns, the one that is judged by, and what the advice says it was. The errors of the others
@@ -101,7 +101,7 @@ def test_the_highest_derivative_that_is_known_is_judged_by(name):
     columns, judged_by, words = JUDGED[name]
     errors = {"tanh": (1e-2, 1e-2), "gelu": (1e-6, 1e-6), "relu": (0, 0)}
     found = unknown(errors, {"tanh": 0.1, "gelu": 0.2, "relu": 0.1}, judged_by, columns)
-    advice = report.recommendation(found)
+    advice = report.recommended(found).text
     assert "**gelu**" in advice and words in advice
     trained, problem = found.problem.draw(0)[0], found.problem
     for text in (advice, findings.introduction(found)):
@@ -114,9 +114,9 @@ def test_the_highest_derivative_that_is_known_is_judged_by(name):
 def test_a_derivative_that_is_no_better_than_0_is_not_recommended():
     # The mean of dy^2 at the 50 points is about 81 / 2 (1 + sin(18) / 18) = 38.8.
     bad = unknown({"tanh": (41.0, 41.0)}, {"tanh": 0.1}, "dy", ("x", "y", "dy"))
-    assert report.recommendation(bad).startswith("None of these")
+    assert report.recommended(bad).text.startswith("None of these")
     good = unknown({"tanh": (37.0, 37.0)}, {"tanh": 0.1}, "dy", ("x", "y", "dy"))
-    assert "Use **tanh**" in report.recommendation(good)
+    assert "Use **tanh**" in report.recommended(good).text
 
 
 # Seeds, iterations, and how the advice begins.
@@ -135,7 +135,7 @@ def test_a_quick_look_is_no_advice(name):
     made = {"tanh": (1e-5,) * seeds, "gelu": (1e-3,) * seeds, "relu": (0.9,) * seeds}
     found = made_up(made)
     found.settings = dataclasses.replace(found.settings, seeds=seeds, epochs=epochs)
-    advice = report.recommendation(found)
+    advice = report.recommended(found).text
     assert advice.startswith(begin)
     assert ("Use" in advice) == begin.startswith("Use")
     how = "for a recommendation use 3 seeds and 1000 iterations or more."
@@ -148,7 +148,7 @@ def test_a_quick_look_is_no_advice(name):
 def test_a_quick_look_in_which_nothing_is_learned():
     found = made_up({"tanh": (9.0,)})
     found.settings = dataclasses.replace(found.settings, seeds=1)
-    advice = report.recommendation(found)
+    advice = report.recommended(found).text
     assert "none of these is better than a constant so far. More can change" in advice
     assert "recommended for" not in advice
 
@@ -158,8 +158,9 @@ def test_an_activation_whose_worker_died_is_not_one_of_which_no_run_broke_off():
     key = key_of("tanh", 1)
     del found.records[key]
     found.failures[key] = "The run of tanh, seed 1, has failed."
-    assert "**gelu**" in report.recommendation(found)
-    assert ("tanh", "1 of 2") in [(row[0], row[-1]) for row in found.table().rows]
+    assert "**gelu**" in report.recommended(found).text
+    rows = str(keras_smooth.Comparison(found)).splitlines()
+    assert any(row.startswith("tanh ") and row.endswith("1 of 2") for row in rows)
 
 
 NAMES = [
@@ -181,8 +182,6 @@ def test_any_name_of_a_file_is_shown_as_it_is(tmp_path, name):
     assert "<img" not in text
     title = text.splitlines()[0]
     assert "|" not in title.replace(r"\|", "") and "`" not in title.replace(r"\`", "")
-    console = Console(file=io.StringIO())
-    console.print(display.summary_table(named, console))
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8"])
@@ -195,7 +194,8 @@ def test_a_terminal_gets_what_it_can_show_and_nothing_that_it_would_obey(
     written = io.BytesIO()
     with io.TextIOWrapper(written, encoding=encoding) as file:
         console = display.console(file=file)
-        console.print(display.summary_table(named, console))
+        monkeypatch.setattr("sys.stdout", file)
+        keras_smooth.Comparison(named).show()
         with display.Display(1, named.settings, console) as live:
             live.handle(events.Died(key_of("tanh", problem=str(path)), f"of {path}", True))
         file.flush()
@@ -314,14 +314,14 @@ def test_lost_and_not_known_are_told_apart():
 
 def test_what_is_worse_than_nothing_is_not_recommended():
     # The mean of the exact y''^2 is 0.93: that is the error of y'' = 0.
-    text = report.recommendation(made_up({"softmax": (7.5, 7.5)}))
+    text = report.recommended(made_up({"softmax": (7.5, 7.5)})).text
     assert text.startswith("None of these activations")
 
 
 def test_failed_activation_is_not_recommended():
-    text = report.recommendation(
+    text = report.recommended(
         made_up({"tanh": (1e-9, 1e-9), "gelu": (0.1, 0.1)}, {"tanh"})
-    )
+    ).text
     assert "**gelu**" in text
 
 

@@ -68,8 +68,9 @@ def test_signature_is_that_of_keras_and_one_argument(kind):
 def test_source_is_a_plain_class(kind):
     source = inspect.getsource(kind)
     statement = f"class {kind.__name__}(keras.layers.{stock_of(kind).__name__}):"
-    assert statement in source and "def __init__(" in source
-    assert "*args" not in source
+    assert statement in source
+    if stock_of(kind) not in layers.EXACT_FORMS:
+        assert "def __init__(" in source and "*args" not in source
 
 
 @every_layer
@@ -77,7 +78,9 @@ def test_docstring_has_each_argument(kind):
     doc = inspect.getdoc(kind)
     arguments = doc.partition("Args:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^    (\**\w+): ", arguments, re.MULTILINE)
-    assert found == [*(p.name for p in parameters(kind)[:-1]), "**kwargs"]
+    expected = [*(p.name for p in parameters(kind)[:-1]), "**kwargs"]
+    # The constructors of exact layers are those of the installed Keras.
+    assert found == expected or not SAME_KERAS and stock_of(kind) in layers.EXACT_FORMS
     for part in ("Input shape:", "Output shape:", "Example:"):
         assert part in doc
 

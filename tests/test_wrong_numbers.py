@@ -515,7 +515,7 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_is_not_known_is_not_lost_and_the_rest_is_compared(name):
     errors = UNKNOWN[name]
-    text = report.recommendation(unknown(errors, dict.fromkeys(errors, 0.1)))
+    text = report.recommended(unknown(errors, dict.fromkeys(errors, 0.1))).text
     assert "is not known here" in text and "lost" not in text
     # Two seeds are too few for more.
     assert "** leads" in text

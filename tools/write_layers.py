@@ -185,7 +185,7 @@ Written by tools/write_layers.py for the signatures of Keras {version}: change t
 
 {standard}
 
-{others}
+import keras
 
 '''
 _ORDERED = '''
@@ -226,13 +226,10 @@ class {name}(keras.layers.{name}):
     ) -> None:
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, {activations})
-
-    def get_config(self) -> dict:
-        return {{**super().get_config(), "order": self.order}}
 '''
 _SMOOTH = '''
 
-@smooth_form_of(keras.layers.{name})
+@smooth
 class Smooth{name}(keras.layers.{name}):
     """A smooth `keras.layers.{name}`.
 
@@ -273,11 +270,7 @@ class Smooth{name}(keras.layers.{name}):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: {inputs}) -> tf.Tensor:
-        return {call}(self, inputs)
-
-    def get_config(self) -> dict:
-        return {{**super().get_config(), "sharpness": self.sharpness}}
+    call = {call}
 '''
 
 
@@ -305,7 +298,6 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
             _SMOOTH,
             row,
             call=calls[row.name.partition("Pooling")[0]],
-            inputs="list[tf.Tensor]" if file == "smooth_merging" else "tf.Tensor",
             what=_paragraph(
                 f"It computes {row.formula}. Arguments, weights and shapes are those of "
                 f"Keras' layer. {row.bound}",
@@ -318,7 +310,7 @@ def _smooth_file(file: str, rows: list[Layer]) -> str:
     imports = [
         "from keras_smooth.layers.arguments import keras_arguments",
         f"from keras_smooth.layers.smooth_maximum import {names}",
-        "from keras_smooth.layers.table import smooth_form_of",
+        "from keras_smooth.layers.table import smooth",
     ]
     return _head(file, imports, body) + body
 
@@ -330,7 +322,6 @@ def _head(file: str, imports: list[str], body: str) -> str:
         title=_TITLES[file],
         version=KERAS,
         standard="\n".join([*standard, "from typing import Any"]),
-        others="import keras" + ("\nimport tensorflow as tf" if "tf." in body else ""),
     )
     return head + "\n".join(imports) + "\n"
 

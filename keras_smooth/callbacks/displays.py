@@ -5,7 +5,6 @@ A display has four functions: `begin()`, `numbers(epoch, errors)`, `figure(epoch
 """
 
 import importlib.util
-import io
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -86,13 +85,9 @@ class Notebook:
         """Does nothing, since the figure shows the errors."""
 
     def figure(self, epoch: int, figure: Any) -> None:
-        module = ipython()
-        if module is None:
-            return
-        file = io.BytesIO()
-        figure.savefig(file, format="png")
-        self._place = self._place or Place(module)
-        self._place.show(module.display.Image(file.getvalue()))
+        if module := ipython():
+            self._place = self._place or Place(module)
+            self._place.show(figure)
 
     def end(self) -> None:
         """Keeps the last figure."""

@@ -140,19 +140,16 @@ def samples(figure: Any, values: Values, along: int | str) -> None:
         along: The number of a column of x; or `"samples"`, which sorts each panel's numbers.
     """
     is_sorted = along == "samples"
+    word = "value, in the order of the exact ones" if is_sorted else f"x[{along}]"
     shape = (-1, 1) if is_sorted else (len(values.x), -1)
-    pairs = [(true.reshape(shape), own.reshape(shape)) for true, own in values.pairs]
-    flat = values.x.reshape(len(values.x), -1)
-    numbers = [true[:, 0] if is_sorted else flat[:, int(along)] for true, _ in pairs]
-    orders = [np.argsort(each, kind="stable") for each in numbers]
-    pairs = [(true[o], own[o]) for (true, own), o in zip(pairs, orders)]
-    if is_sorted:
-        places, word = (
-            [*map(np.arange, map(len, orders))],
-            "value, in the order of the exact ones",
-        )
-    else:
-        places, word = [each[o] for each, o in zip(numbers, orders)], f"x[{along}]"
+    places, pairs = [], []
+    for true, own in values.pairs:
+        true, own = true.reshape(shape), own.reshape(shape)
+        flat = true if is_sorted else values.x.reshape(shape)
+        numbers = flat[:, 0 if is_sorted else int(along)]
+        order = np.argsort(numbers, kind="stable")
+        places.append(np.arange(len(order)) if is_sorted else numbers[order])
+        pairs.append((true[order], own[order]))
     figures.beside(figure, values.names, places, pairs, word)
 
 
@@ -173,7 +170,15 @@ def along_a_slice(
         ValueError: If `at` does not have the shape of a sample.
     """
     flat = x.reshape(len(x), -1)
-    held = np.median(flat, axis=0) if isinstance(at, str) else _held(at, x)
+    held = np.median(flat, axis=0)
+    if not isinstance(at, str):
+        numbers = real_array("`at`", at)
+        if numbers.size != x[0].size:
+            raise ValueError(
+                f'`at` must be "median" or of the shape of a sample, {x.shape[1:]}; received '
+                f"shape {numbers.shape}."
+            )
+        held = np.ravel(numbers).astype(x.dtype)
     points = np.repeat(held[None], _NUM_POINTS, axis=0)
     points[:, along] = np.linspace(flat[:, along].min(), flat[:, along].max(), _NUM_POINTS)
     direction = np.zeros_like(held)
@@ -187,13 +192,3 @@ def along_a_slice(
     others = [f"x[{i}] = {v:.3g}" for i, v in enumerate(held) if i != along]
     if len(others) <= 5:
         figure.suptitle(f"at {', '.join(others)}", fontsize="small")
-
-
-def _held(at: Any, x: np.ndarray) -> np.ndarray:
-    numbers = real_array("`at`", at)
-    if numbers.size != x[0].size:
-        raise ValueError(
-            f'`at` must be "median" or of the shape of a sample, {x.shape[1:]}; received shape '
-            f"{numbers.shape}."
-        )
-    return np.ravel(numbers).astype(x.dtype)

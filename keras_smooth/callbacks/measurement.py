@@ -110,14 +110,12 @@ class Measurement:
                 "samples."
             )
         double = [array.astype("float64") for array in (x, direction)]
-        return [self._line(self._function, *double), self._line(self._model, x, direction)]
-
-    def _line(
-        self, function: Callable, x: np.ndarray, direction: np.ndarray
-    ) -> list[np.ndarray]:
-        order = max(self.order, 1)
-        entries = calls.without_trace(directional, function, x, direction, order)
-        return [_joined(_flat(entry)) for entry in entries[: self.order + 1]]
+        lines = []
+        for function, *along in ((self._function, *double), (self._model, x, direction)):
+            order = max(self.order, 1)
+            entries = calls.without_trace(directional, function, *along, order)
+            lines.append([_joined(_flat(entry)) for entry in entries[: self.order + 1]])
+        return lines
 
     def _metric_of(self, true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         self._metric.reset_state()

@@ -18,7 +18,15 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, keras.metrics.Metric):
         return identifier(dtype="float64")
-    found = _named(identifier) if isinstance(identifier, str) else identifier
+    found = identifier
+    if isinstance(identifier, str):
+        try:
+            found = keras.metrics.get(identifier)
+        except ValueError:
+            raise ValueError(
+                f"`metric`: Keras has no metric named {identifier!r}. Use a metric such as "
+                "'mse' or 'mae'."
+            ) from None
     if isinstance(found, keras.metrics.Metric):
         return type(found).from_config({**found.get_config(), "dtype": "float64"})
     if not callable(found) or isinstance(found, type | keras.layers.Layer):
@@ -34,12 +42,3 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
         return found(keras.ops.cast(y_true, "float64"), keras.ops.cast(y_pred, "float64"))
 
     return keras.metrics.MeanMetricWrapper(in_float64, name=name, dtype="float64")
-
-
-def _named(name: str) -> Any:
-    try:
-        return keras.metrics.get(name)
-    except ValueError:
-        raise ValueError(
-            f"`metric`: Keras has no metric named {name!r}. Use a metric such as 'mse' or 'mae'."
-        ) from None

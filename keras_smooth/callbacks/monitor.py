@@ -181,7 +181,15 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
     def measure(self) -> dict[str, float]:
         """Returns the errors of the model as it is now, by key."""
         pairs = self._measurement.pairs()
-        self._warn_if_zero([value for _, value in pairs])
+        zero = [k for k in range(1, self.order + 1) if not np.any(pairs[k][1])]
+        if zero:
+            warn_once(
+                self,
+                f"The derivative of order {zero[0]} is 0 at every point: an activation "
+                "such as ReLU has none to give. keras_smooth.smoothness(model) tells the "
+                "class of the model.",
+                topic="zero",
+            )
         errors = itertools.starmap(self._measurement.error, pairs)
         return dict(zip(self.keys, errors, strict=True))
 
@@ -308,15 +316,4 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         except Exception as error:
             warn_once(
                 self, f"The figure could not be drawn: {type(error).__name__}: {error}"
-            )
-
-    def _warn_if_zero(self, values: list[np.ndarray]) -> None:
-        zero = [k for k in range(1, self.order + 1) if not np.any(values[k])]
-        if zero:
-            warn_once(
-                self,
-                f"The derivative of order {zero[0]} is 0 at every point: an activation "
-                "such as ReLU has none to give. keras_smooth.smoothness(model) tells the "
-                "class of the model.",
-                topic="zero",
             )

@@ -33,9 +33,7 @@ def see_devices() -> bool:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Calls `keras_smooth.compare`, writes its report and prints the answer."""
-    # None is no path given; an empty one is a variable of a shell that nobody has set.
-    out = default_out(arguments.resume) if arguments.out is None else arguments.out
-    out = Path(checks.path("--out", out))
+    out = Path(arguments.out or default_out(arguments.resume))
     console = display.console()
     try:
         with _warnings_said(console):
@@ -49,22 +47,17 @@ def compare(arguments: argparse.Namespace) -> int:
             )
             comparison.save(out)
     except (KeyboardInterrupt, termination.Terminated):
-        display.say(
-            console, f"Interrupted. Go on with the same command and {_resuming(out)}"
-        )
+        display.say(console, f"Interrupted. Go on {_again(out)}")
         raise
     except RuntimeError as error:  # No run was finished.
-        raise RuntimeError(f"{error}\n{_again(out)}") from error
+        raise RuntimeError(f"{error}\nTry them again {_again(out)}") from error
+    comparison.show()
     results = comparison.results
-    console.print(display.summary_table(results, console))
-    for sentence in report.sentences(results):
-        display.say(console, sentence)
     display.say(console, f"{results.seconds:.0f} s. Report: {out / report.PAGE}")
-    if results.failures:
-        num_runs = len(results.records) + len(results.failures)
+    if failures := comparison.failures:
+        num_runs = len(results.records) + len(failures)
         raise RuntimeError(
-            "\n".join(results.failures.values())
-            + f"\n{len(results.failures)} of {num_runs} runs have failed. {_again(out)}"
+            f"{len(failures)} of {num_runs} runs have failed. Try them again {_again(out)}"
         )
     return 0
 
@@ -110,11 +103,7 @@ def _jobs(arguments: argparse.Namespace) -> int | None:
 
 
 def _again(out: Path) -> str:
-    return f"Try them again with the same command and {_resuming(out)}"
-
-
-def _resuming(out: Path) -> str:
-    return shlex.join(["--resume", "--out", str(out)])
+    return f"with the same command and {shlex.join(['--resume', '--out', str(out)])}"
 
 
 def default_out(resume: bool) -> str:
@@ -160,10 +149,9 @@ def _import(module: str) -> None:
 
 
 def _array(file: str) -> np.ndarray:
-    path = checks.regular_file(checks.path("--x", file))
     try:
         # A mapped array cannot be larger than its file, whatever the header says.
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
     # NumPy reports a file that it cannot read as a pickle, and advises to allow pickles.
     except Exception:
         found = None

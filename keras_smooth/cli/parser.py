@@ -1,10 +1,8 @@
 """The arguments of the command line, as a table, and their checks."""
 
 import argparse
-import difflib
 import re
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +15,6 @@ BESIDE = ("tfp_lbfgs", "adam")
 SHELLS = ("bash", "zsh", "fish")
 MODES = ("inference", "training")
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
-# Options of version 0.1.0, whose names are those of fit_lbfgs now.
-RENAMED = {"--iterations": "--epochs", "--optimizer": "--method"}
 # The help has room for so many values.
 MOST_VALUES_SHOWN = 12
 LOG = (
@@ -65,34 +61,17 @@ class Command(NamedTuple):
     arguments: tuple[Argument, ...]
 
 
-def _reader(kind: type, pattern: str, words: str) -> Callable[[str], Any]:
-    """Returns a function that reads numbers; Python itself reads 1_0, and other scripts."""
-
-    def read(text: str) -> Any:
-        if not re.fullmatch(pattern, text):
-            raise argparse.ArgumentTypeError(
-                f"must be {words}, received {checks.shown(text)}"
-            )
-        return kind(text)
-
-    return read
-
-
-_integer = _reader(int, "[+-]?[0-9]{1,1000}", "an integer such as 10")
-_number = _reader(float, options.NUMBER.pattern, "a number such as 0.1")
-
-
 def _of_option(name: str) -> Argument:
     """Returns the argument for an option of a comparison."""
-    option = LIST[name]
-    default, metadata = option.default, option.metadata
-    how = {"type": {int: _integer, float: _number}.get(type(default), str)}
+    default: Any = LIST[name].default
+    metadata = LIST[name].metadata
+    how: dict[str, Any] = {"type": type(default)}
+    words, values = str(default), metadata.get("values", ())
     if "least" in metadata:
-        how |= {"nargs": metadata["least"], "metavar": metadata["metavar"]}
-    words = " ".join(default) if isinstance(default, tuple) else str(default)
+        how = {"nargs": metadata["least"], "metavar": metadata["metavar"]}
+        words = " ".join(default)
     if name == "beside":
         words = f"{' '.join(BESIDE)}, and none with --quick"
-    values = metadata.get("values", ())
     listed = f": {' | '.join(values)}" if 0 < len(values) <= MOST_VALUES_SHOWN else ""
     return Argument(
         f"--{name}",
@@ -110,14 +89,12 @@ COMPARE = Command(
     "and write tables, figures and a report.",
     (
         *map(_of_option, LIST),
-        Argument(
-            "--jobs", "processes (default: the cores, 1 on a GPU)", {"type": _integer}
-        ),
+        Argument("--jobs", "processes (default: the cores, 1 on a GPU)", {"type": int}),
         Argument(
             "--executor",
             f"{' | '.join(EXECUTORS)}: processes of this machine, or tasks of Ray "
             f"(default: {LOCAL})",
-            {"default": LOCAL},
+            {"default": LOCAL, "choices": EXECUTORS},
             EXECUTORS,
         ),
         Argument(
@@ -149,7 +126,7 @@ AUDIT = Command(
     "be examined, 2 bad input.",
     (
         Argument("file", "a model as Keras saves it, FILE.keras", is_path=True),
-        Argument("--order", "number of derivatives (2)", {"type": _integer, "default": 2}),
+        Argument("--order", "number of derivatives (2)", {"type": int, "default": 2}),
         Argument("--x", "inputs, at which to look", {"metavar": "FILE.npy"}, is_path=True),
         Argument(
             "--mode",
@@ -183,19 +160,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=LOG,
     )
     top.add_argument("--version", action="version", version=version())
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    commands = top.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_Parser
+    )
     for name, command in COMMANDS.items():
         parser = commands.add_parser(
             name, help=command.text, description=command.description, epilog=LOG
         )
         for argument in command.arguments:
             parser.add_argument(argument.name, help=argument.text, **argument.how)
-    words = sys.argv[1:] if argv is None else argv
-    named = next((word for word in words if not word.startswith("-")), None)
-    if not words or named is not None and named not in COMMANDS:
-        what = f"there is no command {named!r}" if named else "a command is missing"
-        top.error(f"{what}.{_meant(named or '', COMMANDS)} Known: {', '.join(COMMANDS)}.")
-    return top.parse_args(words)
+    return top.parse_args(argv)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -203,20 +177,11 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         arguments, unknown = super().parse_known_args(args, namespace)
-        for word in unknown:
-            name = word.partition("=")[0]
-            if name in RENAMED:
-                self.error(f"{name} is {RENAMED[name]} now, as in fit_lbfgs")
         if unknown:
             known = [each.name for each in COMMANDS[self.prog.split()[-1]].arguments]
-            hints = [_meant(word, known) for word in unknown if word.startswith("-")]
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{''.join(hints)}")
+            hints = [checks.nearest(word, known) for word in unknown if word[:1] == "-"]
+            self.error(f"unrecognized arguments: {' '.join([*unknown, *hints])}")
         return arguments, unknown
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
-    return f" Did you mean {', '.join(matches)}?" if matches else ""
 
 
 def version() -> str:
@@ -241,7 +206,6 @@ def check(arguments: argparse.Namespace) -> None:
         options.Options(**given)
         if arguments.jobs is not None:
             checks.whole_number("--jobs", arguments.jobs, 1)
-        checks.choice("--executor", arguments.executor, EXECUTORS)
         if arguments.out is not None:
             # None is no path given; an empty one is a variable of a shell that nobody has set.
             checks.path("--out", arguments.out)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from keras_smooth.cli import parser
 from keras_smooth.comparison import termination
-from keras_smooth.presentation import tables
+from keras_smooth.presentation import tables, templates
 
 FAILED = 1
 BAD_INPUT = 2
@@ -51,9 +51,8 @@ def main(argv: list[str] | None = None, before: Callable[[], None] = lambda: Non
 def _run(arguments: argparse.Namespace, before: Callable[[], None]) -> int:
     parser.check(arguments)
     if arguments.command == "completion":
-        from keras_smooth.cli import completion
-
-        print(completion.script(arguments.shell), end="")
+        shell = f"cli/shells/{arguments.shell}"
+        print(templates.render(shell, commands=parser.COMMANDS), end="")
         return 0
     with _start_up_lines_aside():
         before()

@@ -1,6 +1,5 @@
 """compare: runs the experiment for several activations and keeps the results."""
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +60,7 @@ class Comparison(ShownAsTable):
         It only says which one leads if the seeds do not distinguish it from others, or with
         fewer than 2 seeds or 1000 iterations.
         """
-        return report.recommendation(self.results)
+        return report.recommended(self.results).text
 
     @property
     def failures(self) -> list[str]:
@@ -86,12 +85,21 @@ class Comparison(ShownAsTable):
         )
 
     def _table(self) -> Table:
-        notes = [*report.sentences(self.results), *self.failures]
-        failed = [line for line in self.summary if line.failures]
-        return dataclasses.replace(
-            self.results.table(),
-            notes=notes,
-            tones={f"{line.failures} of {line.seeds}": Tone.BAD for line in failed},
+        rows = [
+            (
+                line.activation,
+                line.class_name,
+                *("-" if error is None else f"{error:.1e}" for error in line.errors),
+                f"{line.failures} of {line.seeds}",
+            )
+            for line in self.summary
+        ]
+        return Table(
+            title=f"Median MSE over the seeds, {self.results.problem.shown()}",
+            head=("activation", "class", "y", "y'", "y''", "failures"),
+            rows=rows,
+            notes=[*report.sentences(self.results), *self.failures],
+            tones={row[-1]: Tone.BAD for row in rows if not row[-1].startswith("0 ")},
         )
 
     def _pictures(self) -> Sequence[str]:
@@ -276,10 +284,9 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = f"Cannot make the output directory {directory}: {error}"
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            reason = f"The output path {directory} is a file, not a directory."
-        raise ValueError(reason) from None
+        raise ValueError(
+            f"Cannot make the output directory {directory}: {error.strerror}."
+        ) from None
     return directory
 
 

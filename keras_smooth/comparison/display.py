@@ -5,9 +5,7 @@ from typing import Any
 from rich import progress
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs.events import Died, Event, Finished, LeftOut, Progress
 from keras_smooth.comparison.runs.experiment import Record
 from keras_smooth.comparison.settings import RunId, Settings
@@ -55,8 +53,14 @@ class Display(progress.Progress):
     def handle(self, event: Event) -> None:
         """Shows an event."""
         match event:
-            case Progress():
-                self._show_progress(event)
+            case Progress(run, iteration, loss):
+                if run not in self._lines:
+                    name = tables.plain(self._name(run), self.console.encoding)
+                    epochs = self._settings.epochs
+                    self._lines[run] = self.add_task(escape(name), total=epochs, state="")
+                state = f"iteration {iteration}, loss {loss:.1e}"
+                self.update(self._lines[run], completed=iteration, state=state)
+                self._refresh_total()
             case Finished(run, record):
                 self._end(run, done=1)
                 numbers = record.run
@@ -71,17 +75,6 @@ class Display(progress.Progress):
                 say(self.console, event.sentence())
             case LeftOut():
                 say(self.console, event.sentence())
-
-    def _show_progress(self, event: Progress) -> None:
-        if event.run not in self._lines:
-            self._lines[event.run] = self.add_task(
-                escape(plain(self.console, self._name(event.run))),
-                total=self._settings.epochs,
-                state="",
-            )
-        state = f"iteration {event.iteration}, loss {event.loss:.1e}"
-        self.update(self._lines[event.run], completed=event.iteration, state=state)
-        self._refresh_total()
 
     def _end(self, run: RunId, done: int) -> None:
         if run in self._lines:
@@ -129,20 +122,4 @@ def console(**options: Any) -> Console:
 
 def say(to: Console, text: str) -> None:
     """Prints text without markup, since names of files may look like markup."""
-    to.print(plain(to, text), highlight=False, soft_wrap=True, markup=False)
-
-
-def plain(to: Console, text: str) -> str:
-    """Returns text in characters of a console, without control characters of terminals."""
-    return tables.plain(text, to.encoding)
-
-
-def summary_table(results: Results, to: Console) -> Table:
-    """Returns the medians as a table for a console."""
-    found = results.table()
-    table = Table(title=escape(plain(to, found.title)))
-    for name in found.head:
-        table.add_column(name, justify="left" if name == "activation" else "right")
-    for cells in found.rows:
-        table.add_row(*(escape(plain(to, cell)) for cell in cells))
-    return table
+    to.print(tables.plain(text, to.encoding), highlight=False, soft_wrap=True, markup=False)

@@ -12,15 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_smooth.checks import finite_number, nearest, shown, whole_number
+from keras_smooth.checks import choice, finite_number, nearest, shown, whole_number
 from keras_smooth.comparison import article
 
 ALL = "all"
 DEFAULT_INITIALIZER = "default"
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "gpu")
-# The form of numbers in files and on the command line.
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
 # Names of the tables of the package, without importing TensorFlow; a test compares them.
@@ -129,29 +127,39 @@ class Options:
         change("activations", tuple(self.activations))
         if not self.activations:
             raise ValueError("activations must name at least one activation.")
-        if len(set(self.activations)) < len(self.activations):
-            raise ValueError(
-                f"An activation is named twice: {', '.join(self.activations)}."
-            )
-        _check_count("seeds", self.seeds, MOST_SEEDS)
-        _check_count("epochs", self.epochs, MOST_EPOCHS)
+        for name, most in (("seeds", MOST_SEEDS), ("epochs", MOST_EPOCHS)):
+            if whole_number(name, getattr(self, name), least=1) > most:
+                raise ValueError(
+                    f"{name} must be {most:,} or less, received {getattr(self, name)}."
+                )
         for name in FACTORS:
-            change(name, _levels(name, getattr(self, name)))
-        for name, choices in (("method", METHODS), ("dtype", DTYPES)):
-            for level in getattr(self, name):
-                _check_choice(name, level, choices)
-        for name in _words("beside", self.beside, "a list of methods"):
-            _check_choice("method", name, METHODS)
+            given = getattr(self, name)
+            levels = [given] if isinstance(given, str) else given
+            change(name, _words(name, levels, "text or a list of it"))
+            if not getattr(self, name):
+                raise ValueError(f"Name at least one {name}.")
+        beside = _words("beside", self.beside, "a list of methods")
+        for name, values, choices in (
+            ("method", (*self.method, *beside), METHODS),
+            ("dtype", self.dtype, DTYPES),
+            ("device", (self.device,), DEVICES),
+        ):
+            for value in values:
+                choice(name, value, choices)
         # Without the methods of all runs.
-        beside = (name for name in dict.fromkeys(self.beside) if name not in self.method)
-        change("beside", tuple(beside))
-        _check_choice("device", self.device, DEVICES)
+        change("beside", tuple(name for name in beside if name not in self.method))
         if finite_number("noise", self.noise, least=0.0) > MOST_NOISE:
             raise ValueError(
                 f"noise must be {MOST_NOISE:g} or less, a fraction of the deviation of y; "
                 f"received {self.noise:g}."
             )
-        _check_architecture(self.architecture)
+        number = "[1-9][0-9]{0,3}"
+        words = self.architecture if isinstance(self.architecture, str) else ""
+        if not re.fullmatch(f"{number}x{number}", words):
+            raise ValueError(
+                "architecture must be the numbers of hidden layers and of their units, such "
+                f"as {article.ARCHITECTURE!r}; received {shown(self.architecture)}."
+            )
 
     def stored(self) -> dict[str, Any]:
         """Returns the options by the keys of results.json; of factors the first level."""
@@ -189,7 +197,6 @@ LIST: dict[str, dataclasses.Field] = {
 }
 # In the order in which variants are named and stored.
 FACTORS = ("problem", "dtype", "initializer", "method")
-DEFAULTS = {name: option.default for name, option in LIST.items()}
 
 
 def stored_key(name: str) -> str:
@@ -221,43 +228,10 @@ def check_problem(name: str) -> None:
         )
 
 
-def _check_count(name: str, value: object, most: int) -> None:
-    if whole_number(name, value, least=1) > most:
-        raise ValueError(f"{name} must be {most:,} or less, received {shown(value)}.")
-
-
-def _check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    if not isinstance(value, str):
-        raise TypeError(
-            f"{name} must be one of {', '.join(choices)}; received {shown(value)}."
-        )
-    if value not in choices:
-        raise ValueError(f"Unknown {name} {shown(value)}. {nearest(value, choices)}")
-
-
-def _check_architecture(text: object) -> None:
-    number = "[1-9][0-9]{0,3}"
-    if not isinstance(text, str) or not re.fullmatch(f"{number}x{number}", text):
-        raise ValueError(
-            "architecture must be the numbers of hidden layers and of their units, such as "
-            f"{article.ARCHITECTURE!r}; received {shown(text)}."
-        )
-
-
 def _words(name: str, given: Any, wanted: str) -> tuple[str, ...]:
     """Returns words without repetition."""
-    if not isinstance(given, list | tuple):
-        raise TypeError(f"{name} must be {wanted}, received {shown(given)}.")
-    for word in given:
-        if not isinstance(word, str):
-            raise TypeError(f"{name} must be {wanted}, received {shown(word)}.")
+    is_list = isinstance(given, list | tuple)
+    for value in given if is_list else [given]:
+        if not (is_list and isinstance(value, str)):
+            raise TypeError(f"{name} must be {wanted}, received {shown(value)}.")
     return tuple(dict.fromkeys(given))
-
-
-def _levels(factor: str, given: Any) -> tuple[str, ...]:
-    """Returns the levels of a factor; text stands for one."""
-    given = (given,) if isinstance(given, str) else given
-    levels = _words(factor, given, "text or a list of it")
-    if not levels:
-        raise ValueError(f"Name at least one {factor}.")
-    return levels

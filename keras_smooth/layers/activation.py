@@ -39,6 +39,3 @@ class Activation(keras.layers.Activation):
     def __init__(self, activation: Any, *, order: int = 2, **kwargs: Any) -> None:
         super().__init__(activation=activations.get(activation), **kwargs)
         self.order = checked_order(self, order, self.activation)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}

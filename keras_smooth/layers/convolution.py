@@ -86,9 +86,6 @@ class Conv1D(keras.layers.Conv1D):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class Conv2D(keras.layers.Conv2D):
@@ -163,9 +160,6 @@ class Conv2D(keras.layers.Conv2D):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class Conv3D(keras.layers.Conv3D):
@@ -239,6 +233,3 @@ class Conv3D(keras.layers.Conv3D):
     ) -> None:
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}

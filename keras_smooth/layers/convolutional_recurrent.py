@@ -110,9 +110,6 @@ class ConvLSTM1D(keras.layers.ConvLSTM1D):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation, self.recurrent_activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class ConvLSTM2D(keras.layers.ConvLSTM2D):
@@ -211,9 +208,6 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation, self.recurrent_activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class ConvLSTM3D(keras.layers.ConvLSTM3D):
@@ -311,6 +305,3 @@ class ConvLSTM3D(keras.layers.ConvLSTM3D):
     ) -> None:
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation, self.recurrent_activation)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}

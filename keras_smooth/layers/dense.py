@@ -84,6 +84,3 @@ class Dense(keras.layers.Dense):
             kernel_initializer = initializers.default(activation)
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}

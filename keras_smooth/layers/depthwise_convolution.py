@@ -83,9 +83,6 @@ class DepthwiseConv1D(keras.layers.DepthwiseConv1D):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
@@ -156,6 +153,3 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     ) -> None:
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}

@@ -82,6 +82,3 @@ class EinsumDense(keras.layers.EinsumDense):
     ) -> None:
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}

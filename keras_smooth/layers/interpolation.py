@@ -4,14 +4,13 @@ Interpolation is linear in the image and works along each axis: it is one matrix
 rows and one for the columns, read off what Keras makes of unit vectors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.table import exact_of
+from keras_smooth.layers.table import exact
 
 
 def interpolated(images: Any, resize: Callable, data_format: str) -> Any:
@@ -42,7 +41,7 @@ def _matrix(resize: Callable, size: int, axis: int, last: bool) -> Any:
     return result[:, :, 0] if axis == 0 else result[:, 0, :]
 
 
-@exact_of(keras.layers.UpSampling2D)
+@exact
 class UpSampling2D(keras.layers.UpSampling2D):
     """A `keras.layers.UpSampling2D` with derivatives of every order.
 
@@ -68,9 +67,6 @@ class UpSampling2D(keras.layers.UpSampling2D):
     Output shape:
         Likewise, height and width multiplied by `size`.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import numpy as np, keras_smooth
@@ -83,15 +79,6 @@ class UpSampling2D(keras.layers.UpSampling2D):
         Transactions on Acoustics, Speech, and Signal Processing 29, 1153.
     """
 
-    def __init__(
-        self,
-        size: int | Sequence[int] = (2, 2),
-        data_format: str | None = None,
-        interpolation: str = "nearest",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-
     def call(self, inputs: Any) -> Any:
         axes = (1, 2) if self.data_format == "channels_last" else (2, 3)
         if self.interpolation == "nearest" or None in [inputs.shape[i] for i in axes]:
@@ -99,7 +86,7 @@ class UpSampling2D(keras.layers.UpSampling2D):
         return interpolated(inputs, super().call, self.data_format)
 
 
-@exact_of(keras.layers.Resizing)
+@exact
 class Resizing(keras.layers.Resizing):
     """A `keras.layers.Resizing` with derivatives of every order.
 
@@ -134,9 +121,6 @@ class Resizing(keras.layers.Resizing):
     Output shape:
         Likewise, with the new height and width.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import numpy as np, keras_smooth
@@ -148,21 +132,6 @@ class Resizing(keras.layers.Resizing):
         Keys, 1981, "Cubic convolution interpolation for digital image processing", IEEE
         Transactions on Acoustics, Speech, and Signal Processing 29, 1153.
     """
-
-    def __init__(
-        self,
-        height: int,
-        width: int,
-        interpolation: str = "bilinear",
-        crop_to_aspect_ratio: bool = False,
-        pad_to_aspect_ratio: bool = False,
-        fill_mode: str = "constant",
-        fill_value: float = 0.0,
-        antialias: bool = False,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: Any, transformation: Any = None, training: Any = True

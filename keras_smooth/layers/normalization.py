@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.table import exact_of
+from keras_smooth.layers.table import exact
 
 
 def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple:
@@ -32,7 +32,7 @@ def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple:
     return ops.cast(mean, dtype), ops.cast(variance, dtype)
 
 
-@exact_of(keras.layers.LayerNormalization)
+@exact
 class LayerNormalization(keras.layers.LayerNormalization):
     """A `keras.layers.LayerNormalization` with exact derivatives of every order.
 
@@ -57,9 +57,6 @@ class LayerNormalization(keras.layers.LayerNormalization):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras, keras_smooth
@@ -72,43 +69,26 @@ class LayerNormalization(keras.layers.LayerNormalization):
         equation 3.
     """
 
-    def __init__(
-        self,
-        axis: int | Sequence[int] = -1,
-        epsilon: float = 0.001,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: str | dict | Callable = "zeros",
-        gamma_initializer: str | dict | Callable = "ones",
-        beta_regularizer: str | dict | Callable | None = None,
-        gamma_regularizer: str | dict | Callable | None = None,
-        beta_constraint: str | dict | Callable | None = None,
-        gamma_constraint: str | dict | Callable | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-
     def call(self, inputs: Any) -> Any:
         if self.rms_scaling:
             return super().call(inputs)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         mean, variance = moments(x, self.axis, keepdims=True)
-        outputs = (x - mean) * ops.rsqrt(variance + self.epsilon)
-        if self.gamma is not None:
-            outputs = outputs * _broadcast(self.gamma, x, self.axis)
-        if self.beta is not None:
-            outputs = outputs + _broadcast(self.beta, x, self.axis)
-        return ops.cast(outputs, self.compute_dtype)
+        return _scaled(self, (x - mean) * ops.rsqrt(variance + self.epsilon), self.axis)
 
 
-def _broadcast(weight: Any, x: Any, axes: Any) -> Any:
+def _scaled(layer: keras.layers.Layer, x: Any, axes: Sequence[int]) -> Any:
+    """Returns x times gamma plus beta of a layer, as far as it has them, along some axes."""
     shape = [1] * len(x.shape)
     for axis in axes:
         shape[axis] = x.shape[axis]
-    return ops.cast(ops.reshape(weight, shape), x.dtype)
+    for weight, operation in ((layer.gamma, ops.multiply), (layer.beta, ops.add)):
+        if weight is not None:
+            x = operation(x, ops.cast(ops.reshape(weight, shape), x.dtype))
+    return ops.cast(x, layer.compute_dtype)
 
 
-@exact_of(keras.layers.GroupNormalization)
+@exact
 class GroupNormalization(keras.layers.GroupNormalization):
     """A `keras.layers.GroupNormalization` with exact derivatives of every order.
 
@@ -135,9 +115,6 @@ class GroupNormalization(keras.layers.GroupNormalization):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras_smooth
@@ -148,23 +125,6 @@ class GroupNormalization(keras.layers.GroupNormalization):
         Wu and He, 2018, "Group normalization", https://arxiv.org/abs/1803.08494,
         equation 7.
     """
-
-    def __init__(
-        self,
-        groups: int = 32,
-        axis: int | Sequence[int] = -1,
-        epsilon: float = 0.001,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: str | dict | Callable = "zeros",
-        gamma_initializer: str | dict | Callable = "ones",
-        beta_regularizer: str | dict | Callable | None = None,
-        gamma_regularizer: str | dict | Callable | None = None,
-        beta_constraint: str | dict | Callable | None = None,
-        gamma_constraint: str | dict | Callable | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any) -> Any:
         axis = self.axis % len(inputs.shape)
@@ -177,24 +137,10 @@ class GroupNormalization(keras.layers.GroupNormalization):
         axes = [i for i in range(1, len(grouped.shape)) if i != axis]
         mean, variance = moments(grouped, axes, keepdims=True)
         grouped = (grouped - mean) * ops.rsqrt(variance + self.epsilon)
-        outputs = ops.reshape(grouped, shape)
-        if self.scale:
-            outputs = outputs * _broadcast(self.gamma, x, [axis])
-        if self.center:
-            outputs = outputs + _broadcast(self.beta, x, [axis])
-        return ops.cast(outputs, self.compute_dtype)
+        return _scaled(self, ops.reshape(grouped, shape), [axis])
 
 
-def _refuse(**arguments: bool) -> None:
-    for name, value in arguments.items():
-        if value:
-            raise ValueError(
-                f"BatchNormalization received {name}=True, for which there are no exact "
-                "derivatives. Leave it out, or take Keras' own layer."
-            )
-
-
-@exact_of(keras.layers.BatchNormalization)
+@exact
 class BatchNormalization(keras.layers.BatchNormalization):
     """A `keras.layers.BatchNormalization` with exact derivatives in training mode too.
 
@@ -261,7 +207,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         synchronized: bool = False,
         **kwargs: Any,
     ) -> None:
-        _refuse(synchronized=synchronized, renorm=renorm)
+        for name, value in (("synchronized", synchronized), ("renorm", renorm)):
+            if value:
+                raise ValueError(
+                    f"BatchNormalization received {name}=True, for which there are no exact "
+                    "derivatives. Leave it out, or take Keras' own layer."
+                )
         super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
@@ -289,7 +240,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
 
-@exact_of(keras.layers.UnitNormalization)
+@exact
 class UnitNormalization(keras.layers.UnitNormalization):
     """A `keras.layers.UnitNormalization` whose derivatives at zero are 0, not NaN.
 
@@ -306,9 +257,6 @@ class UnitNormalization(keras.layers.UnitNormalization):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import numpy as np, keras_smooth
@@ -317,13 +265,6 @@ class UnitNormalization(keras.layers.UnitNormalization):
     >>> bool(np.isfinite(d2y).all())
     True
     """
-
-    def __init__(
-        self,
-        axis: int | Sequence[int] = -1,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any) -> Any:
         square = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)

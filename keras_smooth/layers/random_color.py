@@ -1,14 +1,12 @@
 """Random changes of colors that can be differentiated."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_smooth.layers.arguments import keras_arguments
-from keras_smooth.layers.table import exact_of
+from keras_smooth.layers.table import exact
 
 
 def hue_saturation_value(images: tf.Tensor, axis: int) -> tuple:
@@ -60,7 +58,7 @@ def _per_image(factor: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return ops.cast(ops.reshape(factor, (-1, 1, 1)), like.dtype)
 
 
-@exact_of(keras.layers.RandomHue)
+@exact
 class RandomHue(keras.layers.RandomHue):
     """A `keras.layers.RandomHue` that can be differentiated.
 
@@ -84,9 +82,6 @@ class RandomHue(keras.layers.RandomHue):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras, keras_smooth
@@ -98,16 +93,6 @@ class RandomHue(keras.layers.RandomHue):
     References:
         Smith, 1978, "Color gamut transform pairs", SIGGRAPH 78, 12.
     """
-
-    def __init__(
-        self,
-        factor: float | Sequence[float],
-        value_range: Sequence[float] = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: Any = None, training: bool = True
@@ -125,7 +110,7 @@ class RandomHue(keras.layers.RandomHue):
         return x * (high - low) + low
 
 
-@exact_of(keras.layers.RandomSaturation)
+@exact
 class RandomSaturation(keras.layers.RandomSaturation):
     """A `keras.layers.RandomSaturation` that can be differentiated.
 
@@ -149,9 +134,6 @@ class RandomSaturation(keras.layers.RandomSaturation):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras, keras_smooth
@@ -163,16 +145,6 @@ class RandomSaturation(keras.layers.RandomSaturation):
     References:
         Smith, 1978, "Color gamut transform pairs", SIGGRAPH 78, 12.
     """
-
-    def __init__(
-        self,
-        factor: float | Sequence[float],
-        value_range: Sequence[float] = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: Any = None, training: bool = True

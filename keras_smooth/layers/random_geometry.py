@@ -1,15 +1,14 @@
 """Random geometric transformations of images with exact derivatives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.sampling import transformed
-from keras_smooth.layers.table import exact_of
+from keras_smooth.layers.table import exact
 from keras_smooth.models.configs import accepted
 
 
@@ -61,7 +60,7 @@ def _shear(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
     return ops.concatenate([one, x, zero, y, one, zero, zero, zero], axis=1)
 
 
-@exact_of(keras.layers.RandomRotation)
+@exact
 class RandomRotation(keras.layers.RandomRotation):
     """A `keras.layers.RandomRotation` with exact derivatives with respect to the images.
 
@@ -86,9 +85,6 @@ class RandomRotation(keras.layers.RandomRotation):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras, keras_smooth
@@ -98,22 +94,10 @@ class RandomRotation(keras.layers.RandomRotation):
 
     """
 
-    def __init__(
-        self,
-        factor: float | Sequence[float],
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-
     transform_images = _seen_through(keras.layers.RandomRotation, _rotation)
 
 
-@exact_of(keras.layers.RandomTranslation)
+@exact
 class RandomTranslation(keras.layers.RandomTranslation):
     """A `keras.layers.RandomTranslation` with exact derivatives with respect to the images.
 
@@ -139,9 +123,6 @@ class RandomTranslation(keras.layers.RandomTranslation):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras, keras_smooth
@@ -151,23 +132,10 @@ class RandomTranslation(keras.layers.RandomTranslation):
 
     """
 
-    def __init__(
-        self,
-        height_factor: float | Sequence[float],
-        width_factor: float | Sequence[float],
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-
     transform_images = _seen_through(keras.layers.RandomTranslation, _shift)
 
 
-@exact_of(keras.layers.RandomZoom)
+@exact
 class RandomZoom(keras.layers.RandomZoom):
     """A `keras.layers.RandomZoom` with exact derivatives with respect to the images.
 
@@ -193,9 +161,6 @@ class RandomZoom(keras.layers.RandomZoom):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras, keras_smooth
@@ -205,23 +170,10 @@ class RandomZoom(keras.layers.RandomZoom):
 
     """
 
-    def __init__(
-        self,
-        height_factor: float | Sequence[float],
-        width_factor: float | Sequence[float] | None = None,
-        fill_mode: str = "reflect",
-        interpolation: str = "bilinear",
-        seed: int | None = None,
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-
     transform_images = _seen_through(keras.layers.RandomZoom, _zoom)
 
 
-@exact_of(keras.layers.RandomShear)
+@exact
 class RandomShear(keras.layers.RandomShear):
     """A `keras.layers.RandomShear` with exact derivatives with respect to the images.
 
@@ -246,9 +198,6 @@ class RandomShear(keras.layers.RandomShear):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras, keras_smooth
@@ -258,19 +207,6 @@ class RandomShear(keras.layers.RandomShear):
 
     """
 
-    def __init__(
-        self,
-        x_factor: float | Sequence[float] = 0.0,
-        y_factor: float | Sequence[float] = 0.0,
-        interpolation: str = "bilinear",
-        fill_mode: str = "reflect",
-        fill_value: float = 0.0,
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
-
     transform_images = _seen_through(keras.layers.RandomShear, _shear)
 
     @classmethod
@@ -278,7 +214,7 @@ class RandomShear(keras.layers.RandomShear):
         return cls(**accepted(cls, config))
 
 
-@exact_of(keras.layers.RandomPerspective)
+@exact
 class RandomPerspective(keras.layers.RandomPerspective):
     """A `keras.layers.RandomPerspective` with exact derivatives with respect to the images.
 
@@ -303,9 +239,6 @@ class RandomPerspective(keras.layers.RandomPerspective):
     Output shape:
         That of the input.
 
-    Raises:
-        TypeError: If it is given an argument that the installed Keras does not have.
-
     Example:
 
     >>> import keras, keras_smooth
@@ -314,18 +247,6 @@ class RandomPerspective(keras.layers.RandomPerspective):
     TensorShape([1, 4, 4, 3])
 
     """
-
-    def __init__(
-        self,
-        factor: float | Sequence[float] = 1.0,
-        scale: float = 1.0,
-        interpolation: str = "bilinear",
-        fill_value: float = 0.0,
-        seed: int | None = None,
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**keras_arguments(locals()))
 
     def transform_images(
         self, images: tf.Tensor, transformation: dict, training: bool = True

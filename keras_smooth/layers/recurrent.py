@@ -94,9 +94,6 @@ class SimpleRNN(keras.layers.SimpleRNN):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class GRU(keras.layers.GRU):
@@ -186,9 +183,6 @@ class GRU(keras.layers.GRU):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation, self.recurrent_activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class LSTM(keras.layers.LSTM):
@@ -276,6 +270,3 @@ class LSTM(keras.layers.LSTM):
     ) -> None:
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation, self.recurrent_activation)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}

@@ -55,12 +55,9 @@ def _mapped(place: tf.Tensor, size: tf.Tensor, fill_mode: str) -> tf.Tensor:
     if fill_mode == "constant":
         # Beyond -1 and `size` all is filled: so far, numbers have an index.
         return tf.clip_by_value(place, -2.0, last + 2.0)
-    place = _RULES[fill_mode](place, last)
+    if rule := _RULES.get(fill_mode):
+        place = rule(place, last)
     return tf.clip_by_value(place, 0.0, last)
-
-
-def _nearest(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-    return place
 
 
 def _reflected(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
@@ -81,7 +78,8 @@ def _wrapped(place: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
     return tf.where(place < 0.0, below, tf.where(place > last, above, place))
 
 
-_RULES = {"nearest": _nearest, "reflect": _reflected, "wrap": _wrapped}
+# For "nearest" the places outside are moved to the edge, with no rule of its own.
+_RULES = {"reflect": _reflected, "wrap": _wrapped}
 
 
 def _sampled(

@@ -91,9 +91,6 @@ class SeparableConv1D(keras.layers.SeparableConv1D):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class SeparableConv2D(keras.layers.SeparableConv2D):
@@ -172,6 +169,3 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
     ) -> None:
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}

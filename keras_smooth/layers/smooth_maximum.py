@@ -82,48 +82,41 @@ def _wide(x: tf.Tensor) -> tf.Tensor:
     return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
 
-def spans(layer: keras.layers.Layer) -> list[tuple[int, int, int]]:
-    """Returns axis, size and stride of a layer's windows for each axis of space."""
-    first = 1 if layer.data_format == "channels_last" else 2
-    axes = range(first, first + len(layer.pool_size))
-    return list(zip(axes, layer.pool_size, layer.strides))
-
-
 def pooled(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over a layer's windows."""
-    x = _wide(inputs)
+    x, first = _wide(inputs), 1 if layer.data_format == "channels_last" else 2
     # The sum over a box is one along each axis in turn.
-    for span in spans(layer):
-        x = smooth_maximum(windows(x, *span, layer.padding), -1, layer.sharpness)
+    for axis, span in enumerate(zip(layer.pool_size, layer.strides), first):
+        x = smooth_maximum(windows(x, axis, *span, layer.padding), -1, layer.sharpness)
     return ops.cast(x, layer.compute_dtype)
-
-
-def space_axes(layer: keras.layers.Layer) -> tuple[int, ...]:
-    """Returns the axes of space of a global pooling."""
-    rank = layer.input_spec.ndim
-    last = layer.data_format == "channels_last"
-    return tuple(range(1, rank - 1) if last else range(2, rank))
 
 
 def pooled_globally(layer: keras.layers.Layer, inputs: tf.Tensor) -> tf.Tensor:
     """Returns the smooth maxima over all of space."""
-    x = smooth_maximum(_wide(inputs), space_axes(layer), layer.sharpness, layer.keepdims)
+    rank = len(inputs.shape)
+    last = layer.data_format == "channels_last"
+    axes = tuple(range(1, rank - 1) if last else range(2, rank))
+    x = smooth_maximum(_wide(inputs), axes, layer.sharpness, layer.keepdims)
     return ops.cast(x, layer.compute_dtype)
 
 
-def largest(layer: keras.layers.Layer, inputs: list, sign: float = 1.0) -> tf.Tensor:
+def largest(layer: keras.layers.Layer, inputs: list) -> tf.Tensor:
     """Returns the smooth maximum of several tensors."""
+    return _extreme(layer, inputs, 1.0)
+
+
+def smallest(layer: keras.layers.Layer, inputs: list) -> tf.Tensor:
+    """Returns the smooth minimum of several tensors."""
+    return _extreme(layer, inputs, -1.0)
+
+
+def _extreme(layer: keras.layers.Layer, inputs: list, sign: float) -> tf.Tensor:
     rank = max(len(x.shape) for x in inputs)
     values = [sign * _expanded(_wide(x), rank) for x in inputs]
     total = functools.reduce(
         lambda one, other: one + sharp_softplus(other - one, layer.sharpness), values
     )
     return ops.cast(sign * total, layer.compute_dtype)
-
-
-def smallest(layer: keras.layers.Layer, inputs: list) -> tf.Tensor:
-    """Returns the smooth minimum of several tensors."""
-    return largest(layer, inputs, sign=-1.0)
 
 
 def _expanded(x: tf.Tensor, rank: int) -> tf.Tensor:

@@ -6,14 +6,13 @@ Written by tools/write_layers.py for the signatures of Keras 3.15: change that, 
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, largest, smallest
-from keras_smooth.layers.table import smooth_form_of
+from keras_smooth.layers.table import smooth
 
 
-@smooth_form_of(keras.layers.Maximum)
+@smooth
 class SmoothMaximum(keras.layers.Maximum):
     """A smooth `keras.layers.Maximum`.
 
@@ -54,14 +53,10 @@ class SmoothMaximum(keras.layers.Maximum):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return largest(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
+    call = largest
 
 
-@smooth_form_of(keras.layers.Minimum)
+@smooth
 class SmoothMinimum(keras.layers.Minimum):
     """A smooth `keras.layers.Minimum`.
 
@@ -102,8 +97,4 @@ class SmoothMinimum(keras.layers.Minimum):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
-        return smallest(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
+    call = smallest

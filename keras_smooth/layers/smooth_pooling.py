@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, pooled, pooled_globally
-from keras_smooth.layers.table import smooth_form_of
+from keras_smooth.layers.table import smooth
 
 
-@smooth_form_of(keras.layers.MaxPooling1D)
+@smooth
 class SmoothMaxPooling1D(keras.layers.MaxPooling1D):
     """A smooth `keras.layers.MaxPooling1D`.
 
@@ -68,14 +67,10 @@ class SmoothMaxPooling1D(keras.layers.MaxPooling1D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
+    call = pooled
 
 
-@smooth_form_of(keras.layers.MaxPooling2D)
+@smooth
 class SmoothMaxPooling2D(keras.layers.MaxPooling2D):
     """A smooth `keras.layers.MaxPooling2D`.
 
@@ -129,14 +124,10 @@ class SmoothMaxPooling2D(keras.layers.MaxPooling2D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
+    call = pooled
 
 
-@smooth_form_of(keras.layers.MaxPooling3D)
+@smooth
 class SmoothMaxPooling3D(keras.layers.MaxPooling3D):
     """A smooth `keras.layers.MaxPooling3D`.
 
@@ -190,14 +181,10 @@ class SmoothMaxPooling3D(keras.layers.MaxPooling3D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
+    call = pooled
 
 
-@smooth_form_of(keras.layers.GlobalMaxPooling1D)
+@smooth
 class SmoothGlobalMaxPooling1D(keras.layers.GlobalMaxPooling1D):
     """A smooth `keras.layers.GlobalMaxPooling1D`.
 
@@ -244,14 +231,10 @@ class SmoothGlobalMaxPooling1D(keras.layers.GlobalMaxPooling1D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled_globally(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
+    call = pooled_globally
 
 
-@smooth_form_of(keras.layers.GlobalMaxPooling2D)
+@smooth
 class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
     """A smooth `keras.layers.GlobalMaxPooling2D`.
 
@@ -298,14 +281,10 @@ class SmoothGlobalMaxPooling2D(keras.layers.GlobalMaxPooling2D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled_globally(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
+    call = pooled_globally
 
 
-@smooth_form_of(keras.layers.GlobalMaxPooling3D)
+@smooth
 class SmoothGlobalMaxPooling3D(keras.layers.GlobalMaxPooling3D):
     """A smooth `keras.layers.GlobalMaxPooling3D`.
 
@@ -352,8 +331,4 @@ class SmoothGlobalMaxPooling3D(keras.layers.GlobalMaxPooling3D):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return pooled_globally(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
+    call = pooled_globally

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.smooth_maximum import checked_sharpness, ramps
-from keras_smooth.layers.table import smooth_form_of
+from keras_smooth.layers.table import smooth
 
 
-@smooth_form_of(keras.layers.PReLU)
+@smooth
 class SmoothPReLU(keras.layers.PReLU):
     """A smooth `keras.layers.PReLU`.
 
@@ -64,8 +63,4 @@ class SmoothPReLU(keras.layers.PReLU):
         super().__init__(**keras_arguments(locals()))
         self.sharpness = checked_sharpness(self, sharpness)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        return ramps(self, inputs)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "sharpness": self.sharpness}
+    call = ramps

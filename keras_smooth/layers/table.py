@@ -4,7 +4,6 @@ A decorator of the class adds it to a table, which everything else reads.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -17,39 +16,44 @@ EXACT_FORMS: dict[type, Any] = {}
 SMOOTH_FORMS: dict[type, Any] = {}
 
 
-def _registered(kind: type, smoothness: float | None) -> type:
-    """Registers a class for saving, under a permanent name, and its smoothness."""
-    registry.add_class(kind, smoothness)
-    return keras.saving.register_keras_serializable(package="keras_smooth")(kind)
-
-
 def ordered(kind: type) -> type:
     """Registers a class that adds an order to its base class of Keras."""
+    return _registered(kind, ORDERED_FORMS, "order")
+
+
+def exact(kind: type) -> type:
+    """Registers a class with the outputs of its base class of Keras and right derivatives."""
+    return _registered(kind, EXACT_FORMS)
+
+
+def smooth(kind: type) -> type:
+    """Registers a class with a sharpness that approximates its base class, which has kinks."""
+    # A smooth maximum subtracts the largest number and adds it again.
+    registry.register_smoothness(kind, math.inf)
+    return _registered(kind, SMOOTH_FORMS, "sharpness")
+
+
+def _registered(kind: Any, forms: dict[type, Any], argument: str = "") -> type:
+    """Registers a class for saving, under a permanent name, and its smoothness.
+
+    Args:
+        kind: The class.
+        forms: The table that it is added to.
+        argument: The one that it has beside those of Keras, and keeps as an attribute. It
+            becomes part of the config.
+    """
+
     (stock,) = kind.__bases__
-    ORDERED_FORMS[stock] = kind
-    return _registered(kind, registry.smoothness(stock))
 
+    def get_config(self: Any) -> dict:
+        return {**stock.get_config(self), argument: getattr(self, argument)}
 
-def exact_of(stock: type) -> Callable[[type], type]:
-    """Registers a class with the outputs of Keras' layer and right derivatives."""
-
-    def register(kind: type) -> type:
-        EXACT_FORMS[stock] = kind
-        return _registered(kind, registry.smoothness(stock))
-
-    return register
-
-
-def smooth_form_of(stock: type) -> Callable[[type], type]:
-    """Registers a class with a sharpness that approximates a layer of Keras with kinks."""
-
-    def register(kind: type) -> type:
-        SMOOTH_FORMS[stock] = kind
-        # A smooth maximum subtracts the largest number and adds it again.
-        registry.register_smoothness(kind, math.inf)
-        return _registered(kind, math.inf)
-
-    return register
+    if argument:
+        kind.get_config = get_config
+    forms[stock] = kind
+    is_smooth = forms is SMOOTH_FORMS
+    registry.add_class(kind, math.inf if is_smooth else registry.smoothness(stock))
+    return keras.saving.register_keras_serializable(package="keras_smooth")(kind)
 
 
 def exact_form(kind: type) -> type:

@@ -86,9 +86,6 @@ class Conv1DTranspose(keras.layers.Conv1DTranspose):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
@@ -163,9 +160,6 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}
-
 
 @ordered
 class Conv3DTranspose(keras.layers.Conv3DTranspose):
@@ -239,6 +233,3 @@ class Conv3DTranspose(keras.layers.Conv3DTranspose):
     ) -> None:
         super().__init__(**keras_arguments(locals()))
         self.order = checked_order(self, order, self.activation)
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "order": self.order}

@@ -69,33 +69,33 @@ def curves(
         label: Name of the network in the legend.
         word: What x is.
     """
-    axes = figure.subplots(2, len(exact), sharex=True, squeeze=False, height_ratios=(3, 1))
-    columns = zip(axes.T, exact, values, strict=True)
-    for order, ((above, below), true, value) in enumerate(columns):
-        _lines(above, x, true, "exact", color="0.6", linewidth=3)
+    names = [TITLES[k] if k < len(TITLES) else f"y^({k})" for k in range(len(exact))]
+    panels = [(name, x, *pair) for name, *pair in zip(names, exact, values, strict=True)]
+    styles = {"color": "0.6", "linewidth": 3}, {"color": "C3", "linewidth": 1.2}
+    _with_errors(figure, panels, label, word, *styles)
+
+
+def _with_errors(
+    figure: Any, panels: Sequence, label: str, word: str, exact: dict, network: dict
+) -> None:
+    """Draws panels of a name, x, the exact values and those of a network, the errors below."""
+    axes = figure.subplots(
+        2, len(panels), sharex="col", squeeze=False, height_ratios=(3, 1)
+    )
+    for (above, below), (name, x, true, value) in zip(axes.T, panels):
+        # Columns share one entry of the legend.
+        above.plot(x, true, **exact)[0].set_label("exact")
+        below.axhline(0.0, color="0.8", linewidth=0.8)
         if value is None:
             above.text(0.5, 0.5, "lost", transform=above.transAxes, ha="center")
-            off = None
         else:
-            _lines(above, x, value, plain(label), color="C3", linewidth=1.2)
-            off = np.asarray(value) - true
-        _error(below, x, off, color="C3", linewidth=1.0)
-        above.set_title(TITLES[order] if order < len(TITLES) else f"y^({order})")
-        below.set_xlabel(word)
+            above.plot(x, value, **network)[0].set_label(plain(label))
+            below.plot(x, np.asarray(value) - true, **network)
+        below.ticklabel_format(axis="y", scilimits=(-2, 2))
+        above.set_title(plain(name))
+        below.set_xlabel(plain(word))
     axes[1, 0].set_ylabel("error")
     axes[0, 0].legend(fontsize="small")
-
-
-def _lines(axis: Any, x: np.ndarray, y: np.ndarray, label: str, **style: Any) -> None:
-    """Draws y, or its columns, which share one entry of the legend."""
-    axis.plot(x, y, **style)[0].set_label(label)
-
-
-def _error(axis: Any, x: np.ndarray, off: np.ndarray | None, **style: Any) -> None:
-    axis.axhline(0.0, color="0.8", linewidth=0.8)
-    if off is not None:
-        axis.plot(x, off, **style)
-    axis.ticklabel_format(axis="y", scilimits=(-2, 2))
 
 
 def agreement(figure: Any, names: Sequence[str], pairs: Sequence) -> None:
@@ -111,10 +111,8 @@ def agreement(figure: Any, names: Sequence[str], pairs: Sequence) -> None:
         true, value = np.ravel(true), np.ravel(value)
         ends = [true.min(), true.max()]
         axis.plot(ends, ends, color="0.6", linewidth=3, label="exact")
-        if true.size > MOST_DOTS:
-            some = np.random.default_rng(0).choice(true.size, MOST_DOTS, replace=False)
-            true, value = true[some], value[some]
-        axis.plot(true, value, ".", color="C3", markersize=3, label="network")
+        some = _some(true.size, 1)
+        axis.plot(true[some], value[some], ".", color="C3", markersize=3, label="network")
         axis.set_title(plain(name))
         axis.set_xlabel("exact")
     axes[0].set_ylabel("network")
@@ -133,19 +131,13 @@ def beside(
         pairs: Arrays `(batch, numbers)`, exact and the network's, one pair a quantity.
         word: What the number is.
     """
-    axes = figure.subplots(2, len(pairs), sharex="col", squeeze=False, height_ratios=(3, 1))
-    exact = {"marker": "o", "color": "0.6", "markersize": 5}
-    network = {"marker": ".", "color": "C3", "markersize": 3}
-    columns = zip(axes.T, names, places, pairs, strict=True)
-    for (above, below), name, at, (true, value) in columns:
+    panels = []
+    for name, at, (true, value) in zip(names, places, pairs, strict=True):
         some = _some(len(at), true.shape[1])
-        for label, array, style in (("exact", true, exact), ("network", value, network)):
-            _lines(above, at[some], array[some], label, linestyle="", **style)
-        _error(below, at[some], (value - true)[some], linestyle="", **network)
-        above.set_title(plain(name))
-        below.set_xlabel(plain(word))
-    axes[1, 0].set_ylabel("error")
-    axes[0, 0].legend(fontsize="small")
+        panels.append((name, at[some], true[some], value[some]))
+    exact = {"marker": "o", "color": "0.6", "markersize": 5, "linestyle": ""}
+    network = {"marker": ".", "color": "C3", "markersize": 3, "linestyle": ""}
+    _with_errors(figure, panels, "network", word, exact, network)
 
 
 def _some(num_samples: int, num_numbers: int) -> np.ndarray:
@@ -178,13 +170,10 @@ def errors(
     axis.set_ylabel("error")
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
-    if len(fits) > 1:
-        _label_fits(axis, fits, int(epochs[-1]))
-
-
-def _label_fits(axis: Any, fits: Sequence[tuple[str, int]], last: int) -> None:
-    """Draws a line where a fit begins, and its name above its epochs."""
-    ends = [first for _, first in fits[1:]] + [last + 1]
+    if len(fits) < 2:
+        return
+    # A line where a fit begins, and its name above its epochs.
+    ends = [first for _, first in fits[1:]] + [int(epochs[-1]) + 1]
     for number, ((name, first), end) in enumerate(zip(fits, ends, strict=True)):
         if number:
             axis.axvline(first - 0.5, color="0.4", linewidth=1.0, linestyle="--")

@@ -61,29 +61,24 @@ def shown(width: float, height: float) -> Picture:
     if ipython() or threading.current_thread() is not threading.main_thread():
         return hidden(width, height)
     try:
-        return _in_a_window(width, height) or hidden(width, height)
+        from matplotlib import pyplot
+
+        current = pyplot.gcf().number if pyplot.get_fignums() else None
+        figure = pyplot.figure(FigureClass=Picture, figsize=(width, height), **_OPTIONS)
+        # The current figure of pyplot stays the current one.
+        if current is not None:
+            pyplot.figure(current)
+        if figure.canvas.required_interactive_framework is None:
+            pyplot.close(figure)
+            return hidden(width, height)
+        if hasattr(sys, "ps1"):
+            figure.show()
+        else:
+            _show_at_exit()
+        return figure
     # DISPLAY may name a screen that does not exist: return the figure without a window.
     except Exception:
         return hidden(width, height)
-
-
-def _in_a_window(width: float, height: float) -> Picture | None:
-    """Returns a figure with a window, or None if there is no screen."""
-    from matplotlib import pyplot
-
-    current = pyplot.gcf().number if pyplot.get_fignums() else None
-    figure = pyplot.figure(FigureClass=Picture, figsize=(width, height), **_OPTIONS)
-    # The current figure of pyplot stays the current one.
-    if current is not None:
-        pyplot.figure(current)
-    if figure.canvas.required_interactive_framework is None:
-        pyplot.close(figure)
-        return None
-    if hasattr(sys, "ps1"):
-        figure.show()
-    else:
-        _show_at_exit()
-    return figure
 
 
 @functools.cache
@@ -95,13 +90,9 @@ def _show_at_exit() -> None:
 def _open_windows() -> None:
     from matplotlib import pyplot
 
-    figures = {number: pyplot.figure(number) for number in pyplot.get_fignums()}
-    waiting = [
-        number
-        for number, figure in figures.items()
-        if isinstance(figure, Picture) and not figure.is_saved
-    ]
-    for number in set(figures) - set(waiting):
-        pyplot.close(number)
-    if waiting:
+    for number in pyplot.get_fignums():
+        figure = pyplot.figure(number)
+        if not isinstance(figure, Picture) or figure.is_saved:
+            pyplot.close(number)
+    if pyplot.get_fignums():
         pyplot.show()

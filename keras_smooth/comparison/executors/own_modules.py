@@ -41,14 +41,26 @@ def named_in(content: bytes) -> dict[str, Source]:
     # All strings in the pickle, among which are the names of modules.
     texts = {text for _, text, _ in pickletools.genops(content) if isinstance(text, str)}
     roots = {_root(name) for name in texts & sys.modules.keys()} - {None}
-    sources = {name: _source(name) for name in list(sys.modules) if _root(name) in roots}
-    return {name: source for name, source in sources.items() if source}
+    sources = {}
+    for name in list(sys.modules):
+        path = _path(name)
+        # The main program is sent by cloudpickle.
+        if path and path.suffix == ".py" and name != "__main__" and _root(name) in roots:
+            try:
+                sources[name] = Source(os.fspath(path), path.read_bytes())
+            # A package without this file; another file has gone since the import.
+            except OSError:
+                if path.stem == "__init__":
+                    sources[name] = Source(os.fspath(path), b"")
+    return sources
 
 
 def _root(name: str) -> Path | None:
     """Returns the folder that a module of the user is imported from; None for others."""
     path = _path(name)
-    if name.partition(".")[0] in _ALWAYS_THERE or path is None or _is_installed(path):
+    if name.partition(".")[0] in _ALWAYS_THERE or path is None:
+        return None
+    if _INSTALLED & {*path.parts} or path.is_relative_to(sysconfig.get_path("stdlib")):
         return None
     folder = path.parent if path.stem == "__init__" else path
     # One level up for each part of its name.
@@ -68,26 +80,6 @@ def _path(name: str) -> Path | None:
         return Path("__main__").absolute()
     folder = next(iter(known.get("__path__") or ()), None)
     return folder and Path(folder, "__init__.py").absolute()
-
-
-def _is_installed(path: Path) -> bool:
-    return bool(_INSTALLED & {*path.parts}) or path.is_relative_to(
-        sysconfig.get_path("stdlib")
-    )
-
-
-def _source(name: str) -> Source | None:
-    """Returns the source of a module, or None for the main program, which cloudpickle sends."""
-    path = _path(name)
-    if path is None or name == "__main__" or path.suffix != ".py":
-        return None
-    if path.stem == "__init__" and not path.exists():
-        return Source(os.fspath(path), b"")
-    try:
-        return Source(os.fspath(path), path.read_bytes())
-    # It has gone since the import.
-    except OSError:
-        return None
 
 
 def install(sources: Mapping[str, Source]) -> None:

@@ -45,18 +45,15 @@ class WorkerProcesses:
         self._jobs = jobs
 
     def place(self, num_runs: int) -> str:
-        jobs = self._num_workers(num_runs)
+        jobs = min(self._jobs, num_runs)
         return f"in {jobs} process{'' if jobs == 1 else 'es'}"
 
     def execute(self, experiment: Experiment, programs: Programs, handle: Handle) -> None:
-        jobs = self._num_workers(sum(map(len, programs)))
+        jobs = min(self._jobs, sum(map(len, programs)))
         threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
         # sys.path first, since functions of the user may be in their own modules.
         start = pickle.dumps(sys.path) + cloudpickle.dumps((experiment, threads))
         _Pool(start, programs, handle).work(jobs)
-
-    def _num_workers(self, num_runs: int) -> int:
-        return min(self._jobs, num_runs)
 
 
 class _Pool:
@@ -99,19 +96,16 @@ class _Pool:
 
     def _send_next(self, worker: "_Worker") -> None:
         """Gives a worker its next run, or ends it."""
-        if not worker.left:
-            worker.left = self._next_program()
+        if not worker.left and self._new:
+            worker.left = self._new.popleft()
+            self._begun.append(worker.left)
+        elif not worker.left:
+            worker.left = max(self._begun, key=len)
         if worker.left:
             worker.send(worker.left.popleft())
         else:
             self._busy.remove(worker)
             worker.stop()
-
-    def _next_program(self) -> collections.deque[RunId]:
-        if self._new:
-            self._begun.append(self._new.popleft())
-            return self._begun[-1]
-        return max(self._begun, key=len)
 
     def _replace(self, dead: "_Worker") -> None:
         """Reports the run during which a worker died, and leaves it to others."""
@@ -171,7 +165,9 @@ class _Worker:
                 "its worker process was killed (SIGKILL), by somebody or by the system for "
                 "want of memory."
             )
-        cause = f"of {_name_of(-status)}" if status < 0 else f"with exit status {status}"
+        signals = {each.value: each.name for each in signal.Signals}
+        name = signals.get(-status, f"signal {-status}")
+        cause = f"of {name}" if status < 0 else f"with exit status {status}"
         self._log.seek(0)
         said = last_words(self._log.read().decode(errors="replace")) or "nothing"
         return f"its worker process died {cause} and said last: {said}"
@@ -203,11 +199,6 @@ def last_words(said: str) -> str:
         return lines[-1].strip() if lines else ""
     after = lines[len(lines) - lines[::-1].index(_TRACEBACK) :]
     return " ".join([line for line in after if not line.startswith(" ")][:2])
-
-
-def _name_of(number: int) -> str:
-    known = {one.value: one.name for one in signal.Signals}
-    return known.get(number, f"signal {number}")
 
 
 def _end_with_parent(parent: int) -> None:

@@ -9,14 +9,15 @@ What could be read in two ways is refused, with the line.
 import codecs
 import csv
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 
 from keras_smooth.checks import regular_file, shown
-from keras_smooth.comparison.options import NUMBER
 
 NAMES = ("x", "y", "dy", "d2y")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 

@@ -105,29 +105,6 @@ def _himmelblau_hessian(x: np.ndarray) -> np.ndarray:
     return np.stack([first, second], axis=1) / 200.0
 
 
-_IN_SEVERAL_DIMENSIONS = (
-    _gaussian(2),
-    ExactProblem(
-        "franke",
-        "Franke's function of x1 and x2",
-        (0.0, 1.0),
-        lambda x: _franke(x, 0),
-        lambda x: _franke(x, 1),
-        lambda x: _franke(x, 2),
-        dim=2,
-    ),
-    ExactProblem(
-        "himmelblau",
-        "((x1^2 + x2 - 11)^2 + (x1 + x2^2 - 7)^2) / 200",
-        (-5.0, 5.0),
-        lambda x: sum(square**2 for square in _himmelblau(x)) / 200.0,
-        _himmelblau_gradient,
-        _himmelblau_hessian,
-        dim=2,
-    ),
-    _gaussian(5),
-)
-
 EXACT_PROBLEMS = (
     ExactProblem(
         "gaussian",
@@ -194,7 +171,26 @@ EXACT_PROBLEMS = (
         lambda x: np.exp(-x / 2.0) * (-0.5 * np.cos(4.0 * x) - 4.0 * np.sin(4.0 * x)),
         lambda x: np.exp(-x / 2.0) * (4.0 * np.sin(4.0 * x) - 15.75 * np.cos(4.0 * x)),
     ),
-    *_IN_SEVERAL_DIMENSIONS,
+    _gaussian(2),
+    ExactProblem(
+        "franke",
+        "Franke's function of x1 and x2",
+        (0.0, 1.0),
+        lambda x: _franke(x, 0),
+        lambda x: _franke(x, 1),
+        lambda x: _franke(x, 2),
+        dim=2,
+    ),
+    ExactProblem(
+        "himmelblau",
+        "((x1^2 + x2 - 11)^2 + (x1 + x2^2 - 7)^2) / 200",
+        (-5.0, 5.0),
+        lambda x: sum(square**2 for square in _himmelblau(x)) / 200.0,
+        _himmelblau_gradient,
+        _himmelblau_hessian,
+        dim=2,
+    ),
+    _gaussian(5),
 )
 
 

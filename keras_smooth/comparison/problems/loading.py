@@ -164,7 +164,16 @@ def load_problem(
         ValueError: If the name is unknown, or the data cannot be used.
     """
     problem = _of_function(source, domain) if callable(source) else _loaded(source)
-    return _noisy(problem, noise) if noise else problem
+    if not noise:
+        return problem
+
+    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        x, y = problem.draw(seed)
+        # Independent of the numbers by which the points are drawn.
+        errors = np.random.default_rng([seed, 1]).normal(size=y.shape)
+        return x, y + noise * y.std() * errors
+
+    return dataclasses.replace(problem, draw=draw)
 
 
 def load_problems(
@@ -176,16 +185,6 @@ def load_problems(
         source = [source]
     found = [load_problem(one, domain, noise) for one in source]
     return {problem.name: problem for problem in found}
-
-
-def _noisy(problem: Problem, noise: float) -> Problem:
-    def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:
-        x, y = problem.draw(seed)
-        # Independent of the numbers by which the points are drawn.
-        errors = np.random.default_rng([seed, 1]).normal(size=y.shape)
-        return x, y + noise * y.std() * errors
-
-    return dataclasses.replace(problem, draw=draw)
 
 
 def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
@@ -200,7 +199,15 @@ def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
 
     y, dy, d2y = (functools.partial(derivative, order=order) for order in range(3))
     formula = f"{getattr(function, '__name__', OWN_FUNCTION)}(x)"
-    low, high = _bounds(domain)
+    try:
+        # A set has no order.
+        low, high = map(float, () if isinstance(domain, Set) else domain)
+    except (TypeError, ValueError, NotImplementedError):
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(
+            f"domain must be two finite numbers, the lower first; received {shown(domain)}."
+        )
     problem = _exact(ExactProblem(OWN_FUNCTION, formula, (low, high), y, dy, d2y))
     return dataclasses.replace(
         problem,
@@ -211,19 +218,6 @@ def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
 
 def _scale_of(y: np.ndarray) -> tuple[float, float]:
     return float(y.mean()), float(y.std()) or 1.0
-
-
-def _bounds(domain: Sequence[float]) -> tuple[float, float]:
-    try:
-        # A set has no order.
-        low, high = map(float, () if isinstance(domain, Set) else domain)
-    except (TypeError, ValueError, NotImplementedError):
-        low, high = math.nan, math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(
-            f"domain must be two finite numbers, the lower first; received {shown(domain)}."
-        )
-    return low, high
 
 
 def _loaded(source: Any) -> Problem:
@@ -260,8 +254,8 @@ def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
             f"{', '.join(map(str, source))}."
         )
     found = {name: _column(name, source[name]) for name in columns.NAMES if name in source}
-    sizes = {name: len(column) for name, column in found.items()}
-    if len({*sizes.values()}) > 1:
+    if len({*map(len, found.values())}) > 1:
+        sizes = {name: len(column) for name, column in found.items()}
         raise ValueError(f"problem must have arrays of one length, received {sizes}.")
     return found
 
@@ -313,14 +307,7 @@ def _held_out(x: np.ndarray) -> np.ndarray:
 
 
 def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
-    x = data["x"]
-    if len(x) < MIN_ROWS:
-        raise ValueError(
-            f"{name} has {len(x)} rows of data; at least {MIN_ROWS} are needed."
-        )
-    if np.ptp(x) == 0:
-        raise ValueError(f"{name}: all x are {x[0]}; there is nothing to learn.")
-    if (num_places := len(np.unique(x))) < MIN_ROWS:
+    if (num_places := len(np.unique(data["x"]))) < MIN_ROWS:
         raise ValueError(
             f"{name} has {num_places} different x; at least {MIN_ROWS} are needed."
         )
@@ -336,25 +323,22 @@ def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
 def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> None:
     """Raises a ValueError if a dtype has too few numbers for a problem."""
     for problem, dtype in itertools.product(learned.values(), dtypes):
-        _check_precision(problem, dtype)
-
-
-def _check_precision(problem: Problem, dtype: str) -> None:
-    x, y = problem.x, problem.y
-    for key, column in {"x": x, "y": y}.items():
-        rounding = np.finfo(dtype).eps * np.abs(column).max()
-        if 0 < np.ptp(column) < LEAST_NUMBERS * rounding:
-            raise ValueError(
-                f"{problem.shown()}: {dtype} has too few numbers between {key} = "
-                f"{column.min()} and {column.max()}. Subtract a constant from {key}"
-                f"{'' if dtype == 'float64' else ', or take float64'}."
-            )
-    for order, derivative in enumerate(("y", "y'", "y''")):
-        with np.errstate(divide="ignore", over="ignore"):
-            size = np.ptp(y) / np.ptp(x) ** order
-        if size and not 1.0 / MAX_SIZE[dtype] < size < MAX_SIZE[dtype]:
-            raise ValueError(
-                f"{problem.shown()}: by the ranges of x and y, {derivative} is of the size "
-                f"{size:.0e}; in {dtype} it must be between {1.0 / MAX_SIZE[dtype]:.0e} and "
-                f"{MAX_SIZE[dtype]:.0e}. Choose other units."
-            )
+        x, y = problem.x, problem.y
+        for key, column in {"x": x, "y": y}.items():
+            rounding = np.finfo(dtype).eps * np.abs(column).max()
+            if 0 < np.ptp(column) < LEAST_NUMBERS * rounding:
+                raise ValueError(
+                    f"{problem.shown()}: {dtype} has too few numbers between {key} = "
+                    f"{column.min()} and {column.max()}. Subtract a constant from {key}"
+                    f"{'' if dtype == 'float64' else ', or take float64'}."
+                )
+        largest = MAX_SIZE[dtype]
+        for order, derivative in enumerate(("y", "y'", "y''")):
+            with np.errstate(divide="ignore", over="ignore"):
+                size = np.ptp(y) / np.ptp(x) ** order
+            if size and not 1.0 / largest < size < largest:
+                raise ValueError(
+                    f"{problem.shown()}: by the ranges of x and y, {derivative} is of the "
+                    f"size {size:.0e}; in {dtype} it must be between {1.0 / largest:.0e} and "
+                    f"{largest:.0e}. Choose other units."
+                )

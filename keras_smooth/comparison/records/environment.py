@@ -49,12 +49,9 @@ def activation_digests(settings: Settings) -> dict[str, str]:
     """Returns a hash of some values of each activation, to tell functions of a name apart."""
     # As one point: a softmax of single values is no function of them, and Keras warns.
     x = tf.linspace(tf.constant([-3.0], "float64"), [3.0], 13, axis=1)
-    # Rounded, since processors differ in the last digits.
-    values = {
-        name: [f"{value:.6g}" for value in np.ravel(settings.function(name)(x))]
-        for name in settings.activations
-    }
-    return {
-        name: hashlib.sha256(" ".join(digits).encode()).hexdigest()
-        for name, digits in values.items()
-    }
+    digests = {}
+    for name in settings.activations:
+        # Rounded, since processors differ in the last digits.
+        digits = [f"{value:.6g}" for value in np.ravel(settings.function(name)(x))]
+        digests[name] = hashlib.sha256(" ".join(digits).encode()).hexdigest()
+    return digests

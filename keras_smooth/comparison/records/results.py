@@ -14,7 +14,6 @@ from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.experiment import Record, Run
 from keras_smooth.comparison.runs.learning import ERRORS
 from keras_smooth.comparison.settings import RunId, Settings, Variant
-from keras_smooth.presentation.tables import Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,22 +130,6 @@ class Results:
         """Returns the medians over the seeds of every activation that has runs."""
         names = [name for name in self.settings.activations if self.runs(name)]
         return [self.summary_of(name) for name in names]
-
-    def table(self) -> Table:
-        """Returns the medians as a table."""
-        return Table(
-            title=f"Median MSE over the seeds, {self.problem.shown()}",
-            head=("activation", "class", "y", "y'", "y''", "failures"),
-            rows=[
-                (
-                    line.activation,
-                    line.class_name,
-                    *("-" if error is None else f"{error:.1e}" for error in line.errors),
-                    f"{line.failures} of {line.seeds}",
-                )
-                for line in self.summary()
-            ],
-        )
 
     def summary_of(
         self, activation: str, variant: Variant | None = None

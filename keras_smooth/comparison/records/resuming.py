@@ -44,11 +44,16 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
             "be added; for all else use the same settings or another output directory."
         )
     together = dataclasses.replace(settings, **grown)
-    problems = {
-        name: problems.get(name) or _loaded(path, name, together)
-        for name in together.problem
-    }
-    _check_unchanged(path, header, together, problems)
+    loaded = dict(problems)
+    for name in together.problem:
+        try:
+            loaded[name] = loaded.get(name) or load_problem(name, noise=together.noise)
+        except ValueError as error:
+            raise ValueError(
+                f"Cannot resume: {path} has runs of the problem {name!r}, which has to be "
+                f"given as well. {error}"
+            ) from None
+    _check_unchanged(path, header, Results(together, loaded))
     records, seconds = {}, None
     for number, line in enumerate(lines[1:], start=2):
         content = _content(path, number, line)
@@ -66,7 +71,7 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
             for run, record in records.items()
             if record.run.status != Status.ITERATION_LIMIT
         }
-    return Results(together, problems, records, seconds)
+    return Results(together, loaded, records, seconds)
 
 
 def stored_fields(directory: Path) -> dict[str, Any]:
@@ -134,37 +139,15 @@ def _read_settings(path: Path, header: dict, functions: Mapping[str, Callable]) 
         raise ValueError(f"Cannot resume: {path} is damaged ({error}).") from None
 
 
-def _loaded(path: Path, name: str, settings: Settings) -> Problem:
-    """Returns a problem that is stored, but not requested."""
-    try:
-        return load_problem(name, noise=settings.noise)
-    except ValueError as error:
-        raise ValueError(
-            f"Cannot resume: {path} has runs of the problem {name!r}, which has to be given "
-            f"as well. {error}"
-        ) from None
-
-
-def _check_unchanged(
-    path: Path, header: dict, settings: Settings, problems: Mapping[str, Problem]
-) -> None:
+def _check_unchanged(path: Path, header: dict, results: Results) -> None:
     """Raises an error if runs of other data or functions would be mixed."""
-    data = {name: problem.digest() for name, problem in problems.items()}
-    functions = environment.activation_digests(settings)
-    for key, here, what, remedy in (
-        ("data_digests", data, "other data of", "Use the same data"),
-        (
-            "activation_digests",
-            functions,
-            "another function named",
-            "Give it another name,",
-        ),
-    ):
+    for key, digests in store.digests(results).items():
+        what = "other data of" if key == "data_digests" else "another function named"
         for name, digest in header[key].items():
-            if here[name] != digest:
+            if digests[name] != digest:
                 raise ValueError(
-                    f"Cannot resume: {path} was made with {what} {name!r}. {remedy} or use "
-                    "another output directory."
+                    f"Cannot resume: {path} was made with {what} {name!r}. Use the same, or "
+                    "another name or output directory."
                 )
 
 

@@ -16,7 +16,6 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from keras_smooth.comparison.options import FACTORS, LIST, PROBLEMS, stored_key
 from keras_smooth.comparison.records.environment import activation_digests, environment
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.runs.experiment import Record, Run
-from keras_smooth.comparison.settings import GLOROT, RunId, Settings, Variant
+from keras_smooth.comparison.settings import GLOROT, RunId
 from keras_smooth.lbfgs.run import atomic_files
 
 RUNS = "runs.jsonl"
@@ -56,7 +55,7 @@ class Store:
         """Writes a run that has been added to the results."""
         write_curves(self._results, run, self._directory)
         if self._has_begun:
-            _append(self._directory / RUNS, [_line(self._results, run)])
+            _append(self._directory / RUNS, _line(self._results, run))
         else:
             self._begin()
         if len(self._results.records) > (1 + GROWTH) * self._num_written:
@@ -69,10 +68,15 @@ class Store:
         self._write_results()
 
     def _begin(self) -> None:
+        settings = self._results.settings
+        header = {
+            "settings": {name: getattr(settings, name) for name in LIST},
+            "environment": environment(settings),
+            **digests(self._results),
+        }
+        lines = [_line(self._results, run) for run in self._results.records]
         # Atomically, since it replaces the runs that are resumed.
-        lines = [_header(self._results)]
-        lines += [_line(self._results, run) for run in self._results.records]
-        atomic_files.write(self._directory / RUNS, lines)
+        atomic_files.write(self._directory / RUNS, [_signed(header), *lines])
         self._has_begun = True
 
     def _write_results(self) -> None:
@@ -90,33 +94,19 @@ def save(results: Results, directory: Path) -> None:
 # Lines of runs.jsonl.
 
 
-def _header(results: Results) -> bytes:
-    settings = results.settings
-    return _signed(
-        {
-            "settings": {name: getattr(settings, name) for name in LIST},
-            "environment": environment(settings),
-            **_digests(results),
-        }
-    )
-
-
 def _line(results: Results, run: RunId) -> bytes:
     record = results.records[run]
+    # In float64 numbers are read as they are written.
+    curves = [None if c is None else np.asarray(c, float).tolist() for c in record.curves]
     return _signed(
         {
             "variant": run.variant,
             "run": vars(record.run),
             "learning": record.learning,
-            "curves": [_as_list(curve) for curve in record.curves],
+            "curves": curves,
             "seconds": results.seconds,
         }
     )
-
-
-def _as_list(curve: np.ndarray | None) -> list | None:
-    # In float64 numbers are read as they are written.
-    return None if curve is None else np.asarray(curve, float).tolist()
 
 
 def _signed(content: dict[str, Any]) -> bytes:
@@ -128,11 +118,11 @@ def digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _append(path: Path, lines: Iterable[bytes]) -> None:
+def _append(path: Path, line: bytes) -> None:
     # Do not follow a link to another file.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     with open(os.open(path, flags, 0o666), "ab") as file:
-        file.writelines(lines)
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
 
@@ -147,11 +137,12 @@ def as_dict(results: Results) -> dict:
         "environment": environment(settings),
         "settings": settings.stored(),
         "data_digest": results.problem.digest(),
-        **_digests(results),
+        **digests(results),
         **_runs_and_summary(results),
     }
     others = [
-        {**stored_levels(variant), **_runs_and_summary(results.of(variant))}
+        {stored_key(name): level for name, level in variant._asdict().items()}
+        | _runs_and_summary(results.of(variant))
         for variant in settings.variants()[1:]
     ]
     if others:
@@ -174,7 +165,8 @@ def as_dict(results: Results) -> dict:
     return content
 
 
-def _digests(results: Results) -> dict[str, dict]:
+def digests(results: Results) -> dict[str, dict]:
+    """Returns hashes of the data and of the activations, by the keys of `results.json`."""
     return {
         "data_digests": {
             name: problem.digest() for name, problem in results.problems.items()
@@ -190,11 +182,6 @@ def _runs_and_summary(results: Results) -> dict[str, list]:
     return {"runs": _stored_runs(records), "summary": [*map(_dict, results.summary())]}
 
 
-def stored_levels(variant: Variant) -> dict[str, str]:
-    """Returns the levels of a variant by the keys of `results.json`."""
-    return {stored_key(name): level for name, level in variant._asdict().items()}
-
-
 def _stored_runs(records: list[Record]) -> list[dict]:
     return [
         _dict(record.run) | ({"learning": record.learning} if record.learning else {})
@@ -203,17 +190,20 @@ def _stored_runs(records: list[Record]) -> list[dict]:
 
 
 def _dict(row: Any) -> dict:
-    return {name: _json_number(value) for name, value in vars(row).items()}
-
-
-def _json_number(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    # JSON has no numbers that are not finite.
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in vars(row).items()
+    }
 
 
 def write_results(results: Results, directory: Path) -> None:
     """Writes `results.json` and `results.csv`; a reader never sees half a file."""
     content = as_dict(results)
-    _write_text(directory / RESULTS, _as_text(content))
+    text = json.dumps(content, indent=2, allow_nan=False)
+    # Lists of numbers in one line. Text in JSON has no line breaks: what begins so is no text.
+    text = _LIST_OF_NUMBERS.sub(lambda numbers: " ".join(numbers[0].split()), text)
+    write_text(directory / RESULTS, text + "\n")
     table = io.StringIO()
     names = [field.name for field in dataclasses.fields(Run)]
     levels = list(map(stored_key, FACTORS))
@@ -223,14 +213,7 @@ def write_results(results: Results, directory: Path) -> None:
         writer.writerows(
             {**run, **{name: section[name] for name in levels}} for run in section["runs"]
         )
-    _write_text(directory / RESULTS_TABLE, table.getvalue())
-
-
-def _as_text(content: dict) -> str:
-    """Returns JSON with a line for each value, and lists of numbers in one line."""
-    text = json.dumps(content, indent=2, allow_nan=False)
-    # Text in JSON has no line breaks: what begins so is no text.
-    return _LIST_OF_NUMBERS.sub(lambda numbers: " ".join(numbers[0].split()), text) + "\n"
+    write_text(directory / RESULTS_TABLE, table.getvalue())
 
 
 # Curves.
@@ -249,8 +232,15 @@ def write_curves(results: Results, run: RunId, directory: Path) -> None:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows(itertools.chain(*row) for row in (columns, *zip(*blocks)))
-    curves_folder(directory).mkdir(exist_ok=True)
-    _write_text(curves_path(directory, run, results.settings), table.getvalue())
+    settings = results.settings
+    apart = run.variant.apart_from(settings.main)
+    if "problem" in apart and apart["problem"] not in PROBLEMS:
+        # A path is not a valid file name, and two paths may have the same last part.
+        apart["problem"] = f"data{settings.problem.index(apart['problem'])}"
+    name = "-".join([run.activation, *apart.values(), f"seed{run.seed}"])
+    folder = curves_folder(directory)
+    folder.mkdir(exist_ok=True)
+    write_text(folder / f"{name}.csv", table.getvalue())
 
 
 def curve_columns(dim: int) -> list[list[str]]:
@@ -281,16 +271,7 @@ def curves_folder(directory: Path) -> Path:
     return folder
 
 
-def curves_path(directory: Path, run: RunId, settings: Settings) -> Path:
-    """Returns the path of the curves of a run."""
-    apart = run.variant.apart_from(settings.main)
-    if "problem" in apart and apart["problem"] not in PROBLEMS:
-        # A path is not a valid file name, and two paths may have the same last part.
-        apart["problem"] = f"data{settings.problem.index(apart['problem'])}"
-    name = "-".join([run.activation, *apart.values(), f"seed{run.seed}"])
-    return directory / CURVES / f"{name}.csv"
-
-
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Writes text atomically."""
     # The name of a file may have bytes that are not text.
     atomic_files.write(path, [text.encode(errors="backslashreplace")])

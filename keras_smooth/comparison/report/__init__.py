@@ -12,5 +12,5 @@ Words are plain text here. Each page escapes them in its own way, since names of
 and activations come from outside. page/ also holds uPlot, which draws the charts (MIT).
 """
 
-from keras_smooth.comparison.report.recommendation import recommendation, sentences
+from keras_smooth.comparison.report.recommendation import recommended, sentences
 from keras_smooth.comparison.report.writing import MARKDOWN, PAGE, write

@@ -33,32 +33,26 @@ def curves(results: Results, line: ActivationSummary) -> Any:
 
 def _maps(figure: Any, problem: Problem, record: Record) -> None:
     """Draws y and the Laplacian over the grid of the test points, and their errors."""
-    axes = figure.subplots(1, 4, sharex=True, sharey=True)
-    for values, error, name, order in zip(
-        axes[::2], axes[1::2], ("y", "Laplacian"), (0, 2)
-    ):
+    panels: dict[str, Any] = {}
+    for order, name in ((0, "y"), (2, "Laplacian")):
         network, exact = record.curves[order], problem.exact[order]
-        off = None if network is None else network - exact
-        _map(figure, values, problem, network, name)
-        _map(figure, error, problem, off, f"error of {name}")
-
-
-def _map(
-    figure: Any, axis: Any, problem: Problem, values: np.ndarray | None, name: str
-) -> None:
-    axis.set(title=name, xlabel="x1", ylabel="x2")
-    if values is None:
-        axis.text(0.5, 0.5, "lost", transform=axis.transAxes, ha="center")
-        return
-    if values.ndim == 3:
-        values = np.trace(values, axis1=1, axis2=2)
-    size = round(len(values) ** 0.5)
+        panels[name] = network
+        panels[f"error of {name}"] = None if network is None else network - exact
     (left, bottom), (right, top) = problem.x[0], problem.x[-1]
-    image = axis.imshow(
-        values.reshape(size, size).T, origin="lower", extent=(left, right, bottom, top),
-        cmap="viridis",
-    )  # fmt: skip
-    figure.colorbar(image, ax=axis, location="bottom", shrink=0.8)
+    axes = figure.subplots(1, len(panels), sharex=True, sharey=True)
+    for axis, (name, values) in zip(axes, panels.items()):
+        axis.set(title=name, xlabel="x1", ylabel="x2")
+        if values is None:
+            axis.text(0.5, 0.5, "lost", transform=axis.transAxes, ha="center")
+            continue
+        if values.ndim == 3:
+            values = np.trace(values, axis1=1, axis2=2)
+        size = round(len(values) ** 0.5)
+        image = axis.imshow(
+            values.reshape(size, size).T, origin="lower", extent=(left, right, bottom, top),
+            cmap="viridis",
+        )  # fmt: skip
+        figure.colorbar(image, ax=axis, location="bottom", shrink=0.8)
 
 
 def summary(results: Results) -> Any:

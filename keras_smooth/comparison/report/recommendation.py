@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_smooth.comparison.problems import Problem
 from keras_smooth.comparison.records.results import ActivationSummary, Results, or_inf
 from keras_smooth.comparison.report.seeds import LEVEL, TEST, are_told_apart
 from keras_smooth.presentation import templates
@@ -36,11 +35,6 @@ class Recommendation(NamedTuple):
     banner: str = ""
 
 
-def recommendation(results: Results) -> str:
-    """Returns the advice that follows from the errors of the highest derivative known."""
-    return recommended(results).text
-
-
 def sentences(results: Results) -> list[str]:
     """Returns the advice as plain text, and why it is no recommendation if it is none.
 
@@ -61,7 +55,9 @@ def sentences(results: Results) -> list[str]:
 def recommended(results: Results) -> Recommendation:
     """Returns the advice with the names that are in it."""
     summary, order = results.summary(), results.problem.known_order
-    bound = _error_of_a_constant(results.problem)
+    # The smallest error of a constant, whose derivatives are 0.
+    highest: Any = results.problem.exact[order]
+    bound = np.mean(highest**2) if order else np.var(highest)
     usable = [
         line
         for line in summary
@@ -91,12 +87,6 @@ def is_rough(line: ActivationSummary) -> bool:
     return not isinstance(line.smoothness, str | None) and line.smoothness < 2
 
 
-def _error_of_a_constant(problem: Problem) -> float:
-    """Returns the smallest error of a constant, whose derivatives are 0."""
-    *_, highest = (values for values in problem.exact if values is not None)
-    return float(np.mean(highest**2) if problem.known_order else np.var(highest))
-
-
 def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation:
     """Returns which activation leads in a quick look, and how to get a recommendation."""
     settings, order = results.settings, results.problem.known_order
@@ -113,31 +103,24 @@ def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation
 def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
     """Returns the activation of the lowest median, and those within the range of its seeds."""
     order = results.problem.known_order
-    best = min(usable, key=lambda line: or_inf(line.errors[order]))
-    worst = max(or_inf(run.errors[order]) for run in results.runs(best.activation))
-    equal = [
-        line for line in usable if line is not best and or_inf(line.errors[order]) <= worst
-    ]
-    alike = _not_told_apart(results, best, usable)
-    if order < 2:
-        # Among those that are equally good, by what is known of the errors.
-        best = min([best, *equal], key=lambda line: or_inf(line.d2y_spread))
-    macro, names = "by_spread" if order < 2 else "best", [line.activation for line in equal]
-    text = words(macro, best, names, best.errors[order], JUDGED_BY[order], bool(alike))
-    return Recommendation(best.activation, tuple(names if order == 2 else ()), text, alike)
-
-
-def _not_told_apart(
-    results: Results, best: ActivationSummary, usable: list[ActivationSummary]
-) -> str:
-    """Returns a sentence on activations that the seeds do not distinguish from the best one."""
-    order = results.problem.known_order
     errors = {
         line.activation: [
             or_inf(run.errors[order]) for run in results.runs(line.activation)
         ]
         for line in usable
     }
-    lowest = errors.pop(best.activation)
-    alike = [name for name, others in errors.items() if not are_told_apart(lowest, others)]
-    return words("alike", best.activation, alike, len(lowest), TEST, LEVEL) if alike else ""
+    best = min(usable, key=lambda line: or_inf(line.errors[order]))
+    lowest, banner = errors.pop(best.activation), ""
+    if alike := [name for name in errors if not are_told_apart(lowest, errors[name])]:
+        banner = words("alike", best.activation, alike, len(lowest), TEST, LEVEL)
+    equal = [
+        line
+        for line in usable
+        if line is not best and or_inf(line.errors[order]) <= max(lowest)
+    ]
+    if order < 2:
+        # Among those that are equally good, by what is known of the errors.
+        best = min([best, *equal], key=lambda line: or_inf(line.d2y_spread))
+    macro, names = "by_spread" if order < 2 else "best", [line.activation for line in equal]
+    text = words(macro, best, names, best.errors[order], JUDGED_BY[order], bool(alike))
+    return Recommendation(best.activation, tuple(names if order == 2 else ()), text, banner)

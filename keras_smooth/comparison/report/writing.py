@@ -1,9 +1,10 @@
 """The report written into a directory."""
 
 import io
+import itertools
 from pathlib import Path
-from typing import Any
 
+from keras_smooth.comparison.records import store
 from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.report import figures, pages
 from keras_smooth.lbfgs.run import atomic_files
@@ -15,22 +16,17 @@ SUMMARY_FIGURE = "summary.png"
 
 def write(results: Results, directory: Path) -> None:
     """Writes one figure an activation, a summary figure, the pages and the tables."""
-    _write_figure(directory / SUMMARY_FIGURE, figures.summary(results))
-    names = [SUMMARY_FIGURE]
-    for line in results.summary():
-        names.append(f"{line.activation}.png")
-        _write_figure(directory / names[-1], figures.curves(results, line))
+    summary = results.summary()
+    names = [SUMMARY_FIGURE, *(f"{line.activation}.png" for line in summary)]
+    drawn = (figures.curves(results, line) for line in summary)
+    for name, figure in zip(names, itertools.chain([figures.summary(results)], drawn)):
+        content = io.BytesIO()
+        figure.savefig(content, format="png")
+        atomic_files.write(directory / name, [content.getvalue()])
     for name, text in (
         (MARKDOWN, pages.as_markdown(results, names)),
         (PAGE, pages.as_html(results)),
         ("summary.csv", pages.as_csv(results)),
         ("summary.tex", pages.as_latex(results)),
     ):
-        # The name of a file may have bytes that are not text.
-        atomic_files.write(directory / name, [text.encode(errors="backslashreplace")])
-
-
-def _write_figure(path: Path, figure: Any) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    atomic_files.write(path, [content.getvalue()])
+        store.write_text(directory / name, text)

@@ -113,8 +113,14 @@ class Experiment:
         """
         with tf.device(self.settings.device_name()):
             for run in runs:
-                measurement = self._measurement(run)
-                yield run, self._record(measurement, run, functools.partial(report, run))
+                program = run.program()
+                # That of the last run where it serves.
+                if program not in self._compiled:
+                    self._compiled.clear()
+                    problem = self.problems[run.variant.problem]
+                    self._compiled[program] = _NetworkCurves(self.network(run), problem)
+                curves = self._compiled[program]
+                yield run, self._record(curves, run, functools.partial(report, run))
 
     def network(self, run: RunId) -> keras.Model:
         """Returns the network of a seed."""
@@ -155,15 +161,6 @@ class Experiment:
             # Keras would number through all models of the process, and messages name it.
             name="output" if last else f"hidden_{layer + 1}",
         )
-
-    def _measurement(self, run: RunId) -> "_NetworkCurves":
-        """Returns the compiled network, that of the last call where it serves."""
-        program = run.program()
-        if program not in self._compiled:
-            self._compiled.clear()
-            problem = self.problems[run.variant.problem]
-            self._compiled[program] = _NetworkCurves(self.network(run), problem)
-        return self._compiled[program]
 
     def _record(self, measurement: "_NetworkCurves", run: RunId, report: Report) -> Record:
         """Trains a network that may be compiled already anew, and measures it."""
@@ -267,17 +264,15 @@ class _NetworkCurves:
         ]
         return tuple(found + [None] * (ORDER + 1 - len(found)))
 
-    def _compiled(self) -> Callable:
-        for order in range(ORDER, 0, -1):
-            try:
-                return self._compiled_to(order)
-            except ValueError as error:
-                self.lost = str(error)
-        return self._compiled_to(0)
-
-    def _compiled_to(self, order: int) -> Callable:
+    def _compiled(self, order: int = ORDER) -> Callable:
         function = tf.function(lambda x: derivatives(self.model, x, order), autograph=False)
-        return function.get_concrete_function(self._x)
+        try:
+            return function.get_concrete_function(self._x)
+        except ValueError as error:
+            if order == 0:
+                raise
+            self.lost = str(error)
+            return self._compiled(order - 1)
 
 
 def errors(problem: Problem, curves: tuple) -> dict[str, Any]:
@@ -285,11 +280,9 @@ def errors(problem: Problem, curves: tuple) -> dict[str, Any]:
 
     In d dimensions these are means over all entries of gradient and Hessian, too.
     """
-    return {name: _mse(*pair) for name, *pair in zip(ERRORS, problem.exact, curves)}
-
-
-def _mse(exact: np.ndarray | None, value: np.ndarray | None) -> float | None:
-    if exact is None or value is None:
-        return None
-    error = float(np.mean((value - exact) ** 2))
-    return error if math.isfinite(error) else None
+    found: dict[str, Any] = dict.fromkeys(ERRORS)
+    for name, exact, value in zip(ERRORS, problem.exact, curves):
+        if exact is not None and value is not None:
+            error = float(np.mean((value - exact) ** 2))
+            found[name] = error if math.isfinite(error) else None
+    return found

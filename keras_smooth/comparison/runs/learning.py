@@ -30,7 +30,6 @@ class LearningMonitor:
         self._errors = errors
         self._every = epochs / NUM_POINTS
         self._due = 0.0
-        self._clock = time.process_time
         # Time of measurements since the clock has started.
         self._aside: float | None = None
 
@@ -46,13 +45,13 @@ class LearningMonitor:
             self._measure(iteration, loss)
 
     def _measure(self, iteration: int, loss: float) -> None:
-        now = self._clock()
+        now = time.process_time()
         if self._aside is None:
             self._aside = now
         point = {"iteration": iteration, "cpu_seconds": now - self._aside, "loss": loss}
         for name, value in {**point, **self._errors()}.items():
             self.curve[name].append(rounded(value, 6))
-        self._aside += self._clock() - now
+        self._aside += time.process_time() - now
 
 
 def rounded(value: float | None, digits: int) -> float | None:

@@ -69,7 +69,8 @@ def _train_adam(
     model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
     """Full-batch Adam, a chunk of steps in one call of the compiled function."""
-    chunk = _divisor(epochs, math.ceil(epochs / NUM_REPORTS))
+    most = math.ceil(epochs / NUM_REPORTS)
+    chunk = next(steps for steps in range(most, 0, -1) if epochs % steps == 0)
     adam = keras.optimizers.Adam()
     model.compile(optimizer=adam, loss=model.loss, steps_per_execution=chunk)
     progress = keras.callbacks.LambdaCallback(
@@ -98,7 +99,3 @@ def _train_adam(
         "restarts": 0,
         "loss": loss,
     }
-
-
-def _divisor(number: int, limit: int) -> int:
-    return next(k for k in range(limit, 0, -1) if number % k == 0)
