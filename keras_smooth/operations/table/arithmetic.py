@@ -142,7 +142,7 @@ def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | N
     return min((math.floor(each) for each in np.ravel(broken)), default=math.inf)
 
 
-def _right_at_zero(operation: tf.Operation) -> float:
+def _right_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """At 0 the gradient of the power 0 is 0 times infinity: tapes end with a whole power."""
     exponents = tf.get_static_value(operation.inputs[1])
     if exponents is None:
@@ -181,7 +181,7 @@ add(
     "Polygamma",
     _polygamma,
     domain=lambda operation, n, x: off_poles(operation, x),
-    no_gradient_by=(0,),
+    left_out=((0, 0),),
 )
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
 add(
