@@ -773,7 +773,7 @@ def several(function, *shape, dtype="float64"):
 
 def normalized(is_training):
     def function(x):
-        statistics = x[0, 0, 0, : 0 if is_training else None]
+        statistics = [] if is_training else x[0, 0, 0]
         return tf.raw_ops.FusedBatchNormV3(
             x=x, scale=x[0, 0, 0], offset=x[0, 0, 1], mean=statistics, variance=statistics,
             is_training=is_training,
@@ -1056,6 +1056,66 @@ def test_auto_reads_what_tapes_have_wrong(name):
     exact, error = derivative(lambda t: np.asarray(function(x + t * v)), 2)
     found = np.einsum("nmij,i,j->nm", np.reshape(hessian, (2, -1, 2, 2)), v, v)
     np.testing.assert_allclose(found, np.reshape(exact, (2, -1)), atol=1e-7 + 30 * error)
+
+
+# Above the orders of jets, tapes are all there is.
+@pytest.mark.parametrize("engine", ["auto", "tape"])
+@pytest.mark.parametrize("kind", ["BesselI0", "Pow", "StopGradient"])
+def test_tapes_above_the_orders_of_jets_are_told_where_they_are_wrong(kind, engine):
+    function = {
+        "BesselI0": lambda x: tf.math.bessel_i0(x),
+        "Pow": lambda x: x**2.0,
+        "StopGradient": lambda x: tf.nn.moments(tf.stack([x, tf.sin(x)]), [0])[1],
+    }[kind]
+    with pytest.warns(UserWarning, match=f"order 7 .* {kind} .*engine='{engine}' returns"):
+        keras_smooth.directional(function, [[0.3]], [1.0], 7, engine=engine)
+
+
+def test_tapes_above_the_orders_of_jets_are_right_elsewhere():
+    value = keras_smooth.directional(tf.sin, np.array([[0.3]]), [1.0], 7)[7]
+    np.testing.assert_allclose(value, [[-np.cos(0.3)]], rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:The operation")
+def test_a_batch_normalization_has_two_derivatives_and_no_third():
+    """Against differences of its formula; float32 has 7 digits."""
+
+    def of_numpy(x):
+        pairs = np.concatenate([x, x**2], axis=1)
+        mean, variance = pairs.mean(1, keepdims=True), pairs.var(1, keepdims=True)
+        return (x - mean) / np.sqrt(variance + 1e-4) * x + x**2
+
+    def function(x):
+        pairs = tf.cast(tf.transpose(tf.concat([x, x * x], 1)), "float32")
+        return tf.cast(normalized(True)(pairs[None, None])[0][0, 0, 0, :, None], x.dtype)
+
+    x = np.array([[0.7], [1.3]])
+    for engine in ("auto", "jet", "tape"):
+        values = keras_smooth.derivatives(function, x, 2, engine=engine)
+        for order in (1, 2):
+            exact = derivative(lambda t: of_numpy(x + t), order, 0.1)[0]
+            np.testing.assert_allclose(np.ravel(values[order]), np.ravel(exact), rtol=1e-4)
+    with pytest.raises(ValueError, match="lost at FusedBatchNormV3"):
+        keras_smooth.directional(function, x, [1.0], 3)
+    with pytest.warns(UserWarning, match="order 3 .* FusedBatchNormV3"):
+        keras_smooth.directional(function, x, [1.0], 3, engine="tape")
+
+
+def test_a_ragged_tensor_in_a_loop_is_refused_in_a_sentence():
+    def function(x):
+        rows = tf.RaggedTensor.from_row_lengths(tf.reshape(x, [-1]), [2, 1])
+        sums = tf.map_fn(
+            lambda row: tf.reduce_sum(row**3), rows, fn_output_signature=x.dtype
+        )
+        return sums[None]
+
+    x = np.array([[0.7, 1.3, 0.2]])
+    for engine in ("auto", "jet"):
+        with pytest.raises(ValueError, match="lost at RaggedTensorToVariant .*tf.variant"):
+            keras_smooth.directional(function, x, [1.0, 1.0, 1.0], 2, engine=engine)
+    dy = keras_smooth.jacobian(function, x, engine="tape")
+    exact = [[[3 * 0.7**2, 3 * 1.3**2, 0.0], [0.0, 0.0, 3 * 0.2**2]]]
+    np.testing.assert_allclose(dy, exact, rtol=1e-12)
 
 
 def test_a_lost_derivative_of_an_operation_without_a_rule_is_told():

@@ -231,7 +231,9 @@ class _Reader(walk.Walk):
         if right_to >= order:
             return
         if operation.type in _WRONG_AT_POINTS:
-            reason = f"the derivatives of {operation.type} by tapes are wrong at some points"
+            reason = (
+                f"the derivatives of {operation.type} by tapes are wrong at some points"
+            )
         elif operation.type in _DECLARING and not _is_mean_of_moments(operation):
             reason = f"{operation.type} declares another gradient than that of its function"
         else:

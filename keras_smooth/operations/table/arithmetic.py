@@ -126,8 +126,10 @@ def _base(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
     """The numbers that can be raised to a power: all, for one that is whole."""
     if tf.get_static_value(operation.inputs[1]) is None:
         return [x]
-    reciprocals = tf.where(y < 0, tf.abs(x), tf.ones_like(x))
-    return [tf.where(y == tf.round(y), reciprocals, x)]
+    size, power = tf.abs(x), tf.math.real(y)
+    reciprocals = tf.where(power < 0, size, tf.ones_like(size))
+    is_whole = y == tf.cast(tf.round(power), y.dtype)
+    return [tf.where(is_whole, reciprocals, size if x.dtype.is_complex else x)]
 
 
 def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | None:
@@ -138,8 +140,14 @@ def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | N
     base, exponents = map(tf.get_static_value, operation.inputs)
     if exponents is None:
         return math.inf if base is not None and np.all(base > 0) else None
+    exponents = _real(exponents)
     broken = exponents[(exponents > 0) & (exponents != np.round(exponents))]
-    return min((math.floor(each) for each in np.ravel(broken)), default=math.inf)
+    return min(map(math.floor, broken), default=math.inf)
+
+
+def _real(exponents: np.ndarray) -> np.ndarray:
+    """Returns those of some exponents that are real."""
+    return np.real(exponents[np.imag(exponents) == 0])
 
 
 def _right_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
@@ -147,8 +155,9 @@ def _right_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
     exponents = tf.get_static_value(operation.inputs[1])
     if exponents is None:
         return math.inf
+    exponents = _real(exponents)
     whole = exponents[(exponents >= 0) & (exponents == np.round(exponents))]
-    return min((float(each) for each in np.ravel(whole)), default=math.inf)
+    return min(map(float, whole), default=math.inf)
 
 
 def _where_both_are_zero(smoothness: float) -> Callable:
