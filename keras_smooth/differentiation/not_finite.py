@@ -58,7 +58,7 @@ def _are_finite(structure: Any) -> np.ndarray:
         np.reshape(np.isfinite(np.asarray(tf.cast(y, "float64"))), (len(y), -1))
         for y in leaves
     ]
-    return np.concatenate(flat, axis=1).all(axis=1)
+    return np.all(np.concatenate(flat, axis=1), axis=1)
 
 
 def _first(evaluation: Evaluation, order: int, sample: int) -> str:
