@@ -843,6 +843,9 @@ LEFT_OUT_BY_TAPES = {
     "bits": lambda x: fast_reciprocal_root(x),
     "bits beside x": lambda x: fast_reciprocal_root(x) * x,
     "bits without a sign": lambda x: without_sign(x) + x**2,
+    "bits in a text": lambda x: (
+        x * tf.ensure_shape(tf.io.parse_tensor(tf.io.serialize_tensor(x), x.dtype), x.shape)
+    ),
     "bits in a loop": lambda x: tf.map_fn(fast_reciprocal_root, x),
 }
 
@@ -1023,8 +1026,12 @@ def test_what_tapes_have_wrong_has_a_case():
         *IMAGES,
         *taped,
         "Bitcast",
+        "SerializeTensor",
         "CumulativeLogsumexp",
         "EuclideanNorm",
+        "FusedBatchNorm",
+        "FusedBatchNormV2",
+        "FusedBatchNormV3",
         "Softsign",
         "SoftmaxCrossEntropyWithLogits",
     }

@@ -70,7 +70,7 @@ class Evaluation:
 
         That is on request, or above the orders of jets.
         """
-        if self.chosen_engine != "tape":
+        if self.engine != "tape" and self.order <= engines.MAX_ORDER:
             return
         consequences = [f"engine={self.engine!r} returns them"]
         # A graph is mostly a loss, which is differentiated once more.

@@ -88,5 +88,5 @@ add(
 add("PreventGradient", _same, exact=True, tapes_right_to=1)
 add("StopGradient", _same, exact=True, tapes_right_to=_stopped_to)
 add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)
-add("Bitcast", smoothness=None, tapes_right_to=_bits_to)
+add("Bitcast SerializeTensor", smoothness=None, tapes_right_to=_bits_to)
 add("Cast", _cast, exact=True, smoothness=_cast_class, breakpoints=_where_a_cast_jumps)
