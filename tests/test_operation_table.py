@@ -733,7 +733,17 @@ AT_ZERO = {
     "Cumprod": (lambda x: tf.math.cumprod(x, 0), [0.0, 0.2, 0.5]),
     "Pow": (lambda x: x ** tf.constant([2.0, 3.0], x.dtype), [0.0, 0.2]),
     "Prod": (lambda x: tf.reduce_prod(x, 0), [0.0, 0.0, 0.5]),
+    "SelfAdjointEigV2": (lambda x: tf.linalg.eigvalsh(near_one(x)), [0.0, 0.0, 0.0]),
+    "Svd": (lambda x: tf.linalg.svd(near_one(x), compute_uv=False), [0.0, 0.0, 0.0]),
+    "Xdivy": (lambda x: tf.math.xdivy(x, x + 2.0), [0.0, 0.2]),
+    "Xlog1py": (lambda x: tf.math.xlog1py(x, x + 2.0), [0.0, 0.2]),
+    "Xlogy": (lambda x: tf.math.xlogy(x, x + 2.0), [0.0, 0.2]),
 }
+
+
+def near_one(x):
+    """Returns a symmetric matrix of an x of three numbers, the identity at 0."""
+    return tf.eye(2, dtype=x.dtype) + tf.gather(x, [[0, 1], [1, 2]], axis=-1)
 
 
 def columns_of(function, x, left_out=()):
@@ -976,6 +986,46 @@ def test_tapes_are_right_as_far_as_the_rows_say_at_zero(kind):
     function, x = AT_ZERO[kind][0], tf.constant(AT_ZERO[kind][1], tf.float64)
     kinds, known = columns_of(function, x)
     assert kind in kinds and right_to(function, x) == known
+
+
+# Smooth where an operation guards against what is no number.
+GUARDED = {
+    "multiply_no_nan": lambda x: tf.math.multiply_no_nan(tf.exp(x), x),
+    "xdivy": lambda x: tf.math.xdivy(x, x + 2.0),
+    "xlog1py": lambda x: tf.math.xlog1py(tf.sin(x), x + 2.0),
+    "xlog1py of two zeros": lambda x: tf.math.xlog1py(x, x),
+    "xlogy": lambda x: tf.math.xlogy(tf.sin(x), x + 2.0),
+    "xlogy of a constant": lambda x: tf.math.xlogy(x, tf.constant(2.0, x.dtype)),
+}
+
+
+@pytest.mark.parametrize("engine", ["auto", "jet"])
+@pytest.mark.parametrize("name", GUARDED)
+def test_derivatives_at_a_guard_that_is_not_needed(name, engine):
+    function, x = GUARDED[name], np.array([[0.0], [0.5]])
+    values = keras_smooth.derivatives(function, x, 3, engine=engine)
+    for order in (1, 2, 3):
+        exact, error = derivative(lambda t: np.asarray(function(x + t)), order)
+        found = np.reshape(values[order], x.shape)
+        np.testing.assert_allclose(found, exact, atol=1e-9 + 30 * error)
+
+
+SPECTRA = {
+    "eigenvalues": lambda m: tf.reduce_sum(tf.linalg.eigvalsh(m) ** 3, -1),
+    "eigenvectors": lambda m: tf.reduce_sum(tf.linalg.eigh(m)[1][..., 0] ** 2, -1),
+    "singular values": lambda m: tf.reduce_sum(tf.linalg.svd(m, compute_uv=False) ** 3, -1),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_equal_eigenvalues_have_no_second_derivative_and_it_is_told(name):
+    """That of a symmetric function of them has the term that is 0 times infinity here."""
+    x = np.zeros((1, 3))
+    with pytest.warns(UserWarning, match="y is finite, but its derivatives"):
+        d2y = keras_smooth.hessian(lambda x: SPECTRA[name](near_one(x)), x)
+    assert not np.isfinite(d2y).all()
+    with pytest.warns(UserWarning, match="at some points wrong"):
+        keras_smooth.hessian(lambda x: SPECTRA[name](near_one(x)), x, engine="tape")
 
 
 def of_image(kind, **settings):

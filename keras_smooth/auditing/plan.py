@@ -27,7 +27,9 @@ _TOLD_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
 # Operations whose gradient is wrong at some points only.
-_WRONG_AT_POINTS = frozenset(("BesselI0", "EuclideanNorm", "Pow"))
+_WRONG_AT_POINTS = frozenset(
+    "BesselI0 EuclideanNorm Pow SelfAdjointEigV2 Svd Xdivy Xlog1py Xlogy".split()
+)
 
 # Of the layers that an operation is in, the outermost first.
 Numbers = tuple[int, ...]

@@ -76,11 +76,11 @@ def _divided(x: Any, y: Any) -> Any:
 
 
 def _product_or_zero(function: Callable) -> Callable:
-    """Returns x f(y), which is 0 where x is."""
+    """Returns x f(y), and 0 where x is and f(y) is no number."""
 
     def apply(x: Any, y: Any) -> Any:
-        zero = primal(x) == 0
-        safe = _ones_where(zero, y)
+        is_number = tf.math.is_finite(function(Jet(primal(y), [])).primal)
+        safe = _ones_where((primal(x) == 0) & ~is_number, y)
         is_jet = isinstance(safe, Jet)
         return x * (function(safe) if is_jet else function(Jet(safe, [])).primal)
 
@@ -113,8 +113,9 @@ def _slope_of_softplus(x: Any) -> Any:
 
 
 def _product_no_nan(x: Any, y: Any) -> Jet:
-    zero = primal(y) == 0
-    return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
+    product = primal(x) * primal(y)
+    no_number = (primal(y) == 0) & ~tf.math.is_finite(product)
+    return jet.where(no_number, tf.zeros_like(product), x * y)
 
 
 def divisor_off_zero(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
@@ -170,6 +171,11 @@ def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
     return [tf.where(x > 0, tf.ones_like(y), y)]
 
 
+def _held_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """The gradient by x is set to 0 where x is."""
+    return 0 if moving[0] else math.inf
+
+
 def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
     jets = [whole(x) for x in xs if isinstance(x, Jet)]
     result = jets[0]
@@ -198,18 +204,21 @@ add(
     _product_or_zero(jet.log),
     at_edge=_where_both_are_zero(0),
     domain=lambda operation, x, y: [y],
+    tapes_right_to=_held_at_zero,
 )
 add(
     "Xlog1py",
     _product_or_zero(jet.log1p),
     at_edge=_where_both_are_zero(0),
     domain=lambda operation, x, y: [y + 1.0],
+    tapes_right_to=_held_at_zero,
 )
 add(
     "Xdivy",
     _product_or_zero(jet.reciprocal),
     at_edge=_where_both_are_zero(-1),
     domain=divisor_off_zero,
+    tapes_right_to=_held_at_zero,
 )
 # Gradients that a model takes itself, as of a potential.
 add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))
