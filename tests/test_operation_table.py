@@ -108,6 +108,9 @@ FUNCTIONS = {
         + RAW.SoftplusGrad(gradients=tf.sin(x), features=x[:1] + 0.0 * x), (2, 3)
     ),
     "bessel_i0": (tf.math.bessel_i0, (2, 3)),
+    "bessel_i1": (lambda x: tf.math.bessel_i1(12.0 * x), (2, 3)),
+    "bessel_j0": (lambda x: tf.math.special.bessel_j0(9.0 * x), (2, 3)),
+    "bessel_j1": (lambda x: tf.math.special.bessel_j1(9.0 * x), (2, 3)),
     "pow by a number": (lambda x: positive(x) ** 2.5 + x**3, (2, 3)),
     "pow of a number": (lambda x: 2.0**x, (2, 3)),
     "pow": (lambda x: positive(x) ** x, (2, 3)),
@@ -730,6 +733,9 @@ OF_AUTHORS = {"IdentityN", "PreventGradient", "StopGradient"}
 # At zeros alone they are wrong.
 AT_ZERO = {
     "BesselI0": (tf.math.bessel_i0, [0.0, 0.2]),
+    "BesselI1": (tf.math.bessel_i1, [0.0, 0.2]),
+    "BesselJ0": (tf.math.special.bessel_j0, [0.0, 0.2]),
+    "BesselJ1": (tf.math.special.bessel_j1, [0.0, 0.2]),
     "Cumprod": (lambda x: tf.math.cumprod(x, 0), [0.0, 0.2, 0.5]),
     "Pow": (lambda x: x ** tf.constant([2.0, 3.0], x.dtype), [0.0, 0.2]),
     "Prod": (lambda x: tf.reduce_prod(x, 0), [0.0, 0.0, 0.5]),
@@ -990,6 +996,9 @@ def test_tapes_are_right_as_far_as_the_rows_say_at_zero(kind):
 
 # Smooth where an operation guards against what is no number.
 GUARDED = {
+    "bessel_i1": tf.math.bessel_i1,
+    "bessel_j0": tf.math.special.bessel_j0,
+    "bessel_j1": tf.math.special.bessel_j1,
     "multiply_no_nan": lambda x: tf.math.multiply_no_nan(tf.exp(x), x),
     "xdivy": lambda x: tf.math.xdivy(x, x + 2.0),
     "xlog1py": lambda x: tf.math.xlog1py(tf.sin(x), x + 2.0),

@@ -28,7 +28,8 @@ _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".spl
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
 # Operations whose gradient is wrong at some points only.
 _WRONG_AT_POINTS = frozenset(
-    "BesselI0 EuclideanNorm Pow SelfAdjointEigV2 Svd Xdivy Xlog1py Xlogy".split()
+    "BesselI0 BesselI1 BesselJ0 BesselJ1 EuclideanNorm Pow SelfAdjointEigV2 Svd Xdivy Xlog1py "
+    "Xlogy".split()
 )
 
 # Of the layers that an operation is in, the outermost first.
