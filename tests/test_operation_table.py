@@ -1037,6 +1037,27 @@ def test_equal_eigenvalues_have_no_second_derivative_and_it_is_told(name):
         keras_smooth.hessian(lambda x: SPECTRA[name](near_one(x)), x, engine="tape")
 
 
+@pytest.mark.parametrize("name", SPECTRA)
+def test_a_loss_of_derivatives_of_a_spectrum_has_a_gradient(name):
+    x, weight = np.array([[0.3, -0.4, 0.1]]), tf.Variable(0.7, dtype=tf.float64)
+
+    def loss():
+        hessian = keras_smooth.hessian(
+            lambda x: SPECTRA[name](near_one(tf.sin(weight * x))), x, engine="jet"
+        )
+        return tf.reduce_sum(hessian**2)
+
+    def loss_at(t):
+        weight.assign(0.7 + t)
+        return np.asarray(loss())
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    found = tape.gradient(value, weight)
+    exact, error = derivative(loss_at, 1, 0.05)
+    np.testing.assert_allclose(found, exact, atol=1e-8 + 30 * error)
+
+
 def of_image(kind, **settings):
     """Returns an operation that computes in float32."""
 

@@ -92,7 +92,7 @@ def _softsign(x: Jet) -> Jet:
 
 
 _ROOT_PI = math.sqrt(math.pi)
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "Acos": _inverse(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
     "Acosh": _inverse(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
     "Asin": _inverse(tf.asin, lambda x: _reciprocal_root(_square_plus(x, 1.0, -1.0))),

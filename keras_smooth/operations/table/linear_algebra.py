@@ -207,7 +207,9 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
         product = tf.matmul(vectors, rest, transpose_a=True)
         w.append(-tf.linalg.diag(tf.linalg.diag_part(product)))
         mixed = tf.math.divide_no_nan(product, gaps * tf.ones_like(product))
-        mixed = tf.where(_turns(product, gaps), math.nan * mixed, mixed)
+        # A constant: NaN times a number would make the gradients of all entries NaN.
+        no_number = tf.cast(math.nan, mixed.dtype)
+        mixed = tf.where(_turns(product, gaps), no_number, mixed)
         scale = inner(x, k, lengths, tf.matmul)
         if scale is not None:
             mixed -= 0.5 * tf.linalg.diag(tf.linalg.diag_part(scale))
