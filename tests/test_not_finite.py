@@ -54,6 +54,17 @@ def test_all_operators_tell_it(operator):
         operator(model, X)
 
 
+def test_each_of_several_derivatives_of_an_order_counts():
+    def function(x):
+        return tf.sqrt(x[:, :1]) + x[:, 1:]
+
+    points = np.concatenate([X, X], axis=1)
+    with pytest.warns(
+        UserWarning, match="order 1 are not, at 2 of 4 samples, first at Sqrt"
+    ):
+        keras_smooth.partials(function, points, ["x", "y"], names="xy")
+
+
 SILENT = {
     "finite": lambda x: tf.sqrt(x + 1.0),
     "guarded": lambda x: tf.where(x > 0, tf.sqrt(tf.where(x > 0, x, 1.0)), 0.0),

@@ -739,6 +739,12 @@ AT_ZERO = {
     "Cumprod": (lambda x: tf.math.cumprod(x, 0), [0.0, 0.2, 0.5]),
     "Pow": (lambda x: x ** tf.constant([2.0, 3.0], x.dtype), [0.0, 0.2]),
     "Prod": (lambda x: tf.reduce_prod(x, 0), [0.0, 0.0, 0.5]),
+    "SegmentProd": (lambda x: tf.math.segment_prod(x, [0, 0, 1]), [0.0, 0.5, 0.2]),
+    "UnsortedSegmentProd": (
+        lambda x: tf.math.unsorted_segment_prod(x, [1, 0, 1], 2),
+        [0.0, 0.5, 0.2],
+    ),
+    "Spence": (lambda x: tf.math.special.spence(x + 1.0), [0.0, 0.2]),
     "SelfAdjointEigV2": (lambda x: tf.linalg.eigvalsh(near_one(x)), [0.0, 0.0, 0.0]),
     "Svd": (lambda x: tf.linalg.svd(near_one(x), compute_uv=False), [0.0, 0.0, 0.0]),
     "Xdivy": (lambda x: tf.math.xdivy(x, x + 2.0), [0.0, 0.2]),
@@ -987,6 +993,7 @@ def test_the_next_number_moves_with_x():
         np.testing.assert_allclose(np.ravel(values), [0.49, 1.4, 2.0], rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:The operation")
 @pytest.mark.parametrize("kind", AT_ZERO)
 def test_tapes_are_right_as_far_as_the_rows_say_at_zero(kind):
     function, x = AT_ZERO[kind][0], tf.constant(AT_ZERO[kind][1], tf.float64)
@@ -1017,6 +1024,27 @@ def test_derivatives_at_a_guard_that_is_not_needed(name, engine):
         exact, error = derivative(lambda t: np.asarray(function(x + t)), order)
         found = np.reshape(values[order], x.shape)
         np.testing.assert_allclose(found, exact, atol=1e-9 + 30 * error)
+
+
+WRONG_AT = {
+    "Spence": lambda x: tf.math.special.spence(x + 1.0),
+    "UnsortedSegmentProd": lambda x: tf.transpose(
+        tf.math.unsorted_segment_prod(tf.transpose(tf.concat([x, x + 1.0], 1)), [0, 0], 1)
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The operation")
+@pytest.mark.parametrize("kind", WRONG_AT)
+def test_where_tapes_are_wrong_at_a_point_jets_of_theirs_are_no_numbers(kind):
+    function, x = WRONG_AT[kind], np.array([[0.0], [0.5]])
+    with pytest.warns(UserWarning, match=f"order 2 .* 1 of 2 samples, first at {kind}"):
+        values = keras_smooth.derivatives(function, x)
+    for order in (1, 2):
+        exact, error = derivative(lambda t: np.asarray(function(x + t)), order)
+        right = slice(None) if order == 1 else slice(1, None)
+        found = np.reshape(values[order], x.shape)
+        np.testing.assert_allclose(found[right], exact[right], atol=1e-8 + 30 * error)
 
 
 SPECTRA = {

@@ -35,15 +35,14 @@ def advise(model: Callable, evaluation: Evaluation, values: tuple) -> str | None
         if all(bool(tf.math.is_finite(each)) for each in sums):
             return None
         is_finite = _are_finite(values[0])
-        lost = {
-            order: is_finite & ~_are_finite(entry)
-            for (_, order), entry in zip(evaluation.task.entries, values)
-            if order and np.any(is_finite & ~_are_finite(entry))
-        }
-        if not lost:
-            return None
-        order = min(lost)
-        place = _first(evaluation, order, int(np.argmax(lost[order])))
+        lost = {k: np.zeros_like(is_finite) for _, k in evaluation.task.entries if k}
+        for (_, k), entry in zip(evaluation.task.entries, values):
+            if k:
+                lost[k] |= is_finite & ~_are_finite(entry)
+    order = min((k for k, samples in lost.items() if samples.any()), default=None)
+    if order is None:
+        return None
+    place = _first(evaluation, order, int(np.argmax(lost[order])))
     return (
         f"{evaluation.traces.name}: y is finite, but its derivatives of order {order} are not, "
         f"at {lost[order].sum()} of {len(is_finite)} samples{place}. "

@@ -35,6 +35,9 @@ class Row:
             right, 0 where it has none, infinity where they are to the third, to which they
             are compared; or a function that gives it from the operation and from whether
             each of its inputs moves.
+        wrong_at: `wrong_at(operation, *inputs)` returns a tensor that is 0 where TensorFlow's
+            derivatives above that order are wrong, of an operation without a rule for
+            jets. None where they may be wrong everywhere.
         left_out: Pairs of an input and an output between which TensorFlow has no
             gradient.
         program: How control flow runs: `run(operation, inputs, bodies, evaluate)`, for
@@ -51,6 +54,7 @@ class Row:
     breakpoints: Callable[..., list[tf.Tensor]] | None = None
     domain: Callable[..., list[tf.Tensor]] | None = None
     tapes_right_to: float | Callable[..., float] = math.inf
+    wrong_at: Callable[..., tf.Tensor] | None = None
     left_out: tuple[tuple[int, int], ...] = ()
     program: Callable | None = None
     samples: Callable | None = None

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.jet.entries import summed
+from keras_smooth.operations import rows
 from keras_smooth.operations.lifting import listed, primal, run, run_primals
 from keras_smooth.operations.program import layer_of
 from keras_smooth.operations.rows import is_number
@@ -60,7 +61,9 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     right_to = {
         n: of_operation(operation, moving, [n == m for m in places]) for n in numbers
     }
-    wanted = [n for n in numbers if order <= right_to[n]]
+    row = rows.row(operation.type)
+    wrong_at = None if row is None else row.wrong_at
+    wanted = [n for n in numbers if wrong_at or order <= right_to[n]]
     lost = Lost(_lost(operation, f"TensorFlow has none of order {order}"))
     if not wanted:
         return known(lost)
@@ -85,6 +88,13 @@ def apply(operation: tf.Operation, inputs: list) -> list:
         if leader.collapsed:
             linear = tf.stack([line[0][place] for line in lines])
             series[-1] = summed(series[-1], leader.weights) + linear
+        if wrong_at:
+            no_number = tf.cast(math.nan, leader.dtype)
+            is_wrong = wrong_at(operation, *map(primal, inputs)) == 0
+            series = [
+                value if k <= right_to[number] else tf.where(is_wrong, no_number, value)
+                for k, value in enumerate(series, 1)
+            ]
         results[number] = leader.like(results[number], series)
     is_lost = (n in numbers and n not in wanted for n in places)
     return [lost if each else y for each, y in zip(is_lost, results)]

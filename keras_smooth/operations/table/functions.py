@@ -12,7 +12,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.special import bessel
 from keras_smooth.operations.breakpoints import from_integer
 from keras_smooth.operations.lifting import add_linear, of_last_axes
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 
 
 def of_one(function: Callable[[Jet], Jet]) -> Callable:
@@ -187,5 +187,7 @@ add(
     breakpoints=itself,
     tapes_right_to=1,
 )
+# At 1 the gradient of Spence's function is a constant.
+add_column("Spence", tapes_right_to=1, wrong_at=lambda operation, x: x - 1.0)
 add("Neg", lambda operation, x: -x, exact=True)
 add_linear("Conj", of_last_axes)
