@@ -435,7 +435,7 @@ def test_samples_reach_what_all_rows_do(monkeypatch):
         monkeypatch.setattr(gauss_newton, "FIRST_ROWS", first)
         model, x, y = bell()
         losses[first] = fit_lbfgs(model, x, y, epochs=25, **GAUSS_NEWTON).result.fun
-    assert losses[20] < 10.0 * losses[600] < 1e-8
+    assert max(losses.values()) < 1e-10
 
 
 def test_a_limit_of_rows_is_a_limit_of_the_sample(monkeypatch):
