@@ -113,7 +113,7 @@ class FitProblem:
             x, y, sample_weight = sample
             outputs = outputs_of(self.worker, x)
             checked = outputs, check_targets(self.worker, outputs, y, sample_weight)
-        self.objective.value_and_gradient(self.objective.position, sample)
+            self.program.examine(sample)
         return checked
 
     def _check_at_once(self) -> None:
@@ -139,7 +139,7 @@ class FitProblem:
     def was_changed(self) -> bool:
         """Returns whether values were changed since the fit last wrote them.
 
-        The values are those of weights, frozen variables, or variables that an objective reads.
+        The values are those of weights, frozen variables, or variables that the loss reads.
         """
         return self.on_any_worker(self._digest() != self._written)[0]
 

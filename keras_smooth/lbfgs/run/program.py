@@ -70,7 +70,7 @@ class Program:
         objective: What is minimized.
         minimizer: What minimizes it.
         residuals: What it squares, or None if that is not needed.
-        read: The variables that an objective reads and that are not trained.
+        read: The variables that the loss reads and that are not trained.
     """
 
     def __init__(
@@ -111,6 +111,15 @@ class Program:
         self.read = list(trace.variables)
         now = fingerprint(trace)
         return self._fingerprints.setdefault(form, now) == now
+
+    def examine(self, sample: Any) -> None:
+        """Evaluates a few rows in a graph, and notes which variables the loss reads.
+
+        Not in eager mode: a tf.function of the user would keep the values of the weights.
+        """
+        arguments = self.objective.position, sample
+        self.read = list(self._traced.get_concrete_function(*arguments).variables)
+        self._traced(*arguments)
 
     def _minimizer(self, jit_compile: bool) -> Minimizer:
         if self.residuals is not None:
