@@ -1,5 +1,6 @@
 """A model and its data, in the form that a minimizer needs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
 from keras_smooth.lbfgs.objective.objective import recalibrate
-from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard
-from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
+from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard, strategy_of
+from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.program import program_of
 from keras_smooth.models.identity import digest
@@ -40,6 +41,7 @@ class FitProblem:
         model: The user's model.
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
+        read: The other variables that the loss reads: they are neither trained nor of the model.
         replicas: The replicas that share the data, or None.
         points: The rows, or the current points.
         data: The data of the minimizer.
@@ -83,13 +85,11 @@ class FitProblem:
         else:
             warn_of_terms(model, self.objective, terms.weights, data.parts)
         self.moving = [v for v, _ in self.objective.after_training(sample)]
-        # Seeds, which are integers, change as well.
-        moving = [*self.moving, *(variable.value for variable in self.moving)]
-        self._kept = [
-            variable
-            for variable in (*model.non_trainable_variables, *program.read)
-            if "float" in dtype_of(variable) and not is_among(variable, moving)
-        ]
+        # A variable may have a copy on each device.
+        local = strategy_of(self.worker).experimental_local_results
+        others = [each for v in self.objective.others for each in local(v.value)]
+        self.read = _floating(program.read, [*self.objective.variables, *others])
+        self._kept = [*_floating(model.non_trainable_variables, self.moving), *self.read]
         self.move(data)
         if validation is not None:
             self._check(validation.sample(_SAMPLE))
@@ -170,3 +170,8 @@ class FitProblem:
         if self.replicas and self.replicas.several_workers:
             return self.replicas.any_of(*flags)
         return list(flags)
+
+
+def _floating(variables: Iterable[Variable], known: list) -> list[Variable]:
+    """Returns variables without those that are known, and without seeds, which are integers."""
+    return [v for v in variables if "float" in dtype_of(v) and not is_among(v, known)]

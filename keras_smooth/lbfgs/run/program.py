@@ -108,7 +108,7 @@ class Program:
         is_new = form not in self._fingerprints
         again: Any = self._traced if is_new else traced(self.objective.value_and_gradient)
         trace = again.get_concrete_function(self.objective.position, data)
-        self.read = list(trace.variables)
+        self.read = _variables_of(trace)
         now = fingerprint(trace)
         return self._fingerprints.setdefault(form, now) == now
 
@@ -118,7 +118,7 @@ class Program:
         Not in eager mode: a tf.function of the user would keep the values of the weights.
         """
         arguments = self.objective.position, sample
-        self.read = list(self._traced.get_concrete_function(*arguments).variables)
+        self.read = _variables_of(self._traced.get_concrete_function(*arguments))
         self._traced(*arguments)
 
     def _minimizer(self, jit_compile: bool) -> Minimizer:
@@ -175,6 +175,13 @@ class Program:
                 0.5,
             ),
         )
+
+
+def _variables_of(trace: Any) -> list[tf.Variable]:
+    """Returns the variables that a trace reads, in the order in which it reads them."""
+    # TensorFlow keeps them in a set, whose order differs from process to process.
+    places = {id(tensor): place for place, tensor in enumerate(trace.captured_inputs)}
+    return sorted(trace.variables, key=lambda v: places[id(v.handle)])
 
 
 def _compiled(function: Callable, jit_compile: bool) -> Callable:
