@@ -16,7 +16,7 @@ from keras_smooth.lbfgs import Status
 SCHEMA = json.loads(
     (Path(comparison.__file__).parent / "results.schema.json").read_text(encoding="utf-8")
 )
-MAIN = Variant("gaussian", "float64", "default", "lbfgs")
+MAIN = Variant("gaussian", "float64", "default", "gauss_newton")
 
 
 def key_of(activation, seed=0, **levels):

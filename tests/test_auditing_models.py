@@ -188,9 +188,35 @@ MODELS = {
     "a mean of the batch": (
         lambda: Own(lambda p, x: p[0](x - tf.reduce_mean(x, 0)), *dense(2)),
         points(10, 3), "not examined", "mixed", 0),
+    "complex outputs": (
+        lambda: stacked(lambda x: tf.complex(x, x * x)), points(10, 3), "not examined", "complex", 0),
+    "one complex output of two": (
+        lambda: Own(lambda p, x: (p[0](x), tf.signal.rfft(p[0](x))), *dense(4)),
+        points(10, 3), "not examined", "complex", 0),
+    "complex numbers on the way": (
+        lambda: stacked(lambda x: tf.math.real(tf.complex(x, x * x) ** 2)),
+        points(10, 3), "proven", "ok", 0),
+    "functions of complex numbers": (
+        lambda: stacked(lambda x: tf.math.imag(
+            tf.math.log(tf.complex(x + 5.0, x)) + tf.complex(x + 5.0, x * x) ** -1.5
+        )),
+        points(10, 3), "proven", "ok", 0),
+    "bits of numbers": (
+        lambda: stacked(lambda x: x * tf.bitcast(tf.bitcast(x, "int64") + 1, x.dtype)),
+        points(10, 3), "faulty", "wrong", 1),
+    "a mean of channels": (
+        lambda: stacked(lambda x: of_channels(x)), points(10, 3), "faulty", "wrong", 1),
     "an operation without a row": (
-        lambda: stacked(tf.math.special.bessel_j0), points(10, 3), "checked", "ok", 0),
+        lambda: stacked(tf.math.special.fresnel_sin), points(10, 3), "checked", "ok", 0),
 }  # fmt: skip
+
+
+def of_channels(x):
+    """Returns the means that a batch normalization of the samples, as channels, computes."""
+    image = tf.cast(tf.transpose(x)[None, None], "float32")
+    ones = tf.ones_like(image[0, 0, 0])
+    mean = tf.compat.v1.nn.fused_batch_norm(image, ones, ones)[1]
+    return x + tf.cast(mean, x.dtype)[:, None]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -246,7 +246,7 @@ def test_other_methods_beside(tmp_path, monkeypatch):
     missing = {"tfp_lbfgs": "It is not installed."}
     monkeypatch.setattr(training, "reason_missing", lambda name: missing.get(name, ""))
     asked = {**ONE, "activations": ["relu", "tanh"], "epochs": 30}
-    asked |= {"beside": ["tfp_lbfgs", "adam", "adam", "lbfgs"]}
+    asked |= {"beside": ["tfp_lbfgs", "adam", "adam", "gauss_newton"]}
     found = keras_smooth.compare(**asked, out=tmp_path)
     content = json.loads((tmp_path / store.RESULTS).read_text())
     assert content["settings"]["beside"] == ["tfp_lbfgs", "adam"]

@@ -159,7 +159,7 @@ def test_what_a_worker_died_of_is_said(monkeypatch, tmp_path, dies, words):
     program.chmod(0o755)
     monkeypatch.setattr(worker_processes.sys, "executable", str(program))
     with pytest.raises(
-        RuntimeError, match=f"tanh, seed 0 .gaussian, .*, lbfgs. has failed: .*{words}"
+        RuntimeError, match=f"tanh, seed 0 .gaussian, .*, gauss_newton. has failed: .*{words}"
     ):
         keras_smooth.compare(**ONE, epochs=5, jobs=1)
 
@@ -176,7 +176,7 @@ def test_failed_runs_are_warned_of_and_resumed(deadly, tmp_path):
     assert "tanh, seed 1" in reason
     for report in (pages.as_markdown(found.results), pages.as_html(found.results)):
         assert (
-            "tanh, seed 1 (gaussian, float64, default, lbfgs) has failed: it was killed."
+            "tanh, seed 1 (gaussian, float64, default, gauss_newton) has failed: it was killed."
             in report
         )
     asked_for = []
@@ -196,7 +196,7 @@ def test_the_exit_status_says_whether_a_run_failed(
     assert cli.main(["compare", *arguments, "--out", str(tmp_path)]) == status
     shown = capsys.readouterr()
     assert (
-        "run of elu, seed 0 (gaussian, float64, default, lbfgs) is tried once more: it was killed."
+        "run of elu, seed 0 (gaussian, float64, default, gauss_newton) is tried once more: it was killed."
         in shown.out
     )
     assert ("1 of 4 runs have failed" in shown.err) == bool(status)

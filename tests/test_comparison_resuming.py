@@ -82,7 +82,7 @@ ADDED = {
     "a problem": ({"problem": ("sine",)}, *others(problem="sine")),
     "a dtype": ({"dtype": ("float32",)}, *others(dtype="float32")),
     "an initializer": ({"initializer": "he_normal"}, *others(initializer="he_normal")),
-    "a method": ({"method": ("lbfgs", "adam")}, *others(method="adam")),
+    "a method": ({"method": ("gauss_newton", "adam")}, *others(method="adam")),
 }  # fmt: skip
 
 

@@ -654,7 +654,7 @@ REFUSED = {
     "weight a word": ({"loss_weights": {"equation": "1"}}, TypeError, "equation.*a number.*'1'"),
     "weight NaN": ({"loss_weights": {"equation": np.nan}}, ValueError, "equation.*finite"),
     "weights a list": ({"loss_weights": [1.0]}, TypeError, "must be a dict of numbers"),
-    "no variable": ({"variables": [tf.ones(2)]}, TypeError, "must be keras.Variable"),
+    "no variable": ({"variables": [tf.ones(2)]}, TypeError, "must be a list of keras.Variable"),
     "not in a list": ({"variables": variable()}, TypeError, "must be a list of keras.Variable"),
     "float32": (
         {"variables": [variable("float32")]}, ValueError,

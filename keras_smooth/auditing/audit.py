@@ -204,7 +204,17 @@ class _Examined:
         """Returns whether a layer gets something that moves."""
         return any(self.trace.parts[number] is part for number in self.plan.reached)
 
-    def mixes(self) -> str:
+    def refused(self) -> Finding | None:
+        """Returns why the operators refuse the model whatever its layers are, None if they do not."""
+        outputs = [
+            y for y in keras.tree.flatten(self.trace.trace.structure) if y is not None
+        ]
+        if any(y.dtype.is_complex for y in outputs):
+            return Finding(Cause.COMPLEX)
+        words = self._mixes()
+        return Finding(Cause.MIXED, reason=words) if words else None
+
+    def _mixes(self) -> str:
         """Returns the operation that mixes samples, and its layer; "" where none does."""
         axes = [0 if moves else None for moves in self.trace.moving]
         if all(axis is None for axis in axes) or self.trace.x[0].shape[:1] == [1]:
@@ -264,8 +274,9 @@ class _Untraced:
     def is_reached(self, part: keras.Operation) -> bool:
         return True
 
-    def mixes(self) -> str:
-        return "the model" if _mixes(self.question, has_rules=False) else ""
+    def refused(self) -> Finding | None:
+        mixes = _mixes(self.question, has_rules=False)
+        return Finding(Cause.MIXED, reason="the model") if mixes else None
 
 
 def _mixes(question: Question, has_rules: bool) -> bool:
@@ -316,8 +327,10 @@ def _whole(
         whole = dataclasses.replace(rows[0], name=model.name)
     if not any(calls.is_float(leaf) for leaf in keras.tree.flatten(x)):
         whole = dataclasses.replace(whole, reason=_NOTHING)
-    words = "" if whole.verdict == Cause.ROUGH.verdict else examined["inference"].mixes()
-    if not words:
+    if whole.verdict == Verdict.FAULTY:
         return whole
-    mixed = dict.fromkeys(MODES, Finding(Cause.MIXED, reason=words))
-    return report.layer_audit(model.name, model, whole.smoothness, mixed, order)
+    refused = examined["inference"].refused()
+    if refused is None:
+        return whole
+    findings = dict.fromkeys(MODES, refused)
+    return report.layer_audit(model.name, model, whole.smoothness, findings, order)

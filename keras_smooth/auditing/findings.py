@@ -78,6 +78,13 @@ class Cause(str, enum.Enum):
         "compute each sample from its own input alone",
         "docs/limits.md",
     )
+    COMPLEX = (
+        "complex",
+        Verdict.NOT_EXAMINED,
+        "its outputs are complex, and derivatives are those of real numbers",
+        "return keras.ops.real(y) and keras.ops.imag(y)",
+        "docs/limits.md",
+    )
     IMPRECISE = (
         "imprecise",
         Verdict.FAULTY,

@@ -13,7 +13,7 @@ from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
 from keras_smooth.auditing.traced import Traced, numbers_of
 from keras_smooth.models import calls, graph, references
-from keras_smooth.operations import Row, registered, rows, walk, without_gradient
+from keras_smooth.operations import Row, registered, rows, tape_orders, walk
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import keeps_off_its_edge
 from keras_smooth.operations.walk import State, Step
@@ -26,8 +26,11 @@ _TOLD_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
 # Operations, apart from the inputs, from which a mask may be made.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
-# Operations whose gradient is wrong at 0 only.
-_WRONG_AT_ZERO = frozenset(("BesselI0", "Pow"))
+# Operations whose gradient is wrong at some points only.
+_WRONG_AT_POINTS = frozenset(
+    "BesselI0 BesselI1 BesselJ0 BesselJ1 EuclideanNorm Pow SelfAdjointEigV2 Svd Xdivy Xlog1py "
+    "Xlogy".split()
+)
 
 # Of the layers that an operation is in, the outermost first.
 Numbers = tuple[int, ...]
@@ -180,7 +183,11 @@ class _Reader(walk.Walk):
         smooth = [rows.is_smooth(output.dtype) for output in operation.outputs]
         moves = State.MOVES in step.given
         if moves and not any(smooth):
-            if operation.type == "Bitcast" or self._is_of_masks(within):
+            if rows.tapes_right_to(operation, [True]) == 0:
+                self._gradient(within, 0, by_jets=False)
+                self.plan.has_rules = False
+                return [State.STEPS] * len(smooth)
+            if self._is_of_masks(within):
                 return [State.HELD] * len(smooth)
             moving = [state == State.MOVES for state in step.given]
             if rows.smoothness(operation, moving) == math.inf:
@@ -200,7 +207,7 @@ class _Reader(walk.Walk):
             for state, x in zip(step.given, operation.inputs)
         ]
         k = rows.smoothness(operation, inputs)
-        right_to = without_gradient.tapes_right_to(operation, inputs)
+        right_to = tape_orders.of_operation(operation, inputs, step.used)
         if k is None or not _is_in_table(row):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"
@@ -226,8 +233,10 @@ class _Reader(walk.Walk):
         order, operation = self.plan.order, step.operation
         if right_to >= order:
             return
-        if operation.type in _WRONG_AT_ZERO:
-            reason = f"the derivatives of {operation.type} by tapes are wrong at 0"
+        if operation.type in _WRONG_AT_POINTS:
+            reason = (
+                f"the derivatives of {operation.type} by tapes are wrong at some points"
+            )
         elif operation.type in _DECLARING and not _is_mean_of_moments(operation):
             reason = f"{operation.type} declares another gradient than that of its function"
         else:
@@ -267,7 +276,7 @@ def _in_layers(step: Step) -> LayerStep:
     """Returns a step with the layers that it is in."""
     runs = (*step.around, step.operation)
     parts = tuple(number for each in runs for number in numbers_of(each))
-    return LayerStep(step.operation, step.program, step.given, step.around, parts)
+    return LayerStep(**vars(step), parts=parts)
 
 
 def known_class(part: keras.Operation) -> float | None:

@@ -39,8 +39,8 @@ class LayerAudit:
             what is registered tell it; None if unknown.
         verdict: `"proven"`, `"checked"`, `"not examined"` or `"faulty"`, the worse of those
             in inference and in training.
-        cause: Why: `""` for what is proven; `"measured"`; `"not called"`, `"unknown"` and
-            `"mixed"` for what is not examined; `"imprecise"`, where its dtype loses digits,
+        cause: Why: `""` for what is proven; `"measured"`; `"not called"`, `"unknown"`,
+            `"mixed"`, `"complex"` for what is not examined; `"imprecise"`, where its dtype loses digits,
             `"rough"`, of a class below the order, `"wrong"`, where TensorFlow's own derivative
             is wrong or missing, and `"nan"` for what is faulty.
         order: The first order that is lost, 0 if none is.

@@ -117,7 +117,11 @@ class Samples:
                 return
             function = row.domain if step in self.plan.domains else row.breakpoints
             if function is not None:
-                tensors = function(operation, *inputs)
+                # Complex numbers leave a domain at 0.
+                tensors = (
+                    tf.abs(each) if each.dtype.is_complex else each
+                    for each in function(operation, *inputs)
+                )  # fmt: skip
                 distances = (tf.reshape(tf.cast(each, "float64"), [-1]) for each in tensors)
                 found.setdefault(id(step.operation), []).extend(distances)
 

@@ -91,9 +91,16 @@ class Options:
         values=(ALL, *ACTIVATIONS), least="+", metavar="NAME", grow=_union,
     )  # fmt: skip
     seeds: int = _option(3, "number of runs of each activation", grow=max)
-    epochs: int = _option(1000, "iterations of each run", grow=max, key="iterations")
+    epochs: int = _option(
+        1000,
+        "iterations of each run; one of gauss_newton counts as 30, as it takes as long",
+        grow=max, key="iterations",
+    )  # fmt: skip
     method: tuple[str, ...] = _factor(
-        "lbfgs", "how the networks are trained", values=tuple(METHODS), key="optimizer"
+        "gauss_newton",
+        "how the networks are trained",
+        values=tuple(METHODS),
+        key="optimizer",
     )
     initializer: tuple[str, ...] = _factor(
         DEFAULT_INITIALIZER,

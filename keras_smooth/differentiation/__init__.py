@@ -17,6 +17,7 @@ engines.py            the engines by name, and the choice for a task
 tasks.py              what can be computed, by a function of each engine
 evaluation.py         one evaluation: task, engine, batches, jets where tapes lose
 results.py            its result: of independent samples, verified if requested
+not_finite.py         advice on derivatives that are not finite where y is
 batches.py            points in batches
 tapes.py              the engine "tape": nested GradientTape, the reference
 taped_partials.py     the same for chosen partial derivatives

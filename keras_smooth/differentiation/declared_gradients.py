@@ -78,7 +78,7 @@ def _declaring(traces: Traces, points: Points) -> tf.Operation | None:
     declared = (
         operation
         for operation in way
-        if operation.type in _KINDS and tapes_right_to(operation) < 2
+        if operation.type in _KINDS and tapes_right_to(operation, [True]) < 2
     )
     return next(declared, None)
 

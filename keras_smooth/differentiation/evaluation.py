@@ -66,12 +66,15 @@ class Evaluation:
         return found
 
     def warn_of_tapes(self) -> None:
-        """Warns if nested tapes are requested but do not have the true derivatives."""
-        if self.engine != "tape":
+        """Warns if nested tapes are used but do not have the true derivatives.
+
+        That is on request, or above the orders of jets.
+        """
+        if self.engine != "tape" and self.order <= engines.MAX_ORDER:
             return
-        consequences = ["engine='tape' returns them"]
+        consequences = [f"engine={self.engine!r} returns them"]
         # A graph is mostly a loss, which is differentiated once more.
-        if not tf.executing_eagerly():
+        if self.engine == "tape" and not tf.executing_eagerly():
             consequences.append("so are gradients of a loss of what engine='tape' returns")
         for order, consequence in enumerate(consequences, self.order):
             place = self._wrong_by_tapes(order)
@@ -79,8 +82,9 @@ class Evaluation:
                 warn_once(
                     self.model,
                     f"{self.traces.name}: TensorFlow's derivatives of order {order} are stopped, "
-                    f"replaced or at some points wrong at {place}, and {consequence}. Use "
-                    "engine='auto' or engine='jet' for those of what the model computes.",
+                    f"replaced or at some points wrong at {place}, and {consequence}. Up to "
+                    f"order {engines.MAX_ORDER}, engine='jet' has those of what the model "
+                    "computes.",
                 )
                 return
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.checks import truth
-from keras_smooth.differentiation import independence
+from keras_smooth.differentiation import independence, not_finite
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.verification import (
     certified,
@@ -31,6 +31,7 @@ def result(evaluation: Evaluation, verify: bool) -> Any:
         if not verify and evaluation.order:
             check_hidden(evaluation)
         evaluation.warn_of_tapes()
+        not_finite.advise(evaluation.model, evaluation, values)
         return values
 
 

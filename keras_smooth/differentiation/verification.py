@@ -32,7 +32,8 @@ class Verification(ShownAsTable):
     large that its rounding leaves less than two digits of a derivative, this is not verified,
     and the table says so. `print` and notebooks show a table. It is the attribute
     `verification` of the results of `derivatives` and `directional`, and of each tensor that
-    `gradient`, `jacobian`, `hessian` and `laplacian` return.
+    `gradient`, `jacobian`, `hessian` and `laplacian` return. What you compute from these, as
+    `-forces`, is a new tensor without it.
 
     Args:
         engine: `"jet"` or `"tape"`, which computed the derivatives.

@@ -10,7 +10,8 @@ from keras_smooth.jet.composition import composed
 
 # Up to where the series in powers of x are summed, and how many terms that takes in float64.
 _SINC_SERIES, _SINC_TERMS = 2.0, 26
-_BESSEL_SERIES, _BESSEL_TERMS = 8.0, 40
+# Of Bessel functions by the sign in their equation: terms of alternating signs cancel.
+_BESSEL_SERIES, _BESSEL_TERMS = {1: 8.0, -1: 5.0}, 40
 
 
 def sinc(x: Jet) -> Jet:
@@ -68,27 +69,51 @@ def i0(x: Jet) -> Jet:
     >>> [round(float(y.entry(k)[0, 0]), 4) for k in (1, 2)]
     [0.0, 0.5]
     """
-    bessel = _modified_bessel(x.primal, x.order)
+    return bessel(x, 0, 1)
+
+
+def bessel(x: Jet, kind: int, sign: int) -> Jet:
+    """Returns a Bessel function of the first kind, by 9.1.31 and 9.6.29 of the source.
+
+    Args:
+        x: Jet of floats.
+        kind: Its order, 0 or 1.
+        sign: 1 for the modified function I, -1 for J.
+
+    Source: Abramowitz and Stegun, 1964, "Handbook of mathematical functions".
+    """
+    functions = _bessel(x.primal, x.order + kind, sign)
+
+    def function(m: int) -> tf.Tensor:
+        return functions[m] if m >= 0 else functions[-m] * float(sign**-m)
 
     def derivative(n: int) -> tf.Tensor:
-        terms = [math.comb(n, k) * bessel[abs(n - 2 * k)] for k in range(n + 1)]
+        terms = [
+            math.comb(n, k) * sign**k * function(kind - n + 2 * k) for k in range(n + 1)
+        ]
         return tf.add_n(terms) / 2**n
 
     return composed([derivative(n) for n in range(x.order + 1)], x)
 
 
-def _modified_bessel(x: tf.Tensor, order: int) -> list[tf.Tensor]:
-    """Returns I_0 to I_order: Abramowitz and Stegun, 1964, 9.6.10 near 0, 9.6.26 beyond."""
-    near = tf.abs(x) < _BESSEL_SERIES
+def _bessel(x: tf.Tensor, largest: int, sign: int) -> list[tf.Tensor]:
+    """Returns those of order 0 to the largest: 9.1.10 and 9.6.10 near 0, 9.1.27 and 9.6.26
+    beyond."""
+    near = tf.abs(x) < _BESSEL_SERIES[sign]
     half = tf.where(near, x, 0.0) / 2
-    far = tf.where(near, tf.ones_like(x) * _BESSEL_SERIES, x)
-    beyond = [tf.math.bessel_i0(far), tf.math.bessel_i1(far)]
-    for m in range(1, order):
-        beyond.append(beyond[m - 1] - 2 * m / far * beyond[m])
+    far = tf.where(near, tf.ones_like(x) * _BESSEL_SERIES[sign], x)
+    of_sign = {
+        1: (tf.math.bessel_i0, tf.math.bessel_i1),
+        -1: (tf.math.special.bessel_j0, tf.math.special.bessel_j1),
+    }
+    beyond = [function(far) for function in of_sign[sign]]
+    for m in range(1, largest):
+        beyond.append(sign * (beyond[m - 1] - 2 * m / far * beyond[m]))
     found = []
-    for m in range(order + 1):
+    for m in range(largest + 1):
         series = [
-            1.0 / (math.factorial(k) * math.factorial(k + m)) for k in range(_BESSEL_TERMS)
+            float(sign**k) / (math.factorial(k) * math.factorial(k + m))
+            for k in range(_BESSEL_TERMS)
         ]
         found.append(tf.where(near, half**m * _polynomial(series, half * half), beyond[m]))
     return found

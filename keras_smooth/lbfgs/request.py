@@ -74,9 +74,8 @@ class Request:
 
     def __post_init__(self) -> None:
         check_method(self.method)
-        for callback in keras.tree.flatten(
-            () if self.callbacks is None else self.callbacks
-        ):
+        given = () if self.callbacks is None else self.callbacks
+        for callback in given if isinstance(given, list | tuple) else [given]:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise TypeError(
                     "`callbacks` must be a list of keras.callbacks.Callback, received "

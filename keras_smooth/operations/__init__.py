@@ -10,7 +10,7 @@ lists.py        lists of jets, as loops keep them
 breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
 taped.py        nested tapes around one operation without a rule
-without_gradient.py  inputs by which TensorFlow has no gradient
+tape_orders.py  up to which order TensorFlow's own derivatives are right
 registered.py   functions and layers with registered facts
 samples.py      the axis of the samples in the outputs
 signs.py        tensors that are positive for all inputs
@@ -29,9 +29,8 @@ from keras_smooth.operations.paths import (
     kept_in_variables,
     reached,
     smoothness,
-    tapes_right_to,
-    wrong_by_tapes,
 )
 from keras_smooth.operations.rows import Row, all_rows, row
 from keras_smooth.operations.samples import MixedError, axes_of_samples
+from keras_smooth.operations.tape_orders import tapes_right_to, wrong_by_tapes
 from keras_smooth.operations.trace import Trace, trace

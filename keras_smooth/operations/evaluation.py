@@ -11,7 +11,7 @@ from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import listed, run_folded, run_primals
 from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import Program, signature
-from keras_smooth.operations.rows import is_smooth, row
+from keras_smooth.operations.rows import is_smooth, row, tapes_right_to
 
 
 def evaluate(
@@ -30,14 +30,14 @@ def evaluate(
     known = dict(zip(program.inputs, values, strict=True))
     run_body = functools.partial(evaluate, watch=watch)
     for operation, inputs, outputs, ended in program.instructions_to_outputs:
-        given = [known[name] for name in inputs]
+        given = [taped.known(known[name]) for name in inputs]
         if watch is not None:
             watch(operation, given)
         results = _apply(operation, given, program.bodies, run_body)
         for name in ended:
             del known[name]
         known.update(zip(outputs, results, strict=True))
-    return [known[name] for name in program.outputs]
+    return [taped.known(known[name]) for name in program.outputs]
 
 
 def _apply(
@@ -51,7 +51,8 @@ def _apply(
         return run_body(bodies(operation.type), inputs)
     if not any(isinstance(x, Jet | JetList) for x in inputs):
         return listed(run_folded(operation, inputs))
-    if not any(is_smooth(output.dtype) for output in operation.outputs):
+    is_rounded = not any(is_smooth(output.dtype) for output in operation.outputs)
+    if is_rounded and tapes_right_to(operation, [isinstance(x, Jet) for x in inputs]) > 0:
         return listed(run_primals(operation, inputs))
     if known is None or known.jet is None:
         return taped.apply(operation, inputs)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from keras_smooth.operations import registered, rows, without_gradient
+from keras_smooth.operations import registered, rows
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.rows import WITHOUT_VALUES, Class
 from keras_smooth.operations.signs import keeps_off_its_edge
-from keras_smooth.operations.walk import State, Step, Walk, bodies_of, states_of
+from keras_smooth.operations.walk import State, Step, Walk, states_of, steps
 
 
 def reached(program: Program, moving: Sequence[bool]) -> list[bool]:
@@ -51,36 +51,7 @@ def between(program: Program, moving: Sequence[bool]) -> list[tf.Operation]:
 
     Those of the bodies of control flow come with what runs them.
     """
-    return [step.operation for step in _steps(program, moving)]
-
-
-def _steps(program: Program, moving: Sequence[bool]) -> list[Step]:
-    walk = Walk()
-    walk.along(program, states_of(moving))
-    return walk.steps
-
-
-def tapes_right_to(program: Program, moving: Sequence[bool]) -> float:
-    """Returns the order up to which TensorFlow's derivatives are right on all paths."""
-    return min(map(_right_to, _steps(program, moving)), default=math.inf)
-
-
-def wrong_by_tapes(
-    program: Program, moving: Sequence[bool], order: int
-) -> tf.Operation | None:
-    """Returns the first operation of which TensorFlow's derivatives up to an order are not
-    known to be right, if any."""
-    wrong = (step for step in _steps(program, moving) if _right_to(step) < order)
-    return next((step.operation for step in wrong), None)
-
-
-def _right_to(step: Step) -> float:
-    bodies = bodies_of(step.operation)
-    if not bodies:
-        moving = [state == State.MOVES for state in step.given]
-        return without_gradient.tapes_right_to(step.operation, moving)
-    called = (registered.facts(name).tapes_right_to for name in bodies)
-    return min([rows.tapes_right_to(step.operation), *called])
+    return [step.operation for step in steps(program, moving)]
 
 
 def smoothness(program: Program, moving: Sequence[bool], at_edges: bool = False) -> Class:

@@ -32,8 +32,14 @@ class Row:
         domain: `domain(operation, *inputs)` returns tensors that are positive inside the
             open domain. None where the function is defined everywhere.
         tapes_right_to: The highest order up to which TensorFlow's own derivatives are
-            right, 0 where it has none; or a function that gives it from the operation.
-        no_gradient_by: Places of the inputs by which TensorFlow has no gradient.
+            right, 0 where it has none, infinity where they are to the third, to which they
+            are compared; or a function that gives it from the operation and from whether
+            each of its inputs moves.
+        wrong_at: `wrong_at(operation, *inputs)` returns a tensor that is 0 where TensorFlow's
+            derivatives above that order are wrong, of an operation without a rule for
+            jets. None where they may be wrong everywhere.
+        left_out: Pairs of an input and an output between which TensorFlow has no
+            gradient.
         program: How control flow runs: `run(operation, inputs, bodies, evaluate)`, for
             inputs with and without jets. None for other operations.
         samples: Which axis of its outputs is that of the samples, from those of its
@@ -48,7 +54,8 @@ class Row:
     breakpoints: Callable[..., list[tf.Tensor]] | None = None
     domain: Callable[..., list[tf.Tensor]] | None = None
     tapes_right_to: float | Callable[..., float] = math.inf
-    no_gradient_by: tuple[int, ...] = ()
+    wrong_at: Callable[..., tf.Tensor] | None = None
+    left_out: tuple[tuple[int, int], ...] = ()
     program: Callable | None = None
     samples: Callable | None = None
 
@@ -81,11 +88,16 @@ def row(kind: str) -> Row | None:
     return _rows.get(kind)
 
 
-def tapes_right_to(operation: Any) -> float:
-    """Returns the order up to which TensorFlow's own derivatives of an operation are right."""
+def tapes_right_to(operation: Any, moving: Sequence[bool]) -> float:
+    """Returns the order up to which TensorFlow's own derivatives of an operation are right.
+
+    Args:
+        operation: A traced operation.
+        moving: For each of its inputs whether it depends on x.
+    """
     known = row(operation.type)
     right_to = math.inf if known is None else known.tapes_right_to
-    return right_to(operation) if callable(right_to) else right_to
+    return right_to(operation, moving) if callable(right_to) else right_to
 
 
 def is_number(dtype: tf.DType) -> bool:

@@ -1,5 +1,6 @@
 """Nested tapes around a single operation, for jets of operations without a rule."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -9,11 +10,34 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.jet.entries import summed
+from keras_smooth.operations import rows
 from keras_smooth.operations.lifting import listed, primal, run, run_primals
 from keras_smooth.operations.program import layer_of
 from keras_smooth.operations.rows import is_number
-from keras_smooth.operations.without_gradient import tapes_right_to
+from keras_smooth.operations.tape_orders import of_operation
 from keras_smooth.presentation.warn import warn_once
+
+
+@dataclasses.dataclass(frozen=True)
+class Lost:
+    """An output without derivatives, of an operation that has others with derivatives.
+
+    Args:
+        message: Says so.
+    """
+
+    message: str
+
+
+def known(value: Any) -> Any:
+    """Returns a value that is used.
+
+    Raises:
+        ValueError: If its derivatives are lost.
+    """
+    if isinstance(value, Lost):
+        raise ValueError(value.message)
+    return value
 
 
 def apply(operation: tf.Operation, inputs: list) -> list:
@@ -21,12 +45,28 @@ def apply(operation: tf.Operation, inputs: list) -> list:
 
     Along each direction it is a function of a number t, which is differentiated at 0.
 
+    Returns:
+        For each output a jet, a tensor of what has no derivatives, or `Lost`.
+
     Raises:
         ValueError: If TensorFlow has no such derivative of the operation.
     """
+    if any(x.dtype == tf.variant for x in (*operation.inputs, *operation.outputs)):
+        raise ValueError(
+            _lost(operation, "it keeps tensors in a tf.variant, as ragged ones")
+        )
     order = next(x.order for x in inputs if isinstance(x, Jet))
-    if order > tapes_right_to(operation, [isinstance(x, Jet) for x in inputs]):
-        raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
+    moving, places = [isinstance(x, Jet) for x in inputs], range(len(operation.outputs))
+    numbers = [n for n in places if is_number(operation.outputs[n].dtype)]
+    right_to = {
+        n: of_operation(operation, moving, [n == m for m in places]) for n in numbers
+    }
+    row = rows.row(operation.type)
+    wrong_at = None if row is None else row.wrong_at
+    wanted = [n for n in numbers if wrong_at or order <= right_to[n]]
+    lost = Lost(_lost(operation, f"TensorFlow has none of order {order}"))
+    if not wanted:
+        return known(lost)
     warn_once(
         apply,
         f"The operation {operation.type} in {layer_of(operation)} has no rule for jets: nested "
@@ -36,22 +76,28 @@ def apply(operation: tf.Operation, inputs: list) -> list:
     leader = next(x for x in inputs if isinstance(x, Jet))
     lead = max(x.directions for x in inputs if isinstance(x, Jet))
     curves = [_curves(x, order - leader.collapsed) for x in inputs]
-    rays = [_along(operation, inputs, curves, order, place) for place in range(lead)]
+    along = functools.partial(_along, operation, inputs, wanted)
+    rays = [along(curves, order, place) for place in range(lead)]
     # The sums over the directions go through the linear part of the operation.
     last = [_curves(x, order)[-1:] for x in inputs]
     num_sums = leader.lead(order) if leader.collapsed else 0
-    lines = [_along(operation, inputs, last, 1, place) for place in range(num_sums)]
-    results = []
-    for number, value in enumerate(listed(run_primals(operation, inputs))):
-        if rays[0][number] is None:
-            results.append(value)
-            continue
-        series = [tf.stack(entries) for entries in zip(*(ray[number] for ray in rays))]
+    lines = [along(last, 1, place) for place in range(num_sums)]
+    results = listed(run_primals(operation, inputs))
+    for place, number in enumerate(wanted):
+        series = [tf.stack([ray[k][place] for ray in rays]) for k in range(order)]
         if leader.collapsed:
-            linear = tf.stack([line[number][0] for line in lines])
+            linear = tf.stack([line[0][place] for line in lines])
             series[-1] = summed(series[-1], leader.weights) + linear
-        results.append(leader.like(value, series))
-    return results
+        if wrong_at:
+            no_number = tf.cast(math.nan, leader.dtype)
+            is_wrong = wrong_at(operation, *map(primal, inputs)) == 0
+            series = [
+                value if k <= right_to[number] else tf.where(is_wrong, no_number, value)
+                for k, value in enumerate(series, 1)
+            ]
+        results[number] = leader.like(results[number], series)
+    is_lost = (n in numbers and n not in wanted for n in places)
+    return [lost if each else y for each, y in zip(is_lost, results)]
 
 
 def _curves(x: Any, order: int) -> list[tf.Tensor]:
@@ -60,13 +106,19 @@ def _curves(x: Any, order: int) -> list[tf.Tensor]:
 
 
 def _along(
-    operation: tf.Operation, inputs: list, curves: list, order: int, place: int
+    operation: tf.Operation,
+    inputs: list,
+    wanted: list[int],
+    curves: list,
+    order: int,
+    place: int,
 ) -> list:
-    """Returns for each output its derivatives along a curve, None for no floats.
+    """Returns for each order the derivatives of outputs along a curve.
 
     Args:
         operation: The operation.
         inputs: Jets and tensors.
+        wanted: The places of these outputs.
         curves: For each input the entries of curves through it, none of what stays.
         order: Number of derivatives.
         place: Which of the curves.
@@ -78,15 +130,11 @@ def _along(
             _moved(x, [entry[place % entry.shape[0]] for entry in entries[:most]], t)
             for x, entries in zip(inputs, curves)
         ]
-        return listed(run(operation, moved))
+        results = listed(run(operation, moved))
+        return [results[number] for number in wanted]
 
     real = next(x for x in inputs if isinstance(x, Jet)).dtype.real_dtype
-    values = _nested(operation, outputs, tf.zeros((), real), order)
-    return [
-        None if not is_number(output.dtype)
-        else [value[number] for value in values[1:]]
-        for number, output in enumerate(operation.outputs)
-    ]  # fmt: skip
+    return _nested(operation, outputs, tf.zeros((), real), order)[1:]
 
 
 def _moved(x: Any, entries: list, t: Any) -> Any:
@@ -138,8 +186,6 @@ def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Ten
 
     It is the gradient of what is linear in a seed, by the seed (Townsend, 2017).
     """
-    if not is_number(value.dtype):
-        return tf.zeros_like(value)
     seed = tf.ones_like(value)
     try:
         with tf.GradientTape() as inner, tape:

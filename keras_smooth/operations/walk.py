@@ -36,12 +36,14 @@ class Step:
         program: What it is an operation of.
         given: The states of its inputs.
         around: The operations that have it in their bodies, the outermost first.
+        used: For each of its outputs whether it leads to the outputs of the program.
     """
 
     operation: tf.Operation
     program: Program
     given: tuple[State, ...]
     around: tuple[tf.Operation, ...]
+    used: tuple[bool, ...]
 
     @property
     def top(self) -> tf.Operation:
@@ -101,7 +103,8 @@ class Walk:
             before = tuple(states.get(name, State.HELD) for name in inputs)
             if not any(before):
                 continue
-            step = Step(operation, program, before, around)
+            used = tuple(name in needed for name in outputs)
+            step = Step(operation, program, before, around, used)
             self.steps.append(step)
             names = bodies_of(operation)
             after = self._bodies(step, names) if names else self.operation(step)
@@ -140,6 +143,13 @@ class Walk:
         return states
 
 
+def steps(program: Program, moving: Sequence[bool]) -> list[Step]:
+    """Returns the operations on the way from some inputs of a program to its outputs."""
+    walk = Walk()
+    walk.along(program, states_of(moving))
+    return walk.steps
+
+
 def all_operations(program: Program) -> Iterator[tf.Operation]:
     """Yields the operations that lead to the outputs of a program, and those in bodies."""
     for operation, *_ in program.instructions_to_outputs:
@@ -156,7 +166,7 @@ def _needed(program: Program) -> set[str]:
     needed = set(program.outputs)
     for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
         cancels = operation.type == "StopGradient" and (
-            rows.tapes_right_to(operation) == math.inf
+            rows.tapes_right_to(operation, [True]) == math.inf
         )
         if not (cancels or needed.isdisjoint(outputs)):
             needed.update(inputs)

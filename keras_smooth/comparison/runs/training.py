@@ -11,6 +11,8 @@ from keras_smooth.comparison.settings import Variant
 from keras_smooth.lbfgs import Status, fit_lbfgs, minimizers
 
 NUM_REPORTS = 100
+# How many epochs an iteration counts as, of methods of which it takes as long.
+EPOCHS_OF = {"gauss_newton": 30}
 
 Data = tuple[np.ndarray, np.ndarray]  # x and y
 Report = Callable[[int, float], None]  # called with iteration and loss
@@ -47,9 +49,11 @@ def train(
 def _train_lbfgs(
     model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
+    counts_as = EPOCHS_OF.get(variant.method, 1)
+    epochs = math.ceil(epochs / counts_as)
     chunk = math.ceil(epochs / NUM_REPORTS)
     progress = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: report(epoch + 1, logs["loss"])
+        on_epoch_end=lambda epoch, logs: report(counts_as * (epoch + 1), logs["loss"])
     )
     result = fit_lbfgs(
         model,

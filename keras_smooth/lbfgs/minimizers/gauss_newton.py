@@ -39,7 +39,7 @@ MOST_CORRECTIONS = 12
 # What a correction, or less damping, has to leave of the sum of squares to be followed.
 WORTH_IT = 0.9
 # The rows of the first sample. A step that leaves more than so much of the sum over all rows
-# doubles it.
+# makes it larger by half.
 FIRST_ROWS = 100
 ENOUGH = 0.9
 # How much more damping than before is tried with a sample, before a larger one is.
@@ -182,7 +182,7 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
         objective_value=value,
         objective_gradient=gradient,
         damping=tf.where(good, best.damping, state.damping),
-        num_rows=tf.where(is_worth_it | are_all, state.num_rows, 2 * state.num_rows),
+        num_rows=tf.where(is_worth_it | are_all, state.num_rows, 3 * state.num_rows // 2),
     )
 
 

@@ -67,7 +67,7 @@ class Residuals:
         # By the form of the data.
         self._layouts: dict[str, Layout] = {}
         # By place and way of a term.
-        self._jacobians: dict[tuple[int, Term], Callable] = {}
+        self._jacobians: dict[tuple[int, Term], Any] = {}
 
     def values(self, position: tf.Tensor, data: tuple) -> tf.Tensor:
         """Returns all residuals over the root of how many there are of a term, `(m,)`."""
@@ -159,7 +159,8 @@ class Residuals:
                     if not _is_close(alone, value):
                         return Term("entries")
                     self._jacobian(place, term).get_concrete_function(position, like)
-                    traced(function).get_concrete_function(like)
+                    whole: Any = traced(function)
+                    whole.get_concrete_function(like)
                     return term
         return Term("entries")
 

@@ -158,7 +158,8 @@ def terms_of(
         )
     for name, weight in (loss_weights or {}).items():
         checks.finite_number(f"`loss_weights[{name!r}]`", weight)
-    if not isinstance(variables, list | tuple):
+    is_list = isinstance(variables, list | tuple)
+    if not is_list or not all(isinstance(variable, Variable) for variable in variables):
         raise TypeError(
             "`variables` must be a list of keras.Variable or tf.Variable, received "
             f"{checks.shown(variables)}."
@@ -170,11 +171,6 @@ def terms_of(
             "the model by add_weight."
         )
     for i, variable in enumerate(variables):
-        if not isinstance(variable, Variable):
-            raise TypeError(
-                "`variables` must be keras.Variable or tf.Variable, received "
-                f"{checks.shown(variable)} at {i}."
-            )
         if not variable.trainable or is_among(variable, variables[:i]):
             raise ValueError(
                 f"{name_of(variable)} of `variables` is frozen or there twice. Leave it out."

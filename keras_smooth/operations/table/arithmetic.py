@@ -76,11 +76,11 @@ def _divided(x: Any, y: Any) -> Any:
 
 
 def _product_or_zero(function: Callable) -> Callable:
-    """Returns x f(y), which is 0 where x is."""
+    """Returns x f(y), and 0 where x is and f(y) is no number."""
 
     def apply(x: Any, y: Any) -> Any:
-        zero = primal(x) == 0
-        safe = _ones_where(zero, y)
+        is_number = tf.math.is_finite(function(Jet(primal(y), [])).primal)
+        safe = _ones_where((primal(x) == 0) & ~is_number, y)
         is_jet = isinstance(safe, Jet)
         return x * (function(safe) if is_jet else function(Jet(safe, [])).primal)
 
@@ -113,8 +113,9 @@ def _slope_of_softplus(x: Any) -> Any:
 
 
 def _product_no_nan(x: Any, y: Any) -> Jet:
-    zero = primal(y) == 0
-    return jet.where(zero, tf.zeros_like(primal(x) * primal(y)), x * y)
+    product = primal(x) * primal(y)
+    no_number = (primal(y) == 0) & ~tf.math.is_finite(product)
+    return jet.where(no_number, tf.zeros_like(product), x * y)
 
 
 def divisor_off_zero(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
@@ -126,8 +127,10 @@ def _base(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
     """The numbers that can be raised to a power: all, for one that is whole."""
     if tf.get_static_value(operation.inputs[1]) is None:
         return [x]
-    reciprocals = tf.where(y < 0, tf.abs(x), tf.ones_like(x))
-    return [tf.where(y == tf.round(y), reciprocals, x)]
+    size, power = tf.abs(x), tf.math.real(y)
+    reciprocals = tf.where(power < 0, size, tf.ones_like(size))
+    is_whole = y == tf.cast(tf.round(power), y.dtype)
+    return [tf.where(is_whole, reciprocals, size if x.dtype.is_complex else x)]
 
 
 def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | None:
@@ -138,17 +141,24 @@ def _power_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float | N
     base, exponents = map(tf.get_static_value, operation.inputs)
     if exponents is None:
         return math.inf if base is not None and np.all(base > 0) else None
+    exponents = _real(exponents)
     broken = exponents[(exponents > 0) & (exponents != np.round(exponents))]
-    return min((math.floor(each) for each in np.ravel(broken)), default=math.inf)
+    return min(map(math.floor, broken), default=math.inf)
 
 
-def _right_at_zero(operation: tf.Operation) -> float:
+def _real(exponents: np.ndarray) -> np.ndarray:
+    """Returns those of some exponents that are real."""
+    return np.real(exponents[np.imag(exponents) == 0])
+
+
+def _right_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """At 0 the gradient of the power 0 is 0 times infinity: tapes end with a whole power."""
     exponents = tf.get_static_value(operation.inputs[1])
     if exponents is None:
         return math.inf
+    exponents = _real(exponents)
     whole = exponents[(exponents >= 0) & (exponents == np.round(exponents))]
-    return min((float(each) for each in np.ravel(whole)), default=math.inf)
+    return min(map(float, whole), default=math.inf)
 
 
 def _where_both_are_zero(smoothness: float) -> Callable:
@@ -159,6 +169,11 @@ def _where_both_are_zero(smoothness: float) -> Callable:
 def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
     """An angle jumps where y is 0 and x is not positive."""
     return [tf.where(x > 0, tf.ones_like(y), y)]
+
+
+def _held_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """The gradient by x is set to 0 where x is."""
+    return 0 if moving[0] else math.inf
 
 
 def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
@@ -181,7 +196,7 @@ add(
     "Polygamma",
     _polygamma,
     domain=lambda operation, n, x: off_poles(operation, x),
-    no_gradient_by=(0,),
+    left_out=((0, 0),),
 )
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
 add(
@@ -189,18 +204,21 @@ add(
     _product_or_zero(jet.log),
     at_edge=_where_both_are_zero(0),
     domain=lambda operation, x, y: [y],
+    tapes_right_to=_held_at_zero,
 )
 add(
     "Xlog1py",
     _product_or_zero(jet.log1p),
     at_edge=_where_both_are_zero(0),
     domain=lambda operation, x, y: [y + 1.0],
+    tapes_right_to=_held_at_zero,
 )
 add(
     "Xdivy",
     _product_or_zero(jet.reciprocal),
     at_edge=_where_both_are_zero(-1),
     domain=divisor_off_zero,
+    tapes_right_to=_held_at_zero,
 )
 # Gradients that a model takes itself, as of a potential.
 add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))

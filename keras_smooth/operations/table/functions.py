@@ -1,5 +1,6 @@
 """Functions of single numbers, with the edges of their domains."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +9,10 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
+from keras_smooth.jet.special import bessel
 from keras_smooth.operations.breakpoints import from_integer
 from keras_smooth.operations.lifting import add_linear, of_last_axes
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 
 
 def of_one(function: Callable[[Jet], Jet]) -> Callable:
@@ -90,14 +92,17 @@ def _softsign(x: Jet) -> Jet:
 
 
 _ROOT_PI = math.sqrt(math.pi)
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "Acos": _inverse(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
     "Acosh": _inverse(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
     "Asin": _inverse(tf.asin, lambda x: _reciprocal_root(_square_plus(x, 1.0, -1.0))),
     "Asinh": _inverse(tf.asinh, lambda x: _reciprocal_root(_square_plus(x, 1.0))),
     "Atan": _inverse(tf.atan, lambda x: jet.reciprocal(_square_plus(x, 1.0))),
     "Atanh": _inverse(tf.atanh, lambda x: jet.reciprocal(_square_plus(x, 1.0, -1.0))),
-    "BesselI0": jet.i0,
+    "BesselI0": functools.partial(bessel, kind=0, sign=1),
+    "BesselI1": functools.partial(bessel, kind=1, sign=1),
+    "BesselJ0": functools.partial(bessel, kind=0, sign=-1),
+    "BesselJ1": functools.partial(bessel, kind=1, sign=-1),
     "Cos": jet.cos,
     "Cosh": _hyperbolic(tf.cosh, tf.sinh),
     "Dawsn": _dawson,
@@ -165,14 +170,15 @@ _DOMAINS: dict[str, Callable] = {
 }
 # They have a value at the edge, and an infinite slope.
 _STEEP = ("Acos", "Acosh", "Asin", "Sqrt")
+# At 0 TensorFlow's higher derivatives are wrong, or no numbers.
+_RIGHT_TO = {"BesselI0": 1, "BesselI1": 0, "BesselJ0": 2, "BesselJ1": 1}
 for _kind, _function in FUNCTIONS.items():
     add(
         _kind,
         of_one(_function),
         at_edge=0 if _kind in _STEEP else math.inf,
         domain=_DOMAINS.get(_kind),
-        # At 0 TensorFlow's second derivative of the Bessel function is no number.
-        tapes_right_to=1 if _kind == "BesselI0" else math.inf,
+        tapes_right_to=_RIGHT_TO.get(_kind, math.inf),
     )
 add(
     "Softsign",
@@ -181,5 +187,7 @@ add(
     breakpoints=itself,
     tapes_right_to=1,
 )
+# At 1 the gradient of Spence's function is a constant.
+add_column("Spence", tapes_right_to=1, wrong_at=lambda operation, x: x - 1.0)
 add("Neg", lambda operation, x: -x, exact=True)
 add_linear("Conj", of_last_axes)

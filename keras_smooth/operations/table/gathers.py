@@ -17,7 +17,7 @@ from keras_smooth.operations.lifting import (
     shifted,
     whole,
 )  # fmt: skip
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 
 
 def _gather(
@@ -95,6 +95,14 @@ add(
     exact=True,
     smoothness=0,
     breakpoints=_gap_in_segments,
+)
+
+
+# As of all products, the second derivative is wrong where a factor is 0.
+add_column(
+    "SegmentProd UnsortedSegmentProd",
+    tapes_right_to=1,
+    wrong_at=lambda operation, *inputs: run(operation, inputs),
 )
 
 

@@ -10,7 +10,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.operations.breakpoints import from_other_integer
 from keras_smooth.operations.lifting import run
-from keras_smooth.operations.rows import add, is_smooth
+from keras_smooth.operations.rows import add, is_number, is_smooth
 
 
 def _same(operation: tf.Operation, *xs: Any) -> list:
@@ -39,7 +39,12 @@ def _where_a_cast_jumps(operation: tf.Operation, x: tf.Tensor) -> list:
     return [x if dtype.is_bool else from_other_integer(x)]
 
 
-def _declared_to(operation: tf.Operation) -> float:
+def _bits_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """The bits of a number are no steps: what is computed from them may be smooth again."""
+    return 0 if is_number(operation.inputs[0].dtype) else math.inf
+
+
+def _declared_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Returns up to which order a gradient that is declared is taken to be the true one.
 
     That of a function's author holds at order 1, as for `tf.custom_gradient`; the one that
@@ -52,7 +57,7 @@ def _declared_to(operation: tf.Operation) -> float:
     return math.inf if maker.type == "Mul" and "Sigmoid" in kinds else 1
 
 
-def _stopped_to(operation: tf.Operation) -> float:
+def _stopped_to(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Returns up to which order a gradient that is stopped is taken to be the true one.
 
     The mean that a variance holds is right at order 1. The largest number that
@@ -83,4 +88,5 @@ add(
 add("PreventGradient", _same, exact=True, tapes_right_to=1)
 add("StopGradient", _same, exact=True, tapes_right_to=_stopped_to)
 add("IdentityN", _same, exact=True, tapes_right_to=_declared_to)
+add("Bitcast SerializeTensor", smoothness=None, tapes_right_to=_bits_to)
 add("Cast", _cast, exact=True, smoothness=_cast_class, breakpoints=_where_a_cast_jumps)

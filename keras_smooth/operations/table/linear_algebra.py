@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_smooth import jet
@@ -184,7 +185,8 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
     """A V = V L of symmetric matrices with different eigenvalues.
 
     With V_k = V C, order k of both sides is (L C - C L) = L_k + V^T S, whose diagonal gives
-    L_k and the rest C; the diagonal of C follows from V^T V = 1.
+    L_k and the rest C; the diagonal of C follows from V^T V = 1. Where two eigenvalues are
+    equal and turn into each other, C has no numbers.
     """
     x = _spread(x)
     values, vectors = tf.linalg.eigh(x.primal)
@@ -205,12 +207,23 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
         product = tf.matmul(vectors, rest, transpose_a=True)
         w.append(-tf.linalg.diag(tf.linalg.diag_part(product)))
         mixed = tf.math.divide_no_nan(product, gaps * tf.ones_like(product))
+        # A constant: NaN times a number would make the gradients of all entries NaN.
+        no_number = tf.cast(math.nan, mixed.dtype)
+        mixed = tf.where(_turns(product, gaps), no_number, mixed)
         scale = inner(x, k, lengths, tf.matmul)
         if scale is not None:
             mixed -= 0.5 * tf.linalg.diag(tf.linalg.diag_part(scale))
         v.append(tf.matmul(vectors * tf.ones_like(mixed), mixed))
     series = [None if value is None else tf.linalg.diag_part(value) for value in w[1:]]
     return x.like(values, series), x.like(vectors, v[1:])
+
+
+def _turns(product: tf.Tensor, gaps: tf.Tensor) -> tf.Tensor:
+    """Returns which entries turn equal eigenvalues into each other, beyond rounding."""
+    size = tf.abs(tf.linalg.set_diag(product, tf.zeros_like(product[..., 0])))
+    largest = tf.reduce_max(tf.abs(product), axis=[-2, -1], keepdims=True)
+    half_of_digits = np.finfo(size.dtype.as_numpy_dtype).eps ** 0.5
+    return (gaps == 0) & (size > half_of_digits * largest)
 
 
 def _singular(operation: tf.Operation, x: Jet) -> Any:
@@ -243,6 +256,9 @@ add(
     _singular,
     smoothness=lambda operation, moving: -1 if operation.get_attr("compute_uv") else 0,
     breakpoints=_singular_values_apart,
+    tapes_right_to=lambda operation, moving: (
+        math.inf if operation.get_attr("compute_uv") else 1
+    ),
 )
 # Where the largest entry of a column changes.
 add("Lu", smoothness=-1)
@@ -259,4 +275,6 @@ add(
     # Where two eigenvalues meet, these have a kink and the vectors jump.
     smoothness=lambda operation, moving: -1 if operation.get_attr("compute_v") else 0,
     breakpoints=_eigenvalues_apart,
+    # There the gradient leaves out how they turn into each other.
+    tapes_right_to=lambda operation, moving: 0 if operation.get_attr("compute_v") else 1,
 )

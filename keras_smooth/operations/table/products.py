@@ -1,8 +1,10 @@
 """Matrix products, convolutions, and what is linear in each of two inputs."""
 
 import functools
+import itertools
+import math
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -145,4 +147,20 @@ add(
 )
 add("BiasAdd BiasAddV1", _bias)
 add("Cross", _cross)
-add("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3", _normalized, exact=True)
+
+
+def _right_for_held_statistics(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """The gradient's gradient has none by the statistics of the batch."""
+    return 2 if operation.get_attr("is_training") else math.inf
+
+
+for _kind in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"):
+    # The gradient is that of the first output by the first three inputs: a mean and a
+    # variance have none.
+    add(
+        _kind,
+        _normalized,
+        exact=True,
+        tapes_right_to=_right_for_held_statistics,
+        left_out=((3, 0), (4, 0), *itertools.product(range(5), range(1, 6))),
+    )

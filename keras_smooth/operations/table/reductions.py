@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -152,29 +153,19 @@ def _cross_entropy_of_classes(operation: tf.Operation, logits: Jet, classes: Any
     return _cross_entropy(operation, logits, shares)
 
 
-def _right_for_held_labels(operation: tf.Operation) -> float:
-    """TensorFlow leaves out how the derivative by the logits depends on the labels."""
-    if not _may_move(operation.inputs[1]):
-        return math.inf
-    return 0 if operation.outputs[1].consumers() else 1
-
-
-def _may_move(tensor: tf.Tensor) -> bool:
-    """Returns whether an input of floats leads to a tensor."""
-    waiting, names = [tensor.op], {tensor.op.name}
-    while waiting:
-        operation = waiting.pop()
-        if operation.type == "Placeholder" and operation.outputs[0].dtype.is_floating:
-            return True
-        before = {x.op.name: x.op for x in operation.inputs if x.op.name not in names}
-        waiting += before.values()
-        names |= before.keys()
-    return False
+def _right_for_held_labels(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """The gradient has the second output, of which the derivative by labels is left out."""
+    return 1 if moving[1] else math.inf
 
 
 add("Softmax", _softmax)
 add("LogSoftmax", _log_softmax)
-add("SoftmaxCrossEntropyWithLogits", _cross_entropy, tapes_right_to=_right_for_held_labels)
+add(
+    "SoftmaxCrossEntropyWithLogits",
+    _cross_entropy,
+    tapes_right_to=_right_for_held_labels,
+    left_out=((1, 1),),
+)
 add("SparseSoftmaxCrossEntropyWithLogits", _cross_entropy_of_classes)
 
 
@@ -193,5 +184,7 @@ add(
     "EuclideanNorm",
     _length,
     at_edge=0,
+    # The gradient divides by that of what comes behind, which may be 0.
+    tapes_right_to=1,
     domain=lambda operation, x, axes: [tf.math.reduce_euclidean_norm(x, axes)],
 )

@@ -140,7 +140,7 @@ def _filling(lift: Any) -> Any:
 
 
 add_linear("Pad", _padded)
-add("PadV2", _filling(_padded), no_gradient_by=(2,))
+add("PadV2", _filling(_padded), left_out=((2, 0),))
 add_linear("MirrorPad", lambda o, v, padding: run(o, [v, _zero_in_front(padding)]))
 add_linear("Unpack", _unstacked)
 add_linear("Tile", lambda o, v, times: run(o, [v, _zero_in_front(times, 1)]))
@@ -184,5 +184,5 @@ def _of_matrices(operation: tf.Operation, v: tf.Tensor, *others: Any) -> tf.Tens
     return run(operation, [v, *settings, tf.zeros_like(value)])
 
 
-add("MatrixDiagPartV2 MatrixDiagPartV3", _filling(_of_matrices), no_gradient_by=(2,))
-add("MatrixDiagV2 MatrixDiagV3", _filling(_of_matrices), no_gradient_by=(4,))
+add("MatrixDiagPartV2 MatrixDiagPartV3", _filling(_of_matrices), left_out=((2, 0),))
+add("MatrixDiagV2 MatrixDiagV3", _filling(_of_matrices), left_out=((4, 0),))
