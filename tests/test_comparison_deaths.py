@@ -159,7 +159,8 @@ def test_what_a_worker_died_of_is_said(monkeypatch, tmp_path, dies, words):
     program.chmod(0o755)
     monkeypatch.setattr(worker_processes.sys, "executable", str(program))
     with pytest.raises(
-        RuntimeError, match=f"tanh, seed 0 .gaussian, .*, gauss_newton. has failed: .*{words}"
+        RuntimeError,
+        match=f"tanh, seed 0 .gaussian, .*, gauss_newton. has failed: .*{words}",
     ):
         keras_smooth.compare(**ONE, epochs=5, jobs=1)
 
