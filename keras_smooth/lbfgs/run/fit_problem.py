@@ -1,6 +1,5 @@
 """A model and its data, in the form that a minimizer needs."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
 from keras_smooth.lbfgs.objective.objective import recalibrate
 from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard, strategy_of
-from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among
+from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.program import program_of
 from keras_smooth.models.identity import digest
@@ -87,9 +86,12 @@ class FitProblem:
         self.moving = [v for v, _ in self.objective.after_training(sample)]
         # A variable may have a copy on each device.
         local = strategy_of(self.worker).experimental_local_results
-        others = [each for v in self.objective.others for each in local(v.value)]
-        self.read = _floating(program.read, [*self.objective.variables, *others])
-        self._kept = [*_floating(model.non_trainable_variables, self.moving), *self.read]
+        known = [each for v in self.objective.others for each in local(v.value)]
+        known += self.objective.variables
+        self.read = [v for v in program.read if not is_among(v, known)]
+        # Seeds, which are integers, change as well.
+        others = [v for v in model.non_trainable_variables if "float" in v.dtype]
+        self._kept = [v for v in others if not is_among(v, self.moving)] + self.read
         self.move(data)
         if validation is not None:
             self._check(validation.sample(_SAMPLE))
@@ -170,8 +172,3 @@ class FitProblem:
         if self.replicas and self.replicas.several_workers:
             return self.replicas.any_of(*flags)
         return list(flags)
-
-
-def _floating(variables: Iterable[Variable], known: list) -> list[Variable]:
-    """Returns variables without those that are known, and without seeds, which are integers."""
-    return [v for v in variables if "float" in dtype_of(v) and not is_among(v, known)]
