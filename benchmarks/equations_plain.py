@@ -632,12 +632,7 @@ def by_fit_lbfgs(
 def by_gauss_newton(run: Run) -> None:
     """Gauss-Newton, an iteration of which costs a hundred evaluations."""
     by_fit_lbfgs(
-        run,
-        every=20,
-        chunk=5,
-        method="gauss_newton",
-        objective=run.problem.residuals,
-        jit_compile=False,
+        run, every=20, chunk=5, method="gauss_newton", objective=run.problem.residuals
     )
 
 

@@ -188,10 +188,11 @@ def whole_number(name: str, value: Any, least: int) -> int:
         ValueError: If it is below the least one, or more than any size.
     """
     try:
-        number = operator.index(value)
+        # NumPy 1 makes an index of a boolean.
+        number = None if _is_truth(value) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or _is_truth(value):
+    if number is None:
         raise TypeError(f"{name} must be an integer, received {shown(value)}.")
     if number < least:
         raise ValueError(f"{name} must be {least} or more, received {shown(value)}.")

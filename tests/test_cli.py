@@ -228,8 +228,8 @@ def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
     status, out, err = main(capsys, *arguments)
     assert status == 0, err
     for words in (
-        "2 runs of 100 iterations",
-        "tanh, seed 0: 100 iterations",
+        "2 runs of 20 iterations",
+        "tanh, seed 0: 20 iterations",
         "A quick look",
     ):
         assert words in out

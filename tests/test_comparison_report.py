@@ -123,9 +123,9 @@ def test_a_derivative_that_is_no_better_than_0_is_not_recommended():
 LOOKS = {
     "as many as by default": (3, 1000, "Use **tanh**:"),
     "the least": (2, 1000, "**tanh** leads:"),
-    "one seed": (1, 1000, "A quick look, with 1 seed and 1000 iterations: **tanh** has"),
-    "short runs": (3, 999, "A quick look, with 3 seeds and 999 iterations: **tanh** has"),
-    "--quick": (1, 100, "A quick look, with 1 seed and 100 iterations: **tanh** has"),
+    "one seed": (1, 1000, "A quick look, with 1 seed and 1000 epochs: **tanh** has"),
+    "short runs": (3, 999, "A quick look, with 3 seeds and 999 epochs: **tanh** has"),
+    "--quick": (1, 100, "A quick look, with 1 seed and 100 epochs: **tanh** has"),
 }
 
 
@@ -138,7 +138,7 @@ def test_a_quick_look_is_no_advice(name):
     advice = report.recommended(found).text
     assert advice.startswith(begin)
     assert ("Use" in advice) == begin.startswith("Use")
-    how = "for a recommendation use 3 seeds and 1000 iterations or more."
+    how = "for a recommendation use 3 seeds and 1000 epochs or more."
     assert (how in advice) == begin.startswith("A quick look")
     # What is known without any run.
     assert advice.endswith("Not for second derivatives: relu.")
@@ -398,7 +398,7 @@ BANNERS = {
         (1e-8, 1e-8), (1e-3, 1e-3), "by these 2 seeds (exact Wilcoxon-Mann-Whitney test, "
         "one-sided, at 5%). It takes 3 seeds or more to tell any apart.",
     ),
-    "one seed": ((1e-8,), (1e-3,), "This is a quick look: 1 seed, 1000 iterations."),
+    "one seed": ((1e-8,), (1e-3,), "This is a quick look: 1 seed, 1000 epochs."),
 }  # fmt: skip
 
 

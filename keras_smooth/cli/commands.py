@@ -23,7 +23,7 @@ from keras_smooth.comparison.options import LOCAL
 from keras_smooth.comparison.records import resuming
 from keras_smooth.differentiation.engines import MAX_ORDER
 
-QUICK = {"seeds": 1, "epochs": 100}
+QUICK = {"seeds": 1, "epochs": 600}
 
 
 def see_devices() -> bool:

@@ -18,7 +18,7 @@ WORDS = {"problem": "on", "dtype": "in", "initializer": "from", "method": "by"}
 
 
 class Display(progress.Progress):
-    """A bar over all iterations and a line for each run in progress.
+    """A bar over all runs and a line for each run in progress.
 
     In a notebook it is text that is updated in place. Elsewhere only a line
     for each finished run is printed.
@@ -45,7 +45,7 @@ class Display(progress.Progress):
         self._settings, self._num_runs, self._done = settings, num_runs, 0
         self._lines: dict[RunId, progress.TaskID] = {}
         self._total = self.add_task(
-            "all runs", total=num_runs * settings.epochs, state=f"0 of {num_runs} runs"
+            "all runs", total=num_runs, state=f"0 of {num_runs} runs"
         )
         notebook = None if console.quiet else ipython()
         self._place = notebook and Place(notebook)
@@ -56,8 +56,8 @@ class Display(progress.Progress):
             case Progress(run, iteration, loss):
                 if run not in self._lines:
                     name = tables.plain(self._name(run), self.console.encoding)
-                    epochs = self._settings.epochs
-                    self._lines[run] = self.add_task(escape(name), total=epochs, state="")
+                    total = self._settings.num_iterations(run.variant.method)
+                    self._lines[run] = self.add_task(escape(name), total=total, state="")
                 state = f"iteration {iteration}, loss {loss:.1e}"
                 self.update(self._lines[run], completed=iteration, state=state)
                 self._refresh_total()
@@ -89,10 +89,10 @@ class Display(progress.Progress):
         return ", ".join([run.activation, f"seed {run.seed}", *levels])
 
     def _refresh_total(self) -> None:
-        going = sum(task.completed for task in self.tasks[1:])
+        going = sum(task.completed / task.total for task in self.tasks[1:])
         self.update(
             self._total,
-            completed=self._done * self._settings.epochs + going,
+            completed=self._done + going,
             state=f"{self._done} of {self._num_runs} runs",
         )
         if self._place:

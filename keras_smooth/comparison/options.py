@@ -6,6 +6,7 @@ this list. It imports no TensorFlow, so that the command line can explain and ch
 
 import dataclasses
 import functools
+import math
 import re
 import shlex
 from collections.abc import Iterable
@@ -31,6 +32,8 @@ METHODS = {
     "tfp_bfgs": "TFP's BFGS",
     "adam": "Adam, full batch",
 }
+# As how many epochs an iteration counts, of a method of which it takes as long.
+EPOCHS_OF_ITERATION = {"gauss_newton": 30}
 PROBLEMS = (
     "gaussian", "sine", "runge", "front", "morse", "chirp", "polynomial", "oscillation",
     "gaussian_2d", "franke", "himmelblau", "gaussian_5d",
@@ -167,6 +170,10 @@ class Options:
                 "architecture must be the numbers of hidden layers and of their units, such "
                 f"as {article.ARCHITECTURE!r}; received {shown(self.architecture)}."
             )
+
+    def num_iterations(self, method: str) -> int:
+        """Returns the number of iterations of a run by a method."""
+        return math.ceil(self.epochs / EPOCHS_OF_ITERATION.get(method, 1))
 
     def stored(self) -> dict[str, Any]:
         """Returns the options by the keys of results.json; of factors the first level."""

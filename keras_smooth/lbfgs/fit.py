@@ -157,12 +157,12 @@ def fit_lbfgs(
             22,905 in float64; `"gauss_newton"`, for mean squares: `compile(loss="mse")` without
             anything beside it, or an `objective` that returns residuals, arrays of any shape (a
             single number as `number[None]`, since a scalar may be a mean by mistake), or a dict
-            of them. The terms are then their mean squares. An iteration takes some
-            hundred times as long as an evaluation, and some dozen iterations are a fit:
-            docs/howto/lbfgs_after_adam.md has where it is ahead. It needs
-            all rows at once, on one device, and has matrices of as many rows as there are
-            residuals or weights, whichever are fewer, 8192 at most, and a Jacobian of 2 GiB at
-            most; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
+            of them. The terms are then their mean squares. An iteration takes as long as some
+            ten to some hundred evaluations, and some dozen iterations are a fit:
+            docs/howto/lbfgs_after_adam.md has where it is ahead. Its matrices are those of a
+            sample of the rows, which grows as far as 8192 residuals or weights and a Jacobian
+            of 2 GiB allow, or of all rows if a residual depends on several of them. It needs
+            all rows in memory, on one device, and is not compiled by XLA; `"tfp_lbfgs"`, the L-BFGS of TensorFlow Probability, whose line search brackets
             every step; or `"tfp_bfgs"`, its BFGS with a dense inverse Hessian. Those two
             need `tf_keras`.
             benchmarks/lbfgs.md compares them.

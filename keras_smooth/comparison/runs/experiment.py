@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from keras_smooth import activations, initializers, layers
 from keras_smooth.comparison.options import DEFAULT_INITIALIZER
@@ -131,14 +130,13 @@ class Experiment:
             center, half = problem.x_scale
             scaled.append(_rescaling(2 / half, -2 * center / half, dtype))
         dense = [self._dense(run, layer) for layer in range(depth + 1)]
-        unscaled, loss = [], keras.losses.MeanSquaredError(dtype=dtype)
+        unscaled = []
         if problem.y_scale:
             mean, deviation = problem.y_scale
             unscaled.append(_rescaling(deviation, mean, dtype))
-            loss = _RelativeError(deviation, dtype=dtype)
         # All at once: a layer that is added later builds those before it anew.
         model = keras.Sequential([*scaled, *dense, *unscaled])
-        model.compile(loss=loss)
+        model.compile(loss=keras.losses.MeanSquaredError(dtype=dtype))
         return model
 
     def _dense(self, run: RunId, layer: int) -> layers.Dense:
@@ -170,18 +168,14 @@ class Experiment:
         model.set_weights(begun.get_weights())
         signal = _signal(begun, problem.x)
         x, y = (column.reshape(len(column), -1) for column in problem.draw(run.seed))
-        learning = LearningMonitor(
-            lambda: errors(problem, measurement.curves()), self.settings.epochs
-        )
-        # Of the loss that is minimized.
-        unit = problem.y_scale[1] ** 2 if problem.y_scale else 1.0
+        epochs = self.settings.num_iterations(run.variant.method)
+        learning = LearningMonitor(lambda: errors(problem, measurement.curves()), epochs)
 
         def look(iteration: int, loss: float) -> None:
-            learning.after(iteration, loss * unit)
-            report(iteration, loss * unit)
+            learning.after(iteration, loss)
+            report(iteration, loss)
 
-        end = train(model, (x, y), self.settings.epochs, run.variant, look)
-        end["loss"] *= unit
+        end = train(model, (x, y), epochs, run.variant, look)
         learning.at_end(end["nit"], end["loss"])
         curves = measurement.curves()
         numbers = Run(
@@ -194,22 +188,6 @@ class Experiment:
             seconds=round(time.perf_counter() - started, 3),
         )
         return Record(numbers, curves, learning.curve)
-
-
-class _RelativeError(keras.losses.Loss):
-    """The mean squared error in units of the deviation of y.
-
-    It is what is minimized, of the size of 1 at the start in whatever units y is: line searches
-    begin with steps of the size of gradients, and float32 ends at 1e-38.
-    """
-
-    def __init__(self, deviation: float, dtype: str):
-        super().__init__(name="relative_error", dtype=dtype)
-        self._deviation = deviation
-
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        deviation = ops.convert_to_tensor(self._deviation, y_pred.dtype)
-        return ops.mean(ops.square((y_pred - y_true) / deviation), axis=-1)
 
 
 def _rescaling(scale: float, offset: float, dtype: str) -> keras.layers.Layer:

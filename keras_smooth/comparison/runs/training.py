@@ -11,8 +11,6 @@ from keras_smooth.comparison.settings import Variant
 from keras_smooth.lbfgs import Status, fit_lbfgs, minimizers
 
 NUM_REPORTS = 100
-# How many epochs an iteration counts as, of methods of which it takes as long.
-EPOCHS_OF = {"gauss_newton": 30}
 
 Data = tuple[np.ndarray, np.ndarray]  # x and y
 Report = Callable[[int, float], None]  # called with iteration and loss
@@ -49,11 +47,9 @@ def train(
 def _train_lbfgs(
     model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
-    counts_as = EPOCHS_OF.get(variant.method, 1)
-    epochs = math.ceil(epochs / counts_as)
     chunk = math.ceil(epochs / NUM_REPORTS)
     progress = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: report(counts_as * (epoch + 1), logs["loss"])
+        on_epoch_end=lambda epoch, logs: report(epoch + 1, logs["loss"])
     )
     result = fit_lbfgs(
         model,
@@ -76,9 +72,13 @@ def _train_adam(
     most = math.ceil(epochs / NUM_REPORTS)
     chunk = next(steps for steps in range(most, 0, -1) if epochs % steps == 0)
     adam = keras.optimizers.Adam()
-    model.compile(optimizer=adam, loss=model.loss, steps_per_execution=chunk)
+    # A loss of the size of 1 in whatever units y is: Adam adds 1e-7 to the roots of its moments.
+    unit = float(np.var(data[1])) or 1.0
+    model.compile(
+        optimizer=adam, loss=model.loss, loss_weights=1.0 / unit, steps_per_execution=chunk
+    )
     progress = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: report((epoch + 1) * chunk, logs["loss"])
+        on_epoch_end=lambda epoch, logs: report((epoch + 1) * chunk, unit * logs["loss"])
     )
     # As a dataset: Keras would round float64 arrays to float32.
     batch = tf.data.Dataset.from_tensors(data).map(
@@ -92,7 +92,7 @@ def _train_adam(
         shuffle=False,
         verbose=0,
     )
-    loss = float(model.evaluate(batch, verbose=0))
+    loss = unit * float(model.evaluate(batch, verbose=0))
     finite = math.isfinite(loss)
     return {
         "success": False,  # Adam does not test the gradient.

@@ -95,7 +95,7 @@ class Residuals:
     def draw(
         self, data: tuple, size: tf.Tensor, seed: tf.Tensor
     ) -> tuple[tuple, tf.Tensor]:
-        """Returns random rows of the data, and whether there can be no more of them.
+        """Returns random rows of the data, and their share of as many as there can be.
 
         Args:
             data: `(x, y, sample_weight)`.
@@ -104,7 +104,7 @@ class Residuals:
         """
         terms, most_rows = self.layout(data)
         if not most_rows:
-            return data, tf.constant(True)
+            return data, tf.constant(1.0)
         number_of = {leaf: term.num_rows for term in terms for leaf in term.leaves}
         size = tf.minimum(size, most_rows)
 
@@ -116,7 +116,7 @@ class Residuals:
         flat = keras.tree.flatten(data)
         for leaf, number in number_of.items():
             flat[leaf] = tf.gather(flat[leaf], drawn[number])
-        return keras.tree.pack_sequence_as(data, flat), size == most_rows
+        return keras.tree.pack_sequence_as(data, flat), size / most_rows
 
     def examine(self, position: tf.Tensor, data: tuple) -> None:
         """Finds out how residuals are differentiated, and whether they make up the loss.
