@@ -180,6 +180,13 @@ def test_system_errors_are_sentences(capsys, tmp_path, monkeypatch, here):
     assert status == 2 and "Cannot write in the output directory" in err
 
 
+def test_an_audit_that_needs_x_names_the_option(capsys, tmp_path):
+    inner = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    keras_smooth.DerivativeModel(inner).save(tmp_path / "m.keras")
+    status, _, err = main(capsys, "audit", str(tmp_path / "m.keras"))
+    assert status == 2 and "Pass --x FILE.npy, an array of a few samples" in err
+
+
 def test_order_of_an_audit_has_a_bound(capsys, tmp_path):
     keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]).save(tmp_path / "m.keras")
     status, _, err = main(capsys, "audit", str(tmp_path / "m.keras"), "--order", "50")

@@ -342,6 +342,33 @@ def test_checkpoint_of_another_run_is_refused(name, start, tmp_path):
         np.testing.assert_array_equal(before, after)
 
 
+def annealed(number, directory=None, start=1.0, **arguments):
+    """Fits a new model and a new variable, which a callback changes, as in a new process."""
+    factor = keras.Variable(start, dtype="float64", trainable=False, name="factor")
+    other = tf.Variable(0.5, dtype="float64", trainable=False)
+
+    def objective(model, x):
+        return factor * keras.ops.mean((model(x) - keras.ops.sin(x[:, :1]) - other) ** 2)
+
+    change = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: (factor.assign(2.0 * factor), other.assign(0.25))
+    )
+    fit(
+        model := net(), directory, (X,), objective=objective, callbacks=[change],
+        epochs=number, **arguments,
+    )  # fmt: skip
+    return outcome(model), float(factor), float(other)
+
+
+@pytest.mark.filterwarnings("ignore:fit_lbfgs minimizes `objective` alone")
+def test_goes_on_with_a_variable_that_a_callback_changes(tmp_path):
+    undisturbed = annealed(12)
+    annealed(6, tmp_path)
+    with pytest.raises(ValueError, match="another start: .*what its loss reads .*factor"):
+        annealed(12, tmp_path, start=3.0)
+    assert annealed(12, tmp_path) == undisturbed
+
+
 # Files that are not whole.
 
 

@@ -1,4 +1,4 @@
-"""Bad input of fit_lbfgs: what is wrong, where, and what to do; before anything is traced."""
+"""Bad input of fit_lbfgs: what is wrong, where, and what to do; before anything is compiled."""
 
 import sys
 
@@ -8,21 +8,18 @@ import pytest
 import tensorflow as tf
 from lbfgs_nets import X, Y, dense, fit, net, two_nets
 
-from keras_smooth.lbfgs.objective.objective import Objective
+from keras_smooth.lbfgs.minimizers import Minimizer
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_traced(monkeypatch):
-    original = Objective.value_and_gradient
+def nothing_is_compiled(monkeypatch):
+    def begin(self, position, data):
+        raise AssertionError("compiled before the error")
 
-    def eager_only(self, position, data):
-        assert tf.executing_eagerly(), "compiled before the error"
-        return original(self, position, data)
-
-    monkeypatch.setattr(Objective, "value_and_gradient", eager_only)
+    monkeypatch.setattr(Minimizer, "begin", begin)
 
 
-def test_the_fixture_sees_a_trace():
+def test_the_fixture_sees_a_minimizer():
     with pytest.raises(AssertionError, match="compiled before"):
         fit(net())
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from lbfgs_nets import WEIGHTS, X, Y, at_start, fit, net, request, two_nets
 from representatives import representatives
 
-from keras_smooth.lbfgs.data import micro_batches
+from keras_smooth.lbfgs.data import data_reader, micro_batches
 from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_data
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 
@@ -290,6 +290,16 @@ def test_arrays_of_a_stream_stay_as_they_are():
         model.evaluate(stream, verbose=0)
     np.testing.assert_array_equal(arrays[0], X)
     np.testing.assert_array_equal(arrays[1], Y)
+
+
+@pytest.mark.parametrize("batch_size", [None, 6])
+def test_a_dataset_of_unknown_length_and_many_batches_is_told(batch_size, monkeypatch):
+    monkeypatch.setattr(data_reader, "_MANY_BATCHES", 2)
+    unknown = dataset(X, Y).filter(lambda x, y: True)
+    options = ReadOptions("float64", batch_size)
+    with pytest.warns(UserWarning, match=r"yielded 2 batches.*cut it with .take\(n\)"):
+        assert read_data(unknown, None, None, options).num_rows == 20
+    read_data(dataset(X, Y), None, None, options)
 
 
 def test_split_holds_out_the_last_rows():

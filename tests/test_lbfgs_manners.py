@@ -284,6 +284,10 @@ def ones(*shape):
     return np.ones((20, *shape))
 
 
+def columns():
+    return net(head=dense(3, dtype="float64"))
+
+
 LISTED = functools.partial(two_nets, as_dicts=False)
 PAIR, TARGETS = {"a": X, "b": X}, {"p": Y, "q": Y}
 WORDS = np.array([["a", "b"]] * 20)
@@ -309,6 +313,8 @@ SENTENCES = {
     "dict of targets": (net, (X, {"y": Y}), ValueError, r"y is {'y': \*}, the outputs are \*"),
     "targets of two": (net, (X, {"a": Y, "b": Y}), ValueError, r"y is {'a': \*, 'b': \*}, the outputs are \*"),
     "one target for two": (two_nets, (PAIR, Y), ValueError, r"y is \*, the outputs are {'p': \*, 'q': \*}"),
+    "rows for columns": (columns, (X, Y[:, 0]), ValueError, r"\(None, 3\), the targets have \(None,\)"),
+    "a column for columns": (columns, (X, Y), ValueError, r"\(None, 3\), the targets have \(None, 1\)"),
     "other keys": (two_nets, (PAIR, {"p": Y, "z": Y}), ValueError, r"y is {'p': \*, 'z': \*}, the outputs are {'p'"),
     "no target": (two_nets, (PAIR, {"p": Y, "q": None}), ValueError, "need one structure"),
     "too wide": (net, (ones(3), Y), ValueError, r"x has shape \(None, 3\), .*value 2"),
@@ -317,6 +323,7 @@ SENTENCES = {
     "too deep": (net, (ones(2, 2), Y), ValueError, "expected 2 axes"),
     "too wide for a subclass": (sub, (ones(3), Y), ValueError, "cannot be .* axis -1 .* value 2"),
     "words": (net, (WORDS, Y), TypeError, f"x {NO_NUMBERS}"),
+    "objects": (net, (X.astype(object), Y), TypeError, "received .* of dtype object. Convert it"),
     "words as targets": (net, (X, WORDS[:, :1]), TypeError, f"y {NO_NUMBERS}"),
     "words as weights": (net, (X, Y, WORDS[:, 0]), TypeError, f"sample_weight {NO_NUMBERS}"),
     "bytes": (net, (WORDS.astype("S"), Y), TypeError, NO_NUMBERS),

@@ -634,11 +634,16 @@ REFUSED = {
     ),
     "nothing": (returning(None), TypeError, "must be a scalar, or a dict.*received None"),
     "list": (returning([tf.ones(())]), TypeError, "must be a scalar, or a dict of scalars"),
+    "dict in a dict": (returning({"a": {"b": tf.ones(())}}), TypeError, "'a' .* received {'b'"),
     "no terms": (returning({}), ValueError, "returned an empty dict"),
     "name": (returning({1: tf.ones(())}), TypeError, "strings as names, received 1"),
     "name of the sum": (returning({"loss": tf.ones(())}), ValueError, "called 'loss'"),
     "name of validation": (returning({"val_a": tf.ones(())}), ValueError, "'val_a'.*another"),
     "constant": ({"objective": constant}, ValueError, "does not depend on the .*given"),
+    "learning rates": (
+        {"callbacks": [keras.callbacks.LearningRateScheduler(lambda epoch: 0.1)]}, ValueError,
+        "LearningRateScheduler, but L-BFGS has no learning rate",
+    ),
     "unknown weight": (
         {"loss_weights": {"edge": 1.0}}, ValueError,
         "`loss_weights` has edge, which is no term.*equation, boundary",

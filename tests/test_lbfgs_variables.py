@@ -183,6 +183,29 @@ def test_a_compiled_loss_reads_nothing_that_is_not_trained():
     assert not [w for w in caught if UNTRAINED in str(w.message)]
 
 
+@pytest.mark.parametrize("is_traced", [True, False])
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_a_function_of_tensorflow_that_holds_weights_is_refused(is_compiled, is_traced):
+    """It computes with the weights of its first trace, be that before the fit or in it."""
+    residual = tf.function(lambda model, x: keras_smooth.laplacian(model, x) + model(x))
+
+    class WithResidual(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, *others, **options):
+            return ops.mean(residual(self, x) ** 2 + y_pred)
+
+    model = WithResidual(bare().layers) if is_compiled else bare()
+    model.build((None, 1))
+    if is_traced:
+        residual(model, tf.constant(POINTS))
+    weights = model.weights[0].path if is_traced else "of that time"
+    with pytest.raises(ValueError, match=f"calls a tf.function .* the weights {weights}"):
+        if is_compiled:
+            model.compile()
+            fit(model, POINTS, POINTS)
+        else:
+            solve(lambda net, x: ops.mean(residual(net, x) ** 2 + net(x)), model)
+
+
 REFUSED = {
     "a weight of the model": (lambda model: model.trainable_variables[:1], "trained anyway"),
     "float32": (lambda model: [tf.Variable(1.0)], "float32, but the fit computes in float64"),

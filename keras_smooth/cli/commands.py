@@ -125,8 +125,12 @@ def audit(arguments: argparse.Namespace) -> int:
         raise ValueError(
             f"--order must be {MAX_ORDER} or less, received {arguments.order}."
         )
-    with progress.ProgressLine(display.console(stderr=True)) as line:
-        result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
+    try:
+        with progress.ProgressLine(display.console(stderr=True)) as line:
+            result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
+    except ValueError as error:
+        # What is an argument there is an option here.
+        raise ValueError(str(error).replace("Pass x,", "Pass --x FILE.npy,")) from error
     if arguments.json:
         print(result.to_json())
     else:

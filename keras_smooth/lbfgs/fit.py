@@ -12,7 +12,7 @@ from keras_smooth.lbfgs.checks.model import check_fittable
 from keras_smooth.lbfgs.history import History
 from keras_smooth.lbfgs.logs import logs_of
 from keras_smooth.lbfgs.minimizers import MINIMIZERS
-from keras_smooth.lbfgs.objective.variables import Variable
+from keras_smooth.lbfgs.objective.variables import Variable, explains_held_tensors
 from keras_smooth.lbfgs.progress import Progress
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.resample import Resample
@@ -52,6 +52,7 @@ _OTHER_NAMES = {
 
 
 @refuses(_OTHER_NAMES)
+@explains_held_tensors
 def fit_lbfgs(
     model: keras.layers.Layer,
     x: Any,
@@ -198,7 +199,8 @@ def fit_lbfgs(
         checkpoint: Directory in which the run is saved at every call of the callbacks. If
             the directory has a checkpoint of the same run, the fit continues from it, bit for
             bit, also with more epochs, a lower tolerance or a lower target. A checkpoint is
-            of the same run if the model has the weights with which that run began or ended.
+            of the same run if the model has the weights with which that run began or ended, and
+            so have other variables that the loss reads, which get their saved values.
             Its size is `2 m + 4` vectors of weights and `2 m^2` numbers for m pairs (by
             default at most about 256 MiB). For `"broyden"` and `"bfgs"` with n weights it is
             n^2 numbers for n up to 512, 3/4 n^2 up to 1024, and approaches n^2 / 2 for large

@@ -122,7 +122,7 @@ class Resample:
         # Seeded by the iteration, so that a resumed run needs no state of earlier draws.
         generator = np.random.default_rng([self.seed, nit])
         how = ReadOptions(dtype, strings=takes_strings(model))
-        x = read_points(self.draw(model, points.parts[0], generator), how)
+        x = read_points(self.draw(model, points.parts[0], generator), how, "draw(...)")
         found, expected = form(x.parts[0]), form(points.parts[0])
         if found != expected:
             raise ValueError(

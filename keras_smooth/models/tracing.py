@@ -41,7 +41,7 @@ def traced_if_possible(function: Callable, *arguments: Any) -> Callable:
     return compiled
 
 
-def traced(function: Callable, **options: Any) -> Callable:
+def traced(function: Callable, **options: Any) -> Any:
     """Returns a function as a `tf.function`, without autograph.
 
     TensorFlow warns of what is traced too often, and counts together all functions of one code,

@@ -20,6 +20,7 @@ from keras_smooth.presentation.warn import advice
 
 _FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
+_OF_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
 
 def check_fittable(request: Request) -> None:
@@ -38,6 +39,14 @@ def check_fittable(request: Request) -> None:
         raise ValueError(
             "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "
             "pass `objective`."
+        )
+    rates = [
+        c for c in keras.tree.flatten(request.callbacks or []) if isinstance(c, _OF_RATES)
+    ]
+    if rates and not is_compiled(model):
+        raise ValueError(
+            f"`callbacks` has {type(rates[0]).__name__}, but L-BFGS has no learning rate, and a "
+            "model that is not compiled has no optimizer. Leave it out."
         )
     if not own_call.is_built(model):
         raise ValueError(

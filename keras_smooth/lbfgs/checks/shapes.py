@@ -11,6 +11,8 @@ from keras_smooth.models import calls, copies, graph, sample_inputs
 
 # Losses whose targets are of another shape than the outputs.
 _FREE = ("ctc",)
+# How the names of losses begin whose targets may be numbers of classes.
+_OF_CLASSES = ("sparse", "circle", "crossentropy", "ce")
 
 
 def outputs_of(model: keras.Model, x: Any) -> Any:
@@ -114,7 +116,10 @@ def check_targets(
             continue
         shape, without = tuple(output.shape), tuple(output.shape[:-1])
         # Keras handles these shapes without broadcasting.
-        if tuple(target.shape) not in (shape, without, (*without, 1), (*shape, 1)):
+        shapes = [shape, (*shape, 1)]
+        if shape[-1:] == (1,) or loss.own_name.startswith(_OF_CLASSES):
+            shapes += [without, (*without, 1)]
+        if tuple(target.shape) not in shapes:
             raise ValueError(
                 f"The model's output has shape {_open(shape)}, the targets have "
                 f"{_open(target.shape)}. Give them one shape; classes may be without the last "

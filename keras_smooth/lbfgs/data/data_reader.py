@@ -13,8 +13,11 @@ from keras_smooth.lbfgs.data.micro_batches import map_tensors
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 from keras_smooth.models import graph, sample_inputs
 from keras_smooth.models.calls import cast_to
+from keras_smooth.presentation.warn import warn
 
 _NAMES = ("x", "y", "sample_weight")
+# After so many of them an endless dataset is likely.
+_MANY_BATCHES = 10_000
 # Strings, bytes, dates and times.
 _NO_NUMBERS = "SUMm"
 
@@ -176,11 +179,28 @@ def _check_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
         ) from error
 
 
-def _elements(x: tf.data.Dataset | keras.utils.PyDataset) -> Iterator:
-    """Returns an iterator over the elements of a dataset."""
+def _elements(x: Any, source: Any = None) -> Iterator:
+    """Yields the elements of a dataset; warns if they are many and nothing tells their end.
+
+    Args:
+        x: A `tf.data.Dataset` or a `keras.utils.PyDataset`.
+        source: The one that x is made of, if that may tell its length.
+    """
     if isinstance(x, keras.utils.PyDataset):
-        return (x[i] for i in range(x.num_batches))
-    return iter(x)
+        yield from (x[i] for i in range(x.num_batches))
+        return
+    source = x if source is None else source
+    is_unknown = (
+        isinstance(source, tf.data.Dataset)
+        and int(source.cardinality()) == tf.data.UNKNOWN_CARDINALITY
+    )
+    for number, element in enumerate(x):
+        if is_unknown and number == _MANY_BATCHES:
+            warn(
+                f"The dataset has yielded {number} batches and does not tell its length. A "
+                "full-batch fit reads all of it: if it is endless, cut it with .take(n)."
+            )
+        yield element
 
 
 def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
@@ -201,7 +221,7 @@ def _stream(
     )
     dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
     num_rows = num_batches = 0
-    for batch in dataset:
+    for batch in _elements(dataset, x):
         num_rows += options.check_rows(batch, num_rows)
         num_batches += 1
     if num_rows == 0:
@@ -308,9 +328,14 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
     # A single string raises the error of a scalar.
     words = array.dtype.kind in _NO_NUMBERS and array.ndim
     if array.dtype == object or array.dtype.names or words:
+        advice = (
+            f" of dtype {array.dtype}. Convert it, as by numpy.asarray({name}, float)."
+            if array.ndim
+            else ". Of a generator make arrays, or a tf.data.Dataset by from_generator: it is "
+            "read many times."
+        )
         raise TypeError(
-            f"{name} must be arrays of numbers or a dataset, received {received}. Of a generator "
-            "make arrays, or a tf.data.Dataset by from_generator: it is read many times."
+            f"{name} must be arrays of numbers or a dataset, received {received}{advice}"
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}.")

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_smooth.lbfgs.objective.compiled_loss import loss_of
 from keras_smooth.lbfgs.objective.terms import Terms
 from keras_smooth.lbfgs.objective.variables import (
+    HELD,
     OtherValues,
     dtype_of,
     is_among,
@@ -107,14 +108,21 @@ class Objective:
         ]
 
     def _look(self, gradients: list, read: list, watched: Sequence) -> None:
-        """Raises an error if no weight has a gradient, and warns of what is not trained."""
+        """Raises an error if weights are held, or none has a gradient; warns of the untrained."""
+        held = [
+            variable
+            for variable in self.variables
+            if isinstance(variable, keras.Variable) and is_among(variable.value, watched)
+        ]
+        if held:
+            raise ValueError(HELD.format(weights=f"the weights {names_of(held)}"))
         lost = [v for v, g in zip(self.variables, gradients) if g is None]
         if len(lost) == len(self.variables):
             raise ValueError(
                 "The loss does not depend on the trainable weights, so that they get no "
                 f"gradient: {names_of(lost)}. Look for tf.stop_gradient in the model, and for a "
-                "`call` that is a tf.function, in which Keras may hold the weights; an "
-                "objective calls the model that it is given, which may be a copy."
+                "tf.function, as its `call` may be, which holds the weights of its first trace; "
+                "an objective calls the model that it is given, which may be a copy."
             )
         if lost:
             warn_once(

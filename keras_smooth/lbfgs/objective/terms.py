@@ -191,7 +191,7 @@ def _floats(must: str, term: Any) -> tf.Tensor:
     Raises:
         TypeError: If it is no number or array of real floats.
     """
-    if term is None or isinstance(term, (str, bytes, list, tuple)):
+    if term is None or isinstance(term, (str, bytes, list, tuple, Mapping)):
         raise TypeError(f"{must}, received {term!r:.60}.")
     # A number of Python must not make the sum one of float32 or of integers.
     if isinstance(term, bool | int | float):

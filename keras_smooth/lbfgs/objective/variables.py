@@ -1,13 +1,23 @@
 """The variables of a fit: those of Keras, whose values are replaced, and of TensorFlow."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import keras
 import tensorflow as tf
 
 # Messages list at most so many names.
 _MOST_NAMES = 8
+
+# Of what a tf.function holds there is no gradient, and it stays as it was.
+HELD = (
+    "The loss calls a tf.function that was traced before and holds {weights} of that time. Call "
+    "the plain Python function: fit_lbfgs compiles the whole loss, with all that it calls."
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Variable: TypeAlias = keras.Variable | tf.Variable
 
@@ -32,6 +42,21 @@ def names_of(variables: Sequence[Variable]) -> str:
 def is_among(variable: Variable, variables: Iterable[Variable]) -> bool:
     """Returns whether a variable is in a list, by identity."""
     return any(variable is other for other in variables)
+
+
+def explains_held_tensors(function: Callable[P, T]) -> Callable[P, T]:
+    """Has a function say what to do about a tf.function that holds tensors of another trace."""
+
+    @functools.wraps(function)
+    def explained(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            if "is out of scope" not in str(error):
+                raise
+            raise ValueError(HELD.format(weights="the weights")) from error
+
+    return explained
 
 
 class OtherValues(keras.StatelessScope):

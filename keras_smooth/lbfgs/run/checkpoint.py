@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints
-from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
+from keras_smooth.lbfgs.objective.variables import dtype_of, is_among, names_of
 from keras_smooth.lbfgs.run import atomic_files
 from keras_smooth.lbfgs.run.fit_problem import FitProblem
 from keras_smooth.lbfgs.run.optimization_run import OptimizationRun
@@ -171,6 +171,11 @@ class Resumable:
         identity = _identity(problem, frozen)
         self._checkpoint = Checkpoint(self._directory, identity, self._is_chief)
         self._saved = self._checkpoint.load()
+        # A run of an older version, which did not save them, goes on without.
+        known = self._saved
+        self._read = [
+            v for i, v in enumerate(problem.read) if known is None or f"read_{i}" in known
+        ]
         # Before anything that may raise an error on one worker only, since others would wait.
         if replicas and replicas.several_workers:
             replicas.check_same(checkpoint=digest((self._saved or {}).values()))
@@ -183,6 +188,8 @@ class Resumable:
         with self._reading() as saved:
             for i, variable in enumerate(self._moving):
                 variable.assign(saved[f"moving_{i}"])
+            for i, variable in enumerate(self._read):
+                variable.assign(saved[f"read_{i}"])
             if self._moves:
                 x = self._problem.points.parts[0]
                 count = len(keras.tree.flatten(x))
@@ -232,6 +239,7 @@ class Resumable:
         arrays = {
             **run.snapshot(),
             **{f"moving_{i}": np.asarray(v) for i, v in enumerate(self._moving)},
+            **{f"read_{i}": np.asarray(v) for i, v in enumerate(self._read)},
             "history": np.frombuffer(record.encode(), "u1"),
             **{f"points_{i}": np.asarray(leaf) for i, leaf in enumerate(points)},
             "start": np.frombuffer(self._start.encode(), "u1"),
@@ -240,8 +248,11 @@ class Resumable:
 
     def end(self) -> None:
         """Remembers that the current weights of the model are of this run."""
-        weights = digest(self._problem.trained())
-        _ends[self._problem.model] = (weights, self._start)
+        _ends[self._problem.model] = (self._now(), self._start)
+
+    def _now(self) -> str:
+        """Returns a hash of the current weights of the model and of what else the loss reads."""
+        return digest([*self._problem.trained(), *self._read])
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[dict[str, np.ndarray]]:
@@ -260,7 +271,7 @@ class Resumable:
         Raises:
             ValueError: If the model is neither at the start of the saved run nor at its end.
         """
-        now = digest(self._problem.trained())
+        now = self._now()
         if self._saved is None:
             return now
         # Version 0.1.0 did not save it.
@@ -268,12 +279,14 @@ class Resumable:
             as_now = np.frombuffer(now.encode(), "u1")
             start = saved.get("start", as_now).tobytes().decode()
             best = self._problem.trained(saved["best_position"])
+            best += [saved[f"read_{i}"] for i in range(len(self._read))]
         its_own = (now, start) == _ends.get(self._problem.model)
         if now in (start, digest(best)) or its_own:
             return start
+        also = f"and what its loss reads ({names_of(self._read)}) " if self._read else ""
         raise ValueError(
             f"The checkpoint in {self._directory} is of a run from another start: the "
-            "weights of the model are neither those at which it began nor those at which it "
+            f"weights of the model {also}are neither those at which it began nor those at which it "
             "ended. Give every run a directory of its own, as each seed of a loop; to go on "
             "with this run, begin as it did, by keras.utils.set_random_seed before the model "
             "is built."

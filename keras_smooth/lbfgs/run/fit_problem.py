@@ -15,7 +15,7 @@ from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
 from keras_smooth.lbfgs.objective.objective import recalibrate
-from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard
+from keras_smooth.lbfgs.objective.sharding import moved, replicas_of, shard, strategy_of
 from keras_smooth.lbfgs.objective.variables import dtype_of, is_among
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.lbfgs.run.program import program_of
@@ -40,6 +40,7 @@ class FitProblem:
         model: The user's model.
         worker: The model that computes: the user's, or its copy.
         moving: Variables that training changes without a gradient.
+        read: The other variables that the loss reads: they are neither trained nor of the model.
         replicas: The replicas that share the data, or None.
         points: The rows, or the current points.
         data: The data of the minimizer.
@@ -83,13 +84,14 @@ class FitProblem:
         else:
             warn_of_terms(model, self.objective, terms.weights, data.parts)
         self.moving = [v for v, _ in self.objective.after_training(sample)]
+        # A variable may have a copy on each device.
+        local = strategy_of(self.worker).experimental_local_results
+        known = [each for v in self.objective.others for each in local(v.value)]
+        known += self.objective.variables
+        self.read = [v for v in program.read if not is_among(v, known)]
         # Seeds, which are integers, change as well.
-        moving = [*self.moving, *(variable.value for variable in self.moving)]
-        self._kept = [
-            variable
-            for variable in (*model.non_trainable_variables, *program.read)
-            if "float" in dtype_of(variable) and not is_among(variable, moving)
-        ]
+        others = [v for v in model.non_trainable_variables if "float" in v.dtype]
+        self._kept = [v for v in others if not is_among(v, self.moving)] + self.read
         self.move(data)
         if validation is not None:
             self._check(validation.sample(_SAMPLE))
@@ -113,7 +115,7 @@ class FitProblem:
             x, y, sample_weight = sample
             outputs = outputs_of(self.worker, x)
             checked = outputs, check_targets(self.worker, outputs, y, sample_weight)
-        self.objective.value_and_gradient(self.objective.position, sample)
+            self.program.examine(sample)
         return checked
 
     def _check_at_once(self) -> None:
@@ -139,7 +141,7 @@ class FitProblem:
     def was_changed(self) -> bool:
         """Returns whether values were changed since the fit last wrote them.
 
-        The values are those of weights, frozen variables, or variables that an objective reads.
+        The values are those of weights, frozen variables, or variables that the loss reads.
         """
         return self.on_any_worker(self._digest() != self._written)[0]
 

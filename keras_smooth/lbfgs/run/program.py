@@ -30,7 +30,7 @@ from keras_smooth.lbfgs.objective.sharding import replicas_of
 from keras_smooth.lbfgs.objective.terms import Terms
 from keras_smooth.lbfgs.request import Request
 from keras_smooth.models import graph
-from keras_smooth.models.identity import fingerprint
+from keras_smooth.models.identity import digest, fingerprint
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.warn import warn
 
@@ -70,7 +70,7 @@ class Program:
         objective: What is minimized.
         minimizer: What minimizes it.
         residuals: What it squares, or None if that is not needed.
-        read: The variables that an objective reads and that are not trained.
+        read: The variables that the loss reads and that are not trained.
     """
 
     def __init__(
@@ -108,9 +108,32 @@ class Program:
         is_new = form not in self._fingerprints
         again: Any = self._traced if is_new else traced(self.objective.value_and_gradient)
         trace = again.get_concrete_function(self.objective.position, data)
-        self.read = list(trace.variables)
         now = fingerprint(trace)
-        return self._fingerprints.setdefault(form, now) == now
+        is_same = self._fingerprints.setdefault(form, now) == now
+        if is_same:
+            self._note(trace, lambda: self.objective.terms(data))
+        return is_same
+
+    def examine(self, sample: Any) -> None:
+        """Evaluates a few rows in a graph, and notes which variables the loss reads.
+
+        Not in eager mode: a tf.function of the user would keep the values of the weights.
+        """
+        arguments = self.objective.position, sample
+        trace = self._traced.get_concrete_function(*arguments)
+        self._note(trace, lambda: self._traced(*arguments))
+
+    def _note(self, trace: Any, evaluate: Callable[[], Any]) -> None:
+        """Notes which variables a trace reads, in the order in which it reads them.
+
+        Without those that an evaluation changes, as the state of random numbers may be.
+        """
+        # TensorFlow keeps them in a set, whose order differs from process to process.
+        places = {id(tensor): place for place, tensor in enumerate(trace.captured_inputs)}
+        variables = sorted(trace.variables, key=lambda v: places[id(v.handle)])
+        before = [digest([variable]) for variable in variables]
+        evaluate()
+        self.read = [v for v, was in zip(variables, before) if digest([v]) == was]
 
     def _minimizer(self, jit_compile: bool) -> Minimizer:
         if self.residuals is not None:
