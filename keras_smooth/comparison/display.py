@@ -89,7 +89,7 @@ class Display(progress.Progress):
         return ", ".join([run.activation, f"seed {run.seed}", *levels])
 
     def _refresh_total(self) -> None:
-        going = sum(task.completed / task.total for task in self.tasks[1:])
+        going = sum(task.percentage / 100.0 for task in self.tasks[1:])
         self.update(
             self._total,
             completed=self._done + going,
