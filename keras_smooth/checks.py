@@ -146,15 +146,15 @@ def real_array(name: str, value: Any) -> "np.ndarray":
     import numpy as np
 
     try:
-        found = np.asarray(value)
+        array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} cannot be made an array: {error}") from None
     except (TypeError, NotImplementedError) as error:
         raise TypeError(f"{name} cannot be made an array: {error}") from None
     # For NumPy, bfloat16, which TensorFlow adds, is not a float.
-    if found.dtype.kind not in "iuf" and found.dtype.name != "bfloat16":
-        raise TypeError(f"{name} must hold real numbers, received {found.dtype}.")
-    return found
+    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+        raise TypeError(f"{name} must hold real numbers, received {array.dtype}.")
+    return array
 
 
 def regular_file(file: str | Path) -> Path:

@@ -66,10 +66,10 @@ def gain(activation: str | Callable) -> float:
     """
     nodes, weights = _quadrature()
     activation = activations.get(activation)
-    beside = [-_BESIDE_0, _BESIDE_0]
+    around_0 = [-_BESIDE_0, _BESIDE_0]
     if not isinstance(activation, keras.layers.Layer):
         function("`activation`", activation, "x")
-    squares = np.square(_slopes(activation, np.concatenate([beside, nodes])))
+    squares = np.square(_slopes(activation, np.concatenate([around_0, nodes])))
     mean_squares = squares[:2].mean(), np.average(squares[2:], weights=weights)
     largest = math.sqrt(max(mean_squares))
     return 1.0 / largest if 0.0 < largest < math.inf else 1.0

@@ -183,6 +183,17 @@ def test_no_second_names(path):
             assert alias.asname is None or pair in SHORT_NAMES, " as ".join(pair)
 
 
+# Words that do not tell what a value is.
+SAY_NOTHING = {"found", "one", "part", "passed"}
+
+
+@each("path", FILES)
+def test_names_tell_what_a_value_is(path):
+    stored = {n.id for n in nodes(path, ast.Name) if isinstance(n.ctx, ast.Store)}
+    stored |= {argument.arg for argument in nodes(path, ast.arg)}
+    assert not stored & SAY_NOTHING
+
+
 def test_tfp_is_imported_by_its_minimizers_only():
     users = [
         path for path in FILES

@@ -519,7 +519,7 @@ def test_line_search_passes_a_kink(slopes, length):
         return tf.where(t < 1.0, before * t, before + behind * (t - 1.0))
 
     start, found = search_along(kink, length)
-    assert bool(found.found)
+    assert bool(found.is_good)
     assert float(found.place.value) < float(start.value) and float(found.length) >= 1.0
     assert float(found.place.gradient[0]) == behind
 
@@ -529,7 +529,7 @@ def test_line_search_finds_a_flat_lower_step_or_says_that_there_is_none(name):
     function, lengths = SEARCHES[name]
     for length in lengths or [1e-3, 1.0]:
         start, found = search_along(function, length)
-        assert bool(found.found) == (lengths is not None)
+        assert bool(found.is_good) == (lengths is not None)
         if lengths is not None:
             assert float(found.place.position[0]) == float(found.length)
             assert float(found.place.value) < float(start.value)
@@ -550,7 +550,7 @@ def test_steps_that_are_tried(length):
         return (t - 1.0) ** 2
 
     _, found = search_along(function, length)
-    assert bool(found.found)
+    assert bool(found.is_good)
     np.testing.assert_allclose(tried[1:], TRIALS[length], rtol=1e-12)
 
 
@@ -569,7 +569,7 @@ def test_slopes_tell_where_rounding_hides_the_decrease(name, value):
         return value + hidden + 0.5e-12 * (t - 1.0) ** 2
 
     _, found = search_along(function, 1.0)
-    assert bool(found.found) == taken
+    assert bool(found.is_good) == taken
     if taken:
         assert float(found.length) == 1.0 and int(found.num_trials) == 1
 
@@ -584,7 +584,7 @@ def test_where_rounding_hides_the_decrease_no_step_is_steeper_uphill(behind, tak
         return 1.0 + hidden + slope * tf.where(t < 0.3, t, 0.3 + behind * (t - 0.3))
 
     _, found = search_along(function, 1.0)
-    assert bool(found.found) == taken
+    assert bool(found.is_good) == taken
 
 
 SIZES = sorted({len(problem.start) for problem in PROBLEMS})

@@ -98,22 +98,22 @@ def _audited(question: Question, progress: Callable[[str, int, int], None] | Non
     """Returns the audit of a built model at inputs that fit it."""
     examined, (model, _, order, _) = _examined(question), question
     called = set().union(*(each.called for each in examined.values()))
-    parts = traced.rows_of(model, called)
-    places = {id(part) for _, part in parts}
+    layers = traced.rows_of(model, called)
+    places = {id(layer) for _, layer in layers}
     rows = []
-    for number, (path, part) in enumerate(parts, 1):
+    for number, (path, layer) in enumerate(layers, 1):
         if progress is not None:
-            progress(path, number, len(parts))
-        rows.append(_row(path, part, examined, places, order))
+            progress(path, number, len(layers))
+        rows.append(_row(path, layer, examined, places, order))
     whole = _whole(question, rows, examined, places)
-    draw = functools.partial(picture, question, dict(parts))
+    draw = functools.partial(picture, question, dict(layers))
     return Audit(order, tuple(rows), whole, draw)
 
 
 def _in_modes(examined: dict[str, Any], function: Callable) -> dict[str, Finding]:
     """Returns what a function of a model finds in each mode, once where both are the same."""
-    found = {each: function(each) for each in dict.fromkeys(examined.values())}
-    return {mode: found[each] for mode, each in examined.items()}
+    results = {each: function(each) for each in dict.fromkeys(examined.values())}
+    return {mode: results[each] for mode, each in examined.items()}
 
 
 def _with_zeros(x: Any) -> Any:
@@ -126,19 +126,19 @@ def _with_zeros(x: Any) -> Any:
 
 def _examined(question: Question) -> dict[str, "_Examined | _Untraced"]:
     """Returns the readings of a model in both modes; one object if both are the same."""
-    found: dict[str, _Examined | _Untraced] = {}
+    by_mode: dict[str, _Examined | _Untraced] = {}
     for mode in MODES:
         training = mode == "training"
         try:
             trace = traced.trace(question.model, question.x, training)
         # Tracing can raise any error.
         except Exception as error:
-            found[mode] = _Untraced(question, training, error)
+            by_mode[mode] = _Untraced(question, training, error)
             continue
-        first = found.get("inference")
+        first = by_mode.get("inference")
         is_same = isinstance(first, _Examined) and traced.are_same(first.trace, trace)
-        found[mode] = first if first and is_same else _Examined(question, trace)
-    return found
+        by_mode[mode] = first if first and is_same else _Examined(question, trace)
+    return by_mode
 
 
 class _Examined:
@@ -158,51 +158,51 @@ class _Examined:
     def called(self) -> set[int]:
         return {id(self.trace.parts[number]) for number in self.trace.arguments}
 
-    def findings(self, part: keras.Operation | None, places: set[int]) -> Finding:
+    def findings(self, layer: keras.Operation | None, places: set[int]) -> Finding:
         """Returns the worst finding of a layer, or of the model's own code.
 
         Args:
-            part: The layer, None for what is in no layer.
+            layer: The layer, None for what is in no layer.
             places: Of all layers with a row, `id(layer)`.
         """
-        belongs = functools.partial(self._belongs, part, places)
-        found = [finding for numbers, finding in self.plan.findings if belongs(numbers)]
-        found += self.judge.findings(belongs)
-        if all(finding.cause.verdict != Verdict.FAULTY for finding in found):
-            found += self._measured(part, belongs)
-        return worst(found)
+        belongs = functools.partial(self._belongs, layer, places)
+        findings = [finding for numbers, finding in self.plan.findings if belongs(numbers)]
+        findings += self.judge.findings(belongs)
+        if all(finding.cause.verdict != Verdict.FAULTY for finding in findings):
+            findings += self._measured(layer, belongs)
+        return worst(findings)
 
-    def _measured(self, part: keras.Operation | None, belongs: Callable) -> list[Finding]:
+    def _measured(self, layer: keras.Operation | None, belongs: Callable) -> list[Finding]:
         reasons = [reason for numbers, reason in self.plan.measured if belongs(numbers)]
         if not reasons:
             return []
-        subject = self.question.model if part is None else part
-        found = checks.measured(self.question, subject, self.trace.training)
+        subject = self.question.model if layer is None else layer
+        findings = checks.measured(self.question, subject, self.trace.training)
         words = "; ".join(dict.fromkeys(reasons))
         return [
             dataclasses.replace(
                 f.because(words), by_jets=f.cause == Cause.WRONG and self.plan.has_rules
             )
-            for f in found
+            for f in findings
         ]
 
     def _belongs(
-        self, part: keras.Operation | None, places: set[int], numbers: Sequence[int]
+        self, layer: keras.Operation | None, places: set[int], numbers: Sequence[int]
     ) -> bool:
         layers = (self.trace.parts[number] for number in reversed(numbers))
-        return next((each for each in layers if id(each) in places), None) is part
+        return next((each for each in layers if id(each) in places), None) is layer
 
-    def smoothness(self, part: keras.Operation | None, places: set[int]) -> float | None:
+    def smoothness(self, layer: keras.Operation | None, places: set[int]) -> float | None:
         """Returns the class C^k of a layer, or of the model's own code."""
-        known = None if part is None else plan.known_class(part)
+        known = None if layer is None else plan.known_class(layer)
         if known is not None:
             return known
-        belongs = functools.partial(self._belongs, part, places)
+        belongs = functools.partial(self._belongs, layer, places)
         return least(k for numbers, k in self.plan.classes if belongs(numbers))
 
-    def is_reached(self, part: keras.Operation) -> bool:
+    def is_reached(self, layer: keras.Operation) -> bool:
         """Returns whether a layer gets something that moves."""
-        return any(self.trace.parts[number] is part for number in self.plan.reached)
+        return any(self.trace.parts[number] is layer for number in self.plan.reached)
 
     def refused(self) -> Finding | None:
         """Returns why the operators refuse the model whatever its layers are, None if they do not."""
@@ -220,8 +220,8 @@ class _Examined:
         if all(axis is None for axis in axes) or self.trace.x[0].shape[:1] == [1]:
             return ""
         try:
-            found = operations.axes_of_samples(self.plan.program, axes)
-            if set(found) <= {0, None}:
+            sample_axes = operations.axes_of_samples(self.plan.program, axes)
+            if set(sample_axes) <= {0, None}:
                 return ""
             words = "an output"
         except operations.MixedError as error:
@@ -242,36 +242,36 @@ class _Untraced:
 
     def __init__(self, question: Question, training: bool, error: Exception) -> None:
         self.question, self.training, self.error = question, training, error
-        parts = references.parts_within(question.model)
-        self._calls = calls.record(question.model, parts, (question.x,), training)
+        layers = references.parts_within(question.model)
+        self._calls = calls.record(question.model, layers, (question.x,), training)
 
     @property
     def called(self) -> set[int]:
-        return {key for key, found in self._calls.items() if found}
+        return {key for key, recorded in self._calls.items() if recorded}
 
-    def findings(self, part: keras.Operation | None, places: set[int]) -> Finding:
+    def findings(self, layer: keras.Operation | None, places: set[int]) -> Finding:
         """Returns the worst finding of a layer, or what the whole model is measured to be."""
-        if part is None or part is self.question.model:
+        if layer is None or layer is self.question.model:
             words = f"TensorFlow cannot trace it ({type(self.error).__name__})"
             return self._measured(self.question.model).because(words)
-        return worst([self._of_call(part, call) for call in self._calls[id(part)]])
+        return worst([self._of_call(layer, call) for call in self._calls[id(layer)]])
 
-    def _of_call(self, part: keras.Operation, call: calls.Call) -> Finding:
+    def _of_call(self, layer: keras.Operation, call: calls.Call) -> Finding:
         try:
             (x,) = call.args
-            trace = traced.trace(part, x, self.training)
+            trace = traced.trace(layer, x, self.training)
         except Exception:
-            return self._measured(part)
-        examined = _Examined(self.question._replace(model=part, x=x), trace)
-        return examined.findings(part, {id(part)})
+            return self._measured(layer)
+        examined = _Examined(self.question._replace(model=layer, x=x), trace)
+        return examined.findings(layer, {id(layer)})
 
-    def _measured(self, part: keras.Operation) -> Finding:
-        return worst(checks.measured(self.question, part, self.training))
+    def _measured(self, layer: keras.Operation) -> Finding:
+        return worst(checks.measured(self.question, layer, self.training))
 
-    def smoothness(self, part: keras.Operation | None, places: set[int]) -> float | None:
-        return None if part is None else plan.known_class(part)
+    def smoothness(self, layer: keras.Operation | None, places: set[int]) -> float | None:
+        return None if layer is None else plan.known_class(layer)
 
-    def is_reached(self, part: keras.Operation) -> bool:
+    def is_reached(self, layer: keras.Operation) -> bool:
         return True
 
     def refused(self) -> Finding | None:
@@ -286,23 +286,23 @@ def _mixes(question: Question, has_rules: bool) -> bool:
 
 
 def _row(
-    path: str, part: keras.Operation, examined: dict, places: set[int], order: int
+    path: str, layer: keras.Operation, examined: dict, places: set[int], order: int
 ) -> LayerAudit:
     """Returns the row of a layer."""
-    findings = _in_modes(examined, lambda each: each.findings(part, places))
-    smoothness = examined["inference"].smoothness(part, places)
-    if not any(id(part) in each.called for each in examined.values()):
+    findings = _in_modes(examined, lambda each: each.findings(layer, places))
+    smoothness = examined["inference"].smoothness(layer, places)
+    if not any(id(layer) in each.called for each in examined.values()):
         findings = dict.fromkeys(MODES, Finding(Cause.NOT_CALLED))
-    elif not any(each.is_reached(part) for each in examined.values()):
+    elif not any(each.is_reached(layer) for each in examined.values()):
         smoothness = math.inf if smoothness is None else smoothness
         findings = dict.fromkeys(MODES, Finding(Cause.NONE, reason=_NOTHING))
-    if not _are_finite(getattr(part, "weights", [])):
+    if not _are_finite(getattr(layer, "weights", [])):
         spoilt = Finding(Cause.NAN, 1, "its weights are not finite")
         findings = {mode: worst([each, spoilt]) for mode, each in findings.items()}
     if smoothness is not None and smoothness < order:
         joined = worst(list(findings.values())).cause == Cause.MEASURED
         smoothness = None if joined else smoothness
-    return report.layer_audit(path, part, smoothness, findings, order)
+    return report.layer_audit(path, layer, smoothness, findings, order)
 
 
 def _are_finite(weights: Sequence[Any]) -> bool:

@@ -25,7 +25,7 @@ _SAMPLES, _CALLS = 4, 4
 
 def measured(
     question: Question,
-    part: keras.Operation,
+    layer: keras.Operation,
     training: bool,
     num_samples: int | None = _SAMPLES,
 ) -> list[Finding]:
@@ -33,7 +33,7 @@ def measured(
 
     Args:
         question: The model and its inputs.
-        part: A layer or operation in it, or the model itself.
+        layer: A layer or operation in it, or the model itself.
         training: The mode.
         num_samples: How many samples are measured; None is all.
 
@@ -42,11 +42,11 @@ def measured(
     """
     x = keras.tree.map_structure(lambda t: t[:num_samples], question.x)
     try:
-        recorded = calls.record(question.model, [part], (x,), training)[id(part)]
+        recorded = calls.record(question.model, [layer], (x,), training)[id(layer)]
     # The code of a model can raise any error, for example for another size of batch.
     except Exception as error:
         return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
-    functions = [as_function(part, call, training) for call in recorded[:_CALLS]]
+    functions = [as_function(layer, call, training) for call in recorded[:_CALLS]]
     return [
         _compared(along(function, points(x), question.order))
         for x, function in functions
@@ -71,21 +71,21 @@ def along(
 
 
 def as_function(
-    part: keras.Operation, call: calls.Call, training: bool
+    layer: keras.Operation, call: calls.Call, training: bool
 ) -> tuple[Any, Callable]:
     """Returns the tensors of a call and a function of them.
 
     It is the part itself if possible: in float64, differences have twice the digits.
     """
     tensors = [leaf for leaf in keras.tree.flatten(call.arguments()) if tf.is_tensor(leaf)]
-    is_layer = isinstance(part, keras.layers.Layer)
+    is_layer = isinstance(layer, keras.layers.Layer)
     says = any(
         value is not None for name, value in call.kwargs.items() if name != "training"
     )
     if not training and is_layer and len(call.args) == 1 and not says:
-        return call.args[0], part
+        return call.args[0], layer
     places = keras.tree.map_structure(tf.is_tensor, call.arguments())
-    kwargs = own_call.in_mode(part, training) if is_layer else {}
+    kwargs = own_call.in_mode(layer, training) if is_layer else {}
     mode = {} if "training" in call.kwargs or not kwargs else kwargs
 
     def function(x: Sequence) -> Any:
@@ -95,7 +95,7 @@ def as_function(
             places,
             call.arguments(),
         )
-        return part(*args, **{**named, **mode})
+        return layer(*args, **{**named, **mode})
 
     return tensors, function
 
@@ -110,13 +110,15 @@ def _compared(evaluation: Evaluation) -> Finding:
             below = _compared(dataclasses.replace(evaluation, task=task))
             if below.cause.verdict == Verdict.FAULTY:
                 return below
-        found = calls.without_trace(verification.compared, evaluation, values)
+        comparison = calls.without_trace(verification.compared, evaluation, values)
     # TensorFlow or the layer's code can raise any error.
     except Exception as error:
         return Finding(Cause.UNKNOWN, reason=_first_line(error))
-    differing = [each for each in enumerate(found.agreements) if each[0] and not each[1].ok]
+    differing = [
+        each for each in enumerate(comparison.agreements) if each[0] and not each[1].ok
+    ]
     if not differing:
-        return Finding(Cause.MEASURED, reason=f"measured in {found.dtype}")
+        return Finding(Cause.MEASURED, reason=f"measured in {comparison.dtype}")
     wrong = (each for each in differing if verification.is_wrong(each[1]))
     order, row = next(wrong, differing[0])
     if not np.isfinite(row.scale):
@@ -127,7 +129,7 @@ def _compared(evaluation: Evaluation) -> Finding:
         return Finding(Cause.WRONG, order, words)
     words = f"its derivative of order {order} changes faster than differences can follow"
     if not row.enough_digits:
-        words = f"{found.dtype} leaves too few digits to measure its derivative of order {order}"
+        words = f"{comparison.dtype} leaves too few digits to measure its derivative of order {order}"
     return Finding(Cause.UNKNOWN, reason=words)
 
 

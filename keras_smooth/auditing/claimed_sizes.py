@@ -117,8 +117,8 @@ def check_tensors(model: keras.Model) -> None:
     Raises:
         TooLarge: If so.
     """
-    for path, part in graph.unique(model):
-        for tensor in keras.tree.flatten(_outputs(part)):
+    for path, layer in graph.unique(model):
+        for tensor in keras.tree.flatten(_outputs(layer)):
             numbers = sample_inputs.SAMPLES * math.prod(tensor.shape[1:])
             if numbers > _MOST_NUMBERS:
                 raise TooLarge(
@@ -127,9 +127,9 @@ def check_tensors(model: keras.Model) -> None:
                 )
 
 
-def _outputs(part: keras.Operation) -> Any:
+def _outputs(layer: keras.Operation) -> Any:
     """Returns the symbolic outputs of a part, none where it was called on no symbols."""
     try:
-        return [t for t in keras.tree.flatten(part.output) if None not in t.shape[1:]]
+        return [t for t in keras.tree.flatten(layer.output) if None not in t.shape[1:]]
     except (AttributeError, ValueError):
         return []

@@ -55,8 +55,10 @@ class Judge:
 
     def _words(self, step: LayerStep) -> str:
         """Returns where a layer is rough, as its row says or as its operation tells."""
-        parts = (self.plan.traced.parts[number] for number in reversed(step.parts))
-        words = next(filter(None, (words_of(part, self.plan.order) for part in parts)), "")
+        layers = (self.plan.traced.parts[number] for number in reversed(step.parts))
+        words = next(
+            filter(None, (words_of(layer, self.plan.order) for layer in layers)), ""
+        )
         # In training mode, the samples are nearly the same as in inference.
         sides = "" if self.plan.traced.training else self._sides(step)
         return "; ".join(filter(None, (words, sides))) if words else self._meets(step)
@@ -103,8 +105,8 @@ class Judge:
 
     def _measured(self, step: LayerStep, words: str) -> Finding:
         """Returns what measuring finds where an operation may be guarded."""
-        found, layer = self.measured().because(words), self.plan.name_of(step)
-        return dataclasses.replace(found, operation=step.operation.type, layer=layer)
+        finding, layer = self.measured().because(words), self.plan.name_of(step)
+        return dataclasses.replace(finding, operation=step.operation.type, layer=layer)
 
     def _of_equality(self, step: LayerStep) -> Finding:
         """Returns the finding of a comparison for equality, as in a mask or a guard.
@@ -131,8 +133,8 @@ class Judge:
             order = self.samples.jump_at_samples
         if not order:
             return None
-        found = self._measured(step, f"{step.operation.type} holds at samples")
-        return found if found.cause.verdict == Verdict.FAULTY else None
+        finding = self._measured(step, f"{step.operation.type} holds at samples")
+        return finding if finding.cause.verdict == Verdict.FAULTY else None
 
     def _of_edge(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation that comes to the edge between samples.
@@ -185,13 +187,13 @@ class Judge:
 
     def _sides(self, step: LayerStep) -> str:
         """Returns a text with the numbers of values on either side, and the smallest distance."""
-        found = self.samples.of(step) if self.nearby else np.zeros(0)
-        found = found[np.isfinite(found)]
-        if not len(found):
+        distances = self.samples.of(step) if self.nearby else np.zeros(0)
+        distances = distances[np.isfinite(distances)]
+        if not len(distances):
             return ""
-        left, right = int((found < 0).sum()), int((found > 0).sum())
-        nearest = np.abs(found).min()
+        left, right = int((distances < 0).sum()), int((distances > 0).sum())
+        nearest = np.abs(distances).min()
         sides = f"{left} values of the samples lie on one side and {right} on the other"
         if not left or not right:
-            sides = f"{len(found)} values of the samples lie on one side"
+            sides = f"{len(distances)} values of the samples lie on one side"
         return f"{sides}, the nearest {nearest:.1e} away"

@@ -78,9 +78,9 @@ def _check_archive(path: Path) -> None:
 def _cause(error: Exception) -> str:
     """Returns the cause of an error of Keras, which wraps it in pages of configs."""
     words = str(error)
-    if found := re.search(r"Could not locate (class|function) '([^']*)'", words):
+    if missing := re.search(r"Could not locate (class|function) '([^']*)'", words):
         return (
-            f"it has the {found[1]} {found[2]!r} of its author; name the module that "
+            f"it has the {missing[1]} {missing[2]!r} of its author; name the module that "
             "registers it: --import MODULE"
         )
     if "lambda" in words and "safe_mode" in words:

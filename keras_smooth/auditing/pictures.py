@@ -22,23 +22,23 @@ _MOST_NUMBERS = 20_000
 _SHOWN = (Cause.ROUGH, Cause.WRONG, Cause.NAN)
 
 
-def picture(question: Question, parts: dict[str, keras.Operation], row: LayerAudit) -> str:
+def picture(question: Question, layers: dict[str, keras.Operation], row: LayerAudit) -> str:
     """Returns the picture of a layer, or "" if there is nothing to draw.
 
     Args:
         question: The model and its inputs.
-        parts: Its layers by their paths.
+        layers: Its layers by their paths.
         row: What is known of the layer.
     """
-    part, (model, x, order, _) = parts.get(row.name), question
-    if part is None or row.cause not in _SHOWN:
+    layer, (model, x, order, _) = layers.get(row.name), question
+    if layer is None or row.cause not in _SHOWN:
         return ""
     with calls.preserved_random_state():
         training = row.mode == "training"
-        call = calls.record(model, [part], (x,), training)[id(part)][0]
+        call = calls.record(model, [layer], (x,), training)[id(layer)][0]
         if _size(call.arguments()) + _size(call.output) > _MOST_NUMBERS:
             return ""
-        x, function = checks.as_function(part, call, training)
+        x, function = checks.as_function(layer, call, training)
         # If a derivative jumps, the next one shows it best.
         order = order if row.cause == Cause.ROUGH else row.order
         tapes, values = _along_a_line(x, function, order)

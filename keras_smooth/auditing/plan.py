@@ -225,8 +225,8 @@ class _Reader(walk.Walk):
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
         if sizes and min(sizes) < self.plan.size:
             dtype = operation.outputs[0].dtype.name
-            found = self.plan.finding(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
-            self.plan.findings.append((step.parts, found))
+            finding = self.plan.finding(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
+            self.plan.findings.append((step.parts, finding))
 
     def _gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
         """Notes an operation for which TensorFlow lacks a derivative."""
@@ -242,8 +242,8 @@ class _Reader(walk.Walk):
         else:
             first = int(right_to) + 1
             words = f"{_named(operation)} has no right gradient from order {first} on"
-            found = self.plan.finding(step, Cause.WRONG, first, words, by_jets)
-            self.plan.findings.append((step.parts, found))
+            finding = self.plan.finding(step, Cause.WRONG, first, words, by_jets)
+            self.plan.findings.append((step.parts, finding))
             return
         self.plan.measured.append((step.parts, reason))
 
@@ -275,35 +275,35 @@ class _Reader(walk.Walk):
 def _in_layers(step: Step) -> LayerStep:
     """Returns a step with the layers that it is in."""
     runs = (*step.around, step.operation)
-    parts = tuple(number for each in runs for number in numbers_of(each))
-    return LayerStep(**vars(step), parts=parts)
+    numbers = tuple(number for each in runs for number in numbers_of(each))
+    return LayerStep(**vars(step), parts=numbers)
 
 
-def known_class(part: keras.Operation) -> float | None:
+def known_class(layer: keras.Operation) -> float | None:
     """Returns the class C^k of a layer of which more is known than its operations tell."""
-    if not isinstance(part, keras.layers.Layer) or graph.is_composed(part):
+    if not isinstance(layer, keras.layers.Layer) or graph.is_composed(layer):
         return None
-    registered = registry.registered_smoothness(part)
-    if registered is not None or type(part) in _TOLD_BY_SAMPLES:
+    registered = registry.registered_smoothness(layer)
+    if registered is not None or type(layer) in _TOLD_BY_SAMPLES:
         return registered
-    return registry.smoothness(type(part))
+    return registry.smoothness(type(layer))
 
 
-def _is_stock(part: keras.Operation) -> bool:
+def _is_stock(layer: keras.Operation) -> bool:
     """Returns whether a layer is one of Keras, without a function of the user."""
-    if not isinstance(part, keras.layers.Layer) or type(part) in _TOLD_BY_SAMPLES:
+    if not isinstance(layer, keras.layers.Layer) or type(layer) in _TOLD_BY_SAMPLES:
         return False
-    is_of_keras = type(part).__module__.partition(".")[0] == "keras"
-    functions = references.functions(part)
+    is_of_keras = type(layer).__module__.partition(".")[0] == "keras"
+    functions = references.functions(layer)
     return is_of_keras and all(map(calls.is_told_by_config, functions))
 
 
-def words_of(part: keras.Operation, order: int) -> str:
+def words_of(layer: keras.Operation, order: int) -> str:
     """Returns where the activations of a layer are not smooth enough, as far as is known."""
-    functions = [*references.functions(part, "activation")]
-    activation = registry.as_activation(part)
+    functions = [*references.functions(layer, "activation")]
+    activation = registry.as_activation(layer)
     functions += [activation[0]] if activation else []
-    function = registry.function_of(part)
+    function = registry.function_of(layer)
     functions += [function] if function else []
     known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions]
     return "; ".join(

@@ -69,7 +69,7 @@ class LayerAudit:
 
 def layer_audit(
     name: str,
-    part: keras.Operation,
+    layer: keras.Operation,
     smoothness: float | None,
     findings: dict[str, Finding],
     order: int,
@@ -78,7 +78,7 @@ def layer_audit(
 
     Args:
         name: Path.
-        part: The layer, operation or model.
+        layer: The layer, operation or model.
         smoothness: Its class.
         findings: The worst of each mode.
         order: The highest order.
@@ -89,7 +89,7 @@ def layer_audit(
     engine = "tape" if verdict.exit_status == 0 else ""
     return LayerAudit(
         name=name,
-        layer=type(part).__name__,
+        layer=type(layer).__name__,
         smoothness=smoothness,
         verdict=verdict,
         cause=chosen.cause,
@@ -97,36 +97,36 @@ def layer_audit(
         mode=mode,
         engine="jet" if chosen.by_jets else engine,
         reason=chosen.reason,
-        remedy=remedy(part, chosen, order),
+        remedy=remedy(layer, chosen, order),
         inference=findings["inference"].cause.verdict,
         training=findings["training"].cause.verdict,
     )
 
 
-def remedy(part: keras.Operation, finding: Finding, order: int) -> str:
+def remedy(layer: keras.Operation, finding: Finding, order: int) -> str:
     """Returns the advice for a layer or model with a finding, or ""."""
     cause = finding.cause
     if cause not in (Cause.ROUGH, Cause.WRONG, Cause.NAN):
         return cause.remedy
-    if graph.is_graph(part):
+    if graph.is_graph(layer):
         helps = any(
             layers.exact_form(type(inner)) is not type(inner) or is_replaced(inner, order)
-            for _, inner in graph.unique(part)
+            for _, inner in graph.unique(layer)
         )
         return "keras_smooth.smoothen(model)" if helps else cause.remedy
-    exact = layers.exact_form(type(part))
-    if exact is not type(part) and cause != Cause.ROUGH:
+    exact = layers.exact_form(type(layer))
+    if exact is not type(layer) and cause != Cause.ROUGH:
         return f"keras_smooth.layers.{exact.__name__}"
-    if smooth := layers.SMOOTH_FORMS.get(type(part)):
+    if smooth := layers.SMOOTH_FORMS.get(type(layer)):
         return f"keras_smooth.layers.{smooth.__name__}, or keras_smooth.smoothen"
-    within = _of_layers_within(part) if cause != Cause.ROUGH else ""
+    within = _of_layers_within(layer) if cause != Cause.ROUGH else ""
     by_jets = 'engine="auto" or "jet" has it right' if finding.by_jets else ""
-    return within or _of_functions(part, order) or by_jets or cause.remedy
+    return within or _of_functions(layer, order) or by_jets or cause.remedy
 
 
-def _of_layers_within(part: keras.Operation) -> str:
+def _of_layers_within(layer: keras.Operation) -> str:
     """Returns the advice for a part that is made of layers with an exact form, else nothing."""
-    kinds = {type(each) for each in references.parts_within(part)[1:]}
+    kinds = {type(each) for each in references.parts_within(layer)[1:]}
     exact = {kind.__name__: layers.exact_form(kind) for kind in kinds}
     names = sorted(name for name, form in exact.items() if form not in kinds)
     return "; ".join(
@@ -135,10 +135,10 @@ def _of_layers_within(part: keras.Operation) -> str:
     )
 
 
-def _of_functions(part: keras.Operation, order: int) -> str:
+def _of_functions(layer: keras.Operation, order: int) -> str:
     """Returns the advice for a part whose activations are at fault, else nothing."""
-    smoothen = "keras_smooth.smoothen" if is_replaced(part, order) else ""
-    functions = references.functions(part, "activation")
+    smoothen = "keras_smooth.smoothen" if is_replaced(layer, order) else ""
+    functions = references.functions(layer, "activation")
     if all(registry.has_derivatives(each, order) for each in functions):
         return smoothen
     smooth = f"use a smooth activation ({', '.join(registry.recommended(order))})"
@@ -147,13 +147,13 @@ def _of_functions(part: keras.Operation, order: int) -> str:
 
 def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
     """Returns the worst finding of layers in a mode, as that of the model that has them."""
-    found = [
+    findings = [
         Finding(row.cause, row.order, f"see {row.name}", by_jets=row.engine == "jet")
         for row in rows
         if getattr(row, mode) == row.verdict and row.cause != Cause.NOT_CALLED
         and row.verdict != Verdict.PROVEN
     ]  # fmt: skip
-    return max(found, key=severity, default=FINE)
+    return max(findings, key=severity, default=FINE)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -304,9 +304,9 @@ def _finding(group: list[LayerAudit]) -> list[str]:
     since = f", from order {row.order} on" if row.order else ""
     # The model does not repeat the text of a layer.
     words = "" if row.reason.startswith("see ") else row.cause.words
-    parts = [f"{words}{since}" if words else "", *reason.split("; ")]
+    sentences = [f"{words}{since}" if words else "", *reason.split("; ")]
     # Two modes may have one reason.
-    why = "; ".join(dict.fromkeys(filter(None, parts)))
+    why = "; ".join(dict.fromkeys(filter(None, sentences)))
     lines = [f"{_name(group)}: {why}."] if why else []
     return [*lines, f"    To do: {row.remedy}."] if row.remedy else lines
 

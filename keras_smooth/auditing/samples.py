@@ -95,20 +95,22 @@ class Samples:
 
     def of(self, step: LayerStep) -> np.ndarray:
         """Returns the distances of the samples from the breakpoints of an operation, as a vector."""
-        found = self.values.get(id(step.operation), [])
-        return np.concatenate(found) if found else np.zeros(0)
+        distances = self.values.get(id(step.operation), [])
+        return np.concatenate(distances) if distances else np.zeros(0)
 
     def _distances(
         self, steps: Sequence[LayerStep], program: Any, x: list
     ) -> dict[int, list[np.ndarray]]:
-        found = self._tensors(steps, program, x)
-        return {key: [each.numpy() for each in tensors] for key, tensors in found.items()}
+        distances = self._tensors(steps, program, x)
+        return {
+            key: [each.numpy() for each in tensors] for key, tensors in distances.items()
+        }
 
     def _tensors(
         self, steps: Sequence[LayerStep], program: Any, x: Sequence
     ) -> dict[int, list[tf.Tensor]]:
         wanted = {id(step.operation): step for step in steps}
-        found: dict[int, list[tf.Tensor]] = {}
+        by_operation: dict[int, list[tf.Tensor]] = {}
 
         def watch(operation: tf.Operation, inputs: list) -> None:
             step = wanted.get(id(operation))
@@ -123,11 +125,11 @@ class Samples:
                     for each in function(operation, *inputs)
                 )  # fmt: skip
                 distances = (tf.reshape(tf.cast(each, "float64"), [-1]) for each in tensors)
-                found.setdefault(id(step.operation), []).extend(distances)
+                by_operation.setdefault(id(step.operation), []).extend(distances)
 
         values = self.plan.traced.values(list(x))
         operations.evaluate(program, values, watch=watch)
-        return found
+        return by_operation
 
     def places(self, step: LayerStep) -> Iterator[Place]:
         """Yields where an operation comes to where its pieces meet.

@@ -92,7 +92,7 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
     Raises:
         Exception: Any error of TensorFlow or the model if it cannot be traced.
     """
-    parts = tuple(references.parts_within(model))
+    layers = tuple(references.parts_within(model))
     flat = tuple(keras.tree.flatten(x))
     arguments: dict[int, list[str]] = {}
 
@@ -102,11 +102,11 @@ def trace(model: keras.layers.Layer, x: Any, training: bool) -> Traced:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(registry.reading.named(model, _facts_of))
-        for number, part in enumerate(parts):
+        for number, layer in enumerate(layers):
             within = functools.partial(_within_scope, number, arguments)
-            stack.enter_context(calls.replaced(part, within))
+            stack.enter_context(calls.replaced(layer, within))
         traced = calls.without_trace(operations.trace, function, flat)
-    return Traced(training, traced, flat, parts, arguments)
+    return Traced(training, traced, flat, layers, arguments)
 
 
 def are_same(first: Traced, second: Traced) -> bool:
@@ -123,13 +123,13 @@ def are_same(first: Traced, second: Traced) -> bool:
     return definition(first) == definition(second)
 
 
-def _facts_of(part: Any) -> registered.Facts | None:
+def _facts_of(layer: Any) -> registered.Facts | None:
     """Returns the registered facts of a part that its operations do not show."""
-    facts = rules.facts_of(part)
+    facts = rules.facts_of(layer)
     if facts is None or facts.jet is not None or facts.tapes_right_to < math.inf:
         return facts
     # The operations of Keras' own activations tell it; a name of its own takes time.
-    module = getattr(part, "__module__", None) or type(part).__module__
+    module = getattr(layer, "__module__", None) or type(layer).__module__
     return None if module.partition(".")[0] == "keras" else facts
 
 
@@ -157,21 +157,21 @@ def rows_of(model: keras.layers.Layer, called: set[int]) -> Parts:
     """
     opened = [
         each
-        for path, part in graph.unique(model)
-        for each in list(_called_within(path, part, called, set())) or [(path, part)]
+        for path, layer in graph.unique(model)
+        for each in list(_called_within(path, layer, called, set())) or [(path, layer)]
     ]
-    return list({id(part): (path, part) for path, part in opened}.values())
+    return list({id(layer): (path, layer) for path, layer in opened}.values())
 
 
 def _called_within(
-    path: str, part: keras.Operation, called: set[int], seen: set[int]
+    path: str, layer: keras.Operation, called: set[int], seen: set[int]
 ) -> Iterator[tuple[str, keras.Operation]]:
-    if id(part) in seen:
+    if id(layer) in seen:
         return
-    seen.add(id(part))
-    if id(part) in called:
-        yield path, part
+    seen.add(id(layer))
+    if id(layer) in called:
+        yield path, layer
         return
-    for inner in references.held(part):
+    for inner in references.held(layer):
         for place, each in graph.walk(inner, f"{path}/"):
             yield from _called_within(place, each, called, seen)

@@ -18,27 +18,27 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, keras.metrics.Metric):
         return identifier(dtype="float64")
-    found = identifier
+    metric = identifier
     if isinstance(identifier, str):
         try:
-            found = keras.metrics.get(identifier)
+            metric = keras.metrics.get(identifier)
         except ValueError:
             raise ValueError(
                 f"`metric`: Keras has no metric named {identifier!r}. Use a metric such as "
                 "'mse' or 'mae'."
             ) from None
-    if isinstance(found, keras.metrics.Metric):
-        return type(found).from_config({**found.get_config(), "dtype": "float64"})
-    if not callable(found) or isinstance(found, type | keras.layers.Layer):
+    if isinstance(metric, keras.metrics.Metric):
+        return type(metric).from_config({**metric.get_config(), "dtype": "float64"})
+    if not callable(metric) or isinstance(metric, type | keras.layers.Layer):
         raise TypeError(
             "`metric` must be the name, the class or an instance of a Keras metric, or a "
             f"function of y_true and y_pred; received {shown(identifier)}."
         )
-    function("`metric`", found, "y_true", "y_pred")
-    name = getattr(found, "__name__", type(found).__name__)
+    function("`metric`", metric, "y_true", "y_pred")
+    name = getattr(metric, "__name__", type(metric).__name__)
 
     def in_float64(y_true: Any, y_pred: Any) -> Any:
         # In the same dtype, since a function may subtract one from the other.
-        return found(keras.ops.cast(y_true, "float64"), keras.ops.cast(y_pred, "float64"))
+        return metric(keras.ops.cast(y_true, "float64"), keras.ops.cast(y_pred, "float64"))
 
     return keras.metrics.MeanMetricWrapper(in_float64, name=name, dtype="float64")

@@ -155,12 +155,12 @@ def _import(module: str) -> None:
 def _array(file: str) -> np.ndarray:
     try:
         # A mapped array cannot be larger than its file, whatever the header says.
-        found = np.load(file, mmap_mode="r", allow_pickle=False)
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
     # NumPy reports a file that it cannot read as a pickle, and advises to allow pickles.
     except Exception:
-        found = None
-    if not isinstance(found, np.ndarray):
+        array = None
+    if not isinstance(array, np.ndarray):
         raise ValueError(
             f"Cannot read {file}: expected one array of numbers, as numpy.save writes it."
         )
-    return found
+    return array

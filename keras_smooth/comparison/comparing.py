@@ -75,7 +75,10 @@ class Comparison(ShownAsTable):
         the main variant.
         """
         results = self.results
-        return {one: Comparison(results.of(one)) for one in results.settings.variants()}
+        return {
+            variant: Comparison(results.of(variant))
+            for variant in results.settings.variants()
+        }
 
     def __repr__(self) -> str:
         settings = self.results.settings

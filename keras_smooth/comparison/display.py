@@ -115,9 +115,9 @@ def _error(record: Record) -> str:
 
 def console(**options: Any) -> Console:
     """Returns a console; one of no columns does not know how many it has."""
-    found = Console(**options)
-    found.width = found.width or USUAL_WIDTH
-    return found
+    console_of_width = Console(**options)
+    console_of_width.width = console_of_width.width or USUAL_WIDTH
+    return console_of_width
 
 
 def say(to: Console, text: str) -> None:

@@ -110,7 +110,7 @@ def half_of_digits(k: int, rounding: float) -> float:
 def agree(
     name: str,
     k: int,
-    found: np.ndarray,
+    computed: np.ndarray,
     measured: Measured,
     rounding: float,
     finer: np.ndarray | None = None,
@@ -120,15 +120,15 @@ def agree(
     Args:
         name: Of the derivative.
         k: Its order.
-        found: The engine's numbers, of shape `(batch, numbers)`.
+        computed: The engine's numbers, of shape `(batch, numbers)`.
         measured: The differences, in float64 if there is `finer`.
-        rounding: Distance from 1 to the next number, in the dtype of `found`.
+        rounding: Distance from 1 to the next number, in the dtype of `computed`.
         finer: The numbers of the engine in float64.
     """
-    difference, error = _apart(found, measured.value), measured.error
+    difference, error = _apart(computed, measured.value), measured.error
     if finer is None:
         limits = measured.limits(k, rounding)
-        apart, too_coarse = difference, np.zeros(found.shape, bool)
+        apart, too_coarse = difference, np.zeros(computed.shape, bool)
     else:
         apart = _apart(finer, measured.value)
         limits = measured.limits(k, EPSILON["float64"])
@@ -145,7 +145,7 @@ def agree(
     rounded = too_coarse | ~wrong & (10.0**k * measured.rounding > error)
     return Agreement(
         name=name,
-        scale=float(np.abs(found).max()),
+        scale=float(np.abs(computed).max()),
         difference=float(difference[place]),
         error=float(error[place]),
         limit=float(limits[place]),
@@ -154,10 +154,10 @@ def agree(
     )
 
 
-def _apart(found: np.ndarray, value: np.ndarray) -> np.ndarray:
+def _apart(computed: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Returns the absolute differences, infinite for NaN."""
     with np.errstate(invalid="ignore"):
-        difference = np.abs(found - value)
+        difference = np.abs(computed - value)
     return np.where(np.isnan(difference), np.inf, difference)
 
 

@@ -35,21 +35,21 @@ def in_batches(function: Callable, arguments: tuple, batch_size: int | None) -> 
         y = tf.reshape(y, (-1, *y.shape[2:]))
         return y if whole else y[:size]
 
-    parts = tuple(split(x) for x in arguments)
-    return keras.tree.map_structure(join, _mapped(function, parts))
+    batches = tuple(split(x) for x in arguments)
+    return keras.tree.map_structure(join, _mapped(function, batches))
 
 
-def _mapped(function: Callable, parts: tuple) -> tf.Tensor:
+def _mapped(function: Callable, batches: tuple) -> tf.Tensor:
     if tf.executing_eagerly():
-        results = [function(*part) for part in zip(*map(tf.unstack, parts))]
+        results = [function(*batch) for batch in zip(*map(tf.unstack, batches))]
         return keras.tree.map_structure(lambda *ys: tf.stack(ys), *results)
-    specs = [tf.TensorSpec(x.shape[1:], x.dtype) for x in parts]
+    specs = [tf.TensorSpec(x.shape[1:], x.dtype) for x in batches]
     # Traced for its shapes only, since XLA cannot compile the gradient of a loop over it.
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     signature = keras.tree.map_structure(
         lambda y: tf.TensorSpec(y.shape, y.dtype), traced.structured_outputs
     )
     return tf.map_fn(
-        lambda part: function(*part), parts, fn_output_signature=signature,
+        lambda batch: function(*batch), batches, fn_output_signature=signature,
         parallel_iterations=1,
     )  # fmt: skip

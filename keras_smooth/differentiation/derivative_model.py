@@ -186,10 +186,10 @@ class DerivativeModel(keras.Model):
         losses = self.loss if isinstance(self.loss, dict) else dict.fromkeys(y, self.loss)
 
         def of_rows(name: str) -> Any:
-            parts = losses.get(name), weights.get(name), y.get(name)
-            if any(part is None for part in parts):
-                return parts[1]
-            return row_weights(*parts, y_pred[name])
+            loss_weight_target = losses.get(name), weights.get(name), y.get(name)
+            if any(value is None for value in loss_weight_target):
+                return loss_weight_target[1]
+            return row_weights(*loss_weight_target, y_pred[name])
 
         return y, {name: of_rows(name) for name in y_pred}
 

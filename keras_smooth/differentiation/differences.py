@@ -269,8 +269,8 @@ def _best(
     lost = rounding / 2 * summed(np.abs(weights), sizes)
     scatter = _scatter(changes)
     # Where y passes through 0 it is rounded as at other points.
-    beside = sizes[0, 0].max(axis=(0, 1))
-    rounded = scatter <= _ROUNDINGS * rounding * np.maximum(sizes.max(axis=1), beside)
+    at_point = sizes[0, 0].max(axis=(0, 1))
+    rounded = scatter <= _ROUNDINGS * rounding * np.maximum(sizes.max(axis=1), at_point)
     resolved = rounded | (scatter <= _RESOLVED * moves)
     # So have to be the values at the next shorter step.
     resolved[:-1] &= resolved[1:].copy()
@@ -317,15 +317,15 @@ def _with_contradictions(
     contradictions = np.zeros((2, *errors.shape))
     for shorter in range(1, len(values)):
         apart = np.abs(values[:shorter] - values[shorter])
-        beside = flat[shorter] & ~flat[:shorter]
+        only_longer_move = flat[shorter] & ~flat[:shorter]
         # `fmax` leaves out what has no number.
         aliased = np.fmax(
-            0.0, np.where(beside, 0.0, apart - _CONTRADICTS * errors[shorter])
+            0.0, np.where(only_longer_move, 0.0, apart - _CONTRADICTS * errors[shorter])
         )
         most, second = contradictions[:, :shorter]
         second[:] = np.maximum(second, np.minimum(most, aliased))
         most[:] = np.maximum(most, aliased)
-        rounded = np.where(beside, apart - _CONTRADICTS * errors[:shorter], 0.0)
+        rounded = np.where(only_longer_move, apart - _CONTRADICTS * errors[:shorter], 0.0)
         result[shorter] = np.fmax(result[shorter], np.fmax.reduce(rounded))
     most, second = contradictions
     return np.maximum(result, np.concatenate([second[:-2], most[-2:]]))
@@ -351,12 +351,12 @@ def _along_lines(
     places = steps[:, None] * _nodes().reshape(-1, 1, 1)
     shape = places.shape
     places = places.reshape(shape[0] * shape[1], -1)
-    found = []
+    outputs = []
     for y, value in zip(_values(model, points.x), lines(places), strict=True):
         value = value.reshape(*shape, *y.shape[1:])
         first = np.broadcast_to(y, value[:, :1].shape)
-        found.append(np.concatenate([first, value], axis=1))
-    return found
+        outputs.append(np.concatenate([first, value], axis=1))
+    return outputs
 
 
 def _values(model: Callable, x: Any) -> list[np.ndarray]:
@@ -375,7 +375,7 @@ def takes_other_batches(model: Callable, points: Points) -> bool:
     longer = points.at([tf.concat([x[-1:], x], axis=0) for x in points.flat])
     try:
         outputs = zip(_values(model, points.x), _values(model, longer.x), strict=True)
-        return all(_is_continued(y, beside) for y, beside in outputs)
+        return all(_is_continued(y, longer_y) for y, longer_y in outputs)
     # The code of a model can raise any error at another shape.
     except Exception:
         return False
@@ -424,12 +424,12 @@ class _Lines:
         """
         rows, most = len(self.directions[0]), self._most_rows()
         number = max(1, most // rows)
-        parts = [
+        values = [
             self._part(places[first : first + number], slice(start, start + most))
             for first in range(0, len(places), number)
             for start in range(0, rows, most)
         ]
-        return [np.concatenate(column) for column in zip(*parts)]
+        return [np.concatenate(column) for column in zip(*values)]
 
     def _most_rows(self) -> int:
         """Returns how many rows to evaluate at a time."""

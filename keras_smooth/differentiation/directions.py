@@ -52,9 +52,9 @@ def shared_directions(
         for local, weight in _fewest(exponents, tuple(known)):
             direction = tuple((support[place], step) for place, step in local)
             sums[index][direction] = weight
-            beside = chosen.setdefault(frozenset(axis for axis, _ in direction), [])
-            if direction not in beside:
-                beside.append(direction)
+            of_same_axes = chosen.setdefault(frozenset(axis for axis, _ in direction), [])
+            if direction not in of_same_axes:
+                of_same_axes.append(direction)
     return sums
 
 

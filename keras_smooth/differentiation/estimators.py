@@ -160,11 +160,11 @@ def _sampled(
     _, *values = _result(evaluation, tasks.along_each(vectors, weighted[0].order))
 
     def added(value: Any, row: tf.Tensor) -> Any:
-        parts = [
+        products = [
             keras.tree.map_structure(lambda v: v * tf.cast(weight, v.dtype), value)  # noqa: B023
             for weight in tf.unstack(row, num=len(weighted))
         ]
-        return summed(weighted, parts)
+        return summed(weighted, products)
 
     rows = tf.unstack(tf.gather(tf.constant(weights), places), num=len(values))
     return list(map(added, values, rows)), number

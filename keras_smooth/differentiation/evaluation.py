@@ -58,12 +58,12 @@ class Evaluation:
         """
         if self.chosen_engine == "tape" and self.batch_size is None:
             # Side effects of the model happen once, as in one call of the user.
-            found = self._found()
+            values = self._found()
         else:
-            found = calls.without_trace(self._found)
+            values = calls.without_trace(self._found)
             self.leave_trace()
-        self._check_samples(found)
-        return found
+        self._check_samples(values)
+        return values
 
     def warn_of_tapes(self) -> None:
         """Warns if nested tapes are used but do not have the true derivatives.
@@ -115,9 +115,9 @@ class Evaluation:
     def _found(self) -> Any:
         engine = self.chosen_engine
         try:
-            found = self._by(engine)
+            values = self._by(engine)
             is_ours = engine == "tape" != self.engine
-            return self._without_gradient(found) if is_ours and self.order else found
+            return self._without_gradient(values) if is_ours and self.order else values
         except LostError as error:
             # Operations without a gradient of TensorFlow may have a rule.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
@@ -125,14 +125,14 @@ class Evaluation:
             # AutoGraph can only re-raise errors of Python.
             raise ValueError(str(error)) from error
 
-    def _without_gradient(self, found: Any) -> Any:
+    def _without_gradient(self, derivatives: Any) -> Any:
         """Returns derivatives that raise an error when differentiated, if that would be wrong.
 
         An example is the first derivative by tapes of LayerNormalization.
         """
         place = self._wrong_by_tapes(self.order + 1)
         if place is None:
-            return found
+            return derivatives
         message = (
             f"TensorFlow's derivatives of order {self.order + 1} are wrong at {place}. For a "
             "loss of derivatives use engine='jet'."
@@ -141,7 +141,7 @@ class Evaluation:
         def refusing(tensor: tf.Tensor) -> tf.Tensor:
             return tf.raw_ops.PreventGradient(input=tensor, message=message)
 
-        y, *values = found
+        y, *values = derivatives
         return y, *keras.tree.map_structure(refusing, values)
 
     def _can_use_jets(self) -> bool:
@@ -151,10 +151,10 @@ class Evaluation:
             return False
         return 1 <= self.order <= engines.MAX_ORDER
 
-    def _check_samples(self, found: Any) -> None:
+    def _check_samples(self, values: Any) -> None:
         """Raises an error if a model returns more or fewer samples than it receives."""
         given = self.points.flat[0].shape[0]
-        for leaf in keras.tree.flatten(found[0]):
+        for leaf in keras.tree.flatten(values[0]):
             # NumPy's shapes have no rank.
             if tf.TensorShape(leaf.shape).rank == 0:
                 raise ValueError(

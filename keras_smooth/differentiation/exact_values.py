@@ -24,21 +24,21 @@ def points(x: Entry) -> Entry:
         TypeError: If they hold no floats.
         ValueError: If there are none, or one is not finite.
     """
-    found = _arrays("`x`", x, _points)
-    parts = keras.tree.flatten(found)
-    if not any(_is_float(part) for part in parts):
+    inputs = _arrays("`x`", x, _points)
+    leaves = keras.tree.flatten(inputs)
+    if not any(_is_float(leaf) for leaf in leaves):
         raise TypeError(
             "`x` must hold floats to take derivatives by, received "
-            f"{', '.join(str(part.dtype) for part in parts) or 'nothing'}. Convert them, for "
+            f"{', '.join(str(leaf.dtype) for leaf in leaves) or 'nothing'}. Convert them, for "
             "example with x.astype('float64')."
         )
-    for part in parts:
-        if part.ndim == 0 or part.size == 0:
+    for leaf in leaves:
+        if leaf.ndim == 0 or leaf.size == 0:
             raise ValueError(
                 "`x` must be points of shape (batch, ...), at least one; received shape "
-                f"{part.shape}."
+                f"{leaf.shape}."
             )
-    return found
+    return inputs
 
 
 def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
@@ -64,9 +64,9 @@ def exact_values(reference: Any, x: Entry, order: int) -> list[Entry]:
         entries = _of_function(reference, x, order)
     else:
         entries = _entries(reference, order)
-    found = [_arrays(f"`reference`, {n},", e) for n, e in zip(names(order), entries)]
-    _check_shapes(found, x, order)
-    return found
+    values = [_arrays(f"`reference`, {n},", e) for n, e in zip(names(order), entries)]
+    _check_shapes(values, x, order)
+    return values
 
 
 def aligned(name: str, exact: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def aligned(name: str, exact: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
     x = keras.tree.map_structure(
-        lambda part: tf.constant(part.astype("float64") if _is_float(part) else part), x
+        lambda array: tf.constant(array.astype("float64") if _is_float(array) else array), x
     )
     # In a graph, NumPy functions raise an error. Eagerly, their derivatives would be lost.
     compiled = tf.function(
@@ -94,7 +94,7 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
     )
     try:
         # Called itself, it would be one more that TensorFlow counts and warns of.
-        found = compiled.get_concrete_function(x)(x)
+        values = compiled.get_concrete_function(x)(x)
     except ValueError as error:
         raise ValueError(f"`reference`: {error}") from error
     except (AttributeError, NotImplementedError, TypeError) as error:
@@ -104,13 +104,13 @@ def _of_function(function: Callable, x: Entry, order: int) -> Sequence[Entry]:
             "of keras.ops, such as keras.ops.exp in the place of np.exp or math.exp; or "
             f"pass the exact arrays. ({reason})"
         ) from error
-    if not all(np.isfinite(leaf).all() for leaf in keras.tree.flatten(found)):
+    if not all(np.isfinite(leaf).all() for leaf in keras.tree.flatten(values)):
         raise ValueError(
             "`reference`: a derivative of the function is not finite at some of the points. "
             "Of x**n TensorFlow has none beyond the n-th at 0: write keras.ops.square(x) or "
             "x * x."
         )
-    return found
+    return values
 
 
 def _entries(reference: Any, order: int) -> Sequence[Entry]:
@@ -148,7 +148,7 @@ def _arrays(what: str, structure: Entry, array: Callable | None = None) -> Entry
     array = array or _array
     if isinstance(structure, list | tuple) and not checked_inputs.is_structure(structure):
         return array(what, structure)
-    return keras.tree.map_structure(lambda part: array(what, part), structure)
+    return keras.tree.map_structure(lambda leaf: array(what, leaf), structure)
 
 
 def _points(what: str, values: Any) -> np.ndarray:

@@ -81,9 +81,9 @@ def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:
         return None, _alone_as_among_others(traces, points)
     axes = [0 if moves else None for moves in traces.moving(points)]
     try:
-        found = operations.axes_of_samples(traced.program, axes)
+        sample_axes = operations.axes_of_samples(traced.program, axes)
         operation = None
-        if set(found) <= {0, None}:
+        if set(sample_axes) <= {0, None}:
             return None, True
     except operations.MixedError as error:
         operation = error.operation

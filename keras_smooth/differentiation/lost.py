@@ -72,9 +72,9 @@ class Ways:
         if smoothness is not None and smoothness >= order and self.are_right(max(order, 2)):
             return True
         try:
-            parts = [self.points.moved_by([i]) for i in set(inputs)]
-            parts = [self.points] if self.together else parts
-            return not all(self.traces.reached(part)[output] for part in parts)
+            moved = [self.points.moved_by([i]) for i in set(inputs)]
+            moved = [self.points] if self.together else moved
+            return not all(self.traces.reached(each)[output] for each in moved)
         except NotTraceableError:
             return False
 
@@ -91,13 +91,15 @@ def lost(model: object, order: int, cause: object) -> str:
 
 
 def _suspects(model: object, order: int) -> list[str]:
-    parts = graph.inner(model) if graph.is_graph(model) else []
-    named = [_named(part) for part in parts if not registry.has_derivatives(part, order)]
+    layers = graph.inner(model) if graph.is_graph(model) else []
+    named = [
+        _named(layer) for layer in layers if not registry.has_derivatives(layer, order)
+    ]
     return named or [_named(model)]
 
 
-def _named(part: object) -> str:
-    smoothness = registry.smoothness(part)
-    name = getattr(part, "name", None) or getattr(part, "__name__", "the function itself")
+def _named(layer: object) -> str:
+    smoothness = registry.smoothness(layer)
+    name = getattr(layer, "name", None) or getattr(layer, "__name__", "the function itself")
     kind = "unknown smoothness" if smoothness is None else f"C^{smoothness}"
-    return f"{name} ({type(part).__name__}, {kind})"
+    return f"{name} ({type(layer).__name__}, {kind})"

@@ -10,34 +10,34 @@ from keras_smooth.checks import shown
 from keras_smooth.models.checked_inputs import Input, listed
 
 
-def places(found: list[Input], wrt: Any) -> tuple[int, ...]:
+def places(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
     """Returns the indices of the moving inputs, in the order of x."""
     if wrt is None:
-        for part in found:
-            if not part.is_float and part.expected is not None and part.expects_floats:
-                raise TypeError(_no_floats(part))
+        for each in inputs:
+            if not each.is_float and each.expected is not None and each.expects_floats:
+                raise TypeError(_no_floats(each))
         chosen = [
-            i for i, part in enumerate(found) if part.is_float and part.expects_floats
+            i for i, each in enumerate(inputs) if each.is_float and each.expects_floats
         ]
         if not chosen:
-            raise TypeError(_no_floats(found[0]))
+            raise TypeError(_no_floats(inputs[0]))
         return tuple(chosen)
     several = isinstance(wrt, (list, tuple, set, frozenset))
-    chosen = [_place(found, one) for one in (wrt if several else [wrt])]
+    chosen = [_place(inputs, name) for name in (wrt if several else [wrt])]
     if not chosen or len(set(chosen)) < len(chosen):
         raise ValueError(
             f"`wrt` must name each input once, at least one; received {shown(wrt)}."
         )
     for place in chosen:
-        if not found[place].is_float:
-            raise TypeError(_no_floats(found[place]))
+        if not inputs[place].is_float:
+            raise TypeError(_no_floats(inputs[place]))
     return tuple(sorted(chosen))
 
 
-def _place(found: list[Input], name: Any) -> int:
+def _place(inputs: list[Input], name: Any) -> int:
     """Returns the index of an input from its name or index."""
     if isinstance(name, str):
-        return _place_of_name(found, name)
+        return _place_of_name(inputs, name)
     if not isinstance(name, bool):
         try:
             place = operator.index(name)
@@ -45,58 +45,58 @@ def _place(found: list[Input], name: Any) -> int:
             raise TypeError(
                 f"`wrt` must be names or places of inputs, received {shown(name)}."
             ) from None
-        if 0 <= place < len(found):
+        if 0 <= place < len(inputs):
             return place
-    raise ValueError(_no_input(found, name))
+    raise ValueError(_no_input(inputs, name))
 
 
-def _place_of_name(found: list[Input], name: str) -> int:
+def _place_of_name(inputs: list[Input], name: str) -> int:
     """Returns the place of an input by its key in x, or else by the name of its tensor."""
-    keys = [part.name for part in found]
-    names = [getattr(part.expected, "name", None) for part in found]
+    keys = [each.name for each in inputs]
+    names = [getattr(each.expected, "name", None) for each in inputs]
     for known in (keys, names):
         if known.count(name) == 1:
             return known.index(name)
     choices = [key for key in keys if str(key).startswith(f"{name}/")]
     if name in keys or name in names:
-        choices = list(range(len(found)))
+        choices = list(range(len(inputs)))
     if choices:
         raise ValueError(
             f"`wrt`: {name!r} names several inputs. Name one, or several in a list, of "
             f"{listed(choices)}."
         )
-    raise ValueError(_no_input(found, name))
+    raise ValueError(_no_input(inputs, name))
 
 
-def _no_input(found: list[Input], name: Any) -> str:
-    known = listed(part.name for part in found)
+def _no_input(inputs: list[Input], name: Any) -> str:
+    known = listed(each.name for each in inputs)
     return f"`wrt` names no input: received {shown(name)}, the inputs are {known}."
 
 
-def _no_floats(part: Input) -> str:
-    begin = f"The points must be floats to take derivatives, but {part.word} holds"
-    if part.tensor.dtype == tf.string:
+def _no_floats(each: Input) -> str:
+    begin = f"The points must be floats to take derivatives, but {each.word} holds"
+    if each.tensor.dtype == tf.string:
         return f"{begin} text. Name the inputs to differentiate by with wrt=."
     return (
-        f"{begin} {part.tensor.dtype.name}. Convert them, for example with "
+        f"{begin} {each.tensor.dtype.name}. Convert them, for example with "
         "x.astype('float64'), or name the inputs to differentiate by with wrt=."
     )
 
 
-def cast(model: Callable, found: list[Input], moving: Sequence[int]) -> list[tf.Tensor]:
+def cast(model: Callable, inputs: list[Input], moving: Sequence[int]) -> list[tf.Tensor]:
     """Returns the tensors, with floats cast to the dtype of the model's weights."""
     dtype = weights_dtype(model)
     if dtype is not None:
         return [
-            tf.cast(part.tensor, dtype) if part.is_float and part.expects_floats
-            else part.tensor
-            for part in found
+            tf.cast(each.tensor, dtype) if each.is_float and each.expects_floats
+            else each.tensor
+            for each in inputs
         ]  # fmt: skip
     # Without weights: one dtype for all that move, the widest.
-    widest = max((found[place].tensor.dtype for place in moving), key=lambda d: d.size)
+    widest = max((inputs[place].tensor.dtype for place in moving), key=lambda d: d.size)
     return [
-        tf.cast(part.tensor, widest) if place in moving else part.tensor
-        for place, part in enumerate(found)
+        tf.cast(each.tensor, widest) if place in moving else each.tensor
+        for place, each in enumerate(inputs)
     ]
 
 

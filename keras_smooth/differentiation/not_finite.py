@@ -70,11 +70,11 @@ def _first(evaluation: Evaluation, order: int, sample: int) -> str:
                 seen.append(tensor.op)
 
     try:
-        one = points.at([tf.gather(x, [sample]) for x in points.flat])
-        traced = evaluation.traces.at(one)
-        pairs = zip(one.moving, random_directions(one, _SEED), strict=True)
+        alone = points.at([tf.gather(x, [sample]) for x in points.flat])
+        traced = evaluation.traces.at(alone)
+        pairs = zip(alone.moving, random_directions(alone, _SEED), strict=True)
         jets = [Jet(x, [v[None], *[None] * (order - 1)]) for x, v in pairs]
-        inputs = [*one.filled(jets), *traced.captured]
+        inputs = [*alone.filled(jets), *traced.captured]
         operations.evaluate(traced.program, inputs, watch=watch)
     # The model may need another number of samples, or an operation has no derivative.
     except Exception:

@@ -169,18 +169,18 @@ def checked_directions(
     """
     if points.single:
         return (_direction(name, "x", points.moving[0], direction),)
-    like, parts = points.structured(points.moving), []
+    like, pairs = points.structured(points.moving), []
     try:
         # In the order of the moving inputs.
         keras.tree.map_structure_up_to(
-            like, lambda x, v: parts.append((x, v)), like, direction
+            like, lambda x, v: pairs.append((x, v)), like, direction
         )
     except (TypeError, ValueError):
         raise ValueError(
             f"{name} must have the structure of the inputs that derivatives are taken "
             f"by, {checked_inputs.outline(like)}; received {shown(direction)}."
         ) from None
-    return tuple(_direction(name, "its input", *part) for part in parts)
+    return tuple(_direction(name, "its input", *pair) for pair in pairs)
 
 
 def _direction(name: str, word: str, x: tf.Tensor, direction: Any) -> tf.Tensor:

@@ -80,18 +80,24 @@ def _unframed(rule: Callable) -> Callable:
     return spread_out
 
 
-def facts_of(part: Any) -> Facts | None:
+def facts_of(layer_or_function: Any) -> Facts | None:
     """Returns the registered facts of a layer, an operation or a function.
 
     Rules of users come before those of the few functions whose pieces join better than their
     operations tell, as `keras.ops.logaddexp` where its arguments are equal.
     """
-    facts = registry.facts_of(part)
-    subject = type(part) if isinstance(part, keras.layers.Layer) else part
+    facts = registry.facts_of(layer_or_function)
+    subject = (
+        type(layer_or_function)
+        if isinstance(layer_or_function, keras.layers.Layer)
+        else layer_or_function
+    )
     rule = _rule(subject)
     if rule is None:
         return facts
-    rule = rule if subject is part else functools.partial(rule, part)
+    rule = (
+        rule if subject is layer_or_function else functools.partial(rule, layer_or_function)
+    )
     return Facts(rule, smoothness=None if facts is None else facts.smoothness)
 
 
@@ -103,7 +109,7 @@ def _rule(subject: Any) -> Callable | None:
         return None
 
 
-def rule_of(part: Any) -> Facts | None:
+def rule_of(subject: Any) -> Facts | None:
     """Returns the registered facts of a subject with a rule of jets, or None."""
-    facts = facts_of(part)
+    facts = facts_of(subject)
     return None if facts is None or facts.jet is None else facts

@@ -154,9 +154,9 @@ def _is_whole(seed: tf.Tensor, total: tf.Tensor, row: tf.Tensor) -> bool:
     allowed = _HALF_OF_DIGITS[min(total.dtype.size, row.dtype.size)]
     # A model in float64 may get its inputs in float32, or the other way round.
     seed, total, row = (tf.cast(each, "float64") for each in (seed, total, row))
-    parts = tf.reshape(seed * row, (tf.shape(total)[0], -1))
-    size = tf.reduce_sum(tf.abs(parts), axis=1) + tf.abs(total)
-    off = tf.abs(tf.reduce_sum(parts, axis=1) - total)
+    terms = tf.reshape(seed * row, (tf.shape(total)[0], -1))
+    size = tf.reduce_sum(tf.abs(terms), axis=1) + tf.abs(total)
+    off = tf.abs(tf.reduce_sum(terms, axis=1) - total)
     # Values that are not finite do not agree.
     return bool(tf.reduce_all(off <= allowed * size))
 

@@ -52,8 +52,8 @@ def along_each(traces: Traces, points: Points, *, vectors: tf.Tensor, order: int
     """Returns y and its derivative of one order along each of several shared directions."""
     results = []
     for direction in tf.unstack(tf.cast(vectors, points.dtype)):
-        parts = zip(tf.split(direction, points.dims), points.moving, strict=True)
-        whole = [tf.broadcast_to(tf.reshape(v, x.shape[1:]), tf.shape(x)) for v, x in parts]
+        pairs = zip(tf.split(direction, points.dims), points.moving, strict=True)
+        whole = [tf.broadcast_to(tf.reshape(v, x.shape[1:]), tf.shape(x)) for v, x in pairs]
         results.append(along(traces, points, *whole, order=order))
     return results[0][0], *(entries[order] for entries in results)
 
@@ -63,8 +63,8 @@ def hessian_vector_product(traces: Traces, points: Points, *directions: tf.Tenso
     ways, outputs = Ways(traces, points), []
 
     def contracted(tensor: tf.Tensor, slopes: Any) -> tf.Tensor:
-        parts = zip(keras.tree.flatten(slopes), directions, strict=True)
-        return tf.add_n([_contracted(tensor, *part) for part in parts])
+        pairs = zip(keras.tree.flatten(slopes), directions, strict=True)
+        return tf.add_n([_contracted(tensor, *pair) for pair in pairs])
 
     def slope(moving: Any) -> Any:
         y, slopes = nested_tapes(_function(traces, points), moving, 1, Partials(ways))

@@ -170,10 +170,10 @@ def _primal(y: Any) -> Any:
 
 def _rays(directions: np.ndarray | tf.Tensor, points: Points) -> list[tf.Tensor]:
     """Returns directions that all samples share, split by the moving inputs."""
-    parts = tf.split(tf.cast(directions, points.dtype), points.dims, axis=1)
+    directions_by_input = tf.split(tf.cast(directions, points.dtype), points.dims, axis=1)
     return [
-        tf.reshape(part, (part.shape[0], 1, *x.shape[1:]))
-        for part, x in zip(parts, points.moving, strict=True)
+        tf.reshape(vectors, (vectors.shape[0], 1, *x.shape[1:]))
+        for vectors, x in zip(directions_by_input, points.moving, strict=True)
     ]
 
 
@@ -205,9 +205,14 @@ def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int) -> Any:
     def blocks(tensor: tf.Tensor, level: int, behind: Sequence[int]) -> Any:
         if level == k:
             return tf.reshape(tensor, [*shape, *behind])
-        parts = [tensor] if len(dims) == 1 else tf.split(tensor, dims, axis=rank + level)
+        blocks_by_input = (
+            [tensor] if len(dims) == 1 else tf.split(tensor, dims, axis=rank + level)
+        )
         return points.structured(
-            [blocks(part, level + 1, (*behind, *ax)) for part, ax in zip(parts, axes)]
+            [
+                blocks(block, level + 1, (*behind, *ax))
+                for block, ax in zip(blocks_by_input, axes)
+            ]
         )
 
     return blocks(full, 0, ())

@@ -131,20 +131,20 @@ class VerifiedDerivatives(tuple):
     verification: Verification
 
 
-def with_verification(values: Any, found: tuple) -> Any:
+def with_verification(values: Any, verified: tuple) -> Any:
     """Gives each tensor that was made of verified derivatives their `verification`."""
-    if isinstance(found, VerifiedDerivatives):
+    if isinstance(verified, VerifiedDerivatives):
         for tensor in keras.tree.flatten(values):
-            tensor.verification = found.verification
+            tensor.verification = verified.verification
     return values
 
 
-def with_verification_of(found: tuple, values: Iterable) -> tuple:
+def with_verification_of(derivatives: tuple, values: Iterable) -> tuple:
     """Returns a tuple of values with the `verification` that others have, if any."""
-    if not isinstance(found, VerifiedDerivatives):
+    if not isinstance(derivatives, VerifiedDerivatives):
         return tuple(values)
     verified = VerifiedDerivatives(values)
-    verified.verification = found.verification
+    verified.verification = derivatives.verification
     return verified
 
 

@@ -30,8 +30,8 @@ def sinc(x: Jet) -> Jet:
     >>> [round(float(y.entry(k)[0, 0]), 4) for k in (1, 2)]
     [0.0, -3.2899]
     """
-    found = _sinc_derivatives(math.pi * x.primal, x.order)
-    return composed([math.pi**n * value for n, value in enumerate(found)], x)
+    derivatives = _sinc_derivatives(math.pi * x.primal, x.order)
+    return composed([math.pi**n * value for n, value in enumerate(derivatives)], x)
 
 
 def _sinc_derivatives(u: tf.Tensor, order: int) -> list[tf.Tensor]:
@@ -42,15 +42,17 @@ def _sinc_derivatives(u: tf.Tensor, order: int) -> list[tf.Tensor]:
     """
     near = tf.abs(u) < _SINC_SERIES
     far = tf.where(near, tf.ones_like(u) * _SINC_SERIES, u)
-    found, last = [], tf.zeros_like(u)
+    derivatives, last = [], tf.zeros_like(u)
     for n in range(order + 1):
         last = (tf.sin(far + n * math.pi / 2) - n * last) / far
         series = [
             (-1) ** ((n + j) // 2) / (math.factorial(j) * (n + j + 1)) * (1 - (n + j) % 2)
             for j in range(_SINC_TERMS)
         ]
-        found.append(tf.where(near, _polynomial(series, tf.where(near, u, 0.0)), last))
-    return found
+        derivatives.append(
+            tf.where(near, _polynomial(series, tf.where(near, u, 0.0)), last)
+        )
+    return derivatives
 
 
 def i0(x: Jet) -> Jet:
@@ -109,14 +111,14 @@ def _bessel(x: tf.Tensor, largest: int, sign: int) -> list[tf.Tensor]:
     beyond = [function(far) for function in of_sign[sign]]
     for m in range(1, largest):
         beyond.append(sign * (beyond[m - 1] - 2 * m / far * beyond[m]))
-    found = []
+    terms = []
     for m in range(largest + 1):
         series = [
             float(sign**k) / (math.factorial(k) * math.factorial(k + m))
             for k in range(_BESSEL_TERMS)
         ]
-        found.append(tf.where(near, half**m * _polynomial(series, half * half), beyond[m]))
-    return found
+        terms.append(tf.where(near, half**m * _polynomial(series, half * half), beyond[m]))
+    return terms
 
 
 def _polynomial(coefficients: list[float], x: tf.Tensor) -> tf.Tensor:

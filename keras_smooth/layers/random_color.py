@@ -46,11 +46,11 @@ def red_green_blue(
     red = ops.abs(hue * 6.0 - 3.0) - 1.0
     green = 2.0 - ops.abs(hue * 6.0 - 2.0)
     blue = 2.0 - ops.abs(hue * 6.0 - 4.0)
-    parts = [
-        (1.0 - saturation + saturation * ops.clip(part, 0, 1)) * value
-        for part in (red, green, blue)
+    channels = [
+        (1.0 - saturation + saturation * ops.clip(channel, 0, 1)) * value
+        for channel in (red, green, blue)
     ]
-    return ops.stack(parts, axis)
+    return ops.stack(channels, axis)
 
 
 def _per_image(factor: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

@@ -50,14 +50,14 @@ def _zoom(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
 
 def _shift(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
     right, down = tf.split(drawn["translations"], 2, axis=1)
-    one, zero = ops.ones_like(right), ops.zeros_like(right)
-    return ops.concatenate([one, zero, -right, zero, one, -down, zero, zero], axis=1)
+    ones, zero = ops.ones_like(right), ops.zeros_like(right)
+    return ops.concatenate([ones, zero, -right, zero, ones, -down, zero, zero], axis=1)
 
 
 def _shear(layer: Any, images: tf.Tensor, drawn: dict) -> tf.Tensor:
     x, y = tf.split(drawn["shear_factor"], 2, axis=1)
-    one, zero = ops.ones_like(x), ops.zeros_like(x)
-    return ops.concatenate([one, x, zero, y, one, zero, zero, zero], axis=1)
+    ones, zero = ops.ones_like(x), ops.zeros_like(x)
+    return ops.concatenate([ones, x, zero, y, ones, zero, zero, zero], axis=1)
 
 
 @exact
@@ -268,9 +268,9 @@ def _perspective(transformation: dict) -> tf.Tensor:
     nothing = ops.zeros_like(known)
     rows = []
     for corner in range(4):
-        for axis, parts in enumerate([(known, nothing), (nothing, known)]):
+        for axis, columns in enumerate([(known, nothing), (nothing, known)]):
             start = starts[:, corner, axis, None]
-            row = [*(part[:, corner] for part in parts), -start * ends[:, corner]]
+            row = [*(column[:, corner] for column in columns), -start * ends[:, corner]]
             rows.append(ops.concatenate(row, axis=-1))
     values = ops.reshape(starts, (-1, 8, 1))
     return ops.solve(ops.stack(rows, axis=1), values)[..., 0]

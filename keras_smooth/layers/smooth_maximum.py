@@ -65,8 +65,8 @@ def windows(x: tf.Tensor, axis: int, size: int, stride: int, padding: str) -> tf
     x = _padded(x, axis, size, stride) if padding == "same" else x
     before = (slice(None),) * axis
     ends = (start - size + 1 or None for start in range(size))
-    parts = [x[before + (slice(i, end, stride),)] for i, end in enumerate(ends)]
-    return ops.stack(parts, axis=-1)
+    slices = [x[before + (slice(i, end, stride),)] for i, end in enumerate(ends)]
+    return ops.stack(slices, axis=-1)
 
 
 def _padded(x: tf.Tensor, axis: int, size: int, stride: int) -> tf.Tensor:
@@ -114,7 +114,7 @@ def _extreme(layer: keras.layers.Layer, inputs: list, sign: float) -> tf.Tensor:
     rank = max(len(x.shape) for x in inputs)
     values = [sign * _expanded(_wide(x), rank) for x in inputs]
     total = functools.reduce(
-        lambda one, other: one + sharp_softplus(other - one, layer.sharpness), values
+        lambda a, b: a + sharp_softplus(b - a, layer.sharpness), values
     )
     return ops.cast(sign * total, layer.compute_dtype)
 

@@ -47,14 +47,14 @@ def logs_of(
 
     def logs(loss: float) -> dict[str, float]:
         if request.terms is not None:
-            found = objective.terms(problem.points.parts)
+            logs = objective.terms(problem.points.parts)
         else:
             # Without metrics, the loss is enough. With several outputs, each loss is a metric,
             # after the first evaluation.
             several = len(tf.nest.flatten(problem.points.specification[1])) > 1
-            found = evaluated(problem.points) if several or len(model.metrics) > 1 else {}
+            logs = evaluated(problem.points) if several or len(model.metrics) > 1 else {}
         of_validation = evaluated(validation, callbacks) if validation else {}
-        return {**found, "loss": loss} | {f"val_{n}": v for n, v in of_validation.items()}
+        return {**logs, "loss": loss} | {f"val_{n}": v for n, v in of_validation.items()}
 
     return logs
 

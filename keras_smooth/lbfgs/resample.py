@@ -123,10 +123,10 @@ class Resample:
         generator = np.random.default_rng([self.seed, nit])
         how = ReadOptions(dtype, strings=takes_strings(model))
         x = read_points(self.draw(model, points.parts[0], generator), how, "draw(...)")
-        found, expected = form(x.parts[0]), form(points.parts[0])
-        if found != expected:
+        received, expected = form(x.parts[0]), form(points.parts[0])
+        if received != expected:
             raise ValueError(
-                f"`draw` of `resample` returned {found}, but x is {expected}. The compiled "
+                f"`draw` of `resample` returned {received}, but x is {expected}. The compiled "
                 "program needs one form: return arrays with the shapes and dtypes of x."
             )
         return x

@@ -135,13 +135,13 @@ class OptimizeResult(ShownAsTable):
         return self.status in BROKEN_OFF
 
     def _table(self) -> Table:
-        found = dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
         name = next(status.name for status in Status if status == self.status)
-        found["status"] = f"{int(self.status)} ({name})"
-        found["fun"], found["grad_norm"] = f"{self.fun:.6g}", f"{self.grad_norm:.3g}"
+        values["status"] = f"{int(self.status)} ({name})"
+        values["fun"], values["grad_norm"] = f"{self.fun:.6g}", f"{self.grad_norm:.3g}"
         broken_off = Tone.BAD if self.failed else Tone.UNSURE
         return Table(
             head=(),
-            rows=[(name, str(value)) for name, value in found.items()],
-            tones={found["status"]: Tone.GOOD if self.success else broken_off},
+            rows=[(name, str(value)) for name, value in values.items()],
+            tones={values["status"]: Tone.GOOD if self.success else broken_off},
         )

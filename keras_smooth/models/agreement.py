@@ -17,12 +17,12 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10,
            "bfloat16": 2.0**-7}  # fmt: skip
 
 
-def distance(one: Any, other: Any) -> float:
+def distance(a: Any, b: Any) -> float:
     """Returns the largest difference of two structures, relative to the larger values.
 
     Infinity if they differ in shapes, in values that are not floats, or in which are finite.
     """
-    leaves = keras.tree.flatten(one), keras.tree.flatten(other)
+    leaves = keras.tree.flatten(a), keras.tree.flatten(b)
     if len(leaves[0]) != len(leaves[1]):
         return math.inf
     return max(map(_distance, *leaves), default=0.0)
@@ -45,9 +45,9 @@ def _same(a: Any, b: Any) -> bool:
     return True
 
 
-def epsilon(part: keras.Operation, output: Any) -> float:
+def epsilon(model: keras.Operation, output: Any) -> float:
     """Returns the rounding error of the least precise dtype that a part computes in."""
-    layers = [each for _, each in graph.walk(part) if isinstance(each, keras.layers.Layer)]
+    layers = [each for _, each in graph.walk(model) if isinstance(each, keras.layers.Layer)]
     dtypes = {layer.compute_dtype for layer in layers}
     leaves = filter(calls.is_float, keras.tree.flatten(output))
     dtypes |= {leaf.dtype.name for leaf in leaves}

@@ -34,7 +34,7 @@ def is_told_by_config(function: Callable) -> bool:
 
 def record(
     model: keras.Operation,
-    parts: list[keras.Operation],
+    layers: list[keras.Operation],
     args: tuple,
     training: bool = False,
 ) -> dict[int, list[Call]]:
@@ -42,11 +42,11 @@ def record(
 
     Assignments of the model are undone.
     """
-    calls = {id(part): [] for part in parts}
+    calls = {id(layer): [] for layer in layers}
     with contextlib.ExitStack() as stack:
-        for part in parts:
-            recording = functools.partial(_recorded, calls[id(part)])
-            stack.enter_context(replaced(part, recording))
+        for layer in layers:
+            recording = functools.partial(_recorded, calls[id(layer)])
+            stack.enter_context(replaced(layer, recording))
         call_without_trace(model, *args, training=training)
     return calls
 
@@ -65,32 +65,32 @@ def _recorded(calls: list[Call], call: Callable) -> Callable:
 
 
 @contextlib.contextmanager
-def replaced(part: keras.Operation, function: Callable) -> Iterator[None]:
+def replaced(layer: keras.Operation, function: Callable) -> Iterator[None]:
     """Replaces the call of a part temporarily.
 
     Args:
-        part: Layer, model or operation.
+        layer: Layer, model or operation.
         function: Returns what is called, from what the part calls.
     """
-    new = function(own_call.entry(part))
-    if not own_call.has_own_call(part):
-        with attribute(part, own_call.method(part), new):
+    new = function(own_call.entry(layer))
+    if not own_call.has_own_call(layer):
+        with attribute(layer, own_call.method(layer), new):
             yield
         return
-    kind = type(part)
+    kind = type(layer)
     # Python looks up `__call__` in the class only.
-    part.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(new)})
+    layer.__class__ = type(kind.__name__, (kind,), {"__call__": staticmethod(new)})
     try:
         yield
     finally:
-        part.__class__ = kind
+        layer.__class__ = kind
 
 
 @contextlib.contextmanager
-def attribute(part: keras.Operation, name: str, value: Any) -> Iterator[None]:
+def attribute(layer: keras.Operation, name: str, value: Any) -> Iterator[None]:
     """Gives a part another attribute temporarily."""
     # Not setattr, which Keras uses to track what it takes for a part of the layer.
-    attributes = vars(part)
+    attributes = vars(layer)
     has_own, before = name in attributes, attributes.get(name)
     attributes[name] = value
     try:
@@ -103,23 +103,23 @@ def attribute(part: keras.Operation, name: str, value: Any) -> Iterator[None]:
 
 
 def call_without_trace(
-    part: keras.Operation, *args: Any, training: bool = False, **kwargs: Any
+    layer: keras.Operation, *args: Any, training: bool = False, **kwargs: Any
 ) -> Any:
     """Calls a part without changing losses, metrics, seeds or state."""
-    return without_trace(part, *args, **own_call.in_mode(part, training), **kwargs)
+    return without_trace(layer, *args, **own_call.in_mode(layer, training), **kwargs)
 
 
-def may_leave_trace(part: Callable) -> bool:
+def may_leave_trace(layer: Callable) -> bool:
     """Returns whether a call in inference mode may leave losses, metrics, seeds or state."""
-    if graph.is_graph(part):
-        return any(map(may_leave_trace, graph.inner(part)))
+    if graph.is_graph(layer):
+        return any(map(may_leave_trace, graph.inner(layer)))
     # Code of a user can do anything.
-    has_own_code = isinstance(part, keras.Model | keras.layers.Lambda)
-    if has_own_code or not is_told_by_config(type(part)):
+    has_own_code = isinstance(layer, keras.Model | keras.layers.Lambda)
+    if has_own_code or not is_told_by_config(type(layer)):
         return True
-    if getattr(part, "activity_regularizer", None) or getattr(part, "stateful", False):
+    if getattr(layer, "activity_regularizer", None) or getattr(layer, "stateful", False):
         return True
-    return any(map(may_leave_trace, graph.wrapped(part)))
+    return any(map(may_leave_trace, graph.wrapped(layer)))
 
 
 def without_trace(function: Callable, *args: Any, **kwargs: Any) -> Any:

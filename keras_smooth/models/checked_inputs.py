@@ -76,15 +76,15 @@ def check_not_quantized(model: object) -> None:
             )
 
 
-def _layers(part: object) -> list:
+def _layers(model: object) -> list:
     """Returns the layers in which a model computes, in those of a user's own too."""
-    if graph.is_graph(part):
-        return [layer for each in graph.inner(part) for layer in _layers(each)]
-    if not isinstance(part, keras.Operation):
+    if graph.is_graph(model):
+        return [layer for each in graph.inner(model) for layer in _layers(each)]
+    if not isinstance(model, keras.Operation):
         return []
-    if is_told_by_config(type(part)) and not isinstance(part, keras.Model):
-        return [part, *(layer for each in graph.wrapped(part) for layer in _layers(each))]
-    return references.parts_within(part)
+    if is_told_by_config(type(model)) and not isinstance(model, keras.Model):
+        return [model, *(layer for each in graph.wrapped(model) for layer in _layers(each))]
+    return references.parts_within(model)
 
 
 def is_structure(x: Any) -> bool:
@@ -109,25 +109,25 @@ def inputs(model: Any, x: Any) -> list[Input]:
     leaves = flat(x)
     expected = _expected(model, x, len(leaves))
     names = _names(x, expected)
-    found = []
+    inputs_of_model = []
     for name, leaf, tensor in zip(names, leaves, expected, strict=True):
         word = f"x[{name!r}]" if is_structure(x) else "x"
-        found.append(Input(name, word, _tensor(word, leaf), tensor))
-    _check_shapes(model, found)
-    return list(map(_of_known_size, found))
+        inputs_of_model.append(Input(name, word, _tensor(word, leaf), tensor))
+    _check_shapes(model, inputs_of_model)
+    return list(map(_of_known_size, inputs_of_model))
 
 
-def _of_known_size(part: Input) -> Input:
+def _of_known_size(each: Input) -> Input:
     """Returns an input whose size a graph may not know, with that which the model expects."""
-    if part.expected is None or part.tensor.shape[1:].is_fully_defined():
-        return part
-    tensor = tf.ensure_shape(part.tensor, [None, *part.expected.shape[1:]])
-    return dataclasses.replace(part, tensor=tensor)
+    if each.expected is None or each.tensor.shape[1:].is_fully_defined():
+        return each
+    tensor = tf.ensure_shape(each.tensor, [None, *each.expected.shape[1:]])
+    return dataclasses.replace(each, tensor=tensor)
 
 
 def tensors(model: Any, x: Any) -> Any:
     """Returns x as tensors, in its structure, which fit the model."""
-    return packed_as(x, [part.tensor for part in inputs(model, x)])
+    return packed_as(x, [each.tensor for each in inputs(model, x)])
 
 
 @contextlib.contextmanager
@@ -313,22 +313,22 @@ def _check_finite(word: str, tensor: tf.Tensor) -> None:
         raise ValueError(f"{word} must be finite, but is {value} at {place}.")
 
 
-def _check_shapes(model: Any, found: list[Input]) -> None:
-    for part in found:
-        shape = part.tensor.shape
-        if part.expected is not None:
-            if part.expects_floats and part.tensor.dtype == tf.string:
+def _check_shapes(model: Any, inputs: list[Input]) -> None:
+    for each in inputs:
+        shape = each.tensor.shape
+        if each.expected is not None:
+            if each.expects_floats and each.tensor.dtype == tf.string:
                 raise TypeError(
-                    f"The model {model.name!r} expects numbers for {part.expected.name!r}, "
-                    f"received {part.word} of text."
+                    f"The model {model.name!r} expects numbers for {each.expected.name!r}, "
+                    f"received {each.word} of text."
                 )
-            if not shape[1:].is_compatible_with(part.expected.shape[1:]):
+            if not shape[1:].is_compatible_with(each.expected.shape[1:]):
                 raise ValueError(
                     f"The model {model.name!r} expects points of shape "
-                    f"{part.expected.shape} for {part.expected.name!r}, received {part.word} "
+                    f"{each.expected.shape} for {each.expected.name!r}, received {each.word} "
                     f"of shape {tuple(shape)}."
                 )
-    sizes = {part.word: part.tensor.shape[0] for part in found}
+    sizes = {each.word: each.tensor.shape[0] for each in inputs}
     if len(set(sizes.values()) - {None}) > 1:
         raise ValueError(
             "All inputs must have the same number of samples, received "
@@ -337,8 +337,8 @@ def _check_shapes(model: Any, found: list[Input]) -> None:
             "function of the points alone with their axis first: "
             "lambda points: keras.ops.swapaxes(model([functions, points]), 0, 1)."
         )
-    if len(found) == 1 and found[0].expected is None:
-        _check_layer(model, found[0].tensor)
+    if len(inputs) == 1 and inputs[0].expected is None:
+        _check_layer(model, inputs[0].tensor)
 
 
 def _check_layer(layer: Any, x: tf.Tensor) -> None:

@@ -23,12 +23,12 @@ class CannotCopy(ValueError):
 
 
 def fill_and_compare(
-    part: keras.Operation, copy: keras.Operation, dtype: str | None, call: calls.Call
+    layer: keras.Operation, copy: keras.Operation, dtype: str | None, call: calls.Call
 ) -> Any:
     """Gives a copy the state of a part; returns its outputs, which are those of the part.
 
     Args:
-        part: Layer, model or operation.
+        layer: Layer, model or operation.
         copy: A copy of it.
         dtype: In which the copy computes; None for that of the part.
         call: A call of the part.
@@ -42,17 +42,17 @@ def fill_and_compare(
         return calls.call_without_trace(copy, *args, **kwargs)
 
     try:
-        state.copy_state(part, copy)
+        state.copy_state(layer, copy)
         output = run(args, kwargs)
     # Whatever a layer's own code raises is the reason.
     except Exception as error:
         where = f"in {dtype}, " if dtype else ""
         raise CannotCopy(f"{where}{brief(error)}") from error
-    rounding = agreement.epsilon(part, call.output)
+    rounding = agreement.epsilon(layer, call.output)
     if not agreement.agrees(run, (args, kwargs), output, call.output, rounding):
         distance = agreement.distance(output, call.output)
         raise CannotCopy(
-            f"the copy of {part.name!r} ({type(part).__name__}) from its config computes "
+            f"the copy of {layer.name!r} ({type(layer).__name__}) from its config computes "
             f"other values, by {distance:.0e} relative. Put all that it computes with into "
             "its get_config and its variables"
         )
@@ -67,13 +67,13 @@ def arguments_in(dtype: str | None, call: calls.Call) -> tuple[tuple, dict]:
 
 
 def copy_in(
-    dtype: str, part: keras.Operation, args: tuple, kwargs: dict
+    dtype: str, layer: keras.Operation, args: tuple, kwargs: dict
 ) -> keras.Operation:
     """Returns a built copy of a layer or model that computes in a dtype, without its state.
 
     Args:
         dtype: "float64" or "float32".
-        part: Layer, model or operation.
+        layer: Layer, model or operation.
         args: Arguments of a call, on which the copy is built.
         kwargs: Keyword arguments of that call.
 
@@ -81,12 +81,12 @@ def copy_in(
         CannotCopy: If Keras cannot build it from its config.
     """
     try:
-        copy = fresh_copy(part, dtype)
+        copy = fresh_copy(layer, dtype)
         build(copy, args, kwargs)
         return copy
     # Whatever a layer's own code raises is the reason.
     except Exception as error:
-        words = f"no {dtype} copy of {part.name!r}: {brief(error)}"
+        words = f"no {dtype} copy of {layer.name!r}: {brief(error)}"
         raise CannotCopy(words) from error
 
 
@@ -107,43 +107,43 @@ def brief(error: Exception) -> str:
 
 
 def fresh_copy(
-    part: keras.Operation, dtype: str | None = None, made: dict | None = None
+    layer: keras.Operation, dtype: str | None = None, made: dict | None = None
 ) -> keras.Operation:
     """Returns a copy with fresh weights and the same functions.
 
     Args:
-        part: Layer, model or operation.
+        layer: Layer, model or operation.
         dtype: In which the copy computes; None for that of each part.
         made: The copies of parts so far, by id: what is shared stays shared.
     """
     made = {} if made is None else made
-    if id(part) not in made:
+    if id(layer) not in made:
         inner = functools.partial(fresh_copy, dtype=dtype, made=made)
-        graph = is_graph(part)
-        made[id(part)] = (_rebuilt_graph if graph else _from_config)(part, dtype, inner)
-    return made[id(part)]
+        graph = is_graph(layer)
+        made[id(layer)] = (_rebuilt_graph if graph else _from_config)(layer, dtype, inner)
+    return made[id(layer)]
 
 
 def _from_config(
-    part: keras.Operation, dtype: str | None, inner: Callable
+    layer: keras.Operation, dtype: str | None, inner: Callable
 ) -> keras.Operation:
     def change(config: Any, references: References) -> Any:
         config = config if dtype is None else in_dtype(dtype, config)
-        return with_wrapped(part, config, references, inner)
+        return with_wrapped(layer, config, references, inner)
 
-    copy = from_config(part, change)
+    copy = from_config(layer, change)
     if dtype is not None:
         _give_dtype(dtype, copy)
     return copy
 
 
 def with_wrapped(
-    part: keras.Operation, config: Any, references: References, function: Callable
+    wrapper: keras.Operation, config: Any, references: References, function: Callable
 ) -> Any:
     """Returns the config of a wrapper with `function(layer)` for each layer that it calls.
 
     Args:
-        part: A wrapper, or any other part, whose config stays as it is.
+        wrapper: A wrapper, or any other part, whose config stays as it is.
         config: Of the part.
         references: Of the part.
         function: Returns a layer.
@@ -151,8 +151,8 @@ def with_wrapped(
     changed = {}
     for key in _WRAPPED:
         # A wrapper builds its backward layer itself unless the config has one.
-        forward = hasattr(part, "forward_layer") and key == "layer"
-        layer = getattr(part, "forward_layer" if forward else key, None)
+        forward = hasattr(wrapper, "forward_layer") and key == "layer"
+        layer = getattr(wrapper, "forward_layer" if forward else key, None)
         if key in config and isinstance(layer, keras.layers.Layer):
             changed[key] = references.config(function(layer))
     return {**config, **changed} if changed else config
@@ -167,7 +167,7 @@ def _give_dtype(dtype: str, copy: keras.Operation) -> None:
 
 
 def from_config(
-    part: keras.Operation,
+    layer: keras.Operation,
     change: Callable,
     substitute: Callable | None = None,
     kind: type | None = None,
@@ -175,28 +175,28 @@ def from_config(
     """Returns a part from a changed config, with the same functions by identity.
 
     Args:
-        part: Layer or operation.
+        layer: Layer or operation.
         change: Returns another config, given one and its `References`.
         substitute: Returns what takes the place of a function, or of a layer that
             serves as an activation. By default functions stay, and such layers are rebuilt.
         kind: Class of the new part; by default that of the old one.
     """
-    kind = kind or type(part)
+    kind = kind or type(layer)
     substitute = substitute or functools.partial(_copied_layer, change=change)
-    references = References(part, substitute)
+    references = References(layer, substitute)
     try:
         with references.in_place():
-            config = part.get_config()
+            config = layer.get_config()
         return _read(
-            kind, part, change(references.resolved(config), references), references
+            kind, layer, change(references.resolved(config), references), references
         )
     # A config that holds the names of functions cannot be made from their stand-ins.
     except Exception as error:
         try:
-            config = change(part.get_config(), references)
+            config = change(layer.get_config(), references)
         except Exception:
             raise error from None
-        return _read(kind, part, config, references)
+        return _read(kind, layer, config, references)
 
 
 def _copied_layer(value: Any, change: Callable) -> Any:
@@ -205,18 +205,20 @@ def _copied_layer(value: Any, change: Callable) -> Any:
     return value
 
 
-def _read(kind: Any, part: Any, config: dict, references: References) -> keras.Operation:
-    with keras.saving.custom_object_scope({**_classes(part), **references.objects}):
+def _read(
+    kind: Any, original: Any, config: dict, references: References
+) -> keras.Operation:
+    with keras.saving.custom_object_scope({**_classes(original), **references.objects}):
         copy = kind.from_config(accepted(kind, config))
-    for layer, other in state.paired(part, copy):
+    for layer, other in state.paired(original, copy):
         references.restore(layer, other)
-    state.prepare(part, copy)
+    state.prepare(original, copy)
     return copy
 
 
-def _classes(part: keras.Operation) -> dict[str, type]:
+def _classes(layer: keras.Operation) -> dict[str, type]:
     """Returns the classes of all parts by name, so that unregistered ones are found."""
-    kinds = map(type, parts_within(part))
+    kinds = map(type, parts_within(layer))
     return {kind.__name__: kind for kind in kinds if not calls.is_told_by_config(kind)}
 
 
@@ -248,12 +250,12 @@ def clone(model: keras.Model, tensors: Any, function: Callable) -> keras.Model:
     )
 
 
-def _called(part: Callable, *args: Any, **kwargs: Any) -> Any:
+def _called(layer: Callable, *args: Any, **kwargs: Any) -> Any:
     """Calls a part without a mask if it takes none, as what a user puts in a Lambda's place."""
-    call = part.call if isinstance(part, keras.layers.Layer) else part
+    call = layer.call if isinstance(layer, keras.layers.Layer) else layer
     if "mask" in kwargs and "mask" not in inspect.signature(call).parameters:
         del kwargs["mask"]
-    return part(*args, **kwargs)
+    return layer(*args, **kwargs)
 
 
 def _input_in(dtype: str | None, tensor: Any) -> keras.KerasTensor:

@@ -74,19 +74,19 @@ def graph_class(model: Any) -> type | None:
     return None
 
 
-def is_composed(part: object) -> bool:
+def is_composed(layer: object) -> bool:
     """Returns whether a part is a model made of parts that can be looked at."""
-    return isinstance(part, keras.Model) and bool(inner(part))
+    return isinstance(layer, keras.Model) and bool(inner(layer))
 
 
-def is_graph(part: object) -> bool:
+def is_graph(layer: object) -> bool:
     """Returns whether a part is a Sequential or Functional model with Keras' `call`."""
-    return graph_class(part) is not None
+    return graph_class(layer) is not None
 
 
 def inner(model: keras.Model) -> list:
-    found = parts(model) or getattr(model, "operations", model.layers)
-    return [part for part in found if not isinstance(part, keras.layers.InputLayer)]
+    layers = parts(model) or getattr(model, "operations", model.layers)
+    return [layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)]
 
 
 def walk(model: keras.Operation, prefix: str = "") -> Iterator[tuple[str, keras.Operation]]:
@@ -94,37 +94,37 @@ def walk(model: keras.Operation, prefix: str = "") -> Iterator[tuple[str, keras.
     if not is_composed(model):
         yield prefix + model.name, model
         return
-    for part in inner(model):
-        yield from walk(part, f"{prefix}{part.name}/" if is_composed(part) else prefix)
+    for layer in inner(model):
+        yield from walk(layer, f"{prefix}{layer.name}/" if is_composed(layer) else prefix)
 
 
 def unique(model: keras.Operation) -> list[tuple[str, keras.Operation]]:
     """Returns `walk(model)` with each shared layer once."""
-    return list({id(part): (path, part) for path, part in walk(model)}.values())
+    return list({id(layer): (path, layer) for path, layer in walk(model)}.values())
 
 
-def makes_masks(part: object) -> bool:
+def makes_masks(subject: object) -> bool:
     """Returns whether a layer makes a mask, or one inside it does, at any depth."""
-    if may_make_mask(part):
+    if may_make_mask(subject):
         return True
-    if not isinstance(part, keras.layers.Layer):
+    if not isinstance(subject, keras.layers.Layer):
         return False
-    inside = wrapped(part) + (inner(part) if isinstance(part, keras.Model) else [])
-    return any(makes_masks(layer) for layer in inside if layer is not part)
+    inside = wrapped(subject) + (inner(subject) if isinstance(subject, keras.Model) else [])
+    return any(makes_masks(layer) for layer in inside if layer is not subject)
 
 
-def may_make_mask(part: object) -> bool:
+def may_make_mask(layer: object) -> bool:
     """Returns whether a layer itself makes a mask, or has a `compute_mask` that is not Keras'."""
-    if isinstance(part, keras.layers.Masking) or getattr(part, "mask_zero", False):
+    if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
         return True
-    if not isinstance(part, keras.layers.Layer):
+    if not isinstance(layer, keras.layers.Layer):
         return False
-    return type(part).compute_mask.__module__.split(".")[0] != "keras"
+    return type(layer).compute_mask.__module__.split(".")[0] != "keras"
 
 
-def wrapped(part: object) -> list:
+def wrapped(wrapper: object) -> list:
     """Returns the layers that a layer of Keras calls, as TimeDistributed does."""
-    inside = [getattr(part, name, None) for name in _WRAPPED]
+    inside = [getattr(wrapper, name, None) for name in _WRAPPED]
     return [layer for layer in inside if layer is not None]
 
 

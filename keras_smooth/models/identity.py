@@ -66,50 +66,50 @@ def identity(model: Any) -> tuple | None:
     """
     if not isinstance(model, keras.layers.Layer):
         return None
-    found: list = [keras.config.floatx(), keras.config.epsilon()]
+    entries: list = [keras.config.floatx(), keras.config.epsilon()]
     try:
-        _collect(model, found, set())
+        _collect(model, entries, set())
     except _UnknownError:
         return None
-    return tuple(found)
+    return tuple(entries)
 
 
-def _collect(value: Any, found: list, seen: set[int]) -> None:
+def _collect(value: Any, entries: list, seen: set[int]) -> None:
     """Adds what identifies a value."""
     if isinstance(value, _PLAIN):
-        found.append((type(value), value))
+        entries.append((type(value), value))
     elif isinstance(value, keras.Variable):
         if not hasattr(value.value, "assign"):
             # A scope has put a tensor in its place.
             raise _UnknownError
-        found.append(_Same(value))
+        entries.append(_Same(value))
     elif isinstance(value, (list, tuple, set, frozenset)):
-        found.append(len(value))
+        entries.append(len(value))
         for item in value:
-            _collect(item, found, seen)
+            _collect(item, entries, seen)
     elif isinstance(value, dict):
-        _collect(list(value.items()), found, seen)
+        _collect(list(value.items()), entries, seen)
     elif id(value) in seen:
-        found.append(_Same(value))
+        entries.append(_Same(value))
     else:
-        _collect_object(value, found, seen)
+        _collect_object(value, entries, seen)
 
 
-def _collect_object(value: Any, found: list, seen: set[int]) -> None:
+def _collect_object(value: Any, entries: list, seen: set[int]) -> None:
     module = getattr(value, "__module__", None) or type(value).__module__
     if module.partition(".")[0] not in _KNOWN:
         raise _UnknownError
     if isinstance(value, np.ndarray) and value.size > 16:
         raise _UnknownError
-    found.append(_Same(value))
+    entries.append(_Same(value))
     seen.add(id(value))
     if isinstance(value, np.ndarray):
-        found.append(value.tobytes())
+        entries.append(value.tobytes())
     elif isinstance(value, keras.Operation):
         for name, attribute in vars(value).items():
             if name not in _NOTES:
-                found.append(name)
-                _collect(attribute, found, seen)
+                entries.append(name)
+                _collect(attribute, entries, seen)
 
 
 def digest(arrays: Iterable[Any]) -> str:
@@ -173,11 +173,13 @@ class _Hashes:
         if name not in self._library:
             return name.encode()
         if name not in self._known:
-            found = self._library[name]
-            results = [found.ret[each.name] for each in found.signature.output_arg]
-            controls = [f"^{name}" for name in sorted(found.control_ret.values())]
+            definition = self._library[name]
+            results = [
+                definition.ret[each.name] for each in definition.signature.output_arg
+            ]
+            controls = [f"^{name}" for name in sorted(definition.control_ret.values())]
             self._known[name] = self.of_nodes(
-                found.node_def, found.signature.input_arg, [*results, *controls]
+                definition.node_def, definition.signature.input_arg, [*results, *controls]
             )
         return self._known[name]
 

@@ -12,10 +12,10 @@ import keras
 from keras_smooth.checks import shown
 
 
-def has_own_call(part: object) -> bool:
+def has_own_call(layer: object) -> bool:
     """Returns whether the `__call__` of a layer is not that of Keras."""
-    method = type(part).__call__
-    return isinstance(part, keras.Operation) and method.__module__.split(".")[0] != "keras"
+    method = type(layer).__call__
+    return isinstance(layer, keras.Operation) and method.__module__.split(".")[0] != "keras"
 
 
 def is_built(layer: keras.layers.Layer) -> bool:
@@ -26,15 +26,15 @@ def is_built(layer: keras.layers.Layer) -> bool:
     return all(map(is_built, inner))
 
 
-def method(part: keras.Operation) -> str:
+def method(layer: keras.Operation) -> str:
     """Returns the name of the method that Keras calls: another one of a quantized layer."""
-    is_quantized = getattr(part, "quantization_mode", None) is not None
+    is_quantized = getattr(layer, "quantization_mode", None) is not None
     return "quantized_call" if is_quantized else "call"
 
 
-def entry(part: keras.Operation) -> Callable:
+def entry(layer: keras.Operation) -> Callable:
     """Returns what computes the outputs of a part: its `call`, or a `__call__` of its own."""
-    return part.__call__ if has_own_call(part) else getattr(part, method(part))
+    return layer.__call__ if has_own_call(layer) else getattr(layer, method(layer))
 
 
 def accepts_training(call: Callable) -> bool:

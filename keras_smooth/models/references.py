@@ -32,9 +32,9 @@ class References:
             that serves as an activation: by default itself. Functions of weights stay.
     """
 
-    def __init__(self, part: keras.Operation, substitute: Callable = lambda value: value):
+    def __init__(self, layer: keras.Operation, substitute: Callable = lambda value: value):
         self.objects = {}
-        self._part = part
+        self._part = layer
         self._substitute = substitute
         self._stand_ins = {}
         # What has no substitute raises here, before anything is changed.
@@ -63,10 +63,10 @@ class References:
             now = vars(copy).get(name)
             if stand_in is None or not is_function(value) or not is_function(now):
                 continue
-            found = self.objects[stand_in.__name__]
+            original = self.objects[stand_in.__name__]
             same = getattr(now, "__code__", None) is getattr(value, "__code__", value)
-            if found is not value or not same:
-                vars(copy)[name] = found
+            if original is not value or not same:
+                vars(copy)[name] = original
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
@@ -100,50 +100,50 @@ class References:
             return items if any(items[k] is not value[k] for k in items) else value
         if isinstance(value, list) or type(value) is tuple:
             new = [self._replaced(item, name) for item in value]
-            if any(one is not other for one, other in zip(new, value, strict=True)):
+            if any(a is not b for a, b in zip(new, value, strict=True)):
                 return tuple(new) if isinstance(value, tuple) else new
         return value
 
-    def _stand_in(self, value: Callable, found: Any) -> Callable:
+    def _stand_in(self, value: Callable, original: Any) -> Callable:
         def reference(*args: Any, **kwargs: Any) -> Any:
             return value(*args, **kwargs)
 
         name = f"keras_smooth_reference_{next(_numbers)}"
         reference.__name__ = reference.__qualname__ = name
-        self.objects[name] = found
+        self.objects[name] = original
         return reference
 
 
-def functions(part: keras.Operation, suffix: str = "") -> list[Callable]:
+def functions(layer_or_model: keras.Operation, suffix: str = "") -> list[Callable]:
     """Returns the functions that a part and its parts hold, in the order of their names.
 
     Args:
-        part: Layer or operation.
+        layer_or_model: Layer or operation.
         suffix: How the names of the attributes end in which they are.
     """
-    found = []
-    for layer in parts_within(part):
+    functions_of_layer = []
+    for layer in parts_within(layer_or_model):
         for name in sorted(name for name in vars(layer) if name.endswith(suffix)):
             if not callable(getattr(type(layer), name, None)):
-                found += filter(is_function, _leaves(vars(layer)[name]))
-    return found
+                functions_of_layer += filter(is_function, _leaves(vars(layer)[name]))
+    return functions_of_layer
 
 
-def parts_within(part: keras.Operation) -> list[keras.Operation]:
+def parts_within(layer: keras.Operation) -> list[keras.Operation]:
     """Returns a part and all layers and operations that it holds, each once."""
-    found = {id(part): part}
-    waiting = [part]
+    layers = {id(layer): layer}
+    waiting = [layer]
     while waiting:
         for inner in held(waiting.pop()):
-            if id(inner) not in found:
-                found[id(inner)] = inner
+            if id(inner) not in layers:
+                layers[id(inner)] = inner
                 waiting.append(inner)
-    return list(found.values())
+    return list(layers.values())
 
 
-def held(part: keras.Operation) -> list[keras.Operation]:
+def held(layer: keras.Operation) -> list[keras.Operation]:
     """Returns the layers and operations that are attributes of a part, or in one."""
-    leaves = _leaves(list(vars(part).values()))
+    leaves = _leaves(list(vars(layer).values()))
     return [leaf for leaf in leaves if isinstance(leaf, keras.Operation)]
 
 

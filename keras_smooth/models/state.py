@@ -10,24 +10,24 @@ import numpy as np
 from keras_smooth.models import graph
 
 
-def copy_state(part: keras.Operation, copy: keras.Operation) -> None:
+def copy_state(original: keras.Operation, copy: keras.Operation) -> None:
     """Gives a copy the state of a part, in the copy's dtype.
 
     Args:
-        part: A built layer, model or operation.
+        original: A built layer, model or operation.
         copy: A built one that has the same parts.
 
     Raises:
         ValueError: If the copy has other variables.
     """
-    if graph.is_graph(part) and graph.is_graph(copy):
-        for child, other in _pairs_of_graphs(part, copy):
+    if graph.is_graph(original) and graph.is_graph(copy):
+        for child, other in _pairs_of_graphs(original, copy):
             copy_state(child, other)
         return
-    if not isinstance(part, keras.layers.Layer):
+    if not isinstance(original, keras.layers.Layer):
         return
-    _assign(part, copy)
-    for layer, other in paired(part, copy):
+    _assign(original, copy)
+    for layer, other in paired(original, copy):
         for ours, others in zip(_states(layer), _states(other)):
             others.assign(ours.value)
         # What is kept beside the weights is computed from them, as after loading a file.
@@ -35,11 +35,11 @@ def copy_state(part: keras.Operation, copy: keras.Operation) -> None:
             other.finalize_state()
 
 
-def prepare(part: keras.Operation, copy: keras.Operation) -> None:
+def prepare(original: keras.Operation, copy: keras.Operation) -> None:
     """Gives a copy that need not be built the flags of a part, and vocabularies."""
     if not isinstance(copy, keras.layers.Layer):
         return
-    for layer, other in paired(part, copy):
+    for layer, other in paired(original, copy):
         if layer.trainable != other.trainable:
             other.trainable = layer.trainable
         if type(layer) is type(other):
@@ -47,24 +47,24 @@ def prepare(part: keras.Operation, copy: keras.Operation) -> None:
             _copy_numbers(layer, other)
 
 
-def _pairs_of_graphs(part: Any, copy: Any) -> Iterator[tuple]:
+def _pairs_of_graphs(original: Any, copy: Any) -> Iterator[tuple]:
     others = {layer.name: layer for layer in copy.layers}
-    same_kinds = list(map(type, part.layers)) == list(map(type, copy.layers))
+    same_kinds = list(map(type, original.layers)) == list(map(type, copy.layers))
     # A layer that makes a model itself has Keras number its layers anew.
-    if same_kinds and any(layer.name not in others for layer in part.layers):
-        yield from zip(part.layers, copy.layers)
+    if same_kinds and any(layer.name not in others for layer in original.layers):
+        yield from zip(original.layers, copy.layers)
         return
-    for layer in part.layers:
+    for layer in original.layers:
         if layer.name in others:
             yield layer, others[layer.name]
         elif layer.variables:
-            raise ValueError(f"the copy of {part.name!r} has no layer {layer.name!r}")
+            raise ValueError(f"the copy of {original.name!r} has no layer {layer.name!r}")
 
 
-def paired(part: keras.Operation, copy: keras.Operation) -> Iterator[tuple]:
+def paired(original: keras.Operation, copy: keras.Operation) -> Iterator[tuple]:
     """Yields a layer and its copy, and each layer within with its own, parents first."""
     seen = set()
-    waiting = [(part, copy)]
+    waiting = [(original, copy)]
     while waiting:
         layer, other = waiting.pop(0)
         if id(layer) in seen:
@@ -74,11 +74,11 @@ def paired(part: keras.Operation, copy: keras.Operation) -> Iterator[tuple]:
         if graph.is_graph(layer) and graph.is_graph(other):
             waiting += _pairs_of_graphs(layer, other)
             continue
-        found = dict(_children((), vars(other)))
+        children = dict(_children((), vars(other)))
         waiting += [
-            (child, found[path])
+            (child, children[path])
             for path, child in _children((), vars(layer))
-            if path in found
+            if path in children
         ]
 
 
@@ -129,11 +129,11 @@ def _is_numbers(value: Any) -> bool:
     return isinstance(value, (bool, int, float, np.ndarray, np.number))
 
 
-def _assign(part: keras.layers.Layer, copy: keras.layers.Layer) -> None:
-    ours, others = _alike(part.variables, copy.variables)
+def _assign(layer: keras.layers.Layer, copy: keras.layers.Layer) -> None:
+    ours, others = _alike(layer.variables, copy.variables)
     if [tuple(v.shape) for v in ours] != [tuple(v.shape) for v in others]:
         raise ValueError(
-            f"the copy of {part.name!r} has variables of shapes "
+            f"the copy of {layer.name!r} has variables of shapes "
             f"{[tuple(v.shape) for v in others]}, expected {[tuple(v.shape) for v in ours]}"
         )
     for variable, other in zip(ours, others):

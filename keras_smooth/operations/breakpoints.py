@@ -13,8 +13,8 @@ def from_integer(x: tf.Tensor) -> tf.Tensor:
 
 def from_other_integer(x: tf.Tensor) -> tf.Tensor:
     """Returns the signed distance to the nearest integer that is not 0."""
-    one = tf.where(x < 0, -tf.ones_like(x), tf.ones_like(x))
-    return x - tf.where(tf.abs(x) < 1, one, tf.round(x))
+    sign = tf.where(x < 0, -tf.ones_like(x), tf.ones_like(x))
+    return x - tf.where(tf.abs(x) < 1, sign, tf.round(x))
 
 
 def first_gap(x: tf.Tensor, largest: Callable, spread: Callable, count: Callable) -> Any:

@@ -48,10 +48,12 @@ def _of_outputs(operation: tf.Operation, axes: list, program: Program) -> list:
     if known is None or known.samples is None:
         raise MixedError(operation)
     try:
-        found = known.samples(operation, axes, program)
+        axes_of_outputs = known.samples(operation, axes, program)
     # Nothing is known of a tensor of unknown rank.
     except (IndexError, TypeError, ValueError):
-        found = NotImplemented
-    if found is NotImplemented:
+        axes_of_outputs = NotImplemented
+    if axes_of_outputs is NotImplemented:
         raise MixedError(operation)
-    return found if isinstance(found, list) else [found] * number
+    return (
+        axes_of_outputs if isinstance(axes_of_outputs, list) else [axes_of_outputs] * number
+    )

@@ -76,13 +76,13 @@ def _check_smoothness(smoothness: object) -> None:
 
 def _checked_joints(joints: Any) -> tuple[float, ...]:
     try:
-        found = None if isinstance(joints, str | bytes | Mapping) else list(joints)
+        points = None if isinstance(joints, str | bytes | Mapping) else list(joints)
     # Numbers, arrays without axes and symbolic tensors cannot be iterated over.
     except (TypeError, NotImplementedError):
-        found = None
-    if found is None:
+        points = None
+    if points is None:
         raise TypeError(f"`joints` must be a list of numbers, received {shown(joints)}.")
-    return tuple(finite_number("`joints`: each", joint) for joint in found)
+    return tuple(finite_number("`joints`: each", joint) for joint in points)
 
 
 def name(function: Callable) -> None:
@@ -103,7 +103,7 @@ def _is_class(value: object) -> bool:
 
 def function_names() -> list[str]:
     """Returns the names of all activation functions in the table."""
-    return sorted({found.subject.__name__ for found in activation_rows()})
+    return sorted({each.subject.__name__ for each in activation_rows()})
 
 
 def activation_rows() -> list[Row]:
@@ -121,8 +121,8 @@ def activation_of(function: Callable) -> Callable:
     Parameters are left out; a function of keras.ops or of
     TensorFlow can be one of `keras.activations`.
     """
-    found = row(function)
-    return function if found is None else found.subject
+    known = row(function)
+    return function if known is None else known.subject
 
 
 def tapes_right_to(obj: object) -> float:
@@ -142,7 +142,7 @@ def recommended(order: float = 2) -> list[str]:
     Args:
         order: Number of derivatives.
     """
-    names = (found.subject.__name__ for found in all_rows() if found.recommended)
+    names = (each.subject.__name__ for each in all_rows() if each.recommended)
     return [n for n in names if (k := smoothness(n)) is not None and k >= order]
 
 
@@ -222,19 +222,21 @@ def registered_smoothness(obj: object) -> Class:
 
 def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
     """Returns the readings of all layers and operations of a graph by id, also of nested ones."""
-    found: dict[int, reading.Reading] = {}
-    for part in graph.inner(model):
-        if graph.is_graph(part):
-            found |= readings_of_parts(part)
-        elif isinstance(part, keras.layers.Layer):
-            found[id(part)] = _known(part) or reading.read(part)
+    readings: dict[int, reading.Reading] = {}
+    for layer in graph.inner(model):
+        if graph.is_graph(layer):
+            readings |= readings_of_parts(layer)
+        elif isinstance(layer, keras.layers.Layer):
+            readings[id(layer)] = _known(layer) or reading.read(layer)
     if graph.graph_class(model) is keras.Function:
-        found |= {id(n.operation): _of_node(n) for n in graph.nodes(model) if _is_read(n)}
-    return found
+        readings |= {
+            id(n.operation): _of_node(n) for n in graph.nodes(model) if _is_read(n)
+        }
+    return readings
 
 
-def _known(part: keras.Operation) -> reading.Reading | None:
-    registered = registered_smoothness(part)
+def _known(layer: keras.Operation) -> reading.Reading | None:
+    registered = registered_smoothness(layer)
     return None if registered is None else reading.Reading(registered)
 
 

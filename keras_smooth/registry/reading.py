@@ -69,7 +69,7 @@ def _marks_of(subject: Any) -> Facts | None:
     function, parameters = unbound(subject)
     key = function, repr(sorted(parameters.items()))
     if key not in _told:
-        _told[key] = _first(subject, lambda part: None).smoothness
+        _told[key] = _first(subject, lambda layer: None).smoothness
     return None if _told[key] == facts.smoothness else facts
 
 
@@ -113,10 +113,10 @@ def read(subject: Any) -> Reading:
     key = None if known is None else (version(), known)
     if key is not None and _kept.get(subject, (None,))[0] == key:
         return _kept[subject][1]
-    found = _first(subject, _marks_of)
+    result = _first(subject, _marks_of)
     if key is not None:
-        _kept[subject] = key, found
-    return found
+        _kept[subject] = key, result
+    return result
 
 
 def _first(subject: Any, marks_of: Callable) -> Reading:
@@ -170,15 +170,15 @@ def named(subject: Any, facts_of: Callable) -> Iterator[Callable]:
     """
     is_part = isinstance(subject, keras.Operation)
     with contextlib.ExitStack() as stack:
-        for part in references.parts_within(subject) if is_part else ():
-            activation = getattr(part, "activation", None)
-            held = {"call": (part.call, facts_of(part))}
+        for layer in references.parts_within(subject) if is_part else ():
+            activation = getattr(layer, "activation", None)
+            held = {"call": (layer.call, facts_of(layer))}
             if not isinstance(activation, keras.Operation):
                 held["activation"] = activation, facts_of(activation)
             for name, (function, facts) in held.items():
                 if facts is not None:
                     call = registered.marked(function, facts)
-                    stack.enter_context(calls.attribute(part, name, call))
+                    stack.enter_context(calls.attribute(layer, name, call))
         facts = None if is_part else facts_of(subject)
         yield subject if facts is None else registered.marked(subject, facts)
 

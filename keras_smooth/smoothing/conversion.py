@@ -89,14 +89,16 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
 
 def _change(before: Any, after: Any) -> OutputChange:
     flat = [keras.tree.flatten(outputs) for outputs in (before, after)]
-    shapes = [[tuple(part.shape) for part in parts] for parts in flat]
+    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in flat]
     if shapes[0] != shapes[1]:
         raise ValueError(
             "`before` and `after` must have outputs of the same shapes, received "
             f"{shapes[0]} and {shapes[1]}."
         )
     pairs = zip(*flat, strict=True)
-    arrays = [[np.asarray(tf.cast(part, tf.float64)) for part in pair] for pair in pairs]
+    arrays = [
+        [np.asarray(tf.cast(tensor, tf.float64)) for tensor in pair] for pair in pairs
+    ]
     largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in arrays)
     scale = max(float(np.abs(a).max(initial=0.0)) for a, _ in arrays)
     return OutputChange(largest, largest / scale if scale else largest)
@@ -215,11 +217,11 @@ def _warn_rough(smooth: keras.Model, order: int) -> None:
 def _rough_parts(model: keras.Model, order: int) -> Iterator[str]:
     """Yields the layers and operations of a model that are less smooth than an order."""
     known = registry.readings_of_parts(model)
-    for path, part in graph.unique(model):
-        reading = known.get(id(part))
+    for path, layer in graph.unique(model):
+        reading = known.get(id(layer))
         if reading and reading.smoothness is not None and reading.smoothness < order:
             kinds = "".join(f", {kind}" for kind in reading.rough(order))
-            yield f"{path} ({type(part).__name__}, C^{reading.smoothness}{kinds})"
+            yield f"{path} ({type(layer).__name__}, C^{reading.smoothness}{kinds})"
 
 
 class _Converter:
@@ -242,35 +244,35 @@ class _Converter:
             if old not in self.own_layers
         }
 
-    def part(self, part: keras.Operation) -> Any:
+    def part(self, layer: keras.Operation) -> Any:
         """Returns the replacement of a part, always the same for the same part."""
-        if id(part) not in self.made:
-            self.made[id(part)] = self._made(part)
-        return self.made[id(part)]
+        if id(layer) not in self.made:
+            self.made[id(layer)] = self._made(layer)
+        return self.made[id(layer)]
 
-    def _made(self, part: keras.Operation) -> Any:
-        if graph.is_graph(part):
-            return copies.clone(part, None, self.part)
-        if type(part) in self.own_layers:
-            return _own(self.own_layers[type(part)], part)
-        return self.smooth_form(part) or self._copy(part)
+    def _made(self, layer: keras.Operation) -> Any:
+        if graph.is_graph(layer):
+            return copies.clone(layer, None, self.part)
+        if type(layer) in self.own_layers:
+            return _own(self.own_layers[type(layer)], layer)
+        return self.smooth_form(layer) or self._copy(layer)
 
-    def smooth_form(self, part: keras.Operation) -> Callable | None:
+    def smooth_form(self, layer: keras.Operation) -> Callable | None:
         """Returns the replacement of a part that is less smooth than the order."""
-        if not isinstance(part, keras.layers.Layer):
-            return self._smooth_operation(part)
-        k = registry.smoothness(part)
-        if type(part) in layers.SMOOTH_FORMS and (k is None or k < self.order):
-            config = {**part.get_config(), "sharpness": self.sharpness}
-            return layers.SMOOTH_FORMS[type(part)].from_config(config)
-        function = _as_function(part)
+        if not isinstance(layer, keras.layers.Layer):
+            return self._smooth_operation(layer)
+        k = registry.smoothness(layer)
+        if type(layer) in layers.SMOOTH_FORMS and (k is None or k < self.order):
+            config = {**layer.get_config(), "sharpness": self.sharpness}
+            return layers.SMOOTH_FORMS[type(layer)].from_config(config)
+        function = _as_function(layer)
         if function is None:
             return None
         smooth = self.activation(function)
         if smooth is function:
             return None
-        kind = LambdaForm if type(part) is keras.layers.Lambda else layers.Activation
-        return kind(smooth, order=self.order, name=part.name, dtype=part.dtype_policy)
+        kind = LambdaForm if type(layer) is keras.layers.Lambda else layers.Activation
+        return kind(smooth, order=self.order, name=layer.name, dtype=layer.dtype_policy)
 
     def _smooth_operation(self, operation: keras.Operation) -> Callable | None:
         """Returns a function of the tensors that the operation is called with in a graph."""
@@ -294,12 +296,12 @@ class _Converter:
         how = {"order": self.order, "name": operation.name}
         return lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x)
 
-    def _copy(self, part: keras.Operation) -> keras.Operation:
+    def _copy(self, layer: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:
-            return copies.with_wrapped(part, config, references, self.part)
+            return copies.with_wrapped(layer, config, references, self.part)
 
-        kind = layers.exact_form(type(part))
-        return copies.from_config(part, change, self.substitute, kind)
+        kind = layers.exact_form(type(layer))
+        return copies.from_config(layer, change, self.substitute, kind)
 
     def substitute(self, value: Any) -> Any:
         """Returns the replacement of a function, or of a layer used as activation."""
@@ -337,12 +339,12 @@ class _Converter:
         )
 
 
-def is_replaced(part: keras.Operation, order: int) -> bool:
+def is_replaced(layer: keras.Operation, order: int) -> bool:
     """Returns whether smoothen replaces a part, or something in it."""
     converter = _Converter(order, 1.0, {})
-    held = references.functions(part, "activation")
+    held = references.functions(layer, "activation")
     try:
-        if converter.smooth_form(part) is not None:
+        if converter.smooth_form(layer) is not None:
             return True
         return any(converter.activation(function) is not function for function in held)
     # There is no replacement.
@@ -357,16 +359,16 @@ def _activation(identifier: Any) -> Callable:
         raise ValueError(f"`replacements`: {error}") from None
 
 
-def _as_function(part: keras.layers.Layer) -> Callable | None:
+def _as_function(layer: keras.layers.Layer) -> Callable | None:
     """Returns the function that a layer applies, or None if it does more."""
-    if type(part) is keras.layers.Lambda:
-        return functools.partial(part.function, **part.arguments or {})
-    if found := registry.as_activation(part):
-        return activations.partial(found[0], **found[1])
+    if type(layer) is keras.layers.Lambda:
+        return functools.partial(layer.function, **layer.arguments or {})
+    if function := registry.as_activation(layer):
+        return activations.partial(function[0], **function[1])
     return None
 
 
-def _own(replacement: Any, part: keras.Operation) -> keras.Operation:
+def _own(replacement: Any, layer: keras.Operation) -> keras.Operation:
     if isinstance(replacement, type):
-        return replacement.from_config(part.get_config())  # type: ignore[attr-defined]
-    return replacement(part)
+        return replacement.from_config(layer.get_config())  # type: ignore[attr-defined]
+    return replacement(layer)

@@ -47,15 +47,15 @@ def measured(function: Callable) -> dict[str, Any] | None:
 def _values(function: Callable, x: np.ndarray) -> np.ndarray | None:
     """Returns the values at points, or None if a value depends on other points."""
     try:
-        found, other = (
+        values, other = (
             np.asarray(function(tf.constant(each.reshape(shape))))
             for each, shape in ((x, (-1, _WIDTH)), (x[::-1], (_WIDTH, -1)))
         )
     # A function of other arguments can raise any error.
     except Exception:
         return None
-    alone = found.size == x.size and np.array_equal(found.ravel(), other.ravel()[::-1])
-    return found.ravel() if alone and found.dtype == x.dtype else None
+    alone = values.size == x.size and np.array_equal(values.ravel(), other.ravel()[::-1])
+    return values.ravel() if alone and values.dtype == x.dtype else None
 
 
 def _lines(slopes: np.ndarray, values: np.ndarray) -> np.ndarray | None:

@@ -84,7 +84,7 @@ def _path(name: str) -> Path | None:
 
 def install(sources: Mapping[str, Source]) -> None:
     """Makes missing modules importable, in place of those of an earlier call."""
-    for finder in [one for one in sys.meta_path if isinstance(one, _Finder)]:
+    for finder in [own for own in sys.meta_path if isinstance(own, _Finder)]:
         sys.meta_path.remove(finder)
         for name in finder.sources:
             sys.modules.pop(name, None)

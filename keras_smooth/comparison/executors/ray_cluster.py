@@ -297,14 +297,14 @@ class _Nodes:
     def num_places(self) -> int:
         """Returns how many runs the nodes that are not left out can do at once."""
         return sum(
-            int(one["Resources"].get(self._kind, 0))
-            for one in self._alive()
-            if one["NodeID"] not in self.left_out
+            int(node["Resources"].get(self._kind, 0))
+            for node in self._alive()
+            if node["NodeID"] not in self.left_out
         )
 
     def name(self, node: str) -> str:
         """Returns the name of a node for messages."""
-        names = {one["NodeID"]: one["NodeManagerHostname"] for one in self._ray.nodes()}
+        names = {each["NodeID"]: each["NodeManagerHostname"] for each in self._ray.nodes()}
         return f"{names.get(node, 'unknown')} ({node[:8]})"
 
     def strategy(self) -> Any:
@@ -316,13 +316,13 @@ class _Nodes:
         # The label with the id of a node, whose name differs between versions of Ray.
         (label,) = {
             name
-            for one in self._alive()
-            for name, value in one["Labels"].items()
-            if value == one["NodeID"]
+            for node in self._alive()
+            for name, value in node["Labels"].items()
+            if value == node["NodeID"]
         }
         return strategies.NodeLabelSchedulingStrategy(
             {label: strategies.NotIn(*self.left_out)}
         )
 
     def _alive(self) -> list[dict[str, Any]]:
-        return [one for one in self._ray.nodes() if one["Alive"]]
+        return [node for node in self._ray.nodes() if node["Alive"]]

@@ -84,19 +84,19 @@ def _fields(text: str, separator: str | None) -> list[str]:
     return [field.strip() for field in fields]
 
 
-def _places(path: Path, found: list[str]) -> dict[str, int]:
+def _places(path: Path, header: list[str]) -> dict[str, int]:
     """Returns the index of each column."""
-    what = f"it names {shown(', '.join(found))}"
-    missing = [name for name in NAMES[:2] if name not in found]
+    what = f"it names {shown(', '.join(header))}"
+    missing = [name for name in NAMES[:2] if name not in header]
     if missing:
         raise ValueError(
             f"{path} has no column {' and no column '.join(missing)}: the first line must "
             f"name x (one input), y and optionally dy, d2y; {what}."
         )
-    repeated = [name for name in NAMES if found.count(name) > 1]
+    repeated = [name for name in NAMES if header.count(name) > 1]
     if repeated:
         raise ValueError(f"{path} has more than one column {repeated[0]}: {what}.")
-    return {name: found.index(name) for name in NAMES if name in found}
+    return {name: header.index(name) for name in NAMES if name in header}
 
 
 def _number(what: str, field: str) -> float:

@@ -181,10 +181,10 @@ def load_problems(
 ) -> dict[str, Problem]:
     """Returns the problems of a list of names and paths, or the one of `load_problem`."""
     several = isinstance(source, Sequence) and not isinstance(source, str)
-    if not (several and source and all(isinstance(one, str | Path) for one in source)):
+    if not (several and source and all(isinstance(each, str | Path) for each in source)):
         source = [source]
-    found = [load_problem(one, domain, noise) for one in source]
-    return {problem.name: problem for problem in found}
+    problems = [load_problem(each, domain, noise) for each in source]
+    return {problem.name: problem for problem in problems}
 
 
 def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
@@ -253,11 +253,11 @@ def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
             "problem must have the keys x, y and optionally dy, d2y; received "
             f"{', '.join(map(str, source))}."
         )
-    found = {name: _column(name, source[name]) for name in columns.NAMES if name in source}
-    if len({*map(len, found.values())}) > 1:
-        sizes = {name: len(column) for name, column in found.items()}
+    given = {name: _column(name, source[name]) for name in columns.NAMES if name in source}
+    if len({*map(len, given.values())}) > 1:
+        sizes = {name: len(column) for name, column in given.items()}
         raise ValueError(f"problem must have arrays of one length, received {sizes}.")
-    return found
+    return given
 
 
 def _column(name: str, values: Any) -> np.ndarray:

@@ -19,7 +19,7 @@ def curves(results: Results, line: ActivationSummary) -> Any:
         _maps(figure, problem, record)
     else:
         x, known = problem.line(), problem.along_line(problem.exact)
-        exact = [np.full_like(x, np.nan) if one is None else one for one in known]
+        exact = [np.full_like(x, np.nan) if values is None else values for values in known]
         label = f"{line.activation}, seed {record.run.seed}"
         figures.curves(figure, x, exact, problem.along_line(record.curves), label)
     figure.suptitle(

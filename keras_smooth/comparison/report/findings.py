@@ -107,9 +107,9 @@ def variants(results: Results) -> Answer | None:
     factors = [name for name in FACTORS if len(getattr(settings, name)) > 1]
     rows = [[*factors, "best", "MSE y", "MSE y'", "MSE y''"]]
     for variant in settings.variants():
-        part = results.of(variant)
-        best = recommended(part).activation
-        errors = spreads(part.runs(best)) if best else ["-"] * 3
+        own = results.of(variant)
+        best = recommended(own).activation
+        errors = spreads(own.runs(best)) if best else ["-"] * 3
         levels = [_shown(results, factor, variant) for factor in factors]
         rows.append([*levels, best or "none of use", *errors])
     by_problem = sentences(results) if "problem" in factors else []
@@ -124,9 +124,9 @@ def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
         apart = variant.apart_from(main)
         title = ", ".join(_shown(results, factor, variant) for factor in apart)
         rows = [["activation", "class", "MSE y", "MSE y'", "MSE y''", "failures"]]
-        part = results.of(variant)
-        for line in part.summary():
-            errors = spreads(part.runs(line.activation))
+        own = results.of(variant)
+        for line in own.summary():
+            errors = spreads(own.runs(line.activation))
             failed = f"{line.failures} of {line.seeds}"
             rows.append([line.activation, line.class_name, *errors, failed])
         tables[title] = rows

@@ -236,11 +236,11 @@ class _NetworkCurves:
 
     def curves(self) -> tuple[np.ndarray | None, ...]:
         """Returns y, y', y'' of the model as it is now; None from the lost one on."""
-        found = [
+        curves = [
             np.reshape(value, (-1, *self.problem.shape_of(order)))
             for order, value in enumerate(self._evaluate(self._x))
         ]
-        return tuple(found + [None] * (ORDER + 1 - len(found)))
+        return tuple(curves + [None] * (ORDER + 1 - len(curves)))
 
     def _compiled(self, order: int = ORDER) -> Callable:
         function = tf.function(lambda x: derivatives(self.model, x, order), autograph=False)
@@ -258,9 +258,9 @@ def errors(problem: Problem, curves: tuple) -> dict[str, Any]:
 
     In d dimensions these are means over all entries of gradient and Hessian, too.
     """
-    found: dict[str, Any] = dict.fromkeys(ERRORS)
+    by_name: dict[str, Any] = dict.fromkeys(ERRORS)
     for name, exact, value in zip(ERRORS, problem.exact, curves):
         if exact is not None and value is not None:
             error = float(np.mean((value - exact) ** 2))
-            found[name] = error if math.isfinite(error) else None
-    return found
+            by_name[name] = error if math.isfinite(error) else None
+    return by_name

@@ -35,9 +35,9 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
         worker = worker.model
     # The operations of a graph have no weights.
     trained: list[tuple[str, Any]] = [
-        (path, part)
-        for path, part in graph.unique(worker)
-        if isinstance(part, keras.layers.Layer) and part.trainable_weights
+        (path, layer)
+        for path, layer in graph.unique(worker)
+        if isinstance(layer, keras.layers.Layer) and layer.trainable_weights
     ]
     if not trained:
         return None

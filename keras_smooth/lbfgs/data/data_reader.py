@@ -38,12 +38,12 @@ class ReadOptions:
     class_weight: Mapping[int, float] | None = None
     strings: bool = False
 
-    def check_rows(self, parts: tuple, first_row: int = 0) -> int:
+    def check_rows(self, data: tuple, first_row: int = 0) -> int:
         """Checks `(x, y, sample_weight)` and returns the number of rows."""
-        for name, part in zip(_NAMES, parts):
-            for array in keras.tree.flatten(part):
+        for name, value in zip(_NAMES, data):
+            for array in keras.tree.flatten(value):
                 check_array(name, array, first_row, self.strings and name == "x")
-        return _num_rows(parts)
+        return _num_rows(data)
 
     def tensors(self, parts: tuple) -> tuple:
         """Returns `(x, y, sample_weight)` as tensors."""
@@ -204,11 +204,11 @@ def _elements(x: Any, source: Any = None) -> Iterator:
 
 
 def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
-    parts = [keras.utils.unpack_x_y_sample_weight(element) for element in _elements(x)]
-    for part in parts:
-        _num_rows(part)
+    batches = [keras.utils.unpack_x_y_sample_weight(element) for element in _elements(x)]
+    for batch in batches:
+        _num_rows(batch)
     return keras.tree.map_structure(
-        lambda *leaves: None if leaves[0] is None else tf.concat(leaves, axis=0), *parts
+        lambda *leaves: None if leaves[0] is None else tf.concat(leaves, axis=0), *batches
     )
 
 
@@ -254,12 +254,12 @@ def _has_weight(parts: tuple) -> bool:
     return not weights or any(np.any(np.asarray(weight)) for weight in weights)
 
 
-def _num_rows(parts: tuple) -> int:
+def _num_rows(data: tuple) -> int:
     """Returns the number of rows that x, y and weights have in common."""
     shapes = [
         (name + "".join(f"[{key!r}]" for key in keys), tuple(np.shape(leaf)))
-        for name, part in zip(_NAMES, parts)
-        for keys, leaf in keras.tree.flatten_with_path(part)
+        for name, value in zip(_NAMES, data)
+        for keys, leaf in keras.tree.flatten_with_path(value)
         if leaf is not None
     ]
     for name, shape in shapes:

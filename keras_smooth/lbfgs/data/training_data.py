@@ -121,11 +121,11 @@ class ObjectivePoints(TrainingData):
         yield self.parts
 
 
-def _in_ranks_of(part: Any, other: Any) -> Any:
+def _in_ranks_of(value: Any, other: Any) -> Any:
     """Returns x, y or weights with the ranks of others, if the numbers of arrays agree."""
-    leaves, others = keras.tree.flatten(part), keras.tree.flatten(other)
+    leaves, others = keras.tree.flatten(value), keras.tree.flatten(other)
     if len(leaves) != len(others):
-        return part
+        return value
 
     def adapted(leaf: Any, other: Any) -> Any:
         if leaf is None or other is None:
@@ -136,4 +136,4 @@ def _in_ranks_of(part: Any, other: Any) -> Any:
             return leaf[..., 0]
         return leaf
 
-    return keras.tree.pack_sequence_as(part, list(map(adapted, leaves, others)))
+    return keras.tree.pack_sequence_as(value, list(map(adapted, leaves, others)))

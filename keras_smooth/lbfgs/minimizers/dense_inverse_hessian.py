@@ -134,16 +134,16 @@ class DenseInverseHessian:
         tau = tf.where(kept, tau, tf.ones_like(tau))
         inner = tf.where(kept, inner, tf.zeros_like(inner))
         pair = tf.where(kept, tf.stack([step, u]), tf.zeros_like([step, u]))
-        slot, one = memory.num_updates, tf.cast(kept, tf.int32)
+        slot, count = memory.num_updates, tf.cast(kept, tf.int32)
         here = tf.one_hot(slot, UPDATES, dtype=step.dtype)[:, None, None]
         return memory._replace(
             scale=memory.scale / tau,
             shift=memory.shift / tau,
             basis=tf.tensor_scatter_nd_update(memory.basis, [[slot]], pair[None]),
             inner=memory.inner / tau + here * inner,
-            num_updates=slot + one,
+            num_updates=slot + count,
             product=product / tau + _combined(pair, inner, gradient),
-            num_pairs=num_pairs + one,
+            num_pairs=num_pairs + count,
         )
 
     def with_gradient(self, memory: Memory, gradient: tf.Tensor) -> Memory:
@@ -189,8 +189,8 @@ def _emptied(memory: Memory, is_due: tf.Tensor, scale: float, shift: float) -> M
 def _times_vector(memory: Memory, vector: tf.Tensor) -> tf.Tensor:
     """Returns the matrix times a vector."""
     product = _Layout(vector.shape[0]).times_vector(memory.blocks, vector)
-    beside = memory.shift * vector + _combined(memory.basis, memory.inner, vector)
-    return _scaled(memory.scale, product) + beside
+    low_rank = memory.shift * vector + _combined(memory.basis, memory.inner, vector)
+    return _scaled(memory.scale, product) + low_rank
 
 
 def _scaled(scale: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
@@ -224,10 +224,10 @@ class _Layout:
 
     def times_vector(self, blocks: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
         """Returns the matrix times a vector."""
-        parts = self._parts(vector)
+        blocks_of_vector = self._parts(vector)
         rows, columns, below_diagonal = self._picked(vector.dtype)
-        below = tf.linalg.matvec(blocks, columns @ parts)
-        above = tf.linalg.matvec(blocks, rows @ parts, transpose_a=True)
+        below = tf.linalg.matvec(blocks, columns @ blocks_of_vector)
+        above = tf.linalg.matvec(blocks, rows @ blocks_of_vector, transpose_a=True)
         product = tf.matmul(rows, below, transpose_a=True) + tf.matmul(
             below_diagonal, above, transpose_a=True
         )
@@ -243,8 +243,8 @@ class _Layout:
         def update(number: tf.Tensor, blocks: tf.Tensor) -> Any:
             row, column = rows[number], columns[number]
             left_of_block, right_of_block = (
-                tf.gather(parts, place, axis=1)
-                for parts, place in ((left, row), (right, column))
+                tf.gather(vectors, place, axis=1)
+                for vectors, place in ((left, row), (right, column))
             )
             shift = tf.where(row == column, memory.shift, tf.zeros_like(memory.shift))
             block = _scaled(memory.scale, blocks[number])

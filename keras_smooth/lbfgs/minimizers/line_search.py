@@ -53,7 +53,7 @@ class Search(NamedTuple):
         low: The longest step that is known to be too short, `(3,)`.
         high: The shortest step that is known to be too long, `(3,)`.
         num_trials: Number of evaluations.
-        found: Whether the latest trial is good.
+        is_good: Whether the latest trial is good.
     """
 
     place: Place
@@ -61,7 +61,7 @@ class Search(NamedTuple):
     low: tf.Tensor
     high: tf.Tensor
     num_trials: tf.Tensor
-    found: tf.Tensor
+    is_good: tf.Tensor
 
 
 def search(
@@ -84,7 +84,7 @@ def search(
 
     def goes_on(now: Search) -> tf.Tensor:
         between = (now.low[0] < now.length) & (now.length < now.high[0])
-        return ~now.found & between & (now.num_trials < MAX_TRIALS)
+        return ~now.is_good & between & (now.num_trials < MAX_TRIALS)
 
     def try_one(now: Search) -> list[Search]:
         position = start.position + now.length * direction
@@ -96,9 +96,9 @@ def search(
         finite = is_finite(trial[1], trial[2]) | [True, False, False]
         low = tf.where(long, now.low, trial)
         high = tf.where(long, tf.where(finite, trial, _at_infinity(slope)), now.high)
-        found = ~(short | long)
-        length = tf.where(found, now.length, _next_step(now.low, trial, low, high, flat))
-        return [Search(place, length, low, high, now.num_trials + 1, found)]
+        accepted = ~(short | long)
+        length = tf.where(accepted, now.length, _next_step(now.low, trial, low, high, flat))
+        return [Search(place, length, low, high, now.num_trials + 1, accepted)]
 
     begun = Search(
         place=start,
@@ -106,7 +106,7 @@ def search(
         low=at_start,
         high=_at_infinity(slope),
         num_trials=tf.constant(0),
-        found=tf.constant(False),
+        is_good=tf.constant(False),
     )
     return tf.while_loop(goes_on, try_one, [begun])[0]
 

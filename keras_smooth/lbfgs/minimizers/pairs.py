@@ -55,8 +55,8 @@ def times_weights(pairs: Rows, weights: OfRows, num_filled: Scalar) -> Vector:
 
     def add(total: tf.Tensor, i: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
         size = block.shape[0]
-        part = tf.slice(weights, [i * size], [size])
-        return total + tf.linalg.matvec(block, part, transpose_a=True)
+        block_of_weights = tf.slice(weights, [i * size], [size])
+        return total + tf.linalg.matvec(block, block_of_weights, transpose_a=True)
 
     def in_blocks(size: int) -> tf.Tensor:
         return _over_blocks(add, tf.zeros_like(pairs[0]), pairs, size, num_filled)

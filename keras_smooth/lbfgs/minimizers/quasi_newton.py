@@ -168,14 +168,14 @@ def iterated(iterate: Callable, state: Any, num_iterations: tf.Tensor) -> Any:
 def _iterate(kind: Any, function: Callable, state: State, tolerance: tf.Tensor) -> State:
     """Returns the state after a line search: where it failed, with no step and no pair."""
     start = Place(state.position, state.objective_value, state.objective_gradient)
-    found = search(function, start, state.direction, state.slope, state.length)
-    good = found.found
+    searched = search(function, start, state.direction, state.slope, state.length)
+    good = searched.is_good
     # Nothing here is conditional: XLA would copy the memory into every branch.
     position, value, gradient = (
-        tf.where(good, new, old) for new, old in zip(found.place, start)
+        tf.where(good, new, old) for new, old in zip(searched.place, start)
     )
     step, change = position - start.position, gradient - start.gradient
-    ratio = -(found.length**2) * state.slope / dot(step, change)
+    ratio = -(searched.length**2) * state.slope / dot(step, change)
     ratio = tf.where(state.is_newton, ratio, tf.ones_like(ratio))
     memory = kind.store(state.memory, step, change, gradient, ratio)
     direction = -kind.times_gradient(memory, gradient)
@@ -186,7 +186,7 @@ def _iterate(kind: Any, function: Callable, state: State, tolerance: tf.Tensor) 
         converged=is_below(tolerance, gradient),
         failed=~good,
         num_iterations=state.num_iterations + tf.cast(good, tf.int32),
-        num_objective_evaluations=state.num_objective_evaluations + found.num_trials,
+        num_objective_evaluations=state.num_objective_evaluations + searched.num_trials,
         position=position,
         objective_value=value,
         objective_gradient=gradient,

@@ -27,8 +27,8 @@ MOST_A = 1e3
 def bfgs(b: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns tau and phi of self-scaled BFGS."""
     del h
-    one = tf.ones_like(b)
-    return one / tf.maximum(b, one), one
+    ones = tf.ones_like(b)
+    return ones / tf.maximum(b, ones), ones
 
 
 def broyden(b: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -38,12 +38,12 @@ def broyden(b: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     are many, and cases by the sign of theta, which are one formula without it. Far from any
     quadratic function it is BFGS.
     """
-    one = tf.ones_like(b)
+    ones = tf.ones_like(b)
     # By Cauchy and Schwarz h b >= 1; rounding may hide it.
-    a = tf.maximum(h * b - one, one * 1e-12)
-    least = tf.minimum(one, h * (one - tf.sqrt(a / (one + a))))
-    theta = tf.maximum((least - one) / a, tf.minimum(one / least, (one - b) / b))
-    tau, phi = least / tf.maximum(theta, one), (one - theta) / (one + a * theta)
+    a = tf.maximum(h * b - ones, ones * 1e-12)
+    least = tf.minimum(ones, h * (ones - tf.sqrt(a / (ones + a))))
+    theta = tf.maximum((least - ones) / a, tf.minimum(ones / least, (ones - b) / b))
+    tau, phi = least / tf.maximum(theta, ones), (ones - theta) / (ones + a * theta)
     of_bfgs = bfgs(b, h)
     moderate = a < MOST_A
     return tf.where(moderate, tau, of_bfgs[0]), tf.where(moderate, phi, of_bfgs[1])

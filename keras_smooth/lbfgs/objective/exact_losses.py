@@ -129,13 +129,13 @@ class _Around(keras.losses.Loss):
         self.record: list[tuple] | None = None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        one = tf.ones((), self.dtype)
+        scalar = tf.ones((), self.dtype)
         if self.record is None:
             self.latest = self.loss(y_true, y_pred, sample_weight)
         else:
             self.record.append((self, y_true, y_pred, sample_weight))
-            self.latest = one
-        return one
+            self.latest = scalar
+        return scalar
 
 
 class _Weight:

@@ -93,11 +93,11 @@ class Objective:
             ) from error
         self._look(gradients, scope.read, tape.watched_variables())
         # An embedding's gradient is sparse until it is made a tensor.
-        parts = [
+        dense = [
             tf.zeros_like(weight) if gradient is None else tf.convert_to_tensor(gradient)
             for weight, gradient in zip(weights, gradients)
         ]
-        flat = tf.concat([tf.reshape(part, (-1,)) for part in parts], axis=0)
+        flat = tf.concat([tf.reshape(each, (-1,)) for each in dense], axis=0)
         return self._checked(loss), flat
 
     def sources(self, weights: list[tf.Tensor]) -> list:
@@ -190,8 +190,8 @@ class Objective:
 
     def unflatten(self, position: tf.Tensor) -> list[tf.Tensor]:
         """Returns a vector of weights in the shapes of the variables."""
-        parts = tf.split(position, self.sizes)
-        return [tf.reshape(part, shape) for part, shape in zip(parts, self.shapes)]
+        pieces = tf.split(position, self.sizes)
+        return [tf.reshape(piece, shape) for piece, shape in zip(pieces, self.shapes)]
 
     def _warn_precision(self, dtype: str) -> None:
         if tf.as_dtype(dtype).size < tf.as_dtype(self.dtype).size:

@@ -307,11 +307,11 @@ def _of_entries(function: Any, data: tuple, sources: list, leaves: tuple) -> tf.
         # TensorFlow has no room for gradients in another dtype.
         residuals = tf.cast(residuals, sources[0].dtype)
     # One after another: all sweeps at once would need the memory of as many evaluations.
-    parts = tape.jacobian(
+    jacobians = tape.jacobian(
         residuals, sources, unconnected_gradients="zero", experimental_use_pfor=False
     )
     size = residuals.shape[0]
-    return tf.concat([tf.reshape(part, (size, -1)) for part in parts], axis=1)
+    return tf.concat([tf.reshape(jacobian, (size, -1)) for jacobian in jacobians], axis=1)
 
 
 def _flat(tape: tf.GradientTape, entry: tf.Tensor, sources: list) -> tf.Tensor:

@@ -65,10 +65,10 @@ class Replicas:
 
     def over_all_rows(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
         """Returns value and gradient over the rows of all replicas; see `micro_batches.over_all_rows`."""
-        parts = self.each(
+        by_replica = self.each(
             lambda rows: micro_batches.over_all_rows(function, position, rows), data
         )
-        return tuple(self._sum(tf.add_n(part)) for part in zip(*parts))
+        return tuple(self._sum(tf.add_n(values)) for values in zip(*by_replica))
 
     def any_of(self, *flags: bool) -> list[bool]:
         """Returns which flags are set on some worker, on every worker the same."""

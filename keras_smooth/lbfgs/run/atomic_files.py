@@ -10,7 +10,7 @@ from pathlib import Path
 _SUFFIX = "partial"
 
 
-def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+def write(path: Path, contents: Iterable[bytes | memoryview]) -> None:
     """Writes a file under a temporary name, and then renames it.
 
     A reader sees the old file or the new one. The new one is flushed to disk before
@@ -24,7 +24,7 @@ def write(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     try:
         # Neither an existing file nor a link.
         with open(partial, "xb") as file:
-            for content in parts:
+            for content in contents:
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())

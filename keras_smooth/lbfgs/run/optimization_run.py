@@ -185,8 +185,10 @@ class OptimizationRun:
             self._finished = [a + b for a, b in zip(self._finished, before)]
         else:
             saved = [
-                tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], part.dtype), part.shape)
-                for i, part in enumerate(tf.nest.flatten(self.state))
+                tf.ensure_shape(
+                    tf.constant(snapshot[f"state_{i}"], tensor.dtype), tensor.shape
+                )
+                for i, tensor in enumerate(tf.nest.flatten(self.state))
             ]
             self.state = tf.nest.pack_sequence_as(self.state, saved)
             self._start = Sizes(*map(float, snapshot["sizes"]))

@@ -39,18 +39,18 @@ def _must_compile(operation: tf.Operation) -> bool:
 def _compiled(body: Any, inputs: list, evaluate: Callable) -> list:
     leader = _leader(inputs)
     given = [_filled(x, _moves(x), leader) for x in inputs]
-    passed = [x for x in given if not isinstance(x, tf.Variable)]
+    tensors_given = [x for x in given if not isinstance(x, tf.Variable)]
     templates: list = []
 
     def function(*flat: tf.Tensor) -> list:
-        values = iter(_packed(passed, flat))
+        values = iter(_packed(tensors_given, flat))
         results = evaluate(
             body, [x if isinstance(x, tf.Variable) else next(values) for x in given]
         )
         templates[:] = [_filled(y, _moves(y), leader) for y in results]
         return [tensor for value in templates for tensor in _tensors(value)]
 
-    flat = [tensor for value in passed for tensor in _tensors(value)]
+    flat = [tensor for value in tensors_given for tensor in _tensors(value)]
     return _packed(
         templates, tf.function(function, autograph=False, jit_compile=True)(*flat)
     )

@@ -111,7 +111,7 @@ def _stitched(operation: tf.Operation, *inputs: Any) -> Jet:
     indices, data = inputs[:number], inputs[number:]
 
     def lifted(*values: tf.Tensor) -> tf.Tensor:
-        return behind(lambda *parts: run(operation, [*indices, *parts]), *values)
+        return behind(lambda *tensors: run(operation, [*indices, *tensors]), *values)
 
     return jointly(run_primals(operation, inputs), lifted, data)
 

@@ -109,8 +109,10 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     # Of an open size, what is before and behind it tells the place.
     if None in sizes:
         return NotImplemented
-    found = (i for i in range(new.rank) if new[i] == old[axis] and around(new, i) == sizes)
-    return next(found, NotImplemented)
+    candidates = (
+        i for i in range(new.rank) if new[i] == old[axis] and around(new, i) == sizes
+    )
+    return next(candidates, NotImplemented)
 
 
 def _transposed(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -190,9 +192,9 @@ def _after_slice(operation: tf.Operation, axis: Any, shape: tf.TensorShape) -> A
 
 
 def _concatenated(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    *parts, last = axes
-    touched = _touched(operation, len(parts))
-    return _apart(_only(parts), touched) if last is None else NotImplemented
+    *axes_of_tensors, last = axes
+    touched = _touched(operation, len(axes_of_tensors))
+    return _apart(_only(axes_of_tensors), touched) if last is None else NotImplemented
 
 
 def _packed(operation: tf.Operation, axes: Axes, program: Program) -> Any:

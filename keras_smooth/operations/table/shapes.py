@@ -38,10 +38,10 @@ def _reshape(operation: tf.Operation, x: Jet, shape: Any) -> Jet:
     if not _keeps_samples(x, y):
         return mapped(whole(x), y, lambda v: tf.reshape(v, _in_front(v, shape)))
     target = tf.convert_to_tensor(shape)[1:]
-    one = tf.ones([1], target.dtype)
+    ones = tf.ones([1], target.dtype)
 
     def reshaped(v: tf.Tensor) -> tf.Tensor:
-        first = one if v.shape[1] == 1 else tf.cast(tf.shape(v)[1:2], target.dtype)
+        first = ones if v.shape[1] == 1 else tf.cast(tf.shape(v)[1:2], target.dtype)
         return tf.reshape(v, _in_front(v, tf.concat([first, target], axis=0)))
 
     return mapped(x, y, reshaped)

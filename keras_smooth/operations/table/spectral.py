@@ -24,7 +24,9 @@ def _complex(operation: tf.Operation, real: Any, imaginary: Any) -> Jet:
 def _parts(x: Jet) -> list[Jet]:
     """Returns the real and the imaginary part."""
     x = whole(x)
-    return [mapped(x, part(x.primal), part) for part in (tf.math.real, tf.math.imag)]
+    return [
+        mapped(x, function(x.primal), function) for function in (tf.math.real, tf.math.imag)
+    ]
 
 
 def _modulus(operation: tf.Operation, x: Jet) -> Jet:
