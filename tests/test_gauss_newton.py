@@ -44,9 +44,12 @@ def test_step_solves_the_damped_least_squares_problem(size, damping):
         rcond=None,
     )[0]
     solved = gauss_newton.DampedSystem(tf.constant(residuals), tf.constant(jacobian))
-    step, count = solved.solve(
+    value, step, count = solved.solve(
         lambda step: residuals + tf.linalg.matvec(jacobian, step),
         tf.constant(damping, tf.float64),
+    )
+    assert float(value) == pytest.approx(
+        np.sum((residuals + jacobian @ step.numpy()) ** 2), rel=1e-12
     )
     # The normal equations square the condition, which is below 1e4 with the damping: 1e-16 * 1e8.
     np.testing.assert_allclose(step, expected, rtol=1e-7, atol=1e-8)
@@ -63,11 +66,12 @@ def test_corrections_find_what_the_linear_model_misses():
         return residuals + linear + 0.03 * linear**2
 
     solved = gauss_newton.DampedSystem(tf.constant(residuals), tf.constant(jacobian))
-    step, count = solved.solve(after, damping)
-    plain, _ = solved.solve(lambda s: residuals + tf.linalg.matvec(jacobian, s), damping)
+    value, step, count = solved.solve(after, damping)
+    _, plain, _ = solved.solve(lambda s: residuals + tf.linalg.matvec(jacobian, s), damping)
     # With 9 weights 5 residuals can be 0, but for the damping: 1e-6 squared.
     assert float(tf.reduce_sum(after(plain) ** 2)) > 1e-4
-    assert float(tf.reduce_sum(after(step) ** 2)) < 1e-10 and 3 < int(count) <= 12
+    assert float(value) == float(tf.reduce_sum(after(step) ** 2)) < 1e-10
+    assert 3 < int(count) <= 12
 
 
 # The method.

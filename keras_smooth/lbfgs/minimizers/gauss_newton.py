@@ -13,8 +13,9 @@ lowest loss is between two of them.
 
 The equation is that of a random sample of the rows, a new one in each iteration, while the loss
 that a step has to lower is always that of all rows. Of a smooth function some hundred rows
-determine what a network can learn of a thousand, at a tenth of the cost. Where a step hardly
-lowers the loss, the next sample is larger by half, until it has all rows.
+determine what a network can learn of a thousand, at a tenth of the cost. Where a step lowers the
+loss by less than its share of the rows is worth, and that of the sample by more, the next sample is
+larger by half, until it has all rows.
 
 References:
     Marquardt, 1963, "An algorithm for least-squares estimation of nonlinear parameters", Journal
@@ -47,8 +48,10 @@ WORTH_IT = 0.9
 # The rows of the first sample.
 FIRST_ROWS = 100
 # What a step with all rows leaves of the loss, about. One with a share of the rows, and of the
-# cost, has to leave no more than that to the power of its share, or the sample grows by half.
+# cost, is worth it if it leaves no more than that to the power of its share.
 LEFT_BY_ALL = 0.1
+# If it is not, and leaves so much less of the sample than of all rows, the sample grows by half.
+OF_THE_SAMPLE = 0.5
 # How much more damping than before is tried with a sample, before a larger one is.
 MOST_DAMPED = 1e3
 # What a step that is lower only up to rounding has to leave of the gradient.
@@ -99,6 +102,7 @@ class Trials(NamedTuple):
 
     Args:
         value: The lowest sum of squares.
+        of_sample: That of the sample after the same step.
         step: Its step, `(n,)`.
         damping: Its damping.
         low: The smallest damping that was tried.
@@ -107,6 +111,7 @@ class Trials(NamedTuple):
     """
 
     value: tf.Tensor
+    of_sample: tf.Tensor
     step: tf.Tensor
     damping: tf.Tensor
     low: tf.Tensor
@@ -160,10 +165,10 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     largest = tf.where(are_all, largest, tf.minimum(largest, first * MOST_DAMPED))
 
     def tried(damping: tf.Tensor) -> tuple:
-        step, count = system.solve(
+        of_sample, step, count = system.solve(
             lambda step: function.residuals(state.position + step, rows), damping
         )
-        return function.value(state.position + step), step, count + 1
+        return function.value(state.position + step), of_sample, step, count + 1
 
     level = before * (1.0 + LOSS_ROUNDINGS * eps)
     best = _lowest(tried, level, first, (smallest, largest))
@@ -173,7 +178,9 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     is_flatter = tf.norm(gradient) < FLATTER * tf.norm(state.objective_gradient)
     good = (best.value < before) | (best.value < level) & is_flatter
     enough = before * LEFT_BY_ALL ** tf.cast(share, before.dtype)
-    is_worth_it = good & (best.value < enough)
+    left_of_sample = best.of_sample / tf.reduce_sum(residuals**2)
+    is_of_sample = left_of_sample < OF_THE_SAMPLE * best.value / before
+    grows = ~good | (best.value > enough) & is_of_sample
     before_or_after = zip(
         (position, value, gradient),
         (state.position, state.objective_value, state.objective_gradient),
@@ -191,7 +198,7 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
         objective_value=value,
         objective_gradient=gradient,
         damping=tf.where(good, best.damping, state.damping),
-        num_rows=tf.where(is_worth_it | are_all, state.num_rows, 3 * state.num_rows // 2),
+        num_rows=tf.where(grows & ~are_all, 3 * state.num_rows // 2, state.num_rows),
     )
 
 
@@ -199,7 +206,7 @@ def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple)
     """Returns trials whose best damping has a larger and a smaller one beside it.
 
     Args:
-        tried: Returns value, step and number of evaluations of a damping.
+        tried: Returns value, that of the sample, step and number of evaluations of a damping.
         before: The value to be below.
         first: The damping to try first.
         bounds: The smallest one and the largest one.
@@ -217,7 +224,7 @@ def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple)
         is_down = goes_down(now)
         down, up = tf.maximum(now.low / FACTOR, smallest), now.high * FACTOR
         damping = tf.where(is_down, down, up)
-        value, step, count = tried(damping)
+        value, of_sample, step, count = tried(damping)
         # Less damping must be worth a decomposition: leave less, or take off more.
         much_lower = value < WORTH_IT * now.value
         much_lower |= before - now.value < WORTH_IT * (before - value)
@@ -225,6 +232,7 @@ def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple)
         return [
             Trials(
                 value=tf.where(is_better, value, now.value),
+                of_sample=tf.where(is_better, of_sample, now.of_sample),
                 step=tf.where(is_better, step, now.step),
                 damping=tf.where(is_better, damping, now.damping),
                 low=tf.where(is_down, damping, now.low),
@@ -233,8 +241,8 @@ def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple)
             )
         ]
 
-    value, step, count = tried(first)
-    begun = Trials(value, step, first, first, first, count)
+    value, of_sample, step, count = tried(first)
+    begun = Trials(value, of_sample, step, first, first, first, count)
     return tf.while_loop(lambda now: goes_down(now) | goes_up(now), try_one, [begun])[0]
 
 
@@ -286,7 +294,7 @@ class DampedSystem:
         self._matrix = tf.where(usable, matrix, tf.zeros_like(matrix))
 
     def solve(self, residuals_after: Callable, damping: tf.Tensor) -> tuple:
-        """Returns the step with the lowest sum of squares, and the number of evaluations.
+        """Returns the lowest sum of squares, its step, and the number of evaluations.
 
         Args:
             residuals_after: Returns the residuals after a step.
@@ -325,7 +333,7 @@ class DampedSystem:
             falls=tf.constant(True),
         )
         end = tf.while_loop(lambda now: now.falls, correct, [begun])[0]
-        return end.step, end.count
+        return end.value, end.step, end.count
 
     def _transposed(self, residuals: tf.Tensor) -> tf.Tensor:
         return _if(
