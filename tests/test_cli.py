@@ -265,7 +265,7 @@ def test_interrupt_leaves_valid_files_and_resume_finishes(capsys, tmp_path, monk
     assert len(first) == 1
     monkeypatch.setattr(executors, "chosen", lambda *_: ThisProcess())
     status, out, _ = main(capsys, *arguments, "--resume")
-    assert status == 0 and "3 runs of 5 iterations" in out
+    assert status == 0 and "3 runs of 1 iteration on" in out
     runs = json.loads(path.read_text())["runs"]
     assert len(runs) == 4 and runs[0] == first[0]
 

@@ -300,8 +300,11 @@ def _iterations(settings: Settings) -> str:
     numbers: dict[int, list[str]] = {}
     for method in methods:
         numbers.setdefault(settings.num_iterations(method), []).append(method)
+    if len(numbers) == 1:
+        number = min(numbers)
+        return f"{number} iteration{'s' if number > 1 else ''}"
     words = [f"{number} ({', '.join(of)})" for number, of in numbers.items()]
-    return f"{' or '.join(words if len(words) > 1 else map(str, numbers))} iterations"
+    return f"{' or '.join(words)} iterations"
 
 
 def _show_and_carry_out(
