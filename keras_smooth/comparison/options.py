@@ -96,7 +96,8 @@ class Options:
     seeds: int = _option(3, "number of runs of each activation", grow=max)
     epochs: int = _option(
         1000,
-        "iterations of each run; one of gauss_newton counts as 30, as it takes as long",
+        "iterations of each run; one of gauss_newton counts as "
+        f"{EPOCHS_OF_ITERATION['gauss_newton']}, as it takes as long",
         grow=max, key="iterations",
     )  # fmt: skip
     method: tuple[str, ...] = _factor(

@@ -177,10 +177,10 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     # Near a minimum rounding hides the decrease, and the gradient tells.
     is_flatter = tf.norm(gradient) < FLATTER * tf.norm(state.objective_gradient)
     good = (best.value < before) | (best.value < level) & is_flatter
-    enough = before * LEFT_BY_ALL ** tf.cast(share, before.dtype)
-    left_of_sample = best.of_sample / tf.reduce_sum(residuals**2)
-    is_of_sample = left_of_sample < OF_THE_SAMPLE * best.value / before
-    grows = ~good | (best.value > enough) & is_of_sample
+    is_limit = _is_limit(
+        best.value / before, best.of_sample / tf.reduce_sum(residuals**2), share
+    )
+    grows = (~good | is_limit) & ~are_all
     before_or_after = zip(
         (position, value, gradient),
         (state.position, state.objective_value, state.objective_gradient),
@@ -198,8 +198,20 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
         objective_value=value,
         objective_gradient=gradient,
         damping=tf.where(good, best.damping, state.damping),
-        num_rows=tf.where(grows & ~are_all, 3 * state.num_rows // 2, state.num_rows),
+        num_rows=tf.where(grows, 3 * state.num_rows // 2, state.num_rows),
     )
+
+
+def _is_limit(left: tf.Tensor, left_of_sample: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    """Returns whether a step is limited by its sample, so that more rows are worth their cost.
+
+    Args:
+        left: What it leaves of the loss of all rows, a fraction.
+        left_of_sample: What it leaves of that of the sample.
+        share: Of the rows that are in the sample.
+    """
+    is_worth_it = left <= LEFT_BY_ALL ** tf.cast(share, left.dtype)
+    return ~is_worth_it & (left_of_sample < OF_THE_SAMPLE * left)
 
 
 def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple) -> Trials:

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -105,18 +105,16 @@ class Residuals:
         terms, most_rows = self.layout(data)
         if not most_rows:
             return data, tf.constant(1.0)
-        number_of = {leaf: term.num_rows for term in terms for leaf in term.leaves}
         size = tf.minimum(size, most_rows)
 
+        @functools.cache
         def rows(number: int) -> tf.Tensor:
             both = tf.stack([seed, number])
             return tf.random.experimental.stateless_shuffle(tf.range(number), both)[:size]
 
-        drawn = {number: rows(number) for number in set(number_of.values())}
-        flat = keras.tree.flatten(data)
-        for leaf, number in number_of.items():
-            flat[leaf] = tf.gather(flat[leaf], drawn[number])
-        return keras.tree.pack_sequence_as(data, flat), size / most_rows
+        leaves = {leaf for term in terms for leaf in term.leaves}
+        sample = _changed(data, leaves, lambda t: tf.gather(t, rows(t.shape[0])))
+        return sample, size / most_rows
 
     def examine(self, position: tf.Tensor, data: tuple) -> None:
         """Finds out how residuals are differentiated, and whether they make up the loss.
@@ -148,21 +146,31 @@ class Residuals:
         function = functools.partial(self._term, place, weights)
         number = value.shape[0]
         leaves = _leaves_of(data, number)
-        other_numbers = _changed(data, leaves, _of_any_number)
+        # Some code needs the number of rows that it was written for.
+        forms = {number: _changed(data, leaves, _of_any_number), 0: data}
         for way in list(MAPS)[list(JACOBIANS).index(first) :]:
-            # The user's code, or an operation that TensorFlow cannot vectorize, may raise anything,
-            # and some code needs the number of rows that it was written for.
-            for num_rows, like in ((number, other_numbers), (0, data)):
-                term = Term(way, leaves, num_rows)
-                with contextlib.suppress(Exception):
-                    alone = _by_rows(MAPS[way], function, data, leaves, value.dtype)
-                    if not _is_close(alone, value):
-                        return Term("entries")
-                    self._jacobian(place, term).get_concrete_function(position, like)
-                    whole: Any = traced(function)
-                    whole.get_concrete_function(like)
-                    return term
+            # The user's code, or an operation that TensorFlow cannot vectorize, may raise anything.
+            with contextlib.suppress(Exception):
+                alone = _by_rows(MAPS[way], function, data, leaves, value.dtype)
+                if not _is_close(alone, value):
+                    break
+                for num_rows, form in forms.items():
+                    term = Term(way, leaves, num_rows)
+                    if self._is_traced(place, term, position, form):
+                        return term
         return Term("entries")
+
+    def _is_traced(self, place: int, term: Term, position: tf.Tensor, data: tuple) -> bool:
+        """Returns whether TensorFlow can trace a term and its Jacobian for a form of data."""
+        weights = self._objective.unflatten(position)
+        function: Any = traced(functools.partial(self._term, place, weights))
+        try:
+            self._jacobian(place, term).get_concrete_function(position, data)
+            function.get_concrete_function(data)
+        # The user's code can raise any error.
+        except Exception:
+            return False
+        return True
 
     def _jacobian(self, place: int, term: Term) -> Any:
         """Returns the Jacobian of a term as a traced function of position and data."""
@@ -234,7 +242,7 @@ def _leaves_of(data: tuple, num_rows: int) -> tuple[int, ...]:
     return tuple(i for i, t in flat if t is not None and t.shape[:1] == [num_rows])
 
 
-def _changed(data: tuple, leaves: Sequence[int], change: Callable) -> tuple:
+def _changed(data: tuple, leaves: Iterable[int], change: Callable) -> tuple:
     """Returns data with a function applied to the tensors in some places."""
     flat = keras.tree.flatten(data)
     for leaf in leaves:

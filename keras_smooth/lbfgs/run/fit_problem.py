@@ -68,8 +68,7 @@ class FitProblem:
                 "1e-8 and y'' is noisy. Pass dtype=\"float64\", or build the model with it, to "
                 "go further.",
             )
-        # To trace an objective has checked it.
-        checked = self._check(sample) if terms is None else ()
+        checked = self._check(sample)
         self.replicas = replicas_of(self.worker)
         if program.residuals is not None:
             self._check_at_once()
@@ -110,13 +109,14 @@ class FitProblem:
 
         Returns the outputs for them, and what the losses compare.
         """
-        checked = None, []
-        if self.request.terms is None:
-            x, y, sample_weight = sample
-            outputs = outputs_of(self.worker, x)
-            checked = outputs, check_targets(self.worker, outputs, y, sample_weight)
-            self.program.examine(sample)
-        return checked
+        if self.request.terms is not None:
+            # To trace an objective has checked it.
+            return None, []
+        x, y, sample_weight = sample
+        outputs = outputs_of(self.worker, x)
+        compared = check_targets(self.worker, outputs, y, sample_weight)
+        self.program.examine(sample)
+        return outputs, compared
 
     def _check_at_once(self) -> None:
         """Raises an error if rows are evaluated one batch, or one device, after another."""

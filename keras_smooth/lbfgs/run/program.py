@@ -169,12 +169,11 @@ class Program:
             unit = data.scale**power
             return tf.nest.map_structure(lambda value: value / unit, computed)
 
-        value_and_gradient = traced(self.objective.value_and_gradient)
-        values, linearized = traced(residuals.values), traced(residuals.linearized)
+        values, linearized = residuals.values, residuals.linearized
         # The squares of residuals are in units of the scale.
         return LeastSquares(
             value_and_gradient=lambda position, data: scaled(
-                value_and_gradient(position, data.rows.rest), data, 1.0
+                self._traced(position, data.rows.rest), data, 1.0
             ),
             value=lambda position, data: scaled(
                 tf.reduce_sum(values(position, data.rows.rest) ** 2), data, 1.0
