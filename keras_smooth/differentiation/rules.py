@@ -80,24 +80,18 @@ def _unframed(rule: Callable) -> Callable:
     return spread_out
 
 
-def facts_of(layer_or_function: Any) -> Facts | None:
+def facts_of(subject: Any) -> Facts | None:
     """Returns the registered facts of a layer, an operation or a function.
 
     Rules of users come before those of the few functions whose pieces join better than their
     operations tell, as `keras.ops.logaddexp` where its arguments are equal.
     """
-    facts = registry.facts_of(layer_or_function)
-    subject = (
-        type(layer_or_function)
-        if isinstance(layer_or_function, keras.layers.Layer)
-        else layer_or_function
-    )
-    rule = _rule(subject)
+    facts = registry.facts_of(subject)
+    key = type(subject) if isinstance(subject, keras.layers.Layer) else subject
+    rule = _rule(key)
     if rule is None:
         return facts
-    rule = (
-        rule if subject is layer_or_function else functools.partial(rule, layer_or_function)
-    )
+    rule = rule if key is subject else functools.partial(rule, subject)
     return Facts(rule, smoothness=None if facts is None else facts.smoothness)
 
 

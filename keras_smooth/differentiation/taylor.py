@@ -205,14 +205,9 @@ def _structured(full: tf.Tensor, jet: Jet, points: Points, k: int) -> Any:
     def blocks(tensor: tf.Tensor, level: int, behind: Sequence[int]) -> Any:
         if level == k:
             return tf.reshape(tensor, [*shape, *behind])
-        blocks_by_input = (
-            [tensor] if len(dims) == 1 else tf.split(tensor, dims, axis=rank + level)
-        )
+        by_input = [tensor] if len(dims) == 1 else tf.split(tensor, dims, axis=rank + level)
         return points.structured(
-            [
-                blocks(block, level + 1, (*behind, *ax))
-                for block, ax in zip(blocks_by_input, axes)
-            ]
+            [blocks(block, level + 1, (*behind, *ax)) for block, ax in zip(by_input, axes)]
         )
 
     return blocks(full, 0, ())
