@@ -175,17 +175,18 @@ def regular_file(file: str | Path) -> Path:
     return Path(file)
 
 
-def whole_number(name: str, value: Any, least: int) -> int:
+def whole_number(name: str, value: Any, least: int, most: int = sys.maxsize) -> int:
     """Returns an argument as an integer.
 
     Args:
         name: What the argument is called in messages.
         value: The argument. NumPy's integers are accepted, True is not.
         least: The least number that is allowed.
+        most: The largest number that is allowed.
 
     Raises:
         TypeError: If it is no integer.
-        ValueError: If it is below the least one, or more than any size.
+        ValueError: If it is out of this range.
     """
     try:
         # NumPy 1 makes an index of a boolean.
@@ -196,13 +197,18 @@ def whole_number(name: str, value: Any, least: int) -> int:
         raise TypeError(f"{name} must be an integer, received {shown(value)}.")
     if number < least:
         raise ValueError(f"{name} must be {least} or more, received {shown(value)}.")
-    if number > sys.maxsize:
-        raise ValueError(f"{name} must be {sys.maxsize} or less, received {shown(value)}.")
+    if number > most:
+        raise ValueError(f"{name} must be {most:,} or less, received {shown(value)}.")
     return number
 
 
 def finite_number(
-    name: str, value: object, least: float = -math.inf, *, above: bool = False
+    name: str,
+    value: object,
+    least: float = -math.inf,
+    most: float = math.inf,
+    *,
+    above: bool = False,
 ) -> float:
     """Returns an argument as a finite number.
 
@@ -210,28 +216,28 @@ def finite_number(
         name: What the argument is called in messages.
         value: The argument. NumPy's numbers are accepted, True is not.
         least: The least number that is allowed.
+        most: The largest number that is allowed.
         above: Whether the least number itself is not allowed.
 
     Raises:
         TypeError: If it is no real number.
-        ValueError: If it is not finite, or too small.
+        ValueError: If it is not finite, or out of this range.
     """
     if not isinstance(value, numbers.Real) or _is_truth(value):
         raise TypeError(f"{name} must be a number, received {shown(value)}.")
-    if not _is_finite(value):
-        raise ValueError(f"{name} must be finite, received {shown(value)}.")
-    if value < least or above and value == least:
-        bound = f"above {least}" if above else f"{least} or more"
-        raise ValueError(f"{name} must be {bound}, received {shown(value)}.")
-    return float(value)
-
-
-def _is_finite(value: Any) -> bool:
     try:
-        return math.isfinite(value)
+        number = float(value)
     # An integer that is too large for a float.
     except OverflowError:
-        return False
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, received {shown(value)}.")
+    if number < least or above and number == least:
+        bound = f"above {least}" if above else f"{least} or more"
+        raise ValueError(f"{name} must be {bound}, received {shown(value)}.")
+    if number > most:
+        raise ValueError(f"{name} must be {most:g} or less, received {shown(value)}.")
+    return number
 
 
 def _is_truth(value: object) -> bool:
@@ -255,22 +261,21 @@ def require_keras_on_tensorflow() -> None:
 
 
 def _imported(name: str) -> ModuleType:
-    missing = name
+    module = None
     try:
         module = importlib.import_module(name)
-        # A package that was removed can leave its folder behind, which imports as a module.
-        if hasattr(module, "__version__"):
-            return module
     except ModuleNotFoundError as error:
-        if error.name not in (name, *_OTHER_BACKENDS):
+        if error.name in _OTHER_BACKENDS:
+            _require_backend(error.name)
+        if error.name != name:
             raise
-        missing = error.name
-    if missing != name:
-        _require_backend(missing)
-    raise ImportError(
-        f"keras_smooth needs {_TITLES[name]}, which is not installed. Install it with: "
-        'pip install "keras-smooth[tensorflow]"'
-    )
+    # A package that was removed can leave its folder behind, which imports as a module.
+    if module is None or not hasattr(module, "__version__"):
+        raise ImportError(
+            f"keras_smooth needs {_TITLES[name]}, which is not installed. Install it with: "
+            'pip install "keras-smooth[tensorflow]"'
+        )
+    return module
 
 
 def _require_version(name: str, version: str) -> None:

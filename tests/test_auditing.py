@@ -937,9 +937,7 @@ def test_command_says_why_a_file_cannot_be_read(capsys, tmp_path, name):
     status, out, err = _main(capsys, tmp_path / file)
     assert status == 2 and out == "" and "Traceback" not in err
     assert str(tmp_path / file) in err and re.search(words, err), err
-    # A sentence, in one line, behind the warning of a Keras with holes.
-    *warnings, sentence = err.splitlines()
-    assert len(warnings) == bool(model_files.known_holes())
+    (sentence,) = err.splitlines()
     assert len(sentence) < 400 and sentence.endswith(".")
 
 
@@ -971,24 +969,6 @@ def test_command_says_why_inputs_cannot_be_read(capsys, tmp_path):
         file = tmp_path / name
         status, out, err = _main(capsys, tmp_path / "model.keras", "--x", file)
         assert status == 2 and out == "" and words in err and str(file) in err
-
-
-@pytest.mark.parametrize(
-    ("version", "holes"),
-    [
-        ("3.10.0", 2),
-        ("3.12.0", 2),
-        ("3.12.1", 1),
-        ("3.13.1", 2),
-        ("3.13.2", 1),
-        ("3.14.0", 0),
-        ("3.15.1", 0),
-        ("4.0.0rc1", 0),
-    ],
-)
-def test_holes_of_keras_are_told(version, holes):
-    words = model_files.known_holes(version)
-    assert ("CVE-2026-1462" in words) + ("GHSA-hqp4-2352-xf5r" in words) == holes
 
 
 def test_progress_is_told():

@@ -103,7 +103,7 @@ def test_derivatives_of_a_function_are_taken():
 
 @pytest.mark.parametrize("domain", [(1, 0), (0, 0), (0,), 3, ("a", "b"), (0, np.inf), None])
 def test_domains_that_are_none(domain):
-    with pytest.raises(ValueError, match="domain must be two finite numbers"):
+    with pytest.raises((TypeError, ValueError), match="domain must (be two finite|hold real)"):
         problems.load_problem(ripple, domain)
 
 
@@ -254,8 +254,8 @@ def test_arrays(number):
         (3.0, TypeError, "problem must be a name"),
         ((np.arange(12.0),), ValueError, "received 1 of them"),
         ((np.arange(12.0),) * 5, ValueError, "received 5 of them"),
-        ({"x": np.arange(12.0)}, ValueError, "must have the keys x, y"),
-        ({"x": [1], "y": [1], "z": [1]}, ValueError, "must have the keys x, y"),
+        ({"x": np.arange(12.0)}, ValueError, "must have x, y and optionally"),
+        ({"x": [1], "y": [1], "z": [1]}, ValueError, "must have x, y and optionally"),
         ((np.arange(12.0), np.arange(13.0)), ValueError, "of one length.*12.*13"),
         ((np.ones((12, 2)), np.arange(12.0)), ValueError, r"x must have the shape \(n,\)"),
         ((np.arange(12.0), np.arange(12.0) * 1j), TypeError, "y must hold real numbers"),

@@ -133,16 +133,12 @@ class Finding:
         cause: Why.
         order: The first order that is lost, 0 where none is.
         reason: What is known beside the words of the cause.
-        operation: The kind of the operation at fault.
-        layer: Name of the class of the layer within, whose code has this operation.
         by_jets: Whether Taylor mode has the derivative right.
     """
 
     cause: Cause
     order: int = 0
     reason: str = ""
-    operation: str = ""
-    layer: str = ""
     by_jets: bool = False
 
     def because(self, words: str) -> "Finding":

@@ -6,12 +6,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
 
 from keras_smooth import layers, registry
 from keras_smooth.auditing.findings import (
-    FINE,
     MODES,
     Cause,
     Finding,
@@ -67,37 +67,40 @@ class LayerAudit:
     training: Verdict
 
 
-def layer_audit(
-    name: str,
-    layer: keras.Operation,
-    smoothness: float | None,
-    findings: dict[str, Finding],
-    order: int,
-) -> LayerAudit:
-    """Returns the row of a layer or model.
+class Judged(NamedTuple):
+    """What is known of a layer or model.
 
     Args:
-        name: Path.
+        name: Its path.
         layer: The layer, operation or model.
-        smoothness: Its class.
+        smoothness: Its class, None if unknown.
         findings: The worst of each mode.
-        order: The highest order.
     """
+
+    name: str
+    layer: keras.Operation
+    smoothness: float | None
+    findings: dict[str, Finding]
+
+
+def layer_audit(judged: Judged, order: int) -> LayerAudit:
+    """Returns the row of a layer or model, for derivatives up to an order."""
+    name, layer, smoothness, findings = judged
     mode = max(MODES, key=lambda mode: severity(findings[mode]))
-    chosen = findings[mode]
-    verdict = chosen.cause.verdict
+    worse = findings[mode]
+    verdict = worse.cause.verdict
     engine = "tape" if verdict.exit_status == 0 else ""
     return LayerAudit(
         name=name,
         layer=type(layer).__name__,
         smoothness=smoothness,
         verdict=verdict,
-        cause=chosen.cause,
-        order=chosen.order,
+        cause=worse.cause,
+        order=worse.order,
         mode=mode,
-        engine="jet" if chosen.by_jets else engine,
-        reason=chosen.reason,
-        remedy=remedy(layer, chosen, order),
+        engine="jet" if worse.by_jets else engine,
+        reason=worse.reason,
+        remedy=remedy(layer, worse, order),
         inference=findings["inference"].cause.verdict,
         training=findings["training"].cause.verdict,
     )
@@ -143,17 +146,6 @@ def _of_functions(layer: keras.Operation, order: int) -> str:
         return smoothen
     smooth = f"use a smooth activation ({', '.join(registry.recommended(order))})"
     return f"{smooth}, or {smoothen}" if smoothen else smooth
-
-
-def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
-    """Returns the worst finding of layers in a mode, as that of the model that has them."""
-    findings = [
-        Finding(row.cause, row.order, f"see {row.name}", by_jets=row.engine == "jet")
-        for row in rows
-        if getattr(row, mode) == row.verdict and row.cause != Cause.NOT_CALLED
-        and row.verdict != Verdict.PROVEN
-    ]  # fmt: skip
-    return max(findings, key=severity, default=FINE)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -88,9 +88,6 @@ def asked(arguments: argparse.Namespace, stored: dict[str, Any]) -> dict[str, An
     if arguments.quick:
         for name, most in QUICK.items():
             options[name] = min(options.get(name, most), most)
-    for name in ("activations", "problem"):
-        if name in options:
-            options[name] = list(options[name])
     return options
 
 
@@ -117,17 +114,12 @@ def audit(arguments: argparse.Namespace) -> int:
     """Prints the derivatives of a saved model that are lost or wrong."""
     for module in arguments.modules:
         _import(module)
-    if holes := model_files.known_holes():
-        print(f"keras-smooth audit: {holes}", file=sys.stderr)
     model = model_files.read_model(arguments.file)
     x = None if arguments.x is None else _array(arguments.x)
-    if arguments.order > MAX_ORDER:
-        raise ValueError(
-            f"--order must be {MAX_ORDER} or less, received {arguments.order}."
-        )
+    order = checks.whole_number("--order", arguments.order, 1, MAX_ORDER)
     try:
         with progress.ProgressLine(display.console(stderr=True)) as line:
-            result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
+            result = keras_smooth.audit(model, x, order=order, progress=line)
     except ValueError as error:
         # What is an argument there is an option here.
         raise ValueError(str(error).replace("Pass x,", "Pass --x FILE.npy,")) from error

@@ -40,18 +40,6 @@ class Argument(NamedTuple):
     values: tuple[str, ...] = ()
     is_path: bool = False
 
-    @property
-    def is_option(self) -> bool:
-        return self.name.startswith("-")
-
-    @property
-    def has_value(self) -> bool:
-        return self.how.get("action", "append") == "append"
-
-    @property
-    def is_list(self) -> bool:
-        return "nargs" in self.how
-
 
 class Command(NamedTuple):
     """A command: its line in the list of commands, its description, and its arguments."""
@@ -63,11 +51,10 @@ class Command(NamedTuple):
 
 def _of_option(name: str) -> Argument:
     """Returns the argument for an option of a comparison."""
-    default: Any = LIST[name].default
-    metadata = LIST[name].metadata
+    default, metadata = LIST[name].default, LIST[name].metadata
     how: dict[str, Any] = {"type": type(default)}
     words, values = str(default), metadata.get("values", ())
-    if "least" in metadata:
+    if isinstance(default, tuple):
         how = {"nargs": metadata["least"], "metavar": metadata["metavar"]}
         words = " ".join(default)
     if name == "beside":
@@ -83,6 +70,7 @@ def _of_option(name: str) -> Argument:
     )
 
 
+_FLAG = {"action": "store_true"}
 COMPARE = Command(
     "compare activations on y, y' and y''",
     "Train the same network with several activations, measure the errors of y, y' and y'', "
@@ -110,13 +98,9 @@ COMPARE = Command(
             "--resume",
             "continue the comparison in the output directory; options that are not given keep "
             "their values there; activations, seeds, problems, methods and epochs can be added",
-            {"action": "store_true"},
+            _FLAG,
         ),
-        Argument(
-            "--quick",
-            "at most one seed and 100 iterations, for a look",
-            {"action": "store_true"},
-        ),
+        Argument("--quick", "at most one seed and 600 epochs, for a look", _FLAG),
     ),
 )
 AUDIT = Command(
@@ -139,7 +123,7 @@ AUDIT = Command(
             "a module that registers the custom objects of the model",
             {"dest": "modules", "metavar": "MODULE", "action": "append", "default": []},
         ),
-        Argument("--json", "print JSON, not a table", {"action": "store_true"}),
+        Argument("--json", "print JSON, not a table", _FLAG),
     ),
 )
 COMPLETION = Command(

@@ -294,19 +294,6 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     return directory
 
 
-def _iterations(settings: Settings) -> str:
-    """Returns the number of iterations of a run, as "34 (gauss_newton) or 1000 iterations"."""
-    methods = dict.fromkeys([*settings.method, *settings.beside])
-    numbers: dict[int, list[str]] = {}
-    for method in methods:
-        numbers.setdefault(settings.num_iterations(method), []).append(method)
-    if len(numbers) == 1:
-        number = min(numbers)
-        return f"{number} iteration{'s' if number > 1 else ''}"
-    words = [f"{number} ({', '.join(of)})" for number, of in numbers.items()]
-    return f"{' or '.join(words)} iterations"
-
-
 def _show_and_carry_out(
     results: Results,
     executor: executors.Executor,
@@ -322,7 +309,7 @@ def _show_and_carry_out(
     where = "" if directory is None else f"; results in {directory}"
     display.say(
         console,
-        f"{todo} runs of {_iterations(settings)} on {settings.device_name()} "
+        f"{todo} runs of {settings.epochs} epochs on {settings.device_name()} "
         f"{executor.place(todo)}{where}",
     )
     with display.Display(todo, settings, console) as live:

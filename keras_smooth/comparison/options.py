@@ -138,11 +138,9 @@ class Options:
         change("activations", tuple(self.activations))
         if not self.activations:
             raise ValueError("activations must name at least one activation.")
-        for name, most in (("seeds", MOST_SEEDS), ("epochs", MOST_EPOCHS)):
-            if whole_number(name, getattr(self, name), least=1) > most:
-                raise ValueError(
-                    f"{name} must be {most:,} or less, received {getattr(self, name)}."
-                )
+        whole_number("seeds", self.seeds, 1, MOST_SEEDS)
+        whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
+        finite_number("noise", self.noise, 0.0, MOST_NOISE)
         for name in FACTORS:
             given = getattr(self, name)
             levels = [given] if isinstance(given, str) else given
@@ -150,23 +148,14 @@ class Options:
             if not getattr(self, name):
                 raise ValueError(f"Name at least one {name}.")
         beside = _words("beside", self.beside, "a list of methods")
-        for name, values, choices in (
-            ("method", (*self.method, *beside), METHODS),
-            ("dtype", self.dtype, DTYPES),
-            ("device", (self.device,), DEVICES),
-        ):
-            for value in values:
-                choice(name, value, choices)
         # Without the methods of all runs.
         change("beside", tuple(name for name in beside if name not in self.method))
-        if finite_number("noise", self.noise, least=0.0) > MOST_NOISE:
-            raise ValueError(
-                f"noise must be {MOST_NOISE:g} or less, a fraction of the deviation of y; "
-                f"received {self.noise:g}."
-            )
+        choice("device", self.device, DEVICES)
+        for name, choices in (("method", METHODS), ("beside", METHODS), ("dtype", DTYPES)):
+            for value in getattr(self, name):
+                choice(name, value, choices)
         number = "[1-9][0-9]{0,3}"
-        words = self.architecture if isinstance(self.architecture, str) else ""
-        if not re.fullmatch(f"{number}x{number}", words):
+        if not re.fullmatch(f"{number}x{number}", str(self.architecture)):
             raise ValueError(
                 "architecture must be the numbers of hidden layers and of their units, such "
                 f"as {article.ARCHITECTURE!r}; received {shown(self.architecture)}."
@@ -245,8 +234,6 @@ def check_problem(name: str) -> None:
 
 def _words(name: str, given: Any, wanted: str) -> tuple[str, ...]:
     """Returns words without repetition."""
-    is_list = isinstance(given, list | tuple)
-    for value in given if is_list else [given]:
-        if not (is_list and isinstance(value, str)):
-            raise TypeError(f"{name} must be {wanted}, received {shown(value)}.")
+    if not (isinstance(given, list | tuple) and all(isinstance(v, str) for v in given)):
+        raise TypeError(f"{name} must be {wanted}, received {shown(given)}.")
     return tuple(dict.fromkeys(given))

@@ -179,10 +179,6 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
         given = [*known[:-1], *more]
     functions: dict[str, Callable] = {}
     for activation in given:
-        if not isinstance(activation, str) and not callable(activation):
-            raise TypeError(
-                f"activations must be names or functions, received {shown(activation)}."
-            )
         name = activation if isinstance(activation, str) else _name_of(activation)
         if name in functions:
             raise ValueError(f"The activation {name!r} is named twice.")
@@ -190,12 +186,12 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
     return functions
 
 
-def _name_of(function: Callable) -> str:
+def _name_of(function: Any) -> str:
     name = getattr(function, "__name__", "")
-    if not re.fullmatch(r"\w[\w ,.=()+-]*", name):
+    if not (callable(function) and re.fullmatch(r"\w[\w ,.=()+-]*", name)):
         raise ValueError(
-            f"The activation {function!r} has no name that tables and files can have: "
-            "define it with def, or set its __name__."
+            "activations must be names, or functions with a name that tables and files can "
+            f"have, as `def` gives it; received {shown(function)}."
         )
     return name
 

@@ -181,20 +181,14 @@ def smoothen(
 
 def _checked_replacements(replacements: Any) -> Mapping:
     """Returns the replacements of the caller, with activations as functions."""
-    if replacements is None:
-        return {}
-    if not isinstance(replacements, Mapping):
-        raise TypeError(
-            "`replacements` must be a dict of what to put in the place of what, such as "
-            f"{{'relu': 'tanh'}}; received {shown(replacements)}."
-        )
-    for pair in replacements.items():
-        for each in pair:
-            if not isinstance(each, str) and not callable(each):
-                raise TypeError(
-                    "`replacements` must hold names, functions or classes, received "
-                    f"{shown(each)}."
-                )
+    replacements = {} if replacements is None else replacements
+    is_dict = isinstance(replacements, Mapping)
+    for each in (*replacements, *replacements.values()) if is_dict else [replacements]:
+        if not (is_dict and (isinstance(each, str) or callable(each))):
+            raise TypeError(
+                "`replacements` must be a dict of names, functions or classes, such as "
+                f"{{'relu': 'tanh'}}; received {shown(each)}."
+            )
     return replacements
 
 

@@ -3,9 +3,8 @@
 import dataclasses
 import functools
 import itertools
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -149,7 +148,7 @@ def _test_points(row: ExactProblem) -> tuple[np.ndarray, np.ndarray | None]:
 def load_problem(
     source: Any, domain: Sequence[float] = DOMAIN, noise: float = 0.0
 ) -> Problem:
-    """Returns a problem of the table by name, of a file by path, of arrays or of a function.
+    """Returns a problem of the table by name, of a file by path, of arrays or a function.
 
     Args:
         source: A name; a path; arrays, as a tuple `(x, y)`, `(x, y, dy)`,
@@ -199,21 +198,15 @@ def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
 
     y, dy, d2y = (functools.partial(derivative, order=order) for order in range(3))
     formula = f"{getattr(function, '__name__', OWN_FUNCTION)}(x)"
-    try:
-        # A set has no order.
-        low, high = map(float, () if isinstance(domain, Set) else domain)
-    except (TypeError, ValueError, NotImplementedError):
-        low, high = math.nan, math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    bounds = real_array("domain", domain).astype(float)
+    if bounds.shape != (2,) or not np.isfinite(bounds).all() or bounds[0] >= bounds[1]:
         raise ValueError(
             f"domain must be two finite numbers, the lower first; received {shown(domain)}."
         )
+    low, high = bounds.tolist()
     problem = _exact(ExactProblem(OWN_FUNCTION, formula, (low, high), y, dy, d2y))
-    return dataclasses.replace(
-        problem,
-        x_scale=((low + high) / 2, (high - low) / 2),
-        y_scale=_scale_of(problem.y),
-    )
+    x_scale = (low + high) / 2, (high - low) / 2
+    return dataclasses.replace(problem, x_scale=x_scale, y_scale=_scale_of(problem.y))
 
 
 def _scale_of(y: np.ndarray) -> tuple[float, float]:
@@ -241,17 +234,13 @@ def _loaded(source: Any) -> Problem:
 
 def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
     if not isinstance(source, Mapping):
-        if not 2 <= len(source) <= len(columns.NAMES):
-            raise ValueError(
-                "problem must be arrays (x, y), (x, y, dy) or (x, y, dy, d2y), received "
-                f"{len(source)} of them."
-            )
-        source = dict(zip(columns.NAMES, source))
-    other = {*source} - {*columns.NAMES} or {"x", "y"} - {*source}
-    if other:
+        # Whatever is too much has a number for its name, which is none.
+        names = itertools.chain(columns.NAMES, itertools.count(len(columns.NAMES) + 1))
+        source = dict(zip(names, source))
+    if {*source} - {*columns.NAMES} or {"x", "y"} - {*source}:
         raise ValueError(
-            "problem must have the keys x, y and optionally dy, d2y; received "
-            f"{', '.join(map(str, source))}."
+            "problem must have x, y and optionally dy, d2y, as keys or in this order; "
+            f"received {len(source)} of them: {', '.join(map(str, source))}."
         )
     given = {name: _column(name, source[name]) for name in columns.NAMES if name in source}
     if len({*map(len, given.values())}) > 1:
