@@ -103,7 +103,9 @@ def test_derivatives_of_a_function_are_taken():
 
 @pytest.mark.parametrize("domain", [(1, 0), (0, 0), (0,), 3, ("a", "b"), (0, np.inf), None])
 def test_domains_that_are_none(domain):
-    with pytest.raises((TypeError, ValueError), match="domain must (be two finite|hold real)"):
+    with pytest.raises(
+        (TypeError, ValueError), match="domain must (be two finite|hold real)"
+    ):
         problems.load_problem(ripple, domain)
 
 

@@ -160,7 +160,9 @@ def test_versions_matter_to_the_methods_that_need_them(tmp_path, monkeypatch, na
     monkeypatch.setattr(environment, "version", lambda one: other.get(one) or known(one))
     asked = dataclasses.replace(found.settings, beside=("adam", "tfp_lbfgs"))
     if matters:
-        with pytest.raises(ValueError, match=f"other versions .{package} was .* is 0.0.1"):
+        with pytest.raises(
+            ValueError, match=f"other versions .{package} is .* there, and 0.0.1 here"
+        ):
             resuming.read(asked, found.problems, tmp_path)
     else:
         assert resuming.read(asked, found.problems, tmp_path).records

@@ -17,6 +17,7 @@ from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points, random_directions
 from keras_smooth.models import calls, own_call
+from keras_smooth.operations.trace import openings
 
 _SEED = 1
 # The numbers of samples and of calls of a layer that are measured.
@@ -77,24 +78,18 @@ def as_function(
 
     It is the part itself if possible: in float64, differences have twice the digits.
     """
-    tensors = [leaf for leaf in keras.tree.flatten(call.arguments()) if tf.is_tensor(leaf)]
+    tensors, filled = openings(call.arguments(), tf.is_tensor)
     is_layer = isinstance(layer, keras.layers.Layer)
     says = any(
         value is not None for name, value in call.kwargs.items() if name != "training"
     )
     if not training and is_layer and len(call.args) == 1 and not says:
         return call.args[0], layer
-    places = keras.tree.map_structure(tf.is_tensor, call.arguments())
-    kwargs = own_call.in_mode(layer, training) if is_layer else {}
-    mode = {} if "training" in call.kwargs or not kwargs else kwargs
+    has_mode = "training" in call.kwargs or not is_layer
+    mode = {} if has_mode else own_call.in_mode(layer, training)
 
     def function(x: Sequence) -> Any:
-        remaining = iter(x)
-        args, named = keras.tree.map_structure(
-            lambda is_tensor, leaf: next(remaining) if is_tensor else leaf,
-            places,
-            call.arguments(),
-        )
+        args, named = filled(x)
         return layer(*args, **{**named, **mode})
 
     return tensors, function

@@ -64,10 +64,8 @@ def check_subject(subject: object) -> None:
 
 
 def _check_smoothness(smoothness: object) -> None:
-    is_function = callable(smoothness) and not isinstance(
-        smoothness, type | keras.layers.Layer
-    )
-    if not is_function and not _is_class(smoothness):
+    is_kind = isinstance(smoothness, type | keras.layers.Layer)
+    if not _is_class(smoothness) and (is_kind or not callable(smoothness)):
         raise ValueError(
             "`smoothness` must be an integer of at least -1, math.inf or a function; "
             f"received {shown(smoothness)}."
@@ -152,19 +150,12 @@ def named(name: str) -> Callable:
     Raises:
         ValueError: If neither has it; the message lists the nearest names.
     """
-    function = _named.get(name) or _keras_activation(name)
-    if function is None:
+    try:
+        return _named.get(name) or keras.activations.get(name)
+    except ValueError:
         raise ValueError(
             f"There is no activation named {name!r}. {nearest(name, function_names())}"
-        )
-    return function
-
-
-def _keras_activation(name: str) -> Callable | None:
-    try:
-        return keras.activations.get(name)
-    except ValueError:
-        return None
+        ) from None
 
 
 def smoothness(obj: object) -> Class:

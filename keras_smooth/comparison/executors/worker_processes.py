@@ -165,9 +165,8 @@ class _Worker:
                 "its worker process was killed (SIGKILL), by somebody or by the system for "
                 "want of memory."
             )
-        signals = {each.value: each.name for each in signal.Signals}
-        name = signals.get(-status, f"signal {-status}")
-        cause = f"of {name}" if status < 0 else f"with exit status {status}"
+        signals = {-each.value: f"of {each.name}" for each in signal.Signals}
+        cause = signals.get(status, f"with exit status {status}")
         self._log.seek(0)
         said = last_words(self._log.read().decode(errors="replace")) or "nothing"
         return f"its worker process died {cause} and said last: {said}"

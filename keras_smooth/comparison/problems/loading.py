@@ -78,10 +78,6 @@ class Problem:
         """Order of the highest derivative whose exact values are known."""
         return max(i for i, values in enumerate(self.exact) if values is not None)
 
-    def shape_of(self, order: int) -> tuple[int, ...]:
-        """Returns the shape of a derivative at one point; that of y is empty."""
-        return () if self.dim == 1 else (self.dim,) * order
-
     def line(self) -> np.ndarray:
         """Returns the x axis of curves: x, or lengths along the diagonal."""
         if self.diagonal is None:
@@ -93,12 +89,12 @@ class Problem:
         if self.diagonal is None:
             return values
         num, length = len(self.diagonal), np.sqrt(self.dim)
-        return tuple(
-            None
-            if value is None
-            else value[self.diagonal].reshape(num, -1).sum(axis=1) / length**order
-            for order, value in enumerate(values)
-        )
+        curves: list[np.ndarray | None] = [None] * len(values)
+        for order, value in enumerate(values):
+            if value is not None:
+                on_line = value[self.diagonal].reshape(num, -1)
+                curves[order] = on_line.sum(axis=1) / length**order
+        return tuple(curves)
 
     def shown(self) -> str:
         """Returns the name as text: that of a file may hold bytes that are none."""

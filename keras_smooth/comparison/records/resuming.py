@@ -58,13 +58,8 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
         )
         key = RunId(run.activation, Variant(*content["variant"]), run.seed)
         records[key] = Record(run, curves, content["learning"])
-    there = header["environment"]
     here = environment.versions({run.variant.method for run in records})
-    changes = [
-        f"{name} was {there.get(name)}, is {version}"
-        for name, version in here.items()
-        if version != there.get(name)
-    ]
+    changes = environment.differences(here, there=header["environment"])
     _check_same(path, "versions", changes)
     if together.epochs > stored.epochs:
         # These runs would have continued.

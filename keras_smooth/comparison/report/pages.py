@@ -41,8 +41,8 @@ def as_html(results: Results) -> str:
         csv=as_csv(results),
         latex=as_latex(results),
         numbers=charts.numbers(results),
-        style=_assets("uPlot.min.css", "style.css"),
-        script=_assets("uPlot.iife.min.js", "script.js"),
+        style=templates.assets(f"{_PAGE}/uPlot.min.css", f"{_PAGE}/style.css"),
+        script=templates.assets(f"{_PAGE}/uPlot.iife.min.js", f"{_PAGE}/script.js"),
     )
 
 
@@ -133,7 +133,3 @@ def _rows(results: Results) -> list[dict[str, Any]]:
             errors.append(error)
         rows.append({"index": index, "line": line, "runs": runs, "errors": errors})
     return rows
-
-
-def _assets(*names: str) -> str:
-    return "".join(templates.asset(f"{_PAGE}/{name}") for name in names)
