@@ -261,21 +261,22 @@ def require_keras_on_tensorflow() -> None:
 
 
 def _imported(name: str) -> ModuleType:
-    module = None
+    missing = name
     try:
         module = importlib.import_module(name)
+        # A package that was removed can leave its folder behind, which imports as a module.
+        if hasattr(module, "__version__"):
+            return module
     except ModuleNotFoundError as error:
-        if error.name in _OTHER_BACKENDS:
-            _require_backend(error.name)
-        if error.name != name:
+        if error.name not in (name, *_OTHER_BACKENDS):
             raise
-    # A package that was removed can leave its folder behind, which imports as a module.
-    if module is None or not hasattr(module, "__version__"):
-        raise ImportError(
-            f"keras_smooth needs {_TITLES[name]}, which is not installed. Install it with: "
-            'pip install "keras-smooth[tensorflow]"'
-        )
-    return module
+        missing = error.name
+    if missing != name:
+        _require_backend(missing)
+    raise ImportError(
+        f"keras_smooth needs {_TITLES[name]}, which is not installed. Install it with: "
+        'pip install "keras-smooth[tensorflow]"'
+    )
 
 
 def _require_version(name: str, version: str) -> None:

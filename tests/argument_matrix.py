@@ -565,7 +565,8 @@ CALLS: dict[str, Call] = {
             "device": "",
             "problem": "uncompiled model",
             "architecture": "",
-            "beside": "empty list",
+            "baselines": "empty list",
+            "beside": "None, empty list",
             "noise": f"0, {_POSITIVE}",
             "jobs": f"None, {_COUNTS}",
             "executor": "",
@@ -577,7 +578,7 @@ CALLS: dict[str, Call] = {
         },
         {
             "activations": ("activation",),
-            "beside": ("method",),
+            "baselines": ("method",),
             "problem": ("own data",),
         },
     ),

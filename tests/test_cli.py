@@ -39,7 +39,7 @@ def here(monkeypatch):
     monkeypatch.setattr(executors, "chosen", lambda *_: ThisProcess())
 
 
-SMALL = ["--activations", "tanh,elu", "--architecture", "2x4", "--beside"]
+SMALL = ["--activations", "tanh,elu", "--architecture", "2x4", "--baselines"]
 
 
 def main(capsys, *arguments):
@@ -389,7 +389,7 @@ AT_ONCE = {
         ["compare", "--problem", "gaussian_21d"], 2, "There is no problem named"
     ),
     "an unknown method": (["compare", "--method", "lbgfs"], 2, "method must be one of"),
-    "a method beside": (["compare", "--beside", "adan"], 2, "beside must be one of"),
+    "a method beside": (["compare", "--baselines", "adan"], 2, "baselines must be one of"),
     "a number": (["compare", "--seeds", "0"], 2, "seeds must be 1 or more"),
     "an executor": (["compare", "--executor", "rya"], 2, "invalid choice: 'rya' (choose from"),
     "no file": (["audit", "absent.keras"], 2, "Cannot read absent.keras: No such file"),

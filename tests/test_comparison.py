@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("without_xla")
         ({"seeds": 0}, "seeds must be 1 or more"),
         ({"epochs": -1}, "epochs must be 1 or more"),
         ({"method": "lbgfs"}, "method must be one of 'lbfgs', .*; received 'lbgfs'"),
-        ({"beside": ("sgd",)}, "received 'sgd'"),
+        ({"baselines": ("sgd",)}, "received 'sgd'"),
         ({"noise": -1.0}, "noise must be 0.0 or more"),
         ({"dtype": "float16"}, "dtype must be one of .*; received 'float16'"),
         ({"device": "tpu"}, "device must be one of .*; received 'tpu'"),
@@ -69,7 +69,7 @@ def test_bad_settings(change, words):
         ({"seeds": 1.5}, "seeds must be an integer, received 1.5"),
         ({"epochs": "3"}, "epochs must be an integer"),
         ({"jobs": 2.0}, "jobs must be an integer"),
-        ({"beside": "adam"}, "beside must be a list of methods, received 'adam'"),
+        ({"baselines": "adam"}, "baselines must be a list of methods, received 'adam'"),
     ],
 )
 def test_arguments_of_another_kind(change, words):
@@ -255,7 +255,7 @@ def test_other_methods_beside(tmp_path, monkeypatch):
     missing = {"tfp_lbfgs": "It is not installed."}
     monkeypatch.setattr(training, "reason_missing", lambda name: missing.get(name, ""))
     asked = {**ONE, "activations": ["relu", "tanh"], "epochs": 30}
-    asked |= {"beside": ["tfp_lbfgs", "adam", "adam", "gauss_newton"]}
+    asked |= {"baselines": ["tfp_lbfgs", "adam", "adam", "gauss_newton"]}
     found = keras_smooth.compare(**asked, out=tmp_path)
     content = json.loads((tmp_path / store.RESULTS).read_text())
     assert content["settings"]["beside"] == ["tfp_lbfgs", "adam"]
@@ -266,7 +266,9 @@ def test_other_methods_beside(tmp_path, monkeypatch):
     assert run["seed"] == 0 and run["loss"] > found.runs[1].loss
     assert len(found.runs) == 2 and (tmp_path / "curves" / "tanh-adam-seed0.csv").exists()
     again = keras_smooth.compare(**asked, out=tmp_path, resume=True)
-    assert again.results.beside()["adam"][0].run == found.results.beside()["adam"][0].run
+    assert (
+        again.results.baselines()["adam"][0].run == found.results.baselines()["adam"][0].run
+    )
 
 
 @pytest.mark.slow

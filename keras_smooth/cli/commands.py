@@ -17,7 +17,7 @@ import tensorflow as tf
 import keras_smooth
 from keras_smooth import checks
 from keras_smooth.auditing import model_files, progress
-from keras_smooth.cli.parser import BESIDE, DEFAULT_OUT, given_options
+from keras_smooth.cli.parser import BASELINES, DEFAULT_OUT, given_options
 from keras_smooth.comparison import display, report, termination
 from keras_smooth.comparison.options import LOCAL
 from keras_smooth.comparison.records import resuming
@@ -83,8 +83,8 @@ def _warnings_said(console: Any) -> Iterator[None]:
 
 def asked(arguments: argparse.Namespace, stored: dict[str, Any]) -> dict[str, Any]:
     """Returns the options that are given, and for others the stored ones or the defaults."""
-    beside = () if arguments.quick else BESIDE
-    options = {"beside": beside, **stored, **given_options(arguments)}
+    baselines = () if arguments.quick else BASELINES
+    options = {"baselines": baselines, **stored, **given_options(arguments)}
     if arguments.quick:
         for name, most in QUICK.items():
             options[name] = min(options.get(name, most), most)

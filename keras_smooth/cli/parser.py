@@ -11,7 +11,7 @@ from keras_smooth.comparison import options
 from keras_smooth.comparison.options import EXECUTORS, LIST, LOCAL
 
 DEFAULT_OUT = "comparison"
-BESIDE = ("tfp_lbfgs", "adam")
+BASELINES = ("tfp_lbfgs", "adam")
 SHELLS = ("bash", "zsh", "fish")
 MODES = ("inference", "training")
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
@@ -57,8 +57,8 @@ def _of_option(name: str) -> Argument:
     if isinstance(default, tuple):
         how = {"nargs": metadata["least"], "metavar": metadata["metavar"]}
         words = " ".join(default)
-    if name == "beside":
-        words = f"{' '.join(BESIDE)}, and none with --quick"
+    if name == "baselines":
+        words = f"{' '.join(BASELINES)}, and none with --quick"
     listed = f": {' | '.join(values)}" if 0 < len(values) <= MOST_VALUES_SHOWN else ""
     return Argument(
         f"--{name}",
@@ -71,6 +71,7 @@ def _of_option(name: str) -> Argument:
 
 
 _FLAG = {"action": "store_true"}
+_OLDER_NAMES = {"--baselines": ["--beside"]}
 COMPARE = Command(
     "compare activations on y, y' and y''",
     "Train the same network with several activations, measure the errors of y, y' and y'', "
@@ -152,7 +153,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             name, help=command.text, description=command.description, epilog=LOG
         )
         for argument in command.arguments:
-            parser.add_argument(argument.name, help=argument.text, **argument.how)
+            names = [argument.name, *_OLDER_NAMES.get(argument.name, ())]
+            parser.add_argument(*names, help=argument.text, **argument.how)
     return top.parse_args(argv)
 
 

@@ -151,7 +151,7 @@ def compare(
     device: str = "auto",
     problem: Any = "gaussian",
     architecture: str = "8x20",
-    beside: Sequence[str] = (),
+    baselines: Sequence[str] = (),
     domain: Sequence[float] = problems.DOMAIN,
     noise: float = 0.0,
     jobs: int | None = None,
@@ -161,6 +161,7 @@ def compare(
     resume: bool = False,
     handle: Callable[[Event], None] | None = None,
     verbose: int = 1,
+    beside: Sequence[str] | None = None,
 ) -> Comparison:
     """Trains the same network with several activations and measures y, y' and y''.
 
@@ -190,7 +191,7 @@ def compare(
             trained on y only, and judged by the error of the highest derivative that is
             known. A list of names or paths is several problems.
         architecture: Numbers of hidden layers and of their units.
-        beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
+        baselines: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
             activation once more from seed 0, to show what the optimizer contributes. Those of
             TensorFlow Probability are skipped if tf_keras is not installed.
         domain: Lower and upper bound of x for a function; 1000 points are drawn there.
@@ -209,6 +210,7 @@ def compare(
         handle: Called with every event, for a display of your own.
         verbose: 0 prints nothing; 1 a bar on a terminal, and a line for each run that has
             ended.
+        beside: The deprecated name of `baselines`.
 
     Returns:
         A `Comparison`; its `save(directory)` writes tables, figures and a report.
@@ -231,6 +233,9 @@ def compare(
     >>> found.summary[0].activation, found.summary[0].smoothness
     ('tanh', 'inf')
     """
+    if beside is not None:
+        warn("The argument `beside` is now called `baselines`.", DeprecationWarning)
+        baselines = beside
     given = locals()  # Before there are others: the list of options says which are options.
     functions = by_name(article.ACTIVATIONS if activations is None else activations)
     noise = checks.finite_number("noise", noise, least=0.0)

@@ -122,11 +122,11 @@ class Options:
     architecture: str = _option(
         article.ARCHITECTURE, "numbers of hidden layers and of their units"
     )
-    beside: tuple[str, ...] = _option(
+    baselines: tuple[str, ...] = _option(
         (),
         "methods that train the first smooth activation once more, from seed 0, to see what "
         "the optimizer adds",
-        values=tuple(METHODS), least="*", metavar="METHOD", grow=_union,
+        values=tuple(METHODS), least="*", metavar="METHOD", grow=_union, key="beside",
     )  # fmt: skip
     noise: float = _option(
         0.0,
@@ -147,11 +147,15 @@ class Options:
             change(name, _words(name, levels, "text or a list of it"))
             if not getattr(self, name):
                 raise ValueError(f"Name at least one {name}.")
-        beside = _words("beside", self.beside, "a list of methods")
+        baselines = _words("baselines", self.baselines, "a list of methods")
         # Without the methods of all runs.
-        change("beside", tuple(name for name in beside if name not in self.method))
+        change("baselines", tuple(name for name in baselines if name not in self.method))
         choice("device", self.device, DEVICES)
-        for name, choices in (("method", METHODS), ("beside", METHODS), ("dtype", DTYPES)):
+        for name, choices in (
+            ("method", METHODS),
+            ("baselines", METHODS),
+            ("dtype", DTYPES),
+        ):
             for value in getattr(self, name):
                 choice(name, value, choices)
         number = "[1-9][0-9]{0,3}"
@@ -177,8 +181,8 @@ class Options:
         words = ["keras-smooth", "compare"]
         for name, option in LIST.items():
             value = getattr(self, name)
-            # The command has another default for `beside`.
-            if value != option.default or name == "beside":
+            # The command has another default for `baselines`.
+            if value != option.default or name == "baselines":
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{name}", *map(str, values)]
         return shlex.join(words)

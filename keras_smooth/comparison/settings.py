@@ -93,7 +93,7 @@ class Settings(Options):
         levels: dict[str, Any] = {
             name: (level,) for name, level in variant._asdict().items()
         }
-        return dataclasses.replace(self, **levels, beside=())
+        return dataclasses.replace(self, **levels, baselines=())
 
     def runs(self) -> Iterator[RunId]:
         """Yields all runs."""
@@ -103,8 +103,8 @@ class Settings(Options):
         question = self.open_question()
         if question and GLOROT not in self.initializer:
             yield from (RunId("sigmoid", question, seed) for seed in seeds)
-        for method in self.beside:
-            yield RunId(self.activation_beside(), self.main._replace(method=method), 0)
+        for method in self.baselines:
+            yield RunId(self.baseline_activation(), self.main._replace(method=method), 0)
 
     def function(self, activation: str) -> Callable:
         """Returns the function of an activation."""
@@ -125,8 +125,8 @@ class Settings(Options):
             )
         return "GPU:0" if has_gpu and self.device != "cpu" else "CPU:0"
 
-    def activation_beside(self) -> str:
-        """Returns the activation that the methods of `beside` train: the first smooth one."""
+    def baseline_activation(self) -> str:
+        """Returns the activation that the methods of `baselines` train: the first smooth one."""
         smooth = (
             name
             for name in self.activations

@@ -186,7 +186,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         https://arxiv.org/abs/1502.03167, algorithm 1.
     """
 
-    @functools.wraps(keras.layers.BatchNormalization.__init__)
+    @functools.wraps(keras.layers.BatchNormalization.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in ("synchronized", "renorm"):

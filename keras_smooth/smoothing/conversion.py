@@ -1,5 +1,6 @@
 """smoothen: the same architecture and weights, in smooth layers."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -88,19 +89,18 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
 
 
 def _change(before: Any, after: Any) -> OutputChange:
-    flat = [keras.tree.flatten(outputs) for outputs in (before, after)]
-    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in flat]
+    old, new = (
+        [np.asarray(tf.cast(tensor, tf.float64)) for tensor in keras.tree.flatten(outputs)]
+        for outputs in (before, after)
+    )
+    shapes = [[array.shape for array in arrays] for arrays in (old, new)]
     if shapes[0] != shapes[1]:
         raise ValueError(
             "`before` and `after` must have outputs of the same shapes, received "
             f"{shapes[0]} and {shapes[1]}."
         )
-    pairs = zip(*flat, strict=True)
-    arrays = [
-        [np.asarray(tf.cast(tensor, tf.float64)) for tensor in pair] for pair in pairs
-    ]
-    largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in arrays)
-    scale = max(float(np.abs(a).max(initial=0.0)) for a, _ in arrays)
+    largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in zip(old, new))
+    scale = max(float(np.abs(a).max(initial=0.0)) for a in old)
     return OutputChange(largest, largest / scale if scale else largest)
 
 
@@ -260,9 +260,7 @@ class _Converter:
             config = {**layer.get_config(), "sharpness": self.sharpness}
             return layers.SMOOTH_FORMS[type(layer)].from_config(config)
         function = _as_function(layer)
-        if function is None:
-            return None
-        smooth = self.activation(function)
+        smooth = function and self.activation(function)
         if smooth is function:
             return None
         kind = LambdaForm if type(layer) is keras.layers.Lambda else layers.Activation
@@ -275,20 +273,17 @@ class _Converter:
         if smoothness is None or smoothness >= self.order or subject is None:
             return None
         settings = registry.settings(operation, subject)
-        if subject.__name__ in FORMS:
-            name = operation.name
-            return SmoothOperation(subject.__name__, self.sharpness, settings, name)
-        if form := smooth_forms.OF_WINDOWS.get(subject.__name__):
-            return functools.partial(form, self.sharpness, name=operation.name, **settings)
-        try:
+        kind, name = subject.__name__, operation.name
+        if kind in FORMS:
+            return SmoothOperation(kind, self.sharpness, settings, name)
+        if form := smooth_forms.OF_WINDOWS.get(kind):
+            return functools.partial(form, self.sharpness, name=name, **settings)
+        smooth = None
+        # An operation may be one of several tensors.
+        with contextlib.suppress(TypeError):
             smooth = self._replacement(activations.partial(subject, **settings))
-        # Of several tensors.
-        except TypeError:
-            return None
-        if smooth is None:
-            return None
-        how = {"order": self.order, "name": operation.name}
-        return lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x)
+        how = {"order": self.order, "name": name}
+        return smooth and (lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x))
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:

@@ -184,7 +184,7 @@ class _Runs:
             num_cpus=1, num_gpus=int(on_gpu), num_returns="streaming", max_retries=0
         )(_on_node())
         self._nodes = _Nodes(self._ray, "GPU" if on_gpu else "CPU")
-        self._versions = environment.versions((*settings.method, *settings.beside))
+        self._versions = environment.versions((*settings.method, *settings.baselines))
         self._experiment = self._ray.put(ray_worker.dumped(experiment))
         self._handle = handle
         self._left: collections.deque[RunId] = collections.deque()

@@ -89,10 +89,10 @@ class Results:
             possible = method in settings.method or not training.reason_missing(method)
             if run not in self.records and possible:
                 programs[run.program()].append(run)
-        # Methods of `beside` first, since they compile for long; then the longest list.
+        # Baselines first, since they compile for long; then the longest list.
         return sorted(
             programs.values(),
-            key=lambda runs: (runs[0].variant.method not in settings.beside, -len(runs)),
+            key=lambda runs: (runs[0].variant.method not in settings.baselines, -len(runs)),
         )
 
     def of_activation(self, activation: str) -> list[Record]:
@@ -101,11 +101,13 @@ class Results:
         runs = [RunId(activation, self.settings.main, seed) for seed in seeds]
         return [self.records[run] for run in runs if run in self.records]
 
-    def beside(self) -> dict[str, list[Record]]:
-        """Returns the records of the methods beside those of all runs, by method."""
+    def baselines(self) -> dict[str, list[Record]]:
+        """Returns the records of the methods that are baselines, by method."""
         main, known = self.settings.main, {}
-        for method in self.settings.beside:
-            run = RunId(self.settings.activation_beside(), main._replace(method=method), 0)
+        for method in self.settings.baselines:
+            run = RunId(
+                self.settings.baseline_activation(), main._replace(method=method), 0
+            )
             if run in self.records:
                 known[method] = [self.records[run]]
         return known

@@ -1,6 +1,6 @@
 """The runs of an earlier comparison, read from its files and validated.
 
-To a comparison one may add activations, seeds, iterations, methods beside and levels of the
+To a comparison one may add activations, seeds, iterations, baselines and levels of the
 factors. What would mix is refused: other settings, data, functions or versions.
 """
 

@@ -154,10 +154,10 @@ def as_dict(results: Results) -> dict:
             "runs": _stored_runs(glorot.of_activation("sigmoid")),
             "summary": [_dict(glorot.summary_of("sigmoid"))],
         }
-    if beside := results.beside():
+    if baselines := results.baselines():
         content["beside"] = {
-            "activation": settings.activation_beside(),
-            "methods": {name: _stored_runs(records) for name, records in beside.items()},
+            "activation": settings.baseline_activation(),
+            "methods": {name: _stored_runs(records) for name, records in baselines.items()},
         }
     if results.failures:
         content["failed"] = list(results.failures.values())

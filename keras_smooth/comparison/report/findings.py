@@ -163,12 +163,12 @@ def question(results: Results) -> Answer | None:
 
 def by_method(results: Results) -> dict[str, Record]:
     """Returns the run of seed 0 by each method, or {} if there is only one method."""
-    beside = results.beside()
-    mine = results.of_activation(results.settings.activation_beside())
-    if not (beside and mine):
+    baselines = results.baselines()
+    mine = results.of_activation(results.settings.baseline_activation())
+    if not (baselines and mine):
         return {}
     own = {results.settings.main.method: mine}
-    return {method: records[0] for method, records in (own | beside).items()}
+    return {method: records[0] for method, records in (own | baselines).items()}
 
 
 def optimizers(results: Results) -> Answer | None:
@@ -187,7 +187,8 @@ def optimizers(results: Results) -> Answer | None:
 
 def missing_methods(results: Results) -> list[str]:
     """Returns why requested methods are missing, with the remedy."""
-    missing = [name for name in results.settings.beside if name not in results.beside()]
+    asked, known = results.settings.baselines, results.baselines()
+    missing = [name for name in asked if name not in known]
     reasons = {METHODS[name]: training.reason_missing(name) for name in missing}
     return [f"{title}: {reason}" for title, reason in reasons.items() if reason]
 
