@@ -203,12 +203,7 @@ def whole_number(name: str, value: Any, least: int, most: int = sys.maxsize) -> 
 
 
 def finite_number(
-    name: str,
-    value: object,
-    least: float = -math.inf,
-    most: float = math.inf,
-    *,
-    above: bool = False,
+    name: str, value: object, least: float = -math.inf, *, above: bool = False
 ) -> float:
     """Returns an argument as a finite number.
 
@@ -216,12 +211,11 @@ def finite_number(
         name: What the argument is called in messages.
         value: The argument. NumPy's numbers are accepted, True is not.
         least: The least number that is allowed.
-        most: The largest number that is allowed.
         above: Whether the least number itself is not allowed.
 
     Raises:
         TypeError: If it is no real number.
-        ValueError: If it is not finite, or out of this range.
+        ValueError: If it is not finite, or too small.
     """
     if not isinstance(value, numbers.Real) or _is_truth(value):
         raise TypeError(f"{name} must be a number, received {shown(value)}.")
@@ -235,8 +229,6 @@ def finite_number(
     if number < least or above and number == least:
         bound = f"above {least}" if above else f"{least} or more"
         raise ValueError(f"{name} must be {bound}, received {shown(value)}.")
-    if number > most:
-        raise ValueError(f"{name} must be {most:g} or less, received {shown(value)}.")
     return number
 
 

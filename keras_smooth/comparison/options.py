@@ -140,7 +140,10 @@ class Options:
             raise ValueError("activations must name at least one activation.")
         whole_number("seeds", self.seeds, 1, MOST_SEEDS)
         whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
-        finite_number("noise", self.noise, 0.0, MOST_NOISE)
+        if finite_number("noise", self.noise, 0.0) > MOST_NOISE:
+            raise ValueError(
+                f"noise must be {MOST_NOISE:g} or less, received {self.noise:g}."
+            )
         for name in FACTORS:
             given = getattr(self, name)
             levels = [given] if isinstance(given, str) else given

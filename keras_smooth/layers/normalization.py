@@ -4,13 +4,13 @@ Keras takes mean and variance from `tf.nn.moments`, which stops the gradient of 
 inside the variance: harmless for one derivative, wrong for two.
 """
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_smooth.layers.arguments import keras_arguments
 from keras_smooth.layers.table import exact
 
 
@@ -186,16 +186,34 @@ class BatchNormalization(keras.layers.BatchNormalization):
         https://arxiv.org/abs/1502.03167, algorithm 1.
     """
 
-    @functools.wraps(keras.layers.BatchNormalization.__init__)  # type: ignore[misc]
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("synchronized", "renorm"):
-            # An older Keras has no `renorm`.
-            if getattr(self, name, False):
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        momentum: float = 0.99,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: str | dict | Callable = "zeros",
+        gamma_initializer: str | dict | Callable = "ones",
+        moving_mean_initializer: str | dict | Callable = "zeros",
+        moving_variance_initializer: str | dict | Callable = "ones",
+        beta_regularizer: str | dict | Callable | None = None,
+        gamma_regularizer: str | dict | Callable | None = None,
+        beta_constraint: str | dict | Callable | None = None,
+        gamma_constraint: str | dict | Callable | None = None,
+        renorm: bool = False,
+        renorm_clipping: dict | None = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        for name, value in (("synchronized", synchronized), ("renorm", renorm)):
+            if value:
                 raise ValueError(
                     f"BatchNormalization received {name}=True, for which there are no exact "
-                    "derivatives. Leave it out, or use Keras' own layer."
+                    "derivatives. Leave it out, or take Keras' own layer."
                 )
+        super().__init__(**keras_arguments(locals()))
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         # With a mask, Keras computes the moments in another way, which is right.

@@ -115,8 +115,11 @@ class Results:
     def question(self) -> "Results | None":
         """Returns the results of sigmoid from Glorot's start, None where there are none."""
         variant = self.settings.open_question()
-        results = variant and self.of(variant)
-        return results if results and results.runs("sigmoid") else None
+        if variant is None:
+            return None
+        settings = dataclasses.replace(self.settings.of(variant), activations=("sigmoid",))
+        results = dataclasses.replace(self, settings=settings)
+        return results if results.runs("sigmoid") else None
 
     def runs(self, activation: str) -> list[Run]:
         """Returns the finished runs of the main variant in the order of their seeds."""

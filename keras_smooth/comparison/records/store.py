@@ -133,47 +133,35 @@ def _append(path: Path, line: bytes) -> None:
 
 def as_dict(results: Results) -> dict:
     """Returns the content of `results.json`."""
-    settings = results.settings
-    content: dict[str, Any] = {
-        "environment": environment(settings),
-        "settings": settings.stored(),
-        "data_digest": results.problem.digest(),
-        **digests(results),
-        **_runs_and_summary(results),
-    }
+    settings, glorot = results.settings, results.question()
+    methods = {name: _stored_runs(runs) for name, runs in results.baselines().items()}
+    baselines = {"activation": settings.baseline_activation(), "methods": methods}
     others = [
         {stored_key(name): level for name, level in variant._asdict().items()}
         | _runs_and_summary(results.of(variant))
         for variant in settings.variants()[1:]
     ]
-    if others:
-        content["variants"] = others
-    if glorot := results.question():
-        content["open_question"] = {
-            "initializer": GLOROT,
-            "runs": _stored_runs(glorot.of_activation("sigmoid")),
-            "summary": [_dict(glorot.summary_of("sigmoid"))],
-        }
-    if baselines := results.baselines():
-        content["beside"] = {
-            "activation": settings.baseline_activation(),
-            "methods": {name: _stored_runs(records) for name, records in baselines.items()},
-        }
-    if results.failures:
-        content["failed"] = list(results.failures.values())
-    if results.seconds is not None:
-        content["seconds"] = results.seconds
-    return content
+    content = {
+        "environment": environment(settings),
+        "settings": settings.stored(),
+        "data_digest": results.problem.digest(),
+        **digests(results),
+        **_runs_and_summary(results),
+        "variants": others,
+        "open_question": glorot and {"initializer": GLOROT, **_runs_and_summary(glorot)},
+        "beside": methods and baselines,
+        "failed": list(results.failures.values()),
+        "seconds": results.seconds,
+    }
+    required = ("runs", "summary")
+    return {key: value for key, value in content.items() if value or key in required}
 
 
 def digests(results: Results) -> dict[str, dict]:
     """Returns hashes of the data and of the activations, by the keys of `results.json`."""
-    return {
-        "data_digests": {
-            name: problem.digest() for name, problem in results.problems.items()
-        },
-        "activation_digests": activation_digests(results.settings),
-    }
+    data = {name: problem.digest() for name, problem in results.problems.items()}
+    functions = activation_digests(results.settings)
+    return {"data_digests": data, "activation_digests": functions}
 
 
 def _runs_and_summary(results: Results) -> dict[str, list]:
