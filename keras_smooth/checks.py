@@ -130,8 +130,7 @@ def path(name: str, value: Any) -> Path:
         raise TypeError(f"{name} must be a path, received {shown(value)}.")
     if not os.fspath(value) or "\0" in str(value):
         raise ValueError(
-            f"{name} must be a path that is not empty and has no NUL in it, received "
-            f"{shown(value)}."
+            f"{name} must be a path that is not empty, without NUL; received {shown(value)}."
         )
     return Path(value)
 

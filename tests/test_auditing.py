@@ -884,8 +884,8 @@ def _claimed_weights():
 
 
 UNREADABLE |= {
-    "units": ("a.keras", _claims(_many_units), "asks for .* bytes of weights, .* has 84"),
-    "words": ("a.keras", _claims(_many_words), "asks for .* bytes of weights, .* has 84"),
+    "units": ("a.keras", _claims(_many_units), "config claims .* bytes"),
+    "words": ("a.keras", _claims(_many_words), "config claims .* bytes"),
     "inputs": ("a.keras", _claims(_large_inputs), "numbers of 4 samples"),
     "outputs": ("a.keras", _claims(_many_repeats), "repeat makes 16,000,000,000 numbers"),
     "claimed weights": (
@@ -894,7 +894,7 @@ UNREADABLE |= {
     "zeros": (
         "a.keras",
         _claims(weights=bytes(2**27), packed=zipfile.ZIP_DEFLATED),
-        "claims to be 134,217,728 bytes",
+        "claims 134,217,728 bytes",
     ),
 }  # fmt: skip
 

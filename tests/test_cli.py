@@ -122,7 +122,7 @@ def test_no_more_processes_are_told_than_there_are_runs(jobs, num_runs, place):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x,z\n1,2\n", "has no column y"),
+        ("x,z\n1,2\n", "must name x (one input), y"),
         (
             "x,y\n" + "1,2\n" * 5 + "2,two\n" + "3,4\n" * 9,
             "line 7: y must be a finite number",

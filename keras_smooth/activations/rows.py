@@ -38,8 +38,7 @@ def activation_row(
     def register(function: Any) -> Any:
         if registry.has_name(function.__name__):
             raise ValueError(
-                f"There is an activation named {function.__name__!r} already. Give the "
-                f"function in {function.__module__} another name."
+                f"There is an activation named {function.__name__!r} already: use another name."
             )
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
         columns: dict[str, Any] = dict(joints=tuple(joints), examples=tuple(examples))

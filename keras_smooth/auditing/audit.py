@@ -300,19 +300,13 @@ def _judged(
         findings = dict.fromkeys(MODES, Finding(Cause.NONE, reason=_NOTHING))
     else:
         findings = _in_modes(modes, lambda each: each.findings(layer))
-    if not _are_finite(getattr(layer, "weights", [])):
+    if not checks.are_finite(getattr(layer, "weights", [])):
         spoilt = Finding(Cause.NAN, 1, "its weights are not finite")
         findings = {mode: worst([each, spoilt]) for mode, each in findings.items()}
     if smoothness is not None and smoothness < order:
         joined = worst(list(findings.values())).cause == Cause.MEASURED
         smoothness = None if joined else smoothness
     return smoothness, findings
-
-
-def _are_finite(weights: Sequence[Any]) -> bool:
-    values = [tf.convert_to_tensor(weight) for weight in weights]
-    floats = [value for value in values if value.dtype.is_floating]
-    return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in floats)
 
 
 def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> report.Judged:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -136,13 +136,13 @@ def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
     entries, lost = list(_along(evaluation, 0)), math.inf
     for order in range(1, evaluation.order + 1):
         try:
-            entries.append(_along(evaluation, order)[-1] if lost == math.inf else None)
+            entries.append(_along(evaluation, order)[-1])
         # An operation has no gradient, or its gradient has none.
         except (LostError, LookupError):
             lost = order
-            entries.append(None)
+            break
     zeros = keras.tree.map_structure(tf.zeros_like, entries[0])
-    return tuple(zeros if entry is None else entry for entry in entries), lost
+    return (*entries, *[zeros] * (evaluation.order + 1 - len(entries))), lost
 
 
 def _along(evaluation: Evaluation, order: int) -> tuple:
@@ -172,10 +172,16 @@ def not_finite(question: Question, training: bool) -> int | None:
             entries = _along(evaluation, k)
         except Exception:
             return None
-        leaves = [leaf for leaf in keras.tree.flatten(entries[-1]) if calls.is_float(leaf)]
-        if not all(bool(tf.reduce_all(tf.math.is_finite(leaf))) for leaf in leaves):
+        if not are_finite(keras.tree.flatten(entries[-1])):
             return k
     return None
+
+
+def are_finite(values: Iterable) -> bool:
+    """Returns whether all floats among some tensors or weights are finite."""
+    tensors = map(tf.convert_to_tensor, values)
+    floats = (tensor for tensor in tensors if tensor.dtype.is_floating)
+    return all(bool(tf.reduce_all(tf.math.is_finite(tensor))) for tensor in floats)
 
 
 def _first_line(error: Exception) -> str:

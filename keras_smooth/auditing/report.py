@@ -272,15 +272,9 @@ def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
 
 def _cells(group: list[LayerAudit]) -> tuple[str, ...]:
     row = group[0]
-    return (
-        _name(group),
-        row.layer,
-        "?" if row.smoothness is None else str(row.smoothness),
-        str(row.inference),
-        str(row.training),
-        str(row.cause),
-        str(row.order) if row.order else "",
-    )
+    k = "?" if row.smoothness is None else row.smoothness
+    modes = row.inference, row.training
+    return tuple(map(str, (_name(group), row.layer, k, *modes, row.cause, row.order or "")))
 
 
 def _name(group: list[LayerAudit]) -> str:

@@ -281,8 +281,7 @@ def prepare(
         return resuming.read(settings, learned, directory)
     if any((directory / name).exists() for name in (store.RUNS, store.RESULTS)):
         raise ValueError(
-            f"{directory} already holds results. Continue them with resume, or use another "
-            "output directory."
+            f"{directory} already holds results: resume them, or use another directory."
         )
     return Results(settings, learned)
 

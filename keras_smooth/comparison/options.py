@@ -234,8 +234,7 @@ def check_problem(name: str) -> None:
     known = name in PROBLEMS or gaussian_dim(name)
     if not (known or name.lower().endswith(".csv") or Path(name).exists()):
         raise ValueError(
-            f"There is no problem named {name!r} and no such file. "
-            f"{nearest(name, PROBLEMS)}"
+            f"There is no problem named {name!r} and no file. {nearest(name, PROBLEMS)}"
         )
 
 

@@ -215,6 +215,5 @@ def _check_initializer(name: str) -> None:
     except Exception:
         raise ValueError(
             f"Unknown initializer {shown(name)}: use {DEFAULT_INITIALIZER!r} or the name of "
-            "a Keras initializer that makes a kernel without arguments, such as "
-            "'glorot_uniform', 'he_normal', 'lecun_normal'."
+            "one of Keras that makes a kernel without arguments, such as 'he_normal'."
         ) from None

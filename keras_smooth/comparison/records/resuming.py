@@ -91,8 +91,7 @@ def _lines(path: Path) -> list[bytes]:
         if (path.parent / store.RESULTS).exists():
             raise ValueError(
                 f"Cannot resume: {path.parent} has {store.RESULTS} but no {store.RUNS}: it "
-                "was written by version 0.2 or older, whose runs are not taken over. Use "
-                "another output directory."
+                "was written by version 0.2 or older. Use another output directory."
             )
         return []
     *lines, _ = checks.regular_file(path).read_bytes().split(b"\n")
