@@ -579,6 +579,7 @@ CALLS: dict[str, Call] = {
         {
             "activations": ("activation",),
             "baselines": ("method",),
+            "beside": ("baselines",),
             "problem": ("own data",),
         },
     ),

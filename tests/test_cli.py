@@ -390,6 +390,7 @@ AT_ONCE = {
     ),
     "an unknown method": (["compare", "--method", "lbgfs"], 2, "method must be one of"),
     "a method beside": (["compare", "--baselines", "adan"], 2, "baselines must be one of"),
+    "by its older name": (["compare", "--beside", "adan"], 2, "baselines must be one of"),
     "a number": (["compare", "--seeds", "0"], 2, "seeds must be 1 or more"),
     "an executor": (["compare", "--executor", "rya"], 2, "invalid choice: 'rya' (choose from"),
     "no file": (["audit", "absent.keras"], 2, "Cannot read absent.keras: No such file"),

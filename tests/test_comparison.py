@@ -271,6 +271,13 @@ def test_other_methods_beside(tmp_path, monkeypatch):
     )
 
 
+def test_beside_is_the_deprecated_name_of_baselines():
+    asked = {**ONE, "architecture": "1x2", "epochs": 2}
+    with pytest.warns(DeprecationWarning, match="`beside` is now called `baselines`"):
+        found = keras_smooth.compare(**asked, beside=["adam"])
+    assert list(found.results.baselines()) == ["adam"]
+
+
 @pytest.mark.slow
 def test_gradient_and_hessian_are_learned():
     asked = {**ONE, "architecture": "2x10", "epochs": 200, "problem": "gaussian_2d"}
