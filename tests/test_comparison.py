@@ -266,9 +266,7 @@ def test_other_methods_beside(tmp_path, monkeypatch):
     assert run["seed"] == 0 and run["loss"] > found.runs[1].loss
     assert len(found.runs) == 2 and (tmp_path / "curves" / "tanh-adam-seed0.csv").exists()
     again = keras_smooth.compare(**asked, out=tmp_path, resume=True)
-    assert (
-        again.results.baselines()["adam"][0].run == found.results.baselines()["adam"][0].run
-    )
+    assert again.results.baselines()["adam"].run == found.results.baselines()["adam"].run
 
 
 def test_beside_is_the_deprecated_name_of_baselines():

@@ -316,10 +316,20 @@ LINE = np.linspace(-1.0, 1.0, 40)
         (LINE, 1e5 + LINE, "float32", "float32 has too few numbers between y"),
         (LINE, 1.0 + 1e-14 * LINE, "float64", "float64 has too few numbers between y"),
         # Units in which derivatives are no numbers of the dtype.
-        (1e-16 * LINE, LINE, "float32", "y'' is of the size .*e.31, too far from 1 for float32"),
+        (
+            1e-16 * LINE,
+            LINE,
+            "float32",
+            "y'' is of the size .*e.31, too far from 1 for float32",
+        ),
         (1e-31 * LINE, LINE, "float32", "y' is of the size"),
         (LINE, 1e-31 * LINE, "float32", "y is of the size"),
-        (1e-60 * LINE, LINE, "float64", "y'' is of the size .*e.119, too far from 1 for float64"),
+        (
+            1e-60 * LINE,
+            LINE,
+            "float64",
+            "y'' is of the size .*e.119, too far from 1 for float64",
+        ),
         (1e60 * LINE, LINE, "float64", "y'' is of the size .*e-12"),
         (LINE, 1e-120 * LINE, "float64", "y is of the size"),
         (1e-310 * LINE, LINE, "float64", "y' is of the size inf"),

@@ -101,15 +101,14 @@ class Results:
         runs = [RunId(activation, self.settings.main, seed) for seed in seeds]
         return [self.records[run] for run in runs if run in self.records]
 
-    def baselines(self) -> dict[str, list[Record]]:
+    def baselines(self) -> dict[str, Record]:
         """Returns the records of the methods that are baselines, by method."""
-        main, known = self.settings.main, {}
+        activation, main = self.settings.baseline_activation(), self.settings.main
+        known = {}
         for method in self.settings.baselines:
-            run = RunId(
-                self.settings.baseline_activation(), main._replace(method=method), 0
-            )
+            run = RunId(activation, main._replace(method=method), 0)
             if run in self.records:
-                known[method] = [self.records[run]]
+                known[method] = self.records[run]
         return known
 
     def question(self) -> "Results | None":

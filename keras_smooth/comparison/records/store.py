@@ -134,7 +134,7 @@ def _append(path: Path, line: bytes) -> None:
 def as_dict(results: Results) -> dict:
     """Returns the content of `results.json`."""
     settings, glorot = results.settings, results.question()
-    methods = {name: _stored_runs(runs) for name, runs in results.baselines().items()}
+    methods = {name: _stored_runs([run]) for name, run in results.baselines().items()}
     baselines = {"activation": settings.baseline_activation(), "methods": methods}
     others = [
         {stored_key(name): level for name, level in variant._asdict().items()}

@@ -167,8 +167,7 @@ def by_method(results: Results) -> dict[str, Record]:
     mine = results.of_activation(results.settings.baseline_activation())
     if not (baselines and mine):
         return {}
-    own = {results.settings.main.method: mine}
-    return {method: records[0] for method, records in (own | baselines).items()}
+    return {results.settings.main.method: mine[0], **baselines}
 
 
 def optimizers(results: Results) -> Answer | None:
