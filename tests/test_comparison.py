@@ -53,7 +53,7 @@ pytestmark = pytest.mark.usefixtures("without_xla")
         ({"initializer": "constant"}, "Unknown initializer 'constant'.*without arguments"),
         ({"initializer": "stft"}, "Unknown initializer 'stft'"),
         ({"initializer": "Initializer"}, "Unknown initializer 'Initializer'"),
-        ({"architecture": "8"}, "architecture must be .* such as '8x20'; received '8'"),
+        ({"architecture": "8"}, "architecture must be .* such as '8x20', received '8'"),
         ({"architecture": "0x20"}, "architecture must be"),
         ({"architecture": (8, 20)}, "architecture must be"),
     ],

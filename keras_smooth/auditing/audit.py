@@ -24,7 +24,7 @@ from keras_smooth.auditing.judgement import Judge
 from keras_smooth.auditing.pictures import picture
 from keras_smooth.auditing.report import Audit
 from keras_smooth.auditing.traced import Question
-from keras_smooth.checks import function, shown, whole_number
+from keras_smooth.checks import function, refused, whole_number
 from keras_smooth.differentiation import independence
 from keras_smooth.models import (
     calls,
@@ -91,7 +91,7 @@ def audit(
     """
     order = whole_number("`order`", order, 1)
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"`model` must be a Keras model or layer, received {shown(model)}.")
+        raise TypeError(refused("`model`", "a Keras model or layer", model))
     if progress is not None:
         function("`progress`", progress, "path", "number", "total")
     with calls.preserved_random_state():
@@ -312,8 +312,9 @@ def _judged(
 def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> report.Judged:
     """Returns what is known of the model: of its own code, and the worst of its layers."""
     model, x, _, _ = question
-    smoothness, findings = judged[0].smoothness, judged[0].findings
-    if graph.is_composed(model):
+    if not graph.is_composed(model):
+        _, _, smoothness, findings = judged[0]
+    else:
         own = _in_modes(modes, lambda each: each.findings(None))
         findings = {mode: worst([own[mode], _worst_of(judged, mode)]) for mode in MODES}
         moving = [each for each in judged if each.findings["inference"].reason != _NOTHING]

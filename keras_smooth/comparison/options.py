@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_smooth.checks import choice, finite_number, nearest, shown, whole_number
+from keras_smooth.checks import choice, finite_number, nearest, refused, whole_number
 from keras_smooth.comparison import article
 
 ALL = "all"
@@ -163,10 +163,8 @@ class Options:
                 choice(name, value, choices)
         number = "[1-9][0-9]{0,3}"
         if not re.fullmatch(f"{number}x{number}", str(self.architecture)):
-            raise ValueError(
-                "architecture must be the numbers of hidden layers and of their units, such "
-                f"as {article.ARCHITECTURE!r}; received {shown(self.architecture)}."
-            )
+            wanted = f"hidden layers x units, such as {article.ARCHITECTURE!r}"
+            raise ValueError(refused("architecture", wanted, self.architecture))
 
     def num_iterations(self, method: str) -> int:
         """Returns the number of iterations of a run by a method."""
@@ -241,5 +239,5 @@ def check_problem(name: str) -> None:
 def _words(name: str, given: Any, wanted: str) -> tuple[str, ...]:
     """Returns words without repetition."""
     if not (isinstance(given, list | tuple) and all(isinstance(v, str) for v in given)):
-        raise TypeError(f"{name} must be {wanted}, received {shown(given)}.")
+        raise TypeError(refused(name, wanted, given))
     return tuple(dict.fromkeys(given))

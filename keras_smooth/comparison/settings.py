@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import activations, registry
-from keras_smooth.checks import shown
+from keras_smooth.checks import refused, shown
 from keras_smooth.comparison.options import ALL, DEFAULT_INITIALIZER, FACTORS, Options
 
 GLOROT = "glorot_uniform"
@@ -168,10 +168,7 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
     """
     given = [given] if isinstance(given, str) or callable(given) else given
     if not isinstance(given, list | tuple):
-        raise TypeError(
-            "activations must be a list of names or functions, such as ['tanh'], received "
-            f"{shown(given)}."
-        )
+        raise TypeError(refused("activations", "a list of names or functions", given))
     # Compare strings only: the truth of an array raises an error.
     if ALL in [each for each in given if isinstance(each, str)]:
         known = (*all_activations(), ALL)
@@ -189,10 +186,8 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
 def _name_of(function: Any) -> str:
     name = getattr(function, "__name__", "")
     if not (callable(function) and re.fullmatch(r"\w[\w ,.=()+-]*", name)):
-        raise ValueError(
-            "activations must be names, or functions with a name that tables and files can "
-            f"have, as `def` gives it; received {shown(function)}."
-        )
+        wanted = "names, or functions with a name that tables and files can have"
+        raise ValueError(refused("activations", wanted, function))
     return name
 
 

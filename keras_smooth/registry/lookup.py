@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth.checks import finite_number, nearest, shown, text
+from keras_smooth.checks import finite_number, nearest, refused, text
 from keras_smooth.models import graph
 from keras_smooth.registry import layers, reading
 from keras_smooth.registry.rows import Class, Row, all_rows, change, row
@@ -58,18 +58,14 @@ def check_subject(subject: object) -> None:
         TypeError: If so.
     """
     if not callable(subject) or isinstance(subject, keras.layers.Layer):
-        raise TypeError(
-            f"`subject` must be a function or a class of layers, received {shown(subject)}."
-        )
+        raise TypeError(refused("`subject`", "a function or a class of layers", subject))
 
 
 def _check_smoothness(smoothness: object) -> None:
     is_kind = isinstance(smoothness, type | keras.layers.Layer)
     if not _is_class(smoothness) and (is_kind or not callable(smoothness)):
-        raise ValueError(
-            "`smoothness` must be an integer of at least -1, math.inf or a function; "
-            f"received {shown(smoothness)}."
-        )
+        wanted = "an integer of at least -1, math.inf or a function"
+        raise ValueError(refused("`smoothness`", wanted, smoothness))
 
 
 def _checked_joints(joints: Any) -> tuple[float, ...]:
@@ -79,7 +75,7 @@ def _checked_joints(joints: Any) -> tuple[float, ...]:
     except (TypeError, NotImplementedError):
         points = None
     if points is None:
-        raise TypeError(f"`joints` must be a list of numbers, received {shown(joints)}.")
+        raise TypeError(refused("`joints`", "a list of numbers", joints))
     return tuple(finite_number("`joints`: each", joint) for joint in points)
 
 
@@ -193,10 +189,8 @@ def smoothness(obj: object) -> Class:
     if isinstance(obj, str):
         return smoothness(named(obj))
     if not callable(obj):
-        raise TypeError(
-            "smoothness expects the name of an activation, a function, a layer or a "
-            f"model; received {shown(obj)}."
-        )
+        wanted = "the name of an activation, a function, a layer or a model"
+        raise TypeError(refused("`obj`", wanted, obj))
     if isinstance(obj, type):
         known = row(obj)
         k = None if known is None else known.smoothness

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import activations, layers, registry
-from keras_smooth.checks import finite_number, shown, whole_number
+from keras_smooth.checks import finite_number, refused, shown, whole_number
 from keras_smooth.models import (
     calls,
     checked_inputs,
@@ -185,10 +185,8 @@ def _checked_replacements(replacements: Any) -> Mapping:
     is_dict = isinstance(replacements, Mapping)
     for each in (*replacements, *replacements.values()) if is_dict else [replacements]:
         if not (is_dict and (isinstance(each, str) or callable(each))):
-            raise TypeError(
-                "`replacements` must be a dict of names, functions or classes, such as "
-                f"{{'relu': 'tanh'}}; received {shown(each)}."
-            )
+            wanted = "a dict of names, functions or classes, such as {'relu': 'tanh'}"
+            raise TypeError(refused("`replacements`", wanted, each))
     return replacements
 
 

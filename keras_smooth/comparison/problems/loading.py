@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from keras_smooth.checks import path, real_array, shown
+from keras_smooth.checks import path, real_array, refused
 from keras_smooth.comparison.options import check_problem
 from keras_smooth.comparison.problems import columns, exact
 from keras_smooth.comparison.problems.exact import ExactProblem
@@ -196,9 +196,7 @@ def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
     formula = f"{getattr(function, '__name__', OWN_FUNCTION)}(x)"
     bounds = real_array("domain", domain).astype(float)
     if bounds.shape != (2,) or not np.isfinite(bounds).all() or bounds[0] >= bounds[1]:
-        raise ValueError(
-            f"domain must be two finite numbers, the lower first; received {shown(domain)}."
-        )
+        raise ValueError(refused("domain", "two finite numbers, the lower first", domain))
     low, high = bounds.tolist()
     problem = _exact(ExactProblem(OWN_FUNCTION, formula, (low, high), y, dy, d2y))
     x_scale = (low + high) / 2, (high - low) / 2
@@ -222,10 +220,10 @@ def _loaded(source: Any) -> Problem:
         source = {name: source[name] for name in known or source.columns}
     if isinstance(source, Mapping | Sequence):
         return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
-    raise TypeError(
-        "problem must be a name, the path of a file, a function, or arrays (x, y), "
-        f"(x, y, dy), (x, y, dy, d2y); received {shown(source)}."
+    wanted = (
+        "a name, the path of a file, a function, or arrays x, y, dy, d2y or some of them"
     )
+    raise TypeError(refused("problem", wanted, source))
 
 
 def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
