@@ -11,29 +11,15 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.auditing import checks, plan, report, traced
-from keras_smooth.auditing.findings import (
-    FINE,
-    MODES,
-    Cause,
-    Finding,
-    Verdict,
-    severity,
-    worst,
-)
+from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, gravest, worst
 from keras_smooth.auditing.judgement import Judge
 from keras_smooth.auditing.pictures import picture
 from keras_smooth.auditing.report import Audit
 from keras_smooth.auditing.traced import Question
 from keras_smooth.checks import function, refused, whole_number
 from keras_smooth.differentiation import independence
-from keras_smooth.models import (
-    calls,
-    checked_inputs,
-    copies,
-    graph,
-    references,
-    sample_inputs,
-)
+from keras_smooth.models import calls, checked_inputs, copies, graph, references
+from keras_smooth.models.sample_inputs import prepared
 from keras_smooth.operations.rows import least
 
 # The number of numbers of x that are used.
@@ -95,7 +81,7 @@ def audit(
     if progress is not None:
         function("`progress`", progress, "path", "number", "total")
     with calls.preserved_random_state():
-        model, (inputs,) = sample_inputs.prepared(model, x, copies.fresh_copy, _NUMBERS)
+        model, (inputs,) = prepared(model, x, copies.fresh_copy, _NUMBERS)
         inputs = inputs if x is not None else _with_zeros(inputs)
         num_samples = keras.tree.flatten(inputs)[0].shape[0]
         with checked_inputs.explained_batch(model, num_samples):
@@ -330,9 +316,8 @@ def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> re
 
 def _worst_of(judged: list[report.Judged], mode: str) -> Finding:
     """Returns the worst finding of layers in a mode, as that of the model that has them."""
-    findings = [
+    return gravest(
         dataclasses.replace(each.findings[mode], reason=f"see {each.name}")
         for each in judged
         if each.findings[mode].cause not in (Cause.NONE, Cause.NOT_CALLED)
-    ]
-    return max(findings, key=severity, default=FINE)
+    )

@@ -42,6 +42,11 @@ class Verdict(str, enum.Enum):
         verdict.words, verdict.exit_status, verdict.tone = words, exit_status, tone
         return verdict
 
+    @classmethod
+    def worst(cls, verdicts: Iterable["Verdict"]) -> "Verdict":
+        """Returns the worst of several verdicts; without any it is proven."""
+        return max(verdicts, key=list(cls).index, default=cls.PROVEN)
+
 
 _REPAIR = "docs/howto/audit_and_repair.md"
 
@@ -152,23 +157,21 @@ FINE = Finding(Cause.NONE)
 MODES = ("inference", "training")
 
 
-def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
-    """Returns the worst of several verdicts; without any it is proven."""
-    return max(verdicts, key=list(Verdict).index, default=Verdict.PROVEN)
-
-
 def worst(findings: Sequence[Finding]) -> Finding:
     """Returns the worst finding: of faults that of the lowest order, the most severe of those.
 
     Its reason is that of all with its cause.
     """
-    if not findings:
-        return FINE
-    chosen = max(findings, key=severity)
+    chosen = gravest(findings)
     same = [
         f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)
     ]
     return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
+
+
+def gravest(findings: Iterable[Finding]) -> Finding:
+    """Returns the worst finding with its own reason alone."""
+    return max(findings, key=severity, default=FINE)
 
 
 def severity(finding: Finding) -> tuple:

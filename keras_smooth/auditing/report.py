@@ -11,14 +11,7 @@ from typing import NamedTuple
 import keras
 
 from keras_smooth import layers, registry
-from keras_smooth.auditing.findings import (
-    MODES,
-    Cause,
-    Finding,
-    Verdict,
-    severity,
-    worst_verdict,
-)
+from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, severity
 from keras_smooth.models import graph, references
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.smoothing import is_replaced
@@ -189,7 +182,7 @@ class Audit(ShownAsTable):
     @property
     def outcome(self) -> Verdict:
         """The worse of the verdicts in inference and in training."""
-        return worst_verdict([self.inference, self.training])
+        return Verdict.worst([self.inference, self.training])
 
     @property
     def inference(self) -> Verdict:
@@ -202,7 +195,7 @@ class Audit(ShownAsTable):
         return self._verdict("training")
 
     def _verdict(self, mode: str) -> Verdict:
-        return worst_verdict(getattr(row, mode) for row in (*self.rows, self.model))
+        return Verdict.worst(getattr(row, mode) for row in (*self.rows, self.model))
 
     def to_json(self) -> str:
         """Returns the audit as a JSON object, in which numbers that are not finite are strings.

@@ -12,15 +12,9 @@ import tensorflow as tf
 
 from keras_smooth import activations, layers, registry
 from keras_smooth.checks import finite_number, refused, shown, whole_number
-from keras_smooth.models import (
-    calls,
-    checked_inputs,
-    copies,
-    graph,
-    references,
-    sample_inputs,
-    state,
-)
+from keras_smooth.models import calls, checked_inputs, copies, graph, references
+from keras_smooth.models.sample_inputs import prepared
+from keras_smooth.models.state import copy_state
 from keras_smooth.presentation.warn import warn
 from keras_smooth.smoothing import smooth_forms
 from keras_smooth.smoothing.lambda_form import LambdaForm
@@ -167,11 +161,11 @@ def smoothen(
     replacements = _checked_replacements(replacements)
     # Layers that are made draw seeds for weights, which are replaced.
     with calls.preserved_random_state():
-        model, args = sample_inputs.prepared(model, x, copies.fresh_copy)
+        model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
         smooth = _Converter(order, sharpness, replacements).part(model)
         copies.build(smooth, args, {})
-        state.copy_state(model, smooth)
+        copy_state(model, smooth)
     _warn_rough(smooth, order)
     smooth.output_change = _change(
         calls.call_without_trace(model, *args), calls.call_without_trace(smooth, *args)
