@@ -74,11 +74,8 @@ class Comparison(ShownAsTable):
         A variant is a combination of problem, dtype, initializer and method. The first one is
         the main variant.
         """
-        results = self.results
-        return {
-            variant: Comparison(results.of(variant))
-            for variant in results.settings.variants()
-        }
+        variants = self.results.settings.variants()
+        return {variant: Comparison(self.results.of(variant)) for variant in variants}
 
     def __repr__(self) -> str:
         settings = self.results.settings
@@ -107,20 +104,13 @@ class Comparison(ShownAsTable):
 
     def _pictures(self) -> Sequence[str]:
         best = sorted(self.summary, key=lambda line: or_inf(line.d2y_mse))[:_MOST_CURVES]
-        median = {
-            line.activation: self.results.median_record(line.activation).learning
-            for line in best
-            if self.results.runs(line.activation)
-        }
-        return [
-            svg.chart(
-                f"MSE of {derivative}, median seed",
-                {name: svg.Curve(c["iteration"], c[error]) for name, c in median.items()},
-                "iteration",
-                logarithmic=True,
-            )
-            for derivative, error in zip(("y", "y''"), ("y_mse", "d2y_mse"))
-        ]
+        names, pictures = [line.activation for line in best], []
+        medians = {name: self.results.median_record(name).learning for name in names}
+        for derivative, error in (("y", "y_mse"), ("y''", "d2y_mse")):
+            curves = {n: svg.Curve(c["iteration"], c[error]) for n, c in medians.items()}
+            title = f"MSE of {derivative}, median seed"
+            pictures.append(svg.chart(title, curves, "iteration", logarithmic=True))
+        return pictures
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Writes results.json, results.csv, curves, figures, report.md and report.html.
@@ -280,9 +270,7 @@ def prepare(
     if resume:
         return resuming.read(settings, learned, directory)
     if any((directory / name).exists() for name in (store.RUNS, store.RESULTS)):
-        raise ValueError(
-            f"{directory} already holds results: resume them, or use another directory."
-        )
+        raise ValueError(f"{directory} already holds results: resume them, or use another.")
     return Results(settings, learned)
 
 
@@ -292,9 +280,7 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(
-            f"Cannot make the output directory {directory}: {error.strerror}."
-        ) from None
+        raise ValueError(f"Cannot make {directory}: {error.strerror}.") from None
     return directory
 
 
@@ -311,11 +297,8 @@ def _show_and_carry_out(
     console, settings = display.console(quiet=quiet), results.settings
     todo = sum(map(len, results.missing()))
     where = "" if directory is None else f"; results in {directory}"
-    display.say(
-        console,
-        f"{todo} runs of {settings.epochs} epochs on {settings.device_name()} "
-        f"{executor.place(todo)}{where}",
-    )
+    words = f"{todo} runs of {settings.epochs} epochs on {settings.device_name()}"
+    display.say(console, f"{words} {executor.place(todo)}{where}")
     with display.Display(todo, settings, console) as live:
 
         def show(event: Event) -> None:
