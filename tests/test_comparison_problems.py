@@ -259,7 +259,7 @@ def test_arrays(number):
         ({"x": np.arange(12.0)}, ValueError, "must have x, y and optionally"),
         ({"x": [1], "y": [1], "z": [1]}, ValueError, "must have x, y and optionally"),
         ((np.arange(12.0), np.arange(13.0)), ValueError, "of one length.*12.*13"),
-        ((np.ones((12, 2)), np.arange(12.0)), ValueError, r"x must have the shape \(n,\)"),
+        ((np.ones((12, 2)), np.arange(12.0)), ValueError, r"x must be of shape \(n,\)"),
         ((np.arange(12.0), np.arange(12.0) * 1j), TypeError, "y must hold real numbers"),
         ((np.arange(12.0), ["a"] * 12), TypeError, "y must hold real numbers"),
         ((np.arange(12.0), [None] * 12), TypeError, "y must hold real numbers"),

@@ -106,9 +106,8 @@ def _audited(question: Question, progress: Callable[[str, int, int], None] | Non
         judged.append(report.Judged(path, layer, *_judged(layer, modes, question.order)))
     rows = tuple(report.layer_audit(each, question.order) for each in judged)
     whole = report.layer_audit(_whole(question, judged, modes), question.order)
-    return Audit(
-        question.order, rows, whole, functools.partial(picture, question, dict(layers))
-    )
+    draw = functools.partial(picture, question, dict(layers))
+    return Audit(question.order, rows, whole, draw)
 
 
 def _in_modes(modes: "_Modes", function: Callable) -> dict[str, Finding]:

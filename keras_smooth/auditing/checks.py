@@ -80,9 +80,7 @@ def as_function(
     """
     tensors, filled = openings(call.arguments(), tf.is_tensor)
     is_layer = isinstance(layer, keras.layers.Layer)
-    says = any(
-        value is not None for name, value in call.kwargs.items() if name != "training"
-    )
+    says = any(v is not None for name, v in call.kwargs.items() if name != "training")
     if not training and is_layer and len(call.args) == 1 and not says:
         return call.args[0], layer
     has_mode = "training" in call.kwargs or not is_layer
@@ -109,9 +107,8 @@ def _compared(evaluation: Evaluation) -> Finding:
     # TensorFlow or the layer's code can raise any error.
     except Exception as error:
         return Finding(Cause.UNKNOWN, reason=_first_line(error))
-    differing = [
-        each for each in enumerate(comparison.agreements) if each[0] and not each[1].ok
-    ]
+    agreements = enumerate(comparison.agreements)
+    differing = [(order, row) for order, row in agreements if order and not row.ok]
     if not differing:
         return Finding(Cause.MEASURED, reason=f"measured in {comparison.dtype}")
     wrong = (each for each in differing if verification.is_wrong(each[1]))

@@ -25,12 +25,7 @@ class Verdict(str, enum.Enum):
         0,
         Tone.GOOD,
     )
-    CHECKED = (
-        "checked",
-        "measured at the samples, where the derivatives are right",
-        0,
-        Tone.GOOD,
-    )
+    CHECKED = ("checked", "measured at the samples, and right there", 0, Tone.GOOD)
     NOT_EXAMINED = ("not examined", "nothing is known of its derivatives", 3, Tone.UNSURE)
     FAULTY = ("faulty", "a derivative is wrong, not there, or jumps", 1, Tone.BAD)
 
@@ -162,11 +157,9 @@ def worst(findings: Sequence[Finding]) -> Finding:
 
     Its reason is that of all with its cause.
     """
-    chosen = gravest(findings)
-    same = [
-        f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)
-    ]
-    return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
+    worst = gravest(findings)
+    same = [f.reason for f in findings if (f.cause, f.order) == (worst.cause, worst.order)]
+    return dataclasses.replace(worst, reason="; ".join(filter(None, dict.fromkeys(same))))
 
 
 def gravest(findings: Iterable[Finding]) -> Finding:

@@ -43,10 +43,7 @@ def picture(question: Question, layers: dict[str, keras.Operation], row: LayerAu
         order = order if row.cause == Cause.ROUGH else row.order
         tapes, values = _along_a_line(x, function, order)
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
-    curves = {
-        "its values": svg.Curve(t, values, width=4),
-        "TensorFlow": svg.Curve(t, tapes),
-    }
+    curves = {"its values": svg.Curve(t, values, 4), "TensorFlow": svg.Curve(t, tapes)}
     title = f"y{min(order, 4) * chr(39)} of {row.name}, from one sample to another"
     return svg.chart(title, curves, "t", logarithmic=False)
 

@@ -154,9 +154,8 @@ class _Reader(walk.Walk):
         facts, within = registered.facts(name), _in_layers(step)
         if self.plan.nearby and facts.tapes_right_to < self.plan.order:
             # A registered class holds at all points, of which few are special.
-            self._measure(
-                within, f"tapes are right to order {facts.tapes_right_to} at all points"
-            )
+            reason = f"tapes are right to order {facts.tapes_right_to} at all points"
+            self._measure(within, reason)
         else:
             self._gradient(within, facts.tapes_right_to, facts.jet is not None)
         if facts.smoothness is None:
@@ -224,16 +223,14 @@ class _Reader(walk.Walk):
         if first > self.plan.order:
             return
         if row is not None and row.wrong_at is not None:
-            self._measure(
-                step, f"the derivatives of {kind} by tapes are wrong at some points"
-            )
+            reason = f"the derivatives of {kind} by tapes are wrong at some points"
         elif kind in _DECLARING and not _is_mean_of_moments(operation):
-            self._measure(
-                step, f"{kind} declares another gradient than that of its function"
-            )
+            reason = f"{kind} declares another gradient than that of its function"
         else:
             words = f"{_named(operation)} has no right gradient from order {first} on"
             self._note(step, Finding(Cause.WRONG, first, words, by_jets))
+            return
+        self._measure(step, reason)
 
     def _measure(self, step: LayerStep, reason: str) -> None:
         self.plan.measured.append((step.parts, reason))
@@ -309,13 +306,11 @@ def words_of(layer: keras.Operation, order: int) -> str:
 
 def _first_of_pieces(step: LayerStep, body: Program) -> LayerStep:
     """Returns the first operation of pieces in a function, which tells where samples lie."""
-    for operation in body.operations:
-        row = rows.row(operation.type)
+    around = (*step.around, step.operation)
+    for each in body.operations:
+        row = rows.row(each.type)
         if row is not None and row.breakpoints is not None:
-            around = (*step.around, step.operation)
-            return dataclasses.replace(
-                step, operation=operation, program=body, around=around
-            )
+            return dataclasses.replace(step, operation=each, program=body, around=around)
     return step
 
 

@@ -153,6 +153,6 @@ def _array(file: str) -> np.ndarray:
         array = None
     if not isinstance(array, np.ndarray):
         raise ValueError(
-            f"Cannot read {file}: expected one array of numbers, as numpy.save writes it."
+            f"Cannot read {file}: expected one array, as numpy.save writes it."
         )
     return array

@@ -119,19 +119,14 @@ class Options:
         "optionally dy, d2y",
         values=PROBLEMS,
     )
-    architecture: str = _option(
-        article.ARCHITECTURE, "numbers of hidden layers and of their units"
-    )
+    architecture: str = _option(article.ARCHITECTURE, "numbers of hidden layers and units")
     baselines: tuple[str, ...] = _option(
         (),
         "methods that train the first smooth activation once more, from seed 0, to see what "
         "the optimizer adds",
         values=tuple(METHODS), least="*", metavar="METHOD", grow=_union, key="beside",
     )  # fmt: skip
-    noise: float = _option(
-        0.0,
-        "of the y that are trained on, as a fraction of their standard deviation",
-    )
+    noise: float = _option(0.0, "of the y in training, as a fraction of their deviation")
 
     def __post_init__(self) -> None:
         change = functools.partial(object.__setattr__, self)
@@ -141,9 +136,7 @@ class Options:
         whole_number("seeds", self.seeds, 1, MOST_SEEDS)
         whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
         if finite_number("noise", self.noise, 0.0) > MOST_NOISE:
-            raise ValueError(
-                f"noise must be {MOST_NOISE:g} or less, received {self.noise:g}."
-            )
+            raise ValueError(refused("noise", f"{MOST_NOISE:g} or less", self.noise))
         for name in FACTORS:
             given = getattr(self, name)
             levels = [given] if isinstance(given, str) else given
@@ -201,9 +194,7 @@ class Options:
         return grown, changes
 
 
-LIST: dict[str, dataclasses.Field] = {
-    option.name: option for option in dataclasses.fields(Options)
-}
+LIST = {option.name: option for option in dataclasses.fields(Options)}
 # In the order in which variants are named and stored.
 FACTORS = ("problem", "dtype", "initializer", "method")
 
@@ -216,9 +207,8 @@ def stored_key(name: str) -> str:
 def check_activation(name: str) -> None:
     """Raises a ValueError if there is no activation of that name."""
     if name not in (ALL, *ACTIVATIONS, *OTHER_ACTIVATIONS):
-        raise ValueError(
-            f"There is no activation named {name!r}. {nearest(name, ACTIVATIONS)}"
-        )
+        hint = nearest(name, ACTIVATIONS)
+        raise ValueError(f"There is no activation named {name!r}. {hint}")
 
 
 def gaussian_dim(name: str) -> int:
@@ -231,9 +221,8 @@ def check_problem(name: str) -> None:
     """Raises a ValueError if there is neither a problem nor a file of that name."""
     known = name in PROBLEMS or gaussian_dim(name)
     if not (known or name.lower().endswith(".csv") or Path(name).exists()):
-        raise ValueError(
-            f"There is no problem named {name!r} and no file. {nearest(name, PROBLEMS)}"
-        )
+        hint = nearest(name, PROBLEMS)
+        raise ValueError(f"There is no problem named {name!r} and no file. {hint}")
 
 
 def _words(name: str, given: Any, wanted: str) -> tuple[str, ...]:

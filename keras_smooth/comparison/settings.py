@@ -32,11 +32,8 @@ class Variant(NamedTuple):
 
     def apart_from(self, other: "Variant") -> dict[str, str]:
         """Returns the levels that another variant does not have, by factor."""
-        return {
-            name: level
-            for name, level in self._asdict().items()
-            if level != getattr(other, name)
-        }
+        levels = self._asdict().items()
+        return {name: level for name, level in levels if level != getattr(other, name)}
 
 
 class RunId(NamedTuple):
@@ -90,9 +87,7 @@ class Settings(Options):
 
     def of(self, variant: Variant) -> "Settings":
         """Returns the settings of one variant alone."""
-        levels: dict[str, Any] = {
-            name: (level,) for name, level in variant._asdict().items()
-        }
+        levels: Any = {name: (level,) for name, level in variant._asdict().items()}
         return dataclasses.replace(self, **levels, baselines=())
 
     def runs(self) -> Iterator[RunId]:
@@ -127,12 +122,10 @@ class Settings(Options):
 
     def baseline_activation(self) -> str:
         """Returns the activation that the methods of `baselines` train: the first smooth one."""
-        smooth = (
-            name
-            for name in self.activations
-            if (registry.smoothness(self.function(name)) or 0) >= 2
-        )
-        return next(smooth, self.activations[0])
+        for name in self.activations:
+            if (registry.smoothness(self.function(name)) or 0) >= 2:
+                return name
+        return self.activations[0]
 
     def open_question(self) -> Variant | None:
         """Returns the variant in which sigmoid runs from Glorot's start, beside the default.

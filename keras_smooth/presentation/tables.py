@@ -53,9 +53,7 @@ class Table:
         Args:
             colored: Whether the terminal shows colors.
         """
-        lines = [
-            [printable(cell) for cell in row] for row in (self.head, *self.rows) if row
-        ]
+        lines = [list(map(printable, row)) for row in (self.head, *self.rows) if row]
         widths = [max(map(len, column)) for column in zip(*lines)]
         tones = self.tones if colored else {}
         written = [

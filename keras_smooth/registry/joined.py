@@ -39,9 +39,8 @@ def _of_two(function: Callable) -> Callable:
         if not _broadcasts(x1, x2):
             return NotImplemented
         # Keras rounds a number to its default dtype here.
-        return function(
-            *(x if isinstance(x, Jet) else ops.convert_to_tensor(x) for x in (x1, x2))
-        )
+        xs = (x if isinstance(x, Jet) else ops.convert_to_tensor(x) for x in (x1, x2))
+        return function(*xs)
 
     return rule
 

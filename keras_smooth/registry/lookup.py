@@ -102,10 +102,8 @@ def function_names() -> list[str]:
 
 def activation_rows() -> list[Row]:
     """Returns the rows of the activation functions: of Keras, of this package, of users."""
-    keras_own = (
-        getattr(keras.activations, name) for name in sorted(dir(keras.activations))
-    )
-    rows = map(row, [*keras_own, *_named.values()])
+    stock = (getattr(keras.activations, name) for name in sorted(dir(keras.activations)))
+    rows = map(row, [*stock, *_named.values()])
     return list({r.subject: r for r in rows if r is not None}.values())
 
 
@@ -149,9 +147,8 @@ def named(name: str) -> Callable:
     try:
         return _named.get(name) or keras.activations.get(name)
     except ValueError:
-        raise ValueError(
-            f"There is no activation named {name!r}. {nearest(name, function_names())}"
-        ) from None
+        hint = nearest(name, function_names())
+        raise ValueError(f"There is no activation named {name!r}. {hint}") from None
 
 
 def smoothness(obj: object) -> Class:
@@ -214,9 +211,8 @@ def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
         elif isinstance(layer, keras.layers.Layer):
             readings[id(layer)] = _known(layer) or reading.read(layer)
     if graph.graph_class(model) is keras.Function:
-        readings |= {
-            id(n.operation): _of_node(n) for n in graph.nodes(model) if _is_read(n)
-        }
+        nodes = filter(_is_read, graph.nodes(model))
+        readings |= {id(node.operation): _of_node(node) for node in nodes}
     return readings
 
 

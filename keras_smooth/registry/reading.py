@@ -198,9 +198,8 @@ def _is_symbol(leaf: Any) -> bool:
 def _specification(symbol: Any) -> tf.TensorSpec:
     """Returns a tensor's shape without open sizes, and its dtype."""
     shape = tuple(symbol.shape)
-    return tf.TensorSpec(
-        sample_inputs.closed(shape) if None in shape else shape, symbol.dtype
-    )
+    shape = sample_inputs.closed(shape) if None in shape else shape
+    return tf.TensorSpec(shape, symbol.dtype)
 
 
 def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:

@@ -319,9 +319,8 @@ class _Nodes:
             for name, value in node["Labels"].items()
             if value == node["NodeID"]
         }
-        return strategies.NodeLabelSchedulingStrategy(
-            {label: strategies.NotIn(*self.left_out)}
-        )
+        others = strategies.NotIn(*self.left_out)
+        return strategies.NodeLabelSchedulingStrategy({label: others})
 
     def _alive(self) -> list[dict[str, Any]]:
         return [node for node in self._ray.nodes() if node["Alive"]]

@@ -220,9 +220,7 @@ def _loaded(source: Any) -> Problem:
         source = {name: source[name] for name in known or source.columns}
     if isinstance(source, Mapping | Sequence):
         return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
-    wanted = (
-        "a name, the path of a file, a function, or arrays x, y, dy, d2y or some of them"
-    )
+    wanted = "a name, the path of a file, a function, or arrays x, y and maybe dy, d2y"
     raise TypeError(refused("problem", wanted, source))
 
 
@@ -236,7 +234,8 @@ def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
             "problem must have x, y and optionally dy, d2y, as keys or in this order; "
             f"received {len(source)} of them: {', '.join(map(str, source))}."
         )
-    given = {name: _column(name, source[name]) for name in columns.NAMES if name in source}
+    known = [name for name in columns.NAMES if name in source]
+    given = {name: _column(f"problem: {name}", source[name]) for name in known}
     if len({*map(len, given.values())}) > 1:
         sizes = {name: len(column) for name, column in given.items()}
         raise ValueError(f"problem must have arrays of one length, received {sizes}.")
@@ -244,11 +243,9 @@ def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
 
 
 def _column(name: str, values: Any) -> np.ndarray:
-    column = real_array(f"problem: {name}", values)
+    column = real_array(name, values)
     if column.ndim == 0 or column.size != len(column):
-        raise ValueError(
-            f"problem: {name} must have the shape (n,) or (n, 1), received {column.shape}."
-        )
+        raise ValueError(refused(name, "of shape (n,) or (n, 1)", column.shape))
     return column.reshape(-1).astype(float)
 
 
@@ -286,10 +283,8 @@ def _held_out(x: np.ndarray) -> np.ndarray:
 
 
 def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
-    if (num_places := len(np.unique(data["x"]))) < MIN_ROWS:
-        raise ValueError(
-            f"{name} has {num_places} different x; at least {MIN_ROWS} are needed."
-        )
+    if (num := len(np.unique(data["x"]))) < MIN_ROWS:
+        raise ValueError(f"{name} has {num} different x; at least {MIN_ROWS} are needed.")
     for key, column in data.items():
         # The place of one that is no number, if there is any.
         largest = column[np.abs(column).argmax()]

@@ -250,9 +250,7 @@ def curves_folder(directory: Path) -> Path:
     """
     folder = directory / CURVES
     if folder.is_symlink():
-        raise ValueError(
-            f"{folder} is a link; expected a folder. Use another output directory."
-        )
+        raise ValueError(f"{folder} is a link; expected a folder. Use another directory.")
     return folder
 
 

@@ -113,11 +113,8 @@ def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
     lowest, banner = errors.pop(best.activation), ""
     if alike := [name for name in errors if not are_told_apart(lowest, errors[name])]:
         banner = words("alike", best.activation, alike, len(lowest), TEST, LEVEL)
-    equal = [
-        line
-        for line in usable
-        if line is not best and or_inf(line.errors[order]) <= max(lowest)
-    ]
+    others = [line for line in usable if line is not best]
+    equal = [line for line in others if or_inf(line.errors[order]) <= max(lowest)]
     if order < 2:
         # Among those that are equally good, by what is known of the errors.
         best = min([best, *equal], key=lambda line: or_inf(line.d2y_spread))
