@@ -48,11 +48,8 @@ def measured(
     except Exception as error:
         return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
     functions = [as_function(layer, call, training) for call in recorded[:_CALLS]]
-    return [
-        _compared(along(function, points(x), question.order))
-        for x, function in functions
-        if points(x).places
-    ]
+    moving = [(x, function) for x, function in functions if points(x).places]
+    return [_compared(along(call, points(x), question.order)) for x, call in moving]
 
 
 def points(x: Any) -> Points:

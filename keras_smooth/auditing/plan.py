@@ -116,17 +116,12 @@ def plan(traced: Traced, order: int, nearby: bool) -> Plan:
     program = _with_derivatives(traced.program)
     made = Plan(traced, program, order, nearby)
     made.has_masks = any(map(graph.makes_masks, traced.parts))
-    made.is_random = any(
-        operation.op_def.is_stateful and "Random" in operation.type
-        for operation in walk.all_operations(program)
-    )
+    every = walk.all_operations(program)
+    made.is_random = any(op.op_def.is_stateful and "Random" in op.type for op in every)
     reader = _Reader(made)
     reader.along(program, walk.states_of(traced.moving))
-    made.reached = {
-        id(traced.parts[number])
-        for number, names in traced.arguments.items()
-        if not reader.moving.isdisjoint(names)
-    }
+    moving, given = reader.moving, traced.arguments.items()
+    made.reached = {id(traced.parts[n]) for n, names in given if moving & {*names}}
     return made
 
 
@@ -191,10 +186,8 @@ class _Reader(walk.Walk):
         """Reads an operation with derivatives by something that moves."""
         operation, row = step.operation, rows.row(step.operation.type)
         # Decisions by integers and booleans are judged where these come from.
-        inputs = [
-            state == State.MOVES and rows.is_smooth(x.dtype)
-            for state, x in zip(step.given, operation.inputs)
-        ]
+        pairs = zip(step.given, operation.inputs)
+        inputs = [state == State.MOVES and rows.is_smooth(x.dtype) for state, x in pairs]
         k = rows.smoothness(operation, inputs)
         right_to = tape_orders.of_operation(operation, inputs, step.used)
         has_jet = row is not None and row.jet is not None

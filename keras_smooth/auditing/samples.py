@@ -165,10 +165,8 @@ class Samples:
         """Returns directions in which what a mask may leave out, zeros, stays as it is."""
         if not self.plan.has_masks:
             return directions
-        return [
-            None if v is None else tf.where(x == 0, tf.zeros_like(v), v)
-            for v, x in zip(directions, self.x)
-        ]
+        pairs = zip(directions, self.x)
+        return [v if v is None else tf.where(x == 0, tf.zeros_like(v), v) for v, x in pairs]
 
     def jump(self, place: Place) -> int | None:
         """Returns the lowest order of a derivative that jumps at a place, or None.
@@ -203,10 +201,8 @@ class Samples:
         order = self.plan.order
 
         def run(x: list, direction: list) -> list[list[tf.Tensor]]:
-            jets = [
-                x if v is None else Jet(x, [v[None], *[None] * (order - 1)])
-                for x, v in zip(x, direction)
-            ]
+            pairs, rest = zip(x, direction), [None] * (order - 1)
+            jets = [x if v is None else Jet(x, [v[None], *rest]) for x, v in pairs]
             outputs = operations.evaluate(self.plan.program, self.plan.traced.values(jets))
             return [[_entry(y, k) for y in outputs] for k in range(order + 1)]
 

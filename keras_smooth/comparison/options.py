@@ -101,10 +101,7 @@ class Options:
         grow=max, key="iterations",
     )  # fmt: skip
     method: tuple[str, ...] = _factor(
-        "gauss_newton",
-        "how the networks are trained",
-        values=tuple(METHODS),
-        key="optimizer",
+        "gauss_newton", "how networks are trained", values=tuple(METHODS), key="optimizer"
     )
     initializer: tuple[str, ...] = _factor(
         DEFAULT_INITIALIZER,

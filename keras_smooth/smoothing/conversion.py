@@ -222,11 +222,8 @@ class _Converter:
         self.sharpness = sharpness
         self.made: dict[int, Any] = {}
         self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
-        self.replacements = {
-            _activation(old): _activation(new)
-            for old, new in replacements.items()
-            if old not in self.own_layers
-        }
+        others = {k: v for k, v in replacements.items() if k not in self.own_layers}
+        self.replacements = {_activation(k): _activation(v) for k, v in others.items()}
 
     def part(self, layer: keras.Operation) -> Any:
         """Returns the replacement of a part, always the same for the same part."""

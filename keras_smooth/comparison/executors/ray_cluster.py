@@ -295,11 +295,8 @@ class _Nodes:
 
     def num_places(self) -> int:
         """Returns how many runs the nodes that are not left out can do at once."""
-        return sum(
-            int(node["Resources"].get(self._kind, 0))
-            for node in self._alive()
-            if node["NodeID"] not in self.left_out
-        )
+        nodes = [node for node in self._alive() if node["NodeID"] not in self.left_out]
+        return sum(int(node["Resources"].get(self._kind, 0)) for node in nodes)
 
     def name(self, node: str) -> str:
         """Returns the name of a node for messages."""

@@ -45,8 +45,7 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
             loaded[name] = loaded.get(name) or load_problem(name, noise=together.noise)
         except ValueError as error:
             raise ValueError(
-                f"Cannot resume: {path} has runs of the problem {name!r}, which has to be "
-                f"given as well. {error}"
+                f"Cannot resume: {path} has the problem {name!r}: give it as well. {error}"
             ) from None
     _check_same(path, "data or functions", _changed(header, Results(together, loaded)))
     records, seconds = {}, None
