@@ -25,10 +25,7 @@ _SAMPLES, _CALLS = 4, 4
 
 
 def measured(
-    question: Question,
-    layer: keras.Operation,
-    training: bool,
-    num_samples: int | None = _SAMPLES,
+    question: Question, layer: keras.Operation, training: bool, most: int | None = _SAMPLES
 ) -> list[Finding]:
     """Measures the derivatives of a layer in a model.
 
@@ -36,12 +33,12 @@ def measured(
         question: The model and its inputs.
         layer: A layer or operation in it, or the model itself.
         training: The mode.
-        num_samples: How many samples are measured; None is all.
+        most: How many samples are measured at most; None is all.
 
     Returns:
         A finding for each call of the layer.
     """
-    x = keras.tree.map_structure(lambda t: t[:num_samples], question.x)
+    x = keras.tree.map_structure(lambda t: t[:most], question.x)
     try:
         recorded = calls.record(question.model, [layer], (x,), training)[id(layer)]
     # The code of a model can raise any error, for example for another size of batch.

@@ -152,7 +152,5 @@ def _array(file: str) -> np.ndarray:
     except Exception:
         array = None
     if not isinstance(array, np.ndarray):
-        raise ValueError(
-            f"Cannot read {file}: expected one array, as numpy.save writes it."
-        )
+        raise ValueError(f"Cannot read {file}: expected one array of numpy.save.")
     return array

@@ -144,11 +144,8 @@ class Options:
         # Without the methods of all runs.
         change("baselines", tuple(name for name in baselines if name not in self.method))
         choice("device", self.device, DEVICES)
-        for name, choices in (
-            ("method", METHODS),
-            ("baselines", METHODS),
-            ("dtype", DTYPES),
-        ):
+        known = {"method": METHODS, "baselines": METHODS, "dtype": DTYPES}
+        for name, choices in known.items():
             for value in getattr(self, name):
                 choice(name, value, choices)
         number = "[1-9][0-9]{0,3}"

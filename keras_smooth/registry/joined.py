@@ -45,6 +45,11 @@ def _of_two(function: Callable) -> Callable:
     return rule
 
 
+def _logaddexp(x1: Any, x2: Any) -> Jet:
+    """The same function; nested tapes go through |x1 - x2|."""
+    return x2 + jet.softplus(x1 - x2)
+
+
 def _logaddexp2(x1: Any, x2: Any) -> Jet:
     return x2 + jet.softplus((x1 - x2) * _LOG_2) / _LOG_2
 
@@ -68,13 +73,7 @@ def _add(name: str, smoothness: Class, **columns: Any) -> None:
         add(Row(function, smoothness=smoothness, **columns))
 
 
-# Nested tapes go through |x1 - x2|.
-_add(
-    "logaddexp",
-    math.inf,
-    jet=_of_two(lambda x1, x2: x2 + jet.softplus(x1 - x2)),
-    tapes_right_to=0,
-)
+_add("logaddexp", math.inf, jet=_of_two(_logaddexp), tapes_right_to=0)
 _add("hypot", 0, jet=_of_two(_hypot), tapes_right_to=1)
 _add("logaddexp2", math.inf, jet=_of_two(_logaddexp2), tapes_right_to=0)
 _add("ldexp", math.inf, jet=_of_two(_ldexp), tapes_right_to=0)
