@@ -244,7 +244,16 @@ def _array(value: tf.Tensor) -> np.ndarray:
 def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
     """Yields where some of several functions on [0, 1] are 0."""
     at = np.linspace(0.0, 1.0, _PLACES)
-    values = np.stack([along(t) for t in at])
+    measured = [along(t) for t in at]
+    turns = np.array([len(each) for each in measured])
+    # A loop may make more turns at one place than at another, which is a place itself.
+    for row in np.flatnonzero(np.diff(turns)):
+
+        def is_before(t: float, number: int = turns[row]) -> np.ndarray:
+            return np.array([1.0 if len(along(t)) == number else -1.0])
+
+        yield _bisected(is_before, 0, at[row], at[row + 1])
+    values = np.stack([each[: turns.min()] for each in measured])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
