@@ -242,9 +242,17 @@ def _array(value: tf.Tensor) -> np.ndarray:
 
 
 def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
-    """Yields where some of several functions on [0, 1] are 0."""
+    """Yields where some of several functions on [0, 1] are 0.
+
+    In a loop there is one for each turn, and where the number of turns changes is a place too.
+    """
     at = np.linspace(0.0, 1.0, _PLACES)
-    values = np.stack([along(t) for t in at])
+    measured = [along(t) for t in at]
+    turns = [len(each) for each in measured]
+    for before, after, low, high in zip(turns, turns[1:], at, at[1:]):
+        if before != after:
+            yield _end_of_turns(along, before, low, high)
+    values = np.stack([each[: min(turns)] for each in measured])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
@@ -273,12 +281,19 @@ def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
 
 def _bisected(along: Callable, column: int, low: float, high: float) -> float:
     sign = np.sign(along(low)[column])
+    return _last(lambda t: np.sign(along(t)[column]) == sign, low, high)
+
+
+def _end_of_turns(along: Callable, turns: int, low: float, high: float) -> float:
+    """Returns where a loop no longer makes as many turns as at the lower end."""
+    return _last(lambda t: len(along(t)) == turns, low, high)
+
+
+def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Returns where something ends that holds at the lower end alone."""
     for _ in range(_CUTS):
         middle = (low + high) / 2
-        if np.sign(along(middle)[column]) == sign:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if holds(middle) else (low, middle)
     return (low + high) / 2
 
 
