@@ -70,6 +70,16 @@ WRONG = {
     ),
     "embedded": lambda: _model(lambda x: L.Embedding(3, 2)(ops.argmax(x, axis=-1))),
     "stairs": lambda: _model(lambda x: x + ops.floor(x)),
+    "a choice by stairs": lambda: _model(lambda x: ops.where(ops.floor(x) > 0.5, x, 0 * x)),
+    "a choice by signs": lambda: _model(
+        lambda x: ops.where(ops.sign(x - 0.4) < 0, 1 + x, x)
+    ),
+    "a choice by a rounded value": lambda: _model(
+        lambda x: ops.where(ops.round(2 * x) >= 1, ops.sin(x), x)
+    ),
+    "a choice by another choice": lambda: _model(
+        lambda x: ops.where(ops.where(x > 0.2, x, x - 1) > 0.1, ops.exp(x), x)
+    ),
     "branch cut": lambda: _with_hidden(lambda x, y: ops.arctan2(x, y - 0.2)),
     "bounds": lambda: _model(lambda x: ops.clip(x, -0.4, 1e3)),
     "kink behind a hidden layer": lambda: _with_hidden(lambda x, y: ops.abs(y)),

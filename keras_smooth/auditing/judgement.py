@@ -173,8 +173,10 @@ class Judge:
         orders: list[int | None] = []
         with contextlib.suppress(Exception):
             for place in self.samples.places(step):
-                orders.append(self.samples.jump(place))
-                if orders[-1] is not None:
+                order = self.samples.jump(place)
+                if place.is_zero or order is not None:
+                    orders.append(order)
+                if order is not None:
                     break
             return orders
         # An operation has no rule for jets.
