@@ -169,11 +169,10 @@ class _Worker:
         return f"its worker process died {cause} and said last: {said}"
 
     def _write(self, message: bytes) -> None:
-        try:
+        # The reader reports that the process is gone.
+        with contextlib.suppress(BrokenPipeError):
             self._stdin.write(message)
             self._stdin.flush()
-        except BrokenPipeError:
-            pass  # The reader reports that the process is gone.
 
     def _read(self, events: queue.Queue) -> None:
         with self._stdout as events_of_process:
