@@ -698,6 +698,16 @@ def test_a_network_behind_whole_numbers_has_nothing_to_differentiate(name, activ
     assert "nothing to differentiate" in found.model.reason
 
 
+def test_a_model_of_tokens_is_audited_behind_its_embeddings():
+    tokens = keras.Input((6,), dtype="int32")
+    x = L.Embedding(10, 4, name="embedding")(tokens)
+    model = keras.Model(tokens, L.Dense(1)(L.LayerNormalization()(x)))
+    said = keras_smooth.audit(model).model
+    assert said.verdict == "proven" and "keras.Model(" in said.reason
+    behind = keras.Model(model.get_layer("embedding").output, model.outputs)
+    assert cause(keras_smooth.audit(behind).rows[0]) == "wrong"
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [

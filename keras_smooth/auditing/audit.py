@@ -25,6 +25,10 @@ from keras_smooth.operations.rows import least
 # The number of numbers of x that are used.
 _NUMBERS = 4096
 _NOTHING = "no floating-point input leads here: there is nothing to differentiate"
+_INTEGERS = (
+    "no input is floating-point: there is nothing to differentiate; to audit what follows the "
+    "embeddings, pass keras.Model(OUTPUTS_OF_THE_EMBEDDINGS, model.outputs)"
+)
 
 
 def audit(
@@ -306,7 +310,9 @@ def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> re
         classes = [each.smoothness for each in moving]
         smoothness = least([*classes, modes["inference"].smoothness(None)])
     if not any(calls.is_float(leaf) for leaf in keras.tree.flatten(x)):
-        findings = {m: dataclasses.replace(f, reason=_NOTHING) for m, f in findings.items()}
+        findings = {
+            m: dataclasses.replace(f, reason=_INTEGERS) for m, f in findings.items()
+        }
     if all(each.cause.verdict != Verdict.FAULTY for each in findings.values()):
         refused = modes["inference"].refused()
         findings = dict.fromkeys(MODES, refused) if refused else findings
