@@ -88,7 +88,7 @@ ARGUMENTS = {
         r"In validation_data: y must be finite, but y\[\(3, 0\)\] is nan",
     ),
     "validation too narrow": (
-        {"validation_data": (X[:, :1], Y)}, ValueError, "expected axis -1 .* to have value 2",
+        {"validation_data": (X[:, :1], Y)}, ValueError, r"x has shape \(None, 1\), .* needs \(None, 2\)",
     ),
     "validation of other rows": (
         {"validation_data": (X, Y[:4])}, ValueError, "In validation_data: .*same number",
@@ -129,7 +129,7 @@ DATA = {
         (X, {"a": Y, "b": Y[:5]}), ValueError, r"same number of rows.*y\['a'\] .*y\['b'\] \(5",
     ),
     "weights of other rows": ((X, Y, np.ones(3)), ValueError, "same number of rows"),
-    "x too narrow": ((X[:, :1], Y), ValueError, "expected axis -1 .* to have value 2"),
+    "x too narrow": ((X[:, :1], Y), ValueError, r"x has shape \(None, 1\), .* needs \(None, 2\)"),
     "y too wide": (
         (X, np.tile(Y, (1, 3))), ValueError,
         r"output has shape \(None, 1\), the targets have \(None, 3\)",
@@ -181,7 +181,7 @@ def test_first_place_that_is_not_finite():
 TWO_X, TWO_Y = {"a": X, "b": X}, {"p": Y, "q": Y}
 
 SEVERAL = {
-    "input missing": (({"a": X}, TWO_Y, None), "1 array with the keys a, but .* 2 inputs: a, b"),
+    "input missing": (({"a": X}, TWO_Y, None), "1 arrays, but .* 2 inputs: a, b"),
     "target missing": ((TWO_X, {"p": Y}, None), "need one structure"),
     "target too wide": (
         (TWO_X, {"p": Y, "q": np.tile(Y, (1, 2))}, None), r"targets have \(None, 2\)",

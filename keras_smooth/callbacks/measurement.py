@@ -17,7 +17,7 @@ from keras_smooth.models import calls
 from keras_smooth.models.tracing import traced
 
 # What belongs to a model or cannot be pickled: a copy is without it.
-_NOT_COPIED = ("_metric", "_model", "_evaluate", "_compiled_metric", "_function")
+_NOT_COPIED = ("_model", "_evaluate", "_error", "_function")
 
 
 class Measurement:
@@ -35,6 +35,11 @@ class Measurement:
         ValueError: If the reference does not fit x or the order, or a name is unknown.
     """
 
+    _model: Any = None
+    _evaluate: Any = None
+    _error: Any = None
+    _function: Any = None
+
     def __init__(
         self,
         x: Any,
@@ -44,8 +49,7 @@ class Measurement:
         also: Sequence[str],
     ) -> None:
         self.x, self.order = exact_values.points(x), order
-        self._given_metric = metric
-        name = metric_of(metric).name
+        self._metric, name = metric, metric_of(metric).name
         self.metric_name = metric if isinstance(metric, str) else name
         self._quantities = quantities_of(also, self.x, order)
         self.names = [*names(order), *self._quantities]
@@ -55,23 +59,27 @@ class Measurement:
         ]
         if self._quantities and any(len(leaves) > 1 for leaves in self._exact):
             raise ValueError("`also` needs a reference whose y is one array.")
-        self._function = reference if callable(reference) else None
-        self._model: Any = None
-        self._metric: Any = None
-        self._evaluate: Any = None
-        self._compiled_metric: Any = None
+        if callable(reference):
+            self._function = reference
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), **dict.fromkeys(_NOT_COPIED)}
+        return {name: v for name, v in vars(self).items() if name not in _NOT_COPIED}
 
     def begin(self, model: keras.Model) -> None:
         """Measures a model from now on."""
-        self._model, self._metric = model, metric_of(self._given_metric)
+        metric = metric_of(self._metric)
+
+        def error(true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+            metric.reset_state()
+            metric.update_state(true, value)
+            return metric.result()
+
+        self._model = model
         self._evaluate = traced(
             lambda: calls.without_trace(derivatives, model, self.x, self.order)
         )
         # Operation by operation, a metric costs more than the derivatives.
-        self._compiled_metric = traced(self._metric_of)
+        self._error = traced(error)
 
     @property
     def reference(self) -> list[np.ndarray]:
@@ -92,7 +100,7 @@ class Measurement:
 
     def error(self, true: np.ndarray, value: np.ndarray) -> float:
         """Returns the metric of one pair."""
-        return float(self._compiled_metric(tf.constant(true), tf.constant(value)))
+        return float(self._error(tf.constant(true), tf.constant(value)))
 
     def drawn(self) -> Values:
         """Returns what figures show."""
@@ -111,16 +119,12 @@ class Measurement:
             )
         double = [array.astype("float64") for array in (x, direction)]
         lines = []
-        for function, *along in ((self._function, *double), (self._model, x, direction)):
+        both = (self._function, *double), (self._model, x, direction)
+        for function, *along in both:
             order = max(self.order, 1)
             entries = calls.without_trace(directional, function, *along, order)
             lines.append([_joined(_flat(entry)) for entry in entries[: self.order + 1]])
         return lines
-
-    def _metric_of(self, true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-        self._metric.reset_state()
-        self._metric.update_state(true, value)
-        return self._metric.result()
 
     def _leaves(self) -> list[list[np.ndarray]]:
         if self._evaluate is None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_smooth.checks import finite_number, function, real_array, shown, whole_number
-from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_points, takes_strings
+from keras_smooth.lbfgs.data import data_reader
 from keras_smooth.lbfgs.data.micro_batches import form
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 
@@ -121,8 +121,10 @@ class Resample:
         """
         # Seeded by the iteration, so that a resumed run needs no state of earlier draws.
         generator = np.random.default_rng([self.seed, nit])
-        how = ReadOptions(dtype, strings=takes_strings(model))
-        x = read_points(self.draw(model, points.parts[0], generator), how, "draw(...)")
+        strings = data_reader.takes_strings(model)
+        options = data_reader.ReadOptions(dtype, strings=strings)
+        drawn = self.draw(model, points.parts[0], generator)
+        x = data_reader.read_points(drawn, options, "draw(...)")
         received, expected = form(x.parts[0]), form(points.parts[0])
         if received != expected:
             raise ValueError(

@@ -40,14 +40,14 @@ def check_fittable(request: Request) -> None:
             "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "
             "pass `objective`."
         )
-    rates = [
-        c for c in keras.tree.flatten(request.callbacks or []) if isinstance(c, _OF_RATES)
-    ]
-    if rates and not is_compiled(model):
-        raise ValueError(
-            f"`callbacks` has {type(rates[0]).__name__}, but L-BFGS has no learning rate, and a "
-            "model that is not compiled has no optimizer. Leave it out."
-        )
+    for callback in (
+        () if is_compiled(model) else keras.tree.flatten(request.callbacks or [])
+    ):
+        if isinstance(callback, _OF_RATES):
+            raise ValueError(
+                f"`callbacks` has {type(callback).__name__}, but L-BFGS has no learning rate, and "
+                "a model that is not compiled has no optimizer. Leave it out."
+            )
     if not own_call.is_built(model):
         raise ValueError(
             "The model has no weights yet. Build it with an Input or by calling it once."
@@ -59,8 +59,8 @@ def check_fittable(request: Request) -> None:
     # Inside `strategy.run`, Keras divides its losses by the number of replicas.
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise ValueError(
-            "fit_lbfgs was called inside strategy.scope(). Build and compile the model "
-            "there, and call fit_lbfgs after it: it finds the strategy of the model."
+            "fit_lbfgs was called inside strategy.scope(). Build and compile the model there, "
+            "and call fit_lbfgs after it."
         )
     _check_trained(request.trained)
     _warn_of_draws(model, request)
@@ -89,15 +89,12 @@ def _check_loss(model: keras.Model) -> None:
 
 @advice
 def _warn_unused(model: keras.Model) -> str | None:
-    unused = [
-        (
-            "the loss that it was compiled with",
-            is_compiled(model) and model.loss is not None,
-        ),
-        ("its compute_loss", has_own_loss(model)),
-        ("its regularizers and add_loss", bool(model.losses)),
-    ]
-    names = ", ".join(name for name, is_there in unused if is_there)
+    unused = {
+        "the loss that it was compiled with": is_compiled(model) and model.loss is not None,
+        "its compute_loss": has_own_loss(model),
+        "its regularizers and add_loss": bool(model.losses),
+    }
+    names = ", ".join(name for name, is_there in unused.items() if is_there)
     return names and (
         f"fit_lbfgs minimizes `objective` alone: of the model it does not use {names}. Add to the "
         "objective what shall count, as sum(model.losses)."
@@ -130,16 +127,14 @@ def _check_trained(variables: Sequence[Variable]) -> None:
             )
         if getattr(variable, "overwrite_with_gradient", False):
             raise ValueError(
-                f"The trainable weight {name} is overwritten with what Keras gives for its "
-                "gradient, as the scales of a layer that is quantized to float8 are: L-BFGS "
-                "needs true gradients. Use the model as it was before `quantize`."
+                f"The trainable weight {name} is overwritten with its gradient, as the scales of "
+                "a layer in float8 are. Use the model as it was before `quantize`."
             )
         if variable.constraint is not None:
             raise ValueError(
                 f"The trainable weight {name} has the constraint "
-                f"{type(variable.constraint).__name__}, which L-BFGS cannot keep: leave out "
-                "the constraint and make the weight of a free one where it is used, as "
-                "keras.ops.exp(free) for one that is positive."
+                f"{type(variable.constraint).__name__}, which L-BFGS cannot keep: leave it out, "
+                "and use a function of a free weight, as keras.ops.exp(free) for a positive one."
             )
 
 
@@ -151,15 +146,13 @@ def _check_dtypes(model: keras.Model) -> None:
         raise ValueError(
             f"The trainable weights have the dtypes {', '.join(sorted(counts))}: "
             f"{others[0].path} is {others[0].dtype}, most are {usual}. Make all with "
-            'dtype="float64", or pass dtype="float64" to fit_lbfgs: it then works on a copy '
-            "in float64."
+            'dtype="float64", or pass dtype="float64" to fit_lbfgs, which then fits a copy.'
         )
     half = sorted(compute_dtypes(model).intersection(_HALF))
     if half:
         raise ValueError(
             f"The model computes in {half[0]}, which is too coarse for a line search. Pass "
-            'dtype="float64" to fit_lbfgs: it then works on a copy in float64 and writes '
-            "the weights back."
+            'dtype="float64" to fit_lbfgs, which then fits a copy and writes the weights back.'
         )
 
 
@@ -167,20 +160,14 @@ def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: s
     several = replicas_of(model) is not None
     make = f'Make it with keras.Variable(value, dtype="{dtype}").'
     for variable in variables:
-        reasons = [
-            (
-                dtype_of(variable) != dtype,
-                f"has dtype {dtype_of(variable)}, but the fit computes in {dtype}. {make}",
-            ),
-            (
-                is_among(variable, model.trainable_variables),
-                "is a weight of the model, which is trained anyway. Leave it out.",
-            ),
-            (
-                several and isinstance(variable, tf.Variable),
-                f"is a tf.Variable, which only one device can train. {make}",
-            ),
-        ]
-        for holds, reason in reasons:
-            if holds:
-                raise ValueError(f"{name_of(variable)} of `variables` {reason}")
+        reason = None
+        if dtype_of(variable) != dtype:
+            reason = (
+                f"has dtype {dtype_of(variable)}, but the fit computes in {dtype}. {make}"
+            )
+        elif is_among(variable, model.trainable_variables):
+            reason = "is a weight of the model, which is trained anyway. Leave it out."
+        elif several and isinstance(variable, tf.Variable):
+            reason = f"is a tf.Variable, which only one device can train. {make}"
+        if reason:
+            raise ValueError(f"{name_of(variable)} of `variables` {reason}")

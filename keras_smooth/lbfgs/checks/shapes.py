@@ -35,35 +35,24 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
 def _check_inputs(expected: Any, x: Any) -> None:
     """Raises an error if x does not have the number or the shapes of the inputs of a graph."""
     inputs = keras.tree.flatten(expected)
-    names = ", ".join(tensor.name for tensor in inputs)
-    keys = f" with the keys {', '.join(x)}" if isinstance(x, dict) else ""
-    by_name = isinstance(expected, dict)
-    if by_name and keys:
+    if isinstance(expected, dict) and isinstance(x, dict):
         # Keras ignores additional keys of a dict.
         x = {name: x[name] for name in expected if name in x}
     leaves = keras.tree.flatten(x)
-    if len(leaves) != len(inputs) or (len(inputs) == 1 and keys and not by_name):
+    if len(leaves) != len(inputs):
         raise ValueError(
-            f"x has {len(leaves)} array{'s' * (len(leaves) != 1)}{keys}, but the model has "
-            f"{len(inputs)} input{'s' * (len(inputs) != 1)}: {names}. Pass one array for each, "
-            "alone or in a list, or in a dict where the inputs of the model are in one."
+            f"x has {len(leaves)} arrays, but the model has {len(inputs)} inputs: "
+            f"{', '.join(tensor.name for tensor in inputs)}. Pass an array for each, alone or in "
+            "a list, or in a dict where the inputs of the model are in one."
         )
     for leaf, tensor in zip(leaves, inputs):
-        shape, wanted = tuple(leaf.shape), tuple(tensor.shape)
-        has = (
-            f"x has shape {_open(shape)}, but the input {tensor.name} of the model has "
-            f"{wanted}: expected"
-        )
+        shape, wanted = _open(leaf.shape), tf.TensorShape(_open(tensor.shape))
         # Keras accepts shapes with or without a last axis of 1.
-        if len(shape) == len(wanted) + 1 and shape[-1] == 1:
-            shape = shape[:-1]
-        elif len(shape) == len(wanted) - 1 and wanted[-1] == 1:
-            shape = (*shape, 1)
-        if len(shape) != len(wanted):
-            raise ValueError(f"{has} {len(wanted)} axes, the first of them for rows.")
-        for axis in range(-1, -len(shape), -1):
-            if wanted[axis] not in (None, shape[axis]):
-                raise ValueError(f"{has} axis {axis} of x to have value {wanted[axis]}.")
+        shapes = [shape, (*shape, 1), shape[:-1] if shape[-1:] == (1,) else shape]
+        if not any(map(wanted.is_compatible_with, shapes)):
+            raise ValueError(
+                f"x has shape {shape}, but the input {tensor.name} of the model needs {tuple(wanted)}."
+            )
 
 
 def _open(shape: Any) -> tuple:

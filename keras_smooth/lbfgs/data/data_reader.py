@@ -1,6 +1,7 @@
 """Validates the user's data and reads it into tensors or a dataset of batches."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.checks import finite_number, shown
+from keras_smooth.checks import shown
 from keras_smooth.lbfgs.data.micro_batches import map_tensors
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 from keras_smooth.models import graph, sample_inputs
@@ -29,13 +30,11 @@ class ReadOptions:
     Args:
         dtype: The dtype to which floats are cast.
         batch_size: With a dataset, the rows to hold in memory at a time, or None for all.
-        class_weight: Weights by class, or None.
         strings: Whether x may have arrays of strings.
     """
 
     dtype: str
     batch_size: int | None = None
-    class_weight: Mapping[int, float] | None = None
     strings: bool = False
 
     def check_rows(self, data: tuple, first_row: int = 0) -> int:
@@ -45,12 +44,9 @@ class ReadOptions:
                 check_array(name, array, first_row, self.strings and name == "x")
         return _num_rows(data)
 
-    def tensors(self, parts: tuple) -> tuple:
-        """Returns `(x, y, sample_weight)` as tensors."""
-        tensors = cast_to(self.dtype, map_tensors(tf.convert_to_tensor, parts))
-        if self.class_weight is None:
-            return tensors
-        return weighted(tensors, self.class_weight, self.dtype)
+    def tensors(self, structure: Any) -> Any:
+        """Returns arrays as tensors."""
+        return cast_to(self.dtype, map_tensors(tf.convert_to_tensor, structure))
 
 
 def takes_strings(model: keras.Model) -> bool:
@@ -61,7 +57,9 @@ def takes_strings(model: keras.Model) -> bool:
     return any(tensor.dtype == "string" for tensor in inputs)
 
 
-def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> TrainingData:
+def read_data(
+    x: Any, y: Any, sample_weight: Any, options: ReadOptions, class_weight: Any = None
+) -> TrainingData:
     """Returns checked data.
 
     Args:
@@ -70,6 +68,7 @@ def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> Train
         y: Targets, None with a dataset.
         sample_weight: Weights of the samples, None with a dataset.
         options: How they are read.
+        class_weight: Weights by class, or None.
 
     Raises:
         ValueError: If data is empty, endless, not finite or not in batches, or if numbers
@@ -78,20 +77,17 @@ def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> Train
     """
     if x is None:
         raise ValueError("x is None. Pass the inputs.")
-    is_dataset = _is_dataset(x)
-    if is_dataset and (y is not None or sample_weight is not None):
+    if not _is_dataset(x):
+        data = _in_memory((x, y, sample_weight), options)
+    elif y is None and sample_weight is None:
+        data = _from_dataset(x, options)
+    else:
         raise TypeError(
             f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
             "A dataset yields tuples (x, y) or (x, y, sample_weight)."
         )
-    if is_dataset:
-        _check_dataset(x)
-    if is_dataset and options.batch_size is not None:
-        data = _stream(x, options)
-    else:
-        parts = _joined(x) if is_dataset else (x, y, sample_weight)
-        num_rows = options.check_rows(parts)
-        data = TrainingData(options.tensors(parts), num_rows)
+    if class_weight is not None:
+        data = data.map(lambda *parts: weighted(parts, class_weight, options.dtype))
     if not any(map(_has_weight, data.batches())):
         raise ValueError(
             "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that "
@@ -126,28 +122,26 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
                 f"received {shown(leaf)} in it. Pass numpy.array(...)."
             )
         check_array(name, leaf, strings=options.strings)
-    return ObjectivePoints(cast_to(options.dtype, map_tensors(tf.convert_to_tensor, x)))
+    return ObjectivePoints(options.tensors(x))
 
 
-def read_validation(data: Any, options: ReadOptions) -> TrainingData | None:
-    """Returns checked data from `(x, y)`, `(x, y, sample_weight)`, a dataset or None.
+def read_validation(data: Any, options: ReadOptions) -> TrainingData:
+    """Returns checked data from `(x, y)`, `(x, y, sample_weight)` or a dataset.
 
     Raises:
         ValueError: As `read_data`, and if it is none of these.
     """
-    if data is None:
-        return None
-    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
-    elif _is_dataset(data):
-        x, y, sample_weight = data, None, None
+    if _is_dataset(data):
+        parts = (data, None, None)
+    elif isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
     else:
         raise ValueError(
             "`validation_data` must be (x, y), (x, y, sample_weight) or a dataset, received "
             f"a {type(data).__name__}."
         )
     try:
-        return read_data(x, y, sample_weight, options)
+        return read_data(*parts, options)
     except ValueError as error:
         raise ValueError(f"In validation_data: {error}") from error
 
@@ -156,45 +150,48 @@ def _is_dataset(x: Any) -> bool:
     return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset))
 
 
-def _check_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
-    """Raises an error if a dataset is infinite, empty, or not in batches."""
-    if isinstance(x, keras.utils.PyDataset):
-        endless = x.num_batches is None
-    else:
-        endless = int(x.cardinality()) == tf.data.INFINITE_CARDINALITY
-    if endless:
+def _in_memory(parts: tuple, options: ReadOptions) -> TrainingData:
+    num_rows = options.check_rows(parts)
+    return TrainingData(options.tensors(parts), num_rows)
+
+
+def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
+    """Returns checked data: all of a dataset, or batches that are read again in every pass."""
+    dataset = _of_py_dataset(x) if isinstance(x, keras.utils.PyDataset) else x
+    cardinality = int(dataset.cardinality())
+    if cardinality == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
             "The dataset is endless, but a full-batch fit needs all of it for every step. "
             "Leave out .repeat(), or cut it with .take(n)."
         )
-    first = next(_elements(x), None)
+    is_unknown = cardinality == tf.data.UNKNOWN_CARDINALITY
+    dataset = dataset.map(lambda *batch: keras.utils.unpack_x_y_sample_weight(batch))
+    first = next(iter(dataset), None)
     if first is None:
         raise ValueError("The dataset is empty.")
     try:
-        _num_rows(keras.utils.unpack_x_y_sample_weight(first))
+        _num_rows(first)
     except ValueError as error:
         raise ValueError(
             f"In the first batch of the dataset: {error} A dataset yields batches: see "
             "tf.data.Dataset.batch."
         ) from error
+    if options.batch_size is None:
+        return _in_memory(_joined(list(_elements(dataset, is_unknown))), options)
+    dataset = dataset.map(lambda *parts: options.tensors(parts))
+    dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
+    num_rows = num_batches = 0
+    for batch in _elements(dataset, is_unknown):
+        num_rows += options.check_rows(batch, num_rows)
+        num_batches += 1
+    # Keras warns if a dataset ends without a known cardinality.
+    known = tf.data.experimental.assert_cardinality(num_batches)
+    return TrainingData(dataset.apply(known), num_rows)
 
 
-def _elements(x: Any, source: Any = None) -> Iterator:
-    """Yields the elements of a dataset; warns if they are many and nothing tells their end.
-
-    Args:
-        x: A `tf.data.Dataset` or a `keras.utils.PyDataset`.
-        source: The one that x is made of, if that may tell its length.
-    """
-    if isinstance(x, keras.utils.PyDataset):
-        yield from (x[i] for i in range(x.num_batches))
-        return
-    source = x if source is None else source
-    is_unknown = (
-        isinstance(source, tf.data.Dataset)
-        and int(source.cardinality()) == tf.data.UNKNOWN_CARDINALITY
-    )
-    for number, element in enumerate(x):
+def _elements(dataset: tf.data.Dataset, is_unknown: bool) -> Iterator:
+    """Yields the batches of a dataset; warns if they are many and nothing tells their end."""
+    for number, element in enumerate(dataset):
         if is_unknown and number == _MANY_BATCHES:
             warn(
                 f"The dataset has yielded {number} batches and does not tell its length. A "
@@ -203,8 +200,7 @@ def _elements(x: Any, source: Any = None) -> Iterator:
         yield element
 
 
-def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
-    batches = [keras.utils.unpack_x_y_sample_weight(element) for element in _elements(x)]
+def _joined(batches: list[tuple]) -> tuple:
     for batch in batches:
         _num_rows(batch)
     return keras.tree.map_structure(
@@ -212,40 +208,25 @@ def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
     )
 
 
-def _stream(
-    x: tf.data.Dataset | keras.utils.PyDataset, options: ReadOptions
-) -> TrainingData:
-    """Returns checked data that is read again in every pass."""
-    dataset = (x if isinstance(x, tf.data.Dataset) else _as_dataset(x)).map(
-        lambda *batch: options.tensors(keras.utils.unpack_x_y_sample_weight(batch))
-    )
-    dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
-    num_rows = num_batches = 0
-    for batch in _elements(dataset, x):
-        num_rows += options.check_rows(batch, num_rows)
-        num_batches += 1
-    if num_rows == 0:
-        raise ValueError("The dataset is empty.")
-    # Keras warns if a dataset ends without a known cardinality.
-    known = tf.data.experimental.assert_cardinality(num_batches)
-    return TrainingData(dataset.apply(known), num_rows)
-
-
-def _as_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
+def _of_py_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
     def batch(i: int) -> Any:
         parts = keras.utils.unpack_x_y_sample_weight(x[i])
         # TensorFlow uses the memory of arrays that a generator yields for its own, and
         # writes its results there: it must not be the caller's.
-        parts = map_tensors(np.array, parts)
-        return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
+        parts = keras.utils.pack_x_y_sample_weight(*map_tensors(np.array, parts))
+        return keras.tree.lists_to_tuples(parts)
 
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))
     spec = keras.tree.map_structure(
         lambda leaf: tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype), example
     )
-    return tf.data.Dataset.from_generator(
-        lambda: map(batch, range(x.num_batches)), output_signature=spec
+    endless = x.num_batches is None
+    numbers = itertools.count() if endless else range(x.num_batches)
+    size = tf.data.INFINITE_CARDINALITY if endless else x.num_batches
+    dataset = tf.data.Dataset.from_generator(
+        lambda: map(batch, numbers), output_signature=spec
     )
+    return dataset.apply(tf.data.experimental.assert_cardinality(size))
 
 
 def _has_weight(parts: tuple) -> bool:
@@ -345,23 +326,6 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
             f"{name} must be 0 or more, since a loss with a negative weight has no minimum"
         )
         _check_entries(must, name, array, array >= 0, first_row)
-
-
-def check_class_weight(class_weight: Any) -> None:
-    """Raises an error unless weights of classes are a dict of finite numbers, 0 or more."""
-    if class_weight is None:
-        return
-    if not isinstance(class_weight, Mapping):
-        raise TypeError(
-            "`class_weight` must be a dict of weights by class, as {0: 1.0, 1: 5.0}, "
-            f"received {class_weight!r:.80}."
-        )
-    for label, weight in class_weight.items():
-        if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
-            raise TypeError(
-                f"The classes in `class_weight` must be integers, received {label!r}."
-            )
-        finite_number(f"`class_weight[{label}]`", weight, 0)
 
 
 def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tuple:

@@ -1,7 +1,7 @@
 """The data of a fit: rows in memory or a dataset of batches, or the points of an equation."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -77,17 +77,17 @@ class TrainingData:
         head, tail = take(self.parts, 0, cut), take(self.parts, cut, size)
         return TrainingData(head, cut), TrainingData(tail, size - cut)
 
+    def map(self, function: Callable) -> "TrainingData":
+        """Returns it with `function(x, y, sample_weight)` in its place, of each batch if so read."""
+        parts = function(*self.parts) if self.in_memory else self.parts.map(function)
+        return TrainingData(parts, self.num_rows)
+
     def in_ranks_of(self, other: "TrainingData") -> "TrainingData":
         """Returns it with a last axis of 1 where other data has one, and none where not.
 
         Keras' `evaluate` is compiled for both, and would forget the rank of what it saw twice.
         """
-
-        def adapted(*parts: Any) -> tuple:
-            return tuple(map(_in_ranks_of, parts, other.specification))
-
-        parts = adapted(*self.parts) if self.in_memory else self.parts.map(adapted)
-        return TrainingData(parts, self.num_rows)
+        return self.map(lambda *parts: tuple(map(_in_ranks_of, parts, other.specification)))
 
     def as_dataset(self, batch_size: int | None) -> tf.data.Dataset:
         """Returns a dataset of batches, whose dtypes Keras leaves as they are."""

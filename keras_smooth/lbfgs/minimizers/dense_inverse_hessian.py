@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.curvature import curvature_of
 from keras_smooth.lbfgs.minimizers.line_search import dot
+from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
 
 # Larger blocks store more above the diagonal, smaller ones are slower to multiply: of 128, 256 and
 # 512 rows, 512 were fastest at 2,001 and 3,001 weights.
@@ -106,12 +107,7 @@ class DenseInverseHessian:
     update: Callable
 
     def store(
-        self,
-        memory: Memory,
-        step: tf.Tensor,
-        change: tf.Tensor,
-        gradient: tf.Tensor,
-        ratio: tf.Tensor,
+        self, memory: Memory, step: Vector, change: Vector, gradient: Vector, ratio: Scalar
     ) -> Memory:
         """Takes up a pair, unless its curvature is lost in rounding."""
         # Nothing here is conditional: XLA would copy the matrix into every branch.
@@ -128,9 +124,7 @@ class DenseInverseHessian:
         memory = _emptied(memory, is_first, 0.0, 1.0)
         num_pairs = tf.where(is_first, 0, memory.num_pairs)
         product, u = tf.where(is_first, gradient, product), tf.where(is_first, change, u)
-        tau, inner = self._inner(
-            tf.where(is_first, square, q), ratio, curvature, square, is_first
-        )
+        tau, inner = self._inner(tf.where(is_first, square, q), ratio, curvature, is_first)
         tau = tf.where(kept, tau, tf.ones_like(tau))
         inner = tf.where(kept, inner, tf.zeros_like(inner))
         pair = tf.where(kept, tf.stack([step, u]), tf.zeros_like([step, u]))
@@ -156,18 +150,13 @@ class DenseInverseHessian:
         return memory.product
 
     def _inner(
-        self,
-        q: tf.Tensor,
-        ratio: tf.Tensor,
-        curvature: tf.Tensor,
-        square: tf.Tensor,
-        is_first: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, q: Scalar, ratio: Scalar, curvature: Scalar, is_first: Scalar
+    ) -> tuple[Scalar, tf.Tensor]:
         """Returns tau and the matrix K of H_new = H / tau + [s u] K [s u]', `(2, 2)`."""
         tau, phi = self.update(ratio, q / curvature)
         sane = ~is_first & (tau > 0.0) & tf.math.is_finite(phi / tau)
         # The first pair says what the identity has to be multiplied by.
-        plain = tf.where(is_first, square / curvature, tf.ones_like(tau))
+        plain = tf.where(is_first, q / curvature, tf.ones_like(tau))
         tau, phi = tf.where(sane, tau, plain), tf.where(sane, phi, tf.ones_like(phi))
         off_diagonal = -phi / (curvature * tau)
         of_step = 1.0 / curvature - off_diagonal * q / curvature

@@ -69,11 +69,7 @@ def empty(num_correction_pairs: int, position: Vector) -> Memory:
 
 
 def store(
-    memory: Memory,
-    step: Vector,
-    change: Vector,
-    gradient: Vector,
-    ratio: Scalar,
+    memory: Memory, step: Vector, change: Vector, gradient: Vector, ratio: Scalar
 ) -> Memory:
     """Puts a pair in the place of the oldest, unless its curvature is lost in rounding.
 

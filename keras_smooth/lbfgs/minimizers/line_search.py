@@ -65,11 +65,7 @@ class Search(NamedTuple):
 
 
 def search(
-    function: Callable,
-    start: Place,
-    direction: Vector,
-    slope: Scalar,
-    length: Scalar,
+    function: Callable, start: Place, direction: Vector, slope: Scalar, length: Scalar
 ) -> Search:
     """Returns the search along a direction, which has found a good step or has none left.
 

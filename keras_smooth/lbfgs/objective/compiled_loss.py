@@ -9,15 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.checks import shown
 from keras_smooth.differentiation.derivative_model import DerivativeModel
-from keras_smooth.lbfgs.objective.exact_losses import (
-    check_loss_weights,
-    compared,
-    compile_config,
-    compile_exactly,
-    is_exact,
-    losses_as_compiled,
-    of_one_rank,
-)
+from keras_smooth.lbfgs.objective import exact_losses
 from keras_smooth.models.own_call import accepts_training, entry
 
 
@@ -43,20 +35,17 @@ class CompiledLoss:
             self._twin = keras.Model()
             if hasattr(model, "output_names"):
                 self._twin.output_names = model.output_names
-            compile_exactly(self._twin, model, dtype)
-            losses = keras.tree.flatten(losses_as_compiled(self._twin))
+            exact_losses.compile_exactly(self._twin, model, dtype)
+            losses = keras.tree.flatten(exact_losses.losses_as_compiled(self._twin))
             self.dtypes = {each.loss.dtype for each in losses if each is not None}
 
     def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
         """Returns the loss on `data = (x, y, sample_weight)`."""
-        _, y, sample_weight = data
-        return self.of_outputs(model, y, self.forward(model, data), sample_weight)
+        return self.of_outputs(model, data, self.forward(model, data))
 
-    def of_outputs(
-        self, model: keras.Model, y: Any, y_pred: Any, sample_weight: Any
-    ) -> tf.Tensor:
+    def of_outputs(self, model: keras.Model, data: tuple, y_pred: Any) -> tf.Tensor:
         """Returns the loss of outputs."""
-        y, sample_weight = paired(model, y, y_pred, sample_weight)
+        y, sample_weight = paired(model, data[1], y_pred, data[2])
         terms = [tf.reduce_sum(loss) for loss in model.losses]
         if self._twin is not None:
             terms.append(self._twin.compute_loss(None, y, y_pred, sample_weight))
@@ -91,7 +80,7 @@ class CompiledLoss:
 
     def compared(self, y: Any, y_pred: Any, sample_weight: Any) -> list[tuple]:
         """Returns loss, target, output and weights of each loss, in pairs as Keras makes them."""
-        return compared(self._twin, y, y_pred, sample_weight)
+        return exact_losses.compared(self._twin, y, y_pred, sample_weight)
 
     def forward(self, model: keras.Model, data: tuple) -> Any:
         """Calls the model as in training."""
@@ -118,12 +107,11 @@ class OwnLoss(CompiledLoss):
 
     def __init__(self, model: keras.Model, dtype: str):
         self._kind: type | None = None
-        if model.loss is not None and not is_exact(model):
+        if model.loss is not None and not exact_losses.is_exact(model):
             self._kind = _with_loss(type(model), CompiledLoss(model, dtype))
 
-    def __call__(self, model: keras.Model, data: tuple) -> tf.Tensor:
-        """Returns the loss on `data = (x, y, sample_weight)`."""
-        y_pred = self.forward(model, data)
+    def of_outputs(self, model: keras.Model, data: tuple, y_pred: Any) -> tf.Tensor:
+        """Returns the loss of outputs."""
         if self._kind is not None:
             # The same model, not a copy, under another class.
             state, model = vars(model), object.__new__(self._kind)
@@ -166,32 +154,25 @@ def check_weights(model: keras.Model, data: tuple) -> None:
         model: Built and compiled model.
         data: A few rows `(x, y, sample_weight)`.
     """
-    check_loss_weights(model)
-    reason = model.loss is not None and compile_config(model)[1]
+    exact_losses.check_loss_weights(model)
+    reason = model.loss is not None and exact_losses.compile_config(model)[1]
     if not reason:
         return
     # In floatx, as Keras computes: without weights both are the same to the last digits.
     loss = loss_of(model, keras.config.floatx())
-
-    def by_keras(model: keras.Model, data: tuple) -> Any:
-        return _computed(model, data, loss.forward(model, data))
-
-    def of_rows(loss: Callable) -> Any:
-        # Keras makes trackers of several losses, where the variables of the model are.
-        with model.distribute_strategy.scope(), keras.StatelessScope(collect_losses=True):
-            return loss(model, data)
-
-    without = of_rows(loss)
-    try:
-        same = np.allclose(of_rows(by_keras), without, rtol=1e-5, atol=0.0)
-    # Keras adds no regularizers of float64 to losses of float32.
-    except (TypeError, ValueError, AttributeError, tf.errors.OpError):
-        same = False
+    # Keras makes trackers of several losses, where the variables of the model are.
+    with model.distribute_strategy.scope(), keras.StatelessScope(collect_losses=True):
+        y_pred = loss.forward(model, data)
+        without = loss.of_outputs(model, data, y_pred)
+        try:
+            same = np.allclose(_computed(model, data, y_pred), without, rtol=1e-5, atol=0.0)
+        # Keras adds no regularizers of float64 to losses of float32.
+        except (TypeError, ValueError, AttributeError, tf.errors.OpError):
+            same = False
     if not same:
         raise ValueError(
-            f"The model is compiled with `loss_weights` that cannot be read: {reason}. "
-            "Compile it again with its losses, and with functions (def) and objects that "
-            "have a get_config alone."
+            f"The model is compiled with `loss_weights` that cannot be read: {reason}. Compile it "
+            "again with its losses, of functions (def) and objects that have a get_config."
         )
 
 
@@ -217,14 +198,14 @@ def _with_loss(kind: type, loss: CompiledLoss) -> type:
             sample_weight: Any = None,
             training: bool = True,
         ) -> Any:
-            return loss.of_outputs(self, y, y_pred, sample_weight)
+            return loss.of_outputs(self, (x, y, sample_weight), y_pred)
 
     return type(kind.__name__, (kind, Below), {"__module__": kind.__module__})
 
 
 def _error(target: Any, output: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
     """Returns the error of an output, times the roots of the weights of rows."""
-    target, output = of_one_rank(tf.cast(target, output.dtype), output)
+    target, output = exact_losses.of_one_rank(tf.cast(target, output.dtype), output)
     error = output - target
     if weight is None:
         return error

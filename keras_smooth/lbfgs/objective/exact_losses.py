@@ -48,9 +48,8 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
 
 def is_exact(model: keras.Model) -> bool:
     """Returns whether a model was compiled here."""
-    return any(
-        isinstance(loss, _Around) for loss in keras.tree.flatten(losses_as_compiled(model))
-    )
+    losses = keras.tree.flatten(losses_as_compiled(model))
+    return any(isinstance(loss, _Around) for loss in losses)
 
 
 def is_compiled(model: keras.layers.Layer) -> bool:
@@ -75,11 +74,10 @@ def losses_as_compiled(model: keras.Model) -> Any:
     def unwrapped(structure: Any) -> Any:
         if isinstance(structure, dict):
             return {key: unwrapped(value) for key, value in structure.items()}
-        if isinstance(structure, list | tuple):
-            return (list if isinstance(structure, list) else tuple)(
-                map(unwrapped, structure)
-            )
-        return structure
+        if not isinstance(structure, list | tuple):
+            return structure
+        values = [unwrapped(value) for value in structure]
+        return values if isinstance(structure, list) else tuple(values)
 
     return unwrapped(model.loss)
 
@@ -256,13 +254,11 @@ def check_loss_weights(model: keras.Model) -> None:
             "nothing to fit. Give one loss a weight above 0."
         )
     if min(weights, default=0) < 0:
-        warn_once(
-            model,
-            f"The model is compiled with `loss_weights` of {min(weights)}: a loss that has no "
-            "upper bound, as most of Keras have none, has no minimum with a negative weight, "
-            "and the fit follows it without end.",
-            topic="negative loss_weights",
+        message = (
+            f"The model is compiled with `loss_weights` of {min(weights)}: most losses have no "
+            "minimum with a negative weight, and the fit follows them without end."
         )
+        warn_once(model, message, topic="negative loss_weights")
 
 
 def compile_config(model: keras.Model) -> tuple[dict, str]:

@@ -129,26 +129,23 @@ class Residuals:
         values = self._objective.residuals(self._objective.unflatten(position), data)
         self._check_loss(position, data, values)
         form = str(micro_batches.form(data))
-        # What failed once is not tried again.
-        layout = self._layouts.get(form)
-        known = layout.terms if layout else [Term("rows")] * len(values)
-        terms = tuple(
-            self._examined(place, position, data, value, known[place].way)
-            for place, value in enumerate(values)
-        )
-        self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
+        if form not in self._layouts:
+            terms = tuple(
+                self._examined(place, position, data, value)
+                for place, value in enumerate(values)
+            )
+            self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
 
     def _examined(
-        self, place: int, position: tf.Tensor, data: tuple, value: tf.Tensor, first: str
+        self, place: int, position: tf.Tensor, data: tuple, value: tf.Tensor
     ) -> Term:
-        """Returns the fastest way to differentiate a term, from a first one on."""
-        weights = self._objective.unflatten(position)
-        function = functools.partial(self._term, place, weights)
+        """Returns the fastest way to differentiate a term."""
+        function = self._term(place, self._objective.unflatten(position))
         number = value.shape[0]
         leaves = _leaves_of(data, number)
         # Some code needs the number of rows that it was written for.
         forms = {number: _changed(data, leaves, _of_any_number), 0: data}
-        for way in list(MAPS)[list(JACOBIANS).index(first) :]:
+        for way in MAPS:
             # The user's code, or an operation that TensorFlow cannot vectorize, may raise anything.
             with contextlib.suppress(Exception):
                 alone = _by_rows(MAPS[way], function, data, leaves, value.dtype)
@@ -156,35 +153,26 @@ class Residuals:
                     break
                 for num_rows, form in forms.items():
                     term = Term(way, leaves, num_rows)
-                    if self._is_traced(place, term, position, form):
+                    with contextlib.suppress(Exception):
+                        self._jacobian(place, term).get_concrete_function(position, form)
+                        traced(function).get_concrete_function(form)
                         return term
         return Term("entries")
-
-    def _is_traced(self, place: int, term: Term, position: tf.Tensor, data: tuple) -> bool:
-        """Returns whether TensorFlow can trace a term and its Jacobian for a form of data."""
-        weights = self._objective.unflatten(position)
-        function: Any = traced(functools.partial(self._term, place, weights))
-        try:
-            self._jacobian(place, term).get_concrete_function(position, data)
-            function.get_concrete_function(data)
-        # The user's code can raise any error.
-        except Exception:
-            return False
-        return True
 
     def _jacobian(self, place: int, term: Term) -> Any:
         """Returns the Jacobian of a term as a traced function of position and data."""
 
         def jacobian(position: tf.Tensor, data: tuple) -> tf.Tensor:
             weights = self._objective.unflatten(position)
-            function = functools.partial(self._term, place, weights)
             sources = self._objective.sources(weights)
-            return JACOBIANS[term.way](function, data, sources, term.leaves)
+            return JACOBIANS[term.way](
+                self._term(place, weights), data, sources, term.leaves
+            )
 
         return self._jacobians.setdefault((place, term), traced(jacobian))
 
-    def _term(self, place: int, weights: list[tf.Tensor], data: tuple) -> tf.Tensor:
-        return self._objective.residuals(weights, data)[place]
+    def _term(self, place: int, weights: list[tf.Tensor]) -> Callable:
+        return lambda data: self._objective.residuals(weights, data)[place]
 
     def _check_loss(self, position: tf.Tensor, data: tuple, values: list) -> None:
         loss, again = (float(self._objective.value(position, data)) for _ in range(2))

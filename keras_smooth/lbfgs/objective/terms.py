@@ -9,8 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth import checks
-from keras_smooth.lbfgs.objective.variables import Variable, is_among, name_of
+from keras_smooth.lbfgs.objective.variables import Variable
 
 
 class Terms:
@@ -131,54 +130,6 @@ class ResidualTerms(Terms):
             math.sqrt(self.weights.get(name, 1.0)) * _residual(name, term)
             for name, term in self._returned(model, data).items()
         ]
-
-
-def terms_of(
-    objective: Any, loss_weights: Any, variables: Any, of_residuals: bool = False
-) -> Terms | None:
-    """Returns the terms of an objective, or None if there is none.
-
-    Args:
-        objective: A function, or None.
-        loss_weights: Factors of its terms by name, or None.
-        variables: What is trained besides the weights of the model.
-        of_residuals: Whether the function returns residuals, and not terms.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If a weight is not finite, a variable is frozen or there twice, or there is
-            something for an objective, but none.
-    """
-    if objective is not None:
-        checks.function("`objective`", objective, "model", "x")
-    if not isinstance(loss_weights, Mapping | type(None)):
-        raise TypeError(
-            "`loss_weights` must be a dict of numbers by the names of terms, received "
-            f"{checks.shown(loss_weights)}."
-        )
-    for name, weight in (loss_weights or {}).items():
-        checks.finite_number(f"`loss_weights[{name!r}]`", weight)
-    is_list = isinstance(variables, list | tuple)
-    if not is_list or not all(isinstance(variable, Variable) for variable in variables):
-        raise TypeError(
-            "`variables` must be a list of keras.Variable or tf.Variable, received "
-            f"{checks.shown(variables)}."
-        )
-    if objective is None and (loss_weights is not None or variables):
-        raise ValueError(
-            "`loss_weights` and `variables` go with `objective`, which is None. Give the "
-            "loss_weights of a compiled model to compile, and make the variables weights of "
-            "the model by add_weight."
-        )
-    for i, variable in enumerate(variables):
-        if not variable.trainable or is_among(variable, variables[:i]):
-            raise ValueError(
-                f"{name_of(variable)} of `variables` is frozen or there twice. Leave it out."
-            )
-    if objective is None:
-        return None
-    kind = ResidualTerms if of_residuals else Terms
-    return kind(objective, loss_weights, variables)
 
 
 def _which(name: str) -> str:

@@ -5,11 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.checks.scales import (
-    warn_of_inputs,
-    warn_of_targets,
-    warn_of_terms,
-)
+from keras_smooth.lbfgs.checks.scales import warn_of_inputs, warn_of_targets, warn_of_terms
 from keras_smooth.lbfgs.checks.shapes import check_targets, outputs_of
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
@@ -60,7 +56,7 @@ class FitProblem:
             # The points of an objective need not be inputs of the model.
             self.worker = in_float64(model, sample[0] if terms is None else None)
         self.program = program = program_of(request, self.worker, data)
-        self.objective, self.minimizer = program.objective, program.minimizer
+        self.objective = program.objective
         if self.objective.dtype != "float64":
             warn_once(
                 model,
@@ -68,7 +64,8 @@ class FitProblem:
                 "1e-8 and y'' is noisy. Pass dtype=\"float64\", or build the model with it, to "
                 "go further.",
             )
-        checked = self._check(sample)
+        if terms is None:
+            checked = self._check(sample)
         self.replicas = replicas_of(self.worker)
         if program.residuals is not None:
             self._check_at_once()
@@ -92,7 +89,8 @@ class FitProblem:
         others = [v for v in model.non_trainable_variables if "float" in v.dtype]
         self._kept = [v for v in others if not is_among(v, self.moving)] + self.read
         self.move(data)
-        if validation is not None:
+        # To trace an objective has checked it.
+        if validation is not None and terms is None:
             self._check(validation.sample(_SAMPLE))
 
     def move(self, points: TrainingData) -> None:
@@ -109,9 +107,6 @@ class FitProblem:
 
         Returns the outputs for them, and what the losses compare.
         """
-        if self.request.terms is not None:
-            # To trace an objective has checked it.
-            return None, []
         x, y, sample_weight = sample
         outputs = outputs_of(self.worker, x)
         compared = check_targets(self.worker, outputs, y, sample_weight)
