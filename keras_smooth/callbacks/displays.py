@@ -35,10 +35,7 @@ def makers_of(log_dir: Any, live: Any, name: str) -> list[Callable]:
     if log_dir is not None:
         directory = os.fspath(path("`log_dir`", log_dir))
         if importlib.util.find_spec("tensorboard") is None:
-            raise ImportError(
-                "`log_dir`: TensorBoard is not installed. Install it with: "
-                "pip install tensorboard"
-            )
+            raise ImportError("`log_dir` needs TensorBoard: pip install tensorboard")
         makers.append(functools.partial(TensorBoard, directory, name))
     if truth("`live`", live):
         makers.append(Notebook)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_smooth.callbacks.quantities import QUANTITIES
-from keras_smooth.checks import real_array, shown, whole_number
+from keras_smooth.checks import choice, real_array, shown, whole_number
 from keras_smooth.presentation import figures
 
 # Points of a slice.
@@ -47,10 +47,7 @@ class Values(NamedTuple):
             )
         names, pairs = [], []
         for name, indices in entries.items():
-            if name not in self.names:
-                raise ValueError(
-                    f"`entries`: {shown(name)} is none of {', '.join(self.names)}."
-                )
+            choice("each name in `entries`", name, self.names)
             true, value = self.pairs[self.names.index(name)]
             for index in indices if isinstance(indices, list) else [indices]:
                 place = _place(name, index, true.shape[1:])

@@ -113,9 +113,8 @@ class Measurement:
         """Returns y and its derivatives along a direction, exact ones and the model's."""
         if self._function is None or self._model is None:
             raise ValueError(
-                "A slice needs exact values between the samples: pass a function as "
-                "`reference`, and the monitor to fit. `plot(along=...)` without `at` draws the "
-                "samples."
+                "A slice needs exact values between the samples: pass a function as `reference`, "
+                "and the monitor to fit; or leave out `at`."
             )
         double = [array.astype("float64") for array in (x, direction)]
         lines = []

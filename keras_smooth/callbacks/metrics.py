@@ -24,8 +24,7 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
             metric = keras.metrics.get(identifier)
         except ValueError:
             raise ValueError(
-                f"`metric`: Keras has no metric named {identifier!r}. Use a metric such as "
-                "'mse' or 'mae'."
+                f"`metric`: Keras has no metric named {identifier!r}, as it has 'mse'."
             ) from None
     if isinstance(metric, keras.metrics.Metric):
         return type(metric).from_config({**metric.get_config(), "dtype": "float64"})

@@ -182,9 +182,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         if zero:
             warn_once(
                 self,
-                f"The derivative of order {zero[0]} is 0 at every point: an activation "
-                "such as ReLU has none to give. keras_smooth.smoothness(model) tells the "
-                "class of the model.",
+                f"The derivative of order {zero[0]} is 0 at every point, as of ReLU: "
+                "keras_smooth.smoothness(model) tells the class of the model.",
                 topic="zero",
             )
         errors = itertools.starmap(self._measurement.error, pairs)

@@ -124,15 +124,10 @@ class Request:
                 f"{self.resample!r:.80}."
             )
         if self.objective is None and self.resample is not None:
-            raise ValueError(
-                "`resample` needs an `objective`, which is None: the targets of new rows are not "
-                "known. Write the loss as an objective, which receives the points."
-            )
+            raise ValueError("`resample` needs an `objective`, which is None: pass one.")
         if self.objective is None and (self.loss_weights is not None or self.variables):
             raise ValueError(
-                "`loss_weights` and `variables` go with `objective`, which is None. Give the "
-                "loss_weights of a compiled model to compile, and make the variables weights of "
-                "the model by add_weight."
+                "`loss_weights` and `variables` go with `objective`, which is None."
             )
 
     @functools.cached_property
@@ -189,9 +184,8 @@ class Request:
         given += ["validation_split"] * bool(self.validation_split)
         if given:
             raise ValueError(
-                f"{' and '.join(f'`{name}`' for name in given)} cannot be used with `objective`, "
-                "which takes all of x as it is: put what it needs into x, as {'points': ..., "
-                "'values': ...}."
+                f"{' and '.join(f'`{name}`' for name in given)} cannot be used with `objective`: "
+                "put what it needs into x, as {'points': ..., 'values': ...}."
             )
         points = data_reader.read_points(self.x, options)
         if validation is not None:

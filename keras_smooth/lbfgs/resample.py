@@ -73,33 +73,6 @@ class Resample:
         whole_number("`every`", self.every, 1)
         whole_number("`seed`", self.seed, 0)
 
-    @property
-    def identity(self) -> list[int]:
-        """What must be the same for a run to continue from a checkpoint."""
-        return [self.every, self.seed]
-
-    def next_draw(self, nit: int) -> int:
-        """Returns the iteration of the first draw after an iteration.
-
-        Args:
-            nit: The number of the iteration.
-
-        Returns:
-            A larger number, a multiple of `every`.
-        """
-        return (nit // self.every + 1) * self.every
-
-    def is_due(self, nit: int) -> bool:
-        """Returns whether points are drawn at an iteration.
-
-        Args:
-            nit: The number of the iteration.
-
-        Returns:
-            True at each multiple of `every` but 0.
-        """
-        return nit > 0 and nit % self.every == 0
-
     def drawn(
         self, model: keras.Model, points: TrainingData, nit: int, dtype: str
     ) -> ObjectivePoints:
@@ -186,8 +159,7 @@ def choose_by_residual(
     )
     if not isinstance(generator, np.random.Generator):
         raise TypeError(
-            "`generator` must be a numpy.random.Generator, as numpy.random.default_rng(0) "
-            f"makes it; received {shown(generator)}."
+            f"`generator` must be a numpy.random.Generator, received {shown(generator)}."
         )
     finite_number("`power`", power, 0)
     finite_number("`offset`", offset, 0)
@@ -199,9 +171,7 @@ def choose_by_residual(
         )
     sizes = np.linalg.norm(residual.reshape(len(points), -1), axis=1) ** power
     if not np.all(np.isfinite(sizes)):
-        raise ValueError(
-            "`residual` must be finite, also to the `power`, but it has inf or NaN in it."
-        )
+        raise ValueError("`residual` must be finite, also to the `power`.")
     # A residual of 0 everywhere says nothing: uniform.
     density = sizes / sizes.mean() + offset if sizes.any() else np.ones(len(points))
     chosen = generator.choice(

@@ -21,19 +21,16 @@ class Status(enum.IntEnum):
     TOLERANCE = 0, "The gradient is below the tolerance."
     ITERATION_LIMIT = (
         1,
-        "The iteration limit was reached; the gradient is above the tolerance. More epochs "
-        "would lower the loss further.",
+        "The iteration limit was reached. More epochs would lower the loss.",
     )
     LINE_SEARCH = (
         2,
         "The line search found no step to take. Try other initial weights or a smoother "
-        "activation. With tf.stop_gradient in the loss, the gradient is not that of the loss; "
-        "and a loss without a lower bound has no step at which to stop.",
+        "activation; look for tf.stop_gradient in the loss, or for a loss without a lower bound.",
     )
     STALLED = (
         3,
-        "The weights no longer change, although the gradient is above the tolerance, because "
-        "of rounding. Try a larger tolerance.",
+        "The weights no longer change, because of rounding. Try a larger tolerance.",
     )
     NON_FINITE = (
         4,
@@ -49,7 +46,7 @@ class Status(enum.IntEnum):
     )
     INTERRUPTED = (
         8,
-        "Interrupted from the keyboard or by an error; the model has the best weights.",
+        "Interrupted by the keyboard or an error; the model has the best weights.",
     )
     ROUNDING = (
         9,

@@ -27,41 +27,30 @@ def check_fittable(request: Request) -> None:
     """Raises an error if a model cannot be fitted; warns of parts that are not used."""
     model, terms = request.model, request.terms
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(
-            f"`model` must be a keras.Model or a keras.layers.Layer, received {shown(model)}."
-        )
+        raise TypeError(f"`model` must be a keras.layers.Layer, received {shown(model)}.")
     if terms is None and not isinstance(model, keras.Model):
         raise TypeError(
-            f"`model` is a layer, {type(model).__name__}, which has no loss of its own. Pass "
-            "`objective`, or make it a model that is compiled with a loss."
+            f"`model` is a layer, {type(model).__name__}, which has no loss. Pass `objective`."
         )
     if terms is None and not is_compiled(model):
         raise ValueError(
-            "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "
-            "pass `objective`."
+            "The model has no loss: call model.compile(loss=...), or pass `objective`."
         )
-    for callback in (
-        () if is_compiled(model) else keras.tree.flatten(request.callbacks or [])
-    ):
-        if isinstance(callback, _OF_RATES):
+    for callback in keras.tree.flatten(request.callbacks or []):
+        if isinstance(callback, _OF_RATES) and not is_compiled(model):
             raise ValueError(
                 f"`callbacks` has {type(callback).__name__}, but L-BFGS has no learning rate, and "
                 "a model that is not compiled has no optimizer. Leave it out."
             )
     if not own_call.is_built(model):
-        raise ValueError(
-            "The model has no weights yet. Build it with an Input or by calling it once."
-        )
+        raise ValueError("The model has no weights yet. Build it by calling it once.")
     if terms is None:
         _check_loss(model)
     else:
         _warn_unused(model)
     # Inside `strategy.run`, Keras divides its losses by the number of replicas.
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        raise ValueError(
-            "fit_lbfgs was called inside strategy.scope(). Build and compile the model there, "
-            "and call fit_lbfgs after it."
-        )
+        raise ValueError("fit_lbfgs was called inside strategy.scope(): leave that first.")
     _check_trained(request.trained)
     _warn_of_draws(model, request)
     if request.dtype is None:
@@ -75,9 +64,8 @@ def check_fittable(request: Request) -> None:
 def _check_loss(model: keras.Model) -> None:
     if type(model).train_step is not keras.Model.train_step:
         raise ValueError(
-            f"{type(model).__name__} overrides train_step, which fit_lbfgs does not run: "
-            "L-BFGS needs the loss as a function of the weights. Move the loss into "
-            "compute_loss(x, y, y_pred, sample_weight, training)."
+            f"{type(model).__name__} overrides train_step, which fit_lbfgs does not run. Move "
+            "the loss into compute_loss(x, y, y_pred, sample_weight, training)."
         )
     for name in ("train_step", "compute_loss"):
         if name in vars(model):
@@ -114,16 +102,12 @@ def _warn_of_draws(model: keras.layers.Layer, request: Request) -> str | None:
 
 def _check_trained(variables: Sequence[Variable]) -> None:
     if not variables:
-        raise ValueError(
-            "The model has no trainable weights: fit_lbfgs has nothing to do. Set "
-            "layer.trainable = True where they are frozen."
-        )
+        raise ValueError("The model has no trainable weights. Set layer.trainable = True.")
     for variable in variables:
         name, dtype = name_of(variable), dtype_of(variable)
         if dtype not in (*_FLOATS, *_HALF):
             raise ValueError(
-                f"The trainable weight {name} has dtype {dtype}, which has no gradient. "
-                "Make it with add_weight(trainable=False)."
+                f"{name} has dtype {dtype}, which has no gradient: make it with trainable=False."
             )
         if getattr(variable, "overwrite_with_gradient", False):
             raise ValueError(
@@ -160,11 +144,9 @@ def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: s
     several = replicas_of(model) is not None
     make = f'Make it with keras.Variable(value, dtype="{dtype}").'
     for variable in variables:
-        reason = None
-        if dtype_of(variable) != dtype:
-            reason = (
-                f"has dtype {dtype_of(variable)}, but the fit computes in {dtype}. {make}"
-            )
+        reason, own = None, dtype_of(variable)
+        if own != dtype:
+            reason = f"has dtype {own}, but the fit computes in {dtype}. {make}"
         elif is_among(variable, model.trainable_variables):
             reason = "is a weight of the model, which is trained anyway. Leave it out."
         elif several and isinstance(variable, tf.Variable):

@@ -56,10 +56,9 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
         if size > _ARGUMENT:
             mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
             return (
-                f"What reaches the layer {path} has means up to {mean:.3g} and standard "
-                f"deviations up to {spread:.3g}, so that its activation gets arguments of "
-                f"{size:.3g} (root mean square): there it is straight or flat, and has no "
-                "derivatives to train. "
+                f"What reaches the layer {path} has means up to {mean:.3g} and standard deviations "
+                f"up to {spread:.3g}, so that its activation gets arguments of {size:.3g}: there it "
+                "is straight or flat, and has no derivatives to train. "
                 + _remedy(
                     worker, "gets (x - mean) / deviation, and whose derivatives are by x"
                 )
@@ -102,9 +101,8 @@ def warn_of_targets(model: keras.Model, outputs: Any, rows: list[tuple]) -> str 
             mean, spread = target.mean(), target.std()
             return (
                 f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the "
-                f"outputs at the start {output.mean():.3g} and {output.std():.3g}: a fit over "
-                "such a distance saturates activations or ends early, and derivatives go "
-                "wrong first. "
+                f"outputs at the start {output.mean():.3g} and {output.std():.3g}: over such a "
+                "distance activations saturate, and derivatives go wrong first. "
                 + _remedy(
                     model,
                     "learns (y - mean) / deviation, and which returns y and its derivatives",
@@ -139,10 +137,9 @@ def warn_of_terms(
         return None
     ratio = sizes[first] / sizes[others[0]]
     return (
-        f"The term {first!r} of the objective is {sizes[first]:.3g} at the start, "
-        f"{ratio:.1g} times as much as the next one, {others[0]!r} ({sizes[others[0]]:.3g}): a "
-        f"fit sees little of the others. Pass loss_weights={{{first!r}: {1.0 / ratio:.0e}}}, or "
-        "write the equation in units in which its coefficients are near 1."
+        f"The term {first!r} of the objective is {sizes[first]:.3g} at the start, {ratio:.1g} "
+        f"times as much as the next one, {others[0]!r} ({sizes[others[0]]:.3g}), and hides it. "
+        f"Pass loss_weights={{{first!r}: {1.0 / ratio:.0e}}}, or use units of another size."
     )
 
 

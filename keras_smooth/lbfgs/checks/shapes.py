@@ -76,10 +76,7 @@ def check_targets(
     if has_own_loss(model) or model.loss is None:
         return []
     if y is None:
-        raise ValueError(
-            "y is None, but the model is compiled with a loss that compares outputs with "
-            "targets. Pass y, or compile without a loss and use add_loss."
-        )
+        raise ValueError("y is None, but the model is compiled with a loss. Pass targets.")
     y, sample_weight = paired(model, y, outputs, sample_weight)
     compiled = CompiledLoss(model, keras.tree.flatten(outputs)[0].dtype.name)
     rows = None
@@ -111,8 +108,7 @@ def check_targets(
         if tuple(target.shape) not in shapes:
             raise ValueError(
                 f"The model's output has shape {_open(shape)}, the targets have "
-                f"{_open(target.shape)}. Give them one shape; classes may be without the last "
-                "axis, or with a last axis of 1."
+                f"{_open(target.shape)}. Give them one shape; of classes the last axis may be 1."
             )
         if weight is not None:
             _check_weight(weight.shape, loss.loss, output, target)
@@ -126,9 +122,8 @@ def _check_weight(
     losses = loss.call(tf.cast(target, output.dtype), output).shape
     if losses[:1] not in ([], shape[:1]):
         raise ValueError(
-            f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of "
-            f"single rows: of {shape[0]} rows it has shape {tuple(losses)}. Leave out the weights, "
-            "or give the loss another axis."
+            f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of single "
+            f"rows: of {shape[0]} it has shape {tuple(losses)}. Leave them out, or change its axis."
         )
     fits = len(shape) == len(losses) and all(
         size in (1, wanted) for size, wanted in zip(shape, losses)

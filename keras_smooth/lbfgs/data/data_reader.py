@@ -1,7 +1,6 @@
 """Validates the user's data and reads it into tensors or a dataset of batches."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -89,10 +88,7 @@ def read_data(
     if class_weight is not None:
         data = data.map(lambda *parts: weighted(parts, class_weight, options.dtype))
     if not any(map(_has_weight, data.batches())):
-        raise ValueError(
-            "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that "
-            "there is nothing to fit. Give some rows a weight above 0."
-        )
+        raise ValueError("The weights of all rows are 0. Give some rows a weight above 0.")
     return data
 
 
@@ -110,11 +106,6 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
     """
     if x is None:
         raise ValueError(f"{name} is None. Pass the points that the objective takes.")
-    if _is_dataset(x):
-        raise TypeError(
-            f"Received {name} of class {type(x).__name__}, but an objective takes all its points "
-            "at once: pass arrays, or dicts, lists or tuples of arrays."
-        )
     for leaf in keras.tree.flatten(x):
         if not hasattr(leaf, "shape"):
             raise TypeError(
@@ -157,14 +148,18 @@ def _in_memory(parts: tuple, options: ReadOptions) -> TrainingData:
 
 def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
     """Returns checked data: all of a dataset, or batches that are read again in every pass."""
-    dataset = _of_py_dataset(x) if isinstance(x, keras.utils.PyDataset) else x
-    cardinality = int(dataset.cardinality())
+    if is_own := isinstance(x, tf.data.Dataset):
+        cardinality = int(x.cardinality())
+    else:
+        cardinality = -1 if x.num_batches is None else x.num_batches
     if cardinality == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
-            "The dataset is endless, but a full-batch fit needs all of it for every step. "
-            "Leave out .repeat(), or cut it with .take(n)."
+            "The dataset is endless. Leave out .repeat(), or cut it with .take(n)."
         )
+    if cardinality == 0:
+        raise ValueError("The dataset is empty.")
     is_unknown = cardinality == tf.data.UNKNOWN_CARDINALITY
+    dataset = x if is_own else _of_py_dataset(x)
     dataset = dataset.map(lambda *batch: keras.utils.unpack_x_y_sample_weight(batch))
     first = next(iter(dataset), None)
     if first is None:
@@ -173,8 +168,7 @@ def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
         _num_rows(first)
     except ValueError as error:
         raise ValueError(
-            f"In the first batch of the dataset: {error} A dataset yields batches: see "
-            "tf.data.Dataset.batch."
+            f"In the first batch of the dataset: {error} See tf.data.Dataset.batch."
         ) from error
     if options.batch_size is None:
         return _in_memory(_joined(list(_elements(dataset, is_unknown))), options)
@@ -220,13 +214,9 @@ def _of_py_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
     spec = keras.tree.map_structure(
         lambda leaf: tf.TensorSpec((None, *leaf.shape[1:]), leaf.dtype), example
     )
-    endless = x.num_batches is None
-    numbers = itertools.count() if endless else range(x.num_batches)
-    size = tf.data.INFINITE_CARDINALITY if endless else x.num_batches
-    dataset = tf.data.Dataset.from_generator(
-        lambda: map(batch, numbers), output_signature=spec
+    return tf.data.Dataset.from_generator(
+        lambda: map(batch, range(x.num_batches)), output_signature=spec
     )
-    return dataset.apply(tf.data.experimental.assert_cardinality(size))
 
 
 def _has_weight(parts: tuple) -> bool:
@@ -303,20 +293,14 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
     received, array = shown(array), np.asarray(array)
     if array.dtype.kind == "c":
         raise TypeError(
-            f"{name} must be real, received {array.dtype}: pass its real and imaginary "
-            "parts as two arrays, or as columns."
+            f"{name} must be real, received {array.dtype}: pass real and imaginary parts."
         )
     # A single string raises the error of a scalar.
     words = array.dtype.kind in _NO_NUMBERS and array.ndim
     if array.dtype == object or array.dtype.names or words:
-        advice = (
-            f" of dtype {array.dtype}. Convert it, as by numpy.asarray({name}, float)."
-            if array.ndim
-            else ". Of a generator make arrays, or a tf.data.Dataset by from_generator: it is "
-            "read many times."
-        )
         raise TypeError(
-            f"{name} must be arrays of numbers or a dataset, received {received}{advice}"
+            f"{name} must be arrays of numbers or a dataset, received {received}. Convert it, as by "
+            f"numpy.asarray({name}, float); a generator cannot be read several times."
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}.")
@@ -341,15 +325,10 @@ def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tup
     """
     x, y, sample_weight = parts
     if sample_weight is not None:
-        raise ValueError(
-            "`class_weight` and `sample_weight` are given both, expected one of them: "
-            "multiply the weights of rows by those of their classes."
-        )
+        raise ValueError("`class_weight` and `sample_weight` are given both: use one.")
     if y is None or keras.tree.is_nested(y):
         raise ValueError(
-            "`class_weight` needs one array of targets, received "
-            f"{'none' if y is None else type(y).__name__}. Pass `sample_weight`, with an "
-            "array for each output."
+            f"`class_weight` needs one array as y, received {shown(y)}: use `sample_weight`."
         )
     if y.shape.rank > 1 and y.shape[-1] > 1:
         labels = tf.argmax(y, axis=-1, output_type=tf.int32)

@@ -64,8 +64,7 @@ class TrainingData:
         """Returns the rows without the last ones, and the last ones."""
         if not self.in_memory:
             raise ValueError(
-                "`validation_split` needs arrays, but x is a dataset that is read in "
-                "batches. Pass `validation_data`."
+                "`validation_split` needs arrays, not batches. Pass `validation_data`."
             )
         size = self.num_rows
         cut = int(size * (1.0 - fraction))
@@ -87,7 +86,17 @@ class TrainingData:
 
         Keras' `evaluate` is compiled for both, and would forget the rank of what it saw twice.
         """
-        return self.map(lambda *parts: tuple(map(_in_ranks_of, parts, other.specification)))
+
+        def adapted(*parts: Any) -> tuple:
+            leaves = keras.tree.flatten(parts)
+            others = keras.tree.flatten(other.specification)
+            if len(leaves) != len(others):
+                return parts
+            return keras.tree.pack_sequence_as(
+                parts, list(map(_in_rank_of, leaves, others))
+            )
+
+        return self.map(adapted)
 
     def as_dataset(self, batch_size: int | None) -> tf.data.Dataset:
         """Returns a dataset of batches, whose dtypes Keras leaves as they are."""
@@ -121,19 +130,11 @@ class ObjectivePoints(TrainingData):
         yield self.parts
 
 
-def _in_ranks_of(value: Any, other: Any) -> Any:
-    """Returns x, y or weights with the ranks of others, if the numbers of arrays agree."""
-    leaves, others = keras.tree.flatten(value), keras.tree.flatten(other)
-    if len(leaves) != len(others):
-        return value
-
-    def adapted(leaf: Any, other: Any) -> Any:
-        if leaf is None or other is None:
-            return leaf
-        if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:
-            return leaf[..., None]
-        if leaf.shape.rank == other.shape.rank + 1 and leaf.shape[-1] == 1:
-            return leaf[..., 0]
+def _in_rank_of(leaf: Any, other: Any) -> Any:
+    if leaf is None or other is None:
         return leaf
-
-    return keras.tree.pack_sequence_as(value, list(map(adapted, leaves, others)))
+    if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:
+        return leaf[..., None]
+    if leaf.shape.rank == other.shape.rank + 1 and leaf.shape[-1] == 1:
+        return leaf[..., 0]
+    return leaf

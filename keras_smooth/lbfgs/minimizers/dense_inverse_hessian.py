@@ -78,9 +78,8 @@ def empty(position: tf.Tensor) -> Memory:
     needed = num_bytes(num_weights, position.dtype.size)
     if needed > MOST_BYTES:
         raise ValueError(
-            f"A dense inverse Hessian of {num_weights} weights needs "
-            f"{needed / 2**30:.1f} GiB, and {MOST_BYTES / 2**30:.0f} GiB are taken at most. "
-            'Use method="lbfgs" with fewer pairs than weights.'
+            f"A dense inverse Hessian of {num_weights} weights needs {needed / 2**30:.1f} GiB, and "
+            '2 GiB are taken at most. Use method="lbfgs" with fewer pairs than weights.'
         )
     layout = _Layout(num_weights)
     zeros = functools.partial(tf.zeros, dtype=position.dtype)
@@ -217,9 +216,8 @@ class _Layout:
         rows, columns, below_diagonal = self._picked(vector.dtype)
         below = tf.linalg.matvec(blocks, columns @ blocks_of_vector)
         above = tf.linalg.matvec(blocks, rows @ blocks_of_vector, transpose_a=True)
-        product = tf.matmul(rows, below, transpose_a=True) + tf.matmul(
-            below_diagonal, above, transpose_a=True
-        )
+        product = tf.matmul(rows, below, transpose_a=True)
+        product += tf.matmul(below_diagonal, above, transpose_a=True)
         return tf.reshape(product, (-1,))[: self.num_rows]
 
     def updated(self, memory: Memory, is_due: tf.Tensor) -> tf.Tensor:

@@ -178,9 +178,8 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     # Near a minimum rounding hides the decrease, and the gradient tells.
     is_flatter = tf.norm(place.gradient) < FLATTER * tf.norm(start.gradient)
     good = (best.value < before) | (best.value < level) & is_flatter
-    is_limit = _is_limit(
-        best.value / before, best.of_sample / tf.reduce_sum(residuals**2), share
-    )
+    left_of_sample = best.of_sample / tf.reduce_sum(residuals**2)
+    is_limit = _is_limit(best.value / before, left_of_sample, share)
     grows = (~good | is_limit) & ~are_all
     position, value, gradient = chosen(good, place, start)
     return State(

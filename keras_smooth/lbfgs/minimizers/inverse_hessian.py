@@ -116,9 +116,8 @@ def times_gradient(memory: Memory, gradient: Vector) -> Vector:
     scale = _scale(memory)
     along_steps, along_changes = tf.unstack(memory.along, axis=1)
     w = tf.linalg.matvec(memory.inverse, along_steps)
-    inner = memory.diagonal * w + scale * (
-        tf.linalg.matvec(memory.products, w) - along_changes
-    )
+    products = tf.linalg.matvec(memory.products, w)
+    inner = memory.diagonal * w + scale * (products - along_changes)
     v = tf.linalg.matvec(memory.inverse, inner, transpose_a=True)
     weights = tf.reshape(tf.stack([v, -scale * w], axis=1), (-1,))
     weights = tf.pad(weights, [[0, memory.pairs.shape[0] - weights.shape[0]]])

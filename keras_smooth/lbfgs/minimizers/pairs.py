@@ -37,9 +37,8 @@ def times_vector(pairs: Rows, vector: Vector, num_filled: Scalar) -> OfRows:
     """Returns the scalar product of each row and a vector, `(num_rows,)`."""
 
     def multiply(products: tf.Tensor, i: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
-        return tf.tensor_scatter_nd_update(
-            products, [[i]], tf.linalg.matvec(block, vector)[None]
-        )
+        product = tf.linalg.matvec(block, vector)
+        return tf.tensor_scatter_nd_update(products, [[i]], product[None])
 
     def in_blocks(size: int) -> tf.Tensor:
         products = tf.zeros((pairs.shape[0] // size, size), vector.dtype)

@@ -37,7 +37,7 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
     given = len(flat) * [None] if given is None else keras.tree.flatten(given)
     if len(given) != len(flat):
         raise ValueError(
-            f"The model is compiled with {len(flat)} losses, but with {len(given)} loss_weights."
+            f"The model has {len(flat)} losses, but {len(given)} loss_weights."
         )
     weights = list(map(_Weight, flat, given))
     # Keras uses the weight of a single loss from a list only.
@@ -231,8 +231,7 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
     weights = compile_config(model)[0].get("loss_weights")
     if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
         raise TypeError(
-            "The model is compiled with `loss_weights` that are variables or tensors, "
-            "expected numbers: pass float(weight), and compile again when it changes."
+            "`loss_weights` of compile are variables or tensors: pass float(weight)."
         )
     return weights
 
@@ -245,14 +244,9 @@ def check_loss_weights(model: keras.Model) -> None:
     """
     weights = [w for w in keras.tree.flatten(loss_weights(model)) if w is not None]
     if not np.all(np.isfinite(weights)):
-        raise ValueError(
-            f"The model is compiled with `loss_weights` {weights}, expected finite numbers."
-        )
+        raise ValueError(f"The model has loss_weights {weights}, expected finite numbers.")
     if weights and not any(weights):
-        raise ValueError(
-            "The model is compiled with `loss_weights` that are all 0, so that there is "
-            "nothing to fit. Give one loss a weight above 0."
-        )
+        raise ValueError("The model has `loss_weights` that are all 0: make one larger.")
     if min(weights, default=0) < 0:
         message = (
             f"The model is compiled with `loss_weights` of {min(weights)}: most losses have no "

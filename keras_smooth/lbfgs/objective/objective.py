@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.objective.compiled_loss import loss_of
+from keras_smooth.lbfgs.objective.compiled_loss import CompiledLoss
 from keras_smooth.lbfgs.objective.terms import Terms
 from keras_smooth.lbfgs.objective.variables import (
     HELD,
@@ -45,7 +45,7 @@ class Objective:
         self.shapes = [tuple(variable.shape) for variable in self.variables]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         self.dtype = dtype_of(self.variables[0])
-        self._loss: Any = terms or loss_of(model, self.dtype)
+        self._loss: Any = terms or CompiledLoss(model, self.dtype)
         for dtype in self._loss.dtypes:
             self._warn_precision(dtype)
         # All weights in one call: one by one they cost as much as an iteration.
@@ -119,18 +119,16 @@ class Objective:
         lost = [v for v, g in zip(self.variables, gradients) if g is None]
         if len(lost) == len(self.variables):
             raise ValueError(
-                "The loss does not depend on the trainable weights, so that they get no "
-                f"gradient: {names_of(lost)}. Look for tf.stop_gradient in the model, and for a "
-                "tf.function, as its `call` may be, which holds the weights of its first trace; "
-                "an objective calls the model that it is given, which may be a copy."
+                "The loss does not depend on the trainable weights, so that they get no gradient: "
+                f"{names_of(lost)}. Look for tf.stop_gradient, and for a tf.function, which holds "
+                "the weights of its first trace; an objective calls the model that it is given."
             )
         if lost:
             warn_once(
                 self._model(),
                 "The loss does not depend on these trainable weights, so that they keep their "
-                f"values: {names_of(lost)}. Freeze their layers with layer.trainable = False, "
-                "or leave out a bias that only adds a constant (use_bias=False); else look for "
-                "tf.stop_gradient in the model.",
+                f"values: {names_of(lost)}. Freeze their layers (layer.trainable = False), leave "
+                "out the bias (use_bias=False), or look for tf.stop_gradient in the model.",
             )
         known = [*(variable.value for variable in read), *self.variables]
         untrained = [variable for variable in read if variable.trainable]
@@ -181,9 +179,8 @@ class Objective:
     def _checked(self, loss: tf.Tensor) -> tf.Tensor:
         if loss.shape.rank:
             raise ValueError(
-                f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile "
-                'with reduction="sum_over_batch_size" or "sum", or take the mean in '
-                "compute_loss."
+                f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile with "
+                'reduction="sum_over_batch_size", or take the mean in compute_loss.'
             )
         self._warn_precision(loss.dtype.name)
         return tf.cast(loss, self.dtype)
@@ -196,12 +193,10 @@ class Objective:
     def _warn_precision(self, dtype: str) -> None:
         if tf.as_dtype(dtype).size < tf.as_dtype(self.dtype).size:
             remedy = self._loss.precision.format(dtype=self.dtype)
-            warn_once(
-                self,
-                f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of "
-                f"Keras does unless told otherwise. {remedy}",
-                topic="precision",
+            words = (
+                f"The weights are {self.dtype}, but the loss computes in {dtype}. {remedy}"
             )
+            warn_once(self, words, topic="precision")
 
 
 def recalibrate(

@@ -85,9 +85,8 @@ class Replicas:
         others = [name for name, is_same in zip(digests, same) if not is_same]
         if others:
             raise ValueError(
-                f"The workers do not have the same {', '.join(others)}. Every worker must "
-                "pass the same model and data, and a checkpoint directory that all of them "
-                "can read."
+                f"The workers do not have the same {', '.join(others)}. Every worker must pass "
+                "the same model and data, and a checkpoint directory that all can read."
             )
 
     def _sum(self, value: tf.Tensor) -> tf.Tensor:

@@ -57,10 +57,7 @@ class Terms:
                 f"objective: it has {', '.join(map(str, terms)) or 'none'}."
             )
         if not any(self.weights.get(name, 1.0) for name in terms):
-            raise ValueError(
-                "`loss_weights` are 0 for all terms of the objective, so that there is "
-                "nothing to fit. Give one a weight that is not 0."
-            )
+            raise ValueError("`loss_weights` are 0 for all terms of the objective.")
         weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
         # The sum is as precise as the narrowest dtype.
         narrowest = min((term.dtype for term in weighted), key=lambda dtype: dtype.size)
@@ -81,8 +78,7 @@ class Terms:
         scalar = _floats(must, term)
         if scalar.shape.rank:
             raise ValueError(
-                f"{must}, but it has shape {tuple(scalar.shape)}. Take the mean, as "
-                "keras.ops.mean(residual**2)."
+                f"{must}, but it has shape {tuple(scalar.shape)}. Take keras.ops.mean of it."
             )
         return scalar
 
@@ -93,13 +89,10 @@ class Terms:
             raise ValueError("The objective returned an empty dict, expected terms in it.")
         for name in terms:
             if not isinstance(name, str):
-                raise TypeError(
-                    f"Terms of the objective have strings as names, received {name!r}."
-                )
+                raise TypeError(f"Terms need strings as names, received {name!r}.")
             if name == "loss" or name.startswith("val_"):
                 raise ValueError(
-                    f"A term of the objective is called {name!r}, which the logs have for the "
-                    "sum of all terms or for validation. Give it another name."
+                    f"A term is called {name!r}, a name of the logs. Give it another one."
                 )
         return terms
 
@@ -123,8 +116,7 @@ class ResidualTerms(Terms):
         """
         if min(self.weights.values(), default=0.0) < 0.0:
             raise ValueError(
-                'With method="gauss_newton" `loss_weights` must be 0 or more, received '
-                f"{self.weights}."
+                f'With method="gauss_newton" `loss_weights` must be 0 or more: {self.weights}.'
             )
         return [
             math.sqrt(self.weights.get(name, 1.0)) * _residual(name, term)
@@ -168,13 +160,11 @@ def _residual(name: str, term: Any) -> tf.Tensor:
     # A mean of squares would be squared again, without an error.
     if not residual.shape.rank:
         raise ValueError(
-            f"{must}, which squares them, but it is a scalar. Return the residual itself in "
-            "place of keras.ops.mean(residual**2); a residual that is a single number as an "
-            "array of one, number[None]."
+            f"{must}, which squares them, but it is a scalar. Return the residual itself in place "
+            "of keras.ops.mean(residual**2), and a single number as number[None]."
         )
     if 0 in residual.shape:
         raise ValueError(
-            f"{must}, but it is empty, of shape {tuple(residual.shape)}. Leave it out, or look "
-            "for a mask or a slice that selects nothing."
+            f"{must}, but it is empty, of shape {tuple(residual.shape)}. Leave it out."
         )
     return residual

@@ -164,13 +164,13 @@ class Resumable:
         self._is_chief = not replicas or replicas.is_chief
         others = problem.worker.non_trainable_variables
         # Training changes these.
-        moving = [
-            v for v in others if is_among(v, problem.moving) or "float" not in v.dtype
-        ]
-        identity = _identity(problem, digest(v for v in others if not is_among(v, moving)))
+        floats = [v for v in others if "float" in v.dtype]
+        frozen = [v for v in floats if not is_among(v, problem.moving)]
+        identity = _identity(problem, digest(frozen))
         self._checkpoint = Checkpoint(self._directory, identity, self._is_chief)
         self._saved = saved = self._checkpoint.load()
-        self._moving, read = _named("moving", moving), _named("read", problem.read)
+        self._moving = _named("moving", [v for v in others if not is_among(v, frozen)])
+        read = _named("read", problem.read)
         # A run of an older version, which did not save them, goes on without.
         self._read = {n: v for n, v in read.items() if saved is None or n in saved}
         # Before anything that may raise an error on one worker only, since others would wait.
@@ -209,9 +209,8 @@ class Resumable:
         before, eps = run.best.fun, np.finfo(run.best.position.dtype.as_numpy_dtype).eps
         if not math.isclose(before, now, rel_tol=math.sqrt(eps), abs_tol=eps):
             raise ValueError(
-                f"At the weights of the checkpoint the loss was {before!r} and is {now!r}: "
-                "the checkpoint is of another loss or of another model. Give this run a "
-                "directory of its own."
+                f"At the weights of the checkpoint the loss was {before!r} and is {now!r}: it is "
+                "of another loss or of another model. Give this run a directory of its own."
             )
         if "old" in self._saved:
             warn(
@@ -292,7 +291,7 @@ def _identity(problem: FitProblem, frozen: str) -> dict[str, Any]:
 
     Without the names that Keras counts up in a process.
     """
-    model, request = problem.worker, problem.request
+    model, request, resample = problem.worker, problem.request, problem.request.resample
     layers = [type(layer).__name__ for layer in getattr(model, "layers", ())]
     weights = [[list(v.shape), v.dtype] for v in model.variables]
     others = problem.objective.variables[len(model.trainable_variables) :]
@@ -304,5 +303,5 @@ def _identity(problem: FitProblem, frozen: str) -> dict[str, Any]:
         "method": request.method,
         "num_correction_pairs": problem.program.num_correction_pairs,
         "frozen weights": frozen,
-        **({"resample": request.resample.identity} if request.resample else {}),
+        **({"resample": [resample.every, resample.seed]} if resample else {}),
     }

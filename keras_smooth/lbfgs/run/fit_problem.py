@@ -61,8 +61,7 @@ class FitProblem:
             warn_once(
                 model,
                 f"fit_lbfgs runs in {self.objective.dtype}: line searches stall at a loss near "
-                "1e-8 and y'' is noisy. Pass dtype=\"float64\", or build the model with it, to "
-                "go further.",
+                "1e-8 and y'' is noisy. Pass dtype=\"float64\" to go further.",
             )
         if terms is None:
             checked = self._check(sample)

@@ -149,9 +149,9 @@ class Program:
         return result
 
     def _made(self, jit_compile: bool) -> Minimizer:
-        function: Any = (
-            self._least_squares() if self.residuals else self._of_rows(jit_compile)
-        )
+        function: Any = self._of_rows(jit_compile)
+        if self.residuals is not None:
+            function = self._least_squares(self.residuals)
         # A dataset cannot be inside a program of XLA, and neither can a sum over devices: there
         # one evaluation is such a program, and the loop around it is a graph.
         whole = jit_compile and not self._is_evaluated_alone
@@ -180,9 +180,8 @@ class Program:
 
         return scaled
 
-    def _least_squares(self) -> LeastSquares:
+    def _least_squares(self, residuals: Residuals) -> LeastSquares:
         """Returns functions of `ScaledData`, of which squares of residuals are in units."""
-        residuals: Any = self.residuals
 
         def value_and_gradient(position: tf.Tensor, data: ScaledData) -> tuple:
             return tuple(v / data.scale for v in self._traced(position, data.rows.rest))
