@@ -296,7 +296,7 @@ def stopped():
 
 
 MODELS = {
-    "no model": (lambda: 3, TypeError, "`model` must be a keras.Model or a keras.layers.Layer, received 3"),
+    "no model": (lambda: 3, TypeError, "`model` must be a keras.layers.Layer, received 3"),
     "not compiled": (uncompiled, ValueError, "model.compile"),
     "not built": (unbuilt, ValueError, "Build it"),
     "loss weights of 0": (

@@ -620,7 +620,7 @@ REFUSED = {
     "no function": ({"objective": "mse"}, TypeError, "must be a function.*received 'mse'"),
     "no x": ({"x": None}, ValueError, "x is None. Pass the points"),
     "dataset": (
-        {"x": tf.data.Dataset.from_tensors(X)}, TypeError, "all its points at once: pass arrays",
+        {"x": tf.data.Dataset.from_tensors(X)}, TypeError, "must be arrays in dicts, lists or tuples, received <_TensorDataset",
     ),
     "numbers": ({"x": {"a": [1.0, 2.0]}}, TypeError, r"received 1.0 in it.*numpy.array"),
     "NaN": ({"x": {"a": INSIDE * np.nan}}, ValueError, r"x must be finite"),

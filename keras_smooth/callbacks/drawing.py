@@ -47,7 +47,7 @@ class Values(NamedTuple):
             )
         names, pairs = [], []
         for name, indices in entries.items():
-            choice("each name in `entries`", name, self.names)
+            choice("`entries`", name, self.names)
             true, value = self.pairs[self.names.index(name)]
             for index in indices if isinstance(indices, list) else [indices]:
                 place = _place(name, index, true.shape[1:])

@@ -47,7 +47,7 @@ def quantities_of(also: Sequence[str], x: Any, order: int) -> dict[str, Quantity
     if not isinstance(also, list | tuple):
         raise TypeError(f"`also` must be a list of names, received {also!r}.")
     for name in also:
-        choice("each of `also`", name, QUANTITIES)
+        choice("`also`", name, QUANTITIES)
         if QUANTITIES[name].order > order:
             raise ValueError(
                 f"`also`: {name!r} needs order={QUANTITIES[name].order} or more, received "

@@ -93,7 +93,7 @@ class Progress:
 def _writer(verbose: str | int) -> Callable[[str, float, str], None]:
     """Returns what shows a line, the fraction of the fit that is done, and at its end a message."""
     if verbose == 0 or sys.stdout is None:
-        return _nothing
+        return lambda *_: None
     if verbose == 2:
         return _logging(0)
     if module := ipython():
@@ -102,10 +102,6 @@ def _writer(verbose: str | int) -> Callable[[str, float, str], None]:
             "\n".join(filter(None, (line, message)))
         )
     return _rewrite if sys.stdout.isatty() else _logging(_LINES)
-
-
-def _nothing(*_: Any) -> None:
-    """Shows nothing."""
 
 
 def _rewrite(line: str, share: float, message: str) -> None:

@@ -15,7 +15,7 @@ from keras_smooth import checks
 from keras_smooth.checks import choice, finite_number, path, shown, truth, whole_number
 from keras_smooth.lbfgs.data import data_reader
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.minimizers import check_method, needs_residuals
+from keras_smooth.lbfgs.minimizers import MINIMIZERS, check_method
 from keras_smooth.lbfgs.objective.terms import ResidualTerms, Terms
 from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among, name_of
 from keras_smooth.lbfgs.resample import Resample
@@ -135,7 +135,7 @@ class Request:
         """The objective of the user, or None for the loss of the model."""
         if self.objective is None:
             return None
-        kind = ResidualTerms if needs_residuals(self.method) else Terms
+        kind = ResidualTerms if MINIMIZERS[self.method].NEEDS_RESIDUALS else Terms
         return kind(self.objective, self.loss_weights, self.variables)
 
     @property

@@ -32,32 +32,19 @@ class Status(enum.IntEnum):
         3,
         "The weights no longer change, because of rounding. Try a larger tolerance.",
     )
-    NON_FINITE = (
-        4,
-        "The loss became inf or NaN. Check the data, the initial weights, and logarithms or "
-        "roots in the model.",
-    )
+    NON_FINITE = 4, "The loss became inf or NaN. Check the data and the initial weights."
     STOPPED = 5, "A callback stopped the training."
     TARGET = 6, "The loss is at or below the target."
     TIME_LIMIT = (
         7,
-        "The time limit was reached; the gradient is above the tolerance. Increase "
-        "`max_seconds`, or set a loss to reach with `target`.",
+        "The time limit was reached; a larger `max_seconds` gives more iterations.",
     )
     INTERRUPTED = (
         8,
         "Interrupted by the keyboard or an error; the model has the best weights.",
     )
-    ROUNDING = (
-        9,
-        "The fit began where the gradient is 0 up to rounding: the loss cannot become lower in "
-        "this precision.",
-    )
-    RANDOM = (
-        10,
-        "The loss differs from call to call with the same weights. Draw random numbers once, "
-        "outside of it; the seeds of Keras' generators, as in Dropout, are held by the fit.",
-    )
+    ROUNDING = 9, "The fit began where the gradient is 0 up to rounding."
+    RANDOM = 10, "The loss differs from call to call. Draw random numbers outside of it."
 
     message: str
 

@@ -34,16 +34,11 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
     if isinstance(worker, DerivativeModel):
         worker = worker.model
     # The operations of a graph have no weights.
-    trained: list[tuple[str, Any]] = [
-        (path, layer)
-        for path, layer in graph.unique(worker)
-        if isinstance(layer, keras.layers.Layer) and layer.trainable_weights
-    ]
-    if not trained:
+    layers = [row for row in graph.unique(worker) if isinstance(row[1], keras.Layer)]
+    path, first = next((row for row in layers if row[1].trainable_weights), ("", None))
+    if not isinstance(first, keras.layers.Dense):
         return None
-    path, first = trained[0]
-    is_dense = isinstance(first, keras.layers.Dense)
-    if not is_dense or first.activation is keras.activations.linear:
+    if first.activation is keras.activations.linear:
         return None
     for call in calls.record(worker, [first], (x,))[id(first)]:
         values = np.asarray((*call.args, *call.kwargs.values())[0], "float64")
@@ -58,15 +53,12 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
             return (
                 f"What reaches the layer {path} has means up to {mean:.3g} and standard deviations "
                 f"up to {spread:.3g}, so that its activation gets arguments of {size:.3g}: there it "
-                "is straight or flat, and has no derivatives to train. "
-                + _remedy(
-                    worker, "gets (x - mean) / deviation, and whose derivatives are by x"
-                )
+                f"is straight or flat, and has no derivatives to train. {_remedy(worker)}"
             )
     return None
 
 
-def _remedy(model: keras.Model, words: str) -> str:
+def _remedy(model: keras.Model) -> str:
     """Returns what to do, for a model with scales or without."""
     if isinstance(model, DerivativeModel):
         model = model.model
@@ -75,7 +67,9 @@ def _remedy(model: keras.Model, words: str) -> str:
             "The model has layers of Rescaling, for other data: pass these x and y to "
             "keras_smooth.standardized, and as model the network without its scales."
         )
-    return f"Fit keras_smooth.standardized(model, x, y), whose network {words} as they are."
+    return (
+        "Fit keras_smooth.standardized(model, x, y), whose derivatives are those of y by x."
+    )
 
 
 @advice
@@ -102,21 +96,14 @@ def warn_of_targets(model: keras.Model, outputs: Any, rows: list[tuple]) -> str 
             return (
                 f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the "
                 f"outputs at the start {output.mean():.3g} and {output.std():.3g}: over such a "
-                "distance activations saturate, and derivatives go wrong first. "
-                + _remedy(
-                    model,
-                    "learns (y - mean) / deviation, and which returns y and its derivatives",
-                )
+                f"distance activations saturate, and derivatives go wrong first. {_remedy(model)}"
             )
     return None
 
 
 @advice
 def warn_of_terms(
-    model: keras.layers.Layer,
-    objective: Objective,
-    weights: dict[str, float],
-    points: tuple,
+    model: keras.Layer, objective: Objective, weights: dict[str, float], points: tuple
 ) -> str | None:
     """Warns, once a model, of a term that is no number or far larger than all others.
 

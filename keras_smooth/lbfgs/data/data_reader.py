@@ -306,9 +306,7 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
         raise ValueError(f"{name} is empty: it has shape {array.shape}.")
     check_finite(f"{name} must be finite", name, array, first_row)
     if name == "sample_weight" and array.dtype.kind in "iuf":
-        must = (
-            f"{name} must be 0 or more, since a loss with a negative weight has no minimum"
-        )
+        must = f"{name} must be 0 or more: a loss with a negative weight has no minimum"
         _check_entries(must, name, array, array >= 0, first_row)
 
 

@@ -18,6 +18,5 @@ from keras_smooth.lbfgs.minimizers.methods import (
     MINIMIZERS,
     Minimizer,
     check_method,
-    needs_residuals,
     num_pairs_of,
 )

@@ -78,11 +78,6 @@ def check_method(name: str) -> None:
         tfp.optimizer()
 
 
-def needs_residuals(method: str) -> bool:
-    """Returns whether a method minimizes a sum of squares, and not any function."""
-    return MINIMIZERS[method].NEEDS_RESIDUALS
-
-
 def num_pairs_of(
     method: str, given: int | None, num_rows: int, num_weights: int, dtype: str
 ) -> int:

@@ -27,9 +27,8 @@ class Lbfgs:
 
     def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> Any:
         """Returns the state at a position with empty memory."""
-        return optimizer().lbfgs_minimize(
-            function, position, num_correction_pairs=num_pairs, max_iterations=0
-        )
+        arguments = {"num_correction_pairs": num_pairs, "max_iterations": 0}
+        return optimizer().lbfgs_minimize(function, position, **arguments)
 
     def advance(
         self, function: Callable, state: Any, num_iterations: Scalar, tolerance: Scalar

@@ -11,13 +11,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.objective.compiled_loss import CompiledLoss
 from keras_smooth.lbfgs.objective.terms import Terms
-from keras_smooth.lbfgs.objective.variables import (
-    HELD,
-    OtherValues,
-    dtype_of,
-    is_among,
-    names_of,
-)
+from keras_smooth.lbfgs.objective.variables import HELD, OtherValues, is_among, names_of
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.warn import warn_once
 
@@ -44,7 +38,7 @@ class Objective:
         self.others = list(model.non_trainable_variables)
         self.shapes = [tuple(variable.shape) for variable in self.variables]
         self.sizes = [math.prod(shape) for shape in self.shapes]
-        self.dtype = dtype_of(self.variables[0])
+        self.dtype = tf.as_dtype(self.variables[0].dtype).name
         self._loss: Any = terms or CompiledLoss(model, self.dtype)
         for dtype in self._loss.dtypes:
             self._warn_precision(dtype)

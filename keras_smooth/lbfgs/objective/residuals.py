@@ -164,10 +164,8 @@ class Residuals:
 
         def jacobian(position: tf.Tensor, data: tuple) -> tf.Tensor:
             weights = self._objective.unflatten(position)
-            sources = self._objective.sources(weights)
-            return JACOBIANS[term.way](
-                self._term(place, weights), data, sources, term.leaves
-            )
+            function, sources = self._term(place, weights), self._objective.sources(weights)
+            return JACOBIANS[term.way](function, data, sources, term.leaves)
 
         return self._jacobians.setdefault((place, term), traced(jacobian))
 
@@ -181,10 +179,8 @@ class Residuals:
         if not math.isfinite(loss) or math.isclose(loss, squares, rel_tol=tolerance):
             return
         if not math.isclose(loss, again, rel_tol=tolerance):
-            raise ValueError(
-                f"The loss is {loss:.6g} at one call and {again:.6g} at the next. "
-                f"{Status.RANDOM.message}"
-            )
+            words = f"The loss is {loss:.6g} at one call and {again:.6g} at the next. "
+            raise ValueError(words + Status.RANDOM.message)
         raise ValueError(
             f'method="gauss_newton" minimizes mean squares, but the loss is {loss:.6g} where the '
             f'mean squared error is {squares:.6g}. It needs compile(loss="mse") without anything '

@@ -69,11 +69,10 @@ class OptimizationRun:
         self._dtype = position.dtype.name
         unscaled = ScaledData(problem.data, tf.ones((), position.dtype))
         begun = self._minimize("begin", position, unscaled)
-        self._start = Sizes(
-            abs(float(begun.objective_value)), _largest(begun.objective_gradient)
-        )
+        loss, gradient = float(begun.objective_value), _largest(begun.objective_gradient)
         # A dense memory does not fit twice.
         del begun
+        self._start = Sizes(abs(loss), gradient)
         self.state: Any = self._minimize("begin", position, self._data)
         self._look()
 
@@ -139,11 +138,9 @@ class OptimizationRun:
         """Returns the result of the run."""
         status = Status.ITERATION_LIMIT if self.status is None else self.status
         message = status.in_dtype(self._dtype)
-        if self.restarts:
-            message = (
-                f"The line search died at iteration {', '.join(map(str, self.restarts))} and "
-                f"started again with empty memory. {message}"
-            )
+        if at := ", ".join(map(str, self.restarts)):
+            begun = "started again with empty memory"
+            message = f"The line search died at iteration {at} and {begun}. {message}"
         return OptimizeResult(
             success=status in SUCCESSES,
             status=int(status),
@@ -170,10 +167,8 @@ class OptimizationRun:
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """Continues from a snapshot of a run, without the memory of an "old" minimizer."""
-        self.best = Best(
-            tf.constant(snapshot["best_position"], self._dtype),
-            *map(float, snapshot["best"]),
-        )
+        position = tf.constant(snapshot["best_position"], self._dtype)
+        self.best = Best(position, *map(float, snapshot["best"]))
         self.restarts = snapshot["deaths"].tolist()
         self._finished = snapshot["finished"].tolist()
         if "old" in snapshot:
@@ -182,10 +177,8 @@ class OptimizationRun:
             self._finished = [a + b for a, b in zip(self._finished, before)]
         else:
             saved = [
-                tf.ensure_shape(
-                    tf.constant(snapshot[f"state_{i}"], tensor.dtype), tensor.shape
-                )
-                for i, tensor in enumerate(tf.nest.flatten(self.state))
+                tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], each.dtype), each.shape)
+                for i, each in enumerate(tf.nest.flatten(self.state))
             ]
             self.state = tf.nest.pack_sequence_as(self.state, saved)
             self._start = Sizes(*map(float, snapshot["sizes"]))

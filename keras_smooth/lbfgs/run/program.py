@@ -17,12 +17,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.minimizers import (
-    LeastSquares,
-    Minimizer,
-    needs_residuals,
-    num_pairs_of,
-)
+from keras_smooth.lbfgs.minimizers import MINIMIZERS, LeastSquares, Minimizer, num_pairs_of
 from keras_smooth.lbfgs.objective.exact_losses import compilation
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.residuals import Residuals
@@ -83,7 +78,7 @@ class Program:
     ):
         self.method, self.num_correction_pairs = method, num_correction_pairs
         self.objective = Objective(model, terms)
-        of_residuals = needs_residuals(method)
+        of_residuals = MINIMIZERS[method].NEEDS_RESIDUALS
         self.residuals = Residuals(self.objective) if of_residuals else None
         self._traced: Any = traced(self.objective.value_and_gradient)
         self._has_terms = terms is not None
