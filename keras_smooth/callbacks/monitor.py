@@ -159,7 +159,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         epoch = self._fits.epoch(epoch, self.model, self.params)
-        self._fits.end(epoch)
+        self._fits.last = epoch
         if self._measured.size and epoch - self._measured[-1] < self.every:
             return
         errors = self.measure()

@@ -47,14 +47,11 @@ def quantities_of(also: Sequence[str], x: Any, order: int) -> dict[str, Quantity
     if not isinstance(also, list | tuple):
         raise TypeError(f"`also` must be a list of names, received {also!r}.")
     for name in also:
-        choice("`also`", name, QUANTITIES)
-        if QUANTITIES[name].order > order:
+        needed = QUANTITIES[choice("`also`", name, QUANTITIES)].order
+        if order < needed:
             raise ValueError(
-                f"`also`: {name!r} needs order={QUANTITIES[name].order} or more, received "
-                f"order={order}."
+                f"`also`: {name!r} needs order={needed} or more, received order={order}."
             )
     if also and not isinstance(x, np.ndarray):
-        raise ValueError(
-            "`also` needs x as one array: of several inputs there is more than one gradient."
-        )
+        raise ValueError("`also` needs x as one array, not several inputs.")
     return {name: QUANTITIES[name] for name in also}

@@ -170,16 +170,14 @@ class Request:
         options = data_reader.ReadOptions(self.compute_dtype, self.batch_size, strings)
         validation = self.validation_data
         if self.terms is None:
-            data = data_reader.read_data(
-                self.x, self.y, self.sample_weight, options, self.class_weight
-            )
+            rows = self.x, self.y, self.sample_weight
+            data = data_reader.read_data(*rows, options, self.class_weight)
             if validation is not None:
-                return data, data_reader.read_validation(validation, options).in_ranks_of(
-                    data
-                )
-            return (
-                data.split(self.validation_split) if self.validation_split else (data, None)
-            )
+                held_out = data_reader.read_validation(validation, options)
+                return data, held_out.in_ranks_of(data)
+            if self.validation_split:
+                return data.split(self.validation_split)
+            return data, None
         given = [name for name in _OF_ROWS if getattr(self, name) is not None]
         given += ["validation_split"] * bool(self.validation_split)
         if given:

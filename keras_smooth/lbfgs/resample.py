@@ -153,10 +153,8 @@ def choose_by_residual(
         sampling for physics-informed neural networks", Computer Methods in Applied
         Mechanics and Engineering 403, equation 2 (RAD).
     """
-    points, residual = (
-        _rows("`points`", points),
-        _rows("`residual`", residual).astype(float),
-    )
+    points = _rows("`points`", points)
+    residual = _rows("`residual`", residual).astype(float)
     if not isinstance(generator, np.random.Generator):
         raise TypeError(
             f"`generator` must be a numpy.random.Generator, received {shown(generator)}."
@@ -174,10 +172,8 @@ def choose_by_residual(
         raise ValueError("`residual` must be finite, also to the `power`.")
     # A residual of 0 everywhere says nothing: uniform.
     density = sizes / sizes.mean() + offset if sizes.any() else np.ones(len(points))
-    chosen = generator.choice(
-        len(points), num_points, replace=False, p=density / density.sum()
-    )
-    return points[chosen]
+    density = density / density.sum()
+    return points[generator.choice(len(points), num_points, replace=False, p=density)]
 
 
 def _rows(name: str, values: Any) -> np.ndarray:

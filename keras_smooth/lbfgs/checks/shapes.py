@@ -59,9 +59,7 @@ def _open(shape: Any) -> tuple:
     return (None, *tuple(shape)[1:])
 
 
-def check_targets(
-    model: keras.Model, outputs: Any, y: Any, sample_weight: Any
-) -> list[tuple]:
+def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> list:
     """Returns loss, target, output and weights of each loss, in pairs as Keras makes them.
 
     Args:
@@ -79,7 +77,7 @@ def check_targets(
         raise ValueError("y is None, but the model is compiled with a loss. Pass targets.")
     y, sample_weight = paired(model, y, outputs, sample_weight)
     compiled = CompiledLoss(model, keras.tree.flatten(outputs)[0].dtype.name)
-    rows = None
+    rows: list | None = None
     # What Keras cannot pair is an error, or has a key in the place of a tensor.
     with contextlib.suppress(ValueError, TypeError, LookupError), keras.StatelessScope():
         rows = compiled.compared(y, outputs, sample_weight)

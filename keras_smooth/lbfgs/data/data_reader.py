@@ -260,13 +260,11 @@ def check_finite(must: str, name: str, array: np.ndarray, first_row: int = 0) ->
     _check_entries(must, name, array, np.isfinite(array) if is_float else True, first_row)
 
 
-def _check_entries(
-    must: str, name: str, array: np.ndarray, good: Any, first_row: int
-) -> None:
+def _check_entries(must: str, name: str, array: np.ndarray, good: Any, first: int) -> None:
     if np.all(good):
         return
     place = np.argwhere(~good)[0]
-    shifted = tuple(int(i) + first_row * (axis == 0) for axis, i in enumerate(place))
+    shifted = tuple(int(i) + first * (axis == 0) for axis, i in enumerate(place))
     raise ValueError(f"{must}, but {name}[{shifted}] is {array[tuple(place)]}.")
 
 

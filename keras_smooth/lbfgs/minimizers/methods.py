@@ -128,14 +128,10 @@ class Minimizer:
         """Returns the state at a position with other data, and what fits them of the memory."""
         return self._method.move(state, self.begin(position, data))
 
-    def advance(
-        self, state: Any, num_iterations: int, tolerance: float, data: tuple
-    ) -> Any:
+    def advance(self, state: Any, num_iterations: int, tolerance: float, data: Any) -> Any:
         """Returns the state after at most so many iterations more."""
-        dtype = state.position.dtype
-        return self._compiled(
-            state, tf.constant(num_iterations), tf.constant(tolerance, dtype), data
-        )
+        limits = tf.constant(num_iterations), tf.constant(tolerance, state.position.dtype)
+        return self._compiled(state, *limits, data)
 
     def sees_non_finite(self, position: tf.Tensor, data: tuple) -> bool:
         """Returns whether the first line search from a position meets inf or NaN."""

@@ -152,15 +152,8 @@ def begun(function: Callable, position: tf.Tensor) -> Beginning:
     """Returns the first seven entries of the state at a position, after one evaluation."""
     value, gradient = function(position)
     failed = ~is_finite(value, dot(gradient, gradient))
-    return (
-        tf.constant(False),
-        failed,
-        tf.constant(0),
-        tf.constant(1),
-        position,
-        value,
-        gradient,
-    )
+    counts = tf.constant(0), tf.constant(1)
+    return tf.constant(False), failed, *counts, position, value, gradient
 
 
 def chosen(condition: tf.Tensor, yes: Any, no: Any) -> Any:

@@ -77,7 +77,7 @@ class Residuals:
 
     def linearized(
         self, position: tf.Tensor, data: tuple, terms: tuple[Term, ...]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tuple:
         """Returns `values` and their Jacobian, of shapes `(m,)` and `(m, n)`.
 
         Args:
@@ -92,9 +92,7 @@ class Residuals:
         """Returns what is known of data of a form that was examined."""
         return self._layouts[str(micro_batches.form(data))]
 
-    def draw(
-        self, data: tuple, size: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[tuple, tf.Tensor]:
+    def draw(self, data: tuple, size: tf.Tensor, seed: tf.Tensor) -> tuple:
         """Returns random rows of the data, and their share of as many as there can be.
 
         Args:
