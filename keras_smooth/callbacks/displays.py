@@ -1,7 +1,7 @@
 """Displays of numbers and figures while a model trains: TensorBoard, a notebook.
 
-A display is made for a fit. It has three functions: `numbers(epoch, errors)`, `figure(epoch, figure)`
-and `end()`.
+A display is made for a fit. It has three functions: `numbers(epoch, errors)`,
+`figure(epoch, figure)` and `end()`.
 """
 
 import functools
@@ -40,10 +40,7 @@ def makers_of(log_dir: Any, live: Any, name: str) -> list[Callable]:
     if truth("`live`", live):
         makers.append(Notebook)
         if ipython() is None:
-            warn(
-                "`live=True`: this is not a notebook, so no figure is shown. "
-                "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard."
-            )
+            warn("`live=True`: this is not a notebook. `plot()` draws the figure.")
     if makers:
         figures.require_matplotlib()
     return makers

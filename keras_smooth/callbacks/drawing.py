@@ -73,9 +73,7 @@ def _place(name: str, index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     return place
 
 
-def chosen(
-    values: Values, along: Any, at: Any, entries: Any, directional: Callable
-) -> tuple[Callable, int]:
+def chosen(values: Values, along: Any, at: Any, entries: Any, lines: Callable) -> tuple:
     """Returns what draws on a figure, and the number of its panels; see `plot` of the monitor.
 
     Args:
@@ -83,7 +81,7 @@ def chosen(
         along: As for `plot`.
         at: As for `plot`.
         entries: As for `plot`.
-        directional: As for `along_a_slice`.
+        lines: As for `along_a_slice`.
     """
     if along is not None or at is not None:
         along = _checked_along(along, at, values.x)
@@ -91,9 +89,7 @@ def chosen(
         if entries is not None:
             raise ValueError("`entries` is for samples: leave it out beside `at`.")
         order = sum(name not in QUANTITIES for name in values.names)
-        draw = functools.partial(
-            along_a_slice, x=values.x, along=along, at=at, directional=directional
-        )
+        draw = functools.partial(along_a_slice, x=values.x, along=along, at=at, lines=lines)
         return draw, order
     is_curve = isinstance(values.x, np.ndarray) and values.x.size == len(values.x)
     if is_curve and along is None and entries is None:
@@ -150,9 +146,7 @@ def samples(figure: Any, values: Values, along: int | str) -> None:
     figures.beside(figure, values.names, places, pairs, word)
 
 
-def along_a_slice(
-    figure: Any, x: np.ndarray, along: int, at: Any, directional: Callable
-) -> None:
+def along_a_slice(figure: Any, x: np.ndarray, along: int, at: Any, lines: Callable) -> None:
     """Draws curves along one input, the others held.
 
     Args:
@@ -160,7 +154,7 @@ def along_a_slice(
         x: The points of the monitor, `(batch, ...)`.
         along: The number of the input.
         at: The others, in the shape of a sample, or `"median"`.
-        directional: Returns the exact values and those of the network of y and its
+        lines: Returns the exact values and those of the network of y and its
             derivatives along a direction, from points and the direction.
 
     Raises:
@@ -183,7 +177,7 @@ def along_a_slice(
     shape = x.shape[1:]
     exact, network = (
         [np.reshape(array, (_NUM_POINTS, -1)) for array in arrays]
-        for arrays in directional(points.reshape(-1, *shape), direction.reshape(shape))
+        for arrays in lines(points.reshape(-1, *shape), direction.reshape(shape))
     )
     figures.curves(figure, points[:, along], exact, network, "network", f"x[{along}]")
     others = [f"x[{i}] = {v:.3g}" for i, v in enumerate(held) if i != along]

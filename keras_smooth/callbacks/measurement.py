@@ -1,6 +1,6 @@
 """What is exact and what a model has at points, and the errors of y, y', y'' between them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -41,22 +41,15 @@ class Measurement:
     _function: Any = None
 
     def __init__(
-        self,
-        x: Any,
-        reference: Callable | Sequence | Mapping,
-        order: int,
-        metric: str | type | keras.metrics.Metric,
-        also: Sequence[str],
-    ) -> None:
+        self, x: Any, reference: Any, order: int, metric: Any, also: Sequence[str]
+    ):
         self.x, self.order = exact_values.points(x), order
         self._metric, name = metric, metric_of(metric).name
         self.metric_name = metric if isinstance(metric, str) else name
         self._quantities = quantities_of(also, self.x, order)
         self.names = [*names(order), *self._quantities]
-        self._exact = [
-            keras.tree.flatten(entry)
-            for entry in exact_values.exact_values(reference, self.x, order)
-        ]
+        exact = exact_values.exact_values(reference, self.x, order)
+        self._exact = [keras.tree.flatten(entry) for entry in exact]
         if self._quantities and any(len(leaves) > 1 for leaves in self._exact):
             raise ValueError("`also` needs a reference whose y is one array.")
         if callable(reference):
@@ -75,9 +68,8 @@ class Measurement:
             return metric.result()
 
         self._model = model
-        self._evaluate = traced(
-            lambda: calls.without_trace(derivatives, model, self.x, self.order)
-        )
+        x, order = self.x, self.order
+        self._evaluate = traced(lambda: calls.without_trace(derivatives, model, x, order))
         # Operation by operation, a metric costs more than the derivatives.
         self._error = traced(error)
 

@@ -180,9 +180,7 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         pairs = self._measurement.pairs()
         zero = [k for k in range(1, self.order + 1) if not np.any(pairs[k][1])]
         if zero:
-            words = (
-                f"The derivative of order {zero[0]} is 0 at every point, as of ReLU: see "
-            )
+            words = f"The derivative of order {zero[0]} is 0 at every point: see "
             warn_once(self, words + "keras_smooth.smoothness(model).", topic="zero")
         errors = itertools.starmap(self._measurement.error, pairs)
         return dict(zip(self.keys, errors, strict=True))
@@ -275,8 +273,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         """Returns the figure of a function, with the requested panels."""
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
+        measured = self._measurement
         draw, num_panels = drawing.chosen(
-            self._measurement.drawn(), along, at, entries, self._measurement.lines
+            measured.drawn(), along, at, entries, measured.lines
         )
         figure = new(4 * max(num_panels, 2), 7)
         above, below = figure.subfigures(2, 1)

@@ -98,9 +98,7 @@ def _writer(verbose: str | int) -> Callable[[str, float, str], None]:
         return _logging(0)
     if module := ipython():
         place = Place(module)
-        return lambda line, _, message: place.write(
-            "\n".join(filter(None, (line, message)))
-        )
+        return lambda line, _, end: place.write("\n".join(filter(None, (line, end))))
     return _rewrite if sys.stdout.isatty() else _logging(_LINES)
 
 

@@ -97,8 +97,7 @@ class Request:
         for callback in given if isinstance(given, list | tuple) else [given]:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise TypeError(
-                    "`callbacks` must be a list of keras.callbacks.Callback, received "
-                    f"{shown(callback)}."
+                    f"`callbacks` must be a list of Keras callbacks, received {shown(callback)}."
                 )
         if not isinstance(self.verbose, str | int) or self.verbose not in ("auto", 0, 1, 2):
             raise ValueError(
@@ -109,10 +108,8 @@ class Request:
             optional = type(None) in typing.get_args(field.type)
             if metadata and not (value is None and optional):
                 metadata["check"](f"`{field.name}`", value, *metadata["arguments"])
-        if self.validation_split >= 1:
-            raise ValueError(
-                f"`validation_split` must be below 1, received {self.validation_split!r}."
-            )
+        if (split := self.validation_split) >= 1:
+            raise ValueError(f"`validation_split` must be below 1, received {split!r}.")
         if self.initial_epoch >= self.epochs:
             raise ValueError(
                 "`initial_epoch` must be below `epochs`, received "
@@ -120,8 +117,7 @@ class Request:
             )
         if not isinstance(self.resample, Resample | None):
             raise TypeError(
-                "`resample` must be a keras_smooth.Resample(draw, every=...), received "
-                f"{self.resample!r:.80}."
+                f"`resample` must be a keras_smooth.Resample, received {shown(self.resample)}."
             )
         if self.objective is None and self.resample is not None:
             raise ValueError("`resample` needs an `objective`, which is None: pass one.")

@@ -19,30 +19,18 @@ class Status(enum.IntEnum):
     """
 
     TOLERANCE = 0, "The gradient is below the tolerance."
-    ITERATION_LIMIT = (
-        1,
-        "The iteration limit was reached. More epochs would lower the loss.",
-    )
+    ITERATION_LIMIT = 1, "The iteration limit was reached; more epochs lower the loss."
     LINE_SEARCH = (
         2,
         "The line search found no step to take. Try other initial weights or a smoother "
         "activation; look for tf.stop_gradient in the loss, or for a loss without a lower bound.",
     )
-    STALLED = (
-        3,
-        "The weights no longer change, because of rounding. Try a larger tolerance.",
-    )
+    STALLED = 3, "The weights no longer change, by rounding. Try a larger tolerance."
     NON_FINITE = 4, "The loss became inf or NaN. Check the data and the initial weights."
     STOPPED = 5, "A callback stopped the training."
     TARGET = 6, "The loss is at or below the target."
-    TIME_LIMIT = (
-        7,
-        "The time limit was reached; a larger `max_seconds` gives more iterations.",
-    )
-    INTERRUPTED = (
-        8,
-        "Interrupted by the keyboard or an error; the model has the best weights.",
-    )
+    TIME_LIMIT = 7, "The time limit was reached; `max_seconds` may be larger."
+    INTERRUPTED = 8, "Interrupted; the model has the best weights."
     ROUNDING = 9, "The fit began where the gradient is 0 up to rounding."
     RANDOM = 10, "The loss differs from call to call. Draw random numbers outside of it."
 

@@ -70,8 +70,7 @@ def _check_loss(model: keras.Model) -> None:
     for name in ("train_step", "compute_loss"):
         if name in vars(model):
             raise ValueError(
-                f"{name} was set on the model itself, where fit_lbfgs does not look. Make a "
-                "subclass of keras.Model that has compute_loss as a method."
+                f"{name} was set on the model itself: write a subclass that has it as a method."
             )
 
 
@@ -84,8 +83,7 @@ def _warn_unused(model: keras.Model) -> str | None:
     }
     names = ", ".join(name for name, is_there in unused.items() if is_there)
     return names and (
-        f"fit_lbfgs minimizes `objective` alone: of the model it does not use {names}. Add to the "
-        "objective what shall count, as sum(model.losses)."
+        f"fit_lbfgs minimizes `objective` alone, and not {names}: add to it what shall count."
     )
 
 
@@ -94,10 +92,7 @@ def _warn_of_draws(model: keras.layers.Layer, request: Request) -> str | None:
     resample, most = request.resample, request.num_iterations
     if resample is None or resample.every < most:
         return None
-    return (
-        f"`resample` draws no points: it would draw after {resample.every} iterations, and the "
-        f"fit has {most}. Pass Resample(draw, every=...) with fewer."
-    )
+    return f"`resample` draws no points, with every={resample.every} of {most} iterations."
 
 
 def _check_trained(variables: Sequence[Variable]) -> None:

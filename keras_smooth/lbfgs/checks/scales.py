@@ -52,8 +52,8 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
             mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
             return (
                 f"What reaches the layer {path} has means up to {mean:.3g} and standard deviations "
-                f"up to {spread:.3g}, so that its activation gets arguments of {size:.3g}: there it "
-                f"is straight or flat, and has no derivatives to train. {_remedy(worker)}"
+                f"up to {spread:.3g}, so that its activation gets arguments of {size:.3g} and is "
+                f"straight or flat there, without derivatives to train. {_remedy(worker)}"
             )
     return None
 
@@ -67,9 +67,7 @@ def _remedy(model: keras.Model) -> str:
             "The model has layers of Rescaling, for other data: pass these x and y to "
             "keras_smooth.standardized, and as model the network without its scales."
         )
-    return (
-        "Fit keras_smooth.standardized(model, x, y), whose derivatives are those of y by x."
-    )
+    return "Fit keras_smooth.standardized(model, x, y): its derivatives are those by x."
 
 
 @advice

@@ -50,9 +50,8 @@ def _check_inputs(expected: Any, x: Any) -> None:
         # Keras accepts shapes with or without a last axis of 1.
         shapes = [shape, (*shape, 1), shape[:-1] if shape[-1:] == (1,) else shape]
         if not any(map(wanted.is_compatible_with, shapes)):
-            raise ValueError(
-                f"x has shape {shape}, but the input {tensor.name} of the model needs {tuple(wanted)}."
-            )
+            name, needed = tensor.name, tuple(wanted)
+            raise ValueError(f"x has shape {shape}, but the input {name} needs {needed}.")
 
 
 def _open(shape: Any) -> tuple:
@@ -120,14 +119,14 @@ def _check_weight(
     losses = loss.call(tf.cast(target, output.dtype), output).shape
     if losses[:1] not in ([], shape[:1]):
         raise ValueError(
-            f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of single "
-            f"rows: of {shape[0]} it has shape {tuple(losses)}. Leave them out, or change its axis."
+            f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of "
+            f"single rows: it has shape {tuple(losses)}. Leave them out, or change its axis."
         )
     fits = len(shape) == len(losses) and all(
         size in (1, wanted) for size, wanted in zip(shape, losses)
     )
     if losses and not fits and shape != [*losses, 1]:
         raise ValueError(
-            f"`sample_weight` has shape {_open(shape)}, expected {_open(losses)}: a weight for each "
-            f"row of the output, which has shape {_open(output.shape)}."
+            f"`sample_weight` has shape {_open(shape)}, expected {_open(losses)}: a weight for "
+            f"each row of the output, which has shape {_open(output.shape)}."
         )

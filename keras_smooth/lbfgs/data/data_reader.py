@@ -188,8 +188,7 @@ def _elements(dataset: tf.data.Dataset, is_unknown: bool) -> Iterator:
     for number, element in enumerate(dataset):
         if is_unknown and number == _MANY_BATCHES:
             warn(
-                f"The dataset has yielded {number} batches and does not tell its length. A "
-                "full-batch fit reads all of it: if it is endless, cut it with .take(n)."
+                f"The dataset has yielded {number} batches: if it is endless, cut it with .take(n)."
             )
         yield element
 
@@ -297,8 +296,8 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
     words = array.dtype.kind in _NO_NUMBERS and array.ndim
     if array.dtype == object or array.dtype.names or words:
         raise TypeError(
-            f"{name} must be arrays of numbers or a dataset, received {received}. Convert it, as by "
-            f"numpy.asarray({name}, float); a generator cannot be read several times."
+            f"{name} must be arrays of numbers or a dataset, received {received}. Convert it, as "
+            f"by numpy.asarray({name}, float); a generator cannot be read several times."
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}.")

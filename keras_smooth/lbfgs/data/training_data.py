@@ -77,7 +77,7 @@ class TrainingData:
         return TrainingData(head, cut), TrainingData(tail, size - cut)
 
     def map(self, function: Callable) -> "TrainingData":
-        """Returns it with `function(x, y, sample_weight)` in its place, of each batch if so read."""
+        """Returns it with `function(x, y, sample_weight)` of all rows, or of each batch."""
         parts = function(*self.parts) if self.in_memory else self.parts.map(function)
         return TrainingData(parts, self.num_rows)
 
@@ -92,9 +92,8 @@ class TrainingData:
             others = keras.tree.flatten(other.specification)
             if len(leaves) != len(others):
                 return parts
-            return keras.tree.pack_sequence_as(
-                parts, list(map(_in_rank_of, leaves, others))
-            )
+            leaves = list(map(_in_rank_of, leaves, others))
+            return keras.tree.pack_sequence_as(parts, leaves)
 
         return self.map(adapted)
 

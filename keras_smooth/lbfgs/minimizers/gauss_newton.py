@@ -237,10 +237,8 @@ def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple)
         much_lower = value < WORTH_IT * lowest
         much_lower |= before - lowest < WORTH_IT * (before - value)
         best = chosen((value < lowest) & (much_lower | ~is_down), trial, now.best)
-        low, high = (
-            tf.where(is_down, damping, now.low),
-            tf.where(is_down, now.high, damping),
-        )
+        low = tf.where(is_down, damping, now.low)
+        high = tf.where(is_down, now.high, damping)
         return [Trials(best, low, high, now.num_evaluations + count)]
 
     trial, count = tried(first)

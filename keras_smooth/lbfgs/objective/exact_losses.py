@@ -248,10 +248,7 @@ def check_loss_weights(model: keras.Model) -> None:
     if weights and not any(weights):
         raise ValueError("The model has `loss_weights` that are all 0: make one larger.")
     if min(weights, default=0) < 0:
-        message = (
-            f"The model is compiled with `loss_weights` of {min(weights)}: most losses have no "
-            "minimum with a negative weight, and the fit follows them without end."
-        )
+        message = f"With `loss_weights` of {min(weights)}: the fit may go down without end."
         warn_once(model, message, topic="negative loss_weights")
 
 

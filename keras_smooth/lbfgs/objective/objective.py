@@ -87,27 +87,22 @@ class Objective:
             ) from error
         self._look(gradients, scope.read, tape.watched_variables())
         # An embedding's gradient is sparse until it is made a tensor.
+        pairs = zip(weights, gradients)
         dense = [
-            tf.zeros_like(weight) if gradient is None else tf.convert_to_tensor(gradient)
-            for weight, gradient in zip(weights, gradients)
+            tf.zeros_like(w) if g is None else tf.convert_to_tensor(g) for w, g in pairs
         ]
         flat = tf.concat([tf.reshape(each, (-1,)) for each in dense], axis=0)
         return self._checked(loss), flat
 
     def sources(self, weights: list[tf.Tensor]) -> list:
         """Returns what a tape differentiates by: the weights, but variables of TensorFlow."""
-        return [
-            variable if isinstance(variable, tf.Variable) else weight
-            for variable, weight in zip(self.variables, weights)
-        ]
+        pairs = zip(self.variables, weights)
+        return [v if isinstance(v, tf.Variable) else weight for v, weight in pairs]
 
     def _look(self, gradients: list, read: list, watched: Sequence) -> None:
         """Raises an error if weights are held, or none has a gradient; warns of the untrained."""
-        held = [
-            variable
-            for variable in self.variables
-            if isinstance(variable, keras.Variable) and is_among(variable.value, watched)
-        ]
+        of_keras = [v for v in self.variables if isinstance(v, keras.Variable)]
+        held = [v for v in of_keras if is_among(v.value, watched)]
         if held:
             raise ValueError(HELD.format(weights=f"the weights {names_of(held)}"))
         lost = [v for v, g in zip(self.variables, gradients) if g is None]
@@ -121,8 +116,7 @@ class Objective:
             warn_once(
                 self._model(),
                 "The loss does not depend on these trainable weights, so that they keep their "
-                f"values: {names_of(lost)}. Freeze their layers (layer.trainable = False), leave "
-                "out the bias (use_bias=False), or look for tf.stop_gradient in the model.",
+                f"values: {names_of(lost)}. Freeze them, or look for tf.stop_gradient.",
             )
         known = [*(variable.value for variable in read), *self.variables]
         untrained = [variable for variable in read if variable.trainable]
@@ -131,8 +125,7 @@ class Objective:
             warn_once(
                 self._model(),
                 f"The loss reads trainable variables that are not trained: {names_of(untrained)}. "
-                "Pass them to fit_lbfgs in `variables`, or make them with trainable=False; an "
-                "objective calls the model that it is given, which may be a copy.",
+                "Pass them in `variables`, and call the model that an objective is given.",
             )
 
     def residuals(self, weights: list[tf.Tensor], data: tuple) -> list[tf.Tensor]:
@@ -187,9 +180,7 @@ class Objective:
     def _warn_precision(self, dtype: str) -> None:
         if tf.as_dtype(dtype).size < tf.as_dtype(self.dtype).size:
             remedy = self._loss.precision.format(dtype=self.dtype)
-            words = (
-                f"The weights are {self.dtype}, but the loss computes in {dtype}. {remedy}"
-            )
+            words = f"The weights are {self.dtype}, the loss computes in {dtype}. {remedy}"
             warn_once(self, words, topic="precision")
 
 

@@ -128,14 +128,11 @@ class Residuals:
         self._check_loss(position, data, values)
         form = str(micro_batches.form(data))
         if form not in self._layouts:
-            terms = tuple(
-                self._examined(place, position, data, value)
-                for place, value in enumerate(values)
-            )
+            terms = tuple(self._tried(*each, position, data) for each in enumerate(values))
             self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
 
-    def _examined(
-        self, place: int, position: tf.Tensor, data: tuple, value: tf.Tensor
+    def _tried(
+        self, place: int, value: tf.Tensor, position: tf.Tensor, data: tuple
     ) -> Term:
         """Returns the fastest way to differentiate a term."""
         function = self._term(place, self._objective.unflatten(position))

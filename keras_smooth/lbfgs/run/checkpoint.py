@@ -213,10 +213,7 @@ class Resumable:
                 "of another loss or of another model. Give this run a directory of its own."
             )
         if "old" in self._saved:
-            warn(
-                "The checkpoint is of an older version: the fit goes on from its weights and "
-                "history, but with empty memory."
-            )
+            warn("The checkpoint is of an older version: it goes on with empty memory.")
         self._problem.assign(run.best.position, averages=False)
 
     def save(self, run: OptimizationRun, history: keras.callbacks.History) -> None:
@@ -224,13 +221,11 @@ class Resumable:
         if not self._is_chief:
             return
         # A metric may be an array, one number a class.
-        record = json.dumps(
-            {"epoch": history.epoch, "history": history.history},
-            default=lambda value: np.asarray(value).tolist(),
-        )
+        record = {"epoch": history.epoch, "history": history.history}
+        text = json.dumps(record, default=lambda value: np.asarray(value).tolist())
         values = {**run.snapshot(), **self._moving, **self._read, **self._points()}
         arrays = {name: np.asarray(value) for name, value in values.items()}
-        arrays["history"] = np.frombuffer(record.encode(), "u1")
+        arrays["history"] = np.frombuffer(text.encode(), "u1")
         arrays["start"] = np.frombuffer(self._start.encode(), "u1")
         self._checkpoint.save(run.nit, arrays)
 

@@ -57,12 +57,9 @@ class FitProblem:
             self.worker = in_float64(model, sample[0] if terms is None else None)
         self.program = program = program_of(request, self.worker, data)
         self.objective = program.objective
-        if self.objective.dtype != "float64":
-            warn_once(
-                model,
-                f"fit_lbfgs runs in {self.objective.dtype}: line searches stall at a loss near "
-                "1e-8 and y'' is noisy. Pass dtype=\"float64\" to go further.",
-            )
+        if (dtype := self.objective.dtype) != "float64":
+            words = f"fit_lbfgs runs in {dtype}: a loss stalls near 1e-8, and y'' is noisy."
+            warn_once(model, f'{words} Pass dtype="float64" to go further.')
         if terms is None:
             checked = self._check(sample)
         self.replicas = replicas_of(self.worker)
@@ -146,11 +143,8 @@ class FitProblem:
         """Writes weights, and optionally their moving averages, to the user's model."""
         self.objective.assign(position)
         if self.moving and averages:
-            recalibrate(
-                self.objective,
-                self.moving,
-                lambda: self._rows.batches(self.request.batch_size),
-            )
+            size = self.request.batch_size
+            recalibrate(self.objective, self.moving, lambda: self._rows.batches(size))
         if self.worker is not self.model:
             self.model.set_weights(self.worker.get_weights())
         self._written = self._digest()

@@ -109,8 +109,9 @@ class OptimizationRun:
         """Iterates until `self.nit == nit` or the end; assigns the best position."""
         while self.status is None and self.nit < nit:
             before = self.state
+            tolerance = self._tolerance / self._scale
             self.state = self._minimize(
-                "advance", before, nit - self.nit, self._tolerance / self._scale, self._data
+                "advance", before, nit - self.nit, tolerance, self._data
             )
             self._keep_best()
             self._judge(before)
