@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.callbacks.drawing import Values
-from keras_smooth.callbacks.metrics import metric_of
 from keras_smooth.callbacks.quantities import quantities_of
+from keras_smooth.checks import function, shown
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.operators import derivatives, directional
 from keras_smooth.differentiation.tasks import names
@@ -111,9 +111,9 @@ class Measurement:
         double = [array.astype("float64") for array in (x, direction)]
         lines = []
         both = (self._function, *double), (self._model, x, direction)
-        for function, *along in both:
+        for each, *along in both:
             order = max(self.order, 1)
-            entries = calls.without_trace(directional, function, *along, order)
+            entries = calls.without_trace(directional, each, *along, order)
             lines.append([_joined(_flat(entry)) for entry in entries[: self.order + 1]])
         return lines
 
@@ -149,3 +149,39 @@ def _joined(leaves: list[np.ndarray]) -> np.ndarray:
 def _columns(leaves: list[np.ndarray]) -> np.ndarray:
     """Returns the outputs of one input side by side, `(batch, outputs)`."""
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+
+
+def metric_of(identifier: Any) -> keras.metrics.Metric:
+    """Returns the metric; a metric that is created here computes in float64.
+
+    Raises:
+        TypeError: If it is no metric, and no name or function of one.
+        ValueError: If there is none of that name.
+    """
+    if isinstance(identifier, keras.metrics.Metric):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, keras.metrics.Metric):
+        return identifier(dtype="float64")
+    metric = identifier
+    if isinstance(identifier, str):
+        try:
+            metric = keras.metrics.get(identifier)
+        except ValueError:
+            raise ValueError(
+                f"`metric`: Keras has no metric named {identifier!r}, as it has 'mse'."
+            ) from None
+    if isinstance(metric, keras.metrics.Metric):
+        return type(metric).from_config({**metric.get_config(), "dtype": "float64"})
+    if not callable(metric) or isinstance(metric, type | keras.layers.Layer):
+        raise TypeError(
+            "`metric` must be the name, the class or an instance of a Keras metric, or a "
+            f"function of y_true and y_pred; received {shown(identifier)}."
+        )
+    function("`metric`", metric, "y_true", "y_pred")
+    name = getattr(metric, "__name__", type(metric).__name__)
+
+    def in_float64(y_true: Any, y_pred: Any) -> Any:
+        # In the same dtype, since a function may subtract one from the other.
+        return metric(keras.ops.cast(y_true, "float64"), keras.ops.cast(y_pred, "float64"))
+
+    return keras.metrics.MeanMetricWrapper(in_float64, name=name, dtype="float64")

@@ -25,12 +25,9 @@ from keras_smooth.presentation.other_names import refuses
 
 # Names of arguments in SciPy, PyTorch, Optax, JAXopt and TFP, and what to use here.
 _NAMES_ELSEWHERE = {
-    "max_iter maxiter max_iterations iterations n_iter num_iterations nit steps max_steps": (
-        "`epochs`, the largest number of iterations"
-    ),
-    "m maxcor history_size memory_size memory num_pairs": (
-        "`num_correction_pairs`, how many pairs of vectors are remembered"
-    ),
+    "max_iter maxiter max_iterations iterations n_iter num_iterations": "`epochs`",
+    "nit steps max_steps": "`epochs`",
+    "m maxcor history_size memory_size memory num_pairs": "`num_correction_pairs`",
     "gtol tol tolerance_grad pgtol": "`tolerance`, in parts of the gradient at the start",
     "ftol f_tol tolerance_change factr": "`target`, in parts of the loss at the start",
     "loss loss_fn fun closure": "`objective`, or `model.compile(loss=...)`",

@@ -55,9 +55,9 @@ def check_fittable(request: Request) -> None:
     _warn_of_draws(model, request)
     if request.dtype is None:
         _check_dtypes(model)
-    if terms is not None:
-        _check_variables(terms.variables, model, request.compute_dtype)
-    for variable in (*model.variables, *(terms.variables if terms else ())):
+    others = terms.variables if terms else []
+    _check_variables(others, model, request.compute_dtype)
+    for variable in (*model.variables, *others):
         check_finite("The weights must be finite", name_of(variable), np.asarray(variable))
 
 

@@ -84,14 +84,14 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
         tf.is_tensor(target) and (weight is None or tf.is_tensor(weight))
         for _, target, _, weight in rows
     ):
-        stars = [
-            str(keras.tree.map_structure(lambda _: "*", each)).replace("'*'", "*")
-            for each in (y, outputs, sample_weight)
-        ]
+
+        def stars(each: Any) -> str:
+            return str(keras.tree.map_structure(lambda _: "*", each)).replace("'*'", "*")
+
         raise ValueError(
             "y, the outputs of the model and `sample_weight` need one structure, where "
-            f"`sample_weight` may be one array: y is {stars[0]}, the outputs are {stars[1]}, "
-            f"`sample_weight` is {stars[2]}."
+            f"`sample_weight` may be one array: y is {stars(y)}, the outputs are {stars(outputs)}, "
+            f"`sample_weight` is {stars(sample_weight)}."
         )
     for loss, target, output, weight in rows:
         # A loss of the user may compare outputs and targets in another way.

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers.curvature import curvature_of
 from keras_smooth.lbfgs.minimizers.line_search import dot
 from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
+from keras_smooth.lbfgs.minimizers.updates import curvature_of
 
 # Larger blocks store more above the diagonal, smaller ones are slower to multiply: of 128, 256 and
 # 512 rows, 512 were fastest at 2,001 and 3,001 weights.

@@ -25,8 +25,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import pairs
-from keras_smooth.lbfgs.minimizers.curvature import curvature_of
 from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
+from keras_smooth.lbfgs.minimizers.updates import curvature_of
 
 
 class Memory(NamedTuple):

@@ -184,9 +184,7 @@ class Objective:
             warn_once(self, words, topic="precision")
 
 
-def recalibrate(
-    objective: Objective, variables: list[keras.Variable], batches: Callable
-) -> None:
+def recalibrate(objective: Objective, variables: list, batches: Callable) -> None:
     """Gives every moving average the value that it would approach at these weights.
 
     Args:

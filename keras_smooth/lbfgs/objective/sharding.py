@@ -5,6 +5,7 @@ worker knows alone (its clock, its callbacks, its disk) is decided in common: a 
 stops by itself would leave the others waiting for its share.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,9 +66,8 @@ class Replicas:
 
     def over_all_rows(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
         """Returns value and gradient over the rows of all replicas; see `micro_batches.over_all_rows`."""
-        by_replica = self.each(
-            lambda rows: micro_batches.over_all_rows(function, position, rows), data
-        )
+        evaluate = functools.partial(micro_batches.over_all_rows, function, position)
+        by_replica = self.each(evaluate, data)
         return tuple(self._sum(tf.add_n(values)) for values in zip(*by_replica))
 
     def any_of(self, *flags: bool) -> list[bool]:

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.checks.scales import warn_of_inputs, warn_of_targets, warn_of_terms
-from keras_smooth.lbfgs.checks.shapes import check_targets, outputs_of
+from keras_smooth.lbfgs.checks import scales, shapes
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
@@ -71,10 +70,10 @@ class FitProblem:
             self.objective.assign(start)
         if terms is None:
             check_weights(model, sample)
-            warn_of_inputs(model, self.worker, sample[0])
-            warn_of_targets(model, *checked)
+            scales.warn_of_inputs(model, self.worker, sample[0])
+            scales.warn_of_targets(model, *checked)
         else:
-            warn_of_terms(model, self.objective, terms.weights, data.parts)
+            scales.warn_of_terms(model, self.objective, terms.weights, data.parts)
         self.moving = [v for v, _ in self.objective.after_training(sample)]
         # A variable may have a copy on each device.
         local = strategy_of(self.worker).experimental_local_results
@@ -104,8 +103,8 @@ class FitProblem:
         Returns the outputs for them, and what the losses compare.
         """
         x, y, sample_weight = sample
-        outputs = outputs_of(self.worker, x)
-        compared = check_targets(self.worker, outputs, y, sample_weight)
+        outputs = shapes.outputs_of(self.worker, x)
+        compared = shapes.check_targets(self.worker, outputs, y, sample_weight)
         self.program.examine(sample)
         return outputs, compared
 
