@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth.callbacks.drawing import Values
 from keras_smooth.callbacks.quantities import quantities_of
-from keras_smooth.checks import function, shown
+from keras_smooth.checks import function
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.operators import derivatives, directional
 from keras_smooth.differentiation.tasks import names
@@ -105,8 +105,7 @@ class Measurement:
         """Returns y and its derivatives along a direction, exact ones and the model's."""
         if self._function is None or self._model is None:
             raise ValueError(
-                "A slice needs exact values between the samples: pass a function as `reference`, "
-                "and the monitor to fit; or leave out `at`."
+                "A slice needs exact values between samples: pass a function as `reference`."
             )
         double = [array.astype("float64") for array in (x, direction)]
         lines = []
@@ -128,8 +127,7 @@ class Measurement:
         for name, exact, values in zip(names(self.order), self._exact, self._leaves()):
             if len(exact) != len(values):
                 raise ValueError(
-                    f"`reference`: {name} has {len(exact)} arrays, but the model's has "
-                    f"{len(values)}. See keras_smooth.derivatives for the structure."
+                    f"`reference`: {name} has {len(exact)} arrays, the model's {len(values)}."
                 )
             fitting = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
             pairs.append((fitting, values))
@@ -172,11 +170,6 @@ def metric_of(identifier: Any) -> keras.metrics.Metric:
             ) from None
     if isinstance(metric, keras.metrics.Metric):
         return type(metric).from_config({**metric.get_config(), "dtype": "float64"})
-    if not callable(metric) or isinstance(metric, type | keras.layers.Layer):
-        raise TypeError(
-            "`metric` must be the name, the class or an instance of a Keras metric, or a "
-            f"function of y_true and y_pred; received {shown(identifier)}."
-        )
     function("`metric`", metric, "y_true", "y_pred")
     name = getattr(metric, "__name__", type(metric).__name__)
 

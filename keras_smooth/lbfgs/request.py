@@ -31,9 +31,7 @@ def _checked(check: Callable, *arguments: Any) -> Any:
 
 def _check_numbers(name: str, value: Any, key: str, least: float = -math.inf) -> None:
     if not isinstance(value, Mapping):
-        raise TypeError(
-            f"{name} must be a dict of numbers by {key}, received {shown(value)}."
-        )
+        raise TypeError(f"{name} must be a dict of numbers, received {shown(value)}.")
     for each, number in value.items():
         if key == "class" and not isinstance(each, int | np.integer):
             raise TypeError(f"The classes in {name} must be integers, received {each!r}.")
@@ -43,14 +41,10 @@ def _check_numbers(name: str, value: Any, key: str, least: float = -math.inf) ->
 def _check_variables(name: str, value: Any) -> None:
     is_list = isinstance(value, list | tuple)
     if not is_list or not all(isinstance(each, Variable) for each in value):
-        raise TypeError(
-            f"{name} must be a list of keras.Variable or tf.Variable, received {shown(value)}."
-        )
+        raise TypeError(f"{name} must be a list of variables, received {shown(value)}.")
     for i, variable in enumerate(value):
         if not variable.trainable or is_among(variable, value[:i]):
-            raise ValueError(
-                f"{name_of(variable)} of {name} is frozen or there twice. Leave it out."
-            )
+            raise ValueError(f"{name_of(variable)} of {name} is frozen or there twice.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -33,9 +33,7 @@ def check_fittable(request: Request) -> None:
             f"`model` is a layer, {type(model).__name__}, which has no loss. Pass `objective`."
         )
     if terms is None and not is_compiled(model):
-        raise ValueError(
-            "The model has no loss: call model.compile(loss=...), or pass `objective`."
-        )
+        raise ValueError("The model has no loss: call model.compile, or pass `objective`.")
     for callback in keras.tree.flatten(request.callbacks or []):
         if isinstance(callback, _OF_RATES) and not is_compiled(model):
             raise ValueError(
@@ -64,8 +62,7 @@ def check_fittable(request: Request) -> None:
 def _check_loss(model: keras.Model) -> None:
     if type(model).train_step is not keras.Model.train_step:
         raise ValueError(
-            f"{type(model).__name__} overrides train_step, which fit_lbfgs does not run. Move "
-            "the loss into compute_loss(x, y, y_pred, sample_weight, training)."
+            f"{type(model).__name__} overrides train_step. Move the loss into compute_loss."
         )
     for name in ("train_step", "compute_loss"):
         if name in vars(model):
@@ -106,14 +103,12 @@ def _check_trained(variables: Sequence[Variable]) -> None:
             )
         if getattr(variable, "overwrite_with_gradient", False):
             raise ValueError(
-                f"The trainable weight {name} is overwritten with its gradient, as the scales of "
-                "a layer in float8 are. Use the model as it was before `quantize`."
+                f"{name} is overwritten with its gradient. Use the model before `quantize`."
             )
         if variable.constraint is not None:
             raise ValueError(
-                f"The trainable weight {name} has the constraint "
-                f"{type(variable.constraint).__name__}, which L-BFGS cannot keep: leave it out, "
-                "and use a function of a free weight, as keras.ops.exp(free) for a positive one."
+                f"{name} has the constraint {type(variable.constraint).__name__}, which L-BFGS "
+                "cannot keep: use a function of a free weight, as keras.ops.exp(free)."
             )
 
 
@@ -123,15 +118,13 @@ def _check_dtypes(model: keras.Model) -> None:
         usual = counts.most_common(1)[0][0]
         others = [v for v in model.trainable_variables if v.dtype != usual]
         raise ValueError(
-            f"The trainable weights have the dtypes {', '.join(sorted(counts))}: "
-            f"{others[0].path} is {others[0].dtype}, most are {usual}. Make all with "
-            'dtype="float64", or pass dtype="float64" to fit_lbfgs, which then fits a copy.'
+            f"Of the trainable weights {others[0].path} is {others[0].dtype}, most are {usual}. "
+            'Make all with dtype="float64", or pass dtype="float64" to fit_lbfgs.'
         )
     half = sorted(compute_dtypes(model).intersection(_HALF))
     if half:
         raise ValueError(
-            f"The model computes in {half[0]}, which is too coarse for a line search. Pass "
-            'dtype="float64" to fit_lbfgs, which then fits a copy and writes the weights back.'
+            f'The model computes in {half[0]}. Pass dtype="float64", which fits a copy.'
         )
 
 

@@ -42,8 +42,7 @@ def _check_inputs(expected: Any, x: Any) -> None:
     if len(leaves) != len(inputs):
         raise ValueError(
             f"x has {len(leaves)} arrays, but the model has {len(inputs)} inputs: "
-            f"{', '.join(tensor.name for tensor in inputs)}. Pass an array for each, alone or in "
-            "a list, or in a dict where the inputs of the model are in one."
+            f"{', '.join(tensor.name for tensor in inputs)}. Pass one array for each."
         )
     for leaf, tensor in zip(leaves, inputs):
         shape, wanted = _open(leaf.shape), tf.TensorShape(_open(tensor.shape))
@@ -89,9 +88,8 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
             return str(keras.tree.map_structure(lambda _: "*", each)).replace("'*'", "*")
 
         raise ValueError(
-            "y, the outputs of the model and `sample_weight` need one structure, where "
-            f"`sample_weight` may be one array: y is {stars(y)}, the outputs are {stars(outputs)}, "
-            f"`sample_weight` is {stars(sample_weight)}."
+            f"y, the outputs and `sample_weight` need one structure: y is {stars(y)}, the outputs "
+            f"are {stars(outputs)}, `sample_weight` is {stars(sample_weight)}."
         )
     for loss, target, output, weight in rows:
         # A loss of the user may compare outputs and targets in another way.

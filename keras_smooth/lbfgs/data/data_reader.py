@@ -82,8 +82,7 @@ def read_data(
         data = _from_dataset(x, options)
     else:
         raise TypeError(
-            f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
-            "A dataset yields tuples (x, y) or (x, y, sample_weight)."
+            f"Received a {type(x).__name__} and y or sample_weight beside it: put them in."
         )
     if class_weight is not None:
         data = data.map(lambda *parts: weighted(parts, class_weight, options.dtype))
@@ -153,9 +152,7 @@ def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
     else:
         cardinality = -1 if x.num_batches is None else x.num_batches
     if cardinality == tf.data.INFINITE_CARDINALITY:
-        raise ValueError(
-            "The dataset is endless. Leave out .repeat(), or cut it with .take(n)."
-        )
+        raise ValueError("The dataset is endless. Leave out .repeat(), or use .take(n).")
     if cardinality == 0:
         raise ValueError("The dataset is empty.")
     is_unknown = cardinality == tf.data.UNKNOWN_CARDINALITY
@@ -235,8 +232,7 @@ def _num_rows(data: tuple) -> int:
     for name, shape in shapes:
         if not shape:
             raise ValueError(
-                f"{name} must be an array with rows along its first axis, received a single "
-                "value. Lists stand for several inputs: pass numpy.array(...)."
+                f"{name} must be an array with rows, not a single value: pass numpy.array(...)."
             )
     if len({shape[0] for _, shape in shapes}) > 1:
         raise ValueError(

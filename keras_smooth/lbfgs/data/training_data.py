@@ -70,8 +70,7 @@ class TrainingData:
         cut = int(size * (1.0 - fraction))
         if not 0 < cut < size:
             raise ValueError(
-                f"`validation_split` {fraction} of {size} rows leaves no rows to train or to "
-                "validate on."
+                f"`validation_split` {fraction} of {size} rows leaves none to train or validate."
             )
         head, tail = take(self.parts, 0, cut), take(self.parts, cut, size)
         return TrainingData(head, cut), TrainingData(tail, size - cut)

@@ -36,9 +36,7 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
     flat, given = keras.tree.flatten(losses), loss_weights(other)
     given = len(flat) * [None] if given is None else keras.tree.flatten(given)
     if len(given) != len(flat):
-        raise ValueError(
-            f"The model has {len(flat)} losses, but {len(given)} loss_weights."
-        )
+        raise ValueError(f"The model has {len(flat)} losses and {len(given)} loss_weights.")
     weights = list(map(_Weight, flat, given))
     # Keras uses the weight of a single loss from a list only.
     if keras.tree.is_nested(losses):
@@ -230,9 +228,7 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
     """
     weights = compile_config(model)[0].get("loss_weights")
     if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
-        raise TypeError(
-            "`loss_weights` of compile are variables or tensors: pass float(weight)."
-        )
+        raise TypeError("`loss_weights` are variables or tensors: pass float(weight).")
     return weights
 
 

@@ -109,8 +109,7 @@ class Objective:
         if len(lost) == len(self.variables):
             raise ValueError(
                 "The loss does not depend on the trainable weights, so that they get no gradient: "
-                f"{names_of(lost)}. Look for tf.stop_gradient, and for a tf.function, which holds "
-                "the weights of its first trace; an objective calls the model that it is given."
+                f"{names_of(lost)}. Look for tf.stop_gradient, and call the model that is given."
             )
         if lost:
             warn_once(

@@ -177,9 +177,8 @@ class Residuals:
             words = f"The loss is {loss:.6g} at one call and {again:.6g} at the next. "
             raise ValueError(words + Status.RANDOM.message)
         raise ValueError(
-            f'method="gauss_newton" minimizes mean squares, but the loss is {loss:.6g} where the '
-            f'mean squared error is {squares:.6g}. It needs compile(loss="mse") without anything '
-            "beside it, or an `objective` that returns residuals."
+            f'method="gauss_newton" needs compile(loss="mse") without anything beside it: the '
+            f"loss is {loss:.6g}, the mean squared error is {squares:.6g}."
         )
 
 

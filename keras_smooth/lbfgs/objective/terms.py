@@ -53,8 +53,7 @@ class Terms:
         unknown = sorted(self.weights.keys() - terms.keys())
         if unknown:
             raise ValueError(
-                f"`loss_weights` has {', '.join(unknown)}, which is no term of the "
-                f"objective: it has {', '.join(map(str, terms)) or 'none'}."
+                f"`loss_weights` has {', '.join(unknown)}, which is no term: {', '.join(terms)}."
             )
         if not any(self.weights.get(name, 1.0) for name in terms):
             raise ValueError("`loss_weights` are 0 for all terms of the objective.")

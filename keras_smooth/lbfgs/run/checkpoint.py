@@ -276,8 +276,7 @@ class Resumable:
         raise ValueError(
             f"The checkpoint in {self._directory} is of a run from another start: the weights of "
             f"the model {also}are neither those at which it began nor those at which it ended. "
-            "Give every run a directory of its own, as each seed of a loop; to go on with this "
-            "run, begin as it did, by keras.utils.set_random_seed before the model is built."
+            "Give each run a directory, as each seed of a loop, or begin this one as it did."
         )
 
 
