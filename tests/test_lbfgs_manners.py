@@ -323,7 +323,7 @@ SENTENCES = {
     "too deep": (net, (ones(2, 2), Y), ValueError, r"x has shape \(None, 2, 2\), .* needs \(None, 2\)"),
     "too wide for a subclass": (sub, (ones(3), Y), ValueError, "cannot be .* axis -1 .* value 2"),
     "words": (net, (WORDS, Y), TypeError, f"x {NO_NUMBERS}"),
-    "objects": (net, (X.astype(object), Y), TypeError, "received .*dtype=object.*Convert it"),
+    "objects": (net, (X.astype(object), Y), TypeError, "received array.*Convert it"),
     "words as targets": (net, (X, WORDS[:, :1]), TypeError, f"y {NO_NUMBERS}"),
     "words as weights": (net, (X, Y, WORDS[:, 0]), TypeError, f"sample_weight {NO_NUMBERS}"),
     "bytes": (net, (WORDS.astype("S"), Y), TypeError, NO_NUMBERS),

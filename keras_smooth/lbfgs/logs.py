@@ -12,9 +12,7 @@ from keras_smooth.presentation.warn import warn_once
 
 
 def logs_of(
-    problem: FitProblem,
-    validation: TrainingData | None,
-    callbacks: keras.callbacks.CallbackList,
+    problem: FitProblem, validation: TrainingData | None, callbacks: Any
 ) -> Callable[[float], dict[str, float]]:
     """Returns a function that computes the logs of an epoch, at the current weights.
 

@@ -36,9 +36,10 @@ class Progress:
         # Iterations and time of the first call, before which the program is compiled.
         self._first: tuple[int, float] | None = None
         self._line = ""
-        own = keras.callbacks.ProgbarLogger
         given = keras.tree.flatten(request.callbacks or [])
-        shows_itself = any(isinstance(each, own) for each in given)
+        shows_itself = any(
+            isinstance(each, keras.callbacks.ProgbarLogger) for each in given
+        )
         self._write = _writer(0 if shows_itself else request.verbose)
 
     def update(self, run: OptimizationRun, logs: Mapping[str, Any]) -> None:

@@ -106,8 +106,7 @@ class Request:
             raise ValueError(f"`validation_split` must be below 1, received {split!r}.")
         if self.initial_epoch >= self.epochs:
             raise ValueError(
-                "`initial_epoch` must be below `epochs`, received "
-                f"{self.initial_epoch!r} and {self.epochs!r}."
+                f"`initial_epoch` must be below `epochs`: {self.initial_epoch} and {self.epochs}."
             )
         if not isinstance(self.resample, Resample | None):
             raise TypeError(

@@ -94,15 +94,13 @@ class Resample:
         """
         # Seeded by the iteration, so that a resumed run needs no state of earlier draws.
         generator = np.random.default_rng([self.seed, nit])
-        strings = data_reader.takes_strings(model)
-        options = data_reader.ReadOptions(dtype, strings=strings)
+        options = data_reader.ReadOptions(dtype, strings=data_reader.takes_strings(model))
         drawn = self.draw(model, points.parts[0], generator)
         x = data_reader.read_points(drawn, options, "draw(...)")
         received, expected = form(x.parts[0]), form(points.parts[0])
         if received != expected:
             raise ValueError(
-                f"`draw` of `resample` returned {received}, but x is {expected}. The compiled "
-                "program needs one form: return arrays with the shapes and dtypes of x."
+                f"`draw` of `resample` returned {received}, but x is {expected}: keep one form."
             )
         return x
 

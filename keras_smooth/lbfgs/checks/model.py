@@ -18,7 +18,6 @@ from keras_smooth.lbfgs.request import Request
 from keras_smooth.models import own_call
 from keras_smooth.presentation.warn import advice
 
-_FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
 _OF_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
@@ -28,10 +27,6 @@ def check_fittable(request: Request) -> None:
     model, terms = request.model, request.terms
     if not isinstance(model, keras.layers.Layer):
         raise TypeError(f"`model` must be a keras.layers.Layer, received {shown(model)}.")
-    if terms is None and not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` is a layer, {type(model).__name__}, which has no loss. Pass `objective`."
-        )
     if terms is None and not is_compiled(model):
         raise ValueError("The model has no loss: call model.compile, or pass `objective`.")
     for callback in keras.tree.flatten(request.callbacks or []):
@@ -97,7 +92,7 @@ def _check_trained(variables: Sequence[Variable]) -> None:
         raise ValueError("The model has no trainable weights. Set layer.trainable = True.")
     for variable in variables:
         name, dtype = name_of(variable), dtype_of(variable)
-        if dtype not in (*_FLOATS, *_HALF):
+        if not tf.as_dtype(dtype).is_floating:
             raise ValueError(
                 f"{name} has dtype {dtype}, which has no gradient: make it with trainable=False."
             )

@@ -9,8 +9,6 @@ import tensorflow as tf
 from keras_smooth.lbfgs.objective.compiled_loss import CompiledLoss, has_own_loss, paired
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
-# Losses whose targets are of another shape than the outputs.
-_FREE = ("ctc",)
 # How the names of losses begin whose targets may be numbers of classes.
 _OF_CLASSES = ("sparse", "circle", "crossentropy", "ce")
 
@@ -92,8 +90,8 @@ def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) 
             f"are {stars(outputs)}, `sample_weight` is {stars(sample_weight)}."
         )
     for loss, target, output, weight in rows:
-        # A loss of the user may compare outputs and targets in another way.
-        if loss.own_name in ("", *_FREE):
+        # A loss of the user may compare outputs and targets in another way, and ctc does.
+        if loss.own_name in ("", "ctc"):
             continue
         shape, without = tuple(output.shape), tuple(output.shape[:-1])
         # Keras handles these shapes without broadcasting.
@@ -117,14 +115,12 @@ def _check_weight(
     losses = loss.call(tf.cast(target, output.dtype), output).shape
     if losses[:1] not in ([], shape[:1]):
         raise ValueError(
-            f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of "
-            f"single rows: it has shape {tuple(losses)}. Leave them out, or change its axis."
+            f"`sample_weight` weighs rows, but the loss {loss.name} is none of single rows."
         )
     fits = len(shape) == len(losses) and all(
         size in (1, wanted) for size, wanted in zip(shape, losses)
     )
     if losses and not fits and shape != [*losses, 1]:
         raise ValueError(
-            f"`sample_weight` has shape {_open(shape)}, expected {_open(losses)}: a weight for "
-            f"each row of the output, which has shape {_open(output.shape)}."
+            f"`sample_weight` has shape {_open(shape)}, expected {_open(losses)}."
         )

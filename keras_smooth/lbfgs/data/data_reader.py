@@ -103,8 +103,6 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
         ValueError: If an array is empty or not finite, or x is None.
         TypeError: If x has something else than arrays in it.
     """
-    if x is None:
-        raise ValueError(f"{name} is None. Pass the points that the objective takes.")
     for leaf in keras.tree.flatten(x):
         if not hasattr(leaf, "shape"):
             raise TypeError(
@@ -127,8 +125,7 @@ def read_validation(data: Any, options: ReadOptions) -> TrainingData:
         parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
     else:
         raise ValueError(
-            "`validation_data` must be (x, y), (x, y, sample_weight) or a dataset, received "
-            f"a {type(data).__name__}."
+            f"`validation_data` must be (x, y), or a dataset, received a {type(data).__name__}."
         )
     try:
         return read_data(*parts, options)
@@ -200,11 +197,10 @@ def _joined(batches: list[tuple]) -> tuple:
 
 def _of_py_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
     def batch(i: int) -> Any:
-        parts = keras.utils.unpack_x_y_sample_weight(x[i])
         # TensorFlow uses the memory of arrays that a generator yields for its own, and
         # writes its results there: it must not be the caller's.
-        parts = keras.utils.pack_x_y_sample_weight(*map_tensors(np.array, parts))
-        return keras.tree.lists_to_tuples(parts)
+        parts = map_tensors(np.array, keras.utils.unpack_x_y_sample_weight(x[i]))
+        return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
 
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))
     spec = keras.tree.map_structure(

@@ -44,12 +44,8 @@ class TrainingData:
         size = min(size, self.num_rows)
         if not self.in_memory:
             return next(iter(self.parts.rebatch(size)))
-
-        def spread(rows: tf.Tensor) -> tf.Tensor:
-            places = np.unique(np.linspace(0, len(rows) - 1, size).astype(int))
-            return tf.gather(rows, places)
-
-        return map_tensors(spread, self.parts)
+        places = np.unique(np.linspace(0, self.num_rows - 1, size).astype(int))
+        return map_tensors(lambda rows: tf.gather(rows, places), self.parts)
 
     def batches(self, batch_size: int | None = None) -> Iterator:
         """Yields `(x, y, sample_weight)`, in memory with so many rows, or None for all."""
@@ -100,8 +96,7 @@ class TrainingData:
         """Returns a dataset of batches, whose dtypes Keras leaves as they are."""
         if not self.in_memory:
             return self.parts
-        parts = keras.utils.pack_x_y_sample_weight(*self.parts)
-        parts = keras.tree.lists_to_tuples(parts)
+        parts = keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*self.parts))
         if batch_size is None:
             return tf.data.Dataset.from_tensors(parts)
         return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size)

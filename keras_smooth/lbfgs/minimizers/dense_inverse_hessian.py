@@ -229,10 +229,8 @@ class _Layout:
 
         def update(number: tf.Tensor, blocks: tf.Tensor) -> Any:
             row, column = rows[number], columns[number]
-            left_of_block, right_of_block = (
-                tf.gather(vectors, place, axis=1)
-                for vectors, place in ((left, row), (right, column))
-            )
+            left_of_block = tf.gather(left, row, axis=1)
+            right_of_block = tf.gather(right, column, axis=1)
             shift = tf.where(row == column, memory.shift, tf.zeros_like(memory.shift))
             block = _scaled(memory.scale, blocks[number])
             block += shift * tf.eye(self.size, dtype=block.dtype)

@@ -26,7 +26,6 @@ import tensorflow as tf
 
 from keras_smooth.checks import choice
 from keras_smooth.lbfgs.minimizers import dense_inverse_hessian, gauss_newton, tfp, updates
-from keras_smooth.lbfgs.minimizers.gauss_newton import LeastSquares
 from keras_smooth.lbfgs.minimizers.quasi_newton import QuasiNewton
 from keras_smooth.models.tracing import traced
 
@@ -107,7 +106,7 @@ class Minimizer:
 
     def __init__(
         self,
-        function: Callable | LeastSquares,
+        function: Any,
         method: str,
         num_correction_pairs: int,
         jit_compile: bool = True,
@@ -141,8 +140,7 @@ class Minimizer:
             def watched(*arguments: Any) -> Any:
                 values = function(*arguments)
                 tensors = filter(tf.is_tensor, tf.nest.flatten(values))
-                numbers = [v for v in tensors if v.dtype.is_floating]
-                seen.extend(np.all(np.isfinite(value)) for value in numbers)
+                seen.extend(np.all(np.isfinite(tensor)) for tensor in tensors)
                 return values
 
             return watched

@@ -1,4 +1,6 @@
-"""Self-scaled members of Broyden's class: how much of the old matrix stays, and its curvature.
+"""What a step tells: whether a curvature, and how much of the old matrix stays.
+
+Of self-scaled members of Broyden's class.
 
 With a step s, a change of the gradient y, the old matrix H, u = H y, q = y.u and rho = 1 / (y.s),
 

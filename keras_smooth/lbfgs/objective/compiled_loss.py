@@ -28,8 +28,8 @@ class CompiledLoss:
     """
 
     precision = (
-        'Give a loss of your own dtype="{dtype}" in its constructor; where compute_loss '
-        "calls keras.Model.compute_loss, call super().compute_loss."
+        'Give a loss of your own dtype="{dtype}"; where compute_loss calls keras.Model.'
+        'compute_loss, call super().compute_loss, or keras.config.set_floatx("{dtype}") first.'
     )
 
     def __init__(self, model: keras.Model, dtype: str):
@@ -63,10 +63,7 @@ class CompiledLoss:
             object.__setattr__(model, "__dict__", state)
         loss = _computed(model, data, y_pred)
         if loss is None or keras.tree.is_nested(loss):
-            raise TypeError(
-                f"compute_loss of {type(model).__name__} must return a scalar, received "
-                f"{shown(loss)}. Return the sum of its parts."
-            )
+            raise TypeError(f"compute_loss must return a scalar, received {shown(loss)}.")
         return tf.convert_to_tensor(loss)
 
     def _of_losses(self, model: keras.Model, data: tuple, y_pred: Any) -> tf.Tensor:
@@ -87,15 +84,13 @@ class CompiledLoss:
         """
         if self._twin is None or self._is_own:
             raise ValueError(
-                'method="gauss_newton" does not see what compute_loss and add_loss square. Pass '
-                "an `objective` that returns residuals, or use another method."
+                "gauss_newton does not see what compute_loss does: pass an `objective`."
             )
         y_pred = self.forward(model, data)
         # Values, outside of a graph. Those of 0 change nothing.
         if any(tf.get_static_value(loss) for loss in model.losses):
             raise ValueError(
-                'method="gauss_newton" minimizes mean squares, but the model has regularizers or '
-                "add_loss. Leave them out, or pass an `objective` that returns residuals."
+                "gauss_newton minimizes squares, but the model has regularizers or add_loss."
             )
         y, sample_weight = paired(model, data[1], y_pred, data[2])
         return [_error(*each) for _, *each in self.compared(y, y_pred, sample_weight)]

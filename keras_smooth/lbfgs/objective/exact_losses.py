@@ -138,8 +138,7 @@ class _Weight:
     """A weight times the latest true value of a loss, as soon as TensorFlow asks for it."""
 
     def __init__(self, loss: _Around, weight: float | None):
-        self._loss = loss
-        self._weight = weight
+        self._loss, self._weight = loss, weight
 
     def __tf_tensor__(self, dtype: Any = None, name: Any = None) -> Any:
         # Not kept: a tensor holds the whole graph that it is of.

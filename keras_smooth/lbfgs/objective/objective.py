@@ -82,8 +82,7 @@ class Objective:
         # What is computed again for its gradient cannot be differentiated twice.
         except (LookupError, NotImplementedError, AttributeError) as error:
             raise ValueError(
-                f"TensorFlow has no gradient of the loss by the weights ({error}). Replace that "
-                "operation; the derivatives in an objective may be had with engine='jet'."
+                f"TensorFlow has no gradient by the weights ({error}). Try engine='jet'."
             ) from error
         self._look(gradients, scope.read, tape.watched_variables())
         # An embedding's gradient is sparse until it is made a tensor.
@@ -115,7 +114,7 @@ class Objective:
             warn_once(
                 self._model(),
                 "The loss does not depend on these trainable weights, so that they keep their "
-                f"values: {names_of(lost)}. Freeze them, or look for tf.stop_gradient.",
+                f"values: {names_of(lost)}. Set use_bias=False, or look for tf.stop_gradient.",
             )
         known = [*(variable.value for variable in read), *self.variables]
         untrained = [variable for variable in read if variable.trainable]
@@ -124,7 +123,7 @@ class Objective:
             warn_once(
                 self._model(),
                 f"The loss reads trainable variables that are not trained: {names_of(untrained)}. "
-                "Pass them in `variables`, and call the model that an objective is given.",
+                "Pass them in `variables`; the model that an objective is given may be a copy.",
             )
 
     def residuals(self, weights: list[tf.Tensor], data: tuple) -> list[tf.Tensor]:
@@ -165,8 +164,7 @@ class Objective:
     def _checked(self, loss: tf.Tensor) -> tf.Tensor:
         if loss.shape.rank:
             raise ValueError(
-                f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile with "
-                'reduction="sum_over_batch_size", or take the mean in compute_loss.'
+                f"The loss must be a scalar, but it has shape {loss.shape}. Use a reduction."
             )
         self._warn_precision(loss.dtype.name)
         return tf.cast(loss, self.dtype)

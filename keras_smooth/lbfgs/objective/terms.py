@@ -9,8 +9,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth.lbfgs.objective.variables import Variable
-
 
 class Terms:
     """A function of model and points whose terms are summed.
@@ -30,12 +28,7 @@ class Terms:
     dtypes = frozenset()
     precision = "Make the constants and variables in the objective with the dtype {dtype}."
 
-    def __init__(
-        self,
-        function: Callable,
-        weights: Mapping[str, float] | None = None,
-        variables: Sequence[Variable] = (),
-    ):
+    def __init__(self, function: Callable, weights: Any = None, variables: Sequence = ()):
         is_method = inspect.ismethod(function)
         self._function: Callable[[], Any]
         self._function = (weakref.WeakMethod if is_method else weakref.ref)(function)

@@ -57,7 +57,7 @@ class FitProblem:
         self.program = program = program_of(request, self.worker, data)
         self.objective = program.objective
         if (dtype := self.objective.dtype) != "float64":
-            words = f"fit_lbfgs runs in {dtype}: a loss stalls near 1e-8, and y'' is noisy."
+            words = f"fit_lbfgs runs in {dtype}: line searches stall at 1e-8, y'' is noisy."
             warn_once(model, f'{words} Pass dtype="float64" to go further.')
         if terms is None:
             checked = self._check(sample)
@@ -117,8 +117,7 @@ class FitProblem:
         ]
         if given := " and ".join(name for name, is_given in cut if is_given):
             raise ValueError(
-                'method="gauss_newton" needs all rows at once, in memory on one device, received '
-                f"{given}. Leave that out, or use another method."
+                f'method="gauss_newton" needs all rows at once, received {given}: leave it out.'
             )
 
     def start(self) -> tf.Tensor:

@@ -56,10 +56,8 @@ class Program:
     Args:
         model: Built model, compiled if there are no terms.
         terms: What is minimized in place of the loss of the model, or None.
-        method: Of the minimizer.
-        num_correction_pairs: Its memory.
-        jit_compile: Whether XLA compiles it.
-        in_memory: Whether the data are tensors, or else a dataset.
+        key: Method and memory of the minimizer, whether XLA compiles it, and whether the data are
+            tensors, or else a dataset.
 
     Attributes:
         objective: What is minimized.
@@ -68,17 +66,11 @@ class Program:
     """
 
     def __init__(
-        self,
-        model: keras.Model,
-        terms: Terms | None,
-        method: str,
-        num_correction_pairs: int,
-        jit_compile: bool,
-        in_memory: bool,
+        self, model: keras.Model, terms: Terms | None, key: tuple[str, int, bool, bool]
     ):
-        self.method, self.num_correction_pairs = method, num_correction_pairs
+        self.method, self.num_correction_pairs, jit_compile, in_memory = key
         self.objective = Objective(model, terms)
-        of_residuals = MINIMIZERS[method].NEEDS_RESIDUALS
+        of_residuals = MINIMIZERS[self.method].NEEDS_RESIDUALS
         self.residuals = Residuals(self.objective) if of_residuals else None
         self._traced: Any = traced(self.objective.value_and_gradient)
         self._has_terms = terms is not None
@@ -219,7 +211,7 @@ def program_of(request: Request, model: keras.Model, data: TrainingData) -> Prog
     programs = _programs.setdefault(model, {})
     known, program = programs.get(key, (None, None))
     if known != signature or not program.computes(data.parts):
-        program = Program(model, terms, *key)
+        program = Program(model, terms, key)
         programs[key] = (signature, program)
         program.computes(data.parts)
     return program
