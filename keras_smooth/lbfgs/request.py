@@ -64,7 +64,7 @@ class Request:
     variables: Sequence[Variable] = _checked(_check_variables)
     resample: Resample | None
     sample_weight: Any
-    class_weight: Mapping[int, float] | None = _checked(_check_numbers, "class", 0.0)
+    class_weight: Mapping[int, float] | None = _checked(_check_numbers, "class", 0)
     batch_size: int | None = _checked(whole_number, 1)
     epochs: int = _checked(whole_number, 1)
     initial_epoch: int = _checked(whole_number, 0)

@@ -33,7 +33,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, Place
-from keras_smooth.lbfgs.minimizers.quasi_newton import begun, chosen, is_below, iterated
+from keras_smooth.lbfgs.minimizers.quasi_newton import beginning, chosen, is_below, iterated
 
 TITLE = "Gauss-Newton"
 default_num_pairs = None
@@ -133,7 +133,7 @@ class Trials(NamedTuple):
 def begin(function: LeastSquares, position: tf.Tensor, num_pairs: int) -> State:
     """Returns the state at a position; the number of pairs has no meaning here."""
     del num_pairs
-    first = begun(function.value_and_gradient, position)
+    first = beginning(function.value_and_gradient, position)
     return State(*first, tf.zeros([], position.dtype), num_rows=tf.constant(FIRST_ROWS))
 
 

@@ -91,7 +91,7 @@ class QuasiNewton:
             ValueError: If a matrix would not fit into 2 GiB.
         """
         has_pairs = self.default_num_pairs and num_pairs < position.shape[0]
-        *_, value, gradient = first = begun(function, position)
+        *_, value, gradient = first = beginning(function, position)
         return State(
             *first,
             memory=inverse_hessian.empty(num_pairs, position)
@@ -148,7 +148,7 @@ class QuasiNewton:
         return inverse_hessian if has_pairs else DenseInverseHessian(self.update)
 
 
-def begun(function: Callable, position: tf.Tensor) -> Beginning:
+def beginning(function: Callable, position: tf.Tensor) -> Beginning:
     """Returns the first seven entries of the state at a position, after one evaluation."""
     value, gradient = function(position)
     failed = ~is_finite(value, dot(gradient, gradient))

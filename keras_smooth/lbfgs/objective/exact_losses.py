@@ -227,7 +227,7 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
     """
     weights = compile_config(model)[0].get("loss_weights")
     if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
-        raise TypeError("`loss_weights` are variables or tensors: pass float(weight).")
+        raise TypeError("`loss_weights` are variables, expected numbers: float(weight).")
     return weights
 
 
