@@ -318,7 +318,7 @@ SENTENCES = {
     "other keys": (two_nets, (PAIR, {"p": Y, "z": Y}), ValueError, r"y is {'p': \*, 'z': \*}, the outputs are {'p'"),
     "no target": (two_nets, (PAIR, {"p": Y, "q": None}), ValueError, "need one structure"),
     "too wide": (net, (ones(3), Y), ValueError, r"x has shape \(None, 3\), .* needs \(None, 2\)"),
-    "too wide by name": (two_nets, ({"a": X, "b": ones(3)}, TARGETS), ValueError, "input b of"),
+    "too wide by name": (two_nets, ({"a": X, "b": ones(3)}, TARGETS), ValueError, "the input b needs"),
     "too high": (images, (ones(5, 4, 1), ones(8)), ValueError, r"needs \(None, 4, 4, 1\)"),
     "too deep": (net, (ones(2, 2), Y), ValueError, r"x has shape \(None, 2, 2\), .* needs \(None, 2\)"),
     "too wide for a subclass": (sub, (ones(3), Y), ValueError, "cannot be .* axis -1 .* value 2"),
@@ -462,7 +462,7 @@ def test_class_weight_is_that_of_keras():
 
 
 BAD_CLASS_WEIGHTS = {
-    "list": ([1.0, 2.0], TypeError, "must be a dict of numbers by class"),
+    "list": ([1.0, 2.0], TypeError, "must be a dict of numbers, received"),
     "word": ({"a": 1.0}, TypeError, "must be integers, received 'a'"),
     "None": ({0: None}, TypeError, "class_weight.0.* a number, received None"),
     "NaN": ({1: np.nan}, ValueError, "class_weight.1.* finite, received nan"),

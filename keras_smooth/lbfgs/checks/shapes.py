@@ -36,7 +36,7 @@ def _check_inputs(expected: Any, x: Any) -> None:
     if isinstance(expected, dict) and isinstance(x, dict):
         # Keras ignores additional keys of a dict.
         x = {name: x[name] for name in expected if name in x}
-    leaves = keras.tree.flatten(x)
+    leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
     if len(leaves) != len(inputs):
         raise ValueError(
             f"x has {len(leaves)} arrays, but the model has {len(inputs)} inputs: "

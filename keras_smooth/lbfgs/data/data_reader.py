@@ -82,7 +82,8 @@ def read_data(
         data = _from_dataset(x, options)
     else:
         raise TypeError(
-            f"Received a {type(x).__name__} and y or sample_weight beside it: put them in."
+            f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
+            "A dataset yields tuples (x, y) or (x, y, sample_weight)."
         )
     if class_weight is not None:
         data = data.map(lambda *parts: weighted(parts, class_weight, options.dtype))
