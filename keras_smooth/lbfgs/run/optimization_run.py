@@ -61,7 +61,7 @@ class OptimizationRun:
 
     def __init__(self, problem: FitProblem, position: tf.Tensor):
         self._problem, self._request = problem, problem.request
-        self._minimize = problem.program.run
+        self._minimize = problem.program.minimize
         self._finished = [0, 1]
         # The iterations at which a failed line search was restarted.
         self.restarts: list[int] = []

@@ -122,7 +122,7 @@ class Program:
         evaluate()
         self.read = [v for v, was in zip(variables, before) if digest([v]) == was]
 
-    def run(self, name: str, *arguments: Any) -> Any:
+    def minimize(self, name: str, *arguments: Any) -> Any:
         """Calls a method of `Minimizer`, without XLA from the first time that XLA refuses."""
         try:
             return getattr(self._minimizer, name)(*arguments)
