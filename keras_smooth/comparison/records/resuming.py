@@ -52,7 +52,8 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
                 f"Cannot resume: {path} has runs of the problem {name!r}, which has to be given "
                 f"as well. {error}"
             ) from None
-    _check_same(path, "data or functions", _changed(header, Results(together, loaded)))
+    changed = _changed(header, Results(together, loaded))
+    _check_same(path, "data or functions", changed, " New ones need a name of their own.")
     records, seconds = {}, None
     for number, line in enumerate(lines[1:], start=2):
         content = _content(path, number, line)

@@ -28,8 +28,9 @@ class CompiledLoss:
     """
 
     precision = (
-        'Give a loss of your own dtype="{dtype}"; where compute_loss calls keras.Model.'
-        'compute_loss, call super().compute_loss, or keras.config.set_floatx("{dtype}") first.'
+        'Give a loss of your own dtype="{dtype}" in its constructor; where compute_loss calls '
+        "keras.Model.compute_loss, call super().compute_loss, or begin the program with "
+        'keras.config.set_floatx("{dtype}").'
     )
 
     def __init__(self, model: keras.Model, dtype: str):
