@@ -15,8 +15,9 @@ from keras_smooth.auditing.samples import Samples
 from keras_smooth.auditing.traced import Question
 from keras_smooth.operations import rows
 
-# At most so many places are examined in one model; others are judged by their rows.
-_MOST = 8
+# At most so many operations are examined in one model. One in a loop counts as several: all
+# that leads to it runs without a graph.
+_MOST, _IN_LOOPS = 64, 8
 
 
 class Judge:
@@ -72,7 +73,11 @@ class Judge:
         if self.nearby and self._is_guard(step) and (fault := self._of_guard(step)):
             return fault
         afar = Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
-        at_samples = afar if self.nearby and self._on_one_side(step) else by_row
+        is_afar = self.nearby and self._on_one_side(step)
+        if self._looked >= _MOST and not is_afar:
+            words = f"only some operations of a model are examined, and {kind} is not among them"
+            return Finding(Cause.UNKNOWN, reason=words)
+        at_samples = afar if is_afar else by_row
         orders = self._jumps(step)
         if orders is None:
             return at_samples
@@ -161,14 +166,17 @@ class Judge:
 
         It is None if that cannot be examined, or enough others were.
         """
-        self._looked += 1
-        if self.plan.is_random or not self.plan.has_rules or self._looked > _MOST:
+        if self.plan.is_random or not self.plan.has_rules or self._looked >= _MOST:
             return None
+        is_in_loop = any("While" in each.type for each in step.around)
+        self._looked += _IN_LOOPS if is_in_loop else 1
         orders: list[int | None] = []
         with contextlib.suppress(Exception):
             for place in self.samples.places(step):
-                orders.append(self.samples.jump(place))
-                if orders[-1] is not None:
+                order = self.samples.jump(place)
+                if place.is_zero or order is not None:
+                    orders.append(order)
+                if order is not None:
                     break
             return orders
         # An operation has no rule for jets.

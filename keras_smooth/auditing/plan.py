@@ -215,6 +215,9 @@ class _Reader(walk.Walk):
                 self.plan.classes.append((step.parts, None))
                 self.plan.has_rules = False
                 return
+        # A comparison tells where the pieces of what it compares meet, unless that jumps.
+        elif k >= 0 and not step.derived:
+            return
         elif k < math.inf and not _is_of_bounds(operation):
             self._piece(step, k)
         self._gradient(step, right_to, row is not None and row.jet is not None)

@@ -39,11 +39,14 @@ class Place:
         x: Inputs there.
         direction: How they move.
         at_sample: Whether it is at the samples themselves.
+        is_zero: Whether a distance from a breakpoint is 0 there, and does not jump to the
+            other sign.
     """
 
     x: list
     direction: list
     at_sample: bool
+    is_zero: bool = True
 
     def moved(self, t: float) -> list:
         """Returns inputs near the place."""
@@ -151,8 +154,8 @@ class Samples:
 
         # A step of a loop has no value in a graph.
         run = traced_if_possible(distances_at, *way.x)
-        for t in _zeros(lambda t: run(*way.moved(t)).numpy()):
-            yield dataclasses.replace(way, x=way.moved(t))
+        for t, is_zero in _changes(lambda t: run(*way.moved(t)).numpy()):
+            yield dataclasses.replace(way, x=way.moved(t), is_zero=is_zero)
 
     def _moving(self) -> list:
         return [x if moves else None for x, moves in zip(self.x, self.moves)]
@@ -241,23 +244,27 @@ def _array(value: tf.Tensor) -> np.ndarray:
     return tf.cast(value, "complex128" if value.dtype.is_complex else "float64").numpy()
 
 
-def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
-    """Yields where some of several functions on [0, 1] are 0."""
+def _changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float, bool]]:
+    """Yields where some of several functions on [0, 1] change their sign, and whether by a zero.
+
+    What is compared may jump, and so does the distance from the nearest of several places. In
+    a loop there is one for each turn, and where the number of turns changes is a place too.
+    """
     at = np.linspace(0.0, 1.0, _PLACES)
-    values = np.stack([along(t) for t in at])
+    measured = [along(t) for t in at]
+    turns = [len(each) for each in measured]
+    for before, after, low, high in zip(turns, turns[1:], at, at[1:]):
+        if before != after:
+            yield _end_of_turns(along, before, low, high), True
+    values = np.stack([each[: min(turns)] for each in measured])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
-    crossing = np.flatnonzero(changes.any(axis=0))
-    # A distance from the nearest of several places jumps between two of them.
-    gaps = np.where(changes, np.abs(values[1:] - values[:-1]), np.inf)
+    crossings = np.argwhere(changes)
     # Some from all over: of what is computed beside not all need be used.
-    for column in crossing[:: 1 + len(crossing) // _FOLLOWED]:
-        row = int(np.argmin(gaps[:, column]))
+    for row, column in crossings[:: 1 + len(crossings) // _FOLLOWED]:
         t = _bisected(along, column, at[row], at[row + 1])
-        # A function that jumps from one sign to the other has no zero there.
-        if abs(along(t)[column]) <= _ZERO * sizes[column]:
-            yield t
+        yield t, abs(along(t)[column]) <= _ZERO * sizes[column]
     # Zeros without a change of sign, such as those of a distance.
     rows = 1 + np.argmin(np.abs(values[1:-1]), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -268,17 +275,24 @@ def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
         if np.isfinite(least[column]):
             t = _least(along, column, at[row - 1], at[row + 1])
             if abs(along(t)[column]) <= _ZERO * sizes[column]:
-                yield t
+                yield t, True
 
 
 def _bisected(along: Callable, column: int, low: float, high: float) -> float:
     sign = np.sign(along(low)[column])
+    return _last(lambda t: np.sign(along(t)[column]) == sign, low, high)
+
+
+def _end_of_turns(along: Callable, turns: int, low: float, high: float) -> float:
+    """Returns where a loop no longer makes as many turns as at the lower end."""
+    return _last(lambda t: len(along(t)) == turns, low, high)
+
+
+def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Returns where something ends that holds at the lower end alone."""
     for _ in range(_CUTS):
         middle = (low + high) / 2
-        if np.sign(along(middle)[column]) == sign:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if holds(middle) else (low, middle)
     return (low + high) / 2
 
 
