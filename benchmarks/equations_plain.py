@@ -836,8 +836,10 @@ TRIED = """What was tried, each with one seed:
   5.2e-4, as finite differences with that kink say. So the start is a term, with the weight 100. The rows of {seconds:.0f}
   seconds still have the factor. Now its error changes by a factor of 4 from one draw to the next: points
   close to the kink at t = 0 are most of the loss.
-- Gauss-Newton that goes on from such weights spends 30 to 60 s on samples of rows that are too small, before
-  they have grown. Of a run of ten minutes that is a tenth.
+- Gauss-Newton that goes on from such weights spends 40 to 80 s on samples of rows that are too small, before
+  they have grown.
+- Korteweg-de Vries with the default for 187 s before Gauss-Newton instead of 140: no better, the error
+  depends more on where a run happens to be. Both were falling at their end.
 """
 # Runs of more seconds are rows of their own.
 SHORT = 60.0
