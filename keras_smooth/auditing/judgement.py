@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from keras_smooth.auditing import checks
-from keras_smooth.auditing.findings import Cause, Finding, Verdict, worst
-from keras_smooth.auditing.plan import LayerStep, Plan, words_of
+from keras_smooth.auditing.findings import FINE, Cause, Finding, Verdict, worst
+from keras_smooth.auditing.plan import LayerStep, Plan, Role, words_of
 from keras_smooth.auditing.samples import Samples
 from keras_smooth.auditing.traced import Question
 from keras_smooth.operations import rows
@@ -45,21 +45,20 @@ class Judge:
         Args:
             belongs: Whether an operation in the layers of some numbers belongs to it.
         """
-        for step in filter(lambda step: belongs(step.parts), self.plan.settled):
-            yield self._rough(step)
-        for step in filter(lambda step: belongs(step.parts), self.plan.pieces):
-            yield self._of_pieces(step)
-        for step in filter(lambda step: belongs(step.parts), self.plan.domains):
-            yield self._of_domain(step)
-        for step in filter(lambda step: belongs(step.parts), self.plan.equalities):
-            yield self._of_equality(step)
+        steps = [step for step in self.plan.steps if belongs(step.parts)]
+        for role, judged in (
+            (Role.SETTLED, self._rough),
+            (Role.PIECES, self._of_pieces),
+            (Role.DOMAIN, self._of_domain),
+            (Role.EQUALITY, self._of_equality),
+        ):
+            yield from (judged(step) for step in steps if step.role is role)
 
     def _words(self, step: LayerStep) -> str:
         """Returns where a layer is rough, as its row says or as its operation tells."""
         layers = (self.plan.traced.parts[number] for number in reversed(step.parts))
-        words = next(
-            filter(None, (words_of(layer, self.plan.order) for layer in layers)), ""
-        )
+        known = (words_of(layer, self.plan.order) for layer in layers)
+        words = next(filter(None, known), "")
         # In training mode, the samples are nearly the same as in inference.
         sides = "" if self.plan.traced.training else self._sides(step)
         return "; ".join(filter(None, (words, sides))) if words else self._meets(step)
@@ -77,14 +76,12 @@ class Judge:
         if self._looked >= _MOST and not is_afar:
             words = f"only some operations of a model are examined, and {kind} is not among them"
             return Finding(Cause.UNKNOWN, reason=words)
-        at_samples = afar if is_afar else by_row
         orders = self._jumps(step)
         if orders is None:
-            return at_samples
+            return afar if is_afar else by_row
         if not orders:
-            if not self.nearby and rows.is_smooth(step.operation.outputs[0].dtype):
-                return by_row
-            return afar
+            is_smooth = rows.is_smooth(step.operation.outputs[0].dtype)
+            return by_row if is_smooth and not self.nearby else afar
         if orders[-1] is not None:
             return dataclasses.replace(by_row, order=max(orders[-1], 1))
         words = f"the pieces of {kind} join smoothly where samples come to them"
@@ -97,21 +94,15 @@ class Judge:
 
     def _of_domain(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation that is not defined everywhere."""
-        inside, kind = self.samples.of(step), step.operation.type
-        if np.all(inside > 0):
+        if np.all(self.samples.of(step) > 0):
             return self._of_edge(step)
-        words = f"{kind} is at the edge of its domain or beyond at samples"
+        words = f"{step.operation.type} is at the edge of its domain or beyond at samples"
         order = self.not_finite()
         if order is None:
-            return self._measured(step, words)
+            return self.measured().because(words)
         if order == 0 and not self.nearby:
             return Finding(Cause.UNKNOWN, reason=f"{words} that were drawn: pass x")
-        return self.plan.finding(step, Cause.NAN, max(order, 1), words)
-
-    def _measured(self, step: LayerStep, words: str) -> Finding:
-        """Returns what measuring finds where an operation may be guarded."""
-        finding, layer = self.measured().because(words), self.plan.name_of(step)
-        return dataclasses.replace(finding, operation=step.operation.type, layer=layer)
+        return Finding(Cause.NAN, max(order, 1), words)
 
     def _of_equality(self, step: LayerStep) -> Finding:
         """Returns the finding of a comparison for equality, as in a mask or a guard.
@@ -120,8 +111,8 @@ class Judge:
         guard of a single point the function goes on, and its derivatives have to be those.
         """
         if self.plan.is_random or not np.any(self.samples.of(step) == 0.0):
-            return Finding(Cause.NONE)
-        return self._of_guard(step) or Finding(Cause.NONE)
+            return FINE
+        return self._of_guard(step) or FINE
 
     def _is_guard(self, step: LayerStep) -> bool:
         """Returns whether a piece is there at samples only."""
@@ -138,7 +129,7 @@ class Judge:
             order = self.samples.jump_at_samples
         if not order:
             return None
-        finding = self._measured(step, f"{step.operation.type} holds at samples")
+        finding = self.measured().because(f"{step.operation.type} holds at samples")
         return finding if finding.cause.verdict == Verdict.FAULTY else None
 
     def _of_edge(self, step: LayerStep) -> Finding:
@@ -159,7 +150,7 @@ class Judge:
         if not orders or not orders[-1]:
             return fine
         words = "comes to the edge of its domain between samples, and has a kink there"
-        return self.plan.finding(step, Cause.ROUGH, orders[-1], f"{kind} {words}")
+        return Finding(Cause.ROUGH, orders[-1], f"{kind} {words}")
 
     def _jumps(self, step: LayerStep) -> list[int | None] | None:
         """Returns what jumps where an operation's pieces meet, up to the first jump.
@@ -185,7 +176,7 @@ class Judge:
     def _rough(self, step: LayerStep) -> Finding:
         """Returns the finding of a layer that is rough as its class tells."""
         order = max(int(step.smoothness) + 1, 1)
-        return self.plan.finding(step, Cause.ROUGH, order, self._words(step))
+        return Finding(Cause.ROUGH, order, self._words(step))
 
     def _meets(self, step: LayerStep) -> str:
         kind, k = step.operation.type, int(step.smoothness)

@@ -12,7 +12,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import inner, mapped
 from keras_smooth.jet.entries import minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, primal, whole
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 from keras_smooth.operations.table.functions import FUNCTIONS, off_poles
 
 
@@ -171,6 +171,10 @@ def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
     return [tf.where(x > 0, tf.ones_like(y), y)]
 
 
+def _first(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    return x
+
+
 def _held_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """The gradient by x is set to 0 where x is."""
     return 0 if moving[0] else math.inf
@@ -220,6 +224,7 @@ add(
     domain=divisor_off_zero,
     tapes_right_to=_held_at_zero,
 )
+add_column("Pow Xdivy Xlog1py Xlogy", wrong_at=_first)
 # Gradients that a model takes itself, as of a potential.
 add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))
 add("SoftplusGrad", _of_two(lambda dy, x: dy * _slope_of_softplus(x)))

@@ -179,6 +179,7 @@ for _kind, _function in FUNCTIONS.items():
         at_edge=0 if _kind in _STEEP else math.inf,
         domain=_DOMAINS.get(_kind),
         tapes_right_to=_RIGHT_TO.get(_kind, math.inf),
+        wrong_at=(lambda operation, x: x) if _kind in _RIGHT_TO else None,
     )
 add(
     "Softsign",

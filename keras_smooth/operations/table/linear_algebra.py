@@ -7,7 +7,7 @@ References:
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import inner, mapped
 from keras_smooth.jet.entries import Entry, minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, primal, run, run_primals, whole
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 
 
 def _spread(x: Any) -> Any:
@@ -249,6 +249,13 @@ def _singular_values_apart(operation: tf.Operation, x: tf.Tensor) -> list:
     return [values[..., :-1] - values[..., 1:], values[..., -1]]
 
 
+def _smallest(distances: Callable) -> Callable:
+    """Returns the smallest distance of all, which belongs to all outputs."""
+    return lambda operation, x: tf.reduce_min(
+        [tf.reduce_min(each) for each in distances(operation, x)]
+    )
+
+
 # Where the rank changes factors jump, and singular values have a kink.
 add("Qr", smoothness=-1, breakpoints=_singular_values_apart)
 add(
@@ -278,3 +285,5 @@ add(
     # There the gradient leaves out how they turn into each other.
     tapes_right_to=lambda operation, moving: 0 if operation.get_attr("compute_v") else 1,
 )
+add_column("SelfAdjointEigV2", wrong_at=_smallest(_eigenvalues_apart))
+add_column("Svd", wrong_at=_smallest(_singular_values_apart))

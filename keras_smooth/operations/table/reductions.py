@@ -186,5 +186,6 @@ add(
     at_edge=0,
     # The gradient divides by that of what comes behind, which may be 0.
     tapes_right_to=1,
+    wrong_at=lambda operation, x, axes: tf.math.reduce_euclidean_norm(x, axes),
     domain=lambda operation, x, axes: [tf.math.reduce_euclidean_norm(x, axes)],
 )
