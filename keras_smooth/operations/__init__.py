@@ -6,7 +6,6 @@ bodies.py       the bodies of control flow and of functions
 rows.py         the columns of a row of the table
 table/          the rows, by family
 lifting.py      how a function is applied to the entries of a jet
-lists.py        lists of jets, as loops keep them
 breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
 taped.py        nested tapes around one operation without a rule

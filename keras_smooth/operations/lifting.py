@@ -8,9 +8,8 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import aligned, mapped, written_out
+from keras_smooth.jet.arithmetic import as_jets, mapped, primal, written_out
 from keras_smooth.jet.frame import tail
-from keras_smooth.operations.lists import JetList
 from keras_smooth.operations.program import signature
 from keras_smooth.operations.rows import add
 
@@ -85,11 +84,6 @@ def _constants(operation: tf.Operation, inputs: Sequence) -> list | None:
     return None if any(value is None for value in values) else values
 
 
-def primal(x: Any) -> Any:
-    """Returns the primal of a jet or of a list of jets, or another value unchanged."""
-    return x.primal if isinstance(x, Jet | JetList) else x
-
-
 def run_primals(operation: tf.Operation, inputs: Sequence) -> Any:
     """Evaluates an operation for the primals of its inputs."""
     return run(operation, list(map(primal, inputs)))
@@ -102,24 +96,20 @@ def whole(x: Any) -> Any:
     return mapped(x, x.primal, lambda v: written_out(x, v, v.shape[0]))
 
 
-def expanded(x: Any, rank: int) -> Any:
-    """Returns a jet or tensor with axes of size 1 in front, so many that it has a rank."""
-    missing = rank - primal(x).shape.rank
-    if missing <= 0:
+def expanded(x: Jet, rank: int) -> Jet:
+    """Returns a jet with axes of size 1 in front, so many that it has a rank."""
+    ones = [1] * (rank - x.shape.rank)
+    if not ones:
         return x
-    if not isinstance(x, Jet):
-        return tf.reshape(x, tf.concat([[1] * missing, tf.shape(x)], axis=0))
-    return mapped(
-        x,
-        expanded(x.primal, rank),
-        lambda v: tf.reshape(v, [v.shape[0], *[1] * missing, *tail(v, 1)]),
-    )
+    point = tf.reshape(x.primal, [*ones, *tail(x.primal, 0)])
+    return mapped(x, point, lambda v: tf.reshape(v, [v.shape[0], *ones, *tail(v, 1)]))
 
 
-def of_one_rank(*xs: Any) -> tuple:
-    """Returns jets and tensors of the largest rank among them, with the same curves."""
-    rank = max(primal(x).shape.rank for x in xs)
-    return aligned(*(expanded(x, rank) for x in xs))
+def of_one_rank(*xs: Any, least: int = 0) -> list[Jet]:
+    """Returns jets and tensors as jets of the largest rank among them, with the same curves."""
+    jets = as_jets(*xs)
+    rank = max(least, *(x.shape.rank for x in jets))
+    return [expanded(x, rank) for x in jets]
 
 
 def batched(function: Callable[[Jet], Jet], x: Jet) -> Jet:
@@ -138,7 +128,7 @@ def linear(lift: Callable, place: int = 0) -> Callable:
     """
 
     def rule(operation: tf.Operation, *inputs: Any) -> Any:
-        x, others = inputs[place], [*inputs[:place], *inputs[place + 1 :]]
+        x, *others = inputs[place], *inputs[:place], *inputs[place + 1 :]
         if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
             # As a padding with a value that moves: not what the table speaks of.
             return NotImplemented
@@ -167,6 +157,14 @@ def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Any:
     if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
         return NotImplemented
     return jet.linear(lambda v: run(operation, [v, *others]), x)
+
+
+def of_each(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
+    """Applies an operation to one direction after the other."""
+    results = [run(operation, [row, *others]) for row in tf.unstack(v)]
+    if isinstance(results[0], list):
+        return list(map(tf.stack, zip(*results)))
+    return tf.stack(results)
 
 
 def of_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:

@@ -15,8 +15,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
-from keras_smooth.operations.lifting import primal
+from keras_smooth.jet.arithmetic import mapped, primal
 from keras_smooth.operations.trace import openings
 from keras_smooth.presentation.warn import warn_once
 

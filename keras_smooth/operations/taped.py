@@ -9,9 +9,10 @@ from typing import Any
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
+from keras_smooth.jet.arithmetic import primal
 from keras_smooth.jet.entries import summed
 from keras_smooth.operations import rows
-from keras_smooth.operations.lifting import listed, primal, run, run_primals
+from keras_smooth.operations.lifting import listed, run, run_primals
 from keras_smooth.operations.program import layer_of
 from keras_smooth.operations.rows import is_number
 from keras_smooth.operations.tape_orders import of_operation

@@ -24,13 +24,6 @@ def _square_plus(x: Jet, constant: float, sign: float = 1.0) -> Jet:
     return sign * jet.square(x) + constant
 
 
-def _tan(x: Jet) -> Jet:
-    def slope(y: list, k: int) -> Any:
-        return jet.square(Jet(y[0], y[1:])).entries[k] if k else 1.0 + tf.square(y[0])
-
-    return jet.solve(x, tf.tan(x.primal), slope)
-
-
 def _hyperbolic(first: Callable, second: Callable) -> Callable[[Jet], Jet]:
     """Returns a function whose derivatives are two functions in turns."""
 
@@ -50,14 +43,14 @@ def _reciprocal_root(x: Jet) -> Jet:
     return jet.reciprocal(jet.sqrt(x))
 
 
-def _inverse_of_integral(function: Callable, scale: float, rate: float) -> Callable:
-    """Returns a function that obeys y' = scale exp(rate y^2) x'."""
+def _solution(function: Callable, slope: Callable[[Jet, Jet], Jet]) -> Callable:
+    """Returns a function that obeys y' = slope(x, y) x'."""
 
     def apply(x: Jet) -> Jet:
-        def slope(y: list, k: int) -> Any:
-            return (scale * jet.exp(rate * jet.square(Jet(y[0], y[1:])))).entries[k]
+        def entry(y: list, k: int) -> Any:
+            return slope(Jet(x.primal, x.series[:k]), Jet(y[0], y[1:])).entries[k]
 
-        return jet.solve(x, function(x.primal), slope)
+        return jet.solve(x, function(x.primal), entry)
 
     return apply
 
@@ -77,21 +70,11 @@ def _digamma(x: Jet) -> Jet:
     return jet.composed(_polygammas(x.primal, x.order + 1), x)
 
 
-def _dawson(x: Jet) -> Jet:
-    """Dawson's integral, which obeys y' = (1 - 2 x y) x'."""
-
-    def slope(y: list, k: int) -> Any:
-        known = Jet(x.primal, x.series[:k])
-        return (1.0 - 2.0 * known * Jet(y[0], y[1:])).entries[k]
-
-    return jet.solve(x, tf.math.special.dawsn(x.primal), slope)
-
-
 def _softsign(x: Jet) -> Jet:
     return x / (jet.where(x.primal < 0, -x, x) + 1.0)
 
 
-_ROOT_PI = math.sqrt(math.pi)
+_ROOT_PI, _ROOT_2_PI = math.sqrt(math.pi), math.sqrt(2.0 * math.pi)
 FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "Acos": _inverse(tf.acos, lambda x: -_reciprocal_root(_square_plus(x, 1.0, -1.0))),
     "Acosh": _inverse(tf.acosh, lambda x: _reciprocal_root(_square_plus(x, -1.0))),
@@ -105,11 +88,13 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "BesselJ1": functools.partial(bessel, kind=1, sign=-1),
     "Cos": jet.cos,
     "Cosh": _hyperbolic(tf.cosh, tf.sinh),
-    "Dawsn": _dawson,
+    "Dawsn": _solution(tf.math.special.dawsn, lambda x, y: 1.0 - 2.0 * x * y),
     "Digamma": _digamma,
     "Erf": jet.erf,
     "Erfc": _inverse(tf.math.erfc, lambda x: -2.0 / _ROOT_PI * jet.exp(-jet.square(x))),
-    "Erfinv": _inverse_of_integral(tf.math.erfinv, _ROOT_PI / 2.0, 1.0),
+    "Erfinv": _solution(
+        tf.math.erfinv, lambda x, y: _ROOT_PI / 2.0 * jet.exp(jet.square(y))
+    ),
     "Exp": jet.exp,
     "Expint": _inverse(tf.math.special.expint, lambda x: jet.exp(x) / x),
     "Expm1": jet.expm1,
@@ -117,7 +102,9 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "Lgamma": _lgamma,
     "Log": jet.log,
     "Log1p": jet.log1p,
-    "Ndtri": _inverse_of_integral(tf.math.ndtri, math.sqrt(2.0 * math.pi), 0.5),
+    "Ndtri": _solution(
+        tf.math.ndtri, lambda x, y: _ROOT_2_PI * jet.exp(0.5 * jet.square(y))
+    ),
     "Reciprocal": jet.reciprocal,
     "Rsqrt": _reciprocal_root,
     "Sigmoid": jet.sigmoid,
@@ -126,7 +113,7 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
     "Softplus": jet.softplus,
     "Sqrt": jet.sqrt,
     "Square": jet.square,
-    "Tan": _tan,
+    "Tan": _solution(tf.tan, lambda x, y: jet.square(y) + 1.0),
     "Tanh": jet.tanh,
 }
 

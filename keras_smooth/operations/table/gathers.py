@@ -11,12 +11,13 @@ from keras_smooth.operations.breakpoints import first_gap
 from keras_smooth.operations.lifting import (
     add_linear,
     behind,
+    of_each,
     of_first_axes,
     run,
     run_primals,
     shifted,
     whole,
-)  # fmt: skip
+)
 from keras_smooth.operations.rows import add, add_column
 
 
@@ -117,13 +118,4 @@ def _stitched(operation: tf.Operation, *inputs: Any) -> Jet:
 
 
 add("DynamicStitch ParallelDynamicStitch", _stitched, exact=True)
-
-
-def _partitioned(operation: tf.Operation, v: tf.Tensor, partitions: Any) -> list:
-    def partition(place: int) -> tf.Tensor:
-        return behind(lambda z: run(operation, [z, partitions])[place], v)
-
-    return list(map(partition, range(operation.get_attr("num_partitions"))))
-
-
-add_linear("DynamicPartition", _partitioned)
+add_linear("DynamicPartition", of_each)

@@ -17,7 +17,7 @@ from keras_smooth import jet
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import inner, mapped
 from keras_smooth.jet.entries import Entry, minus, times, total
-from keras_smooth.operations.lifting import of_one_rank, primal, run, run_primals, whole
+from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
 from keras_smooth.operations.rows import add
 
 
@@ -60,25 +60,19 @@ add("MatrixInverse", _inverse, exact=True, domain=_regular)
 def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
     """A Y = B, so that Y_k = A^-1 (B_k - sum_(j >= 1) binomial(k, j) A_j Y_(k - j))."""
     a, b = of_one_rank(_spread(a), _spread(b))
-    leader = a if isinstance(a, Jet) else b
-    matrices = _entries(operation, a, leader)
-    targets = b.series if isinstance(b, Jet) else [None] * leader.order
+    matrices = _entries(operation, a)
     y = [run_primals(operation, [a, b])]
-    for k in range(1, leader.order + 1):
+    for k in range(1, a.order + 1):
         terms = [(matrices[j], y[k - j], math.comb(k, j)) for j in range(1, k)]
-        known = [times(matrices[k], y[0], 1, tf.matmul), inner(leader, k, terms, tf.matmul)]
-        rest = total([targets[k - 1], minus(total(known))])
-        y.append(
-            None if rest is None else run(operation, [_as_many(primal(a), rest), rest])
-        )
-    return leader.like(y[0], y[1:])
+        known = [times(matrices[k], y[0], 1, tf.matmul), inner(a, k, terms, tf.matmul)]
+        rest = total([b.series[k - 1], minus(total(known))])
+        y.append(None if rest is None else run(operation, [_as_many(a.primal, rest), rest]))
+    return a.like(y[0], y[1:])
 
 
-def _entries(operation: tf.Operation, a: Any, leader: Jet) -> list:
+def _entries(operation: tf.Operation, a: Jet) -> list:
     """Returns the entries of the matrix that is inverted: a triangle, or its adjoint."""
-    if not isinstance(a, Jet):
-        return [None] * (leader.order + 1)
-    entries = list(a.entries)
+    entries = a.entries
     if operation.type.endswith("TriangularSolve"):
         below = (-1, 0) if operation.get_attr("lower") else (0, -1)
         entries = [None if v is None else tf.linalg.band_part(v, *below) for v in entries]

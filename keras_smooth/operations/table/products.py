@@ -11,18 +11,17 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import aligned, mapped
+from keras_smooth.jet.arithmetic import mapped, primal
 from keras_smooth.jet.entries import folded
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import (
     folded_linear,
     linear,
     of_one_rank,
-    primal,
     run,
     run_primals,
     whole,
-)  # fmt: skip
+)
 from keras_smooth.operations.rows import add
 
 
@@ -32,7 +31,7 @@ def _matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
         # One product of all rows; a narrow layer takes fewer directions from here on.
         return jet.linear(lambda v: run(operation, [v, y]), x).framed()
     product = functools.partial(tf.matmul, transpose_a=first, transpose_b=second)
-    return jet.bilinear(product, *aligned(whole(x), whole(y)))
+    return jet.bilinear(product, whole(x), whole(y))
 
 
 def _batch_matmul(operation: tf.Operation, x: Any, y: Any) -> Jet:
@@ -58,7 +57,7 @@ def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
 
     if len(inputs) == 1:
         return linear(lambda operation, v: product(v))(operation, *inputs)
-    return jet.bilinear(product, *aligned(*map(whole, inputs)))
+    return jet.bilinear(product, *map(whole, inputs))
 
 
 def _kernel(operation: tf.Operation, x: Any, kernel: Any, *others: Any) -> Any:
@@ -84,7 +83,7 @@ def _one_by_one(product: Callable, x: Any, kernel: Any) -> Jet:
 
         return tf.stack(list(map(along, range(number))))
 
-    return jet.bilinear(applied, *aligned(whole(x), whole(kernel)))
+    return jet.bilinear(applied, whole(x), whole(kernel))
 
 
 def _transposed_convolution(

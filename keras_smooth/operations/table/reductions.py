@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import mapped
+from keras_smooth.jet.arithmetic import as_jets, mapped
 from keras_smooth.jet.reductions import shifted_by
 from keras_smooth.operations.breakpoints import first_gap
 from keras_smooth.operations.lifting import (
@@ -19,7 +19,7 @@ from keras_smooth.operations.lifting import (
     run,
     static_axes,
     whole,
-)  # fmt: skip
+)
 from keras_smooth.operations.rows import add
 
 
@@ -40,11 +40,8 @@ def _extreme(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     axes = static_axes(axes, x.shape.rank)
     keep = operation.get_attr("keep_dims")
     largest = run(operation, [x.primal, tf.constant(axes, tf.int32)])
-    shape = [
-        1 if axis in axes else size
-        for axis, size in enumerate(tf.unstack(tf.shape(x.primal)))
-    ]
-    chosen = tf.cast(x.primal == tf.reshape(largest, shape), x.dtype)
+    reduce = tf.reduce_max if operation.type == "Max" else tf.reduce_min
+    chosen = tf.cast(x.primal == reduce(x.primal, axes, keepdims=True), x.dtype)
     share = chosen / tf.reduce_sum(chosen, axes, keepdims=True)
     behind = [axis + 1 for axis in axes]
     return mapped(x, largest, lambda v: tf.reduce_sum(share * v, behind, keepdims=keep))
@@ -125,25 +122,10 @@ add("Cumprod", _running_product, tapes_right_to=0)
 add("CumulativeLogsumexp", _running_logsumexp, tapes_right_to=2)
 
 
-def _softmax(operation: tf.Operation, x: Jet) -> Jet:
-    last = [x.shape.rank - 1]
-    exponentials = jet.elementwise(jet.exp, x - tf.reduce_max(x.primal, -1, keepdims=True))
-    return exponentials / summed(exponentials, last)
-
-
-def _log_softmax(operation: tf.Operation, x: Jet) -> Jet:
-    last = [x.shape.rank - 1]
-    below = x - tf.reduce_max(x.primal, -1, keepdims=True)
-    sums = summed(jet.elementwise(jet.exp, below), last)
-    return below - jet.elementwise(jet.log, sums)
-
-
 def _cross_entropy(operation: tf.Operation, logits: Any, shares: Any) -> list:
     """The loss of each row, and its derivative by the logits."""
-    if not isinstance(logits, Jet):
-        logs = tf.nn.log_softmax(logits)
-        return [-summed(shares * logs, [1], keepdims=False), tf.exp(logs) - shares]
-    logs = _log_softmax(operation, logits)
+    logits, shares = as_jets(logits, shares)
+    logs = batched(jet.log_softmax, logits)
     loss = -summed(shares * logs, [1], keepdims=False)
     return [loss, jet.elementwise(jet.exp, logs) - shares]
 
@@ -158,8 +140,8 @@ def _right_for_held_labels(operation: tf.Operation, moving: Sequence[bool]) -> f
     return 1 if moving[1] else math.inf
 
 
-add("Softmax", _softmax)
-add("LogSoftmax", _log_softmax)
+add("Softmax", lambda operation, x: batched(jet.softmax, x))
+add("LogSoftmax", lambda operation, x: batched(jet.log_softmax, x))
 add(
     "SoftmaxCrossEntropyWithLogits",
     _cross_entropy,

@@ -9,17 +9,10 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import grown, mapped
+from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.jet.entries import times
 from keras_smooth.operations.breakpoints import from_integer, from_other_integer
-from keras_smooth.operations.lifting import (
-    expanded,
-    of_one_rank,
-    primal,
-    run,
-    run_primals,
-    whole,
-)  # fmt: skip
+from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
 from keras_smooth.operations.rows import add
 from keras_smooth.operations.table.arithmetic import divisor_off_zero
 from keras_smooth.operations.table.functions import itself, of_one
@@ -83,7 +76,7 @@ def _choose(takes_first: Callable) -> Callable:
 
     def rule(operation: tf.Operation, x: Any, y: Any) -> Jet:
         x, y = of_one_rank(x, y)
-        return jet.where(takes_first(primal(x), primal(y)), x, y)
+        return jet.where(takes_first(x.primal, y.primal), x, y)
 
     return rule
 
@@ -110,9 +103,8 @@ add("Minimum", _choose(tf.less_equal), **_OF_TWO)
 
 def _clip(operation: tf.Operation, x: Any, low: Any, high: Any) -> Jet:
     x, low, high = of_one_rank(x, low, high)
-    point = primal(x)
-    upper = jet.where(point > primal(high), high, x)
-    return jet.where(point < primal(low), low, upper)
+    upper = jet.where(x.primal > high.primal, high, x)
+    return jet.where(x.primal < low.primal, low, upper)
 
 
 add(
@@ -124,14 +116,11 @@ add(
 
 
 def _select(operation: tf.Operation, condition: tf.Tensor, x: Any, y: Any) -> Jet:
-    rank = max(primal(x).shape.rank, primal(y).shape.rank)
+    x, y = of_one_rank(x, y, least=condition.shape.rank)
     if operation.type == "Select" and condition.shape.rank == 1:
         # The first version chooses whole rows.
-        condition = tf.reshape(condition, [-1] + [1] * (rank - 1))
-    rank = max(rank, condition.shape.rank)
-    x, y, condition = expanded(x, rank), expanded(y, rank), expanded(condition, rank)
-    like = tf.where(condition, primal(x), primal(y))
-    return jet.where(condition, grown(x, like), grown(y, like))
+        condition = tf.reshape(condition, [-1] + [1] * (x.shape.rank - 1))
+    return jet.where(condition, x, y)
 
 
 # A condition that depends on x makes it jump, see rows.smoothness.
@@ -143,7 +132,7 @@ def _remainder(quotients: Callable) -> Callable:
 
     def rule(operation: tf.Operation, x: Any, y: Any) -> Any:
         x, y = of_one_rank(x, y)
-        return x - y * quotients(primal(x) / primal(y))
+        return x - y * quotients(x.primal / y.primal)
 
     return rule
 

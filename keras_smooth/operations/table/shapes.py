@@ -17,7 +17,7 @@ from keras_smooth.operations.lifting import (
     run_primals,
     shifted,
     whole,
-)  # fmt: skip
+)
 from keras_smooth.operations.rows import add
 
 
