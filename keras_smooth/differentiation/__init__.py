@@ -10,7 +10,6 @@ multi_indices.py      partial derivatives as multi-indices
 directions.py         few directions that determine partial derivatives, with exact weights
 isotropic.py          few directions for the biharmonic operator
 passes.py             groups of directions in one forward pass, and sums of derivatives
-moving_inputs.py      the inputs that move, and their dtype
 independence.py       whether the samples of a batch influence each other
 points.py             the inputs that move and those that are held
 engines.py            the engines by name, and the choice for a task

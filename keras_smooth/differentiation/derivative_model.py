@@ -7,12 +7,13 @@ import keras
 import tensorflow as tf
 
 from keras_smooth.checks import choice, shown
-from keras_smooth.differentiation import engines, moving_inputs, operators
+from keras_smooth.differentiation import engines, operators
 from keras_smooth.differentiation.derivative_targets import (
     by_name,
     in_shape_of,
     row_weights,
 )
+from keras_smooth.differentiation.points import weights_dtype
 from keras_smooth.differentiation.tasks import names
 from keras_smooth.models import checked_inputs
 
@@ -84,7 +85,7 @@ class DerivativeModel(keras.Model):
         checked_inputs.check_callable(model)
         checked_inputs.check_not_quantized(model)
         # Keras casts the inputs of a model to its dtype, which is float32 by default.
-        super().__init__(**{"dtype": moving_inputs.weights_dtype(model), **kwargs})
+        super().__init__(**{"dtype": weights_dtype(model), **kwargs})
         self.order = engines.checked_derivatives(order, engine, least=1)
         self.engine = engine
         self.second = _checked_second(second, self.order)
@@ -102,10 +103,11 @@ class DerivativeModel(keras.Model):
             values = operators.with_laplacian(self.model, inputs, **how)
         else:
             values = operators.derivatives(self.model, inputs, self.order, **how)
-        number = len(keras.tree.flatten(values[0]))
-        if number > 1:
+        leaves = list(map(keras.tree.flatten, values))
+        if (number := len(leaves[0])) > 1:
             raise ValueError(_one("output", self.model, number))
-        return dict(zip(self._names, map(_without_structure, values)))
+        # Without the structure of one tensor, such as a dict with one key.
+        return {name: leaf for name, (leaf,) in zip(self._names, leaves)}
 
     def compile(
         self,
@@ -261,12 +263,6 @@ def _one(word: str, model: keras.Model, number: int) -> str:
         f"DerivativeModel needs a model with one {word}, received {model.name!r} with "
         f"{number}."
     )
-
-
-def _without_structure(value: Any) -> Any:
-    """Returns the tensor in a structure of one tensor, such as a dict with one key."""
-    leaves = keras.tree.flatten(value)
-    return leaves[0] if len(leaves) == 1 else value
 
 
 def _input_shape(model: keras.Model) -> tuple[int | None, ...] | None:

@@ -82,12 +82,22 @@ class Estimate:
 SPREAD = ("error", "rounding", "size", "variation", "steepest")
 
 
+@dataclasses.dataclass(frozen=True)
 class Differences:
-    """Replaces `taylor.propagate`: jets from values of the model."""
+    """Replaces `taylor.propagate`: jets from values of the model, and what they are off by.
 
-    def __init__(self, model: Callable) -> None:
-        self.model = model
-        self._passes: list[_Pass] = []
+    The batch of a jet has the derivatives, and behind them each field of `SPREAD` for each draw:
+    errors have unknown signs, which sums of directions add or take away.
+
+    Args:
+        model: Model, layer or function.
+        rng: Draws a sign for each direction.
+        draws: How often.
+    """
+
+    model: Callable
+    rng: np.random.Generator
+    draws: int
 
     def __call__(
         self,
@@ -99,58 +109,28 @@ class Differences:
         y = _call(self.model, points.x)
         steps = ladder(points, directions)
         values = _along_lines(self.model, points, directions, steps)
-        rows = [
-            estimates(samples, steps, order, EPSILON[tensor.dtype.name])
-            for tensor, samples in zip(keras.tree.flatten(y), values, strict=True)
-        ]
-        self._passes.append(_Pass(y, rows, len(directions[0]), sums))
-        return self._passes[-1].values()
+        signs = self.rng.choice([-1.0, 1.0], (self.draws, len(directions[0])))
 
-    def spreads(self, rng: np.random.Generator, draws: int) -> Callable:
-        """Returns a function that gives the errors and sizes of the same calls, in their order."""
-        jets = iter([each.spreads(rng, draws) for each in self._passes])
-        return lambda *_, **__: next(jets)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Pass:
-    """Lines through a model: its output, estimates for each, and what is summed."""
-
-    y: Any
-    estimates: list[list[Estimate]]
-    num_directions: int
-    sums: np.ndarray | None
-
-    def values(self) -> Any:
-        """Returns jets of the derivatives."""
-        return self._jets([[row.value for row in rows] for rows in self.estimates])
-
-    def spreads(self, rng: np.random.Generator, draws: int) -> Any:
-        """Returns jets of all fields but the values, one after another in the batch.
-
-        Each field comes once for each draw, with a sign for each direction.
-        """
-        signs = rng.choice([-1.0, 1.0], (draws, self.num_directions))
-
-        def spread(row: Estimate) -> np.ndarray:
-            fields = np.stack([getattr(row, name) for name in SPREAD])
-            signed = signs.reshape(signs.shape + (1,) * (fields.ndim - 2)) * fields[:, None]
-            along = np.moveaxis(signed, 2, 0)
-            return along.reshape(len(along), -1, *along.shape[4:])
-
-        with np.errstate(invalid="ignore"):
-            return self._jets([list(map(spread, rows)) for rows in self.estimates])
-
-    def _jets(self, outputs: list[list[np.ndarray]]) -> Any:
-        """Returns jets in the structure of y, from y and its derivatives for each output."""
-        jets = []
-        for primal, *series in outputs:
-            if self.sums is not None:
-                series[-1] = np.stack([_weighted(series[-1], row) for row in self.sums])
+        def jet(tensor: tf.Tensor, samples: np.ndarray) -> Jet:
+            rows = estimates(samples, steps, order, EPSILON[tensor.dtype.name])
+            with np.errstate(invalid="ignore"):
+                primal, *series = (_with_spread(row, signs) for row in rows)
+                if sums is not None:
+                    series[-1] = np.stack([_weighted(series[-1], row) for row in sums])
             entries = list(map(tf.constant, series))
-            summed = self.sums is not None
-            jets.append(Jet(tf.constant(primal[0]), entries, summed, weights=self.sums))
-        return keras.tree.pack_sequence_as(self.y, jets)
+            return Jet(tf.constant(primal[0]), entries, sums is not None, weights=sums)
+
+        jets = list(map(jet, keras.tree.flatten(y), values))
+        return keras.tree.pack_sequence_as(y, jets)
+
+
+def _with_spread(row: Estimate, signs: np.ndarray) -> np.ndarray:
+    """Returns a derivative and the fields of `SPREAD` times each row of signs, in the batch."""
+    fields = np.stack([getattr(row, name) for name in SPREAD])
+    signed = signs.reshape(signs.shape + (1,) * (fields.ndim - 2)) * fields[:, None]
+    along = np.moveaxis(signed, 2, 0)
+    spread = along.reshape(len(along), -1, *along.shape[4:])
+    return np.concatenate([row.value, spread], axis=1)
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -178,7 +178,7 @@ class Evaluation:
 
     def along_lines(self, propagate: Callable) -> tuple:
         """Returns the result with another function in place of Taylor mode along lines."""
-        return self.task.jet(propagate, self.points, *self.directions)
+        return self.task.jet(propagate, self.points, *self.directions, **self.task.options)
 
     @functools.cached_property
     def chosen_engine(self) -> str:
@@ -214,9 +214,9 @@ class Evaluation:
         def function(*flat: tf.Tensor) -> Any:
             points, directions = self.points.at(flat[:number]), flat[number:]
             if engine == "tape":
-                return self.task.tape(self.traces, points, *directions)
-            propagate = functools.partial(taylor.propagate, self.traces)
-            return self.task.jet(propagate, points, *directions)
+                return self.task.tape(self.traces, points, *directions, **self.task.options)
+            at = dataclasses.replace(self, points=points, directions=directions)
+            return at.along_lines(functools.partial(taylor.propagate, self.traces))
 
         if self.batch_size is not None:
             # Tensors of one iteration of a loop must not be kept.

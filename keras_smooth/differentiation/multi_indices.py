@@ -140,27 +140,17 @@ def _raveled(index: Any, shape: tuple[int, ...], axis: Any, argument: str) -> in
     """Returns the place of a number in a sample."""
     places = index if isinstance(index, tuple | list) else [index]
     try:
-        numbers = [operator.index(place) for place in places]
-    except TypeError:
-        raise TypeError(f"{_misplaced(shape, axis, argument)} {_HOW}") from None
-    if any(isinstance(place, bool) for place in places):
-        raise TypeError(_misplaced(shape, axis, argument))
-    if not shape and numbers == [0]:
-        return 0
-    inside = len(numbers) == len(shape) and all(
-        0 <= place < size for place, size in zip(numbers, shape)
-    )
-    if not inside:
-        raise ValueError(_misplaced(shape, axis, argument))
-    return int(np.ravel_multi_index(numbers, shape))
-
-
-def _misplaced(shape: tuple[int, ...], axis: Any, argument: str) -> str:
-    last = ", ".join(str(size - 1) for size in shape) or "0"
-    return (
-        f"{argument}: received {shown(axis)}; the numbers of a sample of shape {shape} have "
-        f"places from 0 to {last if len(shape) < 2 else f'({last})'}."
-    )
+        if any(isinstance(place, bool) for place in places):
+            raise TypeError
+        numbers = tuple(map(operator.index, places))
+        return int(np.ravel_multi_index(numbers, shape or (1,)))
+    except (TypeError, ValueError, OverflowError) as error:
+        last = ", ".join(str(size - 1) for size in shape) or "0"
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"{argument}: received {shown(axis)}; the numbers of a sample of shape {shape} "
+            f"have places from 0 to {last if len(shape) < 2 else f'({last})'}. {_HOW}"
+        ) from None
 
 
 def axes_of(points: Points, names: Any) -> Axes:

@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth import operations
 from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.points import random_directions
 from keras_smooth.jet import Jet
 from keras_smooth.models import calls
 from keras_smooth.operations.program import layer_of
+from keras_smooth.operations.rows import is_number
 from keras_smooth.presentation.warn import advice
 
 _SEED = 3
@@ -71,11 +71,8 @@ def _first(evaluation: Evaluation, order: int, sample: int) -> str:
 
     try:
         alone = points.at([tf.gather(x, [sample]) for x in points.flat])
-        traced = evaluation.traces.at(alone)
-        pairs = zip(alone.moving, random_directions(alone, _SEED), strict=True)
-        jets = [Jet(x, [v[None], *[None] * (order - 1)]) for x, v in pairs]
-        inputs = [*alone.filled(jets), *traced.captured]
-        operations.evaluate(traced.program, inputs, watch=watch)
+        directions = [v[None] for v in random_directions(alone, _SEED)]
+        evaluation.traces.propagated(alone, directions, order, watch)
     # The model may need another number of samples, or an operation has no derivative.
     except Exception:
         pass
@@ -83,5 +80,6 @@ def _first(evaluation: Evaluation, order: int, sample: int) -> str:
 
 
 def _is_finite(jet: Jet) -> bool:
-    entries = (value for value in jet.unframed().entries if value is not None)
-    return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in entries)
+    entries = jet.unframed().entries if is_number(jet.dtype) else []
+    known = (value for value in entries if value is not None)
+    return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in known)

@@ -1,7 +1,8 @@
 """Reverse sweeps through tapes: the steps from one order to the next."""
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -34,6 +35,7 @@ def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list
     return [*entries, differentiate(tape)]
 
 
+@dataclasses.dataclass(frozen=True)
 class Partials:
     """A step: all partial derivatives, by sample, by reverse sweeps.
 
@@ -42,40 +44,31 @@ class Partials:
         below: The order of what is differentiated.
     """
 
-    def __init__(self, ways: Ways, below: int = 0) -> None:
-        self.ways = ways
-        self.below = below
+    ways: Ways
+    below: int = 0
 
     def __call__(self, value: Any, x: Any, order: int) -> Callable:
         points = keras.tree.flatten(x)
         split = [(tensor, components(tensor)) for tensor in keras.tree.flatten(value)]
 
-        def differentiate(tape: tf.GradientTape) -> Any:
-            def jacobian(place: int, number: int) -> tf.Tensor:
-                tensor, columns = split[place]
-                # Where value is a derivative, its places count the inputs behind each output.
-                output, *inputs = _unraveled(order, place, number, len(points))
-                point = points[number]
-                rows = [
-                    self.ways.checked(
-                        gradient(tape, column, point),
-                        self.below + order,
-                        point,
-                        output,
-                        inputs,
-                    )
-                    for column in columns
-                ]
-                shape = (-1, *tensor.shape[1:], *sample_axes(point))
-                return tf.cast(tf.reshape(tf.stack(rows, axis=1), shape), tensor.dtype)
+        def jacobian(tape: tf.GradientTape, place: int, number: int) -> tf.Tensor:
+            (tensor, columns), point = split[place], points[number]
+            # Where value is a derivative, its places count the inputs behind each output.
+            output, *inputs = _unraveled(order, place, number, len(points))
+            rows = slopes(
+                self.ways, tape, columns, point, self.below + order, output, inputs
+            )
+            shape = (-1, *tensor.shape[1:], *sample_axes(point))
+            return tf.cast(tf.reshape(rows, shape), tensor.dtype)
 
-            jacobians = [
-                keras.tree.pack_sequence_as(
-                    x, [jacobian(place, number) for number in range(len(points))]
-                )
+        def differentiate(tape: tf.GradientTape) -> Any:
+            numbers = range(len(points))
+            jacobians = (
+                [jacobian(tape, place, number) for number in numbers]
                 for place in range(len(split))
-            ]
-            return keras.tree.pack_sequence_as(value, jacobians)
+            )
+            by_input = [keras.tree.pack_sequence_as(x, each) for each in jacobians]
+            return keras.tree.pack_sequence_as(value, by_input)
 
         return differentiate
 
@@ -89,6 +82,7 @@ def _unraveled(order: int, place: int, number: int, num_points: int) -> list[int
     return [place, *inputs]
 
 
+@dataclasses.dataclass(frozen=True)
 class Slopes:
     """A step: the derivative by a number t a sample, by two reverse sweeps.
 
@@ -105,9 +99,8 @@ class Slopes:
     Source: J. Townsend, 2017, "A new trick for calculating Jacobian vector products".
     """
 
-    def __init__(self, ways: Ways, order: int) -> None:
-        self.ways = ways
-        self.order = order
+    ways: Ways
+    order: int
 
     def __call__(self, value: Any, t: tf.Tensor, order: int) -> Callable:
         def differentiate(tape: tf.GradientTape) -> Any:
@@ -173,6 +166,30 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: tf.Tensor, seed: Any = None
         return NotImplementedError("recompute_grad gives one derivative alone")
     # The gradient of a gather has only the rows that are used.
     return tf.convert_to_tensor(row) if isinstance(row, tf.IndexedSlices) else row
+
+
+def slopes(
+    ways: Ways,
+    tape: tf.GradientTape,
+    columns: Sequence[tf.Tensor],
+    x: tf.Tensor,
+    order: int,
+    output: int,
+    inputs: Sequence[int],
+) -> tf.Tensor:
+    """Returns the derivatives of columns by one input, of shape `(batch, columns, ...)`.
+
+    Args:
+        ways: From the inputs to the outputs.
+        tape: That has recorded the columns.
+        columns: The components of an output, or of a derivative of it.
+        x: The input.
+        order: Of the derivatives.
+        output: Place of the output.
+        inputs: The places of all inputs by which it is derived.
+    """
+    rows = (gradient(tape, column, x) for column in columns)
+    return tf.stack([ways.checked(row, order, x, output, inputs) for row in rows], axis=1)
 
 
 def components(tensor: tf.Tensor) -> list[tf.Tensor]:

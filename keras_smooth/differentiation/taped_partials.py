@@ -1,6 +1,7 @@
 """Selected partial derivatives by nested tapes."""
 
 import collections
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -8,14 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_smooth.differentiation.lost import Ways
 from keras_smooth.differentiation.multi_indices import MultiIndex
 from keras_smooth.differentiation.passes import Form
 from keras_smooth.differentiation.points import Points
-from keras_smooth.differentiation.sweeps import components, gradient, nested_tapes
+from keras_smooth.differentiation.sweeps import components, nested_tapes, slopes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet.entries import total
 
@@ -56,7 +56,8 @@ def num_sweeps(wanted: Sequence[Form]) -> list[int]:
     """Returns for each order the number of reverse sweeps."""
     levels = _levels({index for form in wanted for index, _ in form})
     return [
-        len({_parent(index, lower) for index in level}) for lower, level in pairwise(levels)
+        len({_parent(index, lower)[0] for index in level})
+        for lower, level in pairwise(levels)
     ]
 
 
@@ -89,16 +90,18 @@ def _levels(indices: Iterable[MultiIndex]) -> list[list[MultiIndex]]:
     return [sorted(level) for level in by_order]
 
 
-def _parents(index: MultiIndex) -> list[MultiIndex]:
-    """Returns all derivatives with one axis less."""
-    return sorted({index[:i] + index[i + 1 :] for i in range(len(index))})
+def _parents(index: MultiIndex) -> dict[MultiIndex, int]:
+    """Returns all derivatives with one axis less, and which axis that is."""
+    places = range(len(index))
+    return dict(sorted((index[:i] + index[i + 1 :], index[i]) for i in places))
 
 
-def _parent(index: MultiIndex, lower: list[MultiIndex]) -> MultiIndex:
-    """Returns the derivative of the previous order from which one is computed."""
-    return next(each for each in _parents(index) if each in lower)
+def _parent(index: MultiIndex, lower: list[MultiIndex]) -> tuple[MultiIndex, int]:
+    """Returns the derivative of the previous order from which one is computed, and by what."""
+    return next(pair for pair in _parents(index).items() if pair[0] in lower)
 
 
+@dataclasses.dataclass(frozen=True)
 class _Chosen:
     """A step of `nested_tapes`: from the chosen derivatives of one order those of the next.
 
@@ -108,52 +111,43 @@ class _Chosen:
         ways: From the inputs to the outputs.
     """
 
-    def __init__(self, levels: list, dims: list[int], ways: Ways) -> None:
-        self.levels = levels
-        self.dims = dims
-        self.ends = np.cumsum([0, *dims])
-        self.ways = ways
+    levels: list[list[MultiIndex]]
+    dims: list[int]
+    ways: Ways
 
     def __call__(self, values: list, x: list[tf.Tensor], order: int) -> Callable:
         below, level = self.levels[order - 1], self.levels[order]
+        outputs = dict(zip(below, values, strict=True))
         split = {
             index: list(map(components, keras.tree.flatten(value)))
-            for index, value in zip(below, values, strict=True)
+            for index, value in outputs.items()
         }
+        places = [(n, place) for n, dim in enumerate(self.dims) for place in range(dim)]
 
         def differentiate(tape: tf.GradientTape) -> list:
             @functools.cache
             def rows(parent: MultiIndex, output: int, number: int) -> tf.Tensor:
                 """Returns the derivatives of an output by one input, `(batch, m, d)`."""
-                inputs = [number, *map(self._input, parent)]
-                slopes = [
-                    gradient(tape, column, x[number]) for column in split[parent][output]
-                ]
-                rows = [
-                    self.ways.checked(slope, order, x[number], output, inputs)
-                    for slope in slopes
-                ]
-                flat = [tf.reshape(row, (-1, self.dims[number])) for row in rows]
-                return tf.stack(flat, axis=1)
+                columns = split[parent][output]
+                inputs = [number, *(places[axis][0] for axis in parent)]
+                rows = slopes(self.ways, tape, columns, x[number], order, output, inputs)
+                return tf.reshape(rows, (-1, len(columns), self.dims[number]))
 
             def derivative(index: MultiIndex) -> Any:
-                parent = _parent(index, below)
-                axis = next(a for a in set(index) if index.count(a) > parent.count(a))
-                number = self._input(axis)
-                like = values[below.index(parent)]
-
-                def column(output: int, tensor: tf.Tensor) -> tf.Tensor:
-                    slope = rows(parent, output, number)[..., axis - self.ends[number]]
-                    shape = (-1, *tensor.shape[1:])
-                    return tf.cast(tf.reshape(slope, shape), tensor.dtype)
-
-                flat = [column(*each) for each in enumerate(keras.tree.flatten(like))]
-                return keras.tree.pack_sequence_as(like, flat)
+                parent, axis = _parent(index, below)
+                number, place = places[axis]
+                leaves = keras.tree.flatten(outputs[parent])
+                flat = [
+                    tf.cast(
+                        tf.reshape(
+                            rows(parent, output, number)[..., place], (-1, *y.shape[1:])
+                        ),
+                        y.dtype,
+                    )
+                    for output, y in enumerate(leaves)
+                ]
+                return keras.tree.pack_sequence_as(outputs[parent], flat)
 
             return list(map(derivative, level))
 
         return differentiate
-
-    def _input(self, axis: int) -> int:
-        """Returns the index of the input of a number."""
-        return int(np.searchsorted(self.ends, axis, side="right")) - 1

@@ -45,16 +45,10 @@ def propagate(
         NotTraceableError: If the model cannot be traced.
         ValueError: If a derivative is lost.
     """
-    traced = traces.at(points)
     # Without weights, jets sum over all directions.
     plain = sums is None or (len(sums) == 1 and bool((sums == 1.0).all()))
-    weights = None if plain else sums
-    jets = [
-        Jet(x, [v, *[None] * (order - 1)], sums is not None, weights=weights)
-        for x, v in zip(points.moving, directions, strict=True)
-    ]
-    inputs = [*points.filled(jets), *traced.captured]
-    outputs = operations.evaluate(traced.program, inputs)
+    options = {"collapsed": sums is not None, "weights": None if plain else sums}
+    outputs = traces.propagated(points, directions, order, **options)
     reached = traces.of_program(operations.reached, points)
 
     def complete(leaf: Any, reaches: bool) -> Any:
@@ -65,9 +59,9 @@ def propagate(
             raise LostError(lost(traces.model, 1, cause))
         # No path leads from x to it.
         nothing = written_out(leaf, None, directions[0].shape[0])
-        return jets[0].like(leaf, [nothing, *[None] * (order - 1)])
+        return Jet(leaf, [nothing, *[None] * (order - 1)], **options)
 
-    return traced.packed(list(map(complete, outputs, reached)))
+    return traces.at(points).packed(list(map(complete, outputs, reached)))
 
 
 def derivatives(propagate: Callable, points: Points, *, order: int) -> tuple:

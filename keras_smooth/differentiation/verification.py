@@ -308,18 +308,15 @@ class _Reference:
 
 def _measured(evaluation: Evaluation) -> list[Measured]:
     """Returns the derivatives by differences."""
-    propagate = differences.Differences(evaluation.model)
-    values = _flat(evaluation.along_lines(propagate))
-    spread = propagate.spreads(np.random.default_rng(_SEED), _DRAWS)
-    spreads = _flat(evaluation.along_lines(spread))
-    return [Measured(value, *_largest(each)) for value, each in zip(values, spreads)]
-
-
-def _largest(spread: np.ndarray) -> np.ndarray:
-    """Returns the size of the fields of the estimates in sums over directions."""
-    spread = np.abs(spread).reshape(len(differences.SPREAD), _DRAWS, -1, spread.shape[1])
-    largest = spread.max(axis=1)
-    return np.where(np.isnan(largest), np.inf, largest)
+    rng, num_fields = np.random.default_rng(_SEED), len(differences.SPREAD)
+    propagate = differences.Differences(evaluation.model, rng, _DRAWS)
+    measured = []
+    for entry in _flat(evaluation.along_lines(propagate)):
+        rows = entry.reshape(1 + num_fields * _DRAWS, -1, entry.shape[1])
+        spread = np.abs(rows[1:]).reshape(num_fields, _DRAWS, *rows.shape[1:])
+        largest = spread.max(axis=1)
+        measured.append(Measured(rows[0], *np.where(np.isnan(largest), np.inf, largest)))
+    return measured
 
 
 def _flat(entries: tuple) -> list[np.ndarray]:
