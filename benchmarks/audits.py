@@ -13,7 +13,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ BACKBONES: dict[str, dict[str, Any]] = {
         "image_shape": (16, 16, 3),
     },
 }  # fmt: skip
+# Where the embeddings of a backbone end that calls one layer for two texts.
+BEHIND = {"T5": ("encoder_embedding_dropout", "decoder_embedding_dropout")}
 HEAD = ("model", "inference", "training", "at fault", "seconds", "y' off by", "y'' off by",
         "y' in training", "y'' in training")  # fmt: skip
 # Between the joints of a large network of pieces are steps of 1e-8.
@@ -62,15 +64,43 @@ SETTLED = 1e-4
 
 def makers() -> dict[str, Callable[[], keras.Model]]:
     """Returns a maker of each model; those of KerasHub where it is installed."""
-    found = {name: lambda n=name: _application(n) for name in APPLICATIONS}
+    applications = {name: lambda n=name: _application(n) for name in APPLICATIONS}
     try:
         import keras_hub
     except ImportError:
-        return found
+        return applications
     kinds = {name: getattr(keras_hub.models, f"{name}Backbone") for name in BACKBONES}
-    return found | {
-        f"KerasHub {name}": lambda n=name: kinds[n](**BACKBONES[n]) for name in BACKBONES
+    return applications | {
+        f"KerasHub {name}": lambda n=name: behind_embeddings(
+            kinds[n](**BACKBONES[n]), BEHIND.get(n, ())
+        )
+        for name in BACKBONES
     }
+
+
+def behind_embeddings(model: keras.Model, names: Sequence[str] = ()) -> keras.Model:
+    """Returns a Functional model from its embeddings on, itself where it has none.
+
+    There are no derivatives with respect to integers: those of a text are with respect to
+    what its embeddings return.
+
+    Args:
+        model: The model.
+        names: The last layers before the cut; by default those that make floats of integers.
+    """
+    layers = [model.get_layer(name) for name in names]
+    embedded = [layer.output for layer in layers or filter(_embeds, model.layers)]
+    if not embedded:
+        return model
+    return keras.Model([*embedded, *keras.tree.flatten(model.input)], model.output)
+
+
+def _embeds(layer: keras.Layer) -> bool:
+    """Returns whether a layer with weights has integers as inputs and floats as outputs."""
+    if isinstance(layer, keras.layers.InputLayer) or not layer.weights:
+        return False
+    numbers = keras.tree.flatten(layer.input)
+    return "int" in numbers[0].dtype and "float" in layer.output.dtype
 
 
 def _application(name: str) -> keras.Model:
@@ -189,14 +219,11 @@ def _settled(estimates: np.ndarray) -> tuple[float, float]:
 def _curve(model: keras.Model, training: bool) -> Callable:
     """Returns a combination of the outputs of a model along a line, as a function of t.
 
-    The line runs through its inputs; where these are whole numbers, through the table of
-    the embedding that takes them.
+    The line runs through its inputs of floats.
     """
     x = inputs(model)
-    rng = np.random.default_rng(0)
-    table = None if any(map(_is_float, keras.tree.flatten(x))) else model.token_embedding
-    moving = [] if table is None else [table.embeddings]
-    tangents = [_direction(variable.value, rng) for variable in moving]
+    # Not the numbers of the inputs: LayerNormalization is constant along its input.
+    rng = np.random.default_rng(2)
     lines = keras.tree.map_structure(lambda leaf: _direction(leaf, rng), x)
 
     def curve(t):
@@ -204,8 +231,8 @@ def _curve(model: keras.Model, training: bool) -> Callable:
             lambda leaf, line: tf.cast(leaf, "float64") + t * line if _is_float(leaf) else leaf,
             x, lines,
         )  # fmt: skip
-        mapping = [(v, v.value + t * line) for v, line in zip(moving, tangents)]
-        with keras.StatelessScope(state_mapping=mapping):
+        # No state is kept, so that dropout draws the same numbers each time.
+        with keras.StatelessScope(state_mapping=[]):
             y = keras.tree.flatten(model(moved, training=training))
         # A sum with random weights: that of probabilities alone would not change.
         weights = np.random.default_rng(1)
@@ -247,8 +274,9 @@ def page(rows: list[list[str]]) -> str:
         "# Audits of known models",
         "",
         f"Keras {keras.__version__}, TensorFlow {tf.__version__}, random weights, images of "
-        "the smallest size, small configurations of KerasHub's backbones; written by "
-        "`python benchmarks/audits.py`. `rough` layers have kinks or jumps; for `wrong` ones, "
+        "the smallest size, small configurations of KerasHub's backbones, those "
+        "of texts from the outputs of their embeddings on; written by `python "
+        "benchmarks/audits.py`. `rough` layers have kinks or jumps; for `wrong` ones, "
         "TensorFlow's own derivative is wrong or missing. Seconds are of CPU, on a busy machine.",
         "",
         "The last four columns are an independent check: y' by tapes compared with "
