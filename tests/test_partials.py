@@ -13,7 +13,7 @@ from representatives import representatives
 from richardson import derivative
 
 import keras_smooth
-from keras_smooth.differentiation import engines, taped_partials
+from keras_smooth.differentiation import engines, tapes
 from keras_smooth.differentiation.directions import shared_directions
 from keras_smooth.differentiation.isotropic import squared_laplacian
 from keras_smooth.differentiation.passes import all_partials, passes_for
@@ -479,7 +479,7 @@ def test_passes_carry_few_values(name):
     ],
 )
 def test_tapes_sweep_few_derivatives(indices, sweeps):
-    assert taped_partials.num_sweeps([((index, 1.0),) for index in indices]) == sweeps
+    assert tapes.num_sweeps([((index, 1.0),) for index in indices]) == sweeps
 
 
 def test_sweeps_cost_twice_as_much_with_each_order():

@@ -13,7 +13,7 @@ from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
 from keras_smooth.auditing.traced import Traced, numbers_of
 from keras_smooth.models import calls, graph, references
-from keras_smooth.operations import Row, registered, rows, tape_orders, walk
+from keras_smooth.operations import Row, registered, rows, taped, walk
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import keeps_off_its_edge
 from keras_smooth.operations.walk import State, Step
@@ -207,7 +207,7 @@ class _Reader(walk.Walk):
             for state, x in zip(step.given, operation.inputs)
         ]
         k = rows.smoothness(operation, inputs)
-        right_to = tape_orders.of_operation(operation, inputs, step.used)
+        right_to = taped.of_operation(operation, inputs, step.used)
         if k is None or not _is_in_table(row):
             if right_to > 0:
                 reason = f"{operation.type} is not in the table of operations"

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_smooth.differentiation import engines, taped_partials, tapes, taylor
+from keras_smooth.differentiation import engines, tapes, taylor
 from keras_smooth.differentiation.multi_indices import of_order
 from keras_smooth.differentiation.passes import Form, partials, passes_for
 
@@ -113,13 +113,13 @@ def forms(
     wanted = tuple(wanted)
 
     def cost_less(dim: int, num_outputs: int) -> bool:
-        sweeps = [number * num_outputs for number in taped_partials.num_sweeps(wanted)]
+        sweeps = [number * num_outputs for number in tapes.num_sweeps(wanted)]
         return engines.jets_cost_less(passes_for(dim, wanted).num_entries, sweeps)
 
     orders = (len(form[0][0]) for form in wanted)
     entries = (("y", 0), *zip(words, orders, strict=True))
     faster = jets_are_faster or cost_less
-    return Task(entries, taylor.forms, taped_partials.forms, faster, {"wanted": wanted})
+    return Task(entries, taylor.forms, tapes.forms, faster, {"wanted": wanted})
 
 
 def jets(dim: int, num_outputs: int) -> bool:
