@@ -326,17 +326,60 @@ def _scatter(changes: np.ndarray) -> np.ndarray:
 def _along_lines(
     model: Callable, points: Points, directions: list[tf.Tensor], steps: np.ndarray
 ) -> list[np.ndarray]:
-    """Returns the values of each output at the nodes of all lines, that at 0 first."""
-    lines = _Lines(model, points, directions)
+    """Returns the values of each output at the nodes of all lines, that at 0 first.
+
+    Lines of all directions are in one batch, where the model accepts other batches.
+    """
+    lead, most = directions[0].shape[0], points.flat[0].shape[0]
+    run = model
+    if takes_other_batches(model, points):
+        most = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(points.dims)))
+    else:
+        run = _of_one_batch(model, points)
+    starts = points.at([_repeated(x, lead) for x in points.flat])
+    moves = [
+        tf.reshape(tf.broadcast_to(v, (lead, *x.shape)), (-1, *x.shape[1:]))
+        for v, x in zip(directions, points.moving, strict=True)
+    ]
     places = steps[:, None] * _nodes().reshape(-1, 1, 1)
-    shape = places.shape
-    places = places.reshape(shape[0] * shape[1], -1)
-    outputs = []
-    for y, value in zip(_values(model, points.x), lines(places), strict=True):
-        value = value.reshape(*shape, *y.shape[1:])
-        first = np.broadcast_to(y, value[:, :1].shape)
-        outputs.append(np.concatenate([first, value], axis=1))
-    return outputs
+    flat = places.reshape(places.shape[0] * places.shape[1], -1)
+    outputs, number = _values(model, points.x), max(1, most // flat.shape[1])
+    parts = [
+        _at_places(run, starts, moves, flat[first : first + number], slice(row, row + most))
+        for first in range(0, len(flat), number)
+        for row in range(0, flat.shape[1], most)
+    ]
+    values = []
+    for y, columns in zip(outputs, zip(*parts), strict=True):
+        value = np.concatenate(columns).reshape(*places.shape, *y.shape[1:])
+        values.append(
+            np.concatenate([np.broadcast_to(y, value[:, :1].shape), value], axis=1)
+        )
+    return values
+
+
+def _at_places(
+    model: Callable, starts: Points, moves: list[tf.Tensor], places: np.ndarray, rows: slice
+) -> list[np.ndarray]:
+    """Returns the values of each output on lines, those at one place after those at another.
+
+    Args:
+        model: Model, layer or function.
+        starts: Where the lines begin, those of all directions in the batch.
+        moves: For each moving input the directions, in the same batch.
+        places: On the lines, of shape `(places, directions * batch)`.
+        rows: Those lines that are meant.
+    """
+    points = starts.at([_repeated(x[rows], len(places)) for x in starts.flat])
+    moved = []
+    for x, v in zip(points.moving, moves, strict=True):
+        t = tf.constant(places[:, rows].reshape(-1, *[1] * (x.shape.rank - 1)), x.dtype)
+        moved.append(x + t * _repeated(v[rows], len(places)))
+    return _values(model, points.whole(moved))
+
+
+def _repeated(tensor: tf.Tensor, number: int) -> tf.Tensor:
+    return tf.tile(tensor, (number, *[1] * (tensor.shape.rank - 1)))
 
 
 def _values(model: Callable, x: Any) -> list[np.ndarray]:
@@ -379,51 +422,3 @@ def _of_one_batch(model: Callable, points: Points) -> Callable:
 
     run = traced_if_possible(call, *points.flat)
     return lambda x: run(*keras.tree.flatten(x))
-
-
-class _Lines:
-    """Values of a model on lines through all points, with the directions in the batch."""
-
-    def __init__(self, model: Callable, points: Points, directions: list[tf.Tensor]):
-        self.takes_other_batches = takes_other_batches(model, points)
-        self.model = model if self.takes_other_batches else _of_one_batch(model, points)
-        lead, self.size = directions[0].shape[0], points.flat[0].shape[0]
-        self.points = points.at(
-            [tf.tile(x, (lead, *[1] * (x.shape.rank - 1))) for x in points.flat]
-        )
-        self.directions = [
-            tf.reshape(tf.broadcast_to(v, (lead, *x.shape)), (-1, *x.shape[1:]))
-            for v, x in zip(directions, points.moving, strict=True)
-        ]
-
-    def __call__(self, places: np.ndarray) -> list[np.ndarray]:
-        """Returns the values of each output, those at one place after those at another.
-
-        Args:
-            places: On the lines, of shape `(places, directions * batch)`.
-        """
-        rows, most = len(self.directions[0]), self._most_rows()
-        number = max(1, most // rows)
-        values = [
-            self._part(places[first : first + number], slice(start, start + most))
-            for first in range(0, len(places), number)
-            for start in range(0, rows, most)
-        ]
-        return [np.concatenate(column) for column in zip(*values)]
-
-    def _most_rows(self) -> int:
-        """Returns how many rows to evaluate at a time."""
-        if not self.takes_other_batches:
-            return self.size
-        return max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // sum(self.points.dims)))
-
-    def _part(self, places: np.ndarray, rows: slice) -> list[np.ndarray]:
-        def tiled(tensor: tf.Tensor) -> tf.Tensor:
-            return tf.tile(tensor[rows], (len(places), *[1] * (tensor.shape.rank - 1)))
-
-        points = self.points.at(list(map(tiled, self.points.flat)))
-        moved = []
-        for x, v in zip(points.moving, self.directions, strict=True):
-            t = tf.constant(places[:, rows].ravel(), x.dtype)
-            moved.append(x + tf.reshape(t, (-1, *[1] * (x.shape.rank - 1))) * tiled(v))
-        return _values(self.model, points.whole(moved))

@@ -68,9 +68,10 @@ def _fewest(
         exponents: Of the monomial.
         known: Forms that cost nothing.
     """
-    starts = [_polarization(exponents)]
+    # By polarization, along number i they move e_i, e_i - 2, ..., -e_i, up to a common sign.
+    starts = [_normalized(itertools.product(*(range(e, -e - 1, -2) for e in exponents)))]
     if len(exponents) <= _MOST_TRIED:
-        starts.append(_of_signs(len(exponents)))
+        starts.append(_normalized(itertools.product((1, 0, -1), repeat=len(exponents))))
         starts.append([*starts[0], *starts[1]])
     tried = [
         new for start in starts if (new := _reduced(exponents, known, start)) is not None
@@ -83,20 +84,6 @@ def _fewest(
 
 def _size(direction: Direction) -> int:
     return sum(step * step for _, step in direction)
-
-
-def _polarization(exponents: tuple[int, ...]) -> list[Direction]:
-    """Returns directions of which a monomial is a sum of powers, by polarization.
-
-    Along number i they move e_i, e_i - 2, ..., -e_i, up to a common sign.
-    """
-    steps = itertools.product(*(range(e, -e - 1, -2) for e in exponents))
-    return _normalized(steps)
-
-
-def _of_signs(dim: int) -> list[Direction]:
-    """Returns all directions of 1, 0 and -1."""
-    return _normalized(itertools.product((1, 0, -1), repeat=dim))
 
 
 def _normalized(steps: Iterable[tuple[int, ...]]) -> list[Direction]:

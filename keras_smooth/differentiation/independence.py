@@ -52,20 +52,17 @@ def check(traces: Traces, points: Points, order: int = 1) -> None:
     if agrees is True:
         return
     mode = " in training mode" if traces.training else ""
+    place = ""
+    if operation is not None:
+        place = f" (the operation {operation.type} in {layer_of(operation)})"
     words = (
-        f"The model {name} mixes samples{mode}: {MIXES}{_place(operation)}. Compute each "
+        f"The model {name} mixes samples{mode}: {MIXES}{place}. Compute each "
         "sample from its own input alone, as BatchNormalization does with training=False or "
         "`trainable=False`, and LayerNormalization always."
     )
     if agrees is False:
         raise ValueError(words)
     tf.debugging.Assert(agrees, [words])
-
-
-def _place(operation: tf.Operation | None) -> str:
-    if operation is None:
-        return ""
-    return f" (the operation {operation.type} in {layer_of(operation)})"
 
 
 def mixing(traces: Traces, points: Points, order: int = 1) -> tuple:

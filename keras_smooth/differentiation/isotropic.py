@@ -1,8 +1,8 @@
 """Few directions of which |k|^4, the symbol of the biharmonic operator, is a sum of powers.
 
-Orthogonal arrays of signs and the axes serve up to six dimensions, an icosahedron in three; the
-corners of a regular simplex and the sums of two or three of them, seen from its middle, in
-others: (d + 1) (d + 2) / 2 in d dimensions, where pairs of axes are d^2.
+An icosahedron in three dimensions; the corners of a regular simplex and the sums of two or three
+of them, seen from its middle, in others: (d + 1) (d + 2) / 2 in d dimensions, where pairs of axes
+are d^2.
 
 References:
     Reznick, 1992, "Sums of even powers of real linear forms", Memoirs of the American
@@ -35,8 +35,6 @@ def squared_laplacian(dim: int) -> Sum:
         sums.append(_icosahedron())
     if dim == 5:
         sums.append(_simplex(dim, 3))
-    if 4 <= dim <= 6:
-        sums.append(_signs(dim))
     return min(sums, key=lambda each: len(each[1]))
 
 
@@ -49,22 +47,6 @@ def _icosahedron() -> Sum:
     directions = np.array(corners)
     # The sum is 1 for a unit vector, such as the first one.
     return directions, np.full(6, 1 / (np.ones(6) @ directions[:, 0] ** 4))
-
-
-def _signs(dim: int) -> Sum:
-    """Directions of 1 and -1, of which four entries are independent, and the axes.
-
-    The mean of (s . k)^4 over them is 3 |k|^4 - 2 sum k_i^4. In six dimensions the last entry
-    is the product of the others.
-    """
-    free = min(dim, 5)
-    signs = np.array(list(itertools.product((1.0, -1.0), repeat=free - 1)))
-    signs = np.hstack([np.ones((len(signs), 1)), signs])
-    if dim > free:
-        signs = np.hstack([signs, signs.prod(axis=1, keepdims=True)])
-    directions = np.vstack([signs, np.eye(dim)])
-    weights = [np.full(len(signs), 1 / (3 * len(signs))), np.full(dim, 2 / 3)]
-    return directions, np.concatenate(weights)
 
 
 def _simplex(dim: int, size: int) -> Sum:

@@ -138,9 +138,8 @@ def _places(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
     several = isinstance(wrt, (list, tuple, set, frozenset))
     chosen = [_place(inputs, name) for name in (wrt if several else [wrt])]
     if not chosen or len(set(chosen)) < len(chosen):
-        raise ValueError(
-            f"`wrt` must name each input once, at least one; received {shown(wrt)}."
-        )
+        words = "must name each input once, at least one"
+        raise ValueError(f"`wrt` {words}; received {shown(wrt)}.")
     for place in chosen:
         if not inputs[place].is_float:
             raise TypeError(_no_floats(inputs[place]))
@@ -151,16 +150,14 @@ def _place(inputs: list[Input], name: Any) -> int:
     """Returns the index of an input from its name or index."""
     if isinstance(name, str):
         return _place_of_name(inputs, name)
-    if not isinstance(name, bool):
-        try:
-            place = operator.index(name)
-        except TypeError:
-            raise TypeError(
-                f"`wrt` must be names or places of inputs, received {shown(name)}."
-            ) from None
-        if 0 <= place < len(inputs):
-            return place
-    raise ValueError(_no_input(inputs, name))
+    try:
+        place = operator.index(name)
+    except TypeError:
+        words = "`wrt` must be names or places of inputs"
+        raise TypeError(f"{words}, received {shown(name)}.") from None
+    if isinstance(name, bool) or not 0 <= place < len(inputs):
+        raise ValueError(_no_input(inputs, name))
+    return place
 
 
 def _place_of_name(inputs: list[Input], name: str) -> int:
@@ -198,18 +195,17 @@ def _no_floats(each: Input) -> str:
 
 def _cast(model: Callable, inputs: list[Input], moving: Sequence[int]) -> list[tf.Tensor]:
     """Returns the tensors, with floats cast to the dtype of the model's weights."""
-    dtype = weights_dtype(model)
-    if dtype is not None:
-        return [
-            tf.cast(each.tensor, dtype) if each.is_float and each.expects_floats
-            else each.tensor
-            for each in inputs
-        ]  # fmt: skip
-    # Without weights: one dtype for all that move, the widest.
-    widest = max((inputs[place].tensor.dtype for place in moving), key=lambda d: d.size)
+    dtype, places = weights_dtype(model), set(moving)
+    if dtype is None:
+        # One for all that move, the widest.
+        dtype = max((inputs[i].tensor.dtype for i in moving), key=lambda each: each.size)
+    else:
+        places = {
+            i for i, each in enumerate(inputs) if each.is_float and each.expects_floats
+        }
     return [
-        tf.cast(each.tensor, widest) if place in moving else each.tensor
-        for place, each in enumerate(inputs)
+        tf.cast(each.tensor, dtype) if i in places else each.tensor
+        for i, each in enumerate(inputs)
     ]
 
 
