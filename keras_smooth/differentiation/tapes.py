@@ -21,29 +21,7 @@ from keras_smooth.differentiation.passes import Form
 from keras_smooth.differentiation.points import Points, sample_axes
 from keras_smooth.differentiation.traces import Traces
 from keras_smooth.jet.entries import total
-
-
-def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list:
-    """Returns [y, y', ...]: each tape differentiates what the tapes inside it return.
-
-    A step defines the derivative and handles
-    a derivative that TensorFlow does not have.
-
-    Args:
-        function: Of x.
-        x: A tensor or a structure of tensors.
-        order: Number of derivatives.
-        step: `step(value, x, order)` is called where the tape records, with the derivative
-            of one order less, and returns a function of the tape, which returns that of
-            this order.
-    """
-    if order == 0:
-        return [function(x)]
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch(keras.tree.flatten(x))
-        entries = nested_tapes(function, x, order - 1, step)
-        differentiate = step(entries[-1], x, order)
-    return [*entries, differentiate(tape)]
+from keras_smooth.operations.taped import nested_tapes
 
 
 @dataclasses.dataclass(frozen=True)

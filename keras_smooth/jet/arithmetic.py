@@ -225,6 +225,14 @@ def inner(x: Jet, k: int, terms: Iterable[tuple], product: Callable = tf.multipl
     return summed(sum_, None if x.frame else x.weights)
 
 
+def between(
+    x: Jet, a: Sequence, b: Sequence, k: int, product: Callable = tf.multiply
+) -> Entry:
+    """Returns the terms of entry k of a product of series, without the first and the last."""
+    terms = ((a[j], b[k - j], math.comb(k, j)) for j in range(1, k))
+    return inner(x, k, terms, product)
+
+
 def as_jets(*xs: Any) -> list[Jet]:
     """Returns jets and constants as jets with the same curves; a constant has entries of 0."""
     jets = [x for x in xs if isinstance(x, Jet)]
@@ -394,9 +402,8 @@ def folded_bilinear(function: Callable, x: Any, y: Any) -> Jet:
 
 def leibniz(x: Jet, a: Sequence, b: Sequence, k: int, product: Any = tf.multiply) -> Entry:
     """Returns entry k of a product of series."""
-    terms = ((a[j], b[k - j], math.comb(k, j)) for j in range(1, k))
     ends = [times(a[0], b[k], 1, product), times(a[k], b[0], 1, product)]
-    return total([*ends, inner(x, k, terms, product)])
+    return total([*ends, between(x, a, b, k, product)])
 
 
 def reciprocal(x: Jet) -> Jet:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import as_jets, mapped, primal, written_out
+from keras_smooth.jet.arithmetic import as_jets, jointly, mapped, primal, written_out
 from keras_smooth.jet.frame import tail
 from keras_smooth.operations.program import signature
 from keras_smooth.operations.rows import add
@@ -118,38 +118,53 @@ def batched(function: Callable[[Jet], Jet], x: Jet) -> Jet:
     return mapped(y, tf.squeeze(y.primal, 0), lambda v: tf.squeeze(v, 1))
 
 
-def linear(lift: Callable, place: int = 0) -> Callable:
-    """Returns the rule of an operation that is linear in one of its inputs.
+def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
+    """Returns the rule of an operation that is linear in some of its inputs together.
 
     Args:
-        lift: `lift(operation, entry, *others)` applies it to an entry, an axis of
-            directions in front, with the other inputs of the operation.
-        place: Which of its inputs that is.
+        lift: `lift(operation, *inputs)` applies it to entries in the places of these inputs,
+            an axis of directions in front. None applies it to one direction after the other.
+        places: Which of its inputs these are; by default the first.
     """
 
     def rule(operation: tf.Operation, *inputs: Any) -> Any:
-        x, *others = inputs[place], *inputs[:place], *inputs[place + 1 :]
-        if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
-            # As a padding with a value that moves: not what the table speaks of.
+        others = list(inputs)
+        del others[places]
+        if any(isinstance(other, Jet) for other in others):
+            # As boxes of an image that move: not what the table speaks of.
             return NotImplemented
-        y = run_primals(operation, inputs)
-        lifted = mapped(whole(x), y, lambda v: lift(operation, v, *others))
-        return _each_output(lifted) if isinstance(y, list) else lifted
+
+        def applied(function: Callable, values: Sequence) -> Any:
+            given = list(inputs)
+            given[places] = values
+            return function(operation, *given)
+
+        def lifted(*values: tf.Tensor) -> Any:
+            if lift is not None:
+                return applied(lift, values)
+            results = [applied(_run, row) for row in zip(*map(tf.unstack, values))]
+            if isinstance(results[0], list):
+                return list(map(tf.stack, zip(*results)))
+            return tf.stack(results)
+
+        exact = run_primals(operation, inputs)
+        y = jointly(exact, lifted, inputs[places])
+        if not isinstance(exact, list):
+            return y
+        return [mapped(y, output, lambda v, i=i: v[i]) for i, output in enumerate(exact)]
 
     return rule
 
 
-def _each_output(y: Jet) -> list[Jet]:
-    """Returns the jets of several outputs from one with lists of them."""
-    return [
-        mapped(y, output, lambda values, i=i: values[i])
-        for i, output in enumerate(y.primal)
-    ]
+def _run(operation: tf.Operation, *inputs: Any) -> Any:
+    return run(operation, inputs)
 
 
-def add_linear(kinds: str, lift: Callable, place: int = 0, **columns: Any) -> None:
-    """Adds the rows of operations that are linear in one of their inputs, see `linear`."""
-    add(kinds, linear(lift, place), exact=True, **columns)
+def add_linear(
+    kinds: str, lift: Callable | None, places: slice = slice(1), **columns: Any
+) -> None:
+    """Adds the rows of operations that are linear in some of their inputs, see `linear`."""
+    add(kinds, linear(lift, places), exact=True, **columns)
 
 
 def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Any:
@@ -157,14 +172,6 @@ def folded_linear(operation: tf.Operation, x: Any, *others: Any) -> Any:
     if not isinstance(x, Jet) or any(isinstance(other, Jet) for other in others):
         return NotImplemented
     return jet.linear(lambda v: run(operation, [v, *others]), x)
-
-
-def of_each(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:
-    """Applies an operation to one direction after the other."""
-    results = [run(operation, [row, *others]) for row in tf.unstack(v)]
-    if isinstance(results[0], list):
-        return list(map(tf.stack, zip(*results)))
-    return tf.stack(results)
 
 
 def of_last_axes(operation: tf.Operation, v: tf.Tensor, *others: Any) -> Any:

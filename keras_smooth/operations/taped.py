@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_smooth.jet import Jet
@@ -247,8 +248,21 @@ def _along(
         results = listed(run(operation, moved))
         return [results[number] for number in wanted]
 
+    def step(values: list, t: tf.Tensor, order: int) -> Callable:
+        return lambda tape: [
+            slope(tape, value, t, order, number) for number, value in enumerate(values)
+        ]
+
+    def slope(tape: Any, value: tf.Tensor, t: tf.Tensor, order: int, number: int) -> Any:
+        slope = _slope(operation, tape, value, t)
+        if slope is not None:
+            return slope
+        if not _is_zero(outputs, order, number):
+            raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
+        return tf.zeros_like(value)
+
     real = next(x for x in inputs if isinstance(x, Jet)).dtype.real_dtype
-    return _nested(operation, outputs, tf.zeros((), real), order)[1:]
+    return nested_tapes(outputs, tf.zeros((), real), order, step)[1:]
 
 
 def _moved(x: Any, entries: list, t: Any) -> Any:
@@ -279,20 +293,26 @@ def _is_zero(outputs: Callable, order: int, number: int) -> bool:
     return bool(tf.reduce_all(tf.abs(difference) <= _ROUNDING * tf.abs(last)))
 
 
-def _nested(operation: tf.Operation, outputs: Callable, t: tf.Tensor, order: int) -> list:
-    """Returns the values of a function of a number and their derivatives up to an order."""
+def nested_tapes(function: Callable, x: Any, order: int, step: Callable) -> list:
+    """Returns [y, y', ...]: each tape differentiates what the tapes inside it return.
+
+    A step defines the derivative and handles a derivative that TensorFlow does not have.
+
+    Args:
+        function: Of x.
+        x: A tensor or a structure of tensors.
+        order: Number of derivatives.
+        step: `step(value, x, order)` is called where the tape records, with the derivative
+            of one order less, and returns a function of the tape, which returns that of
+            this order.
+    """
     if order == 0:
-        return [outputs(t)]
+        return [function(x)]
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch(t)
-        entries = _nested(operation, outputs, t, order - 1)
-        last = entries[-1]
-    slopes = [_slope(operation, tape, value, t) for value in last]
-    for number, slope in enumerate(slopes):
-        if slope is None and not _is_zero(outputs, order, number):
-            raise ValueError(_lost(operation, f"TensorFlow has none of order {order}"))
-    slopes = [tf.zeros_like(v) if s is None else s for v, s in zip(last, slopes)]
-    return [*entries, slopes]
+        tape.watch(keras.tree.flatten(x))
+        entries = nested_tapes(function, x, order - 1, step)
+        differentiate = step(entries[-1], x, order)
+    return [*entries, differentiate(tape)]
 
 
 def _slope(operation: tf.Operation, tape: tf.GradientTape, value: Any, t: tf.Tensor) -> Any:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import grown, inner
+from keras_smooth.jet.arithmetic import between, grown
 from keras_smooth.jet.entries import minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, whole
 from keras_smooth.operations.rows import add
@@ -27,8 +27,7 @@ def _quotient(x: Jet, y: Jet) -> Jet:
     """x / y: z y = x, so that z_k y_0 = x_k less the other terms of entry k of z y."""
     z, s = [x.primal / y.primal], y.entries
     for k in range(1, y.order + 1):
-        terms = ((s[j], z[k - j], math.comb(k, j)) for j in range(1, k))
-        known = total([times(s[k], z[0]), inner(y, k, terms)])
+        known = total([times(s[k], z[0]), between(y, s, z, k)])
         rest = total([grown(x.series[k - 1], z[0]), minus(known)])
         z.append(None if rest is None else rest / y.primal)
     return y.like(z[0], z[1:])

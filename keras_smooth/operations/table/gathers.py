@@ -11,7 +11,6 @@ from keras_smooth.operations.breakpoints import first_gap
 from keras_smooth.operations.lifting import (
     add_linear,
     behind,
-    of_each,
     of_first_axes,
     run,
     run_primals,
@@ -43,25 +42,24 @@ add_linear(
 )
 
 
-def _scatter(operation: tf.Operation, v: tf.Tensor, indices: Any, shape: Any) -> tf.Tensor:
+def _scatter(operation: tf.Operation, indices: Any, v: tf.Tensor, shape: Any) -> tf.Tensor:
     target = tf.concat([shape, tf.cast(tf.shape(v)[:1], shape.dtype)], axis=0)
     return behind(lambda z: tf.scatter_nd(indices, z, target), v)
 
 
-add_linear("ScatterNd", _scatter, place=1)
+add_linear("ScatterNd", _scatter, slice(1, 2))
 
 
-def _written(operation: tf.Operation, tensor: Any, indices: Any, updates: Any) -> Jet:
+def _written(
+    operation: tf.Operation, old: tf.Tensor, indices: Any, new: tf.Tensor
+) -> tf.Tensor:
     """Values that are put or added in places of a tensor."""
-
-    def lifted(*values: tf.Tensor) -> tf.Tensor:
-        return behind(lambda old, new: run(operation, [old, indices, new]), *values)
-
-    exact = run_primals(operation, [tensor, indices, updates])
-    return jointly(exact, lifted, (tensor, updates))
+    return behind(lambda *values: run(operation, [values[0], indices, values[1]]), old, new)
 
 
-add("TensorScatterAdd TensorScatterSub TensorScatterUpdate", _written, exact=True)
+add_linear(
+    "TensorScatterAdd TensorScatterSub TensorScatterUpdate", _written, slice(0, None, 2)
+)
 
 
 def _extreme_of_segments(operation: tf.Operation, x: Jet, ids: Any, *number: Any) -> Jet:
@@ -118,4 +116,4 @@ def _stitched(operation: tf.Operation, *inputs: Any) -> Jet:
 
 
 add("DynamicStitch ParallelDynamicStitch", _stitched, exact=True)
-add_linear("DynamicPartition", of_each)
+add_linear("DynamicPartition", None)

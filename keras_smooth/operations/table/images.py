@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import mapped
-from keras_smooth.operations.lifting import add_linear, folded_linear, of_each, run, whole
+from keras_smooth.operations.lifting import add_linear, folded_linear, run, whole
 from keras_smooth.operations.rows import add
 
 for _kinds, _order in (
@@ -39,7 +39,7 @@ def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
 # Their gradients are those of the inverse transform, between pixels.
 add_linear(
     "ImageProjectiveTransformV2 ImageProjectiveTransformV3",
-    of_each,
+    None,
     smoothness=_by_pixels,
     tapes_right_to=0,
 )
@@ -101,7 +101,7 @@ for _kind, _second in (
 
 add_linear(
     "CropAndResize",
-    of_each,
+    None,
     smoothness=lambda operation, moving: 0 if moving[1] else math.inf,
     tapes_right_to=1,
 )

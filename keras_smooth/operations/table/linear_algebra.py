@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import inner, mapped
+from keras_smooth.jet.arithmetic import between, inner, mapped
 from keras_smooth.jet.entries import Entry, minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
 from keras_smooth.operations.rows import add
@@ -63,9 +63,9 @@ def _solve(operation: tf.Operation, a: Any, b: Any) -> Jet:
     matrices = _entries(operation, a)
     y = [run_primals(operation, [a, b])]
     for k in range(1, a.order + 1):
-        terms = [(matrices[j], y[k - j], math.comb(k, j)) for j in range(1, k)]
-        known = [times(matrices[k], y[0], 1, tf.matmul), inner(a, k, terms, tf.matmul)]
-        rest = total([b.series[k - 1], minus(total(known))])
+        ends = times(matrices[k], y[0], 1, tf.matmul)
+        known = total([ends, between(a, matrices, y, k, tf.matmul)])
+        rest = total([b.series[k - 1], minus(known)])
         y.append(None if rest is None else run(operation, [_as_many(a.primal, rest), rest]))
     return a.like(y[0], y[1:])
 
@@ -103,8 +103,8 @@ def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
     root = factors[0]
     product = functools.partial(tf.matmul, adjoint_b=True)
     for k in range(1, x.order + 1):
-        terms = [(factors[j], factors[k - j], math.comb(k, j)) for j in range(1, k)]
-        rest = total([_symmetric(x.series[k - 1]), minus(inner(x, k, terms, product))])
+        known = between(x, factors, factors, k, product)
+        rest = total([_symmetric(x.series[k - 1]), minus(known)])
         factors.append(None if rest is None else _half_of(root, rest))
     return x.like(root, factors[1:])
 
@@ -189,11 +189,8 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
     v: list[Entry] = [vectors]
     w: list[Entry] = [tf.linalg.diag(values)]
     for k in range(1, x.order + 1):
-        moved = [(a[j], v[k - j], math.comb(k, j)) for j in range(1, k)]
-        turned = [(v[j], w[k - j], math.comb(k, j)) for j in range(1, k)]
-        lengths = [(_adjoint(v[j]), v[k - j], math.comb(k, j)) for j in range(1, k)]
-        products = [times(a[k], vectors, 1, tf.matmul), inner(x, k, moved, tf.matmul)]
-        rest = total([inner(x, k, turned, tf.matmul), minus(total(products))])
+        moved = times(a[k], vectors, 1, tf.matmul), between(x, a, v, k, tf.matmul)
+        rest = total([between(x, v, w, k, tf.matmul), minus(total(moved))])
         if rest is None:
             v.append(None)
             w.append(None)
@@ -204,7 +201,7 @@ def _spectrum(x: Jet) -> tuple[Jet, Jet]:
         # A constant: NaN times a number would make the gradients of all entries NaN.
         no_number = tf.cast(math.nan, mixed.dtype)
         mixed = tf.where(_turns(product, gaps), no_number, mixed)
-        scale = inner(x, k, lengths, tf.matmul)
+        scale = between(x, list(map(_adjoint, v)), v, k, tf.matmul)
         if scale is not None:
             mixed -= 0.5 * tf.linalg.diag(tf.linalg.diag_part(scale))
         v.append(tf.matmul(vectors * tf.ones_like(mixed), mixed))

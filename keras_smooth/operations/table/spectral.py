@@ -1,24 +1,17 @@
 """Fourier transforms and complex numbers."""
 
-from typing import Any
-
 import tensorflow as tf
 
 from keras_smooth import jet
 from keras_smooth.jet import Jet
-from keras_smooth.jet.arithmetic import jointly, mapped
-from keras_smooth.operations.lifting import add_linear, of_last_axes, run_primals, whole
+from keras_smooth.jet.arithmetic import mapped
+from keras_smooth.operations.lifting import add_linear, of_last_axes, whole
 from keras_smooth.operations.rows import add
 
 add_linear(
     "FFT FFT2D FFT3D IFFT IFFT2D IFFT3D IRFFT IRFFT2D IRFFT3D RFFT RFFT2D RFFT3D Real Imag",
     of_last_axes,
 )
-
-
-def _complex(operation: tf.Operation, real: Any, imaginary: Any) -> Jet:
-    exact = run_primals(operation, [real, imaginary])
-    return jointly(exact, tf.complex, (real, imaginary))
 
 
 def _parts(x: Jet) -> list[Jet]:
@@ -44,6 +37,6 @@ def _off_the_cut(operation: tf.Operation, x: tf.Tensor) -> list:
     return [tf.where(real > 0, tf.ones_like(real), imaginary)]
 
 
-add("Complex", _complex, exact=True)
+add_linear("Complex", lambda operation, *parts: tf.complex(*parts), slice(None))
 add("ComplexAbs", _modulus, at_edge=0, domain=lambda operation, x: [tf.abs(x)])
 add("Angle", _angle, smoothness=-1, breakpoints=_off_the_cut)
