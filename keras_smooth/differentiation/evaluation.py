@@ -204,15 +204,13 @@ class Evaluation:
             # NumPy's shapes have no rank.
             if tf.TensorShape(leaf.shape).rank == 0:
                 raise ValueError(
-                    "The model returns one number for all samples: derivatives are of each "
-                    "sample's output by its own input. Return one for each sample, for "
-                    "example by keras.ops.sum(..., axis=-1)."
+                    "The model returns one number for all samples. Return one for each, as by "
+                    "keras.ops.sum(..., axis=-1): derivatives are those of each sample."
                 )
             if None not in (given, leaf.shape[0]) and leaf.shape[0] != given:
                 raise ValueError(
                     f"The model returns {leaf.shape[0]} samples for {given}: derivatives are "
-                    "of each sample's output by its own input, so that there has to be one "
-                    "for each."
+                    "of each sample's output by its own input, one for each."
                 )
 
     def candidates(self) -> list["Evaluation"]:
@@ -246,8 +244,9 @@ class Evaluation:
         return engines.chosen(self.engine, self._jets_are_faster, dim, self.order, right_to)
 
     def _jets_are_faster(self) -> bool:
+        way = self.traces.of_program(operations.between, self.points)
         # XLA compiles loops of jets, whose number of steps is known, but not those of tapes.
-        if not tf.executing_eagerly() and self.traces.has_loops(self.points):
+        if not tf.executing_eagerly() and any("While" in each.type for each in way):
             return True
         outputs = keras.tree.flatten(self.traces.at(self.points).structure)
         # An unknown size counts as one number.

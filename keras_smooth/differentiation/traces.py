@@ -199,8 +199,3 @@ class Traces:
         """Returns for each output whether the inputs that move lead to it."""
         reached = self.of_program(operations.reached, points)
         return [reached[place] for place in self.at(points).places if place >= 0]
-
-    def has_loops(self, points: Points) -> bool:
-        """Returns whether a loop is on the way from inputs to outputs."""
-        way = self.of_program(operations.between, points)
-        return any("While" in operation.type for operation in way)

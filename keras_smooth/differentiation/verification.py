@@ -29,7 +29,10 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
     """
     model, points = evaluation.model, evaluation.points
     y = calls.without_trace(evaluation.traces.called, points.x)
-    rounding = _rounding(model, y)
+    if isinstance(model, keras.Operation):
+        rounding = epsilon(model, y)
+    else:
+        rounding = max(EPSILON.get(z.dtype.name, 0.0) for z in keras.tree.flatten(y))
     if rounding <= EPSILON["float64"]:
         return None
     finer = points.at(calls.cast_to("float64", points.flat))
@@ -40,12 +43,6 @@ def in_float64(evaluation: Evaluation) -> Evaluation | None:
         return None
     directions = tuple(calls.cast_to("float64", list(evaluation.directions)))
     return dataclasses.replace(evaluation, model=model, points=finer, directions=directions)
-
-
-def _rounding(model: Callable, y: Any) -> float:
-    if isinstance(model, keras.Operation):
-        return epsilon(model, y)
-    return max(EPSILON.get(leaf.dtype.name, 0.0) for leaf in keras.tree.flatten(y))
 
 
 def _model(model: Callable, x: Any, y: Any, rounding: float) -> Callable:
@@ -215,7 +212,15 @@ def certified(evaluation: Evaluation) -> VerifiedDerivatives:
     Raises:
         ValueError: If they do not; the message has the table.
     """
-    _check(evaluation)
+    if evaluation.training:
+        raise ValueError(
+            "verify=True compares values of the model in inference mode. Do not combine it "
+            "with training=True."
+        )
+    if not tf.executing_eagerly():
+        raise ValueError(
+            "verify=True works outside of tf.function only. Verify some points eagerly."
+        )
     verified = calls.without_trace(_certified, evaluation)
     _advise_on_kinks(evaluation.model, evaluation.order)
     evaluation.leave_trace()
@@ -295,18 +300,6 @@ def _certified(evaluation: Evaluation) -> VerifiedDerivatives:
         "finds the layers of a model that are at fault. At a kink there is no derivative; if "
         "rounding errors are too large, compute in float64."
     )
-
-
-def _check(evaluation: Evaluation) -> None:
-    if evaluation.training:
-        raise ValueError(
-            "verify=True compares values of the model in inference mode. Do not combine it "
-            "with training=True."
-        )
-    if not tf.executing_eagerly():
-        raise ValueError(
-            "verify=True works outside of tf.function only. Verify some points eagerly."
-        )
 
 
 # So many points tell whether something is hidden.

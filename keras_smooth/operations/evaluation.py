@@ -58,13 +58,7 @@ def _apply(
     result = known.jet(operation, *inputs)
     if result is NotImplemented:
         return taped.apply(operation, inputs)
-    results = listed(result)
-    return results if known.exact else _with_primals(operation, inputs, results)
-
-
-def _with_primals(operation: tf.Operation, inputs: list, results: list) -> list:
-    exact = listed(run_primals(operation, inputs))
-    return [
-        y.like(value, y.series) if isinstance(y, Jet) else value
-        for y, value in zip(results, exact, strict=True)
-    ]
+    if known.exact:
+        return listed(result)
+    pairs = zip(listed(result), listed(run_primals(operation, inputs)), strict=True)
+    return [y.like(z, y.series) if isinstance(y, Jet) else z for y, z in pairs]

@@ -142,7 +142,7 @@ def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
         def lifted(*values: tf.Tensor) -> Any:
             if lift is not None:
                 return applied(lift, values)
-            results = [applied(_run, row) for row in zip(*map(tf.unstack, values))]
+            results = [applied(of_last_axes, row) for row in zip(*map(tf.unstack, values))]
             if isinstance(results[0], list):
                 return list(map(tf.stack, zip(*results)))
             return tf.stack(results)
@@ -154,10 +154,6 @@ def linear(lift: Callable | None = None, places: slice = slice(1)) -> Callable:
         return [mapped(y, output, lambda v, i=i: v[i]) for i, output in enumerate(exact)]
 
     return rule
-
-
-def _run(operation: tf.Operation, *inputs: Any) -> Any:
-    return run(operation, inputs)
 
 
 def add_linear(

@@ -52,7 +52,10 @@ def marked(function: Callable, facts: Facts) -> Callable:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if rule is not None and not _takes(rule, args, kwargs):
+        try:
+            if rule is not None:
+                inspect.signature(rule).bind(*args, **kwargs)
+        except TypeError:
             return function(*args, **kwargs)
         tensors, filled = openings((args, kwargs), tf.is_tensor)
         name = f"{_NAME}_{next(_numbers)}"
@@ -70,14 +73,6 @@ def marked(function: Callable, facts: Facts) -> Callable:
         return tf.function(body, autograph=False)(*tensors)
 
     return call
-
-
-def _takes(rule: Callable, args: tuple, kwargs: dict) -> bool:
-    try:
-        inspect.signature(rule).bind(*args, **kwargs)
-    except TypeError:
-        return False
-    return True
 
 
 def applied(name: str, inputs: list, computed: Callable[[], list]) -> list:

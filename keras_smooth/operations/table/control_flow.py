@@ -47,16 +47,12 @@ def _call(
 
     def computed() -> list:
         # Some kernels, as that of a grouped convolution's gradient, are XLA's alone.
-        if tf.executing_eagerly() and _must_compile(operation):
+        attributes = operation.node_def.attr
+        if tf.executing_eagerly() and attributes["_XlaMustCompile"].b:
             return _compiled(bodies(name), inputs, evaluate)
         return evaluate(bodies(name), inputs)
 
     return registered.applied(name, inputs, computed)
-
-
-def _must_compile(operation: tf.Operation) -> bool:
-    attributes = operation.node_def.attr
-    return "_XlaMustCompile" in attributes and attributes["_XlaMustCompile"].b
 
 
 def _compiled(body: Any, inputs: list, evaluate: Callable) -> list:

@@ -170,11 +170,6 @@ add("LogMatrixDeterminant", _log_determinant, exact=True, domain=_regular)
 add("MatrixDeterminant", _determinant, domain=_regular)
 
 
-def _eigen(operation: tf.Operation, x: Jet) -> list:
-    values, vectors = _spectrum(x)
-    return [values, vectors if operation.get_attr("compute_v") else None]
-
-
 def _spectrum(x: Jet) -> tuple[Jet, Jet]:
     """A V = V L of symmetric matrices with different eigenvalues.
 
@@ -262,7 +257,7 @@ def _eigenvalues_apart(operation: tf.Operation, x: tf.Tensor) -> list:
 
 add(
     "SelfAdjointEigV2",
-    _eigen,
+    lambda operation, x: list(_spectrum(x)),
     # Where two eigenvalues meet, these have a kink and the vectors jump.
     smoothness=lambda operation, moving: -1 if operation.get_attr("compute_v") else 0,
     breakpoints=_eigenvalues_apart,

@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -60,38 +60,12 @@ def _einsum(operation: tf.Operation, *inputs: Any) -> Any:
     return jet.bilinear(product, *map(whole, inputs))
 
 
-def _kernel(operation: tf.Operation, x: Any, kernel: Any, *others: Any) -> Any:
-    """The rule of a convolution: of all directions at once if the kernel stays as it is."""
-    if not isinstance(kernel, Jet):
-        return folded_linear(operation, x, kernel, *others)
-    return _one_by_one(lambda a, b: run(operation, [a, b, *others]), x, kernel)
-
-
-def _one_by_one(product: Callable, x: Any, kernel: Any) -> Jet:
-    """Applies a product that takes no axis of directions, along one after the other."""
-    ranks = [primal(x).shape.rank, primal(kernel).shape.rank]
-
-    def applied(*values: tf.Tensor) -> tf.Tensor:
-        leads = [value.shape.rank > rank for value, rank in zip(values, ranks)]
-        if not any(leads):
-            return product(*values)
-        number = max(value.shape[0] for value, lead in zip(values, leads) if lead)
-
-        def along(i: int) -> tf.Tensor:
-            pairs = zip(values, leads)
-            return product(*(v[i % v.shape[0]] if lead else v for v, lead in pairs))
-
-        return tf.stack(list(map(along, range(number))))
-
-    return jet.bilinear(applied, whole(x), whole(kernel))
-
-
 def _transposed_convolution(
     operation: tf.Operation, sizes: Any, kernel: Any, x: Any
 ) -> Any:
     """A convolution's gradient by its input, which is how layers transpose one."""
     if isinstance(kernel, Jet):
-        return _one_by_one(lambda a, b: run(operation, [sizes, b, a]), x, kernel)
+        return NotImplemented
 
     def applied(v: tf.Tensor) -> tf.Tensor:
         batch = tf.cast(tf.shape(v)[:1], sizes.dtype)
@@ -102,16 +76,11 @@ def _transposed_convolution(
     )
 
 
-def _bias(operation: tf.Operation, x: Any, bias: Any) -> Jet:
-    if not isinstance(bias, Jet):
-        return x.like(run(operation, [x.primal, bias]), x.series)
-    axes = primal(x).shape.rank
-    if operation.get_attr("data_format") == b"NCHW":
-        shape = [1, -1] + [1] * (axes - 2)
-        point = tf.reshape(bias.primal, shape)
-        bias = mapped(bias, point, lambda v: tf.reshape(v, [v.shape[0], *shape]))
-    first, second = of_one_rank(x, whole(bias))
-    return first + second
+def _bias(operation: tf.Operation, x: Any, bias: Any) -> Any:
+    # One that moves is the same for all samples, which are mixed then.
+    if isinstance(bias, Jet):
+        return NotImplemented
+    return x.like(run(operation, [x.primal, bias]), x.series)
 
 
 def _cross(operation: tf.Operation, x: Any, y: Any) -> Jet:
@@ -138,13 +107,13 @@ def _normalized(
 add("MatMul", _matmul, exact=True)
 add("BatchMatMul BatchMatMulV2 BatchMatMulV3", _batch_matmul)
 add("Einsum", _einsum)
-add("Conv Conv2D Conv3D DepthwiseConv2dNative", _kernel, exact=True)
+add("Conv Conv2D Conv3D DepthwiseConv2dNative", folded_linear, exact=True)
 add(
     "Conv2DBackpropInput Conv3DBackpropInputV2 DepthwiseConv2dNativeBackpropInput",
     _transposed_convolution,
     exact=True,
 )
-add("BiasAdd BiasAddV1", _bias)
+add("BiasAdd BiasAddV1", _bias, exact=True)
 add("Cross", _cross)
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -76,50 +76,52 @@ def _squeezed(x: Jet, axes: list[int]) -> Jet:
 add("Prod", _product, tapes_right_to=1)
 
 
-def _running_product(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
-    (axis,) = static_axes(axis, x.shape.rank)
+def _running(function: Callable, first: Callable) -> Callable:
+    """Returns the rule of what joins the entries along an axis up to each of them.
 
-    def function(z: Jet) -> Jet:
-        y = jet.cumprod(_reversed(z, operation, axis + 1), axis + 1)
-        return _reversed(_exclusive(y, operation, axis + 1, 1.0), operation, axis + 1)
+    Args:
+        function: `function(x, axis)` joins them, from the first on.
+        first: Returns from the dtype what an operation gives in the first place that leaves out
+            each entry itself.
+    """
 
-    return batched(function, x)
+    def rule(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
+        axis = static_axes(axis, x.shape.rank)[0] + 1
+
+        def turned(z: Jet) -> Jet:
+            if not operation.get_attr("reverse"):
+                return z
+            return jet.linear(lambda v: tf.reverse(v, [axis]), z)
+
+        def applied(z: Jet) -> Jet:
+            y = function(turned(z), axis)
+            if operation.get_attr("exclusive"):
+                y = shifted_by(y, axis, 1, first(y.dtype))
+            return turned(y)
+
+        return batched(applied, x)
+
+    return rule
 
 
-def _reversed(x: Jet, operation: tf.Operation, axis: int) -> Jet:
-    if not operation.get_attr("reverse"):
-        return x
-    return jet.linear(lambda v: tf.reverse(v, [axis]), x)
-
-
-def _exclusive(x: Jet, operation: tf.Operation, axis: int, first: float) -> Jet:
-    """Returns each entry in the next place, where an operation leaves out its own."""
-    if not operation.get_attr("exclusive"):
-        return x
-    return shifted_by(x, axis, 1, first)
-
-
-def _running_logsumexp(operation: tf.Operation, x: Jet, axis: Any) -> Jet:
+def _running_logsumexp(y: Jet, axis: int) -> Jet:
     """By sums of more and more neighbours (Hillis and Steele, 1986)."""
-    (axis,) = static_axes(axis, x.shape.rank)
-
-    def function(z: Jet) -> Jet:
-        y, shift = _reversed(z, operation, axis + 1), 1
-        while shift < z.shape[axis + 1]:
-            others = shifted_by(y, axis + 1, shift, -math.inf)
-            none = tf.math.is_inf(others.primal)
-            safe = jet.where(none, y, others)
-            joined = safe + jet.elementwise(jet.softplus, y - safe)
-            y = jet.where(none, y, joined)
-            shift *= 2
-        lowest = float(y.dtype.min)
-        return _reversed(_exclusive(y, operation, axis + 1, lowest), operation, axis + 1)
-
-    return batched(function, x)
+    shift = 1
+    while shift < y.shape[axis]:
+        others = shifted_by(y, axis, shift, -math.inf)
+        none = tf.math.is_inf(others.primal)
+        safe = jet.where(none, y, others)
+        y = jet.where(none, y, safe + jet.elementwise(jet.softplus, y - safe))
+        shift *= 2
+    return y
 
 
-add("Cumprod", _running_product, tapes_right_to=0)
-add("CumulativeLogsumexp", _running_logsumexp, tapes_right_to=2)
+add("Cumprod", _running(jet.cumprod, lambda dtype: 1.0), tapes_right_to=0)
+add(
+    "CumulativeLogsumexp",
+    _running(_running_logsumexp, lambda dtype: float(dtype.min)),
+    tapes_right_to=2,
+)
 
 
 def _cross_entropy(operation: tf.Operation, logits: Any, shares: Any) -> list:
