@@ -14,8 +14,7 @@ from richardson import derivative
 
 import keras_smooth
 from keras_smooth.differentiation import engines, tapes
-from keras_smooth.differentiation.directions import shared_directions
-from keras_smooth.differentiation.isotropic import squared_laplacian
+from keras_smooth.differentiation.directions import shared_directions, squared_laplacian
 from keras_smooth.differentiation.passes import all_partials, passes_for
 
 WRAPS = {

@@ -8,7 +8,6 @@ estimators.py         sums from random directions, with their standard errors
 coefficients.py       the coefficients of a linear operator
 multi_indices.py      partial derivatives as multi-indices
 directions.py         few directions that determine partial derivatives, with exact weights
-isotropic.py          few directions for the biharmonic operator
 passes.py             groups of directions in one forward pass, and sums of derivatives
 independence.py       whether the samples of a batch influence each other
 points.py             the inputs that move and those that are held

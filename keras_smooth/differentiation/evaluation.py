@@ -33,18 +33,13 @@ def in_batches(function: Callable, arguments: tuple, batch_size: int | None) -> 
     batch_size = min(batch_size, size) if isinstance(size, int) else batch_size
     number = -(-size // batch_size)
 
-    # If the batches divide the samples evenly, nothing is copied.
-    whole = isinstance(size, int) and number * batch_size == size
-
     def split(x: Any) -> Any:
-        if not whole:
-            filling = tf.repeat(x[:1], number * batch_size - size, axis=0)
-            x = tf.concat([x, filling], axis=0)
-        return tf.reshape(x, (number, batch_size, *x.shape[1:]))
+        filling = tf.repeat(x[:1], number * batch_size - size, axis=0)
+        filled = tf.concat([x, filling], axis=0)
+        return tf.reshape(filled, (number, batch_size, *x.shape[1:]))
 
     def join(y: Any) -> Any:
-        y = tf.reshape(y, (-1, *y.shape[2:]))
-        return y if whole else y[:size]
+        return tf.reshape(y, (-1, *y.shape[2:]))[:size]
 
     batches = tuple(split(x) for x in arguments)
     return keras.tree.map_structure(join, _mapped(function, batches))

@@ -48,8 +48,7 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
     ...     return x * x * x
     >>> keras_smooth.register_jet_rule(cubed, lambda x: jet.power(x, 3))
     """
-    is_kind = isinstance(subject, str)
-    if not is_kind:
+    if not isinstance(subject, str):
         registry.check_subject(subject)
     elif not subject.isidentifier() or not hasattr(tf.raw_ops, subject):
         raise ValueError(
@@ -59,7 +58,7 @@ def register_jet_rule(subject: Callable | str, rule: Callable) -> None:
     if not callable(rule) or isinstance(rule, type | keras.layers.Layer):
         raise TypeError(f"`rule` must be a function of jets, received {shown(rule)}.")
     registry.rows.changed()
-    if is_kind:
+    if isinstance(subject, str):
         # The other columns of the row stay.
         rows.add_column(subject, jet=_unframed(rule), exact=False, program=None)
     else:

@@ -47,7 +47,10 @@ def propagate(
     """
     # Without weights, jets sum over all directions.
     plain = sums is None or (len(sums) == 1 and bool((sums == 1.0).all()))
-    options = {"collapsed": sums is not None, "weights": None if plain else sums}
+    options: dict[str, Any] = {
+        "collapsed": sums is not None,
+        "weights": None if plain else sums,
+    }
     outputs = traces.propagated(points, directions, order, **options)
     reached = traces.of_program(operations.reached, points)
 

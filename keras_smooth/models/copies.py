@@ -135,10 +135,10 @@ def _from_config(
     if dtype is None:
         return copy
     # Layers that a layer makes itself have the dtype that its config does not say.
-    for part in parts_within(copy)[1:]:
-        is_fresh = isinstance(part, keras.layers.Layer) and not part.weights
-        if is_fresh and "float" in part.compute_dtype:
-            part.dtype_policy = dtype
+    for made in parts_within(copy)[1:]:
+        is_fresh = isinstance(made, keras.layers.Layer) and not made.weights
+        if is_fresh and "float" in made.compute_dtype:
+            made.dtype_policy = dtype
     return copy
 
 
@@ -205,9 +205,11 @@ def _copied_layer(value: Any, change: Callable) -> Any:
 def _read(
     kind: Any, original: Any, config: dict, references: References
 ) -> keras.Operation:
-    kinds = {type(part).__name__: type(part) for part in parts_within(original)}
-    # Unregistered ones are found by their names.
-    own = {name: kind for name, kind in kinds.items() if not calls.is_told_by_config(kind)}
+    kinds = filter(
+        lambda kind: not calls.is_told_by_config(kind), map(type, parts_within(original))
+    )
+    # Unregistered ones are looked up by their names.
+    own = {kind.__name__: kind for kind in kinds}
     with keras.saving.custom_object_scope({**own, **references.objects}):
         copy = kind.from_config(accepted(kind, config))
     for layer, other in state.paired(original, copy):

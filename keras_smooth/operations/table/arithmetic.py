@@ -14,7 +14,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import between, grown
 from keras_smooth.jet.entries import minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, whole
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 from keras_smooth.operations.table.functions import FUNCTIONS, off_poles
 
 
@@ -162,34 +162,15 @@ add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
 add("MulNoNan", _of_two(_product_no_nan))
 add("Pow", _raised, at_edge=_power_at_zero, domain=_base, tapes_right_to=_right_at_zero)
 add("SquaredDifference", _of_two(lambda x, y: jet.square(x - y)))
-add(
-    "Polygamma",
-    _polygamma,
-    domain=lambda operation, n, x: off_poles(operation, x),
-    left_out=((0, 0),),
-)
+add("Polygamma", _polygamma, left_out=((0, 0),))
+add_column("Polygamma", domain=lambda operation, n, x: off_poles(operation, x))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
-add(
-    "Xlogy",
-    _product_or_zero(jet.log),
-    at_edge=_where_both_are_zero(0),
-    domain=lambda operation, x, y: [y],
-    tapes_right_to=_held_at_zero,
-)
-add(
-    "Xlog1py",
-    _product_or_zero(jet.log1p),
-    at_edge=_where_both_are_zero(0),
-    domain=lambda operation, x, y: [y + 1.0],
-    tapes_right_to=_held_at_zero,
-)
-add(
-    "Xdivy",
-    _product_or_zero(jet.reciprocal),
-    at_edge=_where_both_are_zero(-1),
-    domain=divisor_off_zero,
-    tapes_right_to=_held_at_zero,
-)
+add("Xdivy", _product_or_zero(jet.reciprocal), domain=divisor_off_zero)
+add("Xlogy", _product_or_zero(jet.log), domain=lambda operation, x, y: [y])
+add("Xlog1py", _product_or_zero(jet.log1p), domain=lambda operation, x, y: [y + 1.0])
+add_column("Xdivy", at_edge=_where_both_are_zero(-1))
+add_column("Xlog1py Xlogy", at_edge=_where_both_are_zero(0))
+add_column("Xdivy Xlog1py Xlogy", tapes_right_to=_held_at_zero)
 # Gradients that a model takes itself, as of a potential.
 add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))
 add("SoftplusGrad", _of_two(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))

@@ -91,11 +91,7 @@ def _branched(
         index = tf.where((choice < 0) | (choice > last), last, choice)
     if tf.executing_eagerly():
         return evaluate(branches[int(index)], values)
-    return _switched(index, branches, values, evaluate)
-
-
-def _switched(index: tf.Tensor, branches: list, values: list, evaluate: Callable) -> list:
-    """Runs one of several branches, whose outputs are made alike."""
+    # In a graph the outputs of all branches are made alike.
     moves = list(map(_moves, values))
     moving = list(map(any, zip(*(reached(branch, moves) for branch in branches))))
     leader = _leader(values)

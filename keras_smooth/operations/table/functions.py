@@ -118,17 +118,9 @@ FUNCTIONS: dict[str, Callable[[Jet], Jet]] = {
 }
 
 
-def _within_one(operation: tf.Operation, x: tf.Tensor) -> list:
-    return [1.0 - tf.abs(x)]
-
-
 def itself(operation: tf.Operation, x: tf.Tensor) -> list:
     """A domain above 0, or a breakpoint there."""
     return [x]
-
-
-def _off_zero(operation: tf.Operation, x: tf.Tensor) -> list:
-    return [tf.abs(x)]
 
 
 def off_poles(operation: tf.Operation, x: tf.Tensor) -> list:
@@ -136,37 +128,23 @@ def off_poles(operation: tf.Operation, x: tf.Tensor) -> list:
     return [tf.where(x < 0.5, tf.abs(from_integer(x)), x)]
 
 
-# Where a function is not defined everywhere: tensors that are positive inside the domain.
-_DOMAINS: dict[str, Callable] = {
-    "Acos": _within_one,
-    "Acosh": lambda operation, x: [x - 1.0],
-    "Asin": _within_one,
-    "Atanh": _within_one,
-    "Digamma": off_poles,
-    "Erfinv": _within_one,
-    "Expint": itself,
-    "Inv": _off_zero,
-    "Lgamma": off_poles,
-    "Log": itself,
-    "Log1p": lambda operation, x: [x + 1.0],
-    "Ndtri": lambda operation, x: [x, 1.0 - x],
-    "Reciprocal": _off_zero,
-    "Rsqrt": itself,
-    "Sqrt": itself,
-    "Tan": lambda operation, x: [tf.abs(tf.cos(x))],
-}
-# They have a value at the edge, and an infinite slope.
-_STEEP = ("Acos", "Acosh", "Asin", "Sqrt")
-# At 0 TensorFlow's higher derivatives are wrong, or no numbers.
-_RIGHT_TO = {"BesselI0": 1, "BesselI1": 0, "BesselJ0": 2, "BesselJ1": 1}
 for _kind, _function in FUNCTIONS.items():
-    add(
-        _kind,
-        of_one(_function),
-        at_edge=0 if _kind in _STEEP else math.inf,
-        domain=_DOMAINS.get(_kind),
-        tapes_right_to=_RIGHT_TO.get(_kind, math.inf),
-    )
+    add(_kind, of_one(_function))
+# Where a function is not defined everywhere: tensors that are positive inside the domain.
+add_column("Acos Asin Atanh Erfinv", domain=lambda operation, x: [1.0 - tf.abs(x)])
+add_column("Acosh", domain=lambda operation, x: [x - 1.0])
+add_column("Digamma Lgamma", domain=off_poles)
+add_column("Expint Log Rsqrt Sqrt", domain=itself)
+add_column("Inv Reciprocal", domain=lambda operation, x: [tf.abs(x)])
+add_column("Log1p", domain=lambda operation, x: [x + 1.0])
+add_column("Ndtri", domain=lambda operation, x: [x, 1.0 - x])
+add_column("Tan", domain=lambda operation, x: [tf.abs(tf.cos(x))])
+# They have a value at the edge, and an infinite slope.
+add_column("Acos Acosh Asin Sqrt", at_edge=0)
+# At 0 TensorFlow's higher derivatives are wrong, or no numbers.
+add_column("BesselI1", tapes_right_to=0)
+add_column("BesselI0 BesselJ1", tapes_right_to=1)
+add_column("BesselJ0", tapes_right_to=2)
 add(
     "Softsign",
     of_one(_softsign),

@@ -9,31 +9,31 @@ import tensorflow as tf
 from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.operations.lifting import add_linear, folded_linear, run, whole
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 
-for _kinds, _order in (
-    (
-        "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches SpaceToDepth",
-        math.inf,
-    ),
-    # The gradients of these have none.
-    ("ResizeBicubic ResizeBilinear ResizeNearestNeighbor", 1),
-    ("ResizeArea", 0),
-):
-    add(_kinds, folded_linear, exact=True, tapes_right_to=_order)
+
+def _kinks_in_places(operation: tf.Operation, moving: Sequence[bool]) -> float:
+    """Linear in the images; where between two pixels they are read has kinks."""
+    return 0 if any(moving[1:]) else math.inf
+
+
+_RESIZED = "ResizeBicubic ResizeBilinear ResizeNearestNeighbor ScaleAndTranslate"
 add(
-    "ScaleAndTranslate",
+    "AvgPool AvgPool3D DepthToSpace ExtractImagePatches ExtractVolumePatches ResizeArea "
+    f"SpaceToDepth {_RESIZED}",
     folded_linear,
     exact=True,
-    smoothness=lambda operation, moving: 0 if any(moving[1:]) else math.inf,
-    tapes_right_to=1,
 )
+# The gradients of these have none.
+add_column(_RESIZED, tapes_right_to=1)
+add_column("ResizeArea", tapes_right_to=0)
+add_column("ScaleAndTranslate", smoothness=_kinks_in_places)
 
 
 def _by_pixels(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """Linear in the images; between two pixels of another slope in where these are read."""
     nearest = b"NEAREST" in bytes(operation.node_def.attr["interpolation"].s)
-    return (-1 if nearest else 0) if any(moving[1:]) else math.inf
+    return -1 if nearest and any(moving[1:]) else _kinks_in_places(operation, moving)
 
 
 # Their gradients are those of the inverse transform, between pixels.
@@ -99,9 +99,4 @@ for _kind, _second in (
     add(_kind, _largest(_second), exact=True, smoothness=0, breakpoints=_gap)
 
 
-add_linear(
-    "CropAndResize",
-    None,
-    smoothness=lambda operation, moving: 0 if moving[1] else math.inf,
-    tapes_right_to=1,
-)
+add_linear("CropAndResize", None, smoothness=_kinks_in_places, tapes_right_to=1)

@@ -7,7 +7,7 @@ References:
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,13 +87,12 @@ def _as_many(matrix: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     return tf.broadcast_to(matrix, shape)
 
 
+def _triangle_is_regular(operation: tf.Operation, a: tf.Tensor, b: tf.Tensor) -> list:
+    return [tf.abs(tf.linalg.diag_part(a))]
+
+
 add("MatrixSolve", _solve, exact=True, domain=_regular)
-add(
-    "MatrixTriangularSolve",
-    _solve,
-    exact=True,
-    domain=lambda operation, a, b: [tf.abs(tf.linalg.diag_part(a))],
-)
+add("MatrixTriangularSolve", _solve, exact=True, domain=_triangle_is_regular)
 
 
 def _cholesky(operation: tf.Operation, x: Jet) -> Jet:
@@ -125,13 +124,8 @@ def _half_of(root: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
     return tf.matmul(wide, half)
 
 
-add(
-    "Cholesky",
-    _cholesky,
-    exact=True,
-    # Eigenvalues are read from the lower triangle, as the factor is.
-    domain=lambda operation, x: [tf.linalg.eigvalsh(x)],
-)
+# Eigenvalues are read from the lower triangle, as the factor is.
+add("Cholesky", _cholesky, exact=True, domain=lambda operation, x: [tf.linalg.eigvalsh(x)])
 
 
 def _log_determinant(operation: tf.Operation, x: Jet) -> list:
@@ -235,16 +229,19 @@ def _singular_values_apart(operation: tf.Operation, x: tf.Tensor) -> list:
     return [values[..., :-1] - values[..., 1:], values[..., -1]]
 
 
+def _either(attribute: str, if_set: float, otherwise: float) -> Callable:
+    """Returns a column whose value depends on an attribute of the operation."""
+    return lambda operation, moving: if_set if operation.get_attr(attribute) else otherwise
+
+
 # Where the rank changes factors jump, and singular values have a kink.
 add("Qr", smoothness=-1, breakpoints=_singular_values_apart)
 add(
     "Svd",
     _singular,
-    smoothness=lambda operation, moving: -1 if operation.get_attr("compute_uv") else 0,
+    smoothness=_either("compute_uv", -1, 0),
     breakpoints=_singular_values_apart,
-    tapes_right_to=lambda operation, moving: (
-        math.inf if operation.get_attr("compute_uv") else 1
-    ),
+    tapes_right_to=_either("compute_uv", math.inf, 1),
 )
 # Where the largest entry of a column changes.
 add("Lu", smoothness=-1)
@@ -259,8 +256,8 @@ add(
     "SelfAdjointEigV2",
     lambda operation, x: list(_spectrum(x)),
     # Where two eigenvalues meet, these have a kink and the vectors jump.
-    smoothness=lambda operation, moving: -1 if operation.get_attr("compute_v") else 0,
+    smoothness=_either("compute_v", -1, 0),
     breakpoints=_eigenvalues_apart,
     # There the gradient leaves out how they turn into each other.
-    tapes_right_to=lambda operation, moving: 0 if operation.get_attr("compute_v") else 1,
+    tapes_right_to=_either("compute_v", 0, 1),
 )

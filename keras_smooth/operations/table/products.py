@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -65,7 +65,7 @@ def _transposed_convolution(
 ) -> Any:
     """A convolution's gradient by its input, which is how layers transpose one."""
     if isinstance(kernel, Jet):
-        return NotImplemented
+        return _one_by_one(lambda a, b: run(operation, [sizes, b, a]), x, kernel)
 
     def applied(v: tf.Tensor) -> tf.Tensor:
         batch = tf.cast(tf.shape(v)[:1], sizes.dtype)
@@ -76,10 +76,35 @@ def _transposed_convolution(
     )
 
 
+def _kernel(operation: tf.Operation, x: Any, kernel: Any) -> Any:
+    """The rule of a convolution: of all directions at once if the kernel stays as it is."""
+    if not isinstance(kernel, Jet):
+        return folded_linear(operation, x, kernel)
+    return _one_by_one(lambda a, b: run(operation, [a, b]), x, kernel)
+
+
+def _one_by_one(product: Callable, x: Any, y: Any) -> Jet:
+    """Applies a product that takes no axis of directions, along one after the other."""
+    ranks = [primal(x).shape.rank, primal(y).shape.rank]
+
+    def applied(*values: tf.Tensor) -> tf.Tensor:
+        moves = [value.shape.rank > rank for value, rank in zip(values, ranks)]
+        if not any(moves):
+            return product(*values)
+        columns = [tf.unstack(v) if m else [v] for v, m in zip(values, moves)]
+        number = max(map(len, columns))
+        rows = ([column[i % len(column)] for column in columns] for i in range(number))
+        return tf.stack([product(*row) for row in rows])
+
+    return jet.bilinear(applied, whole(x), whole(y))
+
+
+_added = linear(None, slice(2))
+
+
 def _bias(operation: tf.Operation, x: Any, bias: Any) -> Any:
-    # One that moves is the same for all samples, which are mixed then.
     if isinstance(bias, Jet):
-        return NotImplemented
+        return _added(operation, x, bias)
     return x.like(run(operation, [x.primal, bias]), x.series)
 
 
@@ -107,7 +132,7 @@ def _normalized(
 add("MatMul", _matmul, exact=True)
 add("BatchMatMul BatchMatMulV2 BatchMatMulV3", _batch_matmul)
 add("Einsum", _einsum)
-add("Conv Conv2D Conv3D DepthwiseConv2dNative", folded_linear, exact=True)
+add("Conv Conv2D Conv3D DepthwiseConv2dNative", _kernel, exact=True)
 add(
     "Conv2DBackpropInput Conv3DBackpropInputV2 DepthwiseConv2dNativeBackpropInput",
     _transposed_convolution,
@@ -122,13 +147,12 @@ def _right_for_held_statistics(operation: tf.Operation, moving: Sequence[bool]) 
     return 2 if operation.get_attr("is_training") else math.inf
 
 
-for _kind in ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"):
-    # The gradient is that of the first output by the first three inputs: a mean and a
-    # variance have none.
-    add(
-        _kind,
-        _normalized,
-        exact=True,
-        tapes_right_to=_right_for_held_statistics,
-        left_out=((3, 0), (4, 0), *itertools.product(range(5), range(1, 6))),
-    )
+# The gradient is that of the first output by the first three inputs: a mean and a variance have
+# none.
+add(
+    "FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3",
+    _normalized,
+    exact=True,
+    tapes_right_to=_right_for_held_statistics,
+    left_out=((3, 0), (4, 0), *itertools.product(range(5), range(1, 6))),
+)

@@ -20,7 +20,7 @@ from keras_smooth.operations.lifting import (
     static_axes,
     whole,
 )
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 
 
 def summed(x: Jet, axes: list[int], keepdims: bool = True) -> Jet:
@@ -117,11 +117,8 @@ def _running_logsumexp(y: Jet, axis: int) -> Jet:
 
 
 add("Cumprod", _running(jet.cumprod, lambda dtype: 1.0), tapes_right_to=0)
-add(
-    "CumulativeLogsumexp",
-    _running(_running_logsumexp, lambda dtype: float(dtype.min)),
-    tapes_right_to=2,
-)
+_rule = _running(_running_logsumexp, lambda dtype: float(dtype.min))
+add("CumulativeLogsumexp", _rule, tapes_right_to=2)
 
 
 def _cross_entropy(operation: tf.Operation, logits: Any, shares: Any) -> list:
@@ -144,12 +141,8 @@ def _right_for_held_labels(operation: tf.Operation, moving: Sequence[bool]) -> f
 
 add("Softmax", lambda operation, x: batched(jet.softmax, x))
 add("LogSoftmax", lambda operation, x: batched(jet.log_softmax, x))
-add(
-    "SoftmaxCrossEntropyWithLogits",
-    _cross_entropy,
-    tapes_right_to=_right_for_held_labels,
-    left_out=((1, 1),),
-)
+add("SoftmaxCrossEntropyWithLogits", _cross_entropy, left_out=((1, 1),))
+add_column("SoftmaxCrossEntropyWithLogits", tapes_right_to=_right_for_held_labels)
 add("SparseSoftmaxCrossEntropyWithLogits", _cross_entropy_of_classes)
 
 
@@ -163,12 +156,10 @@ def _length(operation: tf.Operation, x: Jet, axes: Any) -> Jet:
     return jet.elementwise(jet.sqrt, squares)
 
 
+def _off_zero(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
+    return [tf.math.reduce_euclidean_norm(x, axes)]
+
+
 add("L2Loss", _half_square)
-add(
-    "EuclideanNorm",
-    _length,
-    at_edge=0,
-    # The gradient divides by that of what comes behind, which may be 0.
-    tapes_right_to=1,
-    domain=lambda operation, x, axes: [tf.math.reduce_euclidean_norm(x, axes)],
-)
+# The gradient divides by that of what comes behind, which may be 0.
+add("EuclideanNorm", _length, at_edge=0, domain=_off_zero, tapes_right_to=1)

@@ -32,8 +32,8 @@ def _touched(operation: tf.Operation, place: int, of: int = 0) -> set[int]:
     return set(static_axes(operation.inputs[place], _shape(operation, of).rank))
 
 
-def _only(axes: Iterable[int | None]) -> int:
-    """Returns the one axis that there is among some; several, or none, are an error."""
+def _only(axes: Iterable[Any]) -> Any:
+    """Returns the one axis, or letter, that there is among some; several, or none, are an error."""
     (axis,) = {axis for axis in axes if axis is not None}
     return axis
 
@@ -43,12 +43,6 @@ def _apart(axis: int | None, touched: Container[int] = ()) -> int:
     if axis is None or axis in touched:
         raise ValueError("the samples are mixed")
     return axis
-
-
-def _without(axis: int | None, dropped: set[int]) -> int:
-    """Returns the place of the axis of the samples after others are gone."""
-    axis = _apart(axis, dropped)
-    return axis - sum(each < axis for each in dropped)
 
 
 def _broadcast(operation: tf.Operation, axes: Axes, program: Program) -> Any:
@@ -95,13 +89,6 @@ def _last(number: int) -> Callable:
     return axis_of
 
 
-def _reduced(operation: tf.Operation, axes: Axes, program: Program) -> Any:
-    touched = _touched(operation, 1)
-    # What finds the place of the largest has no such attribute.
-    keeps = operation.node_def.attr["keep_dims"].b
-    return (_apart if keeps else _without)(axes[0], touched)
-
-
 def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
     def around(shape: tf.TensorShape, axis: int) -> list[int | None]:
         return [shape[:axis].num_elements(), shape[axis + 1 :].num_elements()]
@@ -121,7 +108,7 @@ def _reshaped(operation: tf.Operation, axes: Axes, program: Program) -> Any:
 _OPEN_SAMPLES, _OPEN_SIZE = 2**31, 2**12
 
 
-def _axis_in_view(shape: tf.TensorShape, axis: int, view: Callable) -> int | None:
+def _axis_in_view(shape: tf.TensorShape, axis: Any, view: Callable) -> int | None:
     """Returns where an axis is in a view of an array, None if it is not whole there."""
     open_sizes = [_OPEN_SAMPLES if i == axis else _OPEN_SIZE for i in range(shape.rank)]
     sizes = [default if n is None else n for n, default in zip(shape, open_sizes)]
@@ -139,12 +126,22 @@ def _viewed(view: Callable) -> Callable:
 
     def axis_of(operation: tf.Operation, axes: Axes, program: Program) -> Any:
         others = [_static(operation, i) for i in range(1, len(operation.inputs))]
-        axis = _kept(operation, axes, program)
+        is_known = all(other is not None for other in others)
+        if not is_known or any(axis is not None for axis in axes[1:]):
+            return NotImplemented
         return _apart(
-            _axis_in_view(_shape(operation), axis, lambda x: view(operation, x, *others))
+            _axis_in_view(_shape(operation), axes[0], lambda x: view(operation, x, *others))
         )
 
     return axis_of
+
+
+def _reduced(operation: tf.Operation, x: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Returns the first entries along some axes, which a reduction has in its place."""
+    # What finds the place of the largest has no such attribute.
+    first = slice(1) if operation.node_def.attr["keep_dims"].b else 0
+    touched = {int(axis) % x.ndim for axis in axes.ravel()}
+    return x[tuple(first if i in touched else slice(None) for i in range(x.ndim))]
 
 
 def _index(operation: tf.Operation, *numbers: Any) -> tuple:
@@ -322,7 +319,7 @@ _COLUMNS = {
         "Cholesky FFT2D IFFT2D MatrixBandPart MatrixInverse MatrixSolve "
         "MatrixTriangularSolve LogMatrixDeterminant MatrixDeterminant"
     ),
-    _reduced: "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
+    _viewed(_reduced): "All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum",
     _reshaped: "Reshape",
     _viewed(lambda operation, x, order: x.transpose(order)): "Transpose",
     _viewed(lambda operation, x, axis: np.expand_dims(x, axis.item())): "ExpandDims",

@@ -13,7 +13,7 @@ from keras_smooth.jet.arithmetic import mapped
 from keras_smooth.jet.entries import times
 from keras_smooth.operations.breakpoints import from_integer, from_other_integer
 from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 from keras_smooth.operations.table.arithmetic import divisor_off_zero
 from keras_smooth.operations.table.functions import itself, of_one
 
@@ -40,15 +40,10 @@ def _leak_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
 _KINK_AT_0 = {"exact": True, "smoothness": 0, "breakpoints": itself}
 # At the kinks as TensorFlow's own gradients have it.
 add("Relu", _straight(lambda operation, x: x > 0), **_KINK_AT_0)
+add("Relu6", _straight(lambda operation, x: (x > 0) & (x < 6)), **_KINK_AT_0)
+add_column("Relu6", breakpoints=lambda operation, x: [x, x - 6.0])
 add("Abs", _straight(lambda operation, x: tf.sign(x)), **_KINK_AT_0)
 add("LeakyRelu", _straight(_leak), **_KINK_AT_0 | {"smoothness": _leak_class})
-add(
-    "Relu6",
-    _straight(lambda operation, x: (x > 0) & (x < 6)),
-    exact=True,
-    smoothness=0,
-    breakpoints=lambda operation, x: [x, x - 6.0],
-)
 
 
 def _exponential(x: Jet, factor: float = 1.0) -> Jet:
@@ -107,12 +102,8 @@ def _clip(operation: tf.Operation, x: Any, low: Any, high: Any) -> Jet:
     return jet.where(x.primal < low.primal, low, upper)
 
 
-add(
-    "ClipByValue",
-    _clip,
-    smoothness=_choice_class,
-    breakpoints=lambda operation, x, low, high: [x - low, x - high],
-)
+add("ClipByValue", _clip, smoothness=_choice_class)
+add_column("ClipByValue", breakpoints=lambda operation, x, low, high: [x - low, x - high])
 
 
 def _select(operation: tf.Operation, condition: tf.Tensor, x: Any, y: Any) -> Jet:
@@ -172,23 +163,18 @@ add("TruncateDiv", _constant, exact=True, **_TO_ZERO)
 
 
 # What gives integers and booleans has no derivative: what these decide jumps.
-add(
-    "Greater GreaterEqual Less LessEqual Equal NotEqual",
-    smoothness=-1,
-    breakpoints=_difference,
-)
-add(
-    "Bucketize",
-    smoothness=-1,
-    breakpoints=lambda operation, x: [
-        x - each for each in operation.get_attr("boundaries")
-    ],
-)
-add(
-    "LowerBound UpperBound",
-    smoothness=-1,
-    breakpoints=lambda operation, places, x: [x[:, :, None] - places[:, None, :]],
-)
+def _off_boundaries(operation: tf.Operation, x: tf.Tensor) -> list:
+    return [x - boundary for boundary in operation.get_attr("boundaries")]
+
+
+def _off_places(operation: tf.Operation, places: tf.Tensor, x: tf.Tensor) -> list:
+    return [x[:, :, None] - places[:, None, :]]
+
+
+_COMPARISONS = "Equal Greater GreaterEqual Less LessEqual NotEqual"
+add(_COMPARISONS, smoothness=-1, breakpoints=_difference)
+add("Bucketize", smoothness=-1, breakpoints=_off_boundaries)
+add("LowerBound UpperBound", smoothness=-1, breakpoints=_off_places)
 # Near every point these stay as they are.
 add("IsFinite IsInf IsNan")
 
