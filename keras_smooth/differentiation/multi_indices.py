@@ -108,13 +108,10 @@ class Axes:
     def _unknown(self, word: str) -> str:
         if not self.names:
             return (
-                f"received {word!r}, but x has no names. Pass them, such as names='xt' for its "
-                "columns, or use tuples of integers."
+                f"received {word!r}, but x has no names. Pass them, as names='xt'. {_HOW}"
             )
-        return (
-            f"received {word!r}, which does not consist of names; the names are "
-            f"{listed(self.names)}. {_HOW}"
-        )
+        names = f"the names are {listed(self.names)}. {_HOW}"
+        return f"received {word!r}, which does not consist of names; {names}"
 
     def _place(self, axis: Any, argument: str) -> int:
         if isinstance(axis, str):
@@ -169,27 +166,16 @@ def axes_of(points: Points, names: Any) -> Axes:
     shapes = {
         key: tuple(x.shape[1:]) for key, x in zip(points.names, points.moving, strict=True)
     }
-    return Axes(_named(_by_input(names, shapes), shapes), shapes)
-
-
-def _by_input(names: Any, shapes: dict) -> dict:
-    """Returns the names that are given to the numbers of each input."""
-    if names is None:
-        return {}
-    if not isinstance(names, Mapping):
-        if len(shapes) > 1:
-            raise ValueError(
-                f"`names` must be a dict with names for each of the inputs {listed(shapes)}, "
-                f"received {shown(names)}."
-            )
-        return {next(iter(shapes)): names}
-    unknown = [key for key in names if key not in shapes]
-    if unknown or not names:
+    if names is not None and not isinstance(names, Mapping) and len(shapes) == 1:
+        names = {next(iter(shapes)): names}
+    if names is not None and not (
+        isinstance(names, Mapping) and names and set(names) <= set(shapes)
+    ):
         raise ValueError(
-            f"`names` must have the inputs {listed(shapes)} as keys, received "
-            f"{listed(names) or 'an empty dict'}."
+            f"`names` must be a dict with the inputs {listed(shapes)} as keys, received "
+            f"{shown(names)}."
         )
-    return dict(names)
+    return Axes(_named(names or {}, shapes), shapes)
 
 
 def _named(given: dict, shapes: dict) -> dict[str, int]:

@@ -126,23 +126,18 @@ def checked_points(model: Callable, x: Any, wrt: Any = None) -> Points:
 def _places(inputs: list[Input], wrt: Any) -> tuple[int, ...]:
     """Returns the indices of the moving inputs, in the order of x."""
     if wrt is None:
-        for each in inputs:
-            if not each.is_float and each.expected is not None and each.expects_floats:
-                raise TypeError(_no_floats(each))
-        chosen = [
-            i for i, each in enumerate(inputs) if each.is_float and each.expects_floats
-        ]
-        if not chosen:
-            raise TypeError(_no_floats(inputs[0]))
-        return tuple(chosen)
-    several = isinstance(wrt, (list, tuple, set, frozenset))
-    chosen = [_place(inputs, name) for name in (wrt if several else [wrt])]
-    if not chosen or len(set(chosen)) < len(chosen):
-        words = "must name each input once, at least one"
-        raise ValueError(f"`wrt` {words}; received {shown(wrt)}.")
-    for place in chosen:
-        if not inputs[place].is_float:
-            raise TypeError(_no_floats(inputs[place]))
+        # Integers are an error where a model expects floats; a function may expect them.
+        moving = [each.is_float or each.expected is not None for each in inputs]
+        chosen = [i for i, each in enumerate(inputs) if each.expects_floats and moving[i]]
+    else:
+        several = isinstance(wrt, (list, tuple, set, frozenset))
+        chosen = [_place(inputs, name) for name in (wrt if several else [wrt])]
+        if not chosen or len(set(chosen)) < len(chosen):
+            words = "must name each input once, at least one"
+            raise ValueError(f"`wrt` {words}; received {shown(wrt)}.")
+    wrong = [inputs[i] for i in chosen if not inputs[i].is_float]
+    if wrong or not chosen:
+        raise TypeError(_no_floats((wrong or inputs)[0]))
     return tuple(sorted(chosen))
 
 
@@ -184,12 +179,10 @@ def _no_input(inputs: list[Input], name: Any) -> str:
 
 
 def _no_floats(each: Input) -> str:
-    begin = f"The points must be floats to take derivatives, but {each.word} holds"
-    if each.tensor.dtype == tf.string:
-        return f"{begin} text. Name the inputs to differentiate by with wrt=."
+    kind = "text" if each.tensor.dtype == tf.string else each.tensor.dtype.name
     return (
-        f"{begin} {each.tensor.dtype.name}. Convert them, for example with "
-        "x.astype('float64'), or name the inputs to differentiate by with wrt=."
+        f"The points must be floats to take derivatives, but {each.word} holds {kind}. Name "
+        "the inputs to differentiate by with wrt=, or convert it by x.astype('float64')."
     )
 
 

@@ -108,10 +108,7 @@ class Verification(ShownAsTable):
         return all(agreement.ok for agreement in self.agreements)
 
     def __getitem__(self, name: str) -> Agreement:
-        for agreement in self.agreements:
-            if agreement.name == name:
-                return agreement
-        raise KeyError(name)
+        return {agreement.name: agreement for agreement in self.agreements}[name]
 
     def __repr__(self) -> str:
         rows = sorted(self.agreements, key=lambda row: not row.ok)

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -153,13 +153,11 @@ def explained_batch(
         is_whole = batch_size is None or num_samples is None or batch_size >= num_samples
         if expected is None or (num_samples in (None, expected) and is_whole):
             raise
-        at_a_time, without = "", ""
-        if batch_size is not None:
-            at_a_time, without = f" and batch_size={batch_size}", ", without `batch_size`"
         raise ValueError(
-            f"{first_line(error) or type(error).__name__}\n{model.name!r} is built for batches of {expected} samples, "
-            f"and received {num_samples} samples{at_a_time}. Pass {expected} samples at once{without}; "
-            "or build it for batches of any size, which stateful layers cannot have."
+            f"{first_line(error) or type(error).__name__}\n{model.name!r} is built for batches of "
+            f"{expected} samples, and received {num_samples} samples with batch_size={batch_size}. "
+            f"Pass {expected} samples at once, without `batch_size`; or build it for batches of "
+            "any size, which stateful layers cannot have."
         ) from error
 
 
@@ -255,19 +253,14 @@ def numbers(word: str, value: Any) -> tf.Tensor:
         TypeError: If it is none.
     """
     if isinstance(value, tf.RaggedTensor | tf.SparseTensor | tf.IndexedSlices):
-        raise TypeError(
-            f"{word} is a {type(value).__name__}; expected a dense array, in which all samples "
-            "have one shape."
-        )
+        raise TypeError(f"{word} is a {type(value).__name__}; expected a dense array.")
     try:
         tensor = tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         if isinstance(value, np.ndarray):
             reason = f"its dtype is {value.dtype}. Convert it to float64 or float32"
-        elif not isinstance(value, Sequence | Mapping | Set) and isinstance(
-            value, Iterable
-        ):
+        elif isinstance(value, Iterable) and not isinstance(value, Collection):
             # What TensorFlow says of datasets and generators is about their text.
             reason = "of a dataset or generator pass the x of its batches, one batch a call"
         raise TypeError(f"{word} is no array of numbers: {reason}") from None

@@ -146,21 +146,22 @@ def _reduced(operation: tf.Operation, x: np.ndarray, axes: np.ndarray) -> np.nda
 
 def _index(operation: tf.Operation, *numbers: Any) -> tuple:
     """Returns a slice with steps as NumPy writes it."""
-
-    def is_set(name: str, place: int) -> bool:
-        return bool(operation.get_attr(f"{name}_mask") >> place & 1)
-
+    names = ("ellipsis", "new_axis", "shrink_axis", "begin", "end")
+    masks = [operation.get_attr(f"{name}_mask") for name in names]
     index: list[Any] = []
-    for place, (begin, end, step) in enumerate(zip(*numbers, strict=True)):
-        if is_set("ellipsis", place):
+    for place, (first, last, step) in enumerate(zip(*numbers, strict=True)):
+        is_rest, is_new, is_one_entry, is_from_start, is_to_end = (
+            mask >> place & 1 for mask in masks
+        )
+        if is_rest:
             index.append(Ellipsis)
-        elif is_set("new_axis", place):
+        elif is_new:
             index.append(None)
-        elif is_set("shrink_axis", place):
-            index.append(begin)
+        elif is_one_entry:
+            index.append(first)
         else:
-            first = None if is_set("begin", place) else begin
-            index.append(slice(first, None if is_set("end", place) else end, step))
+            begin, end = None if is_from_start else first, None if is_to_end else last
+            index.append(slice(begin, end, step))
     return tuple(index)
 
 
