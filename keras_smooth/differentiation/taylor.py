@@ -119,11 +119,7 @@ def _forms(leaves: tuple[Jet, ...], passes: Passes) -> list[tf.Tensor]:
 def along(propagate: Callable, points: Points, *directions: tf.Tensor, order: int) -> tuple:
     """Returns y and its derivatives along one direction for each sample."""
     y = propagate(points, [v[None] for v in directions], order)
-
-    def derivative(k: int) -> Any:
-        return keras.tree.map_structure(lambda jet: jet.entry(k)[0], y)
-
-    return _primal(y), *map(derivative, range(1, order + 1))
+    return _primal(y), *(_entry(y, k, 0) for k in range(1, order + 1))
 
 
 def along_each(
@@ -131,11 +127,7 @@ def along_each(
 ) -> tuple:
     """Returns y and its derivative of one order along each of several shared directions."""
     y = propagate(points, _rays(vectors, points), order)
-
-    def derivative(row: int) -> Any:
-        return keras.tree.map_structure(lambda jet: jet.entry(order)[row], y)
-
-    return _primal(y), *map(derivative, range(vectors.shape[0]))
+    return _primal(y), *(_entry(y, order, row) for row in range(vectors.shape[0]))
 
 
 def hessian_vector_product(
@@ -163,6 +155,10 @@ def hessian_vector_product(
 
 def _primal(y: Any) -> Any:
     return keras.tree.map_structure(lambda jet: jet.primal, y)
+
+
+def _entry(y: Any, order: int, row: int) -> Any:
+    return keras.tree.map_structure(lambda jet: jet.entry(order)[row], y)
 
 
 def _rays(directions: np.ndarray | tf.Tensor, points: Points) -> list[tf.Tensor]:

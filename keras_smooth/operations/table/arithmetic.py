@@ -18,7 +18,7 @@ from keras_smooth.operations.rows import add, add_column
 from keras_smooth.operations.table.functions import FUNCTIONS, off_poles
 
 
-def _of_two(function: Callable) -> Callable:
+def of_two(function: Callable) -> Callable:
     """Returns the rule of a function of two numbers, from one of jets of one rank."""
     return lambda operation, x, y: function(*of_one_rank(x, y))
 
@@ -67,7 +67,7 @@ def _product_or_zero(function: Callable) -> Callable:
         safe = jet.where((x.primal == 0) & ~is_number, tf.ones_like(y.primal), y)
         return x * function(safe)
 
-    return _of_two(apply)
+    return of_two(apply)
 
 
 def _no_nan(x: Jet, y: Jet) -> Jet:
@@ -154,14 +154,14 @@ def _sum_of_all(operation: tf.Operation, *xs: Any) -> Jet:
     return functools.reduce(operator.add, [whole(x) for x in xs if isinstance(x, Jet)])
 
 
-add("Add AddV2", _of_two(lambda x, y: x + y))
-add("Sub", _of_two(lambda x, y: x - y))
-add("Mul", _of_two(lambda x, y: x * y))
-add("RealDiv Div", _of_two(_quotient), domain=divisor_off_zero)
-add("DivNoNan", _of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
-add("MulNoNan", _of_two(_product_no_nan))
+add("Add AddV2", of_two(lambda x, y: x + y))
+add("Sub", of_two(lambda x, y: x - y))
+add("Mul", of_two(lambda x, y: x * y))
+add("RealDiv Div", of_two(_quotient), domain=divisor_off_zero)
+add("DivNoNan", of_two(_no_nan), at_edge=-1, domain=divisor_off_zero)
+add("MulNoNan", of_two(_product_no_nan))
 add("Pow", _raised, at_edge=_power_at_zero, domain=_base, tapes_right_to=_right_at_zero)
-add("SquaredDifference", _of_two(lambda x, y: jet.square(x - y)))
+add("SquaredDifference", of_two(lambda x, y: jet.square(x - y)))
 add("Polygamma", _polygamma, left_out=((0, 0),))
 add_column("Polygamma", domain=lambda operation, n, x: off_poles(operation, x))
 add("Atan2", _atan2, smoothness=-1, breakpoints=_off_the_cut)
@@ -172,7 +172,7 @@ add_column("Xdivy", at_edge=_where_both_are_zero(-1))
 add_column("Xlog1py Xlogy", at_edge=_where_both_are_zero(0))
 add_column("Xdivy Xlog1py Xlogy", tapes_right_to=_held_at_zero)
 # Gradients that a model takes itself, as of a potential.
-add("SigmoidGrad", _of_two(lambda y, dy: dy * (y - y * y)))
-add("SoftplusGrad", _of_two(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))
-add("TanhGrad", _of_two(lambda y, dy: dy - dy * y * y))
+add("SigmoidGrad", of_two(lambda y, dy: dy * (y - y * y)))
+add("SoftplusGrad", of_two(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))
+add("TanhGrad", of_two(lambda y, dy: dy - dy * y * y))
 add("AccumulateNV2 AddN", _sum_of_all)

@@ -14,7 +14,7 @@ from keras_smooth.jet.entries import times
 from keras_smooth.operations.breakpoints import from_integer, from_other_integer
 from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
 from keras_smooth.operations.rows import add, add_column
-from keras_smooth.operations.table.arithmetic import divisor_off_zero
+from keras_smooth.operations.table.arithmetic import divisor_off_zero, of_two
 from keras_smooth.operations.table.functions import itself, of_one
 
 
@@ -66,16 +66,6 @@ add("Elu", of_one(_elu), smoothness=1, breakpoints=itself)
 add("Selu", of_one(_selu), smoothness=0, breakpoints=itself)
 
 
-def _choose(takes_first: Callable) -> Callable:
-    """Returns the rule of what is one of two numbers."""
-
-    def rule(operation: tf.Operation, x: Any, y: Any) -> Jet:
-        x, y = of_one_rank(x, y)
-        return jet.where(takes_first(x.primal, y.primal), x, y)
-
-    return rule
-
-
 def _difference(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> list:
     return [x - y]
 
@@ -92,8 +82,8 @@ def _choice_class(operation: tf.Operation, moving: Sequence[bool]) -> float:
 
 
 _OF_TWO = {"smoothness": _choice_class, "breakpoints": _difference}
-add("Maximum", _choose(tf.greater_equal), **_OF_TWO)
-add("Minimum", _choose(tf.less_equal), **_OF_TWO)
+add("Maximum", of_two(lambda x, y: jet.where(x.primal >= y.primal, x, y)), **_OF_TWO)
+add("Minimum", of_two(lambda x, y: jet.where(x.primal <= y.primal, x, y)), **_OF_TWO)
 
 
 def _clip(operation: tf.Operation, x: Any, low: Any, high: Any) -> Jet:
@@ -120,12 +110,7 @@ add("Select SelectV2", _select)
 
 def _remainder(quotients: Callable) -> Callable:
     """Returns the rule of x - y q(x / y) with a whole number q."""
-
-    def rule(operation: tf.Operation, x: Any, y: Any) -> Any:
-        x, y = of_one_rank(x, y)
-        return x - y * quotients(x.primal / y.primal)
-
-    return rule
+    return of_two(lambda x, y: x - y * quotients(x.primal / y.primal))
 
 
 def _multiples(distance: Callable) -> Callable:
