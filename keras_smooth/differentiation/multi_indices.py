@@ -178,7 +178,7 @@ def axes_of(points: Points, names: Any) -> Axes:
     return Axes(_named(names or {}, shapes), shapes)
 
 
-def _named(given: dict, shapes: dict) -> dict[str, int]:
+def _named(given: Mapping, shapes: dict) -> dict[str, int]:
     named: dict[str, int] = {}
     offset = 0
     for key, shape in shapes.items():
