@@ -153,11 +153,13 @@ def explained_batch(
         is_whole = batch_size is None or num_samples is None or batch_size >= num_samples
         if expected is None or (num_samples in (None, expected) and is_whole):
             raise
+        at_a_time, without = "", ""
+        if batch_size is not None:
+            at_a_time, without = f" and batch_size={batch_size}", ", without `batch_size`"
         raise ValueError(
-            f"{first_line(error) or type(error).__name__}\n{model.name!r} is built for batches of "
-            f"{expected} samples, and received {num_samples} samples with batch_size={batch_size}. "
-            f"Pass {expected} samples at once, without `batch_size`; or build it for batches of "
-            "any size, which stateful layers cannot have."
+            f"{first_line(error) or type(error).__name__}\n{model.name!r} is built for batches of {expected} samples, "
+            f"and received {num_samples} samples{at_a_time}. Pass {expected} samples at once{without}; "
+            "or build it for batches of any size, which stateful layers cannot have."
         ) from error
 
 
