@@ -10,7 +10,6 @@ breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
 taped.py         TensorFlow's own derivatives: their orders, and jets of what has no rule
 registered.py   functions and layers with registered facts
-samples.py      the axis of the samples in the outputs
 signs.py        tensors that are positive for all inputs
 walk.py         the walk through the operations and their bodies
 paths.py        the operations between inputs and outputs
@@ -29,6 +28,6 @@ from keras_smooth.operations.paths import (
     smoothness,
 )
 from keras_smooth.operations.rows import Row, all_rows, row
-from keras_smooth.operations.samples import MixedError, axes_of_samples
+from keras_smooth.operations.table.sample_axes import MixedError, axes_of_samples
 from keras_smooth.operations.taped import tapes_right_to, wrong_by_tapes
 from keras_smooth.operations.trace import Trace, trace

@@ -1,4 +1,4 @@
-"""Matrix products, convolutions, and what is linear in each of two inputs."""
+"""Matrix products, convolutions, what is linear in each of two inputs; Fourier transforms."""
 
 import functools
 import itertools
@@ -15,8 +15,10 @@ from keras_smooth.jet.arithmetic import mapped, primal
 from keras_smooth.jet.entries import folded
 from keras_smooth.operations import taped
 from keras_smooth.operations.lifting import (
+    add_linear,
     folded_linear,
     linear,
+    of_last_axes,
     of_one_rank,
     run,
     run_primals,
@@ -129,6 +131,10 @@ def _normalized(
     return [mapped(x, y, lambda v: v * factor), *others]
 
 
+add_linear(
+    "FFT FFT2D FFT3D IFFT IFFT2D IFFT3D IRFFT IRFFT2D IRFFT3D RFFT RFFT2D RFFT3D",
+    of_last_axes,
+)
 add("MatMul", _matmul, exact=True)
 add("BatchMatMul BatchMatMulV2 BatchMatMulV3", _batch_matmul)
 add("Einsum", _einsum)
