@@ -99,9 +99,9 @@ class Evaluation:
         """
         if self.chosen_engine == "tape" and self.batch_size is None:
             # Side effects of the model happen once, as in one call of the user.
-            values = self._found()
+            values = self._values()
         else:
-            values = calls.without_trace(self._found)
+            values = calls.without_trace(self._values)
             self.leave_trace()
         self._check_samples(values)
         return values
@@ -153,7 +153,7 @@ class Evaluation:
         if self.training or calls.may_leave_trace(self.model):
             self.traces.called(self.points.x)
 
-    def _found(self) -> Any:
+    def _values(self) -> Any:
         engine = self.chosen_engine
         try:
             values = self._by(engine)
@@ -162,7 +162,7 @@ class Evaluation:
         except LostError as error:
             # Operations without a gradient of TensorFlow may have a rule.
             if self.engine == "auto" and engine == "tape" and self._can_use_jets():
-                return dataclasses.replace(self, engine="jet")._found()
+                return dataclasses.replace(self, engine="jet")._values()
             # AutoGraph can only re-raise errors of Python.
             raise ValueError(str(error)) from error
 

@@ -142,14 +142,6 @@ def _needs(order: int, received: str) -> str:
     )
 
 
-def _arrays(what: str, structure: Entry, array: Callable | None = None) -> Entry:
-    """Returns a structure of real and finite arrays."""
-    array = array or _array
-    if isinstance(structure, list | tuple) and not checked_inputs.is_structure(structure):
-        return array(what, structure)
-    return keras.tree.map_structure(lambda leaf: array(what, leaf), structure)
-
-
 def _points(what: str, values: Any) -> np.ndarray:
     """Returns points as an array; truths and text are inputs that are held."""
     name = getattr(getattr(values, "dtype", None), "name", "")
@@ -163,6 +155,13 @@ def _array(what: str, values: Any) -> np.ndarray:
     if wrong:
         raise ValueError(f"{what} must be finite, but {wrong} of its numbers are not.")
     return array
+
+
+def _arrays(what: str, structure: Entry, array: Callable = _array) -> Entry:
+    """Returns a structure of real and finite arrays."""
+    if isinstance(structure, list | tuple) and not checked_inputs.is_structure(structure):
+        return array(what, structure)
+    return keras.tree.map_structure(lambda leaf: array(what, leaf), structure)
 
 
 def _is_float(array: np.ndarray) -> bool:

@@ -49,10 +49,9 @@ class Points:
         """How many numbers a sample of each moving input has."""
         sizes = [tensor.shape[1:].num_elements() for tensor in self.moving]
         if None in sizes:
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in self.moving)
             raise ValueError(
-                f"The size of a sample must be known, received points of shape {shapes}. Give "
-                "it in the tf.TensorSpec of the function, or by tf.ensure_shape."
+                f"The size of a sample must be known, received {listed(self.moving)}. Give it in "
+                "the tf.TensorSpec of the function, or by tf.ensure_shape."
             )
         return sizes
 

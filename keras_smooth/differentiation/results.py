@@ -1,5 +1,6 @@
 """The result of an evaluation: of independent samples, verified if requested, with advice."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -130,13 +131,11 @@ def _first(evaluation: Evaluation, order: int, sample: int) -> str:
             if isinstance(value, Jet) and not seen and not _is_finite(value):
                 seen.append(tensor.op)
 
-    try:
+    # The model may need another number of samples, or an operation has no derivative.
+    with contextlib.suppress(Exception):
         alone = points.at([tf.gather(x, [sample]) for x in points.flat])
         directions = [v[None] for v in random_directions(alone, _SEED)]
         evaluation.traces.propagated(alone, directions, order, watch)
-    # The model may need another number of samples, or an operation has no derivative.
-    except Exception:
-        pass
     return f", first at {seen[0].type} in {layer_of(seen[0])}" if seen else ""
 
 

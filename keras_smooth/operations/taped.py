@@ -4,6 +4,7 @@ A gradient may leave out an input or an output, without an error where another p
 as well. Nested tapes around a single operation make jets of what has no rule for them.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -80,11 +81,9 @@ def _kept(operation: tf.Operation, moving: Sequence[bool], used: Sequence[bool])
     if key not in _known:
         # A gradient may have an operation of the same kind, which changes nothing.
         _known[key] = math.inf
-        try:
-            _known[key] = measured(operation, moving, used)
         # What TensorFlow cannot derive, or run by itself, is told where it is derived.
-        except Exception:
-            pass
+        with contextlib.suppress(Exception):
+            _known[key] = measured(operation, moving, used)
     return _known[key]
 
 
