@@ -320,10 +320,11 @@ Nested `tf.GradientTape`, as TensorFlow's guide writes them, in the same mode.
 ## What `engine="auto"` uses
 
 CPU time of `engine="jet"` over that of `engine="tape"`, at 1,000 points in float64. The choice is
-made for compiled code, as in fits and long runs: Taylor mode for order 2 of one input, for higher orders of
-up to four inputs, for Laplacians and along directions; tapes for first derivatives, and for Hessians, where
-d + 1 reverse passes are cheaper than d (d + 1) / 2 forward directions. Without XLA, the overhead of a call is
-larger than either.
+made for compiled code, as in fits and long runs, by what the engines do: for all derivatives of order k, jets carry k
+values along (d + k - 1)! / (k! (d - 1)!) directions, and tapes make a sweep for each output and again for each
+of its derivatives below order k. For one output, as here, jets are used for order 2 of one input, for order 3 of up
+to four and for Laplacians and along directions; for several outputs they are used sooner, up to 32 inputs, as for
+the Hessian of three numbers by three. Without XLA, the overhead of a call is larger than either.
 
 {choices}
 ## Compared with JAX and PyTorch

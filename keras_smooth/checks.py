@@ -42,6 +42,11 @@ def shown(value: object) -> str:
     return text
 
 
+def refused(name: str, wanted: str, value: object) -> str:
+    """Returns the sentence that refuses an argument of another kind or value."""
+    return f"{name} must be {wanted}, received {shown(value)}."
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Returns a sentence with the names that a misspelt name may stand for."""
     names = sorted(names)
@@ -74,7 +79,7 @@ def truth(name: str, value: Any) -> bool:
         TypeError: If it is neither.
     """
     if not _is_truth(value):
-        raise TypeError(f"{name} must be True or False, received {shown(value)}.")
+        raise TypeError(refused(name, "True or False", value))
     return bool(value)
 
 
@@ -94,7 +99,7 @@ def function(name: str, value: Any, *arguments: str) -> Any:
     *first, last = arguments
     what = f"a function of {', '.join(first)}{' and ' if first else ''}{last}"
     if not callable(value) or isinstance(value, type | keras.layers.Layer):
-        raise TypeError(f"{name} must be {what}, received {shown(value)}.")
+        raise TypeError(refused(name, what, value))
     try:
         inspect.signature(value).bind(*arguments)
     except TypeError as error:
@@ -115,7 +120,7 @@ def text(name: str, value: Any) -> str:
         TypeError: If it is none.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be text, received {shown(value)}.")
+        raise TypeError(refused(name, "text", value))
     return value
 
 
@@ -127,12 +132,9 @@ def path(name: str, value: Any) -> Path:
         ValueError: If no file can have it.
     """
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} must be a path, received {shown(value)}.")
+        raise TypeError(refused(name, "a path", value))
     if not os.fspath(value) or "\0" in str(value):
-        raise ValueError(
-            f"{name} must be a path that is not empty and has no NUL in it, received "
-            f"{shown(value)}."
-        )
+        raise ValueError(refused(name, "a path that is not empty, without NUL", value))
     return Path(value)
 
 
@@ -175,17 +177,18 @@ def regular_file(file: str | Path) -> Path:
     return Path(file)
 
 
-def whole_number(name: str, value: Any, least: int) -> int:
+def whole_number(name: str, value: Any, least: int, most: int = sys.maxsize) -> int:
     """Returns an argument as an integer.
 
     Args:
         name: What the argument is called in messages.
         value: The argument. NumPy's integers are accepted, True is not.
         least: The least number that is allowed.
+        most: The largest number that is allowed.
 
     Raises:
         TypeError: If it is no integer.
-        ValueError: If it is below the least one, or more than any size.
+        ValueError: If it is out of this range.
     """
     try:
         # NumPy 1 makes an index of a boolean.
@@ -193,11 +196,11 @@ def whole_number(name: str, value: Any, least: int) -> int:
     except TypeError:
         number = None
     if number is None:
-        raise TypeError(f"{name} must be an integer, received {shown(value)}.")
+        raise TypeError(refused(name, "an integer", value))
     if number < least:
-        raise ValueError(f"{name} must be {least} or more, received {shown(value)}.")
-    if number > sys.maxsize:
-        raise ValueError(f"{name} must be {sys.maxsize} or less, received {shown(value)}.")
+        raise ValueError(refused(name, f"{least} or more", value))
+    if number > most:
+        raise ValueError(refused(name, f"{most:,} or less", value))
     return number
 
 
@@ -217,21 +220,18 @@ def finite_number(
         ValueError: If it is not finite, or too small.
     """
     if not isinstance(value, numbers.Real) or _is_truth(value):
-        raise TypeError(f"{name} must be a number, received {shown(value)}.")
-    if not _is_finite(value):
-        raise ValueError(f"{name} must be finite, received {shown(value)}.")
-    if value < least or above and value == least:
-        bound = f"above {least}" if above else f"{least} or more"
-        raise ValueError(f"{name} must be {bound}, received {shown(value)}.")
-    return float(value)
-
-
-def _is_finite(value: Any) -> bool:
+        raise TypeError(refused(name, "a number", value))
     try:
-        return math.isfinite(value)
+        number = float(value)
     # An integer that is too large for a float.
     except OverflowError:
-        return False
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(refused(name, "finite", value))
+    if number < least or above and number == least:
+        bound = f"above {least}" if above else f"{least} or more"
+        raise ValueError(refused(name, bound, value))
+    return number
 
 
 def _is_truth(value: object) -> bool:

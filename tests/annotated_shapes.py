@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf  # noqa: F401  before Annotated is another
 
 MINIMIZERS = "keras_smooth.lbfgs.minimizers"
-WITH_SHAPES = ("curvature", "inverse_hessian", "line_search", "pairs")
+WITH_SHAPES = ("inverse_hessian", "line_search", "pairs", "updates")
 CHECKED = ["keras_smooth.jet", *(f"{MINIMIZERS}.{name}" for name in WITH_SHAPES)]
 # Integers are floats, as type checkers have it. The hook finds the checker by this name.
 typechecker = beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))

@@ -38,7 +38,7 @@ SETTINGS = Settings(activations=("tanh", "sigmoid", "elu"), seeds=3, epochs=40)
 PROBLEMS = problems.load_problems(SETTINGS.problem)
 (PROBLEM,) = PROBLEMS.values()
 COMMAND = ["compare", "--activations", *SETTINGS.activations, "--seeds", "3"]
-COMMAND += ["--epochs", "40", "--beside", "--jobs", "2"]
+COMMAND += ["--epochs", "40", "--baselines", "--jobs", "2"]
 NUM_RUNS = 12  # sigmoid runs from two starts
 WHOM = ("parent", "worker", "both")
 

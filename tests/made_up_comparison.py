@@ -24,10 +24,14 @@ def key_of(activation, seed=0, **levels):
     return RunId(activation, MAIN._replace(**levels), seed)
 
 
-def made_up(d2y_by_name, failed=(), problem="gaussian", beside=(), **factors):
+def made_up(d2y_by_name, failed=(), problem="gaussian", baselines=(), **factors):
     """Returns results with these errors of y'', one a seed; None stands for a lost y''."""
     settings = Settings(
-        activations=tuple(d2y_by_name), seeds=2, problem=problem, beside=beside, **factors
+        activations=tuple(d2y_by_name),
+        seeds=2,
+        problem=problem,
+        baselines=baselines,
+        **factors,
     )
     found = Results(settings, problems.load_problems(problem), seconds=1.0)
     for variant in settings.variants():
@@ -36,10 +40,10 @@ def made_up(d2y_by_name, failed=(), problem="gaussian", beside=(), **factors):
                 found.records[RunId(name, variant, seed)] = outcome(
                     found, name, seed, value, name not in failed
                 )
-    for method in beside:
-        name = settings.activation_beside()
-        beside_main = RunId(name, settings.main._replace(method=method), 0)
-        found.records[beside_main] = outcome(found, name, 0, 0.5, True)
+    for method in baselines:
+        name = settings.baseline_activation()
+        baseline = RunId(name, settings.main._replace(method=method), 0)
+        found.records[baseline] = outcome(found, name, 0, 0.5, True)
     return found
 
 

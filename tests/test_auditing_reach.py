@@ -70,6 +70,16 @@ WRONG = {
     ),
     "embedded": lambda: _model(lambda x: L.Embedding(3, 2)(ops.argmax(x, axis=-1))),
     "stairs": lambda: _model(lambda x: x + ops.floor(x)),
+    "a choice by stairs": lambda: _model(lambda x: ops.where(ops.floor(x) > 0.5, x, 0 * x)),
+    "a choice by signs": lambda: _model(
+        lambda x: ops.where(ops.sign(x - 0.4) < 0, 1 + x, x)
+    ),
+    "a choice by a rounded value": lambda: _model(
+        lambda x: ops.where(ops.round(2 * x) >= 1, ops.sin(x), x)
+    ),
+    "a choice by another choice": lambda: _model(
+        lambda x: ops.where(ops.where(x > 0.2, x, x - 1) > 0.1, ops.exp(x), x)
+    ),
     "branch cut": lambda: _with_hidden(lambda x, y: ops.arctan2(x, y - 0.2)),
     "bounds": lambda: _model(lambda x: ops.clip(x, -0.4, 1e3)),
     "kink behind a hidden layer": lambda: _with_hidden(lambda x, y: ops.abs(y)),
@@ -141,6 +151,10 @@ MANY = {
         _of_many(lambda x: ops.where(x > -3.9, ops.sin(x), ops.sin(x))),
         "checked",
     ),
+    "that join smoothly between samples": (
+        lambda x: sum(ops.where(x > 1 + n / 99, x, x + 0.0) for n in range(-5, 6)),
+        "checked",
+    ),
     # Without rules for jets nobody can look at what is between samples.
     "beside an operation without a rule": (
         lambda x: ops.relu(x - 3.0) + tf.math.special.spence(x),
@@ -159,6 +173,66 @@ def test_more_pieces_than_are_looked_for_are_no_fault_in_either_mode(name, dtype
     x = 1 + 0.1 * np.random.default_rng(0).normal(size=(4, 2))
     report = keras_smooth.audit(model, x)
     assert (report.inference, report.training) == (verdict, verdict), report
+
+
+def test_pieces_beyond_those_that_are_examined_are_not_faulty(monkeypatch):
+    monkeypatch.setattr("keras_smooth.auditing.judgement._MOST", 2)
+    name = "that join smoothly between samples"
+    model = keras.Sequential([keras.Input((2,)), L.Lambda(MANY[name][0])])
+    x = 1 + 0.1 * np.random.default_rng(0).normal(size=(4, 2))
+    row = keras_smooth.audit(model, x).rows[0]
+    assert row.verdict == "not examined" and "only some operations" in row.reason
+
+
+def _fixed_point(x):
+    """Returns y = x + sin(y) / 20, by a loop that ends by what it has computed."""
+
+    def turn(y, step):
+        following = x + tf.sin(y) / 20.0
+        return following, following - y
+
+    def goes_on(y, step):
+        return tf.reduce_max(tf.abs(step)) > 1e-12
+
+    return tf.while_loop(goes_on, turn, [tf.zeros_like(x), tf.ones_like(x)])[0]
+
+
+def _halves(x):
+    """Returns a sum whose last term is not small."""
+
+    def turn(y, step):
+        return y + step * step, 0.5 * step
+
+    return tf.while_loop(lambda y, s: tf.reduce_any(s > 0.46), turn, [0.0 * x, x + 1.0])[0]
+
+
+COMPARED = {
+    "a loop until nothing changes": (_fixed_point, False),
+    "a loop that ends too early": (_halves, True),
+    "a distance": (
+        lambda x: tf.where(tf.abs(x - 2.0) < 0.5, (x - 1.5) ** 4 * (x - 2.5) ** 4, 0.0 * x),
+        False,
+    ),
+    "the larger of two": (
+        lambda x: tf.where(tf.maximum(x, 3.0 - x) > 2.0, x, x + 1.0),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_of_what_is_only_compared_the_comparison_tells(name):
+    """No derivative goes through it, so that its own kinks are none of the function."""
+    function, is_rough = COMPARED[name]
+    model = keras.Sequential(
+        [keras.Input((1,), dtype="float64"), L.Lambda(function, dtype="float64")]
+    )
+    report = keras_smooth.audit(model, np.array([[0.7], [1.9], [3.1], [2.3]]))
+    assert (report.inference == "faulty", report.training == "faulty") == (
+        is_rough,
+        is_rough,
+    )
+    assert "Abs" not in report.rows[0].reason and "Max" not in report.rows[0].reason
 
 
 WITHOUT_A_ROW = {

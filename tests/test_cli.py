@@ -39,7 +39,7 @@ def here(monkeypatch):
     monkeypatch.setattr(executors, "chosen", lambda *_: ThisProcess())
 
 
-SMALL = ["--activations", "tanh,elu", "--architecture", "2x4", "--beside"]
+SMALL = ["--activations", "tanh,elu", "--architecture", "2x4", "--baselines"]
 
 
 def main(capsys, *arguments):
@@ -122,7 +122,7 @@ def test_no_more_processes_are_told_than_there_are_runs(jobs, num_runs, place):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x,z\n1,2\n", "has no column y"),
+        ("x,z\n1,2\n", "must name x (one input), y"),
         (
             "x,y\n" + "1,2\n" * 5 + "2,two\n" + "3,4\n" * 9,
             "line 7: y must be a finite number",
@@ -174,10 +174,10 @@ def test_system_errors_are_sentences(capsys, tmp_path, monkeypatch, here):
         capsys, "compare", *SMALL, "--quick", "--epochs", "1", "--out", str(tmp_path / "a")
     )
     assert status == 2
-    assert err.endswith("compare: results.json: No space left on device\n")
+    assert err.endswith("No space left on device: 'results.json'\n")
     monkeypatch.setattr(os, "open", full)
     status, _, err = main(capsys, "compare", *SMALL, "--out", str(tmp_path / "b"))
-    assert status == 2 and "Cannot write in the output directory" in err
+    assert status == 2 and "Cannot write in" in err
 
 
 def test_an_audit_that_needs_x_names_the_option(capsys, tmp_path):
@@ -228,7 +228,7 @@ def test_a_run_its_repetition_and_other_settings(capsys, tmp_path, here):
     status, out, err = main(capsys, *arguments)
     assert status == 0, err
     for words in (
-        "2 runs of 20 iterations",
+        "2 runs of 600 epochs",
         "tanh, seed 0: 20 iterations",
         "A quick look",
     ):
@@ -265,7 +265,7 @@ def test_interrupt_leaves_valid_files_and_resume_finishes(capsys, tmp_path, monk
     assert len(first) == 1
     monkeypatch.setattr(executors, "chosen", lambda *_: ThisProcess())
     status, out, _ = main(capsys, *arguments, "--resume")
-    assert status == 0 and "3 runs of 1 iteration on" in out
+    assert status == 0 and "3 runs of 5 epochs on" in out
     runs = json.loads(path.read_text())["runs"]
     assert len(runs) == 4 and runs[0] == first[0]
 
@@ -389,7 +389,8 @@ AT_ONCE = {
         ["compare", "--problem", "gaussian_21d"], 2, "There is no problem named"
     ),
     "an unknown method": (["compare", "--method", "lbgfs"], 2, "method must be one of"),
-    "a method beside": (["compare", "--beside", "adan"], 2, "method must be one of"),
+    "a method beside": (["compare", "--baselines", "adan"], 2, "baselines must be one of"),
+    "by its older name": (["compare", "--beside", "adan"], 2, "baselines must be one of"),
     "a number": (["compare", "--seeds", "0"], 2, "seeds must be 1 or more"),
     "an executor": (["compare", "--executor", "rya"], 2, "invalid choice: 'rya' (choose from"),
     "no file": (["audit", "absent.keras"], 2, "Cannot read absent.keras: No such file"),

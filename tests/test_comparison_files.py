@@ -25,7 +25,7 @@ from keras_smooth.lbfgs.run import atomic_files
 
 PROBLEMS = problems.load_problems("gaussian")
 PROBLEM = PROBLEMS["gaussian"]
-ASKED = settings.Settings(activations=("sigmoid", "relu"), seeds=2, beside=("adam",))
+ASKED = settings.Settings(activations=("sigmoid", "relu"), seeds=2, baselines=("adam",))
 
 
 def outcome(activation, seed, off, problem=PROBLEM):
@@ -83,7 +83,7 @@ def test_variants_are_read_as_they_were_written(tmp_path):
     asked = settings.Settings(
         activations=("sigmoid",), seeds=1, problem=tuple(learned),
         dtype=("float64", "float32"), initializer=("default", "glorot_uniform"),
-        beside=("adam",),
+        baselines=("adam",),
     )  # fmt: skip
     found = Results(asked, learned)
     for i, key in enumerate(asked.runs()):
@@ -248,7 +248,7 @@ def test_nothing_is_changed_by_being_stored(written):
 
 def recorded(directory, number):
     """Keeps the first runs of a comparison of 100 seeds."""
-    asked = dataclasses.replace(ASKED, seeds=100, beside=())
+    asked = dataclasses.replace(ASKED, seeds=100, baselines=())
     found = Results(asked, PROBLEMS, seconds=0.0)
     kept = store.Store(found, directory)
     for seed in range(number):

@@ -21,7 +21,7 @@ HOSTILE = "<img src=x onerror=alert(1)>'\"$1$_`.csv"
 
 @pytest.fixture(scope="module")
 def results():
-    return made_up(ERRORS, beside=("tfp_lbfgs", "adam"))
+    return made_up(ERRORS, baselines=("tfp_lbfgs", "adam"))
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_a_method_that_is_not_installed_is_told_with_the_remedy(monkeypatch):
         pages.findings.training, "reason_missing",
         lambda name: reason if name == "tfp_lbfgs" else "",
     )  # fmt: skip
-    found = made_up({"tanh": (1e-8,)}, beside=("tfp_lbfgs",))
+    found = made_up({"tanh": (1e-8,)}, baselines=("tfp_lbfgs",))
     del found.records[key_of("tanh", 0, method="tfp_lbfgs")]
     text = pages.as_html(found)
     assert "TFP&#39;s L-BFGS: pip install &#39;tf_keras==2.21.*&#39;" in text

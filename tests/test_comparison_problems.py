@@ -103,7 +103,9 @@ def test_derivatives_of_a_function_are_taken():
 
 @pytest.mark.parametrize("domain", [(1, 0), (0, 0), (0,), 3, ("a", "b"), (0, np.inf), None])
 def test_domains_that_are_none(domain):
-    with pytest.raises(ValueError, match="domain must be two finite numbers"):
+    with pytest.raises(
+        (TypeError, ValueError), match="domain must (be two finite|hold real)"
+    ):
         problems.load_problem(ripple, domain)
 
 
@@ -167,13 +169,13 @@ def test_text_file_of_utf_16(tmp_path):
 
 
 BAD = [
-    (text(head="x,z,dy,d2y"), "no column y: .* it names 'x, z, dy, d2y'"),
-    ("time;angle\n0;1\n", "no column x and no column y: .* it names 'time, angle'"),
+    (text(head="x,z,dy,d2y"), "must name x .*; received 'x, z, dy, d2y'"),
+    ("time;angle\n0;1\n", "must name x .*; received 'time, angle'"),
     ("", "is empty"),
     ("# nothing\n\n", "is empty"),
-    (text(head=""), "no column x and no column y"),
-    (text(head="x,y,Y,d2y"), "more than one column y"),
-    (text(head="x, X ,dy,y"), "more than one column x"),
+    (text(head=""), "must name x"),
+    (text(head="x,y,Y,d2y"), "each once; received 'x, y, y, d2y'"),
+    (text(head="x, X ,dy,y"), "each once; received 'x, x, dy, y'"),
     (text().replace("20,", "twenty,"), "line 4: x must be .* received 'twenty'"),
     (text().replace("20,4,", "20,nan,"), "line 4: y must be a finite number"),
     (text().replace("20,4,", "20,,"), "line 4: y must be .* received ''"),
@@ -189,9 +191,9 @@ BAD = [
     ("x y\n" + "-0,895 1,051\n" * 12, "line 2: x must be .*'-0,895'. Decimal commas"),
     ("x,y\n1,2\n3,4\n", "2 different x; at least 10"),
     ("x,y\n" + "1,2\n" * 12, "1 different x"),
-    ("1,2\n" * 12, "no column x and no column y"),
+    ("1,2\n" * 12, "must name x"),
     ("x,y\n" + "1" * 200_000 + ",2\n", "bad.csv: field larger than field limit"),
-    ("x" * 200 + ",y\n", r"it names 'x{80}\.\.\.'\."),
+    ("x" * 200 + ",y\n", r"received 'x{80}\.\.\.'\."),
     ("x,y\n" + "1" * 400 + ",2\n", r"line 2: x must .* received '1{80}\.\.\.'\."),
 ]
 
@@ -254,15 +256,15 @@ def test_arrays(number):
         (3.0, TypeError, "problem must be a name"),
         ((np.arange(12.0),), ValueError, "received 1 of them"),
         ((np.arange(12.0),) * 5, ValueError, "received 5 of them"),
-        ({"x": np.arange(12.0)}, ValueError, "must have the keys x, y"),
-        ({"x": [1], "y": [1], "z": [1]}, ValueError, "must have the keys x, y"),
+        ({"x": np.arange(12.0)}, ValueError, "must have x, y and optionally"),
+        ({"x": [1], "y": [1], "z": [1]}, ValueError, "must have x, y and optionally"),
         ((np.arange(12.0), np.arange(13.0)), ValueError, "of one length.*12.*13"),
-        ((np.ones((12, 2)), np.arange(12.0)), ValueError, r"x must have the shape \(n,\)"),
+        ((np.ones((12, 2)), np.arange(12.0)), ValueError, r"x must be of shape \(n,\)"),
         ((np.arange(12.0), np.arange(12.0) * 1j), TypeError, "y must hold real numbers"),
         ((np.arange(12.0), ["a"] * 12), TypeError, "y must hold real numbers"),
         ((np.arange(12.0), [None] * 12), TypeError, "y must hold real numbers"),
         ((np.arange(12.0), [1.0, [2.0]] * 6), ValueError, "y cannot be made an array"),
-        ((np.arange(12.0), [np.nan] * 12), ValueError, "y must be finite"),
+        ((np.arange(12.0), [np.nan] * 12), ValueError, "y must be below .* received nan"),
         ((np.arange(3.0),) * 2, ValueError, "3 different x"),
         ((np.ones(12), np.arange(12.0)), ValueError, "1 different x"),
         ((np.arange(12.0), np.arange(12.0) * 1e300), ValueError, "y must be below 1e.100"),
@@ -314,10 +316,20 @@ LINE = np.linspace(-1.0, 1.0, 40)
         (LINE, 1e5 + LINE, "float32", "float32 has too few numbers between y"),
         (LINE, 1.0 + 1e-14 * LINE, "float64", "float64 has too few numbers between y"),
         # Units in which derivatives are no numbers of the dtype.
-        (1e-16 * LINE, LINE, "float32", "y'' is of the size .*e.31; in float32"),
+        (
+            1e-16 * LINE,
+            LINE,
+            "float32",
+            "y'' is of the size .*e.31, too far from 1 for float32",
+        ),
         (1e-31 * LINE, LINE, "float32", "y' is of the size"),
         (LINE, 1e-31 * LINE, "float32", "y is of the size"),
-        (1e-60 * LINE, LINE, "float64", "y'' is of the size .*e.119; in float64"),
+        (
+            1e-60 * LINE,
+            LINE,
+            "float64",
+            "y'' is of the size .*e.119, too far from 1 for float64",
+        ),
         (1e60 * LINE, LINE, "float64", "y'' is of the size .*e-12"),
         (LINE, 1e-120 * LINE, "float64", "y is of the size"),
         (1e-310 * LINE, LINE, "float64", "y' is of the size inf"),

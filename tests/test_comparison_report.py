@@ -213,7 +213,7 @@ def test_any_width_shows_something(monkeypatch, width):
 
 
 def test_runs_are_called_by_what_sets_them_apart():
-    found = made_up({"sigmoid": (1e-5,)}, beside=("adam",))
+    found = made_up({"sigmoid": (1e-5,)}, baselines=("adam",))
     text = io.StringIO()
     with display.Display(3, found.settings, Console(file=text, width=200)) as live:
         for run in (

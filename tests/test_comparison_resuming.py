@@ -76,7 +76,7 @@ ADDED = {
     "seeds": (
         {"seeds": 3}, {"seeds": 3}, {key_of("tanh", 2), key_of("elu", 2)},
     ),
-    "a method beside": ({"beside": ("adam",)}, {"beside": ("adam",)}, {key_of("tanh", method="adam")}),
+    "a baseline": ({"baselines": ("adam",)}, {"baselines": ("adam",)}, {key_of("tanh", method="adam")}),
     # What broke off would do so again.
     "iterations": ({"epochs": 12}, {"epochs": 12}, ALL - {BROKEN}),
     "a problem": ({"problem": ("sine",)}, *others(problem="sine")),
@@ -108,7 +108,7 @@ def test_runs_of_the_open_question_are_read_once(tmp_path):
     for initializer in ("default", ("default", "glorot_uniform")):
         found = written(made_up({"sigmoid": (1e-3,)}, initializer=initializer), tmp_path)
         again = resuming.read(found.settings, found.problems, tmp_path)
-        assert again.of_activation("sigmoid", again.settings.open_question())
+        assert again.question().of_activation("sigmoid")
         assert again.records.keys() == found.records.keys()
 
 
@@ -139,28 +139,32 @@ def test_what_would_mix_is_refused(stored, change, words):
     assert (directory / store.RUNS).read_bytes() == before
 
 
-# Methods of all runs and beside, a package, and whether another version of it stops a resume.
+# Methods of all runs, baselines, a package, and whether another version of it stops a resume.
 VERSIONS = {
     "lbfgs needs Keras": ("lbfgs", (), "keras", True),
     "lbfgs needs no TFP": ("lbfgs", (), "tensorflow-probability", False),
     "nor does bfgs": ("bfgs", ("lbfgs",), "tensorflow-probability", False),
     "nor does Adam": ("adam", (), "tensorflow-probability", False),
     "tfp_bfgs does": ("tfp_bfgs", (), "tensorflow-probability", True),
-    "also beside": ("lbfgs", ("tfp_lbfgs",), "tensorflow-probability", True),
+    "also a baseline": ("lbfgs", ("tfp_lbfgs",), "tensorflow-probability", True),
     "any needs NumPy": ("adam", (), "numpy", True),
 }
 
 
 @pytest.mark.parametrize("name", VERSIONS)
 def test_versions_matter_to_the_methods_that_need_them(tmp_path, monkeypatch, name):
-    method, beside, package, matters = VERSIONS[name]
-    found = written(made_up({"tanh": (1e-3,)}, method=method, beside=beside), tmp_path)
+    method, baselines, package, matters = VERSIONS[name]
+    found = written(
+        made_up({"tanh": (1e-3,)}, method=method, baselines=baselines), tmp_path
+    )
     known = environment.version
     other = {package: "0.0.1"}
     monkeypatch.setattr(environment, "version", lambda one: other.get(one) or known(one))
-    asked = dataclasses.replace(found.settings, beside=("adam", "tfp_lbfgs"))
+    asked = dataclasses.replace(found.settings, baselines=("adam", "tfp_lbfgs"))
     if matters:
-        with pytest.raises(ValueError, match=f"other versions .{package} was .* is 0.0.1"):
+        with pytest.raises(
+            ValueError, match=f"other versions .{package} is .* there, and 0.0.1 here"
+        ):
             resuming.read(asked, found.problems, tmp_path)
     else:
         assert resuming.read(asked, found.problems, tmp_path).records
@@ -174,7 +178,7 @@ def named(name, function):
 def test_a_function_that_has_changed_is_refused(stored):
     directory, found = stored
     own = {"tanh": named("tanh", lambda x: keras.ops.tanh(2 * x))}
-    with pytest.raises(ValueError, match="made with another function named 'tanh'"):
+    with pytest.raises(ValueError, match="made with other data or functions .tanh"):
         resuming.read(asked(found, functions=own), found.problems, directory)
 
 

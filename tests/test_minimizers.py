@@ -17,7 +17,6 @@ from keras_smooth.lbfgs.minimizers import (
     dense_inverse_hessian,
     inverse_hessian,
     line_search,
-    needs_residuals,
     num_pairs_of,
     pairs,
     updates,
@@ -446,7 +445,7 @@ def test_default_number_of_pairs(name):
 @pytest.mark.parametrize(
     "method",
     representatives(
-        [name for name in MINIMIZERS if not needs_residuals(name)],
+        [name for name in MINIMIZERS if not MINIMIZERS[name].NEEDS_RESIDUALS],
         ["lbfgs", "broyden", "bfgs"],
     ),
 )

@@ -213,7 +213,7 @@ sys.exit(cli.main(sys.argv[1:]))
 def test_a_ray_of_its_own_is_interrupted_and_resumed_by_processes(tmp_path):
     before = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("ray")}
     words = ["compare", "--activations", "tanh", "--seeds", "3", "--epochs", "40"]
-    words += ["--architecture", "2x4", "--beside", "--out", str(tmp_path / "out")]
+    words += ["--architecture", "2x4", "--baselines", "--out", str(tmp_path / "out")]
     home = tmp_path / "home"
     home.mkdir()
     command = [sys.executable, "-c", PROGRAM, *words, "--executor", "ray"]
@@ -257,7 +257,7 @@ ASKED_TO_END = {"the command": os.kill, "all processes": os.killpg}
 def test_sigterm_keeps_the_runs_and_leaves_nothing_behind(tmp_path, whom):
     before = {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("ray")}
     words = ["compare", "--activations", "tanh", "--seeds", "3", "--epochs", "40"]
-    words += ["--architecture", "2x4", "--beside", "--out", str(tmp_path)]
+    words += ["--architecture", "2x4", "--baselines", "--out", str(tmp_path)]
     status, said = on_a_terminal(
         [sys.executable, "-c", PROGRAM, *words, "--executor", "ray"],
         at=": 40 iterations", send=ASKED_TO_END[whom], number=signal.SIGTERM,

@@ -549,26 +549,34 @@ def test_jets_run_layers_in_training_mode(rng):
 
 
 @pytest.mark.parametrize(
-    ("dim", "order", "right_to", "engine"),
+    ("dim", "outputs", "order", "right_to", "engine"),
     [
-        (1, 2, np.inf, "jet"),
-        (1, 6, np.inf, "jet"),
-        (1, 7, np.inf, "tape"),
-        (1, 1, np.inf, "tape"),
-        (1, 1, 0, "jet"),
-        (1, 1, 1, "jet"),
-        (32, 1, 1, "jet"),
-        (33, 1, 1, "tape"),
-        (2, 2, np.inf, "tape"),
-        (2, 2, 1, "jet"),
-        (2, 3, np.inf, "jet"),
-        (10, 3, np.inf, "tape"),
-        (10, 1, np.inf, "tape"),
+        (1, 1, 2, np.inf, "jet"),
+        (1, 1, 6, np.inf, "jet"),
+        (1, 1, 7, np.inf, "tape"),
+        (1, 1, 1, np.inf, "tape"),
+        (1, 1, 1, 0, "jet"),
+        (1, 1, 1, 1, "jet"),
+        (32, 1, 1, 1, "jet"),
+        (33, 1, 1, 1, "tape"),
+        (2, 1, 2, np.inf, "tape"),
+        (2, 1, 2, 1, "jet"),
+        (2, 1, 3, np.inf, "jet"),
+        (10, 1, 3, np.inf, "tape"),
+        (10, 1, 1, np.inf, "tape"),
+        # Tapes sweep for each output.
+        (1, 2, 1, np.inf, "jet"),
+        (8, 16, 1, np.inf, "jet"),
+        (8, 8, 1, np.inf, "tape"),
+        (3, 3, 2, np.inf, "jet"),
+        (12, 12, 2, np.inf, "jet"),
+        (6, 2, 3, np.inf, "jet"),
+        (33, 1000, 2, np.inf, "tape"),
     ],
 )
-def test_auto_takes_the_faster_engine_that_is_right(dim, order, right_to, engine):
+def test_auto_takes_the_faster_engine_that_is_right(dim, outputs, order, right_to, engine):
     """The table of docs/derivatives.md."""
-    are_faster = functools.partial(engines.jets_are_faster, order, dim)
+    are_faster = functools.partial(engines.jets_are_faster, order, dim, outputs)
     assert engines.chosen("auto", are_faster, dim, order, right_to) == engine
     assert engines.chosen("jet", are_faster, dim, order, right_to) == "jet"
 

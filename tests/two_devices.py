@@ -116,7 +116,7 @@ def value_and_gradient(model, data, batch_size, jit_compile):
     asked = request(model, batch_size=batch_size, jit_compile=jit_compile)
     found = FitProblem(asked, data)
     scaled = ScaledData(found.data, tf.ones((), "float64"))
-    state = found.minimizer.begin(found.start(), scaled)
+    state = found.program.minimize("begin", found.start(), scaled)
     return np.append(state.objective_gradient, state.objective_value)
 
 

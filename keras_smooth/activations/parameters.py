@@ -8,7 +8,7 @@ import keras
 
 from keras_smooth import registry
 from keras_smooth.activations.rows import EXACT_FORMS
-from keras_smooth.checks import shown
+from keras_smooth.checks import refused, shown
 
 
 @keras.saving.register_keras_serializable(package="keras_smooth", name="partial")
@@ -104,10 +104,8 @@ def get(identifier: str | Callable | dict | None) -> Callable:
     if isinstance(identifier, Mapping):
         return _from_config(identifier)
     if identifier is not None and not callable(identifier) or isinstance(identifier, type):
-        raise TypeError(
-            "An activation must be a name, a function, a config or None; received "
-            f"{shown(identifier)}."
-        )
+        wanted = "a name, a function, a config or None"
+        raise TypeError(refused("An activation", wanted, identifier))
     return keras.activations.get(identifier)
 
 

@@ -36,11 +36,9 @@ def activation_row(
     """
 
     def register(function: Any) -> Any:
-        if registry.has_name(function.__name__):
-            raise ValueError(
-                f"There is an activation named {function.__name__!r} already. Give the "
-                f"function in {function.__module__} another name."
-            )
+        name = function.__name__
+        if registry.has_name(name):
+            raise ValueError(f"There is an activation named {name!r}: use another name.")
         keras.saving.register_keras_serializable(package="keras_smooth")(function)
         columns: dict[str, Any] = dict(joints=tuple(joints), examples=tuple(examples))
         registry.add(registry.Row(function, smoothness, reason=reason, **columns))

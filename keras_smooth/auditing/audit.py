@@ -11,26 +11,24 @@ import tensorflow as tf
 
 from keras_smooth import operations
 from keras_smooth.auditing import checks, plan, report, traced
-from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, worst
+from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, gravest, worst
 from keras_smooth.auditing.judgement import Judge
 from keras_smooth.auditing.pictures import picture
-from keras_smooth.auditing.report import Audit, LayerAudit
+from keras_smooth.auditing.report import Audit
 from keras_smooth.auditing.traced import Question
-from keras_smooth.checks import function, shown, whole_number
+from keras_smooth.checks import function, refused, whole_number
 from keras_smooth.differentiation import independence
-from keras_smooth.models import (
-    calls,
-    checked_inputs,
-    copies,
-    graph,
-    references,
-    sample_inputs,
-)
+from keras_smooth.models import calls, checked_inputs, copies, graph, references
+from keras_smooth.models.sample_inputs import prepared
 from keras_smooth.operations.rows import least
 
 # The number of numbers of x that are used.
 _NUMBERS = 4096
 _NOTHING = "no floating-point input leads here: there is nothing to differentiate"
+_INTEGERS = (
+    "no input is floating-point: there is nothing to differentiate; to audit what follows the "
+    "embeddings, pass keras.Model(OUTPUTS_OF_THE_EMBEDDINGS, model.outputs)"
+)
 
 
 def audit(
@@ -83,11 +81,11 @@ def audit(
     """
     order = whole_number("`order`", order, 1)
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(f"`model` must be a Keras model or layer, received {shown(model)}.")
+        raise TypeError(refused("`model`", "a Keras model or layer", model))
     if progress is not None:
         function("`progress`", progress, "path", "number", "total")
     with calls.preserved_random_state():
-        model, (inputs,) = sample_inputs.prepared(model, x, copies.fresh_copy, _NUMBERS)
+        model, (inputs,) = prepared(model, x, copies.fresh_copy, _NUMBERS)
         inputs = inputs if x is not None else _with_zeros(inputs)
         num_samples = keras.tree.flatten(inputs)[0].shape[0]
         with checked_inputs.explained_batch(model, num_samples):
@@ -96,24 +94,30 @@ def audit(
 
 def _audited(question: Question, progress: Callable[[str, int, int], None] | None) -> Audit:
     """Returns the audit of a built model at inputs that fit it."""
-    examined, (model, _, order, _) = _examined(question), question
-    called = set().union(*(each.called for each in examined.values()))
-    layers = traced.rows_of(model, called)
+    traces = _traces(question)
+    called = set().union(*(each.called for each in traces.values()))
+    layers = traced.rows_of(question.model, called)
     places = {id(layer) for _, layer in layers}
-    rows = []
+    readings = {
+        each: _Examined(question, each, places) if isinstance(each, traced.Traced) else each
+        for each in traces.values()
+    }
+    modes = {mode: readings[each] for mode, each in traces.items()}
+    judged = []
     for number, (path, layer) in enumerate(layers, 1):
         if progress is not None:
             progress(path, number, len(layers))
-        rows.append(_row(path, layer, examined, places, order))
-    whole = _whole(question, rows, examined, places)
+        judged.append(report.Judged(path, layer, *_judged(layer, modes, question.order)))
+    rows = tuple(report.layer_audit(each, question.order) for each in judged)
+    whole = report.layer_audit(_whole(question, judged, modes), question.order)
     draw = functools.partial(picture, question, dict(layers))
-    return Audit(order, tuple(rows), whole, draw)
+    return Audit(question.order, rows, whole, draw)
 
 
-def _in_modes(examined: dict[str, Any], function: Callable) -> dict[str, Finding]:
+def _in_modes(modes: "_Modes", function: Callable) -> dict[str, Finding]:
     """Returns what a function of a model finds in each mode, once where both are the same."""
-    results = {each: function(each) for each in dict.fromkeys(examined.values())}
-    return {mode: results[each] for mode, each in examined.items()}
+    results = {each: function(each) for each in dict.fromkeys(modes.values())}
+    return {mode: results[each] for mode, each in modes.items()}
 
 
 def _with_zeros(x: Any) -> Any:
@@ -124,9 +128,9 @@ def _with_zeros(x: Any) -> Any:
     )
 
 
-def _examined(question: Question) -> dict[str, "_Examined | _Untraced"]:
-    """Returns the readings of a model in both modes; one object if both are the same."""
-    by_mode: dict[str, _Examined | _Untraced] = {}
+def _traces(question: Question) -> dict[str, "traced.Traced | _Untraced"]:
+    """Returns the traces of a model in both modes; one object if both are the same."""
+    by_mode: dict[str, traced.Traced | _Untraced] = {}
     for mode in MODES:
         training = mode == "training"
         try:
@@ -136,8 +140,8 @@ def _examined(question: Question) -> dict[str, "_Examined | _Untraced"]:
             by_mode[mode] = _Untraced(question, training, error)
             continue
         first = by_mode.get("inference")
-        is_same = isinstance(first, _Examined) and traced.are_same(first.trace, trace)
-        by_mode[mode] = first if first and is_same else _Examined(question, trace)
+        is_same = isinstance(first, traced.Traced) and traced.are_same(first, trace)
+        by_mode[mode] = first if first and is_same else trace
     return by_mode
 
 
@@ -147,25 +151,18 @@ class _Examined:
     Args:
         question: What is audited.
         trace: Its operations.
+        places: Of all layers with a row, `id(layer)`.
     """
 
-    def __init__(self, question: Question, trace: traced.Traced) -> None:
-        self.question, self.trace = question, trace
+    def __init__(self, question: Question, trace: traced.Traced, places: set[int]) -> None:
+        self.question, self.trace, self.places = question, trace, places
+        self.called = trace.called
         self.plan = plan.plan(trace, question.order, question.nearby)
         self.judge = Judge(self.plan, question)
 
-    @property
-    def called(self) -> set[int]:
-        return {id(self.trace.parts[number]) for number in self.trace.arguments}
-
-    def findings(self, layer: keras.Operation | None, places: set[int]) -> Finding:
-        """Returns the worst finding of a layer, or of the model's own code.
-
-        Args:
-            layer: The layer, None for what is in no layer.
-            places: Of all layers with a row, `id(layer)`.
-        """
-        belongs = functools.partial(self._belongs, layer, places)
+    def findings(self, layer: keras.Operation | None) -> Finding:
+        """Returns the worst finding of a layer, or of the model's own code, which None stands for."""
+        belongs = functools.partial(self._belongs, layer)
         findings = [finding for numbers, finding in self.plan.findings if belongs(numbers)]
         findings += self.judge.findings(belongs)
         if all(finding.cause.verdict != Verdict.FAULTY for finding in findings):
@@ -186,30 +183,25 @@ class _Examined:
             for f in findings
         ]
 
-    def _belongs(
-        self, layer: keras.Operation | None, places: set[int], numbers: Sequence[int]
-    ) -> bool:
+    def _belongs(self, layer: keras.Operation | None, numbers: Sequence[int]) -> bool:
         layers = (self.trace.parts[number] for number in reversed(numbers))
-        return next((each for each in layers if id(each) in places), None) is layer
+        return next((each for each in layers if id(each) in self.places), None) is layer
 
-    def smoothness(self, layer: keras.Operation | None, places: set[int]) -> float | None:
+    def smoothness(self, layer: keras.Operation | None) -> float | None:
         """Returns the class C^k of a layer, or of the model's own code."""
         known = None if layer is None else plan.known_class(layer)
         if known is not None:
             return known
-        belongs = functools.partial(self._belongs, layer, places)
-        return least(k for numbers, k in self.plan.classes if belongs(numbers))
+        return least(k for numbers, k in self.plan.classes if self._belongs(layer, numbers))
 
     def is_reached(self, layer: keras.Operation) -> bool:
         """Returns whether a layer gets something that moves."""
-        return any(self.trace.parts[number] is layer for number in self.plan.reached)
+        return id(layer) in self.plan.reached
 
     def refused(self) -> Finding | None:
         """Returns why the operators refuse the model whatever its layers are, None if they do not."""
-        outputs = [
-            y for y in keras.tree.flatten(self.trace.trace.structure) if y is not None
-        ]
-        if any(y.dtype.is_complex for y in outputs):
+        outputs = keras.tree.flatten(self.trace.trace.structure)
+        if any(y is not None and y.dtype.is_complex for y in outputs):
             return Finding(Cause.COMPLEX)
         words = self._mixes()
         return Finding(Cause.MIXED, reason=words) if words else None
@@ -244,12 +236,9 @@ class _Untraced:
         self.question, self.training, self.error = question, training, error
         layers = references.parts_within(question.model)
         self._calls = calls.record(question.model, layers, (question.x,), training)
+        self.called = {key for key, recorded in self._calls.items() if recorded}
 
-    @property
-    def called(self) -> set[int]:
-        return {key for key, recorded in self._calls.items() if recorded}
-
-    def findings(self, layer: keras.Operation | None, places: set[int]) -> Finding:
+    def findings(self, layer: keras.Operation | None) -> Finding:
         """Returns the worst finding of a layer, or what the whole model is measured to be."""
         if layer is None or layer is self.question.model:
             words = f"TensorFlow cannot trace it ({type(self.error).__name__})"
@@ -262,13 +251,13 @@ class _Untraced:
             trace = traced.trace(layer, x, self.training)
         except Exception:
             return self._measured(layer)
-        examined = _Examined(self.question._replace(model=layer, x=x), trace)
-        return examined.findings(layer, {id(layer)})
+        question = self.question._replace(model=layer, x=x)
+        return _Examined(question, trace, {id(layer)}).findings(layer)
 
     def _measured(self, layer: keras.Operation) -> Finding:
         return worst(checks.measured(self.question, layer, self.training))
 
-    def smoothness(self, layer: keras.Operation | None, places: set[int]) -> float | None:
+    def smoothness(self, layer: keras.Operation | None) -> float | None:
         return None if layer is None else plan.known_class(layer)
 
     def is_reached(self, layer: keras.Operation) -> bool:
@@ -279,58 +268,61 @@ class _Untraced:
         return Finding(Cause.MIXED, reason="the model") if mixes else None
 
 
+_Modes = dict[str, _Examined | _Untraced]
+
+
 def _mixes(question: Question, has_rules: bool) -> bool:
     """Returns whether numbers show that the output for a sample depends on the others."""
     run = functools.partial(calls.call_without_trace, question.model)
     return independence.mixes(run, question.x, by_values=not has_rules)
 
 
-def _row(
-    path: str, layer: keras.Operation, examined: dict, places: set[int], order: int
-) -> LayerAudit:
-    """Returns the row of a layer."""
-    findings = _in_modes(examined, lambda each: each.findings(layer, places))
-    smoothness = examined["inference"].smoothness(layer, places)
-    if not any(id(layer) in each.called for each in examined.values()):
+def _judged(
+    layer: keras.Operation, modes: _Modes, order: int
+) -> tuple[float | None, dict[str, Finding]]:
+    """Returns the class C^k of a layer, and the finding of each mode."""
+    smoothness = modes["inference"].smoothness(layer)
+    if not any(id(layer) in each.called for each in modes.values()):
         findings = dict.fromkeys(MODES, Finding(Cause.NOT_CALLED))
-    elif not any(each.is_reached(layer) for each in examined.values()):
+    elif not any(each.is_reached(layer) for each in modes.values()):
         smoothness = math.inf if smoothness is None else smoothness
         findings = dict.fromkeys(MODES, Finding(Cause.NONE, reason=_NOTHING))
-    if not _are_finite(getattr(layer, "weights", [])):
+    else:
+        findings = _in_modes(modes, lambda each: each.findings(layer))
+    if not checks.are_finite(getattr(layer, "weights", [])):
         spoilt = Finding(Cause.NAN, 1, "its weights are not finite")
         findings = {mode: worst([each, spoilt]) for mode, each in findings.items()}
     if smoothness is not None and smoothness < order:
         joined = worst(list(findings.values())).cause == Cause.MEASURED
         smoothness = None if joined else smoothness
-    return report.layer_audit(path, layer, smoothness, findings, order)
+    return smoothness, findings
 
 
-def _are_finite(weights: Sequence[Any]) -> bool:
-    values = [tf.convert_to_tensor(weight) for weight in weights]
-    floats = [value for value in values if value.dtype.is_floating]
-    return all(bool(tf.reduce_all(tf.math.is_finite(value))) for value in floats)
-
-
-def _whole(
-    question: Question, rows: list[LayerAudit], examined: dict[str, Any], places: set[int]
-) -> LayerAudit:
-    """Returns the row of the model: that of its own code, and the worst of its layers."""
-    model, x, order, _ = question
-    if graph.is_composed(model):
-        own = _in_modes(examined, lambda each: each.findings(None, places))
-        findings = {m: worst([own[m], report.of_rows(rows, m)]) for m in examined}
-        reading = examined["inference"]
-        classes = [row.smoothness for row in rows if row.reason != _NOTHING]
-        smoothness = least([*classes, reading.smoothness(None, places)])
-        whole = report.layer_audit(model.name, model, smoothness, findings, order)
+def _whole(question: Question, judged: list[report.Judged], modes: _Modes) -> report.Judged:
+    """Returns what is known of the model: of its own code, and the worst of its layers."""
+    model, x, _, _ = question
+    if not graph.is_composed(model):
+        _, _, smoothness, findings = judged[0]
     else:
-        whole = dataclasses.replace(rows[0], name=model.name)
+        own = _in_modes(modes, lambda each: each.findings(None))
+        findings = {mode: worst([own[mode], _worst_of(judged, mode)]) for mode in MODES}
+        moving = [each for each in judged if each.findings["inference"].reason != _NOTHING]
+        classes = [each.smoothness for each in moving]
+        smoothness = least([*classes, modes["inference"].smoothness(None)])
     if not any(calls.is_float(leaf) for leaf in keras.tree.flatten(x)):
-        whole = dataclasses.replace(whole, reason=_NOTHING)
-    if whole.verdict == Verdict.FAULTY:
-        return whole
-    refused = examined["inference"].refused()
-    if refused is None:
-        return whole
-    findings = dict.fromkeys(MODES, refused)
-    return report.layer_audit(model.name, model, whole.smoothness, findings, order)
+        findings = {
+            m: dataclasses.replace(f, reason=_INTEGERS) for m, f in findings.items()
+        }
+    if all(each.cause.verdict != Verdict.FAULTY for each in findings.values()):
+        refused = modes["inference"].refused()
+        findings = dict.fromkeys(MODES, refused) if refused else findings
+    return report.Judged(model.name, model, smoothness, findings)
+
+
+def _worst_of(judged: list[report.Judged], mode: str) -> Finding:
+    """Returns the worst finding of layers in a mode, as that of the model that has them."""
+    return gravest(
+        dataclasses.replace(each.findings[mode], reason=f"see {each.name}")
+        for each in judged
+        if each.findings[mode].cause not in (Cause.NONE, Cause.NOT_CALLED)
+    )

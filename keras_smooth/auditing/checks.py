@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from keras_smooth.differentiation.evaluation import Evaluation
 from keras_smooth.differentiation.lost import LostError
 from keras_smooth.differentiation.points import Points, random_directions
 from keras_smooth.models import calls, own_call
+from keras_smooth.operations.trace import openings
 
 _SEED = 1
 # The numbers of samples and of calls of a layer that are measured.
@@ -24,10 +25,7 @@ _SAMPLES, _CALLS = 4, 4
 
 
 def measured(
-    question: Question,
-    layer: keras.Operation,
-    training: bool,
-    num_samples: int | None = _SAMPLES,
+    question: Question, layer: keras.Operation, training: bool, most: int | None = _SAMPLES
 ) -> list[Finding]:
     """Measures the derivatives of a layer in a model.
 
@@ -35,23 +33,20 @@ def measured(
         question: The model and its inputs.
         layer: A layer or operation in it, or the model itself.
         training: The mode.
-        num_samples: How many samples are measured; None is all.
+        most: How many samples are measured at most; None is all.
 
     Returns:
         A finding for each call of the layer.
     """
-    x = keras.tree.map_structure(lambda t: t[:num_samples], question.x)
+    x = keras.tree.map_structure(lambda t: t[:most], question.x)
     try:
         recorded = calls.record(question.model, [layer], (x,), training)[id(layer)]
     # The code of a model can raise any error, for example for another size of batch.
     except Exception as error:
         return [Finding(Cause.UNKNOWN, reason=_first_line(error))]
     functions = [as_function(layer, call, training) for call in recorded[:_CALLS]]
-    return [
-        _compared(along(function, points(x), question.order))
-        for x, function in functions
-        if points(x).places
-    ]
+    moving = [(x, function) for x, function in functions if points(x).places]
+    return [_compared(along(call, points(x), question.order)) for x, call in moving]
 
 
 def points(x: Any) -> Points:
@@ -77,24 +72,16 @@ def as_function(
 
     It is the part itself if possible: in float64, differences have twice the digits.
     """
-    tensors = [leaf for leaf in keras.tree.flatten(call.arguments()) if tf.is_tensor(leaf)]
+    tensors, filled = openings(call.arguments(), tf.is_tensor)
     is_layer = isinstance(layer, keras.layers.Layer)
-    says = any(
-        value is not None for name, value in call.kwargs.items() if name != "training"
-    )
+    says = any(v is not None for name, v in call.kwargs.items() if name != "training")
     if not training and is_layer and len(call.args) == 1 and not says:
         return call.args[0], layer
-    places = keras.tree.map_structure(tf.is_tensor, call.arguments())
-    kwargs = own_call.in_mode(layer, training) if is_layer else {}
-    mode = {} if "training" in call.kwargs or not kwargs else kwargs
+    has_mode = "training" in call.kwargs or not is_layer
+    mode = {} if has_mode else own_call.in_mode(layer, training)
 
     def function(x: Sequence) -> Any:
-        remaining = iter(x)
-        args, named = keras.tree.map_structure(
-            lambda is_tensor, leaf: next(remaining) if is_tensor else leaf,
-            places,
-            call.arguments(),
-        )
+        args, named = filled(x)
         return layer(*args, **{**named, **mode})
 
     return tensors, function
@@ -114,9 +101,8 @@ def _compared(evaluation: Evaluation) -> Finding:
     # TensorFlow or the layer's code can raise any error.
     except Exception as error:
         return Finding(Cause.UNKNOWN, reason=_first_line(error))
-    differing = [
-        each for each in enumerate(comparison.agreements) if each[0] and not each[1].ok
-    ]
+    agreements = enumerate(comparison.agreements)
+    differing = [(order, row) for order, row in agreements if order and not row.ok]
     if not differing:
         return Finding(Cause.MEASURED, reason=f"measured in {comparison.dtype}")
     wrong = (each for each in differing if verification.is_wrong(each[1]))
@@ -141,13 +127,13 @@ def by_tapes(evaluation: Evaluation) -> tuple[tuple, float]:
     entries, lost = list(_along(evaluation, 0)), math.inf
     for order in range(1, evaluation.order + 1):
         try:
-            entries.append(_along(evaluation, order)[-1] if lost == math.inf else None)
+            entries.append(_along(evaluation, order)[-1])
         # An operation has no gradient, or its gradient has none.
         except (LostError, LookupError):
             lost = order
-            entries.append(None)
+            break
     zeros = keras.tree.map_structure(tf.zeros_like, entries[0])
-    return tuple(zeros if entry is None else entry for entry in entries), lost
+    return (*entries, *[zeros] * (evaluation.order + 1 - len(entries))), lost
 
 
 def _along(evaluation: Evaluation, order: int) -> tuple:
@@ -177,10 +163,16 @@ def not_finite(question: Question, training: bool) -> int | None:
             entries = _along(evaluation, k)
         except Exception:
             return None
-        leaves = [leaf for leaf in keras.tree.flatten(entries[-1]) if calls.is_float(leaf)]
-        if not all(bool(tf.reduce_all(tf.math.is_finite(leaf))) for leaf in leaves):
+        if not are_finite(keras.tree.flatten(entries[-1])):
             return k
     return None
+
+
+def are_finite(values: Iterable) -> bool:
+    """Returns whether all floats among some tensors or weights are finite."""
+    tensors = map(tf.convert_to_tensor, values)
+    floats = (tensor for tensor in tensors if tensor.dtype.is_floating)
+    return all(bool(tf.reduce_all(tf.math.is_finite(tensor))) for tensor in floats)
 
 
 def _first_line(error: Exception) -> str:

@@ -40,30 +40,24 @@ def bytes_of_weights(path: Path) -> int:
     """
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            if member.file_size > _SMALL + _MOST_PACKED * member.compress_size:
-                raise TooLarge(
-                    f"{member.filename} in it claims to be {member.file_size:,} bytes, "
-                    f"packed in {member.compress_size:,}"
-                )
+            _check(member.filename, member.file_size, _MOST_PACKED * member.compress_size)
         if _WEIGHTS not in archive.namelist():
             return path.stat().st_size
-        size = archive.getinfo(_WEIGHTS).file_size
+        sizes: list[int] = []
         with archive.open(_WEIGHTS) as content, h5py.File(content, "r") as weights:
-            claimed = _bytes_of_datasets(weights)
-    if claimed > _SMALL + size:
-        raise TooLarge(f"{_WEIGHTS} in it claims {claimed:,} bytes and has {size:,}")
-    return claimed
-
-
-def _bytes_of_datasets(file: h5py.File) -> int:
-    sizes: list[int] = []
-
-    def add(name: str, member: Any) -> None:
-        if isinstance(member, h5py.Dataset):
-            sizes.append(int(member.size or 0) * member.dtype.itemsize)
-
-    file.visititems(add)
+            weights.visititems(lambda name, member: sizes.append(_bytes_of(member)))
+        _check(_WEIGHTS, sum(sizes), archive.getinfo(_WEIGHTS).file_size)
     return sum(sizes)
+
+
+def _check(what: str, claimed: int, most: int) -> None:
+    if claimed > _SMALL + most:
+        raise TooLarge(f"its {what} claims {claimed:,} bytes, more than the file can hold")
+
+
+def _bytes_of(member: Any) -> int:
+    is_data = isinstance(member, h5py.Dataset)
+    return int(member.size or 0) * member.dtype.itemsize if is_data else 0
 
 
 @contextlib.contextmanager
@@ -81,12 +75,11 @@ def limited_to(size: int) -> Iterator[None]:
     def create(next_creator: Callable, **kwargs: Any) -> Any:
         nonlocal asked, refused
         asked += _bytes_of_variable(**kwargs)
-        if asked > _SMALL + _MOST_BESIDE * size:
-            refused = TooLarge(
-                f"its config asks for at least {asked:,} bytes of weights, and the file "
-                f"has {size:,}"
-            )
-            raise refused
+        try:
+            _check("config", asked, _MOST_BESIDE * size)
+        except TooLarge as error:
+            refused = error
+            raise
         return next_creator(**kwargs)
 
     try:

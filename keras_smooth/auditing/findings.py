@@ -25,12 +25,7 @@ class Verdict(str, enum.Enum):
         0,
         Tone.GOOD,
     )
-    CHECKED = (
-        "checked",
-        "measured at the samples, where the derivatives are right",
-        0,
-        Tone.GOOD,
-    )
+    CHECKED = ("checked", "measured at the samples, and right there", 0, Tone.GOOD)
     NOT_EXAMINED = ("not examined", "nothing is known of its derivatives", 3, Tone.UNSURE)
     FAULTY = ("faulty", "a derivative is wrong, not there, or jumps", 1, Tone.BAD)
 
@@ -41,6 +36,11 @@ class Verdict(str, enum.Enum):
         verdict._value_ = value
         verdict.words, verdict.exit_status, verdict.tone = words, exit_status, tone
         return verdict
+
+    @classmethod
+    def worst(cls, verdicts: Iterable["Verdict"]) -> "Verdict":
+        """Returns the worst of several verdicts; without any it is proven."""
+        return max(verdicts, key=list(cls).index, default=cls.PROVEN)
 
 
 _REPAIR = "docs/howto/audit_and_repair.md"
@@ -133,16 +133,12 @@ class Finding:
         cause: Why.
         order: The first order that is lost, 0 where none is.
         reason: What is known beside the words of the cause.
-        operation: The kind of the operation at fault.
-        layer: Name of the class of the layer within, whose code has this operation.
         by_jets: Whether Taylor mode has the derivative right.
     """
 
     cause: Cause
     order: int = 0
     reason: str = ""
-    operation: str = ""
-    layer: str = ""
     by_jets: bool = False
 
     def because(self, words: str) -> "Finding":
@@ -156,23 +152,19 @@ FINE = Finding(Cause.NONE)
 MODES = ("inference", "training")
 
 
-def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
-    """Returns the worst of several verdicts; without any it is proven."""
-    return max(verdicts, key=list(Verdict).index, default=Verdict.PROVEN)
-
-
 def worst(findings: Sequence[Finding]) -> Finding:
     """Returns the worst finding: of faults that of the lowest order, the most severe of those.
 
     Its reason is that of all with its cause.
     """
-    if not findings:
-        return FINE
-    chosen = max(findings, key=severity)
-    same = [
-        f.reason for f in findings if (f.cause, f.order) == (chosen.cause, chosen.order)
-    ]
-    return dataclasses.replace(chosen, reason="; ".join(filter(None, dict.fromkeys(same))))
+    worst = gravest(findings)
+    same = [f.reason for f in findings if (f.cause, f.order) == (worst.cause, worst.order)]
+    return dataclasses.replace(worst, reason="; ".join(filter(None, dict.fromkeys(same))))
+
+
+def gravest(findings: Iterable[Finding]) -> Finding:
+    """Returns the worst finding with its own reason alone."""
+    return max(findings, key=severity, default=FINE)
 
 
 def severity(finding: Finding) -> tuple:

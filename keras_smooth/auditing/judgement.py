@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from keras_smooth.auditing import checks
-from keras_smooth.auditing.findings import Cause, Finding, Verdict, worst
-from keras_smooth.auditing.plan import LayerStep, Plan, words_of
+from keras_smooth.auditing.findings import FINE, Cause, Finding, Verdict, worst
+from keras_smooth.auditing.plan import LayerStep, Plan, Role, words_of
 from keras_smooth.auditing.samples import Samples
 from keras_smooth.auditing.traced import Question
 from keras_smooth.operations import rows
 
-# At most so many places are examined in one model; others are judged by their rows.
-_MOST = 8
+# At most so many operations are examined in one model. One in a loop counts as several: all
+# that leads to it runs without a graph.
+_MOST, _IN_LOOPS = 64, 8
 
 
 class Judge:
@@ -44,21 +45,20 @@ class Judge:
         Args:
             belongs: Whether an operation in the layers of some numbers belongs to it.
         """
-        for step in filter(lambda step: belongs(step.parts), self.plan.settled):
-            yield self._rough(step)
-        for step in filter(lambda step: belongs(step.parts), self.plan.pieces):
-            yield self._of_pieces(step)
-        for step in filter(lambda step: belongs(step.parts), self.plan.domains):
-            yield self._of_domain(step)
-        for step in filter(lambda step: belongs(step.parts), self.plan.equalities):
-            yield self._of_equality(step)
+        steps = [step for step in self.plan.steps if belongs(step.parts)]
+        for role, judged in (
+            (Role.SETTLED, self._rough),
+            (Role.PIECES, self._of_pieces),
+            (Role.DOMAIN, self._of_domain),
+            (Role.EQUALITY, self._of_equality),
+        ):
+            yield from (judged(step) for step in steps if step.role is role)
 
     def _words(self, step: LayerStep) -> str:
         """Returns where a layer is rough, as its row says or as its operation tells."""
         layers = (self.plan.traced.parts[number] for number in reversed(step.parts))
-        words = next(
-            filter(None, (words_of(layer, self.plan.order) for layer in layers)), ""
-        )
+        known = (words_of(layer, self.plan.order) for layer in layers)
+        words = next(filter(None, known), "")
         # In training mode, the samples are nearly the same as in inference.
         sides = "" if self.plan.traced.training else self._sides(step)
         return "; ".join(filter(None, (words, sides))) if words else self._meets(step)
@@ -72,14 +72,16 @@ class Judge:
         if self.nearby and self._is_guard(step) and (fault := self._of_guard(step)):
             return fault
         afar = Finding(Cause.NONE, reason=f"no sample comes to where {self._meets(step)}")
-        at_samples = afar if self.nearby and self._on_one_side(step) else by_row
+        is_afar = self.nearby and self._on_one_side(step)
+        if self._looked >= _MOST and not is_afar:
+            words = f"only some operations of a model are examined, and {kind} is not among them"
+            return Finding(Cause.UNKNOWN, reason=words)
         orders = self._jumps(step)
         if orders is None:
-            return at_samples
+            return afar if is_afar else by_row
         if not orders:
-            if not self.nearby and rows.is_smooth(step.operation.outputs[0].dtype):
-                return by_row
-            return afar
+            is_smooth = rows.is_smooth(step.operation.outputs[0].dtype)
+            return by_row if is_smooth and not self.nearby else afar
         if orders[-1] is not None:
             return dataclasses.replace(by_row, order=max(orders[-1], 1))
         words = f"the pieces of {kind} join smoothly where samples come to them"
@@ -92,21 +94,15 @@ class Judge:
 
     def _of_domain(self, step: LayerStep) -> Finding:
         """Returns the finding of an operation that is not defined everywhere."""
-        inside, kind = self.samples.of(step), step.operation.type
-        if np.all(inside > 0):
+        if np.all(self.samples.of(step) > 0):
             return self._of_edge(step)
-        words = f"{kind} is at the edge of its domain or beyond at samples"
+        words = f"{step.operation.type} is at the edge of its domain or beyond at samples"
         order = self.not_finite()
         if order is None:
-            return self._measured(step, words)
+            return self.measured().because(words)
         if order == 0 and not self.nearby:
             return Finding(Cause.UNKNOWN, reason=f"{words} that were drawn: pass x")
-        return self.plan.finding(step, Cause.NAN, max(order, 1), words)
-
-    def _measured(self, step: LayerStep, words: str) -> Finding:
-        """Returns what measuring finds where an operation may be guarded."""
-        finding, layer = self.measured().because(words), self.plan.name_of(step)
-        return dataclasses.replace(finding, operation=step.operation.type, layer=layer)
+        return Finding(Cause.NAN, max(order, 1), words)
 
     def _of_equality(self, step: LayerStep) -> Finding:
         """Returns the finding of a comparison for equality, as in a mask or a guard.
@@ -115,8 +111,8 @@ class Judge:
         guard of a single point the function goes on, and its derivatives have to be those.
         """
         if self.plan.is_random or not np.any(self.samples.of(step) == 0.0):
-            return Finding(Cause.NONE)
-        return self._of_guard(step) or Finding(Cause.NONE)
+            return FINE
+        return self._of_guard(step) or FINE
 
     def _is_guard(self, step: LayerStep) -> bool:
         """Returns whether a piece is there at samples only."""
@@ -133,7 +129,7 @@ class Judge:
             order = self.samples.jump_at_samples
         if not order:
             return None
-        finding = self._measured(step, f"{step.operation.type} holds at samples")
+        finding = self.measured().because(f"{step.operation.type} holds at samples")
         return finding if finding.cause.verdict == Verdict.FAULTY else None
 
     def _of_edge(self, step: LayerStep) -> Finding:
@@ -154,21 +150,24 @@ class Judge:
         if not orders or not orders[-1]:
             return fine
         words = "comes to the edge of its domain between samples, and has a kink there"
-        return self.plan.finding(step, Cause.ROUGH, orders[-1], f"{kind} {words}")
+        return Finding(Cause.ROUGH, orders[-1], f"{kind} {words}")
 
     def _jumps(self, step: LayerStep) -> list[int | None] | None:
         """Returns what jumps where an operation's pieces meet, up to the first jump.
 
         It is None if that cannot be examined, or enough others were.
         """
-        self._looked += 1
-        if self.plan.is_random or not self.plan.has_rules or self._looked > _MOST:
+        if self.plan.is_random or not self.plan.has_rules or self._looked >= _MOST:
             return None
+        is_in_loop = any("While" in each.type for each in step.around)
+        self._looked += _IN_LOOPS if is_in_loop else 1
         orders: list[int | None] = []
         with contextlib.suppress(Exception):
             for place in self.samples.places(step):
-                orders.append(self.samples.jump(place))
-                if orders[-1] is not None:
+                order = self.samples.jump(place)
+                if place.is_zero or order is not None:
+                    orders.append(order)
+                if order is not None:
                     break
             return orders
         # An operation has no rule for jets.
@@ -177,7 +176,7 @@ class Judge:
     def _rough(self, step: LayerStep) -> Finding:
         """Returns the finding of a layer that is rough as its class tells."""
         order = max(int(step.smoothness) + 1, 1)
-        return self.plan.finding(step, Cause.ROUGH, order, self._words(step))
+        return Finding(Cause.ROUGH, order, self._words(step))
 
     def _meets(self, step: LayerStep) -> str:
         kind, k = step.operation.type, int(step.smoothness)

@@ -12,27 +12,6 @@ from keras_smooth.checks import regular_file
 # The members of every file that Keras writes.
 _CONFIG = "config.json"
 _HDF5 = b"\x89HDF"
-# Published vulnerabilities of Keras in reading files: versions and names.
-_HOLES = (
-    (((0,), (3, 12, 1)), "CVE-2026-0897, CVE-2026-1462, CVE-2026-1669"),
-    (((3, 13), (3, 13, 2)), "CVE-2026-0897, CVE-2026-1462, CVE-2026-1669"),
-    (((0,), (3, 14)), "GHSA-hqp4-2352-xf5r"),
-)
-
-
-def known_holes(version: str = keras.__version__) -> str:
-    """Returns a warning where a version of Keras has holes that a file can use, else nothing.
-
-    The sources are the records of GitHub's advisory database of these names.
-    """
-    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
-    names = [name for (low, high), name in _HOLES if low <= numbers < high]
-    if not names:
-        return ""
-    return (
-        f"Keras {version} has published holes in reading files ({', '.join(names)}): open "
-        "no file of a stranger with it, or upgrade first: pip install 'keras>=3.14'."
-    )
 
 
 def read_model(file: str) -> keras.Model:
@@ -61,18 +40,12 @@ def _check_archive(path: Path) -> None:
         with path.open("rb") as content:
             start = content.read(len(_HDF5))
         kind = "an HDF5 file" if start == _HDF5 else "no zip archive" if start else "empty"
-        raise ValueError(
-            f"{path} is {kind}; expected a model that was saved by model.save('FILE.keras')."
-        )
+        raise ValueError(f"{path} is {kind}; expected a file of model.save('FILE.keras').")
     with zipfile.ZipFile(path) as archive:
         if _CONFIG not in archive.namelist():
-            raise ValueError(
-                f"{path} is a zip archive without {_CONFIG}: it holds no model of Keras."
-            )
+            raise ValueError(f"{path} is a zip without {_CONFIG}: no model of Keras.")
     if path.suffix != ".keras":
-        raise ValueError(
-            f"{path} must have a name that ends in .keras for Keras to read it."
-        )
+        raise ValueError(f"{path} must have a name that ends in .keras.")
 
 
 def _cause(error: Exception) -> str:

@@ -43,10 +43,7 @@ def picture(question: Question, layers: dict[str, keras.Operation], row: LayerAu
         order = order if row.cause == Cause.ROUGH else row.order
         tapes, values = _along_a_line(x, function, order)
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
-    curves = {
-        "its values": svg.Curve(t, values, width=4),
-        "TensorFlow": svg.Curve(t, tapes),
-    }
+    curves = {"its values": svg.Curve(t, values, 4), "TensorFlow": svg.Curve(t, tapes)}
     title = f"y{min(order, 4) * chr(39)} of {row.name}, from one sample to another"
     return svg.chart(title, curves, "t", logarithmic=False)
 
@@ -54,18 +51,19 @@ def picture(question: Question, layers: dict[str, keras.Operation], row: LayerAu
 def _along_a_line(x: Any, function: Any, order: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns a derivative by tapes and by differences, of the output where they differ most."""
     samples = checks.points(x)
-    start, end = _farthest(samples.moving[0])
+    columns = _columns(samples.moving[0])
+    # From the first sample to the one that is farthest from it.
+    end = int(np.argmax(np.abs(columns - columns[0]).sum(axis=1)))
     t = np.linspace(0.0, 1.0, _NUM_POINTS)
 
     def along(leaf: tf.Tensor) -> tf.Tensor:
-        shape = (-1, *[1] * (leaf.shape.rank - 1))
         if not calls.is_float(leaf):
-            return tf.repeat(leaf[start : start + 1], _NUM_POINTS, axis=0)
-        step = leaf[end] - leaf[start]
-        return leaf[start] + tf.cast(t.reshape(shape), leaf.dtype) * step
+            return tf.repeat(leaf[:1], _NUM_POINTS, axis=0)
+        shape = (-1, *[1] * (leaf.shape.rank - 1))
+        return leaf[0] + tf.cast(t.reshape(shape), leaf.dtype) * (leaf[end] - leaf[0])
 
     directions = tuple(
-        tf.repeat((leaf[end] - leaf[start])[None], _NUM_POINTS, axis=0)
+        tf.repeat((leaf[end] - leaf[0])[None], _NUM_POINTS, axis=0)
         for leaf in samples.moving
     )
     line = samples.at([along(leaf) for leaf in samples.flat])
@@ -86,12 +84,6 @@ def _size(structure: Any) -> int:
     """Returns the numbers of a sample in all tensors of a structure."""
     tensors = filter(tf.is_tensor, keras.tree.flatten(structure))
     return sum(math.prod(tensor.shape[1:]) for tensor in tensors)
-
-
-def _farthest(leaf: tf.Tensor) -> tuple[int, int]:
-    """Returns the first sample, and that which is farthest from it."""
-    samples = _columns(leaf)
-    return 0, int(np.argmax(np.abs(samples - samples[0]).sum(axis=1)))
 
 
 def _columns(structure: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What the table of operations says about a trace, and what samples have to decide."""
 
 import dataclasses
+import enum
 import functools
 import math
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from keras_smooth import registry
 from keras_smooth.auditing.findings import Cause, Finding
 from keras_smooth.auditing.traced import Traced, numbers_of
 from keras_smooth.models import calls, graph, references
-from keras_smooth.operations import Row, registered, rows, taped, walk
+from keras_smooth.operations import registered, rows, taped, walk
 from keras_smooth.operations.program import Program
 from keras_smooth.operations.signs import keeps_off_its_edge
 from keras_smooth.operations.walk import State, Step
@@ -26,14 +27,22 @@ _TOLD_BY_SAMPLES = (keras.layers.Lambda, keras.layers.UnitNormalization)
 # Operations, apart from the inputs, from which a mask may be made.
 _SHAPING = frozenset("Cast ExpandDims Identity Reshape Squeeze StridedSlice".split())
 _EQUALITIES = frozenset(("Equal", "NotEqual"))
-# Operations whose gradient is wrong at some points only.
-_WRONG_AT_POINTS = frozenset(
-    "BesselI0 BesselI1 BesselJ0 BesselJ1 EuclideanNorm Pow SelfAdjointEigV2 Svd Xdivy Xlog1py "
-    "Xlogy".split()
-)
 
 # Of the layers that an operation is in, the outermost first.
 Numbers = tuple[int, ...]
+
+
+class Role(enum.Enum):
+    """What samples have to decide about an operation."""
+
+    # Its pieces meet somewhere, in a layer or function that is known to be rough.
+    SETTLED = enum.auto()
+    # Its pieces meet somewhere, in code of which no more is known.
+    PIECES = enum.auto()
+    # It is not defined everywhere.
+    DOMAIN = enum.auto()
+    # A comparison of user's code that makes a mask, or guards single points.
+    EQUALITY = enum.auto()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +52,12 @@ class LayerStep(Step):
     Args:
         parts: The numbers of the layers, the outermost first.
         smoothness: k of the class C^k, of pieces; `math.inf` where it has none.
+        role: What samples decide about it, if anything.
     """
 
     parts: Numbers
     smoothness: float = math.inf
+    role: Role | None = None
 
 
 @dataclasses.dataclass
@@ -60,12 +71,9 @@ class Plan:
         nearby: Whether only the samples count.
         findings: What is known without samples: numbers of layers and a finding each.
         classes: The class C^k of operations of pieces: numbers of layers, and k of each.
-        pieces: Operations whose pieces meet somewhere.
-        settled: Those in layers and functions that are known to be rough, whatever they get.
-        domains: Operations that are not defined everywhere, in code of which no more is known.
-        equalities: Comparisons of user's code that make a mask, or guard single points.
+        steps: What samples have to decide.
         measured: What no row tells: the numbers of the layers, and why.
-        reached: Numbers of the layers that get something that moves.
+        reached: `id(layer)` of the layers that get something that moves.
         is_random: Whether each run gives other numbers.
         has_rules: Whether Taylor mode has a rule for each operation.
         has_masks: Whether a mask is made of the inputs: what is 0 there is held.
@@ -76,13 +84,10 @@ class Plan:
     order: int
     nearby: bool
     findings: list[tuple[Numbers, Finding]] = dataclasses.field(default_factory=list)
-    pieces: list[LayerStep] = dataclasses.field(default_factory=list)
-    settled: list[LayerStep] = dataclasses.field(default_factory=list)
-    domains: list[LayerStep] = dataclasses.field(default_factory=list)
-    equalities: list[LayerStep] = dataclasses.field(default_factory=list)
+    classes: list[tuple[Numbers, float | None]] = dataclasses.field(default_factory=list)
+    steps: list[LayerStep] = dataclasses.field(default_factory=list)
     measured: list[tuple[Numbers, str]] = dataclasses.field(default_factory=list)
     reached: set[int] = dataclasses.field(default_factory=set)
-    classes: list[tuple[Numbers, float | None]] = dataclasses.field(default_factory=list)
     is_random: bool = False
     has_rules: bool = True
     has_masks: bool = False
@@ -92,27 +97,12 @@ class Plan:
         """The bytes of a number of the outputs, at least those of float32."""
         outputs = set(self.program.outputs)
         tensors = (t for op in self.program.operations for t in op.outputs)
-        sizes = (t.dtype.real_dtype.size for t in tensors if t.name in outputs)
-        return max(4, *sizes, 0)
+        return max(4, *(t.dtype.real_dtype.size for t in tensors if t.name in outputs), 0)
 
     def known_of(self, step: LayerStep) -> float | None:
         """Returns the class of the innermost layer around an operation that has one."""
-        for number in reversed(step.parts):
-            known = known_class(self.traced.parts[number])
-            if known is not None:
-                return known
-        return None
-
-    def name_of(self, step: LayerStep) -> str:
-        """Returns the name of the class of the layer that an operation is in."""
-        return type(self.traced.parts[step.parts[-1]]).__name__ if step.parts else ""
-
-    def finding(
-        self, step: LayerStep, cause: Cause, order: int, reason: str, by_jets: bool = False
-    ) -> Finding:
-        """Returns a finding on an operation."""
-        kind, layer = step.operation.type, self.name_of(step)
-        return Finding(cause, order, reason, kind, layer, by_jets)
+        layers = (self.traced.parts[number] for number in reversed(step.parts))
+        return next((k for k in map(known_class, layers) if k is not None), None)
 
 
 def plan(traced: Traced, order: int, nearby: bool) -> Plan:
@@ -126,17 +116,12 @@ def plan(traced: Traced, order: int, nearby: bool) -> Plan:
     program = _with_derivatives(traced.program)
     made = Plan(traced, program, order, nearby)
     made.has_masks = any(map(graph.makes_masks, traced.parts))
-    made.is_random = any(
-        operation.op_def.is_stateful and "Random" in operation.type
-        for operation in walk.all_operations(program)
-    )
+    every = walk.all_operations(program)
+    made.is_random = any(op.op_def.is_stateful and "Random" in op.type for op in every)
     reader = _Reader(made)
     reader.along(program, walk.states_of(traced.moving))
-    made.reached = {
-        number
-        for number, names in traced.arguments.items()
-        if not reader.moving.isdisjoint(names)
-    }
+    moving, given = reader.moving, traced.arguments.items()
+    made.reached = {id(traced.parts[n]) for n, names in given if moving & {*names}}
     return made
 
 
@@ -153,7 +138,6 @@ class _Reader(walk.Walk):
     def __init__(self, made: Plan) -> None:
         super().__init__()
         self.plan = made
-        self.parts = made.traced.parts
         # Whether it is in a function with a registered smoothness.
         self.is_known = False
 
@@ -166,7 +150,7 @@ class _Reader(walk.Walk):
         if self.plan.nearby and facts.tapes_right_to < self.plan.order:
             # A registered class holds at all points, of which few are special.
             reason = f"tapes are right to order {facts.tapes_right_to} at all points"
-            self.plan.measured.append((within.parts, reason))
+            self._measure(within, reason)
         else:
             self._gradient(within, facts.tapes_right_to, facts.jet is not None)
         if facts.smoothness is None:
@@ -202,50 +186,56 @@ class _Reader(walk.Walk):
         """Reads an operation with derivatives by something that moves."""
         operation, row = step.operation, rows.row(step.operation.type)
         # Decisions by integers and booleans are judged where these come from.
-        inputs = [
-            state == State.MOVES and rows.is_smooth(x.dtype)
-            for state, x in zip(step.given, operation.inputs)
-        ]
+        pairs = zip(step.given, operation.inputs)
+        inputs = [state == State.MOVES and rows.is_smooth(x.dtype) for state, x in pairs]
         k = rows.smoothness(operation, inputs)
         right_to = taped.of_operation(operation, inputs, step.used)
-        if k is None or not _is_in_table(row):
+        has_jet = row is not None and row.jet is not None
+        if k is None or row is None or not (has_jet or row.program):
             if right_to > 0:
-                reason = f"{operation.type} is not in the table of operations"
-                self.plan.measured.append((step.parts, reason))
+                self._measure(step, f"{operation.type} is not in the table of operations")
                 self.plan.classes.append((step.parts, None))
                 self.plan.has_rules = False
                 return
+        # A comparison tells where the pieces of what it compares meet, unless that jumps.
+        elif k >= 0 and not step.derived:
+            return
         elif k < math.inf and not _is_of_bounds(operation):
             self._piece(step, k)
-        self._gradient(step, right_to, row is not None and row.jet is not None)
+        self._gradient(step, right_to, has_jet)
         is_known = self.is_known or self.plan.known_of(step) is not None
         is_known |= keeps_off_its_edge(operation, step.program.signs)
         if row is not None and row.domain is not None and not is_known:
-            self.plan.domains.append(step)
+            self._leave_to_samples(step, Role.DOMAIN)
         sizes = [x.dtype.real_dtype.size for x in operation.outputs if x.dtype.is_floating]
         if sizes and min(sizes) < self.plan.size:
-            dtype = operation.outputs[0].dtype.name
-            finding = self.plan.finding(step, Cause.IMPRECISE, 0, f"it computes in {dtype}")
-            self.plan.findings.append((step.parts, finding))
+            words = f"it computes in {operation.outputs[0].dtype.name}"
+            self._note(step, Finding(Cause.IMPRECISE, reason=words))
 
     def _gradient(self, step: LayerStep, right_to: float, by_jets: bool) -> None:
         """Notes an operation for which TensorFlow lacks a derivative."""
-        order, operation = self.plan.order, step.operation
-        if right_to >= order:
+        operation, row = step.operation, rows.row(step.operation.type)
+        kind, first = operation.type, int(min(right_to, self.plan.order)) + 1
+        if first > self.plan.order:
             return
-        if operation.type in _WRONG_AT_POINTS:
-            reason = (
-                f"the derivatives of {operation.type} by tapes are wrong at some points"
-            )
-        elif operation.type in _DECLARING and not _is_mean_of_moments(operation):
-            reason = f"{operation.type} declares another gradient than that of its function"
+        if row is not None and row.wrong_at is not None:
+            reason = f"the derivatives of {kind} by tapes are wrong at some points"
+        elif kind in _DECLARING and not _is_mean_of_moments(operation):
+            reason = f"{kind} declares another gradient than that of its function"
         else:
-            first = int(right_to) + 1
             words = f"{_named(operation)} has no right gradient from order {first} on"
-            finding = self.plan.finding(step, Cause.WRONG, first, words, by_jets)
-            self.plan.findings.append((step.parts, finding))
+            self._note(step, Finding(Cause.WRONG, first, words, by_jets))
             return
+        self._measure(step, reason)
+
+    def _measure(self, step: LayerStep, reason: str) -> None:
         self.plan.measured.append((step.parts, reason))
+
+    def _note(self, step: LayerStep, finding: Finding) -> None:
+        self.plan.findings.append((step.parts, finding))
+
+    def _leave_to_samples(self, step: LayerStep, role: Role, k: float = math.inf) -> None:
+        self.plan.steps.append(dataclasses.replace(step, smoothness=k, role=role))
 
     def _piece(self, step: LayerStep, k: float, known: bool = False) -> None:
         """Notes an operation with breakpoints, unless its layer is known to be smooth enough."""
@@ -256,8 +246,7 @@ class _Reader(walk.Walk):
         self.plan.classes.append((step.parts, k))
         is_settled = of_layer is not None or known or self._is_in_stock(step)
         if k < self.plan.order:
-            steps = self.plan.settled if is_settled else self.plan.pieces
-            steps.append(dataclasses.replace(step, smoothness=k))
+            self._leave_to_samples(step, Role.SETTLED if is_settled else Role.PIECES, k)
 
     def _is_of_masks(self, step: LayerStep) -> bool:
         """Returns whether an operation makes a mask: what is left out stays so near x."""
@@ -265,11 +254,11 @@ class _Reader(walk.Walk):
             return False
         self.plan.has_masks |= _is_input(step.operation.inputs[0])
         if self.plan.has_masks and not self._is_in_stock(step):
-            self.plan.equalities.append(step)
+            self._leave_to_samples(step, Role.EQUALITY)
         return self.plan.has_masks
 
     def _is_in_stock(self, step: LayerStep) -> bool:
-        return bool(step.parts) and _is_stock(self.parts[step.parts[-1]])
+        return bool(step.parts) and _is_stock(self.plan.traced.parts[step.parts[-1]])
 
 
 def _in_layers(step: Step) -> LayerStep:
@@ -300,12 +289,10 @@ def _is_stock(layer: keras.Operation) -> bool:
 
 def words_of(layer: keras.Operation, order: int) -> str:
     """Returns where the activations of a layer are not smooth enough, as far as is known."""
-    functions = [*references.functions(layer, "activation")]
-    activation = registry.as_activation(layer)
-    functions += [activation[0]] if activation else []
-    function = registry.function_of(layer)
-    functions += [function] if function else []
-    known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions]
+    activation = registry.as_activation(layer) or (None,)
+    functions = [*references.functions(layer, "activation"), activation[0]]
+    functions.append(registry.function_of(layer))
+    known = [(registry.row(f), registry.registered_smoothness(f)) for f in functions if f]
     return "; ".join(
         f"{row.subject.__name__} {row.reason}"
         for row, k in known
@@ -315,13 +302,11 @@ def words_of(layer: keras.Operation, order: int) -> str:
 
 def _first_of_pieces(step: LayerStep, body: Program) -> LayerStep:
     """Returns the first operation of pieces in a function, which tells where samples lie."""
-    for operation in body.operations:
-        row = rows.row(operation.type)
+    around = (*step.around, step.operation)
+    for each in body.operations:
+        row = rows.row(each.type)
         if row is not None and row.breakpoints is not None:
-            around = (*step.around, step.operation)
-            return dataclasses.replace(
-                step, operation=operation, program=body, around=around
-            )
+            return dataclasses.replace(step, operation=each, program=body, around=around)
     return step
 
 
@@ -339,10 +324,6 @@ def _is_of_bounds(operation: tf.Operation) -> bool:
     values = [tf.get_static_value(x) for x in operation.inputs]
     bounds = [np.abs(value) for value in values if value is not None]
     return bool(bounds) and min(map(np.min, bounds)) >= tf.float32.max
-
-
-def _is_in_table(row: Row | None) -> bool:
-    return row is not None and (row.jet is not None or row.program is not None)
 
 
 def _is_mean_of_moments(operation: tf.Operation) -> bool:

@@ -6,19 +6,12 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
 
 from keras_smooth import layers, registry
-from keras_smooth.auditing.findings import (
-    FINE,
-    MODES,
-    Cause,
-    Finding,
-    Verdict,
-    severity,
-    worst_verdict,
-)
+from keras_smooth.auditing.findings import MODES, Cause, Finding, Verdict, severity
 from keras_smooth.models import graph, references
 from keras_smooth.presentation.tables import ShownAsTable, Table
 from keras_smooth.smoothing import is_replaced
@@ -67,37 +60,40 @@ class LayerAudit:
     training: Verdict
 
 
-def layer_audit(
-    name: str,
-    layer: keras.Operation,
-    smoothness: float | None,
-    findings: dict[str, Finding],
-    order: int,
-) -> LayerAudit:
-    """Returns the row of a layer or model.
+class Judged(NamedTuple):
+    """What is known of a layer or model.
 
     Args:
-        name: Path.
+        name: Its path.
         layer: The layer, operation or model.
-        smoothness: Its class.
+        smoothness: Its class, None if unknown.
         findings: The worst of each mode.
-        order: The highest order.
     """
+
+    name: str
+    layer: keras.Operation
+    smoothness: float | None
+    findings: dict[str, Finding]
+
+
+def layer_audit(judged: Judged, order: int) -> LayerAudit:
+    """Returns the row of a layer or model, for derivatives up to an order."""
+    name, layer, smoothness, findings = judged
     mode = max(MODES, key=lambda mode: severity(findings[mode]))
-    chosen = findings[mode]
-    verdict = chosen.cause.verdict
+    worse = findings[mode]
+    verdict = worse.cause.verdict
     engine = "tape" if verdict.exit_status == 0 else ""
     return LayerAudit(
         name=name,
         layer=type(layer).__name__,
         smoothness=smoothness,
         verdict=verdict,
-        cause=chosen.cause,
-        order=chosen.order,
+        cause=worse.cause,
+        order=worse.order,
         mode=mode,
-        engine="jet" if chosen.by_jets else engine,
-        reason=chosen.reason,
-        remedy=remedy(layer, chosen, order),
+        engine="jet" if worse.by_jets else engine,
+        reason=worse.reason,
+        remedy=remedy(layer, worse, order),
         inference=findings["inference"].cause.verdict,
         training=findings["training"].cause.verdict,
     )
@@ -145,17 +141,6 @@ def _of_functions(layer: keras.Operation, order: int) -> str:
     return f"{smooth}, or {smoothen}" if smoothen else smooth
 
 
-def of_rows(rows: Sequence[LayerAudit], mode: str) -> Finding:
-    """Returns the worst finding of layers in a mode, as that of the model that has them."""
-    findings = [
-        Finding(row.cause, row.order, f"see {row.name}", by_jets=row.engine == "jet")
-        for row in rows
-        if getattr(row, mode) == row.verdict and row.cause != Cause.NOT_CALLED
-        and row.verdict != Verdict.PROVEN
-    ]  # fmt: skip
-    return max(findings, key=severity, default=FINE)
-
-
 @dataclasses.dataclass(frozen=True, repr=False)
 class Audit(ShownAsTable):
     """The result of `audit`: one row for each layer, and one for the whole model.
@@ -197,7 +182,7 @@ class Audit(ShownAsTable):
     @property
     def outcome(self) -> Verdict:
         """The worse of the verdicts in inference and in training."""
-        return worst_verdict([self.inference, self.training])
+        return Verdict.worst([self.inference, self.training])
 
     @property
     def inference(self) -> Verdict:
@@ -210,7 +195,7 @@ class Audit(ShownAsTable):
         return self._verdict("training")
 
     def _verdict(self, mode: str) -> Verdict:
-        return worst_verdict(getattr(row, mode) for row in (*self.rows, self.model))
+        return Verdict.worst(getattr(row, mode) for row in (*self.rows, self.model))
 
     def to_json(self) -> str:
         """Returns the audit as a JSON object, in which numbers that are not finite are strings.
@@ -280,15 +265,9 @@ def _groups(rows: tuple[LayerAudit, ...]) -> list[list[LayerAudit]]:
 
 def _cells(group: list[LayerAudit]) -> tuple[str, ...]:
     row = group[0]
-    return (
-        _name(group),
-        row.layer,
-        "?" if row.smoothness is None else str(row.smoothness),
-        str(row.inference),
-        str(row.training),
-        str(row.cause),
-        str(row.order) if row.order else "",
-    )
+    k = "?" if row.smoothness is None else row.smoothness
+    modes = row.inference, row.training
+    return tuple(map(str, (_name(group), row.layer, k, *modes, row.cause, row.order or "")))
 
 
 def _name(group: list[LayerAudit]) -> str:

@@ -1,5 +1,6 @@
 """The distances of samples from breakpoints and edges of domains, and jumps at these."""
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -9,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import operations
-from keras_smooth.auditing.plan import LayerStep, Plan
+from keras_smooth.auditing.plan import LayerStep, Plan, Role
 from keras_smooth.jet import Jet
 from keras_smooth.models.tracing import traced_if_possible
 from keras_smooth.operations import rows
+from keras_smooth.operations.program import Program
 
 # Places along the way from one sample to the next, and cuts of the interval of two of them.
 _PLACES, _CUTS = 17, 24
@@ -39,11 +41,14 @@ class Place:
         x: Inputs there.
         direction: How they move.
         at_sample: Whether it is at the samples themselves.
+        is_zero: Whether a distance from a breakpoint is 0 there, and does not jump to the
+            other sign.
     """
 
     x: list
     direction: list
     at_sample: bool
+    is_zero: bool = True
 
     def moved(self, t: float) -> list:
         """Returns inputs near the place."""
@@ -64,72 +69,52 @@ class Samples:
         self.moves = plan.traced.moving[: len(self.x)]
 
     @functools.cached_property
-    def values(self) -> dict[int, list[np.ndarray]]:
-        """For each operation that was asked for, by its id: how far samples are from its places."""
-        settled = [] if self.plan.traced.training else self.plan.settled
-        steps = [*self.plan.pieces, *settled, *self.plan.domains, *self.plan.equalities]
-        return self._distances(steps, self.plan.program, self.x) if steps else {}
+    def values(self) -> dict[int, tf.Tensor]:
+        """By `id` of operations, vectors of how far samples are from their places."""
+        roles = [Role.SETTLED] if not self.plan.traced.training else []
+        return self._at((Role.PIECES, *roles, Role.DOMAIN, Role.EQUALITY), self.x)
 
     @functools.cached_property
-    def _values_beside(self) -> list[dict[int, list[np.ndarray]]]:
+    def _values_beside(self) -> list[dict[int, tf.Tensor]]:
         """The same of pieces, a little on either side of the samples."""
-        at = self._at_samples
-        return [
-            self._distances(
-                self.plan.pieces, self.plan.program, at.moved(sign * self._beside[0])
-            )
-            for sign in (-1.0, 1.0)
-        ]
+        sides = (self._at_samples.moved(sign * self._beside[0]) for sign in (-1.0, 1.0))
+        return [self._at([Role.PIECES], x) for x in sides]
+
+    def _at(self, roles: Sequence[Role], x: list) -> dict[int, tf.Tensor]:
+        steps = [step for role in roles for step in self.plan.steps if step.role is role]
+        return self._distances(steps, self.plan.program, x) if steps else {}
 
     def is_left_at_once(self, step: LayerStep) -> bool:
         """Returns whether a sample is on a piece that ends next to it, on both sides.
 
         As `maximum(r**2, 1e-24)` at r = 0: the guard of a root, which no other point comes to.
         """
-        here = np.sign(self.of(step))
-        before, after = (
-            np.sign(np.concatenate(values[id(step.operation)]))
-            for values in self._values_beside
-        )
-        return bool(np.any((before == after) & (before != here)))
+        before, after = (values[id(step.operation)] for values in self._values_beside)
+        before, after = np.sign(before), np.sign(after)
+        return bool(np.any((before == after) & (before != np.sign(self.of(step)))))
 
     def of(self, step: LayerStep) -> np.ndarray:
         """Returns the distances of the samples from the breakpoints of an operation, as a vector."""
-        distances = self.values.get(id(step.operation), [])
-        return np.concatenate(distances) if distances else np.zeros(0)
+        return np.asarray(self.values.get(id(step.operation), np.zeros(0)))
 
     def _distances(
-        self, steps: Sequence[LayerStep], program: Any, x: list
-    ) -> dict[int, list[np.ndarray]]:
-        distances = self._tensors(steps, program, x)
-        return {
-            key: [each.numpy() for each in tensors] for key, tensors in distances.items()
-        }
-
-    def _tensors(
-        self, steps: Sequence[LayerStep], program: Any, x: Sequence
-    ) -> dict[int, list[tf.Tensor]]:
+        self, steps: Sequence[LayerStep], program: Program, x: Sequence
+    ) -> dict[int, tf.Tensor]:
         wanted = {id(step.operation): step for step in steps}
-        by_operation: dict[int, list[tf.Tensor]] = {}
+        distances: dict[int, list[tf.Tensor]] = collections.defaultdict(list)
 
         def watch(operation: tf.Operation, inputs: list) -> None:
-            step = wanted.get(id(operation))
-            row = None if step is None else rows.row(operation.type)
+            step, row = wanted.get(id(operation)), rows.row(operation.type)
             if step is None or row is None:
                 return
-            function = row.domain if step in self.plan.domains else row.breakpoints
-            if function is not None:
+            function = row.domain if step.role is Role.DOMAIN else row.breakpoints
+            for each in function(operation, *inputs) if function else ():
                 # Complex numbers leave a domain at 0.
-                tensors = (
-                    tf.abs(each) if each.dtype.is_complex else each
-                    for each in function(operation, *inputs)
-                )  # fmt: skip
-                distances = (tf.reshape(tf.cast(each, "float64"), [-1]) for each in tensors)
-                by_operation.setdefault(id(step.operation), []).extend(distances)
+                real = tf.abs(each) if each.dtype.is_complex else each
+                distances[id(operation)].append(tf.reshape(tf.cast(real, "float64"), [-1]))
 
-        values = self.plan.traced.values(list(x))
-        operations.evaluate(program, values, watch=watch)
-        return by_operation
+        operations.evaluate(program, self.plan.traced.values(list(x)), watch=watch)
+        return {key: tf.concat(each, axis=0) for key, each in distances.items()}
 
     def places(self, step: LayerStep) -> Iterator[Place]:
         """Yields where an operation comes to where its pieces meet.
@@ -147,12 +132,12 @@ class Samples:
         program = dataclasses.replace(self.plan.program, outputs=outputs)
 
         def distances_at(*x: tf.Tensor) -> tf.Tensor:
-            return tf.concat(self._tensors([step], program, x)[id(step.operation)], axis=0)
+            return self._distances([step], program, x)[id(step.operation)]
 
         # A step of a loop has no value in a graph.
         run = traced_if_possible(distances_at, *way.x)
-        for t in _zeros(lambda t: run(*way.moved(t)).numpy()):
-            yield dataclasses.replace(way, x=way.moved(t))
+        for t, is_zero in _changes(lambda t: run(*way.moved(t)).numpy()):
+            yield dataclasses.replace(way, x=way.moved(t), is_zero=is_zero)
 
     def _moving(self) -> list:
         return [x if moves else None for x, moves in zip(self.x, self.moves)]
@@ -183,10 +168,8 @@ class Samples:
         """Returns directions in which what a mask may leave out, zeros, stays as it is."""
         if not self.plan.has_masks:
             return directions
-        return [
-            None if v is None else tf.where(x == 0, tf.zeros_like(v), v)
-            for v, x in zip(directions, self.x)
-        ]
+        pairs = zip(directions, self.x)
+        return [v if v is None else tf.where(x == 0, tf.zeros_like(v), v) for v, x in pairs]
 
     def jump(self, place: Place) -> int | None:
         """Returns the lowest order of a derivative that jumps at a place, or None.
@@ -221,10 +204,8 @@ class Samples:
         order = self.plan.order
 
         def run(x: list, direction: list) -> list[list[tf.Tensor]]:
-            jets = [
-                x if v is None else Jet(x, [v[None], *[None] * (order - 1)])
-                for x, v in zip(x, direction)
-            ]
+            pairs, rest = zip(x, direction), [None] * (order - 1)
+            jets = [x if v is None else Jet(x, [v[None], *rest]) for x, v in pairs]
             outputs = operations.evaluate(self.plan.program, self.plan.traced.values(jets))
             return [[_entry(y, k) for y in outputs] for k in range(order + 1)]
 
@@ -241,23 +222,27 @@ def _array(value: tf.Tensor) -> np.ndarray:
     return tf.cast(value, "complex128" if value.dtype.is_complex else "float64").numpy()
 
 
-def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
-    """Yields where some of several functions on [0, 1] are 0."""
+def _changes(along: Callable[[float], np.ndarray]) -> Iterator[tuple[float, bool]]:
+    """Yields where some of several functions on [0, 1] change their sign, and whether by a zero.
+
+    What is compared may jump, and so does the distance from the nearest of several places. In
+    a loop there is one for each turn, and where the number of turns changes is a place too.
+    """
     at = np.linspace(0.0, 1.0, _PLACES)
-    values = np.stack([along(t) for t in at])
+    measured = [along(t) for t in at]
+    turns = [len(each) for each in measured]
+    for before, after, low, high in zip(turns, turns[1:], at, at[1:]):
+        if before != after:
+            yield _end_of_turns(along, before, low, high), True
+    values = np.stack([each[: min(turns)] for each in measured])
     sizes = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     usable = np.isfinite(values).all(axis=0) & (sizes > 0)
     changes = (np.sign(values[1:]) != np.sign(values[:-1])) & usable
-    crossing = np.flatnonzero(changes.any(axis=0))
-    # A distance from the nearest of several places jumps between two of them.
-    gaps = np.where(changes, np.abs(values[1:] - values[:-1]), np.inf)
+    crossings = np.argwhere(changes)
     # Some from all over: of what is computed beside not all need be used.
-    for column in crossing[:: 1 + len(crossing) // _FOLLOWED]:
-        row = int(np.argmin(gaps[:, column]))
+    for row, column in crossings[:: 1 + len(crossings) // _FOLLOWED]:
         t = _bisected(along, column, at[row], at[row + 1])
-        # A function that jumps from one sign to the other has no zero there.
-        if abs(along(t)[column]) <= _ZERO * sizes[column]:
-            yield t
+        yield t, abs(along(t)[column]) <= _ZERO * sizes[column]
     # Zeros without a change of sign, such as those of a distance.
     rows = 1 + np.argmin(np.abs(values[1:-1]), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -268,17 +253,24 @@ def _zeros(along: Callable[[float], np.ndarray]) -> Iterator[float]:
         if np.isfinite(least[column]):
             t = _least(along, column, at[row - 1], at[row + 1])
             if abs(along(t)[column]) <= _ZERO * sizes[column]:
-                yield t
+                yield t, True
 
 
 def _bisected(along: Callable, column: int, low: float, high: float) -> float:
     sign = np.sign(along(low)[column])
+    return _last(lambda t: np.sign(along(t)[column]) == sign, low, high)
+
+
+def _end_of_turns(along: Callable, turns: int, low: float, high: float) -> float:
+    """Returns where a loop no longer makes as many turns as at the lower end."""
+    return _last(lambda t: len(along(t)) == turns, low, high)
+
+
+def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Returns where something ends that holds at the lower end alone."""
     for _ in range(_CUTS):
         middle = (low + high) / 2
-        if np.sign(along(middle)[column]) == sign:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if holds(middle) else (low, middle)
     return (low + high) / 2
 
 

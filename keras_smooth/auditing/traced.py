@@ -38,7 +38,7 @@ class Question(NamedTuple):
     nearby: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Traced:
     """The operations of a model in one mode.
 
@@ -60,6 +60,11 @@ class Traced:
     @property
     def program(self) -> Any:
         return self.trace.program
+
+    @property
+    def called(self) -> set[int]:
+        """Of the layers and operations that are called, `id(layer)`."""
+        return {id(self.parts[number]) for number in self.arguments}
 
     @functools.cached_property
     def moving(self) -> list[bool]:

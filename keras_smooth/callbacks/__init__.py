@@ -1,10 +1,9 @@
 """DerivativeMonitor: the errors of y, y', y'' during fit.
 
 monitor.py      DerivativeMonitor: when it measures, what goes into the logs and is drawn
-measurement.py  what is exact and what the model has, and the errors between them
+measurement.py  what is exact and what the model has, and the errors, by metrics in float64
 fits.py         the fits that it watches, one after another
 quantities.py   gradient norm and Laplacian, from the derivatives that are measured
-metrics.py      Keras' metrics, in float64
 drawing.py      what its figures show: curves, slices, samples, one value over another
 displays.py     TensorBoard and notebooks, while the model trains
 """

@@ -1,50 +1,62 @@
 """Displays of numbers and figures while a model trains: TensorBoard, a notebook.
 
-A display has four functions: `begin()`, `numbers(epoch, errors)`, `figure(epoch, figure)` and
-`end()`.
+A display is made for a fit. It has three functions: `numbers(epoch, errors)`,
+`figure(epoch, figure)` and `end()`.
 """
 
+import functools
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.checks import path
+from keras_smooth.checks import path, truth
+from keras_smooth.presentation import figures
 from keras_smooth.presentation.notebook import Place, ipython
 from keras_smooth.presentation.warn import warn
+
+
+def makers_of(log_dir: Any, live: Any, name: str) -> list[Callable]:
+    """Returns what makes the displays of a fit.
+
+    Args:
+        log_dir: The directory for `tensorboard --logdir`, or None.
+        live: Whether a notebook shows a figure.
+        name: Name of the figure.
+
+    Raises:
+        TypeError: If `log_dir` is no path, or `live` is neither True nor False.
+        ImportError: If TensorBoard or matplotlib is not installed.
+    """
+    makers: list[Callable] = []
+    if log_dir is not None:
+        directory = os.fspath(path("`log_dir`", log_dir))
+        if importlib.util.find_spec("tensorboard") is None:
+            raise ImportError("`log_dir` needs TensorBoard: pip install tensorboard")
+        makers.append(functools.partial(TensorBoard, directory, name))
+    if truth("`live`", live):
+        makers.append(Notebook)
+        if ipython() is None:
+            warn("`live=True`: this is not a notebook. `plot()` draws the figure.")
+    if makers:
+        figures.require_matplotlib()
+    return makers
 
 
 class TensorBoard:
     """Scalars and figures in a directory of TensorBoard.
 
     Args:
-        log_dir: The directory for `tensorboard --logdir`.
+        log_dir: The directory.
         name: Name of the figure.
-
-    Raises:
-        TypeError: If `log_dir` is no path.
-        ImportError: If TensorBoard is not installed.
     """
 
-    def __init__(self, log_dir: str | os.PathLike, name: str):
-        self._log_dir = os.fspath(path("`log_dir`", log_dir))
-        if importlib.util.find_spec("tensorboard") is None:
-            raise ImportError(
-                "`log_dir`: TensorBoard is not installed. Install it with: "
-                "pip install tensorboard"
-            )
+    def __init__(self, log_dir: str, name: str):
         self._name = name
-        self._writer: Any = None
-
-    def __getstate__(self) -> dict:
-        """Returns the state of a copy, which opens its own file."""
-        return {**vars(self), "_writer": None}
-
-    def begin(self) -> None:
-        self._writer = tf.summary.create_file_writer(self._log_dir)
+        self._writer: Any = tf.summary.create_file_writer(log_dir)
 
     def numbers(self, epoch: int, errors: Mapping[str, float]) -> None:
         with self._writer.as_default(step=epoch):
@@ -66,20 +78,7 @@ class TensorBoard:
 class Notebook:
     """One figure below a cell of a notebook, which is redrawn in place."""
 
-    def __init__(self) -> None:
-        self._place: Place | None = None
-        if ipython() is None:
-            warn(
-                "`live=True`: this is not a notebook, so no figure is shown. "
-                "`DerivativeMonitor.plot()` draws it, and `log_dir` is for TensorBoard."
-            )
-
-    def __getstate__(self) -> dict:
-        """Returns the state of a copy, which shows its own figure."""
-        return {"_place": None}
-
-    def begin(self) -> None:
-        self._place = None
+    _place: Place | None = None
 
     def numbers(self, epoch: int, errors: Mapping[str, float]) -> None:
         """Does nothing, since the figure shows the errors."""

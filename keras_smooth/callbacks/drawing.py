@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_smooth.callbacks.quantities import QUANTITIES
-from keras_smooth.checks import real_array, shown, whole_number
+from keras_smooth.checks import choice, real_array, shown, whole_number
 from keras_smooth.presentation import figures
 
 # Points of a slice.
@@ -42,15 +42,11 @@ class Values(NamedTuple):
             return self
         if not isinstance(entries, Mapping) or not entries:
             raise TypeError(
-                '`entries` must be a dict such as {"dy": 0, "d2y": [(0, 0), (0, 1)]}, received '
-                f"{shown(entries)}."
+                f'`entries` must be a dict such as {{"dy": 0}}, received {shown(entries)}.'
             )
         names, pairs = [], []
         for name, indices in entries.items():
-            if name not in self.names:
-                raise ValueError(
-                    f"`entries`: {shown(name)} is none of {', '.join(self.names)}."
-                )
+            choice("`entries`", name, self.names)
             true, value = self.pairs[self.names.index(name)]
             for index in indices if isinstance(indices, list) else [indices]:
                 place = _place(name, index, true.shape[1:])
@@ -70,15 +66,12 @@ def _place(name: str, index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     )
     if not fits:
         raise ValueError(
-            f"`entries`: {name} of a sample has shape {shape}, and {shown(index)} is no index "
-            "of one of its entries."
+            f"`entries`: {name} of a sample has shape {shape}, and {shown(index)} is no index."
         )
     return place
 
 
-def chosen(
-    values: Values, along: Any, at: Any, entries: Any, directional: Callable
-) -> tuple[Callable, int]:
+def chosen(values: Values, along: Any, at: Any, entries: Any, lines: Callable) -> tuple:
     """Returns what draws on a figure, and the number of its panels; see `plot` of the monitor.
 
     Args:
@@ -86,7 +79,7 @@ def chosen(
         along: As for `plot`.
         at: As for `plot`.
         entries: As for `plot`.
-        directional: As for `along_a_slice`.
+        lines: As for `along_a_slice`.
     """
     if along is not None or at is not None:
         along = _checked_along(along, at, values.x)
@@ -94,9 +87,7 @@ def chosen(
         if entries is not None:
             raise ValueError("`entries` is for samples: leave it out beside `at`.")
         order = sum(name not in QUANTITIES for name in values.names)
-        draw = functools.partial(
-            along_a_slice, x=values.x, along=along, at=at, directional=directional
-        )
+        draw = functools.partial(along_a_slice, x=values.x, along=along, at=at, lines=lines)
         return draw, order
     is_curve = isinstance(values.x, np.ndarray) and values.x.size == len(values.x)
     if is_curve and along is None and entries is None:
@@ -115,19 +106,15 @@ def _checked_along(along: Any, at: Any, x: Any) -> int | str:
         return along
     number, dim = whole_number("`along`", along, least=0), x[0].size
     if number >= dim:
-        raise ValueError(
-            f"`along` must be below the number of inputs, {dim}; received {number}."
-        )
+        raise ValueError(f"`along` must be below {dim} inputs; received {number}.")
     return number
 
 
 def curves(figure: Any, values: Values) -> None:
     """Draws curves over the only input."""
     order = np.argsort(values.x, axis=None)
-    exact, network = (
-        [array.reshape(len(array), -1)[order] for array in arrays]
-        for arrays in zip(*values.pairs)
-    )
+    both = zip(*values.pairs)
+    exact, network = ([a.reshape(len(a), -1)[order] for a in arrays] for arrays in both)
     figures.curves(figure, np.ravel(values.x)[order], exact, network, "network")
 
 
@@ -153,9 +140,7 @@ def samples(figure: Any, values: Values, along: int | str) -> None:
     figures.beside(figure, values.names, places, pairs, word)
 
 
-def along_a_slice(
-    figure: Any, x: np.ndarray, along: int, at: Any, directional: Callable
-) -> None:
+def along_a_slice(figure: Any, x: np.ndarray, along: int, at: Any, lines: Callable) -> None:
     """Draws curves along one input, the others held.
 
     Args:
@@ -163,7 +148,7 @@ def along_a_slice(
         x: The points of the monitor, `(batch, ...)`.
         along: The number of the input.
         at: The others, in the shape of a sample, or `"median"`.
-        directional: Returns the exact values and those of the network of y and its
+        lines: Returns the exact values and those of the network of y and its
             derivatives along a direction, from points and the direction.
 
     Raises:
@@ -175,8 +160,7 @@ def along_a_slice(
         numbers = real_array("`at`", at)
         if numbers.size != x[0].size:
             raise ValueError(
-                f'`at` must be "median" or of the shape of a sample, {x.shape[1:]}; received '
-                f"shape {numbers.shape}."
+                f'`at` must be "median" or of shape {x.shape[1:]}, received {numbers.shape}.'
             )
         held = np.ravel(numbers).astype(x.dtype)
     points = np.repeat(held[None], _NUM_POINTS, axis=0)
@@ -184,10 +168,8 @@ def along_a_slice(
     direction = np.zeros_like(held)
     direction[along] = 1.0
     shape = x.shape[1:]
-    exact, network = (
-        [np.reshape(array, (_NUM_POINTS, -1)) for array in arrays]
-        for arrays in directional(points.reshape(-1, *shape), direction.reshape(shape))
-    )
+    both = lines(points.reshape(-1, *shape), direction.reshape(shape))
+    exact, network = ([np.reshape(a, (_NUM_POINTS, -1)) for a in arrays] for arrays in both)
     figures.curves(figure, points[:, along], exact, network, "network", f"x[{along}]")
     others = [f"x[{i}] = {v:.3g}" for i, v in enumerate(held) if i != along]
     if len(others) <= 5:

@@ -9,11 +9,12 @@ class Fits:
 
     Attributes:
         rows: Name and first epoch of each; those of one name that follow each other are one.
+        last: The latest epoch that is over, as `epoch` returned it.
     """
 
     def __init__(self) -> None:
         self.rows: list[tuple[str, int]] = []
-        self._last = -1
+        self.last = -1
         self._shift: int | None = None
 
     def begin(self) -> None:
@@ -31,19 +32,11 @@ class Fits:
         if self._shift is None:
             # An epoch of `fit_lbfgs` has the number of its last iteration.
             first = (parameters or {}).get("initial_epoch", epoch)
-            self._shift = 0 if first > self._last else self._last + 1 - first
+            self._shift = max(self.last + 1 - first, 0)
             name = _name(model, parameters or {})
             if not self.rows or self.rows[-1][0] != name:
                 self.rows.append((name, first + self._shift))
         return epoch + self._shift
-
-    def end(self, epoch: int) -> None:
-        """Notes that an epoch is over.
-
-        Args:
-            epoch: As `epoch` returned it.
-        """
-        self._last = epoch
 
     def name_of(self, epoch: int) -> str:
         """Returns the name of the fit to which an epoch belongs."""

@@ -1,6 +1,6 @@
 """What is exact and what a model has at points, and the errors of y, y', y'' between them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth.callbacks.drawing import Values
-from keras_smooth.callbacks.metrics import metric_of
 from keras_smooth.callbacks.quantities import quantities_of
+from keras_smooth.checks import function
 from keras_smooth.differentiation import exact_values
 from keras_smooth.differentiation.operators import derivatives, directional
 from keras_smooth.differentiation.tasks import names
@@ -17,7 +17,7 @@ from keras_smooth.models import calls
 from keras_smooth.models.tracing import traced
 
 # What belongs to a model or cannot be pickled: a copy is without it.
-_NOT_COPIED = ("_metric", "_model", "_evaluate", "_compiled_metric", "_function")
+_NOT_COPIED = ("_model", "_evaluate", "_error", "_function")
 
 
 class Measurement:
@@ -35,43 +35,43 @@ class Measurement:
         ValueError: If the reference does not fit x or the order, or a name is unknown.
     """
 
+    _model: Any = None
+    _evaluate: Any = None
+    _error: Any = None
+    _function: Any = None
+
     def __init__(
-        self,
-        x: Any,
-        reference: Callable | Sequence | Mapping,
-        order: int,
-        metric: str | type | keras.metrics.Metric,
-        also: Sequence[str],
-    ) -> None:
+        self, x: Any, reference: Any, order: int, metric: Any, also: Sequence[str]
+    ):
         self.x, self.order = exact_values.points(x), order
-        self._given_metric = metric
-        name = metric_of(metric).name
+        self._metric, name = metric, metric_of(metric).name
         self.metric_name = metric if isinstance(metric, str) else name
         self._quantities = quantities_of(also, self.x, order)
         self.names = [*names(order), *self._quantities]
-        self._exact = [
-            keras.tree.flatten(entry)
-            for entry in exact_values.exact_values(reference, self.x, order)
-        ]
+        exact = exact_values.exact_values(reference, self.x, order)
+        self._exact = [keras.tree.flatten(entry) for entry in exact]
         if self._quantities and any(len(leaves) > 1 for leaves in self._exact):
             raise ValueError("`also` needs a reference whose y is one array.")
-        self._function = reference if callable(reference) else None
-        self._model: Any = None
-        self._metric: Any = None
-        self._evaluate: Any = None
-        self._compiled_metric: Any = None
+        if callable(reference):
+            self._function = reference
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), **dict.fromkeys(_NOT_COPIED)}
+        return {name: v for name, v in vars(self).items() if name not in _NOT_COPIED}
 
     def begin(self, model: keras.Model) -> None:
         """Measures a model from now on."""
-        self._model, self._metric = model, metric_of(self._given_metric)
-        self._evaluate = traced(
-            lambda: calls.without_trace(derivatives, model, self.x, self.order)
-        )
+        metric = metric_of(self._metric)
+
+        def error(true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+            metric.reset_state()
+            metric.update_state(true, value)
+            return metric.result()
+
+        self._model = model
+        x, order = self.x, self.order
+        self._evaluate = traced(lambda: calls.without_trace(derivatives, model, x, order))
         # Operation by operation, a metric costs more than the derivatives.
-        self._compiled_metric = traced(self._metric_of)
+        self._error = traced(error)
 
     @property
     def reference(self) -> list[np.ndarray]:
@@ -92,7 +92,7 @@ class Measurement:
 
     def error(self, true: np.ndarray, value: np.ndarray) -> float:
         """Returns the metric of one pair."""
-        return float(self._compiled_metric(tf.constant(true), tf.constant(value)))
+        return float(self._error(tf.constant(true), tf.constant(value)))
 
     def drawn(self) -> Values:
         """Returns what figures show."""
@@ -105,22 +105,16 @@ class Measurement:
         """Returns y and its derivatives along a direction, exact ones and the model's."""
         if self._function is None or self._model is None:
             raise ValueError(
-                "A slice needs exact values between the samples: pass a function as "
-                "`reference`, and the monitor to fit. `plot(along=...)` without `at` draws the "
-                "samples."
+                "A slice needs exact values between samples: pass a function as `reference`."
             )
         double = [array.astype("float64") for array in (x, direction)]
         lines = []
-        for function, *along in ((self._function, *double), (self._model, x, direction)):
+        both = (self._function, *double), (self._model, x, direction)
+        for each, *along in both:
             order = max(self.order, 1)
-            entries = calls.without_trace(directional, function, *along, order)
+            entries = calls.without_trace(directional, each, *along, order)
             lines.append([_joined(_flat(entry)) for entry in entries[: self.order + 1]])
         return lines
-
-    def _metric_of(self, true: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-        self._metric.reset_state()
-        self._metric.update_state(true, value)
-        return self._metric.result()
 
     def _leaves(self) -> list[list[np.ndarray]]:
         if self._evaluate is None:
@@ -133,8 +127,7 @@ class Measurement:
         for name, exact, values in zip(names(self.order), self._exact, self._leaves()):
             if len(exact) != len(values):
                 raise ValueError(
-                    f"`reference`: {name} has {len(exact)} arrays, but the model's has "
-                    f"{len(values)}. See keras_smooth.derivatives for the structure."
+                    f"`reference`: {name} has {len(exact)} arrays, the model's {len(values)}."
                 )
             fitting = [exact_values.aligned(name, *pair) for pair in zip(exact, values)]
             pairs.append((fitting, values))
@@ -154,3 +147,34 @@ def _joined(leaves: list[np.ndarray]) -> np.ndarray:
 def _columns(leaves: list[np.ndarray]) -> np.ndarray:
     """Returns the outputs of one input side by side, `(batch, outputs)`."""
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
+
+
+def metric_of(identifier: Any) -> keras.metrics.Metric:
+    """Returns the metric; a metric that is created here computes in float64.
+
+    Raises:
+        TypeError: If it is no metric, and no name or function of one.
+        ValueError: If there is none of that name.
+    """
+    if isinstance(identifier, keras.metrics.Metric):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, keras.metrics.Metric):
+        return identifier(dtype="float64")
+    metric = identifier
+    if isinstance(identifier, str):
+        try:
+            metric = keras.metrics.get(identifier)
+        except ValueError:
+            raise ValueError(
+                f"`metric`: Keras has no metric named {identifier!r}, as it has 'mse'."
+            ) from None
+    if isinstance(metric, keras.metrics.Metric):
+        return type(metric).from_config({**metric.get_config(), "dtype": "float64"})
+    function("`metric`", metric, "y_true", "y_pred")
+    name = getattr(metric, "__name__", type(metric).__name__)
+
+    def in_float64(y_true: Any, y_pred: Any) -> Any:
+        # In the same dtype, since a function may subtract one from the other.
+        return metric(keras.ops.cast(y_true, "float64"), keras.ops.cast(y_pred, "float64"))
+
+    return keras.metrics.MeanMetricWrapper(in_float64, name=name, dtype="float64")

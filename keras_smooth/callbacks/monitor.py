@@ -9,11 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_smooth.callbacks import drawing
-from keras_smooth.callbacks.displays import Notebook, TensorBoard
+from keras_smooth.callbacks import displays, drawing
 from keras_smooth.callbacks.fits import Fits
 from keras_smooth.callbacks.measurement import Measurement
-from keras_smooth.checks import text, truth, whole_number
+from keras_smooth.checks import text, whole_number
 from keras_smooth.models.own_call import is_built
 from keras_smooth.presentation import figures
 from keras_smooth.presentation.tables import ShownAsTable, Table
@@ -119,22 +118,17 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self.x = self._measurement.x
         prefix, metric_name = text("`prefix`", prefix), self._measurement.metric_name
         self.keys = [f"{prefix}{name}_{metric_name}" for name in self._measurement.names]
-        self._figure_every = figure_every
         if figure_every is not None:
-            self._figure_every = whole_number("`figure_every`", figure_every, least=1)
+            figure_every = whole_number("`figure_every`", figure_every, least=1)
+        self._figure_every = figure_every
         self.history = dict.fromkeys(["epoch", *self.keys], np.array([]))
         self.history["epoch"] = np.array([], int)
         self._fits = Fits()
-        self._measured: int | None = None
-        self._num_measured = 0
+        # How many measurements were made before the latest fit.
+        self._num_before = 0
         self._drawn: int | None = None
-        self._displays: list[TensorBoard | Notebook] = []
-        if log_dir is not None:
-            self._displays.append(TensorBoard(log_dir, f"{prefix}derivatives"))
-        if truth("`live`", live):
-            self._displays.append(Notebook())
-        if self._displays:
-            figures.require_matplotlib()
+        self._makers = displays.makers_of(log_dir, live, f"{prefix}derivatives")
+        self._displays: list = []
 
     @property
     def reference(self) -> list[np.ndarray]:
@@ -143,13 +137,17 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self._measurement.begin(self.model)
-        self._measured, self._num_measured, self._drawn = None, 0, None
+        self._num_before, self._drawn = self.history["epoch"].size, None
         self._fits.begin()
         if is_built(self.model):
             # Raises now rather than after an epoch if the shapes differ.
             self._measurement.pairs()
-        for display in self._displays:
-            display.begin()
+        self._displays = [make() for make in self._makers]
+
+    @property
+    def _measured(self) -> np.ndarray:
+        """The epochs of the measurements in this fit."""
+        return self.history["epoch"][self._num_before :]
 
     @property
     def fits(self) -> list[tuple[str, int]]:
@@ -161,11 +159,10 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         epoch = self._fits.epoch(epoch, self.model, self.params)
-        self._fits.end(epoch)
-        if self._measured is not None and epoch - self._measured < self.every:
+        self._fits.last = epoch
+        if self._measured.size and epoch - self._measured[-1] < self.every:
             return
         errors = self.measure()
-        self._measured = epoch
         for key, value in {"epoch": epoch, **errors}.items():
             self.history[key] = np.append(self.history[key], value)
         if logs is not None:
@@ -173,8 +170,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         self._show(epoch, errors)
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        if self._measured is not None and self._drawn != self._measured:
-            self._draw(self._measured)
+        if self._measured.size and self._drawn != self._measured[-1]:
+            self._draw(int(self._measured[-1]))
         for display in self._displays:
             display.end()
 
@@ -183,13 +180,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         pairs = self._measurement.pairs()
         zero = [k for k in range(1, self.order + 1) if not np.any(pairs[k][1])]
         if zero:
-            warn_once(
-                self,
-                f"The derivative of order {zero[0]} is 0 at every point: an activation "
-                "such as ReLU has none to give. keras_smooth.smoothness(model) tells the "
-                "class of the model.",
-                topic="zero",
-            )
+            words = f"The derivative of order {zero[0]} is 0 at every point: see "
+            warn_once(self, words + "keras_smooth.smoothness(model).", topic="zero")
         errors = itertools.starmap(self._measurement.error, pairs)
         return dict(zip(self.keys, errors, strict=True))
 
@@ -204,11 +196,10 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         """Returns the state of a copy: all measurements, but no model."""
         of_a_fit = vars(keras.callbacks.Callback())
         own = {name: value for name, value in vars(self).items() if name not in of_a_fit}
-        displays = [copy.copy(display) for display in self._displays]
         return {
             **own,
             "history": dict(self.history),
-            "_displays": displays,
+            "_displays": [],
             "_fits": copy.deepcopy(self._fits),
             "_measurement": copy.copy(self._measurement),
         }
@@ -282,8 +273,9 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         """Returns the figure of a function, with the requested panels."""
         if not self.history["epoch"].size:
             raise ValueError("Nothing was measured yet: pass the monitor to fit.")
+        measured = self._measurement
         draw, num_panels = drawing.chosen(
-            self._measurement.drawn(), along, at, entries, self._measurement.lines
+            measured.drawn(), along, at, entries, measured.lines
         )
         figure = new(4 * max(num_panels, 2), 7)
         above, below = figure.subfigures(2, 1)
@@ -296,9 +288,8 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
         """Shows a measurement, and a figure if one is due."""
         for display in self._displays:
             display.numbers(epoch, errors)
-        self._num_measured += 1
         if self._figure_every is None:
-            due = self._num_measured & (self._num_measured - 1) == 0  # a power of two
+            due = self._measured.size & (self._measured.size - 1) == 0  # a power of two
         else:
             due = self._drawn is None or epoch - self._drawn >= self._figure_every
         if due:
@@ -314,6 +305,5 @@ class DerivativeMonitor(ShownAsTable, keras.callbacks.Callback):
                 display.figure(epoch, figure)
         # An error in a figure must not end a fit.
         except Exception as error:
-            warn_once(
-                self, f"The figure could not be drawn: {type(error).__name__}: {error}"
-            )
+            words = f"The figure could not be drawn: {type(error).__name__}: {error}"
+            warn_once(self, words)

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_smooth.checks import choice
+
 
 class Quantity(NamedTuple):
     """A function of a derivative.
@@ -42,21 +44,14 @@ def quantities_of(also: Sequence[str], x: Any, order: int) -> dict[str, Quantity
         TypeError: If the names are no sequence of strings.
         ValueError: If one is unknown, needs a higher order, or x is not one array.
     """
-    names = also if isinstance(also, list | tuple) else [also]
-    if isinstance(also, str) or not all(isinstance(name, str) for name in names):
+    if not isinstance(also, list | tuple):
         raise TypeError(f"`also` must be a list of names, received {also!r}.")
     for name in also:
-        if name not in QUANTITIES:
+        needed = QUANTITIES[choice("`also`", name, QUANTITIES)].order
+        if order < needed:
             raise ValueError(
-                f"`also`: unknown quantity {name!r}. Known: {', '.join(QUANTITIES)}."
-            )
-        if QUANTITIES[name].order > order:
-            raise ValueError(
-                f"`also`: {name!r} needs order={QUANTITIES[name].order} or more, received "
-                f"order={order}."
+                f"`also`: {name!r} needs order={needed} or more, received order={order}."
             )
     if also and not isinstance(x, np.ndarray):
-        raise ValueError(
-            "`also` needs x as one array: of several inputs there is more than one gradient."
-        )
+        raise ValueError("`also` needs x as one array, not several inputs.")
     return {name: QUANTITIES[name] for name in also}

@@ -17,7 +17,7 @@ import tensorflow as tf
 import keras_smooth
 from keras_smooth import checks
 from keras_smooth.auditing import model_files, progress
-from keras_smooth.cli.parser import BESIDE, DEFAULT_OUT, given_options
+from keras_smooth.cli.parser import BASELINES, DEFAULT_OUT, given_options
 from keras_smooth.comparison import display, report, termination
 from keras_smooth.comparison.options import LOCAL
 from keras_smooth.comparison.records import resuming
@@ -83,14 +83,11 @@ def _warnings_said(console: Any) -> Iterator[None]:
 
 def asked(arguments: argparse.Namespace, stored: dict[str, Any]) -> dict[str, Any]:
     """Returns the options that are given, and for others the stored ones or the defaults."""
-    beside = () if arguments.quick else BESIDE
-    options = {"beside": beside, **stored, **given_options(arguments)}
+    baselines = () if arguments.quick else BASELINES
+    options = {"baselines": baselines, **stored, **given_options(arguments)}
     if arguments.quick:
         for name, most in QUICK.items():
             options[name] = min(options.get(name, most), most)
-    for name in ("activations", "problem"):
-        if name in options:
-            options[name] = list(options[name])
     return options
 
 
@@ -117,17 +114,12 @@ def audit(arguments: argparse.Namespace) -> int:
     """Prints the derivatives of a saved model that are lost or wrong."""
     for module in arguments.modules:
         _import(module)
-    if holes := model_files.known_holes():
-        print(f"keras-smooth audit: {holes}", file=sys.stderr)
     model = model_files.read_model(arguments.file)
     x = None if arguments.x is None else _array(arguments.x)
-    if arguments.order > MAX_ORDER:
-        raise ValueError(
-            f"--order must be {MAX_ORDER} or less, received {arguments.order}."
-        )
+    order = checks.whole_number("--order", arguments.order, 1, MAX_ORDER)
     try:
         with progress.ProgressLine(display.console(stderr=True)) as line:
-            result = keras_smooth.audit(model, x, order=arguments.order, progress=line)
+            result = keras_smooth.audit(model, x, order=order, progress=line)
     except ValueError as error:
         # What is an argument there is an option here.
         raise ValueError(str(error).replace("Pass x,", "Pass --x FILE.npy,")) from error
@@ -160,7 +152,5 @@ def _array(file: str) -> np.ndarray:
     except Exception:
         array = None
     if not isinstance(array, np.ndarray):
-        raise ValueError(
-            f"Cannot read {file}: expected one array of numbers, as numpy.save writes it."
-        )
+        raise ValueError(f"Cannot read {file}: expected one array of numpy.save.")
     return array

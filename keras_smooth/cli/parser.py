@@ -11,16 +11,13 @@ from keras_smooth.comparison import options
 from keras_smooth.comparison.options import EXECUTORS, LIST, LOCAL
 
 DEFAULT_OUT = "comparison"
-BESIDE = ("tfp_lbfgs", "adam")
+BASELINES = ("tfp_lbfgs", "adam")
 SHELLS = ("bash", "zsh", "fish")
 MODES = ("inference", "training")
 VERSION = re.compile(r'^__version__ = "(.*)"$', re.MULTILINE)
 # The help has room for so many values.
 MOST_VALUES_SHOWN = 12
-LOG = (
-    "TensorFlow's lines at its start are not shown; set the environment variable "
-    "TF_CPP_MIN_LOG_LEVEL to 0 to see them."
-)
+LOG = "Set TF_CPP_MIN_LOG_LEVEL to 0 to see the lines that TensorFlow writes at its start."
 
 
 class Argument(NamedTuple):
@@ -40,18 +37,6 @@ class Argument(NamedTuple):
     values: tuple[str, ...] = ()
     is_path: bool = False
 
-    @property
-    def is_option(self) -> bool:
-        return self.name.startswith("-")
-
-    @property
-    def has_value(self) -> bool:
-        return self.how.get("action", "append") == "append"
-
-    @property
-    def is_list(self) -> bool:
-        return "nargs" in self.how
-
 
 class Command(NamedTuple):
     """A command: its line in the list of commands, its description, and its arguments."""
@@ -63,15 +48,14 @@ class Command(NamedTuple):
 
 def _of_option(name: str) -> Argument:
     """Returns the argument for an option of a comparison."""
-    default: Any = LIST[name].default
-    metadata = LIST[name].metadata
+    default, metadata = LIST[name].default, LIST[name].metadata
     how: dict[str, Any] = {"type": type(default)}
     words, values = str(default), metadata.get("values", ())
-    if "least" in metadata:
+    if isinstance(default, tuple):
         how = {"nargs": metadata["least"], "metavar": metadata["metavar"]}
         words = " ".join(default)
-    if name == "beside":
-        words = f"{' '.join(BESIDE)}, and none with --quick"
+    if name == "baselines":
+        words = f"{' '.join(BASELINES)}, and none with --quick"
     listed = f": {' | '.join(values)}" if 0 < len(values) <= MOST_VALUES_SHOWN else ""
     return Argument(
         f"--{name}",
@@ -83,6 +67,8 @@ def _of_option(name: str) -> Argument:
     )
 
 
+_FLAG = {"action": "store_true"}
+_OLDER_NAMES = {"--baselines": ["--beside"]}
 COMPARE = Command(
     "compare activations on y, y' and y''",
     "Train the same network with several activations, measure the errors of y, y' and y'', "
@@ -110,13 +96,9 @@ COMPARE = Command(
             "--resume",
             "continue the comparison in the output directory; options that are not given keep "
             "their values there; activations, seeds, problems, methods and epochs can be added",
-            {"action": "store_true"},
+            _FLAG,
         ),
-        Argument(
-            "--quick",
-            "at most one seed and 100 iterations, for a look",
-            {"action": "store_true"},
-        ),
+        Argument("--quick", "at most one seed and 600 epochs, for a look", _FLAG),
     ),
 )
 AUDIT = Command(
@@ -139,7 +121,7 @@ AUDIT = Command(
             "a module that registers the custom objects of the model",
             {"dest": "modules", "metavar": "MODULE", "action": "append", "default": []},
         ),
-        Argument("--json", "print JSON, not a table", {"action": "store_true"}),
+        Argument("--json", "print JSON, not a table", _FLAG),
     ),
 )
 COMPLETION = Command(
@@ -168,7 +150,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             name, help=command.text, description=command.description, epilog=LOG
         )
         for argument in command.arguments:
-            parser.add_argument(argument.name, help=argument.text, **argument.how)
+            names = [argument.name, *_OLDER_NAMES.get(argument.name, ())]
+            parser.add_argument(*names, help=argument.text, **argument.how)
     return top.parse_args(argv)
 
 

@@ -33,15 +33,10 @@ def main(argv: list[str] | None = None, before: Callable[[], None] = lambda: Non
     try:
         with termination.raised():
             return _run(arguments, before)
-    except (TypeError, ValueError, ImportError) as error:
-        return _refused(arguments, str(error), BAD_INPUT)
-    except MemoryError as error:
-        return _refused(arguments, f"not enough memory: {error}", BAD_INPUT)
-    except OSError as error:
-        named = f"{error.filename}: " if error.filename else ""
-        return _refused(arguments, f"{named}{error.strerror or error}", BAD_INPUT)
+    except (TypeError, ValueError, ImportError, MemoryError, OSError) as error:
+        return _refused(arguments, error, BAD_INPUT)
     except RuntimeError as error:
-        return _refused(arguments, str(error), FAILED)
+        return _refused(arguments, error, FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
     except termination.Terminated:
@@ -87,7 +82,9 @@ def _start_up_lines_aside() -> Iterator[None]:
             os.close(stderr)
 
 
-def _refused(arguments: argparse.Namespace, words: str, status: int) -> int:
+def _refused(arguments: argparse.Namespace, error: Exception, status: int) -> int:
+    # A MemoryError may have no words.
+    words = str(error) or type(error).__name__
     words = tables.plain(words, sys.stderr.encoding or "utf-8")
     print(f"keras-smooth {arguments.command}: {words}", file=sys.stderr)
     return status

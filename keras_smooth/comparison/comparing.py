@@ -74,11 +74,8 @@ class Comparison(ShownAsTable):
         A variant is a combination of problem, dtype, initializer and method. The first one is
         the main variant.
         """
-        results = self.results
-        return {
-            variant: Comparison(results.of(variant))
-            for variant in results.settings.variants()
-        }
+        variants = self.results.settings.variants()
+        return {variant: Comparison(self.results.of(variant)) for variant in variants}
 
     def __repr__(self) -> str:
         settings = self.results.settings
@@ -107,20 +104,13 @@ class Comparison(ShownAsTable):
 
     def _pictures(self) -> Sequence[str]:
         best = sorted(self.summary, key=lambda line: or_inf(line.d2y_mse))[:_MOST_CURVES]
-        median = {
-            line.activation: self.results.median_record(line.activation).learning
-            for line in best
-            if self.results.runs(line.activation)
-        }
-        return [
-            svg.chart(
-                f"MSE of {derivative}, median seed",
-                {name: svg.Curve(c["iteration"], c[error]) for name, c in median.items()},
-                "iteration",
-                logarithmic=True,
-            )
-            for derivative, error in zip(("y", "y''"), ("y_mse", "d2y_mse"))
-        ]
+        names, pictures = [line.activation for line in best], []
+        medians = {name: self.results.median_record(name).learning for name in names}
+        for derivative, error in (("y", "y_mse"), ("y''", "d2y_mse")):
+            curves = {n: svg.Curve(c["iteration"], c[error]) for n, c in medians.items()}
+            title = f"MSE of {derivative}, median seed"
+            pictures.append(svg.chart(title, curves, "iteration", logarithmic=True))
+        return pictures
 
     def save(self, directory: str | os.PathLike) -> Path:
         """Writes results.json, results.csv, curves, figures, report.md and report.html.
@@ -151,7 +141,7 @@ def compare(
     device: str = "auto",
     problem: Any = "gaussian",
     architecture: str = "8x20",
-    beside: Sequence[str] = (),
+    baselines: Sequence[str] = (),
     domain: Sequence[float] = problems.DOMAIN,
     noise: float = 0.0,
     jobs: int | None = None,
@@ -161,6 +151,7 @@ def compare(
     resume: bool = False,
     handle: Callable[[Event], None] | None = None,
     verbose: int = 1,
+    beside: Sequence[str] | None = None,
 ) -> Comparison:
     """Trains the same network with several activations and measures y, y' and y''.
 
@@ -190,7 +181,7 @@ def compare(
             trained on y only, and judged by the error of the highest derivative that is
             known. A list of names or paths is several problems.
         architecture: Numbers of hidden layers and of their units.
-        beside: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
+        baselines: Other methods, such as `["tfp_lbfgs", "adam"]`, that train the first smooth
             activation once more from seed 0, to show what the optimizer contributes. Those of
             TensorFlow Probability are skipped if tf_keras is not installed.
         domain: Lower and upper bound of x for a function; 1000 points are drawn there.
@@ -209,6 +200,7 @@ def compare(
         handle: Called with every event, for a display of your own.
         verbose: 0 prints nothing; 1 a bar on a terminal, and a line for each run that has
             ended.
+        beside: The deprecated name of `baselines`.
 
     Returns:
         A `Comparison`; its `save(directory)` writes tables, figures and a report.
@@ -231,6 +223,9 @@ def compare(
     >>> found.summary[0].activation, found.summary[0].smoothness
     ('tanh', 'inf')
     """
+    if beside is not None:
+        warn("The argument `beside` is now called `baselines`.", DeprecationWarning)
+        baselines = beside
     given = locals()  # Before there are others: the list of options says which are options.
     functions = by_name(article.ACTIVATIONS if activations is None else activations)
     noise = checks.finite_number("noise", noise, least=0.0)
@@ -275,10 +270,7 @@ def prepare(
     if resume:
         return resuming.read(settings, learned, directory)
     if any((directory / name).exists() for name in (store.RUNS, store.RESULTS)):
-        raise ValueError(
-            f"{directory} already holds results. Continue them with resume, or use another "
-            "output directory."
-        )
+        raise ValueError(f"{directory} already holds results: resume them, or use another.")
     return Results(settings, learned)
 
 
@@ -288,23 +280,8 @@ def output_directory(path: str | os.PathLike, name: str = "out") -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(
-            f"Cannot make the output directory {directory}: {error.strerror}."
-        ) from None
+        raise ValueError(f"Cannot make {directory}: {error.strerror}.") from None
     return directory
-
-
-def _iterations(settings: Settings) -> str:
-    """Returns the number of iterations of a run, as "34 (gauss_newton) or 1000 iterations"."""
-    methods = dict.fromkeys([*settings.method, *settings.beside])
-    numbers: dict[int, list[str]] = {}
-    for method in methods:
-        numbers.setdefault(settings.num_iterations(method), []).append(method)
-    if len(numbers) == 1:
-        number = min(numbers)
-        return f"{number} iteration{'s' if number > 1 else ''}"
-    words = [f"{number} ({', '.join(of)})" for number, of in numbers.items()]
-    return f"{' or '.join(words)} iterations"
 
 
 def _show_and_carry_out(
@@ -320,11 +297,8 @@ def _show_and_carry_out(
     console, settings = display.console(quiet=quiet), results.settings
     todo = sum(map(len, results.missing()))
     where = "" if directory is None else f"; results in {directory}"
-    display.say(
-        console,
-        f"{todo} runs of {_iterations(settings)} on {settings.device_name()} "
-        f"{executor.place(todo)}{where}",
-    )
+    words = f"{todo} runs of {settings.epochs} epochs on {settings.device_name()}"
+    display.say(console, f"{words} {executor.place(todo)}{where}")
     with display.Display(todo, settings, console) as live:
 
         def show(event: Event) -> None:

@@ -44,9 +44,7 @@ class Display(progress.Progress):
         )
         self._settings, self._num_runs, self._done = settings, num_runs, 0
         self._lines: dict[RunId, progress.TaskID] = {}
-        self._total = self.add_task(
-            "all runs", total=num_runs, state=f"0 of {num_runs} runs"
-        )
+        self._total = self.add_task("all runs", total=num_runs, state=f"0 of {num_runs}")
         notebook = None if console.quiet else ipython()
         self._place = notebook and Place(notebook)
 
@@ -90,11 +88,8 @@ class Display(progress.Progress):
 
     def _refresh_total(self) -> None:
         going = sum(task.percentage / 100.0 for task in self.tasks[1:])
-        self.update(
-            self._total,
-            completed=self._done + going,
-            state=f"{self._done} of {self._num_runs} runs",
-        )
+        state = f"{self._done} of {self._num_runs} runs"
+        self.update(self._total, completed=self._done + going, state=state)
         if self._place:
             tasks = self.tasks
             words = [f"{task.description}: {task.fields['state']}" for task in tasks]

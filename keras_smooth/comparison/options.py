@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_smooth.checks import choice, finite_number, nearest, shown, whole_number
+from keras_smooth.checks import choice, finite_number, nearest, refused, whole_number
 from keras_smooth.comparison import article
 
 ALL = "all"
@@ -101,10 +101,7 @@ class Options:
         grow=max, key="iterations",
     )  # fmt: skip
     method: tuple[str, ...] = _factor(
-        "gauss_newton",
-        "how the networks are trained",
-        values=tuple(METHODS),
-        key="optimizer",
+        "gauss_newton", "how networks are trained", values=tuple(METHODS), key="optimizer"
     )
     initializer: tuple[str, ...] = _factor(
         DEFAULT_INITIALIZER,
@@ -119,58 +116,42 @@ class Options:
         "optionally dy, d2y",
         values=PROBLEMS,
     )
-    architecture: str = _option(
-        article.ARCHITECTURE, "numbers of hidden layers and of their units"
-    )
-    beside: tuple[str, ...] = _option(
+    architecture: str = _option(article.ARCHITECTURE, "numbers of hidden layers and units")
+    baselines: tuple[str, ...] = _option(
         (),
         "methods that train the first smooth activation once more, from seed 0, to see what "
         "the optimizer adds",
-        values=tuple(METHODS), least="*", metavar="METHOD", grow=_union,
+        values=tuple(METHODS), least="*", metavar="METHOD", grow=_union, key="beside",
     )  # fmt: skip
-    noise: float = _option(
-        0.0,
-        "of the y that are trained on, as a fraction of their standard deviation",
-    )
+    noise: float = _option(0.0, "of the y in training, as a fraction of their deviation")
 
     def __post_init__(self) -> None:
         change = functools.partial(object.__setattr__, self)
         change("activations", tuple(self.activations))
         if not self.activations:
             raise ValueError("activations must name at least one activation.")
-        for name, most in (("seeds", MOST_SEEDS), ("epochs", MOST_EPOCHS)):
-            if whole_number(name, getattr(self, name), least=1) > most:
-                raise ValueError(
-                    f"{name} must be {most:,} or less, received {getattr(self, name)}."
-                )
+        whole_number("seeds", self.seeds, 1, MOST_SEEDS)
+        whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
+        if finite_number("noise", self.noise, 0.0) > MOST_NOISE:
+            raise ValueError(refused("noise", f"{MOST_NOISE:g} or less", self.noise))
         for name in FACTORS:
             given = getattr(self, name)
             levels = [given] if isinstance(given, str) else given
             change(name, _words(name, levels, "text or a list of it"))
             if not getattr(self, name):
                 raise ValueError(f"Name at least one {name}.")
-        beside = _words("beside", self.beside, "a list of methods")
-        for name, values, choices in (
-            ("method", (*self.method, *beside), METHODS),
-            ("dtype", self.dtype, DTYPES),
-            ("device", (self.device,), DEVICES),
-        ):
-            for value in values:
-                choice(name, value, choices)
+        baselines = _words("baselines", self.baselines, "a list of methods")
         # Without the methods of all runs.
-        change("beside", tuple(name for name in beside if name not in self.method))
-        if finite_number("noise", self.noise, least=0.0) > MOST_NOISE:
-            raise ValueError(
-                f"noise must be {MOST_NOISE:g} or less, a fraction of the deviation of y; "
-                f"received {self.noise:g}."
-            )
+        change("baselines", tuple(name for name in baselines if name not in self.method))
+        choice("device", self.device, DEVICES)
+        known = {"method": METHODS, "baselines": METHODS, "dtype": DTYPES}
+        for name, choices in known.items():
+            for value in getattr(self, name):
+                choice(name, value, choices)
         number = "[1-9][0-9]{0,3}"
-        words = self.architecture if isinstance(self.architecture, str) else ""
-        if not re.fullmatch(f"{number}x{number}", words):
-            raise ValueError(
-                "architecture must be the numbers of hidden layers and of their units, such "
-                f"as {article.ARCHITECTURE!r}; received {shown(self.architecture)}."
-            )
+        if not re.fullmatch(f"{number}x{number}", str(self.architecture)):
+            wanted = f"hidden layers x units, such as {article.ARCHITECTURE!r}"
+            raise ValueError(refused("architecture", wanted, self.architecture))
 
     def num_iterations(self, method: str) -> int:
         """Returns the number of iterations of a run by a method."""
@@ -188,8 +169,8 @@ class Options:
         words = ["keras-smooth", "compare"]
         for name, option in LIST.items():
             value = getattr(self, name)
-            # The command has another default for `beside`.
-            if value != option.default or name == "beside":
+            # The command has another default for `baselines`.
+            if value != option.default or name == "baselines":
                 values = value if isinstance(value, tuple) else (value,)
                 words += [f"--{name}", *map(str, values)]
         return shlex.join(words)
@@ -207,9 +188,7 @@ class Options:
         return grown, changes
 
 
-LIST: dict[str, dataclasses.Field] = {
-    option.name: option for option in dataclasses.fields(Options)
-}
+LIST = {option.name: option for option in dataclasses.fields(Options)}
 # In the order in which variants are named and stored.
 FACTORS = ("problem", "dtype", "initializer", "method")
 
@@ -222,9 +201,8 @@ def stored_key(name: str) -> str:
 def check_activation(name: str) -> None:
     """Raises a ValueError if there is no activation of that name."""
     if name not in (ALL, *ACTIVATIONS, *OTHER_ACTIVATIONS):
-        raise ValueError(
-            f"There is no activation named {name!r}. {nearest(name, ACTIVATIONS)}"
-        )
+        hint = nearest(name, ACTIVATIONS)
+        raise ValueError(f"There is no activation named {name!r}. {hint}")
 
 
 def gaussian_dim(name: str) -> int:
@@ -237,16 +215,12 @@ def check_problem(name: str) -> None:
     """Raises a ValueError if there is neither a problem nor a file of that name."""
     known = name in PROBLEMS or gaussian_dim(name)
     if not (known or name.lower().endswith(".csv") or Path(name).exists()):
-        raise ValueError(
-            f"There is no problem named {name!r} and no such file. "
-            f"{nearest(name, PROBLEMS)}"
-        )
+        hint = nearest(name, PROBLEMS)
+        raise ValueError(f"There is no problem named {name!r} and no file. {hint}")
 
 
 def _words(name: str, given: Any, wanted: str) -> tuple[str, ...]:
     """Returns words without repetition."""
-    is_list = isinstance(given, list | tuple)
-    for value in given if is_list else [given]:
-        if not (is_list and isinstance(value, str)):
-            raise TypeError(f"{name} must be {wanted}, received {shown(value)}.")
+    if not (isinstance(given, list | tuple) and all(isinstance(v, str) for v in given)):
+        raise TypeError(refused(name, wanted, given))
     return tuple(dict.fromkeys(given))

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from keras_smooth import activations, registry
-from keras_smooth.checks import shown
+from keras_smooth.checks import refused, shown
 from keras_smooth.comparison.options import ALL, DEFAULT_INITIALIZER, FACTORS, Options
 
 GLOROT = "glorot_uniform"
@@ -32,11 +32,8 @@ class Variant(NamedTuple):
 
     def apart_from(self, other: "Variant") -> dict[str, str]:
         """Returns the levels that another variant does not have, by factor."""
-        return {
-            name: level
-            for name, level in self._asdict().items()
-            if level != getattr(other, name)
-        }
+        levels = self._asdict().items()
+        return {name: level for name, level in levels if level != getattr(other, name)}
 
 
 class RunId(NamedTuple):
@@ -90,10 +87,8 @@ class Settings(Options):
 
     def of(self, variant: Variant) -> "Settings":
         """Returns the settings of one variant alone."""
-        levels: dict[str, Any] = {
-            name: (level,) for name, level in variant._asdict().items()
-        }
-        return dataclasses.replace(self, **levels, beside=())
+        levels: Any = {name: (level,) for name, level in variant._asdict().items()}
+        return dataclasses.replace(self, **levels, baselines=())
 
     def runs(self) -> Iterator[RunId]:
         """Yields all runs."""
@@ -103,8 +98,8 @@ class Settings(Options):
         question = self.open_question()
         if question and GLOROT not in self.initializer:
             yield from (RunId("sigmoid", question, seed) for seed in seeds)
-        for method in self.beside:
-            yield RunId(self.activation_beside(), self.main._replace(method=method), 0)
+        for method in self.baselines:
+            yield RunId(self.baseline_activation(), self.main._replace(method=method), 0)
 
     def function(self, activation: str) -> Callable:
         """Returns the function of an activation."""
@@ -125,14 +120,12 @@ class Settings(Options):
             )
         return "GPU:0" if has_gpu and self.device != "cpu" else "CPU:0"
 
-    def activation_beside(self) -> str:
-        """Returns the activation that the methods of `beside` train: the first smooth one."""
-        smooth = (
-            name
-            for name in self.activations
-            if (registry.smoothness(self.function(name)) or 0) >= 2
-        )
-        return next(smooth, self.activations[0])
+    def baseline_activation(self) -> str:
+        """Returns the activation that the methods of `baselines` train: the first smooth one."""
+        for name in self.activations:
+            if (registry.smoothness(self.function(name)) or 0) >= 2:
+                return name
+        return self.activations[0]
 
     def open_question(self) -> Variant | None:
         """Returns the variant in which sigmoid runs from Glorot's start, beside the default.
@@ -168,10 +161,7 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
     """
     given = [given] if isinstance(given, str) or callable(given) else given
     if not isinstance(given, list | tuple):
-        raise TypeError(
-            "activations must be a list of names or functions, such as ['tanh'], received "
-            f"{shown(given)}."
-        )
+        raise TypeError(refused("activations", "a list of names or functions", given))
     # Compare strings only: the truth of an array raises an error.
     if ALL in [each for each in given if isinstance(each, str)]:
         known = (*all_activations(), ALL)
@@ -179,10 +169,6 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
         given = [*known[:-1], *more]
     functions: dict[str, Callable] = {}
     for activation in given:
-        if not isinstance(activation, str) and not callable(activation):
-            raise TypeError(
-                f"activations must be names or functions, received {shown(activation)}."
-            )
         name = activation if isinstance(activation, str) else _name_of(activation)
         if name in functions:
             raise ValueError(f"The activation {name!r} is named twice.")
@@ -190,13 +176,11 @@ def by_name(given: str | Callable | Iterable[str | Callable]) -> dict[str, Calla
     return functions
 
 
-def _name_of(function: Callable) -> str:
+def _name_of(function: Any) -> str:
     name = getattr(function, "__name__", "")
-    if not re.fullmatch(r"\w[\w ,.=()+-]*", name):
-        raise ValueError(
-            f"The activation {function!r} has no name that tables and files can have: "
-            "define it with def, or set its __name__."
-        )
+    if not (callable(function) and re.fullmatch(r"\w[\w ,.=()+-]*", name)):
+        wanted = "names, or functions with a name that tables and files can have"
+        raise ValueError(refused("activations", wanted, function))
     return name
 
 
@@ -219,6 +203,5 @@ def _check_initializer(name: str) -> None:
     except Exception:
         raise ValueError(
             f"Unknown initializer {shown(name)}: use {DEFAULT_INITIALIZER!r} or the name of "
-            "a Keras initializer that makes a kernel without arguments, such as "
-            "'glorot_uniform', 'he_normal', 'lecun_normal'."
+            "one of Keras that makes a kernel without arguments, such as 'he_normal'."
         ) from None

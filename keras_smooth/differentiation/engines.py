@@ -1,5 +1,6 @@
 """The engines, their limits, and the choice for a task."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from keras_smooth.checks import choice, shown, whole_number
@@ -34,23 +35,29 @@ def checked_derivatives(
     return order
 
 
-# Up to how many numbers a sample jets are the faster engine for all partial derivatives of an
-# order: their directions grow with d^order, but they repeat no sweep within a sweep. Of first
-# order tapes take one reverse sweep an output. docs/derivatives.md has the measurements.
-_LARGEST_DIM = {1: 0, 2: 1}
-_LARGEST_DIM_ELSE = 4
-# A loss of derivatives is differentiated once more, by the weights: up to how many numbers a
-# sample jets are used where TensorFlow is right to the order that is asked for alone. One
-# forward pass a number, where tapes take one reverse sweep an output.
-_LARGEST_DIM_IN_A_LOSS = 32
+# Up to how many numbers a sample "auto" uses jets for all partial derivatives, and those of a
+# loss, which is differentiated once more by the weights: jets carry all of them at once.
+_LARGEST_DIM = 32
 # What a sweep of nested tapes costs by its order, in values that jets carry; beyond these each
 # order doubles it. Measured by `python benchmarks/partials.py --engines`.
 _SWEEPS = (1.0, 2.3, 3.7, 7.5)
 
 
-def jets_are_faster(order: int, dim: int, num_outputs: int = 1) -> bool:
-    """Returns whether jets are the faster engine for all derivatives up to an order."""
-    return dim <= _LARGEST_DIM.get(order, _LARGEST_DIM_ELSE)
+def jets_are_faster(order: int, dim: int, num_outputs: int) -> bool:
+    """Returns whether jets are the faster engine for all derivatives up to an order.
+
+    Jets carry each order along as many directions as there are derivatives of the highest
+    order. Tapes make a sweep for each output, and for each derivative below that order.
+
+    Args:
+        order: Number of derivatives.
+        dim: How many numbers a sample of x has.
+        num_outputs: How many numbers a sample of y has.
+    """
+    if dim > _LARGEST_DIM:
+        return False
+    num_values = 1 + order * math.comb(dim + order - 1, order)
+    return jets_cost_less(num_values, [num_outputs * dim**k for k in range(order)])
 
 
 def jets_cost_less(num_values: int, num_sweeps: Sequence[int]) -> bool:
@@ -65,7 +72,7 @@ def jets_cost_less(num_values: int, num_sweeps: Sequence[int]) -> bool:
         number * _SWEEPS[min(k, last)] * 2.0 ** max(0, k - last)
         for k, number in enumerate(num_sweeps)
     )
-    return num_values <= 1.0 + sum(costs)
+    return num_values < 1.0 + sum(costs)
 
 
 def chosen(
@@ -90,5 +97,5 @@ def chosen(
         return "tape"
     if order > tapes_right_to or jets_are_faster():
         return "jet"
-    in_a_loss = order + 1 > tapes_right_to and dim <= _LARGEST_DIM_IN_A_LOSS
+    in_a_loss = order + 1 > tapes_right_to and dim <= _LARGEST_DIM
     return "jet" if in_a_loss else "tape"

@@ -222,10 +222,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         axis = self.axis % len(x.shape)
         mean, variance = moments(x, [i for i in range(len(x.shape)) if i != axis])
-        for moving, value in (
-            (self.moving_mean, mean),
-            (self.moving_variance, variance),
-        ):
+        averages = self.moving_mean, self.moving_variance
+        for moving, value in zip(averages, (mean, variance)):
             kept = ops.cast(moving, x.dtype) * self.momentum
             moving.assign(kept + value * (1.0 - self.momentum))
         outputs = ops.batch_normalization(

@@ -83,15 +83,11 @@ _RULES = {"reflect": _reflected, "wrap": _wrapped}
 
 
 def _sampled(
-    images: tf.Tensor,
-    rows: tf.Tensor,
-    columns: tf.Tensor,
-    interpolation: str,
-    fill_value: float,
+    x: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, interpolation: str, fill_value: float
 ) -> tf.Tensor:
-    """Returns the images, batch and channels last, at rows and columns."""
-    wide = ops.cast(images, keras.backend.result_type(images.dtype, "float32"))
-    shape = tf.shape(images)
+    """Returns images, batch and channels last, at rows and columns."""
+    wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    shape = tf.shape(x)
     height, width = shape[1], shape[2]
     flat = tf.reshape(wide, (shape[0], height * width, shape[3]))
     total = tf.zeros_like(wide)

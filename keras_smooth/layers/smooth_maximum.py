@@ -113,10 +113,8 @@ def smallest(layer: keras.layers.Layer, inputs: list) -> tf.Tensor:
 def _extreme(layer: keras.layers.Layer, inputs: list, sign: float) -> tf.Tensor:
     rank = max(len(x.shape) for x in inputs)
     values = [sign * _expanded(_wide(x), rank) for x in inputs]
-    total = functools.reduce(
-        lambda a, b: a + sharp_softplus(b - a, layer.sharpness), values
-    )
-    return ops.cast(sign * total, layer.compute_dtype)
+    y = functools.reduce(lambda a, b: a + sharp_softplus(b - a, layer.sharpness), values)
+    return ops.cast(sign * y, layer.compute_dtype)
 
 
 def _expanded(x: tf.Tensor, rank: int) -> tf.Tensor:

@@ -25,30 +25,17 @@ from keras_smooth.presentation.other_names import refuses
 
 # Names of arguments in SciPy, PyTorch, Optax, JAXopt and TFP, and what to use here.
 _NAMES_ELSEWHERE = {
-    "max_iter maxiter max_iterations iterations n_iter num_iterations nit steps max_steps": (
-        "`epochs`, the largest number of iterations"
-    ),
-    "m maxcor history_size memory_size memory num_pairs": (
-        "`num_correction_pairs`, how many pairs of vectors are remembered"
-    ),
-    "gtol tol tolerance_grad pgtol": (
-        "`tolerance`, the largest entry of the gradient at which the fit is done, in parts of that "
-        "at the start"
-    ),
-    "ftol f_tol tolerance_change factr": (
-        "`target`, the loss at which the fit is done in parts of that at the start, or `tolerance` "
-        "for the gradient"
-    ),
-    "loss loss_fn fun closure": (
-        "`objective`, a function of the model and x, or `model.compile(loss=...)`"
-    ),
+    "max_iter maxiter max_iterations iterations n_iter num_iterations": "`epochs`",
+    "nit steps max_steps": "`epochs`",
+    "m maxcor history_size memory_size memory num_pairs": "`num_correction_pairs`",
+    "gtol tol tolerance_grad pgtol": "`tolerance`, in parts of the gradient at the start",
+    "ftol f_tol tolerance_change factr": "`target`, in parts of the loss at the start",
+    "loss loss_fn fun closure": "`objective`, or `model.compile(loss=...)`",
     "callback": "`callbacks`, a list of Keras callbacks",
     "timeout max_time": "`max_seconds`",
     "lr learning_rate": "no learning rate: a line search finds the step",
 }
-_OTHER_NAMES = {
-    name: use for names, use in _NAMES_ELSEWHERE.items() for name in names.split()
-}
+_OTHER_NAMES = {n: use for names, use in _NAMES_ELSEWHERE.items() for n in names.split()}
 
 
 @refuses(_OTHER_NAMES)
@@ -328,7 +315,7 @@ def _iterate(
 ) -> dict[str, float]:
     """Runs chunk after chunk, with callbacks and checkpoints, and returns the last logs."""
     request, model, resample = problem.request, problem.model, problem.request.resample
-    most = request.num_iterations
+    most, every = request.num_iterations, resample.every if resample else math.inf
     seconds = math.inf if request.max_seconds is None else request.max_seconds
     deadline = time.monotonic() + seconds
     logs: dict[str, float] = {}
@@ -341,14 +328,13 @@ def _iterate(
     run.stop_if(run.is_at_target, Status.TARGET)
     # Log a run that ends at its start once, so that its history has a loss.
     while not model.history.epoch or (run.status is None and run.nit < most):
-        last = min(run.nit + request.chunk, most)
-        if resample:
-            last = min(last, resample.next_draw(run.nit))
+        next_draw = (run.nit // every + 1) * every
+        last = int(min(run.nit + request.chunk, most, next_draw))
         epoch = request.initial_epoch + last - 1
         callbacks.on_epoch_begin(epoch)
         callbacks.on_train_batch_begin(0)
         follow()
-        if resample and resample.is_due(run.nit):
+        if resample and run.nit > 0 and run.nit % every == 0:
             dtype = problem.objective.dtype
             problem.move(resample.drawn(problem.worker, problem.points, run.nit, dtype))
             run.move()
@@ -361,9 +347,8 @@ def _iterate(
         # A run at its start needs no checkpoint.
         if saved and run.nit > 0:
             saved.save(run, model.history)
-        stopped, late = problem.on_any_worker(
-            model.stop_training, time.monotonic() > deadline
-        )
+        late = time.monotonic() > deadline
+        stopped, late = problem.on_any_worker(model.stop_training, late)
         run.stop_if(stopped, Status.STOPPED)
         run.stop_if(run.is_at_target, Status.TARGET)
         run.stop_if(late, Status.TIME_LIMIT)

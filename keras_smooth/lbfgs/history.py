@@ -35,9 +35,6 @@ class History(ShownAsTable, keras.callbacks.History):
 
     def _pictures(self) -> Sequence[str]:
         names = ["loss", *(name for name in self.history if name != "loss")][:_MOST_CURVES]
-        curves = {
-            name: svg.Curve(self.epoch, self.history[name])
-            for name in names
-            if len(self.history[name]) == len(self.epoch)
-        }
+        whole = [name for name in names if len(self.history[name]) == len(self.epoch)]
+        curves = {name: svg.Curve(self.epoch, self.history[name]) for name in whole}
         return [svg.chart("logs", curves, "epoch", logarithmic=True)]

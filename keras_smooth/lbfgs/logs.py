@@ -12,9 +12,7 @@ from keras_smooth.presentation.warn import warn_once
 
 
 def logs_of(
-    problem: FitProblem,
-    validation: TrainingData | None,
-    callbacks: keras.callbacks.CallbackList,
+    problem: FitProblem, validation: TrainingData | None, callbacks: Any
 ) -> Callable[[float], dict[str, float]]:
     """Returns a function that computes the logs of an epoch, at the current weights.
 
@@ -28,22 +26,21 @@ def logs_of(
     request, model, objective = problem.request, problem.model, problem.objective
 
     def evaluated(data: TrainingData, callbacks: Any = None) -> dict[str, float]:
-        if request.terms is None:
-            try:
-                return _evaluated(model, data.as_dataset(request.batch_size), callbacks)
-            # Keras' own code, or a metric of the user, can raise any error. The fit needs neither.
-            except Exception as error:
-                words = f"model.evaluate failed, so that the logs have the loss alone: {error!r}."
-                floatx, dtype = keras.config.floatx(), model.trainable_variables[0].dtype
-                if dtype != floatx:
-                    words += (
-                        f" Keras computes losses in {floatx} and the model in {dtype}: call "
-                        f"keras.config.set_floatx({dtype!r}) before you make the model."
-                    )
-                warn_once(model, words, "logs")
-                return {}
-        loss = objective.value(objective.position, data.parts)
-        return {**objective.terms(data.parts), "loss": float(loss)}
+        if request.terms is not None:
+            loss = objective.value(objective.position, data.parts)
+            return {**objective.terms(data.parts), "loss": float(loss)}
+        try:
+            return _evaluated(model, data.as_dataset(request.batch_size), callbacks)
+        # Keras' own code, or a metric of the user, can raise any error. The fit needs neither.
+        except Exception as error:
+            words = f"model.evaluate failed, so the logs have the loss alone: {error!r}."
+            floatx, dtype = keras.config.floatx(), model.trainable_variables[0].dtype
+            if dtype != floatx:
+                words += (
+                    f" Call keras.config.set_floatx({dtype!r}) before making the model."
+                )
+            warn_once(model, words, "logs")
+            return {}
 
     def logs(loss: float) -> dict[str, float]:
         if request.terms is not None:
@@ -60,9 +57,7 @@ def logs_of(
 
 
 def _evaluated(
-    model: keras.Model,
-    batches: tf.data.Dataset,
-    callbacks: keras.callbacks.CallbackList | None,
+    model: keras.Model, batches: tf.data.Dataset, callbacks: Any
 ) -> dict[str, float]:
     """Returns the result of `model.evaluate`, on several devices from the first one only.
 

@@ -36,9 +36,10 @@ class Progress:
         # Iterations and time of the first call, before which the program is compiled.
         self._first: tuple[int, float] | None = None
         self._line = ""
-        own = keras.callbacks.ProgbarLogger
         given = keras.tree.flatten(request.callbacks or [])
-        shows_itself = any(isinstance(each, own) for each in given)
+        shows_itself = any(
+            isinstance(each, keras.callbacks.ProgbarLogger) for each in given
+        )
         self._write = _writer(0 if shows_itself else request.verbose)
 
     def update(self, run: OptimizationRun, logs: Mapping[str, Any]) -> None:
@@ -93,19 +94,13 @@ class Progress:
 def _writer(verbose: str | int) -> Callable[[str, float, str], None]:
     """Returns what shows a line, the fraction of the fit that is done, and at its end a message."""
     if verbose == 0 or sys.stdout is None:
-        return _nothing
+        return lambda *_: None
     if verbose == 2:
         return _logging(0)
     if module := ipython():
         place = Place(module)
-        return lambda line, _, message: place.write(
-            "\n".join(filter(None, (line, message)))
-        )
+        return lambda line, _, end: place.write("\n".join(filter(None, (line, end))))
     return _rewrite if sys.stdout.isatty() else _logging(_LINES)
-
-
-def _nothing(*_: Any) -> None:
-    """Shows nothing."""
 
 
 def _rewrite(line: str, share: float, message: str) -> None:

@@ -9,20 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
+from keras_smooth import checks
 from keras_smooth.checks import choice, finite_number, path, shown, truth, whole_number
-from keras_smooth.lbfgs.data.data_reader import (
-    ReadOptions,
-    check_class_weight,
-    read_data,
-    read_points,
-    read_validation,
-    takes_strings,
-)
+from keras_smooth.lbfgs.data import data_reader
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.minimizers import check_method, needs_residuals
-from keras_smooth.lbfgs.objective.terms import Terms, terms_of
-from keras_smooth.lbfgs.objective.variables import Variable, dtype_of
+from keras_smooth.lbfgs.minimizers import MINIMIZERS, check_method
+from keras_smooth.lbfgs.objective.terms import ResidualTerms, Terms
+from keras_smooth.lbfgs.objective.variables import Variable, dtype_of, is_among, name_of
 from keras_smooth.lbfgs.resample import Resample
 
 # Arguments for rows, which an objective does not use.
@@ -32,6 +27,24 @@ _OF_ROWS = ("y", "sample_weight", "class_weight", "batch_size")
 def _checked(check: Callable, *arguments: Any) -> Any:
     """Returns a dataclass field for what a check admits, and None if its type allows it."""
     return dataclasses.field(metadata={"check": check, "arguments": arguments})
+
+
+def _check_numbers(name: str, value: Any, key: str, least: float = -math.inf) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict of numbers, received {shown(value)}.")
+    for each, number in value.items():
+        if key == "class" and not isinstance(each, int | np.integer):
+            raise TypeError(f"The classes in {name} must be integers, received {each!r}.")
+        finite_number(f"{name[:-1]}[{each!r}]`", number, least)
+
+
+def _check_variables(name: str, value: Any) -> None:
+    is_list = isinstance(value, list | tuple)
+    if not is_list or not all(isinstance(each, Variable) for each in value):
+        raise TypeError(f"{name} must be a list of variables, received {shown(value)}.")
+    for i, variable in enumerate(value):
+        if not variable.trainable or is_among(variable, value[:i]):
+            raise ValueError(f"{name_of(variable)} of {name} is frozen or there twice.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,12 +59,12 @@ class Request:
     model: keras.layers.Layer
     x: Any
     y: Any
-    objective: Callable | None
-    loss_weights: Mapping[str, float] | None
-    variables: Sequence[Variable]
+    objective: Callable | None = _checked(checks.function, "model", "x")
+    loss_weights: Mapping[str, float] | None = _checked(_check_numbers, "term")
+    variables: Sequence[Variable] = _checked(_check_variables)
     resample: Resample | None
     sample_weight: Any
-    class_weight: Mapping[int, float] | None
+    class_weight: Mapping[int, float] | None = _checked(_check_numbers, "class", 0)
     batch_size: int | None = _checked(whole_number, 1)
     epochs: int = _checked(whole_number, 1)
     initial_epoch: int = _checked(whole_number, 0)
@@ -78,8 +91,7 @@ class Request:
         for callback in given if isinstance(given, list | tuple) else [given]:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise TypeError(
-                    "`callbacks` must be a list of keras.callbacks.Callback, received "
-                    f"{shown(callback)}."
+                    f"`callbacks` must be a list of Keras callbacks, received {shown(callback)}."
                 )
         if not isinstance(self.verbose, str | int) or self.verbose not in ("auto", 0, 1, 2):
             raise ValueError(
@@ -90,43 +102,36 @@ class Request:
             optional = type(None) in typing.get_args(field.type)
             if metadata and not (value is None and optional):
                 metadata["check"](f"`{field.name}`", value, *metadata["arguments"])
-        if self.validation_split >= 1:
-            raise ValueError(
-                f"`validation_split` must be below 1, received {self.validation_split!r}."
-            )
+        if (split := self.validation_split) >= 1:
+            raise ValueError(f"`validation_split` must be below 1, received {split!r}.")
         if self.initial_epoch >= self.epochs:
             raise ValueError(
-                "`initial_epoch` must be below `epochs`, received "
-                f"{self.initial_epoch!r} and {self.epochs!r}."
+                f"`initial_epoch` must be below `epochs`: {self.initial_epoch} and {self.epochs}."
             )
         if not isinstance(self.resample, Resample | None):
             raise TypeError(
-                "`resample` must be a keras_smooth.Resample(draw, every=...), received "
-                f"{self.resample!r:.80}."
+                f"`resample` must be a keras_smooth.Resample, received {shown(self.resample)}."
             )
-        if self.terms is None and self.resample is not None:
+        if self.objective is None and self.resample is not None:
+            raise ValueError("`resample` needs an `objective`, which is None: pass one.")
+        if self.objective is None and (self.loss_weights is not None or self.variables):
             raise ValueError(
-                "`resample` needs an `objective`, which is None: the targets of new rows are not "
-                "known. Write the loss as an objective, which receives the points."
+                "`loss_weights` and `variables` go with `objective`, which is None."
             )
 
     @functools.cached_property
     def terms(self) -> Terms | None:
         """The objective of the user, or None for the loss of the model."""
-        return terms_of(
-            self.objective,
-            self.loss_weights,
-            self.variables,
-            needs_residuals(self.method),
-        )
+        if self.objective is None:
+            return None
+        kind = ResidualTerms if MINIMIZERS[self.method].NEEDS_RESIDUALS else Terms
+        return kind(self.objective, self.loss_weights, self.variables)
 
     @property
     def trained(self) -> list[Variable]:
         """The variables that the fit trains."""
-        return [
-            *self.model.trainable_variables,
-            *(self.terms.variables if self.terms else ()),
-        ]
+        others = self.terms.variables if self.terms else ()
+        return [*self.model.trainable_variables, *others]
 
     @property
     def compute_dtype(self) -> str:
@@ -150,26 +155,26 @@ class Request:
             ValueError: If something does not go together, or as `read_data`.
             TypeError: As `read_data`.
         """
-        options = ReadOptions(
-            self.compute_dtype, self.batch_size, strings=takes_strings(self.model)
-        )
-        if self.terms is not None:
-            given = [name for name in _OF_ROWS if getattr(self, name) is not None]
-            given += ["validation_split"] * bool(self.validation_split)
-            if given:
-                raise ValueError(
-                    f"{' and '.join(f'`{name}`' for name in given)} cannot be used with "
-                    "`objective`, which takes all of x as it is: put what it needs into x, as "
-                    "{'points': ..., 'values': ...}."
-                )
-            validation: TrainingData | None = None
-            if self.validation_data is not None:
-                validation = read_points(self.validation_data, options, "validation_data")
-            return read_points(self.x, options), validation
-        check_class_weight(self.class_weight)
-        weighted = dataclasses.replace(options, class_weight=self.class_weight)
-        data = read_data(self.x, self.y, self.sample_weight, weighted)
-        validation = read_validation(self.validation_data, options)
+        strings = data_reader.takes_strings(self.model)
+        options = data_reader.ReadOptions(self.compute_dtype, self.batch_size, strings)
+        validation = self.validation_data
+        if self.terms is None:
+            rows = self.x, self.y, self.sample_weight
+            data = data_reader.read_data(*rows, options, self.class_weight)
+            if validation is not None:
+                held_out = data_reader.read_validation(validation, options)
+                return data, held_out.in_ranks_of(data)
+            if self.validation_split:
+                return data.split(self.validation_split)
+            return data, None
+        given = [name for name in _OF_ROWS if getattr(self, name) is not None]
+        given += ["validation_split"] * bool(self.validation_split)
+        if given:
+            raise ValueError(
+                f"{' and '.join(f'`{name}`' for name in given)} cannot be used with `objective`: "
+                "put what it needs into x, as {'points': ..., 'values': ...}."
+            )
+        points = data_reader.read_points(self.x, options)
         if validation is not None:
-            return data, validation.in_ranks_of(data)
-        return data.split(self.validation_split) if self.validation_split else (data, None)
+            validation = data_reader.read_points(validation, options, "validation_data")
+        return points, validation

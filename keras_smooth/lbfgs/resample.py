@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_smooth.checks import finite_number, function, real_array, shown, whole_number
-from keras_smooth.lbfgs.data.data_reader import ReadOptions, read_points, takes_strings
+from keras_smooth.lbfgs.data import data_reader
 from keras_smooth.lbfgs.data.micro_batches import form
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 
@@ -73,33 +73,6 @@ class Resample:
         whole_number("`every`", self.every, 1)
         whole_number("`seed`", self.seed, 0)
 
-    @property
-    def identity(self) -> list[int]:
-        """What must be the same for a run to continue from a checkpoint."""
-        return [self.every, self.seed]
-
-    def next_draw(self, nit: int) -> int:
-        """Returns the iteration of the first draw after an iteration.
-
-        Args:
-            nit: The number of the iteration.
-
-        Returns:
-            A larger number, a multiple of `every`.
-        """
-        return (nit // self.every + 1) * self.every
-
-    def is_due(self, nit: int) -> bool:
-        """Returns whether points are drawn at an iteration.
-
-        Args:
-            nit: The number of the iteration.
-
-        Returns:
-            True at each multiple of `every` but 0.
-        """
-        return nit > 0 and nit % self.every == 0
-
     def drawn(
         self, model: keras.Model, points: TrainingData, nit: int, dtype: str
     ) -> ObjectivePoints:
@@ -121,13 +94,13 @@ class Resample:
         """
         # Seeded by the iteration, so that a resumed run needs no state of earlier draws.
         generator = np.random.default_rng([self.seed, nit])
-        how = ReadOptions(dtype, strings=takes_strings(model))
-        x = read_points(self.draw(model, points.parts[0], generator), how, "draw(...)")
+        options = data_reader.ReadOptions(dtype, strings=data_reader.takes_strings(model))
+        drawn = self.draw(model, points.parts[0], generator)
+        x = data_reader.read_points(drawn, options, "draw(...)")
         received, expected = form(x.parts[0]), form(points.parts[0])
         if received != expected:
             raise ValueError(
-                f"`draw` of `resample` returned {received}, but x is {expected}. The compiled "
-                "program needs one form: return arrays with the shapes and dtypes of x."
+                f"`draw` of `resample` returned {received}, but x is {expected}: keep one form."
             )
         return x
 
@@ -178,14 +151,11 @@ def choose_by_residual(
         sampling for physics-informed neural networks", Computer Methods in Applied
         Mechanics and Engineering 403, equation 2 (RAD).
     """
-    points, residual = (
-        _rows("`points`", points),
-        _rows("`residual`", residual).astype(float),
-    )
+    points = _rows("`points`", points)
+    residual = _rows("`residual`", residual).astype(float)
     if not isinstance(generator, np.random.Generator):
         raise TypeError(
-            "`generator` must be a numpy.random.Generator, as numpy.random.default_rng(0) "
-            f"makes it; received {shown(generator)}."
+            f"`generator` must be a numpy.random.Generator, received {shown(generator)}."
         )
     finite_number("`power`", power, 0)
     finite_number("`offset`", offset, 0)
@@ -197,15 +167,11 @@ def choose_by_residual(
         )
     sizes = np.linalg.norm(residual.reshape(len(points), -1), axis=1) ** power
     if not np.all(np.isfinite(sizes)):
-        raise ValueError(
-            "`residual` must be finite, also to the `power`, but it has inf or NaN in it."
-        )
+        raise ValueError("`residual` must be finite, also to the `power`.")
     # A residual of 0 everywhere says nothing: uniform.
     density = sizes / sizes.mean() + offset if sizes.any() else np.ones(len(points))
-    chosen = generator.choice(
-        len(points), num_points, replace=False, p=density / density.sum()
-    )
-    return points[chosen]
+    density = density / density.sum()
+    return points[generator.choice(len(points), num_points, replace=False, p=density)]
 
 
 def _rows(name: str, values: Any) -> np.ndarray:

@@ -36,8 +36,7 @@ class Row:
             are compared; or a function that gives it from the operation and from whether
             each of its inputs moves.
         wrong_at: `wrong_at(operation, *inputs)` returns a tensor that is 0 where TensorFlow's
-            derivatives above that order are wrong, of an operation without a rule for
-            jets. None where they may be wrong everywhere.
+            derivatives above that order are wrong. None where they may be wrong everywhere.
         left_out: Pairs of an input and an output between which TensorFlow has no
             gradient.
         program: How control flow runs: `run(operation, inputs, bodies, evaluate)`, for

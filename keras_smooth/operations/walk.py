@@ -37,6 +37,8 @@ class Step:
         given: The states of its inputs.
         around: The operations that have it in their bodies, the outermost first.
         used: For each of its outputs whether it leads to the outputs of the program.
+        derived: Whether derivatives of the outputs go through it. What is only compared has
+            none of them.
     """
 
     operation: tf.Operation
@@ -44,6 +46,7 @@ class Step:
     given: tuple[State, ...]
     around: tuple[tf.Operation, ...]
     used: tuple[bool, ...]
+    derived: bool
 
     @property
     def top(self) -> tf.Operation:
@@ -96,7 +99,7 @@ class Walk:
         """
         states = dict(zip(program.inputs, given, strict=True))
         self.moving |= {name for name, state in states.items() if state}
-        needed = _needed(program)
+        needed, derived = _needed(program), _derived(program)
         for operation, inputs, outputs, _ in program.instructions_to_outputs:
             if operation.type in WITHOUT_VALUES or needed.isdisjoint(outputs):
                 continue
@@ -104,7 +107,8 @@ class Walk:
             if not any(before):
                 continue
             used = tuple(name in needed for name in outputs)
-            step = Step(operation, program, before, around, used)
+            is_derived = not derived.isdisjoint(outputs)
+            step = Step(operation, program, before, around, used, is_derived)
             self.steps.append(step)
             names = bodies_of(operation)
             after = self._bodies(step, names) if names else self.operation(step)
@@ -171,6 +175,20 @@ def _needed(program: Program) -> set[str]:
         if not (cancels or needed.isdisjoint(outputs)):
             needed.update(inputs)
     return needed
+
+
+def _derived(program: Program) -> set[str]:
+    """Returns the tensors through which derivatives of the outputs go."""
+    derived = set(program.outputs)
+    for operation, inputs, outputs, _ in reversed(program.instructions_to_outputs):
+        smooth = {
+            name for name, x in zip(outputs, operation.outputs) if rows.is_smooth(x.dtype)
+        }
+        if not derived.isdisjoint(smooth):
+            derived.update(
+                name for name, x in zip(inputs, operation.inputs) if rows.is_smooth(x.dtype)
+            )
+    return derived
 
 
 # Attributes that name the functions that an operation runs, with state or without.

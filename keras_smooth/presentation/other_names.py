@@ -53,12 +53,9 @@ def refuses(other_names: Mapping[str, str]) -> Callable[[Callable[P, T]], Callab
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-            for name in kwargs:
-                if name in other_names:
-                    raise TypeError(
-                        f"{function.__name__} has no argument {name!r}. Use "
-                        f"{other_names[name]}."
-                    )
+            for name in kwargs.keys() & other_names.keys():
+                use = f"Use {other_names[name]}."
+                raise TypeError(f"{function.__name__} has no argument {name!r}. {use}")
             return function(*args, **kwargs)
 
         return checked

@@ -4,7 +4,6 @@ This file alone imports matplotlib at its top, and is imported where a figure is
 """
 
 import atexit
-import functools
 import io
 import sys
 import threading
@@ -74,20 +73,17 @@ def shown(width: float, height: float) -> Picture:
         if hasattr(sys, "ps1"):
             figure.show()
         else:
-            _show_at_exit()
+            # Once for all figures.
+            atexit.unregister(_open_windows)
+            atexit.register(_open_windows)
         return figure
     # DISPLAY may name a screen that does not exist: return the figure without a window.
     except Exception:
         return hidden(width, height)
 
 
-@functools.cache
-def _show_at_exit() -> None:
-    """Opens the windows that are not closed when the process ends."""
-    atexit.register(_open_windows)
-
-
 def _open_windows() -> None:
+    """Opens the windows that are not closed when the process ends."""
     from matplotlib import pyplot
 
     for number in pyplot.get_fignums():

@@ -1,6 +1,7 @@
 """Tables that show a result, in print and in a notebook."""
 
 import abc
+import contextlib
 import dataclasses
 import enum
 import os
@@ -52,9 +53,7 @@ class Table:
         Args:
             colored: Whether the terminal shows colors.
         """
-        lines = [
-            [printable(cell) for cell in row] for row in (self.head, *self.rows) if row
-        ]
+        lines = [list(map(printable, row)) for row in (self.head, *self.rows) if row]
         widths = [max(map(len, column)) for column in zip(*lines)]
         tones = self.tones if colored else {}
         written = [
@@ -100,16 +99,13 @@ class ShownAsTable(abc.ABC):
             return repr(self)
 
     def _repr_html_(self) -> str | None:
-        try:
-            table = self._table()
-            try:
-                pictures = self._pictures()
-            except Exception:
-                pictures = ()
-            return table.html(pictures)
+        pictures: Sequence[str] = ()
+        with contextlib.suppress(Exception):
+            pictures = self._pictures()
+        with contextlib.suppress(Exception):
+            return self._table().html(pictures)
         # A notebook then uses `repr`.
-        except Exception:
-            return None
+        return None
 
     def show(self) -> None:
         """Shows the table: in a notebook as HTML, in a terminal in color.

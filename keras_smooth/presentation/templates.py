@@ -33,9 +33,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def asset(path: str) -> str:
-    """Returns the text of a file of this package."""
-    return (_PACKAGE / path).read_text(encoding="utf-8")
+def assets(*paths: str) -> str:
+    """Returns the text of files of this package, one after the other."""
+    return "".join((_PACKAGE / path).read_text(encoding="utf-8") for path in paths)
 
 
 @functools.cache

@@ -34,112 +34,90 @@ def relu_class(
     return 0 if max_value is not None else leaky_relu_class(negative_slope)
 
 
-def _row(
+def _add(
     name: str,
     smoothness: Class | Callable[..., Class] = math.inf,
     joints: tuple[float, ...] = (),
     reason: str = "",
     **columns: Any,
-) -> Row:
-    """Returns the row of an activation, with None as subject if this Keras lacks it."""
-    function = getattr(keras.activations, name, None)
-    return Row(function, smoothness, joints=joints, reason=reason, **columns)
+) -> None:
+    """Adds the row of an activation, if this Keras has it, with its names elsewhere."""
+    if function := getattr(keras.activations, name, None):
+        add(Row(function, smoothness, joints=joints, reason=reason, **columns))
+        for module in (ops, tf.nn):
+            if hasattr(module, name):
+                add_alias(getattr(module, name), function)
 
 
 # The recommended ones are first, in the order of the messages.
-_KERAS = (
-    _row("tanh", recommended=True),
-    _row("softplus", recommended=True),
-    _row("silu", recommended=True),
-    _row("gelu", recommended=True, examples=({}, {"approximate": True})),
-    _row("exponential"),
-    _row("linear"),
-    _row("log_sigmoid"),
-    _row("mish"),
-    _row("sigmoid"),
-    _row("tanh_shrink"),
-    _row(
-        "squareplus",
-        lambda b=4: math.inf if b > 0 else 0,
-        examples=({}, {"b": 1.0}, {"b": 0.0}),
-    ),
-    _row("glu", mixes=True),
-    _row("log_softmax", mixes=True),
-    _row("softmax", mixes=True),
-    # Sparsemax is continuous, but Keras 3.15 computes its threshold wrongly: of (0.4, -0.4)
-    # it makes (0.7, 0) instead of (0.9, 0.1), and it jumps where the support changes.
-    # Nested tapes differentiate what it computes.
-    _row(
-        "sparsemax",
-        mixes=True,
-        smoothness=-1,
-        joints=(-0.5, 0.5),
-        reason="jumps where the number of its outputs above 0 changes",
-    ),
-    _row(
-        "celu",
-        1,
-        (0.0,),
-        BEND_0,
-        examples=({}, {"alpha": 2.0}),
-        jet=lambda x, **parameters: jet.elementwise(
-            lambda z: joined.celu(z, **parameters), x
-        ),
-        # The slope at 0.
-        tapes_right_to=0,
-    ),
-    _row("elu", elu_class, (0.0,), BEND_0, examples=({}, {"alpha": 2.0})),
-    _row("hard_silu", 0, (-3.0, 3.0), "has kinks at -3 and 3"),
-    _row(
-        "selu", 0, (0.0,), "has a kink at 0 and is straight for x > 0, so y'' is lost there"
-    ),
-    _row("softsign", 1, (0.0,), BEND_SOFTSIGN),
-    _row("sparse_plus", 1, (-1.0, 1.0), "has a second derivative that jumps at -1 and 1"),
-    _row("hard_shrink", -1, (-0.5, 0.5), "jumps at both thresholds"),
-    _row("hard_sigmoid", 0, (-3.0, 3.0), _FLAT),
-    _row("hard_tanh", 0, (-1.0, 1.0), _FLAT),
-    _row(
-        "leaky_relu",
-        leaky_relu_class,
-        (0.0,),
-        _KINK_0,
-        examples=({}, {"negative_slope": 0.3}, {"negative_slope": 1.0}),
-    ),
-    _row(
-        "relu",
-        relu_class,
-        (0.0,),
-        _KINK_0,
-        examples=(
-            {},
-            {"negative_slope": 1.0},
-            {"negative_slope": 0.25, "max_value": 0.75},
-            {"negative_slope": 0.5, "threshold": 1.0},
-        ),
-    ),
-    _row("relu6", 0, (0.0, 6.0), _FLAT),
-    _row("soft_shrink", 0, (-0.5, 0.5), _FLAT),
-    _row("sparse_sigmoid", 0, (-1.0, 1.0), _FLAT),
-    _row(
-        "threshold",
-        -1,
-        (0.5,),
-        "jumps at its threshold",
-        examples=({"threshold": 0.5, "default_value": 0.0},),
+_add("tanh", recommended=True)
+_add("softplus", recommended=True)
+_add("silu", recommended=True)
+_add("gelu", recommended=True, examples=({}, {"approximate": True}))
+for _name in "exponential linear log_sigmoid mish sigmoid tanh_shrink".split():
+    _add(_name)
+_add(
+    "squareplus",
+    lambda b=4: math.inf if b > 0 else 0,
+    examples=({}, {"b": 1.0}, {"b": 0.0}),
+)
+_add("glu", mixes=True)
+_add("log_softmax", mixes=True)
+_add("softmax", mixes=True)
+# Sparsemax is continuous, but Keras 3.15 computes its threshold wrongly: of (0.4, -0.4)
+# it makes (0.7, 0) instead of (0.9, 0.1), and it jumps where the support changes.
+# Nested tapes differentiate what it computes.
+_add(
+    "sparsemax",
+    mixes=True,
+    smoothness=-1,
+    joints=(-0.5, 0.5),
+    reason="jumps where the number of its outputs above 0 changes",
+)
+_add(
+    "celu",
+    1,
+    (0.0,),
+    BEND_0,
+    examples=({}, {"alpha": 2.0}),
+    jet=lambda x, **parameters: jet.elementwise(lambda z: joined.celu(z, **parameters), x),
+    # The slope at 0.
+    tapes_right_to=0,
+)
+_add("elu", elu_class, (0.0,), BEND_0, examples=({}, {"alpha": 2.0}))
+_add("hard_silu", 0, (-3.0, 3.0), "has kinks at -3 and 3")
+_add("selu", 0, (0.0,), "has a kink at 0 and is straight for x > 0, so y'' is lost there")
+_add("softsign", 1, (0.0,), BEND_SOFTSIGN)
+_add("sparse_plus", 1, (-1.0, 1.0), "has a second derivative that jumps at -1 and 1")
+_add("hard_shrink", -1, (-0.5, 0.5), "jumps at both thresholds")
+_add("hard_sigmoid", 0, (-3.0, 3.0), _FLAT)
+_add("hard_tanh", 0, (-1.0, 1.0), _FLAT)
+_add(
+    "leaky_relu",
+    leaky_relu_class,
+    (0.0,),
+    _KINK_0,
+    examples=({}, {"negative_slope": 0.3}, {"negative_slope": 1.0}),
+)
+_add(
+    "relu",
+    relu_class,
+    (0.0,),
+    _KINK_0,
+    examples=(
+        {},
+        {"negative_slope": 1.0},
+        {"negative_slope": 0.25, "max_value": 0.75},
+        {"negative_slope": 0.5, "threshold": 1.0},
     ),
 )
-
-for _known in _KERAS:
-    if _known.subject is not None:
-        add(_known)
-
-# These are also functions of TensorFlow and operations of keras.ops.
-_TENSORFLOW = (
-    "elu gelu leaky_relu log_softmax relu relu6 selu sigmoid silu softmax softplus softsign "
-    "tanh"
+_add("relu6", 0, (0.0, 6.0), _FLAT)
+_add("soft_shrink", 0, (-0.5, 0.5), _FLAT)
+_add("sparse_sigmoid", 0, (-1.0, 1.0), _FLAT)
+_add(
+    "threshold",
+    -1,
+    (0.5,),
+    "jumps at its threshold",
+    examples=({"threshold": 0.5, "default_value": 0.0},),
 )
-for _name in _TENSORFLOW.split():
-    add_alias(getattr(tf.nn, _name), getattr(keras.activations, _name))
-for _known in _KERAS:
-    if _known.subject is not None and hasattr(ops, _known.subject.__name__):
-        add_alias(getattr(ops, _known.subject.__name__), _known.subject)

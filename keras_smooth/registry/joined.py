@@ -39,11 +39,15 @@ def _of_two(function: Callable) -> Callable:
         if not _broadcasts(x1, x2):
             return NotImplemented
         # Keras rounds a number to its default dtype here.
-        return function(
-            *(x if isinstance(x, Jet) else ops.convert_to_tensor(x) for x in (x1, x2))
-        )
+        xs = (x if isinstance(x, Jet) else ops.convert_to_tensor(x) for x in (x1, x2))
+        return function(*xs)
 
     return rule
+
+
+def _logaddexp(x1: Any, x2: Any) -> Jet:
+    """The same function; nested tapes go through |x1 - x2|."""
+    return x2 + jet.softplus(x1 - x2)
 
 
 def _logaddexp2(x1: Any, x2: Any) -> Jet:
@@ -63,30 +67,20 @@ def _hypot(x1: Any, x2: Any) -> Jet:
     return jet.sqrt(squares[0] + squares[1])
 
 
-def _row(name: str, smoothness: Class, **columns: Any) -> Row:
-    """Returns the row of a function, with None as subject if this Keras lacks it."""
-    return Row(getattr(ops, name, None), smoothness=smoothness, **columns)
+def _add(name: str, smoothness: Class, **columns: Any) -> None:
+    """Adds the row of a function, if this Keras has it."""
+    if function := getattr(ops, name, None):
+        add(Row(function, smoothness=smoothness, **columns))
 
 
-_ROWS = (
-    # Nested tapes go through |x1 - x2|.
-    _row(
-        "logaddexp",
-        math.inf,
-        jet=_of_two(lambda x1, x2: x2 + jet.softplus(x1 - x2)),
-        tapes_right_to=0,
-    ),
-    _row("hypot", 0, jet=_of_two(_hypot), tapes_right_to=1),
-    _row("logaddexp2", math.inf, jet=_of_two(_logaddexp2), tapes_right_to=0),
-    _row("ldexp", math.inf, jet=_of_two(_ldexp), tapes_right_to=0),
-    _row("sinc", math.inf, jet=lambda x: jet.elementwise(jet.sinc, x), tapes_right_to=0),
-    # The largest number is subtracted and added again.
-    _row("logsumexp", math.inf),
-    # The sign times the size.
-    _row("cbrt", 0),
-    # Finite numbers do not change.
-    _row("nan_to_num", math.inf),
-)
-for _known in _ROWS:
-    if _known.subject is not None:
-        add(_known)
+_add("logaddexp", math.inf, jet=_of_two(_logaddexp), tapes_right_to=0)
+_add("hypot", 0, jet=_of_two(_hypot), tapes_right_to=1)
+_add("logaddexp2", math.inf, jet=_of_two(_logaddexp2), tapes_right_to=0)
+_add("ldexp", math.inf, jet=_of_two(_ldexp), tapes_right_to=0)
+_add("sinc", math.inf, jet=lambda x: jet.elementwise(jet.sinc, x), tapes_right_to=0)
+# The largest number is subtracted and added again.
+_add("logsumexp", math.inf)
+# The sign times the size.
+_add("cbrt", 0)
+# Finite numbers do not change.
+_add("nan_to_num", math.inf)

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_smooth.checks import finite_number, nearest, shown, text
+from keras_smooth.checks import finite_number, nearest, refused, text
 from keras_smooth.models import graph
 from keras_smooth.registry import layers, reading
 from keras_smooth.registry.rows import Class, Row, all_rows, change, row
@@ -58,20 +58,14 @@ def check_subject(subject: object) -> None:
         TypeError: If so.
     """
     if not callable(subject) or isinstance(subject, keras.layers.Layer):
-        raise TypeError(
-            f"`subject` must be a function or a class of layers, received {shown(subject)}."
-        )
+        raise TypeError(refused("`subject`", "a function or a class of layers", subject))
 
 
 def _check_smoothness(smoothness: object) -> None:
-    is_function = callable(smoothness) and not isinstance(
-        smoothness, type | keras.layers.Layer
-    )
-    if not is_function and not _is_class(smoothness):
-        raise ValueError(
-            "`smoothness` must be an integer of at least -1, math.inf or a function; "
-            f"received {shown(smoothness)}."
-        )
+    is_kind = isinstance(smoothness, type | keras.layers.Layer)
+    if not _is_class(smoothness) and (is_kind or not callable(smoothness)):
+        wanted = "an integer of at least -1, math.inf or a function"
+        raise ValueError(refused("`smoothness`", wanted, smoothness))
 
 
 def _checked_joints(joints: Any) -> tuple[float, ...]:
@@ -81,7 +75,7 @@ def _checked_joints(joints: Any) -> tuple[float, ...]:
     except (TypeError, NotImplementedError):
         points = None
     if points is None:
-        raise TypeError(f"`joints` must be a list of numbers, received {shown(joints)}.")
+        raise TypeError(refused("`joints`", "a list of numbers", joints))
     return tuple(finite_number("`joints`: each", joint) for joint in points)
 
 
@@ -108,10 +102,8 @@ def function_names() -> list[str]:
 
 def activation_rows() -> list[Row]:
     """Returns the rows of the activation functions: of Keras, of this package, of users."""
-    keras_own = (
-        getattr(keras.activations, name) for name in sorted(dir(keras.activations))
-    )
-    rows = map(row, [*keras_own, *_named.values()])
+    stock = (getattr(keras.activations, name) for name in sorted(dir(keras.activations)))
+    rows = map(row, [*stock, *_named.values()])
     return list({r.subject: r for r in rows if r is not None}.values())
 
 
@@ -152,19 +144,11 @@ def named(name: str) -> Callable:
     Raises:
         ValueError: If neither has it; the message lists the nearest names.
     """
-    function = _named.get(name) or _keras_activation(name)
-    if function is None:
-        raise ValueError(
-            f"There is no activation named {name!r}. {nearest(name, function_names())}"
-        )
-    return function
-
-
-def _keras_activation(name: str) -> Callable | None:
     try:
-        return keras.activations.get(name)
+        return _named.get(name) or keras.activations.get(name)
     except ValueError:
-        return None
+        hint = nearest(name, function_names())
+        raise ValueError(f"There is no activation named {name!r}. {hint}") from None
 
 
 def smoothness(obj: object) -> Class:
@@ -202,10 +186,8 @@ def smoothness(obj: object) -> Class:
     if isinstance(obj, str):
         return smoothness(named(obj))
     if not callable(obj):
-        raise TypeError(
-            "smoothness expects the name of an activation, a function, a layer or a "
-            f"model; received {shown(obj)}."
-        )
+        wanted = "the name of an activation, a function, a layer or a model"
+        raise TypeError(refused("`obj`", wanted, obj))
     if isinstance(obj, type):
         known = row(obj)
         k = None if known is None else known.smoothness
@@ -229,9 +211,8 @@ def readings_of_parts(model: keras.Model) -> dict[int, reading.Reading]:
         elif isinstance(layer, keras.layers.Layer):
             readings[id(layer)] = _known(layer) or reading.read(layer)
     if graph.graph_class(model) is keras.Function:
-        readings |= {
-            id(n.operation): _of_node(n) for n in graph.nodes(model) if _is_read(n)
-        }
+        nodes = filter(_is_read, graph.nodes(model))
+        readings |= {id(node.operation): _of_node(node) for node in nodes}
     return readings
 
 

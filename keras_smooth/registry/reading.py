@@ -51,10 +51,11 @@ def facts_of(subject: Any) -> Facts | None:
     known, parameters = _row_and_parameters(subject)
     if known is None:
         return None
-    smoothness = known.smoothness
+    smoothness, rule = known.smoothness, known.jet
     if callable(smoothness):
         smoothness = smoothness(**parameters)
-    rule = None if known.jet is None else _with(known.jet, parameters)
+    if rule is not None and parameters:
+        rule = functools.partial(rule, **parameters)
     return Facts(rule, known.tapes_right_to, smoothness)
 
 
@@ -75,10 +76,6 @@ def _marks_of(subject: Any) -> Facts | None:
 
 # What the operations of functions show.
 _told: dict[tuple, Class] = {}
-
-
-def _with(rule: Callable, parameters: dict) -> Callable:
-    return lambda *args, **kwargs: rule(*args, **{**parameters, **kwargs})
 
 
 def _row_and_parameters(subject: Any) -> tuple:
@@ -201,9 +198,8 @@ def _is_symbol(leaf: Any) -> bool:
 def _specification(symbol: Any) -> tf.TensorSpec:
     """Returns a tensor's shape without open sizes, and its dtype."""
     shape = tuple(symbol.shape)
-    return tf.TensorSpec(
-        sample_inputs.closed(shape) if None in shape else shape, symbol.dtype
-    )
+    shape = sample_inputs.closed(shape) if None in shape else shape
+    return tf.TensorSpec(shape, symbol.dtype)
 
 
 def _candidates(subject: Any) -> Iterator[tuple[Callable, tuple]]:

@@ -1,5 +1,6 @@
 """smoothen: the same architecture and weights, in smooth layers."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -10,16 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_smooth import activations, layers, registry
-from keras_smooth.checks import finite_number, shown, whole_number
-from keras_smooth.models import (
-    calls,
-    checked_inputs,
-    copies,
-    graph,
-    references,
-    sample_inputs,
-    state,
-)
+from keras_smooth.checks import finite_number, refused, shown, whole_number
+from keras_smooth.models import calls, checked_inputs, copies, graph, references
+from keras_smooth.models.sample_inputs import prepared
+from keras_smooth.models.state import copy_state
 from keras_smooth.presentation.warn import warn
 from keras_smooth.smoothing import smooth_forms
 from keras_smooth.smoothing.lambda_form import LambdaForm
@@ -88,19 +83,18 @@ def _outputs(name: str, model: Any, x: Any) -> Any:
 
 
 def _change(before: Any, after: Any) -> OutputChange:
-    flat = [keras.tree.flatten(outputs) for outputs in (before, after)]
-    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in flat]
+    old, new = (
+        [np.asarray(tf.cast(tensor, tf.float64)) for tensor in keras.tree.flatten(outputs)]
+        for outputs in (before, after)
+    )
+    shapes = [[array.shape for array in arrays] for arrays in (old, new)]
     if shapes[0] != shapes[1]:
         raise ValueError(
             "`before` and `after` must have outputs of the same shapes, received "
             f"{shapes[0]} and {shapes[1]}."
         )
-    pairs = zip(*flat, strict=True)
-    arrays = [
-        [np.asarray(tf.cast(tensor, tf.float64)) for tensor in pair] for pair in pairs
-    ]
-    largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in arrays)
-    scale = max(float(np.abs(a).max(initial=0.0)) for a, _ in arrays)
+    largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in zip(old, new))
+    scale = max(float(np.abs(a).max(initial=0.0)) for a in old)
     return OutputChange(largest, largest / scale if scale else largest)
 
 
@@ -159,19 +153,17 @@ def smoothen(
             f"received `model` {shown(model)}. Use keras_smooth's layers in its code instead."
         )
     if not model.built:
-        raise ValueError(
-            f"`model`: {model.name!r} is not built. Call it on data first, or give it an Input."
-        )
+        raise ValueError(f"`model`: {model.name!r} is not built. Call it on data first.")
     order = whole_number("`order`", order, 0)
     sharpness = finite_number("`sharpness`", sharpness, 0.0, above=True)
     replacements = _checked_replacements(replacements)
     # Layers that are made draw seeds for weights, which are replaced.
     with calls.preserved_random_state():
-        model, args = sample_inputs.prepared(model, x, copies.fresh_copy)
+        model, args = prepared(model, x, copies.fresh_copy)
         _check_copy(model, args)
         smooth = _Converter(order, sharpness, replacements).part(model)
         copies.build(smooth, args, {})
-        state.copy_state(model, smooth)
+        copy_state(model, smooth)
     _warn_rough(smooth, order)
     smooth.output_change = _change(
         calls.call_without_trace(model, *args), calls.call_without_trace(smooth, *args)
@@ -181,20 +173,12 @@ def smoothen(
 
 def _checked_replacements(replacements: Any) -> Mapping:
     """Returns the replacements of the caller, with activations as functions."""
-    if replacements is None:
-        return {}
-    if not isinstance(replacements, Mapping):
-        raise TypeError(
-            "`replacements` must be a dict of what to put in the place of what, such as "
-            f"{{'relu': 'tanh'}}; received {shown(replacements)}."
-        )
-    for pair in replacements.items():
-        for each in pair:
-            if not isinstance(each, str) and not callable(each):
-                raise TypeError(
-                    "`replacements` must hold names, functions or classes, received "
-                    f"{shown(each)}."
-                )
+    replacements = {} if replacements is None else replacements
+    is_dict = isinstance(replacements, Mapping)
+    for each in (*replacements, *replacements.values()) if is_dict else [replacements]:
+        if not (is_dict and (isinstance(each, str) or callable(each))):
+            wanted = "a dict of names, functions or classes, such as {'relu': 'tanh'}"
+            raise TypeError(refused("`replacements`", wanted, each))
     return replacements
 
 
@@ -238,11 +222,8 @@ class _Converter:
         self.sharpness = sharpness
         self.made: dict[int, Any] = {}
         self.own_layers = {k: v for k, v in replacements.items() if isinstance(k, type)}
-        self.replacements = {
-            _activation(old): _activation(new)
-            for old, new in replacements.items()
-            if old not in self.own_layers
-        }
+        others = {k: v for k, v in replacements.items() if k not in self.own_layers}
+        self.replacements = {_activation(k): _activation(v) for k, v in others.items()}
 
     def part(self, layer: keras.Operation) -> Any:
         """Returns the replacement of a part, always the same for the same part."""
@@ -266,9 +247,7 @@ class _Converter:
             config = {**layer.get_config(), "sharpness": self.sharpness}
             return layers.SMOOTH_FORMS[type(layer)].from_config(config)
         function = _as_function(layer)
-        if function is None:
-            return None
-        smooth = self.activation(function)
+        smooth = function and self.activation(function)
         if smooth is function:
             return None
         kind = LambdaForm if type(layer) is keras.layers.Lambda else layers.Activation
@@ -281,20 +260,17 @@ class _Converter:
         if smoothness is None or smoothness >= self.order or subject is None:
             return None
         settings = registry.settings(operation, subject)
-        if subject.__name__ in FORMS:
-            name = operation.name
-            return SmoothOperation(subject.__name__, self.sharpness, settings, name)
-        if form := smooth_forms.OF_WINDOWS.get(subject.__name__):
-            return functools.partial(form, self.sharpness, name=operation.name, **settings)
-        try:
+        kind, name = subject.__name__, operation.name
+        if kind in FORMS:
+            return SmoothOperation(kind, self.sharpness, settings, name)
+        if form := smooth_forms.OF_WINDOWS.get(kind):
+            return functools.partial(form, self.sharpness, name=name, **settings)
+        smooth = None
+        # An operation may be one of several tensors.
+        with contextlib.suppress(TypeError):
             smooth = self._replacement(activations.partial(subject, **settings))
-        # Of several tensors.
-        except TypeError:
-            return None
-        if smooth is None:
-            return None
-        how = {"order": self.order, "name": operation.name}
-        return lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x)
+        how = {"order": self.order, "name": name}
+        return smooth and (lambda x: layers.Activation(smooth, dtype=x.dtype, **how)(x))
 
     def _copy(self, layer: keras.Operation) -> keras.Operation:
         def change(config: Any, references: Any) -> Any:

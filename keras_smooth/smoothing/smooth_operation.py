@@ -72,17 +72,11 @@ class SmoothOperation(keras.Operation):
         name: Of the operation.
     """
 
-    def __init__(
-        self,
-        operation: str,
-        sharpness: float,
-        settings: dict | None = None,
-        name: str | None = None,
-    ) -> None:
+    def __init__(self, operation: str, sharpness: float, settings: dict, name: str) -> None:
         super().__init__(name=name)
         self.operation = operation
         self.sharpness = sharpness
-        self.settings = dict(settings or {})
+        self.settings = dict(settings)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         form = FORMS[self.operation]

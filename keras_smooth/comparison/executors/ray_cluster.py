@@ -68,8 +68,7 @@ def _ray() -> Any:
         return importlib.import_module("ray")
     except ImportError:
         raise ImportError(
-            "executor='ray' needs Ray, which is not installed: pip install "
-            "'keras-smooth[ray]', on every machine of the cluster."
+            "executor='ray' needs Ray on every machine: pip install 'keras-smooth[ray]'."
         ) from None
 
 
@@ -184,7 +183,7 @@ class _Runs:
             num_cpus=1, num_gpus=int(on_gpu), num_returns="streaming", max_retries=0
         )(_on_node())
         self._nodes = _Nodes(self._ray, "GPU" if on_gpu else "CPU")
-        self._versions = environment.versions((*settings.method, *settings.beside))
+        self._versions = environment.versions((*settings.method, *settings.baselines))
         self._experiment = self._ray.put(ray_worker.dumped(experiment))
         self._handle = handle
         self._left: collections.deque[RunId] = collections.deque()
@@ -296,11 +295,8 @@ class _Nodes:
 
     def num_places(self) -> int:
         """Returns how many runs the nodes that are not left out can do at once."""
-        return sum(
-            int(node["Resources"].get(self._kind, 0))
-            for node in self._alive()
-            if node["NodeID"] not in self.left_out
-        )
+        nodes = [node for node in self._alive() if node["NodeID"] not in self.left_out]
+        return sum(int(node["Resources"].get(self._kind, 0)) for node in nodes)
 
     def name(self, node: str) -> str:
         """Returns the name of a node for messages."""
@@ -320,9 +316,8 @@ class _Nodes:
             for name, value in node["Labels"].items()
             if value == node["NodeID"]
         }
-        return strategies.NodeLabelSchedulingStrategy(
-            {label: strategies.NotIn(*self.left_out)}
-        )
+        others = strategies.NotIn(*self.left_out)
+        return strategies.NodeLabelSchedulingStrategy({label: others})
 
     def _alive(self) -> list[dict[str, Any]]:
         return [node for node in self._ray.nodes() if node["Alive"]]

@@ -22,11 +22,8 @@ _END = None
 def fault(versions: dict[str, str]) -> str:
     """Returns which packages have other versions here; nothing if none."""
     here = {name: environment.version(name) for name in versions}
-    return ", ".join(
-        f"{name} is {here[name]} there, and {versions[name]} here"
-        for name in versions
-        if here[name] != versions[name]
-    )
+    # The reader is where the comparison was begun.
+    return ", ".join(environment.differences(here=versions, there=here))
 
 
 def dumped(experiment: Experiment) -> bytes:

@@ -161,23 +161,18 @@ class _Worker:
         """Returns the cause of death of the process, and its last output."""
         status = self._process.wait()
         if status == -signal.SIGKILL:
-            return (
-                "its worker process was killed (SIGKILL), by somebody or by the system for "
-                "want of memory."
-            )
-        signals = {each.value: each.name for each in signal.Signals}
-        name = signals.get(-status, f"signal {-status}")
-        cause = f"of {name}" if status < 0 else f"with exit status {status}"
+            return "its worker process was killed (SIGKILL), perhaps for want of memory."
+        signals = {-each.value: f"of {each.name}" for each in signal.Signals}
+        cause = signals.get(status, f"with exit status {status}")
         self._log.seek(0)
         said = last_words(self._log.read().decode(errors="replace")) or "nothing"
         return f"its worker process died {cause} and said last: {said}"
 
     def _write(self, message: bytes) -> None:
-        try:
+        # The reader reports that the process is gone.
+        with contextlib.suppress(BrokenPipeError):
             self._stdin.write(message)
             self._stdin.flush()
-        except BrokenPipeError:
-            pass  # The reader reports that the process is gone.
 
     def _read(self, events: queue.Queue) -> None:
         with self._stdout as events_of_process:

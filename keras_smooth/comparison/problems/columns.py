@@ -86,16 +86,12 @@ def _fields(text: str, separator: str | None) -> list[str]:
 
 def _places(path: Path, header: list[str]) -> dict[str, int]:
     """Returns the index of each column."""
-    what = f"it names {shown(', '.join(header))}"
-    missing = [name for name in NAMES[:2] if name not in header]
-    if missing:
+    counts = [header.count(name) for name in NAMES]
+    if counts[:2] != [1, 1] or max(counts) > 1:
         raise ValueError(
-            f"{path} has no column {' and no column '.join(missing)}: the first line must "
-            f"name x (one input), y and optionally dy, d2y; {what}."
+            f"{path}: the first line must name x (one input), y and optionally dy, d2y, each "
+            f"once; received {shown(', '.join(header))}."
         )
-    repeated = [name for name in NAMES if header.count(name) > 1]
-    if repeated:
-        raise ValueError(f"{path} has more than one column {repeated[0]}: {what}.")
     return {name: header.index(name) for name in NAMES if name in header}
 
 

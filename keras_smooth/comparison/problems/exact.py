@@ -35,10 +35,6 @@ class ExactProblem:
     dim: int = 1
 
 
-def _sech2(x: np.ndarray) -> np.ndarray:
-    return 1.0 - np.tanh(x) ** 2
-
-
 def _gaussian(dim: int) -> ExactProblem:
     # So wide that it is not negligible in most of the domain.
     c = 2.0 / dim
@@ -105,72 +101,52 @@ def _himmelblau_hessian(x: np.ndarray) -> np.ndarray:
     return np.stack([first, second], axis=1) / 200.0
 
 
-EXACT_PROBLEMS = (
-    ExactProblem(
-        "gaussian",
-        "exp(-x^2)",
-        (-2.0, 2.0),
+# Name, formula and domain: y, y' and y'' of one coordinate.
+_IN_ONE_DIMENSION = {
+    ("gaussian", "exp(-x^2)", (-2.0, 2.0)): (
         lambda x: np.exp(-(x**2)),
         lambda x: -2.0 * x * np.exp(-(x**2)),
         # The article prints (4x^2 - x) exp(-x^2), a misprint.
         lambda x: (4.0 * x**2 - 2.0) * np.exp(-(x**2)),
     ),
-    ExactProblem(
-        "sine",
-        "sin(pi x)",
-        (-2.0, 2.0),
+    ("sine", "sin(pi x)", (-2.0, 2.0)): (
         lambda x: np.sin(np.pi * x),
         lambda x: np.pi * np.cos(np.pi * x),
         lambda x: -(np.pi**2) * np.sin(np.pi * x),
     ),
-    ExactProblem(
-        "runge",
-        "1 / (1 + 25 x^2)",
-        (-1.0, 1.0),
+    ("runge", "1 / (1 + 25 x^2)", (-1.0, 1.0)): (
         lambda x: 1.0 / (1.0 + 25.0 * x**2),
         lambda x: -50.0 * x / (1.0 + 25.0 * x**2) ** 2,
         lambda x: (3750.0 * x**2 - 50.0) / (1.0 + 25.0 * x**2) ** 3,
     ),
-    ExactProblem(
-        "front",
-        "tanh(5 x)",
-        (-2.0, 2.0),
+    ("front", "tanh(5 x)", (-2.0, 2.0)): (
         lambda x: np.tanh(5.0 * x),
-        lambda x: 5.0 * _sech2(5.0 * x),
-        lambda x: -50.0 * np.tanh(5.0 * x) * _sech2(5.0 * x),
+        lambda x: 5.0 * (1.0 - np.tanh(5.0 * x) ** 2),
+        lambda x: -50.0 * np.tanh(5.0 * x) * (1.0 - np.tanh(5.0 * x) ** 2),
     ),
-    ExactProblem(
-        "morse",
-        "(1 - exp(-x))^2",
-        (-0.5, 3.5),
+    ("morse", "(1 - exp(-x))^2", (-0.5, 3.5)): (
         lambda x: (1.0 - np.exp(-x)) ** 2,
         lambda x: 2.0 * np.exp(-x) * (1.0 - np.exp(-x)),
         lambda x: 2.0 * np.exp(-x) * (2.0 * np.exp(-x) - 1.0),
     ),
-    ExactProblem(
-        "chirp",
-        "sin(3 x^2)",
-        (0.0, 2.5),
+    ("chirp", "sin(3 x^2)", (0.0, 2.5)): (
         lambda x: np.sin(3.0 * x**2),
         lambda x: 6.0 * x * np.cos(3.0 * x**2),
         lambda x: 6.0 * np.cos(3.0 * x**2) - 36.0 * x**2 * np.sin(3.0 * x**2),
     ),
-    ExactProblem(
-        "polynomial",
-        "x^5 - 3 x^3 + x",
-        (-2.0, 2.0),
+    ("polynomial", "x^5 - 3 x^3 + x", (-2.0, 2.0)): (
         lambda x: x**5 - 3.0 * x**3 + x,
         lambda x: 5.0 * x**4 - 9.0 * x**2 + 1.0,
         lambda x: 20.0 * x**3 - 18.0 * x,
     ),
-    ExactProblem(
-        "oscillation",
-        "exp(-x / 2) cos(4 x)",
-        (0.0, 6.0),
+    ("oscillation", "exp(-x / 2) cos(4 x)", (0.0, 6.0)): (
         lambda x: np.exp(-x / 2.0) * np.cos(4.0 * x),
         lambda x: np.exp(-x / 2.0) * (-0.5 * np.cos(4.0 * x) - 4.0 * np.sin(4.0 * x)),
         lambda x: np.exp(-x / 2.0) * (4.0 * np.sin(4.0 * x) - 15.75 * np.cos(4.0 * x)),
     ),
+}
+EXACT_PROBLEMS = (
+    *(ExactProblem(*key, *functions) for key, functions in _IN_ONE_DIMENSION.items()),
     _gaussian(2),
     ExactProblem(
         "franke",

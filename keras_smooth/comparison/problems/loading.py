@@ -3,15 +3,14 @@
 import dataclasses
 import functools
 import itertools
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from keras_smooth.checks import path, real_array, shown
+from keras_smooth.checks import path, real_array, refused
 from keras_smooth.comparison.options import check_problem
 from keras_smooth.comparison.problems import columns, exact
 from keras_smooth.comparison.problems.exact import ExactProblem
@@ -79,10 +78,6 @@ class Problem:
         """Order of the highest derivative whose exact values are known."""
         return max(i for i, values in enumerate(self.exact) if values is not None)
 
-    def shape_of(self, order: int) -> tuple[int, ...]:
-        """Returns the shape of a derivative at one point; that of y is empty."""
-        return () if self.dim == 1 else (self.dim,) * order
-
     def line(self) -> np.ndarray:
         """Returns the x axis of curves: x, or lengths along the diagonal."""
         if self.diagonal is None:
@@ -94,12 +89,12 @@ class Problem:
         if self.diagonal is None:
             return values
         num, length = len(self.diagonal), np.sqrt(self.dim)
-        return tuple(
-            None
-            if value is None
-            else value[self.diagonal].reshape(num, -1).sum(axis=1) / length**order
-            for order, value in enumerate(values)
-        )
+        curves: list[np.ndarray | None] = [None] * len(values)
+        for order, value in enumerate(values):
+            if value is not None:
+                on_line = value[self.diagonal].reshape(num, -1)
+                curves[order] = on_line.sum(axis=1) / length**order
+        return tuple(curves)
 
     def shown(self) -> str:
         """Returns the name as text: that of a file may hold bytes that are none."""
@@ -149,7 +144,7 @@ def _test_points(row: ExactProblem) -> tuple[np.ndarray, np.ndarray | None]:
 def load_problem(
     source: Any, domain: Sequence[float] = DOMAIN, noise: float = 0.0
 ) -> Problem:
-    """Returns a problem of the table by name, of a file by path, of arrays or of a function.
+    """Returns a problem of the table by name, of a file by path, of arrays or a function.
 
     Args:
         source: A name; a path; arrays, as a tuple `(x, y)`, `(x, y, dy)`,
@@ -199,21 +194,13 @@ def _of_function(function: Callable, domain: Sequence[float]) -> Problem:
 
     y, dy, d2y = (functools.partial(derivative, order=order) for order in range(3))
     formula = f"{getattr(function, '__name__', OWN_FUNCTION)}(x)"
-    try:
-        # A set has no order.
-        low, high = map(float, () if isinstance(domain, Set) else domain)
-    except (TypeError, ValueError, NotImplementedError):
-        low, high = math.nan, math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(
-            f"domain must be two finite numbers, the lower first; received {shown(domain)}."
-        )
+    bounds = real_array("domain", domain).astype(float)
+    if bounds.shape != (2,) or not np.isfinite(bounds).all() or bounds[0] >= bounds[1]:
+        raise ValueError(refused("domain", "two finite numbers, the lower first", domain))
+    low, high = bounds.tolist()
     problem = _exact(ExactProblem(OWN_FUNCTION, formula, (low, high), y, dy, d2y))
-    return dataclasses.replace(
-        problem,
-        x_scale=((low + high) / 2, (high - low) / 2),
-        y_scale=_scale_of(problem.y),
-    )
+    x_scale = (low + high) / 2, (high - low) / 2
+    return dataclasses.replace(problem, x_scale=x_scale, y_scale=_scale_of(problem.y))
 
 
 def _scale_of(y: np.ndarray) -> tuple[float, float]:
@@ -233,27 +220,22 @@ def _loaded(source: Any) -> Problem:
         source = {name: source[name] for name in known or source.columns}
     if isinstance(source, Mapping | Sequence):
         return _of_data(OWN_DATA, OWN_DATA, _of_arrays(source))
-    raise TypeError(
-        "problem must be a name, the path of a file, a function, or arrays (x, y), "
-        f"(x, y, dy), (x, y, dy, d2y); received {shown(source)}."
-    )
+    wanted = "a name, the path of a file, a function, or arrays x, y and maybe dy, d2y"
+    raise TypeError(refused("problem", wanted, source))
 
 
 def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
     if not isinstance(source, Mapping):
-        if not 2 <= len(source) <= len(columns.NAMES):
-            raise ValueError(
-                "problem must be arrays (x, y), (x, y, dy) or (x, y, dy, d2y), received "
-                f"{len(source)} of them."
-            )
-        source = dict(zip(columns.NAMES, source))
-    other = {*source} - {*columns.NAMES} or {"x", "y"} - {*source}
-    if other:
+        # Whatever is too much has a number for its name, which is none.
+        names = itertools.chain(columns.NAMES, itertools.count(len(columns.NAMES) + 1))
+        source = dict(zip(names, source))
+    if {*source} - {*columns.NAMES} or {"x", "y"} - {*source}:
         raise ValueError(
-            "problem must have the keys x, y and optionally dy, d2y; received "
-            f"{', '.join(map(str, source))}."
+            "problem must have x, y and optionally dy, d2y, as keys or in this order; "
+            f"received {len(source)} of them: {', '.join(map(str, source))}."
         )
-    given = {name: _column(name, source[name]) for name in columns.NAMES if name in source}
+    known = [name for name in columns.NAMES if name in source]
+    given = {name: _column(f"problem: {name}", source[name]) for name in known}
     if len({*map(len, given.values())}) > 1:
         sizes = {name: len(column) for name, column in given.items()}
         raise ValueError(f"problem must have arrays of one length, received {sizes}.")
@@ -261,16 +243,10 @@ def _of_arrays(source: Mapping | Sequence) -> dict[str, np.ndarray]:
 
 
 def _column(name: str, values: Any) -> np.ndarray:
-    column = real_array(f"problem: {name}", values)
+    column = real_array(name, values)
     if column.ndim == 0 or column.size != len(column):
-        raise ValueError(
-            f"problem: {name} must have the shape (n,) or (n, 1), received {column.shape}. "
-            "Your own data can have one input only."
-        )
-    column = column.reshape(-1).astype(float)
-    if not np.isfinite(column).all():
-        raise ValueError(f"problem: {name} must be finite.")
-    return column
+        raise ValueError(refused(name, "of shape (n,) or (n, 1)", column.shape))
+    return column.reshape(-1).astype(float)
 
 
 def _of_data(name: str, formula: str, data: dict[str, np.ndarray]) -> Problem:
@@ -307,17 +283,14 @@ def _held_out(x: np.ndarray) -> np.ndarray:
 
 
 def _check_data(name: str, data: dict[str, np.ndarray]) -> None:
-    if (num_places := len(np.unique(data["x"]))) < MIN_ROWS:
-        raise ValueError(
-            f"{name} has {num_places} different x; at least {MIN_ROWS} are needed."
-        )
+    if (num := len(np.unique(data["x"]))) < MIN_ROWS:
+        raise ValueError(f"{name} has {num} different x; at least {MIN_ROWS} are needed.")
     for key, column in data.items():
+        # The place of one that is no number, if there is any.
         largest = column[np.abs(column).argmax()]
         if not abs(largest) < MAX_SIZE["float64"]:
-            raise ValueError(
-                f"{name}: {key} must be below {MAX_SIZE['float64']:.0e}, received {largest}: "
-                "choose other units."
-            )
+            limit = f"{MAX_SIZE['float64']:.0e}"
+            raise ValueError(f"{name}: {key} must be below {limit}, received {largest}.")
 
 
 def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> None:
@@ -339,6 +312,5 @@ def check_precision(learned: Mapping[str, Problem], dtypes: Sequence[str]) -> No
             if size and not 1.0 / largest < size < largest:
                 raise ValueError(
                     f"{problem.shown()}: by the ranges of x and y, {derivative} is of the "
-                    f"size {size:.0e}; in {dtype} it must be between {1.0 / largest:.0e} and "
-                    f"{largest:.0e}. Choose other units."
+                    f"size {size:.0e}, too far from 1 for {dtype}. Choose other units."
                 )

@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -32,6 +32,15 @@ def versions(methods: Iterable[str] = METHODS) -> dict[str, str]:
     """Returns the versions of the packages that the numbers of some methods depend on."""
     more = {name for method in methods for name in training.packages(method)}
     return {name: version(name) for name in (*PACKAGES, *sorted(more))}
+
+
+def differences(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """Returns which packages have other versions elsewhere than here."""
+    return [
+        f"{name} is {there.get(name)} there, and {version} here"
+        for name, version in here.items()
+        if there.get(name) != version
+    ]
 
 
 def version(package: str) -> str:

@@ -82,45 +82,47 @@ class Results:
 
     def missing(self) -> list[list[RunId]]:
         """Returns the missing runs that can be executed here, as lists of runs of one program."""
-        programs = collections.defaultdict(list)
-        for run in self.settings.runs():
+        settings, programs = self.settings, collections.defaultdict(list)
+        for run in settings.runs():
             # The methods of all runs are required.
             method = run.variant.method
-            possible = method in self.settings.method or not training.reason_missing(method)
+            possible = method in settings.method or not training.reason_missing(method)
             if run not in self.records and possible:
                 programs[run.program()].append(run)
-        # Methods of `beside` first, since they compile for long; then the longest list.
-        beside = self.settings.beside
+        # Baselines first, since they compile for long; then the longest list.
         return sorted(
             programs.values(),
-            key=lambda runs: (runs[0].variant.method not in beside, -len(runs)),
+            key=lambda runs: (runs[0].variant.method not in settings.baselines, -len(runs)),
         )
 
-    def of_activation(
-        self, activation: str, variant: Variant | None = None
-    ) -> list[Record]:
-        """Returns the records of an activation in the order of their seeds.
-
-        Args:
-            activation: Its name.
-            variant: Of which variant; None is the main one.
-        """
-        variant = variant or self.settings.main
-        runs = [RunId(activation, variant, seed) for seed in range(self.settings.seeds)]
+    def of_activation(self, activation: str) -> list[Record]:
+        """Returns the records of the main variant in the order of their seeds."""
+        seeds = range(self.settings.seeds)
+        runs = [RunId(activation, self.settings.main, seed) for seed in seeds]
         return [self.records[run] for run in runs if run in self.records]
 
-    def beside(self) -> dict[str, list[Record]]:
-        """Returns the records of the methods beside those of all runs, by method."""
-        activation, main = self.settings.activation_beside(), self.settings.main
-        records = {
-            method: self.of_activation(activation, main._replace(method=method))
-            for method in self.settings.beside
-        }
-        return {method: known for method, known in records.items() if known}
+    def baselines(self) -> dict[str, Record]:
+        """Returns the records of the methods that are baselines, by method."""
+        activation, main = self.settings.baseline_activation(), self.settings.main
+        known = {}
+        for method in self.settings.baselines:
+            run = RunId(activation, main._replace(method=method), 0)
+            if run in self.records:
+                known[method] = self.records[run]
+        return known
 
-    def runs(self, activation: str, variant: Variant | None = None) -> list[Run]:
-        """Returns the finished runs of an activation in the order of their seeds."""
-        return [record.run for record in self.of_activation(activation, variant)]
+    def question(self) -> "Results | None":
+        """Returns the results of sigmoid from Glorot's start, None where there are none."""
+        variant = self.settings.open_question()
+        if variant is None:
+            return None
+        settings = dataclasses.replace(self.settings.of(variant), activations=("sigmoid",))
+        results = dataclasses.replace(self, settings=settings)
+        return results if results.runs("sigmoid") else None
+
+    def runs(self, activation: str) -> list[Run]:
+        """Returns the finished runs of the main variant in the order of their seeds."""
+        return [record.run for record in self.of_activation(activation)]
 
     def all_runs(self) -> list[Run]:
         """Returns the runs of all activations in the main variant."""
@@ -131,13 +133,11 @@ class Results:
         names = [name for name in self.settings.activations if self.runs(name)]
         return [self.summary_of(name) for name in names]
 
-    def summary_of(
-        self, activation: str, variant: Variant | None = None
-    ) -> ActivationSummary:
+    def summary_of(self, activation: str) -> ActivationSummary:
         """Returns medians, failures and spread of the runs of one activation."""
-        variant = variant or self.settings.main
-        runs = self.runs(activation, variant)
-        died = sum(run[:2] == (activation, variant) for run in self.failures)
+        records, main = self.of_activation(activation), self.settings.main
+        runs = [record.run for record in records]
+        died = sum(run[:2] == (activation, main) for run in self.failures)
         smoothness = registry.smoothness(self.settings.function(activation))
         return ActivationSummary(
             activation=activation,
@@ -145,19 +145,16 @@ class Results:
             seeds=len(runs) + died,
             failures=sum(run.failed for run in runs) + died,
             **{name: median([getattr(run, name) for run in runs]) for name in ERRORS},
-            d2y_spread=_spread(
-                [record.curves for record in self.of_activation(activation, variant)]
-            ),
+            d2y_spread=_spread([record.curves[2] for record in records]),
         )
 
     def median_record(self, activation: str) -> Record:
         """Returns the record of the seed with the (lower) median error of y''."""
-        runs = self.runs(activation)
-        known = [order for order, error in enumerate(runs[0].errors) if error is not None]
-        highest = max(known, default=0)
-        ordered = sorted(runs, key=lambda run: or_inf(run.errors[highest]))
-        seed = ordered[(len(ordered) - 1) // 2].seed
-        return self.records[RunId(activation, self.settings.main, seed)]
+        records = self.of_activation(activation)
+        errors = enumerate(records[0].run.errors)
+        highest = max((order for order, error in errors if error is not None), default=0)
+        records.sort(key=lambda record: or_inf(record.run.errors[highest]))
+        return records[(len(records) - 1) // 2]
 
 
 def or_inf(value: float | None) -> float:
@@ -171,9 +168,8 @@ def median(values: list[float | None]) -> float | None:
     return statistics.median(known) if len(known) == len(values) else None
 
 
-def _spread(curves: list[tuple]) -> float | None:
-    second = [curve[2] for curve in curves]
-    if len(second) < 2 or any(curve is None for curve in second):
+def _spread(curves: list) -> float | None:
+    if len(curves) < 2 or any(curve is None for curve in curves):
         return None
-    spread = float(np.sqrt(np.mean(np.var(second, axis=0, ddof=1))))
+    spread = float(np.sqrt(np.mean(np.var(curves, axis=0, ddof=1))))
     return spread if math.isfinite(spread) else None

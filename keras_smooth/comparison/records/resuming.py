@@ -1,12 +1,12 @@
 """The runs of an earlier comparison, read from its files and validated.
 
-To a comparison one may add activations, seeds, iterations, methods beside and levels of the
+To a comparison one may add activations, seeds, iterations, baselines and levels of the
 factors. What would mix is refused: other settings, data, functions or versions.
 """
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,7 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
     header = _content(path, 1, lines[0])
     stored = _read_settings(path, header, settings.functions)
     grown, changes = stored.together(settings)
-    if changes:
-        raise ValueError(
-            f"Cannot resume: {path} was made with other settings ({'; '.join(changes)}). "
-            "Activations, seeds, iterations, problems, dtypes, initializers and methods can "
-            "be added; for all else use the same settings or another output directory."
-        )
+    _check_same(path, "settings", changes)
     together = dataclasses.replace(settings, **grown)
     loaded = dict(problems)
     for name in together.problem:
@@ -50,10 +45,9 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
             loaded[name] = loaded.get(name) or load_problem(name, noise=together.noise)
         except ValueError as error:
             raise ValueError(
-                f"Cannot resume: {path} has runs of the problem {name!r}, which has to be "
-                f"given as well. {error}"
+                f"Cannot resume: {path} has the problem {name!r}: give it as well. {error}"
             ) from None
-    _check_unchanged(path, header, Results(together, loaded))
+    _check_same(path, "data or functions", _changed(header, Results(together, loaded)))
     records, seconds = {}, None
     for number, line in enumerate(lines[1:], start=2):
         content = _content(path, number, line)
@@ -63,14 +57,13 @@ def read(settings: Settings, problems: Mapping[str, Problem], directory: Path) -
         )
         key = RunId(run.activation, Variant(*content["variant"]), run.seed)
         records[key] = Record(run, curves, content["learning"])
-    _check_versions(path, header["environment"], records)
+    here = environment.versions({run.variant.method for run in records})
+    changes = environment.differences(here, there=header["environment"])
+    _check_same(path, "versions", changes)
     if together.epochs > stored.epochs:
         # These runs would have continued.
-        records = {
-            run: record
-            for run, record in records.items()
-            if record.run.status != Status.ITERATION_LIMIT
-        }
+        limit = Status.ITERATION_LIMIT
+        records = {run: r for run, r in records.items() if r.run.status != limit}
     return Results(together, loaded, records, seconds)
 
 
@@ -94,8 +87,7 @@ def _lines(path: Path) -> list[bytes]:
         if (path.parent / store.RESULTS).exists():
             raise ValueError(
                 f"Cannot resume: {path.parent} has {store.RESULTS} but no {store.RUNS}: it "
-                "was written by version 0.2 or older, whose runs are not taken over. Use "
-                "another output directory."
+                "was written by version 0.2 or older. Use another output directory."
             )
         return []
     *lines, _ = checks.regular_file(path).read_bytes().split(b"\n")
@@ -139,28 +131,20 @@ def _read_settings(path: Path, header: dict, functions: Mapping[str, Callable]) 
         raise ValueError(f"Cannot resume: {path} is damaged ({error}).") from None
 
 
-def _check_unchanged(path: Path, header: dict, results: Results) -> None:
-    """Raises an error if runs of other data or functions would be mixed."""
-    for key, digests in store.digests(results).items():
-        what = "other data of" if key == "data_digests" else "another function named"
-        for name, digest in header[key].items():
-            if digests[name] != digest:
-                raise ValueError(
-                    f"Cannot resume: {path} was made with {what} {name!r}. Use the same, or "
-                    "another name or output directory."
-                )
-
-
-def _check_versions(path: Path, there: dict, runs: Iterable[RunId]) -> None:
-    """Raises an error if the runs were made with other versions of the packages."""
-    here = environment.versions({run.variant.method for run in runs})
-    changes = [
-        f"{name} was {there.get(name)}, is {here[name]}"
-        for name in here
-        if there.get(name) != here[name]
+def _changed(header: dict, results: Results) -> list[str]:
+    """Returns the names of problems and activations that are not what they were."""
+    return [
+        name
+        for key, digests in store.digests(results).items()
+        for name, digest in header[key].items()
+        if digests[name] != digest
     ]
+
+
+def _check_same(path: Path, what: str, changes: list[str]) -> None:
+    """Raises an error if runs that do not fit together would be mixed."""
     if changes:
         raise ValueError(
-            f"Cannot resume: {path} was made with other versions ({'; '.join(changes)}). "
-            "Use the same versions or another output directory."
+            f"Cannot resume: {path} was made with other {what} ({'; '.join(changes)}). Use "
+            "the same ones, or another output directory."
         )

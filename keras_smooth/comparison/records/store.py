@@ -16,6 +16,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -132,47 +133,35 @@ def _append(path: Path, line: bytes) -> None:
 
 def as_dict(results: Results) -> dict:
     """Returns the content of `results.json`."""
-    settings, glorot = results.settings, results.settings.open_question()
-    content: dict[str, Any] = {
-        "environment": environment(settings),
-        "settings": settings.stored(),
-        "data_digest": results.problem.digest(),
-        **digests(results),
-        **_runs_and_summary(results),
-    }
+    settings, glorot = results.settings, results.question()
+    methods = {name: _stored_runs([run]) for name, run in results.baselines().items()}
+    baselines = {"activation": settings.baseline_activation(), "methods": methods}
     others = [
         {stored_key(name): level for name, level in variant._asdict().items()}
         | _runs_and_summary(results.of(variant))
         for variant in settings.variants()[1:]
     ]
-    if others:
-        content["variants"] = others
-    if glorot and results.of_activation("sigmoid", glorot):
-        content["open_question"] = {
-            "initializer": GLOROT,
-            "runs": _stored_runs(results.of_activation("sigmoid", glorot)),
-            "summary": [_dict(results.summary_of("sigmoid", glorot))],
-        }
-    if beside := results.beside():
-        content["beside"] = {
-            "activation": settings.activation_beside(),
-            "methods": {name: _stored_runs(records) for name, records in beside.items()},
-        }
-    if results.failures:
-        content["failed"] = list(results.failures.values())
-    if results.seconds is not None:
-        content["seconds"] = results.seconds
-    return content
+    content = {
+        "environment": environment(settings),
+        "settings": settings.stored(),
+        "data_digest": results.problem.digest(),
+        **digests(results),
+        **_runs_and_summary(results),
+        "variants": others,
+        "open_question": glorot and {"initializer": GLOROT, **_runs_and_summary(glorot)},
+        "beside": methods and baselines,
+        "failed": list(results.failures.values()),
+        "seconds": results.seconds,
+    }
+    required = ("runs", "summary")
+    return {key: value for key, value in content.items() if value or key in required}
 
 
 def digests(results: Results) -> dict[str, dict]:
     """Returns hashes of the data and of the activations, by the keys of `results.json`."""
-    return {
-        "data_digests": {
-            name: problem.digest() for name, problem in results.problems.items()
-        },
-        "activation_digests": activation_digests(results.settings),
-    }
+    data = {name: problem.digest() for name, problem in results.problems.items()}
+    functions = activation_digests(results.settings)
+    return {"data_digests": data, "activation_digests": functions}
 
 
 def _runs_and_summary(results: Results) -> dict[str, list]:
@@ -204,16 +193,20 @@ def write_results(results: Results, directory: Path) -> None:
     # Lists of numbers in one line. Text in JSON has no line breaks: what begins so is no text.
     text = _LIST_OF_NUMBERS.sub(lambda numbers: " ".join(numbers[0].split()), text)
     write_text(directory / RESULTS, text + "\n")
-    table = io.StringIO()
     names = [field.name for field in dataclasses.fields(Run)]
     levels = list(map(stored_key, FACTORS))
-    writer = csv.DictWriter(table, [*names, *levels], extrasaction="ignore")
-    writer.writeheader()
+    rows = [[*names, *levels]]
     for section in (content["settings"] | content, *content.get("variants", [])):
-        writer.writerows(
-            {**run, **{name: section[name] for name in levels}} for run in section["runs"]
-        )
-    write_text(directory / RESULTS_TABLE, table.getvalue())
+        known = [section[name] for name in levels]
+        rows += ([*(run[name] for name in names), *known] for run in section["runs"])
+    write_text(directory / RESULTS_TABLE, as_csv(rows))
+
+
+def as_csv(rows: Iterable[Iterable]) -> str:
+    """Returns rows, of which the first has the names of the columns, as CSV."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue()
 
 
 # Curves.
@@ -229,9 +222,7 @@ def write_curves(results: Results, run: RunId, directory: Path) -> None:
         else np.reshape(values, (num, -1)).tolist()
         for names, values in zip(columns, (problem.x, *record.curves))
     ]
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerows(itertools.chain(*row) for row in (columns, *zip(*blocks)))
+    rows = (itertools.chain(*row) for row in (columns, *zip(*blocks)))
     settings = results.settings
     apart = run.variant.apart_from(settings.main)
     if "problem" in apart and apart["problem"] not in PROBLEMS:
@@ -240,20 +231,15 @@ def write_curves(results: Results, run: RunId, directory: Path) -> None:
     name = "-".join([run.activation, *apart.values(), f"seed{run.seed}"])
     folder = curves_folder(directory)
     folder.mkdir(exist_ok=True)
-    write_text(folder / f"{name}.csv", table.getvalue())
+    write_text(folder / f"{name}.csv", as_csv(rows))
 
 
 def curve_columns(dim: int) -> list[list[str]]:
     """Returns the columns of x, y, y', y'' in files of curves; d2y1_2 is by x1 and x2."""
-    if dim == 1:
-        return [["x"], ["y"], ["dy"], ["d2y"]]
-    axes = range(1, dim + 1)
-    return [
-        [f"x{axis}" for axis in axes],
-        ["y"],
-        [f"dy{axis}" for axis in axes],
-        [f"d2y{i}_{j}" for i, j in itertools.product(axes, axes)],
-    ]
+    axes = [""] if dim == 1 else [str(axis) for axis in range(1, dim + 1)]
+    pairs = [""] if dim == 1 else map("_".join, itertools.product(axes, axes))
+    names = (("x", axes), ("y", [""]), ("dy", axes), ("d2y", pairs))
+    return [[f"{name}{axis}" for axis in numbers] for name, numbers in names]
 
 
 def curves_folder(directory: Path) -> Path:
@@ -264,14 +250,10 @@ def curves_folder(directory: Path) -> Path:
     """
     folder = directory / CURVES
     if folder.is_symlink():
-        raise ValueError(
-            f"{folder} is a link; expected a folder, or nothing. Move what it leads to "
-            "there, or use another output directory."
-        )
+        raise ValueError(f"{folder} is a link; expected a folder. Use another directory.")
     return folder
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes text atomically."""
-    # The name of a file may have bytes that are not text.
+    """Writes text, which may have the bytes of a file's name that are no text, atomically."""
     atomic_files.write(path, [text.encode(errors="backslashreplace")])

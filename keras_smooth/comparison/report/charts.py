@@ -22,16 +22,12 @@ def numbers(results: Results) -> dict[str, Any]:
     problem = results.problem
     line = problem.line()
     chosen = slice(None, None, -(-len(line) // MOST_POINTS))
+    exact, methods = problem.along_line(problem.exact), by_method(results).items()
     return {
         "x": _rounded(line, 6, chosen),
-        "exact": [
-            _rounded(curve, 6, chosen) for curve in problem.along_line(problem.exact)
-        ],
+        "exact": [_rounded(curve, 6, chosen) for curve in exact],
         "activations": [_activation(results, line, chosen) for line in results.summary()],
-        "methods": [
-            _learning(METHODS[method], record)
-            for method, record in by_method(results).items()
-        ],
+        "methods": [_learning(METHODS[method], record) for method, record in methods],
     }
 
 
@@ -42,15 +38,13 @@ def _activation(results: Results, line: ActivationSummary, chosen: slice) -> dic
         None if curve is None or true is None else curve - true
         for curve, true in zip(curves, exact)
     ]
+    records = results.of_activation(line.activation)
     return {
         "name": line.activation,
         "seed": median.run.seed,
         "curves": [_rounded(curve, 6, chosen) for curve in curves],
         "errors": [_rounded(error, 4, chosen) for error in off],
-        "learning": [
-            _learning(f"seed {record.run.seed}", record)
-            for record in results.of_activation(line.activation)
-        ],
+        "learning": [_learning(f"seed {each.run.seed}", each) for each in records],
     }
 
 

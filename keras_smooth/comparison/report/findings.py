@@ -1,14 +1,15 @@
 """Findings other than the recommendation, as text and as rows of tables."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from keras_smooth import registry
 from keras_smooth.comparison import article
-from keras_smooth.comparison.options import FACTORS, METHODS
+from keras_smooth.comparison.options import EPOCHS_OF_ITERATION, FACTORS, METHODS
 from keras_smooth.comparison.problems import OWN_DATA, OWN_FUNCTION
-from keras_smooth.comparison.records.results import Results, median
+from keras_smooth.comparison.records.results import Results
 from keras_smooth.comparison.report.recommendation import (
     is_rough,
     recommended,
@@ -21,6 +22,7 @@ from keras_smooth.comparison.settings import Variant
 
 # Below this, an initialization counts as dead: Glorot's has 4e-5 for sigmoid, 4e-1 for tanh.
 DEAD_SIGNAL = 1e-3
+_ERRORS = ("MSE y", "MSE y'", "MSE y''")
 
 
 class Answer(NamedTuple):
@@ -41,6 +43,11 @@ def articles_mse(results: Results) -> dict[str, tuple[float, float, float]]:
     settings = results.settings
     is_same = settings.main.problem == article.PROBLEM and not settings.noise
     return dict(article.MSE) if is_same else {}
+
+
+def misprint(results: Results) -> str:
+    """Returns what is wrong in the article, if it is of this problem."""
+    return words("misprint") if articles_mse(results) else ""
 
 
 def signal(runs: list[Run]) -> float:
@@ -105,12 +112,12 @@ def variants(results: Results) -> Answer | None:
     if len(settings.variants()) == 1:
         return None
     factors = [name for name in FACTORS if len(getattr(settings, name)) > 1]
-    rows = [[*factors, "best", "MSE y", "MSE y'", "MSE y''"]]
+    rows = [[*factors, "best", *_ERRORS]]
     for variant in settings.variants():
         own = results.of(variant)
         best = recommended(own).activation
         errors = spreads(own.runs(best)) if best else ["-"] * 3
-        levels = [_shown(results, factor, variant) for factor in factors]
+        levels = _shown(results, variant, factors)
         rows.append([*levels, best or "none of use", *errors])
     by_problem = sentences(results) if "problem" in factors else []
     return Answer(rows, " ".join([words("variants"), *by_problem]))
@@ -121,50 +128,46 @@ def tables_of_variants(results: Results) -> dict[str, list[list[str]]]:
     main, *others = results.settings.variants()
     tables = {}
     for variant in others:
-        apart = variant.apart_from(main)
-        title = ", ".join(_shown(results, factor, variant) for factor in apart)
-        rows = [["activation", "class", "MSE y", "MSE y'", "MSE y''", "failures"]]
+        rows = [["activation", "class", *_ERRORS, "failures"]]
         own = results.of(variant)
         for line in own.summary():
             errors = spreads(own.runs(line.activation))
             failed = f"{line.failures} of {line.seeds}"
             rows.append([line.activation, line.class_name, *errors, failed])
-        tables[title] = rows
+        tables[", ".join(_shown(results, variant, variant.apart_from(main)))] = rows
     return tables
 
 
-def _shown(results: Results, factor: str, variant: Variant) -> str:
-    if factor == "problem":
-        return results.problems[variant.problem].shown()
-    return getattr(variant, factor)
+def _shown(results: Results, variant: Variant, factors: Iterable[str]) -> list[str]:
+    """Returns some levels of a variant as text."""
+    shown = variant._replace(problem=results.problems[variant.problem].shown())
+    return [getattr(shown, factor) for factor in factors]
 
 
 def question(results: Results) -> Answer | None:
     """Answers why sigmoid was inferior, with two sets of runs that differ in the initializer only."""
-    glorot = results.settings.open_question()
-    runs = results.runs("sigmoid", glorot) if glorot else []
-    if not runs:
+    glorot = results.question()
+    if glorot is None:
         return None
-    default = results.runs("sigmoid")
-    rows = [["sigmoid from", "signal at start", "MSE y", "MSE y'", "MSE y''", "restarts"]]
-    for name, of_line in (("Glorot's start", runs), ("default start", default)):
-        restarts = sum(run.restarts for run in of_line)
-        rows.append([name, f"{signal(of_line):.1e}", *spreads(of_line), str(restarts)])
+    rows = [["sigmoid from", "signal at start", *_ERRORS, "restarts"]]
+    for name, start in (("Glorot's start", glorot), ("default start", results)):
+        runs = start.runs("sigmoid")
+        restarts = sum(run.restarts for run in runs)
+        rows.append([name, f"{signal(runs):.1e}", *spreads(runs), str(restarts)])
+    runs = glorot.runs("sigmoid")
     broken = [f"seed {run.seed}" for run in runs if run.restarts or run.failed]
-    errors = [median([run.d2y_mse for run in of_line]) for of_line in (runs, default)]
-    if None in errors:
-        return Answer(rows, "")
-    return Answer(rows, words("question", *errors, signal(runs), broken))
+    errors = [start.summary_of("sigmoid").d2y_mse for start in (glorot, results)]
+    text = "" if None in errors else words("question", *errors, signal(runs), broken)
+    return Answer(rows, text)
 
 
 def by_method(results: Results) -> dict[str, Record]:
     """Returns the run of seed 0 by each method, or {} if there is only one method."""
-    beside = results.beside()
-    mine = results.of_activation(results.settings.activation_beside())
-    if not (beside and mine):
+    baselines = results.baselines()
+    mine = results.of_activation(results.settings.baseline_activation())
+    if not (baselines and mine):
         return {}
-    own = {results.settings.main.method: mine}
-    return {method: records[0] for method, records in (own | beside).items()}
+    return {results.settings.main.method: mine[0], **baselines}
 
 
 def optimizers(results: Results) -> Answer | None:
@@ -172,24 +175,21 @@ def optimizers(results: Results) -> Answer | None:
     records = by_method(results)
     if not records:
         return None
-    columns = ["method", "loss", "MSE y", "MSE y'", "MSE y''", "iterations", "evaluations"]
-    rows = [[*columns, "CPU seconds"]]
+    rows = [["method", "loss", *_ERRORS, "iterations", "evaluations", "CPU seconds"]]
     for method, record in records.items():
         run = record.run
         counts = [str(run.nit), str(run.nfev), cpu_seconds([record])]
         rows.append([METHODS[method], spread([run.loss]), *spreads([run]), *counts])
     runs = {method: record.run for method, record in records.items()}
-    return Answer(rows, words("optimizers", runs, METHODS))
+    return Answer(rows, words("optimizers", runs, METHODS, EPOCHS_OF_ITERATION))
 
 
 def missing_methods(results: Results) -> list[str]:
     """Returns why requested methods are missing, with the remedy."""
-    reasons = {
-        method: training.reason_missing(method)
-        for method in results.settings.beside
-        if method not in results.beside()
-    }
-    return [f"{METHODS[name]}: {reason}" for name, reason in reasons.items() if reason]
+    asked, known = results.settings.baselines, results.baselines()
+    missing = [name for name in asked if name not in known]
+    reasons = {METHODS[name]: training.reason_missing(name) for name in missing}
+    return [f"{title}: {reason}" for title, reason in reasons.items() if reason]
 
 
 def command(results: Results) -> str:

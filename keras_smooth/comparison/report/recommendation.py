@@ -58,11 +58,8 @@ def recommended(results: Results) -> Recommendation:
     # The smallest error of a constant, whose derivatives are 0.
     highest: Any = results.problem.exact[order]
     bound = np.mean(highest**2) if order else np.var(highest)
-    usable = [
-        line
-        for line in summary
-        if not (is_rough(line) or line.failures) and or_inf(line.errors[order]) < bound
-    ]
+    smooth = [line for line in summary if not (is_rough(line) or line.failures)]
+    usable = [line for line in smooth if or_inf(line.errors[order]) < bound]
     settings = results.settings
     if settings.seeds < LEAST_SEEDS or settings.epochs < LEAST_EPOCHS:
         advice = _so_far(results, usable)
@@ -102,22 +99,16 @@ def _so_far(results: Results, usable: list[ActivationSummary]) -> Recommendation
 
 def _best(results: Results, usable: list[ActivationSummary]) -> Recommendation:
     """Returns the activation of the lowest median, and those within the range of its seeds."""
-    order = results.problem.known_order
-    errors = {
-        line.activation: [
-            or_inf(run.errors[order]) for run in results.runs(line.activation)
-        ]
-        for line in usable
-    }
+    order, errors = results.problem.known_order, {}
+    for line in usable:
+        runs = results.runs(line.activation)
+        errors[line.activation] = [or_inf(run.errors[order]) for run in runs]
     best = min(usable, key=lambda line: or_inf(line.errors[order]))
     lowest, banner = errors.pop(best.activation), ""
     if alike := [name for name in errors if not are_told_apart(lowest, errors[name])]:
         banner = words("alike", best.activation, alike, len(lowest), TEST, LEVEL)
-    equal = [
-        line
-        for line in usable
-        if line is not best and or_inf(line.errors[order]) <= max(lowest)
-    ]
+    others = [line for line in usable if line is not best]
+    equal = [line for line in others if or_inf(line.errors[order]) <= max(lowest)]
     if order < 2:
         # Among those that are equally good, by what is known of the errors.
         best = min([best, *equal], key=lambda line: or_inf(line.d2y_spread))

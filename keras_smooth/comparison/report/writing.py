@@ -1,6 +1,5 @@
 """The report written into a directory."""
 
-import io
 import itertools
 from pathlib import Path
 
@@ -20,9 +19,7 @@ def write(results: Results, directory: Path) -> None:
     names = [SUMMARY_FIGURE, *(f"{line.activation}.png" for line in summary)]
     drawn = (figures.curves(results, line) for line in summary)
     for name, figure in zip(names, itertools.chain([figures.summary(results)], drawn)):
-        content = io.BytesIO()
-        figure.savefig(content, format="png")
-        atomic_files.write(directory / name, [content.getvalue()])
+        atomic_files.write(directory / name, [figure._repr_png_()])
     for name, text in (
         (MARKDOWN, pages.as_markdown(results, names)),
         (PAGE, pages.as_html(results)),

@@ -14,8 +14,9 @@ import tensorflow as tf
 from keras_smooth import activations, initializers, layers
 from keras_smooth.comparison.options import DEFAULT_INITIALIZER
 from keras_smooth.comparison.problems import Problem
+from keras_smooth.comparison.runs import training
 from keras_smooth.comparison.runs.learning import ERRORS, LearningCurve, LearningMonitor
-from keras_smooth.comparison.runs.training import Report, train
+from keras_smooth.comparison.runs.training import Report
 from keras_smooth.comparison.settings import RunId, Settings
 from keras_smooth.differentiation.operators import derivatives
 from keras_smooth.lbfgs.result import BROKEN_OFF
@@ -175,6 +176,7 @@ class Experiment:
             learning.after(iteration, loss)
             report(iteration, loss)
 
+        train = training.by_adam if run.variant.method == "adam" else training.by_lbfgs
         end = train(model, (x, y), epochs, run.variant, look)
         learning.at_end(end["nit"], end["loss"])
         curves = measurement.curves()
@@ -236,10 +238,9 @@ class _NetworkCurves:
 
     def curves(self) -> tuple[np.ndarray | None, ...]:
         """Returns y, y', y'' of the model as it is now; None from the lost one on."""
-        curves = [
-            np.reshape(value, (-1, *self.problem.shape_of(order)))
-            for order, value in enumerate(self._evaluate(self._x))
-        ]
+        dims = () if self.problem.dim == 1 else (self.problem.dim,)
+        values = enumerate(self._evaluate(self._x))
+        curves = [np.reshape(value, (-1, *dims * order)) for order, value in values]
         return tuple(curves + [None] * (ORDER + 1 - len(curves)))
 
     def _compiled(self, order: int = ORDER) -> Callable:

@@ -36,17 +36,10 @@ def reason_missing(method: str) -> str:
     return ""
 
 
-def train(
+def by_lbfgs(
     model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
     """Trains and returns success, status, message, nit, nfev, restarts and loss."""
-    function = _train_adam if variant.method == "adam" else _train_lbfgs
-    return function(model, data, epochs, variant, report)
-
-
-def _train_lbfgs(
-    model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
-) -> dict:
     chunk = math.ceil(epochs / NUM_REPORTS)
     progress = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: report(epoch + 1, logs["loss"])
@@ -65,7 +58,7 @@ def _train_lbfgs(
     return {**{name: getattr(result, name) for name in names}, "loss": result.fun}
 
 
-def _train_adam(
+def by_adam(
     model: keras.Model, data: Data, epochs: int, variant: Variant, report: Report
 ) -> dict:
     """Full-batch Adam, a chunk of steps in one call of the compiled function."""

@@ -18,7 +18,6 @@ from keras_smooth.lbfgs.request import Request
 from keras_smooth.models import own_call
 from keras_smooth.presentation.warn import advice
 
-_FLOATS = ("float32", "float64")
 _HALF = ("float16", "bfloat16")
 _OF_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 
@@ -27,80 +26,56 @@ def check_fittable(request: Request) -> None:
     """Raises an error if a model cannot be fitted; warns of parts that are not used."""
     model, terms = request.model, request.terms
     if not isinstance(model, keras.layers.Layer):
-        raise TypeError(
-            f"`model` must be a keras.Model or a keras.layers.Layer, received {shown(model)}."
-        )
-    if terms is None and not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` is a layer, {type(model).__name__}, which has no loss of its own. Pass "
-            "`objective`, or make it a model that is compiled with a loss."
-        )
+        raise TypeError(f"`model` must be a keras.layers.Layer, received {shown(model)}.")
     if terms is None and not is_compiled(model):
-        raise ValueError(
-            "The model has no loss yet. Call model.compile(loss=...) before fit_lbfgs, or "
-            "pass `objective`."
-        )
-    rates = [
-        c for c in keras.tree.flatten(request.callbacks or []) if isinstance(c, _OF_RATES)
-    ]
-    if rates and not is_compiled(model):
-        raise ValueError(
-            f"`callbacks` has {type(rates[0]).__name__}, but L-BFGS has no learning rate, and a "
-            "model that is not compiled has no optimizer. Leave it out."
-        )
+        raise ValueError("The model has no loss: call model.compile, or pass `objective`.")
+    for callback in keras.tree.flatten(request.callbacks or []):
+        if isinstance(callback, _OF_RATES) and not is_compiled(model):
+            raise ValueError(
+                f"`callbacks` has {type(callback).__name__}, but L-BFGS has no learning rate, and "
+                "a model that is not compiled has no optimizer. Leave it out."
+            )
     if not own_call.is_built(model):
-        raise ValueError(
-            "The model has no weights yet. Build it with an Input or by calling it once."
-        )
+        raise ValueError("The model has no weights yet. Build it by calling it once.")
     if terms is None:
         _check_loss(model)
     else:
         _warn_unused(model)
     # Inside `strategy.run`, Keras divides its losses by the number of replicas.
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        raise ValueError(
-            "fit_lbfgs was called inside strategy.scope(). Build and compile the model "
-            "there, and call fit_lbfgs after it: it finds the strategy of the model."
-        )
+        raise ValueError("fit_lbfgs was called inside strategy.scope(): leave that first.")
     _check_trained(request.trained)
     _warn_of_draws(model, request)
     if request.dtype is None:
         _check_dtypes(model)
-    if terms is not None:
-        _check_variables(terms.variables, model, request.compute_dtype)
-    for variable in (*model.variables, *(terms.variables if terms else ())):
+    others = terms.variables if terms else []
+    _check_variables(others, model, request.compute_dtype)
+    for variable in (*model.variables, *others):
         check_finite("The weights must be finite", name_of(variable), np.asarray(variable))
 
 
 def _check_loss(model: keras.Model) -> None:
     if type(model).train_step is not keras.Model.train_step:
         raise ValueError(
-            f"{type(model).__name__} overrides train_step, which fit_lbfgs does not run: "
-            "L-BFGS needs the loss as a function of the weights. Move the loss into "
-            "compute_loss(x, y, y_pred, sample_weight, training)."
+            f"{type(model).__name__} overrides train_step. Move the loss into compute_loss."
         )
     for name in ("train_step", "compute_loss"):
         if name in vars(model):
             raise ValueError(
-                f"{name} was set on the model itself, where fit_lbfgs does not look. Make a "
-                "subclass of keras.Model that has compute_loss as a method."
+                f"{name} was set on the model itself: write a subclass that has it as a method."
             )
 
 
 @advice
 def _warn_unused(model: keras.Model) -> str | None:
-    unused = [
-        (
-            "the loss that it was compiled with",
-            is_compiled(model) and model.loss is not None,
-        ),
-        ("its compute_loss", has_own_loss(model)),
-        ("its regularizers and add_loss", bool(model.losses)),
-    ]
-    names = ", ".join(name for name, is_there in unused if is_there)
+    unused = {
+        "the loss that it was compiled with": is_compiled(model) and model.loss is not None,
+        "its compute_loss": has_own_loss(model),
+        "its regularizers and add_loss": bool(model.losses),
+    }
+    names = ", ".join(name for name, is_there in unused.items() if is_there)
     return names and (
-        f"fit_lbfgs minimizes `objective` alone: of the model it does not use {names}. Add to the "
-        "objective what shall count, as sum(model.losses)."
+        f"fit_lbfgs minimizes `objective` alone, and not {names}: add to it what shall count."
     )
 
 
@@ -109,37 +84,26 @@ def _warn_of_draws(model: keras.layers.Layer, request: Request) -> str | None:
     resample, most = request.resample, request.num_iterations
     if resample is None or resample.every < most:
         return None
-    return (
-        f"`resample` draws no points: it would draw after {resample.every} iterations, and the "
-        f"fit has {most}. Pass Resample(draw, every=...) with fewer."
-    )
+    return f"`resample` draws no points, with every={resample.every} of {most} iterations."
 
 
 def _check_trained(variables: Sequence[Variable]) -> None:
     if not variables:
-        raise ValueError(
-            "The model has no trainable weights: fit_lbfgs has nothing to do. Set "
-            "layer.trainable = True where they are frozen."
-        )
+        raise ValueError("The model has no trainable weights. Set layer.trainable = True.")
     for variable in variables:
         name, dtype = name_of(variable), dtype_of(variable)
-        if dtype not in (*_FLOATS, *_HALF):
+        if not tf.as_dtype(dtype).is_floating:
             raise ValueError(
-                f"The trainable weight {name} has dtype {dtype}, which has no gradient. "
-                "Make it with add_weight(trainable=False)."
+                f"{name} has dtype {dtype}, which has no gradient: make it with trainable=False."
             )
         if getattr(variable, "overwrite_with_gradient", False):
             raise ValueError(
-                f"The trainable weight {name} is overwritten with what Keras gives for its "
-                "gradient, as the scales of a layer that is quantized to float8 are: L-BFGS "
-                "needs true gradients. Use the model as it was before `quantize`."
+                f"{name} is overwritten with its gradient. Use the model before `quantize`."
             )
         if variable.constraint is not None:
             raise ValueError(
-                f"The trainable weight {name} has the constraint "
-                f"{type(variable.constraint).__name__}, which L-BFGS cannot keep: leave out "
-                "the constraint and make the weight of a free one where it is used, as "
-                "keras.ops.exp(free) for one that is positive."
+                f"{name} has the constraint {type(variable.constraint).__name__}, which L-BFGS "
+                "cannot keep: use a function of a free weight, as keras.ops.exp(free)."
             )
 
 
@@ -149,17 +113,13 @@ def _check_dtypes(model: keras.Model) -> None:
         usual = counts.most_common(1)[0][0]
         others = [v for v in model.trainable_variables if v.dtype != usual]
         raise ValueError(
-            f"The trainable weights have the dtypes {', '.join(sorted(counts))}: "
-            f"{others[0].path} is {others[0].dtype}, most are {usual}. Make all with "
-            'dtype="float64", or pass dtype="float64" to fit_lbfgs: it then works on a copy '
-            "in float64."
+            f"Of the trainable weights {others[0].path} is {others[0].dtype}, most are {usual}. "
+            'Make all with dtype="float64", or pass dtype="float64" to fit_lbfgs.'
         )
     half = sorted(compute_dtypes(model).intersection(_HALF))
     if half:
         raise ValueError(
-            f"The model computes in {half[0]}, which is too coarse for a line search. Pass "
-            'dtype="float64" to fit_lbfgs: it then works on a copy in float64 and writes '
-            "the weights back."
+            f'The model computes in {half[0]}. Pass dtype="float64", which fits a copy.'
         )
 
 
@@ -167,20 +127,12 @@ def _check_variables(variables: Sequence[Variable], model: keras.Model, dtype: s
     several = replicas_of(model) is not None
     make = f'Make it with keras.Variable(value, dtype="{dtype}").'
     for variable in variables:
-        reasons = [
-            (
-                dtype_of(variable) != dtype,
-                f"has dtype {dtype_of(variable)}, but the fit computes in {dtype}. {make}",
-            ),
-            (
-                is_among(variable, model.trainable_variables),
-                "is a weight of the model, which is trained anyway. Leave it out.",
-            ),
-            (
-                several and isinstance(variable, tf.Variable),
-                f"is a tf.Variable, which only one device can train. {make}",
-            ),
-        ]
-        for holds, reason in reasons:
-            if holds:
-                raise ValueError(f"{name_of(variable)} of `variables` {reason}")
+        reason, own = None, dtype_of(variable)
+        if own != dtype:
+            reason = f"has dtype {own}, but the fit computes in {dtype}. {make}"
+        elif is_among(variable, model.trainable_variables):
+            reason = "is a weight of the model, which is trained anyway. Leave it out."
+        elif several and isinstance(variable, tf.Variable):
+            reason = f"is a tf.Variable, which only one device can train. {make}"
+        if reason:
+            raise ValueError(f"{name_of(variable)} of `variables` {reason}")

@@ -34,16 +34,11 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
     if isinstance(worker, DerivativeModel):
         worker = worker.model
     # The operations of a graph have no weights.
-    trained: list[tuple[str, Any]] = [
-        (path, layer)
-        for path, layer in graph.unique(worker)
-        if isinstance(layer, keras.layers.Layer) and layer.trainable_weights
-    ]
-    if not trained:
+    layers = [row for row in graph.unique(worker) if isinstance(row[1], keras.Layer)]
+    path, first = next((row for row in layers if row[1].trainable_weights), ("", None))
+    if not isinstance(first, keras.layers.Dense):
         return None
-    path, first = trained[0]
-    is_dense = isinstance(first, keras.layers.Dense)
-    if not is_dense or first.activation is keras.activations.linear:
+    if first.activation is keras.activations.linear:
         return None
     for call in calls.record(worker, [first], (x,))[id(first)]:
         values = np.asarray((*call.args, *call.kwargs.values())[0], "float64")
@@ -56,18 +51,14 @@ def warn_of_inputs(model: keras.Model, worker: keras.Model, x: Any) -> str | Non
         if size > _ARGUMENT:
             mean, spread = np.abs(values.mean(axis=0)).max(), values.std(axis=0).max()
             return (
-                f"What reaches the layer {path} has means up to {mean:.3g} and standard "
-                f"deviations up to {spread:.3g}, so that its activation gets arguments of "
-                f"{size:.3g} (root mean square): there it is straight or flat, and has no "
-                "derivatives to train. "
-                + _remedy(
-                    worker, "gets (x - mean) / deviation, and whose derivatives are by x"
-                )
+                f"What reaches the layer {path} has means up to {mean:.3g} and standard deviations "
+                f"up to {spread:.3g}, so that its activation gets arguments of {size:.3g} and is "
+                f"straight or flat there, without derivatives to train. {_remedy(worker)}"
             )
     return None
 
 
-def _remedy(model: keras.Model, words: str) -> str:
+def _remedy(model: keras.Model) -> str:
     """Returns what to do, for a model with scales or without."""
     if isinstance(model, DerivativeModel):
         model = model.model
@@ -76,7 +67,7 @@ def _remedy(model: keras.Model, words: str) -> str:
             "The model has layers of Rescaling, for other data: pass these x and y to "
             "keras_smooth.standardized, and as model the network without its scales."
         )
-    return f"Fit keras_smooth.standardized(model, x, y), whose network {words} as they are."
+    return "Fit keras_smooth.standardized(model, x, y): its derivatives are those by x."
 
 
 @advice
@@ -102,23 +93,15 @@ def warn_of_targets(model: keras.Model, outputs: Any, rows: list[tuple]) -> str 
             mean, spread = target.mean(), target.std()
             return (
                 f"The targets have mean {mean:.3g} and standard deviation {spread:.3g}, the "
-                f"outputs at the start {output.mean():.3g} and {output.std():.3g}: a fit over "
-                "such a distance saturates activations or ends early, and derivatives go "
-                "wrong first. "
-                + _remedy(
-                    model,
-                    "learns (y - mean) / deviation, and which returns y and its derivatives",
-                )
+                f"outputs at the start {output.mean():.3g} and {output.std():.3g}: over such a "
+                f"distance activations saturate, and derivatives go wrong first. {_remedy(model)}"
             )
     return None
 
 
 @advice
 def warn_of_terms(
-    model: keras.layers.Layer,
-    objective: Objective,
-    weights: dict[str, float],
-    points: tuple,
+    model: keras.Layer, objective: Objective, weights: dict[str, float], points: tuple
 ) -> str | None:
     """Warns, once a model, of a term that is no number or far larger than all others.
 
@@ -139,10 +122,9 @@ def warn_of_terms(
         return None
     ratio = sizes[first] / sizes[others[0]]
     return (
-        f"The term {first!r} of the objective is {sizes[first]:.3g} at the start, "
-        f"{ratio:.1g} times as much as the next one, {others[0]!r} ({sizes[others[0]]:.3g}): a "
-        f"fit sees little of the others. Pass loss_weights={{{first!r}: {1.0 / ratio:.0e}}}, or "
-        "write the equation in units in which its coefficients are near 1."
+        f"The term {first!r} of the objective is {sizes[first]:.3g} at the start, {ratio:.1g} "
+        f"times as much as the next one, {others[0]!r} ({sizes[others[0]]:.3g}), and hides it. "
+        f"Pass loss_weights={{{first!r}: {1.0 / ratio:.0e}}}, or use units of another size."
     )
 
 

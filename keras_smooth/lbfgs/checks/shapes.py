@@ -9,8 +9,6 @@ import tensorflow as tf
 from keras_smooth.lbfgs.objective.compiled_loss import CompiledLoss, has_own_loss, paired
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
-# Losses whose targets are of another shape than the outputs.
-_FREE = ("ctc",)
 # How the names of losses begin whose targets may be numbers of classes.
 _OF_CLASSES = ("sparse", "circle", "crossentropy", "ce")
 
@@ -35,44 +33,29 @@ def outputs_of(model: keras.Model, x: Any) -> Any:
 def _check_inputs(expected: Any, x: Any) -> None:
     """Raises an error if x does not have the number or the shapes of the inputs of a graph."""
     inputs = keras.tree.flatten(expected)
-    names = ", ".join(tensor.name for tensor in inputs)
-    keys = f" with the keys {', '.join(x)}" if isinstance(x, dict) else ""
-    by_name = isinstance(expected, dict)
-    if by_name and keys:
+    if isinstance(expected, dict) and isinstance(x, dict):
         # Keras ignores additional keys of a dict.
         x = {name: x[name] for name in expected if name in x}
-    leaves = keras.tree.flatten(x)
-    if len(leaves) != len(inputs) or (len(inputs) == 1 and keys and not by_name):
+    leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
+    if len(leaves) != len(inputs):
         raise ValueError(
-            f"x has {len(leaves)} array{'s' * (len(leaves) != 1)}{keys}, but the model has "
-            f"{len(inputs)} input{'s' * (len(inputs) != 1)}: {names}. Pass one array for each, "
-            "alone or in a list, or in a dict where the inputs of the model are in one."
+            f"x has {len(leaves)} arrays, but the model has {len(inputs)} inputs: "
+            f"{', '.join(tensor.name for tensor in inputs)}. Pass one array for each."
         )
     for leaf, tensor in zip(leaves, inputs):
-        shape, wanted = tuple(leaf.shape), tuple(tensor.shape)
-        has = (
-            f"x has shape {_open(shape)}, but the input {tensor.name} of the model has "
-            f"{wanted}: expected"
-        )
+        shape, wanted = _open(leaf.shape), tf.TensorShape(_open(tensor.shape))
         # Keras accepts shapes with or without a last axis of 1.
-        if len(shape) == len(wanted) + 1 and shape[-1] == 1:
-            shape = shape[:-1]
-        elif len(shape) == len(wanted) - 1 and wanted[-1] == 1:
-            shape = (*shape, 1)
-        if len(shape) != len(wanted):
-            raise ValueError(f"{has} {len(wanted)} axes, the first of them for rows.")
-        for axis in range(-1, -len(shape), -1):
-            if wanted[axis] not in (None, shape[axis]):
-                raise ValueError(f"{has} axis {axis} of x to have value {wanted[axis]}.")
+        shapes = [shape, (*shape, 1), shape[:-1] if shape[-1:] == (1,) else shape]
+        if not any(map(wanted.is_compatible_with, shapes)):
+            name, needed = tensor.name, tuple(wanted)
+            raise ValueError(f"x has shape {shape}, but the input {name} needs {needed}.")
 
 
 def _open(shape: Any) -> tuple:
     return (None, *tuple(shape)[1:])
 
 
-def check_targets(
-    model: keras.Model, outputs: Any, y: Any, sample_weight: Any
-) -> list[tuple]:
+def check_targets(model: keras.Model, outputs: Any, y: Any, sample_weight: Any) -> list:
     """Returns loss, target, output and weights of each loss, in pairs as Keras makes them.
 
     Args:
@@ -87,13 +70,10 @@ def check_targets(
     if has_own_loss(model) or model.loss is None:
         return []
     if y is None:
-        raise ValueError(
-            "y is None, but the model is compiled with a loss that compares outputs with "
-            "targets. Pass y, or compile without a loss and use add_loss."
-        )
+        raise ValueError("y is None, but the model is compiled with a loss. Pass targets.")
     y, sample_weight = paired(model, y, outputs, sample_weight)
     compiled = CompiledLoss(model, keras.tree.flatten(outputs)[0].dtype.name)
-    rows = None
+    rows: list | None = None
     # What Keras cannot pair is an error, or has a key in the place of a tensor.
     with contextlib.suppress(ValueError, TypeError, LookupError), keras.StatelessScope():
         rows = compiled.compared(y, outputs, sample_weight)
@@ -101,18 +81,17 @@ def check_targets(
         tf.is_tensor(target) and (weight is None or tf.is_tensor(weight))
         for _, target, _, weight in rows
     ):
-        stars = [
-            str(keras.tree.map_structure(lambda _: "*", each)).replace("'*'", "*")
-            for each in (y, outputs, sample_weight)
-        ]
+
+        def stars(each: Any) -> str:
+            return str(keras.tree.map_structure(lambda _: "*", each)).replace("'*'", "*")
+
         raise ValueError(
-            "y, the outputs of the model and `sample_weight` need one structure, where "
-            f"`sample_weight` may be one array: y is {stars[0]}, the outputs are {stars[1]}, "
-            f"`sample_weight` is {stars[2]}."
+            f"y, the outputs and `sample_weight` need one structure: y is {stars(y)}, the outputs "
+            f"are {stars(outputs)}, `sample_weight` is {stars(sample_weight)}."
         )
     for loss, target, output, weight in rows:
-        # A loss of the user may compare outputs and targets in another way.
-        if loss.own_name in ("", *_FREE):
+        # A loss of the user may compare outputs and targets in another way, and ctc does.
+        if loss.own_name in ("", "ctc"):
             continue
         shape, without = tuple(output.shape), tuple(output.shape[:-1])
         # Keras handles these shapes without broadcasting.
@@ -122,8 +101,7 @@ def check_targets(
         if tuple(target.shape) not in shapes:
             raise ValueError(
                 f"The model's output has shape {_open(shape)}, the targets have "
-                f"{_open(target.shape)}. Give them one shape; classes may be without the last "
-                "axis, or with a last axis of 1."
+                f"{_open(target.shape)}. Give them one shape; of classes the last axis may be 1."
             )
         if weight is not None:
             _check_weight(weight.shape, loss.loss, output, target)
@@ -137,15 +115,12 @@ def _check_weight(
     losses = loss.call(tf.cast(target, output.dtype), output).shape
     if losses[:1] not in ([], shape[:1]):
         raise ValueError(
-            f"`sample_weight` has a weight for each row, but the loss {loss.name} is none of "
-            f"single rows: of {shape[0]} rows it has shape {tuple(losses)}. Leave out the weights, "
-            "or give the loss another axis."
+            f"`sample_weight` weighs rows, but the loss {loss.name} is none of single rows."
         )
     fits = len(shape) == len(losses) and all(
         size in (1, wanted) for size, wanted in zip(shape, losses)
     )
     if losses and not fits and shape != [*losses, 1]:
         raise ValueError(
-            f"`sample_weight` has shape {_open(shape)}, expected {_open(losses)}: a weight for each "
-            f"row of the output, which has shape {_open(output.shape)}."
+            f"`sample_weight` has shape {_open(shape)}, expected {_open(losses)}."
         )

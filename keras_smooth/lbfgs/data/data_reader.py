@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.checks import finite_number, shown
+from keras_smooth.checks import shown
 from keras_smooth.lbfgs.data.micro_batches import map_tensors
 from keras_smooth.lbfgs.data.training_data import ObjectivePoints, TrainingData
 from keras_smooth.models import graph, sample_inputs
@@ -29,13 +29,11 @@ class ReadOptions:
     Args:
         dtype: The dtype to which floats are cast.
         batch_size: With a dataset, the rows to hold in memory at a time, or None for all.
-        class_weight: Weights by class, or None.
         strings: Whether x may have arrays of strings.
     """
 
     dtype: str
     batch_size: int | None = None
-    class_weight: Mapping[int, float] | None = None
     strings: bool = False
 
     def check_rows(self, data: tuple, first_row: int = 0) -> int:
@@ -45,12 +43,9 @@ class ReadOptions:
                 check_array(name, array, first_row, self.strings and name == "x")
         return _num_rows(data)
 
-    def tensors(self, parts: tuple) -> tuple:
-        """Returns `(x, y, sample_weight)` as tensors."""
-        tensors = cast_to(self.dtype, map_tensors(tf.convert_to_tensor, parts))
-        if self.class_weight is None:
-            return tensors
-        return weighted(tensors, self.class_weight, self.dtype)
+    def tensors(self, structure: Any) -> Any:
+        """Returns arrays as tensors."""
+        return cast_to(self.dtype, map_tensors(tf.convert_to_tensor, structure))
 
 
 def takes_strings(model: keras.Model) -> bool:
@@ -61,7 +56,9 @@ def takes_strings(model: keras.Model) -> bool:
     return any(tensor.dtype == "string" for tensor in inputs)
 
 
-def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> TrainingData:
+def read_data(
+    x: Any, y: Any, sample_weight: Any, options: ReadOptions, class_weight: Any = None
+) -> TrainingData:
     """Returns checked data.
 
     Args:
@@ -70,6 +67,7 @@ def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> Train
         y: Targets, None with a dataset.
         sample_weight: Weights of the samples, None with a dataset.
         options: How they are read.
+        class_weight: Weights by class, or None.
 
     Raises:
         ValueError: If data is empty, endless, not finite or not in batches, or if numbers
@@ -78,25 +76,19 @@ def read_data(x: Any, y: Any, sample_weight: Any, options: ReadOptions) -> Train
     """
     if x is None:
         raise ValueError("x is None. Pass the inputs.")
-    is_dataset = _is_dataset(x)
-    if is_dataset and (y is not None or sample_weight is not None):
+    if not _is_dataset(x):
+        data = _in_memory((x, y, sample_weight), options)
+    elif y is None and sample_weight is None:
+        data = _from_dataset(x, options)
+    else:
         raise TypeError(
             f"Received x of class {type(x).__name__} and y or sample_weight beside it. "
             "A dataset yields tuples (x, y) or (x, y, sample_weight)."
         )
-    if is_dataset:
-        _check_dataset(x)
-    if is_dataset and options.batch_size is not None:
-        data = _stream(x, options)
-    else:
-        parts = _joined(x) if is_dataset else (x, y, sample_weight)
-        num_rows = options.check_rows(parts)
-        data = TrainingData(options.tensors(parts), num_rows)
+    if class_weight is not None:
+        data = data.map(lambda *parts: weighted(parts, class_weight, options.dtype))
     if not any(map(_has_weight, data.batches())):
-        raise ValueError(
-            "The weights of all rows are 0, by `sample_weight` or `class_weight`, so that "
-            "there is nothing to fit. Give some rows a weight above 0."
-        )
+        raise ValueError("The weights of all rows are 0. Give some rows a weight above 0.")
     return data
 
 
@@ -112,13 +104,6 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
         ValueError: If an array is empty or not finite, or x is None.
         TypeError: If x has something else than arrays in it.
     """
-    if x is None:
-        raise ValueError(f"{name} is None. Pass the points that the objective takes.")
-    if _is_dataset(x):
-        raise TypeError(
-            f"Received {name} of class {type(x).__name__}, but an objective takes all its points "
-            "at once: pass arrays, or dicts, lists or tuples of arrays."
-        )
     for leaf in keras.tree.flatten(x):
         if not hasattr(leaf, "shape"):
             raise TypeError(
@@ -126,28 +111,25 @@ def read_points(x: Any, options: ReadOptions, name: str = "x") -> ObjectivePoint
                 f"received {shown(leaf)} in it. Pass numpy.array(...)."
             )
         check_array(name, leaf, strings=options.strings)
-    return ObjectivePoints(cast_to(options.dtype, map_tensors(tf.convert_to_tensor, x)))
+    return ObjectivePoints(options.tensors(x))
 
 
-def read_validation(data: Any, options: ReadOptions) -> TrainingData | None:
-    """Returns checked data from `(x, y)`, `(x, y, sample_weight)`, a dataset or None.
+def read_validation(data: Any, options: ReadOptions) -> TrainingData:
+    """Returns checked data from `(x, y)`, `(x, y, sample_weight)` or a dataset.
 
     Raises:
         ValueError: As `read_data`, and if it is none of these.
     """
-    if data is None:
-        return None
-    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(data))
-    elif _is_dataset(data):
-        x, y, sample_weight = data, None, None
+    if _is_dataset(data):
+        parts = (data, None, None)
+    elif isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        parts = keras.utils.unpack_x_y_sample_weight(tuple(data))
     else:
         raise ValueError(
-            "`validation_data` must be (x, y), (x, y, sample_weight) or a dataset, received "
-            f"a {type(data).__name__}."
+            f"`validation_data` must be (x, y), or a dataset, received a {type(data).__name__}."
         )
     try:
-        return read_data(x, y, sample_weight, options)
+        return read_data(*parts, options)
     except ValueError as error:
         raise ValueError(f"In validation_data: {error}") from error
 
@@ -156,55 +138,57 @@ def _is_dataset(x: Any) -> bool:
     return isinstance(x, (tf.data.Dataset, keras.utils.PyDataset))
 
 
-def _check_dataset(x: tf.data.Dataset | keras.utils.PyDataset) -> None:
-    """Raises an error if a dataset is infinite, empty, or not in batches."""
-    if isinstance(x, keras.utils.PyDataset):
-        endless = x.num_batches is None
+def _in_memory(parts: tuple, options: ReadOptions) -> TrainingData:
+    num_rows = options.check_rows(parts)
+    return TrainingData(options.tensors(parts), num_rows)
+
+
+def _from_dataset(x: Any, options: ReadOptions) -> TrainingData:
+    """Returns checked data: all of a dataset, or batches that are read again in every pass."""
+    if is_own := isinstance(x, tf.data.Dataset):
+        cardinality = int(x.cardinality())
     else:
-        endless = int(x.cardinality()) == tf.data.INFINITE_CARDINALITY
-    if endless:
-        raise ValueError(
-            "The dataset is endless, but a full-batch fit needs all of it for every step. "
-            "Leave out .repeat(), or cut it with .take(n)."
-        )
-    first = next(_elements(x), None)
+        cardinality = -1 if x.num_batches is None else x.num_batches
+    if cardinality == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("The dataset is endless. Leave out .repeat(), or use .take(n).")
+    if cardinality == 0:
+        raise ValueError("The dataset is empty.")
+    is_unknown = cardinality == tf.data.UNKNOWN_CARDINALITY
+    dataset = x if is_own else _of_py_dataset(x)
+    dataset = dataset.map(lambda *batch: keras.utils.unpack_x_y_sample_weight(batch))
+    first = next(iter(dataset), None)
     if first is None:
         raise ValueError("The dataset is empty.")
     try:
-        _num_rows(keras.utils.unpack_x_y_sample_weight(first))
+        _num_rows(first)
     except ValueError as error:
         raise ValueError(
-            f"In the first batch of the dataset: {error} A dataset yields batches: see "
-            "tf.data.Dataset.batch."
+            f"In the first batch of the dataset: {error} See tf.data.Dataset.batch."
         ) from error
+    if options.batch_size is None:
+        return _in_memory(_joined(list(_elements(dataset, is_unknown))), options)
+    dataset = dataset.map(lambda *parts: options.tensors(parts))
+    dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
+    num_rows = num_batches = 0
+    for batch in _elements(dataset, is_unknown):
+        num_rows += options.check_rows(batch, num_rows)
+        num_batches += 1
+    # Keras warns if a dataset ends without a known cardinality.
+    known = tf.data.experimental.assert_cardinality(num_batches)
+    return TrainingData(dataset.apply(known), num_rows)
 
 
-def _elements(x: Any, source: Any = None) -> Iterator:
-    """Yields the elements of a dataset; warns if they are many and nothing tells their end.
-
-    Args:
-        x: A `tf.data.Dataset` or a `keras.utils.PyDataset`.
-        source: The one that x is made of, if that may tell its length.
-    """
-    if isinstance(x, keras.utils.PyDataset):
-        yield from (x[i] for i in range(x.num_batches))
-        return
-    source = x if source is None else source
-    is_unknown = (
-        isinstance(source, tf.data.Dataset)
-        and int(source.cardinality()) == tf.data.UNKNOWN_CARDINALITY
-    )
-    for number, element in enumerate(x):
+def _elements(dataset: tf.data.Dataset, is_unknown: bool) -> Iterator:
+    """Yields the batches of a dataset; warns if they are many and nothing tells their end."""
+    for number, element in enumerate(dataset):
         if is_unknown and number == _MANY_BATCHES:
             warn(
-                f"The dataset has yielded {number} batches and does not tell its length. A "
-                "full-batch fit reads all of it: if it is endless, cut it with .take(n)."
+                f"The dataset has yielded {number} batches: if it is endless, cut it with .take(n)."
             )
         yield element
 
 
-def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
-    batches = [keras.utils.unpack_x_y_sample_weight(element) for element in _elements(x)]
+def _joined(batches: list[tuple]) -> tuple:
     for batch in batches:
         _num_rows(batch)
     return keras.tree.map_structure(
@@ -212,31 +196,11 @@ def _joined(x: tf.data.Dataset | keras.utils.PyDataset) -> tuple:
     )
 
 
-def _stream(
-    x: tf.data.Dataset | keras.utils.PyDataset, options: ReadOptions
-) -> TrainingData:
-    """Returns checked data that is read again in every pass."""
-    dataset = (x if isinstance(x, tf.data.Dataset) else _as_dataset(x)).map(
-        lambda *batch: options.tensors(keras.utils.unpack_x_y_sample_weight(batch))
-    )
-    dataset = dataset.rebatch(options.batch_size).prefetch(tf.data.AUTOTUNE)
-    num_rows = num_batches = 0
-    for batch in _elements(dataset, x):
-        num_rows += options.check_rows(batch, num_rows)
-        num_batches += 1
-    if num_rows == 0:
-        raise ValueError("The dataset is empty.")
-    # Keras warns if a dataset ends without a known cardinality.
-    known = tf.data.experimental.assert_cardinality(num_batches)
-    return TrainingData(dataset.apply(known), num_rows)
-
-
-def _as_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
+def _of_py_dataset(x: keras.utils.PyDataset) -> tf.data.Dataset:
     def batch(i: int) -> Any:
-        parts = keras.utils.unpack_x_y_sample_weight(x[i])
         # TensorFlow uses the memory of arrays that a generator yields for its own, and
         # writes its results there: it must not be the caller's.
-        parts = map_tensors(np.array, parts)
+        parts = map_tensors(np.array, keras.utils.unpack_x_y_sample_weight(x[i]))
         return keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*parts))
 
     example = keras.tree.map_structure(tf.convert_to_tensor, batch(0))
@@ -265,8 +229,7 @@ def _num_rows(data: tuple) -> int:
     for name, shape in shapes:
         if not shape:
             raise ValueError(
-                f"{name} must be an array with rows along its first axis, received a single "
-                "value. Lists stand for several inputs: pass numpy.array(...)."
+                f"{name} must be an array with rows, not a single value: pass numpy.array(...)."
             )
     if len({shape[0] for _, shape in shapes}) > 1:
         raise ValueError(
@@ -289,13 +252,11 @@ def check_finite(must: str, name: str, array: np.ndarray, first_row: int = 0) ->
     _check_entries(must, name, array, np.isfinite(array) if is_float else True, first_row)
 
 
-def _check_entries(
-    must: str, name: str, array: np.ndarray, good: Any, first_row: int
-) -> None:
+def _check_entries(must: str, name: str, array: np.ndarray, good: Any, first: int) -> None:
     if np.all(good):
         return
     place = np.argwhere(~good)[0]
-    shifted = tuple(int(i) + first_row * (axis == 0) for axis, i in enumerate(place))
+    shifted = tuple(int(i) + first * (axis == 0) for axis, i in enumerate(place))
     raise ValueError(f"{must}, but {name}[{shifted}] is {array[tuple(place)]}.")
 
 
@@ -322,46 +283,21 @@ def check_array(name: str, array: Any, first_row: int = 0, strings: bool = False
     received, array = shown(array), np.asarray(array)
     if array.dtype.kind == "c":
         raise TypeError(
-            f"{name} must be real, received {array.dtype}: pass its real and imaginary "
-            "parts as two arrays, or as columns."
+            f"{name} must be real, received {array.dtype}: pass real and imaginary parts."
         )
     # A single string raises the error of a scalar.
     words = array.dtype.kind in _NO_NUMBERS and array.ndim
     if array.dtype == object or array.dtype.names or words:
-        advice = (
-            f" of dtype {array.dtype}. Convert it, as by numpy.asarray({name}, float)."
-            if array.ndim
-            else ". Of a generator make arrays, or a tf.data.Dataset by from_generator: it is "
-            "read many times."
-        )
         raise TypeError(
-            f"{name} must be arrays of numbers or a dataset, received {received}{advice}"
+            f"{name} must be arrays of numbers or a dataset, received {received}. Convert it, as "
+            f"by numpy.asarray({name}, float); a generator cannot be read several times."
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}.")
     check_finite(f"{name} must be finite", name, array, first_row)
     if name == "sample_weight" and array.dtype.kind in "iuf":
-        must = (
-            f"{name} must be 0 or more, since a loss with a negative weight has no minimum"
-        )
+        must = f"{name} must be 0 or more: a loss with a negative weight has no minimum"
         _check_entries(must, name, array, array >= 0, first_row)
-
-
-def check_class_weight(class_weight: Any) -> None:
-    """Raises an error unless weights of classes are a dict of finite numbers, 0 or more."""
-    if class_weight is None:
-        return
-    if not isinstance(class_weight, Mapping):
-        raise TypeError(
-            "`class_weight` must be a dict of weights by class, as {0: 1.0, 1: 5.0}, "
-            f"received {class_weight!r:.80}."
-        )
-    for label, weight in class_weight.items():
-        if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
-            raise TypeError(
-                f"The classes in `class_weight` must be integers, received {label!r}."
-            )
-        finite_number(f"`class_weight[{label}]`", weight, 0)
 
 
 def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tuple:
@@ -377,15 +313,10 @@ def weighted(parts: tuple, class_weight: Mapping[int, float], dtype: str) -> tup
     """
     x, y, sample_weight = parts
     if sample_weight is not None:
-        raise ValueError(
-            "`class_weight` and `sample_weight` are given both, expected one of them: "
-            "multiply the weights of rows by those of their classes."
-        )
+        raise ValueError("`class_weight` and `sample_weight` are given both: use one.")
     if y is None or keras.tree.is_nested(y):
         raise ValueError(
-            "`class_weight` needs one array of targets, received "
-            f"{'none' if y is None else type(y).__name__}. Pass `sample_weight`, with an "
-            "array for each output."
+            f"`class_weight` needs one array as y, received {shown(y)}: use `sample_weight`."
         )
     if y.shape.rank > 1 and y.shape[-1] > 1:
         labels = tf.argmax(y, axis=-1, output_type=tf.int32)

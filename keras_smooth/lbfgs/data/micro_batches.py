@@ -68,11 +68,9 @@ def at_once(data: Any, dtype: str) -> Rows:
 
 def piece(structure: Any, i: int, count: int) -> Any:
     """Returns the i-th of so many shares of every tensor's rows."""
-
-    def rows(leaf: Any) -> Any:
-        return leaf[i * len(leaf) // count : (i + 1) * len(leaf) // count]
-
-    return map_tensors(rows, structure)
+    return map_tensors(
+        lambda leaf: leaf[i * len(leaf) // count : (i + 1) * len(leaf) // count], structure
+    )
 
 
 def cut_into_batches(
@@ -81,7 +79,7 @@ def cut_into_batches(
     """Returns rows in batches of equal size, and the remaining rows.
 
     Args:
-        data: Structure of tensors with one number of rows.
+        data: Structure of tensors with one number of rows, or with any if there are no batches.
         batch_size: Rows in a batch.
         num_batches: Number of batches of this size; what is left is the rest.
         total: Number of all rows, or None if every batch has the weight 1.
@@ -92,11 +90,12 @@ def cut_into_batches(
     def stack(leaf: Any) -> Any:
         return tf.reshape(leaf[:head], (num_batches, batch_size, *leaf.shape[1:]))
 
+    rest = take(data, head, size) if head else data
     sizes = [batch_size, size - head]
     shares = [1.0, 1.0] if total is None else [rows / total for rows in sizes]
     return Rows(
         stacked=map_tensors(stack, data) if num_batches else None,
-        rest=take(data, head, size) if head < size else None,
+        rest=rest if head < size else None,
         shares=tf.constant(shares, dtype),
     )
 

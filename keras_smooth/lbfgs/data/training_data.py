@@ -1,7 +1,7 @@
 """The data of a fit: rows in memory or a dataset of batches, or the points of an equation."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -44,12 +44,8 @@ class TrainingData:
         size = min(size, self.num_rows)
         if not self.in_memory:
             return next(iter(self.parts.rebatch(size)))
-
-        def spread(rows: tf.Tensor) -> tf.Tensor:
-            places = np.unique(np.linspace(0, len(rows) - 1, size).astype(int))
-            return tf.gather(rows, places)
-
-        return map_tensors(spread, self.parts)
+        places = np.unique(np.linspace(0, self.num_rows - 1, size).astype(int))
+        return map_tensors(lambda rows: tf.gather(rows, places), self.parts)
 
     def batches(self, batch_size: int | None = None) -> Iterator:
         """Yields `(x, y, sample_weight)`, in memory with so many rows, or None for all."""
@@ -64,18 +60,21 @@ class TrainingData:
         """Returns the rows without the last ones, and the last ones."""
         if not self.in_memory:
             raise ValueError(
-                "`validation_split` needs arrays, but x is a dataset that is read in "
-                "batches. Pass `validation_data`."
+                "`validation_split` needs arrays, not batches. Pass `validation_data`."
             )
         size = self.num_rows
         cut = int(size * (1.0 - fraction))
         if not 0 < cut < size:
             raise ValueError(
-                f"`validation_split` {fraction} of {size} rows leaves no rows to train or to "
-                "validate on."
+                f"`validation_split` {fraction} of {size} rows leaves none to train or validate."
             )
         head, tail = take(self.parts, 0, cut), take(self.parts, cut, size)
         return TrainingData(head, cut), TrainingData(tail, size - cut)
+
+    def map(self, function: Callable) -> "TrainingData":
+        """Returns it with `function(x, y, sample_weight)` of all rows, or of each batch."""
+        parts = function(*self.parts) if self.in_memory else self.parts.map(function)
+        return TrainingData(parts, self.num_rows)
 
     def in_ranks_of(self, other: "TrainingData") -> "TrainingData":
         """Returns it with a last axis of 1 where other data has one, and none where not.
@@ -84,17 +83,20 @@ class TrainingData:
         """
 
         def adapted(*parts: Any) -> tuple:
-            return tuple(map(_in_ranks_of, parts, other.specification))
+            leaves = keras.tree.flatten(parts)
+            others = keras.tree.flatten(other.specification)
+            if len(leaves) != len(others):
+                return parts
+            leaves = list(map(_in_rank_of, leaves, others))
+            return keras.tree.pack_sequence_as(parts, leaves)
 
-        parts = adapted(*self.parts) if self.in_memory else self.parts.map(adapted)
-        return TrainingData(parts, self.num_rows)
+        return self.map(adapted)
 
     def as_dataset(self, batch_size: int | None) -> tf.data.Dataset:
         """Returns a dataset of batches, whose dtypes Keras leaves as they are."""
         if not self.in_memory:
             return self.parts
-        parts = keras.utils.pack_x_y_sample_weight(*self.parts)
-        parts = keras.tree.lists_to_tuples(parts)
+        parts = keras.tree.lists_to_tuples(keras.utils.pack_x_y_sample_weight(*self.parts))
         if batch_size is None:
             return tf.data.Dataset.from_tensors(parts)
         return tf.data.Dataset.from_tensor_slices(parts).batch(batch_size)
@@ -121,19 +123,11 @@ class ObjectivePoints(TrainingData):
         yield self.parts
 
 
-def _in_ranks_of(value: Any, other: Any) -> Any:
-    """Returns x, y or weights with the ranks of others, if the numbers of arrays agree."""
-    leaves, others = keras.tree.flatten(value), keras.tree.flatten(other)
-    if len(leaves) != len(others):
-        return value
-
-    def adapted(leaf: Any, other: Any) -> Any:
-        if leaf is None or other is None:
-            return leaf
-        if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:
-            return leaf[..., None]
-        if leaf.shape.rank == other.shape.rank + 1 and leaf.shape[-1] == 1:
-            return leaf[..., 0]
+def _in_rank_of(leaf: Any, other: Any) -> Any:
+    if leaf is None or other is None:
         return leaf
-
-    return keras.tree.pack_sequence_as(value, list(map(adapted, leaves, others)))
+    if leaf.shape.rank + 1 == other.shape.rank and other.shape[-1] == 1:
+        return leaf[..., None]
+    if leaf.shape.rank == other.shape.rank + 1 and leaf.shape[-1] == 1:
+        return leaf[..., 0]
+    return leaf

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers.curvature import curvature_of
 from keras_smooth.lbfgs.minimizers.line_search import dot
+from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
+from keras_smooth.lbfgs.minimizers.updates import curvature_of
 
 # Larger blocks store more above the diagonal, smaller ones are slower to multiply: of 128, 256 and
 # 512 rows, 512 were fastest at 2,001 and 3,001 weights.
@@ -77,9 +78,8 @@ def empty(position: tf.Tensor) -> Memory:
     needed = num_bytes(num_weights, position.dtype.size)
     if needed > MOST_BYTES:
         raise ValueError(
-            f"A dense inverse Hessian of {num_weights} weights needs "
-            f"{needed / 2**30:.1f} GiB, and {MOST_BYTES / 2**30:.0f} GiB are taken at most. "
-            'Use method="lbfgs" with fewer pairs than weights.'
+            f"A dense inverse Hessian of {num_weights} weights needs {needed / 2**30:.1f} GiB, and "
+            '2 GiB are taken at most. Use method="lbfgs" with fewer pairs than weights.'
         )
     layout = _Layout(num_weights)
     zeros = functools.partial(tf.zeros, dtype=position.dtype)
@@ -106,12 +106,7 @@ class DenseInverseHessian:
     update: Callable
 
     def store(
-        self,
-        memory: Memory,
-        step: tf.Tensor,
-        change: tf.Tensor,
-        gradient: tf.Tensor,
-        ratio: tf.Tensor,
+        self, memory: Memory, step: Vector, change: Vector, gradient: Vector, ratio: Scalar
     ) -> Memory:
         """Takes up a pair, unless its curvature is lost in rounding."""
         # Nothing here is conditional: XLA would copy the matrix into every branch.
@@ -128,9 +123,7 @@ class DenseInverseHessian:
         memory = _emptied(memory, is_first, 0.0, 1.0)
         num_pairs = tf.where(is_first, 0, memory.num_pairs)
         product, u = tf.where(is_first, gradient, product), tf.where(is_first, change, u)
-        tau, inner = self._inner(
-            tf.where(is_first, square, q), ratio, curvature, square, is_first
-        )
+        tau, inner = self._inner(tf.where(is_first, square, q), ratio, curvature, is_first)
         tau = tf.where(kept, tau, tf.ones_like(tau))
         inner = tf.where(kept, inner, tf.zeros_like(inner))
         pair = tf.where(kept, tf.stack([step, u]), tf.zeros_like([step, u]))
@@ -156,18 +149,13 @@ class DenseInverseHessian:
         return memory.product
 
     def _inner(
-        self,
-        q: tf.Tensor,
-        ratio: tf.Tensor,
-        curvature: tf.Tensor,
-        square: tf.Tensor,
-        is_first: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self, q: Scalar, ratio: Scalar, curvature: Scalar, is_first: Scalar
+    ) -> tuple[Scalar, tf.Tensor]:
         """Returns tau and the matrix K of H_new = H / tau + [s u] K [s u]', `(2, 2)`."""
         tau, phi = self.update(ratio, q / curvature)
         sane = ~is_first & (tau > 0.0) & tf.math.is_finite(phi / tau)
         # The first pair says what the identity has to be multiplied by.
-        plain = tf.where(is_first, square / curvature, tf.ones_like(tau))
+        plain = tf.where(is_first, q / curvature, tf.ones_like(tau))
         tau, phi = tf.where(sane, tau, plain), tf.where(sane, phi, tf.ones_like(phi))
         off_diagonal = -phi / (curvature * tau)
         of_step = 1.0 / curvature - off_diagonal * q / curvature
@@ -228,9 +216,8 @@ class _Layout:
         rows, columns, below_diagonal = self._picked(vector.dtype)
         below = tf.linalg.matvec(blocks, columns @ blocks_of_vector)
         above = tf.linalg.matvec(blocks, rows @ blocks_of_vector, transpose_a=True)
-        product = tf.matmul(rows, below, transpose_a=True) + tf.matmul(
-            below_diagonal, above, transpose_a=True
-        )
+        product = tf.matmul(rows, below, transpose_a=True)
+        product += tf.matmul(below_diagonal, above, transpose_a=True)
         return tf.reshape(product, (-1,))[: self.num_rows]
 
     def updated(self, memory: Memory, is_due: tf.Tensor) -> tf.Tensor:
@@ -242,10 +229,8 @@ class _Layout:
 
         def update(number: tf.Tensor, blocks: tf.Tensor) -> Any:
             row, column = rows[number], columns[number]
-            left_of_block, right_of_block = (
-                tf.gather(vectors, place, axis=1)
-                for vectors, place in ((left, row), (right, column))
-            )
+            left_of_block = tf.gather(left, row, axis=1)
+            right_of_block = tf.gather(right, column, axis=1)
             shift = tf.where(row == column, memory.shift, tf.zeros_like(memory.shift))
             block = _scaled(memory.scale, blocks[number])
             block += shift * tf.eye(self.size, dtype=block.dtype)

@@ -26,13 +26,14 @@ References:
     Mathematical Programming 174 (samples that grow, of a loss that is evaluated in full).
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, is_finite
-from keras_smooth.lbfgs.minimizers.quasi_newton import is_below, iterated
+from keras_smooth.lbfgs.minimizers.line_search import LOSS_ROUNDINGS, Place
+from keras_smooth.lbfgs.minimizers.quasi_newton import beginning, chosen, is_below, iterated
 
 TITLE = "Gauss-Newton"
 default_num_pairs = None
@@ -97,23 +98,33 @@ class State(NamedTuple):
     num_rows: tf.Tensor
 
 
-class Trials(NamedTuple):
-    """What dampings gave that were tried.
+class Trial(NamedTuple):
+    """What a damping gives.
 
     Args:
-        value: The lowest sum of squares.
-        of_sample: That of the sample after the same step.
-        step: Its step, `(n,)`.
-        damping: Its damping.
-        low: The smallest damping that was tried.
-        high: The largest one.
-        num_evaluations: Number of evaluations of the residuals.
+        value: The sum of squares.
+        of_sample: That of the sample.
+        step: The step, `(n,)`.
+        damping: The damping.
     """
 
     value: tf.Tensor
     of_sample: tf.Tensor
     step: tf.Tensor
     damping: tf.Tensor
+
+
+class Trials(NamedTuple):
+    """The dampings that were tried.
+
+    Args:
+        best: The one with the lowest sum of squares.
+        low: The smallest damping.
+        high: The largest one.
+        num_evaluations: Number of evaluations of the residuals.
+    """
+
+    best: Trial
     low: tf.Tensor
     high: tf.Tensor
     num_evaluations: tf.Tensor
@@ -122,18 +133,8 @@ class Trials(NamedTuple):
 def begin(function: LeastSquares, position: tf.Tensor, num_pairs: int) -> State:
     """Returns the state at a position; the number of pairs has no meaning here."""
     del num_pairs
-    value, gradient = function.value_and_gradient(position)
-    return State(
-        converged=tf.constant(False),
-        failed=~is_finite(value, tf.reduce_sum(gradient)),
-        num_iterations=tf.constant(0),
-        num_objective_evaluations=tf.constant(1),
-        position=position,
-        objective_value=value,
-        objective_gradient=gradient,
-        damping=tf.zeros_like(value),
-        num_rows=tf.constant(FIRST_ROWS),
-    )
+    first = beginning(function.value_and_gradient, position)
+    return State(*first, tf.zeros([], position.dtype), num_rows=tf.constant(FIRST_ROWS))
 
 
 def move(state: State, begun: State) -> State:
@@ -145,9 +146,7 @@ def advance(
     function: LeastSquares, state: State, num_iterations: tf.Tensor, tolerance: tf.Tensor
 ) -> State:
     """Returns the state after at most so many iterations more."""
-    return iterated(
-        lambda state: _iterate(function, state, tolerance), state, num_iterations
-    )
+    return iterated(lambda now: _iterate(function, now, tolerance), state, num_iterations)
 
 
 def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> State:
@@ -164,36 +163,31 @@ def _iterate(function: LeastSquares, state: State, tolerance: tf.Tensor) -> Stat
     first = tf.clip_by_value(first, smallest, largest)
     largest = tf.where(are_all, largest, tf.minimum(largest, first * MOST_DAMPED))
 
-    def tried(damping: tf.Tensor) -> tuple:
+    def tried(damping: tf.Tensor) -> tuple[Trial, tf.Tensor]:
         of_sample, step, count = system.solve(
             lambda step: function.residuals(state.position + step, rows), damping
         )
-        return function.value(state.position + step), of_sample, step, count + 1
+        value = function.value(state.position + step)
+        return Trial(value, of_sample, step, damping), count + 1
 
     level = before * (1.0 + LOSS_ROUNDINGS * eps)
-    best = _lowest(tried, level, first, (smallest, largest))
+    best, _, _, num_evaluations = _lowest(tried, level, first, (smallest, largest))
     position = state.position + best.step
-    value, gradient = function.value_and_gradient(position)
+    place = Place(position, *function.value_and_gradient(position))
+    start = Place(state.position, state.objective_value, state.objective_gradient)
     # Near a minimum rounding hides the decrease, and the gradient tells.
-    is_flatter = tf.norm(gradient) < FLATTER * tf.norm(state.objective_gradient)
+    is_flatter = tf.norm(place.gradient) < FLATTER * tf.norm(start.gradient)
     good = (best.value < before) | (best.value < level) & is_flatter
-    is_limit = _is_limit(
-        best.value / before, best.of_sample / tf.reduce_sum(residuals**2), share
-    )
+    left_of_sample = best.of_sample / tf.reduce_sum(residuals**2)
+    is_limit = _is_limit(best.value / before, left_of_sample, share)
     grows = (~good | is_limit) & ~are_all
-    before_or_after = zip(
-        (position, value, gradient),
-        (state.position, state.objective_value, state.objective_gradient),
-    )
-    position, value, gradient = (tf.where(good, *pair) for pair in before_or_after)
+    position, value, gradient = chosen(good, place, start)
     return State(
         # Where no step of any length is lower, the run finds the position where it was.
         converged=is_below(tolerance, gradient) | ~good & are_all,
         failed=~tf.math.is_finite(best.value) & are_all,
         num_iterations=state.num_iterations + tf.cast(good, tf.int32),
-        num_objective_evaluations=state.num_objective_evaluations
-        + best.num_evaluations
-        + 3,
+        num_objective_evaluations=state.num_objective_evaluations + num_evaluations + 3,
         position=position,
         objective_value=value,
         objective_gradient=gradient,
@@ -218,7 +212,7 @@ def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple)
     """Returns trials whose best damping has a larger and a smaller one beside it.
 
     Args:
-        tried: Returns value, that of the sample, step and number of evaluations of a damping.
+        tried: Returns the trial of a damping, and the number of its evaluations.
         before: The value to be below.
         first: The damping to try first.
         bounds: The smallest one and the largest one.
@@ -226,36 +220,30 @@ def _lowest(tried: Callable, before: tf.Tensor, first: tf.Tensor, bounds: tuple)
     smallest, largest = bounds
 
     def goes_down(now: Trials) -> tf.Tensor:
-        return (now.value < before) & (now.damping == now.low) & (now.low > smallest)
+        is_best = now.best.damping == now.low
+        return (now.best.value < before) & is_best & (now.low > smallest)
 
     def goes_up(now: Trials) -> tf.Tensor:
-        is_best = (now.damping == now.high) | ~(now.value < before)
+        is_best = (now.best.damping == now.high) | ~(now.best.value < before)
         return is_best & (now.high < largest)
 
-    def try_one(now: Trials) -> list:
+    def try_one(now: Trials) -> list[Trials]:
         is_down = goes_down(now)
         down, up = tf.maximum(now.low / FACTOR, smallest), now.high * FACTOR
         damping = tf.where(is_down, down, up)
-        value, of_sample, step, count = tried(damping)
+        trial, count = tried(damping)
+        value, lowest = trial.value, now.best.value
         # Less damping must be worth a decomposition: leave less, or take off more.
-        much_lower = value < WORTH_IT * now.value
-        much_lower |= before - now.value < WORTH_IT * (before - value)
-        is_better = (value < now.value) & (much_lower | ~is_down)
-        return [
-            Trials(
-                value=tf.where(is_better, value, now.value),
-                of_sample=tf.where(is_better, of_sample, now.of_sample),
-                step=tf.where(is_better, step, now.step),
-                damping=tf.where(is_better, damping, now.damping),
-                low=tf.where(is_down, damping, now.low),
-                high=tf.where(is_down, now.high, damping),
-                num_evaluations=now.num_evaluations + count,
-            )
-        ]
+        much_lower = value < WORTH_IT * lowest
+        much_lower |= before - lowest < WORTH_IT * (before - value)
+        best = chosen((value < lowest) & (much_lower | ~is_down), trial, now.best)
+        low = tf.where(is_down, damping, now.low)
+        high = tf.where(is_down, now.high, damping)
+        return [Trials(best, low, high, now.num_evaluations + count)]
 
-    value, of_sample, step, count = tried(first)
-    begun = Trials(value, of_sample, step, first, first, first, count)
-    return tf.while_loop(lambda now: goes_down(now) | goes_up(now), try_one, [begun])[0]
+    trial, count = tried(first)
+    start = Trials(trial, first, first, count)
+    return tf.while_loop(lambda now: goes_down(now) | goes_up(now), try_one, [start])[0]
 
 
 class Corrections(NamedTuple):
@@ -291,9 +279,9 @@ class DampedSystem:
     def __init__(self, residuals: tf.Tensor, jacobian: tf.Tensor):
         self._residuals, self._jacobian = residuals, jacobian
         num_residuals, num_weights = jacobian.shape
-        self._is_dual = (
-            tf.shape(jacobian)[0] if num_residuals is None else num_residuals
-        ) <= num_weights
+        if num_residuals is None:
+            num_residuals = tf.shape(jacobian)[0]
+        self._is_dual = num_residuals <= num_weights
         matrix = _if(
             self._is_dual,
             lambda: tf.matmul(jacobian, jacobian, transpose_b=True),
@@ -315,45 +303,36 @@ class DampedSystem:
         diagonal = tf.linalg.diag_part(self._matrix) + damping
         inverse = _inverse(tf.linalg.set_diag(self._matrix, diagonal))
 
-        def correct(now: Corrections) -> list:
+        def correct(now: Corrections) -> list[Corrections]:
             error = self._transposed(now.residuals) - damping * now.unknown
             unknown = now.unknown + inverse(error)
             step = self._step(unknown)
             residuals = residuals_after(step)
             value = tf.reduce_sum(residuals**2)
+            count = now.count + 1
+            falls = (value < WORTH_IT * now.value) & (count < MOST_CORRECTIONS)
             # Not what is NaN.
-            is_lower = value < now.value
-            falls = (value < WORTH_IT * now.value) & (now.count + 1 < MOST_CORRECTIONS)
-            return [
-                Corrections(
-                    count=now.count + 1,
-                    unknown=unknown,
-                    residuals=residuals,
-                    step=tf.where(is_lower, step, now.step),
-                    value=tf.where(is_lower, value, now.value),
-                    falls=falls,
-                )
-            ]
+            step, value = chosen(value < now.value, (step, value), (now.step, now.value))
+            return [Corrections(count, unknown, residuals, step, value, falls)]
 
-        infinity = tf.constant(float("inf"), diagonal.dtype)
-        begun = Corrections(
+        start = Corrections(
             count=tf.constant(0),
             unknown=tf.zeros_like(diagonal),
             residuals=self._residuals,
             step=tf.zeros_like(self._jacobian[0]),
-            value=infinity,
+            value=tf.constant(float("inf"), diagonal.dtype),
             falls=tf.constant(True),
         )
-        end = tf.while_loop(lambda now: now.falls, correct, [begun])[0]
+        end = tf.while_loop(lambda now: now.falls, correct, [start])[0]
         return end.value, end.step, end.count
 
     def _transposed(self, residuals: tf.Tensor) -> tf.Tensor:
-        return _if(
-            self._is_dual, lambda: residuals, lambda: self._times_transposed(residuals)
-        )
+        product = functools.partial(self._times_transposed, residuals)
+        return _if(self._is_dual, lambda: residuals, product)
 
     def _step(self, unknown: tf.Tensor) -> tf.Tensor:
-        step = _if(self._is_dual, lambda: self._times_transposed(unknown), lambda: unknown)
+        product = functools.partial(self._times_transposed, unknown)
+        step = _if(self._is_dual, product, lambda: unknown)
         return -tf.ensure_shape(step, self._jacobian.shape[1:])
 
     def _times_transposed(self, vector: tf.Tensor) -> tf.Tensor:

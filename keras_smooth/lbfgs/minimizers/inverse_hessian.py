@@ -25,8 +25,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import pairs
-from keras_smooth.lbfgs.minimizers.curvature import curvature_of
 from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
+from keras_smooth.lbfgs.minimizers.updates import curvature_of
 
 
 class Memory(NamedTuple):
@@ -69,11 +69,7 @@ def empty(num_correction_pairs: int, position: Vector) -> Memory:
 
 
 def store(
-    memory: Memory,
-    step: Vector,
-    change: Vector,
-    gradient: Vector,
-    ratio: Scalar,
+    memory: Memory, step: Vector, change: Vector, gradient: Vector, ratio: Scalar
 ) -> Memory:
     """Puts a pair in the place of the oldest, unless its curvature is lost in rounding.
 
@@ -120,9 +116,8 @@ def times_gradient(memory: Memory, gradient: Vector) -> Vector:
     scale = _scale(memory)
     along_steps, along_changes = tf.unstack(memory.along, axis=1)
     w = tf.linalg.matvec(memory.inverse, along_steps)
-    inner = memory.diagonal * w + scale * (
-        tf.linalg.matvec(memory.products, w) - along_changes
-    )
+    products = tf.linalg.matvec(memory.products, w)
+    inner = memory.diagonal * w + scale * (products - along_changes)
     v = tf.linalg.matvec(memory.inverse, inner, transpose_a=True)
     weights = tf.reshape(tf.stack([v, -scale * w], axis=1), (-1,))
     weights = tf.pad(weights, [[0, memory.pairs.shape[0] - weights.shape[0]]])

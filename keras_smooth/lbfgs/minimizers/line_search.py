@@ -65,11 +65,7 @@ class Search(NamedTuple):
 
 
 def search(
-    function: Callable,
-    start: Place,
-    direction: Vector,
-    slope: Scalar,
-    length: Scalar,
+    function: Callable, start: Place, direction: Vector, slope: Scalar, length: Scalar
 ) -> Search:
     """Returns the search along a direction, which has found a good step or has none left.
 
@@ -140,12 +136,10 @@ def _judge(start: Trial, trial: Trial, flat: Scalar) -> tuple[Scalar, Scalar]:
     return short, long
 
 
-def _next_step(
-    before: Trial, trial: Trial, low: Trial, high: Trial, flat: Scalar
-) -> Scalar:
+def _next_step(last: Trial, trial: Trial, low: Trial, high: Trial, flat: Scalar) -> Scalar:
     """Returns the step to try between the bounds, or beyond the lower one."""
     bounded = tf.math.is_finite(high[0])
-    cubic = minimum_of_cubic(tf.where(bounded, low, before), tf.where(bounded, high, trial))
+    cubic = minimum_of_cubic(tf.where(bounded, low, last), tf.where(bounded, high, trial))
     width = high[0] - low[0]
     least = tf.where(bounded, low[0] + 0.1 * width, 2.0 * trial[0])
     most = tf.where(bounded, low[0] + 0.9 * width, 10.0 * trial[0])

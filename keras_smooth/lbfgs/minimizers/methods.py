@@ -26,7 +26,6 @@ import tensorflow as tf
 
 from keras_smooth.checks import choice
 from keras_smooth.lbfgs.minimizers import dense_inverse_hessian, gauss_newton, tfp, updates
-from keras_smooth.lbfgs.minimizers.gauss_newton import LeastSquares
 from keras_smooth.lbfgs.minimizers.quasi_newton import QuasiNewton
 from keras_smooth.models.tracing import traced
 
@@ -78,11 +77,6 @@ def check_method(name: str) -> None:
         tfp.optimizer()
 
 
-def needs_residuals(method: str) -> bool:
-    """Returns whether a method minimizes a sum of squares, and not any function."""
-    return MINIMIZERS[method].NEEDS_RESIDUALS
-
-
 def num_pairs_of(
     method: str, given: int | None, num_rows: int, num_weights: int, dtype: str
 ) -> int:
@@ -112,7 +106,7 @@ class Minimizer:
 
     def __init__(
         self,
-        function: Callable | LeastSquares,
+        function: Any,
         method: str,
         num_correction_pairs: int,
         jit_compile: bool = True,
@@ -133,14 +127,10 @@ class Minimizer:
         """Returns the state at a position with other data, and what fits them of the memory."""
         return self._method.move(state, self.begin(position, data))
 
-    def advance(
-        self, state: Any, num_iterations: int, tolerance: float, data: tuple
-    ) -> Any:
+    def advance(self, state: Any, num_iterations: int, tolerance: float, data: Any) -> Any:
         """Returns the state after at most so many iterations more."""
-        dtype = state.position.dtype
-        return self._compiled(
-            state, tf.constant(num_iterations), tf.constant(tolerance, dtype), data
-        )
+        limits = tf.constant(num_iterations), tf.constant(tolerance, state.position.dtype)
+        return self._compiled(state, *limits, data)
 
     def sees_non_finite(self, position: tf.Tensor, data: tuple) -> bool:
         """Returns whether the first line search from a position meets inf or NaN."""
@@ -150,8 +140,7 @@ class Minimizer:
             def watched(*arguments: Any) -> Any:
                 values = function(*arguments)
                 tensors = filter(tf.is_tensor, tf.nest.flatten(values))
-                numbers = [v for v in tensors if v.dtype.is_floating]
-                seen.extend(np.all(np.isfinite(value)) for value in numbers)
+                seen.extend(np.all(np.isfinite(tensor)) for tensor in tensors)
                 return values
 
             return watched

@@ -6,6 +6,7 @@ writes in place must be written where nothing is conditional, and in the shape i
 multiplied.
 """
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -37,17 +38,15 @@ def times_vector(pairs: Rows, vector: Vector, num_filled: Scalar) -> OfRows:
     """Returns the scalar product of each row and a vector, `(num_rows,)`."""
 
     def multiply(products: tf.Tensor, i: tf.Tensor, block: tf.Tensor) -> tf.Tensor:
-        return tf.tensor_scatter_nd_update(
-            products, [[i]], tf.linalg.matvec(block, vector)[None]
-        )
+        product = tf.linalg.matvec(block, vector)
+        return tf.tensor_scatter_nd_update(products, [[i]], product[None])
 
     def in_blocks(size: int) -> tf.Tensor:
         products = tf.zeros((pairs.shape[0] // size, size), vector.dtype)
         return tf.reshape(_over_blocks(multiply, products, pairs, size, num_filled), (-1,))
 
-    return _at_once_or(
-        in_blocks, lambda: tf.linalg.matvec(pairs, vector), pairs, num_filled
-    )
+    at_once = functools.partial(tf.linalg.matvec, pairs, vector)
+    return _at_once_or(in_blocks, at_once, pairs, num_filled)
 
 
 def times_weights(pairs: Rows, weights: OfRows, num_filled: Scalar) -> Vector:
@@ -61,12 +60,8 @@ def times_weights(pairs: Rows, weights: OfRows, num_filled: Scalar) -> Vector:
     def in_blocks(size: int) -> tf.Tensor:
         return _over_blocks(add, tf.zeros_like(pairs[0]), pairs, size, num_filled)
 
-    return _at_once_or(
-        in_blocks,
-        lambda: tf.linalg.matvec(pairs, weights, transpose_a=True),
-        pairs,
-        num_filled,
-    )
+    at_once = functools.partial(tf.linalg.matvec, pairs, weights, transpose_a=True)
+    return _at_once_or(in_blocks, at_once, pairs, num_filled)
 
 
 def _rows_in_a_block(num_rows: int, vector: Vector) -> int:

@@ -15,17 +15,21 @@ References:
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
 from keras_smooth.lbfgs.minimizers import dense_inverse_hessian, inverse_hessian
 from keras_smooth.lbfgs.minimizers.dense_inverse_hessian import DenseInverseHessian
 from keras_smooth.lbfgs.minimizers.line_search import Place, dot, is_finite, search
+from keras_smooth.lbfgs.minimizers.shapes import Scalar
 
 # The cosine between a direction and steepest descent below which the direction is rounding: the
 # square root of the precision, as of a matrix with a condition of its inverse.
 LEAST_COSINE = {"float64": 2.0**-26, "float32": 2.0**-11}
+
+
+Beginning: TypeAlias = tuple[Any, Any, Any, Any, Any, Any, Any]
 
 
 class State(NamedTuple):
@@ -87,21 +91,14 @@ class QuasiNewton:
             ValueError: If a matrix would not fit into 2 GiB.
         """
         has_pairs = self.default_num_pairs and num_pairs < position.shape[0]
-        value, gradient = function(position)
-        slope = -dot(gradient, gradient)
+        *_, value, gradient = first = beginning(function, position)
         return State(
-            converged=tf.constant(False),
-            failed=~is_finite(value, slope),
-            num_iterations=tf.constant(0),
-            num_objective_evaluations=tf.constant(1),
-            position=position,
-            objective_value=value,
-            objective_gradient=gradient,
+            *first,
             memory=inverse_hessian.empty(num_pairs, position)
             if has_pairs
             else dense_inverse_hessian.empty(position),
             direction=-gradient,
-            slope=slope,
+            slope=-dot(gradient, gradient),
             # Without curvature there is no scale: the first step has length 1 at most.
             length=1.0 / tf.maximum(tf.norm(gradient), tf.ones_like(value)),
             is_newton=tf.constant(False),
@@ -138,11 +135,7 @@ class QuasiNewton:
         )
 
     def advance(
-        self,
-        function: Callable,
-        state: State,
-        num_iterations: tf.Tensor,
-        tolerance: tf.Tensor,
+        self, function: Callable, state: State, num_iterations: Scalar, tolerance: Scalar
     ) -> State:
         """Returns the state after at most so many iterations more."""
         kind = self._inverse_hessian(state)
@@ -153,6 +146,19 @@ class QuasiNewton:
     def _inverse_hessian(self, state: State) -> Any:
         has_pairs = isinstance(state.memory, inverse_hessian.Memory)
         return inverse_hessian if has_pairs else DenseInverseHessian(self.update)
+
+
+def beginning(function: Callable, position: tf.Tensor) -> Beginning:
+    """Returns the first seven entries of the state at a position, after one evaluation."""
+    value, gradient = function(position)
+    failed = ~is_finite(value, dot(gradient, gradient))
+    counts = tf.constant(0), tf.constant(1)
+    return tf.constant(False), failed, *counts, position, value, gradient
+
+
+def chosen(condition: tf.Tensor, yes: Any, no: Any) -> Any:
+    """Returns one of two nests of tensors; nothing is conditional, which XLA would copy."""
+    return tf.nest.map_structure(lambda a, b: tf.where(condition, a, b), yes, no)
 
 
 def iterated(iterate: Callable, state: Any, num_iterations: tf.Tensor) -> Any:
@@ -170,10 +176,7 @@ def _iterate(kind: Any, function: Callable, state: State, tolerance: tf.Tensor) 
     start = Place(state.position, state.objective_value, state.objective_gradient)
     searched = search(function, start, state.direction, state.slope, state.length)
     good = searched.is_good
-    # Nothing here is conditional: XLA would copy the memory into every branch.
-    position, value, gradient = (
-        tf.where(good, new, old) for new, old in zip(searched.place, start)
-    )
+    position, value, gradient = chosen(good, searched.place, start)
     step, change = position - start.position, gradient - start.gradient
     ratio = -(searched.length**2) * state.slope / dot(step, change)
     ratio = tf.where(state.is_newton, ratio, tf.ones_like(ratio))

@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers.shapes import Scalar
+
 # The last TensorFlow Probability of an old TensorFlow; newer ones take the newest.
 _LAST_OF = {"2.16": "0.24", "2.17": "0.24"}
 # No change of the objective is not convergence: these tests are switched off.
@@ -25,16 +27,11 @@ class Lbfgs:
 
     def begin(self, function: Callable, position: tf.Tensor, num_pairs: int) -> Any:
         """Returns the state at a position with empty memory."""
-        return optimizer().lbfgs_minimize(
-            function, position, num_correction_pairs=num_pairs, max_iterations=0
-        )
+        arguments = {"num_correction_pairs": num_pairs, "max_iterations": 0}
+        return optimizer().lbfgs_minimize(function, position, **arguments)
 
     def advance(
-        self,
-        function: Callable,
-        state: Any,
-        num_iterations: tf.Tensor,
-        tolerance: tf.Tensor,
+        self, function: Callable, state: Any, num_iterations: Scalar, tolerance: Scalar
     ) -> Any:
         """Returns the state after at most so many iterations more."""
         result = optimizer().lbfgs_minimize(
@@ -66,11 +63,7 @@ class Bfgs(Lbfgs):
         return state._replace(scale_initial_inverse_hessian=tf.constant(True))
 
     def advance(
-        self,
-        function: Callable,
-        state: Any,
-        num_iterations: tf.Tensor,
-        tolerance: tf.Tensor,
+        self, function: Callable, state: Any, num_iterations: Scalar, tolerance: Scalar
     ) -> Any:
         """Returns the state after at most so many iterations more.
 
@@ -87,10 +80,10 @@ class Bfgs(Lbfgs):
             tolerance=tolerance,
             **_ONLY_THE_GRADIENT,
         )
-        evaluations = state.num_objective_evaluations + result.num_objective_evaluations
+        before, evaluations = state.num_iterations, state.num_objective_evaluations
         return result._replace(
-            num_iterations=state.num_iterations + _completed(result),
-            num_objective_evaluations=evaluations,
+            num_iterations=before + _completed(result),
+            num_objective_evaluations=evaluations + result.num_objective_evaluations,
         )
 
 

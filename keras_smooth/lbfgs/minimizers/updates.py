@@ -1,4 +1,6 @@
-"""Self-scaled members of Broyden's class: how much of the old matrix stays, and its curvature.
+"""What a step tells: whether a curvature, and how much of the old matrix stays.
+
+Of self-scaled members of Broyden's class.
 
 With a step s, a change of the gradient y, the old matrix H, u = H y, q = y.u and rho = 1 / (y.s),
 
@@ -18,10 +20,29 @@ References:
 
 import tensorflow as tf
 
+from keras_smooth.lbfgs.minimizers.line_search import dot
+from keras_smooth.lbfgs.minimizers.shapes import Scalar, Vector
+
 # Where h b - 1 is more, tau and phi of Broyden are so far from 1 that rounding spoils the matrix:
 # of the badly scaled problems of More, Garbow and Hillstrom without such a bound one is not solved,
 # with 1e2 to 1e6 all are.
 MOST_A = 1e3
+
+
+def curvature_of(step: Vector, change: Vector) -> tuple[Scalar, Scalar, Scalar]:
+    """Returns y.s, y.y, and whether the pair is kept: y.s is above what rounding makes.
+
+    Args:
+        step: s, `(n,)`.
+        change: y, `(n,)`.
+
+    Returns:
+        y.s, but 1 where the pair is not kept; y.y; and whether it is kept.
+    """
+    curvature, square = dot(step, change), dot(change, change)
+    eps = 2.0**-52 if step.dtype == tf.float64 else 2.0**-23
+    kept = curvature > eps * tf.sqrt(dot(step, step)) * tf.sqrt(square)
+    return tf.where(kept, curvature, tf.ones_like(curvature)), square, kept
 
 
 def bfgs(b: tf.Tensor, h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

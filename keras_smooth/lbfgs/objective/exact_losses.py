@@ -36,9 +36,7 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
     flat, given = keras.tree.flatten(losses), loss_weights(other)
     given = len(flat) * [None] if given is None else keras.tree.flatten(given)
     if len(given) != len(flat):
-        raise ValueError(
-            f"The model is compiled with {len(flat)} losses, but with {len(given)} loss_weights."
-        )
+        raise ValueError(f"The model has {len(flat)} losses and {len(given)} loss_weights.")
     weights = list(map(_Weight, flat, given))
     # Keras uses the weight of a single loss from a list only.
     if keras.tree.is_nested(losses):
@@ -48,9 +46,8 @@ def compile_exactly(model: keras.Model, other: keras.Model, dtype: str) -> None:
 
 def is_exact(model: keras.Model) -> bool:
     """Returns whether a model was compiled here."""
-    return any(
-        isinstance(loss, _Around) for loss in keras.tree.flatten(losses_as_compiled(model))
-    )
+    losses = keras.tree.flatten(losses_as_compiled(model))
+    return any(isinstance(loss, _Around) for loss in losses)
 
 
 def is_compiled(model: keras.layers.Layer) -> bool:
@@ -75,11 +72,10 @@ def losses_as_compiled(model: keras.Model) -> Any:
     def unwrapped(structure: Any) -> Any:
         if isinstance(structure, dict):
             return {key: unwrapped(value) for key, value in structure.items()}
-        if isinstance(structure, list | tuple):
-            return (list if isinstance(structure, list) else tuple)(
-                map(unwrapped, structure)
-            )
-        return structure
+        if not isinstance(structure, list | tuple):
+            return structure
+        values = [unwrapped(value) for value in structure]
+        return values if isinstance(structure, list) else tuple(values)
 
     return unwrapped(model.loss)
 
@@ -142,8 +138,7 @@ class _Weight:
     """A weight times the latest true value of a loss, as soon as TensorFlow asks for it."""
 
     def __init__(self, loss: _Around, weight: float | None):
-        self._loss = loss
-        self._weight = weight
+        self._loss, self._weight = loss, weight
 
     def __tf_tensor__(self, dtype: Any = None, name: Any = None) -> Any:
         # Not kept: a tensor holds the whole graph that it is of.
@@ -232,10 +227,7 @@ def loss_weights(model: keras.Model) -> list | tuple | dict | float | None:
     """
     weights = compile_config(model)[0].get("loss_weights")
     if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
-        raise TypeError(
-            "The model is compiled with `loss_weights` that are variables or tensors, "
-            "expected numbers: pass float(weight), and compile again when it changes."
-        )
+        raise TypeError("`loss_weights` are variables, expected numbers: float(weight).")
     return weights
 
 
@@ -247,22 +239,12 @@ def check_loss_weights(model: keras.Model) -> None:
     """
     weights = [w for w in keras.tree.flatten(loss_weights(model)) if w is not None]
     if not np.all(np.isfinite(weights)):
-        raise ValueError(
-            f"The model is compiled with `loss_weights` {weights}, expected finite numbers."
-        )
+        raise ValueError(f"The model has loss_weights {weights}, expected finite numbers.")
     if weights and not any(weights):
-        raise ValueError(
-            "The model is compiled with `loss_weights` that are all 0, so that there is "
-            "nothing to fit. Give one loss a weight above 0."
-        )
+        raise ValueError("The model has `loss_weights` that are all 0: make one larger.")
     if min(weights, default=0) < 0:
-        warn_once(
-            model,
-            f"The model is compiled with `loss_weights` of {min(weights)}: a loss that has no "
-            "upper bound, as most of Keras have none, has no minimum with a negative weight, "
-            "and the fit follows it without end.",
-            topic="negative loss_weights",
-        )
+        message = f"With `loss_weights` of {min(weights)}: the fit may go down without end."
+        warn_once(model, message, topic="negative loss_weights")
 
 
 def compile_config(model: keras.Model) -> tuple[dict, str]:

@@ -5,14 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_smooth.lbfgs.objective import exact_losses
 from keras_smooth.lbfgs.objective.compiled_loss import has_own_loss
-from keras_smooth.lbfgs.objective.exact_losses import (
-    compilation,
-    compile_exactly,
-    is_compiled,
-    loss_weights,
-    losses_as_compiled,
-)
 from keras_smooth.lbfgs.objective.sharding import strategy_of
 from keras_smooth.models import calls, copies, graph, sample_inputs
 
@@ -43,7 +37,7 @@ def in_float64(model: keras.Model, x: Any = None) -> keras.Model:
         return model
     if x is None:
         x = calls.cast_to("float64", sample_inputs.of_built(model))
-    signature = [*compilation(model), *(v.trainable for v in model.variables)]
+    signature = [*exact_losses.compilation(model), *(v.trainable for v in model.variables)]
     known, copy = _copies.get(model, (None, None))
     if known != signature:
         copy = _copied(model, x)
@@ -72,17 +66,19 @@ def _copied(model: keras.Model, x: Any) -> keras.Model:
         left = compute_dtypes(copy) - {"float64"}
         if left:
             raise ValueError(f"a part of the copy computes in {', '.join(sorted(left))}")
-        if own_loss and is_compiled(model):
+        if own_loss and exact_losses.is_compiled(model):
             # It may call the one of keras.Model, which rounds to floatx.
-            compile_exactly(copy, model, "float64")
-        elif is_compiled(model):
-            losses, weights = losses_as_compiled(model), loss_weights(model)
-            copy.compile(optimizer=model.optimizer, loss=losses, loss_weights=weights)
+            exact_losses.compile_exactly(copy, model, "float64")
+        elif exact_losses.is_compiled(model):
+            copy.compile(
+                optimizer=model.optimizer,
+                loss=exact_losses.losses_as_compiled(model),
+                loss_weights=exact_losses.loss_weights(model),
+            )
         return copy
     # The model's code can raise any error, which is the reason.
     except Exception as error:
         raise ValueError(
-            f'dtype="float64" needs a copy of {type(model).__name__}, which Keras cannot '
-            f"make: {copies.brief(error)}. Give the class a get_config that holds its "
-            'arguments, or build the model with dtype="float64".'
+            f'dtype="float64" needs a copy of {type(model).__name__}, which Keras cannot make: '
+            f"{copies.brief(error)}. Give the class a get_config, or build it in float64."
         ) from error

@@ -9,15 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.objective.compiled_loss import loss_of
+from keras_smooth.lbfgs.objective.compiled_loss import CompiledLoss
 from keras_smooth.lbfgs.objective.terms import Terms
-from keras_smooth.lbfgs.objective.variables import (
-    HELD,
-    OtherValues,
-    dtype_of,
-    is_among,
-    names_of,
-)
+from keras_smooth.lbfgs.objective.variables import HELD, OtherValues, is_among, names_of
 from keras_smooth.models.tracing import traced
 from keras_smooth.presentation.warn import warn_once
 
@@ -44,8 +38,8 @@ class Objective:
         self.others = list(model.non_trainable_variables)
         self.shapes = [tuple(variable.shape) for variable in self.variables]
         self.sizes = [math.prod(shape) for shape in self.shapes]
-        self.dtype = dtype_of(self.variables[0])
-        self._loss: Any = terms or loss_of(model, self.dtype)
+        self.dtype = tf.as_dtype(self.variables[0].dtype).name
+        self._loss: Any = terms or CompiledLoss(model, self.dtype)
         for dtype in self._loss.dtypes:
             self._warn_precision(dtype)
         # All weights in one call: one by one they cost as much as an iteration.
@@ -88,49 +82,39 @@ class Objective:
         # What is computed again for its gradient cannot be differentiated twice.
         except (LookupError, NotImplementedError, AttributeError) as error:
             raise ValueError(
-                f"TensorFlow has no gradient of the loss by the weights ({error}). Replace that "
-                "operation; the derivatives in an objective may be had with engine='jet'."
+                f"TensorFlow has no gradient by the weights ({error}). Try engine='jet'."
             ) from error
         self._look(gradients, scope.read, tape.watched_variables())
         # An embedding's gradient is sparse until it is made a tensor.
+        pairs = zip(weights, gradients)
         dense = [
-            tf.zeros_like(weight) if gradient is None else tf.convert_to_tensor(gradient)
-            for weight, gradient in zip(weights, gradients)
+            tf.zeros_like(w) if g is None else tf.convert_to_tensor(g) for w, g in pairs
         ]
         flat = tf.concat([tf.reshape(each, (-1,)) for each in dense], axis=0)
         return self._checked(loss), flat
 
     def sources(self, weights: list[tf.Tensor]) -> list:
         """Returns what a tape differentiates by: the weights, but variables of TensorFlow."""
-        return [
-            variable if isinstance(variable, tf.Variable) else weight
-            for variable, weight in zip(self.variables, weights)
-        ]
+        pairs = zip(self.variables, weights)
+        return [v if isinstance(v, tf.Variable) else weight for v, weight in pairs]
 
     def _look(self, gradients: list, read: list, watched: Sequence) -> None:
         """Raises an error if weights are held, or none has a gradient; warns of the untrained."""
-        held = [
-            variable
-            for variable in self.variables
-            if isinstance(variable, keras.Variable) and is_among(variable.value, watched)
-        ]
+        of_keras = [v for v in self.variables if isinstance(v, keras.Variable)]
+        held = [v for v in of_keras if is_among(v.value, watched)]
         if held:
             raise ValueError(HELD.format(weights=f"the weights {names_of(held)}"))
         lost = [v for v, g in zip(self.variables, gradients) if g is None]
         if len(lost) == len(self.variables):
             raise ValueError(
-                "The loss does not depend on the trainable weights, so that they get no "
-                f"gradient: {names_of(lost)}. Look for tf.stop_gradient in the model, and for a "
-                "tf.function, as its `call` may be, which holds the weights of its first trace; "
-                "an objective calls the model that it is given, which may be a copy."
+                "The loss does not depend on the trainable weights, so that they get no gradient: "
+                f"{names_of(lost)}. Look for tf.stop_gradient, and call the model that is given."
             )
         if lost:
             warn_once(
                 self._model(),
                 "The loss does not depend on these trainable weights, so that they keep their "
-                f"values: {names_of(lost)}. Freeze their layers with layer.trainable = False, "
-                "or leave out a bias that only adds a constant (use_bias=False); else look for "
-                "tf.stop_gradient in the model.",
+                f"values: {names_of(lost)}. Set use_bias=False, or look for tf.stop_gradient.",
             )
         known = [*(variable.value for variable in read), *self.variables]
         untrained = [variable for variable in read if variable.trainable]
@@ -139,8 +123,7 @@ class Objective:
             warn_once(
                 self._model(),
                 f"The loss reads trainable variables that are not trained: {names_of(untrained)}. "
-                "Pass them to fit_lbfgs in `variables`, or make them with trainable=False; an "
-                "objective calls the model that it is given, which may be a copy.",
+                "Pass them in `variables`; the model that an objective is given may be a copy.",
             )
 
     def residuals(self, weights: list[tf.Tensor], data: tuple) -> list[tf.Tensor]:
@@ -181,9 +164,7 @@ class Objective:
     def _checked(self, loss: tf.Tensor) -> tf.Tensor:
         if loss.shape.rank:
             raise ValueError(
-                f"The loss must be a scalar, but it has shape {tuple(loss.shape)}. Compile "
-                'with reduction="sum_over_batch_size" or "sum", or take the mean in '
-                "compute_loss."
+                f"The loss must be a scalar, but it has shape {loss.shape}. Use a reduction."
             )
         self._warn_precision(loss.dtype.name)
         return tf.cast(loss, self.dtype)
@@ -196,17 +177,11 @@ class Objective:
     def _warn_precision(self, dtype: str) -> None:
         if tf.as_dtype(dtype).size < tf.as_dtype(self.dtype).size:
             remedy = self._loss.precision.format(dtype=self.dtype)
-            warn_once(
-                self,
-                f"The weights are {self.dtype}, but the loss computes in {dtype}, as all of "
-                f"Keras does unless told otherwise. {remedy}",
-                topic="precision",
-            )
+            words = f"The weights are {self.dtype}, the loss computes in {dtype}. {remedy}"
+            warn_once(self, words, topic="precision")
 
 
-def recalibrate(
-    objective: Objective, variables: list[keras.Variable], batches: Callable
-) -> None:
+def recalibrate(objective: Objective, variables: list, batches: Callable) -> None:
     """Gives every moving average the value that it would approach at these weights.
 
     Args:

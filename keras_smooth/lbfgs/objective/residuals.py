@@ -77,7 +77,7 @@ class Residuals:
 
     def linearized(
         self, position: tf.Tensor, data: tuple, terms: tuple[Term, ...]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tuple:
         """Returns `values` and their Jacobian, of shapes `(m,)` and `(m, n)`.
 
         Args:
@@ -92,9 +92,7 @@ class Residuals:
         """Returns what is known of data of a form that was examined."""
         return self._layouts[str(micro_batches.form(data))]
 
-    def draw(
-        self, data: tuple, size: tf.Tensor, seed: tf.Tensor
-    ) -> tuple[tuple, tf.Tensor]:
+    def draw(self, data: tuple, size: tf.Tensor, seed: tf.Tensor) -> tuple:
         """Returns random rows of the data, and their share of as many as there can be.
 
         Args:
@@ -129,26 +127,20 @@ class Residuals:
         values = self._objective.residuals(self._objective.unflatten(position), data)
         self._check_loss(position, data, values)
         form = str(micro_batches.form(data))
-        # What failed once is not tried again.
-        layout = self._layouts.get(form)
-        known = layout.terms if layout else [Term("rows")] * len(values)
-        terms = tuple(
-            self._examined(place, position, data, value, known[place].way)
-            for place, value in enumerate(values)
-        )
-        self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
+        if form not in self._layouts:
+            terms = tuple(self._tried(*each, position, data) for each in enumerate(values))
+            self._layouts[form] = Layout(terms, _most_rows(position, values, terms))
 
-    def _examined(
-        self, place: int, position: tf.Tensor, data: tuple, value: tf.Tensor, first: str
+    def _tried(
+        self, place: int, value: tf.Tensor, position: tf.Tensor, data: tuple
     ) -> Term:
-        """Returns the fastest way to differentiate a term, from a first one on."""
-        weights = self._objective.unflatten(position)
-        function = functools.partial(self._term, place, weights)
+        """Returns the fastest way to differentiate a term."""
+        function = self._term(place, self._objective.unflatten(position))
         number = value.shape[0]
         leaves = _leaves_of(data, number)
         # Some code needs the number of rows that it was written for.
         forms = {number: _changed(data, leaves, _of_any_number), 0: data}
-        for way in list(MAPS)[list(JACOBIANS).index(first) :]:
+        for way in MAPS:
             # The user's code, or an operation that TensorFlow cannot vectorize, may raise anything.
             with contextlib.suppress(Exception):
                 alone = _by_rows(MAPS[way], function, data, leaves, value.dtype)
@@ -156,35 +148,24 @@ class Residuals:
                     break
                 for num_rows, form in forms.items():
                     term = Term(way, leaves, num_rows)
-                    if self._is_traced(place, term, position, form):
+                    with contextlib.suppress(Exception):
+                        self._jacobian(place, term).get_concrete_function(position, form)
+                        traced(function).get_concrete_function(form)
                         return term
         return Term("entries")
-
-    def _is_traced(self, place: int, term: Term, position: tf.Tensor, data: tuple) -> bool:
-        """Returns whether TensorFlow can trace a term and its Jacobian for a form of data."""
-        weights = self._objective.unflatten(position)
-        function: Any = traced(functools.partial(self._term, place, weights))
-        try:
-            self._jacobian(place, term).get_concrete_function(position, data)
-            function.get_concrete_function(data)
-        # The user's code can raise any error.
-        except Exception:
-            return False
-        return True
 
     def _jacobian(self, place: int, term: Term) -> Any:
         """Returns the Jacobian of a term as a traced function of position and data."""
 
         def jacobian(position: tf.Tensor, data: tuple) -> tf.Tensor:
             weights = self._objective.unflatten(position)
-            function = functools.partial(self._term, place, weights)
-            sources = self._objective.sources(weights)
+            function, sources = self._term(place, weights), self._objective.sources(weights)
             return JACOBIANS[term.way](function, data, sources, term.leaves)
 
         return self._jacobians.setdefault((place, term), traced(jacobian))
 
-    def _term(self, place: int, weights: list[tf.Tensor], data: tuple) -> tf.Tensor:
-        return self._objective.residuals(weights, data)[place]
+    def _term(self, place: int, weights: list[tf.Tensor]) -> Callable:
+        return lambda data: self._objective.residuals(weights, data)[place]
 
     def _check_loss(self, position: tf.Tensor, data: tuple, values: list) -> None:
         loss, again = (float(self._objective.value(position, data)) for _ in range(2))
@@ -193,15 +174,11 @@ class Residuals:
         if not math.isfinite(loss) or math.isclose(loss, squares, rel_tol=tolerance):
             return
         if not math.isclose(loss, again, rel_tol=tolerance):
-            raise ValueError(
-                f"The loss is {loss:.6g} at one call and {again:.6g} at the next. "
-                f"{Status.RANDOM.message}"
-            )
+            words = f"The loss is {loss:.6g} at one call and {again:.6g} at the next. "
+            raise ValueError(words + Status.RANDOM.message)
         raise ValueError(
-            'method="gauss_newton" minimizes mean squares, but the loss of the model is '
-            f"{loss:.6g} where the mean squared error is {squares:.6g}. It needs "
-            'compile(loss="mse") without loss_weights, regularizers, add_loss and masks; '
-            "for all else there are objectives that return residuals, or the other methods."
+            f'method="gauss_newton" needs compile(loss="mse") without anything beside it: the '
+            f"loss is {loss:.6g}, the mean squared error is {squares:.6g}."
         )
 
 
@@ -225,9 +202,8 @@ def _most_rows(position: tf.Tensor, values: list, terms: Sequence[Term]) -> int:
         return min(limit // entries, number)
     raise ValueError(
         f'method="gauss_newton" needs a Jacobian of {count} residuals by {num_weights} weights, '
-        f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. It "
-        f"has at most {MOST_BYTES / 2**30:.0f} GiB and {MOST_ROWS} rows: use fewer rows or weights, "
-        'or method="lbfgs".'
+        f"{count * num_bytes / 2**30:.1f} GiB, and a matrix of {min(count, num_weights)} rows. At "
+        f'most are 2 GiB and {MOST_ROWS} rows: use fewer rows or weights, or method="lbfgs".'
     )
 
 

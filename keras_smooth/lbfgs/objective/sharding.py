@@ -5,6 +5,7 @@ worker knows alone (its clock, its callbacks, its disk) is decided in common: a 
 stops by itself would leave the others waiting for its share.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,9 +66,8 @@ class Replicas:
 
     def over_all_rows(self, function: Callable, position: tf.Tensor, data: tuple) -> tuple:
         """Returns value and gradient over the rows of all replicas; see `micro_batches.over_all_rows`."""
-        by_replica = self.each(
-            lambda rows: micro_batches.over_all_rows(function, position, rows), data
-        )
+        evaluate = functools.partial(micro_batches.over_all_rows, function, position)
+        by_replica = self.each(evaluate, data)
         return tuple(self._sum(tf.add_n(values)) for values in zip(*by_replica))
 
     def any_of(self, *flags: bool) -> list[bool]:
@@ -85,9 +85,7 @@ class Replicas:
         others = [name for name, is_same in zip(digests, same) if not is_same]
         if others:
             raise ValueError(
-                f"The workers do not have the same {', '.join(others)}. Every worker must "
-                "pass the same model and data, and a checkpoint directory that all of them "
-                "can read."
+                f"The workers do not have the same {', '.join(others)}. Pass the same to all."
             )
 
     def _sum(self, value: tf.Tensor) -> tf.Tensor:
@@ -139,56 +137,49 @@ def shard(
         ValueError: If the objective is neither an average nor a sum, but must be cut,
             points cannot be shared evenly, or there are fewer rows than replicas.
     """
-    if isinstance(data, ObjectivePoints):
-        return _points(data, objective, replicas)
     dtype, size = objective.dtype, data.num_rows
     batch_size = batch_size or size
-    at_once = data.in_memory and not replicas and batch_size >= size
-    total = size if at_once or _is_average_over_rows(data, objective) else None
+    if data.in_memory and not replicas and batch_size >= size:
+        return micro_batches.at_once(data.parts, dtype)
+    count = replicas.count if replicas else 1
+    if isinstance(data, ObjectivePoints):
+        is_average = _is_average_over_points(data.parts, objective, count)
+    else:
+        is_average = _is_average_over_rows(data, objective)
     if not data.in_memory:
-        stream = micro_batches.Stream(data.parts, tf.constant(total or 0, dtype))
+        stream = micro_batches.Stream(data.parts, tf.constant(is_average * size, dtype))
         if not replicas:
             return stream
-        shards = [data.parts.shard(replicas.count, place) for place in replicas.places]
+        shards = [data.parts.shard(count, place) for place in replicas.places]
         return tuple(stream._replace(dataset=dataset) for dataset in shards)
-    if not replicas:
-        num_batches = 0 if at_once else size // batch_size
-        return micro_batches.cut_into_batches(
-            data.parts, batch_size, num_batches, total, dtype
-        )
-    count = replicas.count
-    if size < count:
-        raise ValueError(f"{count} replicas need as many rows, received {size}.")
+    total = micro_batches.num_rows(data.parts)
+    if total < count:
+        raise ValueError(f"{count} replicas need as many rows, received {total}.")
 
     def batches(place: int) -> micro_batches.Rows:
-        rows, num_batches = micro_batches.piece(data.parts, place, count), size // count - 1
+        rows = micro_batches.piece(data.parts, place, count)
+        num_batches = (size // count - bool(replicas)) // batch_size
         return micro_batches.cut_into_batches(
-            rows, batch_size, num_batches // batch_size, total, dtype
+            rows, batch_size, num_batches, total if is_average else None, dtype
         )
 
-    return replicas.each(batches, replicas.places)
+    return replicas.each(batches, replicas.places) if replicas else batches(0)
 
 
-def _points(data: ObjectivePoints, objective: Objective, replicas: Replicas | None) -> Any:
-    dtype = objective.dtype
-    if replicas is None:
-        return micro_batches.at_once(data.parts, dtype)
-    count = replicas.count
-    sizes = [len(leaf) for leaf in tf.nest.flatten(data.parts) if leaf is not None]
+def _is_average_over_points(points: tuple, objective: Objective, count: int) -> bool:
+    """Returns whether the points of replicas say so.
+
+    Raises:
+        ValueError: If they cannot be shared evenly.
+    """
+    sizes = [len(leaf) for leaf in tf.nest.flatten(points) if leaf is not None]
     if any(size % count for size in sizes):
         raise ValueError(
             f"{count} replicas share the points of an objective evenly, but x has "
             f"{', '.join(map(str, sizes))} rows: pass multiples of {count}."
         )
-    pieces = [micro_batches.piece(data.parts, i, count) for i in range(count)]
-    share = 1.0 / count if _is_average(objective, data.parts, pieces, count * [1]) else 1.0
-
-    def rows(place: int) -> micro_batches.Rows:
-        piece = micro_batches.map_tensors(tf.identity, pieces[place])
-        shares = tf.fill((2,), tf.constant(share, dtype))
-        return micro_batches.Rows(stacked=None, rest=piece, shares=shares)
-
-    return replicas.each(rows, replicas.places)
+    pieces = [micro_batches.piece(points, i, count) for i in range(count)]
+    return _is_average(objective, points, pieces, count * [1])
 
 
 def _is_average_over_rows(data: TrainingData, objective: Objective) -> bool:
@@ -225,12 +216,10 @@ def _is_average(objective: Objective, whole: Any, parts: list, sizes: list[int])
     if abs(sum(losses) - loss) <= tolerance:
         return False
     raise ValueError(
-        f"The loss is neither an average nor a sum over rows: of all at once it is {loss:.6g}, of "
-        f"parts in the ratio of {':'.join(map(str, sizes))} "
-        f"{' and '.join(f'{value:.6g}' for value in losses)}. In batches, or on several devices, "
-        "it would be another loss. BatchNormalization in training mode, Dropout, masks and a sum "
-        "beside a regularizer do this: leave out `batch_size`, build the model outside of "
-        "strategy.scope(), freeze such layers, or take means over the rows."
+        f"The loss is neither an average nor a sum over rows: of all at once it is {loss:.6g}, "
+        f"of parts in the ratio of {':'.join(map(str, sizes))} "
+        f"{' and '.join(f'{value:.6g}' for value in losses)}. BatchNormalization in training, "
+        "Dropout, masks and regularizers do this: leave out `batch_size` and strategy.scope()."
     )
 
 

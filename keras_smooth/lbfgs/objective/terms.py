@@ -9,9 +9,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_smooth import checks
-from keras_smooth.lbfgs.objective.variables import Variable, is_among, name_of
-
 
 class Terms:
     """A function of model and points whose terms are summed.
@@ -31,12 +28,7 @@ class Terms:
     dtypes = frozenset()
     precision = "Make the constants and variables in the objective with the dtype {dtype}."
 
-    def __init__(
-        self,
-        function: Callable,
-        weights: Mapping[str, float] | None = None,
-        variables: Sequence[Variable] = (),
-    ):
+    def __init__(self, function: Callable, weights: Any = None, variables: Sequence = ()):
         is_method = inspect.ismethod(function)
         self._function: Callable[[], Any]
         self._function = (weakref.WeakMethod if is_method else weakref.ref)(function)
@@ -54,14 +46,10 @@ class Terms:
         unknown = sorted(self.weights.keys() - terms.keys())
         if unknown:
             raise ValueError(
-                f"`loss_weights` has {', '.join(unknown)}, which is no term of the "
-                f"objective: it has {', '.join(map(str, terms)) or 'none'}."
+                f"`loss_weights` has {', '.join(unknown)}, which is no term: {', '.join(terms)}."
             )
         if not any(self.weights.get(name, 1.0) for name in terms):
-            raise ValueError(
-                "`loss_weights` are 0 for all terms of the objective, so that there is "
-                "nothing to fit. Give one a weight that is not 0."
-            )
+            raise ValueError("`loss_weights` are 0 for all terms of the objective.")
         weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
         # The sum is as precise as the narrowest dtype.
         narrowest = min((term.dtype for term in weighted), key=lambda dtype: dtype.size)
@@ -82,8 +70,7 @@ class Terms:
         scalar = _floats(must, term)
         if scalar.shape.rank:
             raise ValueError(
-                f"{must}, but it has shape {tuple(scalar.shape)}. Take the mean, as "
-                "keras.ops.mean(residual**2)."
+                f"{must}, but it has shape {tuple(scalar.shape)}. Take keras.ops.mean of it."
             )
         return scalar
 
@@ -94,13 +81,10 @@ class Terms:
             raise ValueError("The objective returned an empty dict, expected terms in it.")
         for name in terms:
             if not isinstance(name, str):
-                raise TypeError(
-                    f"Terms of the objective have strings as names, received {name!r}."
-                )
+                raise TypeError(f"Terms need strings as names, received {name!r}.")
             if name == "loss" or name.startswith("val_"):
                 raise ValueError(
-                    f"A term of the objective is called {name!r}, which the logs have for the "
-                    "sum of all terms or for validation. Give it another name."
+                    f"A term is called {name!r}, a name of the logs. Give it another one."
                 )
         return terms
 
@@ -124,61 +108,12 @@ class ResidualTerms(Terms):
         """
         if min(self.weights.values(), default=0.0) < 0.0:
             raise ValueError(
-                'With method="gauss_newton" `loss_weights` must be 0 or more, received '
-                f"{self.weights}."
+                f'With method="gauss_newton" `loss_weights` must be 0 or more: {self.weights}.'
             )
         return [
             math.sqrt(self.weights.get(name, 1.0)) * _residual(name, term)
             for name, term in self._returned(model, data).items()
         ]
-
-
-def terms_of(
-    objective: Any, loss_weights: Any, variables: Any, of_residuals: bool = False
-) -> Terms | None:
-    """Returns the terms of an objective, or None if there is none.
-
-    Args:
-        objective: A function, or None.
-        loss_weights: Factors of its terms by name, or None.
-        variables: What is trained besides the weights of the model.
-        of_residuals: Whether the function returns residuals, and not terms.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If a weight is not finite, a variable is frozen or there twice, or there is
-            something for an objective, but none.
-    """
-    if objective is not None:
-        checks.function("`objective`", objective, "model", "x")
-    if not isinstance(loss_weights, Mapping | type(None)):
-        raise TypeError(
-            "`loss_weights` must be a dict of numbers by the names of terms, received "
-            f"{checks.shown(loss_weights)}."
-        )
-    for name, weight in (loss_weights or {}).items():
-        checks.finite_number(f"`loss_weights[{name!r}]`", weight)
-    is_list = isinstance(variables, list | tuple)
-    if not is_list or not all(isinstance(variable, Variable) for variable in variables):
-        raise TypeError(
-            "`variables` must be a list of keras.Variable or tf.Variable, received "
-            f"{checks.shown(variables)}."
-        )
-    if objective is None and (loss_weights is not None or variables):
-        raise ValueError(
-            "`loss_weights` and `variables` go with `objective`, which is None. Give the "
-            "loss_weights of a compiled model to compile, and make the variables weights of "
-            "the model by add_weight."
-        )
-    for i, variable in enumerate(variables):
-        if not variable.trainable or is_among(variable, variables[:i]):
-            raise ValueError(
-                f"{name_of(variable)} of `variables` is frozen or there twice. Leave it out."
-            )
-    if objective is None:
-        return None
-    kind = ResidualTerms if of_residuals else Terms
-    return kind(objective, loss_weights, variables)
 
 
 def _which(name: str) -> str:
@@ -217,13 +152,11 @@ def _residual(name: str, term: Any) -> tf.Tensor:
     # A mean of squares would be squared again, without an error.
     if not residual.shape.rank:
         raise ValueError(
-            f"{must}, which squares them, but it is a scalar. Return the residual itself in "
-            "place of keras.ops.mean(residual**2); a residual that is a single number as an "
-            "array of one, number[None]."
+            f"{must}, which squares them, but it is a scalar. Return the residual itself in place "
+            "of keras.ops.mean(residual**2), and a single number as number[None]."
         )
     if 0 in residual.shape:
         raise ValueError(
-            f"{must}, but it is empty, of shape {tuple(residual.shape)}. Leave it out, or look "
-            "for a mask or a slice that selects nothing."
+            f"{must}, but it is empty, of shape {tuple(residual.shape)}. Leave it out."
         )
     return residual

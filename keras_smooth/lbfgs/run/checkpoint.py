@@ -9,7 +9,7 @@ import os
 import tempfile
 import weakref
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,6 @@ class Checkpoint:
     ):
         self._directory = Path(directory)
         self._identity = {"format": FORMAT, **identity}
-        if self._directory.exists() and not self._directory.is_dir():
-            raise ValueError(
-                f"`checkpoint` must be a directory, but {self._directory} is a file."
-            )
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             if writes:
@@ -72,7 +68,7 @@ class Checkpoint:
         except OSError as error:
             raise ValueError(
                 f"Checkpoints cannot be written to {self._directory}: {error.strerror}. "
-                "Pass a directory in which files can be made."
+                "`checkpoint` must be a directory in which files can be made."
             ) from error
 
     def save(self, nit: int, arrays: dict[str, np.ndarray]) -> None:
@@ -143,6 +139,11 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
     return arrays if is_whole else None
 
 
+def _named(kind: str, values: Iterable) -> dict[str, Any]:
+    """Returns values by the names of their arrays."""
+    return {f"{kind}_{i}": value for i, value in enumerate(values)}
+
+
 class Resumable:
     """A fit that is saved after every chunk of iterations.
 
@@ -159,23 +160,19 @@ class Resumable:
 
     def __init__(self, directory: str | os.PathLike, problem: FitProblem):
         self._problem, self._directory = problem, os.fspath(directory)
-        self._moves = problem.request.resample is not None
         replicas = problem.replicas
         self._is_chief = not replicas or replicas.is_chief
         others = problem.worker.non_trainable_variables
         # Training changes these.
-        self._moving = [
-            v for v in others if is_among(v, problem.moving) or "float" not in v.dtype
-        ]
-        frozen = digest(v for v in others if not is_among(v, self._moving))
-        identity = _identity(problem, frozen)
+        floats = [v for v in others if "float" in v.dtype]
+        frozen = [v for v in floats if not is_among(v, problem.moving)]
+        identity = _identity(problem, digest(frozen))
         self._checkpoint = Checkpoint(self._directory, identity, self._is_chief)
-        self._saved = self._checkpoint.load()
+        self._saved = saved = self._checkpoint.load()
+        self._moving = _named("moving", [v for v in others if not is_among(v, frozen)])
+        read = _named("read", problem.read)
         # A run of an older version, which did not save them, goes on without.
-        known = self._saved
-        self._read = [
-            v for i, v in enumerate(problem.read) if known is None or f"read_{i}" in known
-        ]
+        self._read = {n: v for n, v in read.items() if saved is None or n in saved}
         # Before anything that may raise an error on one worker only, since others would wait.
         if replicas and replicas.several_workers:
             replicas.check_same(checkpoint=digest((self._saved or {}).values()))
@@ -186,15 +183,12 @@ class Resumable:
         if self._saved is None:
             return position
         with self._reading() as saved:
-            for i, variable in enumerate(self._moving):
-                variable.assign(saved[f"moving_{i}"])
-            for i, variable in enumerate(self._read):
-                variable.assign(saved[f"read_{i}"])
-            if self._moves:
-                x = self._problem.points.parts[0]
-                count = len(keras.tree.flatten(x))
-                leaves = [tf.constant(saved[f"points_{i}"]) for i in range(count)]
-                self._problem.move(ObjectivePoints(keras.tree.pack_sequence_as(x, leaves)))
+            for name, variable in {**self._moving, **self._read}.items():
+                variable.assign(saved[name])
+            if points := self._points():
+                leaves = [tf.constant(saved[name]) for name in points]
+                x = keras.tree.pack_sequence_as(self._problem.points.parts[0], leaves)
+                self._problem.move(ObjectivePoints(x))
             best = tf.constant(saved["best_position"], position.dtype)
             return tf.ensure_shape(best, position.shape)
 
@@ -215,15 +209,11 @@ class Resumable:
         before, eps = run.best.fun, np.finfo(run.best.position.dtype.as_numpy_dtype).eps
         if not math.isclose(before, now, rel_tol=math.sqrt(eps), abs_tol=eps):
             raise ValueError(
-                f"At the weights of the checkpoint the loss was {before!r} and is {now!r}: "
-                "the checkpoint is of another loss or of another model. Give this run a "
-                "directory of its own."
+                f"At the weights of the checkpoint the loss was {before!r} and is {now!r}: it is "
+                "of another loss or of another model. Give this run a directory of its own."
             )
         if "old" in self._saved:
-            warn(
-                "The checkpoint is of an older version: the fit goes on from its weights and "
-                "history, but with empty memory."
-            )
+            warn("The checkpoint is of an older version: it goes on with empty memory.")
         self._problem.assign(run.best.position, averages=False)
 
     def save(self, run: OptimizationRun, history: keras.callbacks.History) -> None:
@@ -231,28 +221,26 @@ class Resumable:
         if not self._is_chief:
             return
         # A metric may be an array, one number a class.
-        record = json.dumps(
-            {"epoch": history.epoch, "history": history.history},
-            default=lambda value: np.asarray(value).tolist(),
-        )
-        points = keras.tree.flatten(self._problem.points.parts[0]) if self._moves else ()
-        arrays = {
-            **run.snapshot(),
-            **{f"moving_{i}": np.asarray(v) for i, v in enumerate(self._moving)},
-            **{f"read_{i}": np.asarray(v) for i, v in enumerate(self._read)},
-            "history": np.frombuffer(record.encode(), "u1"),
-            **{f"points_{i}": np.asarray(leaf) for i, leaf in enumerate(points)},
-            "start": np.frombuffer(self._start.encode(), "u1"),
-        }
+        record = {"epoch": history.epoch, "history": history.history}
+        text = json.dumps(record, default=lambda value: np.asarray(value).tolist())
+        values = {**run.snapshot(), **self._moving, **self._read, **self._points()}
+        arrays = {name: np.asarray(value) for name, value in values.items()}
+        arrays["history"] = np.frombuffer(text.encode(), "u1")
+        arrays["start"] = np.frombuffer(self._start.encode(), "u1")
         self._checkpoint.save(run.nit, arrays)
 
     def end(self) -> None:
         """Remembers that the current weights of the model are of this run."""
         _ends[self._problem.model] = (self._now(), self._start)
 
+    def _points(self) -> dict[str, tf.Tensor]:
+        """Returns the points if they are drawn anew."""
+        x = self._problem.points.parts[0] if self._problem.request.resample else ()
+        return _named("points", keras.tree.flatten(x))
+
     def _now(self) -> str:
         """Returns a hash of the current weights of the model and of what else the loss reads."""
-        return digest([*self._problem.trained(), *self._read])
+        return digest([*self._problem.trained(), *self._read.values()])
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[dict[str, np.ndarray]]:
@@ -279,17 +267,16 @@ class Resumable:
             as_now = np.frombuffer(now.encode(), "u1")
             start = saved.get("start", as_now).tobytes().decode()
             best = self._problem.trained(saved["best_position"])
-            best += [saved[f"read_{i}"] for i in range(len(self._read))]
+            best += [saved[name] for name in self._read]
         its_own = (now, start) == _ends.get(self._problem.model)
         if now in (start, digest(best)) or its_own:
             return start
-        also = f"and what its loss reads ({names_of(self._read)}) " if self._read else ""
+        names = names_of(list(self._read.values()))
+        also = f"and what its loss reads ({names}) " if self._read else ""
         raise ValueError(
-            f"The checkpoint in {self._directory} is of a run from another start: the "
-            f"weights of the model {also}are neither those at which it began nor those at which it "
-            "ended. Give every run a directory of its own, as each seed of a loop; to go on "
-            "with this run, begin as it did, by keras.utils.set_random_seed before the model "
-            "is built."
+            f"The checkpoint in {self._directory} is of a run from another start: the weights of "
+            f"the model {also}are neither those at which it began nor those at which it ended. "
+            "Give each run a directory, as each seed of a loop, or begin this one as it did."
         )
 
 
@@ -298,7 +285,7 @@ def _identity(problem: FitProblem, frozen: str) -> dict[str, Any]:
 
     Without the names that Keras counts up in a process.
     """
-    model, request = problem.worker, problem.request
+    model, request, resample = problem.worker, problem.request, problem.request.resample
     layers = [type(layer).__name__ for layer in getattr(model, "layers", ())]
     weights = [[list(v.shape), v.dtype] for v in model.variables]
     others = problem.objective.variables[len(model.trainable_variables) :]
@@ -310,5 +297,5 @@ def _identity(problem: FitProblem, frozen: str) -> dict[str, Any]:
         "method": request.method,
         "num_correction_pairs": problem.program.num_correction_pairs,
         "frozen weights": frozen,
-        **({"resample": request.resample.identity} if request.resample else {}),
+        **({"resample": [resample.every, resample.seed]} if resample else {}),
     }

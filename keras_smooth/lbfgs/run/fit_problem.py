@@ -5,12 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_smooth.lbfgs.checks.scales import (
-    warn_of_inputs,
-    warn_of_targets,
-    warn_of_terms,
-)
-from keras_smooth.lbfgs.checks.shapes import check_targets, outputs_of
+from keras_smooth.lbfgs.checks import scales, shapes
 from keras_smooth.lbfgs.data.training_data import TrainingData
 from keras_smooth.lbfgs.objective.compiled_loss import check_weights
 from keras_smooth.lbfgs.objective.float64_copy import in_float64
@@ -60,15 +55,12 @@ class FitProblem:
             # The points of an objective need not be inputs of the model.
             self.worker = in_float64(model, sample[0] if terms is None else None)
         self.program = program = program_of(request, self.worker, data)
-        self.objective, self.minimizer = program.objective, program.minimizer
-        if self.objective.dtype != "float64":
-            warn_once(
-                model,
-                f"fit_lbfgs runs in {self.objective.dtype}: line searches stall at a loss near "
-                "1e-8 and y'' is noisy. Pass dtype=\"float64\", or build the model with it, to "
-                "go further.",
-            )
-        checked = self._check(sample)
+        self.objective = program.objective
+        if (dtype := self.objective.dtype) != "float64":
+            words = f"fit_lbfgs runs in {dtype}: line searches stall at 1e-8, y'' is noisy."
+            warn_once(model, f'{words} Pass dtype="float64" to go further.')
+        if terms is None:
+            checked = self._check(sample)
         self.replicas = replicas_of(self.worker)
         if program.residuals is not None:
             self._check_at_once()
@@ -78,10 +70,10 @@ class FitProblem:
             self.objective.assign(start)
         if terms is None:
             check_weights(model, sample)
-            warn_of_inputs(model, self.worker, sample[0])
-            warn_of_targets(model, *checked)
+            scales.warn_of_inputs(model, self.worker, sample[0])
+            scales.warn_of_targets(model, *checked)
         else:
-            warn_of_terms(model, self.objective, terms.weights, data.parts)
+            scales.warn_of_terms(model, self.objective, terms.weights, data.parts)
         self.moving = [v for v, _ in self.objective.after_training(sample)]
         # A variable may have a copy on each device.
         local = strategy_of(self.worker).experimental_local_results
@@ -92,7 +84,8 @@ class FitProblem:
         others = [v for v in model.non_trainable_variables if "float" in v.dtype]
         self._kept = [v for v in others if not is_among(v, self.moving)] + self.read
         self.move(data)
-        if validation is not None:
+        # To trace an objective has checked it.
+        if validation is not None and terms is None:
             self._check(validation.sample(_SAMPLE))
 
     def move(self, points: TrainingData) -> None:
@@ -109,12 +102,9 @@ class FitProblem:
 
         Returns the outputs for them, and what the losses compare.
         """
-        if self.request.terms is not None:
-            # To trace an objective has checked it.
-            return None, []
         x, y, sample_weight = sample
-        outputs = outputs_of(self.worker, x)
-        compared = check_targets(self.worker, outputs, y, sample_weight)
+        outputs = shapes.outputs_of(self.worker, x)
+        compared = shapes.check_targets(self.worker, outputs, y, sample_weight)
         self.program.examine(sample)
         return outputs, compared
 
@@ -127,8 +117,7 @@ class FitProblem:
         ]
         if given := " and ".join(name for name, is_given in cut if is_given):
             raise ValueError(
-                'method="gauss_newton" needs all rows at once, in memory on one device, received '
-                f"{given}. Leave that out, or use another method."
+                f'method="gauss_newton" needs all rows at once, received {given}: leave it out.'
             )
 
     def start(self) -> tf.Tensor:
@@ -152,11 +141,8 @@ class FitProblem:
         """Writes weights, and optionally their moving averages, to the user's model."""
         self.objective.assign(position)
         if self.moving and averages:
-            recalibrate(
-                self.objective,
-                self.moving,
-                lambda: self._rows.batches(self.request.batch_size),
-            )
+            size = self.request.batch_size
+            recalibrate(self.objective, self.moving, lambda: self._rows.batches(size))
         if self.worker is not self.model:
             self.model.set_weights(self.worker.get_weights())
         self._written = self._digest()

@@ -61,21 +61,19 @@ class OptimizationRun:
 
     def __init__(self, problem: FitProblem, position: tf.Tensor):
         self._problem, self._request = problem, problem.request
-        self._minimizer = minimizer = problem.minimizer
+        self._minimize = problem.program.minimize
         self._finished = [0, 1]
         # The iterations at which a failed line search was restarted.
         self.restarts: list[int] = []
         self.status: Status | None = None
         self._dtype = position.dtype.name
-        begun = minimizer.begin(
-            position, ScaledData(problem.data, tf.ones((), position.dtype))
-        )
-        self._start = Sizes(
-            abs(float(begun.objective_value)), _largest(begun.objective_gradient)
-        )
+        unscaled = ScaledData(problem.data, tf.ones((), position.dtype))
+        begun = self._minimize("begin", position, unscaled)
+        loss, gradient = float(begun.objective_value), _largest(begun.objective_gradient)
         # A dense memory does not fit twice.
         del begun
-        self.state: Any = minimizer.begin(position, self._data)
+        self._start = Sizes(abs(loss), gradient)
+        self.state: Any = self._minimize("begin", position, self._data)
         self._look()
 
     @property
@@ -111,8 +109,9 @@ class OptimizationRun:
         """Iterates until `self.nit == nit` or the end; assigns the best position."""
         while self.status is None and self.nit < nit:
             before = self.state
-            self.state = self._minimizer.advance(
-                before, nit - self.nit, self._tolerance / self._scale, self._data
+            tolerance = self._tolerance / self._scale
+            self.state = self._minimize(
+                "advance", before, nit - self.nit, tolerance, self._data
             )
             self._keep_best()
             self._judge(before)
@@ -120,11 +119,11 @@ class OptimizationRun:
 
     def move(self) -> None:
         """Continues from the best position with moved data, and the part of the memory that fits."""
-        self._go_on(self._minimizer.move(self.state, self.best.position, self._data))
+        self._go_on(self._minimize("move", self.state, self.best.position, self._data))
 
     def jump(self, position: tf.Tensor) -> None:
         """Continues from another position with an empty memory, also after an end."""
-        self._go_on(self._minimizer.begin(position, self._data))
+        self._go_on(self._minimize("begin", position, self._data))
 
     def interrupt(self) -> None:
         """Ends the run; assigns the best position."""
@@ -140,11 +139,9 @@ class OptimizationRun:
         """Returns the result of the run."""
         status = Status.ITERATION_LIMIT if self.status is None else self.status
         message = status.in_dtype(self._dtype)
-        if self.restarts:
-            message = (
-                f"The line search died at iteration {', '.join(map(str, self.restarts))} and "
-                f"started again with empty memory. {message}"
-            )
+        if at := ", ".join(map(str, self.restarts)):
+            begun = "started again with empty memory"
+            message = f"The line search died at iteration {at} and {begun}. {message}"
         return OptimizeResult(
             success=status in SUCCESSES,
             status=int(status),
@@ -156,11 +153,10 @@ class OptimizationRun:
             restarts=len(self.restarts),
         )
 
-    def snapshot(self) -> dict[str, np.ndarray]:
-        """Returns the state of a run as arrays by name."""
-        state = {f"state_{i}": a for i, a in enumerate(tf.nest.flatten(self.state))}
-        arrays = {
-            **state,
+    def snapshot(self) -> dict[str, Any]:
+        """Returns the state of a run by name, of which NumPy makes arrays."""
+        return {
+            **{f"state_{i}": each for i, each in enumerate(tf.nest.flatten(self.state))},
             "best_position": self.best.position,
             "best": [self.best.fun, self.best.grad_norm],
             # The name is the same in checkpoints of all versions.
@@ -169,14 +165,11 @@ class OptimizationRun:
             "sizes": self._start,
             "status": -1 if self.status is None else int(self.status),
         }
-        return {name: np.asarray(array) for name, array in arrays.items()}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """Continues from a snapshot of a run, without the memory of an "old" minimizer."""
-        self.best = Best(
-            tf.constant(snapshot["best_position"], self._dtype),
-            *map(float, snapshot["best"]),
-        )
+        position = tf.constant(snapshot["best_position"], self._dtype)
+        self.best = Best(position, *map(float, snapshot["best"]))
         self.restarts = snapshot["deaths"].tolist()
         self._finished = snapshot["finished"].tolist()
         if "old" in snapshot:
@@ -185,10 +178,8 @@ class OptimizationRun:
             self._finished = [a + b for a, b in zip(self._finished, before)]
         else:
             saved = [
-                tf.ensure_shape(
-                    tf.constant(snapshot[f"state_{i}"], tensor.dtype), tensor.shape
-                )
-                for i, tensor in enumerate(tf.nest.flatten(self.state))
+                tf.ensure_shape(tf.constant(snapshot[f"state_{i}"], each.dtype), each.shape)
+                for i, each in enumerate(tf.nest.flatten(self.state))
             ]
             self.state = tf.nest.pack_sequence_as(self.state, saved)
             self._start = Sizes(*map(float, snapshot["sizes"]))
@@ -240,7 +231,7 @@ class OptimizationRun:
         else:
             self.restarts.append(self.nit)
             self._finished = [self.nit, self.nfev]
-            self.state = self._minimizer.begin(self.best.position, self._data)
+            self.state = self._minimize("begin", self.best.position, self._data)
 
     def _began_at_rounding(self) -> bool:
         """Returns whether the loss has not become lower, and rounding is all of the gradient.
@@ -258,7 +249,7 @@ class OptimizationRun:
         return _largest(gradients[0]) <= _ROUNDINGS[self._dtype] * change
 
     def _cause(self, stalled: bool) -> Status:
-        if self._minimizer.sees_non_finite(self.best.position, self._data):
+        if self._minimize("sees_non_finite", self.best.position, self._data):
             return Status.NON_FINITE
         # It may differ from call to call, by more than rounding.
         losses = [float(self._evaluated(self.best.position)[0]) for _ in range(2)]
@@ -268,7 +259,7 @@ class OptimizationRun:
 
     def _evaluated(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns loss and gradient in units of the scale; the memory beside them is dropped."""
-        state = self._minimizer.begin(position, self._data)
+        state = self._minimize("begin", position, self._data)
         return state.objective_value, state.objective_gradient
 
     def _point(self) -> Best:

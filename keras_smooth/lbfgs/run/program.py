@@ -17,12 +17,7 @@ import tensorflow as tf
 
 from keras_smooth.lbfgs.data import micro_batches
 from keras_smooth.lbfgs.data.training_data import TrainingData
-from keras_smooth.lbfgs.minimizers import (
-    LeastSquares,
-    Minimizer,
-    needs_residuals,
-    num_pairs_of,
-)
+from keras_smooth.lbfgs.minimizers import MINIMIZERS, LeastSquares, Minimizer, num_pairs_of
 from keras_smooth.lbfgs.objective.exact_losses import compilation
 from keras_smooth.lbfgs.objective.objective import Objective
 from keras_smooth.lbfgs.objective.residuals import Residuals
@@ -61,40 +56,32 @@ class Program:
     Args:
         model: Built model, compiled if there are no terms.
         terms: What is minimized in place of the loss of the model, or None.
-        method: Of the minimizer.
-        num_correction_pairs: Its memory.
-        jit_compile: Whether XLA compiles it.
-        in_memory: Whether the data are tensors, or else a dataset.
+        key: Method and memory of the minimizer, whether XLA compiles it, and whether the data are
+            tensors, or else a dataset.
 
     Attributes:
         objective: What is minimized.
-        minimizer: What minimizes it.
         residuals: What it squares, or None if that is not needed.
         read: The variables that the loss reads and that are not trained.
     """
 
     def __init__(
-        self,
-        model: keras.Model,
-        terms: Terms | None,
-        method: str,
-        num_correction_pairs: int,
-        jit_compile: bool,
-        in_memory: bool,
+        self, model: keras.Model, terms: Terms | None, key: tuple[str, int, bool, bool]
     ):
-        self.method, self.num_correction_pairs = method, num_correction_pairs
+        self.method, self.num_correction_pairs, jit_compile, in_memory = key
         self.objective = Objective(model, terms)
-        of_residuals = needs_residuals(method)
+        of_residuals = MINIMIZERS[self.method].NEEDS_RESIDUALS
         self.residuals = Residuals(self.objective) if of_residuals else None
         self._traced: Any = traced(self.objective.value_and_gradient)
         self._has_terms = terms is not None
         self.read: list[tf.Variable] = []
         self._fingerprints: dict[str, str] = {}
-        self._replicas, self._in_memory = replicas_of(model), in_memory
+        self._replicas = replicas_of(model)
+        self._is_evaluated_alone = self._replicas is not None or not in_memory
         # XLA takes ten times as long as TensorFlow to decompose a matrix, and compiles anew for
         # each number of rows.
-        jit_compile = jit_compile and not of_residuals and supports_xla(model)
-        self.minimizer: Any = MinimizerWithoutXla(self._minimizer, jit_compile)
+        self._jit_compile = jit_compile and not of_residuals and supports_xla(model)
+        self._minimizer = self._made(self._jit_compile)
 
     def computes(self, data: Any) -> bool:
         """Returns whether an objective still computes what it is compiled to.
@@ -135,65 +122,73 @@ class Program:
         evaluate()
         self.read = [v for v, was in zip(variables, before) if digest([v]) == was]
 
-    def _minimizer(self, jit_compile: bool) -> Minimizer:
+    def minimize(self, name: str, *arguments: Any) -> Any:
+        """Calls a method of `Minimizer`, without XLA from the first time that XLA refuses."""
+        try:
+            return getattr(self._minimizer, name)(*arguments)
+        except _REFUSALS as error:
+            if not self._jit_compile:
+                raise
+            slower = self._made(jit_compile=False)
+            result = getattr(slower, name)(*arguments)
+            _warn(error.message.splitlines()[0][:160])
+        self._minimizer, self._jit_compile = slower, False
+        return result
+
+    def _made(self, jit_compile: bool) -> Minimizer:
+        function: Any = self._of_rows(jit_compile)
         if self.residuals is not None:
-            functions = self._least_squares(self.residuals)
-            return Minimizer(functions, self.method, self.num_correction_pairs, jit_compile)
-        objective, whole = self.objective, jit_compile
-        is_evaluated_alone = self._replicas or not self._in_memory
-        is_traced = self._has_terms and not is_evaluated_alone
+            function = self._least_squares(self.residuals)
+        # A dataset cannot be inside a program of XLA, and neither can a sum over devices: there
+        # one evaluation is such a program, and the loop around it is a graph.
+        whole = jit_compile and not self._is_evaluated_alone
+        return Minimizer(function, self.method, self.num_correction_pairs, whole)
+
+    def _of_rows(self, jit_compile: bool) -> Callable:
+        """Returns value and gradient over all rows as a function of position and `ScaledData`."""
+        objective, alone = self.objective, self._is_evaluated_alone
+        is_traced = self._has_terms and not alone
         function: Any = self._traced if is_traced else objective.value_and_gradient
-        if is_evaluated_alone:
-            # Neither a dataset nor a sum over devices can be inside a program of XLA: one
-            # evaluation is such a program, and the loop around it is a graph.
-            compiled = _compiled(function, jit_compile)
-            whole = False
+        if jit_compile:
+            function = refusing_lists_that_grow(function)
+        if alone:
+            compiled = traced(function, jit_compile=jit_compile)
 
             def function(position: tf.Tensor, data: tuple) -> Any:
                 # A program of XLA cannot read a variable that is on another device.
                 others = [tf.convert_to_tensor(v.value) for v in objective.others]
                 return compiled(position, data, others)
 
-        elif jit_compile:
-            function = refusing_lists_that_grow(function)
         place = self._replicas or micro_batches
         over_all_rows = functools.partial(place.over_all_rows, function)
 
         def scaled(position: tf.Tensor, data: ScaledData) -> tuple:
             return tuple(v / data.scale for v in over_all_rows(position, data.rows))
 
-        return Minimizer(scaled, self.method, self.num_correction_pairs, whole)
+        return scaled
 
     def _least_squares(self, residuals: Residuals) -> LeastSquares:
-        def scaled(computed: Any, data: ScaledData, power: float) -> Any:
-            unit = data.scale**power
-            return tf.nest.map_structure(lambda value: value / unit, computed)
+        """Returns functions of `ScaledData`, of which squares of residuals are in units."""
 
-        values, linearized = residuals.values, residuals.linearized
-        # The squares of residuals are in units of the scale.
+        def value_and_gradient(position: tf.Tensor, data: ScaledData) -> tuple:
+            return tuple(v / data.scale for v in self._traced(position, data.rows.rest))
+
+        def value(position: tf.Tensor, data: ScaledData) -> tf.Tensor:
+            values = residuals.values(position, data.rows.rest)
+            return tf.reduce_sum(values**2) / data.scale
+
+        def linearized(position: tf.Tensor, rows: tuple, data: ScaledData) -> tuple:
+            terms = residuals.layout(data.rows.rest).terms
+            both = residuals.linearized(position, rows, terms)
+            return tuple(values / data.scale**0.5 for values in both)
+
         return LeastSquares(
-            value_and_gradient=lambda position, data: scaled(
-                self._traced(position, data.rows.rest), data, 1.0
-            ),
-            value=lambda position, data: scaled(
-                tf.reduce_sum(values(position, data.rows.rest) ** 2), data, 1.0
-            ),
-            draw=lambda size, seed, data: residuals.draw(data.rows.rest, size, seed),
-            residuals=lambda position, rows, data: scaled(
-                values(position, rows), data, 0.5
-            ),
-            linearized=lambda position, rows, data: scaled(
-                linearized(position, rows, residuals.layout(data.rows.rest).terms),
-                data,
-                0.5,
-            ),
+            value_and_gradient,
+            value,
+            lambda size, seed, data: residuals.draw(data.rows.rest, size, seed),
+            lambda position, rows, data: residuals.values(position, rows) / data.scale**0.5,
+            linearized,
         )
-
-
-def _compiled(function: Callable, jit_compile: bool) -> Callable:
-    if jit_compile:
-        function = refusing_lists_that_grow(function)
-    return traced(function, jit_compile=jit_compile)
 
 
 def program_of(request: Request, model: keras.Model, data: TrainingData) -> Program:
@@ -206,13 +201,8 @@ def program_of(request: Request, model: keras.Model, data: TrainingData) -> Prog
     """
     terms, method = request.terms, request.method
     num_weights = sum(math.prod(variable.shape) for variable in request.trained)
-    num_pairs = num_pairs_of(
-        method,
-        request.num_correction_pairs,
-        data.num_rows,
-        num_weights,
-        request.compute_dtype,
-    )
+    given, dtype = request.num_correction_pairs, request.compute_dtype
+    num_pairs = num_pairs_of(method, given, data.num_rows, num_weights, dtype)
     key = method, num_pairs, request.jit_compile, data.in_memory
     # Layers may have changed between two calls of `compile`.
     signature = [*compilation(request.model), *map(id, model.trainable_variables)]
@@ -221,42 +211,10 @@ def program_of(request: Request, model: keras.Model, data: TrainingData) -> Prog
     programs = _programs.setdefault(model, {})
     known, program = programs.get(key, (None, None))
     if known != signature or not program.computes(data.parts):
-        program = Program(model, terms, *key)
+        program = Program(model, terms, key)
         programs[key] = (signature, program)
         program.computes(data.parts)
     return program
-
-
-class MinimizerWithoutXla:
-    """A minimizer that is compiled by XLA until XLA refuses.
-
-    Args:
-        make: Returns a minimizer, compiled by XLA or not.
-        jit_compile: Whether to try.
-    """
-
-    def __init__(self, make: Callable[[bool], Minimizer], jit_compile: bool):
-        self._make = make
-        self._jit_compile = jit_compile
-        self._minimizer = make(jit_compile)
-
-    def _tried(self, name: str, *arguments: Any) -> Any:
-        """Calls a method of `Minimizer`."""
-        try:
-            return getattr(self._minimizer, name)(*arguments)
-        except _REFUSALS as error:
-            if not self._jit_compile:
-                raise
-            slower = self._make(False)
-            result = getattr(slower, name)(*arguments)
-            _warn(error.message.splitlines()[0][:160])
-        self._minimizer, self._jit_compile = slower, False
-        return result
-
-    begin = functools.partialmethod(_tried, "begin")
-    move = functools.partialmethod(_tried, "move")
-    advance = functools.partialmethod(_tried, "advance")
-    sees_non_finite = functools.partialmethod(_tried, "sees_non_finite")
 
 
 def refusing_lists_that_grow(function: Callable) -> Callable:
@@ -298,7 +256,4 @@ def supports_xla(model: keras.Model) -> bool:
 
 
 def _warn(reason: str) -> None:
-    warn(
-        f"XLA cannot compile this model ({reason}): fit_lbfgs runs without it, which is "
-        "slower. Pass jit_compile=False to ask for that, or leave out the layer."
-    )
+    warn(f"XLA cannot compile this model ({reason}): pass jit_compile=False.")

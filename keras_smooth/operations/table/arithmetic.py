@@ -145,6 +145,10 @@ def _off_the_cut(operation: tf.Operation, y: tf.Tensor, x: tf.Tensor) -> list:
     return [tf.where(x > 0, tf.ones_like(y), y)]
 
 
+def _first(operation: tf.Operation, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    return x
+
+
 def _held_at_zero(operation: tf.Operation, moving: Sequence[bool]) -> float:
     """The gradient by x is set to 0 where x is."""
     return 0 if moving[0] else math.inf
@@ -171,6 +175,7 @@ add("Xlog1py", _product_or_zero(jet.log1p), domain=lambda operation, x, y: [y + 
 add_column("Xdivy", at_edge=_where_both_are_zero(-1))
 add_column("Xlog1py Xlogy", at_edge=_where_both_are_zero(0))
 add_column("Xdivy Xlog1py Xlogy", tapes_right_to=_held_at_zero)
+add_column("Pow Xdivy Xlog1py Xlogy", wrong_at=_first)
 # Gradients that a model takes itself, as of a potential.
 add("SigmoidGrad", of_two(lambda y, dy: dy * (y - y * y)))
 add("SoftplusGrad", of_two(lambda dy, x: dy * jet.elementwise(jet.sigmoid, x)))

@@ -146,6 +146,7 @@ add_column("Acos Acosh Asin Sqrt", at_edge=0)
 add_column("BesselI1", tapes_right_to=0)
 add_column("BesselI0 BesselJ1", tapes_right_to=1)
 add_column("BesselJ0", tapes_right_to=2)
+add_column("BesselI0 BesselI1 BesselJ0 BesselJ1", wrong_at=lambda operation, x: x)
 add(
     "Softsign",
     of_one(_softsign),

@@ -18,7 +18,7 @@ from keras_smooth.jet import Jet
 from keras_smooth.jet.arithmetic import between, inner, mapped
 from keras_smooth.jet.entries import Entry, minus, times, total
 from keras_smooth.operations.lifting import of_one_rank, run, run_primals, whole
-from keras_smooth.operations.rows import add
+from keras_smooth.operations.rows import add, add_column
 
 
 def _spread(x: Any) -> Any:
@@ -234,6 +234,13 @@ def _either(attribute: str, if_set: float, otherwise: float) -> Callable:
     return lambda operation, moving: if_set if operation.get_attr(attribute) else otherwise
 
 
+def _smallest(distances: Callable) -> Callable:
+    """Returns the smallest distance of all, which belongs to all outputs."""
+    return lambda operation, x: tf.reduce_min(
+        [tf.reduce_min(each) for each in distances(operation, x)]
+    )
+
+
 # Where the rank changes factors jump, and singular values have a kink.
 add("Qr", smoothness=-1, breakpoints=_singular_values_apart)
 add(
@@ -261,3 +268,5 @@ add(
     # There the gradient leaves out how they turn into each other.
     tapes_right_to=_either("compute_v", 0, 1),
 )
+add_column("SelfAdjointEigV2", wrong_at=_smallest(_eigenvalues_apart))
+add_column("Svd", wrong_at=_smallest(_singular_values_apart))

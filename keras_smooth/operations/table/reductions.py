@@ -163,3 +163,6 @@ def _off_zero(operation: tf.Operation, x: tf.Tensor, axes: tf.Tensor) -> list:
 add("L2Loss", _half_square)
 # The gradient divides by that of what comes behind, which may be 0.
 add("EuclideanNorm", _length, at_edge=0, domain=_off_zero, tapes_right_to=1)
+add_column(
+    "EuclideanNorm", wrong_at=lambda operation, x, axes: _off_zero(operation, x, axes)[0]
+)
