@@ -8,7 +8,7 @@ table/          the rows, by family
 lifting.py      how a function is applied to the entries of a jet
 breakpoints.py  the distances of points from breakpoints
 evaluation.py   Taylor mode on the operations
-taped.py         TensorFlow's own derivatives: their orders, and jets of what has no rule
+taped.py        TensorFlow's own derivatives: their orders, and jets of what has no rule
 registered.py   functions and layers with registered facts
 signs.py        tensors that are positive for all inputs
 walk.py         the walk through the operations and their bodies
