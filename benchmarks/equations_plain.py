@@ -827,19 +827,21 @@ TRIED = """What was tried, each with one seed:
 
 - More points. On Burgers at 0.01 the default with 2,000 points is at 5e-6 after 25 s and changes with each
   draw; with 8,000 it falls steadily, from 8e-6 after 31 s to 1.5e-6 after 69 s.
-- Gauss-Newton from there, with the same 8,000 points: 9e-8 after 26 s more, 1.2e-8 after 63 s. From the
-  beginning of a run it is slower than the default on equations with fronts.
+- Gauss-Newton from there, with the same 8,000 points and draws every 20 iterations: 9e-8 after 26 s more,
+  1.2e-8 after 63 s. From the beginning of a run, with 2,000 points, it is behind the default after 25 s on the
+  first four rows. The default alone with 8,000 points was not run for ten minutes.
 - A wider network. Burgers at 0.01/pi with 941 weights and draws every 20 iterations: 4e-7 after 200 s, where
-  2,011 weights and the same draws need 270 s to 2.3e-7, and 320 s to 5e-8, after a draw.
+  2,011 weights and the same draws need 265 s to 2.3e-7, and 319 s to 5e-8, after a draw. So later runs draw
+  every 10 iterations.
 - Allen-Cahn from its start by a factor, u = x^2 cos(pi x) + t N: the start has a kink at x = 1 as a function of
   period 2, which no smooth N removes, and residuals inside do not show. The relative error is then at least
   5.2e-4, as finite differences with that kink say. So the start is a term, with the weight 100. The rows of {seconds:.0f}
-  seconds still have the factor. Now its error changes by a factor of 4 from one draw to the next: points
-  close to the kink at t = 0 are most of the loss.
+  seconds still have the factor. Now its error changes by a factor of 4 from one draw to the next;
+  points close to the kink at t = 0 may be the reason, which was not examined.
 - Gauss-Newton that goes on from such weights spends 40 to 80 s on samples of rows that are too small, before
   they have grown.
-- Korteweg-de Vries with the default for 187 s before Gauss-Newton instead of 140: no better, the error
-  depends more on where a run happens to be. Both were falling at their end.
+- Korteweg-de Vries with the default for 187 s before Gauss-Newton instead of 140: 8.7e-5 after 564 s, where the
+  shorter run had 2.7e-5 after 424 s. Both were falling at their end.
 """
 # Runs of more seconds are rows of their own.
 SHORT = 60.0
