@@ -828,8 +828,8 @@ TRIED = """What was tried, each with one seed:
 - More points. On Burgers at 0.01 the default with 2,000 points is at 5e-6 after 25 s and changes with each
   draw; with 8,000 it falls steadily, from 8e-6 after 31 s to 1.5e-6 after 69 s.
 - Gauss-Newton from there, with the same 8,000 points and draws every 20 iterations: 9e-8 after 26 s more,
-  1.2e-8 after 63 s. From the beginning of a run, with 2,000 points, it is behind the default after 25 s on the
-  first four rows. The default alone with 8,000 points was not run for ten minutes.
+  1.2e-8 after 63 s. From the beginning of a run, with 2,000 points, it is behind the default after 25 s on
+  Burgers at 0.01/pi, Allen-Cahn and Korteweg-de Vries. The default alone with 8,000 points was not run for ten minutes.
 - A wider network. Burgers at 0.01/pi with 941 weights and draws every 20 iterations: 4e-7 after 200 s, where
   2,011 weights and the same draws need 265 s to 2.3e-7, and 319 s to 5e-8, after a draw. So later runs draw
   every 10 iterations.
